@@ -1,0 +1,7 @@
+"""`python -m qengine`."""
+
+import sys
+
+from qengine.cli import main
+
+sys.exit(main())
