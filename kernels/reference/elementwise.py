@@ -1,0 +1,77 @@
+"""Add, Sub, Mul, Div of codes in different formats: aligned exactly, computed exactly, rounded once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .requantize import LARGEST, SATURATED, Tally, requantize, requantize_quotient
+from .rounding import integer_dtype
+from .word import Codes, Integers, Word
+
+Sign = int
+"""+1 or -1: whether an operand is added or taken away."""
+
+
+def add_fixed(
+    operands: Sequence[Codes],
+    fraction_bits: Sequence[int],
+    signs: Sequence[Sign],
+    out_fraction_bits: int,
+    word: Word,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    tally: Tally | None = None,
+) -> Codes:
+    """Return the sum of signed operands, aligned to the largest number of fraction bits."""
+    finest = max(fraction_bits)
+    wide = integer_dtype(16 + finest - min(fraction_bits) + len(operands).bit_length())
+    acc: Integers = np.zeros((), wide)
+    for codes, n, sign in zip(operands, fraction_bits, signs, strict=True):
+        acc = np.asarray(acc + codes.astype(wide) * (sign << (finest - n)), wide)
+    return requantize(acc, finest - out_fraction_bits, word, low=low, high=high, tally=tally)
+
+
+def multiply_fixed(
+    a: Codes,
+    b: Codes,
+    shift: int,
+    word: Word,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    tally: Tally | None = None,
+) -> Codes:
+    """Return the exact product, rounded once; shift = n_a + n_b - n_y."""
+    acc = np.asarray(a.astype(np.int64) * b.astype(np.int64))
+    return requantize(acc, shift, word, low=low, high=high, tally=tally)
+
+
+def divide_fixed(
+    a: Codes,
+    b: Codes,
+    shift: int,
+    word: Word,
+    *,
+    tally: Tally | None = None,
+) -> Codes:
+    """Return the exact quotient, rounded once; shift = n_a - n_b - n_y.
+
+    x / 0 saturates by the sign of x whatever the overflow mode, 0 / 0 is 0; both count as saturated.
+    """
+    a, b = np.broadcast_arrays(a, b)
+    zero = b == 0
+    wide = integer_dtype(16 + abs(shift))
+    # The sign moves to the numerator; 0 / 1 holds the place of a division by zero.
+    divisor = np.where(zero, 1, b.astype(wide))
+    dividend = np.where(zero, 0, a.astype(wide)) * np.where(divisor < 0, -1, 1)
+    numerator = np.asarray(dividend * (1 << max(-shift, 0)), wide)
+    denominator = np.asarray(np.abs(divisor) * (1 << max(shift, 0)), wide)
+    codes = requantize_quotient(numerator, denominator, word, tally=tally)
+    if zero.any():
+        limit = np.where(a < 0, word.least, np.where(a > 0, word.most, 0))
+        codes = np.where(zero, limit, codes).astype(word.dtype)
+        if tally is not None:
+            tally[SATURATED] += np.count_nonzero(zero)
+            tally[LARGEST] = max(int(tally[LARGEST]), int(codes.max()), -int(codes.min()))
+    return codes

@@ -1,0 +1,155 @@
+"""Conv, ConvTranspose and matrix products, generic in the element type, and their exact fixed-point form."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .requantize import Tally, requantize
+from .rounding import integer_dtype
+from .window import Pads, pad_spatial, windows
+from .word import Codes, Integers, Word, wrap
+
+Product = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+"""(activations, weights) -> sums of products; both of one dtype, which is also the result's."""
+
+_STRIP_BYTES = 32 << 20
+
+
+def convolution(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    *,
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    pads: Pads,
+    group: int,
+) -> NDArray[Any]:
+    """Cross-correlate x (N, C, spatial...) with w (M, C/group, kernel...); returns (N, M, out...).
+
+    Works in strips of the first output axis, so that the unfolded windows stay within a few megabytes.
+    """
+    n, channels = x.shape[:2]
+    filters, kernel = w.shape[0], w.shape[2:]
+    view = windows(pad_spatial(x, pads, 0), kernel, strides, dilations)
+    spatial = len(kernel)
+    out = view.shape[2 : 2 + spatial]
+    y = np.empty((n, filters, *out), x.dtype)
+    per_group = (channels // group) * prod(kernel)
+    matrix = w.reshape(group, filters // group, per_group)
+    row = n * group * per_group * prod(out[1:]) * x.itemsize
+    step = max(1, _STRIP_BYTES // max(1, row))
+    # (N, C, out..., kernel...) -> (N, C, kernel..., out...), so that C and kernel fold into one axis.
+    order = (0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial))
+    for start in range(0, out[0], step):
+        strip = view[:, :, start : start + step].transpose(order)
+        rows = strip.shape[2 + spatial :]
+        taps = strip.reshape(n, group, per_group, prod(rows))
+        y[:, :, start : start + step] = np.matmul(matrix, taps).reshape(n, filters, *rows)
+    return y
+
+
+def transposed_convolution(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    *,
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    pads: Pads,
+    output_padding: tuple[int, ...],
+    group: int,
+) -> NDArray[Any]:
+    """Transposed convolution of x (N, C, spatial...) with w (C, M/group, kernel...).
+
+    x is spread out by its strides and then correlated with the mirrored kernel. `pads` is taken from the
+    output; `output_padding` adds to its end.
+    """
+    n, channels, *size = x.shape
+    spread = np.zeros((n, channels, *[max(0, (s - 1) * t + 1) for s, t in zip(size, strides, strict=True)]), x.dtype)
+    every: tuple[Any, ...] = tuple(slice(None, None, t) for t in strides)
+    spread[(slice(None), slice(None), *every)] = x
+    kernel = w.shape[2:]
+    # (C, M/group, kernel...) -> (M, C/group, kernel...)
+    mirrored = np.flip(w, axis=tuple(range(2, w.ndim)))
+    split = mirrored.reshape(group, channels // group, *w.shape[1:]).swapaxes(1, 2)
+    filters = split.reshape(group * w.shape[1], channels // group, *kernel)
+    reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    around = tuple((r - a, r - b + o) for r, (a, b), o in zip(reach, pads, output_padding, strict=True))
+    ones = (1,) * len(kernel)
+    return convolution(spread, filters, strides=ones, dilations=dilations, pads=around, group=group)
+
+
+def matrix_product(x: NDArray[Any], w: NDArray[Any]) -> NDArray[Any]:
+    """np.matmul: vectors, matrices and stacks of them."""
+    return np.asarray(np.matmul(x, w), x.dtype)
+
+
+def linear_float(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    b: NDArray[Any] | None,
+    product: Product,
+    low: float | None,
+    high: float | None,
+) -> NDArray[Any]:
+    """Return product(x, w) + b, bounded by a fused activation; b broadcasts against the product."""
+    y = product(x, w)
+    if b is not None:
+        y += b
+    if low is not None:
+        np.maximum(y, np.asarray(low, y.dtype), out=y)
+    if high is not None:
+        np.minimum(y, np.asarray(high, y.dtype), out=y)
+    return y
+
+
+def exact_product(x: Codes, w: Codes, product: Product, bound: int) -> Integers:
+    """Return the exact integer sums of products, `bound` being a limit on the magnitude of any partial sum.
+
+    Integers below 2^24 (2^53) are exact in float32 (float64) in any order of summation, so BLAS serves.
+    """
+    if bound < 1 << 24:
+        return product(x.astype(np.float32), w.astype(np.float32)).astype(np.int64)
+    if bound < 1 << 53:
+        return product(x.astype(np.float64), w.astype(np.float64)).astype(np.int64)
+    wide = integer_dtype(bound.bit_length())
+    return product(x.astype(wide), w.astype(wide))
+
+
+def linear_fixed(
+    x: Codes,
+    w: Codes,
+    b: Integers | None,
+    product: Product,
+    *,
+    bound: int,
+    shift: int | NDArray[np.int64],
+    word: Word,
+    accumulator_bits: int | None,
+    low: int | None,
+    high: int | None,
+    tally: Tally | None = None,
+) -> Codes:
+    """Return overflow(round((b + sum(x * w)) * 2^-shift)): the linear operators in fixed point.
+
+    Parameters
+    ----------
+    x, w
+        Codes.
+    b
+        Bias in units of the accumulator, broadcast against the product.
+    bound
+        Limit on |b| + sum(|x * w|) for every output.
+    shift
+        Accumulator bits to drop, one or an array that broadcasts against the product.
+    accumulator_bits
+        Keep so many low bits of the exact sum, as a wrapping accumulator of that width would.
+    """
+    acc = exact_product(x, w, product, bound)
+    if b is not None:
+        acc = np.asarray(acc + b, acc.dtype)
+    if accumulator_bits is not None and accumulator_bits <= bound.bit_length():
+        acc = wrap(acc, accumulator_bits, signed=True)
+    return requantize(acc, shift, word, low=low, high=high, tally=tally)

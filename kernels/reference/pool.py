@@ -1,0 +1,63 @@
+"""Maximum and mean over windows."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .requantize import Tally, requantize_quotient
+from .rounding import integer_dtype
+from .window import Pads, pad_spatial, windows
+from .word import Codes, Integers, Word
+
+
+def max_pool(
+    x: NDArray[Any],
+    *,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    pads: Pads,
+    least: float | None = None,
+) -> NDArray[Any]:
+    """Return the largest value in each window of x (N, C, spatial...); padding never wins.
+
+    A window wholly in the padding gives `least`: if not given, the smallest value of x's dtype.
+    """
+    if least is None:
+        least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    view = windows(pad_spatial(x, pads, least), kernel, strides, dilations)
+    return np.asarray(view.max(axis=tuple(range(-len(kernel), 0))))
+
+
+def window_sum(
+    x: NDArray[Any],
+    *,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    pads: Pads,
+) -> NDArray[Any]:
+    """Return the sum over each window of x (N, C, spatial...), padding counting as 0, in x's dtype."""
+    view = windows(pad_spatial(x, pads, 0), kernel, strides, dilations)
+    return np.asarray(view.sum(axis=tuple(range(-len(kernel), 0)), dtype=x.dtype))
+
+
+def mean_fixed(
+    total: Integers,
+    count: NDArray[np.int64] | int,
+    shift: int,
+    word: Word,
+    tally: Tally | None = None,
+) -> Codes:
+    """Return overflow(round(total * 2^-shift / count)): an exact sum, divided exactly, rounded once.
+
+    `count` > 0 broadcasts against `total`.
+    """
+    left, right = max(-shift, 0), max(shift, 0)
+    total_bits = int(np.max(np.abs(total), initial=0)).bit_length() + left
+    count_bits = int(np.max(count, initial=1)).bit_length() + right
+    wide = integer_dtype(max(total_bits, count_bits))
+    numerator = np.asarray(total.astype(wide) * (1 << left), wide)
+    denominator = np.asarray(np.asarray(count).astype(wide) * (1 << right), wide)
+    return requantize_quotient(numerator, denominator, word, tally=tally)

@@ -1,0 +1,173 @@
+"""From exact integers to codes of the output's format, and from real numbers to codes.
+
+A tally, where one is given, is an int64 array of four counters that are added to: codes that saturated
+(or would have, under wrap), values that became 0 without being 0, the largest |code|, and the
+number of codes. It never changes a result.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .rounding import divide, integer_dtype, round_real, shift_left, shift_right
+from .word import Codes, Integers, Word, wrap
+
+Tally = NDArray[np.int64]
+SATURATED, FLUSHED, LARGEST, TOTAL = range(4)
+
+_BEYOND = 1 << 17  # outside every format of up to 16 bits, and still outside after any left shift
+_TINIEST = 5e-324
+
+
+def requantize(
+    acc: Integers,
+    shift: int | NDArray[np.int64],
+    word: Word,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    tally: Tally | None = None,
+) -> Codes:
+    """Return overflow(round(acc * 2^-shift)) as codes of the word.
+
+    Parameters
+    ----------
+    acc
+        Exact integers, any shape: up to 2^60 in magnitude, or Python integers (object).
+    shift
+        Bits to drop; negative multiplies exactly. An array gives one shift per channel and broadcasts.
+    low, high
+        Bounds of a fused activation, as codes not yet brought into the word's range; applied last.
+    """
+    if acc.dtype != object:
+        acc = acc.astype(np.int64, copy=False)
+    saturates = word.overflow == "saturate"
+    rounded = _rounded(acc, shift, word.rounding, saturates)
+    # The low bits that wrapping keeps do not tell what would have saturated.
+    exact = rounded if saturates or tally is None else _rounded(acc, shift, word.rounding, True)
+    return fit(rounded, word, low=low, high=high, exact=exact, source=acc, tally=tally)
+
+
+def _rounded(acc: Integers, shift: int | NDArray[np.int64], rounding: str, saturates: bool) -> Integers:
+    """Return round(acc * 2^-shift), or after a left shift an integer that overflows to the same code."""
+    right = np.asarray(shift) > 0
+    if right.all():
+        return shift_right(acc, shift, rounding)
+    near = np.asarray(np.clip(acc, -_BEYOND, _BEYOND) if saturates else acc & 0xFFFF, acc.dtype)
+    left = shift_left(near, np.maximum(-shift, 0))
+    if not right.any():
+        return left
+    return np.where(right, shift_right(acc, np.maximum(shift, 1), rounding), left)
+
+
+def requantize_quotient(
+    numerator: Integers,
+    denominator: Any,
+    word: Word,
+    *,
+    tally: Tally | None = None,
+) -> Codes:
+    """Return overflow(round(numerator / denominator)) as codes; denominator > 0, the quotient exact."""
+    return fit(divide(numerator, denominator, word.rounding), word, source=numerator, tally=tally)
+
+
+def fit(
+    rounded: Integers,
+    word: Word,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    exact: Integers | None = None,
+    source: Integers | None = None,
+    tally: Tally | None = None,
+) -> Codes:
+    """Bring integers into a word: saturate, or keep the low bits; then the bounds.
+
+    `exact` and `source` serve the tally alone: the integers before overflow and before rounding.
+    """
+    least, most = word.least, word.most
+    if word.overflow == "saturate":
+        fitted = np.clip(rounded, least, most)
+    elif word.overflow == "wrap":
+        fitted = wrap(rounded, word.bits, word.signed)
+    else:
+        raise ValueError(f"no overflow is named {word.overflow!r}")
+    if low is not None:
+        fitted = np.maximum(fitted, min(max(low, least), most))
+    if high is not None:
+        fitted = np.minimum(fitted, min(max(high, least), most))
+    codes = np.asarray(fitted).astype(word.dtype)
+    if tally is not None:
+        exact = rounded if exact is None else exact
+        source = exact if source is None else source
+        # A saturation that the fused activation would have cut anyway costs nothing and is not counted.
+        cut_above = word.overflow == "saturate" and high is not None and high <= most
+        cut_below = word.overflow == "saturate" and low is not None and low >= least
+        outside = ((exact > most) & (not cut_above)) | ((exact < least) & (not cut_below))
+        count(tally, codes, outside, source != 0, exact)
+    return codes
+
+
+def count(tally: Tally, codes: Codes, saturated: Any, nonzero: Any, rounded: Any) -> None:
+    """Add one tensor's codes to a tally; `nonzero` and `rounded` tell which values were flushed to 0."""
+    tally[SATURATED] += np.count_nonzero(saturated)
+    tally[FLUSHED] += np.count_nonzero(nonzero & (rounded == 0))
+    if codes.size:
+        tally[LARGEST] = max(int(tally[LARGEST]), int(codes.max()), -int(codes.min()))
+    tally[TOTAL] += codes.size
+
+
+def scale(x: NDArray[Any], fraction_bits: int | NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return x * 2^fraction_bits in float64, exact for float16 and float32.
+
+    What float64 cannot hold becomes infinite, or tiny but never 0: it rounds as the exact number does.
+    """
+    wide = x.astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        scaled = np.ldexp(wide, fraction_bits)
+    return np.where((scaled == 0) & (wide != 0), np.copysign(_TINIEST, wide), scaled)
+
+
+def quantize(
+    x: NDArray[Any],
+    fraction_bits: int | NDArray[np.int64],
+    word: Word,
+    *,
+    tally: Tally | None = None,
+) -> Codes:
+    """Return overflow(round(x * 2^fraction_bits)) as codes, computed exactly.
+
+    Parameters
+    ----------
+    x
+        float16, float32 or float64 without NaN, integers, or booleans. Infinities saturate in either
+        overflow mode.
+    fraction_bits
+        n, one or an array that broadcasts against `x`.
+    """
+    if x.dtype.kind != "f":
+        wide = integer_dtype(8 * x.dtype.itemsize)
+        return requantize(x.astype(wide), -fraction_bits, word, tally=tally)
+    scaled = scale(x, fraction_bits)
+    rounded = round_real(scaled, word.rounding)
+    least, most = word.least, word.most
+    if word.overflow == "saturate":
+        fitted = np.clip(rounded, least, most)
+    elif word.overflow == "wrap":
+        # A finite number that scaling made infinite is a multiple of 2^16: its low bits are 0.
+        whole = np.where(np.isinf(rounded), 0.0, rounded)
+        low = np.fmod(whole, 1 << word.bits).astype(np.int64)
+        limit = np.where(x > 0, most, least)
+        fitted = np.where(np.isinf(x), limit, wrap(low, word.bits, word.signed))
+    else:
+        raise ValueError(f"no overflow is named {word.overflow!r}")
+    codes = np.asarray(fitted).astype(word.dtype)
+    if tally is not None:
+        count(tally, codes, (rounded > most) | (rounded < least), scaled != 0, rounded)
+    return codes
+
+
+def dequantize(codes: Codes, fraction_bits: int | NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return float32(code * 2^-fraction_bits)."""
+    return np.asarray(np.ldexp(codes.astype(np.float64), -fraction_bits)).astype(np.float32)

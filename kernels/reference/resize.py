@@ -1,0 +1,200 @@
+"""Resize: where every output coordinate looks in the input, the taps there, and the weighted sums."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .requantize import LARGEST, Tally, requantize
+from .rounding import integer_dtype
+from .word import Codes, Word
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How one axis is resized; the words are ONNX's.
+
+    Attributes
+    ----------
+    axis : which axis of the tensor.
+    size, out : its length before and after.
+    scale : the factor as given, which out / size need not equal.
+    roi : start and end, for tf_crop_and_resize.
+    """
+
+    axis: int
+    size: int
+    out: int
+    scale: float
+    roi: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Per output coordinate: the input indices, their weights, and whether it lies outside (extrapolated)."""
+
+    index: NDArray[np.intp]  # (out, taps), within the axis
+    weight: NDArray[Any]  # (out, taps), float64, or int64 after `integer_taps`
+    outside: NDArray[np.bool_] | None  # (out,)
+
+
+def coordinates(a: Axis, mode: str) -> NDArray[np.float64]:
+    """Return the input coordinate of every output index, by ONNX's formula for the mode.
+
+    Where the formula says `length_resized`, it is scale * size before it is cut to a whole number, as in
+    ONNX's own test data; only whether it exceeds 1 is asked of the output's length.
+    """
+    at = np.arange(a.out, dtype=np.float64)
+    if a.out == 0:
+        return at
+    resized = a.scale * a.size
+    if mode == "half_pixel":
+        return (at + 0.5) / a.scale - 0.5
+    if mode == "half_pixel_symmetric":
+        centre = a.size / 2 * (1 - a.out / resized)
+        return centre + (at + 0.5) / a.scale - 0.5
+    if mode == "pytorch_half_pixel":
+        return (at + 0.5) / a.scale - 0.5 if a.out > 1 else np.zeros_like(at)
+    if mode == "align_corners":
+        return at * (a.size - 1) / (resized - 1) if a.out > 1 else np.zeros_like(at)
+    if mode == "asymmetric":
+        return at / a.scale
+    if mode == "tf_half_pixel_for_nn":
+        return (at + 0.5) / a.scale
+    if mode == "tf_crop_and_resize":
+        start, end = a.roi
+        if a.out > 1:
+            return start * (a.size - 1) + at * (end - start) * (a.size - 1) / (resized - 1)
+        return np.full_like(at, 0.5 * (start + end) * (a.size - 1))
+    raise ValueError(f"no coordinate_transformation_mode is named {mode!r}")
+
+
+def _outside(x: NDArray[np.float64], a: Axis, mode: str) -> NDArray[np.bool_] | None:
+    return (x < 0) | (x > a.size - 1) if mode == "tf_crop_and_resize" else None
+
+
+def nearest_taps(a: Axis, mode: str, nearest_mode: str) -> Taps:
+    """Return one tap of weight 1 per output coordinate."""
+    x = coordinates(a, mode)
+    whole = np.floor(x)
+    rest = x - whole
+    if nearest_mode == "round_prefer_floor":
+        whole += rest > 0.5
+    elif nearest_mode == "round_prefer_ceil":
+        whole += rest >= 0.5
+    elif nearest_mode == "ceil":
+        whole += rest > 0
+    elif nearest_mode != "floor":
+        raise ValueError(f"no nearest_mode is named {nearest_mode!r}")
+    index = np.clip(whole, 0, a.size - 1).astype(np.intp)
+    return Taps(index[:, None], np.ones((a.out, 1)), _outside(x, a, mode))
+
+
+def _linear(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(1.0 - np.abs(distance), 0.0, None)
+
+
+def _cubic(distance: NDArray[np.float64], a: float) -> NDArray[np.float64]:
+    """Keys' kernel, with ONNX's order of operations (IEEE TASSP 29(6), 1981)."""
+    d = np.abs(distance)
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+
+def interpolation_taps(
+    a: Axis, kind: str, mode: str, *, cubic_coeff_a: float, exclude_outside: bool, antialias: bool
+) -> Taps:
+    """Return the taps of linear or cubic interpolation; those beyond the edge read the edge.
+
+    With `antialias`, shrinking stretches the kernel by 1 / scale and divides by the sum of the taps. With
+    `exclude_outside`, those beyond the edge weigh nothing and the rest are divided by their sum.
+    """
+    x = coordinates(a, mode)
+    radius = 1 if kind == "linear" else 2
+    stretch = min(a.scale, 1.0) if antialias else 1.0
+    reach = radius if stretch == 1.0 else floor(radius / stretch) + 1
+    first = np.floor(x).astype(np.int64) - reach + 1
+    index = first[:, None] + np.arange(2 * reach)
+    distance = (index - x[:, None]) * stretch
+    weight = _linear(distance) if kind == "linear" else _cubic(distance, cubic_coeff_a)
+    if antialias:
+        weight = weight / _row_sums(weight)
+    if exclude_outside:
+        weight = np.where((index < 0) | (index >= a.size), 0.0, weight)
+        total = _row_sums(weight)
+        weight = weight / np.where(total == 0, 1.0, total)
+    return Taps(np.clip(index, 0, a.size - 1).astype(np.intp), weight, _outside(x, a, mode))
+
+
+def _row_sums(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From left to right: `sum` does not say in which order it adds."""
+    return np.asarray(np.add.accumulate(weight, axis=1)[:, -1:])
+
+
+def integer_taps(taps: Taps, fraction_bits: int) -> Taps:
+    """Round the weights (half_even) to `fraction_bits`, the largest adjusted so that they sum to exactly one.
+
+    The largest is found after rounding; of equals the first is adjusted. Where every tap was excluded, all
+    stay 0.
+    """
+    weight = np.rint(np.ldexp(taps.weight, fraction_bits)).astype(np.int64)
+    missing = np.where(taps.weight.any(axis=1), (1 << fraction_bits) - weight.sum(axis=1), 0)
+    weight[np.arange(len(weight)), weight.argmax(axis=1)] += missing
+    return Taps(taps.index, weight, taps.outside)
+
+
+def pick(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[Taps], fill: Any) -> NDArray[Any]:
+    """Nearest: copy one input element to every output, `fill` where a coordinate is outside."""
+    for a, t in zip(axes, taps, strict=True):
+        x = np.take(x, t.index[:, 0], axis=a.axis)
+    return _extrapolated(x, axes, taps, fill)
+
+
+def _extrapolated(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[Taps], fill: Any) -> NDArray[Any]:
+    """Write `fill` to every output that lies outside along any axis, in place; return x."""
+    for a, t in zip(axes, taps, strict=True):
+        if t.outside is not None and t.outside.any():
+            x[(slice(None),) * a.axis + (t.outside,)] = fill
+    return x
+
+
+def _sum_taps(x: NDArray[Any], a: Axis, t: Taps) -> NDArray[Any]:
+    column = (1,) * a.axis + (-1,) + (1,) * (x.ndim - a.axis - 1)
+    total = np.take(x, t.index[:, 0], axis=a.axis) * t.weight[:, 0].reshape(column)
+    for k in range(1, t.index.shape[1]):
+        total += np.take(x, t.index[:, k], axis=a.axis) * t.weight[:, k].reshape(column)
+    return np.asarray(total)
+
+
+def interpolate_float(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[Taps], fill: float) -> NDArray[Any]:
+    """Weighted sums in x's own floating type, one axis after the other."""
+    for a, t in zip(axes, taps, strict=True):
+        x = _sum_taps(x, a, Taps(t.index, t.weight.astype(x.dtype), t.outside))
+    return _extrapolated(x, axes, taps, fill)
+
+
+def interpolate_fixed(
+    x: Codes,
+    axes: Sequence[Axis],
+    taps: Sequence[Taps],
+    tap_bits: int,
+    shift: int,
+    word: Word,
+    fill: int,
+    tally: Tally | None = None,
+) -> Codes:
+    """Exact integer sums over every axis' taps, then one round + overflow by tap_bits * axes + shift bits."""
+    growth = sum(int(np.abs(t.weight).sum(axis=1).max(initial=1)).bit_length() for t in taps)
+    acc: NDArray[Any] = x.astype(integer_dtype(17 + growth))
+    for a, t in zip(axes, taps, strict=True):
+        acc = _sum_taps(acc, a, t)
+    # What is about to be filled counts neither as saturated nor as flushed.
+    acc = _extrapolated(acc, axes, taps, 0)
+    codes = requantize(acc, tap_bits * len(axes) + shift, word, tally=tally)
+    if tally is not None and any(t.outside is not None and t.outside.any() for t in taps):
+        tally[LARGEST] = max(int(tally[LARGEST]), abs(fill))
+    return _extrapolated(codes, axes, taps, fill)

@@ -1,0 +1,411 @@
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import onnx  # noqa: TID251 - the other implementation
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper  # noqa: TID251
+from onnx.reference import ReferenceEvaluator  # noqa: TID251
+
+from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL
+from qengine.kernels.reference.resize import (
+    Axis,
+    Taps,
+    coordinates,
+    integer_taps,
+    interpolate_fixed,
+    interpolate_float,
+    interpolation_taps,
+    nearest_taps,
+    pick,
+)
+from qengine.kernels.reference.word import Word
+
+NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+NEAREST = [{"mode": "nearest", "nearest_mode": m} for m in NEAREST_MODES]
+LINEAR = [{"mode": "linear", "antialias": a, "exclude_outside": e} for a, e in [(0, 0), (0, 1), (1, 0), (1, 1)]]
+CUBIC = [{**o, "mode": "cubic", "cubic_coeff_a": c} for o in LINEAR for c in (-0.75, -0.5)]
+ALL = NEAREST + LINEAR + CUBIC
+
+
+def model(shape, attributes, scales=None, sizes=None, roi=None):
+    feeds = [
+        helper.make_tensor("roi", TensorProto.FLOAT, [0 if roi is None else len(roi)], roi or []),
+        helper.make_tensor("scales", TensorProto.FLOAT, [0 if scales is None else len(scales)], scales or []),
+    ]
+    inputs = ["x", "roi", "scales"]
+    if sizes is not None:
+        feeds.append(helper.make_tensor("sizes", TensorProto.INT64, [len(sizes)], sizes))
+        inputs = ["x", "roi", "", "sizes"]
+    graph = helper.make_graph(
+        [helper.make_node("Resize", inputs, ["y"], **attributes)],
+        "resize",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        feeds,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+def onnx_reference(x, **options):
+    return ReferenceEvaluator(model(x.shape, **options)).run(None, {"x": x})[0]
+
+
+def runtime(x, **options):
+    session = onnxruntime.InferenceSession(
+        model(x.shape, **options).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"x": x})[0]
+
+
+def ours(x, attributes, scales=None, sizes=None, roi=None):
+    """Resize as the kernels are meant to be put together; a scale is a float32 number, as in a model."""
+    rank = x.ndim
+    if sizes is None:
+        factors = [float(np.float32(s)) for s in scales]
+        sizes = [int(np.float64(n * s)) for n, s in zip(x.shape, factors, strict=True)]
+    else:
+        factors = [m / n for m, n in zip(sizes, x.shape, strict=True)]
+    bounds = np.array(roi or [0] * rank + [1] * rank, np.float32).astype(float).tolist()
+    axes = [
+        Axis(i, x.shape[i], sizes[i], factors[i], (bounds[i], bounds[i + rank]))
+        for i in range(rank)
+        if factors[i] != 1 or (bounds[i], bounds[i + rank]) != (0, 1)
+    ]
+    mode, fill = attributes["coordinate_transformation_mode"], attributes.get("extrapolation_value", 0.0)
+    if attributes["mode"] == "nearest":
+        return pick(x, axes, [nearest_taps(a, mode, attributes["nearest_mode"]) for a in axes], fill)
+    taps = [
+        interpolation_taps(
+            a,
+            attributes["mode"],
+            mode,
+            cubic_coeff_a=attributes.get("cubic_coeff_a", -0.75),
+            exclude_outside=bool(attributes["exclude_outside"]),
+            antialias=bool(attributes["antialias"]),
+        )
+        for a in axes
+    ]
+    return interpolate_float(x, axes, taps, fill)
+
+
+def reals(*shape):
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+# Where onnx.reference and this file part is left out here and stated by hand in the tests further below.
+SCALES = {
+    "half_pixel": [[2.0, 3.0], [0.5, 0.25], [0.6, 1.7], [0.8, 0.3], [1.0, 2.5], [1 / 3, 1.2], [0.2, 0.2]],
+    "half_pixel_symmetric": [[2.0, 3.0], [0.6, 1.7], [0.3, 0.45], [1.0, 2.5], [0.6, 1.2]],
+    "pytorch_half_pixel": [[2.0, 3.0], [0.5, 0.4], [0.6, 1.7], [0.8, 0.3], [1.0, 2.5]],
+    "align_corners": [[2.0, 3.0], [0.5, 0.25], [0.6, 1.7], [0.8, 0.3], [1.0, 2.5], [1 / 3, 1.2], [0.2, 0.2]],
+    "asymmetric": [[2.0, 3.0], [0.5, 0.25], [0.6, 1.7], [0.8, 0.3], [1.0, 2.5], [1 / 3, 1.2], [0.2, 0.2]],
+    "tf_crop_and_resize": [[2.0, 3.0], [0.5, 0.4], [0.6, 1.7], [0.8, 0.3], [1.0, 2.5]],
+}
+
+
+@pytest.mark.parametrize("coordinate_mode", SCALES)
+@pytest.mark.parametrize("options", ALL, ids=lambda o: "-".join(map(str, o.values())))
+def test_two_axes_against_onnx_reference(coordinate_mode, options):
+    x = reals(5, 7)
+    for scales in SCALES[coordinate_mode]:
+        given = {"attributes": {"coordinate_transformation_mode": coordinate_mode, **options}, "scales": scales}
+        if coordinate_mode == "tf_crop_and_resize":
+            given["attributes"]["extrapolation_value"] = 7.5
+            given["roi"] = [0.1, 0.2, 0.9, 1.3]
+        expected = onnx_reference(x, **given)
+        got = ours(x, **given)
+        assert (got.shape, got.dtype) == (expected.shape, np.float32)
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5, err_msg=str(scales))
+
+
+@pytest.mark.parametrize(
+    ("shape", "scales"), [((6,), [1.7]), ((6,), [0.45]), ((4, 3, 5), [2.0, 1.0, 0.6]), ((3, 4, 2), [0.7, 1.3, 3.0])]
+)
+@pytest.mark.parametrize("options", [NEAREST[0], LINEAR[0], LINEAR[3], CUBIC[0], CUBIC[7]])
+@pytest.mark.parametrize("coordinate_mode", ["half_pixel", "asymmetric", "align_corners"])
+def test_one_and_three_axes_against_onnx_reference(shape, scales, options, coordinate_mode):
+    x = reals(*shape)
+    given = {"attributes": {"coordinate_transformation_mode": coordinate_mode, **options}, "scales": scales}
+    np.testing.assert_allclose(ours(x, **given), onnx_reference(x, **given), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("coordinate_mode", ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "asymmetric"])
+@pytest.mark.parametrize("options", LINEAR[:1] + LINEAR[2:] + CUBIC, ids=lambda o: "-".join(map(str, o.values())))
+def test_interpolation_against_onnx_runtime(coordinate_mode, options):
+    x = reals(1, 2, 5, 7)
+    for scales in ([2.0, 3.0], [0.5, 0.25], [0.6, 1.7], [0.8, 0.3], [1.0, 2.5], [1 / 3, 1.2], [0.2, 0.2]):
+        attributes = {"coordinate_transformation_mode": coordinate_mode, **options}
+        given = {"attributes": attributes, "scales": [1.0, 1.0, *scales]}
+        np.testing.assert_allclose(ours(x, **given), runtime(x, **given), rtol=1e-4, atol=1e-5, err_msg=str(scales))
+
+
+@pytest.mark.parametrize("options", [*NEAREST, LINEAR[0], CUBIC[0]])
+@pytest.mark.parametrize("coordinate_mode", ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"])
+def test_whole_sizes_against_onnx_runtime(coordinate_mode, options):
+    """With sizes there is no fraction to cut; powers of two keep ONNX Runtime's float32 coordinates exact."""
+    x = reals(1, 2, 4, 8)
+    for sizes in ([8, 16], [2, 4], [4, 32], [16, 2], [1, 1]):
+        attributes = {"coordinate_transformation_mode": coordinate_mode, **options}
+        given = {"attributes": attributes, "sizes": [1, 2, *sizes]}
+        if coordinate_mode == "align_corners" and options["mode"] == "nearest":
+            continue  # 3 / 7 is no power of two
+        np.testing.assert_allclose(ours(x, **given), runtime(x, **given), rtol=1e-4, atol=1e-5, err_msg=str(sizes))
+
+
+@pytest.mark.parametrize(
+    ("mode", "axis", "expected"),
+    [
+        ("half_pixel", Axis(0, 4, 2, 0.5), [0.5, 2.5]),
+        ("half_pixel", Axis(0, 2, 4, 2.0), [-0.25, 0.25, 0.75, 1.25]),
+        ("half_pixel_symmetric", Axis(0, 5, 2, 0.5), [1.0, 3.0]),
+        ("pytorch_half_pixel", Axis(0, 2, 4, 2.0), [-0.25, 0.25, 0.75, 1.25]),
+        ("pytorch_half_pixel", Axis(0, 4, 1, 0.25), [0.0]),
+        ("align_corners", Axis(0, 3, 5, 5 / 3), [0.0, 0.5, 1.0, 1.5, 2.0]),
+        ("align_corners", Axis(0, 4, 1, 0.25), [0.0]),
+        ("align_corners", Axis(0, 5, 2, 0.5), [0.0, 8 / 3]),
+        ("asymmetric", Axis(0, 4, 2, 0.5), [0.0, 2.0]),
+        ("tf_half_pixel_for_nn", Axis(0, 4, 2, 0.5), [1.0, 3.0]),
+        ("tf_crop_and_resize", Axis(0, 5, 3, 0.6, (0.25, 0.75)), [1.0, 2.0, 3.0]),
+        ("tf_crop_and_resize", Axis(0, 5, 1, 0.2, (0.25, 1.0)), [2.5]),
+        ("tf_crop_and_resize", Axis(0, 5, 1, 0.3, (0.25, 1.0)), [2.5]),
+        ("half_pixel_symmetric", Axis(0, 0, 0, 2.0), []),
+        ("align_corners", Axis(0, 3, 0, 0.2), []),
+    ],
+)
+def test_coordinates_by_hand(mode, axis, expected):
+    np.testing.assert_allclose(coordinates(axis, mode), expected, rtol=1e-12)
+
+
+def test_a_single_output_is_where_the_specification_says():
+    """onnx.reference asks whether scale * size is 1, the specification whether the output's length is."""
+    x = np.array([1.0, 2.0, 4.0, 8.0], np.float32)
+    cubic = {**CUBIC[0], "coordinate_transformation_mode": "pytorch_half_pixel"}
+    assert ours(x, cubic, scales=[0.3]).tolist() == ours(x, cubic, scales=[0.25]).tolist() == [1.0]
+    assert onnx_reference(x, attributes=cubic, scales=[0.3]) != onnx_reference(x, attributes=cubic, scales=[0.25])
+    crop = {**LINEAR[0], "coordinate_transformation_mode": "tf_crop_and_resize"}
+    assert ours(x, crop, scales=[0.3], roi=[0.0, 1.0]).tolist() == [3.0]
+    assert onnx_reference(x, attributes=crop, scales=[0.3], roi=[0.0, 1.0]).tolist() == [1.0]
+
+
+def test_a_coordinate_just_above_a_whole_number_reads_that_element():
+    """onnx.reference rounds it to the whole number in one place and not in another, and reads the one before."""
+    x = np.arange(7, dtype=np.float32)
+    symmetric = {**LINEAR[0], "coordinate_transformation_mode": "half_pixel_symmetric"}
+    third = coordinates(Axis(0, 7, 5, float(np.float32(0.8))), "half_pixel_symmetric")[2]
+    assert 0 < third - 3 < 1e-12
+    assert ours(x, symmetric, scales=[0.8])[2] == 3.0
+    assert onnx_reference(x, attributes=symmetric, scales=[0.8])[2] == 2.0
+
+
+def test_length_resized_is_not_cut_with_align_corners():
+    """As ONNX's own test data (resize_downsample_scales_linear_align_corners); ONNX Runtime cuts it."""
+    x = np.arange(1.0, 9.0, dtype=np.float32).reshape(1, 1, 2, 4)
+    corners = {**LINEAR[0], "coordinate_transformation_mode": "align_corners"}
+    got = ours(x, corners, scales=[1.0, 1.0, 0.6, 0.6])
+    np.testing.assert_allclose(got, [[[[1.0, 3.142857]]]], rtol=1e-6)
+    assert runtime(x, attributes=corners, scales=[1.0, 1.0, 0.6, 0.6]).tolist() == [[[[1.0, 4.0]]]]
+
+
+def test_nearest_ignores_exclude_outside():
+    """There is nothing to renormalize; onnx.reference returns 0 where the picked index lies outside."""
+    x = np.array([5.0, 6.0], np.float32)
+    attributes = {**NEAREST[2], "coordinate_transformation_mode": "half_pixel"}
+    assert ours(x, attributes, scales=[2.0]).tolist() == [5.0, 5.0, 5.0, 6.0]
+    assert onnx_reference(x, attributes={**attributes, "exclude_outside": 1}, scales=[2.0])[0] == 0.0
+
+
+NEXT_BELOW_HALF = float(np.nextafter(0.5, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("mode", "axis", "at", "picked"),
+    [
+        # Per coordinate: what round_prefer_floor, round_prefer_ceil, floor and ceil pick.
+        (
+            "asymmetric",
+            Axis(0, 3, 6, 2.0),
+            [0.0, 0.5, 1.0, 1.5, 2.0, 2.5],
+            ["0000", "0101", "1111", "1212", "2222", "2222"],
+        ),
+        ("asymmetric", Axis(0, 8, 4, 0.5), [0.0, 2.0, 4.0, 6.0], ["0000", "2222", "4444", "6666"]),
+        ("half_pixel", Axis(0, 2, 4, 2.0), [-0.25, 0.25, 0.75, 1.25], ["0000", "0001", "1101", "1111"]),
+        ("tf_crop_and_resize", Axis(0, 2, 1, 0.5, (0.5, 0.5)), [0.5], ["0101"]),
+        ("tf_crop_and_resize", Axis(0, 2, 1, 0.5, (NEXT_BELOW_HALF,) * 2), [NEXT_BELOW_HALF], ["0001"]),
+    ],
+)
+def test_nearest_by_hand(mode, axis, at, picked):
+    assert coordinates(axis, mode).tolist() == at
+    for i, nearest_mode in enumerate(NEAREST_MODES):
+        taps = nearest_taps(axis, mode, nearest_mode)
+        assert taps.index[:, 0].tolist() == [int(p[i]) for p in picked]
+        assert taps.weight.tolist() == [[1.0]] * axis.out
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="no coordinate_transformation_mode is named 'middle'"):
+        coordinates(Axis(0, 2, 2, 1.0), "middle")
+    with pytest.raises(ValueError, match="no nearest_mode is named 'round'"):
+        nearest_taps(Axis(0, 2, 2, 1.0), "asymmetric", "round")
+
+
+def cubic_taps(axis, **options):
+    options = {"cubic_coeff_a": -0.75, "exclude_outside": False, "antialias": False, **options}
+    return interpolation_taps(axis, "cubic", "half_pixel", **options)
+
+
+@pytest.mark.parametrize("bits", [11, 14])
+@pytest.mark.parametrize("scale", [2.0, 3.0, 1.7, 0.3, 0.01, 0.001])
+@pytest.mark.parametrize("options", LINEAR + CUBIC[::2])
+def test_integer_taps_sum_to_one(bits, scale, options):
+    size = 7 if scale > 0.1 else 5000
+    taps = interpolation_taps(
+        Axis(0, size, int(size * scale), scale),
+        options["mode"],
+        "half_pixel",
+        cubic_coeff_a=-0.75,
+        exclude_outside=bool(options["exclude_outside"]),
+        antialias=bool(options["antialias"]),
+    )
+    whole = integer_taps(taps, bits)
+    assert whole.weight.dtype == np.int64
+    assert set(whole.weight.sum(axis=1).tolist()) == {1 << bits}
+    changed = whole.weight != np.rint(np.ldexp(taps.weight, bits))
+    assert changed.sum(axis=1).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ([0.5, 0.5], [4, 4]),
+        ([1 / 3, 1 / 3, 1 / 3], [2, 3, 3]),  # 3 3 3: the first of the largest gives one back
+        ([0.1875, 0.8125], [2, 6]),  # 1.5 and 6.5 are ties, to even
+        ([0.3125, 0.6875], [2, 6]),  # 2.5 and 5.5: 2 6
+        ([0.0625, 0.9375], [0, 8]),  # 0.5 and 7.5
+        ([0.1, 0.2, 0.7], [1, 2, 5]),  # 0.8 1.6 5.6 -> 1 2 6, the last gives one back
+        ([-0.1, 0.6, 0.6, -0.1], [-1, 5, 5, -1]),
+        ([-0.07, 0.57, 0.57, -0.07], [-1, 5, 5, -1]),  # -0.56 4.56
+        ([0.02] * 50, [8] + [0] * 49),  # each rounds to nothing
+        ([0.0, 0.0], [0, 0]),  # all excluded
+    ],
+)
+def test_integer_taps_by_hand(weights, expected):
+    index = np.zeros((1, len(weights)), np.intp)
+    assert integer_taps(Taps(index, np.array([weights]), None), 3).weight.tolist() == [expected]
+
+
+def exact_sum(x, axes, taps, at):
+    """Return the exact weighted sum at one output, tap by tap."""
+    total = 0
+    for chosen in product(*(range(t.weight.shape[1]) for t in taps)):
+        weight, place = 1, list(at)
+        for a, t, k in zip(axes, taps, chosen, strict=True):
+            weight *= int(t.weight[at[a.axis], k])
+            place[a.axis] = int(t.index[at[a.axis], k])
+        total += weight * int(x[tuple(place)])
+    return total
+
+
+def test_fixed_against_loops(word, code_of):
+    x = np.random.default_rng(3).integers(-128, 128, (2, 4, 5)).astype(np.int8)
+    axes = [Axis(1, 4, 7, 1.75), Axis(2, 5, 3, 0.6)]
+    taps = [integer_taps(cubic_taps(a, antialias=True), 11) for a in axes]
+    for shift in (0, 3, -4, -30):
+        tally = np.zeros(4, np.int64)
+        got = interpolate_fixed(x, axes, taps, 11, shift, word, 0, tally=tally)
+        assert (got.shape, got.dtype) == ((2, 7, 3), word.dtype)
+        saturated = 0
+        for at in np.ndindex(got.shape):
+            exact = Fraction(exact_sum(x, axes, taps, at), 1 << 22) * Fraction(2) ** -shift
+            assert got[at] == code_of(exact, word)
+            whole = code_of(exact, word._replace(bits=200, signed=True))
+            saturated += not word.least <= whole <= word.most
+        assert (tally[SATURATED], tally[TOTAL]) == (saturated, got.size)
+
+
+def test_fixed_over_more_axes_than_int64_holds():
+    """Four axes of 14 bits and cubic's overshoot leave 60 bits: sums become Python integers."""
+    x = np.full((2, 2, 2, 2), 32767, np.int16)
+    x[0, 0, 0, 0] = -32768
+    axes = [Axis(i, 2, 3, 1.5) for i in range(4)]
+    taps = [integer_taps(cubic_taps(a), 14) for a in axes]
+    word = Word(16, True, "floor")
+    got = interpolate_fixed(x, axes, taps, 14, 0, word, 0)
+    for at in [(0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 2, 2), (0, 2, 1, 0), (2, 0, 0, 1)]:
+        assert got[at] == np.clip(exact_sum(x, axes, taps, at) >> 56, -32768, 32767)
+
+
+def test_a_constant_stays_constant_in_fixed_point():
+    for code in (-128, -1, 77, 127):
+        axes = [Axis(0, 5, 12, 2.4), Axis(1, 6, 2, 1 / 3)]
+        taps = [integer_taps(cubic_taps(a, antialias=True, exclude_outside=True), 11) for a in axes]
+        got = interpolate_fixed(np.full((5, 6), code, np.int8), axes, taps, 11, 0, Word(8, True), 0)
+        assert set(got.ravel().tolist()) == {code}
+
+
+def test_cubic_overshoot_saturates_and_is_counted():
+    x = np.array([-128, -128, 127, 127], np.int8)
+    axes, tally = [Axis(0, 4, 8, 2.0)], np.zeros(4, np.int64)
+    got = interpolate_fixed(x, axes, [integer_taps(cubic_taps(axes[0]), 11)], 11, 0, Word(8, True), 0, tally=tally)
+    assert got.tolist() == [-128, -128, -128, -70, 69, 127, 127, 127]
+    assert (tally[SATURATED], tally[FLUSHED], tally[LARGEST], tally[TOTAL]) == (4, 0, 128, 8)
+
+
+CROP = [Axis(0, 3, 3, 1.0, (-0.5, 0.5)), Axis(1, 3, 3, 1.0, (0.5, 1.5))]  # rows -1 0 1, columns 1 2 3
+
+
+@pytest.mark.parametrize("kind", ["nearest", "linear", "cubic"])
+def test_outside_is_filled_and_never_counted(kind):
+    x = np.arange(100, 109).reshape(3, 3)
+    expected = [[-9, -9, -9], [101, 102, -9], [104, 105, -9]]
+    mode = "tf_crop_and_resize"
+    if kind == "nearest":
+        taps = [nearest_taps(a, mode, "floor") for a in CROP]
+        assert pick(x.astype(np.int8), CROP, taps, -9).tolist() == expected
+        return
+    options = {"cubic_coeff_a": -0.75, "exclude_outside": False, "antialias": False}
+    taps = [interpolation_taps(a, kind, mode, **options) for a in CROP]
+    assert interpolate_float(x.astype(np.float32), CROP, taps, -9.0).tolist() == expected
+    whole, tally = [integer_taps(t, 11) for t in taps], np.zeros(4, np.int64)
+    got = interpolate_fixed(x.astype(np.int8), CROP, whole, 11, 0, Word(8, True), -9, tally=tally)
+    assert got.tolist() == expected
+    assert tally.tolist() == [0, 0, 105, 9]
+    assert interpolate_float(x.astype(np.float32), CROP, taps, np.inf)[0].tolist() == [np.inf] * 3
+
+
+def test_what_the_edge_would_have_given_outside_is_not_counted():
+    taps = Taps(np.array([[0], [1]]), np.array([[2], [2]]), np.array([False, True]))
+    for code, shift in [(100, 0), (1, 3)]:  # would saturate, would be flushed
+        tally = np.zeros(4, np.int64)
+        x = np.array([0, code], np.int8)
+        got = interpolate_fixed(x, [Axis(0, 2, 2, 1.0)], [taps], 1, shift, Word(3, True), -2, tally=tally)
+        assert got.tolist() == [0, -2]
+        assert tally.tolist() == [0, 0, 2, 2]
+
+
+def test_input_is_left_alone_and_dtypes_are_kept():
+    axes = [Axis(1, 3, 6, 2.0), Axis(2, 3, 3, 1.0, (0.5, 1.5))]
+    for dtype in (np.int8, np.uint16, np.float32, np.float64, np.int64, np.bool_):
+        x = np.arange(18).reshape(2, 3, 3).astype(dtype)
+        before = x.copy()
+        got = pick(x, axes, [nearest_taps(a, "tf_crop_and_resize", "floor") for a in axes], 1)
+        assert (got.shape, got.dtype) == ((2, 6, 3), dtype)
+        assert np.array_equal(x, before)
+    taps = [cubic_taps(a) for a in axes[:1]]
+    assert interpolate_float(x.astype(np.float64), axes[:1], taps, 0.0).dtype == np.float64
+
+
+def test_nothing_to_resize():
+    x = np.array([1, -3], np.int8)
+    assert pick(x, [], [], 0).tolist() == [1, -3]
+    assert interpolate_fixed(x, [], [], 11, 1, Word(8, True, "floor"), 0).tolist() == [0, -2]
+    empty = Axis(0, 3, 0, 0.2)
+    assert interpolate_float(np.ones((3, 2)), [empty], [cubic_taps(empty)], 0.0).shape == (0, 2)
+    whole = integer_taps(cubic_taps(empty), 11)
+    assert interpolate_fixed(np.ones((3, 2), np.int8), [empty], [whole], 11, 0, Word(8, True), 0).shape == (0, 2)
+
+
+def test_onnx_knows_the_modes_that_are_tested():
+    described = onnx.defs.get_schema("Resize", 19).attributes["coordinate_transformation_mode"].description
+    assert all(f'`"{mode}"`' in described for mode in SCALES)

@@ -1,0 +1,141 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qengine.kernels.reference.rounding import divide, integer_dtype, round_real, shift_left, shift_right
+
+# value: half_even, half_up, half_away, floor, trunc
+TABLE = {
+    -2.75: (-3, -3, -3, -3, -2),
+    -2.5: (-2, -2, -3, -3, -2),
+    -2.25: (-2, -2, -2, -3, -2),
+    -2.0: (-2, -2, -2, -2, -2),
+    -1.75: (-2, -2, -2, -2, -1),
+    -1.5: (-2, -1, -2, -2, -1),
+    -1.25: (-1, -1, -1, -2, -1),
+    -0.75: (-1, -1, -1, -1, 0),
+    -0.5: (0, 0, -1, -1, 0),
+    -0.25: (0, 0, 0, -1, 0),
+    0.0: (0, 0, 0, 0, 0),
+    0.25: (0, 0, 0, 0, 0),
+    0.5: (0, 1, 1, 0, 0),
+    0.75: (1, 1, 1, 0, 0),
+    1.25: (1, 1, 1, 1, 1),
+    1.5: (2, 2, 2, 1, 1),
+    1.75: (2, 2, 2, 1, 1),
+    2.5: (2, 3, 3, 2, 2),
+    3.5: (4, 4, 4, 3, 3),
+}
+COLUMN = {"half_even": 0, "half_up": 1, "half_away": 2, "floor": 3, "trunc": 4}
+
+EDGES = [0, 1, 2, 3, 2**31, 2**53 + 1, 2**59 - 1, 2**59, 3 * 2**58, 2**60 - 1, 2**60]
+WHOLE = [sign * v for v in EDGES for sign in (1, -1)]
+modes = st.sampled_from(list(COLUMN))
+int60 = st.integers(-(2**60), 2**60)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, object])
+def test_hand_table_of_shifts_and_quotients(rounding, dtype):
+    expected = [row[COLUMN[rounding]] for row in TABLE.values()]
+    quarters = np.array([int(4 * v) for v in TABLE], dtype)
+    assert shift_right(quarters, 2, rounding).tolist() == expected
+    assert divide(quarters, 4, rounding).tolist() == expected
+    assert divide(quarters * 3, 12, rounding).tolist() == expected
+
+
+def test_hand_table_of_reals(rounding):
+    assert round_real(np.array(list(TABLE)), rounding).tolist() == [r[COLUMN[rounding]] for r in TABLE.values()]
+
+
+@pytest.mark.parametrize("dtype", [np.int64, object])
+@pytest.mark.parametrize("shift", [1, 2, 31, 52, 59, 60, 61, 62, 63, 64, 100, 200])
+def test_shift_right_at_the_edges(rounding, round_exact, dtype, shift):
+    got = shift_right(np.array(WHOLE, dtype), shift, rounding)
+    assert got.dtype == dtype
+    assert got.tolist() == [round_exact(Fraction(v, 2**shift), rounding) for v in WHOLE]
+
+
+def test_shift_right_of_integers_beyond_int64(rounding, round_exact):
+    values = [sign * v for v in (2**100, 2**100 + 2**69, 3 * 2**69, 2**200 - 1, 2**70) for sign in (1, -1)]
+    for shift in (1, 70, 200):
+        for given_shift in (shift, np.int64(shift)):
+            got = shift_right(np.array(values, object), given_shift, rounding)
+            assert got.tolist() == [round_exact(Fraction(v, 2**shift), rounding) for v in values]
+
+
+@given(values=st.lists(st.tuples(int60, st.integers(1, 200)), min_size=1, max_size=8), rounding=modes)
+def test_shift_per_channel(values, rounding, round_exact):
+    a, shift = (np.array(v, np.int64) for v in zip(*values, strict=True))
+    expected = [[round_exact(Fraction(int(v), 2 ** int(s)), rounding) for s in shift] for v in a]
+    assert shift_right(a[:, None], shift, rounding).tolist() == expected
+    assert shift_right(a[:, None].astype(object), shift, rounding).tolist() == expected
+
+
+@given(a=int60, by=st.integers(1, 2**60), rounding=modes)
+def test_divide(a, by, rounding, round_exact):
+    expected = round_exact(Fraction(a, by), rounding)
+    assert divide(np.array([a]), by, rounding).tolist() == [expected]
+    assert divide(np.array([a], object), np.array([by]), rounding).tolist() == [expected]
+
+
+@given(q=st.integers(-(2**29), 2**29), half=st.integers(1, 2**29), rounding=modes)
+def test_divide_at_ties(q, half, rounding, round_exact):
+    a, by = (2 * q + 1) * half, 2 * half
+    assert divide(np.array([a]), by, rounding).tolist() == [round_exact(Fraction(a, by), rounding)]
+
+
+def test_divide_beyond_int64(rounding, round_exact):
+    by = 2**90 + 2
+    values = [by // 2, -by // 2, 3 * by // 2, by // 2 + 1, -(by // 2) - 1, 7 * by]
+    got = divide(np.array(values, object), by, rounding)
+    assert got.tolist() == [round_exact(Fraction(v, by), rounding) for v in values]
+
+
+@given(x=st.floats(allow_nan=False, allow_infinity=False), rounding=modes)
+def test_round_real(x, rounding, round_exact):
+    assert int(round_real(np.array(x), rounding)) == round_exact(Fraction(x), rounding)
+
+
+@given(q=st.integers(-(2**51), 2**51), rounding=modes)
+def test_round_real_at_ties_and_next_to_them(q, rounding, round_exact):
+    tie = q + 0.5
+    for x in (tie, np.nextafter(tie, -np.inf), np.nextafter(tie, np.inf)):
+        assert int(round_real(np.array(x), rounding)) == round_exact(Fraction(x), rounding)
+
+
+def test_round_real_leaves_infinities(rounding):
+    assert round_real(np.array([np.inf, -np.inf]), rounding).tolist() == [np.inf, -np.inf]
+
+
+def test_shift_left_is_exact_up_to_40_and_holds_there():
+    codes = [-32768, -1, 0, 1, 65535]
+    for dtype in (np.int64, object):
+        a = np.array(codes, dtype)
+        for shift in (0, 1, 40, 41, 1000):
+            got = shift_left(a, shift)
+            assert got.dtype == dtype
+            assert got.tolist() == [v << min(shift, 40) for v in codes]
+    assert shift_left(np.array([3, 5]), np.array([2, 90])).tolist() == [12, 5 << 40]
+
+
+@pytest.mark.parametrize("dtype", [np.int64, object])
+def test_arrays_without_axes_and_without_elements(rounding, dtype):
+    for a in (np.array(7, dtype), np.zeros((0, 3), dtype)):
+        for got in (shift_right(a, 1, rounding), divide(a, 2, rounding), shift_left(a, 1)):
+            assert (got.shape, got.dtype) == (a.shape, dtype)
+
+
+def test_integer_dtype_leaves_room():
+    assert integer_dtype(60) == np.int64
+    assert integer_dtype(61) == np.dtype(object)
+
+
+@pytest.mark.parametrize("function", [shift_right, divide])
+def test_unknown_rounding(function):
+    with pytest.raises(ValueError, match="no rounding is named 'stochastic'"):
+        function(np.array([1]), 1, "stochastic")
+    with pytest.raises(ValueError, match="no rounding is named 'stochastic'"):
+        round_real(np.array([1.0]), "stochastic")
