@@ -1,0 +1,158 @@
+"""A network as plain frozen data: nodes in the order in which they run, constants, names. No protobuf."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError, QEngineError, UnsupportedError
+
+Dim = int | str | None
+"""An axis' length: known, symbolic, or unknown."""
+
+Attribute: TypeAlias = (
+    "int | float | str | NDArray[Any] | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Graph"
+)
+
+_Number = TypeVar("_Number", int, float)
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of a tensor before a run.
+
+    Attributes
+    ----------
+    name : the model's own name.
+    dtype : element type, None where the model leaves it open.
+    shape : lengths of the axes, None where even their number is open.
+    """
+
+    name: str
+    dtype: np.dtype[Any] | None = None
+    shape: tuple[Dim, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A Relu or Clip that was fused into the node before it: the bounds, None where there is none."""
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator.
+
+    Attributes
+    ----------
+    operator, domain : what it computes; the domain of ONNX itself is "".
+    version : the opset of the domain that the model imports.
+    inputs, outputs : tensor names; "" is an optional one that is left out.
+    attributes : by ONNX's names.
+    name : the model's name of the node, may be "".
+    activation : set by the fusion pass only.
+    """
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Attribute] = field(default_factory=lambda: _NOTHING)
+    name: str = ""
+    domain: str = ""
+    version: int = 1
+    activation: Activation | None = None
+
+    def __str__(self) -> str:
+        kind = f"{self.domain}.{self.operator}" if self.domain else self.operator
+        label = self.name or next((name for name in self.outputs if name), "")
+        return f"node '{label}' ({kind})"
+
+    def number(self, attribute: str, default: _Number) -> _Number:
+        """Return a numeric attribute, `default` where it is left out.
+
+        Raises
+        ------
+        ModelError
+            If it is of another type than the default.
+        """
+        value = self.attributes.get(attribute, default)
+        if not isinstance(value, type(default)):
+            raise ModelError(f"{self}: attribute '{attribute}' has the wrong type: {value!r}")
+        return value
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Name the node in every error that the enclosed computation ends in.
+
+        NumPy finds what does not go together and what does not fit into memory; its words are good enough
+        once the node is named.
+        """
+        try:
+            yield
+        except QEngineError as error:
+            text = str(error)
+            raise (error if text.startswith("node ") else type(error)(f"{self}: {text}")) from None
+        except MemoryError:
+            raise UnsupportedError(f"{self}: not enough memory") from None
+        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(f"{self}: {detail}") from error
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network.
+
+    Attributes
+    ----------
+    name : of the model.
+    inputs : tensors that a run must be fed.
+    overridable : tensors with a default in `constants` that a run may feed instead.
+    outputs : tensors that a run answers with.
+    nodes : in an order in which every input exists before it is read.
+    constants : initializers, and what passes computed from them.
+    values : what the file says, or can be inferred, of any tensor; also of inputs and outputs.
+    derived : for a constant that a pass made, the constant of the model that it stands for.
+    """
+
+    name: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, NDArray[Any]]
+    values: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
+    overridable: tuple[Value, ...] = ()
+    derived: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+
+    def producers(self) -> dict[str, Node]:
+        """Return the node that computes each tensor."""
+        return {name: node for node in self.nodes for name in node.outputs if name}
+
+    def readers(self) -> dict[str, list[Node]]:
+        """Return the nodes that read each tensor, once per place where they read it."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in node.inputs:
+                if name:
+                    found.setdefault(name, []).append(node)
+        return found
+
+    def read_once(self) -> set[str]:
+        """Return the tensors that one node reads, in one place, and that are no output of the graph."""
+        reads = Counter(name for node in self.nodes for name in node.inputs if name)
+        reads.update(value.name for value in self.outputs for _ in range(2))
+        return {name for name, count in reads.items() if count == 1}
+
+    def tensors(self) -> set[str]:
+        """Return every tensor name that stands for a value."""
+        names = {value.name for value in self.inputs} | set(self.constants)
+        return names | {name for node in self.nodes for name in node.outputs if name}

@@ -1,0 +1,236 @@
+"""Functions of one variable: each is a table in fixed point."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.kernels.reference import functions as f
+from qengine.ops.operator import NUMBER, Known, operator
+from qengine.steps import Island, Move, Table, Tensor
+
+Reals = NDArray[np.float64]
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def _of_any_number(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table | Island:
+    """Return a table for floating point; integers, which carry shapes or indices, are computed as they are."""
+    return Table(x, function) if x.is_float else Island((x,), function, x.shape, x.dtype)
+
+
+@operator("Sigmoid")
+def sigmoid(x: Tensor) -> Table:
+    """1 / (1 + e^-x)."""
+    return Table(x, f.sigmoid)
+
+
+@operator("Tanh")
+def tanh(x: Tensor) -> Table:
+    """Hyperbolic tangent."""
+    return Table(x, f.tanh)
+
+
+@operator("Erf", since=9)
+def erf(x: Tensor) -> Table:
+    """Error function."""
+    return Table(x, f.erf)
+
+
+@operator("Exp")
+def exp(x: Tensor) -> Table:
+    """e^x."""
+    return Table(x, f.exp)
+
+
+@operator("Log")
+def log(x: Tensor) -> Table:
+    """Natural logarithm."""
+    return Table(x, f.log)
+
+
+@operator("Sqrt")
+def sqrt(x: Tensor) -> Table:
+    """Square root."""
+    return Table(x, np.sqrt)
+
+
+@operator("Reciprocal")
+def reciprocal(x: Tensor) -> Table:
+    """1 / x."""
+    return Table(x, lambda v: 1.0 / v)
+
+
+@operator("Abs", elements=NUMBER)
+def absolute(x: Tensor) -> Table | Island:
+    """|x|."""
+    return _of_any_number(x, np.abs)
+
+
+@operator("Neg", elements=NUMBER)
+def negative(x: Tensor) -> Table | Island:
+    """-x."""
+    return _of_any_number(x, np.negative)
+
+
+@operator("Sign", since=9, elements=NUMBER)
+def sign(x: Tensor) -> Table | Island:
+    """-1, 0 or 1."""
+    return _of_any_number(x, np.sign)
+
+
+@operator("Floor")
+def floor(x: Tensor) -> Table:
+    """The next whole number below."""
+    return Table(x, np.floor)
+
+
+@operator("Ceil")
+def ceil(x: Tensor) -> Table:
+    """The next whole number above."""
+    return Table(x, np.ceil)
+
+
+@operator("Round", since=11)
+def round_(x: Tensor) -> Table:
+    """The nearest whole number, ties to even."""
+    return Table(x, np.rint)
+
+
+@operator("HardSigmoid")
+def hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Table:
+    """clip(alpha x + beta, 0, 1)."""
+    return Table(x, lambda v: np.clip(alpha * v + beta, 0.0, 1.0))
+
+
+@operator("HardSwish", since=14)
+def hard_swish(x: Tensor) -> Table:
+    """x clip(x / 6 + 1/2, 0, 1)."""
+    return Table(x, lambda v: v * np.clip(v / 6.0 + 0.5, 0.0, 1.0))
+
+
+@operator("LeakyRelu")
+def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Table:
+    """alpha x below 0, x above."""
+    return Table(x, lambda v: np.where(v < 0, alpha * v, v))
+
+
+@operator("ThresholdedRelu", since=10)
+def thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Table:
+    """x above alpha, 0 elsewhere."""
+    return Table(x, lambda v: np.where(v > alpha, v, 0.0))
+
+
+@operator("Elu")
+def elu(x: Tensor, *, alpha: float = 1.0) -> Table:
+    """alpha (e^x - 1) below 0, x above."""
+    return Table(x, lambda v: np.where(v < 0, alpha * f.expm1(v), v))
+
+
+@operator("Selu")
+def selu(x: Tensor, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> Table:
+    """gamma elu(x)."""
+    return Table(x, lambda v: gamma * np.where(v < 0, alpha * f.expm1(v), v))
+
+
+@operator("Celu", since=12)
+def celu(x: Tensor, *, alpha: float = 1.0) -> Table:
+    """max(0, x) + min(0, alpha (e^(x / alpha) - 1))."""
+    return Table(x, lambda v: np.maximum(0.0, v) + np.minimum(0.0, alpha * f.expm1(v / alpha)))
+
+
+@operator("Softplus")
+def softplus(x: Tensor) -> Table:
+    """log(1 + e^x)."""
+    return Table(x, _softplus)
+
+
+def _softplus(v: Reals) -> Reals:
+    return np.maximum(v, 0.0) + f.log1p(f.exp(-np.abs(v)))
+
+
+@operator("Softsign")
+def softsign(x: Tensor) -> Table:
+    """x / (1 + |x|)."""
+    return Table(x, lambda v: v / (1.0 + np.abs(v)))
+
+
+@operator("Mish", since=18)
+def mish(x: Tensor) -> Table:
+    """x tanh(softplus(x))."""
+    return Table(x, lambda v: v * f.tanh(_softplus(v)))
+
+
+@operator("Swish", since=24)
+def swish(x: Tensor, *, alpha: float = 1.0) -> Table:
+    """x sigmoid(alpha x)."""
+    return Table(x, lambda v: v * f.sigmoid(alpha * v))
+
+
+@operator("Gelu", since=20)
+def gelu(x: Tensor, *, approximate: str = "none") -> Table:
+    """x Phi(x), Phi being the normal distribution, or its approximation by tanh."""
+    if approximate == "none":
+        return Table(x, lambda v: 0.5 * v * (1.0 + f.erf(v / np.sqrt(2.0))))
+    if approximate == "tanh":
+        root = np.sqrt(2.0 / np.pi)
+        return Table(x, lambda v: 0.5 * v * (1.0 + f.tanh(root * (v + 0.044715 * v * v * v))))
+    raise ModelError(f"approximate '{approximate}' is not none or tanh")
+
+
+@operator("Pow", elements=NUMBER)
+def power(x: Tensor, exponent: Known) -> Table | Island:
+    """x to a constant power."""
+    if exponent.size != 1 or exponent.ndim > x.ndim:
+        raise UnsupportedError(f"an exponent of shape {list(exponent.shape)}: only a single number is supported")
+    if x.is_float:
+        return Table(x, lambda v: f.power(v, float(exponent.item())))
+    # NumPy refuses a negative power of integers; the real one, cut to an integer, is what ONNX means.
+    kind = x.dtype if exponent.dtype.kind in "iu" and exponent.item() >= 0 else np.dtype(np.float64)
+    return Island((x,), lambda v: np.power(v.astype(kind), exponent), x.shape, x.dtype)
+
+
+@operator("PRelu", elements=NUMBER)
+def parametric_relu(x: Tensor, slope: Tensor) -> Table | Island:
+    """Slope x below 0, x above; a table where the slope is one constant number."""
+    if np.broadcast_shapes(x.shape, slope.shape) != x.shape:
+        raise ModelError(f"slope {list(slope.shape)} does not broadcast to '{x.name}' {list(x.shape)}")
+    if x.is_float and slope.value is not None and slope.value.size == 1:
+        factor = float(slope.value.item())
+        return Table(x, lambda v: np.where(v < 0, factor * v, v))
+    return Island((x, slope), lambda v, w: np.where(v < 0, v * w, v), x.shape, x.dtype)
+
+
+@operator("Relu", elements=NUMBER)
+def relu(x: Tensor) -> Move:
+    """max(x, 0)."""
+    return _clip(x, 0.0, None)
+
+
+@operator("Clip")
+def clip(x: Tensor, *, min: float = -_LARGEST, max: float = _LARGEST) -> Move:
+    """Bounds given as attributes."""
+    return _clip(x, min, max)
+
+
+@operator("Clip", since=11, elements=NUMBER)
+def clip_11(x: Tensor, min: Known | None = None, max: Known | None = None) -> Move:
+    """Bounds given as inputs."""
+    for bound in (min, max):
+        if bound is not None and bound.size != 1:
+            raise ModelError(f"a bound of shape {list(bound.shape)} is not a single number")
+        if bound is not None and bound.dtype != x.dtype:
+            raise ModelError(f"a bound is {bound.dtype}, '{x.name}' is {x.dtype}")
+    return _clip(x, None if min is None else min.item(), None if max is None else max.item())
+
+
+def _clip(x: Tensor, low: float | None, high: float | None) -> Move:
+    def bounded(v: NDArray[Any], least: float | None, most: float | None) -> NDArray[Any]:
+        if least is not None:
+            v = np.maximum(v, v.dtype.type(least))
+        if most is not None:
+            v = np.minimum(v, v.dtype.type(most))
+        return v
+
+    return Move(x, bounded, x.shape, constants=(low, high))

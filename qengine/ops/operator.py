@@ -1,0 +1,314 @@
+"""How an ONNX operator is declared, found and called: a function whose signature says what it takes.
+
+See `signature` for what the annotations mean.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, get_args, get_origin
+
+import numpy as np
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.graph import Graph, Node
+from qengine.ops.signature import (
+    NEVER,
+    Attributes,
+    Bias,
+    Floats,
+    Handler,
+    Ints,
+    Known,
+    Parameter,
+    Role,
+    Selector,
+    Shaped,
+    Since,
+    Until,
+    Weights,
+    kinds_of,
+    read_signature,
+)
+from qengine.steps import Combine, Linear, Move, Step, Tensor
+
+REAL, NUMBER, LOGICAL, ANY = "f", "fiu", "b", "fiub"
+"""What the elements of data may be, as NumPy's kinds."""
+
+_Declared = TypeVar("_Declared", bound=Handler)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One version of an operator.
+
+    Attributes
+    ----------
+    name, domain : ONNX's; the domain of ONNX itself is "".
+    since, until : the opsets that the handler serves, from the first to before the second.
+    handler : makes the steps, one for each output.
+    parameters : the inputs.
+    attributes : by name.
+    elements : the element types of data inputs, as NumPy's kinds.
+    kinds : the kinds of step that the handler may answer with.
+    counts_outputs : whether the handler is told how many outputs the node has.
+    """
+
+    name: str
+    domain: str
+    since: int
+    until: int
+    handler: Handler
+    parameters: tuple[Parameter, ...]
+    attributes: Mapping[str, Parameter]
+    elements: str
+    kinds: tuple[type[Step], ...]
+    counts_outputs: bool
+    _preserves: bool | Callable[[Attributes], bool]
+    _channel_axis: int | Callable[[Attributes, int], int | None] | None
+
+    def preserves_format(self, node: Node) -> bool:
+        """Whether the node's outputs have the format of its first input."""
+        given = self._preserves
+        return given if isinstance(given, bool) else given(node.attributes)
+
+    def channel_axis(self, node: Node, ndim: int) -> int | None:
+        """The axis of weights with `ndim` axes that counts output channels; None where there is none."""
+        given = self._channel_axis
+        return given(node.attributes, ndim) if callable(given) else given
+
+    def parameter(self, index: int) -> Parameter | None:
+        """Return the parameter that takes input number `index`."""
+        if index < len(self.parameters):
+            return self.parameters[index]
+        last = self.parameters[-1] if self.parameters else None
+        return last if last and last.variadic else None
+
+    def roles(self, node: Node) -> list[tuple[str, Role]]:
+        """Return (tensor, role) for every input that the node gives."""
+        found = []
+        for i, name in enumerate(node.inputs):
+            parameter = self.parameter(i)
+            if name and parameter:
+                found.append((name, parameter.role))
+        return found
+
+
+_registry: dict[tuple[str, str], list[Operator]] = {}
+
+
+def operator(
+    name: str,
+    *,
+    since: int = 1,
+    until: int = NEVER,
+    domain: str = "",
+    elements: str = REAL,
+    preserves_format: bool | Callable[[Attributes], bool] | None = None,
+    channel_axis: int | Callable[[Attributes, int], int | None] | None = None,
+) -> Callable[[_Declared], _Declared]:
+    """Declare the handler of an operator; discovery is by importing the package `qengine.ops`.
+
+    Parameters
+    ----------
+    name, domain
+        ONNX's names.
+    since, until
+        The first opset that this handler serves, and the first that it does not. Of several handlers the newest
+        that the model's opset reaches is used.
+    elements
+        `REAL`, `NUMBER`, `LOGICAL` or `ANY`: what the elements of data inputs may be. All have one type.
+    preserves_format
+        Whether outputs have the first input's format; by default, where the kind is `Move`.
+    channel_axis
+        Which axis of the `Weights` counts output channels, for formats per channel; a function gets the
+        attributes and the number of axes.
+    """
+
+    def declare(handler: _Declared) -> _Declared:
+        kinds = kinds_of(handler)
+        preserves = kinds == (Move,) if preserves_format is None else preserves_format
+        parameters, attributes, counts_outputs = read_signature(handler)
+        versions = _registry.setdefault((domain, name), [])
+        if any(o.since == since for o in versions):
+            raise ValueError(f"{name} since {since} is declared twice")
+        versions.append(
+            Operator(
+                name=name,
+                domain=domain,
+                since=since,
+                until=until,
+                handler=handler,
+                parameters=parameters,
+                attributes=attributes,
+                elements=elements,
+                kinds=kinds,
+                counts_outputs=counts_outputs,
+                _preserves=preserves,
+                _channel_axis=channel_axis,
+            )
+        )
+        versions.sort(key=lambda o: o.since)
+        return handler
+
+    return declare
+
+
+def versions() -> Mapping[tuple[str, str], Sequence[Operator]]:
+    """Return every declared operator by (domain, name), its versions in ascending order."""
+    return _registry
+
+
+def find(node: Node) -> Operator:
+    """Return the operator that serves a node.
+
+    Raises
+    ------
+    UnsupportedError
+        If there is none for the node's opset.
+    """
+    served = [o for o in _registry.get((node.domain, node.operator), []) if o.since <= node.version]
+    if served and node.version < served[-1].until:
+        return served[-1]
+    raise UnsupportedError(f"{node}: operator not supported at opset {node.version}")
+
+
+def check(graph: Graph) -> None:
+    """Refuse a graph with operators that are not supported, naming all of them at once.
+
+    Raises
+    ------
+    UnsupportedError
+        The message lists each operator with its opset and how often it occurs.
+    """
+    missing: dict[str, int] = {}
+    for node in graph.nodes:
+        try:
+            find(node)
+        except UnsupportedError:
+            name = f"{node.domain}.{node.operator}" if node.domain else node.operator
+            label = f"{name}-{node.version}"
+            missing[label] = missing.get(label, 0) + 1
+    if missing:
+        listed = ", ".join(f"{name} (x{n})" if n > 1 else name for name, n in sorted(missing.items()))
+        plural = "s" if len(missing) > 1 else ""
+        raise UnsupportedError(f"operator{plural} not supported: {listed}; replace them before the export")
+
+
+def make_steps(node: Node, tensor: Callable[[str], Tensor]) -> tuple[Step, ...]:
+    """Return the steps of a node, one for each output that its handler gives.
+
+    Parameters
+    ----------
+    node
+        What to compute.
+    tensor
+        Looks up an input by name; its `value` is set where the elements are known.
+
+    Raises
+    ------
+    QEngineError
+        If the inputs or attributes are not what the operator allows; the message names the node.
+    """
+    op = find(node)
+    with node.blamed():
+        steps = op.handler(*_inputs(op, node, tensor), **_attributes(op, node))
+        steps = steps if isinstance(steps, tuple) else (steps,)
+        if len([n for n in node.outputs if n]) > len(steps):
+            raise UnsupportedError(f"gives {len(steps)} output(s), the model asks for {len(node.outputs)}")
+        return (_with_activation(steps[0], node), *steps[1:]) if node.activation else steps
+
+
+def _with_activation(step: Step, node: Node) -> Step:
+    assert isinstance(step, Linear | Combine)
+    return replace(step, activation=node.activation)
+
+
+def _inputs(op: Operator, node: Node, tensor: Callable[[str], Tensor]) -> list[Any]:
+    given: list[Any] = []
+    first: Tensor | None = None  # whose element type the other data inputs share
+    for i, name in enumerate(node.inputs):
+        parameter = op.parameter(i)
+        if parameter is None or not (parameter.serves(node.version) or not name):
+            most = sum(p.serves(node.version) for p in op.parameters)
+            raise ModelError(f"takes at most {most} inputs at opset {node.version}, {len(node.inputs)} given")
+        if not name:
+            if parameter.required:
+                raise ModelError(f"input '{parameter.name}' is missing")
+            given.append(None)
+            continue
+        t = tensor(name)
+        if parameter.role in (Role.DATA, Role.WEIGHTS, Role.BIAS):
+            _check_elements(t, op.elements)
+            first = first or t
+            if t.dtype != first.dtype:
+                raise ModelError(f"inputs '{first.name}' ({first.dtype}) and '{name}' ({t.dtype}) differ in type")
+        elif parameter.role is Role.SELECTOR:
+            _check_elements(t, "iub")
+        elif parameter.role is Role.KNOWN and t.value is None:
+            raise UnsupportedError(
+                f"input '{parameter.name}' ('{name}') depends on the data; qengine needs it before the run"
+            )
+        given.append(t.value if parameter.role is Role.KNOWN else t)
+    for parameter in op.parameters[len(given) :]:
+        if parameter.required:
+            raise ModelError(f"input '{parameter.name}' is missing")
+    return given
+
+
+def _check_elements(t: Tensor, kinds: str) -> None:
+    if t.dtype.kind not in kinds:
+        names = {"f": "floating-point", "i": "integer", "b": "boolean"}
+        allowed = " or ".join(name for kind, name in names.items() if kind in kinds)
+        raise ModelError(f"'{t.name}' is {t.dtype}; {allowed} elements are needed")
+
+
+def _attributes(op: Operator, node: Node) -> dict[str, Any]:
+    known = {name: parameter for name, parameter in op.attributes.items() if parameter.serves(node.version)}
+    given: dict[str, Any] = {}
+    for name, value in node.attributes.items():
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise UnsupportedError(f"attribute '{name}' does not exist at opset {node.version}; there are {listed}")
+        if not _is_a(value, known[name].element):
+            raise ModelError(f"attribute '{name}' has the wrong type: {value!r}")
+        given[name] = value
+    for name, parameter in known.items():
+        if name not in given and parameter.required:
+            raise ModelError(f"attribute '{name}' is missing")
+        given.setdefault(name, parameter.default)
+    if op.counts_outputs:
+        given["outputs"] = len(node.outputs)
+    return given
+
+
+def _is_a(value: Any, wanted: Any) -> bool:
+    if get_origin(wanted) is tuple:
+        return isinstance(value, tuple) and all(isinstance(v, get_args(wanted)[0]) for v in value)
+    if get_origin(wanted) is np.ndarray:
+        return isinstance(value, np.ndarray)
+    return isinstance(value, wanted)
+
+
+__all__ = [
+    "ANY",
+    "LOGICAL",
+    "NUMBER",
+    "REAL",
+    "Attributes",
+    "Bias",
+    "Floats",
+    "Ints",
+    "Known",
+    "Operator",
+    "Role",
+    "Selector",
+    "Shaped",
+    "Since",
+    "Until",
+    "Weights",
+    "check",
+    "find",
+    "make_steps",
+    "operator",
+    "versions",
+]

@@ -1,0 +1,93 @@
+"""Pools over windows and over whole images."""
+
+from functools import partial, reduce
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.reference.pool import max_pool, window_sum
+from qengine.ops.operator import NUMBER, Ints, Since, operator
+from qengine.ops.reduce import extreme, far_end, total
+from qengine.ops.window import Window, spatial_axes
+from qengine.steps import Mean, Move, Tensor
+
+
+@operator("MaxPool", elements=NUMBER)
+def max_pool_(
+    x: Tensor,
+    *,
+    auto_pad: str = "NOTSET",
+    ceil_mode: Annotated[int, Since(10)] = 0,
+    dilations: Annotated[Ints | None, Since(10)] = None,
+    kernel_shape: Ints,
+    pads: Ints | None = None,
+    storage_order: Annotated[int, Since(8)] = 0,  # noqa: ARG001 - of the second output, which is not made
+    strides: Ints | None = None,
+) -> Move:
+    """The largest value of each window; padding never wins."""
+    window = Window.of(spatial_axes(x), kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
+
+    def pool(values: NDArray[np.generic], least: float) -> NDArray[np.generic]:
+        return max_pool(
+            values,
+            kernel=window.kernel,
+            strides=window.strides,
+            dilations=window.dilations,
+            pads=window.pads,
+            least=least,
+        )
+
+    return Move(x, pool, (*x.shape[:2], *window.out), constants=(far_end(x.dtype, -1),))
+
+
+@operator("AveragePool")
+def average_pool(
+    x: Tensor,
+    *,
+    auto_pad: str = "NOTSET",
+    ceil_mode: Annotated[int, Since(10)] = 0,
+    count_include_pad: int = 0,
+    dilations: Annotated[Ints | None, Since(19)] = None,
+    kernel_shape: Ints,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Mean:
+    """The mean of each window, over the cells that count."""
+    size = spatial_axes(x)
+    window = Window.of(size, kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
+    add = partial(
+        window_sum, kernel=window.kernel, strides=window.strides, dilations=window.dilations, pads=window.pads
+    )
+    count = partial(_counts, window, size, bool(count_include_pad))
+    return Mean(x, add, (*x.shape[:2], *window.out), count)
+
+
+def _counts(window: Window, size: tuple[int, ...], include_pads: bool) -> NDArray[np.int64]:
+    """Return how many cells of each window count: all but what lies beyond the (declared) padding.
+
+    Cells that only ceil_mode reaches never count, as in torch and ONNX Runtime.
+    """
+    per_axis = []
+    for n, kernel, stride, dilation, declared, out in zip(
+        size, window.kernel, window.strides, window.dilations, window.declared, window.out, strict=True
+    ):
+        before, after = declared if include_pads else (0, 0)
+        start = np.arange(out) * stride - declared[0]
+        # Of the cells start + i * dilation, those up to each end.
+        below, inside = ((-(-(end - start) // dilation)).clip(0, kernel) for end in (-before, n + after))
+        per_axis.append(inside - below)
+    # A window wholly in the padding sums to 0; a count of 1 keeps it 0.
+    return np.asarray(np.maximum(reduce(np.multiply.outer, per_axis), 1), np.int64)
+
+
+@operator("GlobalAveragePool")
+def global_average_pool(x: Tensor) -> Mean:
+    """The mean over all spatial axes."""
+    return total(x, tuple(range(2, 2 + len(spatial_axes(x)))), divided=True)
+
+
+@operator("GlobalMaxPool")
+def global_max_pool(x: Tensor) -> Move:
+    """The largest value over all spatial axes."""
+    return extreme(x, tuple(range(2, 2 + len(spatial_axes(x)))), largest=True)

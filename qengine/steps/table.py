@@ -1,0 +1,70 @@
+"""table: a function of one variable, in fixed point one entry for every input code."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.reference.requantize import Tally
+from qengine.kernels.reference.table import count_table, look_up, make_table
+from qengine.steps.step import Arithmetic, Kernel, Step, Tensor
+
+Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Table(Step):
+    """out = function(x), element by element.
+
+    Attributes
+    ----------
+    x : the argument, floating point.
+    function : on float64 arrays, from operations that give the same bits on every machine.
+    """
+
+    kind: ClassVar[str] = "table"
+    x: Tensor
+    function: Function
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The argument's."""
+        return self.x.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+        """The argument's."""
+        return self.x.dtype
+
+    @property
+    def operands(self) -> tuple[Tensor, ...]:
+        """x."""
+        return (self.x,)
+
+    def float32(self) -> Kernel:
+        """Return the kernel on real numbers; it computes in float64."""
+        function = self.function
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
+            (x,) = arrays
+            with np.errstate(all="ignore"):
+                return np.asarray(function(x.astype(np.float64))).astype(x.dtype)
+
+        return run
+
+    def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
+        """Return the kernel on codes."""
+        source = self.x.one_format.word()
+        word = arithmetic.word(out.one_format)
+        entries, saturates, flushes = make_table(self.function, source, self.x.fraction_bits, out.fraction_bits, word)
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            (codes,) = arrays
+            result = look_up(codes, entries, source.least)
+            if tally is not None:
+                count_table(codes, result, source.least, saturates, flushes, tally)
+            return result
+
+        return run
