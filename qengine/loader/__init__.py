@@ -1,0 +1,135 @@
+"""ONNX file -> `Graph`, and every check that a model file must pass.
+
+A model is untrusted: whatever is in the file, `load` answers with a graph or with an error of one line.
+"""
+
+import os
+from pathlib import Path
+
+import onnx  # noqa: TID251 - the loader's own
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import ModelProto  # noqa: TID251 - the loader's own
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.graph import Graph
+from qengine.loader.inlining import inline
+from qengine.loader.names import check_names, check_text, standard
+from qengine.loader.reading import Reader
+from qengine.loader.shapes import with_inferred
+
+OLDEST_OPSET = 7
+"""Of the default domain; before it Add and others broadcast in another way."""
+
+_LARGEST = 2**31 - 1  # bytes of one protobuf message
+
+
+def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
+    """Return the graph of an ONNX model.
+
+    Local functions are inlined, Constant nodes become constants, and shapes are inferred as far as they can
+    be before the input is known. Operators are not judged here.
+
+    Parameters
+    ----------
+    model : a path, the bytes of a file, or the message itself, which is left as it is. External data is read
+        only for a path, and only from the folder of the file.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, not valid ONNX, contradicts itself, or reaches outside of its folder.
+    UnsupportedError
+        If it is ONNX that is too old, too new, or of a kind that is not run.
+    """
+    where = "model" if isinstance(model, (bytes, ModelProto)) else os.fspath(model)
+    try:
+        return _load(model)
+    except (ModelError, UnsupportedError) as error:
+        raise type(error)(_one_line(f"{where}: {error}")) from None
+    except RecursionError:
+        raise ModelError(_one_line(f"{where}: its graphs or functions are nested too deeply; flatten them")) from None
+    except MemoryError:
+        raise ModelError(_one_line(f"{where}: it needs more memory than there is; use a smaller model")) from None
+
+
+def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
+    folder, stem = None, "model"
+    if not isinstance(model, (bytes, ModelProto)):
+        path = Path(model)
+        folder, stem = path.parent, path.stem
+        model = _bytes(path)
+    proto = model if isinstance(model, ModelProto) else _parse(model)
+    if proto is model and proto.functions:  # which are inlined in place
+        proto = ModelProto()
+        proto.CopyFrom(model)
+    check_text(proto)
+    opsets = _check_header(proto)
+    check_names(proto.graph)
+    if proto.functions:
+        inline(proto, opsets)
+        check_names(proto.graph)
+    found = Reader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
+    return with_inferred(found, proto.graph.node, opsets)
+
+
+def _one_line(message: str) -> str:
+    """Return the message as one line; names from a file may hold line ends or control codes of a terminal."""
+    line = "".join(char if char.isprintable() else "?" for char in " ".join(message.split()))
+    return line if len(line) <= 1000 else f"{line[:1000]}..."
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError("no such file; give the path of an .onnx file") from None
+    except IsADirectoryError:
+        raise ModelError("is a directory; give the path of an .onnx file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"cannot be read ({reason}); give the path of a readable .onnx file") from None
+
+
+def _parse(data: bytes) -> ModelProto:
+    if not data:
+        raise ModelError("is empty; export or download the model again")
+    if data.startswith(b"version https://git-lfs"):
+        raise ModelError("is a pointer of Git LFS, not the model; run git lfs pull")
+    try:
+        proto = ModelProto()
+        proto.ParseFromString(data)
+    except DecodeError:
+        hint = "export or download it again"
+        if len(data) > _LARGEST:
+            hint = "above 2 GB save it with onnx.save_model(..., save_as_external_data=True)"
+        raise ModelError(f"is not an ONNX model, or damaged or cut short ({len(data)} bytes); {hint}") from None
+    return proto
+
+
+def _check_header(proto: ModelProto) -> dict[str, int]:
+    """Return the opset of each domain.
+
+    Protobuf reads some files that are not ONNX without complaint, as a message that has nothing ONNX needs.
+    """
+    if proto.ir_version < 1 or not proto.HasField("graph"):
+        missing = "graph" if proto.ir_version >= 1 else "IR version"
+        raise ModelError(f"is not an ONNX model, or damaged: it has no {missing}; export or download it again")
+    if proto.ir_version > onnx.IR_VERSION:
+        raise UnsupportedError(
+            f"is of IR version {proto.ir_version}, but onnx here knows up to {onnx.IR_VERSION}; upgrade onnx"
+        )
+    for what, present in (("opset import", proto.opset_import), ("nodes", proto.graph.node)):
+        if not present:
+            raise ModelError(f"has no {what}; export the model again")
+    if not proto.graph.output:
+        raise ModelError("its graph has no outputs; export the model again")
+    opsets: dict[str, int] = {}
+    for one in proto.opset_import:
+        if opsets.setdefault(standard(one.domain), one.version) != one.version or one.version < 1:
+            raise ModelError(f"imports opset {one.version} of {one.domain!r}, invalid or a second one; export it again")
+    newest = onnx.defs.onnx_opset_version()
+    version = opsets.get("", newest)
+    if not OLDEST_OPSET <= version <= newest:
+        remedy = "convert the model with onnx.version_converter" if version < OLDEST_OPSET else "upgrade onnx"
+        raise UnsupportedError(f"is of opset {version}, but {OLDEST_OPSET} to {newest} are supported; {remedy}")
+    return opsets

@@ -1,0 +1,202 @@
+"""TensorProto -> array, from the model file itself or from a data file beside it."""
+
+import math
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto  # noqa: TID251 - the loader's own
+from onnx.helper import tensor_dtype_to_np_dtype  # noqa: TID251 - the loader's own
+
+from qengine.errors import ModelError, UnsupportedError
+
+DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
+    {code: np.dtype(tensor_dtype_to_np_dtype(code)) for code in TensorProto.DataType.values() if code}
+)
+"""NumPy's or ml_dtypes' name of each element type of ONNX; strings are objects."""
+
+_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+_FIELD_OF: Mapping[int, str] = {
+    TensorProto.FLOAT: "float_data",
+    TensorProto.COMPLEX64: "float_data",
+    TensorProto.DOUBLE: "double_data",
+    TensorProto.COMPLEX128: "double_data",
+    TensorProto.INT64: "int64_data",
+    TensorProto.UINT32: "uint64_data",
+    TensorProto.UINT64: "uint64_data",
+}
+"""Where numbers stand that are not in raw_data; in int32_data unless listed."""
+
+_MOST_AXES = 32
+_STORED = {
+    "float_data": np.float32,
+    "double_data": np.float64,
+    "int64_data": np.int64,
+    "uint64_data": np.uint64,
+    "int32_data": np.int32,
+}
+
+
+def dtype_name(code: int) -> str:
+    """Return ONNX's word for an element type, as "bfloat16"."""
+    return TensorProto.DataType.Name(code).lower() if code in DTYPES else f"type {code}"
+
+
+def is_native(code: int) -> bool:
+    """Tell whether NumPy itself has the element type; it has no bfloat16, float8 and int4, and no strings."""
+    return code in DTYPES and DTYPES[code].isbuiltin == 1 and DTYPES[code].kind in "biufc"
+
+
+def tensor(proto: TensorProto, what: str, folder: Path | None) -> NDArray[Any]:
+    """Return a tensor's numbers, read-only.
+
+    Parameters
+    ----------
+    proto : the tensor.
+    what : what to call it in errors, as "initializer 'w'".
+    folder : where the model file is, the only place from which external data is read; None: nowhere.
+
+    Raises
+    ------
+    ModelError
+        If type, shape and data do not fit each other, or the external data is missing or outside of `folder`.
+    UnsupportedError
+        If NumPy has no such element type.
+    """
+    code = proto.data_type
+    if code not in DTYPES:
+        raise ModelError(f"{what} has the element type {code}, which ONNX does not know; export the model again")
+    if not is_native(code):
+        raise UnsupportedError(f"{what} is of type {dtype_name(code)}, which is not supported; convert it to float32")
+    if proto.HasField("segment"):
+        raise UnsupportedError(f"{what} is split into segments, which is not supported; export the model again")
+    dtype, shape = DTYPES[code], tuple(proto.dims)
+    if len(shape) > _MOST_AXES:  # before their product is a number of millions of digits
+        raise ModelError(f"{what} has {len(shape)} axes, more than {_MOST_AXES}; export the model again")
+    if any(length < 0 for length in shape):
+        raise ModelError(f"{what} has the shape {shape} with a negative length; export the model again")
+    flat = _numbers(proto, dtype, math.prod(shape), what, folder)
+    try:
+        array = flat.reshape(shape)
+    except ValueError:  # lengths beyond NumPy's index type, beside a length of 0
+        raise ModelError(f"{what} has the shape {shape}, which is too large; export the model again") from None
+    array.flags.writeable = False
+    return array
+
+
+def _numbers(proto: TensorProto, dtype: np.dtype[Any], count: int, what: str, folder: Path | None) -> NDArray[Any]:
+    present = [field for field in _FIELDS if len(getattr(proto, field))]
+    external = proto.data_location == TensorProto.EXTERNAL
+    if len(present) + proto.HasField("raw_data") + external > 1:
+        raise ModelError(f"{what} has its data in more than one place; export the model again")
+    raw: bytes | NDArray[np.uint8]
+    if external:
+        raw = _external(proto, what, folder, count * dtype.itemsize)
+    elif proto.HasField("raw_data"):
+        raw = proto.raw_data
+    else:
+        return _typed(proto, present[0] if present else None, dtype, count, what)
+    if len(raw) != count * dtype.itemsize:
+        raise _mismatch(proto, what, f"{count * dtype.itemsize} bytes", len(raw))
+    if count == 0:
+        return np.zeros(0, dtype)
+    if dtype.kind == "b":  # a byte other than 0 and 1 in a boolean array breaks NumPy's promises
+        return np.not_equal(np.frombuffer(raw, np.uint8), 0)
+    return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False)
+
+
+def _typed(proto: TensorProto, field: str | None, dtype: np.dtype[Any], count: int, what: str) -> NDArray[Any]:
+    right = _FIELD_OF.get(proto.data_type, "int32_data")
+    if field not in (None, right):
+        raise ModelError(
+            f"{what} is of type {dtype_name(proto.data_type)}, whose data belongs in {right} or raw_data, "
+            f"but it is in {field}; export the model again"
+        )
+    stored = np.array(getattr(proto, right), dtype=_STORED[right])
+    parts = 2 if dtype.kind == "c" else 1
+    if len(stored) != count * parts:
+        raise _mismatch(proto, what, f"{count * parts} numbers", len(stored))
+    if dtype.kind == "c":
+        return stored.view(dtype)
+    if proto.data_type == TensorProto.FLOAT16:  # the bit pattern, in an integer
+        cast = stored.astype(np.uint16)
+        same = np.array_equal(cast, stored)
+        cast = cast.view(np.float16)
+    else:
+        cast = stored.astype(dtype)
+        same = dtype.kind == "b" or right not in ("int32_data", "uint64_data") or np.array_equal(cast, stored)
+    if not same:
+        raise ModelError(f"{what} has numbers beyond its type {dtype_name(proto.data_type)}; export the model again")
+    return cast
+
+
+def _mismatch(proto: TensorProto, what: str, expected: str, found: int) -> ModelError:
+    return ModelError(
+        f"{what} of type {dtype_name(proto.data_type)} and shape {tuple(proto.dims)} takes {expected}, "
+        f"but {found} are there; the file is damaged, export or download it again"
+    )
+
+
+def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -> NDArray[np.uint8]:
+    """Return the `nbytes` bytes that a tensor has in a file of its own."""
+    if folder is None:
+        raise ModelError(f"{what} has its data in another file; load the model by its path, not from memory")
+    entries = {entry.key: entry.value for entry in proto.external_data}
+    if len(entries) != len(proto.external_data):
+        raise ModelError(f"{what} says twice where its external data is; export the model again")
+    path = _inside(folder, entries.get("location", ""), what)
+    offset = _whole(entries, "offset", 0, what)
+    length = _whole(entries, "length", nbytes, what)
+    if length != nbytes:
+        raise _mismatch(proto, what, f"{nbytes} bytes", length)
+    try:
+        # Without O_NONBLOCK a named pipe in the place of the file would wait for a writer for ever.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelError(f"{what}: its external data {str(path)!r} is not a regular file; restore the file")
+            if offset + nbytes > status.st_size:
+                raise ModelError(
+                    f"{what} of shape {tuple(proto.dims)} takes {nbytes} bytes from offset {offset} of "
+                    f"{str(path)!r}, which has {status.st_size}; the file is cut short or another model's, "
+                    "download it again"
+                )
+            file.seek(offset)
+            return np.fromfile(file, np.uint8, nbytes)
+    except OSError as error:
+        raise ModelError(
+            f"{what}: its external data {str(path)!r} cannot be read ({error.strerror}); "
+            "put the file beside the model file"
+        ) from None
+
+
+def _inside(folder: Path, location: str, what: str) -> Path:
+    """Return where `location` is; no way leads out of `folder`: a model must not read its reader's files."""
+    windows = PureWindowsPath(location)  # splits at both kinds of slash
+    outside = bool(windows.anchor) or PurePosixPath(location).is_absolute() or ".." in windows.parts
+    if not location or "\0" in location:
+        raise ModelError(f"{what} has external data but names no file for it; export the model again")
+    root = Path(os.path.realpath(folder))
+    path = Path(os.path.realpath(root / location))
+    if outside or not path.is_relative_to(root):
+        raise ModelError(
+            f"{what} has its external data at {location!r}, outside of the model's folder, which is not "
+            "allowed; copy the file into the folder and set the location to its name"
+        )
+    return path
+
+
+def _whole(entries: Mapping[str, str], key: str, default: int, what: str) -> int:
+    text = entries.get(key)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ModelError(
+            f"{what} has external data with the {key} {text!r}, not a count of bytes; export the model again"
+        )
+    return int(text)
