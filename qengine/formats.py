@@ -1,0 +1,368 @@
+"""Which tensor has which format: decided once, before any shape is known."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import FormatError, OptionError
+from qengine.graph import Graph, Node
+from qengine.known import known_tensors
+from qengine.ops.operator import Role, find
+from qengine.qformat import (
+    ChannelFormats,
+    Format,
+    QFormat,
+    channel_formats,
+    finest_format,
+    finest_per_channel,
+)
+
+Given = Mapping[str, Format | str | Sequence[QFormat | str]]
+"""Formats by tensor name; a list gives a constant one per channel."""
+
+_Asked = Mapping[str, QFormat | tuple[QFormat, ...]]
+
+
+@dataclass(frozen=True)
+class FormatRequest:
+    """What the user asked for.
+
+    Attributes
+    ----------
+    qformat : of every activation that `formats` does not name.
+    weight_qformat : of every constant that `formats` does not name.
+    formats : by tensor name.
+    per_channel : whether weights get one number of fraction bits per output channel.
+    """
+
+    qformat: QFormat | None = None
+    weight_qformat: QFormat | None = None
+    formats: Given = field(default_factory=dict)
+    per_channel: bool = False
+
+    def __post_init__(self) -> None:
+        if self.per_channel and self.weight_qformat:
+            raise OptionError("per-channel formats are chosen per channel: leave out the weight format")
+
+
+def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a formats file: a JSON object of tensor name -> format, or a list of formats, one per channel.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read or is not such an object.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, form in pairs:
+            if name in found:
+                raise FormatError(f"formats file {path}: '{name}' is given twice")
+            found[name] = form
+        return found
+
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise FormatError(f"formats file {path}: {reason}") from None
+    if not isinstance(found, dict):
+        raise FormatError(f"formats file {path}: not an object of tensor names and formats")
+    return found
+
+
+@dataclass(frozen=True)
+class FormatTable:
+    """The formats of a graph.
+
+    Attributes
+    ----------
+    activations : of every tensor that a run computes in fixed point, the inputs included.
+    constants : of the constants that a run reads, by their names in the graph after the passes.
+    notes : what was asked for and has no effect.
+    """
+
+    activations: Mapping[str, QFormat]
+    constants: Mapping[str, Format]
+    notes: tuple[str, ...]
+    _chooser: _Chooser
+    _derived: Mapping[str, str]
+
+    def constant(self, name: str, value: NDArray[Any]) -> Format:
+        """Return the format of a constant, also of one that only a plan's shapes made known."""
+        found = self.constants.get(name)
+        return self._chooser.choose(self._model_name(name), [value]) if found is None else found
+
+    def by_model_name(self) -> dict[str, Format]:
+        """Return all formats under the names that the model gives its tensors."""
+        return {**self.activations, **{self._model_name(name): form for name, form in self.constants.items()}}
+
+    def _model_name(self, name: str) -> str:
+        return self._derived.get(name, name)
+
+
+def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> FormatTable:
+    """Give every tensor its format.
+
+    Format-preserving operators tie their first input and their outputs together; one format serves the
+    connected group. Groups are formed on the model as it was written. A constant has one format, whoever
+    reads it and whatever the passes made of it.
+
+    Raises
+    ------
+    FormatError
+        If a name is unknown, a tensor has no format, or a group is given two.
+    """
+    given = {name: _parsed(name, form) for name, form in request.formats.items()}
+    known = known_tensors(model)
+    groups = _groups(model, known)
+    _check_names(given, model, groups)
+    alive = optimized.tensors()
+    activations = _activation_formats(groups, given, request.qformat, alive)
+    readers = _readers(optimized, known)
+    chooser = _Chooser(request, given, activations, {**_readers(model, known), **readers})
+    constants: dict[str, Format] = {}
+    for name, found in readers.items():
+        values = {n: optimized.constants[n] for n in found.names if n in optimized.constants}
+        values = {n: value for n, value in values.items() if value.dtype.kind == "f"}
+        if values:
+            constants |= dict.fromkeys(values, chooser.choose(name, list(values.values())))
+    computed = {name: form for name, form in activations.items() if name not in known}
+    return FormatTable(computed, constants, _notes(given, groups, alive, readers), chooser, optimized.derived)
+
+
+def _parsed(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
+    try:
+        if isinstance(given, QFormat | str):
+            return QFormat.of(given)
+        if isinstance(given, ChannelFormats):
+            return given.formats
+        if isinstance(given, Sequence) and given and all(isinstance(f, QFormat | str) for f in given):
+            return channel_formats(given, 0).formats
+    except FormatError as error:
+        raise FormatError(f"format of '{name}': {error}") from None
+    raise FormatError(f"format of '{name}': {given!r} is neither a format such as Q4.3 nor a list of them")
+
+
+class _Group:
+    """Tensors that share one format."""
+
+    def __init__(self, name: str) -> None:
+        self.members = {name}
+
+
+def _groups(model: Graph, known: frozenset[str]) -> dict[str, _Group]:
+    """Return the group of every tensor that is quantized as an activation."""
+    names = [value.name for value in model.inputs]
+    names += [name for node in model.nodes for name in node.outputs if name]
+    groups = {name: _Group(name) for name in names if name not in known and _may_be_real(name, model)}
+    for node in model.nodes:
+        outputs = [name for name in node.outputs if name in groups]
+        if not outputs or not node.inputs or not find(node).preserves_format(node):
+            continue
+        source = node.inputs[0]
+        if source in known:
+            groups.setdefault(source, _Group(source))  # a table that is looked up
+        for name in outputs:
+            if source in groups and groups[source] is not groups[name]:
+                small, large = sorted((groups[source], groups[name]), key=lambda g: len(g.members))
+                large.members |= small.members
+                for member in small.members:
+                    groups[member] = large
+    return groups
+
+
+def _may_be_real(name: str, model: Graph) -> bool:
+    constant, value = model.constants.get(name), model.values.get(name)
+    dtype = constant.dtype if constant is not None else value.dtype if value else None
+    return dtype is None or dtype.kind == "f"
+
+
+def _check_names(given: _Asked, model: Graph, groups: Mapping[str, _Group]) -> None:
+    tensors = model.tensors()
+    roles: dict[str, set[Role]] = {}
+    for node in model.nodes:
+        for name, role in find(node).roles(node):
+            roles.setdefault(name, set()).add(role)
+    for name, form in given.items():
+        if name not in tensors:
+            close = difflib.get_close_matches(name, tensors, 1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise FormatError(f"formats name '{name}', and the model has no such tensor{hint}")
+        if name in groups:
+            if not isinstance(form, QFormat):
+                raise FormatError(f"formats give '{name}' {len(form)} formats; only weights have one per channel")
+            continue
+        read_as = roles.get(name, set())
+        if not _may_be_real(name, model):
+            why = "it holds no real numbers"
+        elif read_as & {Role.DATA, Role.WEIGHTS}:
+            continue
+        elif Role.BIAS in read_as:
+            why = "a bias is held in 32 bits, at the accumulator's fraction bits, which follow"
+        elif Role.KNOWN in read_as:
+            why = "its elements decide shapes or options, and are taken as they are"
+        else:
+            why = "no operator reads its elements"
+        raise FormatError(f"formats name '{name}', which is not quantized: {why}")
+
+
+def _activation_formats(
+    groups: Mapping[str, _Group], given: _Asked, default: QFormat | None, alive: set[str]
+) -> dict[str, QFormat]:
+    """Return the format of every group; one that the passes removed may have none."""
+    found: dict[str, QFormat] = {}
+    missing = []
+    for name, group in groups.items():
+        asked = {member: given[member] for member in sorted(group.members) if member in given}
+        if len(set(asked.values())) > 1:
+            first = next(iter(asked))
+            second = next(other for other in asked if asked[other] != asked[first])
+            raise FormatError(
+                f"'{first}' ({asked[first]}) and '{second}' ({asked[second]}) share one format: "
+                "only operators that keep it lie between them"
+            )
+        form = next(iter(asked.values()), default)
+        if isinstance(form, QFormat):
+            found[name] = form
+        elif alive & group.members:
+            missing.append(name)
+    if missing:
+        listed = ", ".join(f"'{name}'" for name in missing[:5])
+        more = f" and {len(missing) - 5} more" if missing[5:] else ""
+        raise FormatError(f"no format for {listed}{more}: name them in the formats, or give a qformat for the rest")
+    return found
+
+
+@dataclass(frozen=True)
+class _Readers:
+    """Who reads the elements of a constant in a run.
+
+    Attributes
+    ----------
+    names : of the constant, in the graph that the nodes are of.
+    places : the nodes and the roles in which they read it.
+    """
+
+    names: set[str]
+    places: list[tuple[Node, Role]]
+
+
+def _readers(graph: Graph, known: frozenset[str]) -> dict[str, _Readers]:
+    """Return the readers of every constant by the model's own name, leaving out nodes that no run computes."""
+    found: dict[str, _Readers] = {}
+    for node in graph.nodes:
+        if all(name in known for name in node.outputs if name):
+            continue
+        for name, role in find(node).roles(node):
+            if role in (Role.DATA, Role.WEIGHTS):
+                readers = found.setdefault(graph.derived.get(name, name), _Readers(set(), []))
+                readers.names.add(name)
+                readers.places.append((node, role))
+    return found
+
+
+@dataclass(frozen=True)
+class _Chooser:
+    """Everything that the format of a constant depends on."""
+
+    request: FormatRequest
+    given: _Asked
+    activations: Mapping[str, QFormat]
+    readers: Mapping[str, _Readers]
+
+    def choose(self, name: str, values: list[NDArray[Any]]) -> Format:
+        """Return the format of a constant of the model.
+
+        It is the given one, or of the run's word length the one with the largest n that does not saturate.
+
+        Parameters
+        ----------
+        name
+            The model's own.
+        values
+            What the passes made of the constant, each read by some operator.
+        """
+        if name in self.activations:
+            return self.activations[name]
+        axis = self._channel_axis(name, values[0])
+        asked = self.given.get(name)
+        if isinstance(asked, QFormat):
+            return asked
+        if asked is not None:
+            if axis is None:
+                raise FormatError(
+                    f"formats give '{name}' {len(asked)} formats; it has no channels that each could have one"
+                )
+            if len(asked) != values[0].shape[axis]:
+                raise FormatError(f"formats give '{name}' {len(asked)} formats for {values[0].shape[axis]} channels")
+            return channel_formats(asked, axis)
+        if self.request.weight_qformat:
+            return self.request.weight_qformat
+        if any(np.isnan(value).any() for value in values):
+            raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
+        bits = self._word_length(name)
+        try:
+            if self.request.per_channel and axis is not None:
+                rows = [np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1) for value in values]
+                formats = finest_per_channel(_finite(np.concatenate(rows, axis=1)), bits, 0)
+                return ChannelFormats(formats.formats, axis)
+            return finest_format(_finite(np.concatenate([value.ravel() for value in values])), bits)
+        except FormatError as error:
+            raise FormatError(f"constant '{name}': {error}") from None
+
+    def _channel_axis(self, name: str, value: NDArray[Any]) -> int | None:
+        """Return the axis that counts output channels, if every reader agrees on one."""
+        found = set()
+        for node, role in self._places(name):
+            axis = find(node).channel_axis(node, value.ndim) if role is Role.WEIGHTS else None
+            found.add(None if axis is None or not value.size else axis % value.ndim)
+        return found.pop() if len(found) == 1 else None
+
+    def _word_length(self, name: str) -> int:
+        """Return the word length of the run or, where tensors have their own, the longest beside the constant."""
+        if self.request.qformat:
+            return self.request.qformat.bits
+        beside = {n for node, _ in self._places(name) for n in (*node.inputs, *node.outputs)}
+        return max((self.activations[n].bits for n in beside if n in self.activations), default=16)
+
+    def _places(self, name: str) -> list[tuple[Node, Role]]:
+        return self.readers[name].places if name in self.readers else []
+
+
+def _finite(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values with 0 for infinities, which saturate in every format."""
+    return np.where(np.isfinite(values), values, 0)
+
+
+def _notes(
+    given: _Asked, groups: Mapping[str, _Group], alive: set[str], readers: Mapping[str, _Readers]
+) -> tuple[str, ...]:
+    """Return what was asked for and has no effect."""
+    notes = []
+    for name in given:
+        if name in groups and not alive & groups[name].members:
+            notes.append(f"the format of '{name}' has no effect: the tensor went into the operator after it")
+        elif name not in groups and name not in readers:
+            notes.append(f"the format of '{name}' has no effect: no operator reads it during a run")
+    return tuple(notes)
+
+
+__all__ = [
+    "ChannelFormats",
+    "FormatRequest",
+    "FormatTable",
+    "Given",
+    "assign_formats",
+    "read_formats",
+]

@@ -1,0 +1,67 @@
+"""A model after the passes, its formats, and what to compute for the tensors that a run asks for."""
+
+import difflib
+from dataclasses import replace
+
+from qengine.errors import OptionError
+from qengine.formats import FormatRequest, assign_formats
+from qengine.graph import Graph, Node, Value
+from qengine.known import value_inputs
+from qengine.ops import operator
+from qengine.passes import optimize, remove_dead
+
+
+class Network:
+    """A model, the same after the passes, and the formats of both.
+
+    Attributes
+    ----------
+    model, optimized : the graph as it was loaded, and after the passes.
+    value_inputs : the inputs whose elements decide shapes.
+    table : the formats; None in float32.
+
+    Raises
+    ------
+    QEngineError
+        If an operator is not supported, or the formats do not fit the model.
+    """
+
+    def __init__(self, model: Graph, request: FormatRequest | None) -> None:
+        operator.check(model)
+        self.model = model
+        self.optimized = optimize(model)
+        self.value_inputs = value_inputs(model)
+        self.table = None if request is None else assign_formats(model, self.optimized, request)
+
+    def computing(self, names: tuple[str, ...]) -> Graph:
+        """Return the optimized graph with other outputs.
+
+        A tensor that a pass removed is computed by the model's own nodes, beside what was there: asking for
+        it changes no other tensor.
+
+        Raises
+        ------
+        OptionError
+            If the model has no tensor of a name.
+        """
+        existing = self.model.tensors()
+        for name in names:
+            if name not in existing:
+                close = difflib.get_close_matches(str(name), existing, 1)
+                hint = f"; did you mean '{close[0]}'?" if close else ""
+                raise OptionError(f"the model has no tensor '{name}'{hint}")
+        available = self.optimized.tensors()
+        needed = {name for name in names if name not in available}
+        beside: list[Node] = []
+        for node in reversed(self.model.nodes):
+            if needed.intersection(node.outputs):
+                beside.append(replace(node, outputs=tuple("" if n in available else n for n in node.outputs)))
+                needed.update(n for n in node.inputs if n and n not in available)
+        constants = {name: self.model.constants[name] for name in needed if name in self.model.constants}
+        graph = replace(
+            self.optimized,
+            nodes=(*self.optimized.nodes, *reversed(beside)),
+            outputs=tuple(self.model.values.get(name, Value(name)) for name in names),
+            constants={**self.optimized.constants, **constants},
+        )
+        return remove_dead(graph)

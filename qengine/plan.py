@@ -1,0 +1,288 @@
+"""Graph + arithmetic + input shapes -> Plan: steps bound to kernels, in order, with the lifetimes of tensors."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import FeedError, FormatError, UnsupportedError
+from qengine.formats import FormatTable
+from qengine.graph import Graph, Node
+from qengine.kernels.reference.requantize import Tally, dequantize, quantize
+from qengine.ops.operator import Role, find, make_steps
+from qengine.qformat import fraction_bits_of
+from qengine.steps import Arithmetic, Island, Kernel, Linear, Step, Tensor
+
+Arrays = Mapping[str, NDArray[Any]]
+
+MAX_ELEMENTS = 1 << 30
+"""The largest tensor that a plan may hold unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Fixed-point arithmetic: the formats of all tensors, and how numbers are brought into them."""
+
+    formats: FormatTable
+    arithmetic: Arithmetic
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class BoundStep:
+    """A step that is ready to run.
+
+    Attributes
+    ----------
+    node, step : what is computed, and how.
+    output : the tensor that comes out.
+    kernel : the function that was chosen.
+    sources : for each operand the name of a tensor, or the array itself where it is constant.
+    release : tensors that nothing reads afterwards.
+    """
+
+    node: Node
+    step: Step
+    output: Tensor
+    kernel: Kernel
+    sources: tuple[str | NDArray[Any], ...]
+    release: tuple[str, ...] = ()
+
+    @property
+    def is_island(self) -> bool:
+        """Whether it leaves fixed point to compute in float32."""
+        return isinstance(self.step, Island) and (
+            self.output.format is not None or any(t.format is not None for t in self.step.operands)
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A graph made ready for inputs of known shapes.
+
+    Attributes
+    ----------
+    inputs : tensors that are fed and not known beforehand.
+    steps : in the order in which they run.
+    outputs : tensors that a run answers with, by name; a known one has its value.
+    constants : those that are quantized.
+    """
+
+    inputs: tuple[Tensor, ...]
+    steps: tuple[BoundStep, ...]
+    outputs: Mapping[str, Tensor]
+    constants: tuple[Tensor, ...]
+    fixed: Fixed | None
+
+    def trace(self, feeds: Arrays, tallies: dict[str, Tally] | None = None) -> Iterator[tuple[Tensor, NDArray[Any]]]:
+        """Run, and give every tensor that is computed, the inputs included, as it comes: codes in fixed point.
+
+        Parameters
+        ----------
+        feeds
+            An array for every input of the plan.
+        tallies
+            Where given, it gets for every tensor in fixed point what its step counted.
+        """
+        env: dict[str, NDArray[Any]] = {}
+        for tensor in self.inputs:
+            env[tensor.name] = _enter(tensor, feeds[tensor.name], self.fixed, tallies)
+            yield tensor, env[tensor.name]
+        for bound in self.steps:
+            name = bound.output.name
+            tally = None
+            if tallies is not None and bound.output.format is not None:
+                tally = tallies.setdefault(name, np.zeros(4, np.int64))
+            with bound.node.blamed():
+                env[name] = bound.kernel(*[env[s] if isinstance(s, str) else s for s in bound.sources], tally=tally)
+            yield bound.output, env[name]
+            for gone in bound.release:
+                del env[gone]
+
+    def run(self, feeds: Arrays, raw: bool = False, tallies: dict[str, Tally] | None = None) -> dict[str, NDArray[Any]]:
+        """Return the outputs by name.
+
+        Parameters
+        ----------
+        feeds
+            An array for every input of the plan.
+        raw
+            Codes for what is in fixed point, instead of real numbers.
+        tallies
+            As in `trace`.
+        """
+        found = {name: t.value for name, t in self.outputs.items() if t.value is not None}
+        for tensor, array in self.trace(feeds, tallies):
+            if tensor.name in self.outputs:
+                found[tensor.name] = array if raw else to_real(tensor, array)
+        # What a run answers with is the caller's own, never a view of a feed.
+        return {name: np.array(found[name], order="C") for name in self.outputs}
+
+
+def to_real(tensor: Tensor, array: NDArray[Any]) -> NDArray[Any]:
+    """Return codes as real numbers of the tensor's type, and anything else as it is."""
+    return array if tensor.format is None else dequantize(array, tensor.fraction_bits).astype(tensor.dtype, copy=False)
+
+
+def _enter(tensor: Tensor, array: NDArray[Any], fixed: Fixed | None, tallies: dict[str, Tally] | None) -> NDArray[Any]:
+    if fixed is None or tensor.format is None:
+        return array
+    if np.isnan(array).any():
+        raise FeedError(f"input '{tensor.name}' holds NaN: fixed point has no code for it")
+    tally = None if tallies is None else tallies.setdefault(tensor.name, np.zeros(4, np.int64))
+    return quantize(array, tensor.fraction_bits, fixed.arithmetic.word(tensor.one_format), tally=tally)
+
+
+def make_plan(
+    graph: Graph, inputs: Mapping[str, Tensor], fixed: Fixed | None = None, max_elements: int = MAX_ELEMENTS
+) -> Plan:
+    """Bind every node of a graph to kernels.
+
+    Parameters
+    ----------
+    graph
+        What to compute, after the passes.
+    inputs
+        Every input with its shape, and its value where that decides shapes.
+    fixed
+        Fixed-point arithmetic; None computes in float32.
+    max_elements
+        A larger tensor is refused before anything is computed.
+
+    Raises
+    ------
+    QEngineError
+        If a node's inputs do not fit it, a tensor is too large, or (strict) a node is an island.
+    """
+    builder = _Builder(graph, fixed, max_elements)
+    for name, tensor in inputs.items():
+        builder.declare_input(name, tensor)
+    for node in graph.nodes:
+        builder.add(node)
+    return builder.finish()
+
+
+class _Builder:
+    """What is known while the nodes of a graph are bound one after the other."""
+
+    def __init__(self, graph: Graph, fixed: Fixed | None, max_elements: int) -> None:
+        self.graph, self.fixed, self.max_elements = graph, fixed, max_elements
+        # Constants go by the names that the model gives them, whatever a pass made of them.
+        self.tensors = {
+            name: Tensor(graph.derived.get(name, name), a.dtype, a.shape, a) for name, a in graph.constants.items()
+        }
+        self.encoded: dict[str, Tensor] = {}
+        self.inputs: list[Tensor] = []
+        self.steps: list[BoundStep] = []
+        self.islands: list[Node] = []
+        self.decided: set[str] = set()  # inputs that decide shapes, and what was computed from them
+
+    def declare_input(self, name: str, tensor: Tensor) -> None:
+        self._check_size(tensor.shape, f"input '{name}'")
+        if tensor.value is None:
+            tensor = replace(tensor, format=self._format(name))
+            self.inputs.append(tensor)
+        else:
+            self.decided.add(name)
+        self.tensors[name] = tensor
+
+    def add(self, node: Node) -> None:
+        steps = make_steps(node, lambda name: self._operand(name, node))
+        for name, step in zip(node.outputs, steps, strict=False):
+            if not name:
+                continue
+            self._check_size(step.shape, str(node))
+            with node.blamed():
+                if all(t.value is not None for t in step.operands):
+                    self._evaluate(name, step, node)
+                else:
+                    self._bind(name, step, node)
+
+    def finish(self) -> Plan:
+        outputs = {value.name: self.tensors[value.name] for value in self.graph.outputs}
+        if self.fixed and self.fixed.strict and self.islands:
+            listed = ", ".join(str(node) for node in self.islands)
+            raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
+        return Plan(tuple(self.inputs), self._with_lifetimes(), outputs, tuple(self.encoded.values()), self.fixed)
+
+    def _operand(self, name: str, node: Node) -> Tensor:
+        tensor = self.tensors[name]
+        if self.fixed is None or tensor.value is None or not tensor.is_float or not self._is_computed(node):
+            return tensor
+        role = next(role for n, role in find(node).roles(node) if n == name)
+        if role not in (Role.DATA, Role.WEIGHTS):
+            return tensor
+        if name not in self.encoded:
+            form = self.fixed.formats.constant(name, tensor.value)
+            self.encoded[name] = replace(tensor, format=form)
+        return self.encoded[name]
+
+    def _is_computed(self, node: Node) -> bool:
+        """Whether a run computes the node, rather than the plan."""
+        roles = find(node).roles(node)
+        return any(self.tensors[name].value is None for name, role in roles if role is not Role.SHAPED)
+
+    def _evaluate(self, name: str, step: Step, node: Node) -> None:
+        if self.decided.intersection(node.inputs):
+            self.decided.add(name)
+            if self.fixed and isinstance(step, Linear):
+                # Shape arithmetic has no filters: this is the data itself, which real numbers would not serve.
+                raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")
+        arrays = [t.value for t in step.operands if t.value is not None]
+        value = step.float32()(*arrays)
+        self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
+
+    def _bind(self, name: str, step: Step, node: Node) -> None:
+        form = self._format(name) if step.dtype.kind == "f" else None
+        if self.fixed and form is None and step.dtype.kind == "f":
+            raise FormatError(f"no format for '{name}': name it in the formats, or give a qformat for the rest")
+        output = Tensor(name, step.dtype, step.shape, None, form)
+        in_fixed = any(t.format is not None for t in (output, *step.operands))
+        kernel = step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
+        bound = BoundStep(node, step, output, kernel, tuple(_source(t) for t in step.operands))
+        if bound.is_island:
+            self.islands.append(node)
+        self.steps.append(bound)
+        self.tensors[name] = output
+
+    def _format(self, name: str) -> Any:
+        return self.fixed.formats.activations.get(name) if self.fixed else None
+
+    def _check_size(self, shape: tuple[int, ...], what: str) -> None:
+        if prod(shape) > self.max_elements:
+            raise UnsupportedError(
+                f"{what}: a tensor of {' x '.join(map(str, shape))} has more than {self.max_elements:,} elements; "
+                "raise the limit (--max-elements, max_elements=) if that is meant"
+            )
+
+    def _with_lifetimes(self) -> tuple[BoundStep, ...]:
+        read_later: set[str] = set()
+        found = []
+        for bound in reversed(self.steps):
+            names = {s for s in bound.sources if isinstance(s, str)} | {bound.output.name}
+            found.append(replace(bound, release=tuple(sorted(names - read_later))))
+            read_later |= names
+        return tuple(reversed(found))
+
+
+def _source(t: Tensor) -> str | NDArray[Any]:
+    if t.value is None:
+        return t.name
+    return t.value if t.format is None else t.codes
+
+
+def constant_losses(plan: Plan, graph: Graph) -> list[str]:
+    """Return a line for every constant that its format cannot hold."""
+    found = []
+    for tensor in plan.constants:
+        tally = np.zeros(4, np.int64)
+        assert tensor.value is not None
+        assert tensor.format is not None
+        quantize(tensor.value, fraction_bits_of(tensor.format, tensor.ndim), tensor.format.word(), tally=tally)
+        if tally[0]:
+            name = graph.derived.get(tensor.name, tensor.name)
+            found.append(f"{tally[0]} of {tally[3]} elements of constant '{name}' saturate in {tensor.format}")
+    return found

@@ -1,0 +1,303 @@
+"""InferenceSession: a model and an arithmetic, run on feeds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cache, cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from qengine.arguments import Argument, check_feeds
+from qengine.errors import OptionError, UnsupportedError
+from qengine.formats import FormatRequest, Given, read_formats
+from qengine.graph import Graph
+from qengine.loader import load
+from qengine.network import Network
+from qengine.plan import MAX_ELEMENTS, Fixed, Plan, make_plan
+from qengine.qformat import Format, QFormat, overflow_mode, rounding_mode
+from qengine.steps import Arithmetic, Tensor
+
+if TYPE_CHECKING:
+    import onnx  # noqa: TID251 - for the type checker only
+
+_PLANS = 16
+_LARGEST_VALUE_INPUT = 4096
+
+_T = TypeVar("_T")
+
+
+class InferenceSession:
+    """An ONNX model that runs in float32, or in fixed point where a format is given.
+
+    Parameters
+    ----------
+    model
+        Path of an .onnx file, its bytes, or an onnx.ModelProto.
+    qformat
+        Format of every activation that `formats` does not name, such as "Q4.3".
+    weight_qformat
+        Format of every constant that `formats` does not name. By default each constant has the word
+        length of `qformat` and the most fraction bits with which no value saturates.
+    formats
+        Formats by tensor name, or the path of a JSON file of them.
+    rounding, overflow
+        Of the inputs and of every requantize: a `Rounding` and an `Overflow`.
+    accumulator_bits
+        Keep so many low bits of the sums of linear operators, as hardware of that width does; None keeps all.
+    per_channel
+        Give weights one number of fraction bits per output channel.
+    strict
+        Refuse a model in which an operator has no fixed-point rule, instead of computing it in float32.
+    isa
+        Which kernels to use; "reference" is the one kind there is so far.
+    threads
+        How many threads the linear algebra may use; None leaves it alone. Never changes a result in fixed point.
+    max_elements
+        The largest tensor that a run may make.
+
+    Raises
+    ------
+    QEngineError
+        If the model or an option is not valid.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes | onnx.ModelProto,
+        *,
+        qformat: QFormat | str | None = None,
+        weight_qformat: QFormat | str | None = None,
+        formats: Given | str | os.PathLike[str] | None = None,
+        rounding: str = "half_even",
+        overflow: str = "saturate",
+        accumulator_bits: int | None = None,
+        per_channel: bool = False,
+        strict: bool = False,
+        isa: str | None = None,
+        threads: int | None = None,
+        max_elements: int = MAX_ELEMENTS,
+    ) -> None:
+        _check_isa(isa)
+        _check_whole("threads", threads, 1)
+        _check_whole("max_elements", max_elements, 1)
+        _check_whole("accumulator_bits", accumulator_bits, 2, 64)
+        self._arithmetic = Arithmetic(rounding_mode(rounding), overflow_mode(overflow), accumulator_bits)
+        self._request = None
+        if qformat is not None or formats is not None:
+            self._request = FormatRequest(
+                _format("qformat", qformat),
+                _format("weight_qformat", weight_qformat),
+                _given(formats),
+                per_channel,
+            )
+        elif weight_qformat is not None or per_channel or strict or self._arithmetic != Arithmetic():
+            raise OptionError(
+                "weight_qformat, rounding, overflow, accumulator_bits, per_channel and strict are of fixed point: "
+                "give a qformat or formats"
+            )
+        self._strict, self._threads, self._max_elements = strict, threads, max_elements
+        self._network = Network(load(model), self._request)
+        self._plans: _Recent[Plan] = _Recent(_PLANS)
+        self._overridden: _Recent[Network] = _Recent(_PLANS)
+
+    def get_inputs(self) -> list[Argument]:
+        """Return the inputs that every run must be fed."""
+        return [Argument.of(value) for value in self.graph.inputs]
+
+    def get_outputs(self) -> list[Argument]:
+        """Return the outputs of a run that names none."""
+        return [Argument.of(value) for value in self.graph.outputs]
+
+    def get_overridable_initializers(self) -> list[Argument]:
+        """Return the initializers that a run may be fed another value for."""
+        return [Argument.of(value) for value in self.graph.overridable]
+
+    @property
+    def graph(self) -> Graph:
+        """The model as it was loaded."""
+        return self._network.model
+
+    @property
+    def is_fixed_point(self) -> bool:
+        """Whether the session computes in fixed point."""
+        return self._request is not None
+
+    @cached_property
+    def formats(self) -> dict[str, Format]:
+        """The format of every tensor in fixed point, by the model's own names; empty in float32."""
+        return self._network.table.by_model_name() if self._network.table else {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was asked for and has no effect."""
+        return self._network.table.notes if self._network.table else ()
+
+    def run(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, raw: bool = False
+    ) -> list[NDArray[Any]]:
+        """Run the model.
+
+        Parameters
+        ----------
+        output_names
+            Tensors to return, intermediate ones included; None for the model's outputs.
+        feeds
+            An array for every input, of the shape and dtype that `get_inputs` tells.
+        raw
+            Return integer codes for the tensors in fixed point.
+
+        Returns
+        -------
+        list of ndarray
+            In the order of the names; the caller's own.
+
+        Raises
+        ------
+        FeedError
+            If a feed is missing, unknown, or of the wrong dtype, rank or shape, or holds NaN in fixed point.
+        QEngineError
+            If the shapes do not go together, or a tensor would be too large.
+        """
+        if isinstance(output_names, str):
+            raise OptionError(f"output_names is a list of names: give ['{output_names}']")
+        names = list(output_names or (value.name for value in self.graph.outputs))
+        arrays = self.check_feeds(feeds)
+        plan = self.plan(arrays, names)
+        with self.limited():
+            found = plan.run(arrays, raw=raw)
+        # A tensor that is asked for twice comes twice, as two arrays.
+        return [found[name].copy() if name in names[:i] else found[name] for i, name in enumerate(names)]
+
+    def check_feeds(self, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Return the feeds as arrays, after every check that does not need the graph's shapes; see `run`."""
+        return check_feeds(self.graph, feeds)
+
+    def plan(self, arrays: Mapping[str, NDArray[Any]], names: Sequence[str] | None = None) -> Plan:
+        """Return the plan for feeds of such shapes, made when it is first needed.
+
+        Parameters
+        ----------
+        arrays
+            What `check_feeds` returned.
+        names
+            Tensors that the plan is to compute; None, or none, for the model's outputs.
+
+        Raises
+        ------
+        OptionError
+            If the model has no tensor of a name.
+        """
+        wanted = tuple(dict.fromkeys(names or (value.name for value in self.graph.outputs)))
+        # Copies, as they are kept and the caller may reuse the arrays.
+        overrides = {v.name: arrays[v.name].copy() for v in self.graph.overridable if v.name in arrays}
+        inputs = {value.name: self._input(value.name, arrays[value.name]) for value in self.graph.inputs}
+        key = (
+            wanted,
+            tuple((name, _digest(array)) for name, array in overrides.items()),
+            tuple(
+                (tensor.shape, None if tensor.value is None else _digest(tensor.value)) for tensor in inputs.values()
+            ),
+        )
+
+        def make() -> Plan:
+            network = self._with_overrides(overrides)
+            fixed = Fixed(network.table, self._arithmetic, self._strict) if network.table else None
+            return make_plan(network.computing(wanted), inputs, fixed, self._max_elements)
+
+        return self._plans.get(key, make)
+
+    def _input(self, name: str, array: NDArray[Any]) -> Tensor:
+        """Return an input as the plan is to know it: with its elements, where they decide shapes."""
+        if name not in self._network.value_inputs:
+            return Tensor(name, array.dtype, array.shape)
+        if array.size > _LARGEST_VALUE_INPUT:
+            raise UnsupportedError(
+                f"shapes depend on the elements of input '{name}', and it has {array.size:,}: "
+                "data-dependent shapes are not supported"
+            )
+        return Tensor(name, array.dtype, array.shape, array.copy())
+
+    def _with_overrides(self, overrides: Mapping[str, NDArray[Any]]) -> Network:
+        """Return the network with other values of initializers, on which every pass is done again."""
+        if not overrides:
+            return self._network
+        model = replace(self.graph, constants={**self.graph.constants, **overrides})
+        key = tuple((name, _digest(array)) for name, array in overrides.items())
+        return self._overridden.get(key, lambda: Network(model, self._request))
+
+    def limited(self) -> AbstractContextManager[Any]:
+        """Limit linear algebra to the threads that the session was given, while the context lasts."""
+        if self._threads is None:
+            return nullcontext()
+        limit: AbstractContextManager[Any] = _threadpools().limit(limits=self._threads, user_api="blas")
+        return limit
+
+
+def _format(name: str, given: QFormat | str | None) -> QFormat | None:
+    if given is not None and not isinstance(given, QFormat | str):
+        raise OptionError(f"{name} is a format such as Q4.3, not {given!r}")
+    return None if given is None else QFormat.of(given)
+
+
+def _given(formats: Given | str | os.PathLike[str] | None) -> Given:
+    if isinstance(formats, str | os.PathLike):
+        return read_formats(formats)
+    if formats is not None and not isinstance(formats, Mapping):
+        raise OptionError(f"formats are a mapping of tensor names or a path, not {type(formats).__name__}")
+    return formats or {}
+
+
+def _check_whole(name: str, given: int | None, least: int, most: int | None = None) -> None:
+    """Raise OptionError unless an option is left out or a whole number within its limits."""
+    if given is None:
+        return
+    if not isinstance(given, int | np.integer) or given < least or (most is not None and given > most):
+        allowed = f"{least} or more" if most is None else f"within {least}..{most}"
+        raise OptionError(f"{name} must be a whole number, {allowed}, not {given!r}")
+
+
+def _check_isa(isa: str | None) -> None:
+    wanted = isa or os.environ.get("QENGINE_ISA") or "reference"
+    if wanted != "reference":
+        raise OptionError(f"no kernels for isa '{wanted}'; there is 'reference'")
+
+
+def _digest(array: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
+    return array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).digest()
+
+
+class _Recent(Generic[_T]):
+    """What was made last, by key: several threads may ask at once."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: OrderedDict[Any, _T] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Any, make: Callable[[], _T]) -> _T:
+        """Return the item of a key; `make` may run in two threads at once, and one of the two results stays."""
+        with self._lock:
+            if key in self._items:
+                self._items.move_to_end(key)
+                return self._items[key]
+        made = make()
+        with self._lock:
+            self._items[key] = made
+            self._items.move_to_end(key)
+            if len(self._items) > self._size:
+                self._items.popitem(last=False)
+        return made
+
+
+@cache
+def _threadpools() -> ThreadpoolController:
+    return ThreadpoolController()

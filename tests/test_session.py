@@ -1,0 +1,518 @@
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx  # noqa: TID251 - makes the models
+import pytest
+from networks import network, onnxruntime_session, run_onnxruntime, weights
+
+import qengine
+from qengine import InferenceSession, session
+from qengine.errors import FeedError, FormatError, OptionError, UnsupportedError
+
+X = weights(1, 3, 6, 5, seed=1, scale=2.0)
+SMALL = network(
+    [("Conv", "x W", "c"), ("Relu", "c", "y")],
+    inputs={"x": ["N", 3, "H", "W"]},
+    constants={"W": weights(4, 3, 3, 3)},
+)
+TYPES = [np.float32, np.float64, np.float16, np.int64, np.int32, np.int16, np.int8, np.uint8, np.uint16, bool]
+
+
+# --- what a model says of itself
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_types_and_shapes_are_those_of_onnxruntime(dtype):
+    model = network(
+        [("Identity", "x", "y"), ("Shape", "x", "s"), ("Identity", "x", "z")],
+        inputs={"x": (dtype, ["N", None, 3]), "other": (dtype, [])},
+        outputs=["y", "s", "z"],
+        values={"y": (dtype, ["N", None, 3]), "s": (np.int64, [3]), "z": (dtype, ["N", 7, 3])},
+    )
+    ours, theirs = InferenceSession(model), onnxruntime_session(model)
+    for found, wanted in (
+        (ours.get_inputs(), theirs.get_inputs()),
+        (ours.get_outputs(), theirs.get_outputs()),
+        (ours.get_overridable_initializers(), theirs.get_overridable_initializers()),
+    ):
+        assert [(a.name, a.shape, a.type) for a in found] == [(a.name, a.shape, a.type) for a in wanted]
+
+
+def test_initializers_that_are_inputs_too():
+    model = network(
+        [("Conv", "x W", "y")],
+        inputs={"x": ["N", 3, 6, 5]},
+        constants={"W": weights(4, 3, 3, 3)},
+        overridable=["W"],
+    )
+    ours, theirs = InferenceSession(model), onnxruntime_session(model)
+    assert [a.name for a in ours.get_inputs()] == ["x"]
+    (found,), (wanted,) = ours.get_overridable_initializers(), theirs.get_overridable_initializers()
+    assert (found.name, found.shape, found.type) == (wanted.name, wanted.shape, wanted.type)
+
+
+def test_a_rank_that_is_open():
+    model = network([("Relu", "x", "y")], inputs={"x": (np.float32, None)})
+    s = InferenceSession(model)
+    assert s.get_inputs()[0].shape is None
+    for shape in ((), (3,), (1, 2, 3)):
+        (y,) = s.run(None, {"x": -np.ones(shape, np.float32)})
+        np.testing.assert_array_equal(y, np.zeros(shape, np.float32), strict=True)
+
+
+# --- what is run
+
+
+def test_models_come_as_path_bytes_or_message(tmp_path):
+    path = tmp_path / "small.onnx"
+    path.write_bytes(SMALL)
+    wanted = run_onnxruntime(SMALL, {"x": X})[0]
+    for model in (path, str(path), SMALL, onnx.load_from_string(SMALL)):
+        np.testing.assert_allclose(InferenceSession(model).run(None, {"x": X})[0], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("names", [None, [], ["y"], ("y",)])
+def test_outputs_by_default(names):
+    (y,) = InferenceSession(SMALL).run(names, {"x": X})
+    np.testing.assert_allclose(y, run_onnxruntime(SMALL, {"x": X})[0], atol=1e-5)
+
+
+def test_outputs_in_the_order_of_the_names_and_as_often():
+    s = InferenceSession(SMALL)
+    y, c, y2, x, y3 = s.run(["y", "c", "y", "x", "y"], {"x": X})
+    np.testing.assert_array_equal(np.maximum(c, 0), y)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y2, y)
+    assert not np.shares_memory(y, y2)
+    assert not np.shares_memory(y2, y3)
+
+
+def test_a_tensor_that_the_model_does_not_have():
+    with pytest.raises(OptionError, match=r"^the model has no tensor 'conv_out'$"):
+        InferenceSession(SMALL).run(["y", "conv_out"], {"x": X})
+    model = network([("Relu", "x", "relu1"), ("Relu", "relu1", "y")])
+    with pytest.raises(OptionError, match=r"^the model has no tensor 'relu_1'; did you mean 'relu1'"):
+        InferenceSession(model).run(["relu_1"], {"x": X})
+    with pytest.raises(OptionError, match=r"^the model has no tensor '3'"):
+        InferenceSession(model).run([3], {"x": X})
+    with pytest.raises(OptionError, match=r"output_names is a list of names: give \['y'\]"):
+        InferenceSession(SMALL).run("y", {"x": X})
+
+
+def test_raw_codes():
+    s = InferenceSession(SMALL, qformat="Q4.3")
+    (codes,) = s.run(None, {"x": X}, raw=True)
+    (y,) = s.run(None, {"x": X})
+    assert codes.dtype == np.int8
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(qengine.dequantize(codes, "Q4.3"), y)
+    (y,) = InferenceSession(SMALL).run(None, {"x": X}, raw=True)
+    assert y.dtype == np.float32
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2])
+def test_threads_change_no_bit(threads):
+    model = network(
+        [("Conv", "x W", "y", {"pads": [1, 1, 1, 1]})],
+        inputs={"x": [1, 16, 40, 40]},
+        constants={"W": weights(16, 16, 3, 3)},
+    )
+    feeds = {"x": weights(1, 16, 40, 40, seed=2)}
+    (wanted,) = InferenceSession(model, qformat="Q3.12").run(None, feeds, raw=True)
+    (found,) = InferenceSession(model, qformat="Q3.12", threads=threads).run(None, feeds, raw=True)
+    np.testing.assert_array_equal(found, wanted)
+    (real,) = InferenceSession(model, threads=threads).run(None, feeds)
+    np.testing.assert_allclose(real, run_onnxruntime(model, feeds)[0], atol=1e-4)
+
+
+def test_the_limit_of_threads_lasts_for_the_run_only():
+    s = InferenceSession(SMALL, threads=1)
+
+    def blas():
+        return [pool["num_threads"] for pool in session._threadpools().info() if pool["user_api"] == "blas"]
+
+    s.run(None, {"x": X})
+    before = blas()
+    with s.limited():
+        assert set(blas()) <= {1}
+    assert blas() == before
+
+
+# --- plans
+
+
+def counted(monkeypatch):
+    made = []
+    original = session.make_plan
+
+    def make_plan(graph, inputs, *rest):
+        made.append({name: tensor.shape for name, tensor in inputs.items()})
+        return original(graph, inputs, *rest)
+
+    monkeypatch.setattr(session, "make_plan", make_plan)
+    return made
+
+
+def test_a_plan_is_made_once_for_each_shape_and_list_of_outputs(monkeypatch):
+    made = counted(monkeypatch)
+    s = InferenceSession(SMALL)
+    for shape in ((1, 3, 6, 5), (2, 3, 6, 5), (1, 3, 6, 5), (2, 3, 6, 5), (1, 3, 5, 6)):
+        (y,) = s.run(None, {"x": np.full(shape, 0.5, np.float32)})
+        assert y.shape == (shape[0], 4, shape[2] - 2, shape[3] - 2)
+    assert [shapes["x"] for shapes in made] == [(1, 3, 6, 5), (2, 3, 6, 5), (1, 3, 5, 6)]
+    for names in (["c"], ["c", "y"], ["c"], ["c", "c"], ["y"], None):
+        s.run(names, {"x": X})
+    assert len(made) == 5
+
+
+def test_a_plan_is_made_for_what_inputs_decide(monkeypatch):
+    made = counted(monkeypatch)
+    model = network([("Resize", "x - factor", "y")], inputs={"x": ["N", 3, "H", "W"], "factor": [4]})
+    s = InferenceSession(model)
+    factor = np.float32([1, 1, 2, 2])
+    for scale, height in ((2, 12), (3, 18), (2, 12), (1, 6)):
+        factor[2] = scale  # the same array, with other elements
+        assert s.run(None, {"x": X, "factor": factor})[0].shape == (1, 3, height, 10)
+        factor[2] = 9
+    assert len(made) == 3
+
+
+def test_the_oldest_plan_goes_first(monkeypatch):
+    made = counted(monkeypatch)
+    monkeypatch.setattr(session, "_PLANS", 2)
+    s = InferenceSession(SMALL)
+
+    def run(batch):
+        before = len(made)
+        s.run(None, {"x": np.zeros((batch, 3, 6, 5), np.float32)})
+        return len(made) > before
+
+    assert [run(n) for n in (1, 2, 1, 3, 1, 2, 3)] == [True, True, False, True, False, True, True]
+
+
+@pytest.mark.parametrize("options", [{}, {"qformat": "Q4.11"}, {"qformat": "Q4.11", "threads": 1}])
+def test_one_session_in_many_threads(monkeypatch, options):
+    monkeypatch.setattr(session, "_PLANS", 3)
+    model = network(
+        [("Conv", "x W", "c"), ("Resize", "c - factor", "r", {"mode": "linear"}), ("Relu", "r", "y")],
+        inputs={"x": ["N", 3, "H", "W"], "factor": [4]},
+        constants={"W": weights(4, 3, 3, 3)},
+        overridable=["W"],
+    )
+    cases = []
+    for i in range(12):
+        feeds = {"x": weights(1 + i % 3, 3, 6 + i % 4, 5, seed=i), "factor": np.float32([1, 1, 1 + i % 2, 2])}
+        if i % 3 == 0:
+            feeds["W"] = weights(4, 3, 3, 3, seed=i)
+        cases.append((feeds, InferenceSession(model, **options).run(None, feeds)[0]))
+    s = InferenceSession(model, **options)
+    barrier = threading.Barrier(6)
+
+    def work(start):
+        barrier.wait()
+        return [
+            np.array_equal(s.run(None, cases[(start + i) % 12][0])[0], cases[(start + i) % 12][1]) for i in range(24)
+        ]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            assert all(all(found) for found in pool.map(work, range(0, 12, 2)))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+# --- overridden initializers
+
+
+def test_an_override_is_used_for_one_run():
+    model = network(
+        [("Conv", "x W", "y")],
+        inputs={"x": ["N", 3, 6, 5]},
+        constants={"W": weights(4, 3, 3, 3)},
+        overridable=["W"],
+    )
+    s = InferenceSession(model)
+    other = weights(4, 3, 3, 3, seed=9)
+    for feeds in ({"x": X}, {"x": X, "W": other}, {"x": X}, {"W": other, "x": X}):
+        np.testing.assert_allclose(s.run(None, feeds)[0], run_onnxruntime(model, feeds)[0], atol=1e-5)
+    kept = other.copy()
+    (wanted,) = s.run(None, {"x": X, "W": other})
+    other[...] = 100  # the session must not have kept the caller's array
+    np.testing.assert_array_equal(s.run(None, {"x": X, "W": kept})[0], wanted)
+    np.testing.assert_array_equal(s.run(None, {"x": 2 * X, "W": kept})[0], 2 * wanted)
+
+
+def test_an_override_in_fixed_point_has_its_own_format():
+    model = network([("MatMul", "x W", "y")], inputs={"x": [1, 3]}, constants={"W": weights(3, 4)}, overridable=["W"])
+    s = InferenceSession(model, qformat="Q4.11")
+    large = weights(3, 4, seed=9) * 20
+    x = np.float32([[0.25, 0.125, 0.0625]])
+    np.testing.assert_allclose(s.run(None, {"x": x, "W": large})[0], x @ large, atol=5e-3)
+    np.testing.assert_allclose(s.run(None, {"x": x})[0], x @ weights(3, 4), atol=1e-3)
+    assert s.formats["W"].fraction_bits > 12
+
+
+def test_an_override_of_another_length():
+    model = network(
+        [("Concat", "x k", "y", {"axis": 0})], inputs={"x": [2]}, constants={"k": [1.0, 2.0]}, overridable=["k"]
+    )
+    proto = onnx.load_from_string(model)
+    proto.graph.input[1].type.tensor_type.shape.dim[0].dim_param = "K"
+    s = InferenceSession(proto.SerializeToString())
+    assert s.get_overridable_initializers()[0].shape == ["K"]
+    feeds = {"x": np.zeros(2, np.float32), "k": np.ones(5, np.float32)}
+    assert s.run(None, feeds)[0].tolist() == [0, 0, 1, 1, 1, 1, 1]
+    assert s.run(None, {"x": feeds["x"]})[0].tolist() == [0, 0, 1, 2]
+
+
+def test_an_override_that_decides_a_shape():
+    model = network(
+        [("Reshape", "x shape", "y")], inputs={"x": [6]}, constants={"shape": [2, 3]}, overridable=["shape"]
+    )
+    s = InferenceSession(model, qformat="Q4.3")
+    x = np.arange(6, dtype=np.float32)
+    assert s.run(None, {"x": x})[0].shape == (2, 3)
+    assert s.run(None, {"x": x, "shape": np.array([3, 2])})[0].shape == (3, 2)
+    assert s.run(None, {"x": x})[0].shape == (2, 3)
+
+
+def test_an_override_of_the_wrong_kind():
+    model = network([("Add", "x k", "y")], constants={"k": [1.0] * 5}, overridable=["k"])
+    s = InferenceSession(model)
+    with pytest.raises(FeedError, match=r"^input 'k' needs dtype float32, not float64"):
+        s.run(None, {"x": X, "k": np.ones(5)})
+    with pytest.raises(FeedError, match=r"^input 'k' needs shape \[5\], not \[4\]"):
+        s.run(None, {"x": X, "k": np.ones(4, np.float32)})
+
+
+# --- other element types
+
+
+@pytest.mark.parametrize("options", [{}, {"qformat": "Q4.11"}])
+def test_a_model_of_doubles(options):
+    w = weights(4, 3).astype(np.float64)
+    model = network(
+        [("MatMul", "x W", "m"), ("Add", "m b", "a"), ("Sigmoid", "a", "y")],
+        inputs={"x": (np.float64, [2, 4])},
+        constants={"W": w, "b": weights(3).astype(np.float64)},
+    )
+    x = weights(2, 4, seed=2).astype(np.float64)
+    (y,) = InferenceSession(model, **options).run(None, {"x": x})
+    wanted = 1 / (1 + np.exp(-(x @ w + weights(3))))
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(y, wanted, atol=2e-3 if options else 1e-14)
+
+
+@pytest.mark.parametrize("options", [{}, {"qformat": "Q4.11"}])
+def test_a_model_of_halves(options):
+    def build(dtype):
+        return network(
+            [
+                ("Conv", "x W b", "c"),
+                ("BatchNormalization", "c g h m v", "n"),
+                ("Relu", "n", "r"),
+                ("GlobalAveragePool", "r", "p"),
+                ("Flatten", "p", "f"),
+                ("Softmax", "f", "y"),
+            ],
+            inputs={"x": (dtype, ["N", 3, 6, 5])},
+            constants={
+                "W": weights(4, 3, 3, 3).astype(dtype),
+                **{name: weights(4, seed=i).astype(dtype) for i, name in enumerate("bghm")},
+                "v": np.ones(4, dtype),
+            },
+            outputs=["y", "r"],
+        )
+
+    y, r = InferenceSession(build(np.float16), **options).run(None, {"x": X.astype(np.float16)})
+    assert y.dtype == r.dtype == np.float16
+    wanted = InferenceSession(build(np.float32)).run(None, {"x": X.astype(np.float16).astype(np.float32)})
+    np.testing.assert_allclose(y, wanted[0], atol=1e-2)
+    np.testing.assert_allclose(r, wanted[1], atol=2e-2)
+
+
+def test_statistics_wider_than_the_halves_they_normalize():
+    parameters = {name: weights(3, seed=i) ** 2 + 0.5 for i, name in enumerate("ghmv")}
+    model = network(
+        [("BatchNormalization", "x g h m v", "y")],
+        inputs={"x": (np.float16, [1, 3, 6, 5])},
+        constants=parameters,
+    )
+    x = X.astype(np.float16)
+    (y,) = InferenceSession(model).run(None, {"x": x})
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y, run_onnxruntime(model, {"x": x})[0], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("options", [{}, {"qformat": "UQ0.8"}])
+def test_an_image_of_bytes(options):
+    model = network(
+        [("Cast", "x", "real", {"to": 1}), ("Div", "real most", "y")],
+        inputs={"x": (np.uint8, [1, 3, "H", "W"])},
+        constants={"most": 255.0},
+    )
+    x = np.random.default_rng(0).integers(0, 256, (1, 3, 4, 5)).astype(np.uint8)
+    formats = {"formats": {"real": "UQ8.0"}} if options else {}
+    s = InferenceSession(model, **options, **formats)
+    np.testing.assert_allclose(s.run(None, {"x": x})[0], x / 255, atol=1 / 256 if options else 1e-7)
+    assert "x" not in s.formats
+    with pytest.raises(FeedError, match=r"^input 'x' needs dtype uint8, not float32"):
+        s.run(None, {"x": x.astype(np.float32)})
+
+
+# --- feeds
+
+
+FEED_ERRORS = {
+    "missing": ({}, r"^no feed for input 'x'$"),
+    "unknown": ({"x": X, "z": X}, r"^the model has no input 'z'; its inputs are 'x'$"),
+    "dtype": ({"x": X.astype(np.float64)}, r"^input 'x' needs dtype float32, not float64$"),
+    "integers": ({"x": X.astype(np.int64)}, r"^input 'x' needs dtype float32, not int64$"),
+    "rank": ({"x": X[0]}, r"^input 'x' needs 4 axes \[N, 3, H, W\], not 3: \[3, 6, 5\]$"),
+    "a number": ({"x": 1.0}, r"^input 'x' needs 4 axes .* not 0: \[\]$"),
+    "shape": ({"x": X[:, :2]}, r"^input 'x' needs shape \[N, 3, H, W\], not \[1, 2, 6, 5\]$"),
+    "text": ({"x": "zero"}, r"^input 'x' needs dtype float32, not "),
+    "none": ({"x": None}, r"^input 'x' needs dtype float32, not object$"),
+    "ragged": ({"x": [[1.0], [1.0, 2.0]]}, r"^input 'x' needs an array of float32, not list$"),
+    "objects": ({"x": X.astype(object)}, r"^input 'x' needs dtype float32, not object$"),
+    "complex": ({"x": X.astype(np.complex64)}, r"^input 'x' needs dtype float32, not complex64$"),
+    "no mapping": (X, r"^feeds are a mapping of input names to arrays, not ndarray$"),
+    "a list": ([X], r"^feeds are a mapping of input names to arrays, not list$"),
+}
+
+
+@pytest.mark.parametrize("kind", FEED_ERRORS)
+def test_feeds_that_do_not_fit(kind):
+    feeds, message = FEED_ERRORS[kind]
+    with pytest.raises(FeedError, match=message):
+        InferenceSession(SMALL).run(None, feeds)
+
+
+def test_every_missing_feed_is_named():
+    model = network([("Add", "a b", "y")], inputs={"a": [1], "b": [1]})
+    with pytest.raises(FeedError, match=r"^no feed for input 'a', 'b'$"):
+        InferenceSession(model).run(None, {})
+
+
+def test_feeds_that_fit():
+    s = InferenceSession(SMALL)
+    (wanted,) = s.run(None, {"x": X})
+    strided = np.asfortranarray(np.repeat(X, 2, axis=3))[..., ::2]
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    for feed in (X.tolist(), tuple(X.tolist()), X.astype(X.dtype.newbyteorder()), strided, read_only):
+        np.testing.assert_array_equal(s.run(None, {"x": feed})[0], wanted)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "feed", "wanted"),
+    [
+        (np.float32, 2, 2.0),
+        (np.float32, True, 1.0),
+        (np.float64, 0.1, 0.1),
+        (np.int64, 7, 7),
+        (np.uint8, 255, 255),
+        (bool, True, True),
+        (np.float32, np.float32(0.5), 0.5),
+        (np.int32, np.array(3, ">i4"), 3),
+    ],
+)
+def test_feeds_without_an_axis(dtype, feed, wanted):
+    model = network([("Identity", "x", "y")], inputs={"x": (dtype, [])})
+    (y,) = InferenceSession(model).run(None, {"x": feed})
+    np.testing.assert_array_equal(y, np.array(wanted, dtype), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "feed"),
+    [
+        (np.int64, [1.5]),
+        (np.int64, [1.0]),
+        (np.uint8, [256]),
+        (np.uint8, [-1]),
+        (bool, [1]),
+        (np.int64, [2**70]),
+        (np.float32, ["1"]),
+        (np.float32, [1j]),
+        (np.float32, [None]),
+    ],
+)
+def test_lists_that_would_lose_something(dtype, feed):
+    model = network([("Identity", "x", "y")], inputs={"x": (dtype, [1])})
+    with pytest.raises(FeedError, match=r"^input 'x' needs "):
+        InferenceSession(model).run(None, {"x": feed})
+
+
+def test_an_empty_list():
+    model = network([("Identity", "x", "y")], inputs={"x": (np.int64, ["N"])})
+    (y,) = InferenceSession(model).run(None, {"x": []})
+    np.testing.assert_array_equal(y, np.zeros(0, np.int64), strict=True)
+
+
+# --- options
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"threads": 0}, OptionError, "^threads must be a whole number, 1 or more, not 0"),
+        ({"threads": 1.5}, OptionError, "^threads must be a whole number"),
+        ({"max_elements": 0}, OptionError, "^max_elements must be a whole number, 1 or more"),
+        ({"qformat": "Q4.3", "accumulator_bits": 1}, OptionError, r"^accumulator_bits .* within 2\.\.64, not 1"),
+        ({"qformat": "Q4.3", "accumulator_bits": 65}, OptionError, r"within 2\.\.64, not 65"),
+        ({"qformat": "Q4.3", "accumulator_bits": "16"}, OptionError, r"within 2\.\.64, not '16'"),
+        ({"qformat": "Q4.3", "rounding": "up"}, FormatError, "no rounding is named 'up'; there are half_even"),
+        ({"qformat": "Q4.3", "overflow": "clamp"}, FormatError, "no overflow is named 'clamp'"),
+        ({"qformat": "4.3"}, FormatError, r"did you mean Q4\.3"),
+        ({"qformat": 8}, OptionError, "^qformat is a format such as Q4.3, not 8"),
+        ({"qformat": "Q4.3", "weight_qformat": 8}, OptionError, "^weight_qformat is a format"),
+        ({"formats": ["Q4.3"]}, OptionError, "^formats are a mapping of tensor names or a path, not list"),
+        ({"weight_qformat": "Q0.7"}, OptionError, "are of fixed point: give a qformat or formats"),
+        ({"per_channel": True}, OptionError, "are of fixed point"),
+        ({"strict": True}, OptionError, "are of fixed point"),
+        ({"accumulator_bits": 16}, OptionError, "are of fixed point"),
+        ({"rounding": "floor"}, OptionError, "are of fixed point"),
+        ({"overflow": "wrap"}, OptionError, "are of fixed point"),
+        ({"isa": "avx9000"}, OptionError, "^no kernels for isa 'avx9000'; there is 'reference'"),
+        ({"formats": {}}, FormatError, "^no format for 'x', 'c', 'y'"),
+    ],
+)
+def test_options_that_have_no_meaning(options, error, message):
+    with pytest.raises(error, match=message):
+        InferenceSession(SMALL, **options)
+
+
+def test_the_kernels_may_be_forced(monkeypatch):
+    InferenceSession(SMALL, isa="reference")
+    monkeypatch.setenv("QENGINE_ISA", "reference")
+    InferenceSession(SMALL)
+    monkeypatch.setenv("QENGINE_ISA", "avx9000")
+    with pytest.raises(OptionError, match=r"^no kernels for isa 'avx9000'"):
+        InferenceSession(SMALL)
+    InferenceSession(SMALL, isa="reference")  # what is given counts more
+    monkeypatch.setenv("QENGINE_ISA", "")
+    InferenceSession(SMALL)
+
+
+def test_formats_may_be_objects():
+    form = qengine.QFormat(4, 3)
+    (wanted,) = InferenceSession(SMALL, qformat="Q4.3").run(None, {"x": X}, raw=True)
+    (found,) = InferenceSession(SMALL, qformat=form, rounding=qengine.Rounding.HALF_EVEN).run(None, {"x": X}, raw=True)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_an_accumulator_that_wraps():
+    model = network([("MatMul", "x W", "y")], inputs={"x": [1, 4]}, constants={"W": np.ones((4, 1), np.float32)})
+    s = InferenceSession(model, qformat="Q7.0", weight_qformat="Q7.0", accumulator_bits=6)
+    assert s.run(None, {"x": np.float32([[10, 10, 10, 10]])})[0].tolist() == [[-24]]
+    assert InferenceSession(model, qformat="Q7.0").run(None, {"x": np.float32([[10] * 4])})[0].tolist() == [[40]]
+
+
+def test_operators_that_do_not_exist_are_refused_at_once():
+    model = network([("Bernoulli", "x", "y")])
+    with pytest.raises(UnsupportedError, match="Bernoulli"):
+        InferenceSession(model)
