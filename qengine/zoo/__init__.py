@@ -1,0 +1,114 @@
+"""The models that come with the package, each with the input that shows it at work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import OptionError
+from qengine.images import PixelScale, read_image
+
+_FOLDER = files(__name__)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An input of a bundled model and what is known of the answer.
+
+    Attributes
+    ----------
+    feeds : arrays by input name.
+    data_input : the input that `target` and `labels` belong to.
+    target : the true output, as the model's numbers; None where there is none.
+    baseline : an intermediate tensor that shows what is reached without the network.
+    labels : the true class of every item.
+    """
+
+    feeds: Mapping[str, NDArray[Any]]
+    data_input: str
+    target: NDArray[np.float32] | None = None
+    baseline: str | None = None
+    labels: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A bundled model.
+
+    Attributes
+    ----------
+    name : what a command line calls it.
+    summary : one line.
+    pixel_scale : how pixels become its numbers.
+    sample : reads its sample.
+    """
+
+    name: str
+    summary: str
+    pixel_scale: PixelScale
+    sample: Callable[[], Sample]
+
+    @property
+    def path(self) -> Path:
+        """The .onnx file."""
+        return bundled(f"{self.name}.onnx")
+
+
+def bundled(name: str) -> Path:
+    """Return the path of a file that comes with the package."""
+    with as_file(_FOLDER / name) as path:
+        return path
+
+
+_UNIT = PixelScale(scale=(1 / 255,))
+
+
+def _srcnn_sample() -> Sample:
+    small = _UNIT.to_numbers(read_image(bundled("srcnn_sample.png"), 3))[None]
+    truth = _UNIT.to_numbers(read_image(bundled("srcnn_original.png"), 3))[None]
+    factor = np.array([1, 1, 3, 3], np.float32)
+    return Sample({"input": small, "factor": factor}, "input", target=truth, baseline="upscaled")
+
+
+def _digits_sample() -> Sample:
+    with np.load(bundled("digits_heldout.npz"), allow_pickle=False) as held_out:
+        images, labels = held_out["images"], held_out["labels"]
+    numbers = (images[:, None] / 255).astype(np.float32)
+    return Sample({"image": numbers}, "image", labels=labels.astype(np.int64))
+
+
+ENTRIES: Mapping[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry("srcnn", "super-resolution of RGB images by a factor that is an input", _UNIT, _srcnn_sample),
+        Entry(
+            "digits",
+            "handwritten digits, 28 x 28, with depthwise-separable convolutions",
+            _UNIT,
+            _digits_sample,
+        ),
+    )
+}
+
+
+def find(model: str) -> Entry | None:
+    """Return the bundled model of that name; None where `model` is a path.
+
+    Raises
+    ------
+    OptionError
+        If it is neither a bundled name nor a path that exists.
+    """
+    if model in ENTRIES:
+        return ENTRIES[model]
+    if not os.path.exists(model):  # noqa: PTH110 - pathlib raises for names that are too long
+        names = ", ".join(ENTRIES)
+        raise OptionError(f"there is no file '{model}', and no bundled model of that name; bundled are {names}")
+    return None
