@@ -1,0 +1,34 @@
+"""The commands."""
+
+from typing import Annotated
+
+import typer
+
+from qengine import __version__
+from qengine.cli.run import run
+
+app = typer.Typer(
+    name="qengine",
+    help="Run ONNX networks in float32 or in exact Qm.n fixed point.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(name="run")(run)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"qengine {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Run ONNX networks in float32 or in exact Qm.n fixed point."""

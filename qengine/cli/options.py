@@ -1,0 +1,132 @@
+"""The options of the commands, each declared once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qengine.qformat import Overflow, Rounding
+from qengine.zoo import ENTRIES
+
+_INPUT = "Inputs and outputs"
+_FIXED = "Fixed point"
+_RUN = "Run"
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help=f"An .onnx file, or a bundled model, which comes with an input: {', '.join(ENTRIES)}.",
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-i",
+        "--input",
+        metavar="NAME=VALUE",
+        help="An input: a .npy, .npz, .pb or image file, or numbers: factor=1,1,3,3. Repeatable.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", metavar="OUT", help="Save the outputs: .png (an image), .npy or .npz.", rich_help_panel=_INPUT
+    ),
+]
+Fetch = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TENSOR",
+        help="Answer with this tensor, be it inside the model, instead of the outputs. Repeatable.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Raw = Annotated[
+    bool,
+    typer.Option("--raw", metavar="", help="Save integer codes, not real numbers.", rich_help_panel=_INPUT),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VALUE",
+        help="What the output should be: a picture, or a label for each item.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X",
+        help="Images become (pixel - mean) * scale, and back; such as 1/255.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(metavar="X", help="In pixels 0..255; one number, or one for each channel.", rich_help_panel=_INPUT),
+]
+Bgr = Annotated[
+    bool, typer.Option("--bgr", metavar="", help="The model's first channel is blue.", rich_help_panel=_INPUT)
+]
+QFormat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="F",
+        help="Format of every activation, such as Q4.3 or UQ0.8. Without one: float32.",
+        rich_help_panel=_FIXED,
+    ),
+]
+WeightQFormat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="F",
+        help="Format of every constant. Default: for each the finest that holds it, of as many bits.",
+        rich_help_panel=_FIXED,
+    ),
+]
+Formats = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help='JSON file of formats by tensor name, which go before --qformat: {"relu1": "UQ1.7"}.',
+        rich_help_panel=_FIXED,
+    ),
+]
+RoundingMode = Annotated[
+    str | None,
+    typer.Option("--rounding", metavar="R", help=f"{', '.join(Rounding)}. Default: half_even.", rich_help_panel=_FIXED),
+]
+OverflowMode = Annotated[
+    str | None,
+    typer.Option("--overflow", metavar="O", help=f"{', '.join(Overflow)}. Default: saturate.", rich_help_panel=_FIXED),
+]
+AccumulatorBits = Annotated[
+    int | None,
+    typer.Option(
+        metavar="A", help="Keep the low A bits of every sum of products. Default: all.", rich_help_panel=_FIXED
+    ),
+]
+PerChannel = Annotated[
+    bool,
+    typer.Option(
+        "--per-channel", metavar="", help="Weights get a format for each output channel.", rich_help_panel=_FIXED
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", metavar="", help="Refuse operators that would compute in float32.", rich_help_panel=_FIXED
+    ),
+]
+Isa = Annotated[str | None, typer.Option(metavar="I", help="Which kernels to use: reference.", rich_help_panel=_RUN)]
+Threads = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="For the linear algebra. Never changes a bit in fixed point.", rich_help_panel=_RUN),
+]
+MaxElements = Annotated[int, typer.Option(metavar="N", help="Refuse larger tensors and images.", rich_help_panel=_RUN)]
+Json = Annotated[
+    bool, typer.Option("--json", metavar="", help="Print one JSON object and nothing else.", rich_help_panel=_RUN)
+]

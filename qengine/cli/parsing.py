@@ -1,0 +1,110 @@
+"""What was typed, as values."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from qengine.errors import FeedError, OptionError
+from qengine.feeds import read_value
+from qengine.graph import Graph
+from qengine.images import PixelScale
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """The options of fixed point, as they were typed; what was left out is None or False.
+
+    Raises
+    ------
+    OptionError
+        If an option is given, and no format that makes it a run in fixed point.
+    """
+
+    qformat: str | None = None
+    weight_qformat: str | None = None
+    formats: Path | None = None
+    rounding: str | None = None
+    overflow: str | None = None
+    accumulator_bits: int | None = None
+    per_channel: bool = False
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.is_wanted:
+            return
+        for name, value in asdict(self).items():
+            if value not in (None, False):
+                option = "--" + name.replace("_", "-")
+                raise OptionError(f"{option} has no meaning in float32: give a --qformat or --formats with it")
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the run is in fixed point."""
+        return self.qformat is not None or self.formats is not None
+
+    def keywords(self) -> dict[str, Any]:
+        """Return what `InferenceSession` is to be told; it knows the defaults."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def numbers(option: str, text: str) -> tuple[float, ...]:
+    """Return numbers such as 1/255, or several with commas.
+
+    Raises
+    ------
+    OptionError
+        If they are not.
+    """
+    try:
+        return tuple(_ratio(part) for part in text.split(","))
+    except (ValueError, ZeroDivisionError):
+        raise OptionError(f"{option} '{text}' is not a number such as 1/255, or several with commas") from None
+
+
+def _ratio(text: str) -> float:
+    above, slash, below = text.partition("/")
+    return float(above) / float(below) if slash else float(above)
+
+
+def pixel_scale(base: PixelScale, scale: str | None, mean: str | None, bgr: bool) -> PixelScale:
+    """Return the scale of a model's images: what `base` says, where nothing else was typed."""
+    return PixelScale(
+        base.scale if scale is None else numbers("--scale", scale),
+        base.mean if mean is None else numbers("--mean", mean),
+        bgr or base.bgr,
+    )
+
+
+def inputs(texts: Sequence[str], graph: Graph, scale: PixelScale, max_elements: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays that NAME=VALUE words give, by name.
+
+    Raises
+    ------
+    QEngineError
+        If a word is not of that form, names no input or one twice, or its value cannot be read.
+    """
+    declared = {value.name: value for value in (*graph.inputs, *graph.overridable)}
+    found: dict[str, NDArray[Any]] = {}
+    for text in texts:
+        name = _name(text, declared)
+        if name in found:
+            raise OptionError(f"-i gives '{name}' twice")
+        found[name] = read_value(text[len(name) + 1 :], declared[name], scale, max_elements)
+    return found
+
+
+def _name(text: str, declared: Mapping[str, Any]) -> str:
+    """Return the name in NAME=VALUE; names of tensors may hold an equals sign themselves."""
+    fitting = [name for name in declared if text.startswith(f"{name}=")]
+    if fitting:
+        return max(fitting, key=len)
+    if "=" not in text:
+        raise OptionError(f"-i '{text}' is not NAME=VALUE; the inputs are {_listed(declared)}")
+    raise FeedError(f"the model has no input '{text.partition('=')[0]}'; its inputs are {_listed(declared)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "none"

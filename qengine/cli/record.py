@@ -1,0 +1,71 @@
+"""A run as one JSON object.
+
+Every key is always there; a list is empty and any other value null where there is nothing to tell. A ratio in dB is
+"inf" where nothing differs.
+
+==================  ================================================================================================
+model               as it was typed
+arithmetic          "float32" or "fixed"
+qformat, weight_qformat, formats_file, rounding, overflow, accumulator_bits, per_channel, strict
+                    what was asked for; null in float32
+inputs              [{name, shape, dtype}]
+outputs             [{name, shape, dtype, format, min, max, nonfinite, sqnr_db}], real numbers
+written             the files
+image_psnr_db       {against_float, against_target, float_against_target, baseline_against_target}, of the output
+                    that is an image
+top1                {agreement, accuracy, float_accuracy, items}, as fractions, of the output that is scores
+tensors             [{name, operator, kind, format, saturated, flushed, largest, elements, unused_bits, sqnr_db}],
+                    in the order in which they were computed; saturated and flushed count elements
+formats             {tensor: format}, constants included
+islands             nodes that computed in float32
+notes               constants that saturate, formats without effect
+advice              {format, reason, sqnr_db_before, sqnr_db}
+==================  ================================================================================================
+"""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from qengine.cli.result import RunResult
+from qengine.qformat import QFormat
+
+
+def as_json(result: RunResult) -> str:
+    """Return the object, in lines, ASCII throughout."""
+    comparison, options = result.comparison, asdict(result.options)
+    if comparison is not None:
+        options |= {"rounding": result.rounding, "overflow": result.overflow}
+    else:
+        options = dict.fromkeys(options)
+    options["formats_file"] = options.pop("formats")
+    found = {
+        "model": result.model,
+        "arithmetic": "float32" if comparison is None else "fixed",
+        **options,
+        "inputs": [{"name": name, "shape": a.shape, "dtype": str(a.dtype)} for name, a in result.feeds.items()],
+        "outputs": [asdict(one) for one in result.summaries()],
+        "written": result.written,
+        "image_psnr_db": result.image and asdict(result.image),
+        "top1": result.classes and asdict(result.classes),
+        "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
+        "formats": {name: str(form) for name, form in result.session.formats.items()},
+        "islands": comparison.islands if comparison else [],
+        "notes": comparison.notes if comparison else [],
+        "advice": result.advice and {**vars(result.advice)},
+    }
+    return json.dumps(_plain(found), indent=2, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, QFormat | Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "inf" if value > 0 else None
+    return value
