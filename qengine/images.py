@@ -2,7 +2,9 @@
 
 import os
 import re
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,11 @@ LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 # What a file says it is decides, not its name; Pillow knows kinds that run other programs to be read.
 _KINDS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 _LARGEST_NUMBER = 1e30
+# What Pillow raises for damaged files, beside errors of its own.
+_DAMAGE = (
+    *(OSError, EOFError, MemoryError, ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError),
+    *(struct.error, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def read_image(path: str | os.PathLike[str], channels: int, max_elements: int = 
         raise FeedError(f"image {path} is not an image that can be read") from None
     except Image.DecompressionBombError:
         raise FeedError(f"image {path} has more pixels than Pillow unpacks; scale it down, or give .npy") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError) as error:
+    except _DAMAGE as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FeedError(f"image {path} cannot be read: {reason or 'not enough memory'}") from None
     return pixels.reshape(*pixels.shape[:2], channels)

@@ -28,16 +28,16 @@ class Network:
 
     def __init__(self, model: Graph, request: FormatRequest | None) -> None:
         operator.check(model)
-        self.model = model
-        self.optimized = optimize(model)
+        self._stages = optimize(model)
+        self.model, self.optimized = model, self._stages[-1]
         self.value_inputs = value_inputs(model)
         self.table = None if request is None else assign_formats(model, self.optimized, request)
 
     def computing(self, names: tuple[str, ...]) -> Graph:
         """Return the optimized graph with other outputs.
 
-        A tensor that a pass removed is computed by the model's own nodes, beside what was there: asking for
-        it changes no other tensor.
+        A tensor that a pass removed is computed as it was just before that pass, beside what was there: asking
+        for it changes no other tensor, and tells what the run goes through as nearly as there is such a thing.
 
         Raises
         ------
@@ -50,18 +50,17 @@ class Network:
                 close = difflib.get_close_matches(str(name), existing, 1)
                 hint = f"; did you mean '{close[0]}'?" if close else ""
                 raise OptionError(f"the model has no tensor '{name}'{hint}")
+        nodes, constants = list(self.optimized.nodes), dict(self.optimized.constants)
         available = self.optimized.tensors()
-        needed = {name for name in names if name not in available}
-        beside: list[Node] = []
-        for node in reversed(self.model.nodes):
-            if needed.intersection(node.outputs):
-                beside.append(replace(node, outputs=tuple("" if n in available else n for n in node.outputs)))
-                needed.update(n for n in node.inputs if n and n not in available)
-        constants = {name: self.model.constants[name] for name in needed if name in self.model.constants}
-        graph = replace(
-            self.optimized,
-            nodes=(*self.optimized.nodes, *reversed(beside)),
-            outputs=tuple(self.model.values.get(name, Value(name)) for name in names),
-            constants={**self.optimized.constants, **constants},
-        )
-        return remove_dead(graph)
+        for stage in reversed(self._stages[:-1]):
+            needed = (set(names) - available) & stage.tensors()
+            beside: list[Node] = []
+            for node in reversed(stage.nodes):
+                if needed.intersection(node.outputs):
+                    beside.append(replace(node, outputs=tuple("" if n in available else n for n in node.outputs)))
+                    needed.update(n for n in node.inputs if n and n not in available)
+            nodes += reversed(beside)
+            constants |= {name: stage.constants[name] for name in needed if name in stage.constants}
+            available |= needed
+        outputs = tuple(self.model.values.get(name, Value(name)) for name in names)
+        return remove_dead(replace(self.optimized, nodes=tuple(nodes), outputs=outputs, constants=constants))

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx  # noqa: TID251 - makes the models
+import onnx
 import onnxruntime
-from onnx import helper, numpy_helper  # noqa: TID251 - makes the models
+from onnx import helper, numpy_helper
 
 
 def network(

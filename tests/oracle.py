@@ -19,8 +19,8 @@ from decimal import Context, Decimal
 from fractions import Fraction
 
 import numpy as np
-import onnx  # noqa: TID251 - models are read here
-from onnx import helper, numpy_helper  # noqa: TID251 - models are read here
+import onnx
+from onnx import helper, numpy_helper
 
 ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")
 OVERFLOWS = ("saturate", "wrap")
@@ -546,8 +546,9 @@ def unary(op: str, v: Fraction, attrs: dict) -> tuple[Fraction, bool]:
         # Correctly rounded in float64, and an irrational root is never that close to a tie.
         return sqrt(v), True
     if op == "Pow":
-        k = int(attrs["exponent"])
-        return v**k, k in (2, 3)
+        if attrs["exponent"] == 0.5:
+            return unary("Sqrt", v, {})
+        return v ** int(attrs["exponent"]), attrs["exponent"] in (2, 3)
     if op == "Exp":
         return (Fraction(1), True) if zero else (exp(v), False)
     if op == "Log":
@@ -650,7 +651,8 @@ def source_coordinate(mode: str, i: int, n_in: int, n_out: int, scale):
     if mode == "pytorch_half_pixel":
         return (i + half) / scale - half if n_out > 1 else 0 * one
     if mode == "align_corners":
-        return i * (n_in - 1) * one / (n_out - 1) if n_out > 1 else 0 * one
+        # The resized length before it is cut to a whole number, as in ONNX's own test data.
+        return i * (n_in - 1) / (scale * n_in - 1) if n_out > 1 else 0 * one
     if mode == "half_pixel_symmetric":
         adjustment = n_out / (scale * n_in)
         return n_in * half * (1 - adjustment) + (i + half) / scale - half

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import onnx  # noqa: TID251 - models are built here
-from onnx import TensorProto, helper, numpy_helper  # noqa: TID251 - models are built here
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 from oracle import Fmt, Net
 
 OPSETS = (11, 13, 17, 18, 21)
@@ -23,6 +23,11 @@ class Builder:
     constants: dict = field(default_factory=dict)
     inputs: dict = field(default_factory=dict)
     trail: list = field(default_factory=list)
+
+    def feed(self, *shape: int) -> str:
+        name = "xyzuvw"[len(self.inputs)]
+        self.inputs[name] = self.numbers(*shape)
+        return name
 
     def constant(self, array, dtype=np.float32) -> str:
         name = f"c{len(self.constants)}"
@@ -166,11 +171,13 @@ def binary(op: str) -> Callable[[Builder, str], str]:
         if kind == "constant":
             other = b.constant(b.numbers(*b.pick((), (shape[1], *[1] * (len(shape) - 2)), shape)))
         elif kind == "activation":
-            other = b.node("Relu" if op == "Div" else "Identity", [conv(b, "x")]) if b.rng.random() < 0.3 else "y"
-            if other == "y":
-                b.inputs["y"] = b.numbers(*shape)
-            elif b.shape(other) != shape:
-                b.nodes[-2:], other = [], x
+            made = len(b.nodes)
+            if b.rng.random() < 0.3:
+                other = b.node("Relu" if op == "Div" else "Identity", [conv(b, "x")])
+                if b.shape(other) != shape:
+                    b.nodes[made:], other = [], x
+            else:
+                other = b.feed(*shape)
         else:
             other = x
         return b.node(op, [x, other] if b.rng.random() < 0.5 else [other, x])
@@ -180,8 +187,7 @@ def binary(op: str) -> Callable[[Builder, str], str]:
 
 def concat(b: Builder, x: str) -> str:
     shape = b.shape(x)
-    b.inputs["y"] = b.numbers(shape[0], b.whole(1, 3), *shape[2:])
-    return b.node("Concat", [x, "y", x], axis=1)
+    return b.node("Concat", [x, b.feed(shape[0], b.whole(1, 3), *shape[2:]), x], axis=1)
 
 
 def resize(mode: str) -> Callable[[Builder, str], str]:
@@ -200,7 +206,8 @@ def resize(mode: str) -> Callable[[Builder, str], str]:
         if b.rng.random() < 0.5:
             return b.node("Resize", [x, empty, b.constant([1, 1, *factors])], **attributes)
         sizes = [*b.shape(x)[:2], *(max(1, int(n * f)) for n, f in zip(size, factors, strict=True))]
-        return b.node("Resize", [x, empty, "", b.constant(sizes, np.int64)], **attributes)
+        scales = empty if b.opset < 13 else ""  # before 13 it was not optional
+        return b.node("Resize", [x, empty, scales, b.constant(sizes, np.int64)], **attributes)
 
     return build
 
@@ -235,7 +242,8 @@ def pad(b: Builder, x: str) -> str:
 
 
 def power(b: Builder, x: str) -> str:
-    return b.node("Pow", [x, b.constant(b.pick(2.0, 3.0, 0.5))])
+    exponent = b.pick(2.0, 3.0, 0.5)
+    return b.node("Pow", [relu(b, x) if exponent == 0.5 else x, b.constant(exponent)])
 
 
 def sqrt(b: Builder, x: str) -> str:
@@ -315,8 +323,8 @@ def random_case(seed: int, attempt: int = 0) -> Case:
     opset = int(rng.choice([o for o in OPSETS if o >= (14 if name == "HardSwish" else 11)]))
     b = Builder(rng, opset)
     images = name.startswith("Resize") or rng.random() < 0.7
-    b.inputs["x"] = b.numbers(b.whole(1, 2), b.pick(1, 2, 3, 4, 6), *(b.whole(2, 8) for _ in range(2 if images else 1)))
-    first = conv(b, "x")
+    sizes = (b.whole(2, 8) for _ in range(2 if images else 1))
+    first = conv(b, b.feed(b.whole(1, 2), b.pick(1, 2, 3, 4, 6), *sizes))
     last = OPERATORS[name](b, first)
     ranked = len(b.shape(last)) >= 3
     if ranked and rng.random() < 0.5:

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import onnx  # noqa: TID251 - reads what was exported
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch")

@@ -6,9 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import onnx  # noqa: TID251 - models are made here
+import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper  # noqa: TID251 - models are made here
+from onnx import TensorProto, helper, numpy_helper
 
 from qengine.errors import ModelError, QEngineError, UnsupportedError
 from qengine.graph import Graph, Value

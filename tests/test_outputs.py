@@ -83,14 +83,17 @@ def test_nothing_half_written(tmp_path, monkeypatch, name, error):
     path.write_bytes(b"old")
 
     def fail(file, *_, **__):
-        (file if hasattr(file, "write") else Path(file).open("wb")).write(b"half")
+        if hasattr(file, "write"):
+            file.write(b"half")
+        else:
+            Path(file).write_bytes(b"half")
         raise error
 
     monkeypatch.setattr(np, "save", fail)
     monkeypatch.setattr(np.lib.format, "write_array", fail)
     monkeypatch.setattr("PIL.Image.Image.save", lambda _, file, **__: Path(file).write_bytes(b"half") and fail(Sink()))
-    wanted = (OptionError, "No space left") if isinstance(error, OSError) else (KeyboardInterrupt, "")
-    with pytest.raises(wanted[0], match=wanted[1]):
+    wanted, reason = (OptionError, "No space left") if isinstance(error, OSError) else (KeyboardInterrupt, None)
+    with pytest.raises(wanted, match=reason):
         write_outputs(path, {"y": PICTURE}, UNIT)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == [name]

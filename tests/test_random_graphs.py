@@ -6,7 +6,7 @@ from collections import Counter
 from functools import cache
 
 import numpy as np
-import onnx  # noqa: TID251 - the models are checked
+import onnx
 import pytest
 from oracle import OVERFLOWS, ROUNDINGS, Ambiguous, Codes, Fmt, Options, run
 from random_graphs import OPERATORS, Case, expected_options, random_case

@@ -3,7 +3,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import onnx  # noqa: TID251 - makes the models
+import onnx
 import pytest
 from networks import network, onnxruntime_session, run_onnxruntime, weights
 

@@ -77,7 +77,11 @@ def _outside(x: NDArray[np.float64], a: Axis, mode: str) -> NDArray[np.bool_] | 
 
 
 def nearest_taps(a: Axis, mode: str, nearest_mode: str) -> Taps:
-    """Return one tap of weight 1 per output coordinate."""
+    """Return one tap of weight 1 per output coordinate.
+
+    `nearest_mode` is ONNX's, or "simple" as in ONNX Runtime before there was a choice: up where the axis shrinks,
+    else down.
+    """
     x = coordinates(a, mode)
     whole = np.floor(x)
     rest = x - whole
@@ -87,6 +91,8 @@ def nearest_taps(a: Axis, mode: str, nearest_mode: str) -> Taps:
         whole += rest >= 0.5
     elif nearest_mode == "ceil":
         whole += rest > 0
+    elif nearest_mode == "simple":
+        whole += (rest > 0) & (a.scale < 1)
     elif nearest_mode != "floor":
         raise ValueError(f"no nearest_mode is named {nearest_mode!r}")
     index = np.clip(whole, 0, a.size - 1).astype(np.intp)

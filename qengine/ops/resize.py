@@ -20,7 +20,7 @@ _COORDINATES = (
     "tf_half_pixel_for_nn",
     "tf_crop_and_resize",
 )
-_NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple")
+_NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 _POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
@@ -61,7 +61,6 @@ def _resize(
 ) -> Resize:
     _one_of("mode", mode, ("nearest", "linear", "cubic"))
     _one_of("coordinate_transformation_mode", coordinates, _COORDINATES)
-    _one_of("nearest_mode", options["nearest_mode"], _NEAREST)
     _one_of("keep_aspect_ratio_policy", policy, _POLICIES)
     if not x.is_float and mode != "nearest":
         raise UnsupportedError(f"mode '{mode}' of '{x.name}' ({x.dtype}): only floating point is supported")
@@ -123,17 +122,17 @@ def resize_11(
     nearest_mode: str = "round_prefer_floor",
 ) -> Resize:
     """Opsets 11 to 17."""
-    return _resize(
+    return resize_18(
         x,
         roi,
         scales,
         sizes,
-        mode=mode,
-        coordinates=coordinate_transformation_mode,
-        nearest_mode=nearest_mode,
+        coordinate_transformation_mode=coordinate_transformation_mode,
         cubic_coeff_a=cubic_coeff_a,
-        exclude_outside=bool(exclude_outside),
+        exclude_outside=exclude_outside,
         extrapolation_value=extrapolation_value,
+        mode=mode,
+        nearest_mode=nearest_mode,
     )
 
 
@@ -155,6 +154,7 @@ def resize_18(
     nearest_mode: str = "round_prefer_floor",
 ) -> Resize:
     """Antialiasing, chosen axes and a policy for sizes."""
+    _one_of("nearest_mode", nearest_mode, _NEAREST)
     return _resize(
         x,
         roi,
@@ -175,8 +175,8 @@ def resize_18(
 @operator("Resize", since=10, elements=ANY, preserves_format=_is_nearest)
 @operator("Upsample", since=9, until=10, elements=ANY, preserves_format=_is_nearest)
 def resize_10(x: Tensor, scales: Known, *, mode: str = "nearest") -> Resize:
-    """Coordinates are divided by the scale, nearest rounds down."""
-    return _resize(x, None, scales, None, mode=mode, coordinates="asymmetric", nearest_mode="floor")
+    """Coordinates are divided by the scale; where nearest looks is what ONNX Runtime made of the silence of ONNX."""
+    return _resize(x, None, scales, None, mode=mode, coordinates="asymmetric", nearest_mode="simple")
 
 
 @operator("Upsample", since=7, elements=ANY, preserves_format=_is_nearest)

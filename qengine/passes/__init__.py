@@ -22,11 +22,12 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
 )
 
 
-def optimize(graph: Graph) -> Graph:
-    """Return the graph after all passes."""
+def optimize(graph: Graph) -> tuple[Graph, ...]:
+    """Return the graph as it was given and after each pass; the last is the one to run."""
+    stages = [graph]
     for rewrite in PASSES:
-        graph = rewrite(graph)
-    return graph
+        stages.append(rewrite(stages[-1]))
+    return tuple(stages)
 
 
 __all__ = [

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx  # noqa: TID251 - reads the weights of the bundled models
+import onnx
 import onnxruntime
-import torch  # noqa: TID251 - makes the golden outputs
+import torch
 from PIL import Image
-from torch import nn  # noqa: TID251 - makes the golden outputs
-from torch.nn import functional as fn  # noqa: TID251 - makes the golden outputs
+from torch import nn
+from torch.nn import functional as fn
 
 from qengine.export import SRCNN, export, write_golden
 from qengine.golden import read_golden

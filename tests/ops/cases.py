@@ -11,11 +11,11 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-import onnx  # noqa: TID251 - models are made here
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper  # noqa: TID251 - models are made here
-from onnx.reference import ReferenceEvaluator  # noqa: TID251 - the second opinion
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 import qengine
 from qengine.graph import Node

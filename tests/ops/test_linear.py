@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-import torch  # noqa: TID251 - the third opinion
+import torch
 
 import qengine
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch  # noqa: TID251 - the third opinion
+import torch
 
 import qengine
 

@@ -42,8 +42,8 @@ def placed(coordinates, scales=None, sizes=None, **attributes):
     out = sizes[2:] if sizes else [int(s * n) for s, n in zip(scales[2:], X.shape[2:], strict=True)]
     if coordinates == "tf_half_pixel_for_nn":
         follows = "onnxruntime"  # onnx.reference has it no longer
-    elif coordinates in ("pytorch_half_pixel", "tf_crop_and_resize") and 1 in out and scales:
-        follows = "onnxruntime"  # onnx.reference forgets that a single sample has a place of its own
+    elif 1 in out and (coordinates == "pytorch_half_pixel" or (coordinates == "tf_crop_and_resize" and scales)):
+        follows = "onnxruntime"  # onnx.reference has another place for a single sample than ONNX's text
     elif coordinates in ("align_corners", "tf_crop_and_resize") and scales and scales[2] % 1:
         follows = "reference"  # ONNX Runtime cuts length * scale to a whole number first
     roi = ROI if coordinates == "tf_crop_and_resize" else None

@@ -21,7 +21,7 @@ def statistics(channels, prefix="", seed=11):
 
 
 def operators(model):
-    return [node.operator for node in optimize(load(model)).nodes]
+    return [node.operator for node in optimize(load(model))[-1].nodes]
 
 
 def check(model, feeds=None, names=None):
@@ -85,7 +85,7 @@ def test_derived_constants_stand_for_those_of_the_model():
         inputs={"x": ["N", 4, 6, 5]},
         constants={"W": weights(6, 4, 1, 1), **statistics(6)},
     )
-    graph = optimize(load(model))
+    graph = optimize(load(model))[-1]
     (node,) = graph.nodes
     assert [graph.derived.get(name, name) for name in node.inputs] == ["x", "W", "beta"]
     assert set(graph.constants) == set(node.inputs[1:])

@@ -57,7 +57,7 @@ def test_a_factor_without_effect_leaves_a_linear_operator():
         inputs={"x": [4, 3]},
         constants={"B": B, "C": C},
     )
-    (node,) = optimize(load(model)).nodes
+    (node,) = optimize(load(model))[-1].nodes
     assert node.operator == "Gemm"
     assert node.activation is not None
 

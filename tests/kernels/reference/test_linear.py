@@ -3,8 +3,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-import torch  # noqa: TID251 - the other implementation
-from torch.nn import functional  # noqa: TID251
+import torch
+from torch.nn import functional
 
 from qengine.kernels.reference import linear
 from qengine.kernels.reference.linear import (

@@ -2,11 +2,11 @@ from fractions import Fraction
 from itertools import product
 
 import numpy as np
-import onnx  # noqa: TID251 - the other implementation
+import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper  # noqa: TID251
-from onnx.reference import ReferenceEvaluator  # noqa: TID251
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
 from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL
 from qengine.kernels.reference.resize import (
