@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from qengine.cli import parsing
+from qengine.errors import FeedError, OptionError
+from qengine.graph import Graph, Value
+from qengine.images import PixelScale
+
+GRAPH = Graph("g", (Value("a", np.dtype(np.float32), (2,)), Value("a=b", np.dtype(np.float32), (2,))), (), (), {})
+
+
+@pytest.mark.parametrize(("text", "found"), [("1/255", (1 / 255,)), ("0.5,-2,1e-3", (0.5, -2.0, 0.001)), ("3", (3.0,))])
+def test_numbers(text, found):
+    assert parsing.numbers("--scale", text) == found
+
+
+@pytest.mark.parametrize("text", ["", "1/", "/2", "1/0", "1/2/3", "a", "1,,2"])
+def test_no_numbers(text):
+    with pytest.raises(OptionError, match=r"--scale '.*' is not a number such as 1/255"):
+        parsing.numbers("--scale", text)
+
+
+def test_a_pixel_scale_keeps_what_was_not_typed():
+    base = PixelScale((0.5,), (7.0,), bgr=True)
+    assert parsing.pixel_scale(base, None, None, False) == base
+    assert parsing.pixel_scale(base, "2", None, False) == PixelScale((2.0,), (7.0,), bgr=True)
+    assert parsing.pixel_scale(PixelScale(), None, "1,2,3", True) == PixelScale((1.0,), (1.0, 2.0, 3.0), bgr=True)
+
+
+def test_a_name_may_hold_an_equals_sign():
+    found = parsing.inputs(["a=1,2", "a=b=3,4"], GRAPH, PixelScale(), 10)
+    assert {name: array.tolist() for name, array in found.items()} == {"a": [1, 2], "a=b": [3, 4]}
+
+
+def test_inputs_that_are_refused():
+    with pytest.raises(OptionError, match="twice"):
+        parsing.inputs(["a=1,2", "a=3,4"], GRAPH, PixelScale(), 10)
+    with pytest.raises(OptionError, match="'c' is not NAME=VALUE; the inputs are 'a', 'a=b'"):
+        parsing.inputs(["c"], GRAPH, PixelScale(), 10)
+    with pytest.raises(FeedError, match="no input 'c'"):
+        parsing.inputs(["c=1"], GRAPH, PixelScale(), 10)
+
+
+@pytest.mark.parametrize(
+    "option", ["weight_qformat", "rounding", "overflow", "accumulator_bits", "per_channel", "strict"]
+)
+def test_options_of_fixed_point_need_a_format(option):
+    given = {option: {"accumulator_bits": 32, "per_channel": True, "strict": True}.get(option, "x")}
+    with pytest.raises(OptionError, match=f"--{option.replace('_', '-')} has no meaning in float32"):
+        parsing.FixedPoint(**given)
+    assert parsing.FixedPoint(qformat="Q4.3", **given).keywords()[option] == given[option]
+
+
+def test_what_was_not_typed_is_the_library_s_to_decide():
+    assert set(parsing.FixedPoint(qformat="Q4.3").keywords()) == {"qformat", "per_channel", "strict"}

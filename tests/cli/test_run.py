@@ -1,0 +1,160 @@
+"""`qengine run` does what the library does, and tells it truly."""
+
+import json
+
+import numpy as np
+import pytest
+from networks import network
+from onnx import numpy_helper
+from PIL import Image
+
+from qengine import InferenceSession, cli, quantize, zoo
+
+X = np.linspace(-2, 2, 90, dtype=np.float32).reshape(1, 3, 6, 5)
+
+
+def told(capsys, *words):
+    """Return the JSON object that a run prints."""
+    assert cli.main(["run", *map(str, words), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return json.loads(printed.out)
+
+
+@pytest.fixture
+def neg(tmp_path):
+    """Return a model y = -relu(x), and its input as a file."""
+    path = tmp_path / "neg.onnx"
+    path.write_bytes(network([("Relu", "x", "r"), ("Neg", "r", "y")]))
+    np.save(tmp_path / "x.npy", X)
+    return path, f"x={tmp_path / 'x.npy'}"
+
+
+def test_srcnn_in_q4_3(capsys, tmp_path):
+    found = told(capsys, "srcnn", "--qformat", "Q4.3", "-o", tmp_path / "out.png")
+    sample = zoo.ENTRIES["srcnn"].sample()
+    (output,) = InferenceSession(zoo.ENTRIES["srcnn"].path, qformat="Q4.3").run(None, sample.feeds)
+    pixels = np.asarray(Image.open(tmp_path / "out.png"))
+    np.testing.assert_array_equal(pixels, np.rint(np.clip(output[0].transpose(1, 2, 0) * 255, 0, 255)))
+    truth = np.asarray(Image.open(zoo.bundled("srcnn_original.png")), np.float64)
+    error = np.mean((np.clip(output[0].transpose(1, 2, 0).astype(np.float64) * 255, 0, 255) - truth) ** 2)
+    assert found["image_psnr_db"]["against_target"] == pytest.approx(10 * np.log10(255**2 / error))
+    assert found["image_psnr_db"]["float_against_target"] > found["image_psnr_db"]["baseline_against_target"] + 0.5
+    assert found["islands"] == []
+    assert found["written"] == [str(tmp_path / "out.png")]
+    assert found["advice"]["format"] == "Q0.7"
+    assert "4 of its 4 integer bits unused" in found["advice"]["reason"]
+    assert found["advice"]["sqnr_db"] > found["advice"]["sqnr_db_before"] + 6
+    assert [t["name"] for t in found["tensors"]] == ["input", "upscaled", "relu1", "relu2", "output"]
+    assert "factor" not in found["formats"]
+
+
+def test_srcnn_at_another_factor(capsys):
+    found = told(capsys, "srcnn", "-i", "factor=1,1,1.5,2")
+    assert found["outputs"][0]["shape"] == [1, 3, 150, 200]
+    assert found["arithmetic"] == "float32"
+    assert found["image_psnr_db"]["against_target"] is None  # the original has another size
+
+
+def test_digits(capsys):
+    found = told(capsys, "digits", "--qformat", "Q3.4")
+    assert found["top1"]["items"] == 1000
+    assert found["top1"]["float_accuracy"] >= 0.98
+    assert found["top1"]["accuracy"] >= found["top1"]["float_accuracy"] - 0.005
+    assert found["top1"]["agreement"] > 0.98
+
+
+def test_what_is_known_of_the_sample_is_not_told_of_another_input(capsys, tmp_path):
+    np.save(tmp_path / "image.npy", zoo.ENTRIES["digits"].sample().feeds["image"][::-1])
+    found = told(capsys, "digits", "-i", f"image={tmp_path / 'image.npy'}", "--qformat", "Q3.4")
+    assert found["top1"]["accuracy"] is None
+    assert found["top1"]["agreement"] > 0.98
+
+
+def test_counts(capsys, neg):
+    model, x = neg
+    found = {t["name"]: t for t in told(capsys, model, "-i", x, "--qformat", "Q0.3")["tensors"]}
+    scaled = np.rint(X.astype(np.float64) * 8)
+    assert found["x"]["saturated"] == np.count_nonzero((scaled > 7) | (scaled < -8))
+    assert found["x"]["flushed"] == np.count_nonzero((scaled == 0) & (X != 0))
+    assert (found["x"]["largest"], found["y"]["largest"], found["y"]["elements"]) == (8, 7, 90)
+
+
+def test_raw_codes_of_an_inner_tensor(capsys, tmp_path, neg):
+    model, x = neg
+    told(capsys, model, "-i", x, "--qformat", "Q2.3", "--fetch", "r", "--fetch", "x", "--raw", "-o", tmp_path / "c.npz")
+    codes = quantize(X, "Q2.3")
+    with np.load(tmp_path / "c.npz") as saved:
+        assert set(saved) == {"r", "x"}
+        np.testing.assert_array_equal(saved["x"], codes, strict=True)
+        np.testing.assert_array_equal(saved["r"], np.maximum(codes, np.int8(0)), strict=True)
+
+
+def test_options_reach_the_session(capsys, tmp_path):
+    w = np.linspace(-1, 1, 4 * 27, dtype=np.float32).reshape(4, 3, 3, 3)
+    w *= np.float32([1, 0.1, 3, 1]).reshape(4, 1, 1, 1)
+    (tmp_path / "m.onnx").write_bytes(network([("Conv", "x w", "y")], constants={"w": w}))
+    np.save(tmp_path / "x.npy", X)
+    options = {"qformat": "Q2.5", "rounding": "floor", "overflow": "wrap", "accumulator_bits": 12, "per_channel": True}
+    words = [f"--{k.replace('_', '-')}" if v is True else f"--{k.replace('_', '-')}={v}" for k, v in options.items()]
+    out = tmp_path / "y.npy"
+    words += ["-i", f"x={tmp_path / 'x.npy'}", "--raw", "-o", out, "--threads=1"]
+    found = told(capsys, tmp_path / "m.onnx", *words)
+    assert {k: found[k] for k in options} == options
+    (wanted,) = InferenceSession(tmp_path / "m.onnx", **options).run(None, {"x": X}, raw=True)
+    np.testing.assert_array_equal(np.load(out), wanted, strict=True)
+    (plain,) = InferenceSession(tmp_path / "m.onnx", qformat="Q2.5").run(None, {"x": X}, raw=True)
+    assert (wanted != plain).mean() > 0.5
+
+
+def test_weights_and_formats_of_their_own(capsys, tmp_path):
+    (tmp_path / "f.json").write_text('{"relu": "UQ3.5"}')
+    found = told(capsys, "digits", "--formats", tmp_path / "f.json", "--qformat", "Q3.4", "--weight-qformat", "Q1.6")
+    assert found["formats"]["relu"] == "UQ3.5"
+    assert found["formats"]["logits"] == "Q3.4"
+    assert found["formats"]["classifier.weight"] == "Q1.6"
+    assert found["advice"] is None
+
+
+def test_islands_are_listed_and_strict_refuses_them(capsys, tmp_path, neg):
+    (tmp_path / "s.onnx").write_bytes(network([("Softmax", "x", "y")]))
+    words = [tmp_path / "s.onnx", "-i", neg[1], "--qformat", "Q2.5"]
+    assert told(capsys, *words)["islands"] == ["node 'the_y' (Softmax)"]
+    assert cli.main(["run", *map(str, words), "--strict"]) == 2
+    assert "no fixed-point rule for node 'the_y' (Softmax)" in capsys.readouterr().err
+
+
+def test_images_in_and_out(capsys, tmp_path):
+    """Whatever the scale, mean and order of channels: a model that does nothing gives the picture back."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    (tmp_path / "same.onnx").write_bytes(network([("Identity", "x", "y")]))
+    words = [tmp_path / "same.onnx", "-i", f"x={tmp_path / 'in.png'}", "-o", tmp_path / "out.png"]
+    for options in ([], ["--scale", "1/255"], ["--scale=1/58,1/57,1/57", "--mean=123.7,116.3,103.5", "--bgr"]):
+        told(capsys, *words, *options)
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), pixels)
+
+
+def test_a_tensor_file_and_literals(capsys, tmp_path):
+    (tmp_path / "add.onnx").write_bytes(
+        network([("Add", "a b", "y")], inputs={"a": (np.int64, [3]), "b": (np.int64, [3])})
+    )
+    (tmp_path / "a.pb").write_bytes(numpy_helper.from_array(np.int64([1, 2, 3])).SerializeToString())
+    out = tmp_path / "y.npy"
+    told(capsys, tmp_path / "add.onnx", "-i", f"a={tmp_path / 'a.pb'}", "-i", "b=10,-20,30", "-o", out)
+    np.testing.assert_array_equal(np.load(out), np.int64([11, -18, 33]), strict=True)
+
+
+def test_a_target(capsys, tmp_path, neg):
+    model, x = neg
+    np.save(tmp_path / "t.npy", np.full((3, 6, 5), -1.0, np.float32))
+    found = told(capsys, model, "-i", x, "--qformat", "Q2.5", "--target", tmp_path / "t.npy")
+    assert found["image_psnr_db"]["against_target"] is not None
+
+
+def test_constants_that_saturate_are_noted(capsys, tmp_path, neg):
+    (tmp_path / "m.onnx").write_bytes(
+        network([("Conv", "x w", "y")], constants={"w": np.float32([[[[3]], [[0.5]], [[-9]]]])})
+    )
+    found = told(capsys, tmp_path / "m.onnx", "-i", neg[1], "--qformat", "Q2.5", "--weight-qformat", "Q0.7")
+    assert found["notes"] == ["2 of 3 elements of constant 'w' saturate in Q0.7"]

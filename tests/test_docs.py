@@ -1,0 +1,52 @@
+"""What the documentation shows is what happens: examples run, links lead somewhere, the README's table is printed."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import qengine
+from qengine import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("qengine/zoo/*.md")]
+MODULES = [
+    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(qengine.__path__, "qengine.")
+    if module.name != "qengine.__main__"
+]
+EXAMPLES = [module for module in MODULES if ">>>" in inspect.getsource(module)]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if ">>>" in page.read_text()], ids=lambda page: page.name)
+def test_examples_in_pages(page):
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert tried > 0
+    assert failed == 0
+
+
+@pytest.mark.parametrize("module", EXAMPLES, ids=lambda module: module.__name__)
+def test_examples_in_docstrings(module):
+    failed, tried = doctest.testmod(module)
+    assert tried > 0
+    assert failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    assert not [link for link in links if "://" not in link and not (page.parent / link).exists()]
+
+
+def test_the_readme_shows_what_its_command_prints(tmp_path, monkeypatch, capsys):
+    (command,) = re.findall(r"pip install \. && qengine (run srcnn .*)", (ROOT / "README.md").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(command.split()) == 0
+    printed = "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines())
+    assert printed in (ROOT / "README.md").read_text()
+    assert (tmp_path / "out.png").exists()
