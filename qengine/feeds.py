@@ -3,6 +3,7 @@
 import lzma
 import math
 import os
+import struct
 import tokenize
 import warnings
 import zipfile
@@ -24,7 +25,10 @@ _KINDS = "a .npy, .npz, .pb or image file"
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 # NotImplementedError and RuntimeError: a compression that is not known, and a password.
-_ARCHIVE = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError)
+_ARCHIVE = (
+    *(zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError),
+    *(UnicodeDecodeError, struct.error),
+)
 _HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, *_ARCHIVE)
 
 
@@ -176,7 +180,9 @@ def _image(path: Path, declared: Value, pixel_scale: PixelScale, max_elements: i
         return tensor
     if declared.dtype.kind in "iu":
         info = np.iinfo(declared.dtype)
-        if not ((tensor == np.rint(tensor)) & (tensor >= info.min) & (tensor <= info.max)).all():
+        # In float64: float32 rounds the largest integers up, and then they no longer fit.
+        wide = tensor.astype(np.float64)
+        if not ((wide == np.rint(wide)) & (wide >= info.min) & (wide < info.max + 1.0)).all():
             raise FeedError(f"it takes {declared.dtype}, which does not hold the pixels of {path} as they are scaled")
     elif declared.dtype.kind != "f":
         raise FeedError(f"it takes {declared.dtype}, and an image gives numbers")

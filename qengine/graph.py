@@ -1,7 +1,7 @@
 """A network as plain frozen data: nodes in the order in which they run, constants, names. No protobuf."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -93,11 +93,12 @@ class Node:
     def blamed(self) -> Iterator[None]:
         """Name the node in every error that the enclosed computation ends in.
 
-        NumPy finds what does not go together and what does not fit into memory; its words are good enough
-        once the node is named.
+        Infinities and NaN are results like any other, and no warning is given of them. NumPy finds what does not
+        go together and what does not fit into memory; its words are good enough once the node is named.
         """
         try:
-            yield
+            with np.errstate(all="ignore"):
+                yield
         except QEngineError as error:
             text = str(error)
             raise (error if text.startswith("node ") else type(error)(f"{self}: {text}")) from None
@@ -151,6 +152,14 @@ class Graph:
         reads = Counter(name for node in self.nodes for name in node.inputs if name)
         reads.update(value.name for value in self.outputs for _ in range(2))
         return {name for name, count in reads.items() if count == 1}
+
+    def fresh_name(self, wanted: str, taken: Container[str] = ()) -> str:
+        """Return a name that no tensor of the graph has, and none of `taken`: the wanted one, or that with a number."""
+        used, name, count = self.tensors(), wanted, 1
+        while name in used or name in taken:
+            count += 1
+            name = f"{wanted} {count}"
+        return name
 
     def tensors(self) -> set[str]:
         """Return every tensor name that stands for a value."""

@@ -9,6 +9,7 @@ from qengine.graph import Graph, Node, Value
 from qengine.known import value_inputs
 from qengine.ops import operator
 from qengine.passes import optimize, remove_dead
+from qengine.steps import Tensor
 
 
 class Network:
@@ -32,6 +33,21 @@ class Network:
         self.model, self.optimized = model, self._stages[-1]
         self.value_inputs = value_inputs(model)
         self.table = None if request is None else assign_formats(model, self.optimized, request)
+
+    def encoded(self, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return those of the names that are constants in fixed point, as the run reads them.
+
+        A constant that passes turned into several different ones is left out: none of them is it.
+        """
+        found: dict[str, Tensor] = {}
+        if self.table is None:
+            return found
+        for name in names:
+            stands = [n for n in self.table.constants if self.optimized.derived.get(n, n) == name]
+            if name in self.model.constants and len(stands) == 1:
+                array = self.optimized.constants[stands[0]]
+                found[name] = Tensor(name, array.dtype, array.shape, array, self.table.constants[stands[0]])
+        return found
 
     def computing(self, names: tuple[str, ...]) -> Graph:
         """Return the optimized graph with other outputs.

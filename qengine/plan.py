@@ -114,17 +114,19 @@ class Plan:
         tallies
             As in `trace`.
         """
-        found = {name: t.value for name, t in self.outputs.items() if t.value is not None}
+        found = {name: answer(t, t.elements, raw) for name, t in self.outputs.items() if t.value is not None}
         for tensor, array in self.trace(feeds, tallies):
             if tensor.name in self.outputs:
-                found[tensor.name] = array if raw else to_real(tensor, array)
+                found[tensor.name] = answer(tensor, array, raw)
         # What a run answers with is the caller's own, never a view of a feed.
         return {name: np.array(found[name], order="C") for name in self.outputs}
 
 
-def to_real(tensor: Tensor, array: NDArray[Any]) -> NDArray[Any]:
-    """Return codes as real numbers of the tensor's type, and anything else as it is."""
-    return array if tensor.format is None else dequantize(array, tensor.fraction_bits).astype(tensor.dtype, copy=False)
+def answer(tensor: Tensor, array: NDArray[Any], raw: bool) -> NDArray[Any]:
+    """Return codes as they are or as real numbers of the tensor's type, and anything else as it is."""
+    if raw or tensor.format is None:
+        return array
+    return dequantize(array, fraction_bits_of(tensor.format, tensor.ndim)).astype(tensor.dtype, copy=False)
 
 
 def _enter(tensor: Tensor, array: NDArray[Any], fixed: Fixed | None, tallies: dict[str, Tally] | None) -> NDArray[Any]:
@@ -203,10 +205,24 @@ class _Builder:
 
     def finish(self) -> Plan:
         outputs = {value.name: self.tensors[value.name] for value in self.graph.outputs}
+        self._check_outputs(outputs)
         if self.fixed and self.fixed.strict and self.islands:
             listed = ", ".join(str(node) for node in self.islands)
             raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
         return Plan(tuple(self.inputs), self._with_lifetimes(), outputs, tuple(self.encoded.values()), self.fixed)
+
+    def _check_outputs(self, outputs: Mapping[str, Tensor]) -> None:
+        """Refuse an answer in float32 where fixed point was asked for, and not an input is left for it."""
+        if self.fixed is None or any(tensor.format is not None for tensor in self.inputs):
+            return
+        computed = {name for node in self.graph.nodes for name in node.outputs}
+        for name, tensor in outputs.items():
+            if tensor.is_float and name in self.decided & computed:
+                listed = ", ".join(f"'{value.name}'" for value in self.graph.inputs if value.name in self.decided)
+                raise UnsupportedError(
+                    f"the elements of input {listed} decide shapes or bounds, so that nothing is left to compute in "
+                    "fixed point; feed what decides them as an input of its own, or run in float32"
+                )
 
     def _operand(self, name: str, node: Node) -> Tensor:
         tensor = self.tensors[name]
@@ -269,9 +285,7 @@ class _Builder:
 
 
 def _source(t: Tensor) -> str | NDArray[Any]:
-    if t.value is None:
-        return t.name
-    return t.value if t.format is None else t.codes
+    return t.name if t.value is None else t.elements
 
 
 def constant_losses(plan: Plan, graph: Graph) -> list[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import FormatError
 from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, Tally
-from qengine.plan import BoundStep, constant_losses, to_real
+from qengine.plan import BoundStep, answer, constant_losses
 from qengine.qformat import QFormat
 from qengine.session import InferenceSession
 from qengine.steps import Tensor
@@ -143,12 +143,16 @@ def compare(
     steps = {bound.output.name: bound for bound in plan.steps}
     tallies: dict[str, Tally] = {}
     tensors, statistics = [], {}
-    found = {name: _Output(t.value, t.value, t.value) for name, t in plan.outputs.items() if t.value is not None}
+    found = {
+        name: _Output(t.elements, answer(t, t.elements, raw=False), reference.outputs[name].elements)
+        for name, t in plan.outputs.items()
+        if t.value is not None
+    }
     pairs = zip(plan.trace(arrays, tallies), reference.trace(arrays), strict=True)
     with fixed.limited():
         for (tensor, array), (twin, exact) in pairs:
             assert tensor.name == twin.name
-            real = to_real(tensor, array)
+            real = answer(tensor, array, raw=False)
             if tensor.name in plan.outputs:
                 found[tensor.name] = _Output(np.array(array), np.array(real), np.array(exact))
             if tensor.format is not None:

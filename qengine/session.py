@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -153,7 +153,8 @@ class InferenceSession:
         feeds
             An array for every input, of the shape and dtype that `get_inputs` tells.
         raw
-            Return integer codes for the tensors in fixed point.
+            Return integer codes for the tensors in fixed point, instead of the real numbers that they stand for.
+            Weights are those of the run: a BatchNormalization that was folded is in them.
 
         Returns
         -------
@@ -211,7 +212,8 @@ class InferenceSession:
         def make() -> Plan:
             network = self._with_overrides(overrides)
             fixed = Fixed(network.table, self._arithmetic, self._strict) if network.table else None
-            return make_plan(network.computing(wanted), inputs, fixed, self._max_elements)
+            plan = make_plan(network.computing(wanted), inputs, fixed, self._max_elements)
+            return replace(plan, outputs={**plan.outputs, **network.encoded(wanted)})
 
         return self._plans.get(key, make)
 
@@ -234,12 +236,9 @@ class InferenceSession:
         key = tuple((name, _digest(array)) for name, array in overrides.items())
         return self._overridden.get(key, lambda: Network(model, self._request))
 
-    def limited(self) -> AbstractContextManager[Any]:
+    def limited(self) -> AbstractContextManager[None]:
         """Limit linear algebra to the threads that the session was given, while the context lasts."""
-        if self._threads is None:
-            return nullcontext()
-        limit: AbstractContextManager[Any] = _threadpools().limit(limits=self._threads, user_api="blas")
-        return limit
+        return nullcontext() if self._threads is None else _BLAS.limited(self._threads)
 
 
 def _format(name: str, given: QFormat | str | None) -> QFormat | None:
@@ -298,6 +297,33 @@ class _Recent(Generic[_T]):
         return made
 
 
-@cache
-def _threadpools() -> ThreadpoolController:
-    return ThreadpoolController()
+class _Blas:
+    """The threads of linear algebra, which are the whole process's: the last run to end puts back what was."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._runs = 0
+        self._before: Any = None
+
+    @cached_property
+    def _pools(self) -> ThreadpoolController:
+        return ThreadpoolController()
+
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """Limit them while the context lasts; of runs at the same time the last to begin decides."""
+        with self._lock:
+            limit = self._pools.limit(limits=threads, user_api="blas")
+            if not self._runs:
+                self._before = limit
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs -= 1
+                if not self._runs:
+                    self._before.restore_original_limits()
+
+
+_BLAS = _Blas()

@@ -178,3 +178,13 @@ def test_data_that_decides_shapes_is_not_computed_in_real_numbers_instead_of_fix
     assert qengine.InferenceSession(model).run(None, feeds)[0].shape == (1, 1, 6, 5)
     with pytest.raises(UnsupportedError, match=r"^node 'the_c' \(Conv\): shapes depend on its result"):
         qengine.InferenceSession(model, qformat="Q4.3").run(None, feeds)
+
+
+def test_bounds_from_the_data_leave_nothing_to_fixed_point():
+    model = network(
+        [("Mul", "x x", "s"), ("ReduceMax", "x", "m", {"keepdims": 0}), ("Clip", "s - m", "y")], inputs={"x": [3]}
+    )
+    feeds = {"x": np.float32([0.5, 2, -3])}
+    assert qengine.InferenceSession(model).run(None, feeds)[0].tolist() == [0.25, 2.0, 2.0]
+    with pytest.raises(UnsupportedError, match="the elements of input 'x' decide shapes or bounds, so that nothing is"):
+        qengine.InferenceSession(model, qformat="Q4.3").run(None, feeds)

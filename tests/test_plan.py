@@ -9,7 +9,7 @@ from networks import network, run_onnxruntime, weights
 import qengine
 from qengine.errors import FeedError, FormatError, ModelError, UnsupportedError
 from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL
-from qengine.plan import constant_losses, to_real
+from qengine.plan import answer, constant_losses
 
 X = weights(1, 3, 6, 5, seed=1, scale=2.0)
 CONV = [("Conv", "x W b", "c"), ("Relu", "c", "r"), ("Sigmoid", "r", "s"), ("Add", "s s2", "y")]
@@ -34,14 +34,14 @@ def test_the_trace_is_in_the_order_of_the_run():
         assert tensor.format == s.formats[tensor.name]
         assert codes.dtype == np.int8
         np.testing.assert_array_equal(codes, s.run([tensor.name], {"x": X}, raw=True)[0])
-        np.testing.assert_array_equal(to_real(tensor, codes), s.run([tensor.name], {"x": X})[0])
+        np.testing.assert_array_equal(answer(tensor, codes, raw=False), s.run([tensor.name], {"x": X})[0])
 
 
 def test_the_trace_in_float32():
     s = session()
     for tensor, array in plan_of(s, {"x": X}).trace({"x": X}):
         assert tensor.format is None
-        assert to_real(tensor, array) is array
+        assert answer(tensor, array, raw=False) is array
         np.testing.assert_array_equal(array, s.run([tensor.name], {"x": X})[0])
 
 

@@ -131,12 +131,20 @@ def test_the_limit_of_threads_lasts_for_the_run_only():
     s = InferenceSession(SMALL, threads=1)
 
     def blas():
-        return [pool["num_threads"] for pool in session._threadpools().info() if pool["user_api"] == "blas"]
+        return [pool["num_threads"] for pool in session._BLAS._pools.info() if pool["user_api"] == "blas"]
 
     s.run(None, {"x": X})
     before = blas()
     with s.limited():
         assert set(blas()) <= {1}
+    assert blas() == before
+    # Runs that overlap, as threads have them: the limit goes with the last of them.
+    first, second = s.limited(), s.limited()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(blas()) <= {1}
+    second.__exit__(None, None, None)
     assert blas() == before
 
 
@@ -516,3 +524,32 @@ def test_operators_that_do_not_exist_are_refused_at_once():
     model = network([("Bernoulli", "x", "y")])
     with pytest.raises(UnsupportedError, match="Bernoulli"):
         InferenceSession(model)
+
+
+def test_constants_are_answered_as_the_run_reads_them():
+    """The codes of weights are what a simulation of the hardware needs, with the BatchNormalization that went in."""
+    w, scale = weights(4, 3, 3, 3), np.float32([1, 2, 0.5, -4])
+    model = network(
+        [("Conv", "x W b", "c"), ("BatchNormalization", "c scale zero zero one", "y", {"epsilon": 0.0})],
+        constants={"W": w, "b": [1.0] * 4, "scale": scale, "zero": [0.0] * 4, "one": [1.0] * 4},
+    )
+    folded = w * scale[:, None, None, None]
+    s = InferenceSession(model, qformat="Q3.4", per_channel=True)
+    codes, b = s.run(["W", "b"], {"x": X}, raw=True)
+    (real,) = s.run(["W"], {"x": X})
+    for channel, form in enumerate(s.formats["W"].formats):
+        np.testing.assert_array_equal(codes[channel], qengine.quantize(folded[channel], form), strict=True)
+        np.testing.assert_array_equal(real[channel], qengine.dequantize(codes[channel], form), strict=True)
+    assert b.tolist() == [1.0] * 4  # a bias has no format
+    (plain,) = InferenceSession(model).run(["W"], {"x": X})
+    np.testing.assert_array_equal(plain, w)
+
+
+def test_a_constant_that_became_several_is_answered_as_the_model_has_it():
+    model = network(
+        [("Gemm", "x B", "a", {"alpha": 0.5}), ("Gemm", "x B", "b", {"alpha": 0.25}), ("Add", "a b", "y")],
+        inputs={"x": [1, 2]},
+        constants={"B": [[1.0], [3.0]]},
+    )
+    (found,) = InferenceSession(model, qformat="Q3.4").run(["B"], {"x": np.ones((1, 2), np.float32)}, raw=True)
+    assert found.tolist() == [[1.0], [3.0]]

@@ -1,4 +1,4 @@
-"""Add, Sub, Mul, Div of codes in different formats: aligned exactly, computed exactly, rounded once."""
+"""Add, Sub, Mul, Div, PRelu of codes in different formats: aligned exactly, computed exactly, rounded once."""
 
 from collections.abc import Sequence
 
@@ -45,6 +45,26 @@ def multiply_fixed(
     """Return the exact product, rounded once; shift = n_a + n_b - n_y."""
     acc = np.asarray(a.astype(np.int64) * b.astype(np.int64))
     return requantize(acc, shift, word, low=low, high=high, tally=tally)
+
+
+def prelu_fixed(
+    x: Codes,
+    slope: Codes,
+    slope_fraction_bits: int,
+    shift: int,
+    word: Word,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    tally: Tally | None = None,
+) -> Codes:
+    """Return x where it is 0 or more and the exact product x * slope below, rounded once; shift = n_x - n_y."""
+    finest = max(slope_fraction_bits, 0)
+    wide = integer_dtype(32 + abs(slope_fraction_bits))
+    plain = x.astype(wide)
+    product = plain * slope.astype(wide) * (1 << (finest - slope_fraction_bits))
+    acc = np.asarray(np.where(x < 0, product, plain * (1 << finest)), wide)
+    return requantize(acc, finest + shift, word, low=low, high=high, tally=tally)
 
 
 def divide_fixed(

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference import functions as f
 from qengine.ops.operator import NUMBER, Known, operator
-from qengine.steps import Island, Move, Table, Tensor
+from qengine.steps import Combine, Island, Move, Table, Tensor
 
 Reals = NDArray[np.float64]
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
+"""The bound that Clip has before opset 11 where none is given."""
 
 
 def _of_any_number(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table | Island:
@@ -192,14 +193,14 @@ def power(x: Tensor, exponent: Known) -> Table | Island:
 
 
 @operator("PRelu", elements=NUMBER)
-def parametric_relu(x: Tensor, slope: Tensor) -> Table | Island:
+def parametric_relu(x: Tensor, slope: Tensor) -> Table | Combine:
     """Slope x below 0, x above; a table where the slope is one constant number."""
     if np.broadcast_shapes(x.shape, slope.shape) != x.shape:
         raise ModelError(f"slope {list(slope.shape)} does not broadcast to '{x.name}' {list(x.shape)}")
     if x.is_float and slope.value is not None and slope.value.size == 1:
         factor = float(slope.value.item())
         return Table(x, lambda v: np.where(v < 0, factor * v, v))
-    return Island((x, slope), lambda v, w: np.where(v < 0, v * w, v), x.shape, x.dtype)
+    return Combine("prelu", (x, slope))
 
 
 @operator("Relu", elements=NUMBER)
@@ -209,7 +210,7 @@ def relu(x: Tensor) -> Move:
 
 
 @operator("Clip")
-def clip(x: Tensor, *, min: float = -_LARGEST, max: float = _LARGEST) -> Move:
+def clip(x: Tensor, *, min: float = -LARGEST, max: float = LARGEST) -> Move:
     """Bounds given as attributes."""
     return _clip(x, min, max)
 

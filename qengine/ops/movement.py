@@ -131,7 +131,7 @@ def transpose(x: Tensor, *, perm: Ints | None = None) -> Move:
     order = tuple(reversed(range(x.ndim))) if perm is None else perm
     if sorted(order) != list(range(x.ndim)):
         raise ModelError(f"perm {list(order)} is not an order of the {x.ndim} axes of '{x.name}'")
-    return Move(x, lambda v: np.ascontiguousarray(v.transpose(order)), tuple(x.shape[a] for a in order))
+    return Move(x, lambda v: np.asarray(v.transpose(order), order="C"), tuple(x.shape[a] for a in order))
 
 
 @operator("Tile", elements=ANY)

@@ -19,11 +19,13 @@ def _slice(x: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Move:
         raise ModelError(f"starts {begin}, ends {stop}, axes {places} and steps {stride} do not go together")
     cut = [slice(None)] * x.ndim
     for a, b, e, s in zip(places, begin, stop, stride, strict=True):
-        # Python clamps as ONNX does, except that an end before the front is "all" for negative steps.
-        cut[a] = slice(b, None if s < 0 and e < -x.shape[a] else e, s)
+        # Python clamps as ONNX does but for negative steps, where what is before the front starts at the first
+        # element and ends after it.
+        n = x.shape[a]
+        cut[a] = slice(max(b, -n), None if e < -n else e, s) if s < 0 else slice(b, e, s)
     where = tuple(cut)
     shape = tuple(len(range(*c.indices(n))) for c, n in zip(where, x.shape, strict=True))
-    return Move(x, lambda v: np.ascontiguousarray(v[where]), shape)
+    return Move(x, lambda v: np.asarray(v[where], order="C"), shape)
 
 
 @operator("Slice", elements=ANY)
@@ -45,7 +47,7 @@ def _split(x: Tensor, axis: int, lengths: tuple[int, ...], outputs: int) -> tupl
     for n in lengths:
         where = (*(slice(None),) * axis, slice(start, start + n))
         shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
-        parts.append(Move(x, lambda v, where=where: np.ascontiguousarray(v[where]), shape))
+        parts.append(Move(x, lambda v, where=where: np.asarray(v[where], order="C"), shape))
         start += n
     return tuple(parts)
 

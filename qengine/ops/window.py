@@ -119,14 +119,14 @@ class Window:
         out, grown = [], []
         for n, s, e, (a, b) in zip(size, strides, extent, declared, strict=True):
             room = n + a + b - e
-            if room < 0:
-                raise ModelError(
-                    f"a window of {e} does not fit an axis of {n} with padding {a} and {b}; the input is too small"
-                )
             count = room // s + 1
             if ceil_mode and room % s and count * s < n + a:
                 # One more window, which starts inside the input or its leading padding.
                 count += 1
+            if count < 1:
+                raise ModelError(
+                    f"a window of {e} does not fit an axis of {n} with padding {a} and {b}; the input is too small"
+                )
             out.append(count)
             grown.append((a, max(b, (count - 1) * s + e - n - a)))
         return cls(kernel, strides, dilations, tuple(grown), declared, tuple(out))

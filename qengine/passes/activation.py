@@ -11,8 +11,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.graph import Activation, Graph, Node
+from qengine.ops.functions import LARGEST
 from qengine.ops.operator import find
-from qengine.steps import Combine, Linear
+from qengine.steps import Combine, Linear, Table
 
 
 def fuse_activations(graph: Graph) -> Graph:
@@ -35,7 +36,8 @@ def fuse_activations(graph: Graph) -> Graph:
 def _takes(node: Node) -> bool:
     # A Gemm that still has factors is an island.
     factors = "alpha" in node.attributes or "beta" in node.attributes
-    fusable = bool(set(find(node).kinds) & {Linear, Combine})
+    kinds = set(find(node).kinds)
+    fusable = bool(kinds & {Linear, Combine}) and Table not in kinds
     return fusable and node.activation is None and len(node.outputs) == 1 and not factors
 
 
@@ -49,7 +51,7 @@ def _activation(node: Node, constants: Mapping[str, NDArray[Any]]) -> Activation
         return None
     bounds: list[Any]
     if node.version < 11:
-        bounds = [node.attributes.get(name) for name in ("min", "max")]
+        bounds = [node.attributes.get("min", -LARGEST), node.attributes.get("max", LARGEST)]
     else:
         names = (*node.inputs[1:3], "", "")[:2]
         given = [constants.get(name) for name in names]

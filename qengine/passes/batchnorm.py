@@ -20,7 +20,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
     BatchNormalization becomes a per-channel linear operator of its own.
     """
     read_once = graph.read_once()
-    constants = _Constants(dict(graph.constants), dict(graph.derived))
+    constants = _Constants(graph, dict(graph.constants), dict(graph.derived))
     nodes: dict[int, Node] = {}  # by place in the graph
     place: dict[str, int] = {}  # of the node that computes a tensor
     for i, node in enumerate(graph.nodes):
@@ -41,12 +41,13 @@ def fold_batchnorm(graph: Graph) -> Graph:
 class _Constants:
     """The constants of the new graph, and which of the model's own each stands for."""
 
+    graph: Graph
     arrays: dict[str, NDArray[Any]]
     derived: dict[str, str]
 
     def add(self, source: str, node: Node, values: NDArray[np.float64], dtype: np.dtype[Any]) -> str:
         """Add what became of the constant `source` when `node` was folded; return its name."""
-        name = f"{source} with {node.outputs[0]}"
+        name = self.graph.fresh_name(f"{source} with {node.outputs[0]}", self.arrays)
         with np.errstate(over="ignore"):
             self.arrays[name] = values.astype(dtype)
         self.derived[name] = self.derived.get(source, source)

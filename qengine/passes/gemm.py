@@ -19,7 +19,7 @@ def fold_gemm_factors(graph: Graph) -> Graph:
         if not all(inputs[i] in constants for i in wanted):
             return node
         for i, factor in wanted.items():
-            name = f"{inputs[i]} * {factor} in {node.outputs[0]}"
+            name = graph.fresh_name(f"{inputs[i]} * {factor} in {node.outputs[0]}", constants)
             constants[name] = _times(constants[inputs[i]], factor)
             derived[name] = derived.get(inputs[i], inputs[i])
             inputs[i] = name

@@ -1,4 +1,4 @@
-"""combine: Add, Sub, Sum, Mul, Div, element by element: exact, then one round + overflow."""
+"""combine: Add, Sub, Sum, Mul, Div, PRelu, element by element: exact, then one round + overflow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.graph import Activation
-from qengine.kernels.reference.elementwise import add_fixed, divide_fixed, multiply_fixed
+from qengine.kernels.reference.elementwise import add_fixed, divide_fixed, multiply_fixed, prelu_fixed
 from qengine.kernels.reference.requantize import Tally
 from qengine.steps.step import Arithmetic, Kernel, Step, Tensor
 
-Operation = Literal["add", "subtract", "multiply", "divide"]
+Operation = Literal["add", "subtract", "multiply", "divide", "prelu"]
 
 
 def _divide(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
@@ -29,6 +29,7 @@ _FLOAT: dict[Operation, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]] = 
     "subtract": np.subtract,
     "multiply": np.multiply,
     "divide": _divide,
+    "prelu": lambda x, slope: np.where(x < 0, x * slope, x),
 }
 
 
@@ -72,8 +73,7 @@ class Combine(Step):
         low, high = (self.activation.low, self.activation.high) if self.activation else (None, None)
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
-            with np.errstate(all="ignore"):
-                y = np.asarray(reduce(operation, arrays))
+            y = np.asarray(reduce(operation, arrays))
             if low is not None:
                 y = np.maximum(y, np.asarray(low, y.dtype))
             if high is not None:
@@ -104,4 +104,8 @@ class Combine(Step):
             codes = divide_fixed(a, b, n[0] - n[1] - target, word, tally=tally)
             return codes if self.activation is None else np.clip(codes, least, most)
 
-        return {"multiply": multiply, "divide": divide}.get(self.operation, add)
+        def prelu(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            x, slope = arrays
+            return prelu_fixed(x, slope, n[1], n[0] - target, word, **bounds, tally=tally)
+
+        return {"multiply": multiply, "divide": divide, "prelu": prelu}.get(self.operation, add)

@@ -38,8 +38,7 @@ class Island(Step):
         function, dtype = self.function, self.dtype
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
-            with np.errstate(all="ignore"):
-                return np.asarray(function(*arrays)).astype(dtype, copy=False)
+            return np.asarray(function(*arrays)).astype(dtype, copy=False)
 
         return run
 

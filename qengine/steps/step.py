@@ -92,6 +92,12 @@ class Tensor:
             raise FormatError(f"constant '{self.name}' holds NaN: fixed point has no code for it")
         return quantize(self.value, fraction_bits_of(self.format, self.ndim), self.format.word())
 
+    @property
+    def elements(self) -> NDArray[Any]:
+        """What a kernel reads of a tensor that is known: codes, or the elements themselves outside fixed point."""
+        assert self.value is not None
+        return self.value if self.format is None else self.codes
+
     def encode(self, value: float) -> int:
         """Return a constant of an operator (a bound, a fill) as a code of this tensor's format."""
         form = self.one_format

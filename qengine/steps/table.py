@@ -49,8 +49,7 @@ class Table(Step):
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             (x,) = arrays
-            with np.errstate(all="ignore"):
-                return np.asarray(function(x.astype(np.float64))).astype(x.dtype)
+            return np.asarray(function(x.astype(np.float64))).astype(x.dtype)
 
         return run
 

@@ -43,6 +43,7 @@ CASES = [
     Case("Unsqueeze", (real(3, 2), i64(-1, 1))),
     Case("Unsqueeze", (scalar(2), i64(0))),
     Case("Transpose", (X,)),
+    Case("Transpose", (scalar(3.0),)),
     Case("Transpose", (X,), {"perm": [1, 2, 0]}),
     Case("Transpose", (real(0, 3),), {"perm": [1, 0]}),
     Case("Tile", (X, i64(1, 2, 3))),

@@ -47,6 +47,17 @@ CASES = [
     new_slice([1], [3], None, [2]),
     Case("Slice", (X, np.array([1], np.int32), np.array([9], np.int32), np.array([-1], np.int32)), opsets=(11, 28)),
     Case("Slice", (real(0, 3), i64(0), i64(5), i64(0))),
+    # For negative steps a start before the front is the first element; onnx.reference slices as Python does.
+    *(
+        Case(
+            "Slice",
+            (real(4), i64(start), i64(end), i64(0), i64(step)),
+            follows="onnxruntime" if step < 0 and start < -4 else "both",
+        )
+        for start in (-6, -5, -4, -1, 0, 3, 9)
+        for end in (-9, -5, -4, -2, 0, 4, 9)
+        for step in (-3, -1, 1, 2)
+    ),
     Case("Split", (real(6, 2),), {"axis": 0}, outputs=3, opsets=(7, 17)),
     Case("Split", (real(2, 6),), {"axis": 1, "split": [1, 2, 3]}, outputs=3),
     Case("Split", (real(2, 6),), {"axis": 1, "split": [6, 0]}, outputs=2),

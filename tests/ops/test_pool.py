@@ -62,6 +62,7 @@ CASES = [
         for case in pools(X2, kernel, ceil_mode=1, strides=strides, pads=pads)
     ),
     *pools(X2, [3, 2], ceil_mode=1, strides=[2, 2], dilations=[2, 2]),
+    *pools(real(1, 2, 2, 5), [3, 2], ceil_mode=1, strides=[2, 2]),  # a window that is larger than the input
     # onnx.reference refuses these two together.
     *pools(X2, [3, 2], "onnxruntime", ceil_mode=1, strides=[2, 2], auto_pad="SAME_UPPER"),
     *pools(X2, [3, 2], ceil_mode=0),

@@ -7,6 +7,7 @@ from networks import network, run_onnxruntime, weights
 import qengine
 from qengine.graph import Activation
 from qengine.loader import load
+from qengine.ops.functions import LARGEST
 from qengine.passes import fuse_activations, optimize
 
 X = weights(2, 3, 6, 5, seed=1, scale=2.0)
@@ -36,7 +37,7 @@ RELU = Activation(0.0, None)
 CLIPS = {
     "relu": (("Relu", "c", "y"), {}, 17, RELU),
     "attributes": (("Clip", "c", "y", {"min": -0.5, "max": 1.5}), {}, 7, Activation(-0.5, 1.5)),
-    "one attribute": (("Clip", "c", "y", {"max": 1.5}), {}, 10, Activation(None, 1.5)),
+    "one attribute": (("Clip", "c", "y", {"max": 1.5}), {}, 10, Activation(-LARGEST, 1.5)),
     "inputs": (("Clip", "c lo hi", "y"), {"lo": 0.0, "hi": 6.0}, 11, Activation(0.0, 6.0)),
     "an input": (("Clip", "c lo", "y"), {"lo": 0.25}, 17, Activation(0.25, None)),
     "the other input": (("Clip", "c - hi", "y"), {"hi": 0.25}, 17, Activation(None, 0.25)),
@@ -150,3 +151,15 @@ def test_an_operator_of_another_domain_is_not_taken_for_relu():
     graph = load(model)
     other = replace(graph.nodes[1], domain="qengine")
     assert len(fuse_activations(replace(graph, nodes=(graph.nodes[0], other))).nodes) == 2
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(np.float32, LARGEST), (np.float16, np.inf)])
+def test_a_bound_that_is_left_out_before_opset_11_is_the_largest_float32(dtype, most):
+    model = network(
+        [("Mul", "x x", "c"), ("Clip", "c", "y", {"min": 0.0})],
+        inputs={"x": (dtype, [3])},
+        values={"y": (dtype, [3])},
+        opset=10,
+    )
+    (y,) = qengine.InferenceSession(model).run(None, {"x": np.array([1, -2, np.inf], dtype)})
+    np.testing.assert_array_equal(y, np.array([1, 4, most], dtype), strict=True)

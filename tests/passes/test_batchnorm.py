@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from networks import network, run_onnxruntime, weights
 
 import qengine
 from qengine.errors import ModelError, UnsupportedError
+from qengine.graph import Value
 from qengine.loader import load
 from qengine.passes import fold_batchnorm, optimize
 
@@ -302,3 +305,33 @@ def test_the_arithmetic_is_that_of_float64_rounded_once():
         graph.constants[w], (weights(6, 4, 1, 1).astype(np.float64) * scale[:, None, None, None]).astype(np.float32)
     )
     np.testing.assert_array_equal(graph.constants[b], (wide["beta"] - wide["mean"] * scale).astype(np.float32))
+
+
+def test_parameters_that_share_a_constant():
+    alone = network(
+        [("Relu", "x", "r"), ("BatchNormalization", "r a a z o", "y", {"epsilon": 0.0})],
+        inputs={"x": ["N", 4, 6, 5]},
+        constants={"a": [2.0, 3.0, 4.0, 5.0], "z": [0.0] * 4, "o": [4.0] * 4},
+    )
+    check(alone)
+    merged = network(
+        [("Gemm", "x W W", "c"), ("BatchNormalization", "c o o z o", "y")],
+        inputs={"x": [1, 1]},
+        constants={"W": [[1.5]], "z": [0.0], "o": [3.0]},
+    )
+    check(merged, {"x": np.float32([[2]])})
+
+
+def test_a_name_that_is_taken():
+    nodes = [("Conv", "x W", "c"), ("BatchNormalization", f"c {NORM}", "y")]
+    constants = {"W": weights(2, 4, 3, 3), **statistics(2)}
+    plain = network(nodes, inputs={"x": ["N", 4, 6, 5]}, constants=constants)
+    graph = load(plain)
+    taken = replace(
+        graph,
+        constants={**graph.constants, "W with y": np.float32([7]), "W with y 2": np.float32([8])},
+        outputs=(*graph.outputs, Value("W with y")),
+    )
+    found = fold_batchnorm(taken)
+    assert found.constants["W with y"].tolist() == [7]
+    np.testing.assert_array_equal(found.constants["W with y 3"], fold_batchnorm(graph).constants["W with y"])

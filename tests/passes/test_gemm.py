@@ -75,3 +75,11 @@ def test_one_matrix_with_two_factors():
 def test_a_factor_of_the_wrong_type_is_named():
     with pytest.raises(ModelError, match=r"node 'the_y' \(Gemm\): attribute 'alpha'"):
         qengine.InferenceSession(gemm(alpha="two"))
+
+
+def test_one_constant_in_both_places():
+    model = network(
+        [("Gemm", "x B B", "y", {"alpha": 2.0, "beta": 2.0})], inputs={"x": [1, 1]}, constants={"B": [[3.0]]}
+    )
+    (y,) = qengine.InferenceSession(model).run(None, {"x": np.float32([[5]])})
+    assert y.tolist() == [[36.0]]

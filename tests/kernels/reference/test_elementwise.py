@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qengine.kernels.reference.elementwise import add_fixed, divide_fixed, multiply_fixed
+from qengine.kernels.reference.elementwise import add_fixed, divide_fixed, multiply_fixed, prelu_fixed
 from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL
 from qengine.kernels.reference.word import Word
 
@@ -139,3 +139,20 @@ def test_scalars(n):
     ]:
         assert (got.shape, got.dtype) == ((), np.int8)
         assert got == expected
+
+
+@pytest.mark.parametrize(
+    ("n", "n_slope", "n_y"), [(3, 7, 5), (7, -2, 4), (0, 40, 3), (-3, 0, -3), (2, 140, 30), (5, 3, 50)]
+)
+def test_prelu(word, code_of, n, n_slope, n_y):
+    slopes = np.int16([-32768, -3, 0, 5, 32767])
+    got = prelu_fixed(CODES[:, None], slopes, n_slope, n - n_y, word)
+    expected = [
+        [
+            code_of((value(x, n) if x >= 0 else value(x, n) * value(a, n_slope)) * Fraction(2) ** n_y, word)
+            for a in slopes
+        ]
+        for x in CODES
+    ]
+    assert got.dtype == word.dtype
+    assert got.tolist() == expected
