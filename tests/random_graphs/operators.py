@@ -1,66 +1,12 @@
-"""Small random ONNX models: a Conv with random attributes, then a random operator, and sometimes another."""
+"""Operators with random attributes, each a function that adds nodes to a graph and answers with a tensor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-from oracle import Fmt, Net
 
-OPSETS = (11, 13, 17, 18, 21)
-
-
-@dataclass
-class Builder:
-    """A graph under construction; shapes are followed by ONNX's own inference."""
-
-    rng: np.random.Generator
-    opset: int
-    nodes: list = field(default_factory=list)
-    constants: dict = field(default_factory=dict)
-    inputs: dict = field(default_factory=dict)
-    trail: list = field(default_factory=list)
-
-    def feed(self, *shape: int) -> str:
-        name = "xyzuvw"[len(self.inputs)]
-        self.inputs[name] = self.numbers(*shape)
-        return name
-
-    def constant(self, array, dtype=np.float32) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants[name] = np.asarray(array, dtype)
-        return name
-
-    def node(self, op: str, inputs: list[str], outputs: int = 1, **attributes) -> str:
-        names = [f"t{len(self.nodes)}" if outputs == 1 else f"t{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(op, inputs, names, name=f"n{len(self.nodes)}", **attributes))
-        shown = ", ".join(f"{k}={v}" for k, v in attributes.items())
-        self.trail.append(f"{op}({shown})")
-        return names[0]
-
-    def model(self, outputs: list[str], shape: tuple[int, ...] | None = None) -> onnx.ModelProto:
-        infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, a.shape) for n, a in self.inputs.items()]
-        out = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in outputs]
-        initializers = [numpy_helper.from_array(a, n) for n, a in self.constants.items()]
-        graph = helper.make_graph(self.nodes, "random", infos, out, initializers)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        inferred = onnx.shape_inference.infer_shapes(self.model([name]), strict_mode=True, data_prop=True)
-        (info,) = (o for o in inferred.graph.output if o.name == name)
-        return tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
-
-    def pick(self, *options):
-        return options[int(self.rng.integers(len(options)))]
-
-    def whole(self, low: int, high: int) -> int:
-        return int(self.rng.integers(low, high + 1))
-
-    def numbers(self, *shape: int, scale: float = 1.0) -> np.ndarray:
-        return (self.rng.standard_normal(shape) * scale).astype(np.float32)
+from .builder import Builder
 
 
 def conv(b: Builder, x: str) -> str:
@@ -241,6 +187,64 @@ def pad(b: Builder, x: str) -> str:
     return b.node("Pad", [x, b.constant(pads, np.int64), b.constant(b.numbers(1)[0])])
 
 
+def prelu(b: Builder, x: str) -> str:
+    shape = b.shape(x)
+    return b.node("PRelu", [x, b.constant(b.numbers(*b.pick((), (shape[1], *[1] * (len(shape) - 2)), shape)))])
+
+
+def slice_(b: Builder, x: str) -> str:
+    cuts = []
+    for axis, n in enumerate(b.shape(x)):
+        first, last, step = b.whole(0, n - 1), b.whole(0, n - 1), b.whole(1, 2)
+        first, last = sorted((first, last))
+        cuts.append((first, last + 1, axis, step) if b.rng.random() < 0.5 else (last, first - n - 1, axis, -step))
+    return b.node("Slice", [x, *(b.constant(column, np.int64) for column in zip(*cuts, strict=True))])
+
+
+def split(b: Builder, x: str) -> str:
+    axis = int(np.argmax(b.shape(x)))
+    first = b.whole(1, b.shape(x)[axis] - 1)
+    lengths = [first, b.shape(x)[axis] - first]
+    if b.opset < 13:
+        return b.node("Split", [x], 2, axis=axis, split=lengths)
+    return b.node("Split", [x, b.constant(lengths, np.int64)], 2, axis=axis)
+
+
+def gather(b: Builder, x: str) -> str:
+    axis = b.whole(0, len(b.shape(x)) - 1)
+    n = b.shape(x)[axis]
+    return b.node("Gather", [x, b.constant([b.whole(-n, n - 1) for _ in range(b.whole(1, 4))], np.int64)], axis=axis)
+
+
+def tile(b: Builder, x: str, *repeats: int) -> str:
+    return b.node("Tile", [x, b.constant(repeats or [b.whole(1, 2) for _ in b.shape(x)], np.int64)])
+
+
+def expand(b: Builder, x: str) -> str:
+    shape = b.shape(x)
+    return b.node("Expand", [x, b.constant([2, *(b.whole(2, 3) if n == 1 else n for n in shape)], np.int64)])
+
+
+def squeeze(b: Builder, x: str) -> str:
+    def with_axes(op: str, source: str) -> str:
+        if b.opset < 13:
+            return b.node(op, [source], axes=[1])
+        return b.node(op, [source, b.constant([1], np.int64)])
+
+    return with_axes("Squeeze", relu(b, with_axes("Unsqueeze", x)))
+
+
+def depth_to_space(b: Builder, x: str) -> str:
+    if len(b.shape(x)) == 3:
+        x = b.node("Unsqueeze", [x], axes=[3]) if b.opset < 13 else b.node("Unsqueeze", [x, b.constant([3], np.int64)])
+    mode = b.pick("DCR", "CRD")
+    return b.node("DepthToSpace", [tile(b, x, 1, 4, 1, 1)], blocksize=2, mode=mode)
+
+
+def space_to_depth(b: Builder, x: str) -> str:
+    return b.node("SpaceToDepth", [depth_to_space(b, x)], blocksize=2)
+
+
 def power(b: Builder, x: str) -> str:
     exponent = b.pick(2.0, 3.0, 0.5)
     return b.node("Pow", [relu(b, x) if exponent == 0.5 else x, b.constant(exponent)])
@@ -278,76 +282,26 @@ OPERATORS: dict[str, Callable[[Builder, str], str]] = {
     "Reshape": reshape,
     "Transpose": transpose,
     "Pad": pad,
+    "PRelu": prelu,
+    "Slice": slice_,
+    "Split": split,
+    "Gather": gather,
+    "Tile": tile,
+    "Expand": expand,
+    "Squeeze": squeeze,
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
     "Conv": conv,
     "Softmax": softmax,
     "Pow": power,
     "Sqrt": sqrt,
     "Log": log,
-    **{op: simple(op) for op in ("Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Erf", "Softplus")},
+    **{
+        op: simple(op)
+        for op in ("Sigmoid", "Tanh", "Exp", "Abs", "Neg", "Erf", "Softplus", "Softsign", "Floor", "Ceil")
+    },
     "LeakyRelu": parametrized("LeakyRelu", alpha=(0.01, 0.5)),
     "Elu": parametrized("Elu", alpha=(0.5, 1.5)),
     "HardSigmoid": parametrized("HardSigmoid", alpha=(0.1, 0.4), beta=(0.3, 0.7)),
     "HardSwish": simple("HardSwish"),
 }
-
-# What may follow another operator on a tensor of any rank from three up.
-FOLLOWERS = ("Relu", "Clip", "Add", "Mul", "Max", "Transpose", "Conv", "MaxPool", "AveragePool")
-
-
-@dataclass
-class Case:
-    """A model, what it is fed, and how it is to be run."""
-
-    seed: int
-    operator: str
-    trail: list[str]
-    model: onnx.ModelProto
-    feeds: dict[str, np.ndarray]
-    names: list[str]
-    options: dict
-    formats: dict[str, str]
-
-
-def random_format(rng: np.random.Generator, bits: int | None = None) -> str:
-    """Wide enough for most values, and too narrow for some."""
-    word = int(rng.choice([2, 3, 4, 5, 6, 7, 8, 8, 8, 9, 10, 12, 14, 16, 16])) if bits is None else bits
-    signed = rng.random() < 0.8
-    m = int(rng.integers(-1, 4))
-    return f"{'' if signed else 'U'}Q{m}.{word - signed - m}"
-
-
-def random_case(seed: int, attempt: int = 0) -> Case:
-    """Return the case of a seed; each attempt is another graph with the same operator."""
-    rng = np.random.default_rng([seed, attempt])
-    name = list(OPERATORS)[seed % len(OPERATORS)]
-    opset = int(rng.choice([o for o in OPSETS if o >= (14 if name == "HardSwish" else 11)]))
-    b = Builder(rng, opset)
-    images = name.startswith("Resize") or rng.random() < 0.7
-    sizes = (b.whole(2, 8) for _ in range(2 if images else 1))
-    first = conv(b, b.feed(b.whole(1, 2), b.pick(1, 2, 3, 4, 6), *sizes))
-    last = OPERATORS[name](b, first)
-    ranked = len(b.shape(last)) >= 3
-    if ranked and rng.random() < 0.5:
-        last = OPERATORS[b.pick(*FOLLOWERS)](b, last)
-    model = b.model([last], b.shape(last))
-    net = Net(model)
-    formats = {}
-    for group in {id(g): g for g in net.group.values()}.values():
-        if rng.random() < 0.5:
-            formats[str(rng.choice(sorted(group)))] = random_format(rng)
-    options = {
-        "qformat": random_format(rng),
-        "rounding": b.pick("half_even", "half_up", "half_away", "floor", "trunc"),
-        "overflow": b.pick("saturate", "saturate", "wrap"),
-        "accumulator_bits": b.pick(None, None, 12, 16, 24, 32),
-        "per_channel": b.pick(False, True),
-    }
-    feeds = {n: a.copy() for n, a in b.inputs.items()}
-    if rng.random() < 0.2:
-        feeds["x"].flat[int(rng.integers(feeds["x"].size))] = np.inf * rng.choice([-1, 1])
-    return Case(seed, name, b.trail, model, feeds, net.observable(), options, formats)
-
-
-def expected_options(case: Case) -> dict:
-    """The options as the oracle takes them."""
-    return {**case.options, "qformat": Fmt.parse(case.options["qformat"])}

@@ -1,0 +1,185 @@
+"""Formats, the roundings and overflows, and tensors of codes."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")
+OVERFLOWS = ("saturate", "wrap")
+
+
+class Ambiguous(Exception):  # noqa: N818 - not an error: the definition leaves the value open
+    """The definition does not pin this value down, or this model of it has no rule for the graph."""
+
+
+@dataclass(frozen=True)
+class Fmt:
+    bits: int
+    n: int
+    signed: bool = True
+
+    @classmethod
+    def parse(cls, text: str) -> Fmt:
+        u, m, n = re.fullmatch(r"(U?)Q(-?\d+)\.(-?\d+)", text).groups()
+        return cls(int(m) + int(n) + (not u), int(n), not u)
+
+    @property
+    def low(self) -> int:
+        return -(2 ** (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        return 2 ** (self.bits - 1) - 1 if self.signed else 2**self.bits - 1
+
+    @property
+    def dtype(self) -> type:
+        if self.bits <= 8:
+            return np.int8 if self.signed else np.uint8
+        return np.int16 if self.signed else np.uint16
+
+    def __str__(self) -> str:
+        return f"{'Q' if self.signed else 'UQ'}{self.bits - self.n - self.signed}.{self.n}"
+
+
+def round_fraction(v: Fraction, mode: str) -> int:
+    below = v.numerator // v.denominator  # Python's // goes toward -inf
+    rest = v - below
+    if mode == "floor":
+        return below
+    if mode == "trunc":
+        return below if v >= 0 or rest == 0 else below + 1
+    half = Fraction(1, 2)
+    if rest != half:
+        return below if rest < half else below + 1
+    if mode == "half_even":
+        return below if below % 2 == 0 else below + 1
+    if mode == "half_up":
+        return below + 1
+    if mode == "half_away":
+        return below + 1 if v > 0 else below
+    raise ValueError(mode)
+
+
+def overflow_code(code: int, fmt: Fmt, mode: str) -> int:
+    if mode == "saturate":
+        return min(max(code, fmt.low), fmt.high)
+    assert mode == "wrap"
+    low = code % 2**fmt.bits
+    return low - 2**fmt.bits if fmt.signed and low >= 2 ** (fmt.bits - 1) else low
+
+
+def scaled(v: Fraction | int, n: int) -> Fraction:
+    """v * 2^n."""
+    return Fraction(v) * 2**n if n >= 0 else Fraction(v) / 2**-n
+
+
+def quantize_value(x: float, fmt: Fmt, rounding: str = "half_even", overflow: str = "saturate") -> int:
+    x = float(x)
+    if math.isnan(x):
+        raise ValueError("NaN has no code")
+    if math.isinf(x):
+        return fmt.high if x > 0 else fmt.low
+    return overflow_code(round_fraction(scaled(Fraction(x), fmt.n), rounding), fmt, overflow)
+
+
+def fits(value: float, bits: int, n: int) -> bool:
+    code = round_fraction(scaled(Fraction(float(value)), n), "half_even")
+    return -(2 ** (bits - 1)) <= code <= 2 ** (bits - 1) - 1
+
+
+def auto_format(values, bits: int) -> Fmt:
+    """The signed format of `bits` bits with the largest n at which no value saturates."""
+    values = {float(v) for v in np.asarray(values).reshape(-1)}
+    if not any(values):
+        return Fmt(bits, bits - 1)
+    # Only the extremes can leave the range first.
+    extremes = {min(values), max(values)}
+    for n in range(149, -113, -1):
+        if all(fits(v, bits, n) for v in extremes):
+            return Fmt(bits, n)
+    return Fmt(bits, -112)
+
+
+def object_array(shape) -> np.ndarray:
+    return np.empty(shape, dtype=object)
+
+
+def quantize_array(values, fmt: Fmt, rounding="half_even", overflow="saturate") -> np.ndarray:
+    values = np.asarray(values)
+    out = object_array(values.shape)
+    for i in np.ndindex(values.shape):
+        out[i] = quantize_value(values[i], fmt, rounding, overflow)
+    return out
+
+
+def constant_formats(values, bits: int, axis: int | None) -> list[Fmt]:
+    """One format per index of `axis`, or a single one where `axis` is None."""
+    values = np.asarray(values)
+    if axis is None:
+        return [auto_format(values, bits)]
+    return [auto_format(values.take(i, axis), bits) for i in range(values.shape[axis])]
+
+
+def quantize_weights(values, formats: list[Fmt], axis: int | None) -> np.ndarray:
+    values = np.asarray(values)
+    if len(formats) == 1:
+        return quantize_array(values, formats[0])
+    out = object_array(values.shape)
+    for i in np.ndindex(values.shape):
+        out[i] = quantize_value(values[i], formats[i[axis]])
+    return out
+
+
+def bias_code(value: float, n: int, bits: int = 32) -> int:
+    return quantize_value(value, Fmt(bits, n))
+
+
+@dataclass
+class Codes:
+    """Codes in one format; `open` holds, per flat index, all acceptable codes where there are several."""
+
+    codes: np.ndarray
+    fmt: Fmt
+    open: dict[int, frozenset[int]] = field(default_factory=dict)
+
+    @property
+    def shape(self):
+        return self.codes.shape
+
+    def exact(self) -> np.ndarray:
+        if self.open:
+            raise Ambiguous("an operator reads a code that is not pinned down")
+        return self.codes
+
+
+@dataclass(frozen=True)
+class Options:
+    qformat: Fmt
+    rounding: str = "half_even"
+    overflow: str = "saturate"
+    accumulator_bits: int | None = None
+    per_channel: bool = False
+    # These exist so that the oracle itself can be checked against float arithmetic at high precision.
+    bias_bits: int = 32
+    tap_bits: int | None = None
+    pinned: bool = False  # True: the exact value's code is the only one
+
+    def requantize(self, v: Fraction, fmt: Fmt) -> int:
+        """The one round + overflow; v is in units of the output's step."""
+        return overflow_code(round_fraction(v, self.rounding), fmt, self.overflow)
+
+
+def bring(code: int, source: Fmt, target: Fmt, opt: Options) -> int:
+    return opt.requantize(scaled(code, target.n - source.n), target)
+
+
+def finish(acc: int, n_acc: int, fmt: Fmt, opt: Options) -> int:
+    """The end of a linear operator: the simulated accumulator, then one round + overflow."""
+    if opt.accumulator_bits is not None:
+        acc = overflow_code(acc, Fmt(opt.accumulator_bits, 0), "wrap")
+    return opt.requantize(scaled(acc, fmt.n - n_acc), fmt)

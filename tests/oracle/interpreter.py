@@ -1,0 +1,169 @@
+"""Every node evaluated in order."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import onnx
+
+from .arithmetic import arithmetic, average_pool, concat, max_pool, reduce
+from .codes import Ambiguous, Codes, Fmt, Options, auto_format, constant_formats, quantize_array
+from .functions import UNARY, softmax, table
+from .linear import batchnorm, batchnorm_constants, conv, fold_batchnorm, gemm, matmul
+from .moves import clip, depth_to_space, pad, space_to_depth
+from .net import Net, attributes
+from .resizing import resize
+
+
+def run(model: onnx.ModelProto, feeds: dict, options: Options, formats: dict[str, Fmt] | None = None):
+    """Every activation of the model as `Codes`, by name."""
+    net = Net(model)
+    formats = formats or {}
+    values: dict[str, Codes] = {}
+
+    def fmt_of(name):
+        return net.format_of(name, formats, options.qformat)
+
+    for name in net.inputs:
+        fmt = fmt_of(name)
+        values[name] = Codes(quantize_array(feeds[name], fmt, options.rounding, options.overflow), fmt)
+    hidden = {node.output[0] for node in net.folded.values()}
+    for node in net.nodes:
+        if node.output[0] in hidden:
+            continue  # evaluated with its Conv
+        if node.output[0] in net.folded:
+            bn = net.folded[node.output[0]]
+            values[bn.output[0]] = evaluate(net, node, values, fmt_of(bn.output[0]), options, bn)
+            continue
+        result = evaluate(net, node, values, fmt_of(node.output[0]), options)
+        if node.op_type == "Split":
+            values.update(zip(node.output, result, strict=True))
+        else:
+            values[node.output[0]] = result
+    return values
+
+
+def linear_formats(weight, axis: int, opt: Options) -> list[Fmt]:
+    return constant_formats(weight, opt.qformat.bits, axis if opt.per_channel else None)
+
+
+def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
+    op, attrs, k = node.op_type, attributes(node), net.constants
+    x = values.get(node.input[0])
+
+    def constant(i):
+        return k[node.input[i]] if len(node.input) > i and node.input[i] else None
+
+    def operand(name) -> Codes:
+        if name in values:
+            return values[name]
+        own = auto_format(k[name], opt.qformat.bits)
+        return Codes(quantize_array(k[name], own), own)
+
+    if op == "Conv":
+        weight, bias = constant(1), constant(2)
+        if bn is not None:
+            stats = [k[name] for name in bn.input[1:5]]
+            weight, bias = fold_batchnorm(weight, bias, *stats, attributes(bn)["epsilon"])
+        return conv(x, weight, bias, attrs, linear_formats(weight, 0, opt), fmt, opt)
+    if op == "Gemm":
+        axis = 0 if attrs.get("transB", 0) else 1
+        return gemm(x, constant(1), constant(2), attrs, linear_formats(constant(1), axis, opt), fmt, opt)
+    if op == "MatMul":
+        return matmul(x, constant(1), linear_formats(constant(1), 1, opt), fmt, opt)
+    if op == "BatchNormalization":
+        scale, shift = batchnorm_constants(*(k[name] for name in node.input[1:5]), attrs["epsilon"])
+        return batchnorm(x, scale, shift, linear_formats(scale, 0, opt), fmt, opt)
+    if op == "PRelu" and constant(1).size == 1:  # a function of one variable
+        return table(x, "LeakyRelu", {"alpha": float(constant(1).item())}, fmt, opt)
+    if op in ("Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "PRelu"):
+        return arithmetic(op, [operand(name) for name in node.input], fmt, opt)
+    if op == "Concat":
+        return concat([values[name] for name in node.input], attrs["axis"], fmt, opt)
+    if op == "AveragePool":
+        return average_pool(x, attrs, fmt, opt)
+    if op == "GlobalAveragePool":
+        return reduce(x, range(2, len(x.shape)), 1, True, fmt, opt)
+    if op in ("ReduceMean", "ReduceSum"):
+        axes = attrs.get("axes", constant(1))
+        return reduce(x, axes, attrs.get("keepdims", 1), op == "ReduceMean", fmt, opt)
+    if op == "Pow":
+        attrs["exponent"] = float(constant(1))
+        return table(x, op, attrs, fmt, opt)
+    if op in UNARY:
+        return table(x, op, attrs, fmt, opt)
+    if op == "Softmax":
+        old = net.opset < 13
+        return softmax(x, attrs.get("axis", 1 if old else -1), old, fmt, opt)
+    if op == "Resize":
+        scales, sizes = constant(2), constant(3)
+        sizes = None if sizes is None or not sizes.size else sizes
+        if "axes" in attrs:  # those not named keep their length
+            full_scales, full_sizes = [1.0] * len(x.shape), list(x.shape)
+            for i, axis in enumerate(attrs["axes"]):
+                if sizes is None:
+                    full_scales[axis] = scales[i]
+                else:
+                    full_sizes[axis] = sizes[i]
+            scales, sizes = full_scales, sizes if sizes is None else full_sizes
+        return resize(x, scales, sizes, attrs, fmt, opt)
+    return move(net, node, x, attrs, constant)
+
+
+def move(net: Net, node, x: Codes, attrs: dict, constant):
+    op, rank, data = node.op_type, len(x.shape), x.exact()
+    if op in ("Identity", "Dropout"):
+        return x
+    if op == "Relu":
+        return clip(x, 0.0, None)
+    if op == "Clip":
+        low, high = constant(1), constant(2)
+        return clip(x, None if low is None else float(low), None if high is None else float(high))
+    if op == "MaxPool":
+        return max_pool(x, attrs)
+    if op == "Pad":
+        value = 0.0 if constant(2) is None else float(constant(2))
+        return pad(x, [int(p) for p in constant(1)], value, attrs.get("mode", "constant"))
+    if op == "Flatten":
+        axis = attrs.get("axis", 1)
+        axis = axis + rank if axis < 0 else axis
+        y = data.reshape(math.prod(x.shape[:axis]), -1)
+    elif op == "Reshape":
+        y = data.reshape([x.shape[i] if s == 0 else int(s) for i, s in enumerate(constant(1))])
+    elif op == "Transpose":
+        y = data.transpose(attrs.get("perm", list(range(rank))[::-1]))
+    elif op == "Squeeze":
+        axes = attrs.get("axes", constant(1))
+        y = data.reshape([s for i, s in enumerate(x.shape) if i not in {int(a) % rank for a in axes}])
+    elif op == "Unsqueeze":
+        axes = [int(a) for a in attrs.get("axes", constant(1))]
+        y = np.expand_dims(data, tuple(axes))
+    elif op == "Slice":
+        starts, ends, axes, steps = (constant(i) for i in range(1, 5))
+        cut = [slice(None)] * rank
+        for a, s, e, t in zip(axes, starts, ends, steps, strict=True):
+            # ONNX and Python agree but for an end below -length at a negative step, which is None in Python.
+            cut[int(a)] = slice(int(s), None if t < 0 and e < -x.shape[int(a)] else int(e), int(t))
+        y = data[tuple(cut)]
+    elif op == "DepthToSpace":
+        y = depth_to_space(data, attrs["blocksize"], attrs.get("mode", "DCR"))
+    elif op == "SpaceToDepth":
+        y = space_to_depth(data, attrs["blocksize"])
+    elif op == "Expand":
+        y = np.broadcast_to(data, np.broadcast_shapes(x.shape, tuple(int(s) for s in constant(1))))
+    elif op == "Tile":
+        y = np.tile(data, [int(r) for r in constant(1)])
+    elif op == "Gather":
+        y = data.take(constant(1), attrs.get("axis", 0))
+    elif op == "Split":
+        axis = attrs.get("axis", 0)
+        sizes = attrs.get("split", constant(1))
+        if sizes is None:
+            sizes = [x.shape[axis] // len(node.output)] * len(node.output)
+        cuts = list(itertools.accumulate(int(s) for s in sizes))[:-1]
+        return [Codes(part, x.fmt) for part in np.split(data, cuts, axis)]
+    else:
+        raise Ambiguous(op)
+    return Codes(y, x.fmt)

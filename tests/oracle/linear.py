@@ -1,0 +1,104 @@
+"""Conv, Gemm, MatMul, and BatchNormalization, folded or alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .codes import Ambiguous, Codes, Fmt, Options, bias_code, finish, object_array, quantize_weights
+from .windows import make_windows
+
+
+def n_of(formats: list[Fmt], channel: int) -> int:
+    return formats[channel if len(formats) > 1 else 0].n
+
+
+def bias_of(bias, channel: int, n_acc: int, opt: Options) -> int:
+    return 0 if bias is None else bias_code(bias[channel], n_acc, opt.bias_bits)
+
+
+def conv(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt: Options) -> Codes:
+    w = quantize_weights(weight, formats, 0)
+    out_channels, per_group = w.shape[:2]
+    groups = attrs.get("group", 1)
+    win = make_windows(x.shape, w.shape[2:], attrs)
+    data = x.exact()
+    y = object_array((x.shape[0], out_channels, *win.out))
+    for b, m, *at in np.ndindex(y.shape):
+        n_acc = x.fmt.n + n_of(formats, m)
+        acc = bias_of(bias, m, n_acc, opt)
+        first = (m // (out_channels // groups)) * per_group
+        for c in range(per_group):
+            for k, position in win.positions(at):
+                if win.inside(position):
+                    acc += data[(b, first + c, *position)] * w[(m, c, *k)]
+        y[(b, m, *at)] = finish(acc, n_acc, fmt, opt)
+    return Codes(y, fmt)
+
+
+def gemm(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt: Options) -> Codes:
+    if attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0:
+        raise Ambiguous("alpha and beta other than 1")
+    trans_b = attrs.get("transB", 0)
+    w = quantize_weights(weight, formats, 0 if trans_b else 1)
+    data = x.exact()
+    if attrs.get("transA", 0):
+        data = data.T
+    if trans_b:
+        w = w.T
+    rows, depth = data.shape
+    columns = w.shape[1]
+    full_bias = None if bias is None else np.broadcast_to(bias, (rows, columns))
+    y = object_array((rows, columns))
+    for i, j in np.ndindex(rows, columns):
+        n_acc = x.fmt.n + n_of(formats, j)
+        acc = 0 if full_bias is None else bias_code(full_bias[i, j], n_acc, opt.bias_bits)
+        for k in range(depth):
+            acc += data[i, k] * w[k, j]
+        y[i, j] = finish(acc, n_acc, fmt, opt)
+    return Codes(y, fmt)
+
+
+def matmul(x: Codes, weight, formats: list[Fmt], fmt: Fmt, opt: Options) -> Codes:
+    w = quantize_weights(weight, formats, 1)
+    data = x.exact()
+    y = object_array((*x.shape[:-1], w.shape[1]))
+    for *row, j in np.ndindex(y.shape):
+        acc = sum(data[(*row, k)] * w[k, j] for k in range(w.shape[0]))
+        y[(*row, j)] = finish(acc, x.fmt.n + n_of(formats, j), fmt, opt)
+    return Codes(y, fmt)
+
+
+def batchnorm_scale(gamma, var, eps: float) -> list[float]:
+    """gamma / sqrt(var + eps), in float64."""
+    return [float(g) / math.sqrt(float(v) + eps) for g, v in zip(gamma, var, strict=True)]
+
+
+def batchnorm_constants(gamma, beta, mean, var, eps: float):
+    """The scale and the shift of a BatchNormalization that stands alone."""
+    scale = batchnorm_scale(gamma, var, eps)
+    shift = [float(b) - float(m) * s for b, m, s in zip(beta, mean, scale, strict=True)]
+    return np.array(scale).astype(np.float32), np.array(shift).astype(np.float32)
+
+
+def fold_batchnorm(weight, bias, gamma, beta, mean, var, eps: float):
+    """The weights and the bias of a Conv that has taken the BatchNormalization after it."""
+    scale = batchnorm_scale(gamma, var, eps)
+    folded = np.empty(weight.shape, np.float32)
+    for i in np.ndindex(weight.shape):
+        folded[i] = np.float32(float(weight[i]) * scale[i[0]])
+    old = [0.0] * len(scale) if bias is None else [float(b) for b in bias]
+    rows = zip(old, mean, scale, beta, strict=True)
+    return folded, np.array([(b - float(m)) * s + float(be) for b, m, s, be in rows]).astype(np.float32)
+
+
+def batchnorm(x: Codes, scale, shift, formats: list[Fmt], fmt: Fmt, opt: Options) -> Codes:
+    w = quantize_weights(scale, formats, 0)
+    data = x.exact()
+    y = object_array(x.shape)
+    for i in np.ndindex(x.shape):
+        c = i[1]
+        n_acc = x.fmt.n + n_of(formats, c)
+        y[i] = finish(bias_of(shift, c, n_acc, opt) + data[i] * w[c], n_acc, fmt, opt)
+    return Codes(y, fmt)

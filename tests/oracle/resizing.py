@@ -1,0 +1,139 @@
+"""Resize: coordinates, taps in integers, and their sums."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from .codes import Ambiguous, Codes, Fmt, Options, object_array, round_fraction, scaled
+
+
+def source_coordinate(mode: str, i: int, n_in: int, n_out: int, scale):
+    """Where output index i reads, by the formulas of ONNX; the type of `scale` sets the arithmetic."""
+    one = type(scale)(1)
+    half = one / 2
+    if mode == "asymmetric":
+        return i / scale
+    if mode == "half_pixel":
+        return (i + half) / scale - half
+    if mode == "pytorch_half_pixel":
+        return (i + half) / scale - half if n_out > 1 else 0 * one
+    if mode == "align_corners":
+        # The resized length before it is cut to a whole number, as in ONNX's own test data.
+        return i * (n_in - 1) / (scale * n_in - 1) if n_out > 1 else 0 * one
+    if mode == "half_pixel_symmetric":
+        adjustment = n_out / (scale * n_in)
+        return n_in * half * (1 - adjustment) + (i + half) / scale - half
+    raise Ambiguous(mode)
+
+
+def nearest_index(x, nearest_mode: str) -> int:
+    if nearest_mode == "floor":
+        return math.floor(x)
+    if nearest_mode == "ceil":
+        return math.ceil(x)
+    below = math.floor(x)
+    rest = x - below
+    if nearest_mode == "round_prefer_floor":
+        return below if rest <= 0.5 else below + 1
+    assert nearest_mode == "round_prefer_ceil"
+    return below if rest < 0.5 else below + 1
+
+
+def tap_weights(mode: str, r, a):
+    """The weights of the two (linear) or four (cubic) neighbours; r is the fractional part."""
+    if mode == "linear":
+        return [1 - r, r]
+
+    def outer(t):
+        return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+
+    def inner(t):
+        return ((a + 2) * t - (a + 3)) * t * t + 1
+
+    return [outer(r + 1), inner(r), inner(1 - r), outer(2 - r)]
+
+
+def integer_taps(mode: str, x, n_in: int, a, exclude_outside: int, c: int) -> list[tuple[int, int]]:
+    """(input index, integer weight) of one output coordinate; the weights sum to exactly 2^c."""
+    below = math.floor(x)
+    weights = tap_weights(mode, x - below, a)
+    first = below if mode == "linear" else below - 1
+    where = [first + k for k in range(len(weights))]
+    if exclude_outside:
+        weights = [w if 0 <= p < n_in else 0 * w for w, p in zip(weights, where, strict=True)]
+        total = sum(weights)
+        if abs(total) < 1e-6:
+            raise Ambiguous("every sampled position lies outside")
+        weights = [w / total for w in weights]
+    taps = [round_fraction(scaled(Fraction(w), c), "half_even") for w in weights]
+    largest = taps.index(max(taps))
+    taps[largest] += 2**c - sum(taps)
+    return [(min(max(p, 0), n_in - 1), t) for p, t in zip(where, taps, strict=True)]
+
+
+def resize_scales(shape, scales, sizes):
+    """The output shape and per axis the scale as ONNX has it: a float32 that was given, or out / in."""
+    if sizes is not None:
+        out = [int(s) for s in sizes]
+        return out, [Fraction(o, i) for o, i in zip(out, shape, strict=True)]
+    out = [int(np.floor(np.float32(i) * np.float32(s))) for i, s in zip(shape, scales, strict=True)]
+    return out, [Fraction(float(np.float32(s))) for s in scales]
+
+
+def resize(x: Codes, scales, sizes, attrs: dict, fmt: Fmt, opt: Options) -> Codes:
+    mode = attrs.get("mode", "nearest")
+    coordinates = attrs.get("coordinate_transformation_mode", "half_pixel")
+    nearest_mode = attrs.get("nearest_mode", "round_prefer_floor")
+    a = attrs.get("cubic_coeff_a", -0.75)
+    exclude = attrs.get("exclude_outside", 0)
+    if attrs.get("antialias", 0) or attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Ambiguous("an option of Resize that this model leaves out")
+    out, exact_scales = resize_scales(x.shape, scales, sizes)
+    c = opt.tap_bits or (11 if x.fmt.bits <= 8 else 14)
+    # Per axis and output index: the input positions with their integer weights.
+    axes, resized = [], 0
+    for n_in, n_out, scale in zip(x.shape, out, exact_scales, strict=True):
+        if n_in == n_out and scale == 1:
+            axes.append([[(i, 1)] for i in range(n_in)])
+            continue
+        resized += 1
+        lines = []
+        for i in range(n_out):
+            place = source_coordinate(coordinates, i, n_in, n_out, float(scale))
+            exact = source_coordinate(coordinates, i, n_in, n_out, scale)
+            if mode == "nearest":
+                p = nearest_index(place, nearest_mode)
+                if p != nearest_index(exact, nearest_mode):
+                    raise Ambiguous("the nearest index hangs on the last bit of a float")
+                line = [(min(max(p, 0), n_in - 1), 1)]
+            else:
+                line = integer_taps(mode, place, n_in, a, exclude, c)
+                again = integer_taps(mode, exact, n_in, Fraction(a), exclude, c)
+                if spread_taps(line) != spread_taps(again):
+                    raise Ambiguous("a tap hangs on the last bit of a float")
+            lines.append(line)
+        axes.append(lines)
+    data = x.exact()
+    y = object_array(tuple(out))
+    for i in np.ndindex(y.shape):
+        lines = [axes[d][j] for d, j in enumerate(i)]
+        total = 0
+        for combination in itertools.product(*lines):
+            weight = math.prod(w for _, w in combination)
+            if weight:
+                total += weight * data[tuple(p for p, _ in combination)]
+        # Nearest copies: it has no arithmetic, and its two tensors share one format.
+        shift = fmt.n - x.fmt.n - c * resized
+        y[i] = total if mode == "nearest" else opt.requantize(scaled(total, shift), fmt)
+    return Codes(y, fmt)
+
+
+def spread_taps(line) -> dict[int, int]:
+    total: dict[int, int] = {}
+    for p, t in line:
+        total[p] = total.get(p, 0) + t
+    return {p: t for p, t in total.items() if t}
