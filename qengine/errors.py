@@ -3,9 +3,23 @@
 A message is one line: what was found and where, what is allowed, and what to do.
 """
 
+_LONGEST = 1000
+
+
+def printable(text: str) -> str:
+    """Return text as one line that no terminal takes for a command: names come from files, and may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 class QEngineError(Exception):
-    """The root: catching it catches every error that a bad model, input or option can cause."""
+    """The root: catching it catches every error that a bad model, input or option can cause.
+
+    Whatever the message quotes, it is one printable line.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = printable(message)
+        super().__init__(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}...")
 
 
 class FormatError(QEngineError):

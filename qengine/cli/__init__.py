@@ -9,11 +9,9 @@ from typing import TextIO
 import typer
 
 from qengine.cli.app import app
-from qengine.cli.show import printable
 from qengine.errors import QEngineError
 
 _DONE, _ERROR, _INTERRUPTED = 0, 2, 130
-_LONGEST = 1000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,31 +35,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(answer)
         sys.stdout.flush()
     except QEngineError as error:
-        return _fail(str(error))
+        return _fail(error)
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except (BrokenPipeError, SystemExit):  # Typer exits when the reader of its help has gone
         _discard(sys.stdout)
         return _DONE
     except MemoryError:
-        return _fail("not enough memory")
+        return _fail(QEngineError("not enough memory"))
     except OSError as error:  # files have errors of their own
         _discard(sys.stdout)
-        return _fail(f"cannot write to standard output: {error.strerror or error}")
+        return _fail(QEngineError(f"cannot write to standard output: {error.strerror or error}"))
     except Exception as error:
         # Typer's usage errors; their class has moved between its versions.
         describe = getattr(error, "format_message", None)
         if describe is None:
             raise
         command = getattr(getattr(error, "ctx", None), "command_path", "qengine")
-        return _fail(" ".join(f"{describe()} (see '{command} --help')".split()))
+        return _fail(QEngineError(f"{describe()} (see '{command} --help')"))
     return answer if isinstance(answer, int) else _DONE
 
 
-def _fail(message: str) -> int:
-    line = printable(message)
-    line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
-    print(f"qengine: error: {line}", file=sys.stderr)  # noqa: T201 - this is the command line
+def _fail(error: QEngineError) -> int:
+    print(f"qengine: error: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
     return _ERROR
 
 

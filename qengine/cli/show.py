@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qengine.cli.result import RunResult
+from qengine.errors import printable
 from qengine.report import Comparison, percent
 
 # In less the numbers would be cut; that lines are wrapped is the smaller evil.
@@ -27,11 +28,6 @@ def status(text: str, quiet: bool) -> Iterator[None]:
         return
     with console.status(Text(printable(text))):
         yield
-
-
-def printable(text: str) -> str:
-    """Return text as one line that no terminal takes for a command: names come from files, and may hold anything."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def as_tables(result: RunResult) -> str:

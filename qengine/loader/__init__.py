@@ -45,11 +45,11 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     try:
         return _load(model)
     except (ModelError, UnsupportedError) as error:
-        raise type(error)(_one_line(f"{where}: {error}")) from None
+        raise type(error)(f"{where}: {error}") from None
     except RecursionError:
-        raise ModelError(_one_line(f"{where}: its graphs or functions are nested too deeply; flatten them")) from None
+        raise ModelError(f"{where}: its graphs or functions are nested too deeply; flatten them") from None
     except MemoryError:
-        raise ModelError(_one_line(f"{where}: it needs more memory than there is; use a smaller model")) from None
+        raise ModelError(f"{where}: it needs more memory than there is; use a smaller model") from None
 
 
 def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
@@ -70,12 +70,6 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         check_names(proto.graph)
     found = Reader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
     return with_inferred(found, proto.graph.node, opsets)
-
-
-def _one_line(message: str) -> str:
-    """Return the message as one line; names from a file may hold line ends or control codes of a terminal."""
-    line = "".join(char if char.isprintable() else "?" for char in " ".join(message.split()))
-    return line if len(line) <= 1000 else f"{line[:1000]}..."
 
 
 def _bytes(path: Path) -> bytes:

@@ -18,10 +18,6 @@ def shown(capsys, *words):
     return printed.out
 
 
-def test_printable():
-    assert show.printable("conv\x1b[2J\n\tü") == "conv\\x1b[2J\\n\\tü"
-
-
 def test_fixed_point(capsys):
     options = ["--qformat=Q3.4", "--rounding=floor", "--accumulator-bits=20", "--per-channel"]
     text = shown(capsys, "digits", *options)

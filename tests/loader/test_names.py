@@ -56,3 +56,19 @@ def test_names_that_are_missing():
     proto = relu()
     proto.graph.node[0].op_type = ""
     refused(proto, "'r'", "no operator")
+
+
+def test_the_long_name_of_the_default_domain():
+    proto = relu()
+    proto.opset_import[0].domain = "ai.onnx"
+    proto.graph.node[0].domain = "ai.onnx"
+    assert (load(proto).nodes[0].domain, load(proto).nodes[0].version) == ("", 17)
+
+
+def test_text_that_is_not_utf8():
+    content = relu(inits=[init("weight", [1.0])]).SerializeToString()
+    for word in (b"Relu", b"weight"):
+        refused(content.replace(word, b"\xff" + word[1:]), "not UTF-8")
+    proto = relu()
+    proto.doc_string = "note"
+    load(proto.SerializeToString().replace(b"note", b"n\xffte"))

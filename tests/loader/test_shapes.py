@@ -25,6 +25,15 @@ def test_a_shape_that_an_initializer_decides_and_one_that_arithmetic_does():
     assert graph.values["y"].shape == (8, 3)
 
 
+def test_shapes_that_depend_on_an_overridable_default_are_not_inferred_from_it():
+    proto = model(
+        [node("Reshape", ["x", "s"], ["y"])],
+        [info("x", (4,)), info("s", (2,), TensorProto.INT64)],
+        inits=[init("s", [2, 2])],
+    )
+    assert load(proto).outputs[0].shape == (None, None)
+
+
 def test_long_vectors_are_not_followed_element_by_element():
     doubling = [node("Concat", [f"v{i}", f"v{i}"], [f"v{i + 1}"], axis=0) for i in range(40)]
     proto = model(

@@ -135,8 +135,8 @@ def quantize_weights(values, formats: list[Fmt], axis: int | None) -> np.ndarray
     return out
 
 
-def bias_code(value: float, n: int, bits: int = 32) -> int:
-    return quantize_value(value, Fmt(bits, n))
+def bias_code(value: float, n: int) -> int:
+    return quantize_value(value, Fmt(32, n))
 
 
 @dataclass
@@ -164,10 +164,6 @@ class Options:
     overflow: str = "saturate"
     accumulator_bits: int | None = None
     per_channel: bool = False
-    # These exist so that the oracle itself can be checked against float arithmetic at high precision.
-    bias_bits: int = 32
-    tap_bits: int | None = None
-    pinned: bool = False  # True: the exact value's code is the only one
 
     def requantize(self, v: Fraction, fmt: Fmt) -> int:
         """The one round + overflow; v is in units of the output's step."""

@@ -1,7 +1,8 @@
 """Functions of one variable as tables, and Softmax, the float island.
 
-Each gives (value, exact): the value as a Fraction, and whether float64 reaches it without error, so that a tie is a
-tie for everyone."""
+`unary` gives (value, exact): the value as a Fraction, and whether float64 reaches it without error, so that a tie is a
+tie for everyone.
+"""
 
 from __future__ import annotations
 
@@ -115,18 +116,11 @@ def unary(op: str, v: Fraction, attrs: dict) -> tuple[Fraction, bool]:
         return (max(v, Fraction(0)) + log(1 + exp(-abs(v)))), False
     if op == "Elu":
         return (v, True) if v >= 0 else (a * (exp(v) - 1), False)
-    if op == "Gelu":
-        if zero:
-            return Fraction(0), True
-        if attrs.get("approximate", "none") == "tanh":
-            inner = sqrt(2 / PI) * (v + Fraction(44715, 10**6) * v**3)
-            return v / 2 * (1 + tanh(inner)), False
-        return v / 2 * (1 + erf(v / sqrt(Fraction(2)))), False
     raise Ambiguous(op)
 
 
 UNARY = (
-    *("Abs", "Ceil", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu"),
+    *("Abs", "Ceil", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "HardSwish", "LeakyRelu"),
     *("Log", "Neg", "Pow", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh"),
 )
 NEAR = Fraction(1, 10**9)
@@ -134,7 +128,7 @@ NEAR = Fraction(1, 10**9)
 
 def acceptable(v: Fraction, exact: bool, fmt: Fmt, opt: Options, tolerance=NEAR) -> frozenset[int]:
     """The codes that a float64 evaluation of v (in units of the output's step) may give."""
-    if exact or opt.pinned:
+    if exact:
         return frozenset({opt.requantize(v, fmt)})
     tolerance = max(tolerance, abs(v) / 2**46)
     # No function here crosses zero by a rounding error.

@@ -100,21 +100,13 @@ def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
     if op == "Resize":
         scales, sizes = constant(2), constant(3)
         sizes = None if sizes is None or not sizes.size else sizes
-        if "axes" in attrs:  # those not named keep their length
-            full_scales, full_sizes = [1.0] * len(x.shape), list(x.shape)
-            for i, axis in enumerate(attrs["axes"]):
-                if sizes is None:
-                    full_scales[axis] = scales[i]
-                else:
-                    full_sizes[axis] = sizes[i]
-            scales, sizes = full_scales, sizes if sizes is None else full_sizes
         return resize(x, scales, sizes, attrs, fmt, opt)
-    return move(net, node, x, attrs, constant)
+    return move(node, x, attrs, constant)
 
 
-def move(net: Net, node, x: Codes, attrs: dict, constant):
+def move(node, x: Codes, attrs: dict, constant):
     op, rank, data = node.op_type, len(x.shape), x.exact()
-    if op in ("Identity", "Dropout"):
+    if op == "Identity":
         return x
     if op == "Relu":
         return clip(x, 0.0, None)
@@ -124,8 +116,10 @@ def move(net: Net, node, x: Codes, attrs: dict, constant):
     if op == "MaxPool":
         return max_pool(x, attrs)
     if op == "Pad":
+        if attrs.get("mode", "constant") != "constant":
+            raise Ambiguous("a mode of Pad that this model leaves out")
         value = 0.0 if constant(2) is None else float(constant(2))
-        return pad(x, [int(p) for p in constant(1)], value, attrs.get("mode", "constant"))
+        return pad(x, [int(p) for p in constant(1)], value)
     if op == "Flatten":
         axis = attrs.get("axis", 1)
         axis = axis + rank if axis < 0 else axis
@@ -158,12 +152,8 @@ def move(net: Net, node, x: Codes, attrs: dict, constant):
     elif op == "Gather":
         y = data.take(constant(1), attrs.get("axis", 0))
     elif op == "Split":
-        axis = attrs.get("axis", 0)
-        sizes = attrs.get("split", constant(1))
-        if sizes is None:
-            sizes = [x.shape[axis] // len(node.output)] * len(node.output)
-        cuts = list(itertools.accumulate(int(s) for s in sizes))[:-1]
-        return [Codes(part, x.fmt) for part in np.split(data, cuts, axis)]
+        cuts = list(itertools.accumulate(int(s) for s in attrs.get("split", constant(1))))[:-1]
+        return [Codes(part, x.fmt) for part in np.split(data, cuts, attrs.get("axis", 0))]
     else:
         raise Ambiguous(op)
     return Codes(y, x.fmt)

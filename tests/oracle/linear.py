@@ -14,8 +14,8 @@ def n_of(formats: list[Fmt], channel: int) -> int:
     return formats[channel if len(formats) > 1 else 0].n
 
 
-def bias_of(bias, channel: int, n_acc: int, opt: Options) -> int:
-    return 0 if bias is None else bias_code(bias[channel], n_acc, opt.bias_bits)
+def bias_of(bias, channel: int, n_acc: int) -> int:
+    return 0 if bias is None else bias_code(bias[channel], n_acc)
 
 
 def conv(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt: Options) -> Codes:
@@ -27,7 +27,7 @@ def conv(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt:
     y = object_array((x.shape[0], out_channels, *win.out))
     for b, m, *at in np.ndindex(y.shape):
         n_acc = x.fmt.n + n_of(formats, m)
-        acc = bias_of(bias, m, n_acc, opt)
+        acc = bias_of(bias, m, n_acc)
         first = (m // (out_channels // groups)) * per_group
         for c in range(per_group):
             for k, position in win.positions(at):
@@ -38,13 +38,11 @@ def conv(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt:
 
 
 def gemm(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt: Options) -> Codes:
-    if attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0:
-        raise Ambiguous("alpha and beta other than 1")
+    if attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0 or attrs.get("transA", 0):
+        raise Ambiguous("an option of Gemm that this model leaves out")
     trans_b = attrs.get("transB", 0)
     w = quantize_weights(weight, formats, 0 if trans_b else 1)
     data = x.exact()
-    if attrs.get("transA", 0):
-        data = data.T
     if trans_b:
         w = w.T
     rows, depth = data.shape
@@ -53,7 +51,7 @@ def gemm(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt:
     y = object_array((rows, columns))
     for i, j in np.ndindex(rows, columns):
         n_acc = x.fmt.n + n_of(formats, j)
-        acc = 0 if full_bias is None else bias_code(full_bias[i, j], n_acc, opt.bias_bits)
+        acc = 0 if full_bias is None else bias_code(full_bias[i, j], n_acc)
         for k in range(depth):
             acc += data[i, k] * w[k, j]
         y[i, j] = finish(acc, n_acc, fmt, opt)
@@ -100,5 +98,5 @@ def batchnorm(x: Codes, scale, shift, formats: list[Fmt], fmt: Fmt, opt: Options
     for i in np.ndindex(x.shape):
         c = i[1]
         n_acc = x.fmt.n + n_of(formats, c)
-        y[i] = finish(bias_of(shift, c, n_acc, opt) + data[i] * w[c], n_acc, fmt, opt)
+        y[i] = finish(bias_of(shift, c, n_acc) + data[i] * w[c], n_acc, fmt, opt)
     return Codes(y, fmt)

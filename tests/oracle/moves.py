@@ -16,16 +16,12 @@ def clip(x: Codes, low: float | None, high: float | None) -> Codes:
     return Codes(y, x.fmt)
 
 
-def pad(x: Codes, pads, value: float, mode: str) -> Codes:
+def pad(x: Codes, pads, value: float) -> Codes:
     rank = len(x.shape)
     code = quantize_value(value, x.fmt)
     y = object_array(tuple(s + pads[d] + pads[d + rank] for d, s in enumerate(x.shape)))
     for i in np.ndindex(y.shape):
         at = [j - pads[d] for d, j in enumerate(i)]
-        if mode == "edge":
-            at = [min(max(p, 0), s - 1) for p, s in zip(at, x.shape, strict=True)]
-        elif mode == "reflect":
-            at = [-p if p < 0 else min(p, 2 * (s - 1) - p) for p, s in zip(at, x.shape, strict=True)]
         inside = all(0 <= p < s for p, s in zip(at, x.shape, strict=True))
         y[i] = x.exact()[tuple(at)] if inside else code
     return Codes(y, x.fmt)

@@ -13,7 +13,7 @@ from .codes import Ambiguous, Fmt
 LINEAR = ("BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul")
 # Operators whose input and output share one format.
 PRESERVING = (
-    *("Clip", "DepthToSpace", "Dropout", "Flatten", "Identity", "MaxPool", "Pad", "Relu", "Reshape", "Slice"),
+    *("Clip", "DepthToSpace", "Flatten", "Identity", "MaxPool", "Pad", "Relu", "Reshape", "Slice"),
     *("SpaceToDepth", "Squeeze", "Transpose", "Unsqueeze", "Expand", "Tile", "Gather", "Split"),
 )
 
@@ -51,12 +51,7 @@ class Net:
         graph = self.model.graph
         self.opset = next(o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx"))
         self.constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-        self.nodes = []
-        for node in graph.node:
-            if node.op_type == "Constant":
-                self.constants[node.output[0]] = numpy_helper.to_array(attributes(node)["value"])
-            else:
-                self.nodes.append(node)
+        self.nodes = list(graph.node)
         self.inputs = [i.name for i in graph.input if i.name not in self.constants]
         self.outputs = [o.name for o in graph.output]
         self.readers: dict[str, list] = {}

@@ -24,9 +24,6 @@ def source_coordinate(mode: str, i: int, n_in: int, n_out: int, scale):
     if mode == "align_corners":
         # The resized length before it is cut to a whole number, as in ONNX's own test data.
         return i * (n_in - 1) / (scale * n_in - 1) if n_out > 1 else 0 * one
-    if mode == "half_pixel_symmetric":
-        adjustment = n_out / (scale * n_in)
-        return n_in * half * (1 - adjustment) + (i + half) / scale - half
     raise Ambiguous(mode)
 
 
@@ -90,10 +87,11 @@ def resize(x: Codes, scales, sizes, attrs: dict, fmt: Fmt, opt: Options) -> Code
     nearest_mode = attrs.get("nearest_mode", "round_prefer_floor")
     a = attrs.get("cubic_coeff_a", -0.75)
     exclude = attrs.get("exclude_outside", 0)
-    if attrs.get("antialias", 0) or attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+    stretched = attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
+    if attrs.get("antialias", 0) or "axes" in attrs or not stretched:
         raise Ambiguous("an option of Resize that this model leaves out")
     out, exact_scales = resize_scales(x.shape, scales, sizes)
-    c = opt.tap_bits or (11 if x.fmt.bits <= 8 else 14)
+    c = 11 if x.fmt.bits <= 8 else 14
     # Per axis and output index: the input positions with their integer weights.
     axes, resized = [], 0
     for n_in, n_out, scale in zip(x.shape, out, exact_scales, strict=True):

@@ -1,0 +1,22 @@
+import pickle
+
+import pytest
+
+from qengine.errors import ModelError, QEngineError, printable
+
+
+def test_printable():
+    assert printable("conv\x1b[2J\n\tü\ud800") == "conv\\x1b[2J\\n\\tü\\ud800"
+
+
+@pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "\u202e", "x" * 5000])
+def test_a_message_is_one_printable_line(text):
+    message = str(QEngineError(text))
+    assert message.isprintable()
+    assert len(message) <= 1003
+
+
+def test_an_error_goes_through_a_pipe_between_processes():
+    error = pickle.loads(pickle.dumps(ModelError("node 'a': \n")))
+    assert type(error) is ModelError
+    assert str(error) == "node 'a': \\n"
