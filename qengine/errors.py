@@ -19,7 +19,8 @@ class QEngineError(Exception):
 
     def __init__(self, message: str) -> None:
         line = printable(message)
-        super().__init__(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}...")
+        half = _LONGEST // 2  # what is quoted may be endless; the reason stands behind it
+        super().__init__(line if len(line) <= _LONGEST else f"{line[:half]}...{line[-half:]}")
 
 
 class FormatError(QEngineError):

@@ -16,6 +16,12 @@ def test_a_message_is_one_printable_line(text):
     assert len(message) <= 1003
 
 
+def test_of_a_long_message_both_ends_stay():
+    message = str(QEngineError(f"'{'x' * 5000}' is no file"))
+    assert message.startswith("'xxx")
+    assert message.endswith("xxx' is no file")
+
+
 def test_an_error_goes_through_a_pipe_between_processes():
     error = pickle.loads(pickle.dumps(ModelError("node 'a': \n")))
     assert type(error) is ModelError

@@ -58,7 +58,12 @@ def _is_constant_batchnorm(node: Node, constants: dict[str, NDArray[Any]]) -> bo
     if node.operator != "BatchNormalization" or node.domain or len(node.inputs) != 5:
         return False
     plain = not node.number("training_mode", 0) and node.number("spatial", 1)
-    return bool(plain) and not any(node.outputs[1:]) and all(name in constants for name in node.inputs[1:])
+    return bool(plain) and not any(node.outputs[1:]) and all(_is_real(name, constants) for name in node.inputs[1:])
+
+
+def _is_real(name: str, constants: dict[str, NDArray[Any]]) -> bool:
+    """Whether it is a constant of floating-point numbers; others are the operator's own error."""
+    return name in constants and constants[name].dtype.kind == "f"
 
 
 def _affine(node: Node, constants: dict[str, NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -80,7 +85,7 @@ def _takes(linear: Node, constants: dict[str, NDArray[Any]], channels: int) -> b
         return False
     if "alpha" in linear.attributes or "beta" in linear.attributes:
         return False  # a Gemm that is an island
-    if not all(name in constants for name in linear.inputs[1:] if name) or not linear.inputs[1]:
+    if not all(_is_real(name, constants) for name in linear.inputs[1:] if name) or not linear.inputs[1]:
         return False
     weights, group = constants[linear.inputs[1]], linear.number("group", 1)
     groups = group if linear.operator == "ConvTranspose" else 1

@@ -16,7 +16,8 @@ def fold_gemm_factors(graph: Graph) -> Graph:
     def fold(node: Node) -> Node:
         inputs, factors = list(node.inputs), {1: node.number("alpha", 1.0), 2: node.number("beta", 1.0)}
         wanted = {i: factor for i, factor in factors.items() if factor != 1.0 and i < len(inputs) and inputs[i]}
-        if not all(inputs[i] in constants for i in wanted):
+        # Of integers a factor belongs to the sum, which is then cut.
+        if not all(inputs[i] in constants and constants[inputs[i]].dtype.kind == "f" for i in wanted):
             return node
         for i, factor in wanted.items():
             name = graph.fresh_name(f"{inputs[i]} * {factor} in {node.outputs[0]}", constants)

@@ -335,3 +335,16 @@ def test_a_name_that_is_taken():
     found = fold_batchnorm(taken)
     assert found.constants["W with y"].tolist() == [7]
     np.testing.assert_array_equal(found.constants["W with y 3"], fold_batchnorm(graph).constants["W with y"])
+
+
+@pytest.mark.parametrize("name", ["W", "mean"])
+def test_integers_are_the_operators_own_error(name):
+    constants = {"W": weights(2, 4, 3, 3), **statistics(2)}
+    constants[name] = constants[name].astype(np.int32)
+    model = network(
+        [("Conv", "x W", "c"), ("BatchNormalization", f"c {NORM}", "y")],
+        inputs={"x": ["N", 4, 6, 5]},
+        constants=constants,
+    )
+    with pytest.raises(ModelError, match=f"'{name}' is int32; floating-point elements are needed"):
+        qengine.InferenceSession(model).run(None, {"x": X})

@@ -83,3 +83,11 @@ def test_one_constant_in_both_places():
     )
     (y,) = qengine.InferenceSession(model).run(None, {"x": np.float32([[5]])})
     assert y.tolist() == [[36.0]]
+
+
+def test_a_factor_of_integers_belongs_to_their_sum():
+    model = network(
+        [("Gemm", "x B", "y", {"alpha": 0.5})], inputs={"x": (np.int32, [1, 2])}, constants={"B": np.int32([[1], [3]])}
+    )
+    (y,) = qengine.InferenceSession(model).run(None, {"x": np.int32([[1, 1]])})
+    np.testing.assert_array_equal(y, np.int32([[2]]), strict=True)
