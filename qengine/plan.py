@@ -247,8 +247,7 @@ class _Builder:
             if self.fixed and isinstance(step, Linear):
                 # Shape arithmetic has no filters: this is the data itself, which real numbers would not serve.
                 raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")
-        arrays = [t.value for t in step.operands if t.value is not None]
-        value = step.float32()(*arrays)
+        value = step.known()
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
 
     def _bind(self, name: str, step: Step, node: Node) -> None:

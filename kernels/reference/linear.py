@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,16 @@ from .rounding import integer_dtype
 from .window import Pads, pad_spatial, windows
 from .word import Codes, Integers, Word, wrap
 
-Product = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
-"""(activations, weights) -> sums of products; both of one dtype, which is also the result's."""
+Matmul = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+"""np.matmul, or what stands in for it."""
+
+
+class Product(Protocol):
+    """(activations, weights) -> sums of products; both of one dtype, which is also the result's."""
+
+    def __call__(self, x: NDArray[Any], w: NDArray[Any], /, *, matmul: Matmul = ...) -> NDArray[Any]:
+        """Compute, with `matmul` for the sums."""
+
 
 _STRIP_BYTES = 32 << 20
 
@@ -26,6 +34,7 @@ def convolution(
     dilations: tuple[int, ...],
     pads: Pads,
     group: int,
+    matmul: Matmul = np.matmul,
 ) -> NDArray[Any]:
     """Cross-correlate x (N, C, spatial...) with w (M, C/group, kernel...); returns (N, M, out...).
 
@@ -47,7 +56,7 @@ def convolution(
         strip = view[:, :, start : start + step].transpose(order)
         rows = strip.shape[2 + spatial :]
         taps = strip.reshape(n, group, per_group, prod(rows))
-        y[:, :, start : start + step] = np.matmul(matrix, taps).reshape(n, filters, *rows)
+        y[:, :, start : start + step] = matmul(matrix, taps).reshape(n, filters, *rows)
     return y
 
 
@@ -60,6 +69,7 @@ def transposed_convolution(
     pads: Pads,
     output_padding: tuple[int, ...],
     group: int,
+    matmul: Matmul = np.matmul,
 ) -> NDArray[Any]:
     """Transposed convolution of x (N, C, spatial...) with w (C, M/group, kernel...).
 
@@ -78,12 +88,24 @@ def transposed_convolution(
     reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
     around = tuple((r - a, r - b + o) for r, (a, b), o in zip(reach, pads, output_padding, strict=True))
     ones = (1,) * len(kernel)
-    return convolution(spread, filters, strides=ones, dilations=dilations, pads=around, group=group)
+    return convolution(spread, filters, strides=ones, dilations=dilations, pads=around, group=group, matmul=matmul)
 
 
-def matrix_product(x: NDArray[Any], w: NDArray[Any]) -> NDArray[Any]:
+def matrix_product(x: NDArray[Any], w: NDArray[Any], *, matmul: Matmul = np.matmul) -> NDArray[Any]:
     """np.matmul: vectors, matrices and stacks of them."""
-    return np.asarray(np.matmul(x, w), x.dtype)
+    return np.asarray(matmul(x, w), x.dtype)
+
+
+def ordered_matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """np.matmul with every sum taken in the order of the elements: BLAS has an order for each CPU."""
+    rows = a if a.ndim > 1 else a[None]
+    columns = b if b.ndim > 1 else b[:, None]
+    shape = np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
+    total = np.zeros((*shape, rows.shape[-2], columns.shape[-1]), np.result_type(a, b))
+    for k in range(rows.shape[-1]):
+        total += rows[..., k, None] * columns[..., k, None, :]
+    total = total if b.ndim > 1 else total[..., 0]
+    return total if a.ndim > 1 else total[..., 0, :] if b.ndim > 1 else total[..., 0]
 
 
 def linear_float(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.kernels.reference.linear import convolution, matrix_product, transposed_convolution
+from qengine.kernels.reference.linear import Matmul, convolution, matrix_product, transposed_convolution
 from qengine.ops.operator import NUMBER, Bias, Ints, Since, Until, Weights, operator
 from qengine.ops.window import Transposed, Window, spatial_axes
 from qengine.steps import Island, Linear, Tensor
@@ -114,13 +114,16 @@ def gemm(
     if c is not None and np.broadcast_shapes(c.shape, shape) != shape:
         raise ModelError(f"C {list(c.shape)} does not broadcast to {list(shape)}")
 
-    def product(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-        return matrix_product(left.T if transA else left, right.T if transB else right)
+    def product(left: NDArray[Any], right: NDArray[Any], *, matmul: Matmul = np.matmul) -> NDArray[Any]:
+        return matrix_product(left.T if transA else left, right.T if transB else right, matmul=matmul)
 
     if alpha != 1.0 or (c is not None and beta != 1.0):
 
+        # In float64 sums of products of codes are exact, and so the same on every machine.
+        wide = np.dtype(np.float64) if a.is_float else a.dtype
+
         def scaled(left: NDArray[Any], right: NDArray[Any], *third: NDArray[Any]) -> NDArray[Any]:
-            y = product(left, right) * alpha
+            y = product(left.astype(wide), right.astype(wide)) * alpha
             return np.asarray(y + third[0] * beta if third else y)
 
         return Island((a, b) if c is None else (a, b, c), scaled, shape, a.dtype)
@@ -144,7 +147,8 @@ def scale_shift(x: Tensor, scale: Weights, shift: Bias) -> Linear:
         raise ModelError(f"'{x.name}' {list(x.shape)} and scale {list(scale.shape)} do not go together")
     column = (x.shape[1], *(1,) * (x.ndim - 2))
 
-    def product(values: NDArray[Any], factors: NDArray[Any]) -> NDArray[Any]:
+    def product(values: NDArray[Any], factors: NDArray[Any], *, matmul: Matmul = np.matmul) -> NDArray[Any]:
+        del matmul  # nothing is summed
         return np.asarray(values * factors.reshape(column))
 
     return Linear(x, scale, shift, product, x.shape, (), 1, column)

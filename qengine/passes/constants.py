@@ -27,7 +27,6 @@ def fold_constants(graph: Graph) -> Graph:
             continue
         for name, step in zip(node.outputs, steps, strict=False):
             if name:
-                arrays = [t.value for t in step.operands if t.value is not None]
                 with node.blamed():
-                    constants[name] = step.float32()(*arrays)
+                    constants[name] = step.known()
     return replace(graph, nodes=tuple(kept), constants=constants)

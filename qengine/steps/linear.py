@@ -1,6 +1,7 @@
 """linear: a sum of products over taps, plus a bias, one round + overflow. Conv, Gemm, MatMul, ..."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import FormatError
 from qengine.graph import Activation
-from qengine.kernels.reference.linear import Product, linear_fixed, linear_float
+from qengine.kernels.reference.linear import Product, linear_fixed, linear_float, ordered_matmul
 from qengine.kernels.reference.requantize import Tally
 from qengine.kernels.reference.rounding import shift_left, shift_right
 from qengine.qformat import QFormat
@@ -64,6 +65,14 @@ class Linear(Step):
             return linear_float(x, w, rest[0].reshape(shape) if rest else None, product, low, high)
 
         return run
+
+    def known(self) -> NDArray[Any]:
+        """Compute in float64, in the order of the elements, and round once."""
+        if self.dtype.kind != "f":
+            return super().known()
+        x, w, *rest = (t.value.astype(np.float64) for t in self.operands if t.value is not None)
+        ordered = replace(self, product=partial(self.product, matmul=ordered_matmul)).float32()
+        return ordered(x, w, *rest).astype(self.dtype)
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""

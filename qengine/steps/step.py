@@ -131,6 +131,10 @@ class Step(ABC):
     def float32(self) -> Kernel:
         """Return the kernel on real numbers (or on integers and booleans as they are)."""
 
+    def known(self) -> NDArray[Any]:
+        """Compute from operands that are all known: the same bits on every machine, as formats depend on them."""
+        return self.float32()(*[t.value for t in self.operands if t.value is not None])
+
     @abstractmethod
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes; `out` has the output's name and format."""
