@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qengine.errors import FeedError, FormatError, UnsupportedError
 from qengine.formats import FormatTable
 from qengine.graph import Graph, Node
-from qengine.kernels.reference.requantize import Tally, dequantize, quantize
+from qengine.kernels.reference.requantize import Tally, dequantize, new_tally, quantize
 from qengine.ops.operator import Role, find, make_steps
 from qengine.qformat import fraction_bits_of
 from qengine.steps import Arithmetic, Island, Kernel, Linear, Step, Tensor
@@ -95,7 +95,7 @@ class Plan:
             name = bound.output.name
             tally = None
             if tallies is not None and bound.output.format is not None:
-                tally = tallies.setdefault(name, np.zeros(4, np.int64))
+                tally = tallies.setdefault(name, new_tally())
             with bound.node.blamed():
                 env[name] = bound.kernel(*[env[s] if isinstance(s, str) else s for s in bound.sources], tally=tally)
             yield bound.output, env[name]
@@ -134,7 +134,7 @@ def _enter(tensor: Tensor, array: NDArray[Any], fixed: Fixed | None, tallies: di
         return array
     if np.isnan(array).any():
         raise FeedError(f"input '{tensor.name}' holds NaN: fixed point has no code for it")
-    tally = None if tallies is None else tallies.setdefault(tensor.name, np.zeros(4, np.int64))
+    tally = None if tallies is None else tallies.setdefault(tensor.name, new_tally())
     return quantize(array, tensor.fraction_bits, fixed.arithmetic.word(tensor.one_format), tally=tally)
 
 
@@ -285,17 +285,3 @@ class _Builder:
 
 def _source(t: Tensor) -> str | NDArray[Any]:
     return t.name if t.value is None else t.elements
-
-
-def constant_losses(plan: Plan, graph: Graph) -> list[str]:
-    """Return a line for every constant that its format cannot hold."""
-    found = []
-    for tensor in plan.constants:
-        tally = np.zeros(4, np.int64)
-        assert tensor.value is not None
-        assert tensor.format is not None
-        quantize(tensor.value, fraction_bits_of(tensor.format, tensor.ndim), tensor.format.word(), tally=tally)
-        if tally[0]:
-            name = graph.derived.get(tensor.name, tensor.name)
-            found.append(f"{tally[0]} of {tally[3]} elements of constant '{name}' saturate in {tensor.format}")
-    return found

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError
-from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, Tally
-from qengine.plan import BoundStep, answer, constant_losses
-from qengine.qformat import QFormat
+from qengine.kernels.reference.requantize import (
+    FLUSHED,
+    LARGEST,
+    LEFT_ACCUMULATOR,
+    SATURATED,
+    TOTAL,
+    Tally,
+    new_tally,
+    quantize,
+)
+from qengine.plan import BoundStep, Plan, answer
+from qengine.qformat import fraction_bits_of
 from qengine.session import InferenceSession
-from qengine.steps import Tensor
+from qengine.steps import Linear, Tensor
 
 # Of a large tensor so many elements, evenly spread, are enough to tell which format would serve it.
 _SAMPLE = 1 << 16
-# Below this improvement another format is not worth a word.
-_CLEARLY_DB = 6.0
+# Of a constant more than this share becomes 0 only where its format is wrong.
+_MANY_FLUSHED = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,23 +93,6 @@ class _Output:
     exact: NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Advice:
-    """A format to try in place of the one that was asked for.
-
-    Attributes
-    ----------
-    format : the format.
-    reason : what is wrong with the other.
-    sqnr_db_before, sqnr_db : of the outputs, with the other and with this one, both measured.
-    """
-
-    format: QFormat
-    reason: str
-    sqnr_db_before: float
-    sqnr_db: float
-
-
 def sqnr(signal: NDArray[Any], approximation: NDArray[Any]) -> float | None:
     """Return 10 log10(sum(f^2) / sum((f - q)^2)) in dB.
 
@@ -158,7 +149,7 @@ def compare(
             if tensor.format is not None:
                 statistics[tensor.name] = _sample(exact)
                 tensors.append(_report(tensor, steps.get(tensor.name), tallies[tensor.name], sqnr(exact, real)))
-    notes = (*fixed.notes, *constant_losses(plan, fixed.graph))
+    notes = (*fixed.notes, *_losses(plan, tallies))
     islands = tuple(str(bound.node) for bound in plan.steps if bound.is_island)
     return Comparison(
         tuple(tensors),
@@ -169,6 +160,32 @@ def compare(
         notes,
         statistics,
     )
+
+
+def _losses(plan: Plan, tallies: Mapping[str, Tally]) -> Iterator[str]:
+    """Yield a line for every constant that its format cannot hold, and for every accumulator that was too narrow."""
+    for tensor in plan.constants:
+        tally = new_tally()
+        assert tensor.value is not None
+        assert tensor.format is not None
+        quantize(tensor.value, fraction_bits_of(tensor.format, tensor.ndim), tensor.format.word(), tally=tally)
+        what = f"elements of constant '{tensor.name}'"
+        if tally[SATURATED]:
+            yield f"{tally[SATURATED]} of {tally[TOTAL]} {what} saturate in {tensor.format}"
+        if tally[FLUSHED] > _MANY_FLUSHED * tally[TOTAL]:
+            yield f"{tally[FLUSHED]} of {tally[TOTAL]} {what} become 0 in {tensor.format}"
+    for bound in plan.steps:
+        if isinstance(bound.step, Linear) and bound.output.format is not None and (n := bound.step.saturated_bias()):
+            b = bound.step.b
+            assert b is not None
+            yield (
+                f"{n} of {prod(b.shape)} elements of bias '{b.name}' saturate in the 32 bits that it is held in: "
+                "give the weights or the input fewer fraction bits"
+            )
+        if name := bound.output.name if bound.output.name in tallies else "":
+            tally = tallies[name]
+            if tally[LEFT_ACCUMULATOR]:
+                yield f"{tally[LEFT_ACCUMULATOR]} of {tally[TOTAL]} sums of '{name}' left the accumulator, and wrapped"
 
 
 def _report(tensor: Tensor, bound: BoundStep | None, tally: Tally, decibels: float | None) -> TensorReport:
@@ -207,58 +224,6 @@ def _sample(values: NDArray[Any]) -> NDArray[np.float64]:
     return flat.astype(np.float64)
 
 
-def advise(
-    comparison: Comparison, qformat: QFormat, run: Callable[[QFormat], Mapping[str, NDArray[Any]]]
-) -> Advice | None:
-    """Return a format of the same word length that serves the whole model clearly better, if there is one.
-
-    The candidates are judged by the noise that each adds to every activation, relative to the activation;
-    the best is then run, and named only where the outputs are better by 6 dB or more. An unsigned format is
-    a candidate only where one was asked for.
-
-    Parameters
-    ----------
-    comparison
-        What `compare` found with `qformat` for every activation.
-    qformat
-        The format that was asked for.
-    run
-        Runs the model on the same feeds with another format and returns the outputs by name.
-    """
-    candidate = best_uniform_format(comparison.statistics, qformat.bits, unsigned=not qformat.signed)
-    before = total_sqnr(comparison.float_outputs, comparison.outputs)
-    if candidate is None or candidate == qformat or before is None:
-        return None
-    try:
-        after = total_sqnr(comparison.float_outputs, run(candidate))
-    except FormatError:  # a constant that has no format of the candidate's kind
-        return None
-    if after is None or before == float("inf") or after < before + _CLEARLY_DB:
-        return None
-    return Advice(candidate, _reason(comparison, qformat, candidate), before, after)
-
-
-def _reason(comparison: Comparison, qformat: QFormat, candidate: QFormat) -> str:
-    """Return what is wrong with `qformat`, in words that the numbers bear out."""
-    spare = qformat.integer_bits - candidate.integer_bits
-    if candidate.signed and not qformat.signed:
-        below = {name: np.count_nonzero(v < 0) / max(v.size, 1) for name, v in comparison.statistics.items()}
-        name = max(below, key=lambda name: below[name])
-        return f"{qformat} holds no negative values, and {below[name]:.2%} of '{name}' are negative"
-    if spare > 0:
-        top = f"{spare} of its {qformat.integer_bits} integer bits"
-        if spare > qformat.integer_bits:
-            top = f"the top {spare} bits of its word"
-        values = np.concatenate([*comparison.statistics.values()])
-        beyond = percent(int(np.count_nonzero((values > candidate.max) | (values < candidate.min))), values.size)
-        return f"{qformat} leaves {top} unused" + (f" by all but {beyond} of the values" if beyond != "0%" else "")
-    worst = max(comparison.tensors, key=lambda t: t.saturated / max(t.elements, 1))
-    if spare < 0 and worst.saturated:
-        lacks = f"{-spare} integer bit" + ("s" if spare < -1 else "")
-        return f"{qformat} lacks {lacks}, and {percent(worst.saturated, worst.elements)} of '{worst.name}' saturates"
-    return f"{candidate} serves these values better than {qformat}"
-
-
 def percent(count: int, total: int) -> str:
     """Return a share for people: never rounded to nothing, nor to everything."""
     if not count or count == total:
@@ -272,41 +237,3 @@ def total_sqnr(signal: Mapping[str, NDArray[Any]], approximation: Mapping[str, N
     each = [sqnr(signal[name], approximation[name]) for name in signal if signal[name].dtype.kind == "f"]
     found = [decibels for decibels in each if decibels is not None]
     return sum(found) / len(found) if found else None
-
-
-def best_uniform_format(
-    statistics: Mapping[str, NDArray[np.float64]], bits: int, unsigned: bool = False
-) -> QFormat | None:
-    """Return the format of `bits` bits that adds the least noise, relative to the signal, over all tensors.
-
-    Parameters
-    ----------
-    statistics
-        Values of each tensor.
-    bits
-        Word length.
-    unsigned
-        Whether unsigned formats are looked at beside the signed ones.
-    """
-    peak = max((float(np.max(np.abs(values), initial=0.0)) for values in statistics.values()), default=0.0)
-    if not peak:
-        return None
-    top = int(np.frexp(peak)[1])  # |values| < 2^top
-    candidates = []
-    for signed in (False, True) if unsigned else (True,):
-        for integer_bits in range(top + 1, top - bits, -1):
-            with suppress(FormatError):
-                candidates.append(QFormat(integer_bits, bits - signed - integer_bits, signed))
-    return min(candidates, key=lambda form: _noise(statistics, form), default=None)
-
-
-def _noise(statistics: Mapping[str, NDArray[np.float64]], form: QFormat) -> float:
-    """Sum over tensors of noise power to signal power in one format, rounding and saturation together."""
-    word, total = form.word(), 0.0
-    for values in statistics.values():
-        codes = np.clip(np.rint(np.ldexp(values, form.fraction_bits)), word.least, word.most)
-        error = values - np.ldexp(codes, -form.fraction_bits)
-        power = float(np.sum(values * values))
-        if power:
-            total += float(np.sum(error * error)) / power
-    return total

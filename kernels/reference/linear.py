@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .requantize import Tally, requantize
+from .requantize import LEFT_ACCUMULATOR, Tally, requantize
 from .rounding import integer_dtype
 from .window import Pads, pad_spatial, windows
 from .word import Codes, Integers, Word, wrap
@@ -173,5 +173,7 @@ def linear_fixed(
     if b is not None:
         acc = np.asarray(acc + b, acc.dtype)
     if accumulator_bits is not None and accumulator_bits <= bound.bit_length():
-        acc = wrap(acc, accumulator_bits, signed=True)
+        exact, acc = acc, wrap(acc, accumulator_bits, signed=True)
+        if tally is not None:
+            tally[LEFT_ACCUMULATOR] += np.count_nonzero(acc != exact)
     return requantize(acc, shift, word, low=low, high=high, tally=tally)

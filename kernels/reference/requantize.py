@@ -1,8 +1,8 @@
 """From exact integers to codes of the output's format, and from real numbers to codes.
 
-A tally, where one is given, is an int64 array of four counters that are added to: codes that saturated
-(or would have, under wrap), values that became 0 without being 0, the largest |code|, and the
-number of codes. It never changes a result.
+A tally, where one is given, is an int64 array of counters that are added to: codes that saturated (or would
+have, under wrap), values that became 0 without being 0, the largest |code|, the number of codes, and sums that
+left a simulated accumulator. It never changes a result.
 """
 
 from typing import Any
@@ -14,10 +14,15 @@ from .rounding import divide, integer_dtype, round_real, shift_left, shift_right
 from .word import Codes, Integers, Word, wrap
 
 Tally = NDArray[np.int64]
-SATURATED, FLUSHED, LARGEST, TOTAL = range(4)
+SATURATED, FLUSHED, LARGEST, TOTAL, LEFT_ACCUMULATOR = range(5)
 
 _BEYOND = 1 << 17  # outside every format of up to 16 bits, and still outside after any left shift
 _TINIEST = 5e-324
+
+
+def new_tally() -> Tally:
+    """Return a tally of nothing."""
+    return np.zeros(5, np.int64)
 
 
 def requantize(

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.advice import Advice
 from qengine.cli.parsing import FixedPoint
 from qengine.qformat import Overflow, Rounding
 from qengine.quality import ClassQuality, ImageQuality
-from qengine.report import Advice, Comparison, sqnr
+from qengine.report import Comparison, sqnr
 from qengine.session import InferenceSession
 
 

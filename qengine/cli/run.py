@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine import zoo
+from qengine.advice import Advice, advise
 from qengine.cli import options, parsing
 from qengine.cli.record import as_json
 from qengine.cli.result import RunResult
@@ -20,7 +21,7 @@ from qengine.outputs import check_out, write_outputs
 from qengine.plan import MAX_ELEMENTS
 from qengine.qformat import QFormat
 from qengine.quality import Truth, class_quality, image_quality, is_scores, read_truth
-from qengine.report import Advice, Comparison, advise, compare
+from qengine.report import Comparison, compare
 from qengine.session import InferenceSession
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -118,7 +118,6 @@ def gemm(
         return matrix_product(left.T if transA else left, right.T if transB else right, matmul=matmul)
 
     if alpha != 1.0 or (c is not None and beta != 1.0):
-
         # In float64 sums of products of codes are exact, and so the same on every machine.
         wide = np.dtype(np.float64) if a.is_float else a.dtype
 

@@ -102,6 +102,13 @@ class Linear(Step):
 
         return run
 
+    def saturated_bias(self) -> int:
+        """Return how many elements of a constant bias the 32 bits that it is held in cannot hold."""
+        if self.b is None or self.b.value is None:
+            return 0
+        scaled = _scaled_bias(self.b, self.bias_shape, self.x.fraction_bits + self._weight_fraction_bits())
+        return int(np.count_nonzero((scaled < _BIAS.min) | (scaled > _BIAS.max)))
+
     def _weight_fraction_bits(self) -> int | NDArray[np.int64]:
         """n of the weights: one number, or an array that broadcasts against the output."""
         if isinstance(self.w.format, QFormat):
@@ -129,11 +136,14 @@ class Linear(Step):
 
 def bias_codes(b: Tensor, shape: tuple[int, ...], held: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """Return a constant bias in units of the accumulator, 2^-held: half_even, saturated to int32."""
+    return np.clip(_scaled_bias(b, shape, held), _BIAS.min, _BIAS.max).astype(np.int64)
+
+
+def _scaled_bias(b: Tensor, shape: tuple[int, ...], held: int | NDArray[np.int64]) -> NDArray[np.float64]:
     assert b.value is not None
     if np.isnan(b.value).any():
         raise FormatError(f"constant '{b.name}' holds NaN: fixed point has no code for it")
-    scaled = np.rint(np.ldexp(b.value.reshape(shape).astype(np.float64), held))
-    return np.clip(scaled, _BIAS.min, _BIAS.max).astype(np.int64)
+    return np.asarray(np.rint(np.ldexp(b.value.reshape(shape).astype(np.float64), held)))
 
 
 def _held_bias(codes: NDArray[Any], shift: int | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from qengine.kernels.reference.linear import (
     matrix_product,
     transposed_convolution,
 )
+from qengine.kernels.reference.requantize import new_tally
 from qengine.kernels.reference.word import Word
 
 CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
@@ -270,7 +271,7 @@ def test_linear_fixed_of_a_convolution_with_a_shift_per_channel(code_of):
     b = np.array([0, 1000, -1000, 1 << 20]).reshape(4, 1, 1)
     shift = np.array([7, 8, 0, 12]).reshape(4, 1, 1)
     options = {"strides": (1, 1), "dilations": (1, 1), "pads": ((1, 1), (1, 1)), "group": 1}
-    word, tally = Word(8, True, "half_up"), np.zeros(4, np.int64)
+    word, tally = Word(8, True, "half_up"), new_tally()
     got = linear_fixed(
         x, w, b, lambda p, q: convolution(p, q, **options),
         bound=27 * 128 * 128 + (1 << 20), shift=shift, word=word, accumulator_bits=None, low=0, high=None,

@@ -3,7 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL
+from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, new_tally
 from qengine.kernels.reference.table import count_table, look_up, make_table
 from qengine.kernels.reference.word import Word
 
@@ -69,10 +69,10 @@ def test_tally_counts_elements_not_entries():
     #  x 20 / 4 = 5 per code; -8..7 is the word
     codes = np.array([[0, 1, 1], [2, -2, -8]], np.int8)
     out = look_up(codes, entries, source.least)
-    tally = np.zeros(4, np.int64)
+    tally = new_tally()
     count_table(codes, out, source.least, saturates, flushes, tally)
     assert out.tolist() == [[0, 5, 5], [7, -8, -8]]
     assert (tally[SATURATED], tally[FLUSHED], tally[LARGEST], tally[TOTAL]) == (3, 0, 8, 6)
     entries, saturates, flushes = make_table(lambda x: x / 4, source, 0, 0, Word(4, True))
     count_table(codes, look_up(codes, entries, source.least), source.least, saturates, flushes, tally)
-    assert tally.tolist() == [3, 4, 8, 12]
+    assert tally.tolist() == [3, 4, 8, 12, 0]
