@@ -58,7 +58,8 @@ def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any
         if name not in declared:
             raise FeedError(f"the model has no input '{name}'; its inputs are {listed}")
     if missing := [value.name for value in graph.inputs if value.name not in feeds]:
-        raise FeedError("no feed for input " + ", ".join(f"'{name}'" for name in missing))
+        described = ", ".join(f"'{name}' ({_described(declared[name])})" for name in missing)
+        raise FeedError(f"no feed for input {described}")
     return {name: _checked(declared[name], feed) for name, feed in feeds.items()}
 
 
@@ -66,12 +67,21 @@ def _checked(value: Value, feed: Any) -> NDArray[Any]:
     label = f"input '{value.name}'"
     array = _array(value, feed, label)
     if value.shape is not None:
-        wanted = "[" + ", ".join("?" if n is None else str(n) for n in value.shape) + "]"
+        wanted = _lengths(value.shape)
         if array.ndim != len(value.shape):
             raise FeedError(f"{label} needs {len(value.shape)} axes {wanted}, not {array.ndim}: {list(array.shape)}")
         if any(isinstance(n, int) and n != m for n, m in zip(value.shape, array.shape, strict=True)):
             raise FeedError(f"{label} needs shape {wanted}, not {list(array.shape)}")
     return array
+
+
+def _lengths(shape: tuple[Dim, ...]) -> str:
+    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
+
+
+def _described(value: Value) -> str:
+    """Return what an input takes: its element type and shape, as far as they are known."""
+    return " ".join([str(value.dtype or "any type"), *([] if value.shape is None else [_lengths(value.shape)])])
 
 
 def _array(value: Value, feed: Any, label: str) -> NDArray[Any]:
@@ -86,4 +96,5 @@ def _array(value: Value, feed: Any, label: str) -> NDArray[Any]:
                 return np.asarray(feed, value.dtype)
     except (ValueError, TypeError, OverflowError):
         raise FeedError(f"{label} needs an array of {value.dtype}, not {type(feed).__name__}") from None
-    raise FeedError(f"{label} needs dtype {value.dtype}, not {array.dtype}")
+    remedy = f": convert it with .astype('{value.dtype}')" if array.dtype.kind in _KINDS else ""
+    raise FeedError(f"{label} needs dtype {value.dtype}, not {array.dtype}{remedy}")

@@ -3,12 +3,21 @@
 A message is one line: what was found and where, what is allowed, and what to do.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 _LONGEST = 1000
 
 
 def printable(text: str) -> str:
     """Return text as one line that no terminal takes for a command: names come from files, and may hold anything."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return a question to put behind a name that does not exist; nothing where no name is like it."""
+    close = get_close_matches(name, list(names), 1)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 class QEngineError(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError, OptionError
+from qengine.errors import FormatError, OptionError, did_you_mean
 from qengine.graph import Graph, Node
 from qengine.known import known_tensors
 from qengine.ops.operator import Role, find
@@ -79,6 +78,11 @@ def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FormatError(f"formats file {path}: not an object of tensor names and formats")
     return found
+
+
+def as_given(form: Format) -> str | list[str]:
+    """Return a format as a formats file spells it."""
+    return str(form) if isinstance(form, QFormat) else [str(one) for one in form.formats]
 
 
 @dataclass(frozen=True)
@@ -196,9 +200,7 @@ def _check_names(given: _Asked, model: Graph, groups: Mapping[str, _Group]) -> N
             roles.setdefault(name, set()).add(role)
     for name, form in given.items():
         if name not in tensors:
-            close = difflib.get_close_matches(name, tensors, 1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise FormatError(f"formats name '{name}', and the model has no such tensor{hint}")
+            raise FormatError(f"formats name '{name}', and the model has no such tensor{did_you_mean(name, tensors)}")
         if name in groups:
             if not isinstance(form, QFormat):
                 raise FormatError(f"formats give '{name}' {len(form)} formats; only weights have one per channel")
@@ -363,6 +365,7 @@ __all__ = [
     "FormatRequest",
     "FormatTable",
     "Given",
+    "as_given",
     "assign_formats",
     "read_formats",
 ]

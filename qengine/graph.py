@@ -104,7 +104,7 @@ class Node:
             raise (error if text.startswith("node ") else type(error)(f"{self}: {text}")) from None
         except MemoryError:
             raise UnsupportedError(f"{self}: not enough memory") from None
-        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+        except (ValueError, OverflowError) as error:
             detail = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"{self}: {detail}") from error
 

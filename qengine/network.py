@@ -1,9 +1,8 @@
 """A model after the passes, its formats, and what to compute for the tensors that a run asks for."""
 
-import difflib
 from dataclasses import replace
 
-from qengine.errors import OptionError
+from qengine.errors import OptionError, did_you_mean
 from qengine.formats import FormatRequest, assign_formats
 from qengine.graph import Graph, Node, Value
 from qengine.known import value_inputs
@@ -63,9 +62,7 @@ class Network:
         existing = self.model.tensors()
         for name in names:
             if name not in existing:
-                close = difflib.get_close_matches(str(name), existing, 1)
-                hint = f"; did you mean '{close[0]}'?" if close else ""
-                raise OptionError(f"the model has no tensor '{name}'{hint}")
+                raise OptionError(f"the model has no tensor '{name}'{did_you_mean(str(name), existing)}")
         nodes, constants = list(self.optimized.nodes), dict(self.optimized.constants)
         available = self.optimized.tensors()
         for stage in reversed(self._stages[:-1]):

@@ -126,11 +126,6 @@ class InferenceSession:
         """The model as it was loaded."""
         return self._network.model
 
-    @property
-    def is_fixed_point(self) -> bool:
-        """Whether the session computes in fixed point."""
-        return self._request is not None
-
     @cached_property
     def formats(self) -> dict[str, Format]:
         """The format of every tensor in fixed point, by the model's own names; empty in float32."""

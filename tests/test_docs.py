@@ -11,6 +11,7 @@ import pytest
 
 import qengine
 from qengine import cli
+from qengine.ops import functions
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("qengine/zoo/*.md")]
@@ -50,3 +51,12 @@ def test_the_readme_shows_what_its_command_prints(tmp_path, monkeypatch, capsys)
     printed = "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines())
     assert printed in (ROOT / "README.md").read_text()
     assert (tmp_path / "out.png").exists()
+
+
+def test_the_operator_that_is_shown_is_the_one_that_there_is():
+    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/adding-an-operator.md").read_text(), re.DOTALL)
+    imports, definition = shown.split("\n\n\n")
+    assert definition in inspect.getsource(functions)
+    namespace = {}
+    exec(imports, namespace)
+    assert (namespace["operator"], namespace["Table"]) == (functions.operator, functions.Table)

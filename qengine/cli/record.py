@@ -16,7 +16,7 @@ image_psnr_db       {against_float, against_target, float_against_target, baseli
 top1                {agreement, accuracy, float_accuracy, items}, as fractions, of the output that is scores
 tensors             [{name, operator, kind, format, saturated, flushed, largest, elements, unused_bits, sqnr_db}],
                     in the order in which they were computed; saturated and flushed count elements
-formats             {tensor: format}, constants included
+formats             {tensor: format, or a list of one for each channel}, constants included: a formats file
 islands             nodes that computed in float32
 notes               constants that saturate, formats without effect
 advice              {format, reason, sqnr_db_before, sqnr_db}
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from qengine.cli.result import RunResult
+from qengine.formats import as_given
 from qengine.qformat import QFormat
 
 
@@ -51,7 +52,7 @@ def as_json(result: RunResult) -> str:
         "image_psnr_db": result.image and asdict(result.image),
         "top1": result.classes and asdict(result.classes),
         "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
-        "formats": {name: str(form) for name, form in result.session.formats.items()},
+        "formats": {name: as_given(form) for name, form in result.session.formats.items()},
         "islands": comparison.islands if comparison else [],
         "notes": comparison.notes if comparison else [],
         "advice": result.advice and {**vars(result.advice)},

@@ -1,13 +1,11 @@
 """Where the windows of Conv and the pools lie: ONNX's rules for padding and output lengths."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 from qengine.errors import ModelError
 from qengine.kernels.reference.window import Pads
 from qengine.steps import Tensor
-
-AutoPad = Literal["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]
 
 
 def per_axis(given: tuple[int, ...] | None, spatial: int, what: str, least: int = 1) -> tuple[int, ...]:
