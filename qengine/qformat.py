@@ -98,6 +98,9 @@ class QFormat:
     signed: bool = True
 
     def __post_init__(self) -> None:
+        for name, given in (("integer_bits", self.integer_bits), ("fraction_bits", self.fraction_bits)):
+            if not isinstance(given, int):
+                raise FormatError(f"{name} of a format is a whole number, not {given!r}")
         if not 2 <= self.bits <= 16:
             sign = "1 sign bit + " if self.signed else ""
             raise FormatError(
@@ -119,6 +122,8 @@ class QFormat:
         FormatError
             If the text is not a format. Only the one spelling that `str` gives is taken.
         """
+        if not isinstance(text, str):
+            raise FormatError(f"{text!r} is not a fixed-point format such as 'Q4.3'")
         if match := _TEXT.fullmatch(text):
             return cls(int(match["m"]), int(match["n"]), not match["unsigned"])
         hint = ""

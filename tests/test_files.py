@@ -94,3 +94,13 @@ def test_the_longest_name_that_a_file_can_have(tmp_path):
     assert os.listdir(tmp_path) == ["n" * 255]
     with pytest.raises(OptionError, match="too long"), replacing(tmp_path / ("n" * 256)) as temporary:
         temporary.write_bytes(b"x")
+
+
+def test_a_link_that_somebody_planted_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "0")
+    (tmp_path / ".out.bin.0.tmp").symlink_to(tmp_path / "theirs")
+    with pytest.raises(OptionError, match=r"cannot write .*out\.bin: File exists"), replacing(tmp_path / "out.bin"):
+        raise AssertionError("it was opened")
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"
+    assert not (tmp_path / "out.bin").exists()

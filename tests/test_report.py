@@ -1,8 +1,11 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from networks import network, run_onnxruntime, weights
 
 from qengine import InferenceSession, QFormat
+from qengine.plan import Plan
 from qengine.report import compare, percent, sqnr, total_sqnr
 
 Q = QFormat.parse
@@ -207,3 +210,27 @@ def test_sqnr_of_several():
 )
 def test_shares(count, total, text):
     assert percent(count, total) == text
+
+
+def test_the_limit_of_threads_holds_for_the_comparison(monkeypatch):
+    s, seen = InferenceSession(COPY, qformat="Q4.3", threads=1), []
+    limited = s.limited
+
+    @contextmanager
+    def watched():
+        with limited():
+            seen.append("begin")
+            yield
+            seen.append("end")
+
+    monkeypatch.setattr(s, "limited", watched)
+    original = Plan.trace
+
+    def trace(self, *given):
+        for pair in original(self, *given):
+            seen.append(pair[0].name)
+            yield pair
+
+    monkeypatch.setattr(Plan, "trace", trace)
+    compare(s, InferenceSession(COPY), {"x": np.float32([1])})
+    assert seen == ["begin", "x", "x", "y", "y", "end"]

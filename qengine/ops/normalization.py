@@ -7,26 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.kernels.reference import functions as f
+from qengine.kernels.reference.normalization import softmax as softmax_rows
+from qengine.kernels.reference.normalization import standardize
 from qengine.ops.axes import normalized
 from qengine.ops.operator import operator
 from qengine.steps import Island, Tensor
 
 
 def _softmax(x: Tensor, axis: int, *, coerced: bool, logarithm: bool) -> Island:
-    """Softmax over one axis, or (before opset 13) over all from that axis on.
-
-    In float64 by operations that are the same on every machine; sums run in the order of the elements.
-    """
+    """Softmax over one axis, or (before opset 13) over all from that axis on."""
     (axis,) = normalized(x, (axis,)) if x.ndim else (0,)
 
     def compute(v: NDArray[Any]) -> NDArray[Any]:
         rows = v.reshape(prod(v.shape[:axis]), prod(v.shape[axis:])) if coerced else np.moveaxis(v, axis, -1)
-        rows = rows.astype(np.float64)
-        shifted = rows - rows.max(axis=-1, keepdims=True, initial=-np.inf)
-        powers = f.exp(shifted)
-        total = np.add.accumulate(powers, axis=-1)[..., -1:]
-        y = shifted - f.log(total) if logarithm else powers / total
+        y = softmax_rows(rows, logarithm=logarithm)
         return (y.reshape(v.shape) if coerced else np.moveaxis(y, -1, axis)).astype(v.dtype)
 
     return Island((x,), compute, x.shape, x.dtype)
@@ -73,11 +67,8 @@ def layer_normalization(
             raise ModelError(f"'{t.name}' {list(t.shape)} does not broadcast to the last axes of {list(x.shape)}")
 
     def compute(v: NDArray[Any], gain: NDArray[Any], *offset: NDArray[Any]) -> NDArray[Any]:
-        rows = v.astype(np.float64).reshape(*v.shape[:first], prod(v.shape[first:]))
-        count = max(rows.shape[-1], 1)
-        centred = rows - np.add.accumulate(rows, axis=-1)[..., -1:] / count
-        variance = np.add.accumulate(centred * centred, axis=-1)[..., -1:] / count
-        y = (centred / np.sqrt(variance + epsilon)).reshape(v.shape) * gain
+        rows = v.reshape(*v.shape[:first], prod(v.shape[first:]))
+        y = standardize(rows, epsilon).reshape(v.shape) * gain
         return np.asarray(y + offset[0] if offset else y)
 
     return Island((x, scale) if b is None else (x, scale, b), compute, x.shape, x.dtype)

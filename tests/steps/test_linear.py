@@ -1,0 +1,22 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from networks import network
+
+from qengine import InferenceSession
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("bias", "held"), [(0.2, round(0.2 * 2**12) << 21), (0.25, 2**31), (2.0, 2**34)])
+def test_a_computed_bias_is_held_in_32_bits(sign, bias, held):
+    """x and the bias in Q3.12, the weight 2^-8 in Q-7.22 by default: the accumulator has 34 fraction bits."""
+    model = network(
+        [("Identity", "c", "b"), ("Gemm", "x w b", "y")],
+        inputs={"x": [1, 1], "c": [1]},
+        constants={"w": [[2.0**-8]]},
+    )
+    s = InferenceSession(model, qformat="Q3.12", formats={"w": "Q-6.21"})
+    (y,) = s.run(None, {"x": np.float32([[1.0]]), "c": np.float32([sign * bias])}, raw=True)
+    held = min(max(sign * held, -(2**31)), 2**31 - 1)
+    assert y.item() == round(Fraction((1 << 12) * (1 << 13) + held, 1 << 21))  # half to even, as Python rounds
