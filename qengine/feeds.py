@@ -174,7 +174,9 @@ def _image(path: Path, declared: Value, pixel_scale: PixelScale, max_elements: i
     channels = shape[-3] if len(shape) > 2 else 1
     if channels not in (1, 3) and isinstance(channels, int):
         raise FeedError(f"it has {channels} channels, where an image has 3 (RGB) or 1 (grey)")
-    planes = pixel_scale.to_numbers(read_image(path, 1 if channels == 1 else 3, max_elements))
+    height, width = shape[-2:]
+    pixels = read_image(path, 1 if channels == 1 else 3, max_elements, height=height, width=width)
+    planes = pixel_scale.to_numbers(pixels)
     tensor = planes[0] if len(shape) == 2 else planes if len(shape) == 3 else planes[None]
     if declared.dtype is None or declared.dtype == tensor.dtype:
         return tensor
@@ -194,8 +196,11 @@ def _literal(text: str, declared: Value) -> NDArray[Any]:
     dtype = declared.dtype or np.dtype(np.float32)
     try:
         flat = np.array([_number(part, dtype) for part in text.split(",")], dtype)
+    except _BeyondError as error:
+        raise FeedError(f"'{error}' is beyond the numbers of {dtype}") from None
     except (ValueError, KeyError):
-        raise FeedError(f"'{text}' is neither {_KINDS} nor {dtype} numbers such as 1,1,3,3") from None
+        example = "truth values such as true,false" if dtype.kind == "b" else f"{dtype} numbers such as 1,1,3,3"
+        raise FeedError(f"'{text}' is neither {_KINDS} nor {example}") from None
     lengths: list[Dim] = list(declared.shape) if declared.shape is not None else [None]
     known = math.prod(length for length in lengths if isinstance(length, int))
     open_axes = [axis for axis, length in enumerate(lengths) if not isinstance(length, int)]
@@ -207,18 +212,24 @@ def _literal(text: str, declared: Value) -> NDArray[Any]:
     return flat.reshape([length for length in lengths if isinstance(length, int)])
 
 
+class _BeyondError(Exception):
+    """A number that the type does not reach to."""
+
+
 def _number(part: str, dtype: np.dtype[Any]) -> Any:
-    """Return one number that the type holds; ValueError or KeyError if it does not."""
+    """Return one number that the type holds; _BeyondError, ValueError or KeyError if it does not."""
     word = part.strip().lower()
+    if "_" in word:  # which Python's own numbers may hold
+        raise ValueError
     if dtype.kind == "b":
         return _TRUTHS[word]
     if dtype.kind in "iu":
         whole, info = int(word), np.iinfo(dtype)
         if not info.min <= whole <= info.max:
-            raise ValueError
+            raise _BeyondError(word)
         return whole
     with np.errstate(over="ignore"):
         number = dtype.type(float(word))
     if np.isinf(number) and "inf" not in word:
-        raise ValueError
+        raise _BeyondError(word)
     return number

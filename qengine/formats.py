@@ -146,6 +146,8 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
 
 
 def _parsed(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
+    if not isinstance(name, str):
+        raise FormatError(f"formats are given by the names of tensors, not by {name!r}")
     try:
         if isinstance(given, QFormat | str):
             return QFormat.of(given)
@@ -223,10 +225,10 @@ def _activation_formats(
     groups: Mapping[str, _Group], given: _Asked, default: QFormat | None, alive: set[str]
 ) -> dict[str, QFormat]:
     """Return the format of every group; one that the passes removed may have none."""
-    found: dict[str, QFormat] = {}
-    missing = []
-    for name, group in groups.items():
-        asked = {member: given[member] for member in sorted(group.members) if member in given}
+    chosen: dict[int, QFormat | tuple[QFormat, ...] | None] = {}
+    needed: set[int] = set()
+    for group in {id(group): group for group in groups.values()}.values():
+        asked = {member: given[member] for member in sorted(group.members & given.keys())}
         if len(set(asked.values())) > 1:
             first = next(iter(asked))
             second = next(other for other in asked if asked[other] != asked[first])
@@ -234,16 +236,16 @@ def _activation_formats(
                 f"'{first}' ({asked[first]}) and '{second}' ({asked[second]}) share one format: "
                 "only operators that keep it lie between them"
             )
-        form = next(iter(asked.values()), default)
-        if isinstance(form, QFormat):
-            found[name] = form
-        elif alive & group.members:
-            missing.append(name)
+        chosen[id(group)] = next(iter(asked.values()), default)
+        if alive & group.members:
+            needed.add(id(group))
+    missing = [name for name, group in groups.items() if chosen[id(group)] is None and id(group) in needed]
     if missing:
         listed = ", ".join(f"'{name}'" for name in missing[:5])
         more = f" and {len(missing) - 5} more" if missing[5:] else ""
         raise FormatError(f"no format for {listed}{more}: name them in the formats, or give a qformat for the rest")
-    return found
+    forms = {name: chosen[id(group)] for name, group in groups.items()}
+    return {name: form for name, form in forms.items() if isinstance(form, QFormat)}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Pixels and tensors: an image file becomes a float32 tensor, and a tensor an image file."""
 
+import logging
 import os
 import re
 import struct
@@ -11,10 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from qengine.errors import FeedError, OptionError
 from qengine.files import replacing
+from qengine.graph import Dim
 from qengine.plan import MAX_ELEMENTS
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
@@ -26,6 +28,8 @@ LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 # What a file says it is decides, not its name; Pillow knows kinds that run other programs to be read.
 _KINDS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 _LARGEST_NUMBER = 1e30
+_SIDEWAYS = (5, 6, 7, 8)  # of EXIF's orientations
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it has to say, its errors say too
 # What Pillow raises for damaged files, beside errors of its own.
 _DAMAGE = (
     *(OSError, EOFError, MemoryError, ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError),
@@ -86,7 +90,14 @@ class PixelScale:
         return np.resize(self.scale, channels), np.resize(self.mean, channels)
 
 
-def read_image(path: str | os.PathLike[str], channels: int, max_elements: int = MAX_ELEMENTS) -> NDArray[np.uint8]:
+def read_image(
+    path: str | os.PathLike[str],
+    channels: int,
+    max_elements: int = MAX_ELEMENTS,
+    *,
+    height: Dim = None,
+    width: Dim = None,
+) -> NDArray[np.uint8]:
     """Return an image file as (H, W, C) pixels, 3 channels for RGB or 1 for grey.
 
     It is turned upright as its EXIF data say; transparency is dropped.
@@ -99,6 +110,8 @@ def read_image(path: str | os.PathLike[str], channels: int, max_elements: int = 
         3 or 1.
     max_elements
         An image of more elements is refused before it is unpacked.
+    height, width
+        Numbers are what it must have, and an image of another size is refused before it is unpacked.
 
     Raises
     ------
@@ -110,6 +123,7 @@ def read_image(path: str | os.PathLike[str], channels: int, max_elements: int = 
             warnings.simplefilter("ignore")  # Pillow's, about odd but readable files
             with Image.open(path, formats=_KINDS) as image:
                 _check(image, f"image {path}", channels, max_elements)
+                _check_size(image, f"image {path}", height, width)
                 upright = ImageOps.exif_transpose(image)
                 pixels = np.asarray(upright.convert("RGB" if channels == 3 else "L"))
     except UnidentifiedImageError:
@@ -130,11 +144,24 @@ def _check(image: Image.Image, label: str, channels: int, max_elements: int) -> 
             f"{label} has {width} x {height} pixels, {channels * width * height:,} elements, more than "
             f"{max_elements:,}; raise the limit (--max-elements, max_elements=) if that is meant"
         )
+    if any(tile[0] == "libtiff" for tile in getattr(image, "tile", ())):
+        # Its decoder takes damage for pixels, and writes to the process's standard error itself.
+        raise FeedError(f"{label} is a compressed TIFF, which is not read; save it as PNG, or without compression")
     if _is_deep(image):
         raise FeedError(f"{label} has more than 8 bits a channel; convert it to 8 bits, or to .npy")
     # A phone's picture (MPO) may hold the same scene again for depth or a preview.
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
         raise FeedError(f"{label} has {frames} frames; save the one that is meant")
+
+
+def _check_size(image: Image.Image, label: str, height: Dim, width: Dim) -> None:
+    """Refuse an image that is not of the size that is needed, once it is upright."""
+    found = image.size[::-1]
+    if image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
+        found = image.size
+    if any(isinstance(n, int) and n != m for n, m in zip((height, width), found, strict=True)):
+        wanted = " x ".join(str(n) if isinstance(n, int) else "?" for n in (width, height))
+        raise FeedError(f"{label} is {found[1]} x {found[0]} pixels, and {wanted} are needed; resize it first")
 
 
 def _is_deep(image: Image.Image) -> bool:

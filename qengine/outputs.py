@@ -12,6 +12,8 @@ from qengine.errors import OptionError
 from qengine.files import check_writable, replacing
 from qengine.images import LOSSLESS, SUFFIXES, PixelScale, pixels_of, write_image
 
+_LONGEST_NAME = 0xFFFF  # bytes of a name in a zip file
+
 
 def check_out(path: Path, codes: bool = False) -> None:
     """Find out before a run what `write_outputs` would fail for whatever the outputs are.
@@ -72,6 +74,9 @@ def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: 
 
 def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write what np.savez writes; it takes names as keyword arguments, and so not every name."""
+    for name in arrays:
+        if "\0" in name or len(f"{name}.npy".encode(errors="surrogatepass")) > _LONGEST_NAME:
+            raise OptionError(f"an .npz file cannot hold a tensor of the name '{name}'; use .npy")
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:

@@ -197,6 +197,7 @@ class _Builder:
             if not name:
                 continue
             self._check_size(step.shape, str(node))
+            self._check_size(step.scratch, f"{node}, on its way")
             with node.blamed():
                 if all(t.value is not None for t in step.operands):
                     self._evaluate(name, step, node)

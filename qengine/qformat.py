@@ -229,6 +229,13 @@ def fraction_bits_of(form: Format, ndim: int) -> int | NDArray[np.int64]:
     return np.array([f.fraction_bits for f in form.formats], np.int64).reshape(shape)
 
 
+def _array(given: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except ValueError:
+        raise FormatError("an array is needed, and the lists that are given have different lengths") from None
+
+
 def quantize(
     x: ArrayLike, qformat: QFormat | str, rounding: str = "half_even", overflow: str = "saturate"
 ) -> NDArray[Any]:
@@ -259,7 +266,7 @@ def quantize(
     array([   2, -128,  127], dtype=int8)
     """
     form = QFormat.of(qformat)
-    real = np.asarray(x)
+    real = _array(x)
     if real.dtype.kind not in "fiub" or real.dtype.itemsize > 8:
         raise FormatError(f"cannot quantize {real.dtype} values: real numbers of up to 64 bits are needed")
     if real.dtype.kind == "f" and np.isnan(real).any():
@@ -282,9 +289,9 @@ def dequantize(codes: ArrayLike, qformat: QFormat | str) -> NDArray[np.float32]:
     array([  0.25, -16.  ], dtype=float32)
     """
     form = QFormat.of(qformat)
-    whole = np.asarray(codes)
+    whole = _array(codes)
     word = form.word()
-    if whole.dtype.kind not in "iu":
+    if whole.size and whole.dtype.kind not in "iu":
         raise FormatError(f"codes of {form} are integers, not {whole.dtype}")
     if whole.size and not word.least <= int(whole.min()) <= int(whole.max()) <= word.most:
         raise FormatError(f"codes of {form} lie within {word.least}..{word.most}; found {whole.min()}..{whole.max()}")

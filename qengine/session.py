@@ -87,7 +87,7 @@ class InferenceSession:
         max_elements: int = MAX_ELEMENTS,
     ) -> None:
         _check_isa(isa)
-        _check_whole("threads", threads, 1)
+        _check_whole("threads", threads, 1, 1024)
         _check_whole("max_elements", max_elements, 1)
         _check_whole("accumulator_bits", accumulator_bits, 2, 64)
         self._arithmetic = Arithmetic(rounding_mode(rounding), overflow_mode(overflow), accumulator_bits)
@@ -104,7 +104,8 @@ class InferenceSession:
                 "weight_qformat, rounding, overflow, accumulator_bits, per_channel and strict are of fixed point: "
                 "give a qformat or formats"
             )
-        self._strict, self._threads, self._max_elements = strict, threads, max_elements
+        self._strict, self._max_elements = strict, int(max_elements)
+        self._threads = None if threads is None else int(threads)
         self._network = Network(load(model), self._request)
         self._plans: _Recent[Plan] = _Recent(_PLANS)
         self._overridden: _Recent[Network] = _Recent(_PLANS)
@@ -165,6 +166,8 @@ class InferenceSession:
         """
         if isinstance(output_names, str):
             raise OptionError(f"output_names is a list of names: give ['{output_names}']")
+        if not isinstance(output_names, Sequence | None) or any(not isinstance(n, str) for n in output_names or ()):
+            raise OptionError(f"output_names is a list of names, or None, not {output_names!r}")
         names = list(output_names or (value.name for value in self.graph.outputs))
         arrays = self.check_feeds(feeds)
         plan = self.plan(arrays, names)
@@ -260,7 +263,7 @@ def _check_whole(name: str, given: int | None, least: int, most: int | None = No
 
 
 def _check_isa(isa: str | None) -> None:
-    wanted = isa or os.environ.get("QENGINE_ISA") or "reference"
+    wanted = os.environ.get("QENGINE_ISA") or "reference" if isa is None else isa
     if wanted != "reference":
         raise OptionError(f"no kernels for isa '{wanted}'; there is 'reference'")
 

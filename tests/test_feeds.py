@@ -301,16 +301,33 @@ def test_literals(text, dtype, shape, wanted):
 @pytest.mark.parametrize(
     ("dtype", "texts"),
     [
-        (np.float32, ["", "a", "1,,2", "1;2", "1 2", "x.txt", "1/255", "1e39", "-1e400", "0x10", "[1]"]),
-        (np.float16, ["65520", "1e5"]),
-        (np.int64, ["1.0", "1e3", "nan", "", f"{2**63}", "9" * 500]),
-        (np.uint8, ["256", "-1", "true"]),
-        (bool, ["2", "yes", "", "1.0"]),
+        (np.float32, ["", "a", "1,,2", "1;2", "1 2", "x.txt", "1/255", "0x10", "[1]", "1_0"]),
+        (np.int64, ["1.0", "1e3", "nan", "", "1_000"]),
+        (np.uint8, ["true"]),
     ],
 )
 def test_texts_that_are_no_numbers(dtype, texts):
     for text in texts:
         refused(text, f"'{text}' is neither a .npy, .npz, .pb or image file nor {np.dtype(dtype)} numbers", dtype)
+
+
+@pytest.mark.parametrize("text", ["2", "yes", "", "1.0"])
+def test_texts_that_are_no_truth_values(text):
+    refused(text, f"'{text}' is neither a .npy, .npz, .pb or image file nor truth values such as true,false", bool)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "texts"),
+    [
+        (np.float32, ["1e39", "-1e400"]),
+        (np.float16, ["65520", "1e5"]),
+        (np.int64, [f"{2**63}", "9" * 500]),
+        (np.uint8, ["256", "-1"]),
+    ],
+)
+def test_numbers_beyond_the_type(dtype, texts):
+    for text in texts:
+        refused(f"1,{text},2", f"'{text}' is beyond the numbers of {np.dtype(dtype)}", dtype)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".NPZ", ".pb", ".png"])

@@ -414,3 +414,11 @@ def test_files_that_cannot_be_read(tmp_path):
         read_formats(tmp_path)
     with pytest.raises(FormatError, match=r"null"):
         read_formats("a\0b")
+
+
+def test_a_long_chain_shares_one_format():
+    nodes = [("Relu", f"t{i}", f"t{i + 1}") for i in range(1500)]
+    model = network(nodes, inputs={"t0": [1]}, outputs=["t1500"])
+    s = qengine.InferenceSession(model, qformat="Q4.3", formats={"t7": "Q2.5"})
+    assert {str(form) for form in s.formats.values()} == {"Q2.5"}
+    assert len(s.formats) == 1501

@@ -44,9 +44,8 @@ def test_numeric_attributes():
         (FormatError("no code"), FormatError, "node 'first' (Conv): no code"),
         (FormatError("node 'other' (Add): no code"), FormatError, "node 'other' (Add): no code"),
         (ValueError("shapes\ndiffer"), ModelError, "node 'first' (Conv): shapes"),
-        (IndexError(), ModelError, "node 'first' (Conv): IndexError"),
-        (TypeError("no"), ModelError, "node 'first' (Conv): no"),
-        (ZeroDivisionError("no"), ModelError, "node 'first' (Conv): no"),
+        (ValueError(), ModelError, "node 'first' (Conv): ValueError"),
+        (OverflowError("too large"), ModelError, "node 'first' (Conv): too large"),
         (MemoryError(), UnsupportedError, "node 'first' (Conv): not enough memory"),
     ],
 )
@@ -57,8 +56,9 @@ def test_errors_name_the_node(error, kind, text):
 
 
 def test_other_errors_pass():
-    with pytest.raises(KeyboardInterrupt), NODE.blamed():
-        raise KeyboardInterrupt
+    for error in (KeyboardInterrupt, TypeError, IndexError):  # a fault of ours is no bad model
+        with pytest.raises(error), NODE.blamed():
+            raise error
 
 
 def test_who_makes_and_who_reads():

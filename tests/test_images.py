@@ -236,3 +236,27 @@ def test_psnr():
     a, b = np.zeros((2, 2, 1)), np.array([[[3.0], [0]], [[0], [4.0]]])
     assert psnr(a, b) == pytest.approx(10 * np.log10(255**2 / (25 / 4)))
     assert psnr(a, a) == float("inf")
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "group4"])
+def test_compressed_tiffs_are_refused(tmp_path, compression, capfd):
+    """Their decoder takes damage for pixels, and talks to standard error."""
+    picture = Image.fromarray(PIXELS).convert("1" if compression == "group4" else "RGB")
+    picture.save(tmp_path / "a.tif", compression=compression)
+    refused(tmp_path / "a.tif", "compressed TIFF, which is not read; save it as PNG")
+    picture.save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif", 3).shape == (4, 6, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_size_that_is_needed_is_checked_before_unpacking(tmp_path, monkeypatch):
+    path = saved(tmp_path, Image.fromarray(PIXELS))
+    assert read_image(path, 3, height=4, width=6).shape == (4, 6, 3)
+    assert read_image(path, 3, height="H", width=None).shape == (4, 6, 3)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(PIXELS).save(tmp_path / "turned.png", exif=turned)
+    assert read_image(tmp_path / "turned.png", 3, height=6, width=4).shape == (6, 4, 3)
+    monkeypatch.setattr("PIL.Image.Image.convert", None)
+    refused(path, "is 6 x 4 pixels, and 4 x 6 are needed; resize it first", height=6, width=4)
+    refused(path, "is 6 x 4 pixels, and ? x 5 are needed", height=5)

@@ -102,3 +102,12 @@ def test_nothing_half_written(tmp_path, monkeypatch, name, error):
 class Sink:
     def write(self, data):
         pass
+
+
+@pytest.mark.parametrize("name", ["a\0b", "n" * 70_000])
+def test_names_that_no_archive_holds(tmp_path, name):
+    with pytest.raises(OptionError, match="cannot hold a tensor of the name"):
+        write_outputs(tmp_path / "a.npz", {name: VECTOR}, UNIT)
+    assert not os.listdir(tmp_path)
+    write_outputs(tmp_path / "a.npy", {name: VECTOR}, UNIT)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), VECTOR)

@@ -280,3 +280,23 @@ def test_several_inputs_and_outputs():
     model = network(nodes, inputs={"a": [4], "b": [4]}, outputs=["r", "p", "l"], opset=11)
     for found, wanted in zip(s.run(None, feeds), run_onnxruntime(model, feeds), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("node", "inputs"),
+    [
+        (("MaxPool", "x", "y", {"kernel_shape": [300, 300], "pads": [150] * 4, "strides": [300, 300]}), {}),
+        (("AveragePool", "x", "y", {"kernel_shape": [300, 300], "pads": [150] * 4, "strides": [300, 300]}), {}),
+        (("Conv", "x w", "y", {"pads": [150] * 4, "strides": [300, 300]}), {"w": np.ones((1, 1, 2, 2), np.float32)}),
+        (
+            ("ConvTranspose", "x w", "y", {"pads": [150] * 4, "strides": [300, 300]}),
+            {"w": np.ones((1, 1, 2, 2), np.float32)},
+        ),
+    ],
+)
+def test_what_a_kernel_makes_on_its_way_is_limited_too(node, inputs):
+    model = network([node], inputs={"x": [1, 1, 2, 2]}, constants=inputs)
+    feeds = {"x": np.ones((1, 1, 2, 2), np.float32)}
+    assert qengine.InferenceSession(model, max_elements=100_000).run(None, feeds)[0].size < 10_000
+    with pytest.raises(UnsupportedError, match=r"node 'the_y' .*, on its way: a tensor of 1 x 1 x .* more than 10,000"):
+        qengine.InferenceSession(model, max_elements=10_000).run(None, feeds)

@@ -95,8 +95,9 @@ def test_a_tensor_that_the_model_does_not_have():
     model = network([("Relu", "x", "relu1"), ("Relu", "relu1", "y")])
     with pytest.raises(OptionError, match=r"^the model has no tensor 'relu_1'; did you mean 'relu1'"):
         InferenceSession(model).run(["relu_1"], {"x": X})
-    with pytest.raises(OptionError, match=r"^the model has no tensor '3'"):
-        InferenceSession(model).run([3], {"x": X})
+    for names in ([3], 3, [["y"]], {"y"}):
+        with pytest.raises(OptionError, match=r"^output_names is a list of names, or None, not "):
+            InferenceSession(model).run(names, {"x": X})
     with pytest.raises(OptionError, match=r"output_names is a list of names: give \['y'\]"):
         InferenceSession(SMALL).run("y", {"x": X})
 
@@ -467,7 +468,10 @@ def test_an_empty_list():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"threads": 0}, OptionError, "^threads must be a whole number, 1 or more, not 0"),
+        ({"threads": 0}, OptionError, "^threads must be a whole number, within 1..1024, not 0"),
+        ({"threads": 10**20}, OptionError, "^threads must be a whole number, within 1..1024"),
+        ({"isa": ""}, OptionError, "^no kernels for isa ''"),
+        ({"formats": {5: "Q4.3"}}, FormatError, "^formats are given by the names of tensors, not by 5"),
         ({"threads": 1.5}, OptionError, "^threads must be a whole number"),
         ({"max_elements": 0}, OptionError, "^max_elements must be a whole number, 1 or more"),
         ({"qformat": "Q4.3", "accumulator_bits": 1}, OptionError, r"^accumulator_bits .* within 2\.\.64, not 1"),

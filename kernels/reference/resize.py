@@ -119,6 +119,8 @@ def interpolation_taps(
     With `antialias`, shrinking stretches the kernel by 1 / scale and divides by the sum of the taps. With
     `exclude_outside`, those beyond the edge weigh nothing and the rest are divided by their sum.
     """
+    if a.out == 0:  # where the scale may be next to nothing, and the kernel as wide as it is small
+        return Taps(np.zeros((0, 1), np.intp), np.zeros((0, 1)), None)
     x = coordinates(a, mode)
     radius = 1 if kind == "linear" else 2
     stretch = min(a.scale, 1.0) if antialias else 1.0

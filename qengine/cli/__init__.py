@@ -57,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: QEngineError) -> int:
-    print(f"qengine: error: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+    try:
+        print(f"qengine: error: {error}", file=sys.stderr, flush=True)  # noqa: T201 - this is the command line
+    except OSError:  # nobody can be told; the exit status still tells
+        _discard(sys.stderr)
     return _ERROR
 
 

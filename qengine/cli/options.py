@@ -107,7 +107,11 @@ OverflowMode = Annotated[
 AccumulatorBits = Annotated[
     int | None,
     typer.Option(
-        metavar="A", help="Keep the low A bits of every sum of products. Default: all.", rich_help_panel=_FIXED
+        min=2,
+        max=64,
+        metavar="A",
+        help="Keep the low A bits of every sum of products. Default: all.",
+        rich_help_panel=_FIXED,
     ),
 ]
 PerChannel = Annotated[
@@ -125,9 +129,17 @@ Strict = Annotated[
 Isa = Annotated[str | None, typer.Option(metavar="I", help="Which kernels to use: reference.", rich_help_panel=_RUN)]
 Threads = Annotated[
     int | None,
-    typer.Option(metavar="N", help="For the linear algebra. Never changes a bit in fixed point.", rich_help_panel=_RUN),
+    typer.Option(
+        min=1,
+        max=1024,
+        metavar="N",
+        help="For the linear algebra. Never changes a bit in fixed point.",
+        rich_help_panel=_RUN,
+    ),
 ]
-MaxElements = Annotated[int, typer.Option(metavar="N", help="Refuse larger tensors and images.", rich_help_panel=_RUN)]
+MaxElements = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Refuse larger tensors and images.", rich_help_panel=_RUN)
+]
 Json = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object and nothing else.", rich_help_panel=_RUN)
 ]

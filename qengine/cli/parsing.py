@@ -65,6 +65,8 @@ def numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 def _ratio(text: str) -> float:
+    if "_" in text:  # which Python's own numbers may hold
+        raise ValueError
     above, slash, below = text.partition("/")
     return float(above) / float(below) if slash else float(above)
 

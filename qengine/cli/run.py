@@ -70,7 +70,7 @@ def run(
         reference = InferenceSession(path, **common) if fixed.is_wanted else session
         names = list(dict.fromkeys(fetch or (value.name for value in session.get_outputs())))
         given = parsing.inputs(inputs or [], session.graph, pixel_scale, max_elements)
-        sample = entry.sample() if entry else None
+        sample = entry.sample(pixel_scale) if entry else None
         feeds = {**(sample.feeds if sample else {}), **given}
         comparison = compare(session, reference, feeds, names) if fixed.is_wanted else None
         outputs = comparison.outputs if comparison else dict(zip(names, session.run(names, feeds), strict=True))

@@ -41,6 +41,8 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     UnsupportedError
         If it is ONNX that is too old, too new, or of a kind that is not run.
     """
+    if not isinstance(model, (str, os.PathLike, bytes, ModelProto)):
+        raise ModelError(f"a model is a path, the bytes of a file, or an onnx.ModelProto, not {type(model).__name__}")
     where = "model" if isinstance(model, (bytes, ModelProto)) else os.fspath(model)
     try:
         return _load(model)

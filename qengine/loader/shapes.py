@@ -72,7 +72,8 @@ def _inferred(graph: Graph, nodes: Iterable[NodeProto], opsets: Mapping[str, int
             return [_without_invented(one) for one in found]
         if fault and not declared and closed:
             operator, name, reason = fault.groups()
-            raise ModelError(f"node '{name or ''}' ({operator}) cannot run: {reason}; export the model again")
+            which = f"node '{name}' ({operator})" if name else f"a node without a name ({operator})"
+            raise ModelError(f"{which} cannot run: {reason}; export the model again")
     return []
 
 

@@ -56,7 +56,7 @@ def conv(
     product = partial(convolution, strides=window.strides, dilations=window.dilations, pads=window.pads, group=group)
     column = (w.shape[0], *(1,) * len(size))
     shape = (x.shape[0], w.shape[0], *window.out)
-    return Linear(x, w, b, product, shape, tuple(range(1, w.ndim)), 1, column)
+    return Linear(x, w, b, product, shape, tuple(range(1, w.ndim)), 1, column, scratch=window.padded(x.shape))
 
 
 @operator("ConvTranspose", channel_axis=1)
@@ -89,7 +89,8 @@ def conv_transpose(
         group=group,
     )
     column = (filters, *(1,) * len(size))
-    return Linear(x, w, b, product, (x.shape[0], filters, *window.out), (0, *range(2, w.ndim)), 1, column)
+    shape, spread = (x.shape[0], filters, *window.out), window.spread(x.shape)
+    return Linear(x, w, b, product, shape, (0, *range(2, w.ndim)), 1, column, scratch=spread)
 
 
 @operator("Gemm", elements=NUMBER, channel_axis=lambda attributes, _: 0 if attributes.get("transB") else 1)

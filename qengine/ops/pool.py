@@ -38,7 +38,8 @@ def max_pool_(
             least=least,
         )
 
-    return Move(x, pool, (*x.shape[:2], *window.out), constants=(far_end(x.dtype, -1),))
+    shape, padded = (*x.shape[:2], *window.out), window.padded(x.shape)
+    return Move(x, pool, shape, constants=(far_end(x.dtype, -1),), scratch=padded)
 
 
 @operator("AveragePool")
@@ -60,7 +61,7 @@ def average_pool(
         window_sum, kernel=window.kernel, strides=window.strides, dilations=window.dilations, pads=window.pads
     )
     count = partial(_counts, window, size, bool(count_include_pad))
-    return Mean(x, add, (*x.shape[:2], *window.out), count)
+    return Mean(x, add, (*x.shape[:2], *window.out), count, scratch=window.padded(x.shape))
 
 
 def _counts(window: Window, size: tuple[int, ...], include_pads: bool) -> NDArray[np.int64]:

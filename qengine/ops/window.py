@@ -84,6 +84,10 @@ class Window:
     declared: Pads
     out: tuple[int, ...]
 
+    def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a tensor with the padding around it."""
+        return (*shape[:2], *(n + a + b for n, (a, b) in zip(shape[2:], self.pads, strict=True)))
+
     @classmethod
     def of(
         cls,
@@ -146,6 +150,10 @@ class Transposed:
     output_padding: tuple[int, ...]
     pads: Pads
     out: tuple[int, ...]
+
+    def spread(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a tensor whose elements lie a stride apart."""
+        return (*shape[:2], *((n - 1) * s + 1 for n, s in zip(shape[2:], self.strides, strict=True)))
 
     @classmethod
     def of(

@@ -24,7 +24,7 @@ def fuse_activations(graph: Graph) -> Graph:
     for i, node in enumerate(graph.nodes):
         nodes[i] = node
         activation = _activation(node, graph.constants)
-        if activation and node.inputs[0] in read_once & place.keys():
+        if activation and node.inputs[0] in read_once and node.inputs[0] in place:
             source = nodes[place[node.inputs[0]]]
             if _takes(source):
                 del nodes[place[node.inputs[0]]]

@@ -28,7 +28,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
         if _is_constant_batchnorm(node, constants.arrays):
             scale, shift = _affine(node, constants.arrays)
             x = node.inputs[0]
-            if x in read_once & place.keys() and _takes(nodes[place[x]], constants.arrays, scale.size):
+            if x in read_once and x in place and _takes(nodes[place[x]], constants.arrays, scale.size):
                 nodes[i] = _merged(nodes.pop(place[x]), node, scale, shift, constants)
             else:
                 declared = graph.values.get(x)

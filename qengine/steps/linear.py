@@ -32,6 +32,7 @@ class Linear(Step):
     channel_axis : the output's axis that counts w's channels.
     bias_shape : the shape in which b broadcasts against the output.
     activation : a fused Relu or Clip.
+    scratch : see `Step`.
     """
 
     kind: ClassVar[str] = "linear"
@@ -44,6 +45,7 @@ class Linear(Step):
     channel_axis: int
     bias_shape: tuple[int, ...]
     activation: Activation | None = None
+    scratch: tuple[int, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]

@@ -21,6 +21,7 @@ class Mean(Step):
     x : what is averaged.
     total : the sums, for any element type, in that type.
     shape : of the output.
+    scratch : see `Step`.
     count : what each sum is divided by, 1 or more (1 makes it a sum), or a function that gives it for every sum.
     """
 
@@ -29,6 +30,7 @@ class Mean(Step):
     total: Callable[[NDArray[Any]], NDArray[Any]]
     shape: tuple[int, ...]
     count: Callable[[], NDArray[np.int64]] | int
+    scratch: tuple[int, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]

@@ -22,6 +22,7 @@ class Move(Step):
     shape : of the output.
     others : indices and the like, never quantized.
     constants : numbers of x's kind (bounds, fills); in fixed point they come as codes of x's format.
+    scratch : see `Step`.
     out_dtype : where it is not x's (ArgMax), the output is not quantized.
     """
 
@@ -32,6 +33,7 @@ class Move(Step):
     others: tuple[Tensor, ...] = ()
     constants: tuple[float | None, ...] = ()
     out_dtype: np.dtype[Any] | None = None
+    scratch: tuple[int, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]

@@ -116,11 +116,18 @@ class Tensor:
 
 
 class Step(ABC):
-    """One tensor computed from others."""
+    """One tensor computed from others.
+
+    Attributes
+    ----------
+    shape, dtype : of the output.
+    scratch : the shape of the largest array that a kernel makes on its way, where that may be beyond the output's.
+    """
 
     kind: ClassVar[str]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    scratch: tuple[int, ...] = ()
 
     @property
     @abstractmethod

@@ -47,13 +47,17 @@ class Entry:
     name : what a command line calls it.
     summary : one line.
     pixel_scale : how pixels become its numbers.
-    sample : reads its sample.
+    read_sample : reads its sample, pixels becoming numbers as they are told to.
     """
 
     name: str
     summary: str
     pixel_scale: PixelScale
-    sample: Callable[[], Sample]
+    read_sample: Callable[[PixelScale], Sample]
+
+    def sample(self, pixel_scale: PixelScale | None = None) -> Sample:
+        """Return the sample, by default with the numbers that the model was trained on."""
+        return self.read_sample(pixel_scale or self.pixel_scale)
 
     @property
     def path(self) -> Path:
@@ -70,17 +74,17 @@ def bundled(name: str) -> Path:
 _UNIT = PixelScale(scale=(1 / 255,))
 
 
-def _srcnn_sample() -> Sample:
-    small = _UNIT.to_numbers(read_image(bundled("srcnn_sample.png"), 3))[None]
-    truth = _UNIT.to_numbers(read_image(bundled("srcnn_original.png"), 3))[None]
+def _srcnn_sample(scale: PixelScale) -> Sample:
+    small = scale.to_numbers(read_image(bundled("srcnn_sample.png"), 3))[None]
+    truth = scale.to_numbers(read_image(bundled("srcnn_original.png"), 3))[None]
     factor = np.array([1, 1, 3, 3], np.float32)
     return Sample({"input": small, "factor": factor}, "input", target=truth, baseline="upscaled")
 
 
-def _digits_sample() -> Sample:
+def _digits_sample(scale: PixelScale) -> Sample:
     with np.load(bundled("digits_heldout.npz"), allow_pickle=False) as held_out:
         images, labels = held_out["images"], held_out["labels"]
-    numbers = (images[:, None] / 255).astype(np.float32)
+    numbers = scale.to_numbers(images.reshape(-1, images.shape[-1], 1)).reshape(len(images), 1, *images.shape[1:])
     return Sample({"image": numbers}, "image", labels=labels.astype(np.int64))
 
 

@@ -158,3 +158,13 @@ def test_constants_that_saturate_are_noted(capsys, tmp_path, neg):
     )
     found = told(capsys, tmp_path / "m.onnx", "-i", neg[1], "--qformat", "Q2.5", "--weight-qformat", "Q0.7")
     assert found["notes"] == ["2 of 3 elements of constant 'w' saturate in Q0.7"]
+
+
+def test_the_scale_of_pixels_goes_for_the_sample_too(capsys):
+    """The network sees other numbers, and what is known without it stays."""
+    plain, darker = told(capsys, "srcnn"), told(capsys, "srcnn", "--scale", "1/300")
+    for found in (plain, darker):
+        assert found["image_psnr_db"]["baseline_against_target"] == pytest.approx(29.70, abs=0.01)
+    assert darker["image_psnr_db"]["against_target"] != plain["image_psnr_db"]["against_target"]
+    assert cli.main(["run", "srcnn", "--scale", "1,1"]) == 2
+    assert "scale has 2 numbers, and the image 3 channel(s)" in capsys.readouterr().err

@@ -409,3 +409,12 @@ def test_nothing_to_resize():
 def test_onnx_knows_the_modes_that_are_tested():
     described = onnx.defs.get_schema("Resize", 19).attributes["coordinate_transformation_mode"].description
     assert all(f'`"{mode}"`' in described for mode in SCALES)
+
+
+@pytest.mark.parametrize("kind", ["linear", "cubic"])
+def test_an_axis_that_vanishes_has_no_taps_however_wide_the_kernel(kind):
+    for scale in (1e-7, 1e-30):
+        a = Axis(0, 4, 0, scale)
+        taps = interpolation_taps(a, kind, "half_pixel", cubic_coeff_a=-0.75, exclude_outside=True, antialias=True)
+        assert taps.index.shape == taps.weight.shape == (0, 1)
+        assert integer_taps(taps, 14).weight.shape == (0, 1)
