@@ -98,9 +98,20 @@ def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
         old = net.opset < 13
         return softmax(x, attrs.get("axis", 1 if old else -1), old, fmt, opt)
     if op == "Resize":
-        scales, sizes = constant(2), constant(3)
+        roi, scales, sizes = constant(1), constant(2), constant(3)
         sizes = None if sizes is None or not sizes.size else sizes
-        return resize(x, scales, sizes, attrs, fmt, opt)
+        if "axes" in attrs:  # those that are not named keep their length
+            full_scales, full_sizes, rank = [1.0] * len(x.shape), list(x.shape), len(x.shape)
+            full_roi = [0.0] * rank + [1.0] * rank
+            for i, axis in enumerate(attrs["axes"]):
+                if sizes is None:
+                    full_scales[axis] = scales[i]
+                else:
+                    full_sizes[axis] = sizes[i]
+                if roi is not None and roi.size:
+                    full_roi[axis], full_roi[axis + rank] = roi[i], roi[i + len(attrs["axes"])]
+            roi, scales, sizes = full_roi, full_scales, sizes if sizes is None else full_sizes
+        return resize(x, roi, scales, sizes, attrs, fmt, opt)
     return move(node, x, attrs, constant)
 
 

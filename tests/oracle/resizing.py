@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from .codes import Ambiguous, Codes, Fmt, Options, object_array, round_fraction, scaled
+from .codes import Ambiguous, Codes, Fmt, Options, object_array, quantize_value, round_fraction, scaled
 
 
-def source_coordinate(mode: str, i: int, n_in: int, n_out: int, scale):
+def source_coordinate(mode: str, i: int, n_in: int, n_out: int, scale, roi):
     """Where output index i reads, by the formulas of ONNX; the type of `scale` sets the arithmetic."""
     one = type(scale)(1)
     half = one / 2
@@ -24,6 +24,14 @@ def source_coordinate(mode: str, i: int, n_in: int, n_out: int, scale):
     if mode == "align_corners":
         # The resized length before it is cut to a whole number, as in ONNX's own test data.
         return i * (n_in - 1) / (scale * n_in - 1) if n_out > 1 else 0 * one
+    if mode == "half_pixel_symmetric":
+        adjustment = n_out / (scale * n_in)
+        return n_in * half * (1 - adjustment) + (i + half) / scale - half
+    if mode == "tf_crop_and_resize":
+        start, end = (type(scale)(float(edge)) for edge in roi)
+        if n_out == 1:
+            return (start + end) * (n_in - 1) * half
+        return start * (n_in - 1) + i * (end - start) * (n_in - 1) / (scale * n_in - 1)
     raise Ambiguous(mode)
 
 
@@ -40,26 +48,27 @@ def nearest_index(x, nearest_mode: str) -> int:
     return below if rest < 0.5 else below + 1
 
 
-def tap_weights(mode: str, r, a):
-    """The weights of the two (linear) or four (cubic) neighbours; r is the fractional part."""
+def kernel(mode: str, t, a):
+    """The weight at a distance of t."""
+    t = abs(t)
     if mode == "linear":
-        return [1 - r, r]
-
-    def outer(t):
-        return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
-
-    def inner(t):
+        return max(1 - t, 0 * t)
+    if t <= 1:
         return ((a + 2) * t - (a + 3)) * t * t + 1
+    return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a if t < 2 else 0 * t
 
-    return [outer(r + 1), inner(r), inner(1 - r), outer(2 - r)]
 
+def integer_taps(mode: str, x, n_in: int, a, exclude_outside: int, stretch, c: int) -> list[tuple[int, int]]:
+    """(input index, integer weight) of one output coordinate; the weights sum to exactly 2^c.
 
-def integer_taps(mode: str, x, n_in: int, a, exclude_outside: int, c: int) -> list[tuple[int, int]]:
-    """(input index, integer weight) of one output coordinate; the weights sum to exactly 2^c."""
-    below = math.floor(x)
-    weights = tap_weights(mode, x - below, a)
-    first = below if mode == "linear" else below - 1
-    where = [first + k for k in range(len(weights))]
+    `stretch` is the scale where antialiasing makes the kernel wider by its inverse, else 1.
+    """
+    reach = math.ceil((1 if mode == "linear" else 2) / stretch)
+    where = list(range(math.floor(x) - reach, math.ceil(x) + reach + 1))
+    weights = [kernel(mode, (p - x) * stretch, a) for p in where]
+    if stretch != 1:
+        total = sum(weights)
+        weights = [w / total for w in weights]
     if exclude_outside:
         weights = [w if 0 <= p < n_in else 0 * w for w, p in zip(weights, where, strict=True)]
         total = sum(weights)
@@ -81,36 +90,45 @@ def resize_scales(shape, scales, sizes):
     return out, [Fraction(float(np.float32(s))) for s in scales]
 
 
-def resize(x: Codes, scales, sizes, attrs: dict, fmt: Fmt, opt: Options) -> Codes:
+def resize(x: Codes, roi, scales, sizes, attrs: dict, fmt: Fmt, opt: Options) -> Codes:
     mode = attrs.get("mode", "nearest")
     coordinates = attrs.get("coordinate_transformation_mode", "half_pixel")
     nearest_mode = attrs.get("nearest_mode", "round_prefer_floor")
     a = attrs.get("cubic_coeff_a", -0.75)
     exclude = attrs.get("exclude_outside", 0)
     stretched = attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
-    if attrs.get("antialias", 0) or "axes" in attrs or not stretched:
+    if not stretched:
         raise Ambiguous("an option of Resize that this model leaves out")
+    fill = quantize_value(attrs.get("extrapolation_value", 0.0), fmt)
+    crops = coordinates == "tf_crop_and_resize"
     out, exact_scales = resize_scales(x.shape, scales, sizes)
     c = 11 if x.fmt.bits <= 8 else 14
     # Per axis and output index: the input positions with their integer weights.
     axes, resized = [], 0
-    for n_in, n_out, scale in zip(x.shape, out, exact_scales, strict=True):
-        if n_in == n_out and scale == 1:
+    for axis, (n_in, n_out, scale) in enumerate(zip(x.shape, out, exact_scales, strict=True)):
+        edges = (float(roi[axis]), float(roi[axis + len(out)])) if crops else (0.0, 1.0)
+        if n_in == n_out and scale == 1 and edges == (0.0, 1.0):
             axes.append([[(i, 1)] for i in range(n_in)])
             continue
         resized += 1
         lines = []
         for i in range(n_out):
-            place = source_coordinate(coordinates, i, n_in, n_out, float(scale))
-            exact = source_coordinate(coordinates, i, n_in, n_out, scale)
-            if mode == "nearest":
+            place = source_coordinate(coordinates, i, n_in, n_out, float(scale), edges)
+            exact = source_coordinate(coordinates, i, n_in, n_out, scale, edges)
+            outside = crops and not 0 <= exact <= n_in - 1
+            if crops and outside != (not 0 <= place <= n_in - 1):
+                raise Ambiguous("what is outside hangs on the last bit of a float")
+            if outside:
+                line = None
+            elif mode == "nearest":
                 p = nearest_index(place, nearest_mode)
                 if p != nearest_index(exact, nearest_mode):
                     raise Ambiguous("the nearest index hangs on the last bit of a float")
                 line = [(min(max(p, 0), n_in - 1), 1)]
             else:
-                line = integer_taps(mode, place, n_in, a, exclude, c)
-                again = integer_taps(mode, exact, n_in, Fraction(a), exclude, c)
+                stretch = min(scale, 1) if attrs.get("antialias", 0) else Fraction(1)
+                line = integer_taps(mode, place, n_in, a, exclude, float(stretch), c)
+                again = integer_taps(mode, exact, n_in, Fraction(a), exclude, stretch, c)
                 if spread_taps(line) != spread_taps(again):
                     raise Ambiguous("a tap hangs on the last bit of a float")
             lines.append(line)
@@ -119,6 +137,9 @@ def resize(x: Codes, scales, sizes, attrs: dict, fmt: Fmt, opt: Options) -> Code
     y = object_array(tuple(out))
     for i in np.ndindex(y.shape):
         lines = [axes[d][j] for d, j in enumerate(i)]
+        if None in lines:
+            y[i] = fill
+            continue
         total = 0
         for combination in itertools.product(*lines):
             weight = math.prod(w for _, w in combination)

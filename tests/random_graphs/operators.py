@@ -138,22 +138,32 @@ def concat(b: Builder, x: str) -> str:
 
 def resize(mode: str) -> Callable[[Builder, str], str]:
     def build(b: Builder, x: str) -> str:
-        size = b.shape(x)[2:]
-        modes = ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"]
-        attributes = {"mode": mode, "coordinate_transformation_mode": b.pick(*modes)}
+        shape = b.shape(x)
+        modes = ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners", "tf_crop_and_resize"]
+        coordinates = b.pick(*modes, *(["half_pixel_symmetric"] if b.opset >= 19 else []))
+        attributes = {"mode": mode, "coordinate_transformation_mode": coordinates}
         if mode == "nearest":
             attributes["nearest_mode"] = b.pick("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
         if mode == "cubic":
             attributes["cubic_coeff_a"] = b.pick(-0.75, -0.5)
             attributes["exclude_outside"] = b.whole(0, 1)
-        factors = [b.pick(1.0, 2.0, 3.0, 1.5, 0.5, 2.25) for _ in size]
-        factors = [f if int(n * f) >= 1 else 1.0 for n, f in zip(size, factors, strict=True)]
-        empty = b.constant(np.zeros(0, np.float32))
+        if mode != "nearest" and b.opset >= 18:
+            attributes["antialias"] = b.whole(0, 1)
+        axes = list(range(len(shape)))
+        if b.opset >= 18 and b.rng.random() < 0.5:
+            axes = attributes["axes"] = axes[2:]
+        roi = b.constant(np.zeros(0, np.float32))
+        if coordinates == "tf_crop_and_resize":
+            attributes["extrapolation_value"] = b.pick(0.0, 0.75, -1.5)
+            edges = [(b.pick(0.0, 0.25, -0.5), b.pick(1.0, 0.75, 1.5)) if a > 1 else (0.0, 1.0) for a in axes]
+            roi = b.constant([edge for column in zip(*edges, strict=True) for edge in column])
+        factors = [b.pick(1.0, 2.0, 3.0, 1.5, 0.5, 2.25) if a > 1 else 1.0 for a in axes]
+        factors = [f if int(shape[a] * f) >= 1 else 1.0 for a, f in zip(axes, factors, strict=True)]
         if b.rng.random() < 0.5:
-            return b.node("Resize", [x, empty, b.constant([1, 1, *factors])], **attributes)
-        sizes = [*b.shape(x)[:2], *(max(1, int(n * f)) for n, f in zip(size, factors, strict=True))]
-        scales = empty if b.opset < 13 else ""  # before 13 it was not optional
-        return b.node("Resize", [x, empty, scales, b.constant(sizes, np.int64)], **attributes)
+            return b.node("Resize", [x, roi, b.constant(factors)], **attributes)
+        sizes = [max(1, int(shape[a] * f)) for a, f in zip(axes, factors, strict=True)]
+        scales = b.constant(np.zeros(0, np.float32)) if b.opset < 13 else ""  # before 13 it was not optional
+        return b.node("Resize", [x, roi, scales, b.constant(sizes, np.int64)], **attributes)
 
     return build
 
