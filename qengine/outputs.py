@@ -41,8 +41,8 @@ def check_out(path: Path, codes: bool = False) -> None:
     check_writable(path)
 
 
-def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: PixelScale) -> None:
-    """Save outputs, whole or not at all.
+def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: PixelScale) -> tuple[str, ...]:
+    """Save outputs, whole or not at all, and return the names of those that the file has no place for.
 
     Parameters
     ----------
@@ -69,7 +69,10 @@ def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: 
         with replacing(path) as temporary:
             _write_npz(temporary, outputs)
     else:
-        write_image(path, _first_image(path, outputs, pixel_scale))
+        name, pixels = _first_image(path, outputs, pixel_scale)
+        write_image(path, pixels)
+        return tuple(other for other in outputs if other != name)
+    return ()
 
 
 def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -83,13 +86,15 @@ def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _first_image(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: PixelScale) -> NDArray[np.float64]:
+def _first_image(
+    path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: PixelScale
+) -> tuple[str, NDArray[np.float64]]:
     for name, array in outputs.items():
         pixels = pixels_of(array, pixel_scale)
         if pixels is None:
             continue
         if np.isnan(pixels).any():
             raise OptionError(f"cannot write {path}: '{name}' holds NaN, which is no pixel; use .npz")
-        return pixels
+        return name, pixels
     shapes = ", ".join(f"'{name}' {list(array.shape)}" for name, array in outputs.items())
     raise OptionError(f"cannot write {path}: no output is one image of 1 or 3 channels: {shapes}; use .npz")

@@ -18,7 +18,7 @@ tensors             [{name, operator, kind, format, saturated, flushed, largest,
                     in the order in which they were computed; saturated and flushed count elements
 formats             {tensor: format, or a list of one for each channel}, constants included: a formats file
 islands             nodes that computed in float32
-notes               constants that saturate, formats without effect
+notes               losses that no tensor's numbers show, formats without effect, outputs that a file does not hold
 advice              {format, reason, sqnr_db_before, sqnr_db}
 ==================  ================================================================================================
 """
@@ -54,7 +54,7 @@ def as_json(result: RunResult) -> str:
         "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
         "formats": {name: as_given(form) for name, form in result.session.formats.items()},
         "islands": comparison.islands if comparison else [],
-        "notes": comparison.notes if comparison else [],
+        "notes": result.notes,
         "advice": result.advice and {**vars(result.advice)},
     }
     return json.dumps(_plain(found), indent=2, allow_nan=False) + "\n"

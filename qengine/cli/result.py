@@ -50,6 +50,7 @@ class RunResult:
     feeds, outputs : arrays by name; the outputs as real numbers.
     comparison, advice : in fixed point only.
     image, classes : where the output is an image, or scores of classes.
+    notes : what else there is to know.
     written : the files.
     """
 
@@ -62,6 +63,7 @@ class RunResult:
     image: ImageQuality | None
     classes: ClassQuality | None
     advice: Advice | None
+    notes: tuple[str, ...]
     written: tuple[str, ...]
 
     @property

@@ -88,11 +88,13 @@ def run(
         image = image_quality(outputs[judged], exact, pixel_scale, truth) if shows_images else None
         classes = class_quality(outputs[judged], exact, truth)
         advice = _advice(comparison, path, fixed, common, feeds) if comparison else None
-        if out:
-            write_outputs(out, comparison.codes if comparison and raw else outputs, pixel_scale)
+        notes = comparison.notes if comparison else ()
+        if out and (left := write_outputs(out, comparison.codes if comparison and raw else outputs, pixel_scale)):
+            listed = ", ".join(f"'{name}'" for name in left)
+            notes = (*notes, f"{out} holds one image, and not {listed}; .npz holds all")
 
     written = (str(out),) if out else ()
-    result = RunResult(model, fixed, session, feeds, outputs, comparison, image, classes, advice, written)
+    result = RunResult(model, fixed, session, feeds, outputs, comparison, image, classes, advice, notes, written)
     return as_json(result) if json else as_tables(result)
 
 

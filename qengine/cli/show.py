@@ -122,8 +122,8 @@ def _summary(result: RunResult) -> Iterator[Text]:
         for island in result.comparison.islands:
             text = f"note: in float32, as there is no rule for it in fixed point: {island}"
             yield Text(printable(text), style="yellow")
-        for note in result.comparison.notes:
-            yield Text(printable(f"note: {note}"), style="yellow")
+    for note in result.notes:
+        yield Text(printable(f"note: {note}"), style="yellow")
     if result.advice is not None:
         advice = result.advice
         gain = f"SQNR {_decibels(advice.sqnr_db)} dB instead of {_decibels(advice.sqnr_db_before)}"

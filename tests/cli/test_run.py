@@ -168,3 +168,11 @@ def test_the_scale_of_pixels_goes_for_the_sample_too(capsys):
     assert darker["image_psnr_db"]["against_target"] != plain["image_psnr_db"]["against_target"]
     assert cli.main(["run", "srcnn", "--scale", "1,1"]) == 2
     assert "scale has 2 numbers, and the image 3 channel(s)" in capsys.readouterr().err
+
+
+def test_outputs_that_a_picture_does_not_hold_are_named(capsys, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(network([("Relu", "x", "y"), ("Neg", "x", "z")], outputs=["z", "y"]))
+    np.save(tmp_path / "x.npy", X)
+    out = tmp_path / "out.png"
+    found = told(capsys, tmp_path / "m.onnx", "-i", f"x={tmp_path / 'x.npy'}", "-o", out)
+    assert found["notes"] == [f"{out} holds one image, and not 'y'; .npz holds all"]
