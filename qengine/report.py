@@ -171,21 +171,21 @@ def _losses(plan: Plan, tallies: Mapping[str, Tally]) -> Iterator[str]:
         quantize(tensor.value, fraction_bits_of(tensor.format, tensor.ndim), tensor.format.word(), tally=tally)
         what = f"elements of constant '{tensor.name}'"
         if tally[SATURATED]:
-            yield f"{tally[SATURATED]} of {tally[TOTAL]} {what} saturate in {tensor.format}"
+            yield f"{tally[SATURATED]:,} of {tally[TOTAL]:,} {what} saturate in {tensor.format}"
         if tally[FLUSHED] > _MANY_FLUSHED * tally[TOTAL]:
-            yield f"{tally[FLUSHED]} of {tally[TOTAL]} {what} become 0 in {tensor.format}"
+            yield f"{tally[FLUSHED]:,} of {tally[TOTAL]:,} {what} become 0 in {tensor.format}"
     for bound in plan.steps:
         if isinstance(bound.step, Linear) and bound.output.format is not None and (n := bound.step.saturated_bias()):
             b = bound.step.b
             assert b is not None
             yield (
-                f"{n} of {prod(b.shape)} elements of bias '{b.name}' saturate in the 32 bits that it is held in: "
+                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in the 32 bits that it is held in: "
                 "give the weights or the input fewer fraction bits"
             )
         if name := bound.output.name if bound.output.name in tallies else "":
             tally = tallies[name]
             if tally[LEFT_ACCUMULATOR]:
-                yield f"{tally[LEFT_ACCUMULATOR]} of {tally[TOTAL]} sums of '{name}' left the accumulator, and wrapped"
+                yield f"{tally[LEFT_ACCUMULATOR]:,} of {tally[TOTAL]:,} sums of '{name}' left the accumulator, and wrapped"
 
 
 def _report(tensor: Tensor, bound: BoundStep | None, tally: Tally, decibels: float | None) -> TensorReport:

@@ -123,6 +123,8 @@ def _pad(x: Tensor, pads: tuple[int, ...], value: float, mode: str, axes: tuple[
     where = tuple(cut)
 
     def padded(v: NDArray[Any], fill: Any) -> NDArray[Any]:
+        if not any(before or after for before, after in width):  # np.pad does not take a scalar
+            return np.array(v[where])
         if mode == "constant":
             return np.pad(v[where], width, constant_values=v.dtype.type(fill))
         return np.pad(v[where], width, mode=mode)  # type: ignore[call-overload,no-any-return]

@@ -26,6 +26,8 @@ def pad(pads, value=None, axes=None, mode="constant", x=X):
 
 
 CASES = [
+    # ONNX Runtime does not pad a scalar.
+    Case("Pad", (scalar(2.5), i64()), opsets=(11, 28), expected=(scalar(2.5),)),
     old_slice(starts=[1], ends=[3]),
     old_slice(starts=[1, 0], ends=[FAR, -1], axes=[0, 2]),
     old_slice(starts=[-2, -9], ends=[9, 2], axes=[1, 0]),
