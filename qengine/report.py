@@ -182,10 +182,10 @@ def _losses(plan: Plan, tallies: Mapping[str, Tally]) -> Iterator[str]:
                 f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in the 32 bits that it is held in: "
                 "give the weights or the input fewer fraction bits"
             )
-        if name := bound.output.name if bound.output.name in tallies else "":
-            tally = tallies[name]
-            if tally[LEFT_ACCUMULATOR]:
-                yield f"{tally[LEFT_ACCUMULATOR]:,} of {tally[TOTAL]:,} sums of '{name}' left the accumulator, and wrapped"
+        tally = tallies.get(bound.output.name, new_tally())
+        if tally[LEFT_ACCUMULATOR]:
+            sums = f"{tally[LEFT_ACCUMULATOR]:,} of {tally[TOTAL]:,} sums of '{bound.output.name}'"
+            yield f"{sums} left the accumulator, and wrapped"
 
 
 def _report(tensor: Tensor, bound: BoundStep | None, tally: Tally, decibels: float | None) -> TensorReport:
