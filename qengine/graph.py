@@ -48,6 +48,9 @@ class Activation:
     high: float | None
 
 
+NO_ACTIVATION = Activation(None, None)
+
+
 @dataclass(frozen=True)
 class Node:
     """One operator.

@@ -14,7 +14,6 @@ SMALL = network(
     inputs={"x": ["N", 3, "H", "W"]},
     constants={"W": weights(4, 3, 3, 3)},
 )
-TYPES = [np.float32, np.float64, np.float16, np.int64, np.int32, np.int16, np.int8, np.uint8, np.uint16, bool]
 
 
 # --- overridden initializers

@@ -1,8 +1,10 @@
-"""Add, Sub, Mul, Div, PRelu of codes in different formats: aligned exactly, computed exactly, rounded once."""
+"""Add, Sub, Mul, Div, PRelu of codes in different formats: aligned exactly, computed exactly, rounded once; bounds."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .requantize import LARGEST, SATURATED, Tally, requantize, requantize_quotient
 from .rounding import integer_dtype
@@ -10,6 +12,15 @@ from .word import Codes, Integers, Word
 
 Sign = int
 """+1 or -1: whether an operand is added or taken away."""
+
+
+def bounded(v: NDArray[Any], low: float | None, high: float | None, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Return v, of any element type, not below low and not above high; the bounds are brought into v's type."""
+    if low is not None:
+        v = np.maximum(v, np.asarray(low, v.dtype), out=out)
+    if high is not None:
+        v = np.minimum(v, np.asarray(high, v.dtype), out=out)
+    return v
 
 
 def add_fixed(

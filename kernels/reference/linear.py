@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .elementwise import bounded
 from .requantize import LEFT_ACCUMULATOR, Tally, requantize
 from .rounding import integer_dtype
 from .window import Pads, pad_spatial, windows
@@ -120,11 +121,7 @@ def linear_float(
     y = product(x, w)
     if b is not None:
         y += b
-    if low is not None:
-        np.maximum(y, np.asarray(low, y.dtype), out=y)
-    if high is not None:
-        np.minimum(y, np.asarray(high, y.dtype), out=y)
-    return y
+    return bounded(y, low, high, out=y)
 
 
 def exact_product(x: Codes, w: Codes, product: Product, bound: int) -> Integers:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference import functions as f
+from qengine.kernels.reference.elementwise import bounded
 from qengine.ops.operator import NUMBER, Known, operator
 from qengine.steps import Combine, Island, Move, Table, Tensor
 
@@ -227,11 +228,4 @@ def clip_11(x: Tensor, min: Known | None = None, max: Known | None = None) -> Mo
 
 
 def _clip(x: Tensor, low: float | None, high: float | None) -> Move:
-    def bounded(v: NDArray[Any], least: float | None, most: float | None) -> NDArray[Any]:
-        if least is not None:
-            v = np.maximum(v, v.dtype.type(least))
-        if most is not None:
-            v = np.minimum(v, v.dtype.type(most))
-        return v
-
     return Move(x, bounded, x.shape, constants=(low, high))

@@ -46,10 +46,20 @@ def halved(total: list[int], auto_pad: str) -> Pads:
     return tuple(halves if auto_pad == "SAME_UPPER" else [(b, a) for a, b in halves])
 
 
-def check_auto_pad(auto_pad: str) -> None:
-    """Raise ModelError unless the word is one of ONNX's."""
+def _checked(
+    spatial: int,
+    kernel: tuple[int, ...],
+    auto_pad: str,
+    strides: tuple[int, ...] | None,
+    dilations: tuple[int, ...] | None,
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Return kernel, strides, dilations and the cells that the kernel spans, one number per spatial axis each."""
     if auto_pad not in ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"):
         raise ModelError(f"auto_pad '{auto_pad}' is not NOTSET, SAME_UPPER, SAME_LOWER or VALID")
+    kernel = per_axis(kernel, spatial, "kernel_shape")
+    strides = per_axis(strides, spatial, "strides")
+    dilations = per_axis(dilations, spatial, "dilations")
+    return kernel, strides, dilations, tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
 
 
 def spatial_axes(x: Tensor) -> tuple[int, ...]:
@@ -106,12 +116,8 @@ class Window:
         ModelError
             If an attribute does not fit, or a window is larger than the padded input.
         """
-        check_auto_pad(auto_pad)
         spatial = len(size)
-        kernel = per_axis(kernel, spatial, "kernel_shape")
-        strides = per_axis(strides, spatial, "strides")
-        dilations = per_axis(dilations, spatial, "dilations")
-        extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+        kernel, strides, dilations, extent = _checked(spatial, kernel, auto_pad, strides, dilations)
         if auto_pad.startswith("SAME"):
             # The output has ceil(size / stride) windows, whatever padding that takes.
             total = [max((-(-n // s) - 1) * s + e - n, 0) for n, s, e in zip(size, strides, extent, strict=True)]
@@ -174,13 +180,9 @@ class Transposed:
         ModelError
             If an attribute does not fit, or no output is left.
         """
-        check_auto_pad(auto_pad)
         spatial = len(size)
-        kernel = per_axis(kernel, spatial, "kernel_shape")
-        strides = per_axis(strides, spatial, "strides")
-        dilations = per_axis(dilations, spatial, "dilations")
+        kernel, strides, dilations, extent = _checked(spatial, kernel, auto_pad, strides, dilations)
         extra = per_axis(output_padding, spatial, "output_padding", least=0)
-        extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
         full = [s * (n - 1) + e for n, s, e in zip(size, strides, extent, strict=True)]
         if output_shape is None and auto_pad.startswith("SAME"):
             output_shape = tuple(n * s for n, s in zip(size, strides, strict=True))

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.graph import Activation
-from qengine.kernels.reference.elementwise import add_fixed, divide_fixed, multiply_fixed, prelu_fixed
+from qengine.graph import NO_ACTIVATION, Activation
+from qengine.kernels.reference.elementwise import add_fixed, bounded, divide_fixed, multiply_fixed, prelu_fixed
 from qengine.kernels.reference.requantize import Tally
 from qengine.steps.step import Arithmetic, Kernel, Step, Tensor
 
@@ -70,14 +70,11 @@ class Combine(Step):
     def float32(self) -> Kernel:
         """Return the kernel on numbers as they are."""
         operation = _FLOAT[self.operation]
-        low, high = (self.activation.low, self.activation.high) if self.activation else (None, None)
+        activation = self.activation or NO_ACTIVATION
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             y = np.asarray(reduce(operation, arrays))
-            if low is not None:
-                y = np.maximum(y, np.asarray(low, y.dtype))
-            if high is not None:
-                y = np.minimum(y, np.asarray(high, y.dtype))
+            y = bounded(y, activation.low, activation.high)
             return np.array(y) if y is arrays[0] else y
 
         return run
@@ -85,8 +82,8 @@ class Combine(Step):
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
         word = arithmetic.word(out.one_format)
-        low, high = (self.activation.low, self.activation.high) if self.activation else (None, None)
-        bounds = {"low": out.encode_bound(low), "high": out.encode_bound(high)}
+        activation = self.activation or NO_ACTIVATION
+        bounds = {"low": out.encode_bound(activation.low), "high": out.encode_bound(activation.high)}
         # Division brings the bounds into the word itself.
         least, most = (None if c is None else min(max(c, word.least), word.most) for c in bounds.values())
         n, target = [t.fraction_bits for t in self.terms], out.fraction_bits

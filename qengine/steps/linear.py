@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError
-from qengine.graph import Activation
+from qengine.graph import NO_ACTIVATION, Activation
 from qengine.kernels.reference.linear import Product, linear_fixed, linear_float, ordered_matmul
 from qengine.kernels.reference.requantize import Tally
 from qengine.kernels.reference.rounding import shift_left, shift_right
@@ -59,12 +59,14 @@ class Linear(Step):
 
     def float32(self) -> Kernel:
         """Return the kernel on real numbers."""
-        low, high = (self.activation.low, self.activation.high) if self.activation else (None, None)
+        activation = self.activation or NO_ACTIVATION
         product, shape = self.product, self.bias_shape
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             x, w, *rest = arrays
-            return linear_float(x, w, rest[0].reshape(shape) if rest else None, product, low, high)
+            return linear_float(
+                x, w, rest[0].reshape(shape) if rest else None, product, activation.low, activation.high
+            )
 
         return run
 
@@ -83,14 +85,14 @@ class Linear(Step):
         known = None
         if self.b is not None and self.b.value is not None:
             known = bias_codes(self.b, self.bias_shape, held)
-        low, high = (self.activation.low, self.activation.high) if self.activation else (None, None)
+        activation = self.activation or NO_ACTIVATION
         options: dict[str, Any] = {
             "bound": self._bound(known),
             "shift": held - out.fraction_bits,
             "word": arithmetic.word(out.one_format),
             "accumulator_bits": arithmetic.accumulator_bits,
-            "low": out.encode_bound(low),
-            "high": out.encode_bound(high),
+            "low": out.encode_bound(activation.low),
+            "high": out.encode_bound(activation.high),
         }
         product = self.product
         bias_shift = None if known is not None or self.b is None else self.b.fraction_bits - held

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.pool import mean_fixed
 from qengine.kernels.reference.requantize import Tally
-from qengine.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.steps.step import Arithmetic, Kernel, OneOperand, Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Mean(Step):
+class Mean(OneOperand):
     """out = total(x) / count.
 
     Attributes
@@ -26,21 +26,10 @@ class Mean(Step):
     """
 
     kind: ClassVar[str] = "mean"
-    x: Tensor
     total: Callable[[NDArray[Any]], NDArray[Any]]
     shape: tuple[int, ...]
     count: Callable[[], NDArray[np.int64]] | int
     scratch: tuple[int, ...] = ()
-
-    @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
-        """The input's."""
-        return self.x.dtype
-
-    @property
-    def operands(self) -> tuple[Tensor, ...]:
-        """x."""
-        return (self.x,)
 
     def float32(self) -> Kernel:
         """Return the kernel on numbers as they are."""

@@ -17,13 +17,13 @@ from qengine.kernels.reference.resize import (
     nearest_taps,
     pick,
 )
-from qengine.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.steps.step import Arithmetic, Kernel, OneOperand, Tensor
 
 TAP_BITS_NARROW, TAP_BITS_WIDE = 11, 14
 
 
 @dataclass(frozen=True, eq=False)
-class Resize(Step):
+class Resize(OneOperand):
     """x resized along `axes`; the options are ONNX's.
 
     Attributes
@@ -35,7 +35,6 @@ class Resize(Step):
     """
 
     kind: ClassVar[str] = "resize"
-    x: Tensor
     axes: tuple[Axis, ...]
     shape: tuple[int, ...]
     mode: str
@@ -45,16 +44,6 @@ class Resize(Step):
     exclude_outside: bool = False
     antialias: bool = False
     extrapolation_value: float = 0.0
-
-    @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
-        """The input's."""
-        return self.x.dtype
-
-    @property
-    def operands(self) -> tuple[Tensor, ...]:
-        """x."""
-        return (self.x,)
 
     def float32(self) -> Kernel:
         """Return the kernel on real numbers."""

@@ -145,3 +145,20 @@ class Step(ABC):
     @abstractmethod
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes; `out` has the output's name and format."""
+
+
+@dataclass(frozen=True, eq=False)
+class OneOperand(Step):
+    """A step on one tensor x, whose element type the output has."""
+
+    x: Tensor
+
+    @property
+    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+        """The operand's."""
+        return self.x.dtype
+
+    @property
+    def operands(self) -> tuple[Tensor, ...]:
+        """x."""
+        return (self.x,)

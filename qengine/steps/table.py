@@ -1,6 +1,5 @@
 """table: a function of one variable, in fixed point one entry for every input code."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,14 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import Tally
-from qengine.kernels.reference.table import count_table, look_up, make_table
-from qengine.steps.step import Arithmetic, Kernel, Step, Tensor
-
-Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+from qengine.kernels.reference.table import Function, count_table, look_up, make_table
+from qengine.steps.step import Arithmetic, Kernel, OneOperand, Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Table(Step):
+class Table(OneOperand):
     """out = function(x), element by element.
 
     Attributes
@@ -25,23 +22,12 @@ class Table(Step):
     """
 
     kind: ClassVar[str] = "table"
-    x: Tensor
     function: Function
 
     @property
     def shape(self) -> tuple[int, ...]:  # type: ignore[override]
         """The argument's."""
         return self.x.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
-        """The argument's."""
-        return self.x.dtype
-
-    @property
-    def operands(self) -> tuple[Tensor, ...]:
-        """x."""
-        return (self.x,)
 
     def float32(self) -> Kernel:
         """Return the kernel on real numbers; it computes in float64."""
