@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference import functions as f
-from qengine.kernels.reference.elementwise import bounded
 from qengine.ops.operator import NUMBER, Known, operator
 from qengine.steps import Combine, Island, Move, Table, Tensor
+from qengine.steps.forms import Bounded
 
 Reals = NDArray[np.float64]
 LARGEST = float(np.finfo(np.float32).max)
@@ -228,4 +228,4 @@ def clip_11(x: Tensor, min: Known | None = None, max: Known | None = None) -> Mo
 
 
 def _clip(x: Tensor, low: float | None, high: float | None) -> Move:
-    return Move(x, bounded, x.shape, constants=(low, high))
+    return Move(x, Bounded(), x.shape, constants=(low, high))

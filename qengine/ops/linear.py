@@ -1,6 +1,5 @@
 """Conv, ConvTranspose, Gemm, MatMul, and BatchNormalization where it stays a node of its own."""
 
-from functools import partial
 from math import prod
 from typing import Annotated, Any
 
@@ -8,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.kernels.reference.linear import Matmul, convolution, matrix_product, transposed_convolution
 from qengine.ops.operator import NUMBER, Bias, Ints, Since, Until, Weights, operator
 from qengine.ops.window import Transposed, Window, spatial_axes
 from qengine.steps import Island, Linear, Tensor
+from qengine.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
 
 
 def _check_filters(x: Tensor, w: Tensor, kernel_shape: Ints | None, group: int, channels: int) -> Ints:
@@ -53,7 +52,7 @@ def conv(
     kernel = _check_filters(x, w, kernel_shape, group, w.shape[1] * group if w.ndim > 1 else 0)
     _check_bias(b, w.shape[0])
     window = Window.of(size, kernel, auto_pad, strides, dilations, pads)
-    product = partial(convolution, strides=window.strides, dilations=window.dilations, pads=window.pads, group=group)
+    product = Convolution(window.strides, window.dilations, window.pads, group)
     column = (w.shape[0], *(1,) * len(size))
     shape = (x.shape[0], w.shape[0], *window.out)
     return Linear(x, w, b, product, shape, tuple(range(1, w.ndim)), 1, column, scratch=window.padded(x.shape))
@@ -80,14 +79,7 @@ def conv_transpose(
     filters = w.shape[1] * group
     _check_bias(b, filters)
     window = Transposed.of(size, kernel, auto_pad, strides, dilations, pads, output_padding, output_shape)
-    product = partial(
-        transposed_convolution,
-        strides=window.strides,
-        dilations=window.dilations,
-        pads=window.pads,
-        output_padding=window.output_padding,
-        group=group,
-    )
+    product = TransposedConvolution(window.strides, window.dilations, window.pads, window.output_padding, group)
     column = (filters, *(1,) * len(size))
     shape, spread = (x.shape[0], filters, *window.out), window.spread(x.shape)
     return Linear(x, w, b, product, shape, (0, *range(2, w.ndim)), 1, column, scratch=spread)
@@ -115,9 +107,7 @@ def gemm(
     if c is not None and np.broadcast_shapes(c.shape, shape) != shape:
         raise ModelError(f"C {list(c.shape)} does not broadcast to {list(shape)}")
 
-    def product(left: NDArray[Any], right: NDArray[Any], *, matmul: Matmul = np.matmul) -> NDArray[Any]:
-        return matrix_product(left.T if transA else left, right.T if transB else right, matmul=matmul)
-
+    product = MatrixProduct(bool(transA), bool(transB))
     if alpha != 1.0 or (c is not None and beta != 1.0):
         # In float64 sums of products of codes are exact, and so the same on every machine.
         wide = np.dtype(np.float64) if a.is_float else a.dtype
@@ -137,7 +127,7 @@ def matmul(a: Tensor, b: Weights) -> Linear:
         raise ModelError(f"'{a.name}' {list(a.shape)} and '{b.name}' {list(b.shape)} do not go together")
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     shape = (*stack, *(a.shape[-2:-1] if a.ndim > 1 else ()), *(b.shape[-1:] if b.ndim > 1 else ()))
-    return Linear(a, b, None, matrix_product, shape, (-2 if b.ndim > 1 else 0,), -1, ())
+    return Linear(a, b, None, MatrixProduct(), shape, (-2 if b.ndim > 1 else 0,), -1, ())
 
 
 @operator("ScaleShift", domain="qengine", channel_axis=0)
@@ -147,11 +137,7 @@ def scale_shift(x: Tensor, scale: Weights, shift: Bias) -> Linear:
         raise ModelError(f"'{x.name}' {list(x.shape)} and scale {list(scale.shape)} do not go together")
     column = (x.shape[1], *(1,) * (x.ndim - 2))
 
-    def product(values: NDArray[Any], factors: NDArray[Any], *, matmul: Matmul = np.matmul) -> NDArray[Any]:
-        del matmul  # nothing is summed
-        return np.asarray(values * factors.reshape(column))
-
-    return Linear(x, scale, shift, product, x.shape, (), 1, column)
+    return Linear(x, scale, shift, ChannelScale(), x.shape, (), 1, column)
 
 
 @operator("BatchNormalization")

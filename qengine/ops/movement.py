@@ -9,12 +9,13 @@ from qengine.errors import ModelError, UnsupportedError
 from qengine.ops.axes import normalized, whole_numbers
 from qengine.ops.operator import ANY, Ints, Known, Since, operator
 from qengine.steps import Island, Move, Tensor
+from qengine.steps.forms import Reshaped
 
 
 def _as_shape(x: Tensor, shape: tuple[int, ...]) -> Move:
     if prod(shape) != prod(x.shape):
         raise ModelError(f"'{x.name}' {list(x.shape)} cannot become {list(shape)}")
-    return Move(x, lambda v: v.reshape(shape), shape)
+    return Move(x, Reshaped(shape), shape)
 
 
 @operator("Identity", elements=ANY)

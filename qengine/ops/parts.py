@@ -9,6 +9,7 @@ from qengine.errors import ModelError
 from qengine.ops.axes import normalized, whole_numbers
 from qengine.ops.operator import ANY, Ints, Known, Selector, Since, operator
 from qengine.steps import Join, Move, Tensor
+from qengine.steps.forms import Concatenated
 
 
 def _slice(x: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Move:
@@ -190,4 +191,4 @@ def concat(*inputs: Tensor, axis: int) -> Join:
                 f"'{t.name}' {list(t.shape)} and '{inputs[0].name}' {list(first)} differ beside axis {axis}"
             )
     shape = (*first[:axis], sum(t.shape[axis] for t in inputs), *first[axis + 1 :])
-    return Join(inputs, lambda *arrays: np.concatenate(arrays, axis=axis), shape)
+    return Join(inputs, Concatenated(axis), shape)

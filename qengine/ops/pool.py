@@ -6,11 +6,11 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.reference.pool import max_pool, window_sum
 from qengine.ops.operator import NUMBER, Ints, Since, operator
 from qengine.ops.reduce import extreme, far_end, total
 from qengine.ops.window import Window, spatial_axes
 from qengine.steps import Mean, Move, Tensor
+from qengine.steps.forms import WindowMax, WindowSum
 
 
 @operator("MaxPool", elements=NUMBER)
@@ -28,16 +28,7 @@ def max_pool_(
     """The largest value of each window; padding never wins."""
     window = Window.of(spatial_axes(x), kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
 
-    def pool(values: NDArray[np.generic], least: float) -> NDArray[np.generic]:
-        return max_pool(
-            values,
-            kernel=window.kernel,
-            strides=window.strides,
-            dilations=window.dilations,
-            pads=window.pads,
-            least=least,
-        )
-
+    pool = WindowMax(window.kernel, window.strides, window.dilations, window.pads)
     shape, padded = (*x.shape[:2], *window.out), window.padded(x.shape)
     return Move(x, pool, shape, constants=(far_end(x.dtype, -1),), scratch=padded)
 
@@ -57,9 +48,7 @@ def average_pool(
     """The mean of each window, over the cells that count."""
     size = spatial_axes(x)
     window = Window.of(size, kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
-    add = partial(
-        window_sum, kernel=window.kernel, strides=window.strides, dilations=window.dilations, pads=window.pads
-    )
+    add = WindowSum(window.kernel, window.strides, window.dilations, window.pads)
     count = partial(_counts, window, size, bool(count_include_pad))
     return Mean(x, add, (*x.shape[:2], *window.out), count, scratch=window.padded(x.shape))
 

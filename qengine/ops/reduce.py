@@ -11,6 +11,7 @@ from qengine.errors import ModelError
 from qengine.ops.axes import normalized, whole_numbers
 from qengine.ops.operator import ANY, NUMBER, Ints, Known, Since, operator
 from qengine.steps import Mean, Move, Tensor
+from qengine.steps.forms import AxisExtreme, AxisSum
 
 
 def _axes(x: Tensor, given: Any, noop_with_empty_axes: int = 0) -> tuple[int, ...]:
@@ -28,22 +29,14 @@ def _reduced(x: Tensor, axes: tuple[int, ...], keepdims: int) -> tuple[int, ...]
 
 def total(x: Tensor, axes: tuple[int, ...], keepdims: int = 1, *, divided: bool) -> Mean:
     """Return the sum over axes, or the mean."""
-
-    def add(v: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(v.sum(axis=axes, keepdims=bool(keepdims), dtype=v.dtype))
-
     # The mean of nothing is 0, as in ONNX Runtime and in fixed point.
     count = max(prod(x.shape[a] for a in axes), 1) if divided else 1
-    return Mean(x, add, _reduced(x, axes, keepdims), count)
+    return Mean(x, AxisSum(axes, bool(keepdims)), _reduced(x, axes, keepdims), count)
 
 
 def extreme(x: Tensor, axes: tuple[int, ...], keepdims: int = 1, *, largest: bool) -> Move:
     """Return the largest or smallest element over axes; of none, it is the far end of what there can be."""
-    pick = np.max if largest else np.min
-
-    def find(v: NDArray[Any], end: Any) -> NDArray[Any]:
-        return np.asarray(pick(v, axis=axes, keepdims=bool(keepdims), initial=end))
-
+    find = AxisExtreme(axes, bool(keepdims), largest)
     return Move(x, find, _reduced(x, axes, keepdims), constants=(far_end(x.dtype, -1 if largest else 1),))
 
 
