@@ -89,7 +89,7 @@ class Plan:
         """
         env: dict[str, NDArray[Any]] = {}
         for tensor in self.inputs:
-            env[tensor.name] = _enter(tensor, feeds[tensor.name], self.fixed, tallies)
+            env[tensor.name] = enter(tensor, feeds[tensor.name], self.fixed, tallies)
             yield tensor, env[tensor.name]
         for bound in self.steps:
             name = bound.output.name
@@ -129,7 +129,8 @@ def answer(tensor: Tensor, array: NDArray[Any], raw: bool) -> NDArray[Any]:
     return dequantize(array, fraction_bits_of(tensor.format, tensor.ndim)).astype(tensor.dtype, copy=False)
 
 
-def _enter(tensor: Tensor, array: NDArray[Any], fixed: Fixed | None, tallies: dict[str, Tally] | None) -> NDArray[Any]:
+def enter(tensor: Tensor, array: NDArray[Any], fixed: Fixed | None, tallies: dict[str, Tally] | None) -> NDArray[Any]:
+    """Return what a plan makes of a feed: codes where the input is in fixed point."""
     if fixed is None or tensor.format is None:
         return array
     if np.isnan(array).any():

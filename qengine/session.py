@@ -20,9 +20,11 @@ from qengine.arguments import Argument, check_feeds
 from qengine.errors import OptionError, UnsupportedError
 from qengine.formats import FormatRequest, Given, read_formats
 from qengine.graph import Graph
+from qengine.kernels.isa import Isa, choose
 from qengine.loader import load
+from qengine.native import Executor, make_executor
 from qengine.network import Network
-from qengine.plan import MAX_ELEMENTS, Fixed, Plan, make_plan
+from qengine.plan import MAX_ELEMENTS, Fixed, Plan, answer, make_plan
 from qengine.qformat import Format, QFormat, overflow_mode, rounding_mode
 from qengine.steps import Arithmetic, Tensor
 
@@ -86,7 +88,7 @@ class InferenceSession:
         threads: int | None = None,
         max_elements: int = MAX_ELEMENTS,
     ) -> None:
-        _check_isa(isa)
+        self._isa = _isa(isa)
         _check_whole("threads", threads, 1, 1024)
         _check_whole("max_elements", max_elements, 1)
         _check_whole("accumulator_bits", accumulator_bits, 2, 64)
@@ -108,6 +110,7 @@ class InferenceSession:
         self._threads = None if threads is None else int(threads)
         self._network = Network(load(model), self._request)
         self._plans: _Recent[Plan] = _Recent(_PLANS)
+        self._executors: _Recent[Executor] = _Recent(_PLANS)
         self._overridden: _Recent[Network] = _Recent(_PLANS)
 
     def get_inputs(self) -> list[Argument]:
@@ -172,9 +175,27 @@ class InferenceSession:
         arrays = self.check_feeds(feeds)
         plan = self.plan(arrays, names)
         with self.limited():
-            found = plan.run(arrays, raw=raw)
+            found = plan.run(arrays, raw=raw) if self._isa is None else self._run_native(plan, arrays, raw)
         # A tensor that is asked for twice comes twice, as two arrays.
         return [found[name].copy() if name in names[:i] else found[name] for i, name in enumerate(names)]
+
+    def _run_native(self, plan: Plan, arrays: Mapping[str, NDArray[Any]], raw: bool) -> dict[str, NDArray[Any]]:
+        assert self._isa is not None
+        known = {n: np.array(answer(t, t.elements, raw), order="C") for n, t in plan.outputs.items() if t.value is not None}
+        return known | self.executor(plan, raw=raw).run(arrays)
+
+    def executor(self, plan: Plan, *, raw: bool = False) -> Executor:
+        """Return a plan on this session's native kernels, made when it is first needed.
+
+        Raises
+        ------
+        OptionError
+            If the session runs on the reference.
+        """
+        if self._isa is None:
+            raise OptionError("the session runs on the reference, which has no native kernels")
+        isa, threads = self._isa, self._threads or available_threads()
+        return self._executors.get((id(plan), raw), lambda: make_executor(plan, isa, threads, raw=raw))
 
     def check_feeds(self, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Return the feeds as arrays, after every check that does not need the graph's shapes; see `run`."""
@@ -262,10 +283,20 @@ def _check_whole(name: str, given: int | None, least: int, most: int | None = No
         raise OptionError(f"{name} must be a whole number, {allowed}, not {given!r}")
 
 
-def _check_isa(isa: str | None) -> None:
-    wanted = os.environ.get("QENGINE_ISA") or "reference" if isa is None else isa
-    if wanted != "reference":
-        raise OptionError(f"no kernels for isa '{wanted}'; there is 'reference'")
+def _isa(name: str | None) -> Isa | None:
+    if name is not None and not isinstance(name, str):
+        raise OptionError(f"isa is a name, not {name!r}")
+    try:
+        return choose(name)
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+
+
+def available_threads() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
 
 
 def _digest(array: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:

@@ -80,7 +80,7 @@ class Linear(Step):
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
-        weight_bits = self._weight_fraction_bits()
+        weight_bits = self.weight_fraction_bits()
         held = self.x.fraction_bits + weight_bits
         known = None
         if self.b is not None and self.b.value is not None:
@@ -110,10 +110,10 @@ class Linear(Step):
         """Return how many elements of a constant bias the 32 bits that it is held in cannot hold."""
         if self.b is None or self.b.value is None:
             return 0
-        scaled = _scaled_bias(self.b, self.bias_shape, self.x.fraction_bits + self._weight_fraction_bits())
+        scaled = _scaled_bias(self.b, self.bias_shape, self.x.fraction_bits + self.weight_fraction_bits())
         return int(np.count_nonzero((scaled < _BIAS.min) | (scaled > _BIAS.max)))
 
-    def _weight_fraction_bits(self) -> int | NDArray[np.int64]:
+    def weight_fraction_bits(self) -> int | NDArray[np.int64]:
         """n of the weights: one number, or an array that broadcasts against the output."""
         if isinstance(self.w.format, QFormat):
             return self.w.format.fraction_bits

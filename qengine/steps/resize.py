@@ -47,7 +47,7 @@ class Resize(OneOperand):
 
     def float32(self) -> Kernel:
         """Return the kernel on real numbers."""
-        axes, taps, fill = self.axes, self._taps(), self.extrapolation_value
+        axes, taps, fill = self.axes, self.taps(), self.extrapolation_value
         resize = pick if self.mode == "nearest" else interpolate_float
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
@@ -57,7 +57,7 @@ class Resize(OneOperand):
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
-        axes, taps, fill = self.axes, self._taps(), out.encode(self.extrapolation_value)
+        axes, taps, fill = self.axes, self.taps(), out.encode(self.extrapolation_value)
         if self.mode == "nearest":
 
             def nearest(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
@@ -67,7 +67,7 @@ class Resize(OneOperand):
                 return codes
 
             return nearest
-        tap_bits = TAP_BITS_NARROW if self.x.one_format.bits <= 8 else TAP_BITS_WIDE
+        tap_bits = self.tap_bits
         whole = [integer_taps(t, tap_bits) for t in taps]
         shift, word = self.x.fraction_bits - out.fraction_bits, arithmetic.word(out.one_format)
 
@@ -76,7 +76,13 @@ class Resize(OneOperand):
 
         return interpolate
 
-    def _taps(self) -> list[Taps]:
+    @property
+    def tap_bits(self) -> int:
+        """Fraction bits of the taps in fixed point."""
+        return TAP_BITS_NARROW if self.x.one_format.bits <= 8 else TAP_BITS_WIDE
+
+    def taps(self) -> list[Taps]:
+        """Return where each output coordinate looks, along each axis."""
         if self.mode == "nearest":
             return [nearest_taps(a, self.coordinates, self.nearest_mode) for a in self.axes]
         return [

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import Tally
 from qengine.kernels.reference.table import Function, count_table, look_up, make_table
+from qengine.kernels.reference.word import Codes
 from qengine.steps.step import Arithmetic, Kernel, OneOperand, Tensor
 
 
@@ -42,8 +43,7 @@ class Table(OneOperand):
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
         source = self.x.one_format.word()
-        word = arithmetic.word(out.one_format)
-        entries, saturates, flushes = make_table(self.function, source, self.x.fraction_bits, out.fraction_bits, word)
+        entries, saturates, flushes = self._table(out, arithmetic)
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             (codes,) = arrays
@@ -53,3 +53,11 @@ class Table(OneOperand):
             return result
 
         return run
+
+    def entries(self, out: Tensor, arithmetic: Arithmetic) -> Codes:
+        """Return the output's code for every code of x, in ascending order."""
+        return self._table(out, arithmetic)[0]
+
+    def _table(self, out: Tensor, arithmetic: Arithmetic) -> tuple[Codes, NDArray[np.bool_], NDArray[np.bool_]]:
+        word = arithmetic.word(out.one_format)
+        return make_table(self.function, self.x.one_format.word(), self.x.fraction_bits, out.fraction_bits, word)

@@ -1,0 +1,80 @@
+"""Convolutions in which every channel has its own filter: sixteen lanes hold the channels of one pixel or more.
+
+A lane holds 4 codes of 8 bits, 2 of 16 bits or 1 float32, of neighbouring channels. There is one sum for each of them,
+for which the others' weights are 0: so the instruction that sums over a lane serves here too.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .dot import ITEMSIZE, LANE_BYTES, Kind, is_split
+from .epilogue import LANES, Epilogue
+from .few import pixels_in_vector
+from .isa import Isa
+
+@dataclass(frozen=True)
+class Depthwise:
+    """What the kernel is compiled for.
+
+    Attributes
+    ----------
+    kind : what is multiplied.
+    rows, vectors : the tile: rows of pixels, and 16 lanes of them along a row.
+    stride : pixels of the input from one output pixel to the next.
+    epilogue : None for float32.
+    """
+
+    kind: Kind
+    rows: int
+    vectors: int
+    stride: int
+    epilogue: Epilogue | None
+
+    emitter = "depthwise"
+    arguments = (
+        "x", "x_batch", "x_block", "x_row", "offsets", "taps", "w", "w_block", "numbers", "scalars", "y", "y_batch",
+        "y_block", "y_row", "batch", "blocks", "rows", "width",
+    )  # fmt: skip
+
+
+def lane_items(kind: Kind) -> int:
+    """Return how many channels a lane holds."""
+    return LANE_BYTES // ITEMSIZE[kind]
+
+
+def channel_order(blocks: int, kind: Kind) -> NDArray[np.intp]:
+    """Return the channel of every lane, (blocks x items of a lane, 16): whose epilogue it needs."""
+    items = lane_items(kind)
+    within = (np.arange(LANES) % (LANES // items)) * items
+    one = np.stack([within + j for j in range(items)])
+    return (np.arange(blocks)[:, None, None] * LANES + one).reshape(-1, LANES)
+
+
+def packed_weights(w: NDArray[Any], kind: Kind, isa: Isa) -> NDArray[np.uint8]:
+    """Return weights as the kernel reads them: blocks x taps x items of a lane x 16 lanes.
+
+    Parameters
+    ----------
+    w
+        (channels, taps): int8, int16 or float32. Channels are a multiple of 16.
+    """
+    channels, taps = w.shape
+    items, pixels = lane_items(kind), pixels_in_vector(kind)
+    lanes = w.reshape(channels // LANES, LANES // items, items, taps).transpose(0, 3, 1, 2)  # block, tap, lane, item
+    alone = lanes[:, :, None] * np.eye(items, dtype=w.dtype)[None, None, :, None, :]  # block, tap, item, lane, item
+    repeated = np.tile(alone, (1, 1, 1, pixels, 1))
+    if is_split(kind, isa):
+        wide = repeated.astype(np.int16)
+        repeated = np.stack([wide[..., 0::2], wide[..., 1::2]], axis=3)
+    return np.ascontiguousarray(repeated).view(np.uint8).ravel()
+
+
+def best_tile(kind: Kind, rows: int, width: int, isa: Isa) -> tuple[int, int]:
+    """Return rows and vectors of the tile: as many sums as registers hold, and few lanes beyond the width."""
+    items, pixels = lane_items(kind), pixels_in_vector(kind)
+    most = max(1, min(24, isa.registers) // items)
+    vectors = min(most, -(-width // pixels), 6)
+    return max(1, min(rows, most // vectors, 3)), vectors

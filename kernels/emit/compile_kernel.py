@@ -1,0 +1,42 @@
+"""Numba compiles a kernel for an instruction set, which need not be the one that Numba would choose."""
+
+import warnings
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from numba.core import compiler, config, cpu, types, typing
+
+from ..build import Spec
+from ..isa import Isa
+from .memory import ARGUMENTS
+
+
+@cache
+def _target(isa: Isa) -> tuple[Any, Any]:
+    """Return Numba's typing and target contexts for an instruction set.
+
+    What Numba itself writes in Python (min, overloads) it compiles for its own target only: kernels do without.
+    """
+    before = config.CPU_NAME, config.CPU_FEATURES
+    config.CPU_NAME, config.CPU_FEATURES = isa.cpu or "generic", isa.features
+    try:
+        typing_context = typing.Context()
+        return typing_context, cpu.CPUContext(typing_context)
+    finally:
+        config.CPU_NAME, config.CPU_FEATURES = before
+
+
+def compile_kernel(spec: Spec, isa: Isa) -> tuple[str, bytes]:
+    """Return a kernel's symbol and its object file."""
+    function = import_module(f"{__package__}.{spec.emitter}").make(spec, isa)
+    flags = compiler.Flags()
+    flags.nrt = False  # no kernel allocates
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.error_model = "numpy"
+    typing_context, target_context = _target(isa)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = compiler.compile_extra(typing_context, target_context, function, (ARGUMENTS,), types.void, flags, {})
+    return result.fndesc.llvm_func_name, bytes(result.library._get_compiled_object())

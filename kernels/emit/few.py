@@ -1,0 +1,79 @@
+"""The code of `kernels.few`."""
+
+from typing import Any
+
+from llvmlite import ir
+
+from ..dot import LANE_BYTES
+from ..few import Few, pixels_in_vector
+from ..isa import Isa
+from .epilogue import Finish, parameter_bytes
+from .memory import counted, inlined, unpacker, variable
+from .products import Products, element
+from .vector import F32, I64, LANES, Vec, i64, joined, load, load_scalar, splat, zeros
+
+_VECTOR = LANES * LANE_BYTES
+
+
+def _added_up(parts: list[Vec], group: int) -> Vec:
+    """Return the sums of every `group` neighbouring lanes, of all parts in order, as one vector."""
+    while group > 1:
+        if len(parts) == 1:
+            (part,) = parts
+            parts = [part.picked(range(0, part.lanes, 2)) + part.picked(range(1, part.lanes, 2))]
+        else:
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [a.picked(range(0, 2 * a.lanes, 2), c) + a.picked(range(1, 2 * a.lanes, 2), c) for a, c in pairs]
+        group //= 2
+    return joined(parts)
+
+
+def make(spec: Few, isa: Isa) -> Any:
+    """Return the kernel as a Python function for Numba."""
+    kind, form = spec.kind, spec.epilogue
+    in_vector = pixels_in_vector(kind)
+    group = LANES // in_vector
+
+    def emit(b: ir.IRBuilder, *values: ir.Value) -> None:
+        x, offsets, taps, w, numbers, scalars, y, y_channel, count = values
+        products, lane = Products(b, kind, isa), element(kind)
+        sums = [[variable(b, zeros(b, lane).v) for _ in range(spec.vectors)] for _ in range(spec.channels)]
+        with counted(b, taps) as tap:
+            place = b.add(x, load_scalar(b, b.add(offsets, b.shl(tap, i64(3))), I64))
+            weights = b.add(w, b.mul(tap, i64(spec.channels * products.parts * _VECTOR)))
+            pixels = [products.inputs(load(b, b.add(place, i64(_VECTOR * v)), lane)) for v in range(spec.vectors)]
+            for c in range(spec.channels):
+                at = [b.add(weights, i64((c * products.parts + i) * _VECTOR)) for i in range(products.parts)]
+                channel = [load(b, a, lane, align=4) for a in at]
+                for total, pixel in zip(sums[c], pixels, strict=True):
+                    b.store(products.add(Vec(b, b.load(total)), pixel, channel).v, total)
+        for c in range(spec.channels):
+            total = _added_up([Vec(b, b.load(place)) for place in sums[c]], group)
+            parameters = b.add(numbers, i64(c * parameter_bytes(form)))
+            repeat = [i % LANES for i in range(total.lanes)]
+            if form is None:
+                low, high = (splat(b, load_scalar(b, b.add(scalars, i64(4 * i)), F32), total.lanes) for i in range(2))
+                result = (total + load(b, parameters, F32).picked(repeat)).at_least(low).at_most(high)
+            else:
+                finish = Finish(b, form, parameters, scalars)
+                wide = total.widened(I64) if form.wide else total
+                result = finish(wide + finish.bias.picked(repeat))
+            result.store_first(b.add(y, b.mul(y_channel, i64(c))), count)
+
+    tile, unpack = inlined(emit), unpacker(len(spec.arguments))
+    along, step = spec.vectors * in_vector, _VECTOR // in_vector
+    out = 4 if form is None else form.itemsize
+
+    def few(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        (
+            x, x_batch, x_row, offsets, taps, w, numbers, scalars, y, y_batch, y_channel, y_row, batch, rows, width,
+        ) = unpack(arguments)  # fmt: skip
+        for n in range(batch):
+            for r in range(rows):
+                for j in range((width + along - 1) // along):
+                    tile((
+                        x + n * x_batch + r * x_row + j * along * step, offsets, taps, w, numbers, scalars,
+                        y + n * y_batch + r * y_row + j * along * out, y_channel, width - j * along,
+                    ))  # fmt: skip
+
+    return few

@@ -1,0 +1,25 @@
+"""The code of `kernels.edge.Fill`."""
+
+from typing import Any
+
+from numba import types
+
+from ..edge import Fill
+from ..isa import Isa
+from .memory import at, put, unpacker
+
+_KINDS = {1: types.uint8, 2: types.int16, 4: types.int32}
+
+
+def make(spec: Fill, isa: Isa) -> Any:  # noqa: ARG001
+    """Return the kernel as a Python function for Numba."""
+    unpack, kind = unpacker(len(spec.arguments)), _KINDS[spec.itemsize]
+
+    def fill(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        y, y_plane, planes, items, code = unpack(arguments)
+        for k in range(planes):
+            to = at(y + k * y_plane, kind)
+            for i in range(items):
+                put(to, i, code)
+
+    return fill

@@ -1,0 +1,33 @@
+"""The code of `kernels.edge.Move`."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from ..edge import Move
+from ..isa import Isa
+from .memory import at, get, inlined, put, unpacker
+from .vector import I8, load
+
+_STEP = 64
+
+
+def make(spec: Move, isa: Isa) -> Any:  # noqa: ARG001
+    """Return the kernel as a Python function for Numba."""
+
+    def emit(b: ir.IRBuilder, source: ir.Value, target: ir.Value) -> None:
+        load(b, source, I8, _STEP).store(target)
+
+    copy, unpack = inlined(emit), unpacker(len(spec.arguments))
+
+    def move(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        x, y, plane, planes, size = unpack(arguments)
+        for k in range(planes):
+            of, to = x + k * plane, y + k * plane
+            for i in range(size // 64):
+                copy((of + i * 64, to + i * 64))
+            for i in range(size // 64 * 64, size):
+                put(at(to, types.uint8), i, get(at(of, types.uint8), i))
+
+    return move

@@ -1,0 +1,101 @@
+"""Sums of products of 4-byte lanes, for each instruction set."""
+
+from functools import cache
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from ..dot import Kind, is_split
+from ..isa import AVX2, AVX512VNNI, Isa
+from .vector import F32, I16, I32, LANES, Vec, function, joined
+
+_HALF = LANES // 2
+
+
+def element(kind: Kind) -> ir.Type:
+    """Return the type of a lane and of a sum."""
+    return F32 if kind == "f32" else I32
+
+
+class Products:
+    """total + dot(x, w) in every 32-bit lane."""
+
+    def __init__(self, b: ir.IRBuilder, kind: Kind, isa: Isa) -> None:
+        self.b, self.kind, self.isa = b, kind, isa
+        self.parts = 2 if is_split(kind, isa) else 1
+
+    def inputs(self, x: Vec) -> list[Vec]:
+        """Return a lane's items as the products take them: bytes without their instruction as two pairs of 16 bits."""
+        if self.parts == 1:
+            return [x]
+        return [x & 0x00FF00FF, x.shift_right_logical(8) & 0x00FF00FF]
+
+    def add(self, total: Vec, x: list[Vec], w: list[Vec]) -> Vec:
+        """Return total + dot(x, w); bytes of x are unsigned, everything else is signed."""
+        if self.kind == "f32":
+            return self._fused(total, x[0], w[0])
+        if self.isa == AVX512VNNI:
+            name = "llvm.x86.avx512.vpdpbusd.512" if self.kind == "s8" else "llvm.x86.avx512.vpdpwssd.512"
+            return self._instruction(name, total, x[0], w[0])
+        for pairs, weights in zip(x, w, strict=True):
+            total = total + self._pairs(pairs, weights)
+        return total
+
+    def add_high(self, total: Vec, x: Vec) -> Vec:
+        """Return total + (x >> 16): the product of the pair (low, high) with (0, 1), where that is one instruction."""
+        if self.isa == AVX512VNNI:
+            return self._instruction("llvm.x86.avx512.vpdpwssd.512", total, x, x.like(1 << 16))
+        return total + (x >> 16)
+
+    def _fused(self, total: Vec, x: Vec, w: Vec) -> Vec:
+        if "fma" not in self.isa.requires:
+            return total + x * w  # without the instruction, fma would be a call
+        kind = ir.FunctionType(total.v.type, [total.v.type] * 3)
+        fma = function(self.b, kind, f"llvm.fma.v{total.lanes}f32")
+        return Vec(self.b, self.b.call(fma, [x.v, w.v, total.v]))
+
+    def _instruction(self, name: str, total: Vec, x: Vec, w: Vec) -> Vec:
+        items = _item_type(name)
+        first, second = (v.bits(I32) if items == "i32" else Vec(self.b, self.b.bitcast(v.v, _ITEMS[items])) for v in (x, w))
+        kind = ir.FunctionType(total.v.type, [total.v.type, first.v.type, second.v.type])
+        return Vec(self.b, self.b.call(function(self.b, kind, name), [total.v, first.v, second.v]))
+
+    def _pairs(self, x: Vec, w: Vec) -> Vec:
+        """Return x0*w0 + x1*w1 of signed pairs."""
+        if self.isa == AVX2:
+            kind = ir.FunctionType(ir.VectorType(I32, _HALF), [ir.VectorType(I16, LANES)] * 2)
+            multiply = function(self.b, kind, "llvm.x86.avx2.pmadd.wd")
+            halves = []
+            for part in (range(_HALF), range(_HALF, LANES)):
+                a, c = x.picked(part).bits(I16), w.picked(part).bits(I16)
+                halves.append(Vec(self.b, self.b.call(multiply, [a.v, c.v])))
+            return joined(halves)
+        total = None
+        a, c = x.bits(I16), w.bits(I16)
+        for odd in (0, 1):
+            lanes = range(odd, 2 * x.lanes, 2)
+            product = a.picked(lanes).widened(I32) * c.picked(lanes).widened(I32)
+            total = product if total is None else total + product
+        assert total is not None
+        return total
+
+
+_ITEMS = {"i8": ir.VectorType(ir.IntType(8), 64), "i16": ir.VectorType(I16, 32)}
+
+
+@cache
+def _item_type(name: str) -> str:
+    """Return the element type that this LLVM gives the instruction's inputs: it changed between releases.
+
+    Raises
+    ------
+    RuntimeError
+        If this LLVM has the instruction in no form that is known.
+    """
+    for items, text in (("i32", "<16 x i32>"), ("i8", "<64 x i8>"), ("i16", "<32 x i16>")):
+        try:
+            llvm.parse_assembly(f"declare <16 x i32> @{name}(<16 x i32>, {text}, {text})").verify()
+        except RuntimeError:
+            continue
+        return items
+    raise RuntimeError(f"this LLVM has no {name}; QENGINE_ISA=avx2 does without it")

@@ -1,0 +1,84 @@
+"""Instruction sets that kernels are compiled for, and which of them this CPU has."""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+
+VARIABLE = "QENGINE_ISA"
+"""The environment variable that forces an instruction set."""
+
+
+@dataclass(frozen=True)
+class Isa:
+    """One instruction set.
+
+    Attributes
+    ----------
+    name : as in QENGINE_ISA.
+    cpu, features : what LLVM compiles for.
+    requires : the features that a CPU must have, by LLVM's names.
+    registers : how many 16-lane 32-bit accumulators a tile may hold.
+    """
+
+    name: str
+    cpu: str
+    features: str
+    requires: tuple[str, ...]
+    registers: int
+
+    @property
+    def has_vnni(self) -> bool:
+        """Whether one instruction sums four products of bytes."""
+        return "avx512vnni" in self.requires
+
+
+AVX512VNNI = Isa(
+    "avx512vnni",
+    "x86-64-v4",
+    "+avx512vnni,-prefer-256-bit",
+    ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "avx512vnni", "fma"),
+    28,
+)
+# Two 256-bit registers make 16 lanes.
+AVX2 = Isa("avx2", "x86-64-v3", "", ("avx2", "fma", "bmi2"), 5)
+GENERIC = Isa("generic", "", "", (), 2)
+
+BEST_FIRST = (AVX512VNNI, AVX2, GENERIC)
+REFERENCE = "reference"
+"""Not an instruction set: the definition in NumPy."""
+
+
+@cache
+def available() -> tuple[Isa, ...]:
+    """Return the instruction sets that this CPU has, the best first; "generic" always is one."""
+    features = llvm.get_host_cpu_features()
+    return tuple(isa for isa in BEST_FIRST if all(features.get(name) for name in isa.requires))
+
+
+def choose(name: str | None) -> Isa | None:
+    """Return the instruction set of a name; None stands for the reference.
+
+    Parameters
+    ----------
+    name
+        One of the names, or None for what QENGINE_ISA says and, where it says nothing, the best there is.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name, or this CPU does not have it.
+    """
+    wanted = os.environ.get(VARIABLE) or None if name is None else name
+    if wanted is None:
+        return available()[0]
+    if wanted == REFERENCE:
+        return None
+    for isa in available():
+        if isa.name == wanted:
+            return isa
+    known = wanted in {isa.name for isa in BEST_FIRST}
+    listed = ", ".join((*(isa.name for isa in available()), REFERENCE))
+    why = f"this CPU has no {wanted}" if known else f"no isa is named '{wanted}'"
+    raise ValueError(f"{why}; here there are {listed}")

@@ -1,0 +1,291 @@
+"""Sums, products, bounds, tables, and tensors put one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.graph import NO_ACTIVATION
+from qengine.kernels.elementwise import Elementwise, Lookup
+from qengine.kernels.epilogue import LANES, Requantize, requantize
+from qengine.kernels.isa import Isa
+from qengine.kernels.layout import natural_block
+from qengine.kernels.program import Call
+from qengine.kernels.reference.word import Word
+from qengine.native.edges import RelayoutOp
+from qengine.native.linear import Want
+from qengine.native.op import Op, Rows, Unfit, float_bounds
+from qengine.native.place import ITEMSIZE, Address, Place, View, images, stored_as
+from qengine.steps import Arithmetic, Combine, Join, Move, Table, Tensor
+from qengine.steps.forms import Concatenated
+
+
+@dataclass(frozen=True)
+class _Constant:
+    """A constant operand as rows of a tensor's layout.
+
+    Attributes
+    ----------
+    rows : (images, blocks, height or 1, width x block) stored elements.
+    """
+
+    rows: NDArray[Any]
+
+    def view(self, base: int) -> View:
+        batch, blocks, height, items = self.rows.shape
+        size = self.rows.itemsize
+        row = items * size if height > 1 else 0
+        plane = height * items * size
+        return View(base, blocks * plane if batch > 1 else 0, plane, row, 0)
+
+
+@dataclass(eq=False)
+class ElementwiseOp(Op):
+    """factor * a + factor * b, or a * b, or factor * a.
+
+    Attributes
+    ----------
+    operation : "add" or "multiply".
+    factors : of codes that are added.
+    requantize : None for float32.
+    bounds : of float32.
+    constant : stands for the operand after the inputs.
+    signs : of float32 that is added.
+    skip : the first channel in the output, of which an input may be a part.
+    """
+
+    operation: Literal["add", "multiply"]
+    factors: tuple[int, ...]
+    requantize: Requantize | None
+    bounds: NDArray[np.float32]
+    constant: _Constant | None = None
+    constant_place: Place | None = None
+    constant_first: bool = False
+    signs: tuple[int, ...] = (1, 1)
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        form = self.requantize
+        order = np.zeros((1, LANES), np.intp)
+        self._numbers = self.aligned(np.zeros(64, np.uint8) if form is None else form.packed(order))
+        self._scalars = self.keep(self.bounds if form is None else form.scalars)
+        self._constant = self.aligned(self.constant.rows) if self.constant is not None else 0
+        self.kernel = self.operation if len(self._operands()) > 1 else "requantize"
+
+    def _operands(self) -> list[Place]:
+        """Return the operands in order."""
+        found = list(self.inputs)
+        if self.constant_place is not None:
+            found.insert(0 if self.constant_first else len(found), self.constant_place)
+        return found
+
+    def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:
+        """Return the rows of an input that rows first..end of the output are computed from."""
+        return (0, 1) if place.shape[2] == 1 else (first, end)
+
+    def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
+        """Return the calls that compute rows of the output."""
+        places, found = self._operands(), list(views)
+        if self.constant is not None:
+            found.insert(0 if self.constant_first else len(found), self.constant.view(self._constant))
+        form = None if self.requantize is None else self.requantize.form
+        shape = self.inputs[0].shape if self.skip or len(places) == 1 else self.out.shape
+        items, block = shape[3] * self.out.block, self.out.block
+        spec = Elementwise(self.operation, tuple(p.stored for p in places), form, self.signs[: len(places)] if form is None else ())  # type: ignore[misc]
+        y_size = ITEMSIZE[self.out.stored]
+        arguments: dict[str, Address] = {
+            **{"numbers": self._numbers, "scalars": self._scalars, "batch": shape[0], "blocks": -(-shape[1] // block)},
+            **{"rows": rows.count, "vectors": items // LANES, "rest": items % LANES},
+            **out.arguments("y", rows.first),
+            **{"y": out.at(rows.first) + self.skip // block * out.plane, "y_step": LANES * y_size},
+        }
+        factors = self.factors if self.operation == "add" else (1, 1)
+        for i, (place, view, factor) in enumerate(zip(places, found, factors, strict=True)):
+            # One pixel for all: a channel's number, block by block.
+            single = place.shape[2] == place.shape[3] == 1 and prod(self.out.shape[2:]) > 1 and place is not self.constant_place
+            row = 0 if view.row == 0 or single else rows.first
+            given = view.arguments(f"x{i}", row)
+            step = 0 if single else LANES * ITEMSIZE[place.stored]
+            arguments |= {**given, f"x{i}_step": step, f"x{i}_factor": factor, f"x{i}_zero": place.zero}
+            if single:
+                arguments[f"x{i}_row"] = 0
+        return [Call(spec, arguments)]
+
+
+@dataclass(eq=False)
+class LookupOp(Op):
+    """A table, entries in the order of stored codes."""
+
+    entries: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        self._entries = self.aligned(self.entries)
+        self.kernel = "table"
+
+    @property
+    def work(self) -> float:
+        """About how many cycles it takes on one thread."""
+        return float(prod(self.out.shape))
+
+    def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
+        """Return the calls that compute rows of the output."""
+        (x,), (place,) = views, self.inputs
+        arguments: dict[str, Address] = {
+            **{"table": self._entries, "batch": place.shape[0], "blocks": place.layout.blocks, "rows": rows.count},
+            **{"items": place.layout.row_items},
+            **x.arguments("x", rows.first),
+            **out.arguments("y", rows.first),
+        }
+        return [Call(Lookup(place.stored, self.out.stored), arguments)]  # type: ignore[arg-type]
+
+
+def lower_bounded(step: Move, out: Tensor, isa: Isa, want: Want) -> list[Op]:
+    """Return the ops of a Relu or Clip on its own; see `lower_linear`."""
+    x = want(step.x)
+    low, high = step.constants
+    if out.format is None:
+        return [ElementwiseOp(isa, (x,), Place.of(out, x.block), "add", (1,), None, float_bounds(low, high))]
+    codes = [None if c is None else step.x.encode(c) for c in (low, high)]
+    return [_rounded(isa, x, Place.of(out, x.block, *codes), out.one_format.word(), 0, *codes)]
+
+
+def _rounded(
+    isa: Isa, x: Place, place: Place, word: Word, shift: int, low: int | None = None, high: int | None = None, skip: int = 0
+) -> ElementwiseOp:
+    """Return the op that brings codes to another format, or between bounds."""
+    limit = max(abs(x.low), abs(x.high), 1)
+    found = requantize(np.array([-x.zero]), limit, shift, word, low=low, high=high)
+    if found is None:
+        raise Unfit("codes that 64 bits do not hold")
+    return ElementwiseOp(isa, (x,), place, "add", (1,), found, float_bounds(None, None), skip=skip)
+
+
+def lower_table(step: Table, out: Tensor, arithmetic: Arithmetic, isa: Isa, want: Want) -> list[Op]:
+    """Return the ops of a table; see `lower_linear`."""
+    if out.format is None:
+        raise Unfit("a function of float32")
+    x = want(step.x)
+    word = arithmetic.word(out.one_format)
+    entries = step.entries(out, arithmetic)
+    place = Place.of(out, x.block, int(entries.min()), int(entries.max()))
+    stored = {"u8": np.uint8, "i16": np.int16}[place.stored]
+    source = step.x.one_format.word()
+    size = 256 if x.stored == "u8" else 65536
+    table = np.full(size, place.zero, stored)
+    first = source.least + x.zero + (0 if x.stored == "u8" else 32768)
+    table[first : first + len(entries)] = (entries.astype(np.int64) + place.zero).astype(stored)
+    del word
+    return [LookupOp(isa, (x,), place, table)]
+
+
+def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, want: Want) -> list[Op]:
+    """Return the ops of a sum or product of two; see `lower_linear`."""
+    if step.operation not in ("add", "subtract", "multiply") or len(step.terms) != 2:
+        raise Unfit(f"{step.operation} of {len(step.terms)}")
+    shape = images(out.shape)
+    if shape is None:
+        raise Unfit(f"{len(out.shape)} axes")
+    block = natural_block(shape[1])
+    places: list[Place] = []
+    constant, constant_place, constant_first = None, None, False
+    for i, term in enumerate(step.terms):
+        if term.value is not None:
+            constant_place = _constant_place(term, block)
+            constant, constant_first = _constant(term, constant_place, out, shape, block), i == 0
+        elif term.shape == out.shape:
+            places.append(want(term, block=block))
+        elif term.ndim == len(out.shape) and term.shape[1:] == (shape[1], *(1,) * (term.ndim - 2)) and block == LANES and term.shape[0] == shape[0]:
+            places.append(want(term, block=block))
+        else:
+            raise Unfit(f"'{term.name}' {list(term.shape)}, broadcast to {list(out.shape)}")
+    signs = (1, -1) if step.operation == "subtract" else (1, 1)
+    operation: Literal["add", "multiply"] = "multiply" if step.operation == "multiply" else "add"
+    activation = step.activation or NO_ACTIVATION
+    options = {"constant": constant, "constant_place": constant_place, "constant_first": constant_first}
+    if out.format is None:
+        bounds = float_bounds(activation.low, activation.high)
+        return [ElementwiseOp(isa, tuple(places), Place.of(out, block), operation, signs, None, bounds, signs=signs, **options)]
+    operands = places.copy()
+    if constant_place is not None:
+        operands.insert(0 if constant_first else len(operands), constant_place)
+    bits = [t.fraction_bits for t in step.terms]
+    largest = [max(abs(p.low), abs(p.high), 1) for p in operands]
+    if operation == "multiply":
+        factors, limit, shift, bias = (1, 1), largest[0] * largest[1], sum(bits) - out.fraction_bits, 0
+    else:
+        finest = max(bits)
+        factors = tuple(sign << (finest - n) for sign, n in zip(signs, bits, strict=True))  # type: ignore[assignment]
+        # What a lane holds is the stored code times its factor.
+        limit = sum((m + abs(p.zero)) * abs(f) for m, p, f in zip(largest, operands, factors, strict=True))
+        shift, bias = finest - out.fraction_bits, -sum(p.zero * f for p, f in zip(operands, factors, strict=True))
+    if limit >= 1 << 60 or abs(bias) >= 1 << 60:
+        raise Unfit("sums that 64 bits do not hold")
+    low, high = out.encode_bound(activation.low), out.encode_bound(activation.high)
+    found = requantize(np.array([bias]), limit, shift, arithmetic.word(out.one_format), low=low, high=high)
+    if found is None:
+        raise Unfit("sums that 64 bits do not hold")
+    place = Place.of(out, block, low, high)
+    return [ElementwiseOp(isa, tuple(places), place, operation, factors, found, float_bounds(None, None), **options)]
+
+
+def _constant_place(t: Tensor, block: int) -> Place:
+    stored = stored_as(t)
+    if stored is None:
+        raise Unfit(f"a constant of {t.dtype}")
+    flat = Tensor(t.name, t.dtype, (1, 1, 1, 1), None, t.format)
+    return Place.of(flat, block)
+
+
+def _constant(t: Tensor, place: Place, out: Tensor, shape: tuple[int, int, int, int], block: int) -> _Constant:
+    """Return a constant that broadcasts against the output as rows of its layout."""
+    spread = (1,) * (len(out.shape) - t.ndim) + t.shape
+    whole = images(spread)
+    if np.broadcast_shapes(spread, out.shape) != out.shape or whole is None:
+        raise Unfit(f"'{t.name}' {list(t.shape)} spreads the output")
+    values = t.elements.reshape(whole)
+    kinds = {"u8": np.uint8, "i16": np.int16, "f32": np.float32}
+    stored = (values.astype(np.int64) + place.zero if t.format is not None else values).astype(kinds[place.stored])
+    batch, channels, height, width = whole[0], shape[1], whole[2], shape[3]
+    blocks = -(-channels // block)
+    full = np.full((batch, blocks * block, height, width), place.zero, stored.dtype)
+    full[:, :channels] = stored
+    rows = full.reshape(batch, blocks, block, height, width).transpose(0, 1, 3, 4, 2)
+    return _Constant(np.ascontiguousarray(rows).reshape(batch, blocks, height, width * block))
+
+
+def lower_concat(step: Join, out: Tensor, arithmetic: Arithmetic, isa: Isa, want: Want) -> list[Op]:
+    """Return the ops of a Concat along channels; see `lower_linear`."""
+    function, shape = step.function, images(out.shape)
+    assert isinstance(function, Concatenated)
+    if function.axis != 1 or shape is None or any(t.value is not None for t in step.joined):
+        raise Unfit("an axis other than channels, or a constant part")
+    block = natural_block(shape[1])
+    starts = [0, *accumulate(t.shape[1] for t in step.joined)]
+    place = Place.of(out, block)
+    aligned = all(s % block == 0 for s in starts[:-1]) and block == LANES
+    ops: list[Op] = []
+    word = arithmetic.word(out.one_format) if out.format is not None else None
+    brought: list[Place] = []
+    for t, start in zip(step.joined, starts, strict=False):
+        same = t.format == out.format
+        x = want(t, block=block if aligned else None)
+        if aligned or not same:
+            # To the output's format; straight to its place there where that begins a block.
+            target = place if aligned else Place.of(Tensor(f"{out.name} part {len(ops)}", t.dtype, t.shape, None, out.format), x.block)
+            skip = start if aligned else 0
+            if word is None:
+                bounds = float_bounds(None, None)
+                ops.append(ElementwiseOp(isa, (x,), target, "add", (1,), None, bounds, skip=skip))
+            else:
+                ops.append(_rounded(isa, x, target, word, t.fraction_bits - out.fraction_bits, skip=skip))
+            x = target
+        brought.append(x)
+    if not aligned:
+        ops.append(RelayoutOp(isa, tuple(brought), place, tuple(starts[:-1])))
+    return ops

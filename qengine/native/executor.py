@@ -1,0 +1,132 @@
+"""Runs a plan on native kernels: sections of calls, and steps of the reference between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import FeedError
+from qengine.kernels.isa import Isa
+from qengine.native.op import Op
+from qengine.native.schedule import Compiled
+from qengine.plan import BoundStep, Plan, answer, enter
+from qengine.steps import Tensor
+
+NAN = "\0nan"
+"""The array in which kernels say that an input holds NaN: one number for each input."""
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Made:
+    """An array that a section writes.
+
+    Attributes
+    ----------
+    key : its name in a run.
+    shape, dtype : of it.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class NativePart:
+    """Steps that run without coming back to Python."""
+
+    ops: tuple[Op, ...]
+    compiled: Compiled
+    steps: tuple[tuple[BoundStep, tuple[Op, ...]], ...]
+    made: tuple[Made, ...]
+
+    def run(self, arrays: Arrays) -> None:
+        for made in self.made:
+            arrays[made.key] = np.empty(made.shape, made.dtype)
+        self.compiled.program.run(arrays)
+
+
+@dataclass(frozen=True)
+class QuantizePart:
+    """An input that the reference quantizes, because the reference reads it."""
+
+    tensor: Tensor
+    plan: Plan
+    source: str
+
+    def run(self, arrays: Arrays) -> None:
+        arrays[self.tensor.name] = enter(self.tensor, arrays[self.source], self.plan.fixed, None)
+
+
+@dataclass(frozen=True)
+class ReferencePart:
+    """A step that the reference computes, and why."""
+
+    bound: BoundStep
+    why: str
+
+    def run(self, arrays: Arrays) -> None:
+        bound = self.bound
+        with bound.node.blamed():
+            found = bound.kernel(*[arrays[s] if isinstance(s, str) else s for s in bound.sources])
+        arrays[bound.output.name] = np.ascontiguousarray(found).reshape(found.shape)
+
+
+Part = NativePart | QuantizePart | ReferencePart
+
+
+@dataclass
+class Executor:
+    """A plan on native kernels.
+
+    Attributes
+    ----------
+    plan : what is computed.
+    isa, threads : on what.
+    parts : in order.
+    outputs : of each output, the name of the array, and the tensor where it is still codes that must be numbers.
+    """
+
+    plan: Plan
+    isa: Isa
+    threads: int
+    parts: tuple[Part, ...]
+    outputs: Mapping[str, tuple[str, Tensor | None]]
+    release: tuple[tuple[str, ...], ...]
+    _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self._fresh = {made.key for part in self.parts if isinstance(part, NativePart) for made in part.made}
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it holds for tensors between steps."""
+        return sum(p.compiled.memory.bytes for p in self.parts if isinstance(p, NativePart))
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Return the outputs that are computed, by name; see `Plan.run`. Runs in several threads take turns."""
+        with self._lock:
+            arrays: Arrays = {f"\0feed {t.name}": np.ascontiguousarray(feeds[t.name]).reshape(t.shape) for t in self.plan.inputs}
+            arrays |= {t.name: arrays[f"\0feed {t.name}"] for t in self.plan.inputs if t.format is None}
+            arrays[NAN] = np.zeros(max(len(self.plan.inputs), 1), np.int64)
+            for part, gone in zip(self.parts, self.release, strict=True):
+                part.run(arrays)
+                if isinstance(part, NativePart) and arrays[NAN].any():
+                    name = self.plan.inputs[int(np.flatnonzero(arrays[NAN])[0])].name
+                    raise FeedError(f"input '{name}' holds NaN: fixed point has no code for it")
+                for name in gone:
+                    arrays.pop(name, None)
+            return {name: self._answer(arrays, *found) for name, found in self.outputs.items()}
+
+    def _answer(self, arrays: Arrays, key: str, codes: Tensor | None) -> NDArray[Any]:
+        if codes is not None:
+            return np.array(answer(codes, arrays[key], raw=False), order="C")
+        # What a section made is fresh; the reference may give a view of a feed.
+        return arrays[key] if key in self._fresh else np.array(arrays[key], order="C")
