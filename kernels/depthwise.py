@@ -35,7 +35,7 @@ class Depthwise:
 
     emitter = "depthwise"
     arguments = (
-        "x", "x_batch", "x_block", "x_row", "offsets", "taps", "w", "w_block", "numbers", "scalars", "y", "y_batch",
+        "x", "x_batch", "x_block", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "w_block", "numbers", "scalars", "y", "y_batch",
         "y_block", "y_row", "batch", "blocks", "rows", "width",
     )  # fmt: skip
 

@@ -83,21 +83,25 @@ class Tile:
     pixels: int
     vectors: int
 
-    def cycles(self, taps: int, weight_loads: int) -> float:
-        """Return about how long a tile takes: two products or two loads at a time, each product waiting for the last."""
+    def cycles(self, taps: int, weight_loads: int, chunks: int, registers: int) -> float:
+        """Return about how long a tile takes: two products or two loads at a time, each product waiting for the last.
+
+        After each chunk of taps, sums move on to others, which are in registers if there is room.
+        """
         products = self.rows * self.pixels * self.vectors
         loads = self.rows * self.pixels + self.vectors * weight_loads
-        return taps * max(products / 2, loads / 2, 4.5) + 4 * products + 20
+        widening = chunks * products * (1.0 if 2 * products <= registers else 2.1) if chunks > 1 else 0.0
+        return taps * max(products / 2, loads / 2, 4.5) + widening + 4 * products + 20
 
 
 # Few shapes, as each is compiled: wide images, two rows of narrow ones, many channels, single pixels, and the rest.
 _SHAPES = (
-    Tile(1, 14, 2), Tile(2, 7, 2), Tile(1, 14, 1), Tile(2, 7, 1), Tile(1, 7, 4), Tile(1, 4, 4), Tile(2, 4, 2),
+    Tile(1, 14, 2), Tile(2, 7, 2), Tile(1, 14, 1), Tile(2, 7, 1), Tile(1, 7, 4), Tile(1, 4, 4), Tile(2, 4, 2), Tile(1, 7, 2),
     Tile(1, 4, 1), Tile(1, 1, 4), Tile(1, 1, 1), Tile(1, 5, 1), Tile(1, 2, 1),
 )  # fmt: skip
 
 
-def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: int) -> Tile:
+def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: int, chunks: int) -> Tile:
     """Return the shape of tiles that covers rows x width pixels x vectors of channels the fastest.
 
     Its vectors divide the given number.
@@ -111,7 +115,7 @@ def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: i
         if not fits or (registers > isa.registers and registers > 1):
             continue
         tiles = ceil(rows / tile.rows) * ceil(width / tile.pixels) * (vectors // tile.vectors)
-        cost = tiles * tile.cycles(taps * products, weight_loads)
+        cost = tiles * tile.cycles(taps * products, weight_loads, chunks, isa.registers)
         if best is None or cost < best[0]:
             best = cost, tile
     assert best is not None  # one pixel of one vector always fits

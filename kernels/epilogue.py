@@ -26,6 +26,7 @@ class Epilogue:
     left : some shift is to the left.
     accumulator : keep the low bits of the sum before it is rounded.
     offset : add the stored code of 0 at the end; else it went into the sum.
+    split : sums come as high * 2^16 + low, each in 32 bits, and at least 16 bits are dropped.
     """
 
     rounding: str
@@ -36,6 +37,7 @@ class Epilogue:
     left: bool = False
     accumulator: bool = False
     offset: bool = False
+    split: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,13 @@ class Requantize:
             (vectors, 16) channels, -1 where a lane has none: its result is 0.
         """
         picked = np.where(order < 0, 0, self.channels[:, order])
-        kind = np.int64 if self.form.wide else np.int32
-        used = picked if self.form.wide else picked[:2]
+        if self.form.split:
+            bias, right, _ = picked
+            used, kind = np.stack([bias >> 16, bias & 0xFFFF, np.maximum(right - 16, 0)]), np.int32
+        elif self.form.wide:
+            used, kind = picked, np.int64
+        else:
+            used, kind = picked[:2], np.int32
         return np.ascontiguousarray(used.swapaxes(0, 1).astype(kind)).view(np.uint8).ravel()
 
 
@@ -86,6 +93,7 @@ def requantize(
     low: int | None = None,
     high: int | None = None,
     accumulator_bits: int | None = None,
+    splits: bool = False,
 ) -> Requantize | None:
     """Return the epilogue for sums a: overflow(round((a + bias) * 2^-shift)); None where 64 bits do not hold them.
 
@@ -97,6 +105,8 @@ def requantize(
         On |a + bias| where the accumulator is unbounded, for each channel or for all.
     shift
         Bits to drop, for each channel or for all; negative multiplies.
+    splits
+        The kernel has sums beyond 32 bits as high * 2^16 + low.
     """
     channels = len(bias)
     limits = np.broadcast_to(np.asarray(limit, object), channels)
@@ -128,7 +138,9 @@ def requantize(
         bias = bias + (np.int64(zero) << right)
         bounds, zero = [b + zero for b in bounds], 0
     to_left = bool((left > 0).any())
-    form = Epilogue(word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero))
-    size = 64 if wide else 32
+    split = wide and splits and not dropped and word.rounding in ("half_even", "half_up", "floor")
+    split = split and int(right.min(initial=16)) >= 16 and room < 1 << 46
+    form = Epilogue(word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero), split)
+    size = 64 if wide and not split else 32
     scalars = [*bounds, zero, size - word.bits, size - dropped if dropped else 0]
     return Requantize(form, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))

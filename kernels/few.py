@@ -33,7 +33,7 @@ class Few:
 
     emitter = "few"
     arguments = (
-        "x", "x_batch", "x_row", "offsets", "taps", "w", "numbers", "scalars", "y", "y_batch", "y_channel", "y_row",
+        "x", "x_batch", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "numbers", "scalars", "y", "y_batch", "y_channel", "y_row",
         "batch", "rows", "width",
     )  # fmt: skip
 

@@ -9,8 +9,9 @@ from ..dot import ITEMSIZE, LANE_BYTES
 from ..few import pixels_in_vector
 from ..isa import Isa
 from .epilogue import Finish, parameter_bytes
-from .memory import counted, inlined, unpacker, variable
+from .memory import inlined, unpacker
 from .products import Products, element
+from .sums import sum_over_taps, sum_wide
 from .vector import F32, I32, I64, LANES, Vec, i64, interleaved, joined, load, load_scalar, splat, zeros
 
 _VECTOR = LANES * LANE_BYTES
@@ -41,35 +42,40 @@ def make(spec: Depthwise, isa: Isa) -> Any:
         return joined(apart)
 
     def emit(b: ir.IRBuilder, *values: ir.Value) -> None:
-        x, x_row, offsets, taps, w, numbers, scalars, y, y_row, count = values
+        x, x_row, offsets, taps, chunks, chunk_count, w, numbers, scalars, y, y_row, count = values
         products, lane = Products(b, kind, isa), element(kind)
         places = [(r, v) for r in range(spec.rows) for v in range(spec.vectors)]
-        sums = [[variable(b, zeros(b, lane).v) for _ in range(items)] for _ in places]
-        with counted(b, taps) as tap:
+
+        def add_tap(tap: ir.Value, sums: list[ir.Value]) -> None:
             offset = load_scalar(b, b.add(offsets, b.shl(tap, i64(3))), I64)
             weights = b.add(w, b.mul(tap, i64(items * products.parts * _VECTOR)))
             own = [
                 [load(b, b.add(weights, i64((j * products.parts + i) * _VECTOR)), lane, align=4) for i in range(products.parts)]
                 for j in range(items)
             ]
-            for (r, v), totals in zip(places, sums, strict=True):
+            for k, (r, v) in enumerate(places):
                 place = b.add(b.add(x, b.mul(x_row, i64(r))), i64(v * in_vector * spec.stride * pixel))
                 inputs = products.inputs(pixels(b, b.add(place, offset)))
-                for total, channel in zip(totals, own, strict=True):
+                for total, channel in zip(sums[k * items : (k + 1) * items], own, strict=True):
                     b.store(products.add(Vec(b, b.load(total)), inputs, channel).v, total)
+
+        size = len(places) * items
+        if form is not None and form.wide:
+            sums: list[Any] = sum_wide(b, products, size, chunks, chunk_count, add_tap)
+        else:
+            sums = sum_over_taps(b, [zeros(b, lane)] * size, taps, add_tap)
         step = parameter_bytes(form)
         if form is None:
             low, high = (splat(b, load_scalar(b, b.add(scalars, i64(4 * i)), F32)) for i in range(2))
             bias = load(b, numbers, F32)
         else:
             finishes = [Finish(b, form, b.add(numbers, i64(j * step)), scalars) for j in range(items)]
-        for (r, v), totals in zip(places, sums, strict=True):
-            loaded = [Vec(b, b.load(total)) for total in totals]
+        for k, (r, v) in enumerate(places):
+            loaded = sums[k * items : (k + 1) * items]
             if form is None:
                 result = (loaded[0] + bias).at_least(low).at_most(high)
             else:
-                wide = [t.widened(I64) if form.wide else t for t in loaded]
-                codes = [finish(t + finish.bias) for finish, t in zip(finishes, wide, strict=True)]
+                codes = [finish.of_sum(t) for finish, t in zip(finishes, loaded, strict=True)]
                 result = _packed(codes, form.itemsize)
             # Lanes of the pixels that are left of the row.
             lanes_of_pixel = result.lanes // in_vector
@@ -83,8 +89,8 @@ def make(spec: Depthwise, isa: Isa) -> Any:
 
     def depthwise(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         (
-            x, x_batch, x_block, x_row, offsets, taps, w, w_block, numbers, scalars, y, y_batch, y_block, y_row, batch,
-            blocks, rows, width,
+            x, x_batch, x_block, x_row, offsets, taps, chunks, chunk_count, w, w_block, numbers, scalars, y, y_batch, y_block,
+            y_row, batch, blocks, rows, width,
         ) = unpack(arguments)  # fmt: skip
         for n in range(batch):
             for k in range(blocks):
@@ -93,7 +99,7 @@ def make(spec: Depthwise, isa: Isa) -> Any:
                     for j in range((width + along - 1) // along):
                         tile((
                             x + n * x_batch + k * x_block + r * x_row + j * along * stride * pixel, x_row, offsets, taps,
-                            w + k * w_block, numbers + k * numbers_bytes, scalars,
+                            chunks, chunk_count, w + k * w_block, numbers + k * numbers_bytes, scalars,
                             y + n * y_batch + k * y_block + r * y_row + j * along * 16 * out, y_row, width - j * along,
                         ))  # fmt: skip
 

@@ -4,12 +4,13 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..dot import LANE_BYTES, Dot, weight_bytes
+from ..dot import Dot, weight_bytes
 from ..isa import Isa
 from .epilogue import Finish, parameter_bytes
-from .memory import aligned_room, counted, inlined, unpacker, variable
+from .memory import inlined, unpacker
 from .products import Products, element
-from .vector import F32, I64, LANES, Vec, i64, load, load_scalar, splat, zeros
+from .sums import sum_over_taps, sum_wide
+from .vector import F32, I64, LANES, Vec, i64, load, load_scalar, splat
 
 
 class _Tile:
@@ -36,63 +37,34 @@ class _Tile:
             else:
                 finishes.append(Finish(b, form, place, at["scalars"]))
                 biases.append(finishes[-1].bias)
-        start = [zeros(b, self.element) if self.wide else bias for bias in biases]
-        sums = [[variable(b, start[v].v) for v in range(spec.vectors)] for _ in self.places]
+        count = len(self.places) * spec.vectors
         if self.wide:
-            totals = self._sum_wide(sums, biases)
+            sums: list[Any] = sum_wide(b, self.products, count, at["chunks"], at["chunk_count"], self._add_tap)
         else:
-            self._sum(sums, i64(0), at["taps"])
-            totals = [[Vec(b, b.load(place)) for place in row] for row in sums]
+            sums = sum_over_taps(b, biases * len(self.places), at["taps"], self._add_tap)
         low, high = self._float_bounds() if form is None else (None, None)
-        for (r, p), row in zip(self.places, totals, strict=True):
-            for v, total in enumerate(row):
-                result = total.at_least(low).at_most(high) if form is None else finishes[v](total)
-                self._store(result, r, p, v)
+        for i, total in enumerate(sums):
+            (r, p), v = self.places[i // spec.vectors], i % spec.vectors
+            result = total.at_least(low).at_most(high) if form is None else finishes[v].of_sum(total, with_bias=not self.wide)
+            self._store(result, r, p, v)
 
-    def _sum(self, sums: list[list[ir.Value]], first: ir.Value, end: ir.Value) -> None:
-        """Add the products of taps first..end to the sums."""
+    def _add_tap(self, tap: ir.Value, sums: list[ir.Value]) -> None:
         b, spec, at = self.b, self.spec, self.at
-        with counted(b, end, first) as tap:
-            offset = load_scalar(b, b.add(at["offsets"], b.shl(tap, i64(3))), I64)
-            weights = b.add(at["w"], b.mul(tap, i64(self.tap_bytes)))
-            w = []
-            for v in range(spec.vectors):
-                place = b.add(weights, b.mul(at["w_vector"], i64(v)))
-                part = self.tap_bytes // self.products.parts
-                w.append([load(b, b.add(place, i64(part * i)), self.element, align=4) for i in range(self.products.parts)])
-            for r in range(spec.rows):
-                row = b.add(b.add(at["x"], b.mul(at["x_row"], i64(r))), offset)
-                for p in range(spec.pixels):
-                    place = b.add(row, i64(spec.step * p)) if spec.step else b.add(row, b.mul(at["x_step"], i64(p)))
-                    x = self.products.inputs(splat(b, load_scalar(b, place, self.element)))
-                    for v in range(spec.vectors):
-                        total = sums[r * spec.pixels + p][v]
-                        b.store(self.products.add(Vec(b, b.load(total)), x, w[v]).v, total)
-
-    def _sum_wide(self, sums: list[list[ir.Value]], biases: list[Vec]) -> list[list[Vec]]:
-        """Sum chunks of taps whose sums cannot leave 32 bits; after each, bits 16 and up move to sums of their own."""
-        b, spec = self.b, self.spec
-        upper = aligned_room(b, len(self.places) * spec.vectors * LANES * LANE_BYTES)
-        high = [[b.add(upper, i64((i * spec.vectors + v) * LANES * LANE_BYTES)) for v in range(spec.vectors)] for i in range(len(sums))]
-        pairs = [pair for row, uppers in zip(sums, high, strict=True) for pair in zip(row, uppers, strict=True)]
-        for _, place in pairs:
-            zeros(b, self.element).store(place, align=64)
-        first = variable(b, i64(0))
-        with counted(b, self.at["chunk_count"]) as chunk:
-            end = load_scalar(b, b.add(self.at["chunks"], b.shl(chunk, i64(3))), I64)
-            self._sum(sums, b.load(first), end)
-            b.store(end, first)
-            for low, place in pairs:
-                part = Vec(b, b.load(low))
-                self.products.add_high(load(b, place, self.element, align=64), part).store(place, align=64)
-                b.store((part & 0xFFFF).v, low)
-        return [
-            [
-                ((load(b, place, self.element, align=64).widened(I64) << 16) + Vec(b, b.load(low)).widened(I64)) + biases[v]
-                for v, (low, place) in enumerate(zip(row, uppers, strict=True))
-            ]
-            for row, uppers in zip(sums, high, strict=True)
-        ]
+        offset = load_scalar(b, b.add(at["offsets"], b.shl(tap, i64(3))), I64)
+        weights = b.add(at["w"], b.mul(tap, i64(self.tap_bytes)))
+        w = []
+        for v in range(spec.vectors):
+            place = b.add(weights, b.mul(at["w_vector"], i64(v)))
+            part = self.tap_bytes // self.products.parts
+            w.append([load(b, b.add(place, i64(part * i)), self.element, align=4) for i in range(self.products.parts)])
+        for r in range(spec.rows):
+            row = b.add(b.add(at["x"], b.mul(at["x_row"], i64(r))), offset)
+            for p in range(spec.pixels):
+                place = b.add(row, i64(spec.step * p)) if spec.step else b.add(row, b.mul(at["x_step"], i64(p)))
+                x = self.products.inputs(splat(b, load_scalar(b, place, self.element)))
+                for v in range(spec.vectors):
+                    total = sums[(r * spec.pixels + p) * spec.vectors + v]
+                    b.store(self.products.add(Vec(b, b.load(total)), x, w[v]).v, total)
 
     def _float_bounds(self) -> tuple[Vec, Vec]:
         low, high = (load_scalar(self.b, self.b.add(self.at["scalars"], i64(4 * i)), F32) for i in range(2))

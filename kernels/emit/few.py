@@ -8,8 +8,9 @@ from ..dot import LANE_BYTES
 from ..few import Few, pixels_in_vector
 from ..isa import Isa
 from .epilogue import Finish, parameter_bytes
-from .memory import counted, inlined, unpacker, variable
+from .memory import inlined, unpacker
 from .products import Products, element
+from .sums import WideSum, sum_over_taps, sum_wide
 from .vector import F32, I64, LANES, Vec, i64, joined, load, load_scalar, splat, zeros
 
 _VECTOR = LANES * LANE_BYTES
@@ -35,29 +36,40 @@ def make(spec: Few, isa: Isa) -> Any:
     group = LANES // in_vector
 
     def emit(b: ir.IRBuilder, *values: ir.Value) -> None:
-        x, offsets, taps, w, numbers, scalars, y, y_channel, count = values
+        x, offsets, taps, chunks, chunk_count, w, numbers, scalars, y, y_channel, count = values
         products, lane = Products(b, kind, isa), element(kind)
-        sums = [[variable(b, zeros(b, lane).v) for _ in range(spec.vectors)] for _ in range(spec.channels)]
-        with counted(b, taps) as tap:
+
+        def add_tap(tap: ir.Value, sums: list[ir.Value]) -> None:
             place = b.add(x, load_scalar(b, b.add(offsets, b.shl(tap, i64(3))), I64))
             weights = b.add(w, b.mul(tap, i64(spec.channels * products.parts * _VECTOR)))
-            pixels = [products.inputs(load(b, b.add(place, i64(_VECTOR * v)), lane)) for v in range(spec.vectors)]
-            for c in range(spec.channels):
-                at = [b.add(weights, i64((c * products.parts + i) * _VECTOR)) for i in range(products.parts)]
-                channel = [load(b, a, lane, align=4) for a in at]
-                for total, pixel in zip(sums[c], pixels, strict=True):
+            channels = [
+                [load(b, b.add(weights, i64((c * products.parts + i) * _VECTOR)), lane, align=4) for i in range(products.parts)]
+                for c in range(spec.channels)
+            ]
+            # Pixels one after the other: registers are for the sums.
+            for v in range(spec.vectors):
+                pixel = products.inputs(load(b, b.add(place, i64(_VECTOR * v)), lane))
+                for c, channel in enumerate(channels):
+                    total = sums[c * spec.vectors + v]
                     b.store(products.add(Vec(b, b.load(total)), pixel, channel).v, total)
+
+        size = spec.channels * spec.vectors
+        if form is not None and form.wide:
+            sums: list[Any] = sum_wide(b, products, size, chunks, chunk_count, add_tap)
+        else:
+            sums = sum_over_taps(b, [zeros(b, lane)] * size, taps, add_tap)
         for c in range(spec.channels):
-            total = _added_up([Vec(b, b.load(place)) for place in sums[c]], group)
-            parameters = b.add(numbers, i64(c * parameter_bytes(form)))
-            repeat = [i % LANES for i in range(total.lanes)]
+            parameters, own = b.add(numbers, i64(c * parameter_bytes(form))), sums[c * spec.vectors : (c + 1) * spec.vectors]
             if form is None:
+                total = _added_up(own, group)
                 low, high = (splat(b, load_scalar(b, b.add(scalars, i64(4 * i)), F32), total.lanes) for i in range(2))
-                result = (total + load(b, parameters, F32).picked(repeat)).at_least(low).at_most(high)
+                bias = load(b, parameters, F32).picked([i % LANES for i in range(total.lanes)])
+                result = (total + bias).at_least(low).at_most(high)
+            elif form.wide:
+                high, low = (_added_up([getattr(total, part) for total in own], group) for part in ("high", "low"))
+                result = Finish(b, form, parameters, scalars).of_sum(WideSum(high, low))
             else:
-                finish = Finish(b, form, parameters, scalars)
-                wide = total.widened(I64) if form.wide else total
-                result = finish(wide + finish.bias.picked(repeat))
+                result = Finish(b, form, parameters, scalars).of_sum(_added_up(own, group))
             result.store_first(b.add(y, b.mul(y_channel, i64(c))), count)
 
     tile, unpack = inlined(emit), unpacker(len(spec.arguments))
@@ -66,14 +78,15 @@ def make(spec: Few, isa: Isa) -> Any:
 
     def few(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         (
-            x, x_batch, x_row, offsets, taps, w, numbers, scalars, y, y_batch, y_channel, y_row, batch, rows, width,
+            x, x_batch, x_row, offsets, taps, chunks, chunk_count, w, numbers, scalars, y, y_batch, y_channel, y_row, batch,
+            rows, width,
         ) = unpack(arguments)  # fmt: skip
         for n in range(batch):
             for r in range(rows):
                 for j in range((width + along - 1) // along):
                     tile((
-                        x + n * x_batch + r * x_row + j * along * step, offsets, taps, w, numbers, scalars,
-                        y + n * y_batch + r * y_row + j * along * out, y_channel, width - j * along,
+                        x + n * x_batch + r * x_row + j * along * step, offsets, taps, chunks, chunk_count,
+                        w, numbers, scalars, y + n * y_batch + r * y_row + j * along * out, y_channel, width - j * along,
                     ))  # fmt: skip
 
     return few

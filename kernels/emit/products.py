@@ -22,6 +22,7 @@ class Products:
 
     def __init__(self, b: ir.IRBuilder, kind: Kind, isa: Isa) -> None:
         self.b, self.kind, self.isa = b, kind, isa
+        self.element = element(kind)
         self.parts = 2 if is_split(kind, isa) else 1
 
     def inputs(self, x: Vec) -> list[Vec]:

@@ -22,6 +22,9 @@ from qengine.native.place import Address, Place, View
 
 Codes = NDArray[Any]
 
+_CHUNKED_VECTORS = 2  # that share chunks: more of them are in each other's way
+_PACKED = 1024  # of more taps than these, chunks are runs: packing them would take longer than it saves
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -183,6 +186,55 @@ class Finishing:
         return self.bounds if self.requantize is None else self.requantize.scalars
 
 
+def chunked(lanes: NDArray[Any], x: Place) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Return an order of taps, and the ends of chunks of it whose sums stay in 32 bits.
+
+    A chunk begins with the 16 bits that are left of the one before. The taps are packed into as few chunks as a simple
+    rule finds: the heaviest first, each into the first chunk that has room for it in every sum.
+
+    Parameters
+    ----------
+    lanes
+        (sums, taps, items): each sum's weights, of taps that it reads one after the other.
+    """
+    sums, taps, _ = lanes.shape
+    # The halo holds the code 0, which need not be between the bounds.
+    low, high = min(x.low, 0) + x.zero, max(x.high, 0) + x.zero
+    w = lanes.astype(np.int64)
+    # Of each tap the largest and the smallest that its products can add to each sum.
+    most = np.maximum(w * high, w * low).sum(axis=2).T
+    least = -np.minimum(w * high, w * low).sum(axis=2).T
+    adds = np.maximum(np.concatenate([most, least], axis=1), 0)  # (taps, 2 x sums)
+    room = (1 << 31) - (1 << 16) - 1
+    if taps == 0 or (adds.sum(axis=0) <= room).all():
+        return np.arange(taps), np.array([taps], np.int64)
+    heaviest = np.argsort(-adds.max(axis=1), kind="stable") if taps <= _PACKED else np.arange(taps)
+    filled = np.zeros((0, 2 * sums), np.int64)
+    chunk = np.zeros(taps, np.int64)
+    for t in heaviest:
+        first = 0 if taps <= _PACKED else max(len(filled) - 1, 0)
+        fits = (filled[first:] + adds[t] <= room).all(axis=1)
+        if fits.any():
+            chunk[t] = first + int(fits.argmax())
+        else:
+            chunk[t] = len(filled)
+            filled = np.concatenate([filled, np.zeros((1, 2 * sums), np.int64)])
+        filled[chunk[t]] += adds[t]
+    order = np.argsort(chunk, kind="stable")
+    return order, np.cumsum(np.bincount(chunk)).astype(np.int64)
+
+
+def widening_note(form: Epilogue | None, taps: int, chunks: int, least: int = 1) -> str:
+    """Return how sums are kept exact."""
+    if form is None:
+        return "float32 sums"
+    if not form.wide:
+        return "32-bit sums"
+    if chunks <= least:
+        return "32-bit sums, widened once"
+    return f"32-bit sums, widened every {taps / chunks:.1f} of {taps} taps"
+
+
 def _order(first: int, vectors: int, channels: int) -> NDArray[np.intp]:
     order = np.arange(first * LANES, (first + vectors) * LANES).reshape(vectors, LANES)
     return np.where(order < channels, order, -1)
@@ -236,18 +288,20 @@ class DotOp(Op):
         for v in range(vectors):
             last = min((v + 1) * LANES, channels) - 1
             ranges.append((v * LANES // per_group * inputs, (last // per_group + 1) * inputs))
-        self._scalars = self.keep(self.finishing.scalars)
+        self._scalars, form = self.keep(self.finishing.scalars), self.finishing.form
         for sampling in self.samplings:
             first = 0
             while first < vectors:
                 count = 1
-                while first + count < vectors and ranges[first + count] == ranges[first]:
+                most = _CHUNKED_VECTORS if form is not None and form.wide else vectors
+                while first + count < vectors and count < most and ranges[first + count] == ranges[first]:
                     count += 1
-                self.branches.append(self._branch(sampling, first, count, *ranges[first], per, x.block))
+                self.branches.append(self._branch(sampling, first, count, *ranges[first], per, x))
                 first += count
-        self.note = self._chunk_note()
+        taps, chunks = (sum(len(values) for values in found) for found in zip(*((b.taps.dy, b.chunks) for b in self.branches), strict=True))
+        self.note = widening_note(self.finishing.form, taps, chunks, len(self.branches))
 
-    def _branch(self, sampling: Sampling, first: int, vectors: int, low: int, high: int, per: int, block: int) -> _Branch:
+    def _branch(self, sampling: Sampling, first: int, vectors: int, low: int, high: int, per: int, x: Place) -> _Branch:
         """Return vectors first.. with their weights on input channels low..high."""
         channels, inputs = self.w.shape[:2]
         per_group = channels // self.group
@@ -256,47 +310,18 @@ class DotOp(Op):
             c = first * LANES + i
             start = c // per_group * inputs - low
             w[i, start : start + inputs] = self.w[c]
-        taps = _taps(w, sampling, block, low, per)
+        taps, form = _taps(w, sampling, x.block, low, per), self.finishing.form
+        chunks = np.zeros(0, np.int64)
+        if form is not None and form.wide:
+            order, chunks = chunked(taps.lanes, x)
+            taps = _Taps(taps.block[order], taps.dy[order], taps.dx[order], taps.byte[order], taps.lanes[:, order])
         branch = _Branch(sampling, first, vectors, taps)
+        branch.chunks, branch.chunks_at = chunks, self.keep(chunks)
         branch.weights = self.aligned(dot.packed_weights(taps.lanes, self.kind, self.isa))
         branch.numbers = self.aligned(self.finishing.numbers(_order(first, vectors, channels)))
-        form = self.finishing.form
-        if form is not None and form.wide:
-            branch.chunks = self._chunks(taps.lanes)
-            branch.chunks_at = self.keep(branch.chunks)
         # The table of taps is of no use any more but for the distances.
         branch.taps = _Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0])
         return branch
-
-    def _chunks(self, lanes: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the ends of runs of taps whose sums, with the 16 bits left of the run before, stay in 32 bits."""
-        (x,) = self.inputs
-        low, high = x.low + x.zero, x.high + x.zero  # the halo holds the code 0, which is within
-        low, high = min(low, x.zero), max(high, x.zero)
-        w = lanes.astype(np.int64)
-        # Of each tap the largest and the smallest that its products can add.
-        most = (np.maximum(w * high, w * low)).sum(axis=2)
-        least = (np.minimum(w * high, w * low)).sum(axis=2)
-        ends, up, down = [], np.zeros(len(w), np.int64), np.zeros(len(w), np.int64)
-        room = (1 << 31) - (1 << 16) - 1
-        for t in range(w.shape[1]):
-            if (up + most[:, t]).max(initial=0) > room or (down + least[:, t]).min(initial=0) < -room:
-                ends.append(t)
-                up, down = np.zeros_like(up), np.zeros_like(down)
-            up, down = up + most[:, t], down + least[:, t]
-        return np.array([*ends, w.shape[1]], np.int64)
-
-    def _chunk_note(self) -> str:
-        form = self.finishing.form
-        if form is None:
-            return "float32 sums"
-        if not form.wide:
-            return "32-bit sums"
-        taps = sum(len(b.taps.dy) for b in self.branches)
-        chunks = sum(len(b.chunks) for b in self.branches)
-        return f"32-bit sums, widened every {taps / max(chunks, 1):.0f} of {taps} taps" if chunks > len(self.branches) else (
-            "32-bit sums, widened once"
-        )
 
     @property
     def work(self) -> float:
@@ -357,10 +382,10 @@ class DotOp(Op):
         done = first
         while done < last:
             left = last - done
-            tile = dot.best_tile(self.kind, self.isa, end - begin, width, left, taps)
+            tile = dot.best_tile(self.kind, self.isa, end - begin, width, left, taps, len(branch.chunks))
             for vectors in (2, 4):  # an odd vector out must not spoil the rest
                 if left > vectors and left % vectors:
-                    other = dot.best_tile(self.kind, self.isa, end - begin, width, left - left % vectors, taps)
+                    other = dot.best_tile(self.kind, self.isa, end - begin, width, left - left % vectors, taps, len(branch.chunks))
                     if other.vectors >= vectors and tile.vectors < vectors:
                         tile, left = other, left - left % vectors
             found.append(self._call(branch, x, out, tile, (begin, end, width), done, left))
@@ -436,14 +461,22 @@ class FewOp(Op):
         self._at = [(k, dy, dx) for k in range(blocks) for dy in s.dy for dx in s.dx]
         self._step = 3 if channels > 4 or channels == 3 else channels
         self._groups = []
+        per, form = LANE_BYTES // ITEMSIZE[self.kind], self.finishing.form
         for first in range(0, channels, self._step):
             own = taps[first : first + self._step]
             order = np.repeat(np.arange(first, first + len(own))[:, None], LANES, axis=1)
-            weights = self.aligned(few.packed_weights(own, self.kind, self.isa))
-            self._groups.append((first, len(own), weights, self.aligned(self.finishing.numbers(order))))
+            # Each lane of a pixel has a sum of its own.
+            lanes = own.reshape(len(own), len(self._at), -1, per).transpose(0, 2, 1, 3).reshape(-1, len(self._at), per)
+            wide = form is not None and form.wide
+            order_of_taps, chunks = np.arange(len(self._at)), np.zeros(0, np.int64)
+            if wide:
+                order_of_taps, chunks = chunked(lanes, self.inputs[0])
+            weights = self.aligned(few.packed_weights(own[:, order_of_taps], self.kind, self.isa))
+            numbers = self.aligned(self.finishing.numbers(order))
+            self._groups.append((first, len(own), weights, numbers, self.keep(chunks), len(chunks), order_of_taps))
         self._scalars = self.keep(self.finishing.scalars)
-        self._offsets: dict[tuple[int, int, int], int] = {}
-        self.note = "float32 sums" if self.kind == "f32" else "32-bit sums"
+        self._offsets: dict[tuple[int, int, int, int], int] = {}
+        self.note = widening_note(form, len(self._at), max(g[5] for g in self._groups))
 
     @property
     def work(self) -> float:
@@ -457,17 +490,18 @@ class FewOp(Op):
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
         (x,) = views
-        key = (x.plane, x.row, x.pixel)
-        if key not in self._offsets:
-            distances = [k * x.plane + dy * x.row + dx * x.pixel for k, dy, dx in self._at]
-            self._offsets[key] = self.keep(np.array(distances, np.int64))
+        distances = np.array([k * x.plane + dy * x.row + dx * x.pixel for k, dy, dx in self._at], np.int64)
         batch, _, _, width = self.out.shape
         found = []
-        for first, count, weights, numbers in self._groups:
+        for first, count, weights, numbers, chunks, chunk_count, order in self._groups:
+            key = (first, x.plane, x.row, x.pixel)
+            if key not in self._offsets:
+                self._offsets[key] = self.keep(distances[order])
             spec = Few(self.kind, count, 4 if count == 4 else 8, self.finishing.form)
             arguments: dict[str, Address] = {
                 **{"x": x.at(rows.first), "x_batch": x.image, "x_row": x.row, "offsets": self._offsets[key]},
                 **{"taps": len(self._at), "w": weights, "numbers": numbers, "scalars": self._scalars},
+                **{"chunks": chunks, "chunk_count": chunk_count},
                 **{"y": out.at(rows.first) + first * out.plane, "y_batch": out.image, "y_channel": out.plane},
                 **{"y_row": out.row, "batch": batch, "rows": rows.count, "width": width},
             }
@@ -490,6 +524,13 @@ class DepthwiseOp(Op):
         s, blocks = self.sampling, ceil(channels / LANES)
         whole = np.zeros((blocks * LANES, len(s.dy) * len(s.dx)), self.w.dtype)
         whole[:channels] = self.w.reshape(channels, -1)
+        form = self.finishing.form
+        self._order, ends = np.arange(whole.shape[1]), np.zeros(0, np.int64)
+        if form is not None and form.wide:
+            self._order, ends = chunked(whole[:, :, None], self.inputs[0])
+            whole = whole[:, self._order]
+        self._chunks, self._chunk_count = self.keep(ends), len(ends)
+        self.note = widening_note(form, whole.shape[1], len(ends))
         self._weights = self.aligned(depthwise_weights(whole, self.kind, self.isa))
         order = channel_order(blocks, self.kind)
         self._numbers = self.aligned(self.finishing.numbers(np.where(order < channels, order, -1)))
@@ -497,7 +538,6 @@ class DepthwiseOp(Op):
         self._per_block = len(depthwise_weights(whole[:LANES], self.kind, self.isa))
         self._numbers_block = len(self.finishing.numbers(order[: len(order) // blocks]))
         self._offsets: dict[tuple[int, int], int] = {}
-        self.note = "float32 sums" if self.kind == "f32" else "32-bit sums"
 
     splits_channels = True
 
@@ -516,7 +556,8 @@ class DepthwiseOp(Op):
         (x,), s = views, self.sampling
         key = (x.row, x.pixel)
         if key not in self._offsets:
-            self._offsets[key] = self.keep(np.array([dy * x.row + dx * x.pixel for dy in s.dy for dx in s.dx], np.int64))
+            distances = np.array([dy * x.row + dx * x.pixel for dy in s.dy for dx in s.dx], np.int64)
+            self._offsets[key] = self.keep(distances[self._order])
         batch, channels, _, width = self.out.shape
         first, end = pieces(ceil(channels / LANES), rows.share, rows.of)
         if end <= first:
@@ -527,6 +568,7 @@ class DepthwiseOp(Op):
         arguments: dict[str, Address] = {
             **{"x": x.at(rows.first * s.down) + first * x.plane, "x_batch": x.image, "x_block": x.plane},
             **{"x_row": s.down * x.row, "offsets": self._offsets[key], "taps": len(s.dy) * len(s.dx)},
+            **{"chunks": self._chunks, "chunk_count": self._chunk_count},
             **{"w": self._weights + first * self._per_block, "w_block": self._per_block},
             **{"numbers": self._numbers + first * self._numbers_block, "scalars": self._scalars},
             **{"y": out.at(rows.first) + first * out.plane, "y_batch": out.image, "y_block": out.plane, "y_row": out.row},

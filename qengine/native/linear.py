@@ -157,6 +157,7 @@ def _finishing(
         low=low,
         high=high,
         accumulator_bits=arithmetic.accumulator_bits,
+        splits=True,
     )
     if found is None:
         raise Unfit("sums that 64 bits do not hold")
