@@ -153,7 +153,9 @@ def _folder() -> Path | None:
 
 def _prune(current: Path) -> None:
     """Delete what older versions kept, but for the last few."""
-    older = sorted((p for p in current.parent.iterdir() if p.is_dir() and p != current), key=lambda p: p.stat().st_mtime)
+    older = sorted(
+        (p for p in current.parent.iterdir() if p.is_dir() and p != current), key=lambda p: p.stat().st_mtime
+    )
     for folder in older[: -_KEPT_GENERATIONS + 1]:
         if len(folder.name) == len(current.name):
             for path in folder.iterdir():

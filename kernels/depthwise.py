@@ -15,6 +15,7 @@ from .epilogue import LANES, Epilogue
 from .few import pixels_in_vector
 from .isa import Isa
 
+
 @dataclass(frozen=True)
 class Depthwise:
     """What the kernel is compiled for.

@@ -21,6 +21,7 @@ Kind = Literal["s8", "s16", "f32"]
 ITEMSIZE: dict[Kind, int] = {"s8": 1, "s16": 2, "f32": 4}
 LANE_BYTES = 4
 
+
 @dataclass(frozen=True)
 class Dot:
     """What the kernel is compiled for.
@@ -32,6 +33,7 @@ class Dot:
     step : bytes from one output pixel's input to the next's; 0 where it is not known before the call.
     epilogue : None for float32.
     masked : the last 16 channels are not all there.
+    fetches : weights are far away, and those of the next channels are called for while these are used.
     """
 
     kind: Kind
@@ -41,6 +43,7 @@ class Dot:
     step: int
     epilogue: Epilogue | None
     masked: bool = False
+    fetches: bool = False
 
     emitter = "dot"
     arguments = (
@@ -94,6 +97,8 @@ class Tile:
         return taps * max(products / 2, loads / 2, 4.5) + widening + 4 * products + 20
 
 
+_BLOCK = 700_000  # bytes of weights that the second cache keeps beside those that are called for
+
 # Few shapes, as each is compiled: wide images, two rows of narrow ones, many channels, single pixels, and the rest.
 _SHAPES = (
     Tile(1, 14, 2), Tile(2, 7, 2), Tile(1, 14, 1), Tile(2, 7, 1), Tile(1, 7, 4), Tile(1, 4, 4), Tile(2, 4, 2), Tile(1, 7, 2),
@@ -116,6 +121,8 @@ def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: i
             continue
         tiles = ceil(rows / tile.rows) * ceil(width / tile.pixels) * (vectors // tile.vectors)
         cost = tiles * tile.cycles(taps * products, weight_loads, chunks, isa.registers)
+        if taps * weight_bytes(kind, isa) * tile.vectors > _BLOCK:
+            cost *= 1.1  # it leaves the cache before the next row of tiles wants it
         if best is None or cost < best[0]:
             best = cost, tile
     assert best is not None  # one pixel of one vector always fits

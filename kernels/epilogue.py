@@ -55,15 +55,20 @@ class Requantize:
     channels: NDArray[np.int64]
     scalars: NDArray[np.int64]
 
-    def packed(self, order: NDArray[np.intp]) -> NDArray[np.uint8]:
+    def packed(self, order: NDArray[np.intp], taken: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
         """Return the channels' numbers as a kernel reads them.
 
         Parameters
         ----------
         order
             (vectors, 16) channels, -1 where a lane has none: its result is 0.
+        taken
+            What is taken off each channel's sum: what the stored code of 0 adds to it.
         """
-        picked = np.where(order < 0, 0, self.channels[:, order])
+        channels = self.channels
+        if taken is not None:
+            channels = np.stack([channels[0] - taken, *channels[1:]])
+        picked = np.where(order < 0, 0, channels[:, order])
         if self.form.split:
             bias, right, _ = picked
             used, kind = np.stack([bias >> 16, bias & 0xFFFF, np.maximum(right - 16, 0)]), np.int32
@@ -100,7 +105,7 @@ def requantize(
     Parameters
     ----------
     bias
-        int64, one for each channel: the bias proper, and what corrects for how codes are stored.
+        int64, one for each channel.
     limit
         On |a + bias| where the accumulator is unbounded, for each channel or for all.
     shift

@@ -14,6 +14,7 @@ from .dot import LANE_BYTES, Kind, is_split
 from .epilogue import LANES, Epilogue
 from .isa import Isa
 
+
 @dataclass(frozen=True)
 class Few:
     """What the kernel is compiled for.

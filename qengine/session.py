@@ -181,7 +181,9 @@ class InferenceSession:
 
     def _run_native(self, plan: Plan, arrays: Mapping[str, NDArray[Any]], raw: bool) -> dict[str, NDArray[Any]]:
         assert self._isa is not None
-        known = {n: np.array(answer(t, t.elements, raw), order="C") for n, t in plan.outputs.items() if t.value is not None}
+        known = {
+            n: np.array(answer(t, t.elements, raw), order="C") for n, t in plan.outputs.items() if t.value is not None
+        }
         return known | self.executor(plan, raw=raw).run(arrays)
 
     def executor(self, plan: Plan, *, raw: bool = False) -> Executor:

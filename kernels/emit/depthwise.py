@@ -38,7 +38,9 @@ def make(spec: Depthwise, isa: Isa) -> Any:
         lane = element(kind)
         if spec.stride == 1 or in_vector == 1:
             return load(b, place, lane)
-        apart = [load(b, b.add(place, i64(i * spec.stride * pixel)), lane, LANES // in_vector) for i in range(in_vector)]
+        apart = [
+            load(b, b.add(place, i64(i * spec.stride * pixel)), lane, LANES // in_vector) for i in range(in_vector)
+        ]
         return joined(apart)
 
     def emit(b: ir.IRBuilder, *values: ir.Value) -> None:
@@ -50,7 +52,10 @@ def make(spec: Depthwise, isa: Isa) -> Any:
             offset = load_scalar(b, b.add(offsets, b.shl(tap, i64(3))), I64)
             weights = b.add(w, b.mul(tap, i64(items * products.parts * _VECTOR)))
             own = [
-                [load(b, b.add(weights, i64((j * products.parts + i) * _VECTOR)), lane, align=4) for i in range(products.parts)]
+                [
+                    load(b, b.add(weights, i64((j * products.parts + i) * _VECTOR)), lane, align=4)
+                    for i in range(products.parts)
+                ]
                 for j in range(items)
             ]
             for k, (r, v) in enumerate(places):

@@ -10,7 +10,7 @@ from .epilogue import Finish, parameter_bytes
 from .memory import inlined, unpacker
 from .products import Products, element
 from .sums import sum_over_taps, sum_wide
-from .vector import F32, I64, LANES, Vec, i64, load, load_scalar, splat
+from .vector import F32, I64, Vec, i64, load, load_scalar, prefetch, splat
 
 
 class _Tile:
@@ -45,13 +45,19 @@ class _Tile:
         low, high = self._float_bounds() if form is None else (None, None)
         for i, total in enumerate(sums):
             (r, p), v = self.places[i // spec.vectors], i % spec.vectors
-            result = total.at_least(low).at_most(high) if form is None else finishes[v].of_sum(total, with_bias=not self.wide)
+            result = (
+                total.at_least(low).at_most(high)
+                if form is None
+                else finishes[v].of_sum(total, with_bias=not self.wide)
+            )
             self._store(result, r, p, v)
 
     def _add_tap(self, tap: ir.Value, sums: list[ir.Value]) -> None:
         b, spec, at = self.b, self.spec, self.at
         offset = load_scalar(b, b.add(at["offsets"], b.shl(tap, i64(3))), I64)
         weights = b.add(at["w"], b.mul(tap, i64(self.tap_bytes)))
+        if spec.fetches:
+            prefetch(b, b.add(at["next"], b.mul(tap, at["next_step"])))
         w = []
         for v in range(spec.vectors):
             place = b.add(weights, b.mul(at["w_vector"], i64(v)))
@@ -84,7 +90,7 @@ def make(spec: Dot, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     names = (
         "x", "x_row", "x_step", "offsets", "taps", "chunks", "chunk_count", "w", "w_vector", "numbers", "scalars",
-        "y", "y_vector", "y_row", "y_pixel", "last",
+        "y", "y_vector", "y_row", "y_pixel", "last", "next", "next_step",
     )  # fmt: skip
 
     def emit(b: ir.IRBuilder, *values: ir.Value) -> None:
@@ -104,6 +110,8 @@ def make(spec: Dot, isa: Isa) -> Any:
         # Channels outside of pixels keep the weights at hand, pixels outside of channels the input.
         outside, inside = (blocks, 1) if outer else (1, blocks)
         apart = step if step else x_step
+        # Over its tiles a block calls for all of the next one's weights.
+        next_step = across * w_vector // (tall * long * taps) + 1 if taps > 0 else 0
         for n in range(batch):
             for first in range(outside):
                 for i in range(tall):
@@ -118,7 +126,8 @@ def make(spec: Dot, isa: Isa) -> Any:
                                 x + n * x_batch + r * x_row + p * apart, x_row, apart, offsets, taps, chunks, chunk_count,
                                 w + block * across * w_vector, w_vector, numbers + block * numbers_bytes, scalars,
                                 y + n * y_batch + r * y_row + p * y_pixel + block * across * y_vector, y_vector, y_row,
-                                y_pixel, ends,
+                                y_pixel, ends, w + (block + 1) * across * w_vector + (i * long + j) * taps * next_step,
+                                next_step,
                             ))  # fmt: skip
 
     return dot

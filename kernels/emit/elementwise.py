@@ -11,7 +11,6 @@ from .memory import inlined, unpacker
 from .vector import F32, I32, I64, STORED, i64, load, load_scalar, splat
 
 
-
 def make(spec: Elementwise, isa: Isa) -> Any:  # noqa: ARG001 - LLVM splits the vectors as it must
     """Return the kernel as a Python function for Numba."""
     form, count = spec.epilogue, len(spec.operands)

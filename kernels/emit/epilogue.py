@@ -26,13 +26,21 @@ class Finish:
         self.b, self.form = b, form
         element = accumulator_type(form)
         size = 8 if element == I64 else 4
-        parts = [load(b, b.add(parameters, i64(i * LANES * size)), element) for i in range(parameter_bytes(form) // LANES // size)]
+        parts = [
+            load(b, b.add(parameters, i64(i * LANES * size)), element)
+            for i in range(parameter_bytes(form) // LANES // size)
+        ]
         self.bias, right = parts[0], parts[2] if form.split else parts[1]
         one = right.like(1) << right
         half = one.shift_right_logical(1)
         shifts = half.is_(">", 0)
         # By name: the shift, half and all of the bits it drops, and a mask that is 0 where nothing is shifted.
-        self._vectors = {"right": right, "half": half, "rest": one - 1, "shifts": right.like(-1).where(shifts, right.like(0))}
+        self._vectors = {
+            "right": right,
+            "half": half,
+            "rest": one - 1,
+            "shifts": right.like(-1).where(shifts, right.like(0)),
+        }
         if form.left:
             self._vectors["left"] = parts[2]
         if form.split:

@@ -43,7 +43,10 @@ def make(spec: Few, isa: Isa) -> Any:
             place = b.add(x, load_scalar(b, b.add(offsets, b.shl(tap, i64(3))), I64))
             weights = b.add(w, b.mul(tap, i64(spec.channels * products.parts * _VECTOR)))
             channels = [
-                [load(b, b.add(weights, i64((c * products.parts + i) * _VECTOR)), lane, align=4) for i in range(products.parts)]
+                [
+                    load(b, b.add(weights, i64((c * products.parts + i) * _VECTOR)), lane, align=4)
+                    for i in range(products.parts)
+                ]
                 for c in range(spec.channels)
             ]
             # Pixels one after the other: registers are for the sums.
@@ -59,7 +62,10 @@ def make(spec: Few, isa: Isa) -> Any:
         else:
             sums = sum_over_taps(b, [zeros(b, lane)] * size, taps, add_tap)
         for c in range(spec.channels):
-            parameters, own = b.add(numbers, i64(c * parameter_bytes(form))), sums[c * spec.vectors : (c + 1) * spec.vectors]
+            parameters, own = (
+                b.add(numbers, i64(c * parameter_bytes(form))),
+                sums[c * spec.vectors : (c + 1) * spec.vectors],
+            )
             if form is None:
                 total = _added_up(own, group)
                 low, high = (splat(b, load_scalar(b, b.add(scalars, i64(4 * i)), F32), total.lanes) for i in range(2))

@@ -57,7 +57,9 @@ class Products:
 
     def _instruction(self, name: str, total: Vec, x: Vec, w: Vec) -> Vec:
         items = _item_type(name)
-        first, second = (v.bits(I32) if items == "i32" else Vec(self.b, self.b.bitcast(v.v, _ITEMS[items])) for v in (x, w))
+        first, second = (
+            v.bits(I32) if items == "i32" else Vec(self.b, self.b.bitcast(v.v, _ITEMS[items])) for v in (x, w)
+        )
         kind = ir.FunctionType(total.v.type, [total.v.type, first.v.type, second.v.type])
         return Vec(self.b, self.b.call(function(self.b, kind, name), [total.v, first.v, second.v]))
 

@@ -56,6 +56,7 @@ def make(spec: Runner, isa: Isa) -> Any:
     call = inlined(_call)
     meet = inlined(lambda b, *values: _meet(b, *values, pauses=isa.cpu.startswith("x86")))
     unpack = unpacker(len(spec.arguments))
+
     def run(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         calls, count, meeting, threads = unpack(arguments)
         table = at(calls, types.int64)

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-I1, I8, I16, I32, I64, F32 = ir.IntType(1), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+I1, I8, I16, I32, I64, F32 = (
+    ir.IntType(1),
+    ir.IntType(8),
+    ir.IntType(16),
+    ir.IntType(32),
+    ir.IntType(64),
+    ir.FloatType(),
+)
 LANES = 16
 
 STORED = {"u8": I8, "i16": I16, "f32": F32}
@@ -94,7 +101,9 @@ class Vec:
 
     def truncated(self, element: ir.Type) -> Vec:
         """Return the low bits of every lane."""
-        return self if element == self.element else Vec(self.b, self.b.trunc(self.v, ir.VectorType(element, self.lanes)))
+        return (
+            self if element == self.element else Vec(self.b, self.b.trunc(self.v, ir.VectorType(element, self.lanes)))
+        )
 
     def widened(self, element: ir.Type, signed: bool = True) -> Vec:
         """Return the lanes as longer integers."""
@@ -186,3 +195,11 @@ def interleaved(parts: Sequence[Vec]) -> Vec:
     """Return the first lane of every part, then the second of every part, and so on; a power of two of parts."""
     whole, count, lanes = joined(parts), len(parts), parts[0].lanes
     return whole.picked([k * lanes + i for i in range(lanes) for k in range(count)])
+
+
+def prefetch(b: ir.IRBuilder, address: ir.Value) -> None:
+    """Have the cache line of an address brought nearer; any address will do."""
+    where = pointer(b, address, I8)
+    kind = ir.FunctionType(ir.VoidType(), [where.type, I32, I32, I32])
+    near, data = ir.Constant(I32, 2), ir.Constant(I32, 1)
+    b.call(function(b, kind, "llvm.prefetch.p0"), [where, ir.Constant(I32, 0), near, data])

@@ -17,11 +17,12 @@ from qengine.kernels.dot import ITEMSIZE, LANE_BYTES, Dot, Kind
 from qengine.kernels.epilogue import LANES, Epilogue, Requantize
 from qengine.kernels.few import Few
 from qengine.kernels.program import Call
-from qengine.native.op import Op, Rows, float_bounds, pieces
+from qengine.native.op import Op, Rows, pieces
 from qengine.native.place import Address, Place, View
 
 Codes = NDArray[Any]
 
+_FAR_WEIGHTS = 1 << 19  # bytes that are not in the second cache when they are needed
 _CHUNKED_VECTORS = 2  # that share chunks: more of them are in each other's way
 _PACKED = 1024  # of more taps than these, chunks are runs: packing them would take longer than it saves
 
@@ -59,7 +60,12 @@ class Sampling:
         rows, columns = self.counted(height, width)
         if not self.dy or not self.dx or not rows or not columns:
             return 0, 0, 0, 0
-        return min(self.dy), (rows - 1) * self.down + max(self.dy), min(self.dx), (columns - 1) * self.along + max(self.dx)
+        return (
+            min(self.dy),
+            (rows - 1) * self.down + max(self.dy),
+            min(self.dx),
+            (columns - 1) * self.along + max(self.dx),
+        )
 
 
 def convolution_sampling(
@@ -161,11 +167,13 @@ class Finishing:
     Attributes
     ----------
     requantize : None for float32.
+    zero : the stored code of 0 of the input, which every weight multiplies.
     bias : float32, of each channel.
     bounds : of float32.
     """
 
     requantize: Requantize | None
+    zero: int
     bias: NDArray[np.float32]
     bounds: NDArray[np.float32]
 
@@ -174,11 +182,17 @@ class Finishing:
         """What kernels are compiled for."""
         return None if self.requantize is None else self.requantize.form
 
-    def numbers(self, order: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """Return the numbers of vectors of channels (vectors, 16), -1 for none."""
+    def numbers(self, order: NDArray[np.intp], w: Codes) -> NDArray[np.uint8]:
+        """Return the numbers of vectors of channels (vectors, 16), -1 for none, whose weights are w (channels, ...)."""
         if self.requantize is not None:
-            return self.requantize.packed(order)
+            return self.requantize.packed(order, self.zero * w.reshape(len(w), -1).sum(axis=1, dtype=np.int64))
         return np.where(order < 0, np.float32(0), self.bias[order]).astype(np.float32).view(np.uint8).ravel()
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of the numbers of 16 channels."""
+        channels = len(self.bias)
+        return len(self.numbers(np.zeros((1, LANES), np.intp), np.zeros((channels, 1), np.int64)))
 
     @property
     def scalars(self) -> NDArray[Any]:
@@ -298,7 +312,10 @@ class DotOp(Op):
                     count += 1
                 self.branches.append(self._branch(sampling, first, count, *ranges[first], per, x))
                 first += count
-        taps, chunks = (sum(len(values) for values in found) for found in zip(*((b.taps.dy, b.chunks) for b in self.branches), strict=True))
+        taps, chunks = (
+            sum(len(values) for values in found)
+            for found in zip(*((b.taps.dy, b.chunks) for b in self.branches), strict=True)
+        )
         self.note = widening_note(self.finishing.form, taps, chunks, len(self.branches))
 
     def _branch(self, sampling: Sampling, first: int, vectors: int, low: int, high: int, per: int, x: Place) -> _Branch:
@@ -318,7 +335,8 @@ class DotOp(Op):
         branch = _Branch(sampling, first, vectors, taps)
         branch.chunks, branch.chunks_at = chunks, self.keep(chunks)
         branch.weights = self.aligned(dot.packed_weights(taps.lanes, self.kind, self.isa))
-        branch.numbers = self.aligned(self.finishing.numbers(_order(first, vectors, channels)))
+        used = self.w[:, :, list(sampling.kernel_y)][:, :, :, list(sampling.kernel_x)]
+        branch.numbers = self.aligned(self.finishing.numbers(_order(first, vectors, channels), used))
         # The table of taps is of no use any more but for the distances.
         branch.taps = _Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0])
         return branch
@@ -369,7 +387,9 @@ class DotOp(Op):
             seen += branch.vectors
             if last > first:
                 found += self._branch_calls(branch, x, out, rows, first, last)
-        self.kernel = "dot " + ", ".join(sorted({f"{c.spec.rows}x{c.spec.pixels}x{c.spec.vectors * LANES}" for c in found}))
+        self.kernel = "dot " + ", ".join(
+            sorted({f"{c.spec.rows}x{c.spec.pixels}x{c.spec.vectors * LANES}" for c in found})
+        )
         return found
 
     def _branch_calls(self, branch: _Branch, x: View, out: View, rows: Rows, first: int, last: int) -> list[Call]:
@@ -385,14 +405,18 @@ class DotOp(Op):
             tile = dot.best_tile(self.kind, self.isa, end - begin, width, left, taps, len(branch.chunks))
             for vectors in (2, 4):  # an odd vector out must not spoil the rest
                 if left > vectors and left % vectors:
-                    other = dot.best_tile(self.kind, self.isa, end - begin, width, left - left % vectors, taps, len(branch.chunks))
+                    other = dot.best_tile(
+                        self.kind, self.isa, end - begin, width, left - left % vectors, taps, len(branch.chunks)
+                    )
                     if other.vectors >= vectors and tile.vectors < vectors:
                         tile, left = other, left - left % vectors
             found.append(self._call(branch, x, out, tile, (begin, end, width), done, left))
             done += left
         return found
 
-    def _call(self, branch: _Branch, x: View, out: View, tile: Any, size: tuple[int, int, int], first: int, vectors: int) -> Call:
+    def _call(
+        self, branch: _Branch, x: View, out: View, tile: Any, size: tuple[int, int, int], first: int, vectors: int
+    ) -> Call:
         s, form = branch.sampling, self.finishing.form
         begin, end, width = size
         channels, block = self.out.shape[1], self.out.block
@@ -405,8 +429,10 @@ class DotOp(Op):
             branch.offsets[key] = self.keep(branch.taps.offsets(x))
         item = 4 if form is None else form.itemsize
         vector = out.plane if block == LANES else LANES * item
-        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, form, last != LANES)
-        per_vector = len(self.finishing.numbers(np.zeros((1, LANES), np.intp)))
+        outer = self._weights_outside(taps * tap_bytes * vectors, x, end - begin)
+        fetches = outer and taps * tap_bytes * vectors > _FAR_WEIGHTS
+        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, form, last != LANES, fetches)
+        per_vector = self.finishing.vector_bytes
         arguments: dict[str, Address] = {
             "x": x.at(begin * s.down),
             "x_batch": x.image,
@@ -430,7 +456,7 @@ class DotOp(Op):
             "width": width,
             "vectors": vectors,
             "last": last,
-            "outer": int(self._weights_outside(taps * tap_bytes * vectors, x, end - begin)),
+            "outer": int(outer),
         }
         return Call(spec, arguments)
 
@@ -472,7 +498,7 @@ class FewOp(Op):
             if wide:
                 order_of_taps, chunks = chunked(lanes, self.inputs[0])
             weights = self.aligned(few.packed_weights(own[:, order_of_taps], self.kind, self.isa))
-            numbers = self.aligned(self.finishing.numbers(order))
+            numbers = self.aligned(self.finishing.numbers(order, self.w))
             self._groups.append((first, len(own), weights, numbers, self.keep(chunks), len(chunks), order_of_taps))
         self._scalars = self.keep(self.finishing.scalars)
         self._offsets: dict[tuple[int, int, int, int], int] = {}
@@ -533,10 +559,10 @@ class DepthwiseOp(Op):
         self.note = widening_note(form, whole.shape[1], len(ends))
         self._weights = self.aligned(depthwise_weights(whole, self.kind, self.isa))
         order = channel_order(blocks, self.kind)
-        self._numbers = self.aligned(self.finishing.numbers(np.where(order < channels, order, -1)))
+        self._numbers = self.aligned(self.finishing.numbers(np.where(order < channels, order, -1), self.w))
         self._scalars = self.keep(self.finishing.scalars)
         self._per_block = len(depthwise_weights(whole[:LANES], self.kind, self.isa))
-        self._numbers_block = len(self.finishing.numbers(order[: len(order) // blocks]))
+        self._numbers_block = len(order) // blocks * self.finishing.vector_bytes
         self._offsets: dict[tuple[int, int], int] = {}
 
     splits_channels = True
@@ -571,7 +597,12 @@ class DepthwiseOp(Op):
             **{"chunks": self._chunks, "chunk_count": self._chunk_count},
             **{"w": self._weights + first * self._per_block, "w_block": self._per_block},
             **{"numbers": self._numbers + first * self._numbers_block, "scalars": self._scalars},
-            **{"y": out.at(rows.first) + first * out.plane, "y_batch": out.image, "y_block": out.plane, "y_row": out.row},
+            **{
+                "y": out.at(rows.first) + first * out.plane,
+                "y_batch": out.image,
+                "y_block": out.plane,
+                "y_row": out.row,
+            },
             **{"batch": batch, "blocks": end - first, "rows": rows.count, "width": width},
         }
         return [Call(spec, arguments)]

@@ -97,7 +97,9 @@ class ElementwiseOp(Op):
         form = None if self.requantize is None else self.requantize.form
         shape = self.inputs[0].shape if self.skip or len(places) == 1 else self.out.shape
         items, block = shape[3] * self.out.block, self.out.block
-        spec = Elementwise(self.operation, tuple(p.stored for p in places), form, self.signs[: len(places)] if form is None else ())  # type: ignore[misc]
+        spec = Elementwise(
+            self.operation, tuple(p.stored for p in places), form, self.signs[: len(places)] if form is None else ()
+        )  # type: ignore[misc]
         y_size = ITEMSIZE[self.out.stored]
         arguments: dict[str, Address] = {
             **{"numbers": self._numbers, "scalars": self._scalars, "batch": shape[0], "blocks": -(-shape[1] // block)},
@@ -108,7 +110,11 @@ class ElementwiseOp(Op):
         factors = self.factors if self.operation == "add" else (1, 1)
         for i, (place, view, factor) in enumerate(zip(places, found, factors, strict=True)):
             # One pixel for all: a channel's number, block by block.
-            single = place.shape[2] == place.shape[3] == 1 and prod(self.out.shape[2:]) > 1 and place is not self.constant_place
+            single = (
+                place.shape[2] == place.shape[3] == 1
+                and prod(self.out.shape[2:]) > 1
+                and place is not self.constant_place
+            )
             row = 0 if view.row == 0 or single else rows.first
             given = view.arguments(f"x{i}", row)
             step = 0 if single else LANES * ITEMSIZE[place.stored]
@@ -156,7 +162,14 @@ def lower_bounded(step: Move, out: Tensor, isa: Isa, want: Want) -> list[Op]:
 
 
 def _rounded(
-    isa: Isa, x: Place, place: Place, word: Word, shift: int, low: int | None = None, high: int | None = None, skip: int = 0
+    isa: Isa,
+    x: Place,
+    place: Place,
+    word: Word,
+    shift: int,
+    low: int | None = None,
+    high: int | None = None,
+    skip: int = 0,
 ) -> ElementwiseOp:
     """Return the op that brings codes to another format, or between bounds."""
     limit = max(abs(x.low), abs(x.high), 1)
@@ -198,9 +211,12 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
         if term.value is not None:
             constant_place = _constant_place(term, block)
             constant, constant_first = _constant(term, constant_place, out, shape, block), i == 0
-        elif term.shape == out.shape:
-            places.append(want(term, block=block))
-        elif term.ndim == len(out.shape) and term.shape[1:] == (shape[1], *(1,) * (term.ndim - 2)) and block == LANES and term.shape[0] == shape[0]:
+        elif term.shape == out.shape or (
+            term.ndim == len(out.shape)
+            and term.shape[1:] == (shape[1], *(1,) * (term.ndim - 2))
+            and block == LANES
+            and term.shape[0] == shape[0]
+        ):
             places.append(want(term, block=block))
         else:
             raise Unfit(f"'{term.name}' {list(term.shape)}, broadcast to {list(out.shape)}")
@@ -210,7 +226,11 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
     options = {"constant": constant, "constant_place": constant_place, "constant_first": constant_first}
     if out.format is None:
         bounds = float_bounds(activation.low, activation.high)
-        return [ElementwiseOp(isa, tuple(places), Place.of(out, block), operation, signs, None, bounds, signs=signs, **options)]
+        return [
+            ElementwiseOp(
+                isa, tuple(places), Place.of(out, block), operation, signs, None, bounds, signs=signs, **options
+            )
+        ]
     operands = places.copy()
     if constant_place is not None:
         operands.insert(0 if constant_first else len(operands), constant_place)
@@ -277,7 +297,11 @@ def lower_concat(step: Join, out: Tensor, arithmetic: Arithmetic, isa: Isa, want
         x = want(t, block=block if aligned else None)
         if aligned or not same:
             # To the output's format; straight to its place there where that begins a block.
-            target = place if aligned else Place.of(Tensor(f"{out.name} part {len(ops)}", t.dtype, t.shape, None, out.format), x.block)
+            target = (
+                place
+                if aligned
+                else Place.of(Tensor(f"{out.name} part {len(ops)}", t.dtype, t.shape, None, out.format), x.block)
+            )
             skip = start if aligned else 0
             if word is None:
                 bounds = float_bounds(None, None)

@@ -113,7 +113,9 @@ class Executor:
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the outputs that are computed, by name; see `Plan.run`. Runs in several threads take turns."""
         with self._lock:
-            arrays: Arrays = {f"\0feed {t.name}": np.ascontiguousarray(feeds[t.name]).reshape(t.shape) for t in self.plan.inputs}
+            arrays: Arrays = {
+                f"\0feed {t.name}": np.ascontiguousarray(feeds[t.name]).reshape(t.shape) for t in self.plan.inputs
+            }
             arrays |= {t.name: arrays[f"\0feed {t.name}"] for t in self.plan.inputs if t.format is None}
             arrays[NAN] = np.zeros(max(len(self.plan.inputs), 1), np.int64)
             for part, gone in zip(self.parts, self.release, strict=True):

@@ -61,13 +61,23 @@ def lower_linear(step: Linear, out: Tensor, arithmetic: Arithmetic, isa: Isa, wa
         return [DepthwiseOp(isa, (x,), place, kind, w, one, finishing)]
     wide_enough = out.shape[-1] >= 2 * pixels_in_vector(kind)
     whole_blocks = kind != "f32" or x.shape[1] % LANES == 0
-    if plain and group == 1 and x.block == LANES and channels <= _FEW and wide_enough and not as_pixels and whole_blocks:
+    if (
+        plain
+        and group == 1
+        and x.block == LANES
+        and channels <= _FEW
+        and wide_enough
+        and not as_pixels
+        and whole_blocks
+    ):
         return [FewOp(isa, (x,), _out_place(out, shape, low, high, 1), kind, w, one, finishing)]
     place = _out_place(out, shape, low, high, natural_block(channels))
     return [DotOp(isa, (x,), place, kind, w, group, samplings, finishing, as_pixels)]
 
 
-def _out_place(out: Tensor, x_shape: tuple[int, int, int, int] | None, low: int | None, high: int | None, block: int) -> Place:
+def _out_place(
+    out: Tensor, x_shape: tuple[int, int, int, int] | None, low: int | None, high: int | None, block: int
+) -> Place:
     if x_shape is None:
         return Place.of(out, block, low, high)
     flat = Tensor(out.name, out.dtype, (x_shape[0], out.shape[-1]), None, out.format)
@@ -134,7 +144,7 @@ def _finishing(
     activation = step.activation or NO_ACTIVATION
     if out.format is None:
         bias = np.zeros(channels, np.float32) if step.b is None else _per_channel(step, step.b.elements, channels)
-        return Finishing(None, bias.astype(np.float32), float_bounds(activation.low, activation.high)), None, None
+        return Finishing(None, 0, bias.astype(np.float32), float_bounds(activation.low, activation.high)), None, None
     n = step.weight_fraction_bits()
     held = step.x.fraction_bits + n
     bias = np.zeros(channels, np.int64)
@@ -146,11 +156,10 @@ def _finishing(
     if int(sums.max(initial=0)) * largest >= 1 << 45:
         raise Unfit("sums beyond 45 bits")
     limit = np.abs(bias) + sums * largest
-    corrected = bias - x.zero * w.astype(np.int64).sum(axis=(1, 2, 3))
     shift = np.broadcast_to(np.asarray(held - out.fraction_bits).reshape(-1), channels)
     low, high = out.encode_bound(activation.low), out.encode_bound(activation.high)
     found = requantize(
-        corrected,
+        bias,
         limit,
         shift,
         arithmetic.word(out.one_format),
@@ -162,7 +171,7 @@ def _finishing(
     if found is None:
         raise Unfit("sums that 64 bits do not hold")
     # A format of less than 8 or 16 bits wraps and saturates to its own limits.
-    return Finishing(found, np.zeros(channels, np.float32), float_bounds(None, None)), low, high
+    return Finishing(found, x.zero, np.zeros(channels, np.float32), float_bounds(None, None)), low, high
 
 
 def _per_channel(step: Linear, bias: NDArray[Any], channels: int) -> NDArray[Any]:

@@ -240,7 +240,9 @@ class _Lowering:
         section = self.section
         if section.ops or section.steps:
             compiled = compile_ops(section.ops, self.isa, self.threads)
-            self.parts.append(NativePart(tuple(section.ops), compiled, tuple(section.steps), tuple(section.made.values())))
+            self.parts.append(
+                NativePart(tuple(section.ops), compiled, tuple(section.steps), tuple(section.made.values()))
+            )
             self.reads.append(section.read)
         self.section, self.places = _Section(), {}
 

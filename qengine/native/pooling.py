@@ -17,7 +17,7 @@ from qengine.native.linear import Want
 from qengine.native.op import Op, Rows, Unfit
 from qengine.native.place import Address, Place, View, images
 from qengine.steps import Arithmetic, Mean, Move, Tensor
-from qengine.steps.forms import AxisExtreme, AxisSum, WindowMax, WindowSum
+from qengine.steps.forms import AxisExtreme, AxisSum, WindowSum
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,19 @@ class PoolOp(Op):
         arguments: dict[str, Address] = {
             **x.arguments("x"),
             **out.arguments("y"),
-            **{"batch": batch, "blocks": self.out.layout.blocks, "first": rows.first, "rows": rows.count, "width": width},
-            **{"height_in": place.shape[2], "width_in": place.shape[3], "kernel_h": w.kernel[0], "kernel_w": w.kernel[1]},
+            **{
+                "batch": batch,
+                "blocks": self.out.layout.blocks,
+                "first": rows.first,
+                "rows": rows.count,
+                "width": width,
+            },
+            **{
+                "height_in": place.shape[2],
+                "width_in": place.shape[3],
+                "kernel_h": w.kernel[0],
+                "kernel_w": w.kernel[1],
+            },
             **{"stride_h": w.strides[0], "stride_w": w.strides[1], "dilation_h": w.dilations[0]},
             **{"dilation_w": w.dilations[1], "top": w.before[0], "left_pad": w.before[1], "empty": self._empty},
             **{"counts": self._counts, "left": max(-self.shift, 0), "right": max(self.shift, 0)},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,7 +155,10 @@ def lower_resize(step: Resize, out: Tensor, arithmetic: Arithmetic, isa: Isa, wa
     if numbers:
         largest = max(abs(x.low), abs(x.high), 1)
         row, column = (int(np.abs(t.weight).sum(axis=1).max(initial=1)) for t in (horizontal, vertical))  # type: ignore[attr-defined]
-        if largest * row >= 1 << 31 or max(int(np.abs(t.weight).max(initial=0)) for t in (horizontal, vertical)) >= 1 << 31:  # type: ignore[attr-defined]
+        if (
+            largest * row >= 1 << 31
+            or max(int(np.abs(t.weight).max(initial=0)) for t in (horizontal, vertical)) >= 1 << 31
+        ):  # type: ignore[attr-defined]
             raise Unfit("sums along rows that 32 bits do not hold")
         shift = step.tap_bits * len(step.axes) + step.x.fraction_bits - out.fraction_bits
         found = requantize(np.zeros(1, np.int64), largest * row * column, shift, arithmetic.word(out.one_format))

@@ -26,6 +26,7 @@ CACHE_BYTES = 1 << 20
 """What windows may hold: half of a core's second cache, the rest is for weights."""
 
 _SMALL = 30_000  # cycles that are not worth another thread
+_LARGE = 1 << 21  # bytes of a tensor that the second cache does not hold
 _WEIGHTS = 1 << 19  # bytes that are read again for every band
 
 Calls = list[list[Call | None]]
@@ -134,7 +135,9 @@ class _Schedule:
             else:
                 bands.append((i, last, self._banded(i, last)))
             self._barrier()
-            for key in [key for key in taken if max(self.readers.get(key, [-1])) <= last and max(self.makers[key]) <= last]:
+            for key in [
+                key for key in taken if max(self.readers.get(key, [-1])) <= last and max(self.makers[key]) <= last
+            ]:
                 self.memory.give(taken.pop(key))
             i = last + 1
         return Compiled(Program(self.isa, self.calls), self.memory, tuple(bands))
@@ -175,7 +178,8 @@ class _Schedule:
             weights += op.weight_bytes
             tall = op.out.shape[2] > 8 * self.threads
             local = all(self._local(op, p) for p in op.inputs if id(_root(p)) in made)
-            if not tall or not local or weights > _WEIGHTS or (last > first and not self._near(op, made)):
+            large = all(p.bytes > _LARGE for p in op.inputs if id(_root(p)) in made)
+            if not tall or not local or not large or weights > _WEIGHTS or (last > first and not self._near(op, made)):
                 break
             closed = all(
                 max(self.readers.get(key, [len(self.ops)])) <= last and min(self.makers[key]) >= first for key in made
@@ -323,7 +327,9 @@ class _Bands:
             if kept and low > window.base:
                 size = kept * layout.row + (layout.halo.gap * layout.pixel)
                 source = start + (low - window.base) * layout.row
-                found.append(Call(Move(), {"x": source, "y": start, "plane": layout.plane, "planes": planes, "size": size}))
+                found.append(
+                    Call(Move(), {"x": source, "y": start, "plane": layout.plane, "planes": planes, "size": size})
+                )
             window.base = low
             window.end = max(window.end, low)
         for first, last in ((low, min(high, 0)), (max(low, place.shape[2], window.end), high)):

@@ -1,0 +1,100 @@
+"""ResNet-50 and MobileNetV2 as ONNX models with random weights: how fast a network runs does not depend on them.
+
+The architectures are those of He et al., Deep Residual Learning (2016; the variant with the stride in the 3x3), and of
+Sandler et al., MobileNetV2 (2018). BatchNormalization is folded, as exporters do.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+class _Builder:
+    """Nodes one after the other; each method returns the name of what comes out."""
+
+    def __init__(self, seed: int) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._rng = np.random.default_rng(seed)
+        self._number = count()
+
+    def node(self, operator: str, *inputs: str, **attributes: object) -> str:
+        name = f"{operator.lower()}{next(self._number)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"constant{next(self._number)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def conv(
+        self, x: str, inputs: int, outputs: int, kernel: int, stride: int = 1, group: int = 1, gain: float = 2.0
+    ) -> str:
+        fan_in = inputs // group * kernel * kernel
+        w = self._rng.normal(0, np.sqrt(gain / fan_in), (outputs, inputs // group, kernel, kernel))
+        bias = self._rng.normal(0, 0.05, outputs)
+        names = self.constant(w.astype(np.float32)), self.constant(bias.astype(np.float32))
+        pads = [kernel // 2] * 4
+        return self.node(
+            "Conv", x, *names, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=pads, group=group, dilations=[1, 1]
+        )
+
+    def relu(self, x: str) -> str:
+        return self.node("Relu", x)
+
+    def relu6(self, x: str) -> str:
+        return self.node("Clip", x, self._scalar(0.0), self._scalar(6.0))
+
+    def _scalar(self, value: float) -> str:
+        return self.constant(np.array(value, np.float32))
+
+    def classifier(self, x: str, features: int, classes: int = 1000) -> str:
+        x = self.node("Flatten", self.node("GlobalAveragePool", x), axis=1)
+        w = self._rng.normal(0, np.sqrt(1 / features), (classes, features)).astype(np.float32)
+        names = self.constant(w), self.constant(np.zeros(classes, np.float32))
+        return self.node("Gemm", x, *names, transB=1)
+
+    def model(self, name: str, output: str, size: int) -> onnx.ModelProto:
+        x = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, size, size])
+        y = helper.make_tensor_value_info(output, TensorProto.FLOAT, [1, 1000])
+        graph = helper.make_graph(self.nodes, name, [x], [y], self.constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.checker.check_model(model)
+        return model
+
+
+def resnet50(size: int = 224) -> onnx.ModelProto:
+    """Return ResNet-50 for images of size x size."""
+    b = _Builder(0)
+    x = b.node("MaxPool", b.relu(b.conv("input", 3, 64, 7, 2)), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    inputs = 64
+    for width, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for i in range(blocks):
+            step = stride if i == 0 else 1
+            y = b.relu(b.conv(x, inputs, width, 1))
+            y = b.relu(b.conv(y, width, width, 3, step))
+            y = b.conv(y, width, 4 * width, 1, gain=0.2)
+            shortcut = b.conv(x, inputs, 4 * width, 1, step, gain=1.0) if i == 0 else x
+            x, inputs = b.relu(b.node("Add", y, shortcut)), 4 * width
+    return b.model("resnet50", b.classifier(x, inputs), size)
+
+
+def mobilenet_v2(size: int = 224) -> onnx.ModelProto:
+    """Return MobileNetV2 for images of size x size."""
+    b = _Builder(1)
+    x, inputs = b.relu6(b.conv("input", 3, 32, 3, 2)), 32
+    layers = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    for expansion, outputs, repeats, stride in layers:
+        for i in range(repeats):
+            step, hidden = stride if i == 0 else 1, inputs * expansion
+            y = b.relu6(b.conv(x, inputs, hidden, 1)) if expansion != 1 else x
+            y = b.relu6(b.conv(y, hidden, hidden, 3, step, group=hidden))
+            y = b.conv(y, hidden, outputs, 1, gain=1.0)
+            x, inputs = b.node("Add", x, y) if step == 1 and inputs == outputs else y, outputs
+    x = b.relu6(b.conv(x, inputs, 1280, 1))
+    return b.model("mobilenet_v2", b.classifier(x, 1280), size)

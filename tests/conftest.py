@@ -1,0 +1,8 @@
+"""The suite tests the reference, which defines every bit; tests/native holds the native kernels against it."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("QENGINE_ISA", "reference")
+# Not the user's: what tests compile goes with the checkout.
+os.environ.setdefault("QENGINE_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "kernels"))
