@@ -26,7 +26,7 @@ CACHE_BYTES = 1 << 20
 """What windows may hold: half of a core's second cache, the rest is for weights."""
 
 _SMALL = 30_000  # cycles that are not worth another thread
-_LARGE = 1 << 21  # bytes of a tensor that the second cache does not hold
+LARGE_BYTES = 1 << 21  # bytes of a tensor that the second cache does not hold
 _WEIGHTS = 1 << 19  # bytes that are read again for every band
 
 Calls = list[list[Call | None]]
@@ -178,7 +178,7 @@ class _Schedule:
             weights += op.weight_bytes
             tall = op.out.shape[2] > 8 * self.threads
             local = all(self._local(op, p) for p in op.inputs if id(_root(p)) in made)
-            large = all(p.bytes > _LARGE for p in op.inputs if id(_root(p)) in made)
+            large = all(p.bytes > LARGE_BYTES for p in op.inputs if id(_root(p)) in made)
             if not tall or not local or not large or weights > _WEIGHTS or (last > first and not self._near(op, made)):
                 break
             closed = all(
