@@ -43,7 +43,7 @@ class InferenceSession:
     Parameters
     ----------
     model
-        Path of an .onnx file, its bytes, or an onnx.ModelProto.
+        Path of an .onnx file, its bytes, an onnx.ModelProto, or the graph of another session.
     qformat
         Format of every activation that `formats` does not name, such as "Q4.3".
     weight_qformat
@@ -60,9 +60,10 @@ class InferenceSession:
     strict
         Refuse a model in which an operator has no fixed-point rule, instead of computing it in float32.
     isa
-        Which kernels to use; "reference" is the one kind there is so far.
+        For which instruction set kernels are compiled: "avx512vnni", "avx2" or "generic"; or "reference", their
+        definition in NumPy. By default what QENGINE_ISA says, or the best that the CPU has.
     threads
-        How many threads the linear algebra may use; None leaves it alone. Never changes a result in fixed point.
+        How many threads a run may use; None for as many as there are cores. Never changes a result in fixed point.
     max_elements
         The largest tensor that a run may make.
 
@@ -74,7 +75,7 @@ class InferenceSession:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | bytes | onnx.ModelProto,
+        model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
         *,
         qformat: QFormat | str | None = None,
         weight_qformat: QFormat | str | None = None,
@@ -108,7 +109,7 @@ class InferenceSession:
             )
         self._strict, self._max_elements = strict, int(max_elements)
         self._threads = None if threads is None else int(threads)
-        self._network = Network(load(model), self._request)
+        self._network = Network(model if isinstance(model, Graph) else load(model), self._request)
         self._plans: _Recent[Plan] = _Recent(_PLANS)
         self._executors: _Recent[Executor] = _Recent(_PLANS)
         self._overridden: _Recent[Network] = _Recent(_PLANS)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from qengine import __version__
+from qengine.cli.bench import bench
 from qengine.cli.run import run
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="run")(run)
+app.command(name="bench")(bench)
 
 
 def _show_version(wanted: bool) -> None:

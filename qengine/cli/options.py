@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from qengine.kernels.isa import BEST_FIRST
 from qengine.qformat import Overflow, Rounding
 from qengine.zoo import ENTRIES
 
@@ -126,14 +127,21 @@ Strict = Annotated[
         "--strict", metavar="", help="Refuse operators that would compute in float32.", rich_help_panel=_FIXED
     ),
 ]
-Isa = Annotated[str | None, typer.Option(metavar="I", help="Which kernels to use: reference.", rich_help_panel=_RUN)]
+Isa = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I",
+        help=f"Which kernels to use: {', '.join(isa.name for isa in BEST_FIRST)} or reference. Default: the best here.",
+        rich_help_panel=_RUN,
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=1024,
         metavar="N",
-        help="For the linear algebra. Never changes a bit in fixed point.",
+        help="Default: as many as there are cores. Never changes a bit in fixed point.",
         rich_help_panel=_RUN,
     ),
 ]

@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -30,19 +30,25 @@ def status(text: str, quiet: bool) -> Iterator[None]:
         yield
 
 
-def as_tables(result: RunResult) -> str:
-    """Return a table and a summary, coloured if standard output is a terminal."""
+def rendered(title: str | Text, table: Table, lines: Iterable[str | Text]) -> str:
+    """Return a title, a table and lines, coloured if standard output is a terminal."""
     console = Console(highlight=False)
     # A pipe has no width: what reads it does not want names to be folded.
     is_open_ended = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _LEAST_WIDTH)
     with console.capture() as captured:
-        console.print(_title(result), soft_wrap=True)
-        console.print(_float_table(result) if result.comparison is None else _fixed_table(result.comparison))
+        console.print(title if isinstance(title, Text) else Text(printable(title), style="bold"), soft_wrap=True)
+        console.print(table)
         console.print()
-        for line in _summary(result):
+        for line in lines:
             console.print(line, soft_wrap=True)
     return captured.get().rstrip() + "\n"
+
+
+def as_tables(result: RunResult) -> str:
+    """Return a table and a summary, coloured if standard output is a terminal."""
+    table = _float_table(result) if result.comparison is None else _fixed_table(result.comparison)
+    return rendered(_title(result), table, _summary(result))
 
 
 def _title(result: RunResult) -> Text:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -353,6 +353,13 @@ class DotOp(Op):
         """What it reads again for every band of rows."""
         return sum(len(b.taps.dy) * b.vectors for b in self.branches) * dot.weight_bytes(self.kind, self.isa)
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates that the operator asks for, whatever the kernel does."""
+        batch = 1 if self.as_pixels else self.out.shape[0]
+        pixels = sum(prod(s.counted(*self._size())) * len(s.dy) * len(s.dx) for s in self.samplings)
+        return batch * pixels * self.w.shape[0] * self.w.shape[1]
+
     def _size(self) -> tuple[int, int]:
         batch, _, height, width = self.out.shape
         return (1, batch) if self.as_pixels else (height, width)
@@ -505,6 +512,11 @@ class FewOp(Op):
         self.note = widening_note(form, len(self._at), max(g[5] for g in self._groups))
 
     @property
+    def macs(self) -> int:
+        """Multiply-accumulates that the operator asks for, whatever the kernel does."""
+        return prod(self.out.shape) * prod(self.w.shape[1:])
+
+    @property
     def work(self) -> float:
         """About how many cycles it takes on one thread."""
         return self.out.shape[2] * self.out.shape[3] * len(self._at) * self.out.shape[1] / 2
@@ -566,6 +578,11 @@ class DepthwiseOp(Op):
         self._offsets: dict[tuple[int, int], int] = {}
 
     splits_channels = True
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates that the operator asks for, whatever the kernel does."""
+        return prod(self.out.shape) * prod(self.w.shape[1:])
 
     @property
     def work(self) -> float:

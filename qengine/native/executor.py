@@ -110,14 +110,18 @@ class Executor:
         """Bytes that it holds for tensors between steps."""
         return sum(p.compiled.memory.bytes for p in self.parts if isinstance(p, NativePart))
 
+    def arrays(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Return the arrays with which a run begins."""
+        inputs = self.plan.inputs
+        found: Arrays = {f"\0feed {t.name}": np.ascontiguousarray(feeds[t.name]).reshape(t.shape) for t in inputs}
+        found |= {t.name: found[f"\0feed {t.name}"] for t in inputs if t.format is None}
+        found[NAN] = np.zeros(max(len(inputs), 1), np.int64)
+        return found
+
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the outputs that are computed, by name; see `Plan.run`. Runs in several threads take turns."""
         with self._lock:
-            arrays: Arrays = {
-                f"\0feed {t.name}": np.ascontiguousarray(feeds[t.name]).reshape(t.shape) for t in self.plan.inputs
-            }
-            arrays |= {t.name: arrays[f"\0feed {t.name}"] for t in self.plan.inputs if t.format is None}
-            arrays[NAN] = np.zeros(max(len(self.plan.inputs), 1), np.int64)
+            arrays = self.arrays(feeds)
             for part, gone in zip(self.parts, self.release, strict=True):
                 part.run(arrays)
                 if isinstance(part, NativePart) and arrays[NAN].any():

@@ -69,6 +69,11 @@ class Op(ABC):
         return self.out.bytes / 16
 
     @property
+    def macs(self) -> int:
+        """Multiply-accumulates that the operator asks for, whatever the kernel does."""
+        return 0
+
+    @property
     def weight_bytes(self) -> int:
         """What it reads again for every band of rows."""
         return 0

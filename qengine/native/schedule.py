@@ -86,11 +86,13 @@ class Compiled:
     program : the calls.
     memory : what they work in.
     bands : for each region of ops that runs in bands, the first op, the last, and the rows of a band.
+    calls : of each op on each thread, in order, with what is done to make room for it.
     """
 
     program: Program
     memory: Memory
     bands: tuple[tuple[int, int, int], ...]
+    calls: tuple[Calls, ...]
 
 
 def compile_ops(ops: Sequence[Op], isa: Isa, threads: int) -> Compiled:
@@ -109,6 +111,7 @@ class _Schedule:
         self.ops, self.isa, self.threads = list(ops), isa, threads
         self.memory = Memory()
         self.calls: Calls = [[] for _ in range(threads)]
+        self.by_op: list[Calls] = [[[] for _ in range(threads)] for _ in self.ops]
         self.addresses: dict[int, int] = {}  # of places, by id
         self.readers: dict[int, list[int]] = {}
         self.makers: dict[int, list[int]] = {}
@@ -131,7 +134,7 @@ class _Schedule:
                     taken[id(place)] = self.memory.take(place)
                     self.addresses[id(place)] = taken[id(place)][0]
             if region is None:
-                self._single(self.ops[i])
+                self._single(i)
             else:
                 bands.append((i, last, self._banded(i, last)))
             self._barrier()
@@ -140,7 +143,7 @@ class _Schedule:
             ]:
                 self.memory.give(taken.pop(key))
             i = last + 1
-        return Compiled(Program(self.isa, self.calls), self.memory, tuple(bands))
+        return Compiled(Program(self.isa, self.calls), self.memory, tuple(bands), tuple(self.by_op))
 
     def _barrier(self) -> None:
         if self.threads > 1:
@@ -152,9 +155,14 @@ class _Schedule:
             return View.whole(Slot(place.plain), place.layout)
         return View.whole(self.addresses[id(_root(place))], place.layout)
 
+    def _add(self, thread: int, index: int, calls: list[Call]) -> None:
+        self.calls[thread] += calls
+        self.by_op[index][thread] += calls
+
     # One op at a time
 
-    def _single(self, op: Op) -> None:
+    def _single(self, index: int) -> None:
+        op = self.ops[index]
         views, out = [self._view(p) for p in op.inputs], self._view(op.out)
         height = op.out.shape[2]
         parts = self.threads if op.work > _SMALL else 1
@@ -165,7 +173,7 @@ class _Schedule:
             else:
                 rows = Rows(0, height, t, parts)
             if rows.count:
-                self.calls[t] += op.calls(views, out, rows)
+                self._add(t, index, op.calls(views, out, rows))
 
     # Bands
 
@@ -210,7 +218,8 @@ class _Schedule:
         rows = int(min(max(CACHE_BYTES * 0.7 / max(rows_bytes * scale, 1), 2), share))
         for t in range(self.threads):
             begin, end = pieces(height, t, self.threads)
-            self.calls[t] += _Bands(ops, self._view_of_outside(ops), self.memory).calls(begin, end, rows)
+            for index, calls in _Bands(ops, self._view_of_outside(ops), self.memory).calls(begin, end, rows):
+                self._add(t, first + index, calls)
         return rows
 
     def _view_of_outside(self, ops: Sequence[Op]) -> dict[int, View]:
@@ -259,18 +268,20 @@ class _Bands:
         self.ops, self.outside, self.memory = ops, outside, memory
         self.inner = {id(op.out): op.out for op in ops[:-1] if id(op.out) not in outside}
 
-    def calls(self, begin: int, end: int, rows: int) -> list[Call | None]:
+    def calls(self, begin: int, end: int, rows: int) -> list[tuple[int, list[Call]]]:
+        """Return calls in order, with the place of the op that they are of."""
         bands = self._plan(begin, end, rows)
         windows = self._windows(bands)
-        found: list[Call | None] = []
+        makers = {id(op.out): i for i, op in enumerate(self.ops)}
+        found: list[tuple[int, list[Call]]] = []
         for band in bands:
             for key, (low, high) in band.needed.items():
-                found += self._make_room(windows[key], low, high)
-            for op, (first, last) in zip(self.ops, band.rows, strict=True):
+                found.append((makers[key], self._make_room(windows[key], low, high)))
+            for i, (op, (first, last)) in enumerate(zip(self.ops, band.rows, strict=True)):
                 if last > first:
                     views = [self.outside[id(p)] if id(p) in self.outside else windows[id(p)].view() for p in op.inputs]
                     out = self.outside[id(op.out)] if id(op.out) in self.outside else windows[id(op.out)].view()
-                    found += op.calls(views, out, Rows(first, last))
+                    found.append((i, op.calls(views, out, Rows(first, last))))
                     if id(op.out) in windows:
                         windows[id(op.out)].end = max(windows[id(op.out)].end, last)
         return found
@@ -316,9 +327,9 @@ class _Bands:
             windows[key] = _Window(place, layout, address, first, first)
         return windows
 
-    def _make_room(self, window: _Window, low: int, high: int) -> list[Call | None]:
+    def _make_room(self, window: _Window, low: int, high: int) -> list[Call]:
         """Move what is still needed to the top where there is no room below, and fill rows beyond the edges."""
-        found: list[Call | None] = []
+        found: list[Call] = []
         layout, place = window.layout, window.place
         planes = layout.batch * layout.blocks
         start = window.address  # of the window, the left gap included

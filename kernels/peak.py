@@ -1,0 +1,47 @@
+"""What a core can do at most: the instruction that kernels are built on, and nothing else."""
+
+import ctypes
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from .build import ENTRY, address
+from .dot import ITEMSIZE, LANE_BYTES, Kind
+from .epilogue import LANES
+from .isa import Isa
+
+CHAINS = 16
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A loop of independent sums of products in registers."""
+
+    kind: Kind
+    chains: int
+
+    emitter = "peak"
+    arguments = ("rounds", "out")
+
+
+def peak_rate(kind: Kind, isa: Isa, seconds: float = 0.3) -> float:
+    """Return the multiply-accumulates a second of one core, the best of a few tries.
+
+    Of bytes without an instruction of their own, it is the rate of the instructions that stand for it.
+    """
+    chains = min(CHAINS, max(isa.registers, 4))
+    out = np.zeros(LANES, np.float64)
+    arguments = np.array([1000, out.ctypes.data], np.int64)
+    run, result, exception = ENTRY(address(Peak(kind, chains), isa)), ctypes.c_int64(), ctypes.c_void_p()
+
+    def once(rounds: int) -> float:
+        arguments[0] = rounds
+        start = time.perf_counter()
+        run(ctypes.addressof(result), ctypes.addressof(exception), arguments.ctypes.data)
+        return time.perf_counter() - start
+
+    once(1000)
+    rounds = max(1000, int(20_000 * seconds / 10 / max(once(20_000), 1e-7)))
+    best = min(once(rounds) for _ in range(10))
+    return rounds * chains * LANES * (LANE_BYTES // ITEMSIZE[kind]) / best
