@@ -7,10 +7,13 @@ Sandler et al., MobileNetV2 (2018). BatchNormalization is folded, as exporters d
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from qengine import zoo
 
 
 class _Builder:
@@ -98,3 +101,18 @@ def mobilenet_v2(size: int = 224) -> onnx.ModelProto:
             x, inputs = b.node("Add", x, y) if step == 1 and inputs == outputs else y, outputs
     x = b.relu6(b.conv(x, inputs, 1280, 1))
     return b.model("mobilenet_v2", b.classifier(x, 1280), size)
+
+
+MODELS = ("srcnn", "resnet50", "mobilenet_v2")
+
+
+def prepared(name: str, folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """Return a model's file, made in a folder where it is not bundled, and feeds; SRCNN from 256x256 to 768x768."""
+    rng = np.random.default_rng(0)
+    if name == "srcnn":
+        feeds = {"input": rng.random((1, 3, 256, 256), np.float32), "factor": np.float32([1, 1, 3, 3])}
+        return Path(zoo.find("srcnn").path), feeds
+    path = folder / f"{name}.onnx"
+    if not path.exists():
+        onnx.save({"resnet50": resnet50, "mobilenet_v2": mobilenet_v2}[name](), path)
+    return path, {"input": rng.random((1, 3, 224, 224), np.float32)}

@@ -9,11 +9,13 @@ import hashlib
 import logging
 import os
 import platform
+import re
 import stat
 import sys
 import tempfile
 import threading
 import zlib
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -133,8 +135,10 @@ def _prepared(root: str) -> Path | None:
     try:
         folder = Path(root) / generation()
         if not folder.is_dir():
-            folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-            _prune(folder)
+            folder.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            with suppress(OSError):
+                _prune(folder)
         about = folder.stat()
         # Code is run from here: nobody else may be able to write it.
         if hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
@@ -152,14 +156,16 @@ def _folder() -> Path | None:
 
 
 def _prune(current: Path) -> None:
-    """Delete what older versions kept, but for the last few."""
-    older = sorted(
-        (p for p in current.parent.iterdir() if p.is_dir() and p != current), key=lambda p: p.stat().st_mtime
-    )
+    """Delete what older versions kept, but for the last few; nothing that is not a kept kernel."""
+    older = [
+        p for p in current.parent.iterdir() if p != current and re.fullmatch(r"[0-9a-f]{16}", p.name) and p.is_dir()
+    ]
+    older.sort(key=lambda p: p.stat().st_mtime)
     for folder in older[: -_KEPT_GENERATIONS + 1]:
-        if len(folder.name) == len(current.name):
-            for path in folder.iterdir():
+        for path in folder.iterdir():
+            if re.fullmatch(r"[0-9a-f]{40}", path.name):
                 path.unlink()
+        with suppress(OSError):  # something else lies there
             folder.rmdir()
 
 

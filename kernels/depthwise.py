@@ -36,8 +36,8 @@ class Depthwise:
 
     emitter = "depthwise"
     arguments = (
-        "x", "x_batch", "x_block", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "w_block", "numbers", "scalars", "y", "y_batch",
-        "y_block", "y_row", "batch", "blocks", "rows", "width",
+        "x", "x_batch", "x_block", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "w_block",
+        "numbers", "scalars", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "width",
     )  # fmt: skip
 
 

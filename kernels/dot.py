@@ -101,8 +101,8 @@ _BLOCK = 700_000  # bytes of weights that the second cache keeps beside those th
 
 # Few shapes, as each is compiled: wide images, two rows of narrow ones, many channels, single pixels, and the rest.
 _SHAPES = (
-    Tile(1, 14, 2), Tile(2, 7, 2), Tile(1, 14, 1), Tile(2, 7, 1), Tile(1, 7, 4), Tile(1, 4, 4), Tile(2, 4, 2), Tile(1, 7, 2),
-    Tile(1, 4, 1), Tile(1, 1, 4), Tile(1, 1, 1), Tile(1, 5, 1), Tile(1, 2, 1),
+    Tile(1, 14, 2), Tile(2, 7, 2), Tile(1, 14, 1), Tile(2, 7, 1), Tile(1, 7, 4), Tile(1, 4, 4), Tile(2, 4, 2),
+    Tile(1, 7, 2), Tile(1, 4, 1), Tile(1, 1, 4), Tile(1, 1, 1), Tile(1, 5, 1), Tile(1, 2, 1),
 )  # fmt: skip
 
 

@@ -71,11 +71,10 @@ class Requantize:
         picked = np.where(order < 0, 0, channels[:, order])
         if self.form.split:
             bias, right, _ = picked
-            used, kind = np.stack([bias >> 16, bias & 0xFFFF, np.maximum(right - 16, 0)]), np.int32
-        elif self.form.wide:
-            used, kind = picked, np.int64
+            used = np.stack([bias >> 16, bias & 0xFFFF, np.maximum(right - 16, 0)])
         else:
-            used, kind = picked[:2], np.int32
+            used = picked if self.form.wide else picked[:2]
+        kind = np.dtype(np.int64 if self.form.wide and not self.form.split else np.int32)
         return np.ascontiguousarray(used.swapaxes(0, 1).astype(kind)).view(np.uint8).ravel()
 
 

@@ -34,8 +34,8 @@ class Few:
 
     emitter = "few"
     arguments = (
-        "x", "x_batch", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "numbers", "scalars", "y", "y_batch", "y_channel", "y_row",
-        "batch", "rows", "width",
+        "x", "x_batch", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "numbers",
+        "scalars", "y", "y_batch", "y_channel", "y_row", "batch", "rows", "width",
     )  # fmt: skip
 
 

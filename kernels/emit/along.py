@@ -10,7 +10,7 @@ from .memory import inlined, unpacker
 from .vector import F32, I32, I64, STORED, i64, load, load_scalar, splat, zeros
 
 
-def make(spec: Along, isa: Isa) -> Any:  # noqa: ARG001
+def make(spec: Along, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     element, lanes, taps = STORED[spec.stored], spec.lanes, spec.taps
     number = F32 if spec.stored == "f32" else I32
@@ -28,7 +28,7 @@ def make(spec: Along, isa: Isa) -> Any:  # noqa: ARG001
 
     pixel, unpack = inlined(emit), unpacker(len(spec.arguments))
 
-    def along(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def along(arguments):
         (
             x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, rows, width, block, offsets, weights,
             zero,

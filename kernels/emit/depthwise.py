@@ -92,10 +92,10 @@ def make(spec: Depthwise, isa: Isa) -> Any:
     down, along, stride = spec.rows, spec.vectors * in_vector, spec.stride
     numbers_bytes = items * parameter_bytes(form)
 
-    def depthwise(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def depthwise(arguments):
         (
-            x, x_batch, x_block, x_row, offsets, taps, chunks, chunk_count, w, w_block, numbers, scalars, y, y_batch, y_block,
-            y_row, batch, blocks, rows, width,
+            x, x_batch, x_block, x_row, offsets, taps, chunks, chunk_count, w, w_block, numbers, scalars, y, y_batch,
+            y_block, y_row, batch, blocks, rows, width,
         ) = unpack(arguments)  # fmt: skip
         for n in range(batch):
             for k in range(blocks):
@@ -103,8 +103,8 @@ def make(spec: Depthwise, isa: Isa) -> Any:
                     r = i * down if (i + 1) * down <= rows else rows - down
                     for j in range((width + along - 1) // along):
                         tile((
-                            x + n * x_batch + k * x_block + r * x_row + j * along * stride * pixel, x_row, offsets, taps,
-                            chunks, chunk_count, w + k * w_block, numbers + k * numbers_bytes, scalars,
+                            x + n * x_batch + k * x_block + r * x_row + j * along * stride * pixel, x_row, offsets,
+                            taps, chunks, chunk_count, w + k * w_block, numbers + k * numbers_bytes, scalars,
                             y + n * y_batch + k * y_block + r * y_row + j * along * 16 * out, y_row, width - j * along,
                         ))  # fmt: skip
 

@@ -100,7 +100,7 @@ def make(spec: Dot, isa: Isa) -> Any:
     down, along, across, step = spec.rows, spec.pixels, spec.vectors, spec.step
     numbers_bytes = across * parameter_bytes(spec.epilogue)
 
-    def dot(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def dot(arguments):
         (
             x, x_batch, x_row, x_step, offsets, taps, chunks, chunk_count, w, w_vector, numbers,
             scalars, y, y_batch, y_vector, y_row, y_pixel, batch, rows, width, vectors, last, outer,
@@ -123,7 +123,8 @@ def make(spec: Dot, isa: Isa) -> Any:
                             block = first + second
                             ends = last if block == blocks - 1 else 16
                             tile((
-                                x + n * x_batch + r * x_row + p * apart, x_row, apart, offsets, taps, chunks, chunk_count,
+                                x + n * x_batch + r * x_row + p * apart, x_row, apart, offsets, taps, chunks,
+                                chunk_count,
                                 w + block * across * w_vector, w_vector, numbers + block * numbers_bytes, scalars,
                                 y + n * y_batch + r * y_row + p * y_pixel + block * across * y_vector, y_vector, y_row,
                                 y_pixel, ends, w + (block + 1) * across * w_vector + (i * long + j) * taps * next_step,

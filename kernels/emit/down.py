@@ -11,7 +11,7 @@ from .memory import inlined, unpacker
 from .vector import F32, I32, I64, i64, load, load_scalar, splat, zeros
 
 
-def make(spec: Down, isa: Isa) -> Any:  # noqa: ARG001
+def make(spec: Down, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     form, taps = spec.epilogue, spec.taps
     number = F32 if form is None else I32
@@ -42,10 +42,10 @@ def make(spec: Down, isa: Isa) -> Any:  # noqa: ARG001
     part = inlined(lambda b, *values: build(b, True, values))
     unpack = unpacker(len(spec.arguments))
 
-    def down(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def down(arguments):
         (
-            x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, rows, items, indices, weights, numbers,
-            scalars,
+            x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, rows, items, indices, weights,
+            numbers, scalars,
         ) = unpack(arguments)  # fmt: skip
         for n in range(batch):
             for k in range(blocks):

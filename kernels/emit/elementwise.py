@@ -11,7 +11,7 @@ from .memory import inlined, unpacker
 from .vector import F32, I32, I64, STORED, i64, load, load_scalar, splat
 
 
-def make(spec: Elementwise, isa: Isa) -> Any:  # noqa: ARG001 - LLVM splits the vectors as it must
+def make(spec: Elementwise, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     form, count = spec.epilogue, len(spec.operands)
     number = F32 if form is None else I64 if form.wide else I32
@@ -56,7 +56,7 @@ def make(spec: Elementwise, isa: Isa) -> Any:  # noqa: ARG001 - LLVM splits the 
     unpack = unpacker(len(spec.arguments))
     if count == 1:
 
-        def unary(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def unary(arguments):
             (
                 numbers, scalars, batch, blocks, rows, vectors, rest, y, y_batch, y_block, y_row, y_step,
                 x, x_batch, x_block, x_row, x_step, factor, zero,
@@ -74,7 +74,7 @@ def make(spec: Elementwise, isa: Isa) -> Any:  # noqa: ARG001 - LLVM splits the 
 
         return unary
 
-    def binary(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def binary(arguments):
         (
             numbers, scalars, batch, blocks, rows, vectors, rest, y, y_batch, y_block, y_row, y_step,
             a, a_batch, a_block, a_row, a_step, a_factor, a_zero, c, c_batch, c_block, c_row, c_step, c_factor, c_zero,

@@ -13,13 +13,12 @@ from .memory import at, get, put, unpacker
 from .table import NUMBA
 
 CODES = {"i8": types.int8, "u8": types.uint8, "i16": types.int16, "u16": types.uint16, "f32": types.float32}
-SIZES = {"i8": 1, "u8": 1, "i16": 2, "u16": 2, "f32": 4}
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds a float64 below 2^51 to an integer, half to even
 _FAR = float(1 << 45)  # a float32 this large is a multiple of 2^16
 _EDGE = float(1 << 20)  # beyond every code
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def double(_: Any, bits: Any) -> Any:
     """Return the float64 that a 64-bit integer holds the bits of."""
 
@@ -29,17 +28,18 @@ def double(_: Any, bits: Any) -> Any:
     return types.float64(types.int64), codegen
 
 
-def make(spec: Enter, isa: Isa) -> Any:  # noqa: ARG001
+def make(spec: Enter, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     unpack = unpacker(len(spec.arguments))
     source, stored = CODES[spec.source], NUMBA[spec.stored]
-    x_size, y_size = SIZES[spec.source], ITEMSIZE[spec.stored]
-    if spec.stored == "f32" or spec.source != "f32":
+    y_size = ITEMSIZE[spec.stored]
+    copies = spec.stored == "f32"
+    if copies or spec.source != "f32":
 
-        def take(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def take(arguments):
             (
-                x, x_batch, x_channel, x_row, y, y_batch, y_block, y_row, block, batch, channels, rows, width, scale, low,
-                high, zero, bits, nan,
+                x, x_batch, x_channel, x_row, y, y_batch, y_block, y_row, block, batch, channels, rows, width, scale,
+                low, high, zero, bits, nan,
             ) = unpack(arguments)  # fmt: skip
             for n in range(batch):
                 for c in range(channels):
@@ -47,31 +47,21 @@ def make(spec: Enter, isa: Isa) -> Any:  # noqa: ARG001
                         of = at(x + n * x_batch + c * x_channel + r * x_row, source)
                         to = at(y + n * y_batch + c // block * y_block + r * y_row + c % block * y_size, stored)
                         for p in range(width):
-                            put(to, p * block, get(of, p) + zero)
+                            if copies:
+                                put(to, p * block, get(of, p))
+                            else:
+                                put(to, p * block, get(of, p) + zero)
 
-        def copy(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-            (
-                x, x_batch, x_channel, x_row, y, y_batch, y_block, y_row, block, batch, channels, rows, width, scale, low,
-                high, zero, bits, nan,
-            ) = unpack(arguments)  # fmt: skip
-            for n in range(batch):
-                for c in range(channels):
-                    for r in range(rows):
-                        of = at(x + n * x_batch + c * x_channel + r * x_row, source)
-                        to = at(y + n * y_batch + c // block * y_block + r * y_row + c % block * y_size, stored)
-                        for p in range(width):
-                            put(to, p * block, get(of, p))
-
-        return copy if spec.stored == "f32" else take
+        return take
 
     even, up, away, floor = (spec.rounding == name for name in ("half_even", "half_up", "half_away", "floor"))
     wraps, signed = spec.wraps, spec.signed
     infinite = float("inf")
 
-    def quantize(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def quantize(arguments):
         (
-            x, x_batch, x_channel, x_row, y, y_batch, y_block, y_row, block, batch, channels, rows, width, scale, low, high,
-            zero, bits, nan,
+            x, x_batch, x_channel, x_row, y, y_batch, y_block, y_row, block, batch, channels, rows, width, scale, low,
+            high, zero, bits, nan,
         ) = unpack(arguments)  # fmt: skip
         by = double(scale)
         found = 0
@@ -110,10 +100,7 @@ def make(spec: Enter, isa: Isa) -> Any:  # noqa: ARG001
                             if endless:
                                 code = high if code > 0 else low
                             code = code << (64 - bits)
-                            if signed:
-                                code = code >> (64 - bits)
-                            else:
-                                code = (code >> (64 - bits)) & ((1 << bits) - 1)
+                            code = code >> (64 - bits) if signed else (code >> (64 - bits)) & ((1 << bits) - 1)
                         code = low if code < low else high if code > high else code
                         put(to, p * block, code + zero)
         if found > 0:

@@ -82,17 +82,17 @@ def make(spec: Few, isa: Isa) -> Any:
     along, step = spec.vectors * in_vector, _VECTOR // in_vector
     out = 4 if form is None else form.itemsize
 
-    def few(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def few(arguments):
         (
-            x, x_batch, x_row, offsets, taps, chunks, chunk_count, w, numbers, scalars, y, y_batch, y_channel, y_row, batch,
-            rows, width,
+            x, x_batch, x_row, offsets, taps, chunks, chunk_count, w, numbers, scalars, y, y_batch, y_channel, y_row,
+            batch, rows, width,
         ) = unpack(arguments)  # fmt: skip
         for n in range(batch):
             for r in range(rows):
                 for j in range((width + along - 1) // along):
                     tile((
-                        x + n * x_batch + r * x_row + j * along * step, offsets, taps, chunks, chunk_count,
-                        w, numbers, scalars, y + n * y_batch + r * y_row + j * along * out, y_channel, width - j * along,
+                        x + n * x_batch + r * x_row + j * along * step, offsets, taps, chunks, chunk_count, w,
+                        numbers, scalars, y + n * y_batch + r * y_row + j * along * out, y_channel, width - j * along,
                     ))  # fmt: skip
 
     return few

@@ -11,11 +11,11 @@ from .memory import at, put, unpacker
 _KINDS = {1: types.uint8, 2: types.int16, 4: types.int32}
 
 
-def make(spec: Fill, isa: Isa) -> Any:  # noqa: ARG001
+def make(spec: Fill, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     unpack, kind = unpacker(len(spec.arguments)), _KINDS[spec.itemsize]
 
-    def fill(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def fill(arguments):
         y, y_plane, planes, items, code = unpack(arguments)
         for k in range(planes):
             to = at(y + k * y_plane, kind)

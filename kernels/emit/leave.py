@@ -12,13 +12,13 @@ from .memory import at, get, put, unpacker
 from .table import NUMBA
 
 
-def make(spec: Leave, isa: Isa) -> Any:  # noqa: ARG001
+def make(spec: Leave, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     unpack = unpacker(len(spec.arguments))
     stored, target, size = NUMBA[spec.stored], CODES[spec.target], ITEMSIZE[spec.stored]
     copies, real = spec.stored == "f32", spec.target == "f32"
 
-    def leave(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def leave(arguments):
         (
             x, x_batch, x_block, x_row, y, y_batch, y_channel, y_row, block, batch, channels, rows, width, scale, zero,
         ) = unpack(arguments)  # fmt: skip

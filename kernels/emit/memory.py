@@ -15,7 +15,7 @@ ARGUMENTS = types.CPointer(types.int64)
 def unpacker(count: int) -> Callable[[Any], tuple[int, ...]]:
     """Return a jitted function from a kernel's argument to its integers."""
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def unpack(_: Any, arguments: Any) -> Any:
         result = types.UniTuple(types.int64, count)
 
@@ -25,10 +25,10 @@ def unpacker(count: int) -> Callable[[Any], tuple[int, ...]]:
 
         return result(arguments), codegen
 
-    return unpack  # type: ignore[no-any-return]
+    return unpack
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def at(_: Any, address: Any, kind: Any) -> Any:
     """Return an address as a pointer to numbers of a type, such as numba.int32."""
     result = types.CPointer(kind.dtype)
@@ -39,7 +39,7 @@ def at(_: Any, address: Any, kind: Any) -> Any:
     return result(address, kind), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def get(_: Any, base: Any, index: Any) -> Any:
     """Return base[index]."""
 
@@ -49,7 +49,7 @@ def get(_: Any, base: Any, index: Any) -> Any:
     return base.dtype(base, types.intp), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def put(_: Any, base: Any, index: Any, value: Any) -> Any:
     """Do base[index] = value."""
 
@@ -63,7 +63,7 @@ def put(_: Any, base: Any, index: Any, value: Any) -> Any:
 def inlined(emit: Callable[..., None]) -> Any:
     """Return a jitted function of one tuple of 64-bit integers, whose body is what `emit(builder, *values)` builds."""
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def body(_: Any, values: Any) -> Any:
         def codegen(context: Any, b: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
             emit(b, *cgutils.unpack_tuple(b, arguments[0]))

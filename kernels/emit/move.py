@@ -13,7 +13,7 @@ from .vector import I8, load
 _STEP = 64
 
 
-def make(spec: Move, isa: Isa) -> Any:  # noqa: ARG001
+def make(spec: Move, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
 
     def emit(b: ir.IRBuilder, source: ir.Value, target: ir.Value) -> None:
@@ -21,7 +21,7 @@ def make(spec: Move, isa: Isa) -> Any:  # noqa: ARG001
 
     copy, unpack = inlined(emit), unpacker(len(spec.arguments))
 
-    def move(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def move(arguments):
         x, y, plane, planes, size = unpack(arguments)
         for k in range(planes):
             of, to = x + k * plane, y + k * plane

@@ -11,7 +11,7 @@ from .memory import at, get, inlined, unpacker
 from .vector import I8, load
 
 
-def make(spec: Nearest, isa: Isa) -> Any:  # noqa: ARG001
+def make(spec: Nearest, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     pixel = spec.pixel
 
@@ -20,7 +20,7 @@ def make(spec: Nearest, isa: Isa) -> Any:  # noqa: ARG001
 
     copy, unpack = inlined(emit), unpacker(len(spec.arguments))
 
-    def nearest(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def nearest(arguments):
         (
             x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, rows, width, offsets, indices,
         ) = unpack(arguments)  # fmt: skip

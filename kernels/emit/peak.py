@@ -41,7 +41,7 @@ def make(spec: Peak, isa: Isa) -> Any:
 
     loop, unpack = inlined(emit), unpacker(len(spec.arguments))
 
-    def peak(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def peak(arguments):
         loop(unpack(arguments))
 
     return peak

@@ -15,7 +15,7 @@ from .table import NUMBA
 from .vector import F32, I64, STORED, Vec, load, zeros
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _room(_: Any, size: Any) -> Any:
     """Return the address of a few 64-bit numbers on the stack."""
 
@@ -27,7 +27,7 @@ def _room(_: Any, size: Any) -> Any:
 
 def _window(spec: Pool) -> Any:
     """Return a function that writes the largest, or the sum, of a window: stored values, or 64-bit or float32 sums."""
-    element, size = STORED[spec.stored], ITEMSIZE[spec.stored]
+    element = STORED[spec.stored]
     largest = spec.operation == "max"
     total = element if largest else F32 if spec.stored == "f32" else I64
 
@@ -56,7 +56,7 @@ def _window(spec: Pool) -> Any:
     return inlined(emit)
 
 
-def make(spec: Pool, isa: Isa) -> Any:  # noqa: ARG001
+def make(spec: Pool, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     unpack, window = unpacker(len(spec.arguments)), _window(spec)
     lanes, size = spec.lanes, ITEMSIZE[spec.stored]
@@ -66,7 +66,7 @@ def make(spec: Pool, isa: Isa) -> Any:  # noqa: ARG001
     even, up, away, trunc = (spec.rounding == name for name in ("half_even", "half_up", "half_away", "trunc"))
     wraps, signed = spec.wraps, spec.signed
 
-    def pool(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def pool(arguments):
         (
             x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, first, rows, width, height_in,
             width_in, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, top, left_pad, empty, counts,
@@ -123,10 +123,8 @@ def make(spec: Pool, isa: Isa) -> Any:  # noqa: ARG001
                                 quotient += twice > 0 and total < 0
                             if wraps:
                                 quotient = quotient << (64 - bits)
-                                if signed:
-                                    quotient = quotient >> (64 - bits)
-                                else:
-                                    quotient = (quotient >> (64 - bits)) & ((1 << bits) - 1)
+                                low_bits = (1 << bits) - 1
+                                quotient = quotient >> (64 - bits) if signed else (quotient >> (64 - bits)) & low_bits
                             quotient = low if quotient < low else high if quotient > high else quotient
                             put(at(to, out), c, quotient + zero_out)
 

@@ -11,14 +11,14 @@ from .memory import at, get, put, unpacker
 from .table import NUMBA
 
 
-def make(spec: Relayout, isa: Isa) -> Any:  # noqa: ARG001
+def make(spec: Relayout, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     unpack = unpacker(len(spec.arguments))
     source, target = NUMBA[spec.source], NUMBA[spec.target]
     x_size, y_size = ITEMSIZE[spec.source], ITEMSIZE[spec.target]
     real = spec.source == "f32"
 
-    def relayout(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def relayout(arguments):
         (
             x, x_batch, x_block, x_row, x_channels, y, y_batch, y_block, y_row, y_channels, skip, batch, channels, rows,
             width, change,

@@ -57,7 +57,7 @@ def make(spec: Runner, isa: Isa) -> Any:
     meet = inlined(lambda b, *values: _meet(b, *values, pauses=isa.cpu.startswith("x86")))
     unpack = unpacker(len(spec.arguments))
 
-    def run(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def run(arguments):
         calls, count, meeting, threads = unpack(arguments)
         table = at(calls, types.int64)
         for i in range(count):

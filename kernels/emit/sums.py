@@ -40,8 +40,8 @@ def sum_wide(
 ) -> list[WideSum]:
     """Return `count` vectors of sums over all taps.
 
-    Within a chunk, which ends at the tap that `chunks` says, no sum leaves 32 bits. After each, what is above bit 15 moves
-    to sums of its own.
+    Within a chunk, which ends at the tap that `chunks` says, no sum leaves 32 bits. After each, what is above bit 15
+    moves to sums of its own.
     """
     nothing = zeros(b, products.element)
     sums = [variable(b, nothing.v) for _ in range(count)]

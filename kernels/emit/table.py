@@ -11,13 +11,13 @@ from .memory import at, get, put, unpacker
 NUMBA = {"u8": types.uint8, "i16": types.int16, "f32": types.float32}
 
 
-def make(spec: Lookup, isa: Isa) -> Any:  # noqa: ARG001
+def make(spec: Lookup, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     unpack = unpacker(len(spec.arguments))
     source, target = NUMBA[spec.source], NUMBA[spec.target]
     first = 0 if spec.source == "u8" else 32768
 
-    def table(arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def table(arguments):
         (
             entries, x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, rows, items,
         ) = unpack(arguments)  # fmt: skip

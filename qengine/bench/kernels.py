@@ -57,7 +57,7 @@ def _conv(name: str, size: int, inputs: int, outputs: int, kernel: int, stride: 
     return Layer(name, "Conv", shape, (outputs, inputs // group, kernel, kernel), attributes)
 
 
-_SCALES = {"roi": np.zeros(0, np.float32), "scales": np.float32([1, 1, 3, 3])}
+_SCALES = {"roi": np.zeros(0, np.float32), "scales": np.array([1, 1, 3, 3], np.float32)}
 
 LAYERS = (
     _conv("9x9, 3 to 64, 256x256", 256, 3, 64, 9),

@@ -15,7 +15,8 @@ from qengine.kernels.dot import Kind
 from qengine.kernels.isa import Isa
 from qengine.kernels.peak import peak_rate
 from qengine.kernels.program import Program
-from qengine.native.convolution import DepthwiseOp, DotOp, FewOp
+from qengine.native.channelwise import DepthwiseOp, FewOp
+from qengine.native.convolution import DotOp
 from qengine.native.executor import Executor, NativePart, ReferencePart
 from qengine.native.op import Op
 from qengine.session import InferenceSession
@@ -107,7 +108,7 @@ def bench_model(
     timings = interleaved(runs, seconds)
     ops = [op for part in executor.parts if isinstance(part, NativePart) for op in part.ops]
     kinds = sorted({kind for op in ops if (kind := kind_of(op)) is not None})
-    peaks = {kind: peak_rate(kind, executor.isa) / 1e9 for kind in kinds}
+    peaks: dict[str, float] = {kind: peak_rate(kind, executor.isa) / 1e9 for kind in kinds}
     beside = {name: timings[name] if callable(run) else run for name, run in given.items()}
     rows = tuple(_rows(executor, arrays, peaks))
     macs = sum(op.macs for op in ops)

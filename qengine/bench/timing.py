@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
+_PAUSE = 0.004  # seconds, in which threads of the run before that still wait for work go to sleep
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -32,6 +34,7 @@ def interleaved(runs: Mapping[str, Callable[[], object]], seconds: float, least:
     end = time.perf_counter() + seconds
     while len(next(iter(times.values()))) < least or time.perf_counter() < end:
         for name, run in runs.items():
+            time.sleep(_PAUSE)
             start = time.perf_counter()
             run()
             times[name].append(1e3 * (time.perf_counter() - start))

@@ -32,10 +32,14 @@ class _Constant:
 
     Attributes
     ----------
+    place : how its elements are stored.
     rows : (images, blocks, height or 1, width x block) stored elements.
+    first : it is the operation's first operand.
     """
 
+    place: Place
     rows: NDArray[Any]
+    first: bool
 
     def view(self, base: int) -> View:
         batch, blocks, height, items = self.rows.shape
@@ -65,8 +69,6 @@ class ElementwiseOp(Op):
     requantize: Requantize | None
     bounds: NDArray[np.float32]
     constant: _Constant | None = None
-    constant_place: Place | None = None
-    constant_first: bool = False
     signs: tuple[int, ...] = (1, 1)
     skip: int = 0
 
@@ -81,8 +83,8 @@ class ElementwiseOp(Op):
     def _operands(self) -> list[Place]:
         """Return the operands in order."""
         found = list(self.inputs)
-        if self.constant_place is not None:
-            found.insert(0 if self.constant_first else len(found), self.constant_place)
+        if self.constant is not None:
+            found.insert(0 if self.constant.first else len(found), self.constant.place)
         return found
 
     def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:
@@ -93,13 +95,12 @@ class ElementwiseOp(Op):
         """Return the calls that compute rows of the output."""
         places, found = self._operands(), list(views)
         if self.constant is not None:
-            found.insert(0 if self.constant_first else len(found), self.constant.view(self._constant))
+            found.insert(0 if self.constant.first else len(found), self.constant.view(self._constant))
         form = None if self.requantize is None else self.requantize.form
         shape = self.inputs[0].shape if self.skip or len(places) == 1 else self.out.shape
         items, block = shape[3] * self.out.block, self.out.block
-        spec = Elementwise(
-            self.operation, tuple(p.stored for p in places), form, self.signs[: len(places)] if form is None else ()
-        )  # type: ignore[misc]
+        stored: Any = tuple(p.stored for p in places)
+        spec = Elementwise(self.operation, stored, form, self.signs[: len(places)] if form is None else ())
         y_size = ITEMSIZE[self.out.stored]
         arguments: dict[str, Address] = {
             **{"numbers": self._numbers, "scalars": self._scalars, "batch": shape[0], "blocks": -(-shape[1] // block)},
@@ -110,11 +111,8 @@ class ElementwiseOp(Op):
         factors = self.factors if self.operation == "add" else (1, 1)
         for i, (place, view, factor) in enumerate(zip(places, found, factors, strict=True)):
             # One pixel for all: a channel's number, block by block.
-            single = (
-                place.shape[2] == place.shape[3] == 1
-                and prod(self.out.shape[2:]) > 1
-                and place is not self.constant_place
-            )
+            constant = self.constant is not None and place is self.constant.place
+            single = not constant and place.shape[2] == place.shape[3] == 1 and prod(self.out.shape[2:]) > 1
             row = 0 if view.row == 0 or single else rows.first
             given = view.arguments(f"x{i}", row)
             step = 0 if single else LANES * ITEMSIZE[place.stored]
@@ -158,7 +156,8 @@ def lower_bounded(step: Move, out: Tensor, isa: Isa, want: Want) -> list[Op]:
     if out.format is None:
         return [ElementwiseOp(isa, (x,), Place.of(out, x.block), "add", (1,), None, float_bounds(low, high))]
     codes = [None if c is None else step.x.encode(c) for c in (low, high)]
-    return [_rounded(isa, x, Place.of(out, x.block, *codes), out.one_format.word(), 0, *codes)]
+    place = Place.of(out, x.block, *codes)
+    return [_rounded(isa, x, place, out.one_format.word(), 0, low=codes[0], high=codes[1])]
 
 
 def _rounded(
@@ -167,6 +166,7 @@ def _rounded(
     place: Place,
     word: Word,
     shift: int,
+    *,
     low: int | None = None,
     high: int | None = None,
     skip: int = 0,
@@ -184,7 +184,6 @@ def lower_table(step: Table, out: Tensor, arithmetic: Arithmetic, isa: Isa, want
     if out.format is None:
         raise Unfit("a function of float32")
     x = want(step.x)
-    word = arithmetic.word(out.one_format)
     entries = step.entries(out, arithmetic)
     place = Place.of(out, x.block, int(entries.min()), int(entries.max()))
     stored = {"u8": np.uint8, "i16": np.int16}[place.stored]
@@ -193,7 +192,6 @@ def lower_table(step: Table, out: Tensor, arithmetic: Arithmetic, isa: Isa, want
     table = np.full(size, place.zero, stored)
     first = source.least + x.zero + (0 if x.stored == "u8" else 32768)
     table[first : first + len(entries)] = (entries.astype(np.int64) + place.zero).astype(stored)
-    del word
     return [LookupOp(isa, (x,), place, table)]
 
 
@@ -206,34 +204,24 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
         raise Unfit(f"{len(out.shape)} axes")
     block = natural_block(shape[1])
     places: list[Place] = []
-    constant, constant_place, constant_first = None, None, False
+    constant: _Constant | None = None
     for i, term in enumerate(step.terms):
         if term.value is not None:
-            constant_place = _constant_place(term, block)
-            constant, constant_first = _constant(term, constant_place, out, shape, block), i == 0
-        elif term.shape == out.shape or (
-            term.ndim == len(out.shape)
-            and term.shape[1:] == (shape[1], *(1,) * (term.ndim - 2))
-            and block == LANES
-            and term.shape[0] == shape[0]
-        ):
+            constant = _constant(term, out, block, first=i == 0)
+        elif term.shape == out.shape or (block == LANES and _is_of_channels(term, shape)):
             places.append(want(term, block=block))
         else:
             raise Unfit(f"'{term.name}' {list(term.shape)}, broadcast to {list(out.shape)}")
     signs = (1, -1) if step.operation == "subtract" else (1, 1)
     operation: Literal["add", "multiply"] = "multiply" if step.operation == "multiply" else "add"
     activation = step.activation or NO_ACTIVATION
-    options = {"constant": constant, "constant_place": constant_place, "constant_first": constant_first}
     if out.format is None:
         bounds = float_bounds(activation.low, activation.high)
-        return [
-            ElementwiseOp(
-                isa, tuple(places), Place.of(out, block), operation, signs, None, bounds, signs=signs, **options
-            )
-        ]
+        place = Place.of(out, block)
+        return [ElementwiseOp(isa, tuple(places), place, operation, signs, None, bounds, constant, signs)]
     operands = places.copy()
-    if constant_place is not None:
-        operands.insert(0 if constant_first else len(operands), constant_place)
+    if constant is not None:
+        operands.insert(0 if constant.first else len(operands), constant.place)
     bits = [t.fraction_bits for t in step.terms]
     largest = [max(abs(p.low), abs(p.high), 1) for p in operands]
     if operation == "multiply":
@@ -251,23 +239,22 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
     if found is None:
         raise Unfit("sums that 64 bits do not hold")
     place = Place.of(out, block, low, high)
-    return [ElementwiseOp(isa, tuple(places), place, operation, factors, found, float_bounds(None, None), **options)]
+    return [ElementwiseOp(isa, tuple(places), place, operation, factors, found, float_bounds(None, None), constant)]
 
 
-def _constant_place(t: Tensor, block: int) -> Place:
-    stored = stored_as(t)
-    if stored is None:
-        raise Unfit(f"a constant of {t.dtype}")
-    flat = Tensor(t.name, t.dtype, (1, 1, 1, 1), None, t.format)
-    return Place.of(flat, block)
+def _is_of_channels(t: Tensor, shape: tuple[int, int, int, int]) -> bool:
+    """Whether a tensor has one number for every channel of every image."""
+    return t.shape == (*shape[:2], *(1,) * (t.ndim - 2)) and t.ndim > 2
 
 
-def _constant(t: Tensor, place: Place, out: Tensor, shape: tuple[int, int, int, int], block: int) -> _Constant:
+def _constant(t: Tensor, out: Tensor, block: int, *, first: bool) -> _Constant:
     """Return a constant that broadcasts against the output as rows of its layout."""
-    spread = (1,) * (len(out.shape) - t.ndim) + t.shape
+    spread, shape = (1,) * (len(out.shape) - t.ndim) + t.shape, images(out.shape)
     whole = images(spread)
-    if np.broadcast_shapes(spread, out.shape) != out.shape or whole is None:
-        raise Unfit(f"'{t.name}' {list(t.shape)} spreads the output")
+    if stored_as(t) is None or whole is None or np.broadcast_shapes(spread, out.shape) != out.shape:
+        raise Unfit(f"constant '{t.name}' {list(t.shape)} {t.dtype}")
+    assert shape is not None
+    place = Place.of(Tensor(t.name, t.dtype, (1, 1, 1, 1), None, t.format), block)
     values = t.elements.reshape(whole)
     kinds = {"u8": np.uint8, "i16": np.int16, "f32": np.float32}
     stored = (values.astype(np.int64) + place.zero if t.format is not None else values).astype(kinds[place.stored])
@@ -276,7 +263,7 @@ def _constant(t: Tensor, place: Place, out: Tensor, shape: tuple[int, int, int, 
     full = np.full((batch, blocks * block, height, width), place.zero, stored.dtype)
     full[:, :channels] = stored
     rows = full.reshape(batch, blocks, block, height, width).transpose(0, 1, 3, 4, 2)
-    return _Constant(np.ascontiguousarray(rows).reshape(batch, blocks, height, width * block))
+    return _Constant(place, np.ascontiguousarray(rows).reshape(batch, blocks, height, width * block), first)
 
 
 def lower_concat(step: Join, out: Tensor, arithmetic: Arithmetic, isa: Isa, want: Want) -> list[Op]:

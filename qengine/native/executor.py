@@ -48,6 +48,7 @@ class NativePart:
     made: tuple[Made, ...]
 
     def run(self, arrays: Arrays) -> None:
+        """Compute, from arrays by name to arrays by name."""
         for made in self.made:
             arrays[made.key] = np.empty(made.shape, made.dtype)
         self.compiled.program.run(arrays)
@@ -62,6 +63,7 @@ class QuantizePart:
     source: str
 
     def run(self, arrays: Arrays) -> None:
+        """Quantize."""
         arrays[self.tensor.name] = enter(self.tensor, arrays[self.source], self.plan.fixed, None)
 
 
@@ -73,6 +75,7 @@ class ReferencePart:
     why: str
 
     def run(self, arrays: Arrays) -> None:
+        """Compute, from arrays by name to an array by name."""
         bound = self.bound
         with bound.node.blamed():
             found = bound.kernel(*[arrays[s] if isinstance(s, str) else s for s in bound.sources])

@@ -14,17 +14,12 @@ from qengine.kernels.epilogue import LANES, requantize
 from qengine.kernels.few import pixels_in_vector
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import natural_block
-from qengine.native.convolution import (
-    DepthwiseOp,
-    DotOp,
-    FewOp,
-    Finishing,
-    Sampling,
-    convolution_sampling,
-    transposed_sampling,
-)
+from qengine.native.channelwise import DepthwiseOp, FewOp
+from qengine.native.convolution import DotOp
+from qengine.native.exact import Finishing
 from qengine.native.op import Op, Unfit, float_bounds
 from qengine.native.place import Place, images
+from qengine.native.sampling import Sampling, convolution_sampling, transposed_sampling
 from qengine.steps import Arithmetic, Linear, Tensor
 from qengine.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
 from qengine.steps.linear import bias_codes

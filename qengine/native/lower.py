@@ -10,7 +10,8 @@ import numpy as np
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import Halo, natural_block
 from qengine.kernels.program import Slot
-from qengine.native.convolution import DepthwiseOp, DotOp, FewOp
+from qengine.native.channelwise import DepthwiseOp, FewOp
+from qengine.native.convolution import DotOp
 from qengine.native.edges import EnterOp, LeaveOp, RelayoutOp
 from qengine.native.elements import lower_bounded, lower_combine, lower_concat, lower_table
 from qengine.native.executor import NAN, Executor, Made, NativePart, Part, QuantizePart, ReferencePart

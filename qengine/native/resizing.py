@@ -40,7 +40,7 @@ class AlongOp(Op):
     @property
     def work(self) -> float:
         """About how many cycles it takes on one thread."""
-        return self.out.bytes / 4 * self.taps.index.shape[1] / self.out.block * 4
+        return float(self.out.bytes * self.taps.index.shape[1] / self.out.block)
 
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
@@ -81,7 +81,7 @@ class DownOp(Op):
     @property
     def work(self) -> float:
         """About how many cycles it takes on one thread."""
-        return self.out.bytes * self._index.shape[1] / 4
+        return float(self.out.bytes * self._index.shape[1] / 4)
 
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
@@ -142,27 +142,25 @@ def lower_resize(step: Resize, out: Tensor, arithmetic: Arithmetic, isa: Isa, wa
         raise Unfit("coordinates outside, that get a value of their own")
     if step.mode == "nearest":
         x = want(step.x)
-        vertical, horizontal = (
+        rows, columns = (
             taps[a].index[:, 0].astype(np.int64) if a in taps else np.arange(shape[a], dtype=np.int64) for a in (2, 3)
         )
-        return [NearestOp(isa, (x,), Place.of(out, x.block, x.low, x.high), vertical, horizontal)]
+        return [NearestOp(isa, (x,), Place.of(out, x.block, x.low, x.high), rows, columns)]
     found, numbers = None, step.x.format is not None
     if numbers:
         taps = {axis: integer_taps(t, step.tap_bits) for axis, t in taps.items()}
-    vertical, horizontal = (taps.get(a, _identity(shape[a])) for a in (2, 3))  # type: ignore[assignment]
+    vertical, horizontal = (taps.get(a, _identity(shape[a])) for a in (2, 3))
     x = want(step.x)
     place = Place.of(out, x.block)
     if numbers:
         largest = max(abs(x.low), abs(x.high), 1)
-        row, column = (int(np.abs(t.weight).sum(axis=1).max(initial=1)) for t in (horizontal, vertical))  # type: ignore[attr-defined]
-        if (
-            largest * row >= 1 << 31
-            or max(int(np.abs(t.weight).max(initial=0)) for t in (horizontal, vertical)) >= 1 << 31
-        ):  # type: ignore[attr-defined]
+        row, column = (int(np.abs(t.weight).sum(axis=1).max(initial=1)) for t in (horizontal, vertical))
+        heaviest = max(int(np.abs(t.weight).max(initial=0)) for t in (horizontal, vertical))
+        if largest * row >= 1 << 31 or heaviest >= 1 << 31:
             raise Unfit("sums along rows that 32 bits do not hold")
         shift = step.tap_bits * len(step.axes) + step.x.fraction_bits - out.fraction_bits
         found = requantize(np.zeros(1, np.int64), largest * row * column, shift, arithmetic.word(out.one_format))
         if found is None:
             raise Unfit("sums that 64 bits do not hold")
     middle = Place(f"{out.name} along rows", (*x.shape[:3], shape[3]), "i32" if numbers else "f32", x.block)
-    return [AlongOp(isa, (x,), middle, horizontal), DownOp(isa, (middle,), place, vertical, found)]  # type: ignore[arg-type]
+    return [AlongOp(isa, (x,), middle, horizontal), DownOp(isa, (middle,), place, vertical, found)]

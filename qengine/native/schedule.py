@@ -168,10 +168,8 @@ class _Schedule:
         parts = self.threads if op.work > _SMALL else 1
         by_channels = op.splits_channels and (height < 2 * parts or op.weight_bytes > sum(p.bytes for p in op.inputs))
         for t in range(parts):
-            if parts == 1 or not by_channels:
-                rows = Rows(*pieces(height, t, parts))
-            else:
-                rows = Rows(0, height, t, parts)
+            whole = by_channels and parts > 1
+            rows = Rows(0, height, t, parts) if whole else Rows(*pieces(height, t, parts))
             if rows.count:
                 self._add(t, index, op.calls(views, out, rows))
 

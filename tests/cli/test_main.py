@@ -52,7 +52,7 @@ def refused(capsys, *words):
         (["run", "srcnn", "--strict"], "--strict has no meaning in float32"),
         (["run", "srcnn", "--raw", "-o", "a.npy"], "--raw saves the codes of a run in fixed point"),
         (["run", "srcnn", "--qformat", "Q4.3", "--raw"], "say where, with -o"),
-        (["run", "srcnn", "--isa", "sse9"], "no kernels for isa 'sse9'"),
+        (["run", "srcnn", "--isa", "sse9"], "no isa is named 'sse9'; here there are .*reference"),
         (["run", "srcnn", "--threads", "0"], "Invalid value for '--threads': Input should be"),
         (["run", "srcnn", "-o", "out.jpg"], "would change the pixels; use .png"),
         (["run", "srcnn", "-o", "no/folder/out.png"], "there is no folder no/folder"),

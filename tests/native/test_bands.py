@@ -24,7 +24,12 @@ CONSTANTS = {
 }
 PADDED = {"pads": [1] * 4}
 CHAINS = {
-    "convolutions": [("Conv", "x a b", "p", {"pads": [2] * 4}), ("Relu", "p", "q"), ("Conv", "q e", "r"), ("Conv", "r f", "y", PADDED)],
+    "convolutions": [
+        ("Conv", "x a b", "p", {"pads": [2] * 4}),
+        ("Relu", "p", "q"),
+        ("Conv", "q e", "r"),
+        ("Conv", "r f", "y", PADDED),
+    ],
     "a stride in between": [
         ("Conv", "x a b", "p", {"pads": [2] * 4, "strides": [2, 1]}),
         ("Conv", "p d", "q", {"group": 20, **PADDED, "strides": [2, 2]}),

@@ -155,3 +155,22 @@ def test_random_convolutions(seed, isa):
     assert_same(got, want)
     known = ("reference: a transposed convolution with a filter for every channel",)
     assert all(k in known for k in kernels if k.startswith("reference")), kernels
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("qformat", ["Q0.15", "UQ0.16", "Q-1.15", "UQ1.14"])
+@pytest.mark.parametrize("outputs", [4, 16, 33])
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("weight", [-1.0, 1.0])
+def test_the_largest_sums_that_there_are(weight, value, outputs, qformat, isa):
+    """A pair of products alone may leave 32 bits, and does where everything is as far out as it goes."""
+    model = network(
+        [("Conv", "x w", "y", {"pads": [1] * 4})],
+        inputs={"x": [1, 17, 5, 9]},
+        constants={"w": np.full((outputs, 17, 3, 3), weight, np.float32)},
+    )
+    feeds = {"x": np.full((1, 17, 5, 9), value, np.float32)}
+    formats = {"x": qformat, "w": "Q0.15", "y": "Q8.7"}
+    got, want, kernels = both(model, feeds, isa, formats=formats)
+    assert_same(got, want)
+    assert not any(kernel.startswith("reference") for kernel in kernels), kernels

@@ -33,7 +33,10 @@ MODELS = {
     "subtract a constant": (model_of(("Sub", "x c", "y"), inputs=IMAGE, constants={"c": weights(17, 1, 1)}), "add"),
     "a constant less": (model_of(("Sub", "c x", "y"), inputs=IMAGE, constants={"c": weights(9, 13)}), "add"),
     "multiply": (model_of(("Mul", "x z", "y"), inputs=PAIR), "multiply"),
-    "multiply by a scalar": (model_of(("Mul", "x c", "y"), inputs=SMALL | {}, constants={"c": np.float32(0.7)}), "multiply"),
+    "multiply by a scalar": (
+        model_of(("Mul", "x c", "y"), inputs=SMALL | {}, constants={"c": np.float32(0.7)}),
+        "multiply",
+    ),
     "a number for every channel": (
         model_of(("GlobalAveragePool", "x", "s"), ("Mul", "x s", "y"), inputs=IMAGE),
         "multiply",
@@ -54,14 +57,22 @@ MODELS = {
         "requantize",
     ),
     "max pool": (
-        model_of(("MaxPool", "x", "y", {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 1, 1, 0]}), inputs=IMAGE),
+        model_of(
+            ("MaxPool", "x", "y", {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 1, 1, 0]}), inputs=IMAGE
+        ),
         "max pool",
     ),
     "max pool, dilated, few channels": (
-        model_of(("MaxPool", "x", "y", {"kernel_shape": [2, 3], "dilations": [2, 2], "ceil_mode": 1}), inputs={"x": SMALL["x"]}),
+        model_of(
+            ("MaxPool", "x", "y", {"kernel_shape": [2, 3], "dilations": [2, 2], "ceil_mode": 1}),
+            inputs={"x": SMALL["x"]},
+        ),
         "max pool",
     ),
-    "max pool of one axis": (model_of(("MaxPool", "x", "y", {"kernel_shape": [3]}), inputs={"x": [1, 20, 11]}), "max pool"),
+    "max pool of one axis": (
+        model_of(("MaxPool", "x", "y", {"kernel_shape": [3]}), inputs={"x": [1, 20, 11]}),
+        "max pool",
+    ),
     "average pool": (
         model_of(("AveragePool", "x", "y", {"kernel_shape": [3, 3], "pads": [1] * 4, "strides": [2, 2]}), inputs=IMAGE),
         "mean pool",
@@ -143,7 +154,12 @@ MODELS = {
             ("Relu", "x", "r"),
             ("BatchNormalization", "r s b m v", "y"),
             inputs=IMAGE,
-            constants={"s": weights(17), "b": weights(17, seed=1), "m": weights(17, seed=2), "v": 1 + weights(17, seed=3) ** 2},
+            constants={
+                "s": weights(17),
+                "b": weights(17, seed=1),
+                "m": weights(17, seed=2),
+                "v": 1 + weights(17, seed=3) ** 2,
+            },
         ),
         "depthwise",
     ),
@@ -154,7 +170,9 @@ def feeds_of(model, spread=1.5):
     import onnx
 
     rng = np.random.default_rng(8)
-    shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in onnx.load_from_string(model).graph.input}
+    shapes = {
+        i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in onnx.load_from_string(model).graph.input
+    }
     return {name: rng.normal(0.3, spread, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -207,11 +225,17 @@ def test_formats_that_differ(rounding, overflow, isa):
 @pytest.mark.parametrize("rounding", ["half_even", "half_up", "half_away", "floor", "trunc"])
 @pytest.mark.parametrize("qformat", ["Q2.5", "UQ3.5", "Q12.3", "Q-3.10", "UQ-120.136"])
 def test_inputs_are_quantized_as_by_the_reference(qformat, rounding, overflow, isa):
-    values = np.float32([0, -0.0, 0.015625, -0.015625, 0.5, -0.5, 1e-38, -1e-38, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf])
+    values = np.float32(
+        [0, -0.0, 0.015625, -0.015625, 0.5, -0.5, 1e-38, -1e-38, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf]
+    )
     ties = (np.arange(-40, 40, dtype=np.float32) + np.float32(0.5)) / 32
-    x = np.concatenate([values, ties, np.nextafter(ties, np.float32(9)), np.nextafter(ties, np.float32(-9)), ties * 1e6])
+    x = np.concatenate(
+        [values, ties, np.nextafter(ties, np.float32(9)), np.nextafter(ties, np.float32(-9)), ties * 1e6]
+    )
     model = model_of(("Relu", "x", "y"), inputs={"x": [1, 1, 1, len(x)]})
     feeds = {"x": x.reshape(1, 1, 1, -1)}
-    got, want, kernels = both(model, feeds, isa, names=["x", "y"], qformat=qformat, rounding=rounding, overflow=overflow)
+    got, want, kernels = both(
+        model, feeds, isa, names=["x", "y"], qformat=qformat, rounding=rounding, overflow=overflow
+    )
     assert_same(got, want)
     assert "quantize" in kernels

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch  # noqa: TID251 - a rival
-from torch.nn import functional
+from torch.nn import functional  # noqa: TID251
 
 from qengine.bench.rivals import Unavailable
-from qengine.graph import Graph, Node
+from qengine.graph import Node
 from qengine.loader import load
 
 
@@ -21,7 +21,7 @@ def prepare(path: Path, feeds: Mapping[str, Any], bits: int | None, threads: int
         raise Unavailable("torch runs it in float32 only")
     graph = load(path)
     constants = {name: torch.from_numpy(np.array(array)) for name, array in graph.constants.items()}
-    steps = [(_function(node, graph), node.inputs, node.outputs[0]) for node in graph.nodes]
+    steps = [(_function(node), node.inputs, node.outputs[0]) for node in graph.nodes]
     given = {name: torch.from_numpy(np.array(array)) for name, array in feeds.items()}
 
     def run() -> list[Any]:
@@ -40,7 +40,7 @@ def prepare(path: Path, feeds: Mapping[str, Any], bits: int | None, threads: int
     return run
 
 
-def _function(node: Node, graph: Graph) -> Callable[..., Any]:
+def _function(node: Node) -> Callable[..., Any]:
     """Return torch's function for a node."""
     a: Mapping[str, Any] = node.attributes
     simple: dict[str, Callable[..., Any]] = {

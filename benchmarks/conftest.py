@@ -1,0 +1,17 @@
+"""Models, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import networks
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def model(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, np.ndarray]]:
+    """The file and the feeds of a model by name; SRCNN from 256x256 to 768x768."""
+    return networks.prepared(request.param, tmp_path_factory.mktemp("models"))

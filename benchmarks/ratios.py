@@ -1,0 +1,108 @@
+"""Models beside other runtimes, in turns: how many times as long they take.
+
+    python benchmarks/ratios.py [--seconds S] [--process] [MODEL ...]
+
+Each block is one run: its times were taken in turns. Rivals have their best settings; see qengine/bench/rivals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import networks
+import numpy as np
+
+from qengine import InferenceSession, zoo
+from qengine.bench import interleaved
+from qengine.bench.rivals import rival_runs
+
+FORMATS = {"float32": (None, None), "int8": ("Q3.4", 8), "int16": ("Q3.12", 16)}
+# SRCNN's pixels lie in 0..1: in these no bit is wasted.
+SRCNN = {"float32": (None, None), "int8": ("Q0.7", 8), "int16": ("Q0.15", 16)}
+
+PROCESS = """
+import sys
+import numpy as np
+import onnxruntime
+from PIL import Image
+image = np.asarray(Image.open(sys.argv[2]).convert("RGB"), np.float32).transpose(2, 0, 1)[None] / 255
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+(y,) = session.run(None, {"input": image, "factor": np.float32([1, 1, 3, 3])})
+Image.fromarray(np.rint(y[0].transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint8)).save(sys.argv[3])
+"""
+
+
+def compare(name: str, folder: Path, seconds: float) -> None:
+    """Print the times of a model in every word, on one thread and on two."""
+    path, feeds = networks.prepared(name, folder)
+    for word, (form, bits) in (SRCNN if name == "srcnn" else FORMATS).items():
+        ours: dict[int, float] = {}
+        for threads in (1, 2):
+            session = InferenceSession(path, qformat=form, threads=threads)
+            runs = {"qengine": lambda s=session: s.run(None, feeds)}
+            rivals = rival_runs(["onnxruntime", "openvino"], path, feeds, bits, threads)
+            runs |= {rival: run for rival, run in rivals.items() if callable(run)}
+            times = {runtime: t.best_ms for runtime, t in interleaved(runs, seconds).items()}
+            ours[threads] = times["qengine"]
+            beside = ", ".join(f"{r} {t:.2f} ms ({t / ours[threads]:.2f}x)" for r, t in times.items() if r != "qengine")
+            print(f"{name:13} {word:8} {threads} thread(s): {ours[threads]:8.2f} ms   {beside}", flush=True)
+        print(f"{name:13} {word:8} two threads against one: {ours[1] / ours[2]:.2f}x", flush=True)
+
+
+def whole_processes(repeats: int = 7) -> None:
+    """Print how long `qengine run` takes as a process, and a script that does it with ONNX Runtime; in turns."""
+    entry = zoo.find("srcnn")
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "in.png"
+        from PIL import Image
+
+        rng = np.random.default_rng(0)
+        Image.fromarray(rng.integers(0, 255, (256, 256, 3), np.uint8).astype(np.uint8)).save(image)
+        out = str(Path(folder) / "out.png")
+        run = [sys.executable, "-m", "qengine", "run", str(entry.path), "-i", f"input={image}", "-i", "factor=1,1,3,3"]
+        run += ["--scale", "1/255", "-o", out]
+        words = {
+            "onnxruntime, float32": [sys.executable, "-c", PROCESS, str(entry.path), str(image), out],
+            "qengine run, float32": run,
+            "qengine run, Q0.7, with what it costs": [*run, "--qformat", "Q0.7"],
+        }
+        best = dict.fromkeys(words, float("inf"))
+        for turn in range(repeats + 1):
+            for name, command in words.items():
+                start = time.perf_counter()
+                subprocess.run(command, check=True, capture_output=True)
+                if turn:
+                    best[name] = min(best[name], time.perf_counter() - start)
+        base = best["onnxruntime, float32"]
+        for name, seconds in best.items():
+            print(f"process       {name:40} {seconds:.3f} s   {seconds / base:.2f}x")
+        start = time.perf_counter()
+        fresh = {**os.environ, "QENGINE_CACHE_DIR": str(Path(folder) / "kernels")}
+        subprocess.run([*run, "--qformat", "Q0.7"], check=True, capture_output=True, env=fresh)
+        print(f"process       the first ever, compiling                {time.perf_counter() - start:.1f} s")
+
+
+def main() -> None:
+    """Print all of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(networks.MODELS))
+    parser.add_argument("--seconds", type=float, default=8.0, help="for each line")
+    parser.add_argument("--process", action="store_true", help="whole processes too")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.models) - set(networks.MODELS):
+        parser.error(f"no model is named {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.models or networks.MODELS:
+            compare(name, Path(folder), arguments.seconds)
+    if arguments.process:
+        whole_processes()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Layers, one at a time, by instruction set and word."""
+
+import numpy as np
+import pytest
+
+from qengine import InferenceSession
+from qengine.bench.kernels import LAYERS, WORDS
+from qengine.kernels.isa import available
+
+
+@pytest.mark.parametrize("isa", [isa.name for isa in available()])
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+def test_layer(benchmark, layer, word, isa):
+    benchmark.group = f"{layer.name}, {word}"
+    session = InferenceSession(layer.graph(), isa=isa, threads=1, **WORDS[word])
+    x = np.random.default_rng(1).normal(0, 1, layer.shape).astype(np.float32)
+    (y,) = benchmark(session.run, None, {"x": x})
+    assert np.isfinite(y).all()

@@ -1,0 +1,120 @@
+"""Compiled kernels on disk: kept once, found again, and never in the way."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from qengine.kernels import build
+from qengine.kernels.edge import Fill
+from qengine.kernels.isa import GENERIC
+
+RUN = """
+import sys
+import numpy as np
+from qengine import InferenceSession, zoo
+session = InferenceSession(str(zoo.find("digits").path), isa="generic", threads=1, qformat="Q3.4")
+x = np.zeros((1, 1, 28, 28), np.float32)
+print(session.run(None, {session.get_inputs()[0].name: x}, raw=True)[0].tolist(), "numba" in sys.modules)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path / "kernels"))
+    return tmp_path / "kernels"
+
+
+def process(folder):
+    env = {**os.environ, build.CACHE_VARIABLE: str(folder)}
+    done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, env=env, check=True)
+    return done.stdout, done.stderr
+
+
+def kept(folder):
+    return sorted(path for path in folder.glob("*/*") if path.is_file())
+
+
+def test_the_second_process_compiles_nothing_and_needs_no_numba(folder):
+    first, said = process(folder)
+    assert "compiling kernels for generic, once (kept in" in said
+    assert said.count("\n") == 1
+    files = {path: path.stat().st_mtime_ns for path in kept(folder)}
+    assert files
+    second, said = process(folder)
+    assert said == ""
+    assert first.split("] ")[0] == second.split("] ")[0]
+    assert (first.split()[-1], second.split()[-1]) == ("True", "False")
+    assert {path: path.stat().st_mtime_ns for path in kept(folder)} == files
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "a folder"])
+def test_damage_is_mended(folder, damage):
+    first, _ = process(folder)
+    for path in kept(folder):
+        data = path.read_bytes()
+        if damage == "a folder":
+            path.unlink()
+            path.mkdir()
+            continue
+        path.write_bytes({"cut": data[: len(data) // 2], "changed": data[:-9] + bytes(9), "empty": b""}[damage])
+    again, said = process(folder)
+    assert again == first
+    assert "compiling" in said
+    if damage != "a folder":
+        assert process(folder)[1] == ""
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    first, said = process(tmp_path / "file" / "kernels")
+    assert "they will not be kept" in said
+    assert first.startswith("[[")
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no owners and modes")
+def test_a_folder_that_others_may_write_is_not_used(folder):
+    process(folder)
+    (generation,) = folder.iterdir()
+    generation.chmod(0o777)
+    _, said = process(folder)
+    assert "they will not be kept: no private folder for them" in said
+
+
+def test_it_is_private_and_kept_apart(folder):
+    process(folder)
+    (generation,) = folder.iterdir()
+    assert generation.name == build.generation()
+    if hasattr(os, "getuid"):
+        assert generation.stat().st_mode & 0o077 == 0
+
+
+def test_old_generations_go_and_nothing_else(folder):
+    folder.mkdir(mode=0o700)
+    for i in range(6):
+        old = folder / f"{i:016x}"
+        old.mkdir()
+        (old / ("0" * 40)).write_text("a kernel")
+        os.utime(old, (i, i))
+    (folder / "0123456789abcdeX").mkdir()
+    mine = folder / f"{1:016x}" / "letters.txt"
+    mine.write_text("not a kernel")
+    os.utime(mine.parent, (1, 1))
+    process(folder)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        [f"{i:016x}" for i in (1, 3, 4, 5)] + ["0123456789abcdeX", build.generation()]
+    )
+    assert mine.read_text() == "not a kernel"
+
+
+def test_one_kernel_is_compiled_once(folder, caplog):
+    store = build._Store()
+    with caplog.at_level(logging.WARNING, "qengine"):
+        addresses = {store.address(Fill(2), GENERIC) for _ in range(3)}
+    assert len(addresses) == 1
+    assert len(caplog.records) == 1
+    assert len(kept(folder)) == 1
