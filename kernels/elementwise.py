@@ -13,7 +13,7 @@ ITEMSIZE: dict[Stored, int] = {"u8": 1, "i16": 2, "f32": 4}
 _ARGUMENTS = (
     "numbers", "scalars", "batch", "blocks", "rows", "vectors", "rest", "y", "y_batch", "y_block", "y_row", "y_step",
 )  # fmt: skip
-_OPERAND = ("", "_batch", "_block", "_row", "_step", "_factor", "_zero")
+_OPERAND = ("", "_batch", "_block", "_row", "_step", "_shift", "_zero")
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Elementwise:
 
     Attributes
     ----------
-    operation : "add" (with factors) or "multiply".
+    operation : "add" or "multiply".
     operands : how each is stored.
     epilogue : None for float32.
-    signs : of float32 operands that are added.
+    signs : of operands that are added, the first of them +1.
     """
 
     operation: Literal["add", "multiply"]
@@ -40,7 +40,7 @@ class Elementwise:
         """The arguments' names: an operand x0 lies at "x0", "x0_row" is from a row of it to the next, and so on.
 
         A row is `vectors` of 16 elements, `y_step` apart, and `rest` more elements. What is added is
-        x0_factor * (x0 - x0_zero) + ...; zeros of sums are in `numbers` already.
+        (x0 - x0_zero) << x0_shift, and so on; zeros of sums are in `numbers` already.
         """
         return (*_ARGUMENTS, *(f"x{i}{name}" for i in range(len(self.operands)) for name in _OPERAND))
 

@@ -18,7 +18,8 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("qengine/zoo/*.
 MODULES = [
     importlib.import_module(module.name)
     for module in pkgutil.walk_packages(qengine.__path__, "qengine.")
-    if module.name != "qengine.__main__"
+    # Rivals import what a user of the comparison installs.
+    if module.name != "qengine.__main__" and not module.name.endswith("_runs")
 ]
 EXAMPLES = [module for module in MODULES if ">>>" in inspect.getsource(module)]
 

@@ -20,22 +20,22 @@ def make(spec: Elementwise, isa: Isa) -> Any:
         numbers, scalars, y, rest = values[:4]
         terms = []
         for i, stored in enumerate(spec.operands):
-            place, factor, zero = values[4 + 3 * i : 7 + 3 * i]
+            place, shift, zero = values[4 + 3 * i : 7 + 3 * i]
             x = load(b, place, STORED[stored])
             if form is None:
                 terms.append(x)
                 continue
             x = x.widened(number, signed=stored != "u8")
-            integer = [v if form.wide else b.trunc(v, I32) for v in (factor, zero)]
+            integer = [v if form.wide else b.trunc(v, I32) for v in (shift, zero)]
             if spec.operation == "add":
-                terms.append(x * splat(b, integer[0]))
+                terms.append(x << splat(b, integer[0]))
             else:
                 terms.append(x - splat(b, integer[1]))
         total = terms[0]
         for i, term in enumerate(terms[1:], start=1):
             if spec.operation == "multiply":
                 total = total * term
-            elif form is None and spec.signs[i] < 0:
+            elif spec.signs[i] < 0:
                 total = total - term
             else:
                 total = total + term
@@ -59,7 +59,7 @@ def make(spec: Elementwise, isa: Isa) -> Any:
         def unary(arguments):
             (
                 numbers, scalars, batch, blocks, rows, vectors, rest, y, y_batch, y_block, y_row, y_step,
-                x, x_batch, x_block, x_row, x_step, factor, zero,
+                x, x_batch, x_block, x_row, x_step, shift, zero,
             ) = unpack(arguments)  # fmt: skip
             for n in range(batch):
                 for k in range(blocks):
@@ -67,17 +67,17 @@ def make(spec: Elementwise, isa: Isa) -> Any:
                         to = y + n * y_batch + k * y_block + r * y_row
                         of = x + n * x_batch + k * x_block + r * x_row
                         for v in range(vectors):
-                            whole((numbers, scalars, to + v * y_step, rest, of + v * x_step, factor, zero))
+                            whole((numbers, scalars, to + v * y_step, rest, of + v * x_step, shift, zero))
                         if rest > 0:
                             last = vectors
-                            part((numbers, scalars, to + last * y_step, rest, of + last * x_step, factor, zero))
+                            part((numbers, scalars, to + last * y_step, rest, of + last * x_step, shift, zero))
 
         return unary
 
     def binary(arguments):
         (
             numbers, scalars, batch, blocks, rows, vectors, rest, y, y_batch, y_block, y_row, y_step,
-            a, a_batch, a_block, a_row, a_step, a_factor, a_zero, c, c_batch, c_block, c_row, c_step, c_factor, c_zero,
+            a, a_batch, a_block, a_row, a_step, a_shift, a_zero, c, c_batch, c_block, c_row, c_step, c_shift, c_zero,
         ) = unpack(arguments)  # fmt: skip
         for n in range(batch):
             for k in range(blocks):
@@ -87,14 +87,14 @@ def make(spec: Elementwise, isa: Isa) -> Any:
                     right = c + n * c_batch + k * c_block + r * c_row
                     for v in range(vectors):
                         whole((
-                            numbers, scalars, to + v * y_step, rest, left + v * a_step, a_factor, a_zero,
-                            right + v * c_step, c_factor, c_zero,
+                            numbers, scalars, to + v * y_step, rest, left + v * a_step, a_shift, a_zero,
+                            right + v * c_step, c_shift, c_zero,
                         ))  # fmt: skip
                     if rest > 0:
                         v = vectors
                         part((
-                            numbers, scalars, to + v * y_step, rest, left + v * a_step, a_factor, a_zero,
-                            right + v * c_step, c_factor, c_zero,
+                            numbers, scalars, to + v * y_step, rest, left + v * a_step, a_shift, a_zero,
+                            right + v * c_step, c_shift, c_zero,
                         ))  # fmt: skip
 
     return binary

@@ -9,8 +9,9 @@ from numba.extending import intrinsic
 from ..edge import Enter
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
-from .memory import at, get, put, unpacker
+from .memory import at, get, inlined, put, unpacker
 from .table import NUMBA
+from .vector import F32, F64, I16, I32, I64, LANES, STORED, Vec, i64, load, pointer, splat
 
 CODES = {"i8": types.int8, "u8": types.uint8, "i16": types.int16, "u16": types.uint16, "f32": types.float32}
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds a float64 below 2^51 to an integer, half to even
@@ -26,6 +27,48 @@ def double(_: Any, bits: Any) -> Any:
         return b.bitcast(values[0], ir.DoubleType())
 
     return types.float64(types.int64), codegen
+
+
+def _rounded(v: Vec, rounding: str) -> Vec:
+    """Round float64 lanes below 2^51 to whole numbers; exact, as every difference here is."""
+    near = (v + _MAGIC) - _MAGIC
+    if rounding == "half_even":
+        return near
+    one, nothing = v.like(1.0), v.like(0.0)
+    below = near - one.where(near.is_(">", v), nothing)
+    if rounding == "floor":
+        return below
+    rest, b = v - below, v.b
+    if rounding == "half_up":
+        up = rest.is_(">=", 0.5)
+    elif rounding == "half_away":
+        up = b.or_(rest.is_(">", 0.5), b.and_(rest.is_("==", 0.5), v.is_(">", 0.0)))
+    else:
+        up = b.and_(rest.is_(">", 0.0), v.is_("<", 0.0))
+    return below + one.where(up, nothing)
+
+
+def _sixteen(spec: Enter) -> Any:
+    """Return a function that quantizes 16 neighbours, saturating, and stores them some bytes apart."""
+    stored = STORED[spec.stored]
+
+    def emit(b: ir.IRBuilder, *values: ir.Value) -> None:
+        of, to, step, scale, low, high, zero, nan = values
+        x = load(b, of, F32)
+        is_nan = b.bitcast(b.fcmp_unordered("uno", x.v, x.v), I16)
+        with b.if_then(b.icmp_unsigned("!=", is_nan, I16(0)), likely=False):
+            b.store(i64(1), pointer(b, nan, I64))
+        v = x.doubled() * splat(b, b.bitcast(scale, F64))
+        v = v.at_least(v.like(-_EDGE)).at_most(v.like(_EDGE))
+        v = v.where(b.fcmp_ordered("ord", v.v, v.v), v.like(0.0))  # NaN is no integer
+        codes = _rounded(v, spec.rounding).as_integers(I32)
+        least, most, offset = (splat(b, b.trunc(bound, I32)) for bound in (low, high, zero))
+        found = (codes.at_least(least).at_most(most) + offset).truncated(stored)
+        for i in range(LANES):
+            lane = b.extract_element(found.v, I32(i))
+            b.store(lane, pointer(b, b.add(to, b.mul(step, i64(i))), stored))
+
+    return inlined(emit)
 
 
 def make(spec: Enter, isa: Isa) -> Any:
@@ -55,7 +98,7 @@ def make(spec: Enter, isa: Isa) -> Any:
         return take
 
     even, up, away, floor = (spec.rounding == name for name in ("half_even", "half_up", "half_away", "floor"))
-    wraps, signed = spec.wraps, spec.signed
+    wraps, signed, sixteen = spec.wraps, spec.signed, _sixteen(spec)
     infinite = float("inf")
 
     def quantize(arguments):
@@ -70,7 +113,13 @@ def make(spec: Enter, isa: Isa) -> Any:
                 for r in range(rows):
                     of = at(x + n * x_batch + c * x_channel + r * x_row, types.float32)
                     to = at(y + n * y_batch + c // block * y_block + r * y_row + c % block * y_size, stored)
-                    for p in range(width):
+                    whole_vectors = 0 if wraps else width // 16
+                    for p in range(whole_vectors):
+                        place = x + n * x_batch + c * x_channel + r * x_row + p * 64
+                        target = y + n * y_batch + c // block * y_block + r * y_row + c % block * y_size
+                        step = block * y_size
+                        sixteen((place, target + p * 16 * step, step, scale, low, high, zero, nan))
+                    for p in range(whole_vectors * 16, width):
                         v = types.float64(get(of, p))
                         found += v != v
                         endless = v == infinite or v == -infinite

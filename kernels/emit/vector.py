@@ -6,14 +6,8 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-I1, I8, I16, I32, I64, F32 = (
-    ir.IntType(1),
-    ir.IntType(8),
-    ir.IntType(16),
-    ir.IntType(32),
-    ir.IntType(64),
-    ir.FloatType(),
-)
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+F32, F64 = ir.FloatType(), ir.DoubleType()
 LANES = 16
 
 STORED = {"u8": I8, "i16": I16, "f32": F32}
@@ -46,7 +40,7 @@ class Vec:
         return other.v if isinstance(other, Vec) else self.like(other).v
 
     def _is_float(self) -> bool:
-        return bool(self.element == F32)
+        return bool(self.element in (F32, F64))
 
     def __add__(self, other: Vec | float) -> Vec:
         add = self.b.fadd if self._is_float() else self.b.add
@@ -111,6 +105,14 @@ class Vec:
             return self
         extend = self.b.sext if signed else self.b.zext
         return Vec(self.b, extend(self.v, ir.VectorType(element, self.lanes)))
+
+    def doubled(self) -> Vec:
+        """Return float32 lanes as float64."""
+        return Vec(self.b, self.b.fpext(self.v, ir.VectorType(F64, self.lanes)))
+
+    def as_integers(self, element: ir.Type) -> Vec:
+        """Return whole numbers that the integers can hold as such."""
+        return Vec(self.b, self.b.fptosi(self.v, ir.VectorType(element, self.lanes)))
 
     def bits(self, element: ir.Type) -> Vec:
         """Return the same bits as lanes of another type."""

@@ -53,7 +53,7 @@ def report_table(model: str, report: Report, bits: int | None) -> str:
     ]
     for name, found in report.rivals.items():
         lines.append(f"{name:<16} {found if isinstance(found, str) else _beside(found, report.run)}")
-    return rendered(title, table, [printable(line) for line in lines])
+    return rendered(title, table, [_text(line) for line in lines])
 
 
 def report_record(model: str, report: Report, bits: int | None) -> str:

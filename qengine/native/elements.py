@@ -51,21 +51,21 @@ class _Constant:
 
 @dataclass(eq=False)
 class ElementwiseOp(Op):
-    """factor * a + factor * b, or a * b, or factor * a.
+    """(a << shift) + (b << shift), or minus, or a * b; of one operand, a << shift.
 
     Attributes
     ----------
     operation : "add" or "multiply".
-    factors : of codes that are added.
+    shifts : of codes that are added.
     requantize : None for float32.
     bounds : of float32.
     constant : stands for the operand after the inputs.
-    signs : of float32 that is added.
+    signs : of what is added, the first of them +1.
     skip : the first channel in the output, of which an input may be a part.
     """
 
     operation: Literal["add", "multiply"]
-    factors: tuple[int, ...]
+    shifts: tuple[int, ...]
     requantize: Requantize | None
     bounds: NDArray[np.float32]
     constant: _Constant | None = None
@@ -100,7 +100,7 @@ class ElementwiseOp(Op):
         shape = self.inputs[0].shape if self.skip or len(places) == 1 else self.out.shape
         items, block = shape[3] * self.out.block, self.out.block
         stored: Any = tuple(p.stored for p in places)
-        spec = Elementwise(self.operation, stored, form, self.signs[: len(places)] if form is None else ())
+        spec = Elementwise(self.operation, stored, form, self.signs[: len(places)])
         y_size = ITEMSIZE[self.out.stored]
         arguments: dict[str, Address] = {
             **{"numbers": self._numbers, "scalars": self._scalars, "batch": shape[0], "blocks": -(-shape[1] // block)},
@@ -108,15 +108,14 @@ class ElementwiseOp(Op):
             **out.arguments("y", rows.first),
             **{"y": out.at(rows.first) + self.skip // block * out.plane, "y_step": LANES * y_size},
         }
-        factors = self.factors if self.operation == "add" else (1, 1)
-        for i, (place, view, factor) in enumerate(zip(places, found, factors, strict=True)):
+        for i, (place, view, shift) in enumerate(zip(places, found, self.shifts, strict=True)):
             # One pixel for all: a channel's number, block by block.
             constant = self.constant is not None and place is self.constant.place
             single = not constant and place.shape[2] == place.shape[3] == 1 and prod(self.out.shape[2:]) > 1
             row = 0 if view.row == 0 or single else rows.first
             given = view.arguments(f"x{i}", row)
             step = 0 if single else LANES * ITEMSIZE[place.stored]
-            arguments |= {**given, f"x{i}_step": step, f"x{i}_factor": factor, f"x{i}_zero": place.zero}
+            arguments |= {**given, f"x{i}_step": step, f"x{i}_shift": shift, f"x{i}_zero": place.zero}
             if single:
                 arguments[f"x{i}_row"] = 0
         return [Call(spec, arguments)]
@@ -154,7 +153,7 @@ def lower_bounded(step: Move, out: Tensor, isa: Isa, want: Want) -> list[Op]:
     x = want(step.x)
     low, high = step.constants
     if out.format is None:
-        return [ElementwiseOp(isa, (x,), Place.of(out, x.block), "add", (1,), None, float_bounds(low, high))]
+        return [ElementwiseOp(isa, (x,), Place.of(out, x.block), "add", (0,), None, float_bounds(low, high))]
     codes = [None if c is None else step.x.encode(c) for c in (low, high)]
     place = Place.of(out, x.block, *codes)
     return [_rounded(isa, x, place, out.one_format.word(), 0, low=codes[0], high=codes[1])]
@@ -176,7 +175,7 @@ def _rounded(
     found = requantize(np.array([-x.zero]), limit, shift, word, low=low, high=high)
     if found is None:
         raise Unfit("codes that 64 bits do not hold")
-    return ElementwiseOp(isa, (x,), place, "add", (1,), found, float_bounds(None, None), skip=skip)
+    return ElementwiseOp(isa, (x,), place, "add", (0,), found, float_bounds(None, None), skip=skip)
 
 
 def lower_table(step: Table, out: Tensor, arithmetic: Arithmetic, isa: Isa, want: Want) -> list[Op]:
@@ -218,20 +217,21 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
     if out.format is None:
         bounds = float_bounds(activation.low, activation.high)
         place = Place.of(out, block)
-        return [ElementwiseOp(isa, tuple(places), place, operation, signs, None, bounds, constant, signs)]
+        return [ElementwiseOp(isa, tuple(places), place, operation, (0, 0), None, bounds, constant, signs)]
     operands = places.copy()
     if constant is not None:
         operands.insert(0 if constant.first else len(operands), constant.place)
     bits = [t.fraction_bits for t in step.terms]
     largest = [max(abs(p.low), abs(p.high), 1) for p in operands]
     if operation == "multiply":
-        factors, limit, shift, bias = (1, 1), largest[0] * largest[1], sum(bits) - out.fraction_bits, 0
+        shifts, limit, shift, bias = (0, 0), largest[0] * largest[1], sum(bits) - out.fraction_bits, 0
     else:
         finest = max(bits)
-        factors = tuple(sign << (finest - n) for sign, n in zip(signs, bits, strict=True))  # type: ignore[assignment]
-        # What a lane holds is the stored code times its factor.
-        limit = sum((m + abs(p.zero)) * abs(f) for m, p, f in zip(largest, operands, factors, strict=True))
-        shift, bias = finest - out.fraction_bits, -sum(p.zero * f for p, f in zip(operands, factors, strict=True))
+        shifts = (finest - bits[0], finest - bits[1])
+        # What a lane holds is the stored code, shifted.
+        limit = sum((m + abs(p.zero)) << s for m, p, s in zip(largest, operands, shifts, strict=True))
+        zeros = [sign * p.zero << s for sign, p, s in zip(signs, operands, shifts, strict=True)]
+        shift, bias = finest - out.fraction_bits, -sum(zeros)
     if limit >= 1 << 60 or abs(bias) >= 1 << 60:
         raise Unfit("sums that 64 bits do not hold")
     low, high = out.encode_bound(activation.low), out.encode_bound(activation.high)
@@ -239,7 +239,9 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
     if found is None:
         raise Unfit("sums that 64 bits do not hold")
     place = Place.of(out, block, low, high)
-    return [ElementwiseOp(isa, tuple(places), place, operation, factors, found, float_bounds(None, None), constant)]
+    return [
+        ElementwiseOp(isa, tuple(places), place, operation, shifts, found, float_bounds(None, None), constant, signs)
+    ]
 
 
 def _is_of_channels(t: Tensor, shape: tuple[int, int, int, int]) -> bool:
@@ -292,7 +294,7 @@ def lower_concat(step: Join, out: Tensor, arithmetic: Arithmetic, isa: Isa, want
             skip = start if aligned else 0
             if word is None:
                 bounds = float_bounds(None, None)
-                ops.append(ElementwiseOp(isa, (x,), target, "add", (1,), None, bounds, skip=skip))
+                ops.append(ElementwiseOp(isa, (x,), target, "add", (0,), None, bounds, skip=skip))
             else:
                 ops.append(_rounded(isa, x, target, word, t.fraction_bits - out.fraction_bits, skip=skip))
             x = target
