@@ -145,7 +145,7 @@ class DepthwiseOp(Op):
     @property
     def work(self) -> float:
         """About how many cycles it takes on one thread."""
-        return float(self.out.bytes / 8 * self.w.shape[2] * self.w.shape[3] / 4)
+        return float(0.1 * prod(self.out.shape) * self.w.shape[2] * self.w.shape[3])
 
     def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:  # noqa: ARG002
         """Return the rows of an input that rows first..end of the output are computed from, beyond its edges too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Op(ABC):
     @property
     def work(self) -> float:
         """About how many cycles it takes on one thread."""
-        return self.out.bytes / 16
+        return 0.6 * prod(self.out.shape)
 
     @property
     def macs(self) -> int:

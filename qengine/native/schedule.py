@@ -25,7 +25,7 @@ from qengine.native.place import ITEMSIZE, Place, View
 CACHE_BYTES = 1 << 20
 """What windows may hold: half of a core's second cache, the rest is for weights."""
 
-_SMALL = 30_000  # cycles that are not worth another thread
+_SMALL = 12_000  # cycles that are not worth another thread
 LARGE_BYTES = 1 << 21  # bytes of a tensor that the second cache does not hold
 _WEIGHTS = 1 << 19  # bytes that are read again for every band
 
