@@ -210,7 +210,7 @@ def test_an_interrupt_from_outside(tmp_path):
     try:
         assert process.stdout.readline() == "\n"
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1)  # it is at work by now
+            process.wait(2)  # it is at work by now
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)
     finally:
