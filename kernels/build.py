@@ -81,7 +81,9 @@ class _Store:
 
     def _load(self, symbol: str, code: bytes) -> int:
         # One engine each: symbols of different processes may have one name.
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+        # An engine owns its target machine, and takes it along when it goes.
+        machine = _target().create_target_machine(jit=True)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         self._alive.append(engine)
@@ -89,10 +91,10 @@ class _Store:
 
 
 @cache
-def _target_machine() -> Any:
+def _target() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple().create_target_machine(jit=True)
+    return llvm.Target.from_default_triple()
 
 
 _STORE = _Store()
