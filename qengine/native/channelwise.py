@@ -79,7 +79,7 @@ class FewOp(Op):
         """About how many cycles it takes on one thread."""
         return self.out.shape[2] * self.out.shape[3] * len(self._at) * self.out.shape[1] / 2
 
-    def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:  # noqa: ARG002
+    def needs(self, place: Place, first: int, end: int) -> tuple[int, int] | None:  # noqa: ARG002
         """Return the rows of an input that rows first..end of the output are computed from, beyond its edges too."""
         return first + min(self.sampling.dy), end + max(self.sampling.dy)
 
@@ -147,7 +147,7 @@ class DepthwiseOp(Op):
         """About how many cycles it takes on one thread."""
         return float(0.1 * prod(self.out.shape) * self.w.shape[2] * self.w.shape[3])
 
-    def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:  # noqa: ARG002
+    def needs(self, place: Place, first: int, end: int) -> tuple[int, int] | None:  # noqa: ARG002
         """Return the rows of an input that rows first..end of the output are computed from, beyond its edges too."""
         s = self.sampling
         return first * s.down + min(s.dy), (end - 1) * s.down + max(s.dy) + 1

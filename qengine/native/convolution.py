@@ -139,7 +139,7 @@ class DotOp(Op):
         batch, _, height, width = self.out.shape
         return (1, batch) if self.as_pixels else (height, width)
 
-    def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:  # noqa: ARG002
+    def needs(self, place: Place, first: int, end: int) -> tuple[int, int] | None:  # noqa: ARG002
         """Return the rows of an input that rows first..end of the output are computed from, beyond its edges too."""
         low, high = [], []
         for s in self.samplings:
@@ -147,7 +147,7 @@ class DotOp(Op):
             if finish > begin and s.dy and s.dx:
                 low.append(begin * s.down + min(s.dy))
                 high.append((finish - 1) * s.down + max(s.dy) + 1)
-        return (min(low), max(high)) if low else (first, first)
+        return (min(low), max(high)) if low else None
 
     @staticmethod
     def _own_rows(s: Sampling, first: int, end: int) -> tuple[int, int]:

@@ -87,7 +87,7 @@ class ElementwiseOp(Op):
             found.insert(0 if self.constant.first else len(found), self.constant.place)
         return found
 
-    def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:
+    def needs(self, place: Place, first: int, end: int) -> tuple[int, int] | None:
         """Return the rows of an input that rows first..end of the output are computed from."""
         return (0, 1) if place.shape[2] == 1 else (first, end)
 

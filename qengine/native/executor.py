@@ -47,10 +47,13 @@ class NativePart:
     steps: tuple[tuple[BoundStep, tuple[Op, ...]], ...]
     made: tuple[Made, ...]
 
+    def outputs(self) -> Arrays:
+        """Return fresh arrays for what is written."""
+        return {made.key: np.empty(made.shape, made.dtype) for made in self.made}
+
     def run(self, arrays: Arrays) -> None:
         """Compute, from arrays by name to arrays by name."""
-        for made in self.made:
-            arrays[made.key] = np.empty(made.shape, made.dtype)
+        arrays |= self.outputs()
         self.compiled.program.run(arrays)
 
 

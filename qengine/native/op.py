@@ -60,8 +60,11 @@ class Op(ABC):
 
     splits_channels = False
 
-    def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:  # noqa: ARG002
-        """Return the rows of an input that rows first..end of the output are computed from, beyond its edges too."""
+    def needs(self, place: Place, first: int, end: int) -> tuple[int, int] | None:  # noqa: ARG002
+        """Return the rows of an input that rows first..end of the output are computed from, beyond its edges too.
+
+        None for none. The more rows of the output, the more of the input: never fewer.
+        """
         return first, end
 
     @property

@@ -76,14 +76,15 @@ class PoolOp(Op):
         """About how many cycles it takes on one thread."""
         return prod(self.out.shape) / self.out.block * prod(self.windows.kernel) * 2
 
-    def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:
+    def needs(self, place: Place, first: int, end: int) -> tuple[int, int] | None:
         """Return the rows of an input that rows first..end of the output are computed from."""
         w = self.windows
         low = first * w.strides[0] - w.before[0]
         high = (end - 1) * w.strides[0] - w.before[0] + (w.kernel[0] - 1) * w.dilations[0] + 1
         # It looks at no cell beyond the edge.
         height = place.shape[2]
-        return min(max(low, 0), height), min(max(high, 0), height)
+        low, high = min(max(low, 0), height), min(max(high, 0), height)
+        return (low, high) if low < high else None
 
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""

@@ -19,9 +19,9 @@ from qengine.native.place import ITEMSIZE, Address, Place, View, images
 from qengine.steps import Arithmetic, Resize, Tensor
 
 
-def _rows_read(index: NDArray[np.intp], first: int, end: int) -> tuple[int, int]:
+def _rows_read(index: NDArray[np.intp], first: int, end: int) -> tuple[int, int] | None:
     read = index[first:end]
-    return (int(read.min()), int(read.max()) + 1) if read.size else (0, 0)
+    return (int(read.min()), int(read.max()) + 1) if read.size else None
 
 
 @dataclass(eq=False)
@@ -74,7 +74,7 @@ class DownOp(Op):
         self.kernel = "resize down"
         self.note = "float32 sums" if form is None else "64-bit sums" if form.form.wide else "32-bit sums"
 
-    def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:  # noqa: ARG002
+    def needs(self, place: Place, first: int, end: int) -> tuple[int, int] | None:  # noqa: ARG002
         """Return the rows of an input that rows first..end of the output are computed from."""
         return _rows_read(self._index, first, end)
 
@@ -110,7 +110,7 @@ class NearestOp(Op):
         self._offsets = self.keep(self.along * place.block * ITEMSIZE[place.stored])
         self.kernel = "resize nearest"
 
-    def needs(self, place: Place, first: int, end: int) -> tuple[int, int]:  # noqa: ARG002
+    def needs(self, place: Place, first: int, end: int) -> tuple[int, int] | None:  # noqa: ARG002
         """Return the rows of an input that rows first..end of the output are computed from."""
         return _rows_read(self.down.reshape(-1, 1), first, end)
 

@@ -1,26 +1,17 @@
-"""When ops run, on which rows and on which thread, and where in memory their tensors lie.
-
-Ops that pass large tensors on run in bands: some rows of the last one's output at a time, and of the others what those
-are computed from, so that what lies between them stays in the cache. A tensor between them is a window of rows; what
-a later band still needs moves to its top. Each thread has bands and windows of its own, and computes the rows at its
-border itself.
-"""
+"""When ops run, on which rows and on which thread, and where in memory their tensors lie."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from qengine.kernels.edge import Fill, Move
 from qengine.kernels.isa import Isa
-from qengine.kernels.layout import Halo, Layout
 from qengine.kernels.program import Call, Program, Slot
+from qengine.native.bands import Bands
+from qengine.native.memory import Memory
 from qengine.native.op import Op, Rows, pieces
-from qengine.native.place import ITEMSIZE, Place, View
+from qengine.native.place import Place, View
 
 CACHE_BYTES = 1 << 20
 """What windows may hold: half of a core's second cache, the rest is for weights."""
@@ -30,51 +21,6 @@ LARGE_BYTES = 1 << 21  # bytes of a tensor that the second cache does not hold
 _WEIGHTS = 1 << 19  # bytes that are read again for every band
 
 Calls = list[list[Call | None]]
-
-
-class Memory:
-    """Aligned memory, given to tensors for as long as somebody reads them.
-
-    A tensor with a halo gets memory that only tensors of its own shape get: the halo is filled once.
-    """
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._alive: list[NDArray[np.uint8]] = []
-        self._free: dict[Any, list[tuple[int, int]]] = {}
-
-    def new(self, size: int) -> int:
-        """Return the address of fresh memory."""
-        room = np.zeros(size + 64, np.uint8)
-        self._alive.append(room)
-        self.bytes += size
-        return int(room.ctypes.data) + -room.ctypes.data % 64
-
-    def take(self, place: Place) -> tuple[int, Any, int]:
-        """Return an address for a whole tensor, and what gives it back."""
-        layout = place.layout
-        key = (layout, place.zero) if layout.halo != Halo() else None
-        free = self._free.setdefault(key, [])
-        fitting = sorted(item for item in free if item[0] >= layout.size)
-        if fitting:
-            free.remove(fitting[0])
-            return fitting[0][1], key, fitting[0][0]
-        address = self.new(layout.size)
-        if key is not None:
-            self.fill(address, layout.size, place)
-        return address, key, layout.size
-
-    def give(self, item: tuple[int, Any, int]) -> None:
-        """Take memory back."""
-        address, key, size = item
-        self._free[key].append((size, address))
-
-    def fill(self, address: int, size: int, place: Place) -> None:
-        """Write the code 0 to all of some memory."""
-        kind = {1: np.uint8, 2: np.int16, 4: np.int32}[ITEMSIZE[place.stored]]
-        room = next(r for r in self._alive if r.ctypes.data <= address < r.ctypes.data + r.nbytes)
-        start = address - room.ctypes.data
-        room[start : start + size // 4 * 4].view(kind)[:] = place.zero
 
 
 @dataclass(frozen=True)
@@ -203,8 +149,9 @@ class _Schedule:
     @staticmethod
     def _local(op: Op, place: Place) -> bool:
         """Whether a row of the output is computed from few rows of an input."""
-        low, high = op.needs(place, 0, 1)
-        return 3 * (high - low) < max(place.shape[2], 1) and place.same_as is None
+        need = op.needs(place, 0, 1)
+        reach = 0 if need is None else need[1] - need[0]
+        return 3 * reach < max(place.shape[2], 1) and place.same_as is None
 
     def _banded(self, first: int, last: int) -> int:
         ops = self.ops[first : last + 1]
@@ -216,7 +163,7 @@ class _Schedule:
         rows = int(min(max(CACHE_BYTES * 0.7 / max(rows_bytes * scale, 1), 2), share))
         for t in range(self.threads):
             begin, end = pieces(height, t, self.threads)
-            for index, calls in _Bands(ops, self._view_of_outside(ops), self.memory).calls(begin, end, rows):
+            for index, calls in Bands(ops, self._view_of_outside(ops), self.memory).calls(begin, end, rows):
                 self._add(t, first + index, calls)
         return rows
 
@@ -225,133 +172,3 @@ class _Schedule:
         made = {id(op.out) for op in ops[:-1]}
         places = [p for op in ops for p in op.inputs if id(p) not in made]
         return {id(p): self._view(p) for p in [*places, ops[-1].out]}
-
-
-@dataclass
-class _Window:
-    """Rows of a tensor that lie in memory.
-
-    Attributes
-    ----------
-    place : the tensor.
-    layout : as if it had as many rows as the window, and only the gap for a halo.
-    address : of the memory.
-    base : the row that lies first.
-    end : the row after the last that was computed or filled.
-    """
-
-    place: Place
-    layout: Layout
-    address: int
-    base: int = 0
-    end: int = 0
-
-    def view(self) -> View:
-        whole = View.whole(self.address, self.layout)
-        return View(whole.at(-self.base), whole.image, whole.plane, whole.row, whole.pixel)
-
-
-@dataclass
-class _Band:
-    """What one band computes: of each op the rows, and of each place the first row that is still needed."""
-
-    rows: list[tuple[int, int]] = field(default_factory=list)
-    needed: dict[int, tuple[int, int]] = field(default_factory=dict)
-
-
-class _Bands:
-    """The calls of one thread for a region."""
-
-    def __init__(self, ops: Sequence[Op], outside: dict[int, View], memory: Memory) -> None:
-        self.ops, self.outside, self.memory = ops, outside, memory
-        self.inner = {id(op.out): op.out for op in ops[:-1] if id(op.out) not in outside}
-
-    def calls(self, begin: int, end: int, rows: int) -> list[tuple[int, list[Call]]]:
-        """Return calls in order, with the place of the op that they are of."""
-        bands = self._plan(begin, end, rows)
-        windows = self._windows(bands)
-        makers = {id(op.out): i for i, op in enumerate(self.ops)}
-        found: list[tuple[int, list[Call]]] = []
-        for band in bands:
-            for key, (low, high) in band.needed.items():
-                found.append((makers[key], self._make_room(windows[key], low, high)))
-            for i, (op, (first, last)) in enumerate(zip(self.ops, band.rows, strict=True)):
-                if last > first:
-                    views = [self.outside[id(p)] if id(p) in self.outside else windows[id(p)].view() for p in op.inputs]
-                    out = self.outside[id(op.out)] if id(op.out) in self.outside else windows[id(op.out)].view()
-                    found.append((i, op.calls(views, out, Rows(first, last))))
-                    if id(op.out) in windows:
-                        windows[id(op.out)].end = max(windows[id(op.out)].end, last)
-        return found
-
-    def _plan(self, begin: int, end: int, rows: int) -> list[_Band]:
-        done: dict[int, int] = {}  # of ops, the row after the last
-        bands = []
-        for first in range(begin, end, rows):
-            band = _Band([(0, 0)] * len(self.ops))
-            wanted: dict[int, tuple[int, int]] = {id(self.ops[-1].out): (first, min(first + rows, end))}
-            for i in reversed(range(len(self.ops))):
-                op = self.ops[i]
-                low, high = wanted[id(op.out)]
-                height = op.out.shape[2]
-                start = min(max(done.get(i, max(low, 0)), 0), height)
-                stop = max(start, min(high, height))
-                band.rows[i] = (start, stop)
-                done[i] = stop
-                for place in op.inputs:
-                    if id(place) not in self.inner:
-                        continue
-                    # An op that has nothing to do now still needs what its next row needs.
-                    need = op.needs(place, start, max(stop, min(start + 1, height)))
-                    if stop == start:
-                        need = (need[0], need[0])
-                    before = wanted.get(id(place), need)
-                    wanted[id(place)] = (min(before[0], need[0]), max(before[1], need[1]))
-            band.needed = {key: wanted[key] for key in self.inner}
-            bands.append(band)
-        return bands
-
-    def _windows(self, bands: Sequence[_Band]) -> dict[int, _Window]:
-        windows = {}
-        for key, place in self.inner.items():
-            most = max(high - low for low, high in (band.needed[key] for band in bands))
-            fresh = max(band.needed[key][1] - bands[max(i - 1, 0)].needed[key][1] for i, band in enumerate(bands))
-            rows = most + max(fresh, 1)
-            whole = place.layout
-            layout = Layout(*whole_shape(place, rows), whole.itemsize, whole.block, Halo(0, 0, place.halo.gap))
-            address = self.memory.new(layout.size)
-            self.memory.fill(address, layout.size, place)
-            first = bands[0].needed[key][0]
-            windows[key] = _Window(place, layout, address, first, first)
-        return windows
-
-    def _make_room(self, window: _Window, low: int, high: int) -> list[Call]:
-        """Move what is still needed to the top where there is no room below, and fill rows beyond the edges."""
-        found: list[Call] = []
-        layout, place = window.layout, window.place
-        planes = layout.batch * layout.blocks
-        start = window.address  # of the window, the left gap included
-        if high - window.base > layout.height:
-            kept = max(window.end - low, 0)
-            if kept and low > window.base:
-                size = kept * layout.row + (layout.halo.gap * layout.pixel)
-                source = start + (low - window.base) * layout.row
-                found.append(
-                    Call(Move(), {"x": source, "y": start, "plane": layout.plane, "planes": planes, "size": size})
-                )
-            window.base = low
-            window.end = max(window.end, low)
-        for first, last in ((low, min(high, 0)), (max(low, place.shape[2], window.end), high)):
-            if last > first and (first >= window.end or first < 0):
-                items = ((last - first) * layout.row + layout.halo.gap * layout.pixel) // layout.itemsize
-                target = start + (first - window.base) * layout.row
-                arguments = {"y": target, "y_plane": layout.plane, "planes": planes, "items": items, "code": place.zero}
-                found.append(Call(Fill(layout.itemsize), arguments))
-                window.end = max(window.end, last)
-        return found
-
-
-def whole_shape(place: Place, rows: int) -> tuple[int, int, int, int]:
-    """Return a place's shape with another number of rows."""
-    batch, channels, _, width = place.shape
-    return batch, channels, rows, width

@@ -96,3 +96,60 @@ def test_what_lies_between_convolutions_is_never_whole():
     session.run(None, feeds)
     executor = session.executor(session.plan(session.check_feeds(feeds)))
     assert executor.memory < 60e6
+
+
+W, V = weights(16, 16, 1, 1, scale=0.2), weights(16, 4, 2, 1, scale=0.4)
+# What reads the first convolution, and skips rows of it, or has rows that read nothing.
+SKIPPERS = {
+    "1x1, stride 2": ("Conv", "t w", "y", {"strides": [2, 2]}),
+    "1x1, stride 5": ("Conv", "t w", "y", {"strides": [5, 1]}),
+    "few channels": ("Conv", "t f", "y", {"strides": [3, 1]}),
+    "depthwise, stride 3": ("Conv", "t d", "y", {"strides": [3, 2], "group": 16}),
+    "max pool 2 by 3": ("MaxPool", "t", "y", {"kernel_shape": [2, 2], "strides": [3, 3], "pads": [1, 0, 1, 0]}),
+    "average pool 1 by 4": ("AveragePool", "t", "y", {"kernel_shape": [1, 1], "strides": [4, 1]}),
+    "nearest, a quarter": ("Resize", "t none quarter", "y", {"mode": "nearest"}),
+    "linear, a fifth": ("Resize", "t none fifth", "y", {"mode": "linear"}),
+    "upside down": (
+        "Resize",
+        "t roi same",
+        "y",
+        {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"},
+    ),
+    "transposed, stride 4": ("ConvTranspose", "t v", "y", {"strides": [4, 2], "group": 1}),
+    "transposed, dilated as its stride": ("ConvTranspose", "t v", "y", {"strides": [2, 1], "dilations": [2, 1]}),
+    "transposed, stride 7": ("ConvTranspose", "t v", "y", {"strides": [7, 3]}),
+}
+
+
+@pytest.mark.parametrize("cache", [500, 4000, 40000])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("word", [{}, {"qformat": "Q2.5"}, {"qformat": "Q3.12"}])
+@pytest.mark.parametrize("name", SKIPPERS)
+def test_readers_that_skip_rows(name, word, threads, cache, monkeypatch):
+    monkeypatch.setattr(schedule, "LARGE_BYTES", 0)
+    monkeypatch.setattr(schedule, "CACHE_BYTES", cache)
+    constants = {
+        **{"w": W, "v": V, "f": weights(3, 16, 1, 1, seed=1), "d": weights(16, 1, 2, 1, seed=2)},
+        **{"none": np.zeros(0, np.float32), "quarter": np.float32([1, 1, 0.25, 0.5])},
+        **{"fifth": np.float32([1, 1, 0.2, 1]), "same": np.float32([1, 1, 1, 1])},
+        "roi": np.float32([0, 0, 1, 0, 1, 1, 0, 1]),
+    }
+    model = network(
+        [("Conv", "x w", "t"), SKIPPERS[name]], inputs={"x": [1, 16, 203, 9]}, constants=constants, opset=18
+    )
+    got, want, _ = both(model, feeds_of(model, 0.7), ISAS[0], threads, **word)
+    assert_same(got, want)
+
+
+def test_a_shortcut_at_the_sizes_that_there_are():
+    """With the caches as they are: nothing around the windows is written."""
+    for stride in (2, 3, 4):
+        model = network(
+            [("Conv", "x w", "t"), ("Conv", "t w", "y", {"strides": [stride, stride]})],
+            inputs={"x": [1, 16, 600, 600]},
+            constants={"w": W},
+        )
+        got, want, _ = both(model, feeds_of(model), ISAS[0], qformat="Q3.4")
+        assert_same(got, want)
+        session = InferenceSession(model, isa=ISAS[0], qformat="Q3.4")
+        assert bands(session, feeds_of(model))
