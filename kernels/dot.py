@@ -21,6 +21,9 @@ Kind = Literal["s8", "s16", "f32"]
 ITEMSIZE: dict[Kind, int] = {"s8": 1, "s16": 2, "f32": 4}
 LANE_BYTES = 4
 
+PARTIAL_TAPS = 256
+"""After as many float32 products a sum goes into another one: rounding errors grow with the number of additions."""
+
 
 @dataclass(frozen=True)
 class Dot:
@@ -34,6 +37,7 @@ class Dot:
     epilogue : None for float32.
     masked : the last 16 channels are not all there.
     fetches : weights are far away, and those of the next channels are called for while these are used.
+    partial : float32 sums are taken in parts.
     """
 
     kind: Kind
@@ -44,6 +48,7 @@ class Dot:
     epilogue: Epilogue | None
     masked: bool = False
     fetches: bool = False
+    partial: bool = False
 
     emitter = "dot"
     arguments = (

@@ -25,12 +25,14 @@ class Few:
     channels : output channels.
     vectors : 16 lanes of pixels each, in a tile.
     epilogue : None for float32.
+    partial : float32 sums are taken in parts.
     """
 
     kind: Kind
     channels: int
     vectors: int
     epilogue: Epilogue | None
+    partial: bool = False
 
     emitter = "few"
     arguments = (

@@ -14,7 +14,8 @@ A convolution's tap is then one distance in bytes from a pixel, the same everywh
 from dataclasses import dataclass, replace
 
 LANES = 16
-_SLACK = 2048  # kernels read whole vectors, and tiles of pixels, beyond the last row
+SLACK = 4096
+"""Bytes that kernels may read beyond the last row of a tensor: whole vectors, and whole tiles of pixels."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Layout:
     @property
     def size(self) -> int:
         """All of it, and what kernels may read beyond."""
-        return self.origin + self.batch * self.image + self.row + _SLACK
+        return self.origin + self.batch * self.image + self.row + SLACK
 
     @property
     def row_items(self) -> int:

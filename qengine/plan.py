@@ -129,12 +129,17 @@ def answer(tensor: Tensor, array: NDArray[Any], raw: bool) -> NDArray[Any]:
     return dequantize(array, fraction_bits_of(tensor.format, tensor.ndim)).astype(tensor.dtype, copy=False)
 
 
+def refuse_nan(tensor: Tensor, array: NDArray[Any]) -> None:
+    """Raise FeedError where an input in fixed point holds NaN."""
+    if np.isnan(array).any():
+        raise FeedError(f"input '{tensor.name}' holds NaN: fixed point has no code for it")
+
+
 def enter(tensor: Tensor, array: NDArray[Any], fixed: Fixed | None, tallies: dict[str, Tally] | None) -> NDArray[Any]:
     """Return what a plan makes of a feed: codes where the input is in fixed point."""
     if fixed is None or tensor.format is None:
         return array
-    if np.isnan(array).any():
-        raise FeedError(f"input '{tensor.name}' holds NaN: fixed point has no code for it")
+    refuse_nan(tensor, array)
     tally = None if tallies is None else tallies.setdefault(tensor.name, new_tally())
     return quantize(array, tensor.fraction_bits, fixed.arithmetic.word(tensor.one_format), tally=tally)
 

@@ -41,7 +41,7 @@ class _Tile:
         if self.wide:
             sums: list[Any] = sum_wide(b, self.products, count, at["chunks"], at["chunk_count"], self._add_tap)
         else:
-            sums = sum_over_taps(b, biases * len(self.places), at["taps"], self._add_tap)
+            sums = sum_over_taps(b, biases * len(self.places), at["taps"], self._add_tap, partial=spec.partial)
         low, high = self._float_bounds() if form is None else (None, None)
         for i, total in enumerate(sums):
             (r, p), v = self.places[i // spec.vectors], i % spec.vectors

@@ -60,7 +60,7 @@ def make(spec: Few, isa: Isa) -> Any:
         if form is not None and form.wide:
             sums: list[Any] = sum_wide(b, products, size, chunks, chunk_count, add_tap)
         else:
-            sums = sum_over_taps(b, [zeros(b, lane)] * size, taps, add_tap)
+            sums = sum_over_taps(b, [zeros(b, lane)] * size, taps, add_tap, partial=spec.partial)
         for c in range(spec.channels):
             parameters, own = (
                 b.add(numbers, i64(c * parameter_bytes(form))),

@@ -12,7 +12,7 @@ from ..isa import Isa
 from ..pool import Pool
 from .memory import at, counted, get, inlined, put, unpacker, variable
 from .table import NUMBA
-from .vector import F32, I64, STORED, Vec, load, zeros
+from .vector import F64, I64, STORED, Vec, load, zeros
 
 
 @intrinsic
@@ -26,10 +26,10 @@ def _room(_: Any, size: Any) -> Any:
 
 
 def _window(spec: Pool) -> Any:
-    """Return a function that writes the largest, or the sum, of a window: stored values, or 64-bit or float32 sums."""
+    """Return a function that writes the largest, or the sum, of a window: stored values, or 64-bit sums."""
     element = STORED[spec.stored]
     largest = spec.operation == "max"
-    total = element if largest else F32 if spec.stored == "f32" else I64
+    total = element if largest else F64 if spec.stored == "f32" else I64
 
     def emit(b: ir.IRBuilder, *values: ir.Value) -> None:
         x, rows, columns, row_step, column_step, target = values
@@ -39,8 +39,7 @@ def _window(spec: Pool) -> Any:
             here = b.add(x, b.add(b.mul(r, row_step), b.mul(c, column_step)))
             value, so_far = load(b, here, element, spec.lanes), Vec(b, b.load(place))
             if not largest:
-                if total == I64:
-                    value = value.widened(I64, signed=spec.stored != "u8")
+                value = value.doubled() if total == F64 else value.widened(I64, signed=spec.stored != "u8")
                 result = so_far + value
             elif spec.stored == "u8":
                 result = value.where(b.icmp_unsigned(">", value.v, so_far.v), so_far)
@@ -106,7 +105,7 @@ def make(spec: Pool, isa: Isa) -> Any:
                         count = get(at(counts, types.int64), r * width + p)
                         if real:
                             for c in range(lanes):
-                                put(at(to, out), c, get(at(sums, types.float32), c) / types.float32(count))
+                                put(at(to, out), c, get(at(sums, types.float64), c) / count)
                             continue
                         divisor = count << right
                         for c in range(lanes):

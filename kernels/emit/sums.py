@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from ..dot import PARTIAL_TAPS
 from .memory import aligned_room, counted, variable
 from .products import Products
 from .vector import I64, LANES, Vec, i64, load, load_scalar, zeros
@@ -15,12 +16,30 @@ Body = Callable[[ir.Value, list[ir.Value]], None]
 """Adds the products of one tap to the sums, which are places of vectors."""
 
 
-def sum_over_taps(b: ir.IRBuilder, start: list[Vec], taps: ir.Value, body: Body) -> list[Vec]:
-    """Return what a loop over taps adds to vectors of int32, that nothing takes beyond 32 bits, or of float32."""
-    sums = [variable(b, v.v) for v in start]
-    with counted(b, taps) as tap:
-        body(tap, sums)
-    return [Vec(b, b.load(place)) for place in sums]
+def sum_over_taps(b: ir.IRBuilder, start: list[Vec], taps: ir.Value, body: Body, *, partial: bool = False) -> list[Vec]:
+    """Return what a loop over taps adds to vectors of int32, that nothing takes beyond 32 bits, or of float32.
+
+    With `partial`, sums of some taps at a time are added up.
+    """
+    if not partial:
+        sums = [variable(b, v.v) for v in start]
+        with counted(b, taps) as tap:
+            body(tap, sums)
+        return [Vec(b, b.load(place)) for place in sums]
+    nothing = zeros(b, start[0].element)
+    sums = [variable(b, nothing.v) for _ in start]
+    totals = _Places(b, start, 0)
+    parts = b.sdiv(b.add(taps, i64(PARTIAL_TAPS - 1)), i64(PARTIAL_TAPS))
+    with counted(b, parts) as part:
+        first = b.mul(part, i64(PARTIAL_TAPS))
+        end = b.add(first, i64(PARTIAL_TAPS))
+        end = b.select(b.icmp_signed("<", end, taps), end, taps)
+        with counted(b, end, first) as tap:
+            body(tap, sums)
+        for i, place in enumerate(sums):
+            totals.put(i, totals.get(i) + Vec(b, b.load(place)))
+            b.store(nothing.v, place)
+    return [totals.get(i) for i in range(len(sums))]
 
 
 @dataclass(frozen=True)
@@ -45,7 +64,7 @@ def sum_wide(
     """
     nothing = zeros(b, products.element)
     sums = [variable(b, nothing.v) for _ in range(count)]
-    high = _Places(b, nothing, count, products.isa.registers // 2)
+    high = _Places(b, [nothing] * count, products.isa.registers // 2)
     first = variable(b, i64(0))
     with counted(b, chunk_count) as chunk:
         end = load_scalar(b, b.add(chunks, b.shl(chunk, i64(3))), I64)
@@ -62,16 +81,16 @@ def sum_wide(
 class _Places:
     """Vectors that a loop changes now and then: in registers if there are few, else in memory that is aligned."""
 
-    def __init__(self, b: ir.IRBuilder, start: Vec, count: int, registers: int) -> None:
-        self._b, self._element = b, start.element
-        self._in_memory = count > registers
+    def __init__(self, b: ir.IRBuilder, start: list[Vec], registers: int) -> None:
+        self._b, self._element = b, start[0].element
+        self._in_memory = len(start) > registers
         if self._in_memory:
-            room = aligned_room(b, count * _VECTOR)
-            self._places = [b.add(room, i64(i * _VECTOR)) for i in range(count)]
-            for place in self._places:
-                start.store(place, align=_VECTOR)
+            room = aligned_room(b, len(start) * _VECTOR)
+            self._places = [b.add(room, i64(i * _VECTOR)) for i in range(len(start))]
+            for place, value in zip(self._places, start, strict=True):
+                value.store(place, align=_VECTOR)
         else:
-            self._places = [variable(b, start.v) for _ in range(count)]
+            self._places = [variable(b, value.v) for value in start]
 
     def get(self, i: int) -> Vec:
         """Return a vector."""

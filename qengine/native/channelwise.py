@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from qengine.kernels import few
 from qengine.kernels.depthwise import Depthwise, best_tile, channel_order
 from qengine.kernels.depthwise import packed_weights as depthwise_weights
-from qengine.kernels.dot import ITEMSIZE, LANE_BYTES, Kind
+from qengine.kernels.dot import ITEMSIZE, LANE_BYTES, PARTIAL_TAPS, Kind
 from qengine.kernels.epilogue import LANES
 from qengine.kernels.few import Few
+from qengine.kernels.layout import SLACK
 from qengine.kernels.program import Call
 from qengine.native.exact import Codes, Finishing, chunked, lightened, widening_note
 from qengine.native.op import Op, Rows, pieces
@@ -93,7 +94,8 @@ class FewOp(Op):
             key = (first, x.plane, x.row, x.pixel)
             if key not in self._offsets:
                 self._offsets[key] = self.keep(distances[order])
-            spec = Few(self.kind, count, 4 if count == 4 else 8, self.finishing.form)
+            partial = self.kind == "f32" and len(order) > PARTIAL_TAPS
+            spec = Few(self.kind, count, 4 if count == 4 else 8, self.finishing.form, partial)
             arguments: dict[str, Address] = {
                 **{"x": x.at(rows.first), "x_batch": x.image, "x_row": x.row, "offsets": self._offsets[key]},
                 **{"taps": len(order), "w": weights, "numbers": numbers, "scalars": self._scalars},
@@ -165,6 +167,7 @@ class DepthwiseOp(Op):
             return []
         down, vectors = best_tile(self.kind, rows.count, width, self.isa)
         self.kernel = f"depthwise {down}x{vectors}"
+        assert vectors * LANES * LANE_BYTES * s.along <= SLACK  # a tile reads on where the row ends
         spec = Depthwise(self.kind, down, vectors, s.along, self.finishing.form)
         arguments: dict[str, Address] = {
             **{"x": x.at(rows.first * s.down) + first * x.plane, "x_batch": x.image, "x_block": x.plane},

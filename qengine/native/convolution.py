@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import ceil, prod
 from typing import Any
 
@@ -17,30 +18,48 @@ from qengine.kernels.program import Call
 from qengine.native.exact import Codes, Finishing, chunked, lightened, widening_note
 from qengine.native.op import Op, Rows, pieces
 from qengine.native.place import Address, Place, View
-from qengine.native.sampling import Sampling, Taps, taps_of
+from qengine.native.sampling import NO_TAPS, Sampling, Taps, taps_of
 
 _FAR_WEIGHTS = 1 << 19  # bytes that are not in the second cache when they are needed
 _CHUNKED_VECTORS = 2  # that share chunks: more of them are in each other's way
 
 
-def _order(first: int, vectors: int, channels: int) -> NDArray[np.intp]:
-    order = np.arange(first * LANES, (first + vectors) * LANES).reshape(vectors, LANES)
-    return np.where(order < channels, order, -1)
-
-
 @dataclass
 class _Branch:
-    """Vectors of output channels that read the same channels of the input, in one phase of the output."""
+    """Output channels that read the same channels of the input, in one phase of the output.
+
+    Attributes
+    ----------
+    channel, channels : the first of them, and how many.
+    vectors : 16s of them.
+    alone : they begin or end within a vector of the output, and write nothing beside themselves.
+    """
 
     sampling: Sampling
-    first: int
-    vectors: int
+    channel: int
+    channels: int
+    alone: bool
     taps: Taps
     weights: int = 0
     numbers: int = 0
     chunks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     chunks_at: int = 0
     offsets: dict[tuple[int, int, int], int] = field(default_factory=dict)
+
+    @property
+    def vectors(self) -> int:
+        return -(-self.channels // LANES)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Output channels that read input channels low..high."""
+
+    channel: int
+    channels: int
+    low: int
+    high: int
+    alone: bool = False
 
 
 @dataclass(eq=False)
@@ -68,50 +87,64 @@ class DotOp(Op):
     splits_channels = True
 
     def __post_init__(self) -> None:
-        (x,) = self.inputs
-        channels, inputs = self.w.shape[:2]
-        per_group, per = channels // self.group, LANE_BYTES // ITEMSIZE[self.kind]
-        vectors = ceil(channels / LANES)
-        ranges = []
-        for v in range(vectors):
-            last = min((v + 1) * LANES, channels) - 1
-            ranges.append((v * LANES // per_group * inputs, (last // per_group + 1) * inputs))
-        self._scalars, form = self.keep(self.finishing.scalars), self.finishing.form
+        self._scalars = self.keep(self.finishing.scalars)
         for sampling in self.samplings:
-            first = 0
-            while first < vectors:
-                count = 1
-                most = _CHUNKED_VECTORS if form is not None and form.wide else vectors
-                while first + count < vectors and count < most and ranges[first + count] == ranges[first]:
-                    count += 1
-                self.branches.append(self._branch(sampling, first, count, *ranges[first], per, x))
-                first += count
+            self.branches += [self._branch(sampling, share) for share in self._shares()]
         taps, chunks = (
             sum(len(values) for values in found)
             for found in zip(*((b.taps.dy, b.chunks) for b in self.branches), strict=True)
         )
         self.note = widening_note(self.finishing.form, taps, chunks, len(self.branches))
 
-    def _branch(self, sampling: Sampling, first: int, vectors: int, low: int, high: int, per: int, x: Place) -> _Branch:
-        """Return vectors first.. with their weights on input channels low..high."""
+    def _shares(self) -> list[_Share]:
+        """Return output channels by what they read: as many vectors as read the same, so that a tile may hold several.
+
+        A vector of integers may hold channels of several groups: the weights of the others' inputs are 0. In float32
+        that would spread what is not a number, and each group has vectors of its own.
+        """
         channels, inputs = self.w.shape[:2]
-        per_group = channels // self.group
-        w = np.zeros((vectors * LANES, high - low, *self.w.shape[2:]), self.w.dtype)
-        for i in range(min(vectors * LANES, channels - first * LANES)):
-            c = first * LANES + i
-            start = c // per_group * inputs - low
+        own, form = channels // self.group, self.finishing.form
+        if self.kind == "f32" and self.group > 1 and own % LANES:
+            found = []
+            for first in range(0, channels, own):
+                low = first // own * inputs
+                edges = [first, *range((first // LANES + 1) * LANES, first + own, LANES), first + own]
+                found += [_Share(a, b - a, low, low + inputs, alone=True) for a, b in pairwise(edges)]
+            return found
+        most = _CHUNKED_VECTORS if form is not None and form.wide else ceil(channels / LANES)
+        shares: list[_Share] = []
+        for channel in range(0, channels, LANES):
+            last = min(channel + LANES, channels) - 1
+            low, high = channel // own * inputs, (last // own + 1) * inputs
+            before = shares[-1] if shares else None
+            if before and (before.low, before.high) == (low, high) and before.channels < most * LANES:
+                shares[-1] = replace(before, channels=last + 1 - before.channel)
+            else:
+                shares.append(_Share(channel, last + 1 - channel, low, high))
+        return shares
+
+    def _branch(self, sampling: Sampling, share: _Share) -> _Branch:
+        """Return the channels of a share with their weights."""
+        (x,) = self.inputs
+        inputs, own = self.w.shape[1], self.w.shape[0] // self.group
+        branch = _Branch(sampling, share.channel, share.channels, share.alone, NO_TAPS)
+        w = np.zeros((branch.vectors * LANES, share.high - share.low, *self.w.shape[2:]), self.w.dtype)
+        for i, c in enumerate(range(share.channel, share.channel + share.channels)):
+            start = c // own * inputs - share.low
             w[i, start : start + inputs] = self.w[c]
+        low, per = share.low, LANE_BYTES // ITEMSIZE[self.kind]
         taps, form = taps_of(w, sampling, x.block, low, per), self.finishing.form
         chunks = np.zeros(0, np.int64)
         if form is not None and form.wide:
             taps = taps.picked(*lightened(taps.lanes, x))
             order, chunks = chunked(taps.lanes, x)
             taps = taps.picked(order)
-        branch = _Branch(sampling, first, vectors, taps)
         branch.chunks, branch.chunks_at = chunks, self.keep(chunks)
         branch.weights = self.aligned(dot.packed_weights(taps.lanes, self.kind, self.isa))
         used = self.w[:, :, list(sampling.kernel_y)][:, :, :, list(sampling.kernel_x)]
-        branch.numbers = self.aligned(self.finishing.numbers(_order(first, vectors, channels), used))
+        order = np.arange(branch.vectors * LANES)
+        order = np.where(order < share.channels, share.channel + order, -1).reshape(-1, LANES)
+        branch.numbers = self.aligned(self.finishing.numbers(order, used))
         # The table of taps is of no use any more but for the distances.
         branch.taps = Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0])
         return branch
@@ -201,9 +234,11 @@ class DotOp(Op):
     ) -> Call:
         s, form = branch.sampling, self.finishing.form
         begin, end, width = size
-        channels, block = self.out.shape[1], self.out.block
-        ends = (branch.first + first + vectors) * LANES
-        last = LANES - max(0, ends - channels) if block != LANES else LANES
+        block, channel = self.out.block, branch.channel + first * LANES
+        # A block has room for 16 channels, whatever they are; other channels are not this call's to write.
+        left = branch.channels - (first + vectors - 1) * LANES
+        last = left if branch.alone or block != LANES else LANES
+        last = min(last, LANES)
         step = 0 if self.as_pixels and width > 1 else s.along * x.pixel
         taps, tap_bytes = len(branch.taps.dy), dot.weight_bytes(self.kind, self.isa)
         key = (x.plane, x.row, x.pixel)
@@ -213,7 +248,9 @@ class DotOp(Op):
         vector = out.plane if block == LANES else LANES * item
         outer = self._weights_outside(taps * tap_bytes * vectors, end - begin)
         fetches = outer and taps * tap_bytes * vectors > _FAR_WEIGHTS
-        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, form, last != LANES, fetches)
+        partial = self.kind == "f32" and taps > dot.PARTIAL_TAPS
+        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, form, last != LANES, fetches, partial)
+        place = channel // LANES * vector + channel % LANES * item
         per_vector = self.finishing.vector_bytes
         arguments: dict[str, Address] = {
             "x": x.at(begin * s.down),
@@ -228,7 +265,7 @@ class DotOp(Op):
             "w_vector": taps * tap_bytes,
             "numbers": branch.numbers + first * per_vector,
             "scalars": self._scalars,
-            "y": out.at(s.first[0] + begin * s.every[0], s.first[1]) + (branch.first + first) * vector,
+            "y": out.at(s.first[0] + begin * s.every[0], s.first[1]) + place,
             "y_batch": out.image,
             "y_vector": vector,
             "y_row": s.every[0] * out.row,

@@ -14,7 +14,7 @@ from qengine.errors import FeedError
 from qengine.kernels.isa import Isa
 from qengine.native.op import Op
 from qengine.native.schedule import Compiled
-from qengine.plan import BoundStep, Plan, answer, enter
+from qengine.plan import BoundStep, Plan, answer, enter, refuse_nan
 from qengine.steps import Tensor
 
 NAN = "\0nan"
@@ -97,6 +97,7 @@ class Executor:
     plan : what is computed.
     isa, threads : on what.
     parts : in order.
+    unread : inputs in fixed point that no part reads.
     outputs : of each output, the name of the array, and the tensor where it is still codes that must be numbers.
     """
 
@@ -106,6 +107,7 @@ class Executor:
     parts: tuple[Part, ...]
     outputs: Mapping[str, tuple[str, Tensor | None]]
     release: tuple[tuple[str, ...], ...]
+    unread: tuple[Tensor, ...] = ()
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
@@ -128,6 +130,8 @@ class Executor:
         """Return the outputs that are computed, by name; see `Plan.run`. Runs in several threads take turns."""
         with self._lock:
             arrays = self.arrays(feeds)
+            for tensor in self.unread:
+                refuse_nan(tensor, arrays[f"\0feed {tensor.name}"])
             for part, gone in zip(self.parts, self.release, strict=True):
                 part.run(arrays)
                 if isinstance(part, NativePart) and arrays[NAN].any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from qengine.steps.forms import ChannelScale, Convolution, MatrixProduct, Transp
 from qengine.steps.linear import bias_codes
 
 _FEW = 8
+_LONGEST_STRIDE = 8  # along a row, of the kernel that has a filter for every channel: it reads whole vectors
+_MOST_PHASES = 64  # of a transposed convolution: each has a table of its own
 
 Want = Callable[..., Place]
 """(tensor, block=, stored=, shape=) -> the place of an input, in the block and the form that are asked for."""
@@ -49,7 +52,8 @@ def lower_linear(step: Linear, out: Tensor, arithmetic: Arithmetic, isa: Isa, wa
     finishing, low, high = _finishing(step, out, arithmetic, w, x)
     one = samplings[0]
     plain = len(samplings) == 1 and one.down == one.along == 1
-    if group == channels == x.shape[1] and w.shape[1] == 1 and x.block == LANES and not as_pixels:
+    channelwise = group == channels == x.shape[1] and w.shape[1] == 1 and x.block == LANES and not as_pixels
+    if channelwise and one.along <= _LONGEST_STRIDE:
         if len(samplings) > 1:
             raise Unfit("a transposed convolution with a filter for every channel")
         place = _out_place(out, shape, low, high, natural_block(channels))
@@ -113,6 +117,8 @@ def _filters(step: Linear) -> tuple[NDArray[Any], int, list[Sampling], bool]:
     strides, dilations = both(product.strides, 1), both(product.dilations, 1)
     if isinstance(product, Convolution):
         return w, product.group, convolution_sampling(kernel, strides, dilations, pads), False
+    if prod(strides) > _MOST_PHASES:
+        raise Unfit(f"a transposed convolution of strides {list(product.strides)}")
     per_group = w.shape[0] // product.group
     # (C, M/group, kernel) -> (M, C/group, kernel)
     split = w.reshape(product.group, per_group, *w.shape[1:]).swapaxes(1, 2)
@@ -138,7 +144,9 @@ def _finishing(
     channels = w.shape[0]
     activation = step.activation or NO_ACTIVATION
     if out.format is None:
-        bias = np.zeros(channels, np.float32) if step.b is None else _per_channel(step, step.b.elements, channels)
+        bias = np.zeros(channels, np.float32)
+        if step.b is not None:
+            bias = _per_channel(step, step.b.elements.reshape(step.bias_shape), channels)
         return Finishing(None, 0, bias.astype(np.float32), float_bounds(activation.low, activation.high)), None, None
     n = step.weight_fraction_bits()
     held = step.x.fraction_bits + n
@@ -170,10 +178,9 @@ def _finishing(
 
 
 def _per_channel(step: Linear, bias: NDArray[Any], channels: int) -> NDArray[Any]:
-    """Return a bias as one number a channel."""
+    """Return a bias, of a shape that broadcasts against the output, as one number a channel."""
     axis = step.channel_axis % len(step.shape)
-    shape = np.asarray(bias).reshape(step.bias_shape if np.size(bias) != 1 else (1,)).shape
-    padded = (1,) * (len(step.shape) - len(shape)) + shape
-    if any(n != 1 for i, n in enumerate(padded) if i != axis):
+    shape = (1,) * (len(step.shape) - bias.ndim) + bias.shape
+    if any(n != 1 for i, n in enumerate(shape) if i != axis):
         raise Unfit("a bias that differs from row to row")
-    return np.broadcast_to(np.asarray(bias).reshape(-1), channels).copy()
+    return np.broadcast_to(bias.reshape(-1), channels).copy()

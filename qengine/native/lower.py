@@ -76,7 +76,10 @@ class _Lowering:
         for reads in reversed(self.reads):
             release.append(tuple(sorted(reads - later)))
             later |= reads
-        return Executor(self.plan, self.isa, self.threads, tuple(self.parts), outputs, tuple(reversed(release)))
+        read = set().union(*self.reads)
+        fed = [t for t in self.plan.inputs if t.format is not None and f"\0feed {t.name}" not in read]
+        parts, gone = tuple(self.parts), tuple(reversed(release))
+        return Executor(self.plan, self.isa, self.threads, parts, outputs, gone, tuple(fed))
 
     def _native(self, bound: BoundStep) -> str | None:
         """Add a step to the section; where native kernels do not compute it, add nothing and return why."""

@@ -94,7 +94,7 @@ class Op(ABC):
 
     def aligned(self, array: NDArray[Any]) -> int:
         """Return the address of a copy of bytes at a multiple of 64."""
-        room = np.zeros(array.nbytes + 64, np.uint8)
+        room = np.zeros(array.nbytes + 192, np.uint8)  # with room for a vector more, which kernels read beyond a row
         start = -room.ctypes.data % 64
         room[start : start + array.nbytes] = array.view(np.uint8).ravel()
         self._alive.append(room)

@@ -142,11 +142,18 @@ def taps_of(w: NDArray[Any], sampling: Sampling, block: int, low: int, per: int)
                 split = padded.reshape(channels, count, per)
                 here = range(first - plane * block, last - plane * block)
                 for i in range(count):
-                    # In a block of 16 a lane is of one pixel; one without any of the channels is left out.
-                    if block == LANES and not set(here) & set(range(i * per % block, i * per % block + per)):
+                    # Where a lane is of one pixel, one without any of the channels is left out: in float32 a weight
+                    # of 0 would make NaN of an infinity.
+                    own_lane = range(i * per % block, i * per % block + per)
+                    if (block == LANES or per == 1) and not set(here) & set(own_lane):
                         continue
                     parts.append([plane, dy, sampling.dx[run.start], i * LANE_BYTES])
                     lanes.append(split[:, i])
     table = np.array(parts, np.int64).reshape(-1, 4)
     weights = np.stack(lanes, axis=1) if lanes else np.zeros((channels, 0, per), w.dtype)
     return Taps(table[:, 0], table[:, 1], table[:, 2], table[:, 3], weights)
+
+
+_NOTHING = np.zeros(0, np.int64)
+NO_TAPS = Taps(_NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros((0, 0, 1)))
+"""What nothing is read by."""
