@@ -13,7 +13,6 @@ import re
 import stat
 import sys
 import tempfile
-import threading
 import zlib
 from contextlib import suppress
 from functools import cache
@@ -25,6 +24,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from .isa import Isa
+from .locks import Lock
 
 logger = logging.getLogger("qengine")
 
@@ -50,7 +50,7 @@ class _Store:
     """The kernels of this process, and those on disk."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._addresses: dict[tuple[str, str], int] = {}
         self._alive: list[Any] = []  # engines own the machine code
         self._said = False
@@ -187,10 +187,13 @@ def _read(path: Path) -> tuple[str, bytes] | None:
 
 def _write(path: Path, symbol: str, code: bytes) -> None:
     body = symbol.encode() + b"\0" + zlib.compress(code, 1)
+    name = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(_MAGIC + hashlib.sha256(body).digest() + body)
         os.replace(name, path)  # noqa: PTH105 - whole or not at all, also beside other processes
-    except OSError:
-        return  # it will be compiled again
+    except OSError:  # it will be compiled again
+        if name is not None:
+            with suppress(OSError):
+                Path(name).unlink()

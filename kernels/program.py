@@ -6,9 +6,10 @@ Each thread has a list of calls of its own. A barrier in all of the lists is whe
 import ctypes
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from .build import ENTRY, address
 from .isa import Isa
+from .locks import Lock
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Program:
         self._meeting = np.array([0, 0, _yield_address()], np.int64)
         self._run = ENTRY(address(Runner(), isa))
         self._entries = [self._table(calls, len(threads)) for calls in threads]
-        self._result, self._exception = ctypes.c_int64(), ctypes.c_void_p()
+        self._job: _Job | None = None
 
     def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
         table = np.zeros((len(calls), 2), np.int64)
@@ -105,12 +107,18 @@ class Program:
         arrays
             What the slots are of: contiguous, and at least as large as the calls believe.
         """
+        if self._job is not None:
+            self._job.wait()  # a run that was interrupted may not have ended
+        self._meeting[0] = 0  # in a forked child, threads that are no more may have come to a barrier
         for values, place, slot in self._slots:
             values[place] = arrays[slot.name].ctypes.data + slot.offset
         if len(self._entries) == 1:
             self._enter(self._entries[0])
-        else:
-            _crew(len(self._entries)).run([lambda e=e: self._enter(e) for e in self._entries])
+            return
+        # The arrays stay until the last thread is done with them, whatever becomes of this one.
+        self._job = _Job([partial(self._enter, entry) for entry in self._entries], arrays)
+        _crew(len(self._entries)).run(self._job)
+        self._job = None
 
     def _enter(self, entry: NDArray[np.int64]) -> None:
         result, exception = ctypes.c_int64(), ctypes.c_void_p()
@@ -125,24 +133,85 @@ def _yield_address() -> int:
         return 0
 
 
+class _Job:
+    """Parts that must run at the same time, as they wait for each other.
+
+    Attributes
+    ----------
+    parts : one for each thread.
+    kept : what must live as long as they run.
+    """
+
+    def __init__(self, parts: Sequence[Callable[[], None]], kept: Any) -> None:
+        self.parts, self.kept = parts, kept
+        self.error: BaseException | None = None
+        self._process = os.getpid()
+        self._done = threading.Event()
+
+    def finish(self) -> None:
+        """Let whoever waits go on."""
+        self.kept = None
+        self._done.set()
+
+    def wait(self) -> None:
+        """Wait until all parts have run. An interrupt that comes meanwhile is raised then, and not before."""
+        interrupt: BaseException | None = None
+        while not self._done.is_set() and self._process == os.getpid():  # a forked child has no threads to wait for
+            try:
+                self._done.wait()
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+        if self.error is not None:
+            raise self.error
+
+
 class _Crew:
-    """Threads that run one program at a time: threads that wait for each other must all be running."""
+    """Threads that do one job after the other, all of them each.
+
+    The thread that asks for a job only waits. It may be the main thread, where an interrupt can come between any two
+    steps; that a job has begun must not depend on it. So the first thread of the crew gets the job in one step, tells
+    the others, and tells when it is done. None of them ever sees an interrupt.
+    """
 
     def __init__(self, threads: int) -> None:
-        self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="qengine")
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._parts: list[SimpleQueue[Callable[[], None]]] = [SimpleQueue() for _ in range(threads - 1)]
+        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        work: list[Callable[[], None]] = [self._lead, *(partial(self._follow, parts) for parts in self._parts)]
+        for target in work:
+            threading.Thread(target=target, name="qengine", daemon=True).start()
 
-    def run(self, parts: Sequence[Any]) -> None:
-        """Run the parts, the first in this thread."""
-        with self._lock:
-            others = [self._pool.submit(part) for part in parts[1:]]
-            parts[0]()
-            for other in others:
-                other.result()
+    def run(self, job: _Job) -> None:
+        """Run a job after those before it."""
+        self._jobs.put(job)
+        job.wait()
+
+    def _lead(self) -> None:
+        while True:
+            job = self._jobs.get()
+            for parts, part in zip(self._parts, job.parts[1:], strict=True):
+                parts.put(part)
+            errors = [_outcome(job.parts[0]), *(self._ended.get() for _ in self._parts)]
+            job.error = next((error for error in errors if error is not None), None)
+            job.finish()
+
+    def _follow(self, parts: "SimpleQueue[Callable[[], None]]") -> None:
+        while True:
+            self._ended.put(_outcome(parts.get()))
+
+
+def _outcome(part: Callable[[], None]) -> BaseException | None:
+    try:
+        part()
+    except BaseException as error:
+        return error
+    return None
 
 
 _CREWS: dict[int, _Crew] = {}
-_CREWS_LOCK = threading.Lock()
+_CREWS_LOCK = Lock()
 
 
 def _crew(threads: int) -> _Crew:

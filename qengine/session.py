@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from qengine.errors import OptionError, UnsupportedError
 from qengine.formats import FormatRequest, Given, read_formats
 from qengine.graph import Graph
 from qengine.kernels.isa import Isa, choose
+from qengine.kernels.locks import Lock
 from qengine.loader import load
 from qengine.native import Executor, make_executor
 from qengine.network import Network

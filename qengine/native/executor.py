@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import FeedError
 from qengine.kernels.isa import Isa
+from qengine.kernels.locks import Lock
 from qengine.native.op import Op
 from qengine.native.schedule import Compiled
 from qengine.plan import BoundStep, Plan, answer, enter, refuse_nan
