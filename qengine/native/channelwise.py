@@ -37,7 +37,7 @@ class FewOp(Op):
         s = self.sampling
         blocks = ceil(inputs / LANES)
         whole = np.zeros((channels, blocks * LANES, *self.w.shape[2:]), self.w.dtype)
-        whole[:, :inputs] = self.w
+        whole[:, :inputs] = s.picked(self.w)
         # (channels, inputs, rows, columns) -> (channels, taps, 16)
         taps = whole.reshape(channels, blocks, LANES, len(s.dy), len(s.dx)).transpose(0, 1, 3, 4, 2)
         taps = taps.reshape(channels, -1, LANES)
@@ -121,7 +121,7 @@ class DepthwiseOp(Op):
         channels = self.w.shape[0]
         s, blocks = self.sampling, ceil(channels / LANES)
         whole = np.zeros((blocks * LANES, len(s.dy) * len(s.dx)), self.w.dtype)
-        whole[:channels] = self.w.reshape(channels, -1)
+        whole[:channels] = s.picked(self.w).reshape(channels, -1)
         form = self.finishing.form
         self._order, ends = np.arange(whole.shape[1]), np.zeros(0, np.int64)
         if form is not None and form.wide:

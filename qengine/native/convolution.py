@@ -141,10 +141,9 @@ class DotOp(Op):
             taps = taps.picked(order)
         branch.chunks, branch.chunks_at = chunks, self.keep(chunks)
         branch.weights = self.aligned(dot.packed_weights(taps.lanes, self.kind, self.isa))
-        used = self.w[:, :, list(sampling.kernel_y)][:, :, :, list(sampling.kernel_x)]
         order = np.arange(branch.vectors * LANES)
         order = np.where(order < share.channels, share.channel + order, -1).reshape(-1, LANES)
-        branch.numbers = self.aligned(self.finishing.numbers(order, used))
+        branch.numbers = self.aligned(self.finishing.numbers(order, sampling.picked(self.w)))
         # The table of taps is of no use any more but for the distances.
         branch.taps = Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0])
         return branch

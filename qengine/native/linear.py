@@ -53,9 +53,7 @@ def lower_linear(step: Linear, out: Tensor, arithmetic: Arithmetic, isa: Isa, wa
     one = samplings[0]
     plain = len(samplings) == 1 and one.down == one.along == 1
     channelwise = group == channels == x.shape[1] and w.shape[1] == 1 and x.block == LANES and not as_pixels
-    if channelwise and one.along <= _LONGEST_STRIDE:
-        if len(samplings) > 1:
-            raise Unfit("a transposed convolution with a filter for every channel")
+    if channelwise and len(samplings) == 1 and one.along <= _LONGEST_STRIDE:
         place = _out_place(out, shape, low, high, natural_block(channels))
         return [DepthwiseOp(isa, (x,), place, kind, w, one, finishing)]
     wide_enough = out.shape[-1] >= 2 * pixels_in_vector(kind)

@@ -42,6 +42,10 @@ class Sampling:
         """Return rows and columns of an output of a size that are its own."""
         return tuple(max(0, -(-(n - f) // e)) for n, f, e in zip((height, width), self.first, self.every, strict=True))  # type: ignore[return-value]
 
+    def picked(self, w: NDArray[Any]) -> NDArray[Any]:
+        """Return the weights (channels, inputs, kernel rows, kernel columns) of its own taps, in their order."""
+        return w[:, :, list(self.kernel_y)][:, :, :, list(self.kernel_x)]
+
     def reach(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return the first and the last row and column of the input that an output of a size reads."""
         rows, columns = self.counted(height, width)
@@ -128,8 +132,7 @@ def taps_of(w: NDArray[Any], sampling: Sampling, block: int, low: int, per: int)
     for plane in range(low // block, -(-end // block)):
         own = np.zeros((channels, block, len(sampling.dy), len(sampling.dx)), w.dtype)
         first, last = max(low, plane * block), min(end, (plane + 1) * block)
-        picked = w[:, first - low : last - low][:, :, list(sampling.kernel_y)][:, :, :, list(sampling.kernel_x)]
-        own[:, first - plane * block : last - plane * block] = picked
+        own[:, first - plane * block : last - plane * block] = sampling.picked(w[:, first - low : last - low])
         for y, dy in enumerate(sampling.dy):
             for run in runs:
                 if not len(run):
