@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dot import ITEMSIZE, LANE_BYTES, Kind, is_split
+from .dot import ITEMSIZE, LANE_BYTES, Kind, is_split, sums_in_registers
 from .epilogue import LANES, Epilogue
 from .few import pixels_in_vector
 from .isa import Isa
@@ -76,6 +76,6 @@ def packed_weights(w: NDArray[Any], kind: Kind, isa: Isa) -> NDArray[np.uint8]:
 def best_tile(kind: Kind, rows: int, width: int, isa: Isa) -> tuple[int, int]:
     """Return rows and vectors of the tile: as many sums as registers hold, and few lanes beyond the width."""
     items, pixels = lane_items(kind), pixels_in_vector(kind)
-    most = max(1, min(24, isa.registers) // items)
+    most = max(1, min(24, sums_in_registers(kind, isa)) // items)
     vectors = min(most, -(-width // pixels), 6)
     return max(1, min(rows, most // vectors, 3)), vectors

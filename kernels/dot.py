@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .epilogue import LANES, Epilogue
-from .isa import Isa
+from .isa import AVX2, Isa
 
 Kind = Literal["s8", "s16", "f32"]
 """What is multiplied: bytes (unsigned by signed), signed pairs of bytes, or float32."""
@@ -57,9 +57,19 @@ class Dot:
     )  # fmt: skip
 
 
+def is_paired(kind: Kind, isa: Isa) -> bool:
+    """Whether two products of bytes are first added up in 16 bits, which saturate: weights must not get there."""
+    return kind == "s8" and isa == AVX2
+
+
 def is_split(kind: Kind, isa: Isa) -> bool:
     """Whether weights of bytes are kept as pairs of 16 bits, the even ones and the odd ones apart."""
-    return kind == "s8" and not isa.has_vnni
+    return kind == "s8" and not isa.has_vnni and not is_paired(kind, isa)
+
+
+def sums_in_registers(kind: Kind, isa: Isa) -> int:
+    """Return how many vectors of sums a tile may keep: without an instruction of its own a product takes registers."""
+    return isa.registers if kind == "f32" or isa.has_vnni else max(2, isa.registers * 2 // 3)
 
 
 def weight_bytes(kind: Kind, isa: Isa) -> int:
@@ -91,18 +101,30 @@ class Tile:
     pixels: int
     vectors: int
 
-    def cycles(self, taps: int, weight_loads: int, chunks: int, registers: int) -> float:
+    @property
+    def sums(self) -> int:
+        """Vectors of sums."""
+        return self.rows * self.pixels * self.vectors
+
+    def cycles(self, kind: Kind, isa: Isa, taps: int, chunks: int) -> float:
         """Return about how long a tile takes: two products or two loads at a time, each product waiting for the last.
 
-        After each chunk of taps, sums move on to others, which are in registers if there is room.
+        The second cache gives one load at a time. After each chunk of taps, sums move on to others, which are in
+        registers if there is room.
         """
-        products = self.rows * self.pixels * self.vectors
-        loads = self.rows * self.pixels + self.vectors * weight_loads
-        widening = chunks * products * (1.0 if 2 * products <= registers else 2.1) if chunks > 1 else 0.0
-        return taps * max(products / 2, loads / 2, 4.5) + widening + 4 * products + 20
+        halves = 2 if kind == "s8" and not isa.has_vnni else 1
+        products = self.sums * isa.parts
+        weights = self.vectors * isa.parts * (2 if is_split(kind, isa) else 1)
+        loads = (self.rows * self.pixels + weights) / 2
+        if taps * weight_bytes(kind, isa) * self.vectors > _NEAR:
+            loads = max(loads, weights)
+        together = 2 * self.sums <= sums_in_registers(kind, isa)
+        widening = chunks * products * (1.0 if together else 2.1) if chunks > 1 else 0.0
+        return taps * max(halves * products / 2, loads, 4.5) + widening + 4 * products + 20
 
 
-_BLOCK = 700_000  # bytes of weights that the second cache keeps beside those that are called for
+_NEAR = 24_000  # bytes of weights that the first cache keeps beside the input
+_BLOCK = 700_000  # that the second cache keeps beside those that are called for
 
 # Few shapes, as each is compiled: wide images, two rows of narrow ones, many channels, single pixels, and the rest.
 _SHAPES = (
@@ -116,16 +138,13 @@ def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: i
 
     Its vectors divide the given number.
     """
-    weight_loads = 2 if is_split(kind, isa) else 1
-    products = 2 if is_split(kind, isa) else 1
     best: tuple[float, Tile] | None = None
     for tile in _SHAPES:
         fits = tile.rows <= rows and tile.pixels <= width and vectors % tile.vectors == 0
-        registers = tile.rows * tile.pixels * tile.vectors
-        if not fits or (registers > isa.registers and registers > 1):
+        if not fits or tile.sums > max(sums_in_registers(kind, isa), 1):
             continue
         tiles = ceil(rows / tile.rows) * ceil(width / tile.pixels) * (vectors // tile.vectors)
-        cost = tiles * tile.cycles(taps * products, weight_loads, chunks, isa.registers)
+        cost = tiles * tile.cycles(kind, isa, taps, chunks)
         if taps * weight_bytes(kind, isa) * tile.vectors > _BLOCK:
             cost *= 1.1  # it leaves the cache before the next row of tiles wants it
         if best is None or cost < best[0]:

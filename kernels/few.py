@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dot import LANE_BYTES, Kind, is_split
+from .dot import LANE_BYTES, Kind, is_split, sums_in_registers
 from .epilogue import LANES, Epilogue
 from .isa import Isa
 
@@ -39,6 +39,12 @@ class Few:
         "x", "x_batch", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "numbers",
         "scalars", "y", "y_batch", "y_channel", "y_row", "batch", "rows", "width",
     )  # fmt: skip
+
+
+def best_vectors(channels: int, kind: Kind, isa: Isa) -> int:
+    """Return how many vectors of pixels make a tile: the power of two whose sums fit the registers, 8 at most."""
+    fitting = sums_in_registers(kind, isa) // channels
+    return 1 << (min(max(fitting, 1), 8).bit_length() - 1)
 
 
 def pixels_in_vector(kind: Kind) -> int:

@@ -19,7 +19,8 @@ class Isa:
     name : as in QENGINE_ISA.
     cpu, features : what LLVM compiles for.
     requires : the features that a CPU must have, by LLVM's names.
-    registers : how many 16-lane 32-bit accumulators a tile may hold.
+    registers : how many vectors of 16 sums in 32 bits a tile may hold; see `dot.sums_in_registers`.
+    parts : of how many registers such a vector is.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Isa:
     features: str
     requires: tuple[str, ...]
     registers: int
+    parts: int
 
     @property
     def has_vnni(self) -> bool:
@@ -40,10 +42,10 @@ AVX512VNNI = Isa(
     "+avx512vnni,-prefer-256-bit",
     ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "avx512vnni", "fma"),
     28,
+    1,
 )
-# Two 256-bit registers make 16 lanes.
-AVX2 = Isa("avx2", "x86-64-v3", "", ("avx2", "fma", "bmi2"), 5)
-GENERIC = Isa("generic", "", "", (), 2)
+AVX2 = Isa("avx2", "x86-64-v3", "", ("avx2", "fma", "bmi2"), 6, 2)
+GENERIC = Isa("generic", "", "", (), 2, 4)
 
 BEST_FIRST = (AVX512VNNI, AVX2, GENERIC)
 REFERENCE = "reference"

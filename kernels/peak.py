@@ -12,6 +12,7 @@ from .epilogue import LANES
 from .isa import Isa
 
 CHAINS = 16
+VECTOR_BYTES = LANES * LANE_BYTES
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def peak_rate(kind: Kind, isa: Isa, seconds: float = 0.3) -> float:
     Of bytes without an instruction of their own, it is the rate of the instructions that stand for it.
     """
     chains = min(CHAINS, max(isa.registers, 4))
-    out = np.zeros(LANES, np.float64)
+    out = np.arange(1, 2 * LANES + 1, dtype=np.float32 if kind == "f32" else np.int32)
     arguments = np.array([1000, out.ctypes.data], np.int64)
     run, result, exception = ENTRY(address(Peak(kind, chains), isa)), ctypes.c_int64(), ctypes.c_void_p()
 

@@ -5,11 +5,11 @@ from typing import Any
 from llvmlite import ir
 
 from ..isa import Isa
-from ..peak import Peak
+from ..peak import VECTOR_BYTES, Peak
 from .memory import inlined, unpacker
 from .products import Products
 from .sums import sum_over_taps
-from .vector import F32, I32, Vec, i64, splat, zeros
+from .vector import F32, Vec, i64, load
 
 
 def make(spec: Peak, isa: Isa) -> Any:
@@ -18,22 +18,19 @@ def make(spec: Peak, isa: Isa) -> Any:
     def emit(b: ir.IRBuilder, rounds: ir.Value, out: ir.Value) -> None:
         products = Products(b, spec.kind, isa)
 
-        def vector(number: ir.Value) -> Vec:
-            small = b.trunc(number, I32)
-            return splat(b, b.sitofp(small, F32) if products.element == F32 else small)
-
-        # Where a product is an instruction of its own, LLVM would compute products that do not change just once: each
-        # has a factor of its own there, and one that is new in every round.
+        places = [b.add(out, i64(VECTOR_BYTES * i)) for i in range(products.parts)]
+        factors = [load(b, place, products.element) for place in places]
+        # Where a product is an instruction of its own, LLVM would compute one that does not change just once.
         fused = isa.has_vnni or (products.element == F32 and "fma" in isa.requires)
-        factors = [vector(b.add(rounds, i64(i))) for i in range(spec.chains)]
 
-        def add(tap: ir.Value, sums: list[ir.Value]) -> None:
-            x = products.inputs(factors[0] if fused else vector(tap))
-            for i, place in enumerate(sums):
-                w = [factors[0 if fused else i]] * products.parts
-                b.store(products.add(Vec(b, b.load(place)), x, w).v, place)
+        def add(tap: ir.Value, sums: list[ir.Value]) -> None:  # noqa: ARG001
+            for place in sums:
+                total = Vec(b, b.load(place))
+                x = factors if fused else [total] * products.parts
+                b.store(products.add(total, x, factors).v, place)
 
-        sums = sum_over_taps(b, [zeros(b, products.element)] * spec.chains, rounds, add)
+        start = load(b, out, products.element)
+        sums = sum_over_taps(b, [start] * spec.chains, rounds, add)
         total = sums[0]
         for part in sums[1:]:
             total = total + part

@@ -5,9 +5,9 @@ from functools import cache
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from ..dot import Kind, is_split
+from ..dot import Kind, is_paired, is_split
 from ..isa import AVX2, AVX512VNNI, Isa
-from .vector import F32, I16, I32, LANES, Vec, function, joined
+from .vector import F32, I8, I16, I32, LANES, Vec, function, joined
 
 _HALF = LANES // 2
 
@@ -26,7 +26,7 @@ class Products:
         self.parts = 2 if is_split(kind, isa) else 1
 
     def inputs(self, x: Vec) -> list[Vec]:
-        """Return a lane's items as the products take them: bytes without their instruction as two pairs of 16 bits."""
+        """Return a lane's items as the products take them: bytes without an instruction as two pairs of 16 bits."""
         if self.parts == 1:
             return [x]
         return [x & 0x00FF00FF, x.shift_right_logical(8) & 0x00FF00FF]
@@ -38,6 +38,8 @@ class Products:
         if self.isa == AVX512VNNI:
             name = "llvm.x86.avx512.vpdpbusd.512" if self.kind == "s8" else "llvm.x86.avx512.vpdpwssd.512"
             return self._instruction(name, total, x[0], w[0])
+        if is_paired(self.kind, self.isa):
+            return total + self._bytes(x[0], w[0])
         for pairs, weights in zip(x, w, strict=True):
             total = total + self._pairs(pairs, weights)
         return total
@@ -62,6 +64,16 @@ class Products:
         )
         kind = ir.FunctionType(total.v.type, [total.v.type, first.v.type, second.v.type])
         return Vec(self.b, self.b.call(function(self.b, kind, name), [total.v, first.v, second.v]))
+
+    def _bytes(self, x: Vec, w: Vec) -> Vec:
+        """Return the sums of four products of bytes, of which pairs must stay in 16 bits."""
+        kind = ir.FunctionType(ir.VectorType(I16, LANES), [ir.VectorType(I8, 2 * LANES)] * 2)
+        multiply = function(self.b, kind, "llvm.x86.avx2.pmadd.ub.sw")
+        halves = []
+        for part in (range(_HALF), range(_HALF, LANES)):
+            a, c = x.picked(part).bits(I8), w.picked(part).bits(I8)
+            halves.append(Vec(self.b, self.b.call(multiply, [a.v, c.v])).bits(I32))
+        return self._pairs(joined(halves), x.like(0x00010001))
 
     def _pairs(self, x: Vec, w: Vec) -> Vec:
         """Return x0*w0 + x1*w1 of signed pairs."""

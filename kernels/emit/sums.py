@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from ..dot import PARTIAL_TAPS
+from ..dot import PARTIAL_TAPS, sums_in_registers
 from .memory import aligned_room, counted, variable
 from .products import Products
 from .vector import I64, LANES, Vec, i64, load, load_scalar, zeros
@@ -64,7 +64,7 @@ def sum_wide(
     """
     nothing = zeros(b, products.element)
     sums = [variable(b, nothing.v) for _ in range(count)]
-    high = _Places(b, [nothing] * count, products.isa.registers // 2)
+    high = _Places(b, [nothing] * count, sums_in_registers(products.kind, products.isa) // 2)
     first = variable(b, i64(0))
     with counted(b, chunk_count) as chunk:
         end = load_scalar(b, b.add(chunks, b.shl(chunk, i64(3))), I64)

@@ -133,6 +133,15 @@ class Vec:
     def store_first(self, address: ir.Value, count: ir.Value) -> None:
         """Write the first `count` (i64) lanes only."""
         b, lanes = self.b, self.lanes
+        # Without masks of their own processors take long over this, and there is seldom less than all to write.
+        with b.if_else(b.icmp_signed(">=", count, i64(lanes)), likely=True) as (all_of_them, some):
+            with all_of_them:
+                self.store(address)
+            with some:
+                self._store_masked(address, count)
+
+    def _store_masked(self, address: ir.Value, count: ir.Value) -> None:
+        b, lanes = self.b, self.lanes
         bits = {I8: 8, I16: 16, I32: 32, F32: 32}[self.element]
         name = f"llvm.masked.store.v{lanes}{'f' if self._is_float() else 'i'}{bits}.p0"
         mask_type = ir.VectorType(I1, lanes)

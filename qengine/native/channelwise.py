@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qengine.kernels import few
 from qengine.kernels.depthwise import Depthwise, best_tile, channel_order
 from qengine.kernels.depthwise import packed_weights as depthwise_weights
-from qengine.kernels.dot import ITEMSIZE, LANE_BYTES, PARTIAL_TAPS, Kind
+from qengine.kernels.dot import ITEMSIZE, LANE_BYTES, PARTIAL_TAPS, Kind, is_paired
 from qengine.kernels.epilogue import LANES
 from qengine.kernels.few import Few
 from qengine.kernels.layout import SLACK
@@ -49,8 +49,8 @@ class FewOp(Op):
             own = taps[first : first + self._step]
             order = np.repeat(np.arange(first, first + len(own))[:, None], LANES, axis=1)
             order_of_taps, chunks = np.arange(len(self._at)), np.zeros(0, np.int64)
-            if form is not None and form.wide:
-                own, order_of_taps, chunks = self._chunked(own, per)
+            if form is not None:
+                own, order_of_taps, chunks = self._exact(own, per)
             weights = self.aligned(few.packed_weights(own, self.kind, self.isa))
             numbers = self.aligned(self.finishing.numbers(order, self.w))
             self._groups.append((first, len(own), weights, numbers, self.keep(chunks), len(chunks), order_of_taps))
@@ -58,15 +58,21 @@ class FewOp(Op):
         self._offsets: dict[tuple[int, int, int, int], int] = {}
         self.note = widening_note(form, len(self._at), max(g[5] for g in self._groups))
 
-    def _chunked(self, own: Codes, per: int) -> tuple[Codes, NDArray[np.intp], NDArray[np.int64]]:
-        """Return weights (channels, taps, 16) in chunks, which tap each of them is of, and where the chunks end."""
+    def _exact(self, own: Codes, per: int) -> tuple[Codes, NDArray[np.intp], NDArray[np.int64]]:
+        """Return weights (channels, taps, 16) that stay exact, which tap each is of, and where chunks of them end."""
 
         def lanes(w: Codes) -> Codes:
             # Each lane of a pixel has a sum of its own.
             return w.reshape(len(w), w.shape[1], -1, per).transpose(0, 2, 1, 3).reshape(-1, w.shape[1], per)
 
-        source, kept = lightened(lanes(own), self.inputs[0])
+        form, paired = self.finishing.form, is_paired(self.kind, self.isa)
+        assert form is not None
+        if not (form.wide or paired):
+            return own, np.arange(own.shape[1]), np.zeros(0, np.int64)
+        source, kept = lightened(lanes(own), self.inputs[0], paired=paired)
         light = own[:, source] * np.tile(kept, (1, LANES // per)).astype(own.dtype)
+        if not form.wide:
+            return light, source, np.zeros(0, np.int64)
         order, chunks = chunked(lanes(light), self.inputs[0])
         return light[:, order], source[order], chunks
 
@@ -95,7 +101,8 @@ class FewOp(Op):
             if key not in self._offsets:
                 self._offsets[key] = self.keep(distances[order])
             partial = self.kind == "f32" and len(order) > PARTIAL_TAPS
-            spec = Few(self.kind, count, 4 if count == 4 else 8, self.finishing.form, partial)
+            vectors = few.best_vectors(count, self.kind, self.isa)
+            spec = Few(self.kind, count, vectors, self.finishing.form, partial)
             arguments: dict[str, Address] = {
                 **{"x": x.at(rows.first), "x_batch": x.image, "x_row": x.row, "offsets": self._offsets[key]},
                 **{"taps": len(order), "w": weights, "numbers": numbers, "scalars": self._scalars},

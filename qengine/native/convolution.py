@@ -135,8 +135,10 @@ class DotOp(Op):
         low, per = share.low, LANE_BYTES // ITEMSIZE[self.kind]
         taps, form = taps_of(w, sampling, x.block, low, per), self.finishing.form
         chunks = np.zeros(0, np.int64)
+        paired = dot.is_paired(self.kind, self.isa)
+        if form is not None and (form.wide or paired):
+            taps = taps.picked(*lightened(taps.lanes, x, paired=paired))
         if form is not None and form.wide:
-            taps = taps.picked(*lightened(taps.lanes, x))
             order, chunks = chunked(taps.lanes, x)
             taps = taps.picked(order)
         branch.chunks, branch.chunks_at = chunks, self.keep(chunks)

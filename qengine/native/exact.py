@@ -63,19 +63,21 @@ def _reach(lanes: NDArray[Any], x: Place) -> NDArray[np.int64]:
     """Return the most that each tap's products can add to each sum, and take from it: (taps, 2 x sums)."""
     # The halo holds the code 0, which need not be between the bounds.
     low, high = min(x.low, 0) + x.zero, max(x.high, 0) + x.zero
-    w = lanes.astype(np.int64)
-    most = np.maximum(w * high, w * low).sum(axis=2).T
-    least = -np.minimum(w * high, w * low).sum(axis=2).T
-    return np.asarray(np.maximum(np.concatenate([most, least], axis=1), 0), np.int64)
+    w = lanes.astype(np.int32 if lanes.dtype == np.int8 else np.int64)
+    most = np.maximum(w * high, w * low).sum(axis=2, dtype=np.int64).T
+    least = -np.minimum(w * high, w * low).sum(axis=2, dtype=np.int64).T
+    return np.maximum(np.concatenate([most, least], axis=1), 0)
 
 
-def lightened(lanes: NDArray[Any], x: Place) -> tuple[NDArray[np.intp], NDArray[Any]]:
-    """Return taps none of which alone can leave 32 bits: where a pair's products can, each gets a tap of its own.
+def lightened(lanes: NDArray[Any], x: Place, *, paired: bool = False) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Return taps none of which alone can leave the bits it is summed in: where one can, it becomes several.
 
     Parameters
     ----------
     lanes
         (sums, taps, items), as of `chunked`.
+    paired
+        The bits are 16, of every two items; else they are 32, of all.
 
     Returns
     -------
@@ -83,10 +85,14 @@ def lightened(lanes: NDArray[Any], x: Place) -> tuple[NDArray[np.intp], NDArray[
         Which tap each of the new ones is of, and which items (taps, items) it keeps.
     """
     _, taps, items = lanes.shape
-    heavy = np.any(_reach(lanes, x) > _ROOM, axis=1)
+    if paired:
+        pairs = [_reach(lanes[:, :, i : i + 2], x) > np.iinfo(np.int16).max for i in range(0, items, 2)]
+        heavy, alone = np.any(pairs, axis=(0, 2)), np.arange(items) % 2 == np.arange(2)[:, None]
+    else:
+        heavy, alone = np.any(_reach(lanes, x) > _ROOM, axis=1), np.eye(items, dtype=bool)
     source, kept = [], []
     for t in range(taps):
-        for own in np.eye(items, dtype=bool) if heavy[t] else np.ones((1, items), bool):
+        for own in alone if heavy[t] else np.ones((1, items), bool):
             source.append(t)
             kept.append(own)
     return np.array(source, np.intp), np.array(kept, bool).reshape(-1, items)

@@ -7,6 +7,8 @@ import pytest
 from native.native import ISAS, assert_same, both
 from networks import network
 
+from qengine import QFormat
+
 WORDS = {
     "float32": {},
     "int8": {"qformat": "Q2.5"},
@@ -171,19 +173,20 @@ def test_random_convolutions(seed, isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("qformat", ["Q0.15", "UQ0.16", "Q-1.15", "UQ1.14"])
-@pytest.mark.parametrize("outputs", [4, 16, 33])
+@pytest.mark.parametrize("qformat", ["Q0.15", "UQ0.16", "Q-1.15", "UQ1.14", "Q0.7", "UQ0.8", "Q-1.7"])
+@pytest.mark.parametrize(("outputs", "group"), [(4, 1), (16, 1), (33, 1), (17, 17)])
 @pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
 @pytest.mark.parametrize("weight", [-1.0, 1.0])
-def test_the_largest_sums_that_there_are(weight, value, outputs, qformat, isa):
-    """A pair of products alone may leave 32 bits, and does where everything is as far out as it goes."""
+def test_the_largest_sums_that_there_are(weight, value, outputs, group, qformat, isa):
+    """A pair of products alone may leave 32 bits, or 16, and does where everything is as far out as it goes."""
     model = network(
-        [("Conv", "x w", "y", {"pads": [1] * 4})],
+        [("Conv", "x w", "y", {"pads": [1] * 4, "group": group})],
         inputs={"x": [1, 17, 5, 9]},
-        constants={"w": np.full((outputs, 17, 3, 3), weight, np.float32)},
+        constants={"w": np.full((outputs, 17 // group, 3, 3), weight, np.float32)},
     )
     feeds = {"x": np.full((1, 17, 5, 9), value, np.float32)}
-    formats = {"x": qformat, "w": "Q0.15", "y": "Q8.7"}
+    bits = QFormat.parse(qformat).bits
+    formats = {"x": qformat, "w": f"Q0.{bits - 1}", "y": "Q8.7"}
     got, want, kernels = both(model, feeds, isa, formats=formats)
     assert_same(got, want)
     assert not any(kernel.startswith("reference") for kernel in kernels), kernels
