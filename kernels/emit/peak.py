@@ -23,7 +23,7 @@ def make(spec: Peak, isa: Isa) -> Any:
         # Where a product is an instruction of its own, LLVM would compute one that does not change just once.
         fused = isa.has_vnni or (products.element == F32 and "fma" in isa.requires)
 
-        def add(tap: ir.Value, sums: list[ir.Value]) -> None:  # noqa: ARG001
+        def add(tap: ir.Value, sums: list[ir.Value]) -> None:
             for place in sums:
                 total = Vec(b, b.load(place))
                 x = factors if fused else [total] * products.parts

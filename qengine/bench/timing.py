@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-_PAUSE = 0.03  # seconds: so long the threads of some runtimes still spin after a run, on the cores of the next
+_PAUSE = 0.1  # seconds: about so long the threads of some runtimes still spin after a run, on the cores of the next
 
 
 @dataclass(frozen=True)

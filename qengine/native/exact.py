@@ -66,7 +66,7 @@ def _reach(lanes: NDArray[Any], x: Place) -> NDArray[np.int64]:
     w = lanes.astype(np.int32 if lanes.dtype == np.int8 else np.int64)
     most = np.maximum(w * high, w * low).sum(axis=2, dtype=np.int64).T
     least = -np.minimum(w * high, w * low).sum(axis=2, dtype=np.int64).T
-    return np.maximum(np.concatenate([most, least], axis=1), 0)
+    return np.asarray(np.maximum(np.concatenate([most, least], axis=1), 0), np.int64)
 
 
 def lightened(lanes: NDArray[Any], x: Place, *, paired: bool = False) -> tuple[NDArray[np.intp], NDArray[Any]]:
