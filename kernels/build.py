@@ -58,7 +58,7 @@ class _Store:
     def address(self, spec: Spec, isa: Isa) -> int:
         """Return where the machine code of a kernel lies."""
         key = (isa.name, repr(spec))
-        with self._lock:
+        with self._lock.held:
             if key not in self._addresses:
                 self._addresses[key] = self._load(*self._object(spec, isa))
             return self._addresses[key]

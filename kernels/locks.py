@@ -3,23 +3,20 @@
 import os
 import threading
 import weakref
-from types import TracebackType
 
 
 class Lock:
-    """A lock for `with`, not reentrant."""
+    """A lock for `with lock.held:`, not reentrant.
+
+    Attributes
+    ----------
+    held : Python's own lock. In a `with` statement it is taken and its release arranged in one step; with an
+        `__enter__` written in Python, an interrupt could come between the two and leave it taken for ever.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.held = threading.Lock()
         _LOCKS.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
 
 
 _LOCKS: "weakref.WeakSet[Lock]" = weakref.WeakSet()
@@ -27,7 +24,7 @@ _LOCKS: "weakref.WeakSet[Lock]" = weakref.WeakSet()
 
 def _open_all() -> None:
     for lock in list(_LOCKS):
-        lock._lock = threading.Lock()
+        lock.held = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -80,7 +80,7 @@ class Program:
         self._meeting = np.array([0, 0, _yield_address()], np.int64)
         self._run = ENTRY(address(Runner(), isa))
         self._entries = [self._table(calls, len(threads)) for calls in threads]
-        self._job: _Job | None = None
+        self._is_open = False  # a run on several threads has begun, and is not known to have ended
 
     def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
         table = np.zeros((len(calls), 2), np.int64)
@@ -107,8 +107,9 @@ class Program:
         arrays
             What the slots are of: contiguous, and at least as large as the calls believe.
         """
-        if self._job is not None:
-            self._job.wait()  # a run that was interrupted may not have ended
+        if self._is_open:
+            # A run that was interrupted may not have ended, or never have come to the crew: what comes after it has.
+            _crew(len(self._entries)).run(_Job([_nothing] * len(self._entries), None))
         self._meeting[0] = 0  # in a forked child, threads that are no more may have come to a barrier
         for values, place, slot in self._slots:
             values[place] = arrays[slot.name].ctypes.data + slot.offset
@@ -116,9 +117,10 @@ class Program:
             self._enter(self._entries[0])
             return
         # The arrays stay until the last thread is done with them, whatever becomes of this one.
-        self._job = _Job([partial(self._enter, entry) for entry in self._entries], arrays)
-        _crew(len(self._entries)).run(self._job)
-        self._job = None
+        job = _Job([partial(self._enter, entry) for entry in self._entries], arrays)
+        self._is_open = True
+        _crew(len(self._entries)).run(job)
+        self._is_open = False
 
     def _enter(self, entry: NDArray[np.int64]) -> None:
         result, exception = ctypes.c_int64(), ctypes.c_void_p()
@@ -131,6 +133,13 @@ def _yield_address() -> int:
         return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
     except (AttributeError, OSError, TypeError):
         return 0
+
+
+_OTHERS_TOO = 0.1  # seconds until one who waits looks again: another one may have taken the lock that tells the end
+
+
+def _nothing() -> None:
+    """Be a part of a job that only comes after another."""
 
 
 class _Job:
@@ -146,19 +155,23 @@ class _Job:
         self.parts, self.kept = parts, kept
         self.error: BaseException | None = None
         self._process = os.getpid()
-        self._done = threading.Event()
+        self._has_ended = False
+        # Not a threading.Event: its lock, which is taken in Python, an interrupt could leave taken for ever.
+        self._end = threading.Lock()
+        self._end.acquire()
 
     def finish(self) -> None:
         """Let whoever waits go on."""
         self.kept = None
-        self._done.set()
+        self._has_ended = True
+        self._end.release()
 
     def wait(self) -> None:
         """Wait until all parts have run. An interrupt that comes meanwhile is raised then, and not before."""
         interrupt: BaseException | None = None
-        while not self._done.is_set() and self._process == os.getpid():  # a forked child has no threads to wait for
+        while not self._has_ended and self._process == os.getpid():  # a forked child has no threads to wait for
             try:
-                self._done.wait()
+                self._end.acquire(timeout=_OTHERS_TOO)
             except KeyboardInterrupt as error:
                 interrupt = error
         if interrupt is not None:
@@ -215,7 +228,7 @@ _CREWS_LOCK = Lock()
 
 
 def _crew(threads: int) -> _Crew:
-    with _CREWS_LOCK:
+    with _CREWS_LOCK.held:
         if threads not in _CREWS:
             _CREWS[threads] = _Crew(threads)
         return _CREWS[threads]

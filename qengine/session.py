@@ -316,12 +316,12 @@ class _Recent(Generic[_T]):
 
     def get(self, key: Any, make: Callable[[], _T]) -> _T:
         """Return the item of a key; `make` may run in two threads at once, and one of the two results stays."""
-        with self._lock:
+        with self._lock.held:
             if key in self._items:
                 self._items.move_to_end(key)
                 return self._items[key]
         made = make()
-        with self._lock:
+        with self._lock.held:
             self._items[key] = made
             self._items.move_to_end(key)
             if len(self._items) > self._size:
@@ -344,7 +344,7 @@ class _Blas:
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:
         """Limit them while the context lasts; of runs at the same time the last to begin decides."""
-        with self._lock:
+        with self._lock.held:
             limit = self._pools.limit(limits=threads, user_api="blas")
             if not self._runs:
                 self._before = limit
@@ -352,7 +352,7 @@ class _Blas:
         try:
             yield
         finally:
-            with self._lock:
+            with self._lock.held:
                 self._runs -= 1
                 if not self._runs:
                     self._before.restore_original_limits()

@@ -128,7 +128,7 @@ class Executor:
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the outputs that are computed, by name; see `Plan.run`. Runs in several threads take turns."""
-        with self._lock:
+        with self._lock.held:
             arrays = self.arrays(feeds)
             for tensor in self.unread:
                 refuse_nan(tensor, arrays[f"\0feed {tensor.name}"])
