@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from families import FAMILIES
 from PIL import Image
 from torch import nn
 from torch.nn import functional as fn
@@ -28,6 +29,7 @@ from qengine.golden import read_golden
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from families import Family
     from numpy.typing import NDArray
 
 HERE = Path(__file__).parent
@@ -238,6 +240,66 @@ def write_tiny(name: str, tiny: Tiny, seed: int) -> None:
     write_golden(HERE / f"{name}.npz", module, inputs, tiny.outputs)
 
 
+# --- families of networks
+
+
+def learn_statistics(module: nn.Module, image: torch.Tensor) -> None:
+    """Give every BatchNorm the statistics that the image has there, as training does."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = 1.0
+    module.train()
+    with torch.no_grad():
+        module(image)
+    module.eval()
+
+
+def write_family(name: str, family: Family, seed: int) -> None:
+    """Export the network of one family and write its golden."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # Dropout draws from torch's own
+    module = family.module()
+    settle(module, generator)
+    learn_statistics(module, torch.rand((8, *family.image), generator=generator))
+    path = HERE / "families" / name
+    if family.dynamo:
+        export_dynamo(module, family, path.with_suffix(".onnx"))
+    else:
+        export(
+            module,
+            (torch.zeros(1, *family.image),),
+            path.with_suffix(".onnx"),
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_axes={"input": {0: "N"}, "output": {0: "N"}},
+            opset=family.opset,
+            keep_batchnorm=family.keep_batchnorm,
+        )
+    inputs = {"input": torch.rand((2, *family.image), generator=generator).numpy()}
+    write_golden(path.with_suffix(".npz"), module, inputs, ["output"])
+
+
+def export_dynamo(module: nn.Module, family: Family, path: Path) -> None:
+    """Export by torch.export, without what it notes of the machine that it ran on."""
+    program = torch.onnx.export(
+        module,
+        (torch.zeros(2, *family.image),),
+        input_names=["input"],
+        output_names=["output"],
+        dynamic_shapes=({0: torch.export.Dim("N")},),
+        opset_version=family.opset,
+        dynamo=True,
+        verbose=False,
+    )
+    model = program.model_proto
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
 # --- SRCNN and digits
 
 
@@ -333,14 +395,17 @@ def main() -> None:
     write_seeded_srcnn(SEED)
     for seed, (name, tiny) in enumerate(TINY.items(), SEED + 1):
         write_tiny(name, tiny, seed)
+    for seed, (name, family) in enumerate(FAMILIES.items(), SEED + 100):
+        write_family(name, family, seed)
     models = dict.fromkeys(("srcnn_x3", "srcnn_sample"), "../../qengine/zoo/srcnn.onnx")
     models["digits"] = "../../qengine/zoo/digits.onnx"
     models |= dict.fromkeys(("srcnn_seed", "srcnn_seed_x3", "srcnn_seed_half"), "srcnn_seed.onnx")
     models |= {name: f"{name}.onnx" for name in TINY}
+    models |= {f"families/{name}": f"families/{name}.onnx" for name in FAMILIES}
     index = {f"{name}.npz": model for name, model in models.items()}
     for name, model in index.items():
         worst, size = check(HERE / name, HERE / model), (HERE / name).stat().st_size
-        print(f"{name:<24} {size:8} bytes, onnxruntime within {worst:.1e}")  # noqa: T201 - a script
+        print(f"{name:<36} {size:8} bytes, onnxruntime within {worst:.1e}")  # noqa: T201 - a script
     (HERE / "index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
