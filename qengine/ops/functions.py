@@ -28,6 +28,12 @@ def sigmoid(x: Tensor) -> Table:
     return Table(x, f.sigmoid)
 
 
+@operator("Logistic", domain="qengine")
+def logistic(x: Tensor, *, alpha: float = 1.0) -> Table:
+    """1 / (1 + e^(-alpha x)), which models spell in several operators."""
+    return Table(x, lambda v: f.sigmoid(alpha * v))
+
+
 @operator("Tanh")
 def tanh(x: Tensor) -> Table:
     """Hyperbolic tangent."""

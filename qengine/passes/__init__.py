@@ -10,11 +10,15 @@ from qengine.passes.activation import fuse_activations
 from qengine.passes.batchnorm import fold_batchnorm
 from qengine.passes.constants import fold_constants
 from qengine.passes.dead import remove_dead
+from qengine.passes.functions import recognise_functions
 from qengine.passes.gemm import fold_gemm_factors
+from qengine.passes.pad import fold_pads
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     remove_dead,
     fold_constants,
+    recognise_functions,
+    fold_pads,
     fold_gemm_factors,
     fold_batchnorm,
     fuse_activations,
@@ -35,7 +39,9 @@ __all__ = [
     "fold_batchnorm",
     "fold_constants",
     "fold_gemm_factors",
+    "fold_pads",
     "fuse_activations",
     "optimize",
+    "recognise_functions",
     "remove_dead",
 ]

@@ -32,9 +32,7 @@ class Basic(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            convolution(inputs, outputs, 3, stride), convolution(outputs, outputs, 3, act=None)
-        )
+        self.body = nn.Sequential(convolution(inputs, outputs, 3, stride), convolution(outputs, outputs, 3, act=None))
         same = inputs == outputs and stride == 1
         self.shortcut = nn.Identity() if same else convolution(inputs, outputs, 1, stride, act=None)
 
@@ -183,7 +181,11 @@ class ShuffleNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            convolution(3, 8, 3, 2), nn.MaxPool2d(3, 2, 1), Shuffled(8, 16, 2), Shuffled(16, 16, 1), convolution(16, 32, 1)
+            convolution(3, 8, 3, 2),
+            nn.MaxPool2d(3, 2, 1),
+            Shuffled(8, 16, 2),
+            Shuffled(16, 16, 1),
+            convolution(16, 32, 1),
         )
         self.classifier = nn.Linear(32, 10)
 
