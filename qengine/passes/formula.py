@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from itertools import permutations
-from math import prod
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def scaled(x: Term, factor: str) -> Term:
 def _combined(kind: str, a: Term | float, b: Term | float) -> Term:
     """Return a flat sum or product with one number."""
     neutral = 0.0 if kind == "sum" else 1.0
-    number, parts = neutral, []
+    number, parts = neutral, list[Term]()
     for one in (a, b):
         given = one if isinstance(one, Term) else Term(kind, (one,))
         if given.kind == kind and not any(isinstance(n, str) for n in given.numbers):
@@ -189,7 +190,8 @@ class Reader:
 
     def _of_two(self, operator: str, inputs: Sequence[str], depth: int) -> Term | None:
         first, second = inputs
-        a, b = self._operand(first, second, depth), self._operand(second, first, depth)
+        kinds = "fiu" if operator == "Pow" else "f"
+        a, b = self._operand(first, second, depth), self._operand(second, first, depth, kinds)
         match a, b:
             case Term(), float() | Term():
                 return _arithmetic(operator, a, b)
@@ -199,10 +201,10 @@ class Reader:
                 return _arithmetic(operator, b, a)
         return None
 
-    def _operand(self, name: str, other: str, depth: int) -> Term | float:
+    def _operand(self, name: str, other: str, depth: int, kinds: str = "f") -> Term | float:
         """Return a formula, or the number that a constant is where it does not give the result more axes."""
         constant = self._constants.get(name)
-        if constant is not None and constant.size == 1 and constant.dtype.kind == "f":
+        if constant is not None and constant.size == 1 and constant.dtype.kind in kinds:
             value = self._values.get(other)
             if constant.ndim <= (len(value.shape) if value and value.shape is not None else 0):
                 return float(constant.item())
@@ -235,5 +237,5 @@ def _arithmetic(operator: str, a: Term, b: Term | float) -> Term | None:
         case "Max", float():
             return clip(a, b, np.inf)
         case "Pow", float() if b in range(2, _MOST_POWER + 1):
-            return prod([a] * int(b), start=1.0)
+            return reduce(mul, [a] * int(b))
     return None

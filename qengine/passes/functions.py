@@ -40,7 +40,6 @@ x = VARIABLE
 _SIXTH = {"alpha": 1.0 / 6.0, "beta": 0.5}
 _KERAS = {"alpha": 0.2, "beta": 0.5}
 _BELOW_6 = clip(x + 3.0, 0.0, 6.0)
-_EXP = call("Exp", x)
 _PHI = call("Erf", x / sqrt(2.0)) + 1.0
 _ROOT = sqrt(2.0 / pi)
 _PHI_BY_TANH = (
@@ -56,7 +55,7 @@ def _one(operator: str, version: int, *formulas: Term, **attributes: Attribute) 
 
 # In this order, and node after node: a formula may be made of operators that were recognised before.
 _SPELLINGS = (
-    *_one("HardSigmoid", 6, _BELOW_6 / 6.0, clip(x / 6.0 + 0.5, 0.0, 1.0), **_SIXTH),
+    *_one("HardSigmoid", 6, _BELOW_6 / 6.0, clip(x / 6.0 + 0.5, 0.0, 1.0), clip((x + 3.0) / 6.0, 0.0, 1.0), **_SIXTH),
     *_one("HardSigmoid", 6, clip(0.2 * x + 0.5, 0.0, 1.0), **_KERAS),
     *_one("HardSwish", 14, x * _BELOW_6 / 6.0, x * call("HardSigmoid", x, *_SIXTH.values())),
     *_one("Sigmoid", 13, reciprocal(1.0 + call("Exp", -x)), 0.5 + 0.5 * call("Tanh", 0.5 * x)),
@@ -65,10 +64,11 @@ _SPELLINGS = (
     ),
     *_one("Swish", 24, x * call("Sigmoid", x), x * reciprocal(1.0 + call("Exp", -x)), alpha=1.0),
     _Spelling(x * call("Sigmoid", scaled(x, "k")), "Swish", 24, lambda n: {"alpha": n["k"]}),
+    _Spelling(x * reciprocal(1.0 + call("Exp", scaled(x, "k"))), "Swish", 24, lambda n: {"alpha": -n["k"]}),
     _Spelling(x * call("Logistic", x, "k"), "Swish", 24, lambda n: {"alpha": n["k"]}),
-    *_one("Softplus", 1, call("Log", 1.0 + _EXP)),
-    *_one("Softplus", 1, clip(x, 0.0, np.inf) + call("Log", 1.0 + call("Exp", -call("Abs", x)))),
-    *_one("Mish", 18, x * call("Tanh", call("Softplus", x)), x * call("Tanh", call("Log", 1.0 + _EXP))),
+    *_one("Softplus", 1, call("Log", 1.0 + call("Exp", x))),
+    *_one("Softplus", 1, clip(x, 0.0, np.inf) + call("Softplus", -call("Abs", x))),
+    *_one("Mish", 18, x * call("Tanh", call("Softplus", x))),
     *_one("Gelu", 20, 0.5 * x * _PHI, approximate="none"),
     *_one("Gelu", 20, *(0.5 * x * phi for phi in _PHI_BY_TANH), approximate="tanh"),
 )

@@ -45,9 +45,9 @@ def _widths(pad: Node, graph: Graph) -> tuple[int, ...] | None:
     if pad.operator != "Pad" or pad.domain or pad.attributes.get("mode", "constant") != "constant":
         return None
     given = pad.attributes.get("pads") if pad.version < 11 else _constant(pad, 1, graph.constants)
-    if given is None:
+    if not isinstance(given, tuple | np.ndarray):
         return None
-    widths = np.ravel(given).reshape(2, -1)
+    widths = np.array(given, np.int64).reshape(2, -1)
     if len(pad.inputs) > 3 and pad.inputs[3]:
         axes, x = _constant(pad, 3, graph.constants), graph.values.get(pad.inputs[0])
         if axes is None or x is None or x.shape is None:
@@ -75,13 +75,14 @@ def _constant(node: Node, index: int, constants: Mapping[str, NDArray[Any]]) -> 
 
 def _attributes(node: Node, widths: tuple[int, ...], fill: float | None) -> dict[str, Attribute] | None:
     """Return the node's attributes with wider pads; None where its own padding is not what the Pad fills in."""
-    own = node.attributes.get("pads", (0,) * len(widths))
-    if not isinstance(own, tuple) or len(own) != len(widths) or node.attributes.get("auto_pad") == "VALID":
-        own = (0,) * len(widths)
-    attributes = {**node.attributes, "auto_pad": "NOTSET"}
+    own = np.zeros(len(widths), np.int64)
+    if "pads" in node.attributes and node.attributes.get("auto_pad", "NOTSET") == "NOTSET":
+        own = np.array(node.attributes["pads"])
+    if own.shape != (len(widths),) or fill != (-np.inf if node.operator == "MaxPool" else 0.0):
+        return None
+    attributes = {**node.attributes, "auto_pad": "NOTSET", "pads": tuple((own + widths).tolist())}
     if node.operator == "AveragePool":
-        if any(own) and not node.number("count_include_pad", 0):
+        if own.any() and not node.number("count_include_pad", 0):
             return None
         attributes["count_include_pad"] = 1
-    attributes["pads"] = tuple(int(a) + b for a, b in zip(own, widths, strict=True))  # type: ignore[arg-type]
-    return attributes if fill == (-np.inf if node.operator == "MaxPool" else 0.0) else None
+    return attributes

@@ -1,0 +1,137 @@
+"""Networks of the usual families, as exporters write them: float32, what fixed point costs, islands, native kernels."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fitting import fitted_formats
+from native.native import ISAS, assert_same, both
+from networks import onnxruntime_session
+
+from qengine import InferenceSession
+from qengine.errors import UnsupportedError
+from qengine.golden import read_golden
+from qengine.passes import optimize
+from qengine.report import compare, sqnr
+
+FOLDER = Path(__file__).parent / "golden" / "families"
+# The least SQNR of the output in dB with fitted formats of 16 bits, and of 8 with weights per channel.
+LEAST = {
+    "vgg": (74, 33),
+    "resnet": (64, 21),
+    "resnet_dynamo": (63, 20),
+    "densenet": (69, 24),
+    "squeezenet": (84, 36),
+    "shufflenet": (73, 24),
+    "mobilenet_v1": (70, 26),
+    "mobilenet_v2": (75, 28),
+    "mobilenet_v3": (73, 22),
+    "mobilenet_v3_op11": (68, 29),
+    "mobilenet_v3_dynamo": (69, 22),
+    "mobilenet_v3_spelled": (71, 27),
+    "efficientnet": (65, 16),
+    "efficientnet_dynamo": (63, 16),
+    "unet": (72, 25),
+    "unet_dynamo": (69, 25),
+    "fsrcnn": (66, 21),
+    "espcn": (76, 29),
+    "edsr": (68, 23),
+    "yolo": (57, 13),
+    "yolo_dynamo": (67, 20),
+    "dbnet": (66, 24),
+    "convnext": (73, 25),
+    "convnext_op17": (78, 26),
+    "convnext_dynamo": (77, 25),
+}
+SOFTMAX, NORMALIZATIONS = ["Softmax"], ["LayerNormalization"] * 3
+ISLANDS = {
+    "vgg": SOFTMAX,
+    "mobilenet_v1": SOFTMAX,
+    "convnext_op17": NORMALIZATIONS,
+    "convnext_dynamo": NORMALIZATIONS,
+}
+# What several operators of the model become, and how often.
+RECOGNISED = {
+    "mobilenet_v3_op11": {"HardSwish": 5, "HardSigmoid": 2},
+    "mobilenet_v3_spelled": {"HardSwish": 4, "HardSigmoid": 1},
+    "efficientnet": {"Swish": 11, "Sigmoid": 3},
+    "efficientnet_dynamo": {"Swish": 11, "Sigmoid": 3},
+    "yolo": {"Swish": 22, "Sigmoid": 2},
+    "yolo_dynamo": {"Swish": 22, "Sigmoid": 2},
+    "dbnet": {"Logistic": 1, "Sigmoid": 2},
+    "convnext": {"Gelu": 2},
+    "convnext_op17": {"Gelu": 2},
+}
+WORDS = {16: {}, 8: {"per_channel": True}}
+
+
+def path(name):
+    return FOLDER / f"{name}.onnx"
+
+
+def feeds(name):
+    return read_golden(FOLDER / f"{name}.npz")[0]
+
+
+@cache
+def formats(name, bits):
+    shape = feeds(name)["input"].shape[1:]
+    sample = np.random.default_rng(5).random((16, *shape), dtype=np.float32)
+    return fitted_formats(path(name), {"input": sample}, bits)
+
+
+def fixed(name, bits, **options):
+    return InferenceSession(path(name), formats=formats(name, bits), **WORDS[bits], **options)
+
+
+def test_every_model_is_here():
+    assert sorted(LEAST) == sorted(file.stem for file in FOLDER.glob("*.onnx"))
+    index = json.loads((FOLDER.parent / "index.json").read_text())
+    assert {f"families/{name}.npz" for name in LEAST} <= set(index)
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_float32_is_onnxruntimes(name):
+    (wanted,) = onnxruntime_session(str(path(name))).run(None, feeds(name))
+    (found,) = InferenceSession(path(name)).run(None, feeds(name))
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    # A tensor alone says little where most of it is nearly constant.
+    assert sqnr(wanted - wanted.mean(), found - wanted.mean()) > 100
+
+
+@pytest.mark.parametrize("bits", WORDS)
+@pytest.mark.parametrize("name", LEAST)
+def test_fixed_point_comes_close(name, bits):
+    found = compare(fixed(name, bits), InferenceSession(path(name)), feeds(name))
+    decibels = sqnr(found.float_outputs["output"], found.outputs["output"])
+    assert decibels >= LEAST[name][list(WORDS).index(bits)]
+    assert [island.split("(")[1].rstrip(")") for island in found.islands] == ISLANDS.get(name, [])
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_strict_takes_what_has_no_island(name):
+    session = fixed(name, 8, strict=True)
+    if name in ISLANDS:
+        with pytest.raises(UnsupportedError, match=f"strict: no fixed-point rule for .*{ISLANDS[name][0]}"):
+            session.run(None, feeds(name))
+    else:
+        assert np.isfinite(session.run(None, feeds(name))[0]).all()
+
+
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_what_is_spelled_is_recognised(name):
+    operators = [node.operator for node in optimize(InferenceSession(path(name)).graph)[-1].nodes]
+    assert {one: operators.count(one) for one in RECOGNISED[name]} == RECOGNISED[name]
+    assert not {"Exp", "Erf", "Reciprocal"} & set(operators)
+
+
+@pytest.mark.parametrize("bits", WORDS)
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", LEAST)
+def test_native_kernels_give_the_same_bits(name, isa, bits):
+    got, want, ran = both(path(name), feeds(name), isa, 2, formats=formats(name, bits), **WORDS[bits])
+    assert_same(got, want)
+    assert any(not kernel.startswith("reference") for kernel in ran), ran
