@@ -130,8 +130,8 @@ def _match(formula: Term, term: Term, tolerance: float, found: Mapping[str, Any]
         if isinstance(wanted, str):
             known.setdefault(wanted, number)
             wanted = known[wanted]
-        # Infinite bounds are equal, and their difference is no number.
-        if number != wanted and not abs(float(number) - wanted) <= tolerance * abs(wanted):
+        near = np.isfinite(wanted) and abs(float(number) - wanted) <= tolerance * abs(wanted)
+        if number != wanted and not near:
             return None
     for parts in permutations(term.parts):
         answer: dict[str, Any] | None = known
@@ -173,7 +173,7 @@ class Reader:
 
     def _formula(self, node: Node, depth: int) -> Term | None:
         operator, inputs = node.operator, node.inputs
-        if not inputs or not all(inputs[:2]):
+        if not inputs or not inputs[0]:
             return None
         if operator in _FUNCTIONS or operator in ("Neg", "Relu"):
             x = self._term(inputs[0], depth)
