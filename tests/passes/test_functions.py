@@ -5,7 +5,7 @@ from networks import network, run_onnxruntime, weights
 import qengine
 from qengine.errors import FormatError
 from qengine.loader import load
-from qengine.passes import optimize
+from qengine.passes import optimize, recognise_functions
 
 X = np.concatenate([weights(200, seed=1, scale=4.0), np.float32([0, -0.0, 3, -3, 1e-6, 20, -20, 60])])
 SIXTH = {"alpha": 1 / 6, "beta": 0.5}
@@ -99,6 +99,11 @@ def test_one_operator_comes_of_it(kind):
     (node,) = optimize(load(spelled(text)))[-1].nodes
     assert (node.operator, node.inputs, node.outputs) == (operator, ("x",), ("y",))
     assert dict(node.attributes) == pytest.approx(attributes)
+
+
+def test_the_others_go_at_once():
+    """A pass that looks for what is read once is not to find readers that are dead."""
+    assert len(recognise_functions(load(spelled(SPELLED["mish, spelled"][0]))).nodes) == 1
 
 
 @pytest.mark.parametrize("kind", SPELLED)
