@@ -149,7 +149,7 @@ def compare(
             if tensor.format is not None:
                 statistics[tensor.name] = _sample(exact)
                 tensors.append(_report(tensor, steps.get(tensor.name), tallies[tensor.name], sqnr(exact, real)))
-    notes = (*fixed.notes, *_losses(plan, tallies))
+    notes = (*fixed.notes, *losses(plan, tallies))
     islands = tuple(str(bound.node) for bound in plan.steps if bound.is_island)
     return Comparison(
         tuple(tensors),
@@ -162,8 +162,11 @@ def compare(
     )
 
 
-def _losses(plan: Plan, tallies: Mapping[str, Tally]) -> Iterator[str]:
-    """Yield a line for every constant that its format cannot hold, and for every accumulator that was too narrow."""
+def losses(plan: Plan, tallies: Mapping[str, Tally]) -> Iterator[str]:
+    """Yield a line for every constant that its format cannot hold, and for every accumulator that was too narrow.
+
+    Before a run there are no tallies, and constants are all there is to tell of.
+    """
     for tensor in plan.constants:
         tally = new_tally()
         assert tensor.value is not None

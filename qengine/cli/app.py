@@ -6,6 +6,7 @@ import typer
 
 from qengine import __version__
 from qengine.cli.bench import bench
+from qengine.cli.inspect import inspect
 from qengine.cli.run import run
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="run")(run)
+app.command(name="inspect")(inspect)
 app.command(name="bench")(bench)
 
 

@@ -32,6 +32,15 @@ Inputs = Annotated[
         rich_help_panel=_INPUT,
     ),
 ]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME=N,N,...",
+        help="The shape of an input that has no fixed one: x=1,3,224,224. Repeatable.",
+        rich_help_panel=_INPUT,
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(

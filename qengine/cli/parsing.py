@@ -98,13 +98,34 @@ def inputs(texts: Sequence[str], graph: Graph, scale: PixelScale, max_elements: 
     return found
 
 
-def _name(text: str, declared: Mapping[str, Any]) -> str:
+def shapes(texts: Sequence[str], graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that NAME=N,N,... words give, by the name of the input.
+
+    Raises
+    ------
+    QEngineError
+        If a word is not of that form, or names no input or one twice.
+    """
+    declared = {value.name: value for value in graph.inputs}
+    found: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name = _name(text, declared, "--shape", "NAME=N,N,...")
+        if name in found:
+            raise OptionError(f"--shape gives '{name}' twice")
+        lengths = text[len(name) + 1 :]
+        if not all(part.isascii() and part.isdigit() for part in lengths.split(",") if lengths):
+            raise OptionError(f"--shape '{text}' is not lengths of axes such as {name}=1,3,224,224")
+        found[name] = tuple(int(part) for part in lengths.split(",") if lengths)
+    return found
+
+
+def _name(text: str, declared: Mapping[str, Any], option: str = "-i", form: str = "NAME=VALUE") -> str:
     """Return the name in NAME=VALUE; names of tensors may hold an equals sign themselves."""
     fitting = [name for name in declared if text.startswith(f"{name}=")]
     if fitting:
         return max(fitting, key=len)
     if "=" not in text:
-        raise OptionError(f"-i '{text}' is not NAME=VALUE; the inputs are {_listed(declared)}")
+        raise OptionError(f"{option} '{text}' is not {form}; the inputs are {_listed(declared)}")
     raise FeedError(f"the model has no input '{text.partition('=')[0]}'; its inputs are {_listed(declared)}")
 
 

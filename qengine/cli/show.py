@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -30,7 +30,7 @@ def status(text: str, quiet: bool) -> Iterator[None]:
         yield
 
 
-def rendered(title: str | Text, table: Table, lines: Iterable[str | Text]) -> str:
+def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Text]) -> str:
     """Return a title, a table and lines, coloured if standard output is a terminal."""
     console = Console(highlight=False)
     # A pipe has no width: what reads it does not want names to be folded.

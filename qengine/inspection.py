@@ -1,0 +1,317 @@
+"""What a model is made of, and what fixed point would make of it, told before anybody runs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.counts import Shapes, multiply_accumulates, parameters
+from qengine.errors import FeedError, QEngineError, UnsupportedError
+from qengine.formats import Given
+from qengine.graph import Dim, Graph, Node
+from qengine.kinds import Kind, bodies, kinds, reads, runnable
+from qengine.known import value_inputs
+from qengine.loader import load
+from qengine.ops import operator
+from qengine.plan import MAX_ELEMENTS
+from qengine.qformat import Format, QFormat
+from qengine.report import losses
+from qengine.session import InferenceSession
+from qengine.steps import Tensor
+
+if TYPE_CHECKING:
+    import onnx  # noqa: TID251 - for the type checker only
+
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class NodeInfo:
+    """One node of the model as it was written.
+
+    Attributes
+    ----------
+    name : the model's name of it, or its first output.
+    operator, domain : what it computes; the domain of ONNX itself is "".
+    kind : see `qengine.kinds.MEANINGS`.
+    outputs : tensors.
+    macs : multiply-accumulates of one run; None where shapes are missing.
+    within : the node whose graph holds it; "" in the model's own.
+    """
+
+    name: str
+    operator: str
+    domain: str
+    kind: Kind
+    outputs: tuple[str, ...]
+    macs: int | None
+    within: str
+
+    def __str__(self) -> str:
+        return str(Node(self.operator, (), self.outputs, name=self.name, domain=self.domain))
+
+
+@dataclass(frozen=True)
+class OperatorInfo:
+    """All nodes of one operator and one kind: how many, and their multiply-accumulates."""
+
+    operator: str
+    domain: str
+    kind: Kind
+    count: int
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor.
+
+    Attributes
+    ----------
+    name : the model's own.
+    computed_by : an operator, "input" or "constant".
+    dtype : None where the model leaves it open.
+    shape : lengths; a name or None where a length is open. None where even the rank is open.
+    format : in fixed point; None for what is never quantized, and in float32.
+    """
+
+    name: str
+    computed_by: str
+    dtype: str | None
+    shape: tuple[Dim, ...] | None
+    format: Format | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect_model` found.
+
+    Attributes
+    ----------
+    name : the model's own name of its graph.
+    opsets : version by domain, of the domains that nodes are of.
+    inputs, outputs : of the model.
+    operators : by count, the most frequent first.
+    nodes : in the order in which they run, those of graphs in nodes behind the node.
+    tensors : inputs, constants, and what nodes compute.
+    parameters, parameter_bytes : numbers in constants that operators compute with, as the file holds them.
+    macs : multiply-accumulates of one run; None where shapes are missing, and bodies of control flow are not counted.
+    warnings : what there is to know before a run, one line each.
+    """
+
+    name: str
+    opsets: Mapping[str, int]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    operators: tuple[OperatorInfo, ...]
+    nodes: tuple[NodeInfo, ...]
+    tensors: tuple[TensorInfo, ...]
+    parameters: int
+    parameter_bytes: int
+    macs: int | None
+    warnings: tuple[str, ...]
+
+    def of_kind(self, kind: Kind) -> tuple[NodeInfo, ...]:
+        """Return the nodes of a kind."""
+        return tuple(node for node in self.nodes if node.kind == kind)
+
+
+def inspect_model(
+    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    qformat: QFormat | str | None = None,
+    weight_qformat: QFormat | str | None = None,
+    formats: Given | str | os.PathLike[str] | None = None,
+    per_channel: bool = False,
+    max_elements: int = MAX_ELEMENTS,
+) -> Inspection:
+    """Look at a model without running it.
+
+    Parameters
+    ----------
+    model
+        As for `InferenceSession`.
+    inputs
+        Arrays by input name: needed where elements decide shapes, and otherwise only looked at for their shape.
+    shapes
+        Shapes by input name; what the model says is enough where it has no open lengths.
+    qformat, weight_qformat, formats, per_channel, max_elements
+        As for `InferenceSession`.
+
+    Raises
+    ------
+    QEngineError
+        If the model cannot be read, or an input, a shape or a format does not fit it. What only a run would
+        refuse, such as an operator that is not supported, is a warning.
+    """
+    graph = model if isinstance(model, Graph) else load(model)
+    plain = runnable(graph)
+    float32 = InferenceSession(plain, isa="reference", max_elements=max_elements)
+    request = {"qformat": qformat, "weight_qformat": weight_qformat, "formats": formats, "per_channel": per_channel}
+    is_fixed = qformat is not None or formats is not None
+    fixed = InferenceSession(plain, isa="reference", max_elements=max_elements, **request) if is_fixed else float32  # type: ignore[arg-type]
+    feeds, missing = _feeds(graph, float32, dict(inputs or {}), dict(shapes or {}), max_elements)
+    warnings = [*_unsupported(graph)]
+    tensors: dict[str, Tensor] = {}
+    lost: list[str] = [*fixed.notes]
+    if not missing:
+        try:
+            tensors = dict(float32.plan(feeds, sorted(plain.tensors())).outputs)
+            lost += losses(fixed.plan(feeds), {}) if is_fixed else ()
+        except QEngineError as error:
+            warnings.append(f"a run would fail: {error}")
+    known = _shapes(graph, feeds, tensors, missing)
+    nodes = tuple(_nodes(graph, tensors, known))
+    held = list(parameters(graph, {name: node.kind for node in nodes for name in node.outputs}))
+    described = _tensors(graph, tensors, known, fixed.formats)
+    by_name = {one.name: one for one in described}
+    counted = [node.macs for node in nodes if not node.within and node.kind not in ("unused", "shape")]
+    return Inspection(
+        name=graph.name,
+        opsets=_opsets(graph),
+        inputs=tuple(by_name[value.name] for value in graph.inputs),
+        outputs=tuple(by_name[value.name] for value in graph.outputs if value.name in by_name),
+        operators=_operators(nodes),
+        nodes=nodes,
+        tensors=described,
+        parameters=sum(array.size for array in held),
+        parameter_bytes=sum(array.nbytes for array in held),
+        macs=_total(counted),
+        warnings=(*warnings, *missing.values(), *_warnings(graph, nodes), *lost),
+    )
+
+
+def _feeds(
+    graph: Graph,
+    session: InferenceSession,
+    given: dict[str, NDArray[Any]],
+    shapes: dict[str, tuple[int, ...]],
+    max_elements: int,
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return an array for every input, zeros that take no memory where none is given, and why some are not enough."""
+    declared = {value.name: value for value in session.graph.inputs}
+    own = {value.name for value in graph.inputs}
+    for name in shapes:
+        if name not in own:
+            listed = ", ".join(f"'{each}'" for each in own) or "none"
+            raise FeedError(f"the model has no input '{name}'; its inputs are {listed}")
+    feeds, missing = dict(given), {}
+    decisive = value_inputs(session.graph)
+    for name, value in declared.items():
+        if name in given:
+            continue
+        shape = shapes.get(name, value.shape)
+        lengths = ", ".join("?" if n is None else str(n) for n in shape or ())
+        what = f"input '{name}' ({value.dtype} {'of any rank' if shape is None else f'[{lengths}]'})"
+        if name not in own:
+            if shape is None or name in decisive or not all(isinstance(n, int) for n in shape):
+                missing[name] = f"what follows from '{name}' has no known shape: the operator is not supported"
+        elif name in decisive:
+            missing[name] = f"shapes depend on the elements of {what}: give them (-i {name}=VALUE, inputs=)"
+        elif shape is None or not all(isinstance(n, int) for n in shape):
+            missing[name] = f"shapes depend on that of {what}: give it (--shape {name}=..., shapes=)"
+        lengths_or_one = tuple(n if isinstance(n, int) else 1 for n in shape or ())
+        if prod(lengths_or_one) > max_elements:
+            raise UnsupportedError(f"{what} has more than {max_elements:,} elements (--max-elements, max_elements=)")
+        feeds[name] = np.broadcast_to(np.zeros((), value.dtype), lengths_or_one)
+    return session.check_feeds(feeds), missing
+
+
+def _shapes(
+    graph: Graph, feeds: Mapping[str, NDArray[Any]], tensors: Mapping[str, Tensor], missing: Mapping[str, str]
+) -> dict[str, tuple[Dim, ...] | None]:
+    """Return what is known of the shape of every tensor: from the plan, or the model with the lengths that are given."""
+    lengths: dict[str, int] = {}
+    for value in graph.inputs:
+        if value.name not in missing:
+            pairs = zip(value.shape or (), feeds[value.name].shape, strict=False)
+            lengths.update((n, m) for n, m in pairs if isinstance(n, str))
+    said = {
+        name: None if value.shape is None else tuple(lengths.get(n, n) if isinstance(n, str) else n for n in value.shape)
+        for name, value in graph.values.items()
+    }
+    fed = {value.name: feeds[value.name].shape for value in graph.inputs if value.name not in missing}
+    constants = {name: array.shape for name, array in graph.constants.items()}
+    return {**said, **constants, **fed, **{name: tensor.shape for name, tensor in tensors.items()}}
+
+
+def _nodes(graph: Graph, tensors: Mapping[str, Tensor], shapes: Shapes, within: str = "") -> Iterator[NodeInfo]:
+    for node, kind in zip(graph.nodes, kinds(graph, tensors, rewritten=not within), strict=True):
+        name = node.name or next((name for name in node.outputs if name), "")
+        macs = multiply_accumulates(node, shapes)
+        yield NodeInfo(name, node.operator, node.domain, kind, tuple(filter(None, node.outputs)), macs, within)
+        for _, body in bodies(node):
+            inner = {name: array.shape for name, array in body.constants.items()}
+            inner_values = {name: value.shape for name, value in body.values.items()}
+            yield from _nodes(body, {}, {**shapes, **inner_values, **inner}, name or node.operator)
+
+
+def _tensors(
+    graph: Graph, tensors: Mapping[str, Tensor], shapes: Shapes, formats: Mapping[str, Format]
+) -> tuple[TensorInfo, ...]:
+    computed_by = dict.fromkeys((value.name for value in graph.inputs), "input")
+    computed_by |= dict.fromkeys(graph.constants, "constant")
+    computed_by |= {name: node.operator for node in graph.nodes for name in node.outputs if name}
+
+    def dtype(name: str) -> str | None:
+        if name in tensors:
+            return str(tensors[name].dtype)
+        if name in graph.constants:
+            return str(graph.constants[name].dtype)
+        value = graph.values.get(name)
+        return None if value is None or value.dtype is None else str(value.dtype)
+
+    return tuple(
+        TensorInfo(name, by, dtype(name), shapes.get(name), formats.get(name)) for name, by in computed_by.items()
+    )
+
+
+def _operators(nodes: tuple[NodeInfo, ...]) -> tuple[OperatorInfo, ...]:
+    groups: dict[tuple[str, str, Kind], list[NodeInfo]] = {}
+    for node in nodes:
+        groups.setdefault((node.operator, node.domain, node.kind), []).append(node)
+    found = [OperatorInfo(*key, len(all_), _total([node.macs for node in all_])) for key, all_ in groups.items()]
+    return tuple(sorted(found, key=lambda one: (-one.count, one.operator, one.kind)))
+
+
+def _total(each: list[int | None]) -> int | None:
+    known = [n for n in each if n is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
+def _opsets(graph: Graph) -> dict[str, int]:
+    found = {node.domain: node.version for node in graph.nodes}
+    for node in graph.nodes:
+        for _, body in bodies(node):
+            found |= _opsets(body)
+    return dict(sorted(found.items()))
+
+
+def _unsupported(graph: Graph) -> Iterator[str]:
+    try:
+        operator.check(graph)
+    except UnsupportedError as error:
+        yield str(error)
+
+
+def _warnings(graph: Graph, nodes: tuple[NodeInfo, ...]) -> Iterator[str]:
+    islands = [node for node in nodes if node.kind == "island"]
+    if islands:
+        yield f"in fixed point these compute in float32, and --strict refuses them: {_listed(islands)}"
+    if unused := [node for node in nodes if node.kind == "unused"]:
+        yield f"no output needs {_listed(unused)}"
+    if idle := [f"'{name}'" for name in graph.constants if name not in reads(graph)]:
+        yield f"nothing reads the constants {_listed(idle)}"
+
+
+def _listed(items: list[Any]) -> str:
+    more = f" and {len(items) - _LISTED} more" if items[_LISTED:] else ""
+    return ", ".join(map(str, items[:_LISTED])) + more
