@@ -31,8 +31,7 @@ from qengine.cli.parsing import FixedPoint
 from qengine.cli.show import rendered
 from qengine.errors import printable
 from qengine.formats import as_given
-from qengine.inspection import Inspection, TensorInfo
-from qengine.kinds import MEANINGS
+from qengine.inspection import MEANINGS, Inspection, TensorInfo
 
 _COLOURS = {"island": "yellow", "delegated": "yellow", "unsupported": "red", "unused": "yellow"}
 
@@ -70,12 +69,12 @@ def _tensor(one: TensorInfo) -> dict[str, Any]:
 def as_tables(model: str, fixed: FixedPoint, found: Inspection, *, tensors: bool) -> str:
     """Return tables and a summary, coloured if standard output is a terminal."""
     opsets = ", ".join(f"{domain} opset {n}".lstrip() for domain, n in found.opsets.items())
-    words = [model, opsets, *filter(None, (fixed.qformat, fixed.formats and fixed.formats.name))]
+    words = [model, opsets, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     ends = [("input", one) for one in found.inputs] + [("output", one) for one in found.outputs]
     tables: list[RenderableType] = [_ends(ends, fixed.is_wanted), Text(), _operators(found)]
     if tensors:
         tables += [Text(), _computed(found, fixed.is_wanted)]
-    return rendered(", ".join(words), Group(*tables), _summary(found))
+    return rendered(", ".join(filter(None, words)), Group(*tables), _summary(found))
 
 
 def _table(*headings: str, right: Sequence[str] = ()) -> Table:

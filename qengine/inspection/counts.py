@@ -6,20 +6,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qengine.graph import Dim, Graph, Node
-from qengine.kinds import Kind, bodies, reads
+from qengine.graph import Graph, Node
+from qengine.inspection.kinds import Kind, bodies, reads
+from qengine.inspection.shapes import Shapes, whole
 from qengine.ops.operator import Role, find
-
-Shapes = Mapping[str, tuple[Dim, ...] | None]
 
 _READ_AS_NUMBERS = (Role.DATA, Role.WEIGHTS, Role.BIAS)
 
 
 def multiply_accumulates(node: Node, shapes: Shapes) -> int | None:
-    """Return how many products a node sums, padding included; 0 for other operators, None where a shape is not known."""
+    """Return how many products a node sums, padding included; 0 for other operators, None where shapes are open."""
     if node.domain or node.operator not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or len(node.inputs) < 2:
         return 0
-    x, w, y = (_whole(shapes.get(name)) for name in (*node.inputs[:2], node.outputs[0]))
+    x, w, y = (whole(shapes.get(name)) for name in (*node.inputs[:2], node.outputs[0]))
     if not x or y is None or (w is None and node.operator.startswith("Conv")):
         return None
     if node.operator == "Conv":
@@ -27,11 +26,6 @@ def multiply_accumulates(node: Node, shapes: Shapes) -> int | None:
     if node.operator == "ConvTranspose":
         return prod(x) * prod((w or ())[1:])
     return prod(y) * (x[0] if node.operator == "Gemm" and node.number("transA", 0) else x[-1])
-
-
-def _whole(shape: tuple[Dim, ...] | None) -> tuple[int, ...] | None:
-    lengths = tuple(n for n in shape or () if isinstance(n, int))
-    return None if shape is None or len(lengths) < len(shape) else lengths
 
 
 def parameters(graph: Graph, kind_of: Mapping[str, Kind]) -> Iterator[NDArray[Any]]:

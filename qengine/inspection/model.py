@@ -1,22 +1,20 @@
-"""What a model is made of, and what fixed point would make of it, told before anybody runs it."""
+"""A model looked at without a run: `inspect_model`, and what it finds."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from qengine.counts import Shapes, multiply_accumulates, parameters
-from qengine.errors import FeedError, QEngineError, UnsupportedError
+from qengine.errors import QEngineError, UnsupportedError
 from qengine.formats import Given
 from qengine.graph import Dim, Graph, Node
-from qengine.kinds import Kind, bodies, kinds, reads, runnable
-from qengine.known import value_inputs
+from qengine.inspection.counts import multiply_accumulates, parameters
+from qengine.inspection.kinds import Kind, bodies, kinds, reads, runnable
+from qengine.inspection.shapes import Shapes, feeds_of, shapes_of
 from qengine.loader import load
 from qengine.ops import operator
 from qengine.plan import MAX_ELEMENTS
@@ -39,7 +37,7 @@ class NodeInfo:
     ----------
     name : the model's name of it, or its first output.
     operator, domain : what it computes; the domain of ONNX itself is "".
-    kind : see `qengine.kinds.MEANINGS`.
+    kind : see `qengine.inspection.MEANINGS`.
     outputs : tensors.
     macs : multiply-accumulates of one run; None where shapes are missing.
     within : the node whose graph holds it; "" in the model's own.
@@ -158,7 +156,7 @@ def inspect_model(
     request = {"qformat": qformat, "weight_qformat": weight_qformat, "formats": formats, "per_channel": per_channel}
     is_fixed = qformat is not None or formats is not None
     fixed = InferenceSession(plain, isa="reference", max_elements=max_elements, **request) if is_fixed else float32  # type: ignore[arg-type]
-    feeds, missing = _feeds(graph, float32, dict(inputs or {}), dict(shapes or {}), max_elements)
+    feeds, missing = feeds_of(graph, float32, dict(inputs or {}), dict(shapes or {}), max_elements)
     warnings = [*_unsupported(graph)]
     tensors: dict[str, Tensor] = {}
     lost: list[str] = [*fixed.notes]
@@ -168,7 +166,7 @@ def inspect_model(
             lost += losses(fixed.plan(feeds), {}) if is_fixed else ()
         except QEngineError as error:
             warnings.append(f"a run would fail: {error}")
-    known = _shapes(graph, feeds, tensors, missing)
+    known = shapes_of(graph, feeds, tensors, missing)
     nodes = tuple(_nodes(graph, tensors, known))
     held = list(parameters(graph, {name: node.kind for node in nodes for name in node.outputs}))
     described = _tensors(graph, tensors, known, fixed.formats)
@@ -187,60 +185,6 @@ def inspect_model(
         macs=_total(counted),
         warnings=(*warnings, *missing.values(), *_warnings(graph, nodes), *lost),
     )
-
-
-def _feeds(
-    graph: Graph,
-    session: InferenceSession,
-    given: dict[str, NDArray[Any]],
-    shapes: dict[str, tuple[int, ...]],
-    max_elements: int,
-) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return an array for every input, zeros that take no memory where none is given, and why some are not enough."""
-    declared = {value.name: value for value in session.graph.inputs}
-    own = {value.name for value in graph.inputs}
-    for name in shapes:
-        if name not in own:
-            listed = ", ".join(f"'{each}'" for each in own) or "none"
-            raise FeedError(f"the model has no input '{name}'; its inputs are {listed}")
-    feeds, missing = dict(given), {}
-    decisive = value_inputs(session.graph)
-    for name, value in declared.items():
-        if name in given:
-            continue
-        shape = shapes.get(name, value.shape)
-        lengths = ", ".join("?" if n is None else str(n) for n in shape or ())
-        what = f"input '{name}' ({value.dtype} {'of any rank' if shape is None else f'[{lengths}]'})"
-        if name not in own:
-            if shape is None or name in decisive or not all(isinstance(n, int) for n in shape):
-                missing[name] = f"what follows from '{name}' has no known shape: the operator is not supported"
-        elif name in decisive:
-            missing[name] = f"shapes depend on the elements of {what}: give them (-i {name}=VALUE, inputs=)"
-        elif shape is None or not all(isinstance(n, int) for n in shape):
-            missing[name] = f"shapes depend on that of {what}: give it (--shape {name}=..., shapes=)"
-        lengths_or_one = tuple(n if isinstance(n, int) else 1 for n in shape or ())
-        if prod(lengths_or_one) > max_elements:
-            raise UnsupportedError(f"{what} has more than {max_elements:,} elements (--max-elements, max_elements=)")
-        feeds[name] = np.broadcast_to(np.zeros((), value.dtype), lengths_or_one)
-    return session.check_feeds(feeds), missing
-
-
-def _shapes(
-    graph: Graph, feeds: Mapping[str, NDArray[Any]], tensors: Mapping[str, Tensor], missing: Mapping[str, str]
-) -> dict[str, tuple[Dim, ...] | None]:
-    """Return what is known of the shape of every tensor: from the plan, or the model with the lengths that are given."""
-    lengths: dict[str, int] = {}
-    for value in graph.inputs:
-        if value.name not in missing:
-            pairs = zip(value.shape or (), feeds[value.name].shape, strict=False)
-            lengths.update((n, m) for n, m in pairs if isinstance(n, str))
-    said = {
-        name: None if value.shape is None else tuple(lengths.get(n, n) if isinstance(n, str) else n for n in value.shape)
-        for name, value in graph.values.items()
-    }
-    fed = {value.name: feeds[value.name].shape for value in graph.inputs if value.name not in missing}
-    constants = {name: array.shape for name, array in graph.constants.items()}
-    return {**said, **constants, **fed, **{name: tensor.shape for name, tensor in tensors.items()}}
 
 
 def _nodes(graph: Graph, tensors: Mapping[str, Tensor], shapes: Shapes, within: str = "") -> Iterator[NodeInfo]:
@@ -306,6 +250,8 @@ def _warnings(graph: Graph, nodes: tuple[NodeInfo, ...]) -> Iterator[str]:
     islands = [node for node in nodes if node.kind == "island"]
     if islands:
         yield f"in fixed point these compute in float32, and --strict refuses them: {_listed(islands)}"
+    if any(node.within for node in nodes):
+        yield "what graphs inside of nodes multiply is not counted: how often they run depends on the data"
     if unused := [node for node in nodes if node.kind == "unused"]:
         yield f"no output needs {_listed(unused)}"
     if idle := [f"'{name}'" for name in graph.constants if name not in reads(graph)]:
