@@ -54,6 +54,14 @@ def test_the_readme_shows_what_its_command_prints(tmp_path, monkeypatch, capsys)
     assert (tmp_path / "out.png").exists()
 
 
+def test_the_readme_shows_what_inspect_prints(monkeypatch, capsys):
+    (command,) = re.findall(r"`qengine (inspect digits\s.*?)` prints", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(command.split()) == 0
+    printed = "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines())
+    assert f"```\n{printed}\n```" in (ROOT / "README.md").read_text()
+
+
 def test_the_operator_that_is_shown_is_the_one_that_there_is():
     (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/adding-an-operator.md").read_text(), re.DOTALL)
     imports, definition = shown.split("\n\n\n")

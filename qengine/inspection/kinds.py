@@ -17,7 +17,7 @@ Kind = Literal["integer", "moves", "fused", "shape", "island", "delegated", "con
 
 MEANINGS: Mapping[Kind, str] = {
     "integer": "computes in integers",
-    "moves": "picks or rearranges codes; the format stays",
+    "moves": "moves codes; the format stays",
     "fused": "goes into another operator",
     "shape": "known before a run: shapes and constants",
     "island": "computes in float32 inside of fixed point",

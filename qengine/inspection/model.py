@@ -153,9 +153,14 @@ def inspect_model(
     graph = model if isinstance(model, Graph) else load(model)
     plain = runnable(graph)
     float32 = InferenceSession(plain, isa="reference", max_elements=max_elements)
-    request = {"qformat": qformat, "weight_qformat": weight_qformat, "formats": formats, "per_channel": per_channel}
-    is_fixed = qformat is not None or formats is not None
-    fixed = InferenceSession(plain, isa="reference", max_elements=max_elements, **request) if is_fixed else float32  # type: ignore[arg-type]
+    request: dict[str, Any] = {
+        "qformat": qformat,
+        "weight_qformat": weight_qformat,
+        "formats": formats,
+        "per_channel": per_channel,
+    }
+    is_fixed = any(given not in (None, False) for given in request.values())
+    fixed = InferenceSession(plain, isa="reference", max_elements=max_elements, **request) if is_fixed else float32
     feeds, missing = feeds_of(graph, float32, dict(inputs or {}), dict(shapes or {}), max_elements)
     warnings = [*_unsupported(graph)]
     tensors: dict[str, Tensor] = {}

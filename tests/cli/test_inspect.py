@@ -66,7 +66,7 @@ def test_json(capsys, soft):
     assert {one["name"]: one["shape"] for one in told["tensors"]} == {
         "x": [1, 3, 8, 7],
         "w": [4, 3, 3, 3],
-        **dict.fromkeys("cry", [1, 4, 6, 5]),
+        **{name: [1, 4, 6, 5] for name in "cry"},
     }
 
 
@@ -134,7 +134,7 @@ def test_unsupported_operators_are_told_and_not_refused(capsys, tmp_path):
         (["srcnn", "-i", "factor=1,1,2,2", "--shape", "factor=4"], "-i and --shape both give 'factor'"),
         (["digits", "--qformat", "Q4,3"], "did you mean Q4.3"),
         (["digits", "--weight-qformat", "Q0.7"], "--weight-qformat has no meaning in float32"),
-        (["digits", "--max-elements", "100"], "more than 100"),
+        (["digits", "--shape", "image=1,1,28,28", "--max-elements", "100"], "more than 100 elements"),
     ],
 )
 def test_errors(capsys, words, reason):
