@@ -244,33 +244,56 @@ def test_what_follows_from_an_unknown_shape():
 
 
 def test_nodes_in_the_branches_of_an_if():
+    shape = [1, 3, 6, 5]
+    results = {name: [_shaped(name, shape)] for name in ("t", "e", "y")}
+    then = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Softmax", ["p"], ["t"], name="inner")]
     branches = {
-        "then_branch": helper.make_graph(
-            [helper.make_node("Softmax", ["x"], ["t"], name="inner")],
-            "then",
-            [],
-            [helper.make_tensor_value_info("t", 1, [1, 3, 6, 5])],
-        ),
-        "else_branch": helper.make_graph(
-            [helper.make_node("Add", ["x", "w"], ["e"])],
-            "else",
-            [],
-            [helper.make_tensor_value_info("e", 1, [1, 3, 6, 5])],
-        ),
+        "then_branch": helper.make_graph(then, "then", [], results["t"], value_info=[_shaped("p", shape)]),
+        "else_branch": helper.make_graph([helper.make_node("Add", ["seen", "z"], ["e"])], "else", [], results["e"]),
     }
-    proto = onnx.load_from_string(
-        network([("Exp", "x", "seen")], inputs={"x": [1, 3, 6, 5], "c": (np.bool_, [])}, constants={"w": weights(5)})
-    )
+    inputs = {"x": shape, "c": (np.bool_, [])}
+    nodes = [("Exp", "x", "seen"), ("MatMul", "x w", "dead")]
+    proto = onnx.load_from_string(network(nodes, inputs=inputs, constants={"w": weights(5, 5), "z": weights(5)}))
     proto.graph.node.append(helper.make_node("If", ["c"], ["y"], name="if", **branches))
-    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, [1, 3, 6, 5]))
+    proto.graph.output[0].CopyFrom(results["y"][0])
     found = inspect_model(proto)
-    assert {node.outputs[0]: node.within for node in found.nodes} == {"seen": "", "y": "", "t": "if", "e": "if"}
-    assert kinds_of(found)["t"] == "island"
-    assert kinds_of(found)["seen"] == "unused"
-    assert kinds_of(found)["y"] in ("control", "unsupported")
-    assert found.parameters == 5
+    within = {node.outputs[0]: node.within for node in found.nodes}
+    assert within == {"seen": "", "dead": "", "y": "", "p": "if", "t": "if", "e": "if"}
+    told = kinds_of(found)
+    assert (told["seen"], told["dead"], told["p"], told["t"]) == ("integer", "unused", "integer", "island")
+    assert told["y"] in ("control", "unsupported")
+    macs = {node.outputs[0]: node.macs for node in found.nodes}
+    assert macs["dead"] == macs["p"] == 3 * 6 * 5 * 5
+    assert found.macs == 0  # of what every run computes
+    assert found.parameters == 5 * 5 + 5
     assert not any("nothing reads" in warning for warning in found.warnings)
     assert any("graphs inside of nodes" in warning for warning in found.warnings)
+
+
+def _shaped(name, shape):
+    return helper.make_tensor_value_info(name, 1, shape)
+
+
+def test_what_constants_decide_is_not_multiplied_in_a_run():
+    model = network(
+        [("MatMul", "a b", "w"), ("MatMul", "x w", "y")],
+        inputs={"x": [7, 3]},
+        constants={"a": weights(3, 4), "b": weights(4, 2)},
+    )
+    found = inspect_model(model)
+    assert kinds_of(found) == {"w": "shape", "y": "integer"}
+    assert found.macs == 7 * 2 * 3
+    assert found.parameters == 3 * 4 + 4 * 2
+
+
+def test_an_initializer_that_may_be_fed():
+    model = network(
+        [("Reshape", "x s", "y")], inputs={"x": [2, 6]}, constants={"s": np.int64([4, 3])}, overridable=("s",)
+    )
+    assert inspect_model(model).outputs[0].shape == (4, 3)
+    assert inspect_model(model, {"s": np.int64([6, 2])}).outputs[0].shape == (6, 2)
+    with pytest.raises(FeedError, match="no input 'z'"):
+        inspect_model(model, {"z": np.int64([6, 2])})
 
 
 def test_formats_and_what_they_lose():
