@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,12 +34,14 @@ class Argument:
     @classmethod
     def of(cls, value: Value) -> Argument:
         """Describe a value of the graph."""
-        names = {"float32": "float", "float64": "double"}
+        if value.container is not None:
+            return cls(value.name, None, value.container)
+        names = {"float32": "float", "float64": "double", "object": "string"}
         kind = "unknown" if value.dtype is None else names.get(value.dtype.name, value.dtype.name)
         return cls(value.name, None if value.shape is None else list(value.shape), f"tensor({kind})")
 
 
-def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, Any]:
     """Return the feeds as arrays in the machine's byte order.
 
     An array must be of the declared element type; numbers and lists of them are converted where no digit
@@ -63,8 +65,10 @@ def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any
     return {name: _checked(declared[name], feed) for name, feed in feeds.items()}
 
 
-def _checked(value: Value, feed: Any) -> NDArray[Any]:
+def _checked(value: Value, feed: Any) -> Any:
     label = f"input '{value.name}'"
+    if value.container is not None:
+        return _contained(value.container, feed, label)
     array = _array(value, feed, label)
     if value.shape is not None:
         wanted = _lengths(value.shape)
@@ -73,6 +77,19 @@ def _checked(value: Value, feed: Any) -> NDArray[Any]:
         if any(isinstance(n, int) and n != m for n, m in zip(value.shape, array.shape, strict=True)):
             raise FeedError(f"{label} needs shape {wanted}, not {list(array.shape)}")
     return array
+
+
+def _contained(container: str, feed: Any, label: str) -> Any:
+    """Return what is fed for a sequence or an optional: arrays in a list, an array, or None."""
+    if container.startswith("optional("):
+        if feed is None:
+            return None
+        container = container.removeprefix("optional(").removesuffix(")")
+    if not container.startswith("seq("):
+        return np.asarray(feed)
+    if not isinstance(feed, Sequence) or isinstance(feed, str):
+        raise FeedError(f"{label} needs a list of arrays ({container}), not {type(feed).__name__}")
+    return [None if one is None else np.asarray(one) for one in feed]
 
 
 def _lengths(shape: tuple[Dim, ...]) -> str:
@@ -90,6 +107,8 @@ def _array(value: Value, feed: Any, label: str) -> NDArray[Any]:
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
         if value.dtype is None or array.dtype == value.dtype:
             return array
+        if value.dtype == object and array.dtype.kind in "UO":  # text
+            return array.astype(object)
         fits = not array.size or _KINDS.find(array.dtype.kind) <= _KINDS.find(value.dtype.kind)
         if array.dtype.kind in _KINDS and fits and not hasattr(feed, "dtype"):
             with np.errstate(over="ignore"):

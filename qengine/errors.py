@@ -3,6 +3,9 @@
 A message is one line: what was found and where, what is allowed, and what to do.
 """
 
+from __future__ import annotations
+
+import copy
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -30,6 +33,12 @@ class QEngineError(Exception):
         line = printable(message)
         half = _LONGEST // 2  # what is quoted may be endless; the reason stands behind it
         super().__init__(line if len(line) <= _LONGEST else f"{line[:half]}...{line[-half:]}")
+
+    def about(self, what: str) -> QEngineError:
+        """Return the same error that says first what it is about."""
+        found = copy.copy(self)
+        QEngineError.__init__(found, f"{what}: {self}")
+        return found
 
 
 class FormatError(QEngineError):

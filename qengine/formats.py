@@ -127,7 +127,8 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     FormatError
         If a name is unknown, a tensor has no format, or a group is given two.
     """
-    given = {name: _parsed(name, form) for name, form in request.formats.items()}
+    inner = model.inner_tensors() - model.tensors()  # of graphs in nodes, which get a table of their own
+    given = {name: _parsed(name, form) for name, form in request.formats.items() if name not in inner}
     known = known_tensors(model)
     groups = _groups(model, known)
     _check_names(given, model, groups)

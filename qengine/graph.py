@@ -16,12 +16,19 @@ Dim = int | str | None
 """An axis' length: known, symbolic, or unknown."""
 
 Attribute: TypeAlias = (
-    "int | float | str | NDArray[Any] | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Graph"
+    "int | float | str | NDArray[Any] | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Graph | Foreign"
 )
 
 _Number = TypeVar("_Number", int, float)
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """An attribute of a kind that only onnx itself understands: its bytes in a model file."""
+
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,13 @@ class Value:
     name : the model's own name.
     dtype : element type, None where the model leaves it open.
     shape : lengths of the axes, None where even their number is open.
+    container : of what is no tensor, its type as ONNX Runtime spells it, such as "seq(tensor(float))".
     """
 
     name: str
     dtype: np.dtype[Any] | None = None
     shape: tuple[Dim, ...] | None = None
+    container: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ class Node:
     attributes : by ONNX's names.
     name : the model's name of the node, may be "".
     activation : set by the fusion pass only.
+    captures : tensors around the node that the graphs in its attributes read.
     """
 
     operator: str
@@ -73,6 +83,17 @@ class Node:
     domain: str = ""
     version: int = 1
     activation: Activation | None = None
+    captures: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The tensors that must exist before the node runs."""
+        return (*filter(None, self.inputs), *self.captures)
+
+    @property
+    def graphs(self) -> dict[str, "Graph"]:
+        """The graphs in its attributes, by attribute."""
+        return {name: held for name, held in self.attributes.items() if isinstance(held, Graph)}
 
     def __str__(self) -> str:
         kind = f"{self.domain}.{self.operator}" if self.domain else self.operator
@@ -104,7 +125,7 @@ class Node:
                 yield
         except QEngineError as error:
             text = str(error)
-            raise (error if text.startswith("node ") else type(error)(f"{self}: {text}")) from None
+            raise (error if text.startswith("node ") else error.about(str(self))) from None
         except MemoryError:
             raise UnsupportedError(f"{self}: not enough memory") from None
         except (ValueError, OverflowError) as error:
@@ -145,14 +166,13 @@ class Graph:
         """Return the nodes that read each tensor, once per place where they read it."""
         found: dict[str, list[Node]] = {}
         for node in self.nodes:
-            for name in node.inputs:
-                if name:
-                    found.setdefault(name, []).append(node)
+            for name in node.reads:
+                found.setdefault(name, []).append(node)
         return found
 
     def read_once(self) -> set[str]:
         """Return the tensors that one node reads, in one place, and that are no output of the graph."""
-        reads = Counter(name for node in self.nodes for name in node.inputs if name)
+        reads = Counter(name for node in self.nodes for name in node.reads)
         reads.update(value.name for value in self.outputs for _ in range(2))
         return {name for name, count in reads.items() if count == 1}
 
@@ -168,3 +188,8 @@ class Graph:
         """Return every tensor name that stands for a value."""
         names = {value.name for value in self.inputs} | set(self.constants)
         return names | {name for node in self.nodes for name in node.outputs if name}
+
+    def inner_tensors(self) -> set[str]:
+        """Return the names of tensors in the graphs of its nodes, at any depth."""
+        inner = [held for node in self.nodes for held in node.graphs.values()]
+        return set().union(*(held.tensors() | held.inner_tensors() for held in inner))

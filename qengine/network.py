@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from qengine import delegate
+from qengine.control import CONTROL
 from qengine.errors import OptionError, did_you_mean
 from qengine.formats import FormatRequest, assign_formats
 from qengine.graph import Graph, Node, Value
@@ -9,6 +11,11 @@ from qengine.known import value_inputs
 from qengine.ops import operator
 from qengine.passes import optimize, remove_dead
 from qengine.steps import Tensor
+
+
+def is_run(node: Node) -> bool:
+    """Whether a node without a handler is run nevertheless."""
+    return bool(node.graphs and node.operator in CONTROL and not node.domain) or delegate.is_known(node)
 
 
 class Network:
@@ -27,7 +34,8 @@ class Network:
     """
 
     def __init__(self, model: Graph, request: FormatRequest | None) -> None:
-        operator.check(model)
+        operator.check(model, is_run)
+        self.request = request
         self._stages = optimize(model)
         self.model, self.optimized = model, self._stages[-1]
         self.value_inputs = value_inputs(model)
@@ -71,7 +79,7 @@ class Network:
             for node in reversed(stage.nodes):
                 if needed.intersection(node.outputs):
                     beside.append(replace(node, outputs=tuple("" if n in available else n for n in node.outputs)))
-                    needed.update(n for n in node.inputs if n and n not in available)
+                    needed.update(n for n in node.reads if n not in available)
             nodes += reversed(beside)
             constants |= {name: stage.constants[name] for name in needed if name in stage.constants}
             available |= needed

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import delegate
 from qengine.errors import FeedError, FormatError, UnsupportedError
 from qengine.formats import FormatTable
 from qengine.graph import Graph, Node
 from qengine.kernels.reference.requantize import Tally, dequantize, new_tally, quantize
-from qengine.ops.operator import Role, find, make_steps
+from qengine.known import may_be_known
+from qengine.ops.operator import NeedsElements, NeedsRun, Role, find, make_steps
 from qengine.qformat import fraction_bits_of
 from qengine.steps import Arithmetic, Island, Kernel, Linear, Step, Tensor
 
@@ -66,6 +68,7 @@ class Plan:
     Attributes
     ----------
     inputs : tensors that are fed and not known beforehand.
+    encoded : those of them that are fed as codes already.
     steps : in the order in which they run.
     outputs : tensors that a run answers with, by name; a known one has its value.
     constants : those that are quantized.
@@ -76,6 +79,7 @@ class Plan:
     outputs: Mapping[str, Tensor]
     constants: tuple[Tensor, ...]
     fixed: Fixed | None
+    encoded: frozenset[str] = frozenset()
 
     def trace(self, feeds: Arrays, tallies: dict[str, Tally] | None = None) -> Iterator[tuple[Tensor, NDArray[Any]]]:
         """Run, and give every tensor that is computed, the inputs included, as it comes: codes in fixed point.
@@ -89,7 +93,8 @@ class Plan:
         """
         env: dict[str, NDArray[Any]] = {}
         for tensor in self.inputs:
-            env[tensor.name] = enter(tensor, feeds[tensor.name], self.fixed, tallies)
+            fed = feeds[tensor.name]
+            env[tensor.name] = fed if tensor.name in self.encoded else enter(tensor, fed, self.fixed, tallies)
             yield tensor, env[tensor.name]
         for bound in self.steps:
             name = bound.output.name
@@ -162,6 +167,8 @@ def make_plan(
 
     Raises
     ------
+    NeedsRun
+        If a node cannot be planned before others have run; see `plan_section`.
     QEngineError
         If a node's inputs do not fit it, a tensor is too large, or (strict) a node is an island.
     """
@@ -170,7 +177,60 @@ def make_plan(
         builder.declare_input(name, tensor)
     for node in graph.nodes:
         builder.add(node)
-    return builder.finish()
+    builder.refuse_decided({value.name: builder.tensors[value.name] for value in graph.outputs})
+    return builder.finish({value.name for value in graph.outputs})
+
+
+@dataclass(frozen=True)
+class Section:
+    """As much of a graph as can be planned at once.
+
+    Attributes
+    ----------
+    plan : its outputs are what the rest of the graph reads, or answers with.
+    count : how many nodes it holds.
+    needs : the elements that the node after them needs before it can be planned; None where it must be run alone.
+    """
+
+    plan: Plan
+    count: int
+    needs: tuple[str, ...] | None = None
+
+
+def plan_section(
+    graph: Graph,
+    inputs: Mapping[str, Tensor],
+    fixed: Fixed | None = None,
+    max_elements: int = MAX_ELEMENTS,
+    encoded: frozenset[str] = frozenset(),
+) -> Section:
+    """Bind nodes of a graph to kernels, from the first to before the one that cannot be planned.
+
+    Parameters
+    ----------
+    graph, inputs, fixed, max_elements
+        As of `make_plan`.
+    encoded
+        Inputs that are fed as codes.
+    """
+    builder = _Builder(graph, fixed, max_elements)
+    for name, tensor in inputs.items():
+        builder.declare_input(name, tensor)
+    count, needs = 0, None
+    for node in graph.nodes:
+        try:
+            builder.add(node)
+        except NeedsElements as error:
+            needs = error.names
+            break
+        except NeedsRun:
+            break
+        count += 1
+    later = {name for node in graph.nodes[count:] for name in node.reads}
+    later |= {value.name for value in graph.outputs}
+    made = {name for node in graph.nodes[:count] for name in node.outputs}
+    plan = builder.finish(later & (made | set(inputs)))
+    return Section(replace(plan, encoded=encoded), count, needs)
 
 
 class _Builder:
@@ -198,7 +258,17 @@ class _Builder:
         self.tensors[name] = tensor
 
     def add(self, node: Node) -> None:
-        steps = make_steps(node, lambda name: self._operand(name, node))
+        if find(node).is_delegated:
+            self._delegate(node)
+            return
+        try:
+            steps = make_steps(node, lambda name: self._operand(name, node))
+        except NeedsRun:
+            raise
+        except UnsupportedError as error:
+            if delegate.is_known(node):  # what a handler refuses, onnx.reference may compute
+                raise NeedsRun(str(error)) from None
+            raise
         for name, step in zip(node.outputs, steps, strict=False):
             if not name:
                 continue
@@ -210,15 +280,30 @@ class _Builder:
                 else:
                     self._bind(name, step, node)
 
-    def finish(self) -> Plan:
-        outputs = {value.name: self.tensors[value.name] for value in self.graph.outputs}
-        self._check_outputs(outputs)
+    def _delegate(self, node: Node) -> None:
+        """Compute a node that no handler makes steps of, where all that it reads is known."""
+        tensors = [self.tensors.get(name) for name in node.reads]
+        if not may_be_known(node) or any(t is None or t.value is None for t in tensors):
+            raise NeedsRun(f"{node} runs by itself")
+        found = delegate.compute(node, [self.tensors[name].value if name else None for name in node.inputs])
+        for name, array in zip(node.outputs, found, strict=True):
+            if name and not isinstance(array, np.ndarray):
+                raise NeedsRun(f"{node} gives no tensor")
+        if self.decided.intersection(node.inputs):
+            self.decided.update(name for name in node.outputs if name)
+        for name, array in zip(node.outputs, found, strict=True):
+            if isinstance(array, np.ndarray):
+                self._check_size(array.shape, str(node))
+                self.tensors[name] = Tensor(name, array.dtype, array.shape, array)
+
+    def finish(self, wanted: set[str]) -> Plan:
+        outputs = {name: tensor for name, tensor in self.tensors.items() if name in wanted}
         if self.fixed and self.fixed.strict and self.islands:
             listed = ", ".join(str(node) for node in self.islands)
             raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
         return Plan(tuple(self.inputs), self._with_lifetimes(), outputs, tuple(self.encoded.values()), self.fixed)
 
-    def _check_outputs(self, outputs: Mapping[str, Tensor]) -> None:
+    def refuse_decided(self, outputs: Mapping[str, Tensor]) -> None:
         """Refuse an answer in float32 where fixed point was asked for, and not an input is left for it."""
         if self.fixed is None or any(tensor.format is not None for tensor in self.inputs):
             return
@@ -232,6 +317,8 @@ class _Builder:
                 )
 
     def _operand(self, name: str, node: Node) -> Tensor:
+        if name not in self.tensors:
+            raise NeedsRun(f"{node} reads '{name}', which is no tensor")
         tensor = self.tensors[name]
         if self.fixed is None or tensor.value is None or not tensor.is_float or not self._is_computed(node):
             return tensor

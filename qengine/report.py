@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.errors import UnsupportedError
+from qengine.flow import Event
+from qengine.graph import Node
 from qengine.kernels.reference.requantize import (
     FLUSHED,
     LARGEST,
@@ -20,7 +23,7 @@ from qengine.kernels.reference.requantize import (
     new_tally,
     quantize,
 )
-from qengine.plan import BoundStep, Plan, answer
+from qengine.plan import BoundStep, answer
 from qengine.qformat import fraction_bits_of
 from qengine.session import InferenceSession
 from qengine.steps import Linear, Tensor
@@ -130,44 +133,47 @@ def compare(
         As `InferenceSession.run`.
     """
     arrays = fixed.check_feeds(feeds)
-    plan, reference = fixed.plan(arrays, names), float32.plan(arrays, names)
-    steps = {bound.output.name: bound for bound in plan.steps}
+    wanted = list(dict.fromkeys(names or (value.name for value in fixed.graph.outputs)))
+    known, constants = fixed.known_outputs(arrays, wanted), fixed.quantized_constants(arrays, wanted)
+    reference = float32.known_outputs(arrays, wanted)
+    found = {n: _Output(t.elements, answer(t, t.elements, raw=False), reference[n].elements) for n, t in known.items()}
     tallies: dict[str, Tally] = {}
-    tensors, statistics = [], {}
-    found = {
-        name: _Output(t.elements, answer(t, t.elements, raw=False), reference.outputs[name].elements)
-        for name, t in plan.outputs.items()
-        if t.value is not None
-    }
-    pairs = zip(plan.trace(arrays, tallies), reference.trace(arrays), strict=True)
+    tensors, statistics, bounds, islands = [], {}, [], []
+    pairs = zip(fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted), strict=True)
     with fixed.limited():
-        for (tensor, array), (twin, exact) in pairs:
-            assert tensor.name == twin.name
-            real = answer(tensor, array, raw=False)
-            if tensor.name in plan.outputs:
-                found[tensor.name] = _Output(np.array(array), np.array(real), np.array(exact))
+        for event, twin in pairs:
+            tensor, exact = event.tensor, twin.array
+            assert tensor.name == twin.tensor.name
+            real = answer(tensor, event.array, raw=False)
+            if tensor.name in wanted:
+                found[tensor.name] = _Output(np.array(event.array), np.array(real), np.array(exact))
             if tensor.format is not None:
                 statistics[tensor.name] = _sample(exact)
-                tensors.append(_report(tensor, steps.get(tensor.name), tallies[tensor.name], sqnr(exact, real)))
-    notes = (*fixed.notes, *losses(plan, tallies))
-    islands = tuple(str(bound.node) for bound in plan.steps if bound.is_island)
+                decibels = sqnr(exact, real) if exact.shape == real.shape else None
+                tensors.append(_report(event, tallies.get(tensor.name, new_tally()), decibels))
+            if event.bound is not None:
+                bounds.append(event.bound)
+            if event.is_island:
+                islands.append(str(event.node))
+    if missing := [name for name in wanted if name not in found]:
+        raise UnsupportedError(f"'{missing[0]}' is no tensor: there is nothing to compare; ask for others")
     return Comparison(
         tuple(tensors),
-        {name: found[name].real for name in plan.outputs},
-        {name: found[name].exact for name in plan.outputs},
-        {name: found[name].codes for name in plan.outputs},
-        islands,
-        notes,
+        {name: found[name].real for name in wanted},
+        {name: found[name].exact for name in wanted},
+        {name: found[name].codes for name in wanted},
+        tuple(dict.fromkeys(islands)),
+        (*fixed.notes, *losses(constants, bounds, tallies)),
         statistics,
     )
 
 
-def losses(plan: Plan, tallies: Mapping[str, Tally]) -> Iterator[str]:
+def losses(constants: Iterable[Tensor], bounds: Iterable[BoundStep], tallies: Mapping[str, Tally]) -> Iterator[str]:
     """Yield a line for every constant that its format cannot hold, and for every accumulator that was too narrow.
 
     Before a run there are no tallies, and constants are all there is to tell of.
     """
-    for tensor in plan.constants:
+    for tensor in constants:
         tally = new_tally()
         assert tensor.value is not None
         assert tensor.format is not None
@@ -177,7 +183,7 @@ def losses(plan: Plan, tallies: Mapping[str, Tally]) -> Iterator[str]:
             yield f"{tally[SATURATED]:,} of {tally[TOTAL]:,} {what} saturate in {tensor.format}"
         if tally[FLUSHED] > _MANY_FLUSHED * tally[TOTAL]:
             yield f"{tally[FLUSHED]:,} of {tally[TOTAL]:,} {what} become 0 in {tensor.format}"
-    for bound in plan.steps:
+    for bound in bounds:
         if isinstance(bound.step, Linear) and bound.output.format is not None and (n := bound.step.saturated_bias()):
             b = bound.step.b
             assert b is not None
@@ -191,13 +197,13 @@ def losses(plan: Plan, tallies: Mapping[str, Tally]) -> Iterator[str]:
             yield f"{sums} left the accumulator, and wrapped"
 
 
-def _report(tensor: Tensor, bound: BoundStep | None, tally: Tally, decibels: float | None) -> TensorReport:
-    form = tensor.one_format
+def _report(event: Event, tally: Tally, decibels: float | None) -> TensorReport:
+    tensor, form = event.tensor, event.tensor.one_format
     largest = int(tally[LARGEST])
     return TensorReport(
         name=tensor.name,
-        operator=_operator(bound),
-        kind=bound.step.kind if bound else "quantize",
+        operator=_operator(event.node),
+        kind=event.kind,
         format=str(form),
         saturated=int(tally[SATURATED]),
         flushed=int(tally[FLUSHED]),
@@ -208,13 +214,13 @@ def _report(tensor: Tensor, bound: BoundStep | None, tally: Tally, decibels: flo
     )
 
 
-def _operator(bound: BoundStep | None) -> str:
-    if bound is None:
+def _operator(node: Node | None) -> str:
+    if node is None:
         return "input"
-    name = bound.node.operator
-    if bound.node.activation is None:
+    name = node.operator
+    if node.activation is None:
         return name
-    plain_relu = bound.node.activation.low == 0.0 and bound.node.activation.high is None
+    plain_relu = node.activation.low == 0.0 and node.activation.high is None
     return f"{name}+{'Relu' if plain_relu else 'Clip'}"
 
 

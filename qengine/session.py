@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from qengine.arguments import Argument, check_feeds
-from qengine.errors import OptionError, UnsupportedError
+from qengine.control import Held
+from qengine.errors import OptionError
+from qengine.flow import Event, Flow, Settings, decides
 from qengine.formats import FormatRequest, Given, read_formats
 from qengine.graph import Graph
 from qengine.kernels.isa import Isa, choose
 from qengine.kernels.locks import Lock
+from qengine.kernels.reference.requantize import Tally
 from qengine.loader import load
 from qengine.native import Executor, make_executor
 from qengine.network import Network
+from qengine.ops.operator import NeedsRun
 from qengine.plan import MAX_ELEMENTS, Fixed, Plan, answer, make_plan
 from qengine.qformat import Format, QFormat, overflow_mode, rounding_mode
+from qengine.recent import Recent, digest
 from qengine.steps import Arithmetic, Tensor
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
 
 _PLANS = 16
-_LARGEST_VALUE_INPUT = 4096
-
-_T = TypeVar("_T")
 
 
 class InferenceSession:
@@ -110,9 +111,11 @@ class InferenceSession:
         self._strict, self._max_elements = strict, int(max_elements)
         self._threads = None if threads is None else int(threads)
         self._network = Network(model if isinstance(model, Graph) else load(model), self._request)
-        self._plans: _Recent[Plan] = _Recent(_PLANS)
-        self._executors: _Recent[Executor] = _Recent(_PLANS)
-        self._overridden: _Recent[Network] = _Recent(_PLANS)
+        self._plans: Recent[Plan] = Recent(_PLANS)
+        self._executors: Recent[Executor] = Recent(_PLANS)
+        self._overridden: Recent[Network] = Recent(_PLANS)
+        self._flows: Recent[Flow] = Recent(_PLANS)
+        self._flowing: set[tuple[str, ...]] = set()  # what is asked for that no single plan can compute
 
     def get_inputs(self) -> list[Argument]:
         """Return the inputs that every run must be fed."""
@@ -174,17 +177,96 @@ class InferenceSession:
             raise OptionError(f"output_names is a list of names, or None, not {output_names!r}")
         names = list(output_names or (value.name for value in self.graph.outputs))
         arrays = self.check_feeds(feeds)
-        plan = self.plan(arrays, names)
         with self.limited():
-            found = plan.run(arrays, raw=raw) if self._isa is None else self._run_native(plan, arrays, raw)
+            found = self._run(arrays, tuple(dict.fromkeys(names)), raw)
         # A tensor that is asked for twice comes twice, as two arrays.
-        return [found[name].copy() if name in names[:i] else found[name] for i, name in enumerate(names)]
+        return [copy.copy(found[name]) if name in names[:i] else found[name] for i, name in enumerate(names)]
+
+    def _run(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> dict[str, Any]:
+        plan = self._whole_plan(arrays, names)
+        if plan is None:
+            return self._run_flow(arrays, names, raw)
+        return plan.run(arrays, raw=raw) if self._isa is None else self._run_native(plan, arrays, raw)
+
+    def _whole_plan(self, arrays: Mapping[str, Any], names: Sequence[str] | None) -> Plan | None:
+        """Return the plan of a run; None where the data decides how it goes on, or something is no tensor."""
+        wanted = self._wanted(names)
+        if wanted in self._flowing:
+            return None
+        try:
+            return self.plan(arrays, wanted)
+        except NeedsRun:
+            self._flowing.add(wanted)
+            return None
+
+    def _wanted(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(names or (value.name for value in self.graph.outputs)))
+
+    def _run_flow(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> dict[str, Any]:
+        flow, feeds = self._flow(arrays, names)
+        found = flow.run(feeds) | {
+            n: Held(t.codes, t.format, real=t.dtype) for n, t in flow.network.encoded(names).items()
+        }
+        return {name: _answered(held, raw) for name, held in found.items()}
+
+    def _flow(self, arrays: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Flow, dict[str, Held]]:
+        """Return what runs the model section by section, and what to feed it."""
+        network, overrides = self._fed(arrays)
+        settings = Settings(self._arithmetic, self._strict, self._max_elements, self._execute)
+        flow = self._flows.get((names, overrides), lambda: Flow(network, names, settings))
+        return flow, {value.name: Held(arrays[value.name]) for value in self.graph.inputs}
+
+    def _execute(self, plan: Plan, feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Run a section; what is in fixed point comes as codes."""
+        if self._isa is None:
+            return plan.run(feeds, raw=True)
+        return self._run_native(plan, feeds, raw=True)
+
+    def trace(
+        self, arrays: Mapping[str, Any], names: Sequence[str] | None = None, tallies: dict[str, Tally] | None = None
+    ) -> Iterator[Event]:
+        """Run on the reference, and give every tensor that is computed as it comes, the inputs too.
+
+        Parameters
+        ----------
+        arrays
+            What `check_feeds` returned.
+        names
+            As of `run`.
+        tallies
+            Where given, it gets for every tensor in fixed point what was counted.
+        """
+        plan = self._whole_plan(arrays, names)
+        if plan is None:
+            flow, feeds = self._flow(arrays, self._wanted(names))
+            yield from flow.trace(feeds, tallies)
+            return
+        steps = {bound.output.name: bound for bound in plan.steps}
+        for tensor, array in plan.trace(arrays, tallies):
+            bound = steps.get(tensor.name)
+            yield Event(tensor, array, None if bound is None else bound.node, bound)
+
+    def known_outputs(self, arrays: Mapping[str, Any], names: Sequence[str]) -> dict[str, Tensor]:
+        """Return those of the tensors that no run computes, with their elements; see `trace`."""
+        plan = self._whole_plan(arrays, names)
+        if plan is not None:
+            return {name: t for name, t in plan.outputs.items() if t.value is not None}
+        flow, _ = self._flow(arrays, self._wanted(names))
+        constants = {n: Tensor(n, a.dtype, a.shape, a) for n, a in flow.graph.constants.items() if n in names}
+        return constants | flow.network.encoded(tuple(names))
+
+    def quantized_constants(self, arrays: Mapping[str, Any], names: Sequence[str]) -> tuple[Tensor, ...]:
+        """Return the constants that a run quantizes; none where the data decides what is run."""
+        plan = self._whole_plan(arrays, names)
+        return () if plan is None else plan.constants
 
     def _run_native(self, plan: Plan, arrays: Mapping[str, NDArray[Any]], raw: bool) -> dict[str, NDArray[Any]]:
         assert self._isa is not None
         known = {
             n: np.array(answer(t, t.elements, raw), order="C") for n, t in plan.outputs.items() if t.value is not None
         }
+        if not plan.steps:
+            return plan.run(arrays, raw=raw)
         return known | self.executor(plan, raw=raw).run(arrays)
 
     def executor(self, plan: Plan, *, raw: bool = False) -> Executor:
@@ -219,44 +301,39 @@ class InferenceSession:
         OptionError
             If the model has no tensor of a name.
         """
-        wanted = tuple(dict.fromkeys(names or (value.name for value in self.graph.outputs)))
-        # Copies, as they are kept and the caller may reuse the arrays.
-        overrides = {v.name: arrays[v.name].copy() for v in self.graph.overridable if v.name in arrays}
+        wanted = self._wanted(names)
+        network, overrides = self._fed(arrays)
         inputs = {value.name: self._input(value.name, arrays[value.name]) for value in self.graph.inputs}
         key = (
             wanted,
-            tuple((name, _digest(array)) for name, array in overrides.items()),
-            tuple(
-                (tensor.shape, None if tensor.value is None else _digest(tensor.value)) for tensor in inputs.values()
-            ),
+            overrides,
+            tuple((tensor.shape, None if tensor.value is None else digest(tensor.value)) for tensor in inputs.values()),
         )
 
         def make() -> Plan:
-            network = self._with_overrides(overrides)
             fixed = Fixed(network.table, self._arithmetic, self._strict) if network.table else None
             plan = make_plan(network.computing(wanted), inputs, fixed, self._max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded(wanted)})
 
         return self._plans.get(key, make)
 
-    def _input(self, name: str, array: NDArray[Any]) -> Tensor:
+    def _input(self, name: str, array: Any) -> Tensor:
         """Return an input as the plan is to know it: with its elements, where they decide shapes."""
-        if name not in self._network.value_inputs:
-            return Tensor(name, array.dtype, array.shape)
-        if array.size > _LARGEST_VALUE_INPUT:
-            raise UnsupportedError(
-                f"shapes depend on the elements of input '{name}', and it has {array.size:,}: "
-                "data-dependent shapes are not supported"
-            )
-        return Tensor(name, array.dtype, array.shape, array.copy())
+        if not isinstance(array, np.ndarray):
+            raise NeedsRun(f"input '{name}' is no tensor")
+        if name in self._network.value_inputs and decides(array):
+            return Tensor(name, array.dtype, array.shape, array.copy())
+        return Tensor(name, array.dtype, array.shape)
 
-    def _with_overrides(self, overrides: Mapping[str, NDArray[Any]]) -> Network:
-        """Return the network with other values of initializers, on which every pass is done again."""
+    def _fed(self, arrays: Mapping[str, Any]) -> tuple[Network, tuple[Any, ...]]:
+        """Return the network with other values of initializers, on which every pass is done again; and a key of it."""
+        # Copies, as they are kept and the caller may reuse the arrays.
+        overrides = {v.name: arrays[v.name].copy() for v in self.graph.overridable if v.name in arrays}
+        key = tuple((name, digest(array)) for name, array in overrides.items())
         if not overrides:
-            return self._network
+            return self._network, key
         model = replace(self.graph, constants={**self.graph.constants, **overrides})
-        key = tuple((name, _digest(array)) for name, array in overrides.items())
-        return self._overridden.get(key, lambda: Network(model, self._request))
+        return self._overridden.get(key, lambda: Network(model, self._request)), key
 
     def limited(self) -> AbstractContextManager[None]:
         """Limit linear algebra to the threads that the session was given, while the context lasts."""
@@ -295,38 +372,20 @@ def _isa(name: str | None) -> Isa | None:
         raise OptionError(str(error)) from None
 
 
+def _answered(held: Held, raw: bool) -> Any:
+    """Return a value as a caller gets it: their own, and real numbers unless it is to be codes."""
+    if not isinstance(held.value, np.ndarray):
+        return held.value
+    assert held.dtype is not None
+    tensor = Tensor("", held.dtype, held.value.shape, None, held.format)
+    return np.array(answer(tensor, held.value, raw), order="C")
+
+
 def available_threads() -> int:
     """Return how many cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
-
-
-def _digest(array: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
-    return array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).digest()
-
-
-class _Recent(Generic[_T]):
-    """What was made last, by key: several threads may ask at once."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._items: OrderedDict[Any, _T] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: Any, make: Callable[[], _T]) -> _T:
-        """Return the item of a key; `make` may run in two threads at once, and one of the two results stays."""
-        with self._lock.held:
-            if key in self._items:
-                self._items.move_to_end(key)
-                return self._items[key]
-        made = make()
-        with self._lock.held:
-            self._items[key] = made
-            self._items.move_to_end(key)
-            if len(self._items) > self._size:
-                self._items.popitem(last=False)
-        return made
 
 
 class _Blas:

@@ -155,8 +155,8 @@ def test_nowhere_to_write(tmp_path):
 
 def test_every_golden_is_listed_with_its_model():
     index = json.loads((GOLDEN / "index.json").read_text())
-    assert sorted(index) == sorted(path.name for path in GOLDEN.glob("*.npz"))
-    assert {GOLDEN / model for model in index.values()} >= set(GOLDEN.glob("*.onnx"))
+    assert sorted(index) == sorted(path.relative_to(GOLDEN).as_posix() for path in GOLDEN.rglob("*.npz"))
+    assert {GOLDEN / model for model in index.values()} >= set(GOLDEN.rglob("*.onnx"))
     for name, model in index.items():
         assert (GOLDEN / model).is_file()
         inputs, outputs = read_golden(GOLDEN / name)

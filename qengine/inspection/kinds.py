@@ -6,9 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from qengine.errors import QEngineError, UnsupportedError
+from qengine.errors import QEngineError
 from qengine.graph import Graph, Node, Value
 from qengine.known import known_tensors
+from qengine.network import is_run
 from qengine.ops.operator import Operator, Role, find, make_steps
 from qengine.passes import optimize, remove_dead
 from qengine.steps import Island, Move, Tensor
@@ -41,8 +42,8 @@ def runnable(graph: Graph) -> Graph:
 
     Everything that is asked of a graph before a run can be asked of this one.
     """
-    nodes = tuple(node for node in graph.nodes if _without_handler(node) != "unsupported")
-    cut = [node for node in graph.nodes if _without_handler(node) == "unsupported"]
+    nodes = tuple(node for node in graph.nodes if _without_handler(node) is None)
+    cut = [node for node in graph.nodes if _without_handler(node) is not None]
     fed = [graph.values.get(name, Value(name)) for node in cut for name in node.outputs if name]
     fed = [replace(value, dtype=np.dtype(np.float32)) if value.dtype is None else value for value in fed]
     outputs = {value.name: value for value in graph.outputs}
@@ -86,12 +87,12 @@ def kinds(graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True
     found: list[Kind] = []
     for place, node in enumerate(graph.nodes):
         missing = _without_handler(node)
-        if missing is not None:
+        if missing == "unsupported":
             found.append(missing)
         elif needed.isdisjoint(name for name in node.outputs if name):
             found.append("unused")
-        elif any(bodies(node)):
-            found.append("control")
+        elif missing is not None:
+            found.append(missing)
         elif all(name in known for name in node.outputs if name):
             found.append("shape")
         elif place not in computed:
@@ -103,11 +104,11 @@ def kinds(graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True
 
 def _without_handler(node: Node) -> Kind | None:
     """Return what becomes of a node that no handler of ours serves; None where one does."""
-    try:
-        find(node)
-    except UnsupportedError:
+    if not find(node).is_delegated:
+        return None
+    if not is_run(node):
         return "unsupported"
-    return None
+    return "control" if node.graphs else "delegated"
 
 
 def _with_captures(graph: Graph) -> Graph:

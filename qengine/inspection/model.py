@@ -16,6 +16,7 @@ from qengine.inspection.counts import multiply_accumulates, parameters
 from qengine.inspection.kinds import Kind, bodies, kinds, reads, runnable
 from qengine.inspection.shapes import Shapes, feeds_of, shapes_of
 from qengine.loader import load
+from qengine.network import is_run
 from qengine.ops import operator
 from qengine.plan import MAX_ELEMENTS
 from qengine.qformat import Format, QFormat
@@ -168,7 +169,11 @@ def inspect_model(
     if not missing:
         try:
             tensors = dict(float32.plan(feeds, sorted(plain.tensors())).outputs)
-            lost += losses(fixed.plan(feeds), {}) if is_fixed else ()
+            if is_fixed:
+                planned = fixed.plan(feeds)
+                lost += losses(planned.constants, planned.steps, {})
+        except operator.NeedsRun as reason:
+            warnings.append(f"shapes behind a node are known in a run only: {reason}")
         except QEngineError as error:
             warnings.append(f"a run would fail: {error}")
     known = shapes_of(graph, feeds, tensors, missing)
@@ -246,7 +251,7 @@ def _opsets(graph: Graph) -> dict[str, int]:
 
 def _unsupported(graph: Graph) -> Iterator[str]:
     try:
-        operator.check(graph)
+        operator.check(graph, is_run)
     except UnsupportedError as error:
         yield str(error)
 

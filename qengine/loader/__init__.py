@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import onnx  # noqa: TID251 - the loader's own
+import onnx.shape_inference  # noqa: TID251 - the loader's own
+import onnx.version_converter  # noqa: TID251 - the loader's own
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
 
@@ -18,7 +20,7 @@ from qengine.loader.reading import Reader
 from qengine.loader.shapes import with_inferred
 
 OLDEST_OPSET = 7
-"""Of the default domain; before it Add and others broadcast in another way."""
+"""Of the default domain; before it Add and others broadcast in another way. Older models are converted by onnx."""
 
 _LARGEST = 2**31 - 1  # bytes of one protobuf message
 
@@ -61,17 +63,18 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         folder, stem = path.parent, path.stem
         model = _bytes(path)
     proto = model if isinstance(model, ModelProto) else _parse(model)
-    if proto is model and proto.functions:  # which are inlined in place
+    if proto is model:  # which is changed in place
         proto = ModelProto()
         proto.CopyFrom(model)
     check_text(proto)
     opsets = _check_header(proto)
     check_names(proto.graph)
+    proto = _modern(proto, opsets)
     if proto.functions:
         inline(proto, opsets)
         check_names(proto.graph)
     found = Reader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
-    return with_inferred(found, proto.graph.node, opsets)
+    return with_inferred(found, proto.graph, opsets)
 
 
 def _bytes(path: Path) -> bytes:
@@ -124,8 +127,38 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
         if opsets.setdefault(standard(one.domain), one.version) != one.version or one.version < 1:
             raise ModelError(f"imports opset {one.version} of {one.domain!r}, invalid or a second one; export it again")
     newest = onnx.defs.onnx_opset_version()
-    version = opsets.get("", newest)
-    if not OLDEST_OPSET <= version <= newest:
-        remedy = "convert the model with onnx.version_converter" if version < OLDEST_OPSET else "upgrade onnx"
-        raise UnsupportedError(f"is of opset {version}, but {OLDEST_OPSET} to {newest} are supported; {remedy}")
+    if opsets.get("", newest) > newest:
+        raise UnsupportedError(f"is of opset {opsets['']}, but onnx here knows up to {newest}; upgrade onnx")
     return opsets
+
+
+def _spread_slopes(proto: ModelProto) -> None:
+    """Give slopes of PRelu, in place, the shape in which they broadcast: onnx's converter leaves them as they are."""
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in (*inferred.input, *inferred.value_info)}
+    initializers = {one.name: one for one in proto.graph.initializer}
+    for node in proto.graph.node:
+        slope = initializers.get(node.input[1]) if node.op_type == "PRelu" and len(node.input) == 2 else None
+        if slope is not None and len(slope.dims) == 1 and slope.dims[0] > 1:
+            slope.dims.extend([1] * (ranks.get(node.input[0], 2) - 2))
+            for info in proto.graph.input:
+                if info.name == slope.name:
+                    info.type.tensor_type.shape.CopyFrom(
+                        onnx.helper.make_tensor_type_proto(1, slope.dims).tensor_type.shape
+                    )
+
+
+def _modern(proto: ModelProto, opsets: dict[str, int]) -> ModelProto:
+    """Return a model of an opset that operators here know."""
+    if opsets.get("", OLDEST_OPSET) >= OLDEST_OPSET:
+        return proto
+    _spread_slopes(proto)
+    try:
+        found = onnx.version_converter.convert_version(proto, OLDEST_OPSET)
+    except Exception as error:  # foreign code with no list of what it raises
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnsupportedError(
+            f"is of opset {opsets['']}, and onnx cannot bring it to {OLDEST_OPSET} ({reason}); export it again"
+        ) from None
+    opsets[""] = OLDEST_OPSET
+    return found

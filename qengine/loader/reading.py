@@ -12,13 +12,14 @@ from onnx import (  # noqa: TID251 - the loader's own
     AttributeProto,
     GraphProto,
     NodeProto,
+    TypeProto,
     ValueInfoProto,
 )
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.graph import Attribute, Dim, Graph, Node, Value
-from qengine.loader.names import everywhere, is_constant, label, standard, subgraphs
-from qengine.loader.tensors import DTYPES, dtype_name, is_native, tensor
+from qengine.graph import Attribute, Dim, Foreign, Graph, Node, Value
+from qengine.loader.names import is_constant, label, standard, subgraphs
+from qengine.loader.tensors import DTYPES, dense, dtype_name, tensor
 
 _FIELD_OF = {
     AttributeProto.FLOAT: "f",
@@ -30,7 +31,9 @@ _FIELD_OF = {
     AttributeProto.INTS: "ints",
     AttributeProto.STRINGS: "strings",
 }
-_NOT_NUMBERS = {"value_string", "value_strings", "sparse_value"}
+
+
+_RUNS_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
 
 
 def value(proto: ValueInfoProto, *, fed: bool = False) -> Value:
@@ -42,20 +45,13 @@ def value(proto: ValueInfoProto, *, fed: bool = False) -> Value:
     fed : whether a run is fed with it, so that it must be a tensor of a known type that NumPy has.
     """
     name, kind = proto.name, proto.type.WhichOneof("value")
-    if fed and kind != "tensor_type":
-        what = "is not a tensor (" + kind.removesuffix("_type") + ")" if kind else "has no type"
-        error = UnsupportedError if kind else ModelError
-        raise error(f"input {name!r} {what}; export the model with tensors as inputs")
+    if fed and kind is None:
+        raise ModelError(f"input {name!r} has no type; export the model again")
     if kind != "tensor_type":
-        return Value(name)
+        return Value(name, container=_spelled(proto.type) if kind else None)
     declared = proto.type.tensor_type
     if declared.elem_type not in DTYPES and (fed or declared.elem_type):
         raise ModelError(f"{name!r} has the element type {declared.elem_type}, unknown to ONNX; export the model again")
-    if fed and not is_native(declared.elem_type):
-        raise UnsupportedError(
-            f"input {name!r} is of type {dtype_name(declared.elem_type)}, which is not supported; "
-            "export the model with float32 or integer inputs"
-        )
     shape: tuple[Dim, ...] | None = None
     if declared.HasField("shape"):
         if fed and any(dim.dim_value < 0 for dim in declared.shape.dim):
@@ -65,6 +61,19 @@ def value(proto: ValueInfoProto, *, fed: bool = False) -> Value:
             for dim in declared.shape.dim
         )
     return Value(name, DTYPES.get(declared.elem_type), shape)
+
+
+def _spelled(kind: TypeProto) -> str:
+    """Return a type as ONNX Runtime spells it."""
+    which = kind.WhichOneof("value")
+    if which in ("tensor_type", "sparse_tensor_type"):
+        name = "sparse_tensor" if which.startswith("sparse") else "tensor"
+        return f"{name}({dtype_name(getattr(kind, which).elem_type)})"
+    if which == "map_type":
+        return f"map({dtype_name(kind.map_type.key_type)},{_spelled(kind.map_type.value_type)})"
+    if which in ("sequence_type", "optional_type"):
+        return f"{'seq' if which == 'sequence_type' else 'optional'}({_spelled(getattr(kind, which).elem_type)})"
+    return str(which)
 
 
 @dataclass(frozen=True)
@@ -104,31 +113,24 @@ class Reader:
         )
 
     def _constants(self, proto: GraphProto) -> dict[str, NDArray[Any]]:
-        """Return initializers and Constant nodes; what nothing reads may be of an unsupported type."""
-        read = _read(proto)
+        """Return initializers and Constant nodes."""
         found = {}
         for one in proto.initializer:
-            if one.name in read or is_native(one.data_type):
-                found[one.name] = tensor(one, f"initializer {one.name!r}", self.folder)
+            found[one.name] = tensor(one, f"initializer {one.name!r}", self.folder)
         for sparse in proto.sparse_initializer:
-            if sparse.values.name in read:
-                raise _sparse(f"initializer {sparse.values.name!r}")
+            found[sparse.values.name] = dense(sparse, f"initializer {sparse.values.name!r}", self.folder)
         for node in filter(is_constant, proto.node):
             if not any(node.output):
                 continue
-            try:
-                found[node.output[0]] = self._constant(node)
-            except UnsupportedError:
-                if node.output[0] in read:
-                    raise
+            found[node.output[0]] = self._constant(node)
         return found
 
     def _constant(self, proto: NodeProto) -> NDArray[Any]:
         names = [attribute.name for attribute in proto.attribute]
         if len(names) != 1 or len(proto.output) != 1:
             raise ModelError(f"{label(proto)} must have one attribute and one output; export the model again")
-        if names[0] in _NOT_NUMBERS:
-            raise UnsupportedError(f"{label(proto)} holds a {names[0]}, which is not supported; use a dense tensor")
+        if names[0] == "sparse_value" and proto.attribute[0].type == AttributeProto.SPARSE_TENSOR:
+            return dense(proto.attribute[0].sparse_tensor, f"sparse_value of {label(proto)}", self.folder)
         held = self._attribute(proto, proto.attribute[0])
         kind = proto.attribute[0].type
         expected = {
@@ -137,6 +139,8 @@ class Reader:
             "value_floats": (AttributeProto.FLOATS, np.float32),
             "value_int": (AttributeProto.INT, np.int64),
             "value_ints": (AttributeProto.INTS, np.int64),
+            "value_string": (AttributeProto.STRING, np.object_),
+            "value_strings": (AttributeProto.STRINGS, np.object_),
         }
         if names[0] not in expected or expected[names[0]][0] != kind:
             raise ModelError(f"{label(proto)} holds no value in its attribute {names[0]!r}; export the model again")
@@ -166,6 +170,7 @@ class Reader:
             name=proto.name,
             domain=domain,
             version=self.opsets[domain],
+            captures=_captures(proto),
         )
 
     def _attribute(self, node: NodeProto, proto: AttributeProto) -> Attribute:
@@ -176,8 +181,9 @@ class Reader:
             )
         if proto.type not in _FIELD_OF:
             if proto.type in AttributeProto.AttributeType.values() and proto.type:
-                kind = AttributeProto.AttributeType.Name(proto.type).lower()
-                raise UnsupportedError(f"{what} is of type {kind}, which is not supported; replace the node")
+                if proto.type == AttributeProto.GRAPHS:
+                    raise UnsupportedError(f"{what} holds several graphs, which is not supported; replace the node")
+                return Foreign(proto.SerializeToString())
             raise ModelError(f"{what} has no type that ONNX knows; export the model again")
         field = _FIELD_OF[proto.type]
         # A number that is 0 may be left out by a writer, a tensor or graph may not.
@@ -187,6 +193,10 @@ class Reader:
         content: Any = getattr(proto, field)
         if field == "t":
             return tensor(content, what, self.folder)
+        if field == "g" and node.op_type not in _RUNS_GRAPHS:  # for onnx alone
+            if captured := _captures(node):
+                raise UnsupportedError(f"{what} reads {captured[0]!r} from around it, which is not supported")
+            return Foreign(proto.SerializeToString())
         if field == "g":
             return self.graph(content, content.name)
         if field == "s":
@@ -208,17 +218,17 @@ def _check_default(declared: Value, default: NDArray[Any]) -> None:
         )
 
 
-def _read(proto: GraphProto) -> set[str]:
-    """Return the names that nodes read, those in subgraphs too, or that leave a graph."""
-    nodes = list(everywhere(proto.node))
-    names = {info.name for info in proto.output}
-    names.update(name for node in nodes for name in node.input)
-    names.update(info.name for node in nodes for graph in subgraphs(node) for info in graph.output)
-    return names
-
-
-def _sparse(what: str) -> UnsupportedError:
-    return UnsupportedError(f"{what} is sparse, which is not supported; store it as a dense tensor")
+def _captures(proto: NodeProto) -> tuple[str, ...]:
+    """Return the tensors that the graphs of a node read and do not make, in the order in which they read them."""
+    found: dict[str, None] = {}
+    for graph in subgraphs(proto):
+        own = {one.name for part in (graph.input, graph.initializer) for one in part}
+        own |= {sparse.values.name for sparse in graph.sparse_initializer}
+        own |= {name for node in graph.node for name in node.output}
+        reads = [name for node in graph.node for name in (*node.input, *_captures(node))]
+        reads += [info.name for info in graph.output]
+        found |= dict.fromkeys(name for name in reads if name and name not in own)
+    return tuple(found)
 
 
 def _text(raw: bytes, what: str) -> str:

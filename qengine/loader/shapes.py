@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import onnx  # noqa: TID251 - the loader's own
 import onnx.shape_inference  # noqa: TID251 - the loader's own
-from onnx import ModelProto, NodeProto, ValueInfoProto  # noqa: TID251 - the loader's own
+from onnx import GraphProto, ModelProto, ValueInfoProto  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError
 from qengine.graph import Dim, Graph, Value
@@ -22,9 +22,9 @@ _LONGEST_VECTOR = 16_384
 _FAULT = re.compile(r"\(op_type:([^,)]*)(?:, node name: (.*?))?\): \[\w+\] (.*)")
 
 
-def with_inferred(graph: Graph, nodes: Iterable[NodeProto], opsets: Mapping[str, int]) -> Graph:
+def with_inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> Graph:
     """Return the graph with what onnx infers of its values; what the model says is kept where they agree."""
-    inferred = _inferred(graph, nodes, opsets)
+    inferred = _inferred(graph, proto, opsets)
     values = dict(graph.values)
     for found in inferred:
         said = values.get(found.name, found)
@@ -34,7 +34,9 @@ def with_inferred(graph: Graph, nodes: Iterable[NodeProto], opsets: Mapping[str,
                 f"tensor {found.name!r} is declared as {dtype}, but its node produces {found.dtype}; "
                 "export the model again"
             )
-        values[found.name] = Value(found.name, dtype, _merged(said.shape, found.shape))
+        values[found.name] = Value(
+            found.name, dtype, _merged(said.shape, found.shape), said.container or found.container
+        )
     return replace(graph, values=values, outputs=tuple(values[output.name] for output in graph.outputs))
 
 
@@ -50,7 +52,7 @@ def _merged(declared: tuple[Dim, ...] | None, inferred: tuple[Dim, ...] | None) 
     )
 
 
-def _inferred(graph: Graph, nodes: Iterable[NodeProto], opsets: Mapping[str, int]) -> list[Value]:
+def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> list[Value]:
     """Return what onnx infers of the values of the outer graph.
 
     Raises
@@ -65,12 +67,13 @@ def _inferred(graph: Graph, nodes: Iterable[NodeProto], opsets: Mapping[str, int
     # A strict run fails for a wrong declaration too, which is no reason to refuse: the second one has none.
     for declared, strict in ((values, True), ([], True), (values, False)):
         try:
-            found = _run(_skeleton(graph, nodes, opsets, declared), strict)
+            found = _run(_skeleton(graph, proto, opsets, declared), strict)
         except Exception as error:  # foreign code with no list of what it raises; its answer is an aid
             fault = _FAULT.search(str(error))
         else:
             return [_without_invented(one) for one in found]
-        if fault and not declared and closed:
+        # Of a function that onnx expands by itself the fault may be onnx's own.
+        if fault and not declared and closed and "Inference error(s)" not in fault.group(3):
             operator, name, reason = fault.groups()
             which = f"node '{name}' ({operator})" if name else f"a node without a name ({operator})"
             raise ModelError(f"{which} cannot run: {reason}; export the model again")
@@ -93,15 +96,18 @@ def _is_long(dim: Dim) -> bool:
     return isinstance(dim, int) and dim > _LONGEST_VECTOR
 
 
-def _skeleton(
-    graph: Graph, nodes: Iterable[NodeProto], opsets: Mapping[str, int], declared: Iterable[Value]
-) -> ModelProto:
+def _skeleton(graph: Graph, proto: GraphProto, opsets: Mapping[str, int], declared: Iterable[Value]) -> ModelProto:
     """Return the model without its weights: fast to copy, and below the size that protobuf can hold."""
     model = ModelProto(ir_version=onnx.IR_VERSION)
     for domain, version in opsets.items():
         model.opset_import.add(domain=domain, version=version)
-    model.graph.node.extend(node for node in nodes if not is_constant(node))
-    model.graph.input.extend(_info(one) for one in (*graph.inputs, *graph.overridable))
+    model.graph.node.extend(node for node in proto.node if not is_constant(node))
+    written = {info.name: info for info in (*proto.input, *proto.value_info, *proto.output)}
+
+    def info(one: Value) -> ValueInfoProto:
+        return written[one.name] if one.container and one.name in written else _info(one)
+
+    model.graph.input.extend(info(one) for one in (*graph.inputs, *graph.overridable))
     overridable = {one.name for one in graph.overridable}
     for name, array in graph.constants.items():
         if name in overridable:
@@ -111,9 +117,9 @@ def _skeleton(
         else:
             model.graph.input.append(_info(Value(name, array.dtype, array.shape)))
     known = {one.name: one for one in declared}
-    model.graph.output.extend(_info(known.get(one.name, Value(one.name))) for one in graph.outputs)
+    model.graph.output.extend(info(known.get(one.name, Value(one.name))) for one in graph.outputs)
     outputs = {one.name for one in graph.outputs}
-    model.graph.value_info.extend(_info(one) for name, one in known.items() if name not in outputs)
+    model.graph.value_info.extend(info(one) for name, one in known.items() if name not in outputs)
     return model
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto  # noqa: TID251 - the loader's own
+from onnx import SparseTensorProto, TensorProto  # noqa: TID251 - the loader's own
 from onnx.helper import tensor_dtype_to_np_dtype  # noqa: TID251 - the loader's own
+from onnx.numpy_helper import to_array  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError, UnsupportedError
 
@@ -33,6 +34,7 @@ _FIELD_OF: Mapping[int, str] = {
 """Where numbers stand that are not in raw_data; in int32_data unless listed."""
 
 _MOST_AXES = 32
+_MOST_DENSE = 1 << 28  # elements of what a file stores without its zeros
 _STORED = {
     "float_data": np.float32,
     "double_data": np.float64,
@@ -66,13 +68,11 @@ def tensor(proto: TensorProto, what: str, folder: Path | None) -> NDArray[Any]:
     ModelError
         If type, shape and data do not fit each other, or the external data is missing or outside of `folder`.
     UnsupportedError
-        If NumPy has no such element type.
+        If the tensor is stored in segments.
     """
     code = proto.data_type
     if code not in DTYPES:
         raise ModelError(f"{what} has the element type {code}, which ONNX does not know; export the model again")
-    if not is_native(code):
-        raise UnsupportedError(f"{what} is of type {dtype_name(code)}, which is not supported; convert it to float32")
     if proto.HasField("segment"):
         raise UnsupportedError(f"{what} is split into segments, which is not supported; export the model again")
     dtype, shape = DTYPES[code], tuple(proto.dims)
@@ -80,7 +80,7 @@ def tensor(proto: TensorProto, what: str, folder: Path | None) -> NDArray[Any]:
         raise ModelError(f"{what} has {len(shape)} axes, more than {_MOST_AXES}; export the model again")
     if any(length < 0 for length in shape):
         raise ModelError(f"{what} has the shape {shape} with a negative length; export the model again")
-    flat = _numbers(proto, dtype, math.prod(shape), what, folder)
+    flat = (_numbers if is_native(code) else _others)(proto, dtype, math.prod(shape), what, folder)
     try:
         array = flat.reshape(shape)
     except ValueError:  # lengths beyond NumPy's index type, beside a length of 0
@@ -110,6 +110,52 @@ def _numbers(proto: TensorProto, dtype: np.dtype[Any], count: int, what: str, fo
     return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False)
 
 
+def _others(proto: TensorProto, dtype: np.dtype[Any], count: int, what: str, folder: Path | None) -> NDArray[Any]:
+    """Return strings, or numbers of a type that NumPy does not have, as onnx reads them."""
+    if proto.data_type != TensorProto.STRING and proto.data_location == TensorProto.EXTERNAL:
+        inner = TensorProto(data_type=proto.data_type, dims=[count])
+        inner.raw_data = _external(proto, what, folder, _packed_bytes(dtype, count)).tobytes()
+        proto = inner
+    elif proto.data_location == TensorProto.EXTERNAL:
+        raise ModelError(f"{what} holds strings in another file, which ONNX does not allow; export the model again")
+    try:
+        array = to_array(proto).ravel()
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _mismatch(proto, what, f"{count} elements", f"others ({error})") from None
+    if len(array) != count:
+        raise _mismatch(proto, what, f"{count} elements", len(array))
+    if proto.data_type == TensorProto.STRING:
+        try:
+            return np.array([s.decode() if isinstance(s, bytes) else s for s in array] + [None], object)[:-1]
+        except UnicodeDecodeError:
+            raise ModelError(f"{what} is not UTF-8 text; export the model again") from None
+    return np.array(array)
+
+
+def _packed_bytes(dtype: np.dtype[Any], count: int) -> int:
+    """Return the bytes of elements, of which those of 4 and of 2 bits share one."""
+    bits = next((n for n in (4, 2) if dtype.name.startswith((f"int{n}", f"uint{n}", f"float{n}"))), 8 * dtype.itemsize)
+    return -(-count * bits // 8)
+
+
+def dense(proto: SparseTensorProto, what: str, folder: Path | None) -> NDArray[Any]:
+    """Return a sparse tensor with all its zeros, read-only."""
+    values, places = tensor(proto.values, what, folder), tensor(proto.indices, f"indices of {what}", folder)
+    shape = tuple(proto.dims)
+    if any(n < 0 for n in shape) or math.prod(shape) > _MOST_DENSE:
+        raise UnsupportedError(f"{what} has the shape {shape}, too large to be stored with its zeros; use a dense one")
+    if values.ndim != 1 or places.dtype != np.int64 or places.shape not in ((len(values),), (len(values), len(shape))):
+        raise ModelError(f"{what} has values and indices that do not go together; export the model again")
+    array = np.zeros(shape, values.dtype)
+    try:
+        where = np.unravel_index(places, shape) if places.ndim == 1 else tuple(places.T)
+        array[where] = values
+    except (IndexError, ValueError):
+        raise ModelError(f"{what} has indices outside of its shape {shape}; export the model again") from None
+    array.flags.writeable = False
+    return array
+
+
 def _typed(proto: TensorProto, field: str | None, dtype: np.dtype[Any], count: int, what: str) -> NDArray[Any]:
     right = _FIELD_OF.get(proto.data_type, "int32_data")
     if field not in (None, right):
@@ -135,7 +181,7 @@ def _typed(proto: TensorProto, field: str | None, dtype: np.dtype[Any], count: i
     return cast
 
 
-def _mismatch(proto: TensorProto, what: str, expected: str, found: int) -> ModelError:
+def _mismatch(proto: TensorProto, what: str, expected: str, found: int | str) -> ModelError:
     return ModelError(
         f"{what} of type {dtype_name(proto.data_type)} and shape {tuple(proto.dims)} takes {expected}, "
         f"but {found} are there; the file is damaged, export or download it again"

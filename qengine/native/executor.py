@@ -122,7 +122,8 @@ class Executor:
         """Return the arrays with which a run begins."""
         inputs = self.plan.inputs
         found: Arrays = {f"\0feed {t.name}": np.ascontiguousarray(feeds[t.name]).reshape(t.shape) for t in inputs}
-        found |= {t.name: found[f"\0feed {t.name}"] for t in inputs if t.format is None}
+        plain = {t.name for t in inputs if t.format is None} | self.plan.encoded
+        found |= {name: found[f"\0feed {name}"] for name in plain}
         found[NAN] = np.zeros(max(len(inputs), 1), np.int64)
         return found
 

@@ -60,7 +60,7 @@ class _Lowering:
         self.tensors = {t.name: t for t in plan.inputs}
         self.fed = {t.name: i for i, t in enumerate(plan.inputs)}
         # Arrays of codes or numbers; of an input in fixed point there is at first only what was fed.
-        self.arrays = {t.name for t in plan.inputs if t.format is None}
+        self.arrays = {t.name for t in plan.inputs if t.format is None} | plan.encoded
         self.last_read = {s: i for i, b in enumerate(plan.steps) for s in b.sources if isinstance(s, str)}
 
     def executor(self) -> Executor:
@@ -77,7 +77,8 @@ class _Lowering:
             release.append(tuple(sorted(reads - later)))
             later |= reads
         read = set().union(*self.reads)
-        fed = [t for t in self.plan.inputs if t.format is not None and f"\0feed {t.name}" not in read]
+        numbers = [t for t in self.plan.inputs if t.format is not None and t.name not in self.plan.encoded]
+        fed = [t for t in numbers if f"\0feed {t.name}" not in read]
         parts, gone = tuple(self.parts), tuple(reversed(release))
         return Executor(self.plan, self.isa, self.threads, parts, outputs, gone, tuple(fed))
 

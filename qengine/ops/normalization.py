@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError
+from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.normalization import softmax as softmax_rows
 from qengine.kernels.reference.normalization import standardize
 from qengine.ops.axes import normalized
@@ -16,6 +16,8 @@ from qengine.steps import Island, Tensor
 
 def _softmax(x: Tensor, axis: int, *, coerced: bool, logarithm: bool) -> Island:
     """Softmax over one axis, or (before opset 13) over all from that axis on."""
+    if x.dtype.itemsize < 4:
+        raise UnsupportedError(f"{x.dtype} sums are rounded as they go, as onnx.reference does")
     (axis,) = normalized(x, (axis,)) if x.ndim else (0,)
 
     def compute(v: NDArray[Any]) -> NDArray[Any]:

@@ -3,8 +3,9 @@
 See `signature` for what the annotations mean.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeVar, get_args, get_origin
 
 import numpy as np
@@ -63,8 +64,13 @@ class Operator:
     elements: str
     kinds: tuple[type[Step], ...]
     counts_outputs: bool
-    _preserves: bool | Callable[[Attributes], bool]
-    _channel_axis: int | Callable[[Attributes, int], int | None] | None
+    _preserves: bool | Callable[[Attributes], bool] = False
+    _channel_axis: int | Callable[[Attributes, int], int | None] | None = None
+
+    @property
+    def is_delegated(self) -> bool:
+        """Whether it has no handler here: a run computes the node by itself, from elements as they are."""
+        return self.handler is _no_handler
 
     def preserves_format(self, node: Node) -> bool:
         """Whether the node's outputs have the format of its first input."""
@@ -90,7 +96,7 @@ class Operator:
             parameter = self.parameter(i)
             if name and parameter:
                 found.append((name, parameter.role))
-        return found
+        return found + [(name, Role.PLAIN) for name in node.captures]
 
 
 _registry: dict[tuple[str, str], list[Operator]] = {}
@@ -159,21 +165,47 @@ def versions() -> Mapping[tuple[str, str], Sequence[Operator]]:
 
 
 def find(node: Node) -> Operator:
-    """Return the operator that serves a node.
-
-    Raises
-    ------
-    UnsupportedError
-        If there is none for the node's opset.
-    """
+    """Return the operator that serves a node; where none is declared, one that is delegated."""
     served = [o for o in _registry.get((node.domain, node.operator), []) if o.since <= node.version]
     if served and node.version < served[-1].until:
         return served[-1]
-    raise UnsupportedError(f"{node}: operator not supported at opset {node.version}")
+    return _delegated(node.operator, node.domain)
 
 
-def check(graph: Graph) -> None:
-    """Refuse a graph with operators that are not supported, naming all of them at once.
+def _no_handler(*_: Any, **__: Any) -> Step:
+    raise NeedsRun("no handler makes steps of it")
+
+
+@cache
+def _delegated(name: str, domain: str) -> Operator:
+    inputs = Parameter("input", Tensor, None, Role.PLAIN, required=False, variadic=True, since=1, until=NEVER)
+    return Operator(name, domain, 1, NEVER, _no_handler, (inputs,), {}, ANY, (), counts_outputs=False)
+
+
+class NeedsRun(UnsupportedError):  # noqa: N818 - told apart by those who can run nodes one by one
+    """A plan cannot hold a node: what it gives, or of which shape, is known only in a run."""
+
+
+class NeedsElements(NeedsRun):
+    """A plan can hold a node if it begins with the elements of some of its inputs.
+
+    Attributes
+    ----------
+    names : of them.
+    """
+
+    def __init__(self, message: str, names: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.names = names
+
+
+def check(graph: Graph, is_known: Callable[[Node], bool]) -> None:
+    """Refuse a graph with operators that nothing computes, naming all of them at once.
+
+    Parameters
+    ----------
+    is_known
+        Whether a node without a handler can be computed nevertheless.
 
     Raises
     ------
@@ -181,17 +213,29 @@ def check(graph: Graph) -> None:
         The message lists each operator with its opset and how often it occurs.
     """
     missing: dict[str, int] = {}
-    for node in graph.nodes:
-        try:
-            find(node)
-        except UnsupportedError:
+    foreign: Node | None = None
+    for node in _everywhere(graph):
+        if find(node).is_delegated and not is_known(node):
             name = f"{node.domain}.{node.operator}" if node.domain else node.operator
             label = f"{name}-{node.version}"
             missing[label] = missing.get(label, 0) + 1
+            foreign = node if node.domain else foreign
     if missing:
         listed = ", ".join(f"{name} (x{n})" if n > 1 else name for name, n in sorted(missing.items()))
         plural = "s" if len(missing) > 1 else ""
-        raise UnsupportedError(f"operator{plural} not supported: {listed}; replace them before the export")
+        remedy = "replace them before the export"
+        if foreign is not None:
+            remedy = (
+                f'register them first, as @qengine.register_operator("{foreign.operator}", domain="{foreign.domain}")'
+            )
+        raise UnsupportedError(f"operator{plural} not supported: {listed}; {remedy}")
+
+
+def _everywhere(graph: Graph) -> Iterator[Node]:
+    for node in graph.nodes:
+        yield node
+        for inner in node.graphs.values():
+            yield from _everywhere(inner)
 
 
 def make_steps(node: Node, tensor: Callable[[str], Tensor]) -> tuple[Step, ...]:
@@ -245,9 +289,7 @@ def _inputs(op: Operator, node: Node, tensor: Callable[[str], Tensor]) -> list[A
         elif parameter.role is Role.SELECTOR:
             _check_elements(t, "iub")
         elif parameter.role is Role.KNOWN and t.value is None:
-            raise UnsupportedError(
-                f"input '{parameter.name}' ('{name}') depends on the data; qengine needs it before the run"
-            )
+            raise NeedsElements(f"input '{parameter.name}' ('{name}') depends on the data", (name,))
         given.append(t.value if parameter.role is Role.KNOWN else t)
     for parameter in op.parameters[len(given) :]:
         if parameter.required:
@@ -259,7 +301,7 @@ def _check_elements(t: Tensor, kinds: str) -> None:
     if t.dtype.kind not in kinds:
         names = {"f": "floating-point", "i": "integer", "b": "boolean"}
         allowed = " or ".join(name for kind, name in names.items() if kind in kinds)
-        raise ModelError(f"'{t.name}' is {t.dtype}; {allowed} elements are needed")
+        raise UnsupportedError(f"'{t.name}' is {t.dtype}; {allowed} elements are needed")
 
 
 def _attributes(op: Operator, node: Node) -> dict[str, Any]:
@@ -299,6 +341,8 @@ __all__ = [
     "Floats",
     "Ints",
     "Known",
+    "NeedsElements",
+    "NeedsRun",
     "Operator",
     "Role",
     "Selector",

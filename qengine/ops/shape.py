@@ -67,7 +67,9 @@ def range_of(
 ) -> Island:
     """start, start + delta, ... below limit."""
     first, end, step = start.item(), limit.item(), delta.item()
-    if not start.dtype == limit.dtype == delta.dtype or start.dtype.kind not in "fi":
+    if start.dtype.kind not in "fi":
+        raise UnsupportedError(f"a range of {start.dtype} is not supported")
+    if not start.dtype == limit.dtype == delta.dtype:
         raise ModelError(f"start is {start.dtype}, limit {limit.dtype} and delta {delta.dtype}")
     if not step or not np.isfinite([first, end, step]).all():
         raise ModelError(f"there is no range from {first} to {end} by {step}")

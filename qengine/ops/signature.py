@@ -32,6 +32,7 @@ class Role(Enum):
     SELECTOR = "selector"
     KNOWN = "known"
     SHAPED = "shaped"
+    PLAIN = "plain"
 
 
 Weights = Annotated[Tensor, Role.WEIGHTS]

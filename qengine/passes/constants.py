@@ -1,10 +1,18 @@
 """What depends on constants alone is computed once, in float arithmetic."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
+from typing import Any
 
-from qengine.graph import Graph
-from qengine.ops.operator import make_steps
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine import delegate
+from qengine.errors import UnsupportedError
+from qengine.graph import Graph, Node
+from qengine.known import may_be_known
+from qengine.ops.operator import NeedsRun, find, make_steps
 from qengine.steps import Tensor
 
 # A constant that is cheap to keep as a rule and large once written out (ConstantOfShape) stays a rule.
@@ -21,12 +29,35 @@ def fold_constants(graph: Graph) -> Graph:
 
     kept = []
     for node in graph.nodes:
-        steps = make_steps(node, known) if all(name in constants for name in node.inputs if name) else None
-        if steps is None or any(prod(step.shape) > _LARGEST for step in steps):
+        found = None
+        if may_be_known(node) and all(name in constants for name in node.reads):
+            found = _delegated(node, constants) if find(node).is_delegated else _computed(node, known)
+        if found is None:
             kept.append(node)
-            continue
-        for name, step in zip(node.outputs, steps, strict=False):
-            if name:
-                with node.blamed():
-                    constants[name] = step.known()
+        else:
+            constants |= found
     return replace(graph, nodes=tuple(kept), constants=constants)
+
+
+def _computed(node: Node, known: Callable[[str], Tensor]) -> dict[str, NDArray[Any]] | None:
+    """Return the outputs by name; None where they are better computed in a run."""
+    try:
+        steps = make_steps(node, known)
+    except NeedsRun:
+        return None
+    except UnsupportedError:
+        if not delegate.is_known(node):
+            raise
+        return None
+    if any(prod(step.shape) > _LARGEST for step in steps):
+        return None
+    with node.blamed():
+        return {name: step.known() for name, step in zip(node.outputs, steps, strict=False) if name}
+
+
+def _delegated(node: Node, constants: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
+    found = delegate.compute(node, [constants[name] if name else None for name in node.inputs])
+    arrays = {name: array for name, array in zip(node.outputs, found, strict=True) if name}
+    if not all(isinstance(array, np.ndarray) and array.size <= _LARGEST for array in arrays.values()):
+        return None
+    return arrays  # type: ignore[return-value]

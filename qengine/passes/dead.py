@@ -12,6 +12,6 @@ def remove_dead(graph: Graph) -> Graph:
     for node in reversed(graph.nodes):
         if needed.intersection(name for name in node.outputs if name):
             kept.append(node)
-            needed.update(name for name in node.inputs if name)
+            needed.update(node.reads)
     constants = {name: array for name, array in graph.constants.items() if name in needed}
     return replace(graph, nodes=tuple(reversed(kept)), constants=constants)

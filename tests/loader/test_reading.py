@@ -94,23 +94,37 @@ def test_constant_nodes_become_constants(attribute, expected):
 STRINGS = helper.make_tensor("w", TensorProto.STRING, [1], [b"a"])
 
 
-def test_unsupported_tensors_that_nothing_reads_are_dropped():
+def test_text():
     proto = relu(inits=[STRINGS])
-    proto.graph.node.insert(0, node("Constant", [], ["k"], value_string="a"))
-    assert load(proto).constants == {}
-    read = branch("then", [node("Identity", ["w"], ["t"])], "t")
-    proto = conditional(read)
+    proto.graph.node.insert(0, node("Constant", [], ["k"], value_string="b"))
+    proto.graph.node.insert(0, node("Constant", [], ["l"], value_strings=["c", "d"]))
+    found = load(proto).constants
+    assert {name: array.tolist() for name, array in found.items()} == {"w": ["a"], "k": "b", "l": ["c", "d"]}
+    assert all(array.dtype == object for array in found.values())
+
+
+def test_what_a_graph_reads_from_around_it():
+    proto = conditional(branch("then", [node("Identity", ["w"], ["t"])], "t"))
     proto.graph.initializer.append(STRINGS)
-    refused(proto, "'w'", "string", error=UnsupportedError)
+    assert "w" in load(proto).nodes[-1].captures
 
 
 def test_sparse_tensors():
     sparse = helper.make_sparse_tensor(init("w", np.ones(1, np.float32)), init("i", [0]), [2])
     proto = model([node("Add", ["x", "w"], ["y"])])
     proto.graph.sparse_initializer.append(sparse)
-    refused(proto, "'w'", "sparse", error=UnsupportedError)
+    np.testing.assert_array_equal(load(proto).constants["w"], np.float32([1, 0]), strict=True)
     proto = model([node("Constant", [], ["w"], name="k", sparse_value=sparse), node("Add", ["x", "w"], ["y"])])
-    refused(proto, "'k'", "sparse_value", error=UnsupportedError)
+    np.testing.assert_array_equal(load(proto).constants["w"], np.float32([1, 0]), strict=True)
+    square = helper.make_sparse_tensor(init("w", np.float32([1, 2])), init("i", [[0, 1], [1, 0]]), [2, 2])
+    proto = model([node("Constant", [], ["w"], name="k", sparse_value=square), node("Add", ["x", "w"], ["y"])])
+    np.testing.assert_array_equal(load(proto).constants["w"], np.float32([[0, 1], [2, 0]]), strict=True)
+    square.indices.CopyFrom(init("i", [[0, 1], [1, 2]]))
+    proto = model([node("Constant", [], ["w"], name="k", sparse_value=square), node("Add", ["x", "w"], ["y"])])
+    refused(proto, "'k'", "indices outside")
+    sparse.dims[0] = 1 << 40
+    proto = model([node("Constant", [], ["w"], name="k", sparse_value=sparse), node("Add", ["x", "w"], ["y"])])
+    refused(proto, "'k'", "too large", error=UnsupportedError)
 
 
 def with_default(ir, declared=(2,), dtype=TensorProto.FLOAT):
@@ -153,17 +167,24 @@ def test_a_default_that_does_not_fit_its_declaration():
     refused(with_default(4, (2,), TensorProto.DOUBLE), "'w'", "float64", "float32")
 
 
+OPEN = [helper.make_empty_tensor_value_info("y")]
+
+
 def test_inputs_that_are_not_tensors():
     kinds = {
-        "sequence": helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None),
-        "optional": helper.make_value_info("x", helper.make_optional_type_proto(info("x").type)),
-        "map": helper.make_value_info("x", helper.make_map_type_proto(TensorProto.INT64, info("x").type)),
-        "sparse_tensor": helper.make_sparse_tensor_value_info("x", TensorProto.FLOAT, [2]),
-        "bfloat16": info("x", (2,), TensorProto.BFLOAT16),
-        "string": info("x", (2,), TensorProto.STRING),
+        "seq(tensor(float))": helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None),
+        "optional(tensor(float))": helper.make_value_info("x", helper.make_optional_type_proto(info("x").type)),
+        "map(int64,tensor(float))": helper.make_value_info(
+            "x", helper.make_map_type_proto(TensorProto.INT64, info("x").type)
+        ),
+        "sparse_tensor(float)": helper.make_sparse_tensor_value_info("x", TensorProto.FLOAT, [2]),
     }
     for kind, declared in kinds.items():
-        refused(model([node("Relu", ["x"], ["y"])], [declared]), "'x'", kind, error=UnsupportedError)
+        (found,) = load(model([node("Identity", ["x"], ["y"])], [declared], OPEN)).inputs
+        assert (found.container, found.dtype, found.shape) == (kind, None, None)
+    for code, dtype in ((TensorProto.BFLOAT16, "bfloat16"), (TensorProto.STRING, "object")):
+        (found,) = load(model([node("Identity", ["x"], ["y"])], [info("x", (2,), code)], OPEN)).inputs
+        assert (found.container, found.dtype.name, found.shape) == (None, dtype, (2,))
 
 
 def test_inputs_without_a_sound_type():
@@ -196,7 +217,9 @@ def test_attributes_that_are_not_sound():
     refused(with_attribute(name="a", strings=[b"\xff"], type=kinds.STRINGS), *what, "UTF-8")
     refused(with_attribute(name="a", ref_attr_name="b", type=kinds.INT), *what, "'b'")
     refused(with_attribute(i=1, type=kinds.INT), "node 'r' (Relu)", "nameless")
-    refused(with_attribute(name="a", type=kinds.TYPE_PROTO), *what, "type_proto", error=UnsupportedError)
+    refused(with_attribute(name="a", type=kinds.GRAPHS), *what, "several graphs", error=UnsupportedError)
+    kept = load(with_attribute(name="a", type=kinds.TYPE_PROTO, tp=info("x").type)).nodes[0].attributes["a"]
+    assert onnx.AttributeProto.FromString(kept.data).tp == info("x").type
     twice = with_attribute(name="a", i=1, type=kinds.INT)
     twice.graph.node[0].attribute.add(name="a", i=2, type=kinds.INT)
     refused(twice, *what, "two attributes")
@@ -207,5 +230,3 @@ def test_constant_nodes_that_are_not_sound():
     refused(model([node("Constant", [], ["k"], name="n"), add]), "node 'n' (Constant)", "one attribute")
     refused(model([node("Constant", [], ["k"], name="n", value=1.0), add]), "node 'n' (Constant)", "'value'")
     refused(model([node("Constant", [], ["k"], name="n", other=1.0), add]), "node 'n' (Constant)", "'other'")
-    strings = model([node("Constant", [], ["k"], name="n", value_string="a"), add])
-    refused(strings, "node 'n' (Constant)", "value_string", error=UnsupportedError)

@@ -2,7 +2,7 @@ import os
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from qengine.errors import UnsupportedError
 from qengine.loader import load
@@ -73,7 +73,8 @@ def test_tensors_that_contradict_themselves(proto, words):
     )
 
 
-UNSUPPORTED = {
+OPEN = [helper.make_empty_tensor_value_info("y")]
+FOREIGN = {
     "string": helper.make_tensor("w", TensorProto.STRING, [1], [b"a"]),
     "bfloat16": helper.make_tensor("w", TensorProto.BFLOAT16, [1], [1.0]),
     "float8e5m2": helper.make_tensor("w", TensorProto.FLOAT8E5M2, [1], [1.0]),
@@ -82,10 +83,21 @@ UNSUPPORTED = {
 }
 
 
-@pytest.mark.parametrize("kind", UNSUPPORTED)
-def test_tensors_of_unsupported_types(kind):
-    proto = model([node("Add", ["x", "w"], ["y"])], inits=[UNSUPPORTED[kind]])
-    refused(proto, "initializer 'w'", kind, error=UnsupportedError)
+@pytest.mark.parametrize("kind", ["string", "bfloat16", "float8e5m2", "int4"])
+def test_types_that_numpy_does_not_have(kind):
+    proto = model([node("Identity", ["w"], ["y"])], outputs=OPEN, inits=[FOREIGN[kind]])
+    found = load(proto).constants["w"]
+    np.testing.assert_array_equal(found, np.array(numpy_helper.to_array(FOREIGN[kind])).astype(found.dtype))
+    assert found.shape == tuple(FOREIGN[kind].dims)
+    short = TensorProto()
+    short.CopyFrom(FOREIGN[kind])
+    short.dims[0] = 5
+    refused(model([node("Identity", ["w"], ["y"])], outputs=OPEN, inits=[short]), "initializer 'w'", "5 elements")
+
+
+def test_segments():
+    proto = model([node("Add", ["x", "w"], ["y"])], inits=[FOREIGN["segment"]])
+    refused(proto, "initializer 'w'", "segment", error=UnsupportedError)
 
 
 @pytest.mark.parametrize("constant", [True, False])

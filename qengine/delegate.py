@@ -1,0 +1,184 @@
+"""One node by onnx.reference: what has no handler here, or what a handler refuses.
+
+Results are real numbers, integers, text, lists of arrays (sequences) or None (an empty optional), as ONNX defines them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+import onnx  # noqa: TID251 - a node is handed to onnx
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.graph import Foreign, Node
+
+Element = NDArray[Any] | list[Any] | None
+"""What an input or output may be."""
+
+_NEWEST_IR = 10
+_RENAMED = {"Scatter": "ScatterElements"}
+"""Old operators that onnx.reference has under their new name alone."""
+
+
+def is_known(node: Node) -> bool:
+    """Whether ONNX defines the node's operator."""
+    schema = _schema(node.operator, node.version, node.domain)
+    return schema is not None and not schema.deprecated
+
+
+def is_deterministic(node: Node) -> bool:
+    """Whether the same inputs always give the same outputs."""
+    schema = _schema(node.operator, node.version, node.domain)
+    if schema is None:
+        return False
+    return bool(schema.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic)
+
+
+def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
+    """Return the outputs of a node, None for those that are left out.
+
+    Parameters
+    ----------
+    node
+        Without graphs in its attributes.
+    inputs
+        One for each name in `node.inputs`; None also where the name is empty.
+
+    Raises
+    ------
+    UnsupportedError
+        If onnx.reference does not implement the operator at this opset.
+    ModelError
+        If it refuses the inputs.
+    """
+    if (node.operator, node.domain) == ("Optional", ""):  # of which onnx.reference makes a sequence
+        return [inputs[0] if inputs else None]
+    _check_types(node, inputs)
+    types = tuple(_type(array) if name else None for name, array in zip(node.inputs, inputs, strict=True))
+    with node.blamed():
+        try:
+            evaluator = _evaluator(_Key(node), types)
+            feeds = {f"i{k}": array for k, array in enumerate(inputs) if node.inputs[k]}
+            found = iter(evaluator.run(None, feeds))
+        except (NotImplementedError, ImportError) as error:
+            raise UnsupportedError(f"onnx.reference does not compute it: {_line(error)}") from None
+        except (UnsupportedError, MemoryError):
+            raise
+        except Exception as error:  # foreign code with no list of what it raises
+            raise ModelError(f"onnx.reference cannot compute it: {_line(error)}") from error
+        return [_element(next(found)) if name else None for name in node.outputs]
+
+
+def _check_types(node: Node, inputs: Sequence[Element]) -> None:
+    """Refuse element types that ONNX does not allow for the operator: onnx.reference computes with what it gets."""
+    schema = _schema(node.operator, node.version, node.domain)
+    if schema is None or not schema.inputs:
+        return
+    bound: dict[str, tuple[str, str]] = {}
+    for k, (name, array) in enumerate(zip(node.inputs, inputs, strict=True)):
+        formal = schema.inputs[min(k, len(schema.inputs) - 1)]
+        if not name or not isinstance(array, np.ndarray):
+            continue
+        kind = onnx.TensorProto.DataType.Name(onnx.helper.np_dtype_to_tensor_dtype(array.dtype)).lower()
+        allowed = formal.types
+        if not any(f"tensor({kind})" in one for one in allowed):
+            listed = ", ".join(sorted(one.removeprefix("tensor(").removesuffix(")") for one in allowed))
+            raise ModelError(f"{node}: '{name}' is {kind}; {node.operator} takes {listed}")
+        first = bound.setdefault(formal.type_str, (kind, name))
+        if formal.is_homogeneous and first[0] != kind:
+            raise ModelError(f"{node}: inputs '{first[1]}' ({first[0]}) and '{name}' ({kind}) differ in type")
+
+
+def _element(found: Any) -> Element:
+    if found is None or isinstance(found, list):
+        return found
+    if hasattr(found, "todense") or isinstance(found, dict):
+        raise UnsupportedError(f"gives a {type(found).__name__}, which is not supported")
+    return np.asarray(found)
+
+
+def _line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+class _Key:
+    """A node, the same only as itself: its attributes may hold arrays, which have no hash."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def __hash__(self) -> int:
+        return id(self.node)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.node is self.node
+
+
+@cache
+def _schema(operator: str, version: int, domain: str) -> Any:
+    try:
+        return onnx.defs.get_schema(operator, version, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def _type(array: Element) -> bytes:
+    """Return the type of an input, of an open shape."""
+    if array is None:
+        kind = onnx.TypeProto()
+        kind.optional_type.elem_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    elif isinstance(array, list):
+        dtype = next((a.dtype for a in array if a is not None), np.dtype(np.float32))
+        element = onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), None)
+        kind = onnx.helper.make_sequence_type_proto(element)
+    else:
+        code = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+        kind = onnx.helper.make_tensor_type_proto(code, [None] * array.ndim)
+    return bytes(kind.SerializeToString())
+
+
+@lru_cache(maxsize=4096)
+def _evaluator(key: _Key, types: tuple[bytes | None, ...]) -> Any:
+    from onnx.reference import ReferenceEvaluator  # noqa: TID251 - slow to import, and seldom needed
+
+    node = key.node
+    inputs = ["" if kind is None else f"i{k}" for k, kind in enumerate(types)]
+    outputs = [f"o{k}" if name else "" for k, name in enumerate(node.outputs)]
+    operator = _RENAMED.get(node.operator, node.operator) if not node.domain else node.operator
+    proto = onnx.helper.make_node(operator, inputs, outputs, domain=node.domain)
+    proto.attribute.extend(_attribute(node, name, value) for name, value in node.attributes.items())
+    infos = []
+    for k, kind in enumerate(types):
+        if kind is not None:
+            info = onnx.ValueInfoProto(name=f"i{k}")
+            info.type.ParseFromString(kind)
+            infos.append(info)
+    graph = onnx.helper.make_graph(
+        [proto], "node", infos, [onnx.helper.make_empty_tensor_value_info(name) for name in outputs if name]
+    )
+    version = node.version
+    if operator != node.operator:
+        version = max(version, _schema(operator, onnx.defs.onnx_opset_version(), "").since_version)
+    opsets = [onnx.helper.make_opsetid(node.domain, version)]
+    if node.domain:
+        opsets.append(onnx.helper.make_opsetid("", onnx.defs.onnx_opset_version()))
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=_NEWEST_IR)
+    return ReferenceEvaluator(model)
+
+
+def _attribute(node: Node, name: str, value: Any) -> onnx.AttributeProto:
+    if isinstance(value, Foreign):
+        found = onnx.AttributeProto()
+        found.ParseFromString(value.data)
+        return found
+    if isinstance(value, np.ndarray):
+        return onnx.helper.make_attribute(name, onnx.numpy_helper.from_array(value))
+    schema = _schema(node.operator, node.version, node.domain)
+    kind = None
+    if value == () and schema is not None and name in schema.attributes:
+        kind = int(schema.attributes[name].type.value)
+    return onnx.helper.make_attribute(name, value, attr_type=kind)
