@@ -47,7 +47,9 @@ def feeds_of(
         what = f"input '{name}' ({value.dtype} {'of any rank' if shape is None else f'[{listed}]'})"
         if name not in own:
             if shape is None or name in decisive or not all(isinstance(n, int) for n in shape):
-                missing[name] = f"what follows from '{name}' has no known shape: the operator is not supported"
+                missing[name] = (
+                    f"what follows from '{name}' has no known shape: a plan cannot tell what its operator gives"
+                )
         elif name in decisive:
             missing[name] = f"shapes depend on the elements of {what}: give them (-i {name}=VALUE, inputs=)"
         elif shape is None or not all(isinstance(n, int) for n in shape):
