@@ -224,7 +224,8 @@ class Flow:
                     f"at most {MOST_ELEMENTS:,} are supported"
                 )
             real = self._real(held) if name in valued else held.value
-            without_format = held.format is None and held.value.dtype.kind == "f" and self.fixed is not None
+            fixed = self.fixed is not None and not self.fixed.formats.is_partial
+            without_format = held.format is None and held.value.dtype.kind == "f" and fixed
             if held.is_known or name in valued or (without_format and self._format(name) is None):
                 key.append((name, digest(real)))
                 if held.is_known and start:

@@ -21,8 +21,10 @@ from qengine.qformat import (
     Format,
     QFormat,
     channel_formats,
+    exact_format,
     finest_format,
     finest_per_channel,
+    fraction_bits_of,
 )
 
 Given = Mapping[str, Format | str | Sequence[QFormat | str]]
@@ -94,22 +96,26 @@ class FormatTable:
     activations : of every tensor that a run computes in fixed point, the inputs included.
     constants : of the constants that a run reads, by their names in the graph after the passes.
     notes : what was asked for and has no effect.
+    is_partial : whether tensors without a format stay real numbers, as in a model that is quantized in part.
     """
 
     activations: Mapping[str, QFormat]
     constants: Mapping[str, Format]
     notes: tuple[str, ...]
+    is_partial: bool
     _chooser: _Chooser
     _derived: Mapping[str, str]
+    _aliases: frozenset[str]
 
-    def constant(self, name: str, value: NDArray[Any]) -> Format:
-        """Return the format of a constant, also of one that only a plan's shapes made known."""
+    def constant(self, name: str, value: NDArray[Any]) -> Format | None:
+        """Return the format of a constant, also of one that only a plan's shapes made known; None for real numbers."""
         found = self.constants.get(name)
         return self._chooser.choose(self._model_name(name), [value]) if found is None else found
 
     def by_model_name(self) -> dict[str, Format]:
         """Return all formats under the names that the model gives its tensors."""
-        return {**self.activations, **{self._model_name(name): form for name, form in self.constants.items()}}
+        activations = {name: form for name, form in self.activations.items() if name not in self._aliases}
+        return activations | {self._model_name(name): form for name, form in self.constants.items()}
 
     def _model_name(self, name: str) -> str:
         return self._derived.get(name, name)
@@ -128,22 +134,35 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
         If a name is unknown, a tensor has no format, or a group is given two.
     """
     inner = model.inner_tensors() - model.tensors()  # of graphs in nodes, which get a table of their own
-    given = {name: _parsed(name, form) for name, form in request.formats.items() if name not in inner}
+    given: dict[str, QFormat | tuple[QFormat, ...]] = {}
+    for written, form in request.formats.items():
+        name = model.aliases.get(written, written)
+        if name in inner:
+            continue
+        parsed = _parsed(written, form)
+        if given.setdefault(name, parsed) != parsed:
+            raise FormatError(f"'{written}' and '{name}' are one tensor after quantization, and are given two formats")
+    own: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
     known = known_tensors(model)
     groups = _groups(model, known)
     _check_names(given, model, groups)
     alive = optimized.tensors()
-    activations = _activation_formats(groups, given, request.qformat, alive)
+    activations = _activation_formats(groups, given, own, request.qformat, alive)
     readers = _readers(optimized, known)
-    chooser = _Chooser(request, given, activations, {**_readers(model, known), **readers})
+    chooser = _Chooser(request, given, own, activations, {**_readers(model, known), **readers})
     constants: dict[str, Format] = {}
     for name, found in readers.items():
         values = {n: optimized.constants[n] for n in found.names if n in optimized.constants}
         values = {n: value for n, value in values.items() if value.dtype.kind == "f"}
-        if values:
-            constants |= dict.fromkeys(values, chooser.choose(name, list(values.values())))
+        chosen = chooser.choose(name, list(values.values())) if values else None
+        if chosen is not None:
+            constants |= dict.fromkeys(values, chosen)
+    activations |= {name: activations[real] for name, real in model.aliases.items() if real in activations}
     computed = {name: form for name, form in activations.items() if name not in known}
-    return FormatTable(computed, constants, _notes(given, groups, alive, readers), chooser, optimized.derived)
+    notes = _notes(given, groups, alive, readers)
+    if model.formats and not own:
+        notes = (f"the formats that the model was quantized to give way to {request.qformat}", *notes)
+    return FormatTable(computed, constants, notes, bool(own), chooser, optimized.derived, frozenset(model.aliases))
 
 
 def _parsed(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
@@ -223,9 +242,13 @@ def _check_names(given: _Asked, model: Graph, groups: Mapping[str, _Group]) -> N
 
 
 def _activation_formats(
-    groups: Mapping[str, _Group], given: _Asked, default: QFormat | None, alive: set[str]
+    groups: Mapping[str, _Group],
+    given: _Asked,
+    own: Mapping[str, Format],
+    default: QFormat | None,
+    alive: set[str],
 ) -> dict[str, QFormat]:
-    """Return the format of every group; one that the passes removed may have none."""
+    """Return the format of every group; one that the passes removed may have none, and in a quantized model any."""
     chosen: dict[int, QFormat | tuple[QFormat, ...] | None] = {}
     needed: set[int] = set()
     for group in {id(group): group for group in groups.values()}.values():
@@ -237,8 +260,10 @@ def _activation_formats(
                 f"'{first}' ({asked[first]}) and '{second}' ({asked[second]}) share one format: "
                 "only operators that keep it lie between them"
             )
-        chosen[id(group)] = next(iter(asked.values()), default)
-        if alive & group.members:
+        # The tensors of a group that the model itself gives a format agree on it.
+        stored = next((own[member] for member in sorted(group.members & own.keys())), default)
+        chosen[id(group)] = next(iter(asked.values()), stored if isinstance(stored, QFormat) else default)
+        if alive & group.members and not own:
             needed.add(id(group))
     missing = [name for name, group in groups.items() if chosen[id(group)] is None and id(group) in needed]
     if missing:
@@ -283,13 +308,15 @@ class _Chooser:
 
     request: FormatRequest
     given: _Asked
+    own: Mapping[str, Format]
     activations: Mapping[str, QFormat]
     readers: Mapping[str, _Readers]
 
-    def choose(self, name: str, values: list[NDArray[Any]]) -> Format:
+    def choose(self, name: str, values: list[NDArray[Any]]) -> Format | None:
         """Return the format of a constant of the model.
 
-        It is the given one, or of the run's word length the one with the largest n that does not saturate.
+        It is the given one, or of the run's word length the one with the largest n that does not saturate. In a model
+        that is quantized already it is the model's, or any that holds the values exactly; None where there is none.
 
         Parameters
         ----------
@@ -316,6 +343,8 @@ class _Chooser:
             return self.request.weight_qformat
         if any(np.isnan(value).any() for value in values):
             raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
+        if self.own:
+            return self._exact(self.own.get(name), axis, values)
         bits = self._word_length(name)
         try:
             if self.request.per_channel and axis is not None:
@@ -325,6 +354,16 @@ class _Chooser:
             return finest_format(_finite(np.concatenate([value.ravel() for value in values])), bits)
         except FormatError as error:
             raise FormatError(f"constant '{name}': {error}") from None
+
+    @staticmethod
+    def _exact(own: Format | None, axis: int | None, values: list[NDArray[Any]]) -> Format | None:
+        """Return a format that holds the values as they are: the model's own or, where passes changed them, any."""
+        if isinstance(own, QFormat) or (own is not None and own.axis == axis):
+            word = own.word()
+            scaled = [np.ldexp(value.astype(np.float64), fraction_bits_of(own, value.ndim)) for value in values]
+            if all(np.array_equal(np.clip(np.rint(one), word.least, word.most), one) for one in scaled):
+                return own
+        return exact_format(np.concatenate([value.ravel() for value in values]))
 
     def _channel_axis(self, name: str, value: NDArray[Any]) -> int | None:
         """Return the axis that counts output channels, if every reader agrees on one."""

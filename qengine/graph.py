@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, QEngineError, UnsupportedError
+from qengine.qformat import Format
 
 Dim = int | str | None
 """An axis' length: known, symbolic, or unknown."""
@@ -157,6 +158,9 @@ class Graph:
     values: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
     overridable: tuple[Value, ...] = ()
     derived: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    formats: Mapping[str, Format] | None = None
+    aliases: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    notes: tuple[str, ...] = ()
 
     def producers(self) -> dict[str, Node]:
         """Return the node that computes each tensor."""
@@ -170,11 +174,19 @@ class Graph:
                 found.setdefault(name, []).append(node)
         return found
 
-    def read_once(self) -> set[str]:
-        """Return the tensors that one node reads, in one place, and that are no output of the graph."""
+    def read_once(self, *, rounded: bool = False) -> set[str]:
+        """Return the tensors that one node reads, in one place, and that are no output of the graph.
+
+        Parameters
+        ----------
+        rounded
+            Those too that a quantized model itself brings to a format: only a rewrite that keeps the format may take
+            them away.
+        """
         reads = Counter(name for node in self.nodes for name in node.reads)
         reads.update(value.name for value in self.outputs for _ in range(2))
-        return {name for name, count in reads.items() if count == 1}
+        found = {name for name, count in reads.items() if count == 1}
+        return found if rounded else found - (self.formats or {}).keys()
 
     def fresh_name(self, wanted: str, taken: Container[str] = ()) -> str:
         """Return a name that no tensor of the graph has, and none of `taken`: the wanted one, or that with a number."""

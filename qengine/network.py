@@ -23,7 +23,7 @@ class Network:
 
     Attributes
     ----------
-    model, optimized : the graph as it was loaded, and after the passes.
+    model, optimized : the graph as it was loaded, but for what stands for quantization; and after the passes.
     value_inputs : the inputs whose elements decide shapes.
     table : the formats; None in float32.
 
@@ -35,11 +35,23 @@ class Network:
 
     def __init__(self, model: Graph, request: FormatRequest | None) -> None:
         operator.check(model, is_run)
-        self.request = request
         self._stages = optimize(model)
-        self.model, self.optimized = model, self._stages[-1]
-        self.value_inputs = value_inputs(model)
-        self.table = None if request is None else assign_formats(model, self.optimized, request)
+        self.model, self.optimized = self._stages[1], self._stages[-1]
+        if request is None and self.model.formats:
+            request = FormatRequest()
+        self.request = request
+        self.value_inputs = value_inputs(self.model)
+        self.table = None if request is None else assign_formats(self.model, self.optimized, request)
+
+    @property
+    def source(self) -> Graph:
+        """The graph as it was loaded."""
+        return self._stages[0]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the model is read, and what was asked for and has no effect."""
+        return (*self.model.notes, *(self.table.notes if self.table else ()))
 
     def encoded(self, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Return those of the names that are constants in fixed point, as the run reads them.
@@ -67,14 +79,16 @@ class Network:
         OptionError
             If the model has no tensor of a name.
         """
-        existing = self.model.tensors()
+        existing = self._stages[0].tensors() | self.model.tensors()
         for name in names:
             if name not in existing:
                 raise OptionError(f"the model has no tensor '{name}'{did_you_mean(str(name), existing)}")
         nodes, constants = list(self.optimized.nodes), dict(self.optimized.constants)
         available = self.optimized.tensors()
+        merged = {name: self.model.aliases[name] for name in names if name in self.model.aliases}
+        wanted = (set(names) - merged.keys()) | set(merged.values())
         for stage in reversed(self._stages[:-1]):
-            needed = (set(names) - available) & stage.tensors()
+            needed = (wanted - available) & stage.tensors()
             beside: list[Node] = []
             for node in reversed(stage.nodes):
                 if needed.intersection(node.outputs):
@@ -83,5 +97,6 @@ class Network:
             nodes += reversed(beside)
             constants |= {name: stage.constants[name] for name in needed if name in stage.constants}
             available |= needed
+        nodes += [Node("Identity", (real,), (name,)) for name, real in merged.items()]
         outputs = tuple(self.model.values.get(name, Value(name)) for name in names)
         return remove_dead(replace(self.optimized, nodes=tuple(nodes), outputs=outputs, constants=constants))

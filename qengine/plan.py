@@ -16,7 +16,7 @@ from qengine.kernels.reference.requantize import Tally, dequantize, new_tally, q
 from qengine.known import may_be_known
 from qengine.ops.operator import NeedsElements, NeedsRun, Role, find, make_steps
 from qengine.qformat import fraction_bits_of
-from qengine.steps import Arithmetic, Island, Kernel, Linear, Step, Tensor
+from qengine.steps import Arithmetic, Convert, Island, Kernel, Linear, Step, Tensor
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -325,10 +325,28 @@ class _Builder:
         role = next(role for n, role in find(node).roles(node) if n == name)
         if role not in (Role.DATA, Role.WEIGHTS):
             return tensor
+        if self._is_real(node):
+            return tensor
         if name not in self.encoded:
             form = self.fixed.formats.constant(name, tensor.value)
+            assert form is not None
             self.encoded[name] = replace(tensor, format=form)
         return self.encoded[name]
+
+    def _is_real(self, node: Node) -> bool:
+        """Whether a node of a model that is quantized in part computes with real numbers that are no codes."""
+        if self.fixed is None or not self.fixed.formats.is_partial:
+            return False
+        formats = self.fixed.formats
+        if any(name and name not in formats.activations for name in node.outputs):
+            return True
+        for name, role in find(node).roles(node):
+            tensor = self.tensors[name]
+            if tensor.is_float and role in (Role.DATA, Role.WEIGHTS):
+                form = tensor.format if tensor.value is None else formats.constant(name, tensor.value)
+                if form is None:
+                    return True
+        return False
 
     def _is_computed(self, node: Node) -> bool:
         """Whether a run computes the node, rather than the plan."""
@@ -346,9 +364,11 @@ class _Builder:
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
         form = self._format(name) if step.dtype.kind == "f" else None
-        if self.fixed and form is None and step.dtype.kind == "f":
+        if self.fixed and form is None and step.dtype.kind == "f" and not self.fixed.formats.is_partial:
             raise FormatError(f"no format for '{name}': name it in the formats, or give a qformat for the rest")
         output = Tensor(name, step.dtype, step.shape, None, form)
+        if self._is_mixed(step, output):
+            step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
         kernel = step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
         bound = BoundStep(node, step, output, kernel, tuple(_source(t) for t in step.operands))
@@ -356,6 +376,13 @@ class _Builder:
             self.islands.append(node)
         self.steps.append(bound)
         self.tensors[name] = output
+
+    def _is_mixed(self, step: Step, output: Tensor) -> bool:
+        """Whether codes and real numbers that are none meet in a step other than those that are made for it."""
+        if self.fixed is None or not self.fixed.formats.is_partial or isinstance(step, Island | Convert):
+            return False
+        operands = (step.x, step.w) if isinstance(step, Linear) else step.operands  # a bias never has a format
+        return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
 
     def _format(self, name: str) -> Any:
         return self.fixed.formats.activations.get(name) if self.fixed else None

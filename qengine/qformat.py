@@ -335,6 +335,35 @@ def finest_format(values: NDArray[Any], bits: int, signed: bool = True) -> QForm
     raise FormatError(f"no format of {bits} bits holds the value {most if most == largest else least:g}")
 
 
+def exact_format(values: NDArray[Any]) -> QFormat | None:
+    """Return a signed format of 8 bits, or else of 16, that holds every value as it is; None where there is none.
+
+    It has no more fraction bits than are needed.
+
+    Parameters
+    ----------
+    values
+        Real numbers of any shape.
+    """
+    wide = values.astype(np.float64).ravel()
+    wide = wide[wide != 0]
+    if not np.isfinite(wide).all():
+        return None
+    if not wide.size:
+        return QFormat(7, 0)
+    # A float64 is an odd number of at most 53 bits times a power of two.
+    fraction, exponent = np.frexp(wide)
+    mantissa = np.ldexp(fraction, 53).astype(np.int64)
+    trailing = np.log2((mantissa & -mantissa).astype(np.float64)).astype(np.int64)
+    n = int(np.max(53 - trailing - exponent))
+    for bits in (8, 16):
+        least, most = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        codes = np.ldexp(wide, n)
+        if n in _FRACTION_BITS and least <= codes.min() and codes.max() <= most:
+            return QFormat(bits - 1 - n, n)
+    return None
+
+
 def finest_per_channel(values: NDArray[Any], bits: int, axis: int, signed: bool = True) -> ChannelFormats:
     """Return `finest_format` of every channel, the channels being counted along `axis`."""
     channels = np.moveaxis(values, axis, 0)

@@ -95,22 +95,23 @@ class InferenceSession:
         _check_whole("max_elements", max_elements, 1)
         _check_whole("accumulator_bits", accumulator_bits, 2, 64)
         self._arithmetic = Arithmetic(rounding_mode(rounding), overflow_mode(overflow), accumulator_bits)
-        self._request = None
-        if qformat is not None or formats is not None:
-            self._request = FormatRequest(
-                _format("qformat", qformat),
-                _format("weight_qformat", weight_qformat),
-                _given(formats),
-                per_channel,
-            )
-        elif weight_qformat is not None or per_channel or strict or self._arithmetic != Arithmetic():
-            raise OptionError(
-                "weight_qformat, rounding, overflow, accumulator_bits, per_channel and strict are of fixed point: "
-                "give a qformat or formats"
-            )
+        options = (weight_qformat, per_channel, strict, self._arithmetic) != (None, False, False, Arithmetic())
+        request = FormatRequest(
+            _format("qformat", qformat), _format("weight_qformat", weight_qformat), _given(formats), per_channel
+        )
+        is_asked = qformat is not None or formats is not None
+        graph = model if isinstance(model, Graph) else load(model)
+        self._network = Network(graph, request if is_asked else None)
+        if options and not is_asked:
+            if self._network.table is None:
+                raise OptionError(
+                    "weight_qformat, rounding, overflow, accumulator_bits, per_channel and strict are of fixed point: "
+                    "give a qformat or formats"
+                )
+            self._network = Network(graph, request)
+        self._request = self._network.request
         self._strict, self._max_elements = strict, int(max_elements)
         self._threads = None if threads is None else int(threads)
-        self._network = Network(model if isinstance(model, Graph) else load(model), self._request)
         self._plans: Recent[Plan] = Recent(_PLANS)
         self._executors: Recent[Executor] = Recent(_PLANS)
         self._overridden: Recent[Network] = Recent(_PLANS)
@@ -131,7 +132,7 @@ class InferenceSession:
 
     @property
     def graph(self) -> Graph:
-        """The model as it was loaded."""
+        """The model as it was loaded; of a quantized one that is read as fixed point, what it computes."""
         return self._network.model
 
     @cached_property
@@ -141,8 +142,8 @@ class InferenceSession:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was asked for and has no effect."""
-        return self._network.table.notes if self._network.table else ()
+        """How a quantized model was read, and what was asked for and has no effect."""
+        return self._network.notes
 
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, raw: bool = False
@@ -332,7 +333,8 @@ class InferenceSession:
         key = tuple((name, digest(array)) for name, array in overrides.items())
         if not overrides:
             return self._network, key
-        model = replace(self.graph, constants={**self.graph.constants, **overrides})
+        source = self._network.source
+        model = replace(source, constants={**source.constants, **overrides})
         return self._overridden.get(key, lambda: Network(model, self._request)), key
 
     def limited(self) -> AbstractContextManager[None]:

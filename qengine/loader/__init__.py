@@ -18,6 +18,7 @@ from qengine.loader.inlining import inline
 from qengine.loader.names import check_names, check_text, standard
 from qengine.loader.reading import Reader
 from qengine.loader.shapes import with_inferred
+from qengine.qlinear import spell_out
 
 OLDEST_OPSET = 7
 """Of the default domain; before it Add and others broadcast in another way. Older models are converted by onnx."""
@@ -74,7 +75,7 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         inline(proto, opsets)
         check_names(proto.graph)
     found = Reader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
-    return with_inferred(found, proto.graph, opsets)
+    return spell_out(with_inferred(found, proto.graph, opsets), of_runtime_only=True)
 
 
 def _bytes(path: Path) -> bytes:

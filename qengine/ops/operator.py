@@ -284,7 +284,7 @@ def _inputs(op: Operator, node: Node, tensor: Callable[[str], Tensor]) -> list[A
         if parameter.role in (Role.DATA, Role.WEIGHTS, Role.BIAS):
             _check_elements(t, op.elements)
             first = first or t
-            if t.dtype != first.dtype:
+            if t.dtype != first.dtype and not _is_wide_bias(t, parameter.role):
                 raise ModelError(f"inputs '{first.name}' ({first.dtype}) and '{name}' ({t.dtype}) differ in type")
         elif parameter.role is Role.SELECTOR:
             _check_elements(t, "iub")
@@ -295,6 +295,11 @@ def _inputs(op: Operator, node: Node, tensor: Callable[[str], Tensor]) -> list[A
         if parameter.required:
             raise ModelError(f"input '{parameter.name}' is missing")
     return given
+
+
+def _is_wide_bias(t: Tensor, role: Role) -> bool:
+    """Whether it is a bias of a quantized model that float32 does not hold exactly."""
+    return role is Role.BIAS and t.value is not None and t.dtype == np.float64
 
 
 def _check_elements(t: Tensor, kinds: str) -> None:

@@ -13,8 +13,10 @@ from qengine.passes.dead import remove_dead
 from qengine.passes.functions import recognise_functions
 from qengine.passes.gemm import fold_gemm_factors
 from qengine.passes.pad import fold_pads
+from qengine.passes.quantized import read_quantized
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    read_quantized,
     remove_dead,
     fold_constants,
     recognise_functions,
@@ -42,6 +44,7 @@ __all__ = [
     "fold_pads",
     "fuse_activations",
     "optimize",
+    "read_quantized",
     "recognise_functions",
     "remove_dead",
 ]

@@ -18,7 +18,7 @@ from qengine.steps import Combine, Linear, Table
 
 def fuse_activations(graph: Graph) -> Graph:
     """Fuse into linear and combining operators."""
-    read_once = graph.read_once()
+    read_once = graph.read_once(rounded=True)
     nodes: dict[int, Node] = {}  # by place in the graph
     place: dict[str, int] = {}  # of the node that computes a tensor
     for i, node in enumerate(graph.nodes):

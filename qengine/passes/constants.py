@@ -1,6 +1,6 @@
 """What depends on constants alone is computed once, in float arithmetic."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -19,8 +19,14 @@ from qengine.steps import Tensor
 _LARGEST = 1 << 22
 
 
-def fold_constants(graph: Graph) -> Graph:
-    """Replace nodes whose inputs are all constant by their results, which keep the nodes' names."""
+def fold_constants(graph: Graph, but: Container[str] = ()) -> Graph:
+    """Replace nodes whose inputs are all constant by their results, which keep the nodes' names.
+
+    Parameters
+    ----------
+    but
+        Operators that stay.
+    """
     constants = dict(graph.constants)
 
     def known(name: str) -> Tensor:
@@ -30,7 +36,7 @@ def fold_constants(graph: Graph) -> Graph:
     kept = []
     for node in graph.nodes:
         found = None
-        if may_be_known(node) and all(name in constants for name in node.reads):
+        if node.operator not in but and may_be_known(node) and all(name in constants for name in node.reads):
             found = _delegated(node, constants) if find(node).is_delegated else _computed(node, known)
         if found is None:
             kept.append(node)

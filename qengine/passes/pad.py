@@ -15,7 +15,7 @@ def fold_pads(graph: Graph) -> Graph:
 
     A Conv takes zeros, as does an AveragePool that counts its padding; a MaxPool what is below every number.
     """
-    read_once = graph.read_once()
+    read_once = graph.read_once(rounded=True)
     nodes: dict[int, Node] = {}  # by place in the graph
     place: dict[str, int] = {}  # of the node that computes a tensor
     for i, node in enumerate(graph.nodes):

@@ -1,6 +1,7 @@
 """The few kinds of step that exist. Each knows its shape, its float kernel and its fixed-point kernel, once."""
 
 from qengine.steps.combine import Combine
+from qengine.steps.convert import Convert, FromCodes, ToCodes
 from qengine.steps.island import Island
 from qengine.steps.join import Join
 from qengine.steps.linear import Linear
@@ -13,6 +14,8 @@ from qengine.steps.table import Table
 __all__ = [
     "Arithmetic",
     "Combine",
+    "Convert",
+    "FromCodes",
     "Island",
     "Join",
     "Kernel",
@@ -23,4 +26,5 @@ __all__ = [
     "Step",
     "Table",
     "Tensor",
+    "ToCodes",
 ]

@@ -64,9 +64,8 @@ class Linear(Step):
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             x, w, *rest = arrays
-            return linear_float(
-                x, w, rest[0].reshape(shape) if rest else None, product, activation.low, activation.high
-            )
+            bias = rest[0].reshape(shape).astype(x.dtype, copy=False) if rest else None
+            return linear_float(x, w, bias, product, activation.low, activation.high)
 
         return run
 
