@@ -339,7 +339,8 @@ class Flow:
             request = None
             if self.network.request is not None:
                 request = self._inner_request(closed, {n: h.format for n, h in feeds.items() if n not in own})
-            self._inner[key] = Flow(Network(closed, request), outputs, self.settings)
+            network = Network(closed, request, as_float32=self.network.as_float32)
+            self._inner[key] = Flow(network, outputs, self.settings)
         return self._inner[key]
 
     def _inner_request(self, graph: Graph, captured: Mapping[str, Format | None]) -> FormatRequest:

@@ -24,6 +24,7 @@ class Network:
     Attributes
     ----------
     model, optimized : the graph as it was loaded, but for what stands for quantization; and after the passes.
+    as_float32 : whether formats that a quantized model has are left aside.
     value_inputs : the inputs whose elements decide shapes.
     table : the formats; None in float32.
 
@@ -33,15 +34,24 @@ class Network:
         If an operator is not supported, or the formats do not fit the model.
     """
 
-    def __init__(self, model: Graph, request: FormatRequest | None) -> None:
+    def __init__(self, model: Graph, request: FormatRequest | None, *, as_float32: bool = False) -> None:
         operator.check(model, is_run)
+        self.as_float32 = as_float32
         self._stages = optimize(model)
         self.model, self.optimized = self._stages[1], self._stages[-1]
-        if request is None and self.model.formats:
+        if request is None and self.model.formats and not as_float32:
             request = FormatRequest()
         self.request = request
         self.value_inputs = value_inputs(self.model)
         self.table = None if request is None else assign_formats(self.model, self.optimized, request)
+
+    def in_float32(self) -> "Network":
+        """Return the same network without formats."""
+        return Network(self.source, None, as_float32=True)
+
+    def like(self, model: Graph) -> "Network":
+        """Return a network of another graph with the same request."""
+        return Network(model, self.request, as_float32=self.as_float32)
 
     @property
     def source(self) -> Graph:

@@ -109,9 +109,13 @@ class InferenceSession:
                     "give a qformat or formats"
                 )
             self._network = Network(graph, request)
-        self._request = self._network.request
         self._strict, self._max_elements = strict, int(max_elements)
         self._threads = None if threads is None else int(threads)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start with nothing planned."""
+        self.__dict__.pop("formats", None)
         self._plans: Recent[Plan] = Recent(_PLANS)
         self._executors: Recent[Executor] = Recent(_PLANS)
         self._overridden: Recent[Network] = Recent(_PLANS)
@@ -139,6 +143,24 @@ class InferenceSession:
     def formats(self) -> dict[str, Format]:
         """The format of every tensor in fixed point, by the model's own names; empty in float32."""
         return self._network.table.by_model_name() if self._network.table else {}
+
+    @property
+    def in_fixed_point(self) -> bool:
+        """Whether runs are in fixed point: formats were asked for, or a quantized model has its own."""
+        return self._network.table is not None
+
+    def in_float32(self) -> InferenceSession:
+        """Return a session of the same model in float32, after the same passes: what fixed point is compared with.
+
+        Of a quantized model it has the weights as they are, and leaves out the rounding between operators.
+        """
+        if not self.in_fixed_point:
+            return self
+        other = copy.copy(self)
+        other._network = self._network.in_float32()
+        other._strict, other._arithmetic = False, Arithmetic()
+        other._forget()
+        return other
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -335,7 +357,7 @@ class InferenceSession:
             return self._network, key
         source = self._network.source
         model = replace(source, constants={**source.constants, **overrides})
-        return self._overridden.get(key, lambda: Network(model, self._request)), key
+        return self._overridden.get(key, lambda: self._network.like(model)), key
 
     def limited(self) -> AbstractContextManager[None]:
         """Limit linear algebra to the threads that the session was given, while the context lasts."""

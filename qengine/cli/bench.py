@@ -66,7 +66,7 @@ def bench(
     fixed = parsing.FixedPoint(qformat, weight_qformat, formats, rounding, overflow, accumulator_bits, per_channel)
     names = [name for name in (versus or "").split(",") if name]
     if model is None:
-        if fixed.is_wanted or inputs or names or threads not in (None, 1):
+        if fixed != parsing.FixedPoint() or inputs or names or threads not in (None, 1):
             raise OptionError(
                 "kernels alone are measured in every word, on one thread: give a model with these options"
             )
@@ -75,7 +75,7 @@ def bench(
         return kernels_record(found) if json else kernels_table(found)
     entry = zoo.find(model)
     path = entry.path if entry else Path(model)
-    session = InferenceSession(path, **fixed.keywords(), isa=isa, threads=threads)
+    session = fixed.session(path, isa=isa, threads=threads)
     given = parsing.inputs(inputs or [], session.graph, entry.pixel_scale if entry else PixelScale(), MAX_ELEMENTS)
     feeds = _feeds(session, {**(entry.sample(entry.pixel_scale).feeds if entry else {}), **given})
     with status(f"measuring {model}", quiet=json), np.errstate(all="ignore"):

@@ -52,6 +52,7 @@ def inspect(
             raise OptionError(f"-i and --shape both give '{both[0]}'")
         sample = entry.sample().feeds if entry else {}
         feeds = {**{name: array for name, array in sample.items() if name not in lengths}, **given}
+        fixed.check(lambda: inspect_model(graph, feeds, lengths, max_elements=max_elements).in_fixed_point)
         found = inspect_model(
             graph,
             feeds,

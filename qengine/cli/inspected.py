@@ -56,7 +56,7 @@ def as_json(model: str, fixed: FixedPoint, found: Inspection) -> str:
         "qformat": fixed.qformat,
         "weight_qformat": fixed.weight_qformat,
         "formats_file": None if fixed.formats is None else str(fixed.formats),
-        "per_channel": fixed.per_channel if fixed.is_wanted else None,
+        "per_channel": fixed.per_channel if found.in_fixed_point else None,
         "warnings": found.warnings,
     }
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
@@ -71,9 +71,9 @@ def as_tables(model: str, fixed: FixedPoint, found: Inspection, *, tensors: bool
     opsets = ", ".join(f"{domain} opset {n}".lstrip() for domain, n in found.opsets.items())
     words = [model, opsets, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     ends = [("input", one) for one in found.inputs] + [("output", one) for one in found.outputs]
-    tables: list[RenderableType] = [_ends(ends, fixed.is_wanted), Text(), _operators(found)]
+    tables: list[RenderableType] = [_ends(ends, found.in_fixed_point), Text(), _operators(found)]
     if tensors:
-        tables += [Text(), _computed(found, fixed.is_wanted)]
+        tables += [Text(), _computed(found, found.in_fixed_point)]
     return rendered(", ".join(filter(None, words)), Group(*tables), _summary(found))
 
 

@@ -1,6 +1,6 @@
 """What was typed, as values."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,12 @@ from qengine.errors import FeedError, OptionError
 from qengine.feeds import read_value
 from qengine.graph import Graph
 from qengine.images import PixelScale
+from qengine.session import InferenceSession
 
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """The options of fixed point, as they were typed; what was left out is None or False.
-
-    Raises
-    ------
-    OptionError
-        If an option is given, and no format that makes it a run in fixed point.
-    """
+    """The options of fixed point, as they were typed; what was left out is None or False."""
 
     qformat: str | None = None
     weight_qformat: str | None = None
@@ -32,18 +27,28 @@ class FixedPoint:
     per_channel: bool = False
     strict: bool = False
 
-    def __post_init__(self) -> None:
-        if self.is_wanted:
-            return
-        for name, value in asdict(self).items():
-            if value not in (None, False):
-                option = "--" + name.replace("_", "-")
-                raise OptionError(f"{option} has no meaning in float32: give a --qformat or --formats with it")
-
     @property
     def is_wanted(self) -> bool:
-        """Whether the run is in fixed point."""
+        """Whether the run is in fixed point whatever the model is."""
         return self.qformat is not None or self.formats is not None
+
+    def check(self, is_quantized: Callable[[], bool]) -> None:
+        """Refuse options without a format, and without a quantized model that makes it a run in fixed point.
+
+        Parameters
+        ----------
+        is_quantized
+            Tells whether the model has formats of its own; asked only where that matters.
+        """
+        given = [name for name, value in asdict(self).items() if value not in (None, False)]
+        if given and not self.is_wanted and not is_quantized():
+            option = "--" + given[0].replace("_", "-")
+            raise OptionError(f"{option} has no meaning in float32: give a --qformat or --formats with it")
+
+    def session(self, model: Path, **options: Any) -> InferenceSession:
+        """Return a session with these options, and others; see `check`."""
+        self.check(lambda: InferenceSession(model, **options).in_fixed_point)
+        return InferenceSession(model, **self.keywords(), **options)
 
     def keywords(self) -> dict[str, Any]:
         """Return what `InferenceSession` is to be told; it knows the defaults."""

@@ -72,7 +72,8 @@ class RunResult:
         if self.comparison is None:
             return "float32"
         given = self.options.formats.name if self.options.formats else None
-        return " + ".join(word for word in (self.options.qformat, given) if word)
+        asked = " + ".join(word for word in (self.options.qformat, given) if word)
+        return asked or "the model's own formats"
 
     @property
     def rounding(self) -> str:

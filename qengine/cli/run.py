@@ -59,20 +59,20 @@ def run(
     fixed = parsing.FixedPoint(
         qformat, weight_qformat, formats, rounding, overflow, accumulator_bits, per_channel, strict
     )
-    _check_out(out, raw, fixed)
     entry = zoo.find(model)
     path = entry.path if entry else Path(model)
     pixel_scale = parsing.pixel_scale(entry.pixel_scale if entry else PixelScale(), scale, mean, bgr)
     common: dict[str, Any] = {"isa": isa, "threads": threads, "max_elements": max_elements}
 
     with status(f"running {model}", quiet=json), np.errstate(all="ignore"):
-        session = InferenceSession(path, **fixed.keywords(), **common)
-        reference = InferenceSession(path, **common) if fixed.is_wanted else session
+        session = fixed.session(path, **common)
+        _check_out(out, raw, session)
+        reference = session.in_float32()
         names = list(dict.fromkeys(fetch or (value.name for value in session.get_outputs())))
         given = parsing.inputs(inputs or [], session.graph, pixel_scale, max_elements)
         sample = entry.sample(pixel_scale) if entry else None
         feeds = {**(sample.feeds if sample else {}), **given}
-        comparison = compare(session, reference, feeds, names) if fixed.is_wanted else None
+        comparison = compare(session, reference, feeds, names) if session.in_fixed_point else None
         outputs = comparison.outputs if comparison else dict(zip(names, session.run(names, feeds), strict=True))
 
         shows_images = bool(entry or scale or target or any(is_image(text) for text in inputs or []))
@@ -88,7 +88,7 @@ def run(
         image = image_quality(outputs[judged], exact, pixel_scale, truth) if shows_images else None
         classes = class_quality(outputs[judged], exact, truth)
         advice = _advice(comparison, path, fixed, common, feeds) if comparison else None
-        notes = comparison.notes if comparison else ()
+        notes = comparison.notes if comparison else session.notes
         if out and (left := write_outputs(out, comparison.codes if comparison and raw else outputs, pixel_scale)):
             listed = ", ".join(f"'{name}'" for name in left)
             notes = (*notes, f"{out} holds one image, and not {listed}; .npz holds all")
@@ -98,9 +98,9 @@ def run(
     return as_json(result) if json else as_tables(result)
 
 
-def _check_out(out: Path | None, raw: bool, fixed: parsing.FixedPoint) -> None:
+def _check_out(out: Path | None, raw: bool, session: InferenceSession) -> None:
     """Refuse before a run what cannot be saved after it."""
-    if raw and not fixed.is_wanted:
+    if raw and not session.in_fixed_point:
         raise OptionError("--raw saves the codes of a run in fixed point: give a --qformat or --formats with it")
     if raw and out is None:
         raise OptionError("--raw saves codes: say where, with -o OUT")

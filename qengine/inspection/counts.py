@@ -41,7 +41,9 @@ def parameters(graph: Graph, kind_of: Mapping[str, Kind]) -> Iterator[NDArray[An
     found: set[str] = set()
     for node in graph.nodes:
         kind = next((kind_of[name] for name in node.outputs if name), "unused")
-        if kind != "unused":
+        if kind != "unused" and node.operator == "DequantizeLinear" and node.inputs[0] in graph.constants:
+            found.add(node.inputs[0])  # weights as a quantized model holds them
+        elif kind != "unused":
             every = [(name, Role.DATA) for name in node.inputs]
             for name, role in every if kind in ("unsupported", "delegated") else find(node).roles(node):
                 array = graph.constants.get(name)

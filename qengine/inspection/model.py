@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -101,6 +101,7 @@ class Inspection:
     tensors : inputs, constants, and what nodes compute.
     parameters, parameter_bytes : numbers in constants that operators compute with, as the file holds them.
     macs : multiply-accumulates of one run; None where shapes are missing, and bodies of control flow are not counted.
+    in_fixed_point : whether formats were given, or the model is a quantized one that has its own.
     warnings : what there is to know before a run, one line each.
     """
 
@@ -114,6 +115,7 @@ class Inspection:
     parameters: int
     parameter_bytes: int
     macs: int | None
+    in_fixed_point: bool
     warnings: tuple[str, ...]
 
     def of_kind(self, kind: Kind) -> tuple[NodeInfo, ...]:
@@ -153,31 +155,37 @@ def inspect_model(
     """
     graph = model if isinstance(model, Graph) else load(model)
     plain = runnable(graph)
-    float32 = InferenceSession(plain, isa="reference", max_elements=max_elements)
-    request: dict[str, Any] = {
-        "qformat": qformat,
-        "weight_qformat": weight_qformat,
-        "formats": formats,
-        "per_channel": per_channel,
-    }
-    is_fixed = any(given not in (None, False) for given in request.values())
-    fixed = InferenceSession(plain, isa="reference", max_elements=max_elements, **request) if is_fixed else float32
+    fixed = InferenceSession(
+        plain,
+        qformat=qformat,
+        weight_qformat=weight_qformat,
+        formats=formats,
+        per_channel=per_channel,
+        isa="reference",
+        max_elements=max_elements,
+    )
+    float32 = fixed.in_float32()
     feeds, missing = feeds_of(graph, float32, dict(inputs or {}), dict(shapes or {}), max_elements)
     warnings = [*_unsupported(graph)]
     tensors: dict[str, Tensor] = {}
     lost: list[str] = [*fixed.notes]
+    real: set[str] = set()  # what a model that is quantized in part computes in float32
     if not missing:
         try:
             tensors = dict(float32.plan(feeds, sorted(plain.tensors())).outputs)
-            if is_fixed:
+            if fixed.in_fixed_point:
                 planned = fixed.plan(feeds)
                 lost += losses(planned.constants, planned.steps, {})
+                real = {bound.output.name for bound in planned.steps if bound.is_island}
         except operator.NeedsRun as reason:
             warnings.append(f"shapes behind a node are known in a run only: {reason}")
         except QEngineError as error:
             warnings.append(f"a run would fail: {error}")
     known = shapes_of(graph, feeds, tensors, missing)
-    nodes = tuple(_nodes(graph, tensors, known))
+    nodes = tuple(
+        replace(node, kind="island") if node.kind == "integer" and real.intersection(node.outputs) else node
+        for node in _nodes(graph, tensors, known)
+    )
     held = list(parameters(graph, {name: node.kind for node in nodes for name in node.outputs}))
     described = _tensors(graph, tensors, known, fixed.formats)
     by_name = {one.name: one for one in described}
@@ -193,6 +201,7 @@ def inspect_model(
         parameters=sum(array.size for array in held),
         parameter_bytes=sum(array.nbytes for array in held),
         macs=_total(counted),
+        in_fixed_point=fixed.in_fixed_point,
         warnings=(*warnings, *missing.values(), *_warnings(graph, nodes), *lost),
     )
 

@@ -47,7 +47,9 @@ def test_inputs_that_are_refused():
 def test_options_of_fixed_point_need_a_format(option):
     given = {option: {"accumulator_bits": 32, "per_channel": True, "strict": True}.get(option, "x")}
     with pytest.raises(OptionError, match=f"--{option.replace('_', '-')} has no meaning in float32"):
-        parsing.FixedPoint(**given)
+        parsing.FixedPoint(**given).check(lambda: False)
+    parsing.FixedPoint(**given).check(lambda: True)
+    parsing.FixedPoint(qformat="Q4.3", **given).check(lambda: False)
     assert parsing.FixedPoint(qformat="Q4.3", **given).keywords()[option] == given[option]
 
 

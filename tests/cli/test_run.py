@@ -176,3 +176,22 @@ def test_outputs_that_a_picture_does_not_hold_are_named(capsys, tmp_path):
     out = tmp_path / "out.png"
     found = told(capsys, tmp_path / "m.onnx", "-i", f"x={tmp_path / 'x.npy'}", "-o", out)
     assert found["notes"] == [f"{out} holds one image, and not 'y'; .npz holds all"]
+
+
+def test_a_quantized_model_runs_in_its_own_formats(capsys, tmp_path):
+    pair = [("QuantizeLinear", "{0} s z", "{0}_q"), ("DequantizeLinear", "{0}_q s z", "{0}_dq")]
+    nodes = [tuple(word.format("x") for word in one) for one in pair]
+    nodes += [("Add", "x_dq x_dq", "a"), *(tuple(word.format("a") for word in one) for one in pair)]
+    constants = {"s": np.float32(0.125), "z": np.int8(0)}
+    model = network(nodes, outputs=["a_dq"], constants=constants)
+    (tmp_path / "q.onnx").write_bytes(model)
+    np.save(tmp_path / "x.npy", X)
+    words = (tmp_path / "q.onnx", "-i", f"x={tmp_path / 'x.npy'}")
+    found = told(capsys, *words, "--rounding", "floor", "--strict")
+    assert found["arithmetic"] == "fixed"
+    assert found["qformat"] is None
+    assert found["formats"] == {"x": "Q4.3", "a": "Q4.3", "a_dq": "Q4.3"}
+    assert found["tensors"][0]["name"] == "x"
+    assert told(capsys, *words, "--qformat", "Q1.6")["notes"][0].endswith("give way to Q1.6")
+    assert cli.main(["run", *map(str, words)]) == 0
+    assert "the model's own formats, half_even, saturate" in capsys.readouterr().out
