@@ -5,7 +5,6 @@ codes of Qm.n formats. The pairs go, the tensors before them get the formats, an
 pairs is computed on codes. Where one of them is not, nothing is changed, and a note says why.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 
 from qengine.graph import Graph, Node
 from qengine.kernels.reference.requantize import quantize
-from qengine.ops.operator import Role, find
+from qengine.ops.operator import find
 from qengine.ops.quantization import default_dtype, stored_format
 from qengine.passes.constants import fold_constants
+from qengine.passes.requantize import merge_requantize
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
 from qengine.qlinear import spell_out
 
@@ -33,7 +33,7 @@ def read_quantized(graph: Graph) -> Graph:
     if not any(node.operator in _PAIR and not node.domain for node in spelled.nodes):
         return graph
     try:
-        return _merged(_Reader(fold_constants(spelled, but=_PAIR)).read())
+        return merge_requantize(_Reader(fold_constants(spelled, but=_PAIR)).read())
     except _OtherwiseError as why:
         note = f"the model is quantized, but not in fixed point: {why}; it runs as ONNX defines it"
         return replace(graph, notes=(*graph.notes, note))
@@ -94,13 +94,8 @@ class _Reader:
                 self.nodes.append(one)
         for value in self.graph.outputs:
             self._store(value.name)
-        captured = {name for node in self.nodes for name in node.captures}
-        kept = (self.aliases.keys() & captured) | (self.aliases.keys() & {value.name for value in self.graph.outputs})
-        for name in kept:  # inner graphs and callers know a tensor by the model's own name
-            self.nodes = _after(self.nodes, self.aliases[name], Node("Identity", (self.aliases[name],), (name,)))
-        aliases = {name: real for name, real in self.aliases.items() if name not in kept}
         return replace(
-            self.graph, nodes=tuple(self.nodes), constants=self.constants, formats=self.formats, aliases=aliases
+            self.graph, nodes=tuple(self.nodes), constants=self.constants, formats=self.formats, aliases=self.aliases
         )
 
     def _renamed(self, name: str) -> str:
@@ -254,12 +249,6 @@ class _Reader:
         return self.graph.fresh_name(wanted, taken)
 
 
-def _after(nodes: list[Node], name: str, new: Node) -> list[Node]:
-    """Return the nodes with another one behind the node that computes a tensor, or in front of all."""
-    place = next((i + 1 for i, node in enumerate(nodes) if name in node.outputs), 0)
-    return [*nodes[:place], new, *nodes[place:]]
-
-
 def _why(node: Node, dtype: np.dtype[Any], scale: float, zero_point: int) -> str:
     if zero_point:
         return f"{node} has scale {scale:g} and zero point {zero_point} in {dtype}"
@@ -289,73 +278,3 @@ def _spread(n: NDArray[np.int64], ndim: int, node: Node) -> NDArray[np.int64]:
     shape = [1] * ndim
     shape[node.number("axis", 1) % ndim] = n.size
     return n.reshape(shape)
-
-
-# Requantize and the tensor before it
-
-
-def _merged(graph: Graph) -> Graph:
-    """Give tensors the formats that they are brought to at once; what is needed as it is computed keeps none.
-
-    Operators that keep formats tie tensors to the one that they all come from. Where that has a format, bringing one of
-    them into the same does nothing. Where it has none, and all that is read of the tensors is one rounding to one
-    format, they get that format.
-    """
-    assert graph.formats is not None
-    formats, aliases = dict(graph.formats), dict(graph.aliases)
-    root = _roots(graph)
-    wanted: dict[str, set[Format | None]] = {}
-    for name, form in _wanted(graph, root):
-        wanted.setdefault(root[name], set()).add(form)
-    nodes = []
-    renamed: dict[str, str] = {}
-    for node in graph.nodes:
-        one = replace(node, inputs=tuple(renamed.get(n, n) for n in node.inputs)) if renamed else node
-        if not _is_requantize(node):
-            nodes.append(one)
-            continue
-        (source,), (out,) = node.inputs, node.outputs
-        start = root[source]
-        form = formats[out]
-        has = graph.formats.get(start)
-        if has == form or (has is None and wanted[start] == {form} and start not in graph.constants):
-            formats[renamed.get(source, source)] = form
-            formats.pop(out)
-            renamed[out] = renamed.get(source, source)
-        else:
-            nodes.append(one)
-    captured = {name for node in nodes for name in node.captures} | {value.name for value in graph.outputs}
-    for name in sorted(renamed.keys() & captured):
-        nodes = _after(nodes, renamed[name], Node("Identity", (renamed[name],), (name,)))
-    aliases = {name: renamed.get(real, real) for name, real in aliases.items()}
-    aliases |= {name: real for name, real in renamed.items() if name not in captured}
-    return replace(graph, nodes=tuple(nodes), formats=formats, aliases=aliases)
-
-
-def _is_requantize(node: Node) -> bool:
-    return node.operator == "Requantize" and node.domain == "qengine"
-
-
-def _roots(graph: Graph) -> Mapping[str, str]:
-    """Return for every tensor the one from which operators that keep formats made it."""
-    root = {name: name for name in (*graph.constants, *(value.name for value in graph.inputs))}
-    for node in graph.nodes:
-        keeps = bool(node.inputs) and node.inputs[0] in root and find(node).preserves_format(node)
-        for name in filter(None, node.outputs):
-            root[name] = root[node.inputs[0]] if keeps else name
-    return root
-
-
-def _wanted(graph: Graph, root: Mapping[str, str]) -> Iterator[tuple[str, Format | None]]:
-    """Yield each tensor that is read and the format that it is brought to; None where it is read as it is."""
-    assert graph.formats is not None
-    yield from ((value.name, None) for value in graph.outputs if value.name in root)
-    for node in graph.nodes:
-        if _is_requantize(node):
-            yield node.inputs[0], graph.formats[node.outputs[0]]
-            continue
-        keeps = find(node).preserves_format(node)
-        for place, (name, role) in enumerate(find(node).roles(node)):
-            if role in (Role.SHAPED, Role.SELECTOR) or (place == 0 and keeps) or name not in root:
-                continue
-            yield name, None
