@@ -6,7 +6,7 @@ Results are real numbers, integers, text, lists of arrays (sequences) or None (a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,28 +14,28 @@ import onnx  # noqa: TID251 - a node is handed to onnx
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.graph import Foreign, Node
+from qengine.graph import Node
+from qengine.protos import IR_VERSION, attribute_proto, schema
 
 Element = NDArray[Any] | list[Any] | None
 """What an input or output may be."""
 
-_NEWEST_IR = 10
 _RENAMED = {"Scatter": "ScatterElements"}
 """Old operators that onnx.reference has under their new name alone."""
 
 
 def is_known(node: Node) -> bool:
     """Whether ONNX defines the node's operator."""
-    schema = _schema(node.operator, node.version, node.domain)
-    return schema is not None and not schema.deprecated
+    defined = schema(node.operator, node.version, node.domain)
+    return defined is not None and not defined.deprecated
 
 
 def is_deterministic(node: Node) -> bool:
     """Whether the same inputs always give the same outputs."""
-    schema = _schema(node.operator, node.version, node.domain)
-    if schema is None:
+    defined = schema(node.operator, node.version, node.domain)
+    if defined is None:
         return False
-    return bool(schema.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic)
+    return bool(defined.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic)
 
 
 def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
@@ -75,12 +75,12 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
 
 def _check_types(node: Node, inputs: Sequence[Element]) -> None:
     """Refuse element types that ONNX does not allow for the operator: onnx.reference computes with what it gets."""
-    schema = _schema(node.operator, node.version, node.domain)
-    if schema is None or not schema.inputs:
+    defined = schema(node.operator, node.version, node.domain)
+    if defined is None or not defined.inputs:
         return
     bound: dict[str, tuple[str, str]] = {}
     for k, (name, array) in enumerate(zip(node.inputs, inputs, strict=True)):
-        formal = schema.inputs[min(k, len(schema.inputs) - 1)]
+        formal = defined.inputs[min(k, len(defined.inputs) - 1)]
         if not name or not isinstance(array, np.ndarray):
             continue
         kind = onnx.TensorProto.DataType.Name(onnx.helper.np_dtype_to_tensor_dtype(array.dtype)).lower()
@@ -118,14 +118,6 @@ class _Key:
         return isinstance(other, _Key) and other.node is self.node
 
 
-@cache
-def _schema(operator: str, version: int, domain: str) -> Any:
-    try:
-        return onnx.defs.get_schema(operator, version, domain)
-    except onnx.defs.SchemaError:
-        return None
-
-
 def _type(array: Element) -> bytes:
     """Return the type of an input, of an open shape."""
     if array is None:
@@ -150,7 +142,7 @@ def _evaluator(key: _Key, types: tuple[bytes | None, ...]) -> Any:
     outputs = [f"o{k}" if name else "" for k, name in enumerate(node.outputs)]
     operator = _RENAMED.get(node.operator, node.operator) if not node.domain else node.operator
     proto = onnx.helper.make_node(operator, inputs, outputs, domain=node.domain)
-    proto.attribute.extend(_attribute(node, name, value) for name, value in node.attributes.items())
+    proto.attribute.extend(attribute_proto(node, name, value) for name, value in node.attributes.items())
     infos = []
     for k, kind in enumerate(types):
         if kind is not None:
@@ -162,23 +154,9 @@ def _evaluator(key: _Key, types: tuple[bytes | None, ...]) -> Any:
     )
     version = node.version
     if operator != node.operator:
-        version = max(version, _schema(operator, onnx.defs.onnx_opset_version(), "").since_version)
+        version = max(version, schema(operator, onnx.defs.onnx_opset_version(), "").since_version)
     opsets = [onnx.helper.make_opsetid(node.domain, version)]
     if node.domain:
         opsets.append(onnx.helper.make_opsetid("", onnx.defs.onnx_opset_version()))
-    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=_NEWEST_IR)
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
     return ReferenceEvaluator(model)
-
-
-def _attribute(node: Node, name: str, value: Any) -> onnx.AttributeProto:
-    if isinstance(value, Foreign):
-        found = onnx.AttributeProto()
-        found.ParseFromString(value.data)
-        return found
-    if isinstance(value, np.ndarray):
-        return onnx.helper.make_attribute(name, onnx.numpy_helper.from_array(value))
-    schema = _schema(node.operator, node.version, node.domain)
-    kind = None
-    if value == () and schema is not None and name in schema.attributes:
-        kind = int(schema.attributes[name].type.value)
-    return onnx.helper.make_attribute(name, value, attr_type=kind)

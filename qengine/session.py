@@ -145,6 +145,20 @@ class InferenceSession:
         return self._network.table.by_model_name() if self._network.table else {}
 
     @property
+    def arithmetic(self) -> Arithmetic:
+        """How runs in fixed point round, overflow and accumulate."""
+        return self._arithmetic
+
+    @property
+    def rounded(self) -> frozenset[str]:
+        """The tensors that a run brings to their formats; empty in float32.
+
+        The others with a format went into the operator after them.
+        """
+        table = self._network.table
+        return frozenset() if table is None else frozenset(table.activations.keys() & self._network.optimized.tensors())
+
+    @property
     def in_fixed_point(self) -> bool:
         """Whether runs are in fixed point: formats were asked for, or a quantized model has its own."""
         return self._network.table is not None

@@ -26,7 +26,7 @@ OLDEST_OPSET = 7
 _LARGEST = 2**31 - 1  # bytes of one protobuf message
 
 
-def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
+def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int = OLDEST_OPSET) -> Graph:
     """Return the graph of an ONNX model.
 
     Local functions are inlined, Constant nodes become constants, and shapes are inferred as far as they can
@@ -36,6 +36,7 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     ----------
     model : a path, the bytes of a file, or the message itself, which is left as it is. External data is read
         only for a path, and only from the folder of the file.
+    least_opset : a model of an older one is converted by onnx.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         raise ModelError(f"a model is a path, the bytes of a file, or an onnx.ModelProto, not {type(model).__name__}")
     where = "model" if isinstance(model, (bytes, ModelProto)) else os.fspath(model)
     try:
-        return _load(model)
+        return _load(model, least_opset)
     except (ModelError, UnsupportedError) as error:
         raise type(error)(f"{where}: {error}") from None
     except RecursionError:
@@ -57,7 +58,7 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         raise ModelError(f"{where}: it needs more memory than there is; use a smaller model") from None
 
 
-def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
+def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) -> Graph:
     folder, stem = None, "model"
     if not isinstance(model, (bytes, ModelProto)):
         path = Path(model)
@@ -70,7 +71,7 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     check_text(proto)
     opsets = _check_header(proto)
     check_names(proto.graph)
-    proto = _modern(proto, opsets)
+    proto = _modern(proto, opsets, least_opset)
     if proto.functions:
         inline(proto, opsets)
         check_names(proto.graph)
@@ -149,17 +150,18 @@ def _spread_slopes(proto: ModelProto) -> None:
                     )
 
 
-def _modern(proto: ModelProto, opsets: dict[str, int]) -> ModelProto:
+def _modern(proto: ModelProto, opsets: dict[str, int], least: int) -> ModelProto:
     """Return a model of an opset that operators here know."""
-    if opsets.get("", OLDEST_OPSET) >= OLDEST_OPSET:
+    if opsets.get("", least) >= least:
         return proto
-    _spread_slopes(proto)
+    if opsets[""] < OLDEST_OPSET:
+        _spread_slopes(proto)
     try:
-        found = onnx.version_converter.convert_version(proto, OLDEST_OPSET)
+        found = onnx.version_converter.convert_version(proto, least)
     except Exception as error:  # foreign code with no list of what it raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnsupportedError(
-            f"is of opset {opsets['']}, and onnx cannot bring it to {OLDEST_OPSET} ({reason}); export it again"
+            f"is of opset {opsets['']}, and onnx cannot bring it to {least} ({reason}); export it again"
         ) from None
-    opsets[""] = OLDEST_OPSET
+    opsets[""] = least
     return found

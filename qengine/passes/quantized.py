@@ -214,7 +214,9 @@ class _Reader:
             if form is None:
                 raise _OtherwiseError(_why(node, dtype, float(one), offset))
             found.append(form)
-        if len(found) == 1:
+        axis = node.attributes.get("axis")
+        is_one_channel = isinstance(axis, int) and scale.ndim == 1 and array.ndim and array.shape[axis] == 1
+        if len(found) == 1 and not is_one_channel:
             return found[0]
         return ChannelFormats(tuple(found), node.number("axis", 1) % array.ndim)
 

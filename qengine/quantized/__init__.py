@@ -1,0 +1,6 @@
+"""A model and its formats as a quantized ONNX model, with QuantizeLinear and DequantizeLinear."""
+
+from qengine.quantized.pairs import with_pairs
+from qengine.quantized.write import quantized_model
+
+__all__ = ["quantized_model", "with_pairs"]

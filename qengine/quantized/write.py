@@ -1,0 +1,84 @@
+"""A session in fixed point as a quantized ONNX model."""
+
+from dataclasses import replace
+from typing import Any
+
+import onnx  # noqa: TID251 - it is written for others
+import onnx.checker  # noqa: TID251 - as above
+
+from qengine.errors import OptionError, UnsupportedError
+from qengine.graph import Graph, Node, Value
+from qengine.passes import fold_batchnorm, fold_constants, fold_gemm_factors, remove_dead
+from qengine.protos import model_proto
+from qengine.quantized.pairs import with_pairs
+from qengine.session import InferenceSession
+from qengine.steps import Arithmetic
+
+OPSET, WIDE_OPSET = 13, 21
+"""The first with a scale for each channel, and the first with 16 bits."""
+
+
+def quantized_model(session: InferenceSession) -> onnx.ModelProto:
+    """Return the model and the formats of a session as one ONNX model, with pairs around tensors.
+
+    Scales are powers of two, zero points 0, weights int8 or int16 as their formats are, and biases int32. A session of
+    the result has the same formats and gives the same bits. BatchNormalization is folded.
+
+    Parameters
+    ----------
+    session
+        In fixed point with activations of 8 or 16 bits, rounding half to even and saturating, as QuantizeLinear does.
+
+    Raises
+    ------
+    OptionError
+        If the session is in float32, or computes what no such model can say.
+    FormatError
+        If an activation has another word length.
+    UnsupportedError
+        If an operator cannot be written, or the model is older than opset 13, or 21 for 16 bits: load it with
+        `least_opset`.
+    """
+    if not session.in_fixed_point:
+        raise OptionError("a session in float32 has no formats to write: give it a qformat or formats")
+    if session.arithmetic != Arithmetic():
+        raise OptionError("a quantized model rounds half to even, saturates and has no accumulator to wrap")
+    graph = _plain(session.graph)
+    version = max((node.version for node in graph.nodes if not node.domain), default=WIDE_OPSET)
+    formats = session.formats
+    wide = [name for name, form in formats.items() if form.bits > 8]
+    least = WIDE_OPSET if wide else OPSET
+    if version < least:
+        raise UnsupportedError(
+            f"the model is of opset {version}, and a quantized one with {'16' if wide else '8'} bits needs {least}: "
+            f"load it with qengine.loader.load(path, least_opset={least})"
+        )
+    written = with_pairs(graph, formats, session.rounded, version)
+    opsets = {"": version} | {node.domain: node.version for node in graph.nodes if node.domain}
+    model = model_proto(written, opsets)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _plain(graph: Graph) -> Graph:
+    """Return the graph with all folded that fixed point folds, of operators that ONNX defines."""
+    folded = fold_batchnorm(fold_gemm_factors(fold_constants(remove_dead(graph))))
+    constants = dict(folded.constants)
+    nodes = tuple(_as_conv(node, folded, constants) for node in folded.nodes)
+    for node in nodes:
+        if node.domain == "qengine":
+            raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
+    return replace(folded, nodes=nodes, constants=constants)
+
+
+def _as_conv(node: Node, graph: Graph, constants: dict[str, Any]) -> Node:
+    """Return a BatchNormalization that stays an operator of its own as a Conv of each channel with one weight."""
+    if (node.operator, node.domain) != ("ScaleShift", "qengine"):
+        return node
+    value = graph.values.get(node.inputs[0], Value(node.inputs[0]))
+    if value.shape is None or len(value.shape) < 3:
+        raise UnsupportedError(f"{node}: a BatchNormalization of what is no image cannot be written")
+    scale = constants[node.inputs[1]]
+    constants[node.inputs[1]] = scale.reshape(scale.size, *(1,) * (len(value.shape) - 1))
+    version = max((one.version for one in graph.nodes if not one.domain), default=WIDE_OPSET)
+    return replace(node, operator="Conv", domain="", version=version, attributes={"group": scale.size})
