@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine import control, delegate
+from qengine import control
+from qengine.alone import compute
 from qengine.control import Held
+from qengine.custom import Custom, FixedPoint
 from qengine.errors import FormatError, ModelError, UnsupportedError
 from qengine.formats import FormatRequest
 from qengine.graph import Graph, Node, Value
@@ -23,6 +25,7 @@ from qengine.kernels.reference.elementwise import bounded
 from qengine.kernels.reference.requantize import Tally, new_tally, quantize
 from qengine.known import value_inputs
 from qengine.network import Network
+from qengine.ops.operator import find
 from qengine.plan import BoundStep, Fixed, Plan, Section, answer, enter, plan_section
 from qengine.qformat import Format, fraction_bits_of
 from qengine.recent import Recent, digest
@@ -32,6 +35,7 @@ MOST_ELEMENTS = 4096
 """Of a tensor that decides shapes."""
 
 _SECTIONS = 64
+_FLOAT = np.dtype(np.float32)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -70,19 +74,24 @@ class Event:
 
     @property
     def kind(self) -> str:
-        """The kind of step; "quantize" of an input, "delegated" or "graph" of a node that ran alone."""
+        """The kind of step; "quantize" of an input; "graph", "custom", "island" or "delegated" of what ran alone."""
         if self.bound is not None:
             return self.bound.step.kind
         if self.node is None:
             return "quantize"
-        return "graph" if self.node.graphs else "delegated"
+        if self.node.graphs:
+            return "graph"
+        op = find(self.node)
+        if isinstance(op, Custom):
+            return "custom" if op.is_exact else "island"
+        return "delegated"
 
     @property
     def is_island(self) -> bool:
         """Whether it left fixed point to be computed in float32."""
         if self.bound is not None:
             return self.bound.is_island
-        return self.node is not None and not self.node.graphs and self.tensor.format is not None
+        return self.kind in ("island", "delegated") and self.tensor.format is not None
 
 
 class Flow:
@@ -268,8 +277,10 @@ class Flow:
                 found = control.perform(node, inputs, lambda attribute, args: self._call(node, attribute, args, env))
             if len(found) < len([name for name in node.outputs if name]):
                 raise ModelError(f"{node}: gives {len(found)} outputs, {len(node.outputs)} are asked for")
+        elif self.fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:
+            found = self._exactly(node, op, inputs, tallies)
         else:
-            found = [Held(value) for value in delegate.compute(node, [self._real(held) for held in inputs])]
+            found = [Held(value) for value in compute(node, [self._real(held) for held in inputs])]
         for name, held in zip(node.outputs, found, strict=False):
             if not name:
                 continue
@@ -277,6 +288,30 @@ class Flow:
                 env[name] = self._stored(name, held, node, tallies)
             if alone is not None and isinstance(env[name].value, np.ndarray):
                 alone.append(self._event(name, env[name], node))
+
+    def _exactly(self, node: Node, op: Custom, inputs: Sequence[Held], tallies: dict[str, Tally] | None) -> list[Held]:
+        """Return the outputs of a registered operator by its rule."""
+        assert self.fixed is not None
+        counted: list[Tally | None] = [None] * len(node.outputs)
+        if tallies is not None:
+            counted = [tallies.setdefault(name, new_tally()) if name else None for name in node.outputs]
+        formats = [self.fixed.formats.activations.get(name) for name in node.outputs]
+        with node.blamed():
+            operands = [self._operand(name, held) for name, held in zip(node.inputs, inputs, strict=True)]
+            found = op.compute_fixed(node, operands, formats, self.settings.arithmetic, counted)
+        real = next((held.dtype for held in inputs if held.dtype is not None and held.dtype.kind == "f"), _FLOAT)
+        return [Held(array, form, real=real) for array, form in found]
+
+    def _operand(self, name: str, held: Held) -> Any:
+        """Return an input as a rule gets it: codes, which real numbers without a format become as constants do."""
+        assert self.fixed is not None
+        value, form = held.value, held.format
+        if form is None and isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            form = self.fixed.formats.constant(name, value)
+            value = Tensor(name, value.dtype, value.shape, value, form).codes
+        if form is None:
+            return value
+        return FixedPoint(value.astype(np.int64), Tensor(name, _FLOAT, value.shape, None, form).one_format)
 
     def _lookup(self, name: str, env: Mapping[str, Held]) -> Held:
         if name in env:

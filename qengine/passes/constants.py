@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine import delegate
+from qengine import alone, delegate
 from qengine.errors import UnsupportedError
 from qengine.graph import Graph, Node
 from qengine.known import may_be_known
@@ -56,7 +56,7 @@ def _computed(node: Node, known: Callable[[str], Tensor]) -> dict[str, NDArray[A
 
 
 def _delegated(node: Node, constants: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
-    found = delegate.compute(node, [constants[name] if name else None for name in node.inputs])
+    found = alone.compute(node, [constants[name] if name else None for name in node.inputs])
     arrays = {name: array for name, array in zip(node.outputs, found, strict=True) if name}
     if not all(isinstance(array, np.ndarray) and array.size <= _LARGEST for array in arrays.values()):
         return None
