@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from qengine import delegate
 from qengine.custom import Custom
 from qengine.delegate import Element
-from qengine.graph import Node
+from qengine.graph import Node, Value
 from qengine.ops.operator import find
 
 
@@ -22,7 +25,12 @@ def is_deterministic(node: Node) -> bool:
     return op.deterministic if isinstance(op, Custom) else delegate.is_deterministic(node)
 
 
-def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
+def declared_types(node: Node, values: Mapping[str, Value]) -> list[np.dtype[Any] | None]:
+    """Return the element types that the model declares for the outputs of a node; None where it does not."""
+    return [values[name].dtype if name in values else None for name in node.outputs]
+
+
+def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) -> list[Element]:
     """Return the outputs of a node, None for those that are left out.
 
     Parameters
@@ -31,6 +39,8 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
         Without graphs in its attributes.
     inputs
         One for each name in `node.inputs`; None also where the name is empty.
+    values
+        What the model says of tensors.
 
     Raises
     ------
@@ -41,4 +51,4 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
     if not isinstance(op, Custom):
         return delegate.compute(node, inputs)
     with node.blamed():
-        return list(op.compute(node, inputs))
+        return list(op.compute(node, inputs, declared_types(node, values)))

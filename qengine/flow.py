@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine import control
-from qengine.alone import compute
+from qengine.alone import compute, declared_types
 from qengine.control import Held
 from qengine.custom import Custom, FixedPoint
 from qengine.errors import FormatError, ModelError, UnsupportedError
@@ -280,7 +280,8 @@ class Flow:
         elif self.fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:
             found = self._exactly(node, op, inputs, tallies)
         else:
-            found = [Held(value) for value in compute(node, [self._real(held) for held in inputs])]
+            reals = [self._real(held) for held in inputs]
+            found = [Held(value) for value in compute(node, reals, self.graph.values)]
         for name, held in zip(node.outputs, found, strict=False):
             if not name:
                 continue
@@ -298,9 +299,13 @@ class Flow:
         formats = [self.fixed.formats.activations.get(name) for name in node.outputs]
         with node.blamed():
             operands = [self._operand(name, held) for name, held in zip(node.inputs, inputs, strict=True)]
-            found = op.compute_fixed(node, operands, formats, self.settings.arithmetic, counted)
+            types = declared_types(node, self.graph.values)
+            found = op.compute_fixed(node, operands, types, formats, self.settings.arithmetic, counted)
         real = next((held.dtype for held in inputs if held.dtype is not None and held.dtype.kind == "f"), _FLOAT)
-        return [Held(array, form, real=real) for array, form in found]
+        return [
+            Held(array, form, real=real if declared is None else declared)
+            for (array, form), declared in zip(found, types, strict=True)
+        ]
 
     def _operand(self, name: str, held: Held) -> Any:
         """Return an input as a rule gets it: codes, which real numbers without a format become as constants do."""

@@ -286,7 +286,8 @@ class _Builder:
         tensors = [self.tensors.get(name) for name in node.reads]
         if not may_be_known(node) or any(t is None or t.value is None for t in tensors):
             raise NeedsRun(f"{node} runs by itself")
-        found = alone.compute(node, [self.tensors[name].value if name else None for name in node.inputs])
+        inputs = [self.tensors[name].value if name else None for name in node.inputs]
+        found = alone.compute(node, inputs, self.graph.values)
         for name, array in zip(node.outputs, found, strict=True):
             if name and not isinstance(array, np.ndarray):
                 raise NeedsRun(f"{node} gives no tensor")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qengine.custom.results import (
@@ -63,13 +64,17 @@ class Custom(Operator):
         """Refuse a node whose inputs or attributes the function does not take."""
         self.signature.check(node)
 
-    def compute(self, node: Node, inputs: Sequence[Any]) -> list[NDArray[Any] | None]:
+    def compute(
+        self, node: Node, inputs: Sequence[Any], types: Sequence[np.dtype[Any] | None]
+    ) -> list[NDArray[Any] | None]:
         """Return the outputs of a node on real numbers, None for those that are left out.
 
         Parameters
         ----------
         node, inputs
             As of `qengine.alone.compute`.
+        types
+            What the model says that the outputs are.
 
         Raises
         ------
@@ -78,12 +83,13 @@ class Custom(Operator):
         """
         given = [_tensor(value) for value in inputs]
         result = called(self.function, self.signature.arguments(given), self.signature.keywords(node.attributes))
-        return arrays_of(result, node.outputs, given)
+        return arrays_of(result, node.outputs, given, types)
 
     def compute_fixed(
         self,
         node: Node,
         inputs: Sequence[FixedPoint | NDArray[Any] | None],
+        types: Sequence[np.dtype[Any] | None],
         formats: Sequence[QFormat | None],
         arithmetic: Arithmetic,
         tallies: Sequence[Tally | None],
@@ -96,7 +102,7 @@ class Custom(Operator):
             What to compute.
         inputs
             Codes for what is in fixed point, anything else as it is; None where an input is left out.
-        formats, tallies
+        types, formats, tallies
             One for each output.
 
         Raises
@@ -106,12 +112,12 @@ class Custom(Operator):
         """
         given = [value if isinstance(value, FixedPoint) else _tensor(value) for value in inputs]
         if self.rule is None:
-            return self._move(node, given, formats, tallies)
+            return self._move(node, given, types, formats, tallies)
         result = called(self.rule, self.signature.arguments(given), self.signature.keywords(node.attributes))
         return [
-            (None, None) if not name else requantized(one, name, form, arithmetic, tally)
-            for one, name, form, tally in zip(
-                results_of(result, node.outputs), node.outputs, formats, tallies, strict=True
+            (None, None) if not name else requantized(one, name, declared, form, arithmetic, tally)
+            for one, name, declared, form, tally in zip(
+                results_of(result, node.outputs), node.outputs, types, formats, tallies, strict=True
             )
         ]
 
@@ -119,6 +125,7 @@ class Custom(Operator):
         self,
         node: Node,
         given: Sequence[FixedPoint | NDArray[Any] | None],
+        types: Sequence[np.dtype[Any] | None],
         formats: Sequence[QFormat | None],
         tallies: Sequence[Tally | None],
     ) -> list[tuple[NDArray[Any] | None, QFormat | None]]:
@@ -128,9 +135,9 @@ class Custom(Operator):
             raise OperatorError("moves the codes of its first input, and another input holds real numbers too")
         moved = [source.codes if isinstance(source, FixedPoint) else source, *others]
         result = called(self.function, self.signature.arguments(moved), self.signature.keywords(node.attributes))
-        arrays = arrays_of(result, node.outputs, moved)
         if not isinstance(source, FixedPoint):
-            return [(array, None) for array in arrays]
+            return [(array, None) for array in arrays_of(result, node.outputs, moved, types)]
+        arrays = arrays_of(result, node.outputs, moved, [None] * len(types))
         return [
             (None, None) if array is None else moved_codes(array, source.format, form, tally)
             for array, form, tally in zip(arrays, formats, tallies, strict=True)

@@ -47,8 +47,8 @@ class RegisteredOperator(Generic[_Called]):
         rule
             Takes what the function takes, with a `FixedPoint` (codes in int64, and their format) for each input in
             fixed point. It returns, for each output, exact integers of up to 2^60 and the number of fraction
-            bits that they have, `total, n`; qengine rounds them once to the output's format. An output that is not
-            in fixed point is an array of integers or booleans.
+            bits that they have, `total, n`; qengine rounds them once to the output's format. For integers or booleans
+            that are not in fixed point, n is None.
 
         Returns
         -------
@@ -87,8 +87,8 @@ def register_operator(
 
     The function's positional parameters are the inputs, as arrays that it must not write to; one whose default is None
     may be left out, and then is None. Keyword-only parameters are the attributes. It returns an array, or a tuple of
-    them for several outputs. A float64 result becomes of the type of the first floating-point input, unless an input
-    is float64.
+    them for several outputs. Real numbers become of the type that the model declares for the output; where it declares
+    none, float64 becomes of the type of the first floating-point input, unless an input is float64.
 
     In fixed point the function runs in float32, between codes (an *island*), unless there is a rule: "table", "move" or
     one of its own, see `RegisteredOperator.fixed_point`.
@@ -222,7 +222,9 @@ def _as_table(custom: Custom, what: str) -> Custom:
         raise OptionError(f"{what}: a table is made once: fixed_point='table' is for what is deterministic")
 
     def handler(x: Tensor, **attributes: Any) -> Step:
-        return Table(x, _elementwise(custom.function, signature.keywords(attributes)))
+        compute = _elementwise(custom.function, signature.keywords(attributes))
+        _check_elementwise(compute)
+        return Table(x, compute)
 
     attributes = {
         name: Parameter(name, object, one.default, Role.DATA, one.required, variadic=False, since=1, until=NEVER)
@@ -236,6 +238,16 @@ def _as_table(custom: Custom, what: str) -> Custom:
         elements=REAL,
         kinds=(Table,),
     )
+
+
+def _check_elementwise(compute: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> None:
+    """Refuse a function that gives something else for an element where others stand beside it."""
+    x = np.linspace(-3.0, 5.0, 17)
+    if not np.allclose(compute(x)[:7], compute(x[:7]), equal_nan=True):
+        raise OperatorError(
+            "its function gives something else for a number where others stand beside it; fixed_point='table' is for "
+            "a function of one number"
+        )
 
 
 def _elementwise(

@@ -90,28 +90,46 @@ def _for_each(given: list[Any], names: Sequence[str]) -> list[Any]:
 
 
 def _is_pair(result: Any) -> bool:
-    is_whole = len(result) == 2 and isinstance(result[1], int | np.integer)
-    return is_whole and isinstance(result[0], np.ndarray | np.generic | int)
+    """Whether a result is an array and the number of its fraction bits, None where it has none."""
+    says_bits = len(result) == 2 and isinstance(result[1], int | np.integer | None)
+    return says_bits and isinstance(result[0], np.ndarray | np.generic | int)
 
 
-def arrays_of(result: Any, names: Sequence[str], inputs: Sequence[Any]) -> list[NDArray[Any] | None]:
-    """Return the outputs that a function on arrays gives, its caller's own; None for those that are left out."""
+def arrays_of(
+    result: Any, names: Sequence[str], inputs: Sequence[Any], types: Sequence[np.dtype[Any] | None]
+) -> list[NDArray[Any] | None]:
+    """Return the outputs that a function on arrays gives, its caller's own; None for those that are left out.
+
+    Parameters
+    ----------
+    result
+        What the function gave.
+    names, types
+        Of the outputs; a type is None where the model does not say.
+    inputs
+        What the function was given.
+    """
     given = list(result) if isinstance(result, tuple | list) else [result]
     return [
-        None if not name else _array(one, name, [a for a in inputs if isinstance(a, np.ndarray)])
-        for one, name in zip(_for_each(given, names), names, strict=True)
+        None if not name else _array(one, name, [a.dtype for a in inputs if isinstance(a, np.ndarray)], declared)
+        for one, name, declared in zip(_for_each(given, names), names, types, strict=True)
     ]
 
 
-def _array(one: Any, name: str, inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def _array(one: Any, name: str, types: Sequence[np.dtype[Any]], declared: np.dtype[Any] | None) -> NDArray[Any]:
     if not isinstance(one, np.ndarray | np.generic | int | float):
         raise OperatorError(f"its function gives {_article(one)} for '{name}'; a NumPy array is needed")
     array = np.array(one, order="C")  # the function may keep what it gave, or give a view of what it got
-    types = [a.dtype for a in inputs]
+    if array.dtype.kind not in "fiub" and array.dtype not in (*types, declared):
+        raise OperatorError(f"its function gives {array.dtype} for '{name}'; real numbers or booleans are needed")
+    if declared is not None:
+        if array.dtype != declared and not array.dtype.kind == declared.kind == "f":
+            raise OperatorError(
+                f"its function gives {array.dtype} for '{name}', which the model declares as {declared}"
+            )
+        return array.astype(declared, copy=False)
     if array.dtype in types:
         return array
-    if array.dtype.kind not in "fiub":
-        raise OperatorError(f"its function gives {array.dtype} for '{name}'; real numbers or booleans are needed")
     real = next((t for t in types if t.kind == "f"), None)
     if array.dtype.kind == "f" and array.dtype.itemsize >= 8 and real is not None:
         # NumPy widens where Python's numbers or integers come in.
@@ -143,18 +161,30 @@ def moved_codes(
 
 
 def requantized(
-    one: Any, name: str, form: QFormat | None, arithmetic: Arithmetic, tally: Tally | None
+    one: Any,
+    name: str,
+    declared: np.dtype[Any] | None,
+    form: QFormat | None,
+    arithmetic: Arithmetic,
+    tally: Tally | None,
 ) -> tuple[NDArray[Any], QFormat | None]:
     """Return an output of a rule: exact integers rounded once to the output's format, or what is not quantized."""
-    if isinstance(one, np.ndarray | np.generic) and one.dtype.kind in "iub":
-        return np.array(one, order="C"), None
     if not isinstance(one, tuple | list) or not _is_pair(one):
         what = f"an array of {one.dtype}" if isinstance(one, np.ndarray) else _article(one)
         raise OperatorError(
             f"its rule gives {what} for '{name}'; exact integers and the number of fraction bits that they have are "
-            "needed, as in `return total, n`"
+            "needed, as in `return total, n`; None for what is not in fixed point"
         )
-    total, n = np.asarray(one[0]), int(one[1])
+    total = np.asarray(one[0])
+    if one[1] is None:
+        if total.dtype.kind not in "iub":
+            raise OperatorError(f"its rule gives {total.dtype} without fraction bits for '{name}', no integers")
+        if declared is not None and total.dtype != declared:
+            raise OperatorError(f"its rule gives {total.dtype} for '{name}', which the model declares as {declared}")
+        return np.array(total, order="C"), None
+    n = int(one[1])
+    if declared is not None and declared.kind != "f":
+        raise OperatorError(f"its rule gives fraction bits for '{name}', which the model declares as {declared}")
     if total.dtype.kind not in "iu":
         raise OperatorError(f"its rule gives {total.dtype} for '{name}'; exact integers (int64) are needed")
     if abs(n) > _MOST_FRACTION_BITS:

@@ -209,7 +209,7 @@ def test_two_outputs_of_which_one_is_no_real_number():
 
     @largest.fixed_point
     def _(x):
-        return (x.codes.max(axis=-1), x.fraction_bits), x.codes.argmax(axis=-1)
+        return (x.codes.max(axis=-1), x.fraction_bits), (x.codes.argmax(axis=-1), None)
 
     built = network(
         [
