@@ -9,7 +9,6 @@ from networks import network, weights
 
 from qengine import cli
 from qengine.kernels.isa import VARIABLE
-from qengine.ops import operator
 
 X = weights(1, 3, 6, 5, seed=1, scale=1.0)
 HALVE = """
@@ -37,8 +36,7 @@ def square(x):
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays_registered(monkeypatch):
-    monkeypatch.setattr(operator, "_registered", {})
+def wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
 
 

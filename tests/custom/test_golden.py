@@ -8,8 +8,10 @@ import pytest
 from qengine import InferenceSession, register_operator
 from qengine.errors import UnsupportedError
 from qengine.golden import read_golden
+from qengine.kernels.isa import available
 from qengine.report import compare, sqnr
 
+ISAS = ["reference", available()[0].name]
 GOLDEN = Path(__file__).parent.parent / "golden" / "custom"
 MODELS = {"script": "/SoftShrink_output_0", "dynamo": "soft_shrink"}
 BEFORE = {"script": "/analysis/Conv_output_0", "dynamo": "conv2d"}
@@ -42,7 +44,7 @@ def test_float32_is_what_torch_gave(name):
     assert np.abs(inputs["input"] - wanted).max() > 0.1
 
 
-@pytest.mark.parametrize("isa", ["reference", None])
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", MODELS)
 def test_fixed_point_is_the_rule_to_the_bit(name, isa):
     registered()

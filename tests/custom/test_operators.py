@@ -8,8 +8,10 @@ from onnx import helper
 
 from qengine import FixedPoint, InferenceSession, QFormat, dequantize, quantize, register_operator
 from qengine.errors import FormatError, UnsupportedError
+from qengine.kernels.isa import available
 from qengine.report import compare
 
+ISAS = ["reference", available()[0].name]
 X = weights(1, 3, 6, 5, seed=1, scale=1.0)
 W = weights(4, 3, 3, 3)
 CNN = network(
@@ -71,7 +73,7 @@ def expected_blend(codes, out_bits, n_in, n_out, rounding, overflow):
     return result
 
 
-@pytest.mark.parametrize("isa", ["reference", None])
+@pytest.mark.parametrize("isa", ISAS)
 def test_float32(isa):
     blend()
     session = InferenceSession(CNN, isa=isa)
@@ -82,7 +84,7 @@ def test_float32(isa):
     np.testing.assert_array_equal(y, windows.max(axis=(-1, -2)), strict=True)
 
 
-@pytest.mark.parametrize("isa", ["reference", None])
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("overflow", ["saturate", "wrap"])
 def test_a_rule_gives_exact_integers_that_are_rounded_once(rounding, overflow, isa):
@@ -156,7 +158,7 @@ def test_nan_of_an_island_names_the_node():
 TABLE = network([("my.domain.Swell", "x", "s", {"power": 3}), ("Neg", "s", "y")])
 
 
-@pytest.mark.parametrize("isa", ["reference", None])
+@pytest.mark.parametrize("isa", ISAS)
 def test_a_table(isa):
     seen = []
 
@@ -182,7 +184,7 @@ MOVE = network(
 )
 
 
-@pytest.mark.parametrize("isa", ["reference", None])
+@pytest.mark.parametrize("isa", ISAS)
 def test_a_move(isa):
     @register_operator("Roll", domain="my.domain", fixed_point="move")
     def roll(x, k):
@@ -229,7 +231,7 @@ def test_two_outputs_of_which_one_is_no_real_number():
     np.testing.assert_array_equal(w, v)
     np.testing.assert_array_equal(y, -v)
     codes = quantize(X, "Q3.4")
-    for isa in ("reference", None):
+    for isa in ISAS:
         session = InferenceSession(built, qformat="Q3.4", isa=isa)
         v, j, y, k, w = session.run(None, {"x": X}, raw=True)
         np.testing.assert_array_equal(v, codes.max(axis=-1), strict=True)
@@ -294,7 +296,7 @@ def choice():
     return helper.make_model(graph, opset_imports=imports, ir_version=8)
 
 
-@pytest.mark.parametrize("isa", ["reference", None])
+@pytest.mark.parametrize("isa", ISAS)
 def test_inside_of_an_if(isa):
     blend_exactly()
     c = np.maximum(X, 0)
