@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine import control
-from qengine.alone import compute, declared_types
+from qengine import control, registered
+from qengine.alone import compute
 from qengine.control import Held
-from qengine.custom import Custom, FixedPoint
+from qengine.custom import Custom
 from qengine.errors import FormatError, ModelError, UnsupportedError
 from qengine.formats import FormatRequest
 from qengine.graph import Graph, Node, Value
@@ -35,7 +35,6 @@ MOST_ELEMENTS = 4096
 """Of a tensor that decides shapes."""
 
 _SECTIONS = 64
-_FLOAT = np.dtype(np.float32)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -65,12 +64,14 @@ class Event:
     tensor, array : it, codes in fixed point.
     bound : the step that computed it; None of an input and of a node that ran alone.
     node : the node; None of an input.
+    reads_codes : whether a registered operator that ran alone was given tensors in fixed point.
     """
 
     tensor: Tensor
     array: NDArray[Any]
     node: Node | None = None
     bound: BoundStep | None = None
+    reads_codes: bool = False
 
     @property
     def kind(self) -> str:
@@ -91,7 +92,8 @@ class Event:
         """Whether it left fixed point to be computed in float32."""
         if self.bound is not None:
             return self.bound.is_island
-        return self.kind in ("island", "delegated") and self.tensor.format is not None
+        in_fixed = self.tensor.format is not None or self.reads_codes
+        return in_fixed and self.kind in ("island", "delegated")
 
 
 class Flow:
@@ -272,14 +274,19 @@ class Flow:
         self, node: Node, env: dict[str, Held], tallies: dict[str, Tally] | None, alone: list[Event] | None
     ) -> None:
         inputs = [self._lookup(name, env) if name else Held(None) for name in node.inputs]
+        leaves = isinstance(find(node), Custom) and any(held.format is not None for held in inputs)
         if node.graphs:
             with node.blamed():
                 found = control.perform(node, inputs, lambda attribute, args: self._call(node, attribute, args, env))
             if len(found) < len([name for name in node.outputs if name]):
                 raise ModelError(f"{node}: gives {len(found)} outputs, {len(node.outputs)} are asked for")
         elif self.fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:
-            found = self._exactly(node, op, inputs, tallies)
+            with node.blamed():
+                values, arithmetic = self.graph.values, self.settings.arithmetic
+                found = registered.perform(node, op, inputs, values, self.fixed.formats, arithmetic, tallies)
         else:
+            if leaves and self.settings.strict:
+                raise UnsupportedError(f"{node}: strict: no fixed-point rule; it would run as a float32 island")
             reals = [self._real(held) for held in inputs]
             found = [Held(value) for value in compute(node, reals, self.graph.values)]
         for name, held in zip(node.outputs, found, strict=False):
@@ -288,35 +295,7 @@ class Flow:
             with node.blamed():
                 env[name] = self._stored(name, held, node, tallies)
             if alone is not None and isinstance(env[name].value, np.ndarray):
-                alone.append(self._event(name, env[name], node))
-
-    def _exactly(self, node: Node, op: Custom, inputs: Sequence[Held], tallies: dict[str, Tally] | None) -> list[Held]:
-        """Return the outputs of a registered operator by its rule."""
-        assert self.fixed is not None
-        counted: list[Tally | None] = [None] * len(node.outputs)
-        if tallies is not None:
-            counted = [tallies.setdefault(name, new_tally()) if name else None for name in node.outputs]
-        formats = [self.fixed.formats.activations.get(name) for name in node.outputs]
-        with node.blamed():
-            operands = [self._operand(name, held) for name, held in zip(node.inputs, inputs, strict=True)]
-            types = declared_types(node, self.graph.values)
-            found = op.compute_fixed(node, operands, types, formats, self.settings.arithmetic, counted)
-        real = next((held.dtype for held in inputs if held.dtype is not None and held.dtype.kind == "f"), _FLOAT)
-        return [
-            Held(array, form, real=real if declared is None else declared)
-            for (array, form), declared in zip(found, types, strict=True)
-        ]
-
-    def _operand(self, name: str, held: Held) -> Any:
-        """Return an input as a rule gets it: codes, which real numbers without a format become as constants do."""
-        assert self.fixed is not None
-        value, form = held.value, held.format
-        if form is None and isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            form = self.fixed.formats.constant(name, value)
-            value = Tensor(name, value.dtype, value.shape, value, form).codes
-        if form is None:
-            return value
-        return FixedPoint(value.astype(np.int64), Tensor(name, _FLOAT, value.shape, None, form).one_format)
+                alone.append(replace(self._event(name, env[name], node), reads_codes=leaves))
 
     def _lookup(self, name: str, env: Mapping[str, Held]) -> Held:
         if name in env:

@@ -145,6 +145,18 @@ def test_without_a_rule_it_is_an_island_that_strict_refuses():
         InferenceSession(CNN, qformat="Q3.4", strict=True).run(None, {"x": X})
 
 
+def test_an_island_that_gives_indices_leaves_fixed_point_too():
+    @register_operator("Arg", domain="my.domain")
+    def arg(x):
+        return x.argmax(axis=-1)
+
+    built = network([("Relu", "x", "r"), ("my.domain.Arg", "r", "y")])
+    found = compare(InferenceSession(built, qformat="Q3.4"), InferenceSession(built), {"x": X})
+    assert found.islands == ("node 'the_y' (my.domain.Arg)",)
+    with pytest.raises(UnsupportedError, match=r"node 'the_y' \(my.domain.Arg\): strict: no fixed-point rule"):
+        InferenceSession(built, qformat="Q3.4", strict=True).run(None, {"x": X})
+
+
 def test_nan_of_an_island_names_the_node():
     @register_operator("Blend", domain="my.domain")
     def operator(x, *, factor):
