@@ -123,6 +123,13 @@ def test_the_type_that_the_model_declares(declared, result, wanted):
     np.testing.assert_array_equal(y, np.ones(3, wanted), strict=True)
 
 
+def test_a_rule_gives_numbers_of_the_type_that_the_model_declares():
+    own(lambda x: x).fixed_point(lambda x: (x.codes, x.fraction_bits))
+    built = network([("my.domain.Own", "x", "y")], values={"y": (np.float64, [1, 3, 6, 5])})
+    (y,) = InferenceSession(built, qformat="Q3.4").run(None, {"x": X})
+    np.testing.assert_array_equal(y, np.rint(X.astype(np.float64) * 16) / 16, strict=True)
+
+
 @pytest.mark.parametrize(
     ("declared", "result", "n"),
     [(np.float32, np.int64, None), (np.int32, np.int64, None), (np.int64, np.float32, 4), (np.bool_, np.int64, 4)],
@@ -241,6 +248,15 @@ def test_attributes_that_do_not_fit_are_told_before_a_run(attributes, match, fix
     own(function, fixed_point=fixed_point)
     with pytest.raises(ModelError, match=NODE + match):
         InferenceSession(model(attributes))
+
+
+def test_an_attribute_of_a_table_that_is_left_out():
+    def function(x, *, limit: float | None = None):
+        assert limit is None
+        return x + 1
+
+    own(function, fixed_point="table")
+    np.testing.assert_array_equal(InferenceSession(ONE).run(None, {"x": X})[0], (X.astype(np.float64) + 1).astype("f4"))
 
 
 def test_attributes_that_fit():

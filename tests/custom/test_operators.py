@@ -323,6 +323,87 @@ def test_inside_of_an_if(isa):
         np.testing.assert_array_equal(fixed.run(None, feeds, raw=True)[0], quantize(total / 2**12, "Q3.4"), strict=True)
 
 
+def repeated():
+    """A Loop around two operators, of which one reads a tensor and a constant of the graph around it."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Halve", ["s"], ["h"], domain="my.domain"),
+            helper.make_node("Affine", ["h", "k", "c"], ["s_out"], domain="my.domain"),
+            helper.make_node("Identity", ["go_in"], ["go"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", onnx.TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_in", onnx.TensorProto.BOOL, []),
+            helper.make_tensor_value_info("s", onnx.TensorProto.FLOAT, [4]),
+        ],
+        [
+            helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, []),
+            helper.make_tensor_value_info("s_out", onnx.TensorProto.FLOAT, [4]),
+        ],
+    )
+    nodes = [helper.make_node("Neg", ["x"], ["c"]), helper.make_node("Loop", ["n", "", "x"], ["y"], body=body)]
+    inputs = [
+        helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [4]),
+        helper.make_tensor_value_info("n", onnx.TensorProto.INT64, []),
+    ]
+    constant = onnx.numpy_helper.from_array(np.float32(0.75), "k")
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_empty_tensor_value_info("y")], [constant])
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("my.domain", 1)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8)
+
+
+def test_inside_of_a_loop_with_what_is_around_it():
+    @register_operator("Halve", domain="my.domain")
+    def halve(x):
+        return x / 2
+
+    @halve.fixed_point
+    def _(x):
+        return x.codes, x.fraction_bits + 1
+
+    @register_operator("Affine", domain="my.domain")
+    def affine(x, k, c):
+        return x * k + c
+
+    formats = set()
+
+    @affine.fixed_point
+    def _(x, k, c):
+        formats.add((str(x.format), str(k.format), str(c.format)))
+        n = x.fraction_bits + k.fraction_bits
+        return x.codes * k.codes + (c.codes << (n - c.fraction_bits)), n
+
+    x = np.float32([1, 2, 3.25, -4])
+    feeds, s = {"x": x, "n": np.int64(3)}, x
+    for _ in range(3):
+        s = s / 2 * np.float32(0.75) - x
+    np.testing.assert_array_equal(InferenceSession(repeated()).run(None, feeds)[0], s)
+    session = InferenceSession(repeated(), qformat="Q3.4", formats={"c": "Q3.8"}, strict=True)
+    codes = np.rint(x * 16)
+    for _ in range(3):  # 0.75 is 96 / 128, and x is exact in its format
+        codes = np.clip(np.rint((np.rint(codes / 2) * 96 - x * 2**11) / 2**7), -128, 127)
+    np.testing.assert_array_equal(session.run(None, feeds, raw=True)[0], codes.astype(np.int8), strict=True)
+    assert formats == {("Q3.4", "Q0.7", "Q3.8")}
+
+
+def test_an_operator_without_inputs():
+    @register_operator("Ramp", domain="my.domain")
+    def ramp(*, n: int = 3):
+        return np.arange(n, dtype=np.float32) / 4
+
+    @ramp.fixed_point
+    def _(*, n):
+        return np.arange(n), 2
+
+    built = network([("my.domain.Ramp", "", "r", {"n": 5}), ("Add", "x r", "y")])
+    ramped = np.arange(5, dtype=np.float32) / 4
+    np.testing.assert_array_equal(InferenceSession(built).run(None, {"x": X})[0], X + ramped)
+    session = InferenceSession(built, qformat="Q3.4", strict=True)
+    wanted = np.clip(np.rint(X * 16) + np.arange(5) * 4, -128, 127)
+    np.testing.assert_array_equal(session.run(None, {"x": X}, raw=True)[0], wanted.astype(np.int8), strict=True)
+
+
 def test_what_constants_alone_decide_is_computed_once_unless_it_is_not_deterministic():
     calls = []
     built = network([("my.domain.Make", "k", "m"), ("Add", "x m", "y")], constants={"k": np.float32([0.5])})
