@@ -370,7 +370,8 @@ class Flow:
         formats = {name: form for name, form in request.formats.items() if name in names}
         decide = value_inputs(graph)
         formats |= {name: form for name, form in captured.items() if form is not None and name not in decide}
-        return replace(request, formats=formats)
+        assert self.network.table is not None
+        return replace(request, formats=formats, is_partial=self.network.table.is_partial)
 
 
 def decides(value: Any) -> bool:
