@@ -30,6 +30,11 @@ def is_known(node: Node) -> bool:
     return defined is not None and not defined.deprecated
 
 
+def defines(operator: str, domain: str) -> bool:
+    """Whether ONNX defines an operator, at any opset."""
+    return bool(onnx.defs.has(operator, domain))
+
+
 def is_deterministic(node: Node) -> bool:
     """Whether the same inputs always give the same outputs."""
     defined = schema(node.operator, node.version, node.domain)

@@ -43,12 +43,14 @@ class FormatRequest:
     weight_qformat : of every constant that `formats` does not name.
     formats : by tensor name.
     per_channel : whether weights get one number of fraction bits per output channel.
+    is_partial : whether tensors without a format stay real numbers; of a quantized model that is so anyway.
     """
 
     qformat: QFormat | None = None
     weight_qformat: QFormat | None = None
     formats: Given = field(default_factory=dict)
     per_channel: bool = False
+    is_partial: bool = False
 
     def __post_init__(self) -> None:
         if self.per_channel and self.weight_qformat:
@@ -147,9 +149,10 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     groups = _groups(model, known)
     _check_names(given, model, groups)
     alive = optimized.tensors()
-    activations = _activation_formats(groups, given, own, request.qformat, alive)
+    is_partial = bool(own) or (request.is_partial and request.qformat is None)
+    activations = _activation_formats(groups, given, own, request.qformat, set() if is_partial else alive)
     readers = _readers(optimized, known)
-    chooser = _Chooser(request, given, own, activations, {**_readers(model, known), **readers})
+    chooser = _Chooser(request, given, own if is_partial else None, activations, {**_readers(model, known), **readers})
     constants: dict[str, Format] = {}
     for name, found in readers.items():
         values = {n: optimized.constants[n] for n in found.names if n in optimized.constants}
@@ -162,7 +165,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     notes = _notes(given, groups, alive, readers)
     if model.formats and not own:
         notes = (f"the formats that the model was quantized to give way to {request.qformat}", *notes)
-    return FormatTable(computed, constants, notes, bool(own), chooser, optimized.derived, frozenset(model.aliases))
+    return FormatTable(computed, constants, notes, is_partial, chooser, optimized.derived, frozenset(model.aliases))
 
 
 def _parsed(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
@@ -248,7 +251,7 @@ def _activation_formats(
     default: QFormat | None,
     alive: set[str],
 ) -> dict[str, QFormat]:
-    """Return the format of every group; one that the passes removed may have none, and in a quantized model any."""
+    """Return the format of every group; one with no member that is alive may have none."""
     chosen: dict[int, QFormat | tuple[QFormat, ...] | None] = {}
     needed: set[int] = set()
     for group in {id(group): group for group in groups.values()}.values():
@@ -263,7 +266,7 @@ def _activation_formats(
         # The tensors of a group that the model itself gives a format agree on it.
         stored = next((own[member] for member in sorted(group.members & own.keys())), default)
         chosen[id(group)] = next(iter(asked.values()), stored if isinstance(stored, QFormat) else default)
-        if alive & group.members and not own:
+        if alive & group.members:
             needed.add(id(group))
     missing = [name for name, group in groups.items() if chosen[id(group)] is None and id(group) in needed]
     if missing:
@@ -308,7 +311,7 @@ class _Chooser:
 
     request: FormatRequest
     given: _Asked
-    own: Mapping[str, Format]
+    own: Mapping[str, Format] | None  # None unless constants may stay real numbers
     activations: Mapping[str, QFormat]
     readers: Mapping[str, _Readers]
 
@@ -343,7 +346,7 @@ class _Chooser:
             return self.request.weight_qformat
         if any(np.isnan(value).any() for value in values):
             raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
-        if self.own:
+        if self.own is not None:
             return self._exact(self.own.get(name), axis, values)
         bits = self._word_length(name)
         try:

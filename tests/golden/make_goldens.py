@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from custom import write_custom
 from families import FAMILIES
 from PIL import Image
 from tiny import TINY
@@ -207,6 +208,7 @@ def main() -> None:
         write_tiny(name, tiny, seed)
     for seed, (name, family) in enumerate(FAMILIES.items(), SEED + 100):
         write_family(name, family, seed)
+    write_custom(SEED)
     models = dict.fromkeys(("srcnn_x3", "srcnn_sample"), "../../qengine/zoo/srcnn.onnx")
     models["digits"] = "../../qengine/zoo/digits.onnx"
     models |= dict.fromkeys(("srcnn_seed", "srcnn_seed_x3", "srcnn_seed_half"), "srcnn_seed.onnx")
