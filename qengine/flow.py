@@ -275,7 +275,7 @@ class Flow:
         self, node: Node, env: dict[str, Held], tallies: dict[str, Tally] | None, alone: list[Event] | None
     ) -> None:
         inputs = [self._lookup(name, env) if name else Held(None) for name in node.inputs]
-        leaves = isinstance(find(node), Custom) and any(held.format is not None for held in inputs)
+        leaves = not node.graphs and any(held.format is not None for held in inputs)
         if node.graphs:
             with node.blamed():
                 found = control.perform(node, inputs, lambda attribute, args: self._call(node, attribute, args, env))

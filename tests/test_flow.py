@@ -166,3 +166,14 @@ def test_types_that_onnx_does_not_allow_are_refused():
     built = network([("Det", "x", "y")], inputs={"x": (np.int32, [3, 3])})
     with pytest.raises(ModelError, match="'x' is int32; Det takes"):
         InferenceSession(built).run(None, {"x": np.eye(3, dtype=np.int32)})
+
+
+def test_what_onnx_reference_makes_of_codes_is_an_island_though_it_gives_indices():
+    model = network([("IsNaN", "x", "y")], inputs={"x": [2, 3]})
+    session = InferenceSession(model, qformat="Q3.4")
+    x = np.float32([[0, 1, 0.01], [0.5, 0, -2]])
+    (found,) = session.run(None, {"x": x})
+    assert not found.any()
+    assert [event.tensor.name for event in session.trace({"x": x}) if event.is_island] == ["y"]
+    with pytest.raises(UnsupportedError, match="strict"):
+        InferenceSession(model, qformat="Q3.4", strict=True).run(None, {"x": x})
