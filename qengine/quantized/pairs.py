@@ -74,7 +74,8 @@ class _Writer:
         """Add a node, with a pair behind each output that is rounded."""
         roles = dict(find(node).roles(node))
         bias_bits = self._bias_bits(node)
-        inputs = [self._read(name, roles.get(name), bias_bits) if name else "" for name in node.inputs]
+        plain = self._taken_as_a_number(node)
+        inputs = [name if name in ("", plain) else self._read(name, roles.get(name), bias_bits) for name in node.inputs]
         # What the model answers with keeps its name, so that the tensor before its pair gets another.
         answered = rounded & self.answered
         outputs = [self._name(f"{name}_real") if name in answered else name for name in node.outputs]
@@ -111,6 +112,11 @@ class _Writer:
         if missing := [value.name for value in graph.outputs if value.name in self.renamed]:
             raise UnsupportedError(f"a graph inside of a node answers with '{missing[0]}', a tensor around it")
         return replace(graph, nodes=tuple(nodes))
+
+    def _taken_as_a_number(self, node: Node) -> str | None:
+        """Return a constant that is part of a table's function, and so is not quantized: the one slope of a PRelu."""
+        slope = node.inputs[1] if node.operator == "PRelu" and not node.domain else ""
+        return slope if slope in self.graph.constants and self.graph.constants[slope].size == 1 else None
 
     def _read(self, name: str, role: Role | None, bias_bits: NDArray[np.int64] | None) -> str:
         """Return what a node reads in the place of a tensor."""
