@@ -51,12 +51,12 @@ class _Constant:
 
 @dataclass(eq=False)
 class ElementwiseOp(Op):
-    """(a << shift) + (b << shift), or minus, or a * b; of one operand, a << shift.
+    """(a << shift) + (b << shift), or minus, or a * b, or a PRelu; of one operand, a << shift.
 
     Attributes
     ----------
-    operation : "add" or "multiply".
-    shifts : of codes that are added.
+    operation : "add", "multiply" or "prelu".
+    shifts : of codes that are added; of a PRelu, see `Elementwise`.
     requantize : None for float32.
     bounds : of float32.
     constant : stands for the operand after the inputs.
@@ -64,7 +64,7 @@ class ElementwiseOp(Op):
     skip : the first channel in the output, of which an input may be a part.
     """
 
-    operation: Literal["add", "multiply"]
+    operation: Literal["add", "multiply", "prelu"]
     shifts: tuple[int, ...]
     requantize: Requantize | None
     bounds: NDArray[np.float32]
@@ -195,8 +195,8 @@ def lower_table(step: Table, out: Tensor, arithmetic: Arithmetic, isa: Isa, want
 
 
 def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, want: Want) -> list[Op]:
-    """Return the ops of a sum or product of two; see `lower_linear`."""
-    if step.operation not in ("add", "subtract", "multiply") or len(step.terms) != 2:
+    """Return the ops of a sum or product of two, or a PRelu with constant slopes; see `lower_linear`."""
+    if step.operation not in ("add", "subtract", "multiply", "prelu") or len(step.terms) != 2:
         raise Unfit(f"{step.operation} of {len(step.terms)}")
     shape = images(out.shape)
     if shape is None:
@@ -212,7 +212,11 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
         else:
             raise Unfit(f"'{term.name}' {list(term.shape)}, broadcast to {list(out.shape)}")
     signs = (1, -1) if step.operation == "subtract" else (1, 1)
-    operation: Literal["add", "multiply"] = "multiply" if step.operation == "multiply" else "add"
+    operation: Literal["add", "multiply", "prelu"] = "add"
+    if step.operation in ("multiply", "prelu"):
+        operation = step.operation
+    if operation == "prelu" and (constant is None or constant.first):
+        raise Unfit("slopes that are computed during the run")
     activation = step.activation or NO_ACTIVATION
     if out.format is None:
         bounds = float_bounds(activation.low, activation.high)
@@ -225,6 +229,11 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
     largest = [max(abs(p.low), abs(p.high), 1) for p in operands]
     if operation == "multiply":
         shifts, limit, shift, bias = (0, 0), largest[0] * largest[1], sum(bits) - out.fraction_bits, 0
+    elif operation == "prelu":
+        finest = max(bits[1], 0)
+        shifts = (finest, finest - bits[1])
+        limit = largest[0] * max(1 << finest, largest[1] << shifts[1])
+        shift, bias = bits[0] + finest - out.fraction_bits, 0
     else:
         finest = max(bits)
         shifts = (finest - bits[0], finest - bits[1])

@@ -41,6 +41,23 @@ MODELS = {
         model_of(("GlobalAveragePool", "x", "s"), ("Mul", "x s", "y"), inputs=IMAGE),
         "multiply",
     ),
+    "prelu": (
+        model_of(("PRelu", "x c", "y"), inputs=IMAGE, constants={"c": weights(17, 1, 1, scale=0.4)}),
+        "prelu",
+    ),
+    "prelu, few channels, steep": (
+        model_of(("PRelu", "x c", "y"), inputs={"x": SMALL["x"]}, constants={"c": np.float32([[[-3]], [[40]], [[0]]])}),
+        "prelu",
+    ),
+    "prelu, far slopes": (
+        model_of(
+            ("PRelu", "x c", "p"),
+            ("Relu", "p", "y"),
+            inputs=IMAGE,
+            constants={"c": np.float32([3e4, -2e-5]).repeat(9)[:17].reshape(17, 1, 1)},
+        ),
+        "prelu",
+    ),
     "add and relu": (model_of(("Add", "x z", "a"), ("Relu", "a", "y"), inputs=PAIR), "add"),
     "clip": (
         model_of(("Clip", "x l h", "y"), inputs=IMAGE, constants={"l": np.float32(-0.4), "h": np.float32(1.3)}),
