@@ -63,3 +63,21 @@ class Lookup:
         "table", "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows",
         "items",
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of one variable, of float32; NaN stays.
+
+    Attributes
+    ----------
+    name : see `emit/function.py`. Its numbers come as two float32 at "numbers".
+    """
+
+    name: str
+
+    emitter = "function"
+    arguments = (
+        "numbers", "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows",
+        "vectors", "rest",
+    )  # fmt: skip
