@@ -353,3 +353,71 @@ def test_integers_are_the_operators_own_error(name):
     )
     with pytest.raises(ModelError, match=rf"(\('x|'c).*'{name}' \(int32\) differ in type|'{name}' is int32"):
         qengine.InferenceSession(model).run(None, {"x": X})
+
+
+AFFINE = {
+    "a sum": ("Add", "c k"),
+    "a sum, the other order": ("Add", "k c"),
+    "a difference": ("Sub", "c k"),
+    "a difference, the other order": ("Sub", "k c"),
+    "a product": ("Mul", "c k"),
+    "a product, the other order": ("Mul", "k c"),
+    "a quotient": ("Div", "c k"),
+}
+
+
+@pytest.mark.parametrize("per", ["channel", "batch", "number", "none"])
+@pytest.mark.parametrize("affine", AFFINE)
+@pytest.mark.parametrize("kind", LINEAR)
+def test_a_constant_for_each_channel_goes_into_the_operator_before(kind, affine, per):
+    (name, inputs, *rest), shape, channels = LINEAR[kind]
+    operator, operands = AFFINE[affine]
+    axes = {"channel": (channels, 1, 1), "batch": (1, channels, 1, 1), "number": (1,), "none": ()}[per]
+    constants = {"W": weights(*shape), "b": weights(channels, seed=3), "k": np.abs(weights(*axes, seed=5)) + 0.3}
+    model = network(
+        [(name, inputs, *rest), (operator, operands, "y")], inputs={"x": ["N", 4, 6, 5]}, constants=constants
+    )
+    (node,) = optimize(load(model))[-1].nodes
+    assert (node.operator, node.outputs) == (name, ("y",))
+    assert len(node.inputs) == (3 if "b" in inputs.split() or operator in ("Add", "Sub") else 2)
+    check(model)
+
+
+@pytest.mark.parametrize("axes", [(), (5,), (1, 5)])
+def test_a_constant_for_each_column_goes_into_a_gemm(axes):
+    constants = {"W": weights(4, 5), "b": weights(5, seed=3), "k": weights(*axes, seed=5)}
+    nodes = [("Gemm", "x W b", "c"), ("Mul", "c k", "d"), ("Add", "k d", "y")]
+    model = network(nodes, inputs={"x": [3, 4]}, constants=constants)
+    assert operators(model) == ["Gemm"]
+    check(model, {"x": X[:1, :, :3, 0].reshape(4, 3).T.copy()})
+
+
+def test_a_normalization_that_is_spelled_after_a_bias_that_is():
+    """As PaddlePaddle's exporter writes it."""
+    constants = {"W": weights(6, 4, 3, 3), "k": weights(1, 6, 1, 1, seed=5), "g": weights(6, 1, 1, seed=6)}
+    nodes = [("Conv", "x W", "c"), ("Add", "c k", "d"), ("BatchNormalization", f"d {NORM}", "n")]
+    nodes += [("Mul", "n g", "e"), ("Sub", "e k", "f"), ("Relu", "f", "y")]
+    model = network(nodes, inputs={"x": ["N", 4, 6, 5]}, constants={**constants, **statistics(6)})
+    assert operators(model) == ["Conv"]
+    check(model)
+    check(model, names=["d", "e", "y"])  # those that went are computed when they are asked for
+
+
+@pytest.mark.parametrize(
+    ("nodes", "kept"),
+    [
+        ([("Conv", "x W", "c"), ("Add", "c row", "y")], ["Conv", "Add"]),  # along the width
+        ([("Conv", "x W", "c"), ("Add", "c five", "y")], ["Conv", "Add"]),  # the result has another shape
+        ([("Conv", "x W", "c"), ("Div", "c zero", "y")], ["Conv", "Div"]),
+        ([("Conv", "x W", "c"), ("Div", "one c", "y")], ["Conv", "Div"]),
+        ([("Conv", "x W", "c"), ("Mul", "c endless", "y")], ["Conv", "Mul"]),
+        ([("Conv", "x W", "c"), ("Add", "c c", "y")], ["Conv", "Add"]),
+        ([("Conv", "x W", "c"), ("Mul", "c one", "d"), ("Add", "d c", "y")], ["Conv", "Mul", "Add"]),
+        ([("Sigmoid", "x", "c"), ("Add", "c one", "y")], ["Sigmoid", "Add"]),
+    ],
+)
+def test_what_else_is_added_or_multiplied_stays(nodes, kept):
+    constants = {"W": weights(6, 4, 1, 1), "row": weights(5), "five": weights(1, 1, 1, 1, 1), "one": np.float32([1.5])}
+    constants |= {"zero": np.float32([0.0]), "endless": np.float32([np.inf])}
+    model = network(nodes, inputs={"x": [2, 4, 6, 5]}, constants=constants)
+    assert operators(model) == kept
