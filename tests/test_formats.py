@@ -223,7 +223,7 @@ def test_a_tensor_that_the_passes_removed_needs_no_format_until_it_is_asked_for(
 
 def test_what_has_no_effect_is_noted():
     norm = {name: weights(4, seed=i) ** 2 + 0.1 for i, name in enumerate("gmvh")}
-    nodes = [CONV, ("BatchNormalization", "c g h m v", "n"), ("Mul", "k k", "kk"), ("Max", "n kk", "y")]
+    nodes = [CONV, ("BatchNormalization", "c g h m v", "n"), ("Mul", "k k", "kk"), ("Mul", "n kk", "y")]
     s = session(nodes, {"c": "Q2.5", "k": "Q2.5", "kk": "Q5.2", "W": "Q1.6"}, qformat="Q4.3", constants=norm)
     assert [note.partition(":")[0] for note in s.notes] == [
         "the format of 'c' has no effect",

@@ -1,7 +1,4 @@
-"""BatchNormalization with constant statistics goes into the linear operator before it, or becomes one itself.
-
-So does what some models write instead, or beside it: Add, Sub, Mul and Div by a number, or one for each channel.
-"""
+"""BatchNormalization with constant statistics goes into the linear operator before it, or becomes one itself."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,9 +16,8 @@ _FOLDS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
 def fold_batchnorm(graph: Graph) -> Graph:
     """Fold every BatchNormalization with constant statistics, in float64, the result rounded once.
 
-    Likewise Add, Sub, Mul and Div by constants that are alike all over a channel, if the operator before is linear.
-    Where the operator before it has other readers, or is not linear with constant weights, a BatchNormalization
-    becomes a per-channel linear operator of its own, and the others stay.
+    Where the operator before it has other readers, or is not linear with constant weights, the
+    BatchNormalization becomes a per-channel linear operator of its own.
     """
     read_once = graph.read_once()
     constants = _Constants(graph, dict(graph.constants), dict(graph.derived))
@@ -33,17 +29,10 @@ def fold_batchnorm(graph: Graph) -> Graph:
             scale, shift = _affine(node, constants.arrays)
             x = node.inputs[0]
             if x in read_once and x in place and _takes(nodes[place[x]], constants.arrays, scale.size):
-                nodes[i] = _merged(nodes.pop(place[x]), node, node.inputs[2], scale, shift, constants)
+                nodes[i] = _merged(nodes.pop(place[x]), node, scale, shift, constants)
             else:
                 declared = graph.values.get(x)
                 nodes[i] = _alone(node, scale, shift, constants, declared.dtype if declared else None)
-        elif spelled := _of_constant(node, constants.arrays):
-            x, source = spelled
-            linear = nodes[place[x]] if x in read_once and x in place else None
-            affine = _spelled(node, x, source, linear, constants.arrays) if linear else None
-            if linear and affine:
-                del nodes[place[x]]
-                nodes[i] = _merged(linear, node, source, *affine, constants)
         place.update(dict.fromkeys(node.outputs, i))
     return replace(graph, nodes=tuple(nodes.values()), constants=constants.arrays, derived=constants.derived)
 
@@ -90,49 +79,6 @@ def _affine(node: Node, constants: dict[str, NDArray[Any]]) -> tuple[NDArray[np.
         return scale, beta - mean * scale
 
 
-def _of_constant(node: Node, constants: dict[str, NDArray[Any]]) -> tuple[str, str] | None:
-    """Return the operand and the constant of a sum, difference, product or quotient that has one of each."""
-    if node.operator not in ("Add", "Sub", "Mul", "Div") or node.domain or len(node.inputs) != 2 or node.version < 7:
-        return None
-    first, second = node.inputs
-    if _is_real(second, constants) and first not in constants:
-        return first, second
-    if _is_real(first, constants) and second not in constants and node.operator != "Div":
-        return second, first
-    return None
-
-
-def _spelled(
-    node: Node, x: str, source: str, linear: Node, constants: dict[str, NDArray[Any]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return (s, t) such that the node computes x * s + t; None where they are not one number for each channel."""
-    channels = _channels(linear, constants)
-    if channels is None or not _takes(linear, constants, channels):
-        return None
-    given, ndim = constants[source], constants[linear.inputs[1]].ndim
-    shape = (1,) * (ndim - given.ndim) + given.shape
-    if shape not in ((1,) * ndim, (1, channels, *(1,) * (ndim - 2))) or not np.isfinite(given).all():
-        return None
-    number = np.broadcast_to(given.astype(np.float64).ravel(), channels)
-    one, none = np.ones(channels), np.zeros(channels)
-    if node.operator == "Div":
-        return (one / number, none) if number.all() else None
-    if node.operator == "Mul":
-        return number, none
-    if node.operator == "Sub":
-        return (one, -number) if node.inputs[0] == x else (-one, number)
-    return one, number
-
-
-def _channels(linear: Node, constants: dict[str, NDArray[Any]]) -> int | None:
-    """Return how many channels come out of an operator that may take something in."""
-    weights = constants.get(linear.inputs[1]) if len(linear.inputs) > 1 else None
-    if linear.operator not in _FOLDS or linear.domain or weights is None or weights.ndim < 2:
-        return None
-    groups = linear.number("group", 1) if linear.operator == "ConvTranspose" else 1
-    return int(weights.shape[_channel_axis(linear)] * groups)
-
-
 def _takes(linear: Node, constants: dict[str, NDArray[Any]], channels: int) -> bool:
     """Whether the operator is linear with constant weights and bias of fitting shapes."""
     if linear.operator not in _FOLDS or linear.domain or len(linear.outputs) != 1 or len(linear.inputs) < 2:
@@ -160,25 +106,19 @@ def _bias(linear: Node, constants: dict[str, NDArray[Any]]) -> NDArray[Any]:
 
 
 def _merged(
-    linear: Node,
-    node: Node,
-    source: str,
-    scale: NDArray[np.float64],
-    shift: NDArray[np.float64],
-    constants: _Constants,
+    linear: Node, node: Node, scale: NDArray[np.float64], shift: NDArray[np.float64], constants: _Constants
 ) -> Node:
     weights_name, dtype = linear.inputs[1], constants.arrays[linear.inputs[1]].dtype
-    # Without a bias, the new one stands for the constant that is added.
-    own_bias = linear.inputs[2] if len(linear.inputs) > 2 else ""
+    # Without a bias, the new one stands for that of the normalization.
+    bias_name = (linear.inputs[2] if len(linear.inputs) > 2 else "") or node.inputs[2]
     with np.errstate(over="ignore", invalid="ignore"):
         weights = _scaled(linear, constants.arrays[weights_name].astype(np.float64), scale)
         bias = _bias(linear, constants.arrays).astype(np.float64) * scale + shift
-    names = [linear.inputs[0], weights_name]
-    if (scale != 1.0).any():
-        names[1] = constants.add(weights_name, node, weights, dtype)
-    if own_bias or node.operator not in ("Mul", "Div"):
-        names.append(constants.add(own_bias or source, node, bias, dtype))
-    return replace(linear, inputs=tuple(names), outputs=node.outputs[:1])
+    names = (
+        constants.add(weights_name, node, weights, dtype),
+        constants.add(bias_name, node, bias, dtype),
+    )
+    return replace(linear, inputs=(linear.inputs[0], *names), outputs=node.outputs[:1])
 
 
 def _scaled(linear: Node, weights: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:

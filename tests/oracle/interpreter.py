@@ -11,7 +11,7 @@ import onnx
 from .arithmetic import arithmetic, average_pool, concat, max_pool, reduce
 from .codes import Ambiguous, Codes, Fmt, Options, auto_format, beside_bias, constant_formats, quantize_array
 from .functions import UNARY, softmax, table
-from .linear import batchnorm, batchnorm_constants, conv, fold_affine, fold_batchnorm, gemm, matmul
+from .linear import batchnorm, batchnorm_constants, conv, fold_batchnorm, gemm, matmul
 from .moves import clip, depth_to_space, pad, space_to_depth
 from .net import Net, attributes
 from .resizing import resize
@@ -29,14 +29,13 @@ def run(model: onnx.ModelProto, feeds: dict, options: Options, formats: dict[str
     for name in net.inputs:
         fmt = fmt_of(name)
         values[name] = Codes(quantize_array(feeds[name], fmt, options.rounding, options.overflow), fmt)
-    hidden = {node.output[0] for nodes in net.folded.values() for node in nodes}
+    hidden = {node.output[0] for node in net.folded.values()}
     for node in net.nodes:
         if node.output[0] in hidden:
             continue  # evaluated with its Conv
         if node.output[0] in net.folded:
-            taken = net.folded[node.output[0]]
-            last = taken[-1].output[0]
-            values[last] = evaluate(net, node, values, fmt_of(last), options, taken)
+            bn = net.folded[node.output[0]]
+            values[bn.output[0]] = evaluate(net, node, values, fmt_of(bn.output[0]), options, bn)
             continue
         result = evaluate(net, node, values, fmt_of(node.output[0]), options)
         if node.op_type == "Split":
@@ -57,7 +56,7 @@ def linear_formats(x: Codes, weight, bias, axis: int, opt: Options) -> list[Fmt]
     return [beside_bias(fmt, own[..., c], x.fmt.n) for c, fmt in enumerate(formats)]
 
 
-def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, taken=()):
+def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
     op, attrs, k = node.op_type, attributes(node), net.constants
     x = values.get(node.input[0])
 
@@ -72,13 +71,9 @@ def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, taken=()):
 
     if op == "Conv":
         weight, bias = constant(1), constant(2)
-        for one in taken:
-            if one.op_type == "BatchNormalization":
-                stats = [k[name] for name in one.input[1:5]]
-                weight, bias = fold_batchnorm(weight, bias, *stats, attributes(one)["epsilon"])
-            else:
-                (number,) = (k[name] for name in one.input if name in k)
-                weight, bias = fold_affine(one.op_type, number, one.input[0] in k, weight, bias)
+        if bn is not None:
+            stats = [k[name] for name in bn.input[1:5]]
+            weight, bias = fold_batchnorm(weight, bias, *stats, attributes(bn)["epsilon"])
         return conv(x, weight, bias, attrs, linear_formats(x, weight, bias, 0, opt), fmt, opt)
     if op == "Gemm":
         axis = 0 if attrs.get("transB", 0) else 1

@@ -91,24 +91,6 @@ def fold_batchnorm(weight, bias, gamma, beta, mean, var, eps: float):
     return folded, np.array([(b - float(m)) * s + float(be) for b, m, s, be in rows]).astype(np.float32)
 
 
-def fold_affine(op: str, number, is_first: bool, weight, bias):
-    """The weights and the bias of a Conv that has taken a sum or product with one number for each channel after it."""
-    filters = len(weight)
-    numbers = [float(n) for n in np.broadcast_to(np.asarray(number).reshape(-1), filters)]
-    old = [0.0] * filters if bias is None else [float(b) for b in bias]
-    if op in ("Mul", "Div"):
-        factors = numbers if op == "Mul" else [1.0 / n for n in numbers]
-        new = [b * f for b, f in zip(old, factors, strict=True)]
-    else:
-        factors = [-1.0 if op == "Sub" and is_first else 1.0] * filters
-        signs = -1.0 if op == "Sub" and not is_first else 1.0
-        new = [b * f + signs * n for b, f, n in zip(old, factors, numbers, strict=True)]
-    scaled = np.empty(weight.shape, np.float32)
-    for i in np.ndindex(weight.shape):
-        scaled[i] = np.float32(float(weight[i]) * factors[i[0]])
-    return scaled, np.array(new).astype(np.float32)
-
-
 def batchnorm(x: Codes, scale, shift, formats: list[Fmt], fmt: Fmt, opt: Options) -> Codes:
     w = quantize_weights(scale, formats, 0)
     data = x.exact()

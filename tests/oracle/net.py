@@ -59,20 +59,18 @@ class Net:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
         made_by = {node.output[0]: node for node in self.nodes}
-        self.folded: dict[str, list] = {}  # the output of a Conv -> the nodes that it takes, in order
+        self.folded = {}  # the output of a Conv that takes a BatchNormalization -> that node
         for node in self.nodes:
-            taken = next((n for n in node.input if n in made_by), None)
-            if taken is None or len(self.readers[taken]) > 1 or taken in self.outputs:
+            if node.op_type != "BatchNormalization":
                 continue
-            # What a Conv has taken is the Conv's.
-            source = next((c for c, nodes in self.folded.items() if nodes[-1].output[0] == taken), taken)
-            linear = made_by[source]
-            if node.op_type == "BatchNormalization" and linear.op_type in LINEAR:
-                if linear.op_type != "Conv":
-                    raise Ambiguous(f"BatchNormalization after {linear.op_type}")
-                self.folded.setdefault(source, []).append(node)
-            elif self.is_affine(node, linear):
-                self.folded.setdefault(source, []).append(node)
+            source = made_by.get(node.input[0])
+            if source is None or source.op_type not in LINEAR:
+                continue
+            if len(self.readers[node.input[0]]) > 1 or node.input[0] in self.outputs:
+                continue
+            if source.op_type != "Conv":
+                raise Ambiguous(f"BatchNormalization after {source.op_type}")
+            self.folded[source.output[0]] = node
         # Groups of tensors with one format, by repeated union.
         self.group: dict[str, set[str]] = {}
         for name in self.activations():
@@ -84,34 +82,12 @@ class Net:
                     for member in joined:
                         self.group[member] = joined
 
-    def is_affine(self, node, linear) -> bool:
-        """Whether a node adds one number for each channel to what an operator with weights computes, or multiplies."""
-        channels = {"Conv": 0, "Gemm": 0 if attributes(linear).get("transB", 0) else 1}
-        if node.op_type not in ("Add", "Sub", "Mul", "Div") or linear.op_type not in channels:
-            return False
-        operands = [self.constants[n] for n in node.input if n in self.constants]
-        if len(operands) != 1 or (node.op_type == "Div" and node.input[0] in self.constants):
-            return False
-        weight = self.constants.get(linear.input[1])
-        if weight is None or operands[0].ndim > weight.ndim:
-            return False
-        if linear.op_type == "Gemm":
-            if {attributes(linear).get(name, 1.0) for name in ("alpha", "beta")} != {1.0}:
-                return False
-            if operands[0].size == 1 or operands[0].shape[-1] == weight.shape[channels["Gemm"]] == operands[0].size:
-                raise Ambiguous("a sum with what a Gemm computes")
-            return False
-        other = [n for i, n in enumerate(reversed(operands[0].shape)) if i != weight.ndim - 2]
-        whole = operands[0].size == 1 or (set(other) <= {1} and operands[0].size == weight.shape[0])
-        return whole and not (node.op_type == "Div" and not operands[0].all())
-
     def activations(self) -> list[str]:
         return [*self.inputs, *(o for node in self.nodes for o in node.output if o)]
 
     def observable(self) -> list[str]:
         """The tensors that exist whatever is fused: all but a Conv's output that a folded node hides."""
-        hidden = {*self.folded, *(node.output[0] for nodes in self.folded.values() for node in nodes[:-1])}
-        return [o for node in self.nodes for o in node.output if o and o not in hidden]
+        return [o for node in self.nodes for o in node.output if o and o not in self.folded]
 
     def format_of(self, name: str, formats: dict[str, Fmt], qformat: Fmt) -> Fmt:
         named = {formats[m] for m in self.group[name] if m in formats}
