@@ -81,6 +81,8 @@ def _spelled_out(node: Node, inputs: Sequence[Element]) -> Sequence[Element]:
     signal = inputs[0] if inputs else None
     if (node.operator, node.domain) == ("STFT", "") and isinstance(signal, np.ndarray) and signal.ndim == 2:
         return [signal[..., None], *inputs[1:]]  # real, without the axis that says so: as torch writes it
+    if (node.operator, node.domain) == ("CumSum", "") and isinstance(inputs[1], np.ndarray) and inputs[1].size == 1:
+        return [signal, inputs[1].reshape(())]  # torch writes a vector of one axis too
     return inputs
 
 

@@ -14,8 +14,10 @@ HEADROOM = 1.25
 """Other inputs than the sample may lead to larger numbers."""
 
 
-def fitted_formats(model, feeds, bits):
+def fitted_formats(model, feeds, bits, rest=None):
     """Return formats of `bits` bits by tensor name.
+
+    `rest` is the format of the tensors in loops and branches, which are not told.
 
     Activations get those with the least noise, unsigned where nothing is negative. Weights are named only where
     fewer fraction bits are needed for the bias beside them to fit into its 32 bits.
@@ -31,7 +33,7 @@ def fitted_formats(model, feeds, bits):
         members = {name: HEADROOM * values for name, values in members.items()}
         form = best_uniform_format(members, bits, unsigned=least >= 0)
         found[next(iter(members))] = str(form or f"Q0.{bits - 1}")
-    return found | _weights(InferenceSession(model, isa="reference", formats=found), feeds)
+    return found | _weights(InferenceSession(model, isa="reference", formats=found, qformat=rest), feeds)
 
 
 def _groups(graph):
@@ -47,7 +49,8 @@ def _groups(graph):
 def _weights(session, feeds):
     """Return coarser formats for the weights of linear operators whose bias saturates."""
     found = {}
-    for bound in session.plan(session.check_feeds(feeds)).steps:
+    bounds = [event.bound for event in session.trace(session.check_feeds(feeds)) if event.bound is not None]
+    for bound in bounds:
         if isinstance(bound.step, Linear) and bound.step.saturated_bias():
             x, w, b = bound.step.operands
             room = 31 - int(np.frexp(np.abs(b.value).max())[1])  # |b| 2^room < 2^31

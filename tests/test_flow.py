@@ -245,3 +245,9 @@ def test_a_real_signal_without_the_axis_that_says_so():
     frames = np.lib.stride_tricks.sliding_window_view(signal, 8, axis=1)[:, ::4] * constants["w"]
     wanted = np.fft.rfft(frames)
     np.testing.assert_allclose(plain[0], np.stack([wanted.real, wanted.imag], -1), rtol=0, atol=1e-5)
+
+
+def test_an_axis_in_a_vector():
+    built = network([("CumSum", "x a", "y")], inputs={"x": [2, 3]}, constants={"a": np.int64([1])})
+    x = weights(2, 3)
+    np.testing.assert_allclose(InferenceSession(built).run(None, {"x": x})[0], np.cumsum(x, axis=1), rtol=1e-6)
