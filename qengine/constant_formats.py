@@ -26,6 +26,9 @@ from qengine.qformat import (
 )
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 @dataclass(frozen=True)
 class Readers:
     """Who reads the elements of a constant in a run.
@@ -193,5 +196,8 @@ def _with_at_most(form: QFormat, fraction_bits: int | None) -> QFormat:
 
 
 def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values with 0 for infinities, which saturate in every format."""
-    return np.where(np.isfinite(values), values, 0)
+    """Return the values with 0 for infinities, which saturate in every format.
+
+    Masks spell minus infinity as the least float32.
+    """
+    return np.where(np.abs(values) < _LARGEST, values, 0)
