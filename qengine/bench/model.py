@@ -103,11 +103,7 @@ def bench_model(
         If the session runs on the reference, or as `InferenceSession.run`.
     """
     arrays = session.check_feeds(feeds)
-    try:
-        plan = session.plan(arrays)
-    except NeedsRun as error:
-        raise UnsupportedError(f"{error}, and only a model of which one plan computes all is measured") from None
-    executor = session.executor(plan)
+    executor = executor_of(session, feeds)
     runs: dict[str, Callable[[], object]] = {"qengine": lambda: session.run(None, feeds)}
     given = dict(rivals or {})
     runs |= {name: run for name, run in given.items() if callable(run)}
@@ -119,6 +115,15 @@ def bench_model(
     rows = tuple(_rows(executor, arrays, peaks))
     macs = sum(op.macs for op in ops)
     return Report(executor.isa.name, executor.threads, peaks, timings["qengine"], rows, macs, executor.memory, beside)
+
+
+def executor_of(session: InferenceSession, feeds: Mapping[str, Any]) -> Executor:
+    """Return what runs a model of which one plan computes all; see `bench_model`."""
+    try:
+        plan = session.plan(session.check_feeds(feeds))
+    except NeedsRun as error:
+        raise UnsupportedError(f"{error}, and only a model of which one plan computes all is measured") from None
+    return session.executor(plan)
 
 
 def kind_of(op: Op) -> Kind | None:

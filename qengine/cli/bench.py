@@ -8,7 +8,7 @@ import typer
 from numpy.typing import NDArray
 
 from qengine import zoo
-from qengine.bench import bench_kernels, bench_model
+from qengine.bench import bench_kernels, bench_model, executor_of
 from qengine.bench.rivals import NAMES, rival_runs
 from qengine.cli import options, parsing
 from qengine.cli.measured import kernels_record, kernels_table, report_record, report_table
@@ -79,7 +79,7 @@ def bench(
     given = parsing.inputs(inputs or [], session.graph, entry.pixel_scale if entry else PixelScale(), MAX_ELEMENTS)
     feeds = _feeds(session, {**(entry.sample(entry.pixel_scale).feeds if entry else {}), **given})
     with status(f"measuring {model}", quiet=json), np.errstate(all="ignore"):
-        executor = session.executor(session.plan(session.check_feeds(feeds)))
+        executor = executor_of(session, feeds)
         bits = _word_length(session)
         rivals = rival_runs(names, path, feeds, bits, executor.threads)
         report = bench_model(session, feeds, rivals, seconds)
