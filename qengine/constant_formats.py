@@ -25,7 +25,6 @@ from qengine.qformat import (
     largest_scale,
 )
 
-
 _LARGEST = float(np.finfo(np.float32).max)
 
 
