@@ -8,16 +8,15 @@ import typer
 from numpy.typing import NDArray
 
 from qengine import zoo
-from qengine.bench import bench_kernels, bench_model
+from qengine.bench import bench_kernels, bench_model, executor_of
 from qengine.bench.rivals import NAMES, rival_runs
 from qengine.cli import options, parsing
 from qengine.cli.measured import kernels_record, kernels_table, report_record, report_table
 from qengine.cli.operators import run_files
 from qengine.cli.show import status
-from qengine.errors import OptionError, UnsupportedError
+from qengine.errors import OptionError
 from qengine.images import PixelScale
-from qengine.ops.operator import NeedsRun
-from qengine.plan import MAX_ELEMENTS, Plan
+from qengine.plan import MAX_ELEMENTS
 from qengine.session import InferenceSession
 
 Model = Annotated[
@@ -83,20 +82,11 @@ def bench(
     given = parsing.inputs(inputs or [], session.graph, entry.pixel_scale if entry else PixelScale(), MAX_ELEMENTS)
     feeds = _feeds(session, {**(entry.sample(entry.pixel_scale).feeds if entry else {}), **given})
     with status(f"measuring {model}", quiet=json), np.errstate(all="ignore"):
-        executor = session.executor(_plan(session, feeds))
+        executor = executor_of(session, feeds)
         bits = _word_length(session)
         rivals = rival_runs(names, path, feeds, bits, executor.threads)
         report = bench_model(session, feeds, rivals, seconds)
     return report_record(model, report, bits) if json else report_table(model, report, bits)
-
-
-def _plan(session: InferenceSession, feeds: dict[str, NDArray[Any]]) -> Plan:
-    try:
-        return session.plan(session.check_feeds(feeds))
-    except NeedsRun as error:
-        raise UnsupportedError(
-            f"{error}: bench measures what one plan holds, and this model runs in several sections; time run() instead"
-        ) from None
 
 
 def _feeds(session: InferenceSession, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
