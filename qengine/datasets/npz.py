@@ -126,9 +126,7 @@ class NpzSource(Source):
                     with archive.open(entry) as file:
                         shape, fortran, dtype = array_header(file, entry.file_size, f"{self._path} ['{key}']")
                     if fortran and len(shape) > 1:
-                        raise FeedError(
-                            f"{self._path} ['{key}'] is in Fortran's order: use np.ascontiguousarray"
-                        )
+                        raise FeedError(f"{self._path} ['{key}'] is in Fortran's order: use np.ascontiguousarray")
                     found[key] = _Array(key, shape, dtype)
         except ARCHIVE_ERRORS as error:
             raise FeedError(f"{self._path} is not an .npz file, or damaged: {first_line(error)}") from None
