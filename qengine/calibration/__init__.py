@@ -27,6 +27,7 @@ def calibrate(
     activation_bits: int | None = None,
     method: str = "mse",
     percentile: float = 99.99,
+    headroom: float = 1.0,
     per_channel: bool = False,
     unsigned: bool = False,
     tie_joins: bool = False,
@@ -43,7 +44,7 @@ def calibrate(
         As for `InferenceSession`.
     feeds
         What `InferenceSession.run` takes, any number of times: any iterable, read once and lazily.
-    bits, weight_bits, activation_bits, method, percentile, per_channel, unsigned, tie_joins
+    bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins
         See `CalibrationOptions`.
 
     Returns
@@ -71,7 +72,7 @@ def calibrate(
     >>> session = qengine.InferenceSession(srcnn.path, formats=formats)
     """
     options = CalibrationOptions(
-        bits, weight_bits, activation_bits, method, percentile, per_channel, unsigned, tie_joins
+        bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins
     )
     return choose_formats(observe(model, feeds, threads=threads, max_elements=max_elements), options)
 

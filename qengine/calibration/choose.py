@@ -28,10 +28,17 @@ class Method(StrEnum):
     """The largest n at which a given share of the values that are not 0 does not saturate."""
 
 
-def for_histogram(histogram: Histogram, bits: int, *, signed: bool, method: Method, percentile: float) -> QFormat:
+def for_histogram(
+    histogram: Histogram, bits: int, *, signed: bool, method: Method, percentile: float, headroom: float = 1.0
+) -> QFormat:
     """Return the format of `bits` bits for values of which the histogram is known.
 
     Where all are 0 it is the one without integer bits.
+
+    Parameters
+    ----------
+    headroom
+        Values so many times as large are to be held too, unless the least error asks for values that saturate.
 
     Raises
     ------
@@ -43,12 +50,13 @@ def for_histogram(histogram: Histogram, bits: int, *, signed: bool, method: Meth
     least, most = histogram.least, histogram.most
     if method is Method.PERCENTILE and percentile < 100.0:
         within = _quantile(histogram, percentile / 100.0)
-        return _holding(max(least, -within), min(most, within), bits, signed)
-    form = _holding(least, most, bits, signed)
+        least, most = max(least, -within), min(most, within)
+    roomy = _holding(headroom * least, headroom * most, bits, signed)
     if method is Method.MSE:
-        cells = histogram.cells()
-        return _least(_candidates(form), lambda one: squared_error(cells, one))
-    return form
+        form, cells = _holding(least, most, bits, signed), histogram.cells()
+        best = _least(_candidates(form), lambda one: squared_error(cells, one))
+        return roomy if best == form else best
+    return roomy
 
 
 def for_values(

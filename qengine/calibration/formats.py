@@ -113,6 +113,7 @@ class _Activations:
                 signed=signed,
                 method=Method(self._options.method),
                 percentile=self._options.percentile,
+                headroom=self._options.headroom,
             )
         except FormatError as error:
             raise FormatError(f"tensor '{name}': {error}") from None

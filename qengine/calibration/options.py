@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from qengine.calibration.choose import Method
 from qengine.errors import OptionError
 
+_MOST_HEADROOM = 1024.0
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool)
+
 
 @dataclass(frozen=True)
 class CalibrationOptions:
@@ -18,6 +24,8 @@ class CalibrationOptions:
     weight_bits, activation_bits : of constants, and of everything else; None for `bits`.
     method : "mse", "max" or "percentile", a `Method`.
     percentile : of the method of that name: the share of values, in per cent, that is not to saturate.
+    headroom : hold activations so many times as large as any in the data, too, 1 or more; where the least error clips
+        the data itself, that goes first.
     per_channel : give weights one number of fraction bits for each output channel.
     unsigned : give unsigned formats to what is never negative.
     tie_joins : let what Concat, Where, Max and Min read share the format of what they give.
@@ -33,6 +41,7 @@ class CalibrationOptions:
     activation_bits: int | None = None
     method: str = Method.MSE
     percentile: float = 99.99
+    headroom: float = 1.0
     per_channel: bool = False
     unsigned: bool = False
     tie_joins: bool = False
@@ -46,10 +55,10 @@ class CalibrationOptions:
                 raise OptionError(f"{name} is a word length of 2 to 16, not {given!r}")
         if not isinstance(self.method, str) or self.method not in list(Method):
             raise OptionError(f"no method is named {self.method!r}; there are {', '.join(Method)}")
-        if isinstance(self.percentile, bool) or not isinstance(self.percentile, int | float):
-            raise OptionError(f"percentile is a number of per cent, not {self.percentile!r}")
-        if not 0.0 < self.percentile <= 100.0:
-            raise OptionError(f"percentile {self.percentile:g} is not within 0 (excluded) and 100")
+        if not _is_number(self.percentile) or not 0.0 < self.percentile <= 100.0:
+            raise OptionError(f"percentile is above 0 and at most 100, not {self.percentile!r}")
+        if not _is_number(self.headroom) or not 1.0 <= self.headroom <= _MOST_HEADROOM:
+            raise OptionError(f"headroom is a factor of 1 to {_MOST_HEADROOM:g}, not {self.headroom!r}")
 
     @property
     def of_weights(self) -> int:

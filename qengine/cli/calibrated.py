@@ -6,7 +6,7 @@ Every key is always there. A ratio in dB is "inf" where nothing is lost, and nul
 model, data         as they were typed
 samples, runs       how many samples were used, in how many runs
 digest              a key of the data
-bits, weight_bits, activation_bits, method, percentile, per_channel, unsigned, tie_joins
+bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins
                     how formats were chosen; percentile is null in other methods
 formats             {tensor: format, or a list of one for each channel}: a formats file
 tensors             [{name, kind, elements, least, most, nonfinite, format, sqnr_db, best, cost_db, shares}], in the
@@ -67,6 +67,8 @@ def as_tables(model: str, dataset: Dataset, found: Calibration, out: Path | None
     words = [model, _bits(found), str(options.method)]
     if options.method == "percentile":
         words[-1] = f"percentile {options.percentile:g}"
+    if options.headroom != 1.0:
+        words.append(f"headroom {options.headroom:g}")
     words += [word for word, wanted in (("per channel", options.per_channel), ("unsigned", options.unsigned)) if wanted]
     words.append(f"{len(dataset):,} samples of {dataset.name}")
     return rendered(", ".join(words), _table(found), _summary(found, out))

@@ -114,6 +114,14 @@ Percentile = Annotated[
     float | None,
     typer.Option(metavar="P", help="Of --method percentile. Default: 99.99.", rich_help_panel=_CHOICE),
 ]
+Headroom = Annotated[
+    float,
+    typer.Option(
+        metavar="X",
+        help="Hold activations X times as large as those in the data, too, such as 1.25.",
+        rich_help_panel=_CHOICE,
+    ),
+]
 Unsigned = Annotated[
     bool,
     typer.Option(
