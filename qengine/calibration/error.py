@@ -15,7 +15,8 @@ def squared_error(cells: Cells, form: QFormat) -> float:
     """Return the sum of (x - q(x))^2, q rounding to nearest and saturating in the format.
 
     Values are taken to be spread evenly over their cell. No code begins or ends inside of a cell that is at most half
-    a step wide, and a wider cell holds whole steps; so this is the exact mean over such values.
+    a step wide, and a wider cell holds whole steps; so this is the exact mean over such values, but for the cells that
+    end with the extremes.
     """
     step, word = form.step, form.word()
     center = cells.low + cells.width / 2
@@ -27,7 +28,7 @@ def squared_error(cells: Cells, form: QFormat) -> float:
     error = (center - target) ** 2 + spread
     rounds = (cells.width >= step) & (cells.low < reach)
     # From the last code on, half a step more is rounded down: the integral of t^2 from s/2 to s, instead of from 0.
-    edge = np.where(above & (cells.low + cells.width == reach), step**3 / (4 * cells.width), 0.0)
+    edge = np.where(above & (cells.low + cells.width == reach), step**3 / (4 * np.maximum(cells.width, step)), 0.0)
     error = np.where(rounds, step**2 / 12 + edge, error)
     return float(np.sum(cells.count * error))
 

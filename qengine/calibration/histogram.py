@@ -22,8 +22,9 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True)
 class Cells:
-    """Where values lie: `count` of them in sign * [low, low + width). Widths are powers of two, lows multiples of them.
+    """Where values lie: `count` of them in sign * [low, low + width).
 
+    Widths are powers of two, lows multiples of them; but the cells of the extremes end with them: sign * [low, most].
     What is 0 is in no cell.
     """
 
@@ -142,9 +143,8 @@ class Histogram:
         low_side, field = np.nonzero(self._octaves[:, :below])
         octave = np.ldexp(1.0, field - _BIAS)
         counts = np.concatenate([self._fine[:, 1:][side, index], self._octaves[low_side, field]])
-        return Cells(
-            1.0 - 2.0 * np.concatenate([side, low_side]),
-            np.concatenate([(index + 1) * width, octave]),
-            np.concatenate([np.full(index.size, width), octave]),
-            counts.astype(np.float64),
-        )
+        sign = 1.0 - 2.0 * np.concatenate([side, low_side])
+        low = np.concatenate([(index + 1) * width, octave])
+        end = low + np.concatenate([np.full(index.size, width), octave])
+        end = np.minimum(end, np.where(sign > 0, self.most, -self.least))
+        return Cells(sign, low, end - low, counts.astype(np.float64))
