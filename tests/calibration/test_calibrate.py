@@ -76,7 +76,7 @@ def test_sqnr_is_that_of_the_tensor_alone():
 
 
 def test_a_group_shares_the_best_format_of_all_its_values():
-    # What is upsampled is large at one place, and the pool loses it to padding's neighbours: both share one format.
+    # What is large is sliced away, and what is left shares the format all the same.
     model = network(
         [
             ("Add", "x x", "a"),
@@ -104,6 +104,18 @@ def test_a_group_shares_the_best_format_of_all_its_values():
     assert told["s"].cost_db == pytest.approx(gain - own, abs=1.0)
     assert told["s"].cost_db > 20
     assert told["y"].cost_db == 0
+
+
+def test_a_group_counts_what_only_a_later_member_holds():
+    model = network(
+        [("Tanh", "x", "a"), ("Pad", "a pads fill", "p"), ("Neg", "p", "y")],
+        constants={"pads": np.int64([0, 0, 1, 1, 0, 0, 1, 1]), "fill": 50.0},
+    )
+    for method, alone in (("max", "Q1.6"), ("mse", "Q0.7")):  # tanh comes so near to 1 that it rounds to it
+        found = calibrate(model, FEEDS, bits=8, method=method)
+        assert found["a"] == found["p"] == "Q6.1"
+        assert ranges(found)["a"].best == alone
+        assert ranges(found)["a"].cost_db > 30
 
 
 JOIN = network(

@@ -7,7 +7,7 @@ import qengine
 from qengine import QFormat
 from qengine.calibration.choose import Method, for_histogram, for_values
 from qengine.calibration.error import exact_error, power, squared_error
-from qengine.calibration.histogram import Histogram
+from qengine.calibration.histogram import Cells, Histogram
 from qengine.errors import FormatError
 from qengine.qformat import finest_format
 
@@ -92,6 +92,25 @@ def test_the_error_that_is_told_is_the_error(name, bits):
     for more in range(5):
         form = base.with_fraction_bits(base.fraction_bits + more)
         assert squared_error(cells, form) == pytest.approx(loss(x, form), rel=0.05), form
+
+
+@pytest.mark.parametrize(
+    ("low", "sign", "form", "mean"),
+    [
+        (0.25, 1, "Q0.4", 1 / 16**2 / 12),  # two steps in a cell
+        (0.25, 1, "Q0.3", 1 / 8**2 / 12),  # one
+        (0.875, 1, "Q0.3", 1 / 8**2 / 3),  # up from the last code there is none
+        (0.875, -1, "Q0.3", 1 / 8**2 / 12),  # down there is
+        (0.25, 1, "Q1.2", 1 / 8**2 / 3),  # from 1/4 to 3/8, all to 1/4
+        (0.375, 1, "Q1.2", 1 / 8**2 / 3),  # from 3/8 to 1/2, all to 1/2
+        (0.5, 1, "Q-1.4", (1 / 2 + 1 / 16 - 7 / 16) ** 2 + 1 / 8**2 / 12),  # to the last code, 7/16
+        (0.5, -1, "Q-1.4", (1 / 16) ** 2 + 1 / 8**2 / 12),  # to -1/2
+        (0.5, -1, "UQ1.2", (1 / 2 + 1 / 16) ** 2 + 1 / 8**2 / 12),  # to 0
+    ],
+)
+def test_the_error_of_one_cell(low, sign, form, mean):
+    cell = Cells(*(np.array([number]) for number in (float(sign), low, 1 / 8, 10.0)))
+    assert squared_error(cell, QFormat.parse(form)) == pytest.approx(10 * mean, rel=1e-12)
 
 
 def test_the_error_of_values_spread_evenly_is_exact():
