@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,14 @@ class Readers:
 
     names: set[str]
     places: list[tuple[Node, Role]]
+
+    def channel_axis(self, value: NDArray[Any]) -> int | None:
+        """Return the axis of the constant that counts output channels, if every reader agrees on one."""
+        found = set()
+        for node, role in self.places:
+            axis = find(node).channel_axis(node, value.ndim) if role is Role.WEIGHTS else None
+            found.add(None if axis is None or not value.size else axis % value.ndim)
+        return found.pop() if len(found) == 1 else None
 
 
 def readers_of(graph: Graph, known: frozenset[str]) -> dict[str, Readers]:
@@ -95,7 +103,7 @@ class ConstantFormats:
         """
         if name in self.activations:
             return self.activations[name]
-        axis = self._channel_axis(name, values[0])
+        axis = self.readers[name].channel_axis(values[0]) if name in self.readers else None
         asked = self.given.get(name)
         if isinstance(asked, QFormat):
             return asked
@@ -130,31 +138,14 @@ class ConstantFormats:
         return ChannelFormats(tuple(map(_with_at_most, formats, most)), axis)
 
     def _room_for_bias(self, name: str, channels: int) -> list[int | None]:
-        """Return for each channel of weights the largest n at which no constant bias beside them saturates.
-
-        A bias is held in 32 bits, with as many fraction bits as the input and the weights have together.
-        """
-        most: list[int | None] = [None] * channels
+        beside = []
         for node, role in self._places(name):
             roles = find(node).roles(node) if role is Role.WEIGHTS else []
             bias = next((self.constants[n] for n, r in roles if r is Role.BIAS and n in self.constants), None)
             x = self.activations.get(node.inputs[0])
-            if bias is None or x is None or bias.dtype.kind != "f":
-                continue
-            for c, added in enumerate(_by_channel(_finite(bias), channels)):
-                if added.any():
-                    room = largest_scale(float(added.min()), float(added.max()), 32) - x.fraction_bits
-                    before = most[c]
-                    most[c] = room if before is None else min(before, room)
-        return most
-
-    def _channel_axis(self, name: str, value: NDArray[Any]) -> int | None:
-        """Return the axis that counts output channels, if every reader agrees on one."""
-        found = set()
-        for node, role in self._places(name):
-            axis = find(node).channel_axis(node, value.ndim) if role is Role.WEIGHTS else None
-            found.add(None if axis is None or not value.size else axis % value.ndim)
-        return found.pop() if len(found) == 1 else None
+            if bias is not None and x is not None and bias.dtype.kind == "f":
+                beside.append((x.fraction_bits, bias))
+        return room_for_bias(beside, channels)
 
     def _word_length(self, name: str) -> int:
         """Return the word length of the run or, where tensors have their own, the longest beside the constant."""
@@ -165,6 +156,26 @@ class ConstantFormats:
 
     def _places(self, name: str) -> list[tuple[Node, Role]]:
         return self.readers[name].places if name in self.readers else []
+
+
+def room_for_bias(beside: Iterable[tuple[int, NDArray[Any]]], channels: int) -> list[int | None]:
+    """Return for each channel of weights the largest n at which no constant bias beside them saturates.
+
+    A bias is held in 32 bits, with as many fraction bits as the input and the weights have together.
+
+    Parameters
+    ----------
+    beside
+        For each linear operator that reads the weights, n of its input and its bias.
+    """
+    most: list[int | None] = [None] * channels
+    for fraction_bits, bias in beside:
+        for c, added in enumerate(_by_channel(_finite(bias), channels)):
+            if added.any():
+                room = largest_scale(float(added.min()), float(added.max()), 32) - fraction_bits
+                before = most[c]
+                most[c] = room if before is None else min(before, room)
+    return most
 
 
 def _by_channel(bias: NDArray[Any], channels: int) -> NDArray[Any]:

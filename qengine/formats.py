@@ -142,7 +142,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
             raise FormatError(f"'{written}' and '{name}' are one tensor after quantization, and are given two formats")
     own: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
     known = known_tensors(model)
-    groups = _groups(model, known)
+    groups = groups_of(model, known)
     _check_names(given, model, groups)
     alive = optimized.tensors()
     is_partial = bool(own) or (request.is_partial and request.qformat is None)
@@ -188,25 +188,25 @@ def _parsed(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
     raise FormatError(f"format of '{name}': {given!r} is neither a format such as Q4.3 nor a list of them")
 
 
-class _Group:
+class Group:
     """Tensors that share one format."""
 
     def __init__(self, name: str) -> None:
         self.members = {name}
 
 
-def _groups(model: Graph, known: frozenset[str]) -> dict[str, _Group]:
-    """Return the group of every tensor that is quantized as an activation."""
+def groups_of(model: Graph, known: frozenset[str]) -> dict[str, Group]:
+    """Return the group of every tensor that is quantized as an activation, by its name; see `known_tensors`."""
     names = [value.name for value in model.inputs]
     names += [name for node in model.nodes for name in node.outputs if name]
-    groups = {name: _Group(name) for name in names if name not in known and _may_be_real(name, model)}
+    groups = {name: Group(name) for name in names if name not in known and _may_be_real(name, model)}
     for node in model.nodes:
         outputs = [name for name in node.outputs if name in groups]
         if not outputs or not node.inputs or not find(node).preserves_format(node):
             continue
         source = node.inputs[0]
         if source in known:
-            groups.setdefault(source, _Group(source))  # a table that is looked up
+            groups.setdefault(source, Group(source))  # a table that is looked up
         for name in outputs:
             if source in groups and groups[source] is not groups[name]:
                 small, large = sorted((groups[source], groups[name]), key=lambda g: len(g.members))
@@ -222,7 +222,7 @@ def _may_be_real(name: str, model: Graph) -> bool:
     return dtype is None or dtype.kind == "f"
 
 
-def _check_names(given: _Asked, model: Graph, groups: Mapping[str, _Group]) -> None:
+def _check_names(given: _Asked, model: Graph, groups: Mapping[str, Group]) -> None:
     tensors = model.tensors()
     roles: dict[str, set[Role]] = {}
     for node in model.nodes:
@@ -250,7 +250,7 @@ def _check_names(given: _Asked, model: Graph, groups: Mapping[str, _Group]) -> N
 
 
 def _activation_formats(
-    groups: Mapping[str, _Group],
+    groups: Mapping[str, Group],
     given: _Asked,
     own: Mapping[str, Format],
     default: QFormat | None,
@@ -283,7 +283,7 @@ def _activation_formats(
 
 
 def _notes(
-    given: _Asked, groups: Mapping[str, _Group], alive: set[str], readers: Mapping[str, Readers]
+    given: _Asked, groups: Mapping[str, Group], alive: set[str], readers: Mapping[str, Readers]
 ) -> tuple[str, ...]:
     """Return what was asked for and has no effect."""
     notes = []
@@ -300,7 +300,11 @@ __all__ = [
     "FormatRequest",
     "FormatTable",
     "Given",
+    "Group",
+    "Readers",
     "as_given",
     "assign_formats",
+    "groups_of",
     "read_formats",
+    "readers_of",
 ]

@@ -10,6 +10,7 @@ import pytest
 import qengine
 
 NAMES = {
+    "Calibration",
     "FixedPoint",
     "InferenceSession",
     "Overflow",
@@ -18,6 +19,7 @@ NAMES = {
     "RegisteredOperator",
     "Rounding",
     "__version__",
+    "calibrate",
     "dequantize",
     "quantize",
     "register_operator",
@@ -50,6 +52,12 @@ def test_the_public_names():
         (qengine.InferenceSession.get_inputs, "(self)"),
         (qengine.InferenceSession.get_outputs, "(self)"),
         (qengine.InferenceSession.get_overridable_initializers, "(self)"),
+        (
+            qengine.calibrate,
+            "(model, feeds, *, bits=8, weight_bits=None, activation_bits=None, method='mse', percentile=99.99, "
+            "headroom=1.0, per_channel=False, unsigned=False, tie_joins=False, threads=None, "
+            "max_elements=1073741824)",
+        ),
         (qengine.quantize, "(x, qformat, rounding='half_even', overflow='saturate')"),
         (qengine.dequantize, "(codes, qformat)"),
         (qengine.QFormat, "(integer_bits, fraction_bits, signed=True)"),
