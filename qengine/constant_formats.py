@@ -210,4 +210,5 @@ def _finite(values: NDArray[Any]) -> NDArray[Any]:
 
     Masks spell minus infinity as the least float32.
     """
-    return np.where(np.abs(values) < _LARGEST, values, 0)
+    largest = min(_LARGEST, float(np.finfo(values.dtype).max))
+    return np.where(np.abs(values.astype(np.float64)) < largest, values, 0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.graph import Graph, Node
+from qengine.graph import RUNS_GRAPHS, Graph, Node
 from qengine.qformat import Format
 
 _FLOAT = np.dtype(np.float32)
@@ -193,10 +193,7 @@ def _run_sequence_map(node: Node, inputs: Sequence[Held], call: Call) -> list[He
     return [Held([row[k].value for row in found]) for k in range(len(_body(node).outputs))]
 
 
-CONTROL: dict[str, Callable[[Node, Sequence[Held], Call], list[Held]]] = {
-    "If": _run_if,
-    "Loop": _run_loop,
-    "Scan": _run_scan,
-    "SequenceMap": _run_sequence_map,
-}
+CONTROL: dict[str, Callable[[Node, Sequence[Held], Call], list[Held]]] = dict(
+    zip(RUNS_GRAPHS, (_run_if, _run_loop, _run_scan, _run_sequence_map), strict=True)
+)
 """What runs a node with graphs, by operator."""

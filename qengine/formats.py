@@ -134,7 +134,8 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     inner = model.inner_tensors() - model.tensors()  # of graphs in nodes, which get a table of their own
     given: dict[str, QFormat | tuple[QFormat, ...]] = {}
     for written, form in request.formats.items():
-        name = model.aliases.get(written, written)
+        name = model.stored.get(written, written)
+        name = model.aliases.get(name, name)
         if name in inner:
             continue
         parsed = _parsed(written, form)

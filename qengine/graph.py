@@ -20,6 +20,9 @@ Attribute: TypeAlias = (
     "int | float | str | NDArray[Any] | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Graph | Foreign"
 )
 
+RUNS_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
+"""The operators that run the graphs in their attributes."""
+
 _Number = TypeVar("_Number", int, float)
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -149,6 +152,10 @@ class Graph:
     constants : initializers, and what passes computed from them.
     values : what the file says, or can be inferred, of any tensor; also of inputs and outputs.
     derived : for a constant that a pass made, the constant of the model that it stands for.
+    formats : of tensors and constants, as a quantized model gives them; None where nobody has looked for any.
+    aliases : for a tensor that is gone, the one that has its codes.
+    notes : what a user should know of how the model is read.
+    stored : for a tensor of integers that are codes, the tensor of the numbers that they stand for.
     """
 
     name: str
@@ -162,6 +169,7 @@ class Graph:
     formats: Mapping[str, Format] | None = None
     aliases: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     notes: tuple[str, ...] = ()
+    stored: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
     def producers(self) -> dict[str, Node]:
         """Return the node that computes each tensor."""

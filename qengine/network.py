@@ -36,7 +36,7 @@ class Network:
 
     def __init__(self, model: Graph, request: FormatRequest | None, *, as_float32: bool = False) -> None:
         operator.check(model, is_run)
-        self.as_float32 = as_float32
+        self.as_float32, self._asked = as_float32, request
         self._stages = optimize(model)
         self.model, self.optimized = self._stages[1], self._stages[-1]
         if request is None and self.model.formats and not as_float32:
@@ -51,7 +51,7 @@ class Network:
 
     def like(self, model: Graph) -> "Network":
         """Return a network of another graph with the same request."""
-        return Network(model, self.request, as_float32=self.as_float32)
+        return Network(model, self._asked, as_float32=self.as_float32)
 
     @property
     def source(self) -> Graph:

@@ -16,7 +16,7 @@ from qengine.kernels.reference.requantize import Tally, dequantize, new_tally, q
 from qengine.known import may_be_known
 from qengine.ops.operator import NeedsElements, NeedsRun, Role, find, make_steps
 from qengine.qformat import fraction_bits_of
-from qengine.steps import Arithmetic, Convert, Island, Kernel, Linear, Step, Tensor
+from qengine.steps import Arithmetic, Convert, Island, Kernel, Linear, Move, Step, Tensor
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -44,6 +44,7 @@ class BoundStep:
     kernel : the function that was chosen.
     sources : for each operand the name of a tensor, or the array itself where it is constant.
     release : tensors that nothing reads afterwards.
+    is_real : whether it computes real numbers from real numbers in a model that is quantized in part.
     """
 
     node: Node
@@ -52,13 +53,13 @@ class BoundStep:
     kernel: Kernel
     sources: tuple[str | NDArray[Any], ...]
     release: tuple[str, ...] = ()
+    is_real: bool = False
 
     @property
     def is_island(self) -> bool:
         """Whether it leaves fixed point to compute in float32."""
-        return isinstance(self.step, Island) and (
-            self.output.format is not None or any(t.format is not None for t in self.step.operands)
-        )
+        in_fixed = self.output.format is not None or any(t.format is not None for t in self.step.operands)
+        return self.is_real or (isinstance(self.step, Island) and in_fixed)
 
 
 @dataclass(frozen=True)
@@ -373,7 +374,8 @@ class _Builder:
             step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
         kernel = step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
-        bound = BoundStep(node, step, output, kernel, tuple(_source(t) for t in step.operands))
+        sources = tuple(_source(t) for t in step.operands)
+        bound = BoundStep(node, step, output, kernel, sources, is_real=self._computes_reals(step, output))
         if bound.is_island:
             self.islands.append(node)
         self.steps.append(bound)
@@ -385,6 +387,12 @@ class _Builder:
             return False
         operands = (step.x, step.w) if isinstance(step, Linear) else step.operands  # a bias never has a format
         return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
+
+    def _computes_reals(self, step: Step, output: Tensor) -> bool:
+        """Whether a step of a model that is quantized in part computes with real numbers alone."""
+        if self.fixed is None or not self.fixed.formats.is_partial or isinstance(step, Move | Convert):
+            return False
+        return output.is_float and all(t.format is None for t in (output, *step.operands))
 
     def _format(self, name: str) -> Any:
         return self.fixed.formats.activations.get(name) if self.fixed else None

@@ -95,7 +95,15 @@ class InferenceSession:
         _check_whole("max_elements", max_elements, 1)
         _check_whole("accumulator_bits", accumulator_bits, 2, 64)
         self._arithmetic = Arithmetic(rounding_mode(rounding), overflow_mode(overflow), accumulator_bits)
-        options = (weight_qformat, per_channel, strict, self._arithmetic) != (None, False, False, Arithmetic())
+        given = {
+            "weight_qformat": weight_qformat is not None,
+            "per_channel": per_channel,
+            "strict": strict,
+            "rounding": self._arithmetic.rounding != Arithmetic().rounding,
+            "overflow": self._arithmetic.overflow != Arithmetic().overflow,
+            "accumulator_bits": accumulator_bits is not None,
+        }
+        options = [name for name, is_given in given.items() if is_given]
         request = FormatRequest(
             _format("qformat", qformat), _format("weight_qformat", weight_qformat), _given(formats), per_channel
         )
@@ -104,10 +112,7 @@ class InferenceSession:
         self._network = Network(graph, request if is_asked else None)
         if options and not is_asked:
             if self._network.table is None:
-                raise OptionError(
-                    "weight_qformat, rounding, overflow, accumulator_bits, per_channel and strict are of fixed point: "
-                    "give a qformat or formats"
-                )
+                raise OptionError(f"{options[0]} has no meaning in float32: give a qformat or formats with it")
             self._network = Network(graph, request)
         self._strict, self._max_elements = strict, int(max_elements)
         self._threads = None if threads is None else int(threads)

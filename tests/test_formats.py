@@ -502,3 +502,9 @@ def test_a_long_chain_shares_one_format():
     s = qengine.InferenceSession(model, qformat="Q4.3", formats={"t7": "Q2.5"})
     assert {str(form) for form in s.formats.values()} == {"Q2.5"}
     assert len(s.formats) == 1501
+
+
+def test_the_least_float16_is_infinity_too():
+    mask = np.float16([0, -65504, 0.5, 0.25, 0])
+    found = session([("Max", "x m", "y")], qformat="Q3.4", inputs={"x": (np.float16, [5])}, constants={"m": mask})
+    assert found.formats["m"] == Q("Q0.7")

@@ -97,8 +97,10 @@ def _feeds(session: InferenceSession, given: dict[str, NDArray[Any]]) -> dict[st
         if value.name in found:
             continue
         shape, dtype = value.shape, value.dtype
-        if shape is None or dtype is None or dtype.kind != "f" or not all(isinstance(n, int) for n in shape):
-            raise OptionError(f"input '{value.name}' has no fixed shape of real numbers: give it with -i")
+        if shape is None or not all(isinstance(n, int) for n in shape):
+            raise OptionError(f"input '{value.name}' has no fixed shape: give it with -i")
+        if dtype is None or dtype.kind != "f":
+            raise OptionError(f"input '{value.name}' is not of real numbers ({dtype}): give it with -i")
         found[value.name] = rng.random(tuple(int(n or 0) for n in shape), np.float32).astype(dtype)
     return found
 

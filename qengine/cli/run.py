@@ -77,6 +77,7 @@ def run(
         feeds = {**(sample.feeds if sample else {}), **given}
         comparison = compare(session, reference, feeds, names) if session.in_fixed_point else None
         outputs = comparison.outputs if comparison else dict(zip(names, session.run(names, feeds), strict=True))
+        _check_tensors(outputs)
 
         shows_images = bool(entry or scale or target or any(is_image(text) for text in inputs or []))
         judged = _judged(outputs, shows_images)
@@ -109,6 +110,14 @@ def _check_out(out: Path | None, raw: bool, session: InferenceSession) -> None:
         raise OptionError("--raw saves codes: say where, with -o OUT")
     if out is not None:
         check_out(out, codes=raw)
+
+
+def _check_tensors(outputs: Mapping[str, Any]) -> None:
+    """Refuse what cannot be shown or saved."""
+    for name, value in outputs.items():
+        if not isinstance(value, np.ndarray):
+            kind = "an empty optional" if value is None else f"a sequence of {len(value)}"
+            raise OptionError(f"'{name}' is {kind}, and only tensors are shown: ask for others with --fetch")
 
 
 def _judged(outputs: Arrays, shows_images: bool) -> str:

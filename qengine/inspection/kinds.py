@@ -84,7 +84,9 @@ def reads(graph: Graph) -> set[str]:
     return {name for node in graph.nodes for name in _read(node)} | {value.name for value in graph.outputs}
 
 
-def kinds(graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True) -> list[Kind]:
+def kinds(
+    graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True, real: frozenset[str] = frozenset()
+) -> list[Kind]:
     """Return the kind of every node of a model, in order.
 
     Parameters
@@ -95,6 +97,8 @@ def kinds(graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True
         What a plan knows of its tensors; may be empty.
     rewritten
         Whether the passes run on the graph, as on a model, and not on a graph that a node holds.
+    real
+        What a model that is quantized in part computes in float32.
     """
     plain = runnable(graph)
     known, known_alone = known_tensors(plain), known_tensors(graph)
@@ -115,6 +119,8 @@ def kinds(graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True
             found.append("shape")
         elif place not in computed:
             found.append("fused")
+        elif real.intersection(computed[place].outputs):
+            found.append("island")
         else:
             found.append(_of_step(computed[place], optimized, tensors))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -183,10 +183,7 @@ def inspect_model(
         except QEngineError as error:
             warnings.append(f"a run would fail: {error}")
     known = shapes_of(graph, feeds, tensors, missing)
-    nodes = tuple(
-        replace(node, kind="island") if node.kind == "integer" and real.intersection(node.outputs) else node
-        for node in _nodes(graph, tensors, known)
-    )
+    nodes = tuple(_nodes(graph, tensors, known, real=frozenset(real)))
     held = list(parameters(graph, {name: node.kind for node in nodes for name in node.outputs}))
     described = _tensors(graph, tensors, known, fixed.formats)
     by_name = {one.name: one for one in described}
@@ -219,8 +216,10 @@ def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> Given:
     return {name: form for name, form in formats.items() if name in quantized}
 
 
-def _nodes(graph: Graph, tensors: Mapping[str, Tensor], shapes: Shapes, within: str = "") -> Iterator[NodeInfo]:
-    for node, kind in zip(graph.nodes, kinds(graph, tensors, rewritten=not within), strict=True):
+def _nodes(
+    graph: Graph, tensors: Mapping[str, Tensor], shapes: Shapes, within: str = "", real: frozenset[str] = frozenset()
+) -> Iterator[NodeInfo]:
+    for node, kind in zip(graph.nodes, kinds(graph, tensors, rewritten=not within, real=real), strict=True):
         name = node.name or next((name for name in node.outputs if name), "")
         macs = multiply_accumulates(node, shapes)
         yield NodeInfo(name, node.operator, node.domain, kind, tuple(filter(None, node.outputs)), macs, within)

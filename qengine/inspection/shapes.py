@@ -36,11 +36,16 @@ def feeds_of(
         if name not in own:
             listed = ", ".join(f"'{each}'" for each in own) or "none"
             raise FeedError(f"the model has no input '{name}'; its inputs are {listed}")
-    feeds, missing = dict(given), {}
+    feeds: dict[str, Any] = dict(given)
+    missing: dict[str, str] = {}
     decisive = value_inputs(session.graph)
     lengths = _lengths(graph, {**shapes, **{name: array.shape for name, array in given.items()}})
     for name, value in declared.items():
         if name in given:
+            continue
+        if value.container is not None:
+            missing[name] = f"'{name}' is no tensor but {value.container}: what follows from it has no known shape"
+            feeds[name] = []
             continue
         shape = shapes.get(name, _bound(value, lengths))
         listed = ", ".join("?" if n is None else str(n) for n in shape or ())

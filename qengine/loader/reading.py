@@ -17,7 +17,7 @@ from onnx import (  # noqa: TID251 - the loader's own
 )
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.graph import Attribute, Dim, Foreign, Graph, Node, Value
+from qengine.graph import RUNS_GRAPHS, Attribute, Dim, Foreign, Graph, Node, Value
 from qengine.loader.names import is_constant, label, standard, subgraphs
 from qengine.loader.tensors import DTYPES, dense, dtype_name, tensor
 
@@ -31,9 +31,6 @@ _FIELD_OF = {
     AttributeProto.INTS: "ints",
     AttributeProto.STRINGS: "strings",
 }
-
-
-_RUNS_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
 
 
 def value(proto: ValueInfoProto, *, fed: bool = False) -> Value:
@@ -193,7 +190,7 @@ class Reader:
         content: Any = getattr(proto, field)
         if field == "t":
             return tensor(content, what, self.folder)
-        if field == "g" and node.op_type not in _RUNS_GRAPHS:  # for onnx alone
+        if field == "g" and node.op_type not in RUNS_GRAPHS:  # for onnx alone
             if captured := _captures(node):
                 raise UnsupportedError(f"{what} reads {captured[0]!r} from around it, which is not supported")
             return Foreign(proto.SerializeToString())

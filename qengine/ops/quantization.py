@@ -10,7 +10,7 @@ from qengine.errors import FormatError, ModelError, UnsupportedError
 from qengine.ops.axes import normalized
 from qengine.ops.operator import ANY, REAL, Role, Since, operator
 from qengine.qformat import QFormat
-from qengine.steps import Convert, FromCodes, Island, Join, Tensor, ToCodes
+from qengine.steps import Convert, FromCodes, Island, Join, Rounded, Tensor, ToCodes
 from qengine.steps.forms import Concatenated
 
 Plain = Annotated[Tensor, Role.PLAIN]
@@ -139,8 +139,10 @@ def dequantize_linear(
 
 
 @operator("Requantize", domain="qengine")
-def requantize(x: Tensor) -> Join:
+def requantize(x: Tensor) -> Join | Convert:
     """x in another format: what is left of a QuantizeLinear and the DequantizeLinear after it."""
+    if x.format is None:
+        return Rounded(x)
     return Join((x,), Concatenated(0) if x.ndim else np.copy, x.shape)
 
 

@@ -16,7 +16,7 @@ from qengine.kernels.reference.requantize import quantize
 from qengine.ops.operator import find
 from qengine.ops.quantization import default_dtype, stored_format
 from qengine.passes.constants import fold_constants
-from qengine.passes.requantize import merge_requantize
+from qengine.passes.requantize import merge_requantize, roots
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
 from qengine.qlinear import spell_out
 
@@ -33,7 +33,9 @@ def read_quantized(graph: Graph) -> Graph:
     if not any(node.operator in _PAIR and not node.domain for node in spelled.nodes):
         return graph
     try:
-        return merge_requantize(_Reader(fold_constants(spelled, but=_PAIR)).read())
+        found = _Reader(fold_constants(spelled, but=_PAIR)).read()
+        _check_numbers(found)
+        return merge_requantize(found)
     except _OtherwiseError as why:
         note = f"the model is quantized, but not in fixed point: {why}; it runs as ONNX defines it"
         return replace(graph, notes=(*graph.notes, note))
@@ -75,6 +77,7 @@ class _Reader:
         self.stored: dict[str, _Stored] = {}
         self.aliases: dict[str, str] = {}
         self.made: set[str] = set()
+        self.constant_codes: dict[str, str] = {}
         readers = graph.readers()
         self.dequantized = {
             name: next((n.outputs[0] for n in found if _is(n, "DequantizeLinear")), None)
@@ -95,7 +98,12 @@ class _Reader:
         for value in self.graph.outputs:
             self._store(value.name)
         return replace(
-            self.graph, nodes=tuple(self.nodes), constants=self.constants, formats=self.formats, aliases=self.aliases
+            self.graph,
+            nodes=tuple(self.nodes),
+            constants=self.constants,
+            formats=self.formats,
+            aliases=self.aliases,
+            stored={name: stored.real for name, stored in self.stored.items()} | self.constant_codes,
         )
 
     def _renamed(self, name: str) -> str:
@@ -109,7 +117,7 @@ class _Reader:
             raise _OtherwiseError(f"the type of the integers that {node} reads is not known")
         if scale.size != 1:
             raise _OtherwiseError(f"{node} has a scale for each channel of what is no constant")
-        offset = 0 if zero_point is None else int(zero_point.astype(np.int64).reshape(-1)[0])
+        offset = _offset(node, zero_point)
         form = stored_format(dtype, float(scale.item()), offset)
         if form is None:
             raise _OtherwiseError(_why(node, dtype, float(scale.item()), offset))
@@ -144,7 +152,7 @@ class _Reader:
         if dtype is None:
             raise _OtherwiseError(f"{node} gives no integers that are codes")
         value = self.constants[source]
-        offset = 0 if zero_point is None else int(zero_point.astype(np.int64).reshape(-1)[0])
+        offset = _offset(node, zero_point)
         form = self._of_channels(node, dtype, scale, zero_point, value)
         if np.isnan(value).any():
             raise _OtherwiseError(f"{node} quantizes NaN")
@@ -179,9 +187,7 @@ class _Reader:
         source, out = node.inputs[0], node.outputs[0]
         scale, zero_point = self._parameters(node)
         codes = self.constants[source]
-        if zero_point is not None and np.unique(zero_point.astype(np.int64)).size > 1:
-            raise _OtherwiseError(f"{node} has several zero points")
-        offset = 0 if zero_point is None else int(zero_point.astype(np.int64).reshape(-1)[0])
+        offset = _offset(node, zero_point)
         if codes.dtype in (np.int32, np.int64) and not offset:
             n = _whole_exponents(node, scale)
             _check_channels(node, scale, codes)
@@ -191,6 +197,7 @@ class _Reader:
             self.constants[out] = rounded if np.array_equal(rounded, exact) else exact
             return
         form = self._of_channels(node, codes.dtype, scale, zero_point, codes)
+        self.constant_codes[source] = out
         whole = (codes.astype(np.int64) - offset).astype(scale.dtype)
         self.constants[out] = np.ldexp(whole, -np.asarray(fraction_bits_of(form, codes.ndim)))
         self.formats[out] = form
@@ -205,9 +212,7 @@ class _Reader:
     ) -> Format:
         """Return the format of a constant: one, or one for each channel."""
         _check_channels(node, scale, array)
-        if zero_point is not None and np.unique(zero_point.astype(np.int64)).size > 1:
-            raise _OtherwiseError(f"{node} has several zero points")
-        offset = 0 if zero_point is None else int(zero_point.astype(np.int64).reshape(-1)[0])
+        offset = _offset(node, zero_point)
         found = []
         for one in scale.reshape(-1):
             form = stored_format(dtype, float(one), offset)
@@ -252,9 +257,54 @@ class _Reader:
 
 
 def _why(node: Node, dtype: np.dtype[Any], scale: float, zero_point: int) -> str:
+    if stored_format(dtype, 1.0, 0) is None:
+        return f"{node} has {dtype} elements, which are no codes of up to 16 bits"
     if zero_point:
         return f"{node} has scale {scale:g} and zero point {zero_point} in {dtype}"
     return f"{node} has scale {scale:g} in {dtype}, and no Qm.n has that step"
+
+
+def _check_numbers(graph: Graph) -> None:
+    """Raise where a Clip or Pad holds a number that is no code of the format that it keeps.
+
+    Before one rounding of what the operator gives it would not matter; where the format is that of what it reads, it
+    does.
+    """
+    assert graph.formats is not None
+    root = roots(graph)
+    for node in graph.nodes:
+        form = graph.formats.get(root.get(node.inputs[0], "")) if node.inputs else None
+        if node.operator in _COUNTING and not node.domain and isinstance(form, QFormat):
+            for number in _numbers(node, graph):
+                if number is None or not _is_code(number, form, is_bound=node.operator == "Clip"):
+                    raise _OtherwiseError(f"{node} holds {number or 'a number'}, which is no code of {form}")
+
+
+def _numbers(node: Node, graph: Graph) -> list[float | None]:
+    """Return the numbers that a Clip or Pad holds; None for one that the model computes."""
+    if node.operator == "Pad" and node.attributes.get("mode", "constant") != "constant":
+        return []
+    named = ("min", "max") if node.operator == "Clip" else ("value",)
+    places = node.inputs[1:3] if node.operator == "Clip" else node.inputs[2:3]
+    given = [node.number(name, 0.0) for name in named if name in node.attributes]
+    held = [graph.constants.get(name) for name in places if name]
+    return [*given, *(None if array is None or array.size != 1 else float(array.item()) for array in held)]
+
+
+def _is_code(number: float, form: QFormat, *, is_bound: bool) -> bool:
+    """Whether a number is a code of a format; a bound may also lie beyond all of them."""
+    beyond = not form.min <= number <= form.max
+    return is_bound if beyond else bool(np.ldexp(number, form.fraction_bits) % 1 == 0)
+
+
+def _offset(node: Node, zero_point: NDArray[Any] | None) -> int:
+    """Return what 0 is stored as."""
+    if zero_point is None:
+        return 0
+    found = np.unique(zero_point.astype(np.int64))
+    if found.size != 1:
+        raise _OtherwiseError(f"{node} has several zero points")
+    return int(found[0])
 
 
 def _check_channels(node: Node, scale: NDArray[Any], array: NDArray[Any]) -> None:

@@ -17,7 +17,7 @@ def merge_requantize(graph: Graph) -> Graph:
     """
     assert graph.formats is not None
     formats, aliases = dict(graph.formats), dict(graph.aliases)
-    root = _roots(graph)
+    root = roots(graph)
     wanted: dict[str, set[Format | None]] = {}
     for name, form in _wanted(graph, root):
         wanted.setdefault(root[name], set()).add(form)
@@ -39,13 +39,15 @@ def merge_requantize(graph: Graph) -> Graph:
         else:
             nodes.append(one)
     aliases = {name: renamed.get(real, real) for name, real in aliases.items()} | renamed
-    found = replace(graph, nodes=tuple(nodes), formats=formats, aliases=aliases)
+    stored = {name: renamed.get(real, real) for name, real in graph.stored.items()}
+    found = replace(graph, nodes=tuple(nodes), formats=formats, aliases=aliases, stored=stored)
     return with_names_kept(found)
 
 
 def with_names_kept(graph: Graph) -> Graph:
     """Return the graph with the tensors that it answers with, or that inner graphs read, under their own names."""
     nodes, aliases, formats = list(graph.nodes), dict(graph.aliases), dict(graph.formats or {})
+    stored = dict(graph.stored)
     answered = {value.name for value in graph.outputs}
     captured = {name for node in nodes for name in node.captures}
     computed = {name for node in nodes for name in node.outputs}
@@ -55,13 +57,14 @@ def with_names_kept(graph: Graph) -> Graph:
             # It may as well have the other name.
             nodes = [_renamed(node, real, name) for node in nodes]
             aliases = {each: name if target == real else target for each, target in aliases.items()} | {real: name}
+            stored = {each: name if target == real else target for each, target in stored.items()}
             if real in formats:
                 formats[name] = formats.pop(real)
             computed.discard(real)
         else:
             place = next((i + 1 for i, node in enumerate(nodes) if real in node.outputs), 0)
             nodes.insert(place, Node("Identity", (real,), (name,)))
-    return replace(graph, nodes=tuple(nodes), aliases=aliases, formats=formats)
+    return replace(graph, nodes=tuple(nodes), aliases=aliases, formats=formats, stored=stored)
 
 
 def _renamed(node: Node, old: str, new: str) -> Node:
@@ -73,7 +76,7 @@ def _is_requantize(node: Node) -> bool:
     return node.operator == "Requantize" and node.domain == "qengine"
 
 
-def _roots(graph: Graph) -> Mapping[str, str]:
+def roots(graph: Graph) -> Mapping[str, str]:
     """Return for every tensor the one from which operators that keep formats made it."""
     root = {name: name for name in (*graph.constants, *(value.name for value in graph.inputs))}
     for node in graph.nodes:

@@ -1,7 +1,7 @@
 """The few kinds of step that exist. Each knows its shape, its float kernel and its fixed-point kernel, once."""
 
 from qengine.steps.combine import Combine
-from qengine.steps.convert import Convert, FromCodes, ToCodes
+from qengine.steps.convert import Convert, FromCodes, Rounded, ToCodes
 from qengine.steps.island import Island
 from qengine.steps.join import Join
 from qengine.steps.linear import Linear
@@ -23,6 +23,7 @@ __all__ = [
     "Mean",
     "Move",
     "Resize",
+    "Rounded",
     "Step",
     "Table",
     "Tensor",

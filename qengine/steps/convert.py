@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.reference.requantize import Tally, requantize
+from qengine.errors import FormatError
+from qengine.kernels.reference.requantize import Tally, quantize, requantize
 from qengine.qformat import QFormat
 from qengine.steps.step import Arithmetic, Kernel, Step, Tensor
 
@@ -17,9 +18,6 @@ class Convert(Step):
 
     kind: ClassVar[str] = "convert"
     x: Tensor
-    form: QFormat
-    zero_point: int
-    dtype: np.dtype[Any]
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
@@ -43,6 +41,10 @@ class ToCodes(Convert):
     zero_point : what 0 is stored as.
     dtype : the integer type that is stored.
     """
+
+    form: QFormat
+    zero_point: int
+    dtype: np.dtype[Any]
 
     def float32(self) -> Kernel:
         """Return the kernel on real numbers."""
@@ -81,6 +83,10 @@ class FromCodes(Convert):
     dtype : of the real numbers.
     """
 
+    form: QFormat
+    zero_point: int
+    dtype: np.dtype[Any]
+
     def float32(self) -> Kernel:
         """Return the kernel on stored integers."""
         n, zero_point, dtype = self.form.fraction_bits, self.zero_point, self.dtype
@@ -99,5 +105,40 @@ class FromCodes(Convert):
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             (x,) = arrays
             return requantize(x.astype(np.int64) - zero_point, shift, word, tally=tally)
+
+        return run
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded(Convert):
+    """out = x, which is a real number before and a code after.
+
+    Attributes
+    ----------
+    x : real numbers.
+    """
+
+    @property
+    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+        """The operand's."""
+        return self.x.dtype
+
+    def float32(self) -> Kernel:
+        """Return the kernel that leaves real numbers as they are."""
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
+            return arrays[0]
+
+        return run
+
+    def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
+        """Return the kernel that rounds as the run rounds its inputs."""
+        n, word, name = out.fraction_bits, arithmetic.word(out.one_format), out.name
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            (x,) = arrays
+            if np.isnan(x).any():
+                raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
+            return quantize(x, n, word, tally=tally)
 
         return run

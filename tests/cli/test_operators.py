@@ -103,9 +103,7 @@ def test_bench(capsys, folder, monkeypatch):
     found = json.loads(answer(capsys, "bench", "table.onnx", *words, "--json"))
     assert ("y", "Square", "table") in [(r["tensor"], r["operator"], r["kernel"].split()[0]) for r in found["kernels"]]
     error = refused(capsys, "bench", *BOTH)
-    assert re.search(
-        r"node 'the_h' \(my.domain.Halve\) runs by itself, and only a model of which one plan computes all", error
-    )
+    assert re.search(r"node 'the_h' \(my.domain.Halve\) runs by itself, and only a model of which one plan", error)
     assert "give a model with these options" in refused(capsys, "bench", "--operators", "random.py")
 
 

@@ -195,3 +195,11 @@ def test_a_quantized_model_runs_in_its_own_formats(capsys, tmp_path):
     assert told(capsys, *words, "--qformat", "Q1.6")["notes"][0].endswith("give way to Q1.6")
     assert cli.main(["run", *map(str, words)]) == 0
     assert "the model's own formats, half_even, saturate" in capsys.readouterr().out
+
+
+def test_what_is_no_tensor_is_refused(capsys, tmp_path):
+    (tmp_path / "s.onnx").write_bytes(network([("SequenceConstruct", "x x", "s")], outputs=["s"]))
+    np.save(tmp_path / "x.npy", X)
+    assert cli.main(["run", str(tmp_path / "s.onnx"), "-i", f"x={tmp_path / 'x.npy'}"]) == 2
+    assert "'s' is a sequence of 2, and only tensors are shown" in capsys.readouterr().err
+    assert cli.main(["inspect", str(tmp_path / "s.onnx")]) == 0

@@ -163,7 +163,7 @@ def test_any_other_model_runs_as_onnx_defines_it(scale, zero, why):
     assert "node 'the_q' (QuantizeLinear)" in session.notes[0]
     (found,), (expected,) = session.run(None, {"x": x}), ReferenceEvaluator(model).run(None, {"x": x})
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    with pytest.raises(OptionError, match="give a qformat or formats"):
+    with pytest.raises(OptionError, match="rounding has no meaning in float32: give a qformat or formats"):
         qengine.InferenceSession(model, rounding="floor")
 
 
@@ -180,7 +180,7 @@ def test_a_tensor_that_is_not_quantized_stays_real():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert session.formats.keys() == {"x", "w"}
     islands = [event.tensor.name for event in session.trace({"x": x}) if event.is_island]
-    assert islands == ["c"]
+    assert islands == ["c", "y"]
     with pytest.raises(UnsupportedError, match="strict"):
         qengine.InferenceSession(model, strict=True).run(None, {"x": x})
 
@@ -363,3 +363,74 @@ def test_graphs_inside_of_nodes_read_the_rounded_tensors():
         feeds = {"x": x, "c": np.asarray(condition)}
         (found,) = qengine.InferenceSession(model).run(None, feeds)
         np.testing.assert_allclose(found, ReferenceEvaluator(model).run(None, feeds)[0], rtol=1e-6)
+
+
+def conv_twice(b):
+    """A Conv whose result only another Conv reads, as it is, and then a pair."""
+    w = np.float32(RNG.standard_normal((3, 3, 1, 1)))
+    b.node("Conv", f"x {b.constant('w', w)}", "c")
+    b.node("Conv", "c w", "e")
+    return b.pair("e", 4)
+
+
+def test_inspection_tells_what_is_not_quantized():
+    from qengine.inspection import inspect_model
+
+    b = Builder()
+    model = b.model(outputs=[conv_twice(b)])
+    found = inspect_model(model)
+    assert [str(node) for node in found.of_kind("island")] == ["the_c", "the_e"] or [
+        node.outputs for node in found.of_kind("island")
+    ] == [("c",), ("e",)]
+    with pytest.raises(UnsupportedError, match=r"'the_c' \(Conv\)"):
+        qengine.InferenceSession(model, strict=True).run(None, {"x": np.zeros((1, 3, 6, 5), np.float32)})
+
+
+def test_an_input_that_is_read_with_and_without_a_pair_is_rounded_by_an_exact_step():
+    b = Builder()
+    x = b.pair("x", 4)
+    b.node("Relu", x, "y")
+    model = b.model(outputs=["y", "z"]) if b.node("Relu", "x", "z") else b""
+    x = RNG.uniform(-9, 9, (1, 3, 6, 5)).astype(np.float32)
+    found = qengine.InferenceSession(model, strict=True).run(None, {"x": x})
+    for ours, theirs in zip(found, ReferenceEvaluator(model).run(None, {"x": x}), strict=True):
+        np.testing.assert_array_equal(ours, theirs, strict=True)
+
+
+@pytest.mark.parametrize(("bound", "is_code"), [(0.3, False), (0.5, True), (1e9, True)])
+def test_a_bound_that_is_no_code_is_not_rounded(bound, is_code):
+    b = Builder()
+    x = b.pair("x", 2)
+    b.node("Clip", f"{x} - {b.constant('k', np.float32(bound))}", "y")
+    model = b.model()
+    x = np.linspace(-2, 2, 90, dtype=np.float32).reshape(1, 3, 6, 5)
+    session = qengine.InferenceSession(model)
+    (found,) = session.run(None, {"x": x})
+    np.testing.assert_array_equal(found, ReferenceEvaluator(model).run(None, {"x": x})[0], strict=True)
+    assert bool(session.notes) is not is_code
+    assert is_code or "holds 0.3" in session.notes[0]
+
+
+def test_a_scale_may_be_fed_that_is_no_power_of_two():
+    b = Builder()
+    b.nodes += [("QuantizeLinear", "x s", "q"), ("DequantizeLinear", "q s", "y")]
+    model = network(b.nodes, inputs={"x": [4]}, constants={"s": np.float32(0.25)}, overridable=["s"], opset=21)
+    session = qengine.InferenceSession(model)
+    x = np.float32([0.2, 1, 0.9, 3])
+    assert session.in_fixed_point
+    (found,) = session.run(None, {"x": x, "s": np.float32(0.3)})
+    np.testing.assert_allclose(found, np.rint(x / np.float32(0.3)) * np.float32(0.3), rtol=1e-6)
+
+
+def test_stored_integers_are_named_as_the_model_names_them():
+    b, out = classifier("int8")
+    model = b.model(inputs={"x": [1, 3, 6, 4]}, outputs=[out])
+    found = qengine.InferenceSession(model, formats={"c2_q": "Q4.11", "w2_q": "Q2.5"}).formats
+    assert (str(found["c2"]), str(found["w2"])) == ("Q4.11", "Q2.5")
+
+
+def test_types_that_are_no_codes_are_told():
+    model = network(
+        [("DequantizeLinear", "q s", "y")], inputs={"q": (np.int32, [3])}, constants={"s": np.float32(0.25)}, opset=21
+    )
+    assert "int32 elements, which are no codes" in qengine.InferenceSession(model).notes[0]
