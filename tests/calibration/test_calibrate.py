@@ -245,6 +245,22 @@ def test_a_pad_with_a_negative_fill_is_signed():
     assert calibrate(model, FEEDS, unsigned=True)["s"].startswith("Q")
 
 
+def test_a_quantized_model_is_observed_without_its_rounding():
+    model = network(
+        [
+            ("QuantizeLinear", "x scale zero", "q"),
+            ("DequantizeLinear", "q scale zero", "d"),
+            ("Conv", "d w", "y"),
+        ],
+        constants={"scale": 0.5, "zero": np.int8(0), "w": weights(2, 3, 1, 1)},
+    )
+    found = calibrate(model, FEEDS, bits=12, method="max")
+    assert found["x"] == str(finest_format(X, 12))  # and not the Q6.1 of the model
+    session = InferenceSession(model, formats=found)
+    (exact,) = session.in_float32().run(None, FEEDS[0])
+    assert sqnr(exact, session.run(None, FEEDS[0])[0]) > 55
+
+
 # The data
 
 
