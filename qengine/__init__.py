@@ -1,6 +1,10 @@
 """qengine: ONNX networks in float32 or in exact Qm.n fixed point, the same bits on every machine."""
 
+from importlib import import_module
+from types import ModuleType
+
 from qengine.calibration import Calibration, calibrate
+from qengine.custom import FixedPoint, RegisteredOperator, register_operator
 from qengine.errors import QEngineError
 from qengine.qformat import Overflow, QFormat, Rounding, dequantize, quantize
 from qengine.session import InferenceSession
@@ -9,13 +13,23 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Calibration",
+    "FixedPoint",
     "InferenceSession",
     "Overflow",
     "QEngineError",
     "QFormat",
+    "RegisteredOperator",
     "Rounding",
     "__version__",
     "calibrate",
     "dequantize",
     "quantize",
+    "register_operator",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import `qengine.backend` when it is first asked for: what it needs of onnx is slow to import."""
+    if name == "backend":
+        return import_module("qengine.backend")
+    raise AttributeError(f"module 'qengine' has no attribute {name!r}")

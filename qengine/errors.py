@@ -53,6 +53,10 @@ class UnsupportedError(QEngineError):
     """Valid ONNX that qengine does not run."""
 
 
+class OperatorError(QEngineError):
+    """The function of a registered operator failed, or gave what is no output; what it raised is the cause."""
+
+
 class FeedError(QEngineError):
     """An input of a run: missing, unknown, or of the wrong type or shape."""
 

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine import control, delegate
+from qengine import control, registered
+from qengine.alone import compute
 from qengine.control import Held
+from qengine.custom import Custom
 from qengine.errors import FormatError, ModelError, UnsupportedError
 from qengine.formats import FormatRequest
 from qengine.graph import Graph, Node, Value
@@ -23,6 +25,7 @@ from qengine.kernels.reference.elementwise import bounded
 from qengine.kernels.reference.requantize import Tally, new_tally, quantize
 from qengine.known import value_inputs
 from qengine.network import Network
+from qengine.ops.operator import find
 from qengine.plan import BoundStep, Fixed, Plan, Section, answer, enter, plan_section
 from qengine.qformat import Format, fraction_bits_of
 from qengine.recent import Recent, digest
@@ -64,28 +67,36 @@ class Event:
     tensor, array : it, codes in fixed point.
     bound : the step that computed it; None of an input and of a node that ran alone.
     node : the node; None of an input.
+    reads_codes : whether a registered operator that ran alone was given tensors in fixed point.
     """
 
     tensor: Tensor
     array: NDArray[Any]
     node: Node | None = None
     bound: BoundStep | None = None
+    reads_codes: bool = False
 
     @property
     def kind(self) -> str:
-        """The kind of step; "quantize" of an input, "delegated" or "graph" of a node that ran alone."""
+        """The kind of step; "quantize" of an input; "graph", "custom", "island" or "delegated" of what ran alone."""
         if self.bound is not None:
             return self.bound.step.kind
         if self.node is None:
             return "quantize"
-        return "graph" if self.node.graphs else "delegated"
+        if self.node.graphs:
+            return "graph"
+        op = find(self.node)
+        if isinstance(op, Custom):
+            return "custom" if op.is_exact else "island"
+        return "delegated"
 
     @property
     def is_island(self) -> bool:
         """Whether it left fixed point to be computed in float32."""
         if self.bound is not None:
             return self.bound.is_island
-        return self.node is not None and not self.node.graphs and self.tensor.format is not None
+        in_fixed = self.tensor.format is not None or self.reads_codes
+        return in_fixed and self.kind in ("island", "delegated")
 
 
 class Flow:
@@ -130,6 +141,8 @@ class Flow:
                     yield Event(tensor, array, bound.node, bound)
                 if tensor.name in plan.outputs:
                     made[tensor.name] = array
+            known = {name: t for name, t in plan.outputs.items() if t.value is not None and name not in env}
+            yield from (Event(t, t.elements) for name, t in known.items() if name in self.wanted)
             self._take(plan, made, env)
         yield from alone
 
@@ -267,20 +280,28 @@ class Flow:
         self, node: Node, env: dict[str, Held], tallies: dict[str, Tally] | None, alone: list[Event] | None
     ) -> None:
         inputs = [self._lookup(name, env) if name else Held(None) for name in node.inputs]
+        leaves = not node.graphs and any(held.format is not None for held in inputs)
         if node.graphs:
             with node.blamed():
                 found = control.perform(node, inputs, lambda attribute, args: self._call(node, attribute, args, env))
             if len(found) < len([name for name in node.outputs if name]):
                 raise ModelError(f"{node}: gives {len(found)} outputs, {len(node.outputs)} are asked for")
+        elif self.fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:
+            with node.blamed():
+                values, arithmetic = self.graph.values, self.settings.arithmetic
+                found = registered.perform(node, op, inputs, values, self.fixed.formats, arithmetic, tallies)
         else:
-            found = [Held(value) for value in delegate.compute(node, [self._real(held) for held in inputs])]
+            if leaves and self.settings.strict:
+                raise UnsupportedError(f"{node}: strict: no fixed-point rule; it would run as a float32 island")
+            reals = [self._real(held) for held in inputs]
+            found = [Held(value) for value in compute(node, reals, self.graph.values)]
         for name, held in zip(node.outputs, found, strict=False):
             if not name:
                 continue
             with node.blamed():
                 env[name] = self._stored(name, held, node, tallies)
             if alone is not None and isinstance(env[name].value, np.ndarray):
-                alone.append(self._event(name, env[name], node))
+                alone.append(replace(self._event(name, env[name], node), reads_codes=leaves))
 
     def _lookup(self, name: str, env: Mapping[str, Held]) -> Held:
         if name in env:
@@ -337,7 +358,12 @@ class Flow:
             for name, held in feeds.items():
                 inputs.append(Value(name, held.dtype, own[name].shape if name in own else None))
             captured = {name: self.graph.constants[name] for name in node.captures if name in self.graph.constants}
-            closed = replace(graph, inputs=tuple(inputs), constants={**captured, **graph.constants})
+            closed = replace(
+                graph,
+                inputs=tuple(inputs),
+                constants={**captured, **graph.constants},
+                values={**graph.values, **{value.name: value for value in inputs}},  # what is captured is fed too
+            )
             outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))
             request = None
             if self.network.request is not None:
@@ -354,7 +380,8 @@ class Flow:
         formats = {name: form for name, form in request.formats.items() if name in names}
         decide = value_inputs(graph)
         formats |= {name: form for name, form in captured.items() if form is not None and name not in decide}
-        return replace(request, formats=formats)
+        assert self.network.table is not None
+        return replace(request, formats=formats, is_partial=self.network.table.is_partial)
 
 
 def decides(value: Any) -> bool:

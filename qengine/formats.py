@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from qengine.constant_formats import ConstantFormats, Readers, readers_of
 from qengine.errors import FormatError, OptionError, did_you_mean
-from qengine.graph import Graph, Node
+from qengine.graph import Graph
 from qengine.known import known_tensors
 from qengine.ops.operator import Role, find
 from qengine.qformat import (
@@ -21,10 +21,6 @@ from qengine.qformat import (
     Format,
     QFormat,
     channel_formats,
-    exact_format,
-    finest_format,
-    finest_per_channel,
-    fraction_bits_of,
 )
 
 Given = Mapping[str, Format | str | Sequence[QFormat | str]]
@@ -43,12 +39,14 @@ class FormatRequest:
     weight_qformat : of every constant that `formats` does not name.
     formats : by tensor name.
     per_channel : whether weights get one number of fraction bits per output channel.
+    is_partial : whether tensors without a format stay real numbers; of a quantized model that is so anyway.
     """
 
     qformat: QFormat | None = None
     weight_qformat: QFormat | None = None
     formats: Given = field(default_factory=dict)
     per_channel: bool = False
+    is_partial: bool = False
 
     def __post_init__(self) -> None:
         if self.per_channel and self.weight_qformat:
@@ -103,7 +101,7 @@ class FormatTable:
     constants: Mapping[str, Format]
     notes: tuple[str, ...]
     is_partial: bool
-    _chooser: _Chooser
+    _chooser: ConstantFormats
     _derived: Mapping[str, str]
     _aliases: frozenset[str]
 
@@ -147,9 +145,19 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     groups = groups_of(model, known)
     _check_names(given, model, groups)
     alive = optimized.tensors()
-    activations = _activation_formats(groups, given, own, request.qformat, alive)
+    is_partial = bool(own) or (request.is_partial and request.qformat is None)
+    activations = _activation_formats(groups, given, own, request.qformat, set() if is_partial else alive)
     readers = readers_of(optimized, known)
-    chooser = _Chooser(request, given, own, activations, {**readers_of(model, known), **readers})
+    chooser = ConstantFormats(
+        request.qformat,
+        request.weight_qformat,
+        request.per_channel,
+        given,
+        own if is_partial else None,
+        activations,
+        {**readers_of(model, known), **readers},
+        {**model.constants, **optimized.constants},
+    )
     constants: dict[str, Format] = {}
     for name, found in readers.items():
         values = {n: optimized.constants[n] for n in found.names if n in optimized.constants}
@@ -162,7 +170,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     notes = _notes(given, groups, alive, readers)
     if model.formats and not own:
         notes = (f"the formats that the model was quantized to give way to {request.qformat}", *notes)
-    return FormatTable(computed, constants, notes, bool(own), chooser, optimized.derived, frozenset(model.aliases))
+    return FormatTable(computed, constants, notes, is_partial, chooser, optimized.derived, frozenset(model.aliases))
 
 
 def _parsed(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
@@ -248,7 +256,7 @@ def _activation_formats(
     default: QFormat | None,
     alive: set[str],
 ) -> dict[str, QFormat]:
-    """Return the format of every group; one that the passes removed may have none, and in a quantized model any."""
+    """Return the format of every group; one with no member that is alive may have none."""
     chosen: dict[int, QFormat | tuple[QFormat, ...] | None] = {}
     needed: set[int] = set()
     for group in {id(group): group for group in groups.values()}.values():
@@ -263,7 +271,7 @@ def _activation_formats(
         # The tensors of a group that the model itself gives a format agree on it.
         stored = next((own[member] for member in sorted(group.members & own.keys())), default)
         chosen[id(group)] = next(iter(asked.values()), stored if isinstance(stored, QFormat) else default)
-        if alive & group.members and not own:
+        if alive & group.members:
             needed.add(id(group))
     missing = [name for name, group in groups.items() if chosen[id(group)] is None and id(group) in needed]
     if missing:
@@ -272,121 +280,6 @@ def _activation_formats(
         raise FormatError(f"no format for {listed}{more}: name them in the formats, or give a qformat for the rest")
     forms = {name: chosen[id(group)] for name, group in groups.items()}
     return {name: form for name, form in forms.items() if isinstance(form, QFormat)}
-
-
-@dataclass(frozen=True)
-class Readers:
-    """Who reads the elements of a constant in a run.
-
-    Attributes
-    ----------
-    names : of the constant, in the graph that the nodes are of.
-    places : the nodes and the roles in which they read it.
-    """
-
-    names: set[str]
-    places: list[tuple[Node, Role]]
-
-    def channel_axis(self, value: NDArray[Any]) -> int | None:
-        """Return the axis of the constant that counts output channels, if every reader agrees on one."""
-        found = set()
-        for node, role in self.places:
-            axis = find(node).channel_axis(node, value.ndim) if role is Role.WEIGHTS else None
-            found.add(None if axis is None or not value.size else axis % value.ndim)
-        return found.pop() if len(found) == 1 else None
-
-
-def readers_of(graph: Graph, known: frozenset[str]) -> dict[str, Readers]:
-    """Return the readers of every constant by the model's own name, leaving out nodes that no run computes."""
-    found: dict[str, Readers] = {}
-    for node in graph.nodes:
-        if all(name in known for name in node.outputs if name):
-            continue
-        for name, role in find(node).roles(node):
-            if role in (Role.DATA, Role.WEIGHTS):
-                readers = found.setdefault(graph.derived.get(name, name), Readers(set(), []))
-                readers.names.add(name)
-                readers.places.append((node, role))
-    return found
-
-
-@dataclass(frozen=True)
-class _Chooser:
-    """Everything that the format of a constant depends on."""
-
-    request: FormatRequest
-    given: _Asked
-    own: Mapping[str, Format]
-    activations: Mapping[str, QFormat]
-    readers: Mapping[str, Readers]
-
-    def choose(self, name: str, values: list[NDArray[Any]]) -> Format | None:
-        """Return the format of a constant of the model.
-
-        It is the given one, or of the run's word length the one with the largest n that does not saturate. In a model
-        that is quantized already it is the model's, or any that holds the values exactly; None where there is none.
-
-        Parameters
-        ----------
-        name
-            The model's own.
-        values
-            What the passes made of the constant, each read by some operator.
-        """
-        if name in self.activations:
-            return self.activations[name]
-        axis = self.readers[name].channel_axis(values[0]) if name in self.readers else None
-        asked = self.given.get(name)
-        if isinstance(asked, QFormat):
-            return asked
-        if asked is not None:
-            if axis is None:
-                raise FormatError(
-                    f"formats give '{name}' {len(asked)} formats; it has no channels that each could have one"
-                )
-            if len(asked) != values[0].shape[axis]:
-                raise FormatError(f"formats give '{name}' {len(asked)} formats for {values[0].shape[axis]} channels")
-            return channel_formats(asked, axis)
-        if self.request.weight_qformat:
-            return self.request.weight_qformat
-        if any(np.isnan(value).any() for value in values):
-            raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
-        if self.own:
-            return self._exact(self.own.get(name), axis, values)
-        bits = self._word_length(name)
-        try:
-            if self.request.per_channel and axis is not None:
-                rows = [np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1) for value in values]
-                formats = finest_per_channel(_finite(np.concatenate(rows, axis=1)), bits, 0)
-                return ChannelFormats(formats.formats, axis)
-            return finest_format(_finite(np.concatenate([value.ravel() for value in values])), bits)
-        except FormatError as error:
-            raise FormatError(f"constant '{name}': {error}") from None
-
-    @staticmethod
-    def _exact(own: Format | None, axis: int | None, values: list[NDArray[Any]]) -> Format | None:
-        """Return a format that holds the values as they are: the model's own or, where passes changed them, any."""
-        if isinstance(own, QFormat) or (own is not None and own.axis == axis):
-            word = own.word()
-            scaled = [np.ldexp(value.astype(np.float64), fraction_bits_of(own, value.ndim)) for value in values]
-            if all(np.array_equal(np.clip(np.rint(one), word.least, word.most), one) for one in scaled):
-                return own
-        return exact_format(np.concatenate([value.ravel() for value in values]))
-
-    def _word_length(self, name: str) -> int:
-        """Return the word length of the run or, where tensors have their own, the longest beside the constant."""
-        if self.request.qformat:
-            return self.request.qformat.bits
-        beside = {n for node, _ in self._places(name) for n in (*node.inputs, *node.outputs)}
-        return max((self.activations[n].bits for n in beside if n in self.activations), default=16)
-
-    def _places(self, name: str) -> list[tuple[Node, Role]]:
-        return self.readers[name].places if name in self.readers else []
-
-
-def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values with 0 for infinities, which saturate in every format."""
-    return np.where(np.isfinite(values), values, 0)
 
 
 def _notes(
@@ -408,10 +301,8 @@ __all__ = [
     "FormatTable",
     "Given",
     "Group",
-    "Readers",
     "as_given",
     "assign_formats",
     "groups_of",
     "read_formats",
-    "readers_of",
 ]

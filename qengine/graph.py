@@ -125,8 +125,9 @@ class Node:
             with np.errstate(all="ignore"):
                 yield
         except QEngineError as error:
-            text = str(error)
-            raise (error if text.startswith("node ") else error.about(str(self))) from None
+            if str(error).startswith("node "):
+                raise
+            raise error.about(str(self)) from error.__cause__
         except MemoryError:
             raise UnsupportedError(f"{self}: not enough memory") from None
         except (ValueError, OverflowError) as error:

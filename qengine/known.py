@@ -1,6 +1,6 @@
 """Which tensors are known before the run: they follow from constants, shapes, and inputs that decide shapes."""
 
-from qengine import delegate
+from qengine import alone
 from qengine.graph import Graph, Node
 from qengine.ops.operator import Role, find
 
@@ -9,7 +9,7 @@ def may_be_known(node: Node) -> bool:
     """Whether the node's outputs follow from its inputs' elements alone, so that they are known where those are."""
     if node.graphs:
         return False
-    return not find(node).is_delegated or (bool(node.reads) and delegate.is_deterministic(node))
+    return not find(node).is_delegated or (bool(node.reads) and alone.is_deterministic(node))
 
 
 def value_inputs(graph: Graph) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from qengine import delegate
+from qengine import alone
 from qengine.control import CONTROL
 from qengine.errors import OptionError, did_you_mean
 from qengine.formats import FormatRequest, assign_formats
@@ -15,7 +15,7 @@ from qengine.steps import Tensor
 
 def is_run(node: Node) -> bool:
     """Whether a node without a handler is run nevertheless."""
-    return bool(node.graphs and node.operator in CONTROL and not node.domain) or delegate.is_known(node)
+    return bool(node.graphs and node.operator in CONTROL and not node.domain) or alone.is_possible(node)
 
 
 class Network:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine import delegate
+from qengine import alone, delegate
 from qengine.errors import FeedError, FormatError, UnsupportedError
 from qengine.formats import FormatTable
 from qengine.graph import Graph, Node
@@ -251,7 +251,8 @@ class _Builder:
     def declare_input(self, name: str, tensor: Tensor) -> None:
         self._check_size(tensor.shape, f"input '{name}'")
         if tensor.value is None:
-            tensor = replace(tensor, format=self._format(name))
+            # The model may not say that a tensor holds no real numbers.
+            tensor = replace(tensor, format=self._format(name) if tensor.is_float else None)
             self.inputs.append(tensor)
         else:
             self.decided.add(name)
@@ -285,7 +286,8 @@ class _Builder:
         tensors = [self.tensors.get(name) for name in node.reads]
         if not may_be_known(node) or any(t is None or t.value is None for t in tensors):
             raise NeedsRun(f"{node} runs by itself")
-        found = delegate.compute(node, [self.tensors[name].value if name else None for name in node.inputs])
+        inputs = [self.tensors[name].value if name else None for name in node.inputs]
+        found = alone.compute(node, inputs, self.graph.values)
         for name, array in zip(node.outputs, found, strict=True):
             if name and not isinstance(array, np.ndarray):
                 raise NeedsRun(f"{node} gives no tensor")

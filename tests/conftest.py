@@ -3,6 +3,16 @@
 import os
 from pathlib import Path
 
+import pytest
+
 os.environ.setdefault("QENGINE_ISA", "reference")
 # Not the user's: what tests compile goes with the checkout.
 os.environ.setdefault("QENGINE_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "kernels"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_registered(monkeypatch):
+    """What a test, or an example of the documentation, registers is gone after it."""
+    from qengine.ops import operator
+
+    monkeypatch.setattr(operator, "_registered", {})

@@ -23,7 +23,8 @@ def network(
 
     Parameters
     ----------
-    nodes : (operator, "names of inputs", "names of outputs", optional attributes); "-" is one that is left out.
+    nodes : (operator, "names of inputs", "names of outputs", optional attributes); "-" is one that is left out, and
+        "my.domain.Name" an operator of a domain of its own, whose opset is 1.
     inputs : by name a shape, or (dtype, shape); "x" of [1, 3, 6, 5] by default.
     outputs : names.
     constants : by name what `np.asarray` takes; Python's real numbers are float32.
@@ -42,7 +43,9 @@ def network(
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
         value_info=[_info(name, spec) for name, spec in declared.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    domains = sorted({spelled[0].rpartition(".")[0] for spelled in nodes} - {""})
+    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=8)
     return model.SerializeToString()
 
 
@@ -52,7 +55,8 @@ def _node(operator: str, inputs: str, outputs: str, attributes: Mapping[str, Any
         key: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
         for key, value in (attributes or {}).items()
     }
-    return helper.make_node(operator, *names, name=f"the_{names[1][0]}", **given)
+    domain, _, name = operator.rpartition(".")
+    return helper.make_node(name, *names, name=f"the_{names[1][0]}", domain=domain, **given)
 
 
 def _array(value: Any) -> np.ndarray:

@@ -11,15 +11,18 @@ import qengine
 
 NAMES = {
     "Calibration",
+    "FixedPoint",
     "InferenceSession",
     "Overflow",
     "QEngineError",
     "QFormat",
+    "RegisteredOperator",
     "Rounding",
     "__version__",
     "calibrate",
     "dequantize",
     "quantize",
+    "register_operator",
 }
 
 
@@ -59,6 +62,12 @@ def test_the_public_names():
         (qengine.dequantize, "(codes, qformat)"),
         (qengine.QFormat, "(integer_bits, fraction_bits, signed=True)"),
         (qengine.QFormat.parse, "(text)"),
+        (
+            qengine.register_operator,
+            "(name, *, domain, since=1, fixed_point=None, deterministic=True, replace=False)",
+        ),
+        (qengine.RegisteredOperator.fixed_point, "(self, rule)"),
+        (qengine.FixedPoint, "(codes, format)"),
     ],
 )
 def test_signatures(function, expected):
@@ -94,6 +103,27 @@ def test_modes_are_their_names():
 def test_importing_is_light():
     code = "import sys, qengine; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    for heavy in ("torch", "onnx.reference", "onnxruntime", "numba", "scipy", "matplotlib", "PIL", "typer", "rich"):
+    for heavy in (
+        "torch",
+        "onnx.reference",
+        "onnx.backend",
+        "qengine.backend",
+        "onnxruntime",
+        "numba",
+        "scipy",
+        "matplotlib",
+        "PIL",
+        "typer",
+        "rich",
+    ):
         assert heavy not in found
     assert not {name for name in found if name.startswith("qengine.cli")}
+
+
+def test_the_backend_is_an_attribute():
+    code = "import qengine; b = qengine.backend; print(b.__name__, b.supports_device('CPU'), callable(b.prepare))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert found.split() == ["qengine.backend", "True", "True"]
+    assert callable(qengine.backend.run_model)
+    with pytest.raises(AttributeError, match="module 'qengine' has no attribute 'backends'"):
+        _ = qengine.backends

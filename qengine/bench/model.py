@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.bench.timing import Timing, interleaved
+from qengine.errors import UnsupportedError
 from qengine.kernels.dot import Kind
 from qengine.kernels.isa import Isa
 from qengine.kernels.peak import peak_rate
@@ -19,6 +20,7 @@ from qengine.native.channelwise import DepthwiseOp, FewOp
 from qengine.native.convolution import DotOp
 from qengine.native.executor import Executor, NativePart, ReferencePart
 from qengine.native.op import Op
+from qengine.ops.operator import NeedsRun
 from qengine.session import InferenceSession
 
 _REPEATS = 5
@@ -101,7 +103,7 @@ def bench_model(
         If the session runs on the reference, or as `InferenceSession.run`.
     """
     arrays = session.check_feeds(feeds)
-    executor = session.executor(session.plan(arrays))
+    executor = executor_of(session, feeds)
     runs: dict[str, Callable[[], object]] = {"qengine": lambda: session.run(None, feeds)}
     given = dict(rivals or {})
     runs |= {name: run for name, run in given.items() if callable(run)}
@@ -113,6 +115,15 @@ def bench_model(
     rows = tuple(_rows(executor, arrays, peaks))
     macs = sum(op.macs for op in ops)
     return Report(executor.isa.name, executor.threads, peaks, timings["qengine"], rows, macs, executor.memory, beside)
+
+
+def executor_of(session: InferenceSession, feeds: Mapping[str, Any]) -> Executor:
+    """Return what runs a model of which one plan computes all; see `bench_model`."""
+    try:
+        plan = session.plan(session.check_feeds(feeds))
+    except NeedsRun as error:
+        raise UnsupportedError(f"{error}, and only a model of which one plan computes all is measured") from None
+    return session.executor(plan)
 
 
 def kind_of(op: Op) -> Kind | None:

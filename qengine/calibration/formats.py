@@ -19,8 +19,6 @@ from qengine.errors import FormatError
 from qengine.formats import as_given
 from qengine.qformat import ChannelFormats, Format, QFormat
 
-_WIDEST = 31  # bits of an accumulator's bias, without its sign
-
 
 def choose_formats(observation: Observation, options: CalibrationOptions) -> Calibration:
     """Return a format for every tensor that a run in fixed point quantizes.
@@ -148,7 +146,7 @@ def _constant(
     name: str, constant: Constant, activations: Mapping[str, QFormat], options: CalibrationOptions
 ) -> tuple[Format, TensorRange]:
     rows = constant.rows()
-    room = _room_for_bias(constant, activations, len(rows))
+    room = constant.readers.room_for_bias(activations, constant.beside, len(rows))
     if constant.axis is None or not options.per_channel:
         known = [most for most in room if most is not None]
         rows, room = rows.reshape(1, -1), [min(known) if known else None]
@@ -177,24 +175,3 @@ def _sqnr(rows: NDArray[np.float64], form: Format) -> float | None:
     forms = (form,) if isinstance(form, QFormat) else form.formats
     noise = sum(exact_error(row, one) for row, one in zip(rows, forms, strict=True))
     return decibels(float(np.sum(rows**2)), noise)
-
-
-def _room_for_bias(constant: Constant, activations: Mapping[str, QFormat], channels: int) -> list[int | None]:
-    """Return for each channel of weights the largest n with which the bias beside them fits into its 32 bits.
-
-    A bias has the fraction bits of the input and of the weights together.
-    """
-    room: list[int | None] = [None] * channels
-    for source, bias in constant.biases:
-        if source not in activations:
-            continue
-        finite = np.where(np.isfinite(bias), bias, 0)
-        # The last axis of a bias counts channels, those of each group one after the other, or broadcasts over them.
-        counts = finite.ndim > 0 and finite.size > 0 and finite.shape[-1] % channels == 0
-        added = finite.reshape(-1, channels).T if counts else np.broadcast_to(finite.ravel(), (channels, finite.size))
-        for c, largest in enumerate(np.abs(added).max(axis=1, initial=0)):
-            if largest:
-                most = _WIDEST - int(np.frexp(largest)[1]) - activations[source].fraction_bits
-                before = room[c]
-                room[c] = most if before is None else min(before, most)
-    return room

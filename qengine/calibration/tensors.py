@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.calibration.signs import never_negative
+from qengine.constant_formats import Readers, finite, readers_of
 from qengine.errors import FormatError
-from qengine.formats import groups_of, readers_of
-from qengine.graph import Graph, Node, Value
+from qengine.formats import groups_of
+from qengine.graph import Graph, Value
 from qengine.known import known_tensors
 from qengine.ops.operator import Role, find
 from qengine.passes import optimize
@@ -29,12 +30,14 @@ class Constant:
     ----------
     values : what the passes made of it, each read by some operator; finite.
     axis : the axis that counts output channels; None where there is none.
-    biases : of the linear operators that it is the weights of: the name of the input, and the constant bias.
+    readers : who reads it.
+    beside : the constants of the graph that it is in.
     """
 
     values: tuple[NDArray[np.float64], ...]
     axis: int | None
-    biases: tuple[tuple[str, NDArray[Any]], ...]
+    readers: Readers
+    beside: Mapping[str, NDArray[Any]]
 
     def rows(self) -> NDArray[np.float64]:
         """Return the values as (channels, any number); one row where no axis counts channels."""
@@ -148,14 +151,6 @@ def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Ma
         if any(np.isnan(array).any() for array in arrays):
             raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
         axis = readers.channel_axis(arrays[0])
-        biases = [_bias(node, optimized) for node, role in readers.places if role is Role.WEIGHTS]
-        values = tuple(np.where(np.isfinite(array), array, 0).astype(np.float64) for array in arrays)
-        found[name] = Constant(values, axis, tuple(one for one in biases if one is not None))
+        values = tuple(finite(array).astype(np.float64) for array in arrays)
+        found[name] = Constant(values, axis, readers, optimized.constants)
     return found
-
-
-def _bias(node: Node, graph: Graph) -> tuple[str, NDArray[Any]] | None:
-    for name, role in find(node).roles(node):
-        if role is Role.BIAS and name in graph.constants and graph.constants[name].dtype.kind == "f":
-            return node.inputs[0], graph.constants[name]
-    return None

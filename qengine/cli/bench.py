@@ -8,10 +8,11 @@ import typer
 from numpy.typing import NDArray
 
 from qengine import zoo
-from qengine.bench import bench_kernels, bench_model
+from qengine.bench import bench_kernels, bench_model, executor_of
 from qengine.bench.rivals import NAMES, rival_runs
 from qengine.cli import options, parsing
 from qengine.cli.measured import kernels_record, kernels_table, report_record, report_table
+from qengine.cli.operators import run_files
 from qengine.cli.show import status
 from qengine.errors import OptionError
 from qengine.images import PixelScale
@@ -54,6 +55,7 @@ def bench(
     threads: options.Threads = None,
     versus: Versus = None,
     seconds: Seconds = 3.0,
+    operators: options.Operators = None,
     json: options.Json = False,
 ) -> str:
     """Measure a model: milliseconds, multiply-accumulates a second, and per cent of this machine's peak.
@@ -66,20 +68,21 @@ def bench(
     fixed = parsing.FixedPoint(qformat, weight_qformat, formats, rounding, overflow, accumulator_bits, per_channel)
     names = [name for name in (versus or "").split(",") if name]
     if model is None:
-        if fixed != parsing.FixedPoint() or inputs or names or threads not in (None, 1):
+        if fixed != parsing.FixedPoint() or inputs or names or operators or threads not in (None, 1):
             raise OptionError(
                 "kernels alone are measured in every word, on one thread: give a model with these options"
             )
         with status("measuring kernels", quiet=json):
             found = bench_kernels(isa)
         return kernels_record(found) if json else kernels_table(found)
+    run_files(operators or [])
     entry = zoo.find(model)
     path = entry.path if entry else Path(model)
     session = fixed.session(path, isa=isa, threads=threads)
     given = parsing.inputs(inputs or [], session.graph, entry.pixel_scale if entry else PixelScale(), MAX_ELEMENTS)
     feeds = _feeds(session, {**(entry.sample(entry.pixel_scale).feeds if entry else {}), **given})
     with status(f"measuring {model}", quiet=json), np.errstate(all="ignore"):
-        executor = session.executor(session.plan(session.check_feeds(feeds)))
+        executor = executor_of(session, feeds)
         bits = _word_length(session)
         rivals = rival_runs(names, path, feeds, bits, executor.threads)
         report = bench_model(session, feeds, rivals, seconds)

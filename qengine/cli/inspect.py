@@ -9,6 +9,7 @@ import typer
 from qengine import zoo
 from qengine.cli import options, parsing
 from qengine.cli.inspected import as_json, as_tables
+from qengine.cli.operators import run_files
 from qengine.cli.show import status
 from qengine.errors import OptionError
 from qengine.images import PixelScale
@@ -32,18 +33,20 @@ def inspect(
     per_channel: options.PerChannel = False,
     tensors: Tensors = False,
     max_elements: options.MaxElements = MAX_ELEMENTS,
+    operators: options.Operators = None,
     json: options.Json = False,
 ) -> str:
     """Tell what a model is made of: operators, and which have no fixed-point rule; parameters, work, shapes.
 
     qengine inspect model.onnx --shape input=1,3,224,224 --qformat Q4.3 --tensors
 
-    Nothing is run. A bundled model is seen with its sample input.
+    The model is not run. A bundled model is seen with its sample input.
     """
     fixed = parsing.FixedPoint(qformat, weight_qformat, formats, per_channel=per_channel)
     entry = zoo.find(model)
     path = entry.path if entry else Path(model)
     scale = entry.pixel_scale if entry else PixelScale()
+    run_files(operators or [])
     with status(f"reading {model}", quiet=json), np.errstate(all="ignore"):
         graph = load(path)
         lengths = parsing.shapes(shapes or [], graph)

@@ -233,6 +233,14 @@ Threads = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+Operators = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE.py",
+        help="Run a Python file first, which registers operators (qengine.register_operator). Repeatable.",
+        rich_help_panel=_RUN,
+    ),
+]
 MaxElements = Annotated[
     int, typer.Option(min=1, metavar="N", help="Refuse larger tensors and images.", rich_help_panel=_RUN)
 ]

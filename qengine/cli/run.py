@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qengine import zoo
 from qengine.advice import Advice, advise
 from qengine.cli import options, parsing
+from qengine.cli.operators import run_files
 from qengine.cli.record import as_json
 from qengine.cli.result import RunResult
 from qengine.cli.show import as_tables, status
@@ -48,6 +49,7 @@ def run(
     isa: options.Isa = None,
     threads: options.Threads = None,
     max_elements: options.MaxElements = MAX_ELEMENTS,
+    operators: options.Operators = None,
     json: options.Json = False,
 ) -> str:
     """Run a model on an input. With a format: in fixed point, and what that costs against float32.
@@ -64,6 +66,7 @@ def run(
     pixel_scale = parsing.pixel_scale(entry.pixel_scale if entry else PixelScale(), scale, mean, bgr)
     common: dict[str, Any] = {"isa": isa, "threads": threads, "max_elements": max_elements}
 
+    run_files(operators or [])
     with status(f"running {model}", quiet=json), np.errstate(all="ignore"):
         session = fixed.session(path, **common)
         _check_out(out, raw, session)

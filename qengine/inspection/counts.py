@@ -45,7 +45,7 @@ def parameters(graph: Graph, kind_of: Mapping[str, Kind]) -> Iterator[NDArray[An
             found.add(node.inputs[0])  # weights as a quantized model holds them
         elif kind != "unused":
             every = [(name, Role.DATA) for name in node.inputs]
-            for name, role in every if kind in ("unsupported", "delegated") else find(node).roles(node):
+            for name, role in every if find(node).is_delegated else find(node).roles(node):
                 array = graph.constants.get(name)
                 if role in _READ_AS_NUMBERS and array is not None and (kind != "shape" or array.dtype.kind == "f"):
                     found.add(name)

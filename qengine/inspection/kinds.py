@@ -1,11 +1,12 @@
 """What each node of a model costs in fixed point, as far as it can be told before a run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
+from qengine.custom import Custom
 from qengine.errors import QEngineError
 from qengine.graph import Graph, Node, Value
 from qengine.known import known_tensors
@@ -38,12 +39,28 @@ def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
 
 
 def runnable(graph: Graph) -> Graph:
-    """Return the graph without the nodes that cannot run: what they compute becomes an input, what they read an output.
+    """Return the graph without the nodes that no plan can hold; everything that is asked of a plan can be asked of it.
 
-    Everything that is asked of a graph before a run can be asked of this one.
+    What they compute becomes an input, what they read an output.
     """
-    nodes = tuple(node for node in graph.nodes if _without_handler(node) is None)
-    cut = [node for node in graph.nodes if _without_handler(node) is not None]
+    return _without(graph, lambda node: _without_handler(node) is not None)
+
+
+def supported(graph: Graph) -> Graph:
+    """Return the graph without the nodes that cannot run, as `runnable` does; its tensors have the formats of a run."""
+    return _without(graph, _cannot_run)
+
+
+def _cannot_run(node: Node) -> bool:
+    inner = (held for _, body in bodies(node) for held in body.nodes)
+    return _without_handler(node) == "unsupported" or any(_cannot_run(held) for held in inner)
+
+
+def _without(graph: Graph, is_cut: Callable[[Node], bool]) -> Graph:
+    cut = [node for node in graph.nodes if is_cut(node)]
+    if not cut:
+        return graph
+    nodes = tuple(node for node in graph.nodes if not is_cut(node))
     fed = [graph.values.get(name, Value(name)) for node in cut for name in node.outputs if name]
     fed = [replace(value, dtype=np.dtype(np.float32)) if value.dtype is None else value for value in fed]
     outputs = {value.name: value for value in graph.outputs}
@@ -80,7 +97,7 @@ def kinds(graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True
         Whether the passes run on the graph, as on a model, and not on a graph that a node holds.
     """
     plain = runnable(graph)
-    known = known_tensors(plain)
+    known, known_alone = known_tensors(plain), known_tensors(graph)
     needed = {name for node in remove_dead(_with_captures(graph)).nodes for name in node.outputs}
     optimized = optimize(plain)[-1] if rewritten else plain
     computed = _computed(graph, optimized) if rewritten else dict(enumerate(graph.nodes))
@@ -92,7 +109,8 @@ def kinds(graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True
         elif needed.isdisjoint(name for name in node.outputs if name):
             found.append("unused")
         elif missing is not None:
-            found.append(missing)
+            is_known = isinstance(find(node), Custom) and all(name in known_alone for name in node.outputs if name)
+            found.append("shape" if is_known else missing)
         elif all(name in known for name in node.outputs if name):
             found.append("shape")
         elif place not in computed:
@@ -103,9 +121,12 @@ def kinds(graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True
 
 
 def _without_handler(node: Node) -> Kind | None:
-    """Return what becomes of a node that no handler of ours serves; None where one does."""
-    if not find(node).is_delegated:
+    """Return what becomes of a node that no handler serves; None where one does."""
+    op = find(node)
+    if not op.is_delegated:
         return None
+    if isinstance(op, Custom):
+        return op.kind
     if not is_run(node):
         return "unsupported"
     return "control" if node.graphs else "delegated"

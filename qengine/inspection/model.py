@@ -13,11 +13,13 @@ from qengine.errors import QEngineError, UnsupportedError
 from qengine.formats import Given
 from qengine.graph import Dim, Graph, Node
 from qengine.inspection.counts import multiply_accumulates, parameters
-from qengine.inspection.kinds import Kind, bodies, kinds, reads, runnable
+from qengine.inspection.kinds import Kind, bodies, kinds, reads, runnable, supported
 from qengine.inspection.shapes import Shapes, feeds_of, shapes_of
+from qengine.known import known_tensors
 from qengine.loader import load
 from qengine.network import is_run
 from qengine.ops import operator
+from qengine.ops.operator import Role, find
 from qengine.plan import MAX_ELEMENTS
 from qengine.qformat import Format, QFormat
 from qengine.report import losses
@@ -155,16 +157,14 @@ def inspect_model(
     """
     graph = model if isinstance(model, Graph) else load(model)
     plain = runnable(graph)
-    fixed = InferenceSession(
-        plain,
-        qformat=qformat,
-        weight_qformat=weight_qformat,
-        formats=formats,
-        per_channel=per_channel,
-        isa="reference",
-        max_elements=max_elements,
-    )
-    float32 = fixed.in_float32()
+    float32 = InferenceSession(plain, isa="reference", max_elements=max_elements).in_float32()
+    request: dict[str, Any] = {
+        "qformat": qformat,
+        "weight_qformat": weight_qformat,
+        "formats": formats,
+        "per_channel": per_channel,
+    }
+    fixed = InferenceSession(supported(graph), isa="reference", max_elements=max_elements, **request)
     feeds, missing = feeds_of(graph, float32, dict(inputs or {}), dict(shapes or {}), max_elements)
     warnings = [*_unsupported(graph)]
     tensors: dict[str, Tensor] = {}
@@ -174,7 +174,8 @@ def inspect_model(
         try:
             tensors = dict(float32.plan(feeds, sorted(plain.tensors())).outputs)
             if fixed.in_fixed_point:
-                planned = fixed.plan(feeds)
+                asked = {**request, "formats": _formats_within(plain, fixed.formats)} if plain is not graph else request
+                planned = InferenceSession(plain, isa="reference", max_elements=max_elements, **asked).plan(feeds)
                 lost += losses(planned.constants, planned.steps, {})
                 real = {bound.output.name for bound in planned.steps if bound.is_island}
         except operator.NeedsRun as reason:
@@ -204,6 +205,18 @@ def inspect_model(
         in_fixed_point=fixed.in_fixed_point,
         warnings=(*warnings, *missing.values(), *_warnings(graph, nodes), *lost),
     )
+
+
+def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> Given:
+    """Return the formats of the tensors that are in fixed point in a graph from which nodes were cut."""
+    known = known_tensors(plain)
+    quantized = (plain.tensors() - known) | {
+        name
+        for node in plain.nodes
+        for name, role in find(node).roles(node)
+        if name in plain.constants and role in (Role.DATA, Role.WEIGHTS)
+    }
+    return {name: form for name, form in formats.items() if name in quantized}
 
 
 def _nodes(graph: Graph, tensors: Mapping[str, Tensor], shapes: Shapes, within: str = "") -> Iterator[NodeInfo]:

@@ -1,5 +1,7 @@
 """Conv, ConvTranspose, Gemm, MatMul, and BatchNormalization where it stays a node of its own."""
 
+from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Annotated, Any
 
@@ -149,13 +151,16 @@ def batch_normalization(
     var: Tensor,
     *,
     epsilon: float = 1e-5,
-    momentum: float = 0.9,  # noqa: ARG001 - training only
+    momentum: float = 0.9,
     spatial: Annotated[int, Until(9)] = 1,
     training_mode: Annotated[int, Since(14)] = 0,
-) -> Island:
-    """Statistics that are computed by the model itself; constant ones were folded before."""
-    if training_mode:
-        raise UnsupportedError("training_mode 1 computes statistics of the batch; export the model in eval mode")
+    outputs: int,
+) -> tuple[Island, ...]:
+    """Statistics that are computed, by the model itself or of the batch; constant ones were folded before.
+
+    Before opset 14 it is more than one output that says that those of the batch are meant, as torch writes a
+    BatchNorm that tracks none.
+    """
     if not spatial:
         raise UnsupportedError("spatial 0 is not supported")
     for t in (scale, b, mean, var):
@@ -167,4 +172,24 @@ def batch_normalization(
         gain, offset, centre, spread = (p.reshape(column) for p in parameters)
         return np.asarray((values - centre) / np.sqrt(spread + spread.dtype.type(epsilon)) * gain + offset)
 
-    return Island((x, scale, b, mean, var), normalize, x.shape, x.dtype)
+    if not training_mode and outputs == 1:
+        return (Island((x, scale, b, mean, var), normalize, x.shape, x.dtype),)
+    over = (0, *range(2, x.ndim))
+
+    def centre(values: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(values.mean(axis=over, dtype=np.float64))
+
+    def spread(values: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(values.var(axis=over, dtype=np.float64))
+
+    def trained(values: NDArray[Any], gain: NDArray[Any], offset: NDArray[Any]) -> NDArray[Any]:
+        return normalize(values.astype(np.float64), gain, offset, centre(values), spread(values))
+
+    def running(measure: Callable[..., NDArray[Any]], values: NDArray[Any], old: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(old * momentum + measure(values) * (1 - momentum))
+
+    of_batch = [(centre, mean), (spread, var)]
+    found = [Island((x, scale, b), trained, x.shape, x.dtype)]
+    found += [Island((x, t), partial(running, measure), t.shape, t.dtype) for measure, t in of_batch]
+    found += [Island((x,), measure, t.shape, t.dtype) for measure, t in of_batch]
+    return tuple(found)

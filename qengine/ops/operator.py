@@ -70,7 +70,10 @@ class Operator:
     @property
     def is_delegated(self) -> bool:
         """Whether it has no handler here: a run computes the node by itself, from elements as they are."""
-        return self.handler is _no_handler
+        return self.handler is no_handler
+
+    def check(self, node: Node) -> None:
+        """Refuse a node before any shape is known; a handler does so when it makes steps."""
 
     def preserves_format(self, node: Node) -> bool:
         """Whether the node's outputs have the format of its first input."""
@@ -100,6 +103,7 @@ class Operator:
 
 
 _registry: dict[tuple[str, str], list[Operator]] = {}
+_registered: dict[tuple[str, str], list[Operator]] = {}
 
 
 def operator(
@@ -164,22 +168,36 @@ def versions() -> Mapping[tuple[str, str], Sequence[Operator]]:
     return _registry
 
 
+def register(op: Operator) -> None:
+    """Add an operator of a user, or put it in the place of the one of the same opset."""
+    key = (op.domain, op.name)
+    others = [other for other in _registered.get(key, []) if other.since != op.since]
+    _registered[key] = sorted([*others, op], key=lambda o: o.since)
+
+
+def registered() -> Mapping[tuple[str, str], Sequence[Operator]]:
+    """Return the operators of users by (domain, name), their versions in ascending order."""
+    return _registered
+
+
 def find(node: Node) -> Operator:
-    """Return the operator that serves a node; where none is declared, one that is delegated."""
-    served = [o for o in _registry.get((node.domain, node.operator), []) if o.since <= node.version]
+    """Return the operator that serves a node; where none is declared or registered, one that is delegated."""
+    key = (node.domain, node.operator)
+    served = [o for o in _registry.get(key) or _registered.get(key, []) if o.since <= node.version]
     if served and node.version < served[-1].until:
         return served[-1]
     return _delegated(node.operator, node.domain)
 
 
-def _no_handler(*_: Any, **__: Any) -> Step:
+def no_handler(*_: Any, **__: Any) -> Step:
+    """Stand for the handler of an operator whose nodes run by themselves."""
     raise NeedsRun("no handler makes steps of it")
 
 
 @cache
 def _delegated(name: str, domain: str) -> Operator:
     inputs = Parameter("input", Tensor, None, Role.PLAIN, required=False, variadic=True, since=1, until=NEVER)
-    return Operator(name, domain, 1, NEVER, _no_handler, (inputs,), {}, ANY, (), counts_outputs=False)
+    return Operator(name, domain, 1, NEVER, no_handler, (inputs,), {}, ANY, (), counts_outputs=False)
 
 
 class NeedsRun(UnsupportedError):  # noqa: N818 - told apart by those who can run nodes one by one
@@ -211,11 +229,16 @@ def check(graph: Graph, is_known: Callable[[Node], bool]) -> None:
     ------
     UnsupportedError
         The message lists each operator with its opset and how often it occurs.
+    QEngineError
+        If a node of a registered operator has inputs or attributes that its function does not take.
     """
     missing: dict[str, int] = {}
     foreign: Node | None = None
     for node in _everywhere(graph):
-        if find(node).is_delegated and not is_known(node):
+        op = find(node)
+        with node.blamed():
+            op.check(node)
+        if op.is_delegated and not is_known(node):
             name = f"{node.domain}.{node.operator}" if node.domain else node.operator
             label = f"{name}-{node.version}"
             missing[label] = missing.get(label, 0) + 1
@@ -225,10 +248,18 @@ def check(graph: Graph, is_known: Callable[[Node], bool]) -> None:
         plural = "s" if len(missing) > 1 else ""
         remedy = "replace them before the export"
         if foreign is not None:
-            remedy = (
-                f'register them first, as @qengine.register_operator("{foreign.operator}", domain="{foreign.domain}")'
-            )
+            remedy = _how_to_register(foreign)
         raise UnsupportedError(f"operator{plural} not supported: {listed}; {remedy}")
+
+
+def _how_to_register(node: Node) -> str:
+    if (node.domain, node.operator) in _registered:
+        since = _registered[node.domain, node.operator][0].since
+        return f"{node.operator} is registered since {since}: register it with since={node.version} for this model"
+    return (
+        f'register them first, as @qengine.register_operator("{node.operator}", domain="{node.domain}"), on the '
+        "command line in a file for --operators"
+    )
 
 
 def _everywhere(graph: Graph) -> Iterator[Node]:
@@ -358,6 +389,9 @@ __all__ = [
     "check",
     "find",
     "make_steps",
+    "no_handler",
     "operator",
+    "register",
+    "registered",
     "versions",
 ]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine import delegate
+from qengine import alone, delegate
 from qengine.errors import UnsupportedError
-from qengine.graph import Graph, Node
+from qengine.graph import Graph, Node, Value
 from qengine.known import may_be_known
 from qengine.ops.operator import NeedsRun, find, make_steps
 from qengine.steps import Tensor
@@ -37,7 +37,7 @@ def fold_constants(graph: Graph, but: Container[str] = ()) -> Graph:
     for node in graph.nodes:
         found = None
         if node.operator not in but and may_be_known(node) and all(name in constants for name in node.reads):
-            found = _delegated(node, constants) if find(node).is_delegated else _computed(node, known)
+            found = _delegated(node, constants, graph.values) if find(node).is_delegated else _computed(node, known)
         if found is None:
             kept.append(node)
         else:
@@ -61,8 +61,10 @@ def _computed(node: Node, known: Callable[[str], Tensor]) -> dict[str, NDArray[A
         return {name: step.known() for name, step in zip(node.outputs, steps, strict=False) if name}
 
 
-def _delegated(node: Node, constants: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
-    found = delegate.compute(node, [constants[name] if name else None for name in node.inputs])
+def _delegated(
+    node: Node, constants: Mapping[str, NDArray[Any]], values: Mapping[str, Value]
+) -> dict[str, NDArray[Any]] | None:
+    found = alone.compute(node, [constants[name] if name else None for name in node.inputs], values)
     arrays = {name: array for name, array in zip(node.outputs, found, strict=True) if name}
     if not all(isinstance(array, np.ndarray) and array.size <= _LARGEST for array in arrays.values()):
         return None

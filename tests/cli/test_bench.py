@@ -63,8 +63,20 @@ def test_a_model_for_a_person(model, capsys):
     out = bench(capsys, model, "--threads", "2")
     assert re.search(r"small.onnx, float32, \w+, 2 threads", out)
     assert re.search(r"r +Conv +dot \S+ +[\d.]+ +\d+ +\d+ +float32 sums", out)
-    assert re.search(r"y +Sigmoid +reference +[\d.]+ +a function of float32", out)
+    assert re.search(r"y +Sigmoid +logistic +[\d.]+", out)
     assert re.search(r"one run +[\d.]+ ms best, [\d.]+ ms median", out)
+
+
+def test_what_is_left_to_the_reference(tmp_path, capsys):
+    (tmp_path / "exp.onnx").write_bytes(network([("Exp", "x", "y")], inputs={"x": [1, 3, 8, 8]}))
+    out = bench(capsys, str(tmp_path / "exp.onnx"))
+    assert re.search(r"y +Exp +reference +[\d.]+ +a function of float32", out)
+
+
+def test_a_model_that_no_one_plan_computes(tmp_path, capsys):
+    (tmp_path / "det.onnx").write_bytes(network([("Det", "x", "y")], inputs={"x": [1, 3, 3]}))
+    assert cli.main(["bench", str(tmp_path / "det.onnx")]) == 2
+    assert "(Det) runs by itself, and only a model of which one plan computes" in capsys.readouterr().err
 
 
 def test_the_bundled_model_and_its_sample(capsys):

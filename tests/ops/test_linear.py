@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from networks import network
 
 import qengine
 
@@ -143,6 +144,15 @@ CASES = [
     ),
     Case("BatchNormalization", (real(2, 3, 4), *STATISTICS), {"spatial": 1}, atol=1e-5, follows="onnxruntime"),
     Case("BatchNormalization", (real(2, 3, 4), *STATISTICS), {"training_mode": 0}, atol=1e-5),
+    # Statistics of the batch; ONNX Runtime's running variance is that of a sample.
+    Case(
+        "BatchNormalization",
+        (real(2, 3, 4), *STATISTICS),
+        {"training_mode": 1, "momentum": 0.7, "epsilon": 0.25},
+        outputs=3,
+        follows="reference",
+        atol=1e-5,
+    ),
 ]
 
 
@@ -164,3 +174,25 @@ def test_output_padding_of_a_transposed_convolution_agrees_with_torch(group, str
     ).numpy()
     model, feeds = Case("ConvTranspose", (x, w, b), attributes).model(17, constant=True)
     np.testing.assert_allclose(qengine.InferenceSession(model).run(None, feeds)[0], wanted, 1e-4, 1e-5)
+
+
+def test_more_outputs_than_one_say_that_a_batchnorm_trains():
+    x = real(2, 3, 4, 5)
+    names = ("scale", "b", "mean", "var")
+    built = network(
+        [("BatchNormalization", "x scale b mean var", "y m v sm sv", {"momentum": 0.75})],
+        inputs={"x": list(x.shape)},
+        outputs=("y", "m", "v", "sm", "sv"),
+        constants=dict(zip(names, STATISTICS, strict=True)),
+        opset=11,
+    )
+    y, *others = qengine.InferenceSession(built).run(None, {"x": x})
+    scale, b, mean, var = STATISTICS
+    norm = torch.nn.functional.batch_norm(
+        torch.from_numpy(x), None, None, torch.from_numpy(scale), torch.from_numpy(b), training=True
+    )
+    np.testing.assert_allclose(y, norm.numpy(), rtol=0, atol=1e-5)
+    centre, spread = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
+    wanted = (0.75 * mean + 0.25 * centre, 0.75 * var + 0.25 * spread, centre, spread)
+    for found, expected in zip(others, wanted, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -337,3 +337,29 @@ def test_float32_of_a_quantized_model_leaves_the_rounding_out():
 
     comparison = compare(session, real, {"x": x})
     np.testing.assert_array_equal(comparison.outputs[out], with_rounding)
+
+
+def test_graphs_inside_of_nodes_read_the_rounded_tensors():
+    """What they compute without pairs is real; pairs of their own are read as the model's are."""
+    b = Builder()
+    x = b.pair("x", 3)
+    b.node("Add", f"{x} {x}", "r")
+    r = b.pair("r", 2)
+    scale, zero = np.float32(0.5), np.int8(0)
+    consts = [onnx.numpy_helper.from_array(value, name) for name, value in (("s", scale), ("z", zero))]
+    then = helper.make_graph(
+        [
+            helper.make_node("Mul", [r, r], ["m"]),
+            helper.make_node("QuantizeLinear", ["m", "s", "z"], ["mq"]),
+            helper.make_node("DequantizeLinear", ["mq", "s", "z"], ["t"]),
+        ],
+        "then", [], [onnx.ValueInfoProto(name="t")], consts,
+    )  # fmt: skip
+    other = helper.make_graph([helper.make_node("Exp", [r], ["e"])], "else", [], [onnx.ValueInfoProto(name="e")])
+    b.node("If", "c", "y", then_branch=then, else_branch=other)
+    model = b.model(inputs={"x": [2, 3], "c": (np.bool_, [])}, outputs=["y"])
+    x = RNG.uniform(-3, 3, (2, 3)).astype(np.float32)
+    for condition in (True, False):
+        feeds = {"x": x, "c": np.asarray(condition)}
+        (found,) = qengine.InferenceSession(model).run(None, feeds)
+        np.testing.assert_allclose(found, ReferenceEvaluator(model).run(None, feeds)[0], rtol=1e-6)

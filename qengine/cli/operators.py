@@ -1,0 +1,47 @@
+"""`--operators`: files of Python that register operators."""
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
+
+from qengine.errors import OptionError, QEngineError
+
+
+def run_files(paths: Sequence[Path]) -> None:
+    """Run the files, one after the other.
+
+    Raises
+    ------
+    OptionError
+        If a file cannot be read, or raises.
+    """
+    for path in paths:
+        _run(path)
+
+
+def _run(path: Path) -> None:
+    what = f"--operators {path}"
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise OptionError(f"{what}: {error.strerror or error}") from None
+    # A name that no other module has; the same each time, so that functions replace themselves.
+    name = f"{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    module = sys.modules[name] = ModuleType(name)
+    module.__file__ = str(path)
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except QEngineError as error:
+        raise OptionError(f"{what}: {_line(error, path)}{error}") from error
+    except (Exception, SystemExit) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise OptionError(f"{what}: {_line(error, path)}{type(error).__name__}: {reason}") from error
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """Return the line of the file that the error came through last."""
+    here = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"line {here[-1]}: " if here else ""
