@@ -209,4 +209,4 @@ def _with_at_most(form: QFormat, fraction_bits: int | None) -> QFormat:
 
 def finite(values: NDArray[Any]) -> NDArray[Any]:
     """Return the values with 0 for infinities, which saturate in every format; see `LARGEST`."""
-    return np.where(np.abs(values) < LARGEST, values, 0)
+    return np.where(np.abs(values.astype(np.float64)) < LARGEST, values, 0)

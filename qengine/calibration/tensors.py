@@ -135,8 +135,14 @@ def _graphs(model: Graph, optimized: Graph) -> Iterator[tuple[Graph, Graph]]:
         for graph in node.graphs.values():
             captured = {name: optimized.constants[name] for name in node.captures if name in optimized.constants}
             inputs = {value.name: value for value in graph.inputs}
-            inputs |= {n: optimized.values.get(n, Value(n)) for n in node.captures if n not in captured}
-            closed = replace(graph, inputs=tuple(inputs.values()), constants={**captured, **graph.constants})
+            declared = {**optimized.values, **{value.name: value for value in optimized.inputs}}
+            inputs |= {n: declared.get(n, Value(n)) for n in node.captures if n not in captured}
+            closed = replace(
+                graph,
+                inputs=tuple(inputs.values()),
+                constants={**captured, **graph.constants},
+                values={**{n: declared[n] for n in node.captures if n in declared}, **graph.values},
+            )
             yield from _graphs(closed, optimize(closed)[-1])
 
 
