@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,8 @@ from qengine.qformat import (
     largest_scale,
 )
 
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
+"""From here on, in magnitude, numbers count as infinite: masks spell minus infinity as the least float32."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,36 @@ class Readers:
             axis = find(node).channel_axis(node, value.ndim) if role is Role.WEIGHTS else None
             found.add(None if axis is None or not value.size else axis % value.ndim)
         return found.pop() if len(found) == 1 else None
+
+    def room_for_bias(
+        self, activations: Mapping[str, QFormat], constants: Mapping[str, NDArray[Any]], channels: int
+    ) -> list[int | None]:
+        """Return for each channel of weights the largest n at which no constant bias beside them saturates.
+
+        A bias is held in 32 bits, with as many fraction bits as the input and the weights have together.
+
+        Parameters
+        ----------
+        activations
+            The formats of what a run computes.
+        constants
+            Of the graph that the nodes are of.
+        channels
+            How many there are; 1 for weights with one format.
+        """
+        most: list[int | None] = [None] * channels
+        for node, role in self.places:
+            roles = find(node).roles(node) if role is Role.WEIGHTS else []
+            bias = next((constants[n] for n, r in roles if r is Role.BIAS and n in constants), None)
+            x = activations.get(node.inputs[0])
+            if bias is None or x is None or bias.dtype.kind != "f":
+                continue
+            for c, added in enumerate(_by_channel(finite(bias), channels)):
+                if added.any():
+                    room = largest_scale(float(added.min()), float(added.max()), 32) - x.fraction_bits
+                    before = most[c]
+                    most[c] = room if before is None else min(before, room)
+        return most
 
 
 def readers_of(graph: Graph, known: frozenset[str]) -> dict[str, Readers]:
@@ -129,23 +160,14 @@ class ConstantFormats:
     def _finest(self, name: str, values: list[NDArray[Any]], axis: int | None) -> Format:
         bits = self._word_length(name)
         channels = 1 if axis is None else values[0].shape[axis]
-        most = self._room_for_bias(name, channels)
+        readers = self.readers.get(name, Readers(set(), []))
+        most = readers.room_for_bias(self.activations, self.constants, channels)
         if axis is None:
-            form = finest_format(_finite(np.concatenate([value.ravel() for value in values])), bits)
+            form = finest_format(finite(np.concatenate([value.ravel() for value in values])), bits)
             return _with_at_most(form, most[0])
         rows = [np.moveaxis(value, axis, 0).reshape(channels, -1) for value in values]
-        formats = finest_per_channel(_finite(np.concatenate(rows, axis=1)), bits, 0).formats
+        formats = finest_per_channel(finite(np.concatenate(rows, axis=1)), bits, 0).formats
         return ChannelFormats(tuple(map(_with_at_most, formats, most)), axis)
-
-    def _room_for_bias(self, name: str, channels: int) -> list[int | None]:
-        beside = []
-        for node, role in self._places(name):
-            roles = find(node).roles(node) if role is Role.WEIGHTS else []
-            bias = next((self.constants[n] for n, r in roles if r is Role.BIAS and n in self.constants), None)
-            x = self.activations.get(node.inputs[0])
-            if bias is not None and x is not None and bias.dtype.kind == "f":
-                beside.append((x.fraction_bits, bias))
-        return room_for_bias(beside, channels)
 
     def _word_length(self, name: str) -> int:
         """Return the word length of the run or, where tensors have their own, the longest beside the constant."""
@@ -156,26 +178,6 @@ class ConstantFormats:
 
     def _places(self, name: str) -> list[tuple[Node, Role]]:
         return self.readers[name].places if name in self.readers else []
-
-
-def room_for_bias(beside: Iterable[tuple[int, NDArray[Any]]], channels: int) -> list[int | None]:
-    """Return for each channel of weights the largest n at which no constant bias beside them saturates.
-
-    A bias is held in 32 bits, with as many fraction bits as the input and the weights have together.
-
-    Parameters
-    ----------
-    beside
-        For each linear operator that reads the weights, n of its input and its bias.
-    """
-    most: list[int | None] = [None] * channels
-    for fraction_bits, bias in beside:
-        for c, added in enumerate(_by_channel(_finite(bias), channels)):
-            if added.any():
-                room = largest_scale(float(added.min()), float(added.max()), 32) - fraction_bits
-                before = most[c]
-                most[c] = room if before is None else min(before, room)
-    return most
 
 
 def _by_channel(bias: NDArray[Any], channels: int) -> NDArray[Any]:
@@ -205,10 +207,7 @@ def _with_at_most(form: QFormat, fraction_bits: int | None) -> QFormat:
     return form.with_fraction_bits(max(fraction_bits, FRACTION_BITS[0]))
 
 
-def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values with 0 for infinities, which saturate in every format.
-
-    Masks spell minus infinity as the least float32.
-    """
-    largest = min(_LARGEST, float(np.finfo(values.dtype).max))
+def finite(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values with 0 for infinities, which saturate in every format; see `LARGEST`."""
+    largest = min(LARGEST, float(np.finfo(values.dtype).max))
     return np.where(np.abs(values.astype(np.float64)) < largest, values, 0)

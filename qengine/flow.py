@@ -41,6 +41,9 @@ Arrays = Mapping[str, NDArray[Any]]
 Execute = Callable[[Plan, Arrays], Arrays]
 """(plan, feeds) -> its outputs, codes in fixed point."""
 
+Watch = Callable[[Tensor, NDArray[Any]], None]
+"""Is told a tensor that was computed; codes in fixed point."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -50,12 +53,14 @@ class Settings:
     ----------
     arithmetic, strict, max_elements : as of a session.
     execute : runs a plan.
+    watch : where given, it is told what nodes that run alone inside of other nodes give.
     """
 
     arithmetic: Arithmetic
     strict: bool
     max_elements: int
     execute: Execute
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True)
@@ -300,8 +305,13 @@ class Flow:
                 continue
             with node.blamed():
                 env[name] = self._stored(name, held, node, tallies)
-            if alone is not None and isinstance(env[name].value, np.ndarray):
-                alone.append(replace(self._event(name, env[name], node), reads_codes=leaves))
+            if not isinstance(env[name].value, np.ndarray):
+                continue
+            event = replace(self._event(name, env[name], node), reads_codes=leaves)
+            if alone is not None:
+                alone.append(event)
+            elif self.settings.watch is not None:
+                self.settings.watch(event.tensor, event.array)
 
     def _lookup(self, name: str, env: Mapping[str, Held]) -> Held:
         if name in env:
@@ -376,7 +386,9 @@ class Flow:
         """Return what is asked for, as far as it is of an inner graph, and the formats of what it captures."""
         request = self.network.request
         assert request is not None
-        names = graph.tensors() | graph.inner_tensors()
+        # What another graph of the same node captures is here too, and nobody reads it.
+        names = {name for node in graph.nodes for name in (*node.reads, *node.outputs)}
+        names |= {value.name for value in graph.inputs} | graph.inner_tensors()
         formats = {name: form for name, form in request.formats.items() if name in names}
         decide = value_inputs(graph)
         formats |= {name: form for name, form in captured.items() if form is not None and name not in decide}

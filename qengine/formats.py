@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qengine.constant_formats import ConstantFormats, Readers, readers_of
+from qengine.constant_formats import ConstantFormats, readers_of
 from qengine.errors import FormatError, OptionError, did_you_mean
 from qengine.graph import Graph
 from qengine.known import known_tensors
@@ -168,7 +168,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
             constants |= dict.fromkeys(values, chosen)
     activations |= {name: activations[real] for name, real in model.aliases.items() if real in activations}
     computed = {name: form for name, form in activations.items() if name not in known}
-    notes = _notes(given, groups, alive, readers)
+    notes = _notes(given, groups, alive, readers.keys() | _captured(optimized))
     if model.formats and not own:
         notes = (f"the formats that the model was quantized to give way to {request.qformat}", *notes)
     return FormatTable(computed, constants, notes, is_partial, chooser, optimized.derived, frozenset(model.aliases))
@@ -225,6 +225,7 @@ def _may_be_real(name: str, model: Graph) -> bool:
 
 def _check_names(given: _Asked, model: Graph, groups: Mapping[str, Group]) -> None:
     tensors = model.tensors()
+    captured = _captured(model)
     roles: dict[str, set[Role]] = {}
     for node in model.nodes:
         for name, role in find(node).roles(node):
@@ -243,11 +244,18 @@ def _check_names(given: _Asked, model: Graph, groups: Mapping[str, Group]) -> No
             continue
         elif Role.BIAS in read_as:
             why = "a bias is held in 32 bits, at the accumulator's fraction bits, which follow"
+        elif name in captured:  # and has its format in the graph inside of the node
+            continue
         elif Role.KNOWN in read_as:
             why = "its elements decide shapes or options, and are taken as they are"
         else:
             why = "no operator reads its elements"
         raise FormatError(f"formats name '{name}', which is not quantized: {why}")
+
+
+def _captured(model: Graph) -> set[str]:
+    """Return the tensors that graphs inside of nodes read."""
+    return {name for node in model.nodes for name in node.captures}
 
 
 def _activation_formats(
@@ -283,15 +291,13 @@ def _activation_formats(
     return {name: form for name, form in forms.items() if isinstance(form, QFormat)}
 
 
-def _notes(
-    given: _Asked, groups: Mapping[str, Group], alive: set[str], readers: Mapping[str, Readers]
-) -> tuple[str, ...]:
+def _notes(given: _Asked, groups: Mapping[str, Group], alive: set[str], read: set[str]) -> tuple[str, ...]:
     """Return what was asked for and has no effect."""
     notes = []
     for name in given:
         if name in groups and not alive & groups[name].members:
             notes.append(f"the format of '{name}' has no effect: the tensor went into the operator after it")
-        elif name not in groups and name not in readers:
+        elif name not in groups and name not in read:
             notes.append(f"the format of '{name}' has no effect: no operator reads it during a run")
     return tuple(notes)
 
@@ -302,10 +308,8 @@ __all__ = [
     "FormatTable",
     "Given",
     "Group",
-    "Readers",
     "as_given",
     "assign_formats",
     "groups_of",
     "read_formats",
-    "readers_of",
 ]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 from qengine.arguments import Argument, check_feeds
 from qengine.control import Held
 from qengine.errors import OptionError
-from qengine.flow import Event, Execute, Flow, Settings, decides
+from qengine.flow import Event, Flow, Settings, Watch, decides
 from qengine.formats import FormatRequest, Given, read_formats
 from qengine.graph import Graph
 from qengine.kernels.isa import Isa, choose
@@ -250,19 +250,20 @@ class InferenceSession:
         return tuple(dict.fromkeys(names or (value.name for value in self.graph.outputs)))
 
     def _run_flow(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> dict[str, Any]:
-        flow, feeds = self._flow(arrays, names, self._execute)
+        flow, feeds = self._flow(arrays, names)
         found = flow.run(feeds) | {
             n: Held(t.codes, t.format, real=t.dtype) for n, t in flow.network.encoded(names).items()
         }
         return {name: _answered(held, raw) for name, held in found.items()}
 
     def _flow(
-        self, arrays: Mapping[str, Any], names: tuple[str, ...], execute: Execute
+        self, arrays: Mapping[str, Any], names: tuple[str, ...], watch: Watch | None = None
     ) -> tuple[Flow, dict[str, Held]]:
         """Return what runs the model section by section, and what to feed it."""
         network, overrides = self._fed(arrays)
-        settings = Settings(self._arithmetic, self._strict, self._max_elements, execute)
-        flow = self._flows.get((names, overrides, execute), lambda: Flow(network, names, settings))
+        execute = self._execute if watch is None else partial(_watched, watch)
+        settings = Settings(self._arithmetic, self._strict, self._max_elements, execute, watch)
+        flow = self._flows.get((names, overrides, watch), lambda: Flow(network, names, settings))
         return flow, {value.name: Held(arrays[value.name]) for value in self.graph.inputs}
 
     def _execute(self, plan: Plan, feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
@@ -276,7 +277,7 @@ class InferenceSession:
         arrays: Mapping[str, Any],
         names: Sequence[str] | None = None,
         tallies: dict[str, Tally] | None = None,
-        execute: Execute | None = None,
+        watch: Watch | None = None,
     ) -> Iterator[Event]:
         """Run on the reference, and give every tensor that is computed as it comes, the inputs too.
 
@@ -288,12 +289,12 @@ class InferenceSession:
             As of `run`.
         tallies
             Where given, it gets for every tensor in fixed point what was counted.
-        execute
-            Runs what the graphs inside of nodes compute, of which no events tell, plan by plan; as of `Settings`.
+        watch
+            Where given, it is told what the graphs inside of nodes compute, of which there are no events.
         """
         plan = self._whole_plan(arrays, names)
         if plan is None:
-            flow, feeds = self._flow(arrays, self._wanted(names), execute or self._execute)
+            flow, feeds = self._flow(arrays, self._wanted(names), watch)
             yield from flow.trace(feeds, tallies)
             return
         steps = {bound.output.name: bound for bound in plan.steps}
@@ -306,7 +307,7 @@ class InferenceSession:
         plan = self._whole_plan(arrays, names)
         if plan is not None:
             return {name: t for name, t in plan.outputs.items() if t.value is not None}
-        flow, _ = self._flow(arrays, self._wanted(names), self._execute)
+        flow, _ = self._flow(arrays, self._wanted(names))
         constants = {n: Tensor(n, a.dtype, a.shape, a) for n, a in flow.graph.constants.items() if n in names}
         return constants | flow.network.encoded(tuple(names))
 
@@ -394,6 +395,16 @@ class InferenceSession:
     def limited(self) -> AbstractContextManager[None]:
         """Limit linear algebra to the threads that the session was given, while the context lasts."""
         return nullcontext() if self._threads is None else _BLAS.limited(self._threads)
+
+
+def _watched(watch: Watch, plan: Plan, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Run a plan on the reference, and tell of every tensor."""
+    found = {}
+    for tensor, array in plan.trace(feeds):
+        watch(tensor, array)
+        if tensor.name in plan.outputs:
+            found[tensor.name] = array
+    return found
 
 
 def _format(name: str, given: QFormat | str | None) -> QFormat | None:

@@ -15,12 +15,9 @@ from qengine.calibration.observe import Observation
 from qengine.calibration.options import CalibrationOptions
 from qengine.calibration.result import Calibration, TensorRange
 from qengine.calibration.tensors import Constant, Quantized, quantized_tensors
-from qengine.constant_formats import room_for_bias
 from qengine.errors import FormatError
 from qengine.formats import as_given
 from qengine.qformat import ChannelFormats, Format, QFormat
-
-_WIDEST = 31  # bits of an accumulator's bias, without its sign
 
 
 def choose_formats(observation: Observation, options: CalibrationOptions) -> Calibration:
@@ -71,6 +68,10 @@ class _Activations:
     def add(self, group: Sequence[str]) -> None:
         """Choose the format of a group; one that no run computed gets none."""
         seen = {name: found for name in group if (found := self._histogram(name)) is not None}
+        if not seen and self._observation.others.intersection(group):
+            # The model does not say that it holds no real numbers: a session asks for a format, and has no use for it.
+            self.formats |= dict.fromkeys(group, QFormat(0, self._options.of_activations - 1))
+            return
         if not seen:
             if missed := [name for name in group if name in self._alive]:
                 self.notes.append(f"'{missed[0]}' has no format: no run computed it; give it one, or more data")
@@ -149,8 +150,7 @@ def _constant(
     name: str, constant: Constant, activations: Mapping[str, QFormat], options: CalibrationOptions
 ) -> tuple[Format, TensorRange]:
     rows = constant.rows()
-    beside = [(activations[x].fraction_bits, bias) for x, bias in constant.biases if x in activations]
-    room = room_for_bias(beside, len(rows))
+    room = constant.readers.room_for_bias(activations, constant.beside, len(rows))
     if constant.axis is None or not options.per_channel:
         known = [most for most in room if most is not None]
         rows, room = rows.reshape(1, -1), [min(known) if known else None]

@@ -10,14 +10,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.constant_formats import LARGEST
+
 _LOG_BINS = 11
 BINS = 1 << _LOG_BINS
 """Bins of equal width on each side of 0."""
 
 _FIELDS = 256  # of float32's exponent
-_SUBNORMAL, _NONFINITE = 0, _FIELDS - 1
+_SUBNORMAL, _HUGE = 0, _FIELDS - 2  # the second may be what counts as infinite
 _BIAS = 127
 _CHUNK = 1 << 18
+
+
+def _fields(chunk: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Count values by sign and exponent field."""
+    return np.bincount(chunk.view(np.uint32) >> 23, minlength=2 * _FIELDS).reshape(2, _FIELDS)
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Histogram:
     Attributes
     ----------
     least, most : the extremes of the finite values; inf and -inf where there are none.
-    zeros, infinite, nan : how many values are such.
+    zeros, infinite, nan : how many values are such; the largest float32 counts as infinite, as masks use it.
     exponent : every finite magnitude is below 2^exponent; None as long as all are 0.
     """
 
@@ -62,13 +69,14 @@ class Histogram:
                 self._add(np.ascontiguousarray(flat[start : start + _CHUNK], np.float32))
 
     def _add(self, chunk: NDArray[np.float32]) -> None:
-        fields = np.bincount(chunk.view(np.uint32) >> 23, minlength=2 * _FIELDS).reshape(2, _FIELDS)
-        if fields[:, _NONFINITE].any():
+        fields = _fields(chunk)
+        if fields[:, _HUGE:].any():
+            kept = chunk[np.abs(chunk) < LARGEST]
             nan = int(np.count_nonzero(np.isnan(chunk)))
             self.nan += nan
-            self.infinite += int(fields[:, _NONFINITE].sum()) - nan
-            fields[:, _NONFINITE] = 0
-            chunk = chunk[np.isfinite(chunk)]
+            self.infinite += chunk.size - kept.size - nan
+            chunk = kept
+            fields = _fields(chunk)
         if not chunk.size:
             return
         if fields[:, _SUBNORMAL].any():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qengine.calibration.histogram import Histogram
 from qengine.errors import FeedError, QEngineError
 from qengine.graph import Graph
-from qengine.plan import MAX_ELEMENTS, Plan, refuse_nan
+from qengine.plan import MAX_ELEMENTS, refuse_nan
 from qengine.session import InferenceSession
 from qengine.steps import Tensor
 
@@ -31,12 +31,14 @@ class Observation:
     ----------
     model, optimized : the graph as it was loaded, and after the passes.
     histograms : of the real-valued tensors that runs computed, the inputs included, by the model's own names.
+    others : tensors that hold no real numbers.
     runs : how many feeds there were.
     """
 
     model: Graph
     optimized: Graph
     histograms: Mapping[str, Histogram]
+    others: frozenset[str]
     runs: int
 
 
@@ -73,7 +75,7 @@ def observe(
         try:
             arrays = session.check_feeds(feed)
             with session.limited(), np.errstate(all="ignore"):
-                for event in session.trace(arrays, execute=seen.execute):
+                for event in session.trace(arrays, watch=seen.inner):
                     if event.node is None and event.tensor.is_float:
                         refuse_nan(event.tensor, event.array)
                     seen.add(event.tensor, event.array)
@@ -81,7 +83,7 @@ def observe(
             raise error.about(f"run {runs} of the data") from None
     if not runs:
         raise FeedError("there is no data to calibrate on: the feeds are empty")
-    return Observation(session.graph, session.optimized, seen.histograms, runs)
+    return Observation(session.graph, session.optimized, seen.histograms, frozenset(seen.others), runs)
 
 
 class _Seen:
@@ -89,18 +91,16 @@ class _Seen:
 
     def __init__(self, outer: frozenset[str]) -> None:
         self.histograms: dict[str, Histogram] = {}
+        self.others: set[str] = set()
         self._outer = outer
 
     def add(self, tensor: Tensor, array: NDArray[Any]) -> None:
         if tensor.is_float:
             self.histograms.setdefault(tensor.name, Histogram()).add(array)
+        else:
+            self.others.add(tensor.name)
 
-    def execute(self, plan: Plan, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run a section of a graph inside of a node."""
-        found = {}
-        for tensor, array in plan.trace(feeds):
-            if tensor.name not in self._outer:  # what it captures has been seen
-                self.add(tensor, array)
-            if tensor.name in plan.outputs:
-                found[tensor.name] = array
-        return found
+    def inner(self, tensor: Tensor, array: NDArray[Any]) -> None:
+        """Count what a graph inside of a node computes; what it captures has been counted."""
+        if tensor.name not in self._outer:
+            self.add(tensor, array)

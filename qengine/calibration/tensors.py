@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.calibration.signs import never_negative
-from qengine.constant_formats import readers_of
+from qengine.constant_formats import Readers, finite, readers_of
 from qengine.errors import FormatError
 from qengine.formats import groups_of
-from qengine.graph import Graph, Node, Value
+from qengine.graph import Graph, Value
 from qengine.known import known_tensors
 from qengine.ops.operator import Role, find
 from qengine.passes import optimize
@@ -30,12 +30,14 @@ class Constant:
     ----------
     values : what the passes made of it, each read by some operator; finite.
     axis : the axis that counts output channels; None where there is none.
-    biases : of the linear operators that it is the weights of: the name of the input, and the constant bias.
+    readers : who reads it.
+    beside : the constants of the graph that it is in.
     """
 
     values: tuple[NDArray[np.float64], ...]
     axis: int | None
-    biases: tuple[tuple[str, NDArray[Any]], ...]
+    readers: Readers
+    beside: Mapping[str, NDArray[Any]]
 
     def rows(self) -> NDArray[np.float64]:
         """Return the values as (channels, any number); one row where no axis counts channels."""
@@ -133,8 +135,14 @@ def _graphs(model: Graph, optimized: Graph) -> Iterator[tuple[Graph, Graph]]:
         for graph in node.graphs.values():
             captured = {name: optimized.constants[name] for name in node.captures if name in optimized.constants}
             inputs = {value.name: value for value in graph.inputs}
-            inputs |= {n: optimized.values.get(n, Value(n)) for n in node.captures if n not in captured}
-            closed = replace(graph, inputs=tuple(inputs.values()), constants={**captured, **graph.constants})
+            declared = {**optimized.values, **{value.name: value for value in optimized.inputs}}
+            inputs |= {n: declared.get(n, Value(n)) for n in node.captures if n not in captured}
+            closed = replace(
+                graph,
+                inputs=tuple(inputs.values()),
+                constants={**captured, **graph.constants},
+                values={**{n: declared[n] for n in node.captures if n in declared}, **graph.values},
+            )
             yield from _graphs(closed, optimize(closed)[-1])
 
 
@@ -149,14 +157,6 @@ def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Ma
         if any(np.isnan(array).any() for array in arrays):
             raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
         axis = readers.channel_axis(arrays[0])
-        biases = [_bias(node, optimized) for node, role in readers.places if role is Role.WEIGHTS]
-        values = tuple(np.where(np.isfinite(array), array, 0).astype(np.float64) for array in arrays)
-        found[name] = Constant(values, axis, tuple(one for one in biases if one is not None))
+        values = tuple(finite(array).astype(np.float64) for array in arrays)
+        found[name] = Constant(values, axis, readers, optimized.constants)
     return found
-
-
-def _bias(node: Node, graph: Graph) -> tuple[str, NDArray[Any]] | None:
-    for name, role in find(node).roles(node):
-        if role is Role.BIAS and name in graph.constants and graph.constants[name].dtype.kind == "f":
-            return node.inputs[0], graph.constants[name]
-    return None

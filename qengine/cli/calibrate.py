@@ -10,6 +10,7 @@ from qengine import zoo
 from qengine.calibration import CalibrationOptions, choose_formats, observe
 from qengine.cli import options, parsing
 from qengine.cli.calibrated import as_json, as_tables
+from qengine.cli.operators import run_files
 from qengine.cli.show import progress, status
 from qengine.datasets import Dataset, open_dataset
 from qengine.errors import OptionError
@@ -40,6 +41,7 @@ def calibrate(
     tie_joins: options.TieJoins = False,
     threads: options.Threads = None,
     max_elements: options.MaxElements = MAX_ELEMENTS,
+    operators: options.Operators = None,
     json: options.Json = False,
 ) -> str:
     """Choose a format for every tensor from what it holds on data.
@@ -63,6 +65,7 @@ def calibrate(
         unsigned,
         tie_joins,
     )
+    run_files(operators or [])
     if out is not None:
         check_writable(out)
     entry = zoo.find(model)

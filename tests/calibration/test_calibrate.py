@@ -245,6 +245,22 @@ def test_a_pad_with_a_negative_fill_is_signed():
     assert calibrate(model, FEEDS, unsigned=True)["s"].startswith("Q")
 
 
+def test_a_quantized_model_is_observed_without_its_rounding():
+    model = network(
+        [
+            ("QuantizeLinear", "x scale zero", "q"),
+            ("DequantizeLinear", "q scale zero", "d"),
+            ("Conv", "d w", "y"),
+        ],
+        constants={"scale": 0.5, "zero": np.int8(0), "w": weights(2, 3, 1, 1)},
+    )
+    found = calibrate(model, FEEDS, bits=12, method="max")
+    assert found["x"] == str(finest_format(X, 12))  # and not the Q6.1 of the model
+    session = InferenceSession(model, formats=found)
+    (exact,) = session.in_float32().run(None, FEEDS[0])
+    assert sqnr(exact, session.run(None, FEEDS[0])[0]) > 55
+
+
 # The data
 
 
@@ -397,6 +413,50 @@ def test_graphs_inside_of_nodes():
         exact = np.maximum(40 * np.tanh(x), 0) if x.max() > 1 else -np.tanh(x)
         (got,) = session.run(None, {"x": x})
         assert np.abs(got - exact).max() < 1
+
+
+def test_weights_that_only_a_branch_reads():
+    branches = {
+        name: body(name, [("MatMul", ["a", f"{name}_w"], [f"{name}_y"])], [], [f"{name}_y"])
+        for name in ("then", "else")
+    }
+    nested = body(
+        "else",
+        [("Less", ["m", "m"], ["less"])],
+        [],
+        ["if_y"],
+    )
+    inner = helper.make_node("If", ["less"], ["if_y"], then_branch=branches["then"], else_branch=branches["else"])
+    nested.node.append(inner)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Tanh", ["x"], ["a"]),
+            helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+            helper.make_node("Greater", ["m", "limit"], ["c"]),
+            helper.make_node(
+                "If", ["c"], ["o"], then_branch=body("t", [("Abs", ["a"], ["b"])], [], ["b"]), else_branch=nested
+            ),
+            helper.make_node("Relu", ["o"], ["y"]),
+        ],
+        "nested",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            onnx.numpy_helper.from_array(np.float32(0.9), "limit"),
+            onnx.numpy_helper.from_array(weights(3, 3), "then_w"),
+            onnx.numpy_helper.from_array(weights(3, 3, seed=2) / 64, "else_w"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    feeds = [{"x": np.float32([[0.3, -0.4, 0.5]])}, {"x": np.float32([[0.3, -0.4, 1.5]])}]
+    found = calibrate(model, feeds, bits=16, headroom=1.25)
+    assert found["else_w"] == str(finest_format(weights(3, 3, seed=2) / 64, 16))
+    assert "if_y" in found
+    session = InferenceSession(model, formats=found)
+    assert session.notes == ()
+    for one in feeds:
+        (exact,) = InferenceSession(model).run(None, one)
+        assert np.abs(session.run(None, one)[0] - exact).max() < 1e-3
 
 
 def test_a_branch_that_was_never_taken_has_no_format_and_that_is_told():

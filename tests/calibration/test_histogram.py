@@ -94,9 +94,10 @@ def test_merging_is_counting_together():
 
 
 def test_extremes_of_float32():
-    tiny, huge = np.float32(1e-45), np.finfo(np.float32).max
-    found = of([tiny, -tiny, huge, -huge, np.inf, -np.inf, np.nan, 0])
-    assert (found.infinite, found.nan, found.zeros, found.finite) == (2, 1, 1, 5)
+    infinite = np.finfo(np.float32).max  # as masks use it
+    tiny, huge = np.float32(1e-45), np.nextafter(infinite, np.float32(0))
+    found = of([tiny, -tiny, huge, -huge, infinite, -infinite, np.inf, -np.inf, np.nan, 0])
+    assert (found.infinite, found.nan, found.zeros, found.finite) == (4, 1, 1, 5)
     assert (found.least, found.most, found.exponent) == (-huge, huge, 128)
     assert found.octaves() == {-127: (1, 1), 127: (1, 1)}
     assert found.cells().count.sum() == 4
