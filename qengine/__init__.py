@@ -3,6 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
+from qengine.calibration import Calibration, calibrate
 from qengine.custom import FixedPoint, RegisteredOperator, register_operator
 from qengine.errors import QEngineError
 from qengine.qformat import Overflow, QFormat, Rounding, dequantize, quantize
@@ -11,6 +12,7 @@ from qengine.session import InferenceSession
 __version__ = "0.1.0"
 
 __all__ = [
+    "Calibration",
     "FixedPoint",
     "InferenceSession",
     "Overflow",
@@ -19,6 +21,7 @@ __all__ = [
     "RegisteredOperator",
     "Rounding",
     "__version__",
+    "calibrate",
     "dequantize",
     "quantize",
     "register_operator",

@@ -24,12 +24,13 @@ _FILES = SUFFIXES | {".npy", ".npz", ".pb"}
 _KINDS = "a .npy, .npz, .pb or image file"
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
-# NotImplementedError and RuntimeError: a compression that is not known, and a password.
-_ARCHIVE = (
+ARCHIVE_ERRORS = (
     *(zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError),
     *(UnicodeDecodeError, struct.error),
 )
-_HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, *_ARCHIVE)
+"""What reading a damaged .npz file raises; a compression that is not known, and a password, among it."""
+
+_HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, *ARCHIVE_ERRORS)
 
 
 def read_value(
@@ -111,26 +112,17 @@ def _npz(path: Path, name: str, max_elements: int) -> NDArray[Any]:
                 raise FeedError(f"{path} has no array '{name}'; it holds {listed}")
             with archive.open(entries[found]) as file:
                 return _array(file, entries[found].file_size, f"{path} ['{found}']", max_elements)
-    except _ARCHIVE as error:
-        raise FeedError(f"{path} is not an .npz file, or damaged: {_first_line(error)}") from None
+    except ARCHIVE_ERRORS as error:
+        raise FeedError(f"{path} is not an .npz file, or damaged: {first_line(error)}") from None
 
 
 def _array(file: IO[bytes], size: int, label: str, max_elements: int) -> NDArray[Any]:
     """Read one array; its header is believed only as far as the `size` bytes of the file go."""
-    shape, fortran, dtype = _header(file, label)
-    if dtype.hasobject:
-        raise FeedError(f"{label} holds pickled Python objects, which are never loaded; save plain numbers")
-    if dtype.kind not in "biuf":
-        raise FeedError(f"{label} holds {dtype}; numbers are needed")
-    if not all(type(length) is int and length >= 0 for length in shape):
-        raise FeedError(f"{label} is not an array file: its header gives the shape {shape}")
+    shape, fortran, dtype = array_header(file, size, label)
     count = math.prod(shape)
     if count > max_elements:
         raise FeedError(f"{label} has {count:,} elements, more than {max_elements:,} (--max-elements)")
-    expected, found = count * dtype.itemsize, size - file.tell()
-    if found != expected:
-        what = "is cut short" if found < expected else "has something after the array"
-        raise FeedError(f"{label} {what}: {list(shape)} of {dtype} takes {expected:,} bytes, and {found:,} are there")
+    expected = count * dtype.itemsize
     try:
         flat = np.empty(count, dtype)
         if file.readinto(flat.view(np.uint8)) != expected:  # type: ignore[attr-defined]
@@ -142,6 +134,37 @@ def _array(file: IO[bytes], size: int, label: str, max_elements: int) -> NDArray
         raise FeedError(f"{label} has a shape that is too large, of {len(shape)} axes") from None
     except MemoryError:
         raise FeedError(f"{label} of shape {list(shape)} needs more memory than there is") from None
+
+
+def array_header(file: IO[bytes], size: int, label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape of a .npy file of numbers, whether it is in Fortran's order, and the element type.
+
+    Parameters
+    ----------
+    file
+        Stands behind the header afterwards.
+    size
+        Of the file: all that the header says must be there, and no more.
+    label
+        What errors call it.
+
+    Raises
+    ------
+    FeedError
+        If it is not such a file.
+    """
+    shape, fortran, dtype = _header(file, label)
+    if dtype.hasobject:
+        raise FeedError(f"{label} holds pickled Python objects, which are never loaded; save plain numbers")
+    if dtype.kind not in "biuf":
+        raise FeedError(f"{label} holds {dtype}; numbers are needed")
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise FeedError(f"{label} is not an array file: its header gives the shape {shape}")
+    expected, found = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if found != expected:
+        what = "is cut short" if found < expected else "has something after the array"
+        raise FeedError(f"{label} {what}: {list(shape)} of {dtype} takes {expected:,} bytes, and {found:,} are there")
+    return shape, fortran, dtype
 
 
 def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtype[Any]]:
@@ -157,11 +180,11 @@ def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtyp
             if version in readers:
                 return readers[version](file)
     except _HEADER as error:
-        raise FeedError(f"{label} is not an array file: {_first_line(error)}") from None
+        raise FeedError(f"{label} is not an array file: {first_line(error)}") from None
     raise FeedError(f"{label} is of .npy version {version}, which is not supported; save it again with NumPy")
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Return what a library says, short: it may quote the file."""
     line = str(error).partition("\n")[0] or type(error).__name__
     return line if len(line) <= 120 else f"{line[:120]}..."

@@ -38,6 +38,9 @@ _SECTIONS = 64
 
 Arrays = Mapping[str, NDArray[Any]]
 
+Execute = Callable[[Plan, Arrays], Arrays]
+"""(plan, feeds) -> its outputs, codes in fixed point."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -46,13 +49,13 @@ class Settings:
     Attributes
     ----------
     arithmetic, strict, max_elements : as of a session.
-    execute : runs a plan: (plan, feeds) -> its outputs, codes in fixed point.
+    execute : runs a plan.
     """
 
     arithmetic: Arithmetic
     strict: bool
     max_elements: int
-    execute: Callable[[Plan, Arrays], Arrays]
+    execute: Execute
 
 
 @dataclass(frozen=True)

@@ -146,13 +146,13 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
             raise FormatError(f"'{written}' and '{name}' are one tensor after quantization, and are given two formats")
     own: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
     known = known_tensors(model)
-    groups = _groups(model, known)
+    groups = groups_of(model, known)
     _check_names(given, model, groups)
     alive = optimized.tensors()
     is_partial = bool(own) or (request.is_partial and request.qformat is None)
     activations = _activation_formats(groups, given, own, request.qformat, set() if is_partial else alive)
-    readers = _readers(optimized, known)
-    chooser = _Chooser(request, given, own if is_partial else None, activations, {**_readers(model, known), **readers})
+    readers = readers_of(optimized, known)
+    chooser = _Chooser(request, given, own if is_partial else None, activations, {**readers_of(model, known), **readers})
     constants: dict[str, Format] = {}
     for name, found in readers.items():
         values = {n: optimized.constants[n] for n in found.names if n in optimized.constants}
@@ -183,25 +183,25 @@ def _parsed(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
     raise FormatError(f"format of '{name}': {given!r} is neither a format such as Q4.3 nor a list of them")
 
 
-class _Group:
+class Group:
     """Tensors that share one format."""
 
     def __init__(self, name: str) -> None:
         self.members = {name}
 
 
-def _groups(model: Graph, known: frozenset[str]) -> dict[str, _Group]:
-    """Return the group of every tensor that is quantized as an activation."""
+def groups_of(model: Graph, known: frozenset[str]) -> dict[str, Group]:
+    """Return the group of every tensor that is quantized as an activation, by its name; see `known_tensors`."""
     names = [value.name for value in model.inputs]
     names += [name for node in model.nodes for name in node.outputs if name]
-    groups = {name: _Group(name) for name in names if name not in known and _may_be_real(name, model)}
+    groups = {name: Group(name) for name in names if name not in known and _may_be_real(name, model)}
     for node in model.nodes:
         outputs = [name for name in node.outputs if name in groups]
         if not outputs or not node.inputs or not find(node).preserves_format(node):
             continue
         source = node.inputs[0]
         if source in known:
-            groups.setdefault(source, _Group(source))  # a table that is looked up
+            groups.setdefault(source, Group(source))  # a table that is looked up
         for name in outputs:
             if source in groups and groups[source] is not groups[name]:
                 small, large = sorted((groups[source], groups[name]), key=lambda g: len(g.members))
@@ -217,7 +217,7 @@ def _may_be_real(name: str, model: Graph) -> bool:
     return dtype is None or dtype.kind == "f"
 
 
-def _check_names(given: _Asked, model: Graph, groups: Mapping[str, _Group]) -> None:
+def _check_names(given: _Asked, model: Graph, groups: Mapping[str, Group]) -> None:
     tensors = model.tensors()
     roles: dict[str, set[Role]] = {}
     for node in model.nodes:
@@ -245,7 +245,7 @@ def _check_names(given: _Asked, model: Graph, groups: Mapping[str, _Group]) -> N
 
 
 def _activation_formats(
-    groups: Mapping[str, _Group],
+    groups: Mapping[str, Group],
     given: _Asked,
     own: Mapping[str, Format],
     default: QFormat | None,
@@ -278,7 +278,7 @@ def _activation_formats(
 
 
 @dataclass(frozen=True)
-class _Readers:
+class Readers:
     """Who reads the elements of a constant in a run.
 
     Attributes
@@ -290,16 +290,24 @@ class _Readers:
     names: set[str]
     places: list[tuple[Node, Role]]
 
+    def channel_axis(self, value: NDArray[Any]) -> int | None:
+        """Return the axis of the constant that counts output channels, if every reader agrees on one."""
+        found = set()
+        for node, role in self.places:
+            axis = find(node).channel_axis(node, value.ndim) if role is Role.WEIGHTS else None
+            found.add(None if axis is None or not value.size else axis % value.ndim)
+        return found.pop() if len(found) == 1 else None
 
-def _readers(graph: Graph, known: frozenset[str]) -> dict[str, _Readers]:
+
+def readers_of(graph: Graph, known: frozenset[str]) -> dict[str, Readers]:
     """Return the readers of every constant by the model's own name, leaving out nodes that no run computes."""
-    found: dict[str, _Readers] = {}
+    found: dict[str, Readers] = {}
     for node in graph.nodes:
         if all(name in known for name in node.outputs if name):
             continue
         for name, role in find(node).roles(node):
             if role in (Role.DATA, Role.WEIGHTS):
-                readers = found.setdefault(graph.derived.get(name, name), _Readers(set(), []))
+                readers = found.setdefault(graph.derived.get(name, name), Readers(set(), []))
                 readers.names.add(name)
                 readers.places.append((node, role))
     return found
@@ -313,7 +321,7 @@ class _Chooser:
     given: _Asked
     own: Mapping[str, Format] | None  # None unless constants may stay real numbers
     activations: Mapping[str, QFormat]
-    readers: Mapping[str, _Readers]
+    readers: Mapping[str, Readers]
 
     def choose(self, name: str, values: list[NDArray[Any]]) -> Format | None:
         """Return the format of a constant of the model.
@@ -330,7 +338,7 @@ class _Chooser:
         """
         if name in self.activations:
             return self.activations[name]
-        axis = self._channel_axis(name, values[0])
+        axis = self.readers[name].channel_axis(values[0]) if name in self.readers else None
         asked = self.given.get(name)
         if isinstance(asked, QFormat):
             return asked
@@ -368,14 +376,6 @@ class _Chooser:
                 return own
         return exact_format(np.concatenate([value.ravel() for value in values]))
 
-    def _channel_axis(self, name: str, value: NDArray[Any]) -> int | None:
-        """Return the axis that counts output channels, if every reader agrees on one."""
-        found = set()
-        for node, role in self._places(name):
-            axis = find(node).channel_axis(node, value.ndim) if role is Role.WEIGHTS else None
-            found.add(None if axis is None or not value.size else axis % value.ndim)
-        return found.pop() if len(found) == 1 else None
-
     def _word_length(self, name: str) -> int:
         """Return the word length of the run or, where tensors have their own, the longest beside the constant."""
         if self.request.qformat:
@@ -393,7 +393,7 @@ def _finite(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _notes(
-    given: _Asked, groups: Mapping[str, _Group], alive: set[str], readers: Mapping[str, _Readers]
+    given: _Asked, groups: Mapping[str, Group], alive: set[str], readers: Mapping[str, Readers]
 ) -> tuple[str, ...]:
     """Return what was asked for and has no effect."""
     notes = []
@@ -410,7 +410,11 @@ __all__ = [
     "FormatRequest",
     "FormatTable",
     "Given",
+    "Group",
+    "Readers",
     "as_given",
     "assign_formats",
+    "groups_of",
     "read_formats",
+    "readers_of",
 ]

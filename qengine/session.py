@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 from qengine.arguments import Argument, check_feeds
 from qengine.control import Held
 from qengine.errors import OptionError
-from qengine.flow import Event, Flow, Settings, decides
+from qengine.flow import Event, Execute, Flow, Settings, decides
 from qengine.formats import FormatRequest, Given, read_formats
 from qengine.graph import Graph
 from qengine.kernels.isa import Isa, choose
@@ -139,6 +139,11 @@ class InferenceSession:
         """The model as it was loaded; of a quantized one that is read as fixed point, what it computes."""
         return self._network.model
 
+    @property
+    def optimized(self) -> Graph:
+        """What a run computes: the graph after the passes."""
+        return self._network.optimized
+
     @cached_property
     def formats(self) -> dict[str, Format]:
         """The format of every tensor in fixed point, by the model's own names; empty in float32."""
@@ -226,17 +231,19 @@ class InferenceSession:
         return tuple(dict.fromkeys(names or (value.name for value in self.graph.outputs)))
 
     def _run_flow(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> dict[str, Any]:
-        flow, feeds = self._flow(arrays, names)
+        flow, feeds = self._flow(arrays, names, self._execute)
         found = flow.run(feeds) | {
             n: Held(t.codes, t.format, real=t.dtype) for n, t in flow.network.encoded(names).items()
         }
         return {name: _answered(held, raw) for name, held in found.items()}
 
-    def _flow(self, arrays: Mapping[str, Any], names: tuple[str, ...]) -> tuple[Flow, dict[str, Held]]:
+    def _flow(
+        self, arrays: Mapping[str, Any], names: tuple[str, ...], execute: Execute
+    ) -> tuple[Flow, dict[str, Held]]:
         """Return what runs the model section by section, and what to feed it."""
         network, overrides = self._fed(arrays)
-        settings = Settings(self._arithmetic, self._strict, self._max_elements, self._execute)
-        flow = self._flows.get((names, overrides), lambda: Flow(network, names, settings))
+        settings = Settings(self._arithmetic, self._strict, self._max_elements, execute)
+        flow = self._flows.get((names, overrides, execute), lambda: Flow(network, names, settings))
         return flow, {value.name: Held(arrays[value.name]) for value in self.graph.inputs}
 
     def _execute(self, plan: Plan, feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
@@ -246,7 +253,11 @@ class InferenceSession:
         return self._run_native(plan, feeds, raw=True)
 
     def trace(
-        self, arrays: Mapping[str, Any], names: Sequence[str] | None = None, tallies: dict[str, Tally] | None = None
+        self,
+        arrays: Mapping[str, Any],
+        names: Sequence[str] | None = None,
+        tallies: dict[str, Tally] | None = None,
+        execute: Execute | None = None,
     ) -> Iterator[Event]:
         """Run on the reference, and give every tensor that is computed as it comes, the inputs too.
 
@@ -258,10 +269,12 @@ class InferenceSession:
             As of `run`.
         tallies
             Where given, it gets for every tensor in fixed point what was counted.
+        execute
+            Runs what the graphs inside of nodes compute, of which no events tell, plan by plan; as of `Settings`.
         """
         plan = self._whole_plan(arrays, names)
         if plan is None:
-            flow, feeds = self._flow(arrays, self._wanted(names))
+            flow, feeds = self._flow(arrays, self._wanted(names), execute or self._execute)
             yield from flow.trace(feeds, tallies)
             return
         steps = {bound.output.name: bound for bound in plan.steps}
@@ -274,7 +287,7 @@ class InferenceSession:
         plan = self._whole_plan(arrays, names)
         if plan is not None:
             return {name: t for name, t in plan.outputs.items() if t.value is not None}
-        flow, _ = self._flow(arrays, self._wanted(names))
+        flow, _ = self._flow(arrays, self._wanted(names), self._execute)
         constants = {n: Tensor(n, a.dtype, a.shape, a) for n, a in flow.graph.constants.items() if n in names}
         return constants | flow.network.encoded(tuple(names))
 

@@ -6,6 +6,7 @@ import typer
 
 from qengine import __version__
 from qengine.cli.bench import bench
+from qengine.cli.calibrate import calibrate
 from qengine.cli.inspect import inspect
 from qengine.cli.run import run
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command(name="run")(run)
 app.command(name="inspect")(inspect)
+app.command(name="calibrate")(calibrate)
 app.command(name="bench")(bench)
 
 

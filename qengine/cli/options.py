@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from qengine.calibration import Method
 from qengine.kernels.isa import BEST_FIRST
 from qengine.qformat import Overflow, Rounding
 from qengine.zoo import ENTRIES
 
 _INPUT = "Inputs and outputs"
 _FIXED = "Fixed point"
+_CHOICE = "How formats are chosen"
 _RUN = "Run"
 
 Model = Annotated[
@@ -65,6 +67,75 @@ Target = Annotated[
         metavar="VALUE",
         help="What the output should be: a picture, or a label for each item.",
         rich_help_panel=_INPUT,
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="An .npz (arrays by input name, labels or target), a folder of images, .npy files or test_data_set_*, or "
+        f"a bundled set: {', '.join(ENTRIES)}. Default: the one of a bundled model.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Feed so many samples at once. Default: as many as the model takes, or one.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N samples.", rich_help_panel=_INPUT)]
+FormatsOut = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", metavar="FILE", help="Save the formats: a file for --formats.", rich_help_panel=_INPUT),
+]
+Bits = Annotated[int, typer.Option(min=2, max=16, metavar="B", help="Word length.", rich_help_panel=_CHOICE)]
+WeightBits = Annotated[
+    int | None,
+    typer.Option(min=2, max=16, metavar="B", help="Word length of constants, if another.", rich_help_panel=_CHOICE),
+]
+ActivationBits = Annotated[
+    int | None,
+    typer.Option(min=2, max=16, metavar="B", help="Word length of all else, if another.", rich_help_panel=_CHOICE),
+]
+CalibrationMethod = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="M",
+        help=f"{', '.join(Method)}: least squared error, nothing saturates, or next to nothing.",
+        rich_help_panel=_CHOICE,
+    ),
+]
+Percentile = Annotated[
+    float | None,
+    typer.Option(metavar="P", help="Of --method percentile. Default: 99.99.", rich_help_panel=_CHOICE),
+]
+Unsigned = Annotated[
+    bool,
+    typer.Option(
+        "--unsigned",
+        metavar="",
+        help="UQm.n for what is never negative, such as after a Relu.",
+        rich_help_panel=_CHOICE,
+    ),
+]
+ChannelWeights = Annotated[
+    bool,
+    typer.Option(
+        "--per-channel", metavar="", help="Weights get a format for each output channel.", rich_help_panel=_CHOICE
+    ),
+]
+TieJoins = Annotated[
+    bool,
+    typer.Option(
+        "--tie-joins",
+        metavar="",
+        help="One format for what Concat, Where, Max and Min read and give.",
+        rich_help_panel=_CHOICE,
     ),
 ]
 Scale = Annotated[

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -28,6 +30,19 @@ def status(text: str, quiet: bool) -> Iterator[None]:
         return
     with console.status(Text(printable(text))):
         yield
+
+
+@contextmanager
+def progress(text: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how much is done and how long the rest will take; gives what to call as more is done."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(escape(printable(text)), total=total)
+        yield lambda count: bar.advance(task, count)
 
 
 def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Text]) -> str:
@@ -103,7 +118,7 @@ def _fixed_table(comparison: Comparison) -> Table:
             Text(_share(t.saturated, t.elements), style="red" if t.saturated > _WARN_SATURATED * t.elements else ""),
             _share(t.flushed, t.elements),
             str(t.unused_bits),
-            _decibels(t.sqnr_db),
+            decibels(t.sqnr_db),
         )
     return table
 
@@ -112,7 +127,8 @@ def _share(count: int, total: int) -> str:
     return percent(count, total) if count else "0"
 
 
-def _decibels(value: float | None) -> str:
+def decibels(value: float | None) -> str:
+    """Return a ratio in dB for a person."""
     if value is None or math.isnan(value):
         return "-"
     return "exact" if math.isinf(value) else f"{value:.2f}"
@@ -132,7 +148,7 @@ def _summary(result: RunResult) -> Iterator[Text]:
         yield Text(printable(f"note: {note}"), style="yellow")
     if result.advice is not None:
         advice = result.advice
-        gain = f"SQNR {_decibels(advice.sqnr_db)} dB instead of {_decibels(advice.sqnr_db_before)}"
+        gain = f"SQNR {decibels(advice.sqnr_db)} dB instead of {decibels(advice.sqnr_db_before)}"
         yield Text(printable(f"{advice.reason}: try --qformat {advice.format} ({gain})"), style="bold green")
     for path in result.written:
         yield Text(printable(f"wrote {path}"))
@@ -143,17 +159,17 @@ def _measures(result: RunResult) -> Iterator[str]:
     label, image, classes = result.arithmetic, result.image, result.classes
     measured = [one for one in result.summaries() if one.sqnr_db is not None]
     if measured:
-        each = (f"{printable(one.name)} {_decibels(one.sqnr_db)}" for one in measured)
+        each = (f"{printable(one.name)} {decibels(one.sqnr_db)}" for one in measured)
         yield f"SQNR against float32, dB: {', '.join(each)}"
     if image and image.against_float is not None:
-        yield f"PSNR against float32, dB: {_decibels(image.against_float)}"
+        yield f"PSNR against float32, dB: {decibels(image.against_float)}"
     if image and image.against_target is not None:
         known = {
             "without the network": image.baseline_against_target,
             "float32": image.float_against_target,
             label: image.against_target,
         }
-        yield "PSNR against the original, dB: " + _row(known, _decibels)
+        yield "PSNR against the original, dB: " + _row(known, decibels)
     if classes and classes.agreement is not None:
         yield f"top-1 agreement with float32: {classes.agreement:.2%} of {classes.items:,}"
     if classes and classes.accuracy is not None:

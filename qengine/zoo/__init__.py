@@ -48,12 +48,14 @@ class Entry:
     summary : one line.
     pixel_scale : how pixels become its numbers.
     read_sample : reads its sample, pixels becoming numbers as they are told to.
+    data_file : an .npz file of samples that it was not trained on.
     """
 
     name: str
     summary: str
     pixel_scale: PixelScale
     read_sample: Callable[[PixelScale], Sample]
+    data_file: str
 
     def sample(self, pixel_scale: PixelScale | None = None) -> Sample:
         """Return the sample, by default with the numbers that the model was trained on."""
@@ -63,6 +65,11 @@ class Entry:
     def path(self) -> Path:
         """The .onnx file."""
         return bundled(f"{self.name}.onnx")
+
+    @property
+    def data(self) -> Path:
+        """The .npz file of its data set: inputs by name, and labels or targets; pixels are uint8."""
+        return bundled(self.data_file)
 
 
 def bundled(name: str) -> Path:
@@ -91,12 +98,19 @@ def _digits_sample(scale: PixelScale) -> Sample:
 ENTRIES: Mapping[str, Entry] = {
     entry.name: entry
     for entry in (
-        Entry("srcnn", "super-resolution of RGB images by a factor that is an input", _UNIT, _srcnn_sample),
+        Entry(
+            "srcnn",
+            "super-resolution of RGB images by a factor that is an input",
+            _UNIT,
+            _srcnn_sample,
+            "srcnn_set.npz",
+        ),
         Entry(
             "digits",
             "handwritten digits, 28 x 28, with depthwise-separable convolutions",
             _UNIT,
             _digits_sample,
+            "digits_heldout.npz",
         ),
     )
 }

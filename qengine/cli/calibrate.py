@@ -1,0 +1,97 @@
+"""`qengine calibrate`: formats for every tensor of a model, from data."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qengine import zoo
+from qengine.calibration import CalibrationOptions, choose_formats, observe
+from qengine.cli import options, parsing
+from qengine.cli.calibrated import as_json, as_tables
+from qengine.cli.show import progress, status
+from qengine.datasets import Dataset, open_dataset
+from qengine.errors import OptionError
+from qengine.files import check_writable
+from qengine.images import PixelScale
+from qengine.loader import load
+from qengine.plan import MAX_ELEMENTS
+
+
+def calibrate(
+    model: options.Model,
+    data: options.Data = None,
+    inputs: options.Inputs = None,
+    batch: options.Batch = None,
+    limit: options.Limit = None,
+    scale: options.Scale = None,
+    mean: options.Mean = None,
+    bgr: options.Bgr = False,
+    out: options.FormatsOut = None,
+    bits: options.Bits = 8,
+    weight_bits: options.WeightBits = None,
+    activation_bits: options.ActivationBits = None,
+    method: options.CalibrationMethod = "mse",
+    percentile: options.Percentile = None,
+    per_channel: options.ChannelWeights = False,
+    unsigned: options.Unsigned = False,
+    tie_joins: options.TieJoins = False,
+    threads: options.Threads = None,
+    max_elements: options.MaxElements = MAX_ELEMENTS,
+    json: options.Json = False,
+) -> str:
+    """Choose a format for every tensor from what it holds on data.
+
+    qengine calibrate digits --bits 8 -o formats.json && qengine run digits --formats formats.json
+
+    qengine calibrate model.onnx --data photos --scale 1/255 --unsigned --per-channel -o formats.json
+
+    The model runs in float32 on all samples, in the memory of one run. -i gives an input that is the same in all.
+    """
+    if percentile is not None and method != "percentile":
+        raise OptionError("--percentile is of --method percentile")
+    wanted = CalibrationOptions(
+        bits,
+        weight_bits,
+        activation_bits,
+        method,
+        99.99 if percentile is None else percentile,
+        per_channel,
+        unsigned,
+        tie_joins,
+    )
+    if out is not None:
+        check_writable(out)
+    entry = zoo.find(model)
+    if data is None and entry is None:
+        raise OptionError("--data is needed: what the model is to be calibrated on")
+    name = data or model
+    known = zoo.ENTRIES.get(name) or entry
+    pixel_scale = parsing.pixel_scale(known.pixel_scale if known else PixelScale(), scale, mean, bgr)
+    with np.errstate(all="ignore"):
+        with status(f"reading {model}", quiet=json):
+            graph = load(entry.path if entry else Path(model))
+            fixed = parsing.inputs(inputs or [], graph, pixel_scale, max_elements)
+            dataset = open_dataset(
+                name,
+                graph,
+                pixel_scale=pixel_scale,
+                fixed=fixed,
+                batch=batch,
+                limit=limit,
+                max_elements=max_elements,
+            )
+        with progress(f"calibrating {model}", len(dataset), quiet=json) as advance:
+            observation = observe(graph, _fed(dataset, advance), threads=threads, max_elements=max_elements)
+        found = choose_formats(observation, wanted)
+    if out is not None:
+        found.save(out)
+    return as_json(model, dataset, found, out) if json else as_tables(model, dataset, found, out)
+
+
+def _fed(dataset: Dataset, advance: Callable[[int], None]) -> Iterator[Mapping[str, Any]]:
+    """Give the feeds of one run after the other, and tell when it is done."""
+    for batch in dataset.batches():
+        yield batch.feeds
+        advance(batch.count)
