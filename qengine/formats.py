@@ -152,7 +152,9 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     is_partial = bool(own) or (request.is_partial and request.qformat is None)
     activations = _activation_formats(groups, given, own, request.qformat, set() if is_partial else alive)
     readers = readers_of(optimized, known)
-    chooser = _Chooser(request, given, own if is_partial else None, activations, {**readers_of(model, known), **readers})
+    chooser = _Chooser(
+        request, given, own if is_partial else None, activations, {**readers_of(model, known), **readers}
+    )
     constants: dict[str, Format] = {}
     for name, found in readers.items():
         values = {n: optimized.constants[n] for n in found.names if n in optimized.constants}
