@@ -3,6 +3,6 @@
 from qengine.sweep.measure import Measures, Task
 from qengine.sweep.points import FLOAT32, Grid, Point
 from qengine.sweep.row import COLUMNS, Outcome, Row
-from qengine.sweep.run import Sweep, run
+from qengine.sweep.sweep import Sweep, run
 
 __all__ = ["COLUMNS", "FLOAT32", "Grid", "Measures", "Outcome", "Point", "Row", "Sweep", "Task", "run"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import qengine
 from qengine import zoo
 from qengine.calibration import Observation, load_observation
-from qengine.datasets import Dataset, open_dataset
+from qengine.datasets import Batch, Dataset, open_dataset
 from qengine.errors import FeedError, QEngineError, SweepError
 from qengine.graph import Graph
 from qengine.images import PixelScale
@@ -34,6 +34,8 @@ from qengine.sweep.observed import Float32Outputs, float32_path, histograms_path
 from qengine.sweep.points import Point
 from qengine.sweep.prepare import prepare
 from qengine.sweep.row import Outcome
+
+_KEPT_BYTES = 1 << 26  # of data that is held in memory between points
 
 
 @dataclass(frozen=True)
@@ -121,13 +123,22 @@ class Bench:
                 "with: let them be, and let all workers share the folder"
             )
         self.work = work
+        first = next(iter(self.dataset.batches()))
+        size = sum(np.asarray(array).nbytes for array in (*first.feeds.values(), *first.targets.values()))
+        # What is small is read once, and not for every point.
+        is_small = size * len(self.dataset) <= _KEPT_BYTES * first.count
+        self._kept = list(self.dataset.batches()) if is_small else None
         self.exact = Float32Outputs(float32_path(Path(work.folder), context.key), context.key)
         self.task, self.judged = task_of(
             next(iter(self.exact)),
             has_labels=self.dataset.labels is not None,
-            targets=next(iter(self.dataset.batches())).targets,
+            targets=first.targets,
             pixel_scale=source.pixel_scale,
         )
+
+    def batches(self) -> Iterable[Batch]:
+        """Return what one run after the other is fed."""
+        return self.dataset.batches() if self._kept is None else self._kept
 
     @cached_property
     def observation(self) -> Observation:
@@ -149,7 +160,7 @@ class Bench:
         session = prepared.session(**limits)
         meter = Meter(self.task, self.judged, work.source.pixel_scale, ssim=context.ssim)
         operations, is_first = None, True
-        for batch, exact in zip(self.dataset.batches(), self.exact, strict=True):
+        for batch, exact in zip(self.batches(), self.exact, strict=True):
             if is_first:
                 operations, is_first = bit_operations(session, batch.feeds, batch.count), False
             codes = exact
