@@ -63,7 +63,7 @@ def on_cluster(work: Work, points: Sequence[Point], address: str, jobs: int) -> 
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise SweepError(f"the Dask cluster {address} does not answer: {reason}") from None
         waiting = {client.submit(evaluate, work, point, pure=False): point for point in points}
-        for future in untyped.as_completed(list(waiting)):
+        for future in untyped.as_completed(list(waiting), loop=client.loop):
             point = waiting.pop(future)
             try:
                 yield point, future.result()
