@@ -91,7 +91,7 @@ def test_the_front(cost, factor, label):
     figure = draw_pareto(swept(Grid(bits=[4, 8], roundings=["half_even", "floor"])), cost)
     found = lines(figure)
     assert points(found["Pareto front"]) == [(4 * factor, pytest.approx(65)), (8 * factor, pytest.approx(77.5))]
-    assert [x for x, _ in points(found["beaten"])] == [4 * factor, 8 * factor]
+    assert [x for x, _ in points(found["dominated"])] == [4 * factor, 8 * factor]
     assert figure.axes[0].get_xlabel() == label
     assert [text.get_text() for text in figure.axes[0].texts] == ["4", "8"]
     assert "float32" in found
