@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -139,6 +139,7 @@ class _Worker:
 @contextlib.contextmanager
 def without_interrupts() -> Iterator[None]:
     """Keep Ctrl-C from processes and threads that are started meanwhile: it is the parent that ends them."""
+    resource_tracker.ensure_running()  # which lets Ctrl-C through again where it is started later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
