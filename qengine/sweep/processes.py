@@ -79,7 +79,8 @@ def in_processes(work: Work, points: Sequence[Point], jobs: int) -> Outcomes:
                     yield point, replace(outcome, tries=tries[point] + 1)
                 if waiting:
                     try:
-                        busy[worker.give(waiting[0])] = (worker, waiting.popleft())
+                        future = worker.give(waiting[0])
+                        busy[future] = (worker, waiting.popleft())
                     except BrokenProcessPool:  # it died at rest
                         worker.stop()
                         busy[worker.begin()] = (worker, None)
