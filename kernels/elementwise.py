@@ -22,13 +22,13 @@ class Elementwise:
 
     Attributes
     ----------
-    operation : "add" or "multiply".
+    operation : "add", "multiply", or "prelu": the first operand where it is not negative, elsewhere the product.
     operands : how each is stored.
     epilogue : None for float32.
     signs : of operands that are added, the first of them +1.
     """
 
-    operation: Literal["add", "multiply"]
+    operation: Literal["add", "multiply", "prelu"]
     operands: tuple[Stored, ...]
     epilogue: Epilogue | None
     signs: tuple[int, ...] = ()
@@ -40,7 +40,8 @@ class Elementwise:
         """The arguments' names: an operand x0 lies at "x0", "x0_row" is from a row of it to the next, and so on.
 
         A row is `vectors` of 16 elements, `y_step` apart, and `rest` more elements. What is added is
-        (x0 - x0_zero) << x0_shift, and so on; zeros of sums are in `numbers` already.
+        (x0 - x0_zero) << x0_shift, and so on; zeros of sums are in `numbers` already. Of "prelu", x0_shift is of what
+        is not negative, and x1 is shifted before it is multiplied.
         """
         return (*_ARGUMENTS, *(f"x{i}{name}" for i in range(len(self.operands)) for name in _OPERAND))
 
@@ -61,4 +62,22 @@ class Lookup:
     arguments = (
         "table", "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows",
         "items",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of one variable, of float32; NaN stays.
+
+    Attributes
+    ----------
+    name : see `emit/function.py`. Its numbers come as two float32 at "numbers".
+    """
+
+    name: str
+
+    emitter = "function"
+    arguments = (
+        "numbers", "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows",
+        "vectors", "rest",
     )  # fmt: skip

@@ -22,6 +22,8 @@ Element = NDArray[Any] | list[Any] | None
 
 _RENAMED = {"Scatter": "ScatterElements"}
 """Old operators that onnx.reference has under their new name alone."""
+_FIRST = {"DequantizeLinear": 19}
+"""Operators that onnx.reference has from an opset on, which is as good for those before."""
 
 
 def is_known(node: Node) -> bool:
@@ -63,6 +65,7 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
     if (node.operator, node.domain) == ("Optional", ""):  # of which onnx.reference makes a sequence
         return [inputs[0] if inputs else None]
     _check_types(node, inputs)
+    inputs = _spelled_out(node, inputs)
     types = tuple(_type(array) if name else None for name, array in zip(node.inputs, inputs, strict=True))
     with node.blamed():
         try:
@@ -76,6 +79,16 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
         except Exception as error:  # foreign code with no list of what it raises
             raise ModelError(f"onnx.reference cannot compute it: {_line(error)}") from error
         return [_element(next(found)) if name else None for name in node.outputs]
+
+
+def _spelled_out(node: Node, inputs: Sequence[Element]) -> Sequence[Element]:
+    """Return inputs in the form in which onnx.reference reads them."""
+    signal = inputs[0] if inputs else None
+    if (node.operator, node.domain) == ("STFT", "") and isinstance(signal, np.ndarray) and signal.ndim == 2:
+        return [signal[..., None], *inputs[1:]]  # real, without the axis that says so: as torch writes it
+    if (node.operator, node.domain) == ("CumSum", "") and isinstance(inputs[1], np.ndarray) and inputs[1].size == 1:
+        return [signal, inputs[1].reshape(())]  # torch writes a vector of one axis too
+    return inputs
 
 
 def _check_types(node: Node, inputs: Sequence[Element]) -> None:
@@ -157,7 +170,7 @@ def _evaluator(key: _Key, types: tuple[bytes | None, ...]) -> Any:
     graph = onnx.helper.make_graph(
         [proto], "node", infos, [onnx.helper.make_empty_tensor_value_info(name) for name in outputs if name]
     )
-    version = node.version
+    version = node.version if node.domain else max(node.version, _FIRST.get(operator, 0))
     if operator != node.operator:
         version = max(version, schema(operator, onnx.defs.onnx_opset_version(), "").since_version)
     opsets = [onnx.helper.make_opsetid(node.domain, version)]

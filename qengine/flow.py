@@ -138,6 +138,8 @@ class Flow:
                     yield Event(tensor, array, bound.node, bound)
                 if tensor.name in plan.outputs:
                     made[tensor.name] = array
+            known = {name: t for name, t in plan.outputs.items() if t.value is not None and name not in env}
+            yield from (Event(t, t.elements) for name, t in known.items() if name in self.wanted)
             self._take(plan, made, env)
         yield from alone
 
@@ -353,7 +355,12 @@ class Flow:
             for name, held in feeds.items():
                 inputs.append(Value(name, held.dtype, own[name].shape if name in own else None))
             captured = {name: self.graph.constants[name] for name in node.captures if name in self.graph.constants}
-            closed = replace(graph, inputs=tuple(inputs), constants={**captured, **graph.constants})
+            closed = replace(
+                graph,
+                inputs=tuple(inputs),
+                constants={**captured, **graph.constants},
+                values={**graph.values, **{value.name: value for value in inputs}},  # what is captured is fed too
+            )
             outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))
             request = None
             if self.network.request is not None:

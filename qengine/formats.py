@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from qengine.constant_formats import ConstantFormats, Readers, readers_of
 from qengine.errors import FormatError, OptionError, did_you_mean
-from qengine.graph import Graph, Node
+from qengine.graph import Graph
 from qengine.known import known_tensors
 from qengine.ops.operator import Role, find
 from qengine.qformat import (
@@ -21,10 +21,6 @@ from qengine.qformat import (
     Format,
     QFormat,
     channel_formats,
-    exact_format,
-    finest_format,
-    finest_per_channel,
-    fraction_bits_of,
 )
 
 Given = Mapping[str, Format | str | Sequence[QFormat | str]]
@@ -105,7 +101,7 @@ class FormatTable:
     constants: Mapping[str, Format]
     notes: tuple[str, ...]
     is_partial: bool
-    _chooser: _Chooser
+    _chooser: ConstantFormats
     _derived: Mapping[str, str]
     _aliases: frozenset[str]
 
@@ -151,8 +147,17 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     alive = optimized.tensors()
     is_partial = bool(own) or (request.is_partial and request.qformat is None)
     activations = _activation_formats(groups, given, own, request.qformat, set() if is_partial else alive)
-    readers = _readers(optimized, known)
-    chooser = _Chooser(request, given, own if is_partial else None, activations, {**_readers(model, known), **readers})
+    readers = readers_of(optimized, known)
+    chooser = ConstantFormats(
+        request.qformat,
+        request.weight_qformat,
+        request.per_channel,
+        given,
+        own if is_partial else None,
+        activations,
+        {**readers_of(model, known), **readers},
+        {**model.constants, **optimized.constants},
+    )
     constants: dict[str, Format] = {}
     for name, found in readers.items():
         values = {n: optimized.constants[n] for n in found.names if n in optimized.constants}
@@ -277,123 +282,8 @@ def _activation_formats(
     return {name: form for name, form in forms.items() if isinstance(form, QFormat)}
 
 
-@dataclass(frozen=True)
-class _Readers:
-    """Who reads the elements of a constant in a run.
-
-    Attributes
-    ----------
-    names : of the constant, in the graph that the nodes are of.
-    places : the nodes and the roles in which they read it.
-    """
-
-    names: set[str]
-    places: list[tuple[Node, Role]]
-
-
-def _readers(graph: Graph, known: frozenset[str]) -> dict[str, _Readers]:
-    """Return the readers of every constant by the model's own name, leaving out nodes that no run computes."""
-    found: dict[str, _Readers] = {}
-    for node in graph.nodes:
-        if all(name in known for name in node.outputs if name):
-            continue
-        for name, role in find(node).roles(node):
-            if role in (Role.DATA, Role.WEIGHTS):
-                readers = found.setdefault(graph.derived.get(name, name), _Readers(set(), []))
-                readers.names.add(name)
-                readers.places.append((node, role))
-    return found
-
-
-@dataclass(frozen=True)
-class _Chooser:
-    """Everything that the format of a constant depends on."""
-
-    request: FormatRequest
-    given: _Asked
-    own: Mapping[str, Format] | None  # None unless constants may stay real numbers
-    activations: Mapping[str, QFormat]
-    readers: Mapping[str, _Readers]
-
-    def choose(self, name: str, values: list[NDArray[Any]]) -> Format | None:
-        """Return the format of a constant of the model.
-
-        It is the given one, or of the run's word length the one with the largest n that does not saturate. In a model
-        that is quantized already it is the model's, or any that holds the values exactly; None where there is none.
-
-        Parameters
-        ----------
-        name
-            The model's own.
-        values
-            What the passes made of the constant, each read by some operator.
-        """
-        if name in self.activations:
-            return self.activations[name]
-        axis = self._channel_axis(name, values[0])
-        asked = self.given.get(name)
-        if isinstance(asked, QFormat):
-            return asked
-        if asked is not None:
-            if axis is None:
-                raise FormatError(
-                    f"formats give '{name}' {len(asked)} formats; it has no channels that each could have one"
-                )
-            if len(asked) != values[0].shape[axis]:
-                raise FormatError(f"formats give '{name}' {len(asked)} formats for {values[0].shape[axis]} channels")
-            return channel_formats(asked, axis)
-        if self.request.weight_qformat:
-            return self.request.weight_qformat
-        if any(np.isnan(value).any() for value in values):
-            raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
-        if self.own is not None:
-            return self._exact(self.own.get(name), axis, values)
-        bits = self._word_length(name)
-        try:
-            if self.request.per_channel and axis is not None:
-                rows = [np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1) for value in values]
-                formats = finest_per_channel(_finite(np.concatenate(rows, axis=1)), bits, 0)
-                return ChannelFormats(formats.formats, axis)
-            return finest_format(_finite(np.concatenate([value.ravel() for value in values])), bits)
-        except FormatError as error:
-            raise FormatError(f"constant '{name}': {error}") from None
-
-    @staticmethod
-    def _exact(own: Format | None, axis: int | None, values: list[NDArray[Any]]) -> Format | None:
-        """Return a format that holds the values as they are: the model's own or, where passes changed them, any."""
-        if isinstance(own, QFormat) or (own is not None and own.axis == axis):
-            word = own.word()
-            scaled = [np.ldexp(value.astype(np.float64), fraction_bits_of(own, value.ndim)) for value in values]
-            if all(np.array_equal(np.clip(np.rint(one), word.least, word.most), one) for one in scaled):
-                return own
-        return exact_format(np.concatenate([value.ravel() for value in values]))
-
-    def _channel_axis(self, name: str, value: NDArray[Any]) -> int | None:
-        """Return the axis that counts output channels, if every reader agrees on one."""
-        found = set()
-        for node, role in self._places(name):
-            axis = find(node).channel_axis(node, value.ndim) if role is Role.WEIGHTS else None
-            found.add(None if axis is None or not value.size else axis % value.ndim)
-        return found.pop() if len(found) == 1 else None
-
-    def _word_length(self, name: str) -> int:
-        """Return the word length of the run or, where tensors have their own, the longest beside the constant."""
-        if self.request.qformat:
-            return self.request.qformat.bits
-        beside = {n for node, _ in self._places(name) for n in (*node.inputs, *node.outputs)}
-        return max((self.activations[n].bits for n in beside if n in self.activations), default=16)
-
-    def _places(self, name: str) -> list[tuple[Node, Role]]:
-        return self.readers[name].places if name in self.readers else []
-
-
-def _finite(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values with 0 for infinities, which saturate in every format."""
-    return np.where(np.isfinite(values), values, 0)
-
-
 def _notes(
-    given: _Asked, groups: Mapping[str, _Group], alive: set[str], readers: Mapping[str, _Readers]
+    given: _Asked, groups: Mapping[str, _Group], alive: set[str], readers: Mapping[str, Readers]
 ) -> tuple[str, ...]:
     """Return what was asked for and has no effect."""
     notes = []

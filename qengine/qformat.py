@@ -18,7 +18,8 @@ _TEXT = re.compile(r"(?P<unsigned>U?)Q(?P<m>0|-?[1-9][0-9]{0,3})\.(?P<n>0|-?[1-9
 _LOOSE = re.compile(r"(?P<unsigned>u?)q?\s*(?P<m>-?[0-9]{1,4})\s*[.,_:]\s*(?P<n>-?[0-9]{1,4})", re.IGNORECASE)
 
 # Codes of 16 bits times 2^-n stay float32 numbers, the smallest subnormal included.
-_FRACTION_BITS = range(-112, 150)
+FRACTION_BITS = range(-112, 150)
+"""The n that a format may have."""
 
 
 class Rounding(StrEnum):
@@ -107,10 +108,10 @@ class QFormat:
                 f"{self} has {self.bits} bits ({sign}{self.integer_bits} integer + "
                 f"{self.fraction_bits} fraction); a word has 2 to 16"
             )
-        if self.fraction_bits not in _FRACTION_BITS:
+        if self.fraction_bits not in FRACTION_BITS:
             raise FormatError(
                 f"{self} has {self.fraction_bits} fraction bits; float32 holds the values of formats "
-                f"with {_FRACTION_BITS.start} to {_FRACTION_BITS.stop - 1}"
+                f"with {FRACTION_BITS.start} to {FRACTION_BITS.stop - 1}"
             )
 
     @classmethod
@@ -323,16 +324,23 @@ def finest_format(values: NDArray[Any], bits: int, signed: bool = True) -> QForm
     largest = max(most, -least)
     if largest == 0.0:
         return plain
+    n = min(largest_scale(least, most, bits, signed), FRACTION_BITS[-1])
+    if n in FRACTION_BITS:
+        return plain.with_fraction_bits(n)
+    raise FormatError(f"no format of {bits} bits holds the value {most if most == largest else least:g}")
+
+
+def largest_scale(least: float, most: float, bits: int, signed: bool = True) -> int:
+    """Return the largest n at which finite values from `least` to `most`, not both 0, fit `bits` bits as codes."""
     # 2^(e-1) <= largest < 2^e. One more fraction bit than fits `largest` whole may do for a negative power
     # of two; one fewer is needed where rounding reaches the next power of two.
-    magnitude_bits = bits - signed
-    fits_whole = magnitude_bits - frexp(largest)[1]
-    word = plain.word()
-    for wanted in (fits_whole + 1, fits_whole, fits_whole - 1):
-        n = min(wanted, _FRACTION_BITS[-1])
-        if n in _FRACTION_BITS and word.least <= round(ldexp(least, n)) <= round(ldexp(most, n)) <= word.most:
-            return plain.with_fraction_bits(n)
-    raise FormatError(f"no format of {bits} bits holds the value {most if most == largest else least:g}")
+    word = Word(bits, signed, "half_even", "saturate")
+    fits_whole = bits - signed - frexp(max(most, -least))[1]
+    return next(
+        n
+        for n in (fits_whole + 1, fits_whole, fits_whole - 1)
+        if word.least <= round(ldexp(least, n)) <= round(ldexp(most, n)) <= word.most
+    )
 
 
 def exact_format(values: NDArray[Any]) -> QFormat | None:
@@ -359,7 +367,7 @@ def exact_format(values: NDArray[Any]) -> QFormat | None:
     for bits in (8, 16):
         least, most = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
         codes = np.ldexp(wide, n)
-        if n in _FRACTION_BITS and least <= codes.min() and codes.max() <= most:
+        if n in FRACTION_BITS and least <= codes.min() and codes.max() <= most:
             return QFormat(bits - 1 - n, n)
     return None
 

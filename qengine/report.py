@@ -139,11 +139,10 @@ def compare(
     found = {n: _Output(t.elements, answer(t, t.elements, raw=False), reference[n].elements) for n, t in known.items()}
     tallies: dict[str, Tally] = {}
     tensors, statistics, bounds, islands = [], {}, [], []
-    pairs = zip(fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted), strict=True)
+    pairs = _twins(fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted))
     with fixed.limited():
         for event, twin in pairs:
             tensor, exact = event.tensor, twin.array
-            assert tensor.name == twin.tensor.name
             real = answer(tensor, event.array, raw=False)
             if tensor.name in wanted:
                 found[tensor.name] = _Output(np.array(event.array), np.array(real), np.array(exact))
@@ -166,6 +165,20 @@ def compare(
         (*fixed.notes, *losses(constants, bounds, tallies)),
         statistics,
     )
+
+
+def _twins(fixed: Iterator[Event], float32: Iterator[Event]) -> Iterator[tuple[Event, Event]]:
+    """Yield the events of a run in fixed point, each with that of the same tensor in float32.
+
+    Where the data decides how a run goes on, one of them may know beforehand what the other computes.
+    """
+    waiting: dict[str, Event] = {}
+    for event in fixed:
+        name = event.tensor.name
+        while name not in waiting:
+            twin = next(float32)
+            waiting[twin.tensor.name] = twin
+        yield event, waiting.pop(name)
 
 
 def losses(constants: Iterable[Tensor], bounds: Iterable[BoundStep], tallies: Mapping[str, Tally]) -> Iterator[str]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from qengine import InferenceSession, QFormat
+from qengine import InferenceSession
 from qengine.advice import best_uniform_format
 from qengine.ops.operator import find
 from qengine.report import compare
-from qengine.steps import Linear
 
 HEADROOM = 1.25
 """Other inputs than the sample may lead to larger numbers."""
@@ -17,8 +14,7 @@ HEADROOM = 1.25
 def fitted_formats(model, feeds, bits):
     """Return formats of `bits` bits by tensor name.
 
-    Activations get those with the least noise, unsigned where nothing is negative. Weights are named only where
-    fewer fraction bits are needed for the bias beside them to fit into its 32 bits.
+    Activations get those with the least noise, unsigned where nothing is negative. Weights are not named.
     """
     float32 = InferenceSession(model, isa="reference")
     wide = InferenceSession(model, isa="reference", qformat="Q7.8")
@@ -31,7 +27,7 @@ def fitted_formats(model, feeds, bits):
         members = {name: HEADROOM * values for name, values in members.items()}
         form = best_uniform_format(members, bits, unsigned=least >= 0)
         found[next(iter(members))] = str(form or f"Q0.{bits - 1}")
-    return found | _weights(InferenceSession(model, isa="reference", formats=found), feeds)
+    return found
 
 
 def _groups(graph):
@@ -42,15 +38,3 @@ def _groups(graph):
             source = node.inputs[0]
             first.update(dict.fromkeys(node.outputs, first.get(source, source)))
     return first
-
-
-def _weights(session, feeds):
-    """Return coarser formats for the weights of linear operators whose bias saturates."""
-    found = {}
-    for bound in session.plan(session.check_feeds(feeds)).steps:
-        if isinstance(bound.step, Linear) and bound.step.saturated_bias():
-            x, w, b = bound.step.operands
-            room = 31 - int(np.frexp(np.abs(b.value).max())[1])  # |b| 2^room < 2^31
-            n, bits = room - x.fraction_bits, w.one_format.bits
-            found[session._network.optimized.derived.get(w.name, w.name)] = str(QFormat(bits - 1 - n, n))
-    return found

@@ -177,3 +177,88 @@ def test_what_onnx_reference_makes_of_codes_is_an_island_though_it_gives_indices
     assert [event.tensor.name for event in session.trace({"x": x}) if event.is_island] == ["y"]
     with pytest.raises(UnsupportedError, match="strict"):
         InferenceSession(model, qformat="Q3.4", strict=True).run(None, {"x": x})
+
+
+def test_integers_that_a_branch_captures_are_not_quantized():
+    then = branch([helper.make_node("Gather", ["x", "i"], ["t"], axis=1)], "t")
+    other = branch([helper.make_node("Identity", ["i"], ["j"]), helper.make_node("Gather", ["x", "j"], ["o"])], "o")
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+        helper.make_node("Greater", ["m", "zero"], ["p"]),
+        helper.make_node("If", ["p"], ["y"], then_branch=then, else_branch=other),
+    ]
+    proto = model(nodes, [value("x", shape=[2, 3]), value("i", TensorProto.INT64, [2])], ["y"], {"zero": np.float32(0)})
+    x = np.float32([[1, 2, -3], [4, 5, 6]])
+    for sign, axis, index in ((1, 1, [2, 1]), (-1, 0, [1, 0])):
+        feeds = {"x": np.abs(x) * sign, "i": np.int64(index)}
+        (y,) = InferenceSession(proto, qformat="Q4.3").run(None, feeds)
+        np.testing.assert_array_equal(y, np.take(feeds["x"], index, axis))
+
+
+def test_a_trip_count_that_follows_from_shapes():
+    body = helper.make_graph(
+        [helper.make_node("Add", ["s", "s"], ["s_out"]), helper.make_node("Identity", ["go"], ["go_out"])],
+        "body",
+        [value("i", TensorProto.INT64, []), value("go", TensorProto.BOOL, []), value("s", shape=[3])],
+        [value("go_out", TensorProto.BOOL, []), value("s_out", shape=[3])],
+    )
+    nodes = [
+        helper.make_node("Shape", ["x"], ["n"]),
+        helper.make_node("Gather", ["n", "first"], ["count"]),  # one element of a vector: no axes are left
+        helper.make_node("Loop", ["count", "", "x"], ["y"], body=body),
+    ]
+    proto = model(nodes, [value("x", shape=[3])], ["y"], {"first": np.int64(0)})
+    (y,) = InferenceSession(proto).run(None, {"x": np.float32([1, 2, 0.5])})
+    np.testing.assert_array_equal(y, np.float32([8, 16, 4]))
+
+
+def test_a_comparison_of_outputs_that_only_a_run_makes_known():
+    built = network([("Greater", "x zero", "p"), ("NonZero", "p", "n"), ("Transpose", "n", "y")], inputs={"x": [2, 3]},
+                    constants={"zero": np.float32(0)})  # fmt: skip
+    x = np.float32([[1, -1, 2], [-1, 0, 1]])
+    found = compare(InferenceSession(built, qformat="Q4.3"), InferenceSession(built), {"x": x})
+    for outputs in (found.outputs, found.float_outputs):
+        np.testing.assert_array_equal(outputs["y"], np.argwhere(x > 0))
+
+
+def test_a_comparison_where_one_run_knows_what_the_other_computes():
+    """In fixed point nothing that follows from constants alone is computed; float32 computes what a sequence held."""
+    nodes = [
+        ("SplitToSequence", "w", "parts", {"axis": 0}),
+        ("SequenceAt", "parts zero", "part"),
+        ("Transpose", "part", "turned"),
+        ("MatMul", "x turned", "y"),
+    ]
+    built = network(nodes, inputs={"x": [2, 3]}, constants={"w": weights(2, 3), "zero": np.int64(0)})
+    found = compare(InferenceSession(built, qformat="Q3.12"), InferenceSession(built), {"x": X[0, 0, :2, :3]})
+    assert [tensor.name for tensor in found.tensors] == ["x", "y"]
+    np.testing.assert_allclose(found.outputs["y"], found.float_outputs["y"], rtol=0, atol=1e-2)
+
+
+def test_old_opsets_of_what_onnx_reference_has_anew():
+    nodes = [("QuantizeLinear", "x s z", "q"), ("DequantizeLinear", "q s z", "y")]
+    for opset in (10, 13, 18):
+        built = network(nodes, constants={"s": np.float32(0.25), "z": np.int8(1)}, opset=opset)
+        (y,) = InferenceSession(built).run(None, {"x": X})
+        np.testing.assert_array_equal(y, np.clip(np.rint(X / 0.25) + 1, -128, 127) * 0.25 - 0.25)
+
+
+def test_a_real_signal_without_the_axis_that_says_so():
+    constants = {"hop": np.int64(4), "w": np.hanning(8).astype(np.float32)}
+    signal = weights(2, 32, seed=4)
+    plain, full = (
+        InferenceSession(network([("STFT", "x hop w", "y")], inputs={"x": list(x.shape)}, constants=constants)).run(
+            None, {"x": x}
+        )
+        for x in (signal, signal[..., None])
+    )
+    np.testing.assert_array_equal(plain[0], full[0])
+    frames = np.lib.stride_tricks.sliding_window_view(signal, 8, axis=1)[:, ::4] * constants["w"]
+    wanted = np.fft.rfft(frames)
+    np.testing.assert_allclose(plain[0], np.stack([wanted.real, wanted.imag], -1), rtol=0, atol=1e-5)
+
+
+def test_an_axis_in_a_vector():
+    built = network([("CumSum", "x a", "y")], inputs={"x": [2, 3]}, constants={"a": np.int64([1])})
+    x = weights(2, 3)
+    np.testing.assert_allclose(InferenceSession(built).run(None, {"x": x})[0], np.cumsum(x, axis=1), rtol=1e-6)

@@ -9,6 +9,7 @@ from qengine import QFormat
 from qengine.errors import FormatError, OptionError
 from qengine.formats import read_formats
 from qengine.qformat import ChannelFormats
+from qengine.report import compare
 
 Q = QFormat.parse
 X = weights(1, 3, 6, 5, seed=1)
@@ -285,6 +286,84 @@ def test_which_axis_counts_channels(node, shape, axis):
     s = session([node], qformat="Q4.3", per_channel=True, constants={"U": given})
     assert getattr(s.formats["U"], "axis", None) == axis
     assert np.isfinite(s.run(None, {"x": X})[0]).all()
+
+
+def biased(operator, bias, attributes=None, **options):
+    """The fraction bits of weights (4, 4, 1, 1) or (4, 4) of at most 2^-7 beside a bias, x having 11, and the notes."""
+    shape = (4, 4) if operator == "Gemm" else (4, 4, 1, 1)
+    constants = {"U": np.full(shape, 2.0**-7, np.float32), "v": np.float32(bias)}
+    inputs = {"x": [3, 4] if operator == "Gemm" else [1, 4, 6, 5]}
+    options = {"qformat": "Q4.11", **options}
+    s = session([(operator, "x U v", "y", attributes or {})], constants=constants, inputs=inputs, **options)
+    form = s.formats["U"]
+    comparison = compare(s, s, {"x": np.ones(inputs["x"], np.float32)})
+    n = [f.fraction_bits for f in form.formats] if isinstance(form, ChannelFormats) else form.fraction_bits
+    return n, [note for note in comparison.notes if "bias" in note]
+
+
+@pytest.mark.parametrize(
+    ("bias", "n"),
+    [
+        ([0, 0, 0, 0], 21),  # 2^-7 alone is Q-7.22 less the bit that +2^-7 needs
+        ([0.25, 0, 0, 0], 21),  # 2^-2 2^32 = 2^30
+        ([0.5, 0, 0, 0], 20),  # 2^-1 2^32 = 2^31 does not fit
+        ([-0.5, 0, 0, 0], 21),  # -2^31 does
+        ([np.nextafter(np.float32(0.5), np.float32(0)), 0, 0, 0], 21),
+        ([-0.500001, 0, 0, 0], 20),
+        ([1e-30, 0, 0, -100], 13),
+        ([np.inf, 0, 0, 1], 19),  # an infinity saturates whatever n is
+    ],
+)
+def test_weights_leave_room_for_the_bias_beside_them(bias, n):
+    found, notes = biased("Conv", bias)
+    assert found == n
+    assert bool(notes) == bool(np.isinf(bias).any())
+    # One more fraction bit does not do.
+    if n < 21:
+        assert biased("Conv", bias, formats={"U": f"Q{14 - n}.{n + 1}"})[1]
+
+
+@pytest.mark.parametrize(
+    ("operator", "bias", "attributes", "n"),
+    [
+        ("Conv", [100, 0.5, 1e-9, 0], {}, [13, 20, 21, 21]),
+        ("ConvTranspose", [100, 0.5, 1e-9, 0], {}, [13, 20, 21, 21]),
+        ("ConvTranspose", [100, 0, 0, 0, 1, 0.5, 0, 0], {"group": 2}, [13, 20, 21, 21]),
+        ("Gemm", [100, 0.5, 1e-9, 0], {}, [13, 20, 21, 21]),
+        ("Gemm", [[100, 0.5, 0, 0], [0, 1, 0, 0], [0] * 4], {}, [13, 19, 21, 21]),
+        ("Gemm", [[1], [0.5], [0]], {}, [19] * 4),
+        ("Gemm", 1, {}, [19] * 4),
+        ("Gemm", [1], {"transB": 1}, [19] * 4),
+    ],
+)
+def test_every_channel_leaves_room_for_its_own_bias(operator, bias, attributes, n):
+    assert biased(operator, bias, attributes, per_channel=True) == (n, [])
+    assert biased(operator, bias, attributes) == (min(n), [])
+
+
+def test_given_formats_are_not_changed_for_a_bias():
+    for options in ({"formats": {"U": "Q-6.21"}}, {"weight_qformat": "Q-6.21"}, {"formats": {"U": ["Q-6.21"] * 4}}):
+        found, notes = biased("Conv", [100, 0, 0, 0], **options)
+        assert found in (21, [21] * 4)
+        assert len(notes) == 1
+
+
+def test_every_reader_of_shared_weights_has_room_for_its_bias():
+    constants = {"U": np.full((4, 4, 1, 1), 2.0**-7, np.float32), "v": np.float32([1, 0, 0, 0])}
+    constants["w"] = np.float32([0, 0, 4, 0])
+    nodes = [("Conv", "x U v", "c"), ("Conv", "c U w", "d"), ("Conv", "d U", "y")]
+    s = session(nodes, {"x": "Q4.11", "c": "Q6.9", "d": "Q6.9"} | {"y": "Q4.11"}, constants=constants,
+                inputs={"x": [1, 4, 6, 5]})  # fmt: skip
+    assert s.formats["U"] == Q("Q-4.19")
+    s = session(nodes, {"x": "Q4.11", "c": "Q4.11", "d": "Q6.9"} | {"y": "Q4.11"}, constants=constants,
+                inputs={"x": [1, 4, 6, 5]})  # fmt: skip
+    assert s.formats["U"] == Q("Q-2.17")
+
+
+def test_a_bias_that_no_format_has_room_for_saturates():
+    found, notes = biased("Conv", [3e38, 0, 0, 0], qformat="Q-2.17")
+    assert found == -112
+    assert len(notes) == 1
 
 
 def test_weights_that_are_data_too_have_one_format():

@@ -18,7 +18,7 @@ def make(spec: Elementwise, isa: Isa) -> Any:
 
     def build(b: ir.IRBuilder, masked: bool, values: tuple[ir.Value, ...]) -> None:
         numbers, scalars, y, rest = values[:4]
-        terms = []
+        terms, shifts = [], []
         for i, stored in enumerate(spec.operands):
             place, shift, zero = values[4 + 3 * i : 7 + 3 * i]
             x = load(b, place, STORED[stored])
@@ -31,8 +31,14 @@ def make(spec: Elementwise, isa: Isa) -> Any:
                 terms.append(x << splat(b, integer[0]))
             else:
                 terms.append(x - splat(b, integer[1]))
+                shifts.append(splat(b, integer[0]))
         total = terms[0]
-        for i, term in enumerate(terms[1:], start=1):
+        if spec.operation == "prelu":
+            factor, plain = terms[1], total
+            if form is not None:
+                factor, plain = factor << shifts[1], total << shifts[0]
+            total = (total * factor).where(total.is_("<", total.like(0)), plain)
+        for i, term in enumerate(terms[1:] if spec.operation != "prelu" else [], start=1):
             if spec.operation == "multiply":
                 total = total * term
             elif spec.signs[i] < 0:

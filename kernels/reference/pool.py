@@ -30,6 +30,34 @@ def max_pool(
     return np.asarray(view.max(axis=tuple(range(-len(kernel), 0))))
 
 
+def max_index(
+    x: NDArray[Any],
+    *,
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    pads: Pads,
+    by_columns: bool = False,
+) -> NDArray[np.int64]:
+    """Return where in the whole of x, counted element by element, the first largest value of each window is.
+
+    With `by_columns` the first spatial axis counts fastest. A window wholly in the padding gives -1.
+    """
+    batch, channels, *spatial = x.shape
+    cells = int(np.prod(spatial))
+    places = np.arange(cells).reshape(1, 1, *spatial, order="F" if by_columns else "C")
+    at = windows(pad_spatial(places, pads, -1), kernel, strides, dilations)
+    view = windows(pad_spatial(x, pads, 0), kernel, strides, dilations)
+    axes = tuple(range(-len(kernel), 0))
+    largest = max_pool(x, kernel=kernel, strides=strides, dilations=dilations, pads=pads)
+    hit = ((view == np.expand_dims(largest, axes)) | (view != view)) & (at >= 0)  # NaN is the largest
+    flat = (*hit.shape[: -len(kernel)], -1)
+    first = hit.reshape(flat).argmax(axis=-1)[..., None]
+    found = np.take_along_axis(np.broadcast_to(at, hit.shape).reshape(flat), first, axis=-1)[..., 0]
+    planes = np.arange(batch * channels).reshape(batch, channels, *(1,) * len(spatial)) * cells
+    return np.where(found < 0, -1, found + planes).astype(np.int64)
+
+
 def window_sum(
     x: NDArray[Any],
     *,

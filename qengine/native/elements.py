@@ -1,4 +1,4 @@
-"""Sums, products, bounds, tables, and tensors put one after the other."""
+"""Sums, products, bounds, and tensors put one after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.graph import NO_ACTIVATION
-from qengine.kernels.elementwise import Elementwise, Lookup
+from qengine.kernels.elementwise import Elementwise
 from qengine.kernels.epilogue import LANES, Requantize, requantize
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import natural_block
@@ -22,7 +22,7 @@ from qengine.native.edges import RelayoutOp
 from qengine.native.linear import Want
 from qengine.native.op import Op, Rows, Unfit, float_bounds
 from qengine.native.place import ITEMSIZE, Address, Place, View, images, stored_as
-from qengine.steps import Arithmetic, Combine, Join, Move, Table, Tensor
+from qengine.steps import Arithmetic, Combine, Join, Move, Tensor
 from qengine.steps.forms import Concatenated
 
 
@@ -51,12 +51,12 @@ class _Constant:
 
 @dataclass(eq=False)
 class ElementwiseOp(Op):
-    """(a << shift) + (b << shift), or minus, or a * b; of one operand, a << shift.
+    """(a << shift) + (b << shift), or minus, or a * b, or a PRelu; of one operand, a << shift.
 
     Attributes
     ----------
-    operation : "add" or "multiply".
-    shifts : of codes that are added.
+    operation : "add", "multiply" or "prelu".
+    shifts : of codes that are added; of a PRelu, see `Elementwise`.
     requantize : None for float32.
     bounds : of float32.
     constant : stands for the operand after the inputs.
@@ -64,7 +64,7 @@ class ElementwiseOp(Op):
     skip : the first channel in the output, of which an input may be a part.
     """
 
-    operation: Literal["add", "multiply"]
+    operation: Literal["add", "multiply", "prelu"]
     shifts: tuple[int, ...]
     requantize: Requantize | None
     bounds: NDArray[np.float32]
@@ -121,33 +121,6 @@ class ElementwiseOp(Op):
         return [Call(spec, arguments)]
 
 
-@dataclass(eq=False)
-class LookupOp(Op):
-    """A table, entries in the order of stored codes."""
-
-    entries: NDArray[Any]
-
-    def __post_init__(self) -> None:
-        self._entries = self.aligned(self.entries)
-        self.kernel = "table"
-
-    @property
-    def work(self) -> float:
-        """About how many cycles it takes on one thread."""
-        return float(prod(self.out.shape))
-
-    def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
-        """Return the calls that compute rows of the output."""
-        (x,), (place,) = views, self.inputs
-        arguments: dict[str, Address] = {
-            **{"table": self._entries, "batch": place.shape[0], "blocks": place.layout.blocks, "rows": rows.count},
-            **{"items": place.layout.row_items},
-            **x.arguments("x", rows.first),
-            **out.arguments("y", rows.first),
-        }
-        return [Call(Lookup(place.stored, self.out.stored), arguments)]  # type: ignore[arg-type]
-
-
 def lower_bounded(step: Move, out: Tensor, isa: Isa, want: Want) -> list[Op]:
     """Return the ops of a Relu or Clip on its own; see `lower_linear`."""
     x = want(step.x)
@@ -178,25 +151,9 @@ def _rounded(
     return ElementwiseOp(isa, (x,), place, "add", (0,), found, float_bounds(None, None), skip=skip)
 
 
-def lower_table(step: Table, out: Tensor, arithmetic: Arithmetic, isa: Isa, want: Want) -> list[Op]:
-    """Return the ops of a table; see `lower_linear`."""
-    if out.format is None:
-        raise Unfit("a function of float32")
-    x = want(step.x)
-    entries = step.entries(out, arithmetic)
-    place = Place.of(out, x.block, int(entries.min()), int(entries.max()))
-    stored = {"u8": np.uint8, "i16": np.int16}[place.stored]
-    source = step.x.one_format.word()
-    size = 256 if x.stored == "u8" else 65536
-    table = np.full(size, place.zero, stored)
-    first = source.least + x.zero + (0 if x.stored == "u8" else 32768)
-    table[first : first + len(entries)] = (entries.astype(np.int64) + place.zero).astype(stored)
-    return [LookupOp(isa, (x,), place, table)]
-
-
 def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, want: Want) -> list[Op]:
-    """Return the ops of a sum or product of two; see `lower_linear`."""
-    if step.operation not in ("add", "subtract", "multiply") or len(step.terms) != 2:
+    """Return the ops of a sum or product of two, or a PRelu with constant slopes; see `lower_linear`."""
+    if step.operation not in ("add", "subtract", "multiply", "prelu") or len(step.terms) != 2:
         raise Unfit(f"{step.operation} of {len(step.terms)}")
     shape = images(out.shape)
     if shape is None:
@@ -212,7 +169,11 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
         else:
             raise Unfit(f"'{term.name}' {list(term.shape)}, broadcast to {list(out.shape)}")
     signs = (1, -1) if step.operation == "subtract" else (1, 1)
-    operation: Literal["add", "multiply"] = "multiply" if step.operation == "multiply" else "add"
+    operation: Literal["add", "multiply", "prelu"] = "add"
+    if step.operation in ("multiply", "prelu"):
+        operation = step.operation
+    if operation == "prelu" and (constant is None or constant.first):
+        raise Unfit("slopes that are computed during the run")
     activation = step.activation or NO_ACTIVATION
     if out.format is None:
         bounds = float_bounds(activation.low, activation.high)
@@ -225,6 +186,11 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
     largest = [max(abs(p.low), abs(p.high), 1) for p in operands]
     if operation == "multiply":
         shifts, limit, shift, bias = (0, 0), largest[0] * largest[1], sum(bits) - out.fraction_bits, 0
+    elif operation == "prelu":
+        finest = max(bits[1], 0)
+        shifts = (finest, finest - bits[1])
+        limit = largest[0] * max(1 << finest, largest[1] << shifts[1])
+        shift, bias = bits[0] + finest - out.fraction_bits, 0
     else:
         finest = max(bits)
         shifts = (finest - bits[0], finest - bits[1])

@@ -13,8 +13,9 @@ from qengine.kernels.program import Slot
 from qengine.native.channelwise import DepthwiseOp, FewOp
 from qengine.native.convolution import DotOp
 from qengine.native.edges import EnterOp, LeaveOp, RelayoutOp
-from qengine.native.elements import lower_bounded, lower_combine, lower_concat, lower_table
+from qengine.native.elements import lower_bounded, lower_combine, lower_concat
 from qengine.native.executor import NAN, Executor, Made, NativePart, Part, QuantizePart, ReferencePart
+from qengine.native.functions import lower_table
 from qengine.native.linear import lower_linear
 from qengine.native.op import Op, Unfit
 from qengine.native.place import Place, images, stored_as

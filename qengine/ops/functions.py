@@ -10,7 +10,7 @@ from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference import functions as f
 from qengine.ops.operator import NUMBER, Known, operator
 from qengine.steps import Combine, Island, Move, Table, Tensor
-from qengine.steps.forms import Bounded
+from qengine.steps.forms import Bounded, Curve
 
 Reals = NDArray[np.float64]
 LARGEST = float(np.finfo(np.float32).max)
@@ -25,19 +25,19 @@ def _of_any_number(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table 
 @operator("Sigmoid")
 def sigmoid(x: Tensor) -> Table:
     """1 / (1 + e^-x)."""
-    return Table(x, f.sigmoid)
+    return Table(x, Curve("logistic", f.sigmoid, (1.0,)))
 
 
 @operator("Logistic", domain="qengine")
 def logistic(x: Tensor, *, alpha: float = 1.0) -> Table:
     """1 / (1 + e^(-alpha x)), which models spell in several operators."""
-    return Table(x, lambda v: f.sigmoid(alpha * v))
+    return Table(x, Curve("logistic", lambda v: f.sigmoid(alpha * v), (alpha,)))
 
 
 @operator("Tanh")
 def tanh(x: Tensor) -> Table:
     """Hyperbolic tangent."""
-    return Table(x, f.tanh)
+    return Table(x, Curve("tanh", f.tanh))
 
 
 @operator("Erf", since=9)
@@ -109,19 +109,23 @@ def round_(x: Tensor) -> Table:
 @operator("HardSigmoid")
 def hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Table:
     """clip(alpha x + beta, 0, 1)."""
-    return Table(x, lambda v: np.clip(alpha * v + beta, 0.0, 1.0))
+    return Table(x, Curve("hard sigmoid", lambda v: np.clip(alpha * v + beta, 0.0, 1.0), (alpha, beta)))
 
 
 @operator("HardSwish", since=14)
 def hard_swish(x: Tensor) -> Table:
     """x clip(x / 6 + 1/2, 0, 1)."""
-    return Table(x, lambda v: v * np.clip(v / 6.0 + 0.5, 0.0, 1.0))
+    return Table(x, Curve("hard swish", lambda v: v * np.clip(v / 6.0 + 0.5, 0.0, 1.0), (1.0 / 6.0, 0.5)))
 
 
 @operator("LeakyRelu")
 def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Table:
     """alpha x below 0, x above."""
-    return Table(x, lambda v: np.where(v < 0, alpha * v, v))
+    return _leaky(x, alpha)
+
+
+def _leaky(x: Tensor, slope: float) -> Table:
+    return Table(x, Curve("leaky", lambda v: np.where(v < 0, slope * v, v), (slope,)))
 
 
 @operator("ThresholdedRelu", since=10)
@@ -173,17 +177,18 @@ def mish(x: Tensor) -> Table:
 @operator("Swish", since=24)
 def swish(x: Tensor, *, alpha: float = 1.0) -> Table:
     """x sigmoid(alpha x)."""
-    return Table(x, lambda v: v * f.sigmoid(alpha * v))
+    return Table(x, Curve("swish", lambda v: v * f.sigmoid(alpha * v), (alpha,)))
 
 
 @operator("Gelu", since=20)
 def gelu(x: Tensor, *, approximate: str = "none") -> Table:
     """x Phi(x), Phi being the normal distribution, or its approximation by tanh."""
     if approximate == "none":
-        return Table(x, lambda v: 0.5 * v * (1.0 + f.erf(v / np.sqrt(2.0))))
+        return Table(x, Curve("gelu", lambda v: 0.5 * v * (1.0 + f.erf(v / np.sqrt(2.0)))))
     if approximate == "tanh":
         root = np.sqrt(2.0 / np.pi)
-        return Table(x, lambda v: 0.5 * v * (1.0 + f.tanh(root * (v + 0.044715 * v * v * v))))
+        by_tanh = Curve("gelu by tanh", lambda v: 0.5 * v * (1.0 + f.tanh(root * (v + 0.044715 * v * v * v))))
+        return Table(x, by_tanh)
     raise ModelError(f"approximate '{approximate}' is not none or tanh")
 
 
@@ -206,7 +211,7 @@ def parametric_relu(x: Tensor, slope: Tensor) -> Table | Combine:
         raise ModelError(f"slope {list(slope.shape)} does not broadcast to '{x.name}' {list(x.shape)}")
     if x.is_float and slope.value is not None and slope.value.size == 1:
         factor = float(slope.value.item())
-        return Table(x, lambda v: np.where(v < 0, factor * v, v))
+        return _leaky(x, factor)
     return Combine("prelu", (x, slope))
 
 

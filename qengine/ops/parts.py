@@ -1,13 +1,13 @@
 """Parts of a tensor picked, padded, or put together along an axis."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.ops.axes import normalized, whole_numbers
-from qengine.ops.operator import ANY, Ints, Known, Selector, Since, operator
+from qengine.ops.operator import ANY, Ints, Known, Selector, operator
 from qengine.steps import Join, Move, Tensor
 from qengine.steps.forms import Concatenated
 
@@ -164,19 +164,18 @@ def pad_11(
     x: Tensor,
     pads: Known,
     constant_value: Known | None = None,
-    axes: Annotated[Known, Since(18)] | None = None,
     *,
     mode: str = "constant",
 ) -> Move:
     """Cells around the tensor, given as inputs; negative pads crop."""
-    return _pad_by_inputs(x, pads, constant_value, axes, mode, wraps=False)
+    return _pad_by_inputs(x, pads, constant_value, None, mode, wraps=False)
 
 
-@operator("Pad", since=19, elements=ANY)
-def pad_19(
+@operator("Pad", since=18, elements=ANY)
+def pad_18(
     x: Tensor, pads: Known, constant_value: Known | None = None, axes: Known | None = None, *, mode: str = "constant"
 ) -> Move:
-    """With a mode that wraps around."""
+    """With axes, and a mode that wraps around: ONNX has that from opset 19 on, torch writes it at 18."""
     return _pad_by_inputs(x, pads, constant_value, axes, mode, wraps=True)
 
 

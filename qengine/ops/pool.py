@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.reference.pool import max_index
 from qengine.ops.operator import NUMBER, Ints, Since, operator
 from qengine.ops.reduce import extreme, far_end, total
 from qengine.ops.window import Window, spatial_axes
@@ -22,15 +23,27 @@ def max_pool_(
     dilations: Annotated[Ints | None, Since(10)] = None,
     kernel_shape: Ints,
     pads: Ints | None = None,
-    storage_order: Annotated[int, Since(8)] = 0,  # noqa: ARG001 - of the second output, which is not made
+    storage_order: Annotated[int, Since(8)] = 0,
     strides: Ints | None = None,
-) -> Move:
-    """The largest value of each window; padding never wins."""
+    outputs: int,
+) -> tuple[Move, ...]:
+    """The largest value of each window, and where in the tensor it is; padding never wins."""
     window = Window.of(spatial_axes(x), kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
 
     pool = WindowMax(window.kernel, window.strides, window.dilations, window.pads)
     shape, padded = (*x.shape[:2], *window.out), window.padded(x.shape)
-    return Move(x, pool, shape, constants=(far_end(x.dtype, -1),), scratch=padded)
+    largest = Move(x, pool, shape, constants=(far_end(x.dtype, -1),), scratch=padded)
+    if outputs == 1:
+        return (largest,)
+    where = partial(
+        max_index,
+        kernel=window.kernel,
+        strides=window.strides,
+        dilations=window.dilations,
+        pads=window.pads,
+        by_columns=bool(storage_order),
+    )
+    return largest, Move(x, where, shape, out_dtype=np.dtype(np.int64), scratch=padded)
 
 
 @operator("AveragePool")

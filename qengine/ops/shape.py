@@ -88,6 +88,10 @@ def non_zero(x: Known) -> Island:
     return known(np.array(np.nonzero(x), np.int64))
 
 
+def _cast(x: Tensor, dtype: np.dtype[Any]) -> Island:
+    return Island((x,), lambda v: v.astype(dtype), x.shape, dtype)
+
+
 @operator("Cast", elements=ANY)
 def cast(
     x: Tensor,
@@ -99,6 +103,18 @@ def cast(
     """Another element type; real numbers are cut toward zero."""
     if to not in _ELEMENTS:
         raise UnsupportedError(f"a cast to ONNX element type {to} is not supported")
-    dtype = np.dtype(_ELEMENTS[to])
+    return _cast(x, np.dtype(_ELEMENTS[to]))
 
-    return Island((x,), lambda v: v.astype(dtype), x.shape, dtype)
+
+@operator("CastLike", since=15, elements=ANY)
+def cast_like(
+    x: Tensor,
+    target_type: Shaped,
+    *,
+    saturate: Annotated[int, Since(19)] = 1,  # noqa: ARG001 - of float8, which there is not
+    round_mode: Annotated[str, Since(24)] = "up",  # noqa: ARG001
+) -> Island:
+    """The element type of another tensor, of which nothing else matters."""
+    if target_type.dtype.name not in _ELEMENTS.values():
+        raise UnsupportedError(f"a cast to {target_type.dtype} is not supported")
+    return _cast(x, target_type.dtype)

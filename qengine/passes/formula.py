@@ -34,9 +34,9 @@ class Term:
 
     Attributes
     ----------
-    kind : "variable", "sum", "product", "clip", or the name of an operator with one input.
+    kind : "variable", "sum", "product", "clip", "largest", or the name of an operator with one input.
     numbers : what is added or multiplied, bounds, or attributes; text is a number to be found, and names it.
-    parts : what is added, multiplied, or the argument.
+    parts : what is added, multiplied or compared, or the argument.
     tensor : the tensor of the graph that it is.
     """
 
@@ -82,6 +82,11 @@ def clip(x: Term, low: float, high: float) -> Term:
         inner = [float(bound) for bound in x.numbers]
         return Term("clip", tuple(min(max(bound, low), high) for bound in inner), x.parts)
     return Term("clip", (low, high), (x,))
+
+
+def largest(a: Term, b: Term) -> Term:
+    """Return the larger of two."""
+    return Term("largest", (), (a, b))
 
 
 def scaled(x: Term, factor: str) -> Term:
@@ -236,6 +241,8 @@ def _arithmetic(operator: str, a: Term, b: Term | float) -> Term | None:
             return clip(a, -np.inf, b)
         case "Max", float():
             return clip(a, b, np.inf)
+        case "Max", Term():
+            return largest(a, b)
         case "Pow", float() if b in range(2, _MOST_POWER + 1):
             return reduce(mul, [a] * int(b))
     return None

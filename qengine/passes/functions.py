@@ -15,7 +15,7 @@ import numpy as np
 
 from qengine.graph import Attribute, Graph, Node
 from qengine.passes.dead import remove_dead
-from qengine.passes.formula import VARIABLE, Reader, Term, call, clip, match, reciprocal, scaled
+from qengine.passes.formula import VARIABLE, Reader, Term, call, clip, largest, match, reciprocal, scaled
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class _Spelling:
     ----------
     formula : as models spell it.
     operator, domain, version : of the one operator, the version being the opset that has it.
-    attributes : from the numbers that were found in the formula.
+    attributes : from the numbers that were found in the formula; None where with those it is another function.
     """
 
     formula: Term
     operator: str
     version: int
-    attributes: Callable[[Mapping[str, float]], dict[str, Attribute]] = lambda _: {}
+    attributes: Callable[[Mapping[str, float]], dict[str, Attribute] | None] = lambda _: {}
     domain: str = ""
 
 
@@ -53,6 +53,8 @@ def _one(operator: str, version: int, *formulas: Term, **attributes: Attribute) 
     return tuple(_Spelling(formula, operator, version, lambda _: attributes) for formula in formulas)
 
 
+_ABOVE_0, _BELOW_0 = clip(x, 0.0, np.inf), clip(x, -np.inf, 0.0)
+
 # In this order, and node after node: a formula may be made of operators that were recognised before.
 _SPELLINGS = (
     *_one("HardSigmoid", 6, _BELOW_6 / 6.0, clip(x / 6.0 + 0.5, 0.0, 1.0), clip((x + 3.0) / 6.0, 0.0, 1.0), **_SIXTH),
@@ -71,8 +73,12 @@ _SPELLINGS = (
     *_one("Mish", 18, x * call("Tanh", call("Softplus", x))),
     *_one("Gelu", 20, 0.5 * x * _PHI, approximate="none"),
     *_one("Gelu", 20, *(0.5 * x * phi for phi in _PHI_BY_TANH), approximate="tanh"),
+    _Spelling(largest(x, scaled(x, "k")), "LeakyRelu", 6, lambda n: {"alpha": n["k"]} if n["k"] < 1.0 else None),
+    _Spelling(_ABOVE_0 + scaled(_BELOW_0, "k"), "LeakyRelu", 6, lambda n: {"alpha": n["k"]}),
+    _Spelling(_ABOVE_0 + scaled(clip(-x, 0.0, np.inf), "k"), "LeakyRelu", 6, lambda n: {"alpha": -n["k"]}),
+    _Spelling(_ABOVE_0 + scaled(x - call("Abs", x), "k"), "LeakyRelu", 6, lambda n: {"alpha": 2.0 * n["k"]}),
 )
-_ENDS = {"Mul", "Div", "Add", "Clip", "Min", "Relu", "Reciprocal", "Log"}
+_ENDS = {"Mul", "Div", "Add", "Sub", "Clip", "Min", "Max", "Relu", "Reciprocal", "Log"}
 
 
 def recognise_functions(graph: Graph) -> Graph:
@@ -99,11 +105,12 @@ def _recognised(node: Node, reader: Reader, graph: Graph) -> Node | None:
     tolerance = _tolerance(node, graph)
     for one in _SPELLINGS:
         found: dict[str, Any] | None = match(one.formula, term, tolerance)
-        if found is not None:
-            variable = found.pop("")
-            return Node(
-                one.operator, (variable,), node.outputs, one.attributes(found), node.name, one.domain, one.version
-            )
+        if found is None:
+            continue
+        variable = found.pop("")
+        attributes = one.attributes(found)
+        if attributes is not None:
+            return Node(one.operator, (variable,), node.outputs, attributes, node.name, one.domain, one.version)
     return None
 
 

@@ -3,6 +3,7 @@
 Each is called with arrays of any element type, as the reference does.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,3 +152,23 @@ class Concatenated:
     def __call__(self, *arrays: Array) -> Array:
         """Return them as one."""
         return np.concatenate(arrays, axis=self.axis)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A function of one variable that native kernels know in float32, to about 10^-6 of the largest number.
+
+    Attributes
+    ----------
+    name : "leaky", "hard sigmoid", "hard swish", "logistic", "swish", "tanh", "gelu" or "gelu by tanh".
+    exact : it on float64 arrays.
+    numbers : its factors and offsets, at most two.
+    """
+
+    name: str
+    exact: Callable[[Array], Array]
+    numbers: tuple[float, ...] = ()
+
+    def __call__(self, x: Array) -> Array:
+        """Compute in float64."""
+        return self.exact(x)

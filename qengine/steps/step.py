@@ -140,7 +140,8 @@ class Step(ABC):
 
     def known(self) -> NDArray[Any]:
         """Compute from operands that are all known: the same bits on every machine, as formats depend on them."""
-        return self.float32()(*[t.value for t in self.operands if t.value is not None])
+        # NumPy gives a scalar where it picks one element.
+        return np.asarray(self.float32()(*[t.value for t in self.operands if t.value is not None]))
 
     @abstractmethod
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:

@@ -11,6 +11,9 @@ from qengine.kernels.reference.table import Function, count_table, look_up, make
 from qengine.kernels.reference.word import Codes
 from qengine.steps.step import Arithmetic, Kernel, OneOperand, Tensor
 
+_PIECE = 1 << 15
+"""Elements of float32 at a time: what lies in between then stays in a cache."""
+
 
 @dataclass(frozen=True, eq=False)
 class Table(OneOperand):
@@ -36,7 +39,11 @@ class Table(OneOperand):
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             (x,) = arrays
-            return np.asarray(function(x.astype(np.float64))).astype(x.dtype)
+            y, flat = np.empty(x.shape, x.dtype), x.reshape(-1)
+            for start in range(0, x.size, _PIECE):
+                piece = flat[start : start + _PIECE].astype(np.float64)
+                y.reshape(-1)[start : start + _PIECE] = function(piece)
+            return y
 
         return run
 

@@ -41,6 +41,23 @@ MODELS = {
         model_of(("GlobalAveragePool", "x", "s"), ("Mul", "x s", "y"), inputs=IMAGE),
         "multiply",
     ),
+    "prelu": (
+        model_of(("PRelu", "x c", "y"), inputs=IMAGE, constants={"c": weights(17, 1, 1, scale=0.4)}),
+        "prelu",
+    ),
+    "prelu, few channels, steep": (
+        model_of(("PRelu", "x c", "y"), inputs={"x": SMALL["x"]}, constants={"c": np.float32([[[-3]], [[40]], [[0]]])}),
+        "prelu",
+    ),
+    "prelu, far slopes": (
+        model_of(
+            ("PRelu", "x c", "p"),
+            ("Relu", "p", "y"),
+            inputs=IMAGE,
+            constants={"c": np.float32([3e4, -2e-5]).repeat(9)[:17].reshape(17, 1, 1)},
+        ),
+        "prelu",
+    ),
     "add and relu": (model_of(("Add", "x z", "a"), ("Relu", "a", "y"), inputs=PAIR), "add"),
     "clip": (
         model_of(("Clip", "x l h", "y"), inputs=IMAGE, constants={"l": np.float32(-0.4), "h": np.float32(1.3)}),
@@ -196,6 +213,41 @@ def test_tables(operator, formats, isa):
     got, want, kernels = both(model, feeds_of(model), isa, formats={"x": formats[0], "y": formats[1]})
     assert_same(got, want)
     assert "table" in kernels
+
+
+CURVES = {
+    "leaky": ("LeakyRelu", {"alpha": 0.3}),
+    "hard sigmoid": ("HardSigmoid", {"alpha": 0.3, "beta": 0.4}),
+    "hard swish": ("HardSwish", {}),
+    "logistic": ("Sigmoid", {}),
+    "swish": ("Swish", {"alpha": 1.7}),
+    "tanh": ("Tanh", {}),
+    "gelu": ("Gelu", {}),
+    "gelu by tanh": ("Gelu", {"approximate": "tanh"}),
+}
+
+
+@pytest.mark.parametrize("shape", [[2, 17, 9, 13], [2, 3, 9, 13], [5, 37]])
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", CURVES)
+def test_functions_of_float32(name, isa, shape):
+    operator, attributes = CURVES[name]
+    model = model_of((operator, "x", "y", attributes), inputs={"x": shape}, opset=24)
+    for spread in (1e-20, 1e-3, 0.2, 3.0, 40.0, 1e30):
+        x = np.random.default_rng(8).normal(0.0, spread, shape).astype(np.float32)
+        (got,), (want,), kernels = both(model, {"x": x}, isa)
+        assert name in kernels, kernels
+        np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-6 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_functions_of_what_is_not_finite(name):
+    operator, attributes = CURVES[name]
+    model = model_of((operator, "x", "y", attributes), inputs={"x": [1, 6]}, opset=24)
+    x = np.float32([[np.nan, np.inf, -np.inf, 0.0, 3e38, -3e38]])
+    (got,), (want,), _ = both(model, {"x": x}, ISAS[0])
+    np.testing.assert_array_equal(np.isnan(got[0, :2]), np.isnan(want[0, :2]))
+    np.testing.assert_allclose(got[0, 3:], want[0, 3:])
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -22,7 +22,7 @@ def pad(pads, value=None, axes=None, mode="constant", x=X):
     attributes = {} if mode == "constant" else {"mode": mode}
     # onnx.reference cannot crop.
     follows = "onnxruntime" if min(pads) < 0 else "both"
-    return Case("Pad", inputs, attributes, opsets=(19 if mode == "wrap" else 7, 28), follows=follows)
+    return Case("Pad", inputs, attributes, opsets=(18 if mode == "wrap" else 7, 28), follows=follows)
 
 
 CASES = [

@@ -75,6 +75,20 @@ CASES = [
         follows="onnxruntime",
     ),
     Case("MaxPool", (np.arange(16, dtype=np.uint8).reshape(1, 1, 4, 4),), {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    # Indices; those of onnx.reference are wrong where no stride is above 1.
+    *(
+        Case("MaxPool", (x,), {"kernel_shape": kernel, **attributes}, outputs=2, follows="onnxruntime")
+        for x, kernel, attributes in (
+            (X1, [3], {"strides": [2], "pads": [1, 1]}),
+            (real(2, 3, 8, 7), [2, 2], {"strides": [2, 2]}),
+            (real(2, 3, 8, 7), [3, 2], {"strides": [2, 1], "pads": [1, 0, 1, 1], "dilations": [2, 1]}),
+            (real(2, 3, 8, 7), [3, 3], {"strides": [2, 2], "ceil_mode": 1}),
+            (real(2, 3, 8, 7), [2, 3], {"storage_order": 1, "pads": [1, 1, 0, 1]}),
+            (real(2, 2, 4, 5, 3), [2, 2, 2], {"strides": [2, 1, 1], "pads": [0, 1, 0, 1, 1, 0]}),
+            (np.full((1, 2, 4, 4), -np.inf, np.float32), [3, 3], {"pads": [1, 1, 1, 1]}),  # padding never wins
+            (np.zeros((2, 2, 3, 3), np.float32), [2, 2], {}),  # of equals the first
+        )
+    ),
     *pools(real(0, 2, 4, 4), [2, 2], strides=[2, 2], follows="onnxruntime"),  # onnx.reference fails
     # A window that lies in the padding only: the largest of nothing. ONNX Runtime gives the smallest finite
     # number, onnx.reference 0.

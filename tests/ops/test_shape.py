@@ -50,6 +50,13 @@ CASES = [
     *(Case("Cast", (np.array([True, False]),), {"to": to}) for to in (1, 2, 6, 7, 9, 11)),
     # ONNX Runtime refuses them where there is no float8.
     Case("Cast", (f32(1.5),), {"to": 7, "saturate": 0}, follows="reference"),
+    *(
+        Case("CastLike", (x, like))
+        for x in (f32(0, 1, 2.7, -2.7), i64(0, 1, -3), np.array([True, False]))
+        for like in (f32(1.0), i64(2, 3), np.array([True]), np.float16([3]), np.float64([1]))
+    ),
+    Case("CastLike", (f32(1.5), i64(0)), {"saturate": 0}, follows="reference"),
+    Case("CastLike", (f32(1.5), i64(0)), {"round_mode": "down"}, follows="onnxruntime"),
     Case("Cast", (f32(1.5),), {"to": 7, "round_mode": "down"}, follows="reference"),
 ]
 

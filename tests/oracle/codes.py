@@ -105,6 +105,14 @@ def auto_format(values, bits: int) -> Fmt:
     return Fmt(bits, -112)
 
 
+def beside_bias(fmt: Fmt, bias, n_x: int) -> Fmt:
+    """The format of weights that their bias allows: it is held in 32 bits, with the fraction bits of x and of them."""
+    n = fmt.n
+    while not all(fits(b, 32, n_x + n) for b in np.asarray(bias).reshape(-1)):
+        n -= 1
+    return Fmt(fmt.bits, n)
+
+
 def object_array(shape) -> np.ndarray:
     return np.empty(shape, dtype=object)
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from .arithmetic import arithmetic, average_pool, concat, max_pool, reduce
-from .codes import Ambiguous, Codes, Fmt, Options, auto_format, constant_formats, quantize_array
+from .codes import Ambiguous, Codes, Fmt, Options, auto_format, beside_bias, constant_formats, quantize_array
 from .functions import UNARY, softmax, table
 from .linear import batchnorm, batchnorm_constants, conv, fold_batchnorm, gemm, matmul
 from .moves import clip, depth_to_space, pad, space_to_depth
@@ -45,8 +45,15 @@ def run(model: onnx.ModelProto, feeds: dict, options: Options, formats: dict[str
     return values
 
 
-def linear_formats(weight, axis: int, opt: Options) -> list[Fmt]:
-    return constant_formats(weight, opt.qformat.bits, axis if opt.per_channel else None)
+def linear_formats(x: Codes, weight, bias, axis: int, opt: Options) -> list[Fmt]:
+    """Formats of weights whose bias, if there is one, has channels along its last axis or is added to all."""
+    formats = constant_formats(weight, opt.qformat.bits, axis if opt.per_channel else None)
+    if bias is None:
+        return formats
+    if len(formats) == 1:
+        return [beside_bias(formats[0], bias, x.fmt.n)]
+    own = np.broadcast_to(bias, (*np.shape(bias)[:-1], len(formats)))
+    return [beside_bias(fmt, own[..., c], x.fmt.n) for c, fmt in enumerate(formats)]
 
 
 def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
@@ -67,15 +74,16 @@ def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
         if bn is not None:
             stats = [k[name] for name in bn.input[1:5]]
             weight, bias = fold_batchnorm(weight, bias, *stats, attributes(bn)["epsilon"])
-        return conv(x, weight, bias, attrs, linear_formats(weight, 0, opt), fmt, opt)
+        return conv(x, weight, bias, attrs, linear_formats(x, weight, bias, 0, opt), fmt, opt)
     if op == "Gemm":
         axis = 0 if attrs.get("transB", 0) else 1
-        return gemm(x, constant(1), constant(2), attrs, linear_formats(constant(1), axis, opt), fmt, opt)
+        formats = linear_formats(x, constant(1), constant(2), axis, opt)
+        return gemm(x, constant(1), constant(2), attrs, formats, fmt, opt)
     if op == "MatMul":
-        return matmul(x, constant(1), linear_formats(constant(1), 1, opt), fmt, opt)
+        return matmul(x, constant(1), linear_formats(x, constant(1), None, 1, opt), fmt, opt)
     if op == "BatchNormalization":
         scale, shift = batchnorm_constants(*(k[name] for name in node.input[1:5]), attrs["epsilon"])
-        return batchnorm(x, scale, shift, linear_formats(scale, 0, opt), fmt, opt)
+        return batchnorm(x, scale, shift, linear_formats(x, scale, shift, 0, opt), fmt, opt)
     if op == "PRelu" and constant(1).size == 1:  # a function of one variable
         return table(x, "LeakyRelu", {"alpha": float(constant(1).item())}, fmt, opt)
     if op in ("Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "PRelu"):

@@ -68,6 +68,18 @@ SPELLED = {
         "Gelu",
         {"approximate": "tanh"},
     ),
+    "leaky, Max": ("Mul x 0.2 k; Max x k y", "LeakyRelu", {"alpha": 0.2}),
+    "leaky, Max, the other order": ("Mul 0.2 x k; Max k x y", "LeakyRelu", {"alpha": 0.2}),
+    "leaky, a falling slope": ("Mul x -0.5 k; Max x k y", "LeakyRelu", {"alpha": -0.5}),
+    "leaky, two halves": ("Relu x r; Neg x n; Relu n s; Mul s 0.25 k; Sub r k y", "LeakyRelu", {"alpha": 0.25}),
+    "leaky, two halves added": ("Relu x r; Neg x n; Relu n s; Mul s -1.5 k; Add k r y", "LeakyRelu", {"alpha": 1.5}),
+    "leaky, Min": ("Max x 0 r; Min x 0 s; Mul s 0.25 k; Add r k y", "LeakyRelu", {"alpha": 0.25}),
+    "leaky, Abs": ("Relu x r; Abs x b; Sub x b d; Mul d 0.125 k; Add r k y", "LeakyRelu", {"alpha": 0.25}),
+    "leaky, Abs halved last": (
+        "Relu x r; Abs x b; Sub x b d; Mul 0.5 d k; Mul k 0.5 h; Add r h y",
+        "LeakyRelu",
+        {"alpha": 0.5},
+    ),
 }
 VERSIONS = {"HardSigmoid": 17, "Sigmoid": 17, "Softplus": 17, "HardSwish": 17, "Mish": 18, "Gelu": 20, "Swish": 24}
 
@@ -145,6 +157,9 @@ STAYS = {
     "half a gelu": "Div x 1.4142135 d; Erf d e; Add e 1 a; Mul x a y",
     "read by another": "Sigmoid x s; Mul x s m; Add s m y",
     "an open bound": "Add x 3 a; Relu a c; Div c 6 y",
+    "the smaller where it is negative": "Mul x 1.5 k; Max x k y",
+    "two halves of different tensors": "Max x 0 r; Abs x n; Neg n m; Max m 0 s; Mul s 0.25 k; Sub r k y",
+    "two halves, both above": "Max x 0 r; Max x 0 s; Mul s 0.25 k; Sub r k y",
 }
 
 
