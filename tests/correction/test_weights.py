@@ -28,7 +28,7 @@ def correlated(*shape, seed=0):
 LAYERS = {
     "conv": (("Conv", "x w", "y", {"pads": [1, 1, 1, 1]}), [4, 6, 9, 8], (5, 6, 3, 3), 0),
     "grouped": (("Conv", "x w", "y", {"group": 3}), [4, 6, 9, 8], (6, 2, 3, 3), 0),
-    "depthwise": (("Conv", "x w", "y", {"group": 6}), [4, 6, 9, 8], (6, 1, 3, 3), 0),
+    "depthwise": (("Conv", "x w", "y", {"group": 6}), [4, 6, 9, 8], (24, 1, 3, 3), 0),
     "transposed": (("ConvTranspose", "x w", "y", {"strides": [2, 2]}), [4, 6, 9, 8], (6, 4, 3, 3), 1),
     "transposed, grouped": (("ConvTranspose", "x w", "y", {"group": 2}), [4, 6, 9, 8], (6, 4, 3, 3), 1),
     "gemm": (("Gemm", "x w", "y"), [200, 16], (16, 24), 1),
