@@ -224,12 +224,12 @@ def _may_be_real(name: str, model: Graph) -> bool:
 
 
 def _check_names(given: _Asked, model: Graph, groups: Mapping[str, Group]) -> None:
-    tensors = model.tensors()
+    tensors = model.tensors() | set(model.derived.values())
     captured = _captured(model)
     roles: dict[str, set[Role]] = {}
     for node in model.nodes:
         for name, role in find(node).roles(node):
-            roles.setdefault(name, set()).add(role)
+            roles.setdefault(model.derived.get(name, name), set()).add(role)
     for name, form in given.items():
         if name not in tensors:
             raise FormatError(f"formats name '{name}', and the model has no such tensor{did_you_mean(name, tensors)}")

@@ -77,19 +77,31 @@ def transposed_convolution(
     x is spread out by its strides and then correlated with the mirrored kernel. `pads` is taken from the
     output; `output_padding` adds to its end.
     """
-    n, channels, *size = x.shape
-    spread = np.zeros((n, channels, *[max(0, (s - 1) * t + 1) for s, t in zip(size, strides, strict=True)]), x.dtype)
-    every: tuple[Any, ...] = tuple(slice(None, None, t) for t in strides)
-    spread[(slice(None), slice(None), *every)] = x
-    kernel = w.shape[2:]
+    channels, kernel = x.shape[1], w.shape[2:]
     # (C, M/group, kernel...) -> (M, C/group, kernel...)
     mirrored = np.flip(w, axis=tuple(range(2, w.ndim)))
     split = mirrored.reshape(group, channels // group, *w.shape[1:]).swapaxes(1, 2)
     filters = split.reshape(group * w.shape[1], channels // group, *kernel)
-    reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
-    around = tuple((r - a, r - b + o) for r, (a, b), o in zip(reach, pads, output_padding, strict=True))
+    spread, around = spread_out(x, kernel, strides, dilations, pads, output_padding)
     ones = (1,) * len(kernel)
     return convolution(spread, filters, strides=ones, dilations=dilations, pads=around, group=group, matmul=matmul)
+
+
+def spread_out(
+    x: NDArray[Any],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    pads: Pads,
+    output_padding: tuple[int, ...],
+) -> tuple[NDArray[Any], Pads]:
+    """Return what a transposed convolution correlates with its mirrored kernel: x spread out, and the padding of it."""
+    n, channels, *size = x.shape
+    spread = np.zeros((n, channels, *[max(0, (s - 1) * t + 1) for s, t in zip(size, strides, strict=True)]), x.dtype)
+    every: tuple[Any, ...] = tuple(slice(None, None, t) for t in strides)
+    spread[(slice(None), slice(None), *every)] = x
+    reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    return spread, tuple((r - a, r - b + o) for r, (a, b), o in zip(reach, pads, output_padding, strict=True))
 
 
 def matrix_product(x: NDArray[Any], w: NDArray[Any], *, matmul: Matmul = np.matmul) -> NDArray[Any]:

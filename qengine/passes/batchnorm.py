@@ -1,5 +1,6 @@
 """BatchNormalization with constant statistics goes into the linear operator before it, or becomes one itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +14,16 @@ from qengine.graph import Graph, Node
 _FOLDS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
 
 
-def fold_batchnorm(graph: Graph) -> Graph:
+def fold_batchnorm(graph: Graph, *, merge: bool = True) -> Graph:
     """Fold every BatchNormalization with constant statistics, in float64, the result rounded once.
 
     Where the operator before it has other readers, or is not linear with constant weights, the
     BatchNormalization becomes a per-channel linear operator of its own.
+
+    Parameters
+    ----------
+    merge
+        Whether it may go into the operator before it; otherwise it always becomes one of its own.
     """
     read_once = graph.read_once()
     constants = _Constants(graph, dict(graph.constants), dict(graph.derived))
@@ -25,10 +31,10 @@ def fold_batchnorm(graph: Graph) -> Graph:
     place: dict[str, int] = {}  # of the node that computes a tensor
     for i, node in enumerate(graph.nodes):
         nodes[i] = node
-        if _is_constant_batchnorm(node, constants.arrays):
+        if is_constant_batchnorm(node, constants.arrays):
             scale, shift = _affine(node, constants.arrays)
             x = node.inputs[0]
-            if x in read_once and x in place and _takes(nodes[place[x]], constants.arrays, scale.size):
+            if merge and x in read_once and x in place and _takes(nodes[place[x]], constants.arrays, scale.size):
                 nodes[i] = _merged(nodes.pop(place[x]), node, scale, shift, constants)
             else:
                 declared = graph.values.get(x)
@@ -54,14 +60,15 @@ class _Constants:
         return name
 
 
-def _is_constant_batchnorm(node: Node, constants: dict[str, NDArray[Any]]) -> bool:
+def is_constant_batchnorm(node: Node, constants: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether the node is a BatchNormalization whose statistics are constants."""
     if node.operator != "BatchNormalization" or node.domain or len(node.inputs) != 5:
         return False
     plain = not node.number("training_mode", 0) and node.number("spatial", 1)
     return bool(plain) and not any(node.outputs[1:]) and all(_is_real(name, constants) for name in node.inputs[1:])
 
 
-def _is_real(name: str, constants: dict[str, NDArray[Any]]) -> bool:
+def _is_real(name: str, constants: Mapping[str, NDArray[Any]]) -> bool:
     """Whether it is a constant of floating-point numbers; others are the operator's own error."""
     return name in constants and constants[name].dtype.kind == "f"
 

@@ -1,14 +1,11 @@
 """A session in fixed point as a quantized ONNX model."""
 
-from dataclasses import replace
-from typing import Any
-
 import onnx  # noqa: TID251 - it is written for others
 import onnx.checker  # noqa: TID251 - as above
 
+from qengine.correction import folded
 from qengine.errors import OptionError, UnsupportedError
-from qengine.graph import Graph, Node, Value
-from qengine.passes import fold_batchnorm, fold_constants, fold_gemm_factors, remove_dead
+from qengine.graph import Graph
 from qengine.protos import model_proto
 from qengine.quantized.pairs import with_pairs
 from qengine.session import InferenceSession
@@ -62,23 +59,10 @@ def quantized_model(session: InferenceSession) -> onnx.ModelProto:
 
 def _plain(graph: Graph) -> Graph:
     """Return the graph with all folded that fixed point folds, of operators that ONNX defines."""
-    folded = fold_batchnorm(fold_gemm_factors(fold_constants(remove_dead(graph))))
-    constants = dict(folded.constants)
-    nodes = tuple(_as_conv(node, folded, constants) for node in folded.nodes)
-    for node in nodes:
+    found = folded(graph)
+    for node in found.nodes:
+        if (node.operator, node.domain) == ("ScaleShift", "qengine"):
+            raise UnsupportedError(f"{node}: a BatchNormalization of what is no image cannot be written")
         if node.domain == "qengine":
             raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
-    return replace(folded, nodes=nodes, constants=constants)
-
-
-def _as_conv(node: Node, graph: Graph, constants: dict[str, Any]) -> Node:
-    """Return a BatchNormalization that stays an operator of its own as a Conv of each channel with one weight."""
-    if (node.operator, node.domain) != ("ScaleShift", "qengine"):
-        return node
-    value = graph.values.get(node.inputs[0], Value(node.inputs[0]))
-    if value.shape is None or len(value.shape) < 3:
-        raise UnsupportedError(f"{node}: a BatchNormalization of what is no image cannot be written")
-    scale = constants[node.inputs[1]]
-    constants[node.inputs[1]] = scale.reshape(scale.size, *(1,) * (len(value.shape) - 1))
-    version = max((one.version for one in graph.nodes if not one.domain), default=WIDE_OPSET)
-    return replace(node, operator="Conv", domain="", version=version, attributes={"group": scale.size})
+    return found

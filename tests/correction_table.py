@@ -1,0 +1,68 @@
+"""Print the tables of docs/corrections.md.
+
+python tests/correction_table.py
+"""
+
+import numpy as np
+from correction.badly_scaled import badly_scaled_digits
+from fitting import fitted_formats
+
+from qengine import InferenceSession, zoo
+from qengine.correction import correct
+from qengine.formats import as_given
+from qengine.loader import load
+from qengine.report import sqnr
+
+BITS = (8, 6, 5, 4)
+NO_FOLDING, FOLDED = {"no folding": ()}, {"folded": ("fold",)}
+EQUALIZED, BEST = {"equalized": ("fold", "equalize")}, {"best": "best"}
+CORRECTIONS = {"biases, analytic": "analytic", "biases, from data": "bias", "weights rounded": "round"}
+
+
+def rows(name, recipe):
+    """Return recipes by what a table calls them: one, and each further correction after it."""
+    return {f"{name}, {row}": (*recipe, step) for row, step in CORRECTIONS.items()}
+
+
+ROWS = {
+    "digits": NO_FOLDING | FOLDED | rows("folded", ("fold",)) | EQUALIZED | BEST,
+    "digits, badly scaled": NO_FOLDING | FOLDED | EQUALIZED | rows("equalized", ("fold", "equalize")) | BEST,
+}
+
+
+def fit(feeds, bits, per_channel):
+    """Return what chooses the formats of a graph."""
+
+    def formats_of(graph):
+        found = fitted_formats(graph, feeds, bits)
+        if per_channel:
+            chosen = InferenceSession(graph, isa="reference", formats=found, per_channel=True).formats
+            found = {n: as_given(form) for n, form in chosen.items() if n in graph.constants} | found
+        return found
+
+    return formats_of
+
+
+def main():
+    sample = zoo.find("digits").sample()
+    images, labels = sample.feeds["image"], sample.labels
+    fitted, data = {"image": images[:100]}, [{"image": images[i : i + 50]} for i in range(0, 200, 50)]
+    models = {"digits": load(zoo.find("digits").path), "digits, badly scaled": badly_scaled_digits()}
+    for name, graph in models.items():
+        (real,) = InferenceSession(graph).run(None, {"image": images})
+        top1 = 100 * np.mean(real.argmax(1) == labels)
+        for per_channel in (False, True):
+            print(f"\n{name}, weights per {'channel' if per_channel else 'tensor'}; float32 {top1:.1f} %\n")  # noqa: T201
+            print("| | " + " | ".join(f"{bits} bits" for bits in BITS) + " |\n|---" + "|---" * len(BITS) + "|")  # noqa: T201
+            for row, recipe in ROWS[name].items():
+                cells = []
+                for bits in BITS:
+                    found = correct(graph, fit(fitted, bits, per_channel), data, recipe)
+                    (fixed,) = InferenceSession(found.graph, formats=found.formats).run(None, {"image": images})
+                    right = 100 * np.mean(fixed.argmax(1) == labels)
+                    cells.append(f"{right:.1f} %, {sqnr(real, fixed):.1f} dB")
+                print(f"| {row} | {' | '.join(cells)} |", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
