@@ -13,6 +13,7 @@ from qengine.zoo import ENTRIES
 _INPUT = "Inputs and outputs"
 _FIXED = "Fixed point"
 _CHOICE = "How formats are chosen"
+_BLAME = "Which tensor broke it"
 _RUN = "Run"
 
 Model = Annotated[
@@ -88,6 +89,33 @@ Batch = Annotated[
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N samples.", rich_help_panel=_INPUT)]
+Apart = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Run the model on data (see calibrate --data), and tell which tensor's format does how much harm.",
+        rich_help_panel=_BLAME,
+    ),
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option("--csv", metavar="FILE", help="Save the table of --data.", rich_help_panel=_BLAME),
+]
+Plot = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TENSOR",
+        help="Draw a tensor's histogram beside its format, into -o FILE.png; of all, into a folder.",
+        rich_help_panel=_BLAME,
+    ),
+]
+PlotOut = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", metavar="FILE", help="Of --plot: .png, .svg, .pdf; or a folder.", rich_help_panel=_BLAME
+    ),
+]
 FormatsOut = Annotated[
     Path | None,
     typer.Option("-o", "--out", metavar="FILE", help="Save the formats: a file for --formats.", rich_help_panel=_INPUT),
