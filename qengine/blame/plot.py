@@ -62,7 +62,6 @@ def draw_histogram(
     if also is not None:
         _ends(axes, _widest(also), f"instead {_told(also, _widest(also))}")
     axes.set_xlim(low, high)
-    axes.set_yscale("log")
     axes.set_xlabel("value in float32")
     axes.set_ylabel("count")
     axes.set_title(name.replace("$", r"\$"))
@@ -107,6 +106,8 @@ def _bars(axes: Axes, histogram: Histogram, low: float, high: float) -> None:
     cells = histogram.cells()
     places = np.append(cells.sign * (cells.low + cells.width / 2), 0.0)
     counts, edges = np.histogram(places, _BARS, (low, high), weights=np.append(cells.count, histogram.zeros))
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, 2.0 * max(counts.max(), 1.0))
     axes.stairs(counts, edges, fill=True, color="C0", label=f"values: {histogram.least:g} to {histogram.most:g}")
 
 

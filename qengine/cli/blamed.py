@@ -146,9 +146,11 @@ def _table(found: Blame) -> Table:
 
 
 def _hint(one: TensorBlame) -> Text:
-    if one.suggestion is None:
+    hint = one.suggestion
+    if hint is None:
         return Text()
-    return Text(f"{one.suggestion.format}: {one.suggestion.text} (+{one.suggestion.gain_db:.1f} dB)", style="green")
+    name = "" if isinstance(hint.format, ChannelFormats) else f"{hint.format}: "
+    return Text(f"{name}{hint.text} (+{hint.gain_db:.1f} dB)", style="green")
 
 
 def _summary(found: Blame, written: tuple[str, ...]) -> Iterator[Text]:
