@@ -63,3 +63,7 @@ class FeedError(QEngineError):
 
 class OptionError(QEngineError):
     """An option of a session or a command that has no meaning, or not with the others."""
+
+
+class SweepError(QEngineError):
+    """A sweep that cannot begin or go on: a folder that is in use, workers that do not see what they are to compute."""

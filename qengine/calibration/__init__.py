@@ -10,6 +10,7 @@ from qengine.calibration.formats import choose_formats
 from qengine.calibration.observe import Feeds, Observation, observe
 from qengine.calibration.options import CalibrationOptions
 from qengine.calibration.result import Calibration, TensorRange
+from qengine.calibration.stored import load_observation, save_observation
 from qengine.plan import MAX_ELEMENTS
 
 if TYPE_CHECKING:
@@ -85,5 +86,7 @@ __all__ = [
     "TensorRange",
     "calibrate",
     "choose_formats",
+    "load_observation",
     "observe",
+    "save_observation",
 ]

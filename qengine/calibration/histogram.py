@@ -5,7 +5,9 @@ Every count is exact and does not depend on the order in which the values came.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,3 +150,52 @@ class Histogram:
             np.concatenate([np.full(index.size, width), octave]),
             counts.astype(np.float64),
         )
+
+
+class HistogramArrays(NamedTuple):
+    """Histograms as arrays whose first axis counts them, for a file.
+
+    Attributes
+    ----------
+    extremes : (N, 2) float64, least and most.
+    special : (N, 3) int64, how many zeros, infinities and NaNs.
+    exponents : (N, 2) int64, whether there is an exponent, and that or 0.
+    fine : (N, 2, BINS) int64, counts by sign and bin.
+    octaves : (N, 2, 256) int64, counts by sign and float32's exponent field.
+    """
+
+    extremes: NDArray[np.float64]
+    special: NDArray[np.int64]
+    exponents: NDArray[np.int64]
+    fine: NDArray[np.int64]
+    octaves: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, histograms: Sequence[Histogram]) -> HistogramArrays:
+        """Return histograms as arrays."""
+        count = len(histograms)
+        return cls(
+            np.array([(h.least, h.most) for h in histograms], np.float64).reshape(count, 2),
+            np.array([(h.zeros, h.infinite, h.nan) for h in histograms], np.int64).reshape(count, 3),
+            np.array([(h.exponent is not None, h.exponent or 0) for h in histograms], np.int64).reshape(count, 2),
+            np.array([h._fine for h in histograms], np.int64).reshape(count, 2, BINS),
+            np.array([h._octaves for h in histograms], np.int64).reshape(count, 2, _FIELDS),
+        )
+
+    def histograms(self) -> list[Histogram]:
+        """Return the histograms again.
+
+        Raises
+        ------
+        ValueError
+            If the arrays do not go together.
+        """
+        found = []
+        for extremes, special, (has_exponent, exponent), fine, octaves in zip(*self, strict=True):
+            one = Histogram()
+            one.least, one.most = map(float, extremes)
+            one.zeros, one.infinite, one.nan = map(int, special)
+            one.exponent = int(exponent) if has_exponent else None
+            one._fine[:], one._octaves[:] = fine, octaves
+            found.append(one)
+        return found

@@ -76,6 +76,40 @@ def _ratio(text: str) -> float:
     return float(above) / float(below) if slash else float(above)
 
 
+def widths(option: str, text: str) -> list[int]:
+    """Return whole numbers such as 8, or 4,6-8; all of a range, both ends included.
+
+    Raises
+    ------
+    OptionError
+        If they are not, or a range runs backwards.
+    """
+    found: list[int] = []
+    for part in words(option, text):
+        least, dash, most = part.partition("-")
+        if not all(one.isascii() and one.isdigit() and len(one) < 4 for one in ((least, most) if dash else (least,))):
+            raise OptionError(f"{option} '{text}' is not a list of whole numbers and ranges, such as 4,6-8")
+        several = range(int(least), int(most or least) + 1)
+        if not several:
+            raise OptionError(f"{option} {part} runs backwards: give {most}-{least}")
+        found += several
+    return found
+
+
+def words(option: str, text: str) -> list[str]:
+    """Return words with commas between them.
+
+    Raises
+    ------
+    OptionError
+        If one is empty.
+    """
+    found = [part.strip() for part in text.split(",")]
+    if not all(found):
+        raise OptionError(f"{option} '{text}' is not a list with commas")
+    return found
+
+
 def pixel_scale(base: PixelScale, scale: str | None, mean: str | None, bgr: bool) -> PixelScale:
     """Return the scale of a model's images: what `base` says, where nothing else was typed."""
     return PixelScale(

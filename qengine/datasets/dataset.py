@@ -119,6 +119,11 @@ class Dataset:
         return (*self._source.names, *self._fixed)
 
     @property
+    def stacked(self) -> frozenset[str]:
+        """The inputs that have an axis of samples first, so that several samples make one feed."""
+        return self._source.stacked
+
+    @property
     def labels(self) -> NDArray[np.int64] | None:
         """The true class of each sample; None where there are none."""
         labels = self._source.labels

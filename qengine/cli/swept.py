@@ -1,0 +1,154 @@
+"""What `qengine sweep` found, as a table for a person or as one JSON object.
+
+Every key is always there. A ratio in dB is "inf" where nothing is lost, and null where there is none.
+
+===========  =======================================================================================================
+model, data  as they were typed
+samples      how many
+task         "classes", "images" or "other"
+judged       the output that is judged
+computed     how many points are new
+rows         [{column: value}], float32 first; the columns are those of docs/sweeps.md
+written      the files
+notes        lines
+===========  =======================================================================================================
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from qengine.cli.show import decibels, rendered
+from qengine.errors import printable
+from qengine.sweep import Measures, Row, Sweep
+from qengine.sweep.store import spelled
+
+
+def as_json(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
+    """Return the object, in lines, ASCII throughout."""
+    first = found.rows[0]
+    record = {
+        "model": first.model,
+        "data": first.data,
+        "samples": first.samples,
+        "task": str(found.task),
+        "judged": found.judged,
+        "computed": found.computed,
+        "rows": [{name: _plain(value) for name, value in row.record().items()} for row in found.rows],
+        "written": [str(path) for path in written],
+        "notes": list(notes),
+    }
+    return json.dumps(record, indent=2, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    return {name: spelled(one) for name, one in value.items()} if isinstance(value, dict) else spelled(value)
+
+
+def as_tables(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
+    """Return a table and a summary, coloured if standard output is a terminal."""
+    first = found.rows[0]
+    title = f"{first.model}, {first.samples:,} samples of {first.data}, output {found.judged}"
+    return rendered(title, _table(found), _summary(found, written, notes))
+
+
+_Column = tuple[str, Callable[[Row], str]]
+
+
+def _table(found: Sweep) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("formats", no_wrap=True)
+    points = [row.point for row in found.rows[1:]]
+    varied: list[_Column] = [
+        ("method", lambda row: row.point.method or ""),
+        ("weights", lambda row: _weights(row)),
+        ("rounding", lambda row: row.point.rounding or ""),
+        ("overflow", lambda row: row.point.overflow or ""),
+        ("sums\nbits", lambda row: _sums(row)),
+        ("recipe", lambda row: "" if row.point.is_float32 else row.point.recipe),
+    ]
+    names = ("method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe")
+    values = {name: {getattr(point, name) for point in points} for name in names}
+    values["method"].discard(None)  # of formats that are given
+    columns = [column for column, name in zip(varied, names, strict=True) if len(values[name]) > 1]
+    for heading, _ in columns:
+        table.add_column(heading, no_wrap=True)
+    numbers = [*_measures(found.rows[0].outcome.measures), ("weights\nkiB", _memory), ("s", _seconds)]
+    for heading, _ in numbers:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in found.rows:
+        told = [tell(row) for _, tell in columns]
+        if row.outcome.error is None:
+            table.add_row(Text(printable(_formats(row))), *told, *(tell(row) for _, tell in numbers))
+        else:
+            table.add_row(Text(printable(_formats(row))), *told, Text("failed", style="red"))
+    return table
+
+
+def _formats(row: Row) -> str:
+    point = row.point
+    if point.is_float32:
+        return "float32"
+    if point.formats is not None:
+        return point.formats_name or "formats"
+    if point.qformat is not None:
+        return point.qformat
+    if point.weight_bits == point.activation_bits:
+        return f"{point.activation_bits} bits"
+    return f"{point.activation_bits} bits, weights {point.weight_bits}"
+
+
+def _weights(row: Row) -> str:
+    return "" if row.point.is_float32 else "per channel" if row.point.per_channel else "per tensor"
+
+
+def _sums(row: Row) -> str:
+    if row.point.is_float32:
+        return ""
+    return "all" if row.point.accumulator_bits is None else str(row.point.accumulator_bits)
+
+
+def _measures(exact: Measures) -> Iterator[_Column]:
+    """Yield the columns of what float32 has."""
+    against = "" if exact.against == "target" else f"\nto {exact.against}"
+    known: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+        ("top1", "top-1", "{:.2%}".format),
+        ("agreement", "as\nfloat32", "{:.2%}".format),
+        ("psnr_db", f"PSNR{against}\ndB", decibels),
+        ("ssim", "SSIM", "{:.4f}".format),
+    )
+    for name, heading, spell in known:
+        if getattr(exact, name) is not None:
+            yield heading, _teller(name, spell)
+    yield "SQNR\ndB", _teller("sqnr_db", decibels)
+
+
+def _teller(name: str, spell: Callable[[Any], str]) -> Callable[[Row], str]:
+    def tell(row: Row) -> str:
+        value = getattr(row.outcome.measures, name)
+        return "-" if value is None else spell(value)
+
+    return tell
+
+
+def _memory(row: Row) -> str:
+    return "-" if row.outcome.weight_bytes is None else f"{row.outcome.weight_bytes / 1024:.1f}"
+
+
+def _seconds(row: Row) -> str:
+    return "-" if row.outcome.seconds is None else f"{row.outcome.seconds:.2f}"
+
+
+def _summary(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> Iterator[Text]:
+    for row in found.rows:
+        if row.outcome.error is not None:
+            yield Text(printable(f"failed: {_formats(row)}: {row.outcome.error}"), style="red")
+    if found.computed < len(found.rows):
+        yield Text(f"{len(found.rows) - found.computed:,} of {len(found.rows):,} points were there already")
+    for note in notes:
+        yield Text(printable(f"note: {note}"), style="yellow")
+    yield Text(printable(f"wrote {', '.join(map(str, written))}"))
