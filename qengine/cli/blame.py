@@ -112,7 +112,7 @@ def run_blame(
             if not session.in_fixed_point:
                 raise OptionError("--data tells what fixed point costs: give a --qformat or --formats with it")
             files.check_tensor(list(session.formats))
-            dataset = chosen.open(chosen.data, entry, session.graph, common["max_elements"])
+            dataset = chosen.open(chosen.data, entry, session.graph, common["max_elements"], several=True)
         with progress(f"measuring {model}", len(dataset), quiet=json) as advance:
             feeds, advance_part = fed_in_parts(dataset, advance)
             found = blame(session, feeds, outputs=fetch, advance=advance_part)

@@ -6,7 +6,7 @@ from typing import Any
 
 from qengine import zoo
 from qengine.cli import parsing
-from qengine.datasets import Dataset, open_dataset
+from qengine.datasets import Dataset, open_dataset, samples_at_once
 from qengine.graph import Graph
 from qengine.images import PixelScale
 
@@ -23,7 +23,14 @@ class DataOptions:
     mean: str | None = None
     bgr: bool = False
 
-    def open(self, name: str, entry: zoo.Entry | None, graph: Graph, max_elements: int) -> Dataset:
+    def pixel_scale(self, name: str, entry: zoo.Entry | None) -> PixelScale:
+        """Return how images and numbers go together; see `open`."""
+        known = zoo.ENTRIES.get(name) or entry
+        return parsing.pixel_scale(known.pixel_scale if known else PixelScale(), self.scale, self.mean, self.bgr)
+
+    def open(
+        self, name: str, entry: zoo.Entry | None, graph: Graph, max_elements: int, *, several: bool = False
+    ) -> Dataset:
         """Return the samples.
 
         Parameters
@@ -36,24 +43,25 @@ class DataOptions:
             The model.
         max_elements
             A sample with more elements is refused.
+        several
+            Feed some at once where the model takes any number and nothing else is asked for.
 
         Raises
         ------
         QEngineError
             If there is no such data, or it does not go with the model.
         """
-        known = zoo.ENTRIES.get(name) or entry
-        pixel_scale = parsing.pixel_scale(known.pixel_scale if known else PixelScale(), self.scale, self.mean, self.bgr)
-        fixed = parsing.inputs(self.inputs, graph, pixel_scale, max_elements)
-        return open_dataset(
-            name,
-            graph,
-            pixel_scale=pixel_scale,
-            fixed=fixed,
-            batch=self.batch,
-            limit=self.limit,
-            max_elements=max_elements,
-        )
+        pixel_scale = self.pixel_scale(name, entry)
+        options: dict[str, Any] = {
+            "pixel_scale": pixel_scale,
+            "fixed": parsing.inputs(self.inputs, graph, pixel_scale, max_elements),
+            "limit": self.limit,
+            "max_elements": max_elements,
+        }
+        found = open_dataset(name, graph, batch=self.batch, **options)
+        if several and self.batch is None and (more := samples_at_once(graph, found)) > 1:
+            return open_dataset(name, graph, batch=more, **options)
+        return found
 
 
 def fed(dataset: Dataset, advance: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:

@@ -79,7 +79,9 @@ def test_json(capsys):
 
 
 def test_batches_and_limits(capsys):
-    alone = json.loads(printed(capsys, *WORDS, "--json"))
+    at_once = json.loads(printed(capsys, *WORDS, "--json"))
+    assert (at_once["samples"], at_once["runs"]) == (12, 1)
+    alone = json.loads(printed(capsys, *WORDS, "--json", "--batch", "1"))
     assert (alone["samples"], alone["runs"]) == (12, 12)
     assert alone["sqnr_db"] == pytest.approx(expected().sqnr_db, abs=1e-3)
     few = json.loads(printed(capsys, *WORDS, "--json", "--batch", "2", "--limit", "4"))
