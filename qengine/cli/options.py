@@ -8,6 +8,7 @@ import typer
 from qengine.calibration import Method
 from qengine.kernels.isa import BEST_FIRST
 from qengine.qformat import Overflow, Rounding
+from qengine.search import Metric
 from qengine.sweep.plots import Cost
 from qengine.zoo import ENTRIES
 
@@ -16,6 +17,7 @@ _FIXED = "Fixed point"
 _CHOICE = "How formats are chosen"
 _BLAME = "Which tensor broke it"
 _GRID = "Grid"
+_GOAL = "What is looked for"
 _RUN = "Run"
 
 Model = Annotated[
@@ -166,6 +168,54 @@ TieJoins = Annotated[
         metavar="",
         help="One format for what Concat, Where, Max and Min read and give.",
         rich_help_panel=_CHOICE,
+    ),
+]
+MetricName = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="M",
+        help=f"What must not get worse: {', '.join(Metric)}. Default: top1 where there are labels, agreement of other "
+        "classes, psnr of images, else sqnr.",
+        rich_help_panel=_GOAL,
+    ),
+]
+MaxDrop = Annotated[
+    str | None,
+    typer.Option(
+        metavar="D",
+        help="How much worse than float32 it may be: percentage points (1%), dB (0.5dB), or per cent of dB. Default: 1.",
+        rich_help_panel=_GOAL,
+    ),
+]
+Least = Annotated[
+    float | None,
+    typer.Option("--min", metavar="X", help="Instead: the figure itself, a share (0.97) or dB.", rich_help_panel=_GOAL),
+]
+BitCost = Annotated[
+    str,
+    typer.Option(
+        "--cost",
+        metavar="C",
+        help="What is to be small: memory of weights, memory of activations, or macs x bits x bits.",
+        rich_help_panel=_GOAL,
+    ),
+]
+SearchBits = Annotated[
+    str,
+    typer.Option("--bits", metavar="LIST", help="Word lengths to choose from, such as 2-16.", rich_help_panel=_GOAL),
+]
+MaxRuns = Annotated[
+    int,
+    typer.Option("--runs", min=1, metavar="N", help="Try so many word lengths of all at most.", rich_help_panel=_GOAL),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="Stop to try after so much time, and take the best so far.",
+        rich_help_panel=_GOAL,
     ),
 ]
 SweepFolder = Annotated[
