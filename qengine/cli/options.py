@@ -184,7 +184,7 @@ MaxDrop = Annotated[
     str | None,
     typer.Option(
         metavar="D",
-        help="How much worse than float32 it may be: percentage points (1%), dB (0.5dB), or per cent of dB. Default: 1.",
+        help="How much worse than float32 it may be: percentage points (1%), dB (0.5dB), or 1% of dB. Default: 1.",
         rich_help_panel=_GOAL,
     ),
 ]
@@ -203,7 +203,7 @@ BitCost = Annotated[
 ]
 SearchBits = Annotated[
     str,
-    typer.Option("--bits", metavar="LIST", help="Word lengths to choose from, such as 2-16.", rich_help_panel=_GOAL),
+    typer.Option("--bits", metavar="LIST", help="Word lengths to choose from: 4,6-8.", rich_help_panel=_GOAL),
 ]
 MaxRuns = Annotated[
     int,

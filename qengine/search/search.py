@@ -14,10 +14,11 @@ import numpy as np
 
 from qengine.calibration import CalibrationOptions, observe
 from qengine.datasets import Dataset
-from qengine.errors import OptionError
+from qengine.errors import OptionError, UnsupportedError
 from qengine.graph import Graph
 from qengine.images import PixelScale
 from qengine.loader import load
+from qengine.ops.operator import NeedsRun
 from qengine.plan import MAX_ELEMENTS
 from qengine.search.cost import Cost, cost_model
 from qengine.search.descent import Choices, descent
@@ -163,10 +164,16 @@ def search(
         unit_of = {name: u for u, unit in enumerate(units) for name in unit.tensors}
         longest = [unit.widths[-1] for unit in units]
         session = InferenceSession(graph, formats=assigned(units, longest), isa="reference", **arithmetic, **limits)
-        model_cost = cost_model(Cost(cost), session, unit_of, first.feeds, first.count)
         samples = min(sensitivity_samples, len(dataset))
-        with progress("measuring tensors", samples) as advance:
-            harm = measure_harm(session, judged, units, model_cost.units, dataset, samples, advance)
+        try:
+            model_cost = cost_model(Cost(cost), session, unit_of, first.feeds, first.count)
+            with progress("measuring tensors", samples) as advance:
+                harm = measure_harm(session, judged, units, model_cost.units, dataset, samples, advance)
+        except NeedsRun as reason:
+            raise UnsupportedError(
+                f"the data decides how this model runs ({reason}), so that no tensor can be rounded alone; "
+                "choose word lengths for all at once instead (qengine sweep)"
+            ) from None
         choices = Choices([unit.widths for unit in units], harm, model_cost)
         judge = Judge(graph, dataset, exact, task, judged, scale, wanted, isa=isa, **arithmetic, **limits)
         with progress("searching", max_runs) as advance:

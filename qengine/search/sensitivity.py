@@ -9,8 +9,7 @@ import numpy as np
 from qengine.blame.energy import Energy
 from qengine.blame.rerun import Rerun
 from qengine.datasets import Dataset
-from qengine.errors import QEngineError, UnsupportedError
-from qengine.ops.operator import NeedsRun
+from qengine.errors import QEngineError
 from qengine.search.descent import monotone
 from qengine.search.units import Unit
 from qengine.session import InferenceSession
@@ -46,8 +45,10 @@ def measure_harm(
 
     Raises
     ------
-    UnsupportedError
-        If the data decides how a run goes on, or the output holds no real numbers.
+    NeedsRun
+        If the data decides how a run goes on.
+    QEngineError
+        If a run fails, or the output holds no real numbers.
     """
     energies = [{width: Energy() for width in unit.widths} if u in priced else {} for u, unit in enumerate(units)]
     float32, done = session.in_float32(), 0
@@ -67,11 +68,6 @@ def measure_harm(
                     for width, energy in known.items():
                         _add(rerun, unit, width, output, energy)
                     advance(batch.count / len(units))
-        except NeedsRun as reason:
-            raise UnsupportedError(
-                f"the data decides how this model runs ({reason}), so that no tensor can be rounded alone; "
-                "choose word lengths for all at once instead (qengine sweep)"
-            ) from None
         except QEngineError as error:
             raise error.about(f"run {run} of the data") from None
         done += batch.count
