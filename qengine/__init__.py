@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import `qengine.backend` when it is first asked for: what it needs of onnx is slow to import."""
-    if name == "backend":
-        return import_module("qengine.backend")
+    """Import `qengine.backend` and `qengine.sweep` when they are first asked for: what they need is slow to import."""
+    if name in ("backend", "sweep"):
+        return import_module(f"qengine.{name}")
     raise AttributeError(f"module 'qengine' has no attribute {name!r}")

@@ -13,6 +13,7 @@ import pytest
 import qengine
 from qengine import cli
 from qengine.ops import functions
+from qengine.sweep import COLUMNS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("qengine/zoo/*.md")]
@@ -77,6 +78,25 @@ def test_the_page_on_blame_shows_what_its_command_prints(tmp_path, monkeypatch, 
     printed = "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines())
     assert f"```\n{printed}\n```" in page
     assert (tmp_path / "relu1.png").exists()
+
+
+def test_sweeps_shows_what_its_command_prints(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs/sweeps.md").read_text()
+    assert "\nqengine sweep digits --bits 2-16 -o results\n" in page
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["sweep", "digits", "--bits", "7,8", "-o", "results"]) == 0
+    title, _, *rows, _, _ = capsys.readouterr().out.splitlines()
+    assert f"{title}\n" in page
+    table = [line.split() for line in page.splitlines()]
+    for row in rows:
+        assert sum(line[:-1] == row.split()[:-1] for line in table if line) == 1  # but for the time that it took
+
+
+def test_sweeps_has_every_column():
+    listed = re.findall(
+        r"^\| (`.*?) \|", (ROOT / "docs/sweeps.md").read_text().split("have these columns")[1], re.MULTILINE
+    )
+    assert tuple(re.findall(r"`(\w+)`", " ".join(listed))) == COLUMNS
 
 
 def test_the_operator_that_is_shown_is_the_one_that_there_is():

@@ -59,7 +59,7 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
     """
     what = f"observation {Path(path)}"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(archive["header"].tobytes())
             arrays = HistogramArrays(*(archive[name] for name in HistogramArrays._fields))
         version, found, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))

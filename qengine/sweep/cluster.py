@@ -9,7 +9,7 @@ from typing import Any
 
 from qengine.errors import SweepError
 from qengine.sweep.points import Point
-from qengine.sweep.processes import TRIES, Outcomes
+from qengine.sweep.processes import TRIES, Outcomes, without_interrupts
 from qengine.sweep.row import Outcome
 from qengine.sweep.work import Work, evaluate
 
@@ -45,15 +45,15 @@ def on_cluster(work: Work, points: Sequence[Point], address: str, jobs: int) -> 
         if address == LOCAL:
             # A worker that dies is replaced, and its point tried again as often as on worker processes.
             stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1}))
-            target: Any = stack.enter_context(
-                untyped.LocalCluster(
+            with without_interrupts():
+                target: Any = untyped.LocalCluster(
                     n_workers=min(jobs, len(points)),
                     threads_per_worker=1,
                     processes=True,
                     dashboard_address=None,
                     silence_logs=50,
                 )
-            )
+            stack.enter_context(target)
         else:
             target = address
         try:
@@ -63,7 +63,7 @@ def on_cluster(work: Work, points: Sequence[Point], address: str, jobs: int) -> 
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise SweepError(f"the Dask cluster {address} does not answer: {reason}") from None
         waiting = {client.submit(evaluate, work, point, pure=False): point for point in points}
-        for future in untyped.as_completed(list(waiting)):
+        for future in untyped.as_completed(list(waiting), loop=client.loop):
             point = waiting.pop(future)
             try:
                 yield point, future.result()

@@ -173,9 +173,9 @@ def draw_pareto(sweep: Sweep, cost: Cost) -> Figure:
         drawn = [(row, value) for row in rows if (value := metric.value(row)) is not None]
         points = [(getattr(row.outcome, column) / unit, value) for row, value in drawn]
         front = pareto(points)
-        beaten = [points[i] for i in range(len(points)) if i not in front]
-        if beaten:
-            axes.plot(*_columns(beaten), "o", color="#8c8c8c", markerfacecolor="white", label="beaten")
+        dominated = [points[i] for i in range(len(points)) if i not in front]
+        if dominated:
+            axes.plot(*_columns(dominated), "o", color="#8c8c8c", markerfacecolor="white", label="dominated")
         axes.plot(
             *_columns([points[i] for i in front]), "o-", drawstyle="steps-post", color="#000000", label="Pareto front"
         )

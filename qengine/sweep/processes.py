@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -78,8 +78,12 @@ def in_processes(work: Work, points: Sequence[Point], jobs: int) -> Outcomes:
                 if point is not None:
                     yield point, replace(outcome, tries=tries[point] + 1)
                 if waiting:
-                    point = waiting.popleft()
-                    busy[worker.give(point)] = (worker, point)
+                    try:
+                        future = worker.give(waiting[0])
+                        busy[future] = (worker, waiting.popleft())
+                    except BrokenProcessPool:  # it died at rest
+                        worker.stop()
+                        busy[worker.begin()] = (worker, None)
     finally:
         for worker in workers:
             worker.stop()
@@ -99,7 +103,7 @@ class _Worker:
         self.starts += 1
         self._executor = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
         before = set(active_children())
-        with _without_interrupts():
+        with without_interrupts():
             future = self._executor.submit(_open, self._work)
         self._processes = set(active_children()) - before
         return future
@@ -107,8 +111,9 @@ class _Worker:
     def give(self, point: Point) -> Future[Outcome]:
         """Let the process compute a point."""
         assert self._executor is not None
+        future = self._executor.submit(evaluate, self._work, point)
         self.starts = 0
-        return self._executor.submit(evaluate, self._work, point)
+        return future
 
     def end_of_it(self) -> str:
         """Return how the process ended, after it did."""
@@ -133,8 +138,9 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Keep Ctrl-C from processes that are started meanwhile: it is the parent that ends them."""
+def without_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from processes and threads that are started meanwhile: it is the parent that ends them."""
+    resource_tracker.ensure_running()  # which lets Ctrl-C through again where it is started later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,0 +1,108 @@
+"""`qengine sweep` as it is typed."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from networks import network
+
+from qengine import cli
+from qengine.sweep import COLUMNS
+from qengine.sweep.store import Store
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A model in model.onnx and data without labels in set.npz, in the folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    model = network(
+        [("Gemm", "x w", "y")], inputs={"x": ["N", 4]}, constants={"w": rng.normal(size=(4, 3)).astype(np.float32)}
+    )
+    (tmp_path / "model.onnx").write_bytes(model)
+    np.savez("set.npz", x=rng.normal(size=(10, 4)).astype(np.float32))
+    return tmp_path
+
+
+def called(capsys, *words):
+    status = cli.main(["sweep", "model.onnx", "--data", "set.npz", "-o", "out", *words])
+    return status, *capsys.readouterr()
+
+
+def test_json(files, capsys):
+    status, out, err = called(capsys, "--bits", "4,6-7", "--per-channel", "both", "--rounding", "floor,trunc", "--json")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert set(found) == {"model", "data", "samples", "task", "judged", "computed", "rows", "written", "notes"}
+    assert (found["model"], found["data"], found["samples"]) == ("model.onnx", "set.npz", 10)
+    assert (found["task"], found["judged"], found["computed"], found["notes"]) == ("classes", "y", 13, [])
+    assert [row["activation_bits"] for row in found["rows"]] == [None] + [4] * 4 + [6] * 4 + [7] * 4
+    assert all(tuple(row) == COLUMNS for row in found["rows"])
+    assert (found["rows"][0]["sqnr_db"], found["rows"][0]["agreement"], found["rows"][0]["top1"]) == ("inf", 1.0, None)
+    names = ["results.sqlite", "results.csv", "accuracy.png", "accuracy.svg", "pareto.png", "pareto.svg"]
+    assert found["written"] == [f"out/{name}" for name in names]
+    assert all((files / "out" / name).stat().st_size for name in names)
+    with (files / "out" / "results.csv").open(newline="") as file:
+        records = list(csv.DictReader(file))
+    assert tuple(records[0]) == COLUMNS
+    assert [record["codes"] for record in records] == [row["codes"] for row in found["rows"]]
+    assert (records[1]["per_channel"], records[1]["rounding"], records[0]["sqnr_db"]) == ("0", "floor", "inf")
+    assert float(records[5]["sqnr_db"]) == found["rows"][5]["sqnr_db"]
+    with Store(files / "out" / "results.sqlite") as store:
+        assert set(store.rows()) == {row["key"] for row in found["rows"]}
+
+
+def test_for_a_person(files, capsys):
+    (files / "bad.json").write_text('{"nothing": "Q4.3"}')
+    words = ("--weight-bits", "4,5", "--activation-bits", "6", "--accumulator-bits", "12,all", "--formats", "bad.json")
+    status, out, err = called(capsys, *words, "--qformat", "Q3.4")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "model.onnx, 10 samples of set.npz, output y"
+    assert lines[2].split() == ["formats", "bits", "float32", "dB", "kiB", "s"]
+    assert lines[3].split()[:3] == ["float32", "100.00%", "exact"]
+    assert [line.split()[:5] for line in lines[4:6]] == [["6", "bits,", "weights", "4", w] for w in ("12", "all")]
+    assert [line.split()[:2] for line in lines[8:10]] == [["Q3.4", "12"], ["Q3.4", "all"]]
+    assert lines[10].split() == ["bad.json", "12", "failed"]
+    assert sum(line.startswith("failed: bad.json: formats name 'nothing'") for line in lines) == 2
+    assert lines[-1].startswith("wrote out/results.sqlite, out/results.csv, out/accuracy.png")
+    status, out, _ = called(capsys, *words, "--qformat", "Q3.4")
+    assert "9 of 9 points were there already" in out
+
+
+def test_without_matplotlib_there_are_rows(files, capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    status, out, _ = called(capsys, "--bits", "4", "--json")
+    assert status == 0
+    assert json.loads(out)["notes"] == ["plots need matplotlib: pip install 'qengine[plot]'"]
+    assert len(json.loads(out)["written"]) == 2
+
+
+def test_a_bundled_model_brings_its_data(tmp_path, capsys):
+    assert cli.main(["sweep", "digits", "--bits", "8", "--limit", "40", "-o", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["data"], found["samples"]) == ("digits", 40)
+    assert found["rows"][1]["top1"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--bits", "x"), "--bits 'x' is not a list of whole numbers and ranges"),
+        (("--bits", "8-4"), "--bits 8-4 runs backwards: give 4-8"),
+        (("--bits", "4,,5"), "--bits '4,,5' is not a list with commas"),
+        (("--bits", "1"), "bits is a word length of 2 to 16, not 1"),
+        (("--per-channel", "yes"), "--per-channel is one of off, on, both"),
+        (("--cost", "money"), "--cost is one of weight-memory, bit-operations"),
+        (("--rounding", "up"), "no rounding is named 'up'"),
+        (("--accumulator-bits", "none"), "--accumulator-bits 'none' is not a list of whole numbers"),
+        (("--scheduler", "nowhere://x"), "the Dask cluster nowhere://x does not answer"),
+    ],
+)
+def test_errors(files, capsys, words, message):
+    status, out, err = called(capsys, *words)
+    assert (status, out) == (2, "")
+    assert err.startswith("qengine: error: ")
+    assert err.count("\n") == 1
+    assert message in err
