@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from qengine.constant_formats import ConstantFormats, readers_of
 from qengine.errors import FormatError, OptionError, did_you_mean
+from qengine.files import replacing
 from qengine.graph import Graph
 from qengine.known import known_tensors
 from qengine.ops.operator import Role, find
@@ -78,6 +79,18 @@ def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FormatError(f"formats file {path}: not an object of tensor names and formats")
     return found
+
+
+def write_formats(path: str | os.PathLike[str], formats: Mapping[str, str | list[str]]) -> None:
+    """Write a formats file, as `read_formats` reads it, whole or not at all.
+
+    Raises
+    ------
+    OptionError
+        If it cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(formats, indent=2) + "\n", encoding="utf-8")
 
 
 def as_given(form: Format) -> str | list[str]:

@@ -24,7 +24,7 @@ from qengine.kernels.reference.requantize import (
     quantize,
 )
 from qengine.plan import BoundStep, answer
-from qengine.qformat import fraction_bits_of
+from qengine.qformat import Format, fraction_bits_of
 from qengine.session import InferenceSession
 from qengine.steps import Linear, Tensor
 
@@ -215,19 +215,25 @@ def _report(event: Event, tally: Tally, decibels: float | None) -> TensorReport:
     largest = int(tally[LARGEST])
     return TensorReport(
         name=tensor.name,
-        operator=_operator(event.node),
+        operator=operator_label(event.node),
         kind=event.kind,
         format=str(form),
         saturated=int(tally[SATURATED]),
         flushed=int(tally[FLUSHED]),
         largest=largest,
         elements=int(tally[TOTAL]),
-        unused_bits=max(form.bits - form.signed - largest.bit_length(), 0),
+        unused_bits=unused_bits(form, largest),
         sqnr_db=decibels,
     )
 
 
-def _operator(node: Node | None) -> str:
+def unused_bits(form: Format, largest: int) -> int:
+    """Return how many top bits of a word no code needs, of which the largest in magnitude is known."""
+    return max(form.bits - form.signed - largest.bit_length(), 0)
+
+
+def operator_label(node: Node | None) -> str:
+    """Return what computes a tensor: the operator, with a fused activation; "input" where no node does."""
     if node is None:
         return "input"
     name = node.operator

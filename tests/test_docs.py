@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 from pathlib import Path
@@ -61,6 +62,22 @@ def test_the_readme_shows_what_inspect_prints(monkeypatch, capsys):
     assert cli.main(command.split()) == 0
     printed = "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines())
     assert f"```\n{printed}\n```" in (ROOT / "README.md").read_text()
+
+
+def test_the_page_on_blame_shows_what_its_command_prints(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs/which-layer.md").read_text()
+    (calibrate,) = re.findall(r"^qengine (calibrate digits.*)", page, re.MULTILINE)
+    (inspect_digits,) = re.findall(r"^qengine (inspect digits.*)", page, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "136")
+    assert cli.main(calibrate.split()) == 0
+    formats = json.loads((tmp_path / "formats.json").read_text())
+    (tmp_path / "broken.json").write_text(json.dumps({**formats, "block2.norm1": "Q6.1", "block2.relu1": "Q6.1"}))
+    capsys.readouterr()
+    assert cli.main(inspect_digits.split()) == 0
+    printed = "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines())
+    assert f"```\n{printed}\n```" in page
+    assert (tmp_path / "relu1.png").exists()
 
 
 def test_sweeps_shows_what_its_command_prints(tmp_path, monkeypatch, capsys):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from qengine.calibration.options import CalibrationOptions
-from qengine.files import replacing
+from qengine.formats import write_formats
 
 
 @dataclass(frozen=True)
@@ -81,5 +80,4 @@ class Calibration(Mapping[str, "str | list[str]"]):
         OptionError
             If it cannot be written.
         """
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(self.formats, indent=2) + "\n", encoding="utf-8")
+        write_formats(path, self.formats)

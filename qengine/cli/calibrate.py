@@ -1,21 +1,18 @@
 """`qengine calibrate`: formats for every tensor of a model, from data."""
 
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from qengine import zoo
 from qengine.calibration import CalibrationOptions, choose_formats, observe
-from qengine.cli import options, parsing
+from qengine.cli import options
 from qengine.cli.calibrated import as_json, as_tables
+from qengine.cli.data import DataOptions, fed
 from qengine.cli.operators import run_files
 from qengine.cli.show import progress, status
-from qengine.datasets import Dataset, open_dataset
 from qengine.errors import OptionError
 from qengine.files import check_writable
-from qengine.images import PixelScale
 from qengine.loader import load
 from qengine.plan import MAX_ELEMENTS
 
@@ -72,31 +69,14 @@ def calibrate(
     if data is None and entry is None:
         raise OptionError("--data is needed: what the model is to be calibrated on")
     name = data or model
-    known = zoo.ENTRIES.get(name) or entry
-    pixel_scale = parsing.pixel_scale(known.pixel_scale if known else PixelScale(), scale, mean, bgr)
     with np.errstate(all="ignore"):
         with status(f"reading {model}", quiet=json):
             graph = load(entry.path if entry else Path(model))
-            fixed = parsing.inputs(inputs or [], graph, pixel_scale, max_elements)
-            dataset = open_dataset(
-                name,
-                graph,
-                pixel_scale=pixel_scale,
-                fixed=fixed,
-                batch=batch,
-                limit=limit,
-                max_elements=max_elements,
-            )
+            chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
+            dataset = chosen.open(name, entry, graph, max_elements)
         with progress(f"calibrating {model}", len(dataset), quiet=json) as advance:
-            observation = observe(graph, _fed(dataset, advance), threads=threads, max_elements=max_elements)
+            observation = observe(graph, fed(dataset, advance), threads=threads, max_elements=max_elements)
         found = choose_formats(observation, wanted)
     if out is not None:
         found.save(out)
     return as_json(model, dataset, found, out) if json else as_tables(model, dataset, found, out)
-
-
-def _fed(dataset: Dataset, advance: Callable[[int], None]) -> Iterator[Mapping[str, Any]]:
-    """Give the feeds of one run after the other, and tell when it is done."""
-    for batch in dataset.batches():
-        yield batch.feeds
-        advance(batch.count)

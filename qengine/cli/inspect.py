@@ -1,4 +1,4 @@
-"""`qengine inspect`: what a model is made of, told without running it."""
+"""`qengine inspect`: what a model is made of, told without running it; with data, which tensor broke it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,8 @@ import typer
 
 from qengine import zoo
 from qengine.cli import options, parsing
+from qengine.cli.blame import Files, run_blame
+from qengine.cli.data import DataOptions
 from qengine.cli.inspected import as_json, as_tables
 from qengine.cli.operators import run_files
 from qengine.cli.show import status
@@ -30,7 +32,21 @@ def inspect(
     qformat: options.QFormat = None,
     weight_qformat: options.WeightQFormat = None,
     formats: options.Formats = None,
+    rounding: options.RoundingMode = None,
+    overflow: options.OverflowMode = None,
+    accumulator_bits: options.AccumulatorBits = None,
     per_channel: options.PerChannel = False,
+    data: options.Apart = None,
+    batch: options.Batch = None,
+    limit: options.Limit = None,
+    scale: options.Scale = None,
+    mean: options.Mean = None,
+    bgr: options.Bgr = False,
+    fetch: options.Fetch = None,
+    csv: options.Csv = None,
+    plot: options.Plot = None,
+    out: options.PlotOut = None,
+    threads: options.Threads = None,
     tensors: Tensors = False,
     max_elements: options.MaxElements = MAX_ELEMENTS,
     operators: options.Operators = None,
@@ -40,17 +56,36 @@ def inspect(
 
     qengine inspect model.onnx --shape input=1,3,224,224 --qformat Q4.3 --tensors
 
-    The model is not run. A bundled model is seen with its sample input.
+    qengine inspect digits --formats formats.json --data digits --csv harm.csv
+
+    Without --data the model is not run, and a bundled model is seen with its sample input. With --data each tensor is
+    rounded alone in a float32 run, and the most harmful is named first; --fetch tells where noise is measured.
     """
-    fixed = parsing.FixedPoint(qformat, weight_qformat, formats, per_channel=per_channel)
+    fixed = parsing.FixedPoint(
+        qformat, weight_qformat, formats, rounding, overflow, accumulator_bits, per_channel=per_channel
+    )
     entry = zoo.find(model)
     path = entry.path if entry else Path(model)
-    scale = entry.pixel_scale if entry else PixelScale()
     run_files(operators or [])
+    if data is not None:
+        if tensors or shapes:
+            raise OptionError(f"{'--tensors' if tensors else '--shape'} has no meaning with --data")
+        chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
+        files = Files(csv, plot, out)
+        limits = {"threads": threads, "max_elements": max_elements}
+        return run_blame(model, entry, fixed, chosen, files, fetch=fetch, json=json, **limits)
+    of_data = {
+        **{"--batch": batch, "--limit": limit, "--scale": scale, "--mean": mean, "--bgr": bgr or None, "--csv": csv},
+        **{"--fetch": fetch, "--plot": plot, "-o": out, "--threads": threads},
+        **{"--rounding": rounding, "--overflow": overflow, "--accumulator-bits": accumulator_bits},
+    }
+    if idle := [name for name, given in of_data.items() if given is not None]:
+        raise OptionError(f"{idle[0]} has no meaning without --data: nothing is run")
+    pixel_scale = entry.pixel_scale if entry else PixelScale()
     with status(f"reading {model}", quiet=json), np.errstate(all="ignore"):
         graph = load(path)
         lengths = parsing.shapes(shapes or [], graph)
-        given = parsing.inputs(inputs or [], graph, scale, max_elements)
+        given = parsing.inputs(inputs or [], graph, pixel_scale, max_elements)
         if both := sorted(lengths.keys() & given.keys()):
             raise OptionError(f"-i and --shape both give '{both[0]}'")
         sample = entry.sample().feeds if entry else {}

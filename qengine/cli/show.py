@@ -33,7 +33,7 @@ def status(text: str, quiet: bool) -> Iterator[None]:
 
 
 @contextmanager
-def progress(text: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+def progress(text: str, total: int, quiet: bool) -> Iterator[Callable[[float], None]]:
     """Show on a terminal how much is done and how long the rest will take; gives what to call as more is done."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
@@ -115,15 +115,16 @@ def _fixed_table(comparison: Comparison) -> Table:
                 printable(f"{t.operator} (float32)" if is_island else t.operator), style="yellow" if is_island else ""
             ),
             t.format,
-            Text(_share(t.saturated, t.elements), style="red" if t.saturated > _WARN_SATURATED * t.elements else ""),
-            _share(t.flushed, t.elements),
+            Text(share(t.saturated, t.elements), style="red" if t.saturated > _WARN_SATURATED * t.elements else ""),
+            share(t.flushed, t.elements),
             str(t.unused_bits),
             decibels(t.sqnr_db),
         )
     return table
 
 
-def _share(count: int, total: int) -> str:
+def share(count: int, total: int) -> str:
+    """Return a part of a whole for a person; a plain 0 for none."""
     return percent(count, total) if count else "0"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qengine import zoo
+from qengine.datasets.batches import samples_at_once
 from qengine.datasets.dataset import Arrays, Batch, Dataset, Source
 from qengine.datasets.folder import folder_source
 from qengine.datasets.npz import NpzSource
@@ -91,4 +92,4 @@ def _batch_of(source: Source, graph: Graph, count: int) -> int:
     return batch
 
 
-__all__ = ["Batch", "Dataset", "Source", "open_dataset"]
+__all__ = ["Batch", "Dataset", "Source", "open_dataset", "samples_at_once"]

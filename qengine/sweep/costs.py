@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from qengine.errors import QEngineError
 from qengine.inspection.counts import multiply_accumulates
@@ -12,7 +12,15 @@ from qengine.qformat import Format, QFormat
 from qengine.session import InferenceSession
 
 FLOAT_BITS = 32
-_BIAS_BITS = 32  # of the accumulator, which a bias is held in
+BIAS_BITS = 32  # of the accumulator, which a bias is held in
+
+
+class Products(NamedTuple):
+    """How often a linear operator multiplies a number of `input` with one of `weights`."""
+
+    macs: float
+    input: str
+    weights: str
 
 
 def _bits(form: Format | None) -> int:
@@ -21,22 +29,59 @@ def _bits(form: Format | None) -> int:
     return form.bits if isinstance(form, QFormat) else form.formats[0].bits
 
 
-def weight_bytes(session: InferenceSession) -> float:
-    """Return the memory of the constants that a run computes with: weights in their word length, biases in 32 bits.
+def constants_of(session: InferenceSession) -> Iterator[tuple[int, str | None]]:
+    """Yield for every constant that a run computes with how many elements it has, and its name; None of a bias.
 
-    Constants are those after the passes, each once. Words are packed, so that three of 5 bits take 15 bits. What graphs
-    inside of nodes hold is not counted.
+    Constants are those after the passes, each once. What graphs inside of nodes hold is not counted.
     """
-    graph, formats = session.optimized, session.formats
-    found: dict[str, int] = {}
+    graph, seen = session.optimized, set[str]()
     for node in graph.nodes:
         for name, role in find(node).roles(node):
             array = graph.constants.get(name)
             if array is None or array.dtype.kind != "f" or role not in (Role.DATA, Role.WEIGHTS, Role.BIAS):
                 continue
-            form = formats.get(graph.derived.get(name, name))
-            found[name] = array.size * (_BIAS_BITS if role is Role.BIAS else _bits(form))
-    return sum(found.values()) / 8
+            if name not in seen:
+                seen.add(name)
+                yield array.size, None if role is Role.BIAS else graph.derived.get(name, name)
+
+
+def products_of(session: InferenceSession, feeds: Mapping[str, Any], samples: int) -> list[Products] | None:
+    """Return the multiply-accumulates of every linear operator for one sample.
+
+    None where shapes are known in a run only.
+
+    Parameters
+    ----------
+    session
+        Of the model.
+    feeds, samples
+        Of a run, and how many samples they hold.
+    """
+    graph = session.graph
+    reference = session.in_float32()
+    try:
+        outputs = reference.plan(reference.check_feeds(feeds), sorted(graph.tensors())).outputs
+    except (NeedsRun, QEngineError):
+        return None
+    shapes = {name: tensor.shape for name, tensor in outputs.items()}
+    found = []
+    for node in graph.nodes:
+        macs = multiply_accumulates(node, shapes)
+        if macs is None:
+            return None
+        if macs:
+            found.append(Products(macs / samples, *node.inputs[:2]))
+    return found
+
+
+def weight_bytes(session: InferenceSession) -> float:
+    """Return the memory of the constants that a run computes with: weights in their word length, biases in 32 bits.
+
+    Words are packed, so that three of 5 bits take 15 bits; see `constants_of`.
+    """
+    formats = session.formats
+    bits = (size * (BIAS_BITS if name is None else _bits(formats.get(name))) for size, name in constants_of(session))
+    return sum(bits) / 8
 
 
 def bit_operations(session: InferenceSession, feeds: Mapping[str, Any], samples: int) -> float | None:
@@ -56,18 +101,7 @@ def bit_operations(session: InferenceSession, feeds: Mapping[str, Any], samples:
     float or None
         None where shapes are known in a run only.
     """
-    graph, formats = session.graph, session.formats
-    reference = session.in_float32()
-    try:
-        outputs = reference.plan(reference.check_feeds(feeds), sorted(graph.tensors())).outputs
-    except (NeedsRun, QEngineError):
+    products, formats = products_of(session, feeds, samples), session.formats
+    if products is None:
         return None
-    shapes = {name: tensor.shape for name, tensor in outputs.items()}
-    total = 0
-    for node in graph.nodes:
-        macs = multiply_accumulates(node, shapes)
-        if macs is None:
-            return None
-        if macs:
-            total += macs * _bits(formats.get(node.inputs[0])) * _bits(formats.get(node.inputs[1]))
-    return total / samples
+    return sum(one.macs * _bits(formats.get(one.input)) * _bits(formats.get(one.weights)) for one in products)

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 import qengine
 from qengine import zoo
 from qengine.custom import Custom
-from qengine.datasets import Dataset
+from qengine.datasets import samples_at_once
 from qengine.errors import OptionError, UnsupportedError
 from qengine.graph import Graph
 from qengine.images import PixelScale
@@ -42,8 +41,6 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 Runner = Callable[[Work, Sequence[Point]], Outcomes]
 """What computes points, and gives each as it is finished."""
-
-_ELEMENTS_AT_ONCE, _SAMPLES_AT_ONCE = 1 << 18, 128
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ def run(
     _refuse_registered(graph)
     reference = InferenceSession(graph, isa=isa, threads=threads, max_elements=max_elements).in_float32()
     dataset = source.dataset(graph)
-    if batch is None and (more := _samples_at_once(graph, dataset)) > 1:
+    if batch is None and (more := samples_at_once(graph, dataset)) > 1:
         source = replace(source, batch=more)
         dataset = source.dataset(graph)
     context = Context(
@@ -248,16 +245,6 @@ def _source(
         limit,
         max_elements,
     )
-
-
-def _samples_at_once(graph: Graph, dataset: Dataset) -> int:
-    """Return how many samples make a run of a model that takes any number of them."""
-    shapes = [value.shape for value in graph.inputs if value.name in dataset.stacked]
-    if not shapes or any(shape is None or not shape or isinstance(shape[0], int) for shape in shapes):
-        return 1
-    first = next(iter(dataset.batches()))
-    largest = max(prod(np.shape(first.feeds[name])) for name in dataset.stacked)
-    return max(1, min(_ELEMENTS_AT_ONCE // max(largest, 1), _SAMPLES_AT_ONCE, len(dataset)))
 
 
 def _refuse_registered(graph: Graph) -> None:

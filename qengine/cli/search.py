@@ -1,0 +1,117 @@
+"""`qengine search`: the fewest bits in which a model is still good enough."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from qengine import zoo
+from qengine.calibration import CalibrationOptions
+from qengine.cli import options, parsing
+from qengine.cli.data import DataOptions
+from qengine.cli.operators import run_files
+from qengine.cli.searched import as_json, as_tables
+from qengine.cli.show import progress, status
+from qengine.errors import OptionError
+from qengine.files import check_writable
+from qengine.loader import load
+from qengine.plan import MAX_ELEMENTS
+from qengine.search import search as find_formats
+
+
+def search(
+    model: options.Model,
+    data: options.Data = None,
+    inputs: options.Inputs = None,
+    batch: options.Batch = None,
+    limit: options.Limit = None,
+    scale: options.Scale = None,
+    mean: options.Mean = None,
+    bgr: options.Bgr = False,
+    out: options.FormatsOut = None,
+    metric: options.MetricName = None,
+    max_drop: options.MaxDrop = None,
+    least: options.Least = None,
+    cost: options.BitCost = "weights",
+    bits: options.SearchBits = "2-8,16",
+    weight_bits: options.SweepWeightBits = None,
+    activation_bits: options.SweepActivationBits = None,
+    runs: options.MaxRuns = 300,
+    budget: options.Budget = None,
+    method: options.CalibrationMethod = "mse",
+    per_channel: options.ChannelWeights = False,
+    unsigned: options.Unsigned = False,
+    tie_joins: options.TieJoins = False,
+    rounding: options.RoundingMode = None,
+    overflow: options.OverflowMode = None,
+    accumulator_bits: options.AccumulatorBits = None,
+    strict: options.Strict = False,
+    isa: options.Isa = None,
+    threads: options.Threads = None,
+    max_elements: options.MaxElements = MAX_ELEMENTS,
+    operators: options.Operators = None,
+    json: options.Json = False,
+) -> str:
+    """Find the fewest bits, tensor by tensor, in which a model is still good enough on data.
+
+    qengine search digits --max-drop 1% --cost macs -o formats.json && qengine run digits --formats formats.json
+
+    qengine search model.onnx --data set.npz --metric sqnr --min 30 --activation-bits 8 -o formats.json
+
+    What each tensor does to the output at each word length is measured; then the model itself, in ever fewer bits.
+    """
+    lengths = [
+        None if text is None else parsing.widths(option, text)
+        for option, text in (
+            ("--bits", bits),
+            ("--weight-bits", weight_bits),
+            ("--activation-bits", activation_bits),
+        )
+    ]
+    chosen_by = CalibrationOptions(method=method, per_channel=per_channel, unsigned=unsigned, tie_joins=tie_joins)
+    if max_drop is not None and least is not None:
+        raise OptionError("--max-drop and --min both say what is good enough: give one of them")
+    if out is not None:
+        check_writable(out)
+    entry = zoo.find(model)
+    if data is None and entry is None:
+        raise OptionError("--data is needed: what the model is to be judged on")
+    name = data or model
+    chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
+    run_files(operators or [])
+    with status(f"reading {model}", quiet=json), np.errstate(all="ignore"):
+        graph = load(entry.path if entry else Path(model))
+        dataset = chosen.open(name, entry, graph, max_elements, several=True)
+
+    @contextmanager
+    def shown(what: str, total: int) -> Iterator[Callable[[float], None]]:
+        with progress(f"{model}: {what}", total, quiet=json) as advance:
+            yield advance
+
+    found = find_formats(
+        graph,
+        dataset,
+        metric=metric,
+        max_drop=max_drop,
+        least=least,
+        cost=cost,
+        bits=lengths[0] or (),
+        weight_bits=lengths[1],
+        activation_bits=lengths[2],
+        options=chosen_by,
+        pixel_scale=chosen.pixel_scale(name, entry),
+        max_runs=runs,
+        seconds=budget,
+        rounding=rounding or "half_even",
+        overflow=overflow or "saturate",
+        accumulator_bits=accumulator_bits,
+        strict=strict,
+        isa=isa,
+        threads=threads,
+        max_elements=max_elements,
+        progress=shown,
+    )
+    if out is not None:
+        found.save(out)
+    return as_json(model, dataset, found, out) if json else as_tables(model, dataset, found, out)

@@ -1,0 +1,146 @@
+"""A model in an assignment of word lengths, run on all data: the figure that counts."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from qengine.datasets import Batch, Dataset
+from qengine.errors import QEngineError
+from qengine.graph import Graph
+from qengine.images import PixelScale
+from qengine.search.cost import CostModel
+from qengine.search.descent import Assignment
+from qengine.search.metric import Metric
+from qengine.search.result import Candidate
+from qengine.search.units import Given, Unit, assigned
+from qengine.session import InferenceSession
+from qengine.sweep.measure import Measures, Meter, Outputs, Task
+
+_KEPT_BYTES = 1 << 26  # of data that is held in memory between runs
+
+
+class SpentError(Exception):
+    """As many runs were made as are allowed, or as much time has passed."""
+
+
+class Judge:
+    """Runs a model on data, in float32 or with formats, and says how good it is.
+
+    Parameters
+    ----------
+    graph
+        The model.
+    dataset
+        The data.
+    exact
+        What float32 gives, run by run; can be iterated again.
+    task, judged
+        As of `qengine.sweep.measure.task_of`.
+    pixel_scale
+        How pixels and numbers go together.
+    metric
+        The figure.
+    options
+        What `InferenceSession` is told beside the formats.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        dataset: Dataset,
+        exact: Iterable[Outputs],
+        task: Task,
+        judged: str,
+        pixel_scale: PixelScale,
+        metric: Metric,
+        **options: Any,
+    ) -> None:
+        self._graph, self._exact, self._options = graph, exact, options
+        self._task, self._judged, self._pixel_scale, self._metric = task, judged, pixel_scale, metric
+        first = next(iter(dataset.batches()))
+        size = sum(np.asarray(array).nbytes for array in (*first.feeds.values(), *first.targets.values()))
+        self._batches: Callable[[], Iterable[Batch]] = dataset.batches
+        if size * len(dataset) <= _KEPT_BYTES * first.count:
+            kept = list(dataset.batches())  # what is small is read once
+            self._batches = lambda: kept
+
+    def of_float32(self) -> float | None:
+        """Return the figure of float32 itself."""
+        return self._metric.of(self._measures(outputs[self._judged] for outputs in self._exact))
+
+    def of(self, formats: Mapping[str, Given]) -> float | None:
+        """Return the figure in formats; None where it is no number."""
+        session = InferenceSession(self._graph, formats=formats, **self._options)
+        with np.errstate(all="ignore"):
+            found = self._metric.of(
+                self._measures(session.run([self._judged], batch.feeds)[0] for batch in self._batches())
+            )
+        return None if found is None or math.isnan(found) else found
+
+    def _measures(self, outputs: Iterator[Any]) -> Measures:
+        meter = Meter(self._task, self._judged, self._pixel_scale, ssim=False)
+        name = self._judged
+        for batch, array, exact in zip(self._batches(), outputs, self._exact, strict=True):
+            meter.add(batch, {}, {name: array}, {name: exact[name]})
+        return meter.measures()
+
+
+class Evaluator:
+    """Measures assignments, each once, until runs or time are spent.
+
+    Parameters
+    ----------
+    judge
+        Runs the model.
+    units, cost
+        What the assignments are of, and what they cost.
+    max_runs
+        So many assignments are measured at most.
+    seconds
+        After so much time no other is measured; None for no limit.
+    advance
+        Told of each.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        units: Sequence[Unit],
+        cost: CostModel,
+        max_runs: int,
+        seconds: float | None,
+        advance: Callable[[float], None],
+    ) -> None:
+        self._judge, self._units, self._cost = judge, units, cost
+        self._left, self._advance = max_runs, advance
+        self._until = math.inf if seconds is None else time.monotonic() + seconds
+        self.measured: dict[Assignment, Candidate] = {}
+
+    def __call__(self, assignment: Assignment) -> Candidate:
+        """Return an assignment with its figure.
+
+        Raises
+        ------
+        SpentError
+            If it is not known, and nothing more may be measured; the first always is.
+        """
+        known = self.measured.get(assignment)
+        if known is not None:
+            return known
+        if self.measured and (not self._left or time.monotonic() >= self._until):
+            raise SpentError
+        try:
+            value = self._judge.of(assigned(self._units, assignment))
+        except QEngineError as error:
+            names = ", ".join(f"{unit.name} {width}" for unit, width in zip(self._units, assignment, strict=True))
+            raise error.about(f"in the word lengths {names}") from None
+        found = Candidate(assignment, self._cost.total(assignment), value)
+        self.measured[assignment] = found
+        self._left -= 1
+        self._advance(1)
+        return found

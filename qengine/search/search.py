@@ -1,0 +1,282 @@
+"""A search from beginning to end."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qengine.calibration import CalibrationOptions, observe
+from qengine.datasets import Dataset
+from qengine.errors import OptionError, UnsupportedError
+from qengine.graph import Graph
+from qengine.images import PixelScale
+from qengine.loader import load
+from qengine.ops.operator import NeedsRun
+from qengine.plan import MAX_ELEMENTS
+from qengine.search.cost import Cost, cost_model
+from qengine.search.descent import Choices, descent
+from qengine.search.evaluate import Evaluator, Judge, SpentError
+from qengine.search.metric import Drop, Metric, metric_of
+from qengine.search.refine import along, refine
+from qengine.search.result import Candidate, Found, UnitInfo, cheapest, front_of
+from qengine.search.sensitivity import measure_harm
+from qengine.search.units import Unit, assigned, units_of
+from qengine.session import InferenceSession
+from qengine.sweep.measure import task_of
+from qengine.sweep.observed import ensure_float32
+
+if TYPE_CHECKING:
+    import onnx  # noqa: TID251 - for the type checker only
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[float], None]]]
+"""Is told what begins and how much there is to do; gives what to call as more is done."""
+
+BITS = (2, 3, 4, 5, 6, 7, 8, 16)
+_ON_THE_FRONT = 8  # assignments along the descent that are measured for the front
+
+
+def search(
+    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    dataset: Dataset,
+    *,
+    metric: str | None = None,
+    max_drop: float | str | None = None,
+    least: float | None = None,
+    cost: str = "weights",
+    bits: Sequence[int] = BITS,
+    weight_bits: Sequence[int] | None = None,
+    activation_bits: Sequence[int] | None = None,
+    options: CalibrationOptions | None = None,
+    pixel_scale: PixelScale | None = None,
+    sensitivity_samples: int = 128,
+    max_runs: int = 300,
+    seconds: float | None = None,
+    rounding: str = "half_even",
+    overflow: str = "saturate",
+    accumulator_bits: int | None = None,
+    strict: bool = False,
+    isa: str | None = None,
+    threads: int | None = None,
+    max_elements: int = MAX_ELEMENTS,
+    progress: Progress | None = None,
+) -> Found:
+    """Return formats of the fewest bits in which a model is still good enough on data.
+
+    Every tensor may have a word length of its own; those that share a format move together. What each does to the
+    output at each word length is measured alone. From the longest words the search goes down along the assignments
+    that save most for the noise they add, measures the model itself, and then tries single tensors shorter and longer.
+    The same call gives the same answer, unless `seconds` end it.
+
+    Parameters
+    ----------
+    model
+        As for `InferenceSession`.
+    dataset
+        The data, which `qengine.datasets.open_dataset` gives.
+    metric
+        A `Metric`; None for top1 where there are labels, else agreement of classes, psnr of images, or sqnr.
+    max_drop
+        How much worse than float32 it may be: a number of percentage points or dB, or text such as "1%" or "0.5dB".
+        Of what is infinite in float32, such as sqnr, than the longest words. None, and no `least`, is 1 percentage
+        point or 1 dB.
+    least
+        The figure itself that is good enough, a share or dB, in place of `max_drop`.
+    cost
+        A `Cost`. What costs nothing has its longest word.
+    bits
+        Word lengths to choose from, 2 to 16.
+    weight_bits, activation_bits
+        Those of constants, and of inputs and activations, if others; one for a kind that is to stay as it is.
+    options
+        How the formats of a word length are chosen; their word lengths are not looked at.
+    pixel_scale
+        How pixels and numbers go together; None for 0..255.
+    sensitivity_samples
+        So many of the samples are used to measure tensors alone; all of them to measure the model.
+    max_runs
+        So many assignments are measured at most.
+    seconds
+        After so much time no other is measured; None for no limit.
+    rounding, overflow, accumulator_bits, strict, isa, threads, max_elements
+        As for `InferenceSession`.
+    progress
+        Told how it goes on.
+
+    Raises
+    ------
+    OptionError
+        If an option has no meaning, or even the longest words are not good enough.
+    QEngineError
+        If the model, or a run of it, fails.
+
+    Examples
+    --------
+    >>> import qengine
+    >>> from qengine import datasets, zoo
+    >>> from qengine.loader import load
+    >>> from qengine.search import search
+    >>> graph = load(zoo.find("digits").path)
+    >>> data = datasets.open_dataset("digits", graph, limit=100, batch=50)
+    >>> found = search(graph, data, metric="agreement", max_drop=2, activation_bits=[8])
+    >>> found.best.value >= 0.98, found.best.cost < found.uniform[5].cost
+    (True, True)
+    >>> session = qengine.InferenceSession(graph, formats=found.formats)
+    """
+    progress = progress or _silent
+    if max_drop is not None and least is not None:
+        raise OptionError("max_drop and least both say what is good enough: give one of them")
+    if cost not in list(Cost):
+        raise OptionError(f"no cost is named '{cost}'; there are {', '.join(Cost)}")
+    graph = model if isinstance(model, Graph) else load(model)
+    limits: dict[str, Any] = {"threads": threads, "max_elements": max_elements}
+    arithmetic: dict[str, Any] = {
+        "rounding": rounding,
+        "overflow": overflow,
+        "accumulator_bits": accumulator_bits,
+        "strict": strict,
+    }
+    reference = InferenceSession(graph, isa=isa, **limits).in_float32()
+    scale = pixel_scale or PixelScale()
+    with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
+        with progress("float32", len(dataset)) as advance, np.errstate(all="ignore"):
+            exact = ensure_float32(Path(folder), "search", reference, dataset, advance)
+        first = next(iter(dataset.batches()))
+        has_labels = dataset.labels is not None
+        task, judged = task_of(next(iter(exact)), has_labels=has_labels, targets=first.targets, pixel_scale=scale)
+        wanted = metric_of(metric, task, has_labels=has_labels)
+        drop = None if max_drop is None else Drop.parse(max_drop, wanted)
+        with progress("calibrating", len(dataset)) as advance, np.errstate(all="ignore"):
+            observation = observe(graph, _fed(dataset, advance), **limits)
+        units = units_of(
+            observation,
+            options or CalibrationOptions(),
+            list(bits if weight_bits is None else weight_bits),
+            list(bits if activation_bits is None else activation_bits),
+            **arithmetic,
+        )
+        unit_of = {name: u for u, unit in enumerate(units) for name in unit.tensors}
+        longest = [unit.widths[-1] for unit in units]
+        session = InferenceSession(graph, formats=assigned(units, longest), isa="reference", **arithmetic, **limits)
+        samples = min(sensitivity_samples, len(dataset))
+        try:
+            model_cost = cost_model(Cost(cost), session, unit_of, first.feeds, first.count)
+            with progress("measuring tensors", samples) as advance:
+                harm = measure_harm(session, judged, units, model_cost.units, dataset, samples, advance)
+        except NeedsRun as reason:
+            raise UnsupportedError(
+                f"the data decides how this model runs ({reason}), so that no tensor can be rounded alone; "
+                "choose word lengths for all at once instead (qengine sweep)"
+            ) from None
+        choices = Choices([unit.widths for unit in units], harm, model_cost)
+        judge = Judge(graph, dataset, exact, task, judged, scale, wanted, isa=isa, **arithmetic, **limits)
+        with progress("searching", max_runs) as advance:
+            evaluate = Evaluator(judge, units, model_cost, max_runs, seconds, advance)
+            start = evaluate(choices.longest)
+            base = judge.of_float32()
+            if base is None or not math.isfinite(base):
+                base = start.value
+            least = least if least is not None else _least(base, drop, wanted)
+            if not start.is_good(least):
+                raise OptionError(_too_much(wanted, start, least))
+            best, is_complete = _found(choices, evaluate, least)
+    return _told(units, harm, choices, evaluate, best, is_complete, wanted, Cost(cost), base, least, judged)
+
+
+def _found(choices: Choices, evaluate: Evaluator, least: float) -> tuple[Candidate, bool]:
+    """Return the cheapest good assignment, and whether the search for it ended by itself."""
+
+    def best() -> Candidate:
+        found = cheapest(list(evaluate.measured.values()), least)
+        assert found is not None  # the longest words are good
+        return found
+
+    try:
+        for bits in sorted({width for widths in choices.widths for width in widths}, reverse=True):
+            if (assignment := choices.uniform(bits)) is not None:
+                evaluate(assignment)
+        path = list(descent(choices))
+        along(path, evaluate, least)
+        refine(choices, best(), evaluate, least)
+        found = best()
+        for place in np.linspace(0, len(path) - 1, _ON_THE_FRONT).round().astype(int):
+            evaluate(path[place])
+        # What the front shows by the way may be better still.
+        while (other := best()) is not found:
+            found = other
+            refine(choices, found, evaluate, least)
+    except SpentError:
+        return best(), False
+    return found, True
+
+
+def _least(base: float | None, drop: Drop | None, metric: Metric) -> float:
+    if base is None:
+        raise OptionError(f"{metric} is no number in the longest words, so that nothing can be below it")
+    return (drop or Drop(1.0)).below(base, metric)
+
+
+def _too_much(metric: Metric, start: Candidate, least: float) -> str:
+    reached = "no number" if start.value is None else f"{start.value:.4g}"
+    return f"even with the longest words {metric} is {reached}, and {least:.4g} is asked for: allow a larger drop"
+
+
+def _told(
+    units: Sequence[Unit],
+    harm: Sequence[dict[int, float]],
+    choices: Choices,
+    evaluate: Evaluator,
+    best: Candidate,
+    is_complete: bool,
+    metric: Metric,
+    cost: Cost,
+    base: float | None,
+    least: float,
+    judged: str,
+) -> Found:
+    widths = {width for each in choices.widths for width in each}
+    uniform = {
+        bits: evaluate.measured[a] for bits in sorted(widths) if (a := choices.uniform(bits)) in evaluate.measured
+    }
+    idle = [unit.name for u, unit in enumerate(units) if u not in choices.cost.units and len(unit.widths) > 1]
+    notes = []
+    if idle:
+        notes.append(f"{len(idle)} tensors cost nothing in {cost}, and have the longest word")
+    if not is_complete:
+        notes.append("runs or time were spent before the search ended: there may be better formats")
+    infos = tuple(
+        UnitInfo(unit.name, unit.kind, unit.tensors, width, str(unit.formats.get(width, "")), dict(each))
+        for unit, width, each in zip(units, best.widths, harm, strict=True)
+    )
+    return Found(
+        assigned(units, best.widths),
+        best,
+        infos,
+        metric,
+        cost,
+        math.inf if base is None else base,
+        least,
+        uniform,
+        front_of(evaluate.measured.values()),
+        len(evaluate.measured),
+        is_complete,
+        judged,
+        tuple(notes),
+    )
+
+
+def _fed(dataset: Dataset, advance: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
+    for batch in dataset.batches():
+        yield batch.feeds
+        advance(batch.count)
+
+
+@contextmanager
+def _silent(_: str, __: int) -> Iterator[Callable[[float], None]]:
+    yield lambda _: None

@@ -1,0 +1,170 @@
+"""`qengine inspect --data` prints what `qengine.blame` finds, and saves it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from networks import network, weights
+
+from qengine import InferenceSession, cli
+from qengine.blame import blame
+
+MODEL = network(
+    [("Gemm", "x w1 b1", "h"), ("Relu", "h", "r"), ("Gemm", "r w2", "y")],
+    inputs={"x": ["N", 6]},
+    constants={"w1": weights(6, 5, seed=1), "b1": weights(5, seed=2), "w2": weights(5, 3, seed=3)},
+)
+FORMATS = {"x": "Q2.5", "w1": ["Q1.6", "Q1.6", "Q0.7", "Q1.6", "Q1.6"], "r": "Q6.1", "w2": "Q1.6", "y": "Q3.4"}
+X = weights(12, 6, seed=4)
+KEYS = {
+    "model", "data", "samples", "runs", "digest", "qformat", "weight_qformat", "formats_file", "rounding", "overflow",
+    "accumulator_bits", "per_channel", "strict", "outputs", "sqnr_db", "weights_db", "activations_db", "tensors",
+    "written", "notes",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(MODEL)
+    np.savez(tmp_path / "data.npz", x=X)
+    (tmp_path / "formats.json").write_text(json.dumps(FORMATS))
+    return tmp_path
+
+
+WORDS = ["model.onnx", "--data", "data.npz", "--formats", "formats.json"]
+
+
+def printed(capsys, *words):
+    assert cli.main(["inspect", *words]) == 0
+    found = capsys.readouterr()
+    assert found.err == ""
+    return found.out
+
+
+def failed(capsys, *words):
+    assert cli.main(["inspect", *words]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert found.err.count("\n") == 1
+    return found.err.removeprefix("qengine: error: ").strip()
+
+
+def expected(**options):
+    return blame(InferenceSession(MODEL, formats=FORMATS, **options), [{"x": X}])
+
+
+def test_json(capsys):
+    told = json.loads(printed(capsys, *WORDS, "--json", "--batch", "12"))
+    found = expected()
+    assert told.keys() == KEYS
+    assert (told["model"], told["data"], told["samples"], told["runs"]) == ("model.onnx", "data.npz", 12, 1)
+    assert (told["formats_file"], told["qformat"], told["outputs"]) == ("formats.json", None, ["y"])
+    assert told["sqnr_db"] == pytest.approx(found.sqnr_db)
+    assert told["weights_db"] == pytest.approx(found.weights_db)
+    assert told["activations_db"] == pytest.approx(found.activations_db)
+    assert [one["name"] for one in told["tensors"]] == [one.name for one in found.tensors]
+    for one, other in zip(told["tensors"], found.tensors, strict=True):
+        assert one["format"] == FORMATS[other.name]
+        assert one["noise"]["y"] == pytest.approx(other.noise["y"])
+        assert one["sqnr_db"] == pytest.approx(other.sqnr_db)
+        assert one["saturated"] == other.saturated
+    worst = told["tensors"][0]
+    assert worst["name"] == "r"
+    assert worst["shares"] == ["h"]
+    assert worst["suggestion"]["format"] == str(found.tensors[0].suggestion.format)
+    assert worst["suggestion"]["text"].endswith("fewer integer bits")
+
+
+def test_batches_and_limits(capsys):
+    at_once = json.loads(printed(capsys, *WORDS, "--json"))
+    assert (at_once["samples"], at_once["runs"]) == (12, 1)
+    alone = json.loads(printed(capsys, *WORDS, "--json", "--batch", "1"))
+    assert (alone["samples"], alone["runs"]) == (12, 12)
+    assert alone["sqnr_db"] == pytest.approx(expected().sqnr_db, abs=1e-3)
+    few = json.loads(printed(capsys, *WORDS, "--json", "--batch", "2", "--limit", "4"))
+    assert (few["samples"], few["runs"]) == (4, 2)
+
+
+def test_options_of_fixed_point(capsys):
+    told = json.loads(printed(capsys, *WORDS, "--json", "--rounding", "floor", "--batch", "12", "--fetch", "r"))
+    assert told["rounding"] == "floor"
+    assert told["outputs"] == ["r"]
+    found = blame(InferenceSession(MODEL, formats=FORMATS, rounding="floor"), [{"x": X}], outputs=["r"])
+    assert told["sqnr_db"] == pytest.approx(found.sqnr_db)
+
+
+def test_the_table(capsys):
+    lines = printed(capsys, *WORDS, "--batch", "12").splitlines()
+    found = expected()
+    assert lines[0].startswith("model.onnx, formats.json, 12 samples of data.npz")
+    rows = [line.split() for line in lines[3 : 3 + len(found.tensors)]]
+    assert [row[0] for row in rows] == [one.name for one in found.tensors]
+    assert rows[0][:4] == ["r", "activation", "Q6.1", f"{found.tensors[0].share:.1%}"]
+    assert rows[0][4:7] == [f"{db:.2f}" for db in (found["r"].output_db, found["r"].own_db, found["r"].sqnr_db)]
+    hint = found["r"].suggestion
+    assert f"{hint.format}: {hint.text} (+{hint.gain_db:.1f} dB)" in lines[3]
+    assert f"SQNR of y against float32, dB: {found.sqnr_db:.2f}" in lines
+    apart = f"weights {found.weights_db:.2f}, inputs and activations {found.activations_db:.2f}"
+    assert f"with one kind alone in fixed point: {apart}" in lines
+
+
+def test_csv(capsys, folder):
+    told = json.loads(printed(capsys, *WORDS, "--csv", "harm.csv", "--json", "--batch", "12"))
+    assert told["written"] == ["harm.csv"]
+    with (folder / "harm.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == [one["name"] for one in told["tensors"]]
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["w1"]["format"] == " ".join(FORMATS["w1"])
+    assert float(by_name["r"]["output_db"]) == pytest.approx(expected()["r"].output_db)
+    assert by_name["r"]["suggested_format"] == told["tensors"][0]["suggestion"]["format"]
+    assert by_name["w1"]["suggestion"] == ""
+
+
+def test_plots(capsys, folder):
+    out = printed(capsys, *WORDS, "--plot", "w1", "-o", "w1.png")
+    assert "wrote w1.png" in out
+    assert (folder / "w1.png").read_bytes().startswith(b"\x89PNG")
+    told = json.loads(printed(capsys, *WORDS, "--plot", "all", "-o", "plots", "--json"))
+    names = sorted(file.name for file in (folder / "plots").iterdir())
+    assert names == ["001_r.png", *(f"{i:03}_{one['name']}.png" for i, one in enumerate(told["tensors"][1:], 2))]
+    assert told["written"] == [f"plots/{name}" for name in names]
+    assert "wrote 2 files more" in printed(capsys, *WORDS, "--plot", "all", "-o", "plots")
+
+
+def test_a_bundled_set_of_a_bundled_model(capsys):
+    told = json.loads(printed(capsys, "digits", "--data", "digits", "--limit", "3", "--qformat", "Q3.4", "--json"))
+    assert told["samples"] == 3
+    assert {one["name"] for one in told["tensors"]} >= {"image", "logits", "classifier.weight"}
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["model.onnx", "--data", "data.npz"], "--data tells what fixed point costs: give a --qformat or --formats"),
+        (["model.onnx", "--data", "no.npz", "--qformat", "Q3.4"], "there is no data 'no.npz'"),
+        ([*WORDS, "--tensors"], "--tensors has no meaning with --data"),
+        ([*WORDS, "--shape", "x=1,6"], "--shape has no meaning with --data"),
+        ([*WORDS, "--plot", "r"], "--plot TENSOR needs -o FILE.png"),
+        ([*WORDS, "-o", "r.png"], "-o is of --plot"),
+        ([*WORDS, "--plot", "q", "-o", "r.png"], "no tensor in fixed point is named 'q'"),
+        ([*WORDS, "--plot", "r", "-o", "r.jpg"], "a plot is .png, .svg, .pdf, not r.jpg"),
+        ([*WORDS, "--plot", "all", "-o", "data.npz"], "--plot all needs a folder, and data.npz is a file"),
+        ([*WORDS, "--csv", "no/harm.csv"], "cannot write no/harm.csv: there is no folder no"),
+        (["model.onnx", "--csv", "a.csv"], "--csv has no meaning without --data: nothing is run"),
+        (["model.onnx", "--rounding", "floor"], "--rounding has no meaning without --data: nothing is run"),
+        (["model.onnx", "--limit", "3"], "--limit has no meaning without --data: nothing is run"),
+        (["model.onnx", "-o", "a.png"], "-o has no meaning without --data: nothing is run"),
+    ],
+)
+def test_errors(capsys, words, error):
+    assert error in failed(capsys, *words)
+
+
+def test_nothing_is_written_when_a_run_fails(capsys, folder):
+    np.savez(folder / "data.npz", x=np.full((2, 6), np.nan, np.float32))
+    assert "NaN" in failed(capsys, *WORDS, "--csv", "harm.csv")
+    assert not (folder / "harm.csv").exists()

@@ -1,0 +1,114 @@
+"""`qengine search` prints and writes what the library finds."""
+
+import json
+
+import numpy as np
+import pytest
+from networks import network, weights
+
+from qengine import InferenceSession, cli
+from qengine.datasets import open_dataset
+from qengine.loader import load
+from qengine.search import search
+
+MODEL = network(
+    [("Gemm", "x w1 b1", "h"), ("Relu", "h", "r"), ("Gemm", "r w2", "y")],
+    inputs={"x": ["N", 6]},
+    constants={"w1": weights(6, 5, seed=1), "b1": weights(5, seed=2), "w2": weights(5, 3, seed=3)},
+)
+X = weights(64, 6, seed=4, scale=1.0)
+KEYS = {
+    "model", "data", "samples", "digest", "metric", "cost", "judged", "reference", "least", "best", "formats", "units",
+    "uniform", "front", "runs", "is_complete", "written", "notes",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(MODEL)
+    (y,) = InferenceSession(MODEL).run(None, {"x": X})
+    np.savez(tmp_path / "data.npz", x=X, labels=y.argmax(axis=1))
+    return tmp_path
+
+
+WORDS = ["model.onnx", "--data", "data.npz", "--cost", "macs"]
+
+
+def printed(capsys, *words):
+    assert cli.main(["search", *words]) == 0
+    found = capsys.readouterr()
+    assert found.err == ""
+    return found.out
+
+
+def expected(**options):
+    graph = load(MODEL)
+    dataset = open_dataset("data.npz", graph, batch=64)
+    return search(graph, dataset, cost="macs", **options)
+
+
+def test_json(capsys, folder):
+    told = json.loads(printed(capsys, *WORDS, "--max-drop", "3%", "-o", "formats.json", "--json"))
+    found = expected(max_drop="3%")
+    assert told.keys() == KEYS
+    assert (told["metric"], told["cost"], told["samples"], told["judged"]) == ("top1", "macs", 64, "y")
+    assert (told["reference"], told["least"]) == (1.0, 0.97)
+    assert told["best"]["cost"] == found.best.cost
+    assert told["best"]["bits"] == {unit.name: unit.bits for unit in found.units}
+    assert told["formats"] == found.formats == json.loads((folder / "formats.json").read_text())
+    assert told["front"][0]["cost"] == found.front[0].cost
+    assert told["uniform"].keys() == {"2", "3", "4", "5", "6", "7", "8", "16"}
+    assert told["written"] == ["formats.json"]
+    assert told["units"][0]["harm"]["2"] > told["units"][0]["harm"]["8"] > 0
+    # What is written is what `qengine run --formats` takes.
+    np.save(folder / "x.npy", X)
+    (y,) = InferenceSession(MODEL).run(None, {"x": X})
+    np.save(folder / "labels.npy", y.argmax(axis=1))
+    words = ["run", "model.onnx", "-i", "x=x.npy", "--target", "labels.npy", "--formats", "formats.json", "--json"]
+    assert cli.main(words) == 0
+    assert json.loads(capsys.readouterr().out)["top1"]["accuracy"] == told["best"]["value"] >= 0.97
+
+
+def test_the_tables(capsys):
+    words = ["--metric", "sqnr", "--min", "20", "--bits", "3-8"]
+    lines = [line.rstrip() for line in printed(capsys, *WORDS, *words).splitlines()]
+    found = expected(metric="sqnr", least=20.0, bits=range(3, 9))
+    assert lines[0] == "model.onnx, fewest bits of macs, sqnr at least 20.00 dB, 64 samples of data.npz"
+    rows = [line.split() for line in lines[3 : 3 + len(found.units)]]
+    assert [row[:4] for row in rows] == [[u.name, u.kind, str(u.bits), u.format] for u in found.units]
+    assert any(line.endswith("the best") and f"{found.best.cost:,.0f} bit operations" in line for line in lines)
+    assert any("8 bits for all" in line for line in lines)
+    assert f"{found.runs} assignments of word lengths were measured" in lines
+
+
+def test_other_widths_and_limits(capsys):
+    words = [*WORDS, "--activation-bits", "8", "--weight-bits", "4,6", "--max-drop", "10", "--runs", "2", "--json"]
+    told = json.loads(printed(capsys, *words))
+    assert set(told["best"]["bits"].values()) <= {4, 6, 8}
+    assert told["runs"] == 2
+    assert not told["is_complete"]
+    assert json.loads(printed(capsys, *WORDS, "--budget", "0", "--json"))["runs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["model.onnx"], "--data is needed: what the model is to be judged on"),
+        ([*WORDS, "--max-drop", "1", "--min", "0.9"], "--max-drop and --min both say what is good enough"),
+        ([*WORDS, "--max-drop", "much"], "a drop of top1 is a number such as 1% (a percentage point), not 'much'"),
+        ([*WORDS, "--cost", "area"], "no cost is named 'area'; there are weights, activations, macs"),
+        ([*WORDS, "--metric", "f1"], "no metric is named 'f1'"),
+        ([*WORDS, "--bits", "8-4"], "--bits 8-4 runs backwards: give 4-8"),
+        ([*WORDS, "--bits", "1-4"], "is a word length of 2 to 16, not 1"),
+        ([*WORDS, "-o", "no/formats.json"], "cannot write no/formats.json: there is no folder no"),
+        ([*WORDS, "--metric", "sqnr", "--min", "200"], "even with the longest words sqnr is"),
+    ],
+)
+def test_errors(capsys, words, error):
+    assert cli.main(["search", *words]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert error in found.err
+    assert found.err.count("\n") == 1
