@@ -8,6 +8,7 @@ from qengine import __version__
 from qengine.cli.bench import bench
 from qengine.cli.calibrate import calibrate
 from qengine.cli.inspect import inspect
+from qengine.cli.quantize import quantize
 from qengine.cli.run import run
 from qengine.cli.search import search
 from qengine.cli.sweep import sweep
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command(name="run")(run)
 app.command(name="inspect")(inspect)
 app.command(name="calibrate")(calibrate)
+app.command(name="quantize")(quantize)
 app.command(name="sweep")(sweep)
 app.command(name="search")(search)
 app.command(name="bench")(bench)

@@ -1,0 +1,138 @@
+"""`qengine quantize`: a model as a quantized ONNX model, with formats chosen on data."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from qengine import zoo
+from qengine.calibration import CalibrationOptions
+from qengine.cli import options
+from qengine.cli.data import DataOptions
+from qengine.cli.operators import run_files
+from qengine.cli.show import rendered, status
+from qengine.correction import RECIPES, STEPS
+from qengine.errors import OptionError, printable
+from qengine.files import check_writable, replacing
+from qengine.formats import as_given, read_formats
+from qengine.loader import load
+from qengine.plan import MAX_ELEMENTS
+from qengine.quantized import Quantized, quantize_model
+
+_LISTED = 3
+
+ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The ONNX file that is written.")]
+Recipe = Annotated[
+    str, typer.Option(metavar="R", help=f"{', '.join(RECIPES)}, or steps with commas: {', '.join(STEPS)}.")
+]
+
+
+def quantize(
+    model: options.Model,
+    out: ModelOut,
+    data: options.Data = None,
+    inputs: options.Inputs = None,
+    batch: options.Batch = None,
+    limit: options.Limit = None,
+    scale: options.Scale = None,
+    mean: options.Mean = None,
+    bgr: options.Bgr = False,
+    bits: options.Bits = 8,
+    weight_bits: options.WeightBits = None,
+    activation_bits: options.ActivationBits = None,
+    method: options.CalibrationMethod = "mse",
+    percentile: options.Percentile = None,
+    headroom: options.Headroom = 1.0,
+    per_channel: options.ChannelWeights = False,
+    unsigned: options.Unsigned = False,
+    formats: options.Formats = None,
+    recipe: Recipe = "fold",
+    max_elements: options.MaxElements = MAX_ELEMENTS,
+    operators: options.Operators = None,
+    json: options.Json = False,
+) -> str:
+    """Write a model as a quantized ONNX model: power-of-two scales, 8 or 16 bits, read back with the same bits.
+
+    qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx ...
+
+    Formats are those of --formats, or chosen on the data as `qengine calibrate` chooses them.
+    """
+    if percentile is not None and method != "percentile":
+        raise OptionError("--percentile is of --method percentile")
+    wanted = CalibrationOptions(
+        bits,
+        weight_bits,
+        activation_bits,
+        method,
+        99.99 if percentile is None else percentile,
+        headroom,
+        per_channel,
+        unsigned,
+    )
+    given = None if formats is None else read_formats(formats)
+    run_files(operators or [])
+    check_writable(out)
+    entry = zoo.find(model)
+    if data is None and entry is None:
+        raise OptionError("--data is needed: what the formats are to be chosen on")
+    path = entry.path if entry else Path(model)
+    steps = recipe if recipe in RECIPES else tuple(word for word in recipe.split(",") if word)
+    with status(f"quantizing {model}", quiet=json), np.errstate(all="ignore"):
+        chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
+        dataset = chosen.open(data or model, entry, load(path), max_elements)
+        found = quantize_model(path, dataset, recipe=steps, formats=given, options=wanted)
+        with replacing(out) as temporary:
+            temporary.write_bytes(found.model.SerializeToString())
+    return _as_json(model, out, recipe, found) if json else _as_table(model, out, recipe, found)
+
+
+def _counts(found: Quantized) -> list[tuple[str, int, int]]:
+    """Return how many layers each correction changed, and left."""
+    names = dict.fromkeys(entry.correction for entry in found.entries)
+    return [
+        (
+            name,
+            sum(e.is_done for e in found.entries if e.correction == name),
+            sum(not e.is_done for e in found.entries if e.correction == name),
+        )
+        for name in names
+    ]
+
+
+def _as_table(model: str, out: Path, recipe: str, found: Quantized) -> str:
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    shown.add_column("correction")
+    for heading in ("layers changed", "left"):
+        shown.add_column(heading, justify="right")
+    for name, changed, left in _counts(found):
+        shown.add_row(name, f"{changed:,}", f"{left:,}")
+    opset = next(one.version for one in found.model.opset_import if not one.domain)
+    rounded = sum(name in found.session.rounded for name in found.session.formats)
+    lines = [
+        f"opset {opset}, {rounded} tensors rounded, {len(found.session.formats) - rounded} others with formats",
+        *_left(found),
+        f"wrote {out}",
+    ]
+    return rendered(f"{model}, recipe {recipe}", shown, [Text(printable(line)) for line in lines])
+
+
+def _left(found: Quantized) -> list[str]:
+    """Return why layers were left as they are; of many the first ones."""
+    left = [f"note: {entry}" for entry in found.entries if not entry.is_done]
+    more = [f"note: {len(left) - _LISTED} more are left; --json has all"] if left[_LISTED:] else []
+    return left[:_LISTED] + more
+
+
+def _as_json(model: str, out: Path, recipe: str, found: Quantized) -> str:
+    record: dict[str, Any] = {
+        "model": model,
+        "recipe": recipe,
+        "formats": {name: as_given(form) for name, form in found.session.formats.items()},
+        "corrections": [vars(entry) for entry in found.entries],
+        "written": [str(out)],
+    }
+    return json_module.dumps(record, indent=2, allow_nan=False) + "\n"

@@ -1,0 +1,74 @@
+"""From a model and data to a quantized model: formats, corrections, pairs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qengine.calibration import CalibrationOptions, choose_formats, observe
+from qengine.correction import Corrected, Entry, correct
+from qengine.formats import Given
+from qengine.graph import Graph
+from qengine.loader import load
+from qengine.quantized.write import OPSET, WIDE_OPSET, quantized_model
+from qengine.session import InferenceSession
+
+if TYPE_CHECKING:
+    import onnx  # noqa: TID251 - for the type checker only
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A model that was quantized.
+
+    Attributes
+    ----------
+    model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear.
+    session : runs the same in fixed point.
+    entries : what the corrections did, layer by layer.
+    """
+
+    model: onnx.ModelProto
+    session: InferenceSession
+    entries: tuple[Entry, ...]
+
+
+def quantize_model(
+    model: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    data: Iterable[Mapping[str, Any]],
+    *,
+    recipe: str | Sequence[str] = ("fold",),
+    formats: Given | None = None,
+    options: CalibrationOptions = CalibrationOptions(),  # noqa: B008 - it is frozen
+) -> Quantized:
+    """Return a model with formats chosen on data, corrected, as a quantized ONNX model.
+
+    Parameters
+    ----------
+    model
+        A path, bytes, or an onnx.ModelProto. Before opset 13, or 21 for 16 bits, it is converted by onnx.
+    data
+        Feeds as `InferenceSession.run` takes them: a list, or what else can be read again.
+    recipe
+        "best", "none", or steps; see `qengine.correction.correct`.
+    formats
+        Of activations and, if wanted, of weights, instead of those that are chosen on the data.
+    options
+        How formats are chosen. Activations have 8 or 16 bits.
+
+    Raises
+    ------
+    QEngineError
+        As `calibrate`, `correct` and `quantized_model`.
+    """
+    bits = (options.of_activations, options.of_weights)
+    graph = load(model, least_opset=WIDE_OPSET if formats is not None or max(bits) > 8 else OPSET)
+
+    def formats_of(changed: Graph) -> Given:
+        return choose_formats(observe(changed, data), options).formats if formats is None else formats
+
+    corrected: Corrected = correct(graph, formats_of, data, recipe)
+    session = InferenceSession(corrected.graph, formats=corrected.formats)
+    return Quantized(quantized_model(session), session, corrected.entries)

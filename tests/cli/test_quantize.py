@@ -1,0 +1,58 @@
+"""`qengine quantize` writes what `run` reads."""
+
+import json
+import re
+
+import numpy as np
+import onnx
+import pytest
+
+import qengine
+from qengine import cli, zoo
+
+
+@pytest.mark.parametrize(("bits", "opset"), [(8, 17), (16, 21)])
+def test_digits(capsys, tmp_path, bits, opset):
+    out = tmp_path / "q.onnx"
+    words = ["quantize", "digits", "--limit", "50", "--bits", str(bits), "--per-channel", "-o", str(out)]
+    assert cli.main([*words, "--recipe", "fold,bias", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["written"] == [str(out)]
+    assert {entry["correction"] for entry in found["corrections"]} == {"fold", "bias"}
+    model = onnx.load(out)
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version == opset
+    session = qengine.InferenceSession(out, strict=True)
+    assert {form.bits for form in session.formats.values()} == {bits}
+    sample = zoo.find("digits").sample()
+    (logits,) = session.run(None, sample.feeds)
+    assert np.mean(logits.argmax(1) == sample.labels) > 0.97
+
+
+def test_formats_that_are_given(capsys, tmp_path):
+    formats = tmp_path / "f.json"
+    assert cli.main(["calibrate", "digits", "--limit", "20", "-o", str(formats)]) == 0
+    out = tmp_path / "q.onnx"
+    assert cli.main(["quantize", "digits", "--limit", "20", "--formats", str(formats), "-o", str(out)]) == 0
+    assert re.search(r"fold +1 +0", capsys.readouterr().out)
+    asked = qengine.InferenceSession(zoo.find("digits").path, formats=formats)
+    back = qengine.InferenceSession(out)
+    feeds = zoo.find("digits").sample().feeds
+    np.testing.assert_array_equal(back.run(None, feeds)[0], asked.run(None, feeds)[0], strict=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["digits", "--bits", "6"], "of 6 bits; a quantized model stores activations in 8 or 16"),
+        (["digits", "--recipe", "magic"], "no correction is named 'magic'"),
+        (["digits", "--recipe", "bias,analytic"], "give one of them"),
+        (["digits", "--percentile", "99"], "--percentile is of --method percentile"),
+    ],
+)
+def test_errors(capsys, tmp_path, words, reason):
+    assert cli.main(["quantize", *words, "--limit", "4", "-o", str(tmp_path / "q.onnx")]) == 2
+    found = capsys.readouterr()
+    assert re.fullmatch(r"qengine: error: .*\n", found.err)
+    assert reason in found.err
+    assert not (tmp_path / "q.onnx").exists()
