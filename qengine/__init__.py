@@ -7,6 +7,7 @@ from qengine.calibration import Calibration, calibrate
 from qengine.custom import FixedPoint, RegisteredOperator, register_operator
 from qengine.errors import QEngineError
 from qengine.qformat import Overflow, QFormat, Rounding, dequantize, quantize
+from qengine.quantized import quantize_model
 from qengine.session import InferenceSession
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ __all__ = [
     "calibrate",
     "dequantize",
     "quantize",
+    "quantize_model",
     "register_operator",
 ]
 

@@ -22,6 +22,7 @@ NAMES = {
     "calibrate",
     "dequantize",
     "quantize",
+    "quantize_model",
     "register_operator",
 }
 
