@@ -21,7 +21,7 @@ from qengine.qformat import (
     exact_format,
     finest_format,
     finest_per_channel,
-    fraction_bits_of,
+    holds,
     largest_scale,
 )
 
@@ -192,11 +192,9 @@ def _by_channel(bias: NDArray[Any], channels: int) -> NDArray[Any]:
 
 def _exact(own: Format | None, axis: int | None, values: list[NDArray[Any]]) -> Format | None:
     """Return a format that holds the values as they are: the model's own or, where passes changed them, any."""
-    if isinstance(own, QFormat) or (own is not None and own.axis == axis):
-        word = own.word()
-        scaled = [np.ldexp(value.astype(np.float64), fraction_bits_of(own, value.ndim)) for value in values]
-        if all(np.array_equal(np.clip(np.rint(one), word.least, word.most), one) for one in scaled):
-            return own
+    fits = isinstance(own, QFormat) or (own is not None and own.axis == axis)
+    if own is not None and fits and all(holds(own, value) for value in values):
+        return own
     return exact_format(np.concatenate([value.ravel() for value in values]))
 
 

@@ -18,7 +18,7 @@ from qengine import control, registered
 from qengine.alone import compute
 from qengine.control import Held
 from qengine.custom import Custom
-from qengine.errors import FormatError, ModelError, UnsupportedError
+from qengine.errors import ModelError, UnsupportedError
 from qengine.formats import FormatRequest
 from qengine.graph import Graph, Node, Value
 from qengine.kernels.reference.elementwise import bounded
@@ -27,9 +27,9 @@ from qengine.known import value_inputs
 from qengine.network import Network
 from qengine.ops.operator import find
 from qengine.plan import BoundStep, Fixed, Plan, Section, answer, enter, plan_section
-from qengine.qformat import Format, fraction_bits_of
+from qengine.qformat import Format, QFormat, fraction_bits_of
 from qengine.recent import Recent, digest
-from qengine.steps import Arithmetic, Tensor
+from qengine.steps import Arithmetic, Tensor, codes_of
 
 MOST_ELEMENTS = 4096
 """Of a tensor that decides shapes."""
@@ -72,7 +72,7 @@ class Event:
     tensor, array : it, codes in fixed point.
     bound : the step that computed it; None of an input and of a node that ran alone.
     node : the node; None of an input.
-    reads_codes : whether a registered operator that ran alone was given tensors in fixed point.
+    reads_codes : whether a node that ran alone was given tensors in fixed point.
     """
 
     tensor: Tensor
@@ -171,7 +171,7 @@ class Flow:
             found[value.name] = self._conformed(held, form)
         return found
 
-    def _format(self, name: str) -> Format | None:
+    def _format(self, name: str) -> QFormat | None:
         return None if self.fixed is None else self.fixed.formats.activations.get(name)
 
     def _conformed(self, held: Held, form: Format | None) -> Held:
@@ -183,9 +183,9 @@ class Flow:
         real = self._real(held)
         return Held(real) if form is None else Held(self._quantized(real, form), form, real=real.dtype)
 
-    def _quantized(self, real: NDArray[Any], form: Format, tally: Tally | None = None) -> NDArray[Any]:
+    def _quantized(self, real: NDArray[Any], form: Format) -> NDArray[Any]:
         word = form.word(self.settings.arithmetic.rounding, self.settings.arithmetic.overflow)
-        return quantize(real, fraction_bits_of(form, real.ndim), word, tally=tally)
+        return quantize(real, fraction_bits_of(form, real.ndim), word)
 
     @staticmethod
     def _real(held: Held) -> Any:
@@ -334,10 +334,8 @@ class Flow:
             return held
         if not node.graphs and self.settings.strict:
             raise UnsupportedError("strict: no fixed-point rule; it would run as a float32 island")
-        if np.isnan(real).any():
-            raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
         tally = None if tallies is None else tallies.setdefault(name, new_tally())
-        return Held(self._quantized(real, form, tally), form, real=real.dtype)
+        return Held(codes_of(real, name, form, self.settings.arithmetic, tally), form, real=real.dtype)
 
     def _event(self, name: str, held: Held, node: Node | None) -> Event:
         assert held.dtype is not None

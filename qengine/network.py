@@ -1,5 +1,6 @@
 """A model after the passes, its formats, and what to compute for the tensors that a run asks for."""
 
+import copy
 from dataclasses import replace
 
 from qengine import alone
@@ -36,18 +37,23 @@ class Network:
 
     def __init__(self, model: Graph, request: FormatRequest | None, *, as_float32: bool = False) -> None:
         operator.check(model, is_run)
-        self.as_float32, self._asked = as_float32, request
         self._stages = optimize(model)
         self.model, self.optimized = self._stages[1], self._stages[-1]
+        self.value_inputs = value_inputs(self.model)
+        self._ask(request, as_float32)
+
+    def _ask(self, request: FormatRequest | None, as_float32: bool) -> None:
+        self.as_float32, self._asked = as_float32, request
         if request is None and self.model.formats and not as_float32:
             request = FormatRequest()
         self.request = request
-        self.value_inputs = value_inputs(self.model)
         self.table = None if request is None else assign_formats(self.model, self.optimized, request)
 
-    def in_float32(self) -> "Network":
-        """Return the same network without formats."""
-        return Network(self.source, None, as_float32=True)
+    def asking(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
+        """Return the same network, whose passes are done, with another request."""
+        other = copy.copy(self)
+        other._ask(request, as_float32)
+        return other
 
     def like(self, model: Graph) -> "Network":
         """Return a network of another graph with the same request."""

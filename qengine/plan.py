@@ -239,6 +239,7 @@ class _Builder:
 
     def __init__(self, graph: Graph, fixed: Fixed | None, max_elements: int) -> None:
         self.graph, self.fixed, self.max_elements = graph, fixed, max_elements
+        self.is_partial = fixed is not None and fixed.formats.is_partial
         # Constants go by the names that the model gives them, whatever a pass made of them.
         self.tensors = {
             name: Tensor(graph.derived.get(name, name), a.dtype, a.shape, a) for name, a in graph.constants.items()
@@ -338,7 +339,7 @@ class _Builder:
 
     def _is_real(self, node: Node) -> bool:
         """Whether a node of a model that is quantized in part computes with real numbers that are no codes."""
-        if self.fixed is None or not self.fixed.formats.is_partial:
+        if self.fixed is None or not self.is_partial:
             return False
         formats = self.fixed.formats
         if any(name and name not in formats.activations for name in node.outputs):
@@ -367,7 +368,7 @@ class _Builder:
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
         form = self._format(name) if step.dtype.kind == "f" else None
-        if self.fixed and form is None and step.dtype.kind == "f" and not self.fixed.formats.is_partial:
+        if self.fixed and form is None and step.dtype.kind == "f" and not self.is_partial:
             raise FormatError(f"no format for '{name}': name it in the formats, or give a qformat for the rest")
         output = Tensor(name, step.dtype, step.shape, None, form)
         if self._is_mixed(step, output):
@@ -383,14 +384,14 @@ class _Builder:
 
     def _is_mixed(self, step: Step, output: Tensor) -> bool:
         """Whether codes and real numbers that are none meet in a step other than those that are made for it."""
-        if self.fixed is None or not self.fixed.formats.is_partial or isinstance(step, Island | Convert):
+        if not self.is_partial or isinstance(step, Island | Convert):
             return False
         operands = (step.x, step.w) if isinstance(step, Linear) else step.operands  # a bias never has a format
         return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
 
     def _computes_reals(self, step: Step, output: Tensor) -> bool:
         """Whether a step of a model that is quantized in part computes with real numbers alone."""
-        if self.fixed is None or not self.fixed.formats.is_partial or isinstance(step, Move | Convert):
+        if not self.is_partial or isinstance(step, Move | Convert):
             return False
         return output.is_float and all(t.format is None for t in (output, *step.operands))
 

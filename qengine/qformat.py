@@ -230,6 +230,13 @@ def fraction_bits_of(form: Format, ndim: int) -> int | NDArray[np.int64]:
     return np.array([f.fraction_bits for f in form.formats], np.int64).reshape(shape)
 
 
+def holds(form: Format, values: NDArray[Any]) -> bool:
+    """Whether every value is that of a code."""
+    word = form.word()
+    scaled = np.ldexp(values.astype(np.float64), fraction_bits_of(form, values.ndim))
+    return np.array_equal(np.clip(np.rint(scaled), word.least, word.most), scaled)
+
+
 def _array(given: ArrayLike) -> NDArray[Any]:
     try:
         return np.asarray(given)

@@ -12,7 +12,7 @@ from qengine.graph import Attribute, Graph, Node
 CONTRIB = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
 
-_NEWEST = 13  # opset of the nodes that are made where the model imports none of ONNX's own
+_OPSET = 13  # the least of the nodes that are made: the first with a scale for each channel
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def spell_out(graph: Graph, *, of_runtime_only: bool = False) -> Graph:
     of_runtime_only
         Only the operators of ONNX Runtime, which ONNX itself does not define.
     """
-    version = max((node.version for node in graph.nodes if not node.domain), default=_NEWEST)
-    made = _Made(graph, dict(graph.constants), max(version, _NEWEST))
+    version = max((node.version for node in graph.nodes if not node.domain), default=_OPSET)
+    made = _Made(graph, dict(graph.constants), max(version, _OPSET))
     nodes: list[Node] = []
     for node in graph.nodes:
         inner = {name: spell_out(held, of_runtime_only=of_runtime_only) for name, held in node.graphs.items()}
@@ -99,8 +99,8 @@ class _Made:
         first = 2 if spelling.inputs is None else 0
         count = (len(node.inputs) - 2) // 3 if spelling.inputs is None else spelling.inputs
         places = [first + 3 * i for i in range(count)]
-        axis = 0 if node.attributes.get("transB") else spelling.weights
-        channels = [None, axis] if axis is not None else [None] * count
+        of_weights = 0 if node.attributes.get("transB") else spelling.weights
+        channels = [None, of_weights] if of_weights is not None else [None] * count
         nodes, operands = [], []
         for place, axis in zip(places, channels, strict=False):
             made = self._dequantize(given[place : place + 3], axis, node)
@@ -138,12 +138,12 @@ class _Made:
         return Node("DequantizeLinear", inputs, (name,), attributes, node.name, "", self.version)
 
     def _product(self, first: str, second: str, node: Node) -> str | None:
-        """Return the name of a constant that is the product of two, in float64 where float32 does not hold it."""
+        """Return the name of a constant that is the product of two, rounded once; None where one is no constant."""
         if first not in self.constants or second not in self.constants:
             return None
         exact = self.constants[first].astype(np.float64) * self.constants[second].astype(np.float64)
         name = self._name(f"scale of the bias of {node.outputs[0]}")
-        self.constants[name] = exact.reshape(-1).astype(np.float32) if exact.size > 1 else exact.astype(np.float32)
+        self.constants[name] = (exact.reshape(-1) if exact.size > 1 else exact).astype(np.float32)
         return name
 
     def _name(self, wanted: str) -> str:

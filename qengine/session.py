@@ -113,7 +113,7 @@ class InferenceSession:
         if options and not is_asked:
             if self._network.table is None:
                 raise OptionError(f"{options[0]} has no meaning in float32: give a qformat or formats with it")
-            self._network = Network(graph, request)
+            self._network = self._network.asking(request)
         self._strict, self._max_elements = strict, int(max_elements)
         self._threads = None if threads is None else int(threads)
         self._forget()
@@ -181,7 +181,7 @@ class InferenceSession:
         if not self.in_fixed_point:
             return self
         other = copy.copy(self)
-        other._network = self._network.in_float32()
+        other._network = self._network.asking(None, as_float32=True)
         other._strict, other._arithmetic = False, Arithmetic()
         other._forget()
         return other

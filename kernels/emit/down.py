@@ -7,8 +7,8 @@ from llvmlite import ir
 from ..isa import Isa
 from ..resize import Down
 from .epilogue import Finish
-from .memory import inlined, unpacker
-from .vector import F32, I32, I64, i64, load, load_scalar, splat, zeros
+from .memory import unpacker
+from .vector import F32, I32, I64, Vec, i64, load, load_scalar, splat, whole_and_part, zeros
 
 
 def make(spec: Down, isa: Isa) -> Any:
@@ -18,7 +18,7 @@ def make(spec: Down, isa: Isa) -> Any:
     wide = I64 if form is not None and form.wide else number
     out = 4 if form is None else form.itemsize
 
-    def build(b: ir.IRBuilder, masked: bool, values: tuple[ir.Value, ...]) -> None:
+    def build(b: ir.IRBuilder, *values: ir.Value) -> tuple[Vec, ir.Value, ir.Value]:
         x, x_row, indices, weights, numbers, scalars, y, rest = values
         total = zeros(b, wide)
         for k in range(taps):
@@ -33,14 +33,9 @@ def make(spec: Down, isa: Isa) -> Any:
         else:
             finish = Finish(b, form, numbers, scalars)
             result = finish(total + finish.bias)
-        if masked:
-            result.store_first(y, rest)
-        else:
-            result.store(y)
+        return result, y, rest
 
-    whole = inlined(lambda b, *values: build(b, False, values))
-    part = inlined(lambda b, *values: build(b, True, values))
-    unpack = unpacker(len(spec.arguments))
+    (whole, part), unpack = whole_and_part(build), unpacker(len(spec.arguments))
 
     def down(arguments):
         (

@@ -7,8 +7,8 @@ from llvmlite import ir
 from ..elementwise import Elementwise
 from ..isa import Isa
 from .epilogue import Finish
-from .memory import inlined, unpacker
-from .vector import F32, I32, I64, STORED, i64, load, load_scalar, splat
+from .memory import unpacker
+from .vector import F32, I32, I64, STORED, Vec, i64, load, load_scalar, splat, whole_and_part
 
 
 def make(spec: Elementwise, isa: Isa) -> Any:
@@ -16,7 +16,7 @@ def make(spec: Elementwise, isa: Isa) -> Any:
     form, count = spec.epilogue, len(spec.operands)
     number = F32 if form is None else I64 if form.wide else I32
 
-    def build(b: ir.IRBuilder, masked: bool, values: tuple[ir.Value, ...]) -> None:
+    def build(b: ir.IRBuilder, *values: ir.Value) -> tuple[Vec, ir.Value, ir.Value]:
         numbers, scalars, y, rest = values[:4]
         terms, shifts = [], []
         for i, stored in enumerate(spec.operands):
@@ -51,15 +51,10 @@ def make(spec: Elementwise, isa: Isa) -> Any:
         else:
             finish = Finish(b, form, numbers, scalars)
             result = finish(total + finish.bias)
-        if masked:
-            result.store_first(y, rest)
-        else:
-            result.store(y)
+        return result, y, rest
 
     # A row's rest reads a whole vector, and writes what belongs to it.
-    whole = inlined(lambda b, *values: build(b, False, values))
-    part = inlined(lambda b, *values: build(b, True, values))
-    unpack = unpacker(len(spec.arguments))
+    (whole, part), unpack = whole_and_part(build), unpacker(len(spec.arguments))
     if count == 1:
 
         def unary(arguments):

@@ -8,8 +8,8 @@ from llvmlite import ir
 
 from ..elementwise import Function
 from ..isa import Isa
-from .memory import inlined, unpacker
-from .vector import F32, I32, Vec, i64, load, load_scalar, splat
+from .memory import unpacker
+from .vector import F32, I32, Vec, i64, load, load_scalar, splat, whole_and_part
 
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # k times the first is exact
 _WHOLE = 1.5 * 2.0**23  # what is added to it is rounded to whole numbers
@@ -83,19 +83,14 @@ def make(spec: Function, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     compute = _FUNCTIONS[spec.name]
 
-    def build(b: ir.IRBuilder, masked: bool, values: tuple[ir.Value, ...]) -> None:
+    def build(b: ir.IRBuilder, *values: ir.Value) -> tuple[Vec, ir.Value, ir.Value]:
         x, y, rest, numbers = values
         first, second = (splat(b, load_scalar(b, b.add(numbers, i64(4 * i)), F32)) for i in range(2))
         result = compute(load(b, x, F32), first, second)
-        if masked:
-            result.store_first(y, rest)
-        else:
-            result.store(y)
+        return result, y, rest
 
     # A row's rest reads a whole vector, and writes what belongs to it.
-    whole = inlined(lambda b, *values: build(b, False, values))
-    part = inlined(lambda b, *values: build(b, True, values))
-    unpack = unpacker(len(spec.arguments))
+    (whole, part), unpack = whole_and_part(build), unpacker(len(spec.arguments))
 
     def function(arguments):
         (

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from llvmlite import ir
+
+from .memory import inlined
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F32, F64 = ir.FloatType(), ir.DoubleType()
@@ -214,3 +217,21 @@ def prefetch(b: ir.IRBuilder, address: ir.Value) -> None:
     kind = ir.FunctionType(ir.VoidType(), [where.type, I32, I32, I32])
     near, data = ir.Constant(I32, 2), ir.Constant(I32, 1)
     b.call(function(b, kind, "llvm.prefetch.p0"), [where, ir.Constant(I32, 0), near, data])
+
+
+def whole_and_part(emit: Callable[..., tuple[Vec, ir.Value, ir.Value]]) -> tuple[Any, Any]:
+    """Return two jitted functions of one tuple of 64-bit integers, as `inlined` does.
+
+    `emit(builder, *values)` builds a vector and gives it, the address where it goes, and a count (i64): the first
+    function writes all lanes, the second so many of them.
+    """
+
+    def whole(b: ir.IRBuilder, *values: ir.Value) -> None:
+        result, address, _ = emit(b, *values)
+        result.store(address)
+
+    def part(b: ir.IRBuilder, *values: ir.Value) -> None:
+        result, address, count = emit(b, *values)
+        result.store_first(address, count)
+
+    return inlined(whole), inlined(part)

@@ -157,14 +157,16 @@ def inspect_model(
     """
     graph = model if isinstance(model, Graph) else load(model)
     plain = runnable(graph)
-    float32 = InferenceSession(plain, isa="reference", max_elements=max_elements).in_float32()
     request: dict[str, Any] = {
         "qformat": qformat,
         "weight_qformat": weight_qformat,
         "formats": formats,
         "per_channel": per_channel,
     }
-    fixed = InferenceSession(supported(graph), isa="reference", max_elements=max_elements, **request)
+    common: dict[str, Any] = {"isa": "reference", "max_elements": max_elements}
+    fixed = InferenceSession(supported(graph), **request, **common)
+    is_whole = plain is graph  # and then one session serves for all
+    float32 = (fixed if is_whole else InferenceSession(plain, **common)).in_float32()
     feeds, missing = feeds_of(graph, float32, dict(inputs or {}), dict(shapes or {}), max_elements)
     warnings = [*_unsupported(graph)]
     tensors: dict[str, Tensor] = {}
@@ -174,8 +176,11 @@ def inspect_model(
         try:
             tensors = dict(float32.plan(feeds, sorted(plain.tensors())).outputs)
             if fixed.in_fixed_point:
-                asked = {**request, "formats": _formats_within(plain, fixed.formats)} if plain is not graph else request
-                planned = InferenceSession(plain, isa="reference", max_elements=max_elements, **asked).plan(feeds)
+                within = fixed
+                if not is_whole:
+                    request["formats"] = _formats_within(plain, fixed.formats)
+                    within = InferenceSession(plain, **request, **common)
+                planned = within.plan(feeds)
                 lost += losses(planned.constants, planned.steps, {})
                 real = {bound.output.name for bound in planned.steps if bound.is_island}
         except operator.NeedsRun as reason:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from qengine.errors import FormatError, ModelError, UnsupportedError
 from qengine.ops.axes import normalized
 from qengine.ops.operator import ANY, REAL, Role, Since, operator
+from qengine.ops.shape import ELEMENTS
 from qengine.qformat import QFormat
 from qengine.steps import Convert, FromCodes, Island, Join, Rounded, Tensor, ToCodes
 from qengine.steps.forms import Concatenated
@@ -17,9 +18,6 @@ Plain = Annotated[Tensor, Role.PLAIN]
 
 _STORED = {f"{sign}int{bits}": (bits, not sign) for bits in (2, 4, 8, 16) for sign in ("", "u")}
 """Integer types that hold codes: their bits, and whether they are signed."""
-
-_OUTPUT_DTYPES = {2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
-"""ONNX's numbers of the types that can be asked for by an attribute."""
 
 
 def stored_format(dtype: np.dtype[Any], scale: float, zero_point: int) -> QFormat | None:
@@ -44,7 +42,8 @@ def stored_format(dtype: np.dtype[Any], scale: float, zero_point: int) -> QForma
 
 def default_dtype(asked: int) -> np.dtype[Any] | None:
     """Return the type that QuantizeLinear gives where there is no zero point; None for one that has no handler."""
-    return np.dtype(_OUTPUT_DTYPES[asked or 2]) if not asked or asked in _OUTPUT_DTYPES else None
+    name = ELEMENTS.get(asked, "") if asked else "uint8"
+    return np.dtype(name) if name in _STORED else None
 
 
 def _constant_format(dtype: np.dtype[Any], scale: Tensor, zero_point: Tensor | None) -> tuple[QFormat | None, int]:

@@ -11,8 +11,7 @@ from qengine.ops.axes import whole_numbers
 from qengine.ops.operator import ANY, Known, Shaped, Since, operator
 from qengine.steps import Island, Tensor
 
-# TensorProto.DataType, as far as NumPy has the type.
-_ELEMENTS = {
+ELEMENTS = {
     1: "float32",
     2: "uint8",
     3: "int8",
@@ -26,6 +25,7 @@ _ELEMENTS = {
     12: "uint32",
     13: "uint64",
 }
+"""Element types by ONNX's numbers (TensorProto.DataType), as far as NumPy has the type."""
 
 
 def known(value: NDArray[Any]) -> Island:
@@ -101,9 +101,9 @@ def cast(
     round_mode: Annotated[str, Since(24)] = "up",  # noqa: ARG001
 ) -> Island:
     """Another element type; real numbers are cut toward zero."""
-    if to not in _ELEMENTS:
+    if to not in ELEMENTS:
         raise UnsupportedError(f"a cast to ONNX element type {to} is not supported")
-    return _cast(x, np.dtype(_ELEMENTS[to]))
+    return _cast(x, np.dtype(ELEMENTS[to]))
 
 
 @operator("CastLike", since=15, elements=ANY)
@@ -115,6 +115,6 @@ def cast_like(
     round_mode: Annotated[str, Since(24)] = "up",  # noqa: ARG001
 ) -> Island:
     """The element type of another tensor, of which nothing else matters."""
-    if target_type.dtype.name not in _ELEMENTS.values():
+    if target_type.dtype.name not in ELEMENTS.values():
         raise UnsupportedError(f"a cast to {target_type.dtype} is not supported")
     return _cast(x, target_type.dtype)

@@ -17,7 +17,7 @@ from qengine.ops.operator import find
 from qengine.ops.quantization import default_dtype, stored_format
 from qengine.passes.constants import fold_constants
 from qengine.passes.requantize import merge_requantize, roots
-from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
+from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of, holds
 from qengine.qlinear import spell_out
 
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -30,7 +30,7 @@ def read_quantized(graph: Graph) -> Graph:
     if graph.formats is not None:
         return graph
     spelled = spell_out(graph)
-    if not any(node.operator in _PAIR and not node.domain for node in spelled.nodes):
+    if not any(_is(node, operator) for node in spelled.nodes for operator in _PAIR):
         return graph
     try:
         found = _Reader(fold_constants(spelled, but=_PAIR)).read()
@@ -118,10 +118,7 @@ class _Reader:
         if scale.size != 1:
             raise _OtherwiseError(f"{node} has a scale for each channel of what is no constant")
         offset = _offset(node, zero_point)
-        form = stored_format(dtype, float(scale.item()), offset)
-        if form is None:
-            raise _OtherwiseError(_why(node, dtype, float(scale.item()), offset))
-        return form, offset
+        return _one_format(node, dtype, float(scale.item()), offset), offset
 
     def _parameters(self, node: Node) -> tuple[NDArray[Any], NDArray[Any] | None]:
         if node.attributes.get("block_size") or node.attributes.get("precision"):
@@ -138,7 +135,7 @@ class _Reader:
             self._quantize_constant(node)
             return
         form, zero_point = self._format(node, default_dtype(node.number("output_dtype", 0)))
-        real = self.dequantized.get(stored) or self._fresh(f"{stored} as real numbers")
+        real = self._real(stored)
         self.nodes.append(Node("Requantize", (source,), (real,), {}, node.name, "qengine"))
         self.formats[real] = form
         quantizer = replace(node, inputs=(real, *node.inputs[1:]))
@@ -213,12 +210,7 @@ class _Reader:
         """Return the format of a constant: one, or one for each channel."""
         _check_channels(node, scale, array)
         offset = _offset(node, zero_point)
-        found = []
-        for one in scale.reshape(-1):
-            form = stored_format(dtype, float(one), offset)
-            if form is None:
-                raise _OtherwiseError(_why(node, dtype, float(one), offset))
-            found.append(form)
+        found = [_one_format(node, dtype, float(one), offset) for one in scale.reshape(-1)]
         axis = node.attributes.get("axis")
         is_one_channel = isinstance(axis, int) and scale.ndim == 1 and array.ndim and array.shape[axis] == 1
         if len(found) == 1 and not is_one_channel:
@@ -236,7 +228,7 @@ class _Reader:
             return False
         outputs = []
         for name in node.outputs:
-            real = (self.dequantized.get(name) or self._fresh(f"{name} as real numbers")) if name else ""
+            real = self._real(name) if name else ""
             outputs.append(real)
             if name:
                 quantizer = replace(stored.quantizer, inputs=(real, *stored.quantizer.inputs[1:]), outputs=(name,))
@@ -251,17 +243,24 @@ class _Reader:
             self.made.add(name)
             self.nodes.append(replace(stored.quantizer, outputs=(name,)))
 
-    def _fresh(self, wanted: str) -> str:
+    def _real(self, stored: str) -> str:
+        """Return the tensor of the numbers that stored integers stand for: what dequantizes them, or a new one."""
+        if dequantized := self.dequantized.get(stored):
+            return dequantized
         taken = {output for node in self.nodes for output in node.outputs}
-        return self.graph.fresh_name(wanted, taken)
+        return self.graph.fresh_name(f"{stored} as real numbers", taken)
 
 
-def _why(node: Node, dtype: np.dtype[Any], scale: float, zero_point: int) -> str:
+def _one_format(node: Node, dtype: np.dtype[Any], scale: float, zero_point: int) -> QFormat:
+    """Return the format of integers that share a scale and a zero point."""
+    form = stored_format(dtype, scale, zero_point)
+    if form is not None:
+        return form
     if stored_format(dtype, 1.0, 0) is None:
-        return f"{node} has {dtype} elements, which are no codes of up to 16 bits"
+        raise _OtherwiseError(f"{node} has {dtype} elements, which are no codes of up to 16 bits")
     if zero_point:
-        return f"{node} has scale {scale:g} and zero point {zero_point} in {dtype}"
-    return f"{node} has scale {scale:g} in {dtype}, and no Qm.n has that step"
+        raise _OtherwiseError(f"{node} has scale {scale:g} and zero point {zero_point} in {dtype}")
+    raise _OtherwiseError(f"{node} has scale {scale:g} in {dtype}, and no Qm.n has that step")
 
 
 def _check_numbers(graph: Graph) -> None:
@@ -294,7 +293,7 @@ def _numbers(node: Node, graph: Graph) -> list[float | None]:
 def _is_code(number: float, form: QFormat, *, is_bound: bool) -> bool:
     """Whether a number is a code of a format; a bound may also lie beyond all of them."""
     beyond = not form.min <= number <= form.max
-    return is_bound if beyond else bool(np.ldexp(number, form.fraction_bits) % 1 == 0)
+    return is_bound if beyond else holds(form, np.asarray(number))
 
 
 def _offset(node: Node, zero_point: NDArray[Any] | None) -> int:

@@ -8,7 +8,7 @@ from qengine.steps.linear import Linear
 from qengine.steps.mean import Mean
 from qengine.steps.move import Move
 from qengine.steps.resize import Resize
-from qengine.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.steps.step import Arithmetic, Kernel, Step, Tensor, codes_of
 from qengine.steps.table import Table
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "Table",
     "Tensor",
     "ToCodes",
+    "codes_of",
 ]

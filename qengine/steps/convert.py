@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError
-from qengine.kernels.reference.requantize import Tally, quantize, requantize
+from qengine.kernels.reference.requantize import Tally, requantize
 from qengine.qformat import QFormat
-from qengine.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.steps.step import Arithmetic, Kernel, Step, Tensor, codes_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +132,10 @@ class Rounded(Convert):
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel that rounds as the run rounds its inputs."""
-        n, word, name = out.fraction_bits, arithmetic.word(out.one_format), out.name
+        form, name = out.one_format, out.name
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             (x,) = arrays
-            if np.isnan(x).any():
-                raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
-            return quantize(x, n, word, tally=tally)
+            return codes_of(x, name, form, arithmetic, tally)
 
         return run

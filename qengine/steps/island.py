@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError
-from qengine.kernels.reference.requantize import Tally, dequantize, quantize
-from qengine.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.kernels.reference.requantize import Tally, dequantize
+from qengine.steps.step import Arithmetic, Kernel, Step, Tensor, codes_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +45,11 @@ class Island(Step):
         """Return the kernel that takes codes and gives codes."""
         compute = self.float32()
         n = [None if t.format is None else t.fraction_bits for t in self.inputs]
-        if out.format is None:
-            word, out_n = None, 0
-        else:
-            word, out_n = arithmetic.word(out.one_format), out.fraction_bits
+        form = None if out.format is None else out.one_format
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             real = [a if k is None else dequantize(a, k) for a, k in zip(arrays, n, strict=True)]
             y = compute(*real)
-            if word is None:
-                return y
-            if np.isnan(y).any():
-                raise FormatError(f"tensor '{out.name}' became NaN in float32: fixed point has no code for it")
-            return quantize(y, out_n, word, tally=tally)
+            return y if form is None else codes_of(y, out.name, form, arithmetic, tally)
 
         return run

@@ -115,6 +115,13 @@ class Tensor:
         return int(np.clip(np.rint(np.ldexp(float(value), self.fraction_bits)), -_FAR, _FAR))
 
 
+def codes_of(y: NDArray[Any], name: str, form: QFormat, arithmetic: Arithmetic, tally: Tally | None) -> Codes:
+    """Return what was computed in float32 as codes, rounded as the run rounds; FormatError where it is NaN."""
+    if np.isnan(y).any():
+        raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
+    return quantize(y, form.fraction_bits, arithmetic.word(form), tally=tally)
+
+
 class Step(ABC):
     """One tensor computed from others.
 

@@ -41,6 +41,12 @@ def test_write_golden_wants_a_name_for_each_output(tmp_path):
 def test_golden_files_agree_with_onnxruntime():
     for name, model in json.loads((GOLDEN / "index.json").read_text()).items():
         inputs, outputs = read_golden(GOLDEN / name)
-        session = onnxruntime.InferenceSession(GOLDEN / model, providers=["CPUExecutionProvider"])
+        try:
+            session = onnxruntime.InferenceSession(GOLDEN / model, providers=["CPUExecutionProvider"])
+        except Exception as error:  # it has no public tree of errors
+            # ONNX Runtime has no kernels for some types; tests/test_exporters.py compares those with torch.
+            if "NOT_IMPLEMENTED" not in str(error):
+                raise
+            continue
         for result, wanted in zip(session.run(list(outputs), inputs), outputs.values(), strict=True):
             np.testing.assert_allclose(result, wanted, rtol=0, atol=TOLERANCE * np.abs(wanted).max())

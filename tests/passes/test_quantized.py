@@ -54,6 +54,15 @@ def codes(shape, dtype="int8", most=127):
     return RNG.integers(-most, most + 1, shape).astype(dtype)
 
 
+def assert_bits_of_onnx(model, x, names=None, **options):
+    """Compare outputs with onnx.reference, bit for bit, and return the session."""
+    session = qengine.InferenceSession(model, **options)
+    expected = ReferenceEvaluator(model).run(names, {"x": x})
+    for ours, theirs in zip(session.run(names, {"x": x}), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs, strict=True)
+    return session
+
+
 def classifier(stored):
     """Return a small network of every common operator, whose sums float32 holds exactly."""
     b = Builder(stored)
@@ -82,12 +91,8 @@ def test_runs_in_integers_with_the_bits_of_onnx(stored):
     b, out = classifier(stored)
     model = b.model(inputs={"x": [1, 3, 6, 4]}, outputs=[out, "g1_q"])
     x = RNG.uniform(-9, 9, (1, 3, 6, 4)).astype(np.float32)
-    expected = ReferenceEvaluator(model).run(None, {"x": x})
     for isa in ("reference", None):
-        session = qengine.InferenceSession(model, isa=isa, strict=True)
-        found = session.run(None, {"x": x})
-        for ours, theirs in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(ours, theirs, strict=True)
+        session = assert_bits_of_onnx(model, x, isa=isa, strict=True)
     bits = 16 if "16" in stored else 8
     assert str(session.formats["x"]) == f"Q{bits - 5}.4"
     assert str(session.formats["w1"]) == "Q8 n=3..6 per channel"
@@ -198,8 +203,7 @@ def test_a_tensor_that_is_rounded_twice_is_rounded_from_what_was_computed():
     out = b.pair("a", 3)
     model = b.model(outputs=[out])
     x = RNG.standard_normal((1, 3, 6, 5)).astype(np.float32)
-    (found,) = qengine.InferenceSession(model).run(None, {"x": x})
-    np.testing.assert_array_equal(found, ReferenceEvaluator(model).run(None, {"x": x})[0], strict=True)
+    assert_bits_of_onnx(model, x)
 
 
 def test_what_stands_between_two_pairs_is_not_folded_across_them():
@@ -214,8 +218,7 @@ def test_what_stands_between_two_pairs_is_not_folded_across_them():
     out = b.pair("n", 3)
     model = b.model(outputs=[out])
     x = RNG.standard_normal((1, 3, 6, 5)).astype(np.float32)
-    (found,) = qengine.InferenceSession(model).run(None, {"x": x})
-    np.testing.assert_array_equal(found, ReferenceEvaluator(model).run(None, {"x": x})[0], strict=True)
+    assert_bits_of_onnx(model, x)
 
 
 def test_integers_in_between_may_move():
@@ -231,10 +234,7 @@ def test_integers_in_between_may_move():
     b.node("QuantizeLinear", f"r {scale} {zero}", "y")
     model = b.model(inputs={"x": (np.uint8, [1, 3, 6, 5])}, outputs=["y", "t"])
     x = RNG.integers(0, 256, (1, 3, 6, 5)).astype(np.uint8)
-    session = qengine.InferenceSession(model, strict=True)
-    found, expected = session.run(None, {"x": x}), ReferenceEvaluator(model).run(None, {"x": x})
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs, strict=True)
+    assert_bits_of_onnx(model, x, strict=True)
 
 
 def test_what_the_user_asks_for_goes_first():
@@ -271,10 +271,7 @@ def test_quantized_operators_are_three_in_one():
         },
     )  # fmt: skip
     x = RNG.integers(0, 256, (1, 3, 6, 5)).astype(np.uint8)
-    session = qengine.InferenceSession(model, strict=True)
-    expected = ReferenceEvaluator(model).run(["c", "y"], {"x": x})
-    for ours, theirs in zip(session.run(["c", "y"], {"x": x}), expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs, strict=True)
+    session = assert_bits_of_onnx(model, x, ["c", "y"], strict=True)
     assert len(session.formats) > 4
 
 
@@ -379,9 +376,7 @@ def test_inspection_tells_what_is_not_quantized():
     b = Builder()
     model = b.model(outputs=[conv_twice(b)])
     found = inspect_model(model)
-    assert [str(node) for node in found.of_kind("island")] == ["the_c", "the_e"] or [
-        node.outputs for node in found.of_kind("island")
-    ] == [("c",), ("e",)]
+    assert [node.outputs for node in found.of_kind("island")] == [("c",), ("e",)]
     with pytest.raises(UnsupportedError, match=r"'the_c' \(Conv\)"):
         qengine.InferenceSession(model, strict=True).run(None, {"x": np.zeros((1, 3, 6, 5), np.float32)})
 
@@ -390,11 +385,10 @@ def test_an_input_that_is_read_with_and_without_a_pair_is_rounded_by_an_exact_st
     b = Builder()
     x = b.pair("x", 4)
     b.node("Relu", x, "y")
-    model = b.model(outputs=["y", "z"]) if b.node("Relu", "x", "z") else b""
+    b.node("Relu", "x", "z")
+    model = b.model(outputs=["y", "z"])
     x = RNG.uniform(-9, 9, (1, 3, 6, 5)).astype(np.float32)
-    found = qengine.InferenceSession(model, strict=True).run(None, {"x": x})
-    for ours, theirs in zip(found, ReferenceEvaluator(model).run(None, {"x": x}), strict=True):
-        np.testing.assert_array_equal(ours, theirs, strict=True)
+    assert_bits_of_onnx(model, x, strict=True)
 
 
 @pytest.mark.parametrize(("bound", "is_code"), [(0.3, False), (0.5, True), (1e9, True)])
@@ -404,9 +398,7 @@ def test_a_bound_that_is_no_code_is_not_rounded(bound, is_code):
     b.node("Clip", f"{x} - {b.constant('k', np.float32(bound))}", "y")
     model = b.model()
     x = np.linspace(-2, 2, 90, dtype=np.float32).reshape(1, 3, 6, 5)
-    session = qengine.InferenceSession(model)
-    (found,) = session.run(None, {"x": x})
-    np.testing.assert_array_equal(found, ReferenceEvaluator(model).run(None, {"x": x})[0], strict=True)
+    session = assert_bits_of_onnx(model, x)
     assert bool(session.notes) is not is_code
     assert is_code or "holds 0.3" in session.notes[0]
 
