@@ -42,6 +42,13 @@ def command(model, data, out, *more):
     )
 
 
+def end(process):
+    """Leave nothing of a command behind, whatever the test found."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
 def stored(out):
     try:
         with closing(sqlite3.connect(f"file:{out}/results.sqlite?mode=rw", uri=True, timeout=30)) as connection:
@@ -136,8 +143,11 @@ def test_killed_at_random_and_finished(classifier, tmp_path, undisturbed, jobs, 
         wait_until(lambda enough=before: stored(out) > enough, process)
         time.sleep(chance.uniform(0, 0.1))
         os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        wait_until(lambda group=process.pid: nobody_is_left(group))  # workers see that their parent is gone
+        process.wait()
+        try:
+            wait_until(lambda group=process.pid: nobody_is_left(group))  # workers see that their parent is gone
+        finally:
+            end(process)
         before = stored(out)
         assert before > 0
         with locked(out):
@@ -153,7 +163,11 @@ def test_ctrl_c_keeps_what_is_done(classifier, tmp_path, undisturbed):
     process = command(model, data, out, "--jobs", 2, "--accumulator-bits", "12-40,all")
     wait_until(lambda: stored(out) > 2, process)
     os.killpg(process.pid, signal.SIGINT)
-    printed, told = process.communicate(timeout=PATIENCE)
+    try:
+        printed, told = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        end(process)
+        raise
     assert process.returncode == 130
     assert printed == ""
     assert told == f"qengine: interrupted; {out} keeps what is done: give the same command to go on\n"
