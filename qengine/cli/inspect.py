@@ -19,9 +19,39 @@ from qengine.inspection import inspect_model
 from qengine.loader import load
 from qengine.plan import MAX_ELEMENTS
 
+_BLAME = "Which tensor broke it"
+
 Tensors = Annotated[
     bool,
     typer.Option("--tensors", metavar="", help="List every tensor that is computed.", rich_help_panel="Run"),
+]
+
+Apart = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Run the model on data (see calibrate --data), and tell which tensor's format does how much harm.",
+        rich_help_panel=_BLAME,
+    ),
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option("--csv", metavar="FILE", help="Save the table of --data.", rich_help_panel=_BLAME),
+]
+Plot = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TENSOR",
+        help="Draw a tensor's histogram beside its format, into -o FILE.png; of all, into a folder.",
+        rich_help_panel=_BLAME,
+    ),
+]
+PlotOut = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", metavar="FILE", help="Of --plot: .png, .svg, .pdf; or a folder.", rich_help_panel=_BLAME
+    ),
 ]
 
 
@@ -36,16 +66,16 @@ def inspect(
     overflow: options.OverflowMode = None,
     accumulator_bits: options.AccumulatorBits = None,
     per_channel: options.PerChannel = False,
-    data: options.Apart = None,
+    data: Apart = None,
     batch: options.Batch = None,
     limit: options.Limit = None,
     scale: options.Scale = None,
     mean: options.Mean = None,
     bgr: options.Bgr = False,
     fetch: options.Fetch = None,
-    csv: options.Csv = None,
-    plot: options.Plot = None,
-    out: options.PlotOut = None,
+    csv: Csv = None,
+    plot: Plot = None,
+    out: PlotOut = None,
     threads: options.Threads = None,
     tensors: Tensors = False,
     max_elements: options.MaxElements = MAX_ELEMENTS,

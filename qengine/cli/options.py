@@ -8,16 +8,13 @@ import typer
 from qengine.calibration import Method
 from qengine.kernels.isa import BEST_FIRST
 from qengine.qformat import Overflow, Rounding
-from qengine.search import Metric
 from qengine.sweep.plots import Cost
 from qengine.zoo import ENTRIES
 
 _INPUT = "Inputs and outputs"
 _FIXED = "Fixed point"
 _CHOICE = "How formats are chosen"
-_BLAME = "Which tensor broke it"
 _GRID = "Grid"
-_GOAL = "What is looked for"
 _RUN = "Run"
 
 Model = Annotated[
@@ -88,38 +85,11 @@ Batch = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Feed so many samples at once. Default: as many as the model takes, or one.",
+        help="Feed so many samples at once. Default: as many as the model takes; of any number one, or some.",
         rich_help_panel=_INPUT,
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Use the first N samples.", rich_help_panel=_INPUT)]
-Apart = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="DATA",
-        help="Run the model on data (see calibrate --data), and tell which tensor's format does how much harm.",
-        rich_help_panel=_BLAME,
-    ),
-]
-Csv = Annotated[
-    Path | None,
-    typer.Option("--csv", metavar="FILE", help="Save the table of --data.", rich_help_panel=_BLAME),
-]
-Plot = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TENSOR",
-        help="Draw a tensor's histogram beside its format, into -o FILE.png; of all, into a folder.",
-        rich_help_panel=_BLAME,
-    ),
-]
-PlotOut = Annotated[
-    Path | None,
-    typer.Option(
-        "-o", "--out", metavar="FILE", help="Of --plot: .png, .svg, .pdf; or a folder.", rich_help_panel=_BLAME
-    ),
-]
 FormatsOut = Annotated[
     Path | None,
     typer.Option("-o", "--out", metavar="FILE", help="Save the formats: a file for --formats.", rich_help_panel=_INPUT),
@@ -176,54 +146,6 @@ TieJoins = Annotated[
         metavar="",
         help="One format for what Concat, Where, Max and Min read and give.",
         rich_help_panel=_CHOICE,
-    ),
-]
-MetricName = Annotated[
-    str | None,
-    typer.Option(
-        "--metric",
-        metavar="M",
-        help=f"What must not get worse: {', '.join(Metric)}. Default: top1 where there are labels, agreement of other "
-        "classes, psnr of images, else sqnr.",
-        rich_help_panel=_GOAL,
-    ),
-]
-MaxDrop = Annotated[
-    str | None,
-    typer.Option(
-        metavar="D",
-        help="How much worse than float32 it may be: percentage points (1%), dB (0.5dB), or 1% of dB. Default: 1.",
-        rich_help_panel=_GOAL,
-    ),
-]
-Least = Annotated[
-    float | None,
-    typer.Option("--min", metavar="X", help="Instead: the figure itself, a share (0.97) or dB.", rich_help_panel=_GOAL),
-]
-BitCost = Annotated[
-    str,
-    typer.Option(
-        "--cost",
-        metavar="C",
-        help="What is to be small: memory of weights, memory of activations, or macs x bits x bits.",
-        rich_help_panel=_GOAL,
-    ),
-]
-SearchBits = Annotated[
-    str,
-    typer.Option("--bits", metavar="LIST", help="Word lengths to choose from: 4,6-8.", rich_help_panel=_GOAL),
-]
-MaxRuns = Annotated[
-    int,
-    typer.Option("--runs", min=1, metavar="N", help="Try so many word lengths of all at most.", rich_help_panel=_GOAL),
-]
-Budget = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        metavar="SECONDS",
-        help="Stop to try after so much time, and take the best so far.",
-        rich_help_panel=_GOAL,
     ),
 ]
 SweepFolder = Annotated[

@@ -8,7 +8,7 @@ import numpy as np
 
 from qengine import zoo
 from qengine.calibration import CalibrationOptions
-from qengine.cli import options, parsing
+from qengine.cli import options, parsing, search_options
 from qengine.cli.data import DataOptions
 from qengine.cli.operators import run_files
 from qengine.cli.searched import as_json, as_tables
@@ -30,15 +30,15 @@ def search(
     mean: options.Mean = None,
     bgr: options.Bgr = False,
     out: options.FormatsOut = None,
-    metric: options.MetricName = None,
-    max_drop: options.MaxDrop = None,
-    least: options.Least = None,
-    cost: options.BitCost = "weights",
-    bits: options.SearchBits = "2-8,16",
+    metric: search_options.MetricName = None,
+    max_drop: search_options.MaxDrop = None,
+    least: search_options.Least = None,
+    cost: search_options.BitCost = "weights",
+    bits: search_options.SearchBits = "2-8,16",
     weight_bits: options.SweepWeightBits = None,
     activation_bits: options.SweepActivationBits = None,
-    runs: options.MaxRuns = 300,
-    budget: options.Budget = None,
+    runs: search_options.MaxRuns = 500,
+    budget: search_options.Budget = None,
     method: options.CalibrationMethod = "mse",
     per_channel: options.ChannelWeights = False,
     unsigned: options.Unsigned = False,

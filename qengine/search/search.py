@@ -56,7 +56,7 @@ def search(
     options: CalibrationOptions | None = None,
     pixel_scale: PixelScale | None = None,
     sensitivity_samples: int = 128,
-    max_runs: int = 300,
+    max_runs: int = 500,
     seconds: float | None = None,
     rounding: str = "half_even",
     overflow: str = "saturate",

@@ -10,6 +10,7 @@ from qengine.blame.energy import Energy
 from qengine.blame.rerun import Rerun
 from qengine.datasets import Dataset
 from qengine.errors import QEngineError
+from qengine.plan import Plan
 from qengine.search.descent import monotone
 from qengine.search.units import Unit
 from qengine.session import InferenceSession
@@ -52,16 +53,16 @@ def measure_harm(
     """
     energies = [{width: Energy() for width in unit.widths} if u in priced else {} for u, unit in enumerate(units)]
     float32, done = session.in_float32(), 0
-    reruns: dict[int, Rerun] = {}
+    planned: Plan | None = None
+    rerun: Rerun | None = None
     for run, batch in enumerate(dataset.batches(), 1):
         if done >= samples:
             break
         try:
             arrays = session.check_feeds(batch.feeds)
             plan = session.plan(arrays, (output,))
-            if id(plan) not in reruns:
-                reruns = {id(plan): Rerun(plan, float32.plan(arrays, (output,)))}
-            rerun = reruns[id(plan)]
+            if rerun is None or plan is not planned:
+                planned, rerun = plan, Rerun(plan, float32.plan(arrays, (output,)))
             with session.limited(), np.errstate(all="ignore"):
                 rerun.run(arrays)
                 for unit, known in zip(units, energies, strict=True):

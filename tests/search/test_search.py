@@ -260,7 +260,7 @@ def test_progress(data):
     assert told["float32"] == (96, 96)
     assert told["calibrating"] == (96, 96)
     assert told["measuring tensors"] == (40, pytest.approx(64))  # whole batches
-    assert told["searching"] == (300, found.runs)
+    assert told["searching"] == (500, found.runs)
 
 
 def test_what_cannot_be_done_is_said(data, tmp_path):
