@@ -5,11 +5,9 @@ python tests/correction_table.py
 
 import numpy as np
 from correction.badly_scaled import badly_scaled_digits
-from fitting import fitted_formats
 
-from qengine import InferenceSession, zoo
+from qengine import InferenceSession, calibrate, zoo
 from qengine.correction import correct
-from qengine.formats import as_given
 from qengine.loader import load
 from qengine.report import sqnr
 
@@ -33,14 +31,7 @@ ROWS = {
 def fit(feeds, bits, per_channel):
     """Return what chooses the formats of a graph."""
 
-    def formats_of(graph):
-        found = fitted_formats(graph, feeds, bits)
-        if per_channel:
-            chosen = InferenceSession(graph, isa="reference", formats=found, per_channel=True).formats
-            found = {n: as_given(form) for n, form in chosen.items() if n in graph.constants} | found
-        return found
-
-    return formats_of
+    return lambda graph: calibrate(graph, [feeds], bits=bits, headroom=1.25, unsigned=True, per_channel=per_channel)
 
 
 def main():

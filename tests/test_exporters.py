@@ -8,17 +8,16 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from fitting import fitted_formats
 from native.native import ISAS
 
-from qengine import InferenceSession
+from qengine import InferenceSession, calibrate
 from qengine.errors import ModelError, UnsupportedError
 from qengine.golden import read_golden
 from qengine.report import compare, sqnr
 
 FOLDER = Path(__file__).parent / "golden" / "exporters"
 RUNS = sorted(file.stem for file in FOLDER.glob("*.npz"))
-# The least SQNR of an output of a run in dB, with fitted formats of 16 bits and Q4.11 inside of loops and branches.
+# The least SQNR of an output of a run in dB, with calibrated formats of 16 bits.
 LEAST = {
     "refine_op11": 69,
     "refine_op20": 67,
@@ -101,7 +100,7 @@ def golden(run):
 
 @cache
 def options(run):
-    return {"formats": fitted_formats(path(model_of(run)), golden(run)[0], 16), "qformat": "Q4.11"}
+    return {"formats": calibrate(path(model_of(run)), [golden(run)[0]], bits=16, headroom=1.25, unsigned=True)}
 
 
 def test_every_golden_is_here():

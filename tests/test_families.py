@@ -7,18 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fitting import fitted_formats
 from native.native import ISAS, assert_same, both
 from networks import onnxruntime_session
 
-from qengine import InferenceSession
+from qengine import InferenceSession, calibrate
 from qengine.errors import UnsupportedError
 from qengine.golden import read_golden
 from qengine.passes import optimize
 from qengine.report import compare, sqnr
 
 FOLDER = Path(__file__).parent / "golden" / "families"
-# The least SQNR of the output in dB with fitted formats of 16 bits, and of 8 with weights per channel.
+# The least SQNR of the output in dB with calibrated formats of 16 bits, and of 8 with weights per channel.
 LEAST = {
     "vgg": (74, 33),
     "resnet": (64, 21),
@@ -68,7 +67,7 @@ RECOGNISED = {
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"
 ROWS = re.findall(r"^\| (\w+) \| [\de-]+ \| (\d+) dB \| (\d+) dB \|", PAGE.read_text(), re.MULTILINE)
 DOCUMENTED = {name: (int(wide), int(narrow)) for name, wide, narrow in ROWS}
-WORDS = {16: {}, 8: {"per_channel": True}}
+WORDS = {16: {}, 8: {"per_channel": True}}  # how formats are chosen
 
 
 def path(name):
@@ -83,11 +82,11 @@ def feeds(name):
 def formats(name, bits):
     shape = feeds(name)["input"].shape[1:]
     sample = np.random.default_rng(5).random((16, *shape), dtype=np.float32)
-    return fitted_formats(path(name), {"input": sample}, bits)
+    return calibrate(path(name), [{"input": sample}], bits=bits, headroom=1.25, unsigned=True, **WORDS[bits])
 
 
 def fixed(name, bits, **options):
-    return InferenceSession(path(name), formats=formats(name, bits), **WORDS[bits], **options)
+    return InferenceSession(path(name), formats=formats(name, bits), **options)
 
 
 def test_every_model_is_here():
@@ -141,6 +140,6 @@ NATIVE = [(isa, name) for isa in ISAS for name in LEAST if isa == ISAS[0] or "_"
 @pytest.mark.parametrize("bits", WORDS)
 @pytest.mark.parametrize(("isa", "name"), NATIVE)
 def test_native_kernels_give_the_same_bits(name, isa, bits):
-    got, want, ran = both(path(name), feeds(name), isa, 2, formats=formats(name, bits), **WORDS[bits])
+    got, want, ran = both(path(name), feeds(name), isa, 2, formats=formats(name, bits))
     assert_same(got, want)
     assert any(not kernel.startswith("reference") for kernel in ran), ran

@@ -73,7 +73,15 @@ def calibrate(
     >>> session = qengine.InferenceSession(srcnn.path, formats=formats)
     """
     options = CalibrationOptions(
-        bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins
+        bits=bits,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        method=method,
+        percentile=percentile,
+        headroom=headroom,
+        per_channel=per_channel,
+        unsigned=unsigned,
+        tie_joins=tie_joins,
     )
     return choose_formats(observe(model, feeds, threads=threads, max_elements=max_elements), options)
 

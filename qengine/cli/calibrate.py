@@ -52,15 +52,15 @@ def calibrate(
     if percentile is not None and method != "percentile":
         raise OptionError("--percentile is of --method percentile")
     wanted = CalibrationOptions(
-        bits,
-        weight_bits,
-        activation_bits,
-        method,
-        99.99 if percentile is None else percentile,
-        headroom,
-        per_channel,
-        unsigned,
-        tie_joins,
+        bits=bits,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        method=method,
+        percentile=99.99 if percentile is None else percentile,
+        headroom=headroom,
+        per_channel=per_channel,
+        unsigned=unsigned,
+        tie_joins=tie_joins,
     )
     run_files(operators or [])
     if out is not None:

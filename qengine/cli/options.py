@@ -8,7 +8,6 @@ import typer
 from qengine.calibration import Method
 from qengine.kernels.isa import BEST_FIRST
 from qengine.qformat import Overflow, Rounding
-from qengine.sweep.plots import Cost
 from qengine.zoo import ENTRIES
 
 _INPUT = "Inputs and outputs"
@@ -146,102 +145,6 @@ TieJoins = Annotated[
         metavar="",
         help="One format for what Concat, Where, Max and Min read and give.",
         rich_help_panel=_CHOICE,
-    ),
-]
-SweepFolder = Annotated[
-    Path,
-    typer.Option(
-        "-o",
-        "--out",
-        metavar="DIR",
-        show_default=False,
-        help="The folder of results. What is there already is not computed again.",
-        rich_help_panel=_INPUT,
-    ),
-]
-SweepBits = Annotated[
-    str | None,
-    typer.Option(
-        "--bits",
-        metavar="LIST",
-        help="Word lengths, such as 4,6-8. Default: 2-16, or none where formats are given.",
-        rich_help_panel=_GRID,
-    ),
-]
-SweepWeightBits = Annotated[
-    str | None,
-    typer.Option("--weight-bits", metavar="LIST", help="Word lengths of constants alone.", rich_help_panel=_GRID),
-]
-SweepActivationBits = Annotated[
-    str | None,
-    typer.Option("--activation-bits", metavar="LIST", help="Word lengths of all else alone.", rich_help_panel=_GRID),
-]
-SweepMethods = Annotated[
-    str,
-    typer.Option(
-        "--method", metavar="LIST", help=f"How formats are chosen: {', '.join(Method)}.", rich_help_panel=_GRID
-    ),
-]
-SweepPerChannel = Annotated[
-    str,
-    typer.Option(
-        "--per-channel",
-        metavar="off|on|both",
-        help="Weights get a format for each output channel.",
-        rich_help_panel=_GRID,
-    ),
-]
-SweepRoundings = Annotated[
-    str, typer.Option("--rounding", metavar="LIST", help=f"{', '.join(Rounding)}.", rich_help_panel=_GRID)
-]
-SweepOverflows = Annotated[
-    str, typer.Option("--overflow", metavar="LIST", help=f"{', '.join(Overflow)}.", rich_help_panel=_GRID)
-]
-SweepAccumulatorBits = Annotated[
-    str | None,
-    typer.Option(
-        "--accumulator-bits",
-        metavar="LIST",
-        help="Keep so many low bits of every sum of products; all keeps all, the default: 16,24,all.",
-        rich_help_panel=_GRID,
-    ),
-]
-SweepQFormats = Annotated[
-    str | None,
-    typer.Option("--qformat", metavar="LIST", help="Formats of all activations: Q4.3,UQ0.8.", rich_help_panel=_GRID),
-]
-SweepFormats = Annotated[
-    list[Path] | None,
-    typer.Option("--formats", metavar="FILE", help="A formats file. Repeatable.", rich_help_panel=_GRID),
-]
-SweepCost = Annotated[
-    str,
-    typer.Option(
-        "--cost",
-        metavar="C",
-        help=f"What the Pareto plot has on its horizontal axis: {', '.join(Cost)}.",
-        rich_help_panel=_RUN,
-    ),
-]
-NoSsim = Annotated[bool, typer.Option("--no-ssim", metavar="", help="Leave out SSIM of images.", rich_help_panel=_RUN)]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", metavar="", help="Compute failed points again.", rich_help_panel=_RUN)
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Worker processes. Default: 1, or as many as there are cores with --scheduler local.",
-        rich_help_panel=_RUN,
-    ),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="A Dask cluster: tcp://HOST:PORT, or local for one made on the spot.",
-        rich_help_panel=_RUN,
     ),
 ]
 Scale = Annotated[

@@ -15,7 +15,7 @@ from qengine.cli import options
 from qengine.cli.data import DataOptions
 from qengine.cli.operators import run_files
 from qengine.cli.show import rendered, status
-from qengine.correction import RECIPES, STEPS
+from qengine.correction import RECIPES, STEPS, steps_of
 from qengine.errors import OptionError, printable
 from qengine.files import check_writable, replacing
 from qengine.formats import as_given, read_formats
@@ -26,9 +26,7 @@ from qengine.quantized import Quantized, quantize_model
 _LISTED = 3
 
 ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The ONNX file that is written.")]
-Recipe = Annotated[
-    str, typer.Option(metavar="R", help=f"{', '.join(RECIPES)}, or steps with commas: {', '.join(STEPS)}.")
-]
+Recipe = Annotated[str, typer.Option(metavar="R", help=f"{', '.join(RECIPES)}, or steps with +: {', '.join(STEPS)}.")]
 
 
 def quantize(
@@ -49,6 +47,7 @@ def quantize(
     headroom: options.Headroom = 1.0,
     per_channel: options.ChannelWeights = False,
     unsigned: options.Unsigned = False,
+    tie_joins: options.TieJoins = False,
     formats: options.Formats = None,
     recipe: Recipe = "fold",
     max_elements: options.MaxElements = MAX_ELEMENTS,
@@ -64,14 +63,15 @@ def quantize(
     if percentile is not None and method != "percentile":
         raise OptionError("--percentile is of --method percentile")
     wanted = CalibrationOptions(
-        bits,
-        weight_bits,
-        activation_bits,
-        method,
-        99.99 if percentile is None else percentile,
-        headroom,
-        per_channel,
-        unsigned,
+        bits=bits,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        method=method,
+        percentile=99.99 if percentile is None else percentile,
+        headroom=headroom,
+        per_channel=per_channel,
+        unsigned=unsigned,
+        tie_joins=tie_joins,
     )
     given = None if formats is None else read_formats(formats)
     run_files(operators or [])
@@ -80,11 +80,11 @@ def quantize(
     if data is None and entry is None:
         raise OptionError("--data is needed: what the formats are to be chosen on")
     path = entry.path if entry else Path(model)
-    steps = recipe if recipe in RECIPES else tuple(word for word in recipe.split(",") if word)
+    steps_of(recipe)
     with status(f"quantizing {model}", quiet=json), np.errstate(all="ignore"):
         chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
-        dataset = chosen.open(data or model, entry, load(path), max_elements)
-        found = quantize_model(path, dataset, recipe=steps, formats=given, options=wanted)
+        dataset = chosen.open(data or model, entry, load(path), max_elements, several=True)
+        found = quantize_model(path, dataset, recipe=recipe, formats=given, options=wanted)
         with replacing(out) as temporary:
             temporary.write_bytes(found.model.SerializeToString())
     return _as_json(model, out, recipe, found) if json else _as_table(model, out, recipe, found)

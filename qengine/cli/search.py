@@ -9,6 +9,7 @@ import numpy as np
 from qengine import zoo
 from qengine.calibration import CalibrationOptions
 from qengine.cli import options, parsing, search_options
+from qengine.cli import sweep_options as grids
 from qengine.cli.data import DataOptions
 from qengine.cli.operators import run_files
 from qengine.cli.searched import as_json, as_tables
@@ -35,8 +36,8 @@ def search(
     least: search_options.Least = None,
     cost: search_options.BitCost = "weights",
     bits: search_options.SearchBits = "2-8,16",
-    weight_bits: options.SweepWeightBits = None,
-    activation_bits: options.SweepActivationBits = None,
+    weight_bits: grids.WeightBits = None,
+    activation_bits: grids.ActivationBits = None,
     runs: search_options.MaxRuns = 500,
     budget: search_options.Budget = None,
     method: options.CalibrationMethod = "mse",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qengine import zoo
 from qengine.cli import options, parsing
+from qengine.cli import sweep_options as grids
 from qengine.cli.show import progress
 from qengine.cli.swept import as_json, as_tables
 from qengine.errors import OptionError, SweepError
@@ -22,7 +23,7 @@ _CHANNELS = {"off": (False,), "on": (True,), "both": (False, True)}
 
 def sweep(
     model: options.Model,
-    out: options.SweepFolder,
+    out: grids.Folder,
     data: options.Data = None,
     inputs: options.Inputs = None,
     batch: options.Batch = None,
@@ -30,25 +31,27 @@ def sweep(
     scale: options.Scale = None,
     mean: options.Mean = None,
     bgr: options.Bgr = False,
-    bits: options.SweepBits = None,
-    weight_bits: options.SweepWeightBits = None,
-    activation_bits: options.SweepActivationBits = None,
-    method: options.SweepMethods = "mse",
+    bits: grids.Bits = None,
+    weight_bits: grids.WeightBits = None,
+    activation_bits: grids.ActivationBits = None,
+    method: grids.Methods = "mse",
     percentile: options.Percentile = None,
-    per_channel: options.SweepPerChannel = "off",
+    headroom: options.Headroom = 1.0,
+    per_channel: grids.PerChannel = "off",
     unsigned: options.Unsigned = False,
     tie_joins: options.TieJoins = False,
-    qformat: options.SweepQFormats = None,
-    formats: options.SweepFormats = None,
-    rounding: options.SweepRoundings = "half_even",
-    overflow: options.SweepOverflows = "saturate",
-    accumulator_bits: options.SweepAccumulatorBits = None,
+    qformat: grids.QFormats = None,
+    formats: grids.Formats = None,
+    rounding: grids.Roundings = "half_even",
+    overflow: grids.Overflows = "saturate",
+    accumulator_bits: grids.AccumulatorBits = None,
+    recipe: grids.Recipes = "fold",
     strict: options.Strict = False,
-    no_ssim: options.NoSsim = False,
-    cost: options.SweepCost = Cost.WEIGHT_MEMORY.value,
-    retry_failed: options.RetryFailed = False,
-    jobs: options.Jobs = None,
-    scheduler: options.Scheduler = None,
+    no_ssim: grids.NoSsim = False,
+    cost: grids.ParetoCost = Cost.WEIGHT_MEMORY.value,
+    retry_failed: grids.RetryFailed = False,
+    jobs: grids.Jobs = None,
+    scheduler: grids.Scheduler = None,
     isa: options.Isa = None,
     threads: options.Threads = None,
     max_elements: options.MaxElements = MAX_ELEMENTS,
@@ -60,6 +63,8 @@ def sweep(
 
     qengine sweep model.onnx --data set.npz --bits 4-8 --per-channel both --rounding half_even,floor -o results --jobs 4
 
+    qengine sweep digits --bits 4-8 --recipe fold,fold+bias,best -o results
+
     A sweep that is stopped goes on where it was when the same command is given again.
     """
     if per_channel not in _CHANNELS:
@@ -67,19 +72,21 @@ def sweep(
     if cost not in list(Cost):
         raise OptionError(f"--cost is one of {', '.join(Cost)}, not '{cost}'")
     grid = Grid(
-        _widths("--bits", bits),
-        _widths("--weight-bits", weight_bits),
-        _widths("--activation-bits", activation_bits),
-        parsing.words("--method", method),
-        percentile,
-        _CHANNELS[per_channel],
-        unsigned,
-        tie_joins,
-        parsing.words("--qformat", qformat) if qformat is not None else (),
-        formats or (),
-        parsing.words("--rounding", rounding),
-        parsing.words("--overflow", overflow),
-        _accumulators(accumulator_bits),
+        bits=_widths("--bits", bits),
+        weight_bits=_widths("--weight-bits", weight_bits),
+        activation_bits=_widths("--activation-bits", activation_bits),
+        methods=parsing.words("--method", method),
+        percentile=percentile,
+        headroom=headroom,
+        per_channel=_CHANNELS[per_channel],
+        unsigned=unsigned,
+        tie_joins=tie_joins,
+        qformats=parsing.words("--qformat", qformat) if qformat is not None else (),
+        formats=formats or (),
+        roundings=parsing.words("--rounding", rounding),
+        overflows=parsing.words("--overflow", overflow),
+        accumulator_bits=_accumulators(accumulator_bits),
+        recipes=parsing.words("--recipe", recipe),
     )
     entry = zoo.find(model)
     known = zoo.ENTRIES.get(data or model) or entry

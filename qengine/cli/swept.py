@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qengine.cli.show import decibels, rendered
+from qengine.correction import recipe_name
 from qengine.errors import printable
 from qengine.sweep import Measures, Row, Sweep
 from qengine.sweep.store import spelled
@@ -69,7 +70,7 @@ def _table(found: Sweep) -> Table:
         ("rounding", lambda row: row.point.rounding or ""),
         ("overflow", lambda row: row.point.overflow or ""),
         ("sums\nbits", lambda row: _sums(row)),
-        ("recipe", lambda row: "" if row.point.is_float32 else row.point.recipe),
+        ("recipe", lambda row: recipe_name(row.point.recipe or "")),
     ]
     names = ("method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe")
     values = {name: {getattr(point, name) for point in points} for name in names}

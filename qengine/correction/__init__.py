@@ -3,7 +3,17 @@
 from qengine.correction.bias import correct_bias
 from qengine.correction.equalization import Equalized, equalize
 from qengine.correction.folding import folded, keep_batchnorm
-from qengine.correction.recipe import RECIPES, STEPS, correct
+from qengine.correction.recipe import (
+    RECIPES,
+    STEPS,
+    Ranged,
+    change_ranges,
+    correct,
+    fit_formats,
+    ranges_of,
+    recipe_name,
+    steps_of,
+)
 from qengine.correction.result import Corrected, Data, Entry
 from qengine.correction.statistics import expected_means
 from qengine.correction.weights import round_weights
@@ -15,11 +25,17 @@ __all__ = [
     "Data",
     "Entry",
     "Equalized",
+    "Ranged",
+    "change_ranges",
     "correct",
     "correct_bias",
     "equalize",
     "expected_means",
+    "fit_formats",
     "folded",
     "keep_batchnorm",
+    "ranges_of",
+    "recipe_name",
     "round_weights",
+    "steps_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,122 @@ STEPS = ("fold", "equalize", "round", "bias", "analytic")
 
 RECIPES: Mapping[str, tuple[str, ...]] = {"none": (), "best": ("fold", "equalize", "round", "bias")}
 
+_RANGES = ("fold", "equalize")
+_FROM_DATA = ("round", "bias")
+
+
+def steps_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the steps of a recipe, in the order of `STEPS`: of "best", "none", names with "+" or a list of names.
+
+    Raises
+    ------
+    OptionError
+        If a step does not exist, or biases would be corrected in both ways.
+    """
+    if isinstance(recipe, str):
+        recipe = RECIPES[recipe] if recipe in RECIPES else [word.strip() for word in recipe.split("+")]
+    unknown = [step for step in recipe if step not in STEPS]
+    if unknown:
+        there = f"{', '.join(RECIPES)}, or of {', '.join(STEPS)} one, or several with + between them"
+        raise OptionError(f"no recipe or correction is named {unknown[0]!r}; there are {there}")
+    if {"bias", "analytic"} <= set(recipe):
+        raise OptionError("'bias' and 'analytic' correct the same biases: give one of them")
+    return tuple(step for step in STEPS if step in recipe)
+
+
+def recipe_name(text: str) -> str:
+    """Return what a recipe is called, of steps with "+" between them: the name of all that pays, or the steps."""
+    return next((name for name, steps in RECIPES.items() if text == "+".join(steps)), text)
+
+
+@dataclass(frozen=True)
+class Ranged:
+    """A model after the corrections that change ranges, for which formats are chosen.
+
+    Attributes
+    ----------
+    graph : the model.
+    entries : what was done so far.
+    means : what each channel of a tensor holds on average, by name, where "analytic" wants it.
+    steps : of the whole recipe.
+    """
+
+    graph: Graph
+    entries: tuple[Entry, ...]
+    means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+
+
+def change_ranges(graph: Graph, recipe: str | Sequence[str] = "best") -> Ranged:
+    """Do the steps of a recipe that need neither formats nor data: "fold" and "equalize".
+
+    Parameters
+    ----------
+    graph, recipe
+        As of `correct`. What comes of it depends on the steps "fold" and "equalize" only.
+
+    Raises
+    ------
+    QEngineError
+        As `correct`.
+    """
+    steps = steps_of(recipe)
+    check_real(graph)
+    entries: list[Entry] = []
+    means = expected_means(graph) if "analytic" in steps else {}
+    found = folded(graph) if "fold" in steps else keep_batchnorm(graph)
+    if "fold" in steps:
+        count = sum(node.operator == "BatchNormalization" for node in graph.nodes)
+        kept = count - (len(keep_batchnorm(graph).nodes) - len(found.nodes))
+        entries.append(Entry("fold", "the model", True, f"{count - kept} BatchNormalization folded, {kept} left"))
+    if "equalize" in steps:
+        equalized = equalize(found)
+        found, means = equalized.graph, _divided(means, equalized)
+        entries += equalized.entries
+    return Ranged(found, tuple(entries), means, steps)
+
+
+def ranges_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the steps of a recipe that change ranges: recipes in which they are the same have ranges in common."""
+    return tuple(step for step in steps_of(recipe) if step in _RANGES)
+
+
+def fit_formats(ranged: Ranged, formats: Given, data: Data | None = None) -> Corrected:
+    """Do the steps of a recipe that need formats: "round", and "bias" or "analytic".
+
+    Parameters
+    ----------
+    ranged
+        From `change_ranges`.
+    formats
+        Of its graph, as a session takes them: of the activations at least.
+    data
+        As of `correct`.
+
+    Raises
+    ------
+    QEngineError
+        As `correct`.
+    """
+    steps = ranged.steps
+    if data is None and (needed := [step for step in _FROM_DATA if step in steps]):
+        raise OptionError(f"the correction '{needed[0]}' needs data")
+    if set(_FROM_DATA) <= set(steps) and data is not None and iter(data) is data:
+        raise OptionError("the data is read twice, and this iterator only once: give a list, or what can be read again")
+    found, entries = ranged.graph, list(ranged.entries)
+    formats = _pinned(found, formats)
+    if "round" in steps:
+        assert data is not None
+        rounded = round_weights(found, formats, data)
+        found, formats = rounded.graph, rounded.formats
+        entries += rounded.entries
+    if "bias" in steps or "analytic" in steps:
+        means = ranged.means if "analytic" in steps else None
+        biased = correct_bias(found, formats, data if means is None else None, means=means, reference=ranged.graph)
+        found = biased.graph
+        entries += biased.entries
+    return Corrected(found, tuple(entries), formats)
+
 
 def correct(
     graph: Graph, formats_of: Callable[[Graph], Given], data: Data | None = None, recipe: str | Sequence[str] = "best"
@@ -39,9 +156,9 @@ def correct(
     data
         Feeds, read once by "round" and once by "bias": a list or whatever else can be read twice.
     recipe
-        "best", "none", or names among `STEPS`: "fold" is `folded` (without it BatchNormalization stays an operator of
-        its own), "equalize" is `equalize`, "round" is `round_weights`, "bias" is `correct_bias` from data, "analytic"
-        the same from `expected_means`.
+        "best", "none", or names among `STEPS`, as a list or with "+" between them: "fold" is `folded` (without it
+        BatchNormalization stays an operator of its own), "equalize" is `equalize`, "round" is `round_weights`, "bias"
+        is `correct_bias` from data, "analytic" the same from `expected_means`.
 
     Returns
     -------
@@ -55,35 +172,8 @@ def correct(
     QEngineError
         As the corrections do.
     """
-    steps = _steps(recipe)
-    if data is None and (needed := [step for step in ("round", "bias") if step in steps]):
-        raise OptionError(f"the correction '{needed[0]}' needs data")
-    if len({"round", "bias"} & steps) == 2 and data is not None and iter(data) is data:
-        raise OptionError("the data is read twice, and this iterator only once: give a list, or what can be read again")
-    check_real(graph)
-    entries: list[Entry] = []
-    means = expected_means(graph) if "analytic" in steps else {}
-    found = folded(graph) if "fold" in steps else keep_batchnorm(graph)
-    if "fold" in steps:
-        count = sum(node.operator == "BatchNormalization" for node in graph.nodes)
-        kept = count - (len(keep_batchnorm(graph).nodes) - len(found.nodes))
-        entries.append(Entry("fold", "the model", True, f"{count - kept} BatchNormalization folded, {kept} left"))
-    if "equalize" in steps:
-        equalized = equalize(found)
-        found, means = equalized.graph, _divided(means, equalized)
-        entries += equalized.entries
-    reference, formats = found, _pinned(found, formats_of(found))
-    if "round" in steps:
-        assert data is not None
-        rounded = round_weights(found, formats, data)
-        found, formats = rounded.graph, rounded.formats
-        entries += rounded.entries
-    if {"bias", "analytic"} & steps:
-        told = means if "analytic" in steps else None
-        biased = correct_bias(found, formats, data if told is None else None, means=told, reference=reference)
-        found = biased.graph
-        entries += biased.entries
-    return Corrected(found, tuple(entries), formats)
+    ranged = change_ranges(graph, recipe)
+    return fit_formats(ranged, formats_of(ranged.graph), data)
 
 
 def _pinned(graph: Graph, formats: Given) -> Given:
@@ -91,19 +181,6 @@ def _pinned(graph: Graph, formats: Given) -> Given:
     constants = {graph.derived.get(name, name) for name in graph.constants}
     chosen = fixed_session(graph, formats).formats
     return {**{name: as_given(form) for name, form in chosen.items() if name in constants}, **formats}
-
-
-def _steps(recipe: str | Sequence[str]) -> set[str]:
-    if isinstance(recipe, str):
-        if recipe not in RECIPES:
-            raise OptionError(f"no recipe is named {recipe!r}; there are {', '.join(RECIPES)}, or give a list of steps")
-        recipe = RECIPES[recipe]
-    unknown = [step for step in recipe if step not in STEPS]
-    if unknown:
-        raise OptionError(f"no correction is named {unknown[0]!r}; there are {', '.join(STEPS)}")
-    if {"bias", "analytic"} <= set(recipe):
-        raise OptionError("'bias' and 'analytic' correct the same biases: give one of them")
-    return set(recipe)
 
 
 def _divided(means: Mapping[str, NDArray[np.float64]], equalized: Equalized) -> dict[str, NDArray[np.float64]]:

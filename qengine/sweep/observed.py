@@ -22,13 +22,19 @@ from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError
 from qengine.files import replacing
 from qengine.graph import Graph
 from qengine.session import InferenceSession
+from qengine.sweep.points import NO_CORRECTION
+from qengine.sweep.prepare import Ranges
 
 Advance = Callable[[int], None]
 
 
-def histograms_path(folder: Path, key: str) -> Path:
-    """Return the file of the histograms of a sweep."""
-    return folder / f"{key[:16]}.histograms.npz"
+def histograms_path(folder: Path, key: str, corrections: Ranges) -> Path:
+    """Return the file of the histograms of a sweep, of the model with those corrections."""
+    return folder / f"{key[:16]}{_suffix(corrections)}.histograms.npz"
+
+
+def _suffix(corrections: Ranges) -> str:
+    return "" if corrections is None else f".{'+'.join(corrections) or NO_CORRECTION}"
 
 
 def float32_path(folder: Path, key: str) -> Path:
@@ -37,14 +43,16 @@ def float32_path(folder: Path, key: str) -> Path:
 
 
 def ensure_histograms(
-    folder: Path, key: str, graph: Graph, dataset: Dataset, advance: Advance, **options: Any
-) -> Observation:
-    """Return the histograms of a model on its data: those that are kept, or new ones, which then are.
+    folder: Path, key: str, corrections: Ranges, graph: Graph, dataset: Dataset, advance: Advance, **options: Any
+) -> None:
+    """See to it that the histograms of a model on its data are kept.
 
     Parameters
     ----------
     folder, key
         Where they are kept, and the key of the sweep.
+    corrections
+        Those that were made of the model.
     graph, dataset
         The model and the data.
     advance
@@ -52,13 +60,25 @@ def ensure_histograms(
     options
         `threads` and `max_elements`, as for `observe`.
     """
-    path = histograms_path(folder, key)
     try:
-        return load_observation(path, graph, key)
-    except FeedError:  # not there, or of no use: nothing is lost but time
+        load_histograms(folder, key, corrections, graph)
+    except SweepError:  # not there, or of no use: nothing is lost but time
         observation = observe(graph, _fed(dataset, advance), **options)
-    save_observation(observation, path, key)
-    return observation
+        save_observation(observation, histograms_path(folder, key, corrections), key + _suffix(corrections))
+
+
+def load_histograms(folder: Path, key: str, corrections: Ranges, graph: Graph) -> Observation:
+    """Return what `ensure_histograms` kept.
+
+    Raises
+    ------
+    SweepError
+        If the file is missing, damaged, or of something else.
+    """
+    try:
+        return load_observation(histograms_path(folder, key, corrections), graph, key + _suffix(corrections))
+    except FeedError as error:
+        raise SweepError(str(error)) from None
 
 
 def _fed(dataset: Dataset, advance: Advance) -> Iterator[Mapping[str, Any]]:

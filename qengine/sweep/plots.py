@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qengine.correction import recipe_name
 from qengine.errors import SweepError
 from qengine.files import replacing
 from qengine.sweep.measure import Task
@@ -117,6 +118,8 @@ def _spelled(name: str, value: Any) -> str:
             return "per channel" if value else "per tensor"
         case "accumulator_bits":
             return "exact sums" if value is None else f"{value}-bit sums"
+        case "recipe":
+            return recipe_name(value)
         case _:
             return "" if value is None else str(value).replace("_", " ")
 

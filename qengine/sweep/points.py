@@ -11,26 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from qengine.calibration import CalibrationOptions, Method
+from qengine.correction import steps_of
 from qengine.errors import OptionError
 from qengine.formats import read_formats
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
 
+NO_CORRECTION = "none"
+
 _PERCENTILE = 99.99
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """One run over the data. What has no meaning for a point is None or False; in float32 that is everything.
 
     Attributes
     ----------
     weight_bits, activation_bits : word lengths that formats are calibrated for.
-    method, percentile, unsigned, tie_joins : how; see `CalibrationOptions`.
+    method, percentile, headroom, unsigned, tie_joins : how; see `CalibrationOptions`.
     per_channel : whether weights have one number of fraction bits for each output channel.
     qformat : a format of all activations instead; constants have its word length.
     formats : formats by tensor instead: the JSON object of a formats file.
     rounding, overflow, accumulator_bits : of the run.
-    recipe : what is done to the model before it is quantized.
+    recipe : the corrections of the model, as `steps_of` orders them, with "+" between them, or "none".
     formats_name : what the formats file is called; no part of what a point is.
     """
 
@@ -38,6 +41,7 @@ class Point:
     activation_bits: int | None = None
     method: str | None = None
     percentile: float | None = None
+    headroom: float | None = None
     per_channel: bool = False
     unsigned: bool = False
     tie_joins: bool = False
@@ -46,7 +50,7 @@ class Point:
     rounding: str | None = None
     overflow: str | None = None
     accumulator_bits: int | None = None
-    recipe: str = "none"
+    recipe: str | None = None
     formats_name: str | None = field(default=None, compare=False)
 
     @property
@@ -74,15 +78,16 @@ class Point:
         assert self.weight_bits is not None
         assert self.activation_bits is not None
         assert self.method is not None
+        assert self.headroom is not None
         return CalibrationOptions(
-            self.activation_bits,
-            self.weight_bits,
-            self.activation_bits,
-            self.method,
-            _PERCENTILE if self.percentile is None else self.percentile,
-            self.per_channel,
-            self.unsigned,
-            self.tie_joins,
+            weight_bits=self.weight_bits,
+            activation_bits=self.activation_bits,
+            method=self.method,
+            percentile=_PERCENTILE if self.percentile is None else self.percentile,
+            headroom=self.headroom,
+            per_channel=self.per_channel,
+            unsigned=self.unsigned,
+            tie_joins=self.tie_joins,
         )
 
     def run_options(self) -> dict[str, Any]:
@@ -93,7 +98,7 @@ class Point:
 FLOAT32 = Point()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Grid:
     """The product of what is to be tried, float32 before all.
 
@@ -106,12 +111,13 @@ class Grid:
     methods : how formats are chosen, each a `Method`.
     percentile : of the method of that name.
     per_channel : False, True, or both.
-    unsigned, tie_joins : as of `CalibrationOptions`, for all points.
+    headroom, unsigned, tie_joins : as of `CalibrationOptions`, for all points.
     qformats : formats of all activations, such as "Q4.3", beside what is calibrated.
     formats : paths of formats files, beside what is calibrated.
     roundings, overflows : each a `Rounding` and an `Overflow`.
     accumulator_bits : widths of 2 to 64 bits; None for sums that are never cut.
-    recipes : what is done to the model before it is quantized.
+    recipes : how the model is corrected before it is quantized, each a recipe of `qengine.correction`: "fold" is the
+        model as every run computes it.
 
     Raises
     ------
@@ -124,6 +130,7 @@ class Grid:
     activation_bits: Iterable[int] | None = None
     methods: Sequence[str] = (Method.MSE,)
     percentile: float | None = None
+    headroom: float = 1.0
     per_channel: Sequence[bool] = (False,)
     unsigned: bool = False
     tie_joins: bool = False
@@ -132,7 +139,7 @@ class Grid:
     roundings: Sequence[str] = ("half_even",)
     overflows: Sequence[str] = ("saturate",)
     accumulator_bits: Sequence[int | None] = (None,)
-    recipes: Sequence[str] = ("none",)
+    recipes: Sequence[str] = ("fold",)
 
     def points(self) -> tuple[Point, ...]:
         """Return float32 and the points of the grid, each once."""
@@ -141,7 +148,8 @@ class Grid:
         accumulators = [self._accumulator(width) for width in self.accumulator_bits]
         roundings = [str(rounding_mode(name)) for name in self.roundings]
         overflows = [str(overflow_mode(name)) for name in self.overflows]
-        runs = list(product(roundings, overflows, accumulators, self.recipes))
+        recipes = ["+".join(steps_of(recipe)) or NO_CORRECTION for recipe in self.recipes]
+        runs = list(product(roundings, overflows, accumulators, recipes))
         found = dict.fromkeys([FLOAT32])
         for given in self._formats():
             for rounding, overflow, accumulator, recipe in runs:
@@ -166,6 +174,7 @@ class Grid:
                     "percentile": (_PERCENTILE if self.percentile is None else self.percentile)
                     if is_percentile
                     else None,
+                    "headroom": self.headroom,
                     "per_channel": bool(per_channel),
                     "unsigned": self.unsigned,
                     "tie_joins": self.tie_joins,

@@ -21,7 +21,7 @@ SCHEMA = 1
 _TYPES = {
     **dict.fromkeys(("samples", "weight_bits", "activation_bits", "accumulator_bits", "tries"), "INTEGER"),
     **dict.fromkeys(("per_channel", "unsigned", "tie_joins"), "INTEGER"),
-    **dict.fromkeys(("percentile", "sqnr_db", "top1", "agreement", "psnr_db", "ssim"), "REAL"),
+    **dict.fromkeys(("percentile", "headroom", "sqnr_db", "top1", "agreement", "psnr_db", "ssim"), "REAL"),
     **dict.fromkeys(("weight_bytes", "bit_operations", "seconds"), "REAL"),
 }
 _BOOLEAN = ("per_channel", "unsigned", "tie_joins")

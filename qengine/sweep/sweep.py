@@ -18,7 +18,7 @@ import qengine
 from qengine import zoo
 from qengine.custom import Custom
 from qengine.datasets import samples_at_once
-from qengine.errors import OptionError, UnsupportedError
+from qengine.errors import OptionError, QEngineError, UnsupportedError
 from qengine.graph import Graph
 from qengine.images import PixelScale
 from qengine.ops.operator import find
@@ -29,6 +29,7 @@ from qengine.sweep.key import Context, graph_digest
 from qengine.sweep.measure import Task, check_ssim, task_of
 from qengine.sweep.observed import ensure_float32, ensure_histograms
 from qengine.sweep.points import Grid, Point
+from qengine.sweep.prepare import ranged, ranges
 from qengine.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.sweep.row import FAILED, Row
 from qengine.sweep.store import Store, locked
@@ -189,11 +190,14 @@ def run(
             store.forget(failed)
             known = {key: row for key, row in known.items() if key not in failed}
         left = [point for point in points if keys[point] not in known]
-        if any(point.is_calibrated for point in left):
+        for corrections, point in {ranges(point): point for point in left if point.is_calibrated}.items():
+            try:
+                changed = ranged(graph, point).graph
+            except QEngineError:  # each such point will be a row that says it
+                continue
             with progress("calibrating", len(dataset)) as advance:
-                ensure_histograms(
-                    observed, context.key, graph, dataset, advance, threads=threads, max_elements=max_elements
-                )
+                limits = {"threads": threads, "max_elements": max_elements}
+                ensure_histograms(observed, context.key, corrections, changed, dataset, advance, **limits)
         runner, shared = _runner(jobs, scheduler, threads) if left else (in_turn, threads)
         work = Work(source, str(observed.resolve()), context, isa, shared)
         called = (os.fspath(model), os.fspath(model if data is None else data), len(dataset))

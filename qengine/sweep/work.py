@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ from numpy.typing import NDArray
 
 import qengine
 from qengine import zoo
-from qengine.calibration import Observation, load_observation
+from qengine.calibration import Observation
 from qengine.datasets import Batch, Dataset, open_dataset
-from qengine.errors import FeedError, QEngineError, SweepError
+from qengine.errors import QEngineError, SweepError
 from qengine.graph import Graph
 from qengine.images import PixelScale
 from qengine.loader import load
@@ -30,9 +29,9 @@ from qengine.session import InferenceSession
 from qengine.sweep.costs import bit_operations, weight_bytes
 from qengine.sweep.key import ARITHMETIC, MEASURES, Context, graph_digest
 from qengine.sweep.measure import Meter, task_of
-from qengine.sweep.observed import Float32Outputs, float32_path, histograms_path
+from qengine.sweep.observed import Float32Outputs, float32_path, load_histograms
 from qengine.sweep.points import Point
-from qengine.sweep.prepare import prepare
+from qengine.sweep.prepare import Preparer, Ranges
 from qengine.sweep.row import Outcome
 
 _KEPT_BYTES = 1 << 26  # of data that is held in memory between points
@@ -128,6 +127,8 @@ class Bench:
         # What is small is read once, and not for every point.
         is_small = size * len(self.dataset) <= _KEPT_BYTES * first.count
         self._kept = list(self.dataset.batches()) if is_small else None
+        feeds = self.dataset if self._kept is None else [batch.feeds for batch in self._kept]
+        self._preparer = Preparer(self.graph, feeds, self._histograms)
         self.exact = Float32Outputs(float32_path(Path(work.folder), context.key), context.key)
         self.task, self.judged = task_of(
             next(iter(self.exact)),
@@ -140,20 +141,14 @@ class Bench:
         """Return what one run after the other is fed."""
         return self.dataset.batches() if self._kept is None else self._kept
 
-    @cached_property
-    def observation(self) -> Observation:
-        """The histograms."""
-        key = self.work.context.key
-        try:
-            return load_observation(histograms_path(Path(self.work.folder), key), self.graph, key)
-        except FeedError as error:
-            raise SweepError(str(error)) from None
+    def _histograms(self, graph: Graph, corrections: Ranges) -> Observation:
+        return load_histograms(Path(self.work.folder), self.work.context.key, corrections, graph)
 
     def measured(self, point: Point) -> Outcome:
         """Return what comes of a point."""
         started = time.perf_counter()
         work, context = self.work, self.work.context
-        prepared = prepare(self.graph, self.observation if point.is_calibrated else None, point)
+        prepared = self._preparer.prepare(point)
         limits = {"isa": work.isa, "threads": work.threads, "max_elements": context.max_elements}
         if not point.is_float32:
             limits["strict"] = context.strict

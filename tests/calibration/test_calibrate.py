@@ -297,7 +297,7 @@ def test_the_order_of_the_data_does_not_matter():
 def test_one_observation_serves_any_options():
     seen = observe(PLAIN, FEEDS)
     for bits in (3, 8):
-        assert choose_formats(seen, CalibrationOptions(bits)) == calibrate(PLAIN, FEEDS, bits=bits)
+        assert choose_formats(seen, CalibrationOptions(bits=bits)) == calibrate(PLAIN, FEEDS, bits=bits)
 
 
 def test_zeros_and_what_is_infinite_or_nan():

@@ -29,7 +29,7 @@ def test_the_same_formats(tmp_path, method):
     save_observation(observation, tmp_path / "o.npz", "key")
     again = load_observation(tmp_path / "o.npz", load(MODEL), "key")
     for bits in (4, 8, 16):
-        options = CalibrationOptions(bits, method=method, unsigned=True, per_channel=True)
+        options = CalibrationOptions(bits=bits, method=method, unsigned=True, per_channel=True)
         assert choose_formats(again, options) == choose_formats(observation, options)
 
 

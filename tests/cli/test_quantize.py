@@ -15,7 +15,7 @@ from qengine import cli, zoo
 def test_digits(capsys, tmp_path, bits, opset):
     out = tmp_path / "q.onnx"
     words = ["quantize", "digits", "--limit", "50", "--bits", str(bits), "--per-channel", "-o", str(out)]
-    assert cli.main([*words, "--recipe", "fold,bias", "--json"]) == 0
+    assert cli.main([*words, "--recipe", "fold+bias", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["written"] == [str(out)]
     assert {entry["correction"] for entry in found["corrections"]} == {"fold", "bias"}
@@ -45,8 +45,8 @@ def test_formats_that_are_given(capsys, tmp_path):
     ("words", "reason"),
     [
         (["digits", "--bits", "6"], "of 6 bits; a quantized model stores activations in 8 or 16"),
-        (["digits", "--recipe", "magic"], "no correction is named 'magic'"),
-        (["digits", "--recipe", "bias,analytic"], "give one of them"),
+        (["digits", "--recipe", "magic"], "no recipe or correction is named 'magic'"),
+        (["digits", "--recipe", "bias+analytic"], "give one of them"),
         (["digits", "--percentile", "99"], "--percentile is of --method percentile"),
     ],
 )

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from fitting import fitted_formats
 
-from qengine import InferenceSession, zoo
-from qengine.correction import STEPS, correct
+from qengine import InferenceSession, calibrate, zoo
+from qengine.correction import STEPS, correct, recipe_name, steps_of
 from qengine.correction.weights import on_grid
 from qengine.errors import OptionError
 from qengine.loader import load
@@ -19,7 +18,7 @@ TEST = {"image": IMAGES[200:500]}
 
 
 def fit(bits):
-    return lambda graph: fitted_formats(graph, {"image": IMAGES[:100]}, bits)
+    return lambda graph: calibrate(graph, [{"image": IMAGES[:100]}], bits=bits, headroom=1.25, unsigned=True)
 
 
 def quality(graph, recipe, bits):
@@ -97,14 +96,23 @@ def test_without_data():
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("better", "no recipe is named 'better'; there are none, best"),
-        (["fold", "folds"], "no correction is named 'folds'; there are " + ", ".join(STEPS)),
+        ("better", "no recipe or correction is named 'better'; there are none, best"),
+        ("fold+", "no recipe or correction is named ''"),
+        (["fold", "folds"], "named 'folds'; there are none, best, or of " + ", ".join(STEPS)),
+        ("bias+analytic", "give one of them"),
         (["bias", "analytic"], "give one of them"),
     ],
 )
 def test_recipes_that_there_are_not(recipe, message):
     with pytest.raises(OptionError, match=message):
         correct(load(zoo.find("digits").path), fit(8), DATA, recipe)
+
+
+def test_recipes_are_written_in_one_way():
+    assert steps_of("best") == steps_of(["round", "bias", "equalize", "fold"]) == steps_of("bias+round + fold+equalize")
+    assert recipe_name("+".join(steps_of("best"))) == "best"
+    assert steps_of("none") == steps_of([]) == ()
+    assert recipe_name("fold+bias") == "fold+bias"
 
 
 def test_data_that_can_be_read_only_once():

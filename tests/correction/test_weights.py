@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fitting import fitted_formats
 from networks import network, weights
 
-from qengine import InferenceSession, QFormat, zoo
+from qengine import InferenceSession, QFormat, calibrate, zoo
 from qengine.correction import folded, round_weights
 from qengine.correction.weights import on_grid
 from qengine.errors import FormatError, OptionError
@@ -68,7 +67,7 @@ def test_one_layer(name, per_channel):
 
 def digits(bits):
     graph = folded(load(zoo.find("digits").path))
-    return graph, fitted_formats(graph, {"image": SAMPLE[:100]}, bits)
+    return graph, calibrate(graph, [{"image": SAMPLE[:100]}], bits=bits, headroom=1.25, unsigned=True)
 
 
 def test_a_session_of_the_result_has_the_same_weights():

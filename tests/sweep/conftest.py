@@ -36,6 +36,37 @@ def classifier(tmp_path):
 
 
 @pytest.fixture
+def normalized(tmp_path):
+    """A model with BatchNormalization behind channels of different size, and 12 samples without labels."""
+    rng = np.random.default_rng(4)
+    size = 2.0 ** rng.integers(-3, 4, 6).astype(np.float32)
+    constants = {
+        "w1": rng.normal(size=(6, 1, 3, 3)).astype(np.float32) * size[:, None, None, None],
+        "scale": rng.uniform(0.5, 2, 6).astype(np.float32),
+        "shift": rng.normal(size=6).astype(np.float32),
+        "mean": rng.normal(size=6).astype(np.float32) * size,
+        "var": rng.uniform(0.5, 2, 6).astype(np.float32) * size**2,
+        "w2": rng.normal(size=(4, 6, 3, 3)).astype(np.float32),
+        "b2": rng.normal(size=4).astype(np.float32),
+    }
+    model = network(
+        [
+            ("Conv", "x w1", "c"),
+            ("BatchNormalization", "c scale shift mean var", "n"),
+            ("Relu", "n", "r"),
+            ("Conv", "r w2 b2", "d"),
+            ("GlobalAveragePool", "d", "g"),
+            ("Flatten", "g", "y"),
+        ],
+        inputs={"x": ["N", 1, 7, 7]},
+        constants=constants,
+    )
+    (tmp_path / "model.onnx").write_bytes(model)
+    np.savez(tmp_path / "set.npz", x=rng.normal(size=(12, 1, 7, 7)).astype(np.float32))
+    return tmp_path / "model.onnx", tmp_path / "set.npz"
+
+
+@pytest.fixture
 def pictures(tmp_path):
     """A blur of grey pictures in [0, 1], and three samples with targets."""
     rng = np.random.default_rng(3)

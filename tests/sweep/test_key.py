@@ -25,7 +25,8 @@ OF_TYPE = {
     "percentile": st.none() | st.floats(1, 100),
     **dict.fromkeys(("per_channel", "unsigned", "tie_joins"), st.booleans()),
     **dict.fromkeys(("method", "qformat", "formats", "rounding", "overflow"), WORDS),
-    "recipe": st.sampled_from(["none", "bias", "best"]),
+    "headroom": st.none() | st.floats(1, 100),
+    "recipe": st.none() | st.sampled_from(["none", "fold", "fold+bias"]),
     "formats_name": st.none(),
 }
 POINTS = st.builds(Point, **OF_TYPE)
@@ -57,7 +58,7 @@ def test_anything_around_the_points_changes_all_keys(name):
     value = getattr(CONTEXT, name)
     other = replace(CONTEXT, **{name: (not value) if isinstance(value, bool) else value + type(value)(1)})
     assert other.key != CONTEXT.key
-    assert other.of(Point(8, 8)) != CONTEXT.of(Point(8, 8))
+    assert other.of(Point(weight_bits=8, activation_bits=8)) != CONTEXT.of(Point(weight_bits=8, activation_bits=8))
 
 
 def changed(change):

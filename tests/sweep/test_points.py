@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from qengine.errors import QEngineError
+from qengine.errors import OptionError, QEngineError
 from qengine.sweep import FLOAT32, Grid, Point
 
 
@@ -41,7 +41,25 @@ def test_the_product():
     points = grid.points()
     assert len(points) == 1 + 2 * 2 * 2 * 3 * 2 * 2
     assert len(set(points)) == len(points)
-    assert Point(4, 4, "max", None, True, rounding="trunc", overflow="wrap", accumulator_bits=16) in points
+    wanted = Point(
+        weight_bits=4,
+        activation_bits=4,
+        method="max",
+        headroom=1.0,
+        per_channel=True,
+        rounding="trunc",
+        overflow="wrap",
+        accumulator_bits=16,
+        recipe="fold",
+    )
+    assert wanted in points
+
+
+def test_a_recipe_is_known_by_its_steps():
+    points = Grid(bits=[8], recipes=["none", "bias+fold", "best", "fold+equalize+round+bias"]).points()[1:]
+    assert [point.recipe for point in points] == ["none", "fold+bias", "fold+equalize+round+bias"]
+    with pytest.raises(OptionError, match="named 'magic'"):
+        Grid(bits=[8], recipes=["magic"]).points()
 
 
 def test_the_same_point_comes_once(tmp_path):

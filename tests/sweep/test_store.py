@@ -14,7 +14,19 @@ from qengine.errors import SweepError
 from qengine.sweep import COLUMNS, Measures, Outcome, Point, Row
 from qengine.sweep.store import SCHEMA, Store, locked
 
-POINT = Point(4, 8, "percentile", 99.5, True, True, False, rounding="floor", overflow="wrap", accumulator_bits=20)
+POINT = Point(
+    weight_bits=4,
+    activation_bits=8,
+    method="percentile",
+    percentile=99.5,
+    headroom=1.5,
+    per_channel=True,
+    unsigned=True,
+    rounding="floor",
+    overflow="wrap",
+    accumulator_bits=20,
+    recipe="fold+bias",
+)
 MEASURES = Measures(math.inf, {"y": math.inf, "z": None, "v": 3.25}, 0.1, 1 / 3, 30.123456789012345, 0.9, "target")
 ROW = Row("k1", "s", "m", "d", 12, "0.1.0", POINT, Outcome(MEASURES, 10.5, 1e12, "abc", 0.25), "2026-01-01")
 FAILED = Row("k2", "s", "m", "d", 12, "0.1.0", Point(formats='{"x": "Q4.3"}'), Outcome(error="no", tries=3), "2026")

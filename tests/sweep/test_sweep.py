@@ -1,5 +1,6 @@
 """A sweep in one process: what it finds, what it keeps, and what it does not compute again."""
 
+import hashlib
 import json
 import math
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 import qengine
-from qengine import sweep
+from qengine import InferenceSession, sweep
 from qengine.calibration import CalibrationOptions
+from qengine.correction import correct
 from qengine.datasets import open_dataset
 from qengine.errors import FeedError, OptionError, SweepError, UnsupportedError
 from qengine.loader import load
@@ -61,6 +63,44 @@ def test_given_formats(classifier, tmp_path):
     assert listed.point.formats_name == "formats.json"
     assert (given.point.width, listed.point.width) == (8, None)
     assert listed.outcome.weight_bytes == calibrated.outcome.weight_bytes
+
+
+def test_recipes(normalized, tmp_path):
+    model, data = normalized
+    recipes = ["none", "fold", "fold+equalize", "fold+analytic", "best"]
+    grid = Grid(bits=[4], qformats=["Q2.1"], recipes=recipes, roundings=["half_even", "floor"])
+    rows = sweep.run(model, tmp_path / "out", grid, data=data).rows[1:]
+    assert [row.outcome.error for row in rows] == [None] * 20
+    graph, feeds = load(model), [{"x": np.load(data)["x"]}]
+
+    def calibrated(changed):
+        return qengine.calibrate(changed, feeds, bits=4)
+
+    def given(changed):
+        return {name: str(form) for name, form in InferenceSession(changed, qformat="Q2.1").formats.items()}
+
+    for row in rows:
+        point = row.point
+        found = correct(graph, calibrated if point.is_calibrated else given, feeds, point.recipe)
+        session = InferenceSession(found.graph, formats=found.formats, rounding=point.rounding)
+        (codes,) = session.run(None, feeds[0], raw=True)
+        expected = hashlib.sha256(f"y {codes.dtype.str} {codes.shape} ".encode() + codes.tobytes()).hexdigest()
+        assert row.outcome.codes == expected, point
+    assert len({row.outcome.codes for row in rows}) > 12
+    # Histograms are kept for each model that ranges differ in, and for the model as it is.
+    kept = sorted(path.name.split(".", 1)[1] for path in (tmp_path / "out" / "observed").glob("*.histograms.npz"))
+    assert kept == ["fold+equalize.histograms.npz", "fold.histograms.npz", "histograms.npz", "none.histograms.npz"]
+
+
+def test_models_that_no_correction_takes(classifier, tmp_path):
+    model, data = classifier
+    formats = qengine.calibrate(model, open_dataset(str(data), load(model)), bits=8)
+    quantized = qengine.quantize_model(model, open_dataset(str(data), load(model)), formats=formats)
+    (tmp_path / "q.onnx").write_bytes(quantized.model.SerializeToString())
+    grid = Grid(bits=[8], recipes=["fold", "best"])
+    _, plain, best = sweep.run(tmp_path / "q.onnx", tmp_path / "out", grid, data=data).rows
+    assert plain.status == "done"
+    assert "quantized already" in best.outcome.error
 
 
 def test_it_goes_on_where_it_was(classifier, tmp_path, monkeypatch):
@@ -176,7 +216,9 @@ def test_batches_change_no_code_of_a_sample(classifier, tmp_path):
 
 def test_calibration_options_of_a_point():
     point = Grid(bits=[6], methods=["max"], unsigned=True, tie_joins=True).points()[1]
-    assert point.calibration() == CalibrationOptions(6, 6, 6, "max", 99.99, False, True, True)
+    assert point.calibration() == CalibrationOptions(
+        bits=8, weight_bits=6, activation_bits=6, method="max", unsigned=True, tie_joins=True
+    )
 
 
 def test_errors(classifier, tmp_path):

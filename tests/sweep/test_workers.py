@@ -82,6 +82,15 @@ def test_worker_processes_give_the_same(classifier, tmp_path, undisturbed):
     assert found.computed == 15
 
 
+def test_worker_processes_correct_alike(normalized, tmp_path):
+    model, data = map(str, normalized)
+    grid = Grid(bits=[4, 6], recipes=["none", "best", "fold+analytic"])
+    one = sweep.run(model, tmp_path / "one", grid, data=data)
+    two = sweep.run(model, tmp_path / "two", grid, data=data, jobs=2)
+    assert results(one) == results(two)
+    assert {row.status for row in one.rows} == {"done"}
+
+
 def test_a_dask_cluster_gives_the_same(classifier, tmp_path, undisturbed):
     model, data = classifier
     found = sweep.run(str(model), tmp_path / "out", GRID, data=str(data), scheduler="local", jobs=1)

@@ -1,0 +1,121 @@
+"""The options of `qengine sweep` that no other command has: of most, lists."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qengine.calibration import Method
+from qengine.correction import RECIPES, STEPS
+from qengine.qformat import Overflow, Rounding
+from qengine.sweep.plots import Cost
+
+_INPUT = "Inputs and outputs"
+_GRID = "Grid"
+_RUN = "Run"
+
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--out",
+        metavar="DIR",
+        show_default=False,
+        help="The folder of results. What is there already is not computed again.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Bits = Annotated[
+    str | None,
+    typer.Option(
+        "--bits",
+        metavar="LIST",
+        help="Word lengths, such as 4,6-8. Default: 2-16, or none where formats are given.",
+        rich_help_panel=_GRID,
+    ),
+]
+WeightBits = Annotated[
+    str | None,
+    typer.Option("--weight-bits", metavar="LIST", help="Word lengths of constants alone.", rich_help_panel=_GRID),
+]
+ActivationBits = Annotated[
+    str | None,
+    typer.Option("--activation-bits", metavar="LIST", help="Word lengths of all else alone.", rich_help_panel=_GRID),
+]
+Methods = Annotated[
+    str,
+    typer.Option(
+        "--method", metavar="LIST", help=f"How formats are chosen: {', '.join(Method)}.", rich_help_panel=_GRID
+    ),
+]
+PerChannel = Annotated[
+    str,
+    typer.Option(
+        "--per-channel",
+        metavar="off|on|both",
+        help="Weights get a format for each output channel.",
+        rich_help_panel=_GRID,
+    ),
+]
+Roundings = Annotated[
+    str, typer.Option("--rounding", metavar="LIST", help=f"{', '.join(Rounding)}.", rich_help_panel=_GRID)
+]
+Overflows = Annotated[
+    str, typer.Option("--overflow", metavar="LIST", help=f"{', '.join(Overflow)}.", rich_help_panel=_GRID)
+]
+AccumulatorBits = Annotated[
+    str | None,
+    typer.Option(
+        "--accumulator-bits",
+        metavar="LIST",
+        help="Keep so many low bits of every sum of products; all keeps all, the default: 16,24,all.",
+        rich_help_panel=_GRID,
+    ),
+]
+Recipes = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        metavar="LIST",
+        help=f"How the model is corrected: {', '.join(RECIPES)}, or steps with +: {', '.join(STEPS)}.",
+        rich_help_panel=_GRID,
+    ),
+]
+QFormats = Annotated[
+    str | None,
+    typer.Option("--qformat", metavar="LIST", help="Formats of all activations: Q4.3,UQ0.8.", rich_help_panel=_GRID),
+]
+Formats = Annotated[
+    list[Path] | None,
+    typer.Option("--formats", metavar="FILE", help="A formats file. Repeatable.", rich_help_panel=_GRID),
+]
+ParetoCost = Annotated[
+    str,
+    typer.Option(
+        "--cost",
+        metavar="C",
+        help=f"What the Pareto plot has on its horizontal axis: {', '.join(Cost)}.",
+        rich_help_panel=_RUN,
+    ),
+]
+NoSsim = Annotated[bool, typer.Option("--no-ssim", metavar="", help="Leave out SSIM of images.", rich_help_panel=_RUN)]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", metavar="", help="Compute failed points again.", rich_help_panel=_RUN)
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Worker processes. Default: 1, or as many as there are cores with --scheduler local.",
+        rich_help_panel=_RUN,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="A Dask cluster: tcp://HOST:PORT, or local for one made on the spot.",
+        rich_help_panel=_RUN,
+    ),
+]
