@@ -164,15 +164,18 @@ class Flow:
             if value.name in self.network.value_inputs and decides(held.value):
                 found[value.name] = replace(held, is_known=True) if held.format is None else held
                 continue
-            form = self._format(value.name)
+            form = self._format(value.name, held)
             if form is not None and held.format is None and isinstance(held.value, np.ndarray):
                 tensor = Tensor(value.name, held.value.dtype, held.value.shape, None, form)
                 held = Held(enter(tensor, held.value, self.fixed, tallies), form, real=held.value.dtype)
             found[value.name] = self._conformed(held, form)
         return found
 
-    def _format(self, name: str) -> QFormat | None:
-        return None if self.fixed is None else self.fixed.formats.activations.get(name)
+    def _format(self, name: str, held: Held) -> QFormat | None:
+        """Return the format that a value is kept in; FormatError where it should have one and has none."""
+        if self.fixed is None or held.is_known or held.dtype is None or held.dtype.kind != "f":
+            return None
+        return self.fixed.formats.activation(name)
 
     def _conformed(self, held: Held, form: Format | None) -> Held:
         """Return a value in another format."""
@@ -247,7 +250,7 @@ class Flow:
             real = self._real(held) if name in valued else held.value
             fixed = self.fixed is not None and not self.fixed.formats.is_partial
             without_format = held.format is None and held.value.dtype.kind == "f" and fixed
-            if held.is_known or name in valued or (without_format and self._format(name) is None):
+            if held.is_known or name in valued or (without_format and self._format(name, held) is None):
                 key.append((name, digest(real)))
                 if held.is_known and start:
                     constants[name] = real
@@ -322,7 +325,7 @@ class Flow:
 
     def _stored(self, name: str, held: Held, node: Node, tallies: dict[str, Tally] | None) -> Held:
         """Return an output as a run keeps it: codes, where the tensor is in fixed point."""
-        form = self._format(name)
+        form = self._format(name, held)
         if node.activation is not None and held.format is None:
             held = Held(bounded(held.array, node.activation.low, node.activation.high))
         if form is None or not isinstance(held.value, np.ndarray):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qengine.constant_formats import ConstantFormats, readers_of
@@ -108,12 +109,14 @@ class FormatTable:
     constants : of the constants that a run reads, by their names in the graph after the passes.
     notes : what was asked for and has no effect.
     is_partial : whether tensors without a format stay real numbers, as in a model that is quantized in part.
+    known : tensors that have none as their elements decide shapes or options.
     """
 
     activations: Mapping[str, QFormat]
     constants: Mapping[str, Format]
     notes: tuple[str, ...]
     is_partial: bool
+    known: frozenset[str]
     _chooser: ConstantFormats
     _derived: Mapping[str, str]
     _aliases: frozenset[str]
@@ -122,6 +125,19 @@ class FormatTable:
         """Return the format of a constant, also of one that only a plan's shapes made known; None for real numbers."""
         found = self.constants.get(name)
         return self._chooser.choose(self._model_name(name), [value]) if found is None else found
+
+    def activation(self, name: str) -> QFormat | None:
+        """Return the format of a tensor of real numbers that a run computes; None where they stay what they are.
+
+        Raises
+        ------
+        FormatError
+            If it should have one. That shows in a run only where the model does not say what a tensor holds.
+        """
+        found = self.activations.get(name)
+        if found is None and not self.is_partial and name not in self.known:
+            raise FormatError(f"no format for '{name}': name it in the formats, or give a qformat for the rest")
+        return found
 
     def by_model_name(self) -> dict[str, Format]:
         """Return all formats under the names that the model gives its tensors."""
@@ -160,7 +176,8 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     _check_names(given, model, groups)
     alive = optimized.tensors()
     is_partial = bool(own) or (request.is_partial and request.qformat is None)
-    activations = _activation_formats(groups, given, own, request.qformat, set() if is_partial else alive)
+    needed = set() if is_partial else {name for name in optimized.tensors() if is_real(name, model)}
+    activations = _activation_formats(groups, given, own, request.qformat, needed)
     readers = readers_of(optimized, known)
     chooser = ConstantFormats(
         request.qformat,
@@ -184,7 +201,8 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     notes = _notes(given, groups, alive, readers.keys() | _captured(optimized))
     if model.formats and not own:
         notes = (f"the formats that the model was quantized to give way to {request.qformat}", *notes)
-    return FormatTable(computed, constants, notes, is_partial, chooser, optimized.derived, frozenset(model.aliases))
+    aliases = frozenset(model.aliases)
+    return FormatTable(computed, constants, notes, is_partial, known, chooser, optimized.derived, aliases)
 
 
 def _parsed(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
@@ -231,9 +249,20 @@ def groups_of(model: Graph, known: frozenset[str]) -> dict[str, Group]:
 
 
 def _may_be_real(name: str, model: Graph) -> bool:
-    constant, value = model.constants.get(name), model.values.get(name)
-    dtype = constant.dtype if constant is not None else value.dtype if value else None
+    dtype = _type(name, model)
     return dtype is None or dtype.kind == "f"
+
+
+def is_real(name: str, model: Graph) -> bool:
+    """Whether the model says that a tensor holds real numbers."""
+    dtype = _type(name, model)
+    return dtype is not None and dtype.kind == "f"
+
+
+def _type(name: str, model: Graph) -> np.dtype[Any] | None:
+    """Return what the model says that a tensor holds."""
+    constant, value = model.constants.get(name), model.values.get(name)
+    return constant.dtype if constant is not None else value.dtype if value else None
 
 
 def _check_names(given: _Asked, model: Graph, groups: Mapping[str, Group]) -> None:
@@ -276,9 +305,9 @@ def _activation_formats(
     given: _Asked,
     own: Mapping[str, Format],
     default: QFormat | None,
-    alive: set[str],
+    real: set[str],
 ) -> dict[str, QFormat]:
-    """Return the format of every group; one with no member that is alive may have none."""
+    """Return the format of every group; one with no member among the tensors that are real numbers may have none."""
     chosen: dict[int, QFormat | tuple[QFormat, ...] | None] = {}
     needed: set[int] = set()
     for group in {id(group): group for group in groups.values()}.values():
@@ -293,7 +322,7 @@ def _activation_formats(
         # The tensors of a group that the model itself gives a format agree on it.
         stored = next((own[member] for member in sorted(group.members & own.keys())), default)
         chosen[id(group)] = next(iter(asked.values()), stored if isinstance(stored, QFormat) else default)
-        if alive & group.members:
+        if real & group.members:
             needed.add(id(group))
     missing = [name for name, group in groups.items() if chosen[id(group)] is None and id(group) in needed]
     if missing:
@@ -324,5 +353,6 @@ __all__ = [
     "as_given",
     "assign_formats",
     "groups_of",
+    "is_real",
     "read_formats",
 ]

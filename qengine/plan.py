@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine import alone, delegate
-from qengine.errors import FeedError, FormatError, UnsupportedError
+from qengine.errors import FeedError, UnsupportedError
 from qengine.formats import FormatTable
 from qengine.graph import Graph, Node
 from qengine.kernels.reference.requantize import Tally, dequantize, new_tally, quantize
@@ -367,9 +367,7 @@ class _Builder:
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
-        form = self._format(name) if step.dtype.kind == "f" else None
-        if self.fixed and form is None and step.dtype.kind == "f" and not self.is_partial:
-            raise FormatError(f"no format for '{name}': name it in the formats, or give a qformat for the rest")
+        form = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
         output = Tensor(name, step.dtype, step.shape, None, form)
         if self._is_mixed(step, output):
             step = Island(step.operands, step.float32(), step.shape, step.dtype)

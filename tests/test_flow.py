@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -11,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from qengine import InferenceSession, dequantize
 from qengine.errors import FormatError, ModelError, UnsupportedError
+from qengine.loader import load
 from qengine.report import compare
 
 X = weights(1, 3, 6, 5, seed=1, scale=1.0)
@@ -262,3 +265,29 @@ def test_an_axis_in_a_vector():
     built = network([("CumSum", "x a", "y")], inputs={"x": [2, 3]}, constants={"a": np.int64([1])})
     x = weights(2, 3)
     np.testing.assert_allclose(InferenceSession(built).run(None, {"x": x})[0], np.cumsum(x, axis=1), rtol=1e-6)
+
+
+def untyped(nodes, outputs, constants):
+    """A graph that does not say what lies between its inputs and its outputs."""
+    graph = load(network(nodes, outputs=outputs, constants=constants))
+    declared = {one.name for one in (*graph.inputs, *graph.outputs)}
+    return replace(graph, values={name: one for name, one in graph.values.items() if name in declared})
+
+
+def test_integers_need_no_format_where_the_model_does_not_tell_them():
+    nodes = [("ArgMax", "x", "i"), ("Gather", "t i", "y")]
+    constants, formats = {"t": weights(7, scale=1.0)}, {"x": "Q2.5", "y": "Q2.5"}
+    told = InferenceSession(network(nodes, constants=constants), formats=formats).run(None, {"x": X})
+    found = InferenceSession(untyped(nodes, ("y",), constants), formats=formats).run(None, {"x": X})
+    np.testing.assert_array_equal(found[0], told[0], strict=True)
+
+
+SEQUENCE = [("SequenceConstruct", "x", "s"), ("SequenceAt", "s zero", "r"), ("Conv", "r w", "y")]
+
+
+@pytest.mark.parametrize("nodes", [[("Sigmoid", "x", "r"), ("Conv", "r w", "y")], SEQUENCE], ids=["planned", "alone"])
+def test_real_numbers_that_the_model_does_not_tell_need_a_format_in_the_run(nodes):
+    constants, formats = {"w": weights(2, 3, 2, 2), "zero": np.array(0)}, {"x": "Q2.5", "y": "Q2.5"}
+    session = InferenceSession(untyped(nodes, ("y",), constants), formats=formats)
+    with pytest.raises(FormatError, match="no format for 'r': name it in the formats"):
+        session.run(None, {"x": X})

@@ -68,12 +68,8 @@ class _Activations:
     def add(self, group: Sequence[str]) -> None:
         """Choose the format of a group; one that no run computed gets none."""
         seen = {name: found for name in group if (found := self._histogram(name)) is not None}
-        if not seen and self._observation.others.intersection(group):
-            # The model does not say that it holds no real numbers: a session asks for a format, and has no use for it.
-            self.formats |= dict.fromkeys(group, QFormat(0, self._options.of_activations - 1))
-            return
         if not seen:
-            if missed := [name for name in group if name in self._alive]:
+            if missed := [name for name in group if name in self._alive and name in self._tensors.real]:
                 self.notes.append(f"'{missed[0]}' has no format: no run computed it; give it one, or more data")
             return
         merged = reduce(Histogram.merged, seen.values())

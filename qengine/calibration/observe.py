@@ -31,14 +31,12 @@ class Observation:
     ----------
     model, optimized : the graph as it was loaded, and after the passes.
     histograms : of the real-valued tensors that runs computed, the inputs included, by the model's own names.
-    others : tensors that hold no real numbers.
     runs : how many feeds there were.
     """
 
     model: Graph
     optimized: Graph
     histograms: Mapping[str, Histogram]
-    others: frozenset[str]
     runs: int
 
 
@@ -83,7 +81,7 @@ def observe(
             raise error.about(f"run {runs} of the data") from None
     if not runs:
         raise FeedError("there is no data to calibrate on: the feeds are empty")
-    return Observation(session.graph, session.optimized, seen.histograms, frozenset(seen.others), runs)
+    return Observation(session.graph, session.optimized, seen.histograms, runs)
 
 
 class _Seen:
@@ -91,14 +89,11 @@ class _Seen:
 
     def __init__(self, outer: frozenset[str]) -> None:
         self.histograms: dict[str, Histogram] = {}
-        self.others: set[str] = set()
         self._outer = outer
 
     def add(self, tensor: Tensor, array: NDArray[Any]) -> None:
         if tensor.is_float:
             self.histograms.setdefault(tensor.name, Histogram()).add(array)
-        else:
-            self.others.add(tensor.name)
 
     def inner(self, tensor: Tensor, array: NDArray[Any]) -> None:
         """Count what a graph inside of a node computes; what it captures has been counted."""

@@ -21,7 +21,7 @@ from qengine.files import replacing
 from qengine.graph import Graph
 from qengine.session import InferenceSession
 
-VERSION = 1
+VERSION = 2
 _DAMAGE = (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -47,7 +47,6 @@ def save_observation(observation: Observation, path: str | os.PathLike[str], key
         "key": key,
         "runs": observation.runs,
         "tensors": list(observation.histograms),
-        "others": sorted(observation.others),
     }
     arrays = HistogramArrays.of(list(observation.histograms.values()))
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -68,7 +67,7 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(archive["header"].tobytes())
             arrays = HistogramArrays(*(archive[name] for name in HistogramArrays._fields))
-        version, found, runs, names, others = (header[k] for k in ("version", "key", "runs", "tensors", "others"))
+        version, found, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))
         histograms = arrays.histograms()
     except _DAMAGE as error:
         raise FeedError(f"{what} cannot be read: {str(error).splitlines()[0] if str(error) else error!r}") from None
@@ -77,6 +76,4 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
     if found != key or len(names) != len(histograms):
         raise FeedError(f"{what} is of another model, or of other data: observe again")
     session = InferenceSession(model, isa="reference").in_float32()
-    return Observation(
-        session.graph, session.optimized, dict(zip(names, histograms, strict=True)), frozenset(others), runs
-    )
+    return Observation(session.graph, session.optimized, dict(zip(names, histograms, strict=True)), runs)

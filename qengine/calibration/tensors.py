@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qengine.calibration.signs import never_negative
 from qengine.constant_formats import Readers, finite, readers_of
 from qengine.errors import FormatError
-from qengine.formats import groups_of
+from qengine.formats import groups_of, is_real
 from qengine.graph import Graph, Value
 from qengine.known import known_tensors
 from qengine.ops.operator import Role, find
@@ -58,6 +58,7 @@ class Quantized:
     constants : those that are in no group.
     tables : values of constants that are in a group: what is looked up in them has their format.
     never_negative : activations that cannot be negative, as their operators are.
+    real : activations of which the model says that they are real numbers.
     """
 
     order: tuple[str, ...]
@@ -65,6 +66,7 @@ class Quantized:
     constants: Mapping[str, Constant]
     tables: Mapping[str, NDArray[Any]]
     never_negative: frozenset[str]
+    real: frozenset[str]
 
 
 def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False) -> Quantized:
@@ -81,7 +83,7 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
     union = _Union()
     constants: dict[str, Constant] = {}
     tables: dict[str, NDArray[Any]] = {}
-    never: set[str] = set()
+    never, real = set[str](), set[str]()
     for graph, after in _graphs(model, optimized):
         known = known_tensors(graph)
         groups = groups_of(graph, known)
@@ -97,11 +99,12 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
         tables |= {name: graph.constants[name] for name in groups if name in graph.constants}
         constants |= _constants(graph, after, known, groups)
         never |= never_negative(after)
+        real |= {name for name in groups if is_real(name, graph)}
         order |= dict.fromkeys(value.name for value in graph.inputs)
         for node in graph.nodes:
             order |= dict.fromkeys(name for name in (*node.inputs, *node.outputs) if name)
     named = [name for name in order if name in union.parents or name in constants]
-    return Quantized(tuple(named), union.groups(named), constants, tables, frozenset(never))
+    return Quantized(tuple(named), union.groups(named), constants, tables, frozenset(never), frozenset(real))
 
 
 class _Union:

@@ -18,7 +18,7 @@ TEST = {"image": IMAGES[200:500]}
 
 
 def fit(bits):
-    return lambda graph: calibrate(graph, [{"image": IMAGES[:100]}], bits=bits, headroom=1.25, unsigned=True)
+    return lambda graph: calibrate(graph, [{"image": IMAGES[:100]}], bits=bits, unsigned=True)
 
 
 def quality(graph, recipe, bits):
