@@ -70,7 +70,7 @@ def _table(found: Sweep) -> Table:
         ("rounding", lambda row: row.point.rounding or ""),
         ("overflow", lambda row: row.point.overflow or ""),
         ("sums\nbits", lambda row: _sums(row)),
-        ("recipe", lambda row: recipe_name(row.point.recipe or "")),
+        ("recipe", lambda row: "" if row.point.recipe is None else recipe_name(row.point.recipe)),
     ]
     names = ("method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe")
     values = {name: {getattr(point, name) for point in points} for name in names}

@@ -119,7 +119,7 @@ def _spelled(name: str, value: Any) -> str:
         case "accumulator_bits":
             return "exact sums" if value is None else f"{value}-bit sums"
         case "recipe":
-            return recipe_name(value)
+            return f"recipe {recipe_name(value)}"
         case _:
             return "" if value is None else str(value).replace("_", " ")
 
