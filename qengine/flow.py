@@ -26,7 +26,8 @@ from qengine.kernels.reference.requantize import Tally, new_tally, quantize
 from qengine.known import value_inputs
 from qengine.network import Network
 from qengine.ops.operator import find
-from qengine.plan import BoundStep, Fixed, Plan, Section, answer, enter, plan_section
+from qengine.plan import BoundStep, Fixed, Plan, answer, enter
+from qengine.planner import Section, plan_section
 from qengine.qformat import Format, QFormat, fraction_bits_of
 from qengine.recent import Recent, digest
 from qengine.steps import Arithmetic, Tensor, codes_of

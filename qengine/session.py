@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from qengine.arguments import Argument, check_feeds
 from qengine.control import Held
@@ -21,16 +20,17 @@ from qengine.flow import Event, Flow, Settings, Watch, decides
 from qengine.formats import FormatRequest, Given, read_formats
 from qengine.graph import Graph
 from qengine.kernels.isa import Isa, choose
-from qengine.kernels.locks import Lock
 from qengine.kernels.reference.requantize import Tally
 from qengine.loader import load
 from qengine.native import Executor, make_executor
 from qengine.network import Network
 from qengine.ops.operator import NeedsRun
-from qengine.plan import MAX_ELEMENTS, Fixed, Plan, answer, make_plan
+from qengine.plan import MAX_ELEMENTS, Fixed, Plan, answer
+from qengine.planner import make_plan
 from qengine.qformat import Format, QFormat, overflow_mode, rounding_mode
 from qengine.recent import Recent, digest
 from qengine.steps import Arithmetic, Tensor
+from qengine.threads import BLAS, available_threads
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
@@ -394,7 +394,7 @@ class InferenceSession:
 
     def limited(self) -> AbstractContextManager[None]:
         """Limit linear algebra to the threads that the session was given, while the context lasts."""
-        return nullcontext() if self._threads is None else _BLAS.limited(self._threads)
+        return nullcontext() if self._threads is None else BLAS.limited(self._threads)
 
 
 def _watched(watch: Watch, plan: Plan, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -446,42 +446,3 @@ def _answered(held: Held, raw: bool) -> Any:
     assert held.dtype is not None
     tensor = Tensor("", held.dtype, held.value.shape, None, held.format)
     return np.array(answer(tensor, held.value, raw), order="C")
-
-
-def available_threads() -> int:
-    """Return how many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
-
-
-class _Blas:
-    """The threads of linear algebra, which are the whole process's: the last run to end puts back what was."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._runs = 0
-        self._before: Any = None
-
-    @cached_property
-    def _pools(self) -> ThreadpoolController:
-        return ThreadpoolController()
-
-    @contextmanager
-    def limited(self, threads: int) -> Iterator[None]:
-        """Limit them while the context lasts; of runs at the same time the last to begin decides."""
-        with self._lock.held:
-            limit = self._pools.limit(limits=threads, user_api="blas")
-            if not self._runs:
-                self._before = limit
-            self._runs += 1
-        try:
-            yield
-        finally:
-            with self._lock.held:
-                self._runs -= 1
-                if not self._runs:
-                    self._before.restore_original_limits()
-
-
-_BLAS = _Blas()

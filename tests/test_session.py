@@ -8,7 +8,7 @@ import pytest
 from networks import network, onnxruntime_session, run_onnxruntime, weights
 
 import qengine
-from qengine import InferenceSession, session
+from qengine import InferenceSession, session, threads
 from qengine.errors import FormatError, OptionError, UnsupportedError
 
 X = weights(1, 3, 6, 5, seed=1, scale=2.0)
@@ -132,7 +132,7 @@ def test_the_limit_of_threads_lasts_for_the_run_only():
     s = InferenceSession(SMALL, threads=1)
 
     def blas():
-        return [pool["num_threads"] for pool in session._BLAS._pools.info() if pool["user_api"] == "blas"]
+        return [pool["num_threads"] for pool in threads.BLAS._pools.info() if pool["user_api"] == "blas"]
 
     s.run(None, {"x": X})
     before = blas()

@@ -31,7 +31,7 @@ from rich.text import Text
 from qengine.bench import Report, Row, Timing
 from qengine.cli.show import rendered
 from qengine.errors import printable
-from qengine.session import available_threads
+from qengine.threads import available_threads
 
 Measured = Sequence[tuple[str, str, Row, Mapping[str, float]]]
 

@@ -23,7 +23,7 @@ from qengine.graph import Graph
 from qengine.images import PixelScale
 from qengine.ops.operator import find
 from qengine.plan import MAX_ELEMENTS
-from qengine.session import InferenceSession, available_threads
+from qengine.session import InferenceSession
 from qengine.sweep.cluster import LOCAL, on_cluster
 from qengine.sweep.key import Context, graph_digest
 from qengine.sweep.measure import Task, check_ssim, task_of
@@ -34,6 +34,7 @@ from qengine.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.sweep.row import FAILED, Row
 from qengine.sweep.store import Store, locked
 from qengine.sweep.work import Source, Work
+from qengine.threads import available_threads
 
 RESULTS = "results.sqlite"
 
