@@ -232,6 +232,8 @@ def groups_of(model: Graph, known: frozenset[str]) -> dict[str, Group]:
 
 def _may_be_real(name: str, model: Graph) -> bool:
     constant, value = model.constants.get(name), model.values.get(name)
+    if value is not None and value.container is not None:  # a sequence holds real numbers, and is no tensor
+        return False
     dtype = constant.dtype if constant is not None else value.dtype if value else None
     return dtype is None or dtype.kind == "f"
 
