@@ -151,7 +151,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
         name = model.aliases.get(name, name)
         if name in inner:
             continue
-        parsed = _parsed(written, form)
+        parsed = parsed_format(written, form)
         if given.setdefault(name, parsed) != parsed:
             raise FormatError(f"'{written}' and '{name}' are one tensor after quantization, and are given two formats")
     own: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
@@ -187,7 +187,14 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     return FormatTable(computed, constants, notes, is_partial, chooser, optimized.derived, frozenset(model.aliases))
 
 
-def _parsed(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
+def parsed_format(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
+    """Return what is given for a tensor: one format, or one for each channel.
+
+    Raises
+    ------
+    FormatError
+        If it is neither.
+    """
     if not isinstance(name, str):
         raise FormatError(f"formats are given by the names of tensors, not by {name!r}")
     try:
@@ -326,5 +333,6 @@ __all__ = [
     "as_given",
     "assign_formats",
     "groups_of",
+    "parsed_format",
     "read_formats",
 ]

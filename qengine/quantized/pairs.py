@@ -19,7 +19,7 @@ from qengine.network import Network
 from qengine.ops.operator import Role, find
 from qengine.protos import graph_proto
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
-from qengine.quantized.stored import Names, StoredConstants
+from qengine.quantized.stored import ACTIVATION_BITS, Names, StoredConstants, check_opset
 
 _NUMBERS = {"Clip": slice(1, 3), "Pad": slice(2, 3)}
 """Inputs that are numbers beside a tensor, and codes of its format."""
@@ -44,8 +44,9 @@ def with_pairs(network: Network, version: int) -> Graph:
     FormatError
         If a tensor has a word length that no stored integer has.
     UnsupportedError
-        If an operator cannot be written, or a tensor is of a type that is not quantized.
+        If an operator cannot be written, a tensor is of a type that is not quantized, or the opset is too old.
     """
+    check_opset(version, 8)
     graph = network.model
     writer = _Writer(network, version, Names(graph.tensors() | graph.inner_tensors()))
     writer.check_answers()
@@ -257,10 +258,11 @@ class _Writer:
     def _pair(self, name: str, real: str, out: str) -> None:
         form, value = self.formats[name], self.values.get(name, Value(name))
         assert isinstance(form, QFormat)
-        if form.bits not in (8, 16):
+        if form.bits not in ACTIVATION_BITS:
             raise FormatError(
                 f"'{name}' is {form}, of {form.bits} bits; a quantized model stores activations in 8 or 16 bits"
             )
+        check_opset(self.version, form.bits)
         if value.dtype is not None and value.dtype != np.float32:
             raise UnsupportedError(
                 f"'{name}' is {value.dtype}, and a quantized model rounds float32: convert the model to float32"

@@ -6,12 +6,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError
+from qengine.errors import FormatError, UnsupportedError
 from qengine.graph import Graph, Node
 from qengine.kernels.reference.requantize import quantize
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
 
+ACTIVATION_BITS = (8, 16)
+
+OPSET, WIDE_OPSET = 13, 21
+"""The first with a scale for each channel, and the first with 16 bits."""
+
 _BIAS = np.iinfo(np.int32)
+
+
+def first_opset(bits: int) -> int:
+    """Return the first opset in which integers of so many bits are stored."""
+    return WIDE_OPSET if bits > 8 else OPSET
+
+
+def check_opset(version: int, bits: int) -> None:
+    """Raise UnsupportedError where an opset is too old for integers of so many bits."""
+    if version < (least := first_opset(bits)):
+        raise UnsupportedError(
+            f"the model is of opset {version}, and a quantized one with {16 if bits > 8 else 8} bits needs {least}: "
+            f"load it with qengine.loader.load(path, least_opset={least})"
+        )
 
 
 class Names:
@@ -75,6 +94,7 @@ class StoredConstants:
     def in_format(self, name: str, array: NDArray[Any], form: Format) -> str:
         """Return what dequantizes a constant in a format: the name that the model gives it, if it is free."""
         if (name, form) not in self._made:
+            check_opset(self._version, form.bits)
             codes = quantize(array, fraction_bits_of(form, array.ndim), form.word())
             axis = form.axis if isinstance(form, ChannelFormats) else None
             each = form.formats if isinstance(form, ChannelFormats) else (form,)

@@ -6,11 +6,9 @@ import onnx.checker  # noqa: TID251 - as above
 from qengine.errors import OptionError, UnsupportedError
 from qengine.protos import model_proto
 from qengine.quantized.pairs import with_pairs
+from qengine.quantized.stored import WIDE_OPSET
 from qengine.session import InferenceSession
 from qengine.steps import Arithmetic
-
-OPSET, WIDE_OPSET = 13, 21
-"""The first with a scale for each channel, and the first with 16 bits."""
 
 
 def quantized_model(session: InferenceSession) -> onnx.ModelProto:
@@ -40,14 +38,6 @@ def quantized_model(session: InferenceSession) -> onnx.ModelProto:
         raise OptionError("a quantized model rounds half to even, saturates and has no accumulator to wrap")
     graph = session.graph
     version = max((node.version for node in graph.nodes if not node.domain), default=WIDE_OPSET)
-    formats = session.formats
-    wide = [name for name, form in formats.items() if form.bits > 8]
-    least = WIDE_OPSET if wide else OPSET
-    if version < least:
-        raise UnsupportedError(
-            f"the model is of opset {version}, and a quantized one with {'16' if wide else '8'} bits needs {least}: "
-            f"load it with qengine.loader.load(path, least_opset={least})"
-        )
     written = with_pairs(session.network, version)
     opsets = {"": version} | {node.domain: node.version for node in written.nodes if node.domain}
     model = model_proto(written, opsets)
