@@ -31,7 +31,7 @@ ROWS = {
 def fit(feeds, bits, per_channel):
     """Return what chooses the formats of a graph."""
 
-    return lambda graph: calibrate(graph, [feeds], bits=bits, headroom=1.25, unsigned=True, per_channel=per_channel)
+    return lambda graph: calibrate(graph, [feeds], bits=bits, unsigned=True, per_channel=per_channel)
 
 
 def main():
