@@ -19,8 +19,7 @@ from qengine.alone import compute
 from qengine.control import Held
 from qengine.custom import Custom
 from qengine.errors import ModelError, UnsupportedError
-from qengine.formats import FormatRequest
-from qengine.graph import Graph, Node, Value
+from qengine.graph import Node, Value
 from qengine.kernels.reference.elementwise import bounded
 from qengine.kernels.reference.requantize import Tally, new_tally, quantize
 from qengine.known import value_inputs
@@ -370,32 +369,11 @@ class Flow:
             for name, held in feeds.items():
                 inputs.append(Value(name, held.dtype, own[name].shape if name in own else None))
             captured = {name: self.graph.constants[name] for name in node.captures if name in self.graph.constants}
-            closed = replace(
-                graph,
-                inputs=tuple(inputs),
-                constants={**captured, **graph.constants},
-                values={**graph.values, **{value.name: value for value in inputs}},  # what is captured is fed too
-            )
+            formats = {n: h.format for n, h in feeds.items() if n not in own and h.format is not None}
+            network = self.network.inside(graph, inputs, captured, formats)
             outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))
-            request = None
-            if self.network.request is not None:
-                request = self._inner_request(closed, {n: h.format for n, h in feeds.items() if n not in own})
-            network = Network(closed, request, as_float32=self.network.as_float32)
             self._inner[key] = Flow(network, outputs, self.settings)
         return self._inner[key]
-
-    def _inner_request(self, graph: Graph, captured: Mapping[str, Format | None]) -> FormatRequest:
-        """Return what is asked for, as far as it is of an inner graph, and the formats of what it captures."""
-        request = self.network.request
-        assert request is not None
-        # What another graph of the same node captures is here too, and nobody reads it.
-        names = {name for node in graph.nodes for name in (*node.reads, *node.outputs)}
-        names |= {value.name for value in graph.inputs} | graph.inner_tensors()
-        formats = {name: form for name, form in request.formats.items() if name in names}
-        decide = value_inputs(graph)
-        formats |= {name: form for name, form in captured.items() if form is not None and name not in decide}
-        assert self.network.table is not None
-        return replace(request, formats=formats, is_partial=self.network.table.is_partial)
 
 
 def decides(value: Any) -> bool:

@@ -167,7 +167,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
         name = model.aliases.get(name, name)
         if name in inner:
             continue
-        parsed = _parsed(written, form)
+        parsed = parsed_format(written, form)
         if given.setdefault(name, parsed) != parsed:
             raise FormatError(f"'{written}' and '{name}' are one tensor after quantization, and are given two formats")
     own: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
@@ -205,7 +205,14 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     return FormatTable(computed, constants, notes, is_partial, known, chooser, optimized.derived, aliases)
 
 
-def _parsed(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
+def parsed_format(name: str, given: Any) -> QFormat | tuple[QFormat, ...]:
+    """Return what is given for a tensor: one format, or one for each channel.
+
+    Raises
+    ------
+    FormatError
+        If it is neither.
+    """
     if not isinstance(name, str):
         raise FormatError(f"formats are given by the names of tensors, not by {name!r}")
     try:
@@ -249,14 +256,16 @@ def groups_of(model: Graph, known: frozenset[str]) -> dict[str, Group]:
 
 
 def _may_be_real(name: str, model: Graph) -> bool:
+    value = model.values.get(name)
+    if value is not None and value.container is not None:  # a sequence holds real numbers, and is no tensor
+        return False
     dtype = _type(name, model)
     return dtype is None or dtype.kind == "f"
 
 
 def is_real(name: str, model: Graph) -> bool:
     """Whether the model says that a tensor holds real numbers."""
-    dtype = _type(name, model)
-    return dtype is not None and dtype.kind == "f"
+    return _may_be_real(name, model) and _type(name, model) is not None
 
 
 def _type(name: str, model: Graph) -> np.dtype[Any] | None:
@@ -354,5 +363,6 @@ __all__ = [
     "assign_formats",
     "groups_of",
     "is_real",
+    "parsed_format",
     "read_formats",
 ]

@@ -1,7 +1,11 @@
 """A model after the passes, its formats, and what to compute for the tensors that a run asks for."""
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
 
 from qengine import alone
 from qengine.control import CONTROL
@@ -11,6 +15,7 @@ from qengine.graph import Graph, Node, Value
 from qengine.known import value_inputs
 from qengine.ops import operator
 from qengine.passes import optimize, remove_dead
+from qengine.qformat import Format
 from qengine.steps import Tensor
 
 
@@ -58,6 +63,44 @@ class Network:
     def like(self, model: Graph) -> "Network":
         """Return a network of another graph with the same request."""
         return Network(model, self._asked, as_float32=self.as_float32)
+
+    def inside(
+        self,
+        graph: Graph,
+        inputs: Sequence[Value],
+        constants: Mapping[str, NDArray[Any]],
+        captured: Mapping[str, Format],
+    ) -> "Network":
+        """Return the network of a graph inside of a node, with the same request as far as it is of that graph.
+
+        Parameters
+        ----------
+        graph
+            Of the node.
+        inputs
+            Its own, and the tensors around it that it reads.
+        constants
+            Those around it that it reads.
+        captured
+            The formats of what it reads from around it.
+        """
+        closed = replace(
+            graph,
+            inputs=tuple(inputs),
+            constants={**constants, **graph.constants},
+            values={**graph.values, **{value.name: value for value in inputs}},  # what is captured is fed too
+        )
+        request = self.request
+        if request is not None:
+            assert self.table is not None
+            # What another graph of the same node captures is here too, and nobody reads it.
+            names = {name for node in closed.nodes for name in (*node.reads, *node.outputs)}
+            names |= {value.name for value in inputs} | closed.inner_tensors()
+            formats = {name: form for name, form in request.formats.items() if name in names}
+            decide = value_inputs(closed)
+            formats |= {name: form for name, form in captured.items() if name not in decide}
+            request = replace(request, formats=formats, is_partial=self.table.is_partial)
+        return Network(closed, request, as_float32=self.as_float32)
 
     @property
     def source(self) -> Graph:

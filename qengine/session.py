@@ -160,6 +160,11 @@ class InferenceSession:
         return self._arithmetic
 
     @property
+    def network(self) -> Network:
+        """The model, the same after the passes, and the formats of both."""
+        return self._network
+
+    @property
     def rounded(self) -> frozenset[str]:
         """The tensors that a run brings to their formats; empty in float32.
 

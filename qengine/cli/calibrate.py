@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from qengine import zoo
-from qengine.calibration import CalibrationOptions, choose_formats, observe
-from qengine.cli import options
+from qengine.calibration import choose_formats, observe
+from qengine.cli import options, parsing
 from qengine.cli.calibrated import as_json, as_tables
 from qengine.cli.data import DataOptions, fed
 from qengine.cli.operators import run_files
@@ -49,14 +49,12 @@ def calibrate(
 
     The model runs in float32 on all samples, in the memory of one run. -i gives an input that is the same in all.
     """
-    if percentile is not None and method != "percentile":
-        raise OptionError("--percentile is of --method percentile")
-    wanted = CalibrationOptions(
+    wanted = parsing.calibration(
+        percentile,
+        method,
         bits=bits,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
-        method=method,
-        percentile=99.99 if percentile is None else percentile,
         headroom=headroom,
         per_channel=per_channel,
         unsigned=unsigned,

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from qengine.calibration import CalibrationOptions
 from qengine.errors import FeedError, OptionError
 from qengine.feeds import read_value
 from qengine.graph import Graph
@@ -74,6 +75,28 @@ def _ratio(text: str) -> float:
         raise ValueError
     above, slash, below = text.partition("/")
     return float(above) / float(below) if slash else float(above)
+
+
+def calibration(percentile: float | None, method: str, **options: Any) -> CalibrationOptions:
+    """Return how formats are chosen.
+
+    Parameters
+    ----------
+    percentile
+        None where nothing was typed.
+    options
+        Of `CalibrationOptions`, beside the method.
+
+    Raises
+    ------
+    OptionError
+        If they have no meaning.
+    """
+    if percentile is None:
+        return CalibrationOptions(method=method, **options)
+    if method != "percentile":
+        raise OptionError("--percentile is of --method percentile")
+    return CalibrationOptions(method=method, percentile=percentile, **options)
 
 
 def widths(option: str, text: str) -> list[int]:

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from qengine import zoo
 from qengine.calibration import CalibrationOptions
-from qengine.cli import options
+from qengine.cli import options, parsing
 from qengine.cli.data import DataOptions
 from qengine.cli.operators import run_files
 from qengine.cli.show import rendered, status
-from qengine.correction import RECIPES, STEPS, steps_of
+from qengine.correction import FROM_DATA, RECIPES, STEPS, steps_of
 from qengine.errors import OptionError, printable
 from qengine.files import check_writable, replacing
 from qengine.formats import as_given, read_formats
@@ -60,30 +60,32 @@ def quantize(
 
     Formats are those of --formats, or chosen on the data as `qengine calibrate` chooses them.
     """
-    if percentile is not None and method != "percentile":
-        raise OptionError("--percentile is of --method percentile")
-    wanted = CalibrationOptions(
+    wanted = parsing.calibration(
+        percentile,
+        method,
         bits=bits,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
-        method=method,
-        percentile=99.99 if percentile is None else percentile,
         headroom=headroom,
         per_channel=per_channel,
         unsigned=unsigned,
         tie_joins=tie_joins,
     )
     given = None if formats is None else read_formats(formats)
+    if given is not None and wanted != CalibrationOptions():
+        raise OptionError("--formats says which formats there are: leave out what chooses them, such as --bits")
+    steps = steps_of(recipe)
     run_files(operators or [])
     check_writable(out)
     entry = zoo.find(model)
-    if data is None and entry is None:
-        raise OptionError("--data is needed: what the formats are to be chosen on")
+    if data is None and entry is None and (given is None or not FROM_DATA.isdisjoint(steps)):
+        raise OptionError("--data is needed: what formats, or corrections, are to be chosen on")
     path = entry.path if entry else Path(model)
-    steps_of(recipe)
     with status(f"quantizing {model}", quiet=json), np.errstate(all="ignore"):
         chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
-        dataset = chosen.open(data or model, entry, load(path), max_elements, several=True)
+        dataset = None
+        if data is not None or entry is not None:
+            dataset = chosen.open(data or model, entry, load(path), max_elements, several=True)
         found = quantize_model(path, dataset, recipe=recipe, formats=given, options=wanted)
         with replacing(out) as temporary:
             temporary.write_bytes(found.model.SerializeToString())

@@ -4,6 +4,7 @@ from qengine.correction.bias import correct_bias
 from qengine.correction.equalization import Equalized, equalize
 from qengine.correction.folding import folded, keep_batchnorm
 from qengine.correction.recipe import (
+    FROM_DATA,
     RECIPES,
     STEPS,
     Ranged,
@@ -19,6 +20,7 @@ from qengine.correction.statistics import expected_means
 from qengine.correction.weights import round_weights
 
 __all__ = [
+    "FROM_DATA",
     "RECIPES",
     "STEPS",
     "Corrected",

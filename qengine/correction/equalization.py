@@ -6,6 +6,7 @@ Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Corre
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,11 @@ class Equalized(Corrected):
 
 
 def equalize(graph: Graph, *, most_rounds: int = 1000, tolerance: float = 1e-4) -> Equalized:
-    """Give channel i of two layers, r1 and r2 being the largest weights that make it and read it, sqrt(r1 r2) for both.
+    """Give channel i of two layers, r1 and r2 being the ranges of what makes it and reads it, sqrt(r1 r2) for both.
+
+    r1 and r2 are the largest weights. Where a bias is larger than all weights of its filter together, r1 is larger by
+    that ratio: a channel that is hardly more than its bias would become huge otherwise, and the others would have to
+    fit beside it.
 
     The first layer's channel and its bias are divided by s = sqrt(r1 / r2), and what the second reads of it is
     multiplied by s: with a positive-homogeneous function between them the model computes the same. Pairs are
@@ -60,6 +65,7 @@ def equalize(graph: Graph, *, most_rounds: int = 1000, tolerance: float = 1e-4) 
     links, entries = _links(graph)
     layers = {layer.node.outputs[0]: layer for link in links for layer in (link.first, link.second)}
     blocks = {out: layer.blocks(graph.constants[layer.weights].astype(np.float64)) for out, layer in layers.items()}
+    biases = {out: _bias_range(graph.constants.get(layer.bias), layer.outputs) for out, layer in layers.items()}
     # What outputs are divided by, and inputs multiplied by, so far.
     made = {out: np.ones(layer.outputs) for out, layer in layers.items()}
     read = {out: np.ones(layer.inputs) for out, layer in layers.items()}
@@ -68,7 +74,11 @@ def equalize(graph: Graph, *, most_rounds: int = 1000, tolerance: float = 1e-4) 
         rounds, largest = rounds + 1, 0.0
         for link in links:
             first, second = link.first.node.outputs[0], link.second.node.outputs[0]
-            step = _step(_scaled(blocks[first], made, read, first), _scaled(blocks[second], made, read, second), link)
+            makes = np.abs(_scaled(blocks[first], made, read, first))
+            r1 = makes.max(axis=(2, 3)).ravel()
+            together = makes.sum(axis=(2, 3)).ravel()
+            r1 *= np.maximum(1.0, biases[first] / made[first] / np.where(together > 0, together, np.inf))
+            step = _step(r1, _scaled(blocks[second], made, read, second), link)
             made[first] *= step
             read[second] *= np.repeat(step, link.repeat)
             largest = max(largest, float(np.abs(np.log(step)).max(initial=0.0)))
@@ -127,9 +137,16 @@ def _scaled(
     return np.asarray(blocks * columns / rows)
 
 
-def _step(first: NDArray[np.float64], second: NDArray[np.float64], link: Link) -> NDArray[np.float64]:
+def _bias_range(bias: NDArray[Any] | None, outputs: int) -> NDArray[np.float64]:
+    """Return the largest magnitude of the bias of each channel, which is its last axis."""
+    if bias is None:
+        return np.zeros(outputs)
+    each = np.abs(bias.astype(np.float64)).reshape(-1, bias.shape[-1] if bias.ndim else 1).max(axis=0)
+    return np.broadcast_to(each, (outputs,))
+
+
+def _step(r1: NDArray[np.float64], second: NDArray[np.float64], link: Link) -> NDArray[np.float64]:
     """Return sqrt(r1 / r2) for each channel; 1 where one of them is 0, and the channel of no use."""
-    r1 = np.abs(first).max(axis=(2, 3)).ravel()
     r2 = np.abs(second).max(axis=(1, 3)).reshape(-1, link.repeat).max(axis=1)
     used = (r1 > 0) & (r2 > 0)
     return np.where(used, np.sqrt(np.where(used, r1, 1.0) / np.where(used, r2, 1.0)), 1.0)

@@ -25,7 +25,8 @@ STEPS = ("fold", "equalize", "round", "bias", "analytic")
 RECIPES: Mapping[str, tuple[str, ...]] = {"none": (), "best": ("fold", "equalize", "round", "bias")}
 
 _RANGES = ("fold", "equalize")
-_FROM_DATA = ("round", "bias")
+FROM_DATA = frozenset({"round", "bias"})
+"""Steps that look at data."""
 
 
 def steps_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
@@ -40,7 +41,7 @@ def steps_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
         recipe = RECIPES[recipe] if recipe in RECIPES else [word.strip() for word in recipe.split("+")]
     unknown = [step for step in recipe if step not in STEPS]
     if unknown:
-        there = f"{', '.join(RECIPES)}, or of {', '.join(STEPS)} one, or several with + between them"
+        there = f"{', '.join(RECIPES)}, and steps with + between them: {', '.join(STEPS)}"
         raise OptionError(f"no recipe or correction is named {unknown[0]!r}; there are {there}")
     if {"bias", "analytic"} <= set(recipe):
         raise OptionError("'bias' and 'analytic' correct the same biases: give one of them")
@@ -122,9 +123,9 @@ def fit_formats(ranged: Ranged, formats: Given, data: Data | None = None) -> Cor
         As `correct`.
     """
     steps = ranged.steps
-    if data is None and (needed := [step for step in _FROM_DATA if step in steps]):
+    if data is None and (needed := [step for step in steps if step in FROM_DATA]):
         raise OptionError(f"the correction '{needed[0]}' needs data")
-    if set(_FROM_DATA) <= set(steps) and data is not None and iter(data) is data:
+    if set(steps) >= FROM_DATA and data is not None and iter(data) is data:
         raise OptionError("the data is read twice, and this iterator only once: give a list, or what can be read again")
     found, entries = ranged.graph, list(ranged.entries)
     formats = _pinned(found, formats)

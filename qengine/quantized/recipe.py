@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from qengine.calibration import CalibrationOptions, choose_formats, observe
 from qengine.correction import Corrected, Entry, correct
-from qengine.formats import Given
+from qengine.errors import OptionError
+from qengine.formats import Given, parsed_format
 from qengine.graph import Graph
 from qengine.loader import load
-from qengine.quantized.write import OPSET, WIDE_OPSET, quantized_model
+from qengine.quantized.stored import ACTIVATION_BITS, first_opset
+from qengine.quantized.write import quantized_model
 from qengine.session import InferenceSession
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Quantized:
 
 def quantize_model(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto,
-    data: Iterable[Mapping[str, Any]],
+    data: Iterable[Mapping[str, Any]] | None = None,
     *,
     recipe: str | Sequence[str] = ("fold",),
     formats: Given | None = None,
@@ -50,7 +52,8 @@ def quantize_model(
     model
         A path, bytes, or an onnx.ModelProto. Before opset 13, or 21 for 16 bits, it is converted by onnx.
     data
-        Feeds as `InferenceSession.run` takes them: a list, or what else can be read again.
+        Feeds as `InferenceSession.run` takes them: a list, or what else can be read again. Where formats are given,
+        only corrections from data need it.
     recipe
         "best", "none", or steps; see `qengine.correction.correct`.
     formats
@@ -63,12 +66,26 @@ def quantize_model(
     QEngineError
         As `calibrate`, `correct` and `quantized_model`.
     """
-    bits = (options.of_activations, options.of_weights)
-    graph = load(model, least_opset=WIDE_OPSET if formats is not None or max(bits) > 8 else OPSET)
+    if formats is None and data is None:
+        raise OptionError("a model is quantized with formats, or with data that they are chosen on: give one of them")
+    if formats is None and options.of_activations not in ACTIVATION_BITS:
+        raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.of_activations}")
+    graph = load(model, least_opset=_opset(formats, options))
 
     def formats_of(changed: Graph) -> Given:
-        return choose_formats(observe(changed, data), options).formats if formats is None else formats
+        if formats is not None or data is None:
+            return formats or {}
+        return choose_formats(observe(changed, data), options).formats
 
     corrected: Corrected = correct(graph, formats_of, data, recipe)
     session = InferenceSession(corrected.graph, formats=corrected.formats)
     return Quantized(quantized_model(session), session, corrected.entries)
+
+
+def _opset(formats: Given | None, options: CalibrationOptions) -> int:
+    """Return the first opset that has the word lengths."""
+    if formats is None:
+        return first_opset(max(options.of_activations, options.of_weights))
+    found = [parsed_format(name, given) for name, given in formats.items()]
+    each = [one for form in found for one in (form if isinstance(form, tuple) else (form,))]
+    return first_opset(max((one.bits for one in each), default=8))

@@ -3,16 +3,12 @@
 import onnx  # noqa: TID251 - it is written for others
 import onnx.checker  # noqa: TID251 - as above
 
-from qengine.correction import folded
 from qengine.errors import OptionError, UnsupportedError
-from qengine.graph import Graph
 from qengine.protos import model_proto
 from qengine.quantized.pairs import with_pairs
+from qengine.quantized.stored import WIDE_OPSET
 from qengine.session import InferenceSession
 from qengine.steps import Arithmetic
-
-OPSET, WIDE_OPSET = 13, 21
-"""The first with a scale for each channel, and the first with 16 bits."""
 
 
 def quantized_model(session: InferenceSession) -> onnx.ModelProto:
@@ -40,29 +36,16 @@ def quantized_model(session: InferenceSession) -> onnx.ModelProto:
         raise OptionError("a session in float32 has no formats to write: give it a qformat or formats")
     if session.arithmetic != Arithmetic():
         raise OptionError("a quantized model rounds half to even, saturates and has no accumulator to wrap")
-    graph = _plain(session.graph)
+    graph = session.graph
     version = max((node.version for node in graph.nodes if not node.domain), default=WIDE_OPSET)
-    formats = session.formats
-    wide = [name for name, form in formats.items() if form.bits > 8]
-    least = WIDE_OPSET if wide else OPSET
-    if version < least:
-        raise UnsupportedError(
-            f"the model is of opset {version}, and a quantized one with {'16' if wide else '8'} bits needs {least}: "
-            f"load it with qengine.loader.load(path, least_opset={least})"
-        )
-    written = with_pairs(graph, formats, session.rounded, version)
-    opsets = {"": version} | {node.domain: node.version for node in graph.nodes if node.domain}
+    written = with_pairs(session.network, version)
+    opsets = {"": version} | {node.domain: node.version for node in written.nodes if node.domain}
     model = model_proto(written, opsets)
-    onnx.checker.check_model(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UnsupportedError(
+            f"onnx.checker refuses what is written: {reason}; check the model with onnx.checker.check_model"
+        ) from None
     return model
-
-
-def _plain(graph: Graph) -> Graph:
-    """Return the graph with all folded that fixed point folds, of operators that ONNX defines."""
-    found = folded(graph)
-    for node in found.nodes:
-        if (node.operator, node.domain) == ("ScaleShift", "qengine"):
-            raise UnsupportedError(f"{node}: a BatchNormalization of what is no image cannot be written")
-        if node.domain == "qengine":
-            raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
-    return found

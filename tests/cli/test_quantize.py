@@ -6,9 +6,12 @@ import re
 import numpy as np
 import onnx
 import pytest
+from networks import network
 
 import qengine
 from qengine import cli, zoo
+
+MODEL = network([("Conv", "x w", "y")], constants={"w": np.ones((2, 3, 1, 1), np.float32)})
 
 
 @pytest.mark.parametrize(("bits", "opset"), [(8, 17), (16, 21)])
@@ -41,16 +44,35 @@ def test_formats_that_are_given(capsys, tmp_path):
     np.testing.assert_array_equal(back.run(None, feeds)[0], asked.run(None, feeds)[0], strict=True)
 
 
+@pytest.mark.parametrize(("bits", "opset"), [(8, 17), (16, 21)])
+def test_formats_that_are_given_need_no_data_and_no_newer_opset(capsys, tmp_path, bits, opset):
+    (tmp_path / "f.json").write_text(json.dumps({"x": f"Q3.{bits - 4}", "y": f"Q4.{bits - 5}"}))
+    (tmp_path / "m.onnx").write_bytes(MODEL)
+    out = tmp_path / "q.onnx"
+    assert cli.main(["quantize", str(tmp_path / "m.onnx"), "--formats", str(tmp_path / "f.json"), "-o", str(out)]) == 0
+    assert capsys.readouterr().out.count(f"opset {opset}, ") == 1
+    assert onnx.load(out).opset_import[0].version == opset
+    assert str(qengine.InferenceSession(out).formats["y"]) == f"Q4.{bits - 5}"
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["digits", "--bits", "6"], "of 6 bits; a quantized model stores activations in 8 or 16"),
-        (["digits", "--recipe", "magic"], "no recipe or correction is named 'magic'"),
+        (["digits", "--bits", "6"], "a quantized model stores activations in 8 or 16 bits, not 6"),
+        (["digits", "--recipe", "magic"], "named 'magic'; there are none, best, and steps with + between them: fold, "),
+        (["digits", "--recipe", "fold+"], "named ''; there are"),
+        (["digits", "--formats", "FORMATS", "--bits", "4"], "leave out what chooses them, such as --bits"),
+        (["MODEL", "--formats", "FORMATS", "--recipe", "round"], "--data is needed"),
+        (["MODEL"], "--data is needed"),
         (["digits", "--recipe", "bias+analytic"], "give one of them"),
         (["digits", "--percentile", "99"], "--percentile is of --method percentile"),
     ],
 )
 def test_errors(capsys, tmp_path, words, reason):
+    (tmp_path / "f.json").write_text('{"x": "Q3.4", "y": "Q3.4"}')
+    (tmp_path / "m.onnx").write_bytes(MODEL)
+    places = {"FORMATS": str(tmp_path / "f.json"), "MODEL": str(tmp_path / "m.onnx")}
+    words = [places.get(word, word) for word in words]
     assert cli.main(["quantize", *words, "--limit", "4", "-o", str(tmp_path / "q.onnx")]) == 2
     found = capsys.readouterr()
     assert re.fullmatch(r"qengine: error: .*\n", found.err)

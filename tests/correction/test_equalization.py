@@ -193,3 +193,18 @@ def test_a_quantized_model_is_refused():
         equalize(load(quantized))
     with pytest.raises(UnsupportedError, match="quantized already"):
         equalize(InferenceSession(quantized).graph)
+
+
+@pytest.mark.parametrize("smallest", [1e-4, 1e-8, 1e-38])
+def test_a_channel_that_is_hardly_more_than_its_bias_stays_in_range(smallest):
+    rng = np.random.default_rng(8)
+    w, b, v = (rng.standard_normal(shape).astype(np.float32) for shape in ((8, 3, 3, 3), 8, (4, 8, 1, 1)))
+    w[3] *= smallest
+    nodes = [("Conv", "x w b", "c"), ("Relu", "c", "r"), ("Conv", "r v", "y")]
+    graph = load(network(nodes, inputs={"x": [1, 3, 8, 8]}, constants={"w": w, "b": np.abs(b), "v": v}))
+    feeds = {"x": rng.standard_normal((1, 3, 8, 8)).astype(np.float32)}
+
+    def largest(one):
+        return np.abs(InferenceSession(one).run(["r"], feeds)[0]).max(axis=(0, 2, 3))
+
+    assert largest(equalize(graph).graph)[3] < largest(graph).max()

@@ -98,7 +98,7 @@ def test_without_data():
     [
         ("better", "no recipe or correction is named 'better'; there are none, best"),
         ("fold+", "no recipe or correction is named ''"),
-        (["fold", "folds"], "named 'folds'; there are none, best, or of " + ", ".join(STEPS)),
+        (["fold", "folds"], "named 'folds'; there are none, best, and steps with . between them: " + ", ".join(STEPS)),
         ("bias+analytic", "give one of them"),
         (["bias", "analytic"], "give one of them"),
     ],

@@ -8,7 +8,7 @@ import qengine
 from qengine.loader import load
 from qengine.qformat import QFormat
 from qengine.quantized import quantized_model
-from qengine.quantized.write import WIDE_OPSET
+from qengine.quantized.stored import WIDE_OPSET
 
 GRAPHS, CHUNK = 5 * len(OPERATORS), 40
 

@@ -12,7 +12,7 @@ import qengine
 from qengine.errors import FormatError, OptionError, UnsupportedError
 from qengine.loader import load
 from qengine.quantized import quantized_model
-from qengine.quantized.write import OPSET, WIDE_OPSET
+from qengine.quantized.stored import OPSET, WIDE_OPSET
 
 FAMILIES = sorted((Path(__file__).parent.parent / "golden" / "families").glob("*.onnx"))
 RNG = np.random.default_rng(5)
