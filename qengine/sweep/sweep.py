@@ -29,7 +29,7 @@ from qengine.sweep.key import Context, graph_digest
 from qengine.sweep.measure import Task, check_ssim, task_of
 from qengine.sweep.observed import ensure_float32, ensure_histograms
 from qengine.sweep.points import Grid, Point
-from qengine.sweep.prepare import ranged, ranges
+from qengine.sweep.prepare import changed, ranges
 from qengine.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.sweep.row import FAILED, Row
 from qengine.sweep.store import Store, locked
@@ -190,14 +190,14 @@ def run(
             store.forget(failed)
             known = {key: row for key, row in known.items() if key not in failed}
         left = [point for point in points if keys[point] not in known]
-        for corrections, point in {ranges(point): point for point in left if point.is_calibrated}.items():
+        for corrections in dict.fromkeys(ranges(point) for point in left if point.is_calibrated):
             try:
-                changed = ranged(graph, point).graph
+                observable = changed(graph, corrections)
             except QEngineError:  # each such point will be a row that says it
                 continue
             with progress("calibrating", len(dataset)) as advance:
                 limits = {"threads": threads, "max_elements": max_elements}
-                ensure_histograms(observed, context.key, corrections, changed, dataset, advance, **limits)
+                ensure_histograms(observed, context.key, corrections, observable, dataset, advance, **limits)
         runner, shared = _runner(jobs, scheduler, threads) if left else (in_turn, threads)
         work = Work(source, str(observed.resolve()), context, isa, shared)
         called = (os.fspath(model), os.fspath(model if data is None else data), len(dataset))
