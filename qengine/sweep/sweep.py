@@ -18,7 +18,7 @@ import qengine
 from qengine import zoo
 from qengine.custom import Custom
 from qengine.datasets import samples_at_once
-from qengine.errors import OptionError, QEngineError, UnsupportedError
+from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.graph import Graph
 from qengine.images import PixelScale
 from qengine.ops.operator import find
@@ -170,10 +170,7 @@ def run(
     )
     where = Path(folder)
     with locked(where), Store(where / RESULTS) as store:
-        observed = where / "observed"
-        observed.mkdir(exist_ok=True)
-        for leftover in observed.glob(".*.tmp"):  # of a sweep that was killed as it wrote
-            leftover.unlink()
+        observed = _observed(where)
         with progress("float32", len(dataset)) as advance, np.errstate(all="ignore"):
             exact = ensure_float32(observed, context.key, reference, dataset, advance)
         task, judged = task_of(
@@ -213,6 +210,18 @@ def run(
     # What a formats file is called, and the model, is of this call and not of the one that computed the point.
     rows = tuple(replace(known[keys[point]], point=point) for point in points)
     return Sweep(rows, len(left), task, judged, where)
+
+
+def _observed(folder: Path) -> Path:
+    """Return the folder for what is computed once, without what a sweep left that was killed as it wrote."""
+    found = folder / "observed"
+    try:
+        found.mkdir(exist_ok=True)
+        for leftover in found.glob(".*.tmp"):
+            leftover.unlink()
+    except OSError as error:
+        raise SweepError(f"cannot write to folder {found}: {error.strerror or error}") from None
+    return found
 
 
 def _runner(jobs: int | None, scheduler: str | None, threads: int | None) -> tuple[Runner, int | None]:

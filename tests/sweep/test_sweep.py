@@ -240,6 +240,10 @@ def test_errors(classifier, tmp_path):
     model, data = classifier
     with locked(tmp_path / "out"), pytest.raises(SweepError, match="another sweep is at work in"):
         sweep.run(model, tmp_path / "out", data=data)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "observed").touch()
+    with pytest.raises(SweepError, match=r"cannot write to folder .*observed: File exists"):
+        sweep.run(model, tmp_path / "taken", data=data)
     with pytest.raises(OptionError, match="data is needed"):
         sweep.run(model, tmp_path / "out")
     with pytest.raises(OptionError, match="jobs must be a whole number"):
