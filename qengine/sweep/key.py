@@ -17,7 +17,7 @@ from qengine.sweep.points import Point
 ARITHMETIC = 1
 """Counts the changes of what a run in fixed point or a calibration computes: a new number makes every key another."""
 
-MEASURES = 1
+MEASURES = 2
 """The same for how outputs are measured."""
 
 

@@ -43,6 +43,10 @@ _COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#009e73", "#7f7f7f")
 _MARKERS, _DASHES = "osD^vPX", ("-", "--", "-.", ":")
 
 
+_PER_CENT = 100.0
+_ROOM, _LEAST_ROOM = 0.08, 0.5  # above and below what is drawn: of its height, and percentage points
+
+
 class Cost(StrEnum):
     """What a Pareto plot has on its horizontal axis."""
 
@@ -65,14 +69,19 @@ class Metric:
         value = getattr(row.outcome.measures, self.column)
         return None if value is None or not math.isfinite(value) or row.status != DONE else value * self.factor
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a percentage, of which there is no more than 100."""
+        return self.factor == _PER_CENT
+
 
 def metric_of(sweep: Sweep) -> Metric:
     """Return by what the points of a sweep are judged: top-1, agreement, PSNR, or SQNR."""
     measures = sweep.rows[0].outcome.measures
     if sweep.task is Task.CLASSES:
         if measures.top1 is not None:
-            return Metric("top1", "Top-1 accuracy (%)", 100.0)
-        return Metric("agreement", "Top-1 agreement with float32 (%)", 100.0)
+            return Metric("top1", "Top-1 accuracy (%)", _PER_CENT)
+        return Metric("agreement", "Top-1 agreement with float32 (%)", _PER_CENT)
     if sweep.task is Task.IMAGES:
         against = "" if measures.against == "target" else " against float32"
         return Metric("psnr_db", f"PSNR{against} (dB)")
@@ -161,7 +170,7 @@ def draw_accuracy(sweep: Sweep) -> Figure:
         if widths:
             axes.set_xticks(widths if len(widths) <= 15 else widths[::2])
         _float32_line(axes, metric.value(sweep.rows[0]))
-        _finish(figure, axes)
+        _finish(figure, axes, metric)
     return figure
 
 
@@ -191,7 +200,7 @@ def draw_pareto(sweep: Sweep, cost: Cost) -> Figure:
         if points and min(p[0] for p in points) > 0 and max(p[0] for p in points) > 20 * min(p[0] for p in points):
             axes.set_xscale("log")
         _float32_line(axes, metric.value(sweep.rows[0]))
-        _finish(figure, axes)
+        _finish(figure, axes, metric)
     return figure
 
 
@@ -230,10 +239,16 @@ def _styled() -> Any:
     return untyped.rc_context(_STYLE)
 
 
-def _finish(figure: Figure, axes: Axes) -> None:
+def _finish(figure: Figure, axes: Axes, metric: Metric) -> None:
     axes.grid(visible=True, color="#d9d9d9", linewidth=0.4)
     axes.set_axisbelow(True)
     axes.margins(0.05, 0.08)
+    if metric.is_share:
+        # Markers at 100 are whole, and no axis promises more.
+        low, high = axes.dataLim.intervaly if axes.has_data() else (0.0, _PER_CENT)
+        room = max(_ROOM * (high - low), _LEAST_ROOM)
+        axes.set_ylim(low - room, high + room)
+        axes.set_yticks([tick for tick in axes.get_yticks() if low - room <= tick <= min(high + room, _PER_CENT)])
     handles, labels = axes.get_legend_handles_labels()
     if len(handles) > _INSIDE:
         figure.set_figheight(_HEIGHT + _LINE * math.ceil(len(handles) / 2))

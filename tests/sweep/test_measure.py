@@ -55,6 +55,13 @@ def test_classes():
     assert (found.psnr_db, found.ssim, found.against) == (None, None, None)
 
 
+def test_classes_that_a_model_names_itself():
+    exact, real = np.int64([3, 1, 2, 0, 4]), np.int64([3, 1, 1, 0, 0])
+    found = measured(Task.CLASSES, real, exact, labels=np.int64([3, 0, 1, 0, 1]), size=2)
+    assert (found.top1, found.agreement, found.sqnr_db) == (3 / 5, 3 / 5, None)
+    assert measured(Task.CLASSES, real[:, None], exact[:, None]).agreement == 3 / 5
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images(channels):
     rng = np.random.default_rng(channels)
@@ -103,7 +110,12 @@ def test_tasks():
     assert task({"a": picture, "b": scores}, targets="a") == (Task.IMAGES, "a")
     assert task({"a": picture, "b": scores}, labels=True, targets="a") == (Task.CLASSES, "b")
     assert task({"a": picture}) == (Task.IMAGES, "a")
-    assert task({"i": np.zeros(3, np.int64), "a": picture[:, :2]}) == (Task.OTHER, "a")
+    classes = np.zeros(3, np.int64)
+    assert task({"i": classes, "a": picture[:, :2]}) == (Task.OTHER, "a")
+    assert task({"i": classes, "a": picture}, labels=True) == (Task.CLASSES, "i")
+    assert task({"i": classes[:, None]}) == (Task.CLASSES, "i")
+    assert task({"i": classes, "a": scores}, labels=True) == (Task.CLASSES, "a")
+    assert task({"i": np.zeros((3, 8, 8), np.int64)}) == (Task.OTHER, "i")
     assert task({"a": picture[:, :, :4]}) == (Task.OTHER, "a")
 
 

@@ -1,6 +1,7 @@
 """Plots: which lines there are, and what they are called."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from matplotlib.colors import to_rgb
@@ -101,6 +102,23 @@ def test_pareto():
     assert pareto([]) == []
     assert pareto([(1, 1), (2, 1), (2, 3), (1, 0), (3, 2), (2, 3)]) == [0, 2]
     assert pareto([(3, 9), (1, 2), (2, 5)]) == [1, 2, 0]
+
+
+@pytest.mark.parametrize("top1", [(1.0, 1.0, 1.0), (1.0, 0.5, 0.25), (1.0, 1.0, 0.99)])
+def test_no_axis_promises_more_than_all(top1):
+    found = swept(Grid(bits=[4, 8]))
+    rows = [
+        replace(row, outcome=replace(row.outcome, measures=Measures(top1=value)))
+        for row, value in zip(found.rows, top1, strict=True)
+    ]
+    found = replace(found, rows=tuple(rows))
+    for figure in (draw_accuracy(found), draw_pareto(found, Cost.WEIGHT_MEMORY)):
+        (axes,) = figure.axes
+        low, high = axes.get_ylim()
+        assert low < 100 * min(top1) < 100 < high < 110 or low < 100 == 100 * min(top1) < high < 101
+        ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+        assert 0 < len(ticks)
+        assert max(ticks) == 100
 
 
 def test_metrics():
