@@ -11,6 +11,8 @@ from qengine.formats import write_formats
 from qengine.search.cost import Cost
 from qengine.search.metric import Metric
 
+_ROUNDING = 1e-9  # 0.07 - 0.01 is more than 0.06
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -29,7 +31,7 @@ class Candidate:
 
     def is_good(self, least: float) -> bool:
         """Whether the figure is large enough."""
-        return self.value is not None and self.value >= least
+        return self.value is not None and self.value >= least - _ROUNDING
 
 
 @dataclass(frozen=True)

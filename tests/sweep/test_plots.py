@@ -117,7 +117,7 @@ def test_no_axis_promises_more_than_all(top1):
         low, high = axes.get_ylim()
         assert low < 100 * min(top1) < 100 < high < 110 or low < 100 == 100 * min(top1) < high < 101
         ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
-        assert 0 < len(ticks)
+        assert len(ticks) > 0
         assert max(ticks) == 100
 
 
