@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qengine.correction import recipe_name
 from qengine.errors import SweepError
 from qengine.files import replacing
+from qengine.sweep.front import pareto
 from qengine.sweep.measure import Task
 from qengine.sweep.row import DONE, Row
 from qengine.sweep.sweep import Sweep
@@ -131,20 +132,6 @@ def _spelled(name: str, value: Any) -> str:
             return recipe_name(value)
         case _:
             return "" if value is None else str(value).replace("_", " ")
-
-
-def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return which of (cost, quality) no other one beats: none is as cheap and better, or as good and cheaper.
-
-    The cheapest comes first; of equal ones the first counts.
-    """
-    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
-    front, best = [], -math.inf
-    for i in order:
-        if points[i][1] > best:
-            front.append(i)
-            best = points[i][1]
-    return front
 
 
 def draw_accuracy(sweep: Sweep) -> Figure:

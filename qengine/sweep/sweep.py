@@ -32,6 +32,7 @@ from qengine.sweep.points import Grid, Point
 from qengine.sweep.prepare import changed, ranges
 from qengine.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.sweep.row import FAILED, Row
+from qengine.sweep.runs import Runs
 from qengine.sweep.store import Store, locked
 from qengine.sweep.work import Source, Work
 
@@ -171,12 +172,13 @@ def run(
     where = Path(folder)
     with locked(where), Store(where / RESULTS) as store:
         observed = _observed(where)
+        runs = Runs(dataset.batches, len(dataset))
         with progress("float32", len(dataset)) as advance, np.errstate(all="ignore"):
-            exact = ensure_float32(observed, context.key, reference, dataset, advance)
+            exact = ensure_float32(observed, context.key, reference, runs, advance)
         task, judged = task_of(
             next(iter(exact)),
             has_labels=dataset.labels is not None,
-            targets=next(iter(dataset.batches())).targets,
+            targets=runs.first.targets,
             pixel_scale=source.pixel_scale,
         )
         if ssim:
@@ -194,7 +196,7 @@ def run(
                 continue
             with progress("calibrating", len(dataset)) as advance:
                 limits = {"threads": threads, "max_elements": max_elements}
-                ensure_histograms(observed, context.key, corrections, observable, dataset, advance, **limits)
+                ensure_histograms(observed, context.key, corrections, observable, runs, advance, **limits)
         runner, shared = _runner(jobs, scheduler, threads) if left else (in_turn, threads)
         work = Work(source, str(observed.resolve()), context, isa, shared)
         called = (os.fspath(model), os.fspath(model if data is None else data), len(dataset))

@@ -8,7 +8,8 @@ from matplotlib.colors import to_rgb
 
 from qengine.errors import SweepError
 from qengine.sweep import FLOAT32, Grid, Measures, Outcome, Row, Sweep, Task
-from qengine.sweep.plots import Cost, draw_accuracy, draw_pareto, metric_of, pareto, write_plots
+from qengine.sweep.front import pareto
+from qengine.sweep.plots import Cost, draw_accuracy, draw_pareto, metric_of, write_plots
 
 
 def quality(point):
