@@ -159,6 +159,11 @@ def search(
         exact = in_float32("float32", runs)
         has_labels = dataset.labels is not None
         task, judged = task_of(next(iter(exact)), has_labels=has_labels, targets=runs.first.targets, pixel_scale=scale)
+        if next(iter(exact))[judged].dtype.kind != "f":
+            raise UnsupportedError(
+                f"output '{judged}' holds no real numbers, in which the noise of a tensor could be measured: give the "
+                "model without the operators that make whole numbers of them, or choose among formats by qengine sweep"
+            )
         wanted = metric_of(metric, task, has_labels=has_labels)
         drop = None if max_drop is None else Drop.parse(max_drop, wanted)
         with progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):

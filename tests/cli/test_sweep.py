@@ -91,6 +91,17 @@ def test_without_matplotlib_there_are_rows(files, capsys, monkeypatch):
     assert len(json.loads(out)["written"]) == 2
 
 
+def test_outputs_in_which_nothing_can_be_measured(files, capsys):
+    (files / "model.onnx").write_bytes(
+        network([("Greater", "x zero", "y")], inputs={"x": ["N", 4]}, constants={"zero": np.float32(0)})
+    )
+    status, out, _ = called(capsys, "--bits", "4", "--json")
+    assert (status, json.loads(out)["task"]) == (0, "other")
+    assert json.loads(out)["notes"] == [
+        "the outputs are neither real numbers nor classes: rows tell codes apart, and not how good they are"
+    ]
+
+
 def test_a_bundled_model_brings_its_data(tmp_path, capsys):
     assert cli.main(["sweep", "digits", "--bits", "8", "--limit", "40", "-o", str(tmp_path / "out"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -278,6 +278,14 @@ def test_what_cannot_be_done_is_said(data, tmp_path):
         search(model, dataset, weight_bits=[])
     with pytest.raises(OptionError, match="top1 needs labels"):
         search(model, data(model, labels=False), metric="top1")
+    named = network(
+        [("Gemm", "x w", "s"), ("ArgMax", "s", "y", {"axis": 1, "keepdims": 0})],
+        inputs={"x": ["N", 8]},
+        values={"y": (np.int64, ["N"])},
+        constants={"w": weights(8, 3, seed=1)},
+    )
+    with pytest.raises(UnsupportedError, match="output 'y' holds no real numbers, in which the noise"):
+        search(named, data(model))
     decided = network(
         [("CumSum", "x axis", "c"), ("Relu", "c", "y")], inputs={"x": [2, 6]}, constants={"axis": np.int64(1)}
     )
