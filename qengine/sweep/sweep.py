@@ -152,6 +152,10 @@ def run(
     points = (grid or Grid()).points()
     progress = progress or _silent
     source = _source(os.fspath(model), data, inputs, pixel_scale, batch, limit, max_elements)
+    if Path(folder).resolve() == Path(source.data):
+        raise OptionError(
+            f"{folder} holds the data, among which plots would be samples: give another folder for results"
+        )
     graph = source.graph()
     _refuse_registered(graph)
     reference = InferenceSession(graph, isa=isa, threads=threads, max_elements=max_elements).in_float32()

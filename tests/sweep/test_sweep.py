@@ -244,6 +244,8 @@ def test_errors(classifier, tmp_path):
     (tmp_path / "taken" / "observed").touch()
     with pytest.raises(SweepError, match=r"cannot write to folder .*observed: File exists"):
         sweep.run(model, tmp_path / "taken", data=data)
+    with pytest.raises(OptionError, match="holds the data, among which plots would be samples"):
+        sweep.run(model, tmp_path / "taken", data=tmp_path / "taken")
     with pytest.raises(OptionError, match="data is needed"):
         sweep.run(model, tmp_path / "out")
     with pytest.raises(OptionError, match="jobs must be a whole number"):
