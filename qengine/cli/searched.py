@@ -23,7 +23,6 @@ notes                 lines
 Costs are bits of one sample or of all constants, or bit operations of one sample.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +32,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from qengine.cli.show import decibels, rendered
+from qengine.cli.jsontext import as_object
+from qengine.cli.show import decibels, open_table, rendered
 from qengine.datasets import Dataset
 from qengine.errors import printable
 from qengine.search import Candidate, Cost, Found, UnitInfo
@@ -70,15 +70,7 @@ def as_json(model: str, dataset: Dataset, found: Found, out: Path | None) -> str
         "written": [str(out)] if out else [],
         "notes": found.notes,
     }
-    return json.dumps(_plain(record), indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return "inf" if isinstance(value, float) and math.isinf(value) else value
+    return as_object(record)
 
 
 def as_tables(model: str, dataset: Dataset, found: Found, out: Path | None) -> str:
@@ -89,12 +81,8 @@ def as_tables(model: str, dataset: Dataset, found: Found, out: Path | None) -> s
     return rendered(title, Group(_units(found), Text(), _front(found)), _summary(found, out))
 
 
-def _columns() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-
-
 def _units(found: Found) -> Table:
-    table = _columns()
+    table = open_table()
     table.add_column("tensor", overflow="fold", min_width=8)
     table.add_column("kind", no_wrap=True)
     table.add_column("bits", justify="right", no_wrap=True)
@@ -114,7 +102,7 @@ def _alone(unit: UnitInfo) -> str:
 
 def _front(found: Found) -> Table:
     """Return what nothing beats, and one word length for all beside it."""
-    table = _columns()
+    table = open_table()
     for heading in ("cost", str(found.metric)):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")

@@ -96,7 +96,7 @@ def sweep(
         fixed = parsing.inputs(inputs, load(entry.path if entry else Path(model)), pixel_scale, max_elements)
 
     @contextmanager
-    def shown(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    def shown(what: str, total: int) -> Iterator[Callable[[float], None]]:
         with progress(f"{model}: {what}", total, quiet=json) as advance:
             yield advance
 

@@ -14,7 +14,6 @@ notes        lines
 ===========  =======================================================================================================
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from qengine.cli.show import decibels, rendered
+from qengine.cli.jsontext import as_object
+from qengine.cli.show import decibels, open_table, rendered
 from qengine.correction import recipe_name
 from qengine.errors import printable
 from qengine.sweep import Measures, Row, Sweep
-from qengine.sweep.store import spelled
 
 
 def as_json(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
@@ -39,15 +38,11 @@ def as_json(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
         "task": str(found.task),
         "judged": found.judged,
         "computed": found.computed,
-        "rows": [{name: _plain(value) for name, value in row.record().items()} for row in found.rows],
-        "written": [str(path) for path in written],
-        "notes": list(notes),
+        "rows": [row.record() for row in found.rows],
+        "written": written,
+        "notes": notes,
     }
-    return json.dumps(record, indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    return {name: spelled(one) for name, one in value.items()} if isinstance(value, dict) else spelled(value)
+    return as_object(record)
 
 
 def as_tables(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
@@ -77,7 +72,7 @@ def _varied(found: Sweep) -> list[_Column]:
 
 
 def _table(found: Sweep) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = open_table()
     table.add_column("formats", no_wrap=True)
     columns = _varied(found)
     for heading, _ in columns:

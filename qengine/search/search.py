@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +30,11 @@ from qengine.search.units import Unit, assigned, units_of
 from qengine.session import InferenceSession
 from qengine.sweep.measure import task_of
 from qengine.sweep.observed import Float32Outputs, ensure_float32
+from qengine.sweep.progress import Progress, silent
 from qengine.sweep.runs import Runs, fed
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[float], None]]]
-"""Is told what begins and how much there is to do; gives what to call as more is done."""
 
 BITS = (2, 3, 4, 5, 6, 7, 8, 16)
 _ON_THE_FRONT = 8  # assignments along the descent that are measured for the front
@@ -134,7 +131,7 @@ def search(
     (True, True)
     >>> session = qengine.InferenceSession(graph, formats=found.formats)
     """
-    progress = progress or _silent
+    progress = progress or silent
     if max_drop is not None and least is not None:
         raise OptionError("max_drop and least both say what is good enough: give one of them")
     if cost not in list(Cost):
@@ -288,8 +285,3 @@ def _told(
         checked,
         tuple(notes),
     )
-
-
-@contextmanager
-def _silent(_: str, __: int) -> Iterator[Callable[[float], None]]:
-    yield lambda _: None

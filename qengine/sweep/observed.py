@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,8 @@ from qengine.graph import Graph
 from qengine.session import InferenceSession
 from qengine.sweep.points import NO_CORRECTION
 from qengine.sweep.prepare import Ranges
+from qengine.sweep.progress import Advance
 from qengine.sweep.runs import fed
-
-Advance = Callable[[int], None]
 
 
 def histograms_path(folder: Path, key: str, corrections: Ranges) -> Path:

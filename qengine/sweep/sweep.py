@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -31,15 +31,13 @@ from qengine.sweep.observed import ensure_float32, ensure_histograms
 from qengine.sweep.points import Grid, Point
 from qengine.sweep.prepare import changed, ranges
 from qengine.sweep.processes import Outcomes, in_processes, in_turn
+from qengine.sweep.progress import Progress, silent
 from qengine.sweep.row import FAILED, Row
 from qengine.sweep.runs import Runs
 from qengine.sweep.store import Store, locked
 from qengine.sweep.work import Source, Work
 
 RESULTS = "results.sqlite"
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Is told what begins and how much there is to do; gives what to call as more is done."""
 
 Runner = Callable[[Work, Sequence[Point]], Outcomes]
 """What computes points, and gives each as it is finished."""
@@ -150,7 +148,7 @@ def run(
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
             raise OptionError(f"{name} must be a whole number, 1 or more, not {number!r}")
     points = (grid or Grid()).points()
-    progress = progress or _silent
+    progress = progress or silent
     source = _source(os.fspath(model), data, inputs, pixel_scale, batch, limit, max_elements)
     if Path(folder).resolve() == Path(source.data):
         raise OptionError(
@@ -273,9 +271,3 @@ def _refuse_registered(graph: Graph) -> None:
             raise UnsupportedError(f"{node}: a sweep does not know registered operators, as their code is in no key")
         for inner in node.graphs.values():
             _refuse_registered(inner)
-
-
-@contextmanager
-def _silent(_: str, __: int) -> Iterator[Callable[[int], None]]:
-    with nullcontext():
-        yield lambda _: None
