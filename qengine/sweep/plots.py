@@ -134,6 +134,16 @@ def _spelled(name: str, value: Any) -> str:
             return "" if value is None else str(value).replace("_", " ")
 
 
+def _marks(i: int) -> dict[str, Any]:
+    """Return what sets the points of a combination apart."""
+    colour = _COLOURS[i % len(_COLOURS)]
+    return {
+        "marker": _MARKERS[i % len(_MARKERS)],
+        "color": colour,
+        "markerfacecolor": "white" if i % 2 else colour,
+    }
+
+
 def draw_accuracy(sweep: Sweep) -> Figure:
     """Return a figure of the metric over the word length, a line for each combination of all else."""
     metric = metric_of(sweep)
@@ -144,10 +154,8 @@ def draw_accuracy(sweep: Sweep) -> Figure:
             axes.plot(
                 [bits for bits, _ in known],
                 [value for _, value in known],
-                marker=_MARKERS[i % len(_MARKERS)],
+                **_marks(i),
                 linestyle="none" if rows[0].point.qformat else _DASHES[i % len(_DASHES)],  # they are no curve
-                color=_COLOURS[i % len(_COLOURS)],
-                markerfacecolor="white" if i % 2 else _COLOURS[i % len(_COLOURS)],
                 label=label or "fixed point",
             )
         separate = any(row.point.weight_width != row.point.width for row in sweep.rows)
@@ -162,7 +170,10 @@ def draw_accuracy(sweep: Sweep) -> Figure:
 
 
 def draw_pareto(sweep: Sweep, cost: Cost) -> Figure:
-    """Return a figure of the metric over what a point costs, with the front of those that no other one beats."""
+    """Return a figure of the metric over what a point costs, with the front of those that no other one beats.
+
+    Where there are several combinations of all but the word length, points have the marks of `draw_accuracy`.
+    """
     metric = metric_of(sweep)
     unit, column = (1024.0, "weight_bytes") if cost is Cost.WEIGHT_MEMORY else (1e9, "bit_operations")
     label = "Weight memory (KiB)" if cost is Cost.WEIGHT_MEMORY else "Bit operations per sample (10⁹ MAC·bit²)"
@@ -172,11 +183,23 @@ def draw_pareto(sweep: Sweep, cost: Cost) -> Figure:
         drawn = [(row, value) for row in rows if (value := metric.value(row)) is not None]
         points = [(getattr(row.outcome, column) / unit, value) for row, value in drawn]
         front = pareto(points)
-        dominated = [points[i] for i in range(len(points)) if i not in front]
-        if dominated:
+        combinations = series(sweep.rows)
+        if len(combinations) > 1:
+            at = {row.key: point for (row, _), point in zip(drawn, points, strict=True)}
+            for i, (name, members) in enumerate(combinations.items()):
+                known = [at[row.key] for row in members if row.key in at]
+                axes.plot(*_columns(known), **_marks(i), linestyle="none", label=name or "fixed point")
+            if listed := [at[row.key] for row, _ in drawn if row.point.width is None]:
+                axes.plot(*_columns(listed), "x", color="#000000", label="formats files")
+        elif dominated := [points[i] for i in range(len(points)) if i not in front]:
             axes.plot(*_columns(dominated), "o", color="#8c8c8c", markerfacecolor="white", label="dominated")
         axes.plot(
-            *_columns([points[i] for i in front]), "o-", drawstyle="steps-post", color="#000000", label="Pareto front"
+            *_columns([points[i] for i in front]),
+            "-" if len(combinations) > 1 else "o-",
+            drawstyle="steps-post",
+            color="#000000",
+            label="Pareto front",
+            zorder=1 if len(combinations) > 1 else 2,
         )
         for i in front:
             axes.annotate(

@@ -93,10 +93,24 @@ def test_the_front(cost, factor, label):
     figure = draw_pareto(swept(Grid(bits=[4, 8], roundings=["half_even", "floor"])), cost)
     found = lines(figure)
     assert points(found["Pareto front"]) == [(4 * factor, pytest.approx(65)), (8 * factor, pytest.approx(77.5))]
-    assert [x for x, _ in points(found["dominated"])] == [4 * factor, 8 * factor]
+    # Which points are of which rounding is told as in the other figure.
+    accuracy = lines(draw_accuracy(swept(Grid(bits=[4, 8], roundings=["half_even", "floor"]))))
+    for name, least in (("half even", 65), ("floor", 55)):
+        assert points(found[name])[0] == (4 * factor, pytest.approx(least))
+        assert [x for x, _ in points(found[name])] == [4 * factor, 8 * factor]
+        assert found[name].get_marker() == accuracy[name].get_marker()
+        assert found[name].get_color() == accuracy[name].get_color()
     assert figure.axes[0].get_xlabel() == label
     assert [text.get_text() for text in figure.axes[0].texts] == ["4", "8"]
     assert "float32" in found
+
+
+def test_what_the_front_leaves_of_one_combination():
+    found = swept(Grid(bits=[4, 8, 6]))
+    worse = replace(found.rows[3], outcome=replace(found.rows[3].outcome, measures=Measures(top1=0.1)))
+    drawn = lines(draw_pareto(replace(found, rows=(*found.rows[:3], worse)), Cost.WEIGHT_MEMORY))
+    assert points(drawn["dominated"]) == [(6.0, pytest.approx(10))]
+    assert [x for x, _ in points(drawn["Pareto front"])] == [4.0, 8.0]
 
 
 def test_pareto():
