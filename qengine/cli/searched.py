@@ -131,7 +131,9 @@ def _thinned(found: Found) -> list[Candidate]:
 def _figure(found: Found, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.2%}" if found.metric.is_share else f"{decibels(value)} dB"
+    if found.metric.is_share:
+        return f"{value:.2%}"
+    return decibels(value) if math.isinf(value) else f"{decibels(value)} dB"
 
 
 def _price(cost: Cost, value: float) -> str:

@@ -28,7 +28,7 @@ from qengine.search.sensitivity import measure_harm
 from qengine.search.split import split
 from qengine.search.units import Unit, assigned, units_of
 from qengine.session import InferenceSession
-from qengine.sweep.measure import task_of
+from qengine.sweep.measure import check_labels, task_of
 from qengine.sweep.observed import Float32Outputs, ensure_float32
 from qengine.sweep.progress import Progress, silent
 from qengine.sweep.runs import Runs, fed
@@ -161,6 +161,7 @@ def search(
                 f"output '{judged}' holds no real numbers, in which the noise of a tensor could be measured: give the "
                 "model without the operators that make whole numbers of them, or choose among formats by qengine sweep"
             )
+        check_labels(task, judged, next(iter(exact)), dataset.labels)
         wanted = metric_of(metric, task, has_labels=has_labels)
         drop = None if max_drop is None else Drop.parse(max_drop, wanted)
         with progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):

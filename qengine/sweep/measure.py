@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.datasets import Batch
-from qengine.errors import SweepError, UnsupportedError
+from qengine.errors import FeedError, SweepError, UnsupportedError
 from qengine.images import PixelScale, pixels_of
 from qengine.quality import is_scores
 
@@ -225,6 +225,17 @@ def check_ssim(task: Task) -> None:
     """Raise SweepError where SSIM of such a task is to be measured and cannot be."""
     if task is Task.IMAGES:
         _structural_similarity()
+
+
+def check_labels(task: Task, judged: str, outputs: Outputs, labels: NDArray[np.int64] | None) -> None:
+    """Raise FeedError where a label is none of the classes that the output that is judged has scores for."""
+    if task is Task.CLASSES and labels is not None and is_scores(outputs[judged]):
+        classes, least, most = outputs[judged].shape[1], int(labels.min()), int(labels.max())
+        if least < 0 or most >= classes:
+            raise FeedError(
+                f"labels reach from {least} to {most}, and the {classes} classes of output '{judged}' are counted from "
+                f"0 to {classes - 1}"
+            )
 
 
 def _ssim(similarity: Any, picture: NDArray[np.float64], original: NDArray[np.float64]) -> float:

@@ -204,5 +204,5 @@ class Grid:
         if width is None:
             return None
         if isinstance(width, bool) or not isinstance(width, int) or not 2 <= width <= 64:
-            raise OptionError(f"an accumulator has 2 to 64 bits, not {width!r}; None is one that nothing leaves")
+            raise OptionError(f"an accumulator has 2 to 64 bits, not {width!r}; None (all) keeps every one")
         return width

@@ -26,7 +26,7 @@ from qengine.plan import MAX_ELEMENTS
 from qengine.session import InferenceSession, available_threads
 from qengine.sweep.cluster import LOCAL, on_cluster
 from qengine.sweep.key import Context, graph_digest
-from qengine.sweep.measure import Task, check_ssim, task_of
+from qengine.sweep.measure import Task, check_labels, check_ssim, task_of
 from qengine.sweep.observed import ensure_float32, ensure_histograms
 from qengine.sweep.points import Grid, Point
 from qengine.sweep.prepare import changed, ranges
@@ -183,6 +183,7 @@ def run(
             targets=runs.first.targets,
             pixel_scale=source.pixel_scale,
         )
+        check_labels(task, judged, next(iter(exact)), dataset.labels)
         if ssim:
             check_ssim(task)
         known = store.rows(context.key)

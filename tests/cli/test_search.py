@@ -87,6 +87,14 @@ def test_the_tables(capsys):
     assert any(line.startswith("sqnr: the longest words ") for line in lines)
 
 
+def test_what_is_exact_has_no_unit(capsys, folder):
+    np.savez(folder / "zeros.npz", x=np.zeros((4, 6), np.float32))
+    (folder / "model.onnx").write_bytes(network([("Relu", "x", "y")], inputs={"x": ["N", 6]}))
+    told = printed(capsys, "model.onnx", "--data", "zeros.npz", "--cost", "activations", "--metric", "sqnr")
+    assert "sqnr: the longest words exact, found exact at 3 bytes" in told.splitlines()
+    assert "exact dB" not in told
+
+
 def test_held_out(capsys, folder):
     words = [*WORDS, "--hold-out", "0.25", "--max-drop", "3%", "-o", "formats.json"]
     told = json.loads(printed(capsys, *words, "--json"))

@@ -10,7 +10,7 @@ import qengine
 from qengine import InferenceSession
 from qengine.calibration import CalibrationOptions, observe
 from qengine.datasets import open_dataset
-from qengine.errors import OptionError, UnsupportedError
+from qengine.errors import FeedError, OptionError, UnsupportedError
 from qengine.loader import load
 from qengine.search import search
 from qengine.search.units import assigned, units_of
@@ -286,6 +286,9 @@ def test_what_cannot_be_done_is_said(data, tmp_path):
     )
     with pytest.raises(UnsupportedError, match="output 'y' holds no real numbers, in which the noise"):
         search(named, data(model))
+    dataset.labels[0] = 4  # of classes 0 to 3
+    with pytest.raises(FeedError, match="labels reach from 0 to 4, and the 4 classes of output 'y'"):
+        search(model, dataset)
     decided = network(
         [("CumSum", "x axis", "c"), ("Relu", "c", "y")], inputs={"x": [2, 6]}, constants={"axis": np.int64(1)}
     )

@@ -250,6 +250,9 @@ def test_errors(classifier, tmp_path):
         sweep.run(model, tmp_path / "out")
     with pytest.raises(OptionError, match="jobs must be a whole number"):
         sweep.run(model, tmp_path / "out", data=data, jobs=0)
+    np.savez(tmp_path / "far.npz", x=np.load(data)["x"], labels=np.arange(12))
+    with pytest.raises(FeedError, match="labels reach from 0 to 11"):
+        sweep.run(model, tmp_path / "out", Grid(bits=[6]), data=tmp_path / "far.npz")
     nan = dict(np.load(data))
     nan["x"][3, 0, 1, 1] = np.nan
     np.savez(tmp_path / "nan.npz", **nan)
