@@ -42,7 +42,10 @@ class Rerun:
         self.outputs = [name for name, t in float32.outputs.items() if t.value is None and t.is_float]
         if not self.outputs:
             listed = ", ".join(f"'{name}'" for name in float32.outputs)
-            raise UnsupportedError(f"noise is measured in real numbers that a run computes, and {listed} are none")
+            raise UnsupportedError(
+                f"noise is measured in real numbers that a run computes, and there are none in {listed}: name a tensor "
+                "inside of the model that holds some (--fetch, outputs=)"
+            )
         self.exact: dict[str, NDArray[Any]] = {}
         self._affected = {name: self._after(point) for name, point in self.points.items() if point.rounds}
         self._kept: dict[tuple[str, int, int], NDArray[Any]] = {}

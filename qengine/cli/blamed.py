@@ -22,8 +22,6 @@ CSV has a line for each tensor, with most of the same columns.
 """
 
 import csv
-import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -33,8 +31,9 @@ from rich.table import Table
 from rich.text import Text
 
 from qengine.blame import Blame, TensorBlame
+from qengine.cli.jsontext import as_object
 from qengine.cli.parsing import FixedPoint
-from qengine.cli.show import decibels, rendered, share
+from qengine.cli.show import decibels, open_table, rendered, share
 from qengine.datasets import Dataset
 from qengine.errors import printable
 from qengine.files import replacing
@@ -68,23 +67,13 @@ def as_json(model: str, fixed: FixedPoint, dataset: Dataset, found: Blame, writt
         "written": written,
         "notes": found.notes,
     }
-    return json.dumps(_plain(record), indent=2, allow_nan=False) + "\n"
+    return as_object(record)
 
 
 def _tensor(one: TensorBlame) -> dict[str, Any]:
     hint = one.suggestion
     better = hint and {"text": hint.text, "format": as_given(hint.format), "gain_db": hint.gain_db}
     return {**vars(one), "format": as_given(one.format), "noise": dict(one.noise), "suggestion": better}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, Path):
-        return str(value)
-    return "inf" if isinstance(value, float) and math.isinf(value) else value
 
 
 def write_csv(path: Path, found: Blame) -> None:
@@ -120,7 +109,7 @@ def as_tables(model: str, fixed: FixedPoint, dataset: Dataset, found: Blame, wri
 
 
 def _table(found: Blame) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = open_table()
     table.add_column("tensor", overflow="fold", min_width=8)
     for heading in ("kind", "format"):
         table.add_column(heading, no_wrap=True)

@@ -18,7 +18,6 @@ warnings                      lines
 ============================  ========================================================================================
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -27,8 +26,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from qengine.cli.jsontext import as_object
 from qengine.cli.parsing import FixedPoint
-from qengine.cli.show import rendered
+from qengine.cli.show import open_table, rendered
 from qengine.errors import printable
 from qengine.formats import as_given
 from qengine.inspection import MEANINGS, Inspection, TensorInfo
@@ -59,7 +59,7 @@ def as_json(model: str, fixed: FixedPoint, found: Inspection) -> str:
         "per_channel": fixed.per_channel if found.in_fixed_point else None,
         "warnings": found.warnings,
     }
-    return json.dumps(record, indent=2, allow_nan=False) + "\n"
+    return as_object(record)
 
 
 def _tensor(one: TensorInfo) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def as_tables(model: str, fixed: FixedPoint, found: Inspection, *, tensors: bool
 
 
 def _table(*headings: str, right: Sequence[str] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = open_table()
     for heading in headings:
         table.add_column(heading, overflow="fold", justify="right" if heading in right else "left")
     return table

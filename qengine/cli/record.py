@@ -23,15 +23,11 @@ advice              {format, reason, sqnr_db_before, sqnr_db}
 ==================  ================================================================================================
 """
 
-import json
-import math
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
+from qengine.cli.jsontext import as_object
 from qengine.cli.result import RunResult
 from qengine.formats import as_given
-from qengine.qformat import QFormat
 
 
 def as_json(result: RunResult) -> str:
@@ -57,16 +53,4 @@ def as_json(result: RunResult) -> str:
         "notes": result.notes,
         "advice": result.advice and {**vars(result.advice)},
     }
-    return json.dumps(_plain(found), indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, QFormat | Path):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return "inf" if value > 0 else None
-    return value
+    return as_object(found)

@@ -34,6 +34,7 @@ def search(
     metric: search_options.MetricName = None,
     max_drop: search_options.MaxDrop = None,
     least: search_options.Least = None,
+    hold_out: search_options.HoldOut = None,
     cost: search_options.BitCost = "weights",
     bits: search_options.SearchBits = "2-8,16",
     weight_bits: grids.WeightBits = None,
@@ -59,6 +60,8 @@ def search(
     qengine search digits --max-drop 1% --cost macs -o formats.json && qengine run digits --formats formats.json
 
     qengine search model.onnx --data set.npz --metric sqnr --min 30 --activation-bits 8 -o formats.json
+
+    qengine search digits --hold-out 0.3 --max-drop 1% -o formats.json
 
     What each tensor does to the output at each word length is measured; then the model itself, in ever fewer bits.
     """
@@ -96,6 +99,7 @@ def search(
         metric=metric,
         max_drop=max_drop,
         least=least,
+        hold_out=hold_out,
         cost=cost,
         bits=lengths[0] or (),
         weight_bits=lengths[1],

@@ -30,6 +30,15 @@ Least = Annotated[
     float | None,
     typer.Option("--min", metavar="X", help="Instead: the figure itself, a share (0.97) or dB.", rich_help_panel=_GOAL),
 ]
+HoldOut = Annotated[
+    float | None,
+    typer.Option(
+        "--hold-out",
+        metavar="SHARE",
+        help="Leave this share of the samples (0.2) out of the search, and measure on them what was found.",
+        rich_help_panel=_GOAL,
+    ),
+]
 BitCost = Annotated[
     str,
     typer.Option(

@@ -4,10 +4,12 @@ Every key is always there. A figure is a share or in dB; "inf" where nothing is 
 
 ====================  ==============================================================================================
 model, data           as they were typed
-samples, digest       how many samples, and a key of them
+samples, digest       how many samples, those that are held out among them, and a key of them
 metric, cost          what was asked for
 judged                the output by which the model is judged
 reference, least      the figure of float32 (of the longest words, where that is infinite), and what is good enough
+reference_of          "float32" or "the longest words"
+held_out              {samples, reference, least, value} on samples that were not searched on; null without --hold-out
 best                  {cost, value, bits: {unit: word length}}
 formats               {tensor: format, or a list of one for each channel}: a formats file
 units                 [{name, kind, tensors, bits, format, harm: {word length: noise over signal}}]
@@ -21,7 +23,6 @@ notes                 lines
 Costs are bits of one sample or of all constants, or bit operations of one sample.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from qengine.cli.show import decibels, rendered
+from qengine.cli.jsontext import as_object
+from qengine.cli.show import decibels, open_table, rendered
 from qengine.datasets import Dataset
 from qengine.errors import printable
 from qengine.search import Candidate, Cost, Found, UnitInfo
@@ -55,7 +57,9 @@ def as_json(model: str, dataset: Dataset, found: Found, out: Path | None) -> str
         "cost": str(found.cost),
         "judged": found.judged,
         "reference": found.reference,
+        "reference_of": found.reference_of,
         "least": found.least,
+        "held_out": None if found.held_out is None else vars(found.held_out),
         "best": told(found.best),
         "formats": found.formats,
         "units": [{**vars(unit), "harm": dict(unit.harm)} for unit in found.units],
@@ -66,30 +70,19 @@ def as_json(model: str, dataset: Dataset, found: Found, out: Path | None) -> str
         "written": [str(out)] if out else [],
         "notes": found.notes,
     }
-    return json.dumps(_plain(record), indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return "inf" if isinstance(value, float) and math.isinf(value) else value
+    return as_object(record)
 
 
 def as_tables(model: str, dataset: Dataset, found: Found, out: Path | None) -> str:
     """Return tables and a summary, coloured if standard output is a terminal."""
     asked = f"{found.metric} at least {_figure(found, found.least)}"
-    title = f"{model}, fewest bits of {found.cost}, {asked}, {len(dataset):,} samples of {dataset.name}"
+    searched = len(dataset) - (found.held_out.samples if found.held_out else 0)
+    title = f"{model}, fewest bits of {found.cost}, {asked}, {searched:,} samples of {dataset.name}"
     return rendered(title, Group(_units(found), Text(), _front(found)), _summary(found, out))
 
 
-def _columns() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-
-
 def _units(found: Found) -> Table:
-    table = _columns()
+    table = open_table()
     table.add_column("tensor", overflow="fold", min_width=8)
     table.add_column("kind", no_wrap=True)
     table.add_column("bits", justify="right", no_wrap=True)
@@ -109,7 +102,7 @@ def _alone(unit: UnitInfo) -> str:
 
 def _front(found: Found) -> Table:
     """Return what nothing beats, and one word length for all beside it."""
-    table = _columns()
+    table = open_table()
     for heading in ("cost", str(found.metric)):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
@@ -138,7 +131,9 @@ def _thinned(found: Found) -> list[Candidate]:
 def _figure(found: Found, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.2%}" if found.metric.is_share else f"{decibels(value)} dB"
+    if found.metric.is_share:
+        return f"{value:.2%}"
+    return decibels(value) if math.isinf(value) else f"{decibels(value)} dB"
 
 
 def _price(cost: Cost, value: float) -> str:
@@ -149,14 +144,18 @@ def _price(cost: Cost, value: float) -> str:
 
 def _summary(found: Found, out: Path | None) -> Iterator[Text]:
     best = found.best
-    reference = f"float32 {_figure(found, found.reference)}"
+    reference = f"{found.reference_of} {_figure(found, found.reference)}"
     yield Text(f"{found.metric}: {reference}, found {_figure(found, best.value)} at {_price(found.cost, best.cost)}")
+    if (held := found.held_out) is not None:
+        there = f"{found.reference_of} {_figure(found, held.reference)}, found {_figure(found, held.value)}"
+        yield Text(f"on {held.samples:,} samples that were held out: {there}, asked for {_figure(found, held.least)}")
     good = {bits: one for bits, one in found.uniform.items() if one.is_good(found.least)}
     if good:
         bits = min(good, key=lambda bits: good[bits].cost)
         less = 1 - best.cost / good[bits].cost
         yield Text(f"one word length for all: {bits} bits at {_price(found.cost, good[bits].cost)}; {less:.1%} saved")
-    yield Text(f"{found.runs} assignments of word lengths were measured")
+    many = "1 assignment of word lengths was" if found.runs == 1 else f"{found.runs} assignments of word lengths were"
+    yield Text(f"{many} measured")
     for note in found.notes:
         yield Text(printable(f"note: {note}"), style="yellow")
     if out is not None:

@@ -79,12 +79,13 @@ def _title(result: RunResult) -> Text:
     return Text(printable(", ".join(words)), style="bold")
 
 
-def _table() -> Table:
+def open_table() -> Table:
+    """Return a table without lines, of no columns yet."""
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
 
 
 def _float_table(result: RunResult) -> Table:
-    table = _table()
+    table = open_table()
     for heading in ("output", "shape"):
         table.add_column(heading, overflow="fold")
     table.add_column("type", no_wrap=True)
@@ -101,7 +102,7 @@ def _number(value: float | None) -> str:
 
 
 def _fixed_table(comparison: Comparison) -> Table:
-    table = _table()
+    table = open_table()
     table.add_column("tensor", overflow="fold", min_width=8)
     table.add_column("computed by", overflow="fold", min_width=8)
     table.add_column("format", no_wrap=True)

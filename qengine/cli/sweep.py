@@ -14,7 +14,7 @@ from qengine.errors import OptionError, SweepError
 from qengine.images import PixelScale
 from qengine.loader import load
 from qengine.plan import MAX_ELEMENTS
-from qengine.sweep import Grid, Sweep, run
+from qengine.sweep import Grid, Sweep, Task, run
 from qengine.sweep.plots import Cost, write_plots
 from qengine.sweep.table import write_csv
 
@@ -96,7 +96,7 @@ def sweep(
         fixed = parsing.inputs(inputs, load(entry.path if entry else Path(model)), pixel_scale, max_elements)
 
     @contextmanager
-    def shown(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    def shown(what: str, total: int) -> Iterator[Callable[[float], None]]:
         with progress(f"{model}: {what}", total, quiet=json) as advance:
             yield advance
 
@@ -132,10 +132,15 @@ def _written(found: Sweep, cost: Cost) -> tuple[list[Path], list[str]]:
     table = found.folder / "results.csv"
     write_csv(table, found.rows)
     written = [found.folder / "results.sqlite", table]
+    notes = []
+    if found.task is Task.OTHER and not found.rows[0].outcome.measures.sqnr_by_output:
+        notes.append(
+            "the outputs are neither real numbers nor classes: rows tell codes apart, and not how good they are"
+        )
     try:
-        return written + write_plots(found, cost), []
+        return written + write_plots(found, cost), notes
     except SweepError as error:  # rows are what counts
-        return written, [str(error)]
+        return written, [*notes, str(error)]
 
 
 def _widths(option: str, text: str | None) -> list[int] | None:

@@ -14,7 +14,6 @@ notes        lines
 ===========  =======================================================================================================
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from qengine.cli.show import decibels, rendered
+from qengine.cli.jsontext import as_object
+from qengine.cli.show import decibels, open_table, rendered
 from qengine.correction import recipe_name
 from qengine.errors import printable
 from qengine.sweep import Measures, Row, Sweep
-from qengine.sweep.store import spelled
 
 
 def as_json(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
@@ -39,15 +38,11 @@ def as_json(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
         "task": str(found.task),
         "judged": found.judged,
         "computed": found.computed,
-        "rows": [{name: _plain(value) for name, value in row.record().items()} for row in found.rows],
-        "written": [str(path) for path in written],
-        "notes": list(notes),
+        "rows": [row.record() for row in found.rows],
+        "written": written,
+        "notes": notes,
     }
-    return json.dumps(record, indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    return {name: spelled(one) for name, one in value.items()} if isinstance(value, dict) else spelled(value)
+    return as_object(record)
 
 
 def as_tables(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
@@ -60,29 +55,33 @@ def as_tables(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> st
 _Column = tuple[str, Callable[[Row], str]]
 
 
-def _table(found: Sweep) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("formats", no_wrap=True)
-    points = [row.point for row in found.rows[1:]]
-    varied: list[_Column] = [
-        ("method", lambda row: row.point.method or ""),
-        ("weights", lambda row: _weights(row)),
-        ("rounding", lambda row: row.point.rounding or ""),
-        ("overflow", lambda row: row.point.overflow or ""),
-        ("sums\nbits", lambda row: _sums(row)),
-        ("recipe", lambda row: "" if row.point.recipe is None else recipe_name(row.point.recipe)),
+def _varied(found: Sweep) -> list[_Column]:
+    """Return the columns in which points differ beside their formats."""
+    varied: list[tuple[str, _Column]] = [
+        ("method", ("method", lambda row: row.point.method or "")),
+        ("per_channel", ("weights", lambda row: "per channel" if row.point.per_channel else "per tensor")),
+        ("rounding", ("rounding", lambda row: row.point.rounding or "")),
+        ("overflow", ("overflow", lambda row: row.point.overflow or "")),
+        ("accumulator_bits", ("sums\nbits", lambda row: str(row.point.accumulator_bits or "all"))),
+        ("recipe", ("recipe", lambda row: recipe_name(row.point.recipe or ""))),
     ]
-    names = ("method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe")
-    values = {name: {getattr(point, name) for point in points} for name in names}
+    points = [row.point for row in found.rows[1:]]
+    values = {name: {getattr(point, name) for point in points} for name, _ in varied}
     values["method"].discard(None)  # of formats that are given
-    columns = [column for column, name in zip(varied, names, strict=True) if len(values[name]) > 1]
+    return [column for name, column in varied if len(values[name]) > 1]
+
+
+def _table(found: Sweep) -> Table:
+    table = open_table()
+    table.add_column("formats", no_wrap=True)
+    columns = _varied(found)
     for heading, _ in columns:
         table.add_column(heading, no_wrap=True)
     numbers = [*_measures(found.rows[0].outcome.measures), ("weights\nkiB", _memory), ("s", _seconds)]
     for heading, _ in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in found.rows:
-        told = [tell(row) for _, tell in columns]
+        told = ["" if row.point.is_float32 else tell(row) for _, tell in columns]
         if row.outcome.error is None:
             table.add_row(Text(printable(_formats(row))), *told, *(tell(row) for _, tell in numbers))
         else:
@@ -101,16 +100,6 @@ def _formats(row: Row) -> str:
     if point.weight_bits == point.activation_bits:
         return f"{point.activation_bits} bits"
     return f"{point.activation_bits} bits, weights {point.weight_bits}"
-
-
-def _weights(row: Row) -> str:
-    return "" if row.point.is_float32 else "per channel" if row.point.per_channel else "per tensor"
-
-
-def _sums(row: Row) -> str:
-    if row.point.is_float32:
-        return ""
-    return "all" if row.point.accumulator_bits is None else str(row.point.accumulator_bits)
 
 
 def _measures(exact: Measures) -> Iterator[_Column]:
@@ -145,9 +134,11 @@ def _seconds(row: Row) -> str:
 
 
 def _summary(found: Sweep, written: Sequence[Path], notes: Sequence[str]) -> Iterator[Text]:
+    columns = _varied(found)
     for row in found.rows:
         if row.outcome.error is not None:
-            yield Text(printable(f"failed: {_formats(row)}: {row.outcome.error}"), style="red")
+            what = ", ".join(filter(None, (_formats(row), *(tell(row) for _, tell in columns))))
+            yield Text(printable(f"failed: {what}: {row.outcome.error}"), style="red")
     if found.computed < len(found.rows):
         yield Text(f"{len(found.rows) - found.computed:,} of {len(found.rows):,} points were there already")
     for note in notes:

@@ -2,7 +2,7 @@
 
 from qengine.search.cost import Cost
 from qengine.search.metric import Metric
-from qengine.search.result import Candidate, Found, UnitInfo
+from qengine.search.result import Candidate, Found, HeldOut, UnitInfo
 from qengine.search.search import search
 
-__all__ = ["Candidate", "Cost", "Found", "Metric", "UnitInfo", "search"]
+__all__ = ["Candidate", "Cost", "Found", "HeldOut", "Metric", "UnitInfo", "search"]

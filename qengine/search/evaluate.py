@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from qengine.datasets import Batch, Dataset
-from qengine.errors import QEngineError
+from qengine.datasets import Batch
+from qengine.errors import OptionError, QEngineError
 from qengine.graph import Graph
 from qengine.images import PixelScale
 from qengine.search.cost import CostModel
 from qengine.search.descent import Assignment
-from qengine.search.metric import Metric
+from qengine.search.metric import Drop, Metric
 from qengine.search.result import Candidate
 from qengine.search.units import Given, Unit, assigned
 from qengine.session import InferenceSession
-from qengine.sweep.measure import Measures, Meter, Outputs, Task
-
-_KEPT_BYTES = 1 << 26  # of data that is held in memory between runs
+from qengine.sweep.measure import Meter, Outputs, Task
+from qengine.sweep.runs import Runs
 
 
 class SpentError(Exception):
@@ -35,7 +35,7 @@ class Judge:
     ----------
     graph
         The model.
-    dataset
+    runs
         The data.
     exact
         What float32 gives, run by run; can be iterated again.
@@ -52,7 +52,7 @@ class Judge:
     def __init__(
         self,
         graph: Graph,
-        dataset: Dataset,
+        runs: Runs,
         exact: Iterable[Outputs],
         task: Task,
         judged: str,
@@ -60,34 +60,60 @@ class Judge:
         metric: Metric,
         **options: Any,
     ) -> None:
-        self._graph, self._exact, self._options = graph, exact, options
+        self._graph, self._runs, self._exact, self._options = graph, runs, exact, options
         self._task, self._judged, self._pixel_scale, self._metric = task, judged, pixel_scale, metric
-        first = next(iter(dataset.batches()))
-        size = sum(np.asarray(array).nbytes for array in (*first.feeds.values(), *first.targets.values()))
-        self._batches: Callable[[], Iterable[Batch]] = dataset.batches
-        if size * len(dataset) <= _KEPT_BYTES * first.count:
-            kept = list(dataset.batches())  # what is small is read once
-            self._batches = lambda: kept
 
     def of_float32(self) -> float | None:
         """Return the figure of float32 itself."""
-        return self._metric.of(self._measures(outputs[self._judged] for outputs in self._exact))
+        return self._figure(lambda _, exact: exact[self._judged])
 
     def of(self, formats: Mapping[str, Given]) -> float | None:
         """Return the figure in formats; None where it is no number."""
         session = InferenceSession(self._graph, formats=formats, **self._options)
-        with np.errstate(all="ignore"):
-            found = self._metric.of(
-                self._measures(session.run([self._judged], batch.feeds)[0] for batch in self._batches())
-            )
-        return None if found is None or math.isnan(found) else found
+        return self._figure(lambda batch, _: session.run([self._judged], batch.feeds)[0])
 
-    def _measures(self, outputs: Iterator[Any]) -> Measures:
+    def _figure(self, answer: Callable[[Batch, Outputs], Any]) -> float | None:
         meter = Meter(self._task, self._judged, self._pixel_scale, ssim=False)
         name = self._judged
-        for batch, array, exact in zip(self._batches(), outputs, self._exact, strict=True):
-            meter.add(batch, {}, {name: array}, {name: exact[name]})
-        return meter.measures()
+        with np.errstate(all="ignore"):
+            for batch, exact in zip(self._runs, self._exact, strict=True):
+                meter.add(batch, {}, {name: answer(batch, exact)}, {name: exact[name]})
+        found = self._metric.of(meter.measures())
+        return None if found is None or math.isnan(found) else found
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is good enough on some data.
+
+    Attributes
+    ----------
+    judge : measures there.
+    reference : the figure of float32 or, where that is infinite, of the longest words.
+    reference_of : which of the two.
+    least : the figure that is good enough.
+    """
+
+    judge: Judge
+    reference: float
+    reference_of: str
+    least: float
+
+
+def goal_of(judge: Judge, longest: Mapping[str, Given], metric: Metric, drop: Drop, least: float | None) -> Goal:
+    """Return what is good enough: a figure, or so much less than the reference.
+
+    Raises
+    ------
+    OptionError
+        If the reference is no number.
+    """
+    of, reference = "float32", judge.of_float32()
+    if reference is None or not math.isfinite(reference):
+        of, reference = "the longest words", judge.of(longest)
+    if reference is None:
+        raise OptionError(f"{metric} is no number in the longest words, so that nothing can be below it")
+    return Goal(judge, reference, of, drop.below(reference, metric) if least is None else least)
 
 
 class Evaluator:

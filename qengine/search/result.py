@@ -10,6 +10,14 @@ from math import inf
 from qengine.formats import write_formats
 from qengine.search.cost import Cost
 from qengine.search.metric import Metric
+from qengine.sweep.front import pareto
+
+_ROUNDING = 1e-9  # 0.07 - 0.01 is more than 0.06
+
+
+def is_enough(value: float | None, least: float) -> bool:
+    """Whether a figure is as large as is asked for; None is no number."""
+    return value is not None and value >= least - _ROUNDING
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Candidate:
 
     def is_good(self, least: float) -> bool:
         """Whether the figure is large enough."""
-        return self.value is not None and self.value >= least
+        return is_enough(self.value, least)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,28 @@ class UnitInfo:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """What was found, on samples that were not searched on.
+
+    Attributes
+    ----------
+    samples : how many.
+    reference, least : as of `Found`, on them.
+    value : of the metric, in the formats that were found; None where it is no number.
+    """
+
+    samples: int
+    reference: float
+    least: float
+    value: float | None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the figure is large enough there too."""
+        return is_enough(self.value, self.least)
+
+
+@dataclass(frozen=True)
 class Found:
     """What `search` found.
 
@@ -65,13 +95,14 @@ class Found:
     best : it has the least cost of all that are good enough.
     units : what was chosen for.
     metric, cost : what was asked for.
-    reference : the figure of float32 or, where that is infinite, of the longest words.
+    reference : the figure of float32 or, where that is infinite, of the longest words: which one, `reference_of` tells.
     least : the figure that is good enough.
     uniform : the assignments with one word length for all that cost anything, by that.
     front : of all that were measured those that nothing beats in both cost and figure, the cheapest first.
     runs : how many assignments were measured.
     is_complete : whether the search ended by itself; otherwise runs or time were spent.
     judged : the output by which the model is judged.
+    held_out : the figure on samples that were not searched on; None where none were held out.
     notes : what there is to know, one line each.
     """
 
@@ -81,12 +112,14 @@ class Found:
     metric: Metric
     cost: Cost
     reference: float
+    reference_of: str
     least: float
     uniform: Mapping[int, Candidate]
     front: tuple[Candidate, ...]
     runs: int
     is_complete: bool
     judged: str
+    held_out: HeldOut | None
     notes: tuple[str, ...]
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -102,13 +135,9 @@ class Found:
 
 def front_of(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """Return those that no other beats in cost and figure, the cheapest first; of equal ones the first."""
-    found: list[Candidate] = []
-    best = -inf
-    for one in sorted(candidates, key=lambda one: (one.cost, -inf if one.value is None else -one.value)):
-        if one.value is not None and one.value > best:
-            found.append(one)
-            best = one.value
-    return tuple(found)
+    known = list(candidates)
+    points = [(one.cost, -inf if one.value is None else one.value) for one in known]
+    return tuple(known[i] for i in pareto(points))
 
 
 def cheapest(candidates: Sequence[Candidate], least: float) -> Candidate | None:

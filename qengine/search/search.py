@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +20,21 @@ from qengine.ops.operator import NeedsRun
 from qengine.plan import MAX_ELEMENTS
 from qengine.search.cost import Cost, cost_model
 from qengine.search.descent import Choices, descent
-from qengine.search.evaluate import Evaluator, Judge, SpentError
+from qengine.search.evaluate import Evaluator, Goal, Judge, SpentError, goal_of
 from qengine.search.metric import Drop, Metric, metric_of
 from qengine.search.refine import along, refine
-from qengine.search.result import Candidate, Found, UnitInfo, cheapest, front_of
+from qengine.search.result import Candidate, Found, HeldOut, UnitInfo, cheapest, front_of
 from qengine.search.sensitivity import measure_harm
+from qengine.search.split import split
 from qengine.search.units import Unit, assigned, units_of
 from qengine.session import InferenceSession
-from qengine.sweep.measure import task_of
-from qengine.sweep.observed import ensure_float32
+from qengine.sweep.measure import check_labels, task_of
+from qengine.sweep.observed import Float32Outputs, ensure_float32
+from qengine.sweep.progress import Progress, silent
+from qengine.sweep.runs import Runs, fed
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[float], None]]]
-"""Is told what begins and how much there is to do; gives what to call as more is done."""
 
 BITS = (2, 3, 4, 5, 6, 7, 8, 16)
 _ON_THE_FRONT = 8  # assignments along the descent that are measured for the front
@@ -55,6 +53,7 @@ def search(
     activation_bits: Sequence[int] | None = None,
     options: CalibrationOptions | None = None,
     pixel_scale: PixelScale | None = None,
+    hold_out: float | None = None,
     sensitivity_samples: int = 128,
     max_runs: int = 500,
     seconds: float | None = None,
@@ -98,6 +97,9 @@ def search(
         How the formats of a word length are chosen; their word lengths are not looked at.
     pixel_scale
         How pixels and numbers go together; None for 0..255.
+    hold_out
+        This share of the samples, spread evenly, is not used for anything but to measure in the end what was found:
+        `Found.held_out`. None to search on all.
     sensitivity_samples
         So many of the samples are used to measure tensors alone; all of them to measure the model.
     max_runs
@@ -129,7 +131,7 @@ def search(
     (True, True)
     >>> session = qengine.InferenceSession(graph, formats=found.formats)
     """
-    progress = progress or _silent
+    progress = progress or silent
     if max_drop is not None and least is not None:
         raise OptionError("max_drop and least both say what is good enough: give one of them")
     if cost not in list(Cost):
@@ -144,16 +146,26 @@ def search(
     }
     reference = InferenceSession(graph, isa=isa, **limits).in_float32()
     scale = pixel_scale or PixelScale()
+    runs, held = (Runs(dataset.batches, len(dataset)), None) if hold_out is None else split(dataset, graph, hold_out)
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
-        with progress("float32", len(dataset)) as advance, np.errstate(all="ignore"):
-            exact = ensure_float32(Path(folder), "search", reference, dataset, advance)
-        first = next(iter(dataset.batches()))
+
+        def in_float32(name: str, runs: Runs) -> Float32Outputs:
+            with progress(name, runs.samples) as advance, np.errstate(all="ignore"):
+                return ensure_float32(Path(folder), name, reference, runs, advance)
+
+        exact = in_float32("float32", runs)
         has_labels = dataset.labels is not None
-        task, judged = task_of(next(iter(exact)), has_labels=has_labels, targets=first.targets, pixel_scale=scale)
+        task, judged = task_of(next(iter(exact)), has_labels=has_labels, targets=runs.first.targets, pixel_scale=scale)
+        if next(iter(exact))[judged].dtype.kind != "f":
+            raise UnsupportedError(
+                f"output '{judged}' holds no real numbers, in which the noise of a tensor could be measured: give the "
+                "model without the operators that make whole numbers of them, or choose among formats by qengine sweep"
+            )
+        check_labels(task, judged, next(iter(exact)), dataset.labels)
         wanted = metric_of(metric, task, has_labels=has_labels)
         drop = None if max_drop is None else Drop.parse(max_drop, wanted)
-        with progress("calibrating", len(dataset)) as advance, np.errstate(all="ignore"):
-            observation = observe(graph, _fed(dataset, advance), **limits)
+        with progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
+            observation = observe(graph, fed(runs, advance), **limits)
         units = units_of(
             observation,
             options or CalibrationOptions(),
@@ -162,31 +174,37 @@ def search(
             **arithmetic,
         )
         unit_of = {name: u for u, unit in enumerate(units) for name in unit.tensors}
-        longest = [unit.widths[-1] for unit in units]
-        session = InferenceSession(graph, formats=assigned(units, longest), isa="reference", **arithmetic, **limits)
-        samples = min(sensitivity_samples, len(dataset))
+        longest = assigned(units, [unit.widths[-1] for unit in units])
+        session = InferenceSession(graph, formats=longest, isa="reference", **arithmetic, **limits)
+        samples = min(sensitivity_samples, runs.samples)
         try:
-            model_cost = cost_model(Cost(cost), session, unit_of, first.feeds, first.count)
+            model_cost = cost_model(Cost(cost), session, unit_of, runs.first.feeds, runs.first.count)
             with progress("measuring tensors", samples) as advance:
-                harm = measure_harm(session, judged, units, model_cost.units, dataset, samples, advance)
+                harm = measure_harm(session, judged, units, model_cost.units, runs, samples, advance)
         except NeedsRun as reason:
             raise UnsupportedError(
                 f"the data decides how this model runs ({reason}), so that no tensor can be rounded alone; "
                 "choose word lengths for all at once instead (qengine sweep)"
             ) from None
         choices = Choices([unit.widths for unit in units], harm, model_cost)
-        judge = Judge(graph, dataset, exact, task, judged, scale, wanted, isa=isa, **arithmetic, **limits)
+
+        def goal_on(runs: Runs, exact: Float32Outputs) -> Goal:
+            judge = Judge(graph, runs, exact, task, judged, scale, wanted, isa=isa, **arithmetic, **limits)
+            return goal_of(judge, longest, wanted, drop or Drop(1.0), least)
+
+        goal = goal_on(runs, exact)
+        goal_held = None if held is None else goal_on(held, in_float32("held out", held))
         with progress("searching", max_runs) as advance:
-            evaluate = Evaluator(judge, units, model_cost, max_runs, seconds, advance)
+            evaluate = Evaluator(goal.judge, units, model_cost, max_runs, seconds, advance)
             start = evaluate(choices.longest)
-            base = judge.of_float32()
-            if base is None or not math.isfinite(base):
-                base = start.value
-            least = least if least is not None else _least(base, drop, wanted)
-            if not start.is_good(least):
-                raise OptionError(_too_much(wanted, start, least))
-            best, is_complete = _found(choices, evaluate, least)
-    return _told(units, harm, choices, evaluate, best, is_complete, wanted, Cost(cost), base, least, judged)
+            if not start.is_good(goal.least):
+                raise OptionError(_too_much(wanted, start, goal.least))
+            best, is_complete = _found(choices, evaluate, goal.least)
+        checked = None
+        if held is not None and goal_held is not None:
+            value = goal_held.judge.of(assigned(units, best.widths))
+            checked = HeldOut(held.samples, goal_held.reference, goal_held.least, value)
+    return _told(units, harm, choices, evaluate, best, is_complete, wanted, Cost(cost), goal, checked, judged)
 
 
 def _found(choices: Choices, evaluate: Evaluator, least: float) -> tuple[Candidate, bool]:
@@ -216,12 +234,6 @@ def _found(choices: Choices, evaluate: Evaluator, least: float) -> tuple[Candida
     return found, True
 
 
-def _least(base: float | None, drop: Drop | None, metric: Metric) -> float:
-    if base is None:
-        raise OptionError(f"{metric} is no number in the longest words, so that nothing can be below it")
-    return (drop or Drop(1.0)).below(base, metric)
-
-
 def _too_much(metric: Metric, start: Candidate, least: float) -> str:
     reached = "no number" if start.value is None else f"{start.value:.4g}"
     return f"even with the longest words {metric} is {reached}, and {least:.4g} is asked for: allow a larger drop"
@@ -236,8 +248,8 @@ def _told(
     is_complete: bool,
     metric: Metric,
     cost: Cost,
-    base: float | None,
-    least: float,
+    goal: Goal,
+    checked: HeldOut | None,
     judged: str,
 ) -> Found:
     widths = {width for each in choices.widths for width in each}
@@ -247,9 +259,12 @@ def _told(
     idle = [unit.name for u, unit in enumerate(units) if u not in choices.cost.units and len(unit.widths) > 1]
     notes = []
     if idle:
-        notes.append(f"{len(idle)} tensors cost nothing in {cost}, and have the longest word")
+        tensors, have = ("1 tensor costs", "has") if len(idle) == 1 else (f"{len(idle)} tensors cost", "have")
+        notes.append(f"{tensors} nothing in {cost}, and {have} the longest word")
     if not is_complete:
         notes.append("runs or time were spent before the search ended: there may be better formats")
+    if checked is not None and not checked.is_good:
+        notes.append("not good enough on the samples that were held out: allow a smaller drop, or search on more data")
     infos = tuple(
         UnitInfo(unit.name, unit.kind, unit.tensors, width, str(unit.formats.get(width, "")), dict(each))
         for unit, width, each in zip(units, best.widths, harm, strict=True)
@@ -260,23 +275,14 @@ def _told(
         infos,
         metric,
         cost,
-        math.inf if base is None else base,
-        least,
+        goal.reference,
+        goal.reference_of,
+        goal.least,
         uniform,
         front_of(evaluate.measured.values()),
         len(evaluate.measured),
         is_complete,
         judged,
+        checked,
         tuple(notes),
     )
-
-
-def _fed(dataset: Dataset, advance: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
-    for batch in dataset.batches():
-        yield batch.feeds
-        advance(batch.count)
-
-
-@contextmanager
-def _silent(_: str, __: int) -> Iterator[Callable[[float], None]]:
-    yield lambda _: None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from qengine.blame.energy import Energy
 from qengine.blame.rerun import Rerun
-from qengine.datasets import Dataset
+from qengine.datasets import Batch
 from qengine.errors import QEngineError
 from qengine.plan import Plan
 from qengine.search.descent import monotone
@@ -21,7 +21,7 @@ def measure_harm(
     output: str,
     units: Sequence[Unit],
     priced: frozenset[int],
-    dataset: Dataset,
+    runs: Iterable[Batch],
     samples: int,
     advance: Callable[[float], None],
 ) -> list[dict[int, float]]:
@@ -39,7 +39,7 @@ def measure_harm(
         What is rounded.
     priced
         The places of those that are measured; the others get nothing.
-    dataset, samples
+    runs, samples
         The data, of which the first batches are used, until there are so many samples.
     advance
         Told how many samples are done.
@@ -55,7 +55,7 @@ def measure_harm(
     float32, done = session.in_float32(), 0
     planned: Plan | None = None
     rerun: Rerun | None = None
-    for run, batch in enumerate(dataset.batches(), 1):
+    for run, batch in enumerate(runs, 1):
         if done >= samples:
             break
         try:

@@ -15,9 +15,10 @@ from qengine.recent import digest
 from qengine.sweep.points import Point
 
 ARITHMETIC = 1
-"""Counts the changes of what a run in fixed point or a calibration computes: a new number makes every key another."""
+"""Counts the changes of what a run in fixed point, a calibration or a correction computes: a new number makes every key
+another."""
 
-MEASURES = 1
+MEASURES = 2
 """The same for how outputs are measured."""
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.datasets import Batch
-from qengine.errors import SweepError, UnsupportedError
+from qengine.errors import FeedError, SweepError, UnsupportedError
 from qengine.images import PixelScale, pixels_of
 from qengine.quality import is_scores
 
@@ -27,7 +27,7 @@ class Task(StrEnum):
     """What the outputs of a model are, which decides how they are judged."""
 
     CLASSES = "classes"
-    """A row of scores for each sample."""
+    """A row of scores for each sample, or the number of a class."""
     IMAGES = "images"
     """Pictures with 1 or 3 channels."""
     OTHER = "other"
@@ -72,8 +72,9 @@ def task_of(outputs: Outputs, *, has_labels: bool, targets: Outputs, pixel_scale
     Returns
     -------
     Task, str
-        The first output that has a target and is an image; else the first that is scores; else the first that is an
-        image; else the first that holds real numbers.
+        The first output that has a target and is an image; else the first that is scores; else, where there are labels
+        or no output holds real numbers, the first that names a class of each sample; else the first that is an image;
+        else the first that holds real numbers.
     """
     if not outputs:
         raise UnsupportedError("the model has no outputs: there is nothing to measure")
@@ -84,9 +85,23 @@ def task_of(outputs: Outputs, *, has_labels: bool, targets: Outputs, pixel_scale
         return Task.IMAGES, known[0]
     if scores:
         return Task.CLASSES, scores[0]
+    real = [name for name, array in outputs.items() if array.dtype.kind == "f"]
+    named = [name for name, array in outputs.items() if _names_classes(array)]
+    if named and (has_labels or not real):
+        return Task.CLASSES, named[0]
     if images:
         return Task.IMAGES, images[0]
-    return Task.OTHER, next((name for name, array in outputs.items() if array.dtype.kind == "f"), next(iter(outputs)))
+    return Task.OTHER, next(iter(real or outputs))
+
+
+def _names_classes(array: NDArray[Any]) -> bool:
+    """Whether there is one whole number for each sample, as ArgMax gives."""
+    return array.dtype.kind in "iu" and array.ndim in (1, 2) and array.size == len(array) > 0
+
+
+def _classes(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the class that is named for each sample: of equal scores the first."""
+    return array.argmax(axis=1) if is_scores(array) else array.ravel()
 
 
 def _is_image(array: NDArray[Any], pixel_scale: PixelScale) -> bool:
@@ -145,7 +160,7 @@ class Meter:
         self._noise[name] = self._noise.get(name, 0.0) + noise
 
     def _classify(self, batch: Batch, real: NDArray[Any], exact: NDArray[Any]) -> None:
-        own, other = real.argmax(axis=1), exact.argmax(axis=1)
+        own, other = _classes(real), _classes(exact)
         self._samples += len(own)
         self._agreeing += int(np.sum(own == other))
         if batch.labels is not None and len(batch.labels) == len(own):
@@ -210,6 +225,17 @@ def check_ssim(task: Task) -> None:
     """Raise SweepError where SSIM of such a task is to be measured and cannot be."""
     if task is Task.IMAGES:
         _structural_similarity()
+
+
+def check_labels(task: Task, judged: str, outputs: Outputs, labels: NDArray[np.int64] | None) -> None:
+    """Raise FeedError where a label is none of the classes that the output that is judged has scores for."""
+    if task is Task.CLASSES and labels is not None and is_scores(outputs[judged]):
+        classes, least, most = outputs[judged].shape[1], int(labels.min()), int(labels.max())
+        if least < 0 or most >= classes:
+            raise FeedError(
+                f"labels reach from {least} to {most}, and the {classes} classes of output '{judged}' are counted from "
+                f"0 to {classes - 1}"
+            )
 
 
 def _ssim(similarity: Any, picture: NDArray[np.float64], original: NDArray[np.float64]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from qengine.calibration import Observation, load_observation, observe, save_observation
-from qengine.datasets import Dataset
+from qengine.datasets import Batch
 from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError
 from qengine.files import replacing
 from qengine.graph import Graph
 from qengine.session import InferenceSession
 from qengine.sweep.points import NO_CORRECTION
 from qengine.sweep.prepare import Ranges
-
-Advance = Callable[[int], None]
+from qengine.sweep.progress import Advance
+from qengine.sweep.runs import fed
 
 
 def histograms_path(folder: Path, key: str, corrections: Ranges) -> Path:
@@ -43,7 +43,13 @@ def float32_path(folder: Path, key: str) -> Path:
 
 
 def ensure_histograms(
-    folder: Path, key: str, corrections: Ranges, graph: Graph, dataset: Dataset, advance: Advance, **options: Any
+    folder: Path,
+    key: str,
+    corrections: Ranges,
+    graph: Graph,
+    runs: Iterable[Batch],
+    advance: Advance,
+    **options: Any,
 ) -> None:
     """See to it that the histograms of a model on its data are kept.
 
@@ -53,7 +59,7 @@ def ensure_histograms(
         Where they are kept, and the key of the sweep.
     corrections
         Those that were made of the model.
-    graph, dataset
+    graph, runs
         The model and the data.
     advance
         Told how many samples are done.
@@ -63,7 +69,7 @@ def ensure_histograms(
     try:
         load_histograms(folder, key, corrections, graph)
     except SweepError:  # not there, or of no use: nothing is lost but time
-        observation = observe(graph, _fed(dataset, advance), **options)
+        observation = observe(graph, fed(runs, advance), **options)
         save_observation(observation, histograms_path(folder, key, corrections), key + _suffix(corrections))
 
 
@@ -81,14 +87,8 @@ def load_histograms(folder: Path, key: str, corrections: Ranges, graph: Graph) -
         raise SweepError(str(error)) from None
 
 
-def _fed(dataset: Dataset, advance: Advance) -> Iterator[Mapping[str, Any]]:
-    for batch in dataset.batches():
-        yield batch.feeds
-        advance(batch.count)
-
-
 def ensure_float32(
-    folder: Path, key: str, reference: InferenceSession, dataset: Dataset, advance: Advance
+    folder: Path, key: str, reference: InferenceSession, runs: Iterable[Batch], advance: Advance
 ) -> Float32Outputs:
     """Return the outputs of a session in float32 on all data: those that are kept, or new ones, which then are.
 
@@ -104,20 +104,20 @@ def ensure_float32(
         pass
     names = [value.name for value in reference.get_outputs()]
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        runs = 0
-        for batch in dataset.batches():
+        done = 0
+        for batch in runs:
             try:
                 outputs = reference.run(names, batch.feeds)
             except QEngineError as error:
-                raise error.about(f"run {runs + 1} of the data") from None
+                raise error.about(f"run {done + 1} of the data") from None
             for i, array in enumerate(outputs):
                 if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
                     raise UnsupportedError(f"output '{names[i]}' is no tensor of numbers: there is nothing to measure")
-                with archive.open(_entry(runs, i), "w", force_zip64=True) as file:
+                with archive.open(_entry(done, i), "w", force_zip64=True) as file:
                     npy.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-            runs += 1
+            done += 1
             advance(batch.count)
-        archive.writestr("header.json", json.dumps({"version": 1, "key": key, "outputs": names, "runs": runs}))
+        archive.writestr("header.json", json.dumps({"version": 1, "key": key, "outputs": names, "runs": done}))
     return Float32Outputs(path, key)
 
 

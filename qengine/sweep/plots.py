@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qengine.correction import recipe_name
 from qengine.errors import SweepError
 from qengine.files import replacing
+from qengine.sweep.front import pareto
 from qengine.sweep.measure import Task
 from qengine.sweep.row import DONE, Row
 from qengine.sweep.sweep import Sweep
@@ -43,6 +44,10 @@ _COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#009e73", "#7f7f7f")
 _MARKERS, _DASHES = "osD^vPX", ("-", "--", "-.", ":")
 
 
+_PER_CENT = 100.0
+_ROOM, _LEAST_ROOM = 0.08, 0.5  # above and below what is drawn: of its height, and percentage points
+
+
 class Cost(StrEnum):
     """What a Pareto plot has on its horizontal axis."""
 
@@ -65,14 +70,19 @@ class Metric:
         value = getattr(row.outcome.measures, self.column)
         return None if value is None or not math.isfinite(value) or row.status != DONE else value * self.factor
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a percentage, of which there is no more than 100."""
+        return self.factor == _PER_CENT
+
 
 def metric_of(sweep: Sweep) -> Metric:
     """Return by what the points of a sweep are judged: top-1, agreement, PSNR, or SQNR."""
     measures = sweep.rows[0].outcome.measures
     if sweep.task is Task.CLASSES:
         if measures.top1 is not None:
-            return Metric("top1", "Top-1 accuracy (%)", 100.0)
-        return Metric("agreement", "Top-1 agreement with float32 (%)", 100.0)
+            return Metric("top1", "Top-1 accuracy (%)", _PER_CENT)
+        return Metric("agreement", "Top-1 agreement with float32 (%)", _PER_CENT)
     if sweep.task is Task.IMAGES:
         against = "" if measures.against == "target" else " against float32"
         return Metric("psnr_db", f"PSNR{against} (dB)")
@@ -124,18 +134,14 @@ def _spelled(name: str, value: Any) -> str:
             return "" if value is None else str(value).replace("_", " ")
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return which of (cost, quality) no other one beats: none is as cheap and better, or as good and cheaper.
-
-    The cheapest comes first; of equal ones the first counts.
-    """
-    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
-    front, best = [], -math.inf
-    for i in order:
-        if points[i][1] > best:
-            front.append(i)
-            best = points[i][1]
-    return front
+def _marks(i: int) -> dict[str, Any]:
+    """Return what sets the points of a combination apart."""
+    colour = _COLOURS[i % len(_COLOURS)]
+    return {
+        "marker": _MARKERS[i % len(_MARKERS)],
+        "color": colour,
+        "markerfacecolor": "white" if i % 2 else colour,
+    }
 
 
 def draw_accuracy(sweep: Sweep) -> Figure:
@@ -148,10 +154,8 @@ def draw_accuracy(sweep: Sweep) -> Figure:
             axes.plot(
                 [bits for bits, _ in known],
                 [value for _, value in known],
-                marker=_MARKERS[i % len(_MARKERS)],
+                **_marks(i),
                 linestyle="none" if rows[0].point.qformat else _DASHES[i % len(_DASHES)],  # they are no curve
-                color=_COLOURS[i % len(_COLOURS)],
-                markerfacecolor="white" if i % 2 else _COLOURS[i % len(_COLOURS)],
                 label=label or "fixed point",
             )
         separate = any(row.point.weight_width != row.point.width for row in sweep.rows)
@@ -161,12 +165,15 @@ def draw_accuracy(sweep: Sweep) -> Figure:
         if widths:
             axes.set_xticks(widths if len(widths) <= 15 else widths[::2])
         _float32_line(axes, metric.value(sweep.rows[0]))
-        _finish(figure, axes)
+        _finish(figure, axes, metric)
     return figure
 
 
 def draw_pareto(sweep: Sweep, cost: Cost) -> Figure:
-    """Return a figure of the metric over what a point costs, with the front of those that no other one beats."""
+    """Return a figure of the metric over what a point costs, with the front of those that no other one beats.
+
+    Where there are several combinations of all but the word length, points have the marks of `draw_accuracy`.
+    """
     metric = metric_of(sweep)
     unit, column = (1024.0, "weight_bytes") if cost is Cost.WEIGHT_MEMORY else (1e9, "bit_operations")
     label = "Weight memory (KiB)" if cost is Cost.WEIGHT_MEMORY else "Bit operations per sample (10⁹ MAC·bit²)"
@@ -176,11 +183,23 @@ def draw_pareto(sweep: Sweep, cost: Cost) -> Figure:
         drawn = [(row, value) for row in rows if (value := metric.value(row)) is not None]
         points = [(getattr(row.outcome, column) / unit, value) for row, value in drawn]
         front = pareto(points)
-        dominated = [points[i] for i in range(len(points)) if i not in front]
-        if dominated:
+        combinations = series(sweep.rows)
+        if len(combinations) > 1:
+            at = {row.key: point for (row, _), point in zip(drawn, points, strict=True)}
+            for i, (name, members) in enumerate(combinations.items()):
+                known = [at[row.key] for row in members if row.key in at]
+                axes.plot(*_columns(known), **_marks(i), linestyle="none", label=name or "fixed point")
+            if listed := [at[row.key] for row, _ in drawn if row.point.width is None]:
+                axes.plot(*_columns(listed), "x", color="#000000", label="formats files")
+        elif dominated := [points[i] for i in range(len(points)) if i not in front]:
             axes.plot(*_columns(dominated), "o", color="#8c8c8c", markerfacecolor="white", label="dominated")
         axes.plot(
-            *_columns([points[i] for i in front]), "o-", drawstyle="steps-post", color="#000000", label="Pareto front"
+            *_columns([points[i] for i in front]),
+            "-" if len(combinations) > 1 else "o-",
+            drawstyle="steps-post",
+            color="#000000",
+            label="Pareto front",
+            zorder=1 if len(combinations) > 1 else 2,
         )
         for i in front:
             axes.annotate(
@@ -191,7 +210,7 @@ def draw_pareto(sweep: Sweep, cost: Cost) -> Figure:
         if points and min(p[0] for p in points) > 0 and max(p[0] for p in points) > 20 * min(p[0] for p in points):
             axes.set_xscale("log")
         _float32_line(axes, metric.value(sweep.rows[0]))
-        _finish(figure, axes)
+        _finish(figure, axes, metric)
     return figure
 
 
@@ -230,10 +249,16 @@ def _styled() -> Any:
     return untyped.rc_context(_STYLE)
 
 
-def _finish(figure: Figure, axes: Axes) -> None:
+def _finish(figure: Figure, axes: Axes, metric: Metric) -> None:
     axes.grid(visible=True, color="#d9d9d9", linewidth=0.4)
     axes.set_axisbelow(True)
     axes.margins(0.05, 0.08)
+    if metric.is_share:
+        # Markers at 100 are whole, and no axis promises more.
+        low, high = axes.dataLim.intervaly if axes.has_data() else (0.0, _PER_CENT)
+        room = max(_ROOM * (high - low), _LEAST_ROOM)
+        axes.set_ylim(low - room, high + room)
+        axes.set_yticks([tick for tick in axes.get_yticks() if low - room <= tick <= min(high + room, _PER_CENT)])
     handles, labels = axes.get_legend_handles_labels()
     if len(handles) > _INSIDE:
         figure.set_figheight(_HEIGHT + _LINE * math.ceil(len(handles) / 2))

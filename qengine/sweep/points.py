@@ -149,10 +149,11 @@ class Grid:
         roundings = [str(rounding_mode(name)) for name in self.roundings]
         overflows = [str(overflow_mode(name)) for name in self.overflows]
         recipes = ["+".join(steps_of(recipe)) or NO_CORRECTION for recipe in self.recipes]
-        runs = list(product(roundings, overflows, accumulators, recipes))
+        # All of a recipe that have one choice of formats stand together: they run one corrected model.
+        runs = list(product(recipes, roundings, overflows, accumulators))
         found = dict.fromkeys([FLOAT32])
         for given in self._formats():
-            for rounding, overflow, accumulator, recipe in runs:
+            for recipe, rounding, overflow, accumulator in runs:
                 run = Point(rounding=rounding, overflow=overflow, accumulator_bits=accumulator, recipe=recipe)
                 found.setdefault(replace(run, **given))
         if len(found) == 1:
@@ -203,5 +204,5 @@ class Grid:
         if width is None:
             return None
         if isinstance(width, bool) or not isinstance(width, int) or not 2 <= width <= 64:
-            raise OptionError(f"an accumulator has 2 to 64 bits, not {width!r}; None is one that nothing leaves")
+            raise OptionError(f"an accumulator has 2 to 64 bits, not {width!r}; None (all) keeps every one")
         return width

@@ -18,7 +18,6 @@ Ranges = tuple[str, ...] | None
 """The corrections that decide what a model's tensors hold; None for the model as it is."""
 
 _AS_IT_IS = ("fold",)  # by the passes of every run
-_KEPT = 4  # corrected models, for points that differ in how they run
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,9 @@ def ranges(point: Point) -> Ranges:
     return ranges_of(point.recipe)
 
 
-def ranged(graph: Graph, point: Point) -> Ranged:
-    """Return the model of a point, as formats are chosen for it."""
-    if ranges(point) is None:
-        return Ranged(graph, (), steps=_AS_IT_IS)
-    assert point.recipe is not None
-    return change_ranges(graph, point.recipe)
+def changed(graph: Graph, corrections: Ranges) -> Graph:
+    """Return the model for which formats are chosen: of all points that have these `ranges`."""
+    return graph if corrections is None else change_ranges(graph, corrections).graph
 
 
 class Preparer:
@@ -67,14 +63,14 @@ class Preparer:
     data
         Feeds, to correct it on.
     observation
-        Finds what a model's tensors hold on the data: of what `ranged` gave, and its `ranges`.
+        Finds what a model's tensors hold on the data: of what `changed` gave, and the corrections.
     """
 
     def __init__(self, graph: Graph, data: Data, observation: Callable[[Graph, Ranges], Observation]) -> None:
         self._graph, self._data, self._observation = graph, data, observation
-        self._ranged: dict[str | None, Ranged] = {}
+        self._ranged: dict[str, Ranged] = {}
         self._observed: dict[Ranges, Observation] = {}
-        self._corrected: dict[tuple[str | None, str], Corrected] = {}
+        self._corrected: tuple[tuple[str, str], Corrected] | None = None  # the last: a grid goes recipe by recipe
 
     def prepare(self, point: Point) -> Prepared:
         """Return what a point runs.
@@ -87,16 +83,12 @@ class Preparer:
         if point.is_float32:
             return Prepared(self._graph)
         options = point.run_options()
-        if point.qformat is not None and ranges(point) is None:
+        if ranges(point) is not None:
+            corrected = self._fitted(point)
+            return Prepared(corrected.graph, corrected.formats, options)
+        if point.qformat is not None:
             return Prepared(self._graph, None, {"qformat": point.qformat, "per_channel": point.per_channel, **options})
-        if point.recipe not in self._ranged:
-            self._ranged[point.recipe] = ranged(self._graph, point)
-        model = self._ranged[point.recipe]
-        formats = self._formats(model.graph, point)
-        if ranges(point) is None:
-            return Prepared(model.graph, formats, options)
-        corrected = self._fitted(model, point, formats)
-        return Prepared(corrected.graph, corrected.formats, options)
+        return Prepared(self._graph, self._formats(self._graph, point), options)
 
     def _formats(self, graph: Graph, point: Point) -> Given:
         if point.formats is not None:
@@ -110,10 +102,14 @@ class Preparer:
             self._observed[key] = self._observation(graph, key)
         return choose_formats(self._observed[key], point.calibration()).formats
 
-    def _fitted(self, model: Ranged, point: Point, formats: Given) -> Corrected:
+    def _fitted(self, point: Point) -> Corrected:
+        """Return the model of a point, corrected for its formats."""
+        assert point.recipe is not None
+        if point.recipe not in self._ranged:
+            self._ranged[point.recipe] = change_ranges(self._graph, point.recipe)
+        ranged = self._ranged[point.recipe]
+        formats = self._formats(ranged.graph, point)
         key = (point.recipe, json.dumps(formats, sort_keys=True))
-        if key not in self._corrected:
-            if len(self._corrected) == _KEPT:
-                del self._corrected[next(iter(self._corrected))]
-            self._corrected[key] = fit_formats(model, formats, self._data)
-        return self._corrected[key]
+        if self._corrected is None or self._corrected[0] != key:
+            self._corrected = key, fit_formats(ranged, formats, self._data)
+        return self._corrected[1]

@@ -81,13 +81,19 @@ class Store:
             elif version != SCHEMA:
                 self._connection.close()
                 raise SweepError(f"{path} is of version {version}, and this is qengine for version {SCHEMA}: move it")
+            elif self._columns() != COLUMNS:
+                self._connection.close()
+                raise SweepError(f"{path} has other columns than this qengine's results: give another folder")
+
+    def _columns(self) -> tuple[str, ...]:
+        return tuple(name for _, name, *_ in self._connection.execute("PRAGMA table_info(points)"))
 
     @contextmanager
     def _named(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise SweepError(f"{self._path}: {error}") from None
+            raise SweepError(f"{self._path} cannot be used ({error}): move it, or give another folder") from None
 
     def close(self) -> None:
         """Close the file."""

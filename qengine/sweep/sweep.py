@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,7 @@ import qengine
 from qengine import zoo
 from qengine.custom import Custom
 from qengine.datasets import samples_at_once
-from qengine.errors import OptionError, QEngineError, UnsupportedError
+from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.graph import Graph
 from qengine.images import PixelScale
 from qengine.ops.operator import find
@@ -26,20 +26,19 @@ from qengine.plan import MAX_ELEMENTS
 from qengine.session import InferenceSession
 from qengine.sweep.cluster import LOCAL, on_cluster
 from qengine.sweep.key import Context, graph_digest
-from qengine.sweep.measure import Task, check_ssim, task_of
+from qengine.sweep.measure import Task, check_labels, check_ssim, task_of
 from qengine.sweep.observed import ensure_float32, ensure_histograms
 from qengine.sweep.points import Grid, Point
-from qengine.sweep.prepare import ranged, ranges
+from qengine.sweep.prepare import changed, ranges
 from qengine.sweep.processes import Outcomes, in_processes, in_turn
+from qengine.sweep.progress import Progress, silent
 from qengine.sweep.row import FAILED, Row
+from qengine.sweep.runs import Runs
 from qengine.sweep.store import Store, locked
 from qengine.sweep.work import Source, Work
 from qengine.threads import available_threads
 
 RESULTS = "results.sqlite"
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Is told what begins and how much there is to do; gives what to call as more is done."""
 
 Runner = Callable[[Work, Sequence[Point]], Outcomes]
 """What computes points, and gives each as it is finished."""
@@ -150,8 +149,12 @@ def run(
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
             raise OptionError(f"{name} must be a whole number, 1 or more, not {number!r}")
     points = (grid or Grid()).points()
-    progress = progress or _silent
+    progress = progress or silent
     source = _source(os.fspath(model), data, inputs, pixel_scale, batch, limit, max_elements)
+    if Path(folder).resolve() == Path(source.data):
+        raise OptionError(
+            f"{folder} holds the data, among which plots would be samples: give another folder for results"
+        )
     graph = source.graph()
     _refuse_registered(graph)
     reference = InferenceSession(graph, isa=isa, threads=threads, max_elements=max_elements).in_float32()
@@ -171,18 +174,17 @@ def run(
     )
     where = Path(folder)
     with locked(where), Store(where / RESULTS) as store:
-        observed = where / "observed"
-        observed.mkdir(exist_ok=True)
-        for leftover in observed.glob(".*.tmp"):  # of a sweep that was killed as it wrote
-            leftover.unlink()
+        observed = _observed(where)
+        runs = Runs(dataset.batches, len(dataset))
         with progress("float32", len(dataset)) as advance, np.errstate(all="ignore"):
-            exact = ensure_float32(observed, context.key, reference, dataset, advance)
+            exact = ensure_float32(observed, context.key, reference, runs, advance)
         task, judged = task_of(
             next(iter(exact)),
             has_labels=dataset.labels is not None,
-            targets=next(iter(dataset.batches())).targets,
+            targets=runs.first.targets,
             pixel_scale=source.pixel_scale,
         )
+        check_labels(task, judged, next(iter(exact)), dataset.labels)
         if ssim:
             check_ssim(task)
         known = store.rows(context.key)
@@ -191,14 +193,14 @@ def run(
             store.forget(failed)
             known = {key: row for key, row in known.items() if key not in failed}
         left = [point for point in points if keys[point] not in known]
-        for corrections, point in {ranges(point): point for point in left if point.is_calibrated}.items():
+        for corrections in dict.fromkeys(ranges(point) for point in left if point.is_calibrated):
             try:
-                changed = ranged(graph, point).graph
+                observable = changed(graph, corrections)
             except QEngineError:  # each such point will be a row that says it
                 continue
             with progress("calibrating", len(dataset)) as advance:
                 limits = {"threads": threads, "max_elements": max_elements}
-                ensure_histograms(observed, context.key, corrections, changed, dataset, advance, **limits)
+                ensure_histograms(observed, context.key, corrections, observable, runs, advance, **limits)
         runner, shared = _runner(jobs, scheduler, threads) if left else (in_turn, threads)
         work = Work(source, str(observed.resolve()), context, isa, shared)
         called = (os.fspath(model), os.fspath(model if data is None else data), len(dataset))
@@ -214,6 +216,18 @@ def run(
     # What a formats file is called, and the model, is of this call and not of the one that computed the point.
     rows = tuple(replace(known[keys[point]], point=point) for point in points)
     return Sweep(rows, len(left), task, judged, where)
+
+
+def _observed(folder: Path) -> Path:
+    """Return the folder for what is computed once, without what a sweep left that was killed as it wrote."""
+    found = folder / "observed"
+    try:
+        found.mkdir(exist_ok=True)
+        for leftover in found.glob(".*.tmp"):
+            leftover.unlink()
+    except OSError as error:
+        raise SweepError(f"cannot write to folder {found}: {error.strerror or error}") from None
+    return found
 
 
 def _runner(jobs: int | None, scheduler: str | None, threads: int | None) -> tuple[Runner, int | None]:
@@ -259,9 +273,3 @@ def _refuse_registered(graph: Graph) -> None:
             raise UnsupportedError(f"{node}: a sweep does not know registered operators, as their code is in no key")
         for inner in node.graphs.values():
             _refuse_registered(inner)
-
-
-@contextmanager
-def _silent(_: str, __: int) -> Iterator[Callable[[int], None]]:
-    with nullcontext():
-        yield lambda _: None

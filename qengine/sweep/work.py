@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import qengine
 from qengine import zoo
 from qengine.calibration import Observation
-from qengine.datasets import Batch, Dataset, open_dataset
+from qengine.datasets import Dataset, open_dataset
 from qengine.errors import QEngineError, SweepError
 from qengine.graph import Graph
 from qengine.images import PixelScale
@@ -33,8 +33,7 @@ from qengine.sweep.observed import Float32Outputs, float32_path, load_histograms
 from qengine.sweep.points import Point
 from qengine.sweep.prepare import Preparer, Ranges
 from qengine.sweep.row import Outcome
-
-_KEPT_BYTES = 1 << 26  # of data that is held in memory between points
+from qengine.sweep.runs import Feeds, Runs
 
 
 @dataclass(frozen=True)
@@ -122,24 +121,15 @@ class Bench:
                 "with: let them be, and let all workers share the folder"
             )
         self.work = work
-        first = next(iter(self.dataset.batches()))
-        size = sum(np.asarray(array).nbytes for array in (*first.feeds.values(), *first.targets.values()))
-        # What is small is read once, and not for every point.
-        is_small = size * len(self.dataset) <= _KEPT_BYTES * first.count
-        self._kept = list(self.dataset.batches()) if is_small else None
-        feeds = self.dataset if self._kept is None else [batch.feeds for batch in self._kept]
-        self._preparer = Preparer(self.graph, feeds, self._histograms)
+        self.runs = Runs(self.dataset.batches, len(self.dataset))
+        self._preparer = Preparer(self.graph, Feeds(self.runs), self._histograms)
         self.exact = Float32Outputs(float32_path(Path(work.folder), context.key), context.key)
         self.task, self.judged = task_of(
             next(iter(self.exact)),
             has_labels=self.dataset.labels is not None,
-            targets=first.targets,
+            targets=self.runs.first.targets,
             pixel_scale=source.pixel_scale,
         )
-
-    def batches(self) -> Iterable[Batch]:
-        """Return what one run after the other is fed."""
-        return self.dataset.batches() if self._kept is None else self._kept
 
     def _histograms(self, graph: Graph, corrections: Ranges) -> Observation:
         return load_histograms(Path(self.work.folder), self.work.context.key, corrections, graph)
@@ -155,7 +145,7 @@ class Bench:
         session = prepared.session(**limits)
         meter = Meter(self.task, self.judged, work.source.pixel_scale, ssim=context.ssim)
         operations, is_first = None, True
-        for batch, exact in zip(self.batches(), self.exact, strict=True):
+        for batch, exact in zip(self.runs, self.exact, strict=True):
             if is_first:
                 operations, is_first = bit_operations(session, batch.feeds, batch.count), False
             codes = exact

@@ -18,7 +18,8 @@ MODEL = network(
 )
 X = weights(64, 6, seed=4, scale=1.0)
 KEYS = {
-    "model", "data", "samples", "digest", "metric", "cost", "judged", "reference", "least", "best", "formats", "units",
+    "model", "data", "samples", "digest", "metric", "cost", "judged", "reference", "reference_of", "least", "held_out",
+    "best", "formats", "units",
     "uniform", "front", "runs", "is_complete", "written", "notes",
 }  # fmt: skip
 
@@ -54,7 +55,8 @@ def test_json(capsys, folder):
     found = expected(max_drop="3%")
     assert told.keys() == KEYS
     assert (told["metric"], told["cost"], told["samples"], told["judged"]) == ("top1", "macs", 64, "y")
-    assert (told["reference"], told["least"]) == (1.0, 0.97)
+    assert (told["reference"], told["reference_of"], told["least"]) == (1.0, "float32", 0.97)
+    assert told["held_out"] is None
     assert told["best"]["cost"] == found.best.cost
     assert told["best"]["bits"] == {unit.name: unit.bits for unit in found.units}
     assert told["formats"] == found.formats == json.loads((folder / "formats.json").read_text())
@@ -81,6 +83,36 @@ def test_the_tables(capsys):
     assert any(line.endswith("the best") and f"{found.best.cost:,.0f} bit operations" in line for line in lines)
     assert any("8 bits for all" in line for line in lines)
     assert f"{found.runs} assignments of word lengths were measured" in lines
+    # Float32 itself has no noise: what is told is what it is compared with.
+    assert any(line.startswith("sqnr: the longest words ") for line in lines)
+
+
+def test_what_is_exact_has_no_unit(capsys, folder):
+    np.savez(folder / "zeros.npz", x=np.zeros((4, 6), np.float32))
+    (folder / "model.onnx").write_bytes(network([("Relu", "x", "y")], inputs={"x": ["N", 6]}))
+    told = printed(capsys, "model.onnx", "--data", "zeros.npz", "--cost", "activations", "--metric", "sqnr")
+    assert "sqnr: the longest words exact, found exact at 3 bytes" in told.splitlines()
+    assert "exact dB" not in told
+
+
+def test_held_out(capsys, folder):
+    words = [*WORDS, "--hold-out", "0.25", "--max-drop", "3%", "-o", "formats.json"]
+    told = json.loads(printed(capsys, *words, "--json"))
+    held, found = told["held_out"], expected(max_drop="3%", hold_out=0.25)
+    assert held == vars(found.held_out)
+    assert told["samples"] == 64
+    # Every fourth sample was held out; the formats give the very figures on both parts.
+    session, (exact,) = (
+        InferenceSession(MODEL, formats=folder / "formats.json"),
+        InferenceSession(MODEL).run(None, {"x": X}),
+    )
+    same = session.run(None, {"x": X})[0].argmax(axis=1) == exact.argmax(axis=1)
+    assert (held["samples"], held["value"]) == (16, same[3::4].mean())
+    assert told["best"]["value"] == np.delete(same, slice(3, None, 4)).mean()
+    lines = printed(capsys, *words).splitlines()
+    assert "model.onnx, fewest bits of macs, top1 at least 97.00%, 48 samples of data.npz" in lines
+    there = f"float32 100.00%, found {held['value']:.2%}, asked for 97.00%"
+    assert f"on 16 samples that were held out: {there}" in lines
 
 
 def test_other_widths_and_limits(capsys):
@@ -103,6 +135,8 @@ def test_other_widths_and_limits(capsys):
         ([*WORDS, "--bits", "8-4"], "--bits 8-4 runs backwards: give 4-8"),
         ([*WORDS, "--bits", "1-4"], "is a word length of 2 to 16, not 1"),
         ([*WORDS, "-o", "no/formats.json"], "cannot write no/formats.json: there is no folder no"),
+        ([*WORDS, "--hold-out", "1"], "the share of the samples that is held out is between 0 and 1, such as 0.2"),
+        ([*WORDS, "--hold-out", "0.01"], "none of 64 samples is held out with a share of 0.01"),
         ([*WORDS, "--metric", "sqnr", "--min", "200"], "even with the longest words sqnr is"),
     ],
 )

@@ -65,10 +65,22 @@ def test_for_a_person(files, capsys):
     assert [line.split()[:5] for line in lines[4:6]] == [["6", "bits,", "weights", "4", w] for w in ("12", "all")]
     assert [line.split()[:2] for line in lines[8:10]] == [["Q3.4", "12"], ["Q3.4", "all"]]
     assert lines[10].split() == ["bad.json", "12", "failed"]
-    assert sum(line.startswith("failed: bad.json: formats name 'nothing'") for line in lines) == 2
+    for sums in ("12", "all"):
+        assert sum(line.startswith(f"failed: bad.json, {sums}: formats name 'nothing'") for line in lines) == 1
     assert lines[-1].startswith("wrote out/results.sqlite, out/results.csv, out/accuracy.png")
     status, out, _ = called(capsys, *words, "--qformat", "Q3.4")
     assert "9 of 9 points were there already" in out
+
+
+def test_what_was_varied_is_of_fixed_point(files, capsys):
+    words = ("--bits", "4", "--per-channel", "both", "--rounding", "floor,trunc", "--recipe", "none,best")
+    _, out, _ = called(capsys, *words)
+    header, exact, *rows = out.splitlines()[2:12]
+    assert header.split()[:4] == ["formats", "weights", "rounding", "recipe"]
+    assert exact.split()[:2] == ["float32", "100.00%"]
+    assert rows[0].split()[:6] == ["4", "bits", "per", "tensor", "floor", "none"]
+    assert rows[3].split()[:6] == ["4", "bits", "per", "tensor", "trunc", "best"]
+    assert rows[7].split()[:6] == ["4", "bits", "per", "channel", "trunc", "best"]
 
 
 def test_without_matplotlib_there_are_rows(files, capsys, monkeypatch):
@@ -77,6 +89,17 @@ def test_without_matplotlib_there_are_rows(files, capsys, monkeypatch):
     assert status == 0
     assert json.loads(out)["notes"] == ["plots need matplotlib: pip install 'qengine[plot]'"]
     assert len(json.loads(out)["written"]) == 2
+
+
+def test_outputs_in_which_nothing_can_be_measured(files, capsys):
+    (files / "model.onnx").write_bytes(
+        network([("Greater", "x zero", "y")], inputs={"x": ["N", 4]}, constants={"zero": np.float32(0)})
+    )
+    status, out, _ = called(capsys, "--bits", "4", "--json")
+    assert (status, json.loads(out)["task"]) == (0, "other")
+    assert json.loads(out)["notes"] == [
+        "the outputs are neither real numbers nor classes: rows tell codes apart, and not how good they are"
+    ]
 
 
 def test_a_bundled_model_brings_its_data(tmp_path, capsys):

@@ -6,6 +6,7 @@ import pytest
 
 from qengine.errors import OptionError
 from qengine.search.metric import Drop, Metric, metric_of
+from qengine.search.result import Candidate
 from qengine.sweep.measure import Measures, Task
 
 
@@ -25,10 +26,13 @@ def test_drops(given, metric, least):
     assert Drop.parse(given, Metric(metric)).below(0.986, Metric(metric)) == pytest.approx(least, abs=1e-12)
 
 
-def test_a_share_that_is_exactly_at_the_limit_is_good_enough():
-    for right in range(1, 1000):
-        assert (right - 1) / 1000 <= Drop.parse("0.1%", Metric.TOP1).below(right / 1000, Metric.TOP1) + 1e-12
-        assert Drop.parse("1%", Metric.TOP1).below(right / 1000, Metric.TOP1) <= right / 1000 - 0.01 + 1e-12
+@pytest.mark.parametrize("total", [1000, 300, 7])
+def test_a_share_that_is_exactly_at_the_limit_is_good_enough(total):
+    for drop in (1, 3):
+        least = [Drop.parse(100 * drop / total, Metric.TOP1).below(n / total, Metric.TOP1) for n in range(total + 1)]
+        for right in range(drop, total + 1):
+            assert Candidate((), 0.0, (right - drop) / total).is_good(least[right])
+            assert not Candidate((), 0.0, (right - drop - 1) / total).is_good(least[right])
 
 
 @pytest.mark.parametrize("given", ["", "a lot", "-1", "nan", "inf", "1pt", True])

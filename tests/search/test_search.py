@@ -10,7 +10,7 @@ import qengine
 from qengine import InferenceSession
 from qengine.calibration import CalibrationOptions, observe
 from qengine.datasets import open_dataset
-from qengine.errors import OptionError, UnsupportedError
+from qengine.errors import FeedError, OptionError, UnsupportedError
 from qengine.loader import load
 from qengine.search import search
 from qengine.search.units import assigned, units_of
@@ -278,6 +278,17 @@ def test_what_cannot_be_done_is_said(data, tmp_path):
         search(model, dataset, weight_bits=[])
     with pytest.raises(OptionError, match="top1 needs labels"):
         search(model, data(model, labels=False), metric="top1")
+    named = network(
+        [("Gemm", "x w", "s"), ("ArgMax", "s", "y", {"axis": 1, "keepdims": 0})],
+        inputs={"x": ["N", 8]},
+        values={"y": (np.int64, ["N"])},
+        constants={"w": weights(8, 3, seed=1)},
+    )
+    with pytest.raises(UnsupportedError, match="output 'y' holds no real numbers, in which the noise"):
+        search(named, data(model))
+    dataset.labels[0] = 4  # of classes 0 to 3
+    with pytest.raises(FeedError, match="labels reach from 0 to 4, and the 4 classes of output 'y'"):
+        search(model, dataset)
     decided = network(
         [("CumSum", "x axis", "c"), ("Relu", "c", "y")], inputs={"x": [2, 6]}, constants={"axis": np.int64(1)}
     )

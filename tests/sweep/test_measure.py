@@ -2,15 +2,16 @@
 
 import hashlib
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from qengine.datasets import Batch
-from qengine.errors import SweepError, UnsupportedError
+from qengine.errors import FeedError, SweepError, UnsupportedError
 from qengine.images import PixelScale
-from qengine.sweep.measure import Meter, Task, check_ssim, task_of
+from qengine.sweep.measure import Meter, Task, check_labels, check_ssim, task_of
 
 UNIT = PixelScale(scale=(1 / 255,))
 
@@ -53,6 +54,13 @@ def test_classes():
     assert found.agreement == 3 / 5
     assert measured(Task.CLASSES, real, exact).top1 is None
     assert (found.psnr_db, found.ssim, found.against) == (None, None, None)
+
+
+def test_classes_that_a_model_names_itself():
+    exact, real = np.int64([3, 1, 2, 0, 4]), np.int64([3, 1, 1, 0, 0])
+    found = measured(Task.CLASSES, real, exact, labels=np.int64([3, 0, 1, 0, 1]), size=2)
+    assert (found.top1, found.agreement, found.sqnr_db) == (3 / 5, 3 / 5, None)
+    assert measured(Task.CLASSES, real[:, None], exact[:, None]).agreement == 3 / 5
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -103,8 +111,26 @@ def test_tasks():
     assert task({"a": picture, "b": scores}, targets="a") == (Task.IMAGES, "a")
     assert task({"a": picture, "b": scores}, labels=True, targets="a") == (Task.CLASSES, "b")
     assert task({"a": picture}) == (Task.IMAGES, "a")
-    assert task({"i": np.zeros(3, np.int64), "a": picture[:, :2]}) == (Task.OTHER, "a")
+    classes = np.zeros(3, np.int64)
+    assert task({"i": classes, "a": picture[:, :2]}) == (Task.OTHER, "a")
+    assert task({"i": classes, "a": picture}, labels=True) == (Task.CLASSES, "i")
+    assert task({"i": classes[:, None]}) == (Task.CLASSES, "i")
+    assert task({"i": classes, "a": scores}, labels=True) == (Task.CLASSES, "a")
+    assert task({"i": np.zeros((3, 8, 8), np.int64)}) == (Task.OTHER, "i")
     assert task({"a": picture[:, :, :4]}) == (Task.OTHER, "a")
+
+
+@pytest.mark.parametrize(("labels", "is_wrong"), [([0, 4], False), ([1, 5], True), ([-1, 0], True)])
+def test_labels_are_classes_of_the_scores(labels, is_wrong):
+    outputs, labels = {"y": np.zeros((2, 5), np.float32)}, np.int64(labels)
+    with (
+        pytest.raises(FeedError, match="the 5 classes of output 'y' are counted from 0 to 4")
+        if is_wrong
+        else nullcontext()
+    ):
+        check_labels(Task.CLASSES, "y", outputs, labels)
+    check_labels(Task.OTHER, "y", outputs, labels)
+    check_labels(Task.CLASSES, "y", outputs, None)
 
 
 def test_without_scikit_image(monkeypatch):

@@ -1,13 +1,15 @@
 """Plots: which lines there are, and what they are called."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from matplotlib.colors import to_rgb
 
 from qengine.errors import SweepError
 from qengine.sweep import FLOAT32, Grid, Measures, Outcome, Row, Sweep, Task
-from qengine.sweep.plots import Cost, draw_accuracy, draw_pareto, metric_of, pareto, write_plots
+from qengine.sweep.front import pareto
+from qengine.sweep.plots import Cost, draw_accuracy, draw_pareto, metric_of, write_plots
 
 
 def quality(point):
@@ -91,16 +93,47 @@ def test_the_front(cost, factor, label):
     figure = draw_pareto(swept(Grid(bits=[4, 8], roundings=["half_even", "floor"])), cost)
     found = lines(figure)
     assert points(found["Pareto front"]) == [(4 * factor, pytest.approx(65)), (8 * factor, pytest.approx(77.5))]
-    assert [x for x, _ in points(found["dominated"])] == [4 * factor, 8 * factor]
+    # Which points are of which rounding is told as in the other figure.
+    accuracy = lines(draw_accuracy(swept(Grid(bits=[4, 8], roundings=["half_even", "floor"]))))
+    for name, least in (("half even", 65), ("floor", 55)):
+        assert points(found[name])[0] == (4 * factor, pytest.approx(least))
+        assert [x for x, _ in points(found[name])] == [4 * factor, 8 * factor]
+        assert found[name].get_marker() == accuracy[name].get_marker()
+        assert found[name].get_color() == accuracy[name].get_color()
     assert figure.axes[0].get_xlabel() == label
     assert [text.get_text() for text in figure.axes[0].texts] == ["4", "8"]
     assert "float32" in found
+
+
+def test_what_the_front_leaves_of_one_combination():
+    found = swept(Grid(bits=[4, 8, 6]))
+    worse = replace(found.rows[3], outcome=replace(found.rows[3].outcome, measures=Measures(top1=0.1)))
+    drawn = lines(draw_pareto(replace(found, rows=(*found.rows[:3], worse)), Cost.WEIGHT_MEMORY))
+    assert points(drawn["dominated"]) == [(6.0, pytest.approx(10))]
+    assert [x for x, _ in points(drawn["Pareto front"])] == [4.0, 8.0]
 
 
 def test_pareto():
     assert pareto([]) == []
     assert pareto([(1, 1), (2, 1), (2, 3), (1, 0), (3, 2), (2, 3)]) == [0, 2]
     assert pareto([(3, 9), (1, 2), (2, 5)]) == [1, 2, 0]
+
+
+@pytest.mark.parametrize("top1", [(1.0, 1.0, 1.0), (1.0, 0.5, 0.25), (1.0, 1.0, 0.99)])
+def test_no_axis_promises_more_than_all(top1):
+    found = swept(Grid(bits=[4, 8]))
+    rows = [
+        replace(row, outcome=replace(row.outcome, measures=Measures(top1=value)))
+        for row, value in zip(found.rows, top1, strict=True)
+    ]
+    found = replace(found, rows=tuple(rows))
+    for figure in (draw_accuracy(found), draw_pareto(found, Cost.WEIGHT_MEMORY)):
+        (axes,) = figure.axes
+        low, high = axes.get_ylim()
+        assert low < 100 * min(top1) < 100 < high < 110 or low < 100 == 100 * min(top1) < high < 101
+        ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+        assert len(ticks) > 0
+        assert max(ticks) == 100
 
 
 def test_metrics():

@@ -76,7 +76,7 @@ def test_a_result_leaves_out_what_differs_from_run_to_run():
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "text").write_text("hello, this is no database at all, but a text that is long enough")
-    with pytest.raises(SweepError, match="not a database"):
+    with pytest.raises(SweepError, match=r"text cannot be used \(.*not a database\): move it, or give another folder"):
         Store(tmp_path / "text")
     with Store(tmp_path / "results.sqlite"):
         pass
@@ -84,6 +84,16 @@ def test_other_files_are_refused(tmp_path):
     connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     connection.close()
     with pytest.raises(SweepError, match=f"is of version {SCHEMA + 1}"):
+        Store(tmp_path / "results.sqlite")
+
+
+def test_a_table_of_other_columns_is_refused(tmp_path):
+    with Store(tmp_path / "results.sqlite"):
+        pass
+    connection = sqlite3.connect(tmp_path / "results.sqlite")
+    connection.execute("ALTER TABLE points DROP COLUMN recipe")
+    connection.close()
+    with pytest.raises(SweepError, match="has other columns than this qengine's results: give another folder"):
         Store(tmp_path / "results.sqlite")
 
 

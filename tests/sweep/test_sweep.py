@@ -10,7 +10,7 @@ import pytest
 import qengine
 from qengine import InferenceSession, sweep
 from qengine.calibration import CalibrationOptions
-from qengine.correction import correct
+from qengine.correction import correct, fit_formats
 from qengine.datasets import open_dataset
 from qengine.errors import FeedError, OptionError, SweepError, UnsupportedError
 from qengine.loader import load
@@ -90,6 +90,21 @@ def test_recipes(normalized, tmp_path):
     # Histograms are kept for each model that ranges differ in, and for the model as it is.
     kept = sorted(path.name.split(".", 1)[1] for path in (tmp_path / "out" / "observed").glob("*.histograms.npz"))
     assert kept == ["fold+equalize.histograms.npz", "fold.histograms.npz", "histograms.npz", "none.histograms.npz"]
+
+
+def test_a_model_is_corrected_once_for_its_formats(normalized, tmp_path, monkeypatch):
+    model, data = normalized
+    fitted = []
+
+    def counted(*args):
+        fitted.append(args[0].steps)
+        return fit_formats(*args)
+
+    monkeypatch.setattr("qengine.sweep.prepare.fit_formats", counted)
+    recipes = ["none", "fold+round", "fold+equalize", "fold+analytic", "fold+bias", "best"]
+    grid = Grid(bits=[4, 8], recipes=recipes, roundings=["half_even", "floor"], accumulator_bits=[None, 16])
+    assert sweep.run(model, tmp_path / "out", grid, data=data).computed == 49
+    assert len(fitted) == 2 * len(recipes)
 
 
 def test_models_that_no_correction_takes(classifier, tmp_path):
@@ -225,10 +240,19 @@ def test_errors(classifier, tmp_path):
     model, data = classifier
     with locked(tmp_path / "out"), pytest.raises(SweepError, match="another sweep is at work in"):
         sweep.run(model, tmp_path / "out", data=data)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "observed").touch()
+    with pytest.raises(SweepError, match=r"cannot write to folder .*observed: File exists"):
+        sweep.run(model, tmp_path / "taken", data=data)
+    with pytest.raises(OptionError, match="holds the data, among which plots would be samples"):
+        sweep.run(model, tmp_path / "taken", data=tmp_path / "taken")
     with pytest.raises(OptionError, match="data is needed"):
         sweep.run(model, tmp_path / "out")
     with pytest.raises(OptionError, match="jobs must be a whole number"):
         sweep.run(model, tmp_path / "out", data=data, jobs=0)
+    np.savez(tmp_path / "far.npz", x=np.load(data)["x"], labels=np.arange(12))
+    with pytest.raises(FeedError, match="labels reach from 0 to 11"):
+        sweep.run(model, tmp_path / "out", Grid(bits=[6]), data=tmp_path / "far.npz")
     nan = dict(np.load(data))
     nan["x"][3, 0, 1, 1] = np.nan
     np.savez(tmp_path / "nan.npz", **nan)
