@@ -8,9 +8,10 @@ from qengine import zoo
 from qengine.calibration import choose_formats, observe
 from qengine.cli import options, parsing
 from qengine.cli.calibrated import as_json, as_tables
-from qengine.cli.data import DataOptions, fed
+from qengine.cli.data import DataOptions
 from qengine.cli.operators import run_files
 from qengine.cli.show import progress, status
+from qengine.datasets.runs import fed
 from qengine.errors import OptionError
 from qengine.files import check_writable
 from qengine.loader import load
@@ -73,7 +74,7 @@ def calibrate(
             chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
             dataset = chosen.open(name, entry, graph, max_elements)
         with progress(f"calibrating {model}", len(dataset), quiet=json) as advance:
-            observation = observe(graph, fed(dataset, advance), threads=threads, max_elements=max_elements)
+            observation = observe(graph, fed(dataset.batches(), advance), threads=threads, max_elements=max_elements)
         found = choose_formats(observation, wanted)
     if out is not None:
         found.save(out)

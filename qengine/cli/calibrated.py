@@ -16,18 +16,16 @@ notes               lines
 ==================  ================================================================================================
 """
 
-import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from qengine.calibration import Calibration, TensorRange
-from qengine.cli.show import decibels, rendered
+from qengine.cli.jsontext import as_object
+from qengine.cli.show import decibels, open_table, rendered
 from qengine.datasets import Dataset
 from qengine.errors import printable
 from qengine.qformat import QFormat, channel_formats
@@ -50,15 +48,11 @@ def as_json(model: str, dataset: Dataset, found: Calibration, out: Path | None) 
         "digest": dataset.digest,
         **options,
         "formats": found.formats,
-        "tensors": [_plain(asdict(one)) for one in found.tensors],
+        "tensors": [asdict(one) for one in found.tensors],
         "written": [str(out)] if out else [],
         "notes": found.notes,
     }
-    return json.dumps(record, indent=2, allow_nan=False) + "\n"
-
-
-def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: "inf" if isinstance(v, float) and math.isinf(v) else v for key, v in record.items()}
+    return as_object(record)
 
 
 def as_tables(model: str, dataset: Dataset, found: Calibration, out: Path | None) -> str:
@@ -80,7 +74,7 @@ def _bits(found: Calibration) -> str:
 
 
 def _table(found: Calibration) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = open_table()
     table.add_column("tensor", overflow="fold", min_width=8)
     table.add_column("kind", no_wrap=True)
     for heading in ("smallest", "largest"):

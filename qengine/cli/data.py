@@ -64,13 +64,6 @@ class DataOptions:
         return found
 
 
-def fed(dataset: Dataset, advance: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
-    """Give the feeds of one run after the other, and tell when it is done."""
-    for batch in dataset.batches():
-        yield batch.feeds
-        advance(batch.count)
-
-
 def fed_in_parts(
     dataset: Dataset, advance: Callable[[float], None]
 ) -> tuple[Iterator[Mapping[str, Any]], Callable[[float], None]]:

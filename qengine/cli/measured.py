@@ -19,7 +19,6 @@ rivals             {name: {best_ms, median_ms, times_ours}, or why there is none
 Without a model it is {"cpu": ..., "layers": [{layer, word, kernel, note, ms, gmacs, percent_of_peak}]}.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qengine.bench import Report, Row, Timing
+from qengine.cli.jsontext import as_object
 from qengine.cli.show import rendered
 from qengine.errors import printable
 from qengine.threads import available_threads
@@ -76,7 +76,7 @@ def report_record(model: str, report: Report, bits: int | None) -> str:
         "kernels": [asdict(row) for row in report.rows],
         "rivals": rivals,
     }
-    return json.dumps(found, indent=2) + "\n"
+    return as_object(found)
 
 
 def kernels_table(found: Measured) -> str:
@@ -93,7 +93,7 @@ def kernels_record(found: Measured) -> str:
     for layer, word, row, _ in found:
         numbers = {key: value for key, value in asdict(row).items() if key not in ("tensor", "operator")}
         layers.append({"layer": layer, "word": word, **numbers})
-    return json.dumps({"cpu": _cpu(), "layers": layers}, indent=2) + "\n"
+    return as_object({"cpu": _cpu(), "layers": layers})
 
 
 def _table(*names: str) -> Table:

@@ -1,20 +1,19 @@
 """`qengine quantize`: a model as a quantized ONNX model, with formats chosen on data."""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from qengine import zoo
 from qengine.calibration import CalibrationOptions
 from qengine.cli import options, parsing
 from qengine.cli.data import DataOptions
+from qengine.cli.jsontext import as_object
 from qengine.cli.operators import run_files
-from qengine.cli.show import rendered, status
+from qengine.cli.show import open_table, rendered, status
 from qengine.correction import FROM_DATA, RECIPES, STEPS, steps_of
 from qengine.errors import OptionError, printable
 from qengine.files import check_writable, replacing
@@ -106,7 +105,7 @@ def _counts(found: Quantized) -> list[tuple[str, int, int]]:
 
 
 def _as_table(model: str, out: Path, recipe: str, found: Quantized) -> str:
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    shown = open_table()
     shown.add_column("correction")
     for heading in ("layers changed", "left"):
         shown.add_column(heading, justify="right")
@@ -137,4 +136,4 @@ def _as_json(model: str, out: Path, recipe: str, found: Quantized) -> str:
         "corrections": [vars(entry) for entry in found.entries],
         "written": [str(out)],
     }
-    return json_module.dumps(record, indent=2, allow_nan=False) + "\n"
+    return as_object(record)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from qengine.datasets import Batch
+from qengine.datasets.runs import Runs
 from qengine.errors import OptionError, QEngineError
 from qengine.graph import Graph
 from qengine.images import PixelScale
@@ -21,7 +22,6 @@ from qengine.search.result import Candidate
 from qengine.search.units import Given, Unit, assigned
 from qengine.session import InferenceSession
 from qengine.sweep.measure import Meter, Outputs, Task
-from qengine.sweep.runs import Runs
 
 
 class SpentError(Exception):

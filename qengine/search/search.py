@@ -12,6 +12,7 @@ import numpy as np
 
 from qengine.calibration import CalibrationOptions, observe
 from qengine.datasets import Dataset
+from qengine.datasets.runs import Runs, fed
 from qengine.errors import OptionError, UnsupportedError
 from qengine.graph import Graph
 from qengine.images import PixelScale
@@ -31,7 +32,6 @@ from qengine.session import InferenceSession
 from qengine.sweep.measure import check_labels, task_of
 from qengine.sweep.observed import Float32Outputs, ensure_float32
 from qengine.sweep.progress import Progress, silent
-from qengine.sweep.runs import Runs, fed
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only

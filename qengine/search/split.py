@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import floor
 
 from qengine.datasets import Batch, Dataset
+from qengine.datasets.runs import Runs
 from qengine.errors import OptionError
 from qengine.graph import Graph
-from qengine.sweep.runs import Runs
 
 
 def split(dataset: Dataset, graph: Graph, share: float) -> tuple[Runs, Runs]:

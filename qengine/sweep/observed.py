@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from qengine.calibration import Observation, load_observation, observe, save_observation
 from qengine.datasets import Batch
+from qengine.datasets.runs import fed
 from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError
 from qengine.files import replacing
 from qengine.graph import Graph
@@ -25,7 +26,6 @@ from qengine.session import InferenceSession
 from qengine.sweep.points import NO_CORRECTION
 from qengine.sweep.prepare import Ranges
 from qengine.sweep.progress import Advance
-from qengine.sweep.runs import fed
 
 
 def histograms_path(folder: Path, key: str, corrections: Ranges) -> Path:

@@ -18,6 +18,7 @@ import qengine
 from qengine import zoo
 from qengine.custom import Custom
 from qengine.datasets import samples_at_once
+from qengine.datasets.runs import Runs
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.graph import Graph
 from qengine.images import PixelScale
@@ -33,7 +34,6 @@ from qengine.sweep.prepare import changed, ranges
 from qengine.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.sweep.progress import Progress, silent
 from qengine.sweep.row import FAILED, Row
-from qengine.sweep.runs import Runs
 from qengine.sweep.store import Store, locked
 from qengine.sweep.work import Source, Work
 from qengine.threads import available_threads

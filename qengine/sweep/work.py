@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import qengine
 from qengine import zoo
 from qengine.calibration import Observation
 from qengine.datasets import Dataset, open_dataset
+from qengine.datasets.runs import Feeds, Runs
 from qengine.errors import QEngineError, SweepError
 from qengine.graph import Graph
 from qengine.images import PixelScale
@@ -33,7 +35,7 @@ from qengine.sweep.observed import Float32Outputs, float32_path, load_histograms
 from qengine.sweep.points import Point
 from qengine.sweep.prepare import Preparer, Ranges
 from qengine.sweep.row import Outcome
-from qengine.sweep.runs import Feeds, Runs
+from qengine.threads import BLAS
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class Bench:
         """Return what comes of a point."""
         started = time.perf_counter()
         work, context = self.work, self.work.context
-        prepared = self._preparer.prepare(point)
+        with BLAS.limited(work.threads) if work.threads else nullcontext():  # of corrections, which workers share
+            prepared = self._preparer.prepare(point)
         limits = {"isa": work.isa, "threads": work.threads, "max_elements": context.max_elements}
         if not point.is_float32:
             limits["strict"] = context.strict

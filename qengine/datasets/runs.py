@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qengine.datasets import Batch
-from qengine.sweep.progress import Advance
+from qengine.datasets.dataset import Batch
 
 _KEPT_BYTES = 1 << 26  # of data that is held in memory
 
@@ -52,7 +51,7 @@ class Feeds:
         return (batch.feeds for batch in self._runs)
 
 
-def fed(runs: Iterable[Batch], advance: Advance) -> Iterator[Mapping[str, Any]]:
+def fed(runs: Iterable[Batch], advance: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
     """Give the feeds of one run after the other, and tell how many samples it had when it is done."""
     for batch in runs:
         yield batch.feeds
