@@ -7,12 +7,21 @@ H's inverse. With H = M M^T, M upper triangular, that is the choice of each e_i 
 before: the same numbers without an inverse.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.isa import choose
+from qengine.kernels.ordered import add_products
+from qengine.kernels.reference import ordered as reference
+from qengine.threads import available_threads
+
 Reals = NDArray[np.float64]
+
+_BLOCK = 64  # columns
+_SMALL = 1 << 12  # numbers
 
 
 def round_columns(
@@ -21,8 +30,8 @@ def round_columns(
     """Return integers near the weights, such that e H e^T is small: for no filter larger than rounding to nearest.
 
     Columns are taken from the one with the largest H_ii to that with the smallest. Afterwards single weights move to
-    where the rest of their filter wants them, until none moves. Every sum is taken in one order by NumPy's elementwise
-    arithmetic, and neither BLAS nor LAPACK is called: the result has the same bits on every machine.
+    where the rest of their filter wants them, until none moves. Every sum is taken in one order, and neither BLAS nor
+    LAPACK is called: the result has the same bits on every machine.
 
     Parameters
     ----------
@@ -64,15 +73,19 @@ def output_error(error: Reals, products: Reals) -> Reals:
 
 
 def _greedy(weights: Reals, products: Reals, least: int, most: int) -> Reals:
+    """Round column after column, each error being taken out through the columns that are left."""
     order = np.argsort(-np.einsum("gii->gi", products), axis=1, kind="stable")
     weights = np.take_along_axis(weights, order[:, None, :], 2)
     products = np.take_along_axis(np.take_along_axis(products, order[:, None, :], 2), order[:, :, None], 1)
     factor = _upper_factor(products)
     codes, pull = np.empty_like(weights), np.zeros_like(weights)
-    for i in range(weights.shape[2]):
-        codes[..., i] = np.clip(np.rint(weights[..., i] + pull[..., i] / factor[:, None, i, i]), least, most)
-        error = weights[..., i] - codes[..., i]
-        pull[..., i + 1 :] += error[..., None] * factor[:, None, i, i + 1 :]
+    for start, end in _blocks(weights.shape[2]):
+        error = np.empty((len(weights), end - start, weights.shape[1]))
+        for i in range(start, end):
+            codes[..., i] = np.clip(np.rint(weights[..., i] + pull[..., i] / factor[:, None, i, i]), least, most)
+            error[:, i - start] = weights[..., i] - codes[..., i]
+            pull[..., i + 1 : end] += error[:, i - start, :, None] * factor[:, None, i, i + 1 : end]
+        _add_products(pull[..., end:], error, factor[:, start:end, end:])
     found = np.empty_like(codes)
     np.put_along_axis(found, np.broadcast_to(order[:, None, :], codes.shape), codes, 2)
     return found
@@ -81,13 +94,18 @@ def _greedy(weights: Reals, products: Reals, least: int, most: int) -> Reals:
 def _upper_factor(products: Reals) -> Reals:
     """Return the upper triangular M with H = M M^T, of positive definite H.
 
-    It is Cholesky's method from the last column to the first.
+    It is Cholesky's method from the last column to the first. What a block of columns takes from those before it is
+    taken at once, and from each number in the columns' order all the same.
     """
     rest, factor = products.copy(), np.zeros_like(products)
-    for i in reversed(range(products.shape[1])):
-        column = rest[:, : i + 1, i] / np.sqrt(rest[:, None, i, i])
-        factor[:, : i + 1, i] = column
-        rest[:, :i, :i] -= column[:, :i, None] * column[:, None, :i]
+    for start, end in reversed(list(_blocks(products.shape[1]))):
+        for i in reversed(range(start, end)):
+            column = rest[:, : i + 1, i] / np.sqrt(rest[:, None, i, i])
+            factor[:, : i + 1, i] = column
+            rest[:, :i, start:i] -= column[:, :i, None] * column[:, None, start:i]
+        taken = np.ascontiguousarray(factor[:, :start, start:end].swapaxes(1, 2)[:, ::-1])
+        for top in range(0, start, _BLOCK):  # the upper triangle is all that is read
+            _add_products(rest[:, top : top + _BLOCK, top:start], -taken[..., top : top + _BLOCK], taken[..., top:])
     return factor
 
 
@@ -96,25 +114,43 @@ def _moved(weights: Reals, codes: Reals, products: Reals, least: int, most: int,
     codes = codes.copy()
     slope = _times(weights - codes, products)
     for _ in range(sweeps):
-        moved = False
+        has_moved = False
         for i in range(codes.shape[2]):
             wanted = np.clip(np.rint(codes[..., i] + slope[..., i] / products[:, None, i, i]), least, most)
             step = wanted - codes[..., i]
-            if step.any():
-                moved = True
+            groups, filters = np.nonzero(step)
+            if groups.size:
+                has_moved = True
                 codes[..., i] = wanted
-                slope -= step[..., None] * products[:, None, i, :]
-        if not moved:
+                slope[groups, filters] -= step[groups, filters, None] * products[groups, i]
+        if not has_moved:
             break
     return codes
 
 
+def _blocks(columns: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + _BLOCK, columns)) for start in range(0, columns, _BLOCK))
+
+
 def _times(error: Reals, products: Reals) -> Reals:
     """Return e H, every sum in the order of the columns."""
-    total: Any = np.zeros_like(error)
-    for i in range(error.shape[2]):
-        total += error[..., i, None] * products[:, None, i, :]
-    return np.asarray(total)
+    total = np.zeros_like(error)
+    _add_products(total, np.ascontiguousarray(error.swapaxes(1, 2)), products)
+    return total
+
+
+def _add_products(total: Reals, left: Reals, right: Reals) -> None:
+    """Add products in the order of the columns, group by group."""
+    isa = choose(None)
+    if len(total) > 1 and total[0].size <= _SMALL:  # many groups with few columns each
+        for i in range(left.shape[1]):
+            total += left[:, i, :, None] * right[:, i, None, :]
+        return
+    for one, a, b in zip(total, left, right, strict=True):
+        if isa is None:
+            reference.add_products(one, a, b)
+        else:
+            add_products(one, a, b, isa, available_threads())
 
 
 def _ordered_sum(values: Reals) -> Reals:

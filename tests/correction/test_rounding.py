@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qengine.correction.rounding import _greedy, _upper_factor, output_error, round_columns
+from qengine.kernels.isa import VARIABLE, available
 
 
 def problem(seed, filters=4, columns=3, groups=1, rows=40):
@@ -123,3 +124,31 @@ def test_the_grid_itself_stays():
     weights, products = problem(11, columns=9)
     codes = np.clip(np.rint(weights), -8, 7)
     np.testing.assert_array_equal(round_columns(codes, products, -8, 7), codes)
+
+
+@pytest.mark.parametrize("isa", [isa.name for isa in available()])
+@pytest.mark.parametrize(("groups", "columns", "filters"), [(1, 150, 9), (3, 9, 1), (2, 130, 70)])
+def test_native_kernels_round_alike(groups, columns, filters, isa, monkeypatch):
+    weights, products = problem(12, filters, columns, groups, rows=2 * columns)
+    codes = round_columns(weights, products, -128, 127)
+    factor = _upper_factor(products + np.eye(columns))
+    monkeypatch.setenv(VARIABLE, isa)
+    np.testing.assert_array_equal(round_columns(weights, products, -128, 127), codes)
+    np.testing.assert_array_equal(_upper_factor(products + np.eye(columns)), factor)
+
+
+def test_blocks_of_columns_change_no_bit():
+    weights, products = problem(13, filters=5, columns=140, rows=300)
+    order = np.argsort(-np.diagonal(products[0]), kind="stable")
+    products[0] += 1e3 * np.eye(140)
+    factor, rest = np.zeros((140, 140)), products[0].copy()
+    for i in reversed(range(140)):
+        factor[: i + 1, i] = rest[: i + 1, i] / np.sqrt(rest[i, i])
+        rest[:i, :i] -= factor[:i, i, None] * factor[:i, i]
+    np.testing.assert_array_equal(_upper_factor(products)[0], factor)
+    factor = _upper_factor(products[:, order][:, :, order])[0]
+    codes, pull = np.zeros((5, 140)), np.zeros((5, 140))
+    for i, column in enumerate(order):
+        codes[:, column] = np.clip(np.rint(weights[0, :, column] + pull[:, i] / factor[i, i]), -128, 127)
+        pull[:, i + 1 :] += (weights[0, :, column] - codes[:, column])[:, None] * factor[i, i + 1 :]
+    np.testing.assert_array_equal(_greedy(weights, products, -128, 127)[0], codes)

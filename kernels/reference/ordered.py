@@ -1,0 +1,27 @@
+"""Sums of products of float64 in one order."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Reals = NDArray[np.float64]
+
+_CACHED = 1 << 15  # numbers
+
+
+def add_products(total: Reals, left: Reals, right: Reals) -> None:
+    """Add left[k, r] * right[k, c] to total[r, c], for one k after the other, in place.
+
+    Every product and every sum is rounded, so that the result has the same bits wherever it is computed.
+
+    Parameters
+    ----------
+    total
+        (rows, columns).
+    left, right
+        (count, rows) and (count, columns).
+    """
+    strip = max(1, _CACHED // max(1, total.shape[1]))  # of rows, which stays in the cache
+    for top in range(0, len(total), strip):
+        rows = total[top : top + strip]
+        for one, other in zip(left[:, top : top + strip], right, strict=True):
+            rows += one[:, None] * other
