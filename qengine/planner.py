@@ -121,7 +121,8 @@ class _Builder:
         self._check_size(tensor.shape, f"input '{name}'")
         if tensor.value is None:
             # The model may not say that a tensor holds no real numbers.
-            tensor = replace(tensor, format=self._format(name) if tensor.is_float else None)
+            known = self.fixed.formats.activations if self.fixed and tensor.is_float else {}
+            tensor = replace(tensor, format=known.get(name))
             self.inputs.append(tensor)
         else:
             self.decided.add(name)
@@ -259,9 +260,6 @@ class _Builder:
         if not self.is_partial or isinstance(step, Move | Convert):
             return False
         return output.is_float and all(t.format is None for t in (output, *step.operands))
-
-    def _format(self, name: str) -> Any:
-        return self.fixed.formats.activations.get(name) if self.fixed else None
 
     def _check_size(self, shape: tuple[int, ...], what: str) -> None:
         if prod(shape) > self.max_elements:

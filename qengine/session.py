@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -399,7 +399,7 @@ class InferenceSession:
 
     def limited(self) -> AbstractContextManager[None]:
         """Limit linear algebra to the threads that the session was given, while the context lasts."""
-        return nullcontext() if self._threads is None else BLAS.limited(self._threads)
+        return BLAS.limited(self._threads)
 
 
 def _watched(watch: Watch, plan: Plan, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -31,8 +31,11 @@ class _Blas:
         return ThreadpoolController()
 
     @contextmanager
-    def limited(self, threads: int) -> Iterator[None]:
-        """Limit them while the context lasts; of runs at the same time the last to begin decides."""
+    def limited(self, threads: int | None) -> Iterator[None]:
+        """Limit them while the context lasts, unless by None; of runs at the same time the last to begin decides."""
+        if threads is None:
+            yield
+            return
         with self._lock.held:
             limit = self._pools.limit(limits=threads, user_api="blas")
             if not self._runs:

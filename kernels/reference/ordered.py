@@ -16,12 +16,12 @@ def add_products(total: Reals, left: Reals, right: Reals) -> None:
     Parameters
     ----------
     total
-        (rows, columns).
+        (..., rows, columns).
     left, right
-        (count, rows) and (count, columns).
+        (..., count, rows) and (..., count, columns).
     """
-    strip = max(1, _CACHED // max(1, total.shape[1]))  # of rows, which stays in the cache
-    for top in range(0, len(total), strip):
-        rows = total[top : top + strip]
-        for one, other in zip(left[:, top : top + strip], right, strict=True):
-            rows += one[:, None] * other
+    strip = max(1, _CACHED // max(1, total[..., :1, :].size))  # of rows, which stays in the cache
+    for top in range(0, total.shape[-2], strip):
+        rows = total[..., top : top + strip, :]
+        for k in range(left.shape[-2]):
+            rows += left[..., k, top : top + strip, None] * right[..., k, None, :]

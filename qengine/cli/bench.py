@@ -1,6 +1,5 @@
 """`qengine bench`: how long a model takes, kernel by kernel, beside the peak of the machine and other runtimes."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -77,7 +76,7 @@ def bench(
         return kernels_record(found) if json else kernels_table(found)
     run_files(operators or [])
     entry = zoo.find(model)
-    path = entry.path if entry else Path(model)
+    path = zoo.path_of(model)
     session = fixed.session(path, isa=isa, threads=threads)
     given = parsing.inputs(inputs or [], session.graph, entry.pixel_scale if entry else PixelScale(), MAX_ELEMENTS)
     feeds = _feeds(session, {**(entry.sample(entry.pixel_scale).feeds if entry else {}), **given})

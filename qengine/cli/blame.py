@@ -108,7 +108,7 @@ def run_blame(
     assert chosen.data is not None
     with np.errstate(all="ignore"):
         with status(f"reading {model}", quiet=json):
-            session = fixed.session(entry.path if entry else Path(model), isa="reference", **common)
+            session = fixed.session(zoo.path_of(model), isa="reference", **common)
             if not session.in_fixed_point:
                 raise OptionError("--data tells what fixed point costs: give a --qformat or --formats with it")
             files.check_tensor(list(session.formats))

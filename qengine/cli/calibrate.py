@@ -1,7 +1,5 @@
 """`qengine calibrate`: formats for every tensor of a model, from data."""
 
-from pathlib import Path
-
 import numpy as np
 
 from qengine import zoo
@@ -70,7 +68,7 @@ def calibrate(
     name = data or model
     with np.errstate(all="ignore"):
         with status(f"reading {model}", quiet=json):
-            graph = load(entry.path if entry else Path(model))
+            graph = load(zoo.path_of(model))
             chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
             dataset = chosen.open(name, entry, graph, max_elements)
         with progress(f"calibrating {model}", len(dataset), quiet=json) as advance:

@@ -95,7 +95,7 @@ def inspect(
         qformat, weight_qformat, formats, rounding, overflow, accumulator_bits, per_channel=per_channel
     )
     entry = zoo.find(model)
-    path = entry.path if entry else Path(model)
+    path = zoo.path_of(model)
     run_files(operators or [])
     if data is not None:
         if tensors or shapes:

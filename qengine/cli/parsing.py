@@ -119,6 +119,11 @@ def widths(option: str, text: str) -> list[int]:
     return found
 
 
+def some_widths(option: str, text: str | None) -> list[int] | None:
+    """Return the same of an option that may be left out, and None where it is."""
+    return None if text is None else widths(option, text)
+
+
 def words(option: str, text: str) -> list[str]:
     """Return words with commas between them.
 

@@ -20,7 +20,7 @@ from qengine.files import check_writable, replacing
 from qengine.formats import as_given, read_formats
 from qengine.loader import load
 from qengine.plan import MAX_ELEMENTS
-from qengine.quantized import Quantized, quantize_model
+from qengine.quantized import Quantized, opset_for, quantize_model
 
 _LISTED = 3
 
@@ -79,13 +79,12 @@ def quantize(
     entry = zoo.find(model)
     if data is None and entry is None and (given is None or not FROM_DATA.isdisjoint(steps)):
         raise OptionError("--data is needed: what formats, or corrections, are to be chosen on")
-    path = entry.path if entry else Path(model)
     with status(f"quantizing {model}", quiet=json), np.errstate(all="ignore"):
         chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
-        dataset = None
+        graph, dataset = load(zoo.path_of(model), least_opset=opset_for(given, wanted)), None
         if data is not None or entry is not None:
-            dataset = chosen.open(data or model, entry, load(path), max_elements, several=True)
-        found = quantize_model(path, dataset, recipe=recipe, formats=given, options=wanted)
+            dataset = chosen.open(data or model, entry, graph, max_elements, several=True)
+        found = quantize_model(graph, dataset, recipe=recipe, formats=given, options=wanted)
         with replacing(out) as temporary:
             temporary.write_bytes(found.model.SerializeToString())
     return _as_json(model, out, recipe, found) if json else _as_table(model, out, recipe, found)

@@ -62,7 +62,7 @@ def run(
         qformat, weight_qformat, formats, rounding, overflow, accumulator_bits, per_channel, strict
     )
     entry = zoo.find(model)
-    path = entry.path if entry else Path(model)
+    path = zoo.path_of(model)
     pixel_scale = parsing.pixel_scale(entry.pixel_scale if entry else PixelScale(), scale, mean, bgr)
     common: dict[str, Any] = {"isa": isa, "threads": threads, "max_elements": max_elements}
 

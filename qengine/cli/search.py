@@ -1,15 +1,10 @@
 """`qengine search`: the fewest bits in which a model is still good enough."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import numpy as np
 
 from qengine import zoo
 from qengine.calibration import CalibrationOptions
 from qengine.cli import options, parsing, search_options
-from qengine.cli import sweep_options as grids
 from qengine.cli.data import DataOptions
 from qengine.cli.operators import run_files
 from qengine.cli.searched import as_json, as_tables
@@ -37,8 +32,8 @@ def search(
     hold_out: search_options.HoldOut = None,
     cost: search_options.BitCost = "weights",
     bits: search_options.SearchBits = "2-8,16",
-    weight_bits: grids.WeightBits = None,
-    activation_bits: grids.ActivationBits = None,
+    weight_bits: search_options.WeightBits = None,
+    activation_bits: search_options.ActivationBits = None,
     runs: search_options.MaxRuns = 500,
     budget: search_options.Budget = None,
     method: options.CalibrationMethod = "mse",
@@ -65,14 +60,9 @@ def search(
 
     What each tensor does to the output at each word length is measured; then the model itself, in ever fewer bits.
     """
-    lengths = [
-        None if text is None else parsing.widths(option, text)
-        for option, text in (
-            ("--bits", bits),
-            ("--weight-bits", weight_bits),
-            ("--activation-bits", activation_bits),
-        )
-    ]
+    widths = parsing.widths("--bits", bits)
+    of_weights = parsing.some_widths("--weight-bits", weight_bits)
+    of_activations = parsing.some_widths("--activation-bits", activation_bits)
     chosen_by = CalibrationOptions(method=method, per_channel=per_channel, unsigned=unsigned, tie_joins=tie_joins)
     if max_drop is not None and least is not None:
         raise OptionError("--max-drop and --min both say what is good enough: give one of them")
@@ -85,13 +75,8 @@ def search(
     chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
     run_files(operators or [])
     with status(f"reading {model}", quiet=json), np.errstate(all="ignore"):
-        graph = load(entry.path if entry else Path(model))
+        graph = load(zoo.path_of(model))
         dataset = chosen.open(name, entry, graph, max_elements, several=True)
-
-    @contextmanager
-    def shown(what: str, total: int) -> Iterator[Callable[[float], None]]:
-        with progress(f"{model}: {what}", total, quiet=json) as advance:
-            yield advance
 
     found = find_formats(
         graph,
@@ -101,9 +86,9 @@ def search(
         least=least,
         hold_out=hold_out,
         cost=cost,
-        bits=lengths[0] or (),
-        weight_bits=lengths[1],
-        activation_bits=lengths[2],
+        bits=widths,
+        weight_bits=of_weights,
+        activation_bits=of_activations,
         options=chosen_by,
         pixel_scale=chosen.pixel_scale(name, entry),
         max_runs=runs,
@@ -115,7 +100,7 @@ def search(
         isa=isa,
         threads=threads,
         max_elements=max_elements,
-        progress=shown,
+        progress=lambda what, total: progress(f"{model}: {what}", total, quiet=json),
     )
     if out is not None:
         found.save(out)

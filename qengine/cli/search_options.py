@@ -52,6 +52,14 @@ SearchBits = Annotated[
     str,
     typer.Option("--bits", metavar="LIST", help="Word lengths to choose from: 4,6-8.", rich_help_panel=_GOAL),
 ]
+WeightBits = Annotated[
+    str | None,
+    typer.Option("--weight-bits", metavar="LIST", help="Those of constants, if others.", rich_help_panel=_GOAL),
+]
+ActivationBits = Annotated[
+    str | None,
+    typer.Option("--activation-bits", metavar="LIST", help="Those of all else, if others.", rich_help_panel=_GOAL),
+]
 MaxRuns = Annotated[
     int,
     typer.Option("--runs", min=1, metavar="N", help="Try so many word lengths of all at most.", rich_help_panel=_GOAL),

@@ -1,17 +1,15 @@
 """`qengine sweep`: how good a model is in many arithmetics."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from qengine import zoo
 from qengine.cli import options, parsing
 from qengine.cli import sweep_options as grids
+from qengine.cli.data import DataOptions
 from qengine.cli.show import progress
 from qengine.cli.swept import as_json, as_tables
 from qengine.errors import OptionError, SweepError
-from qengine.images import PixelScale
 from qengine.loader import load
 from qengine.plan import MAX_ELEMENTS
 from qengine.sweep import Grid, Sweep, Task, run
@@ -72,9 +70,9 @@ def sweep(
     if cost not in list(Cost):
         raise OptionError(f"--cost is one of {', '.join(Cost)}, not '{cost}'")
     grid = Grid(
-        bits=_widths("--bits", bits),
-        weight_bits=_widths("--weight-bits", weight_bits),
-        activation_bits=_widths("--activation-bits", activation_bits),
+        bits=parsing.some_widths("--bits", bits),
+        weight_bits=parsing.some_widths("--weight-bits", weight_bits),
+        activation_bits=parsing.some_widths("--activation-bits", activation_bits),
         methods=parsing.words("--method", method),
         percentile=percentile,
         headroom=headroom,
@@ -89,16 +87,10 @@ def sweep(
         recipes=parsing.words("--recipe", recipe),
     )
     entry = zoo.find(model)
-    known = zoo.ENTRIES.get(data or model) or entry
-    pixel_scale = parsing.pixel_scale(known.pixel_scale if known else PixelScale(), scale, mean, bgr)
+    pixel_scale = DataOptions(scale=scale, mean=mean, bgr=bgr).pixel_scale(data or model, entry)
     fixed = None
     if inputs:
-        fixed = parsing.inputs(inputs, load(entry.path if entry else Path(model)), pixel_scale, max_elements)
-
-    @contextmanager
-    def shown(what: str, total: int) -> Iterator[Callable[[float], None]]:
-        with progress(f"{model}: {what}", total, quiet=json) as advance:
-            yield advance
+        fixed = parsing.inputs(inputs, load(zoo.path_of(model)), pixel_scale, max_elements)
 
     try:
         found = run(
@@ -118,7 +110,7 @@ def sweep(
             isa=isa,
             threads=threads,
             max_elements=max_elements,
-            progress=shown,
+            progress=lambda what, total: progress(f"{model}: {what}", total, quiet=json),
         )
     except KeyboardInterrupt:
         print(f"qengine: interrupted; {out} keeps what is done: give the same command to go on", file=sys.stderr)  # noqa: T201
@@ -141,10 +133,6 @@ def _written(found: Sweep, cost: Cost) -> tuple[list[Path], list[str]]:
         return written + write_plots(found, cost), notes
     except SweepError as error:  # rows are what counts
         return written, [*notes, str(error)]
-
-
-def _widths(option: str, text: str | None) -> list[int] | None:
-    return None if text is None else parsing.widths(option, text)
 
 
 def _accumulators(text: str | None) -> list[int | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +67,8 @@ class Ranged:
 
     graph: Graph
     entries: tuple[Entry, ...]
-    means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    steps: tuple[str, ...] = ()
+    means: Mapping[str, NDArray[np.float64]]
+    steps: tuple[str, ...]
 
 
 def change_ranges(graph: Graph, recipe: str | Sequence[str] = "best") -> Ranged:
@@ -77,7 +77,7 @@ def change_ranges(graph: Graph, recipe: str | Sequence[str] = "best") -> Ranged:
     Parameters
     ----------
     graph, recipe
-        As of `correct`. What comes of it depends on the steps "fold" and "equalize" only.
+        As of `correct`. The graph that comes of it depends on the steps "fold" and "equalize" only.
 
     Raises
     ------

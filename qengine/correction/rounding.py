@@ -142,15 +142,11 @@ def _times(error: Reals, products: Reals) -> Reals:
 def _add_products(total: Reals, left: Reals, right: Reals) -> None:
     """Add products in the order of the columns, group by group."""
     isa = choose(None)
-    if len(total) > 1 and total[0].size <= _SMALL:  # many groups with few columns each
-        for i in range(left.shape[1]):
-            total += left[:, i, :, None] * right[:, i, None, :]
+    if isa is None or (len(total) > 1 and total[0].size <= _SMALL):  # many groups with few columns each
+        reference.add_products(total, left, right)
         return
     for one, a, b in zip(total, left, right, strict=True):
-        if isa is None:
-            reference.add_products(one, a, b)
-        else:
-            add_products(one, a, b, isa, available_threads())
+        add_products(one, a, b, isa, available_threads())
 
 
 def _ordered_sum(values: Reals) -> Reals:

@@ -38,7 +38,7 @@ class Quantized:
 
 
 def quantize_model(
-    model: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
     data: Iterable[Mapping[str, Any]] | None = None,
     *,
     recipe: str | Sequence[str] = ("fold",),
@@ -50,7 +50,8 @@ def quantize_model(
     Parameters
     ----------
     model
-        A path, bytes, or an onnx.ModelProto. Before opset 13, or 21 for 16 bits, it is converted by onnx.
+        As for `InferenceSession`. Before opset 13, or 21 for 16 bits, it is converted by onnx; a graph is of
+        `opset_for` already.
     data
         Feeds as `InferenceSession.run` takes them: a list, or what else can be read again. Where formats are given,
         only corrections from data need it.
@@ -70,7 +71,7 @@ def quantize_model(
         raise OptionError("a model is quantized with formats, or with data that they are chosen on: give one of them")
     if formats is None and options.of_activations not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.of_activations}")
-    graph = load(model, least_opset=_opset(formats, options))
+    graph = model if isinstance(model, Graph) else load(model, least_opset=opset_for(formats, options))
 
     def formats_of(changed: Graph) -> Given:
         if formats is not None or data is None:
@@ -82,8 +83,14 @@ def quantize_model(
     return Quantized(quantized_model(session), session, corrected.entries)
 
 
-def _opset(formats: Given | None, options: CalibrationOptions) -> int:
-    """Return the first opset that has the word lengths."""
+def opset_for(formats: Given | None, options: CalibrationOptions) -> int:
+    """Return the first opset that has the word lengths of formats or, without any, those that are chosen.
+
+    Raises
+    ------
+    FormatError
+        If a format is none.
+    """
     if formats is None:
         return first_opset(max(options.of_activations, options.of_weights))
     found = [parsed_format(name, given) for name, given in formats.items()]

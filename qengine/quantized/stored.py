@@ -10,13 +10,13 @@ from qengine.errors import FormatError, UnsupportedError
 from qengine.graph import Graph, Node
 from qengine.kernels.reference.requantize import quantize
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
+from qengine.steps import Tensor
+from qengine.steps.linear import bias_codes
 
 ACTIVATION_BITS = (8, 16)
 
 OPSET, WIDE_OPSET = 13, 21
 """The first with a scale for each channel, and the first with 16 bits."""
-
-_BIAS = np.iinfo(np.int32)
 
 
 def first_opset(bits: int) -> int:
@@ -119,8 +119,7 @@ class StoredConstants:
                 channels = max(bits.size, array.shape[-1] if array.ndim else 1)
                 array = np.broadcast_to(array, (*array.shape[:-1], channels))
                 n = np.tile(bits, channels // bits.size)
-            scaled = np.rint(np.ldexp(array.astype(np.float64), n))
-            codes = np.clip(scaled, _BIAS.min, _BIAS.max).astype(np.int32)
+            codes = bias_codes(Tensor(name, array.dtype, array.shape, array), array.shape, n).astype(np.int32)
             out = self._own_name(name) if is_own else self._names.fresh(f"{name}_bias")
             self._made[key] = self._dequantize(codes, out, n.tolist(), None if n.size == 1 else array.ndim - 1)
         return self._made[key]

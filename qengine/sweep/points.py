@@ -18,8 +18,6 @@ from qengine.qformat import QFormat, overflow_mode, rounding_mode
 
 NO_CORRECTION = "none"
 
-_PERCENTILE = 99.99
-
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
@@ -83,7 +81,7 @@ class Point:
             weight_bits=self.weight_bits,
             activation_bits=self.activation_bits,
             method=self.method,
-            percentile=_PERCENTILE if self.percentile is None else self.percentile,
+            percentile=CalibrationOptions.percentile if self.percentile is None else self.percentile,
             headroom=self.headroom,
             per_channel=self.per_channel,
             unsigned=self.unsigned,
@@ -172,7 +170,7 @@ class Grid:
                     "weight_bits": weights,
                     "activation_bits": activations,
                     "method": str(method),
-                    "percentile": (_PERCENTILE if self.percentile is None else self.percentile)
+                    "percentile": (CalibrationOptions.percentile if self.percentile is None else self.percentile)
                     if is_percentile
                     else None,
                     "headroom": self.headroom,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +139,7 @@ class Bench:
         """Return what comes of a point."""
         started = time.perf_counter()
         work, context = self.work, self.work.context
-        with BLAS.limited(work.threads) if work.threads else nullcontext():  # of corrections, which workers share
+        with BLAS.limited(work.threads):  # of corrections, which workers share
             prepared = self._preparer.prepare(point)
         limits = {"isa": work.isa, "threads": work.threads, "max_elements": context.max_elements}
         if not point.is_float32:

@@ -116,6 +116,12 @@ ENTRIES: Mapping[str, Entry] = {
 }
 
 
+def path_of(model: str) -> Path:
+    """Return the file of a bundled model, or the path that `model` is; OptionError as of `find`."""
+    entry = find(model)
+    return entry.path if entry else Path(model)
+
+
 def find(model: str) -> Entry | None:
     """Return the bundled model of that name; None where `model` is a path.
 
