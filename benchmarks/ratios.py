@@ -19,8 +19,8 @@ import networks
 import numpy as np
 
 from qengine import InferenceSession, zoo
-from qengine.bench import interleaved
-from qengine.bench.rivals import rival_runs
+from qengine.analysis.bench import interleaved
+from qengine.analysis.bench.rivals import rival_runs
 
 FORMATS = {"float32": (None, None), "int8": ("Q3.4", 8), "int16": ("Q3.12", 16)}
 # SRCNN's pixels lie in 0..1: in these no bit is wasted.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qengine import InferenceSession
-from qengine.bench.kernels import Layer
+from qengine.analysis.bench.kernels import Layer
 
 
 def layer(size, channels):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qengine import InferenceSession
-from qengine.bench.kernels import LAYERS, WORDS
+from qengine.analysis.bench.kernels import LAYERS, WORDS
 from qengine.kernels.isa import available
 
 

@@ -4,7 +4,7 @@ import networks
 import pytest
 
 from qengine import InferenceSession
-from qengine.bench.rivals import NAMES, rival_runs
+from qengine.analysis.bench.rivals import NAMES, rival_runs
 
 FORMATS = {"float32": None, "int8": "Q3.4", "int16": "Q3.12"}
 

@@ -10,7 +10,7 @@ import onnx  # noqa: TID251 - the backend interface is onnx's own
 from onnx.backend.base import Backend, BackendRep  # noqa: TID251 - as above
 
 from qengine.errors import UnsupportedError
-from qengine.session import InferenceSession
+from qengine.runtime.session import InferenceSession
 
 
 class QEngineBackendRep(BackendRep):

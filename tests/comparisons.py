@@ -5,7 +5,7 @@ import pytest
 from networks import network
 
 from qengine import InferenceSession
-from qengine.report import compare
+from qengine.analysis.report import compare
 
 UNIT = np.linspace(0, 0.99, 3 * 6 * 5, dtype=np.float32).reshape(1, 3, 6, 5)
 CONV = network([("Conv", "x w", "y")], constants={"w": np.float32([[[[0.3]], [[0.33]], [[0.36]]]])})

@@ -13,6 +13,6 @@ os.environ.setdefault("QENGINE_CACHE_DIR", str(Path(__file__).parent.parent / ".
 @pytest.fixture(autouse=True)
 def nothing_stays_registered(monkeypatch):
     """What a test, or an example of the documentation, registers is gone after it."""
-    from qengine.ops import operator
+    from qengine.model.ops import operator
 
     monkeypatch.setattr(operator, "_registered", {})

@@ -4,12 +4,12 @@ python tests/correction_table.py
 """
 
 import numpy as np
-from correction.badly_scaled import badly_scaled_digits
+from quantization.correction.badly_scaled import badly_scaled_digits
 
 from qengine import InferenceSession, calibrate, zoo
-from qengine.correction import correct
-from qengine.loader import load
-from qengine.report import sqnr
+from qengine.analysis.report import sqnr
+from qengine.model.loader import load
+from qengine.quantization.correction import correct
 
 BITS = (8, 6, 5, 4)
 NO_FOLDING, FOLDED = {"no folding": ()}, {"folded": ("fold",)}

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from qengine.sweep.work import evaluate as computed
+from qengine.analysis.sweep.work import evaluate as computed
 
 
 def evaluate(work, point):

@@ -7,8 +7,8 @@ import numpy as np
 from test_families import LEAST, WORDS, feeds, fixed, path
 
 from qengine import InferenceSession
-from qengine.golden import read_golden
-from qengine.report import compare, sqnr
+from qengine.analysis.report import compare, sqnr
+from qengine.data.golden import read_golden
 
 
 def main():

@@ -12,11 +12,11 @@ import pytest
 
 import qengine
 from qengine import cli
-from qengine.ops import functions
-from qengine.sweep import COLUMNS
+from qengine.analysis.sweep import COLUMNS
+from qengine.model.ops import functions
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("qengine/zoo/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("qengine/data/zoo/*.md")]
 MODULES = [
     importlib.import_module(module.name)
     for module in pkgutil.walk_packages(qengine.__path__, "qengine.")

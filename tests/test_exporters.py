@@ -8,12 +8,12 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from native.native import ISAS
+from runtime.native.native import ISAS
 
 from qengine import InferenceSession, calibrate
+from qengine.analysis.report import compare, sqnr
+from qengine.data.golden import read_golden
 from qengine.errors import ModelError, UnsupportedError
-from qengine.golden import read_golden
-from qengine.report import compare, sqnr
 
 FOLDER = Path(__file__).parent / "golden" / "exporters"
 RUNS = sorted(file.stem for file in FOLDER.glob("*.npz"))

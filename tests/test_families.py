@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native.native import ISAS, assert_same, both
 from networks import onnxruntime_session
+from runtime.native.native import ISAS, assert_same, both
 
 from qengine import InferenceSession, calibrate
+from qengine.analysis.report import compare, sqnr
+from qengine.data.golden import read_golden
 from qengine.errors import UnsupportedError
-from qengine.golden import read_golden
-from qengine.passes import optimize
-from qengine.report import compare, sqnr
+from qengine.model.passes import optimize
 
 FOLDER = Path(__file__).parent / "golden" / "families"
 # The least SQNR of the output in dB with calibrated formats of 16 bits, and of 8 with weights per channel.

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import qengine
 from qengine import zoo
-from qengine.images import planes_of, psnr
+from qengine.data.images import planes_of, psnr
 
 _GAP, _BAND = 8, 26
 

@@ -28,7 +28,7 @@ SIDE, FACTOR = 120, 3
 def main() -> None:
     """Write srcnn_set.npz."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("qengine/zoo"), help="folder to write to")
+    parser.add_argument("--out", type=Path, default=Path("qengine/data/zoo"), help="folder to write to")
     arguments = parser.parse_args()
     targets = [photographs(name)[0][top : top + SIDE, left : left + SIDE] for name, top, left in PIECES]
     small = [(low_res(tensor(one), FACTOR)[0] * 255).round().byte().numpy() for one in targets]

@@ -19,8 +19,8 @@ import numpy as np
 import torch  # noqa: TID251 - a training script
 from torch.nn import functional as fn  # noqa: TID251 - a training script
 
-from qengine.export import export
-from qengine.golden import replacing
+from qengine.data.golden import replacing
+from qengine.torch_export import export
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -246,7 +246,7 @@ def main() -> None:
     """Train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the .npz file of digits")
-    parser.add_argument("--out", type=Path, default=Path("qengine/zoo"), help="folder to write to")
+    parser.add_argument("--out", type=Path, default=Path("qengine/data/zoo"), help="folder to write to")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=4e-3, help="learning rate at the start")

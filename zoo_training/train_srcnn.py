@@ -4,7 +4,7 @@
 
 A low-res image is the photograph reduced by bilinear interpolation with antialiasing (a triangle two low-res
 pixels wide, as Pillow does it), rounded to 8 bits. Training sees it enlarged by torch's own bicubic kernel
-(a = -0.75, no antialiasing), as `qengine.export.bicubic_resize` enlarges it in the exported model.
+(a = -0.75, no antialiasing), as `qengine.torch_export.bicubic_resize` enlarges it in the exported model.
 PSNR is over all pixels and the three channels of RGB in [0, 1], output clipped to [0, 1], no border left out.
 """
 
@@ -25,7 +25,7 @@ from PIL import Image
 from torch.nn import functional as fn  # noqa: TID251 - a training script
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn  # noqa: TID251 - a training script
 
-from qengine.export import SRCNN, bicubic_resize, export
+from qengine.torch_export import SRCNN, bicubic_resize, export
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -326,7 +326,7 @@ def write(model: SRCNN, folder: Path) -> None:
 def main() -> None:
     """Train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("qengine/zoo"), help="folder to write to")
+    parser.add_argument("--out", type=Path, default=Path("qengine/data/zoo"), help="folder to write to")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--steps", type=int, default=400, help="batches in an epoch")
     parser.add_argument("--batch", type=int, default=16, help="patches in a batch")

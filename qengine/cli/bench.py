@@ -6,17 +6,18 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from qengine import zoo
-from qengine.bench import bench_kernels, bench_model, executor_of
-from qengine.bench.rivals import NAMES, rival_runs
+from qengine.analysis.bench import bench as bench_model
+from qengine.analysis.bench import bench_kernels, executor_of
+from qengine.analysis.bench.rivals import NAMES, rival_runs
 from qengine.cli import options, parsing
-from qengine.cli.measured import kernels_record, kernels_table, report_record, report_table
 from qengine.cli.operators import run_files
-from qengine.cli.show import status
+from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
+from qengine.cli.output.console import status
+from qengine.data import zoo
+from qengine.data.images import PixelScale
 from qengine.errors import OptionError
-from qengine.images import PixelScale
-from qengine.plan import MAX_ELEMENTS
-from qengine.session import InferenceSession
+from qengine.runtime.plan.plan import MAX_ELEMENTS
+from qengine.runtime.session import InferenceSession
 
 Model = Annotated[
     str | None,

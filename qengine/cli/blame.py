@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from qengine import zoo
-from qengine.blame import Blame, blame
-from qengine.blame.plot import check_plot, draw_histogram
-from qengine.cli.blamed import as_json, as_tables, write_csv
+from qengine.analysis.blame import Blame, blame
+from qengine.analysis.blame.plot import check_plot, draw_histogram
+from qengine.atomic_files import check_writable
 from qengine.cli.data import DataOptions, fed_in_parts
+from qengine.cli.output.blame import as_json, as_tables, write_csv
+from qengine.cli.output.console import progress, status
 from qengine.cli.parsing import FixedPoint
-from qengine.cli.show import progress, status
+from qengine.data import zoo
 from qengine.errors import OptionError, did_you_mean
-from qengine.files import check_writable
 
 ALL = "all"
 """What --plot takes for every tensor."""

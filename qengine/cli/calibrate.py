@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from qengine import zoo
-from qengine.calibration import choose_formats, observe
+from qengine.atomic_files import check_writable
 from qengine.cli import options, parsing
-from qengine.cli.calibrated import as_json, as_tables
 from qengine.cli.data import DataOptions
 from qengine.cli.operators import run_files
-from qengine.cli.show import progress, status
-from qengine.datasets.runs import fed
+from qengine.cli.output.calibrate import as_json, as_tables
+from qengine.cli.output.console import progress, status
+from qengine.data import zoo
+from qengine.data.datasets.runs import fed
 from qengine.errors import OptionError
-from qengine.files import check_writable
-from qengine.loader import load
-from qengine.plan import MAX_ELEMENTS
+from qengine.model.loader import load
+from qengine.quantization.calibration import choose_formats, observe
+from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 
 def calibrate(

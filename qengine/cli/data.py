@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qengine import zoo
 from qengine.cli import parsing
-from qengine.datasets import Dataset, open_dataset, samples_at_once
-from qengine.graph import Graph
-from qengine.images import PixelScale
+from qengine.data import zoo
+from qengine.data.datasets import Dataset, open_dataset, samples_at_once
+from qengine.data.images import PixelScale
+from qengine.model.graph import Graph
 
 
 @dataclass(frozen=True)

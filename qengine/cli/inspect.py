@@ -6,18 +6,18 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from qengine import zoo
+from qengine.analysis.inspection import inspect_model
 from qengine.cli import options, parsing
 from qengine.cli.blame import Files, run_blame
 from qengine.cli.data import DataOptions
-from qengine.cli.inspected import as_json, as_tables
 from qengine.cli.operators import run_files
-from qengine.cli.show import status
+from qengine.cli.output.console import status
+from qengine.cli.output.inspect import as_json, as_tables
+from qengine.data import zoo
+from qengine.data.images import PixelScale
 from qengine.errors import OptionError
-from qengine.images import PixelScale
-from qengine.inspection import inspect_model
-from qengine.loader import load
-from qengine.plan import MAX_ELEMENTS
+from qengine.model.loader import load
+from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 _BLAME = "Which tensor broke it"
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from qengine.calibration import Method
+from qengine.data.zoo import ENTRIES
 from qengine.kernels.isa import BEST_FIRST
 from qengine.qformat import Overflow, Rounding
-from qengine.zoo import ENTRIES
+from qengine.quantization.calibration import Method
 
 _INPUT = "Inputs and outputs"
 _FIXED = "Fixed point"

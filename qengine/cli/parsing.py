@@ -7,12 +7,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qengine.calibration import CalibrationOptions
+from qengine.data.images import PixelScale
+from qengine.data.read import read_value
 from qengine.errors import FeedError, OptionError
-from qengine.feeds import read_value
-from qengine.graph import Graph
-from qengine.images import PixelScale
-from qengine.session import InferenceSession
+from qengine.model.graph import Graph
+from qengine.quantization.calibration import CalibrationOptions
+from qengine.runtime.session import InferenceSession
 
 
 @dataclass(frozen=True)

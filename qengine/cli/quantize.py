@@ -7,20 +7,20 @@ import numpy as np
 import typer
 from rich.text import Text
 
-from qengine import zoo
-from qengine.calibration import CalibrationOptions
+from qengine.atomic_files import check_writable, replacing
 from qengine.cli import options, parsing
 from qengine.cli.data import DataOptions
 from qengine.cli.jsontext import as_object
 from qengine.cli.operators import run_files
-from qengine.cli.show import open_table, rendered, status
-from qengine.correction import FROM_DATA, RECIPES, STEPS, steps_of
+from qengine.cli.output.console import open_table, rendered, status
+from qengine.data import zoo
 from qengine.errors import OptionError, printable
-from qengine.files import check_writable, replacing
-from qengine.formats import as_given, read_formats
-from qengine.loader import load
-from qengine.plan import MAX_ELEMENTS
-from qengine.quantized import Quantized, opset_for, quantize_model
+from qengine.model.formats.assign import as_given, read_formats
+from qengine.model.loader import load
+from qengine.quantization.calibration import CalibrationOptions
+from qengine.quantization.correction import FROM_DATA, RECIPES, STEPS, steps_of
+from qengine.quantization.qdq import Quantized, opset_for, quantize_model
+from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 _LISTED = 3
 

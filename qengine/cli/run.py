@@ -7,23 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine import zoo
-from qengine.advice import Advice, advise
+from qengine.analysis.advice import Advice, advise
+from qengine.analysis.report import Comparison, compare
 from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
-from qengine.cli.record import as_json
-from qengine.cli.result import RunResult
-from qengine.cli.show import as_tables, status
+from qengine.cli.output.console import as_tables, status
+from qengine.cli.output.result import RunResult
+from qengine.cli.output.run import as_json
+from qengine.data import zoo
+from qengine.data.images import PixelScale, planes_of
+from qengine.data.read import is_image, read_value
+from qengine.data.write import check_out, write_outputs
 from qengine.errors import OptionError
-from qengine.feeds import is_image, read_value
-from qengine.graph import Value
-from qengine.images import PixelScale, planes_of
-from qengine.outputs import check_out, write_outputs
-from qengine.plan import MAX_ELEMENTS
+from qengine.metrics.quality import Truth, class_quality, image_quality, is_scores, read_truth
+from qengine.model.graph import Value
 from qengine.qformat import QFormat
-from qengine.quality import Truth, class_quality, image_quality, is_scores, read_truth
-from qengine.report import Comparison, compare
-from qengine.session import InferenceSession
+from qengine.runtime.plan.plan import MAX_ELEMENTS
+from qengine.runtime.session import InferenceSession
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from qengine import zoo
-from qengine.calibration import CalibrationOptions
+from qengine.analysis.search import search as find_formats
+from qengine.atomic_files import check_writable
 from qengine.cli import options, parsing, search_options
 from qengine.cli.data import DataOptions
 from qengine.cli.operators import run_files
-from qengine.cli.searched import as_json, as_tables
-from qengine.cli.show import progress, status
+from qengine.cli.output.console import progress, status
+from qengine.cli.output.search import as_json, as_tables
+from qengine.data import zoo
 from qengine.errors import OptionError
-from qengine.files import check_writable
-from qengine.loader import load
-from qengine.plan import MAX_ELEMENTS
-from qengine.search import search as find_formats
+from qengine.model.loader import load
+from qengine.quantization.calibration import CalibrationOptions
+from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 
 def search(

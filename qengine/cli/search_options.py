@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from qengine.search import Metric
+from qengine.analysis.search import Metric
 
 _GOAL = "What is looked for"
 

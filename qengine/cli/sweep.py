@@ -3,18 +3,19 @@
 import sys
 from pathlib import Path
 
-from qengine import zoo
+from qengine.analysis.sweep import Grid, Sweep, Task
+from qengine.analysis.sweep import sweep as run_sweep
+from qengine.analysis.sweep.plots import Cost, write_plots
+from qengine.analysis.sweep.table import write_csv
 from qengine.cli import options, parsing
 from qengine.cli import sweep_options as grids
 from qengine.cli.data import DataOptions
-from qengine.cli.show import progress
-from qengine.cli.swept import as_json, as_tables
+from qengine.cli.output.console import progress
+from qengine.cli.output.sweep import as_json, as_tables
+from qengine.data import zoo
 from qengine.errors import OptionError, SweepError
-from qengine.loader import load
-from qengine.plan import MAX_ELEMENTS
-from qengine.sweep import Grid, Sweep, Task, run
-from qengine.sweep.plots import Cost, write_plots
-from qengine.sweep.table import write_csv
+from qengine.model.loader import load
+from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 _CHANNELS = {"off": (False,), "on": (True,), "both": (False, True)}
 
@@ -93,7 +94,7 @@ def sweep(
         fixed = parsing.inputs(inputs, load(zoo.path_of(model)), pixel_scale, max_elements)
 
     try:
-        found = run(
+        found = run_sweep(
             model,
             out,
             grid,

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from qengine.calibration import Method
-from qengine.correction import RECIPES, STEPS
+from qengine.analysis.sweep.plots import Cost
 from qengine.qformat import Overflow, Rounding
-from qengine.sweep.plots import Cost
+from qengine.quantization.calibration import Method
+from qengine.quantization.correction import RECIPES, STEPS
 
 _INPUT = "Inputs and outputs"
 _GRID = "Grid"

@@ -103,7 +103,7 @@ def test_beside_torch(tmp_path, capsys):
 
 def test_a_rival_that_is_not_installed(model, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
-    monkeypatch.delitem(__import__("sys").modules, "qengine.bench.rivals.openvino_runs", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "qengine.analysis.bench.rivals.openvino_runs", raising=False)
     assert "openvino is not installed: pip install 'qengine[bench]'" in bench(capsys, model, "--vs", "openvino")
 
 
@@ -135,7 +135,7 @@ def test_what_is_refused(words, message, capsys):
 
 
 def test_layers_without_a_model(capsys, monkeypatch):
-    from qengine.bench import kernels
+    from qengine.analysis.bench import kernels
 
     monkeypatch.setattr(kernels, "LAYERS", kernels.LAYERS[3:4])
     assert cli.main(["bench", "--json", "--isa", BEST]) == 0

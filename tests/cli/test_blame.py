@@ -1,4 +1,4 @@
-"""`qengine inspect --data` prints what `qengine.blame` finds, and saves it."""
+"""`qengine inspect --data` prints what `qengine.analysis.blame` finds, and saves it."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ import pytest
 from networks import network, weights
 
 from qengine import InferenceSession, cli
-from qengine.blame import blame
+from qengine.analysis.blame import blame
 
 MODEL = network(
     [("Gemm", "x w1 b1", "h"), ("Relu", "h", "r"), ("Gemm", "r w2", "y")],

@@ -9,8 +9,8 @@ from PIL import Image
 
 import qengine
 from qengine import cli, zoo
-from qengine.datasets import open_dataset
-from qengine.loader import load
+from qengine.data.datasets import open_dataset
+from qengine.model.loader import load
 
 MODEL = network(
     [("Relu", "x", "r"), ("Conv", "r w", "c"), ("Slice", "c starts ends axes", "y")],

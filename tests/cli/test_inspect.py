@@ -8,7 +8,7 @@ import pytest
 from networks import network, weights
 
 from qengine import InferenceSession, cli, zoo
-from qengine.inspection import inspect_model
+from qengine.analysis.inspection import inspect_model
 
 SOFT = network(
     [("Conv", "x w", "c"), ("Relu", "c", "r"), ("Softmax", "r", "y")],
@@ -40,7 +40,7 @@ def nothing_runs(monkeypatch):
         raise AssertionError("inspect ran the model")
 
     monkeypatch.setattr(InferenceSession, "run", refuse)
-    monkeypatch.setattr("qengine.plan.Plan.trace", refuse)
+    monkeypatch.setattr("qengine.runtime.plan.plan.Plan.trace", refuse)
 
 
 def printed(capsys, *words):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from qengine.cli import parsing
+from qengine.data.images import PixelScale
 from qengine.errors import FeedError, OptionError
-from qengine.graph import Graph, Value
-from qengine.images import PixelScale
+from qengine.model.graph import Graph, Value
 
 GRAPH = Graph("g", (Value("a", np.dtype(np.float32), (2,)), Value("a=b", np.dtype(np.float32), (2,))), (), (), {})
 

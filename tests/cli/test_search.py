@@ -7,9 +7,9 @@ import pytest
 from networks import network, weights
 
 from qengine import InferenceSession, cli
-from qengine.datasets import open_dataset
-from qengine.loader import load
-from qengine.search import search
+from qengine.analysis.search import search
+from qengine.data.datasets import open_dataset
+from qengine.model.loader import load
 
 MODEL = network(
     [("Gemm", "x w1 b1", "h"), ("Relu", "h", "r"), ("Gemm", "r w2", "y")],

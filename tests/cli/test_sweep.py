@@ -8,8 +8,8 @@ import pytest
 from networks import network
 
 from qengine import cli
-from qengine.sweep import COLUMNS
-from qengine.sweep.store import Store
+from qengine.analysis.sweep import COLUMNS
+from qengine.analysis.sweep.store import Store
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from weights import settle
 
-from qengine.export import write_golden
+from qengine.torch_export import write_golden
 
 HERE = Path(__file__).parent / "custom"
 DOMAIN = "mydomain"

@@ -2,7 +2,7 @@
 
     python tests/golden/make_goldens.py
 
-`index.json` gives the model of each golden file (see `qengine.golden`): a path from this folder, to a file
+`index.json` gives the model of each golden file (see `qengine.data.golden`): a path from this folder, to a file
 beside it or in qengine/zoo. Every pair is checked with onnxruntime.
 """
 
@@ -25,8 +25,8 @@ from PIL import Image
 from tiny import TINY
 from weights import learn_statistics, settle
 
-from qengine.export import SRCNN, export, write_golden
-from qengine.golden import read_golden
+from qengine.data.golden import read_golden
+from qengine.torch_export import SRCNN, export, write_golden
 
 if TYPE_CHECKING:
     from families import Family

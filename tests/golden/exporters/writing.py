@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import torch
 
-from qengine.golden import save_golden
+from qengine.data.golden import save_golden
 
 from . import Noise
 

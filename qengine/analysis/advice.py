@@ -1,0 +1,135 @@
+"""Which format to try instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.analysis.report import Comparison, percent, total_sqnr
+from qengine.errors import FormatError
+from qengine.qformat import QFormat
+
+# Below this improvement another format is not worth a word.
+_CLEARLY_DB = 6.0
+# Below this the outputs have little to do with those of float32, and a longer word is worth its bits.
+_POOR_DB = 20.0
+_LONGER_WORDS = (8, 16)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A format to try in place of the one that was asked for.
+
+    Attributes
+    ----------
+    format : the format.
+    reason : what is wrong with the other.
+    sqnr_db_before, sqnr_db : of the outputs, with the other and with this one, both measured.
+    """
+
+    format: QFormat
+    reason: str
+    sqnr_db_before: float
+    sqnr_db: float
+
+
+def advise(
+    comparison: Comparison, qformat: QFormat, run: Callable[[QFormat], Mapping[str, NDArray[Any]]]
+) -> Advice | None:
+    """Return a format that serves the whole model clearly better, if there is one.
+
+    The candidates are those of the same word length and, where none of them helps and the outputs are poor (below
+    20 dB), those of the next longer ones in use, 8 and 16 bits. They are judged by the noise that each adds to every
+    activation, relative to the activation; the best is then run, and named only where the outputs are better by
+    6 dB or more. An unsigned format is a candidate only where one was asked for.
+
+    Parameters
+    ----------
+    comparison
+        What `compare` found with `qformat` for every activation.
+    qformat
+        The format that was asked for.
+    run
+        Runs the model on the same feeds with another format and returns the outputs by name.
+    """
+    before = total_sqnr(comparison.float_outputs, comparison.outputs)
+    if before is None or before == float("inf"):
+        return None
+    longer = [bits for bits in _LONGER_WORDS if bits > qformat.bits] if before < _POOR_DB else []
+    for bits in (qformat.bits, *longer):
+        candidate = best_uniform_format(comparison.statistics, bits, unsigned=not qformat.signed)
+        if candidate is None or candidate == qformat:
+            continue
+        try:
+            after = total_sqnr(comparison.float_outputs, run(candidate))
+        except FormatError:  # a constant that has no format of the candidate's kind
+            continue
+        if after is not None and after >= before + _CLEARLY_DB:
+            return Advice(candidate, _reason(comparison, qformat, candidate), before, after)
+    return None
+
+
+def _reason(comparison: Comparison, qformat: QFormat, candidate: QFormat) -> str:
+    """Return what is wrong with `qformat`, in words that the numbers bear out."""
+    if candidate.bits > qformat.bits:
+        return f"no format of {qformat.bits} bits serves these values clearly better than {qformat}"
+    spare = qformat.integer_bits - candidate.integer_bits
+    if candidate.signed and not qformat.signed:
+        below = {name: np.count_nonzero(v < 0) / max(v.size, 1) for name, v in comparison.statistics.items()}
+        name = max(below, key=lambda name: below[name])
+        return f"{qformat} holds no negative values, and {below[name]:.2%} of '{name}' are negative"
+    if spare > 0:
+        top = f"{spare} of its {qformat.integer_bits} integer bits"
+        if spare > qformat.integer_bits:
+            top = f"the top {spare} bits of its word"
+        values = np.concatenate([*comparison.statistics.values()])
+        beyond = percent(int(np.count_nonzero((values > candidate.max) | (values < candidate.min))), values.size)
+        return f"{qformat} leaves {top} unused" + (f" by all but {beyond} of the values" if beyond != "0%" else "")
+    worst = max(comparison.tensors, key=lambda t: t.saturated / max(t.elements, 1))
+    if spare < 0 and worst.saturated:
+        lacks = f"{-spare} integer bit" + ("s" if spare < -1 else "")
+        return f"{qformat} lacks {lacks}, and {percent(worst.saturated, worst.elements)} of '{worst.name}' saturates"
+    return f"{candidate} serves these values better than {qformat}"
+
+
+def best_uniform_format(
+    statistics: Mapping[str, NDArray[np.float64]], bits: int, unsigned: bool = False
+) -> QFormat | None:
+    """Return the format of `bits` bits that adds the least noise, relative to the signal, over all tensors.
+
+    Parameters
+    ----------
+    statistics
+        Values of each tensor.
+    bits
+        Word length.
+    unsigned
+        Whether unsigned formats are looked at beside the signed ones.
+    """
+    peak = max((float(np.max(np.abs(values), initial=0.0)) for values in statistics.values()), default=0.0)
+    if not peak:
+        return None
+    top = int(np.frexp(peak)[1])  # |values| < 2^top
+    candidates = []
+    for signed in (False, True) if unsigned else (True,):
+        for integer_bits in range(top + 1, top - bits, -1):
+            with suppress(FormatError):
+                candidates.append(QFormat(integer_bits, bits - signed - integer_bits, signed))
+    return min(candidates, key=lambda form: _noise(statistics, form), default=None)
+
+
+def _noise(statistics: Mapping[str, NDArray[np.float64]], form: QFormat) -> float:
+    """Sum over tensors of noise power to signal power in one format, rounding and saturation together."""
+    word, total = form.word(), 0.0
+    for values in statistics.values():
+        codes = np.clip(np.rint(np.ldexp(values, form.fraction_bits)), word.least, word.most)
+        error = values - np.ldexp(codes, -form.fraction_bits)
+        power = float(np.sum(values * values))
+        if power:
+            total += float(np.sum(error * error)) / power
+    return total

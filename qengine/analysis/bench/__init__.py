@@ -1,0 +1,7 @@
+"""How fast models and kernels run here, beside the peak of the machine and beside other runtimes."""
+
+from qengine.analysis.bench.kernels import bench_kernels
+from qengine.analysis.bench.model import Report, Row, bench, executor_of
+from qengine.analysis.bench.timing import Timing, interleaved
+
+__all__ = ["Report", "Row", "Timing", "bench", "bench_kernels", "executor_of", "interleaved"]

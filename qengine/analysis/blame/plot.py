@@ -1,0 +1,128 @@
+"""A picture of what a tensor holds beside what its format can hold; needs the extra `plot`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qengine.atomic_files import replacing
+from qengine.errors import OptionError
+from qengine.qformat import ChannelFormats, Format, QFormat
+from qengine.quantization.calibration.histogram import Histogram
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SUFFIXES = (".png", ".svg", ".pdf")
+_BARS = 256
+_VIEW = 1.0  # beyond the values so many times their span is in sight, at most
+_MOST_STEPS = 64  # closer ones cannot be told apart
+_SIZE, _DPI = (8.0, 4.2), 120  # inches, dots per inch
+
+
+def draw_histogram(
+    path: str | os.PathLike[str], name: str, histogram: Histogram, form: Format, also: Format | None = None
+) -> None:
+    """Draw a histogram of a tensor's float32 values, and the range and the step of its format.
+
+    Parameters
+    ----------
+    path
+        A file that ends in .png, .svg or .pdf; written whole or not at all.
+    name
+        Of the tensor.
+    histogram
+        Of its values.
+    form
+        Its format. Of several, one for each channel, the widest is drawn, and named.
+    also
+        Another format, of which the range is drawn too.
+
+    Raises
+    ------
+    OptionError
+        If matplotlib is not installed, or the file cannot be written.
+    """
+    check_plot(path)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    widest = _widest(form)
+    low, high = _view(histogram, widest)
+    _bars(axes, histogram, low, high)
+    axes.axvspan(
+        max(widest.min, low), min(widest.max, high), color="C3", alpha=0.15, zorder=0, label=_told(form, widest)
+    )
+    _steps(axes, widest, low, high)
+    if also is not None:
+        _ends(axes, _widest(also), f"instead {_told(also, _widest(also))}")
+    axes.set_xlim(low, high)
+    axes.set_xlabel("value in float32")
+    axes.set_ylabel("count")
+    axes.set_title(name.replace("$", r"\$"))
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=os.path.splitext(path)[1][1:].lower())  # noqa: PTH122 - a name may be odd
+
+
+def check_plot(path: str | os.PathLike[str]) -> None:
+    """Find out, before anything is computed, what `draw_histogram` would fail for.
+
+    Raises
+    ------
+    OptionError
+        As it does.
+    """
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
+    if suffix not in SUFFIXES:
+        raise OptionError(f"a plot is {', '.join(SUFFIXES)}, not {os.fspath(path)}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise OptionError("plots need matplotlib: pip install 'qengine[plot]'") from None
+
+
+def _widest(form: Format) -> QFormat:
+    return max(form.formats, key=lambda one: one.integer_bits) if isinstance(form, ChannelFormats) else form
+
+
+def _view(histogram: Histogram, form: QFormat) -> tuple[float, float]:
+    """Return the ends of the picture: the values and, as far as it does not make them tiny, the format's range."""
+    least, most = min(histogram.least, 0.0), max(histogram.most, 0.0)
+    if histogram.is_zero or not np.isfinite([least, most]).all():
+        return form.min - form.step, form.max + form.step
+    reach = _VIEW * (most - least)
+    low, high = min(least, max(form.min, least - reach)), max(most, min(form.max, most + reach))
+    margin = 0.03 * (high - low)
+    return low - margin, high + margin
+
+
+def _bars(axes: Axes, histogram: Histogram, low: float, high: float) -> None:
+    cells = histogram.cells()
+    places = np.append(cells.sign * (cells.low + cells.width / 2), 0.0)
+    counts, edges = np.histogram(places, _BARS, (low, high), weights=np.append(cells.count, histogram.zeros))
+    axes.set_yscale("log")
+    axes.set_ylim(0.7, 2.0 * max(counts.max(), 1.0))
+    axes.stairs(counts, edges, fill=True, color="C0", label=f"values: {histogram.least:g} to {histogram.most:g}")
+
+
+def _told(form: Format, widest: QFormat) -> str:
+    return f"{form}: {widest.min:g} to {widest.max:g}, step {widest.step:g}"
+
+
+def _ends(axes: Axes, form: QFormat, label: str) -> None:
+    axes.axvline(form.min, color="C2", linestyle="--", label=label)
+    axes.axvline(form.max, color="C2", linestyle="--")
+
+
+def _steps(axes: Axes, form: QFormat, low: float, high: float) -> None:
+    """Draw a line at every value of the format, where there are few in sight."""
+    first, last = np.ceil(max(low, form.min) / form.step), np.floor(min(high, form.max) / form.step)
+    if last - first <= _MOST_STEPS:
+        for code in np.arange(first, last + 1):
+            axes.axvline(code * form.step, color="0.4", linewidth=0.4, linestyle=":")

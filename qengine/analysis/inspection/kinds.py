@@ -1,0 +1,195 @@
+"""What each node of a model costs in fixed point, as far as it can be told before a run."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from qengine.errors import QEngineError
+from qengine.model.custom import Custom
+from qengine.model.graph import Graph, Node, Value
+from qengine.model.ops.operator import Operator, Role, find, make_steps
+from qengine.model.passes import optimize, remove_dead
+from qengine.model.static_values import known_tensors
+from qengine.model.steps import Island, Move, Tensor
+from qengine.runtime.plan.network import is_run
+
+Kind = Literal["integer", "moves", "fused", "shape", "island", "delegated", "control", "unused", "unsupported"]
+
+MEANINGS: Mapping[Kind, str] = {
+    "integer": "computes in integers",
+    "moves": "moves codes; the format stays",
+    "fused": "goes into another operator",
+    "shape": "known before a run: shapes and constants",
+    "island": "computes in float32 inside of fixed point",
+    "delegated": "computes in onnx.reference, in float32",
+    "control": "runs graphs of its own",
+    "unused": "no output needs it",
+    "unsupported": "cannot run",
+}
+"""The kinds of node, in a few words each."""
+
+
+def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
+    """Yield the graphs that a node holds, such as the branches of an If, by attribute."""
+    for name, value in node.attributes.items():
+        if isinstance(value, Graph):
+            yield name, value
+
+
+def runnable(graph: Graph) -> Graph:
+    """Return the graph without the nodes that no plan can hold; everything that is asked of a plan can be asked of it.
+
+    What they compute becomes an input, what they read an output.
+    """
+    return _without(graph, lambda node: _without_handler(node) is not None)
+
+
+def supported(graph: Graph) -> Graph:
+    """Return the graph without the nodes that cannot run, as `runnable` does; its tensors have the formats of a run."""
+    return _without(graph, _cannot_run)
+
+
+def _cannot_run(node: Node) -> bool:
+    inner = (held for _, body in bodies(node) for held in body.nodes)
+    return _without_handler(node) == "unsupported" or any(_cannot_run(held) for held in inner)
+
+
+def _without(graph: Graph, is_cut: Callable[[Node], bool]) -> Graph:
+    cut = [node for node in graph.nodes if is_cut(node)]
+    if not cut:
+        return graph
+    nodes = tuple(node for node in graph.nodes if not is_cut(node))
+    fed = [graph.values.get(name, Value(name)) for node in cut for name in node.outputs if name]
+    fed = [replace(value, dtype=np.dtype(np.float32)) if value.dtype is None else value for value in fed]
+    outputs = {value.name: value for value in graph.outputs}
+    existing = graph.tensors()
+    for name in [name for node in cut for name in _read(node) if name in existing]:
+        outputs.setdefault(name, graph.values.get(name, Value(name)))
+    return replace(graph, nodes=nodes, inputs=(*graph.inputs, *fed), outputs=tuple(outputs.values()))
+
+
+def _read(node: Node) -> Iterator[str]:
+    """Yield the tensors that a node reads, those that its graphs read from around it too."""
+    yield from filter(None, node.inputs)
+    for _, body in bodies(node):
+        for inner in body.nodes:
+            yield from _read(inner)
+        yield from (value.name for value in body.outputs)
+
+
+def reads(graph: Graph) -> set[str]:
+    """Return the tensors that something reads: a node, a graph that a node holds, or the caller."""
+    return {name for node in graph.nodes for name in _read(node)} | {value.name for value in graph.outputs}
+
+
+def kinds(
+    graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True, real: frozenset[str] = frozenset()
+) -> list[Kind]:
+    """Return the kind of every node of a model, in order.
+
+    Parameters
+    ----------
+    graph
+        The model as it was loaded.
+    tensors
+        What a plan knows of its tensors; may be empty.
+    rewritten
+        Whether the passes run on the graph, as on a model, and not on a graph that a node holds.
+    real
+        What a model that is quantized in part computes in float32.
+    """
+    plain = runnable(graph)
+    known, known_alone = known_tensors(plain), known_tensors(graph)
+    needed = {name for node in remove_dead(_with_captures(graph)).nodes for name in node.outputs}
+    optimized = optimize(plain)[-1] if rewritten else plain
+    computed = _computed(graph, optimized) if rewritten else dict(enumerate(graph.nodes))
+    found: list[Kind] = []
+    for place, node in enumerate(graph.nodes):
+        missing = _without_handler(node)
+        if missing == "unsupported":
+            found.append(missing)
+        elif needed.isdisjoint(name for name in node.outputs if name):
+            found.append("unused")
+        elif missing is not None:
+            is_known = isinstance(find(node), Custom) and all(name in known_alone for name in node.outputs if name)
+            found.append("shape" if is_known else missing)
+        elif all(name in known for name in node.outputs if name):
+            found.append("shape")
+        elif place not in computed:
+            found.append("fused")
+        elif real.intersection(computed[place].outputs):
+            found.append("island")
+        else:
+            found.append(_of_step(computed[place], optimized, tensors))
+    return found
+
+
+def _without_handler(node: Node) -> Kind | None:
+    """Return what becomes of a node that no handler serves; None where one does."""
+    op = find(node)
+    if not op.is_delegated:
+        return None
+    if isinstance(op, Custom):
+        return op.kind
+    if not is_run(node):
+        return "unsupported"
+    return "control" if node.graphs else "delegated"
+
+
+def _with_captures(graph: Graph) -> Graph:
+    """Return the graph with nodes that read what the graphs that they hold read."""
+    nodes = (
+        replace(node, inputs=tuple(dict.fromkeys(_read(node)))) if any(bodies(node)) else node for node in graph.nodes
+    )
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _computed(model: Graph, optimized: Graph) -> dict[int, Node]:
+    """Return, by the place of a node in the model, the node after the passes that computes it."""
+    place = {name: i for i, node in enumerate(model.nodes) for name in node.outputs if name}
+    found = {}
+    for node in optimized.nodes:
+        last = at = place.get(next((name for name in node.outputs if name), ""))
+        # What was fused stands behind the node that took it in, each reading the one before.
+        while at is not None:
+            original = model.nodes[at]
+            if original.operator == node.operator or original.inputs[:1] == node.inputs[:1]:
+                break
+            at = place.get(original.inputs[0]) if original.inputs else None
+        at = last if at is None else at
+        if at is not None:
+            found[at] = node
+    return found
+
+
+def _of_step(node: Node, graph: Graph, tensors: Mapping[str, Tensor]) -> Kind:
+    op = find(node)
+    step = op.kinds[0]
+    if len(op.kinds) > 1:
+        try:
+            step = type(make_steps(node, lambda name: _tensor(name, graph, tensors))[0])
+        except QEngineError:  # with lengths that are not known; the first is what it is of real numbers
+            step = op.kinds[0]
+    if step is Move or op.preserves_format(node):
+        return "moves"
+    return "island" if step is Island and _is_of_reals(node, op, graph, tensors) else "integer"
+
+
+def _is_of_reals(node: Node, op: Operator, graph: Graph, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a node reads or gives real numbers, which are codes in fixed point."""
+    names = [name for name, role in op.roles(node) if role in (Role.DATA, Role.WEIGHTS, Role.BIAS)]
+    return any(_tensor(name, graph, tensors).is_float for name in (*names, *node.outputs) if name)
+
+
+def _tensor(name: str, graph: Graph, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return what is known of a tensor; a length that is not is 1."""
+    if name in tensors:
+        return tensors[name]
+    if name in graph.constants:
+        array = graph.constants[name]
+        return Tensor(name, array.dtype, array.shape, array)
+    value = graph.values.get(name, Value(name))
+    shape = tuple(n if isinstance(n, int) else 1 for n in value.shape or ())
+    return Tensor(name, value.dtype or np.dtype(np.float32), shape)

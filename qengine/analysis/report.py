@@ -1,0 +1,267 @@
+"""What fixed point costs: a fixed-point run beside the float32 run of the same input, tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import UnsupportedError
+from qengine.kernels.reference.requantize import (
+    FLUSHED,
+    LARGEST,
+    LEFT_ACCUMULATOR,
+    SATURATED,
+    TOTAL,
+    Tally,
+    new_tally,
+    quantize,
+)
+from qengine.model.graph import Node
+from qengine.model.steps import Linear, Tensor
+from qengine.qformat import Format, fraction_bits_of
+from qengine.runtime.plan.plan import BoundStep, answer
+from qengine.runtime.sections import Event
+from qengine.runtime.session import InferenceSession
+
+# Of a large tensor so many elements, evenly spread, are enough to tell which format would serve it.
+_SAMPLE = 1 << 16
+# Of a constant more than this share becomes 0 only where its format is wrong.
+_MANY_FLUSHED = 0.5
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """One tensor of a fixed-point run.
+
+    Attributes
+    ----------
+    name : the model's own.
+    operator : what computed it; "input" for an input.
+    kind : the kind of step; "island" means float32.
+    format : its format.
+    saturated : codes that saturated, or would have where overflow wraps.
+    flushed : values that became 0 without being 0.
+    largest : the largest |code|.
+    elements : number of codes.
+    unused_bits : top bits of the word that no code needs.
+    sqnr_db : against the float32 run; see `sqnr`.
+    """
+
+    name: str
+    operator: str
+    kind: str
+    format: str
+    saturated: int
+    flushed: int
+    largest: int
+    elements: int
+    unused_bits: int
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A fixed-point run beside float32.
+
+    Attributes
+    ----------
+    tensors : in the order in which they were computed.
+    outputs, float_outputs : real numbers by name, of the tensors that were asked for.
+    codes : the outputs as a run with raw=True gives them.
+    islands : nodes that computed in float32.
+    notes : constants that saturate, and what was asked for without effect.
+    statistics : of each float32 activation, for `advise`.
+    """
+
+    tensors: tuple[TensorReport, ...]
+    outputs: Mapping[str, NDArray[Any]]
+    float_outputs: Mapping[str, NDArray[Any]]
+    codes: Mapping[str, NDArray[Any]]
+    islands: tuple[str, ...]
+    notes: tuple[str, ...]
+    statistics: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class _Output:
+    """One tensor that was asked for: codes, the real numbers they stand for, and what float32 gives."""
+
+    codes: NDArray[Any]
+    real: NDArray[Any]
+    exact: NDArray[Any]
+
+
+def sqnr(signal: NDArray[Any], approximation: NDArray[Any]) -> float | None:
+    """Return 10 log10(sum(f^2) / sum((f - q)^2)) in dB.
+
+    Infinite where nothing differs; None where f is all 0 or not finite, and q is something else.
+    """
+    exact = signal.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        power = float(np.sum(exact * exact))
+        noise = float(np.sum((exact - approximation) ** 2))
+    if noise == 0.0:
+        return float("inf")
+    return float(10.0 * np.log10(power / noise)) if power and np.isfinite([power, noise]).all() else None
+
+
+def compare(
+    fixed: InferenceSession,
+    float32: InferenceSession,
+    feeds: Mapping[str, Any],
+    names: list[str] | None = None,
+) -> Comparison:
+    """Run a model in both arithmetics, tensor by tensor in step, and tell the difference.
+
+    Parameters
+    ----------
+    fixed, float32
+        Two sessions of one model.
+    feeds
+        As for `InferenceSession.run`.
+    names
+        Tensors to return; None for the model's outputs.
+
+    Raises
+    ------
+    QEngineError
+        As `InferenceSession.run`.
+    """
+    arrays = fixed.check_feeds(feeds)
+    wanted = list(dict.fromkeys(names or (value.name for value in fixed.graph.outputs)))
+    known, constants = fixed.known_outputs(arrays, wanted), fixed.quantized_constants(arrays, wanted)
+    reference = float32.known_outputs(arrays, wanted)
+    found = {n: _Output(t.elements, answer(t, t.elements, raw=False), reference[n].elements) for n, t in known.items()}
+    tallies: dict[str, Tally] = {}
+    tensors, statistics, bounds, islands = [], {}, [], []
+    pairs = _twins(fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted))
+    with fixed.limited():
+        for event, twin in pairs:
+            tensor, exact = event.tensor, twin.array
+            real = answer(tensor, event.array, raw=False)
+            if tensor.name in wanted:
+                found[tensor.name] = _Output(np.array(event.array), np.array(real), np.array(exact))
+            if tensor.format is not None:
+                statistics[tensor.name] = _sample(exact)
+                decibels = sqnr(exact, real) if exact.shape == real.shape else None
+                tensors.append(_report(event, tallies.get(tensor.name, new_tally()), decibels))
+            if event.bound is not None:
+                bounds.append(event.bound)
+            if event.is_island:
+                islands.append(str(event.node))
+    if missing := [name for name in wanted if name not in found]:
+        raise UnsupportedError(f"'{missing[0]}' is no tensor: there is nothing to compare; ask for others")
+    return Comparison(
+        tuple(tensors),
+        {name: found[name].real for name in wanted},
+        {name: found[name].exact for name in wanted},
+        {name: found[name].codes for name in wanted},
+        tuple(dict.fromkeys(islands)),
+        (*fixed.notes, *losses(constants, bounds, tallies)),
+        statistics,
+    )
+
+
+def _twins(fixed: Iterator[Event], float32: Iterator[Event]) -> Iterator[tuple[Event, Event]]:
+    """Yield the events of a run in fixed point, each with that of the same tensor in float32.
+
+    Where the data decides how a run goes on, one of them may know beforehand what the other computes.
+    """
+    waiting: dict[str, Event] = {}
+    for event in fixed:
+        name = event.tensor.name
+        while name not in waiting:
+            twin = next(float32)
+            waiting[twin.tensor.name] = twin
+        yield event, waiting.pop(name)
+
+
+def losses(constants: Iterable[Tensor], bounds: Iterable[BoundStep], tallies: Mapping[str, Tally]) -> Iterator[str]:
+    """Yield a line for every constant that its format cannot hold, and for every accumulator that was too narrow.
+
+    Before a run there are no tallies, and constants are all there is to tell of.
+    """
+    for tensor in constants:
+        tally = new_tally()
+        assert tensor.value is not None
+        assert tensor.format is not None
+        quantize(tensor.value, fraction_bits_of(tensor.format, tensor.ndim), tensor.format.word(), tally=tally)
+        what = f"elements of constant '{tensor.name}'"
+        if tally[SATURATED]:
+            yield f"{tally[SATURATED]:,} of {tally[TOTAL]:,} {what} saturate in {tensor.format}"
+        if tally[FLUSHED] > _MANY_FLUSHED * tally[TOTAL]:
+            yield f"{tally[FLUSHED]:,} of {tally[TOTAL]:,} {what} become 0 in {tensor.format}"
+    for bound in bounds:
+        if isinstance(bound.step, Linear) and bound.output.format is not None and (n := bound.step.saturated_bias()):
+            b = bound.step.b
+            assert b is not None
+            yield (
+                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in the 32 bits that it is held in: "
+                "give the weights or the input fewer fraction bits"
+            )
+        tally = tallies.get(bound.output.name, new_tally())
+        if tally[LEFT_ACCUMULATOR]:
+            sums = f"{tally[LEFT_ACCUMULATOR]:,} of {tally[TOTAL]:,} sums of '{bound.output.name}'"
+            yield f"{sums} left the accumulator, and wrapped"
+
+
+def _report(event: Event, tally: Tally, decibels: float | None) -> TensorReport:
+    tensor, form = event.tensor, event.tensor.one_format
+    largest = int(tally[LARGEST])
+    return TensorReport(
+        name=tensor.name,
+        operator=operator_label(event.node),
+        kind=event.kind,
+        format=str(form),
+        saturated=int(tally[SATURATED]),
+        flushed=int(tally[FLUSHED]),
+        largest=largest,
+        elements=int(tally[TOTAL]),
+        unused_bits=unused_bits(form, largest),
+        sqnr_db=decibels,
+    )
+
+
+def unused_bits(form: Format, largest: int) -> int:
+    """Return how many top bits of a word no code needs, of which the largest in magnitude is known."""
+    return max(form.bits - form.signed - largest.bit_length(), 0)
+
+
+def operator_label(node: Node | None) -> str:
+    """Return what computes a tensor: the operator, with a fused activation; "input" where no node does."""
+    if node is None:
+        return "input"
+    name = node.operator
+    if node.activation is None:
+        return name
+    plain_relu = node.activation.low == 0.0 and node.activation.high is None
+    return f"{name}+{'Relu' if plain_relu else 'Clip'}"
+
+
+def _sample(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the finite values; of many, _SAMPLE evenly spread ones and the extremes."""
+    flat = values.ravel()
+    flat = flat[np.isfinite(flat)]
+    if flat.size > _SAMPLE:
+        flat = np.concatenate([flat[:: -(-flat.size // _SAMPLE)], [flat.min(), flat.max()]])
+    return flat.astype(np.float64)
+
+
+def percent(count: int, total: int) -> str:
+    """Return a share for people: never rounded to nothing, nor to everything."""
+    if not count or count == total:
+        return "100%" if count else "0%"
+    share = 100 * count / total
+    return "<0.01%" if share < 0.01 else f"{min(share, 99.99):.2f}%"
+
+
+def total_sqnr(signal: Mapping[str, NDArray[Any]], approximation: Mapping[str, NDArray[Any]]) -> float | None:
+    """Return the mean SQNR in dB of the floating-point outputs that have one; None where none has."""
+    each = [sqnr(signal[name], approximation[name]) for name in signal if signal[name].dtype.kind == "f"]
+    found = [decibels for decibels in each if decibels is not None]
+    return sum(found) / len(found) if found else None

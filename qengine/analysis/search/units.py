@@ -1,0 +1,114 @@
+"""What of a model can have a word length of its own: constants, and activations that share a format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qengine.errors import OptionError
+from qengine.qformat import Format
+from qengine.quantization.calibration import CalibrationOptions, Observation, choose_formats
+from qengine.quantization.calibration.tensors import quantized_tensors
+from qengine.runtime.session import InferenceSession
+
+WEIGHTS, ACTIVATIONS = "weights", "activations"
+Given = str | list[str]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Tensors that have one format.
+
+    Attributes
+    ----------
+    name : of the tensor among them that a run computes first.
+    kind : "weights", which any constant is, or "activations", inputs among them.
+    tensors : all of them, by the model's own names.
+    widths : the word lengths that it may have, from the shortest.
+    given : its formats by word length and tensor, as a formats file has them.
+    formats : the same of the tensor of its name.
+    """
+
+    name: str
+    kind: str
+    tensors: tuple[str, ...]
+    widths: tuple[int, ...]
+    given: Mapping[int, Mapping[str, Given]]
+    formats: Mapping[int, Format]
+
+
+def units_of(
+    observation: Observation,
+    options: CalibrationOptions,
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    **arithmetic: Any,
+) -> tuple[Unit, ...]:
+    """Return the units of a model, in its order, with formats of every word length from one observation.
+
+    A bias is held at the fraction bits of input and weights together, in 32 bits; weights leave it room beside
+    activations of the longest word, whatever word those get.
+
+    Parameters
+    ----------
+    observation
+        What `qengine.quantization.calibration.observe` found.
+    options
+        How formats are chosen; their word lengths are not looked at.
+    weight_bits, activation_bits
+        The word lengths to choose from.
+    arithmetic
+        What else `InferenceSession` is told.
+
+    Raises
+    ------
+    QEngineError
+        If a word length is not within 2 to 16, or a tensor has no format.
+    """
+    for name, bits in ((WEIGHTS, weight_bits), (ACTIVATIONS, activation_bits)):
+        if not bits:
+            raise OptionError(f"there are no word lengths for {name}")
+    longest = max(activation_bits)
+    chosen: dict[str, dict[int, Mapping[str, Given]]] = {
+        WEIGHTS: {
+            bits: choose_formats(observation, replace(options, weight_bits=bits, activation_bits=longest)).formats
+            for bits in sorted(set(weight_bits))
+        },
+        ACTIVATIONS: {
+            bits: choose_formats(observation, replace(options, weight_bits=bits, activation_bits=bits)).formats
+            for bits in sorted(set(activation_bits))
+        },
+    }
+    quantized = quantized_tensors(observation.model, observation.optimized, tie_joins=options.tie_joins)
+    groups = [(ACTIVATIONS, group) for group in quantized.groups] + [(WEIGHTS, (name,)) for name in quantized.constants]
+    place = {name: i for i, name in enumerate(quantized.order)}
+    found = []
+    for kind, group in sorted(groups, key=lambda one: place[one[1][0]]):
+        of_kind = chosen[kind]
+        names = tuple(name for name in group if all(name in formats for formats in of_kind.values()))
+        if names:
+            given = {bits: {name: formats[name] for name in names} for bits, formats in of_kind.items()}
+            name = next((name for name in names if name in observation.histograms), names[0])
+            found.append(Unit(name, kind, names, tuple(of_kind), given, {}))
+    return _with_formats(observation, found, arithmetic)
+
+
+def _with_formats(observation: Observation, units: list[Unit], arithmetic: Mapping[str, Any]) -> tuple[Unit, ...]:
+    """Return the units with formats of which it is known which axis counts channels."""
+    formats: list[dict[int, Format]] = [{} for _ in units]
+    for place in range(max(len(unit.widths) for unit in units)):
+        widths = [unit.widths[min(place, len(unit.widths) - 1)] for unit in units]
+        session = InferenceSession(observation.model, formats=assigned(units, widths), isa="reference", **arithmetic)
+        for unit, width, known in zip(units, widths, formats, strict=True):
+            if unit.name in session.formats:
+                known[width] = session.formats[unit.name]
+    return tuple(replace(unit, formats=known) for unit, known in zip(units, formats, strict=True))
+
+
+def assigned(units: Sequence[Unit], widths: Sequence[int]) -> dict[str, Given]:
+    """Return the formats of an assignment: a word length for each unit."""
+    found: dict[str, Given] = {}
+    for unit, width in zip(units, widths, strict=True):
+        found |= unit.given[width]
+    return found

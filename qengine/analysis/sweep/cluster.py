@@ -1,0 +1,78 @@
+"""Points on a Dask cluster: one that is there, or one made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack
+from typing import Any
+
+from qengine.analysis.sweep.points import Point
+from qengine.analysis.sweep.processes import TRIES, Outcomes, without_interrupts
+from qengine.analysis.sweep.row import Outcome
+from qengine.analysis.sweep.work import Work, evaluate
+from qengine.errors import SweepError
+
+LOCAL = "local"
+_PATIENCE = 30.0  # seconds for a cluster to answer
+
+
+def on_cluster(work: Work, points: Sequence[Point], address: str, jobs: int) -> Outcomes:
+    """Compute points on the workers of a Dask cluster, and give each as it is finished.
+
+    Parameters
+    ----------
+    work, points
+        What is to be computed. Workers see the model, the data and the folder at the same absolute paths.
+    address
+        Of the scheduler, such as tcp://host:8786, or "local" for a cluster of this machine's processes.
+    jobs
+        How many processes a local cluster has.
+
+    Raises
+    ------
+    SweepError
+        If Dask is not installed, the cluster does not answer, or workers see something else.
+    """
+    try:
+        import dask
+        import distributed
+        from distributed.scheduler import KilledWorker
+    except ImportError:
+        raise SweepError("a Dask cluster needs distributed: pip install 'qengine[dask]'") from None
+    untyped: Any = distributed
+    with ExitStack() as stack:
+        if address == LOCAL:
+            # A worker that dies is replaced, and its point tried again as often as on worker processes.
+            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1}))
+            with without_interrupts():
+                target: Any = untyped.LocalCluster(
+                    n_workers=min(jobs, len(points)),
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    silence_logs=50,
+                )
+            stack.enter_context(target)
+        else:
+            target = address
+        try:
+            client = stack.enter_context(untyped.Client(target, timeout=_PATIENCE, set_as_default=False))
+            client.wait_for_workers(1, timeout=_PATIENCE)
+        except (OSError, TimeoutError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise SweepError(f"the Dask cluster {address} does not answer: {reason}") from None
+        waiting = {client.submit(evaluate, work, point, pure=False): point for point in points}
+        for future in untyped.as_completed(list(waiting), loop=client.loop):
+            point = waiting.pop(future)
+            try:
+                yield point, future.result()
+            except KilledWorker:
+                given_up = f"the worker process ended {TRIES} times while it computed this: Dask gave it up"
+                yield point, Outcome(error=given_up, tries=TRIES)
+            except (CancelledError, OSError, TimeoutError) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise SweepError(
+                    f"the Dask cluster {address} was lost ({reason}): what is done is kept; run the sweep again"
+                ) from None
+            future.release()

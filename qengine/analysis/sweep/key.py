@@ -1,0 +1,98 @@
+"""What a point's result depends on, as a key: another model, other data, another option, another key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from qengine.analysis.sweep.points import Point
+from qengine.lru_cache import digest
+from qengine.model.graph import Graph
+
+ARITHMETIC = 1
+"""Counts the changes of what a run in fixed point, a calibration or a correction computes: a new number makes every key
+another."""
+
+MEASURES = 2
+"""The same for how outputs are measured."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all points of a sweep have in common.
+
+    Attributes
+    ----------
+    model : `graph_digest` of the model.
+    data : the digest of the data set.
+    version : of qengine.
+    batch : samples in a run.
+    pixel_scale : how pixels and numbers go together, as text.
+    ssim : whether SSIM is measured.
+    strict : whether an operator that would compute in float32 is an error.
+    max_elements : the largest tensor that a run may make.
+    arithmetic, measures : `ARITHMETIC` and `MEASURES`.
+    """
+
+    model: str
+    data: str
+    version: str
+    batch: int
+    pixel_scale: str
+    ssim: bool
+    strict: bool
+    max_elements: int
+    arithmetic: int = ARITHMETIC
+    measures: int = MEASURES
+
+    @property
+    def key(self) -> str:
+        """The key of the sweep: of float32 and of everything that does not depend on the point."""
+        return _hashed(asdict(self))
+
+    def of(self, point: Point) -> str:
+        """Return the key of a point."""
+        compared = {f.name: getattr(point, f.name) for f in fields(point) if f.compare}
+        return _hashed({"context": asdict(self), "point": compared})
+
+
+def _hashed(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def graph_digest(graph: Graph) -> str:
+    """Return a digest of all that a model computes with: nodes, attributes, types, constants, external data too.
+
+    What the model is called, and where its file lies, is no part of it.
+    """
+    found = hashlib.sha256()
+
+    def add(item: Any) -> None:
+        # Every item says its kind and its length first: no two structures read alike.
+        if isinstance(item, np.ndarray):
+            found.update(repr(("array", digest(item))).encode())
+        elif isinstance(item, Mapping):
+            found.update(f"mapping {len(item)} ".encode())
+            for key in sorted(item):
+                add(key)
+                add(item[key])
+        elif isinstance(item, tuple | list):
+            found.update(f"sequence {len(item)} ".encode())
+            for one in item:
+                add(one)
+        elif is_dataclass(item) and not isinstance(item, type):
+            found.update(f"{type(item).__name__} ".encode())
+            for field in fields(item):
+                if not (isinstance(item, Graph) and field.name == "name"):
+                    add(getattr(item, field.name))
+        else:
+            text = repr(item).encode()
+            found.update(f"{type(item).__name__} {len(text)} ".encode() + text)
+
+    add(graph)
+    return found.hexdigest()

@@ -1,0 +1,165 @@
+"""What is computed once for a model and its data, and kept in the folder: histograms, and the outputs in float32.
+
+Float32 may differ in the last bit from machine to machine; so its outputs are computed once, and every worker compares
+with the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from qengine.analysis.sweep.points import NO_CORRECTION
+from qengine.analysis.sweep.prepare import Ranges
+from qengine.analysis.sweep.progress import Advance
+from qengine.atomic_files import replacing
+from qengine.data.datasets import Batch
+from qengine.data.datasets.runs import fed
+from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError
+from qengine.model.graph import Graph
+from qengine.quantization.calibration import Observation, load_observation, observe, save_observation
+from qengine.runtime.session import InferenceSession
+
+
+def histograms_path(folder: Path, key: str, corrections: Ranges) -> Path:
+    """Return the file of the histograms of a sweep, of the model with those corrections."""
+    return folder / f"{key[:16]}{_suffix(corrections)}.histograms.npz"
+
+
+def _suffix(corrections: Ranges) -> str:
+    return "" if corrections is None else f".{'+'.join(corrections) or NO_CORRECTION}"
+
+
+def float32_path(folder: Path, key: str) -> Path:
+    """Return the file of the outputs in float32 of a sweep."""
+    return folder / f"{key[:16]}.float32.npz"
+
+
+def ensure_histograms(
+    folder: Path,
+    key: str,
+    corrections: Ranges,
+    graph: Graph,
+    runs: Iterable[Batch],
+    advance: Advance,
+    **options: Any,
+) -> None:
+    """See to it that the histograms of a model on its data are kept.
+
+    Parameters
+    ----------
+    folder, key
+        Where they are kept, and the key of the sweep.
+    corrections
+        Those that were made of the model.
+    graph, runs
+        The model and the data.
+    advance
+        Told how many samples are done.
+    options
+        `threads` and `max_elements`, as for `observe`.
+    """
+    try:
+        load_histograms(folder, key, corrections, graph)
+    except SweepError:  # not there, or of no use: nothing is lost but time
+        observation = observe(graph, fed(runs, advance), **options)
+        save_observation(observation, histograms_path(folder, key, corrections), key + _suffix(corrections))
+
+
+def load_histograms(folder: Path, key: str, corrections: Ranges, graph: Graph) -> Observation:
+    """Return what `ensure_histograms` kept.
+
+    Raises
+    ------
+    SweepError
+        If the file is missing, damaged, or of something else.
+    """
+    try:
+        return load_observation(histograms_path(folder, key, corrections), graph, key + _suffix(corrections))
+    except FeedError as error:
+        raise SweepError(str(error)) from None
+
+
+def ensure_float32(
+    folder: Path, key: str, reference: InferenceSession, runs: Iterable[Batch], advance: Advance
+) -> Float32Outputs:
+    """Return the outputs of a session in float32 on all data: those that are kept, or new ones, which then are.
+
+    Raises
+    ------
+    QEngineError
+        If a run fails, or an output is no tensor of numbers.
+    """
+    path = float32_path(folder, key)
+    try:
+        return Float32Outputs(path, key)
+    except SweepError:  # as above
+        pass
+    names = [value.name for value in reference.get_outputs()]
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        done = 0
+        for batch in runs:
+            try:
+                outputs = reference.run(names, batch.feeds)
+            except QEngineError as error:
+                raise error.about(f"run {done + 1} of the data") from None
+            for i, array in enumerate(outputs):
+                if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+                    raise UnsupportedError(f"output '{names[i]}' is no tensor of numbers: there is nothing to measure")
+                with archive.open(_entry(done, i), "w", force_zip64=True) as file:
+                    npy.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+            done += 1
+            advance(batch.count)
+        archive.writestr("header.json", json.dumps({"version": 1, "key": key, "outputs": names, "runs": done}))
+    return Float32Outputs(path, key)
+
+
+def _entry(run: int, output: int) -> str:
+    return f"{run}/{output}.npy"
+
+
+class Float32Outputs:
+    """Outputs that were kept, run by run.
+
+    Parameters
+    ----------
+    path, key
+        The file, and the key of the sweep that it is of.
+
+    Raises
+    ------
+    SweepError
+        If the file is missing, damaged, or of another sweep.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path = path
+        try:
+            with zipfile.ZipFile(path) as archive:
+                header = json.loads(archive.read("header.json"))
+            if header["version"] != 1 or header["key"] != key:
+                raise ValueError("it is of another sweep")
+            self.names: list[str] = header["outputs"]
+            self.runs: int = header["runs"]
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise SweepError(f"{path} cannot be read: {error}") from None
+
+    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """Read the outputs of one run after the other."""
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                for run in range(self.runs):
+                    found = {}
+                    for i, name in enumerate(self.names):
+                        with archive.open(_entry(run, i)) as file:
+                            found[name] = npy.read_array(file, allow_pickle=False)
+                    yield found
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise SweepError(f"{self._path} cannot be read: {error}") from None

@@ -1,0 +1,206 @@
+"""What a sweep computes: points, and the grid that they come from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from qengine.errors import OptionError
+from qengine.model.formats.assign import read_formats
+from qengine.qformat import QFormat, overflow_mode, rounding_mode
+from qengine.quantization.calibration import CalibrationOptions, Method
+from qengine.quantization.correction import steps_of
+
+NO_CORRECTION = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One run over the data. What has no meaning for a point is None or False; in float32 that is everything.
+
+    Attributes
+    ----------
+    weight_bits, activation_bits : word lengths that formats are calibrated for.
+    method, percentile, headroom, unsigned, tie_joins : how; see `CalibrationOptions`.
+    per_channel : whether weights have one number of fraction bits for each output channel.
+    qformat : a format of all activations instead; constants have its word length.
+    formats : formats by tensor instead: the JSON object of a formats file.
+    rounding, overflow, accumulator_bits : of the run.
+    recipe : the corrections of the model, as `steps_of` orders them, with "+" between them, or "none".
+    formats_name : what the formats file is called; no part of what a point is.
+    """
+
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+    method: str | None = None
+    percentile: float | None = None
+    headroom: float | None = None
+    per_channel: bool = False
+    unsigned: bool = False
+    tie_joins: bool = False
+    qformat: str | None = None
+    formats: str | None = None
+    rounding: str | None = None
+    overflow: str | None = None
+    accumulator_bits: int | None = None
+    recipe: str | None = None
+    formats_name: str | None = field(default=None, compare=False)
+
+    @property
+    def is_float32(self) -> bool:
+        """Whether nothing is quantized."""
+        return self.rounding is None
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether its formats are chosen from data."""
+        return self.activation_bits is not None
+
+    @property
+    def width(self) -> int | None:
+        """The word length of activations; None where there is no single one, and in float32."""
+        return QFormat.parse(self.qformat).bits if self.qformat else self.activation_bits
+
+    @property
+    def weight_width(self) -> int | None:
+        """The word length of weights; None where there is no single one, and in float32."""
+        return QFormat.parse(self.qformat).bits if self.qformat else self.weight_bits
+
+    def calibration(self) -> CalibrationOptions:
+        """Return how formats are chosen for a point that is calibrated."""
+        assert self.weight_bits is not None
+        assert self.activation_bits is not None
+        assert self.method is not None
+        assert self.headroom is not None
+        return CalibrationOptions(
+            weight_bits=self.weight_bits,
+            activation_bits=self.activation_bits,
+            method=self.method,
+            percentile=CalibrationOptions.percentile if self.percentile is None else self.percentile,
+            headroom=self.headroom,
+            per_channel=self.per_channel,
+            unsigned=self.unsigned,
+            tie_joins=self.tie_joins,
+        )
+
+    def run_options(self) -> dict[str, Any]:
+        """Return what `InferenceSession` is told of a run in fixed point."""
+        return {"rounding": self.rounding, "overflow": self.overflow, "accumulator_bits": self.accumulator_bits}
+
+
+FLOAT32 = Point()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The product of what is to be tried, float32 before all.
+
+    Attributes
+    ----------
+    bits : word lengths, 2 to 16, of weights and activations alike. None: 2 to 16 where nothing else says which formats
+        there are, and otherwise none.
+    weight_bits, activation_bits : word lengths of one kind, each with each of the other's, which are `bits` where only
+        one of the two is given.
+    methods : how formats are chosen, each a `Method`.
+    percentile : of the method of that name.
+    per_channel : False, True, or both.
+    headroom, unsigned, tie_joins : as of `CalibrationOptions`, for all points.
+    qformats : formats of all activations, such as "Q4.3", beside what is calibrated.
+    formats : paths of formats files, beside what is calibrated.
+    roundings, overflows : each a `Rounding` and an `Overflow`.
+    accumulator_bits : widths of 2 to 64 bits; None for sums that are never cut.
+    recipes : how the model is corrected before it is quantized, each a recipe of `qengine.quantization.correction`:
+        "fold" is the model as every run computes it.
+
+    Raises
+    ------
+    QEngineError
+        If a value is not one of those, or nothing is left to try.
+    """
+
+    bits: Iterable[int] | None = None
+    weight_bits: Iterable[int] | None = None
+    activation_bits: Iterable[int] | None = None
+    methods: Sequence[str] = (Method.MSE,)
+    percentile: float | None = None
+    headroom: float = 1.0
+    per_channel: Sequence[bool] = (False,)
+    unsigned: bool = False
+    tie_joins: bool = False
+    qformats: Sequence[str] = ()
+    formats: Sequence[str | os.PathLike[str]] = ()
+    roundings: Sequence[str] = ("half_even",)
+    overflows: Sequence[str] = ("saturate",)
+    accumulator_bits: Sequence[int | None] = (None,)
+    recipes: Sequence[str] = ("fold",)
+
+    def points(self) -> tuple[Point, ...]:
+        """Return float32 and the points of the grid, each once."""
+        if self.percentile is not None and Method.PERCENTILE not in self.methods:
+            raise OptionError("a percentile is of method percentile")
+        accumulators = [self._accumulator(width) for width in self.accumulator_bits]
+        roundings = [str(rounding_mode(name)) for name in self.roundings]
+        overflows = [str(overflow_mode(name)) for name in self.overflows]
+        recipes = ["+".join(steps_of(recipe)) or NO_CORRECTION for recipe in self.recipes]
+        # All of a recipe that have one choice of formats stand together: they run one corrected model.
+        runs = list(product(recipes, roundings, overflows, accumulators))
+        found = dict.fromkeys([FLOAT32])
+        for given in self._formats():
+            for recipe, rounding, overflow, accumulator in runs:
+                run = Point(rounding=rounding, overflow=overflow, accumulator_bits=accumulator, recipe=recipe)
+                found.setdefault(replace(run, **given))
+        if len(found) == 1:
+            raise OptionError("the grid is empty: give word lengths, formats, roundings and overflows to try")
+        for point in found:
+            if point.is_calibrated:
+                point.calibration()
+        return tuple(found)
+
+    def _formats(self) -> Iterator[dict[str, Any]]:
+        """Yield what says which formats a point has."""
+        for weights, activations in self._widths():
+            for method, per_channel in product(self.methods, self.per_channel):
+                is_percentile = method == Method.PERCENTILE
+                yield {
+                    "weight_bits": weights,
+                    "activation_bits": activations,
+                    "method": str(method),
+                    "percentile": (CalibrationOptions.percentile if self.percentile is None else self.percentile)
+                    if is_percentile
+                    else None,
+                    "headroom": self.headroom,
+                    "per_channel": bool(per_channel),
+                    "unsigned": self.unsigned,
+                    "tie_joins": self.tie_joins,
+                }
+        for text, per_channel in product(self.qformats, self.per_channel):
+            yield {"qformat": str(QFormat.parse(text)), "per_channel": bool(per_channel)}
+        for path in self.formats:
+            # What a file does not name has no format, so that per_channel has nothing to choose.
+            yield {"formats": json.dumps(read_formats(path), sort_keys=True), "formats_name": Path(path).name}
+
+    def _widths(self) -> Iterator[tuple[int, int]]:
+        bits, weights, activations = (
+            None if given is None else list(given) for given in (self.bits, self.weight_bits, self.activation_bits)
+        )
+        if weights is not None and activations is not None and bits is not None:
+            raise OptionError("bits, weight_bits and activation_bits together have no meaning: give two of them")
+        if bits is None and not (weights is not None and activations is not None):
+            bits = [] if (self.qformats or self.formats) and weights is activations is None else list(range(2, 17))
+        if weights is None and activations is None:
+            yield from ((width, width) for width in bits or ())
+        else:
+            yield from product(weights if weights is not None else bits or (), activations or bits or ())
+
+    @staticmethod
+    def _accumulator(width: int | None) -> int | None:
+        if width is None:
+            return None
+        if isinstance(width, bool) or not isinstance(width, int) or not 2 <= width <= 64:
+            raise OptionError(f"an accumulator has 2 to 64 bits, not {width!r}; None (all) keeps every one")
+        return width

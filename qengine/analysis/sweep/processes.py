@@ -1,0 +1,166 @@
+"""Points on worker processes of this machine, and what becomes of a worker that dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from qengine.analysis.sweep.points import Point
+from qengine.analysis.sweep.row import Outcome
+from qengine.analysis.sweep.work import Work, evaluate, opened
+from qengine.errors import SweepError
+
+TRIES = 3
+"""How often a point is begun whose worker dies."""
+
+Outcomes = Generator[tuple[Point, Outcome], None, None]
+"""Points as they are finished."""
+
+_PATIENCE = 10.0  # seconds for a process that is told to end
+
+
+def in_turn(work: Work, points: Sequence[Point]) -> Outcomes:
+    """Compute points in this process, one after the other."""
+    for point in points:
+        yield point, evaluate(work, point)
+
+
+def in_processes(work: Work, points: Sequence[Point], jobs: int) -> Outcomes:
+    """Compute points in worker processes, and give each as it is finished.
+
+    Every worker has a pool of its own, so that its death tells which point it was at. Closing the iterator ends them.
+
+    Raises
+    ------
+    SweepError
+        If workers cannot be started, or see something else than the sweep is about.
+    """
+    waiting, tries = deque(points), Counter[Point]()
+    workers = [_Worker(work) for _ in range(min(jobs, len(points)))]
+    busy: dict[Future[Any], tuple[_Worker, Point | None]] = {}
+    try:
+        for worker in workers:
+            busy[worker.begin()] = (worker, None)
+        while busy:
+            done, _ = wait(busy, return_when=FIRST_COMPLETED)
+            for future in done:
+                worker, point = busy.pop(future)
+                try:
+                    outcome = future.result()
+                except BrokenProcessPool:
+                    end = worker.end_of_it()
+                    if point is not None:
+                        tries[point] += 1
+                        if tries[point] < TRIES:
+                            waiting.appendleft(point)
+                        else:
+                            error = f"the worker process ended {TRIES} times while it computed this, last by {end}"
+                            yield point, Outcome(error=error, tries=TRIES)
+                    elif worker.starts >= TRIES:
+                        raise SweepError(
+                            f"worker processes end as they start, last by {end}; a script that runs a sweep needs "
+                            "if __name__ == '__main__'"
+                        ) from None
+                    if waiting or point is None:
+                        busy[worker.begin()] = (worker, None)
+                    continue
+                if point is not None:
+                    yield point, replace(outcome, tries=tries[point] + 1)
+                if waiting:
+                    try:
+                        future = worker.give(waiting[0])
+                        busy[future] = (worker, waiting.popleft())
+                    except BrokenProcessPool:  # it died at rest
+                        worker.stop()
+                        busy[worker.begin()] = (worker, None)
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+class _Worker:
+    """A process that computes one point at a time."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._executor: ProcessPoolExecutor | None = None
+        self._processes: set[BaseProcess] = set()
+        self.starts = 0
+
+    def begin(self) -> Future[Any]:
+        """Start the process; the future is done when it can compute."""
+        self.starts += 1
+        self._executor = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
+        before = set(active_children())
+        with without_interrupts():
+            future = self._executor.submit(_open, self._work)
+        self._processes = set(active_children()) - before
+        return future
+
+    def give(self, point: Point) -> Future[Outcome]:
+        """Let the process compute a point."""
+        assert self._executor is not None
+        future = self._executor.submit(evaluate, self._work, point)
+        self.starts = 0
+        return future
+
+    def end_of_it(self) -> str:
+        """Return how the process ended, after it did."""
+        self.stop()
+        for process in self._processes:
+            code = process.exitcode
+            if code is not None and code < 0:
+                with contextlib.suppress(ValueError):
+                    return f"signal {-code} ({signal.Signals(-code).name})"
+            return f"exit status {code}"
+        return "an unknown cause"
+
+    def stop(self) -> None:
+        """End the process, whatever it is at."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.join(_PATIENCE)
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+
+
+@contextlib.contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from processes and threads that are started meanwhile: it is the parent that ends them."""
+    resource_tracker.ensure_running()  # which lets Ctrl-C through again where it is started later
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    """Prepare a worker process: it ends when its parent does, and only then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait_for([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _open(work: Work) -> None:
+    opened(work)

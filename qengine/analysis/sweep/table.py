@@ -1,0 +1,33 @@
+"""Results as a CSV file."""
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from qengine.analysis.sweep.row import COLUMNS, Row
+from qengine.analysis.sweep.store import spelled
+from qengine.atomic_files import replacing
+
+
+def write_csv(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows under their columns, whole or not at all; what is None is empty, and booleans are 0 and 1.
+
+    Raises
+    ------
+    OptionError
+        If the file cannot be written.
+    """
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for row in rows:
+            record = row.record()
+            writer.writerow([_cell(record[name]) for name in COLUMNS])
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps({name: spelled(one) for name, one in value.items()})
+    return int(value) if isinstance(value, bool) else spelled(value)

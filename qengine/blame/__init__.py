@@ -1,6 +1,0 @@
-"""Which tensor broke a model in fixed point: what the format of each costs, alone and together with the others."""
-
-from qengine.blame.measure import blame
-from qengine.blame.result import Blame, Suggestion, TensorBlame
-
-__all__ = ["Blame", "Suggestion", "TensorBlame", "blame"]

@@ -1,0 +1,1 @@
+"""What each command prints, as tables for people and as JSON for programs."""

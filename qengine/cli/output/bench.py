@@ -1,0 +1,133 @@
+"""What `qengine bench` found, as tables for a person or as one JSON object.
+
+Of a model, the object has these keys:
+
+=================  =================================================================================================
+model              as it was typed
+isa, threads       what ran
+word_length        the longest word of the activations; null in float32
+cpu                the processor, as LLVM names it, and how many cores this process may use
+peak_gmacs         GMAC/s of one core on registers, by what is multiplied: s8, s16, f32
+run                {best_ms, median_ms} of whole runs
+gmacs              GMAC/s of the best run
+macs               multiply-accumulates of the model
+memory_bytes       what lies between steps
+kernels            [{tensor, operator, kernel, note, ms, gmacs, percent_of_peak}], each alone on one thread
+rivals             {name: {best_ms, median_ms, times_ours}, or why there is none}
+=================  =================================================================================================
+
+Without a model it is {"cpu": ..., "layers": [{layer, word, kernel, note, ms, gmacs, percent_of_peak}]}.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import llvmlite.binding as llvm
+from rich.table import Table
+from rich.text import Text
+
+from qengine.analysis.bench import Report, Row, Timing
+from qengine.cli.jsontext import as_object
+from qengine.cli.output.console import rendered
+from qengine.errors import printable
+from qengine.threads import available_threads
+
+Measured = Sequence[tuple[str, str, Row, Mapping[str, float]]]
+
+
+def report_table(model: str, report: Report, bits: int | None) -> str:
+    """Return what was measured of a model, for a person."""
+    word = "float32" if bits is None else f"up to {bits} bits"
+    title = f"{model}, {word}, {report.isa}, {_threads(report.threads)}"
+    table = _table("tensor", "operator", "kernel")
+    for row in report.rows:
+        table.add_row(
+            *(_text(name) for name in (row.tensor, row.operator, row.kernel)), *_numbers(row), _text(row.note)
+        )
+    peaks = ", ".join(f"{kind} {rate:.0f}" for kind, rate in report.peaks.items())
+    lines = [
+        f"one run          {_time(report.run)}   {report.gmacs:.0f} GMAC/s of {report.macs / 1e9:.2f} GMAC",
+        f"peak of a core   {peaks or 'not measured'} GMAC/s, measured now on registers",
+        f"memory           {report.memory / 1e6:.1f} MB for what lies between steps",
+    ]
+    for name, found in report.rivals.items():
+        lines.append(f"{name:<16} {found if isinstance(found, str) else _beside(found, report.run)}")
+    return rendered(title, table, [_text(line) for line in lines])
+
+
+def report_record(model: str, report: Report, bits: int | None) -> str:
+    """Return what was measured of a model as JSON."""
+    rivals = {
+        name: found if isinstance(found, str) else {**asdict(found), "times_ours": found.best_ms / report.run.best_ms}
+        for name, found in report.rivals.items()
+    }
+    found = {
+        "model": model,
+        "isa": report.isa,
+        "threads": report.threads,
+        "word_length": bits,
+        "cpu": _cpu(),
+        "peak_gmacs": dict(report.peaks),
+        "run": asdict(report.run),
+        "gmacs": report.gmacs,
+        "macs": report.macs,
+        "memory_bytes": report.memory,
+        "kernels": [asdict(row) for row in report.rows],
+        "rivals": rivals,
+    }
+    return as_object(found)
+
+
+def kernels_table(found: Measured) -> str:
+    """Return what was measured of layers, for a person."""
+    table = _table("layer", "word", "kernel")
+    for layer, word, row, _ in found:
+        table.add_row(_text(layer), _text(word), _text(row.kernel), *_numbers(row), _text(row.note))
+    return rendered("layers, one thread", table, [])
+
+
+def kernels_record(found: Measured) -> str:
+    """Return what was measured of layers as JSON."""
+    layers = []
+    for layer, word, row, _ in found:
+        numbers = {key: value for key, value in asdict(row).items() if key not in ("tensor", "operator")}
+        layers.append({"layer": layer, "word": word, **numbers})
+    return as_object({"cpu": _cpu(), "layers": layers})
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name)
+    for name in ("ms", "GMAC/s", "% of peak"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    return table
+
+
+def _numbers(row: Row) -> tuple[str, str, str]:
+    rate = "" if row.gmacs is None else f"{row.gmacs:.0f}"
+    share = "" if row.percent_of_peak is None else f"{row.percent_of_peak:.0f}"
+    return f"{row.ms:.3f}", rate, share
+
+
+def _text(words: str) -> Text:
+    return Text(printable(words))
+
+
+def _time(timing: Timing) -> str:
+    return f"{timing.best_ms:.2f} ms best, {timing.median_ms:.2f} ms median"
+
+
+def _beside(rival: Timing, ours: Timing) -> str:
+    ratio = rival.best_ms / ours.best_ms
+    return f"{_time(rival)}   {ratio:.2f} times ours"
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def _cpu() -> dict[str, Any]:
+    return {"name": llvm.get_host_cpu_name(), "cores": available_threads()}

@@ -1,0 +1,118 @@
+"""What `qengine calibrate` found, as a table for a person or as one JSON object.
+
+Every key is always there. A ratio in dB is "inf" where nothing is lost, and null where there is none.
+
+==================  ================================================================================================
+model, data         as they were typed
+samples, runs       how many samples were used, in how many runs
+digest              a key of the data
+bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins
+                    how formats were chosen; percentile is null in other methods
+formats             {tensor: format, or a list of one for each channel}: a formats file
+tensors             [{name, kind, elements, least, most, nonfinite, format, sqnr_db, best, cost_db, shares}], in the
+                    model's order; see `qengine.quantization.calibration.TensorRange`
+written             the files
+notes               lines
+==================  ================================================================================================
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from qengine.cli.jsontext import as_object
+from qengine.cli.output.console import decibels, open_table, rendered
+from qengine.data.datasets import Dataset
+from qengine.errors import printable
+from qengine.qformat import QFormat, channel_formats
+from qengine.quantization.calibration import Calibration, TensorRange
+
+
+def as_json(model: str, dataset: Dataset, found: Calibration, out: Path | None) -> str:
+    """Return the object, in lines, ASCII throughout."""
+    options = asdict(found.options) | {
+        "weight_bits": found.options.of_weights,
+        "activation_bits": found.options.of_activations,
+        "method": str(found.options.method),
+    }
+    if options["method"] != "percentile":
+        options["percentile"] = None
+    record = {
+        "model": model,
+        "data": dataset.name,
+        "samples": len(dataset),
+        "runs": found.runs,
+        "digest": dataset.digest,
+        **options,
+        "formats": found.formats,
+        "tensors": [asdict(one) for one in found.tensors],
+        "written": [str(out)] if out else [],
+        "notes": found.notes,
+    }
+    return as_object(record)
+
+
+def as_tables(model: str, dataset: Dataset, found: Calibration, out: Path | None) -> str:
+    """Return a table and a summary, coloured if standard output is a terminal."""
+    options = found.options
+    words = [model, _bits(found), str(options.method)]
+    if options.method == "percentile":
+        words[-1] = f"percentile {options.percentile:g}"
+    if options.headroom != 1.0:
+        words.append(f"headroom {options.headroom:g}")
+    words += [word for word, wanted in (("per channel", options.per_channel), ("unsigned", options.unsigned)) if wanted]
+    words.append(f"{len(dataset):,} samples of {dataset.name}")
+    return rendered(", ".join(words), _table(found), _summary(found, out))
+
+
+def _bits(found: Calibration) -> str:
+    weights, activations = found.options.of_weights, found.options.of_activations
+    return f"{weights} bits" if weights == activations else f"{activations} bits, weights {weights}"
+
+
+def _table(found: Calibration) -> Table:
+    table = open_table()
+    table.add_column("tensor", overflow="fold", min_width=8)
+    table.add_column("kind", no_wrap=True)
+    for heading in ("smallest", "largest"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("format", no_wrap=True)
+    table.add_column("SQNR\ndB", justify="right", no_wrap=True)
+    has_costs = any(one.cost_db for one in found.tensors)
+    if has_costs:
+        table.add_column("alone", no_wrap=True)
+        table.add_column("cost\ndB", justify="right", no_wrap=True)
+    for one in found.tensors:
+        costs = [_format(one.best), decibels(one.cost_db)] if one.cost_db else ["", ""]
+        table.add_row(
+            Text(printable(one.name)),
+            one.kind,
+            _number(one.least),
+            _number(one.most),
+            _format(one.format),
+            decibels(one.sqnr_db),
+            *(costs if has_costs else []),
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _format(given: str | list[str]) -> str:
+    return str(QFormat.parse(given) if isinstance(given, str) else channel_formats(given, 0))
+
+
+def _summary(found: Calibration, out: Path | None) -> Iterator[Text]:
+    worst = [one for one in found.tensors if one.sqnr_db is not None]
+    if worst:
+        least: TensorRange = min(worst, key=lambda one: one.sqnr_db or 0.0)
+        yield Text(printable(f"least SQNR of a tensor alone: {decibels(least.sqnr_db)} dB, of '{least.name}'"))
+    for note in found.notes:
+        yield Text(printable(f"note: {note}"), style="yellow")
+    if out is not None:
+        yield Text(printable(f"wrote {out}"))

@@ -1,0 +1,95 @@
+"""Data sets: what a user names with --data, as samples of a model's inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qengine.data import zoo
+from qengine.data.datasets.batches import samples_at_once
+from qengine.data.datasets.dataset import Arrays, Batch, Dataset, Source
+from qengine.data.datasets.folder import folder_source
+from qengine.data.datasets.npz import NpzSource
+from qengine.data.images import PixelScale
+from qengine.errors import FeedError, OptionError
+from qengine.model.graph import Graph
+from qengine.model.static_values import value_inputs
+from qengine.runtime.plan.plan import MAX_ELEMENTS
+
+
+def open_dataset(
+    data: str,
+    graph: Graph,
+    *,
+    pixel_scale: PixelScale | None = None,
+    fixed: Arrays | None = None,
+    batch: int | None = None,
+    limit: int | None = None,
+    max_elements: int = MAX_ELEMENTS,
+) -> Dataset:
+    """Return the samples that a user names.
+
+    Parameters
+    ----------
+    data
+        An .npz file, a folder of images, of .npy files or of test data sets, or the name of a bundled set.
+    graph
+        The model that is to be fed, as it was loaded.
+    pixel_scale
+        What pixels, those of images and uint8 elements, become; None for what a bundled set is used with, and
+        otherwise 0..255.
+    fixed
+        Inputs that are the same in every run.
+    batch
+        How many samples make a feed; None for as many as the input's first axis has, or one where that is open.
+    limit
+        Use so many samples, from the first; None for all.
+    max_elements
+        A sample with more elements is refused.
+
+    Raises
+    ------
+    QEngineError
+        If there is no such data, or it does not go with the model.
+    """
+    given = frozenset(fixed or {})
+    if unknown := sorted(given - {value.name for value in graph.inputs}):
+        raise FeedError(f"the model has no input '{unknown[0]}'")
+    for name, number in (("batch", batch), ("limit", limit)):
+        if number is not None and number < 1:
+            raise OptionError(f"{name} must be a whole number, 1 or more, not {number}")
+    entry = zoo.ENTRIES.get(data)
+    scale = pixel_scale or (entry.pixel_scale if entry else PixelScale())
+    path = entry.data if entry else Path(data)
+    source: Source
+    if path.is_dir():
+        source = folder_source(path, graph, given, scale, max_elements)
+    elif path.is_file():
+        if path.suffix.lower() != ".npz":
+            raise FeedError(f"data {data} is not an .npz file, a folder, or a bundled set ({', '.join(zoo.ENTRIES)})")
+        source = NpzSource(path, graph, given, value_inputs(graph), scale, max_elements)
+    else:
+        raise OptionError(f"there is no data '{data}': neither a file nor a folder; bundled are {_bundled()}")
+    count = len(source) if limit is None else min(limit, len(source))
+    return Dataset(data, source, fixed, batch or _batch_of(source, graph, count), limit)
+
+
+def _bundled() -> str:
+    return ", ".join(zoo.ENTRIES)
+
+
+def _batch_of(source: Source, graph: Graph, count: int) -> int:
+    """Return how many samples the model is fed at once; one where it takes any number."""
+    lengths = {v.shape[0] for v in graph.inputs if v.name in source.stacked and v.shape and isinstance(v.shape[0], int)}
+    if len(lengths) != 1:
+        return 1
+    (length,) = lengths
+    batch = max(int(length), 1)
+    if count % batch:
+        raise FeedError(
+            f"{count} samples do not fill batches of {batch}, which is what the model takes: use --limit "
+            f"{count - count % batch}, or give more"
+        )
+    return batch
+
+
+__all__ = ["Batch", "Dataset", "Source", "open_dataset", "samples_at_once"]

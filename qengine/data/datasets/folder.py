@@ -1,0 +1,143 @@
+"""Samples in a folder: images or .npy files, one a sample, or sets of tensors as ONNX's test data has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from qengine.data.datasets.dataset import Item, Source
+from qengine.data.datasets.layout import Layout
+from qengine.data.images import SUFFIXES, PixelScale
+from qengine.data.read import read_value
+from qengine.errors import FeedError
+from qengine.model.graph import Graph, Value
+from qengine.model.loader.tensorfile import load_tensor
+
+_SET = re.compile(r"test_data_set_(\d+)")
+_TENSOR = re.compile(r"(input|output)_(\d+)\.pb")
+
+
+class FolderSource(Source):
+    """One image or .npy file for each sample, in the order of their names.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    declared
+        The input that they are for. An array may lack its first axis.
+    pixel_scale, max_elements
+        As for `read_value`.
+    """
+
+    def __init__(self, paths: Sequence[Path], declared: Value, pixel_scale: PixelScale, max_elements: int) -> None:
+        self._paths, self._declared = paths, declared
+        self._pixel_scale, self._max_elements = pixel_scale, max_elements
+        self.names = (declared.name,)
+        self.stacked = frozenset(self.names) if declared.shape is None or len(declared.shape) > 0 else frozenset()
+
+    def __len__(self) -> int:
+        """Return how many files there are."""
+        return len(self._paths)
+
+    def files(self, count: int) -> list[Path]:
+        """Return the files of the first samples."""
+        return list(self._paths[:count])
+
+    def settings(self) -> str:
+        """Return how pixels are read."""
+        return f"folder {self.names} {self._pixel_scale}"
+
+    def items(self) -> Iterator[Item]:
+        """Read one file after the other."""
+        for path in self._paths:
+            array = read_value(str(path), self._declared, self._pixel_scale, self._max_elements)
+            shape = self._declared.shape
+            if shape is not None and array.ndim == len(shape) - 1:
+                array = array[None]
+            yield Item({self._declared.name: Layout.ROWS.feed(array, self._declared, self._pixel_scale)})
+
+
+class TestSets(Source):
+    """Folders of input_0.pb, input_1.pb, ... and output_0.pb, ..., each the feeds of one run and its answers."""
+
+    __test__ = False  # no tests, whatever the name makes of it
+
+    def __init__(self, folders: Sequence[Path], graph: Graph, given: frozenset[str]) -> None:
+        self._inputs = [value.name for value in graph.inputs]
+        self._outputs = [value.name for value in graph.outputs]
+        self._sets = [self._tensors(folder) for folder in folders]
+        self._folders = folders
+        self.stacked = frozenset()
+        self.names = tuple(name for name in self._inputs if name not in given)
+        for folder, found in zip(folders, self._sets, strict=True):
+            for name in self.names:
+                if ("input", self._inputs.index(name)) not in found:
+                    raise FeedError(f"{folder} has no input_{self._inputs.index(name)}.pb, for input '{name}'")
+
+    def __len__(self) -> int:
+        """Return how many sets there are."""
+        return len(self._sets)
+
+    def files(self, count: int) -> list[Path]:
+        """Return the files of the first sets."""
+        return [path for found in self._sets[:count] for _, path in sorted(found.items())]
+
+    def settings(self) -> str:
+        """Return what is read."""
+        return f"test sets {self.names} {[len(found) for found in self._sets]}"
+
+    def items(self) -> Iterator[Item]:
+        """Read one set after the other."""
+        for found in self._sets:
+            feeds = {name: load_tensor(found["input", self._inputs.index(name)]) for name in self.names}
+            targets = {self._outputs[i]: load_tensor(path) for (kind, i), path in found.items() if kind == "output"}
+            yield Item(feeds, targets)
+
+    def _tensors(self, folder: Path) -> dict[tuple[str, int], Path]:
+        found = {}
+        for path in sorted(folder.iterdir()):
+            match = _TENSOR.fullmatch(path.name)
+            if match is None:
+                continue
+            kind, i = match[1], int(match[2])
+            names = self._inputs if kind == "input" else self._outputs
+            if i >= len(names):
+                raise FeedError(f"{path} is for {kind} {i}, and the model has {len(names)}, counted from 0")
+            found[kind, i] = path
+        return found
+
+
+def folder_source(
+    folder: Path, graph: Graph, given: frozenset[str], pixel_scale: PixelScale, max_elements: int
+) -> Source:
+    """Return the samples in a folder.
+
+    Raises
+    ------
+    FeedError
+        If it holds neither images nor .npy files nor test data sets, or several of them.
+    """
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise FeedError(f"folder {folder} cannot be read: {error.strerror or error}") from None
+    sets = {int(match[1]): path for path in entries if path.is_dir() and (match := _SET.fullmatch(path.name))}
+    if any(_TENSOR.fullmatch(path.name) for path in entries):
+        return TestSets([folder], graph, given)
+    if sets:
+        return TestSets([sets[number] for number in sorted(sets)], graph, given)
+    arrays = [path for path in entries if path.suffix.lower() == ".npy"]
+    images = [path for path in entries if path.suffix.lower() in SUFFIXES]
+    if bool(arrays) == bool(images):
+        found = "both images and .npy files" if arrays else "no images, .npy files or test_data_set_* folders"
+        raise FeedError(f"folder {folder} holds {found}; one kind is needed")
+    wanted = [value for value in graph.inputs if value.name not in given]
+    if len(wanted) != 1:
+        listed = ", ".join(f"'{value.name}'" for value in wanted) or "none"
+        raise FeedError(
+            f"the files in folder {folder} feed one input, and these are to be fed: {listed}; give the others with "
+            "-i NAME=VALUE, or all samples in an .npz file"
+        )
+    return FolderSource(arrays or images, wanted[0], pixel_scale, max_elements)

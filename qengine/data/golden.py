@@ -1,0 +1,94 @@
+"""Golden pairs: the inputs of a model and the outputs that torch gave for them, in one .npz file.
+
+A key is ``in:<name>`` or ``out:<name>``. Reading needs NumPy only; the outputs are made by
+`qengine.torch_export.write_golden`, which needs torch.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.atomic_files import replacing
+from qengine.errors import QEngineError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+Arrays = dict[str, NDArray[Any]]
+
+_IN, _OUT = "in:", "out:"
+
+
+def save_golden(
+    path: str | os.PathLike[str], inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write inputs and outputs as a golden file, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The .npz file.
+    inputs, outputs
+        Arrays of any shape and numeric type, by tensor name.
+
+    Raises
+    ------
+    QEngineError
+        If an array holds Python objects, the folder does not exist, or the file cannot be written.
+    """
+    arrays: dict[str, Any] = {_IN + name: np.asarray(value) for name, value in inputs.items()}
+    arrays |= {_OUT + name: np.asarray(value) for name, value in outputs.items()}
+    for key, value in arrays.items():
+        if value.dtype.hasobject:
+            raise QEngineError(f"golden {path}: '{key}' has dtype {value.dtype}; only plain arrays can be kept")
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_golden(path: str | os.PathLike[str]) -> tuple[Arrays, Arrays]:
+    """Read a golden file.
+
+    Parameters
+    ----------
+    path
+        The .npz file.
+
+    Returns
+    -------
+    inputs, outputs : dict of str to ndarray
+        Arrays by tensor name, in the order in which they were written.
+
+    Raises
+    ------
+    QEngineError
+        If the file cannot be read, holds Python objects, or has a key that is neither ``in:`` nor ``out:``.
+    """
+    inputs: Arrays = {}
+    outputs: Arrays = {}
+    try:
+        # NumPy leaves a file that it opened itself open when it is no archive.
+        with Path(path).open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise QEngineError(f"golden {path}: a single array, not an .npz file")
+            for key in archive.files:
+                value = archive[key]
+                if not isinstance(value, np.ndarray):
+                    raise QEngineError(f"golden {path}: '{key}' is not an array")
+                if key.startswith(_IN):
+                    inputs[key.removeprefix(_IN)] = value
+                elif key.startswith(_OUT):
+                    outputs[key.removeprefix(_OUT)] = value
+                else:
+                    raise QEngineError(f"golden {path}: key '{key}' begins neither with 'in:' nor with 'out:'")
+    # zipfile raises RuntimeError for what it does not know: a compression, a version, encryption.
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise QEngineError(f"cannot read golden {path}: {error}") from error
+    return inputs, outputs

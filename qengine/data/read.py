@@ -1,0 +1,258 @@
+"""What a user names on a command line as an input: arrays, tensors, images and literals."""
+
+import lzma
+import math
+import os
+import struct
+import tokenize
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.data.images import SUFFIXES, PixelScale, read_image
+from qengine.errors import FeedError
+from qengine.model.graph import Dim, Value
+from qengine.model.loader.tensorfile import load_tensor
+from qengine.runtime.plan.plan import MAX_ELEMENTS
+
+_FILES = SUFFIXES | {".npy", ".npz", ".pb"}
+_KINDS = "a .npy, .npz, .pb or image file"
+_TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+
+ARCHIVE_ERRORS = (
+    *(zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError),
+    *(UnicodeDecodeError, struct.error),
+)
+"""What reading a damaged .npz file raises; a compression that is not known, and a password, among it."""
+
+_HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, *ARCHIVE_ERRORS)
+
+
+def read_value(
+    text: str,
+    declared: Value,
+    pixel_scale: PixelScale,
+    max_elements: int = MAX_ELEMENTS,
+    label: str | None = None,
+) -> NDArray[Any]:
+    """Return the array that a VALUE stands for.
+
+    Parameters
+    ----------
+    text
+        A .npy, .npz, .pb (TensorProto) or image file, or a literal such as 1,1,3,3.
+    declared
+        The input that it is for: its dtype and shape decide how a literal or an image is read.
+    pixel_scale
+        What an image's pixels become.
+    max_elements
+        Larger arrays are refused before they are read.
+    label
+        What errors call it; by default the input's name.
+
+    Raises
+    ------
+    FeedError
+        If the file cannot be read, or the text is neither a file nor numbers.
+    """
+    try:
+        return _read(text, declared, pixel_scale, max_elements)
+    except FeedError as error:
+        what = label or f"input '{declared.name}'"
+        raise FeedError(f"{what}: {error}") from None
+
+
+def is_image(text: str) -> bool:
+    """Whether a VALUE names an image file."""
+    return _suffix(text) in SUFFIXES
+
+
+def _suffix(text: str) -> str:
+    return Path(text).suffix.lower()
+
+
+def _read(text: str, declared: Value, pixel_scale: PixelScale, max_elements: int) -> NDArray[Any]:
+    suffix = _suffix(text)
+    if suffix not in _FILES:
+        return _literal(text, declared)
+    if not os.path.isfile(text):  # noqa: PTH113 - pathlib raises for names that are too long
+        raise FeedError(f"{text} is a folder" if os.path.isdir(text) else f"there is no file {text}")  # noqa: PTH112
+    if suffix == ".npy":
+        return _npy(Path(text), max_elements)
+    if suffix == ".npz":
+        return _npz(Path(text), declared.name, max_elements)
+    if suffix == ".pb":
+        return load_tensor(text)
+    return _image(Path(text), declared, pixel_scale, max_elements)
+
+
+def _npy(path: Path, max_elements: int) -> NDArray[Any]:
+    try:
+        with path.open("rb") as file:
+            return _array(file, path.stat().st_size, str(path), max_elements)
+    except OSError as error:
+        raise FeedError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _npz(path: Path, name: str, max_elements: int) -> NDArray[Any]:
+    """Read the array called `name` (or in:`name`, as golden files say), or the only one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            found = next((key for key in (name, f"in:{name}") if key in entries), None)
+            if found is None and len(entries) == 1:
+                (found,) = entries
+            if found is None:
+                listed = ", ".join(f"'{key}'" for key in entries) or "nothing"
+                raise FeedError(f"{path} has no array '{name}'; it holds {listed}")
+            with archive.open(entries[found]) as file:
+                return _array(file, entries[found].file_size, f"{path} ['{found}']", max_elements)
+    except ARCHIVE_ERRORS as error:
+        raise FeedError(f"{path} is not an .npz file, or damaged: {first_line(error)}") from None
+
+
+def _array(file: IO[bytes], size: int, label: str, max_elements: int) -> NDArray[Any]:
+    """Read one array; its header is believed only as far as the `size` bytes of the file go."""
+    shape, fortran, dtype = array_header(file, size, label)
+    count = math.prod(shape)
+    if count > max_elements:
+        raise FeedError(f"{label} has {count:,} elements, more than {max_elements:,} (--max-elements)")
+    expected = count * dtype.itemsize
+    try:
+        flat = np.empty(count, dtype)
+        if file.readinto(flat.view(np.uint8)) != expected:  # type: ignore[attr-defined]
+            raise FeedError(f"{label} is cut short")
+        if dtype.kind == "b":  # a byte other than 0 and 1 in a boolean array breaks NumPy's promises
+            flat = flat.view(np.uint8) != 0
+        return flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="), copy=False)
+    except ValueError:  # axes beyond NumPy's number, lengths beyond its index type beside a length of 0
+        raise FeedError(f"{label} has a shape that is too large, of {len(shape)} axes") from None
+    except MemoryError:
+        raise FeedError(f"{label} of shape {list(shape)} needs more memory than there is") from None
+
+
+def array_header(file: IO[bytes], size: int, label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape of a .npy file of numbers, whether it is in Fortran's order, and the element type.
+
+    Parameters
+    ----------
+    file
+        Stands behind the header afterwards.
+    size
+        Of the file: all that the header says must be there, and no more.
+    label
+        What errors call it.
+
+    Raises
+    ------
+    FeedError
+        If it is not such a file.
+    """
+    shape, fortran, dtype = _header(file, label)
+    if dtype.hasobject:
+        raise FeedError(f"{label} holds pickled Python objects, which are never loaded; save plain numbers")
+    if dtype.kind not in "biuf":
+        raise FeedError(f"{label} holds {dtype}; numbers are needed")
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise FeedError(f"{label} is not an array file: its header gives the shape {shape}")
+    expected, found = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if found != expected:
+        what = "is cut short" if found < expected else "has something after the array"
+        raise FeedError(f"{label} {what}: {list(shape)} of {dtype} takes {expected:,} bytes, and {found:,} are there")
+    return shape, fortran, dtype
+
+
+def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtype[Any]]:
+    """Return the shape, whether Fortran's order is kept, and the element type."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a header that Python 2 wrote
+            version = np.lib.format.read_magic(file)
+            if version in readers:
+                return readers[version](file)
+    except _HEADER as error:
+        raise FeedError(f"{label} is not an array file: {first_line(error)}") from None
+    raise FeedError(f"{label} is of .npy version {version}, which is not supported; save it again with NumPy")
+
+
+def first_line(error: BaseException) -> str:
+    """Return what a library says, short: it may quote the file."""
+    line = str(error).partition("\n")[0] or type(error).__name__
+    return line if len(line) <= 120 else f"{line[:120]}..."
+
+
+def _image(path: Path, declared: Value, pixel_scale: PixelScale, max_elements: int) -> NDArray[Any]:
+    shape = declared.shape if declared.shape is not None else (None, None, None, None)
+    if len(shape) not in (2, 3, 4):
+        raise FeedError(f"it has {len(shape)} axes; an image has the axes N, C, H, W, or the last two or three")
+    channels = shape[-3] if len(shape) > 2 else 1
+    if channels not in (1, 3) and isinstance(channels, int):
+        raise FeedError(f"it has {channels} channels, where an image has 3 (RGB) or 1 (grey)")
+    height, width = shape[-2:]
+    pixels = read_image(path, 1 if channels == 1 else 3, max_elements, height=height, width=width)
+    planes = pixel_scale.to_numbers(pixels)
+    tensor = planes[0] if len(shape) == 2 else planes if len(shape) == 3 else planes[None]
+    if declared.dtype is None or declared.dtype == tensor.dtype:
+        return tensor
+    if declared.dtype.kind in "iu":
+        info = np.iinfo(declared.dtype)
+        # In float64: float32 rounds the largest integers up, and then they no longer fit.
+        wide = tensor.astype(np.float64)
+        if not ((wide == np.rint(wide)) & (wide >= info.min) & (wide < info.max + 1.0)).all():
+            raise FeedError(f"it takes {declared.dtype}, which does not hold the pixels of {path} as they are scaled")
+    elif declared.dtype.kind != "f":
+        raise FeedError(f"it takes {declared.dtype}, and an image gives numbers")
+    return tensor.astype(declared.dtype)
+
+
+def _literal(text: str, declared: Value) -> NDArray[Any]:
+    """Read numbers separated by commas, in the declared shape where their number tells."""
+    dtype = declared.dtype or np.dtype(np.float32)
+    try:
+        flat = np.array([_number(part, dtype) for part in text.split(",")], dtype)
+    except _BeyondError as error:
+        raise FeedError(f"'{error}' is beyond the numbers of {dtype}") from None
+    except (ValueError, KeyError):
+        example = "truth values such as true,false" if dtype.kind == "b" else f"{dtype} numbers such as 1,1,3,3"
+        raise FeedError(f"'{text}' is neither {_KINDS} nor {example}") from None
+    lengths: list[Dim] = list(declared.shape) if declared.shape is not None else [None]
+    known = math.prod(length for length in lengths if isinstance(length, int))
+    open_axes = [axis for axis, length in enumerate(lengths) if not isinstance(length, int)]
+    if len(open_axes) == 1 and known and flat.size % known == 0:
+        lengths[open_axes[0]] = flat.size // known
+        known = flat.size
+    if len(open_axes) > 1 or known != flat.size:
+        return flat  # and the session says what it should have been
+    return flat.reshape([length for length in lengths if isinstance(length, int)])
+
+
+class _BeyondError(Exception):
+    """A number that the type does not reach to."""
+
+
+def _number(part: str, dtype: np.dtype[Any]) -> Any:
+    """Return one number that the type holds; _BeyondError, ValueError or KeyError if it does not."""
+    word = part.strip().lower()
+    if "_" in word:  # which Python's own numbers may hold
+        raise ValueError
+    if dtype.kind == "b":
+        return _TRUTHS[word]
+    if dtype.kind in "iu":
+        whole, info = int(word), np.iinfo(dtype)
+        if not info.min <= whole <= info.max:
+            raise _BeyondError(word)
+        return whole
+    with np.errstate(over="ignore"):
+        number = dtype.type(float(word))
+    if np.isinf(number) and "inf" not in word:
+        raise _BeyondError(word)
+    return number

@@ -1,0 +1,100 @@
+"""The outputs of a run as files."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.atomic_files import check_writable, replacing
+from qengine.data.images import LOSSLESS, SUFFIXES, PixelScale, pixels_of, write_image
+from qengine.errors import OptionError
+
+_LONGEST_NAME = 0xFFFF  # bytes of a name in a zip file
+
+
+def check_out(path: Path, codes: bool = False) -> None:
+    """Find out before a run what `write_outputs` would fail for whatever the outputs are.
+
+    Parameters
+    ----------
+    path
+        Where the outputs are to go.
+    codes
+        Whether they are integer codes, which are no image.
+
+    Raises
+    ------
+    OptionError
+        If the name's ending is not one that is written, or nothing can be written there.
+    """
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES - set(LOSSLESS):
+        raise OptionError(f"cannot write {path}: {suffix} would change the pixels; use .png")
+    if suffix not in {".npy", ".npz", *LOSSLESS}:
+        kinds = ", ".join(LOSSLESS)
+        raise OptionError(f"cannot write {path}: the name must end in .npy, .npz or, for an image, {kinds}")
+    if codes and suffix in LOSSLESS:
+        raise OptionError(f"cannot write {path}: codes are no image; use .npy or .npz")
+    check_writable(path)
+
+
+def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: PixelScale) -> tuple[str, ...]:
+    """Save outputs, whole or not at all, and return the names of those that the file has no place for.
+
+    Parameters
+    ----------
+    path
+        An image (the first output that is one: clipped and rounded), .npy (of a single output) or .npz.
+    outputs
+        Arrays by tensor name.
+    pixel_scale
+        What makes pixels of numbers.
+
+    Raises
+    ------
+    OptionError
+        If `check_out` refuses the path, the outputs do not fit it, or writing fails.
+    """
+    check_out(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        if len(outputs) != 1:
+            raise OptionError(f"cannot write {path}: there are {len(outputs)} outputs; use .npz")
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, next(iter(outputs.values())), allow_pickle=False)
+    elif suffix == ".npz":
+        with replacing(path) as temporary:
+            _write_npz(temporary, outputs)
+    else:
+        name, pixels = _first_image(path, outputs, pixel_scale)
+        write_image(path, pixels)
+        return tuple(other for other in outputs if other != name)
+    return ()
+
+
+def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write what np.savez writes; it takes names as keyword arguments, and so not every name."""
+    for name in arrays:
+        if "\0" in name or len(f"{name}.npy".encode(errors="surrogatepass")) > _LONGEST_NAME:
+            raise OptionError(f"an .npz file cannot hold a tensor of the name '{name}'; use .npy")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _first_image(
+    path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: PixelScale
+) -> tuple[str, NDArray[np.float64]]:
+    for name, array in outputs.items():
+        pixels = pixels_of(array, pixel_scale)
+        if pixels is None:
+            continue
+        if np.isnan(pixels).any():
+            raise OptionError(f"cannot write {path}: '{name}' holds NaN, which is no pixel; use .npz")
+        return name, pixels
+    shapes = ", ".join(f"'{name}' {list(array.shape)}" for name, array in outputs.items())
+    raise OptionError(f"cannot write {path}: no output is one image of 1 or 3 channels: {shapes}; use .npz")

@@ -1,0 +1,7 @@
+"""Operators of domains that ONNX does not define, computed by functions that a user registers."""
+
+from qengine.model.custom.operator import Custom
+from qengine.model.custom.registration import RegisteredOperator, register_operator
+from qengine.model.custom.results import FixedPoint
+
+__all__ = ["Custom", "FixedPoint", "RegisteredOperator", "register_operator"]

@@ -1,0 +1,152 @@
+"""What the signature of a registered function says: the inputs and attributes of its operator."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union, get_args, get_origin
+
+import numpy as np
+
+from qengine.errors import ModelError, OptionError, UnsupportedError, did_you_mean
+from qengine.model.graph import Foreign, Graph, Node
+
+_NAMES = {float: "a number", int: "an integer", bool: "0 or 1", str: "text"}
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute: its type where the annotation names one that is checked, and its default."""
+
+    kind: type | None
+    default: Any
+    required: bool
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The inputs and attributes that a function takes.
+
+    Attributes
+    ----------
+    inputs : names of the positional parameters; those from number `required` on may be left out.
+    variadic : whether any number of inputs may follow.
+    attributes : the keyword-only parameters.
+    """
+
+    inputs: tuple[str, ...]
+    required: int
+    variadic: bool
+    attributes: Mapping[str, Attribute]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], what: str) -> Signature:
+        """Read a function's signature.
+
+        Raises
+        ------
+        OptionError
+            If it is not inputs, then attributes by keyword.
+        """
+        inputs, attributes, required, variadic = [], {}, 0, False
+        for p in _parameters(function, what):
+            if p.kind is p.VAR_KEYWORD:
+                raise OptionError(f"{what}: '**{p.name}' says nothing of attributes; name each, as in (x, *, alpha)")
+            if p.kind is p.VAR_POSITIONAL:
+                variadic = True
+            elif p.kind is p.KEYWORD_ONLY:
+                attributes[p.name] = Attribute(_kind(p.annotation), p.default, p.default is p.empty)
+            elif p.default is p.empty:
+                inputs.append(p.name)
+                required = len(inputs)
+            elif p.default is None:
+                inputs.append(p.name)
+            else:
+                raise OptionError(
+                    f"{what}: input '{p.name}' has the default {p.default!r}; None is what an input that is left out "
+                    "is, and an attribute stands behind a '*'"
+                )
+        return cls(tuple(inputs), required, variadic, attributes)
+
+    def check(self, node: Node) -> None:
+        """Raise ModelError or UnsupportedError, without the node's name, where a node does not fit."""
+        if len(node.inputs) > len(self.inputs) and not self.variadic:
+            listed = ", ".join(self.inputs) or "none"
+            raise ModelError(f"takes at most {len(self.inputs)} inputs ({listed}), {len(node.inputs)} given")
+        for i, name in enumerate(self.inputs[: self.required]):
+            if i >= len(node.inputs) or not node.inputs[i]:
+                raise ModelError(f"input '{name}' is missing")
+        self.keywords(node.attributes)
+
+    def arguments(self, values: Sequence[Any]) -> list[Any]:
+        """Return the positional arguments for the inputs of a node, None for what is left out."""
+        return [*values, *[None] * (len(self.inputs) - len(values))]
+
+    def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keyword arguments for the attributes of a node, defaults included."""
+        for name, value in given.items():
+            if isinstance(value, Foreign | Graph):
+                raise UnsupportedError(f"attribute '{name}' is a graph or a type, which no function can be given")
+            if name not in self.attributes:
+                listed = ", ".join(self.attributes) or "none"
+                raise ModelError(
+                    f"attribute '{name}' is not one that its function takes; there are {listed}"
+                    f"{did_you_mean(name, self.attributes)}"
+                )
+        found = {}
+        for name, attribute in self.attributes.items():
+            if name in given:
+                found[name] = _converted(name, given[name], attribute)
+            elif attribute.required:
+                raise ModelError(f"attribute '{name}' is missing, and its function has no default for it")
+            else:
+                found[name] = attribute.default
+        return found
+
+    def takes_the_same(self, other: Signature) -> bool:
+        """Whether another function can be called with the same arguments."""
+        same = len(self.inputs) == len(other.inputs) and self.variadic == other.variadic
+        return same and self.attributes.keys() == other.attributes.keys()
+
+    def __str__(self) -> str:
+        rest = ["*"] if self.attributes and not self.variadic else []
+        rest = ["*..."] if self.variadic else rest
+        return f"({', '.join([*self.inputs, *rest, *self.attributes])})"
+
+
+def _parameters(function: Callable[..., Any], what: str) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function, eval_str=True).parameters.values())
+    except (ValueError, TypeError):
+        raise OptionError(f"{what}: {function!r} has no signature; register a Python function that calls it") from None
+    except Exception:  # annotations are the user's, and may name what exists for a type checker alone
+        return list(inspect.signature(function).parameters.values())
+
+
+def _kind(annotation: Any) -> type | None:
+    """Return the type that is checked; `T | None` is T."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        others = [a for a in get_args(annotation) if a is not type(None)]
+        annotation = others[0] if len(others) == 1 else None
+    return annotation if annotation in _NAMES else None
+
+
+def _converted(name: str, value: Any, attribute: Attribute) -> Any:
+    """Return an attribute as its annotation says; ONNX writes a truth value as an integer."""
+    kind = attribute.kind
+    if value is attribute.default:
+        return value
+    if kind is None:
+        if isinstance(value, np.ndarray):
+            value = value.view()
+            value.flags.writeable = False
+        return value
+    if kind is float and isinstance(value, int):
+        return float(value)
+    if kind is bool and value in (0, 1) and isinstance(value, int):
+        return bool(value)
+    if kind is bool or not isinstance(value, kind):
+        raise ModelError(f"attribute '{name}' is {value!r}, and its function takes {_NAMES[kind]}")
+    return value

@@ -1,0 +1,167 @@
+"""ONNX file -> `Graph`, and every check that a model file must pass.
+
+A model is untrusted: whatever is in the file, `load` answers with a graph or with an error of one line.
+"""
+
+import os
+from pathlib import Path
+
+import onnx  # noqa: TID251 - the loader's own
+import onnx.shape_inference  # noqa: TID251 - the loader's own
+import onnx.version_converter  # noqa: TID251 - the loader's own
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import ModelProto  # noqa: TID251 - the loader's own
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.model.graph import Graph
+from qengine.model.loader.inlining import inline
+from qengine.model.loader.names import check_names, check_text, standard
+from qengine.model.loader.reading import Reader
+from qengine.model.loader.shapes import with_inferred
+from qengine.model.qlinear import spell_out
+
+OLDEST_OPSET = 7
+"""Of the default domain; before it Add and others broadcast in another way. Older models are converted by onnx."""
+
+_LARGEST = 2**31 - 1  # bytes of one protobuf message
+
+
+def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int = OLDEST_OPSET) -> Graph:
+    """Return the graph of an ONNX model.
+
+    Local functions are inlined, Constant nodes become constants, and shapes are inferred as far as they can
+    be before the input is known. Operators are not judged here.
+
+    Parameters
+    ----------
+    model : a path, the bytes of a file, or the message itself, which is left as it is. External data is read
+        only for a path, and only from the folder of the file.
+    least_opset : a model of an older one is converted by onnx.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, not valid ONNX, contradicts itself, or reaches outside of its folder.
+    UnsupportedError
+        If it is ONNX that is too old, too new, or of a kind that is not run.
+    """
+    if not isinstance(model, (str, os.PathLike, bytes, ModelProto)):
+        raise ModelError(f"a model is a path, the bytes of a file, or an onnx.ModelProto, not {type(model).__name__}")
+    where = "model" if isinstance(model, (bytes, ModelProto)) else os.fspath(model)
+    try:
+        return _load(model, least_opset)
+    except (ModelError, UnsupportedError) as error:
+        raise type(error)(f"{where}: {error}") from None
+    except RecursionError:
+        raise ModelError(f"{where}: its graphs or functions are nested too deeply; flatten them") from None
+    except MemoryError:
+        raise ModelError(f"{where}: it needs more memory than there is; use a smaller model") from None
+
+
+def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) -> Graph:
+    folder, stem = None, "model"
+    if not isinstance(model, (bytes, ModelProto)):
+        path = Path(model)
+        folder, stem = path.parent, path.stem
+        model = _bytes(path)
+    proto = model if isinstance(model, ModelProto) else _parse(model)
+    if proto is model:  # which is changed in place
+        proto = ModelProto()
+        proto.CopyFrom(model)
+    check_text(proto)
+    opsets = _check_header(proto)
+    check_names(proto.graph)
+    proto = _modern(proto, opsets, least_opset)
+    if proto.functions:
+        inline(proto, opsets)
+        check_names(proto.graph)
+    found = Reader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
+    return spell_out(with_inferred(found, proto.graph, opsets), of_runtime_only=True)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError("no such file; give the path of an .onnx file") from None
+    except IsADirectoryError:
+        raise ModelError("is a directory; give the path of an .onnx file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"cannot be read ({reason}); give the path of a readable .onnx file") from None
+
+
+def _parse(data: bytes) -> ModelProto:
+    if not data:
+        raise ModelError("is empty; export or download the model again")
+    if data.startswith(b"version https://git-lfs"):
+        raise ModelError("is a pointer of Git LFS, not the model; run git lfs pull")
+    try:
+        proto = ModelProto()
+        proto.ParseFromString(data)
+    except DecodeError:
+        hint = "export or download it again"
+        if len(data) > _LARGEST:
+            hint = "above 2 GB save it with onnx.save_model(..., save_as_external_data=True)"
+        raise ModelError(f"is not an ONNX model, or damaged or cut short ({len(data)} bytes); {hint}") from None
+    return proto
+
+
+def _check_header(proto: ModelProto) -> dict[str, int]:
+    """Return the opset of each domain.
+
+    Protobuf reads some files that are not ONNX without complaint, as a message that has nothing ONNX needs.
+    """
+    if proto.ir_version < 1 or not proto.HasField("graph"):
+        missing = "graph" if proto.ir_version >= 1 else "IR version"
+        raise ModelError(f"is not an ONNX model, or damaged: it has no {missing}; export or download it again")
+    if proto.ir_version > onnx.IR_VERSION:
+        raise UnsupportedError(
+            f"is of IR version {proto.ir_version}, but onnx here knows up to {onnx.IR_VERSION}; upgrade onnx"
+        )
+    for what, present in (("opset import", proto.opset_import), ("nodes", proto.graph.node)):
+        if not present:
+            raise ModelError(f"has no {what}; export the model again")
+    if not proto.graph.output:
+        raise ModelError("its graph has no outputs; export the model again")
+    opsets: dict[str, int] = {}
+    for one in proto.opset_import:
+        if opsets.setdefault(standard(one.domain), one.version) != one.version or one.version < 1:
+            raise ModelError(f"imports opset {one.version} of {one.domain!r}, invalid or a second one; export it again")
+    newest = onnx.defs.onnx_opset_version()
+    if opsets.get("", newest) > newest:
+        raise UnsupportedError(f"is of opset {opsets['']}, but onnx here knows up to {newest}; upgrade onnx")
+    return opsets
+
+
+def _spread_slopes(proto: ModelProto) -> None:
+    """Give slopes of PRelu, in place, the shape in which they broadcast: onnx's converter leaves them as they are."""
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in (*inferred.input, *inferred.value_info)}
+    initializers = {one.name: one for one in proto.graph.initializer}
+    for node in proto.graph.node:
+        slope = initializers.get(node.input[1]) if node.op_type == "PRelu" and len(node.input) == 2 else None
+        if slope is not None and len(slope.dims) == 1 and slope.dims[0] > 1:
+            slope.dims.extend([1] * (ranks.get(node.input[0], 2) - 2))
+            for info in proto.graph.input:
+                if info.name == slope.name:
+                    info.type.tensor_type.shape.CopyFrom(
+                        onnx.helper.make_tensor_type_proto(1, slope.dims).tensor_type.shape
+                    )
+
+
+def _modern(proto: ModelProto, opsets: dict[str, int], least: int) -> ModelProto:
+    """Return a model of an opset that operators here know."""
+    if opsets.get("", least) >= least:
+        return proto
+    if opsets[""] < OLDEST_OPSET:
+        _spread_slopes(proto)
+    try:
+        found = onnx.version_converter.convert_version(proto, least)
+    except Exception as error:  # foreign code with no list of what it raises
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnsupportedError(
+            f"is of opset {opsets['']}, and onnx cannot bring it to {least} ({reason}); export it again"
+        ) from None
+    opsets[""] = least
+    return found

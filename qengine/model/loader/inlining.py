@@ -1,0 +1,175 @@
+"""Local functions of a model: their bodies in place of their calls.
+
+onnx.inliner does the same, but drops the default values of a function's attributes (seen in onnx 1.23).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto  # noqa: TID251 - the loader's own
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.model.loader.names import check_order, everywhere, graphs, label, standard, subgraphs
+
+_MOST_NODES = 100_000
+"""Functions that call functions twice, a few levels deep, are a small file and an endless graph."""
+
+_Key = tuple[str, str, str]
+
+
+def inline(model: ModelProto, opsets: dict[str, int]) -> None:
+    """Replace every call of a local function in the model's graph, in place.
+
+    Tensors and nodes of a body keep their names; those that are taken get a number.
+
+    Parameters
+    ----------
+    model : with a graph whose names were checked.
+    opsets : of the model; domains that only functions import are added.
+    """
+    functions = {(standard(one.domain), one.name, one.overload): one for one in model.functions}
+    if len(functions) != len(model.functions):
+        raise ModelError("has two local functions of the same name; export the model again")
+    _Inliner(functions, opsets, model.graph).replace(model.graph, ())
+
+
+def _key(proto: NodeProto) -> _Key:
+    return (standard(proto.domain), proto.op_type, proto.overload)
+
+
+class _Inliner:
+    def __init__(self, functions: Mapping[_Key, FunctionProto], opsets: dict[str, int], graph: GraphProto) -> None:
+        self.functions = functions
+        self.opsets = opsets
+        self.taken = set(_names(graph))
+        self.checked: set[_Key] = set()
+        self.copies: dict[str, int] = {}
+        self.size = 0
+
+    def replace(self, graph: GraphProto, callers: tuple[_Key, ...]) -> None:
+        """Replace the calls in a graph and in those inside of it."""
+        if not any(_key(node) in self.functions for node in everywhere(graph.node)):
+            return
+        nodes = list(self._expanded(graph.node, callers))
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+    def _expanded(self, nodes: Iterable[NodeProto], callers: tuple[_Key, ...]) -> Iterator[NodeProto]:
+        for node in nodes:
+            key = _key(node)
+            if key in callers:
+                raise ModelError(f"{label(node)} is in a local function that calls itself; export the model again")
+            self.size += 1
+            if self.size > _MOST_NODES:
+                raise ModelError(
+                    f"its local functions are more than {_MOST_NODES} nodes when inlined; export it without"
+                )
+            if key in self.functions:
+                function = self.functions[key]
+                if key not in self.checked:
+                    self._check(function)
+                    self.checked.add(key)
+                yield from self._expanded(self._body(node, function), (*callers, key))
+            else:
+                for graph in subgraphs(node):
+                    self.replace(graph, callers)
+                yield node
+
+    def _check(self, function: FunctionProto) -> None:
+        """Check a function by itself: its body must not reach for names or attributes of the caller."""
+        what = f"local function {function.name!r}"
+        visible = set(function.input)
+        check_order(function.node, visible, what)
+        for name in function.output:
+            if name not in visible:
+                raise ModelError(f"{what}: nothing produces its output {name!r}; export the model again")
+        declared = {*function.attribute, *(default.name for default in function.attribute_proto)}
+        imports = {standard(one.domain): one.version for one in function.opset_import}
+        for node in everywhere(function.node):
+            domain = standard(node.domain)
+            for attribute in node.attribute:
+                if attribute.ref_attr_name and attribute.ref_attr_name not in declared:
+                    raise ModelError(
+                        f"{what}: {label(node)} refers to the attribute {attribute.ref_attr_name!r}, "
+                        "which the function does not have; export the model again"
+                    )
+            version = imports.get(domain)
+            if version is not None and self.opsets.setdefault(domain, version) != version:
+                raise UnsupportedError(
+                    f"{what} is written for opset {version} of domain {domain!r}, the model for "
+                    f"{self.opsets[domain]}; "
+                    "use onnx.inliner.inline_local_functions(model, convert_version=True) first"
+                )
+
+    def _body(self, call: NodeProto, function: FunctionProto) -> Iterator[NodeProto]:
+        """Yield the nodes of a function with the names and attributes of one call."""
+        given = {default.name: default for default in function.attribute_proto}
+        given |= {attribute.name: attribute for attribute in call.attribute}
+        unknown = set(given) - set(function.attribute) - {default.name for default in function.attribute_proto}
+        if unknown or len(call.input) > len(function.input) or len(call.output) > len(function.output):
+            raise ModelError(
+                f"{label(call)} calls a local function with more inputs, outputs or attributes than it has; "
+                "export the model again"
+            )
+        names = dict.fromkeys(function.input, "") | dict(zip(function.input, call.input, strict=False))
+        passed = []
+        for formal, actual in zip(function.output, call.output, strict=False):
+            if formal in names and actual:  # an input that is an output as well, or an output twice
+                passed.append(NodeProto(op_type="Identity", input=[names[formal]], output=[actual]))
+            elif actual:
+                names[formal] = actual
+        for node in function.node:
+            one = self._instance(node, names, given)
+            one.name = "/".join(filter(None, (call.name, node.name)))
+            yield one
+        yield from passed
+
+    def _instance(self, node: NodeProto, names: dict[str, str], given: Mapping[str, AttributeProto]) -> NodeProto:
+        one = NodeProto(op_type=node.op_type, domain=node.domain, overload=node.overload, name=node.name)
+        one.input.extend(names.get(name, name) for name in node.input)
+        for attribute in node.attribute:
+            source = given.get(attribute.ref_attr_name) if attribute.ref_attr_name else attribute
+            if source is None:  # left out by the call and without a default: left out here too
+                continue
+            copy = one.attribute.add()
+            copy.CopyFrom(source)
+            copy.name = attribute.name
+            if source is attribute:  # a graph that the call gave has the caller's names already
+                for graph in graphs(copy):
+                    self._rename(graph, dict(names), given)
+        one.output.extend(self._new(name, names) for name in node.output)
+        return one
+
+    def _rename(self, graph: GraphProto, names: dict[str, str], given: Mapping[str, AttributeProto]) -> None:
+        """Give a graph in a body the names and attributes of one call; `names` are those around it."""
+        for part in (graph.input, graph.initializer):
+            for named in part:
+                named.name = self._new(named.name, names)
+        nodes = [self._instance(node, names, given) for node in graph.node]
+        del graph.node[:]
+        graph.node.extend(nodes)
+        for info in (*graph.output, *graph.value_info):
+            info.name = names.get(info.name, info.name)
+
+    def _new(self, name: str, names: dict[str, str]) -> str:
+        """Return the name in the model of a tensor that a body defines."""
+        if name and name not in names:
+            fresh = name
+            while fresh in self.taken:
+                self.copies[name] = self.copies.get(name, 0) + 1
+                fresh = f"{name}__{self.copies[name]}"
+            self.taken.add(fresh)
+            names[name] = fresh
+        return names.get(name, "")
+
+
+def _names(graph: GraphProto) -> Iterator[str]:
+    """Yield every tensor name in a graph and in those inside of it."""
+    for part in (graph.input, graph.initializer, graph.output):
+        yield from (named.name for named in part)
+    for sparse in graph.sparse_initializer:
+        yield sparse.values.name
+    for node in graph.node:
+        yield from node.input
+        yield from node.output
+        for inner in subgraphs(node):
+            yield from _names(inner)

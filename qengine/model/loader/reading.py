@@ -1,0 +1,235 @@
+"""The pieces of an ONNX file as the pieces of a `Graph`: nodes, attributes, values, names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import (  # noqa: TID251 - the loader's own
+    AttributeProto,
+    GraphProto,
+    NodeProto,
+    TypeProto,
+    ValueInfoProto,
+)
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.model.graph import RUNS_GRAPHS, Attribute, Dim, Foreign, Graph, Node, Value
+from qengine.model.loader.names import is_constant, label, standard, subgraphs
+from qengine.model.loader.tensors import DTYPES, dense, dtype_name, tensor
+
+_FIELD_OF = {
+    AttributeProto.FLOAT: "f",
+    AttributeProto.INT: "i",
+    AttributeProto.STRING: "s",
+    AttributeProto.TENSOR: "t",
+    AttributeProto.GRAPH: "g",
+    AttributeProto.FLOATS: "floats",
+    AttributeProto.INTS: "ints",
+    AttributeProto.STRINGS: "strings",
+}
+
+
+def value(proto: ValueInfoProto, *, fed: bool = False) -> Value:
+    """Return what the file says of a tensor.
+
+    Parameters
+    ----------
+    proto : the declaration; a sequence, a map or an optional says nothing that a `Value` could hold.
+    fed : whether a run is fed with it, so that it must be a tensor of a known type that NumPy has.
+    """
+    name, kind = proto.name, proto.type.WhichOneof("value")
+    if fed and kind is None:
+        raise ModelError(f"input {name!r} has no type; export the model again")
+    if kind != "tensor_type":
+        return Value(name, container=_spelled(proto.type) if kind else None)
+    declared = proto.type.tensor_type
+    if declared.elem_type not in DTYPES and (fed or declared.elem_type):
+        raise ModelError(f"{name!r} has the element type {declared.elem_type}, unknown to ONNX; export the model again")
+    shape: tuple[Dim, ...] | None = None
+    if declared.HasField("shape"):
+        if fed and any(dim.dim_value < 0 for dim in declared.shape.dim):
+            raise ModelError(f"input {name!r} has an axis of negative length; make it symbolic or positive")
+        shape = tuple(
+            (dim.dim_value if dim.dim_value >= 0 else None) if dim.HasField("dim_value") else dim.dim_param or None
+            for dim in declared.shape.dim
+        )
+    return Value(name, DTYPES.get(declared.elem_type), shape)
+
+
+def _spelled(kind: TypeProto) -> str:
+    """Return a type as ONNX Runtime spells it."""
+    which = kind.WhichOneof("value")
+    if which in ("tensor_type", "sparse_tensor_type"):
+        name = "sparse_tensor" if which.startswith("sparse") else "tensor"
+        return f"{name}({dtype_name(getattr(kind, which).elem_type)})"
+    if which == "map_type":
+        return f"map({dtype_name(kind.map_type.key_type)},{_spelled(kind.map_type.value_type)})"
+    if which in ("sequence_type", "optional_type"):
+        return f"{'seq' if which == 'sequence_type' else 'optional'}({_spelled(getattr(kind, which).elem_type)})"
+    return str(which)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What is needed to read a graph of a model.
+
+    Attributes
+    ----------
+    opsets : the version of each operator domain that the model imports.
+    folder : where external data may be, None where nowhere.
+    ir_version : of the file.
+    """
+
+    opsets: Mapping[str, int]
+    folder: Path | None
+    ir_version: int
+
+    def graph(self, proto: GraphProto, name: str, *, fed: bool = False) -> Graph:
+        """Return the graph; `fed` says that its inputs are those of a run."""
+        constants = self._constants(proto)
+        # Before IR version 4 every initializer had to be an input too, and is a constant, as in ONNX Runtime.
+        declared = [info for info in proto.input if self.ir_version >= 4 or info.name not in constants]
+        inputs = tuple(value(info, fed=fed) for info in declared if info.name not in constants)
+        overridable = tuple(value(info, fed=fed) for info in declared if info.name in constants)
+        for default in overridable:
+            _check_default(default, constants[default.name])
+        outputs = tuple(value(info) for info in proto.output)
+        known = chain((value(info) for info in proto.value_info), outputs, overridable, inputs)
+        return Graph(
+            name=name,
+            inputs=inputs,
+            outputs=outputs,
+            nodes=tuple(self._node(node) for node in proto.node if not is_constant(node)),
+            constants=constants,
+            values={one.name: one for one in known if one.name},
+            overridable=overridable,
+        )
+
+    def _constants(self, proto: GraphProto) -> dict[str, NDArray[Any]]:
+        """Return initializers and Constant nodes."""
+        found = {}
+        for one in proto.initializer:
+            found[one.name] = tensor(one, f"initializer {one.name!r}", self.folder)
+        for sparse in proto.sparse_initializer:
+            found[sparse.values.name] = dense(sparse, f"initializer {sparse.values.name!r}", self.folder)
+        for node in filter(is_constant, proto.node):
+            if not any(node.output):
+                continue
+            found[node.output[0]] = self._constant(node)
+        return found
+
+    def _constant(self, proto: NodeProto) -> NDArray[Any]:
+        names = [attribute.name for attribute in proto.attribute]
+        if len(names) != 1 or len(proto.output) != 1:
+            raise ModelError(f"{label(proto)} must have one attribute and one output; export the model again")
+        if names[0] == "sparse_value" and proto.attribute[0].type == AttributeProto.SPARSE_TENSOR:
+            return dense(proto.attribute[0].sparse_tensor, f"sparse_value of {label(proto)}", self.folder)
+        held = self._attribute(proto, proto.attribute[0])
+        kind = proto.attribute[0].type
+        expected = {
+            "value": (AttributeProto.TENSOR, None),
+            "value_float": (AttributeProto.FLOAT, np.float32),
+            "value_floats": (AttributeProto.FLOATS, np.float32),
+            "value_int": (AttributeProto.INT, np.int64),
+            "value_ints": (AttributeProto.INTS, np.int64),
+            "value_string": (AttributeProto.STRING, np.object_),
+            "value_strings": (AttributeProto.STRINGS, np.object_),
+        }
+        if names[0] not in expected or expected[names[0]][0] != kind:
+            raise ModelError(f"{label(proto)} holds no value in its attribute {names[0]!r}; export the model again")
+        array = np.array(held, dtype=expected[names[0]][1]) if names[0] != "value" else held
+        assert isinstance(array, np.ndarray)
+        array.flags.writeable = False
+        return array
+
+    def _node(self, proto: NodeProto) -> Node:
+        domain = standard(proto.domain)
+        if domain not in self.opsets:
+            raise ModelError(
+                f"{label(proto)} is of domain {domain!r}, whose opset is not imported; export the model again"
+            )
+        attributes: dict[str, Attribute] = {}
+        for attribute in proto.attribute:
+            if not attribute.name or attribute.name in attributes:
+                raise ModelError(
+                    f"{label(proto)} has two attributes {attribute.name!r}, or one nameless; export it again"
+                )
+            attributes[attribute.name] = self._attribute(proto, attribute)
+        return Node(
+            operator=proto.op_type,
+            inputs=tuple(proto.input),
+            outputs=tuple(proto.output),
+            attributes=attributes,
+            name=proto.name,
+            domain=domain,
+            version=self.opsets[domain],
+            captures=_captures(proto),
+        )
+
+    def _attribute(self, node: NodeProto, proto: AttributeProto) -> Attribute:
+        what = f"attribute {proto.name!r} of {label(node)}"
+        if proto.ref_attr_name:
+            raise ModelError(
+                f"{what} refers to a function's {proto.ref_attr_name!r} outside of functions; export it again"
+            )
+        if proto.type not in _FIELD_OF:
+            if proto.type in AttributeProto.AttributeType.values() and proto.type:
+                if proto.type == AttributeProto.GRAPHS:
+                    raise UnsupportedError(f"{what} holds several graphs, which is not supported; replace the node")
+                return Foreign(proto.SerializeToString())
+            raise ModelError(f"{what} has no type that ONNX knows; export the model again")
+        field = _FIELD_OF[proto.type]
+        # A number that is 0 may be left out by a writer, a tensor or graph may not.
+        held = {found.name for found, _ in proto.ListFields()} - {"name", "type", "doc_string"}
+        if not held <= {field} or (field in ("t", "g") and not held):
+            raise ModelError(f"{what} does not hold what its type says; export the model again")
+        content: Any = getattr(proto, field)
+        if field == "t":
+            return tensor(content, what, self.folder)
+        if field == "g" and node.op_type not in RUNS_GRAPHS:  # for onnx alone
+            if captured := _captures(node):
+                raise UnsupportedError(f"{what} reads {captured[0]!r} from around it, which is not supported")
+            return Foreign(proto.SerializeToString())
+        if field == "g":
+            return self.graph(content, content.name)
+        if field == "s":
+            return _text(content, what)
+        if field == "strings":
+            return tuple(_text(raw, what) for raw in content)
+        return tuple(content) if field in ("floats", "ints") else cast("int | float", content)
+
+
+def _check_default(declared: Value, default: NDArray[Any]) -> None:
+    fits = declared.shape is None or (
+        len(declared.shape) == default.ndim
+        and all(not isinstance(a, int) or a == b for a, b in zip(declared.shape, default.shape, strict=True))
+    )
+    if not fits or (declared.dtype is not None and declared.dtype != default.dtype):
+        raise ModelError(
+            f"input {declared.name!r} is declared as {declared.dtype} {declared.shape}, but its default is "
+            f"{default.dtype} {default.shape}; export the model again"
+        )
+
+
+def _captures(proto: NodeProto) -> tuple[str, ...]:
+    """Return the tensors that the graphs of a node read and do not make, in the order in which they read them."""
+    found: dict[str, None] = {}
+    for graph in subgraphs(proto):
+        own = {one.name for part in (graph.input, graph.initializer) for one in part}
+        own |= {sparse.values.name for sparse in graph.sparse_initializer}
+        own |= {name for node in graph.node for name in node.output}
+        reads = [name for node in graph.node for name in (*node.input, *_captures(node))]
+        reads += [info.name for info in graph.output]
+        found |= dict.fromkeys(name for name in reads if name and name not in own)
+    return tuple(found)
+
+
+def _text(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise ModelError(f"{what} is not UTF-8 text; export the model again") from None

@@ -1,0 +1,36 @@
+"""A TensorProto in a file of its own, as onnx's test data has them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx import TensorProto  # noqa: TID251 - the loader's own
+
+from qengine.errors import FeedError, QEngineError
+from qengine.model.loader.tensors import tensor
+
+
+def load_tensor(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Return the numbers of a .pb file, the caller's own.
+
+    Raises
+    ------
+    FeedError
+        If the file cannot be read or is not a TensorProto whose data fits its shape.
+    """
+    proto = TensorProto()
+    try:
+        data = Path(path).read_bytes()
+        proto.ParseFromString(data)
+    except OSError as error:
+        raise FeedError(f"tensor file {path}: {error.strerror or error}") from None
+    except DecodeError:
+        raise FeedError(f"tensor file {path} is not a TensorProto") from None
+    if not data:
+        raise FeedError(f"tensor file {path} is empty")
+    try:
+        return tensor(proto, f"tensor file {path}", None).copy()
+    except QEngineError as error:
+        raise FeedError(str(error)) from None

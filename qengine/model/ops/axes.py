@@ -1,0 +1,38 @@
+"""Axes, and the whole numbers that inputs give: read and checked in one way by all operators."""
+
+from typing import Any
+
+import numpy as np
+
+from qengine.errors import ModelError
+from qengine.model.steps import Tensor
+
+
+def whole_numbers(given: Any, what: str) -> tuple[int, ...]:
+    """Return the elements of an input, or of an attribute, as a tuple.
+
+    Raises
+    ------
+    ModelError
+        If they are not integers, or more than one axis of them.
+    """
+    values = np.asarray(given)
+    if values.size and values.dtype.kind not in "iu":
+        raise ModelError(f"{what} are {values.dtype}, not integers")
+    if values.ndim > 1:
+        raise ModelError(f"{what} have shape {list(values.shape)}; a list of numbers is needed")
+    return tuple(values.ravel().tolist())
+
+
+def normalized(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return axes counted from the front.
+
+    Raises
+    ------
+    ModelError
+        If one is out of range or given twice.
+    """
+    front = tuple(a + x.ndim if a < 0 else a for a in axes)
+    if any(not 0 <= a < x.ndim for a in front) or len(set(front)) != len(front):
+        raise ModelError(f"axes {list(axes)} are not those of '{x.name}' {list(x.shape)}")
+    return front

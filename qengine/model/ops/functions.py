@@ -1,0 +1,242 @@
+"""Functions of one variable: each is a table in fixed point."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.kernels.reference import functions as f
+from qengine.model.ops.operator import NUMBER, Known, operator
+from qengine.model.steps import Combine, Island, Move, Table, Tensor
+from qengine.model.steps.forms import Bounded, Curve
+
+Reals = NDArray[np.float64]
+LARGEST = float(np.finfo(np.float32).max)
+"""The bound that Clip has before opset 11 where none is given."""
+
+
+def _of_any_number(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table | Island:
+    """Return a table for floating point; integers, which carry shapes or indices, are computed as they are."""
+    return Table(x, function) if x.is_float else Island((x,), function, x.shape, x.dtype)
+
+
+@operator("Sigmoid")
+def sigmoid(x: Tensor) -> Table:
+    """1 / (1 + e^-x)."""
+    return Table(x, Curve("logistic", f.sigmoid, (1.0,)))
+
+
+@operator("Logistic", domain="qengine")
+def logistic(x: Tensor, *, alpha: float = 1.0) -> Table:
+    """1 / (1 + e^(-alpha x)), which models spell in several operators."""
+    return Table(x, Curve("logistic", lambda v: f.sigmoid(alpha * v), (alpha,)))
+
+
+@operator("Tanh")
+def tanh(x: Tensor) -> Table:
+    """Hyperbolic tangent."""
+    return Table(x, Curve("tanh", f.tanh))
+
+
+@operator("Erf", since=9)
+def erf(x: Tensor) -> Table:
+    """Error function."""
+    return Table(x, f.erf)
+
+
+@operator("Exp")
+def exp(x: Tensor) -> Table:
+    """e^x."""
+    return Table(x, f.exp)
+
+
+@operator("Log")
+def log(x: Tensor) -> Table:
+    """Natural logarithm."""
+    return Table(x, f.log)
+
+
+@operator("Sqrt")
+def sqrt(x: Tensor) -> Table:
+    """Square root."""
+    return Table(x, np.sqrt)
+
+
+@operator("Reciprocal")
+def reciprocal(x: Tensor) -> Table:
+    """1 / x."""
+    return Table(x, lambda v: 1.0 / v)
+
+
+@operator("Abs", elements=NUMBER)
+def absolute(x: Tensor) -> Table | Island:
+    """|x|."""
+    return _of_any_number(x, np.abs)
+
+
+@operator("Neg", elements=NUMBER)
+def negative(x: Tensor) -> Table | Island:
+    """-x."""
+    return _of_any_number(x, np.negative)
+
+
+@operator("Sign", since=9, elements=NUMBER)
+def sign(x: Tensor) -> Table | Island:
+    """-1, 0 or 1."""
+    return _of_any_number(x, np.sign)
+
+
+@operator("Floor")
+def floor(x: Tensor) -> Table:
+    """The next whole number below."""
+    return Table(x, np.floor)
+
+
+@operator("Ceil")
+def ceil(x: Tensor) -> Table:
+    """The next whole number above."""
+    return Table(x, np.ceil)
+
+
+@operator("Round", since=11)
+def round_(x: Tensor) -> Table:
+    """The nearest whole number, ties to even."""
+    return Table(x, np.rint)
+
+
+@operator("HardSigmoid")
+def hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Table:
+    """clip(alpha x + beta, 0, 1)."""
+    return Table(x, Curve("hard sigmoid", lambda v: np.clip(alpha * v + beta, 0.0, 1.0), (alpha, beta)))
+
+
+@operator("HardSwish", since=14)
+def hard_swish(x: Tensor) -> Table:
+    """x clip(x / 6 + 1/2, 0, 1)."""
+    return Table(x, Curve("hard swish", lambda v: v * np.clip(v / 6.0 + 0.5, 0.0, 1.0), (1.0 / 6.0, 0.5)))
+
+
+@operator("LeakyRelu")
+def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Table:
+    """alpha x below 0, x above."""
+    return _leaky(x, alpha)
+
+
+def _leaky(x: Tensor, slope: float) -> Table:
+    return Table(x, Curve("leaky", lambda v: np.where(v < 0, slope * v, v), (slope,)))
+
+
+@operator("ThresholdedRelu", since=10)
+def thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Table:
+    """x above alpha, 0 elsewhere."""
+    return Table(x, lambda v: np.where(v > alpha, v, 0.0))
+
+
+@operator("Elu")
+def elu(x: Tensor, *, alpha: float = 1.0) -> Table:
+    """alpha (e^x - 1) below 0, x above."""
+    return Table(x, lambda v: np.where(v < 0, alpha * f.expm1(v), v))
+
+
+@operator("Selu")
+def selu(x: Tensor, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> Table:
+    """gamma elu(x)."""
+    return Table(x, lambda v: gamma * np.where(v < 0, alpha * f.expm1(v), v))
+
+
+@operator("Celu", since=12)
+def celu(x: Tensor, *, alpha: float = 1.0) -> Table:
+    """max(0, x) + min(0, alpha (e^(x / alpha) - 1))."""
+    return Table(x, lambda v: np.maximum(0.0, v) + np.minimum(0.0, alpha * f.expm1(v / alpha)))
+
+
+@operator("Softplus")
+def softplus(x: Tensor) -> Table:
+    """log(1 + e^x)."""
+    return Table(x, _softplus)
+
+
+def _softplus(v: Reals) -> Reals:
+    return np.maximum(v, 0.0) + f.log1p(f.exp(-np.abs(v)))
+
+
+@operator("Softsign")
+def softsign(x: Tensor) -> Table:
+    """x / (1 + |x|)."""
+    return Table(x, lambda v: v / (1.0 + np.abs(v)))
+
+
+@operator("Mish", since=18)
+def mish(x: Tensor) -> Table:
+    """x tanh(softplus(x))."""
+    return Table(x, lambda v: v * f.tanh(_softplus(v)))
+
+
+@operator("Swish", since=24)
+def swish(x: Tensor, *, alpha: float = 1.0) -> Table:
+    """x sigmoid(alpha x)."""
+    return Table(x, Curve("swish", lambda v: v * f.sigmoid(alpha * v), (alpha,)))
+
+
+@operator("Gelu", since=20)
+def gelu(x: Tensor, *, approximate: str = "none") -> Table:
+    """x Phi(x), Phi being the normal distribution, or its approximation by tanh."""
+    if approximate == "none":
+        return Table(x, Curve("gelu", lambda v: 0.5 * v * (1.0 + f.erf(v / np.sqrt(2.0)))))
+    if approximate == "tanh":
+        root = np.sqrt(2.0 / np.pi)
+        by_tanh = Curve("gelu by tanh", lambda v: 0.5 * v * (1.0 + f.tanh(root * (v + 0.044715 * v * v * v))))
+        return Table(x, by_tanh)
+    raise ModelError(f"approximate '{approximate}' is not none or tanh")
+
+
+@operator("Pow", elements=NUMBER)
+def power(x: Tensor, exponent: Known) -> Table | Island:
+    """x to a constant power."""
+    if exponent.size != 1 or exponent.ndim > x.ndim:
+        raise UnsupportedError(f"an exponent of shape {list(exponent.shape)}: only a single number is supported")
+    if x.is_float:
+        return Table(x, lambda v: f.power(v, float(exponent.item())))
+    # NumPy refuses a negative power of integers; the real one, cut to an integer, is what ONNX means.
+    kind = x.dtype if exponent.dtype.kind in "iu" and exponent.item() >= 0 else np.dtype(np.float64)
+    return Island((x,), lambda v: np.power(v.astype(kind), exponent), x.shape, x.dtype)
+
+
+@operator("PRelu", elements=NUMBER)
+def parametric_relu(x: Tensor, slope: Tensor) -> Table | Combine:
+    """Slope x below 0, x above; a table where the slope is one constant number."""
+    if np.broadcast_shapes(x.shape, slope.shape) != x.shape:
+        raise ModelError(f"slope {list(slope.shape)} does not broadcast to '{x.name}' {list(x.shape)}")
+    if x.is_float and slope.value is not None and slope.value.size == 1:
+        factor = float(slope.value.item())
+        return _leaky(x, factor)
+    return Combine("prelu", (x, slope))
+
+
+@operator("Relu", elements=NUMBER)
+def relu(x: Tensor) -> Move:
+    """max(x, 0)."""
+    return _clip(x, 0.0, None)
+
+
+@operator("Clip")
+def clip(x: Tensor, *, min: float = -LARGEST, max: float = LARGEST) -> Move:
+    """Bounds given as attributes."""
+    return _clip(x, min, max)
+
+
+@operator("Clip", since=11, elements=NUMBER)
+def clip_11(x: Tensor, min: Known | None = None, max: Known | None = None) -> Move:
+    """Bounds given as inputs."""
+    for bound in (min, max):
+        if bound is not None and bound.size != 1:
+            raise ModelError(f"a bound of shape {list(bound.shape)} is not a single number")
+        if bound is not None and bound.dtype != x.dtype:
+            raise ModelError(f"a bound is {bound.dtype}, '{x.name}' is {x.dtype}")
+    return _clip(x, None if min is None else min.item(), None if max is None else max.item())
+
+
+def _clip(x: Tensor, low: float | None, high: float | None) -> Move:
+    return Move(x, Bounded(), x.shape, constants=(low, high))

@@ -1,0 +1,76 @@
+"""Operators that need all elements of an axis at once: islands, as fixed point has no rule for them."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.kernels.reference.normalization import softmax as softmax_rows
+from qengine.kernels.reference.normalization import standardize
+from qengine.model.ops.axes import normalized
+from qengine.model.ops.operator import operator
+from qengine.model.steps import Island, Tensor
+
+
+def _softmax(x: Tensor, axis: int, *, coerced: bool, logarithm: bool) -> Island:
+    """Softmax over one axis, or (before opset 13) over all from that axis on."""
+    if x.dtype.itemsize < 4:
+        raise UnsupportedError(f"{x.dtype} sums are rounded as they go, as onnx.reference does")
+    (axis,) = normalized(x, (axis,)) if x.ndim else (0,)
+
+    def compute(v: NDArray[Any]) -> NDArray[Any]:
+        rows = v.reshape(prod(v.shape[:axis]), prod(v.shape[axis:])) if coerced else np.moveaxis(v, axis, -1)
+        y = softmax_rows(rows, logarithm=logarithm)
+        return (y.reshape(v.shape) if coerced else np.moveaxis(y, -1, axis)).astype(v.dtype)
+
+    return Island((x,), compute, x.shape, x.dtype)
+
+
+@operator("Softmax")
+def softmax(x: Tensor, *, axis: int = 1) -> Island:
+    """e^x / sum(e^x) over all axes from `axis` on."""
+    return _softmax(x, axis, coerced=True, logarithm=False)
+
+
+@operator("Softmax", since=13)
+def softmax_13(x: Tensor, *, axis: int = -1) -> Island:
+    """e^x / sum(e^x) over one axis."""
+    return _softmax(x, axis, coerced=False, logarithm=False)
+
+
+@operator("LogSoftmax")
+def log_softmax(x: Tensor, *, axis: int = 1) -> Island:
+    """log(softmax(x)) over all axes from `axis` on."""
+    return _softmax(x, axis, coerced=True, logarithm=True)
+
+
+@operator("LogSoftmax", since=13)
+def log_softmax_13(x: Tensor, *, axis: int = -1) -> Island:
+    """log(softmax(x)) over one axis."""
+    return _softmax(x, axis, coerced=False, logarithm=True)
+
+
+@operator("LayerNormalization", since=17)
+def layer_normalization(
+    x: Tensor,
+    scale: Tensor,
+    b: Tensor | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,  # noqa: ARG001 - float64 is kept in any case
+) -> Island:
+    """(x - mean) / sqrt(variance + epsilon) * scale + b, the statistics over all axes from `axis` on."""
+    (first,) = normalized(x, (axis,))
+    for t in (scale,) if b is None else (scale, b):
+        if np.broadcast_shapes(x.shape[first:], t.shape) != x.shape[first:]:
+            raise ModelError(f"'{t.name}' {list(t.shape)} does not broadcast to the last axes of {list(x.shape)}")
+
+    def compute(v: NDArray[Any], gain: NDArray[Any], *offset: NDArray[Any]) -> NDArray[Any]:
+        rows = v.reshape(*v.shape[:first], prod(v.shape[first:]))
+        y = standardize(rows, epsilon).reshape(v.shape) * gain
+        return np.asarray(y + offset[0] if offset else y)
+
+    return Island((x, scale) if b is None else (x, scale, b), compute, x.shape, x.dtype)

@@ -1,0 +1,96 @@
+"""Pools over windows and over whole images."""
+
+from functools import partial, reduce
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.reference.pool import max_index
+from qengine.model.ops.operator import NUMBER, Ints, Since, operator
+from qengine.model.ops.reduce import extreme, far_end, total
+from qengine.model.ops.window import Window, spatial_axes
+from qengine.model.steps import Mean, Move, Tensor
+from qengine.model.steps.forms import WindowMax, WindowSum
+
+
+@operator("MaxPool", elements=NUMBER)
+def max_pool_(
+    x: Tensor,
+    *,
+    auto_pad: str = "NOTSET",
+    ceil_mode: Annotated[int, Since(10)] = 0,
+    dilations: Annotated[Ints | None, Since(10)] = None,
+    kernel_shape: Ints,
+    pads: Ints | None = None,
+    storage_order: Annotated[int, Since(8)] = 0,
+    strides: Ints | None = None,
+    outputs: int,
+) -> tuple[Move, ...]:
+    """The largest value of each window, and where in the tensor it is; padding never wins."""
+    window = Window.of(spatial_axes(x), kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
+
+    pool = WindowMax(window.kernel, window.strides, window.dilations, window.pads)
+    shape, padded = (*x.shape[:2], *window.out), window.padded(x.shape)
+    largest = Move(x, pool, shape, constants=(far_end(x.dtype, -1),), scratch=padded)
+    if outputs == 1:
+        return (largest,)
+    where = partial(
+        max_index,
+        kernel=window.kernel,
+        strides=window.strides,
+        dilations=window.dilations,
+        pads=window.pads,
+        by_columns=bool(storage_order),
+    )
+    return largest, Move(x, where, shape, out_dtype=np.dtype(np.int64), scratch=padded)
+
+
+@operator("AveragePool")
+def average_pool(
+    x: Tensor,
+    *,
+    auto_pad: str = "NOTSET",
+    ceil_mode: Annotated[int, Since(10)] = 0,
+    count_include_pad: int = 0,
+    dilations: Annotated[Ints | None, Since(19)] = None,
+    kernel_shape: Ints,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Mean:
+    """The mean of each window, over the cells that count."""
+    size = spatial_axes(x)
+    window = Window.of(size, kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
+    add = WindowSum(window.kernel, window.strides, window.dilations, window.pads)
+    count = partial(_counts, window, size, bool(count_include_pad))
+    return Mean(x, add, (*x.shape[:2], *window.out), count, scratch=window.padded(x.shape))
+
+
+def _counts(window: Window, size: tuple[int, ...], include_pads: bool) -> NDArray[np.int64]:
+    """Return how many cells of each window count: all but what lies beyond the (declared) padding.
+
+    Cells that only ceil_mode reaches never count, as in torch and ONNX Runtime.
+    """
+    per_axis = []
+    for n, kernel, stride, dilation, declared, out in zip(
+        size, window.kernel, window.strides, window.dilations, window.declared, window.out, strict=True
+    ):
+        before, after = declared if include_pads else (0, 0)
+        start = np.arange(out) * stride - declared[0]
+        # Of the cells start + i * dilation, those up to each end.
+        below, inside = ((-(-(end - start) // dilation)).clip(0, kernel) for end in (-before, n + after))
+        per_axis.append(inside - below)
+    # A window wholly in the padding sums to 0; a count of 1 keeps it 0.
+    return np.asarray(np.maximum(reduce(np.multiply.outer, per_axis), 1), np.int64)
+
+
+@operator("GlobalAveragePool")
+def global_average_pool(x: Tensor) -> Mean:
+    """The mean over all spatial axes."""
+    return total(x, tuple(range(2, 2 + len(spatial_axes(x)))), divided=True)
+
+
+@operator("GlobalMaxPool")
+def global_max_pool(x: Tensor) -> Move:
+    """The largest value over all spatial axes."""
+    return extreme(x, tuple(range(2, 2 + len(spatial_axes(x)))), largest=True)

@@ -1,0 +1,148 @@
+"""QuantizeLinear and DequantizeLinear: exact where the scale is a power of two, and as ONNX computes them elsewhere."""
+
+from math import frexp
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import FormatError, ModelError, UnsupportedError
+from qengine.model.ops.axes import normalized
+from qengine.model.ops.operator import ANY, REAL, Role, Since, operator
+from qengine.model.ops.shape import ELEMENTS
+from qengine.model.steps import Convert, FromCodes, Island, Join, Rounded, Tensor, ToCodes
+from qengine.model.steps.forms import Concatenated
+from qengine.qformat import QFormat
+
+Plain = Annotated[Tensor, Role.PLAIN]
+
+_STORED = {f"{sign}int{bits}": (bits, not sign) for bits in (2, 4, 8, 16) for sign in ("", "u")}
+"""Integer types that hold codes: their bits, and whether they are signed."""
+
+
+def stored_format(dtype: np.dtype[Any], scale: float, zero_point: int) -> QFormat | None:
+    """Return the format that stored integers are codes of; None where they are codes of no format.
+
+    The scale must be a power of two, and the zero point 0 or, in an unsigned type, the middle, which makes the codes
+    signed ones.
+    """
+    bits, signed = _STORED.get(dtype.name, (0, False))
+    fraction, exponent = frexp(scale)
+    if not bits or fraction != 0.5:
+        return None
+    if zero_point and (signed or zero_point != 1 << (bits - 1)):
+        return None
+    signed = signed or zero_point != 0
+    n = 1 - exponent
+    try:
+        return QFormat(bits - signed - n, n, signed)
+    except FormatError:
+        return None
+
+
+def default_dtype(asked: int) -> np.dtype[Any] | None:
+    """Return the type that QuantizeLinear gives where there is no zero point; None for one that has no handler."""
+    name = ELEMENTS.get(asked, "") if asked else "uint8"
+    return np.dtype(name) if name in _STORED else None
+
+
+def _constant_format(dtype: np.dtype[Any], scale: Tensor, zero_point: Tensor | None) -> tuple[QFormat | None, int]:
+    """Return the format of a whole tensor that the model itself tells, and its zero point."""
+    if scale.value is None or scale.value.size != 1 or (zero_point is not None and zero_point.value is None):
+        return None, 0
+    offset = 0 if zero_point is None or zero_point.value is None else int(zero_point.value.astype(np.int64).item())
+    return stored_format(dtype, float(scale.value.item()), offset), offset
+
+
+def _spread(parameter: Tensor, x: Tensor, axis: int) -> tuple[int, ...]:
+    """Return the shape in which a scale or zero point broadcasts against x."""
+    if parameter.shape in ((), (1,)):
+        return ()
+    (axis,) = normalized(x, (axis,))
+    if parameter.ndim != 1 or parameter.shape[0] != x.shape[axis]:
+        raise ModelError(f"'{parameter.name}' {list(parameter.shape)} does not have one number for each of axis {axis}")
+    return tuple(-1 if i == axis else 1 for i in range(x.ndim))
+
+
+def _check_parameters(node: str, scale: Tensor, zero_point: Tensor | None, block_size: int) -> None:
+    if block_size:
+        raise UnsupportedError(f"{node} in blocks has no handler")
+    if zero_point is not None and zero_point.shape != scale.shape and zero_point.shape not in ((), (1,)):
+        raise ModelError(f"scale {list(scale.shape)} and zero point {list(zero_point.shape)} differ in shape")
+
+
+@operator("QuantizeLinear", since=10, elements=REAL)
+def quantize_linear(
+    x: Tensor,
+    scale: Plain,
+    zero_point: Plain | None = None,
+    *,
+    axis: Annotated[int, Since(13)] = 1,
+    saturate: Annotated[int, Since(19)] = 1,  # noqa: ARG001 - of float8, which has no handler
+    block_size: Annotated[int, Since(21)] = 0,
+    output_dtype: Annotated[int, Since(21)] = 0,
+    precision: Annotated[int, Since(23)] = 0,
+) -> Convert | Island:
+    """saturate(round(x / scale) + zero point), half to even."""
+    _check_parameters("QuantizeLinear", scale, zero_point, block_size)
+    dtype = default_dtype(output_dtype) if zero_point is None else zero_point.dtype
+    if dtype is None or dtype.name not in _STORED:
+        raise UnsupportedError(f"QuantizeLinear to {dtype} has no handler")
+    form, offset = _constant_format(dtype, scale, zero_point)
+    if form is not None:
+        return ToCodes(x, form, offset, dtype)
+    if precision or dtype.kind == "V":
+        raise UnsupportedError("QuantizeLinear with a precision has no handler")
+    shape, limits = _spread(scale, x, axis), np.iinfo(dtype)
+    offset_shape = () if zero_point is None else _spread(zero_point, x, axis)
+
+    def convert(values: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        codes = np.rint(values / step.reshape(shape)).astype(np.float64)
+        if offsets:
+            codes = codes + offsets[0].reshape(offset_shape)
+        return np.asarray(np.clip(codes, limits.min, limits.max).astype(dtype))
+
+    return Island((x, scale) if zero_point is None else (x, scale, zero_point), convert, x.shape, dtype)
+
+
+@operator("DequantizeLinear", since=10, elements=ANY)
+def dequantize_linear(
+    x: Plain,
+    scale: Plain,
+    zero_point: Plain | None = None,
+    *,
+    axis: Annotated[int, Since(13)] = 1,
+    block_size: Annotated[int, Since(21)] = 0,
+    output_dtype: Annotated[int, Since(23)] = 0,
+) -> Convert | Island:
+    """(x - zero point) * scale."""
+    _check_parameters("DequantizeLinear", scale, zero_point, block_size)
+    if x.dtype.name not in {*_STORED, "int32"} or output_dtype or scale.dtype.name not in ("float32", "float16"):
+        raise UnsupportedError(f"DequantizeLinear of {x.dtype} has no handler")
+    if zero_point is not None and zero_point.dtype != x.dtype:
+        raise ModelError(f"'{x.name}' ({x.dtype}) and zero point '{zero_point.name}' ({zero_point.dtype}) differ")
+    form, offset = _constant_format(x.dtype, scale, zero_point)
+    if form is not None:
+        return FromCodes(x, form, offset, scale.dtype)
+    shape = _spread(scale, x, axis)
+    offset_shape = () if zero_point is None else _spread(zero_point, x, axis)
+
+    def convert(codes: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        values = codes.astype(np.float32)
+        if offsets:
+            values = values - offsets[0].reshape(offset_shape).astype(np.float32)
+        return np.asarray(values * step.reshape(shape))
+
+    operands = (x, scale) if zero_point is None else (x, scale, zero_point)
+    return Island(operands, convert, x.shape, scale.dtype)
+
+
+@operator("Requantize", domain="qengine")
+def requantize(x: Tensor) -> Join | Convert:
+    """x in another format: what is left of a QuantizeLinear and the DequantizeLinear after it."""
+    if x.format is None:
+        return Rounded(x)
+    return Join((x,), Concatenated(0) if x.ndim else np.copy, x.shape)
+
+
+__all__ = ["default_dtype", "dequantize_linear", "quantize_linear", "requantize", "stored_format"]

@@ -1,0 +1,123 @@
+"""Reductions over axes, given as an attribute or, in newer opsets, as an input."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError
+from qengine.model.ops.axes import normalized, whole_numbers
+from qengine.model.ops.operator import ANY, NUMBER, Ints, Known, Since, operator
+from qengine.model.steps import Mean, Move, Tensor
+from qengine.model.steps.forms import AxisExtreme, AxisSum
+
+
+def _axes(x: Tensor, given: Any, noop_with_empty_axes: int = 0) -> tuple[int, ...]:
+    axes = () if given is None else whole_numbers(given, "axes")
+    if not axes:
+        return () if noop_with_empty_axes else tuple(range(x.ndim))
+    return normalized(x, axes)
+
+
+def _reduced(x: Tensor, axes: tuple[int, ...], keepdims: int) -> tuple[int, ...]:
+    if keepdims:
+        return tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    return tuple(n for i, n in enumerate(x.shape) if i not in axes)
+
+
+def total(x: Tensor, axes: tuple[int, ...], keepdims: int = 1, *, divided: bool) -> Mean:
+    """Return the sum over axes, or the mean."""
+    # The mean of nothing is 0, as in ONNX Runtime and in fixed point.
+    count = max(prod(x.shape[a] for a in axes), 1) if divided else 1
+    return Mean(x, AxisSum(axes, bool(keepdims)), _reduced(x, axes, keepdims), count)
+
+
+def extreme(x: Tensor, axes: tuple[int, ...], keepdims: int = 1, *, largest: bool) -> Move:
+    """Return the largest or smallest element over axes; of none, it is the far end of what there can be."""
+    find = AxisExtreme(axes, bool(keepdims), largest)
+    return Move(x, find, _reduced(x, axes, keepdims), constants=(far_end(x.dtype, -1 if largest else 1),))
+
+
+def far_end(dtype: np.dtype[Any], sign: int) -> Any:
+    """Return the smallest (sign -1) or largest (1) number of a type; real ones are infinite."""
+    if dtype.kind == "f":
+        return sign * np.inf
+    if dtype.kind == "b":
+        return sign > 0
+    return int(np.iinfo(dtype).min if sign < 0 else np.iinfo(dtype).max)
+
+
+@operator("ReduceMean", elements=NUMBER)
+def reduce_mean(x: Tensor, *, axes: Ints | None = None, keepdims: int = 1) -> Mean:
+    """The mean over axes."""
+    return total(x, _axes(x, axes), keepdims, divided=True)
+
+
+@operator("ReduceMean", since=18, elements=NUMBER)
+def reduce_mean_18(x: Tensor, axes: Known | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Mean:
+    """The mean over axes, given as an input."""
+    return total(x, _axes(x, axes, noop_with_empty_axes), keepdims, divided=True)
+
+
+@operator("ReduceSum", elements=NUMBER)
+def reduce_sum(x: Tensor, *, axes: Ints | None = None, keepdims: int = 1) -> Mean:
+    """The sum over axes."""
+    return total(x, _axes(x, axes), keepdims, divided=False)
+
+
+@operator("ReduceSum", since=13, elements=NUMBER)
+def reduce_sum_13(x: Tensor, axes: Known | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Mean:
+    """The sum over axes, given as an input."""
+    return total(x, _axes(x, axes, noop_with_empty_axes), keepdims, divided=False)
+
+
+@operator("ReduceMax", elements=NUMBER)
+def reduce_max(x: Tensor, *, axes: Ints | None = None, keepdims: int = 1) -> Move:
+    """The largest over axes."""
+    return extreme(x, _axes(x, axes), keepdims, largest=True)
+
+
+@operator("ReduceMax", since=18, elements=ANY)
+def reduce_max_18(x: Tensor, axes: Known | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Move:
+    """The largest over axes, given as an input."""
+    return extreme(x, _axes(x, axes, noop_with_empty_axes), keepdims, largest=True)
+
+
+@operator("ReduceMin", elements=NUMBER)
+def reduce_min(x: Tensor, *, axes: Ints | None = None, keepdims: int = 1) -> Move:
+    """The smallest over axes."""
+    return extreme(x, _axes(x, axes), keepdims, largest=False)
+
+
+@operator("ReduceMin", since=18, elements=ANY)
+def reduce_min_18(x: Tensor, axes: Known | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Move:
+    """The smallest over axes, given as an input."""
+    return extreme(x, _axes(x, axes, noop_with_empty_axes), keepdims, largest=False)
+
+
+def _place(x: Tensor, axis: int, keepdims: int, last: int, pick: Callable[..., Any]) -> Move:
+    (axis,) = normalized(x, (axis,))
+    if not x.shape[axis]:
+        raise ModelError(f"axis {axis} of '{x.name}' {list(x.shape)} is empty")
+
+    def place(v: NDArray[Any]) -> NDArray[Any]:
+        if last:
+            v = np.flip(v, axis)
+        found = np.asarray(pick(v, axis=axis, keepdims=bool(keepdims)), np.int64)
+        return x.shape[axis] - 1 - found if last else found
+
+    return Move(x, place, _reduced(x, (axis,), keepdims), out_dtype=np.dtype(np.int64))
+
+
+@operator("ArgMax", elements=NUMBER, preserves_format=False)
+def arg_max(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: Annotated[int, Since(12)] = 0) -> Move:
+    """Where the largest is, of equals the first: the same on codes."""
+    return _place(x, axis, keepdims, select_last_index, np.argmax)
+
+
+@operator("ArgMin", elements=NUMBER, preserves_format=False)
+def arg_min(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: Annotated[int, Since(12)] = 0) -> Move:
+    """Where the smallest is, of equals the first: the same on codes."""
+    return _place(x, axis, keepdims, select_last_index, np.argmin)

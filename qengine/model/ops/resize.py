@@ -1,0 +1,185 @@
+"""Resize in all its versions, and Upsample, which it replaced."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.kernels.reference.resize import Axis
+from qengine.model.ops.axes import normalized
+from qengine.model.ops.operator import ANY, Attributes, Floats, Ints, Known, operator
+from qengine.model.steps import Resize, Tensor
+
+_COORDINATES = (
+    "half_pixel",
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "tf_half_pixel_for_nn",
+    "tf_crop_and_resize",
+)
+_NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+_POLICIES = ("stretch", "not_larger", "not_smaller")
+
+
+def _is_nearest(attributes: Attributes) -> bool:
+    return bool(attributes.get("mode", "nearest") == "nearest")
+
+
+def _one_of(name: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise ModelError(f"{name} '{given}' is not one of {', '.join(allowed)}")
+
+
+def _scaled(length: int, scale: float) -> int:
+    """floor(length * scale), the product in float32 as ONNX Runtime computes it."""
+    return int(np.floor(np.float32(length) * np.float32(scale)))
+
+
+def _fitted(sizes: list[int], lengths: list[int], policy: str) -> tuple[list[int], list[float]]:
+    """Return output lengths and scales for wanted sizes."""
+    ratios = [wanted / n if n else 1.0 for wanted, n in zip(sizes, lengths, strict=True)]
+    if policy == "stretch":
+        return sizes, ratios
+    scale = min(ratios) if policy == "not_larger" else max(ratios)
+    return [int(np.floor(scale * n + 0.5)) for n in lengths], [scale] * len(sizes)
+
+
+def _resize(
+    x: Tensor,
+    roi: NDArray[Any] | None,
+    scales: NDArray[Any] | None,
+    sizes: NDArray[Any] | None,
+    *,
+    mode: str,
+    coordinates: str,
+    axes: Ints | None = None,
+    policy: str = "stretch",
+    **options: Any,
+) -> Resize:
+    _one_of("mode", mode, ("nearest", "linear", "cubic"))
+    _one_of("coordinate_transformation_mode", coordinates, _COORDINATES)
+    _one_of("keep_aspect_ratio_policy", policy, _POLICIES)
+    if not x.is_float and mode != "nearest":
+        raise UnsupportedError(f"mode '{mode}' of '{x.name}' ({x.dtype}): only floating point is supported")
+    places = tuple(range(x.ndim)) if axes is None else normalized(x, axes)
+    lengths = [x.shape[a] for a in places]
+    by_scale, by_size = scales is not None and scales.size > 0, sizes is not None and sizes.size > 0
+    if by_scale == by_size:
+        raise ModelError("needs either scales or sizes" + (", not both" if by_scale else ""))
+    given: list[Any] = (scales if by_scale else sizes).ravel().tolist()  # type: ignore[union-attr]
+    if len(given) != len(places):
+        what = "scales" if by_scale else "sizes"
+        raise ModelError(f"{what} {given} has {len(given)} numbers, '{x.name}' needs {len(places)}")
+    if by_scale:
+        if not all(np.isfinite(s) and s > 0 for s in given):
+            raise ModelError(f"scales {given}: each must be a positive, finite number")
+        factors = given
+        out = [_scaled(n, s) for n, s in zip(lengths, given, strict=True)]
+    else:
+        if any(s < 0 for s in given):
+            raise ModelError(f"sizes {given}: none may be negative")
+        out, factors = _fitted(given, lengths, policy)
+    regions = _regions(roi, len(places), coordinates)
+    resized = tuple(
+        Axis(a, n, m, s, r)
+        for a, n, m, s, r in zip(places, lengths, out, factors, regions, strict=True)
+        if s != 1 or m != n or (coordinates == "tf_crop_and_resize" and r != (0.0, 1.0))
+    )
+    if any(a.size == 0 < a.out for a in resized):
+        raise ModelError(f"'{x.name}' {list(x.shape)} is empty, {out} is not")
+    shape = list(x.shape)
+    for a, m in zip(places, out, strict=True):
+        shape[a] = m
+    return Resize(x, resized, tuple(shape), mode, coordinates, **options)
+
+
+def _regions(roi: NDArray[Any] | None, count: int, coordinates: str) -> list[tuple[float, float]]:
+    if coordinates != "tf_crop_and_resize":
+        return [(0.0, 1.0)] * count
+    values = [] if roi is None else roi.ravel().tolist()
+    if len(values) != 2 * count:
+        raise ModelError(f"tf_crop_and_resize needs a roi of {2 * count} numbers, {len(values)} given")
+    if not np.isfinite(values).all():
+        raise ModelError(f"roi {values}: each must be a finite number")
+    return list(zip(values[:count], values[count:], strict=True))
+
+
+@operator("Resize", since=11, elements=ANY, preserves_format=_is_nearest)
+def resize_11(
+    x: Tensor,
+    roi: Known | None = None,
+    scales: Known | None = None,
+    sizes: Known | None = None,
+    *,
+    coordinate_transformation_mode: str = "half_pixel",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+    mode: str = "nearest",
+    nearest_mode: str = "round_prefer_floor",
+) -> Resize:
+    """Opsets 11 to 17."""
+    return resize_18(
+        x,
+        roi,
+        scales,
+        sizes,
+        coordinate_transformation_mode=coordinate_transformation_mode,
+        cubic_coeff_a=cubic_coeff_a,
+        exclude_outside=exclude_outside,
+        extrapolation_value=extrapolation_value,
+        mode=mode,
+        nearest_mode=nearest_mode,
+    )
+
+
+@operator("Resize", since=18, elements=ANY, preserves_format=_is_nearest)
+def resize_18(
+    x: Tensor,
+    roi: Known | None = None,
+    scales: Known | None = None,
+    sizes: Known | None = None,
+    *,
+    antialias: int = 0,
+    axes: Ints | None = None,
+    coordinate_transformation_mode: str = "half_pixel",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+    keep_aspect_ratio_policy: str = "stretch",
+    mode: str = "nearest",
+    nearest_mode: str = "round_prefer_floor",
+) -> Resize:
+    """Antialiasing, chosen axes and a policy for sizes."""
+    _one_of("nearest_mode", nearest_mode, _NEAREST)
+    return _resize(
+        x,
+        roi,
+        scales,
+        sizes,
+        mode=mode,
+        coordinates=coordinate_transformation_mode,
+        axes=axes,
+        policy=keep_aspect_ratio_policy,
+        nearest_mode=nearest_mode,
+        cubic_coeff_a=cubic_coeff_a,
+        exclude_outside=bool(exclude_outside),
+        antialias=bool(antialias),
+        extrapolation_value=extrapolation_value,
+    )
+
+
+@operator("Resize", since=10, elements=ANY, preserves_format=_is_nearest)
+@operator("Upsample", since=9, until=10, elements=ANY, preserves_format=_is_nearest)
+def resize_10(x: Tensor, scales: Known, *, mode: str = "nearest") -> Resize:
+    """Coordinates are divided by the scale; where nearest looks is what ONNX Runtime made of the silence of ONNX."""
+    return _resize(x, None, scales, None, mode=mode, coordinates="asymmetric", nearest_mode="simple")
+
+
+@operator("Upsample", since=7, elements=ANY, preserves_format=_is_nearest)
+def upsample_7(x: Tensor, *, mode: str = "nearest", scales: Floats) -> Resize:
+    """Scales given as an attribute."""
+    return resize_10(x, np.array(scales, np.float32), mode=mode)

@@ -1,0 +1,50 @@
+"""Rewrites of a graph, each a function Graph -> Graph in a file of its own, in the order in which they run.
+
+A pass never gives a tensor's name another meaning: a tensor is computed as before, or it is gone.
+"""
+
+from collections.abc import Callable
+
+from qengine.model.graph import Graph
+from qengine.model.passes.activation import fuse_activations
+from qengine.model.passes.batchnorm import fold_batchnorm
+from qengine.model.passes.constants import fold_constants
+from qengine.model.passes.dead import remove_dead
+from qengine.model.passes.functions import recognise_functions
+from qengine.model.passes.gemm import fold_gemm_factors
+from qengine.model.passes.pad import fold_pads
+from qengine.model.passes.quantized import read_quantized
+
+PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    read_quantized,
+    remove_dead,
+    fold_constants,
+    recognise_functions,
+    fold_pads,
+    fold_gemm_factors,
+    fold_batchnorm,
+    fuse_activations,
+    remove_dead,
+)
+
+
+def optimize(graph: Graph) -> tuple[Graph, ...]:
+    """Return the graph as it was given and after each pass; the last is the one to run."""
+    stages = [graph]
+    for rewrite in PASSES:
+        stages.append(rewrite(stages[-1]))
+    return tuple(stages)
+
+
+__all__ = [
+    "PASSES",
+    "fold_batchnorm",
+    "fold_constants",
+    "fold_gemm_factors",
+    "fold_pads",
+    "fuse_activations",
+    "optimize",
+    "read_quantized",
+    "recognise_functions",
+    "remove_dead",
+]

@@ -1,0 +1,64 @@
+"""Relu and Clip go into the operator before them where it is their only source. No bit changes.
+
+In fixed point both tensors have one format, so rounding, overflow and then the bounds, in one step, give what
+two steps would.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from qengine.model.graph import Activation, Graph, Node
+from qengine.model.ops.functions import LARGEST
+from qengine.model.ops.operator import find
+from qengine.model.steps import Combine, Linear, Table
+
+
+def fuse_activations(graph: Graph) -> Graph:
+    """Fuse into linear and combining operators."""
+    read_once = graph.read_once(rounded=True)
+    nodes: dict[int, Node] = {}  # by place in the graph
+    place: dict[str, int] = {}  # of the node that computes a tensor
+    for i, node in enumerate(graph.nodes):
+        nodes[i] = node
+        activation = _activation(node, graph.constants)
+        if activation and node.inputs[0] in read_once and node.inputs[0] in place:
+            source = nodes[place[node.inputs[0]]]
+            if _takes(source):
+                del nodes[place[node.inputs[0]]]
+                nodes[i] = replace(source, outputs=node.outputs, activation=activation)
+        place.update(dict.fromkeys(node.outputs, i))
+    return replace(graph, nodes=tuple(nodes.values()))
+
+
+def _takes(node: Node) -> bool:
+    # A Gemm that still has factors is an island.
+    factors = "alpha" in node.attributes or "beta" in node.attributes
+    kinds = set(find(node).kinds)
+    fusable = bool(kinds & {Linear, Combine}) and Table not in kinds
+    return fusable and node.activation is None and len(node.outputs) == 1 and not factors
+
+
+def _activation(node: Node, constants: Mapping[str, NDArray[Any]]) -> Activation | None:
+    """Return the bounds of a Relu or Clip, if they are constant real numbers."""
+    if node.domain or not node.inputs or len(node.outputs) != 1:
+        return None
+    if node.operator == "Relu" and len(node.inputs) == 1:
+        return Activation(0.0, None)
+    if node.operator != "Clip":
+        return None
+    bounds: list[Any]
+    if node.version < 11:
+        bounds = [node.attributes.get("min", -LARGEST), node.attributes.get("max", LARGEST)]
+    else:
+        names = (*node.inputs[1:3], "", "")[:2]
+        given = [constants.get(name) for name in names]
+        if any(name and (bound is None or bound.size != 1) for name, bound in zip(names, given, strict=True)):
+            return None
+        bounds = [None if bound is None else bound.item() for bound in given]
+    # NaN has no code, integers may be too large for a float, and without a bound there is nothing to fuse.
+    if bounds == [None, None] or not all(b is None or (isinstance(b, float) and b == b) for b in bounds):
+        return None
+    return Activation(*bounds)

@@ -1,0 +1,81 @@
+"""Parts of a graph as onnx's own messages: the way back from what the loader made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx  # noqa: TID251 - its messages are what this is about
+
+from qengine.model.graph import Foreign, Graph, Node, Value
+
+IR_VERSION = 10
+"""Of what is written: the oldest that has every element type and opset that is needed here."""
+
+
+@cache
+def schema(operator: str, version: int, domain: str) -> Any:
+    """Return ONNX's definition of an operator at an opset; None where there is none."""
+    try:
+        return onnx.defs.get_schema(operator, version, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def attribute_proto(node: Node, name: str, value: Any) -> onnx.AttributeProto:
+    """Return an attribute of a node."""
+    if isinstance(value, Foreign):
+        found = onnx.AttributeProto()
+        found.ParseFromString(value.data)
+        return found
+    if isinstance(value, Graph):
+        return onnx.helper.make_attribute(name, graph_proto(value))
+    if isinstance(value, np.ndarray):
+        return onnx.helper.make_attribute(name, onnx.numpy_helper.from_array(value))
+    defined = schema(node.operator, node.version, node.domain)
+    kind = None
+    if value == () and defined is not None and name in defined.attributes:
+        kind = int(defined.attributes[name].type.value)
+    return onnx.helper.make_attribute(name, value, attr_type=kind)
+
+
+def graph_proto(graph: Graph) -> onnx.GraphProto:
+    """Return a graph whose operators ONNX defines."""
+    nodes = []
+    for node in graph.nodes:
+        proto = onnx.helper.make_node(
+            node.operator, node.inputs, node.outputs, name=node.name or None, domain=node.domain or None
+        )
+        proto.attribute.extend(attribute_proto(node, name, value) for name, value in node.attributes.items())
+        nodes.append(proto)
+    overridable = [value for value in graph.overridable if value.name in graph.constants]
+    return onnx.helper.make_graph(
+        nodes,
+        graph.name or "graph",
+        [_value_info(value) for value in (*graph.inputs, *overridable)],
+        [_value_info(value) for value in graph.outputs],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(a).reshape(a.shape), n) for n, a in graph.constants.items()],
+    )
+
+
+def model_proto(graph: Graph, opsets: Mapping[str, int]) -> onnx.ModelProto:
+    """Return a model of a graph.
+
+    Parameters
+    ----------
+    opsets
+        The version of each operator domain; that of ONNX itself is "".
+    """
+    imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    return onnx.helper.make_model(
+        graph_proto(graph), opset_imports=imports, ir_version=IR_VERSION, producer_name="qengine"
+    )
+
+
+def _value_info(value: Value) -> onnx.ValueInfoProto:
+    if value.dtype is None:
+        return onnx.helper.make_empty_tensor_value_info(value.name)
+    kind = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+    return onnx.helper.make_tensor_value_info(value.name, kind, value.shape)

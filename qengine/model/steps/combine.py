@@ -1,0 +1,108 @@
+"""combine: Add, Sub, Sum, Mul, Div, PRelu, element by element: exact, then one round + overflow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.reference.elementwise import add_fixed, bounded, divide_fixed, multiply_fixed, prelu_fixed
+from qengine.kernels.reference.requantize import Tally
+from qengine.model.graph import NO_ACTIVATION, Activation
+from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
+
+Operation = Literal["add", "subtract", "multiply", "divide", "prelu"]
+
+
+def _divide(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    if a.dtype.kind not in "iu":
+        return np.asarray(np.true_divide(a, b))
+    # ONNX divides integers toward zero, NumPy downward.
+    quotient, rest = np.divmod(a, b)
+    return np.asarray(quotient + ((rest != 0) & ((a < 0) != (b < 0))), a.dtype)
+
+
+_FLOAT: dict[Operation, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]] = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": _divide,
+    "prelu": lambda x, slope: np.where(x < 0, x * slope, x),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Combine(Step):
+    """out = activation(a operation b ...); only "add" takes another number of terms than two.
+
+    Attributes
+    ----------
+    operation : what is done.
+    terms : the inputs, which broadcast.
+    activation : a fused Relu or Clip.
+    """
+
+    kind: ClassVar[str] = "combine"
+    operation: Operation
+    terms: tuple[Tensor, ...]
+    activation: Activation | None = None
+
+    def __post_init__(self) -> None:
+        np.broadcast_shapes(*(t.shape for t in self.terms))  # raises, when the step is made, if they do not fit
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The inputs', broadcast."""
+        return np.broadcast_shapes(*(t.shape for t in self.terms))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+        """The inputs'."""
+        return self.terms[0].dtype
+
+    @property
+    def operands(self) -> tuple[Tensor, ...]:
+        """The terms."""
+        return self.terms
+
+    def float32(self) -> Kernel:
+        """Return the kernel on numbers as they are."""
+        operation = _FLOAT[self.operation]
+        activation = self.activation or NO_ACTIVATION
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
+            y = np.asarray(reduce(operation, arrays))
+            y = bounded(y, activation.low, activation.high)
+            return np.array(y) if y is arrays[0] else y
+
+        return run
+
+    def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
+        """Return the kernel on codes."""
+        word = arithmetic.word(out.one_format)
+        activation = self.activation or NO_ACTIVATION
+        bounds = {"low": out.encode_bound(activation.low), "high": out.encode_bound(activation.high)}
+        # Division brings the bounds into the word itself.
+        least, most = (None if c is None else min(max(c, word.least), word.most) for c in bounds.values())
+        n, target = [t.fraction_bits for t in self.terms], out.fraction_bits
+        signs = [1, -1] if self.operation == "subtract" else [1] * len(n)
+
+        def add(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            return add_fixed(arrays, n, signs, target, word, **bounds, tally=tally)
+
+        def multiply(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            a, b = arrays
+            return multiply_fixed(a, b, n[0] + n[1] - target, word, **bounds, tally=tally)
+
+        def divide(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            a, b = arrays
+            codes = divide_fixed(a, b, n[0] - n[1] - target, word, tally=tally)
+            return codes if self.activation is None else np.clip(codes, least, most)
+
+        def prelu(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            x, slope = arrays
+            return prelu_fixed(x, slope, n[1], n[0] - target, word, **bounds, tally=tally)
+
+        return {"multiply": multiply, "divide": divide, "prelu": prelu}.get(self.operation, add)

@@ -1,0 +1,55 @@
+"""island: what has no fixed-point rule. Dequantize, compute in float32, quantize to the output's format."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.reference.requantize import Tally, dequantize
+from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor, codes_of
+
+
+@dataclass(frozen=True, eq=False)
+class Island(Step):
+    """out = function(*operands) on real numbers, integers or booleans, whatever the arithmetic.
+
+    Attributes
+    ----------
+    inputs : what is read.
+    function : arrays -> array of `shape` and `dtype`.
+    """
+
+    kind: ClassVar[str] = "island"
+    inputs: tuple[Tensor, ...]
+    function: Callable[..., NDArray[Any]]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def operands(self) -> tuple[Tensor, ...]:
+        """The inputs."""
+        return self.inputs
+
+    def float32(self) -> Kernel:
+        """Return the kernel on elements as they are."""
+        function, dtype = self.function, self.dtype
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
+            return np.asarray(function(*arrays)).astype(dtype, copy=False)
+
+        return run
+
+    def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
+        """Return the kernel that takes codes and gives codes."""
+        compute = self.float32()
+        n = [None if t.format is None else t.fraction_bits for t in self.inputs]
+        form = None if out.format is None else out.one_format
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            real = [a if k is None else dequantize(a, k) for a, k in zip(arrays, n, strict=True)]
+            y = compute(*real)
+            return y if form is None else codes_of(y, out.name, form, arithmetic, tally)
+
+        return run

@@ -1,0 +1,71 @@
+"""join: every input is brought to the output's format, then they are put together. Concat, Where, Max, Min."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.reference.requantize import Tally, requantize
+from qengine.kernels.reference.rounding import integer_dtype
+from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Join(Step):
+    """out = function(*lead, *joined).
+
+    Attributes
+    ----------
+    joined : the inputs that are brought to one format.
+    function : for any element type; it picks elements by place or by order.
+    shape : of the output.
+    lead : inputs that are never quantized, such as a condition.
+    """
+
+    kind: ClassVar[str] = "join"
+    joined: tuple[Tensor, ...]
+    function: Callable[..., NDArray[Any]]
+    shape: tuple[int, ...]
+    lead: tuple[Tensor, ...] = ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+        """The joined inputs'."""
+        return self.joined[0].dtype
+
+    @property
+    def operands(self) -> tuple[Tensor, ...]:
+        """What leads, then what is joined."""
+        return (*self.lead, *self.joined)
+
+    def float32(self) -> Kernel:
+        """Return the kernel on elements as they are."""
+        function = self.function
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
+            return function(*arrays)
+
+        return run
+
+    def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
+        """Return the kernel on codes."""
+        word = arithmetic.word(out.one_format)
+        bits = [t.fraction_bits for t in self.joined]
+        target, finest, leads = out.fraction_bits, max(bits), len(self.lead)
+        wide = integer_dtype(17 + finest - min(bits))
+        function = self.function
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            lead, joined = arrays[:leads], arrays[leads:]
+            brought = [
+                requantize(codes.astype(np.int64), n - target, word) for codes, n in zip(joined, bits, strict=True)
+            ]
+            if tally is not None:
+                # Aligned exactly, the inputs are picked as they will be; what is not picked is not counted.
+                aligned = [codes.astype(wide) * (1 << (finest - n)) for codes, n in zip(joined, bits, strict=True)]
+                requantize(function(*lead, *aligned), finest - target, word, tally=tally)
+            return function(*lead, *brought)
+
+        return run

@@ -1,0 +1,163 @@
+"""linear: a sum of products over taps, plus a bias, one round + overflow. Conv, Gemm, MatMul, ..."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import FormatError
+from qengine.kernels.reference.linear import Product, linear_fixed, linear_float, ordered_matmul
+from qengine.kernels.reference.requantize import Tally
+from qengine.kernels.reference.rounding import shift_left, shift_right
+from qengine.model.graph import NO_ACTIVATION, Activation
+from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.qformat import QFormat
+
+_BIAS = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Step):
+    """out = activation(b + product(x, w)).
+
+    Attributes
+    ----------
+    x, w, b : activations, weights, bias.
+    product : the sums of products, for any element type.
+    shape : of the output.
+    summed : the axes of w that are summed over.
+    channel_axis : the output's axis that counts w's channels.
+    bias_shape : the shape in which b broadcasts against the output.
+    activation : a fused Relu or Clip.
+    scratch : see `Step`.
+    """
+
+    kind: ClassVar[str] = "linear"
+    x: Tensor
+    w: Tensor
+    b: Tensor | None
+    product: Product
+    shape: tuple[int, ...]
+    summed: tuple[int, ...]
+    channel_axis: int
+    bias_shape: tuple[int, ...]
+    activation: Activation | None = None
+    scratch: tuple[int, ...] = ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+        """The activations' element type."""
+        return self.x.dtype
+
+    @property
+    def operands(self) -> tuple[Tensor, ...]:
+        """x, w and, where there is one, b."""
+        return (self.x, self.w) if self.b is None else (self.x, self.w, self.b)
+
+    def float32(self) -> Kernel:
+        """Return the kernel on real numbers."""
+        activation = self.activation or NO_ACTIVATION
+        product, shape = self.product, self.bias_shape
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
+            x, w, *rest = arrays
+            bias = rest[0].reshape(shape).astype(x.dtype, copy=False) if rest else None
+            return linear_float(x, w, bias, product, activation.low, activation.high)
+
+        return run
+
+    def known(self) -> NDArray[Any]:
+        """Compute in float64, in the order of the elements, and round once."""
+        if self.dtype.kind != "f":
+            return super().known()
+        x, w, *rest = (t.value.astype(np.float64) for t in self.operands if t.value is not None)
+        ordered = replace(self, product=partial(self.product, matmul=ordered_matmul)).float32()
+        return ordered(x, w, *rest).astype(self.dtype)
+
+    def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
+        """Return the kernel on codes."""
+        weight_bits = self.weight_fraction_bits()
+        held = self.x.fraction_bits + weight_bits
+        known = None
+        if self.b is not None and self.b.value is not None:
+            known = bias_codes(self.b, self.bias_shape, held)
+        activation = self.activation or NO_ACTIVATION
+        options: dict[str, Any] = {
+            "bound": self._bound(known),
+            "shift": held - out.fraction_bits,
+            "word": arithmetic.word(out.one_format),
+            "accumulator_bits": arithmetic.accumulator_bits,
+            "low": out.encode_bound(activation.low),
+            "high": out.encode_bound(activation.high),
+        }
+        product = self.product
+        bias_shift = None if known is not None or self.b is None else self.b.fraction_bits - held
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            x, w, *rest = arrays
+            bias = known
+            if bias_shift is not None:
+                bias = _held_bias(rest[0].reshape(self.bias_shape), bias_shift)
+            return linear_fixed(x, w, bias, product, **options, tally=tally)
+
+        return run
+
+    def saturated_bias(self) -> int:
+        """Return how many elements of a constant bias the 32 bits that it is held in cannot hold."""
+        if self.b is None or self.b.value is None:
+            return 0
+        scaled = _scaled_bias(self.b, self.bias_shape, self.x.fraction_bits + self.weight_fraction_bits())
+        return int(np.count_nonzero((scaled < _BIAS.min) | (scaled > _BIAS.max)))
+
+    def weight_fraction_bits(self) -> int | NDArray[np.int64]:
+        """n of the weights: one number, or an array that broadcasts against the output."""
+        if isinstance(self.w.format, QFormat):
+            return self.w.format.fraction_bits
+        if self.w.format is None:
+            raise FormatError(f"weights '{self.w.name}' have no format")
+        n = np.array([f.fraction_bits for f in self.w.format.formats], np.int64)
+        # A grouped ConvTranspose has the same formats in every group.
+        n = np.tile(n, self.shape[self.channel_axis] // len(n))
+        after = len(self.shape) - 1 - self.channel_axis % len(self.shape)
+        return n.reshape(-1, *(1,) * after)
+
+    def _bound(self, bias: NDArray[np.int64] | None) -> int:
+        """Return a limit on |b| + sum(|x * w|), from the actual weights where they are known."""
+        largest = _largest(self.x)
+        if self.w.value is not None:
+            sums = np.abs(self.w.codes.astype(np.int64)).sum(axis=self.summed)
+            products = largest * int(sums.max(initial=0))
+        else:
+            products = largest * _largest(self.w) * prod(self.w.shape[axis] for axis in self.summed)
+        if self.b is None:
+            return products
+        return products + (1 << 31 if bias is None else int(np.abs(bias).max(initial=0)))
+
+
+def bias_codes(b: Tensor, shape: tuple[int, ...], held: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a constant bias in units of the accumulator, 2^-held: half_even, saturated to int32."""
+    return np.clip(_scaled_bias(b, shape, held), _BIAS.min, _BIAS.max).astype(np.int64)
+
+
+def _scaled_bias(b: Tensor, shape: tuple[int, ...], held: int | NDArray[np.int64]) -> NDArray[np.float64]:
+    assert b.value is not None
+    if np.isnan(b.value).any():
+        raise FormatError(f"constant '{b.name}' holds NaN: fixed point has no code for it")
+    return np.asarray(np.rint(np.ldexp(b.value.reshape(shape).astype(np.float64), held)))
+
+
+def _held_bias(codes: NDArray[Any], shift: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bring a computed bias to the accumulator's units by the same rule."""
+    wide = codes.astype(np.int64)
+    right = shift_right(wide, np.maximum(shift, 1), "half_even")
+    moved = np.where(np.asarray(shift) > 0, right, shift_left(wide, np.maximum(-np.asarray(shift), 0)))
+    return np.clip(moved, _BIAS.min, _BIAS.max)
+
+
+def _largest(t: Tensor) -> int:
+    assert t.format is not None
+    word = t.format.word()
+    return max(word.most, -word.least)

@@ -1,0 +1,70 @@
+"""table: a function of one variable, in fixed point one entry for every input code."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.reference.requantize import Tally
+from qengine.kernels.reference.table import Function, count_table, look_up, make_table
+from qengine.kernels.reference.word import Codes
+from qengine.model.steps.step import Arithmetic, Kernel, OneOperand, Tensor
+
+_PIECE = 1 << 15
+"""Elements of float32 at a time: what lies in between then stays in a cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table(OneOperand):
+    """out = function(x), element by element.
+
+    Attributes
+    ----------
+    x : the argument, floating point.
+    function : on float64 arrays, from operations that give the same bits on every machine.
+    """
+
+    kind: ClassVar[str] = "table"
+    function: Function
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The argument's."""
+        return self.x.shape
+
+    def float32(self) -> Kernel:
+        """Return the kernel on real numbers; it computes in float64."""
+        function = self.function
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
+            (x,) = arrays
+            y, flat = np.empty(x.shape, x.dtype), x.reshape(-1)
+            for start in range(0, x.size, _PIECE):
+                piece = flat[start : start + _PIECE].astype(np.float64)
+                y.reshape(-1)[start : start + _PIECE] = function(piece)
+            return y
+
+        return run
+
+    def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
+        """Return the kernel on codes."""
+        source = self.x.one_format.word()
+        entries, saturates, flushes = self._table(out, arithmetic)
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            (codes,) = arrays
+            result = look_up(codes, entries, source.least)
+            if tally is not None:
+                count_table(codes, result, source.least, saturates, flushes, tally)
+            return result
+
+        return run
+
+    def entries(self, out: Tensor, arithmetic: Arithmetic) -> Codes:
+        """Return the output's code for every code of x, in ascending order."""
+        return self._table(out, arithmetic)[0]
+
+    def _table(self, out: Tensor, arithmetic: Arithmetic) -> tuple[Codes, NDArray[np.bool_], NDArray[np.bool_]]:
+        word = arithmetic.word(out.one_format)
+        return make_table(self.function, self.x.one_format.word(), self.x.fraction_bits, out.fraction_bits, word)

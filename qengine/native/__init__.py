@@ -1,6 +1,0 @@
-"""A plan on native kernels: which kernel a step gets, where tensors lie, what runs when and on which thread."""
-
-from qengine.native.executor import Executor
-from qengine.native.lower import make_executor
-
-__all__ = ["Executor", "make_executor"]

@@ -1,0 +1,177 @@
+"""From what was observed to formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import FormatError
+from qengine.model.formats.assign import as_given
+from qengine.qformat import ChannelFormats, Format, QFormat
+from qengine.quantization.calibration.choose import Method, for_histogram, for_values
+from qengine.quantization.calibration.error import decibels, exact_error, sqnr_in
+from qengine.quantization.calibration.histogram import Histogram
+from qengine.quantization.calibration.observe import Observation
+from qengine.quantization.calibration.options import CalibrationOptions
+from qengine.quantization.calibration.result import Calibration, TensorRange
+from qengine.quantization.calibration.tensors import Constant, Quantized, quantized_tensors
+
+
+def choose_formats(observation: Observation, options: CalibrationOptions) -> Calibration:
+    """Return a format for every tensor that a run in fixed point quantizes.
+
+    Parameters
+    ----------
+    observation
+        What `observe` found; it serves any options.
+
+    Raises
+    ------
+    FormatError
+        If no format holds the values of a tensor.
+    """
+    tensors = quantized_tensors(observation.model, observation.optimized, tie_joins=options.tie_joins)
+    activations = _Activations(observation, tensors, options)
+    for group in tensors.groups:
+        activations.add(group)
+    found: dict[str, Format] = dict(activations.formats)
+    ranges = dict(activations.ranges)
+    notes = list(activations.notes)
+    for name, constant in tensors.constants.items():
+        found[name], ranges[name] = _constant(name, constant, activations.formats, options)
+        if ranges[name].best != ranges[name].format:
+            notes.append(f"the weights '{name}' have fewer fraction bits than they could: the bias needs the room")
+    order = [name for name in tensors.order if name in found]
+    return Calibration(
+        {name: as_given(found[name]) for name in order},
+        tuple(ranges[name] for name in order if name in ranges),
+        options,
+        observation.runs,
+        tuple(notes),
+    )
+
+
+class _Activations:
+    """The formats of groups of activations, one group after the other."""
+
+    def __init__(self, observation: Observation, tensors: Quantized, options: CalibrationOptions) -> None:
+        self._observation, self._tensors, self._options = observation, tensors, options
+        self._inputs = {value.name for value in observation.model.inputs}
+        self._alive = observation.optimized.tensors() | observation.optimized.inner_tensors()
+        self.formats: dict[str, QFormat] = {}
+        self.ranges: dict[str, TensorRange] = {}
+        self.notes: list[str] = []
+
+    def add(self, group: Sequence[str]) -> None:
+        """Choose the format of a group; one that no run computed gets none."""
+        seen = {name: found for name in group if (found := self._histogram(name)) is not None}
+        if not seen:
+            if missed := [name for name in group if name in self._alive and name in self._tensors.real]:
+                self.notes.append(f"'{missed[0]}' has no format: no run computed it; give it one, or more data")
+            return
+        merged = reduce(Histogram.merged, seen.values())
+        signed = not (self._options.unsigned and self._is_unsigned(seen))
+        form = self._chosen(next(iter(seen)), merged, signed)
+        self.formats |= dict.fromkeys(group, form)
+        for name, histogram in seen.items():
+            alone = self._chosen(name, histogram, signed) if len(seen) > 1 else form
+            self.ranges[name] = self._range(name, histogram, form, alone, tuple(n for n in seen if n != name))
+            if histogram.nan or histogram.infinite:
+                lost = f"{histogram.nan + histogram.infinite:,} values of '{name}' are NaN or infinite in float32"
+                self.notes.append(f"{lost}, and were left out")
+
+    def _histogram(self, name: str) -> Histogram | None:
+        found = self._observation.histograms.get(name)
+        table = self._tensors.tables.get(name)
+        if found is None and table is not None:
+            found = Histogram()
+            found.add(table)
+        return found
+
+    def _is_unsigned(self, seen: Mapping[str, Histogram]) -> bool:
+        """Whether nothing in a group can be negative: by construction or, of the model's inputs, in all data."""
+        if any(histogram.least < 0 for histogram in seen.values()):
+            return False
+        certain = self._tensors.never_negative
+        if not all(name in certain or name in self._inputs or name in self._tensors.tables for name in seen):
+            return False
+        for name in seen:
+            if name in self._inputs and name not in certain:
+                self.notes.append(f"input '{name}' is unsigned, as it was never negative: what is negative becomes 0")
+        return True
+
+    def _chosen(self, name: str, histogram: Histogram, signed: bool) -> QFormat:
+        try:
+            return for_histogram(
+                histogram,
+                self._options.of_activations,
+                signed=signed,
+                method=Method(self._options.method),
+                percentile=self._options.percentile,
+                headroom=self._options.headroom,
+            )
+        except FormatError as error:
+            raise FormatError(f"tensor '{name}': {error}") from None
+
+    def _range(
+        self, name: str, histogram: Histogram, form: QFormat, alone: QFormat, shares: tuple[str, ...]
+    ) -> TensorRange:
+        sqnr, best = sqnr_in(histogram, form), sqnr_in(histogram, alone)
+        has_values = histogram.finite > 0
+        return TensorRange(
+            name,
+            "input" if name in self._inputs else "constant" if name in self._tensors.tables else "activation",
+            histogram.finite + histogram.nan + histogram.infinite,
+            histogram.least if has_values else None,
+            histogram.most if has_values else None,
+            histogram.nan + histogram.infinite,
+            str(form),
+            sqnr,
+            str(alone),
+            _cost(best, sqnr),
+            shares,
+        )
+
+
+def _cost(best: float | None, sqnr: float | None) -> float | None:
+    if best == sqnr:
+        return 0.0
+    return None if best is None or sqnr is None else best - sqnr
+
+
+def _constant(
+    name: str, constant: Constant, activations: Mapping[str, QFormat], options: CalibrationOptions
+) -> tuple[Format, TensorRange]:
+    rows = constant.rows()
+    room = constant.readers.room_for_bias(activations, constant.beside, len(rows))
+    if constant.axis is None or not options.per_channel:
+        known = [most for most in room if most is not None]
+        rows, room = rows.reshape(1, -1), [min(known) if known else None]
+    method = Method(options.method)
+
+    def chosen(most: Sequence[int | None]) -> Format:
+        forms = tuple(
+            for_values(row, options.of_weights, method=method, percentile=options.percentile, most=n)
+            for row, n in zip(rows, most, strict=True)
+        )
+        if constant.axis is None or not options.per_channel:
+            return forms[0]
+        return ChannelFormats(forms, constant.axis)
+
+    try:
+        form, alone = chosen(room), chosen([None] * len(rows))
+    except FormatError as error:
+        raise FormatError(f"constant '{name}': {error}") from None
+    sqnr, best = _sqnr(rows, form), _sqnr(rows, alone)
+    least, most = (float(rows.min()), float(rows.max())) if rows.size else (None, None)
+    given, wanted = as_given(form), as_given(alone)
+    return form, TensorRange(name, "constant", rows.size, least, most, 0, given, sqnr, wanted, _cost(best, sqnr), ())
+
+
+def _sqnr(rows: NDArray[np.float64], form: Format) -> float | None:
+    forms = (form,) if isinstance(form, QFormat) else form.formats
+    noise = sum(exact_error(row, one) for row, one in zip(rows, forms, strict=True))
+    return decibels(float(np.sum(rows**2)), noise)

@@ -1,0 +1,165 @@
+"""What of a model has a format: activations in groups that share one, and constants; of graphs inside of nodes too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import FormatError
+from qengine.model.formats.assign import groups_of, is_real
+from qengine.model.formats.constants import Readers, finite, readers_of
+from qengine.model.graph import Graph, Value
+from qengine.model.ops.operator import Role, find
+from qengine.model.passes import optimize
+from qengine.model.static_values import known_tensors
+from qengine.model.steps import Join
+from qengine.quantization.calibration.signs import never_negative
+
+_QUANTIZED = (Role.DATA, Role.WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant that a run quantizes.
+
+    Attributes
+    ----------
+    values : what the passes made of it, each read by some operator; finite.
+    axis : the axis that counts output channels; None where there is none.
+    readers : who reads it.
+    beside : the constants of the graph that it is in.
+    """
+
+    values: tuple[NDArray[np.float64], ...]
+    axis: int | None
+    readers: Readers
+    beside: Mapping[str, NDArray[Any]]
+
+    def rows(self) -> NDArray[np.float64]:
+        """Return the values as (channels, any number); one row where no axis counts channels."""
+        if self.axis is None:
+            return np.concatenate([value.ravel() for value in self.values])[None]
+        channels = self.values[0].shape[self.axis]
+        return np.concatenate([np.moveaxis(v, self.axis, 0).reshape(channels, -1) for v in self.values], axis=1)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """The tensors that a run in fixed point quantizes, by the model's own names.
+
+    Attributes
+    ----------
+    order : all of them, constants before what first reads them.
+    groups : activations that share one format, with all their names; in order.
+    constants : those that are in no group.
+    tables : values of constants that are in a group: what is looked up in them has their format.
+    never_negative : activations that cannot be negative, as their operators are.
+    real : activations of which the model says that they are real numbers.
+    """
+
+    order: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+    constants: Mapping[str, Constant]
+    tables: Mapping[str, NDArray[Any]]
+    never_negative: frozenset[str]
+    real: frozenset[str]
+
+
+def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False) -> Quantized:
+    """Return what a run of a model in fixed point quantizes.
+
+    Parameters
+    ----------
+    model, optimized
+        The graph before and after the passes.
+    tie_joins
+        Let what Concat, Where, Max and Min read share the format of what they give.
+    """
+    order: dict[str, None] = {}
+    union = _Union()
+    constants: dict[str, Constant] = {}
+    tables: dict[str, NDArray[Any]] = {}
+    never, real = set[str](), set[str]()
+    for graph, after in _graphs(model, optimized):
+        known = known_tensors(graph)
+        groups = groups_of(graph, known)
+        for name, group in groups.items():
+            for member in group.members:
+                union.join(name, member)
+        if tie_joins:
+            for node in after.nodes:
+                if Join in find(node).kinds:
+                    names = [name for name in (*node.inputs, *node.outputs) if name in groups]
+                    for name in names[1:]:
+                        union.join(names[0], name)
+        tables |= {name: graph.constants[name] for name in groups if name in graph.constants}
+        constants |= _constants(graph, after, known, groups)
+        never |= never_negative(after)
+        real |= {name for name in groups if is_real(name, graph)}
+        order |= dict.fromkeys(value.name for value in graph.inputs)
+        for node in graph.nodes:
+            order |= dict.fromkeys(name for name in (*node.inputs, *node.outputs) if name)
+    named = [name for name in order if name in union.parents or name in constants]
+    return Quantized(tuple(named), union.groups(named), constants, tables, frozenset(never), frozenset(real))
+
+
+class _Union:
+    """Names joined into groups."""
+
+    def __init__(self) -> None:
+        self.parents: dict[str, str] = {}
+
+    def find(self, name: str) -> str:
+        self.parents.setdefault(name, name)
+        while self.parents[name] != name:
+            self.parents[name] = self.parents[self.parents[name]]
+            name = self.parents[name]
+        return name
+
+    def join(self, a: str, b: str) -> None:
+        self.parents[self.find(b)] = self.find(a)
+
+    def groups(self, order: list[str]) -> tuple[tuple[str, ...], ...]:
+        found: dict[str, list[str]] = {}
+        for name in order:
+            if name in self.parents:
+                found.setdefault(self.find(name), []).append(name)
+        return tuple(map(tuple, found.values()))
+
+
+def _graphs(model: Graph, optimized: Graph) -> Iterator[tuple[Graph, Graph]]:
+    """Yield a graph, and those inside of its nodes at any depth, before and after the passes."""
+    yield model, optimized
+    for node in optimized.nodes:
+        for graph in node.graphs.values():
+            captured = {name: optimized.constants[name] for name in node.captures if name in optimized.constants}
+            inputs = {value.name: value for value in graph.inputs}
+            declared = {**optimized.values, **{value.name: value for value in optimized.inputs}}
+            inputs |= {n: declared.get(n, Value(n)) for n in node.captures if n not in captured}
+            closed = replace(
+                graph,
+                inputs=tuple(inputs.values()),
+                constants={**captured, **graph.constants},
+                values={**{n: declared[n] for n in node.captures if n in declared}, **graph.values},
+            )
+            yield from _graphs(closed, optimize(closed)[-1])
+
+
+def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Mapping[str, Any]) -> dict[str, Constant]:
+    named = {name for node in model.nodes for name, role in find(node).roles(node) if role in _QUANTIZED}
+    found = {}
+    for name, readers in readers_of(optimized, known).items():
+        arrays = [optimized.constants[n] for n in sorted(readers.names) if n in optimized.constants]
+        arrays = [array for array in arrays if array.dtype.kind == "f"]
+        if not arrays or name in groups or name not in named:
+            continue
+        if any(np.isnan(array).any() for array in arrays):
+            raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
+        axis = readers.channel_axis(arrays[0])
+        values = tuple(finite(array).astype(np.float64) for array in arrays)
+        found[name] = Constant(values, axis, readers, optimized.constants)
+    return found

@@ -1,0 +1,51 @@
+"""A session in fixed point as a quantized ONNX model."""
+
+import onnx  # noqa: TID251 - it is written for others
+import onnx.checker  # noqa: TID251 - as above
+
+from qengine.errors import OptionError, UnsupportedError
+from qengine.model.protos import model_proto
+from qengine.model.steps import Arithmetic
+from qengine.quantization.qdq.pairs import with_pairs
+from qengine.quantization.qdq.stored import WIDE_OPSET
+from qengine.runtime.session import InferenceSession
+
+
+def quantized_model(session: InferenceSession) -> onnx.ModelProto:
+    """Return the model and the formats of a session as one ONNX model, with pairs around tensors.
+
+    Scales are powers of two, zero points 0, weights int8 or int16 as their formats are, and biases int32. A session of
+    the result has the same formats and gives the same bits. BatchNormalization is folded.
+
+    Parameters
+    ----------
+    session
+        In fixed point with activations of 8 or 16 bits, rounding half to even and saturating, as QuantizeLinear does.
+
+    Raises
+    ------
+    OptionError
+        If the session is in float32, or computes what no such model can say.
+    FormatError
+        If an activation has another word length.
+    UnsupportedError
+        If an operator cannot be written, or the model is older than opset 13, or 21 for 16 bits: load it with
+        `least_opset`.
+    """
+    if not session.in_fixed_point:
+        raise OptionError("a session in float32 has no formats to write: give it a qformat or formats")
+    if session.arithmetic != Arithmetic():
+        raise OptionError("a quantized model rounds half to even, saturates and has no accumulator to wrap")
+    graph = session.graph
+    version = max((node.version for node in graph.nodes if not node.domain), default=WIDE_OPSET)
+    written = with_pairs(session.network, version)
+    opsets = {"": version} | {node.domain: node.version for node in written.nodes if node.domain}
+    model = model_proto(written, opsets)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UnsupportedError(
+            f"onnx.checker refuses what is written: {reason}; check the model with onnx.checker.check_model"
+        ) from None
+    return model

@@ -1,0 +1,1 @@
+"""How a model runs: sessions, plans, the native executor, and what the data decides."""

@@ -1,0 +1,119 @@
+"""The inputs and outputs of a model as a caller sees them, and the check of what is fed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import FeedError
+from qengine.model.graph import Dim, Graph, Value
+
+_KINDS = "biuf"
+"""Kinds of elements, each holding what the ones before it hold."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An input or output of a model, as ONNX Runtime describes it.
+
+    Attributes
+    ----------
+    name : the tensor.
+    shape : lengths; a name or None where a length is open. None where even the rank is open.
+    type : such as "tensor(float)".
+    """
+
+    name: str
+    shape: list[Dim] | None
+    type: str
+
+    @classmethod
+    def of(cls, value: Value) -> Argument:
+        """Describe a value of the graph."""
+        if value.container is not None:
+            return cls(value.name, None, value.container)
+        names = {"float32": "float", "float64": "double", "object": "string"}
+        kind = "unknown" if value.dtype is None else names.get(value.dtype.name, value.dtype.name)
+        return cls(value.name, None if value.shape is None else list(value.shape), f"tensor({kind})")
+
+
+def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the feeds as arrays in the machine's byte order.
+
+    An array must be of the declared element type; numbers and lists of them are converted where no digit
+    can be lost but by rounding.
+
+    Raises
+    ------
+    FeedError
+        If a feed is missing, unknown, or of the wrong dtype, rank or shape.
+    """
+    if not isinstance(feeds, Mapping):
+        raise FeedError(f"feeds are a mapping of input names to arrays, not {type(feeds).__name__}")
+    declared = {value.name: value for value in (*graph.inputs, *graph.overridable)}
+    listed = ", ".join(f"'{value.name}'" for value in graph.inputs) or "none"
+    for name in feeds:
+        if name not in declared:
+            raise FeedError(f"the model has no input '{name}'; its inputs are {listed}")
+    if missing := [value.name for value in graph.inputs if value.name not in feeds]:
+        described = ", ".join(f"'{name}' ({_described(declared[name])})" for name in missing)
+        raise FeedError(f"no feed for input {described}")
+    return {name: _checked(declared[name], feed) for name, feed in feeds.items()}
+
+
+def _checked(value: Value, feed: Any) -> Any:
+    label = f"input '{value.name}'"
+    if value.container is not None:
+        return _contained(value.container, feed, label)
+    array = _array(value, feed, label)
+    if value.shape is not None:
+        wanted = _lengths(value.shape)
+        if array.ndim != len(value.shape):
+            raise FeedError(f"{label} needs {len(value.shape)} axes {wanted}, not {array.ndim}: {list(array.shape)}")
+        if any(isinstance(n, int) and n != m for n, m in zip(value.shape, array.shape, strict=True)):
+            raise FeedError(f"{label} needs shape {wanted}, not {list(array.shape)}")
+    return array
+
+
+def _contained(container: str, feed: Any, label: str) -> Any:
+    """Return what is fed for a sequence or an optional: arrays in a list, an array, or None."""
+    if container.startswith("optional("):
+        if feed is None:
+            return None
+        container = container.removeprefix("optional(").removesuffix(")")
+    if not container.startswith("seq("):
+        return np.asarray(feed)
+    if not isinstance(feed, Sequence) or isinstance(feed, str):
+        raise FeedError(f"{label} needs a list of arrays ({container}), not {type(feed).__name__}")
+    return [None if one is None else np.asarray(one) for one in feed]
+
+
+def _lengths(shape: tuple[Dim, ...]) -> str:
+    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
+
+
+def _described(value: Value) -> str:
+    """Return what an input takes: its element type and shape, as far as they are known."""
+    return " ".join([str(value.dtype or "any type"), *([] if value.shape is None else [_lengths(value.shape)])])
+
+
+def _array(value: Value, feed: Any, label: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(feed)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        if value.dtype is None or array.dtype == value.dtype:
+            return array
+        if value.dtype == object and array.dtype.kind in "UO":  # text
+            return array.astype(object)
+        fits = not array.size or _KINDS.find(array.dtype.kind) <= _KINDS.find(value.dtype.kind)
+        if array.dtype.kind in _KINDS and fits and not hasattr(feed, "dtype"):
+            with np.errstate(over="ignore"):
+                return np.asarray(feed, value.dtype)
+    except (ValueError, TypeError, OverflowError):
+        raise FeedError(f"{label} needs an array of {value.dtype}, not {type(feed).__name__}") from None
+    remedy = f": convert it with .astype('{value.dtype}')" if array.dtype.kind in _KINDS else ""
+    raise FeedError(f"{label} needs dtype {value.dtype}, not {array.dtype}{remedy}")

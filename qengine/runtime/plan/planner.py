@@ -1,0 +1,282 @@
+"""Graph + arithmetic + input shapes -> Plan: every node bound to kernels, on tensors of known shapes and formats."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import UnsupportedError
+from qengine.model.eager import onnx_reference, single_node
+from qengine.model.graph import Graph, Node
+from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find, make_steps
+from qengine.model.static_values import may_be_known
+from qengine.model.steps import Convert, Island, Linear, Move, Step, Tensor
+from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, Fixed, Plan
+
+
+def make_plan(
+    graph: Graph, inputs: Mapping[str, Tensor], fixed: Fixed | None = None, max_elements: int = MAX_ELEMENTS
+) -> Plan:
+    """Bind every node of a graph to kernels.
+
+    Parameters
+    ----------
+    graph
+        What to compute, after the passes.
+    inputs
+        Every input with its shape, and its value where that decides shapes.
+    fixed
+        Fixed-point arithmetic; None computes in float32.
+    max_elements
+        A larger tensor is refused before anything is computed.
+
+    Raises
+    ------
+    NeedsRun
+        If a node cannot be planned before others have run; see `plan_section`.
+    QEngineError
+        If a node's inputs do not fit it, a tensor is too large, or (strict) a node is an island.
+    """
+    builder = _Builder(graph, fixed, max_elements)
+    for name, tensor in inputs.items():
+        builder.declare_input(name, tensor)
+    for node in graph.nodes:
+        builder.add(node)
+    builder.refuse_decided({value.name: builder.tensors[value.name] for value in graph.outputs})
+    return builder.finish({value.name for value in graph.outputs})
+
+
+@dataclass(frozen=True)
+class Section:
+    """As much of a graph as can be planned at once.
+
+    Attributes
+    ----------
+    plan : its outputs are what the rest of the graph reads, or answers with.
+    count : how many nodes it holds.
+    needs : the elements that the node after them needs before it can be planned; None where it must be run alone.
+    """
+
+    plan: Plan
+    count: int
+    needs: tuple[str, ...] | None = None
+
+
+def plan_section(
+    graph: Graph,
+    inputs: Mapping[str, Tensor],
+    fixed: Fixed | None = None,
+    max_elements: int = MAX_ELEMENTS,
+    encoded: frozenset[str] = frozenset(),
+) -> Section:
+    """Bind nodes of a graph to kernels, from the first to before the one that cannot be planned.
+
+    Parameters
+    ----------
+    graph, inputs, fixed, max_elements
+        As of `make_plan`.
+    encoded
+        Inputs that are fed as codes.
+    """
+    builder = _Builder(graph, fixed, max_elements)
+    for name, tensor in inputs.items():
+        builder.declare_input(name, tensor)
+    count, needs = 0, None
+    for node in graph.nodes:
+        try:
+            builder.add(node)
+        except NeedsElements as error:
+            needs = error.names
+            break
+        except NeedsRun:
+            break
+        count += 1
+    later = {name for node in graph.nodes[count:] for name in node.reads}
+    later |= {value.name for value in graph.outputs}
+    made = {name for node in graph.nodes[:count] for name in node.outputs}
+    plan = builder.finish(later & (made | set(inputs)))
+    return Section(replace(plan, encoded=encoded), count, needs)
+
+
+class _Builder:
+    """What is known while the nodes of a graph are bound one after the other."""
+
+    def __init__(self, graph: Graph, fixed: Fixed | None, max_elements: int) -> None:
+        self.graph, self.fixed, self.max_elements = graph, fixed, max_elements
+        self.is_partial = fixed is not None and fixed.formats.is_partial
+        # Constants go by the names that the model gives them, whatever a pass made of them.
+        self.tensors = {
+            name: Tensor(graph.derived.get(name, name), a.dtype, a.shape, a) for name, a in graph.constants.items()
+        }
+        self.encoded: dict[str, Tensor] = {}
+        self.inputs: list[Tensor] = []
+        self.steps: list[BoundStep] = []
+        self.islands: list[Node] = []
+        self.decided: set[str] = set()  # inputs that decide shapes, and what was computed from them
+
+    def declare_input(self, name: str, tensor: Tensor) -> None:
+        self._check_size(tensor.shape, f"input '{name}'")
+        if tensor.value is None:
+            # The model may not say that a tensor holds no real numbers.
+            known = self.fixed.formats.activations if self.fixed and tensor.is_float else {}
+            tensor = replace(tensor, format=known.get(name))
+            self.inputs.append(tensor)
+        else:
+            self.decided.add(name)
+        self.tensors[name] = tensor
+
+    def add(self, node: Node) -> None:
+        if find(node).is_delegated:
+            self._delegate(node)
+            return
+        try:
+            steps = make_steps(node, lambda name: self._operand(name, node))
+        except NeedsRun:
+            raise
+        except UnsupportedError as error:
+            if onnx_reference.is_known(node):  # what a handler refuses, onnx.reference may compute
+                raise NeedsRun(str(error)) from None
+            raise
+        for name, step in zip(node.outputs, steps, strict=False):
+            if not name:
+                continue
+            self._check_size(step.shape, str(node))
+            self._check_size(step.scratch, f"{node}, on its way")
+            with node.blamed():
+                if all(t.value is not None for t in step.operands):
+                    self._evaluate(name, step, node)
+                else:
+                    self._bind(name, step, node)
+
+    def _delegate(self, node: Node) -> None:
+        """Compute a node that no handler makes steps of, where all that it reads is known."""
+        tensors = [self.tensors.get(name) for name in node.reads]
+        if not may_be_known(node) or any(t is None or t.value is None for t in tensors):
+            raise NeedsRun(f"{node} runs by itself")
+        inputs = [self.tensors[name].value if name else None for name in node.inputs]
+        found = single_node.compute(node, inputs, self.graph.values)
+        for name, array in zip(node.outputs, found, strict=True):
+            if name and not isinstance(array, np.ndarray):
+                raise NeedsRun(f"{node} gives no tensor")
+        if self.decided.intersection(node.inputs):
+            self.decided.update(name for name in node.outputs if name)
+        for name, array in zip(node.outputs, found, strict=True):
+            if isinstance(array, np.ndarray):
+                self._check_size(array.shape, str(node))
+                self.tensors[name] = Tensor(name, array.dtype, array.shape, array)
+
+    def finish(self, wanted: set[str]) -> Plan:
+        outputs = {name: tensor for name, tensor in self.tensors.items() if name in wanted}
+        if self.fixed and self.fixed.strict and self.islands:
+            listed = ", ".join(str(node) for node in self.islands)
+            raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
+        return Plan(tuple(self.inputs), self._with_lifetimes(), outputs, tuple(self.encoded.values()), self.fixed)
+
+    def refuse_decided(self, outputs: Mapping[str, Tensor]) -> None:
+        """Refuse an answer in float32 where fixed point was asked for, and not an input is left for it."""
+        if self.fixed is None or any(tensor.format is not None for tensor in self.inputs):
+            return
+        computed = {name for node in self.graph.nodes for name in node.outputs}
+        for name, tensor in outputs.items():
+            if tensor.is_float and name in self.decided & computed:
+                listed = ", ".join(f"'{value.name}'" for value in self.graph.inputs if value.name in self.decided)
+                raise UnsupportedError(
+                    f"the elements of input {listed} decide shapes or bounds, so that nothing is left to compute in "
+                    "fixed point; feed what decides them as an input of its own, or run in float32"
+                )
+
+    def _operand(self, name: str, node: Node) -> Tensor:
+        if name not in self.tensors:
+            raise NeedsRun(f"{node} reads '{name}', which is no tensor")
+        tensor = self.tensors[name]
+        if self.fixed is None or tensor.value is None or not tensor.is_float or not self._is_computed(node):
+            return tensor
+        role = next(role for n, role in find(node).roles(node) if n == name)
+        if role not in (Role.DATA, Role.WEIGHTS):
+            return tensor
+        if self._is_real(node):
+            return tensor
+        if name not in self.encoded:
+            form = self.fixed.formats.constant(name, tensor.value)
+            assert form is not None
+            self.encoded[name] = replace(tensor, format=form)
+        return self.encoded[name]
+
+    def _is_real(self, node: Node) -> bool:
+        """Whether a node of a model that is quantized in part computes with real numbers that are no codes."""
+        if self.fixed is None or not self.is_partial:
+            return False
+        formats = self.fixed.formats
+        if any(name and name not in formats.activations for name in node.outputs):
+            return True
+        for name, role in find(node).roles(node):
+            tensor = self.tensors[name]
+            if tensor.is_float and role in (Role.DATA, Role.WEIGHTS):
+                form = tensor.format if tensor.value is None else formats.constant(name, tensor.value)
+                if form is None:
+                    return True
+        return False
+
+    def _is_computed(self, node: Node) -> bool:
+        """Whether a run computes the node, rather than the plan."""
+        roles = find(node).roles(node)
+        return any(self.tensors[name].value is None for name, role in roles if role is not Role.SHAPED)
+
+    def _evaluate(self, name: str, step: Step, node: Node) -> None:
+        if self.decided.intersection(node.inputs):
+            self.decided.add(name)
+            if self.fixed and isinstance(step, Linear):
+                # Shape arithmetic has no filters: this is the data itself, which real numbers would not serve.
+                raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")
+        value = step.known()
+        self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
+
+    def _bind(self, name: str, step: Step, node: Node) -> None:
+        form = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
+        output = Tensor(name, step.dtype, step.shape, None, form)
+        if self._is_mixed(step, output):
+            step = Island(step.operands, step.float32(), step.shape, step.dtype)
+        in_fixed = any(t.format is not None for t in (output, *step.operands))
+        kernel = step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
+        sources = tuple(_source(t) for t in step.operands)
+        bound = BoundStep(node, step, output, kernel, sources, is_real=self._computes_reals(step, output))
+        if bound.is_island:
+            self.islands.append(node)
+        self.steps.append(bound)
+        self.tensors[name] = output
+
+    def _is_mixed(self, step: Step, output: Tensor) -> bool:
+        """Whether codes and real numbers that are none meet in a step other than those that are made for it."""
+        if not self.is_partial or isinstance(step, Island | Convert):
+            return False
+        operands = (step.x, step.w) if isinstance(step, Linear) else step.operands  # a bias never has a format
+        return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
+
+    def _computes_reals(self, step: Step, output: Tensor) -> bool:
+        """Whether a step of a model that is quantized in part computes with real numbers alone."""
+        if not self.is_partial or isinstance(step, Move | Convert):
+            return False
+        return output.is_float and all(t.format is None for t in (output, *step.operands))
+
+    def _check_size(self, shape: tuple[int, ...], what: str) -> None:
+        if prod(shape) > self.max_elements:
+            raise UnsupportedError(
+                f"{what}: a tensor of {' x '.join(map(str, shape))} has more than {self.max_elements:,} elements; "
+                "raise the limit (--max-elements, max_elements=) if that is meant"
+            )
+
+    def _with_lifetimes(self) -> tuple[BoundStep, ...]:
+        read_later: set[str] = set()
+        found = []
+        for bound in reversed(self.steps):
+            names = {s for s in bound.sources if isinstance(s, str)} | {bound.output.name}
+            found.append(replace(bound, release=tuple(sorted(names - read_later))))
+            read_later |= names
+        return tuple(reversed(found))
+
+
+def _source(t: Tensor) -> str | NDArray[Any]:
+    return t.name if t.value is None else t.elements

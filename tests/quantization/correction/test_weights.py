@@ -1,0 +1,139 @@
+"""Weights rounded for what layers compute: on the grid of their formats, and with less error in the outputs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from networks import network, weights
+
+from qengine import InferenceSession, QFormat, calibrate, zoo
+from qengine.analysis.report import sqnr
+from qengine.errors import FormatError, OptionError
+from qengine.model.loader import load
+from qengine.qformat import finest_per_channel
+from qengine.quantization.correction import folded, round_weights
+from qengine.quantization.correction.weights import on_grid
+
+SAMPLE = zoo.find("digits").sample().feeds["image"]
+ACTIVATIONS = {"x": "Q3.12", "y": "Q5.10"}
+
+
+def correlated(*shape, seed=0):
+    """Return inputs that are alike in all channels, as those of a network are."""
+    rng = np.random.default_rng(seed)
+    return (np.abs(rng.normal(size=(shape[0], 1, *shape[2:]))) + 0.3 * rng.normal(size=shape)).astype(np.float32)
+
+
+LAYERS = {
+    "conv": (("Conv", "x w", "y", {"pads": [1, 1, 1, 1]}), [4, 6, 9, 8], (5, 6, 3, 3), 0),
+    "grouped": (("Conv", "x w", "y", {"group": 3}), [4, 6, 9, 8], (6, 2, 3, 3), 0),
+    "depthwise": (("Conv", "x w", "y", {"group": 6}), [4, 6, 9, 8], (24, 1, 3, 3), 0),
+    "transposed": (("ConvTranspose", "x w", "y", {"strides": [2, 2]}), [4, 6, 9, 8], (6, 4, 3, 3), 1),
+    "transposed, grouped": (("ConvTranspose", "x w", "y", {"group": 2}), [4, 6, 9, 8], (6, 4, 3, 3), 1),
+    "gemm": (("Gemm", "x w", "y"), [200, 16], (16, 24), 1),
+    "gemm, transposed": (("Gemm", "x w", "y", {"transB": 1}), [200, 16], (24, 16), 0),
+    "matmul": (("MatMul", "x w", "y"), [200, 16], (16, 24), 1),
+}
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("name", LAYERS)
+def test_one_layer(name, per_channel):
+    node, shape, filters, axis = LAYERS[name]
+    w = weights(*filters) * np.exp2(np.arange(filters[axis]) % 4 / 2).reshape(-1, *(1,) * (len(filters) - 1 - axis))
+    graph = load(network([node], inputs={"x": shape}, constants={"w": w.astype(np.float32)}))
+    feeds = {"x": correlated(*shape)}
+    form = finest_per_channel(w, 4, axis) if per_channel else QFormat.parse("Q2.1")
+    formats = {**ACTIVATIONS, "w": form}
+    found = round_weights(graph, formats, feeds)
+    rounded = found.graph.constants["w"]
+    np.testing.assert_array_equal(on_grid(rounded, form), rounded)
+    assert rounded.dtype == np.float32
+    assert np.abs(rounded - w).max() > 0
+    wanted = InferenceSession(graph).run(None, feeds)[0]
+    errors = [
+        np.square(
+            InferenceSession(replace(graph, constants={"w": one.astype(np.float32)})).run(None, feeds)[0] - wanted
+        ).sum()
+        for one in (on_grid(w, form), rounded)
+    ]
+    gain = 10 * np.log10(errors[0] / errors[1])
+    assert gain > (0.05 if name == "depthwise" else 1.0)
+    (entry,) = found.entries
+    assert entry.is_done
+    assert float(entry.text.split(" dB")[0]) == pytest.approx(gain, abs=0.3)
+    assert found.formats["w"] == ([str(one) for one in form.formats] if per_channel else "Q2.1")
+
+
+def digits(bits):
+    graph = folded(load(zoo.find("digits").path))
+    return graph, calibrate(graph, [{"image": SAMPLE[:100]}], bits=bits, unsigned=True)
+
+
+def test_a_session_of_the_result_has_the_same_weights():
+    graph, formats = digits(5)
+    found = round_weights(graph, formats, [{"image": SAMPLE[:50]}])
+    session = InferenceSession(found.graph, formats=found.formats)
+    chosen = InferenceSession(graph, formats=formats).formats
+    for name in ("stem.weight", "block2.depthwise.weight", "classifier.weight"):
+        assert session.formats[name] == chosen[name]
+        np.testing.assert_array_equal(on_grid(found.graph.constants[name], chosen[name]), found.graph.constants[name])
+        # Formats that a session chooses itself hold them too.
+        own = InferenceSession(found.graph, formats=formats).formats[name]
+        np.testing.assert_array_equal(on_grid(found.graph.constants[name], own), found.graph.constants[name])
+
+
+@pytest.mark.parametrize(("bits", "least"), [(4, 3.5), (6, 3.0)])
+def test_digits_lose_less(bits, least):
+    graph, formats = digits(bits)
+    found = round_weights(graph, formats, [{"image": SAMPLE[i : i + 50]} for i in range(0, 200, 50)])
+    test = {"image": SAMPLE[200:500]}
+    (real,) = InferenceSession(graph).run(None, test)
+    before, after = (
+        sqnr(real, InferenceSession(g, formats=f).run(None, test)[0])
+        for g, f in ((graph, formats), (found.graph, found.formats))
+    )
+    assert after > before + least
+
+
+def test_it_is_the_same_however_the_data_is_cut():
+    graph, formats = digits(5)
+    whole = round_weights(graph, formats, [{"image": SAMPLE[:20]}]).graph
+    cut = round_weights(graph, formats, ({"image": SAMPLE[i : i + 5]} for i in range(0, 20, 5))).graph
+    for name, array in whole.constants.items():
+        np.testing.assert_array_equal(cut.constants[name], array)
+
+
+def test_batchnorm_is_folded_first():
+    graph = load(zoo.find("digits").path)
+    _, chosen = digits(5)
+    formats = {name: form for name, form in chosen.items() if not name.endswith(".weight")}
+    found = round_weights(graph, formats, [{"image": SAMPLE[:20]}])
+    assert not any(node.operator == "BatchNormalization" for node in found.graph.nodes)
+    assert found.formats.keys() == chosen.keys() > formats.keys()
+
+
+def test_weights_that_two_layers_share():
+    nodes = [("Conv", "x w", "a"), ("Relu", "a", "r"), ("Conv", "r w", "y")]
+    graph = load(network(nodes, constants={"w": weights(3, 3, 2, 2)}))
+    found = round_weights(graph, {"x": "Q2.5", "a": "Q2.5", "y": "Q2.5", "w": "Q0.2"}, [{"x": correlated(1, 3, 6, 5)}])
+    (entry,) = found.entries
+    assert entry.is_done
+    assert "and 1 more" in entry.layer
+    np.testing.assert_array_equal(found.graph.constants["w"] * 4, np.rint(found.graph.constants["w"] * 4))
+
+
+def test_weights_that_are_read_in_two_ways_are_left():
+    nodes = [("Gemm", "x w", "a"), ("Gemm", "a w", "y", {"transB": 1})]
+    graph = load(network(nodes, inputs={"x": [2, 3]}, constants={"w": weights(3, 3)}))
+    found = round_weights(graph, {"x": "Q2.5", "a": "Q2.5", "y": "Q2.5"}, [{"x": weights(2, 3)}])
+    assert "read in different ways" in str(found.entries[0])
+    np.testing.assert_array_equal(found.graph.constants["w"], weights(3, 3))
+
+
+def test_errors():
+    graph = load(network([("Conv", "x w", "y")], constants={"w": weights(4, 3, 3, 3)}))
+    with pytest.raises(FormatError, match="no format for 'y'"):
+        round_weights(graph, {"x": "Q2.5"}, [{"x": weights(1, 3, 6, 5)}])
+    with pytest.raises(OptionError, match="at least one"):
+        round_weights(graph, {"x": "Q2.5", "y": "Q2.5"}, [])

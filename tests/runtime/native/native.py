@@ -1,0 +1,49 @@
+"""Both ways to run a model: native kernels, and the reference that they must equal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qengine import InferenceSession
+from qengine.kernels.isa import available
+from qengine.runtime.native.executor import NativePart
+
+ISAS = [isa.name for isa in available()]
+
+Arrays = list[np.ndarray]
+
+
+def kernels(session: InferenceSession, feeds) -> list[str]:
+    """The kernels of a run, and "reference: why" for what is left to the reference."""
+    executor = session.executor(session.plan(session.check_feeds(feeds)), raw=True)
+    assert executor.isa.name in ISAS
+    found = []
+    for part in executor.parts:
+        if isinstance(part, NativePart):
+            assert part.compiled.program.isa is executor.isa
+            found += [op.kernel for op in part.ops]
+        elif hasattr(part, "why"):
+            found.append(f"reference: {part.why}")
+    return found
+
+
+def both(model, feeds, isa: str, threads: int = 1, names=None, **options) -> tuple[Arrays, Arrays, list[str]]:
+    """Outputs on native kernels and on the reference, codes in fixed point, and which kernels ran."""
+    native = InferenceSession(model, isa=isa, threads=threads, **options)
+    reference = InferenceSession(model, isa="reference", **options)
+    raw = bool(options)
+    got, want = native.run(names, feeds, raw=raw), reference.run(names, feeds, raw=raw)
+    again = native.run(names, feeds, raw=raw)  # buffers are used again
+    for first, second in zip(got, again, strict=True):
+        np.testing.assert_array_equal(first, second)
+    return got, want, kernels(native, feeds)
+
+
+def assert_same(got: Arrays, want: Arrays) -> None:
+    """Codes are equal; float32 differs by rounding alone, 1e-5 of the largest number at most."""
+    for a, b in zip(got, want, strict=True):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        if a.dtype == np.float32:
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1.0, float(np.abs(b).max(initial=0))))
+        else:
+            np.testing.assert_array_equal(a, b)
