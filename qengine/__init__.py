@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qengine.quantization.calibration import Calibration, CalibrationOptions, calibrate
     from qengine.quantization.correction import correct
     from qengine.quantization.qdq import quantize_model
+    from qengine.runtime.options import SessionOptions
     from qengine.runtime.session import InferenceSession
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ _MODULE_OF = {
     "QFormat": "qformat",
     "RegisteredOperator": "model.custom",
     "Rounding": "qformat",
+    "SessionOptions": "runtime.options",
     "bench": "analysis.bench",
     "blame": "analysis.blame",
     "calibrate": "quantization.calibration",
@@ -65,6 +67,7 @@ __all__ = [
     "QFormat",
     "RegisteredOperator",
     "Rounding",
+    "SessionOptions",
     "__version__",
     "backend",
     "bench",

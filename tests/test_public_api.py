@@ -21,6 +21,7 @@ NAMES = {
     "QFormat",
     "RegisteredOperator",
     "Rounding",
+    "SessionOptions",
     "__version__",
     "backend",
     "bench",
@@ -56,9 +57,10 @@ def test_the_public_names():
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
+        (qengine.InferenceSession, "(model, options=None, **keywords)"),
         (
-            qengine.InferenceSession,
-            "(model, *, qformat=None, weight_qformat=None, formats=None, rounding='half_even', "
+            qengine.SessionOptions,
+            "(qformat=None, weight_qformat=None, formats=None, rounding='half_even', "
             "overflow='saturate', accumulator_bits=None, per_channel=False, strict=False, isa=None, "
             "threads=None, max_elements=1073741824)",
         ),

@@ -8,26 +8,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import OptionError
-from qengine.kernels.isa import Isa, choose
 from qengine.kernels.reference.requantize import Tally
 from qengine.lru_cache import Recent, digest
-from qengine.model.formats.assign import FormatRequest, Given, read_formats
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Arithmetic, Tensor
-from qengine.qformat import Format, QFormat, overflow_mode, rounding_mode
+from qengine.qformat import Format
 from qengine.runtime.control_flow import Held
 from qengine.runtime.feeds import Argument, check_feeds
 from qengine.runtime.native import Executor, make_executor
+from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import Network
-from qengine.runtime.plan.plan import MAX_ELEMENTS, Fixed, Plan, answer
+from qengine.runtime.plan.plan import Fixed, Plan, answer
 from qengine.runtime.plan.planner import make_plan
 from qengine.runtime.sections import Event, Flow, Settings, Watch, decides
 from qengine.threads import BLAS, available_threads
@@ -45,28 +44,10 @@ class InferenceSession:
     ----------
     model
         Path of an .onnx file, its bytes, an onnx.ModelProto, or the graph of another session.
-    qformat
-        Format of every activation that `formats` does not name, such as "Q4.3".
-    weight_qformat
-        Format of every constant that `formats` does not name. By default each constant has the word
-        length of `qformat` and the most fraction bits with which no value saturates.
-    formats
-        Formats by tensor name, or the path of a JSON file of them.
-    rounding, overflow
-        Of the inputs and of every requantize: a `Rounding` and an `Overflow`.
-    accumulator_bits
-        Keep so many low bits of the sums of linear operators, as hardware of that width does; None keeps all.
-    per_channel
-        Give weights one number of fraction bits per output channel.
-    strict
-        Refuse a model in which an operator has no fixed-point rule, instead of computing it in float32.
-    isa
-        For which instruction set kernels are compiled: "avx512vnni", "avx2" or "generic"; or "reference", their
-        definition in NumPy. By default what QENGINE_ISA says, or the best that the CPU has.
-    threads
-        How many threads a run may use; None for as many as there are cores. Never changes a result in fixed point.
-    max_elements
-        The largest tensor that a run may make.
+    options
+        How it computes; None for the defaults.
+    keywords
+        Single fields of `SessionOptions`, such as ``qformat="Q4.3"``; they go before `options`.
 
     Raises
     ------
@@ -77,45 +58,18 @@ class InferenceSession:
     def __init__(
         self,
         model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
-        *,
-        qformat: QFormat | str | None = None,
-        weight_qformat: QFormat | str | None = None,
-        formats: Given | str | os.PathLike[str] | None = None,
-        rounding: str = "half_even",
-        overflow: str = "saturate",
-        accumulator_bits: int | None = None,
-        per_channel: bool = False,
-        strict: bool = False,
-        isa: str | None = None,
-        threads: int | None = None,
-        max_elements: int = MAX_ELEMENTS,
+        options: SessionOptions | None = None,
+        **keywords: Unpack[SessionKeywords],
     ) -> None:
-        self._isa = _isa(isa)
-        _check_whole("threads", threads, 1, 1024)
-        _check_whole("max_elements", max_elements, 1)
-        _check_whole("accumulator_bits", accumulator_bits, 2, 64)
-        self._arithmetic = Arithmetic(rounding_mode(rounding), overflow_mode(overflow), accumulator_bits)
-        given = {
-            "weight_qformat": weight_qformat is not None,
-            "per_channel": per_channel,
-            "strict": strict,
-            "rounding": self._arithmetic.rounding != Arithmetic().rounding,
-            "overflow": self._arithmetic.overflow != Arithmetic().overflow,
-            "accumulator_bits": accumulator_bits is not None,
-        }
-        options = [name for name, is_given in given.items() if is_given]
-        request = FormatRequest(
-            _format("qformat", qformat), _format("weight_qformat", weight_qformat), _given(formats), per_channel
-        )
-        is_asked = qformat is not None or formats is not None
+        self._options = SessionOptions.of(options, keywords)
+        self._isa, self._arithmetic = self._options.instruction_set(), self._options.arithmetic()
         graph = model if isinstance(model, Graph) else load(model)
-        self._network = Network(graph, request if is_asked else None)
-        if options and not is_asked:
+        is_asked, unread = self._options.asks_for_fixed_point, self._options.without_meaning_in_float32()
+        self._network = Network(graph, self._options.request() if is_asked else None)
+        if unread and not is_asked:
             if self._network.table is None:
-                raise OptionError(f"{options[0]} has no meaning in float32: give a qformat or formats with it")
-            self._network = self._network.asking(request)
-        self._strict, self._max_elements = strict, int(max_elements)
-        self._threads = None if threads is None else int(threads)
+                raise OptionError(f"{unread[0]} has no meaning in float32: give a qformat or formats with it")
+            self._network = self._network.asking(self._options.request())
         self._forget()
 
     def _forget(self) -> None:
@@ -155,6 +109,11 @@ class InferenceSession:
         return self._network.table.by_model_name() if self._network.table else {}
 
     @property
+    def options(self) -> SessionOptions:
+        """What the session was told."""
+        return self._options
+
+    @property
     def arithmetic(self) -> Arithmetic:
         """How runs in fixed point round, overflow and accumulate."""
         return self._arithmetic
@@ -187,7 +146,7 @@ class InferenceSession:
             return self
         other = copy.copy(self)
         other._network = self._network.asking(None, as_float32=True)
-        other._strict, other._arithmetic = False, Arithmetic()
+        other._options, other._arithmetic = self._options.in_float32(), Arithmetic()
         other._forget()
         return other
 
@@ -267,7 +226,7 @@ class InferenceSession:
         """Return what runs the model section by section, and what to feed it."""
         network, overrides = self._fed(arrays)
         execute = self._execute if watch is None else partial(_watched, watch)
-        settings = Settings(self._arithmetic, self._strict, self._max_elements, execute, watch)
+        settings = Settings(self._arithmetic, self._options.strict, self._options.max_elements, execute, watch)
         flow = self._flows.get((names, overrides, watch), lambda: Flow(network, names, settings))
         return flow, {value.name: Held(arrays[value.name]) for value in self.graph.inputs}
 
@@ -340,7 +299,7 @@ class InferenceSession:
         """
         if self._isa is None:
             raise OptionError("the session runs on the reference, which has no native kernels")
-        isa, threads = self._isa, self._threads or available_threads()
+        isa, threads = self._isa, self._options.threads or available_threads()
         return self._executors.get((id(plan), raw), lambda: make_executor(plan, isa, threads, raw=raw))
 
     def check_feeds(self, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -372,8 +331,8 @@ class InferenceSession:
         )
 
         def make() -> Plan:
-            fixed = Fixed(network.table, self._arithmetic, self._strict) if network.table else None
-            plan = make_plan(network.computing(wanted), inputs, fixed, self._max_elements)
+            fixed = Fixed(network.table, self._arithmetic, self._options.strict) if network.table else None
+            plan = make_plan(network.computing(wanted), inputs, fixed, self._options.max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded(wanted)})
 
         return self._plans.get(key, make)
@@ -399,7 +358,7 @@ class InferenceSession:
 
     def limited(self) -> AbstractContextManager[None]:
         """Limit linear algebra to the threads that the session was given, while the context lasts."""
-        return BLAS.limited(self._threads)
+        return BLAS.limited(self._options.threads)
 
 
 def _watched(watch: Watch, plan: Plan, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -410,38 +369,6 @@ def _watched(watch: Watch, plan: Plan, feeds: Mapping[str, NDArray[Any]]) -> dic
         if tensor.name in plan.outputs:
             found[tensor.name] = array
     return found
-
-
-def _format(name: str, given: QFormat | str | None) -> QFormat | None:
-    if given is not None and not isinstance(given, QFormat | str):
-        raise OptionError(f"{name} is a format such as Q4.3, not {given!r}")
-    return None if given is None else QFormat.of(given)
-
-
-def _given(formats: Given | str | os.PathLike[str] | None) -> Given:
-    if isinstance(formats, str | os.PathLike):
-        return read_formats(formats)
-    if formats is not None and not isinstance(formats, Mapping):
-        raise OptionError(f"formats are a mapping of tensor names or a path, not {type(formats).__name__}")
-    return formats or {}
-
-
-def _check_whole(name: str, given: int | None, least: int, most: int | None = None) -> None:
-    """Raise OptionError unless an option is left out or a whole number within its limits."""
-    if given is None:
-        return
-    if not isinstance(given, int | np.integer) or given < least or (most is not None and given > most):
-        allowed = f"{least} or more" if most is None else f"within {least}..{most}"
-        raise OptionError(f"{name} must be a whole number, {allowed}, not {given!r}")
-
-
-def _isa(name: str | None) -> Isa | None:
-    if name is not None and not isinstance(name, str):
-        raise OptionError(f"isa is a name, not {name!r}")
-    try:
-        return choose(name)
-    except ValueError as error:
-        raise OptionError(str(error)) from None
 
 
 def _answered(held: Held, raw: bool) -> Any:
