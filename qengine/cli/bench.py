@@ -14,9 +14,7 @@ from qengine.cli.operators import run_files
 from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
 from qengine.cli.output.console import status
 from qengine.data import zoo
-from qengine.data.images import PixelScale
 from qengine.errors import OptionError
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 from qengine.runtime.session import InferenceSession
 
 Model = Annotated[
@@ -42,21 +40,14 @@ Seconds = Annotated[
 
 
 def bench(
+    *,
     model: Model = None,
-    inputs: options.Inputs = None,
-    qformat: options.QFormat = None,
-    weight_qformat: options.WeightQFormat = None,
-    formats: options.Formats = None,
-    rounding: options.RoundingMode = None,
-    overflow: options.OverflowMode = None,
-    accumulator_bits: options.AccumulatorBits = None,
-    per_channel: options.PerChannel = False,
-    isa: options.Isa = None,
-    threads: options.Threads = None,
+    source: options.InputOptions,
+    fixed: options.FixedPointOptions,
     versus: Versus = None,
     seconds: Seconds = 3.0,
-    operators: options.Operators = None,
-    json: options.Json = False,
+    kernels: options.KernelOptions,
+    command: options.CommandOptions,
 ) -> str:
     """Measure a model: milliseconds, multiply-accumulates a second, and per cent of this machine's peak.
 
@@ -65,28 +56,30 @@ def bench(
     Without a format: float32. Other runtimes then run float32 too; beside a format of up to 8 or 16 bits they run the
     integers of that size that they have.
     """
-    fixed = parsing.FixedPoint(qformat, weight_qformat, formats, rounding, overflow, accumulator_bits, per_channel)
     names = [name for name in (versus or "").split(",") if name]
     if model is None:
-        if fixed != parsing.FixedPoint() or inputs or names or operators or threads not in (None, 1):
+        has_options = fixed != options.FixedPointOptions() or source != options.InputOptions() or command.operators
+        if has_options or names or kernels.threads not in (None, 1):
             raise OptionError(
-                "kernels alone are measured in every word, on one thread: give a model with these options"
+                "without a model, layers are measured in every word length, on one thread: "
+                "give a model with these options"
             )
-        with status("measuring kernels", quiet=json):
-            found = bench_kernels(isa)
-        return kernels_record(found) if json else kernels_table(found)
-    run_files(operators or [])
+        with status("measuring kernels", quiet=command.json):
+            layers = bench_kernels(kernels.isa)
+        return (kernels_record if command.json else kernels_table)(layers)
+    run_files(command.operators or [])
     entry = zoo.find(model)
     path = zoo.path_of(model)
-    session = fixed.session(path, isa=isa, threads=threads)
-    given = parsing.inputs(inputs or [], session.graph, entry.pixel_scale if entry else PixelScale(), MAX_ELEMENTS)
-    feeds = _feeds(session, {**(entry.sample(entry.pixel_scale).feeds if entry else {}), **given})
-    with status(f"measuring {model}", quiet=json), np.errstate(all="ignore"):
+    session = parsing.open_session(path, fixed.session_options(kernels))
+    pixel_scale = source.pixel_scale(entry)
+    given = source.arrays(session.graph, pixel_scale, kernels.max_elements)
+    feeds = _feeds(session, {**(entry.sample(pixel_scale).feeds if entry else {}), **given})
+    with status(f"measuring {model}", quiet=command.json), np.errstate(all="ignore"):
         executor = executor_of(session, feeds)
         bits = _word_length(session)
         rivals = rival_runs(names, path, feeds, bits, executor.threads)
         report = bench_model(session, feeds, rivals, seconds)
-    return report_record(model, report, bits) if json else report_table(model, report, bits)
+    return (report_record if command.json else report_table)(model, report, bits)
 
 
 def _feeds(session: InferenceSession, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -1,33 +1,52 @@
 """`qengine inspect --data`: which tensor broke a model in fixed point."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from qengine.analysis.blame import Blame, blame
 from qengine.analysis.blame.plot import check_plot, draw_histogram
 from qengine.atomic_files import check_writable
-from qengine.cli.data import DataOptions, fed_in_parts
+from qengine.cli import options, parsing
 from qengine.cli.output.blame import as_json, as_tables, write_csv
 from qengine.cli.output.console import progress, status
-from qengine.cli.parsing import FixedPoint
 from qengine.data import zoo
+from qengine.data.datasets import Dataset
 from qengine.errors import OptionError, did_you_mean
 
 ALL = "all"
-"""What --plot takes for every tensor."""
+"""Value of --plot that stands for every tensor."""
+
+PANEL = "Noise of each tensor"
+"""Title of the panel of these options in `--help`."""
 
 
-@dataclass(frozen=True)
-class Files:
-    """What is to be written: a table as CSV; a picture of a tensor, or of all into a folder."""
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """Files that `qengine inspect --data` writes: the table as CSV, and a plot of one tensor or of all."""
 
-    csv: Path | None = None
-    plot: str | None = None
-    out: Path | None = None
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Save the table of --data.", rich_help_panel=PANEL),
+    ] = None
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TENSOR",
+            help="Plot a tensor's histogram beside its format, to -o FILE.png; all plots every tensor, to -o FOLDER.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="With --plot: a .png, .svg or .pdf, or a folder.", rich_help_panel=PANEL
+        ),
+    ] = None
 
     def check(self) -> None:
         """Refuse before a run what cannot be written after it."""
@@ -82,39 +101,54 @@ def _as_file(name: str) -> str:
 
 def run_blame(
     model: str,
-    entry: zoo.Entry | None,
-    fixed: FixedPoint,
-    chosen: DataOptions,
-    files: Files,
-    *,
+    fixed: options.FixedPointOptions,
+    limits: options.LimitOptions,
+    data: options.DataOptions,
+    files: FileOptions,
     fetch: Sequence[str] | None,
+    *,
     json: bool,
-    **common: Any,
 ) -> str:
-    """Run a model on data in fixed point and in float32, and tell what each tensor costs.
+    """Run a model on data in fixed point and in float32, and return the noise of each tensor as text.
 
     Parameters
     ----------
-    model, entry
-        As it was typed, and the bundled model of that name.
-    fixed, chosen, files, json
-        What was asked for.
+    model
+        The model as it was typed.
+    fixed, limits, data, files
+        Options of the command.
     fetch
-        Where noise is measured.
-    common
-        `threads` and `max_elements`, as for `InferenceSession`.
+        Tensors at which noise is measured; None for the model's outputs.
+    json
+        Whether the text is a JSON object instead of tables.
     """
     files.check()
-    assert chosen.data is not None
+    assert data.data is not None
     with np.errstate(all="ignore"):
         with status(f"reading {model}", quiet=json):
-            session = fixed.session(zoo.path_of(model), isa="reference", **common)
+            settings = fixed.session_options(limits).with_(isa="reference")
+            session = parsing.open_session(zoo.path_of(model), settings)
             if not session.in_fixed_point:
-                raise OptionError("--data tells what fixed point costs: give a --qformat or --formats with it")
+                raise OptionError("--data measures the noise of fixed point: give a --qformat or --formats with it")
             files.check_tensor(list(session.formats))
-            dataset = chosen.open(chosen.data, entry, session.graph, common["max_elements"], several=True)
+            dataset = data.open(data.data, zoo.find(model), session.graph, limits.max_elements, several=True)
         with progress(f"measuring {model}", len(dataset), quiet=json) as advance:
-            feeds, advance_part = fed_in_parts(dataset, advance)
+            feeds, advance_part = _fed_in_parts(dataset, advance)
             found = blame(session, feeds, outputs=fetch, advance=advance_part)
     written = files.write(found)
     return (as_json if json else as_tables)(model, fixed, dataset, found, written)
+
+
+def _fed_in_parts(
+    dataset: Dataset, advance: Callable[[float], None]
+) -> tuple[Iterator[Mapping[str, Any]], Callable[[float], None]]:
+    """Return the feeds of every run, and a function to call with the part of a run that is done."""
+    count = 0
+
+    def feeds() -> Iterator[Mapping[str, Any]]:
+        nonlocal count
+        for batch in dataset.batches():
+            count = batch.count
+            yield batch.feeds
+
+    return feeds(), lambda part: advance(part * count)

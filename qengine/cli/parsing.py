@@ -1,7 +1,6 @@
 """What was typed, as values."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +10,31 @@ from qengine.data.images import PixelScale
 from qengine.data.read import read_value
 from qengine.errors import FeedError, OptionError
 from qengine.model.graph import Graph
-from qengine.quantization.calibration import CalibrationOptions
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 
-@dataclass(frozen=True)
-class FixedPoint:
-    """The options of fixed point, as they were typed; what was left out is None or False."""
+def open_session(model: Path, options: SessionOptions) -> InferenceSession:
+    """Return a session with these options; see `check_meaning`."""
+    check_meaning(options, lambda: InferenceSession(model, options.in_float32()).in_fixed_point)
+    return InferenceSession(model, options)
 
-    qformat: str | None = None
-    weight_qformat: str | None = None
-    formats: Path | None = None
-    rounding: str | None = None
-    overflow: str | None = None
-    accumulator_bits: int | None = None
-    per_channel: bool = False
-    strict: bool = False
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether the run is in fixed point whatever the model is."""
-        return self.qformat is not None or self.formats is not None
+def check_meaning(options: SessionOptions, is_quantized: Callable[[], bool]) -> None:
+    """Raise OptionError for an option of fixed point where the run is in float32.
 
-    def check(self, is_quantized: Callable[[], bool]) -> None:
-        """Refuse options without a format, and without a quantized model that makes it a run in fixed point.
-
-        Parameters
-        ----------
-        is_quantized
-            Tells whether the model has formats of its own; asked only where that matters.
-        """
-        given = [name for name, value in asdict(self).items() if value not in (None, False)]
-        if given and not self.is_wanted and not is_quantized():
-            option = "--" + given[0].replace("_", "-")
-            raise OptionError(f"{option} has no meaning in float32: give a --qformat or --formats with it")
-
-    def session(self, model: Path, **options: Any) -> InferenceSession:
-        """Return a session with these options, and others; see `check`."""
-        self.check(lambda: InferenceSession(model, **options).in_fixed_point)
-        return InferenceSession(model, **self.keywords(), **options)
-
-    def keywords(self) -> dict[str, Any]:
-        """Return what `InferenceSession` is to be told; it knows the defaults."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+    Parameters
+    ----------
+    options
+        Options of the session.
+    is_quantized
+        Whether the model has formats of its own, which make every run one in fixed point. It is called only where
+        that matters.
+    """
+    unread = options.without_meaning_in_float32()
+    if unread and not options.asks_for_fixed_point and not is_quantized():
+        option = "--" + unread[0].replace("_", "-")
+        raise OptionError(f"{option} has no meaning in float32: give a --qformat or --formats with it")
 
 
 def numbers(option: str, text: str) -> tuple[float, ...]:
@@ -75,28 +56,6 @@ def _ratio(text: str) -> float:
         raise ValueError
     above, slash, below = text.partition("/")
     return float(above) / float(below) if slash else float(above)
-
-
-def calibration(percentile: float | None, method: str, **options: Any) -> CalibrationOptions:
-    """Return how formats are chosen.
-
-    Parameters
-    ----------
-    percentile
-        None where nothing was typed.
-    options
-        Of `CalibrationOptions`, beside the method.
-
-    Raises
-    ------
-    OptionError
-        If they have no meaning.
-    """
-    if percentile is None:
-        return CalibrationOptions(method=method, **options)
-    if method != "percentile":
-        raise OptionError("--percentile is of --method percentile")
-    return CalibrationOptions(method=method, percentile=percentile, **options)
 
 
 def widths(option: str, text: str) -> list[int]:

@@ -8,8 +8,7 @@ import typer
 from rich.text import Text
 
 from qengine.atomic_files import check_writable, replacing
-from qengine.cli import options, parsing
-from qengine.cli.data import DataOptions
+from qengine.cli import options
 from qengine.cli.jsontext import as_object
 from qengine.cli.operators import run_files
 from qengine.cli.output.console import open_table, rendered, status
@@ -29,29 +28,15 @@ Recipe = Annotated[str, typer.Option(metavar="R", help=f"{', '.join(RECIPES)}, o
 
 
 def quantize(
+    *,
     model: options.Model,
     out: ModelOut,
-    data: options.Data = None,
-    inputs: options.Inputs = None,
-    batch: options.Batch = None,
-    limit: options.Limit = None,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    bgr: options.Bgr = False,
-    bits: options.Bits = 8,
-    weight_bits: options.WeightBits = None,
-    activation_bits: options.ActivationBits = None,
-    method: options.CalibrationMethod = "mse",
-    percentile: options.Percentile = None,
-    headroom: options.Headroom = 1.0,
-    per_channel: options.ChannelWeights = False,
-    unsigned: options.Unsigned = False,
-    tie_joins: options.TieJoins = False,
-    formats: options.Formats = None,
     recipe: Recipe = "fold",
+    data: options.DataOptions,
+    choice: options.FormatChoiceOptions,
+    formats: options.Formats = None,
     max_elements: options.MaxElements = MAX_ELEMENTS,
-    operators: options.Operators = None,
-    json: options.Json = False,
+    command: options.CommandOptions,
 ) -> str:
     """Write a model as a quantized ONNX model: power-of-two scales, 8 or 16 bits, read back with the same bits.
 
@@ -59,35 +44,24 @@ def quantize(
 
     Formats are those of --formats, or chosen on the data as `qengine calibrate` chooses them.
     """
-    wanted = parsing.calibration(
-        percentile,
-        method,
-        bits=bits,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        headroom=headroom,
-        per_channel=per_channel,
-        unsigned=unsigned,
-        tie_joins=tie_joins,
-    )
+    wanted = choice.calibration_options()
     given = None if formats is None else read_formats(formats)
     if given is not None and wanted != CalibrationOptions():
-        raise OptionError("--formats says which formats there are: leave out what chooses them, such as --bits")
+        raise OptionError("--formats gives the formats: leave out options that choose them, such as --bits")
     steps = steps_of(recipe)
-    run_files(operators or [])
+    run_files(command.operators or [])
     check_writable(out)
     entry = zoo.find(model)
-    if data is None and entry is None and (given is None or not FROM_DATA.isdisjoint(steps)):
-        raise OptionError("--data is needed: what formats, or corrections, are to be chosen on")
-    with status(f"quantizing {model}", quiet=json), np.errstate(all="ignore"):
-        chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
-        graph, dataset = load(zoo.path_of(model), least_opset=opset_for(given, wanted)), None
-        if data is not None or entry is not None:
-            dataset = chosen.open(data or model, entry, graph, max_elements, several=True)
-        found = quantize_model(graph, dataset, recipe=recipe, formats=given, options=wanted)
+    name = data.data or (model if entry else None)
+    if name is None and (given is None or not FROM_DATA.isdisjoint(steps)):
+        raise OptionError("--data is needed: give the samples to choose formats or corrections on")
+    with status(f"quantizing {model}", quiet=command.json), np.errstate(all="ignore"):
+        graph = load(zoo.path_of(model), least_opset=opset_for(given, wanted))
+        dataset = None if name is None else data.open(name, entry, graph, max_elements, several=True)
+        quantized = quantize_model(graph, dataset, recipe=recipe, formats=given, options=wanted)
         with replacing(out) as temporary:
-            temporary.write_bytes(found.model.SerializeToString())
-    return _as_json(model, out, recipe, found) if json else _as_table(model, out, recipe, found)
+            temporary.write_bytes(quantized.model.SerializeToString())
+    return (_as_json if command.json else _as_table)(model, out, recipe, quantized)
 
 
 def _counts(found: Quantized) -> list[tuple[str, int, int]]:

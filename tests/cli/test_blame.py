@@ -144,7 +144,10 @@ def test_a_bundled_set_of_a_bundled_model(capsys):
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["model.onnx", "--data", "data.npz"], "--data tells what fixed point costs: give a --qformat or --formats"),
+        (
+            ["model.onnx", "--data", "data.npz"],
+            "--data measures the noise of fixed point: give a --qformat",
+        ),
         (["model.onnx", "--data", "no.npz", "--qformat", "Q3.4"], "there is no data 'no.npz'"),
         ([*WORDS, "--tensors"], "--tensors has no meaning with --data"),
         ([*WORDS, "--shape", "x=1,6"], "--shape has no meaning with --data"),

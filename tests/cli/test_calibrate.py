@@ -134,7 +134,7 @@ def test_progress_is_shown_on_a_terminal_alone(capsys, monkeypatch, model, photo
         ([], "--data is needed"),
         (["--data", "nowhere"], "there is no data 'nowhere'"),
         (["--data", "digits"], "['images'] has 3 axes; input 'x' needs 4"),
-        (["--data", "PHOTOS", "--percentile", "99"], "--percentile is of --method percentile"),
+        (["--data", "PHOTOS", "--percentile", "99"], "--percentile needs --method percentile"),
         (["--data", "PHOTOS", "--method", "kl"], "no method is named 'kl'"),
         (["--data", "PHOTOS", "--bits", "17"], "Invalid value for '--bits'"),
         (["--data", "PHOTOS", "-i", "z=1"], "no input 'z'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from numpy.typing import NDArray
 
@@ -21,9 +21,9 @@ from qengine.model.ops import operator
 from qengine.model.ops.operator import Role, find
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor
-from qengine.qformat import Format, QFormat
+from qengine.qformat import Format
+from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import is_run
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 from qengine.runtime.session import InferenceSession
 
 if TYPE_CHECKING:
@@ -129,12 +129,8 @@ def inspect_model(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
     inputs: Mapping[str, NDArray[Any]] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    *,
-    qformat: QFormat | str | None = None,
-    weight_qformat: QFormat | str | None = None,
-    formats: Given | str | os.PathLike[str] | None = None,
-    per_channel: bool = False,
-    max_elements: int = MAX_ELEMENTS,
+    options: SessionOptions | None = None,
+    **keywords: Unpack[SessionKeywords],
 ) -> Inspection:
     """Look at a model without running it.
 
@@ -146,8 +142,8 @@ def inspect_model(
         Arrays by input name: needed where elements decide shapes, and otherwise only looked at for their shape.
     shapes
         Shapes by input name; what the model says is enough where it has no open lengths.
-    qformat, weight_qformat, formats, per_channel, max_elements
-        As for `InferenceSession`.
+    options, keywords
+        Options of a session that would run the model; see `SessionOptions`.
 
     Raises
     ------
@@ -157,17 +153,11 @@ def inspect_model(
     """
     graph = model if isinstance(model, Graph) else load(model)
     plain = runnable(graph)
-    request: dict[str, Any] = {
-        "qformat": qformat,
-        "weight_qformat": weight_qformat,
-        "formats": formats,
-        "per_channel": per_channel,
-    }
-    common: dict[str, Any] = {"isa": "reference", "max_elements": max_elements}
-    fixed = InferenceSession(supported(graph), **request, **common)
+    options = SessionOptions.of(options, keywords).with_(isa="reference")
+    fixed = InferenceSession(supported(graph), options)
     is_whole = plain is graph  # and then one session serves for all
-    float32 = (fixed if is_whole else InferenceSession(plain, **common)).in_float32()
-    feeds, missing = feeds_of(graph, float32, dict(inputs or {}), dict(shapes or {}), max_elements)
+    float32 = (fixed if is_whole else InferenceSession(plain, options.in_float32())).in_float32()
+    feeds, missing = feeds_of(graph, float32, dict(inputs or {}), dict(shapes or {}), options.max_elements)
     warnings = [*_unsupported(graph)]
     tensors: dict[str, Tensor] = {}
     lost: list[str] = [*fixed.notes]
@@ -178,8 +168,7 @@ def inspect_model(
             if fixed.in_fixed_point:
                 within = fixed
                 if not is_whole:
-                    request["formats"] = _formats_within(plain, fixed.formats)
-                    within = InferenceSession(plain, **request, **common)
+                    within = InferenceSession(plain, options.with_(formats=_formats_within(plain, fixed.formats)))
                 planned = within.plan(feeds)
                 lost += losses(planned.constants, planned.steps, {})
                 real = {bound.output.name for bound in planned.steps if bound.is_island}

@@ -33,8 +33,8 @@ from rich.text import Text
 from qengine.analysis.blame import Blame, TensorBlame
 from qengine.atomic_files import replacing
 from qengine.cli.jsontext import as_object
+from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import decibels, open_table, rendered, share
-from qengine.cli.parsing import FixedPoint
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
 from qengine.model.formats.assign import as_given
@@ -48,7 +48,7 @@ _COLUMNS = (
 )
 
 
-def as_json(model: str, fixed: FixedPoint, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
+def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
     """Return the object, in lines, ASCII throughout."""
     options = asdict(fixed)
     options["formats_file"] = options.pop("formats")
@@ -101,7 +101,7 @@ def _spelled(form: Format) -> str:
     return " ".join(map(str, form.formats)) if isinstance(form, ChannelFormats) else str(form)
 
 
-def as_tables(model: str, fixed: FixedPoint, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
+def as_tables(model: str, fixed: FixedPointOptions, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
     """Return a table and a summary, coloured if standard output is a terminal."""
     words = [model, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     words.append(f"{len(dataset):,} samples of {dataset.name}")

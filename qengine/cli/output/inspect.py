@@ -28,15 +28,15 @@ from rich.text import Text
 
 from qengine.analysis.inspection import MEANINGS, Inspection, TensorInfo
 from qengine.cli.jsontext import as_object
+from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import open_table, rendered
-from qengine.cli.parsing import FixedPoint
 from qengine.errors import printable
 from qengine.model.formats.assign import as_given
 
 _COLOURS = {"island": "yellow", "delegated": "yellow", "unsupported": "red", "unused": "yellow"}
 
 
-def as_json(model: str, fixed: FixedPoint, found: Inspection) -> str:
+def as_json(model: str, fixed: FixedPointOptions, found: Inspection) -> str:
     """Return the object, in lines, ASCII throughout."""
     record = {
         "model": model,
@@ -66,7 +66,7 @@ def _tensor(one: TensorInfo) -> dict[str, Any]:
     return {**vars(one), "format": None if one.format is None else as_given(one.format)}
 
 
-def as_tables(model: str, fixed: FixedPoint, found: Inspection, *, tensors: bool) -> str:
+def as_tables(model: str, fixed: FixedPointOptions, found: Inspection, *, tensors: bool) -> str:
     """Return tables and a summary, coloured if standard output is a terminal."""
     opsets = ", ".join(f"{domain} opset {n}".lstrip() for domain, n in found.opsets.items())
     words = [model, opsets, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qengine.analysis.advice import Advice
 from qengine.analysis.report import Comparison, sqnr
-from qengine.cli.parsing import FixedPoint
+from qengine.cli.options import FixedPointOptions
 from qengine.metrics.quality import ClassQuality, ImageQuality
 from qengine.qformat import Overflow, Rounding
 from qengine.runtime.session import InferenceSession
@@ -55,7 +55,7 @@ class RunResult:
     """
 
     model: str
-    options: FixedPoint
+    options: FixedPointOptions
     session: InferenceSession
     feeds: Mapping[str, NDArray[Any]]
     outputs: Mapping[str, NDArray[Any]]
