@@ -7,7 +7,7 @@ import numpy as np
 from quantization.correction.badly_scaled import badly_scaled_digits
 
 from qengine import InferenceSession, calibrate, zoo
-from qengine.analysis.report import sqnr
+from qengine.metrics.sqnr import sqnr
 from qengine.model.loader import load
 from qengine.quantization.correction import correct
 

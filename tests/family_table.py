@@ -7,8 +7,9 @@ import numpy as np
 from test_families import LEAST, WORDS, feeds, fixed, path
 
 from qengine import InferenceSession
-from qengine.analysis.report import compare, sqnr
+from qengine.analysis.report import compare
 from qengine.data.golden import read_golden
+from qengine.metrics.sqnr import sqnr
 
 
 def main():

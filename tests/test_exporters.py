@@ -11,9 +11,10 @@ import pytest
 from runtime.native.native import ISAS
 
 from qengine import InferenceSession, calibrate
-from qengine.analysis.report import compare, sqnr
+from qengine.analysis.report import compare
 from qengine.data.golden import read_golden
 from qengine.errors import ModelError, UnsupportedError
+from qengine.metrics.sqnr import sqnr
 
 FOLDER = Path(__file__).parent / "golden" / "exporters"
 RUNS = sorted(file.stem for file in FOLDER.glob("*.npz"))

@@ -11,9 +11,10 @@ from networks import onnxruntime_session
 from runtime.native.native import ISAS, assert_same, both
 
 from qengine import InferenceSession, calibrate
-from qengine.analysis.report import compare, sqnr
+from qengine.analysis.report import compare
 from qengine.data.golden import read_golden
 from qengine.errors import UnsupportedError
+from qengine.metrics.sqnr import sqnr
 from qengine.model.passes import optimize
 
 FOLDER = Path(__file__).parent / "golden" / "families"

@@ -8,8 +8,8 @@ import pytest
 from networks import onnxruntime_session, weights
 
 from qengine import InferenceSession
-from qengine.analysis.report import sqnr
 from qengine.data.golden import read_golden
+from qengine.metrics.sqnr import sqnr
 
 GOLDEN = Path(__file__).parent / "golden"
 INDEX = {  # those of exporters/ are tested in test_exporters.py

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 import qengine
 from qengine import zoo
-from qengine.data.images import planes_of, psnr
+from qengine.data.images import planes_of
+from qengine.metrics.psnr import psnr
 
 _GAP, _BAND = 8, 26
 

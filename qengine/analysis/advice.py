@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.analysis.report import Comparison, percent, total_sqnr
+from qengine.analysis.report import Comparison, percent
 from qengine.errors import FormatError
+from qengine.metrics.sqnr import sqnr_of_outputs
 from qengine.qformat import QFormat
 
 # Below this improvement another format is not worth a word.
@@ -57,7 +58,7 @@ def advise(
     run
         Runs the model on the same feeds with another format and returns the outputs by name.
     """
-    before = total_sqnr(comparison.float_outputs, comparison.outputs)
+    before = sqnr_of_outputs(comparison.float_outputs, comparison.outputs)
     if before is None or before == float("inf"):
         return None
     longer = [bits for bits in _LONGER_WORDS if bits > qformat.bits] if before < _POOR_DB else []
@@ -66,7 +67,7 @@ def advise(
         if candidate is None or candidate == qformat:
             continue
         try:
-            after = total_sqnr(comparison.float_outputs, run(candidate))
+            after = sqnr_of_outputs(comparison.float_outputs, run(candidate))
         except FormatError:  # a constant that has no format of the candidate's kind
             continue
         if after is not None and after >= before + _CLEARLY_DB:

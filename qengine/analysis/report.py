@@ -21,6 +21,7 @@ from qengine.kernels.reference.requantize import (
     new_tally,
     quantize,
 )
+from qengine.metrics.sqnr import sqnr
 from qengine.model.graph import Node
 from qengine.model.steps import Linear, Tensor
 from qengine.qformat import Format, fraction_bits_of
@@ -94,20 +95,6 @@ class _Output:
     codes: NDArray[Any]
     real: NDArray[Any]
     exact: NDArray[Any]
-
-
-def sqnr(signal: NDArray[Any], approximation: NDArray[Any]) -> float | None:
-    """Return 10 log10(sum(f^2) / sum((f - q)^2)) in dB.
-
-    Infinite where nothing differs; None where f is all 0 or not finite, and q is something else.
-    """
-    exact = signal.astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        power = float(np.sum(exact * exact))
-        noise = float(np.sum((exact - approximation) ** 2))
-    if noise == 0.0:
-        return float("inf")
-    return float(10.0 * np.log10(power / noise)) if power and np.isfinite([power, noise]).all() else None
 
 
 def compare(
@@ -258,10 +245,3 @@ def percent(count: int, total: int) -> str:
         return "100%" if count else "0%"
     share = 100 * count / total
     return "<0.01%" if share < 0.01 else f"{min(share, 99.99):.2f}%"
-
-
-def total_sqnr(signal: Mapping[str, NDArray[Any]], approximation: Mapping[str, NDArray[Any]]) -> float | None:
-    """Return the mean SQNR in dB of the floating-point outputs that have one; None where none has."""
-    each = [sqnr(signal[name], approximation[name]) for name in signal if signal[name].dtype.kind == "f"]
-    found = [decibels for decibels in each if decibels is not None]
-    return sum(found) / len(found) if found else None

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from qengine.analysis.search import SearchOptions
 from qengine.analysis.search import search as find_formats
 from qengine.atomic_files import check_writable
 from qengine.cli import options, parsing, search_options
@@ -12,6 +13,7 @@ from qengine.data import zoo
 from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
+from qengine.runtime.options import SessionOptions
 
 
 def search(
@@ -28,53 +30,52 @@ def search(
 ) -> str:
     """Find the fewest bits, tensor by tensor, in which a model is still good enough on data.
 
-    qengine search digits --max-drop 1% --cost macs -o formats.json && qengine run digits --formats formats.json
+    qengine search digits --max-drop 1% --cost bit-operations -o f.json && qengine run digits --formats f.json
 
     qengine search model.onnx --data set.npz --metric sqnr --min 30 --activation-bits 8 -o formats.json
 
     qengine search digits --hold-out 0.3 --max-drop 1% -o formats.json
 
-    What each tensor does to the output at each word length is measured; then the model itself, in ever fewer bits.
+    The sensitivity to each tensor at each word length is measured first; then the model itself, in ever fewer bits.
     """
-    widths = parsing.widths("--bits", goal.bits)
-    of_weights = parsing.some_widths("--weight-bits", goal.weight_bits)
-    of_activations = parsing.some_widths("--activation-bits", goal.activation_bits)
-    chosen_by = CalibrationOptions(**vars(method), **vars(rules))
+    bits = parsing.widths("--bits", goal.bits)
+    weight_bits = parsing.some_widths("--weight-bits", goal.weight_bits)
+    activation_bits = parsing.some_widths("--activation-bits", goal.activation_bits)
+    calibration = CalibrationOptions(**vars(method), **vars(rules))
+    typed = {name: value for name, value in vars(arithmetic).items() if value is not None}
     if goal.max_drop is not None and goal.least is not None:
         raise OptionError("--max-drop and --min both say what is good enough: give one of them")
     if out is not None:
         check_writable(out)
     entry = zoo.find(model)
     if data.data is None and entry is None:
-        raise OptionError("--data is needed: what the model is to be judged on")
+        raise OptionError("--data is needed: the samples that the model is evaluated on")
     name = data.data or model
     run_files(command.operators or [])
     with status(f"reading {model}", quiet=command.json), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         dataset = data.open(name, entry, graph, kernels.max_elements, several=True)
 
-    found = find_formats(
+    result = find_formats(
         graph,
         dataset,
-        metric=goal.metric,
-        max_drop=goal.max_drop,
-        least=goal.least,
-        hold_out=goal.hold_out,
-        cost=goal.cost,
-        bits=widths,
-        weight_bits=of_weights,
-        activation_bits=of_activations,
-        options=chosen_by,
-        pixel_scale=data.data_scale(name, entry),
-        max_runs=goal.runs,
-        seconds=goal.budget,
-        rounding=arithmetic.rounding or "half_even",
-        overflow=arithmetic.overflow or "saturate",
-        accumulator_bits=arithmetic.accumulator_bits,
-        strict=arithmetic.strict,
-        progress=lambda what, total: progress(f"{model}: {what}", total, quiet=command.json),
-        **vars(kernels),
+        SearchOptions(
+            metric=goal.metric,
+            max_drop=goal.max_drop,
+            least=goal.least,
+            hold_out=goal.hold_out,
+            cost=goal.cost,
+            bits=bits,
+            weight_bits=weight_bits,
+            activation_bits=activation_bits,
+            pixel_scale=data.data_scale(name, entry),
+            max_runs=goal.runs,
+            seconds=goal.budget,
+        ),
+        options=SessionOptions(**typed, **vars(kernels)),
+        calibration=calibration,
+        progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.json),
     )
     if out is not None:
-        found.save(out)
-    return (as_json if command.json else as_tables)(model, dataset, found, out)
+        result.save(out)
+    return (as_json if command.json else as_tables)(model, dataset, result, out)

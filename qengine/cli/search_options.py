@@ -1,92 +1,82 @@
-"""The options of `qengine search` that no other command has."""
+"""Options of `qengine search` that no other command has."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from qengine.analysis.search import Metric
+from qengine.analysis.inspection.costs import all_costs
+from qengine.metrics.declaration import all_metrics
 
-_GOAL = "What is looked for"
-
-MetricName = Annotated[
-    str | None,
-    typer.Option(
-        "--metric",
-        metavar="M",
-        help=f"What must not get worse: {', '.join(Metric)}. Default: top1 where there are labels, agreement of other "
-        "classes, psnr of images, else sqnr.",
-        rich_help_panel=_GOAL,
-    ),
-]
-MaxDrop = Annotated[
-    str | None,
-    typer.Option(
-        metavar="D",
-        help="How much worse than float32 it may be: percentage points (1%), dB (0.5dB), or 1% of dB. Default: 1.",
-        rich_help_panel=_GOAL,
-    ),
-]
-Least = Annotated[
-    float | None,
-    typer.Option("--min", metavar="X", help="Instead: the figure itself, a share (0.97) or dB.", rich_help_panel=_GOAL),
-]
-HoldOut = Annotated[
-    float | None,
-    typer.Option(
-        "--hold-out",
-        metavar="SHARE",
-        help="Leave this share of the samples (0.2) out of the search, and measure on them what was found.",
-        rich_help_panel=_GOAL,
-    ),
-]
-BitCost = Annotated[
-    str,
-    typer.Option(
-        "--cost",
-        metavar="C",
-        help="What is to be small: memory of weights or of activations, or macs (times bits times bits).",
-        rich_help_panel=_GOAL,
-    ),
-]
-SearchBits = Annotated[
-    str,
-    typer.Option("--bits", metavar="LIST", help="Word lengths to choose from: 4,6-8.", rich_help_panel=_GOAL),
-]
-WeightBits = Annotated[
-    str | None,
-    typer.Option("--weight-bits", metavar="LIST", help="Those of constants, if others.", rich_help_panel=_GOAL),
-]
-ActivationBits = Annotated[
-    str | None,
-    typer.Option("--activation-bits", metavar="LIST", help="Those of all else, if others.", rich_help_panel=_GOAL),
-]
-MaxRuns = Annotated[
-    int,
-    typer.Option("--runs", min=1, metavar="N", help="Try so many word lengths of all at most.", rich_help_panel=_GOAL),
-]
-Budget = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        metavar="SECONDS",
-        help="Stop to try after so much time, and take the best so far.",
-        rich_help_panel=_GOAL,
-    ),
-]
+_GOAL = "Goal"
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoalOptions:
-    """What is looked for, and how long."""
+    """Goal, choices and budget of a search."""
 
-    metric: MetricName = None
-    max_drop: MaxDrop = None
-    least: Least = None
-    hold_out: HoldOut = None
-    cost: BitCost = "weights"
-    bits: SearchBits = "2-8,16"
-    weight_bits: WeightBits = None
-    activation_bits: ActivationBits = None
-    runs: MaxRuns = 500
-    budget: Budget = None
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="M",
+            help=f"Metric that must not get worse: {', '.join(map(str, all_metrics()))}. Default: top1 where there are "
+            "labels, agreement of other classes, psnr of images, else sqnr.",
+            rich_help_panel=_GOAL,
+        ),
+    ] = None
+    max_drop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="D",
+            help="How much worse than float32 the model may be: percentage points (1%), dB (0.5dB), or 1% of dB. "
+            "Default: 1 percentage point or 1 dB.",
+            rich_help_panel=_GOAL,
+        ),
+    ] = None
+    least: Annotated[
+        float | None,
+        typer.Option(
+            "--min",
+            metavar="X",
+            help="In place of --max-drop: the figure that is good enough, a share (0.97) or dB.",
+            rich_help_panel=_GOAL,
+        ),
+    ] = None
+    hold_out: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Hold this share of the samples (0.2) out of the search, and measure the result on them.",
+            rich_help_panel=_GOAL,
+        ),
+    ] = None
+    cost: Annotated[
+        str,
+        typer.Option(metavar="C", help=f"Cost to minimize: {', '.join(map(str, all_costs()))}.", rich_help_panel=_GOAL),
+    ] = "weights"
+    bits: Annotated[
+        str, typer.Option(metavar="LIST", help="Word lengths to choose from: 4,6-8.", rich_help_panel=_GOAL)
+    ] = "2-8,16"
+    weight_bits: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Word lengths of constants. Default: --bits.", rich_help_panel=_GOAL),
+    ] = None
+    activation_bits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="Word lengths of inputs and activations. Default: --bits.", rich_help_panel=_GOAL
+        ),
+    ] = None
+    runs: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Measure N assignments of word lengths at most.", rich_help_panel=_GOAL),
+    ] = 500
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="End after this time, with the best assignment so far.",
+            rich_help_panel=_GOAL,
+        ),
+    ] = None

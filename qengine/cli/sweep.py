@@ -1,11 +1,12 @@
-"""`qengine sweep`: how good a model is in many arithmetics."""
+"""`qengine sweep`: a model in many arithmetics, evaluated on data."""
 
 import sys
 from pathlib import Path
 
-from qengine.analysis.sweep import Grid, Sweep, Task
+from qengine.analysis.inspection.costs import find_cost
+from qengine.analysis.sweep import Grid, Sweep, SweepOptions, Task
 from qengine.analysis.sweep import sweep as run_sweep
-from qengine.analysis.sweep.plots import Cost, write_plots
+from qengine.analysis.sweep.plots import write_plots
 from qengine.analysis.sweep.table import write_csv
 from qengine.cli import options, parsing
 from qengine.cli import sweep_options as grids
@@ -14,6 +15,7 @@ from qengine.cli.output.sweep import as_json, as_tables
 from qengine.data import zoo
 from qengine.errors import OptionError, SweepError
 from qengine.model.loader import load
+from qengine.runtime.options import SessionOptions
 
 _CHANNELS = {"off": (False,), "on": (True,), "both": (False, True)}
 
@@ -31,7 +33,7 @@ def sweep(
     kernels: options.KernelOptions,
     json: options.Json = False,
 ) -> str:
-    """Run a model on data in many arithmetics, and keep in DIR how good each is.
+    """Run a model on data in many arithmetics, and keep the figures of each in DIR.
 
     qengine sweep digits --bits 2-16 -o results
 
@@ -39,12 +41,11 @@ def sweep(
 
     qengine sweep digits --bits 4-8 --recipe fold,fold+bias,best -o results
 
-    A sweep that is stopped goes on where it was when the same command is given again.
+    A sweep that was stopped continues when the same command is given again.
     """
     if lists.per_channel not in _CHANNELS:
         raise OptionError(f"--per-channel is one of {', '.join(_CHANNELS)}, not '{lists.per_channel}'")
-    if work.cost not in list(Cost):
-        raise OptionError(f"--cost is one of {', '.join(Cost)}, not '{work.cost}'")
+    find_cost(work.cost)
     grid = Grid(
         bits=parsing.some_widths("--bits", lists.bits),
         weight_bits=parsing.some_widths("--weight-bits", lists.weight_bits),
@@ -64,48 +65,48 @@ def sweep(
     fixed = data.arrays(load(zoo.path_of(model)), pixel_scale, kernels.max_elements) if data.inputs else None
 
     try:
-        found = run_sweep(
+        result = run_sweep(
             model,
             out,
             grid,
-            data=data.data,
-            inputs=fixed,
-            pixel_scale=pixel_scale,
-            batch=data.batch,
-            limit=data.limit,
-            ssim=not work.no_ssim,
-            strict=strict,
-            retry_failed=work.retry_failed,
-            jobs=work.jobs,
-            scheduler=work.scheduler,
-            progress=lambda what, total: progress(f"{model}: {what}", total, quiet=json),
-            **vars(kernels),
+            SweepOptions(
+                data=data.data,
+                inputs=fixed,
+                pixel_scale=pixel_scale,
+                batch=data.batch,
+                limit=data.limit,
+                ssim=not work.no_ssim,
+                retry_failed=work.retry_failed,
+                jobs=work.jobs,
+                scheduler=work.scheduler,
+            ),
+            options=SessionOptions(strict=strict, **vars(kernels)),
+            progress=lambda name, total: progress(f"{model}: {name}", total, quiet=json),
         )
     except KeyboardInterrupt:
-        print(f"qengine: interrupted; {out} keeps what is done: give the same command to go on", file=sys.stderr)  # noqa: T201
+        text = f"qengine: interrupted; {out} keeps the finished points: give the same command to continue"
+        print(text, file=sys.stderr)  # noqa: T201
         raise
-    written, notes = _written(found, Cost(work.cost))
-    return as_json(found, written, notes) if json else as_tables(found, written, notes)
+    written, notes = _write(result, work)
+    return as_json(result, written, notes) if json else as_tables(result, written, notes)
 
 
-def _written(found: Sweep, cost: Cost) -> tuple[list[Path], list[str]]:
-    """Write what is made of the rows; return the files, and what there is to say."""
-    table = found.folder / "results.csv"
-    write_csv(table, found.rows)
-    written = [found.folder / "results.sqlite", table]
+def _write(result: Sweep, work: grids.WorkOptions) -> tuple[list[Path], list[str]]:
+    """Write the table and the plots of the rows; return the files, and notes."""
+    table = result.folder / "results.csv"
+    write_csv(table, result.rows)
+    written = [result.folder / "results.sqlite", table]
     notes = []
-    if found.task is Task.OTHER and not found.rows[0].outcome.measures.sqnr_by_output:
-        notes.append(
-            "the outputs are neither real numbers nor classes: rows tell codes apart, and not how good they are"
-        )
+    if result.task is Task.OTHER and not result.rows[0].outcome.measures.sqnr_by_output:
+        notes.append("the outputs are neither real numbers nor classes: rows have digests of codes, and no figures")
     try:
-        return written + write_plots(found, cost), notes
-    except SweepError as error:  # rows are what counts
+        return written + write_plots(result, work.cost, work.metric), notes
+    except SweepError as error:  # the rows are kept without plots
         return written, [*notes, str(error)]
 
 
 def _accumulators(text: str | None) -> list[int | None]:
-    found: list[int | None] = []
+    widths: list[int | None] = []
     for part in parsing.words("--accumulator-bits", text or "all"):
-        found += [None] if part == "all" else parsing.widths("--accumulator-bits", part)
-    return found
+        widths += [None] if part == "all" else parsing.widths("--accumulator-bits", part)
+    return widths

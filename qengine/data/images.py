@@ -210,9 +210,3 @@ def write_image(path: str | os.PathLike[str], pixels: NDArray[np.float64]) -> No
     image = Image.fromarray(whole[..., 0] if whole.shape[-1] == 1 else whole)
     with replacing(path) as temporary:
         image.save(temporary, format=LOSSLESS[Path(path).suffix.lower()])
-
-
-def psnr(pixels: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """Return the peak signal-to-noise ratio in dB of pixels 0..255; infinite where they are equal."""
-    error = float(np.mean((pixels - truth) ** 2))
-    return float(10.0 * np.log10(255.0**2 / error)) if error else float("inf")

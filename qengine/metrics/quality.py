@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.data.images import PixelScale, pixels_of, planes_of, psnr
+from qengine.data.images import PixelScale, pixels_of, planes_of
 from qengine.errors import OptionError
+from qengine.metrics.psnr import psnr
 
 
 @dataclass(frozen=True)

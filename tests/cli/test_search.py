@@ -18,7 +18,8 @@ MODEL = network(
 )
 X = weights(64, 6, seed=4, scale=1.0)
 KEYS = {
-    "model", "data", "samples", "digest", "metric", "cost", "judged", "reference", "reference_of", "least", "held_out",
+    "model", "data", "samples", "digest", "metric", "cost", "evaluated_output", "reference",
+    "reference_of", "least", "held_out",
     "best", "formats", "units",
     "uniform", "front", "runs", "is_complete", "written", "notes",
 }  # fmt: skip
@@ -54,7 +55,12 @@ def test_json(capsys, folder):
     told = json.loads(printed(capsys, *WORDS, "--max-drop", "3%", "-o", "formats.json", "--json"))
     found = expected(max_drop="3%")
     assert told.keys() == KEYS
-    assert (told["metric"], told["cost"], told["samples"], told["judged"]) == ("top1", "macs", 64, "y")
+    assert (told["metric"], told["cost"], told["samples"], told["evaluated_output"]) == (
+        "top1",
+        "bit-operations",
+        64,
+        "y",
+    )
     assert (told["reference"], told["reference_of"], told["least"]) == (1.0, "float32", 0.97)
     assert told["held_out"] is None
     assert told["best"]["cost"] == found.best.cost
@@ -63,7 +69,7 @@ def test_json(capsys, folder):
     assert told["front"][0]["cost"] == found.front[0].cost
     assert told["uniform"].keys() == {"2", "3", "4", "5", "6", "7", "8", "16"}
     assert told["written"] == ["formats.json"]
-    assert told["units"][0]["harm"]["2"] > told["units"][0]["harm"]["8"] > 0
+    assert told["units"][0]["sensitivity"]["2"] > told["units"][0]["sensitivity"]["8"] > 0
     # What is written is what `qengine run --formats` takes.
     np.save(folder / "x.npy", X)
     (y,) = InferenceSession(MODEL).run(None, {"x": X})
@@ -77,7 +83,7 @@ def test_the_tables(capsys):
     words = ["--metric", "sqnr", "--min", "20", "--bits", "3-8"]
     lines = [line.rstrip() for line in printed(capsys, *WORDS, *words).splitlines()]
     found = expected(metric="sqnr", least=20.0, bits=range(3, 9))
-    assert lines[0] == "model.onnx, fewest bits of macs, sqnr at least 20.00 dB, 64 samples of data.npz"
+    assert lines[0] == "model.onnx, least bit operations, sqnr at least 20.00 dB, 64 samples of data.npz"
     rows = [line.split() for line in lines[3 : 3 + len(found.units)]]
     assert [row[:4] for row in rows] == [[u.name, u.kind, str(u.bits), u.format] for u in found.units]
     assert any(line.endswith("the best") and f"{found.best.cost:,.0f} bit operations" in line for line in lines)
@@ -110,7 +116,7 @@ def test_held_out(capsys, folder):
     assert (held["samples"], held["value"]) == (16, same[3::4].mean())
     assert told["best"]["value"] == np.delete(same, slice(3, None, 4)).mean()
     lines = printed(capsys, *words).splitlines()
-    assert "model.onnx, fewest bits of macs, top1 at least 97.00%, 48 samples of data.npz" in lines
+    assert "model.onnx, least bit operations, top1 at least 97.00%, 48 samples of data.npz" in lines
     there = f"float32 100.00%, found {held['value']:.2%}, asked for 97.00%"
     assert f"on 16 samples that were held out: {there}" in lines
 
@@ -127,10 +133,10 @@ def test_other_widths_and_limits(capsys):
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["model.onnx"], "--data is needed: what the model is to be judged on"),
+        (["model.onnx"], "--data is needed: the samples that the model is evaluated on"),
         ([*WORDS, "--max-drop", "1", "--min", "0.9"], "--max-drop and --min both say what is good enough"),
         ([*WORDS, "--max-drop", "much"], "a drop of top1 is a number such as 1% (a percentage point), not 'much'"),
-        ([*WORDS, "--cost", "area"], "no cost is named 'area'; there are weights, activations, macs"),
+        ([*WORDS, "--cost", "area"], "no cost is named 'area'; there are weights, activations, bit-operations"),
         ([*WORDS, "--metric", "f1"], "no metric is named 'f1'"),
         ([*WORDS, "--bits", "8-4"], "--bits 8-4 runs backwards: give 4-8"),
         ([*WORDS, "--bits", "1-4"], "is a word length of 2 to 16, not 1"),

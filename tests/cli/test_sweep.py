@@ -8,7 +8,7 @@ import pytest
 from networks import network
 
 from qengine import cli
-from qengine.analysis.sweep import COLUMNS
+from qengine.analysis.sweep import columns
 from qengine.analysis.sweep.store import Store
 
 
@@ -34,18 +34,28 @@ def test_json(files, capsys):
     status, out, err = called(capsys, "--bits", "4,6-7", "--per-channel", "both", "--rounding", "floor,trunc", "--json")
     assert (status, err) == (0, "")
     found = json.loads(out)
-    assert set(found) == {"model", "data", "samples", "task", "judged", "computed", "rows", "written", "notes"}
+    assert set(found) == {
+        "model",
+        "data",
+        "samples",
+        "task",
+        "evaluated_output",
+        "computed",
+        "rows",
+        "written",
+        "notes",
+    }
     assert (found["model"], found["data"], found["samples"]) == ("model.onnx", "set.npz", 10)
-    assert (found["task"], found["judged"], found["computed"], found["notes"]) == ("classes", "y", 13, [])
+    assert (found["task"], found["evaluated_output"], found["computed"], found["notes"]) == ("classes", "y", 13, [])
     assert [row["activation_bits"] for row in found["rows"]] == [None] + [4] * 4 + [6] * 4 + [7] * 4
-    assert all(tuple(row) == COLUMNS for row in found["rows"])
+    assert all(tuple(row) == columns() for row in found["rows"])
     assert (found["rows"][0]["sqnr_db"], found["rows"][0]["agreement"], found["rows"][0]["top1"]) == ("inf", 1.0, None)
     names = ["results.sqlite", "results.csv", "accuracy.png", "accuracy.svg", "pareto.png", "pareto.svg"]
     assert found["written"] == [f"out/{name}" for name in names]
     assert all((files / "out" / name).stat().st_size for name in names)
     with (files / "out" / "results.csv").open(newline="") as file:
         records = list(csv.DictReader(file))
-    assert tuple(records[0]) == COLUMNS
+    assert tuple(records[0]) == columns()
     assert [record["codes"] for record in records] == [row["codes"] for row in found["rows"]]
     assert (records[1]["per_channel"], records[1]["rounding"], records[0]["sqnr_db"]) == ("0", "floor", "inf")
     assert float(records[5]["sqnr_db"]) == found["rows"][5]["sqnr_db"]
@@ -69,7 +79,7 @@ def test_for_a_person(files, capsys):
         assert sum(line.startswith(f"failed: bad.json, {sums}: formats name 'nothing'") for line in lines) == 1
     assert lines[-1].startswith("wrote out/results.sqlite, out/results.csv, out/accuracy.png")
     status, out, _ = called(capsys, *words, "--qformat", "Q3.4")
-    assert "9 of 9 points were there already" in out
+    assert "9 of 9 points were in the folder already" in out
 
 
 def test_what_was_varied_is_of_fixed_point(files, capsys):
@@ -98,7 +108,7 @@ def test_outputs_in_which_nothing_can_be_measured(files, capsys):
     status, out, _ = called(capsys, "--bits", "4", "--json")
     assert (status, json.loads(out)["task"]) == (0, "other")
     assert json.loads(out)["notes"] == [
-        "the outputs are neither real numbers nor classes: rows tell codes apart, and not how good they are"
+        "the outputs are neither real numbers nor classes: rows have digests of codes, and no figures"
     ]
 
 
@@ -117,7 +127,7 @@ def test_a_bundled_model_brings_its_data(tmp_path, capsys):
         (("--bits", "4,,5"), "--bits '4,,5' is not a list with commas"),
         (("--bits", "1"), "bits is a word length of 2 to 16, not 1"),
         (("--per-channel", "yes"), "--per-channel is one of off, on, both"),
-        (("--cost", "money"), "--cost is one of weight-memory, bit-operations"),
+        (("--cost", "money"), "no cost is named 'money'; there are weights, activations, bit-operations"),
         (("--rounding", "up"), "no rounding is named 'up'"),
         (("--accumulator-bits", "none"), "--accumulator-bits 'none' is not a list of whole numbers"),
         (("--scheduler", "nowhere://x"), "the Dask cluster nowhere://x does not answer"),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qengine.data.images import PixelScale, pixels_of, planes_of, psnr, read_image, write_image
+from qengine.data.images import PixelScale, pixels_of, planes_of, read_image, write_image
 from qengine.errors import FeedError, OptionError
+from qengine.metrics.psnr import psnr
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (4, 6, 3), dtype=np.uint8)
 UNIT = PixelScale(scale=(1 / 255,))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.analysis.blame.energy import Energy, mean_ratio, sqnr_of
 from qengine.analysis.blame.points import WEIGHTS, Point
 from qengine.analysis.blame.rerun import Rerun
 from qengine.analysis.blame.result import Blame, TensorBlame
@@ -25,6 +24,7 @@ from qengine.kernels.reference.requantize import (
     new_tally,
     quantize,
 )
+from qengine.metrics.ratios import Energy, mean_ratio, ratio_in_decibels
 from qengine.model.formats.assign import groups_of
 from qengine.model.ops.operator import NeedsRun, find
 from qengine.model.static_values import known_tensors
@@ -234,15 +234,12 @@ class _Measure:
         """Return what was found of all feeds."""
         if not self._runs:
             raise FeedError("there is no data to run the model on: the feeds are empty")
-        harm = {
-            name: mean_ratio(list(one.at_outputs.values())) if one.at_outputs else 0.0
-            for name, one in self._sums.items()
-        }
+        harm = {name: mean_ratio(one.at_outputs.values()) for name, one in self._sums.items()}
         total = sum(harm.values())
         tensors = [
             self._told(sums, harm[name], harm[name] / total if total else 0.0) for name, sums in self._sums.items()
         ]
-        together = {kind: sqnr_of(mean_ratio(list(found.values()))) for kind, found in self._together.items()}
+        together = {kind: ratio_in_decibels(mean_ratio(found.values())) for kind, found in self._together.items()}
         return Blame(
             tensors=tuple(sorted(tensors, key=lambda one: -one.harm)),
             outputs=tuple(self._together["run"]),
@@ -265,7 +262,7 @@ class _Measure:
             elements=int(tally[TOTAL]),
             sqnr_db=sums.cumulative.sqnr_db,
             own_db=sums.own.sqnr_db if point.rounds else None,
-            output_db=sqnr_of(harm) if point.rounds else None,
+            output_db=ratio_in_decibels(harm) if point.rounds else None,
             noise={name: energy.noise for name, energy in sums.at_outputs.items()},
             harm=harm,
             share=share,

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from qengine.analysis.blame.result import Suggestion
 from qengine.errors import FormatError
+from qengine.metrics.ratios import decibels
 from qengine.qformat import ChannelFormats, Format, QFormat
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values
-from qengine.quantization.calibration.error import decibels, exact_error, sqnr_in
+from qengine.quantization.calibration.error import exact_error, sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
 
 _CLEARLY_DB = 1.0  # less is not worth a word

@@ -1,4 +1,17 @@
-"""From the longest words to the shortest, by what is known of each unit alone."""
+"""A path of assignments from the longest words to the shortest, from the sensitivity of each unit alone.
+
+The problem: n units with k word lengths each have k^n assignments, and measuring one is a run over all data. The idea:
+predict, and measure only what is promising. The *sensitivity* of a unit at a word length is the noise, in parts of the
+signal, that the output has when this unit alone is rounded. Noises of independent roundings add, so the noise of an
+assignment is about the sum over its units; and its cost is known exactly. So each step can be ranked without a run:
+what it saves, divided by the noise it adds.
+
+`descent` takes the best such step again and again. For a cost that is a sum over units this is the greedy solution of a
+knapsack: every assignment on the path has the least cost for its noise, up to the size of one step. Where on the path
+the model is still good enough is measured afterwards, in `refine`.
+
+An *assignment* is a tuple with a word length for each unit.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +28,18 @@ Assignment = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Choices:
-    """What there is to choose, and what is known of it.
+    """The word lengths to choose from, and the prediction of noise and cost.
 
     Attributes
     ----------
-    widths : of each unit the word lengths that it may have, from the shortest.
-    harm : of each unit, by word length, the noise over signal that it alone brings to the output.
-    cost : of word lengths.
+    widths : word lengths of each unit, from the shortest.
+    sensitivity : noise over signal at the output that each unit alone brings, by word length; empty for a unit that
+        costs nothing.
+    cost : cost of an assignment.
     """
 
     widths: Sequence[tuple[int, ...]]
-    harm: Sequence[dict[int, float]]
+    sensitivity: Sequence[dict[int, float]]
     cost: CostModel
 
     @property
@@ -34,48 +48,46 @@ class Choices:
         return tuple(widths[-1] for widths in self.widths)
 
     def uniform(self, bits: int) -> Assignment | None:
-        """Return the assignment with one word length for all that cost anything; None where a unit cannot have it.
+        """Return the assignment with one word length for all units that cost anything; None if a unit cannot have it.
 
-        What has no choice, or costs nothing, has its longest.
+        A unit without a choice, or without a cost, has its longest word.
         """
         free = [u for u in self.cost.units if len(self.widths[u]) > 1]
         if not free or any(bits not in self.widths[u] for u in free):
             return None
         return tuple(bits if u in free else widths[-1] for u, widths in enumerate(self.widths))
 
-    def total_harm(self, assignment: Sequence[int]) -> float:
-        """Return the noise of all units together, if that of one does not depend on the others."""
-        return sum(harm[width] for harm, width in zip(self.harm, assignment, strict=True) if harm)
+    def noise(self, assignment: Sequence[int]) -> float:
+        """Return the predicted noise of an assignment: the sum of the sensitivities."""
+        return sum(known[width] for known, width in zip(self.sensitivity, assignment, strict=True) if known)
 
-    def extra_harm(self, assignment: Sequence[int], unit: int, width: int) -> float:
-        """Return how much more noise another word length of one unit brings."""
-        harm = self.harm[unit]
-        return harm[width] - harm[assignment[unit]] if harm else 0.0
+    def added_noise(self, assignment: Sequence[int], unit: int, width: int) -> float:
+        """Return the noise that another word length of one unit adds."""
+        known = self.sensitivity[unit]
+        return known[width] - known[assignment[unit]] if known else 0.0
 
     def lower(self, assignment: Sequence[int], unit: int) -> int | None:
-        """Return the next shorter word length of a unit."""
+        """Return the next shorter word length of a unit; None for the shortest."""
         shorter = [width for width in self.widths[unit] if width < assignment[unit]]
         return shorter[-1] if shorter else None
 
     def higher(self, assignment: Sequence[int], unit: int) -> int | None:
-        """Return the next longer word length of a unit."""
+        """Return the next longer word length of a unit; None for the longest."""
         return next((width for width in self.widths[unit] if width > assignment[unit]), None)
 
 
-def monotone(harm: dict[int, float]) -> dict[int, float]:
-    """Return harms that a longer word never makes larger: what seems so is chance, and a shorter word not better."""
-    widths = sorted(harm, reverse=True)
-    found = dict(harm)
-    for longer, shorter in pairwise(widths):
-        found[shorter] = max(found[shorter], found[longer])
-    return found
+def monotone(sensitivity: dict[int, float]) -> dict[int, float]:
+    """Return sensitivities that never grow with the word length: where a shorter word seems better, that is chance."""
+    smooth = dict(sensitivity)
+    for longer, shorter in pairwise(sorted(sensitivity, reverse=True)):
+        smooth[shorter] = max(smooth[shorter], smooth[longer])
+    return smooth
 
 
 def descent(choices: Choices) -> Iterator[Assignment]:
-    """Yield assignments from the longest words to the shortest, each of which saves most for the noise that it adds.
+    """Yield the path of assignments, from the longest words to the shortest.
 
-    Each step shortens one unit by one or several word lengths: the one of the largest saving for the noise. For costs
-    that are sums over units these are the best assignments of their noise, up to the size of one step.
+    Each step shortens one unit by one or several word lengths: the step of the largest saving for the noise it adds.
     """
     current = list(choices.longest)
     yield tuple(current)
@@ -93,10 +105,10 @@ def _best_step(choices: Choices, current: Sequence[int]) -> tuple[int, int] | No
             if width >= current[unit]:
                 break
             saving = choices.cost.saving(current, unit, width)
-            extra = choices.extra_harm(current, unit, width)
+            added = choices.added_noise(current, unit, width)
             if saving <= 0:
                 continue
-            rank = (saving / extra if extra > 0 else inf, saving)
+            rank = (saving / added if added > 0 else inf, saving)
             if rank > most:
                 best, most = (unit, width), rank
     return best

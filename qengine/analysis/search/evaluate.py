@@ -1,4 +1,13 @@
-"""A model in an assignment of word lengths, run on all data: the figure that counts."""
+"""Measurement of assignments: the model runs on all data in their formats, and a metric is computed.
+
+Sensitivities only predict; the figure of a result is measured. A run over all data is what a search spends its time on.
+So an assignment is measured once and remembered (`Evaluator.measured`), and the number of runs and the time are a
+budget: when it is exhausted, `BudgetExhausted` ends the search wherever it is, and the best assignment so far is the
+result.
+
+`ModelEvaluator` computes the figure of a model in some formats; `goal_on` turns the allowed drop into a figure that is
+good enough; `Evaluator` is the memory and the budget around them.
+"""
 
 from __future__ import annotations
 
@@ -12,161 +21,137 @@ import numpy as np
 
 from qengine.analysis.search.cost import CostModel
 from qengine.analysis.search.descent import Assignment
-from qengine.analysis.search.metric import Drop, Metric
-from qengine.analysis.search.result import Candidate
-from qengine.analysis.search.units import Given, Unit, assigned
-from qengine.analysis.sweep.measure import Meter, Outputs, Task
+from qengine.analysis.search.result import Candidate, Goal
+from qengine.analysis.search.units import Given, Unit, formats_of
 from qengine.data.datasets import Batch
 from qengine.data.datasets.runs import Runs
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError, QEngineError
+from qengine.metrics.declaration import EvaluatedBatch, Metric
+from qengine.metrics.drop import Drop
+from qengine.metrics.tasks import Outputs
 from qengine.model.graph import Graph
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 
-class SpentError(Exception):
-    """As many runs were made as are allowed, or as much time has passed."""
-
-
-class Judge:
-    """Runs a model on data, in float32 or with formats, and says how good it is.
-
-    Parameters
-    ----------
-    graph
-        The model.
-    runs
-        The data.
-    exact
-        What float32 gives, run by run; can be iterated again.
-    task, judged
-        As of `qengine.analysis.sweep.measure.task_of`.
-    pixel_scale
-        How pixels and numbers go together.
-    metric
-        The figure.
-    options
-        What `InferenceSession` is told beside the formats.
-    """
-
-    def __init__(
-        self,
-        graph: Graph,
-        runs: Runs,
-        exact: Iterable[Outputs],
-        task: Task,
-        judged: str,
-        pixel_scale: PixelScale,
-        metric: Metric,
-        **options: Any,
-    ) -> None:
-        self._graph, self._runs, self._exact, self._options = graph, runs, exact, options
-        self._task, self._judged, self._pixel_scale, self._metric = task, judged, pixel_scale, metric
-
-    def of_float32(self) -> float | None:
-        """Return the figure of float32 itself."""
-        return self._figure(lambda _, exact: exact[self._judged])
-
-    def of(self, formats: Mapping[str, Given]) -> float | None:
-        """Return the figure in formats; None where it is no number."""
-        session = InferenceSession(self._graph, formats=formats, **self._options)
-        return self._figure(lambda batch, _: session.run([self._judged], batch.feeds)[0])
-
-    def _figure(self, answer: Callable[[Batch, Outputs], Any]) -> float | None:
-        meter = Meter(self._task, self._judged, self._pixel_scale, ssim=False)
-        name = self._judged
-        with np.errstate(all="ignore"):
-            for batch, exact in zip(self._runs, self._exact, strict=True):
-                meter.add(batch, {}, {name: answer(batch, exact)}, {name: exact[name]})
-        found = self._metric.of(meter.measures())
-        return None if found is None or math.isnan(found) else found
+class BudgetExhausted(Exception):  # noqa: N818 - no error: it ends a search as planned
+    """The allowed number of runs was made, or the allowed time has passed."""
 
 
 @dataclass(frozen=True)
-class Goal:
-    """What is good enough on some data.
+class ModelEvaluator:
+    """Computation of a metric of a model on data, in float32 or in formats.
 
     Attributes
     ----------
-    judge : measures there.
-    reference : the figure of float32 or, where that is infinite, of the longest words.
-    reference_of : which of the two.
-    least : the figure that is good enough.
+    graph : the model.
+    runs : the data.
+    exact : outputs in float32, run by run; can be iterated again.
+    output : name of the evaluated output.
+    pixel_scale : scale between pixels and numbers.
+    metric : metric to compute.
+    options : options of every session, without formats.
     """
 
-    judge: Judge
-    reference: float
-    reference_of: str
-    least: float
+    graph: Graph
+    runs: Runs
+    exact: Iterable[Outputs]
+    output: str
+    pixel_scale: PixelScale
+    metric: Metric
+    options: SessionOptions
+
+    def in_float32(self) -> float | None:
+        """Return the figure of float32."""
+        return self._figure(lambda _, exact: exact[self.output])
+
+    def in_formats(self, formats: Mapping[str, Given]) -> float | None:
+        """Return the figure in formats by tensor; None where there is no number."""
+        session = InferenceSession(self.graph, self.options, formats=formats)
+        return self._figure(lambda batch, _: session.run([self.output], batch.feeds)[0])
+
+    def _figure(self, output_of: Callable[[Batch, Outputs], Any]) -> float | None:
+        accumulator, name = self.metric.accumulator(), self.output
+        with np.errstate(all="ignore"):
+            for batch, exact in zip(self.runs, self.exact, strict=True):
+                real = output_of(batch, exact)
+                target = batch.targets.get(name)
+                accumulator.add(EvaluatedBatch(real, exact[name], batch.labels, target, self.pixel_scale))
+        value = accumulator.value()
+        return None if value is None or math.isnan(value) else value
 
 
-def goal_of(judge: Judge, longest: Mapping[str, Given], metric: Metric, drop: Drop, least: float | None) -> Goal:
-    """Return what is good enough: a figure, or so much less than the reference.
+def goal_on(model: ModelEvaluator, longest: Mapping[str, Given], drop: Drop, least: float | None) -> Goal:
+    """Return the figure that is good enough: `least`, or the figure of the reference less the drop.
+
+    The reference is float32 or, where its figure is infinite, the longest words.
 
     Raises
     ------
     OptionError
-        If the reference is no number.
+        If the reference has no figure.
     """
-    of, reference = "float32", judge.of_float32()
+    name, reference = "float32", model.in_float32()
     if reference is None or not math.isfinite(reference):
-        of, reference = "the longest words", judge.of(longest)
+        name, reference = "the longest words", model.in_formats(longest)
     if reference is None:
-        raise OptionError(f"{metric} is no number in the longest words, so that nothing can be below it")
-    return Goal(judge, reference, of, drop.below(reference, metric) if least is None else least)
+        raise OptionError(f"{model.metric} is no number in the longest words, so that no drop below it can be allowed")
+    limit = drop.limit(reference, model.metric) if least is None else least
+    return Goal(model.metric, reference, name, limit)
 
 
 class Evaluator:
-    """Measures assignments, each once, until runs or time are spent.
+    """Measured assignments, each measured once, until the budget of runs or time is exhausted.
 
     Parameters
     ----------
-    judge
-        Runs the model.
+    model
+        Computation of the figure.
     units, cost
-        What the assignments are of, and what they cost.
+        Units of the assignments, and the cost of an assignment.
     max_runs
-        So many assignments are measured at most.
+        Number of assignments that are measured at most.
     seconds
-        After so much time no other is measured; None for no limit.
+        Time after which no other is measured; None for no limit.
     advance
-        Told of each.
+        Function that is called after each.
     """
 
     def __init__(
         self,
-        judge: Judge,
+        model: ModelEvaluator,
         units: Sequence[Unit],
         cost: CostModel,
         max_runs: int,
         seconds: float | None,
         advance: Callable[[float], None],
     ) -> None:
-        self._judge, self._units, self._cost = judge, units, cost
+        self._model, self._units, self._cost = model, units, cost
         self._left, self._advance = max_runs, advance
         self._until = math.inf if seconds is None else time.monotonic() + seconds
         self.measured: dict[Assignment, Candidate] = {}
 
     def __call__(self, assignment: Assignment) -> Candidate:
-        """Return an assignment with its figure.
+        """Return an assignment with its cost and its figure.
 
         Raises
         ------
-        SpentError
-            If it is not known, and nothing more may be measured; the first always is.
+        BudgetExhausted
+            If it was not measured before, and the budget is exhausted. The first assignment is always measured.
         """
         known = self.measured.get(assignment)
         if known is not None:
             return known
         if self.measured and (not self._left or time.monotonic() >= self._until):
-            raise SpentError
+            raise BudgetExhausted
         try:
-            value = self._judge.of(assigned(self._units, assignment))
+            value = self._model.in_formats(formats_of(self._units, assignment))
         except QEngineError as error:
             names = ", ".join(f"{unit.name} {width}" for unit, width in zip(self._units, assignment, strict=True))
             raise error.about(f"in the word lengths {names}") from None
-        found = Candidate(assignment, self._cost.total(assignment), value)
-        self.measured[assignment] = found
+        candidate = Candidate(assignment, self._cost.total(assignment), value)
+        self.measured[assignment] = candidate
         self._left -= 1
         self._advance(1)
-        return found
+        return candidate

@@ -1,58 +1,69 @@
-"""What a search found."""
+"""The result of a search."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 
-from qengine.analysis.search.cost import Cost
-from qengine.analysis.search.metric import Metric
-from qengine.analysis.sweep.front import pareto
+from qengine.analysis.inspection.costs import Cost
+from qengine.metrics.declaration import Metric
+from qengine.metrics.drop import is_enough
+from qengine.metrics.pareto import pareto
 from qengine.model.formats.assign import write_formats
-
-_ROUNDING = 1e-9  # 0.07 - 0.01 is more than 0.06
-
-
-def is_enough(value: float | None, least: float) -> bool:
-    """Whether a figure is as large as is asked for; None is no number."""
-    return value is not None and value >= least - _ROUNDING
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Word lengths, what they cost, and how good the model is in them.
+    """An assignment of word lengths with its cost and its figure.
 
     Attributes
     ----------
-    widths : of each unit, in the order of `Found.units`.
-    cost : see `Cost`.
-    value : of the metric, on all data; None where it is no number.
+    widths : word length of each unit, in the order of `SearchResult.units`.
+    cost : sum of the terms of the cost, such as bits; see `qengine.analysis.inspection.costs`.
+    value : figure of the metric on all data; None where there is no number.
     """
 
     widths: tuple[int, ...]
     cost: float
     value: float | None
 
-    def is_good(self, least: float) -> bool:
-        """Whether the figure is large enough."""
-        return is_enough(self.value, least)
+
+@dataclass(frozen=True)
+class Goal:
+    """Figure that is good enough on some data.
+
+    Attributes
+    ----------
+    metric : metric of the figures.
+    reference : figure of float32 or, where that is infinite, of the longest words.
+    reference_of : "float32" or "the longest words".
+    least : figure that is good enough.
+    """
+
+    metric: Metric
+    reference: float
+    reference_of: str
+    least: float
+
+    def is_met(self, value: float | None) -> bool:
+        """Whether a figure is good enough."""
+        return is_enough(self.metric, value, self.least)
 
 
 @dataclass(frozen=True)
 class UnitInfo:
-    """Tensors that have one format, and so one word length.
+    """Tensors that share one format, and so one word length.
 
     Attributes
     ----------
-    name : of the tensor among them that a run computes first.
+    name : the tensor among them that a run computes first.
     kind : "weights", which any constant is, or "activations", inputs among them.
-    tensors : all of them.
-    bits : the word length that was found.
-    format : and the format of it, as text.
-    harm : by word length, the noise over signal that the unit alone brings to the output; nothing where it costs
-        nothing, and so has its longest word.
+    tensors : names of all of them.
+    bits : word length in the result.
+    format : format in the result, as text.
+    sensitivity : noise over signal that the unit alone brings to the output, by word length; empty for a unit that
+        costs nothing, which has its longest word.
     """
 
     name: str
@@ -60,67 +71,79 @@ class UnitInfo:
     tensors: tuple[str, ...]
     bits: int
     format: str
-    harm: Mapping[int, float]
+    sensitivity: Mapping[int, float]
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What was found, on samples that were not searched on.
+    """Figure of the result on samples that the search did not see.
 
     Attributes
     ----------
-    samples : how many.
-    reference, least : as of `Found`, on them.
-    value : of the metric, in the formats that were found; None where it is no number.
+    samples : number of samples.
+    reference, least : see `SearchResult`, on these samples.
+    value : figure of the metric in the formats of the result; None where there is no number.
+    is_good : whether the figure is good enough here too.
     """
 
     samples: int
     reference: float
     least: float
     value: float | None
-
-    @property
-    def is_good(self) -> bool:
-        """Whether the figure is large enough there too."""
-        return is_enough(self.value, self.least)
+    is_good: bool
 
 
 @dataclass(frozen=True)
-class Found:
-    """What `search` found.
+class SearchResult:
+    """Result of `search`.
 
     Attributes
     ----------
-    formats : of the best assignment: what `InferenceSession(formats=...)` takes.
-    best : it has the least cost of all that are good enough.
-    units : what was chosen for.
-    metric, cost : what was asked for.
-    reference : the figure of float32 or, where that is infinite, of the longest words: which one, `reference_of` tells.
-    least : the figure that is good enough.
-    uniform : the assignments with one word length for all that cost anything, by that.
-    front : of all that were measured those that nothing beats in both cost and figure, the cheapest first.
-    runs : how many assignments were measured.
-    is_complete : whether the search ended by itself; otherwise runs or time were spent.
-    judged : the output by which the model is judged.
-    held_out : the figure on samples that were not searched on; None where none were held out.
-    notes : what there is to know, one line each.
+    formats : formats of the best assignment, as `InferenceSession(formats=...)` takes them.
+    best : the cheapest assignment that is good enough.
+    units : groups of tensors that got a word length each.
+    goal : figure that is good enough, its metric and its reference.
+    cost : cost that was minimized.
+    uniform : assignments with one word length for all units that cost anything, by the word length.
+    front : measured assignments that no other beats in both cost and figure, the cheapest first.
+    runs : number of assignments that were measured.
+    is_complete : whether the search ended by itself; otherwise the budget of runs or time was exhausted.
+    evaluated_output : name of the output that the metric is about.
+    held_out : figure on samples that the search did not see; None where none were held out.
+    notes : further facts, one line each.
     """
 
     formats: dict[str, str | list[str]]
     best: Candidate
     units: tuple[UnitInfo, ...]
-    metric: Metric
+    goal: Goal
     cost: Cost
-    reference: float
-    reference_of: str
-    least: float
     uniform: Mapping[int, Candidate]
     front: tuple[Candidate, ...]
     runs: int
     is_complete: bool
-    judged: str
+    evaluated_output: str
     held_out: HeldOut | None
     notes: tuple[str, ...]
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of all figures."""
+        return self.goal.metric
+
+    @property
+    def reference(self) -> float:
+        """The figure of float32 or, where that is infinite, of the longest words."""
+        return self.goal.reference
+
+    @property
+    def least(self) -> float:
+        """The figure that is good enough."""
+        return self.goal.least
+
+    def is_good(self, candidate: Candidate) -> bool:
+        """Whether an assignment is good enough."""
+        return self.goal.is_met(candidate.value)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a formats file, whole or not at all.
@@ -133,14 +156,13 @@ class Found:
         write_formats(path, self.formats)
 
 
-def front_of(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """Return those that no other beats in cost and figure, the cheapest first; of equal ones the first."""
+def front_of(candidates: Iterable[Candidate], metric: Metric) -> tuple[Candidate, ...]:
+    """Return the candidates that no other beats in cost and figure, the cheapest first; of equal ones the first."""
     known = list(candidates)
-    points = [(one.cost, -inf if one.value is None else one.value) for one in known]
-    return tuple(known[i] for i in pareto(points))
+    return tuple(known[i] for i in pareto([(one.cost, metric.score(one.value)) for one in known]))
 
 
-def cheapest(candidates: Sequence[Candidate], least: float) -> Candidate | None:
-    """Return the good one of the least cost, of those the one of the best figure."""
-    good = [one for one in candidates if one.is_good(least)]
-    return min(good, key=lambda one: (one.cost, -(one.value or 0.0)), default=None)
+def cheapest(candidates: Sequence[Candidate], goal: Goal) -> Candidate | None:
+    """Return the cheapest candidate that is good enough; of equal costs the one with the best figure."""
+    good = [one for one in candidates if goal.is_met(one.value)]
+    return min(good, key=lambda one: (one.cost, -goal.metric.score(one.value)), default=None)

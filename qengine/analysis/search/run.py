@@ -5,111 +5,79 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from qengine.analysis.search.cost import Cost, cost_model
+from qengine.analysis.inspection.costs import Workload, find_cost
+from qengine.analysis.keywords import check_keywords, options_with
+from qengine.analysis.search.cost import cost_model
 from qengine.analysis.search.descent import Choices, descent
-from qengine.analysis.search.evaluate import Evaluator, Goal, Judge, SpentError, goal_of
-from qengine.analysis.search.metric import Drop, Metric, metric_of
-from qengine.analysis.search.refine import along, refine
-from qengine.analysis.search.result import Candidate, Found, HeldOut, UnitInfo, cheapest, front_of
-from qengine.analysis.search.sensitivity import measure_harm
+from qengine.analysis.search.evaluate import BudgetExhausted, Evaluator, ModelEvaluator, goal_on
+from qengine.analysis.search.options import SearchKeywords, SearchOptions, check_session_options
+from qengine.analysis.search.refine import bisect_path, refine
+from qengine.analysis.search.result import Candidate, Goal, HeldOut, SearchResult, UnitInfo, cheapest, front_of
+from qengine.analysis.search.sensitivity import measure_sensitivity
 from qengine.analysis.search.split import split
-from qengine.analysis.search.units import Unit, assigned, units_of
-from qengine.analysis.sweep.measure import check_labels, task_of
+from qengine.analysis.search.units import Unit, formats_of, units_of
 from qengine.analysis.sweep.observed import Float32Outputs, ensure_float32
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.data.datasets import Dataset
 from qengine.data.datasets.runs import Runs, fed
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError, UnsupportedError
+from qengine.metrics.declaration import find_metric
+from qengine.metrics.drop import Drop
+from qengine.metrics.tasks import check_labels, task_of
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.ops.operator import NeedsRun
 from qengine.quantization.calibration import CalibrationOptions, observe
-from qengine.runtime.plan.plan import MAX_ELEMENTS
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
 
-BITS = (2, 3, 4, 5, 6, 7, 8, 16)
-_ON_THE_FRONT = 8  # assignments along the descent that are measured for the front
+_ON_THE_FRONT = 8  # assignments of the path that are measured for the front
 
 
 def search(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
     dataset: Dataset,
+    settings: SearchOptions | None = None,
     *,
-    metric: str | None = None,
-    max_drop: float | str | None = None,
-    least: float | None = None,
-    cost: str = "weights",
-    bits: Sequence[int] = BITS,
-    weight_bits: Sequence[int] | None = None,
-    activation_bits: Sequence[int] | None = None,
-    options: CalibrationOptions | None = None,
-    pixel_scale: PixelScale | None = None,
-    hold_out: float | None = None,
-    sensitivity_samples: int = 128,
-    max_runs: int = 500,
-    seconds: float | None = None,
-    rounding: str = "half_even",
-    overflow: str = "saturate",
-    accumulator_bits: int | None = None,
-    strict: bool = False,
-    isa: str | None = None,
-    threads: int | None = None,
-    max_elements: int = MAX_ELEMENTS,
+    options: SessionOptions | None = None,
+    calibration: CalibrationOptions | None = None,
     progress: Progress | None = None,
-) -> Found:
+    **keywords: Unpack[SearchKeywords],
+) -> SearchResult:
     """Return formats of the fewest bits in which a model is still good enough on data.
 
-    Every tensor may have a word length of its own; those that share a format move together. What each does to the
-    output at each word length is measured alone. From the longest words the search goes down along the assignments
-    that save most for the noise they add, measures the model itself, and then tries single tensors shorter and longer.
-    The same call gives the same answer, unless `seconds` end it.
+    Every tensor may have a word length of its own; tensors that share a format have one together. The sensitivity of
+    the output to each at each word length is measured alone. From the longest words the search follows the assignments
+    that save most for the noise that they add, measures the model itself, and then tries single tensors shorter and
+    longer. The same call returns the same result, unless `seconds` end it.
 
     Parameters
     ----------
     model
-        As for `InferenceSession`.
+        See `InferenceSession`.
     dataset
-        The data, which `qengine.data.datasets.open_dataset` gives.
-    metric
-        A `Metric`; None for top1 where there are labels, else agreement of classes, psnr of images, or sqnr.
-    max_drop
-        How much worse than float32 it may be: a number of percentage points or dB, or text such as "1%" or "0.5dB".
-        Of what is infinite in float32, such as sqnr, than the longest words. None, and no `least`, is 1 percentage
-        point or 1 dB.
-    least
-        The figure itself that is good enough, a share or dB, in place of `max_drop`.
-    cost
-        A `Cost`. What costs nothing has its longest word.
-    bits
-        Word lengths to choose from, 2 to 16.
-    weight_bits, activation_bits
-        Those of constants, and of inputs and activations, if others; one for a kind that is to stay as it is.
+        The data, which `qengine.open_dataset` opens.
+    settings
+        Goal, choices and budget; None for the defaults.
     options
-        How the formats of a word length are chosen; their word lengths are not looked at.
-    pixel_scale
-        How pixels and numbers go together; None for 0..255.
-    hold_out
-        This share of the samples, spread evenly, is not used for anything but to measure in the end what was found:
-        `Found.held_out`. None to search on all.
-    sensitivity_samples
-        So many of the samples are used to measure tensors alone; all of them to measure the model.
-    max_runs
-        So many assignments are measured at most.
-    seconds
-        After so much time no other is measured; None for no limit.
-    rounding, overflow, accumulator_bits, strict, isa, threads, max_elements
-        As for `InferenceSession`.
+        Options of every session: rounding, overflow, accumulator_bits, strict, isa, threads and max_elements.
+    calibration
+        Options by which the formats of a word length are chosen; their word lengths are ignored.
     progress
-        Told how it goes on.
+        Function that is called with the progress.
+    keywords
+        Single fields of `SearchOptions` and `SessionOptions`, such as ``max_drop="1%"``; they go before `settings` and
+        `options`.
 
     Raises
     ------
@@ -121,168 +89,219 @@ def search(
     Examples
     --------
     >>> import qengine
-    >>> from qengine import datasets, zoo
     >>> from qengine.model.loader import load
-    >>> from qengine.analysis.search import search
-    >>> graph = load(zoo.find("digits").path)
-    >>> data = datasets.open_dataset("digits", graph, limit=100, batch=50)
-    >>> found = search(graph, data, metric="agreement", max_drop=2, activation_bits=[8])
-    >>> found.best.value >= 0.98, found.best.cost < found.uniform[5].cost
+    >>> graph = load(qengine.zoo.find("digits").path)
+    >>> data = qengine.open_dataset("digits", graph, limit=100, batch=50)
+    >>> result = qengine.search(graph, data, metric="agreement", max_drop=2, activation_bits=[8])
+    >>> result.best.value >= 0.98, result.best.cost < result.uniform[5].cost
     (True, True)
-    >>> session = qengine.InferenceSession(graph, formats=found.formats)
+    >>> session = qengine.InferenceSession(graph, formats=result.formats)
     """
-    progress = progress or silent
-    if max_drop is not None and least is not None:
-        raise OptionError("max_drop and least both say what is good enough: give one of them")
-    if cost not in list(Cost):
-        raise OptionError(f"no cost is named '{cost}'; there are {', '.join(Cost)}")
+    check_keywords("search", keywords, SearchOptions, SessionOptions)
+    settings = options_with(SearchOptions, settings, keywords)
+    options = options_with(SessionOptions, options, keywords)
+    check_session_options(options)
     graph = model if isinstance(model, Graph) else load(model)
-    limits: dict[str, Any] = {"threads": threads, "max_elements": max_elements}
-    arithmetic: dict[str, Any] = {
-        "rounding": rounding,
-        "overflow": overflow,
-        "accumulator_bits": accumulator_bits,
-        "strict": strict,
-    }
-    reference = InferenceSession(graph, isa=isa, **limits).in_float32()
-    scale = pixel_scale or PixelScale()
-    runs, held = (Runs(dataset.batches, len(dataset)), None) if hold_out is None else split(dataset, graph, hold_out)
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
-
-        def in_float32(name: str, runs: Runs) -> Float32Outputs:
-            with progress(name, runs.samples) as advance, np.errstate(all="ignore"):
-                return ensure_float32(Path(folder), name, reference, runs, advance)
-
-        exact = in_float32("float32", runs)
-        has_labels = dataset.labels is not None
-        task, judged = task_of(next(iter(exact)), has_labels=has_labels, targets=runs.first.targets, pixel_scale=scale)
-        if next(iter(exact))[judged].dtype.kind != "f":
-            raise UnsupportedError(
-                f"output '{judged}' holds no real numbers, in which the noise of a tensor could be measured: give the "
-                "model without the operators that make whole numbers of them, or choose among formats by qengine sweep"
-            )
-        check_labels(task, judged, next(iter(exact)), dataset.labels)
-        wanted = metric_of(metric, task, has_labels=has_labels)
-        drop = None if max_drop is None else Drop.parse(max_drop, wanted)
-        with progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
-            observation = observe(graph, fed(runs, advance), **limits)
-        units = units_of(
-            observation,
-            options or CalibrationOptions(),
-            list(bits if weight_bits is None else weight_bits),
-            list(bits if activation_bits is None else activation_bits),
-            **arithmetic,
-        )
-        unit_of = {name: u for u, unit in enumerate(units) for name in unit.tensors}
-        longest = assigned(units, [unit.widths[-1] for unit in units])
-        session = InferenceSession(graph, formats=longest, isa="reference", **arithmetic, **limits)
-        samples = min(sensitivity_samples, runs.samples)
+        job = _Job(graph, dataset, settings, options, _Folder(graph, options, Path(folder), progress or silent))
         try:
-            model_cost = cost_model(Cost(cost), session, unit_of, runs.first.feeds, runs.first.count)
-            with progress("measuring tensors", samples) as advance:
-                harm = measure_harm(session, judged, units, model_cost.units, runs, samples, advance)
+            choices = job.choices(calibration or CalibrationOptions())
         except NeedsRun as reason:
             raise UnsupportedError(
                 f"the data decides how this model runs ({reason}), so that no tensor can be rounded alone; "
                 "choose word lengths for all at once instead (qengine sweep)"
             ) from None
-        choices = Choices([unit.widths for unit in units], harm, model_cost)
+        return job.search(choices)
 
-        def goal_on(runs: Runs, exact: Float32Outputs) -> Goal:
-            judge = Judge(graph, runs, exact, task, judged, scale, wanted, isa=isa, **arithmetic, **limits)
-            return goal_of(judge, longest, wanted, drop or Drop(1.0), least)
 
-        goal = goal_on(runs, exact)
-        goal_held = None if held is None else goal_on(held, in_float32("held out", held))
-        with progress("searching", max_runs) as advance:
-            evaluate = Evaluator(goal.judge, units, model_cost, max_runs, seconds, advance)
+@dataclass(frozen=True)
+class _Folder:
+    """Temporary folder of the outputs in float32.
+
+    Attributes
+    ----------
+    graph, options : the model, and the options of its sessions.
+    path : path of the folder.
+    progress : function that is called with the progress.
+    """
+
+    graph: Graph
+    options: SessionOptions
+    path: Path
+    progress: Progress
+
+    def outputs(self, name: str, runs: Runs) -> Float32Outputs:
+        """Run a model in float32 on data, and return its outputs."""
+        reference = InferenceSession(self.graph, self.options.in_float32()).in_float32()
+        with self.progress(name, runs.samples) as advance, np.errstate(all="ignore"):
+            return ensure_float32(self.path, name, reference, runs, advance)
+
+
+class _Job:
+    """One call of `search`: its model and data, and the steps that it takes."""
+
+    def __init__(
+        self, graph: Graph, dataset: Dataset, settings: SearchOptions, options: SessionOptions, folder: _Folder
+    ) -> None:
+        self._graph, self._settings, self._options, self._folder = graph, settings, options, folder
+        self._progress = folder.progress
+        self._cost = find_cost(settings.cost)
+        self._scale = settings.pixel_scale or PixelScale()
+        self._runs, self._held_out = Runs(dataset.batches, len(dataset)), None
+        if settings.hold_out is not None:
+            self._runs, self._held_out = split(dataset, graph, settings.hold_out)
+        self._exact = folder.outputs("float32", self._runs)
+        first, has_labels = next(iter(self._exact)), dataset.labels is not None
+        task, self._output = task_of(
+            first, has_labels=has_labels, targets=self._runs.first.targets, pixel_scale=self._scale
+        )
+        if first[self._output].dtype.kind != "f":
+            raise UnsupportedError(
+                f"output '{self._output}' holds no real numbers, in which the noise of a tensor could be measured: "
+                "give the model without the operators that make whole numbers of them, or choose among formats by "
+                "qengine sweep"
+            )
+        check_labels(task, self._output, first, dataset.labels)
+        self._metric = find_metric(settings.metric, task, has_labels=has_labels)
+        if self._metric.check is not None:
+            self._metric.check()
+        allowed = self._metric.default_drop if settings.max_drop is None else settings.max_drop
+        self._drop = Drop.parse(allowed, self._metric)
+        self._units: tuple[Unit, ...] = ()
+
+    def choices(self, calibration: CalibrationOptions) -> Choices:
+        """Return the word lengths to choose from, with the sensitivity and the cost of each.
+
+        Raises
+        ------
+        NeedsRun
+            If the data decides how a run goes on.
+        """
+        settings, options, runs = self._settings, self._options, self._runs
+        with self._progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
+            observation = observe(
+                self._graph, fed(runs, advance), threads=options.threads, max_elements=options.max_elements
+            )
+        bits = settings.bits
+        self._units = units = units_of(
+            observation,
+            calibration,
+            list(bits if settings.weight_bits is None else settings.weight_bits),
+            list(bits if settings.activation_bits is None else settings.activation_bits),
+            options,
+        )
+        unit_of = {name: u for u, unit in enumerate(units) for name in unit.tensors}
+        session = InferenceSession(self._graph, options, formats=self._longest(), isa="reference")
+        samples = min(settings.sensitivity_samples, runs.samples)
+        cost = cost_model(self._cost, Workload(session, runs.first.feeds, runs.first.count), unit_of)
+        with self._progress("measuring tensors", samples) as advance:
+            sensitivity = measure_sensitivity(session, self._output, units, cost.units, runs, samples, advance)
+        return Choices([unit.widths for unit in units], sensitivity, cost)
+
+    def _longest(self) -> dict[str, str | list[str]]:
+        return formats_of(self._units, [unit.widths[-1] for unit in self._units])
+
+    def _model(self, runs: Runs, exact: Float32Outputs) -> ModelEvaluator:
+        return ModelEvaluator(self._graph, runs, exact, self._output, self._scale, self._metric, self._options)
+
+    def _goal(self, model: ModelEvaluator) -> Goal:
+        return goal_on(model, self._longest(), self._drop, self._settings.least)
+
+    def search(self, choices: Choices) -> SearchResult:
+        """Return the cheapest good assignment among the choices."""
+        settings = self._settings
+        model = self._model(self._runs, self._exact)
+        goal = self._goal(model)
+        held_out = None
+        if self._held_out is not None:
+            other = self._model(self._held_out, self._folder.outputs("held out", self._held_out))
+            held_out = other, self._goal(other)
+        with self._progress("searching", settings.max_runs) as advance:
+            evaluate = Evaluator(model, self._units, choices.cost, settings.max_runs, settings.seconds, advance)
             start = evaluate(choices.longest)
-            if not start.is_good(goal.least):
-                raise OptionError(_too_much(wanted, start, goal.least))
-            best, is_complete = _found(choices, evaluate, goal.least)
+            if not goal.is_met(start.value):
+                raise OptionError(_too_much(goal, start))
+            best, is_complete = best_assignment(choices, evaluate, goal)
         checked = None
-        if held is not None and goal_held is not None:
-            value = goal_held.judge.of(assigned(units, best.widths))
-            checked = HeldOut(held.samples, goal_held.reference, goal_held.least, value)
-    return _told(units, harm, choices, evaluate, best, is_complete, wanted, Cost(cost), goal, checked, judged)
+        if held_out is not None and self._held_out is not None:
+            other, other_goal = held_out
+            value = other.in_formats(formats_of(self._units, best.widths))
+            checked = HeldOut(
+                self._held_out.samples, other_goal.reference, other_goal.least, value, other_goal.is_met(value)
+            )
+        units = tuple(
+            UnitInfo(unit.name, unit.kind, unit.tensors, width, str(unit.formats.get(width, "")), dict(each))
+            for unit, width, each in zip(self._units, best.widths, choices.sensitivity, strict=True)
+        )
+        return SearchResult(
+            formats=formats_of(self._units, best.widths),
+            best=best,
+            units=units,
+            goal=goal,
+            cost=self._cost,
+            uniform=_uniform(choices, evaluate),
+            front=front_of(evaluate.measured.values(), self._metric),
+            runs=len(evaluate.measured),
+            is_complete=is_complete,
+            evaluated_output=self._output,
+            held_out=checked,
+            notes=tuple(self._notes(choices, is_complete, checked)),
+        )
+
+    def _notes(self, choices: Choices, is_complete: bool, checked: HeldOut | None) -> list[str]:
+        free = [unit for u, unit in enumerate(self._units) if u not in choices.cost.units and len(unit.widths) > 1]
+        notes = []
+        if free:
+            tensors, have = ("1 tensor adds", "has") if len(free) == 1 else (f"{len(free)} tensors add", "have")
+            notes.append(f"{tensors} nothing to {self._cost.label}, and {have} the longest word")
+        if not is_complete:
+            notes.append(
+                "the budget of runs or time was exhausted before the search ended: there may be better formats"
+            )
+        if checked is not None and not checked.is_good:
+            notes.append(
+                "not good enough on the samples that were held out: allow a smaller drop, or search on more data"
+            )
+        return notes
 
 
-def _found(choices: Choices, evaluate: Evaluator, least: float) -> tuple[Candidate, bool]:
-    """Return the cheapest good assignment, and whether the search for it ended by itself."""
+def best_assignment(choices: Choices, evaluate: Evaluator, goal: Goal) -> tuple[Candidate, bool]:
+    """Return the cheapest good assignment, and whether the search for it ended before the budget was exhausted.
+
+    The longest words were measured, and are good.
+    """
 
     def best() -> Candidate:
-        found = cheapest(list(evaluate.measured.values()), least)
-        assert found is not None  # the longest words are good
-        return found
+        candidate = cheapest(list(evaluate.measured.values()), goal)
+        assert candidate is not None
+        return candidate
 
     try:
         for bits in sorted({width for widths in choices.widths for width in widths}, reverse=True):
             if (assignment := choices.uniform(bits)) is not None:
                 evaluate(assignment)
         path = list(descent(choices))
-        along(path, evaluate, least)
-        refine(choices, best(), evaluate, least)
-        found = best()
+        bisect_path(path, evaluate, goal)
+        refine(choices, best(), evaluate, goal)
+        current = best()
         for place in np.linspace(0, len(path) - 1, _ON_THE_FRONT).round().astype(int):
             evaluate(path[place])
-        # What the front shows by the way may be better still.
-        while (other := best()) is not found:
-            found = other
-            refine(choices, found, evaluate, least)
-    except SpentError:
+        # An assignment that was measured for the front may be cheaper still.
+        while (other := best()) is not current:
+            current = other
+            refine(choices, current, evaluate, goal)
+    except BudgetExhausted:
         return best(), False
-    return found, True
+    return current, True
 
 
-def _too_much(metric: Metric, start: Candidate, least: float) -> str:
+def _uniform(choices: Choices, evaluate: Evaluator) -> dict[int, Candidate]:
+    """Return the measured assignments with one word length for all, by the word length."""
+    widths: Sequence[int] = sorted({width for each in choices.widths for width in each})
+    return {bits: evaluate.measured[a] for bits in widths if (a := choices.uniform(bits)) in evaluate.measured}
+
+
+def _too_much(goal: Goal, start: Candidate) -> str:
     reached = "no number" if start.value is None else f"{start.value:.4g}"
-    return f"even with the longest words {metric} is {reached}, and {least:.4g} is asked for: allow a larger drop"
-
-
-def _told(
-    units: Sequence[Unit],
-    harm: Sequence[dict[int, float]],
-    choices: Choices,
-    evaluate: Evaluator,
-    best: Candidate,
-    is_complete: bool,
-    metric: Metric,
-    cost: Cost,
-    goal: Goal,
-    checked: HeldOut | None,
-    judged: str,
-) -> Found:
-    widths = {width for each in choices.widths for width in each}
-    uniform = {
-        bits: evaluate.measured[a] for bits in sorted(widths) if (a := choices.uniform(bits)) in evaluate.measured
-    }
-    idle = [unit.name for u, unit in enumerate(units) if u not in choices.cost.units and len(unit.widths) > 1]
-    notes = []
-    if idle:
-        tensors, have = ("1 tensor costs", "has") if len(idle) == 1 else (f"{len(idle)} tensors cost", "have")
-        notes.append(f"{tensors} nothing in {cost}, and {have} the longest word")
-    if not is_complete:
-        notes.append("runs or time were spent before the search ended: there may be better formats")
-    if checked is not None and not checked.is_good:
-        notes.append("not good enough on the samples that were held out: allow a smaller drop, or search on more data")
-    infos = tuple(
-        UnitInfo(unit.name, unit.kind, unit.tensors, width, str(unit.formats.get(width, "")), dict(each))
-        for unit, width, each in zip(units, best.widths, harm, strict=True)
-    )
-    return Found(
-        assigned(units, best.widths),
-        best,
-        infos,
-        metric,
-        cost,
-        goal.reference,
-        goal.reference_of,
-        goal.least,
-        uniform,
-        front_of(evaluate.measured.values()),
-        len(evaluate.measured),
-        is_complete,
-        judged,
-        checked,
-        tuple(notes),
-    )
+    asked = f"{goal.least:.4g} is asked for: allow a larger drop"
+    return f"even with the longest words {goal.metric} is {reached}, and {asked}"

@@ -1,4 +1,4 @@
-"""What each unit does to the output at each word length, measured alone."""
+"""The sensitivity of the output to each unit at each word length, measured with that unit alone rounded."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from qengine.analysis.blame.energy import Energy
 from qengine.analysis.blame.rerun import Rerun
 from qengine.analysis.search.descent import monotone
 from qengine.analysis.search.units import Unit
 from qengine.data.datasets import Batch
 from qengine.errors import QEngineError
+from qengine.metrics.ratios import Energy
 from qengine.runtime.plan.plan import Plan
 from qengine.runtime.session import InferenceSession
 
 
-def measure_harm(
+def measure_sensitivity(
     session: InferenceSession,
     output: str,
     units: Sequence[Unit],
@@ -25,24 +25,24 @@ def measure_harm(
     samples: int,
     advance: Callable[[float], None],
 ) -> list[dict[int, float]]:
-    """Return for each unit, by word length, the noise that it alone brings to the output, in parts of the signal.
+    """Return the noise over signal that each unit alone brings to the output, by word length.
 
-    It is that of a float32 run in which nothing but the unit is rounded.
+    It is the noise of a float32 run in which the unit alone is rounded.
 
     Parameters
     ----------
     session
-        Of the model in fixed point, in any formats of the units.
+        Session of the model in fixed point, in any formats of the units.
     output
-        Where noise is measured.
+        Output at which noise is measured.
     units
-        What is rounded.
+        Units to round.
     priced
-        The places of those that are measured; the others get nothing.
+        Places of the units that are measured; the others get nothing.
     runs, samples
         The data, of which the first batches are used, until there are so many samples.
     advance
-        Told how many samples are done.
+        Function that is called with the number of samples that are done.
 
     Raises
     ------
@@ -65,18 +65,18 @@ def measure_harm(
                 planned, rerun = plan, Rerun(plan, float32.plan(arrays, (output,)))
             with session.limited(), np.errstate(all="ignore"):
                 rerun.run(arrays)
-                for unit, known in zip(units, energies, strict=True):
-                    for width, energy in known.items():
+                for unit, by_width in zip(units, energies, strict=True):
+                    for width, energy in by_width.items():
                         _add(rerun, unit, width, output, energy)
                     advance(batch.count / len(units))
         except QEngineError as error:
             raise error.about(f"run {run} of the data") from None
         done += batch.count
-    return [monotone({width: energy.ratio for width, energy in known.items()}) for known in energies]
+    return [monotone({width: energy.ratio for width, energy in by_width.items()}) for by_width in energies]
 
 
 def _add(rerun: Rerun, unit: Unit, width: int, output: str, energy: Energy) -> None:
-    """Count the noise of a unit alone; where several of its tensors are rounded, that of all of them."""
+    """Add the noise of a unit alone; where several of its tensors are rounded, the noise of all of them."""
     signal = 0.0
     for name in unit.tensors:
         point = rerun.points.get(name)

@@ -1,4 +1,4 @@
-"""Samples that a search does not see, so that what it found can be checked on them."""
+"""Samples that a search does not see, so that its result can be checked on them."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from qengine.model.graph import Graph
 def split(dataset: Dataset, graph: Graph, share: float) -> tuple[Runs, Runs]:
     """Return the runs of the samples that are searched on, and of those that are held out.
 
-    The latter are spread evenly over the data, which may be sorted. Where the model takes a fixed number of samples at
-    once, whole runs are held out.
+    Those that are held out are spread evenly over the data, which may be sorted. Where the model takes a fixed number
+    of samples at once, whole runs are held out.
 
     Parameters
     ----------
     dataset, graph
-        The data, and the model that it is for.
+        The data, and its model.
     share
-        How much of it is held out, between 0 and 1.
+        Share of the samples that is held out, between 0 and 1.
 
     Raises
     ------
     OptionError
-        If the share is not between 0 and 1, or no sample is left on one side.
+        If the share is not between 0 and 1, or no sample is left on one part.
     """
     if isinstance(share, bool) or not 0 < share < 1:
         raise OptionError(f"the share of the samples that is held out is between 0 and 1, such as 0.2, not {share!r}")
     is_open = all(v.shape and not isinstance(v.shape[0], int) for v in graph.inputs if v.name in dataset.stacked)
-    sides = [_Side(dataset, share, is_held=held, is_cut=is_open) for held in (False, True)]
-    counts = [sum(batch.count for batch in side.batches()) for side in sides]
+    parts = [_Part(dataset, share, is_held=held, is_cut=is_open) for held in (False, True)]
+    counts = [sum(batch.count for batch in part.batches()) for part in parts]
     if not all(counts):
         rest = "is held out" if counts[0] else "is left to search on"
         raise OptionError(f"none of {len(dataset)} samples {rest} with a share of {share}: give more, or another share")
-    searched, held = (Runs(side.batches, count) for side, count in zip(sides, counts, strict=True))
+    searched, held = (Runs(part.batches, count) for part, count in zip(parts, counts, strict=True))
     return searched, held
 
 
-class _Side:
-    """The samples of a data set that are held out, or the others."""
+class _Part:
+    """One of two parts of a data set: the samples that are held out, or the others."""
 
     def __init__(self, dataset: Dataset, share: float, *, is_held: bool, is_cut: bool) -> None:
         self._dataset, self._share, self._is_held, self._is_cut = dataset, share, is_held, is_cut
 
     def batches(self) -> Iterator[Batch]:
-        """Give the batches of the data set, each without what is of the other side."""
+        """Yield the batches of the data set, each without the samples of the other part."""
         return self._cut() if self._is_cut else self._whole()
 
     def _whole(self) -> Iterator[Batch]:

@@ -1,15 +1,15 @@
-"""What of a model can have a word length of its own: constants, and activations that share a format."""
+"""Units: the parts of a model with a word length each. A constant is one; so are activations that share a format."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from qengine.errors import OptionError
 from qengine.qformat import Format
 from qengine.quantization.calibration import CalibrationOptions, Observation, choose_formats
 from qengine.quantization.calibration.tensors import quantized_tensors
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 WEIGHTS, ACTIVATIONS = "weights", "activations"
@@ -18,16 +18,16 @@ Given = str | list[str]
 
 @dataclass(frozen=True)
 class Unit:
-    """Tensors that have one format.
+    """Tensors that share one format.
 
     Attributes
     ----------
-    name : of the tensor among them that a run computes first.
+    name : the tensor among them that a run computes first.
     kind : "weights", which any constant is, or "activations", inputs among them.
-    tensors : all of them, by the model's own names.
-    widths : the word lengths that it may have, from the shortest.
-    given : its formats by word length and tensor, as a formats file has them.
-    formats : the same of the tensor of its name.
+    tensors : names of all of them in the model.
+    widths : word lengths to choose from, the shortest first.
+    given : formats by word length and tensor, as a formats file has them.
+    formats : format of the tensor `name` by word length.
     """
 
     name: str
@@ -43,7 +43,7 @@ def units_of(
     options: CalibrationOptions,
     weight_bits: Sequence[int],
     activation_bits: Sequence[int],
-    **arithmetic: Any,
+    session_options: SessionOptions,
 ) -> tuple[Unit, ...]:
     """Return the units of a model, in its order, with formats of every word length from one observation.
 
@@ -53,13 +53,13 @@ def units_of(
     Parameters
     ----------
     observation
-        What `qengine.quantization.calibration.observe` found.
+        Result of `qengine.quantization.calibration.observe`.
     options
-        How formats are chosen; their word lengths are not looked at.
+        Options by which formats are chosen; their word lengths are ignored.
     weight_bits, activation_bits
-        The word lengths to choose from.
-    arithmetic
-        What else `InferenceSession` is told.
+        Word lengths to choose from.
+    session_options
+        Options of the sessions that run the model.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def units_of(
     """
     for name, bits in ((WEIGHTS, weight_bits), (ACTIVATIONS, activation_bits)):
         if not bits:
-            raise OptionError(f"there are no word lengths for {name}")
+            raise OptionError(f"there are no word lengths for {name}: give at least one")
     longest = max(activation_bits)
     chosen: dict[str, dict[int, Mapping[str, Given]]] = {
         WEIGHTS: {
@@ -83,32 +83,32 @@ def units_of(
     quantized = quantized_tensors(observation.model, observation.optimized, tie_joins=options.tie_joins)
     groups = [(ACTIVATIONS, group) for group in quantized.groups] + [(WEIGHTS, (name,)) for name in quantized.constants]
     place = {name: i for i, name in enumerate(quantized.order)}
-    found = []
+    units = []
     for kind, group in sorted(groups, key=lambda one: place[one[1][0]]):
         of_kind = chosen[kind]
         names = tuple(name for name in group if all(name in formats for formats in of_kind.values()))
         if names:
             given = {bits: {name: formats[name] for name in names} for bits, formats in of_kind.items()}
             name = next((name for name in names if name in observation.histograms), names[0])
-            found.append(Unit(name, kind, names, tuple(of_kind), given, {}))
-    return _with_formats(observation, found, arithmetic)
+            units.append(Unit(name, kind, names, tuple(of_kind), given, {}))
+    return _with_formats(observation, units, session_options)
 
 
-def _with_formats(observation: Observation, units: list[Unit], arithmetic: Mapping[str, Any]) -> tuple[Unit, ...]:
-    """Return the units with formats of which it is known which axis counts channels."""
+def _with_formats(observation: Observation, units: list[Unit], options: SessionOptions) -> tuple[Unit, ...]:
+    """Return the units with the formats of a session, which knows the channel axis of formats per channel."""
     formats: list[dict[int, Format]] = [{} for _ in units]
     for place in range(max(len(unit.widths) for unit in units)):
         widths = [unit.widths[min(place, len(unit.widths) - 1)] for unit in units]
-        session = InferenceSession(observation.model, formats=assigned(units, widths), isa="reference", **arithmetic)
+        session = InferenceSession(observation.model, options, formats=formats_of(units, widths), isa="reference")
         for unit, width, known in zip(units, widths, formats, strict=True):
             if unit.name in session.formats:
                 known[width] = session.formats[unit.name]
     return tuple(replace(unit, formats=known) for unit, known in zip(units, formats, strict=True))
 
 
-def assigned(units: Sequence[Unit], widths: Sequence[int]) -> dict[str, Given]:
-    """Return the formats of an assignment: a word length for each unit."""
-    found: dict[str, Given] = {}
+def formats_of(units: Sequence[Unit], widths: Sequence[int]) -> dict[str, Given]:
+    """Return the formats of an assignment by tensor."""
+    formats: dict[str, Given] = {}
     for unit, width in zip(units, widths, strict=True):
-        found |= unit.given[width]
-    return found
+        formats |= unit.given[width]
+    return formats

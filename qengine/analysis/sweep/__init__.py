@@ -1,8 +1,22 @@
-"""Many arithmetics for one model: how good each is on data, kept in a folder that a sweep goes on from."""
+"""Sweeps: a model in many arithmetics, evaluated on data; the results are kept in a folder, and a sweep can go on."""
 
-from qengine.analysis.sweep.measure import Measures, Task
+from qengine.analysis.sweep.measure import Measures
+from qengine.analysis.sweep.options import SweepOptions
 from qengine.analysis.sweep.points import FLOAT32, Grid, Point
-from qengine.analysis.sweep.row import COLUMNS, Outcome, Row
+from qengine.analysis.sweep.row import Outcome, Row, columns
 from qengine.analysis.sweep.run import Sweep, sweep
+from qengine.metrics.tasks import Task
 
-__all__ = ["COLUMNS", "FLOAT32", "Grid", "Measures", "Outcome", "Point", "Row", "Sweep", "Task", "sweep"]
+__all__ = [
+    "FLOAT32",
+    "Grid",
+    "Measures",
+    "Outcome",
+    "Point",
+    "Row",
+    "Sweep",
+    "SweepOptions",
+    "Task",
+    "columns",
+    "sweep",
+]

@@ -1,4 +1,4 @@
-"""Points on a Dask cluster: one that is there, or one made on the spot."""
+"""Points on a Dask cluster: an existing one, or a local one that the sweep starts."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _PATIENCE = 30.0  # seconds for a cluster to answer
 
 
 def on_cluster(work: Work, points: Sequence[Point], address: str, jobs: int) -> Outcomes:
-    """Compute points on the workers of a Dask cluster, and give each as it is finished.
+    """Compute points on the workers of a Dask cluster, and yield each as it is finished.
 
     Parameters
     ----------
     work, points
-        What is to be computed. Workers see the model, the data and the folder at the same absolute paths.
+        The work and its points. Workers see the model, the data and the folder at the same absolute paths.
     address
-        Of the scheduler, such as tcp://host:8786, or "local" for a cluster of this machine's processes.
+        Address of the scheduler, such as tcp://host:8786, or "local" for a cluster of this machine's processes.
     jobs
-        How many processes a local cluster has.
+        Number of processes of a local cluster.
 
     Raises
     ------
     SweepError
-        If Dask is not installed, the cluster does not answer, or workers see something else.
+        If Dask is not installed, the cluster does not answer, or workers see another model or other data.
     """
     try:
         import dask

@@ -1,4 +1,4 @@
-"""What a point's result depends on, as a key: another model, other data, another option, another key."""
+"""Keys of points: digests of all that a result depends on. Another model, other data or another option: another key."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from qengine.lru_cache import digest
 from qengine.model.graph import Graph
 
 ARITHMETIC = 1
-"""Counts the changes of what a run in fixed point, a calibration or a correction computes: a new number makes every key
-another."""
+"""Version of the results of runs in fixed point, calibrations and corrections; a new number changes every key."""
 
 MEASURES = 2
-"""The same for how outputs are measured."""
+"""Version of the figures of a metric; a new number changes every key."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all points of a sweep have in common.
+    """The part of every key that the points of a sweep have in common.
 
     Attributes
     ----------
     model : `graph_digest` of the model.
-    data : the digest of the data set.
-    version : of qengine.
+    data : digest of the data set.
+    version : version of qengine.
     batch : samples in a run.
-    pixel_scale : how pixels and numbers go together, as text.
+    pixel_scale : scale between pixels and numbers, as text.
     ssim : whether SSIM is measured.
     strict : whether an operator that would compute in float32 is an error.
-    max_elements : the largest tensor that a run may make.
+    max_elements : number of elements of the largest tensor that a run may make.
     arithmetic, measures : `ARITHMETIC` and `MEASURES`.
     """
 
@@ -52,7 +51,7 @@ class Context:
 
     @property
     def key(self) -> str:
-        """The key of the sweep: of float32 and of everything that does not depend on the point."""
+        """The key of the sweep: of float32, and of all that does not depend on the point."""
         return _hashed(asdict(self))
 
     def of(self, point: Point) -> str:
@@ -66,9 +65,9 @@ def _hashed(record: Mapping[str, Any]) -> str:
 
 
 def graph_digest(graph: Graph) -> str:
-    """Return a digest of all that a model computes with: nodes, attributes, types, constants, external data too.
+    """Return a digest of a model: of its nodes, attributes, types and constants, those in external files too.
 
-    What the model is called, and where its file lies, is no part of it.
+    The name of the model and the path of its file are no part of it.
     """
     found = hashlib.sha256()
 

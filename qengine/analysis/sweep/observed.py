@@ -1,6 +1,6 @@
-"""What is computed once for a model and its data, and kept in the folder: histograms, and the outputs in float32.
+"""Files of the results that a sweep computes once for a model and its data: histograms, and the outputs in float32.
 
-Float32 may differ in the last bit from machine to machine; so its outputs are computed once, and every worker compares
+Float32 may differ in the last bit from machine to machine. So its outputs are computed once, and every worker compares
 with the same ones.
 """
 
@@ -25,11 +25,12 @@ from qengine.data.datasets.runs import fed
 from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Observation, load_observation, observe, save_observation
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 
 def histograms_path(folder: Path, key: str, corrections: Ranges) -> Path:
-    """Return the file of the histograms of a sweep, of the model with those corrections."""
+    """Return the path of the histograms of a model with some corrections."""
     return folder / f"{key[:16]}{_suffix(corrections)}.histograms.npz"
 
 
@@ -38,7 +39,7 @@ def _suffix(corrections: Ranges) -> str:
 
 
 def float32_path(folder: Path, key: str) -> Path:
-    """Return the file of the outputs in float32 of a sweep."""
+    """Return the path of the outputs in float32 of a sweep."""
     return folder / f"{key[:16]}.float32.npz"
 
 
@@ -49,37 +50,37 @@ def ensure_histograms(
     graph: Graph,
     runs: Iterable[Batch],
     advance: Advance,
-    **options: Any,
+    options: SessionOptions,
 ) -> None:
-    """See to it that the histograms of a model on its data are kept.
+    """Compute the histograms of a model on its data, and write them to the folder; existing ones are kept.
 
     Parameters
     ----------
     folder, key
-        Where they are kept, and the key of the sweep.
+        Folder of the files, and the key of the sweep.
     corrections
-        Those that were made of the model.
+        Corrections that the model has.
     graph, runs
         The model and the data.
     advance
-        Told how many samples are done.
+        Called with the number of samples that are done.
     options
-        `threads` and `max_elements`, as for `observe`.
+        Options of the session that observes the model.
     """
     try:
         load_histograms(folder, key, corrections, graph)
-    except SweepError:  # not there, or of no use: nothing is lost but time
-        observation = observe(graph, fed(runs, advance), **options)
+    except SweepError:  # missing or damaged: only time is lost
+        observation = observe(graph, fed(runs, advance), threads=options.threads, max_elements=options.max_elements)
         save_observation(observation, histograms_path(folder, key, corrections), key + _suffix(corrections))
 
 
 def load_histograms(folder: Path, key: str, corrections: Ranges, graph: Graph) -> Observation:
-    """Return what `ensure_histograms` kept.
+    """Return the histograms that `ensure_histograms` wrote.
 
     Raises
     ------
     SweepError
-        If the file is missing, damaged, or of something else.
+        If the file is missing, damaged, or of another model.
     """
     try:
         return load_observation(histograms_path(folder, key, corrections), graph, key + _suffix(corrections))
@@ -90,7 +91,7 @@ def load_histograms(folder: Path, key: str, corrections: Ranges, graph: Graph) -
 def ensure_float32(
     folder: Path, key: str, reference: InferenceSession, runs: Iterable[Batch], advance: Advance
 ) -> Float32Outputs:
-    """Return the outputs of a session in float32 on all data: those that are kept, or new ones, which then are.
+    """Return the outputs of a session in float32 on all data: those in the folder, or new ones, written there.
 
     Raises
     ------
@@ -126,12 +127,12 @@ def _entry(run: int, output: int) -> str:
 
 
 class Float32Outputs:
-    """Outputs that were kept, run by run.
+    """Outputs in float32 of all runs, read from a file.
 
     Parameters
     ----------
     path, key
-        The file, and the key of the sweep that it is of.
+        Path of the file, and the key of the sweep that wrote it.
 
     Raises
     ------
@@ -145,14 +146,14 @@ class Float32Outputs:
             with zipfile.ZipFile(path) as archive:
                 header = json.loads(archive.read("header.json"))
             if header["version"] != 1 or header["key"] != key:
-                raise ValueError("it is of another sweep")
+                raise ValueError("it belongs to another sweep")
             self.names: list[str] = header["outputs"]
             self.runs: int = header["runs"]
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise SweepError(f"{path} cannot be read: {error}") from None
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Read the outputs of one run after the other."""
+        """Yield the outputs of each run, by name."""
         try:
             with zipfile.ZipFile(self._path) as archive:
                 for run in range(self.runs):

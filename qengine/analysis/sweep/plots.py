@@ -1,20 +1,19 @@
-"""Results as figures: how good each word length is, and what quality costs."""
+"""Plots of a sweep: a metric over the word length, and a metric over a cost with its Pareto front."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qengine.analysis.sweep.front import pareto
-from qengine.analysis.sweep.measure import Task
+from qengine.analysis.inspection.costs import Cost, find_cost
 from qengine.analysis.sweep.row import DONE, Row
 from qengine.analysis.sweep.run import Sweep
 from qengine.atomic_files import replacing
 from qengine.errors import SweepError
+from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics, find_metric
+from qengine.metrics.pareto import pareto
 from qengine.quantization.correction import recipe_name
 
 if TYPE_CHECKING:
@@ -37,9 +36,9 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "qengine",
 }
-# Told apart in grey too: by marker and dash as well as by lightness.
 _INSIDE = 4  # entries of a legend that stands beside the lines; of more, above them
 _LINE = 0.16  # inches
+# Lines differ in grey too: by marker and dash as well as by lightness.
 _COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#009e73", "#7f7f7f")
 _MARKERS, _DASHES = "osD^vPX", ("-", "--", "-.", ":")
 
@@ -48,54 +47,44 @@ _PER_CENT = 100.0
 _ROOM, _LEAST_ROOM = 0.08, 0.5  # above and below what is drawn: of its height, and percentage points
 
 
-class Cost(StrEnum):
-    """What a Pareto plot has on its horizontal axis."""
+def metric_of(sweep: Sweep, name: str | None = None) -> Metric:
+    """Return the metric of a name, or the first one that the rows of a sweep have.
 
-    WEIGHT_MEMORY = "weight-memory"
-    """Bytes of constants."""
-    BIT_OPERATIONS = "bit-operations"
-    """Multiply-accumulates x bits x bits, of one sample."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A column by which points are judged: its label on an axis, and what its numbers are multiplied with there."""
-
-    column: str
-    label: str
-    factor: float = 1.0
-
-    def value(self, row: Row) -> float | None:
-        """Return what a plot shows for a row; None for what has no place on it."""
-        value = getattr(row.outcome.measures, self.column)
-        return None if value is None or not math.isfinite(value) or row.status != DONE else value * self.factor
-
-    @property
-    def is_share(self) -> bool:
-        """Whether it is a percentage, of which there is no more than 100."""
-        return self.factor == _PER_CENT
+    Raises
+    ------
+    OptionError
+        If there is no metric of the name, or the data does not have it.
+    """
+    figures = sweep.rows[0].outcome.measures.figures
+    has_labels = any(figures.get(one.column) is not None for one in all_metrics() if one.reference is Reference.LABELS)
+    return find_metric(name, sweep.task, has_labels=has_labels)
 
 
-def metric_of(sweep: Sweep) -> Metric:
-    """Return by what the points of a sweep are judged: top-1, agreement, PSNR, or SQNR."""
-    measures = sweep.rows[0].outcome.measures
-    if sweep.task is Task.CLASSES:
-        if measures.top1 is not None:
-            return Metric("top1", "Top-1 accuracy (%)", _PER_CENT)
-        return Metric("agreement", "Top-1 agreement with float32 (%)", _PER_CENT)
-    if sweep.task is Task.IMAGES:
-        against = "" if measures.against == "target" else " against float32"
-        return Metric("psnr_db", f"PSNR{against} (dB)")
-    return Metric("sqnr_db", "SQNR (dB)")
+def _factor(metric: Metric) -> float:
+    return _PER_CENT if metric.is_share else 1.0
+
+
+def value_of(metric: Metric, row: Row) -> float | None:
+    """Return the number that a plot shows for a row, per cent of a share; None for a row without a finite number."""
+    value = row.outcome.measures.figures.get(metric.column)
+    return None if value is None or not math.isfinite(value) or row.status != DONE else value * _factor(metric)
+
+
+def axis_label(metric: Metric, sweep: Sweep) -> str:
+    """Return the label of the axis of a metric, with the reference of images and the unit."""
+    is_replaced = metric.reference is Reference.TARGET and sweep.rows[0].outcome.measures.against == Reference.FLOAT32
+    against = " against float32" if is_replaced else ""
+    unit = {Unit.SHARE: " (%)", Unit.DB: " (dB)", Unit.NONE: ""}[metric.unit]
+    return f"{metric.label}{against}{unit}"
 
 
 _VARIED = ("weight_bits", "method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe")
 
 
 def series(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Return the rows of fixed point with a word length, grouped by all else, each group under what sets it apart.
+    """Return the rows with a word length in fixed point, in groups that differ in all else, by the label of a group.
 
-    Weights' word lengths set groups apart only where they are not those of the activations.
+    The word length of weights divides groups only where it is not that of the activations.
     """
     drawn = [row for row in rows if row.point.width is not None]
     separate = any(row.point.weight_width != row.point.width for row in drawn)
@@ -109,13 +98,13 @@ def series(rows: Sequence[Row]) -> dict[str, list[Row]]:
     names = ("kind", *named)
     all_features = [features(row) for row in drawn]
     values = [{one[i] for one in all_features} for i in range(len(names))]
-    values[names.index("method")].discard(None)  # of formats that are given
+    values[names.index("method")].discard(None)  # formats that are given have no method
     varying = [i for i in range(len(names)) if len(values[i]) > 1]
-    found: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row]] = {}
     for row, one in zip(drawn, all_features, strict=True):
         label = ", ".join(filter(None, (_spelled(names[i], one[i]) for i in varying)))
-        found.setdefault(label, []).append(row)
-    return {label: sorted(group, key=lambda row: row.point.width or 0) for label, group in found.items()}
+        groups.setdefault(label, []).append(row)
+    return {label: sorted(group, key=lambda row: row.point.width or 0) for label, group in groups.items()}
 
 
 def _spelled(name: str, value: Any) -> str:
@@ -135,7 +124,7 @@ def _spelled(name: str, value: Any) -> str:
 
 
 def _marks(i: int) -> dict[str, Any]:
-    """Return what sets the points of a combination apart."""
+    """Return the marker and the colours of the points of group `i`."""
     colour = _COLOURS[i % len(_COLOURS)]
     return {
         "marker": _MARKERS[i % len(_MARKERS)],
@@ -144,13 +133,13 @@ def _marks(i: int) -> dict[str, Any]:
     }
 
 
-def draw_accuracy(sweep: Sweep) -> Figure:
-    """Return a figure of the metric over the word length, a line for each combination of all else."""
-    metric = metric_of(sweep)
+def draw_accuracy(sweep: Sweep, metric: str | None = None) -> Figure:
+    """Return a figure of a metric over the word length, with a line for each group of `series`."""
+    shown = metric_of(sweep, metric)
     figure, axes = _figure()
     with _styled():
         for i, (label, rows) in enumerate(series(sweep.rows).items()):
-            known = [(row.point.width or 0, value) for row in rows if (value := metric.value(row)) is not None]
+            known = [(row.point.width or 0, value) for row in rows if (value := value_of(shown, row)) is not None]
             axes.plot(
                 [bits for bits, _ in known],
                 [value for _, value in known],
@@ -160,36 +149,38 @@ def draw_accuracy(sweep: Sweep) -> Figure:
             )
         separate = any(row.point.weight_width != row.point.width for row in sweep.rows)
         axes.set_xlabel("Word length of activations (bits)" if separate else "Word length (bits)")
-        axes.set_ylabel(metric.label)
+        axes.set_ylabel(axis_label(shown, sweep))
         widths = sorted({row.point.width for row in sweep.rows if row.point.width is not None})
         if widths:
             axes.set_xticks(widths if len(widths) <= 15 else widths[::2])
-        _float32_line(axes, metric.value(sweep.rows[0]))
-        _finish(figure, axes, metric)
+        _float32_line(axes, value_of(shown, sweep.rows[0]))
+        _finish(figure, axes, shown)
     return figure
 
 
-def draw_pareto(sweep: Sweep, cost: Cost) -> Figure:
-    """Return a figure of the metric over what a point costs, with the front of those that no other one beats.
+def draw_pareto(sweep: Sweep, cost: Cost, metric: str | None = None) -> Figure:
+    """Return a figure of a metric over the cost of a point, with the front of the points that no other one beats.
 
-    Where there are several combinations of all but the word length, points have the marks of `draw_accuracy`.
+    Where `series` has several groups, points have the marks of `draw_accuracy`.
     """
-    metric = metric_of(sweep)
-    unit, column = (1024.0, "weight_bytes") if cost is Cost.WEIGHT_MEMORY else (1e9, "bit_operations")
-    label = "Weight memory (KiB)" if cost is Cost.WEIGHT_MEMORY else "Bit operations per sample (10⁹ MAC·bit²)"
+    shown = metric_of(sweep, metric)
+    sign = 1.0 if shown.higher_is_better else -1.0
     figure, axes = _figure()
     with _styled():
-        rows = [row for row in sweep.rows if not row.point.is_float32 and getattr(row.outcome, column) is not None]
-        drawn = [(row, value) for row in rows if (value := metric.value(row)) is not None]
-        points = [(getattr(row.outcome, column) / unit, value) for row, value in drawn]
-        front = pareto(points)
+        drawn, points = [], []
+        for row in sweep.rows:
+            price, value = row.outcome.costs.get(cost.column), value_of(shown, row)
+            if not row.point.is_float32 and price is not None and value is not None:
+                drawn.append(row)
+                points.append((price / cost.scale, value))
+        front = pareto([(price, sign * value) for price, value in points])
         combinations = series(sweep.rows)
         if len(combinations) > 1:
-            at = {row.key: point for (row, _), point in zip(drawn, points, strict=True)}
+            at = {row.key: point for row, point in zip(drawn, points, strict=True)}
             for i, (name, members) in enumerate(combinations.items()):
                 known = [at[row.key] for row in members if row.key in at]
                 axes.plot(*_columns(known), **_marks(i), linestyle="none", label=name or "fixed point")
-            if listed := [at[row.key] for row, _ in drawn if row.point.width is None]:
+            if listed := [at[row.key] for row in drawn if row.point.width is None]:
                 axes.plot(*_columns(listed), "x", color="#000000", label="formats files")
         elif dominated := [points[i] for i in range(len(points)) if i not in front]:
             axes.plot(*_columns(dominated), "o", color="#8c8c8c", markerfacecolor="white", label="dominated")
@@ -203,19 +194,19 @@ def draw_pareto(sweep: Sweep, cost: Cost) -> Figure:
         )
         for i in front:
             axes.annotate(
-                _short(drawn[i][0]), points[i], xytext=(3, -8), textcoords="offset points", fontsize=6, color="#404040"
+                _short(drawn[i]), points[i], xytext=(3, -8), textcoords="offset points", fontsize=6, color="#404040"
             )
-        axes.set_xlabel(label)
-        axes.set_ylabel(metric.label)
+        axes.set_xlabel(cost.axis)
+        axes.set_ylabel(axis_label(shown, sweep))
         if points and min(p[0] for p in points) > 0 and max(p[0] for p in points) > 20 * min(p[0] for p in points):
             axes.set_xscale("log")
-        _float32_line(axes, metric.value(sweep.rows[0]))
-        _finish(figure, axes, metric)
+        _float32_line(axes, value_of(shown, sweep.rows[0]))
+        _finish(figure, axes, shown)
     return figure
 
 
 def _short(row: Row) -> str:
-    """Return the word lengths of a point, in as few letters as there may be."""
+    """Return the word lengths of a point in few letters, such as 8 or 4/8 (weights/activations)."""
     weights, activations = row.point.weight_width, row.point.width
     if weights is None or activations is None:
         return row.point.formats_name or ""
@@ -233,7 +224,7 @@ def _float32_line(axes: Axes, value: float | None) -> None:
 
 def _figure() -> tuple[Figure, Axes]:
     try:
-        # Not pyplot: no window, no state that is the whole process's.
+        # Not pyplot: it opens windows, and keeps figures for the whole process.
         from matplotlib.figure import Figure
     except ImportError:
         raise SweepError("plots need matplotlib: pip install 'qengine[plot]'") from None
@@ -267,27 +258,33 @@ def _finish(figure: Figure, axes: Axes, metric: Metric) -> None:
         axes.legend(loc="best")
 
 
-def write_plots(sweep: Sweep, cost: Cost = Cost.WEIGHT_MEMORY) -> list[Path]:
+def write_plots(sweep: Sweep, cost: str = "weights", metric: str | None = None) -> list[Path]:
     """Draw both figures into the folder of a sweep, each as PNG and SVG, and return the files.
+
+    Parameters
+    ----------
+    sweep
+        Result of a sweep.
+    cost
+        Name of the cost on the horizontal axis of the Pareto plot.
+    metric
+        Name of the metric; None for the first one that the data has.
 
     Raises
     ------
     SweepError
         If matplotlib is not installed.
     OptionError
-        If a file cannot be written.
+        If there is no such cost or metric, or a file cannot be written.
     """
-    return [
-        path
-        for name, figure in (("accuracy", draw_accuracy(sweep)), ("pareto", draw_pareto(sweep, cost)))
-        for path in _written(figure, sweep.folder / name)
-    ]
+    figures = (("accuracy", draw_accuracy(sweep, metric)), ("pareto", draw_pareto(sweep, find_cost(cost), metric)))
+    return [path for name, figure in figures for path in _written(figure, sweep.folder / name)]
 
 
 def _written(figure: Figure, stem: Path) -> Iterator[Path]:
     for kind in ("png", "svg"):
         path = stem.with_suffix(f".{kind}")
         with _styled(), replacing(path) as temporary:
-            # Without the date: the same results are the same file.
+            # Without the date, equal results are equal files.
             figure.savefig(temporary, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
         yield path

@@ -1,4 +1,4 @@
-"""What a sweep computes: points, and the grid that they come from."""
+"""The points of a sweep, and the grid that they come from."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ NO_CORRECTION = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One run over the data. What has no meaning for a point is None or False; in float32 that is everything.
+    """One run over the data: its formats and its arithmetic. Fields without meaning for a point are None or False.
 
     Attributes
     ----------
     weight_bits, activation_bits : word lengths that formats are calibrated for.
-    method, percentile, headroom, unsigned, tie_joins : how; see `CalibrationOptions`.
+    method, percentile, headroom, unsigned, tie_joins : options of the calibration; see `CalibrationOptions`.
     per_channel : whether weights have one number of fraction bits for each output channel.
     qformat : a format of all activations instead; constants have its word length.
     formats : formats by tensor instead: the JSON object of a formats file.
-    rounding, overflow, accumulator_bits : of the run.
+    rounding, overflow, accumulator_bits : arithmetic of the run; None in float32.
     recipe : the corrections of the model, as `steps_of` orders them, with "+" between them, or "none".
-    formats_name : what the formats file is called; no part of what a point is.
+    formats_name : name of the formats file; two points that differ only in it are equal.
     """
 
     weight_bits: int | None = None
@@ -53,12 +53,12 @@ class Point:
 
     @property
     def is_float32(self) -> bool:
-        """Whether nothing is quantized."""
+        """Whether the point runs in float32."""
         return self.rounding is None
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether its formats are chosen from data."""
+        """Whether the formats are chosen from data."""
         return self.activation_bits is not None
 
     @property
@@ -72,7 +72,7 @@ class Point:
         return QFormat.parse(self.qformat).bits if self.qformat else self.weight_bits
 
     def calibration(self) -> CalibrationOptions:
-        """Return how formats are chosen for a point that is calibrated."""
+        """Return the options by which the formats of a calibrated point are chosen."""
         assert self.weight_bits is not None
         assert self.activation_bits is not None
         assert self.method is not None
@@ -88,39 +88,35 @@ class Point:
             tie_joins=self.tie_joins,
         )
 
-    def run_options(self) -> dict[str, Any]:
-        """Return what `InferenceSession` is told of a run in fixed point."""
-        return {"rounding": self.rounding, "overflow": self.overflow, "accumulator_bits": self.accumulator_bits}
-
 
 FLOAT32 = Point()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The product of what is to be tried, float32 before all.
+    """A grid of points: the product of formats, roundings, overflows, accumulators and recipes, after float32.
 
     Attributes
     ----------
-    bits : word lengths, 2 to 16, of weights and activations alike. None: 2 to 16 where nothing else says which formats
-        there are, and otherwise none.
+    bits : word lengths, 2 to 16, of weights and activations alike. None: 2 to 16 where no other field gives formats,
+        and otherwise none.
     weight_bits, activation_bits : word lengths of one kind, each with each of the other's, which are `bits` where only
         one of the two is given.
-    methods : how formats are chosen, each a `Method`.
-    percentile : of the method of that name.
+    methods : methods by which formats are chosen, each a `Method`.
+    percentile : parameter of the method of that name.
     per_channel : False, True, or both.
-    headroom, unsigned, tie_joins : as of `CalibrationOptions`, for all points.
-    qformats : formats of all activations, such as "Q4.3", beside what is calibrated.
-    formats : paths of formats files, beside what is calibrated.
-    roundings, overflows : each a `Rounding` and an `Overflow`.
+    headroom, unsigned, tie_joins : options of `CalibrationOptions`, for all points.
+    qformats : formats of all activations, such as "Q4.3", beside calibrated ones.
+    formats : paths of formats files, beside calibrated formats.
+    roundings, overflows : values of `Rounding` and of `Overflow`.
     accumulator_bits : widths of 2 to 64 bits; None for sums that are never cut.
-    recipes : how the model is corrected before it is quantized, each a recipe of `qengine.quantization.correction`:
+    recipes : corrections of the model before it is quantized, each a recipe of `qengine.quantization.correction`;
         "fold" is the model as every run computes it.
 
     Raises
     ------
     QEngineError
-        If a value is not one of those, or nothing is left to try.
+        If a value is not allowed, or the grid is empty.
     """
 
     bits: Iterable[int] | None = None
@@ -150,10 +146,10 @@ class Grid:
         # All of a recipe that have one choice of formats stand together: they run one corrected model.
         runs = list(product(recipes, roundings, overflows, accumulators))
         found = dict.fromkeys([FLOAT32])
-        for given in self._formats():
+        for chosen in self._formats():
             for recipe, rounding, overflow, accumulator in runs:
                 run = Point(rounding=rounding, overflow=overflow, accumulator_bits=accumulator, recipe=recipe)
-                found.setdefault(replace(run, **given))
+                found.setdefault(replace(run, **chosen))
         if len(found) == 1:
             raise OptionError("the grid is empty: give word lengths, formats, roundings and overflows to try")
         for point in found:
@@ -162,7 +158,7 @@ class Grid:
         return tuple(found)
 
     def _formats(self) -> Iterator[dict[str, Any]]:
-        """Yield what says which formats a point has."""
+        """Yield the fields of a point that say which formats it has."""
         for weights, activations in self._widths():
             for method, per_channel in product(self.methods, self.per_channel):
                 is_percentile = method == Method.PERCENTILE
@@ -181,7 +177,7 @@ class Grid:
         for text, per_channel in product(self.qformats, self.per_channel):
             yield {"qformat": str(QFormat.parse(text)), "per_channel": bool(per_channel)}
         for path in self.formats:
-            # What a file does not name has no format, so that per_channel has nothing to choose.
+            # A tensor that the file does not name has no format: per_channel has nothing to choose.
             yield {"formats": json.dumps(read_formats(path), sort_keys=True), "formats_name": Path(path).name}
 
     def _widths(self) -> Iterator[tuple[int, int]]:

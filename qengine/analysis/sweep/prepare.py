@@ -1,69 +1,77 @@
-"""From a point to what is run: the one place where a model is changed or given formats."""
+"""From a point to the session that runs it: the one place where a model is corrected or given formats."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from qengine.analysis.sweep.points import Point
 from qengine.model.formats.assign import Given, as_given
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Observation, choose_formats
 from qengine.quantization.correction import Corrected, Data, Ranged, change_ranges, fit_formats, ranges_of, steps_of
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 Ranges = tuple[str, ...] | None
-"""The corrections that decide what a model's tensors hold; None for the model as it is."""
+"""The corrections that decide the range of a model's tensors; None for the model as it is."""
 
 _AS_IT_IS = ("fold",)  # by the passes of every run
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a point runs.
+    """A point that is ready to run.
 
     Attributes
     ----------
-    graph : the model, as it is before the passes.
-    formats : by tensor; None where `options` give them.
-    options : what else `InferenceSession` is told of fixed point; nothing in float32.
+    graph : the model before the passes, corrected where the point says so.
+    point : the point.
+    formats : formats by tensor; None where the point has one format for all activations, and in float32.
     """
 
     graph: Graph
+    point: Point
     formats: Given | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def session(self, **options: Any) -> InferenceSession:
-        """Return a session for the point; options are those that change no bit."""
-        found = InferenceSession(self.graph, formats=self.formats, **self.options, **options)
-        return found if self.options else found.in_float32()
+    def session(self, options: SessionOptions) -> InferenceSession:
+        """Return a session for the point; the options of the sweep change no bit."""
+        point = self.point
+        if point.is_float32:
+            return InferenceSession(self.graph, options.in_float32()).in_float32()
+        assert point.rounding is not None
+        assert point.overflow is not None
+        own = options.with_(rounding=point.rounding, overflow=point.overflow, accumulator_bits=point.accumulator_bits)
+        if self.formats is None:
+            return InferenceSession(self.graph, own, qformat=point.qformat, per_channel=point.per_channel)
+        return InferenceSession(self.graph, own, formats=self.formats)
 
 
 def ranges(point: Point) -> Ranges:
-    """Return which corrections decide what the tensors of a point hold."""
+    """Return the corrections that decide the range of the tensors of a point."""
     if point.recipe is None or steps_of(point.recipe) == _AS_IT_IS:
         return None
     return ranges_of(point.recipe)
 
 
 def changed(graph: Graph, corrections: Ranges) -> Graph:
-    """Return the model for which formats are chosen: of all points that have these `ranges`."""
+    """Return the model for which formats are chosen: the same for all points that have these `ranges`."""
     return graph if corrections is None else change_ranges(graph, corrections).graph
 
 
 class Preparer:
-    """Makes what points run, and does once what several have in common.
+    """Preparation of points, which does once what several points have in common.
 
     Parameters
     ----------
     graph
         The model as it was loaded.
     data
-        Feeds, to correct it on.
+        Feeds on which the model is corrected.
     observation
-        Finds what a model's tensors hold on the data: of what `changed` gave, and the corrections.
+        Function that returns the histograms of a model on the data: it is called with the result of `changed` and the
+        corrections.
     """
 
     def __init__(self, graph: Graph, data: Data, observation: Callable[[Graph, Ranges], Observation]) -> None:
@@ -73,7 +81,7 @@ class Preparer:
         self._corrected: tuple[tuple[str, str], Corrected] | None = None  # the last: a grid goes recipe by recipe
 
     def prepare(self, point: Point) -> Prepared:
-        """Return what a point runs.
+        """Return a point that is ready to run.
 
         Raises
         ------
@@ -81,19 +89,18 @@ class Preparer:
             If a correction cannot be made, or no format holds the numbers of a tensor.
         """
         if point.is_float32:
-            return Prepared(self._graph)
-        options = point.run_options()
+            return Prepared(self._graph, point)
         if ranges(point) is not None:
             corrected = self._fitted(point)
-            return Prepared(corrected.graph, corrected.formats, options)
+            return Prepared(corrected.graph, point, corrected.formats)
         if point.qformat is not None:
-            return Prepared(self._graph, None, {"qformat": point.qformat, "per_channel": point.per_channel, **options})
-        return Prepared(self._graph, self._formats(self._graph, point), options)
+            return Prepared(self._graph, point)
+        return Prepared(self._graph, point, self._formats(self._graph, point))
 
     def _formats(self, graph: Graph, point: Point) -> Given:
         if point.formats is not None:
-            found: Given = json.loads(point.formats)
-            return found
+            formats: Given = json.loads(point.formats)
+            return formats
         if point.qformat is not None:
             session = InferenceSession(graph, qformat=point.qformat, per_channel=point.per_channel)
             return {name: as_given(form) for name, form in session.formats.items()}

@@ -1,4 +1,14 @@
-"""Points on worker processes of this machine, and what becomes of a worker that dies."""
+"""Points on worker processes of this machine, which may die.
+
+A point can kill the process that computes it: memory may run out, a kernel may crash. One pool of N processes cannot
+say which point it was, because the pool breaks as a whole. So each worker here is a pool of one process that computes
+one point at a time: when a pool breaks, the point is known. The worker is started again, and the point is begun again,
+`TRIES` times at most; then the point is a row with an error, and the other points go on.
+
+A future in the table `busy` is either a start of a worker (without a point) or a point. The loop waits for any of them,
+yields outcomes, and gives each idle worker the next point. Workers ignore Ctrl-C: the parent process ends them, and a
+worker whose parent is gone ends by itself. Processes are spawned, because a fork after OpenMP has started hangs.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +32,12 @@ from qengine.analysis.sweep.work import Work, evaluate, opened
 from qengine.errors import SweepError
 
 TRIES = 3
-"""How often a point is begun whose worker dies."""
+"""Number of times that a point is begun whose worker dies."""
 
 Outcomes = Generator[tuple[Point, Outcome], None, None]
-"""Points as they are finished."""
+"""Iterator of points with their outcomes, in the order in which they finish."""
 
-_PATIENCE = 10.0  # seconds for a process that is told to end
+_PATIENCE = 10.0  # seconds until a killed process has ended
 
 
 def in_turn(work: Work, points: Sequence[Point]) -> Outcomes:
@@ -37,14 +47,14 @@ def in_turn(work: Work, points: Sequence[Point]) -> Outcomes:
 
 
 def in_processes(work: Work, points: Sequence[Point], jobs: int) -> Outcomes:
-    """Compute points in worker processes, and give each as it is finished.
+    """Compute points in worker processes, and yield each as it is finished.
 
-    Every worker has a pool of its own, so that its death tells which point it was at. Closing the iterator ends them.
+    Closing the iterator ends the processes.
 
     Raises
     ------
     SweepError
-        If workers cannot be started, or see something else than the sweep is about.
+        If workers cannot be started, or see another model or other data.
     """
     waiting, tries = deque(points), Counter[Point]()
     workers = [_Worker(work) for _ in range(min(jobs, len(points)))]
@@ -59,7 +69,7 @@ def in_processes(work: Work, points: Sequence[Point], jobs: int) -> Outcomes:
                 try:
                     outcome = future.result()
                 except BrokenProcessPool:
-                    end = worker.end_of_it()
+                    end = worker.reap()
                     if point is not None:
                         tries[point] += 1
                         if tries[point] < TRIES:
@@ -79,9 +89,9 @@ def in_processes(work: Work, points: Sequence[Point], jobs: int) -> Outcomes:
                     yield point, replace(outcome, tries=tries[point] + 1)
                 if waiting:
                     try:
-                        future = worker.give(waiting[0])
+                        future = worker.submit(waiting[0])
                         busy[future] = (worker, waiting.popleft())
-                    except BrokenProcessPool:  # it died at rest
+                    except BrokenProcessPool:  # it died while it was idle
                         worker.stop()
                         busy[worker.begin()] = (worker, None)
     finally:
@@ -108,15 +118,15 @@ class _Worker:
         self._processes = set(active_children()) - before
         return future
 
-    def give(self, point: Point) -> Future[Outcome]:
-        """Let the process compute a point."""
+    def submit(self, point: Point) -> Future[Outcome]:
+        """Return the future of a point, which the process computes."""
         assert self._executor is not None
         future = self._executor.submit(evaluate, self._work, point)
         self.starts = 0
         return future
 
-    def end_of_it(self) -> str:
-        """Return how the process ended, after it did."""
+    def reap(self) -> str:
+        """Return the cause of the end of a process that has ended: its signal or its exit status."""
         self.stop()
         for process in self._processes:
             code = process.exitcode
@@ -127,7 +137,7 @@ class _Worker:
         return "an unknown cause"
 
     def stop(self) -> None:
-        """End the process, whatever it is at."""
+        """Kill the process, and wait until it has ended."""
         for process in self._processes:
             process.kill()
         for process in self._processes:
@@ -139,7 +149,7 @@ class _Worker:
 
 @contextlib.contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Keep Ctrl-C from processes and threads that are started meanwhile: it is the parent that ends them."""
+    """Block Ctrl-C in processes and threads that are started in this context: the parent process ends them."""
     resource_tracker.ensure_running()  # which lets Ctrl-C through again where it is started later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -149,7 +159,7 @@ def without_interrupts() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """Prepare a worker process: it ends when its parent does, and only then."""
+    """Prepare a worker process: it ignores Ctrl-C, and ends when its parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     assert parent is not None

@@ -1,16 +1,16 @@
-"""How far something long is, for whoever wants to know."""
+"""Reports of the progress of long work."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 Advance = Callable[[float], None]
-"""Told how much more is done."""
+"""Function that is called with the amount of work that was done since its last call."""
 
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
-"""Is told what begins and how much there is to do; gives what to call as more is done."""
+"""Function that is called with the name and the amount of work that begins; it returns a context of an `Advance`."""
 
 
 @contextmanager
 def silent(_: str, __: int) -> Iterator[Advance]:
-    """Tell nobody."""
+    """Report nothing."""
     yield lambda _: None

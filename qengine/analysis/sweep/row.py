@@ -1,33 +1,34 @@
-"""A row of results: a point, what came of it, and what it was computed from."""
+"""One row of results: a point, its outcome, and the data that it was computed from."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from qengine.analysis.sweep.measure import Measures
+from qengine.analysis.inspection.costs import all_costs
+from qengine.analysis.sweep.measure import Figures, Measures
 from qengine.analysis.sweep.points import Point
+from qengine.metrics.declaration import all_metrics
 
 DONE, FAILED = "done", "failed"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker answers for a point.
+    """Result of a worker for one point.
 
     Attributes
     ----------
-    measures : how good it is.
-    weight_bytes, bit_operations : what it costs; see `qengine.analysis.sweep.costs`.
-    codes : a digest of the codes of all outputs on all data.
-    seconds : how long it took.
-    error : why it failed; None where it did not.
-    tries : how often it was begun.
+    measures : figures of how good the point is.
+    costs : costs by column, such as `weight_bytes`; see `qengine.analysis.inspection.costs`.
+    codes : digest of the codes of all outputs on all data.
+    seconds : time that the point took.
+    error : reason why the point failed; None where it did not.
+    tries : number of times that the point was begun.
     """
 
-    measures: Measures = field(default_factory=Measures)
-    weight_bytes: float | None = None
-    bit_operations: float | None = None
+    measures: Measures = field(default_factory=Measures.of)
+    costs: Figures = field(default_factory=lambda: Figures(dict.fromkeys(cost_columns())))
     codes: str | None = None
     seconds: float | None = None
     error: str | None = None
@@ -40,13 +41,13 @@ class Row:
 
     Attributes
     ----------
-    key : of the point; no two rows have one.
-    sweep : the key of the model, the data and everything else that its points have in common.
-    model, data : what they were called.
-    samples : how many.
-    version : of qengine.
-    point, outcome : the rest.
-    finished : when, in UTC, as ISO 8601 has it.
+    key : key of the point; no two rows have the same.
+    sweep : key of the model, the data and everything else that the points of a sweep have in common.
+    model, data : names of the model and the data, as the caller typed them.
+    samples : number of samples.
+    version : version of qengine.
+    point, outcome : the point, and its result.
+    finished : time of the result in UTC, by ISO 8601.
     """
 
     key: str
@@ -61,12 +62,12 @@ class Row:
 
     @property
     def status(self) -> str:
-        """Whether it was computed: "done", or "failed"."""
+        """Whether the point was computed: "done", or "failed"."""
         return DONE if self.outcome.error is None else FAILED
 
     def record(self) -> dict[str, Any]:
-        """Return the row flat, by column; see docs/sweeps.md."""
-        outcome = {f.name: getattr(self.outcome, f.name) for f in fields(Outcome) if f.name != "measures"}
+        """Return the row as values by column; see docs/sweeps.md."""
+        outcome, measures = self.outcome, self.outcome.measures
         return {
             "key": self.key,
             "sweep": self.sweep,
@@ -76,8 +77,11 @@ class Row:
             "version": self.version,
             **asdict(self.point),
             "status": self.status,
-            **asdict(self.outcome.measures),
-            **outcome,
+            **{name: measures.figures.get(name) for name in metric_columns()},
+            "sqnr_by_output": dict(measures.sqnr_by_output),
+            "against": measures.against,
+            **{name: outcome.costs.get(name) for name in cost_columns()},
+            **{name: getattr(outcome, name) for name in ("codes", "seconds", "error", "tries")},
             "finished": self.finished,
         }
 
@@ -88,18 +92,27 @@ class Row:
         def taken(kind: Any, **more: Any) -> Any:
             return kind(**{f.name: record[f.name] for f in fields(kind) if f.name in record}, **more)
 
-        outcome = taken(Outcome, measures=taken(Measures))
+        figures = Figures({name: record[name] for name in metric_columns()})
+        costs = Figures({name: record[name] for name in cost_columns()})
+        outcome = taken(Outcome, measures=taken(Measures, figures=figures), costs=costs)
         row: Row = taken(cls, point=taken(Point), outcome=outcome)
         return row
 
     def result(self) -> dict[str, Any]:
-        """Return what a second sweep gives again to the bit: everything but when, how long and how often."""
+        """Return the record without the time, duration and number of tries: equal in every sweep of the same inputs."""
         return {name: value for name, value in self.record().items() if name not in ("seconds", "finished", "tries")}
 
 
-def _columns() -> tuple[str, ...]:
+def metric_columns() -> tuple[str, ...]:
+    """Return the columns of the metrics, in order."""
+    return tuple(one.column for one in all_metrics())
+
+
+def cost_columns() -> tuple[str, ...]:
+    """Return the columns of the costs, in order."""
+    return tuple(one.column for one in all_costs())
+
+
+def columns() -> tuple[str, ...]:
+    """Return the columns of a row, in order."""
     return tuple(Row("", "", "", "", 0, "", Point(), Outcome(), "").record())
-
-
-COLUMNS = _columns()
-"""The columns of a row, in order."""

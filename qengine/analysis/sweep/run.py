@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
-from numpy.typing import NDArray
 
 import qengine
+from qengine.analysis.keywords import check_keywords, options_with
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.key import Context, graph_digest
-from qengine.analysis.sweep.measure import Task, check_labels, check_ssim, task_of
+from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.observed import ensure_float32, ensure_histograms
+from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
 from qengine.analysis.sweep.points import Grid, Point
 from qengine.analysis.sweep.prepare import changed, ranges
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
@@ -27,40 +28,41 @@ from qengine.analysis.sweep.row import FAILED, Row
 from qengine.analysis.sweep.store import Store, locked
 from qengine.analysis.sweep.work import Source, Work
 from qengine.data import zoo
-from qengine.data.datasets import samples_at_once
+from qengine.data.datasets import Dataset, samples_at_once
 from qengine.data.datasets.runs import Runs
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
+from qengine.metrics.tasks import Task, check_labels, task_of
 from qengine.model.custom import Custom
 from qengine.model.graph import Graph
 from qengine.model.ops.operator import find
-from qengine.runtime.plan.plan import MAX_ELEMENTS
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.threads import available_threads
 
 RESULTS = "results.sqlite"
 
 Runner = Callable[[Work, Sequence[Point]], Outcomes]
-"""What computes points, and gives each as it is finished."""
+"""Function that computes points, and yields each as it is finished."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep found.
+    """Result of a sweep.
 
     Attributes
     ----------
     rows : float32 and the points of the grid, in its order.
-    computed : how many of them are new.
-    task : what the outputs are.
-    judged : the output that is judged.
-    folder : where the results are.
+    computed : number of rows that are new.
+    task : kind of the evaluated output.
+    evaluated_output : name of the output that the metrics are about.
+    folder : folder of the results.
     """
 
     rows: tuple[Row, ...]
     computed: int
     task: Task
-    judged: str
+    evaluated_output: str
     folder: Path
 
 
@@ -68,61 +70,34 @@ def sweep(
     model: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     grid: Grid | None = None,
+    settings: SweepOptions | None = None,
     *,
-    data: str | os.PathLike[str] | None = None,
-    inputs: Mapping[str, NDArray[Any]] | None = None,
-    pixel_scale: PixelScale | None = None,
-    batch: int | None = None,
-    limit: int | None = None,
-    ssim: bool = True,
-    strict: bool = False,
-    retry_failed: bool = False,
-    jobs: int | None = None,
-    scheduler: str | None = None,
-    isa: str | None = None,
-    threads: int | None = None,
-    max_elements: int = MAX_ELEMENTS,
+    options: SessionOptions | None = None,
     progress: Progress | None = None,
+    **keywords: Unpack[SweepKeywords],
 ) -> Sweep:
-    """Run a model on all data in each arithmetic of a grid, and keep what comes of it.
+    """Run a model on all data in each arithmetic of a grid, and keep the results in a folder.
 
-    Points that the folder holds already are not computed again. However a sweep ends, what was finished is kept, and
-    the same call goes on from there.
+    Points that the folder holds already are not computed again. However a sweep ends, finished points are kept, and the
+    same call continues from there.
 
     Parameters
     ----------
     model
-        The path of an .onnx file, or the name of a bundled model.
+        Path of an .onnx file, or name of a bundled model.
     folder
-        Where results are kept; made if it is not there.
+        Folder of the results, which is made if it is not there.
     grid
-        What is tried; None for 2 to 16 bits.
-    data
-        As of `qengine.data.datasets.open_dataset`; None for the data of a bundled model.
-    inputs
-        Those that are the same in every run.
-    pixel_scale
-        How pixels become numbers, and back; None for that of a bundled set or model, and otherwise 0..255.
-    batch
-        Samples in a run; None for as many as the model takes, or, where it takes any number, some that fit together.
-    limit
-        Use so many samples, from the first.
-    ssim
-        Measure SSIM of images.
-    strict
-        Let points fail in which an operator would compute in float32.
-    retry_failed
-        Compute points again that failed before.
-    jobs
-        How many worker processes; None for none, or for as many as there are cores in a local cluster.
-    scheduler
-        The address of a Dask scheduler, or "local"; None for worker processes.
-    isa, threads
-        As for `InferenceSession`; workers share the threads.
-    max_elements
-        As for `InferenceSession`.
+        Arithmetics to compute; None for 2 to 16 bits.
+    settings
+        Data and workers; None for the defaults.
+    options
+        Options of every session: `strict`, `isa`, `threads` and `max_elements`. Workers share the threads.
     progress
-        Told how it goes on.
+        Function that is called with the progress.
+    keywords
+        Single fields of `SweepOptions` and `SessionOptions`, such as ``limit=100``; they go before `settings` and
+        `options`.
 
     Returns
     -------
@@ -141,97 +116,134 @@ def sweep(
     >>> import tempfile
     >>> import qengine
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     found = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100)
-    >>> [(row.point.width, row.outcome.measures.top1) for row in found.rows]
+    ...     result = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100)
+    >>> [(row.point.width, row.outcome.measures.top1) for row in result.rows]
     [(None, 0.99), (4, 0.92), (8, 0.99)]
     """
-    for name, number in (("jobs", jobs), ("threads", threads)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise OptionError(f"{name} must be a whole number, 1 or more, not {number!r}")
+    check_keywords("sweep", keywords, SweepOptions, SessionOptions)
+    settings = options_with(SweepOptions, settings, keywords)
+    options = options_with(SessionOptions, options, keywords)
+    check_session_options(options)
     points = (grid or Grid()).points()
-    progress = progress or silent
-    source = _source(os.fspath(model), data, inputs, pixel_scale, batch, limit, max_elements)
-    if Path(folder).resolve() == Path(source.data):
-        raise OptionError(
-            f"{folder} holds the data, among which plots would be samples: give another folder for results"
+    job = _Job(os.fspath(model), Path(folder), settings, options, progress or silent)
+    with locked(job.folder), Store(job.folder / RESULTS) as store:
+        return job.run(points, store)
+
+
+class _Job:
+    """One call of `sweep`: its model and data, opened, and the steps that it takes."""
+
+    def __init__(
+        self, model: str, folder: Path, settings: SweepOptions, options: SessionOptions, progress: Progress
+    ) -> None:
+        self.folder = folder
+        self._model, self._settings, self._options, self._progress = model, settings, options, progress
+        source = _source(model, settings, options.max_elements)
+        if folder.resolve() == Path(source.data):
+            raise OptionError(
+                f"{folder} holds the data, among which plots would be samples: give another folder for results"
+            )
+        self._graph = source.graph()
+        _refuse_registered(self._graph)
+        self._reference = InferenceSession(self._graph, options.in_float32()).in_float32()
+        self._source, self._dataset = _with_batches(source, self._graph)
+        self._runs = Runs(self._dataset.batches, len(self._dataset))
+        self._context = Context(
+            graph_digest(self._graph),
+            self._dataset.digest,
+            qengine.__version__,
+            self._dataset.batch,
+            str(self._source.pixel_scale),
+            settings.ssim,
+            options.strict,
+            options.max_elements,
         )
-    graph = source.graph()
-    _refuse_registered(graph)
-    reference = InferenceSession(graph, isa=isa, threads=threads, max_elements=max_elements).in_float32()
-    dataset = source.dataset(graph)
-    if batch is None and (more := samples_at_once(graph, dataset)) > 1:
-        source = replace(source, batch=more)
-        dataset = source.dataset(graph)
-    context = Context(
-        graph_digest(graph),
-        dataset.digest,
-        qengine.__version__,
-        dataset.batch,
-        str(source.pixel_scale),
-        ssim,
-        strict,
-        max_elements,
-    )
-    where = Path(folder)
-    with locked(where), Store(where / RESULTS) as store:
-        observed = _observed(where)
-        runs = Runs(dataset.batches, len(dataset))
-        with progress("float32", len(dataset)) as advance, np.errstate(all="ignore"):
-            exact = ensure_float32(observed, context.key, reference, runs, advance)
-        task, judged = task_of(
-            next(iter(exact)),
-            has_labels=dataset.labels is not None,
-            targets=runs.first.targets,
-            pixel_scale=source.pixel_scale,
-        )
-        check_labels(task, judged, next(iter(exact)), dataset.labels)
-        if ssim:
-            check_ssim(task)
-        known = store.rows(context.key)
-        keys = {point: context.of(point) for point in points}
-        if retry_failed and (failed := [k for k in keys.values() if k in known and known[k].status == FAILED]):
-            store.forget(failed)
-            known = {key: row for key, row in known.items() if key not in failed}
+
+    def run(self, points: Sequence[Point], store: Store) -> Sweep:
+        """Compute the points that the store does not hold, and return the rows of all."""
+        observed = _observed(self.folder)
+        task, output = self._evaluated(observed)
+        keys = {point: self._context.of(point) for point in points}
+        known = self._known(store, keys)
         left = [point for point in points if keys[point] not in known]
-        for corrections in dict.fromkeys(ranges(point) for point in left if point.is_calibrated):
-            try:
-                observable = changed(graph, corrections)
-            except QEngineError:  # each such point will be a row that says it
-                continue
-            with progress("calibrating", len(dataset)) as advance:
-                limits = {"threads": threads, "max_elements": max_elements}
-                ensure_histograms(observed, context.key, corrections, observable, runs, advance, **limits)
-        runner, shared = _runner(jobs, scheduler, threads) if left else (in_turn, threads)
-        work = Work(source, str(observed.resolve()), context, isa, shared)
-        called = (os.fspath(model), os.fspath(model if data is None else data), len(dataset))
-        with progress("sweeping", len(points)) as advance:
+        self._observe(left, observed)
+        settings, options = self._settings, self._options
+        runner, threads = _runner(settings, options.threads) if left else (in_turn, options.threads)
+        work = Work(self._source, str(observed.resolve()), self._context, options.with_(threads=threads))
+        with self._progress("sweeping", len(points)) as advance:
             advance(len(points) - len(left))
             with closing(runner(work, left)) as outcomes:
                 for point, outcome in outcomes:
-                    finished = datetime.now(UTC).isoformat(timespec="seconds")
-                    row = Row(keys[point], context.key, *called, context.version, point, outcome, finished)
+                    row = Row(
+                        keys[point],
+                        self._context.key,
+                        self._model,
+                        self._model if settings.data is None else os.fspath(settings.data),
+                        len(self._dataset),
+                        self._context.version,
+                        point,
+                        outcome,
+                        datetime.now(UTC).isoformat(timespec="seconds"),
+                    )
                     store.add(row)
                     known[row.key] = row
                     advance(1)
-    # What a formats file is called, and the model, is of this call and not of the one that computed the point.
-    rows = tuple(replace(known[keys[point]], point=point) for point in points)
-    return Sweep(rows, len(left), task, judged, where)
+        # The names of formats files are those of this call, and not of the call that computed the point.
+        rows = tuple(replace(known[keys[point]], point=point) for point in points)
+        return Sweep(rows, len(left), task, output, self.folder)
+
+    def _evaluated(self, observed: Path) -> tuple[Task, str]:
+        """Return the task and the evaluated output, after the run in float32."""
+        with self._progress("float32", len(self._dataset)) as advance, np.errstate(all="ignore"):
+            exact = ensure_float32(observed, self._context.key, self._reference, self._runs, advance)
+        first = next(iter(exact))
+        task, output = task_of(
+            first,
+            has_labels=self._dataset.labels is not None,
+            targets=self._runs.first.targets,
+            pixel_scale=self._source.pixel_scale,
+        )
+        check_labels(task, output, first, self._dataset.labels)
+        metrics_of(task, ssim=self._settings.ssim)
+        return task, output
+
+    def _known(self, store: Store, keys: Mapping[Point, str]) -> dict[str, Row]:
+        """Return the rows that are not computed again, by key."""
+        known = store.rows(self._context.key)
+        if self._settings.retry_failed:
+            failed = [key for key in keys.values() if key in known and known[key].status == FAILED]
+            store.forget(failed)
+            known = {key: row for key, row in known.items() if key not in failed}
+        return known
+
+    def _observe(self, points: Sequence[Point], observed: Path) -> None:
+        """Write the histograms from which the formats of the points are chosen."""
+        for corrections in dict.fromkeys(ranges(point) for point in points if point.is_calibrated):
+            try:
+                observable = changed(self._graph, corrections)
+            except QEngineError:  # each such point will be a row with the error
+                continue
+            with self._progress("calibrating", len(self._dataset)) as advance:
+                ensure_histograms(
+                    observed, self._context.key, corrections, observable, self._runs, advance, self._options
+                )
 
 
 def _observed(folder: Path) -> Path:
-    """Return the folder for what is computed once, without what a sweep left that was killed as it wrote."""
-    found = folder / "observed"
+    """Return the folder of histograms and outputs in float32, without the unfinished files of a killed sweep."""
+    observed = folder / "observed"
     try:
-        found.mkdir(exist_ok=True)
-        for leftover in found.glob(".*.tmp"):
+        observed.mkdir(exist_ok=True)
+        for leftover in observed.glob(".*.tmp"):
             leftover.unlink()
     except OSError as error:
-        raise SweepError(f"cannot write to folder {found}: {error.strerror or error}") from None
-    return found
+        raise SweepError(f"cannot write to folder {observed}: {error.strerror or error}") from None
+    return observed
 
 
-def _runner(jobs: int | None, scheduler: str | None, threads: int | None) -> tuple[Runner, int | None]:
-    """Return what computes points, and how many threads each gets."""
+def _runner(settings: SweepOptions, threads: int | None) -> tuple[Runner, int | None]:
+    """Return the function that computes points, and the number of threads of each worker."""
+    jobs, scheduler = settings.jobs, settings.scheduler
     if scheduler is not None and scheduler != LOCAL:
         return partial(on_cluster, address=scheduler, jobs=1), threads or 1
     count = jobs or (1 if scheduler is None else available_threads())
@@ -241,33 +253,35 @@ def _runner(jobs: int | None, scheduler: str | None, threads: int | None) -> tup
     return (partial(in_processes, jobs=count), shared) if count > 1 else (in_turn, threads)
 
 
-def _source(
-    model: str,
-    data: str | os.PathLike[str] | None,
-    inputs: Mapping[str, NDArray[Any]] | None,
-    pixel_scale: PixelScale | None,
-    batch: int | None,
-    limit: int | None,
-    max_elements: int,
-) -> Source:
+def _source(model: str, settings: SweepOptions, max_elements: int) -> Source:
+    """Return the model and the data by absolute paths."""
     entry = zoo.find(model)
-    if data is None and entry is None:
-        raise OptionError("data is needed: what the model is to be run on")
-    name = os.fspath(model if data is None else data)
-    known = zoo.ENTRIES.get(name) or entry
+    if settings.data is None and entry is None:
+        raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
+    name = os.fspath(model if settings.data is None else settings.data)
+    bundled = zoo.ENTRIES.get(name) or entry
     return Source(
         model if entry else str(Path(model).resolve()),
         name if name in zoo.ENTRIES else str(Path(name).resolve()),
-        dict(inputs or {}),
-        pixel_scale or (known.pixel_scale if known else PixelScale()),
-        batch,
-        limit,
+        dict(settings.inputs or {}),
+        settings.pixel_scale or (bundled.pixel_scale if bundled else PixelScale()),
+        settings.batch,
+        settings.limit,
         max_elements,
     )
 
 
+def _with_batches(source: Source, graph: Graph) -> tuple[Source, Dataset]:
+    """Return the source and its data; without a batch, one of several samples where the model takes any number."""
+    dataset = source.dataset(graph)
+    if source.batch is None and (more := samples_at_once(graph, dataset)) > 1:
+        source = replace(source, batch=more)
+        dataset = source.dataset(graph)
+    return source, dataset
+
+
 def _refuse_registered(graph: Graph) -> None:
-    """Refuse a model whose results depend on functions that no key knows."""
+    """Refuse a model with registered operators: their code is in no key."""
     for node in graph.nodes:
         if isinstance(find(node), Custom):
             raise UnsupportedError(f"{node}: a sweep does not know registered operators, as their code is in no key")

@@ -12,25 +12,21 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from qengine.analysis.sweep.row import COLUMNS, Row
+from qengine.analysis.sweep.row import Row, columns, cost_columns, metric_columns
 from qengine.errors import SweepError
 
-SCHEMA = 1
-"""The version of the table."""
+SCHEMA = 2
+"""Version of the table."""
 
-_TYPES = {
-    **dict.fromkeys(("samples", "weight_bits", "activation_bits", "accumulator_bits", "tries"), "INTEGER"),
-    **dict.fromkeys(("per_channel", "unsigned", "tie_joins"), "INTEGER"),
-    **dict.fromkeys(("percentile", "headroom", "sqnr_db", "top1", "agreement", "psnr_db", "ssim"), "REAL"),
-    **dict.fromkeys(("weight_bytes", "bit_operations", "seconds"), "REAL"),
-}
+_INTEGERS = ("samples", "weight_bits", "activation_bits", "accumulator_bits", "tries")
 _BOOLEAN = ("per_channel", "unsigned", "tie_joins")
+_REALS = ("percentile", "headroom", "seconds")
 _BY_OUTPUT = "sqnr_by_output"
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other sweeps out of it; the lock ends with the process, however that ends.
+    """Make a folder, and lock it against other sweeps; the lock ends with the process, however that ends.
 
     Raises
     ------
@@ -55,41 +51,43 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 class Store:
-    """The rows of a folder, of any number of sweeps. Only one process writes, under the lock.
+    """Table of the rows of a folder, of any number of sweeps. Only one process writes, under the lock.
 
     Parameters
     ----------
     path
-        The SQLite file, made if it is not there.
+        Path of the SQLite file, which is made if it is not there.
 
     Raises
     ------
     SweepError
-        If it is something else, or of another version.
+        If the file is not such a table, or has another version or other columns.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._named():
+        with self._errors():
+            self._names = columns()
             self._connection = sqlite3.connect(path, isolation_level=None)
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             if version == 0 and not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                columns = ", ".join(f'"{name}" {_TYPES.get(name, "TEXT")}' for name in COLUMNS)
+                types = ", ".join(f'"{name}" {_type(name)}' for name in self._names)
                 self._connection.executescript(
-                    f"BEGIN; CREATE TABLE points ({columns}, PRIMARY KEY (key)); PRAGMA user_version = {SCHEMA}; COMMIT"
+                    f"BEGIN; CREATE TABLE points ({types}, PRIMARY KEY (key)); PRAGMA user_version = {SCHEMA}; COMMIT"
                 )
             elif version != SCHEMA:
                 self._connection.close()
-                raise SweepError(f"{path} is of version {version}, and this is qengine for version {SCHEMA}: move it")
-            elif self._columns() != COLUMNS:
+                raise SweepError(f"{path} is of version {version}, and this qengine writes version {SCHEMA}: move it")
+            elif self._stored() != self._names:
                 self._connection.close()
                 raise SweepError(f"{path} has other columns than this qengine's results: give another folder")
 
-    def _columns(self) -> tuple[str, ...]:
+    def _stored(self) -> tuple[str, ...]:
         return tuple(name for _, name, *_ in self._connection.execute("PRAGMA table_info(points)"))
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
+        """Raise errors of SQLite as errors that name the file."""
         try:
             yield
         except sqlite3.Error as error:
@@ -108,16 +106,16 @@ class Store:
     def add(self, row: Row) -> None:
         """Add a finished point, in one transaction: after a crash it is there as a whole or not at all."""
         record = {name: _plain(value) for name, value in row.record().items()}
-        names, marks = ", ".join(f'"{name}"' for name in COLUMNS), ", ".join("?" for _ in COLUMNS)
-        with self._named():
+        names, marks = ", ".join(f'"{name}"' for name in self._names), ", ".join("?" for _ in self._names)
+        with self._errors():
             self._connection.execute(
                 f"INSERT INTO points ({names}) VALUES ({marks})",
-                [record[name] for name in COLUMNS],
+                [record[name] for name in self._names],
             )
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Take rows away, in one transaction."""
-        with self._named():
+        """Delete the rows of some keys, in one transaction."""
+        with self._errors():
             self._connection.execute("BEGIN")
             try:
                 self._connection.executemany("DELETE FROM points WHERE key = ?", [(key,) for key in keys])
@@ -129,14 +127,21 @@ class Store:
 
     def rows(self, sweep: str | None = None) -> dict[str, Row]:
         """Return the rows of a sweep, or of all, by key, in the order in which they were added."""
-        names = ", ".join(f'"{name}"' for name in COLUMNS)
+        names = ", ".join(f'"{name}"' for name in self._names)
         query, values = f"SELECT {names} FROM points", tuple[str, ...]()
         if sweep is not None:
             query, values = f"{query} WHERE sweep = ?", (sweep,)
-        with self._named(), closing(self._connection.cursor()) as cursor:
+        with self._errors(), closing(self._connection.cursor()) as cursor:
             cursor.execute(f"{query} ORDER BY rowid", values)
-            records = [dict(zip(COLUMNS, one, strict=True)) for one in cursor.fetchall()]
+            records = [dict(zip(self._names, one, strict=True)) for one in cursor.fetchall()]
         return {record["key"]: Row.of(_restored(record)) for record in records}
+
+
+def _type(column: str) -> str:
+    """Return the type of a column in SQLite."""
+    if column in _INTEGERS or column in _BOOLEAN:
+        return "INTEGER"
+    return "REAL" if column in (*_REALS, *metric_columns(), *cost_columns()) else "TEXT"
 
 
 def _plain(value: Any) -> Any:
@@ -152,5 +157,5 @@ def _restored(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def spelled(value: Any) -> Any:
-    """Return a value as JSON can hold it: a ratio of something to nothing is "inf"."""
+    """Return a value that JSON and CSV can hold: an infinite ratio is "inf"."""
     return "inf" if isinstance(value, float) and math.isinf(value) else value

@@ -1,4 +1,4 @@
-"""Results as a CSV file."""
+"""Rows as a CSV file."""
 
 import csv
 import json
@@ -6,25 +6,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from qengine.analysis.sweep.row import COLUMNS, Row
+from qengine.analysis.sweep.row import Row, columns
 from qengine.analysis.sweep.store import spelled
 from qengine.atomic_files import replacing
 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows under their columns, whole or not at all; what is None is empty, and booleans are 0 and 1.
+    """Write rows under their columns, whole or not at all; None is an empty cell, and booleans are 0 and 1.
 
     Raises
     ------
     OptionError
         If the file cannot be written.
     """
+    names = columns()
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        writer.writerow(names)
         for row in rows:
             record = row.record()
-            writer.writerow([_cell(record[name]) for name in COLUMNS])
+            writer.writerow([_cell(record[name]) for name in names])
 
 
 def _cell(value: Any) -> Any:

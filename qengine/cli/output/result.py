@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.analysis.advice import Advice
-from qengine.analysis.report import Comparison, sqnr
+from qengine.analysis.report import Comparison
 from qengine.cli.options import FixedPointOptions
 from qengine.metrics.quality import ClassQuality, ImageQuality
+from qengine.metrics.sqnr import sqnr
 from qengine.qformat import Overflow, Rounding
 from qengine.runtime.session import InferenceSession
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.metrics.ratios import decibels
 from qengine.qformat import QFormat
 from qengine.quantization.calibration.histogram import Cells, Histogram
 
@@ -43,13 +42,6 @@ def exact_error(values: NDArray[np.float64], form: QFormat) -> float:
     word = form.word()
     codes = np.clip(np.rint(np.ldexp(values, form.fraction_bits)), word.least, word.most)
     return float(np.sum((values - np.ldexp(codes, -form.fraction_bits)) ** 2))
-
-
-def decibels(signal: float, noise: float) -> float | None:
-    """Return 10 log10(signal / noise): infinite without noise, None where there is noise without a signal."""
-    if noise == 0.0:
-        return math.inf
-    return 10.0 * math.log10(signal / noise) if signal else None
 
 
 def sqnr_in(histogram: Histogram, form: QFormat) -> float | None:

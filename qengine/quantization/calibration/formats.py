@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError
+from qengine.metrics.ratios import decibels
 from qengine.model.formats.assign import as_given
 from qengine.qformat import ChannelFormats, Format, QFormat
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values
-from qengine.quantization.calibration.error import decibels, exact_error, sqnr_in
+from qengine.quantization.calibration.error import exact_error, sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.quantization.calibration.observe import Observation
 from qengine.quantization.calibration.options import CalibrationOptions

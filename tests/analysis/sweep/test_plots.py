@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 from matplotlib.colors import to_rgb
 
+from qengine.analysis.inspection.costs import find_cost
 from qengine.analysis.sweep import FLOAT32, Grid, Measures, Outcome, Row, Sweep, Task
-from qengine.analysis.sweep.front import pareto
-from qengine.analysis.sweep.plots import Cost, draw_accuracy, draw_pareto, metric_of, write_plots
+from qengine.analysis.sweep.measure import Figures
+from qengine.analysis.sweep.plots import axis_label, draw_accuracy, draw_pareto, metric_of, write_plots
 from qengine.errors import SweepError
+from qengine.metrics.pareto import pareto
 
 
 def quality(point):
@@ -20,7 +22,8 @@ def swept(grid, folder=None, failed=()):
     rows = []
     for i, point in enumerate(grid.points()):
         width = 32 if point.is_float32 else point.weight_width or 8
-        outcome = Outcome(Measures(top1=quality(point), sqnr_db=math.inf), 1024.0 * width, 2e9 * width, "c", 0.1)
+        costs = Figures(weight_bytes=1024.0 * width, activation_bytes=3 * 1024.0 * width, bit_operations=2e9 * width)
+        outcome = Outcome(Measures.of(top1=quality(point), sqnr_db=math.inf), costs, "c", 0.1)
         rows.append(Row(str(i), "s", "m", "d", 9, "0", point, outcome, ""))
         if i in failed:
             rows[-1] = Row(str(i), "s", "m", "d", 9, "0", point, Outcome(error="no"), "")
@@ -85,12 +88,13 @@ def test_lines_differ_without_colour():
 @pytest.mark.parametrize(
     ("cost", "factor", "label"),
     [
-        (Cost.WEIGHT_MEMORY, 1, "Weight memory (KiB)"),
-        (Cost.BIT_OPERATIONS, 2, "Bit operations per sample (10⁹ MAC·bit²)"),
+        ("weights", 1, "Weight memory (KiB)"),
+        ("activations", 3, "Activation memory per sample (KiB)"),
+        ("bit-operations", 2, "Bit operations per sample (10⁹ MAC·bit²)"),
     ],
 )
 def test_the_front(cost, factor, label):
-    figure = draw_pareto(swept(Grid(bits=[4, 8], roundings=["half_even", "floor"])), cost)
+    figure = draw_pareto(swept(Grid(bits=[4, 8], roundings=["half_even", "floor"])), find_cost(cost))
     found = lines(figure)
     assert points(found["Pareto front"]) == [(4 * factor, pytest.approx(65)), (8 * factor, pytest.approx(77.5))]
     # Which points are of which rounding is told as in the other figure.
@@ -107,8 +111,8 @@ def test_the_front(cost, factor, label):
 
 def test_what_the_front_leaves_of_one_combination():
     found = swept(Grid(bits=[4, 8, 6]))
-    worse = replace(found.rows[3], outcome=replace(found.rows[3].outcome, measures=Measures(top1=0.1)))
-    drawn = lines(draw_pareto(replace(found, rows=(*found.rows[:3], worse)), Cost.WEIGHT_MEMORY))
+    worse = replace(found.rows[3], outcome=replace(found.rows[3].outcome, measures=Measures.of(top1=0.1)))
+    drawn = lines(draw_pareto(replace(found, rows=(*found.rows[:3], worse)), find_cost("weights")))
     assert points(drawn["dominated"]) == [(6.0, pytest.approx(10))]
     assert [x for x, _ in points(drawn["Pareto front"])] == [4.0, 8.0]
 
@@ -123,11 +127,11 @@ def test_pareto():
 def test_no_axis_promises_more_than_all(top1):
     found = swept(Grid(bits=[4, 8]))
     rows = [
-        replace(row, outcome=replace(row.outcome, measures=Measures(top1=value)))
+        replace(row, outcome=replace(row.outcome, measures=Measures.of(top1=value)))
         for row, value in zip(found.rows, top1, strict=True)
     ]
     found = replace(found, rows=tuple(rows))
-    for figure in (draw_accuracy(found), draw_pareto(found, Cost.WEIGHT_MEMORY)):
+    for figure in (draw_accuracy(found), draw_pareto(found, find_cost("weights"))):
         (axes,) = figure.axes
         low, high = axes.get_ylim()
         assert low < 100 * min(top1) < 100 < high < 110 or low < 100 == 100 * min(top1) < high < 101
@@ -138,8 +142,9 @@ def test_no_axis_promises_more_than_all(top1):
 
 def test_metrics():
     def metric(task, **measures):
-        row = Row("k", "s", "m", "d", 1, "0", FLOAT32, Outcome(Measures(**measures)), "")
-        return metric_of(Sweep((row,), 1, task, "y", None)).label
+        row = Row("k", "s", "m", "d", 1, "0", FLOAT32, Outcome(Measures.of(**measures)), "")
+        sweep = Sweep((row,), 1, task, "y", None)
+        return axis_label(metric_of(sweep), sweep)
 
     assert metric(Task.CLASSES, top1=0.5, agreement=1.0) == "Top-1 accuracy (%)"
     assert metric(Task.CLASSES, agreement=1.0) == "Top-1 agreement with float32 (%)"

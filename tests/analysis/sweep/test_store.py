@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from qengine.analysis.sweep import COLUMNS, Measures, Outcome, Point, Row
+from qengine.analysis.sweep import Measures, Outcome, Point, Row, columns
+from qengine.analysis.sweep.measure import Figures
 from qengine.analysis.sweep.store import SCHEMA, Store, locked
 from qengine.errors import SweepError
 
@@ -27,8 +28,17 @@ POINT = Point(
     accumulator_bits=20,
     recipe="fold+bias",
 )
-MEASURES = Measures(math.inf, {"y": math.inf, "z": None, "v": 3.25}, 0.1, 1 / 3, 30.123456789012345, 0.9, "target")
-ROW = Row("k1", "s", "m", "d", 12, "0.1.0", POINT, Outcome(MEASURES, 10.5, 1e12, "abc", 0.25), "2026-01-01")
+MEASURES = Measures.of(
+    {"y": math.inf, "z": None, "v": 3.25},
+    "target",
+    sqnr_db=math.inf,
+    top1=0.1,
+    agreement=1 / 3,
+    psnr_db=30.123456789012345,
+    ssim=0.9,
+)
+COSTS = Figures(weight_bytes=10.5, activation_bytes=None, bit_operations=1e12)
+ROW = Row("k1", "s", "m", "d", 12, "0.1.0", POINT, Outcome(MEASURES, COSTS, "abc", 0.25), "2026-01-01")
 FAILED = Row("k2", "s", "m", "d", 12, "0.1.0", Point(formats='{"x": "Q4.3"}'), Outcome(error="no", tries=3), "2026")
 
 
@@ -52,8 +62,8 @@ def test_the_columns_are_in_the_file(tmp_path):
         store.add(ROW)
     with sqlite3.connect(tmp_path / "results.sqlite") as connection:
         cursor = connection.execute("SELECT * FROM points")
-        assert tuple(column[0] for column in cursor.description) == COLUMNS
-        record = dict(zip(COLUMNS, cursor.fetchone(), strict=True))
+        assert tuple(column[0] for column in cursor.description) == columns()
+        record = dict(zip(columns(), cursor.fetchone(), strict=True))
     connection.close()
     assert record["sqnr_db"] == math.inf
     assert record["sqnr_by_output"] == '{"y": "inf", "z": null, "v": 3.25}'

@@ -46,11 +46,11 @@ def test_a_point_is_a_run_of_its_formats(classifier, tmp_path):
     assert measures.sqnr_db == pytest.approx(10 * math.log10(np.sum(real.astype(np.float64) ** 2) / noise), abs=1e-4)
     assert (exact.outcome.measures.agreement, exact.outcome.measures.sqnr_db) == (1.0, math.inf)
     # 36 + 20 weights of 5 bits, 4 + 5 biases of 32; 36 x 36 and 20 products of 7 x 5 bits.
-    assert row.outcome.weight_bytes == (56 * 5 + 9 * 32) / 8
-    assert row.outcome.bit_operations == (36 * 36 + 20) * 7 * 5
-    assert exact.outcome.weight_bytes == 65 * 4
-    assert exact.outcome.bit_operations == (36 * 36 + 20) * 32 * 32
-    assert (found.task, found.judged, found.computed, row.samples) == ("classes", "y", 2, 12)
+    assert row.outcome.costs.weight_bytes == (56 * 5 + 9 * 32) / 8
+    assert row.outcome.costs.bit_operations == (36 * 36 + 20) * 7 * 5
+    assert exact.outcome.costs.weight_bytes == 65 * 4
+    assert exact.outcome.costs.bit_operations == (36 * 36 + 20) * 32 * 32
+    assert (found.task, found.evaluated_output, found.computed, row.samples) == ("classes", "y", 2, 12)
 
 
 def test_given_formats(classifier, tmp_path):
@@ -62,7 +62,7 @@ def test_given_formats(classifier, tmp_path):
     assert listed.outcome.codes == calibrated.outcome.codes != given.outcome.codes
     assert listed.point.formats_name == "formats.json"
     assert (given.point.width, listed.point.width) == (8, None)
-    assert listed.outcome.weight_bytes == calibrated.outcome.weight_bytes
+    assert listed.outcome.costs == calibrated.outcome.costs
 
 
 def test_recipes(normalized, tmp_path):
@@ -200,7 +200,7 @@ def test_what_nobody_foresaw_is_a_row_too(classifier, tmp_path, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr("qengine.analysis.sweep.work.weight_bytes", fail)
+    monkeypatch.setattr("qengine.analysis.sweep.work.costs_of", fail)
     found = qengine.sweep(model, tmp_path / "out", Grid(bits=[6]), data=data)
     assert [row.outcome.error for row in found.rows] == [r"ZeroDivisionError: two\nlines"] * 2
 

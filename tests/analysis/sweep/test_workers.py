@@ -117,8 +117,8 @@ def test_workers_that_die(classifier, tmp_path, monkeypatch):
     assert [row.outcome.tries for row in found.rows] == [1, 2, 3, 1]
     assert [row.status for row in found.rows] == ["done", "done", "failed", "done"]
     assert [row for i, row in enumerate(results(found)) if i != 2] == [r for i, r in enumerate(expected) if i != 2]
-    told = "the worker process ended 3 times while it computed this, last by signal 9 (SIGKILL)"
-    assert found.rows[2].outcome.error == told
+    reason = "the worker process ended 3 times while it computed this, last by signal 9 (SIGKILL)"
+    assert found.rows[2].outcome.error == reason
 
 
 def test_workers_that_cannot_start(classifier, tmp_path, monkeypatch):
@@ -179,7 +179,7 @@ def test_ctrl_c_keeps_what_is_done(classifier, tmp_path, undisturbed):
         raise
     assert process.returncode == 130
     assert printed == ""
-    assert told == f"qengine: interrupted; {out} keeps what is done: give the same command to go on\n"
+    assert told == f"qengine: interrupted; {out} keeps the finished points: give the same command to continue\n"
     wait_until(lambda: nobody_is_left(process.pid))
     done = stored(out)
     assert 2 < done < 1 + 14 * 30

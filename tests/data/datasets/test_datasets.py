@@ -222,7 +222,7 @@ def test_the_bundled_digits():
 
 
 def test_the_bundled_photographs():
-    from qengine.data.images import psnr
+    from qengine.metrics.psnr import psnr
 
     srcnn = zoo.find("srcnn")
     session = InferenceSession(srcnn.path)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from qengine import InferenceSession, register_operator
-from qengine.analysis.report import compare, sqnr
+from qengine.analysis.report import compare
 from qengine.data.golden import read_golden
 from qengine.errors import UnsupportedError
 from qengine.kernels.isa import available
+from qengine.metrics.sqnr import sqnr
 
 ISAS = ["reference", available()[0].name]
 GOLDEN = Path(__file__).parents[2] / "golden" / "custom"

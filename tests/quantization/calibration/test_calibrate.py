@@ -10,8 +10,9 @@ from onnx import TensorProto, helper
 
 import qengine
 from qengine import InferenceSession, QFormat, calibrate, zoo
-from qengine.analysis.report import compare, sqnr
+from qengine.analysis.report import compare
 from qengine.errors import FeedError, FormatError, OptionError
+from qengine.metrics.sqnr import sqnr
 from qengine.qformat import finest_format
 from qengine.quantization.calibration import CalibrationOptions, choose_formats, observe
 from qengine.quantization.calibration.error import exact_error

@@ -8,9 +8,9 @@ import pytest
 from networks import network, weights
 
 from qengine import InferenceSession, calibrate, zoo
-from qengine.analysis.report import sqnr
 from qengine.data.golden import read_golden
 from qengine.errors import UnsupportedError
+from qengine.metrics.sqnr import sqnr
 from qengine.model.loader import load
 from qengine.quantization.correction import equalize, folded
 from qengine.quantization.correction.layers import linear_layers

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from qengine import InferenceSession, calibrate, zoo
-from qengine.analysis.report import sqnr
 from qengine.errors import OptionError
+from qengine.metrics.sqnr import sqnr
 from qengine.model.loader import load
 from qengine.quantization.correction import STEPS, correct, recipe_name, steps_of
 from qengine.quantization.correction.weights import on_grid

@@ -7,8 +7,8 @@ import pytest
 from networks import network, weights
 
 from qengine import InferenceSession, QFormat, calibrate, zoo
-from qengine.analysis.report import sqnr
 from qengine.errors import FormatError, OptionError
+from qengine.metrics.sqnr import sqnr
 from qengine.model.loader import load
 from qengine.qformat import finest_per_channel
 from qengine.quantization.correction import folded, round_weights

@@ -1,13 +1,13 @@
-"""What nothing beats in both cost and quality."""
+"""The Pareto front of cost and quality."""
 
 import math
 from collections.abc import Sequence
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return which of (cost, quality) no other one beats: none is as cheap and better, or as good and cheaper.
+    """Return the places of the points (cost, quality) that no other point beats, the cheapest first.
 
-    The cheapest comes first; of equal ones the first counts.
+    A point beats another if it is as cheap and better, or as good and cheaper. Of equal points the first counts.
     """
     order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
     front, best = [], -math.inf

@@ -1,4 +1,4 @@
-"""Metrics, against NumPy by hand and scikit-image."""
+"""Metrics batch by batch, against NumPy by hand and scikit-image."""
 
 import hashlib
 import math
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from qengine.analysis.sweep.measure import Meter, Task, check_labels, check_ssim, task_of
+from qengine.analysis.sweep.measure import Meter, metrics_of
 from qengine.data.datasets import Batch
 from qengine.data.images import PixelScale
 from qengine.errors import FeedError, SweepError, UnsupportedError
+from qengine.metrics.tasks import Task, check_labels, task_of
 
 UNIT = PixelScale(scale=(1 / 255,))
 
@@ -25,7 +26,7 @@ def batches(real, exact, labels=None, targets=None, size=4):
 
 
 def measured(task, *args, scale=UNIT, ssim=True, **options):
-    meter = Meter(task, "y", scale, ssim=ssim)
+    meter = Meter(task, "y", scale, metrics_of(task, ssim=ssim))
     for one in batches(*args, **options):
         meter.add(*one)
     return meter.measures()
@@ -82,9 +83,10 @@ def test_images(channels):
     assert (same.psnr_db, same.ssim) == (math.inf, 1.0)
 
 
-def test_pictures_that_are_too_small_have_no_ssim():
-    real = np.zeros((2, 1, 8, 30), np.float32)
-    assert measured(Task.IMAGES, real, real + 0.1).ssim is None
+@pytest.mark.parametrize(("sides", "has_ssim"), [((10, 30), False), ((30, 10), False), ((11, 11), True)])
+def test_pictures_smaller_than_the_window_have_no_ssim(sides, has_ssim):
+    real = np.zeros((2, 1, *sides), np.float32)
+    assert (measured(Task.IMAGES, real, real + 0.1).ssim is not None) == has_ssim
 
 
 def test_a_target_of_another_shape():
@@ -94,7 +96,7 @@ def test_a_target_of_another_shape():
 
 def test_the_digest_is_of_the_codes():
     real = np.float32([[1, 2], [3, 4]])
-    meter = Meter(Task.OTHER, "y", UNIT, ssim=False)
+    meter = Meter(Task.OTHER, "y", UNIT, [])
     meter.add(*next(batches(real, real)))
     expected = hashlib.sha256(b"y |i1 (2, 2) " + np.int8([[8, 16], [24, 32]]).tobytes()).hexdigest()
     assert meter.codes() == expected
@@ -135,6 +137,7 @@ def test_labels_are_classes_of_the_scores(labels, is_wrong):
 
 def test_without_scikit_image(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "skimage.metrics", None)
-    check_ssim(Task.CLASSES)
+    metrics_of(Task.CLASSES, ssim=True)
+    metrics_of(Task.IMAGES, ssim=False)
     with pytest.raises(SweepError, match=r"SSIM needs scikit-image: pip install 'qengine\[ssim\]'"):
-        check_ssim(Task.IMAGES)
+        metrics_of(Task.IMAGES, ssim=True)

@@ -1,0 +1,99 @@
+"""The options of a search beside those of the calibration and the session: the goal, the choices and the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qengine.analysis.inspection.costs import find_cost
+from qengine.data.images import PixelScale
+from qengine.errors import OptionError
+from qengine.runtime.options import SessionKeywords, SessionOptions, check_whole_number
+
+BITS = (2, 3, 4, 5, 6, 7, 8, 16)
+
+
+class SearchKeywords(SessionKeywords, total=False):
+    """The fields of `SearchOptions` and `SessionOptions` as keyword arguments."""
+
+    metric: str | None
+    max_drop: float | str | None
+    least: float | None
+    cost: str
+    bits: Sequence[int]
+    weight_bits: Sequence[int] | None
+    activation_bits: Sequence[int] | None
+    pixel_scale: PixelScale | None
+    hold_out: float | None
+    sensitivity_samples: int
+    max_runs: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Goal, choices and budget of a search.
+
+    Attributes
+    ----------
+    metric
+        Name of the metric that must not get worse, such as "sqnr"; None for the first that the data has: top1 where
+        there are labels, else agreement of classes, psnr of images, or sqnr.
+    max_drop
+        How much worse than float32 the model may be: a number of percentage points or dB, or text such as "1%" or
+        "0.5dB". Where the figure of float32 is infinite, such as sqnr, the longest words stand for float32. None, and
+        no `least`: the default drop of the metric, such as 1 percentage point or 1 dB.
+    least
+        Figure that is good enough, a share or dB, in place of `max_drop`; the largest one where lower is better.
+    cost
+        Name of the cost to minimize, such as "weights". A tensor that costs nothing has its longest word.
+    bits
+        Word lengths to choose from, 2 to 16.
+    weight_bits, activation_bits
+        Word lengths of constants, and of inputs and activations, if they differ; one for a kind that stays as it is.
+    pixel_scale
+        Scale between pixels and numbers; None for 0..255.
+    hold_out
+        Share of the samples, spread evenly, that the search does not see: the result is measured on them in the end,
+        see `SearchResult.held_out`. None to search on all.
+    sensitivity_samples
+        Number of samples on which the sensitivity of tensors is measured; the model itself is measured on all.
+    max_runs
+        Number of assignments that are measured at most.
+    seconds
+        Time after which no other assignment is measured; None for no limit.
+
+    Raises
+    ------
+    OptionError
+        If an option has no meaning.
+    """
+
+    metric: str | None = None
+    max_drop: float | str | None = None
+    least: float | None = None
+    cost: str = "weights"
+    bits: Sequence[int] = BITS
+    weight_bits: Sequence[int] | None = None
+    activation_bits: Sequence[int] | None = None
+    pixel_scale: PixelScale | None = None
+    hold_out: float | None = None
+    sensitivity_samples: int = 128
+    max_runs: int = 500
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_drop is not None and self.least is not None:
+            raise OptionError("max_drop and least both say what is good enough: give one of them")
+        find_cost(self.cost)
+        check_whole_number("max_runs", self.max_runs, 1)
+        check_whole_number("sensitivity_samples", self.sensitivity_samples, 1)
+
+
+def check_session_options(options: SessionOptions) -> None:
+    """Raise OptionError where an option of the session is one that the search chooses, or that the calibration has."""
+    for name in ("qformat", "weight_qformat", "formats"):
+        if getattr(options, name) is not None:
+            raise OptionError(f"{name} has no meaning in a search, which chooses the formats")
+    if options.per_channel:
+        raise OptionError("per_channel is an option of the calibration: give CalibrationOptions(per_channel=True)")

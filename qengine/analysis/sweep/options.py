@@ -1,0 +1,83 @@
+"""The options of a sweep beside its grid and the session: data, workers, and what is computed again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from qengine.data.images import PixelScale
+from qengine.errors import OptionError
+from qengine.runtime.options import SessionKeywords, SessionOptions, check_whole_number
+
+
+class SweepKeywords(SessionKeywords, total=False):
+    """The fields of `SweepOptions` and `SessionOptions` as keyword arguments."""
+
+    data: str | os.PathLike[str] | None
+    inputs: Mapping[str, NDArray[Any]] | None
+    pixel_scale: PixelScale | None
+    batch: int | None
+    limit: int | None
+    ssim: bool
+    retry_failed: bool
+    jobs: int | None
+    scheduler: str | None
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Data and workers of a sweep.
+
+    Attributes
+    ----------
+    data
+        Path or bundled name of the data, as for `qengine.open_dataset`; None for the data of a bundled model.
+    inputs
+        Inputs that are the same in every run, by name.
+    pixel_scale
+        Scale between pixels and numbers; None for that of a bundled set or model, and otherwise 0..255.
+    batch
+        Samples in a run; None for as many as the model takes, or, where it takes any number, some that fit together.
+    limit
+        Number of samples to use, from the first; None for all.
+    ssim
+        Whether SSIM of images is measured.
+    retry_failed
+        Whether points that failed before are computed again.
+    jobs
+        Number of worker processes; None for none, or for as many as there are cores in a local cluster.
+    scheduler
+        Address of a Dask scheduler, or "local"; None for worker processes.
+
+    Raises
+    ------
+    OptionError
+        If the number of jobs is not a whole number of 1 or more.
+    """
+
+    data: str | os.PathLike[str] | None = None
+    inputs: Mapping[str, NDArray[Any]] | None = None
+    pixel_scale: PixelScale | None = None
+    batch: int | None = None
+    limit: int | None = None
+    ssim: bool = True
+    retry_failed: bool = False
+    jobs: int | None = None
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        check_whole_number("jobs", self.jobs, 1)
+
+
+def check_session_options(options: SessionOptions) -> None:
+    """Raise OptionError where an option of the session is one that the grid of a sweep varies."""
+    varied = [name for name in _VARIED if getattr(options, name) != getattr(SessionOptions, name)]
+    if varied:
+        raise OptionError(f"{varied[0]} differs from point to point of a sweep: give it to the Grid")
+
+
+_VARIED = (*("qformat", "weight_qformat", "formats", "rounding", "overflow", "accumulator_bits", "per_channel"),)

@@ -1,0 +1,270 @@
+"""The declaration of a metric, and the registry of all metrics.
+
+A metric is one class with the decorator `metric`: the decorator says how the figure is called, in which unit it is and
+which tasks have it; the class accumulates it batch by batch. Nothing else names a metric: sweeps make a column of each,
+searches accept each as their goal, tables and plots take headings and labels from the declaration.
+
+    @metric("mae", label="Mean absolute error", higher_is_better=False, default_drop=0.01)
+    class MeanAbsoluteError(Accumulator):
+        def __init__(self) -> None:
+            self._sum, self._count = 0.0, 0
+
+        def add(self, batch: EvaluatedBatch) -> None:
+            self._sum += float(np.abs(batch.output - batch.exact).sum())
+            self._count += batch.output.size
+
+        def value(self) -> float | None:
+            return self._sum / self._count if self._count else None
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.data.images import PixelScale, pixels_of
+from qengine.errors import OptionError, UnsupportedError
+from qengine.metrics.tasks import Task, classes_of
+
+Pixels = NDArray[np.float64]
+
+
+class Unit(StrEnum):
+    """Unit of a figure."""
+
+    SHARE = "share"
+    """A part of all samples, 0 to 1; a percentage for people."""
+    DB = "dB"
+    """Decibels."""
+    NONE = ""
+    """A plain number."""
+
+
+class Reference(StrEnum):
+    """What a metric compares an output with."""
+
+    FLOAT32 = "float32"
+    """The output of the same model in float32."""
+    LABELS = "labels"
+    """The true classes; without labels there is no figure."""
+    TARGET = "target"
+    """The true output; the output in float32 where the data has none."""
+
+
+@dataclass(frozen=True)
+class EvaluatedBatch:
+    """The evaluated output of one run, beside what it is compared with.
+
+    Attributes
+    ----------
+    output : real numbers that the run computed; the first axis counts samples.
+    exact : the same output in float32.
+    labels : the true class of each sample; None where they are not known.
+    target : the true output; None where it is not known.
+    pixel_scale : scale between pixels and the numbers of the tensors.
+    """
+
+    output: NDArray[Any]
+    exact: NDArray[Any]
+    labels: NDArray[np.int64] | None = None
+    target: NDArray[Any] | None = None
+    pixel_scale: PixelScale = field(default_factory=PixelScale)
+
+    @property
+    def against(self) -> Reference:
+        """The reference of images: the target, or float32 where there is none."""
+        return Reference.FLOAT32 if self.target is None else Reference.TARGET
+
+    @cached_property
+    def classes(self) -> NDArray[Any]:
+        """The class of each sample, of shape (samples,)."""
+        return classes_of(self.output)
+
+    @cached_property
+    def exact_classes(self) -> NDArray[Any]:
+        """The class of each sample in float32, of shape (samples,)."""
+        return classes_of(self.exact)
+
+    @cached_property
+    def images(self) -> list[tuple[Pixels, Pixels]]:
+        """The pixels (H, W, C) of each sample, and those of its reference; clipped to 0..255 and not rounded.
+
+        Raises
+        ------
+        UnsupportedError
+            If the shapes differ.
+        """
+        truth = self.exact if self.target is None else self.target
+        if truth.shape != self.output.shape:
+            raise UnsupportedError(
+                f"an output of shape {list(self.output.shape)} cannot be compared with {self.against} of shape "
+                f"{list(truth.shape)}"
+            )
+        pairs = []
+        for one, other in zip(self.output, truth, strict=True):
+            picture, original = pixels_of(one, self.pixel_scale), pixels_of(other, self.pixel_scale)
+            assert picture is not None
+            assert original is not None
+            pairs.append((picture, original))
+        return pairs
+
+
+class Accumulator(ABC):
+    """Sums of a metric over batches; the figure follows from the sums."""
+
+    @abstractmethod
+    def add(self, batch: EvaluatedBatch) -> None:
+        """Add the outputs of one run."""
+
+    @abstractmethod
+    def value(self) -> float | None:
+        """Return the figure of all that was added; None where there is no number."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Declaration of a metric.
+
+    Attributes
+    ----------
+    name : word for options and results, such as "psnr".
+    accumulator : class that computes the figure.
+    column : name of the column in tables of a sweep, such as "psnr_db".
+    label : words on the axis of a plot, without the unit.
+    heading : words over a column of a table, without the unit.
+    unit : unit of the figure.
+    tasks : tasks whose evaluated output has the figure.
+    reference : what the output is compared with.
+    higher_is_better : whether a larger figure is better.
+    default_drop : how much worse than float32 a search allows by default: percentage points of a share, otherwise in
+        the unit.
+    decimals : digits behind the point of a plain number, for people.
+    order : place among the metrics. The first metric that the data has is the default of searches and plots.
+    check : function that raises QEngineError where the metric cannot be computed on this machine.
+    """
+
+    name: str
+    accumulator: Callable[[], Accumulator]
+    column: str
+    label: str
+    heading: str
+    unit: Unit
+    tasks: frozenset[Task]
+    reference: Reference
+    higher_is_better: bool
+    default_drop: float
+    decimals: int
+    order: int
+    check: Callable[[], None] | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the figure is a share of the samples, 0 to 1."""
+        return self.unit is Unit.SHARE
+
+    def is_available(self, task: Task, *, has_labels: bool) -> bool:
+        """Whether data of a task has the figure."""
+        return task in self.tasks and (has_labels or self.reference is not Reference.LABELS)
+
+    def score(self, value: float | None) -> float:
+        """Return a number that is larger for a better figure; minus infinity for no number."""
+        if value is None or math.isnan(value):
+            return -math.inf
+        return value if self.higher_is_better else -value
+
+
+_METRICS: dict[str, Metric] = {}
+_A = TypeVar("_A", bound=type[Accumulator])
+
+
+def metric(
+    name: str,
+    *,
+    label: str,
+    column: str | None = None,
+    heading: str | None = None,
+    unit: Unit = Unit.NONE,
+    tasks: Collection[Task] = tuple(Task),
+    reference: Reference = Reference.FLOAT32,
+    higher_is_better: bool = True,
+    default_drop: float = 1.0,
+    decimals: int = 4,
+    order: int = 100,
+    check: Callable[[], None] | None = None,
+) -> Callable[[_A], _A]:
+    """Return a decorator that declares an accumulator as a metric; see `Metric` for the parameters.
+
+    The column is the name, and the heading the label, where they are not given. The default order is behind the metrics
+    of the package.
+    """
+
+    def declare(accumulator: _A) -> _A:
+        _METRICS[name] = Metric(
+            name,
+            accumulator,
+            column or name,
+            label,
+            heading or label,
+            unit,
+            frozenset(tasks),
+            reference,
+            higher_is_better,
+            default_drop,
+            decimals,
+            order,
+            check,
+        )
+        return accumulator
+
+    return declare
+
+
+def all_metrics() -> tuple[Metric, ...]:
+    """Return every declared metric, in order."""
+    return tuple(sorted(_METRICS.values(), key=lambda one: (one.order, one.name)))
+
+
+def forget_metric(name: str) -> None:
+    """Remove a declaration, such as that of a test."""
+    del _METRICS[name]
+
+
+def find_metric(name: str | None, task: Task, *, has_labels: bool) -> Metric:
+    """Return the metric of a name, or the first one that the data has.
+
+    Raises
+    ------
+    OptionError
+        If there is no metric of the name, or the data does not have it.
+    """
+    metrics = all_metrics()
+    if name is None:
+        return next(one for one in metrics if one.is_available(task, has_labels=has_labels))
+    if name not in _METRICS:
+        raise OptionError(f"no metric is named '{name}'; there are {', '.join(map(str, metrics))}")
+    found = _METRICS[name]
+    if task not in found.tasks:
+        needed = " or ".join(_NEEDED[one] for one in Task if one in found.tasks)
+        raise OptionError(f"{name} needs {needed}, and there is none")
+    if not found.is_available(task, has_labels=has_labels):
+        others = [str(one) for one in metrics if one.is_available(task, has_labels=False)]
+        raise OptionError(f"{name} needs labels, and the data has none: use --metric {others[0]}")
+    return found
+
+
+_NEEDED = {
+    Task.CLASSES: "an output with a row of scores for each sample",
+    Task.IMAGES: "an output of images",
+    Task.OTHER: "an output of other numbers",
+}

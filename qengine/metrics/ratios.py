@@ -1,0 +1,81 @@
+"""The one rule by which a signal and the noise in it become decibels.
+
+Every decibel of the package is computed here, from sums over all data and never as a mean of decibels:
+
+- no noise: infinite, also where there is no signal either (nothing differs);
+- noise without a signal (silence): no number, None;
+- a sum that is not finite, or an element that is NaN or infinite: no number, None;
+- several outputs: the mean of noise to signal over the outputs, in decibels. Outputs without a number are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def decibels(signal: float, noise: float) -> float | None:
+    """Return 10 log10(signal / noise).
+
+    Infinite without noise; None where there is noise and no signal, or where one of them is not finite.
+    """
+    if noise == 0.0:
+        return math.inf
+    return 10.0 * math.log10(signal / noise) if signal and math.isfinite(signal) and math.isfinite(noise) else None
+
+
+def ratio_in_decibels(ratio: float) -> float | None:
+    """Return a ratio of noise to signal as decibels of signal to noise; infinite for a ratio of 0."""
+    return decibels(1.0, ratio)
+
+
+@dataclass
+class Energy:
+    """Sums of squares of a signal and of the noise in it, over any number of runs.
+
+    Attributes
+    ----------
+    signal : sum of f^2 over the elements that are finite in both tensors.
+    noise : sum of (f - q)^2 over the same elements.
+    nonfinite : number of elements that were left out, because they are NaN or infinite in one of the tensors.
+    """
+
+    signal: float = 0.0
+    noise: float = 0.0
+    nonfinite: int = 0
+
+    def add(self, exact: NDArray[Any], other: NDArray[Any]) -> None:
+        """Add a tensor f and its approximation q, of one shape."""
+        # Plain sums and no BLAS: their order does not depend on the number of threads.
+        wide = exact.astype(np.float64).ravel()
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = wide - other.ravel()
+            signal, noise = float(np.sum(wide * wide)), float(np.sum(apart * apart))
+            if not (math.isfinite(signal) and math.isfinite(noise)):
+                is_finite = np.isfinite(wide) & np.isfinite(apart)
+                self.nonfinite += is_finite.size - int(is_finite.sum())
+                wide, apart = wide[is_finite], apart[is_finite]
+                signal, noise = float(np.sum(wide * wide)), float(np.sum(apart * apart))
+        self.signal += signal
+        self.noise += noise
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """The ratio of signal to noise by the rule of `decibels`; None where an element is not finite."""
+        return None if self.nonfinite else decibels(self.signal, self.noise)
+
+    @property
+    def ratio(self) -> float:
+        """The ratio of noise to signal of the finite elements; the noise itself where there is no signal."""
+        return self.noise / self.signal if self.signal else self.noise
+
+
+def mean_ratio(energies: Iterable[Energy]) -> float:
+    """Return the mean ratio of noise to signal of several tensors; 0 for none."""
+    ratios = [energy.ratio for energy in energies]
+    return sum(ratios) / len(ratios) if ratios else 0.0
