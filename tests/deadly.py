@@ -1,4 +1,4 @@
-"""What worker processes compute in tests of their death; they import it."""
+"""Work that kills the process that does it, for tests of dying workers; the workers import it."""
 
 import os
 import signal

@@ -49,7 +49,7 @@ class Unit(StrEnum):
 
 
 class Reference(StrEnum):
-    """What a metric compares an output with."""
+    """Reference of a metric: the values that an output is compared with."""
 
     FLOAT32 = "float32"
     """The output of the same model in float32."""
@@ -61,12 +61,12 @@ class Reference(StrEnum):
 
 @dataclass(frozen=True)
 class EvaluatedBatch:
-    """The evaluated output of one run, beside what it is compared with.
+    """The evaluated output of one run, beside its references.
 
     Attributes
     ----------
     output : real numbers that the run computed; the first axis counts samples.
-    exact : the same output in float32.
+    exact : output of the run in float32.
     labels : the true class of each sample; None where they are not known.
     target : the true output; None where it is not known.
     pixel_scale : scale between pixels and the numbers of the tensors.
@@ -142,9 +142,9 @@ class Metric:
     heading : words over a column of a table, without the unit.
     unit : unit of the figure.
     tasks : tasks whose evaluated output has the figure.
-    reference : what the output is compared with.
+    reference : values that the output is compared with.
     higher_is_better : whether a larger figure is better.
-    default_drop : how much worse than float32 a search allows by default: percentage points of a share, otherwise in
+    default_drop : loss against float32 that a search allows by default: percentage points of a share, otherwise in
         the unit.
     decimals : digits behind the point of a plain number, for people.
     order : place among the metrics. The first metric that the data has is the default of searches and plots.

@@ -1,4 +1,4 @@
-"""How much worse than a reference a figure may be."""
+"""Allowed losses: the worst figure that is still good enough."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class SearchOptions:
         Name of the metric that must not get worse, such as "sqnr"; None for the first that the data has: top1 where
         there are labels, else agreement of classes, psnr of images, or sqnr.
     max_drop
-        How much worse than float32 the model may be: a number of percentage points or dB, or text such as "1%" or
+        Allowed loss against float32: a number of percentage points or dB, or text such as "1%" or
         "0.5dB". Where the figure of float32 is infinite, such as sqnr, the longest words stand for float32. None, and
         no `least`: the default drop of the metric, such as 1 percentage point or 1 dB.
     least

@@ -1,4 +1,4 @@
-"""Descent and costs, by hand."""
+"""Descent, by hand."""
 
 from itertools import product
 
@@ -6,17 +6,6 @@ import pytest
 
 from qengine.analysis.search.cost import CostModel
 from qengine.analysis.search.descent import Choices, descent, monotone
-
-
-def test_costs_are_sums_of_products():
-    cost = CostModel(100.0, [(2.0, (0,)), (3.0, (0, 1)), (5.0, (2, 2))])
-    assert cost.units == {0, 1, 2}
-    assert cost.total((4, 5, 6)) == 100 + 8 + 60 + 180
-    for unit, width in ((0, 1), (1, 9), (2, 3)):
-        other = [4, 5, 6]
-        other[unit] = width
-        assert cost.saving((4, 5, 6), unit, width) == cost.total((4, 5, 6)) - cost.total(other)
-    assert cost.saving((4, 5, 6), 3, 1) == 0
 
 
 def test_chance_makes_no_short_word_better():

@@ -1,0 +1,85 @@
+"""Units: which tensors have a word length together, and the formats of each word length."""
+
+import numpy as np
+import pytest
+from networks import network, weights
+
+import qengine
+from qengine import SessionOptions
+from qengine.analysis.search.units import formats_of, units_of
+from qengine.errors import OptionError
+from qengine.model.loader import load
+from qengine.quantization.calibration import CalibrationOptions, observe
+
+MODEL = network(
+    [
+        ("Conv", "x w b", "c"),
+        ("Relu", "c", "r"),
+        ("Flatten", "r", "f"),
+        ("MatMul", "f v", "y"),
+    ],
+    inputs={"x": ["N", 2, 4, 4]},
+    constants={"w": weights(3, 2, 3, 3, seed=1), "b": weights(3, seed=2), "v": weights(12, 4, seed=3)},
+)
+X = weights(5, 2, 4, 4, seed=4, scale=1.0)
+
+
+def units(weight_bits=(3, 5), activation_bits=(4, 8), calibration=None):
+    observation = observe(load(MODEL), [{"x": X}])
+    return units_of(observation, calibration or CalibrationOptions(), weight_bits, activation_bits, SessionOptions())
+
+
+def test_tensors_with_one_format_are_one_unit():
+    found = units()
+    assert [(unit.name, unit.kind) for unit in found] == [
+        ("x", "activations"),
+        ("w", "weights"),
+        ("r", "activations"),
+        ("v", "weights"),
+        ("y", "activations"),
+    ]
+    assert set(found[2].tensors) == {"c", "r", "f"}
+    assert [unit.widths for unit in found] == [(4, 8), (3, 5), (4, 8), (3, 5), (4, 8)]
+    assert not any("b" in unit.tensors for unit in found)  # a bias has 32 bits
+
+
+def test_formats_are_those_of_a_calibration():
+    found = {unit.name: unit for unit in units()}
+    for bits in (4, 8):
+        calibrated = qengine.calibrate(MODEL, [{"x": X}], bits=bits)
+        for name in ("x", "r", "y"):
+            assert found[name].given[bits] == {tensor: calibrated[tensor] for tensor in found[name].tensors}
+            assert str(found[name].formats[bits]) == calibrated[name]
+    # Weights leave room for a bias beside activations of the longest word.
+    for bits in (3, 5):
+        assert found["w"].given[bits]["w"] == qengine.calibrate(MODEL, [{"x": X}], bits=8, weight_bits=bits)["w"]
+
+
+def test_formats_per_channel_know_their_axis():
+    found = {unit.name: unit for unit in units(calibration=CalibrationOptions(per_channel=True))}
+    assert len(found["w"].given[3]["w"]) == 3
+    assert (found["w"].formats[3].axis, len(found["w"].formats[3].formats)) == (0, 3)
+    assert found["v"].formats[5].axis == 1
+
+
+def test_an_assignment_as_formats():
+    found = units()
+    formats = formats_of(found, (4, 5, 8, 3, 8))
+    assert set(formats) == {"x", "w", "c", "r", "f", "v", "y"}
+    assert formats["x"] == found[0].given[4]["x"]
+    assert formats["v"] == found[3].given[3]["v"]
+    assert np.shape(formats["r"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("bits", "message"),
+    [
+        ({"weight_bits": ()}, "there are no word lengths for weights: give at least one"),
+        ({"activation_bits": ()}, "there are no word lengths for activations"),
+        ({"weight_bits": (3, 17)}, "2 to 16, not 17"),
+        ({"activation_bits": (1,)}, "2 to 16, not 1"),
+    ],
+)
+def test_word_lengths_that_are_none(bits, message):
+    with pytest.raises(OptionError, match=message):
+        units(**bits)
