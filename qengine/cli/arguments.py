@@ -1,4 +1,4 @@
-"""Commands that take groups of options: dataclasses whose fields are options of the command line.
+"""Adapter between Typer and commands that take groups of options.
 
 Typer reads the options of a command from the parameters of a function. A command with twenty options would be a
 function with twenty parameters, and an option that five commands share would be written in five of them. Here an

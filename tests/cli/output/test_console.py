@@ -43,7 +43,7 @@ def test_islands_and_notes(capsys, tmp_path):
     )
     text = shown(capsys, tmp_path / "m.onnx", "-i", f"x={x}", "--qformat", "Q2.5", "--weight-qformat", "Q0.7")
     assert "Softmax (float32)" in text
-    assert "note: in float32, as there is no rule for it in fixed point: node 'the_y' (Softmax)" in text
+    assert "note: computed in float32, without a fixed-point rule: node 'the_y' (Softmax)" in text
     assert "note: 1 of 1 elements of constant 'k' saturate in Q0.7" in text
 
 
