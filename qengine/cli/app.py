@@ -1,4 +1,4 @@
-"""The commands."""
+"""The Typer application: all commands."""
 
 from typing import Annotated
 
@@ -27,8 +27,8 @@ for command in (run, inspect, calibrate, quantize, sweep, search, bench):
     app.command(name=command.__name__)(expanded(command))
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"qengine {__version__}")
         raise typer.Exit
 

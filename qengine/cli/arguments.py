@@ -1,4 +1,4 @@
-"""Commands that take groups of options: dataclasses whose fields are options of the command line.
+"""Adapter between Typer and commands that take groups of options.
 
 Typer reads the options of a command from the parameters of a function. A command with twenty options would be a
 function with twenty parameters, and an option that five commands share would be written in five of them. Here an
@@ -9,7 +9,7 @@ order of the fields, and the command gets its groups.
 
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, Signature, getdoc, signature
 from typing import Any, get_type_hints
 
 Command = Callable[..., Any]
@@ -41,10 +41,15 @@ def expanded(command: Command) -> Command:
         built = {name: group(**{f.name: options.pop(f.name) for f in fields(group)}) for name, group in groups.items()}
         return command(**built, **options)
 
-    callback.__name__, callback.__doc__ = command.__name__, command.__doc__
+    callback.__name__, callback.__doc__ = command.__name__, _unwrapped(getdoc(command) or "")
     callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     callback.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return callback
+
+
+def _unwrapped(text: str) -> str:
+    """Return a text with each paragraph on one line: Typer would keep the line breaks of the source."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def _fields(group: type[Any]) -> Iterator[Parameter]:

@@ -1,4 +1,4 @@
-"""`qengine bench`: how long a model takes, kernel by kernel, beside the peak of the machine and other runtimes."""
+"""`qengine bench`: the time of a model, kernel by kernel, beside the peak of the machine and other runtimes."""
 
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from qengine.analysis.bench import bench_kernels, executor_of
 from qengine.analysis.bench.rivals import NAMES, rival_runs
 from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
+from qengine.cli.options.panels import RUN
 from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
 from qengine.cli.output.console import status
 from qengine.data import zoo
@@ -22,7 +23,7 @@ Model = Annotated[
     typer.Argument(
         metavar="[MODEL]",
         show_default=False,
-        help="An .onnx file or a bundled model; without one, layers as they occur, one at a time.",
+        help="An .onnx file or a bundled model. Without one: typical layers, each alone.",
     ),
 ]
 Versus = Annotated[
@@ -30,12 +31,13 @@ Versus = Annotated[
     typer.Option(
         "--vs",
         metavar="NAMES",
-        help=f"Take turns with other runtimes: {', '.join(NAMES)}; several with commas.",
-        rich_help_panel="Run",
+        help=f"Measure other runtimes in turn: {', '.join(NAMES)}; separate several by commas.",
+        rich_help_panel=RUN,
     ),
 ]
 Seconds = Annotated[
-    float, typer.Option(min=0.1, max=600.0, metavar="S", help="About how long to measure runs.", rich_help_panel="Run")
+    float,
+    typer.Option(min=0.1, max=600.0, metavar="S", help="Approximate time of the measurement.", rich_help_panel=RUN),
 ]
 
 
@@ -49,12 +51,12 @@ def bench(
     kernels: options.KernelOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Measure a model: milliseconds, multiply-accumulates a second, and per cent of this machine's peak.
+    """Measure a model: milliseconds, multiply-accumulates per second, and per cent of this machine's peak.
 
     qengine bench srcnn --qformat Q0.7 --threads 1 --vs onnxruntime,openvino
 
-    Without a format: float32. Other runtimes then run float32 too; beside a format of up to 8 or 16 bits they run the
-    integers of that size that they have.
+    Without a format: float32, in other runtimes too. With a format of up to 8 or 16 bits, other runtimes compute in
+    their integers of that size.
     """
     names = [name for name in (versus or "").split(",") if name]
     if model is None:
@@ -83,22 +85,22 @@ def bench(
 
 
 def _feeds(session: InferenceSession, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return a feed for every input: noise, where none is given and the model says of what shape."""
+    """Return a feed for every input: random numbers where none is given, if the model fixes the shape."""
     rng = np.random.default_rng(0)
-    found = dict(given)
+    feeds = dict(given)
     for value in session.graph.inputs:
-        if value.name in found:
+        if value.name in feeds:
             continue
         shape, dtype = value.shape, value.dtype
         if shape is None or not all(isinstance(n, int) for n in shape):
             raise OptionError(f"input '{value.name}' has no fixed shape: give it with -i")
         if dtype is None or dtype.kind != "f":
-            raise OptionError(f"input '{value.name}' is not of real numbers ({dtype}): give it with -i")
-        found[value.name] = rng.random(tuple(int(n or 0) for n in shape), np.float32).astype(dtype)
-    return found
+            raise OptionError(f"input '{value.name}' does not hold real numbers ({dtype}): give it with -i")
+        feeds[value.name] = rng.random(tuple(int(n or 0) for n in shape), np.float32).astype(dtype)
+    return feeds
 
 
 def _word_length(session: InferenceSession) -> int | None:
-    """Return the longest word of the run's activations; None in float32."""
+    """Return the longest word length of the model's tensors; None in float32."""
     lengths = [form.bits for form in session.formats.values() if hasattr(form, "bits")]
     return max(lengths, default=None)

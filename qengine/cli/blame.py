@@ -1,4 +1,4 @@
-"""`qengine inspect --data`: which tensor broke a model in fixed point."""
+"""`qengine inspect --data`: the noise that each tensor's format causes in a model in fixed point."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,11 +49,11 @@ class FileOptions:
     ] = None
 
     def check(self) -> None:
-        """Refuse before a run what cannot be written after it."""
+        """Raise OptionError, before a run, for a file that could not be written after it."""
         if self.csv is not None:
             check_writable(self.csv)
         if (self.plot is None) != (self.out is None):
-            raise OptionError("--plot TENSOR needs -o FILE.png, and --plot all a folder; -o is of --plot")
+            raise OptionError("--plot TENSOR needs -o FILE.png, and --plot all needs -o FOLDER; -o needs --plot")
         if self.out is None:
             return
         if self.plot != ALL:
@@ -64,38 +64,38 @@ class FileOptions:
             if self.out.exists() and not self.out.is_dir():
                 raise OptionError(f"--plot all needs a folder, and {self.out} is a file")
 
-    def write(self, found: Blame) -> tuple[str, ...]:
-        """Write what is asked for, and return the files."""
+    def write(self, result: Blame) -> tuple[str, ...]:
+        """Write the requested files, and return their paths."""
         written = []
         if self.csv is not None:
-            write_csv(self.csv, found)
+            write_csv(self.csv, result)
             written.append(str(self.csv))
         if self.plot is not None and self.out is not None:
-            written += self._plots(found, self.plot, self.out)
+            written += self._plots(result, self.plot, self.out)
         return tuple(written)
 
     def check_tensor(self, names: Sequence[str]) -> None:
-        """Refuse a name that no tensor in fixed point has."""
+        """Raise OptionError if --plot names no tensor in fixed point."""
         if self.plot is not None and self.plot not in (ALL, *names):
             raise OptionError(f"no tensor in fixed point is named '{self.plot}'{did_you_mean(self.plot, names)}")
 
-    def _plots(self, found: Blame, plot: str, out: Path) -> Iterator[str]:
+    def _plots(self, result: Blame, plot: str, out: Path) -> Iterator[str]:
         try:
             if plot == ALL:
                 out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OptionError(f"cannot make the folder {out}: {error.strerror or error}") from None
-        for i, one in enumerate(found.tensors, 1):
+        for i, one in enumerate(result.tensors, 1):
             if plot not in (ALL, one.name):
                 continue
-            path = out if plot != ALL else out / f"{i:03}_{_as_file(one.name)}.png"
+            path = out if plot != ALL else out / f"{i:03}_{_file_name(one.name)}.png"
             better = one.suggestion.format if one.suggestion else None
-            draw_histogram(path, one.name, found.histograms[one.name], one.format, better)
+            draw_histogram(path, one.name, result.histograms[one.name], one.format, better)
             yield str(path)
 
 
-def _as_file(name: str) -> str:
-    """Return a name of a tensor as one of a file; they may hold anything."""
+def _file_name(name: str) -> str:
+    """Return a file name for a tensor, whose name may hold any character."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)[:80]
 
 
@@ -134,9 +134,9 @@ def run_blame(
             dataset = data.open(data.data, zoo.find(model), session.graph, limits.max_elements, several=True)
         with progress(f"measuring {model}", len(dataset), quiet=json) as advance:
             feeds, advance_part = _fed_in_parts(dataset, advance)
-            found = blame(session, feeds, outputs=fetch, advance=advance_part)
-    written = files.write(found)
-    return (as_json if json else as_tables)(model, fixed, dataset, found, written)
+            result = blame(session, feeds, outputs=fetch, advance=advance_part)
+    written = files.write(result)
+    return (as_json if json else as_tables)(model, fixed, dataset, result, written)
 
 
 def _fed_in_parts(

@@ -23,13 +23,13 @@ def calibrate(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Choose a format for every tensor from what it holds on data.
+    """Choose a format for every tensor from its values on data.
 
     qengine calibrate digits --bits 8 -o formats.json && qengine run digits --formats formats.json
 
     qengine calibrate model.onnx --data photos --scale 1/255 --unsigned --per-channel -o formats.json
 
-    The model runs in float32 on all samples, in the memory of one run. -i gives an input that is the same in all.
+    The model runs in float32 on all samples, in the memory of one run. -i gives an input that is the same in every run.
     """
     wanted = choice.calibration_options()
     run_files(command.operators or [])

@@ -1,4 +1,4 @@
-"""`qengine inspect`: what a model is made of, told without running it; with data, which tensor broke it."""
+"""`qengine inspect`: operators, tensors and costs of a model without a run; with data, the noise of each tensor."""
 
 from typing import Annotated
 
@@ -43,14 +43,15 @@ def inspect(
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Tell what a model is made of: operators, and which have no fixed-point rule; parameters, work, shapes.
+    """Show a model's operators, which of them have no fixed-point rule, its parameters, work and shapes.
 
     qengine inspect model.onnx --shape input=1,3,224,224 --qformat Q4.3 --tensors
 
-    qengine inspect digits --formats formats.json --data digits --csv harm.csv
+    qengine inspect digits --formats formats.json --data digits --csv noise.csv
 
-    Without --data the model is not run, and a bundled model is seen with its sample input. With --data each tensor is
-    rounded alone in a float32 run, and the most harmful is named first; --fetch tells where noise is measured.
+    Without --data the model is not run; a bundled model has the shapes of its sample input. With --data the model runs
+    in fixed point and in float32, and each tensor is rounded alone: the one that causes the most noise at the output
+    comes first. --fetch names other tensors at which noise is measured.
     """
     run_files(command.operators or [])
     if data.data is not None:
@@ -70,8 +71,8 @@ def inspect(
         settings = fixed.session_options(limits)
         plain = settings.in_float32()
         parsing.check_meaning(settings, lambda: inspect_model(graph, feeds, lengths, plain).in_fixed_point)
-        found = inspect_model(graph, feeds, lengths, settings)
-    return as_json(model, fixed, found) if command.json else as_tables(model, fixed, found, tensors=tensors)
+        result = inspect_model(graph, feeds, lengths, settings)
+    return as_json(model, fixed, result) if command.json else as_tables(model, fixed, result, tensors=tensors)
 
 
 def _check_without_data(

@@ -1,30 +1,30 @@
-"""`qengine quantize`: a model as a quantized ONNX model, with formats chosen on data."""
+"""`qengine quantize`: write a quantized ONNX model, with formats chosen on data."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
-from rich.text import Text
 
 from qengine.atomic_files import check_writable, replacing
 from qengine.cli import options
-from qengine.cli.jsontext import as_object
 from qengine.cli.operators import run_files
-from qengine.cli.output.console import open_table, rendered, status
+from qengine.cli.output.console import status
+from qengine.cli.output.quantize import as_json, as_table
 from qengine.data import zoo
-from qengine.errors import OptionError, printable
-from qengine.model.formats.assign import as_given, read_formats
+from qengine.errors import OptionError
+from qengine.model.formats.assign import read_formats
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
 from qengine.quantization.correction import FROM_DATA, RECIPES, STEPS, steps_of
-from qengine.quantization.qdq import Quantized, opset_for, quantize_model
+from qengine.quantization.qdq import opset_for, quantize_model
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
-_LISTED = 3
-
-ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The ONNX file that is written.")]
-Recipe = Annotated[str, typer.Option(metavar="R", help=f"{', '.join(RECIPES)}, or steps with +: {', '.join(STEPS)}.")]
+ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="ONNX file to write.")]
+Recipe = Annotated[
+    str,
+    typer.Option(metavar="R", help=f"Corrections: {', '.join(RECIPES)}, or steps joined by +: {', '.join(STEPS)}."),
+]
 
 
 def quantize(
@@ -38,11 +38,11 @@ def quantize(
     max_elements: options.MaxElements = MAX_ELEMENTS,
     command: options.CommandOptions,
 ) -> str:
-    """Write a model as a quantized ONNX model: power-of-two scales, 8 or 16 bits, read back with the same bits.
+    """Write a model as a quantized ONNX model with power-of-two scales and 8 or 16 bits; qengine runs it bit for bit.
 
     qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx ...
 
-    Formats are those of --formats, or chosen on the data as `qengine calibrate` chooses them.
+    Formats come from --formats, or are chosen on the data as by `qengine calibrate`.
     """
     wanted = choice.calibration_options()
     given = None if formats is None else read_formats(formats)
@@ -61,52 +61,4 @@ def quantize(
         quantized = quantize_model(graph, dataset, recipe=recipe, formats=given, options=wanted)
         with replacing(out) as temporary:
             temporary.write_bytes(quantized.model.SerializeToString())
-    return (_as_json if command.json else _as_table)(model, out, recipe, quantized)
-
-
-def _counts(found: Quantized) -> list[tuple[str, int, int]]:
-    """Return how many layers each correction changed, and left."""
-    names = dict.fromkeys(entry.correction for entry in found.entries)
-    return [
-        (
-            name,
-            sum(e.is_done for e in found.entries if e.correction == name),
-            sum(not e.is_done for e in found.entries if e.correction == name),
-        )
-        for name in names
-    ]
-
-
-def _as_table(model: str, out: Path, recipe: str, found: Quantized) -> str:
-    shown = open_table()
-    shown.add_column("correction")
-    for heading in ("layers changed", "left"):
-        shown.add_column(heading, justify="right")
-    for name, changed, left in _counts(found):
-        shown.add_row(name, f"{changed:,}", f"{left:,}")
-    opset = next(one.version for one in found.model.opset_import if not one.domain)
-    rounded = sum(name in found.session.rounded for name in found.session.formats)
-    lines = [
-        f"opset {opset}, {rounded} tensors rounded, {len(found.session.formats) - rounded} others with formats",
-        *_left(found),
-        f"wrote {out}",
-    ]
-    return rendered(f"{model}, recipe {recipe}", shown, [Text(printable(line)) for line in lines])
-
-
-def _left(found: Quantized) -> list[str]:
-    """Return why layers were left as they are; of many the first ones."""
-    left = [f"note: {entry}" for entry in found.entries if not entry.is_done]
-    more = [f"note: {len(left) - _LISTED} more are left; --json has all"] if left[_LISTED:] else []
-    return left[:_LISTED] + more
-
-
-def _as_json(model: str, out: Path, recipe: str, found: Quantized) -> str:
-    record: dict[str, Any] = {
-        "model": model,
-        "recipe": recipe,
-        "formats": {name: as_given(form) for name, form in found.session.formats.items()},
-        "corrections": [vars(entry) for entry in found.entries],
-        "written": [str(out)],
-    }
-    return as_object(record)
+    return (as_json if command.json else as_table)(model, out, recipe, quantized)

@@ -1,4 +1,4 @@
-"""`qengine run`: a model on an input, and what fixed point costs."""
+"""`qengine run`: run a model on an input, and compare fixed point with float32."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from qengine.analysis.report import Comparison, compare
 from qengine.cli import options, parsing
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS
-from qengine.cli.output.console import as_tables, status
+from qengine.cli.output.console import status
 from qengine.cli.output.result import RunResult
-from qengine.cli.output.run import as_json
+from qengine.cli.output.run import as_json, as_tables
 from qengine.data import zoo
-from qengine.data.images import planes_of
+from qengine.data.images import PixelScale, planes_of
 from qengine.data.read import is_image, read_value
 from qengine.data.write import check_out, write_outputs
 from qengine.errors import OptionError
@@ -33,7 +33,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """Which tensors `qengine run` shows, compares and saves."""
+    """Tensors that `qengine run` shows, compares and saves."""
 
     out: Annotated[
         Path | None,
@@ -79,12 +79,11 @@ def run(
     path = zoo.path_of(model)
     pixel_scale = source.pixel_scale(entry)
     settings = fixed.session_options(kernels)
-    out, target = output.out, output.target
 
     run_files(command.operators or [])
     with status(f"running {model}", quiet=command.json), np.errstate(all="ignore"):
         session = parsing.open_session(path, settings)
-        _check_out(out, output.raw, session)
+        _check_out(output.out, output.raw, session)
         reference = session.in_float32()
         names = list(dict.fromkeys(output.fetch or (value.name for value in session.get_outputs())))
         given = source.arrays(session.graph, pixel_scale, kernels.max_elements)
@@ -94,12 +93,15 @@ def run(
         outputs = comparison.outputs if comparison else dict(zip(names, session.run(names, feeds), strict=True))
         _check_tensors(outputs)
 
-        shows_images = bool(entry or source.scale or target or any(is_image(text) for text in source.inputs or ()))
+        shows_images = bool(
+            entry or source.scale or output.target or any(is_image(text) for text in source.inputs or ())
+        )
         evaluated = _evaluated_output(outputs, shows_images)
         array = outputs[evaluated]
-        if target is not None:
+        if output.target is not None:
             declared = Value(evaluated, None, array.shape)
-            truth = read_truth(read_value(target, declared, pixel_scale, kernels.max_elements, "--target"), array)
+            target = read_value(output.target, declared, pixel_scale, kernels.max_elements, "--target")
+            truth = read_truth(target, array)
         elif sample and sample.data_input not in given and not output.fetch:
             truth = _sample_truth(sample, array, reference, feeds)
         else:  # the target of the sample does not belong to another input, or to another tensor
@@ -109,44 +111,49 @@ def run(
         classes = class_quality(array, exact, truth)
         advice = _advice(comparison, path, settings, feeds) if comparison and fixed.formats is None else None
         notes = comparison.notes if comparison else session.notes
-        codes_or_values = comparison.codes if comparison and output.raw else outputs
-        if out and (left := write_outputs(out, codes_or_values, pixel_scale)):
-            listed = ", ".join(f"'{name}'" for name in left)
-            notes = (*notes, f"{out} holds one image, and not {listed}; .npz holds all")
+        if output.out is not None:
+            notes += _write(output.out, comparison.codes if comparison and output.raw else outputs, pixel_scale)
 
-    written = (str(out),) if out else ()
+    written = (str(output.out),) if output.out else ()
     result = RunResult(model, fixed, session, feeds, outputs, comparison, image, classes, advice, notes, written)
-    return as_json(result) if command.json else as_tables(result)
+    return (as_json if command.json else as_tables)(result)
 
 
 def _check_out(out: Path | None, raw: bool, session: InferenceSession) -> None:
-    """Refuse before a run what cannot be saved after it."""
+    """Raise OptionError, before a run, for outputs that could not be saved after it."""
     if raw and not session.in_fixed_point:
         raise OptionError("--raw saves the codes of a run in fixed point: give a --qformat or --formats with it")
     if raw and out is None:
-        raise OptionError("--raw saves codes: say where, with -o OUT")
+        raise OptionError("--raw saves codes: give a file with -o OUT")
     if out is not None:
         check_out(out, codes=raw)
 
 
+def _write(out: Path, arrays: Arrays, pixel_scale: PixelScale) -> tuple[str, ...]:
+    """Write the outputs; return a note about those that the file does not hold, if any."""
+    missing = write_outputs(out, arrays, pixel_scale)
+    listed = ", ".join(f"'{name}'" for name in missing)
+    return (f"{out} holds one image, and not {listed}; an .npz file holds all",) if missing else ()
+
+
 def _check_tensors(outputs: Mapping[str, Any]) -> None:
-    """Refuse what cannot be shown or saved."""
+    """Raise OptionError for an output that is not a tensor."""
     for name, value in outputs.items():
         if not isinstance(value, np.ndarray):
             kind = "an empty optional" if value is None else f"a sequence of {len(value)}"
-            raise OptionError(f"'{name}' is {kind}, and only tensors are shown: ask for others with --fetch")
+            raise OptionError(f"'{name}' is {kind}, and only tensors can be shown: name others with --fetch")
 
 
 def _evaluated_output(outputs: Arrays, shows_images: bool) -> str:
     """Return the output whose quality is computed: the first that is an image or scores of classes, else the first."""
-    fitting = (
+    candidates = (
         name for name, array in outputs.items() if is_scores(array) or (shows_images and planes_of(array) is not None)
     )
-    return next(fitting, next(iter(outputs)))
+    return next(candidates, next(iter(outputs)))
 
 
 def _sample_truth(sample: zoo.Sample, output: NDArray[Any], reference: InferenceSession, feeds: Arrays) -> Truth:
-    """Return what is known of a bundled model's sample, as far as it goes with this output."""
+    """Return the target and the labels of a bundled model's sample, as far as they fit this output."""
     image = sample.target if sample.target is not None and sample.target.shape == output.shape else None
     baseline = None
     if image is not None and sample.baseline is not None:

@@ -102,7 +102,7 @@ def test_the_table_has_ranges_formats_and_costs(capsys, model, photos):
     rows = {line.split()[0]: line.split() for line in text.splitlines()[3:8]}
     assert rows["x"][:5] == ["x", "input", "0", "254", "Q9.-4"]  # 254 / 8 would round to 32
     assert rows["w"][1] == "constant"
-    assert "least SQNR of a tensor alone" in text
+    assert "smallest SQNR of a tensor alone" in text
     assert "note:" not in text
 
 

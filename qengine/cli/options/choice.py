@@ -1,4 +1,4 @@
-"""Options of how formats are chosen from data."""
+"""Options of the choice of formats from data."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -99,7 +99,7 @@ class TensorRuleOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FormatChoiceOptions(TensorRuleOptions, RangeOptions, MethodOptions, _WordLengthOptions):
-    """How formats are chosen: fields of `CalibrationOptions`, None where it has the default."""
+    """Options of the choice of formats, as typed: fields of `CalibrationOptions`, None for the default."""
 
     def calibration_options(self) -> CalibrationOptions:
         """Return the options of a calibration.

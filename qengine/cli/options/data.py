@@ -1,4 +1,4 @@
-"""Options of a command's inputs: the input of one run, or many samples."""
+"""Options of a model's inputs: the inputs of one run, or many samples."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any

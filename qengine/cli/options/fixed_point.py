@@ -57,7 +57,7 @@ class _FormatOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ArithmeticOptions:
-    """How values are rounded, limited and summed; None stands for the default."""
+    """Rounding, overflow and accumulators; None for the default."""
 
     rounding: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""Options that say which model is run, on what, within which limits, and what is printed."""
+"""Options of the model, the kernels, the limits of a run, and the output."""
 
 from dataclasses import dataclass
 from pathlib import Path
