@@ -22,7 +22,8 @@ from qengine.data.images import PixelScale, planes_of
 from qengine.data.read import is_image, read_value
 from qengine.data.write import check_out, write_outputs
 from qengine.errors import OptionError
-from qengine.metrics.quality import Truth, class_quality, image_quality, is_scores, read_truth
+from qengine.metrics.quality import Truth, qualities, read_truth
+from qengine.metrics.tasks import is_scores
 from qengine.model.graph import Value
 from qengine.qformat import QFormat
 from qengine.runtime.options import SessionOptions
@@ -107,15 +108,14 @@ def run(
         else:  # the target of the sample does not belong to another input, or to another tensor
             truth = Truth()
         exact = comparison.float_outputs[evaluated] if comparison else None
-        image = image_quality(array, exact, pixel_scale, truth) if shows_images else None
-        classes = class_quality(array, exact, truth)
+        quality = qualities(array, exact, pixel_scale, truth, is_image=shows_images)
         advice = _advice(comparison, path, settings, feeds) if comparison and fixed.formats is None else None
         notes = comparison.notes if comparison else session.notes
         if output.out is not None:
             notes += _write(output.out, comparison.codes if comparison and output.raw else outputs, pixel_scale)
 
     written = (str(output.out),) if output.out else ()
-    result = RunResult(model, fixed, session, feeds, outputs, comparison, image, classes, advice, notes, written)
+    result = RunResult(model, fixed, session, feeds, outputs, comparison, evaluated, quality, advice, notes, written)
     return (as_json if command.json else as_tables)(result)
 
 

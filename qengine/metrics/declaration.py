@@ -173,6 +173,10 @@ class Metric:
         """Whether the figure is a share of the samples, 0 to 1."""
         return self.unit is Unit.SHARE
 
+    def label_against(self, reference: Reference) -> str:
+        """Return the label with a reference, unless the label names it."""
+        return self.label if reference in self.label else f"{self.label} against {reference}"
+
     def is_available(self, task: Task, *, has_labels: bool) -> bool:
         """Whether data of a task has the figure."""
         return task in self.tasks and (has_labels or self.reference is not Reference.LABELS)

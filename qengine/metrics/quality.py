@@ -1,5 +1,6 @@
-"""How good an answer is: pictures by PSNR, classes by top-1."""
+"""Figures of the evaluated output of a single run: every metric, against float32 and against the true output."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,53 +9,43 @@ from numpy.typing import NDArray
 
 from qengine.data.images import PixelScale, pixels_of, planes_of
 from qengine.errors import OptionError
-from qengine.metrics.psnr import psnr
+from qengine.metrics.declaration import EvaluatedBatch, Metric, Reference, all_metrics
+from qengine.metrics.tasks import Task, is_scores
 
 
 @dataclass(frozen=True)
-class ImageQuality:
-    """PSNR in dB of pixels clipped to 0..255 and not rounded; None where there is nothing to compare with.
+class Quality:
+    """Figures of one metric; None where there is no reference, or no number.
 
     Attributes
     ----------
-    against_float : fixed point against float32.
-    against_target : the output against the truth.
-    float_against_target : float32 against the truth.
-    baseline_against_target : what is reached without the network against the truth.
+    metric : the metric.
+    against_float32 : figure of fixed point against float32.
+    against_target : figure of the output against the true output or the labels.
+    float32_against_target : figure of float32 against the same.
+    baseline_against_target : figure of the baseline, without the network, against the same.
     """
 
-    against_float: float | None
+    metric: Metric
+    against_float32: float | None = None
     against_target: float | None = None
-    float_against_target: float | None = None
+    float32_against_target: float | None = None
     baseline_against_target: float | None = None
 
-
-@dataclass(frozen=True)
-class ClassQuality:
-    """Top-1 of a classifier, as fractions; of equal scores the first counts.
-
-    Attributes
-    ----------
-    agreement : items in which fixed point and float32 name the same class; None in a float32 run.
-    accuracy, float_accuracy : against labels, where there are any.
-    items : how many.
-    """
-
-    agreement: float | None
-    accuracy: float | None
-    float_accuracy: float | None
-    items: int
+    def figures(self) -> dict[str, float | None]:
+        """Return the figures by name."""
+        return {name: value for name, value in vars(self).items() if name != "metric"}
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What the answer should be, as far as it is known.
+    """The true output of a run, as far as it is known.
 
     Attributes
     ----------
-    image : the true picture, in the output's numbers and shape.
-    baseline : what is reached without the network, alike.
-    labels : the true class of every item.
+    image : true picture, in the numbers and the shape of the output.
+    baseline : picture that is reached without the network, in the same numbers and shape.
+    labels : true class of every item.
     """
 
     image: NDArray[Any] | None = None
@@ -63,12 +54,12 @@ class Truth:
 
 
 def read_truth(value: NDArray[Any], output: NDArray[Any]) -> Truth:
-    """Return what an array says of the right answer: a picture where the output is one, else labels.
+    """Return an array as the true output: a picture where the output is one, else labels.
 
     Raises
     ------
     OptionError
-        If it fits neither way.
+        If the array fits neither way.
     """
     if planes_of(output) is not None:
         if _lengths(value) != _lengths(output):
@@ -85,68 +76,101 @@ def read_truth(value: NDArray[Any], output: NDArray[Any]) -> Truth:
 
 
 def _lengths(array: NDArray[Any]) -> list[int]:
-    """Return the lengths of the axes that count: a grey picture may come with or without its one channel."""
+    """Return the lengths of the axes without axes of length 1: a grey picture may come without its one channel."""
     return [length for length in array.shape if length != 1]
 
 
-def is_scores(output: NDArray[Any]) -> bool:
-    """Whether there is one row of scores for each item."""
-    return output.ndim == 2 and output.shape[1] > 1 and len(output) > 0 and output.dtype.kind == "f"
+@dataclass(frozen=True)
+class _Tensors:
+    """The evaluated output, float32 and the true output, in one form: as numbers, as images or as scores."""
+
+    output: NDArray[Any]
+    exact: NDArray[Any] | None
+    truth: Truth
+    pixel_scale: PixelScale
+
+    def quality(self, metric: Metric) -> Quality:
+        """Return the figures of a metric."""
+        target, labels = self.truth.image, self.truth.labels
+
+        def figure(array: NDArray[Any] | None, exact: NDArray[Any] | None, **reference: Any) -> float | None:
+            if array is None or exact is None:
+                return None
+            accumulator = metric.accumulator()
+            accumulator.add(EvaluatedBatch(array, exact, pixel_scale=self.pixel_scale, **reference))
+            return accumulator.value()
+
+        if metric.reference is Reference.FLOAT32:
+            return Quality(metric, figure(self.output, self.exact))
+        if metric.reference is Reference.LABELS:
+            if labels is None:
+                return Quality(metric)
+            own, exact = (figure(array, array, labels=labels) for array in (self.output, self.exact))
+            return Quality(metric, None, own, exact)
+        against_float32 = figure(self.output, self.exact)
+        if target is None:
+            return Quality(metric, against_float32)
+        arrays = (self.output, self.exact, self.truth.baseline)
+        return Quality(metric, against_float32, *(figure(array, array, target=target) for array in arrays))
 
 
-def image_quality(
+def qualities(
     output: NDArray[Any],
     float_output: NDArray[Any] | None,
     pixel_scale: PixelScale,
     truth: Truth | None = None,
-) -> ImageQuality | None:
-    """Compare images; None where the output is not an image, or has channels that the scale does not know.
+    *,
+    is_image: bool = True,
+) -> list[Quality]:
+    """Return the figures of every metric that an output has; metrics that need another package are left out.
 
     Parameters
     ----------
     output, float_output
-        Tensors that can be seen as one image; `float_output` is None in a float32 run.
+        The output, and the same in float32; None in a float32 run.
     pixel_scale
-        What makes pixels of their numbers.
+        Scale between pixels and the numbers of the tensors.
     truth
-        What to compare with; what has not the output's shape is left out.
+        True output. Pictures of another shape than the output's are ignored.
+    is_image
+        Whether an output with the shape of an image is one.
+
+    Returns
+    -------
+    list of Quality
+        In the order of the metrics; those without any figure are left out.
     """
+    forms = dict(_forms(output, float_output, pixel_scale, truth or Truth()))
+    if not is_image:
+        forms.pop(Task.IMAGES, None)
+    found = []
+    for metric in all_metrics():
+        task = next(
+            (task for task in (Task.OTHER, Task.IMAGES, Task.CLASSES) if task in metric.tasks & set(forms)), None
+        )
+        if task is not None and metric.check is None:
+            found.append(forms[task].quality(metric))
+    return [one for one in found if any(value is not None for value in one.figures().values())]
+
+
+def _forms(
+    output: NDArray[Any], exact: NDArray[Any] | None, pixel_scale: PixelScale, truth: Truth
+) -> Iterator[tuple[Task, _Tensors]]:
+    """Yield the tensors in every form that the output has."""
+    if output.dtype.kind == "f":
+        yield Task.OTHER, _Tensors(output, exact, Truth(), pixel_scale)
+    if is_scores(output):
+        yield Task.CLASSES, _Tensors(output, exact, Truth(labels=truth.labels), pixel_scale)
     planes = planes_of(output)
-    if planes is None or not pixel_scale.fits(len(planes)):
-        return None
+    if planes is None or not pixel_scale.fits(len(planes)) or pixels_of(output, pixel_scale) is None:
+        return
 
-    def pixels(tensor: NDArray[Any] | None) -> NDArray[np.float64] | None:
-        return None if tensor is None or tensor.shape != output.shape else pixels_of(tensor, pixel_scale)
+    def images(tensor: NDArray[Any] | None) -> NDArray[Any] | None:
+        """Return a picture as one sample (1, C, H, W); None if it has another shape, or is no picture."""
+        if tensor is None or tensor.shape != output.shape or pixels_of(tensor, pixel_scale) is None:
+            return None
+        return tensor.reshape(1, *planes.shape)
 
-    def decibels(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> float | None:
-        return None if a is None or b is None else psnr(a, b)
-
-    known = truth or Truth()
-    own, exact, target, baseline = map(pixels, (output, float_output, known.image, known.baseline))
-    if own is None:
-        return None
-    return ImageQuality(
-        decibels(own, exact), decibels(own, target), decibels(exact, target), decibels(baseline, target)
-    )
-
-
-def class_quality(
-    output: NDArray[Any], float_output: NDArray[Any] | None, truth: Truth | None = None
-) -> ClassQuality | None:
-    """Compare classes; None where the output is not one row of scores for each item.
-
-    Labels that are not as many as the items are left out.
-    """
-    if not is_scores(output):
-        return None
-    labels = truth.labels if truth else None
-    if labels is not None and labels.shape != output.shape[:1]:
-        labels = None
-    own = output.argmax(axis=1)
-    exact = None if float_output is None else float_output.argmax(axis=1)
-    return ClassQuality(
-        None if exact is None else float(np.mean(own == exact)),
-        None if labels is None else float(np.mean(own == labels)),
-        None if labels is None or exact is None else float(np.mean(exact == labels)),
-        len(output),
-    )
+    own = images(output)
+    assert own is not None
+    yield Task.IMAGES, _Tensors(own, images(exact), Truth(images(truth.image), images(truth.baseline)), pixel_scale)

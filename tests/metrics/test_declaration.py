@@ -88,6 +88,17 @@ def test_a_new_metric_is_in_tables_and_files(files, mean_error, capsys):
     assert "Mean absolute error" in (files / "out/accuracy.svg").read_text()
 
 
+def test_a_new_metric_is_a_figure_of_a_run(files, mean_error, capsys):
+    np.save("x.npy", X)
+    words = ["run", "model.onnx", "-i", "x=x.npy", "--qformat", "Q3.4"]
+    (exact,), (y,) = (InferenceSession(MODEL, qformat=form).run(None, {"x": X}) for form in (None, "Q3.4"))
+    expected = np.abs(y.astype(np.float64) - exact).mean()
+    assert cli.main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["mae"]["against_float32"] == pytest.approx(expected)
+    assert cli.main(words) == 0
+    assert f"Mean absolute error against float32: {expected:.4f}" in capsys.readouterr().out.splitlines()
+
+
 def test_a_new_metric_is_a_line_of_plots(files, mean_error):
     found = qengine.sweep("model.onnx", files / "out", Grid(bits=[4, 6, 8]), data="set.npz")
     values = [row.outcome.measures.mae for row in found.rows[1:]]

@@ -1,23 +1,19 @@
+"""Figures of a single run: which metrics an output has, and what each is compared with."""
+
 import numpy as np
 import pytest
 
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError
-from qengine.metrics.quality import (
-    ClassQuality,
-    ImageQuality,
-    Truth,
-    class_quality,
-    image_quality,
-    is_scores,
-    read_truth,
-)
+from qengine.metrics.quality import Quality, Truth, qualities, read_truth
+from qengine.metrics.tasks import is_scores
 
 UNIT = PixelScale((1 / 255,))
 BYTES = PixelScale()
 GREY = np.zeros((1, 1, 2, 2), np.float32)
 SCORES = np.float32([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4], [0.2, 0.2, 0.1], [0.0, 0.1, 0.9]])  # classes 1 0 0 2
 BETTER = np.float32([[0.1, 0.7, 0.2], [0.1, 0.5, 0.4], [0.2, 0.2, 0.1], [0.0, 0.1, 0.9]])  # classes 1 1 0 2
+KEYS = ("against_float32", "against_target", "float32_against_target", "baseline_against_target")
 
 
 def grey(*pixels):
@@ -29,37 +25,49 @@ def decibels(*differences):
     return pytest.approx(10 * np.log10(255**2 * len(differences) / sum(d * d for d in differences)))
 
 
+def figures(*args, **options):
+    found = qualities(*args, **options)
+    assert all(isinstance(one, Quality) and tuple(one.figures()) == KEYS for one in found)
+    return {str(one.metric): tuple(one.figures().values()) for one in found}
+
+
+def psnr(*args, **options):
+    """Return the figures of the PSNR, without those at the end that are None."""
+    found = figures(*args, **options).get("psnr", (None,) * 4)
+    return found[: max((i + 1 for i in range(4) if found[i] is not None), default=0)]
+
+
 # --- pictures
 
 
 def test_each_is_compared_with_what_is_known():
     output, exact, target, baseline = grey(10, 20, 30, 40), grey(13, 20, 30, 44), grey(9, 20, 30, 40), grey(9, 20, 0, 0)
-    assert image_quality(output, exact, BYTES, Truth(image=target, baseline=baseline)) == ImageQuality(
-        decibels(3, 0, 0, 4), decibels(1, 0, 0, 0), decibels(4, 0, 0, 4), decibels(0, 0, 30, 40)
-    )
-    assert image_quality(output, exact, BYTES) == ImageQuality(decibels(3, 0, 0, 4), None, None, None)
-    assert image_quality(output, None, BYTES, Truth(image=target)) == ImageQuality(None, decibels(1, 0, 0, 0))
-    assert image_quality(output, None, BYTES, Truth(baseline=baseline)) == ImageQuality(None)
-    assert image_quality(output, output, BYTES).against_float == float("inf")
+    assert psnr(output, exact, BYTES, Truth(image=target, baseline=baseline)) == (
+        decibels(3, 0, 0, 4), decibels(1, 0, 0, 0), decibels(4, 0, 0, 4), decibels(0, 0, 30, 40),
+    )  # fmt: skip
+    assert psnr(output, exact, BYTES) == (decibels(3, 0, 0, 4),)
+    assert psnr(output, None, BYTES, Truth(image=target)) == (None, decibels(1, 0, 0, 0))
+    assert psnr(output, None, BYTES, Truth(baseline=baseline)) == ()
+    assert psnr(output, output, BYTES) == (float("inf"),)
+    assert psnr(output, exact, BYTES, Truth(image=target), is_image=False) == ()
 
 
 def test_pixels_are_scaled_clipped_and_not_rounded():
-    found = image_quality(grey(-1, 0.5, 1, 7), grey(0, 0.5, 1, 1), UNIT, Truth(image=grey(0, 0.502, 1, 1)))
-    assert found.against_float == float("inf")
-    assert found.against_target == pytest.approx(10 * np.log10(4 / 0.002**2), abs=1e-3)
+    found = psnr(grey(-1, 0.5, 1, 7), grey(0, 0.5, 1, 1), UNIT, Truth(image=grey(0, 0.502, 1, 1)))
+    assert found[:2] == (float("inf"), pytest.approx(10 * np.log10(4 / 0.002**2), abs=1e-3))
 
 
 def test_bytes_are_pixels_whatever_the_scale():
     target = np.uint8([[[[0, 0], [0, 3]]]])
-    assert image_quality(GREY, None, UNIT, Truth(image=target)).against_target == decibels(0, 0, 0, 3)
-    assert image_quality(target, None, UNIT, Truth(image=GREY)).against_target == decibels(0, 0, 0, 3)
+    assert psnr(GREY, None, UNIT, Truth(image=target)) == (None, decibels(0, 0, 0, 3))
+    assert psnr(target, None, UNIT, Truth(image=GREY)) == (None, decibels(0, 0, 0, 3))
 
 
 def test_what_has_another_shape_is_left_out():
     truth = Truth(image=np.zeros((1, 1, 2, 3), np.float32), baseline=np.zeros((1, 3, 2, 2), np.float32))
-    assert image_quality(GREY, np.zeros((1, 2, 2), np.float32), BYTES, truth) == ImageQuality(None)
-    assert image_quality(GREY, GREY, BYTES, truth) == ImageQuality(float("inf"))
-    assert image_quality(GREY, GREY, BYTES, Truth(image=np.zeros_like(GREY, np.int64))) == ImageQuality(float("inf"))
+    assert psnr(GREY, None, BYTES, truth) == ()
+    assert psnr(GREY, GREY, BYTES, truth) == (float("inf"),)
+    assert psnr(GREY, GREY, BYTES, Truth(image=np.zeros_like(GREY, np.int64))) == (float("inf"),)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +81,13 @@ def test_what_has_another_shape_is_left_out():
     ],
 )
 def test_no_picture(output):
-    assert image_quality(output, output, BYTES, Truth(image=output)) is None
+    assert psnr(output, output, BYTES, Truth(image=output)) == ()
 
 
 def test_a_scale_of_other_channels():
     three = PixelScale((1.0, 2.0, 3.0))
-    assert image_quality(GREY, GREY, three) is None
-    assert image_quality(np.zeros((3, 2, 2), np.float32), None, three) == ImageQuality(None)
+    assert psnr(GREY, GREY, three) == ()
+    assert psnr(np.zeros((3, 2, 2), np.float32), np.zeros((3, 2, 2), np.float32), three) == (float("inf"),)
 
 
 # --- classes
@@ -87,17 +95,29 @@ def test_a_scale_of_other_channels():
 
 def test_classes():
     labels = np.array([1, 1, 0, 0])
-    assert class_quality(SCORES, BETTER, Truth(labels=labels)) == ClassQuality(0.75, 0.5, 0.75, 4)
-    assert class_quality(BETTER, SCORES, Truth(labels=labels)) == ClassQuality(0.75, 0.75, 0.5, 4)
-    assert class_quality(SCORES, None, Truth(labels=labels)) == ClassQuality(None, 0.5, None, 4)
+
+    def classes(*args):
+        found = figures(*args[:2], BYTES, *args[2:])
+        return found.get("agreement", (None,))[0], found.get("top1", (None,) * 3)[1:3]
+
+    assert classes(SCORES, BETTER, Truth(labels=labels)) == (0.75, (0.5, 0.75))
+    assert classes(BETTER, SCORES, Truth(labels=labels)) == (0.75, (0.75, 0.5))
+    assert classes(SCORES, None, Truth(labels=labels)) == (None, (0.5, None))
     for truth in (None, Truth(), Truth(image=SCORES), Truth(labels=labels[:3])):
-        assert class_quality(SCORES, BETTER, truth) == ClassQuality(0.75, None, None, 4)
-    assert class_quality(SCORES, None) == ClassQuality(None, None, None, 4)
+        assert classes(SCORES, BETTER, truth) == (0.75, (None, None))
+    assert classes(SCORES, None, None) == (None, (None, None))
 
 
 def test_of_equal_scores_the_first_counts():
     flat = np.ones((2, 5), np.float32)
-    assert class_quality(flat, flat, Truth(labels=np.array([0, 1]))) == ClassQuality(1.0, 0.5, 0.5, 2)
+    found = figures(flat, flat, BYTES, Truth(labels=np.array([0, 1])))
+    assert (found["agreement"][0], found["top1"]) == (1.0, (None, 0.5, 0.5, None))
+
+
+def test_every_real_output_has_an_sqnr():
+    found = figures(SCORES.ravel(), SCORES.ravel() * np.float32(1.1), BYTES)
+    assert found == {"sqnr": (pytest.approx(10 * np.log10(1.1**2 / 0.1**2), abs=1e-4), None, None, None)}
+    assert figures(np.arange(3), np.arange(3), BYTES) == {}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +136,7 @@ def test_of_equal_scores_the_first_counts():
 )
 def test_which_outputs_are_scores(output, scores):
     assert is_scores(output) == scores
-    assert (class_quality(output, output) is not None) == scores
+    assert ("agreement" in figures(output, output, BYTES)) == scores
 
 
 # --- what is given as the right answer

@@ -73,9 +73,9 @@ def value_of(metric: Metric, row: Row) -> float | None:
 def axis_label(metric: Metric, sweep: Sweep) -> str:
     """Return the label of the axis of a metric, with the reference of images and the unit."""
     is_replaced = metric.reference is Reference.TARGET and sweep.rows[0].outcome.measures.against == Reference.FLOAT32
-    against = " against float32" if is_replaced else ""
+    label = metric.label_against(Reference.FLOAT32) if is_replaced else metric.label
     unit = {Unit.SHARE: " (%)", Unit.DB: " (dB)", Unit.NONE: ""}[metric.unit]
-    return f"{metric.label}{against}{unit}"
+    return f"{label}{unit}"
 
 
 _VARIED = ("weight_bits", "method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe")

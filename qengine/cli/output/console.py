@@ -14,6 +14,7 @@ from rich.text import Text
 
 from qengine.analysis.report import percent
 from qengine.errors import printable
+from qengine.metrics.declaration import Metric, Unit
 
 # In a narrower table numbers would be cut; wrapped lines are better than that.
 _LEAST_WIDTH, _PIPE_WIDTH = 80, 200
@@ -73,3 +74,12 @@ def decibels(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "-"
     return "exact" if math.isinf(value) else f"{value:.2f}"
+
+
+def figure(metric: Metric, value: float | None) -> str:
+    """Return a figure of a metric as text, without the unit dB; "-" for no number."""
+    if value is None or math.isnan(value):
+        return "-"
+    if metric.is_share:
+        return f"{value:.2%}"
+    return decibels(value) if metric.unit is Unit.DB else f"{value:.{metric.decimals}f}"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qengine.analysis.advice import Advice
 from qengine.analysis.report import Comparison
 from qengine.cli.options import FixedPointOptions
-from qengine.metrics.quality import ClassQuality, ImageQuality
+from qengine.metrics.quality import Quality
 from qengine.metrics.sqnr import sqnr
 from qengine.runtime.session import InferenceSession
 
@@ -49,7 +49,8 @@ class RunResult:
     session : the session that ran.
     feeds, outputs : arrays by name; the outputs as real numbers.
     comparison, advice : comparison with float32, and a better format; None in a float32 run.
-    image, classes : quality of an output that is an image, or scores of classes; None for other outputs.
+    evaluated_output : name of the output that the metrics are about.
+    quality : figures of the metrics that the evaluated output has.
     notes : lines of text for the user.
     written : paths of the files.
     """
@@ -60,8 +61,8 @@ class RunResult:
     feeds: Mapping[str, NDArray[Any]]
     outputs: Mapping[str, NDArray[Any]]
     comparison: Comparison | None
-    image: ImageQuality | None
-    classes: ClassQuality | None
+    evaluated_output: str
+    quality: list[Quality]
     advice: Advice | None
     notes: tuple[str, ...]
     written: tuple[str, ...]

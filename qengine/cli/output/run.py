@@ -10,10 +10,9 @@ qformat, weight_qformat, formats_file, rounding, overflow, accumulator_bits, per
 inputs              [{name, shape, dtype}]
 outputs             [{name, shape, dtype, format, min, max, nonfinite, sqnr_db}], real numbers
 written             paths of the files
-image_psnr_db       {against_float, against_target, float_against_target, baseline_against_target} of the output
-                    that is an image
-top1                {agreement, accuracy, float_accuracy, items} as fractions, of the output that holds scores of
-                    classes
+evaluated_output    name of the output that the metrics are about
+metrics             {metric: {against_float32, against_target, float32_against_target, baseline_against_target}} of the
+                    metrics that the evaluated output has, such as psnr of an image, or top1 and agreement of scores
 tensors             [{name, operator, kind, format, saturated, underflowed, largest, elements, unused_bits,
                     sqnr_db}], in the order in which they were computed; saturated and underflowed count elements
 formats             {tensor: format, or a list of formats, one per channel}, constants included: a formats file
@@ -23,7 +22,7 @@ advice              {format, reason, sqnr_db_before, sqnr_db}
 ==================  ================================================================================================
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from rich.table import Table
@@ -31,11 +30,13 @@ from rich.text import Text
 
 from qengine.analysis.report import Comparison
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import decibels, open_table, rendered, share
+from qengine.cli.output.console import decibels, figure, open_table, rendered, share
 from qengine.cli.output.result import RunResult
 from qengine.errors import printable
+from qengine.metrics.declaration import Reference, Unit
 from qengine.model.formats.assign import as_given
 
+_EACH_OUTPUT = "sqnr"  # metric of every output, which has a line of its own
 _WARN_SATURATED = 0.01  # share of a tensor that may saturate without being shown in red
 
 
@@ -54,8 +55,8 @@ def as_json(result: RunResult) -> str:
         "inputs": [{"name": name, "shape": a.shape, "dtype": str(a.dtype)} for name, a in result.feeds.items()],
         "outputs": [asdict(one) for one in result.summaries()],
         "written": result.written,
-        "image_psnr_db": result.image and asdict(result.image),
-        "top1": result.classes and asdict(result.classes),
+        "evaluated_output": result.evaluated_output,
+        "metrics": {str(one.metric): one.figures() for one in result.quality},
         "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
         "formats": {name: as_given(form) for name, form in result.session.formats.items()},
         "islands": comparison.islands if comparison else [],
@@ -146,26 +147,24 @@ def _summary(result: RunResult) -> Iterator[Text]:
 
 def _measures(result: RunResult) -> Iterator[str]:
     """Yield lines that compare the outputs with float32 and with their target."""
-    label, image, classes = result.arithmetic, result.image, result.classes
     measured = [one for one in result.summaries() if one.sqnr_db is not None]
     if measured:
         each = (f"{printable(one.name)} {decibels(one.sqnr_db)}" for one in measured)
         yield f"SQNR against float32, dB: {', '.join(each)}"
-    if image and image.against_float is not None:
-        yield f"PSNR against float32, dB: {decibels(image.against_float)}"
-    if image and image.against_target is not None:
-        known = {
-            "without the network": image.baseline_against_target,
-            "float32": image.float_against_target,
-            label: image.against_target,
-        }
-        yield "PSNR against the original, dB: " + _row(known, decibels)
-    if classes and classes.agreement is not None:
-        yield f"top-1 agreement with float32: {classes.agreement:.2%} of {classes.items:,}"
-    if classes and classes.accuracy is not None:
-        known = {"float32": classes.float_accuracy, label: classes.accuracy}
-        yield f"top-1 accuracy on {classes.items:,} items: " + _row(known, "{:.2%}".format)
-
-
-def _row(known: Mapping[str, float | None], spelled: Callable[[float], str]) -> str:
-    return ", ".join(f"{printable(name)} {spelled(value)}" for name, value in known.items() if value is not None)
+    array = result.outputs[result.evaluated_output]
+    samples = f"{len(array) if array.ndim else 1:,} samples"
+    for one in result.quality:
+        metric = one.metric
+        unit = f", {metric.unit}" if metric.unit is Unit.DB else ""
+        if one.against_float32 is not None and metric.name != _EACH_OUTPUT:
+            count = f" of {samples}" if metric.is_share else ""
+            yield f"{metric.label_against(Reference.FLOAT32)}{unit}: {figure(metric, one.against_float32)}{count}"
+        if one.against_target is not None:
+            known = {
+                "without the network": one.baseline_against_target,
+                "float32": one.float32_against_target,
+                result.arithmetic: one.against_target,
+            }
+            words = [f"{printable(name)} {figure(metric, value)}" for name, value in known.items() if value is not None]
+            over = f"{metric.label} on {samples}" if metric.is_share else f"{metric.label} against the original"
+            yield f"{over}{unit}: {', '.join(words)}"

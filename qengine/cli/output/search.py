@@ -34,8 +34,7 @@ from rich.text import Text
 
 from qengine.analysis.search import Candidate, SearchResult, UnitInfo
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import decibels, open_table, rendered
-from qengine.cli.output.sweep import spelled
+from qengine.cli.output.console import decibels, figure, open_table, rendered
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
 from qengine.metrics.declaration import Unit
@@ -130,7 +129,7 @@ def _thinned(result: SearchResult) -> list[Candidate]:
 
 
 def _figure(result: SearchResult, value: float | None) -> str:
-    text = spelled(result.metric, value)
+    text = figure(result.metric, value)
     is_in_db = result.metric.unit is Unit.DB and value is not None and math.isfinite(value)
     return f"{text} dB" if is_in_db else text
 

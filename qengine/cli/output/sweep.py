@@ -14,7 +14,6 @@ notes             lines
 ================  ==================================================================================================
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from rich.text import Text
 
 from qengine.analysis.sweep import Measures, Row, Sweep
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import decibels, open_table, rendered
+from qengine.cli.output.console import figure, open_table, rendered
 from qengine.errors import printable
 from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics
 from qengine.quantization.correction import recipe_name
@@ -103,15 +102,6 @@ def _formats(row: Row) -> str:
     return f"{point.activation_bits} bits, weights {point.weight_bits}"
 
 
-def spelled(metric: Metric, value: float | None) -> str:
-    """Return a figure for a person, without the unit dB; "-" for no number."""
-    if value is None or math.isnan(value):
-        return "-"
-    if metric.is_share:
-        return f"{value:.2%}"
-    return decibels(value) if metric.unit is Unit.DB else f"{value:.{metric.decimals}f}"
-
-
 def _measures(exact: Measures) -> Iterator[_Column]:
     """Yield a column for each metric that float32 has; the SQNR has one always."""
     for metric in all_metrics():
@@ -126,7 +116,7 @@ def _heading(metric: Metric, against: str | None) -> str:
 
 
 def _teller(metric: Metric) -> Callable[[Row], str]:
-    return lambda row: spelled(metric, row.outcome.measures.figures.get(metric.column))
+    return lambda row: figure(metric, row.outcome.measures.figures.get(metric.column))
 
 
 def _memory(row: Row) -> str:

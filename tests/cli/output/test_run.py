@@ -13,7 +13,7 @@ from qengine.cli.output import run as record
 X = np.ones((1, 3, 6, 5), np.float32)
 KEYS = {
     *("model", "arithmetic", "qformat", "weight_qformat", "formats_file", "rounding", "overflow", "accumulator_bits"),
-    *("per_channel", "strict", "inputs", "outputs", "written", "image_psnr_db", "top1", "tensors", "formats"),
+    *("per_channel", "strict", "inputs", "outputs", "written", "evaluated_output", "metrics", "tensors", "formats"),
     *("islands", "notes", "advice"),
 }
 
@@ -74,8 +74,8 @@ def test_fixed_point(capsys):
     assert text.splitlines()[0] == "digits, Q3.4, floor, saturate, 20-bit accumulator, weights per channel"
     rows = [line.split() for line in text.splitlines()]
     assert ["logits", "Gemm", "Q3.4"] in [row[:3] for row in rows]
-    assert "top-1 agreement with float32:" in text
-    assert re.search(r"top-1 accuracy on 1,000 items: float32 9\d\.\d\d%, Q3\.4 9\d\.\d\d%", text)
+    assert "Top-1 agreement with float32: " in text
+    assert re.search(r"Top-1 accuracy on 1,000 samples: float32 9\d\.\d\d%, Q3\.4 9\d\.\d\d%", text)
 
 
 def test_float32(capsys):
