@@ -145,9 +145,7 @@ def qualities(
         forms.pop(Task.IMAGES, None)
     found = []
     for metric in all_metrics():
-        task = next(
-            (task for task in (Task.OTHER, Task.IMAGES, Task.CLASSES) if task in metric.tasks & set(forms)), None
-        )
+        task = next((task for task in forms if task in metric.tasks), None)
         if task is not None and metric.check is None:
             found.append(forms[task].quality(metric))
     return [one for one in found if any(value is not None for value in one.figures().values())]
