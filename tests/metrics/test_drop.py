@@ -1,4 +1,4 @@
-"""How much worse a figure may be."""
+"""Allowed losses of a figure."""
 
 import math
 

@@ -101,6 +101,27 @@ def test_a_double_exchange_goes_where_no_exchange_does():
     assert widths == (8, 2, 2)
 
 
+def test_two_units_may_be_longer_for_one_that_is_shorter():
+    good = {(4, 4, 4), (8, 8, 2)}
+    widths, _ = refined((1, 1, 9), flat(*[(0.3, 0.2, 0.0)] * 3), good.__contains__, (4, 4, 4))
+    assert widths == (8, 8, 2)
+
+
+def test_the_units_that_take_most_noise_away_are_lengthened():
+    # Of eleven units eight are tried; the last two of the small ones matter.
+    noises = flat(*[(0.3, 0.01, 0.0)] * 8, *[(0.3, 0.2, 0.0)] * 2, (0.3, 0.2, 0.0))
+    good = {(4,) * 11, (4,) * 8 + (8, 8, 2)}
+    widths, _ = refined((1,) * 10 + (50,), noises, good.__contains__, (4,) * 11)
+    assert widths == (4,) * 8 + (8, 8, 2)
+
+
+def test_a_step_that_saves_nothing_is_not_taken():
+    cost = CostModel(0.0, [(1.0, (0,)), (0.0, (1,))])
+    choices = Choices([WIDTHS, WIDTHS], flat((0.1, 0.1, 0.0), (0.1, 0.1, 0.0)), cost)
+    table = Table(cost, lambda _: 1.0)
+    assert refine(choices, table((8, 8)), table, GOAL).widths == (2, 8)
+
+
 def test_only_cheaper_neighbours_are_measured():
     cost = {}
     _, asked = refined((3, 2, 1), flat(*[(0.3, 0.2, 0.0)] * 3), lambda w: w == (4, 4, 4), (4, 4, 4))

@@ -249,20 +249,20 @@ def test_options_of_formats_and_of_arithmetic(data):
 def test_progress(data):
     from contextlib import contextmanager
 
-    told = {}
+    reported = {}
 
     @contextmanager
     def progress(what, total):
         done = []
         yield done.append
-        told[what] = (total, sum(done))
+        reported[what] = (total, sum(done))
 
     model = classifier(4)
     found = search(model, data(model), cost="macs", bits=BITS, max_drop=5, sensitivity_samples=40, progress=progress)
-    assert told["float32"] == (96, 96)
-    assert told["calibrating"] == (96, 96)
-    assert told["measuring tensors"] == (40, pytest.approx(64))  # whole batches
-    assert told["searching"] == (500, found.runs)
+    assert reported["float32"] == (96, 96)
+    assert reported["calibrating"] == (96, 96)
+    assert reported["measuring tensors"] == (40, pytest.approx(64))  # whole batches
+    assert reported["searching"] == (500, found.runs)
 
 
 def test_what_cannot_be_done_is_said(data, tmp_path):

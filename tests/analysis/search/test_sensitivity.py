@@ -64,8 +64,9 @@ def test_it_is_the_noise_of_a_unit_alone(units):
             assert found[name][width] == pytest.approx(by_hand(units, name, width), rel=1e-4), (name, width)
 
 
-def test_only_the_first_samples_are_used(units):
-    found, done = measured(units, samples=5)
+@pytest.mark.parametrize("samples", [5, 8])
+def test_only_the_first_samples_are_used(units, samples):
+    found, done = measured(units, samples)
     assert done == pytest.approx(8)  # whole batches
     assert found["w1"][3] == pytest.approx(by_hand(units, "w1", 3, X[:8]), rel=1e-4)
 

@@ -50,9 +50,20 @@ def test_formats_are_those_of_a_calibration():
         for name in ("x", "r", "y"):
             assert found[name].given[bits] == {tensor: calibrated[tensor] for tensor in found[name].tensors}
             assert str(found[name].formats[bits]) == calibrated[name]
-    # Weights leave room for a bias beside activations of the longest word.
-    for bits in (3, 5):
-        assert found["w"].given[bits]["w"] == qengine.calibrate(MODEL, [{"x": X}], bits=8, weight_bits=bits)["w"]
+
+
+def test_weights_leave_room_for_a_bias_beside_the_longest_activations():
+    model = network(
+        [("Gemm", "x w b", "y")],
+        inputs={"x": ["N", 4]},
+        constants={"w": weights(4, 3, seed=1) / 4096, "b": np.float32([3000, -3000, 2000])},
+    )
+    x = weights(6, 4, seed=2, scale=1.0)
+    found = units_of(observe(load(model), [{"x": x}]), CalibrationOptions(), (5,), (4, 8), SessionOptions())
+    (unit,) = [unit for unit in found if unit.name == "w"]
+    given = unit.given[5]["w"]
+    beside_long, beside_short = (qengine.calibrate(model, [{"x": x}], bits=n, weight_bits=5)["w"] for n in (8, 4))
+    assert given == beside_long != beside_short
 
 
 def test_formats_per_channel_know_their_axis():

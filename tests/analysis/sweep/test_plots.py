@@ -97,7 +97,7 @@ def test_the_front(cost, factor, label):
     figure = draw_pareto(swept(Grid(bits=[4, 8], roundings=["half_even", "floor"])), find_cost(cost))
     found = lines(figure)
     assert points(found["Pareto front"]) == [(4 * factor, pytest.approx(65)), (8 * factor, pytest.approx(77.5))]
-    # Which points are of which rounding is told as in the other figure.
+    # Which points are of which rounding is shown as in the other figure.
     accuracy = lines(draw_accuracy(swept(Grid(bits=[4, 8], roundings=["half_even", "floor"]))))
     for name, least in (("half even", 65), ("floor", 55)):
         assert points(found[name])[0] == (4 * factor, pytest.approx(least))

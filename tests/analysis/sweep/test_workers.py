@@ -173,13 +173,13 @@ def test_ctrl_c_keeps_what_is_done(classifier, tmp_path, undisturbed):
     wait_until(lambda: stored(out) > 2, process)
     os.killpg(process.pid, signal.SIGINT)
     try:
-        printed, told = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         end(process)
         raise
     assert process.returncode == 130
-    assert printed == ""
-    assert told == f"qengine: interrupted; {out} keeps the finished points: give the same command to continue\n"
+    assert out == ""
+    assert err == f"qengine: interrupted; {out} keeps the finished points: give the same command to continue\n"
     wait_until(lambda: nobody_is_left(process.pid))
     done = stored(out)
     assert 2 < done < 1 + 14 * 30
