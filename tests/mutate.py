@@ -1,9 +1,9 @@
 """Mutation testing of the arithmetic files: change one operator or number, and see that the tests of the file fail.
 
-Each mutant is a forked process that imports the changed source in the place of the file and runs the tests of the file,
-which `TESTS` names; nothing on disk is changed. A mutant is killed where a test fails, or where the tests take ten times
-as long as without it; it survives where all tests pass. Survivors are printed with the changed line: each is either a
-missing test, or a change that changes no result (an equivalent mutant), such as a limit that is never reached.
+Each mutant is a forked process that imports the changed source in the place of the file and runs the tests of that
+file, which `TESTS` names; nothing on disk is changed. A mutant is killed where a test fails, or where the tests take
+ten times as long as without it; it survives where all tests pass. Survivors are printed with the changed line: each is
+a missing test, or a change that changes no result (an equivalent mutant), such as a limit that is never reached.
 """
 
 import argparse
@@ -157,8 +157,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return None
         is_package = self.path.endswith("__init__.py")
         places = [str(Path(self.path).parent)] if is_package else None
-        spec = importlib.util.spec_from_file_location(name, self.path, loader=self, submodule_search_locations=places)
-        return spec
+        return importlib.util.spec_from_file_location(name, self.path, loader=self, submodule_search_locations=places)
 
     def exec_module(self, module):
         exec(compile(self.source, self.path, "exec"), module.__dict__)
