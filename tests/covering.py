@@ -15,6 +15,7 @@ def covering(*axes, strength=2):
 
     The array has every combination of values of any `strength` axes.
     """
+    axes = [list(axis) for axis in axes]
     sizes = [range(len(axis)) for axis in axes]
     rows = list(product(*sizes))
     groups = list(combinations(range(len(axes)), min(strength, len(axes))))
