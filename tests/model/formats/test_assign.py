@@ -8,7 +8,7 @@ import qengine
 from qengine import QFormat
 from qengine.analysis.report import compare
 from qengine.errors import FormatError, OptionError
-from qengine.model.formats.assign import read_formats
+from qengine.model.formats.files import read_formats
 from qengine.qformat import ChannelFormats
 
 Q = QFormat.parse
@@ -165,7 +165,7 @@ def test_an_unknown_name_is_an_error_with_a_suggestion():
 
 
 NOT_QUANTIZED = {
-    "b": "a bias is held in 32 bits",
+    "b": "a bias has 32 bits",
     "shape": "it holds no real numbers",
     "scales": "decide shapes or options",
     "s": "it holds no real numbers",
@@ -393,7 +393,7 @@ def test_a_list_gives_weights_one_format_per_channel():
         ({"W": []}, r"^format of 'W': \[\] is neither"),
         ({"W": ["Q0.7", 3]}, r"^format of 'W': .* is neither"),
         ({"c": ["Q0.7", "Q0.7"]}, r"^formats give 'c' 2 formats; only weights"),
-        ({"k": ["Q0.7"]}, r"^formats give 'k' 1 formats; it has no channels"),
+        ({"k": ["Q0.7"]}, r"^formats give 'k' 1 formats, and it has no output channels"),
         ({"c": 3}, r"^format of 'c': 3 is neither a format"),
         ({"c": None}, r"^format of 'c': None is neither a format"),
         ({"c": {"m": 1}}, r"^format of 'c': "),

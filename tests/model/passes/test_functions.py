@@ -225,7 +225,7 @@ def test_formats_in_between():
     with pytest.raises(FormatError, match="no format for 's'"):
         s.run(["s"], {"x": X})
     s = qengine.InferenceSession(model, formats={"x": "Q4.3", "y": "Q4.3", "s": "UQ0.8"})
-    assert s.notes == ("the format of 's' has no effect: the tensor went into the operator after it",)
+    assert s.notes == ("the format of 's' has no effect: the tensor is fused into the operator after it",)
     assert s.run(["s"], {"x": X}, raw=True)[0].dtype == np.uint8
 
 

@@ -147,7 +147,7 @@ def test_a_bias_keeps_all_of_its_32_bits():
     [
         (np.float32(0.1), np.int8(0), "scale 0.1 in int8, and no Qm.n has that step"),
         (np.float32(0.125), np.int8(3), "scale 0.125 and zero point 3 in int8"),
-        (np.float32([0.5, 0.25, 0.125]), np.int8([0, 0, 0]), "a scale for each channel"),
+        (np.float32([0.5, 0.25, 0.125]), np.int8([0, 0, 0]), "one scale per channel"),
     ],
 )
 def test_any_other_model_runs_as_onnx_defines_it(scale, zero, why):
@@ -247,7 +247,7 @@ def test_what_the_user_asks_for_goes_first():
     assert other.formats["a1"] == own.formats["a1"]
     every = qengine.InferenceSession(model, qformat="Q7.8")
     assert {str(form) for name, form in every.formats.items() if name in every.graph.producers()} == {"Q7.8"}
-    assert every.notes == ("the formats that the model was quantized to give way to Q7.8",)
+    assert every.notes == ("Q7.8 replaces the formats that the quantized model has",)
     x = RNG.uniform(-9, 9, (1, 3, 6, 4)).astype(np.float32)
     floor = qengine.InferenceSession(model, rounding="floor").run(None, {"x": x})[0]
     assert np.any(floor != own.run(None, {"x": x})[0])
