@@ -8,7 +8,7 @@ import qengine
 
 
 def test_quantized_operators_are_three_in_one():
-    """QLinearConv and QLinearMatMul, whose integers onnx.reference computes in another way."""
+    """The integers of QLinearConv and QLinearMatMul, which onnx.reference computes in another way."""
     model = network(
         [
             ("QLinearConv", "x sx zx w sw zw sy zy b", "c", {"pads": [1, 1, 1, 1]}),

@@ -70,7 +70,7 @@ def test_shapes_of_an_input_make_no_input_known():
 
 
 def test_a_shape_in_real_numbers():
-    """As torch exports interpolate(x, size=(2 * H, 2 * W)): a shape, cast, scaled and cast back."""
+    """The export of torch's interpolate(x, size=(2 * H, 2 * W)): a shape, cast, scaled and cast back."""
     model = network(
         [
             ("Shape", "x", "s"),

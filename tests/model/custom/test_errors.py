@@ -1,4 +1,4 @@
-"""What a user's function, or a model, does wrong is one line that names the node, and what was raised is the cause."""
+"""Errors in a user's function or a model: one line that names the node, with the raised exception as its cause."""
 
 import traceback
 
@@ -243,7 +243,7 @@ def test_where_a_table_is_undefined_it_is_0_and_counted():
     ],
 )
 @pytest.mark.parametrize("fixed_point", [None, "table", "move"])
-def test_attributes_that_do_not_fit_are_told_before_a_run(attributes, match, fixed_point):
+def test_attributes_that_do_not_fit_are_refused_before_a_run(attributes, match, fixed_point):
     def function(x, *, factor: float, n: int | None = None, flag: bool = False, mode: str = "a"):
         raise AssertionError("not called")
 
@@ -282,7 +282,7 @@ def test_attributes_that_fit():
         ("- x", "input 'x' is missing"),
     ],
 )
-def test_inputs_that_do_not_fit_are_told_before_a_run(inputs, match):
+def test_inputs_that_do_not_fit_are_refused_before_a_run(inputs, match):
     own(lambda x, y=None: x)
     with pytest.raises(ModelError, match=NODE + match):
         InferenceSession(model(inputs=inputs))

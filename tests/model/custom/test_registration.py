@@ -1,4 +1,4 @@
-"""What can be registered, what is refused, and what a second registration does."""
+"""Registration of operators: accepted and refused functions, and second registrations."""
 
 import re
 
@@ -21,18 +21,18 @@ def run():
 def test_the_operator_can_be_called():
     @register_operator("Own", domain="my.domain")
     def own(x, *, factor=3):
-        """Times three."""
+        """Return three times x."""
         return x * factor
 
     assert own(X).tolist() == [3, 6]
     assert own(X, factor=2).tolist() == [2, 4]
-    assert (own.__name__, own.__doc__) == ("own", "Times three.")
+    assert (own.__name__, own.__doc__) == ("own", "Return three times x.")
     assert repr(own) == "<operator my.domain.Own since 1>"
     assert run() == [3, 6]
 
 
 def test_the_same_function_again_replaces_itself():
-    """As a cell of a notebook does that is run again."""
+    """A cell of a notebook that is run again registers its function again."""
     cell = (
         "import qengine\n@qengine.register_operator('Own', domain='my.domain')\ndef own(x):\n    return x * FACTOR\n"
         "@own.fixed_point\ndef _(x):\n    return x.codes * FACTOR, x.fraction_bits"
@@ -44,7 +44,7 @@ def test_the_same_function_again_replaces_itself():
         assert y.tolist() == [factor, 2 * factor]
 
 
-def test_another_function_must_be_told_to_replace():
+def test_another_function_replaces_only_on_request():
     def first(x):
         return x
 

@@ -99,7 +99,7 @@ def test_what_has_no_effect_is_noted():
 
 
 @pytest.mark.parametrize("options", [{"qformat": "Q4.3"}, {"qformat": "Q4.11", "per_channel": True}])
-def test_what_a_session_tells_makes_the_same_session(options):
+def test_formats_of_a_session_make_the_same_session(options):
     norm = {name: weights(4, seed=i) ** 2 + 0.1 for i, name in enumerate("gmvh")}
     nodes = [
         ("Conv", "x W", "c"),

@@ -77,7 +77,7 @@ def test_which_axis_counts_channels(node, shape, axis):
 
 
 def biased(operator, bias, attributes=None, **options):
-    """The fraction bits of weights (4, 4, 1, 1) or (4, 4) of at most 2^-7 beside a bias, x having 11, and the notes."""
+    """Return the fraction bits of weights of 2^-7 beside a bias, with 11 fraction bits for x, and the notes."""
     shape = (4, 4) if operator == "Gemm" else (4, 4, 1, 1)
     constants = {"U": np.full(shape, 2.0**-7, np.float32), "v": np.float32(bias)}
     inputs = {"x": [3, 4] if operator == "Gemm" else [1, 4, 6, 5]}

@@ -11,7 +11,7 @@ STORED = {"int8": (-128, 127, 0), "uint8": (0, 255, 128), "int16": (-32768, 3276
 
 
 class Builder:
-    """A model of pairs, spelled one tensor after the other."""
+    """A model with QuantizeLinear and DequantizeLinear pairs, built tensor by tensor."""
 
     def __init__(self, stored="int8"):
         self.stored, self.nodes, self.constants = stored, [], {}
@@ -22,7 +22,7 @@ class Builder:
         return name
 
     def pair(self, x, n, stored=None, zero=None):
-        """Quantize and dequantize `x` with n fraction bits; return the tensor that comes out."""
+        """Quantize and dequantize `x` with n fraction bits; return the name of the result."""
         stored = stored or self.stored
         zero = STORED[stored][2] if zero is None else zero
         scale = self.constant(f"{x}_scale", np.float32(2.0**-n))
@@ -32,7 +32,7 @@ class Builder:
         return f"{x}_dq"
 
     def weights(self, name, codes, n, axis=0):
-        """Dequantize stored weights, with one n or one for each channel."""
+        """Dequantize stored weights, with one n or one per channel."""
         scale = self.constant(f"{name}_scale", np.exp2(-np.asarray(n, np.float32)))
         self.constant(f"{name}_q", codes)
         self.nodes.append(("DequantizeLinear", f"{name}_q {scale}", name, {"axis": axis} if np.ndim(n) else {}))

@@ -1,4 +1,4 @@
-"""Quantized models: read as fixed point where they are, and run as ONNX defines them where they are not."""
+"""Quantized models: read as fixed point if all scales allow it, and run as ONNX defines them otherwise."""
 
 import numpy as np
 import onnx
@@ -99,7 +99,7 @@ def test_any_other_model_runs_as_onnx_defines_it(scale, zero, why):
 
 
 def test_a_tensor_that_is_not_quantized_stays_real():
-    """Softmax has no pair behind it, and what goes into it none either: as ONNX defines them."""
+    """Softmax and its input have no pair, so both are computed as ONNX defines them."""
     b = Builder()
     x = b.pair("x", 5)
     b.node("Conv", f"{x} {b.weights('w', codes((4, 3, 1, 1)), 7)}", "c")
@@ -133,7 +133,7 @@ def test_a_tensor_that_is_rounded_twice_is_rounded_from_what_was_computed():
 
 
 def test_what_stands_between_two_pairs_is_not_folded_across_them():
-    """A BatchNormalization behind a pair reads rounded numbers, so that the Conv before does not take it in."""
+    """A BatchNormalization behind a pair reads rounded numbers, so it is not folded into the Conv before it."""
     b = Builder()
     x = b.pair("x", 5)
     b.node("Conv", f"{x} {b.weights('w', codes((2, 3, 1, 1)), 7)}", "c")
@@ -148,7 +148,7 @@ def test_what_stands_between_two_pairs_is_not_folded_across_them():
 
 
 def test_integers_in_between_may_move():
-    """Stored integers that are transposed and reshaped, fed and answered, are codes all the way."""
+    """Stored integers that are fed, transposed and returned stay codes from input to output."""
     b = Builder("uint8")
     scale, zero = b.constant("s", np.float32(0.25)), b.constant("z", np.uint8(128))
     b.node("DequantizeLinear", f"x {scale} {zero}", "d")
@@ -201,7 +201,7 @@ def test_float32_of_a_quantized_model_leaves_the_rounding_out():
 
 
 def test_graphs_inside_of_nodes_read_the_rounded_tensors():
-    """What they compute without pairs is real; pairs of their own are read as the model's are."""
+    """Tensors without pairs in such a graph are real; its pairs are read like those of the model."""
     b = Builder()
     x = b.pair("x", 3)
     b.node("Add", f"{x} {x}", "r")
@@ -227,14 +227,14 @@ def test_graphs_inside_of_nodes_read_the_rounded_tensors():
 
 
 def conv_twice(b):
-    """A Conv whose result only another Conv reads, as it is, and then a pair."""
+    """Add a Conv whose unrounded result only another Conv reads, and a pair behind that."""
     w = np.float32(RNG.standard_normal((3, 3, 1, 1)))
     b.node("Conv", f"x {b.constant('w', w)}", "c")
     b.node("Conv", "c w", "e")
     return b.pair("e", 4)
 
 
-def test_inspection_tells_what_is_not_quantized():
+def test_inspection_lists_what_is_not_quantized():
     from qengine.analysis.inspection import inspect_model
 
     b = Builder()
@@ -285,7 +285,7 @@ def test_stored_integers_are_named_as_the_model_names_them():
     assert (str(found["c2"]), str(found["w2"])) == ("Q4.11", "Q2.5")
 
 
-def test_types_that_are_no_codes_are_told():
+def test_types_that_are_no_codes_are_noted():
     model = network(
         [("DequantizeLinear", "q s", "y")], inputs={"q": (np.int32, [3])}, constants={"s": np.float32(0.25)}, opset=21
     )
