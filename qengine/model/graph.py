@@ -162,7 +162,7 @@ class Graph:
     constants : initializers, and arrays that passes computed from them.
     values : declared or inferred type and shape of any tensor, inputs and outputs included.
     derived : for a constant that a pass computed, the name of the model's constant that it replaces.
-    formats : formats of tensors and constants that a quantized model has; None before the pass that reads them.
+    formats : formats of tensors and constants that a quantized model has; None in any other model.
     aliases : for a tensor that a pass removed, the tensor with the same codes.
     notes : remarks for the user on how the model is read.
     decoded : for an integer tensor of codes, the tensor of the real numbers that these codes represent.

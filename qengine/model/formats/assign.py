@@ -12,8 +12,9 @@ Constants follow (`constants`): unless a format is given, each has the run's wor
 fraction bits at which neither its elements nor the bias beside it saturate. A bias itself has no format: it is held in
 32 bits at the accumulator's fraction bits.
 
-Groups are formed on the model as its file has it, so that names of the model stay valid. Passes then remove, fuse and
-replace tensors; `Graph.aliases` and `Graph.derived` lead from their names back to those of the model.
+Two graphs take part. Groups and given names belong to the model as its file has it, after `read_quantized` only. The
+run computes the graph after all passes, which removed, fused and replaced tensors: `Graph.derived` leads from a
+constant that a pass computed back to the model's own, `Graph.aliases` from a removed tensor to the one with its codes.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     Parameters
     ----------
     model
-        Graph as the file has it; the names in `request` are its names.
+        Graph as the file has it, after `read_quantized` only; the names in `request` are its names.
     optimized
         Graph after all passes, which a run computes.
     request

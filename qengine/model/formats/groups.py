@@ -32,7 +32,7 @@ def format_groups(model: Graph, known: frozenset[str]) -> dict[str, Group]:
     Parameters
     ----------
     model
-        Graph as the file has it, before any pass.
+        Graph as the file has it, after `read_quantized` only.
     known
         Tensors whose elements are known before a run; see `known_tensors`. They have no format, except constants
         from which a format-preserving operator such as Gather picks elements.
