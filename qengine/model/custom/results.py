@@ -173,10 +173,10 @@ def checked_codes(
         raise FormatError(f"moves codes of {source}, and its output has {form}: give both the same format")
     if array.dtype.kind not in "iu":
         raise OperatorError(
-            f"its function makes {array.dtype} of codes; fixed_point='move' is for functions that only move elements"
+            f"its function returns {array.dtype} for codes; fixed_point='move' is for functions that only move elements"
         )
     if array.size and not word.least <= int(array.min()) <= int(array.max()) <= word.most:
-        raise OperatorError(f"its function makes {int(array.min())}..{int(array.max())} of codes of {source}")
+        raise OperatorError(f"its function returns {int(array.min())}..{int(array.max())} for codes of {source}")
     codes = array.astype(word.dtype)
     if tally is not None:
         count(tally, codes, np.False_, np.False_, codes)
@@ -216,7 +216,9 @@ def requantize_output(
     total = np.asarray(one[0])
     if one[1] is None:
         if total.dtype.kind not in "iub":
-            raise OperatorError(f"its rule gives {total.dtype} without fraction bits for '{name}', no integers")
+            raise OperatorError(
+                f"its rule gives {total.dtype} without fraction bits for '{name}'; integers or booleans are needed"
+            )
         if declared is not None and total.dtype != declared:
             raise OperatorError(f"its rule gives {total.dtype} for '{name}', which the model declares as {declared}")
         return np.array(total, order="C"), None

@@ -59,7 +59,7 @@ class FormatRequest:
 
     def __post_init__(self) -> None:
         if self.per_channel and self.weight_qformat:
-            raise OptionError("per-channel formats are chosen per channel: leave out the weight format")
+            raise OptionError("per-channel formats and one weight format exclude each other: leave out one of them")
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
         raise ModelError(f"is not an ONNX model, or damaged: it has no {missing}; export or download it again")
     if proto.ir_version > onnx.IR_VERSION:
         raise UnsupportedError(
-            f"is of IR version {proto.ir_version}, but onnx here knows up to {onnx.IR_VERSION}; upgrade onnx"
+            f"has IR version {proto.ir_version}, and the installed onnx reads up to {onnx.IR_VERSION}; upgrade onnx"
         )
     for what, present in (("opset import", proto.opset_import), ("nodes", proto.graph.node)):
         if not present:
@@ -127,10 +127,12 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
     opsets: dict[str, int] = {}
     for one in proto.opset_import:
         if opsets.setdefault(standard(one.domain), one.version) != one.version or one.version < 1:
-            raise ModelError(f"imports opset {one.version} of {one.domain!r}, invalid or a second one; export it again")
+            raise ModelError(
+                f"imports opset {one.version} of {one.domain!r}, which is invalid or imported twice; export it again"
+            )
     newest = onnx.defs.onnx_opset_version()
     if opsets.get("", newest) > newest:
-        raise UnsupportedError(f"is of opset {opsets['']}, but onnx here knows up to {newest}; upgrade onnx")
+        raise UnsupportedError(f"has opset {opsets['']}, and the installed onnx reads up to {newest}; upgrade onnx")
     return opsets
 
 
@@ -160,7 +162,7 @@ def _converted(proto: ModelProto, opsets: dict[str, int], least: int) -> ModelPr
         converted = onnx.version_converter.convert_version(proto, least)
     except Exception as error:  # foreign code with no list of what it raises
         raise UnsupportedError(
-            f"is of opset {opsets['']}, and onnx cannot bring it to {least} ({first_line(error)}); export it again"
+            f"has opset {opsets['']}, and onnx cannot convert it to {least} ({first_line(error)}); export it again"
         ) from None
     opsets[""] = least
     return converted

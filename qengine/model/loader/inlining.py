@@ -79,7 +79,7 @@ class _Inliner:
             self.size += 1
             if self.size > _MAX_NODES:
                 raise ModelError(
-                    f"its local functions are more than {_MAX_NODES} nodes when inlined; export it without"
+                    f"its local functions have more than {_MAX_NODES} nodes when inlined; export it without them"
                 )
             if key in self.functions:
                 function = self.functions[key]

@@ -156,7 +156,8 @@ class GraphReader:
         for attribute in proto.attribute:
             if not attribute.name or attribute.name in attributes:
                 raise ModelError(
-                    f"{label(proto)} has two attributes {attribute.name!r}, or one nameless; export it again"
+                    f"{label(proto)} has two attributes named {attribute.name!r}, or one without a name; "
+                    "export the model again"
                 )
             attributes[attribute.name] = self._attribute(proto, attribute)
         return Node(

@@ -152,7 +152,7 @@ def dense(proto: SparseTensorProto, what: str, folder: Path | None) -> NDArray[A
         or indices.dtype != np.int64
         or indices.shape not in ((len(values),), (len(values), len(shape)))
     ):
-        raise ModelError(f"{what} has values and indices that do not go together; export the model again")
+        raise ModelError(f"{what} has values and indices that do not fit each other; export the model again")
     array = np.zeros(shape, values.dtype)
     try:
         where = np.unravel_index(indices, shape) if indices.ndim == 1 else tuple(indices.T)
@@ -202,7 +202,7 @@ def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -
         raise ModelError(f"{what} has its data in another file; load the model by its path, not from memory")
     entries = {entry.key: entry.value for entry in proto.external_data}
     if len(entries) != len(proto.external_data):
-        raise ModelError(f"{what} says twice where its external data is; export the model again")
+        raise ModelError(f"{what} has two entries of the same name for its external data; export the model again")
     path = _inside(folder, entries.get("location", ""), what)
     offset = _byte_count(entries, "offset", 0, what)
     length = _byte_count(entries, "length", nbytes, what)

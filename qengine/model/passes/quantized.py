@@ -148,6 +148,7 @@ class _PairReader:
         return arrays[0], arrays[1] if len(arrays) > 1 else None
 
     def _quantize(self, node: Node) -> None:
+        """Replace a QuantizeLinear by a Requantize that computes the real tensor; remember the stored one."""
         (source, *_), stored = node.inputs, node.outputs[0]
         if source in self.constants:
             self._quantize_constant(node)
@@ -165,7 +166,7 @@ class _PairReader:
         scale, zero_point = self._scales(node)
         dtype = default_dtype(node.number("output_dtype", 0)) if zero_point is None else zero_point.dtype
         if dtype is None:
-            raise NotFixedPointError(f"{node} gives no integers that are codes")
+            raise NotFixedPointError(f"{node} has an output type whose integers are no codes")
         value = self.constants[source]
         offset = code_of_zero(node, zero_point)
         form = self._constant_format(node, dtype, scale, zero_point, value)
@@ -175,6 +176,7 @@ class _PairReader:
         self.constants[stored] = (codes.astype(np.int64) + offset).astype(dtype)
 
     def _dequantize(self, node: Node) -> None:
+        """Make the output of a DequantizeLinear an alias of the real tensor; one of integers that are fed stays."""
         (source, *_), out = node.inputs, node.outputs[0]
         if source in self.constants:
             self._dequantize_constant(node)
@@ -192,6 +194,7 @@ class _PairReader:
             self.aliases[out] = stored.real
 
     def _dtype(self, stored: _Stored) -> np.dtype[Any] | None:
+        """Return the integer type of a stored tensor: that of its zero point, else of its format."""
         zero_point = stored.quantizer.inputs[2:3]
         if zero_point and zero_point[0]:
             return self.constants[zero_point[0]].dtype

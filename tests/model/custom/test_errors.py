@@ -190,9 +190,9 @@ def test_what_a_rule_gives(result, match):
 @pytest.mark.parametrize(
     ("function", "match"),
     [
-        (lambda x: x * 0.5, "makes float64 of codes; fixed_point='move' is for functions that only move"),
-        (lambda x: x * 20, r"makes -\d+..\d+ of codes of Q3.4"),
-        (lambda x: x > 0, "makes bool of codes"),
+        (lambda x: x * 0.5, "returns float64 for codes; fixed_point='move' is for functions that only move"),
+        (lambda x: x * 20, r"returns -\d+..\d+ for codes of Q3.4"),
+        (lambda x: x > 0, "returns bool for codes"),
     ],
 )
 def test_a_move_that_computes(function, match):
