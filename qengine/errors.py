@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _LONGEST = 1000
-_LONGEST_REASON = 300
+_MAX_LINE = 200
 
 
 def printable(text: str) -> str:
@@ -25,12 +25,12 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, shortened to 300 characters.
+    """Return the first line of an exception's message, cut to 200 characters.
 
     An exception without a message gives the name of its class. Libraries quote whole files in their messages.
     """
     line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
+    return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}..."
 
 
 class QEngineError(Exception):
