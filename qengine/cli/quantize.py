@@ -15,7 +15,7 @@ from qengine.cli.operators import run_files
 from qengine.cli.output.console import open_table, rendered, status
 from qengine.data import zoo
 from qengine.errors import OptionError, printable
-from qengine.model.formats.assign import as_given, read_formats
+from qengine.model.formats.files import format_to_json, read_formats
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
 from qengine.quantization.correction import FROM_DATA, RECIPES, STEPS, steps_of
@@ -131,7 +131,7 @@ def _as_json(model: str, out: Path, recipe: str, found: Quantized) -> str:
     record: dict[str, Any] = {
         "model": model,
         "recipe": recipe,
-        "formats": {name: as_given(form) for name, form in found.session.formats.items()},
+        "formats": {name: format_to_json(form) for name, form in found.session.formats.items()},
         "corrections": [vars(entry) for entry in found.entries],
         "written": [str(out)],
     }

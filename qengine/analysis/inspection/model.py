@@ -14,7 +14,7 @@ from qengine.analysis.inspection.kinds import Kind, bodies, kinds, reads, runnab
 from qengine.analysis.inspection.shapes import Shapes, feeds_of, shapes_of
 from qengine.analysis.report import losses
 from qengine.errors import QEngineError, UnsupportedError
-from qengine.model.formats.assign import Given
+from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Dim, Graph, Node
 from qengine.model.loader import load
 from qengine.model.ops import operator
@@ -132,7 +132,7 @@ def inspect_model(
     *,
     qformat: QFormat | str | None = None,
     weight_qformat: QFormat | str | None = None,
-    formats: Given | str | os.PathLike[str] | None = None,
+    formats: FormatsByName | str | os.PathLike[str] | None = None,
     per_channel: bool = False,
     max_elements: int = MAX_ELEMENTS,
 ) -> Inspection:
@@ -209,7 +209,7 @@ def inspect_model(
     )
 
 
-def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> Given:
+def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> FormatsByName:
     """Return the formats of the tensors that are in fixed point in a graph from which nodes were cut."""
     known = known_tensors(plain)
     quantized = (plain.tensors() - known) | {

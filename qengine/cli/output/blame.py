@@ -37,7 +37,7 @@ from qengine.cli.output.console import decibels, open_table, rendered, share
 from qengine.cli.parsing import FixedPoint
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
-from qengine.model.formats.assign import as_given
+from qengine.model.formats.files import format_to_json
 from qengine.qformat import ChannelFormats, Format
 
 _MANY_SATURATED = 0.01
@@ -72,8 +72,8 @@ def as_json(model: str, fixed: FixedPoint, dataset: Dataset, found: Blame, writt
 
 def _tensor(one: TensorBlame) -> dict[str, Any]:
     hint = one.suggestion
-    better = hint and {"text": hint.text, "format": as_given(hint.format), "gain_db": hint.gain_db}
-    return {**vars(one), "format": as_given(one.format), "noise": dict(one.noise), "suggestion": better}
+    better = hint and {"text": hint.text, "format": format_to_json(hint.format), "gain_db": hint.gain_db}
+    return {**vars(one), "format": format_to_json(one.format), "noise": dict(one.noise), "suggestion": better}
 
 
 def write_csv(path: Path, found: Blame) -> None:

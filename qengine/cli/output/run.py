@@ -27,7 +27,7 @@ from dataclasses import asdict
 
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.result import RunResult
-from qengine.model.formats.assign import as_given
+from qengine.model.formats.files import format_to_json
 
 
 def as_json(result: RunResult) -> str:
@@ -48,7 +48,7 @@ def as_json(result: RunResult) -> str:
         "image_psnr_db": result.image and asdict(result.image),
         "top1": result.classes and asdict(result.classes),
         "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
-        "formats": {name: as_given(form) for name, form in result.session.formats.items()},
+        "formats": {name: format_to_json(form) for name, form in result.session.formats.items()},
         "islands": comparison.islands if comparison else [],
         "notes": result.notes,
         "advice": result.advice and {**vars(result.advice)},
