@@ -141,7 +141,7 @@ def test_interrupted(monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("qengine.cli.parsing.InferenceSession", stop)
+    monkeypatch.setattr("qengine.cli.session.InferenceSession", stop)
     assert cli.main(["run", "srcnn"]) == 130
     assert capsys.readouterr().out == ""
 
@@ -150,7 +150,7 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("qengine.cli.parsing.InferenceSession", fail)
+    monkeypatch.setattr("qengine.cli.session.InferenceSession", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["run", "srcnn"])
 
