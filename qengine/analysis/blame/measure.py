@@ -21,10 +21,7 @@ from qengine.analysis.blame.result import Blame
 from qengine.analysis.blame.sums import TensorSums
 from qengine.analysis.report import losses
 from qengine.errors import FeedError, OptionError, QEngineError, UnsupportedError
-from qengine.kernels.reference.requantize import (
-    Tally,
-    new_tally,
-)
+from qengine.kernels.reference.requantize import Tally, new_tally
 from qengine.model.formats.assign import groups_of
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.static_values import known_tensors
