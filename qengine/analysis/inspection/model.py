@@ -17,8 +17,8 @@ from qengine.errors import QEngineError, UnsupportedError
 from qengine.model.formats.assign import Given
 from qengine.model.graph import Dim, Graph, Node
 from qengine.model.loader import load
-from qengine.model.ops import operator
-from qengine.model.ops.operator import Role, find
+from qengine.model.ops.operator import NeedsRun, Role, find
+from qengine.model.ops.support import check_supported
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor
 from qengine.qformat import Format, QFormat
@@ -183,7 +183,7 @@ def inspect_model(
                 planned = within.plan(feeds)
                 lost += losses(planned.constants, planned.steps, {})
                 real = {bound.output.name for bound in planned.steps if bound.is_island}
-        except operator.NeedsRun as reason:
+        except NeedsRun as reason:
             warnings.append(f"shapes behind a node are known in a run only: {reason}")
         except QEngineError as error:
             warnings.append(f"a run would fail: {error}")
@@ -277,7 +277,7 @@ def _opsets(graph: Graph) -> dict[str, int]:
 
 def _unsupported(graph: Graph) -> Iterator[str]:
     try:
-        operator.check(graph, is_run)
+        check_supported(graph, is_run)
     except UnsupportedError as error:
         yield str(error)
 

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 
 from qengine.errors import ModelError
+from qengine.model.graph import Dim, Node
+from qengine.model.ops.facts import Constants
+from qengine.model.ops.filters import Channels
 from qengine.model.steps import Tensor
 
 
@@ -36,3 +39,23 @@ def normalized(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
     if any(not 0 <= a < x.ndim for a in front) or len(set(front)) != len(front):
         raise ModelError(f"axes {list(axes)} are not those of '{x.name}' {list(x.shape)}")
     return front
+
+
+def channels_beside_axes(
+    node: Node, channels: Channels, shape: tuple[Dim, ...] | None, constants: Constants, *, keepdims: bool
+) -> Channels | None:
+    """Return the place of channels behind a node that reduces or removes the axes in its `axes`.
+
+    These must be spatial axes of an image: all of them where they are removed.
+    """
+    given: Any = node.attributes.get("axes")
+    if given is None and len(node.inputs) > 1 and node.inputs[1]:
+        given = constants.get(node.inputs[1])
+    axes = [] if given is None else [int(a) for a in given]
+    ndim = None if shape is None else len(shape)
+    are_spatial = all(a >= 2 or (ndim is not None and a < 0 and a + ndim >= 2) for a in axes)
+    if channels is not Channels.IMAGE or not axes or not are_spatial:
+        return None
+    if keepdims:
+        return Channels.IMAGE
+    return Channels.LAST if ndim is not None and len(axes) == ndim - 2 else None

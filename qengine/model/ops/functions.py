@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference import functions as f
-from qengine.model.ops.operator import NUMBER, Known, operator
+from qengine.model.graph import Dim, Node
+from qengine.model.ops.facts import Constants, channels_stay
+from qengine.model.ops.operator import NUMBER, Channels, Known, Number, Sign, find, operator
 from qengine.model.steps import Combine, Island, Move, Table, Tensor
 from qengine.model.steps.forms import Bounded, Curve
 
@@ -22,13 +24,13 @@ def _of_any_number(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table 
     return Table(x, function) if x.is_float else Island((x,), function, x.shape, x.dtype)
 
 
-@operator("Sigmoid")
+@operator("Sigmoid", sign=Sign.NOT_NEGATIVE)
 def sigmoid(x: Tensor) -> Table:
     """1 / (1 + e^-x)."""
     return Table(x, Curve("logistic", f.sigmoid, (1.0,)))
 
 
-@operator("Logistic", domain="qengine")
+@operator("Logistic", domain="qengine", sign=Sign.NOT_NEGATIVE)
 def logistic(x: Tensor, *, alpha: float = 1.0) -> Table:
     """1 / (1 + e^(-alpha x)), which models spell in several operators."""
     return Table(x, Curve("logistic", lambda v: f.sigmoid(alpha * v), (alpha,)))
@@ -46,7 +48,7 @@ def erf(x: Tensor) -> Table:
     return Table(x, f.erf)
 
 
-@operator("Exp")
+@operator("Exp", sign=Sign.NOT_NEGATIVE)
 def exp(x: Tensor) -> Table:
     """e^x."""
     return Table(x, f.exp)
@@ -58,7 +60,7 @@ def log(x: Tensor) -> Table:
     return Table(x, f.log)
 
 
-@operator("Sqrt")
+@operator("Sqrt", sign=Sign.NOT_NEGATIVE)
 def sqrt(x: Tensor) -> Table:
     """Square root."""
     return Table(x, np.sqrt)
@@ -70,7 +72,7 @@ def reciprocal(x: Tensor) -> Table:
     return Table(x, lambda v: 1.0 / v)
 
 
-@operator("Abs", elements=NUMBER)
+@operator("Abs", elements=NUMBER, sign=Sign.NOT_NEGATIVE)
 def absolute(x: Tensor) -> Table | Island:
     """|x|."""
     return _of_any_number(x, np.abs)
@@ -106,7 +108,7 @@ def round_(x: Tensor) -> Table:
     return Table(x, np.rint)
 
 
-@operator("HardSigmoid")
+@operator("HardSigmoid", sign=Sign.NOT_NEGATIVE)
 def hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Table:
     """clip(alpha x + beta, 0, 1)."""
     return Table(x, Curve("hard sigmoid", lambda v: np.clip(alpha * v + beta, 0.0, 1.0), (alpha, beta)))
@@ -118,7 +120,7 @@ def hard_swish(x: Tensor) -> Table:
     return Table(x, Curve("hard swish", lambda v: v * np.clip(v / 6.0 + 0.5, 0.0, 1.0), (1.0 / 6.0, 0.5)))
 
 
-@operator("LeakyRelu")
+@operator("LeakyRelu", channels=channels_stay)
 def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Table:
     """alpha x below 0, x above."""
     return _leaky(x, alpha)
@@ -152,7 +154,7 @@ def celu(x: Tensor, *, alpha: float = 1.0) -> Table:
     return Table(x, lambda v: np.maximum(0.0, v) + np.minimum(0.0, alpha * f.expm1(v / alpha)))
 
 
-@operator("Softplus")
+@operator("Softplus", sign=Sign.NOT_NEGATIVE)
 def softplus(x: Tensor) -> Table:
     """log(1 + e^x)."""
     return Table(x, _softplus)
@@ -204,7 +206,7 @@ def power(x: Tensor, exponent: Known) -> Table | Island:
     return Island((x,), lambda v: np.power(v.astype(kind), exponent), x.shape, x.dtype)
 
 
-@operator("PRelu", elements=NUMBER)
+@operator("PRelu", elements=NUMBER, channels=channels_stay)
 def parametric_relu(x: Tensor, slope: Tensor) -> Table | Combine:
     """Slope x below 0, x above; a table where the slope is one constant number."""
     if np.broadcast_shapes(x.shape, slope.shape) != x.shape:
@@ -215,19 +217,35 @@ def parametric_relu(x: Tensor, slope: Tensor) -> Table | Combine:
     return Combine("prelu", (x, slope))
 
 
-@operator("Relu", elements=NUMBER)
+@operator("Relu", elements=NUMBER, sign=Sign.NOT_NEGATIVE, channels=channels_stay)
 def relu(x: Tensor) -> Move:
     """max(x, 0)."""
     return _clip(x, 0.0, None)
 
 
-@operator("Clip")
+_BOUNDS = {"min": Number.BOUND, "max": Number.BOUND}
+
+
+def _sign_of_clip(node: Node, constants: Constants) -> Sign | None:
+    low = find(node).numbers(node, constants).get("min")
+    return Sign.NOT_NEGATIVE if low is not None and low >= 0 else None
+
+
+def _channels_of_clip(
+    node: Node, channels: Channels, _shape: tuple[Dim, ...] | None, constants: Constants
+) -> Channels | None:
+    """Return the place of channels behind a Clip whose bounds are 0, or so far away that exporters mean none."""
+    bounds = find(node).numbers(node, constants).values()
+    return channels if all(b is not None and (b == 0.0 or abs(b) >= LARGEST) for b in bounds) else None
+
+
+@operator("Clip", sign=_sign_of_clip, channels=_channels_of_clip, numbers=_BOUNDS)
 def clip(x: Tensor, *, min: float = -LARGEST, max: float = LARGEST) -> Move:
     """Bounds given as attributes."""
     return _clip(x, min, max)
 
 
-@operator("Clip", since=11, elements=NUMBER)
+@operator("Clip", since=11, elements=NUMBER, sign=_sign_of_clip, channels=_channels_of_clip, numbers=_BOUNDS)
 def clip_11(x: Tensor, min: Known | None = None, max: Known | None = None) -> Move:
     """Bounds given as inputs."""
     for bound in (min, max):

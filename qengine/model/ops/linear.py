@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.model.ops.filters import ConvFilters, MatrixFilters, ScaleFilters, TransposedConvFilters
 from qengine.model.ops.operator import NUMBER, Bias, Ints, Since, Until, Weights, operator
 from qengine.model.ops.window import Transposed, Window, spatial_axes
 from qengine.model.steps import Island, Linear, Tensor
@@ -36,7 +37,7 @@ def _check_bias(b: Tensor | None, filters: int) -> None:
         raise ModelError(f"bias '{b.name}' has shape {list(b.shape)}, not [{filters}]")
 
 
-@operator("Conv", channel_axis=0)
+@operator("Conv", filters=ConvFilters(), padding_value=0.0)
 def conv(
     x: Tensor,
     w: Weights,
@@ -60,7 +61,7 @@ def conv(
     return Linear(x, w, b, product, shape, tuple(range(1, w.ndim)), 1, column, scratch=window.padded(x.shape))
 
 
-@operator("ConvTranspose", channel_axis=1)
+@operator("ConvTranspose", filters=TransposedConvFilters())
 def conv_transpose(
     x: Tensor,
     w: Weights,
@@ -87,7 +88,7 @@ def conv_transpose(
     return Linear(x, w, b, product, shape, (0, *range(2, w.ndim)), 1, column, scratch=spread)
 
 
-@operator("Gemm", elements=NUMBER, channel_axis=lambda attributes, _: 0 if attributes.get("transB") else 1)
+@operator("Gemm", elements=NUMBER, filters=MatrixFilters())
 def gemm(
     a: Tensor,
     b: Weights,
@@ -122,7 +123,7 @@ def gemm(
     return Linear(a, b, c, product, shape, (1 if transB else 0,), 1, () if c is None else c.shape)
 
 
-@operator("MatMul", elements=NUMBER, channel_axis=lambda _, ndim: -1 if ndim > 1 else None)
+@operator("MatMul", elements=NUMBER, filters=MatrixFilters())
 def matmul(a: Tensor, b: Weights) -> Linear:
     """np.matmul: vectors, matrices and stacks of them."""
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
@@ -132,7 +133,7 @@ def matmul(a: Tensor, b: Weights) -> Linear:
     return Linear(a, b, None, MatrixProduct(), shape, (-2 if b.ndim > 1 else 0,), -1, ())
 
 
-@operator("ScaleShift", domain="qengine", channel_axis=0)
+@operator("ScaleShift", domain="qengine", filters=ScaleFilters())
 def scale_shift(x: Tensor, scale: Weights, shift: Bias) -> Linear:
     """A BatchNormalization with constant statistics that no other operator could take in."""
     if x.ndim < 2 or scale.shape != (x.shape[1],):

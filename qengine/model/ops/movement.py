@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import numpy as np
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.ops.axes import normalized, whole_numbers
-from qengine.model.ops.operator import ANY, Ints, Known, Since, operator
+from qengine.model.graph import Dim, Node
+from qengine.model.ops.axes import channels_beside_axes, normalized, whole_numbers
+from qengine.model.ops.facts import Constants, channels_stay
+from qengine.model.ops.operator import ANY, Channels, Ints, Known, Since, operator
 from qengine.model.steps import Island, Move, Tensor
 from qengine.model.steps.forms import Reshaped
 
@@ -18,13 +20,13 @@ def _as_shape(x: Tensor, shape: tuple[int, ...]) -> Move:
     return Move(x, Reshaped(shape), shape)
 
 
-@operator("Identity", elements=ANY)
+@operator("Identity", elements=ANY, channels=channels_stay, keeps_mean=True)
 def identity(x: Tensor) -> Move:
     """The input itself."""
     return Move(x, lambda v: v, x.shape)
 
 
-@operator("Dropout", until=10)
+@operator("Dropout", until=10, channels=channels_stay, keeps_mean=True)
 def dropout(x: Tensor, *, ratio: float = 0.5) -> Move:  # noqa: ARG001 - training only
     """The input itself: nothing is dropped outside of training."""
     return identity(x)
@@ -35,13 +37,13 @@ def _undropped(x: Tensor) -> tuple[Move | Island, ...]:
     return identity(x), Island((), lambda: np.broadcast_to(np.True_, x.shape), x.shape, np.dtype(bool))
 
 
-@operator("Dropout", since=10, until=12, preserves_format=True)
+@operator("Dropout", since=10, until=12, preserves_format=True, channels=channels_stay, keeps_mean=True)
 def dropout_10(x: Tensor, *, ratio: float = 0.5) -> tuple[Move | Island, ...]:  # noqa: ARG001
     """With a mask of booleans."""
     return _undropped(x)
 
 
-@operator("Dropout", since=12, preserves_format=True)
+@operator("Dropout", since=12, preserves_format=True, channels=channels_stay, keeps_mean=True)
 def dropout_12(
     x: Tensor,
     ratio: Known | None = None,  # noqa: ARG001
@@ -55,7 +57,23 @@ def dropout_12(
     return _undropped(x)
 
 
-@operator("Reshape", elements=ANY)
+def _channels_of_reshape(
+    node: Node, channels: Channels, shape: tuple[Dim, ...] | None, constants: Constants
+) -> Channels | None:
+    """Return the place of channels behind a Reshape that keeps the batch and makes one axis of all others."""
+    wanted = constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+    if channels is not Channels.IMAGE or wanted is None or wanted.size != 2 or node.number("allowzero", 0):
+        return None
+    batch, features = (int(n) for n in wanted)
+    if batch == 0:
+        return Channels.LAST
+    lengths = [n for n in (shape or ())[1:] if isinstance(n, int)]
+    if shape is None or len(lengths) < len(shape) - 1:
+        return None
+    return Channels.LAST if features == prod(lengths) or (shape[0] == batch and features == -1) else None
+
+
+@operator("Reshape", elements=ANY, channels=_channels_of_reshape)
 def reshape(x: Tensor, shape: Known, *, allowzero: Annotated[int, Since(14)] = 0) -> Move:
     """A new shape; -1 is what is left over and 0 (without allowzero) copies the length."""
     wanted = list(whole_numbers(shape, "the lengths"))
@@ -73,7 +91,13 @@ def reshape(x: Tensor, shape: Known, *, allowzero: Annotated[int, Since(14)] = 0
     return _as_shape(x, tuple(wanted))
 
 
-@operator("Flatten", elements=ANY)
+def _channels_of_flatten(
+    node: Node, channels: Channels, _shape: tuple[Dim, ...] | None, _constants: Constants
+) -> Channels | None:
+    return Channels.LAST if channels is Channels.IMAGE and node.number("axis", 1) == 1 else None
+
+
+@operator("Flatten", elements=ANY, channels=_channels_of_flatten, keeps_mean=True)
 def flatten(x: Tensor, *, axis: int = 1) -> Move:
     """A matrix: the axes before `axis`, and the others."""
     if not -x.ndim <= axis <= x.ndim:
@@ -93,13 +117,19 @@ def _squeeze(x: Tensor, axes: Any) -> Move:
     return _as_shape(x, tuple(n for i, n in enumerate(x.shape) if i not in gone))
 
 
-@operator("Squeeze", elements=ANY)
+def _channels_of_squeeze(
+    node: Node, channels: Channels, shape: tuple[Dim, ...] | None, constants: Constants
+) -> Channels | None:
+    return channels_beside_axes(node, channels, shape, constants, keepdims=False)
+
+
+@operator("Squeeze", elements=ANY, channels=_channels_of_squeeze)
 def squeeze(x: Tensor, *, axes: Ints | None = None) -> Move:
     """Without axes of length 1, given as an attribute."""
     return _squeeze(x, axes)
 
 
-@operator("Squeeze", since=13, elements=ANY)
+@operator("Squeeze", since=13, elements=ANY, channels=_channels_of_squeeze)
 def squeeze_13(x: Tensor, axes: Known | None = None) -> Move:
     """Without axes of length 1, given as an input."""
     return _squeeze(x, axes)

@@ -10,7 +10,7 @@ from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.normalization import softmax as softmax_rows
 from qengine.kernels.reference.normalization import standardize
 from qengine.model.ops.axes import normalized
-from qengine.model.ops.operator import operator
+from qengine.model.ops.operator import Sign, operator
 from qengine.model.steps import Island, Tensor
 
 
@@ -28,13 +28,13 @@ def _softmax(x: Tensor, axis: int, *, coerced: bool, logarithm: bool) -> Island:
     return Island((x,), compute, x.shape, x.dtype)
 
 
-@operator("Softmax")
+@operator("Softmax", sign=Sign.NOT_NEGATIVE)
 def softmax(x: Tensor, *, axis: int = 1) -> Island:
     """e^x / sum(e^x) over all axes from `axis` on."""
     return _softmax(x, axis, coerced=True, logarithm=False)
 
 
-@operator("Softmax", since=13)
+@operator("Softmax", since=13, sign=Sign.NOT_NEGATIVE)
 def softmax_13(x: Tensor, *, axis: int = -1) -> Island:
     """e^x / sum(e^x) over one axis."""
     return _softmax(x, axis, coerced=False, logarithm=False)

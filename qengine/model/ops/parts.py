@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.ops.axes import normalized, whole_numbers
-from qengine.model.ops.operator import ANY, Ints, Known, Selector, operator
+from qengine.model.ops.operator import ANY, Ints, Known, Number, Selector, Sign, operator
 from qengine.model.steps import Join, Move, Tensor
 from qengine.model.steps.forms import Concatenated
 
@@ -153,13 +153,13 @@ def _pad_by_inputs(
     return _pad(x, whole_numbers(pads, "pads"), value, mode, places, wraps=wraps)
 
 
-@operator("Pad", elements=ANY)
+@operator("Pad", elements=ANY, numbers={"value": Number.FILL})
 def pad_2(x: Tensor, *, mode: str = "constant", pads: Ints, value: float = 0.0) -> Move:
     """Cells around the tensor, given as attributes; negative pads crop."""
     return _pad(x, pads, value, mode, tuple(range(x.ndim)), wraps=False)
 
 
-@operator("Pad", since=11, elements=ANY)
+@operator("Pad", since=11, elements=ANY, numbers={"constant_value": Number.FILL})
 def pad_11(
     x: Tensor,
     pads: Known,
@@ -171,7 +171,7 @@ def pad_11(
     return _pad_by_inputs(x, pads, constant_value, None, mode, wraps=False)
 
 
-@operator("Pad", since=18, elements=ANY)
+@operator("Pad", since=18, elements=ANY, numbers={"constant_value": Number.FILL})
 def pad_18(
     x: Tensor, pads: Known, constant_value: Known | None = None, axes: Known | None = None, *, mode: str = "constant"
 ) -> Move:
@@ -179,7 +179,7 @@ def pad_18(
     return _pad_by_inputs(x, pads, constant_value, axes, mode, wraps=True)
 
 
-@operator("Concat", elements=ANY)
+@operator("Concat", elements=ANY, sign=Sign.KEPT)
 def concat(*inputs: Tensor, axis: int) -> Join:
     """Tensors one after the other along an axis."""
     (axis,) = normalized(inputs[0], (axis,))

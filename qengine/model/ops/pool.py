@@ -7,14 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.pool import max_index
-from qengine.model.ops.operator import NUMBER, Ints, Since, operator
+from qengine.model.graph import Node
+from qengine.model.ops.facts import channels_of_images_stay
+from qengine.model.ops.operator import NUMBER, Ints, Sign, Since, operator
 from qengine.model.ops.reduce import extreme, far_end, total
 from qengine.model.ops.window import Window, spatial_axes
 from qengine.model.steps import Mean, Move, Tensor
 from qengine.model.steps.forms import WindowMax, WindowSum
 
 
-@operator("MaxPool", elements=NUMBER)
+@operator("MaxPool", elements=NUMBER, channels=channels_of_images_stay, padding_value=-np.inf)
 def max_pool_(
     x: Tensor,
     *,
@@ -46,7 +48,19 @@ def max_pool_(
     return largest, Move(x, where, shape, out_dtype=np.dtype(np.int64), scratch=padded)
 
 
-@operator("AveragePool")
+def _counts_no_padding(node: Node) -> bool:
+    pads = np.any(np.asarray(node.attributes.get("pads", 0)) != 0)
+    is_padded = pads or node.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    return not (is_padded and node.number("count_include_pad", 0))
+
+
+@operator(
+    "AveragePool",
+    sign=Sign.KEPT,
+    channels=channels_of_images_stay,
+    padding_value=0.0,
+    keeps_mean=_counts_no_padding,
+)
 def average_pool(
     x: Tensor,
     *,
@@ -84,13 +98,13 @@ def _counts(window: Window, size: tuple[int, ...], include_pads: bool) -> NDArra
     return np.asarray(np.maximum(reduce(np.multiply.outer, per_axis), 1), np.int64)
 
 
-@operator("GlobalAveragePool")
+@operator("GlobalAveragePool", sign=Sign.KEPT, channels=channels_of_images_stay, keeps_mean=True)
 def global_average_pool(x: Tensor) -> Mean:
     """The mean over all spatial axes."""
     return total(x, tuple(range(2, 2 + len(spatial_axes(x)))), divided=True)
 
 
-@operator("GlobalMaxPool")
+@operator("GlobalMaxPool", channels=channels_of_images_stay)
 def global_max_pool(x: Tensor) -> Move:
     """The largest value over all spatial axes."""
     return extreme(x, tuple(range(2, 2 + len(spatial_axes(x)))), largest=True)

@@ -8,8 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.ops.axes import normalized, whole_numbers
-from qengine.model.ops.operator import ANY, NUMBER, Ints, Known, Since, operator
+from qengine.model.graph import Dim, Node
+from qengine.model.ops.axes import channels_beside_axes, normalized, whole_numbers
+from qengine.model.ops.facts import Constants
+from qengine.model.ops.operator import (
+    ANY,
+    NUMBER,
+    Channels,
+    Facts,
+    Ints,
+    Known,
+    Sign,
+    Since,
+    declare_delegated,
+    operator,
+)
 from qengine.model.steps import Mean, Move, Tensor
 from qengine.model.steps.forms import AxisExtreme, AxisSum
 
@@ -49,28 +62,39 @@ def far_end(dtype: np.dtype[Any], sign: int) -> Any:
     return int(np.iinfo(dtype).min if sign < 0 else np.iinfo(dtype).max)
 
 
-@operator("ReduceMean", elements=NUMBER)
+def _channels_of_mean(
+    node: Node, channels: Channels, shape: tuple[Dim, ...] | None, constants: Constants
+) -> Channels | None:
+    keepdims = bool(node.number("keepdims", 1))
+    return channels_beside_axes(node, channels, shape, constants, keepdims=keepdims)
+
+
+@operator("ReduceMean", elements=NUMBER, sign=Sign.KEPT, channels=_channels_of_mean)
 def reduce_mean(x: Tensor, *, axes: Ints | None = None, keepdims: int = 1) -> Mean:
     """The mean over axes."""
     return total(x, _axes(x, axes), keepdims, divided=True)
 
 
-@operator("ReduceMean", since=18, elements=NUMBER)
+@operator("ReduceMean", since=18, elements=NUMBER, sign=Sign.KEPT, channels=_channels_of_mean)
 def reduce_mean_18(x: Tensor, axes: Known | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Mean:
     """The mean over axes, given as an input."""
     return total(x, _axes(x, axes, noop_with_empty_axes), keepdims, divided=True)
 
 
-@operator("ReduceSum", elements=NUMBER)
+@operator("ReduceSum", elements=NUMBER, sign=Sign.KEPT)
 def reduce_sum(x: Tensor, *, axes: Ints | None = None, keepdims: int = 1) -> Mean:
     """The sum over axes."""
     return total(x, _axes(x, axes), keepdims, divided=False)
 
 
-@operator("ReduceSum", since=13, elements=NUMBER)
+@operator("ReduceSum", since=13, elements=NUMBER, sign=Sign.KEPT)
 def reduce_sum_13(x: Tensor, axes: Known | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Mean:
     """The sum over axes, given as an input."""
     return total(x, _axes(x, axes, noop_with_empty_axes), keepdims, divided=False)
+
+
+for _name in ("ReduceL1", "ReduceL2", "ReduceSumSquare"):
+    declare_delegated(_name, Facts(sign=Sign.NOT_NEGATIVE))
 
 
 @operator("ReduceMax", elements=NUMBER)

@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.resize import Axis
+from qengine.model.graph import Node
 from qengine.model.ops.axes import normalized
-from qengine.model.ops.operator import ANY, Attributes, Floats, Ints, Known, operator
+from qengine.model.ops.facts import Constants
+from qengine.model.ops.operator import ANY, Floats, Ints, Known, Sign, operator
 from qengine.model.steps import Resize, Tensor
 
 _COORDINATES = (
@@ -24,8 +26,13 @@ _NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 _POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
-def _is_nearest(attributes: Attributes) -> bool:
-    return bool(attributes.get("mode", "nearest") == "nearest")
+def _is_nearest(node: Node) -> bool:
+    return node.attributes.get("mode", "nearest") == "nearest"
+
+
+def _sign(node: Node, _constants: Constants) -> Sign | None:
+    """Return that the sign is kept: all taps are positive but for those of a cubic curve."""
+    return None if node.attributes.get("mode", "nearest") == "cubic" else Sign.KEPT
 
 
 def _one_of(name: str, given: str, allowed: tuple[str, ...]) -> None:
@@ -107,7 +114,7 @@ def _regions(roi: NDArray[Any] | None, count: int, coordinates: str) -> list[tup
     return list(zip(values[:count], values[count:], strict=True))
 
 
-@operator("Resize", since=11, elements=ANY, preserves_format=_is_nearest)
+@operator("Resize", since=11, elements=ANY, preserves_format=_is_nearest, sign=_sign)
 def resize_11(
     x: Tensor,
     roi: Known | None = None,
@@ -136,7 +143,7 @@ def resize_11(
     )
 
 
-@operator("Resize", since=18, elements=ANY, preserves_format=_is_nearest)
+@operator("Resize", since=18, elements=ANY, preserves_format=_is_nearest, sign=_sign)
 def resize_18(
     x: Tensor,
     roi: Known | None = None,
@@ -172,14 +179,14 @@ def resize_18(
     )
 
 
-@operator("Resize", since=10, elements=ANY, preserves_format=_is_nearest)
-@operator("Upsample", since=9, until=10, elements=ANY, preserves_format=_is_nearest)
+@operator("Resize", since=10, elements=ANY, preserves_format=_is_nearest, sign=_sign)
+@operator("Upsample", since=9, until=10, elements=ANY, preserves_format=_is_nearest, sign=_sign)
 def resize_10(x: Tensor, scales: Known, *, mode: str = "nearest") -> Resize:
     """Coordinates are divided by the scale; where nearest looks is what ONNX Runtime made of the silence of ONNX."""
     return _resize(x, None, scales, None, mode=mode, coordinates="asymmetric", nearest_mode="simple")
 
 
-@operator("Upsample", since=7, elements=ANY, preserves_format=_is_nearest)
+@operator("Upsample", since=7, elements=ANY, preserves_format=_is_nearest, sign=_sign)
 def upsample_7(x: Tensor, *, mode: str = "nearest", scales: Floats) -> Resize:
     """Scales given as an attribute."""
     return resize_10(x, np.array(scales, np.float32), mode=mode)

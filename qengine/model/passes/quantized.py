@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import find
+from qengine.model.ops.operator import Number, find
 from qengine.model.ops.quantization import default_dtype, stored_format
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.requantize import merge_requantize, roots
@@ -21,8 +21,6 @@ from qengine.model.qlinear import spell_out
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of, holds
 
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
-_COUNTING = frozenset({"Clip", "Pad"})
-"""Operators that keep a format and yet hold numbers, which would be codes of the tensor that they are applied to."""
 
 
 def read_quantized(graph: Graph) -> Graph:
@@ -223,7 +221,7 @@ class _Reader:
         if not read or node.captures:
             return False
         stored = self.stored[read[0]]
-        moves = find(node).preserves_format(node) and node.operator not in _COUNTING
+        moves = find(node).preserves_format(node) and not find(node).facts.numbers
         if not moves or read != [node.inputs[0]] or (stored.zero_point and _is(node, "Relu")):
             return False
         outputs = []
@@ -264,7 +262,7 @@ def _one_format(node: Node, dtype: np.dtype[Any], scale: float, zero_point: int)
 
 
 def _check_numbers(graph: Graph) -> None:
-    """Raise where a Clip or Pad holds a number that is no code of the format that it keeps.
+    """Raise where a Clip or Pad has a number that is no code of the format that it keeps.
 
     Before one rounding of what the operator gives it would not matter; where the format is that of what it reads, it
     does.
@@ -273,21 +271,12 @@ def _check_numbers(graph: Graph) -> None:
     root = roots(graph)
     for node in graph.nodes:
         form = graph.formats.get(root.get(node.inputs[0], "")) if node.inputs else None
-        if node.operator in _COUNTING and not node.domain and isinstance(form, QFormat):
-            for number in _numbers(node, graph):
-                if number is None or not _is_code(number, form, is_bound=node.operator == "Clip"):
-                    raise _OtherwiseError(f"{node} holds {number or 'a number'}, which is no code of {form}")
-
-
-def _numbers(node: Node, graph: Graph) -> list[float | None]:
-    """Return the numbers that a Clip or Pad holds; None for one that the model computes."""
-    if node.operator == "Pad" and node.attributes.get("mode", "constant") != "constant":
-        return []
-    named = ("min", "max") if node.operator == "Clip" else ("value",)
-    places = node.inputs[1:3] if node.operator == "Clip" else node.inputs[2:3]
-    given = [node.number(name, 0.0) for name in named if name in node.attributes]
-    held = [graph.constants.get(name) for name in places if name]
-    return [*given, *(None if array is None or array.size != 1 else float(array.item()) for array in held)]
+        op = find(node)
+        if not isinstance(form, QFormat) or node.attributes.get("mode", "constant") != "constant":
+            continue
+        for name, number in op.numbers(node, graph.constants).items():
+            if number is None or not _is_code(number, form, is_bound=op.facts.numbers[name] is Number.BOUND):
+                raise _OtherwiseError(f"{node} holds {number or 'a number'}, which is no code of {form}")
 
 
 def _is_code(number: float, form: QFormat, *, is_bound: bool) -> bool:

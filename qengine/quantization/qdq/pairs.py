@@ -16,13 +16,11 @@ from qengine.model.graph import Attribute, Graph, Node, Value
 from qengine.model.loader.shapes import with_inferred
 from qengine.model.ops.operator import Role, find
 from qengine.model.protos import graph_proto
+from qengine.model.steps import Table
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
 from qengine.quantization.correction import folded
 from qengine.quantization.qdq.stored import ACTIVATION_BITS, Names, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
-
-_NUMBERS = {"Clip": slice(1, 3), "Pad": slice(2, 3)}
-"""Inputs that are numbers beside a tensor, and codes of its format."""
 
 _NOTHING: Mapping[str, NDArray[Any]] = {}
 
@@ -222,8 +220,8 @@ class _Writer:
         name = node.inputs[place]
         if name not in self.graph.constants or self.graph.constants[name].dtype.kind != "f":
             return False
-        if node.operator == "PRelu" and place == 1 and self.graph.constants[name].size == 1:
-            return False  # one slope is part of a table's function, and not quantized
+        if place and Table in find(node).kinds and self.graph.constants[name].size == 1:
+            return False  # one number, such as the slope of a PRelu, is part of a table's function
         has_format = self.graph.derived.get(name, name) in self.formats
         return has_format and _role(node, name) in (Role.DATA, Role.WEIGHTS)
 
@@ -233,8 +231,8 @@ class _Writer:
 
     def _number_format(self, node: Node, place: int) -> QFormat | None:
         """Return the format of which an input is a code, though it is written as a real number."""
-        name, places = node.inputs[place], _NUMBERS.get(node.operator)
-        if not name or node.domain or places is None or place not in range(*places.indices(len(node.inputs))):
+        name = node.inputs[place]
+        if not name or place not in find(node).number_inputs:
             return None
         form = self.formats.get(node.outputs[0]) if node.outputs[0] in self.rounded else None
         # Where only what comes out is rounded, a bound need be no code.
