@@ -227,8 +227,10 @@ _BOUNDS = {"min": Number.BOUND, "max": Number.BOUND}
 
 
 def _sign_of_clip(node: Node, constants: Constants) -> Sign | None:
-    low = find(node).numbers(node, constants).get("min")
-    return Sign.NOT_NEGATIVE if low is not None and low >= 0 else None
+    bounds = find(node).numbers(node, constants)
+    low, high = bounds.get("min"), bounds.get("max", LARGEST)
+    # Where max is below min, every element becomes max.
+    return Sign.NOT_NEGATIVE if low is not None and high is not None and min(low, high) >= 0 else None
 
 
 def _channels_of_clip(

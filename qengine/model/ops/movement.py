@@ -94,10 +94,14 @@ def reshape(x: Tensor, shape: Known, *, allowzero: Annotated[int, Since(14)] = 0
 def _channels_of_flatten(
     node: Node, channels: Channels, _shape: tuple[Dim, ...] | None, _constants: Constants
 ) -> Channels | None:
-    return Channels.LAST if channels is Channels.IMAGE and node.number("axis", 1) == 1 else None
+    return Channels.LAST if channels is Channels.IMAGE and _is_by_batch(node) else None
 
 
-@operator("Flatten", elements=ANY, channels=_channels_of_flatten, keeps_mean=True)
+def _is_by_batch(node: Node) -> bool:
+    return node.number("axis", 1) == 1
+
+
+@operator("Flatten", elements=ANY, channels=_channels_of_flatten, keeps_mean=_is_by_batch)
 def flatten(x: Tensor, *, axis: int = 1) -> Move:
     """A matrix: the axes before `axis`, and the others."""
     if not -x.ndim <= axis <= x.ndim:

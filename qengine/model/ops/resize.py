@@ -31,8 +31,9 @@ def _is_nearest(node: Node) -> bool:
 
 
 def _sign(node: Node, _constants: Constants) -> Sign | None:
-    """Return that the sign is kept: all taps are positive but for those of a cubic curve."""
-    return None if node.attributes.get("mode", "nearest") == "cubic" else Sign.KEPT
+    """Return Sign.KEPT unless a cubic curve has negative taps, or what lies outside of the input is negative."""
+    is_cubic = node.attributes.get("mode", "nearest") == "cubic"
+    return None if is_cubic or node.number("extrapolation_value", 0.0) < 0 else Sign.KEPT
 
 
 def _one_of(name: str, given: str, allowed: tuple[str, ...]) -> None:

@@ -170,8 +170,6 @@ def sign_of(sample):
 @for_samples(lambda one: sign_of(one) is not None and one.arrays[0].dtype.kind == "f")
 def test_signs(sample):
     kept = sign_of(sample) is Sign.KEPT
-    if sample.operator == "Clip" and sample.version >= 11 and not kept:
-        return
     rng = np.random.default_rng(1)
     for _ in range(5):
         changed = {name: data(sample, name, rng, signed=not kept) for name in sample.numbers()}
@@ -188,6 +186,28 @@ def test_signs_of_operators_without_a_handler(name):
     assert find(Node(name, ("x",), ("y",), {}, "", "my.domain", 13)).facts == Facts()
     (y,) = InferenceSession(network([(name, "x", "y")], opset=13)).run(None, {"x": real(1, 3, 6, 5)})
     assert (y >= 0).all()
+
+
+def test_signs_that_numbers_decide():
+    def sign(operator, attributes=None, version=13, **constants):
+        node = Node(operator, ("x", *constants), ("y",), attributes or {}, version=version)
+        return find(node).sign(node, {name: value for name, value in constants.items() if value is not None})
+
+    assert sign("Clip", low=np.float32(0)) is Sign.NOT_NEGATIVE
+    assert sign("Clip", {"min": 1.0, "max": 2.0}, 6) is Sign.NOT_NEGATIVE
+    assert sign("Clip", low=np.float32(0), high=np.float32(-1)) is None
+    assert sign("Clip", low=np.float32(0), high=None) is None
+    assert sign("Clip", low=None, high=np.float32(1)) is None
+    assert sign("Clip", {"max": 2.0}, 6) is None
+    assert sign("Resize", {"mode": "linear", "extrapolation_value": 1.0}) is Sign.KEPT
+    assert sign("Resize", {"mode": "linear", "extrapolation_value": -1.0}) is None
+    assert sign("Resize", {"mode": "cubic"}) is None
+
+
+def test_means_that_axes_decide():
+    for axis in (0, 1, 2):
+        node = Node("Flatten", ("x",), ("y",), {"axis": axis})
+        assert find(node).keeps_mean(node) == (axis == 1)
 
 
 def places(sample):
