@@ -103,7 +103,7 @@ def _attributes(op: Operator, node: Node) -> dict[str, Any]:
         arguments.setdefault(name, parameter.default)
     if op.counts_outputs:
         arguments["outputs"] = len(node.outputs)
-    return arguments
+    return op.options.bound(arguments) if op.options else arguments
 
 
 def _is_a(value: Any, wanted: Any) -> bool:

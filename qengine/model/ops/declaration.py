@@ -8,7 +8,7 @@ from qengine.errors import UnsupportedError
 from qengine.model.graph import Dim, Node
 from qengine.model.ops.facts import NO_FACTS, Constants, Facts, Sign
 from qengine.model.ops.filters import Channels
-from qengine.model.ops.signature import Handler, Parameter, Role
+from qengine.model.ops.signature import Handler, Options, Parameter, Role
 from qengine.model.steps import Step
 
 
@@ -48,6 +48,7 @@ class Operator:
     elements : element types of data inputs, as NumPy's kinds.
     kinds : kinds of step that the handler may return.
     counts_outputs : whether the handler takes the number of outputs of the node.
+    options : parameter of the handler that takes attributes as one object, if there is one.
     facts : everything that is declared beside the signature.
     """
 
@@ -61,6 +62,7 @@ class Operator:
     elements: str
     kinds: tuple[type[Step], ...]
     counts_outputs: bool
+    options: Options | None = None
     facts: Facts = NO_FACTS
 
     @property

@@ -25,7 +25,6 @@ from qengine.model.ops.facts import NO_FACTS, ChannelRule, Facts, Number, Sign, 
 from qengine.model.ops.filters import Channels, Filters
 from qengine.model.ops.signature import (
     NEVER,
-    Attributes,
     Bias,
     Floats,
     Handler,
@@ -35,11 +34,11 @@ from qengine.model.ops.signature import (
     Role,
     Selector,
     Shaped,
+    Signature,
     Since,
     Until,
     Weights,
     kinds_of,
-    read_signature,
 )
 from qengine.model.steps import Move, Tensor
 
@@ -95,8 +94,8 @@ def operator(
     def declare(handler: _Declared) -> _Declared:
         kinds = kinds_of(handler)
         preserves = kinds == (Move,) if preserves_format is None else preserves_format
-        parameters, attributes, counts_outputs = read_signature(handler)
-        unknown = set(numbers or {}) - attributes.keys() - {parameter.name for parameter in parameters}
+        signature = Signature.of(handler)
+        unknown = set(numbers or {}) - signature.attributes.keys() - {one.name for one in signature.inputs}
         if unknown:
             raise ValueError(f"{name} since {since} has no input or attribute {', '.join(sorted(unknown))}")
         versions = _registry.setdefault((domain, name), [])
@@ -110,11 +109,12 @@ def operator(
                 since=since,
                 until=until,
                 handler=handler,
-                parameters=parameters,
-                attributes=attributes,
+                parameters=signature.inputs,
+                attributes=signature.attributes,
                 elements=elements,
                 kinds=kinds,
-                counts_outputs=counts_outputs,
+                counts_outputs=signature.counts_outputs,
+                options=signature.options,
                 facts=Facts(
                     preserves_format=preserves,
                     sign=Sign.KEPT if sign is None and keeps_sign else sign,
@@ -175,7 +175,6 @@ __all__ = [
     "LOGICAL",
     "NUMBER",
     "REAL",
-    "Attributes",
     "Bias",
     "Channels",
     "Facts",
