@@ -1,4 +1,4 @@
-"""Axes, and the whole numbers that inputs give: read and checked in one way by all operators."""
+"""Axes and other integers in inputs and attributes: read and checked in the same way by all operators."""
 
 from typing import Any
 
@@ -12,12 +12,19 @@ from qengine.model.steps import Tensor
 
 
 def whole_numbers(given: Any, what: str) -> tuple[int, ...]:
-    """Return the elements of an input, or of an attribute, as a tuple.
+    """Return the integers of an input or an attribute as a tuple.
+
+    Parameters
+    ----------
+    given
+        Array or tuple.
+    what
+        Plural noun for the error message.
 
     Raises
     ------
     ModelError
-        If they are not integers, or more than one axis of them.
+        If the elements are not integers, or have more than one axis.
     """
     values = np.asarray(given)
     if values.size and values.dtype.kind not in "iu":
@@ -33,11 +40,11 @@ def normalized(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
     Raises
     ------
     ModelError
-        If one is out of range or given twice.
+        If an axis is out of range or occurs twice.
     """
     front = tuple(a + x.ndim if a < 0 else a for a in axes)
     if any(not 0 <= a < x.ndim for a in front) or len(set(front)) != len(front):
-        raise ModelError(f"axes {list(axes)} are not those of '{x.name}' {list(x.shape)}")
+        raise ModelError(f"axes {list(axes)} are out of range for '{x.name}' {list(x.shape)}, or occur twice")
     return front
 
 

@@ -63,7 +63,7 @@ def minimum(*inputs: Tensor) -> Join:
 
 @operator("Where", since=9, elements=ANY, sign=Sign.KEPT)
 def where(condition: Selector, x: Tensor, y: Tensor) -> Join:
-    """x where the condition holds, y elsewhere."""
+    """x if the condition holds, else y."""
     if condition.dtype != bool:
         raise ModelError(f"condition '{condition.name}' is {condition.dtype}; boolean elements are needed")
     shape = np.broadcast_shapes(condition.shape, x.shape, y.shape)
@@ -74,7 +74,7 @@ def _declare_predicate(name: str, since: int, elements: str, function: Callable[
     def compare(a: Tensor, b: Tensor) -> Island:
         return Island((a, b), function, np.broadcast_shapes(a.shape, b.shape), np.dtype(bool))
 
-    compare.__doc__ = f"{function.__name__}, element by element."
+    compare.__doc__ = f"{function.__name__} of each pair of elements."
     operator(name, since=since, elements=elements)(compare)
 
 
@@ -103,7 +103,7 @@ def modulo(a: Tensor, b: Tensor, *, fmod: int = 0) -> Island:
 
 @operator("Mod", since=10, elements=NUMBER)
 def modulo_10(a: Tensor, b: Tensor, *, fmod: int = 0) -> Island:
-    """Before opset 28, real numbers have only the remainder with the sign of the dividend."""
+    """The remainder; before opset 28 that of real numbers has the sign of the dividend."""
     if a.is_float and not fmod:
         raise ModelError(f"'{a.name}' is {a.dtype}, for which fmod must be 1")
     return modulo(a, b, fmod=fmod)

@@ -16,11 +16,11 @@ from qengine.model.steps.forms import Bounded, Curve
 
 Reals = NDArray[np.float64]
 LARGEST = float(np.finfo(np.float32).max)
-"""The bound that Clip has before opset 11 where none is given."""
+"""The bound of a Clip before opset 11 that gives none."""
 
 
-def _of_any_number(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table | Island:
-    """Return a table for floating point; integers, which carry shapes or indices, are computed as they are."""
+def _table_or_integers(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table | Island:
+    """Return a table for real numbers; integers, which are shapes or indices, are computed as they are."""
     return Table(x, function) if x.is_float else Island((x,), function, x.shape, x.dtype)
 
 
@@ -32,7 +32,7 @@ def sigmoid(x: Tensor) -> Table:
 
 @operator("Logistic", domain="qengine", sign=Sign.NOT_NEGATIVE)
 def logistic(x: Tensor, *, alpha: float = 1.0) -> Table:
-    """1 / (1 + e^(-alpha x)), which models spell in several operators."""
+    """1 / (1 + e^(-alpha x)): a pass puts it in the place of the operators that compute it in a model."""
     return Table(x, Curve("logistic", lambda v: f.sigmoid(alpha * v), (alpha,)))
 
 
@@ -75,36 +75,36 @@ def reciprocal(x: Tensor) -> Table:
 @operator("Abs", elements=NUMBER, sign=Sign.NOT_NEGATIVE)
 def absolute(x: Tensor) -> Table | Island:
     """|x|."""
-    return _of_any_number(x, np.abs)
+    return _table_or_integers(x, np.abs)
 
 
 @operator("Neg", elements=NUMBER)
 def negative(x: Tensor) -> Table | Island:
     """-x."""
-    return _of_any_number(x, np.negative)
+    return _table_or_integers(x, np.negative)
 
 
 @operator("Sign", since=9, elements=NUMBER)
 def sign(x: Tensor) -> Table | Island:
     """-1, 0 or 1."""
-    return _of_any_number(x, np.sign)
+    return _table_or_integers(x, np.sign)
 
 
 @operator("Floor")
 def floor(x: Tensor) -> Table:
-    """The next whole number below."""
+    """The largest integer that is not above x."""
     return Table(x, np.floor)
 
 
 @operator("Ceil")
 def ceil(x: Tensor) -> Table:
-    """The next whole number above."""
+    """The smallest integer that is not below x."""
     return Table(x, np.ceil)
 
 
 @operator("Round", since=11)
 def round_(x: Tensor) -> Table:
-    """The nearest whole number, ties to even."""
+    """The nearest integer, ties to even."""
     return Table(x, np.rint)
 
 
@@ -122,7 +122,7 @@ def hard_swish(x: Tensor) -> Table:
 
 @operator("LeakyRelu", channels=channels_stay)
 def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Table:
-    """alpha x below 0, x above."""
+    """x if x >= 0, else alpha x."""
     return _leaky(x, alpha)
 
 
@@ -132,13 +132,13 @@ def _leaky(x: Tensor, slope: float) -> Table:
 
 @operator("ThresholdedRelu", since=10)
 def thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Table:
-    """x above alpha, 0 elsewhere."""
+    """x if x > alpha, else 0."""
     return Table(x, lambda v: np.where(v > alpha, v, 0.0))
 
 
 @operator("Elu")
 def elu(x: Tensor, *, alpha: float = 1.0) -> Table:
-    """alpha (e^x - 1) below 0, x above."""
+    """x if x >= 0, else alpha (e^x - 1)."""
     return Table(x, lambda v: np.where(v < 0, alpha * f.expm1(v), v))
 
 
@@ -184,7 +184,7 @@ def swish(x: Tensor, *, alpha: float = 1.0) -> Table:
 
 @operator("Gelu", since=20)
 def gelu(x: Tensor, *, approximate: str = "none") -> Table:
-    """x Phi(x), Phi being the normal distribution, or its approximation by tanh."""
+    """x Phi(x), where Phi is the normal distribution, or its approximation by tanh."""
     if approximate == "none":
         return Table(x, Curve("gelu", lambda v: 0.5 * v * (1.0 + f.erf(v / np.sqrt(2.0)))))
     if approximate == "tanh":
@@ -201,14 +201,14 @@ def power(x: Tensor, exponent: Known) -> Table | Island:
         raise UnsupportedError(f"an exponent of shape {list(exponent.shape)}: only a single number is supported")
     if x.is_float:
         return Table(x, lambda v: f.power(v, float(exponent.item())))
-    # NumPy refuses a negative power of integers; the real one, cut to an integer, is what ONNX means.
+    # NumPy refuses a negative power of integers; ONNX means the real power, truncated to an integer.
     kind = x.dtype if exponent.dtype.kind in "iu" and exponent.item() >= 0 else np.dtype(np.float64)
     return Island((x,), lambda v: np.power(v.astype(kind), exponent), x.shape, x.dtype)
 
 
 @operator("PRelu", elements=NUMBER, channels=channels_stay)
 def parametric_relu(x: Tensor, slope: Tensor) -> Table | Combine:
-    """Slope x below 0, x above; a table where the slope is one constant number."""
+    """x if x >= 0, else slope x; a table if the slope is one constant number."""
     if np.broadcast_shapes(x.shape, slope.shape) != x.shape:
         raise ModelError(f"slope {list(slope.shape)} does not broadcast to '{x.name}' {list(x.shape)}")
     if x.is_float and slope.value is not None and slope.value.size == 1:
@@ -236,20 +236,23 @@ def _sign_of_clip(node: Node, constants: Constants) -> Sign | None:
 def _channels_of_clip(
     node: Node, channels: Channels, _shape: tuple[Dim, ...] | None, constants: Constants
 ) -> Channels | None:
-    """Return the place of channels behind a Clip whose bounds are 0, or so far away that exporters mean none."""
+    """Return the place of channels behind a Clip that has no bounds other than 0.
+
+    Exporters write the largest number where there is no bound.
+    """
     bounds = find(node).numbers(node, constants).values()
     return channels if all(b is not None and (b == 0.0 or abs(b) >= LARGEST) for b in bounds) else None
 
 
 @operator("Clip", sign=_sign_of_clip, channels=_channels_of_clip, numbers=_BOUNDS)
 def clip(x: Tensor, *, min: float = -LARGEST, max: float = LARGEST) -> Move:
-    """Bounds given as attributes."""
+    """min(max(x, min), max) with bounds that are attributes."""
     return _clip(x, min, max)
 
 
 @operator("Clip", since=11, elements=NUMBER, sign=_sign_of_clip, channels=_channels_of_clip, numbers=_BOUNDS)
 def clip_11(x: Tensor, min: Known | None = None, max: Known | None = None) -> Move:
-    """Bounds given as inputs."""
+    """min(max(x, min), max) with bounds that are inputs."""
     for bound in (min, max):
         if bound is not None and bound.size != 1:
             raise ModelError(f"a bound of shape {list(bound.shape)} is not a single number")

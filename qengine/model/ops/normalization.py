@@ -1,4 +1,4 @@
-"""Operators that need all elements of an axis at once: islands, as fixed point has no rule for them."""
+"""Softmax and normalizations over axes: islands in float32, as fixed point has no rule for them."""
 
 from math import prod
 from typing import Any
@@ -15,7 +15,7 @@ from qengine.model.steps import Island, Tensor
 
 
 def _softmax(x: Tensor, axis: int, *, coerced: bool, logarithm: bool) -> Island:
-    """Softmax over one axis, or (before opset 13) over all from that axis on."""
+    """Return softmax over one axis or, where it is `coerced` (before opset 13), over all axes from that one on."""
     if x.dtype.itemsize < 4:
         raise UnsupportedError(f"{x.dtype} sums are rounded as they go, as onnx.reference does")
     (axis,) = normalized(x, (axis,)) if x.ndim else (0,)

@@ -1,4 +1,4 @@
-"""How an operator of ONNX is declared and found.
+"""Declaration and lookup of the operators of ONNX.
 
 An operator is one function, its *handler*, with the decorator `@operator`. The handler is called when a plan is made,
 with tensors whose shapes (and in fixed point formats) are known, and returns *steps*: the few kinds of computation in

@@ -1,4 +1,4 @@
-"""Pools over windows and over whole images."""
+"""Pooling over windows and over whole images."""
 
 from functools import partial, reduce
 from typing import Annotated
@@ -10,7 +10,7 @@ from qengine.kernels.reference.pool import max_index
 from qengine.model.graph import Node
 from qengine.model.ops.facts import channels_of_images_stay
 from qengine.model.ops.operator import NUMBER, Ints, Sign, Since, operator
-from qengine.model.ops.reduce import extreme, far_end, total
+from qengine.model.ops.reduce import end_of_range, extreme, total
 from qengine.model.ops.window import Window, spatial_axes
 from qengine.model.steps import Mean, Move, Tensor
 from qengine.model.steps.forms import WindowMax, WindowSum
@@ -29,15 +29,15 @@ def max_pool_(
     strides: Ints | None = None,
     outputs: int,
 ) -> tuple[Move, ...]:
-    """The largest value of each window, and where in the tensor it is; padding never wins."""
+    """The largest value of each window, and its index in the tensor; padding never wins."""
     window = Window.of(spatial_axes(x), kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
 
     pool = WindowMax(window.kernel, window.strides, window.dilations, window.pads)
     shape, padded = (*x.shape[:2], *window.out), window.padded(x.shape)
-    largest = Move(x, pool, shape, constants=(far_end(x.dtype, -1),), scratch=padded)
+    largest = Move(x, pool, shape, constants=(end_of_range(x.dtype, -1),), scratch=padded)
     if outputs == 1:
         return (largest,)
-    where = partial(
+    index = partial(
         max_index,
         kernel=window.kernel,
         strides=window.strides,
@@ -45,7 +45,7 @@ def max_pool_(
         pads=window.pads,
         by_columns=bool(storage_order),
     )
-    return largest, Move(x, where, shape, out_dtype=np.dtype(np.int64), scratch=padded)
+    return largest, Move(x, index, shape, out_dtype=np.dtype(np.int64), scratch=padded)
 
 
 def _counts_no_padding(node: Node) -> bool:
@@ -72,7 +72,7 @@ def average_pool(
     pads: Ints | None = None,
     strides: Ints | None = None,
 ) -> Mean:
-    """The mean of each window, over the cells that count."""
+    """The mean of each window, over the elements that count."""
     size = spatial_axes(x)
     window = Window.of(size, kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
     add = WindowSum(window.kernel, window.strides, window.dilations, window.pads)
@@ -81,9 +81,9 @@ def average_pool(
 
 
 def _counts(window: Window, size: tuple[int, ...], include_pads: bool) -> NDArray[np.int64]:
-    """Return how many cells of each window count: all but what lies beyond the (declared) padding.
+    """Return the number of elements of each window that count, with or without the declared padding.
 
-    Cells that only ceil_mode reaches never count, as in torch and ONNX Runtime.
+    Elements that only ceil_mode reaches never count, as in torch and ONNX Runtime.
     """
     per_axis = []
     for n, kernel, stride, dilation, declared, out in zip(
@@ -91,10 +91,10 @@ def _counts(window: Window, size: tuple[int, ...], include_pads: bool) -> NDArra
     ):
         before, after = declared if include_pads else (0, 0)
         start = np.arange(out) * stride - declared[0]
-        # Of the cells start + i * dilation, those up to each end.
+        # The number of elements start + i * dilation before each end.
         below, inside = ((-(-(end - start) // dilation)).clip(0, kernel) for end in (-before, n + after))
         per_axis.append(inside - below)
-    # A window wholly in the padding sums to 0; a count of 1 keeps it 0.
+    # The sum of a window of padding alone is 0; a count of 1 keeps it 0.
     return np.asarray(np.maximum(reduce(np.multiply.outer, per_axis), 1), np.int64)
 
 
