@@ -10,15 +10,17 @@ import pytest
 from networks import network
 
 from qengine import InferenceSession
+from qengine.analysis.inspection.counts import multiply_accumulates
 from qengine.errors import UnsupportedError
 from qengine.model.custom import Custom
-from qengine.model.graph import Node
+from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.binding import make_steps
-from qengine.model.ops.filters import ConvFilters, ScaleFilters, TransposedConvFilters
+from qengine.model.ops.filters import ConvFilters, MatrixFilters, ScaleFilters, TransposedConvFilters
 from qengine.model.ops.operator import ANY, Channels, Facts, Number, Role, Sign, find, operator, versions
-from qengine.model.ops.signature import Known
+from qengine.model.ops.signature import Bias, Known, Weights
 from qengine.model.steps import Island, Linear, Move, Tensor
-from qengine.model.steps.forms import LinearForm
+from qengine.model.steps.forms import LinearForm, MatrixProduct
+from qengine.quantization.correction import correct_bias, equalize, folded, round_weights
 
 from . import __path__ as here
 from .cases import i64, real
@@ -392,6 +394,60 @@ def declared():
     """Return a name under which an operator may be declared for one test."""
     yield "Own"
     versions().pop(("test", "Own"), None)
+
+
+class RowFilters(MatrixFilters):
+    """Weights (outputs, inputs) of an operator that has no attributes."""
+
+    def _is_transposed(self, node):
+        return True
+
+
+@pytest.fixture
+def linear_operator():
+    """Declare a linear operator of ONNX for one test, and return its name."""
+
+    @operator("Dense", filters=RowFilters())
+    def dense(x: Tensor, w: Weights, b: Bias | None = None) -> Linear:
+        shape = (x.shape[0], w.shape[0])
+        return Linear(x, w, b, MatrixProduct(transposed_w=True), shape, (1,), 1, () if b is None else b.shape)
+
+    yield "Dense"
+    versions().pop(("", "Dense"))
+
+
+def test_a_linear_operator_needs_its_declaration_alone(linear_operator):
+    """Passes, formats for each channel, counts and all corrections take it as they take Gemm."""
+    constants = {
+        "w": real(6, 5) * np.exp2(np.arange(-3.0, 3.0, dtype=np.float32))[:, None],
+        "v": real(4, 6, seed=1),
+        "c": real(4),
+        **{name: np.abs(real(6, seed=i)) + 0.5 for i, name in enumerate(["scale", "shift", "mean", "var"])},
+    }
+    nodes = (
+        Node(linear_operator, ("x", "w"), ("a",)),
+        Node("BatchNormalization", ("a", "scale", "shift", "mean", "var"), ("n",), version=15),
+        Node("Relu", ("n",), ("r",), version=14),
+        Node(linear_operator, ("r", "v", "c"), ("y",)),
+    )
+    x, y = (Value(name, np.dtype(np.float32), shape) for name, shape in (("x", (7, 5)), ("y", (7, 4))))
+    graph = Graph("dense", (x,), (y,), nodes, constants)
+    feeds = {"x": real(7, 5, seed=2)}
+    (wanted,) = InferenceSession(graph).run(None, feeds)
+
+    after = folded(graph)
+    assert [node.operator for node in after.nodes] == [linear_operator, "Relu", linear_operator]
+    np.testing.assert_allclose(InferenceSession(after).run(None, feeds)[0], wanted, rtol=1e-4, atol=1e-4)
+    assert multiply_accumulates(nodes[0], {"x": (7, 5), "w": (6, 5), "a": (7, 6)}) == 7 * 5 * 6
+    equal = equalize(graph)
+    assert [entry.is_done for entry in equal.entries] == [True, False]
+    np.testing.assert_allclose(InferenceSession(equal.graph).run(None, feeds)[0], wanted, rtol=1e-4, atol=1e-4)
+    formats = {"x": "Q3.12", "n": "Q6.9", "r": "Q6.9", "y": "Q9.6"}
+    session = InferenceSession(after, formats=formats, per_channel=True, isa="reference")
+    assert (session.formats["w"].axis, len(session.formats["w"].formats)) == (0, 6)
+    for correct in (round_weights, correct_bias):
+        found = correct(graph, {**formats, "w": "Q3.4", "v": "Q2.5"}, [feeds])
+        assert [entry.is_done for entry in found.entries] == [True, True]
 
 
 def test_facts_by_default(declared):
