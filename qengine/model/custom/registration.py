@@ -16,7 +16,7 @@ from qengine.model.custom.results import call_function
 from qengine.model.custom.signature import Signature
 from qengine.model.eager import onnx_reference
 from qengine.model.ops import operator
-from qengine.model.ops.operator import ANY, REAL, Operator
+from qengine.model.ops.operator import ANY, REAL, Facts, Operator
 from qengine.model.ops.signature import NEVER, Parameter, Role
 from qengine.model.steps import Step, Table, Tensor
 
@@ -160,7 +160,7 @@ def register_operator(
             if not signature.inputs:
                 raise OptionError(f"{what}: fixed_point='move' needs an input to move")
             parameters = _parameters(signature, Role.DATA, Role.PLAIN)
-            custom = replaced(custom, moves=True, parameters=parameters, _preserves=True)
+            custom = replaced(custom, moves=True, parameters=parameters, facts=Facts(preserves_format=True))
         operator.register(custom)
         return RegisteredOperator(custom)
 
