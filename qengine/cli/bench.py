@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from qengine.analysis.bench import bench as bench_model
 from qengine.analysis.bench import bench_kernels, executor_of
 from qengine.analysis.bench.rivals import NAMES, rival_runs
-from qengine.cli import options, parsing
+from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import RUN
 from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
 from qengine.cli.output.console import status
+from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.errors import OptionError
 from qengine.runtime.session import InferenceSession
@@ -72,7 +73,7 @@ def bench(
     run_files(command.operators or [])
     entry = zoo.find(model)
     path = zoo.path_of(model)
-    session = parsing.open_session(path, fixed.session_options(kernels))
+    session = open_session(path, fixed.session_options(kernels))
     pixel_scale = source.pixel_scale(entry)
     given = source.arrays(session.graph, pixel_scale, kernels.max_elements)
     feeds = _feeds(session, {**(entry.sample(pixel_scale).feeds if entry else {}), **given})

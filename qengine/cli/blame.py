@@ -11,9 +11,10 @@ import typer
 from qengine.analysis.blame import Blame, blame
 from qengine.analysis.blame.plot import check_plot, draw_histogram
 from qengine.atomic_files import check_writable
-from qengine.cli import options, parsing
+from qengine.cli import options
 from qengine.cli.output.blame import as_json, as_tables, write_csv
 from qengine.cli.output.console import progress, status
+from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.data.datasets import Dataset
 from qengine.errors import OptionError, did_you_mean
@@ -127,7 +128,7 @@ def run_blame(
     with np.errstate(all="ignore"):
         with status(f"reading {model}", quiet=json):
             settings = fixed.session_options(limits).with_(isa="reference")
-            session = parsing.open_session(zoo.path_of(model), settings)
+            session = open_session(zoo.path_of(model), settings)
             if not session.in_fixed_point:
                 raise OptionError("--data measures the noise of fixed point: give a --qformat or --formats with it")
             files.check_tensor(list(session.formats))

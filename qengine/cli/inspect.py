@@ -12,6 +12,7 @@ from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS, RUN
 from qengine.cli.output.console import status
 from qengine.cli.output.inspect import as_json, as_tables
+from qengine.cli.session import check_meaning
 from qengine.data import zoo
 from qengine.errors import OptionError
 from qengine.model.loader import load
@@ -70,7 +71,7 @@ def inspect(
         feeds = {**{name: array for name, array in sample.items() if name not in lengths}, **given}
         settings = fixed.session_options(limits)
         plain = settings.in_float32()
-        parsing.check_meaning(settings, lambda: inspect_model(graph, feeds, lengths, plain).in_fixed_point)
+        check_meaning(settings, lambda: inspect_model(graph, feeds, lengths, plain).in_fixed_point)
         result = inspect_model(graph, feeds, lengths, settings)
     return as_json(model, fixed, result) if command.json else as_tables(model, fixed, result, tensors=tensors)
 

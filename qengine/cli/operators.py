@@ -7,7 +7,7 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
-from qengine.errors import OptionError, QEngineError
+from qengine.errors import OptionError, QEngineError, first_line
 
 
 def run_files(paths: Sequence[Path]) -> None:
@@ -37,8 +37,8 @@ def _run(path: Path) -> None:
     except QEngineError as error:
         raise OptionError(f"{what}: {_line(error, path)}{error}") from error
     except (Exception, SystemExit) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise OptionError(f"{what}: {_line(error, path)}{type(error).__name__}: {reason}") from error
+        reason = f": {first_line(error)}" if str(error) else ""
+        raise OptionError(f"{what}: {_line(error, path)}{type(error).__name__}{reason}") from error
 
 
 def _line(error: BaseException, path: Path) -> str:

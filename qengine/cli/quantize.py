@@ -13,7 +13,7 @@ from qengine.cli.output.console import status
 from qengine.cli.output.quantize import as_json, as_table
 from qengine.data import zoo
 from qengine.errors import OptionError
-from qengine.model.formats.assign import read_formats
+from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
 from qengine.quantization.correction import FROM_DATA, RECIPES, STEPS, steps_of

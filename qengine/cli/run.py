@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from qengine.analysis.advice import Advice, advise
 from qengine.analysis.report import Comparison, compare
-from qengine.cli import options, parsing
+from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS
 from qengine.cli.output.console import status
 from qengine.cli.output.result import RunResult
 from qengine.cli.output.run import as_json, as_tables
+from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.data.images import PixelScale, planes_of
 from qengine.data.read import is_image, read_value
@@ -83,7 +84,7 @@ def run(
 
     run_files(command.operators or [])
     with status(f"running {model}", quiet=command.json), np.errstate(all="ignore"):
-        session = parsing.open_session(path, settings)
+        session = open_session(path, settings)
         _check_out(output.out, output.raw, session)
         reference = session.in_float32()
         names = list(dict.fromkeys(output.fetch or (value.name for value in session.get_outputs())))

@@ -123,6 +123,7 @@ def test_an_input_that_has_no_shape_must_be_given(tmp_path, capsys):
         (["srcnn", "--vs", "onnx"], "no rival is named 'onnx'"),
         (["--qformat", "Q4.3"], "without a model, layers are measured in every word length, on one thread"),
         (["srcnn", "--rounding", "floor"], "--rounding has no meaning in float32"),
+        (["srcnn", "--max-elements", "1000"], "more than 1,000"),
         (["srcnn", "--qformat", "Q4.3", "--isa", "sse9"], "no isa is named 'sse9'"),
     ],
 )

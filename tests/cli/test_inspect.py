@@ -70,6 +70,12 @@ def test_json(capsys, soft):
     }
 
 
+def test_strict_warns_of_what_a_run_would_refuse(capsys, soft):
+    words = (soft, "--shape", "x=1,3,8,7", "--qformat", "Q3.4", "--strict", "--json")
+    warnings = json.loads(printed(capsys, *words))["warnings"]
+    assert re.search(r"a run would fail: .*no fixed-point rule.*node 'the_y' \(Softmax\)", warnings[0])
+
+
 def test_json_without_shapes(capsys, soft):
     told = json.loads(printed(capsys, soft, "--json"))
     assert told["macs"] is None

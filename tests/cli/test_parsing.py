@@ -2,11 +2,9 @@ import numpy as np
 import pytest
 
 from qengine.cli import parsing
-from qengine.cli.options import FixedPointOptions, KernelOptions, LimitOptions
 from qengine.data.images import PixelScale
 from qengine.errors import FeedError, OptionError
 from qengine.model.graph import Graph, Value
-from qengine.runtime.options import SessionOptions
 
 GRAPH = Graph("g", (Value("a", np.dtype(np.float32), (2,)), Value("a=b", np.dtype(np.float32), (2,))), (), (), {})
 
@@ -41,28 +39,3 @@ def test_inputs_that_are_refused():
         parsing.inputs(["c"], GRAPH, PixelScale(), 10)
     with pytest.raises(FeedError, match="no input 'c'"):
         parsing.inputs(["c=1"], GRAPH, PixelScale(), 10)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("weight_qformat", "Q0.7"),
-        ("rounding", "floor"),
-        ("overflow", "wrap"),
-        ("accumulator_bits", 32),
-        ("per_channel", True),
-        ("strict", True),
-    ],
-)
-def test_options_of_fixed_point_need_a_format(option, value):
-    typed = FixedPointOptions(**{option: value}).session_options(LimitOptions())
-    with pytest.raises(OptionError, match=f"--{option.replace('_', '-')} has no meaning in float32"):
-        parsing.check_meaning(typed, lambda: False)
-    parsing.check_meaning(typed, lambda: True)
-    parsing.check_meaning(typed.with_(qformat="Q4.3"), lambda: False)
-    assert getattr(typed, option) == value
-
-
-def test_an_option_that_was_not_typed_has_the_default_of_a_session():
-    typed = FixedPointOptions(qformat="Q4.3").session_options(KernelOptions(isa="generic", threads=2))
-    assert typed == SessionOptions(qformat="Q4.3", isa="generic", threads=2)

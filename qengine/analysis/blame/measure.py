@@ -20,12 +20,9 @@ from qengine.analysis.blame.result import Blame
 from qengine.analysis.blame.sums import TensorSums
 from qengine.analysis.report import losses
 from qengine.errors import FeedError, OptionError, QEngineError, UnsupportedError
-from qengine.kernels.reference.requantize import (
-    Tally,
-    new_tally,
-)
+from qengine.kernels.reference.requantize import Tally, new_tally
 from qengine.metrics.ratios import Energy, mean_ratio, ratio_in_decibels
-from qengine.model.formats.assign import groups_of
+from qengine.model.formats.groups import format_groups
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Arithmetic, Tensor
@@ -103,7 +100,7 @@ class _Measure:
         self, session: InferenceSession, names: tuple[str, ...], advance: Callable[[float], None] | None
     ) -> None:
         self._fixed, self._float32 = session, session.in_float32()
-        self._groups = groups_of(session.graph, known_tensors(session.graph))
+        self._groups = format_groups(session.graph, known_tensors(session.graph))
         self._names, self._advance = names, advance or (lambda _: None)
         self._reruns: tuple[Plan | None, Rerun | None] = (None, None)
         self._sums: dict[str, TensorSums] = {}

@@ -123,7 +123,7 @@ class Rerun:
                 arrays.append(changed[source] if source in changed else self.exact[source])
             else:
                 arrays.append(source)
-        with bound.node.blamed():
+        with bound.node.errors_named():
             changed[bound.output.name] = bound.kernel(*arrays)
 
     def _rounded_constants(self, point: Point, form: Format | None) -> dict[tuple[int, int], NDArray[Any]]:

@@ -15,7 +15,8 @@ import numpy as np
 from qengine.errors import QEngineError
 from qengine.model.custom import Custom
 from qengine.model.graph import Graph, Node, Value
-from qengine.model.ops.operator import Operator, Role, find, make_steps
+from qengine.model.ops.binding import make_steps
+from qengine.model.ops.operator import Operator, Role, find
 from qengine.model.passes import optimize, remove_dead
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Island, Move, Tensor

@@ -15,11 +15,11 @@ from qengine.analysis.inspection.result import Inspection, NodeInfo, OperatorInf
 from qengine.analysis.inspection.shapes import Shapes, feeds_of, shapes_of
 from qengine.analysis.report import losses
 from qengine.errors import QEngineError, UnsupportedError
-from qengine.model.formats.assign import Given
+from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.model.loader import load
-from qengine.model.ops import operator
-from qengine.model.ops.operator import Role, find
+from qengine.model.ops.operator import NeedsRun, Role, find
+from qengine.model.ops.support import check_supported
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor
 from qengine.qformat import Format
@@ -129,7 +129,7 @@ def _plan(
                 plan = fixed.plan(feeds)
                 notes += losses(plan.constants, plan.steps, {})
                 real = {bound.output.name for bound in plan.steps if bound.is_island}
-        except operator.NeedsRun as reason:
+        except NeedsRun as reason:
             warnings.append(f"shapes behind a node are known in a run only: {reason}")
         except QEngineError as error:
             warnings.append(f"a run would fail: {error}")
@@ -137,7 +137,7 @@ def _plan(
     return _Planned(session, tensors, known, frozenset(real), (*warnings, *missing.values()), tuple(notes))
 
 
-def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> Given:
+def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> FormatsByName:
     """Return the formats of the tensors that are in fixed point in a graph from which nodes were removed."""
     known = known_tensors(plain)
     quantized = (plain.tensors() - known) | {
@@ -205,7 +205,7 @@ def _opsets(graph: Graph) -> dict[str, int]:
 
 def _unsupported(graph: Graph) -> Iterator[str]:
     try:
-        operator.check(graph, is_run)
+        check_supported(graph, is_run)
     except UnsupportedError as error:
         yield str(error)
 

@@ -10,7 +10,7 @@ from qengine.analysis.inspection.costs import Cost
 from qengine.metrics.declaration import Metric
 from qengine.metrics.drop import is_enough
 from qengine.metrics.pareto import pareto
-from qengine.model.formats.assign import write_formats
+from qengine.model.formats.files import write_formats
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from qengine.analysis.sweep.points import Point
-from qengine.model.formats.assign import Given, as_given
+from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Observation, choose_formats
 from qengine.quantization.correction import Corrected, Data, Ranged, change_ranges, fit_formats, ranges_of, steps_of
@@ -33,7 +33,7 @@ class Prepared:
 
     graph: Graph
     point: Point
-    formats: Given | None = None
+    formats: FormatsByName | None = None
 
     def session(self, options: SessionOptions) -> InferenceSession:
         """Return a session for the point; the options of the sweep change no bit."""
@@ -97,13 +97,13 @@ class Preparer:
             return Prepared(self._graph, point)
         return Prepared(self._graph, point, self._formats(self._graph, point))
 
-    def _formats(self, graph: Graph, point: Point) -> Given:
+    def _formats(self, graph: Graph, point: Point) -> FormatsByName:
         if point.formats is not None:
-            formats: Given = json.loads(point.formats)
+            formats: FormatsByName = json.loads(point.formats)
             return formats
         if point.qformat is not None:
             session = InferenceSession(graph, qformat=point.qformat, per_channel=point.per_channel)
-            return {name: as_given(form) for name, form in session.formats.items()}
+            return {name: format_to_json(form) for name, form in session.formats.items()}
         key = ranges(point)
         if key not in self._observed:
             self._observed[key] = self._observation(graph, key)

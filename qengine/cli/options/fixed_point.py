@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -88,3 +88,7 @@ class FixedPointOptions(ArithmeticOptions, _FormatOptions):
         """Return the options of a session that runs in this way, within limits."""
         typed = {name: value for name, value in vars(self).items() if value is not None}
         return SessionOptions(**typed, **vars(limits))
+
+    def record(self) -> dict[str, Any]:
+        """Return the options for a JSON object, one key per option; the path of the formats file is "formats_file"."""
+        return {"formats_file" if name == "formats" else name: value for name, value in vars(self).items()}

@@ -6,8 +6,7 @@ Every key is always present. A ratio in dB is "inf" without noise, and null wher
 model, data         the model and the data as typed
 samples, runs       number of samples, and number of runs
 digest              hash of the data
-qformat, weight_qformat, formats_file, rounding, overflow, accumulator_bits, per_channel, strict
-                    the options as typed; null where the option was left out
+qformat, ...        the options of fixed point as typed (`FixedPointOptions.record`); null where one was left out
 outputs             names of the outputs at which noise was measured
 sqnr_db             SQNR at the outputs of the run in fixed point
 constants_db, activations_db
@@ -24,7 +23,6 @@ CSV has one line per tensor, with most of these columns.
 
 import csv
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +36,7 @@ from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import decibels, open_table, rendered, share
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
-from qengine.model.formats.assign import as_given
+from qengine.model.formats.files import format_to_json
 from qengine.qformat import ChannelFormats, Format
 
 _WARN_SATURATED = 0.01
@@ -51,15 +49,13 @@ _COLUMNS = (
 
 def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
     """Return the JSON object, in lines of ASCII."""
-    options = asdict(fixed)
-    options["formats_file"] = options.pop("formats")
     record = {
         "model": model,
         "data": dataset.name,
         "samples": len(dataset),
         "runs": found.runs,
         "digest": dataset.digest,
-        **options,
+        **fixed.record(),
         "outputs": found.outputs,
         "sqnr_db": found.sqnr_db,
         "constants_db": found.constants_db,
@@ -73,8 +69,8 @@ def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, found: Blame
 
 def _tensor(one: TensorBlame) -> dict[str, Any]:
     hint = one.suggestion
-    better = hint and {"text": hint.text, "format": as_given(hint.format), "gain_db": hint.gain_db}
-    return {**vars(one), "format": as_given(one.format), "noise": dict(one.noise), "suggestion": better}
+    better = hint and {"text": hint.text, "format": format_to_json(hint.format), "gain_db": hint.gain_db}
+    return {**vars(one), "format": format_to_json(one.format), "noise": dict(one.noise), "suggestion": better}
 
 
 def write_csv(path: Path, found: Blame) -> None:

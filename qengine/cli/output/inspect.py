@@ -31,7 +31,7 @@ from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import open_table, rendered
 from qengine.errors import printable
-from qengine.model.formats.assign import as_given
+from qengine.model.formats.files import format_to_json
 
 _COLOURS = {"island": "yellow", "delegated": "yellow", "unsupported": "red", "unused": "yellow"}
 
@@ -63,7 +63,7 @@ def as_json(model: str, fixed: FixedPointOptions, found: Inspection) -> str:
 
 
 def _tensor(one: TensorInfo) -> dict[str, Any]:
-    return {**vars(one), "format": None if one.format is None else as_given(one.format)}
+    return {**vars(one), "format": None if one.format is None else format_to_json(one.format)}
 
 
 def as_tables(model: str, fixed: FixedPointOptions, found: Inspection, *, tensors: bool) -> str:

@@ -17,7 +17,7 @@ from rich.text import Text
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import open_table, rendered
 from qengine.errors import printable
-from qengine.model.formats.assign import as_given
+from qengine.model.formats.files import format_to_json
 from qengine.quantization.qdq import Quantized
 
 _MAX_LISTED = 3
@@ -28,7 +28,7 @@ def as_json(model: str, out: Path, recipe: str, quantized: Quantized) -> str:
     record: dict[str, Any] = {
         "model": model,
         "recipe": recipe,
-        "formats": {name: as_given(form) for name, form in quantized.session.formats.items()},
+        "formats": {name: format_to_json(form) for name, form in quantized.session.formats.items()},
         "corrections": [vars(entry) for entry in quantized.entries],
         "written": [str(out)],
     }

@@ -5,8 +5,8 @@ Every key is always present: without a value it is null, or an empty list. A rat
 ==================  ================================================================================================
 model               the model as typed
 arithmetic          "float32" or "fixed"
-qformat, weight_qformat, formats_file, rounding, overflow, accumulator_bits, per_channel, strict
-                    the options as typed, rounding and overflow with their defaults; null in float32
+qformat, ...        the options of fixed point as typed (`FixedPointOptions.record`), rounding and overflow with their
+                    defaults; null in float32
 inputs              [{name, shape, dtype}]
 outputs             [{name, shape, dtype, format, min, max, nonfinite, sqnr_db}], real numbers
 written             paths of the files
@@ -34,7 +34,7 @@ from qengine.cli.output.console import decibels, figure, open_table, rendered, s
 from qengine.cli.output.result import RunResult
 from qengine.errors import printable
 from qengine.metrics.declaration import Reference, Unit
-from qengine.model.formats.assign import as_given
+from qengine.model.formats.files import format_to_json
 
 _EACH_OUTPUT = "sqnr"  # metric of every output, which has a line of its own
 _WARN_SATURATED = 0.01  # share of a tensor that may saturate without being shown in red
@@ -42,12 +42,11 @@ _WARN_SATURATED = 0.01  # share of a tensor that may saturate without being show
 
 def as_json(result: RunResult) -> str:
     """Return the JSON object, in lines of ASCII."""
-    comparison, options = result.comparison, asdict(result.options)
+    comparison, options = result.comparison, result.options.record()
     if comparison is not None:
         options |= {"rounding": result.rounding, "overflow": result.overflow}
     else:
         options = dict.fromkeys(options)
-    options["formats_file"] = options.pop("formats")
     record = {
         "model": result.model,
         "arithmetic": "float32" if comparison is None else "fixed",
@@ -58,7 +57,7 @@ def as_json(result: RunResult) -> str:
         "evaluated_output": result.evaluated_output,
         "metrics": {str(one.metric): one.figures() for one in result.quality},
         "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
-        "formats": {name: as_given(form) for name, form in result.session.formats.items()},
+        "formats": {name: format_to_json(form) for name, form in result.session.formats.items()},
         "islands": comparison.islands if comparison else [],
         "notes": result.notes,
         "advice": result.advice and {**vars(result.advice)},
