@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from qengine.analysis.bench import bench
     from qengine.analysis.blame import blame
     from qengine.analysis.inspection import inspect_model
-    from qengine.analysis.search import search
-    from qengine.analysis.sweep import Grid, sweep
+    from qengine.analysis.search import SearchOptions, search
+    from qengine.analysis.sweep import Grid, SweepOptions, sweep
     from qengine.data import zoo
     from qengine.data.datasets import open_dataset
     from qengine.data.images import PixelScale
@@ -39,7 +39,9 @@ _MODULE_OF = {
     "QFormat": "qformat",
     "RegisteredOperator": "model.custom",
     "Rounding": "qformat",
+    "SearchOptions": "analysis.search",
     "SessionOptions": "runtime.options",
+    "SweepOptions": "analysis.sweep",
     "bench": "analysis.bench",
     "blame": "analysis.blame",
     "calibrate": "quantization.calibration",
@@ -67,7 +69,9 @@ __all__ = [
     "QFormat",
     "RegisteredOperator",
     "Rounding",
+    "SearchOptions",
     "SessionOptions",
+    "SweepOptions",
     "__version__",
     "backend",
     "bench",

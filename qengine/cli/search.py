@@ -72,7 +72,7 @@ def search(
             max_runs=goal.runs,
             seconds=goal.budget,
         ),
-        options=SessionOptions(**typed, **vars(kernels)),
+        session=SessionOptions(**typed, **vars(kernels)),
         calibration=calibration,
         progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.json),
     )

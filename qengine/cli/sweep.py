@@ -80,7 +80,7 @@ def sweep(
                 jobs=work.jobs,
                 scheduler=work.scheduler,
             ),
-            options=SessionOptions(strict=strict, **vars(kernels)),
+            session=SessionOptions(strict=strict, **vars(kernels)),
             progress=lambda name, total: progress(f"{model}: {name}", total, quiet=json),
         )
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""From predictions to measured assignments: a bisection of the path, and a local search around the best one.
+"""The measured part of a search: a bisection of the path of assignments, and a local search around the best one.
 
 The path of `descent` is ordered by predicted noise, so the last good assignment on it is found by bisection
 (`bisect_path`): about log2(n) runs over the data instead of n. Metrics such as top-1 are not monotone in noise, so the

@@ -47,9 +47,9 @@ _ON_THE_FRONT = 8  # assignments of the path that are measured for the front
 def search(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
     dataset: Dataset,
-    settings: SearchOptions | None = None,
+    options: SearchOptions | None = None,
     *,
-    options: SessionOptions | None = None,
+    session: SessionOptions | None = None,
     calibration: CalibrationOptions | None = None,
     progress: Progress | None = None,
     **keywords: Unpack[SearchKeywords],
@@ -67,17 +67,17 @@ def search(
         See `InferenceSession`.
     dataset
         The data, which `qengine.open_dataset` opens.
-    settings
-        Goal, choices and budget; None for the defaults.
     options
+        Goal, choices and budget; None for the defaults.
+    session
         Options of every session: rounding, overflow, accumulator_bits, strict, isa, threads and max_elements.
     calibration
         Options by which the formats of a word length are chosen; their word lengths are ignored.
     progress
         Function that is called with the progress.
     keywords
-        Single fields of `SearchOptions` and `SessionOptions`, such as ``max_drop="1%"``; they go before `settings` and
-        `options`.
+        Single fields of `SearchOptions` and `SessionOptions`, such as ``max_drop="1%"``; they replace those of
+        `options` and `session`.
 
     Raises
     ------
@@ -98,12 +98,12 @@ def search(
     >>> session = qengine.InferenceSession(graph, formats=result.formats)
     """
     check_keywords("search", keywords, SearchOptions, SessionOptions)
-    settings = options_with(SearchOptions, settings, keywords)
-    options = options_with(SessionOptions, options, keywords)
-    check_session_options(options)
+    settings = options_with(SearchOptions, options, keywords)
+    session = options_with(SessionOptions, session, keywords)
+    check_session_options(session)
     graph = model if isinstance(model, Graph) else load(model)
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
-        job = _Job(graph, dataset, settings, options, _Folder(graph, options, Path(folder), progress or silent))
+        job = _Job(graph, dataset, settings, session, _Folder(graph, session, Path(folder), progress or silent))
         try:
             choices = job.choices(calibration or CalibrationOptions())
         except NeedsRun as reason:
@@ -138,7 +138,7 @@ class _Folder:
 
 
 class _Job:
-    """One call of `search`: its model and data, and the steps that it takes."""
+    """A call of `search`: its model and data, and the steps that it takes."""
 
     def __init__(
         self, graph: Graph, dataset: Dataset, settings: SearchOptions, options: SessionOptions, folder: _Folder

@@ -42,7 +42,7 @@ def split(dataset: Dataset, graph: Graph, share: float) -> tuple[Runs, Runs]:
 
 
 class _Part:
-    """One of two parts of a data set: the samples that are held out, or the others."""
+    """A part of a data set: the samples that are held out, or the others."""
 
     def __init__(self, dataset: Dataset, share: float, *, is_held: bool, is_cut: bool) -> None:
         self._dataset, self._share, self._is_held, self._is_cut = dataset, share, is_held, is_cut

@@ -21,7 +21,7 @@ NO_CORRECTION = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One run over the data: its formats and its arithmetic. Fields without meaning for a point are None or False.
+    """A run over the data: its formats and its arithmetic. Fields without meaning for a point are None or False.
 
     Attributes
     ----------

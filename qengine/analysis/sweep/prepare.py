@@ -1,4 +1,4 @@
-"""From a point to the session that runs it: the one place where a model is corrected or given formats."""
+"""Preparation of points: the one place where a sweep corrects a model and gives it formats."""
 
 from __future__ import annotations
 

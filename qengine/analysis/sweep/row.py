@@ -1,4 +1,4 @@
-"""One row of results: a point, its outcome, and the data that it was computed from."""
+"""A row of results: a point, its outcome, and the data that it was computed from."""
 
 from __future__ import annotations
 

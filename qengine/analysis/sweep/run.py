@@ -70,9 +70,9 @@ def sweep(
     model: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     grid: Grid | None = None,
-    settings: SweepOptions | None = None,
+    options: SweepOptions | None = None,
     *,
-    options: SessionOptions | None = None,
+    session: SessionOptions | None = None,
     progress: Progress | None = None,
     **keywords: Unpack[SweepKeywords],
 ) -> Sweep:
@@ -89,15 +89,15 @@ def sweep(
         Folder of the results, which is made if it is not there.
     grid
         Arithmetics to compute; None for 2 to 16 bits.
-    settings
-        Data and workers; None for the defaults.
     options
+        Data and workers; None for the defaults.
+    session
         Options of every session: `strict`, `isa`, `threads` and `max_elements`. Workers share the threads.
     progress
         Function that is called with the progress.
     keywords
-        Single fields of `SweepOptions` and `SessionOptions`, such as ``limit=100``; they go before `settings` and
-        `options`.
+        Single fields of `SweepOptions` and `SessionOptions`, such as ``limit=100``; they replace those of
+        `options` and `session`.
 
     Returns
     -------
@@ -121,17 +121,17 @@ def sweep(
     [(None, 0.99), (4, 0.92), (8, 0.99)]
     """
     check_keywords("sweep", keywords, SweepOptions, SessionOptions)
-    settings = options_with(SweepOptions, settings, keywords)
-    options = options_with(SessionOptions, options, keywords)
-    check_session_options(options)
+    settings = options_with(SweepOptions, options, keywords)
+    session = options_with(SessionOptions, session, keywords)
+    check_session_options(session)
     points = (grid or Grid()).points()
-    job = _Job(os.fspath(model), Path(folder), settings, options, progress or silent)
+    job = _Job(os.fspath(model), Path(folder), settings, session, progress or silent)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
         return job.run(points, store)
 
 
 class _Job:
-    """One call of `sweep`: its model and data, opened, and the steps that it takes."""
+    """A call of `sweep`: its model and data, opened, and the steps that it takes."""
 
     def __init__(
         self, model: str, folder: Path, settings: SweepOptions, options: SessionOptions, progress: Progress

@@ -22,10 +22,10 @@ def data(tmp_path):
 
 def test_keywords_are_fields_of_the_objects(data):
     settings = SearchOptions(metric="sqnr", least=12.0, bits=(3, 8))
-    whole = qengine.search(*data, settings, options=SessionOptions(rounding="floor"))
+    whole = qengine.search(*data, settings, session=SessionOptions(rounding="floor"))
     assert whole == qengine.search(*data, metric="sqnr", least=12.0, bits=(3, 8), rounding="floor")
     assert whole == qengine.search(
-        *data, SearchOptions(metric="sqnr", bits=(3, 8)), options=SessionOptions(), least=12.0, rounding="floor"
+        *data, SearchOptions(metric="sqnr", bits=(3, 8)), session=SessionOptions(), least=12.0, rounding="floor"
     )
     assert whole.best.widths != qengine.search(*data, settings, least=30.0).best.widths
 
