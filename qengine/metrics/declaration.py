@@ -239,9 +239,17 @@ def all_metrics() -> tuple[Metric, ...]:
     return tuple(sorted(_METRICS.values(), key=lambda one: (one.order, one.name)))
 
 
-def forget_metric(name: str) -> None:
-    """Remove a declaration, such as that of a test."""
-    del _METRICS[name]
+def metric_named(name: str) -> Metric:
+    """Return the metric of a name.
+
+    Raises
+    ------
+    OptionError
+        If there is none.
+    """
+    if name not in _METRICS:
+        raise OptionError(f"no metric is named '{name}'; there are {', '.join(map(str, all_metrics()))}")
+    return _METRICS[name]
 
 
 def find_metric(name: str | None, task: Task, *, has_labels: bool) -> Metric:
@@ -255,9 +263,7 @@ def find_metric(name: str | None, task: Task, *, has_labels: bool) -> Metric:
     metrics = all_metrics()
     if name is None:
         return next(one for one in metrics if one.is_available(task, has_labels=has_labels))
-    if name not in _METRICS:
-        raise OptionError(f"no metric is named '{name}'; there are {', '.join(map(str, metrics))}")
-    found = _METRICS[name]
+    found = metric_named(name)
     if task not in found.tasks:
         needed = " or ".join(_NEEDED[one] for one in Task if one in found.tasks)
         raise OptionError(f"{name} needs {needed}, and there is none")

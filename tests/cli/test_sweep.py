@@ -128,6 +128,7 @@ def test_a_bundled_model_brings_its_data(tmp_path, capsys):
         (("--bits", "1"), "bits is a word length of 2 to 16, not 1"),
         (("--per-channel", "yes"), "--per-channel is one of off, on, both"),
         (("--cost", "money"), "no cost is named 'money'; there are weights, activations, bit-operations"),
+        (("--metric", "f1"), "no metric is named 'f1'; there are top1, agreement, psnr, ssim, sqnr"),
         (("--rounding", "up"), "no rounding is named 'up'"),
         (("--accumulator-bits", "none"), "--accumulator-bits 'none' is not a list of whole numbers"),
         (("--scheduler", "nowhere://x"), "the Dask cluster nowhere://x does not answer"),

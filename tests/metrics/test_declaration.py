@@ -16,7 +16,8 @@ from qengine.analysis.inspection.costs import Term, Workload, all_costs, cost, f
 from qengine.analysis.sweep import Grid, columns
 from qengine.analysis.sweep.plots import draw_accuracy, draw_pareto, write_plots
 from qengine.errors import OptionError
-from qengine.metrics.declaration import Accumulator, all_metrics, forget_metric, metric
+from qengine.metrics import declaration
+from qengine.metrics.declaration import Accumulator, all_metrics, metric
 from qengine.model.loader import load
 
 MODEL = network([("Gemm", "x w", "y")], inputs={"x": ["N", 4]}, constants={"w": weights(4, 3, seed=1)})
@@ -33,8 +34,10 @@ def files(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def mean_error():
+def mean_error(monkeypatch):
     """Declare a metric that qengine does not have; of it less is better."""
+
+    monkeypatch.setattr(declaration, "_METRICS", dict(declaration._METRICS))
 
     @metric("mae", label="Mean absolute error", heading="MAE", higher_is_better=False, default_drop=0.01)
     class MeanAbsoluteError(Accumulator):
@@ -47,9 +50,6 @@ def mean_error():
 
         def value(self):
             return self._sum / self._count if self._count else None
-
-    yield "mae"
-    forget_metric("mae")
 
 
 def error_of(formats):

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from qengine.errors import OptionError
-from qengine.metrics.declaration import Accumulator, all_metrics, find_metric, forget_metric, metric
+from qengine.metrics import declaration
+from qengine.metrics.declaration import Accumulator, all_metrics, find_metric, metric
 from qengine.metrics.drop import Drop, is_enough
 from qengine.metrics.tasks import Task
 
@@ -15,16 +16,17 @@ def by_name(name):
 
 
 @pytest.fixture
-def error():
+def error(monkeypatch):
     """A metric of which less is better."""
+
+    monkeypatch.setattr(declaration, "_METRICS", dict(declaration._METRICS))
 
     @metric("error", label="Error", higher_is_better=False)
     class Error(Accumulator):
         def add(self, batch): ...
         def value(self): ...
 
-    yield by_name("error")
-    forget_metric("error")
+    return by_name("error")
 
 
 @pytest.mark.parametrize(
