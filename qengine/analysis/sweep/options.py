@@ -70,7 +70,8 @@ class SweepOptions:
     scheduler: str | None = None
 
     def __post_init__(self) -> None:
-        check_whole_number("jobs", self.jobs, 1)
+        if self.jobs is not None:
+            check_whole_number("jobs", self.jobs, 1)
 
 
 def check_session_options(options: SessionOptions) -> None:
