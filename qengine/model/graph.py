@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError, QEngineError, UnsupportedError
+from qengine.errors import ModelError, QEngineError, UnsupportedError, first_line
 from qengine.qformat import Format
 
 Dim = int | str | None
@@ -134,8 +134,7 @@ class Node:
         except MemoryError:
             raise UnsupportedError(f"{self}: not enough memory") from None
         except (ValueError, OverflowError) as error:
-            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ModelError(f"{self}: {detail}") from error
+            raise ModelError(f"{self}: {first_line(error)}") from error
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from qengine.model.static_values import known_tensors
 from qengine.model.steps import Arithmetic, Tensor
 from qengine.qformat import ChannelFormats, Overflow, fraction_bits_of
 from qengine.quantization.calibration.histogram import Histogram
-from qengine.runtime.plan.plan import BoundStep, Plan, answer
+from qengine.runtime.plan.plan import BoundStep, Plan, decode_output
 from qengine.runtime.session import InferenceSession
 
 Feeds = Iterable[Mapping[str, Any]]
@@ -172,7 +172,7 @@ class _Measure:
     def _in_fixed_point(self, plan: Plan, rerun: Rerun, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Run in fixed point, and compare every tensor with float32."""
         for tensor, codes in plan.trace(arrays, self._tallies):
-            real = answer(tensor, codes, raw=False)
+            real = decode_output(tensor, codes, raw=False)
             exact = rerun.exact[tensor.name]
             if tensor.format is not None:
                 self._known(rerun.points[tensor.name]).cumulative.add(exact, real)

@@ -22,7 +22,7 @@ from qengine.model.ops.operator import Role, find
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor
 from qengine.qformat import Format, QFormat
-from qengine.runtime.plan.network import is_run
+from qengine.runtime.plan.network import is_runnable
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 from qengine.runtime.session import InferenceSession
 
@@ -277,7 +277,7 @@ def _opsets(graph: Graph) -> dict[str, int]:
 
 def _unsupported(graph: Graph) -> Iterator[str]:
     try:
-        operator.check(graph, is_run)
+        operator.check(graph, is_runnable)
     except UnsupportedError as error:
         yield str(error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qengine.checks import check_whole_number
 from qengine.data import zoo
 from qengine.data.datasets.batches import samples_at_once
 from qengine.data.datasets.dataset import Arrays, Batch, Dataset, Source
@@ -55,8 +56,8 @@ def open_dataset(
     if unknown := sorted(given - {value.name for value in graph.inputs}):
         raise FeedError(f"the model has no input '{unknown[0]}'")
     for name, number in (("batch", batch), ("limit", limit)):
-        if number is not None and number < 1:
-            raise OptionError(f"{name} must be a whole number, 1 or more, not {number}")
+        if number is not None:
+            check_whole_number(name, number, 1)
     entry = zoo.ENTRIES.get(data)
     scale = pixel_scale or (entry.pixel_scale if entry else PixelScale())
     path = entry.data if entry else Path(data)

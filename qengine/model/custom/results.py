@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError, OperatorError, QEngineError
+from qengine.errors import FormatError, OperatorError, QEngineError, first_line
 from qengine.kernels.reference.requantize import Tally, count, requantize
 from qengine.model.steps import Arithmetic
 from qengine.qformat import QFormat
@@ -61,8 +61,7 @@ def called(function: Callable[..., Any], arguments: Sequence[Any], keywords: Map
     except (QEngineError, MemoryError):
         raise
     except Exception as error:
-        text = str(error)
-        reason = f": {text.splitlines()[0]}" if text else ""
+        reason = f": {first_line(error)}" if str(error) else ""
         raise OperatorError(f"its function raised {type(error).__name__}{reason}{_place(function, error)}") from error
 
 

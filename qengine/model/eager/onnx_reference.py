@@ -13,7 +13,7 @@ import numpy as np
 import onnx  # noqa: TID251 - a node is handed to onnx
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError, UnsupportedError
+from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.model.graph import Node
 from qengine.model.protos import IR_VERSION, attribute_proto, schema
 
@@ -73,11 +73,11 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
             feeds = {f"i{k}": array for k, array in enumerate(inputs) if node.inputs[k]}
             found = iter(evaluator.run(None, feeds))
         except (NotImplementedError, ImportError) as error:
-            raise UnsupportedError(f"onnx.reference does not compute it: {_line(error)}") from None
+            raise UnsupportedError(f"onnx.reference does not compute it: {first_line(error)}") from None
         except (UnsupportedError, MemoryError):
             raise
         except Exception as error:  # foreign code with no list of what it raises
-            raise ModelError(f"onnx.reference cannot compute it: {_line(error)}") from error
+            raise ModelError(f"onnx.reference cannot compute it: {first_line(error)}") from error
         return [_element(next(found)) if name else None for name in node.outputs]
 
 
@@ -117,10 +117,6 @@ def _element(found: Any) -> Element:
     if hasattr(found, "todense") or isinstance(found, dict):
         raise UnsupportedError(f"gives a {type(found).__name__}, which is not supported")
     return np.asarray(found)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 class _Key:

@@ -12,7 +12,7 @@ import onnx.version_converter  # noqa: TID251 - the loader's own
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
 
-from qengine.errors import ModelError, UnsupportedError
+from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.model.graph import Graph
 from qengine.model.loader.inlining import inline
 from qengine.model.loader.names import check_names, check_text, standard
@@ -159,9 +159,8 @@ def _modern(proto: ModelProto, opsets: dict[str, int], least: int) -> ModelProto
     try:
         found = onnx.version_converter.convert_version(proto, least)
     except Exception as error:  # foreign code with no list of what it raises
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnsupportedError(
-            f"is of opset {opsets['']}, and onnx cannot bring it to {least} ({reason}); export it again"
+            f"is of opset {opsets['']}, and onnx cannot bring it to {least} ({first_line(error)}); export it again"
         ) from None
     opsets[""] = least
     return found

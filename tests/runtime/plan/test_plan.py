@@ -9,7 +9,7 @@ from networks import network, run_onnxruntime, weights
 import qengine
 from qengine.errors import FeedError, FormatError, ModelError, UnsupportedError
 from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, new_tally
-from qengine.runtime.plan.plan import answer
+from qengine.runtime.plan.plan import decode_output
 
 X = weights(1, 3, 6, 5, seed=1, scale=2.0)
 CONV = [("Conv", "x W b", "c"), ("Relu", "c", "r"), ("Sigmoid", "r", "s"), ("Add", "s s2", "y")]
@@ -34,14 +34,14 @@ def test_the_trace_is_in_the_order_of_the_run():
         assert tensor.format == s.formats[tensor.name]
         assert codes.dtype == np.int8
         np.testing.assert_array_equal(codes, s.run([tensor.name], {"x": X}, raw=True)[0])
-        np.testing.assert_array_equal(answer(tensor, codes, raw=False), s.run([tensor.name], {"x": X})[0])
+        np.testing.assert_array_equal(decode_output(tensor, codes, raw=False), s.run([tensor.name], {"x": X})[0])
 
 
 def test_the_trace_in_float32():
     s = session()
     for tensor, array in plan_of(s, {"x": X}).trace({"x": X}):
         assert tensor.format is None
-        assert answer(tensor, array, raw=False) is array
+        assert decode_output(tensor, array, raw=False) is array
         np.testing.assert_array_equal(array, s.run([tensor.name], {"x": X})[0])
 
 
@@ -298,5 +298,5 @@ def test_what_a_kernel_makes_on_its_way_is_limited_too(node, inputs):
     model = network([node], inputs={"x": [1, 1, 2, 2]}, constants=inputs)
     feeds = {"x": np.ones((1, 1, 2, 2), np.float32)}
     assert qengine.InferenceSession(model, max_elements=100_000).run(None, feeds)[0].size < 10_000
-    with pytest.raises(UnsupportedError, match=r"node 'the_y' .*, on its way: a tensor of 1 x 1 x .* more than 10,000"):
+    with pytest.raises(UnsupportedError, match=r"node 'the_y' .*, scratch array: a tensor of 1 x 1 x .* more than 10,000"):
         qengine.InferenceSession(model, max_elements=10_000).run(None, feeds)
