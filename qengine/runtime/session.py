@@ -64,8 +64,8 @@ class InferenceSession:
     >>> from qengine import InferenceSession, zoo
     >>> session = InferenceSession(zoo.ENTRIES["digits"].path, qformat="Q4.3")
     >>> [(argument.name, argument.shape, argument.type) for argument in session.get_inputs()]
-    [('input', ['N', 1, 28, 28], 'tensor(float)')]
-    >>> (scores,) = session.run(None, {"input": np.zeros((2, 1, 28, 28), np.float32)})
+    [('image', ['N', 1, 28, 28], 'tensor(float)')]
+    >>> (scores,) = session.run(None, {"image": np.zeros((2, 1, 28, 28), np.float32)})
     >>> scores.shape
     (2, 10)
     """
@@ -198,7 +198,7 @@ class InferenceSession:
         # A name that stands twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
 
-    def _run(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> dict[str, Any]:
+    def _run(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> Mapping[str, Any]:
         plan = self._plans.whole_plan(arrays, names)
         if plan is not None:
             return self._plans.run(plan, arrays, raw=raw)
