@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from qengine.errors import ModelError, QEngineError, printable
+from qengine.errors import ModelError, QEngineError, first_line, printable
 
 
 def test_printable():
@@ -26,3 +26,9 @@ def test_an_error_goes_through_a_pipe_between_processes():
     error = pickle.loads(pickle.dumps(ModelError("node 'a': \n")))
     assert type(error) is ModelError
     assert str(error) == "node 'a': \\n"
+
+
+def test_the_first_line_of_what_a_library_says():
+    assert first_line(ValueError("  no\nmore")) == "no"
+    assert first_line(EOFError()) == "EOFError"
+    assert first_line(OSError("x" * 1000)) == "x" * 200 + "..."

@@ -319,3 +319,11 @@ def test_channels_share_word_length_and_sign(given_formats):
 def test_channels_need_formats():
     with pytest.raises(FormatError, match="each channel needs one"):
         ChannelFormats((), 0)
+
+
+@pytest.mark.parametrize("bits", [4.0, True, "4", None])
+def test_numbers_of_bits_are_whole(bits):
+    with pytest.raises(FormatError, match=r"^integer_bits must be a whole number, not "):
+        QFormat(bits, 3)
+    assert QFormat(np.int8(4), np.int64(3)) == QFormat(4, 3)
+    assert type(QFormat(np.int8(4), 3).integer_bits) is int

@@ -1,6 +1,6 @@
 """Cut the bundled data set of SRCNN from the two photographs that it was not trained on.
 
-    python zoo_training/make_srcnn_set.py --out qengine/zoo
+    python zoo_training/make_srcnn_set.py --out qengine/data/zoo
 
 Six pieces of 120 x 120 pixels, and each reduced by 3 as for the training; see `train_srcnn.low_res`.
 """

@@ -1,6 +1,6 @@
 """Train the bundled digits network, measure it, and write it with the digits held out from training.
 
-    python zoo_training/train_digits.py --data mnist_10k.npz --out qengine/zoo
+    python zoo_training/train_digits.py --data mnist_10k.npz --out qengine/data/zoo
 
 The data file holds `images`, uint8 [10000, 28, 28], and `labels`, uint8 [10000]; a tenth of each digit's
 images is held out. BatchNormalization is exported as nodes of its own: an engine has something to fold.

@@ -1,6 +1,6 @@
 """Train the bundled SRCNN on scikit-image's photographs, measure it, and write it with its sample image.
 
-    python zoo_training/train_srcnn.py --out qengine/zoo
+    python zoo_training/train_srcnn.py --out qengine/data/zoo
 
 A low-res image is the photograph reduced by bilinear interpolation with antialiasing (a triangle two low-res
 pixels wide, as Pillow does it), rounded to 8 bits. Training sees it enlarged by torch's own bicubic kernel

@@ -86,6 +86,27 @@ def test_what_nothing_reads_any_more_is_let_go(qformat):
     assert alive["y"] - feed == {"t1", "t5", "y"}
 
 
+@pytest.mark.parametrize("qformat", [None, "Q4.3"])
+def test_an_output_that_no_step_reads_is_released_at_once(qformat):
+    """The caller of `trace` has it then; the run must not keep it until the end."""
+    nodes = [("Sigmoid", "x", "early"), ("Split", "x", "l unread", {"axis": 3}), ("Sigmoid", "l", "s")]
+    nodes.append(("Abs", "s", "y"))
+    s = session(nodes, qformat=qformat, inputs={"x": [1, 3, 6, 4]}, outputs=["early", "unread", "y"], opset=11)
+    x = weights(1, 3, 6, 4, seed=1)
+    plan = plan_of(s, {"x": x})
+    release = {bound.output.name: bound.release for bound in plan.steps}
+    assert release["early"] == ("early",)
+    assert release["unread"] == ("unread", "x")
+    assert release["y"] == ("s", "y")
+    references = {}
+    for tensor, array in plan.trace({"x": x}):
+        references[tensor.name] = weakref.ref(array)
+        del array
+        if tensor.name == "s":
+            assert references["early"]() is None
+            assert references["unread"]() is None
+
+
 def test_a_long_chain_needs_little_memory():
     nodes = [("Neg", "x" if i == 0 else f"t{i - 1}", f"t{i}") for i in range(40)]
     s = session([*nodes, ("Relu", "t39", "y")], inputs={"x": [1 << 18]})
