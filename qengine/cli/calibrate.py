@@ -9,7 +9,7 @@ from qengine.cli.operators import run_files
 from qengine.cli.output.calibrate import as_json, as_tables
 from qengine.cli.output.console import progress, status
 from qengine.data import zoo
-from qengine.data.datasets.runs import fed
+from qengine.data.datasets.runs import feeds_of
 from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.quantization.calibration import choose_formats, observe
@@ -72,7 +72,9 @@ def calibrate(
             chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
             dataset = chosen.open(name, entry, graph, max_elements)
         with progress(f"calibrating {model}", len(dataset), quiet=json) as advance:
-            observation = observe(graph, fed(dataset.batches(), advance), threads=threads, max_elements=max_elements)
+            observation = observe(
+                graph, feeds_of(dataset.batches(), advance), threads=threads, max_elements=max_elements
+            )
         found = choose_formats(observation, wanted)
     if out is not None:
         found.save(out)
