@@ -68,7 +68,6 @@ class TestSets(Source):
         self._inputs = [value.name for value in graph.inputs]
         self._outputs = [value.name for value in graph.outputs]
         self._sets = [self._tensors(folder) for folder in folders]
-        self._folders = folders
         self.stacked = frozenset()
         self.names = tuple(name for name in self._inputs if name not in given)
         for folder, found in zip(folders, self._sets, strict=True):
