@@ -178,7 +178,7 @@ def batches(training: Digits, size: int) -> Iterator[Digits]:
 
 
 def train(model: Digits10, training: Digits, held_out: Digits, arguments: argparse.Namespace) -> None:
-    """Train by AdamW with cosine decay; the last third with frozen normalization, half of its batches in fixed point."""
+    """Train by AdamW with cosine decay; the last third with normalization frozen, every other batch in fixed point."""
     # Weight decay applies to the scales of BatchNormalization too: one large channel widens the format of its tensor.
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.lr, weight_decay=arguments.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, arguments.epochs, eta_min=arguments.lr / 100)
