@@ -99,9 +99,14 @@ class SectionedPlan:
         return {name: env.output(name) for name in self.outputs}
 
     def trace(self, feeds: Mapping[str, RuntimeValue], tallies: dict[str, Tally] | None = None) -> Iterator[Event]:
-        """Run on the reference kernels, and yield every tensor as it is computed; see `Plan.trace`."""
+        """Run on the reference kernels, and yield every tensor as it is computed; see `Plan.trace`.
+
+        There is no event for a sequence, an optional, or an input that the plan knows.
+        """
         env = self._environment(feeds, tallies)
-        yield from (_event(name, env[name], None) for name in list(env) if not env[name].is_known)
+        for name in list(env):
+            if isinstance(env[name].value, np.ndarray) and not env[name].is_known:
+                yield _event(name, env[name], None)
         alone: list[Event] = []  # events of nodes that ran alone since the last section
         for section, inputs in self._advance(env, alone):
             yield from alone
