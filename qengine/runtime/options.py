@@ -106,7 +106,7 @@ class SessionOptions:
         return replace(self, **changes)
 
     @property
-    def asks_for_fixed_point(self) -> bool:
+    def requests_fixed_point(self) -> bool:
         """Whether the options alone put a run in fixed point, even one of a float32 model."""
         return self.qformat is not None or self.formats is not None
 
@@ -134,7 +134,7 @@ class SessionOptions:
             self.per_channel,
         )
 
-    def without_meaning_in_float32(self) -> list[str]:
+    def unread_in_float32(self) -> list[str]:
         """Return the names of options that differ from their default and that a run in float32 does not read."""
         read = {"qformat", "formats", "isa", "threads", "max_elements"}
         return [f.name for f in fields(self) if f.name not in read and getattr(self, f.name) != f.default]

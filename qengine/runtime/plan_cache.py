@@ -69,7 +69,7 @@ class PlanCache:
             options = self.options
             fixed = Fixed(network.table, options.arithmetic(), options.strict) if network.table else None
             plan = make_plan(network.computing(outputs), inputs, fixed, options.max_elements)
-            return replace(plan, outputs={**plan.outputs, **network.encoded(outputs)})
+            return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
         return self._plans.get(key, make)
 
@@ -142,4 +142,4 @@ class PlanCache:
             return self.network, key
         source = self.network.source
         model = replace(source, constants={**source.constants, **overrides})
-        return self._overridden.get(key, lambda: self.network.like(model)), key
+        return self._overridden.get(key, lambda: self.network.with_model(model)), key

@@ -78,12 +78,12 @@ class InferenceSession:
     ) -> None:
         self._options = SessionOptions.of(options, keywords)
         graph = model if isinstance(model, Graph) else load(model)
-        is_asked, unread = self._options.asks_for_fixed_point, self._options.without_meaning_in_float32()
-        network = Network(graph, self._options.request() if is_asked else None)
-        if unread and not is_asked:
+        is_requested, unread = self._options.requests_fixed_point, self._options.unread_in_float32()
+        network = Network(graph, self._options.request() if is_requested else None)
+        if unread and not is_requested:
             if network.table is None:
                 raise OptionError(f"{unread[0]} has no meaning in float32: give a qformat or formats with it")
-            network = network.asking(self._options.request())
+            network = network.with_request(self._options.request())
         self._network, self._plans = network, PlanCache(network, self._options, self._options.instruction_set())
 
     def get_inputs(self) -> list[Argument]:
@@ -151,7 +151,7 @@ class InferenceSession:
             return self
         other = copy.copy(self)
         other.__dict__.pop("formats", None)
-        other._network, other._options = self._network.asking(None, as_float32=True), self._options.in_float32()
+        other._network, other._options = self._network.with_request(None, as_float32=True), self._options.in_float32()
         other._plans = PlanCache(other._network, other._options, self._plans.isa)
         return other
 
@@ -204,7 +204,8 @@ class InferenceSession:
             return self._plans.run(plan, arrays, raw=raw)
         sectioned = self._plans.sectioned_plan(arrays, names)
         results = sectioned.run(self._runtime_values(arrays)) | {
-            n: RuntimeValue(t.codes, t.format, real=t.dtype) for n, t in sectioned.network.encoded(names).items()
+            n: RuntimeValue(t.codes, t.format, real=t.dtype)
+            for n, t in sectioned.network.encoded_constants(names).items()
         }
         return {name: _result(value, raw) for name, value in results.items()}
 
@@ -248,7 +249,7 @@ class InferenceSession:
             return {name: t for name, t in plan.outputs.items() if t.value is not None}
         sectioned = self._plans.sectioned_plan(arrays, names)
         constants = {n: Tensor(n, a.dtype, a.shape, a) for n, a in sectioned.graph.constants.items() if n in names}
-        return constants | sectioned.network.encoded(tuple(names))
+        return constants | sectioned.network.encoded_constants(tuple(names))
 
     def quantized_constants(self, arrays: Mapping[str, Any], names: Sequence[str]) -> tuple[Tensor, ...]:
         """Return the constants that a run quantizes; none where the run is planned section by section."""

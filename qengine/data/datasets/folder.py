@@ -70,9 +70,9 @@ class TestSets(Source):
         self._sets = [self._tensors(folder) for folder in folders]
         self.stacked = frozenset()
         self.names = tuple(name for name in self._inputs if name not in given)
-        for folder, found in zip(folders, self._sets, strict=True):
+        for folder, tensors in zip(folders, self._sets, strict=True):
             for name in self.names:
-                if ("input", self._inputs.index(name)) not in found:
+                if ("input", self._inputs.index(name)) not in tensors:
                     raise FeedError(f"{folder} has no input_{self._inputs.index(name)}.pb, for input '{name}'")
 
     def __len__(self) -> int:
@@ -81,21 +81,21 @@ class TestSets(Source):
 
     def files(self, count: int) -> list[Path]:
         """Return the files of the first sets."""
-        return [path for found in self._sets[:count] for _, path in sorted(found.items())]
+        return [path for tensors in self._sets[:count] for _, path in sorted(tensors.items())]
 
     def settings(self) -> str:
         """Return the inputs and the number of files of each set."""
-        return f"test sets {self.names} {[len(found) for found in self._sets]}"
+        return f"test sets {self.names} {[len(tensors) for tensors in self._sets]}"
 
     def items(self) -> Iterator[Item]:
         """Yield the sample of each set."""
-        for found in self._sets:
-            feeds = {name: load_tensor(found["input", self._inputs.index(name)]) for name in self.names}
-            targets = {self._outputs[i]: load_tensor(path) for (kind, i), path in found.items() if kind == "output"}
+        for tensors in self._sets:
+            feeds = {name: load_tensor(tensors["input", self._inputs.index(name)]) for name in self.names}
+            targets = {self._outputs[i]: load_tensor(path) for (kind, i), path in tensors.items() if kind == "output"}
             yield Item(feeds, targets)
 
     def _tensors(self, folder: Path) -> dict[tuple[str, int], Path]:
-        found = {}
+        tensors = {}
         for path in sorted(folder.iterdir()):
             match = _TENSOR.fullmatch(path.name)
             if match is None:
@@ -104,8 +104,8 @@ class TestSets(Source):
             names = self._inputs if kind == "input" else self._outputs
             if i >= len(names):
                 raise FeedError(f"{path} is for {kind} {i}, and the model has {len(names)}, counted from 0")
-            found[kind, i] = path
-        return found
+            tensors[kind, i] = path
+        return tensors
 
 
 def folder_source(

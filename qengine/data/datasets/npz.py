@@ -118,7 +118,7 @@ class NpzSource(Source):
                 )
 
     def _headers(self) -> dict[str, _Array]:
-        found = {}
+        arrays = {}
         try:
             with zipfile.ZipFile(self._path) as archive:
                 for entry in archive.infolist():
@@ -127,16 +127,16 @@ class NpzSource(Source):
                         shape, fortran, dtype = array_header(file, entry.file_size, f"{self._path} ['{key}']")
                     if fortran and len(shape) > 1:
                         raise FeedError(f"{self._path} ['{key}'] is in Fortran order: use np.ascontiguousarray")
-                    found[key] = _Array(key, shape, dtype)
+                    arrays[key] = _Array(key, shape, dtype)
         except ARCHIVE_ERRORS as error:
             raise FeedError(f"{self._path} is not an .npz file, or damaged: {first_line(error)}") from None
-        return found
+        return arrays
 
     def _match(
         self, arrays: Mapping[str, _Array], graph: Graph, given: frozenset[str]
     ) -> dict[str, tuple[Value, _Array]]:
         """Return the declared input and the array of every input, by input name."""
-        found: dict[str, tuple[Value, _Array]] = {}
+        matched: dict[str, tuple[Value, _Array]] = {}
         missing = []
         for value in graph.inputs:
             key = next((key for key in (value.name, f"in:{value.name}") if key in arrays), None)
@@ -145,17 +145,17 @@ class NpzSource(Source):
             if key is None:
                 missing.append(value)
             else:
-                found[value.name] = (value, arrays[key])
-        left = [key for key in arrays if key in _ALIASES and all(key != array.key for _, array in found.values())]
+                matched[value.name] = (value, arrays[key])
+        left = [key for key in arrays if key in _ALIASES and all(key != array.key for _, array in matched.values())]
         if len(missing) == 1 and len(left) == 1:
-            found[missing[0].name] = (missing[0], arrays[left[0]])
+            matched[missing[0].name] = (missing[0], arrays[left[0]])
         elif missing:
             listed = ", ".join(f"'{key}'" for key in arrays) or "nothing"
             raise FeedError(
                 f"{self._path} has no array '{missing[0].name}' for that input; it holds {listed}; an input that is "
                 f"the same for all samples is given with -i"
             )
-        return {value.name: found[value.name] for value in graph.inputs if value.name in found}
+        return {value.name: matched[value.name] for value in graph.inputs if value.name in matched}
 
     def _references(self, arrays: Mapping[str, _Array], graph: Graph) -> tuple[dict[str, _Array], _Array | None]:
         """Return the targets by output name, and the labels; raise FeedError for an array without a use."""

@@ -62,24 +62,24 @@ class Network:
         self._stages = optimize(model)
         self.model, self.optimized = self._stages[1], self._stages[-1]
         self.value_inputs = value_inputs(self.model)
-        self._ask(request, as_float32)
+        self._assign(request, as_float32)
 
-    def _ask(self, request: FormatRequest | None, as_float32: bool) -> None:
-        self.as_float32, self._asked = as_float32, request
+    def _assign(self, request: FormatRequest | None, as_float32: bool) -> None:
+        self.as_float32, self._requested = as_float32, request
         if request is None and self.model.formats and not as_float32:
             request = FormatRequest()
         self.request = request
         self.table = None if request is None else assign_formats(self.model, self.optimized, request)
 
-    def asking(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
+    def with_request(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
         """Return the same network with another request, without running the passes again."""
         other = copy.copy(self)
-        other._ask(request, as_float32)
+        other._assign(request, as_float32)
         return other
 
-    def like(self, model: Graph) -> "Network":
+    def with_model(self, model: Graph) -> "Network":
         """Return the network of another graph with the same request."""
-        return Network(model, self._asked, as_float32=self.as_float32)
+        return Network(model, self._requested, as_float32=self.as_float32)
 
     def inside(
         self,
@@ -129,7 +129,7 @@ class Network:
         """Notes for the user: how the model was read, and which requests have no effect."""
         return (*self.model.notes, *(self.table.notes if self.table else ()))
 
-    def encoded(self, names: tuple[str, ...]) -> dict[str, Tensor]:
+    def encoded_constants(self, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Return those of the names that are constants in fixed point, with the values and formats of the run.
 
         A constant that the passes replaced by several different ones is left out, as none of them equals it.
