@@ -203,10 +203,9 @@ class InferenceSession:
         if plan is not None:
             return self._plans.run(plan, arrays, raw=raw)
         sectioned = self._plans.sectioned_plan(arrays, names)
-        results = sectioned.run(self._runtime_values(arrays)) | {
-            n: RuntimeValue(t.codes, t.format, real=t.dtype)
-            for n, t in sectioned.network.encoded_constants(names).items()
-        }
+        results = sectioned.run(self._runtime_values(arrays))
+        for name, constant in sectioned.network.encoded_constants(names).items():
+            results[name] = RuntimeValue(constant.codes, constant.format, real=constant.dtype)
         return {name: _result(value, raw) for name, value in results.items()}
 
     def _runtime_values(self, arrays: Mapping[str, Any]) -> dict[str, RuntimeValue]:
