@@ -23,7 +23,7 @@ def printable(text: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of the message of an exception, cut to 200 characters; its type where it has none."""
-    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}..."
 
 

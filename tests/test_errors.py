@@ -28,7 +28,16 @@ def test_an_error_goes_through_a_pipe_between_processes():
     assert str(error) == "node 'a': \\n"
 
 
-def test_the_first_line_of_what_a_library_says():
-    assert first_line(ValueError("  no\nmore")) == "no"
-    assert first_line(EOFError()) == "EOFError"
-    assert first_line(OSError("x" * 1000)) == "x" * 200 + "..."
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("a\nb"), "a"),
+        (ValueError("\n  a\r\nb"), "a"),
+        (ValueError(), "ValueError"),
+        (ValueError(" \n"), "ValueError"),
+        (OSError(2, "gone"), "[Errno 2] gone"),
+        (ValueError("x" * 201), "x" * 200 + "..."),
+    ],
+)
+def test_first_line(error, line):
+    assert first_line(error) == line

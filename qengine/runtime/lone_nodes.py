@@ -46,13 +46,13 @@ def compute_alone(
     """
     fixed = env.fixed
     if node.graphs:
-        with node.blamed():
+        with node.errors_named():
             outputs = control_flow.perform(node, inputs, lambda attribute, args: call_graph(node, attribute, args))
         if len(outputs) < len([name for name in node.outputs if name]):
             raise ModelError(f"{node}: gives {len(outputs)} outputs, {len(node.outputs)} are asked for")
         return outputs
     if fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:
-        with node.blamed():
+        with node.errors_named():
             return custom_nodes.perform(
                 node, op, inputs, env.graph.values, fixed.formats, fixed.arithmetic, env.tallies
             )

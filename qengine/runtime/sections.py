@@ -229,7 +229,7 @@ class SectionedPlan:
         for name, value in zip(node.outputs, outputs, strict=False):
             if not name:
                 continue
-            with node.blamed():
+            with node.errors_named():
                 env.store_output(name, value, node)
             if not isinstance(env[name].value, np.ndarray):
                 continue

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-ZOO = ROOT / "qengine" / "zoo"
+ZOO = ROOT / "qengine" / "data" / "zoo"
 SEED = 0
 TOLERANCE = 1e-5  # of the largest output
 

@@ -70,8 +70,8 @@ def on_cluster(work: Work, points: Sequence[Point], address: str, jobs: int) -> 
                 given_up = f"the worker process ended {TRIES} times while it computed this: Dask gave it up"
                 yield point, Outcome(error=given_up, tries=TRIES)
             except (CancelledError, OSError, TimeoutError) as error:
-                reason = first_line(error)
                 raise SweepError(
-                    f"the Dask cluster {address} was lost ({reason}): what is done is kept; run the sweep again"
+                    f"the Dask cluster {address} was lost ({first_line(error)}): what is done is kept; "
+                    "run the sweep again"
                 ) from None
             future.release()

@@ -12,7 +12,7 @@ from typing import Any
 
 from qengine.checks import check_whole_number
 from qengine.errors import OptionError
-from qengine.model.formats.assign import read_formats
+from qengine.model.formats.files import read_formats
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
 from qengine.quantization.calibration import CalibrationOptions, Method
 from qengine.quantization.correction import steps_of

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qengine.errors import ModelError, OptionError
-from qengine.model.formats.assign import Given
+from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.qformat import Format
 from qengine.quantization.correction.folding import folded
@@ -30,7 +29,7 @@ Reals = NDArray[np.float64]
 
 def correct_bias(
     graph: Graph,
-    formats: Given,
+    formats: FormatsByName,
     data: Data | None = None,
     *,
     means: Mapping[str, ArrayLike] | None = None,
@@ -142,8 +141,7 @@ def _told(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str, Real
             continue
         # Behind a Flatten several inputs one after the other are of one channel.
         each = np.repeat(mean, groups * inputs // mean.size).reshape(groups, inputs)
-        if layer.node.operator == "ConvTranspose":  # an output sees one tap of so many
-            each = each / prod(layer.node.attributes.get("strides", (1,)))  # type: ignore[arg-type]
+        each = each / layer.filters.input_stride(layer.node)
         found[layer.node.outputs[0]] = np.repeat(each, taps, axis=1)
     return found
 

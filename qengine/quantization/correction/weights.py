@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import quantize
-from qengine.model.formats.assign import Given, as_given
+from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.qformat import Format, fraction_bits_of
 from qengine.quantization.correction.folding import folded
@@ -21,7 +21,7 @@ from qengine.runtime.session import InferenceSession
 _NAME = "round"
 
 
-def round_weights(graph: Graph, formats: Given, data: Data, *, damping: float = 0.01) -> Corrected:
+def round_weights(graph: Graph, formats: FormatsByName, data: Data, *, damping: float = 0.01) -> Corrected:
     """Round the weights of linear operators so that the operators' outputs on data change least; see `rounding`.
 
     What the operators read is taken from a run in fixed point with the weights rounded to nearest, in codes: it has
@@ -65,12 +65,12 @@ def round_weights(graph: Graph, formats: Given, data: Data, *, damping: float = 
             entries.append(Entry(_NAME, text, False, _why(readers, form, graph)))
             continue
         constants[name], said = _rounded(readers[0], constants[name], form, products, damping)
-        named[graph.derived.get(name, name)] = as_given(form)
+        named[graph.derived.get(name, name)] = format_to_json(form)
         entries.append(Entry(_NAME, text, True, said))
     return Corrected(replace(graph, constants=constants), tuple(entries), named)
 
 
-def fixed_session(graph: Graph, formats: Given) -> InferenceSession:
+def fixed_session(graph: Graph, formats: FormatsByName) -> InferenceSession:
     """Return the session in fixed point that corrections are made for, on the reference."""
     return InferenceSession(graph, formats=formats, isa="reference")
 
@@ -83,7 +83,7 @@ def on_grid(weights: NDArray[Any], form: Format) -> NDArray[np.float64]:
 
 def _products(readers: list[Layer], graph: Graph, found: Mapping[Key, Moments]) -> NDArray[np.float64] | None:
     """Return the sums of products of all that read one constant; None where they read it in different ways."""
-    if len({(one.node.operator, one.node.domain, one.groups, one.node.number("transB", 0)) for one in readers}) > 1:
+    if len({one.layout for one in readers}) > 1:
         return None
     seen = [found[key] for key in dict.fromkeys(key_of(one, graph) for one in readers) if key in found]
     return sum((one.products for one in seen[1:]), seen[0].products) if seen else None
@@ -109,7 +109,7 @@ def _rounded(
     unit = np.square(layer.blocks(np.broadcast_to(np.exp2(-np.asarray(n, np.float64)), weights.shape))[:, :, 0, 0])
     before = float((output_error(flat - nearest, products) * unit).sum())
     after = float((output_error(flat - codes, products) * unit).sum())
-    whole = np.ldexp(layer.whole(codes.reshape(blocks.shape)), np.negative(n))
+    whole = np.ldexp(layer.from_blocks(codes.reshape(blocks.shape)), np.negative(n))
     changed = np.count_nonzero(codes != nearest)
     gain = f"{10 * np.log10(before / after):.1f} dB less error" if after > 0 else "no error"
     return whole.astype(weights.dtype), f"{gain} than nearest; {changed} of {codes.size} weights differ"

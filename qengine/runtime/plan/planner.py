@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from qengine.errors import UnsupportedError
 from qengine.model.eager import onnx_reference, single_node
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find, make_steps
+from qengine.model.ops.binding import make_steps
+from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import Convert, Island, Linear, Move, Step, Tensor
 from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, Fixed, Plan
@@ -160,7 +161,7 @@ class _Builder:
         except NeedsRun:
             raise
         except UnsupportedError as error:
-            if onnx_reference.is_known(node):  # onnx.reference may compute what the handler refuses
+            if onnx_reference.is_defined(node):  # onnx.reference may compute what the handler refuses
                 raise NeedsRun(str(error)) from None
             raise
         for name, step in zip(node.outputs, steps, strict=False):
@@ -168,7 +169,7 @@ class _Builder:
                 continue
             self._check_size(step.shape, str(node))
             self._check_size(step.scratch, f"{node}, scratch array")
-            with node.blamed():
+            with node.errors_named():
                 if all(t.value is not None for t in step.operands):
                     self._evaluate(name, step, node)
                 else:
