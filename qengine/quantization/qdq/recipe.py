@@ -69,8 +69,8 @@ def quantize_model(
     """
     if formats is None and data is None:
         raise OptionError("a model is quantized with formats, or with data that they are chosen on: give one of them")
-    if formats is None and options.of_activations not in ACTIVATION_BITS:
-        raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.of_activations}")
+    if formats is None and options.activation_word_length not in ACTIVATION_BITS:
+        raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
     graph = model if isinstance(model, Graph) else load(model, least_opset=opset_for(formats, options))
 
     def formats_of(changed: Graph) -> Given:
@@ -92,7 +92,7 @@ def opset_for(formats: Given | None, options: CalibrationOptions) -> int:
         If a format is none.
     """
     if formats is None:
-        return first_opset(max(options.of_activations, options.of_weights))
+        return first_opset(max(options.activation_word_length, options.weight_word_length))
     found = [parsed_format(name, given) for name, given in formats.items()]
     each = [one for form in found for one in (form if isinstance(form, tuple) else (form,))]
     return first_opset(max((one.bits for one in each), default=8))
