@@ -18,14 +18,14 @@ from qengine.errors import OptionError, printable
 from qengine.model.formats.assign import as_given, read_formats
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
-from qengine.quantization.correction import FROM_DATA, RECIPES, STEPS, steps_of
-from qengine.quantization.qdq import Quantized, opset_for, quantize_model
+from qengine.quantization.correction import describe_recipes, needs_data
+from qengine.quantization.qdq import QuantizedModel, opset_for, quantize_model
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 _LISTED = 3
 
 ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="The ONNX file that is written.")]
-Recipe = Annotated[str, typer.Option(metavar="R", help=f"{', '.join(RECIPES)}, or steps with +: {', '.join(STEPS)}.")]
+Recipe = Annotated[str, typer.Option(metavar="R", help=f"{describe_recipes()}.")]
 
 
 def quantize(
@@ -73,11 +73,11 @@ def quantize(
     given = None if formats is None else read_formats(formats)
     if given is not None and wanted != CalibrationOptions():
         raise OptionError("--formats says which formats there are: leave out what chooses them, such as --bits")
-    steps = steps_of(recipe)
+    reads_data = needs_data(recipe)
     run_files(operators or [])
     check_writable(out)
     entry = zoo.find(model)
-    if data is None and entry is None and (given is None or not FROM_DATA.isdisjoint(steps)):
+    if data is None and entry is None and (given is None or reads_data):
         raise OptionError("--data is needed: what formats, or corrections, are to be chosen on")
     with status(f"quantizing {model}", quiet=json), np.errstate(all="ignore"):
         chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
@@ -90,7 +90,7 @@ def quantize(
     return _as_json(model, out, recipe, found) if json else _as_table(model, out, recipe, found)
 
 
-def _counts(found: Quantized) -> list[tuple[str, int, int]]:
+def _counts(found: QuantizedModel) -> list[tuple[str, int, int]]:
     """Return how many layers each correction changed, and left."""
     names = dict.fromkeys(entry.correction for entry in found.entries)
     return [
@@ -103,7 +103,7 @@ def _counts(found: Quantized) -> list[tuple[str, int, int]]:
     ]
 
 
-def _as_table(model: str, out: Path, recipe: str, found: Quantized) -> str:
+def _as_table(model: str, out: Path, recipe: str, found: QuantizedModel) -> str:
     shown = open_table()
     shown.add_column("correction")
     for heading in ("layers changed", "left"):
@@ -120,14 +120,14 @@ def _as_table(model: str, out: Path, recipe: str, found: Quantized) -> str:
     return rendered(f"{model}, recipe {recipe}", shown, [Text(printable(line)) for line in lines])
 
 
-def _left(found: Quantized) -> list[str]:
+def _left(found: QuantizedModel) -> list[str]:
     """Return why layers were left as they are; of many the first ones."""
     left = [f"note: {entry}" for entry in found.entries if not entry.is_done]
     more = [f"note: {len(left) - _LISTED} more are left; --json has all"] if left[_LISTED:] else []
     return left[:_LISTED] + more
 
 
-def _as_json(model: str, out: Path, recipe: str, found: Quantized) -> str:
+def _as_json(model: str, out: Path, recipe: str, found: QuantizedModel) -> str:
     record: dict[str, Any] = {
         "model": model,
         "recipe": recipe,

@@ -17,7 +17,7 @@ from qengine.model.loader.shapes import with_inferred
 from qengine.model.ops.operator import Role, find
 from qengine.model.protos import graph_proto
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
-from qengine.quantization.correction import folded
+from qengine.quantization.correction import fold_graph
 from qengine.quantization.qdq.stored import ACTIVATION_BITS, Names, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
 
@@ -55,7 +55,7 @@ def with_pairs(network: Network, version: int) -> Graph:
 
 def plain(graph: Graph) -> Graph:
     """Return a graph with all folded that fixed point folds, of operators that ONNX defines."""
-    found = folded(graph)
+    found = fold_graph(graph)
     for node in found.nodes:
         if (node.operator, node.domain) == ("ScaleShift", "qengine"):
             raise UnsupportedError(

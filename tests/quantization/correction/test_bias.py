@@ -10,7 +10,7 @@ from qengine import InferenceSession
 from qengine.errors import ModelError, OptionError
 from qengine.model.loader import load
 from qengine.qformat import QFormat
-from qengine.quantization.correction import correct_bias, expected_means, folded, round_weights
+from qengine.quantization.correction import correct_bias, expected_means, fold_graph, round_weights
 from qengine.quantization.correction.weights import on_grid
 
 from .test_moments import LAYERS
@@ -122,7 +122,7 @@ def test_biases_without_data(second, filters):
     assert np.abs(biases[1]).max() > 0.05
     np.testing.assert_allclose(*biases, atol=0.05 * np.abs(biases[1]).max())
     assert [entry.is_done for entry in analytic.entries] == [False, True]
-    assert "no BatchNormalization tells the means of 'x'" in str(analytic.entries[0])
+    assert "no BatchNormalization determines the means of 'x'" in str(analytic.entries[0])
 
 
 def test_a_flatten_repeats_the_means():
@@ -142,7 +142,7 @@ def test_what_is_left_says_why():
     assert [entry.is_done for entry in found.entries] == [False, False]
     assert "a MatMul has no bias" in found.entries[0].text
     assert "bias 'c' is computed" in found.entries[1].text
-    assert found.graph.constants.keys() == folded(graph).constants.keys()
+    assert found.graph.constants.keys() == fold_graph(graph).constants.keys()
 
 
 def test_errors():

@@ -12,7 +12,7 @@ from qengine.analysis.report import sqnr
 from qengine.data.golden import read_golden
 from qengine.errors import UnsupportedError
 from qengine.model.loader import load
-from qengine.quantization.correction import equalize, folded
+from qengine.quantization.correction import equalize, fold_graph
 from qengine.quantization.correction.layers import linear_layers
 from qengine.quantization.qdq import quantized_model
 
@@ -84,7 +84,7 @@ def test_chains(name):
     assert_alike(graph, found.graph, {"x": weights(1, 3, 6, 5)})
     made, read = ranges(found.graph)
     np.testing.assert_allclose(made, read, rtol=1e-5)
-    before = ranges(folded(graph))
+    before = ranges(fold_graph(graph))
     np.testing.assert_allclose(made, np.sqrt(before[0] * before[1]), rtol=1e-5)
     np.testing.assert_allclose(found.factors["a"], np.sqrt(before[0] / before[1]), rtol=1e-5)
     assert [entry.is_done for entry in found.entries] == [True, False]
@@ -147,7 +147,7 @@ def test_what_is_left_says_why(nodes, why):
     assert not any(entry.is_done for entry in found.entries)
     with pytest.raises(AssertionError, match=why):
         raise AssertionError(str(found.entries[0]))
-    for name, array in folded(graph).constants.items():
+    for name, array in fold_graph(graph).constants.items():
         np.testing.assert_array_equal(found.graph.constants[name], array)
 
 
@@ -179,7 +179,7 @@ def test_channels_of_very_different_scales():
     graph, images = badly_scaled_digits(), zoo.find("digits").sample().feeds["image"][:100]
     (real,) = InferenceSession(graph).run(None, {"image": images})
     fixed = []
-    for one in (folded(graph), equalize(graph).graph):
+    for one in (fold_graph(graph), equalize(graph).graph):
         formats = calibrate(one, [{"image": images}], bits=8, unsigned=True)
         fixed.append(InferenceSession(one, formats=formats).run(None, {"image": images})[0])
     assert sqnr(real, fixed[0]) < 5

@@ -9,7 +9,7 @@ from networks import network, run_onnxruntime, weights
 from qengine import InferenceSession
 from qengine.errors import OptionError
 from qengine.model.loader import load
-from qengine.quantization.correction import keep_batchnorm
+from qengine.quantization.correction import fold_all_but_batchnorm
 from qengine.quantization.correction.layers import linear_layers
 from qengine.quantization.correction.moments import key_of, observe
 
@@ -64,7 +64,7 @@ def test_a_normalization_of_its_own():
     norm = ("BatchNormalization", "x g b m v", "y")
     parameters = {name: np.abs(weights(4, seed=i)) for i, name in enumerate("gbmv")}
     model = network([norm], inputs={"x": ["n", 4, 5]}, constants=parameters)
-    graph = keep_batchnorm(load(model))
+    graph = fold_all_but_batchnorm(load(model))
     (layer,) = linear_layers(graph)
     x = weights(3, 4, 5)
     (found,) = observe(InferenceSession(graph, isa="reference"), [layer], [{"x": x}], products=True).values()

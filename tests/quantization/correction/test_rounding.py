@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qengine.kernels.isa import VARIABLE, available
-from qengine.quantization.correction.rounding import _greedy, _upper_factor, output_error, round_columns
+from qengine.quantization.correction.rounding import _round_greedily, _upper_factor, output_error, round_columns
 
 
 def problem(seed, filters=4, columns=3, groups=1, rows=40):
@@ -83,7 +83,7 @@ def test_the_columns_are_those_of_the_inverse():
     """GPTQ as it is written, with the Cholesky factor of the inverse."""
     weights, products = problem(7, filters=8, columns=10, rows=200)
     order = np.argsort(-np.diagonal(products[0]), kind="stable")
-    ours = _greedy(weights, products, -128, 127)[0]
+    ours = _round_greedily(weights, products, -128, 127)[0]
     left, codes = weights[0][:, order].copy(), np.zeros((8, 10))
     factor = np.linalg.cholesky(np.linalg.inv(products[0][np.ix_(order, order)])).T
     for i in range(10):
@@ -151,4 +151,4 @@ def test_blocks_of_columns_change_no_bit():
     for i, column in enumerate(order):
         codes[:, column] = np.clip(np.rint(weights[0, :, column] + pull[:, i] / factor[i, i]), -128, 127)
         pull[:, i + 1 :] += (weights[0, :, column] - codes[:, column])[:, None] * factor[i, i + 1 :]
-    np.testing.assert_array_equal(_greedy(weights, products, -128, 127)[0], codes)
+    np.testing.assert_array_equal(_round_greedily(weights, products, -128, 127)[0], codes)

@@ -11,7 +11,7 @@ from qengine.analysis.report import sqnr
 from qengine.errors import FormatError, OptionError
 from qengine.model.loader import load
 from qengine.qformat import finest_per_channel
-from qengine.quantization.correction import folded, round_weights
+from qengine.quantization.correction import fold_graph, round_weights
 from qengine.quantization.correction.weights import on_grid
 
 SAMPLE = zoo.find("digits").sample().feeds["image"]
@@ -66,7 +66,7 @@ def test_one_layer(name, per_channel):
 
 
 def digits(bits):
-    graph = folded(load(zoo.find("digits").path))
+    graph = fold_graph(load(zoo.find("digits").path))
     return graph, calibrate(graph, [{"image": SAMPLE[:100]}], bits=bits, unsigned=True)
 
 
