@@ -47,7 +47,7 @@ def calibrate(
     feeds
         Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
     options
-        How formats are chosen; None for the defaults.
+        Rules by which formats are chosen; None for the defaults.
     session
         Options of the runs, see `observe`; None for the defaults.
     keywords

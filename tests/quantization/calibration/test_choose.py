@@ -8,7 +8,7 @@ from qengine import QFormat
 from qengine.errors import FormatError
 from qengine.qformat import finest_format
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values
-from qengine.quantization.calibration.error import exact_error, power, squared_error
+from qengine.quantization.calibration.error import exact_error, power, sqnr_in, squared_error
 from qengine.quantization.calibration.histogram import Cells, Histogram
 
 RNG = np.random.default_rng(11)
@@ -101,6 +101,7 @@ def test_the_error_that_is_told_is_the_error(name, bits):
         (0.25, 1, "Q0.3", 1 / 8**2 / 12),  # one
         (0.875, 1, "Q0.3", 1 / 8**2 / 3),  # up from the last code there is none
         (0.875, -1, "Q0.3", 1 / 8**2 / 12),  # down there is
+        (0.875, 1, "Q0.4", 5 / 24 / 16**2),  # two steps, the last of which is rounded down as a whole
         (0.25, 1, "Q1.2", 1 / 8**2 / 3),  # from 1/4 to 3/8, all to 1/4
         (0.375, 1, "Q1.2", 1 / 8**2 / 3),  # from 3/8 to 1/2, all to 1/2
         (0.5, 1, "Q-1.4", (1 / 2 + 1 / 16 - 7 / 16) ** 2 + 1 / 8**2 / 12),  # to the last code, 7/16
@@ -111,6 +112,20 @@ def test_the_error_that_is_told_is_the_error(name, bits):
 def test_the_error_of_one_cell(low, sign, form, mean):
     cell = Cells(*(np.array([number]) for number in (float(sign), low, 1 / 8, 10.0)))
     assert squared_error(cell, QFormat.parse(form)) == pytest.approx(10 * mean, rel=1e-12)
+
+
+def test_the_power_of_one_cell():
+    cell = Cells(*(np.array([number]) for number in (-1.0, 0.25, 1 / 8, 10.0)))
+    assert power(cell) == pytest.approx(10 * (0.375**3 - 0.25**3) / 3 * 8, rel=1e-12)
+
+
+@pytest.mark.parametrize("shift", [-40, 0, 40])
+def test_sqnr_does_not_depend_on_the_scale(shift):
+    x = DATA["normal"]
+    form = finest_format(x, 6)
+    exact = 10 * np.log10(np.sum(x.astype(np.float64) ** 2) / loss(x, form))
+    scaled = form.with_fraction_bits(form.fraction_bits - shift)
+    assert sqnr_in(histogram(np.ldexp(x, shift)), scaled) == pytest.approx(exact, abs=0.05)
 
 
 def test_the_error_of_values_spread_evenly_is_exact():

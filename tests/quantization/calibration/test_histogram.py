@@ -103,6 +103,19 @@ def test_extremes_of_float32():
     assert found.cells().count.sum() == 4
 
 
+def test_the_largest_float32_is_infinite_without_any_infinity_beside_it():
+    largest = np.finfo(np.float32).max
+    found = of([1.0, largest, -largest])
+    assert (found.infinite, found.nan, found.finite, found.most) == (2, 0, 1, 1.0)
+
+
+def test_subnormal_numbers_of_both_signs():
+    normal = 2.0**-126
+    found = of([0.0, 1e-40, -0.75 * normal, -normal, -1.5 * normal, 1.5 * normal])
+    assert found.octaves() == {-127: (1, 1), -126: (1, 2)}
+    assert found.zeros == 1
+
+
 def test_other_types_are_taken_as_float32():
     x = values(0)
     found = Histogram()

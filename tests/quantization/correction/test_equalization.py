@@ -175,6 +175,40 @@ def test_it_converges_on_a_chain_of_layers():
     assert all(np.abs(np.log(factors)).max() < 0.01 for factors in again.factors.values())
 
 
+@pytest.mark.parametrize(
+    ("options", "rounds"),
+    [
+        ({}, 9),  # ln 2 4^-7 is the first factor within 1e-4
+        ({"tolerance": 1e-3}, 7),
+        ({"tolerance": 0.2}, 3),
+        ({"tolerance": 0.17}, 4),
+        ({"most_rounds": 4}, 4),
+        ({"most_rounds": 1}, 1),
+    ],
+)
+def test_rounds_end_at_the_tolerance(options, rounds):
+    """Ranges 2^8, 1 and 1 of three layers: round k changes the first pair by 2^(4^(2 - k)), and the second by half."""
+    nodes = [("Conv", "x u", "a"), ("Conv", "a v", "c"), ("Conv", "c w", "y")]
+    constants = {name: np.full((1, 1, 1, 1), value, np.float32) for name, value in (("u", 256), ("v", 1), ("w", 1))}
+    graph = load(network(nodes, inputs={"x": [1, 1, 2, 2]}, constants=constants))
+    found = equalize(graph, **options)
+    assert found.rounds == rounds
+    first, _, last = (np.log2(found.graph.constants[name].item()) for name in "uvw")
+    assert first - last == pytest.approx(4.0 * 4.0 ** (1 - rounds) / 2, abs=1e-6)
+
+
+def test_the_largest_bias_of_a_channel_counts():
+    """A bias that is larger than its filter makes the range larger by bias / sum of the filter, the row not mattering."""
+    w, v = np.float32([[1, 2], [2, 8]]), np.float32([[1], [1]])
+    bias = np.float32([[6, 1], [-12, 2]])
+    nodes = [("Gemm", "x w b", "a"), ("Relu", "a", "r"), ("Gemm", "r v", "y")]
+    graph = load(network(nodes, inputs={"x": [2, 2]}, constants={"w": w, "b": bias, "v": v}))
+    found = equalize(graph)
+    np.testing.assert_allclose(found.factors["a"], np.sqrt([2 * 12 / 3, 8]), rtol=1e-12)
+    np.testing.assert_allclose(found.graph.constants["b"], bias / np.sqrt([8, 8]), rtol=1e-6)
+    assert found.rounds == 2
+
+
 def test_channels_of_very_different_scales():
     graph, images = badly_scaled_digits(), zoo.find("digits").sample().feeds["image"][:100]
     (real,) = InferenceSession(graph).run(None, {"image": images})
