@@ -161,7 +161,7 @@ class Histogram:
         width = 2.0 ** (self.exponent - _LOG_BINS)
         side, index = np.nonzero(self._fine[:, 1:])
         # The first bin reaches up to a power of two, and holds whole octaves.
-        below = max(0, min(_FIELDS, self.exponent - _LOG_BINS + _BIAS))
+        below = max(0, self.exponent - _LOG_BINS + _BIAS)
         low_side, field = np.nonzero(self._octaves[:, :below])
         octave = np.ldexp(1.0, field - _BIAS)
         counts = np.concatenate([self._fine[:, 1:][side, index], self._octaves[low_side, field]])

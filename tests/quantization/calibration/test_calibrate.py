@@ -312,7 +312,14 @@ def test_zeros_and_what_is_infinite_or_nan():
     assert told["l"].nonfinite == negative
     assert told["d"].nonfinite == X.size
     assert (told["d"].least, told["d"].most, found["d"]) == (None, None, "Q0.7")
-    assert f"{negative} values of 'l' are NaN or infinite in float32, and were left out" in found.notes
+    for name, count in (("l", negative), ("d", X.size)):
+        assert f"{count} values of '{name}' are NaN or infinite in float32, and were left out" in found.notes
+
+
+def test_a_tensor_of_one_value_has_a_range():
+    model = network([("Sigmoid", "x", "y")], inputs={"x": [1]})
+    (x, _) = calibrate(model, [{"x": np.float32([0.75])}]).tensors
+    assert (x.least, x.most, x.elements) == (0.75, 0.75, 1)
 
 
 def test_an_input_that_holds_nan_is_named():

@@ -198,7 +198,7 @@ def test_rounds_end_at_the_tolerance(options, rounds):
 
 
 def test_the_largest_bias_of_a_channel_counts():
-    """A bias that is larger than its filter makes the range larger by bias / sum of the filter, the row not mattering."""
+    """A bias larger than its filter makes the range larger by bias / sum of the filter, whatever row it is in."""
     w, v = np.float32([[1, 2], [2, 8]]), np.float32([[1], [1]])
     bias = np.float32([[6, 1], [-12, 2]])
     nodes = [("Gemm", "x w b", "a"), ("Relu", "a", "r"), ("Gemm", "r v", "y")]
