@@ -165,6 +165,16 @@ def test_percentile_holds_that_share(name, percentile):
     assert chosen(x, 8, "percentile", 100.0) == chosen(x, 8, "max")
 
 
+def test_a_format_may_saturate_by_many_powers_of_two():
+    """One value of 2^14 beside 2^32 of -1: to hold it costs a step of 2^14, and to saturate it costs less."""
+    many = histogram(np.float32([-1]))
+    for _ in range(32):
+        many = many.merged(many)
+    together = many.merged(histogram(np.float32([2.0**14])))
+    assert str(for_histogram(together, 2, signed=True, method=Method.MSE, percentile=0)) == "Q1.0"
+    assert str(for_histogram(together, 2, signed=True, method=Method.MAX, percentile=0)) == "Q15.-14"
+
+
 def test_zeros_count_for_nothing_in_a_percentile():
     x = np.append(np.zeros(10**6), [3.0] * 10).astype(np.float32)
     assert chosen(x, 8, "percentile") == QFormat.parse("Q2.5")
@@ -177,6 +187,8 @@ def test_headroom():
         *("Q0.15", "Q0.15", "Q1.14"),
     ]
     assert str(chosen(x, 16, "percentile", 50.0, headroom=4)) == "Q1.14"  # 0.45 * 4
+    negative = np.linspace(-0.9, 0.1, 1000).astype(np.float32)
+    assert {str(chosen(negative, 16, m, headroom=1.25)) for m in ("max", "mse", "percentile")} == {"Q1.14"}
     far = DATA["student"]
     assert chosen(far, 4, headroom=4) == chosen(far, 4) != finest_format(far, 4)  # it clips, for the sake of the rest
 

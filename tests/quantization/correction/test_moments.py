@@ -1,4 +1,4 @@
-"""What layers read: their weights times the sums are the sums of what ONNX Runtime computes."""
+"""Moments of what layers read: with the weights they give the sums of the outputs that ONNX Runtime computes."""
 
 import weakref
 

@@ -148,6 +148,8 @@ def test_what_is_never_read_is_rounded_to_nearest():
     products[1] = 0
     products[2, 3], products[2, :, 3] = 0, 0
     codes = round_columns(weights, products, -8, 7)
+    np.testing.assert_array_equal(codes[:1], round_columns(weights[:1], products[:1], -8, 7))
+    assert (codes[0] != np.clip(np.rint(weights[0]), -8, 7)).any()
     np.testing.assert_array_equal(codes[1], np.clip(np.rint(weights[1]), -8, 7))
     np.testing.assert_array_equal(codes[2, :, 3], np.clip(np.rint(weights[2, :, 3]), -8, 7))
     np.testing.assert_array_equal(
