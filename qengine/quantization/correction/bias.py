@@ -26,7 +26,7 @@ from qengine.qformat import Format
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.folding import fold_graph
 from qengine.quantization.correction.layers import Layer, check_real, linear_layers
-from qengine.quantization.correction.moments import key_of, observe
+from qengine.quantization.correction.moments import key_of, observe_moments
 from qengine.quantization.correction.registry import RecipeState, correction
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
 from qengine.quantization.correction.weights import fixed_session, on_grid
@@ -137,7 +137,7 @@ def _with_own_biases(graph: Graph) -> Graph:
 
 def _observed_means(graph: Graph, layers: list[Layer], data: Feeds) -> dict[str, Reals]:
     """Return by the layer's output the mean input of each tap of a filter on data, (groups, inputs x taps)."""
-    moments = observe(InferenceSession(graph, isa="reference"), layers, data)
+    moments = observe_moments(InferenceSession(graph, isa="reference"), layers, data)
     keys = {layer.node.outputs[0]: key_of(layer, graph) for layer in layers}
     return {out: moments[key].sums / max(moments[key].count, 1) for out, key in keys.items() if key in moments}
 

@@ -70,7 +70,7 @@ def key_of(layer: Layer, graph: Graph) -> Key:
     return graph.derived.get(layer.weights, layer.weights), graph.derived.get(layer.bias, layer.bias)
 
 
-def observe(
+def observe_moments(
     session: InferenceSession, layers: Sequence[Layer], data: Feeds, *, products: bool = False
 ) -> dict[Key, Moments]:
     """Run a session on data, and return the moments of what layers read; layers with one key are taken together.
@@ -185,4 +185,4 @@ def _patches(x: NDArray[Any], step: Linear, layer: Layer) -> Iterator[NDArray[np
             yield strip.reshape(groups, taps, -1).swapaxes(1, 2)
 
 
-__all__ = ["Key", "Moments", "key_of", "observe"]
+__all__ = ["Key", "Moments", "key_of", "observe_moments"]

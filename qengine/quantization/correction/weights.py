@@ -7,8 +7,8 @@ vector w there are some with a smaller error sum over x of ((w - q) x)^2 = (w - 
 Transformers", ICLR 2023). For each layer this file takes H from runs on data, see `moments`, rounds the filters, see
 `rounding`, and puts the weights on the grid of their format.
 
-The runs are in fixed point with weights rounded to nearest: so x has what saturated and what was rounded before the
-layer, and its codes are integers, the same on every machine.
+The runs are in fixed point with weights rounded to nearest, so that x includes the rounding and the saturation before
+the layer. Its codes are integers, the same on every machine.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from qengine.qformat import Format, fraction_bits_of
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.folding import fold_graph
 from qengine.quantization.correction.layers import Layer, check_real, linear_layers
-from qengine.quantization.correction.moments import Key, Moments, key_of, observe
+from qengine.quantization.correction.moments import Key, Moments, key_of, observe_moments
 from qengine.quantization.correction.registry import RecipeState, correction
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
 from qengine.quantization.correction.rounding import output_error, round_columns
@@ -62,7 +62,7 @@ def round_weights(graph: Graph, formats: Given, data: Feeds, *, damping: float =
     graph = fold_graph(graph)
     session = fixed_session(graph, formats)
     layers = linear_layers(graph)
-    moments = observe(session, layers, data, products=True)
+    moments = observe_moments(session, layers, data, products=True)
     constants, entries, named = dict(graph.constants), [], dict(formats)
     by_weights: dict[str, list[Layer]] = {}
     for layer in layers:

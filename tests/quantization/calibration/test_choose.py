@@ -187,8 +187,9 @@ def test_headroom():
         *("Q0.15", "Q0.15", "Q1.14"),
     ]
     assert str(chosen(x, 16, "percentile", 50.0, headroom=4)) == "Q1.14"  # 0.45 * 4
-    negative = np.linspace(-0.9, 0.1, 1000).astype(np.float32)
-    assert {str(chosen(negative, 16, m, headroom=1.25)) for m in ("max", "mse", "percentile")} == {"Q1.14"}
+    one_sided = np.linspace(-0.1, 0.9, 1000).astype(np.float32)
+    for values in (one_sided, -one_sided):
+        assert {str(chosen(values, 16, m, headroom=1.25)) for m in ("max", "mse", "percentile")} == {"Q1.14"}
     far = DATA["student"]
     assert chosen(far, 4, headroom=4) == chosen(far, 4) != finest_format(far, 4)  # it clips, for the sake of the rest
 
