@@ -151,6 +151,15 @@ def test_damping_reaches_the_rounding():
     assert round_weights(graph, formats, feeds).entries[0].text.endswith(f"{changed} of 216 weights differ")
 
 
+def test_weights_that_are_infinite_are_left():
+    w = weights(4, 3, 3, 3)
+    w[1, 2, 0, 1] = -np.inf
+    graph = load(network([("Conv", "x w", "y")], constants={"w": w}))
+    found = round_weights(graph, {**ACTIVATIONS, "w": "Q1.1"}, {"x": correlated(1, 3, 6, 5)})
+    assert [(entry.is_done, entry.text) for entry in found.entries] == [(False, "its weights are not all finite")]
+    np.testing.assert_array_equal(found.graph.constants["w"], w)
+
+
 def test_weights_that_are_read_in_two_ways_are_left():
     nodes = [("Gemm", "x w", "a"), ("Gemm", "a w", "y", {"transB": 1})]
     graph = load(network(nodes, inputs={"x": [2, 3]}, constants={"w": weights(3, 3)}))
