@@ -129,5 +129,5 @@ def _round_layer(
     after = float((output_error(flat - codes, products) * unit).sum())
     whole = np.ldexp(layer.whole(codes.reshape(blocks.shape)), np.negative(n))
     changed = np.count_nonzero(codes != nearest)
-    gain = f"{10 * np.log10(before / after):.1f} dB less error" if after > 0 else "no error"
-    return whole.astype(weights.dtype), f"{gain} than nearest; {changed} of {codes.size} weights differ"
+    gain = f"{10 * np.log10(before / after):.1f} dB less error than nearest" if after > 0 else "no error"
+    return whole.astype(weights.dtype), f"{gain}; {changed} of {codes.size} weights differ"

@@ -201,12 +201,30 @@ def test_what_is_always_zero_has_no_integer_bits():
     assert [str(for_values(zeros.astype(float), 8, method=m, percentile=50)) for m in Method] == ["Q0.7"] * 3
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.5], "Q2.-1"),  # to 2 or to 1: of equal errors the larger range
+        ([-2, -2, 1.6, -1], "Q1.0"),  # -2 is a code, and does not saturate
+        ([1.6, -1], "Q1.0"),
+    ],
+)
+def test_formats_of_two_bits_by_hand(values, expected):
+    assert str(for_values(np.array(values, np.float64), 2, method=Method.MSE, percentile=0)) == expected
+
+
+def test_a_percentile_is_interpolated_in_its_cell():
+    x = np.append(1 + np.arange(1000) / 1000, 2.0**13).astype(np.float32)  # all but one value are in the cell [1, 2)
+    assert [str(chosen(x, 8, "percentile", p)) for p in (50.0, 99.0, 99.8)] == ["Q1.6", "Q1.6", "Q2.5"]
+
+
+@pytest.mark.parametrize("bits", [3, 8])
 @pytest.mark.parametrize("method", Method)
-def test_a_limit_on_n(method):
+def test_a_limit_on_n(method, bits):
     x = DATA["normal"].astype(np.float64)
-    free = for_values(x, 8, method=method, percentile=99.0)
+    free = for_values(x, bits, method=method, percentile=99.0)
     for most in range(free.fraction_bits - 20, free.fraction_bits + 3):
-        form = for_values(x, 8, method=method, percentile=99.0, most=most)
+        form = for_values(x, bits, method=method, percentile=99.0, most=most)
         assert form.fraction_bits == min(free.fraction_bits, most)
 
 

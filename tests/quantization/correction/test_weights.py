@@ -151,6 +151,17 @@ def test_damping_reaches_the_rounding():
     assert round_weights(graph, formats, feeds).entries[0].text.endswith(f"{changed} of 216 weights differ")
 
 
+@pytest.mark.parametrize(
+    ("off", "text"), [(0, "no error; 0 of 108 "), (2**-9, "0.0 dB less error than nearest; 0 of 108 ")]
+)
+def test_weights_on_the_grid_have_no_error(off, text):
+    w = on_grid(weights(4, 3, 3, 3), QFormat.parse("Q2.5")).astype(np.float32)
+    w[2, 1, 0, 0] += off
+    graph = load(network([("Conv", "x w", "y")], constants={"w": w}))
+    found = round_weights(graph, {"x": "Q3.2", "y": "Q5.2", "w": "Q2.5"}, {"x": correlated(1, 3, 6, 5)})
+    assert found.entries[0].text == f"{text}weights differ"
+
+
 def test_weights_that_are_infinite_are_left():
     w = weights(4, 3, 3, 3)
     w[1, 2, 0, 1] = -np.inf
