@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError
-from qengine.model.formats.assign import as_given
+from qengine.model.formats.files import format_to_json
 from qengine.qformat import ChannelFormats, Format, QFormat
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values
 from qengine.quantization.calibration.error import decibels, exact_error, sqnr_in
@@ -54,7 +54,7 @@ def choose_formats(
             notes.append(f"the weights '{name}' have fewer fraction bits than they could: the bias needs the room")
     order = [name for name in tensors.order if name in formats]
     return Calibration(
-        {name: as_given(formats[name]) for name in order},
+        {name: format_to_json(formats[name]) for name in order},
         tuple(ranges[name] for name in order if name in ranges),
         options,
         observation.runs,
@@ -166,7 +166,7 @@ def _constant(
 ) -> tuple[Format, TensorRange]:
     """Return the format of a constant, which leaves room for the bias of its operator, and the range."""
     rows = constant.rows()
-    room = constant.readers.room_for_bias(activations, constant.graph_constants, len(rows))
+    room = constant.readers.max_fraction_bits(activations, constant.graph_constants, len(rows))
     if constant.axis is None or not options.per_channel:
         known = [most for most in room if most is not None]
         rows, room = rows.reshape(1, -1), [min(known) if known else None]
@@ -187,7 +187,7 @@ def _constant(
         raise FormatError(f"constant '{name}': {error}") from None
     sqnr, best = _sqnr(rows, form), _sqnr(rows, alone)
     least, most = (float(rows.min()), float(rows.max())) if rows.size else (None, None)
-    given, wanted = as_given(form), as_given(alone)
+    given, wanted = format_to_json(form), format_to_json(alone)
     return form, TensorRange(name, "constant", rows.size, least, most, 0, given, sqnr, wanted, _cost(best, sqnr), ())
 
 

@@ -14,13 +14,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qengine.errors import ModelError, OptionError
-from qengine.model.formats.assign import Given
+from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.qformat import Format
 from qengine.quantization.calibration import Feeds
@@ -38,7 +37,7 @@ Reals = NDArray[np.float64]
 
 def correct_bias(
     graph: Graph,
-    formats: Given,
+    formats: FormatsByName,
     data: Feeds | None = None,
     *,
     means: Mapping[str, ArrayLike] | None = None,
@@ -152,8 +151,7 @@ def _tap_means(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str,
             continue
         # Behind a Flatten several consecutive inputs belong to one channel.
         each = np.repeat(mean, groups * inputs // mean.size).reshape(groups, inputs)
-        if layer.node.operator == "ConvTranspose":  # each output reads one tap in so many
-            each = each / prod(layer.node.attributes.get("strides", (1,)))  # type: ignore[arg-type]
+        each = each / layer.filters.input_stride(layer.node)
         tap_means[layer.node.outputs[0]] = np.repeat(each, taps, axis=1)
     return tap_means
 

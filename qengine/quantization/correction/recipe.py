@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from qengine.errors import OptionError
-from qengine.model.formats.assign import Given, as_given
+from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.layers import check_real
@@ -112,7 +112,7 @@ def change_ranges(graph: Graph, recipe: str | Sequence[str] = "best") -> RecipeS
     return state
 
 
-def fit_formats(state: RecipeState, formats: Given, data: Feeds | None = None) -> CorrectedModel:
+def fit_formats(state: RecipeState, formats: FormatsByName, data: Feeds | None = None) -> CorrectedModel:
     """Do the corrections of a recipe that need formats.
 
     Parameters
@@ -142,7 +142,10 @@ def fit_formats(state: RecipeState, formats: Given, data: Feeds | None = None) -
 
 
 def correct(
-    graph: Graph, formats_of: Callable[[Graph], Given], data: Feeds | None = None, recipe: str | Sequence[str] = "best"
+    graph: Graph,
+    formats_of: Callable[[Graph], FormatsByName],
+    data: Feeds | None = None,
+    recipe: str | Sequence[str] = "best",
 ) -> CorrectedModel:
     """Correct the constants of a model for fixed point.
 
@@ -176,8 +179,8 @@ def correct(
     return fit_formats(state, formats_of(state.graph), data)
 
 
-def _with_constants(graph: Graph, formats: Given) -> Given:
+def _with_constants(graph: Graph, formats: FormatsByName) -> FormatsByName:
     """Return formats with those that a session would choose for constants, so that later values do not change them."""
     constants = {graph.derived.get(name, name) for name in graph.constants}
     chosen = fixed_session(graph, formats).formats
-    return {**{name: as_given(form) for name, form in chosen.items() if name in constants}, **formats}
+    return {**{name: format_to_json(form) for name, form in chosen.items() if name in constants}, **formats}

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.model.formats.assign import Given
+from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
@@ -50,7 +50,7 @@ class RecipeState:
     steps: tuple[str, ...]
     entries: tuple[CorrectionEntry, ...] = ()
     factors: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    formats: Given = field(default_factory=dict)
+    formats: FormatsByName = field(default_factory=dict)
     data: Feeds | None = None
     reference: Graph | None = None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qengine.errors import OptionError
-from qengine.model.formats.assign import Given
+from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Feeds
 
@@ -44,7 +44,7 @@ class CorrectedModel:
 
     graph: Graph
     entries: tuple[CorrectionEntry, ...]
-    formats: Given = field(default_factory=dict)
+    formats: FormatsByName = field(default_factory=dict)
 
 
 def as_feeds(data: Feeds) -> Iterable[Mapping[str, Any]]:

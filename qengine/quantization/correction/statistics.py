@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.functions import erf, exp
 from qengine.model.graph import Graph, Node
+from qengine.model.ops.operator import find
 from qengine.model.passes import fold_constants, fold_gemm_factors, remove_dead
 from qengine.model.passes.batchnorm import is_constant_batchnorm
 from qengine.quantization.correction.bias import correct_bias
@@ -64,7 +65,7 @@ def expected_means(graph: Graph) -> dict[str, Reals]:
         elif x in normals and node.operator == "LeakyRelu":
             slope = node.number("alpha", 0.01)
             means[y] = _bounded_mean(normals[x], 0.0, np.inf) + slope * _bounded_mean(normals[x], -np.inf, 0.0)
-        elif x in means and (node.operator in _SAME_MEAN or _is_mean(node)):
+        elif x in means and find(node).keeps_mean(node):
             means[y] = means[x]
             if x in normals and node.operator in ("Identity", "Dropout"):
                 normals[y] = normals[x]

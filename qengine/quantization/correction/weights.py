@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import quantize
-from qengine.model.formats.assign import Given, as_given
+from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.qformat import Format, fraction_bits_of
 from qengine.quantization.calibration import Feeds
@@ -34,7 +34,7 @@ from qengine.runtime.session import InferenceSession
 _NAME = "round"
 
 
-def round_weights(graph: Graph, formats: Given, data: Feeds, *, damping: float = 0.01) -> CorrectedModel:
+def round_weights(graph: Graph, formats: FormatsByName, data: Feeds, *, damping: float = 0.01) -> CorrectedModel:
     """Round the weights of linear operators so that the operators' outputs on data change least.
 
     Parameters
@@ -75,7 +75,7 @@ def round_weights(graph: Graph, formats: Given, data: Feeds, *, damping: float =
             entries.append(CorrectionEntry(_NAME, text, False, _reason_left(readers, form, graph)))
             continue
         constants[name], gain = _round_layer(readers[0], constants[name], form, products, damping)
-        named[graph.derived.get(name, name)] = as_given(form)
+        named[graph.derived.get(name, name)] = format_to_json(form)
         entries.append(CorrectionEntry(_NAME, text, True, gain))
     return CorrectedModel(replace(graph, constants=constants), tuple(entries), named)
 
@@ -86,7 +86,7 @@ def _round(state: RecipeState) -> RecipeState:
     return state.after(round_weights(state.graph, state.formats, state.data))
 
 
-def fixed_session(graph: Graph, formats: Given) -> InferenceSession:
+def fixed_session(graph: Graph, formats: FormatsByName) -> InferenceSession:
     """Return the session in fixed point, on the reference, that corrections are made for."""
     return InferenceSession(graph, formats=formats, isa="reference")
 
@@ -127,7 +127,7 @@ def _round_layer(
     unit = np.square(layer.blocks(np.broadcast_to(np.exp2(-np.asarray(n, np.float64)), weights.shape))[:, :, 0, 0])
     before = float((output_error(flat - nearest, products) * unit).sum())
     after = float((output_error(flat - codes, products) * unit).sum())
-    whole = np.ldexp(layer.whole(codes.reshape(blocks.shape)), np.negative(n))
+    whole = np.ldexp(layer.from_blocks(codes.reshape(blocks.shape)), np.negative(n))
     changed = np.count_nonzero(codes != nearest)
     gain = f"{10 * np.log10(before / after):.1f} dB less error than nearest" if after > 0 else "no error"
     return whole.astype(weights.dtype), f"{gain}; {changed} of {codes.size} weights differ"

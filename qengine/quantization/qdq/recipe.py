@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from qengine.errors import OptionError
-from qengine.model.formats.assign import Given, parsed_format
+from qengine.model.formats.files import FormatsByName, parse_format
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
@@ -42,7 +42,7 @@ def quantize_model(
     data: Feeds | None = None,
     *,
     recipe: str | Sequence[str] = ("fold",),
-    formats: Given | None = None,
+    formats: FormatsByName | None = None,
     options: CalibrationOptions | None = None,
     **keywords: Unpack[CalibrationKeywords],
 ) -> QuantizedModel:
@@ -76,7 +76,7 @@ def quantize_model(
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
     graph = model if isinstance(model, Graph) else load(model, least_opset=opset_for(formats, options))
 
-    def formats_of(changed: Graph) -> Given:
+    def formats_of(changed: Graph) -> FormatsByName:
         if formats is not None or data is None:
             return formats or {}
         return choose_formats(observe(changed, data), options).formats
@@ -86,7 +86,7 @@ def quantize_model(
     return QuantizedModel(quantized_model(session), session, corrected.entries)
 
 
-def opset_for(formats: Given | None, options: CalibrationOptions) -> int:
+def opset_for(formats: FormatsByName | None, options: CalibrationOptions) -> int:
     """Return the first opset that stores the word lengths of given formats or, for None, of the options.
 
     Raises
@@ -96,6 +96,6 @@ def opset_for(formats: Given | None, options: CalibrationOptions) -> int:
     """
     if formats is None:
         return first_opset(max(options.activation_word_length, options.weight_word_length))
-    parsed = [parsed_format(name, given) for name, given in formats.items()]
+    parsed = [parse_format(name, given) for name, given in formats.items()]
     each = [one for form in parsed for one in (form if isinstance(form, tuple) else (form,))]
     return first_opset(max((one.bits for one in each), default=8))

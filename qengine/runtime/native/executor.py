@@ -80,7 +80,7 @@ class ReferencePart:
     def run(self, arrays: Arrays) -> None:
         """Compute, from arrays by name to an array by name."""
         bound = self.bound
-        with bound.node.blamed():
+        with bound.node.errors_named():
             found = bound.kernel(*[arrays[s] if isinstance(s, str) else s for s in bound.sources])
         arrays[bound.output.name] = np.ascontiguousarray(found).reshape(found.shape)
 

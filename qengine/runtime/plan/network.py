@@ -11,7 +11,7 @@ from qengine.errors import OptionError, did_you_mean
 from qengine.model.eager import single_node
 from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.graph import Graph, Node, Value
-from qengine.model.ops import operator
+from qengine.model.ops.support import check_supported
 from qengine.model.passes import optimize, remove_dead
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Tensor
@@ -21,7 +21,7 @@ from qengine.runtime.control_flow import CONTROL
 
 def is_run(node: Node) -> bool:
     """Whether a node without a handler is run nevertheless."""
-    return bool(node.graphs and node.operator in CONTROL and not node.domain) or single_node.is_possible(node)
+    return bool(node.graphs and node.operator in CONTROL and not node.domain) or single_node.is_computable(node)
 
 
 class Network:
@@ -41,7 +41,7 @@ class Network:
     """
 
     def __init__(self, model: Graph, request: FormatRequest | None, *, as_float32: bool = False) -> None:
-        operator.check(model, is_run)
+        check_supported(model, is_run)
         self._stages = optimize(model)
         self.model, self.optimized = self._stages[1], self._stages[-1]
         self.value_inputs = value_inputs(self.model)

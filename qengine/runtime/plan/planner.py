@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from qengine.errors import UnsupportedError
 from qengine.model.eager import onnx_reference, single_node
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find, make_steps
+from qengine.model.ops.binding import make_steps
+from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import Convert, Island, Linear, Move, Step, Tensor
 from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, Fixed, Plan
@@ -137,7 +138,7 @@ class _Builder:
         except NeedsRun:
             raise
         except UnsupportedError as error:
-            if onnx_reference.is_known(node):  # what a handler refuses, onnx.reference may compute
+            if onnx_reference.is_defined(node):  # what a handler refuses, onnx.reference may compute
                 raise NeedsRun(str(error)) from None
             raise
         for name, step in zip(node.outputs, steps, strict=False):
@@ -145,7 +146,7 @@ class _Builder:
                 continue
             self._check_size(step.shape, str(node))
             self._check_size(step.scratch, f"{node}, on its way")
-            with node.blamed():
+            with node.errors_named():
                 if all(t.value is not None for t in step.operands):
                     self._evaluate(name, step, node)
                 else:

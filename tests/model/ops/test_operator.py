@@ -9,9 +9,12 @@ import pytest
 from onnx.defs import OpSchema
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.eager.onnx_reference import is_known
+from qengine.model.eager.onnx_reference import is_defined
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import ANY, NEVER, Known, check, find, make_steps, operator, versions
+from qengine.model.ops.binding import make_steps
+from qengine.model.ops.operator import ANY, Known, find, operator, versions
+from qengine.model.ops.signature import NEVER
+from qengine.model.ops.support import check_supported
 from qengine.model.steps import Island, Tensor
 
 from . import __path__ as here
@@ -86,7 +89,7 @@ def has_default(attribute):
 def test_opsets_without_the_operator():
     for name, version in (("Upsample", 10), ("HardSwish", 13), ("Mish", 17), ("Gelu", 19), ("Swish", 23)):
         assert handler(name, version).is_delegated
-        assert not is_known(Node(name, (), (), version=version))
+        assert not is_defined(Node(name, (), (), version=version))
 
 
 def x(name, kind=np.float32, value=None):
@@ -135,11 +138,11 @@ def test_all_that_is_missing_is_named_at_once():
     graph = Graph("g", (), (), tuple(nodes), {})
     listed = r"operators not supported: Foo-17 \(x2\), my.Bar-17; register them first, as .*\"Bar\", domain=\"my\""
     with pytest.raises(UnsupportedError, match=listed):
-        check(graph, lambda _: False)
+        check_supported(graph, lambda _: False)
     with pytest.raises(UnsupportedError, match=r"operator not supported: Foo-17 \(x2\); replace them before"):
-        check(Graph("g", (), (), (nodes[0], nodes[3]), {}), lambda _: False)
-    check(graph, lambda _: True)
-    check(Graph("g", (), (), (nodes[1],), {}), lambda _: False)
+        check_supported(Graph("g", (), (), (nodes[0], nodes[3]), {}), lambda _: False)
+    check_supported(graph, lambda _: True)
+    check_supported(Graph("g", (), (), (nodes[1],), {}), lambda _: False)
 
 
 @pytest.fixture
