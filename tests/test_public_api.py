@@ -109,11 +109,11 @@ def test_each_module_of_public_names_is_importable_alone():
         (qengine.InferenceSession.get_inputs, "(self)"),
         (qengine.InferenceSession.get_outputs, "(self)"),
         (qengine.InferenceSession.get_overridable_initializers, "(self)"),
+        (qengine.calibrate, "(model, feeds, options=None, session=None, **keywords)"),
         (
-            qengine.calibrate,
-            "(model, feeds, *, bits=8, weight_bits=None, activation_bits=None, method='mse', percentile=99.99, "
-            "headroom=1.0, per_channel=False, unsigned=False, tie_joins=False, threads=None, "
-            "max_elements=1073741824)",
+            qengine.CalibrationOptions,
+            "(*, bits=8, weight_bits=None, activation_bits=None, method=<Method.MSE: 'mse'>, percentile=99.99, "
+            "headroom=1.0, per_channel=False, unsigned=False, tie_joins=False)",
         ),
         (qengine.quantize, "(x, qformat, rounding='half_even', overflow='saturate')"),
         (qengine.dequantize, "(codes, qformat)"),
