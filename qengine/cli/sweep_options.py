@@ -11,7 +11,7 @@ from qengine.cli.options.panels import INPUTS, RUN
 from qengine.metrics.declaration import all_metrics
 from qengine.qformat import Overflow, Rounding
 from qengine.quantization.calibration import Method
-from qengine.quantization.correction import RECIPES, STEPS
+from qengine.quantization.correction import describe_recipes
 
 _GRID = "Grid"
 
@@ -80,7 +80,7 @@ class GridOptions:
         str,
         typer.Option(
             metavar="LIST",
-            help=f"How the model is corrected: {', '.join(RECIPES)}, or steps with +: {', '.join(STEPS)}.",
+            help=f"How the model is corrected: {describe_recipes()}.",
             rich_help_panel=_GRID,
         ),
     ] = "fold"

@@ -24,7 +24,7 @@ from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor
 from qengine.qformat import Format
 from qengine.runtime.options import SessionKeywords, SessionOptions
-from qengine.runtime.plan.network import is_run
+from qengine.runtime.plan.network import is_runnable
 from qengine.runtime.session import InferenceSession
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _opsets(graph: Graph) -> dict[str, int]:
 
 def _unsupported(graph: Graph) -> Iterator[str]:
     try:
-        check_supported(graph, is_run)
+        check_supported(graph, is_runnable)
     except UnsupportedError as error:
         yield str(error)
 

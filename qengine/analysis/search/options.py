@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qengine.analysis.inspection.costs import find_cost
+from qengine.checks import check_whole_number
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError
-from qengine.runtime.options import SessionKeywords, SessionOptions, check_whole_number
+from qengine.runtime.options import SessionKeywords, SessionOptions
 
 BITS = (2, 3, 4, 5, 6, 7, 8, 16)
 

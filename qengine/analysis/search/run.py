@@ -25,7 +25,7 @@ from qengine.analysis.search.units import Unit, formats_of, units_of
 from qengine.analysis.sweep.observed import Float32Outputs, ensure_float32
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.data.datasets import Dataset
-from qengine.data.datasets.runs import Runs, fed
+from qengine.data.datasets.runs import Runs, feeds_of
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError, UnsupportedError
 from qengine.metrics.declaration import find_metric
@@ -179,9 +179,7 @@ class _Job:
         """
         settings, options, runs = self._settings, self._options, self._runs
         with self._progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
-            observation = observe(
-                self._graph, fed(runs, advance), threads=options.threads, max_elements=options.max_elements
-            )
+            observation = observe(self._graph, feeds_of(runs, advance), options)
         bits = settings.bits
         self._units = units = units_of(
             observation,

@@ -21,7 +21,7 @@ from qengine.analysis.sweep.prepare import Ranges
 from qengine.analysis.sweep.progress import Advance
 from qengine.atomic_files import replacing
 from qengine.data.datasets import Batch
-from qengine.data.datasets.runs import fed
+from qengine.data.datasets.runs import feeds_of
 from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Observation, load_observation, observe, save_observation
@@ -70,7 +70,7 @@ def ensure_histograms(
     try:
         load_histograms(folder, key, corrections, graph)
     except SweepError:  # missing or damaged: only time is lost
-        observation = observe(graph, fed(runs, advance), threads=options.threads, max_elements=options.max_elements)
+        observation = observe(graph, feeds_of(runs, advance), options)
         save_observation(observation, histograms_path(folder, key, corrections), key + _suffix(corrections))
 
 

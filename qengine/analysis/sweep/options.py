@@ -9,9 +9,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from qengine.checks import check_whole_number
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError
-from qengine.runtime.options import SessionKeywords, SessionOptions, check_whole_number
+from qengine.runtime.options import SessionKeywords, SessionOptions
 
 
 class SweepKeywords(SessionKeywords, total=False):

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.checks import check_whole_number
 from qengine.errors import OperatorError, OptionError
 from qengine.model.custom.operator import Custom
 from qengine.model.custom.results import call_function
@@ -180,8 +181,7 @@ def _check_names(name: Any, domain: Any, since: Any) -> None:
         raise OptionError(f"domain {domain!r} is {owner}; register {name} in a domain of yours")
     if onnx_reference.defines(name, domain) or (domain, name) in operator.versions():
         raise OptionError(f"{domain}.{name} is defined already and needs no registration")
-    if not isinstance(since, int) or since < 1:
-        raise OptionError(f"since is an opset, 1 or more, not {since!r}")
+    check_whole_number("since", since, 1)
 
 
 def _check_free(name: str, domain: str, since: int, function: Callable[..., Any]) -> None:

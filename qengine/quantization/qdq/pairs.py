@@ -21,7 +21,7 @@ from qengine.model.ops.operator import Role, find
 from qengine.model.protos import graph_proto
 from qengine.model.steps import Table
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
-from qengine.quantization.correction import folded
+from qengine.quantization.correction import fold_graph
 from qengine.quantization.qdq.stored import ACTIVATION_BITS, Names, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
 
@@ -56,7 +56,7 @@ def with_pairs(network: Network, version: int) -> Graph:
 
 def _folded(graph: Graph) -> Graph:
     """Return a graph in which all is folded that fixed point folds; UnsupportedError if a node is none of ONNX."""
-    result = folded(graph)
+    result = fold_graph(graph)
     for node in result.nodes:
         if (node.operator, node.domain) == ("ScaleShift", "qengine"):
             raise UnsupportedError(
