@@ -48,11 +48,11 @@ def refused(capsys, *words):
             ["run", "srcnn", "--qformat", "Q4.3", "--accumulator-bits", "1"],
             "'--accumulator-bits': Input should be",
         ),
-        (["run", "srcnn", "--qformat", "Q4.3", "--weight-qformat", "Q0.7", "--per-channel"], "leave out the weight"),
+        (["run", "srcnn", "--qformat", "Q4.3", "--weight-qformat", "Q0.7", "--per-channel"], "leave out one"),
         (["run", "srcnn", "--rounding", "floor"], "--rounding has no meaning in float32: give a --qformat"),
         (["run", "srcnn", "--strict"], "--strict has no meaning in float32"),
         (["run", "srcnn", "--raw", "-o", "a.npy"], "--raw saves the codes of a run in fixed point"),
-        (["run", "srcnn", "--qformat", "Q4.3", "--raw"], "say where, with -o"),
+        (["run", "srcnn", "--qformat", "Q4.3", "--raw"], "give a file with -o"),
         (["run", "srcnn", "--isa", "sse9"], "no isa is named 'sse9'; here there are .*reference"),
         (["run", "srcnn", "--threads", "0"], "Invalid value for '--threads': Input should be"),
         (["run", "srcnn", "-o", "out.jpg"], "would change the pixels; use .png"),
@@ -142,7 +142,7 @@ def test_interrupted(monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("qengine.cli.parsing.InferenceSession", stop)
+    monkeypatch.setattr("qengine.cli.session.InferenceSession", stop)
     assert cli.main(["run", "srcnn"]) == 130
     assert capsys.readouterr().out == ""
 
@@ -151,7 +151,7 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("qengine.cli.parsing.InferenceSession", fail)
+    monkeypatch.setattr("qengine.cli.session.InferenceSession", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["run", "srcnn"])
 

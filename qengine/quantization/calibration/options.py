@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qengine.checks import check_whole_number
 from qengine.errors import OptionError
 from qengine.quantization.calibration.choose import Method
 
@@ -51,8 +52,7 @@ class CalibrationOptions:
             given = getattr(self, name)
             if given is None and name != "bits":
                 continue
-            if isinstance(given, bool) or not isinstance(given, int) or not 2 <= given <= 16:
-                raise OptionError(f"{name} is a word length of 2 to 16, not {given!r}")
+            object.__setattr__(self, name, check_whole_number(name, given, 2, 16))
         if not isinstance(self.method, str) or self.method not in list(Method):
             raise OptionError(f"no method is named {self.method!r}; there are {', '.join(Method)}")
         if not _is_number(self.percentile) or not 0.0 < self.percentile <= 100.0:

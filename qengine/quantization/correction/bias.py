@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -142,8 +141,7 @@ def _told(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str, Real
             continue
         # Behind a Flatten several inputs one after the other are of one channel.
         each = np.repeat(mean, groups * inputs // mean.size).reshape(groups, inputs)
-        if layer.node.operator == "ConvTranspose":  # an output sees one tap of so many
-            each = each / prod(layer.node.attributes.get("strides", (1,)))  # type: ignore[arg-type]
+        each = each / layer.filters.input_stride(layer.node)
         found[layer.node.outputs[0]] = np.repeat(each, taps, axis=1)
     return found
 

@@ -85,7 +85,7 @@ def equalize(graph: Graph, *, most_rounds: int = 1000, tolerance: float = 1e-4) 
     constants = dict(graph.constants)
     for out, layer in layers.items():
         dtype = constants[layer.weights].dtype
-        constants[layer.weights] = layer.whole(_scaled(blocks[out], made, read, out)).astype(dtype)
+        constants[layer.weights] = layer.from_blocks(_scaled(blocks[out], made, read, out)).astype(dtype)
         if layer.bias:
             # Channels are the last axis of every bias.
             constants[layer.bias] = (constants[layer.bias].astype(np.float64) / made[out]).astype(dtype)

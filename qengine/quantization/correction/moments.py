@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import OptionError
-from qengine.kernels.reference.linear import spread_out
-from qengine.kernels.reference.window import pad_spatial, windows
 from qengine.model.graph import Graph
 from qengine.model.steps import Linear
-from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
+from qengine.model.steps.forms import LinearForm
 from qengine.quantization.correction.layers import Layer
 from qengine.quantization.correction.result import Data, feeds_of
 from qengine.runtime.session import InferenceSession
-
-_STRIP_BYTES = 16 << 20
 
 Key = tuple[str, str]
 """Of a layer, whatever a pass makes of the node: the model's names of its weights and its bias."""
@@ -118,7 +113,9 @@ def _observe_one(
                 moments = found.setdefault(
                     key, Moments(0, np.zeros((size[0], taps)), np.zeros((size[0], taps, taps) if products else 0))
                 )
-                for patches in _patches(held[step.x.name], step, wanted[key]):
+                assert isinstance(step.product, LinearForm)
+                layer = wanted[key]
+                for patches in step.product.patches(held[step.x.name], layer.shape, layer.groups):
                     moments.add(patches)
             if step.x.name in left:
                 left[step.x.name] -= 1
@@ -126,40 +123,6 @@ def _observe_one(
                     held.pop(step.x.name, None)
         if left.get(event.tensor.name):
             held[event.tensor.name] = event.array
-
-
-def _patches(x: NDArray[Any], step: Linear, layer: Layer) -> Iterator[NDArray[np.float64]]:
-    """Yield what the filters see as (groups, positions, inputs x taps), a strip of positions at a time."""
-    product, groups = step.product, layer.groups
-    if isinstance(product, MatrixProduct):
-        rows = (x.T if product.transposed_x else x).reshape(-1, layer.inputs)
-        size = max(1, _STRIP_BYTES // (8 * max(1, rows.shape[1])))
-        for start in range(0, len(rows), size):
-            yield rows[None, start : start + size].astype(np.float64)
-        return
-    if isinstance(product, ChannelScale):
-        yield np.moveaxis(x, 1, 0).reshape(groups, -1, 1).astype(np.float64)
-        return
-    kernel = layer.shape[2:]
-    if isinstance(product, TransposedConvolution):
-        x, pads = spread_out(x, kernel, product.strides, product.dilations, product.pads, product.output_padding)
-        strides = (1,) * len(kernel)
-    else:
-        assert isinstance(product, Convolution)
-        pads, strides = product.pads, product.strides
-    spatial = len(kernel)
-    view = windows(pad_spatial(x, pads, 0), kernel, strides, product.dilations)
-    if isinstance(product, TransposedConvolution):  # which correlates with the mirrored kernel
-        view = np.flip(view, tuple(range(2 + spatial, 2 + 2 * spatial)))
-    channels, *out = view.shape[1 : 2 + spatial]
-    taps = channels // groups * prod(kernel)
-    step_size = max(1, _STRIP_BYTES // max(1, 8 * groups * taps * prod(out[1:])))
-    # (C, out..., kernel...) -> (C, kernel..., out...) -> (groups, inputs x taps, positions)
-    order = (0, *range(1 + spatial, 1 + 2 * spatial), *range(1, 1 + spatial))
-    for image in view:
-        for start in range(0, out[0], step_size):
-            strip = image[:, start : start + step_size].transpose(order).astype(np.float64)
-            yield strip.reshape(groups, taps, -1).swapaxes(1, 2)
 
 
 __all__ = ["Key", "Moments", "key_of", "observe"]

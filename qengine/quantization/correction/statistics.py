@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.functions import erf, exp
 from qengine.model.graph import Graph, Node
+from qengine.model.ops.operator import find
 from qengine.model.passes import fold_constants, fold_gemm_factors, remove_dead
 from qengine.model.passes.batchnorm import is_constant_batchnorm
 
 Reals = NDArray[np.float64]
 
-_SAME_MEAN = {"Identity", "Dropout", "GlobalAveragePool", "Flatten"}
 _FAR = 1e6  # standard deviations
 
 
@@ -55,7 +55,7 @@ def expected_means(graph: Graph) -> dict[str, Reals]:
         elif x in normals and node.operator == "LeakyRelu":
             slope = node.number("alpha", 0.01)
             means[y] = _bounded_mean(normals[x], 0.0, np.inf) + slope * _bounded_mean(normals[x], -np.inf, 0.0)
-        elif x in means and (node.operator in _SAME_MEAN or _is_mean(node)):
+        elif x in means and find(node).keeps_mean(node):
             means[y] = means[x]
             if x in normals and node.operator in ("Identity", "Dropout"):
                 normals[y] = normals[x]
@@ -68,29 +68,15 @@ def _normalized(node: Node, constants: Mapping[str, NDArray[Any]]) -> _Normal:
     return _Normal(beta, np.abs(gamma) * np.sqrt(var / (var + epsilon)))
 
 
-def _is_mean(node: Node) -> bool:
-    """Whether it is an average over windows that counts no padding."""
-    pads = np.any(np.asarray(node.attributes.get("pads", 0)) != 0)
-    padded = pads or node.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    return node.operator == "AveragePool" and not (bool(padded) and bool(node.number("count_include_pad", 0)))
-
-
 def _bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> tuple[float, float] | None:
     """Return the bounds of a Relu or Clip; None where they are computed, or it is neither."""
     if node.operator == "Relu":
         return 0.0, np.inf
     if node.operator != "Clip":
         return None
-    found = [-np.inf, np.inf]
-    for i, key in enumerate(("min", "max")):
-        name = node.inputs[1 + i] if len(node.inputs) > 1 + i else ""
-        if name and name not in constants:
-            return None
-        if name:
-            found[i] = float(constants[name])
-        elif key in node.attributes:
-            found[i] = node.number(key, 0.0)
-    return found[0], found[1]
+    bounds = find(node).numbers(node, constants)
+    low, high = bounds.get("min", -np.inf), bounds.get("max", np.inf)
+    return None if low is None or high is None else (low, high)
 
 
 def _bounded_mean(x: _Normal, low: float, high: float) -> Reals:

@@ -83,7 +83,7 @@ def on_grid(weights: NDArray[Any], form: Format) -> NDArray[np.float64]:
 
 def _products(readers: list[Layer], graph: Graph, found: Mapping[Key, Moments]) -> NDArray[np.float64] | None:
     """Return the sums of products of all that read one constant; None where they read it in different ways."""
-    if len({(one.node.operator, one.node.domain, one.groups, one.node.number("transB", 0)) for one in readers}) > 1:
+    if len({one.layout for one in readers}) > 1:
         return None
     seen = [found[key] for key in dict.fromkeys(key_of(one, graph) for one in readers) if key in found]
     return sum((one.products for one in seen[1:]), seen[0].products) if seen else None
@@ -109,7 +109,7 @@ def _rounded(
     unit = np.square(layer.blocks(np.broadcast_to(np.exp2(-np.asarray(n, np.float64)), weights.shape))[:, :, 0, 0])
     before = float((output_error(flat - nearest, products) * unit).sum())
     after = float((output_error(flat - codes, products) * unit).sum())
-    whole = np.ldexp(layer.whole(codes.reshape(blocks.shape)), np.negative(n))
+    whole = np.ldexp(layer.from_blocks(codes.reshape(blocks.shape)), np.negative(n))
     changed = np.count_nonzero(codes != nearest)
     gain = f"{10 * np.log10(before / after):.1f} dB less error" if after > 0 else "no error"
     return whole.astype(weights.dtype), f"{gain} than nearest; {changed} of {codes.size} weights differ"

@@ -15,7 +15,7 @@ from qengine.kernels.locks import Lock
 from qengine.model.steps import Tensor
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.schedule import Compiled
-from qengine.runtime.plan.plan import BoundStep, Plan, answer, enter, refuse_nan
+from qengine.runtime.plan.plan import BoundStep, Plan, decode_output, quantize_input, refuse_nan
 
 NAN = "\0nan"
 """The array in which kernels say that an input holds NaN: one number for each input."""
@@ -67,7 +67,7 @@ class QuantizePart:
 
     def run(self, arrays: Arrays) -> None:
         """Quantize."""
-        arrays[self.tensor.name] = enter(self.tensor, arrays[self.source], self.plan.fixed, None)
+        arrays[self.tensor.name] = quantize_input(self.tensor, arrays[self.source], self.plan.fixed, None)
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,6 @@ class Executor:
 
     def _answer(self, arrays: Arrays, key: str, codes: Tensor | None) -> NDArray[Any]:
         if codes is not None:
-            return np.array(answer(codes, arrays[key], raw=False), order="C")
+            return np.array(decode_output(codes, arrays[key], raw=False), order="C")
         # What a section made is fresh; the reference may give a view of a feed.
         return arrays[key] if key in self._fresh else np.array(arrays[key], order="C")

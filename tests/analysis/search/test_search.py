@@ -181,7 +181,7 @@ def test_harm_is_that_of_a_tensor_alone(data):
     blamed = blame(session, dataset)
     for name in ("x", "w1", "r", "w2"):
         (unit,) = [unit for unit in found.units if unit.name == name]
-        assert unit.harm[4] == pytest.approx(blamed[name].harm, rel=1e-6)
+        assert unit.harm[4] == pytest.approx(blamed[name].sensitivity, rel=1e-6)
         assert unit.harm[8] < unit.harm[4]
 
 
@@ -272,7 +272,7 @@ def test_what_cannot_be_done_is_said(data, tmp_path):
         search(model, dataset, least=0.9, max_drop=1)
     with pytest.raises(OptionError, match="no cost is named 'area'; there are weights, activations, macs"):
         search(model, dataset, cost="area")
-    with pytest.raises(OptionError, match="bits is a word length of 2 to 16, not 17"):
+    with pytest.raises(OptionError, match="bits must be a whole number, 2 to 16, not 17"):
         search(model, dataset, bits=[4, 17])
     with pytest.raises(OptionError, match="there are no word lengths for weights"):
         search(model, dataset, weight_bits=[])

@@ -331,7 +331,7 @@ def test_an_input_that_holds_nan_is_named():
         ([FEEDS[0], {"z": X[0]}], "run 2 of the data: the model has no input 'z'"),
         ([{"x": X[0][:, :2]}], r"run 1 of the data: input 'x' needs shape \[1, 3, 6, 5\]"),
         ([{}], "run 1 of the data: no feed for input 'x'"),
-        ([X[0]], "run 1 of the data: feeds are a mapping"),
+        ([X[0]], "run 1 of the data: feeds must be a mapping"),
     ],
 )
 def test_data_that_does_not_go_with_the_model(feeds, message):
@@ -342,9 +342,9 @@ def test_data_that_does_not_go_with_the_model(feeds, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bits": 1}, "bits is a word length of 2 to 16, not 1"),
-        ({"weight_bits": 17}, "weight_bits is a word length"),
-        ({"activation_bits": 8.0}, "activation_bits is a word length"),
+        ({"bits": 1}, "bits must be a whole number, 2 to 16, not 1"),
+        ({"weight_bits": 17}, "weight_bits must be a whole number"),
+        ({"activation_bits": 8.0}, "activation_bits must be a whole number"),
         ({"method": "entropy"}, "no method is named 'entropy'; there are mse, max, percentile"),
         ({"percentile": 0}, "percentile is above 0"),
         ({"headroom": 0.9}, "headroom is a factor of 1 to 1024"),

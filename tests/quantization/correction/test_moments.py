@@ -42,7 +42,7 @@ def output_sums(y, node, groups):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("strip", [16 << 20, 1])
 def test_sums_and_products(name, strip, monkeypatch):
-    monkeypatch.setattr("qengine.quantization.correction.moments._STRIP_BYTES", strip)
+    monkeypatch.setattr("qengine.model.steps.forms._STRIP_BYTES", strip)
     node, shape, filters = LAYERS[name]
     w = weights(*filters)
     model = network([node], inputs={"x": shape}, constants={"w": w})
@@ -50,7 +50,7 @@ def test_sums_and_products(name, strip, monkeypatch):
     (layer,) = linear_layers(load(model))
     (found,) = observe(InferenceSession(model, isa="reference"), [layer], data, products=True).values()
     blocks = layer.blocks(w.astype(np.float64))
-    np.testing.assert_array_equal(layer.whole(layer.blocks(w)), w)
+    np.testing.assert_array_equal(layer.from_blocks(layer.blocks(w)), w)
     flat = blocks.reshape(*blocks.shape[:2], -1)
     wanted = [output_sums(run_onnxruntime(model, one)[0], node, layer.groups) for one in data]
     sums, squares = (sum(part) for part in zip(*wanted, strict=True))
