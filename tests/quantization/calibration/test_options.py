@@ -51,9 +51,9 @@ def test_unknown_keywords():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bits": 1}, "bits is a word length of 2 to 16, not 1"),
-        ({"weight_bits": 17}, "weight_bits is a word length"),
-        ({"activation_bits": 8.0}, "activation_bits is a word length"),
+        ({"bits": 1}, "bits must be a whole number, 2 to 16, not 1"),
+        ({"weight_bits": 17}, "weight_bits must be a whole number"),
+        ({"activation_bits": 8.0}, "activation_bits must be a whole number"),
         ({"method": "entropy"}, "no method is named 'entropy'; there are mse, max, percentile"),
         ({"percentile": 0}, "percentile is above 0"),
         ({"headroom": 0.9}, "headroom is a factor of 1 to 1024"),
