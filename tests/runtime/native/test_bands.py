@@ -85,7 +85,7 @@ def test_srcnn(isa, word):
         got, want, kernels = both(str(zoo.find("srcnn").path), feeds, isa, 2, **word)
         assert_same(got, want)
         assert [k.split()[0] for k in kernels] == [
-            "quantize" if word else "enter", "resize", "resize", "dot", "dot", "few", "leave",
+            "quantize" if word else "pack", "resize", "resize", "dot", "dot", "narrow", "unpack",
         ]  # fmt: skip
 
 

@@ -24,8 +24,8 @@ SHAPES = {
     "1x1": (32, 64, (1, 1), {}, (9, 31), "dot"),
     "3x3": (16, 20, (3, 3), {"pads": [1] * 4}, (7, 15), "dot"),
     "three channels": (3, 33, (5, 5), {"pads": [2] * 4}, (6, 17), "dot"),
-    "to three channels": (32, 3, (5, 5), {"pads": [2] * 4}, (6, 33), "few"),
-    "to five channels": (16, 5, (3, 3), {"pads": [0, 1, 2, 1]}, (6, 19), "few"),
+    "to three channels": (32, 3, (5, 5), {"pads": [2] * 4}, (6, 33), "narrow"),
+    "to five channels": (16, 5, (3, 3), {"pads": [0, 1, 2, 1]}, (6, 19), "narrow"),
     "stride": (17, 16, (3, 3), {"strides": [2, 2], "pads": [1] * 4}, (9, 16), "dot"),
     "stride and dilation": (
         5,

@@ -109,11 +109,11 @@ MODELS = {
     "global max": (model_of(("GlobalMaxPool", "x", "y"), inputs=IMAGE), "max pool"),
     "cubic": (
         model_of(("Resize", "x none scales", "y", {"mode": "cubic"}), inputs=IMAGE, constants=RESIZED),
-        "resize down",
+        "resize rows",
     ),
     "cubic, three channels": (
         model_of(("Resize", "x none scales", "y", {"mode": "cubic"}), inputs={"x": SMALL["x"]}, constants=RESIZED),
-        "resize down",
+        "resize rows",
     ),
     "linear, smaller": (
         model_of(
@@ -121,7 +121,7 @@ MODELS = {
             inputs=IMAGE,
             constants={**RESIZED, "scales": np.float32([1, 1, 0.4, 0.55])},
         ),
-        "resize down",
+        "resize rows",
     ),
     "linear along one axis": (
         model_of(
@@ -129,7 +129,7 @@ MODELS = {
             inputs={"x": [2, 5, 11]},
             constants={**RESIZED, "scales": np.float32([1, 1, 3])},
         ),
-        "resize down",
+        "resize rows",
     ),
     "nearest": (
         model_of(("Resize", "x none scales", "y", {"mode": "nearest"}), inputs=IMAGE, constants=RESIZED),
