@@ -1,4 +1,4 @@
-"""Layers, one at a time, by instruction set and word."""
+"""Timing of layers, one at a time, by instruction set and word length."""
 
 import numpy as np
 import pytest

@@ -1,10 +1,10 @@
-"""Whole models beside other runtimes: float32, 8 and 16 bits, one thread and two."""
+"""Timing of whole models beside other runtimes: float32, 8 and 16 bits, one thread and two."""
 
 import networks
 import pytest
 
 from qengine import InferenceSession
-from qengine.analysis.bench.rivals import NAMES, rival_runs
+from qengine.analysis.bench.rivals import NAMES, RivalSetup, rival_runs
 
 FORMATS = {"float32": None, "int8": "Q3.4", "int16": "Q3.12"}
 
@@ -22,7 +22,7 @@ def test_model(benchmark, model, runtime, word, threads, request):
         benchmark(session.run, None, feeds)
         return
     bits = {"float32": None, "int8": 8, "int16": 16}[word]
-    run = rival_runs([runtime], path, feeds, bits, threads)[runtime]
+    run = rival_runs([runtime], RivalSetup(path, feeds, bits, threads))[runtime]
     if isinstance(run, str):
         pytest.skip(run)
     benchmark(run)

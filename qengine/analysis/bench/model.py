@@ -105,7 +105,7 @@ def bench(
     runs: dict[str, Callable[[], object]] = {"qengine": lambda: session.run(None, feeds)}
     runs |= {name: run for name, run in rivals.items() if callable(run)}
     timings = interleaved(runs, seconds)
-    ops = [op for part in executor.parts if isinstance(part, NativePart) for op in part.ops]
+    ops = [op for section in executor.sections for op in section.ops]
     kinds = sorted({op.kind for op in ops if op.kind is not None})
     peaks: dict[str, float] = {kind: peak_rate(kind, executor.isa) / 1e9 for kind in kinds}
     return Report(

@@ -132,6 +132,7 @@ class Executor:
     outputs : source of each output, by name.
     release : names of the arrays that nothing reads after each part.
     unread : inputs in fixed point that no part reads, and that are checked for NaN all the same.
+    sections : those of the parts that run on native kernels.
     """
 
     plan: Plan
@@ -141,16 +142,17 @@ class Executor:
     outputs: Mapping[str, OutputSource]
     release: tuple[tuple[str, ...], ...]
     unread: tuple[Tensor, ...] = ()
+    sections: tuple[NativePart, ...] = field(init=False)
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
-        native = [part for part in self.parts if isinstance(part, NativePart)]
-        self._new_arrays = {output.key for part in native for output in part.outputs}
+        self.sections = tuple(part for part in self.parts if isinstance(part, NativePart))
+        self._new_arrays = {output.key for section in self.sections for output in section.outputs}
 
     @property
     def memory(self) -> int:
         """The bytes of memory for tensors between steps."""
-        return sum(p.compiled.memory.bytes for p in self.parts if isinstance(p, NativePart))
+        return sum(section.compiled.memory.bytes for section in self.sections)
 
     def arrays(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the arrays, by name, with which a run begins."""
