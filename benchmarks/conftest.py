@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import networks
+import benchmark_networks
 import numpy as np
 import pytest
 
@@ -14,4 +14,4 @@ def model(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, np.ndarray]]:
     """The file and the feeds of the model that a test names; SRCNN enlarges 256x256 to 768x768."""
-    return networks.prepared(request.param, tmp_path_factory.mktemp("models"))
+    return benchmark_networks.prepared(request.param, tmp_path_factory.mktemp("models"))

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import networks
+import benchmark_networks
 import numpy as np
 
 from qengine import InferenceSession, zoo
@@ -40,7 +40,7 @@ Image.fromarray(np.rint(y[0].transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint
 
 def compare(name: str, folder: Path, seconds: float) -> None:
     """Print the times of a model in float32, 8 and 16 bits, on one thread and on two."""
-    path, feeds = networks.prepared(name, folder)
+    path, feeds = benchmark_networks.prepared(name, folder)
     for word, (form, bits) in (SRCNN if name == "srcnn" else FORMATS).items():
         ours: dict[int, float] = {}
         for threads in (1, 2):
@@ -91,14 +91,14 @@ def whole_processes(repeats: int = 7) -> None:
 def main() -> None:
     """Parse the command line and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(networks.MODELS))
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(benchmark_networks.MODELS))
     parser.add_argument("--seconds", type=float, default=8.0, help="approximate duration of each measurement")
     parser.add_argument("--process", action="store_true", help="also time whole processes")
     arguments = parser.parse_args()
-    if unknown := set(arguments.models) - set(networks.MODELS):
+    if unknown := set(arguments.models) - set(benchmark_networks.MODELS):
         parser.error(f"no model is named {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.models or networks.MODELS:
+        for name in arguments.models or benchmark_networks.MODELS:
             compare(name, Path(folder), arguments.seconds)
     if arguments.process:
         whole_processes()

@@ -1,6 +1,6 @@
 """Timing of whole models beside other runtimes: float32, 8 and 16 bits, one thread and two."""
 
-import networks
+import benchmark_networks
 import pytest
 
 from qengine import InferenceSession
@@ -12,7 +12,7 @@ FORMATS = {"float32": None, "int8": "Q3.4", "int16": "Q3.12"}
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("word", FORMATS)
 @pytest.mark.parametrize("runtime", ["qengine", *NAMES])
-@pytest.mark.parametrize("model", networks.MODELS, indirect=True)
+@pytest.mark.parametrize("model", benchmark_networks.MODELS, indirect=True)
 def test_model(benchmark, model, runtime, word, threads, request):
     path, feeds = model
     benchmark.group = f"{request.node.callspec.params['model']}, {word}, {threads} thread(s)"

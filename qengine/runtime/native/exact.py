@@ -5,7 +5,7 @@ need 40 bits or more, but processors multiply and add fastest into 32 bits. Noth
 Instead the weights, which are constant, and the bounds of the input's codes give a bound of every partial sum before:
 
 - A *tap* is 4 bytes of the input: 4 codes of 8 bits or 2 of 16. Its products are added to the sum as one instruction.
-  `_tap_bounds` gives the most that a tap can add to each sum, and the most that it can subtract.
+  `tap_bounds` gives the most that a tap can add to each sum, and the most that it can subtract.
 - A *chunk* is a run of taps whose bounds add up to `CHUNK_LIMIT` at most. After each chunk the kernel moves the high
   16 bits of its sums to second registers (it *widens* the sums), and 16 low bits stay: hence the 2^16 in the limit.
 - A tap that alone could exceed the limit is *split* into several, each with some of the items and 0 for the others.
@@ -31,7 +31,7 @@ MAX_PACKED_TAPS = 1024
 """The most taps that are reordered into few chunks: for more, reordering takes longer than it saves."""
 
 
-def _tap_bounds(lanes: NDArray[Any], x: TensorBuffer) -> NDArray[np.int64]:
+def tap_bounds(lanes: NDArray[Any], x: TensorBuffer) -> NDArray[np.int64]:
     """Return the most that each tap's products can add to each sum, and subtract from it: (taps, 2 x sums)."""
     # The halo holds the code 0, which need not be between the bounds.
     low, high = min(x.low, 0) + x.zero, max(x.high, 0) + x.zero
@@ -62,11 +62,11 @@ def split_taps(
     """
     _, taps, items = lanes.shape
     if paired:
-        pairs = [_tap_bounds(lanes[:, :, i : i + 2], x) > np.iinfo(np.int16).max for i in range(0, items, 2)]
+        pairs = [tap_bounds(lanes[:, :, i : i + 2], x) > np.iinfo(np.int16).max for i in range(0, items, 2)]
         # One of two new taps keeps the even items, the other one the odd items.
         overflows, parts = np.any(pairs, axis=(0, 2)), np.arange(items) % 2 == np.arange(2)[:, None]
     else:
-        overflows, parts = np.any(_tap_bounds(lanes, x) > CHUNK_LIMIT, axis=1), np.eye(items, dtype=bool)
+        overflows, parts = np.any(tap_bounds(lanes, x) > CHUNK_LIMIT, axis=1), np.eye(items, dtype=bool)
     source, kept = [], []
     for t in range(taps):
         for part in parts if overflows[t] else np.ones((1, items), bool):
@@ -95,7 +95,7 @@ def chunk_taps(lanes: NDArray[Any], x: TensorBuffer) -> tuple[NDArray[np.intp], 
         (taps,) indices of taps in the new order, and (chunks,) the number of taps up to the end of each chunk.
     """
     sums, taps, _ = lanes.shape
-    bounds = _tap_bounds(lanes, x)
+    bounds = tap_bounds(lanes, x)
     if taps == 0 or (bounds.sum(axis=0) <= CHUNK_LIMIT).all():
         return np.arange(taps), np.array([taps], np.int64)
     assert (bounds <= CHUNK_LIMIT).all()
