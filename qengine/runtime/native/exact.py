@@ -35,7 +35,7 @@ def tap_bounds(lanes: NDArray[Any], x: TensorBuffer) -> NDArray[np.int64]:
     """Return the most that each tap's products can add to each sum, and subtract from it: (taps, 2 x sums)."""
     # The halo holds the code 0, which need not be between the bounds.
     low, high = min(x.low, 0) + x.zero, max(x.high, 0) + x.zero
-    w = lanes.astype(np.int32 if lanes.dtype == np.int8 else np.int64)
+    w = lanes.astype(np.int32)  # holds a product of two 16-bit factors
     most = np.maximum(w * high, w * low).sum(axis=2, dtype=np.int64).T
     least = -np.minimum(w * high, w * low).sum(axis=2, dtype=np.int64).T
     return np.asarray(np.maximum(np.concatenate([most, least], axis=1), 0), np.int64)
@@ -96,7 +96,7 @@ def chunk_taps(lanes: NDArray[Any], x: TensorBuffer) -> tuple[NDArray[np.intp], 
     """
     sums, taps, _ = lanes.shape
     bounds = tap_bounds(lanes, x)
-    if taps == 0 or (bounds.sum(axis=0) <= CHUNK_LIMIT).all():
+    if (bounds.sum(axis=0) <= CHUNK_LIMIT).all():
         return np.arange(taps), np.array([taps], np.int64)
     assert (bounds <= CHUNK_LIMIT).all()
     reorders = taps <= MAX_PACKED_TAPS
