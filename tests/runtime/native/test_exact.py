@@ -33,7 +33,7 @@ def taps(*weights, dtype=np.int64):
 
 def test_the_limit_leaves_16_bits_of_the_chunk_before():
     assert CHUNK_LIMIT == 2_147_418_111
-    assert CHUNK_LIMIT + 0xFFFF == np.iinfo(np.int32).max - 1
+    assert np.iinfo(np.int32).max - 1 == CHUNK_LIMIT + 0xFFFF
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,413 @@
+"""Memory, windows, bands and shares of threads, without compiling a kernel."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from qengine.kernels.edge import Fill, Move
+from qengine.kernels.isa import GENERIC
+from qengine.kernels.layout import SLACK, Halo
+from qengine.kernels.program import Slot
+from qengine.runtime.native import schedule
+from qengine.runtime.native.bands import BandCalls
+from qengine.runtime.native.memory import Memory
+from qengine.runtime.native.op import Op, Rows, share_bounds
+from qengine.runtime.native.schedule import compile_ops
+from qengine.runtime.native.tensor_buffer import TensorBuffer, View, images
+from qengine.runtime.native.window import Span, Window
+
+
+def buffer(name, height=32, *, channels=16, width=4, stored="u8", zero=128, **more):
+    return TensorBuffer(name, (1, channels, height, width), stored, min(channels, 16), zero, **more)
+
+
+@dataclass(eq=False)
+class FakeOp(Op):
+    """An op whose call is its output and its rows; a row r reads rows r * stride - above .. r * stride + below."""
+
+    above: int = 0
+    below: int = 0
+    stride: int = 1
+    estimate: float = 1e9
+    weights: int = 0
+    by_channels: bool = False
+
+    def input_rows(self, buffer, first, end):
+        return first * self.stride - self.above, (end - 1) * self.stride + self.below + 1
+
+    @property
+    def cycles(self):
+        return self.estimate
+
+    @property
+    def weight_bytes(self):
+        return self.weights
+
+    @property
+    def splits_channels(self):
+        return self.by_channels
+
+    def calls(self, views, out, rows):
+        return [(self.out.name, rows)]
+
+
+def chain(*buffers, **options):
+    """Ops from each buffer to the next."""
+    pairs = itertools.pairwise(buffers)
+    return [FakeOp(GENERIC, (x,), y, **options) for x, y in pairs]
+
+
+# Shapes and shares
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((), None), ((3,), None), ((2, 3), (2, 3, 1, 1)), ((2, 3, 4), (2, 3, 1, 4)), ((2, 3, 4, 5), (2, 3, 4, 5)),
+        ((1, 2, 3, 4, 5), None),
+    ],
+)  # fmt: skip
+def test_shapes_as_images(shape, expected):
+    assert images(shape) == expected
+
+
+@pytest.mark.parametrize("total", [0, 1, 2, 3, 7, 100])
+@pytest.mark.parametrize("shares", [1, 2, 3, 8])
+def test_shares_cover_a_total_once(total, shares):
+    bounds = [share_bounds(total, i, shares) for i in range(shares)]
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == total
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
+    sizes = [end - begin for begin, end in bounds]
+    assert max(sizes) - min(sizes) <= 1
+
+
+# Memory
+
+
+def test_memory_is_aligned_and_used_again():
+    memory = Memory()
+    first = memory.acquire(buffer("a"))
+    second = memory.acquire(buffer("b"))
+    assert first.address % 64 == second.address % 64 == 0
+    assert first.address != second.address
+    assert memory.bytes == first.size + second.size == 2 * buffer("a").layout.size
+    memory.release(first)
+    assert memory.acquire(buffer("c")).address == first.address
+    assert memory.bytes == first.size + second.size
+
+
+def test_the_smallest_memory_that_fits_is_used():
+    memory = Memory()
+    large, small = memory.acquire(buffer("large", 64)), memory.acquire(buffer("small", 32))
+    memory.release(large)
+    memory.release(small)
+    assert memory.acquire(buffer("exact", 32)) == small
+    assert memory.acquire(buffer("less", 33)) == large
+    assert memory.acquire(buffer("more", 65)).size == buffer("more", 65).layout.size
+
+
+def test_memory_with_a_halo_belongs_to_one_layout_and_zero():
+    memory = Memory()
+    halo = Halo(1, 1, 1)
+    first = memory.acquire(buffer("a", halo=halo))
+    memory.release(first)
+    for other in (buffer("b"), buffer("c", 16, halo=halo), buffer("d", zero=0, halo=halo)):
+        assert memory.acquire(other).address != first.address
+    assert memory.acquire(buffer("e", halo=halo)).address == first.address
+
+
+@pytest.mark.parametrize(("stored", "zero"), [("u8", 128), ("i16", -32768), ("i32", 0), ("f32", 0)])
+def test_a_halo_is_filled_with_the_code_of_0(stored, zero, guards):
+    b = buffer("a", stored=stored, zero=zero, halo=Halo(1, 2, 3))
+    memory = Memory()
+    allocation = memory.acquire(b)
+    array, start, size, _ = guards.pieces[-1]
+    assert allocation.address == array.ctypes.data + start
+    assert size == b.layout.size >= SLACK
+    dtype = {"u8": np.uint8, "i16": np.int16, "i32": np.int32, "f32": np.float32}[stored]
+    whole = array[start : start + size // 4 * 4].view(dtype)
+    assert (whole == zero).all()
+
+
+# Windows
+
+
+def window(height=8, base=0, tensor_height=32, **options):
+    return Window(buffer("t", tensor_height, **options), height, base, Memory())
+
+
+def test_a_window_is_a_view_of_the_whole_tensor():
+    w = window(base=5)
+    layout = w.layout
+    assert (layout.height, layout.halo) == (8, Halo())
+    assert w.view() == View(w.address - 5 * layout.row, layout.image, layout.plane, layout.row, layout.pixel)
+
+
+def test_rows_move_to_the_top_when_the_window_is_full():
+    w = window()
+    assert w.make_room(Span(0, 8)) == []
+    w.note_written(0, 8)
+    w.check_read(0, 8)
+    (call,) = w.make_room(Span(6, 12))
+    row = w.layout.row
+    assert call.spec == Move()
+    assert call.arguments == {
+        "x": w.address + 6 * row, "y": w.address, "size": 2 * row, "plane": w.layout.plane, "planes": 1,
+    }  # fmt: skip
+    assert (w.base, w.first, w.end) == (6, 6, 8)
+    w.note_written(8, 12)
+    w.check_read(6, 12)
+
+
+def test_rows_stay_while_the_window_has_room():
+    w = window()
+    w.make_room(Span(0, 4))
+    w.note_written(0, 4)
+    assert w.make_room(Span(2, 8)) == []  # up to the last row
+    assert w.base == 0
+    assert w.make_room(Span(2, 9)) != []
+    assert w.base == 2
+
+
+def test_rows_that_were_not_written_do_not_move():
+    w = window()
+    w.make_room(Span(0, 4))
+    w.note_written(0, 4)
+    assert w.make_room(Span(4, 12)) == []
+    assert (w.base, w.first) == (4, 4)
+
+
+def test_rows_beyond_the_edges_become_zeros():
+    w = window(16, -2, 10, halo=Halo(1, 1, 1))
+    above, below = w.make_room(Span(-2, 13))
+    row, gap = w.layout.row, w.layout.halo.gap * w.layout.pixel
+    assert w.layout.halo == Halo(0, 0, 1)
+    assert above.spec == below.spec == Fill(1)
+    assert above.arguments == {
+        "y": w.address, "y_plane": w.layout.plane, "items": 2 * row + gap, "code": 128, "planes": 1,
+    }  # fmt: skip
+    assert below.arguments == {**above.arguments, "y": w.address + 12 * row, "items": 3 * row + gap}
+    w.note_written(0, 10)
+    w.check_read(-2, 13)
+
+
+def test_what_a_window_refuses():
+    w = window()
+    w.make_room(Span(0, 8))
+    w.note_written(0, 4)
+    for first, end in ((0, 5), (4, 6), (-1, 2)):
+        with pytest.raises(AssertionError):
+            w.check_read(first, end)
+    with pytest.raises(AssertionError):
+        w.note_written(4, 9)
+    w.make_room(Span(2, 4))
+    with pytest.raises(AssertionError):
+        w.check_read(1, 4)  # outside of the span
+
+
+def test_rows_before_a_gap_are_not_read_any_more():
+    w = window()
+    w.make_room(Span(0, 8))
+    w.note_written(0, 2)
+    w.note_written(4, 6)
+    w.check_read(4, 6)
+    with pytest.raises(AssertionError):
+        w.check_read(0, 2)
+    w.note_written(6, 7)  # goes on where the last ended
+    w.check_read(4, 7)
+
+
+# Bands
+
+
+def computed(ops, begin, end, rows):
+    """The rows of each op's calls, in order."""
+    x, y = ops[0].inputs[0], ops[-1].out
+    outside = {id(b): View(1 << 20, 0, 0, 64, 16) for b in (x, y)}
+    calls = BandCalls(ops, outside, Memory()).calls(begin, end, rows)
+    return [(i, c[1].first, c[1].end) for i, found in calls for c in found if isinstance(c, tuple)]
+
+
+def test_two_convolutions_in_bands():
+    """The example of the module's documentation: each row is computed once."""
+    ops = chain(buffer("a"), buffer("b"), buffer("c"), above=1, below=1)
+    assert computed(ops, 0, 8, 4) == [(0, 0, 5), (1, 0, 4), (0, 5, 9), (1, 4, 8)]
+
+
+def test_a_thread_computes_the_rows_at_its_border_itself():
+    ops = chain(buffer("a"), buffer("b"), buffer("c"), above=1, below=1)
+    assert computed(ops, 16, 32, 8) == [(0, 15, 25), (1, 16, 24), (0, 25, 32), (1, 24, 32)]
+
+
+def test_rows_that_a_stride_skips_are_not_computed():
+    ops = chain(buffer("a", 64), buffer("b", 64))
+    ops += [FakeOp(GENERIC, (ops[-1].out,), buffer("c", 16), stride=4)]
+    assert computed(ops, 0, 16, 2)[:4] == [(0, 0, 5), (1, 0, 2), (0, 8, 13), (1, 2, 4)]
+
+
+def test_the_last_band_may_be_shorter():
+    ops = chain(buffer("a"), buffer("b"))
+    ops += chain(ops[-1].out, buffer("c"))
+    assert computed(ops, 0, 10, 4)[-2:] == [(0, 8, 10), (1, 8, 10)]
+
+
+# Schedules
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    monkeypatch.setattr(schedule, "Program", lambda isa, calls: calls)
+
+
+def rows_of(compiled, index):
+    return [[(r.first, r.end, r.share, r.shares) for _, r in calls] for calls in compiled.calls[index]]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [[(0, 16, 0, 1)], [(16, 32, 0, 1)]]),
+        ({"estimate": 12_000.0}, [[(0, 32, 0, 1)], []]),  # not worth a second thread
+        ({"estimate": 12_001.0}, [[(0, 16, 0, 1)], [(16, 32, 0, 1)]]),
+        ({"by_channels": True}, [[(0, 16, 0, 1)], [(16, 32, 0, 1)]]),
+        # The input has 32 x 4 x 16 bytes.
+        ({"by_channels": True, "weights": 2048}, [[(0, 16, 0, 1)], [(16, 32, 0, 1)]]),
+        ({"by_channels": True, "weights": 2049}, [[(0, 32, 0, 2)], [(0, 32, 1, 2)]]),
+        ({"weights": 2049}, [[(0, 16, 0, 1)], [(16, 32, 0, 1)]]),
+        ({"by_channels": True, "weights": 2049, "estimate": 1.0}, [[(0, 32, 0, 1)], []]),
+    ],
+)
+def test_shares_of_one_op(options, expected, uncompiled):
+    compiled = compile_ops(chain(buffer("a", array="x"), buffer("b"), **options), GENERIC, 2)
+    assert rows_of(compiled, 0) == expected
+
+
+@pytest.mark.parametrize(("height", "shares"), [(3, 2), (4, 1)])
+def test_few_rows_are_shared_by_channels(height, shares, uncompiled):
+    (op,) = chain(buffer("a", height, array="x"), buffer("b", height), by_channels=True)
+    assert {r[3] for calls in rows_of(compile_ops([op], GENERIC, 2), 0) for r in calls} == {shares}
+
+
+def test_a_thread_without_rows_has_no_calls(uncompiled):
+    (op,) = chain(buffer("a", 1, array="x"), buffer("b", 1))
+    assert rows_of(compile_ops([op], GENERIC, 3), 0) == [[], [], [(0, 1, 0, 1)]]
+
+
+def test_barriers_between_ops_of_several_threads(uncompiled):
+    ops = chain(buffer("a", array="x"), buffer("b"), buffer("c", array="y"))
+    for threads in (1, 2):
+        for calls in compile_ops(ops, GENERIC, threads).program:
+            assert [call is None for call in calls] == ([False] * 2 if threads == 1 else [False, True] * 2)
+
+
+def test_memory_is_shared_by_tensors_that_are_not_alive_together(uncompiled):
+    buffers = [buffer("in", array="x"), *(buffer(name) for name in "abcd"), buffer("out", array="y")]
+    one = buffers[1].layout.size
+    # Each tensor is read by the next op alone: two pieces, used in turns.
+    assert compile_ops(chain(*buffers), GENERIC, 1).memory.bytes == 2 * one
+    # The last op reads the first tensor too.
+    ops = chain(*buffers)
+    ops[-1].inputs = (buffers[1], *ops[-1].inputs)
+    assert compile_ops(ops, GENERIC, 1).memory.bytes == 3 * one
+
+
+def test_a_view_of_a_tensor_has_its_memory(uncompiled):
+    a = buffer("a")
+    view = buffer("a again", 16, width=8, view_of=a)
+    ops = [*chain(buffer("in", array="x"), a), *chain(view, buffer("out", array="y"))]
+    assert compile_ops(ops, GENERIC, 1).memory.bytes == a.layout.size
+    assert view.storage is a
+    assert a.storage is a
+
+
+def large_chain(*names, **options):
+    """Ops between tensors of 40 KB, in a cache of 16 KB."""
+    buffers = [buffer("in", 640, array="x"), *(buffer(name, 640) for name in names), buffer("out", 640, array="y")]
+    return chain(*buffers, **{"above": 1, "below": 1, **options})
+
+
+@pytest.fixture
+def small_cache(monkeypatch, uncompiled):
+    monkeypatch.setattr(schedule, "CACHE_BYTES", 16_000)
+    monkeypatch.setattr(schedule, "LARGE_BYTES", 40_959)  # a tensor has 40,960
+
+
+def regions(ops, threads=1):
+    return [(first, last) for first, last, _ in compile_ops(ops, GENERIC, threads).bands]
+
+
+def test_a_region_of_large_tensors(small_cache):
+    ops = large_chain("a", "b")
+    compiled = compile_ops(ops, GENERIC, 1)
+    # 70 % of the cache for rows of two tensors, 64 bytes each
+    assert compiled.bands == ((0, 2, 87),)
+    assert compiled.memory.bytes < 2 * 16_000 + 2 * SLACK + 2 * 64 * 8  # windows alone
+
+
+def test_small_tensors_need_no_region(small_cache, monkeypatch):
+    monkeypatch.setattr(schedule, "LARGE_BYTES", 40_960)
+    assert regions(large_chain("a", "b")) == []
+
+
+def test_tensors_that_fit_the_cache_need_no_region(small_cache, monkeypatch):
+    for cache, expected in ((81_919, [(0, 2)]), (81_920, [])):
+        monkeypatch.setattr(schedule, "CACHE_BYTES", cache)
+        assert regions(large_chain("a", "b")) == expected
+
+
+@pytest.mark.parametrize(("weights", "expected"), [(174_762, [(0, 2)]), (174_763, [(0, 1)])])
+def test_weights_end_a_region(weights, expected, small_cache):
+    assert regions(large_chain("a", "b", weights=weights)) == expected
+
+
+@pytest.mark.parametrize(("reach", "expected"), [(106, [(0, 1)]), (107, [])])
+def test_an_op_that_reads_a_third_of_the_rows_ends_a_region(reach, expected, small_cache):
+    ops = large_chain("a")
+    ops[1].above, ops[1].below = reach, reach  # 213 rows of 640 are less than a third, 215 are not
+    assert regions(ops) == expected
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(79, [(0, 1)]), (80, [])])
+def test_few_rows_a_thread_need_no_region(threads, expected, small_cache):
+    assert regions(large_chain("a"), threads) == expected
+
+
+def test_a_tensor_that_is_read_outside_ends_a_region(small_cache):
+    ops = large_chain("a", "b", "c")
+    assert regions(ops) == [(0, 3)]
+    ops.append(FakeOp(GENERIC, (ops[0].out, ops[3].out), buffer("other", 8, array="z")))
+    assert regions(ops) == [(1, 3)]
+
+
+def test_an_op_that_reads_nothing_of_a_region_ends_it(small_cache):
+    ops = [*large_chain("a"), *chain(buffer("in", 640, array="u"), buffer("v", 640, array="v"), above=1, below=1)]
+    assert regions(ops) == [(0, 1)]
+
+
+def test_a_tensor_of_several_writers_is_whole(small_cache):
+    """Two ops write parts of one tensor: a region ends before both."""
+    ops = large_chain("a", "b")
+    part = FakeOp(GENERIC, (ops[0].inputs[0],), ops[-1].out)
+    assert regions([part, *ops]) == [(1, 2)]
+
+
+def test_addresses_of_arrays_are_slots(uncompiled):
+    seen = []
+
+    class Seen(FakeOp):
+        def calls(self, views, out, rows):
+            seen.extend([*views, out])
+            return super().calls(views, out, rows)
+
+    compile_ops([Seen(GENERIC, (buffer("a", array="x"),), buffer("b"))], GENERIC, 1)
+    assert seen[0].origin == Slot("x", 0)
+    assert isinstance(seen[1].origin, int)
+
+
+def test_rows_count():
+    assert Rows(3, 10).count == 7
