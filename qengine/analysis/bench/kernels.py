@@ -18,7 +18,7 @@ F32 = np.dtype(np.float32)
 
 @dataclass(frozen=True)
 class Layer:
-    """One operator on an input of a known shape.
+    """Operator on an input of a fixed shape.
 
     Attributes
     ----------

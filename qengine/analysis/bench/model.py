@@ -32,7 +32,7 @@ class Row:
     tensor : name of the tensor that it computes.
     operator : operator of the model; "" for packing and unpacking.
     kernel : kernel and shape of its tile; "reference" where no native kernel computes the step.
-    note : how sums are kept exact, or the reason why there is no native kernel.
+    note : width of the sums and how often they are widened, or the reason why there is no native kernel.
     ms : milliseconds on one thread, with the data in the cache.
     gmacs : 10^9 multiply-accumulates a second, of those that the operator asks for; None for an operator without any.
     percent_of_peak : share of the rate that the same instruction reaches on registers.

@@ -132,7 +132,7 @@ class Executor:
     outputs : source of each output, by name.
     release : names of the arrays that nothing reads after each part.
     unread : inputs in fixed point that no part reads, and that are checked for NaN all the same.
-    sections : those of the parts that run on native kernels.
+    sections : parts that run on native kernels.
     """
 
     plan: Plan

@@ -48,7 +48,7 @@ class Op(ABC):
     isa : instruction set that kernels are compiled for.
     inputs, out : buffers that are read and written.
     kernel : name of the kernel and its tile, for people; known once calls were made.
-    note : how sums are kept exact, for people.
+    note : width of the sums and how often they are widened, for people.
     """
 
     isa: Isa

@@ -120,7 +120,7 @@ class ResizeRowsOp(Op):
 
 @dataclass(eq=False)
 class ResizeNearestOp(Op):
-    """One pixel of the input for each pixel of the output.
+    """Copies of pixels, one of the input for each of the output.
 
     Attributes
     ----------
