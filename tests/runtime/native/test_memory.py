@@ -87,9 +87,9 @@ def test_rows_move_to_the_top_when_the_window_is_full(gap):
     (call,) = w.make_room(Span(6, 12))
     row = w.layout.row
     assert call.spec == Move()
-    assert call.arguments == {
-        "x": w.address + 6 * row, "y": w.address, "size": 2 * row + gap * w.layout.pixel, "plane": w.layout.plane, "planes": 1,
-    }  # fmt: skip
+    size = 2 * row + gap * w.layout.pixel
+    addresses = {"x": w.address + 6 * row, "y": w.address}
+    assert call.arguments == {**addresses, "size": size, "plane": w.layout.plane, "planes": 1}
     assert (w.base, w.first, w.end) == (6, 6, 8)
     w.note_written(8, 12)
     w.check_read(6, 12)
@@ -141,6 +141,17 @@ def test_a_window_refuses_rows_that_were_not_written():
     w.make_room(Span(2, 4))
     with pytest.raises(AssertionError):
         w.check_read(1, 4)  # outside of the span
+
+
+def test_a_window_needs_every_row_but_those_beyond_the_edges():
+    w = window(base=-2)
+    w.make_room(Span(-2, 6))
+    w.check_read(-2, 0)  # zeros alone
+    w.note_written(1, 4)
+    w.check_read(1, 4)
+    for first, end in ((0, 4), (-1, 1), (1, 5)):
+        with pytest.raises(AssertionError):
+            w.check_read(first, end)
 
 
 def test_rows_before_a_gap_are_not_read_any_more():

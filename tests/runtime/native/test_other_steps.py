@@ -1,4 +1,4 @@
-"""Everything but convolutions on native kernels equals the reference."""
+"""All steps but convolutions on native kernels equal the reference."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAIR = {"x": [2, 17, 9, 13], "z": [2, 17, 9, 13]}
 SMALL = {"x": [2, 3, 9, 13], "z": [2, 3, 9, 13]}
 RESIZED = {"scales": np.float32([1, 1, 2.5, 1.7]), "none": np.zeros(0, np.float32)}
 
-# nodes and inputs, and the kernel that is to run
+# models, and the kernel that must run
 MODELS = {
     "add": (model_of(("Add", "x z", "y"), inputs=PAIR), "add"),
     "add, few channels": (model_of(("Add", "x z", "y"), inputs=SMALL), "add"),
@@ -241,7 +241,7 @@ def test_functions_of_float32(name, isa, shape):
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_functions_of_what_is_not_finite(name):
+def test_functions_of_nan_and_infinity(name):
     operator, attributes = CURVES[name]
     model = model_of((operator, "x", "y", attributes), inputs={"x": [1, 6]}, opset=24)
     x = np.float32([[np.nan, np.inf, -np.inf, 0.0, 3e38, -3e38]])
@@ -254,7 +254,7 @@ def test_functions_of_what_is_not_finite(name):
 @pytest.mark.parametrize("rounding", ["half_even", "half_up", "half_away", "floor", "trunc"])
 @pytest.mark.parametrize("overflow", ["saturate", "wrap"])
 def test_formats_that_differ(rounding, overflow, isa):
-    """Sums, products, means, resizes and joins of tensors whose formats are far apart."""
+    """Sums, products, means, resizes and joins of tensors whose formats differ much."""
     formats = {"x": "Q2.5", "z": "Q-1.14", "a": "Q4.3", "m": "Q3.9", "p": "UQ2.7", "r": "Q3.4", "y": "Q4.10"}
     model = model_of(
         ("Add", "x z", "a"),
@@ -276,7 +276,7 @@ def test_formats_that_differ(rounding, overflow, isa):
 @pytest.mark.parametrize("overflow", ["saturate", "wrap"])
 @pytest.mark.parametrize("rounding", ["half_even", "half_up", "half_away", "floor", "trunc"])
 @pytest.mark.parametrize("qformat", ["Q2.5", "UQ3.5", "Q12.3", "Q-3.10", "UQ-120.136"])
-def test_inputs_are_quantized_as_by_the_reference(qformat, rounding, overflow, isa):
+def test_inputs_are_quantized_like_the_reference(qformat, rounding, overflow, isa):
     values = np.float32(
         [0, -0.0, 0.015625, -0.015625, 0.5, -0.5, 1e-38, -1e-38, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf]
     )
