@@ -113,7 +113,7 @@ def test_every_rounding_and_overflow(qformat, rounding, overflow, isa):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("formats", [("Q0.7", "Q9.-2"), ("Q0.15", "Q12.3"), ("Q9.-2", "Q-3.10"), ("Q0.15", "Q-2.17")])
 def test_shifts_near_and_far(formats, isa):
-    """Shifts far to the right, and to the left."""
+    """Far to the right, and to the left."""
     model, feeds, _ = convolution("1x1", batch=1)
     chosen = {"x": formats[0], "y": formats[1]}
     got, want, kernels = both(model, feeds, isa, formats=chosen)
@@ -122,7 +122,7 @@ def test_shifts_near_and_far(formats, isa):
 
 
 def random_convolution(seed):
-    """A random model, options, and the generator that made them."""
+    """A model, feeds and options, all of them odd."""
     rng = np.random.default_rng(seed)
     whole = lambda low, high: int(rng.integers(low, high + 1))  # noqa: E731
     pick = lambda *values: values[int(rng.integers(len(values)))]  # noqa: E731
@@ -177,8 +177,8 @@ def test_random_convolutions(seed, isa):
 @pytest.mark.parametrize(("outputs", "group"), [(4, 1), (16, 1), (33, 1), (17, 17)])
 @pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
 @pytest.mark.parametrize("weight", [-1.0, 1.0])
-def test_the_largest_sums(weight, value, outputs, group, qformat, isa):
-    """A single pair of products may exceed 32 bits, or 16, and does where all factors have the largest magnitude."""
+def test_the_largest_sums_that_there_are(weight, value, outputs, group, qformat, isa):
+    """A pair of products alone may leave 32 bits, or 16, and does where everything is as far out as it goes."""
     model = network(
         [("Conv", "x w", "y", {"pads": [1] * 4, "group": group})],
         inputs={"x": [1, 17, 5, 9]},

@@ -1,4 +1,4 @@
-"""Interrupts, forks, and threads that end: nothing hangs, and the next run is right."""
+"""Interrupts, forks and threads that come and go: nothing hangs, and the next run is right."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(s):
 INTERRUPTED = """
 s = session()
 expected, caught, armed, stop = run(s), 0, False, []
-def raise_once(*_):  # never raised outside of the try
+def raise_once(*_):  # nothing is raised where nobody would catch it
     global armed
     if armed:
         armed = False
@@ -41,30 +41,29 @@ def interrupt():
         time.sleep(0.0007)
         os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=interrupt, daemon=True).start()
-while caught < 200:
+end = time.time() + 6
+while time.time() < end:
     try:
         armed = True
-        while True:
+        while time.time() < end:
             assert (run(s) == expected).all()
+        armed = False
     except KeyboardInterrupt:
         caught += 1
 stop.append(1)
 assert (run(s) == expected).all()
-print("caught", caught)
+print("caught", caught > 20)
 """
 
 FORKED = """
 mine, other = session(), session()
 expected = run(mine)
-at_work = threading.Semaphore(0)
 def work(s):
     while True:
         run(s)
-        at_work.release()
 for s in (mine, other):
     threading.Thread(target=work, args=(s,), daemon=True).start()
-for _ in range(20):
-    at_work.acquire()
+time.sleep(0.2)
 for _ in range(25):
     child = os.fork()
     if child == 0:
@@ -82,7 +81,7 @@ print("done")
 
 def process(script):
     words = [sys.executable, "-W", "ignore", "-c", COMMON + script, ISAS[0]]
-    # The parent may ignore interrupts (nohup).
+    # A test may itself run where interrupts are ignored.
     restore = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
     return subprocess.run(words, capture_output=True, text=True, timeout=180, preexec_fn=restore)
 
@@ -90,7 +89,7 @@ def process(script):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 def test_interrupts_at_any_time():
     done = process(INTERRUPTED)
-    assert (done.returncode, done.stdout) == (0, "caught 200\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "caught True\n"), done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

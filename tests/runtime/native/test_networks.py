@@ -44,7 +44,7 @@ def test_the_digits(isa):
 
 @pytest.mark.parametrize(("isa", "every"), [(name, 10 if i == 0 else 40) for i, name in enumerate(ISAS)])
 def test_random_graphs(isa, every, monkeypatch):
-    """Compare with the oracle in exact Python integers, without the reference."""
+    """Against the oracle in exact Python integers, without the reference between."""
     monkeypatch.setenv(isas.VARIABLE, isa)
     wrong = []
     for seed in range(3, 20 * len(OPERATORS), every):
@@ -132,7 +132,7 @@ def test_one_is_forced_by_the_environment(isa, monkeypatch):
     assert session.executor(plan).isa.name == isa
 
 
-def test_an_isa_that_the_cpu_lacks_is_refused(monkeypatch):
+def test_what_the_cpu_lacks_is_refused(monkeypatch):
     monkeypatch.setattr(isas, "available", lambda: (isas.GENERIC,))
     with pytest.raises(OptionError, match="this CPU has no avx512vnni; here there are generic, reference"):
         InferenceSession(MIXED, isa="avx512vnni")

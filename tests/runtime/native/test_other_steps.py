@@ -241,7 +241,7 @@ def test_functions_of_float32(name, isa, shape):
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_functions_of_nan_and_infinity(name):
+def test_functions_of_what_is_not_finite(name):
     operator, attributes = CURVES[name]
     model = model_of((operator, "x", "y", attributes), inputs={"x": [1, 6]}, opset=24)
     x = np.float32([[np.nan, np.inf, -np.inf, 0.0, 3e38, -3e38]])
@@ -254,7 +254,7 @@ def test_functions_of_nan_and_infinity(name):
 @pytest.mark.parametrize("rounding", ["half_even", "half_up", "half_away", "floor", "trunc"])
 @pytest.mark.parametrize("overflow", ["saturate", "wrap"])
 def test_formats_that_differ(rounding, overflow, isa):
-    """Sums, products, means, resizes and joins of tensors whose formats differ much."""
+    """Sums, products, means, resizes and joins of tensors whose formats are far apart."""
     formats = {"x": "Q2.5", "z": "Q-1.14", "a": "Q4.3", "m": "Q3.9", "p": "UQ2.7", "r": "Q3.4", "y": "Q4.10"}
     model = model_of(
         ("Add", "x z", "a"),
@@ -276,7 +276,7 @@ def test_formats_that_differ(rounding, overflow, isa):
 @pytest.mark.parametrize("overflow", ["saturate", "wrap"])
 @pytest.mark.parametrize("rounding", ["half_even", "half_up", "half_away", "floor", "trunc"])
 @pytest.mark.parametrize("qformat", ["Q2.5", "UQ3.5", "Q12.3", "Q-3.10", "UQ-120.136"])
-def test_inputs_are_quantized_like_the_reference(qformat, rounding, overflow, isa):
+def test_inputs_are_quantized_as_by_the_reference(qformat, rounding, overflow, isa):
     values = np.float32(
         [0, -0.0, 0.015625, -0.015625, 0.5, -0.5, 1e-38, -1e-38, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf]
     )
