@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _LONGEST = 1000
+_MAX_LINE = 200
 
 
 def printable(text: str) -> str:
@@ -21,6 +22,15 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return a question to put behind a name that does not exist; nothing where no name is like it."""
     close = get_close_matches(name, list(names), 1)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, cut to 200 characters.
+
+    An exception without a message gives the name of its class. Libraries quote whole files in their messages.
+    """
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}..."
 
 
 class QEngineError(Exception):

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from qengine.errors import ModelError, QEngineError, printable
+from qengine.errors import ModelError, QEngineError, first_line, printable
 
 
 def test_printable():
@@ -26,3 +26,18 @@ def test_an_error_goes_through_a_pipe_between_processes():
     error = pickle.loads(pickle.dumps(ModelError("node 'a': \n")))
     assert type(error) is ModelError
     assert str(error) == "node 'a': \\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("a\nb"), "a"),
+        (ValueError("\n  a\r\nb"), "a"),
+        (ValueError(), "ValueError"),
+        (ValueError(" \n"), "ValueError"),
+        (OSError(2, "gone"), "[Errno 2] gone"),
+        (ValueError("x" * 201), "x" * 200 + "..."),
+    ],
+)
+def test_first_line(error, line):
+    assert first_line(error) == line

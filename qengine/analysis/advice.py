@@ -1,4 +1,9 @@
-"""Which format to try instead."""
+"""Advice on the format of a whole model: a better one, if a run proves that there is one.
+
+One format for every activation wastes integer bits on small values or saturates large ones. The values of each
+activation in float32 show the noise that any other format would add to it. The best candidate by that estimate is
+run on the same feeds, and it is named only if the outputs are clearly better.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +19,22 @@ from qengine.analysis.report import Comparison, percent, total_sqnr
 from qengine.errors import FormatError
 from qengine.qformat import QFormat
 
-# Below this improvement another format is not worth a word.
+# Least improvement for which another format is suggested.
 _CLEARLY_DB = 6.0
-# Below this the outputs have little to do with those of float32, and a longer word is worth its bits.
+# SQNR below which a longer word is suggested where no other format of the same word length helps.
 _POOR_DB = 20.0
 _LONGER_WORDS = (8, 16)
 
 
 @dataclass(frozen=True)
 class Advice:
-    """A format to try in place of the one that was asked for.
+    """A better format than the requested one.
 
     Attributes
     ----------
-    format : the format.
-    reason : what is wrong with the other.
-    sqnr_db_before, sqnr_db : of the outputs, with the other and with this one, both measured.
+    format : the format to use instead.
+    reason : the fault of the requested format, in a few words.
+    sqnr_db_before, sqnr_db : measured SQNR of the outputs with the requested format and with this one.
     """
 
     format: QFormat
@@ -41,21 +46,21 @@ class Advice:
 def advise(
     comparison: Comparison, qformat: QFormat, run: Callable[[QFormat], Mapping[str, NDArray[Any]]]
 ) -> Advice | None:
-    """Return a format that serves the whole model clearly better, if there is one.
+    """Return a clearly better format for the whole model, or None.
 
-    The candidates are those of the same word length and, where none of them helps and the outputs are poor (below
-    20 dB), those of the next longer ones in use, 8 and 16 bits. They are judged by the noise that each adds to every
-    activation, relative to the activation; the best is then run, and named only where the outputs are better by
-    6 dB or more. An unsigned format is a candidate only where one was asked for.
+    The candidates are the formats of the same word length and, where none of them helps and the outputs are poor
+    (below 20 dB), those of the next longer word lengths in use, 8 and 16 bits. They are compared by the noise that each
+    adds to every activation, relative to the activation. The best is then run, and returned only where the outputs
+    are better by 6 dB or more. Unsigned formats are candidates only where the requested format is unsigned.
 
     Parameters
     ----------
     comparison
-        What `compare` found with `qformat` for every activation.
+        Result of `compare` with `qformat` for every activation.
     qformat
-        The format that was asked for.
+        The requested format.
     run
-        Runs the model on the same feeds with another format and returns the outputs by name.
+        Function that runs the model on the same feeds with another format and returns the outputs by name.
     """
     before = total_sqnr(comparison.float_outputs, comparison.outputs)
     if before is None or before == float("inf"):
@@ -67,7 +72,7 @@ def advise(
             continue
         try:
             after = total_sqnr(comparison.float_outputs, run(candidate))
-        except FormatError:  # a constant that has no format of the candidate's kind
+        except FormatError:  # a constant does not fit a format of this kind
             continue
         if after is not None and after >= before + _CLEARLY_DB:
             return Advice(candidate, _reason(comparison, qformat, candidate), before, after)
@@ -75,14 +80,14 @@ def advise(
 
 
 def _reason(comparison: Comparison, qformat: QFormat, candidate: QFormat) -> str:
-    """Return what is wrong with `qformat`, in words that the numbers bear out."""
+    """Return the fault of `qformat` that the measured figures show."""
     if candidate.bits > qformat.bits:
-        return f"no format of {qformat.bits} bits serves these values clearly better than {qformat}"
+        return f"no format of {qformat.bits} bits is clearly better than {qformat} for these values"
     spare = qformat.integer_bits - candidate.integer_bits
     if candidate.signed and not qformat.signed:
         below = {name: np.count_nonzero(v < 0) / max(v.size, 1) for name, v in comparison.statistics.items()}
         name = max(below, key=lambda name: below[name])
-        return f"{qformat} holds no negative values, and {below[name]:.2%} of '{name}' are negative"
+        return f"{qformat} cannot hold negative values, and {below[name]:.2%} of '{name}' are negative"
     if spare > 0:
         top = f"{spare} of its {qformat.integer_bits} integer bits"
         if spare > qformat.integer_bits:
@@ -94,7 +99,7 @@ def _reason(comparison: Comparison, qformat: QFormat, candidate: QFormat) -> str
     if spare < 0 and worst.saturated:
         lacks = f"{-spare} integer bit" + ("s" if spare < -1 else "")
         return f"{qformat} lacks {lacks}, and {percent(worst.saturated, worst.elements)} of '{worst.name}' saturates"
-    return f"{candidate} serves these values better than {qformat}"
+    return f"{candidate} is better than {qformat} for these values"
 
 
 def best_uniform_format(
@@ -105,11 +110,11 @@ def best_uniform_format(
     Parameters
     ----------
     statistics
-        Values of each tensor.
+        Values of each tensor, by name.
     bits
         Word length.
     unsigned
-        Whether unsigned formats are looked at beside the signed ones.
+        Whether unsigned formats are candidates too.
     """
     peak = max((float(np.max(np.abs(values), initial=0.0)) for values in statistics.values()), default=0.0)
     if not peak:
@@ -124,7 +129,7 @@ def best_uniform_format(
 
 
 def _noise(statistics: Mapping[str, NDArray[np.float64]], form: QFormat) -> float:
-    """Sum over tensors of noise power to signal power in one format, rounding and saturation together."""
+    """Return the sum over tensors of noise power over signal power in one format, with rounding and saturation."""
     word, total = form.word(), 0.0
     for values in statistics.values():
         codes = np.clip(np.rint(np.ldexp(values, form.fraction_bits)), word.least, word.most)

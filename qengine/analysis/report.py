@@ -1,4 +1,10 @@
-"""What fixed point costs: a fixed-point run beside the float32 run of the same input, tensor by tensor."""
+"""Comparison of a run in fixed point with the float32 run of the same input, tensor by tensor.
+
+Both runs go in step: when a tensor has been computed in fixed point, its real value is compared with the same tensor
+in float32, and then released. Each tensor is reported with its SQNR (signal power over noise power, in dB), the codes
+that saturated, the values that underflowed (became 0 without being 0), and the top bits of its word that no code used.
+Losses that these figures do not show, such as a constant that does not fit its format, become notes.
+"""
 
 from __future__ import annotations
 
@@ -28,28 +34,28 @@ from qengine.runtime.plan.plan import BoundStep, answer
 from qengine.runtime.sections import Event
 from qengine.runtime.session import InferenceSession
 
-# Of a large tensor so many elements, evenly spread, are enough to tell which format would serve it.
-_SAMPLE = 1 << 16
-# Of a constant more than this share becomes 0 only where its format is wrong.
-_MANY_FLUSHED = 0.5
+# Number of elements of a large tensor, evenly spread, from which a better format is chosen.
+_SAMPLE_SIZE = 1 << 16
+# Share of a constant's elements that may underflow without a note.
+_UNDERFLOW_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class TensorReport:
-    """One tensor of a fixed-point run.
+    """Figures of one tensor in a fixed-point run.
 
     Attributes
     ----------
-    name : the model's own.
-    operator : what computed it; "input" for an input.
-    kind : the kind of step; "island" means float32.
+    name : name of the tensor in the model.
+    operator : operator that computed it; "input" for an input.
+    kind : kind of the step that computed it; "island" means float32.
     format : its format.
-    saturated : codes that saturated, or would have where overflow wraps.
-    flushed : values that became 0 without being 0.
-    largest : the largest |code|.
+    saturated : number of codes that saturated, or would have saturated where overflow wraps.
+    underflowed : number of values that became 0 without being 0.
+    largest : largest |code|.
     elements : number of codes.
-    unused_bits : top bits of the word that no code needs.
-    sqnr_db : against the float32 run; see `sqnr`.
+    unused_bits : number of top bits of the word that no code needs.
+    sqnr_db : SQNR against the float32 run; see `sqnr`.
     """
 
     name: str
@@ -57,7 +63,7 @@ class TensorReport:
     kind: str
     format: str
     saturated: int
-    flushed: int
+    underflowed: int
     largest: int
     elements: int
     unused_bits: int
@@ -66,16 +72,16 @@ class TensorReport:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A fixed-point run beside float32.
+    """Figures and outputs of a fixed-point run and of the float32 run of the same feeds.
 
     Attributes
     ----------
-    tensors : in the order in which they were computed.
-    outputs, float_outputs : real numbers by name, of the tensors that were asked for.
-    codes : the outputs as a run with raw=True gives them.
+    tensors : the tensors in fixed point, in the order in which they were computed.
+    outputs, float_outputs : real numbers of the requested tensors, by name, in each of the two runs.
+    codes : the outputs as a run with raw=True returns them.
     islands : nodes that computed in float32.
-    notes : constants that saturate, and what was asked for without effect.
-    statistics : of each float32 activation, for `advise`.
+    notes : constants that saturate or underflow, sums that wrapped, and formats that have no effect.
+    statistics : values of each float32 activation, for `advise`.
     """
 
     tensors: tuple[TensorReport, ...]
@@ -89,7 +95,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Output:
-    """One tensor that was asked for: codes, the real numbers they stand for, and what float32 gives."""
+    """Codes of one requested tensor, their real values, and its float32 values."""
 
     codes: NDArray[Any]
     real: NDArray[Any]
@@ -116,21 +122,21 @@ def compare(
     feeds: Mapping[str, Any],
     names: list[str] | None = None,
 ) -> Comparison:
-    """Run a model in both arithmetics, tensor by tensor in step, and tell the difference.
+    """Run a model in fixed point and in float32, in step, and compare every tensor.
 
     Parameters
     ----------
     fixed, float32
         Two sessions of one model.
     feeds
-        As for `InferenceSession.run`.
+        Arrays by input name; see `InferenceSession.run`.
     names
         Tensors to return; None for the model's outputs.
 
     Raises
     ------
     QEngineError
-        As `InferenceSession.run`.
+        If a run fails, or a requested value is not a tensor.
     """
     arrays = fixed.check_feeds(feeds)
     wanted = list(dict.fromkeys(names or (value.name for value in fixed.graph.outputs)))
@@ -155,7 +161,7 @@ def compare(
             if event.is_island:
                 islands.append(str(event.node))
     if missing := [name for name in wanted if name not in found]:
-        raise UnsupportedError(f"'{missing[0]}' is no tensor: there is nothing to compare; ask for others")
+        raise UnsupportedError(f"'{missing[0]}' is not a tensor and cannot be compared: request other outputs")
     return Comparison(
         tuple(tensors),
         {name: found[name].real for name in wanted},
@@ -168,9 +174,10 @@ def compare(
 
 
 def _twins(fixed: Iterator[Event], float32: Iterator[Event]) -> Iterator[tuple[Event, Event]]:
-    """Yield the events of a run in fixed point, each with that of the same tensor in float32.
+    """Yield the events of a run in fixed point, each with the event of the same tensor in float32.
 
-    Where the data decides how a run goes on, one of them may know beforehand what the other computes.
+    Where the data decides how a run continues, a tensor may be static in one run and computed in the other. Then the
+    float32 run is ahead, and its events wait here for their twins.
     """
     waiting: dict[str, Event] = {}
     for event in fixed:
@@ -182,9 +189,16 @@ def _twins(fixed: Iterator[Event], float32: Iterator[Event]) -> Iterator[tuple[E
 
 
 def losses(constants: Iterable[Tensor], bounds: Iterable[BoundStep], tallies: Mapping[str, Tally]) -> Iterator[str]:
-    """Yield a line for every constant that its format cannot hold, and for every accumulator that was too narrow.
+    """Yield a note for every constant that does not fit its format, and for every accumulator that was too narrow.
 
-    Before a run there are no tallies, and constants are all there is to tell of.
+    Parameters
+    ----------
+    constants
+        Constants with formats, as real numbers.
+    bounds
+        Steps of a plan: their biases may not fit into 32 bits.
+    tallies
+        Counts of a run, by tensor name; empty before a run.
     """
     for tensor in constants:
         tally = new_tally()
@@ -194,20 +208,20 @@ def losses(constants: Iterable[Tensor], bounds: Iterable[BoundStep], tallies: Ma
         what = f"elements of constant '{tensor.name}'"
         if tally[SATURATED]:
             yield f"{tally[SATURATED]:,} of {tally[TOTAL]:,} {what} saturate in {tensor.format}"
-        if tally[FLUSHED] > _MANY_FLUSHED * tally[TOTAL]:
-            yield f"{tally[FLUSHED]:,} of {tally[TOTAL]:,} {what} become 0 in {tensor.format}"
+        if tally[FLUSHED] > _UNDERFLOW_SHARE * tally[TOTAL]:
+            yield f"{tally[FLUSHED]:,} of {tally[TOTAL]:,} {what} underflow in {tensor.format}"
     for bound in bounds:
         if isinstance(bound.step, Linear) and bound.output.format is not None and (n := bound.step.saturated_bias()):
             b = bound.step.b
             assert b is not None
             yield (
-                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in the 32 bits that it is held in: "
+                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in 32 bits, the word of every bias: "
                 "give the weights or the input fewer fraction bits"
             )
         tally = tallies.get(bound.output.name, new_tally())
         if tally[LEFT_ACCUMULATOR]:
             sums = f"{tally[LEFT_ACCUMULATOR]:,} of {tally[TOTAL]:,} sums of '{bound.output.name}'"
-            yield f"{sums} left the accumulator, and wrapped"
+            yield f"{sums} did not fit into the accumulator and wrapped"
 
 
 def _report(event: Event, tally: Tally, decibels: float | None) -> TensorReport:
@@ -219,7 +233,7 @@ def _report(event: Event, tally: Tally, decibels: float | None) -> TensorReport:
         kind=event.kind,
         format=str(form),
         saturated=int(tally[SATURATED]),
-        flushed=int(tally[FLUSHED]),
+        underflowed=int(tally[FLUSHED]),
         largest=largest,
         elements=int(tally[TOTAL]),
         unused_bits=unused_bits(form, largest),
@@ -228,12 +242,12 @@ def _report(event: Event, tally: Tally, decibels: float | None) -> TensorReport:
 
 
 def unused_bits(form: Format, largest: int) -> int:
-    """Return how many top bits of a word no code needs, of which the largest in magnitude is known."""
+    """Return the number of top bits of a word that no code needs, given the largest |code|."""
     return max(form.bits - form.signed - largest.bit_length(), 0)
 
 
 def operator_label(node: Node | None) -> str:
-    """Return what computes a tensor: the operator, with a fused activation; "input" where no node does."""
+    """Return the label of the operator that computes a tensor, with a fused activation; "input" without a node."""
     if node is None:
         return "input"
     name = node.operator
@@ -244,16 +258,16 @@ def operator_label(node: Node | None) -> str:
 
 
 def _sample(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the finite values; of many, _SAMPLE evenly spread ones and the extremes."""
+    """Return the finite values; from a large tensor _SAMPLE_SIZE evenly spread ones, and the extremes."""
     flat = values.ravel()
     flat = flat[np.isfinite(flat)]
-    if flat.size > _SAMPLE:
-        flat = np.concatenate([flat[:: -(-flat.size // _SAMPLE)], [flat.min(), flat.max()]])
+    if flat.size > _SAMPLE_SIZE:
+        flat = np.concatenate([flat[:: -(-flat.size // _SAMPLE_SIZE)], [flat.min(), flat.max()]])
     return flat.astype(np.float64)
 
 
 def percent(count: int, total: int) -> str:
-    """Return a share for people: never rounded to nothing, nor to everything."""
+    """Return a share in per cent as text: only an exact 0 or 1 is shown as 0% or 100%."""
     if not count or count == total:
         return "100%" if count else "0%"
     share = 100 * count / total

@@ -1,4 +1,4 @@
-"""The command line: the only place that prints or decides an exit status."""
+"""The command line: the only package that prints, and that decides the exit status of a process."""
 
 import io
 import os
@@ -20,12 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        The words after the command's name; by default the process's own.
+        Words after the name of the command; None for those of the process.
 
     Returns
     -------
     int
-        0 done, 2 an error that one line on standard error names, 130 interrupted.
+        0 for success, 2 for an error (one line on standard error), 130 for an interrupt.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_safe()
@@ -38,16 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error)
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
-    except (BrokenPipeError, SystemExit):  # Typer exits when the reader of its help has gone
+    except (BrokenPipeError, SystemExit):  # Typer exits when the reader of its help is gone
         _discard(sys.stdout)
         return _DONE
     except MemoryError:
         return _fail(QEngineError("not enough memory"))
-    except OSError as error:  # files have errors of their own
+    except OSError as error:  # an error of standard output: errors of files are QEngineErrors
         _discard(sys.stdout)
         return _fail(QEngineError(f"cannot write to standard output: {error.strerror or error}"))
     except Exception as error:
-        # Typer's usage errors; their class has moved between its versions.
+        # A usage error of Typer, whose class differs between versions of Typer.
         describe = getattr(error, "format_message", None)
         if describe is None:
             raise
@@ -59,13 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(error: QEngineError) -> int:
     try:
         print(f"qengine: error: {error}", file=sys.stderr, flush=True)  # noqa: T201 - this is the command line
-    except OSError:  # nobody can be told; the exit status still tells
+    except OSError:  # standard error is closed too: only the exit status is left
         _discard(sys.stderr)
     return _ERROR
 
 
 def _make_safe() -> None:
-    """See to it that no character, and no closed stream, can fail a run that is done."""
+    """Make standard output accept every character, even if it is closed: a finished run must not fail there."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - for the rest of the process
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -73,9 +73,9 @@ def _make_safe() -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Send what is left in a stream's buffer nowhere: at exit it would fail a second time."""
+    """Discard what is left in the buffer of a stream, so that flushing it at exit cannot fail again."""
     try:
         number = stream.fileno()
-    except (OSError, AttributeError):  # not a file of the system
+    except (OSError, AttributeError):  # the stream has no file descriptor
         return
     os.dup2(os.open(os.devnull, os.O_WRONLY), number)

@@ -1,10 +1,11 @@
-"""The commands."""
+"""The Typer application: all commands."""
 
 from typing import Annotated
 
 import typer
 
 from qengine import __version__
+from qengine.cli.arguments import expanded
 from qengine.cli.bench import bench
 from qengine.cli.calibrate import calibrate
 from qengine.cli.inspect import inspect
@@ -22,17 +23,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(name="run")(run)
-app.command(name="inspect")(inspect)
-app.command(name="calibrate")(calibrate)
-app.command(name="quantize")(quantize)
-app.command(name="sweep")(sweep)
-app.command(name="search")(search)
-app.command(name="bench")(bench)
+for command in (run, inspect, calibrate, quantize, sweep, search, bench):
+    app.command(name=command.__name__)(expanded(command))
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"qengine {__version__}")
         raise typer.Exit
 

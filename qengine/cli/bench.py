@@ -1,4 +1,4 @@
-"""`qengine bench`: how long a model takes, kernel by kernel, beside the peak of the machine and other runtimes."""
+"""`qengine bench`: the time of a model, kernel by kernel, beside the peak of the machine and other runtimes."""
 
 from typing import Annotated, Any
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from qengine.analysis.bench import bench as bench_model
 from qengine.analysis.bench import bench_kernels, executor_of
 from qengine.analysis.bench.rivals import NAMES, RivalSetup, rival_runs
-from qengine.cli import options, parsing
+from qengine.cli import options
 from qengine.cli.operators import run_files
+from qengine.cli.options.panels import RUN
 from qengine.cli.output.bench import kernels_record, kernels_table, report_record, report_table
 from qengine.cli.output.console import status
+from qengine.cli.session import open_session
 from qengine.data import zoo
-from qengine.data.images import PixelScale
 from qengine.errors import OptionError
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 from qengine.runtime.session import InferenceSession
 
 Model = Annotated[
@@ -24,7 +24,7 @@ Model = Annotated[
     typer.Argument(
         metavar="[MODEL]",
         show_default=False,
-        help="An .onnx file or a bundled model; without one, layers as they occur, one at a time.",
+        help="An .onnx file or a bundled model. Without one: typical layers, each alone.",
     ),
 ]
 Versus = Annotated[
@@ -32,80 +32,76 @@ Versus = Annotated[
     typer.Option(
         "--vs",
         metavar="NAMES",
-        help=f"Take turns with other runtimes: {', '.join(NAMES)}; several with commas.",
-        rich_help_panel="Run",
+        help=f"Measure other runtimes in turn: {', '.join(NAMES)}; separate several by commas.",
+        rich_help_panel=RUN,
     ),
 ]
 Seconds = Annotated[
-    float, typer.Option(min=0.1, max=600.0, metavar="S", help="About how long to measure runs.", rich_help_panel="Run")
+    float,
+    typer.Option(min=0.1, max=600.0, metavar="S", help="Approximate time of the measurement.", rich_help_panel=RUN),
 ]
 
 
 def bench(
+    *,
     model: Model = None,
-    inputs: options.Inputs = None,
-    qformat: options.QFormat = None,
-    weight_qformat: options.WeightQFormat = None,
-    formats: options.Formats = None,
-    rounding: options.RoundingMode = None,
-    overflow: options.OverflowMode = None,
-    accumulator_bits: options.AccumulatorBits = None,
-    per_channel: options.PerChannel = False,
-    isa: options.Isa = None,
-    threads: options.Threads = None,
+    source: options.InputOptions,
+    fixed: options.FixedPointOptions,
     versus: Versus = None,
     seconds: Seconds = 3.0,
-    operators: options.Operators = None,
-    json: options.Json = False,
+    kernels: options.KernelOptions,
+    command: options.CommandOptions,
 ) -> str:
-    """Measure a model: milliseconds, multiply-accumulates a second, and per cent of this machine's peak.
+    """Measure a model: milliseconds, multiply-accumulates per second, and per cent of this machine's peak.
 
     qengine bench srcnn --qformat Q0.7 --threads 1 --vs onnxruntime,openvino
 
-    Without a format: float32. Other runtimes then run float32 too; beside a format of up to 8 or 16 bits they run the
-    integers of that size that they have.
+    Without a format: float32, in other runtimes too. With a format of up to 8 or 16 bits, other runtimes compute in
+    their integers of that size.
     """
-    fixed = parsing.FixedPoint(qformat, weight_qformat, formats, rounding, overflow, accumulator_bits, per_channel)
     names = [name for name in (versus or "").split(",") if name]
     if model is None:
-        if fixed != parsing.FixedPoint() or inputs or names or operators or threads not in (None, 1):
+        has_options = fixed != options.FixedPointOptions() or source != options.InputOptions() or command.operators
+        if has_options or names or kernels.threads not in (None, 1):
             raise OptionError(
-                "kernels alone are measured in every word, on one thread: give a model with these options"
+                "without a model, layers are measured in every word length, on one thread: "
+                "give a model with these options"
             )
-        with status("measuring kernels", quiet=json):
-            found = bench_kernels(isa)
-        return kernels_record(found) if json else kernels_table(found)
-    run_files(operators or [])
+        with status("measuring kernels", quiet=command.json):
+            layers = bench_kernels(kernels.isa)
+        return (kernels_record if command.json else kernels_table)(layers)
+    run_files(command.operators or [])
     entry = zoo.find(model)
     path = zoo.path_of(model)
-    session = fixed.session(path, isa=isa, threads=threads)
-    given = parsing.inputs(inputs or [], session.graph, entry.pixel_scale if entry else PixelScale(), MAX_ELEMENTS)
-    feeds = _feeds(session, {**(entry.sample(entry.pixel_scale).feeds if entry else {}), **given})
-    with status(f"measuring {model}", quiet=json), np.errstate(all="ignore"):
+    session = open_session(path, fixed.session_options(kernels))
+    pixel_scale = source.pixel_scale(entry)
+    given = source.arrays(session.graph, pixel_scale, kernels.max_elements)
+    feeds = _feeds(session, {**(entry.sample(pixel_scale).feeds if entry else {}), **given})
+    with status(f"measuring {model}", quiet=command.json), np.errstate(all="ignore"):
         executor = executor_of(session, feeds)
         bits = _word_length(session)
         rivals = rival_runs(names, RivalSetup(path, feeds, bits, executor.threads))
         report = bench_model(session, feeds, rivals, seconds)
-    return report_record(model, report, bits) if json else report_table(model, report, bits)
+    return (report_record if command.json else report_table)(model, report, bits)
 
 
 def _feeds(session: InferenceSession, given: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return a feed for every input: noise, where none is given and the model says of what shape."""
+    """Return a feed for every input: random numbers where none is given, if the model fixes the shape."""
     rng = np.random.default_rng(0)
-    found = dict(given)
+    feeds = dict(given)
     for value in session.graph.inputs:
-        if value.name in found:
+        if value.name in feeds:
             continue
         shape, dtype = value.shape, value.dtype
         if shape is None or not all(isinstance(n, int) for n in shape):
             raise OptionError(f"input '{value.name}' has no fixed shape: give it with -i")
         if dtype is None or dtype.kind != "f":
-            raise OptionError(f"input '{value.name}' is not of real numbers ({dtype}): give it with -i")
-        found[value.name] = rng.random(tuple(int(n or 0) for n in shape), np.float32).astype(dtype)
-    return found
+            raise OptionError(f"input '{value.name}' does not hold real numbers ({dtype}): give it with -i")
+        feeds[value.name] = rng.random(tuple(int(n or 0) for n in shape), np.float32).astype(dtype)
+    return feeds
 
 
 def _word_length(session: InferenceSession) -> int | None:
-    """Return the longest word of the run's activations; None in float32."""
+    """Return the longest word length of the model's tensors; None in float32."""
     lengths = [form.bits for form in session.formats.values() if hasattr(form, "bits")]
     return max(lengths, default=None)

@@ -1,40 +1,60 @@
-"""`qengine inspect --data`: which tensor broke a model in fixed point."""
+"""`qengine inspect --data`: the noise that each tensor's format causes in a model in fixed point."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from qengine.analysis.blame import Blame, blame
 from qengine.analysis.blame.plot import check_plot, draw_histogram
 from qengine.atomic_files import check_writable
-from qengine.cli.data import DataOptions, fed_in_parts
+from qengine.cli import options
 from qengine.cli.output.blame import as_json, as_tables, write_csv
 from qengine.cli.output.console import progress, status
-from qengine.cli.parsing import FixedPoint
+from qengine.cli.session import open_session
 from qengine.data import zoo
+from qengine.data.datasets import Dataset
 from qengine.errors import OptionError, did_you_mean
 
 ALL = "all"
-"""What --plot takes for every tensor."""
+"""Value of --plot that stands for every tensor."""
+
+PANEL = "Noise of each tensor"
+"""Title of the panel of these options in `--help`."""
 
 
-@dataclass(frozen=True)
-class Files:
-    """What is to be written: a table as CSV; a picture of a tensor, or of all into a folder."""
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """Files that `qengine inspect --data` writes: the table as CSV, and a plot of one tensor or of all."""
 
-    csv: Path | None = None
-    plot: str | None = None
-    out: Path | None = None
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Save the table of --data.", rich_help_panel=PANEL),
+    ] = None
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TENSOR",
+            help="Plot a tensor's histogram beside its format, to -o FILE.png; all plots every tensor, to -o FOLDER.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="With --plot: a .png, .svg or .pdf, or a folder.", rich_help_panel=PANEL
+        ),
+    ] = None
 
     def check(self) -> None:
-        """Refuse before a run what cannot be written after it."""
+        """Raise OptionError, before a run, for a file that could not be written after it."""
         if self.csv is not None:
             check_writable(self.csv)
         if (self.plot is None) != (self.out is None):
-            raise OptionError("--plot TENSOR needs -o FILE.png, and --plot all a folder; -o is of --plot")
+            raise OptionError("--plot TENSOR needs -o FILE.png, and --plot all needs -o FOLDER; -o needs --plot")
         if self.out is None:
             return
         if self.plot != ALL:
@@ -45,76 +65,91 @@ class Files:
             if self.out.exists() and not self.out.is_dir():
                 raise OptionError(f"--plot all needs a folder, and {self.out} is a file")
 
-    def write(self, found: Blame) -> tuple[str, ...]:
-        """Write what is asked for, and return the files."""
+    def write(self, result: Blame) -> tuple[str, ...]:
+        """Write the requested files, and return their paths."""
         written = []
         if self.csv is not None:
-            write_csv(self.csv, found)
+            write_csv(self.csv, result)
             written.append(str(self.csv))
         if self.plot is not None and self.out is not None:
-            written += self._plots(found, self.plot, self.out)
+            written += self._plots(result, self.plot, self.out)
         return tuple(written)
 
     def check_tensor(self, names: Sequence[str]) -> None:
-        """Refuse a name that no tensor in fixed point has."""
+        """Raise OptionError if --plot names no tensor in fixed point."""
         if self.plot is not None and self.plot not in (ALL, *names):
             raise OptionError(f"no tensor in fixed point is named '{self.plot}'{did_you_mean(self.plot, names)}")
 
-    def _plots(self, found: Blame, plot: str, out: Path) -> Iterator[str]:
+    def _plots(self, result: Blame, plot: str, out: Path) -> Iterator[str]:
         try:
             if plot == ALL:
                 out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OptionError(f"cannot make the folder {out}: {error.strerror or error}") from None
-        for i, one in enumerate(found.tensors, 1):
+        for i, one in enumerate(result.tensors, 1):
             if plot not in (ALL, one.name):
                 continue
-            path = out if plot != ALL else out / f"{i:03}_{_as_file(one.name)}.png"
+            path = out if plot != ALL else out / f"{i:03}_{_file_name(one.name)}.png"
             better = one.suggestion.format if one.suggestion else None
-            draw_histogram(path, one.name, found.histograms[one.name], one.format, better)
+            draw_histogram(path, one.name, result.histograms[one.name], one.format, better)
             yield str(path)
 
 
-def _as_file(name: str) -> str:
-    """Return a name of a tensor as one of a file; they may hold anything."""
+def _file_name(name: str) -> str:
+    """Return a file name for a tensor, whose name may hold any character."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)[:80]
 
 
 def run_blame(
     model: str,
-    entry: zoo.Entry | None,
-    fixed: FixedPoint,
-    chosen: DataOptions,
-    files: Files,
-    *,
+    fixed: options.FixedPointOptions,
+    limits: options.LimitOptions,
+    data: options.DataOptions,
+    files: FileOptions,
     fetch: Sequence[str] | None,
+    *,
     json: bool,
-    **common: Any,
 ) -> str:
-    """Run a model on data in fixed point and in float32, and tell what each tensor costs.
+    """Run a model on data in fixed point and in float32, and return the noise of each tensor as text.
 
     Parameters
     ----------
-    model, entry
-        As it was typed, and the bundled model of that name.
-    fixed, chosen, files, json
-        What was asked for.
+    model
+        The model as it was typed.
+    fixed, limits, data, files
+        Options of the command.
     fetch
-        Where noise is measured.
-    common
-        `threads` and `max_elements`, as for `InferenceSession`.
+        Tensors at which noise is measured; None for the model's outputs.
+    json
+        Whether the text is a JSON object instead of tables.
     """
     files.check()
-    assert chosen.data is not None
+    assert data.data is not None
     with np.errstate(all="ignore"):
         with status(f"reading {model}", quiet=json):
-            session = fixed.session(zoo.path_of(model), isa="reference", **common)
+            settings = fixed.session_options(limits).with_(isa="reference")
+            session = open_session(zoo.path_of(model), settings)
             if not session.in_fixed_point:
-                raise OptionError("--data tells what fixed point costs: give a --qformat or --formats with it")
+                raise OptionError("--data measures the noise of fixed point: give a --qformat or --formats with it")
             files.check_tensor(list(session.formats))
-            dataset = chosen.open(chosen.data, entry, session.graph, common["max_elements"], several=True)
+            dataset = data.open(data.data, zoo.find(model), session.graph, limits.max_elements, several=True)
         with progress(f"measuring {model}", len(dataset), quiet=json) as advance:
-            feeds, advance_part = fed_in_parts(dataset, advance)
-            found = blame(session, feeds, outputs=fetch, advance=advance_part)
-    written = files.write(found)
-    return (as_json if json else as_tables)(model, fixed, dataset, found, written)
+            feeds, advance_part = _fed_in_parts(dataset, advance)
+            result = blame(session, feeds, outputs=fetch, advance=advance_part)
+    written = files.write(result)
+    return (as_json if json else as_tables)(model, fixed, dataset, result, written)
+
+
+def _fed_in_parts(
+    dataset: Dataset, advance: Callable[[float], None]
+) -> tuple[Iterator[Mapping[str, Any]], Callable[[float], None]]:
+    """Return the feeds of every run, and a function to call with the part of a run that is done."""
+    count = 0
+
+    def feeds() -> Iterator[Mapping[str, Any]]:
+        nonlocal count
+        for batch in dataset.batches():
+            count = batch.count
+            yield batch.feeds
+
+    return feeds(), lambda part: advance(part * count)

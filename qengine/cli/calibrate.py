@@ -3,8 +3,7 @@
 import numpy as np
 
 from qengine.atomic_files import check_writable
-from qengine.cli import options, parsing
-from qengine.cli.data import DataOptions
+from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.output.calibrate import as_json, as_tables
 from qengine.cli.output.console import progress, status
@@ -13,67 +12,40 @@ from qengine.data.datasets.runs import fed
 from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.quantization.calibration import choose_formats, observe
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 
 def calibrate(
+    *,
     model: options.Model,
-    data: options.Data = None,
-    inputs: options.Inputs = None,
-    batch: options.Batch = None,
-    limit: options.Limit = None,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    bgr: options.Bgr = False,
+    data: options.DataOptions,
     out: options.FormatsOut = None,
-    bits: options.Bits = 8,
-    weight_bits: options.WeightBits = None,
-    activation_bits: options.ActivationBits = None,
-    method: options.CalibrationMethod = "mse",
-    percentile: options.Percentile = None,
-    headroom: options.Headroom = 1.0,
-    per_channel: options.ChannelWeights = False,
-    unsigned: options.Unsigned = False,
-    tie_joins: options.TieJoins = False,
-    threads: options.Threads = None,
-    max_elements: options.MaxElements = MAX_ELEMENTS,
-    operators: options.Operators = None,
-    json: options.Json = False,
+    choice: options.FormatChoiceOptions,
+    limits: options.LimitOptions,
+    command: options.CommandOptions,
 ) -> str:
-    """Choose a format for every tensor from what it holds on data.
+    """Choose a format for every tensor from its values on data.
 
     qengine calibrate digits --bits 8 -o formats.json && qengine run digits --formats formats.json
 
     qengine calibrate model.onnx --data photos --scale 1/255 --unsigned --per-channel -o formats.json
 
-    The model runs in float32 on all samples, in the memory of one run. -i gives an input that is the same in all.
+    The model runs in float32 on all samples, in the memory of one run. -i gives an input that is the same in every run.
     """
-    wanted = parsing.calibration(
-        percentile,
-        method,
-        bits=bits,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        headroom=headroom,
-        per_channel=per_channel,
-        unsigned=unsigned,
-        tie_joins=tie_joins,
-    )
-    run_files(operators or [])
+    wanted = choice.calibration_options()
+    run_files(command.operators or [])
     if out is not None:
         check_writable(out)
     entry = zoo.find(model)
-    if data is None and entry is None:
-        raise OptionError("--data is needed: what the model is to be calibrated on")
-    name = data or model
+    if data.data is None and entry is None:
+        raise OptionError("--data is needed: give the samples to calibrate on")
     with np.errstate(all="ignore"):
-        with status(f"reading {model}", quiet=json):
+        with status(f"reading {model}", quiet=command.json):
             graph = load(zoo.path_of(model))
-            chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
-            dataset = chosen.open(name, entry, graph, max_elements)
-        with progress(f"calibrating {model}", len(dataset), quiet=json) as advance:
-            observation = observe(graph, fed(dataset.batches(), advance), threads=threads, max_elements=max_elements)
-        found = choose_formats(observation, wanted)
+            dataset = data.open(data.data or model, entry, graph, limits.max_elements)
+        with progress(f"calibrating {model}", len(dataset), quiet=command.json) as advance:
+            feeds = fed(dataset.batches(), advance)
+            observation = observe(graph, feeds, threads=limits.threads, max_elements=limits.max_elements)
+        calibration = choose_formats(observation, wanted)
     if out is not None:
-        found.save(out)
-    return as_json(model, dataset, found, out) if json else as_tables(model, dataset, found, out)
+        calibration.save(out)
+    return (as_json if command.json else as_tables)(model, dataset, calibration, out)

@@ -1,6 +1,5 @@
-"""`qengine inspect`: what a model is made of, told without running it; with data, which tensor broke it."""
+"""`qengine inspect`: operators, tensors and costs of a model without a run; with data, the noise of each tensor."""
 
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -8,127 +7,88 @@ import typer
 
 from qengine.analysis.inspection import inspect_model
 from qengine.cli import options, parsing
-from qengine.cli.blame import Files, run_blame
-from qengine.cli.data import DataOptions
+from qengine.cli.blame import FileOptions, run_blame
 from qengine.cli.operators import run_files
+from qengine.cli.options.panels import INPUTS, RUN
 from qengine.cli.output.console import status
 from qengine.cli.output.inspect import as_json, as_tables
+from qengine.cli.session import check_meaning
 from qengine.data import zoo
-from qengine.data.images import PixelScale
 from qengine.errors import OptionError
 from qengine.model.loader import load
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 
-_BLAME = "Which tensor broke it"
-
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME=N,N,...",
+        help="Shape of an input whose shape the model leaves open: x=1,3,224,224. Repeatable.",
+        rich_help_panel=INPUTS,
+    ),
+]
 Tensors = Annotated[
     bool,
-    typer.Option("--tensors", metavar="", help="List every tensor that is computed.", rich_help_panel="Run"),
-]
-
-Apart = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="DATA",
-        help="Run the model on data (see calibrate --data), and tell which tensor's format does how much harm.",
-        rich_help_panel=_BLAME,
-    ),
-]
-Csv = Annotated[
-    Path | None,
-    typer.Option("--csv", metavar="FILE", help="Save the table of --data.", rich_help_panel=_BLAME),
-]
-Plot = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TENSOR",
-        help="Draw a tensor's histogram beside its format, into -o FILE.png; of all, into a folder.",
-        rich_help_panel=_BLAME,
-    ),
-]
-PlotOut = Annotated[
-    Path | None,
-    typer.Option(
-        "-o", "--out", metavar="FILE", help="Of --plot: .png, .svg, .pdf; or a folder.", rich_help_panel=_BLAME
-    ),
+    typer.Option("--tensors", metavar="", help="List every tensor that is computed.", rich_help_panel=RUN),
 ]
 
 
 def inspect(
+    *,
     model: options.Model,
-    inputs: options.Inputs = None,
-    shapes: options.Shapes = None,
-    qformat: options.QFormat = None,
-    weight_qformat: options.WeightQFormat = None,
-    formats: options.Formats = None,
-    rounding: options.RoundingMode = None,
-    overflow: options.OverflowMode = None,
-    accumulator_bits: options.AccumulatorBits = None,
-    per_channel: options.PerChannel = False,
-    data: Apart = None,
-    batch: options.Batch = None,
-    limit: options.Limit = None,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    bgr: options.Bgr = False,
+    data: options.DataOptions,
+    shapes: Shapes = None,
     fetch: options.Fetch = None,
-    csv: Csv = None,
-    plot: Plot = None,
-    out: PlotOut = None,
-    threads: options.Threads = None,
+    fixed: options.FixedPointOptions,
+    files: FileOptions,
     tensors: Tensors = False,
-    max_elements: options.MaxElements = MAX_ELEMENTS,
-    operators: options.Operators = None,
-    json: options.Json = False,
+    limits: options.LimitOptions,
+    command: options.CommandOptions,
 ) -> str:
-    """Tell what a model is made of: operators, and which have no fixed-point rule; parameters, work, shapes.
+    """Show a model's operators, which of them have no fixed-point rule, its parameters, work and shapes.
 
     qengine inspect model.onnx --shape input=1,3,224,224 --qformat Q4.3 --tensors
 
-    qengine inspect digits --formats formats.json --data digits --csv harm.csv
+    qengine inspect digits --formats formats.json --data digits --csv noise.csv
 
-    Without --data the model is not run, and a bundled model is seen with its sample input. With --data each tensor is
-    rounded alone in a float32 run, and the most harmful is named first; --fetch tells where noise is measured.
+    Without --data the model is not run; a bundled model has the shapes of its sample input. With --data the model runs
+    in fixed point and in float32, and each tensor is rounded alone: the one that causes the most noise at the output
+    comes first. --fetch names other tensors at which noise is measured.
     """
-    fixed = parsing.FixedPoint(
-        qformat, weight_qformat, formats, rounding, overflow, accumulator_bits, per_channel=per_channel
-    )
-    entry = zoo.find(model)
-    path = zoo.path_of(model)
-    run_files(operators or [])
-    if data is not None:
+    run_files(command.operators or [])
+    if data.data is not None:
         if tensors or shapes:
             raise OptionError(f"{'--tensors' if tensors else '--shape'} has no meaning with --data")
-        chosen = DataOptions(data, inputs or (), batch, limit, scale, mean, bgr)
-        files = Files(csv, plot, out)
-        limits = {"threads": threads, "max_elements": max_elements}
-        return run_blame(model, entry, fixed, chosen, files, fetch=fetch, json=json, **limits)
-    of_data = {
-        **{"--batch": batch, "--limit": limit, "--scale": scale, "--mean": mean, "--bgr": bgr or None, "--csv": csv},
-        **{"--fetch": fetch, "--plot": plot, "-o": out, "--threads": threads},
-        **{"--rounding": rounding, "--overflow": overflow, "--accumulator-bits": accumulator_bits},
-    }
-    if idle := [name for name, given in of_data.items() if given is not None]:
-        raise OptionError(f"{idle[0]} has no meaning without --data: nothing is run")
-    pixel_scale = entry.pixel_scale if entry else PixelScale()
-    with status(f"reading {model}", quiet=json), np.errstate(all="ignore"):
-        graph = load(path)
+        return run_blame(model, fixed, limits, data, files, fetch, json=command.json)
+    _check_without_data(data, fixed, files, limits, fetch)
+    entry = zoo.find(model)
+    with status(f"reading {model}", quiet=command.json), np.errstate(all="ignore"):
+        graph = load(zoo.path_of(model))
         lengths = parsing.shapes(shapes or [], graph)
-        given = parsing.inputs(inputs or [], graph, pixel_scale, max_elements)
+        given = data.arrays(graph, data.pixel_scale(entry), limits.max_elements)
         if both := sorted(lengths.keys() & given.keys()):
             raise OptionError(f"-i and --shape both give '{both[0]}'")
         sample = entry.sample().feeds if entry else {}
         feeds = {**{name: array for name, array in sample.items() if name not in lengths}, **given}
-        fixed.check(lambda: inspect_model(graph, feeds, lengths, max_elements=max_elements).in_fixed_point)
-        found = inspect_model(
-            graph,
-            feeds,
-            lengths,
-            qformat=qformat,
-            weight_qformat=weight_qformat,
-            formats=formats,
-            per_channel=per_channel,
-            max_elements=max_elements,
-        )
-    return as_json(model, fixed, found) if json else as_tables(model, fixed, found, tensors=tensors)
+        settings = fixed.session_options(limits)
+        plain = settings.in_float32()
+        check_meaning(settings, lambda: inspect_model(graph, feeds, lengths, plain).in_fixed_point)
+        result = inspect_model(graph, feeds, lengths, settings)
+    return as_json(model, fixed, result) if command.json else as_tables(model, fixed, result, tensors=tensors)
+
+
+def _check_without_data(
+    data: options.DataOptions,
+    fixed: options.FixedPointOptions,
+    files: FileOptions,
+    limits: options.LimitOptions,
+    fetch: list[str] | None,
+) -> None:
+    """Raise OptionError for an option that only a run reads."""
+    read_in_a_run = {
+        **{"--batch": data.batch, "--limit": data.limit, "--scale": data.scale, "--mean": data.mean},
+        **{"--bgr": data.bgr or None, "--csv": files.csv, "--fetch": fetch, "--plot": files.plot, "-o": files.out},
+        **{"--threads": limits.threads, "--rounding": fixed.rounding, "--overflow": fixed.overflow},
+        **{"--accumulator-bits": fixed.accumulator_bits},
+    }
+    if idle := [name for name, value in read_in_a_run.items() if value is not None]:
+        raise OptionError(f"{idle[0]} has no meaning without --data: nothing is run")

@@ -1,4 +1,4 @@
-"""Results as JSON."""
+"""Results as JSON text."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from qengine.qformat import QFormat
 
 
 def as_object(record: Mapping[str, Any]) -> str:
-    """Return a JSON object, in lines, ASCII throughout; infinity is "inf", what is no number null, a path its text."""
+    """Return a JSON object in lines of ASCII; infinity becomes "inf", NaN null, a path and a format its text."""
     return json.dumps(_plain(record), indent=2, allow_nan=False) + "\n"
 
 

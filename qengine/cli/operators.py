@@ -1,4 +1,4 @@
-"""`--operators`: files of Python that register operators."""
+"""Option `--operators`: Python files that register operators."""
 
 import hashlib
 import sys
@@ -7,11 +7,11 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
-from qengine.errors import OptionError, QEngineError
+from qengine.errors import OptionError, QEngineError, first_line
 
 
 def run_files(paths: Sequence[Path]) -> None:
-    """Run the files, one after the other.
+    """Run Python files, one after the other.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def _run(path: Path) -> None:
         source = path.read_bytes()
     except OSError as error:
         raise OptionError(f"{what}: {error.strerror or error}") from None
-    # A name that no other module has; the same each time, so that functions replace themselves.
+    # A module name that no other file has, and the same each time: a second run replaces the operators of the first.
     name = f"{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     module = sys.modules[name] = ModuleType(name)
     module.__file__ = str(path)
@@ -37,11 +37,11 @@ def _run(path: Path) -> None:
     except QEngineError as error:
         raise OptionError(f"{what}: {_line(error, path)}{error}") from error
     except (Exception, SystemExit) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise OptionError(f"{what}: {_line(error, path)}{type(error).__name__}: {reason}") from error
+        reason = f": {first_line(error)}" if str(error) else ""
+        raise OptionError(f"{what}: {_line(error, path)}{type(error).__name__}{reason}") from error
 
 
 def _line(error: BaseException, path: Path) -> str:
-    """Return the line of the file that the error came through last."""
+    """Return "line N: " with the last line of the file in the traceback; "" without one."""
     here = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(path)]
     return f"line {here[-1]}: " if here else ""

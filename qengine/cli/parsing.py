@@ -1,8 +1,6 @@
-"""What was typed, as values."""
+"""Values of options that are typed as text: numbers, lists, inputs, shapes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -11,103 +9,38 @@ from qengine.data.images import PixelScale
 from qengine.data.read import read_value
 from qengine.errors import FeedError, OptionError
 from qengine.model.graph import Graph
-from qengine.quantization.calibration import CalibrationOptions
-from qengine.runtime.session import InferenceSession
-
-
-@dataclass(frozen=True)
-class FixedPoint:
-    """The options of fixed point, as they were typed; what was left out is None or False."""
-
-    qformat: str | None = None
-    weight_qformat: str | None = None
-    formats: Path | None = None
-    rounding: str | None = None
-    overflow: str | None = None
-    accumulator_bits: int | None = None
-    per_channel: bool = False
-    strict: bool = False
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether the run is in fixed point whatever the model is."""
-        return self.qformat is not None or self.formats is not None
-
-    def check(self, is_quantized: Callable[[], bool]) -> None:
-        """Refuse options without a format, and without a quantized model that makes it a run in fixed point.
-
-        Parameters
-        ----------
-        is_quantized
-            Tells whether the model has formats of its own; asked only where that matters.
-        """
-        given = [name for name, value in asdict(self).items() if value not in (None, False)]
-        if given and not self.is_wanted and not is_quantized():
-            option = "--" + given[0].replace("_", "-")
-            raise OptionError(f"{option} has no meaning in float32: give a --qformat or --formats with it")
-
-    def session(self, model: Path, **options: Any) -> InferenceSession:
-        """Return a session with these options, and others; see `check`."""
-        self.check(lambda: InferenceSession(model, **options).in_fixed_point)
-        return InferenceSession(model, **self.keywords(), **options)
-
-    def keywords(self) -> dict[str, Any]:
-        """Return what `InferenceSession` is to be told; it knows the defaults."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def numbers(option: str, text: str) -> tuple[float, ...]:
-    """Return numbers such as 1/255, or several with commas.
+    """Return the numbers of an option, such as 1/255, separated by commas.
 
     Raises
     ------
     OptionError
-        If they are not.
+        If the text has another form.
     """
     try:
         return tuple(_ratio(part) for part in text.split(","))
     except (ValueError, ZeroDivisionError):
-        raise OptionError(f"{option} '{text}' is not a number such as 1/255, or several with commas") from None
+        raise OptionError(f"{option} '{text}' is not a number such as 1/255, or several separated by commas") from None
 
 
 def _ratio(text: str) -> float:
-    if "_" in text:  # which Python's own numbers may hold
+    if "_" in text:  # float() accepts 1_000
         raise ValueError
     above, slash, below = text.partition("/")
     return float(above) / float(below) if slash else float(above)
 
 
-def calibration(percentile: float | None, method: str, **options: Any) -> CalibrationOptions:
-    """Return how formats are chosen.
-
-    Parameters
-    ----------
-    percentile
-        None where nothing was typed.
-    options
-        Of `CalibrationOptions`, beside the method.
-
-    Raises
-    ------
-    OptionError
-        If they have no meaning.
-    """
-    if percentile is None:
-        return CalibrationOptions(method=method, **options)
-    if method != "percentile":
-        raise OptionError("--percentile is of --method percentile")
-    return CalibrationOptions(method=method, percentile=percentile, **options)
-
-
 def widths(option: str, text: str) -> list[int]:
-    """Return whole numbers such as 8, or 4,6-8; all of a range, both ends included.
+    """Return the whole numbers of an option such as 4,6-8; a range includes both ends.
 
     Raises
     ------
     OptionError
-        If they are not, or a range runs backwards.
+        If the text has another form, or a range runs backwards.
     """
-    found: list[int] = []
+    result: list[int] = []
     for part in words(option, text):
         least, dash, most = part.partition("-")
         if not all(one.isascii() and one.isdigit() and len(one) < 4 for one in ((least, most) if dash else (least,))):
@@ -115,31 +48,31 @@ def widths(option: str, text: str) -> list[int]:
         several = range(int(least), int(most or least) + 1)
         if not several:
             raise OptionError(f"{option} {part} runs backwards: give {most}-{least}")
-        found += several
-    return found
+        result += several
+    return result
 
 
 def some_widths(option: str, text: str | None) -> list[int] | None:
-    """Return the same of an option that may be left out, and None where it is."""
+    """Return the whole numbers of an option, or None where it was left out; see `widths`."""
     return None if text is None else widths(option, text)
 
 
 def words(option: str, text: str) -> list[str]:
-    """Return words with commas between them.
+    """Return the words of an option, separated by commas.
 
     Raises
     ------
     OptionError
-        If one is empty.
+        If a word is empty.
     """
-    found = [part.strip() for part in text.split(",")]
-    if not all(found):
-        raise OptionError(f"{option} '{text}' is not a list with commas")
-    return found
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise OptionError(f"{option} '{text}' has an empty item: separate items by single commas")
+    return parts
 
 
 def pixel_scale(base: PixelScale, scale: str | None, mean: str | None, bgr: bool) -> PixelScale:
-    """Return the scale of a model's images: what `base` says, where nothing else was typed."""
+    """Return the scale of images: from the options, and for those that were left out from `base`."""
     return PixelScale(
         base.scale if scale is None else numbers("--scale", scale),
         base.mean if mean is None else numbers("--mean", mean),
@@ -148,49 +81,49 @@ def pixel_scale(base: PixelScale, scale: str | None, mean: str | None, bgr: bool
 
 
 def inputs(texts: Sequence[str], graph: Graph, scale: PixelScale, max_elements: int) -> dict[str, NDArray[Any]]:
-    """Return the arrays that NAME=VALUE words give, by name.
+    """Return the arrays of NAME=VALUE texts, by name.
 
     Raises
     ------
     QEngineError
-        If a word is not of that form, names no input or one twice, or its value cannot be read.
+        If a text has another form, names no input or one twice, or its value cannot be read.
     """
     declared = {value.name: value for value in (*graph.inputs, *graph.overridable)}
-    found: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for text in texts:
         name = _name(text, declared)
-        if name in found:
+        if name in arrays:
             raise OptionError(f"-i gives '{name}' twice")
-        found[name] = read_value(text[len(name) + 1 :], declared[name], scale, max_elements)
-    return found
+        arrays[name] = read_value(text[len(name) + 1 :], declared[name], scale, max_elements)
+    return arrays
 
 
 def shapes(texts: Sequence[str], graph: Graph) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that NAME=N,N,... words give, by the name of the input.
+    """Return the shapes of NAME=N,N,... texts, by the name of the input.
 
     Raises
     ------
     QEngineError
-        If a word is not of that form, or names no input or one twice.
+        If a text has another form, or names no input or one twice.
     """
     declared = {value.name: value for value in graph.inputs}
-    found: dict[str, tuple[int, ...]] = {}
+    result: dict[str, tuple[int, ...]] = {}
     for text in texts:
         name = _name(text, declared, "--shape", "NAME=N,N,...")
-        if name in found:
+        if name in result:
             raise OptionError(f"--shape gives '{name}' twice")
         lengths = text[len(name) + 1 :]
         if not all(part.isascii() and part.isdigit() for part in lengths.split(",") if lengths):
-            raise OptionError(f"--shape '{text}' is not lengths of axes such as {name}=1,3,224,224")
-        found[name] = tuple(int(part) for part in lengths.split(",") if lengths)
-    return found
+            raise OptionError(f"--shape '{text}' is not a list of lengths such as {name}=1,3,224,224")
+        result[name] = tuple(int(part) for part in lengths.split(",") if lengths)
+    return result
 
 
 def _name(text: str, declared: Mapping[str, Any], option: str = "-i", form: str = "NAME=VALUE") -> str:
-    """Return the name in NAME=VALUE; names of tensors may hold an equals sign themselves."""
-    fitting = [name for name in declared if text.startswith(f"{name}=")]
-    if fitting:
-        return max(fitting, key=len)
+    """Return the name in NAME=VALUE, which may hold an equals sign itself."""
+    matching = [name for name in declared if text.startswith(f"{name}=")]
+    if matching:
+        return max(matching, key=len)
     if "=" not in text:
         raise OptionError(f"{option} '{text}' is not {form}; the inputs are {_listed(declared)}")
     raise FeedError(f"the model has no input '{text.partition('=')[0]}'; its inputs are {_listed(declared)}")

@@ -1,5 +1,6 @@
 """The options of `qengine search` that no other command has."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -73,3 +74,19 @@ Budget = Annotated[
         rich_help_panel=_GOAL,
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalOptions:
+    """What is looked for, and how long."""
+
+    metric: MetricName = None
+    max_drop: MaxDrop = None
+    least: Least = None
+    hold_out: HoldOut = None
+    cost: BitCost = "weights"
+    bits: SearchBits = "2-8,16"
+    weight_bits: WeightBits = None
+    activation_bits: ActivationBits = None
+    runs: MaxRuns = 500
+    budget: Budget = None

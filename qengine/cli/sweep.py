@@ -9,51 +9,26 @@ from qengine.analysis.sweep.plots import Cost, write_plots
 from qengine.analysis.sweep.table import write_csv
 from qengine.cli import options, parsing
 from qengine.cli import sweep_options as grids
-from qengine.cli.data import DataOptions
 from qengine.cli.output.console import progress
 from qengine.cli.output.sweep import as_json, as_tables
 from qengine.data import zoo
 from qengine.errors import OptionError, SweepError
 from qengine.model.loader import load
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 _CHANNELS = {"off": (False,), "on": (True,), "both": (False, True)}
 
 
 def sweep(
+    *,
     model: options.Model,
     out: grids.Folder,
-    data: options.Data = None,
-    inputs: options.Inputs = None,
-    batch: options.Batch = None,
-    limit: options.Limit = None,
-    scale: options.Scale = None,
-    mean: options.Mean = None,
-    bgr: options.Bgr = False,
-    bits: grids.Bits = None,
-    weight_bits: grids.WeightBits = None,
-    activation_bits: grids.ActivationBits = None,
-    method: grids.Methods = "mse",
-    percentile: options.Percentile = None,
-    headroom: options.Headroom = 1.0,
-    per_channel: grids.PerChannel = "off",
-    unsigned: options.Unsigned = False,
-    tie_joins: options.TieJoins = False,
-    qformat: grids.QFormats = None,
-    formats: grids.Formats = None,
-    rounding: grids.Roundings = "half_even",
-    overflow: grids.Overflows = "saturate",
-    accumulator_bits: grids.AccumulatorBits = None,
-    recipe: grids.Recipes = "fold",
+    data: options.DataOptions,
+    lists: grids.GridOptions,
+    ranges: options.RangeOptions,
+    rules: options.TensorRuleOptions,
     strict: options.Strict = False,
-    no_ssim: grids.NoSsim = False,
-    cost: grids.ParetoCost = Cost.WEIGHT_MEMORY.value,
-    retry_failed: grids.RetryFailed = False,
-    jobs: grids.Jobs = None,
-    scheduler: grids.Scheduler = None,
-    isa: options.Isa = None,
-    threads: options.Threads = None,
-    max_elements: options.MaxElements = MAX_ELEMENTS,
+    work: grids.WorkOptions,
+    kernels: options.KernelOptions,
     json: options.Json = False,
 ) -> str:
     """Run a model on data in many arithmetics, and keep in DIR how good each is.
@@ -66,57 +41,50 @@ def sweep(
 
     A sweep that is stopped goes on where it was when the same command is given again.
     """
-    if per_channel not in _CHANNELS:
-        raise OptionError(f"--per-channel is one of {', '.join(_CHANNELS)}, not '{per_channel}'")
-    if cost not in list(Cost):
-        raise OptionError(f"--cost is one of {', '.join(Cost)}, not '{cost}'")
+    if lists.per_channel not in _CHANNELS:
+        raise OptionError(f"--per-channel is one of {', '.join(_CHANNELS)}, not '{lists.per_channel}'")
+    if work.cost not in list(Cost):
+        raise OptionError(f"--cost is one of {', '.join(Cost)}, not '{work.cost}'")
     grid = Grid(
-        bits=parsing.some_widths("--bits", bits),
-        weight_bits=parsing.some_widths("--weight-bits", weight_bits),
-        activation_bits=parsing.some_widths("--activation-bits", activation_bits),
-        methods=parsing.words("--method", method),
-        percentile=percentile,
-        headroom=headroom,
-        per_channel=_CHANNELS[per_channel],
-        unsigned=unsigned,
-        tie_joins=tie_joins,
-        qformats=parsing.words("--qformat", qformat) if qformat is not None else (),
-        formats=formats or (),
-        roundings=parsing.words("--rounding", rounding),
-        overflows=parsing.words("--overflow", overflow),
-        accumulator_bits=_accumulators(accumulator_bits),
-        recipes=parsing.words("--recipe", recipe),
+        bits=parsing.some_widths("--bits", lists.bits),
+        weight_bits=parsing.some_widths("--weight-bits", lists.weight_bits),
+        activation_bits=parsing.some_widths("--activation-bits", lists.activation_bits),
+        methods=parsing.words("--method", lists.method),
+        per_channel=_CHANNELS[lists.per_channel],
+        qformats=parsing.words("--qformat", lists.qformat) if lists.qformat is not None else (),
+        formats=lists.formats or (),
+        roundings=parsing.words("--rounding", lists.rounding),
+        overflows=parsing.words("--overflow", lists.overflow),
+        accumulator_bits=_accumulators(lists.accumulator_bits),
+        recipes=parsing.words("--recipe", lists.recipe),
+        **vars(ranges),
+        **vars(rules),
     )
-    entry = zoo.find(model)
-    pixel_scale = DataOptions(scale=scale, mean=mean, bgr=bgr).pixel_scale(data or model, entry)
-    fixed = None
-    if inputs:
-        fixed = parsing.inputs(inputs, load(zoo.path_of(model)), pixel_scale, max_elements)
+    pixel_scale = data.data_scale(data.data or model, zoo.find(model))
+    fixed = data.arrays(load(zoo.path_of(model)), pixel_scale, kernels.max_elements) if data.inputs else None
 
     try:
         found = run_sweep(
             model,
             out,
             grid,
-            data=data,
+            data=data.data,
             inputs=fixed,
             pixel_scale=pixel_scale,
-            batch=batch,
-            limit=limit,
-            ssim=not no_ssim,
+            batch=data.batch,
+            limit=data.limit,
+            ssim=not work.no_ssim,
             strict=strict,
-            retry_failed=retry_failed,
-            jobs=jobs,
-            scheduler=scheduler,
-            isa=isa,
-            threads=threads,
-            max_elements=max_elements,
+            retry_failed=work.retry_failed,
+            jobs=work.jobs,
+            scheduler=work.scheduler,
             progress=lambda what, total: progress(f"{model}: {what}", total, quiet=json),
+            **vars(kernels),
         )
     except KeyboardInterrupt:
         print(f"qengine: interrupted; {out} keeps what is done: give the same command to go on", file=sys.stderr)  # noqa: T201
         raise
-    written, notes = _written(found, Cost(cost))
+    written, notes = _written(found, Cost(work.cost))
     return as_json(found, written, notes) if json else as_tables(found, written, notes)
 
 

@@ -1,5 +1,6 @@
 """The options of `qengine sweep` that no other command has: of most, lists."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -119,3 +120,31 @@ Scheduler = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridOptions:
+    """Lists of what the points of a sweep have."""
+
+    bits: Bits = None
+    weight_bits: WeightBits = None
+    activation_bits: ActivationBits = None
+    method: Methods = "mse"
+    per_channel: PerChannel = "off"
+    qformat: QFormats = None
+    formats: Formats = None
+    rounding: Roundings = "half_even"
+    overflow: Overflows = "saturate"
+    accumulator_bits: AccumulatorBits = None
+    recipe: Recipes = "fold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions:
+    """What is computed beside the grid, and by whom."""
+
+    no_ssim: NoSsim = False
+    cost: ParetoCost = Cost.WEIGHT_MEMORY.value
+    retry_failed: RetryFailed = False
+    jobs: Jobs = None
+    scheduler: Scheduler = None

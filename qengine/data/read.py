@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.images import SUFFIXES, PixelScale, read_image
-from qengine.errors import FeedError
+from qengine.errors import FeedError, first_line
 from qengine.model.graph import Dim, Value
 from qengine.model.loader.tensorfile import load_tensor
 from qengine.runtime.plan.plan import MAX_ELEMENTS
@@ -182,12 +182,6 @@ def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtyp
     except _HEADER as error:
         raise FeedError(f"{label} is not an array file: {first_line(error)}") from None
     raise FeedError(f"{label} is of .npy version {version}, which is not supported; save it again with NumPy")
-
-
-def first_line(error: BaseException) -> str:
-    """Return what a library says, short: it may quote the file."""
-    line = str(error).partition("\n")[0] or type(error).__name__
-    return line if len(line) <= 120 else f"{line[:120]}..."
 
 
 def _image(path: Path, declared: Value, pixel_scale: PixelScale, max_elements: int) -> NDArray[Any]:

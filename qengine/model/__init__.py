@@ -1,1 +1,1 @@
-"""What a model means: the graph, its operators, the passes over it, and the format of each tensor."""
+"""The meaning of a model: its graph, its operators, the passes over it, and the format of each tensor."""

@@ -1,4 +1,4 @@
-"""A network as plain frozen data: nodes in the order in which they run, constants, names. No protobuf."""
+"""A model as frozen data without protobuf: nodes in an order in which they can run, constants, named values."""
 
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
@@ -10,41 +10,47 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError, QEngineError, UnsupportedError
+from qengine.errors import ModelError, QEngineError, UnsupportedError, first_line
 from qengine.qformat import Format
 
 Dim = int | str | None
-"""An axis' length: known, symbolic, or unknown."""
+"""Length of an axis: a number, a symbol such as "N", or None where it is unknown."""
 
 Attribute: TypeAlias = (
-    "int | float | str | NDArray[Any] | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Graph | Foreign"
+    "int | float | str | NDArray[Any] | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Graph | OpaqueAttribute"
 )
 
 RUNS_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
-"""The operators that run the graphs in their attributes."""
+"""Operators that run the graphs in their attributes."""
 
 _Number = TypeVar("_Number", int, float)
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """An attribute of a kind that only onnx itself understands: its bytes in a model file."""
+class OpaqueAttribute:
+    """An attribute that only onnx reads: a type, or a graph in a node that onnx.reference evaluates.
+
+    Attributes
+    ----------
+    data : the serialized AttributeProto.
+    """
 
     data: bytes
 
 
 @dataclass(frozen=True)
 class Value:
-    """What is known of a tensor before a run.
+    """Name, element type and shape of a tensor, as far as they are known before a run.
 
     Attributes
     ----------
-    name : the model's own name.
-    dtype : element type, None where the model leaves it open.
-    shape : lengths of the axes, None where even their number is open.
-    container : of what is no tensor, its type as ONNX Runtime spells it, such as "seq(tensor(float))".
+    name : name in the model.
+    dtype : element type; None where the model does not declare it.
+    shape : lengths of the axes; None where even the number of axes is unknown.
+    container : type of a sequence or optional as ONNX Runtime writes it, such as "seq(tensor(float))"; None for a
+        tensor.
     """
 
     name: str
@@ -55,7 +61,12 @@ class Value:
 
 @dataclass(frozen=True)
 class Activation:
-    """A Relu or Clip that was fused into the node before it: the bounds, None where there is none."""
+    """Bounds of a Relu or Clip that is fused into the node before it.
+
+    Attributes
+    ----------
+    low, high : least and greatest value; None for no bound.
+    """
 
     low: float | None
     high: float | None
@@ -66,23 +77,23 @@ NO_ACTIVATION = Activation(None, None)
 
 @dataclass(frozen=True)
 class Node:
-    """One operator.
+    """One call of an operator.
 
     Attributes
     ----------
-    operator, domain : what it computes; the domain of ONNX itself is "".
-    version : the opset of the domain that the model imports.
-    inputs, outputs : tensor names; "" is an optional one that is left out.
-    attributes : by ONNX's names.
-    name : the model's name of the node, may be "".
-    activation : set by the fusion pass only.
-    captures : tensors around the node that the graphs in its attributes read.
+    operator, domain : ONNX's operator type and its domain; the domain of ONNX itself is "".
+    version : opset of the domain that the model imports.
+    inputs, outputs : tensor names; "" for an optional one that is left out.
+    attributes : attributes by ONNX's names.
+    name : name of the node in the model, may be "".
+    activation : bounds that the fusion pass adds; None in every other graph.
+    captures : tensors of the surrounding graph that the graphs in the node's attributes read.
     """
 
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: Mapping[str, Attribute] = field(default_factory=lambda: _NOTHING)
+    attributes: Mapping[str, Attribute] = field(default_factory=lambda: _EMPTY)
     name: str = ""
     domain: str = ""
     version: int = 1
@@ -91,13 +102,13 @@ class Node:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The tensors that must exist before the node runs."""
+        """The tensors that must exist before the node runs: its inputs and captures."""
         return (*filter(None, self.inputs), *self.captures)
 
     @property
     def graphs(self) -> dict[str, "Graph"]:
-        """The graphs in its attributes, by attribute."""
-        return {name: held for name, held in self.attributes.items() if isinstance(held, Graph)}
+        """The graphs in the node's attributes, by attribute name."""
+        return {name: value for name, value in self.attributes.items() if isinstance(value, Graph)}
 
     def __str__(self) -> str:
         kind = f"{self.domain}.{self.operator}" if self.domain else self.operator
@@ -110,7 +121,7 @@ class Node:
         Raises
         ------
         ModelError
-            If it is of another type than the default.
+            If its type is not that of the default.
         """
         value = self.attributes.get(attribute, default)
         if not isinstance(value, type(default)):
@@ -118,11 +129,11 @@ class Node:
         return value
 
     @contextmanager
-    def blamed(self) -> Iterator[None]:
-        """Name the node in every error that the enclosed computation ends in.
+    def errors_named(self) -> Iterator[None]:
+        """Add the node's name to each error that is raised inside the `with` block.
 
-        Infinities and NaN are results like any other, and no warning is given of them. NumPy finds what does not
-        go together and what does not fit into memory; its words are good enough once the node is named.
+        ValueError and OverflowError of NumPy (shapes that do not fit) become ModelError, MemoryError becomes
+        UnsupportedError. NumPy's warnings about infinities and NaN are off: both are ordinary results.
         """
         try:
             with np.errstate(all="ignore"):
@@ -134,28 +145,27 @@ class Node:
         except MemoryError:
             raise UnsupportedError(f"{self}: not enough memory") from None
         except (ValueError, OverflowError) as error:
-            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ModelError(f"{self}: {detail}") from error
+            raise ModelError(f"{self}: {first_line(error)}") from error
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A network.
+    """A model, or a graph inside of a node.
 
     Attributes
     ----------
-    name : of the model.
+    name : name of the graph.
     inputs : tensors that a run must be fed.
-    overridable : tensors with a default in `constants` that a run may feed instead.
-    outputs : tensors that a run answers with.
-    nodes : in an order in which every input exists before it is read.
-    constants : initializers, and what passes computed from them.
-    values : what the file says, or can be inferred, of any tensor; also of inputs and outputs.
-    derived : for a constant that a pass made, the constant of the model that it stands for.
-    formats : of tensors and constants, as a quantized model gives them; None where nobody has looked for any.
-    aliases : for a tensor that is gone, the one that has its codes.
-    notes : what a user should know of how the model is read.
-    stored : for a tensor of integers that are codes, the tensor of the numbers that they stand for.
+    overridable : tensors with a default in `constants` that a run may be fed.
+    outputs : tensors that a run returns.
+    nodes : nodes, sorted so that every tensor is computed before it is read.
+    constants : initializers, and arrays that passes computed from them.
+    values : declared or inferred type and shape of any tensor, inputs and outputs included.
+    derived : for a constant that a pass computed, the name of the model's constant that it replaces.
+    formats : formats of tensors and constants that a quantized model has; None in any other model.
+    aliases : for a tensor that a pass removed, the tensor with the same codes.
+    notes : remarks for the user on how the model is read.
+    decoded : for an integer tensor of codes, the tensor of the real numbers that these codes represent.
     """
 
     name: str
@@ -163,42 +173,42 @@ class Graph:
     outputs: tuple[Value, ...]
     nodes: tuple[Node, ...]
     constants: Mapping[str, NDArray[Any]]
-    values: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
+    values: Mapping[str, Value] = field(default_factory=lambda: _EMPTY)
     overridable: tuple[Value, ...] = ()
-    derived: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    derived: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     formats: Mapping[str, Format] | None = None
-    aliases: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    aliases: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     notes: tuple[str, ...] = ()
-    stored: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    decoded: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
 
     def producers(self) -> dict[str, Node]:
         """Return the node that computes each tensor."""
         return {name: node for node in self.nodes for name in node.outputs if name}
 
     def readers(self) -> dict[str, list[Node]]:
-        """Return the nodes that read each tensor, once per place where they read it."""
-        found: dict[str, list[Node]] = {}
+        """Return the nodes that read each tensor; a node that reads it twice is listed twice."""
+        readers: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in node.reads:
-                found.setdefault(name, []).append(node)
-        return found
+                readers.setdefault(name, []).append(node)
+        return readers
 
     def read_once(self, *, rounded: bool = False) -> set[str]:
-        """Return the tensors that one node reads, in one place, and that are no output of the graph.
+        """Return the tensors with exactly one reader, which a rewrite may remove; outputs of the graph are excluded.
 
         Parameters
         ----------
         rounded
-            Those too that a quantized model itself brings to a format: only a rewrite that keeps the format may take
-            them away.
+            Whether to include tensors that a quantized model rounds to a format. Only a rewrite that keeps the
+            format may remove them.
         """
         reads = Counter(name for node in self.nodes for name in node.reads)
         reads.update(value.name for value in self.outputs for _ in range(2))
-        found = {name for name, count in reads.items() if count == 1}
-        return found if rounded else found - (self.formats or {}).keys()
+        once = {name for name, count in reads.items() if count == 1}
+        return once if rounded else once - (self.formats or {}).keys()
 
     def fresh_name(self, wanted: str, taken: Container[str] = ()) -> str:
-        """Return a name that no tensor of the graph has, and none of `taken`: the wanted one, or that with a number."""
+        """Return the wanted name, with a number added if a tensor of the graph or one of `taken` has it already."""
         used, name, count = self.tensors(), wanted, 1
         while name in used or name in taken:
             count += 1
@@ -206,11 +216,11 @@ class Graph:
         return name
 
     def tensors(self) -> set[str]:
-        """Return every tensor name that stands for a value."""
+        """Return the names of all tensors: inputs, constants and outputs of nodes."""
         names = {value.name for value in self.inputs} | set(self.constants)
         return names | {name for node in self.nodes for name in node.outputs if name}
 
     def inner_tensors(self) -> set[str]:
-        """Return the names of tensors in the graphs of its nodes, at any depth."""
-        inner = [held for node in self.nodes for held in node.graphs.values()]
-        return set().union(*(held.tensors() | held.inner_tensors() for held in inner))
+        """Return the names of all tensors in the graphs of the nodes, at any depth."""
+        inner = [graph for node in self.nodes for graph in node.graphs.values()]
+        return set().union(*(graph.tensors() | graph.inner_tensors() for graph in inner))

@@ -1,4 +1,4 @@
-"""Parts of a graph as onnx's own messages: the way back from what the loader made."""
+"""Conversion of a `Graph` to onnx's protobuf messages, the inverse of the loader."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import onnx  # noqa: TID251 - its messages are what this is about
+import onnx  # noqa: TID251 - it builds onnx messages
 
-from qengine.model.graph import Foreign, Graph, Node, Value
+from qengine.model.graph import Graph, Node, OpaqueAttribute, Value
 
 IR_VERSION = 10
-"""Of what is written: the oldest that has every element type and opset that is needed here."""
+"""IR version of written models: the oldest with every element type and opset that qengine writes."""
 
 
 @cache
 def schema(operator: str, version: int, domain: str) -> Any:
-    """Return ONNX's definition of an operator at an opset; None where there is none."""
+    """Return ONNX's definition of an operator at an opset; None where it has none."""
     try:
         return onnx.defs.get_schema(operator, version, domain)
     except onnx.defs.SchemaError:
@@ -25,11 +25,11 @@ def schema(operator: str, version: int, domain: str) -> Any:
 
 
 def attribute_proto(node: Node, name: str, value: Any) -> onnx.AttributeProto:
-    """Return an attribute of a node."""
-    if isinstance(value, Foreign):
-        found = onnx.AttributeProto()
-        found.ParseFromString(value.data)
-        return found
+    """Return the AttributeProto of a node's attribute."""
+    if isinstance(value, OpaqueAttribute):
+        proto = onnx.AttributeProto()
+        proto.ParseFromString(value.data)
+        return proto
     if isinstance(value, Graph):
         return onnx.helper.make_attribute(name, graph_proto(value))
     if isinstance(value, np.ndarray):
@@ -42,7 +42,7 @@ def attribute_proto(node: Node, name: str, value: Any) -> onnx.AttributeProto:
 
 
 def graph_proto(graph: Graph) -> onnx.GraphProto:
-    """Return a graph whose operators ONNX defines."""
+    """Return the GraphProto of a graph without fused activations, which ONNX cannot express."""
     nodes = []
     for node in graph.nodes:
         proto = onnx.helper.make_node(
@@ -61,12 +61,12 @@ def graph_proto(graph: Graph) -> onnx.GraphProto:
 
 
 def model_proto(graph: Graph, opsets: Mapping[str, int]) -> onnx.ModelProto:
-    """Return a model of a graph.
+    """Return the ModelProto of a graph.
 
     Parameters
     ----------
     opsets
-        The version of each operator domain; that of ONNX itself is "".
+        Opset of each operator domain; the domain of ONNX itself is "".
     """
     imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     return onnx.helper.make_model(

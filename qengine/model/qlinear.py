@@ -1,6 +1,9 @@
-"""Quantized operators as the three that each stands for: inputs dequantized, a plain operator, its output quantized."""
+"""Expansion of quantized operators such as QLinearConv.
 
-from collections.abc import Mapping
+Each becomes DequantizeLinear for every input, the plain operator, and QuantizeLinear for the output.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,22 +13,22 @@ from numpy.typing import NDArray
 from qengine.model.graph import Attribute, Graph, Node
 
 CONTRIB = "com.microsoft"
-"""The domain of ONNX Runtime's own operators."""
+"""Domain of ONNX Runtime's own operators."""
 
-_OPSET = 13  # the least of the nodes that are made: the first with a scale for each channel
+_MIN_OPSET = 13  # of the new nodes: the first opset of QuantizeLinear with one scale per channel
 
 
 @dataclass(frozen=True)
-class _Spelling:
-    """How a quantized operator is spelled.
+class _Layout:
+    """Positions of the inputs of a quantized operator.
 
     Attributes
     ----------
-    operator : the plain one.
-    inputs : how many tensors it takes, each followed by its scale and zero point; None for any number, at the end.
-    weights : the axis of the second input's channels, where it may have a scale for each.
-    bias : where an int32 bias is given, at the scale of the two inputs' product.
-    output : where the output's scale and zero point are given.
+    operator : name of the plain operator.
+    inputs : number of tensors, each followed by its scale and zero point; None for any number, after all others.
+    output : position of the output's scale; its zero point follows.
+    weights : axis of the second tensor that counts channels, if it may have one scale per channel.
+    bias : position of an int32 bias, whose scale is the product of the scales of the two tensors.
     """
 
     operator: str
@@ -36,98 +39,100 @@ class _Spelling:
 
 
 _STANDARD = {
-    "QLinearConv": _Spelling("Conv", 2, output=6, weights=0, bias=8),
-    "QLinearMatMul": _Spelling("MatMul", 2, output=6, weights=-1),
+    "QLinearConv": _Layout("Conv", 2, output=6, weights=0, bias=8),
+    "QLinearMatMul": _Layout("MatMul", 2, output=6, weights=-1),
 }
-_OF_RUNTIME = {
+_ONNX_RUNTIME = {
     "QLinearConv": _STANDARD["QLinearConv"],
-    "QLinearAdd": _Spelling("Add", 2, output=6),
-    "QLinearMul": _Spelling("Mul", 2, output=6),
-    "QLinearSigmoid": _Spelling("Sigmoid", 1, output=3),
-    "QLinearLeakyRelu": _Spelling("LeakyRelu", 1, output=3),
-    "QLinearSoftmax": _Spelling("Softmax", 1, output=3),
-    "QLinearAveragePool": _Spelling("AveragePool", 1, output=3),
-    "QLinearGlobalAveragePool": _Spelling("GlobalAveragePool", 1, output=3),
-    "QLinearConcat": _Spelling("Concat", None, output=0),
-    "QGemm": _Spelling("Gemm", 2, output=7, weights=-1, bias=6),
+    "QLinearAdd": _Layout("Add", 2, output=6),
+    "QLinearMul": _Layout("Mul", 2, output=6),
+    "QLinearSigmoid": _Layout("Sigmoid", 1, output=3),
+    "QLinearLeakyRelu": _Layout("LeakyRelu", 1, output=3),
+    "QLinearSoftmax": _Layout("Softmax", 1, output=3),
+    "QLinearAveragePool": _Layout("AveragePool", 1, output=3),
+    "QLinearGlobalAveragePool": _Layout("GlobalAveragePool", 1, output=3),
+    "QLinearConcat": _Layout("Concat", None, output=0),
+    "QGemm": _Layout("Gemm", 2, output=7, weights=-1, bias=6),
 }
 _DROPPED = frozenset({"channels_last", "opset"})
 """Attributes that the plain operators do not have."""
-_SAME = frozenset({"QuantizeLinear", "DequantizeLinear"})
-"""Operators that ONNX Runtime has in its domain too, for types that ONNX took up later."""
+_SAME_IN_ONNX = frozenset({"QuantizeLinear", "DequantizeLinear"})
+"""Operators that ONNX Runtime has in its own domain too, for element types that ONNX added later."""
 
 
-def spell_out(graph: Graph, *, of_runtime_only: bool = False) -> Graph:
+def expand_qlinear(graph: Graph, *, runtime_only: bool = False) -> Graph:
     """Return the graph with QuantizeLinear and DequantizeLinear around plain operators.
 
-    A node is left as it is where a scale that another follows from is not constant.
+    A node with a bias stays as it is if a scale from which the scale of the bias follows is not constant.
 
     Parameters
     ----------
-    of_runtime_only
-        Only the operators of ONNX Runtime, which ONNX itself does not define.
+    runtime_only
+        Expand only operators of ONNX Runtime's domain, which ONNX does not define.
     """
-    version = max((node.version for node in graph.nodes if not node.domain), default=_OPSET)
-    made = _Made(graph, dict(graph.constants), max(version, _OPSET))
+    version = max((node.version for node in graph.nodes if not node.domain), default=_MIN_OPSET)
+    expander = _Expander(graph, dict(graph.constants), max(version, _MIN_OPSET))
     nodes: list[Node] = []
     for node in graph.nodes:
-        inner = {name: spell_out(held, of_runtime_only=of_runtime_only) for name, held in node.graphs.items()}
+        inner = {name: expand_qlinear(value, runtime_only=runtime_only) for name, value in node.graphs.items()}
         one = replace(node, attributes={**node.attributes, **inner}) if inner else node
-        if one.domain == CONTRIB and one.operator in _SAME:
-            one = replace(one, domain="", version=made.version)
-        table = _OF_RUNTIME if one.domain == CONTRIB else {} if one.domain or of_runtime_only else _STANDARD
-        spelling = table.get(one.operator)
-        if spelling is None or one.attributes.get("channels_last"):
+        if one.domain == CONTRIB and one.operator in _SAME_IN_ONNX:
+            one = replace(one, domain="", version=expander.version)
+        table = _ONNX_RUNTIME if one.domain == CONTRIB else {} if one.domain or runtime_only else _STANDARD
+        layout = table.get(one.operator)
+        if layout is None or one.attributes.get("channels_last"):
             nodes.append(one)
         else:
-            nodes += made.spelled(one, spelling) or (one,)
+            nodes += expander.expand(one, layout) or (one,)
     if len(nodes) == len(graph.nodes) and all(a is b for a, b in zip(nodes, graph.nodes, strict=True)):
         return graph
-    return replace(graph, nodes=tuple(nodes), constants=made.constants)
+    return replace(graph, nodes=tuple(nodes), constants=expander.constants)
 
 
-class _Made:
-    """What is made while a graph is spelled out."""
+class _Expander:
+    """Builder of the plain nodes; `constants` holds those of the graph and the new scales."""
 
     def __init__(self, graph: Graph, constants: dict[str, NDArray[Any]], version: int) -> None:
         self.constants, self.version = constants, version
         self._graph = graph
         self._names: set[str] = set()
 
-    def spelled(self, node: Node, spelling: _Spelling) -> list[Node] | None:
-        given = [*node.inputs, *[""] * 9]
-        first = 2 if spelling.inputs is None else 0
-        count = (len(node.inputs) - 2) // 3 if spelling.inputs is None else spelling.inputs
+    def expand(self, node: Node, layout: _Layout) -> list[Node] | None:
+        """Return the nodes that replace a quantized operator; None if the scale of its bias is not constant."""
+        inputs = [*node.inputs, *[""] * 9]
+        first = 2 if layout.inputs is None else 0
+        count = (len(node.inputs) - 2) // 3 if layout.inputs is None else layout.inputs
         places = [first + 3 * i for i in range(count)]
-        of_weights = 0 if node.attributes.get("transB") else spelling.weights
-        channels = [None, of_weights] if of_weights is not None else [None] * count
+        weights_axis = 0 if node.attributes.get("transB") else layout.weights
+        axes = [None, weights_axis] if weights_axis is not None else [None] * count
         nodes, operands = [], []
-        for place, axis in zip(places, channels, strict=False):
-            made = self._dequantize(given[place : place + 3], axis, node)
-            nodes.append(made)
-            operands.append(made.outputs[0])
-        if spelling.bias is not None and given[spelling.bias]:
-            scale = self._product(given[places[0] + 1], given[places[1] + 1], node)
+        for place, axis in zip(places, axes, strict=False):
+            dequantized = self._dequantize(inputs[place : place + 3], axis, node)
+            nodes.append(dequantized)
+            operands.append(dequantized.outputs[0])
+        if layout.bias is not None and inputs[layout.bias]:
+            scale = self._product(inputs[places[0] + 1], inputs[places[1] + 1], node)
             if scale is None:
                 return None
-            bias = self._dequantize((given[spelling.bias], scale, ""), 0, node)
+            bias = self._dequantize((inputs[layout.bias], scale, ""), 0, node)
             nodes.append(bias)
             operands.append(bias.outputs[0])
-        scale, zero_point = given[spelling.output : spelling.output + 2]
+        scale, zero_point = inputs[layout.output : layout.output + 2]
         name = self._name(f"{node.outputs[0]} as real numbers") if scale else node.outputs[0]
         attributes: Mapping[str, Attribute] = {
             key: value for key, value in node.attributes.items() if key not in _DROPPED
         }
         version = node.number("opset", self.version)
-        plain = Node(spelling.operator, tuple(operands), (name,), attributes, node.name, "", version)
+        plain = Node(layout.operator, tuple(operands), (name,), attributes, node.name, "", version)
         nodes.append(plain)
         if scale:
             quantized = (name, scale, zero_point) if zero_point else (name, scale)
             nodes.append(Node("QuantizeLinear", quantized, node.outputs, {}, node.name, "", self.version))
         return nodes
 
-    def _dequantize(self, given: Any, axis: int | None, node: Node) -> Node:
-        tensor, scale, zero_point = given
+    def _dequantize(self, quantized: Sequence[str], axis: int | None, node: Node) -> Node:
+        """Return DequantizeLinear of (tensor, scale, zero point); `axis` counts the channels of several scales."""
+        tensor, scale, zero_point = quantized
         inputs = (tensor, scale, zero_point) if zero_point else (tensor, scale)
         attributes: dict[str, Attribute] = {}
         constant = self.constants.get(scale)
@@ -138,7 +143,7 @@ class _Made:
         return Node("DequantizeLinear", inputs, (name,), attributes, node.name, "", self.version)
 
     def _product(self, first: str, second: str, node: Node) -> str | None:
-        """Return the name of a constant that is the product of two, rounded once; None where one is no constant."""
+        """Return the name of a new constant, the product of two rounded once; None if one of them is not constant."""
         if first not in self.constants or second not in self.constants:
             return None
         exact = self.constants[first].astype(np.float64) * self.constants[second].astype(np.float64)

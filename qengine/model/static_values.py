@@ -1,4 +1,10 @@
-"""Which tensors are known before the run: they follow from constants, shapes, and inputs that decide shapes."""
+"""Static values: tensors whose elements are known when a plan is made, before the run.
+
+A plan needs shapes, and the shapes of some tensors depend on elements of others: the shape input of a Reshape, the
+scales of a Resize. Such elements are *known* if they follow from constants, from shapes of inputs, and from the few
+small inputs that a plan is keyed by (`value_inputs`). Nodes that compute them are evaluated when the plan is made.
+Everything else is data and is computed in the run.
+"""
 
 from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node
@@ -6,18 +12,18 @@ from qengine.model.ops.operator import Role, find
 
 
 def may_be_known(node: Node) -> bool:
-    """Whether the node's outputs follow from its inputs' elements alone, so that they are known where those are."""
+    """Whether the node's outputs are known as soon as its inputs are: it is deterministic and runs no graphs."""
     if node.graphs:
         return False
     return not find(node).is_delegated or (bool(node.reads) and single_node.is_deterministic(node))
 
 
 def value_inputs(graph: Graph) -> frozenset[str]:
-    """Return the graph inputs whose elements, not only their shape, a plan depends on.
+    """Return the graph inputs on whose elements, not only shapes, a plan depends.
 
-    Followed back from every place where an operator needs elements when the plan is made (a Reshape's
-    shape, a Resize's scales), stopping where only a shape is read, or where a node must run before. An input of more
-    than one axis is data, however little of it there is: what follows from it is known in the run.
+    The search follows producers back from every input that an operator needs when the plan is made (a Reshape's
+    shape, a Resize's scales). It stops where only a shape is read, and at nodes that only a run can compute. An input
+    of more than one axis is data, however few elements it has: what follows from it is known in the run only.
     """
     producers = graph.producers()
     inputs = {value.name for value in graph.inputs if value.shape is None or len(value.shape) <= 1}
@@ -35,7 +41,7 @@ def value_inputs(graph: Graph) -> frozenset[str]:
 
 
 def known_tensors(graph: Graph) -> frozenset[str]:
-    """Return every tensor whose elements are known when the plan is made, constants included."""
+    """Return the names of all tensors whose elements are known when the plan is made, constants included."""
     known = set(graph.constants) | value_inputs(graph)
     for node in graph.nodes:
         roles = find(node).roles(node)

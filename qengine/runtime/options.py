@@ -11,12 +11,13 @@ import numpy as np
 
 from qengine.errors import OptionError
 from qengine.kernels.isa import Isa, choose
-from qengine.model.formats.assign import FormatRequest, Given, read_formats
+from qengine.model.formats.assign import FormatRequest
+from qengine.model.formats.files import FormatsByName, read_formats
 from qengine.model.steps import Arithmetic
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
-Formats = Given | str | os.PathLike[str]
+Formats = FormatsByName | str | os.PathLike[str]
 """Formats by tensor name, or the path of a JSON file of them."""
 
 
@@ -159,7 +160,7 @@ def _format(name: str, given: QFormat | str | None) -> QFormat | None:
     return None if given is None else QFormat.of(given)
 
 
-def _read(formats: Formats | None) -> Given | None:
+def _read(formats: Formats | None) -> FormatsByName | None:
     if isinstance(formats, str | os.PathLike):
         return read_formats(formats)
     if formats is not None and not isinstance(formats, Mapping):

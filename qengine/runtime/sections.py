@@ -31,7 +31,7 @@ from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import BoundStep, Fixed, Plan, answer, enter
 from qengine.runtime.plan.planner import Section, plan_section
 
-MOST_ELEMENTS = 4096
+MAX_SHAPE_ELEMENTS = 4096
 """Of a tensor that decides shapes."""
 
 _SECTIONS = 64
@@ -242,10 +242,10 @@ class Flow:
             held = env[name]
             if not isinstance(held.value, np.ndarray):
                 continue  # only nodes that run alone read it
-            if name in needs and held.value.size > MOST_ELEMENTS:
+            if name in needs and held.value.size > MAX_SHAPE_ELEMENTS:
                 raise UnsupportedError(
                     f"the elements of '{name}' decide shapes or options, and it has {held.value.size:,} of them: "
-                    f"at most {MOST_ELEMENTS:,} are supported"
+                    f"at most {MAX_SHAPE_ELEMENTS:,} are supported"
                 )
             real = self._real(held) if name in valued else held.value
             fixed = self.fixed is not None and not self.fixed.formats.is_partial
@@ -290,14 +290,14 @@ class Flow:
         inputs = [self._lookup(name, env) if name else Held(None) for name in node.inputs]
         leaves = not node.graphs and any(held.format is not None for held in inputs)
         if node.graphs:
-            with node.blamed():
+            with node.errors_named():
                 found = control_flow.perform(
                     node, inputs, lambda attribute, args: self._call(node, attribute, args, env)
                 )
             if len(found) < len([name for name in node.outputs if name]):
                 raise ModelError(f"{node}: gives {len(found)} outputs, {len(node.outputs)} are asked for")
         elif self.fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:
-            with node.blamed():
+            with node.errors_named():
                 values, arithmetic = self.graph.values, self.settings.arithmetic
                 found = custom_nodes.perform(node, op, inputs, values, self.fixed.formats, arithmetic, tallies)
         else:
@@ -308,7 +308,7 @@ class Flow:
         for name, held in zip(node.outputs, found, strict=False):
             if not name:
                 continue
-            with node.blamed():
+            with node.errors_named():
                 env[name] = self._stored(name, held, node, tallies)
             if not isinstance(env[name].value, np.ndarray):
                 continue
@@ -380,4 +380,4 @@ class Flow:
 
 def decides(value: Any) -> bool:
     """Whether a plan may depend on the elements of an input: those of a number, or of a vector that is not long."""
-    return isinstance(value, np.ndarray) and value.ndim <= 1 and value.size <= MOST_ELEMENTS
+    return isinstance(value, np.ndarray) and value.ndim <= 1 and value.size <= MAX_SHAPE_ELEMENTS

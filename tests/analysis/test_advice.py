@@ -44,7 +44,7 @@ COPIES = {
     ),
     "too small": (UNIT * 7.9 - 4, "Q0.7", "Q2.5", "Q0.7 lacks 2 integer bits, and 75.56% of 'x' saturates"),
     "too small by one": (UNIT * 1.9, "Q0.7", "Q1.6", "Q0.7 lacks 1 integer bit, and 46.67% of 'x' saturates"),
-    "negative": (UNIT - UNIT.flat[44], "UQ0.8", "Q-1.8", "UQ0.8 holds no negative values, and 48.89% of 'x' are neg"),
+    "negative": (UNIT - UNIT.flat[44], "UQ0.8", "Q-1.8", "UQ0.8 cannot hold negative values, and 48.89% of 'x' are n"),
 }
 
 
@@ -124,7 +124,7 @@ def test_more_bits_where_no_format_of_so_many_serves():
     x = np.linspace(-1, 1, 999)
     found, tried = advised(COPY, x, "Q0.1")
     assert tried == [str(found.format)] == ["Q0.7"]
-    assert found.reason == "no format of 2 bits serves these values clearly better than Q0.1"
+    assert found.reason == "no format of 2 bits is clearly better than Q0.1 for these values"
     assert advised(COPY, x, "Q0.3") == (None, [])  # 4 bits, as good as they can be: above 20 dB
     # One value of 1 among many of 2^-11: 8 bits hold the one or the others.
     uneven = network([("Mul", "x k", "y")], inputs={"x": ["N"]}, constants={"k": [2.0**-11]})

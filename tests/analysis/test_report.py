@@ -20,10 +20,16 @@ def test_tallies_and_noise_by_hand():
     x = [0, 0.1, 0.5, -1, 9, -9]  # codes 0 0 1 -2 7 -8 in steps of 0.5
     first, second = compared(model, x, "Q2.1").tensors
     assert (first.name, first.operator, first.kind, first.format) == ("x", "input", "quantize", "Q2.1")
-    assert (first.saturated, first.flushed, first.largest, first.elements, first.unused_bits) == (2, 1, 8, 6, 0)
+    assert (first.saturated, first.underflowed, first.largest, first.elements, first.unused_bits) == (2, 1, 8, 6, 0)
     assert first.sqnr_db == decibels(x, [0.1, 5.5, 5])
     assert (second.name, second.operator, second.kind, second.format) == ("y", "Neg", "table", "Q2.1")
-    assert (second.saturated, second.flushed, second.largest, second.elements, second.unused_bits) == (1, 0, 7, 6, 0)
+    assert (second.saturated, second.underflowed, second.largest, second.elements, second.unused_bits) == (
+        1,
+        0,
+        7,
+        6,
+        0,
+    )
     assert second.sqnr_db == decibels(x, [0.1, 5.5, 5.5])
 
 
@@ -127,9 +133,9 @@ def test_constants_that_their_format_cannot_hold():
     w = np.float32([0.25, -0.3, 1.0, -5]).reshape(4, 1, 1, 1) * np.ones((1, 3, 1, 1), np.float32)
     model = network([("Conv", "x w", "y")], constants={"w": w})
     assert compared(model, UNIT, weight_qformat="Q0.7").notes == ("6 of 12 elements of constant 'w' saturate in Q0.7",)
-    assert compared(model, UNIT, weight_qformat="Q7.0").notes == ()  # half of them become 0, which may be meant
+    assert compared(model, UNIT, weight_qformat="Q7.0").notes == ()  # half of them underflow, which may be meant
     model = network([("Conv", "x w", "y")], constants={"w": w[:3]})
-    assert compared(model, UNIT, weight_qformat="Q7.0").notes == ("6 of 9 elements of constant 'w' become 0 in Q7.0",)
+    assert compared(model, UNIT, weight_qformat="Q7.0").notes == ("6 of 9 elements of constant 'w' underflow in Q7.0",)
     assert compared(model, UNIT).notes == ()
 
 
@@ -148,7 +154,7 @@ def test_a_bias_that_its_32_bits_cannot_hold():
     assert compared(model, UNIT, "Q3.12").notes == ()  # by itself w leaves room for it
     found = compared(model, UNIT, "Q3.12", formats={"w": "Q-6.21"})
     assert len(found.notes) == 1
-    assert found.notes[0].startswith("1 of 2 elements of bias 'b' saturate in the 32 bits that it is held in")
+    assert found.notes[0].startswith("1 of 2 elements of bias 'b' saturate in 32 bits, the word of every bias")
 
 
 def test_sums_that_leave_the_accumulator():
@@ -157,7 +163,7 @@ def test_sums_that_leave_the_accumulator():
     x = np.float32([[2], [8], [-8]])
     options = {"weight_qformat": "Q4.3", "accumulator_bits": 8}
     found = compared(model, x, **options)
-    assert found.notes == ("2 of 3 sums of 'y' left the accumulator, and wrapped",)
+    assert found.notes == ("2 of 3 sums of 'y' did not fit into the accumulator and wrapped",)
     assert found.codes["y"].ravel().tolist() == [8, 0, 0]
     assert compared(model, x, **{**options, "accumulator_bits": 10}).notes == ()
 

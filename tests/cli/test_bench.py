@@ -121,8 +121,9 @@ def test_an_input_that_has_no_shape_must_be_given(tmp_path, capsys):
     [
         (["srcnn", "--isa", "reference"], "the session runs on the reference, which has no native kernels"),
         (["srcnn", "--vs", "onnx"], "no rival is named 'onnx'"),
-        (["--qformat", "Q4.3"], "kernels alone are measured in every word, on one thread: give a model"),
+        (["--qformat", "Q4.3"], "without a model, layers are measured in every word length, on one thread"),
         (["srcnn", "--rounding", "floor"], "--rounding has no meaning in float32"),
+        (["srcnn", "--max-elements", "1000"], "more than 1,000"),
         (["srcnn", "--qformat", "Q4.3", "--isa", "sse9"], "no isa is named 'sse9'"),
     ],
 )

@@ -19,7 +19,7 @@ FORMATS = {"x": "Q2.5", "w1": ["Q1.6", "Q1.6", "Q0.7", "Q1.6", "Q1.6"], "r": "Q6
 X = weights(12, 6, seed=4)
 KEYS = {
     "model", "data", "samples", "runs", "digest", "qformat", "weight_qformat", "formats_file", "rounding", "overflow",
-    "accumulator_bits", "per_channel", "strict", "outputs", "sqnr_db", "weights_db", "activations_db", "tensors",
+    "accumulator_bits", "per_channel", "strict", "outputs", "sqnr_db", "constants_db", "activations_db", "tensors",
     "written", "notes",
 }  # fmt: skip
 
@@ -63,7 +63,7 @@ def test_json(capsys):
     assert (told["model"], told["data"], told["samples"], told["runs"]) == ("model.onnx", "data.npz", 12, 1)
     assert (told["formats_file"], told["qformat"], told["outputs"]) == ("formats.json", None, ["y"])
     assert told["sqnr_db"] == pytest.approx(found.sqnr_db)
-    assert told["weights_db"] == pytest.approx(found.weights_db)
+    assert told["constants_db"] == pytest.approx(found.constants_db)
     assert told["activations_db"] == pytest.approx(found.activations_db)
     assert [one["name"] for one in told["tensors"]] == [one.name for one in found.tensors]
     for one, other in zip(told["tensors"], found.tensors, strict=True):
@@ -107,14 +107,14 @@ def test_the_table(capsys):
     hint = found["r"].suggestion
     assert f"{hint.format}: {hint.text} (+{hint.gain_db:.1f} dB)" in lines[3]
     assert f"SQNR of y against float32, dB: {found.sqnr_db:.2f}" in lines
-    apart = f"weights {found.weights_db:.2f}, inputs and activations {found.activations_db:.2f}"
-    assert f"with one kind alone in fixed point: {apart}" in lines
+    apart = f"constants {found.constants_db:.2f}, inputs and activations {found.activations_db:.2f}"
+    assert f"SQNR with one kind alone in fixed point, dB: {apart}" in lines
 
 
 def test_csv(capsys, folder):
-    told = json.loads(printed(capsys, *WORDS, "--csv", "harm.csv", "--json", "--batch", "12"))
-    assert told["written"] == ["harm.csv"]
-    with (folder / "harm.csv").open(newline="") as file:
+    told = json.loads(printed(capsys, *WORDS, "--csv", "noise.csv", "--json", "--batch", "12"))
+    assert told["written"] == ["noise.csv"]
+    with (folder / "noise.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == [one["name"] for one in told["tensors"]]
     by_name = {row["name"]: row for row in rows}
@@ -132,7 +132,7 @@ def test_plots(capsys, folder):
     names = sorted(file.name for file in (folder / "plots").iterdir())
     assert names == ["001_r.png", *(f"{i:03}_{one['name']}.png" for i, one in enumerate(told["tensors"][1:], 2))]
     assert told["written"] == [f"plots/{name}" for name in names]
-    assert "wrote 2 files more" in printed(capsys, *WORDS, "--plot", "all", "-o", "plots")
+    assert "wrote 2 more files" in printed(capsys, *WORDS, "--plot", "all", "-o", "plots")
 
 
 def test_a_bundled_set_of_a_bundled_model(capsys):
@@ -144,16 +144,19 @@ def test_a_bundled_set_of_a_bundled_model(capsys):
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["model.onnx", "--data", "data.npz"], "--data tells what fixed point costs: give a --qformat or --formats"),
+        (
+            ["model.onnx", "--data", "data.npz"],
+            "--data measures the noise of fixed point: give a --qformat",
+        ),
         (["model.onnx", "--data", "no.npz", "--qformat", "Q3.4"], "there is no data 'no.npz'"),
         ([*WORDS, "--tensors"], "--tensors has no meaning with --data"),
         ([*WORDS, "--shape", "x=1,6"], "--shape has no meaning with --data"),
         ([*WORDS, "--plot", "r"], "--plot TENSOR needs -o FILE.png"),
-        ([*WORDS, "-o", "r.png"], "-o is of --plot"),
+        ([*WORDS, "-o", "r.png"], "-o needs --plot"),
         ([*WORDS, "--plot", "q", "-o", "r.png"], "no tensor in fixed point is named 'q'"),
-        ([*WORDS, "--plot", "r", "-o", "r.jpg"], "a plot is .png, .svg, .pdf, not r.jpg"),
+        ([*WORDS, "--plot", "r", "-o", "r.jpg"], "a plot is a .png, .svg, .pdf file, not r.jpg"),
         ([*WORDS, "--plot", "all", "-o", "data.npz"], "--plot all needs a folder, and data.npz is a file"),
-        ([*WORDS, "--csv", "no/harm.csv"], "cannot write no/harm.csv: there is no folder no"),
+        ([*WORDS, "--csv", "no/noise.csv"], "cannot write no/noise.csv: there is no folder no"),
         (["model.onnx", "--csv", "a.csv"], "--csv has no meaning without --data: nothing is run"),
         (["model.onnx", "--rounding", "floor"], "--rounding has no meaning without --data: nothing is run"),
         (["model.onnx", "--limit", "3"], "--limit has no meaning without --data: nothing is run"),
@@ -166,5 +169,5 @@ def test_errors(capsys, words, error):
 
 def test_nothing_is_written_when_a_run_fails(capsys, folder):
     np.savez(folder / "data.npz", x=np.full((2, 6), np.nan, np.float32))
-    assert "NaN" in failed(capsys, *WORDS, "--csv", "harm.csv")
-    assert not (folder / "harm.csv").exists()
+    assert "NaN" in failed(capsys, *WORDS, "--csv", "noise.csv")
+    assert not (folder / "noise.csv").exists()

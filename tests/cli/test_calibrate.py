@@ -102,7 +102,7 @@ def test_the_table_has_ranges_formats_and_costs(capsys, model, photos):
     rows = {line.split()[0]: line.split() for line in text.splitlines()[3:8]}
     assert rows["x"][:5] == ["x", "input", "0", "254", "Q9.-4"]  # 254 / 8 would round to 32
     assert rows["w"][1] == "constant"
-    assert "least SQNR of a tensor alone" in text
+    assert "smallest SQNR of a tensor alone" in text
     assert "note:" not in text
 
 
@@ -134,7 +134,7 @@ def test_progress_is_shown_on_a_terminal_alone(capsys, monkeypatch, model, photo
         ([], "--data is needed"),
         (["--data", "nowhere"], "there is no data 'nowhere'"),
         (["--data", "digits"], "['images'] has 3 axes; input 'x' needs 4"),
-        (["--data", "PHOTOS", "--percentile", "99"], "--percentile is of --method percentile"),
+        (["--data", "PHOTOS", "--percentile", "99"], "--percentile needs --method percentile"),
         (["--data", "PHOTOS", "--method", "kl"], "no method is named 'kl'"),
         (["--data", "PHOTOS", "--bits", "17"], "Invalid value for '--bits'"),
         (["--data", "PHOTOS", "-i", "z=1"], "no input 'z'"),

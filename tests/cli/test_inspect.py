@@ -70,6 +70,12 @@ def test_json(capsys, soft):
     }
 
 
+def test_strict_warns_of_what_a_run_would_refuse(capsys, soft):
+    words = (soft, "--shape", "x=1,3,8,7", "--qformat", "Q3.4", "--strict", "--json")
+    warnings = json.loads(printed(capsys, *words))["warnings"]
+    assert re.search(r"a run would fail: .*no fixed-point rule.*node 'the_y' \(Softmax\)", warnings[0])
+
+
 def test_json_without_shapes(capsys, soft):
     told = json.loads(printed(capsys, soft, "--json"))
     assert told["macs"] is None
@@ -126,8 +132,8 @@ def test_unsupported_operators_are_told_and_not_refused(capsys, tmp_path):
         ([], "Missing argument 'MODEL'"),
         (["nothing"], "no file 'nothing', and no bundled model of that name"),
         (["digits", "--shape", "image"], "--shape 'image' is not NAME=N,N,...; the inputs are 'image'"),
-        (["digits", "--shape", "image=1,1,28,x"], "is not lengths of axes such as image=1,3,224,224"),
-        (["digits", "--shape", "image=1,1,28,-1"], "is not lengths of axes"),
+        (["digits", "--shape", "image=1,1,28,x"], "is not a list of lengths such as image=1,3,224,224"),
+        (["digits", "--shape", "image=1,1,28,-1"], "is not a list of lengths"),
         (["digits", "--shape", "x=1"], "the model has no input 'x'; its inputs are 'image'"),
         (["digits", "--shape", "image=1,2,28,28"], r"needs shape \[N, 1, 28, 28\], not \[1, 2, 28, 28\]"),
         (["digits", "--shape", "image=1,1,28,28", "--shape", "image=2,1,28,28"], "--shape gives 'image' twice"),

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from children import start
 from networks import network
 
 import qengine
@@ -51,7 +52,7 @@ def refused(capsys, *words):
         (["run", "srcnn", "--rounding", "floor"], "--rounding has no meaning in float32: give a --qformat"),
         (["run", "srcnn", "--strict"], "--strict has no meaning in float32"),
         (["run", "srcnn", "--raw", "-o", "a.npy"], "--raw saves the codes of a run in fixed point"),
-        (["run", "srcnn", "--qformat", "Q4.3", "--raw"], "say where, with -o"),
+        (["run", "srcnn", "--qformat", "Q4.3", "--raw"], "give a file with -o"),
         (["run", "srcnn", "--isa", "sse9"], "no isa is named 'sse9'; here there are .*reference"),
         (["run", "srcnn", "--threads", "0"], "Invalid value for '--threads': Input should be"),
         (["run", "srcnn", "-o", "out.jpg"], "would change the pixels; use .png"),
@@ -141,7 +142,7 @@ def test_interrupted(monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("qengine.cli.parsing.InferenceSession", stop)
+    monkeypatch.setattr("qengine.cli.session.InferenceSession", stop)
     assert cli.main(["run", "srcnn"]) == 130
     assert capsys.readouterr().out == ""
 
@@ -150,7 +151,7 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("qengine.cli.parsing.InferenceSession", fail)
+    monkeypatch.setattr("qengine.cli.session.InferenceSession", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["run", "srcnn"])
 
@@ -201,16 +202,24 @@ def test_an_error_that_cannot_be_told_is_still_an_error(tmp_path):
 
 
 def test_an_interrupt_from_outside(tmp_path):
-    """A run that takes long is stopped by SIGINT, quietly, and leaves nothing."""
-    words = ["run", "srcnn", "-i", "factor=1,1,9,9", "--qformat", "Q4.3", "-o", "out.png"]
-    start = f"import sys; from qengine.cli import main; print(flush=True); sys.exit(main({words!r}))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", start], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    """A run is stopped by SIGINT in the middle, quietly, and leaves nothing."""
+    code = """
+import signal, sys
+from qengine.cli import main
+from qengine.runtime.plan.plan import Plan
+trace = Plan.trace
+def stopped(*arguments):
+    for i, computed in enumerate(trace(*arguments)):
+        yield computed
+        if i == 3:
+            print(flush=True)
+            signal.pause()
+Plan.trace = stopped
+sys.exit(main(["run", "srcnn", "--qformat", "Q4.3", "-o", "out.png"]))
+"""
+    process = start([sys.executable, "-c", code], cwd=tmp_path)
     try:
         assert process.stdout.readline() == "\n"
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(2)  # it is at work by now
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=60)
     finally:

@@ -39,19 +39,3 @@ def test_inputs_that_are_refused():
         parsing.inputs(["c"], GRAPH, PixelScale(), 10)
     with pytest.raises(FeedError, match="no input 'c'"):
         parsing.inputs(["c=1"], GRAPH, PixelScale(), 10)
-
-
-@pytest.mark.parametrize(
-    "option", ["weight_qformat", "rounding", "overflow", "accumulator_bits", "per_channel", "strict"]
-)
-def test_options_of_fixed_point_need_a_format(option):
-    given = {option: {"accumulator_bits": 32, "per_channel": True, "strict": True}.get(option, "x")}
-    with pytest.raises(OptionError, match=f"--{option.replace('_', '-')} has no meaning in float32"):
-        parsing.FixedPoint(**given).check(lambda: False)
-    parsing.FixedPoint(**given).check(lambda: True)
-    parsing.FixedPoint(qformat="Q4.3", **given).check(lambda: False)
-    assert parsing.FixedPoint(qformat="Q4.3", **given).keywords()[option] == given[option]
-
-
-def test_what_was_not_typed_is_the_library_s_to_decide():
-    assert set(parsing.FixedPoint(qformat="Q4.3").keywords()) == {"qformat", "per_channel", "strict"}

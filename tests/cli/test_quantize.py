@@ -61,11 +61,11 @@ def test_formats_that_are_given_need_no_data_and_no_newer_opset(capsys, tmp_path
         (["digits", "--bits", "6"], "a quantized model stores activations in 8 or 16 bits, not 6"),
         (["digits", "--recipe", "magic"], "named 'magic'; there are none, best, and steps with + between them: fold, "),
         (["digits", "--recipe", "fold+"], "named ''; there are"),
-        (["digits", "--formats", "FORMATS", "--bits", "4"], "leave out what chooses them, such as --bits"),
+        (["digits", "--formats", "FORMATS", "--bits", "4"], "leave out options that choose them, such as --bits"),
         (["MODEL", "--formats", "FORMATS", "--recipe", "round"], "--data is needed"),
         (["MODEL"], "--data is needed"),
         (["digits", "--recipe", "bias+analytic"], "give one of them"),
-        (["digits", "--percentile", "99"], "--percentile is of --method percentile"),
+        (["digits", "--percentile", "99"], "--percentile needs --method percentile"),
     ],
 )
 def test_errors(capsys, tmp_path, words, reason):

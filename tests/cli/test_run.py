@@ -76,7 +76,7 @@ def test_counts(capsys, neg):
     found = {t["name"]: t for t in told(capsys, model, "-i", x, "--qformat", "Q0.3")["tensors"]}
     scaled = np.rint(X.astype(np.float64) * 8)
     assert found["x"]["saturated"] == np.count_nonzero((scaled > 7) | (scaled < -8))
-    assert found["x"]["flushed"] == np.count_nonzero((scaled == 0) & (X != 0))
+    assert found["x"]["underflowed"] == np.count_nonzero((scaled == 0) & (X != 0))
     assert (found["x"]["largest"], found["y"]["largest"], found["y"]["elements"]) == (8, 7, 90)
 
 
@@ -175,7 +175,7 @@ def test_outputs_that_a_picture_does_not_hold_are_named(capsys, tmp_path):
     np.save(tmp_path / "x.npy", X)
     out = tmp_path / "out.png"
     found = told(capsys, tmp_path / "m.onnx", "-i", f"x={tmp_path / 'x.npy'}", "-o", out)
-    assert found["notes"] == [f"{out} holds one image, and not 'y'; .npz holds all"]
+    assert found["notes"] == [f"{out} holds one image, and not 'y'; an .npz file holds all"]
 
 
 def test_a_quantized_model_runs_in_its_own_formats(capsys, tmp_path):
@@ -192,7 +192,7 @@ def test_a_quantized_model_runs_in_its_own_formats(capsys, tmp_path):
     assert found["qformat"] is None
     assert found["formats"] == {"x": "Q4.3", "a_dq": "Q4.3"}
     assert found["tensors"][0]["name"] == "x"
-    assert told(capsys, *words, "--qformat", "Q1.6")["notes"][0].endswith("give way to Q1.6")
+    assert told(capsys, *words, "--qformat", "Q1.6")["notes"][0].startswith("Q1.6 replaces the formats")
     assert cli.main(["run", *map(str, words)]) == 0
     assert "the model's own formats, half_even, saturate" in capsys.readouterr().out
 
@@ -201,5 +201,5 @@ def test_what_is_no_tensor_is_refused(capsys, tmp_path):
     (tmp_path / "s.onnx").write_bytes(network([("SequenceConstruct", "x x", "s")], outputs=["s"]))
     np.save(tmp_path / "x.npy", X)
     assert cli.main(["run", str(tmp_path / "s.onnx"), "-i", f"x={tmp_path / 'x.npy'}"]) == 2
-    assert "'s' is a sequence of 2, and only tensors are shown" in capsys.readouterr().err
+    assert "'s' is a sequence of 2, and only tensors can be shown" in capsys.readouterr().err
     assert cli.main(["inspect", str(tmp_path / "s.onnx")]) == 0

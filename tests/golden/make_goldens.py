@@ -3,7 +3,7 @@
     python tests/golden/make_goldens.py
 
 `index.json` gives the model of each golden file (see `qengine.data.golden`): a path from this folder, to a file
-beside it or in qengine/zoo. Every pair is checked with onnxruntime.
+beside it or in qengine/data/zoo. Every pair is checked with onnxruntime.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-ZOO = ROOT / "qengine" / "zoo"
+ZOO = ROOT / "qengine" / "data" / "zoo"
 SEED = 0
 TOLERANCE = 1e-5  # of the largest output
 
@@ -223,8 +223,8 @@ def main() -> None:
         write_family(name, family, seed)
     write_custom(SEED)
     exported = write_exporters(SEED + 200)
-    models = dict.fromkeys(("srcnn_x3", "srcnn_sample"), "../../qengine/zoo/srcnn.onnx")
-    models["digits"] = "../../qengine/zoo/digits.onnx"
+    models = dict.fromkeys(("srcnn_x3", "srcnn_sample"), "../../qengine/data/zoo/srcnn.onnx")
+    models["digits"] = "../../qengine/data/zoo/digits.onnx"
     models |= dict.fromkeys(("srcnn_seed", "srcnn_seed_x3", "srcnn_seed_half"), "srcnn_seed.onnx")
     models |= {name: f"{name}.onnx" for name in TINY}
     models |= {f"families/{name}": f"families/{name}.onnx" for name in FAMILIES}

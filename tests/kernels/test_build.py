@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from networks import network
 
 from qengine.kernels import build
 from qengine.kernels.edge import Fill
@@ -16,11 +17,12 @@ from qengine.kernels.isa import GENERIC
 RUN = """
 import sys
 import numpy as np
-from qengine import InferenceSession, zoo
-session = InferenceSession(str(zoo.find("digits").path), isa="generic", threads=1, qformat="Q3.4")
-x = np.zeros((1, 1, 28, 28), np.float32)
-print(session.run(None, {session.get_inputs()[0].name: x}, raw=True)[0].tolist(), "numba" in sys.modules)
+from qengine import InferenceSession
+session = InferenceSession(bytes.fromhex(sys.argv[1]), isa="generic", threads=1, qformat="Q3.4")
+x = np.arange(-3, 3, 0.25, np.float32).reshape(1, 2, 3, 4)
+print(session.run(None, {"x": x}, raw=True)[0].tolist(), "numba" in sys.modules)
 """
+MODEL = network([("Relu", "x", "y")], inputs={"x": [1, 2, 3, 4]})
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def folder(tmp_path, monkeypatch):
 
 def process(folder):
     env = {**os.environ, build.CACHE_VARIABLE: str(folder)}
-    done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, env=env, check=True)
+    done = subprocess.run([sys.executable, "-c", RUN, MODEL.hex()], capture_output=True, text=True, env=env, check=True)
     return done.stdout, done.stderr
 
 

@@ -50,14 +50,14 @@ def test_numeric_attributes():
     ],
 )
 def test_errors_name_the_node(error, kind, text):
-    with pytest.raises(kind) as found, NODE.blamed():
+    with pytest.raises(kind) as found, NODE.errors_named():
         raise error
     assert str(found.value) == text
 
 
 def test_other_errors_pass():
     for error in (KeyboardInterrupt, TypeError, IndexError):  # a fault of ours is no bad model
-        with pytest.raises(error), NODE.blamed():
+        with pytest.raises(error), NODE.errors_named():
             raise error
 
 

@@ -70,7 +70,7 @@ def test_shapes_of_an_input_make_no_input_known():
 
 
 def test_a_shape_in_real_numbers():
-    """As torch exports interpolate(x, size=(2 * H, 2 * W)): a shape, cast, scaled and cast back."""
+    """The export of torch's interpolate(x, size=(2 * H, 2 * W)): a shape, cast, scaled and cast back."""
     model = network(
         [
             ("Shape", "x", "s"),
@@ -123,6 +123,21 @@ def test_a_small_input_that_is_data_too():
     )
     assert y.shape == (3, 2)
     assert z.tolist() == [4, 3]
+
+
+@pytest.mark.parametrize(("shape", "is_static"), [([], True), ([2], True), ([1, 2], False), ([1, 1, 2], False)])
+def test_only_an_input_of_at_most_one_axis_decides_shapes_before_a_run(shape, is_static):
+    model = network(
+        [("Reshape", "f flat", "s"), ("Expand", "x s", "y")],
+        inputs={"x": [1, 1], "f": (np.int64, shape)},
+        constants={"flat": [-1]},
+    )
+    graph = load(model)
+    assert value_inputs(graph) == ({"f"} if is_static else set())
+    assert ("s" in known_tensors(graph)) == is_static
+    lengths = np.full(shape, 3, np.int64)
+    (y,) = qengine.InferenceSession(model).run(None, {"x": np.float32([[2]]), "f": lengths})
+    assert y.shape == ((3, 3) if shape else (1, 3))
 
 
 def test_shapes_from_the_elements_of_much_data():

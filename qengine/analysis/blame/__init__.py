@@ -1,4 +1,4 @@
-"""Which tensor broke a model in fixed point: what the format of each costs, alone and together with the others."""
+"""Noise of each tensor's format in a fixed-point model: of the tensor alone, and of all tensors together."""
 
 from qengine.analysis.blame.measure import blame
 from qengine.analysis.blame.result import Blame, Suggestion, TensorBlame

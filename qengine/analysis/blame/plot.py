@@ -1,4 +1,4 @@
-"""A picture of what a tensor holds beside what its format can hold; needs the extra `plot`."""
+"""Plot of the values of a tensor beside the range and the step of its format; needs the extra `plot`."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 _BARS = 256
-_VIEW = 1.0  # beyond the values so many times their span is in sight, at most
-_MOST_STEPS = 64  # closer ones cannot be told apart
+_VIEW = 1.0  # the picture reaches so many spans of the values beyond them, at most
+_MOST_STEPS = 64  # more steps would be too close to see
 _SIZE, _DPI = (8.0, 4.2), 120  # inches, dots per inch
 
 
 def draw_histogram(
     path: str | os.PathLike[str], name: str, histogram: Histogram, form: Format, also: Format | None = None
 ) -> None:
-    """Draw a histogram of a tensor's float32 values, and the range and the step of its format.
+    """Plot a histogram of a tensor's float32 values, and the range and the steps of its format.
 
     Parameters
     ----------
     path
-        A file that ends in .png, .svg or .pdf; written whole or not at all.
+        Path of a .png, .svg or .pdf file; it is written whole or not at all.
     name
-        Of the tensor.
+        Name of the tensor, the title of the plot.
     histogram
-        Of its values.
+        Histogram of its values.
     form
-        Its format. Of several, one for each channel, the widest is drawn, and named.
+        Its format. Among several formats, one per channel, the widest is drawn.
     also
-        Another format, of which the range is drawn too.
+        Another format, whose range is drawn too.
 
     Raises
     ------
@@ -56,11 +56,11 @@ def draw_histogram(
     low, high = _view(histogram, widest)
     _bars(axes, histogram, low, high)
     axes.axvspan(
-        max(widest.min, low), min(widest.max, high), color="C3", alpha=0.15, zorder=0, label=_told(form, widest)
+        max(widest.min, low), min(widest.max, high), color="C3", alpha=0.15, zorder=0, label=_label(form, widest)
     )
     _steps(axes, widest, low, high)
     if also is not None:
-        _ends(axes, _widest(also), f"instead {_told(also, _widest(also))}")
+        _ends(axes, _widest(also), f"instead {_label(also, _widest(also))}")
     axes.set_xlim(low, high)
     axes.set_xlabel("value in float32")
     axes.set_ylabel("count")
@@ -71,16 +71,16 @@ def draw_histogram(
 
 
 def check_plot(path: str | os.PathLike[str]) -> None:
-    """Find out, before anything is computed, what `draw_histogram` would fail for.
+    """Raise, before anything is computed, the error that `draw_histogram` would raise later.
 
     Raises
     ------
     OptionError
-        As it does.
+        If matplotlib is not installed, or the name of the file has another ending.
     """
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
     if suffix not in SUFFIXES:
-        raise OptionError(f"a plot is {', '.join(SUFFIXES)}, not {os.fspath(path)}")
+        raise OptionError(f"a plot is a {', '.join(SUFFIXES)} file, not {os.fspath(path)}")
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -92,7 +92,7 @@ def _widest(form: Format) -> QFormat:
 
 
 def _view(histogram: Histogram, form: QFormat) -> tuple[float, float]:
-    """Return the ends of the picture: the values and, as far as it does not make them tiny, the format's range."""
+    """Return the ends of the horizontal axis: all values, and the format's range as far as the values stay visible."""
     least, most = min(histogram.least, 0.0), max(histogram.most, 0.0)
     if histogram.is_zero or not np.isfinite([least, most]).all():
         return form.min - form.step, form.max + form.step
@@ -111,7 +111,7 @@ def _bars(axes: Axes, histogram: Histogram, low: float, high: float) -> None:
     axes.stairs(counts, edges, fill=True, color="C0", label=f"values: {histogram.least:g} to {histogram.most:g}")
 
 
-def _told(form: Format, widest: QFormat) -> str:
+def _label(form: Format, widest: QFormat) -> str:
     return f"{form}: {widest.min:g} to {widest.max:g}, step {widest.step:g}"
 
 
@@ -121,7 +121,7 @@ def _ends(axes: Axes, form: QFormat, label: str) -> None:
 
 
 def _steps(axes: Axes, form: QFormat, low: float, high: float) -> None:
-    """Draw a line at every value of the format, where there are few in sight."""
+    """Draw a line at every value of the format, if few of them are in view."""
     first, last = np.ceil(max(low, form.min) / form.step), np.floor(min(high, form.max) / form.step)
     if last - first <= _MOST_STEPS:
         for code in np.arange(first, last + 1):

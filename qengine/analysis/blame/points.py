@@ -1,4 +1,4 @@
-"""Where a run in fixed point rounds: at inputs, at what operators compute, and at constants."""
+"""Points at which a run in fixed point rounds: its inputs, its constants, and the outputs of its operators."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from qengine.model.steps import Tensor
 from qengine.qformat import Format
 from qengine.runtime.plan.plan import BoundStep, Plan
 
-INPUT, ACTIVATION, WEIGHTS = "input", "activation", "weights"
+INPUT, ACTIVATION, CONSTANT = "input", "activation", "constant"
+
+Use = tuple[int, int, Tensor]
+"""Use of a constant: the index of a step in the plan, the index of an operand, and the constant there."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A tensor of a run in fixed point.
+    """A tensor of a run in fixed point that has a format.
 
     Attributes
     ----------
-    name : the model's own.
-    kind : "input", "activation", or "weights", which any constant is that is quantized.
-    operator : what computes it or, of a constant, what reads it first.
+    name : name of the tensor in the model.
+    kind : "input", "activation" or "constant".
+    operator : operator that computes it; for a constant, the first operator that reads it.
     format : its format.
-    rounds : whether it is rounded; codes that are only moved or picked have been rounded before.
-    places : of a constant, where it is read: which step of the plan, which operand, and the constant there.
+    rounds : whether the run rounds it; codes that are only moved or selected were rounded before.
+    uses : operands in which a constant is read; empty for other kinds.
     """
 
     name: str
@@ -34,50 +37,54 @@ class Point:
     operator: str
     format: Format
     rounds: bool = True
-    places: tuple[tuple[int, int, Tensor], ...] = ()
+    uses: tuple[Use, ...] = ()
 
 
 def points_of(fixed: Plan, float32: Plan) -> dict[str, Point]:
-    """Return the tensors of a plan that have formats, in the order in which a run comes to them.
+    """Return the tensors of a plan that have formats, by name, in the order of the run.
 
     Parameters
     ----------
     fixed, float32
-        Plans of one model and one set of shapes.
+        Plans of one model for the same shapes, in the two arithmetics.
+
+    Raises
+    ------
+    UnsupportedError
+        If a step of the one plan has no counterpart in the other.
     """
-    found: dict[str, Point] = {}
+    points: dict[str, Point] = {}
     for tensor in fixed.inputs:
         if tensor.format is not None:
-            found[tensor.name] = Point(tensor.name, INPUT, operator_label(None), tensor.format)
-    constants: dict[str, Point] = {}
+            points[tensor.name] = Point(tensor.name, INPUT, operator_label(None), tensor.format)
     for i, bound in enumerate(fixed.steps):
         _check_twin(bound, float32.steps[i])
-        for name, place in _constants(i, bound):
-            known = constants.get(name)
-            reader = known.operator if known else operator_label(bound.node)
-            form = place[2].format
+        for use in _uses(i, bound):
+            name, form = use[2].name, use[2].format
             assert form is not None
-            point = Point(name, WEIGHTS, reader, form, places=(*(known.places if known else ()), place))
-            constants[name] = found[name] = point
+            first = points.get(name, Point(name, CONSTANT, operator_label(bound.node), form))
+            points[name] = Point(name, CONSTANT, first.operator, form, uses=(*first.uses, use))
         out = bound.output
         if out.format is not None:
             rounds = not _moves(bound)
-            found[out.name] = Point(out.name, ACTIVATION, operator_label(bound.node), out.format, rounds)
-    return found
+            points[out.name] = Point(out.name, ACTIVATION, operator_label(bound.node), out.format, rounds)
+    return points
 
 
-def _constants(i: int, bound: BoundStep) -> Iterator[tuple[str, tuple[int, int, Tensor]]]:
+def _uses(i: int, bound: BoundStep) -> Iterator[Use]:
+    """Yield the constants with formats that step `i` reads."""
     for k, operand in enumerate(bound.step.operands):
         if operand.value is not None and operand.format is not None:
-            yield operand.name, (i, k, operand)
+            yield i, k, operand
 
 
 def _moves(bound: BoundStep) -> bool:
-    """Whether a step only moves or picks codes of the format that it gives."""
+    """Whether a step only moves or selects codes and keeps their format."""
     first = bound.step.operands[0] if bound.step.operands else None
     return first is not None and first.format == bound.output.format and find(bound.node).preserves_format(bound.node)
 
 
 def _check_twin(bound: BoundStep, twin: BoundStep) -> None:
+    """Raise UnsupportedError unless two steps compute the same tensor from as many operands."""
     if bound.output.name != twin.output.name or len(bound.sources) != len(twin.sources):
-        raise UnsupportedError(f"{bound.node} is computed otherwise in float32, so that nothing can be told of it")
+        raise UnsupportedError(f"{bound.node} has other steps in float32, so that its tensors cannot be compared")

@@ -1,4 +1,9 @@
-"""Float32 runs in which chosen tensors are rounded, and what they share with the run in which none is."""
+"""Float32 runs in which one tensor, or one kind of tensors, is rounded to its format.
+
+The noise of a format is measured by running the model in float32 with nothing rounded but the tensor in question. A
+model has hundreds of tensors, and most of such a run would repeat the plain float32 run. `Rerun` keeps every tensor of
+the plain run, and computes again only the steps behind the rounded tensor.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.analysis.blame.points import WEIGHTS, Point, points_of
+from qengine.analysis.blame.points import CONSTANT, Point, points_of
 from qengine.errors import FormatError, UnsupportedError
 from qengine.kernels.reference.requantize import dequantize, quantize
 from qengine.model.steps import Arithmetic, Tensor
@@ -19,20 +24,23 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Rerun:
-    """One plan in float32: a run, and any number of runs of the same feeds that differ from it by what is rounded.
-
-    Only what depends on the rounded tensor is computed again; the rest is kept from the run without rounding.
+    """A plan in float32, run once per feed without rounding, and then any number of times with chosen tensors rounded.
 
     Parameters
     ----------
     fixed, float32
-        Plans of one model, one set of shapes and outputs. The first tells what is rounded and how.
+        Plans of one model with the same shapes and outputs. The first has the formats and the arithmetic.
 
     Attributes
     ----------
-    points : the tensors of the first, by name.
-    outputs : the real-valued tensors that the plans answer with and compute.
-    exact : every tensor of the last run without rounding.
+    points : the tensors with formats, by name.
+    outputs : names of the real-valued outputs that a run computes.
+    exact : every tensor of the last run without rounding, by name.
+
+    Raises
+    ------
+    UnsupportedError
+        If no output holds real numbers that a run computes.
     """
 
     def __init__(self, fixed: Plan, float32: Plan) -> None:
@@ -43,36 +51,36 @@ class Rerun:
         if not self.outputs:
             listed = ", ".join(f"'{name}'" for name in float32.outputs)
             raise UnsupportedError(
-                f"noise is measured in real numbers that a run computes, and there are none in {listed}: name a tensor "
-                "inside of the model that holds some (--fetch, outputs=)"
+                f"noise needs an output with real numbers that a run computes, and {listed} has none: name a tensor "
+                "inside the model that has some (--fetch, outputs=)"
             )
         self.exact: dict[str, NDArray[Any]] = {}
-        self._affected = {name: self._after(point) for name, point in self.points.items() if point.rounds}
+        self._affected = {name: self._steps_after(point) for name, point in self.points.items() if point.rounds}
         self._kept: dict[tuple[str, int, int], NDArray[Any]] = {}
 
     def run(self, feeds: Arrays) -> None:
-        """Run in float32, and keep every tensor."""
+        """Run in float32 without rounding, and keep every tensor."""
         self.exact = {tensor.name: array for tensor, array in self._plan.trace(feeds)}
 
     def rounded(self, point: Point, form: Format | None = None) -> NDArray[Any]:
-        """Return an input or an activation of the float32 run rounded to a format; by default the point's own."""
+        """Return an input or an activation of the float32 run, rounded to a format; by default to the point's own."""
         return in_format(point.name, self.exact[point.name], form or point.format, self._arithmetic)
 
     def alone(self, point: Point, form: Format | None = None, *, array: NDArray[Any] | None = None) -> Arrays:
-        """Return the outputs of a run in which one tensor is rounded, and everything else is as in float32.
+        """Return the outputs of a float32 run in which one tensor is rounded.
 
         Parameters
         ----------
         point
-            A tensor that rounds.
+            A tensor that the run in fixed point rounds.
         form
-            Its format; None for the point's own.
+            Format to round to; None for the point's own.
         array
-            What `rounded` returned for it, if that is known.
+            Result of `rounded` for this point and format, if it is available.
         """
         changed: dict[str, NDArray[Any]] = {}
-        swapped = self._constants(point, form)
-        if point.kind != WEIGHTS:
+        swapped = self._rounded_constants(point, form)
+        if point.kind != CONSTANT:
             changed[point.name] = self.rounded(point, form) if array is None else array
         for i in self._affected[point.name]:
             self._compute(i, changed, swapped)
@@ -81,13 +89,13 @@ class Rerun:
                     changed.pop(gone, None)
         return {name: changed.get(name, self.exact[name]) for name in self.outputs}
 
-    def together(self, *, weights: bool, activations: bool) -> Arrays:
-        """Return the outputs of a run in which all constants are rounded, or all activations and inputs, or both."""
+    def together(self, *, constants: bool, activations: bool) -> Arrays:
+        """Return the outputs of a float32 run with all constants rounded, or all inputs and activations, or both."""
         changed: dict[str, NDArray[Any]] = {}
         swapped: dict[tuple[int, int], NDArray[Any]] = {}
         for point in self.points.values():
-            if weights:
-                swapped |= self._constants(point, None)
+            if constants:
+                swapped |= self._rounded_constants(point, None)
         if activations:
             for tensor in self._plan.inputs:
                 self._round(tensor.name, changed, self.exact)
@@ -115,38 +123,38 @@ class Rerun:
                 arrays.append(changed[source] if source in changed else self.exact[source])
             else:
                 arrays.append(source)
-        with bound.node.blamed():
+        with bound.node.errors_named():
             changed[bound.output.name] = bound.kernel(*arrays)
 
-    def _constants(self, point: Point, form: Format | None) -> dict[tuple[int, int], NDArray[Any]]:
-        """Return what takes the place of a constant, by step and operand; those of the point's own format are kept."""
-        found = {}
-        for i, k, tensor in point.places:
+    def _rounded_constants(self, point: Point, form: Format | None) -> dict[tuple[int, int], NDArray[Any]]:
+        """Return a rounded constant by step and operand; in the point's own format it is computed once."""
+        rounded = {}
+        for i, k, tensor in point.uses:
             key = (point.name, i, k)
             if form is None and key not in self._kept:
                 self._kept[key] = constant_in_format(tensor, point.format)
-            found[i, k] = self._kept[key] if form is None else constant_in_format(tensor, form)
-        return found
+            rounded[i, k] = self._kept[key] if form is None else constant_in_format(tensor, form)
+        return rounded
 
-    def _after(self, point: Point) -> tuple[int, ...]:
-        """Return the steps that depend on a tensor, in order."""
-        names = {point.name} if point.kind != WEIGHTS else set()
-        reads = {i for i, _, _ in point.places}
-        found = []
+    def _steps_after(self, point: Point) -> tuple[int, ...]:
+        """Return the indices of the steps that depend on a tensor, in order."""
+        names = {point.name} if point.kind != CONSTANT else set()
+        reads = {i for i, _, _ in point.uses}
+        steps = []
         for i, bound in enumerate(self._plan.steps):
             if i in reads or any(isinstance(s, str) and s in names for s in bound.sources):
-                found.append(i)
+                steps.append(i)
                 names.add(bound.output.name)
-        return tuple(found)
+        return tuple(steps)
 
 
 def in_format(name: str, array: NDArray[Any], form: Format, arithmetic: Arithmetic) -> NDArray[Any]:
-    """Return the real numbers that the codes of others stand for, rounded as a run does.
+    """Return an array rounded to a format as a run does it: quantized and dequantized.
 
     Raises
     ------
     FormatError
-        If there is NaN among them.
+        If it holds NaN.
     """
     if np.isnan(array).any():
         raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
@@ -156,6 +164,6 @@ def in_format(name: str, array: NDArray[Any], form: Format, arithmetic: Arithmet
 
 
 def constant_in_format(tensor: Tensor, form: Format) -> NDArray[Any]:
-    """Return the real numbers that a constant's codes stand for; constants round half to even and saturate."""
+    """Return a constant rounded to a format; constants round half to even and saturate in every arithmetic."""
     assert tensor.value is not None
     return in_format(tensor.name, tensor.value, form, Arithmetic())

@@ -1,4 +1,4 @@
-"""What was found of a model's tensors: which of them broke it."""
+"""Result of `blame`: the noise of every tensor of a model, and a better format where there is one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from qengine.quantization.calibration.histogram import Histogram
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What would serve a tensor better.
+    """A better format for a tensor.
 
     Attributes
     ----------
-    text : in a few words.
-    format : what to give it instead; of several, one for each channel.
-    gain_db : how much more SQNR the tensor alone has in it, from its histogram.
+    text : the change in a few words.
+    format : the format; for weights it may be one format per channel.
+    gain_db : gain in SQNR of the tensor alone, in dB, computed from its histogram.
     """
 
     text: str
@@ -27,27 +27,29 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class TensorBlame:
-    """One tensor.
+    """Noise of one tensor, alone and in the run.
 
     Attributes
     ----------
-    name : the model's own.
-    kind : "input", "activation", or "weights", which any constant is that is quantized.
-    operator : what computes it; of a constant, what reads it.
+    name : name of the tensor in the model.
+    kind : "input", "activation" or "constant".
+    operator : operator that computes it; for a constant, the first operator that reads it.
     format : its format.
-    shares : the other tensors that have this format because operators that keep it lie between them.
-    elements : how many values were seen, of all runs; of a constant, how many it has.
-    sqnr_db : cumulative: of the run in fixed point against float32.
-    own_db : isolated, at the tensor itself: its float32 values, rounded, against themselves. None where the tensor is
-        not rounded, as only moved codes are.
-    output_db : isolated, at the outputs: of a float32 run in which this tensor alone is rounded. Of several outputs it
-        is of the mean of noise over signal. None where the tensor is not rounded.
-    noise : energy by output that this tensor alone brings there, in the units of the output, squared.
-    harm : noise over signal at the outputs, on average: what `output_db` is in dB. 0 where the tensor is not rounded.
-    share : of the harm of all tensors.
-    saturated, flushed : how many codes of the run in fixed point saturated, and how many became 0 without being 0.
-    unused_bits : top bits of the word that no code needed.
-    suggestion : what would serve it better; None where nothing clearly would.
+    shares : names of the tensors that must have the same format, because only operators that keep it lie between them.
+    elements : number of values seen in all runs; for a constant, its number of elements.
+    sqnr_db : SQNR of the tensor in the run in fixed point, against float32: the noise of everything before it included.
+    own_db : SQNR at the tensor itself of rounding its float32 values. None where the run does not round the tensor,
+        because it only holds moved codes.
+    output_db : SQNR at the outputs of a float32 run in which only this tensor is rounded. With several outputs it is
+        computed from the mean of their ratios of noise to signal. None where the run does not round the tensor.
+    noise : energy of the noise that this tensor alone causes, by output, in squared units of the output.
+    sensitivity : noise over signal at the outputs, on average: `output_db` as a ratio. 0 where the run does not round
+        the tensor.
+    share : this sensitivity over the sum of all.
+    saturated, underflowed : number of codes of the run in fixed point that saturated, and of values that became 0
+        without being 0.
+    unused_bits : number of top bits of the word that no code needs.
+    suggestion : a better format; None where none is clearly better.
     """
 
     name: str
@@ -60,40 +62,41 @@ class TensorBlame:
     own_db: float | None
     output_db: float | None
     noise: Mapping[str, float]
-    harm: float
+    sensitivity: float
     share: float
     saturated: int
-    flushed: int
+    underflowed: int
     unused_bits: int
     suggestion: Suggestion | None
 
 
 @dataclass(frozen=True)
 class Blame:
-    """What `blame` found.
+    """Result of `blame`.
 
     Attributes
     ----------
-    tensors : the most harmful first.
-    outputs : where noise was measured.
-    sqnr_db : of the run in fixed point at the outputs; like `TensorBlame.output_db`, as are the two below.
-    weights_db, activations_db : of float32 runs in which all constants, or all inputs and activations, are rounded.
-    runs : how many feeds were seen.
-    notes : what there is to know, one line each.
-    histograms : of the float32 values of every tensor, by name.
+    tensors : the tensors with formats, the largest sensitivity first.
+    outputs : names of the outputs at which noise was measured.
+    sqnr_db : SQNR at the outputs of the run in fixed point; several outputs as in `TensorBlame.output_db`.
+    constants_db, activations_db : SQNR at the outputs of float32 runs in which all constants, or all inputs and
+        activations, are rounded.
+    runs : number of feeds.
+    notes : losses that these figures do not show, one line each.
+    histograms : histogram of the float32 values of every tensor, by name.
     """
 
     tensors: tuple[TensorBlame, ...]
     outputs: tuple[str, ...]
     sqnr_db: float | None
-    weights_db: float | None
+    constants_db: float | None
     activations_db: float | None
     runs: int
     notes: tuple[str, ...]
     histograms: Mapping[str, Histogram]
 
     def __getitem__(self, name: str) -> TensorBlame:
-        """Return what was found of a tensor; KeyError where there is none of the name."""
+        """Return the result for a tensor; raise KeyError for an unknown name."""
         for one in self.tensors:
             if one.name == name:
                 return one

@@ -1,4 +1,4 @@
-"""Which format would serve a tensor better, from what it holds."""
+"""Suggestion of a better format for one tensor, from its values in float32."""
 
 from __future__ import annotations
 
@@ -14,63 +14,64 @@ from qengine.quantization.calibration.choose import Method, for_histogram, for_v
 from qengine.quantization.calibration.error import decibels, exact_error, sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
 
-_CLEARLY_DB = 1.0  # less is not worth a word
-_PER_CHANNEL_DB = 3.0  # nor is so little worth a format for each channel
-_HARMFUL = 0.25  # of all harm: what has so much is worth more bits
-_PERCENTILE = 100.0  # of another method than the one here
+_LEAST_GAIN_DB = 1.0
+_LEAST_CHANNEL_GAIN_DB = 3.0  # a format per channel costs hardware, and must gain more
+_LARGE_SHARE = 0.25  # share of all sensitivity from which a longer word is worth its bits
+_PERCENTILE = 100.0  # an argument that the method used here does not read
 
 
 def suggest(histogram: Histogram, form: Format, share: float, rows: NDArray[np.float64] | None) -> Suggestion | None:
-    """Return what would serve a tensor clearly better than its format, if anything would.
+    """Return a clearly better format for a tensor, or None.
 
-    Of weights one n for each channel comes first, where it gains 3 dB or more; then the best n for all. Of what does a
-    quarter of the harm or more, an unsigned format, where nothing is negative, or a longer word come last. What gains
-    less than 1 dB is left out.
+    The candidates are, in this order: for weights, one number of fraction bits per channel, if it gains 3 dB or more;
+    the best number of fraction bits for the whole tensor; and, for a tensor with a quarter of all sensitivity or more,
+    an unsigned format if no value is negative, and a word that is one bit longer. The first that gains 1 dB or more is
+    returned.
 
     Parameters
     ----------
     histogram
-        Of the tensor's values in float32.
+        Histogram of the tensor's values in float32.
     form
-        The format that it has.
+        Present format of the tensor.
     share
-        Its part of the harm that all tensors do.
+        Sensitivity of the tensor over the sum of all.
     rows
-        Of weights with an axis of output channels: the finite values, as (channels, any number). Otherwise None.
+        Finite values of weights with an axis of output channels, as (channels, any number); None for other tensors.
     """
     if histogram.is_zero or not isinstance(form, QFormat):
         return None
-    candidates = _of_one(histogram, form, share) if rows is None else _of_channels(rows, form, share)
-    return next((one for one in candidates if one.gain_db >= _CLEARLY_DB), None)
+    candidates = _for_tensor(histogram, form, share) if rows is None else _for_channels(rows, form, share)
+    return next((one for one in candidates if one.gain_db >= _LEAST_GAIN_DB), None)
 
 
-def _of_one(histogram: Histogram, form: QFormat, share: float) -> Iterator[Suggestion]:
+def _for_tensor(histogram: Histogram, form: QFormat, share: float) -> Iterator[Suggestion]:
     now = sqnr_in(histogram, form)
     is_negative = histogram.least < 0
     best = _best(histogram, form.bits, signed=form.signed or is_negative)
     if best is not None and best != form:
-        yield _instead(_moved(form, best), best, sqnr_in(histogram, best), now)
-    if share < _HARMFUL:
+        yield _suggestion(_change(form, best), best, sqnr_in(histogram, best), now)
+    if share < _LARGE_SHARE:
         return
     if form.signed and not is_negative and (unsigned := _best(histogram, form.bits, signed=False)) is not None:
-        yield _instead("unsigned, as it is never negative", unsigned, sqnr_in(histogram, unsigned), now)
+        yield _suggestion("unsigned, as it is never negative", unsigned, sqnr_in(histogram, unsigned), now)
     if form.bits < 16 and (longer := _best(histogram, form.bits + 1, signed=form.signed)) is not None:
-        yield _instead("one more bit", longer, sqnr_in(histogram, longer), now)
+        yield _suggestion("one more bit", longer, sqnr_in(histogram, longer), now)
 
 
-def _of_channels(rows: NDArray[np.float64], form: QFormat, share: float) -> Iterator[Suggestion]:
-    now, best = _sqnr(rows, form), _for_values(rows, form.bits)
-    of_best = None if best is None else _sqnr(rows, best)
-    each = [one for row in rows if (one := _for_values(row, form.bits)) is not None]
+def _for_channels(rows: NDArray[np.float64], form: QFormat, share: float) -> Iterator[Suggestion]:
+    now, best = _sqnr(rows, form), _best_for_values(rows, form.bits)
+    best_db = None if best is None else _sqnr(rows, best)
+    each = [one for row in rows if (one := _best_for_values(row, form.bits)) is not None]
     if 1 < len(rows) == len(each):
         channels = ChannelFormats(tuple(each), 0)
-        of_channels = _sqnr(rows, channels)
-        if _gain(of_channels, of_best) >= _PER_CHANNEL_DB:
-            yield _instead("weights per channel", channels, of_channels, now)
+        channels_db = _sqnr(rows, channels)
+        if _gain(channels_db, best_db) >= _LEAST_CHANNEL_GAIN_DB:
+            yield _suggestion("weights per channel", channels, channels_db, now)
     if best is not None and best != form:
-        yield _instead(_moved(form, best), best, of_best, now)
-    if share >= _HARMFUL and form.bits < 16 and (longer := _for_values(rows, form.bits + 1)) is not None:
-        yield _instead("one more bit", longer, _sqnr(rows, longer), now)
+        yield _suggestion(_change(form, best), best, best_db, now)
+    if share >= _LARGE_SHARE and form.bits < 16 and (longer := _best_for_values(rows, form.bits + 1)) is not None:
+        yield _suggestion("one more bit", longer, _sqnr(rows, longer), now)
 
 
 def _best(histogram: Histogram, bits: int, *, signed: bool) -> QFormat | None:
@@ -80,7 +81,7 @@ def _best(histogram: Histogram, bits: int, *, signed: bool) -> QFormat | None:
         return None
 
 
-def _for_values(values: NDArray[np.float64], bits: int) -> QFormat | None:
+def _best_for_values(values: NDArray[np.float64], bits: int) -> QFormat | None:
     try:
         return for_values(values, bits, method=Method.MSE, percentile=_PERCENTILE)
     except FormatError:
@@ -88,25 +89,27 @@ def _for_values(values: NDArray[np.float64], bits: int) -> QFormat | None:
 
 
 def _sqnr(rows: NDArray[np.float64], form: Format) -> float | None:
+    """Return the SQNR in dB of rows in a format, or in one format per row."""
     forms = [form] * len(rows) if isinstance(form, QFormat) else form.formats
     noise = sum(exact_error(row, one) for row, one in zip(rows, forms, strict=True))
     return decibels(float(np.sum(rows**2)), noise)
 
 
-def _moved(form: QFormat, best: QFormat) -> str:
-    """Return what distinguishes a format of as many bits, in words."""
+def _change(form: QFormat, best: QFormat) -> str:
+    """Return the difference between two formats of the same word length, in words."""
     if best.signed and not form.signed:
-        return "signed, as some of it is negative"
+        return "signed, as some values are negative"
     more = best.integer_bits - form.integer_bits
     bits = "one" if abs(more) == 1 else str(abs(more))
     return f"{bits} {'more' if more > 0 else 'fewer'} integer bit{'' if abs(more) == 1 else 's'}"
 
 
-def _instead(text: str, form: Format, then: float | None, now: float | None) -> Suggestion:
+def _suggestion(text: str, form: Format, then: float | None, now: float | None) -> Suggestion:
     return Suggestion(text, form, _gain(then, now))
 
 
 def _gain(then: float | None, now: float | None) -> float:
+    """Return the difference of two SQNRs in dB; 0 where one of them is unknown."""
     if then is None or now is None or then == now:
         return 0.0
     return then - now

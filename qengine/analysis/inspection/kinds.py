@@ -1,4 +1,10 @@
-"""What each node of a model costs in fixed point, as far as it can be told before a run."""
+"""Kinds of node: the way in which each node of a model is computed in fixed point.
+
+The kind of a node is known before a run. It depends on the operator, and on what the passes make of the node: they
+fuse nodes into others, and compute nodes whose inputs are static. Nodes that no plan can contain (control flow,
+operators that onnx.reference computes, operators that cannot run) are cut out of the graph, so that the rest can be
+planned; a tensor that a removed node computes becomes an input, and a tensor that it reads becomes an output.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -20,40 +26,37 @@ Kind = Literal["integer", "moves", "fused", "shape", "island", "delegated", "con
 MEANINGS: Mapping[Kind, str] = {
     "integer": "computes in integers",
     "moves": "moves codes; the format stays",
-    "fused": "goes into another operator",
+    "fused": "part of another operator",
     "shape": "known before a run: shapes and constants",
     "island": "computes in float32 inside of fixed point",
     "delegated": "computes in onnx.reference, in float32",
-    "control": "runs graphs of its own",
+    "control": "runs the graphs that it contains",
     "unused": "no output needs it",
     "unsupported": "cannot run",
 }
-"""The kinds of node, in a few words each."""
+"""Meaning of each kind, in a few words."""
 
 
 def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
-    """Yield the graphs that a node holds, such as the branches of an If, by attribute."""
+    """Yield the graphs that a node contains, such as the branches of an If, with the names of their attributes."""
     for name, value in node.attributes.items():
         if isinstance(value, Graph):
             yield name, value
 
 
 def runnable(graph: Graph) -> Graph:
-    """Return the graph without the nodes that no plan can hold; everything that is asked of a plan can be asked of it.
-
-    What they compute becomes an input, what they read an output.
-    """
-    return _without(graph, lambda node: _without_handler(node) is not None)
+    """Return the graph without the nodes that no plan can contain."""
+    return _without(graph, lambda node: _kind_without_steps(node) is not None)
 
 
 def supported(graph: Graph) -> Graph:
-    """Return the graph without the nodes that cannot run, as `runnable` does; its tensors have the formats of a run."""
+    """Return the graph without the nodes that cannot run; its tensors have the formats of a run."""
     return _without(graph, _cannot_run)
 
 
 def _cannot_run(node: Node) -> bool:
     inner = (held for _, body in bodies(node) for held in body.nodes)
-    return _without_handler(node) == "unsupported" or any(_cannot_run(held) for held in inner)
+    return _kind_without_steps(node) == "unsupported" or any(_cannot_run(held) for held in inner)
 
 
 def _without(graph: Graph, is_cut: Callable[[Node], bool]) -> Graph:
@@ -71,7 +74,7 @@ def _without(graph: Graph, is_cut: Callable[[Node], bool]) -> Graph:
 
 
 def _read(node: Node) -> Iterator[str]:
-    """Yield the tensors that a node reads, those that its graphs read from around it too."""
+    """Yield the tensors that a node reads, and those that its bodies read from the graph around it."""
     yield from filter(None, node.inputs)
     for _, body in bodies(node):
         for inner in body.nodes:
@@ -80,7 +83,7 @@ def _read(node: Node) -> Iterator[str]:
 
 
 def reads(graph: Graph) -> set[str]:
-    """Return the tensors that something reads: a node, a graph that a node holds, or the caller."""
+    """Return the tensors that a node, a body or the caller reads."""
     return {name for node in graph.nodes for name in _read(node)} | {value.name for value in graph.outputs}
 
 
@@ -92,42 +95,42 @@ def kinds(
     Parameters
     ----------
     graph
-        The model as it was loaded.
+        The model as loaded, or a body.
     tensors
-        What a plan knows of its tensors; may be empty.
+        Tensors of a plan, by name; may be empty.
     rewritten
-        Whether the passes run on the graph, as on a model, and not on a graph that a node holds.
+        Whether the passes rewrite the graph: true for a model, false for a body.
     real
-        What a model that is quantized in part computes in float32.
+        Tensors that a partly quantized model computes in float32.
     """
     plain = runnable(graph)
     known, known_alone = known_tensors(plain), known_tensors(graph)
     needed = {name for node in remove_dead(_with_captures(graph)).nodes for name in node.outputs}
     optimized = optimize(plain)[-1] if rewritten else plain
     computed = _computed(graph, optimized) if rewritten else dict(enumerate(graph.nodes))
-    found: list[Kind] = []
+    result: list[Kind] = []
     for place, node in enumerate(graph.nodes):
-        missing = _without_handler(node)
+        missing = _kind_without_steps(node)
         if missing == "unsupported":
-            found.append(missing)
+            result.append(missing)
         elif needed.isdisjoint(name for name in node.outputs if name):
-            found.append("unused")
+            result.append("unused")
         elif missing is not None:
             is_known = isinstance(find(node), Custom) and all(name in known_alone for name in node.outputs if name)
-            found.append("shape" if is_known else missing)
+            result.append("shape" if is_known else missing)
         elif all(name in known for name in node.outputs if name):
-            found.append("shape")
+            result.append("shape")
         elif place not in computed:
-            found.append("fused")
+            result.append("fused")
         elif real.intersection(computed[place].outputs):
-            found.append("island")
+            result.append("island")
         else:
-            found.append(_of_step(computed[place], optimized, tensors))
-    return found
+            result.append(_kind_of_step(computed[place], optimized, tensors))
+    return result
 
 
-def _without_handler(node: Node) -> Kind | None:
-    """Return what becomes of a node that no handler serves; None where one does."""
+def _kind_without_steps(node: Node) -> Kind | None:
+    """Return the kind of a node whose operator has no steps of its own; None for all others."""
     op = find(node)
     if not op.is_delegated:
         return None
@@ -139,7 +142,7 @@ def _without_handler(node: Node) -> Kind | None:
 
 
 def _with_captures(graph: Graph) -> Graph:
-    """Return the graph with nodes that read what the graphs that they hold read."""
+    """Return the graph with the tensors that bodies read added to the inputs of their nodes."""
     nodes = (
         replace(node, inputs=tuple(dict.fromkeys(_read(node)))) if any(bodies(node)) else node for node in graph.nodes
     )
@@ -147,12 +150,12 @@ def _with_captures(graph: Graph) -> Graph:
 
 
 def _computed(model: Graph, optimized: Graph) -> dict[int, Node]:
-    """Return, by the place of a node in the model, the node after the passes that computes it."""
+    """Return the node after the passes that computes a node of the model, by the index of the latter."""
     place = {name: i for i, node in enumerate(model.nodes) for name in node.outputs if name}
-    found = {}
+    computed = {}
     for node in optimized.nodes:
         last = at = place.get(next((name for name in node.outputs if name), ""))
-        # What was fused stands behind the node that took it in, each reading the one before.
+        # Fused nodes follow the node that contains them, each reading the one before: walk back to it.
         while at is not None:
             original = model.nodes[at]
             if original.operator == node.operator or original.inputs[:1] == node.inputs[:1]:
@@ -160,31 +163,31 @@ def _computed(model: Graph, optimized: Graph) -> dict[int, Node]:
             at = place.get(original.inputs[0]) if original.inputs else None
         at = last if at is None else at
         if at is not None:
-            found[at] = node
-    return found
+            computed[at] = node
+    return computed
 
 
-def _of_step(node: Node, graph: Graph, tensors: Mapping[str, Tensor]) -> Kind:
+def _kind_of_step(node: Node, graph: Graph, tensors: Mapping[str, Tensor]) -> Kind:
     op = find(node)
     step = op.kinds[0]
     if len(op.kinds) > 1:
         try:
             step = type(make_steps(node, lambda name: _tensor(name, graph, tensors))[0])
-        except QEngineError:  # with lengths that are not known; the first is what it is of real numbers
+        except QEngineError:  # lengths are unknown; the first kind is the one for real numbers
             step = op.kinds[0]
     if step is Move or op.preserves_format(node):
         return "moves"
-    return "island" if step is Island and _is_of_reals(node, op, graph, tensors) else "integer"
+    return "island" if step is Island and _has_real_numbers(node, op, graph, tensors) else "integer"
 
 
-def _is_of_reals(node: Node, op: Operator, graph: Graph, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a node reads or gives real numbers, which are codes in fixed point."""
+def _has_real_numbers(node: Node, op: Operator, graph: Graph, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a node reads or writes real numbers, which are codes in fixed point."""
     names = [name for name, role in op.roles(node) if role in (Role.DATA, Role.WEIGHTS, Role.BIAS)]
     return any(_tensor(name, graph, tensors).is_float for name in (*names, *node.outputs) if name)
 
 
 def _tensor(name: str, graph: Graph, tensors: Mapping[str, Tensor]) -> Tensor:
-    """Return what is known of a tensor; a length that is not is 1."""
+    """Return a tensor as far as it is known; an unknown length is 1."""
     if name in tensors:
         return tensors[name]
     if name in graph.constants:

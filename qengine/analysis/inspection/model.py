@@ -1,196 +1,72 @@
-"""A model looked at without a run: `inspect_model`, and what it finds."""
+"""Inspection of a model without a run: its nodes, tensors, shapes and costs, and the problems that a run would have."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from numpy.typing import NDArray
 
 from qengine.analysis.inspection.counts import multiply_accumulates, parameters
 from qengine.analysis.inspection.kinds import Kind, bodies, kinds, reads, runnable, supported
+from qengine.analysis.inspection.result import Inspection, NodeInfo, OperatorInfo, TensorInfo
 from qengine.analysis.inspection.shapes import Shapes, feeds_of, shapes_of
 from qengine.analysis.report import losses
 from qengine.errors import QEngineError, UnsupportedError
-from qengine.model.formats.assign import Given
-from qengine.model.graph import Dim, Graph, Node
+from qengine.model.formats.files import FormatsByName
+from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.ops import operator
 from qengine.model.ops.operator import Role, find
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor
-from qengine.qformat import Format, QFormat
+from qengine.qformat import Format
+from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import is_run
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 from qengine.runtime.session import InferenceSession
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
 
-_LISTED = 5
-
-
-@dataclass(frozen=True)
-class NodeInfo:
-    """One node of the model as it was written.
-
-    Attributes
-    ----------
-    name : the model's name of it, or its first output.
-    operator, domain : what it computes; the domain of ONNX itself is "".
-    kind : see `qengine.analysis.inspection.MEANINGS`.
-    outputs : tensors.
-    macs : multiply-accumulates of one run; None where shapes are missing.
-    within : the node whose graph holds it; "" in the model's own.
-    """
-
-    name: str
-    operator: str
-    domain: str
-    kind: Kind
-    outputs: tuple[str, ...]
-    macs: int | None
-    within: str
-
-    def __str__(self) -> str:
-        return str(Node(self.operator, (), self.outputs, name=self.name, domain=self.domain))
-
-
-@dataclass(frozen=True)
-class OperatorInfo:
-    """All nodes of one operator and one kind: how many, and their multiply-accumulates."""
-
-    operator: str
-    domain: str
-    kind: Kind
-    count: int
-    macs: int | None
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """One tensor.
-
-    Attributes
-    ----------
-    name : the model's own.
-    computed_by : an operator, "input" or "constant".
-    dtype : None where the model leaves it open.
-    shape : lengths; a name or None where a length is open. None where even the rank is open.
-    format : in fixed point; None for what is never quantized, and in float32.
-    """
-
-    name: str
-    computed_by: str
-    dtype: str | None
-    shape: tuple[Dim, ...] | None
-    format: Format | None
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What `inspect_model` found.
-
-    Attributes
-    ----------
-    name : the model's own name of its graph.
-    opsets : version by domain, of the domains that nodes are of.
-    inputs, outputs : of the model.
-    operators : by count, the most frequent first.
-    nodes : in the order in which they run, those of graphs in nodes behind the node.
-    tensors : inputs, constants, and what nodes compute.
-    parameters, parameter_bytes : numbers in constants that operators compute with, as the file holds them.
-    macs : multiply-accumulates of one run; None where shapes are missing, and bodies of control flow are not counted.
-    in_fixed_point : whether formats were given, or the model is a quantized one that has its own.
-    warnings : what there is to know before a run, one line each.
-    """
-
-    name: str
-    opsets: Mapping[str, int]
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    operators: tuple[OperatorInfo, ...]
-    nodes: tuple[NodeInfo, ...]
-    tensors: tuple[TensorInfo, ...]
-    parameters: int
-    parameter_bytes: int
-    macs: int | None
-    in_fixed_point: bool
-    warnings: tuple[str, ...]
-
-    def of_kind(self, kind: Kind) -> tuple[NodeInfo, ...]:
-        """Return the nodes of a kind."""
-        return tuple(node for node in self.nodes if node.kind == kind)
+_MAX_LISTED = 5
 
 
 def inspect_model(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
     inputs: Mapping[str, NDArray[Any]] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    *,
-    qformat: QFormat | str | None = None,
-    weight_qformat: QFormat | str | None = None,
-    formats: Given | str | os.PathLike[str] | None = None,
-    per_channel: bool = False,
-    max_elements: int = MAX_ELEMENTS,
+    options: SessionOptions | None = None,
+    **keywords: Unpack[SessionKeywords],
 ) -> Inspection:
-    """Look at a model without running it.
+    """Return the nodes, tensors and costs of a model without running it.
 
     Parameters
     ----------
     model
-        As for `InferenceSession`.
+        Path of an .onnx file, its bytes, an onnx.ModelProto, or the graph of a session.
     inputs
-        Arrays by input name: needed where elements decide shapes, and otherwise only looked at for their shape.
+        Arrays by input name. Elements are needed where they decide shapes; otherwise only the shape is read.
     shapes
-        Shapes by input name; what the model says is enough where it has no open lengths.
-    qformat, weight_qformat, formats, per_channel, max_elements
-        As for `InferenceSession`.
+        Shapes by input name, for inputs with open lengths.
+    options, keywords
+        Options of a session that would run the model; see `SessionOptions`.
 
     Raises
     ------
     QEngineError
-        If the model cannot be read, or an input, a shape or a format does not fit it. What only a run would
-        refuse, such as an operator that is not supported, is a warning.
+        If the model cannot be read, or an input, a shape or a format does not fit it. An error that only a run would
+        raise, such as an operator that is not supported, becomes a warning.
     """
     graph = model if isinstance(model, Graph) else load(model)
-    plain = runnable(graph)
-    request: dict[str, Any] = {
-        "qformat": qformat,
-        "weight_qformat": weight_qformat,
-        "formats": formats,
-        "per_channel": per_channel,
-    }
-    common: dict[str, Any] = {"isa": "reference", "max_elements": max_elements}
-    fixed = InferenceSession(supported(graph), **request, **common)
-    is_whole = plain is graph  # and then one session serves for all
-    float32 = (fixed if is_whole else InferenceSession(plain, **common)).in_float32()
-    feeds, missing = feeds_of(graph, float32, dict(inputs or {}), dict(shapes or {}), max_elements)
-    warnings = [*_unsupported(graph)]
-    tensors: dict[str, Tensor] = {}
-    lost: list[str] = [*fixed.notes]
-    real: set[str] = set()  # what a model that is quantized in part computes in float32
-    if not missing:
-        try:
-            tensors = dict(float32.plan(feeds, sorted(plain.tensors())).outputs)
-            if fixed.in_fixed_point:
-                within = fixed
-                if not is_whole:
-                    request["formats"] = _formats_within(plain, fixed.formats)
-                    within = InferenceSession(plain, **request, **common)
-                planned = within.plan(feeds)
-                lost += losses(planned.constants, planned.steps, {})
-                real = {bound.output.name for bound in planned.steps if bound.is_island}
-        except operator.NeedsRun as reason:
-            warnings.append(f"shapes behind a node are known in a run only: {reason}")
-        except QEngineError as error:
-            warnings.append(f"a run would fail: {error}")
-    known = shapes_of(graph, feeds, tensors, missing)
-    nodes = tuple(_nodes(graph, tensors, known, real=frozenset(real)))
-    held = list(parameters(graph, {name: node.kind for node in nodes for name in node.outputs}))
-    described = _tensors(graph, tensors, known, fixed.formats)
+    options = SessionOptions.of(options, keywords).with_(isa="reference")
+    planned = _plan(graph, options, dict(inputs or {}), dict(shapes or {}))
+    tensors, known = planned.tensors, planned.shapes
+    nodes = tuple(_nodes(graph, tensors, known, real=planned.real))
+    kind_of = {name: node.kind for node in nodes for name in node.outputs}
+    constants = list(parameters(graph, kind_of))
+    described = _tensors(graph, tensors, known, planned.session.formats)
     by_name = {one.name: one for one in described}
     counted = [node.macs for node in nodes if not node.within and node.kind not in ("unused", "shape")]
     return Inspection(
@@ -201,16 +77,68 @@ def inspect_model(
         operators=_operators(nodes),
         nodes=nodes,
         tensors=described,
-        parameters=sum(array.size for array in held),
-        parameter_bytes=sum(array.nbytes for array in held),
+        parameters=sum(array.size for array in constants),
+        parameter_bytes=sum(array.nbytes for array in constants),
         macs=_total(counted),
-        in_fixed_point=fixed.in_fixed_point,
-        warnings=(*warnings, *missing.values(), *_warnings(graph, nodes), *lost),
+        in_fixed_point=planned.session.in_fixed_point,
+        warnings=(*planned.warnings, *_warnings(graph, nodes), *planned.losses),
     )
 
 
-def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> Given:
-    """Return the formats of the tensors that are in fixed point in a graph from which nodes were cut."""
+@dataclass(frozen=True)
+class _Planned:
+    """Facts that follow from plans of a model.
+
+    Attributes
+    ----------
+    session : session of the graph without the nodes that cannot run.
+    tensors : tensors of a plan in float32, by name; empty where no plan can be made.
+    shapes : shapes of all tensors, by name, as far as they are known.
+    real : tensors that a run in fixed point computes in float32.
+    warnings : reasons for missing shapes, and errors that a run would raise.
+    losses : notes about formats.
+    """
+
+    session: InferenceSession
+    tensors: Mapping[str, Tensor]
+    shapes: Shapes
+    real: frozenset[str]
+    warnings: tuple[str, ...]
+    losses: tuple[str, ...]
+
+
+def _plan(
+    graph: Graph, options: SessionOptions, inputs: dict[str, NDArray[Any]], shapes: dict[str, tuple[int, ...]]
+) -> _Planned:
+    """Plan a model, or the part of it that can be planned, for these inputs and shapes."""
+    plain = runnable(graph)
+    session = InferenceSession(supported(graph), options)
+    is_whole = plain is graph  # then one session does for both arithmetics
+    float32 = (session if is_whole else InferenceSession(plain, options.in_float32())).in_float32()
+    feeds, missing = feeds_of(graph, float32, inputs, shapes, options.max_elements)
+    warnings, notes = [*_unsupported(graph)], [*session.notes]
+    tensors: dict[str, Tensor] = {}
+    real: set[str] = set()
+    if not missing:
+        try:
+            tensors = dict(float32.plan(feeds, sorted(plain.tensors())).outputs)
+            if session.in_fixed_point:
+                fixed = session
+                if not is_whole:
+                    fixed = InferenceSession(plain, options.with_(formats=_formats_within(plain, session.formats)))
+                plan = fixed.plan(feeds)
+                notes += losses(plan.constants, plan.steps, {})
+                real = {bound.output.name for bound in plan.steps if bound.is_island}
+        except operator.NeedsRun as reason:
+            warnings.append(f"shapes behind a node are known in a run only: {reason}")
+        except QEngineError as error:
+            warnings.append(f"a run would fail: {error}")
+    known = shapes_of(graph, feeds, tensors, missing)
+    return _Planned(session, tensors, known, frozenset(real), (*warnings, *missing.values()), tuple(notes))
+
+
+def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> FormatsByName:
+    """Return the formats of the tensors that are in fixed point in a graph from which nodes were removed."""
     known = known_tensors(plain)
     quantized = (plain.tensors() - known) | {
         name
@@ -258,8 +186,8 @@ def _operators(nodes: tuple[NodeInfo, ...]) -> tuple[OperatorInfo, ...]:
     groups: dict[tuple[str, str, Kind], list[NodeInfo]] = {}
     for node in nodes:
         groups.setdefault((node.operator, node.domain, node.kind), []).append(node)
-    found = [OperatorInfo(*key, len(all_), _total([node.macs for node in all_])) for key, all_ in groups.items()]
-    return tuple(sorted(found, key=lambda one: (-one.count, one.operator, one.kind)))
+    infos = [OperatorInfo(*key, len(all_), _total([node.macs for node in all_])) for key, all_ in groups.items()]
+    return tuple(sorted(infos, key=lambda one: (-one.count, one.operator, one.kind)))
 
 
 def _total(each: list[int | None]) -> int | None:
@@ -268,11 +196,11 @@ def _total(each: list[int | None]) -> int | None:
 
 
 def _opsets(graph: Graph) -> dict[str, int]:
-    found = {node.domain: node.version for node in graph.nodes}
+    versions = {node.domain: node.version for node in graph.nodes}
     for node in graph.nodes:
         for _, body in bodies(node):
-            found |= _opsets(body)
-    return dict(sorted(found.items()))
+            versions |= _opsets(body)
+    return dict(sorted(versions.items()))
 
 
 def _unsupported(graph: Graph) -> Iterator[str]:
@@ -285,15 +213,15 @@ def _unsupported(graph: Graph) -> Iterator[str]:
 def _warnings(graph: Graph, nodes: tuple[NodeInfo, ...]) -> Iterator[str]:
     islands = [node for node in nodes if node.kind == "island"]
     if islands:
-        yield f"in fixed point these compute in float32, and --strict refuses them: {_listed(islands)}"
+        yield f"a run in fixed point computes these in float32, and --strict refuses them: {_listed(islands)}"
     if any(node.within for node in nodes):
-        yield "what graphs inside of nodes multiply is not counted: how often they run depends on the data"
+        yield "multiply-accumulates in bodies of control flow are not counted: how often they run depends on the data"
     if unused := [node for node in nodes if node.kind == "unused"]:
-        yield f"no output needs {_listed(unused)}"
+        yield f"not needed for any output: {_listed(unused)}"
     if idle := [f"'{name}'" for name in graph.constants if name not in reads(graph)]:
-        yield f"nothing reads the constants {_listed(idle)}"
+        yield f"constants that no node reads: {_listed(idle)}"
 
 
 def _listed(items: list[Any]) -> str:
-    more = f" and {len(items) - _LISTED} more" if items[_LISTED:] else ""
-    return ", ".join(map(str, items[:_LISTED])) + more
+    more = f" and {len(items) - _MAX_LISTED} more" if items[_MAX_LISTED:] else ""
+    return ", ".join(map(str, items[:_MAX_LISTED])) + more

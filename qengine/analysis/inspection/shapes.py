@@ -1,4 +1,4 @@
-"""The shapes of a model's tensors, as far as they follow from what is given."""
+"""Shapes of a model's tensors, as far as they follow from the given inputs and shapes."""
 
 from collections.abc import Mapping
 from math import prod
@@ -17,7 +17,7 @@ Shapes = Mapping[str, tuple[Dim, ...] | None]
 
 
 def whole(shape: tuple[Dim, ...] | None) -> tuple[int, ...] | None:
-    """Return a shape all of whose lengths are known; None for any other."""
+    """Return a shape if all its lengths are known, else None."""
     lengths = tuple(n for n in shape or () if isinstance(n, int))
     return None if shape is None or len(lengths) < len(shape) else lengths
 
@@ -29,7 +29,28 @@ def feeds_of(
     shapes: dict[str, tuple[int, ...]],
     max_elements: int,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Return an array for every input, zeros that take no memory where none is given, and why some are not enough."""
+    """Return an array for every input, and the reasons why some of them do not decide all shapes.
+
+    An input that is not given becomes an array of zeros that takes no memory.
+
+    Parameters
+    ----------
+    graph
+        The model.
+    session
+        Session of the model, or of the part of it that can be planned: that part has more inputs.
+    given
+        Arrays by input name.
+    shapes
+        Shapes by input name.
+    max_elements
+        Largest number of elements of an input.
+
+    Raises
+    ------
+    QEngineError
+        If an array or a shape does not fit its input, or is too large.
+    """
     declared = {value.name: value for value in session.graph.inputs}
     own = {value.name for value in graph.inputs}
     for name in shapes:
@@ -44,7 +65,7 @@ def feeds_of(
         if name in given:
             continue
         if value.container is not None:
-            missing[name] = f"'{name}' is no tensor but {value.container}: what follows from it has no known shape"
+            missing[name] = f"'{name}' is a {value.container} and not a tensor: shapes that depend on it are unknown"
             feeds[name] = []
             continue
         shape = shapes.get(name, _bound(value, lengths))
@@ -52,9 +73,7 @@ def feeds_of(
         what = f"input '{name}' ({value.dtype} {'of any rank' if shape is None else f'[{listed}]'})"
         if name not in own:
             if shape is None or name in decisive or not all(isinstance(n, int) for n in shape):
-                missing[name] = (
-                    f"what follows from '{name}' has no known shape: a plan cannot tell what its operator gives"
-                )
+                missing[name] = f"shapes that depend on '{name}' are unknown: its operator decides them in a run"
         elif name in decisive:
             missing[name] = f"shapes depend on the elements of {what}: give them (-i {name}=VALUE, inputs=)"
         elif shape is None or not all(isinstance(n, int) for n in shape):
@@ -68,27 +87,27 @@ def feeds_of(
 
 
 def _bound(value: Value, lengths: Mapping[str, int]) -> tuple[Dim, ...] | None:
-    """Return a shape with the lengths that the inputs give to symbols."""
+    """Return the shape of a value, with the known lengths in place of symbols."""
     if value.shape is None:
         return None
     return tuple(lengths.get(n, n) if isinstance(n, str) else n for n in value.shape)
 
 
 def _lengths(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Return what symbols stand for where inputs have such shapes."""
-    found: dict[str, int] = {}
+    """Return the lengths of symbols, by name, where inputs have these shapes."""
+    lengths: dict[str, int] = {}
     for value in graph.inputs:
         pairs = zip(value.shape or (), shapes.get(value.name, ()), strict=False)
-        found.update((n, m) for n, m in pairs if isinstance(n, str))
-    return found
+        lengths.update((n, m) for n, m in pairs if isinstance(n, str))
+    return lengths
 
 
 def shapes_of(
     graph: Graph, feeds: Mapping[str, NDArray[Any]], tensors: Mapping[str, Tensor], missing: Mapping[str, str]
 ) -> dict[str, tuple[Dim, ...] | None]:
-    """Return what is known of every shape: what the plan says, or the model with the lengths that are given."""
+    """Return every shape as far as it is known: from the plan, else from the model and the known lengths."""
     fed = {value.name: feeds[value.name].shape for value in graph.inputs if value.name not in missing}
     lengths = _lengths(graph, fed)
-    said = {name: _bound(value, lengths) for name, value in graph.values.items()}
+    declared = {name: _bound(value, lengths) for name, value in graph.values.items()}
     constants = {name: array.shape for name, array in graph.constants.items()}
-    return {**said, **constants, **fed, **{name: tensor.shape for name, tensor in tensors.items()}}
+    return {**declared, **constants, **fed, **{name: tensor.shape for name, tensor in tensors.items()}}

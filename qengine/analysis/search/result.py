@@ -10,7 +10,7 @@ from math import inf
 from qengine.analysis.search.cost import Cost
 from qengine.analysis.search.metric import Metric
 from qengine.analysis.sweep.front import pareto
-from qengine.model.formats.assign import write_formats
+from qengine.model.formats.files import write_formats
 
 _ROUNDING = 1e-9  # 0.07 - 0.01 is more than 0.06
 

@@ -11,7 +11,7 @@ from qengine.analysis.sweep.points import Point
 from qengine.analysis.sweep.processes import TRIES, Outcomes, without_interrupts
 from qengine.analysis.sweep.row import Outcome
 from qengine.analysis.sweep.work import Work, evaluate
-from qengine.errors import SweepError
+from qengine.errors import SweepError, first_line
 
 LOCAL = "local"
 _PATIENCE = 30.0  # seconds for a cluster to answer
@@ -60,8 +60,7 @@ def on_cluster(work: Work, points: Sequence[Point], address: str, jobs: int) -> 
             client = stack.enter_context(untyped.Client(target, timeout=_PATIENCE, set_as_default=False))
             client.wait_for_workers(1, timeout=_PATIENCE)
         except (OSError, TimeoutError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise SweepError(f"the Dask cluster {address} does not answer: {reason}") from None
+            raise SweepError(f"the Dask cluster {address} does not answer: {first_line(error)}") from None
         waiting = {client.submit(evaluate, work, point, pure=False): point for point in points}
         for future in untyped.as_completed(list(waiting), loop=client.loop):
             point = waiting.pop(future)
@@ -71,8 +70,8 @@ def on_cluster(work: Work, points: Sequence[Point], address: str, jobs: int) -> 
                 given_up = f"the worker process ended {TRIES} times while it computed this: Dask gave it up"
                 yield point, Outcome(error=given_up, tries=TRIES)
             except (CancelledError, OSError, TimeoutError) as error:
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 raise SweepError(
-                    f"the Dask cluster {address} was lost ({reason}): what is done is kept; run the sweep again"
+                    f"the Dask cluster {address} was lost ({first_line(error)}): what is done is kept; "
+                    "run the sweep again"
                 ) from None
             future.release()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qengine.errors import OptionError
-from qengine.model.formats.assign import read_formats
+from qengine.model.formats.files import read_formats
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
 from qengine.quantization.calibration import CalibrationOptions, Method
 from qengine.quantization.correction import steps_of

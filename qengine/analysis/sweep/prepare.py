@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qengine.analysis.sweep.points import Point
-from qengine.model.formats.assign import Given, as_given
+from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Observation, choose_formats
 from qengine.quantization.correction import Corrected, Data, Ranged, change_ranges, fit_formats, ranges_of, steps_of
@@ -32,7 +32,7 @@ class Prepared:
     """
 
     graph: Graph
-    formats: Given | None = None
+    formats: FormatsByName | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def session(self, **options: Any) -> InferenceSession:
@@ -90,13 +90,13 @@ class Preparer:
             return Prepared(self._graph, None, {"qformat": point.qformat, "per_channel": point.per_channel, **options})
         return Prepared(self._graph, self._formats(self._graph, point), options)
 
-    def _formats(self, graph: Graph, point: Point) -> Given:
+    def _formats(self, graph: Graph, point: Point) -> FormatsByName:
         if point.formats is not None:
-            found: Given = json.loads(point.formats)
+            found: FormatsByName = json.loads(point.formats)
             return found
         if point.qformat is not None:
             session = InferenceSession(graph, qformat=point.qformat, per_channel=point.per_channel)
-            return {name: as_given(form) for name, form in session.formats.items()}
+            return {name: format_to_json(form) for name, form in session.formats.items()}
         key = ranges(point)
         if key not in self._observed:
             self._observed[key] = self._observation(graph, key)

@@ -1,1 +1,1 @@
-"""What each command prints, as tables for people and as JSON for programs."""
+"""Output of each command: tables for people, and JSON for programs."""

@@ -1,19 +1,19 @@
-"""What `qengine bench` found, as tables for a person or as one JSON object.
+"""Output of `qengine bench`: tables for people, or one JSON object.
 
-Of a model, the object has these keys:
+With a model, the object has these keys:
 
 =================  =================================================================================================
-model              as it was typed
-isa, threads       what ran
-word_length        the longest word of the activations; null in float32
-cpu                the processor, as LLVM names it, and how many cores this process may use
-peak_gmacs         GMAC/s of one core on registers, by what is multiplied: s8, s16, f32
+model              the model as typed
+isa, threads       instruction set of the kernels, and number of threads
+word_length        longest word length of the activations; null in float32
+cpu                {name, cores}: name of the processor in LLVM, and number of cores this process may use
+peak_gmacs         peak GMAC/s of one core on registers, by type of the factors: s8, s16, f32
 run                {best_ms, median_ms} of whole runs
 gmacs              GMAC/s of the best run
-macs               multiply-accumulates of the model
-memory_bytes       what lies between steps
+macs               number of multiply-accumulates of the model
+memory_bytes       size of all tensors between steps
 kernels            [{tensor, operator, kernel, note, ms, gmacs, percent_of_peak}], each alone on one thread
-rivals             {name: {best_ms, median_ms, times_ours}, or why there is none}
+rivals             {name: {best_ms, median_ms, times_ours}, or the reason why it did not run}
 =================  =================================================================================================
 
 Without a model it is {"cpu": ..., "layers": [{layer, word, kernel, note, ms, gmacs, percent_of_peak}]}.
@@ -37,7 +37,7 @@ Measured = Sequence[tuple[str, str, Row, Mapping[str, float]]]
 
 
 def report_table(model: str, report: Report, bits: int | None) -> str:
-    """Return what was measured of a model, for a person."""
+    """Return the measurements of a model as a table."""
     word = "float32" if bits is None else f"up to {bits} bits"
     title = f"{model}, {word}, {report.isa}, {_threads(report.threads)}"
     table = _table("tensor", "operator", "kernel")
@@ -49,20 +49,20 @@ def report_table(model: str, report: Report, bits: int | None) -> str:
     lines = [
         f"one run          {_time(report.run)}   {report.gmacs:.0f} GMAC/s of {report.macs / 1e9:.2f} GMAC",
         f"peak of a core   {peaks or 'not measured'} GMAC/s, measured now on registers",
-        f"memory           {report.memory / 1e6:.1f} MB for what lies between steps",
+        f"memory           {report.memory / 1e6:.1f} MB of tensors between steps",
     ]
-    for name, found in report.rivals.items():
-        lines.append(f"{name:<16} {found if isinstance(found, str) else _beside(found, report.run)}")
+    for name, rival in report.rivals.items():
+        lines.append(f"{name:<16} {rival if isinstance(rival, str) else _beside(rival, report.run)}")
     return rendered(title, table, [_text(line) for line in lines])
 
 
 def report_record(model: str, report: Report, bits: int | None) -> str:
-    """Return what was measured of a model as JSON."""
+    """Return the measurements of a model as JSON."""
     rivals = {
-        name: found if isinstance(found, str) else {**asdict(found), "times_ours": found.best_ms / report.run.best_ms}
-        for name, found in report.rivals.items()
+        name: rival if isinstance(rival, str) else {**asdict(rival), "times_ours": rival.best_ms / report.run.best_ms}
+        for name, rival in report.rivals.items()
     }
-    found = {
+    record = {
         "model": model,
         "isa": report.isa,
         "threads": report.threads,
@@ -76,21 +76,21 @@ def report_record(model: str, report: Report, bits: int | None) -> str:
         "kernels": [asdict(row) for row in report.rows],
         "rivals": rivals,
     }
-    return as_object(found)
+    return as_object(record)
 
 
-def kernels_table(found: Measured) -> str:
-    """Return what was measured of layers, for a person."""
+def kernels_table(measured: Measured) -> str:
+    """Return the measurements of layers as a table."""
     table = _table("layer", "word", "kernel")
-    for layer, word, row, _ in found:
+    for layer, word, row, _ in measured:
         table.add_row(_text(layer), _text(word), _text(row.kernel), *_numbers(row), _text(row.note))
     return rendered("layers, one thread", table, [])
 
 
-def kernels_record(found: Measured) -> str:
-    """Return what was measured of layers as JSON."""
+def kernels_record(measured: Measured) -> str:
+    """Return the measurements of layers as JSON."""
     layers = []
-    for layer, word, row, _ in found:
+    for layer, word, row, _ in measured:
         numbers = {key: value for key, value in asdict(row).items() if key not in ("tensor", "operator")}
         layers.append({"layer": layer, "word": word, **numbers})
     return as_object({"cpu": _cpu(), "layers": layers})

@@ -1,29 +1,28 @@
-"""What `qengine inspect --data` found, as a table for a person, as one JSON object, or as CSV.
+"""Output of `qengine inspect --data`: a table for people, one JSON object, or CSV.
 
-Every key is always there. A ratio in dB is "inf" where nothing is lost, and null where there is none.
+Every key is always present. A ratio in dB is "inf" without noise, and null where it is not defined.
 
 ==================  ================================================================================================
-model, data         as they were typed
-samples, runs       how many samples were used, in how many runs
-digest              a key of the data
-qformat, weight_qformat, formats_file, rounding, overflow, accumulator_bits, per_channel, strict
-                    what was asked for; null where it was left out
-outputs             where noise was measured
-sqnr_db             of the run in fixed point, at the outputs
-weights_db, activations_db   of float32 with all constants rounded, and with everything else rounded
-tensors             [{name, kind, operator, format, shares, elements, sqnr_db, own_db, output_db, noise, harm, share,
-                    saturated, flushed, unused_bits, suggestion: {text, format, gain_db}}], the most harmful first;
-                    see `qengine.analysis.blame.TensorBlame`
-written             the files
-notes               lines
+model, data         the model and the data as typed
+samples, runs       number of samples, and number of runs
+digest              hash of the data
+qformat, ...        the options of fixed point as typed (`FixedPointOptions.record`); null where one was left out
+outputs             names of the outputs at which noise was measured
+sqnr_db             SQNR at the outputs of the run in fixed point
+constants_db, activations_db
+                    SQNR at the outputs of float32 runs with all constants, or all inputs and activations, rounded
+tensors             [{name, kind, operator, format, shares, elements, sqnr_db, own_db, output_db, noise, sensitivity,
+                    share, saturated, underflowed, unused_bits, suggestion: {text, format, gain_db}}], the largest
+                    sensitivity first; see `qengine.analysis.blame.TensorBlame`
+written             paths of the files
+notes               lines of text
 ==================  ================================================================================================
 
-CSV has a line for each tensor, with most of the same columns.
+CSV has one line per tensor, with most of these columns.
 """
 
 import csv
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,35 +32,33 @@ from rich.text import Text
 from qengine.analysis.blame import Blame, TensorBlame
 from qengine.atomic_files import replacing
 from qengine.cli.jsontext import as_object
+from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import decibels, open_table, rendered, share
-from qengine.cli.parsing import FixedPoint
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
-from qengine.model.formats.assign import as_given
+from qengine.model.formats.files import format_to_json
 from qengine.qformat import ChannelFormats, Format
 
-_MANY_SATURATED = 0.01
-_LISTED = 3
+_WARN_SATURATED = 0.01
+_MAX_LISTED = 3
 _COLUMNS = (
-    *("name", "kind", "operator", "format", "elements", "sqnr_db", "own_db", "output_db", "harm", "share"),
-    *("saturated", "flushed", "unused_bits", "suggestion", "suggested_format", "gain_db"),
+    *("name", "kind", "operator", "format", "elements", "sqnr_db", "own_db", "output_db", "sensitivity", "share"),
+    *("saturated", "underflowed", "unused_bits", "suggestion", "suggested_format", "gain_db"),
 )
 
 
-def as_json(model: str, fixed: FixedPoint, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
-    """Return the object, in lines, ASCII throughout."""
-    options = asdict(fixed)
-    options["formats_file"] = options.pop("formats")
+def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
+    """Return the JSON object, in lines of ASCII."""
     record = {
         "model": model,
         "data": dataset.name,
         "samples": len(dataset),
         "runs": found.runs,
         "digest": dataset.digest,
-        **options,
+        **fixed.record(),
         "outputs": found.outputs,
         "sqnr_db": found.sqnr_db,
-        "weights_db": found.weights_db,
+        "constants_db": found.constants_db,
         "activations_db": found.activations_db,
         "tensors": [_tensor(one) for one in found.tensors],
         "written": written,
@@ -72,17 +69,17 @@ def as_json(model: str, fixed: FixedPoint, dataset: Dataset, found: Blame, writt
 
 def _tensor(one: TensorBlame) -> dict[str, Any]:
     hint = one.suggestion
-    better = hint and {"text": hint.text, "format": as_given(hint.format), "gain_db": hint.gain_db}
-    return {**vars(one), "format": as_given(one.format), "noise": dict(one.noise), "suggestion": better}
+    better = hint and {"text": hint.text, "format": format_to_json(hint.format), "gain_db": hint.gain_db}
+    return {**vars(one), "format": format_to_json(one.format), "noise": dict(one.noise), "suggestion": better}
 
 
 def write_csv(path: Path, found: Blame) -> None:
-    """Write a line for each tensor, whole or not at all.
+    """Write one line per tensor; the file is written whole or not at all.
 
     Raises
     ------
     OptionError
-        If it cannot be written.
+        If the file cannot be written.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -101,8 +98,8 @@ def _spelled(form: Format) -> str:
     return " ".join(map(str, form.formats)) if isinstance(form, ChannelFormats) else str(form)
 
 
-def as_tables(model: str, fixed: FixedPoint, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
-    """Return a table and a summary, coloured if standard output is a terminal."""
+def as_tables(model: str, fixed: FixedPointOptions, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
+    """Return a table and a summary, in colour if standard output is a terminal."""
     words = [model, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     words.append(f"{len(dataset):,} samples of {dataset.name}")
     return rendered(", ".join(filter(None, words)), _table(found), _summary(found, written))
@@ -113,11 +110,12 @@ def _table(found: Blame) -> Table:
     table.add_column("tensor", overflow="fold", min_width=8)
     for heading in ("kind", "format"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("harm", "alone, dB\nat output", "here", "in the\nrun, dB", "saturated", "became 0", "unused\nbits"):
+    headings = ("noise\nshare", "alone, dB\nat output", "here", "in the\nrun, dB")
+    for heading in (*headings, "saturated", "underflow", "unused\nbits"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("try", overflow="fold")
     for one in found.tensors:
-        is_bad = one.saturated > _MANY_SATURATED * one.elements
+        is_bad = one.saturated > _WARN_SATURATED * one.elements
         table.add_row(
             Text(printable(one.name)),
             one.kind,
@@ -127,7 +125,7 @@ def _table(found: Blame) -> Table:
             decibels(one.own_db) if one.output_db is not None else "",
             decibels(one.sqnr_db),
             Text(share(one.saturated, one.elements), style="red" if is_bad else ""),
-            share(one.flushed, one.elements),
+            share(one.underflowed, one.elements),
             str(one.unused_bits),
             _hint(one),
         )
@@ -144,11 +142,11 @@ def _hint(one: TensorBlame) -> Text:
 
 def _summary(found: Blame, written: tuple[str, ...]) -> Iterator[Text]:
     yield Text(printable(f"SQNR of {', '.join(found.outputs)} against float32, dB: {decibels(found.sqnr_db)}"))
-    apart = f"weights {decibels(found.weights_db)}, inputs and activations {decibels(found.activations_db)}"
-    yield Text(f"with one kind alone in fixed point: {apart}")
+    apart = f"constants {decibels(found.constants_db)}, inputs and activations {decibels(found.activations_db)}"
+    yield Text(f"SQNR with one kind alone in fixed point, dB: {apart}")
     for note in found.notes:
         yield Text(printable(f"note: {note}"), style="yellow")
-    for path in written[:_LISTED]:
+    for path in written[:_MAX_LISTED]:
         yield Text(printable(f"wrote {path}"))
-    if written[_LISTED:]:
-        yield Text(f"wrote {len(written) - _LISTED} files more")
+    if written[_MAX_LISTED:]:
+        yield Text(f"wrote {len(written) - _MAX_LISTED} more files")

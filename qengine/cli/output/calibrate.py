@@ -1,18 +1,18 @@
-"""What `qengine calibrate` found, as a table for a person or as one JSON object.
+"""Output of `qengine calibrate`: a table for people, or one JSON object.
 
-Every key is always there. A ratio in dB is "inf" where nothing is lost, and null where there is none.
+Every key is always present. A ratio in dB is "inf" without noise, and null where it is not defined.
 
 ==================  ================================================================================================
-model, data         as they were typed
-samples, runs       how many samples were used, in how many runs
-digest              a key of the data
+model, data         the model and the data as typed
+samples, runs       number of samples, and number of runs
+digest              hash of the data
 bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins
-                    how formats were chosen; percentile is null in other methods
-formats             {tensor: format, or a list of one for each channel}: a formats file
+                    options of the choice of formats; percentile is null with other methods
+formats             {tensor: format, or a list of formats, one per channel}: a formats file
 tensors             [{name, kind, elements, least, most, nonfinite, format, sqnr_db, best, cost_db, shares}], in the
                     model's order; see `qengine.quantization.calibration.TensorRange`
-written             the files
-notes               lines
+written             paths of the files
+notes               lines of text
 ==================  ================================================================================================
 """
 
@@ -32,7 +32,7 @@ from qengine.quantization.calibration import Calibration, TensorRange
 
 
 def as_json(model: str, dataset: Dataset, found: Calibration, out: Path | None) -> str:
-    """Return the object, in lines, ASCII throughout."""
+    """Return the JSON object, in lines of ASCII."""
     options = asdict(found.options) | {
         "weight_bits": found.options.of_weights,
         "activation_bits": found.options.of_activations,
@@ -56,7 +56,7 @@ def as_json(model: str, dataset: Dataset, found: Calibration, out: Path | None) 
 
 
 def as_tables(model: str, dataset: Dataset, found: Calibration, out: Path | None) -> str:
-    """Return a table and a summary, coloured if standard output is a terminal."""
+    """Return a table and a summary, in colour if standard output is a terminal."""
     options = found.options
     words = [model, _bits(found), str(options.method)]
     if options.method == "percentile":
@@ -111,7 +111,7 @@ def _summary(found: Calibration, out: Path | None) -> Iterator[Text]:
     worst = [one for one in found.tensors if one.sqnr_db is not None]
     if worst:
         least: TensorRange = min(worst, key=lambda one: one.sqnr_db or 0.0)
-        yield Text(printable(f"least SQNR of a tensor alone: {decibels(least.sqnr_db)} dB, of '{least.name}'"))
+        yield Text(printable(f"smallest SQNR of a tensor alone: {decibels(least.sqnr_db)} dB, of '{least.name}'"))
     for note in found.notes:
         yield Text(printable(f"note: {note}"), style="yellow")
     if out is not None:

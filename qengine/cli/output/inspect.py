@@ -1,20 +1,20 @@
-"""What `qengine inspect` found, as tables for a person or as one JSON object.
+"""Output of `qengine inspect`: tables for people, or one JSON object.
 
-Every key is always there. A figure that needs shapes that nobody gave is null, and a warning says what to give.
+Every key is always present. A figure that depends on an unknown shape is null; a warning names the missing shape.
 
 ============================  ========================================================================================
-model                         as it was typed
-name                          the model's own
+model                         the model as typed
+name                          name of the model's graph
 opsets                        {domain: version}; the domain of ONNX itself is ""
-inputs, outputs               [{name, computed_by, dtype, shape, format}]; an open length is a name or null
+inputs, outputs               [{name, computed_by, dtype, shape, format}]; an unknown length is a name or null
 operators                     [{operator, domain, kind, count, macs}], the most frequent first
-nodes                         [{name, operator, domain, kind, outputs, macs, within}]; within is the node that holds it
+nodes                         [{name, operator, domain, kind, outputs, macs, within}]; within: the containing node
 tensors                       [{name, computed_by, dtype, shape, format}], constants included
-parameters, parameter_bytes   numbers in constants that operators compute with
-macs                          multiply-accumulates of one run
-islands, delegated, unsupported   nodes, as an error names them
-qformat, weight_qformat, formats_file, per_channel   what was asked for; null in float32
-warnings                      lines
+parameters, parameter_bytes   number of elements of the constants that operators compute with, and their size
+macs                          number of multiply-accumulates in one run
+islands, delegated, unsupported   nodes of these kinds, as errors name them
+qformat, weight_qformat, formats_file, per_channel   options as typed; per_channel is null in float32
+warnings                      lines of text
 ============================  ========================================================================================
 """
 
@@ -28,16 +28,16 @@ from rich.text import Text
 
 from qengine.analysis.inspection import MEANINGS, Inspection, TensorInfo
 from qengine.cli.jsontext import as_object
+from qengine.cli.options import FixedPointOptions
 from qengine.cli.output.console import open_table, rendered
-from qengine.cli.parsing import FixedPoint
 from qengine.errors import printable
-from qengine.model.formats.assign import as_given
+from qengine.model.formats.files import format_to_json
 
 _COLOURS = {"island": "yellow", "delegated": "yellow", "unsupported": "red", "unused": "yellow"}
 
 
-def as_json(model: str, fixed: FixedPoint, found: Inspection) -> str:
-    """Return the object, in lines, ASCII throughout."""
+def as_json(model: str, fixed: FixedPointOptions, found: Inspection) -> str:
+    """Return the JSON object, in lines of ASCII."""
     record = {
         "model": model,
         "name": found.name,
@@ -63,11 +63,11 @@ def as_json(model: str, fixed: FixedPoint, found: Inspection) -> str:
 
 
 def _tensor(one: TensorInfo) -> dict[str, Any]:
-    return {**vars(one), "format": None if one.format is None else as_given(one.format)}
+    return {**vars(one), "format": None if one.format is None else format_to_json(one.format)}
 
 
-def as_tables(model: str, fixed: FixedPoint, found: Inspection, *, tensors: bool) -> str:
-    """Return tables and a summary, coloured if standard output is a terminal."""
+def as_tables(model: str, fixed: FixedPointOptions, found: Inspection, *, tensors: bool) -> str:
+    """Return tables and a summary, in colour if standard output is a terminal."""
     opsets = ", ".join(f"{domain} opset {n}".lstrip() for domain, n in found.opsets.items())
     words = [model, opsets, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     ends = [("input", one) for one in found.inputs] + [("output", one) for one in found.outputs]
@@ -132,7 +132,7 @@ def _format(one: TensorInfo) -> str:
 
 def _summary(found: Inspection) -> Iterator[Text]:
     yield Text(f"parameters            {found.parameters:,} in {_bytes(found.parameter_bytes)}")
-    macs = "unknown, as shapes are open" if found.macs is None else f"{found.macs:,} in a run"
+    macs = "unknown: shapes are missing" if found.macs is None else f"{found.macs:,} in a run"
     yield Text(f"multiply-accumulates  {macs}")
     for warning in found.warnings:
         yield Text(printable(f"note: {warning}"), style="yellow")

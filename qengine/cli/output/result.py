@@ -1,4 +1,4 @@
-"""What a run found, and what of it a person and a program are both told."""
+"""Result of `qengine run`, as its table and its JSON object both show it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,23 +9,22 @@ from numpy.typing import NDArray
 
 from qengine.analysis.advice import Advice
 from qengine.analysis.report import Comparison, sqnr
-from qengine.cli.parsing import FixedPoint
+from qengine.cli.options import FixedPointOptions
 from qengine.metrics.quality import ClassQuality, ImageQuality
-from qengine.qformat import Overflow, Rounding
 from qengine.runtime.session import InferenceSession
 
 
 @dataclass(frozen=True)
 class OutputSummary:
-    """One output in a few numbers.
+    """Figures of one output.
 
     Attributes
     ----------
-    name, shape, dtype : of the array.
-    format : None where it is not in fixed point.
-    min, max : of the finite elements; None where there are none.
-    nonfinite : how many elements are NaN or infinite.
-    sqnr_db : against float32; None in a float32 run, and where `sqnr` gives none.
+    name, shape, dtype : name, shape and type of the array.
+    format : format of the output; None where it is not in fixed point.
+    min, max : least and largest finite element; None without one.
+    nonfinite : number of elements that are NaN or infinite.
+    sqnr_db : SQNR against float32; None in a float32 run, and where `sqnr` returns None.
     """
 
     name: str
@@ -40,22 +39,22 @@ class OutputSummary:
 
 @dataclass(frozen=True)
 class RunResult:
-    """Everything that `qengine run` has to tell.
+    """Result of `qengine run`.
 
     Attributes
     ----------
-    model : as it was typed.
-    options : of fixed point, as they were typed.
-    session : what ran.
+    model : the model as typed.
+    options : the options of fixed point as typed.
+    session : the session that ran.
     feeds, outputs : arrays by name; the outputs as real numbers.
-    comparison, advice : in fixed point only.
-    image, classes : where the output is an image, or scores of classes.
-    notes : what else there is to know.
-    written : the files.
+    comparison, advice : comparison with float32, and a better format; None in a float32 run.
+    image, classes : quality of an output that is an image, or scores of classes; None for other outputs.
+    notes : lines of text for the user.
+    written : paths of the files.
     """
 
     model: str
-    options: FixedPoint
+    options: FixedPointOptions
     session: InferenceSession
     feeds: Mapping[str, NDArray[Any]]
     outputs: Mapping[str, NDArray[Any]]
@@ -68,25 +67,24 @@ class RunResult:
 
     @property
     def arithmetic(self) -> str:
-        """The arithmetic in a word."""
+        """The arithmetic in a few words: float32, or the formats."""
         if self.comparison is None:
             return "float32"
-        given = self.options.formats.name if self.options.formats else None
-        asked = " + ".join(word for word in (self.options.qformat, given) if word)
-        return asked or "the model's own formats"
+        file = self.options.formats.name if self.options.formats else None
+        return " + ".join(word for word in (self.options.qformat, file) if word) or "the model's own formats"
 
     @property
     def rounding(self) -> str:
-        """How it rounds."""
-        return self.options.rounding or Rounding.HALF_EVEN.value
+        """The rounding of the session."""
+        return str(self.session.options.rounding)
 
     @property
     def overflow(self) -> str:
-        """What becomes of a value that is too large."""
-        return self.options.overflow or Overflow.SATURATE.value
+        """The overflow of the session."""
+        return str(self.session.options.overflow)
 
     def summaries(self) -> list[OutputSummary]:
-        """Return the outputs in a few numbers each."""
+        """Return the figures of every output."""
         return [self._summary(name, array) for name, array in self.outputs.items()]
 
     def _summary(self, name: str, array: NDArray[Any]) -> OutputSummary:

@@ -1,44 +1,52 @@
-"""A run as one JSON object.
+"""Output of `qengine run`: tables for people, or one JSON object.
 
-Every key is always there; a list is empty and any other value null where there is nothing to tell. A ratio in dB is
-"inf" where nothing differs.
+Every key is always present: without a value it is null, or an empty list. A ratio in dB is "inf" without noise.
 
 ==================  ================================================================================================
-model               as it was typed
+model               the model as typed
 arithmetic          "float32" or "fixed"
-qformat, weight_qformat, formats_file, rounding, overflow, accumulator_bits, per_channel, strict
-                    what was asked for; null in float32
+qformat, ...        the options of fixed point as typed (`FixedPointOptions.record`), rounding and overflow with their
+                    defaults; null in float32
 inputs              [{name, shape, dtype}]
 outputs             [{name, shape, dtype, format, min, max, nonfinite, sqnr_db}], real numbers
-written             the files
-image_psnr_db       {against_float, against_target, float_against_target, baseline_against_target}, of the output
+written             paths of the files
+image_psnr_db       {against_float, against_target, float_against_target, baseline_against_target} of the output
                     that is an image
-top1                {agreement, accuracy, float_accuracy, items}, as fractions, of the output that is scores
-tensors             [{name, operator, kind, format, saturated, flushed, largest, elements, unused_bits, sqnr_db}],
-                    in the order in which they were computed; saturated and flushed count elements
-formats             {tensor: format, or a list of one for each channel}, constants included: a formats file
+top1                {agreement, accuracy, float_accuracy, items} as fractions, of the output that holds scores of
+                    classes
+tensors             [{name, operator, kind, format, saturated, underflowed, largest, elements, unused_bits,
+                    sqnr_db}], in the order in which they were computed; saturated and underflowed count elements
+formats             {tensor: format, or a list of formats, one per channel}, constants included: a formats file
 islands             nodes that computed in float32
-notes               losses that no tensor's numbers show, formats without effect, outputs that a file does not hold
+notes               losses that no tensor's figures show, formats without effect, outputs that a file does not hold
 advice              {format, reason, sqnr_db_before, sqnr_db}
 ==================  ================================================================================================
 """
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 
+from rich.table import Table
+from rich.text import Text
+
+from qengine.analysis.report import Comparison
 from qengine.cli.jsontext import as_object
+from qengine.cli.output.console import decibels, open_table, rendered, share
 from qengine.cli.output.result import RunResult
-from qengine.model.formats.assign import as_given
+from qengine.errors import printable
+from qengine.model.formats.files import format_to_json
+
+_WARN_SATURATED = 0.01  # share of a tensor that may saturate without being shown in red
 
 
 def as_json(result: RunResult) -> str:
-    """Return the object, in lines, ASCII throughout."""
-    comparison, options = result.comparison, asdict(result.options)
+    """Return the JSON object, in lines of ASCII."""
+    comparison, options = result.comparison, result.options.record()
     if comparison is not None:
         options |= {"rounding": result.rounding, "overflow": result.overflow}
     else:
         options = dict.fromkeys(options)
-    options["formats_file"] = options.pop("formats")
-    found = {
+    record = {
         "model": result.model,
         "arithmetic": "float32" if comparison is None else "fixed",
         **options,
@@ -48,9 +56,115 @@ def as_json(result: RunResult) -> str:
         "image_psnr_db": result.image and asdict(result.image),
         "top1": result.classes and asdict(result.classes),
         "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
-        "formats": {name: as_given(form) for name, form in result.session.formats.items()},
+        "formats": {name: format_to_json(form) for name, form in result.session.formats.items()},
         "islands": comparison.islands if comparison else [],
         "notes": result.notes,
         "advice": result.advice and {**vars(result.advice)},
     }
-    return as_object(found)
+    return as_object(record)
+
+
+def as_tables(result: RunResult) -> str:
+    """Return a table and a summary, in colour if standard output is a terminal."""
+    table = _float_table(result) if result.comparison is None else _fixed_table(result.comparison)
+    return rendered(_title(result), table, _summary(result))
+
+
+def _title(result: RunResult) -> Text:
+    words = [result.model, result.arithmetic]
+    if result.comparison is not None:
+        words += [result.rounding, result.overflow]
+        if result.options.accumulator_bits:
+            words.append(f"{result.options.accumulator_bits}-bit accumulator")
+        if result.options.weight_qformat:
+            words.append(f"weights {result.options.weight_qformat}")
+        if result.options.per_channel:
+            words.append("weights per channel")
+    return Text(printable(", ".join(words)), style="bold")
+
+
+def _float_table(result: RunResult) -> Table:
+    table = open_table()
+    for heading in ("output", "shape"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("type", no_wrap=True)
+    for heading in ("smallest", "largest"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in result.summaries():
+        shape = " x ".join(map(str, one.shape)) or "scalar"
+        table.add_row(Text(printable(one.name)), shape, one.dtype, _number(one.min), _number(one.max))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _fixed_table(comparison: Comparison) -> Table:
+    table = open_table()
+    table.add_column("tensor", overflow="fold", min_width=8)
+    table.add_column("computed by", overflow="fold", min_width=8)
+    table.add_column("format", no_wrap=True)
+    for heading in ("saturated", "underflow", "unused\nbits", "SQNR\ndB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for t in comparison.tensors:
+        is_island = t.kind == "island"
+        table.add_row(
+            Text(printable(t.name)),
+            Text(
+                printable(f"{t.operator} (float32)" if is_island else t.operator), style="yellow" if is_island else ""
+            ),
+            t.format,
+            Text(share(t.saturated, t.elements), style="red" if t.saturated > _WARN_SATURATED * t.elements else ""),
+            share(t.underflowed, t.elements),
+            str(t.unused_bits),
+            decibels(t.sqnr_db),
+        )
+    return table
+
+
+def _summary(result: RunResult) -> Iterator[Text]:
+    yield from map(Text, _measures(result))
+    for one in result.summaries():
+        if one.nonfinite:
+            text = f"note: {one.nonfinite:,} elements of output '{one.name}' are NaN or infinite"
+            yield Text(printable(text), style="yellow")
+    if result.comparison is not None:
+        for island in result.comparison.islands:
+            text = f"note: computed in float32, without a fixed-point rule: {island}"
+            yield Text(printable(text), style="yellow")
+    for note in result.notes:
+        yield Text(printable(f"note: {note}"), style="yellow")
+    if result.advice is not None:
+        advice = result.advice
+        gain = f"SQNR {decibels(advice.sqnr_db)} dB instead of {decibels(advice.sqnr_db_before)}"
+        yield Text(printable(f"{advice.reason}: try --qformat {advice.format} ({gain})"), style="bold green")
+    for path in result.written:
+        yield Text(printable(f"wrote {path}"))
+
+
+def _measures(result: RunResult) -> Iterator[str]:
+    """Yield lines that compare the outputs with float32 and with their target."""
+    label, image, classes = result.arithmetic, result.image, result.classes
+    measured = [one for one in result.summaries() if one.sqnr_db is not None]
+    if measured:
+        each = (f"{printable(one.name)} {decibels(one.sqnr_db)}" for one in measured)
+        yield f"SQNR against float32, dB: {', '.join(each)}"
+    if image and image.against_float is not None:
+        yield f"PSNR against float32, dB: {decibels(image.against_float)}"
+    if image and image.against_target is not None:
+        known = {
+            "without the network": image.baseline_against_target,
+            "float32": image.float_against_target,
+            label: image.against_target,
+        }
+        yield "PSNR against the original, dB: " + _row(known, decibels)
+    if classes and classes.agreement is not None:
+        yield f"top-1 agreement with float32: {classes.agreement:.2%} of {classes.items:,}"
+    if classes and classes.accuracy is not None:
+        known = {"float32": classes.float_accuracy, label: classes.accuracy}
+        yield f"top-1 accuracy on {classes.items:,} items: " + _row(known, "{:.2%}".format)
+
+
+def _row(known: Mapping[str, float | None], spelled: Callable[[float], str]) -> str:
+    return ", ".join(f"{printable(name)} {spelled(value)}" for name, value in known.items() if value is not None)

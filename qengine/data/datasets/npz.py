@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from qengine.data.datasets.dataset import Item, Source
 from qengine.data.datasets.layout import Layout, layout_of
 from qengine.data.images import PixelScale
-from qengine.data.read import ARCHIVE_ERRORS, array_header, first_line
-from qengine.errors import FeedError
+from qengine.data.read import ARCHIVE_ERRORS, array_header
+from qengine.errors import FeedError, first_line
 from qengine.model.graph import Graph, Value
 
 _ALIASES = ("x", "input", "images", "image", "data")

@@ -1,4 +1,4 @@
-"""Operators of domains that ONNX does not define, computed by functions that a user registers."""
+"""Operators of domains that ONNX does not define, computed by registered functions of a user."""
 
 from qengine.model.custom.operator import Custom
 from qengine.model.custom.registration import RegisteredOperator, register_operator

@@ -1,4 +1,4 @@
-"""A registered operator as the rest of qengine sees it."""
+"""`Custom`: a registered operator as the rest of qengine uses it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from qengine.errors import OperatorError
 from qengine.kernels.reference.requantize import Tally
 from qengine.model.custom.results import (
     FixedPoint,
-    arrays_of,
-    called,
-    moved_codes,
+    call_function,
+    checked_arrays,
+    checked_codes,
     read_only,
-    requantized,
-    results_of,
+    requantize_output,
+    split_outputs,
 )
 from qengine.model.custom.signature import Signature
 from qengine.model.graph import Node
@@ -31,15 +31,15 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Custom(Operator):
-    """An operator that a function computes, given by a user.
+    """An operator that is computed by a function of a user.
 
     Attributes
     ----------
-    function : its meaning on real numbers.
-    signature : what the function takes.
-    rule : in fixed point: exact integers and their fraction bits from codes; None where there is no such rule.
-    moves : whether the function serves codes as it serves real numbers, and the format stays.
-    deterministic : whether the same inputs always give the same outputs.
+    function : function that computes the operator on real numbers.
+    signature : inputs and attributes of the function.
+    rule : function that computes it in fixed point, exact integers and their fraction bits from codes; None without.
+    moves : whether the function only moves elements, so that it can be called with codes and keeps their format.
+    deterministic : whether equal inputs always give equal outputs.
     """
 
     function: Function
@@ -50,40 +50,42 @@ class Custom(Operator):
 
     @property
     def is_exact(self) -> bool:
-        """Whether it computes in integers in fixed point."""
+        """Whether it computes in integers in fixed point, and is no island."""
         return not self.is_delegated or self.moves or self.rule is not None
 
     @property
     def kind(self) -> Literal["integer", "moves", "island"]:
-        """What it does in fixed point."""
+        """The way in which it computes in fixed point."""
         if self.moves:
             return "moves"
         return "integer" if self.is_exact else "island"
 
     def check(self, node: Node) -> None:
-        """Refuse a node whose inputs or attributes the function does not take."""
+        """Raise ModelError or UnsupportedError for inputs or attributes that the function does not take."""
         self.signature.check(node)
 
     def compute(
         self, node: Node, inputs: Sequence[Any], types: Sequence[np.dtype[Any] | None]
     ) -> list[NDArray[Any] | None]:
-        """Return the outputs of a node on real numbers, None for those that are left out.
+        """Return the outputs of a node on real numbers, None for an output that is left out.
 
         Parameters
         ----------
         node, inputs
-            As of `qengine.model.eager.single_node.compute`.
+            See `qengine.model.eager.single_node.compute`.
         types
-            What the model says that the outputs are.
+            Element types that the model declares for the outputs; None where it declares none.
 
         Raises
         ------
         OperatorError
-            If the function fails, or gives what is no output; without the node's name.
+            If the function raises, or returns something that is no output; without the node's name.
         """
-        given = [_tensor(value) for value in inputs]
-        result = called(self.function, self.signature.arguments(given), self.signature.keywords(node.attributes))
-        return arrays_of(result, node.outputs, given, types)
+        arrays = [_tensor(value) for value in inputs]
+        result = call_function(
+            self.function, self.signature.arguments(arrays), self.signature.keywords(node.attributes)
+        )
+        return checked_arrays(result, node.outputs, arrays, types)
 
     def compute_fixed(
         self,
@@ -94,52 +96,54 @@ class Custom(Operator):
         arithmetic: Arithmetic,
         tallies: Sequence[Tally | None],
     ) -> list[tuple[NDArray[Any] | None, QFormat | None]]:
-        """Return the outputs of a node by its rule: codes and their format, or what is not in fixed point.
+        """Return the outputs of a node in fixed point: codes and their format, or an array and None.
 
         Parameters
         ----------
         node
-            What to compute.
+            Node to compute.
         inputs
-            Codes for what is in fixed point, anything else as it is; None where an input is left out.
+            Codes for each input in fixed point, an array for any other; None where an input is left out.
         types, formats, tallies
-            One for each output.
+            Declared element type, format and tally of each output.
+        arithmetic
+            Rounding and overflow of the run.
 
         Raises
         ------
         OperatorError
-            As of `compute`.
+            If the rule raises, or returns something that is no output; without the node's name.
         """
-        given = [value if isinstance(value, FixedPoint) else _tensor(value) for value in inputs]
+        values = [value if isinstance(value, FixedPoint) else _tensor(value) for value in inputs]
         if self.rule is None:
-            return self._move(node, given, types, formats, tallies)
-        result = called(self.rule, self.signature.arguments(given), self.signature.keywords(node.attributes))
+            return self._move(node, values, types, formats, tallies)
+        result = call_function(self.rule, self.signature.arguments(values), self.signature.keywords(node.attributes))
         return [
-            (None, None) if not name else requantized(one, name, declared, form, arithmetic, tally)
+            (None, None) if not name else requantize_output(one, name, declared, form, arithmetic, tally)
             for one, name, declared, form, tally in zip(
-                results_of(result, node.outputs), node.outputs, types, formats, tallies, strict=True
+                split_outputs(result, node.outputs), node.outputs, types, formats, tallies, strict=True
             )
         ]
 
     def _move(
         self,
         node: Node,
-        given: Sequence[FixedPoint | NDArray[Any] | None],
+        inputs: Sequence[FixedPoint | NDArray[Any] | None],
         types: Sequence[np.dtype[Any] | None],
         formats: Sequence[QFormat | None],
         tallies: Sequence[Tally | None],
     ) -> list[tuple[NDArray[Any] | None, QFormat | None]]:
-        """Return the outputs of a node that moves codes."""
-        source, *others = given
+        """Return the outputs of a node whose function is called with the codes of its first input."""
+        source, *others = inputs
         if any(isinstance(value, FixedPoint) for value in others):
             raise OperatorError("moves the codes of its first input, and another input holds real numbers too")
         moved = [source.codes if isinstance(source, FixedPoint) else source, *others]
-        result = called(self.function, self.signature.arguments(moved), self.signature.keywords(node.attributes))
+        result = call_function(self.function, self.signature.arguments(moved), self.signature.keywords(node.attributes))
         if not isinstance(source, FixedPoint):
-            return [(array, None) for array in arrays_of(result, node.outputs, moved, types)]
-        arrays = arrays_of(result, node.outputs, moved, [None] * len(types))
+            return [(array, None) for array in checked_arrays(result, node.outputs, moved, types)]
+        arrays = checked_arrays(result, node.outputs, moved, [None] * len(types))
         return [
-            (None, None) if array is None else moved_codes(array, source.format, form, tally)
+            (None, None) if array is None else checked_codes(array, source.format, form, tally)
             for array, form, tally in zip(arrays, formats, tallies, strict=True)
         ]
 

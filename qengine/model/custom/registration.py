@@ -1,4 +1,4 @@
-"""`register_operator`: the one way in for operators that are not ONNX's."""
+"""`register_operator`: registration of functions as operators of domains that ONNX does not define."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import OperatorError, OptionError
 from qengine.model.custom.operator import Custom
-from qengine.model.custom.results import called
+from qengine.model.custom.results import call_function
 from qengine.model.custom.signature import Signature
 from qengine.model.eager import onnx_reference
 from qengine.model.ops import operator
@@ -22,11 +22,11 @@ from qengine.model.steps import Step, Table, Tensor
 
 _RESERVED = ("", "ai.onnx", "qengine")
 
-_Called = TypeVar("_Called", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-class RegisteredOperator(Generic[_Called]):
-    """A registered operator. Calling it calls its function, on arrays."""
+class RegisteredOperator(Generic[_Function]):
+    """A registered operator, which is called like its function, on arrays."""
 
     def __init__(self, custom: Custom) -> None:
         self._custom = custom
@@ -39,15 +39,15 @@ class RegisteredOperator(Generic[_Called]):
     def __repr__(self) -> str:
         return f"<operator {_label(self._custom)} since {self._custom.since}>"
 
-    def fixed_point(self, rule: _Called) -> _Called:
-        """Give the operator an exact rule in fixed point; a decorator.
+    def fixed_point(self, rule: _Function) -> _Function:
+        """Add an exact rule in fixed point to the operator; a decorator.
 
         Parameters
         ----------
         rule
-            Takes what the function takes, with a `FixedPoint` (codes in int64, and their format) for each input in
-            fixed point. It returns, for each output, exact integers of up to 2^60 and the number of fraction
-            bits that they have, `total, n`; qengine rounds them once to the output's format. For integers or booleans
+            Function with the parameters of the operator's function. Each input in fixed point is a `FixedPoint` (codes
+            in int64, and their format). It returns, for each output, exact integers of up to 2^60 and their number of
+            fraction bits, `total, n`; qengine rounds them once to the output's format. For integers or booleans
             that are not in fixed point, n is None.
 
         Returns
@@ -58,14 +58,14 @@ class RegisteredOperator(Generic[_Called]):
         Raises
         ------
         OptionError
-            If the rule's parameters are not the function's, or the operator has another rule.
+            If the rule's parameters differ from the function's, or the operator has a rule already.
         """
         now = self._custom
         what = f"the rule of {_label(now)}"
         if not any(one is now for one in operator.registered().get((now.domain, now.name), ())):
-            raise OptionError(f"{what}: the operator was registered again since; decorate with the new one")
+            raise OptionError(f"{what}: the operator was registered again; decorate with the new one")
         if now.moves or not now.is_delegated:
-            raise OptionError(f"{what}: the operator has one already; leave out its fixed_point")
+            raise OptionError(f"{what}: the operator has a rule already; leave out its fixed_point")
         signature = Signature.of(rule, what)
         if not signature.takes_the_same(now.signature):
             raise OptionError(f"{what} takes {signature}, and the function {now.signature}: give both the same")
@@ -82,37 +82,39 @@ def register_operator(
     fixed_point: Literal["table", "move"] | None = None,
     deterministic: bool = True,
     replace: bool = False,
-) -> Callable[[_Called], RegisteredOperator[_Called]]:
-    """Register the operator that a function computes; a decorator.
+) -> Callable[[_Function], RegisteredOperator[_Function]]:
+    """Register a function as an operator; a decorator.
 
-    The function's positional parameters are the inputs, as arrays that it must not write to; one whose default is None
-    may be left out, and then is None. Keyword-only parameters are the attributes. It returns an array, or a tuple of
-    them for several outputs. Real numbers become of the type that the model declares for the output; where it declares
-    none, float64 becomes of the type of the first floating-point input, unless an input is float64.
+    The positional parameters of the function are the inputs, arrays that it must not write to; an input whose default
+    is None may be left out, and then is None. Keyword-only parameters are the attributes. The function returns an
+    array, or a tuple of arrays for several outputs. Real numbers are cast to the type that the model declares for the
+    output; where it declares none, float64 is cast to the type of the first floating-point input, unless an input is
+    float64.
 
-    In fixed point the function runs in float32, between codes (an *island*), unless there is a rule: "table", "move" or
-    one of its own, see `RegisteredOperator.fixed_point`.
+    In fixed point the function runs in float32 between codes (an *island*), unless there is a rule: "table", "move" or
+    one that `RegisteredOperator.fixed_point` adds.
 
     Parameters
     ----------
     name, domain
-        As in the model. ONNX's own operators cannot be registered.
+        Operator type and domain in the model. ONNX's own operators cannot be registered.
     since
-        The first opset of the domain that the function serves. Of several the newest that the model reaches is used.
+        First opset of the domain that the function implements. Of several functions, the newest whose `since` the
+        model's opset reaches is used.
     fixed_point
-        "table" for a function of one input, element by element: it is given float64, and in fixed point makes a table
-        over all codes. "move" for one that only picks and rearranges elements of its first input: it is given codes
-        as it is given real numbers, and the output has the input's format.
+        "table" for a function of one input, element by element: it takes float64, and fixed point uses a table of it
+        over all codes. "move" for a function that only moves elements of its first input: it takes codes in the place
+        of real numbers, and the output has the input's format.
     deterministic
-        Whether the same inputs always give the same outputs. Then a node that reads constants alone is computed once.
+        Whether equal inputs always give equal outputs. Then a node whose inputs are all constant is computed once.
     replace
-        Replace what another function registered. A function of the same module and name always replaces itself.
-        Sessions that exist already should be made anew.
+        Whether to replace another function that is registered for the operator. A function of the same module and name
+        always replaces itself. Create new sessions afterwards.
 
     Raises
     ------
     OptionError
-        If the operator is ONNX's or registered already, or the function's signature is not of the kind above.
+        If the operator is ONNX's or registered already, or the function has parameters of another kind.
 
     Examples
     --------
@@ -127,14 +129,13 @@ def register_operator(
     _check_names(name, domain, since)
     if fixed_point not in (None, "table", "move"):
         raise OptionError(
-            f"fixed_point is 'table', 'move' or left out, not {fixed_point!r}; a function of its own is given by "
-            "@operator.fixed_point"
+            f"fixed_point is 'table', 'move' or left out, not {fixed_point!r}; add a rule with @operator.fixed_point"
         )
 
-    def register(function: _Called) -> RegisteredOperator[_Called]:
+    def register(function: _Function) -> RegisteredOperator[_Function]:
         what = f"operator {domain}.{name}"
         if not callable(function):
-            raise OptionError(f"{what} is computed by a function, not {function!r}")
+            raise OptionError(f"{what} must be a function, not {function!r}")
         if not replace:
             _check_free(name, domain, since, function)
         signature = Signature.of(function, what)
@@ -178,7 +179,7 @@ def _check_names(name: Any, domain: Any, since: Any) -> None:
         owner = "qengine's own" if domain == "qengine" else "ONNX's own"
         raise OptionError(f"domain {domain!r} is {owner}; register {name} in a domain of yours")
     if onnx_reference.defines(name, domain) or (domain, name) in operator.versions():
-        raise OptionError(f"{domain}.{name} is defined already, and runs without being registered")
+        raise OptionError(f"{domain}.{name} is defined already and needs no registration")
     if not isinstance(since, int) or since < 1:
         raise OptionError(f"since is an opset, 1 or more, not {since!r}")
 
@@ -189,7 +190,7 @@ def _check_free(name: str, domain: str, since: int, function: Callable[..., Any]
             module, qualname = _source(other.function)
             raise OptionError(
                 f"{domain}.{name} since {since} is registered already, by {qualname} of {module}; "
-                "give replace=True if it is meant to go, or another since"
+                "give replace=True to replace it, or another since"
             )
 
 
@@ -203,23 +204,26 @@ def _label(custom: Operator) -> str:
 
 
 def _parameters(signature: Signature, first: Role, others: Role) -> tuple[Parameter, ...]:
-    found = []
+    """Return the inputs of a signature as an operator's parameters; `first` is the role of the first one."""
+    parameters: list[Parameter] = []
     for i, name in enumerate(signature.inputs):
         role = others if i else first
-        found.append(Parameter(name, Tensor, None, role, i < signature.required, variadic=False, since=1, until=NEVER))
+        parameters.append(
+            Parameter(name, Tensor, None, role, i < signature.required, variadic=False, since=1, until=NEVER)
+        )
     if signature.variadic:
-        role = others if found else first
-        found.append(Parameter("inputs", Tensor, None, role, required=False, variadic=True, since=1, until=NEVER))
-    return tuple(found)
+        role = others if parameters else first
+        parameters.append(Parameter("inputs", Tensor, None, role, required=False, variadic=True, since=1, until=NEVER))
+    return tuple(parameters)
 
 
 def _as_table(custom: Custom, what: str) -> Custom:
-    """Return the operator with a handler, as ONNX's functions of one variable have one."""
+    """Return the operator with a handler that returns a `Table` step."""
     signature = custom.signature
     if len(signature.inputs) != 1 or signature.required != 1 or signature.variadic:
-        raise OptionError(f"{what}: fixed_point='table' is for a function of one input, and this one takes {signature}")
+        raise OptionError(f"{what}: fixed_point='table' needs a function of one input, and this one takes {signature}")
     if not custom.deterministic:
-        raise OptionError(f"{what}: a table is made once: fixed_point='table' is for what is deterministic")
+        raise OptionError(f"{what}: fixed_point='table' needs a deterministic function: the table is computed once")
 
     def handler(x: Tensor, **attributes: Any) -> Step:
         compute = _elementwise(custom.function, signature.keywords(attributes))
@@ -241,25 +245,27 @@ def _as_table(custom: Custom, what: str) -> Custom:
 
 
 def _check_elementwise(compute: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> None:
-    """Refuse a function that gives something else for an element where others stand beside it."""
+    """Raise OperatorError for a function whose result for an element depends on other elements."""
     x = np.linspace(-3.0, 5.0, 17)
     if not np.allclose(compute(x)[:7], compute(x[:7]), equal_nan=True):
         raise OperatorError(
-            "its function gives something else for a number where others stand beside it; fixed_point='table' is for "
-            "a function of one number"
+            "the result of its function for an element depends on other elements; fixed_point='table' needs a function "
+            "of one number"
         )
 
 
 def _elementwise(
     function: Callable[..., Any], keywords: dict[str, Any]
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return the function with its attributes bound and its result checked."""
+
     def compute(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = np.asarray(called(function, [x], keywords))
-        if found.shape != x.shape or found.dtype.kind not in "fiub":
+        y = np.asarray(call_function(function, [x], keywords))
+        if y.shape != x.shape or y.dtype.kind not in "fiub":
             raise OperatorError(
-                f"its function makes {found.dtype} of shape {found.shape} of {x.shape}; fixed_point='table' is for a "
-                "function of real numbers, element by element"
+                f"its function returns {y.dtype} of shape {y.shape} for an input of shape {x.shape}; "
+                "fixed_point='table' needs a function of real numbers, element by element"
             )
-        return found.astype(np.float64)
+        return y.astype(np.float64)
 
     return compute

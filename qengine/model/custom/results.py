@@ -1,4 +1,4 @@
-"""Calls of registered functions, and the check of what they give."""
+"""Calls of registered functions, and checks of their results."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError, OperatorError, QEngineError
+from qengine.errors import FormatError, OperatorError, QEngineError, first_line
 from qengine.kernels.reference.requantize import Tally, count, requantize
 from qengine.model.steps import Arithmetic
 from qengine.qformat import QFormat
 
-_MOST = 1 << 60
-"""Of an exact integer, so that what rounding adds to it fits 64 bits."""
+_MAX_INTEGER = 1 << 60
+"""Largest magnitude of an exact integer: the sum with a rounding constant must fit 64 bits."""
 
-_MOST_FRACTION_BITS = 1000
+_MAX_FRACTION_BITS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class FixedPoint:
-    """A tensor in fixed point, as a rule of a registered operator is given it: codes * 2^-n.
+    """A tensor in fixed point, an argument of a registered operator's rule: its values are codes * 2^-n.
 
     Attributes
     ----------
-    codes : int64, the rule's own.
-    format : the tensor's.
+    codes : int64 codes, a copy that the rule may change.
+    format : format of the tensor.
     """
 
     codes: NDArray[np.int64]
@@ -37,89 +37,97 @@ class FixedPoint:
 
     @property
     def fraction_bits(self) -> int:
-        """The format's n."""
+        """The number n of fraction bits of the format."""
         return self.format.fraction_bits
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a view that a function cannot write to: others read the array too."""
+    """Return a read-only view for a user's function: other nodes read the array too."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
-def called(function: Callable[..., Any], arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-    """Return what a user's function gives.
+def call_function(function: Callable[..., Any], arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    """Return the result of a user's function.
 
     Raises
     ------
     OperatorError
-        If it raises; its own exception is the cause.
+        If the function raises; its own exception is the cause.
     """
     try:
         return function(*arguments, **keywords)
     except (QEngineError, MemoryError):
         raise
     except Exception as error:
-        text = str(error)
-        reason = f": {text.splitlines()[0]}" if text else ""
-        raise OperatorError(f"its function raised {type(error).__name__}{reason}{_place(function, error)}") from error
+        reason = f": {first_line(error)}" if str(error) else ""
+        raise OperatorError(
+            f"its function raised {type(error).__name__}{reason}{_location(function, error)}"
+        ) from error
 
 
-def _place(function: Callable[..., Any], error: Exception) -> str:
-    """Return the last line of the function's own file that the error came through."""
-    code, found, step = getattr(function, "__code__", None), "", error.__traceback__
+def _location(function: Callable[..., Any], error: Exception) -> str:
+    """Return the last line in the function's file on the way of the error, as " (file.py:12)"; "" if there is none."""
+    code, location, step = getattr(function, "__code__", None), "", error.__traceback__
     while step is not None and isinstance(code, CodeType):
         if step.tb_frame.f_code.co_filename == code.co_filename:
-            found = f" ({Path(code.co_filename).name}:{step.tb_lineno})"
+            location = f" ({Path(code.co_filename).name}:{step.tb_lineno})"
         step = step.tb_next
-    return found
+    return location
 
 
-def results_of(result: Any, names: Sequence[str]) -> list[Any]:
-    """Return what a rule gives for each output of a node; a pair of integers and their fraction bits is one."""
+def split_outputs(result: Any, names: Sequence[str]) -> list[Any]:
+    """Return a rule's result for each output of a node; a pair of integers and their fraction bits is one output."""
     several = isinstance(result, tuple | list) and not _is_pair(result)
-    return _for_each(list(result) if several else [result], names)
+    return _matched(list(result) if several else [result], names)
 
 
-def _for_each(given: list[Any], names: Sequence[str]) -> list[Any]:
-    wanted = max((i + 1 for i, name in enumerate(names) if name), default=0)
-    if len(given) < wanted:
-        raise OperatorError(f"its function gives {len(given)} output(s), the model asks for {wanted}")
-    return (given + [None] * len(names))[: len(names)]
+def _matched(results: list[Any], names: Sequence[str]) -> list[Any]:
+    """Return one result for each output name, None for missing ones at the end that the node leaves out."""
+    needed = max((i + 1 for i, name in enumerate(names) if name), default=0)
+    if len(results) < needed:
+        raise OperatorError(f"its function gives {len(results)} output(s), the model asks for {needed}")
+    return (results + [None] * len(names))[: len(names)]
 
 
 def _is_pair(result: Any) -> bool:
-    """Whether a result is an array and the number of its fraction bits, None where it has none."""
-    says_bits = len(result) == 2 and isinstance(result[1], int | np.integer | None)
-    return says_bits and isinstance(result[0], np.ndarray | np.generic | int)
+    """Whether a result is one output: an array and its number of fraction bits, or None for no fixed point."""
+    has_bits = len(result) == 2 and isinstance(result[1], int | np.integer | None)
+    return has_bits and isinstance(result[0], np.ndarray | np.generic | int)
 
 
-def arrays_of(
+def checked_arrays(
     result: Any, names: Sequence[str], inputs: Sequence[Any], types: Sequence[np.dtype[Any] | None]
 ) -> list[NDArray[Any] | None]:
-    """Return the outputs that a function on arrays gives, its caller's own; None for those that are left out.
+    """Return copies of the arrays that a function returned, one per output; None for an output that is left out.
 
     Parameters
     ----------
     result
-        What the function gave.
+        Result of the function: an array, or a tuple or list of arrays.
     names, types
-        Of the outputs; a type is None where the model does not say.
+        Name and declared element type of each output; the type is None where the model declares none.
     inputs
-        What the function was given.
+        Arguments of the function.
+
+    Raises
+    ------
+    OperatorError
+        If the number of arrays, or the element type of one, is wrong.
     """
-    given = list(result) if isinstance(result, tuple | list) else [result]
+    results = list(result) if isinstance(result, tuple | list) else [result]
     return [
         None if not name else _array(one, name, [a.dtype for a in inputs if isinstance(a, np.ndarray)], declared)
-        for one, name, declared in zip(_for_each(given, names), names, types, strict=True)
+        for one, name, declared in zip(_matched(results, names), names, types, strict=True)
     ]
 
 
 def _array(one: Any, name: str, types: Sequence[np.dtype[Any]], declared: np.dtype[Any] | None) -> NDArray[Any]:
+    """Return a copy of one output of the declared type; `types` are those of the inputs."""
     if not isinstance(one, np.ndarray | np.generic | int | float):
         raise OperatorError(f"its function gives {_article(one)} for '{name}'; a NumPy array is needed")
-    array = np.array(one, order="C")  # the function may keep what it gave, or give a view of what it got
+    array = np.array(one, order="C")  # the function may keep its result, or return a view of an input
     if array.dtype.kind not in "fiub" and array.dtype not in (*types, declared):
         raise OperatorError(f"its function gives {array.dtype} for '{name}'; real numbers or booleans are needed")
     if declared is not None:
@@ -132,7 +140,7 @@ def _array(one: Any, name: str, types: Sequence[np.dtype[Any]], declared: np.dty
         return array
     real = next((t for t in types if t.kind == "f"), None)
     if array.dtype.kind == "f" and array.dtype.itemsize >= 8 and real is not None:
-        # NumPy widens where Python's numbers or integers come in.
+        # NumPy computes in float64 where Python numbers or integers are operands.
         return array.astype(real)
     return array
 
@@ -141,26 +149,41 @@ def _article(one: Any) -> str:
     return "None" if one is None else f"a {type(one).__name__}"
 
 
-def moved_codes(
+def checked_codes(
     array: NDArray[Any], source: QFormat, form: QFormat | None, tally: Tally | None
 ) -> tuple[NDArray[Any], QFormat]:
-    """Return codes that a move picked, checked to be such."""
+    """Return the codes that a move returned, with their format.
+
+    Parameters
+    ----------
+    array
+        Array that the function returned.
+    source, form
+        Format of the input, and the output's own, which must be the same.
+
+    Raises
+    ------
+    FormatError
+        If the formats differ.
+    OperatorError
+        If the array holds anything but codes of the format.
+    """
     word = source.word()
     if form != source:
-        raise FormatError(f"moves codes of {source}, and its output is to be {form}: give both one format")
+        raise FormatError(f"moves codes of {source}, and its output has {form}: give both the same format")
     if array.dtype.kind not in "iu":
         raise OperatorError(
-            f"its function makes {array.dtype} of codes; fixed_point='move' is for what only picks and rearranges"
+            f"its function returns {array.dtype} for codes; fixed_point='move' is for functions that only move elements"
         )
     if array.size and not word.least <= int(array.min()) <= int(array.max()) <= word.most:
-        raise OperatorError(f"its function makes {int(array.min())}..{int(array.max())} of codes of {source}")
+        raise OperatorError(f"its function returns {int(array.min())}..{int(array.max())} for codes of {source}")
     codes = array.astype(word.dtype)
     if tally is not None:
         count(tally, codes, np.False_, np.False_, codes)
     return codes, source
 
 
-def requantized(
+def requantize_output(
     one: Any,
     name: str,
     declared: np.dtype[Any] | None,
@@ -168,17 +191,34 @@ def requantized(
     arithmetic: Arithmetic,
     tally: Tally | None,
 ) -> tuple[NDArray[Any], QFormat | None]:
-    """Return an output of a rule: exact integers rounded once to the output's format, or what is not quantized."""
+    """Return an output of a rule: exact integers rounded to the output's format, or an array without a format.
+
+    Parameters
+    ----------
+    one
+        Pair of an integer array and its number of fraction bits; None instead of the number for no fixed point.
+    name, declared, form
+        Name, declared element type and format of the output.
+
+    Raises
+    ------
+    OperatorError
+        If `one` is no such pair.
+    FormatError
+        If the output needs a format and has none.
+    """
     if not isinstance(one, tuple | list) or not _is_pair(one):
         what = f"an array of {one.dtype}" if isinstance(one, np.ndarray) else _article(one)
         raise OperatorError(
-            f"its rule gives {what} for '{name}'; exact integers and the number of fraction bits that they have are "
-            "needed, as in `return total, n`; None for what is not in fixed point"
+            f"its rule gives {what} for '{name}'; exact integers and their number of fraction bits are needed, as in "
+            "`return total, n`, or `return total, None` for no fixed point"
         )
     total = np.asarray(one[0])
     if one[1] is None:
         if total.dtype.kind not in "iub":
-            raise OperatorError(f"its rule gives {total.dtype} without fraction bits for '{name}', no integers")
+            raise OperatorError(
+                f"its rule gives {total.dtype} without fraction bits for '{name}'; integers or booleans are needed"
+            )
         if declared is not None and total.dtype != declared:
             raise OperatorError(f"its rule gives {total.dtype} for '{name}', which the model declares as {declared}")
         return np.array(total, order="C"), None
@@ -187,9 +227,9 @@ def requantized(
         raise OperatorError(f"its rule gives fraction bits for '{name}', which the model declares as {declared}")
     if total.dtype.kind not in "iu":
         raise OperatorError(f"its rule gives {total.dtype} for '{name}'; exact integers (int64) are needed")
-    if abs(n) > _MOST_FRACTION_BITS:
-        raise OperatorError(f"its rule gives {n} fraction bits for '{name}'; at most {_MOST_FRACTION_BITS} are allowed")
-    if total.size and max(int(total.max()), -int(total.min())) > _MOST:
+    if abs(n) > _MAX_FRACTION_BITS:
+        raise OperatorError(f"its rule gives {n} fraction bits for '{name}'; at most {_MAX_FRACTION_BITS} are allowed")
+    if total.size and max(int(total.max()), -int(total.min())) > _MAX_INTEGER:
         raise OperatorError(f"its rule gives integers beyond 2^60 for '{name}', which cannot be rounded exactly")
     if form is None:
         raise FormatError(f"no format for '{name}': name it in the formats, or give a qformat for the rest")

@@ -1,4 +1,4 @@
-"""What the signature of a registered function says: the inputs and attributes of its operator."""
+"""Signature of a registered function: the inputs and attributes of its operator."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from typing import Any, Union, get_args, get_origin
 import numpy as np
 
 from qengine.errors import ModelError, OptionError, UnsupportedError, did_you_mean
-from qengine.model.graph import Foreign, Graph, Node
+from qengine.model.graph import Graph, Node, OpaqueAttribute
 
 _NAMES = {float: "a number", int: "an integer", bool: "0 or 1", str: "text"}
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """An attribute: its type where the annotation names one that is checked, and its default."""
+    """An attribute of a registered operator.
+
+    Attributes
+    ----------
+    kind : type that is checked; None where the annotation names no such type.
+    default : default value.
+    required : whether the parameter has no default.
+    """
 
     kind: type | None
     default: Any
@@ -27,13 +34,14 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Signature:
-    """The inputs and attributes that a function takes.
+    """Inputs and attributes of a function.
 
     Attributes
     ----------
-    inputs : names of the positional parameters; those from number `required` on may be left out.
+    inputs : names of the positional parameters.
+    required : number of inputs that must be given; the others may be left out.
     variadic : whether any number of inputs may follow.
-    attributes : the keyword-only parameters.
+    attributes : keyword-only parameters by name.
     """
 
     inputs: tuple[str, ...]
@@ -43,17 +51,17 @@ class Signature:
 
     @classmethod
     def of(cls, function: Callable[..., Any], what: str) -> Signature:
-        """Read a function's signature.
+        """Return the signature of a function; `what` names it in errors.
 
         Raises
         ------
         OptionError
-            If it is not inputs, then attributes by keyword.
+            If its parameters are not positional inputs followed by keyword-only attributes.
         """
         inputs, attributes, required, variadic = [], {}, 0, False
         for p in _parameters(function, what):
             if p.kind is p.VAR_KEYWORD:
-                raise OptionError(f"{what}: '**{p.name}' says nothing of attributes; name each, as in (x, *, alpha)")
+                raise OptionError(f"{what}: '**{p.name}' names no attributes; name each, as in (x, *, alpha)")
             if p.kind is p.VAR_POSITIONAL:
                 variadic = True
             elif p.kind is p.KEYWORD_ONLY:
@@ -65,13 +73,13 @@ class Signature:
                 inputs.append(p.name)
             else:
                 raise OptionError(
-                    f"{what}: input '{p.name}' has the default {p.default!r}; None is what an input that is left out "
-                    "is, and an attribute stands behind a '*'"
+                    f"{what}: input '{p.name}' has the default {p.default!r}; an optional input has the default None, "
+                    "and an attribute stands after '*'"
                 )
         return cls(tuple(inputs), required, variadic, attributes)
 
     def check(self, node: Node) -> None:
-        """Raise ModelError or UnsupportedError, without the node's name, where a node does not fit."""
+        """Raise ModelError or UnsupportedError, without the node's name, if a node does not fit the signature."""
         if len(node.inputs) > len(self.inputs) and not self.variadic:
             listed = ", ".join(self.inputs) or "none"
             raise ModelError(f"takes at most {len(self.inputs)} inputs ({listed}), {len(node.inputs)} given")
@@ -81,29 +89,29 @@ class Signature:
         self.keywords(node.attributes)
 
     def arguments(self, values: Sequence[Any]) -> list[Any]:
-        """Return the positional arguments for the inputs of a node, None for what is left out."""
+        """Return the positional arguments for the inputs of a node, None for an input that is left out."""
         return [*values, *[None] * (len(self.inputs) - len(values))]
 
     def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keyword arguments for the attributes of a node, defaults included."""
         for name, value in given.items():
-            if isinstance(value, Foreign | Graph):
-                raise UnsupportedError(f"attribute '{name}' is a graph or a type, which no function can be given")
+            if isinstance(value, OpaqueAttribute | Graph):
+                raise UnsupportedError(f"attribute '{name}' is a graph or a type, which a function cannot take")
             if name not in self.attributes:
                 listed = ", ".join(self.attributes) or "none"
                 raise ModelError(
-                    f"attribute '{name}' is not one that its function takes; there are {listed}"
+                    f"attribute '{name}' is unknown to its function, which takes {listed}"
                     f"{did_you_mean(name, self.attributes)}"
                 )
-        found = {}
+        keywords = {}
         for name, attribute in self.attributes.items():
             if name in given:
-                found[name] = _converted(name, given[name], attribute)
+                keywords[name] = _converted(name, given[name], attribute)
             elif attribute.required:
                 raise ModelError(f"attribute '{name}' is missing, and its function has no default for it")
             else:
-                found[name] = attribute.default
-        return found
+                keywords[name] = attribute.default
+        return keywords
 
     def takes_the_same(self, other: Signature) -> bool:
         """Whether another function can be called with the same arguments."""
@@ -126,7 +134,7 @@ def _parameters(function: Callable[..., Any], what: str) -> list[inspect.Paramet
 
 
 def _kind(annotation: Any) -> type | None:
-    """Return the type that is checked; `T | None` is T."""
+    """Return the type of an annotation that is checked, T for `T | None`; None for any other annotation."""
     if get_origin(annotation) in (Union, types.UnionType):
         others = [a for a in get_args(annotation) if a is not type(None)]
         annotation = others[0] if len(others) == 1 else None
@@ -134,7 +142,7 @@ def _kind(annotation: Any) -> type | None:
 
 
 def _converted(name: str, value: Any, attribute: Attribute) -> Any:
-    """Return an attribute as its annotation says; ONNX writes a truth value as an integer."""
+    """Return an attribute in the type of its annotation; ONNX writes a truth value as an integer."""
     kind = attribute.kind
     if value is attribute.default:
         return value

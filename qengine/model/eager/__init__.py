@@ -1,1 +1,1 @@
-"""One node computed by itself, by onnx.reference or by a registered function."""
+"""Evaluation of single nodes, by onnx.reference or by a registered function."""

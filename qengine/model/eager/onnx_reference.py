@@ -1,6 +1,7 @@
-"""One node by onnx.reference: what has no handler here, or what a handler refuses.
+"""Evaluation of a single node by onnx.reference, for operators without a handler and for nodes that a handler refuses.
 
-Results are real numbers, integers, text, lists of arrays (sequences) or None (an empty optional), as ONNX defines them.
+Results are as ONNX defines them: arrays of real numbers, integers or text, lists of arrays (sequences), or None (an
+empty optional).
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ import numpy as np
 import onnx  # noqa: TID251 - a node is handed to onnx
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError, UnsupportedError
+from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.model.graph import Node
 from qengine.model.protos import IR_VERSION, attribute_proto, schema
 
 Element = NDArray[Any] | list[Any] | None
-"""What an input or output may be."""
+"""Type of an input or output: a tensor, a sequence, or None."""
 
 _RENAMED = {"Scatter": "ScatterElements"}
-"""Old operators that onnx.reference has under their new name alone."""
-_FIRST = {"DequantizeLinear": 19}
-"""Operators that onnx.reference has from an opset on, which is as good for those before."""
+"""Old operators that onnx.reference has under their new name only."""
+_FIRST_OPSET = {"DequantizeLinear": 19}
+"""First opset at which onnx.reference has an operator; it serves earlier opsets too."""
 
 
-def is_known(node: Node) -> bool:
-    """Whether ONNX defines the node's operator."""
+def is_defined(node: Node) -> bool:
+    """Whether ONNX defines the node's operator at its opset and does not deprecate it."""
     defined = schema(node.operator, node.version, node.domain)
     return defined is not None and not defined.deprecated
 
@@ -46,53 +47,53 @@ def is_deterministic(node: Node) -> bool:
 
 
 def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
-    """Return the outputs of a node, None for those that are left out.
+    """Return the outputs of a node, None for an output that is left out.
 
     Parameters
     ----------
     node
-        Without graphs in its attributes.
+        Node without graphs in its attributes.
     inputs
-        One for each name in `node.inputs`; None also where the name is empty.
+        One element for each name in `node.inputs`; None where the name is empty.
 
     Raises
     ------
     UnsupportedError
         If onnx.reference does not implement the operator at this opset.
     ModelError
-        If it refuses the inputs.
+        If onnx.reference refuses the inputs.
     """
-    if (node.operator, node.domain) == ("Optional", ""):  # of which onnx.reference makes a sequence
+    if (node.operator, node.domain) == ("Optional", ""):  # onnx.reference would return a sequence
         return [inputs[0] if inputs else None]
     _check_types(node, inputs)
-    inputs = _spelled_out(node, inputs)
-    types = tuple(_type(array) if name else None for name, array in zip(node.inputs, inputs, strict=True))
-    with node.blamed():
+    inputs = _adapted(node, inputs)
+    types = tuple(_type_proto(array) if name else None for name, array in zip(node.inputs, inputs, strict=True))
+    with node.errors_named():
         try:
-            evaluator = _evaluator(_Key(node), types)
+            evaluator = _evaluator(_NodeKey(node), types)
             feeds = {f"i{k}": array for k, array in enumerate(inputs) if node.inputs[k]}
-            found = iter(evaluator.run(None, feeds))
+            outputs = iter(evaluator.run(None, feeds))
         except (NotImplementedError, ImportError) as error:
-            raise UnsupportedError(f"onnx.reference does not compute it: {_line(error)}") from None
+            raise UnsupportedError(f"onnx.reference does not compute it: {first_line(error)}") from None
         except (UnsupportedError, MemoryError):
             raise
         except Exception as error:  # foreign code with no list of what it raises
-            raise ModelError(f"onnx.reference cannot compute it: {_line(error)}") from error
-        return [_element(next(found)) if name else None for name in node.outputs]
+            raise ModelError(f"onnx.reference cannot compute it: {first_line(error)}") from error
+        return [_element(next(outputs)) if name else None for name in node.outputs]
 
 
-def _spelled_out(node: Node, inputs: Sequence[Element]) -> Sequence[Element]:
-    """Return inputs in the form in which onnx.reference reads them."""
+def _adapted(node: Node, inputs: Sequence[Element]) -> Sequence[Element]:
+    """Return the inputs in the only shapes that onnx.reference accepts, where ONNX allows others."""
     signal = inputs[0] if inputs else None
     if (node.operator, node.domain) == ("STFT", "") and isinstance(signal, np.ndarray) and signal.ndim == 2:
-        return [signal[..., None], *inputs[1:]]  # real, without the axis that says so: as torch writes it
+        return [signal[..., None], *inputs[1:]]  # torch leaves out the last axis of a real signal
     if (node.operator, node.domain) == ("CumSum", "") and isinstance(inputs[1], np.ndarray) and inputs[1].size == 1:
-        return [signal, inputs[1].reshape(())]  # torch writes a vector of one axis too
+        return [signal, inputs[1].reshape(())]  # torch writes the axis as a vector of one element
     return inputs
 
 
 def _check_types(node: Node, inputs: Sequence[Element]) -> None:
-    """Refuse element types that ONNX does not allow for the operator: onnx.reference computes with what it gets."""
+    """Raise ModelError for element types that ONNX does not allow: onnx.reference does not check them."""
     defined = schema(node.operator, node.version, node.domain)
     if defined is None or not defined.inputs:
         return
@@ -111,20 +112,16 @@ def _check_types(node: Node, inputs: Sequence[Element]) -> None:
             raise ModelError(f"{node}: inputs '{first[1]}' ({first[0]}) and '{name}' ({kind}) differ in type")
 
 
-def _element(found: Any) -> Element:
-    if found is None or isinstance(found, list):
-        return found
-    if hasattr(found, "todense") or isinstance(found, dict):
-        raise UnsupportedError(f"gives a {type(found).__name__}, which is not supported")
-    return np.asarray(found)
+def _element(result: Any) -> Element:
+    if result is None or isinstance(result, list):
+        return result
+    if hasattr(result, "todense") or isinstance(result, dict):
+        raise UnsupportedError(f"gives a {type(result).__name__}, which is not supported")
+    return np.asarray(result)
 
 
-def _line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-class _Key:
-    """A node, the same only as itself: its attributes may hold arrays, which have no hash."""
+class _NodeKey:
+    """Key of a node by identity: its attributes may hold arrays, which have no hash."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -133,11 +130,11 @@ class _Key:
         return id(self.node)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and other.node is self.node
+        return isinstance(other, _NodeKey) and other.node is self.node
 
 
-def _type(array: Element) -> bytes:
-    """Return the type of an input, of an open shape."""
+def _type_proto(array: Element) -> bytes:
+    """Return the serialized TypeProto of an input; lengths of axes are left open."""
     if array is None:
         kind = onnx.TypeProto()
         kind.optional_type.elem_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
@@ -152,7 +149,8 @@ def _type(array: Element) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _evaluator(key: _Key, types: tuple[bytes | None, ...]) -> Any:
+def _evaluator(key: _NodeKey, types: tuple[bytes | None, ...]) -> Any:
+    """Return a ReferenceEvaluator of a model with this node alone, its inputs named i0, i1, ... and outputs o0, ..."""
     from onnx.reference import ReferenceEvaluator  # noqa: TID251 - slow to import, and seldom needed
 
     node = key.node
@@ -170,7 +168,7 @@ def _evaluator(key: _Key, types: tuple[bytes | None, ...]) -> Any:
     graph = onnx.helper.make_graph(
         [proto], "node", infos, [onnx.helper.make_empty_tensor_value_info(name) for name in outputs if name]
     )
-    version = node.version if node.domain else max(node.version, _FIRST.get(operator, 0))
+    version = node.version if node.domain else max(node.version, _FIRST_OPSET.get(operator, 0))
     if operator != node.operator:
         version = max(version, schema(operator, onnx.defs.onnx_opset_version(), "").since_version)
     opsets = [onnx.helper.make_opsetid(node.domain, version)]

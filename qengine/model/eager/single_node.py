@@ -1,4 +1,4 @@
-"""One node by itself, on real numbers: by the function that was registered for it, or by onnx.reference."""
+"""Evaluation of a single node on real numbers, by its registered function or by onnx.reference."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from qengine.model.graph import Node, Value
 from qengine.model.ops.operator import find
 
 
-def is_possible(node: Node) -> bool:
-    """Whether something computes the node."""
-    return isinstance(find(node), Custom) or onnx_reference.is_known(node)
+def is_computable(node: Node) -> bool:
+    """Whether the node has a registered function or is an operator of ONNX."""
+    return isinstance(find(node), Custom) or onnx_reference.is_defined(node)
 
 
 def is_deterministic(node: Node) -> bool:
@@ -26,29 +26,29 @@ def is_deterministic(node: Node) -> bool:
 
 
 def declared_types(node: Node, values: Mapping[str, Value]) -> list[np.dtype[Any] | None]:
-    """Return the element types that the model declares for the outputs of a node; None where it does not."""
+    """Return the element type that the model declares for each output of a node; None where it declares none."""
     return [values[name].dtype if name in values else None for name in node.outputs]
 
 
 def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) -> list[Element]:
-    """Return the outputs of a node, None for those that are left out.
+    """Return the outputs of a node, None for an output that is left out.
 
     Parameters
     ----------
     node
-        Without graphs in its attributes.
+        Node without graphs in its attributes.
     inputs
-        One for each name in `node.inputs`; None also where the name is empty.
+        One element for each name in `node.inputs`; None where the name is empty.
     values
-        What the model says of tensors.
+        Declared types and shapes of the model's tensors.
 
     Raises
     ------
     QEngineError
-        If it cannot be computed from such inputs; the message names the node.
+        If the node cannot be computed from these inputs; the message names the node.
     """
     op = find(node)
     if not isinstance(op, Custom):
         return onnx_reference.compute(node, inputs)
-    with node.blamed():
+    with node.errors_named():
         return list(op.compute(node, inputs, declared_types(node, values)))

@@ -1,1 +1,1 @@
-"""Which tensor has which fixed-point format."""
+"""Assignment of fixed-point formats to tensors."""

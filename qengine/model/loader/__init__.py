@@ -1,6 +1,6 @@
-"""ONNX file -> `Graph`, and every check that a model file must pass.
+"""Loader: ONNX file -> `Graph`, with every check that a model file must pass.
 
-A model is untrusted: whatever is in the file, `load` answers with a graph or with an error of one line.
+A model file is untrusted: whatever it holds, `load` returns a graph or raises an error of one line.
 """
 
 import os
@@ -12,38 +12,38 @@ import onnx.version_converter  # noqa: TID251 - the loader's own
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
 
-from qengine.errors import ModelError, UnsupportedError
+from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.model.graph import Graph
 from qengine.model.loader.inlining import inline
 from qengine.model.loader.names import check_names, check_text, standard
-from qengine.model.loader.reading import Reader
+from qengine.model.loader.reading import GraphReader
 from qengine.model.loader.shapes import with_inferred
-from qengine.model.qlinear import spell_out
+from qengine.model.qlinear import expand_qlinear
 
 OLDEST_OPSET = 7
-"""Of the default domain; before it Add and others broadcast in another way. Older models are converted by onnx."""
+"""Oldest opset of ONNX's own domain that is read. Before it, Add and others broadcast in another way; onnx converts."""
 
-_LARGEST = 2**31 - 1  # bytes of one protobuf message
+_MAX_BYTES = 2**31 - 1  # of one protobuf message
 
 
 def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int = OLDEST_OPSET) -> Graph:
     """Return the graph of an ONNX model.
 
-    Local functions are inlined, Constant nodes become constants, and shapes are inferred as far as they can
-    be before the input is known. Operators are not judged here.
+    Local functions are inlined, Constant nodes become constants, and shapes are inferred as far as they are known
+    without an input. Whether qengine can run the operators is not checked here.
 
     Parameters
     ----------
-    model : a path, the bytes of a file, or the message itself, which is left as it is. External data is read
-        only for a path, and only from the folder of the file.
-    least_opset : a model of an older one is converted by onnx.
+    model : path of a model file, the bytes of one, or a ModelProto, which is not changed. External data is read only
+        for a path, and only from the folder of the file.
+    least_opset : oldest opset to accept; onnx converts an older model to it.
 
     Raises
     ------
     ModelError
-        If the file is missing, damaged, not valid ONNX, contradicts itself, or reaches outside of its folder.
+        If the file is missing, damaged, not valid ONNX, contradicts itself, or refers to files outside of its folder.
     UnsupportedError
-        If it is ONNX that is too old, too new, or of a kind that is not run.
+        If the model is too old, too new, or uses a feature of ONNX that is not supported.
     """
     if not isinstance(model, (str, os.PathLike, bytes, ModelProto)):
         raise ModelError(f"a model is a path, the bytes of a file, or an onnx.ModelProto, not {type(model).__name__}")
@@ -65,18 +65,18 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) 
         folder, stem = path.parent, path.stem
         model = _bytes(path)
     proto = model if isinstance(model, ModelProto) else _parse(model)
-    if proto is model:  # which is changed in place
+    if proto is model:  # the caller's own, and the steps below change it in place
         proto = ModelProto()
         proto.CopyFrom(model)
     check_text(proto)
     opsets = _check_header(proto)
     check_names(proto.graph)
-    proto = _modern(proto, opsets, least_opset)
+    proto = _converted(proto, opsets, least_opset)
     if proto.functions:
         inline(proto, opsets)
         check_names(proto.graph)
-    found = Reader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
-    return spell_out(with_inferred(found, proto.graph, opsets), of_runtime_only=True)
+    graph = GraphReader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
+    return expand_qlinear(with_inferred(graph, proto.graph, opsets), runtime_only=True)
 
 
 def _bytes(path: Path) -> bytes:
@@ -101,23 +101,23 @@ def _parse(data: bytes) -> ModelProto:
         proto.ParseFromString(data)
     except DecodeError:
         hint = "export or download it again"
-        if len(data) > _LARGEST:
+        if len(data) > _MAX_BYTES:
             hint = "above 2 GB save it with onnx.save_model(..., save_as_external_data=True)"
         raise ModelError(f"is not an ONNX model, or damaged or cut short ({len(data)} bytes); {hint}") from None
     return proto
 
 
 def _check_header(proto: ModelProto) -> dict[str, int]:
-    """Return the opset of each domain.
+    """Return the opset of each domain; raise for a message without the fields that every model has.
 
-    Protobuf reads some files that are not ONNX without complaint, as a message that has nothing ONNX needs.
+    Protobuf parses some files that are not ONNX without an error, as a message that lacks these fields.
     """
     if proto.ir_version < 1 or not proto.HasField("graph"):
         missing = "graph" if proto.ir_version >= 1 else "IR version"
         raise ModelError(f"is not an ONNX model, or damaged: it has no {missing}; export or download it again")
     if proto.ir_version > onnx.IR_VERSION:
         raise UnsupportedError(
-            f"is of IR version {proto.ir_version}, but onnx here knows up to {onnx.IR_VERSION}; upgrade onnx"
+            f"has IR version {proto.ir_version}, and the installed onnx reads up to {onnx.IR_VERSION}; upgrade onnx"
         )
     for what, present in (("opset import", proto.opset_import), ("nodes", proto.graph.node)):
         if not present:
@@ -127,15 +127,17 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
     opsets: dict[str, int] = {}
     for one in proto.opset_import:
         if opsets.setdefault(standard(one.domain), one.version) != one.version or one.version < 1:
-            raise ModelError(f"imports opset {one.version} of {one.domain!r}, invalid or a second one; export it again")
+            raise ModelError(
+                f"imports opset {one.version} of {one.domain!r}, which is invalid or imported twice; export it again"
+            )
     newest = onnx.defs.onnx_opset_version()
     if opsets.get("", newest) > newest:
-        raise UnsupportedError(f"is of opset {opsets['']}, but onnx here knows up to {newest}; upgrade onnx")
+        raise UnsupportedError(f"has opset {opsets['']}, and the installed onnx reads up to {newest}; upgrade onnx")
     return opsets
 
 
 def _spread_slopes(proto: ModelProto) -> None:
-    """Give slopes of PRelu, in place, the shape in which they broadcast: onnx's converter leaves them as they are."""
+    """Reshape the slopes of PRelu in place so that they broadcast, which onnx's version converter does not do."""
     inferred = onnx.shape_inference.infer_shapes(proto).graph
     ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in (*inferred.input, *inferred.value_info)}
     initializers = {one.name: one for one in proto.graph.initializer}
@@ -150,18 +152,17 @@ def _spread_slopes(proto: ModelProto) -> None:
                     )
 
 
-def _modern(proto: ModelProto, opsets: dict[str, int], least: int) -> ModelProto:
-    """Return a model of an opset that operators here know."""
+def _converted(proto: ModelProto, opsets: dict[str, int], least: int) -> ModelProto:
+    """Return the model, converted to opset `least` if it is older; `opsets` is updated."""
     if opsets.get("", least) >= least:
         return proto
     if opsets[""] < OLDEST_OPSET:
         _spread_slopes(proto)
     try:
-        found = onnx.version_converter.convert_version(proto, least)
+        converted = onnx.version_converter.convert_version(proto, least)
     except Exception as error:  # foreign code with no list of what it raises
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnsupportedError(
-            f"is of opset {opsets['']}, and onnx cannot bring it to {least} ({reason}); export it again"
+            f"has opset {opsets['']}, and onnx cannot convert it to {least} ({first_line(error)}); export it again"
         ) from None
     opsets[""] = least
-    return found
+    return converted

@@ -1,4 +1,21 @@
-"""Local functions of a model: their bodies in place of their calls.
+"""Inlining: each call of a local function is replaced by the nodes of the function's body.
+
+An ONNX file may define operators of its own as *local functions*: a list of nodes with formal inputs, outputs and
+attributes, such as torch's exporter writes for layers. The rest of qengine knows only nodes of one graph, so every call
+is replaced here, at any depth: in graphs inside of nodes, and in bodies that call other functions.
+
+For one call, the body is copied with these changes:
+
+- formal inputs and outputs get the names that the call gives;
+- every other tensor of the body keeps its name, or gets a number if the name is taken ("h__1"), because a function may
+  be called many times and names must stay unique;
+- an attribute that refers to an attribute of the function (`ref_attr_name`) takes the call's value or the default; if
+  there is neither, the node has no such attribute;
+- graphs in the body's nodes see the names around them and are renamed too; a graph that the *call* passes has the
+  caller's names already and stays.
+
+Every function is checked once: its body must not read names of the caller. Recursion is an error, and so is growth
+beyond `_MAX_NODES`, since functions that call functions twice make a small file an endless graph.
 
 onnx.inliner does the same, but drops the default values of a function's attributes (seen in onnx 1.23).
 """
@@ -10,21 +27,19 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.loader.names import check_order, everywhere, graphs, label, standard, subgraphs
 
-_MOST_NODES = 100_000
-"""Functions that call functions twice, a few levels deep, are a small file and an endless graph."""
+_MAX_NODES = 100_000
 
 _Key = tuple[str, str, str]
+"""Domain, name and overload of a function."""
 
 
 def inline(model: ModelProto, opsets: dict[str, int]) -> None:
     """Replace every call of a local function in the model's graph, in place.
 
-    Tensors and nodes of a body keep their names; those that are taken get a number.
-
     Parameters
     ----------
-    model : with a graph whose names were checked.
-    opsets : of the model; domains that only functions import are added.
+    model : model with a graph that passed `check_names`.
+    opsets : opset of each domain of the model; domains that only functions import are added.
     """
     functions = {(standard(one.domain), one.name, one.overload): one for one in model.functions}
     if len(functions) != len(model.functions):
@@ -37,6 +52,8 @@ def _key(proto: NodeProto) -> _Key:
 
 
 class _Inliner:
+    """Replacement of all calls in one model: the functions, the names that are taken, and the number of nodes."""
+
     def __init__(self, functions: Mapping[_Key, FunctionProto], opsets: dict[str, int], graph: GraphProto) -> None:
         self.functions = functions
         self.opsets = opsets
@@ -46,7 +63,7 @@ class _Inliner:
         self.size = 0
 
     def replace(self, graph: GraphProto, callers: tuple[_Key, ...]) -> None:
-        """Replace the calls in a graph and in those inside of it."""
+        """Replace the calls in a graph and its subgraphs in place; `callers` are the functions that contain it."""
         if not any(_key(node) in self.functions for node in everywhere(graph.node)):
             return
         nodes = list(self._expanded(graph.node, callers))
@@ -54,14 +71,15 @@ class _Inliner:
         graph.node.extend(nodes)
 
     def _expanded(self, nodes: Iterable[NodeProto], callers: tuple[_Key, ...]) -> Iterator[NodeProto]:
+        """Yield the nodes, with the nodes of the body in the place of each call."""
         for node in nodes:
             key = _key(node)
             if key in callers:
                 raise ModelError(f"{label(node)} is in a local function that calls itself; export the model again")
             self.size += 1
-            if self.size > _MOST_NODES:
+            if self.size > _MAX_NODES:
                 raise ModelError(
-                    f"its local functions are more than {_MOST_NODES} nodes when inlined; export it without"
+                    f"its local functions have more than {_MAX_NODES} nodes when inlined; export it without them"
                 )
             if key in self.functions:
                 function = self.functions[key]
@@ -75,7 +93,7 @@ class _Inliner:
                 yield node
 
     def _check(self, function: FunctionProto) -> None:
-        """Check a function by itself: its body must not reach for names or attributes of the caller."""
+        """Check a function once: its body reads only its own names and attributes, at the opsets of the model."""
         what = f"local function {function.name!r}"
         visible = set(function.input)
         check_order(function.node, visible, what)
@@ -101,7 +119,7 @@ class _Inliner:
                 )
 
     def _body(self, call: NodeProto, function: FunctionProto) -> Iterator[NodeProto]:
-        """Yield the nodes of a function with the names and attributes of one call."""
+        """Yield the nodes of a function's body with the names and attributes of one call."""
         given = {default.name: default for default in function.attribute_proto}
         given |= {attribute.name: attribute for attribute in call.attribute}
         unknown = set(given) - set(function.attribute) - {default.name for default in function.attribute_proto}
@@ -111,19 +129,20 @@ class _Inliner:
                 "export the model again"
             )
         names = dict.fromkeys(function.input, "") | dict(zip(function.input, call.input, strict=False))
-        passed = []
+        identities = []
         for formal, actual in zip(function.output, call.output, strict=False):
             if formal in names and actual:  # an input that is an output as well, or an output twice
-                passed.append(NodeProto(op_type="Identity", input=[names[formal]], output=[actual]))
+                identities.append(NodeProto(op_type="Identity", input=[names[formal]], output=[actual]))
             elif actual:
                 names[formal] = actual
         for node in function.node:
             one = self._instance(node, names, given)
             one.name = "/".join(filter(None, (call.name, node.name)))
             yield one
-        yield from passed
+        yield from identities
 
     def _instance(self, node: NodeProto, names: dict[str, str], given: Mapping[str, AttributeProto]) -> NodeProto:
+        """Return a copy of a body's node; `names` maps the body's tensors and is extended by the node's outputs."""
         one = NodeProto(op_type=node.op_type, domain=node.domain, overload=node.overload, name=node.name)
         one.input.extend(names.get(name, name) for name in node.input)
         for attribute in node.attribute:
@@ -133,14 +152,14 @@ class _Inliner:
             copy = one.attribute.add()
             copy.CopyFrom(source)
             copy.name = attribute.name
-            if source is attribute:  # a graph that the call gave has the caller's names already
+            if source is attribute:  # a graph that the call passes has the caller's names
                 for graph in graphs(copy):
                     self._rename(graph, dict(names), given)
         one.output.extend(self._new(name, names) for name in node.output)
         return one
 
     def _rename(self, graph: GraphProto, names: dict[str, str], given: Mapping[str, AttributeProto]) -> None:
-        """Give a graph in a body the names and attributes of one call; `names` are those around it."""
+        """Rename a graph inside of a body's node in place; `names` maps the tensors around it."""
         for part in (graph.input, graph.initializer):
             for named in part:
                 named.name = self._new(named.name, names)
@@ -151,7 +170,7 @@ class _Inliner:
             info.name = names.get(info.name, info.name)
 
     def _new(self, name: str, names: dict[str, str]) -> str:
-        """Return the name in the model of a tensor that a body defines."""
+        """Return the model's name of a tensor that the body computes: its own, with a number if that is taken."""
         if name and name not in names:
             fresh = name
             while fresh in self.taken:
@@ -163,7 +182,7 @@ class _Inliner:
 
 
 def _names(graph: GraphProto) -> Iterator[str]:
-    """Yield every tensor name in a graph and in those inside of it."""
+    """Yield every tensor name in a graph and in the graphs of its nodes."""
     for part in (graph.input, graph.initializer, graph.output):
         yield from (named.name for named in part)
     for sparse in graph.sparse_initializer:

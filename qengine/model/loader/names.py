@@ -1,4 +1,4 @@
-"""Names in a model file: each stands for one tensor, and nothing is read before it exists."""
+"""Checks of names in a model file: each names one tensor, and no tensor is read before it is computed."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,16 +8,16 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto  # noqa: TID
 from qengine.errors import ModelError
 from qengine.model.graph import Node
 
-_NOTES = {"doc_string", "metadata_props", "producer_name", "producer_version"}
+_FREE_TEXT = {"doc_string", "metadata_props", "producer_name", "producer_version"}
 
 
 def standard(domain: str) -> str:
-    """Return the domain by the name under which ONNX's own operators are found: "" for "ai.onnx"."""
+    """Return the standard name of a domain: "" for "ai.onnx", ONNX's own."""
     return "" if domain == "ai.onnx" else domain
 
 
 def label(proto: NodeProto) -> str:
-    """Return what to call a node in errors."""
+    """Return the text by which errors refer to a node, such as "node 'conv1' (Conv)"."""
     return str(Node(proto.op_type, (), tuple(proto.output), name=proto.name, domain=standard(proto.domain)))
 
 
@@ -29,13 +29,13 @@ def graphs(attribute: AttributeProto) -> Iterator[GraphProto]:
 
 
 def subgraphs(proto: NodeProto) -> Iterator[GraphProto]:
-    """Yield the graphs in a node's attributes, as the branches of an If."""
+    """Yield the graphs in a node's attributes, such as the branches of an If."""
     for attribute in proto.attribute:
         yield from graphs(attribute)
 
 
 def everywhere(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    """Yield the nodes and those in their subgraphs, at any depth."""
+    """Yield the nodes and the nodes of their subgraphs, at any depth."""
     for node in nodes:
         yield node
         for graph in subgraphs(node):
@@ -43,19 +43,19 @@ def everywhere(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
 
 
 def is_constant(proto: NodeProto) -> bool:
-    """Tell whether a node only holds a tensor."""
+    """Whether a node is a Constant."""
     return proto.op_type == "Constant" and not standard(proto.domain)
 
 
 def check_text(message: Message) -> None:
-    """Refuse names that are not UTF-8, which protobuf hands over as bytes; notes may be anything."""
+    """Raise ModelError for a name that is not UTF-8, which protobuf returns as bytes; free text is not checked."""
     fields = message.ListFields()
     if isinstance(message, TensorProto):  # listing all would copy the data
         fields = [
             (message.DESCRIPTOR.fields_by_name[name], getattr(message, name)) for name in ("name", "external_data")
         ]
     for field, content in fields:
-        if field.name in _NOTES or field.type not in (field.TYPE_MESSAGE, field.TYPE_STRING):
+        if field.name in _FREE_TEXT or field.type not in (field.TYPE_MESSAGE, field.TYPE_STRING):
             continue
         for part in (content,) if isinstance(content, (str, bytes, Message)) else content:
             if field.type == field.TYPE_MESSAGE:
@@ -65,17 +65,22 @@ def check_text(message: Message) -> None:
 
 
 def check_names(graph: GraphProto, outer: Iterable[str] = ()) -> None:
-    """Check that each name stands for one tensor, and that nodes read only what exists before them.
+    """Check that each name names one tensor, and that nodes read only tensors that exist before them.
 
     Parameters
     ----------
-    graph : to check, with the graphs in its nodes.
-    outer : the names of the graph around it that exist where it runs.
+    graph : graph to check, with the graphs in its nodes.
+    outer : names of the surrounding graph that exist where the graph runs.
+
+    Raises
+    ------
+    ModelError
+        If a name is missing, used twice, or read before it is computed.
     """
     visible = set(outer)
-    inputs = [_named(value.name, f"an input of graph {graph.name!r}") for value in graph.input]
-    initializers = [_named(proto.name, f"an initializer of graph {graph.name!r}") for proto in graph.initializer]
-    initializers += [_named(proto.values.name, "a sparse initializer") for proto in graph.sparse_initializer]
+    inputs = [_non_empty(value.name, f"an input of graph {graph.name!r}") for value in graph.input]
+    initializers = [_non_empty(proto.name, f"an initializer of graph {graph.name!r}") for proto in graph.initializer]
+    initializers += [_non_empty(proto.values.name, "a sparse initializer") for proto in graph.sparse_initializer]
     for kind, names in (("input", inputs), ("initializer", initializers)):
         seen = set(outer)
         for name in names:
@@ -85,19 +90,19 @@ def check_names(graph: GraphProto, outer: Iterable[str] = ()) -> None:
         visible |= seen
     check_order(graph.node, visible, f"graph {graph.name!r}")
     for value in graph.output:
-        if _named(value.name, f"an output of graph {graph.name!r}") not in visible:
+        if _non_empty(value.name, f"an output of graph {graph.name!r}") not in visible:
             raise ModelError(f"nothing produces the graph's output {value.name!r}; export the model again")
 
 
 def check_order(nodes: Iterable[NodeProto], visible: set[str], where: str) -> None:
-    """Check nodes as `check_names` does; their outputs are added to `visible`."""
-    makers = {name: node for node in nodes for name in node.output}
+    """Check nodes like `check_names`, and add their outputs to `visible`; `where` names their graph in errors."""
+    producers = {name: node for node in nodes for name in node.output}
     for node in nodes:
         if not node.op_type:
             raise ModelError(f"{label(node)} of {where} names no operator; export the model again")
         for name in node.input:
             if name and name not in visible:
-                raise _missing(node, name, makers.get(name))
+                raise _missing(node, name, producers.get(name))
         for graph in subgraphs(node):
             check_names(graph, visible)
         for name in filter(None, node.output):
@@ -108,17 +113,17 @@ def check_order(nodes: Iterable[NodeProto], visible: set[str], where: str) -> No
             visible.add(name)
 
 
-def _missing(node: NodeProto, name: str, maker: NodeProto | None) -> ModelError:
-    if maker is None:
+def _missing(node: NodeProto, name: str, producer: NodeProto | None) -> ModelError:
+    if producer is None:
         return ModelError(f"{label(node)} reads {name!r}, which nothing produces; export the model again")
     return ModelError(
-        f"{label(node)} reads {name!r}, which {label(maker)} produces only afterwards: the nodes "
+        f"{label(node)} reads {name!r}, which {label(producer)} produces only afterwards: the nodes "
         "are not sorted, or form a cycle; "
         "sort them (onnx_ir.passes.common.TopologicalSortPass) or export the model again"
     )
 
 
-def _named(name: str, what: str) -> str:
+def _non_empty(name: str, what: str) -> str:
     if not name:
         raise ModelError(f"{what} has no name; export the model again")
     return name

@@ -1,4 +1,4 @@
-"""The pieces of an ONNX file as the pieces of a `Graph`: nodes, attributes, values, names."""
+"""Conversion of ONNX messages to a `Graph`: nodes, attributes, declared types and shapes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from onnx import (  # noqa: TID251 - the loader's own
 )
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.graph import RUNS_GRAPHS, Attribute, Dim, Foreign, Graph, Node, Value
+from qengine.model.graph import RUNS_GRAPHS, Attribute, Dim, Graph, Node, OpaqueAttribute, Value
 from qengine.model.loader.names import is_constant, label, standard, subgraphs
 from qengine.model.loader.tensors import DTYPES, dense, dtype_name, tensor
 
@@ -34,18 +34,18 @@ _FIELD_OF = {
 
 
 def value(proto: ValueInfoProto, *, fed: bool = False) -> Value:
-    """Return what the file says of a tensor.
+    """Return the declared type and shape of a tensor.
 
     Parameters
     ----------
-    proto : the declaration; a sequence, a map or an optional says nothing that a `Value` could hold.
-    fed : whether a run is fed with it, so that it must be a tensor of a known type that NumPy has.
+    proto : declaration; of a sequence, a map or an optional only the type is kept, as text.
+    fed : whether it is an input of a run, which must have a type and no negative length.
     """
     name, kind = proto.name, proto.type.WhichOneof("value")
     if fed and kind is None:
         raise ModelError(f"input {name!r} has no type; export the model again")
     if kind != "tensor_type":
-        return Value(name, container=_spelled(proto.type) if kind else None)
+        return Value(name, container=_type_text(proto.type) if kind else None)
     declared = proto.type.tensor_type
     if declared.elem_type not in DTYPES and (fed or declared.elem_type):
         raise ModelError(f"{name!r} has the element type {declared.elem_type}, unknown to ONNX; export the model again")
@@ -60,28 +60,28 @@ def value(proto: ValueInfoProto, *, fed: bool = False) -> Value:
     return Value(name, DTYPES.get(declared.elem_type), shape)
 
 
-def _spelled(kind: TypeProto) -> str:
-    """Return a type as ONNX Runtime spells it."""
+def _type_text(kind: TypeProto) -> str:
+    """Return a type as ONNX Runtime writes it, such as "seq(tensor(float))"."""
     which = kind.WhichOneof("value")
     if which in ("tensor_type", "sparse_tensor_type"):
         name = "sparse_tensor" if which.startswith("sparse") else "tensor"
         return f"{name}({dtype_name(getattr(kind, which).elem_type)})"
     if which == "map_type":
-        return f"map({dtype_name(kind.map_type.key_type)},{_spelled(kind.map_type.value_type)})"
+        return f"map({dtype_name(kind.map_type.key_type)},{_type_text(kind.map_type.value_type)})"
     if which in ("sequence_type", "optional_type"):
-        return f"{'seq' if which == 'sequence_type' else 'optional'}({_spelled(getattr(kind, which).elem_type)})"
+        return f"{'seq' if which == 'sequence_type' else 'optional'}({_type_text(getattr(kind, which).elem_type)})"
     return str(which)
 
 
 @dataclass(frozen=True)
-class Reader:
-    """What is needed to read a graph of a model.
+class GraphReader:
+    """Reader of the graphs of one model.
 
     Attributes
     ----------
-    opsets : the version of each operator domain that the model imports.
-    folder : where external data may be, None where nowhere.
-    ir_version : of the file.
+    opsets : opset of each operator domain that the model imports.
+    folder : folder of the model file, from which external data is read; None if there is none.
+    ir_version : IR version of the file.
     """
 
     opsets: Mapping[str, int]
@@ -89,9 +89,9 @@ class Reader:
     ir_version: int
 
     def graph(self, proto: GraphProto, name: str, *, fed: bool = False) -> Graph:
-        """Return the graph; `fed` says that its inputs are those of a run."""
+        """Return the graph; `fed` is True for the outermost one, whose inputs a run is fed."""
         constants = self._constants(proto)
-        # Before IR version 4 every initializer had to be an input too, and is a constant, as in ONNX Runtime.
+        # Before IR version 4 every initializer had to be an input too; it is a constant, as in ONNX Runtime.
         declared = [info for info in proto.input if self.ir_version >= 4 or info.name not in constants]
         inputs = tuple(value(info, fed=fed) for info in declared if info.name not in constants)
         overridable = tuple(value(info, fed=fed) for info in declared if info.name in constants)
@@ -110,17 +110,17 @@ class Reader:
         )
 
     def _constants(self, proto: GraphProto) -> dict[str, NDArray[Any]]:
-        """Return initializers and Constant nodes."""
-        found = {}
+        """Return the arrays of initializers and Constant nodes, by tensor name."""
+        constants = {}
         for one in proto.initializer:
-            found[one.name] = tensor(one, f"initializer {one.name!r}", self.folder)
+            constants[one.name] = tensor(one, f"initializer {one.name!r}", self.folder)
         for sparse in proto.sparse_initializer:
-            found[sparse.values.name] = dense(sparse, f"initializer {sparse.values.name!r}", self.folder)
+            constants[sparse.values.name] = dense(sparse, f"initializer {sparse.values.name!r}", self.folder)
         for node in filter(is_constant, proto.node):
             if not any(node.output):
                 continue
-            found[node.output[0]] = self._constant(node)
-        return found
+            constants[node.output[0]] = self._constant(node)
+        return constants
 
     def _constant(self, proto: NodeProto) -> NDArray[Any]:
         names = [attribute.name for attribute in proto.attribute]
@@ -128,7 +128,7 @@ class Reader:
             raise ModelError(f"{label(proto)} must have one attribute and one output; export the model again")
         if names[0] == "sparse_value" and proto.attribute[0].type == AttributeProto.SPARSE_TENSOR:
             return dense(proto.attribute[0].sparse_tensor, f"sparse_value of {label(proto)}", self.folder)
-        held = self._attribute(proto, proto.attribute[0])
+        content = self._attribute(proto, proto.attribute[0])
         kind = proto.attribute[0].type
         expected = {
             "value": (AttributeProto.TENSOR, None),
@@ -141,7 +141,7 @@ class Reader:
         }
         if names[0] not in expected or expected[names[0]][0] != kind:
             raise ModelError(f"{label(proto)} holds no value in its attribute {names[0]!r}; export the model again")
-        array = np.array(held, dtype=expected[names[0]][1]) if names[0] != "value" else held
+        array = np.array(content, dtype=expected[names[0]][1]) if names[0] != "value" else content
         assert isinstance(array, np.ndarray)
         array.flags.writeable = False
         return array
@@ -156,7 +156,8 @@ class Reader:
         for attribute in proto.attribute:
             if not attribute.name or attribute.name in attributes:
                 raise ModelError(
-                    f"{label(proto)} has two attributes {attribute.name!r}, or one nameless; export it again"
+                    f"{label(proto)} has two attributes named {attribute.name!r}, or one without a name; "
+                    "export the model again"
                 )
             attributes[attribute.name] = self._attribute(proto, attribute)
         return Node(
@@ -180,20 +181,20 @@ class Reader:
             if proto.type in AttributeProto.AttributeType.values() and proto.type:
                 if proto.type == AttributeProto.GRAPHS:
                     raise UnsupportedError(f"{what} holds several graphs, which is not supported; replace the node")
-                return Foreign(proto.SerializeToString())
+                return OpaqueAttribute(proto.SerializeToString())
             raise ModelError(f"{what} has no type that ONNX knows; export the model again")
         field = _FIELD_OF[proto.type]
-        # A number that is 0 may be left out by a writer, a tensor or graph may not.
-        held = {found.name for found, _ in proto.ListFields()} - {"name", "type", "doc_string"}
-        if not held <= {field} or (field in ("t", "g") and not held):
+        # A writer may leave out a number that is 0, but no tensor or graph.
+        present = {descriptor.name for descriptor, _ in proto.ListFields()} - {"name", "type", "doc_string"}
+        if not present <= {field} or (field in ("t", "g") and not present):
             raise ModelError(f"{what} does not hold what its type says; export the model again")
         content: Any = getattr(proto, field)
         if field == "t":
             return tensor(content, what, self.folder)
-        if field == "g" and node.op_type not in RUNS_GRAPHS:  # for onnx alone
+        if field == "g" and node.op_type not in RUNS_GRAPHS:  # onnx.reference runs it
             if captured := _captures(node):
                 raise UnsupportedError(f"{what} reads {captured[0]!r} from around it, which is not supported")
-            return Foreign(proto.SerializeToString())
+            return OpaqueAttribute(proto.SerializeToString())
         if field == "g":
             return self.graph(content, content.name)
         if field == "s":
@@ -216,16 +217,16 @@ def _check_default(declared: Value, default: NDArray[Any]) -> None:
 
 
 def _captures(proto: NodeProto) -> tuple[str, ...]:
-    """Return the tensors that the graphs of a node read and do not make, in the order in which they read them."""
-    found: dict[str, None] = {}
+    """Return the tensors of the surrounding graph that the graphs of a node read, in the order of reading."""
+    captured: dict[str, None] = {}
     for graph in subgraphs(proto):
         own = {one.name for part in (graph.input, graph.initializer) for one in part}
         own |= {sparse.values.name for sparse in graph.sparse_initializer}
         own |= {name for node in graph.node for name in node.output}
         reads = [name for node in graph.node for name in (*node.input, *_captures(node))]
         reads += [info.name for info in graph.output]
-        found |= dict.fromkeys(name for name in reads if name and name not in own)
-    return tuple(found)
+        captured |= dict.fromkeys(name for name in reads if name and name not in own)
+    return tuple(captured)
 
 
 def _text(raw: bytes, what: str) -> str:

@@ -1,4 +1,4 @@
-"""A TensorProto in a file of its own, as onnx's test data has them."""
+"""Reading of a file that holds one TensorProto, as in onnx's test data."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from qengine.model.loader.tensors import tensor
 
 
 def load_tensor(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Return the numbers of a .pb file, the caller's own.
+    """Return the tensor of a .pb file as a new array.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""TensorProto -> array, from the model file itself or from a data file beside it."""
+"""TensorProto -> NumPy array, from the model file itself or from a data file beside it."""
 
 import math
 import os
@@ -19,7 +19,7 @@ from qengine.errors import ModelError, UnsupportedError
 DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
     {code: np.dtype(tensor_dtype_to_np_dtype(code)) for code in TensorProto.DataType.values() if code}
 )
-"""NumPy's or ml_dtypes' name of each element type of ONNX; strings are objects."""
+"""The dtype of NumPy or ml_dtypes for each element type of ONNX; strings are objects."""
 
 _FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _FIELD_OF: Mapping[int, str] = {
@@ -31,11 +31,11 @@ _FIELD_OF: Mapping[int, str] = {
     TensorProto.UINT32: "uint64_data",
     TensorProto.UINT64: "uint64_data",
 }
-"""Where numbers stand that are not in raw_data; in int32_data unless listed."""
+"""The field of numbers that are not in raw_data; int32_data for all types that are not listed."""
 
-_MOST_AXES = 32
-_MOST_DENSE = 1 << 28  # elements of what a file stores without its zeros
-_STORED = {
+_MAX_AXES = 32
+_MAX_DENSE = 1 << 28  # elements of a sparse tensor with its zeros
+_FIELD_DTYPE = {
     "float_data": np.float32,
     "double_data": np.float64,
     "int64_data": np.int64,
@@ -45,23 +45,23 @@ _STORED = {
 
 
 def dtype_name(code: int) -> str:
-    """Return ONNX's word for an element type, as "bfloat16"."""
+    """Return ONNX's name of an element type, such as "bfloat16"."""
     return TensorProto.DataType.Name(code).lower() if code in DTYPES else f"type {code}"
 
 
 def is_native(code: int) -> bool:
-    """Tell whether NumPy itself has the element type; it has no bfloat16, float8 and int4, and no strings."""
+    """Whether NumPy itself has the element type as numbers; it has no bfloat16, float8 or int4."""
     return code in DTYPES and DTYPES[code].isbuiltin == 1 and DTYPES[code].kind in "biufc"
 
 
 def tensor(proto: TensorProto, what: str, folder: Path | None) -> NDArray[Any]:
-    """Return a tensor's numbers, read-only.
+    """Return a tensor as a read-only array.
 
     Parameters
     ----------
-    proto : the tensor.
-    what : what to call it in errors, as "initializer 'w'".
-    folder : where the model file is, the only place from which external data is read; None: nowhere.
+    proto : message of the tensor.
+    what : text that names the tensor in errors, such as "initializer 'w'".
+    folder : folder of the model file, the only one from which external data is read; None if there is none.
 
     Raises
     ------
@@ -76,11 +76,11 @@ def tensor(proto: TensorProto, what: str, folder: Path | None) -> NDArray[Any]:
     if proto.HasField("segment"):
         raise UnsupportedError(f"{what} is split into segments, which is not supported; export the model again")
     dtype, shape = DTYPES[code], tuple(proto.dims)
-    if len(shape) > _MOST_AXES:  # before their product is a number of millions of digits
-        raise ModelError(f"{what} has {len(shape)} axes, more than {_MOST_AXES}; export the model again")
+    if len(shape) > _MAX_AXES:  # else their product may have millions of digits
+        raise ModelError(f"{what} has {len(shape)} axes, more than {_MAX_AXES}; export the model again")
     if any(length < 0 for length in shape):
         raise ModelError(f"{what} has the shape {shape} with a negative length; export the model again")
-    flat = (_numbers if is_native(code) else _others)(proto, dtype, math.prod(shape), what, folder)
+    flat = (_elements if is_native(code) else _onnx_elements)(proto, dtype, math.prod(shape), what, folder)
     try:
         array = flat.reshape(shape)
     except ValueError:  # lengths beyond NumPy's index type, beside a length of 0
@@ -89,7 +89,8 @@ def tensor(proto: TensorProto, what: str, folder: Path | None) -> NDArray[Any]:
     return array
 
 
-def _numbers(proto: TensorProto, dtype: np.dtype[Any], count: int, what: str, folder: Path | None) -> NDArray[Any]:
+def _elements(proto: TensorProto, dtype: np.dtype[Any], count: int, what: str, folder: Path | None) -> NDArray[Any]:
+    """Return the elements of a type that NumPy has, from the one place that holds them; shape (count,)."""
     present = [field for field in _FIELDS if len(getattr(proto, field))]
     external = proto.data_location == TensorProto.EXTERNAL
     if len(present) + proto.HasField("raw_data") + external > 1:
@@ -105,13 +106,15 @@ def _numbers(proto: TensorProto, dtype: np.dtype[Any], count: int, what: str, fo
         raise _mismatch(proto, what, f"{count * dtype.itemsize} bytes", len(raw))
     if count == 0:
         return np.zeros(0, dtype)
-    if dtype.kind == "b":  # a byte other than 0 and 1 in a boolean array breaks NumPy's promises
+    if dtype.kind == "b":  # NumPy requires that each byte of a boolean array is 0 or 1
         return np.not_equal(np.frombuffer(raw, np.uint8), 0)
     return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False)
 
 
-def _others(proto: TensorProto, dtype: np.dtype[Any], count: int, what: str, folder: Path | None) -> NDArray[Any]:
-    """Return strings, or numbers of a type that NumPy does not have, as onnx reads them."""
+def _onnx_elements(
+    proto: TensorProto, dtype: np.dtype[Any], count: int, what: str, folder: Path | None
+) -> NDArray[Any]:
+    """Return strings, or numbers of a type that NumPy does not have, as onnx reads them; shape (count,)."""
     if proto.data_type != TensorProto.STRING and proto.data_location == TensorProto.EXTERNAL:
         inner = TensorProto(data_type=proto.data_type, dims=[count])
         inner.raw_data = _external(proto, what, folder, _packed_bytes(dtype, count)).tobytes()
@@ -133,22 +136,26 @@ def _others(proto: TensorProto, dtype: np.dtype[Any], count: int, what: str, fol
 
 
 def _packed_bytes(dtype: np.dtype[Any], count: int) -> int:
-    """Return the bytes of elements, of which those of 4 and of 2 bits share one."""
+    """Return the number of bytes of `count` elements; elements of 4 or 2 bits share bytes."""
     bits = next((n for n in (4, 2) if dtype.name.startswith((f"int{n}", f"uint{n}", f"float{n}"))), 8 * dtype.itemsize)
     return -(-count * bits // 8)
 
 
 def dense(proto: SparseTensorProto, what: str, folder: Path | None) -> NDArray[Any]:
-    """Return a sparse tensor with all its zeros, read-only."""
-    values, places = tensor(proto.values, what, folder), tensor(proto.indices, f"indices of {what}", folder)
+    """Return a sparse tensor with its zeros as a read-only array; parameters and errors as in `tensor`."""
+    values, indices = tensor(proto.values, what, folder), tensor(proto.indices, f"indices of {what}", folder)
     shape = tuple(proto.dims)
-    if any(n < 0 for n in shape) or math.prod(shape) > _MOST_DENSE:
+    if any(n < 0 for n in shape) or math.prod(shape) > _MAX_DENSE:
         raise UnsupportedError(f"{what} has the shape {shape}, too large to be stored with its zeros; use a dense one")
-    if values.ndim != 1 or places.dtype != np.int64 or places.shape not in ((len(values),), (len(values), len(shape))):
-        raise ModelError(f"{what} has values and indices that do not go together; export the model again")
+    if (
+        values.ndim != 1
+        or indices.dtype != np.int64
+        or indices.shape not in ((len(values),), (len(values), len(shape)))
+    ):
+        raise ModelError(f"{what} has values and indices that do not fit each other; export the model again")
     array = np.zeros(shape, values.dtype)
     try:
-        where = np.unravel_index(places, shape) if places.ndim == 1 else tuple(places.T)
+        where = np.unravel_index(indices, shape) if indices.ndim == 1 else tuple(indices.T)
         array[where] = values
     except (IndexError, ValueError):
         raise ModelError(f"{what} has indices outside of its shape {shape}; export the model again") from None
@@ -157,13 +164,14 @@ def dense(proto: SparseTensorProto, what: str, folder: Path | None) -> NDArray[A
 
 
 def _typed(proto: TensorProto, field: str | None, dtype: np.dtype[Any], count: int, what: str) -> NDArray[Any]:
-    right = _FIELD_OF.get(proto.data_type, "int32_data")
-    if field not in (None, right):
+    """Return the elements from the field for the tensor's type, such as float_data; shape (count,)."""
+    expected_field = _FIELD_OF.get(proto.data_type, "int32_data")
+    if field not in (None, expected_field):
         raise ModelError(
-            f"{what} is of type {dtype_name(proto.data_type)}, whose data belongs in {right} or raw_data, "
+            f"{what} is of type {dtype_name(proto.data_type)}, whose data belongs in {expected_field} or raw_data, "
             f"but it is in {field}; export the model again"
         )
-    stored = np.array(getattr(proto, right), dtype=_STORED[right])
+    stored = np.array(getattr(proto, expected_field), dtype=_FIELD_DTYPE[expected_field])
     parts = 2 if dtype.kind == "c" else 1
     if len(stored) != count * parts:
         raise _mismatch(proto, what, f"{count * parts} numbers", len(stored))
@@ -175,7 +183,7 @@ def _typed(proto: TensorProto, field: str | None, dtype: np.dtype[Any], count: i
         cast = cast.view(np.float16)
     else:
         cast = stored.astype(dtype)
-        same = dtype.kind == "b" or right not in ("int32_data", "uint64_data") or np.array_equal(cast, stored)
+        same = dtype.kind == "b" or expected_field not in ("int32_data", "uint64_data") or np.array_equal(cast, stored)
     if not same:
         raise ModelError(f"{what} has numbers beyond its type {dtype_name(proto.data_type)}; export the model again")
     return cast
@@ -189,19 +197,19 @@ def _mismatch(proto: TensorProto, what: str, expected: str, found: int | str) ->
 
 
 def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -> NDArray[np.uint8]:
-    """Return the `nbytes` bytes that a tensor has in a file of its own."""
+    """Return the `nbytes` bytes of a tensor from its external data file."""
     if folder is None:
         raise ModelError(f"{what} has its data in another file; load the model by its path, not from memory")
     entries = {entry.key: entry.value for entry in proto.external_data}
     if len(entries) != len(proto.external_data):
-        raise ModelError(f"{what} says twice where its external data is; export the model again")
+        raise ModelError(f"{what} has two entries of the same name for its external data; export the model again")
     path = _inside(folder, entries.get("location", ""), what)
-    offset = _whole(entries, "offset", 0, what)
-    length = _whole(entries, "length", nbytes, what)
+    offset = _byte_count(entries, "offset", 0, what)
+    length = _byte_count(entries, "length", nbytes, what)
     if length != nbytes:
         raise _mismatch(proto, what, f"{nbytes} bytes", length)
     try:
-        # Without O_NONBLOCK a named pipe in the place of the file would wait for a writer for ever.
+        # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
@@ -222,7 +230,7 @@ def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -
 
 
 def _inside(folder: Path, location: str, what: str) -> Path:
-    """Return where `location` is; no way leads out of `folder`: a model must not read its reader's files."""
+    """Return the path of `location`, which must lie in `folder`: a model must not read other files of its user."""
     windows = PureWindowsPath(location)  # splits at both kinds of slash
     outside = bool(windows.anchor) or PurePosixPath(location).is_absolute() or ".." in windows.parts
     if not location or "\0" in location:
@@ -237,7 +245,8 @@ def _inside(folder: Path, location: str, what: str) -> Path:
     return path
 
 
-def _whole(entries: Mapping[str, str], key: str, default: int, what: str) -> int:
+def _byte_count(entries: Mapping[str, str], key: str, default: int, what: str) -> int:
+    """Return the number of bytes that an entry of `external_data` gives, `default` if it is missing."""
     text = entries.get(key)
     if text is None:
         return default

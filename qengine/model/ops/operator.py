@@ -236,7 +236,7 @@ def check(graph: Graph, is_known: Callable[[Node], bool]) -> None:
     foreign: Node | None = None
     for node in _everywhere(graph):
         op = find(node)
-        with node.blamed():
+        with node.errors_named():
             op.check(node)
         if op.is_delegated and not is_known(node):
             name = f"{node.domain}.{node.operator}" if node.domain else node.operator
@@ -285,7 +285,7 @@ def make_steps(node: Node, tensor: Callable[[str], Tensor]) -> tuple[Step, ...]:
         If the inputs or attributes are not what the operator allows; the message names the node.
     """
     op = find(node)
-    with node.blamed():
+    with node.errors_named():
         steps = op.handler(*_inputs(op, node, tensor), **_attributes(op, node))
         steps = steps if isinstance(steps, tuple) else (steps,)
         if len([n for n in node.outputs if n]) > len(steps):

@@ -1,6 +1,6 @@
-"""Rewrites of a graph, each a function Graph -> Graph in a file of its own, in the order in which they run.
+"""Passes: rewrites of a graph, each a function Graph -> Graph in a file of its own, in the order of `PASSES`.
 
-A pass never gives a tensor's name another meaning: a tensor is computed as before, or it is gone.
+A pass never changes the meaning of a tensor's name: it computes the tensor as before, or removes it.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
 
 
 def optimize(graph: Graph) -> tuple[Graph, ...]:
-    """Return the graph as it was given and after each pass; the last is the one to run."""
+    """Return the given graph and the graph after each pass; a run computes the last one."""
     stages = [graph]
     for rewrite in PASSES:
         stages.append(rewrite(stages[-1]))

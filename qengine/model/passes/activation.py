@@ -1,7 +1,7 @@
-"""Relu and Clip go into the operator before them where it is their only source. No bit changes.
+"""Fusion of Relu and Clip into the operator that computes their input, if nothing else reads that input.
 
-In fixed point both tensors have one format, so rounding, overflow and then the bounds, in one step, give what
-two steps would.
+No bit changes: in fixed point both tensors have one format, so one step that rounds, handles overflow and applies the
+bounds equals two steps.
 """
 
 from collections.abc import Mapping
@@ -17,32 +17,32 @@ from qengine.model.steps import Combine, Linear, Table
 
 
 def fuse_activations(graph: Graph) -> Graph:
-    """Fuse into linear and combining operators."""
+    """Fuse each Relu and Clip with constant bounds into the linear or combining operator before it."""
     read_once = graph.read_once(rounded=True)
-    nodes: dict[int, Node] = {}  # by place in the graph
-    place: dict[str, int] = {}  # of the node that computes a tensor
+    nodes: dict[int, Node] = {}  # by position in the graph
+    place: dict[str, int] = {}  # position of the node that computes a tensor
     for i, node in enumerate(graph.nodes):
         nodes[i] = node
-        activation = _activation(node, graph.constants)
+        activation = _bounds(node, graph.constants)
         if activation and node.inputs[0] in read_once and node.inputs[0] in place:
             source = nodes[place[node.inputs[0]]]
-            if _takes(source):
+            if _can_fuse(source):
                 del nodes[place[node.inputs[0]]]
                 nodes[i] = replace(source, outputs=node.outputs, activation=activation)
         place.update(dict.fromkeys(node.outputs, i))
     return replace(graph, nodes=tuple(nodes.values()))
 
 
-def _takes(node: Node) -> bool:
-    # A Gemm that still has factors is an island.
+def _can_fuse(node: Node) -> bool:
+    """Whether an activation can be fused into the node; a Gemm that still has factors is an island."""
     factors = "alpha" in node.attributes or "beta" in node.attributes
     kinds = set(find(node).kinds)
     fusable = bool(kinds & {Linear, Combine}) and Table not in kinds
     return fusable and node.activation is None and len(node.outputs) == 1 and not factors
 
 
-def _activation(node: Node, constants: Mapping[str, NDArray[Any]]) -> Activation | None:
-    """Return the bounds of a Relu or Clip, if they are constant real numbers."""
+def _bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> Activation | None:
+    """Return the bounds of a Relu or Clip if they are constant real numbers, else None."""
     if node.domain or not node.inputs or len(node.outputs) != 1:
         return None
     if node.operator == "Relu" and len(node.inputs) == 1:
@@ -54,11 +54,11 @@ def _activation(node: Node, constants: Mapping[str, NDArray[Any]]) -> Activation
         bounds = [node.attributes.get("min", -LARGEST), node.attributes.get("max", LARGEST)]
     else:
         names = (*node.inputs[1:3], "", "")[:2]
-        given = [constants.get(name) for name in names]
-        if any(name and (bound is None or bound.size != 1) for name, bound in zip(names, given, strict=True)):
+        arrays = [constants.get(name) for name in names]
+        if any(name and (bound is None or bound.size != 1) for name, bound in zip(names, arrays, strict=True)):
             return None
-        bounds = [None if bound is None else bound.item() for bound in given]
-    # NaN has no code, integers may be too large for a float, and without a bound there is nothing to fuse.
+        bounds = [None if bound is None else bound.item() for bound in arrays]
+    # Not fused: NaN, which has no code, integers, which may exceed a float, and a Clip without bounds.
     if bounds == [None, None] or not all(b is None or (isinstance(b, float) and b == b) for b in bounds):
         return None
     return Activation(*bounds)

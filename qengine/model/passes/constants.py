@@ -1,4 +1,4 @@
-"""What depends on constants alone is computed once, in float arithmetic."""
+"""Constant folding: nodes whose inputs are all constants are computed once, in float arithmetic."""
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
@@ -15,17 +15,17 @@ from qengine.model.ops.operator import NeedsRun, find, make_steps
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import Tensor
 
-# A constant that is cheap to keep as a rule and large once written out (ConstantOfShape) stays a rule.
-_LARGEST = 1 << 22
+_MAX_ELEMENTS = 1 << 22
+"""Largest result that is folded: a node such as ConstantOfShape takes less memory than its output."""
 
 
-def fold_constants(graph: Graph, but: Container[str] = ()) -> Graph:
-    """Replace nodes whose inputs are all constant by their results, which keep the nodes' names.
+def fold_constants(graph: Graph, keep: Container[str] = ()) -> Graph:
+    """Replace each node whose inputs are all constants by its outputs, which keep their names.
 
     Parameters
     ----------
-    but
-        Operators that stay.
+    keep
+        Operators whose nodes are not folded.
     """
     constants = dict(graph.constants)
 
@@ -35,37 +35,38 @@ def fold_constants(graph: Graph, but: Container[str] = ()) -> Graph:
 
     kept = []
     for node in graph.nodes:
-        found = None
-        if node.operator not in but and may_be_known(node) and all(name in constants for name in node.reads):
-            found = _delegated(node, constants, graph.values) if find(node).is_delegated else _computed(node, known)
-        if found is None:
+        outputs = None
+        if node.operator not in keep and may_be_known(node) and all(name in constants for name in node.reads):
+            outputs = _delegated(node, constants, graph.values) if find(node).is_delegated else _computed(node, known)
+        if outputs is None:
             kept.append(node)
         else:
-            constants |= found
+            constants |= outputs
     return replace(graph, nodes=tuple(kept), constants=constants)
 
 
 def _computed(node: Node, known: Callable[[str], Tensor]) -> dict[str, NDArray[Any]] | None:
-    """Return the outputs by name; None where they are better computed in a run."""
+    """Return the outputs of a node by name, computed by its handler; None if a run must compute them."""
     try:
         steps = make_steps(node, known)
     except NeedsRun:
         return None
     except UnsupportedError:
-        if not onnx_reference.is_known(node):
+        if not onnx_reference.is_defined(node):
             raise
         return None
-    if any(prod(step.shape) > _LARGEST for step in steps):
+    if any(prod(step.shape) > _MAX_ELEMENTS for step in steps):
         return None
-    with node.blamed():
+    with node.errors_named():
         return {name: step.known() for name, step in zip(node.outputs, steps, strict=False) if name}
 
 
 def _delegated(
     node: Node, constants: Mapping[str, NDArray[Any]], values: Mapping[str, Value]
 ) -> dict[str, NDArray[Any]] | None:
-    found = single_node.compute(node, [constants[name] if name else None for name in node.inputs], values)
-    arrays = {name: array for name, array in zip(node.outputs, found, strict=True) if name}
-    if not all(isinstance(array, np.ndarray) and array.size <= _LARGEST for array in arrays.values()):
+    """Return the outputs of a node without a handler by name; None if one is no tensor, or too large."""
+    outputs = single_node.compute(node, [constants[name] if name else None for name in node.inputs], values)
+    arrays = {name: array for name, array in zip(node.outputs, outputs, strict=True) if name}
+    if not all(isinstance(array, np.ndarray) and array.size <= _MAX_ELEMENTS for array in arrays.values()):
         return None
     return arrays  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Nodes and constants that no output needs are left out."""
+"""Removal of nodes and constants on which no output of the graph depends."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from qengine.model.graph import Graph
 
 
 def remove_dead(graph: Graph) -> Graph:
-    """Keep what the graph's outputs depend on; its inputs stay, read or not."""
+    """Remove nodes and constants on which no output depends; the graph's inputs stay."""
     needed = {value.name for value in graph.outputs}
     kept = []
     for node in reversed(graph.nodes):

@@ -1,8 +1,17 @@
-"""Formulas of one variable: how they are written down, read from a graph, and compared.
+"""Formulas of one variable, such as x * Sigmoid(1.7 * x): written in Python, read from a graph, and compared.
 
-A term is brought to one form as it is made. Sums and products are flat, with all their numbers in one; a
-difference is a sum, a division by a number a product, a small whole power a product of equals, Relu, Min and Max
-with a number are clips. Two graphs that differ in the order of their operators alone are then one formula.
+Exporters write one function in many ways: x * (0.5 * (1 + Erf(x / 1.41))) or (x * 0.5) * (Erf(0.707 * x) + 1). To
+compare operator by operator would need a rule for each. Instead a formula is a `Term`, a small expression tree, and
+each term is normalized when it is constructed:
+
+- sums and products are flat, with all their numbers combined into one;
+- a difference is a sum, a division by a number is a product, a power of 2 to 4 is a product of equal factors;
+- Relu, and Min or Max with a number, are clips.
+
+`match` compares two normalized terms. The order of addends and factors does not matter, and numbers may differ by the
+error of a written constant. In the formula, `VARIABLE` matches any tensor, the same one everywhere, and a text such as
+"k" in the place of a number matches any number. `FormulaReader` reads the term of a node from a graph: it follows
+producers through tensors that have no other reader, and stops at the rest, which are candidates for the variable.
 """
 
 from __future__ import annotations
@@ -20,24 +29,24 @@ from numpy.typing import NDArray
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.functions import LARGEST
 
-_DEEPEST = 10
-"""Operators from the result to the variable: more than any formula has."""
+_MAX_DEPTH = 10
+"""Number of operators to follow from the result; no formula has more between the result and the variable."""
 
-_MOST_POWER = 4
+_MAX_POWER = 4
 
 _FUNCTIONS = {"Sigmoid", "Tanh", "Erf", "Exp", "Log", "Abs", "Softplus", "Reciprocal"}
 
 
 @dataclass(frozen=True)
 class Term:
-    """A formula, or a part of one.
+    """A formula or a part of one: a node of an expression tree.
 
     Attributes
     ----------
     kind : "variable", "sum", "product", "clip", "largest", or the name of an operator with one input.
-    numbers : what is added or multiplied, bounds, or attributes; text is a number to be found, and names it.
-    parts : what is added, multiplied or compared, or the argument.
-    tensor : the tensor of the graph that it is.
+    numbers : the number added or multiplied, the bounds of a clip, or attributes; a text is a placeholder.
+    parts : addends, factors, the terms compared, or the argument.
+    tensor : name of the tensor of the graph that holds the value; "" in a formula that is not read from a graph.
     """
 
     kind: str
@@ -67,7 +76,7 @@ VARIABLE = Term("variable")
 
 
 def call(function: str, x: Term, *numbers: float | str) -> Term:
-    """Return an operator with one input, as ONNX calls it, and its attributes."""
+    """Return ONNX's operator `function` applied to x; `numbers` are its attributes."""
     return Term(function, numbers, (x,))
 
 
@@ -77,7 +86,7 @@ def reciprocal(x: Term) -> Term:
 
 
 def clip(x: Term, low: float, high: float) -> Term:
-    """Return x, not below `low` and not above `high`."""
+    """Return x limited to low <= x <= high."""
     if x.kind == "clip":
         inner = [float(bound) for bound in x.numbers]
         return Term("clip", tuple(min(max(bound, low), high) for bound in inner), x.parts)
@@ -85,52 +94,52 @@ def clip(x: Term, low: float, high: float) -> Term:
 
 
 def largest(a: Term, b: Term) -> Term:
-    """Return the larger of two."""
+    """Return the maximum of a and b."""
     return Term("largest", (), (a, b))
 
 
 def scaled(x: Term, factor: str) -> Term:
-    """Return x times a number that is to be found."""
+    """Return x times the placeholder `factor`."""
     return Term("product", (factor,), (x,))
 
 
 def _combined(kind: str, a: Term | float, b: Term | float) -> Term:
-    """Return a flat sum or product with one number."""
+    """Return the flat sum or product of a and b, with one number."""
     neutral = 0.0 if kind == "sum" else 1.0
     number, parts = neutral, list[Term]()
-    for one in (a, b):
-        given = one if isinstance(one, Term) else Term(kind, (one,))
-        if given.kind == kind and not any(isinstance(n, str) for n in given.numbers):
-            (own,) = given.numbers
+    for operand in (a, b):
+        term = operand if isinstance(operand, Term) else Term(kind, (operand,))
+        if term.kind == kind and not any(isinstance(n, str) for n in term.numbers):
+            (own,) = term.numbers
             number = number + float(own) if kind == "sum" else number * float(own)
-            parts += given.parts
+            parts += term.parts
         else:
-            parts.append(given)
+            parts.append(term)
     return parts[0] if number == neutral and len(parts) == 1 else Term(kind, (number,), tuple(parts))
 
 
 def match(formula: Term, term: Term, tolerance: float) -> dict[str, Any] | None:
-    """Return what the formula's variable (as "") and the numbers to be found are in the term; None if it is another.
+    """Return the tensor of the variable (under the key "") and the number of each placeholder; None if terms differ.
 
     Parameters
     ----------
     formula
-        With `VARIABLE` in it.
+        Term with `VARIABLE` and placeholders.
     term
-        Read from a graph.
+        Term that is read from a graph.
     tolerance
-        By how much numbers may differ, relative to those of the formula.
+        Largest difference of a number, relative to the number in the formula.
     """
     return _match(formula, term, tolerance, {})
 
 
-def _match(formula: Term, term: Term, tolerance: float, found: Mapping[str, Any]) -> dict[str, Any] | None:
+def _match(formula: Term, term: Term, tolerance: float, bound: Mapping[str, Any]) -> dict[str, Any] | None:
     if formula.kind == "variable":
-        same = term.tensor and found.get("", term.tensor) == term.tensor
-        return {**found, "": term.tensor} if same else None
+        same = term.tensor and bound.get("", term.tensor) == term.tensor
+        return {**bound, "": term.tensor} if same else None
     if formula.kind != term.kind or len(formula.parts) != len(term.parts):
         return None
-    known = dict(found)
+    known = dict(bound)
     for wanted, number in zip(formula.numbers, term.numbers, strict=True):
         if isinstance(wanted, str):
             known.setdefault(wanted, number)
@@ -139,21 +148,20 @@ def _match(formula: Term, term: Term, tolerance: float, found: Mapping[str, Any]
         if number != wanted and not near:
             return None
     for parts in permutations(term.parts):
-        answer: dict[str, Any] | None = known
+        result: dict[str, Any] | None = known
         for one, other in zip(formula.parts, parts, strict=True):
-            answer = None if answer is None else _match(one, other, tolerance, answer)
-        if answer is not None:
-            return answer
+            result = None if result is None else _match(one, other, tolerance, result)
+        if result is not None:
+            return result
     return None
 
 
-class Reader:
-    """Reads formulas from a graph, through tensors that only the next operator reads.
+class FormulaReader:
+    """Reader of formulas from a graph, through tensors that have no other reader.
 
-    Parameters
+    Attributes
     ----------
-    graph
-        Where they are read from.
+    producers : the node that computes each tensor; the caller updates it when it replaces a node.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -162,21 +170,22 @@ class Reader:
         self.producers = graph.producers()
 
     def read(self, node: Node) -> Term:
-        """Return the formula of a node's only output."""
-        return self._of_node(node, _DEEPEST)
+        """Return the term of a node's only output."""
+        return self._node_term(node, _MAX_DEPTH)
 
-    def _of_node(self, node: Node, depth: int) -> Term:
+    def _node_term(self, node: Node, depth: int) -> Term:
         (output,) = node.outputs
-        found = None if node.domain not in ("", "qengine") else self._formula(node, depth)
-        return Term("variable", tensor=output) if found is None else replace(found, tensor=output)
+        term = None if node.domain not in ("", "qengine") else self._formula(node, depth)
+        return Term("variable", tensor=output) if term is None else replace(term, tensor=output)
 
     def _term(self, tensor: str, depth: int) -> Term:
         node = self.producers.get(tensor)
         if node is None or not depth or tensor not in self._read_once or len(node.outputs) != 1:
             return Term("variable", tensor=tensor)
-        return self._of_node(node, depth - 1)
+        return self._node_term(node, depth - 1)
 
     def _formula(self, node: Node, depth: int) -> Term | None:
+        """Return the term of a node by its operator; None for an operator that no formula has."""
         operator, inputs = node.operator, node.inputs
         if not inputs or not inputs[0]:
             return None
@@ -191,9 +200,9 @@ class Reader:
         if operator == "Clip":
             bounds = self._bounds(node)
             return clip(self._term(inputs[0], depth), *bounds) if bounds else None
-        return self._of_two(operator, inputs, depth) if len(inputs) == 2 else None
+        return self._binary(operator, inputs, depth) if len(inputs) == 2 else None
 
-    def _of_two(self, operator: str, inputs: Sequence[str], depth: int) -> Term | None:
+    def _binary(self, operator: str, inputs: Sequence[str], depth: int) -> Term | None:
         first, second = inputs
         kinds = "fiu" if operator == "Pow" else "f"
         a, b = self._operand(first, second, depth), self._operand(second, first, depth, kinds)
@@ -207,7 +216,7 @@ class Reader:
         return None
 
     def _operand(self, name: str, other: str, depth: int, kinds: str = "f") -> Term | float:
-        """Return a formula, or the number that a constant is where it does not give the result more axes."""
+        """Return the term of an input, or a number for a constant of one element that broadcasts to the other input."""
         constant = self._constants.get(name)
         if constant is not None and constant.size == 1 and constant.dtype.kind in kinds:
             value = self._values.get(other)
@@ -243,6 +252,6 @@ def _arithmetic(operator: str, a: Term, b: Term | float) -> Term | None:
             return clip(a, b, np.inf)
         case "Max", Term():
             return largest(a, b)
-        case "Pow", float() if b in range(2, _MOST_POWER + 1):
+        case "Pow", float() if b in range(2, _MAX_POWER + 1):
             return reduce(mul, [a] * int(b))
     return None

@@ -1,7 +1,7 @@
-"""A function of one variable that a model spells in several operators becomes one, which is one table.
+"""Recognition of functions of one variable that a model writes as several operators.
 
-In real numbers it is the same function. In fixed point it is rounded once instead of once for each operator, and
-what lies in between needs no format.
+The operators, such as x * Sigmoid(x), are replaced by one (Swish), which is one table. On real numbers the function is
+the same. In fixed point it is rounded once instead of once per operator, and the tensors in between need no format.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import numpy as np
 
 from qengine.model.graph import Attribute, Graph, Node
 from qengine.model.passes.dead import remove_dead
-from qengine.model.passes.formula import VARIABLE, Reader, Term, call, clip, largest, match, reciprocal, scaled
+from qengine.model.passes.formula import VARIABLE, FormulaReader, Term, call, clip, largest, match, reciprocal, scaled
 
 
 @dataclass(frozen=True)
-class _Spelling:
-    """A formula, and the operator that it is.
+class _Rule:
+    """A formula and the single operator that replaces it.
 
     Attributes
     ----------
-    formula : as models spell it.
-    operator, domain, version : of the one operator, the version being the opset that has it.
-    attributes : from the numbers that were found in the formula; None where with those it is another function.
+    formula : formula as models write it.
+    operator, domain, version : the operator, its domain, and the opset that has it.
+    attributes : function from the numbers that matched placeholders to the operator's attributes; None if the
+        operator does not cover these numbers.
     """
 
     formula: Term
@@ -49,73 +50,72 @@ _PHI_BY_TANH = (
 )
 
 
-def _one(operator: str, version: int, *formulas: Term, **attributes: Attribute) -> tuple[_Spelling, ...]:
-    return tuple(_Spelling(formula, operator, version, lambda _: attributes) for formula in formulas)
+def _rules(operator: str, version: int, *formulas: Term, **attributes: Attribute) -> tuple[_Rule, ...]:
+    return tuple(_Rule(formula, operator, version, lambda _: attributes) for formula in formulas)
 
 
 _ABOVE_0, _BELOW_0 = clip(x, 0.0, np.inf), clip(x, -np.inf, 0.0)
 
-# In this order, and node after node: a formula may be made of operators that were recognised before.
-_SPELLINGS = (
-    *_one("HardSigmoid", 6, _BELOW_6 / 6.0, clip(x / 6.0 + 0.5, 0.0, 1.0), clip((x + 3.0) / 6.0, 0.0, 1.0), **_SIXTH),
-    *_one("HardSigmoid", 6, clip(0.2 * x + 0.5, 0.0, 1.0), **_KERAS),
-    *_one("HardSwish", 14, x * _BELOW_6 / 6.0, x * call("HardSigmoid", x, *_SIXTH.values())),
-    *_one("Sigmoid", 13, reciprocal(1.0 + call("Exp", -x)), 0.5 + 0.5 * call("Tanh", 0.5 * x)),
-    _Spelling(
-        reciprocal(1.0 + call("Exp", scaled(x, "k"))), "Logistic", 1, lambda n: {"alpha": -n["k"]}, domain="qengine"
-    ),
-    *_one("Swish", 24, x * call("Sigmoid", x), x * reciprocal(1.0 + call("Exp", -x)), alpha=1.0),
-    _Spelling(x * call("Sigmoid", scaled(x, "k")), "Swish", 24, lambda n: {"alpha": n["k"]}),
-    _Spelling(x * reciprocal(1.0 + call("Exp", scaled(x, "k"))), "Swish", 24, lambda n: {"alpha": -n["k"]}),
-    _Spelling(x * call("Logistic", x, "k"), "Swish", 24, lambda n: {"alpha": n["k"]}),
-    *_one("Softplus", 1, call("Log", 1.0 + call("Exp", x))),
-    *_one("Softplus", 1, clip(x, 0.0, np.inf) + call("Softplus", -call("Abs", x))),
-    *_one("Mish", 18, x * call("Tanh", call("Softplus", x))),
-    *_one("Gelu", 20, 0.5 * x * _PHI, approximate="none"),
-    *_one("Gelu", 20, *(0.5 * x * phi for phi in _PHI_BY_TANH), approximate="tanh"),
-    _Spelling(largest(x, scaled(x, "k")), "LeakyRelu", 6, lambda n: {"alpha": n["k"]} if n["k"] < 1.0 else None),
-    _Spelling(_ABOVE_0 + scaled(_BELOW_0, "k"), "LeakyRelu", 6, lambda n: {"alpha": n["k"]}),
-    _Spelling(_ABOVE_0 + scaled(clip(-x, 0.0, np.inf), "k"), "LeakyRelu", 6, lambda n: {"alpha": -n["k"]}),
-    _Spelling(_ABOVE_0 + scaled(x - call("Abs", x), "k"), "LeakyRelu", 6, lambda n: {"alpha": 2.0 * n["k"]}),
+# Rules are tried in this order, node by node: a formula may contain operators that were recognised before.
+_RULES = (
+    *_rules("HardSigmoid", 6, _BELOW_6 / 6.0, clip(x / 6.0 + 0.5, 0.0, 1.0), clip((x + 3.0) / 6.0, 0.0, 1.0), **_SIXTH),
+    *_rules("HardSigmoid", 6, clip(0.2 * x + 0.5, 0.0, 1.0), **_KERAS),
+    *_rules("HardSwish", 14, x * _BELOW_6 / 6.0, x * call("HardSigmoid", x, *_SIXTH.values())),
+    *_rules("Sigmoid", 13, reciprocal(1.0 + call("Exp", -x)), 0.5 + 0.5 * call("Tanh", 0.5 * x)),
+    _Rule(reciprocal(1.0 + call("Exp", scaled(x, "k"))), "Logistic", 1, lambda n: {"alpha": -n["k"]}, domain="qengine"),
+    *_rules("Swish", 24, x * call("Sigmoid", x), x * reciprocal(1.0 + call("Exp", -x)), alpha=1.0),
+    _Rule(x * call("Sigmoid", scaled(x, "k")), "Swish", 24, lambda n: {"alpha": n["k"]}),
+    _Rule(x * reciprocal(1.0 + call("Exp", scaled(x, "k"))), "Swish", 24, lambda n: {"alpha": -n["k"]}),
+    _Rule(x * call("Logistic", x, "k"), "Swish", 24, lambda n: {"alpha": n["k"]}),
+    *_rules("Softplus", 1, call("Log", 1.0 + call("Exp", x))),
+    *_rules("Softplus", 1, clip(x, 0.0, np.inf) + call("Softplus", -call("Abs", x))),
+    *_rules("Mish", 18, x * call("Tanh", call("Softplus", x))),
+    *_rules("Gelu", 20, 0.5 * x * _PHI, approximate="none"),
+    *_rules("Gelu", 20, *(0.5 * x * phi for phi in _PHI_BY_TANH), approximate="tanh"),
+    _Rule(largest(x, scaled(x, "k")), "LeakyRelu", 6, lambda n: {"alpha": n["k"]} if n["k"] < 1.0 else None),
+    _Rule(_ABOVE_0 + scaled(_BELOW_0, "k"), "LeakyRelu", 6, lambda n: {"alpha": n["k"]}),
+    _Rule(_ABOVE_0 + scaled(clip(-x, 0.0, np.inf), "k"), "LeakyRelu", 6, lambda n: {"alpha": -n["k"]}),
+    _Rule(_ABOVE_0 + scaled(x - call("Abs", x), "k"), "LeakyRelu", 6, lambda n: {"alpha": 2.0 * n["k"]}),
 )
-_ENDS = {"Mul", "Div", "Add", "Sub", "Clip", "Min", "Max", "Relu", "Reciprocal", "Log"}
+_LAST_OPERATORS = {"Mul", "Div", "Add", "Sub", "Clip", "Min", "Max", "Relu", "Reciprocal", "Log"}
 
 
 def recognise_functions(graph: Graph) -> Graph:
-    """Put one operator in the place of the last of those that spell it; the others go, unless something reads them.
+    """Replace the last operator of each recognised formula by a single operator, and remove the others.
 
-    A tensor in between that something else reads too, or that is an output of the graph, keeps them all.
+    A formula is not replaced if an intermediate tensor has another reader or is an output of the graph.
     """
-    reader = Reader(graph)
+    reader = FormulaReader(graph)
     nodes = []
     for node in graph.nodes:
-        found = _recognised(node, reader, graph) if node.operator in _ENDS and not node.domain else None
-        nodes.append(found or node)
-        if found:
-            reader.producers[found.outputs[0]] = found
+        replacement = _recognised(node, reader, graph) if node.operator in _LAST_OPERATORS and not node.domain else None
+        nodes.append(replacement or node)
+        if replacement:
+            reader.producers[replacement.outputs[0]] = replacement
     return remove_dead(replace(graph, nodes=tuple(nodes)))
 
 
-def _recognised(node: Node, reader: Reader, graph: Graph) -> Node | None:
+def _recognised(node: Node, reader: FormulaReader, graph: Graph) -> Node | None:
+    """Return one operator that computes the node's output from the variable of its formula; None if none does."""
     if len(node.outputs) != 1 or not node.outputs[0]:
         return None
     term = reader.read(node)
     if term.kind == "variable":
         return None
     tolerance = _tolerance(node, graph)
-    for one in _SPELLINGS:
-        found: dict[str, Any] | None = match(one.formula, term, tolerance)
-        if found is None:
+    for rule in _RULES:
+        numbers: dict[str, Any] | None = match(rule.formula, term, tolerance)
+        if numbers is None:
             continue
-        variable = found.pop("")
-        attributes = one.attributes(found)
+        variable = numbers.pop("")
+        attributes = rule.attributes(numbers)
         if attributes is not None:
-            return Node(one.operator, (variable,), node.outputs, attributes, node.name, one.domain, one.version)
+            return Node(rule.operator, (variable,), node.outputs, attributes, node.name, rule.domain, rule.version)
     return None
 
 
 def _tolerance(node: Node, graph: Graph) -> float:
-    """Return how near to it a number is that stands for an irrational one: two units in the last place."""
+    """Return the relative error allowed for a written constant such as sqrt(2): two units in the last place."""
     value = graph.values.get(node.outputs[0])
     half = value is not None and value.dtype == np.float16
     return 2.0 * float(np.finfo(np.float16 if half else np.float32).eps)

@@ -1,4 +1,4 @@
-"""Gemm's factors alpha and beta go into its constant matrices, so that what is left is a plain linear operator."""
+"""Folding of Gemm's factors alpha and beta into its constant matrices, which leaves a plain linear operator."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,13 +10,13 @@ from qengine.model.graph import Graph, Node
 
 
 def fold_gemm_factors(graph: Graph) -> Graph:
-    """Fold alpha into a constant B, beta into a constant C; a Gemm with a factor that cannot go stays as it is."""
+    """Fold alpha into a constant B and beta into a constant C; a Gemm with another factor stays as it is."""
     constants, derived = dict(graph.constants), dict(graph.derived)
 
     def fold(node: Node) -> Node:
         inputs, factors = list(node.inputs), {1: node.number("alpha", 1.0), 2: node.number("beta", 1.0)}
         wanted = {i: factor for i, factor in factors.items() if factor != 1.0 and i < len(inputs) and inputs[i]}
-        # Of integers a factor belongs to the sum, which is then cut.
+        # With integers, the factor multiplies the sum, and the product is truncated.
         if not all(inputs[i] in constants and constants[inputs[i]].dtype.kind == "f" for i in wanted):
             return node
         for i, factor in wanted.items():

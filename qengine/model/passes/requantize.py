@@ -1,4 +1,8 @@
-"""Where a tensor is brought to a format: at once as it is computed, or by an operator of its own."""
+"""Removal of Requantize operators that need no step of their own.
+
+A quantized model rounds a tensor to a format after it is computed. Where nothing reads the tensor before the rounding,
+the operator that computes it can round to that format at once, and the Requantize goes.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -9,17 +13,17 @@ from qengine.qformat import Format
 
 
 def merge_requantize(graph: Graph) -> Graph:
-    """Give tensors the formats that they are brought to at once; what is needed as it is computed keeps none.
+    """Remove each Requantize that its producer can do, and give the producer's output the format.
 
-    Operators that keep formats tie tensors to the one that they all come from. Where that has a format, bringing one of
-    them into the same does nothing. Where it has none, and all that is read of the tensors is one rounding to one
-    format, they get that format.
+    Format-preserving operators tie tensors to their root, the tensor from which all of them are copied. A Requantize to
+    the root's own format does nothing. If the root has no format and every reader is a Requantize to the same format,
+    the root gets that format.
     """
     assert graph.formats is not None
     formats, aliases = dict(graph.formats), dict(graph.aliases)
     root = roots(graph)
     wanted: dict[str, set[Format | None]] = {}
-    for name, form in _wanted(graph, root):
+    for name, form in _rounded_reads(graph, root):
         wanted.setdefault(root[name], set()).add(form)
     nodes = []
     renamed: dict[str, str] = {}
@@ -39,32 +43,32 @@ def merge_requantize(graph: Graph) -> Graph:
         else:
             nodes.append(one)
     aliases = {name: renamed.get(real, real) for name, real in aliases.items()} | renamed
-    stored = {name: renamed.get(real, real) for name, real in graph.stored.items()}
-    found = replace(graph, nodes=tuple(nodes), formats=formats, aliases=aliases, stored=stored)
-    return with_names_kept(found)
+    decoded = {name: renamed.get(real, real) for name, real in graph.decoded.items()}
+    merged = replace(graph, nodes=tuple(nodes), formats=formats, aliases=aliases, decoded=decoded)
+    return with_names_kept(merged)
 
 
 def with_names_kept(graph: Graph) -> Graph:
-    """Return the graph with the tensors that it answers with, or that inner graphs read, under their own names."""
+    """Return the graph in which its outputs, and tensors that inner graphs read, have their own names again."""
     nodes, aliases, formats = list(graph.nodes), dict(graph.aliases), dict(graph.formats or {})
-    stored = dict(graph.stored)
-    answered = {value.name for value in graph.outputs}
+    decoded = dict(graph.decoded)
+    outputs = {value.name for value in graph.outputs}
     captured = {name for node in nodes for name in node.captures}
     computed = {name for node in nodes for name in node.outputs}
-    for name in sorted(aliases.keys() & (answered | captured)):
+    for name in sorted(aliases.keys() & (outputs | captured)):
         real = aliases.pop(name)
-        if real in computed - answered - captured and name not in captured:
-            # It may as well have the other name.
+        if real in computed - outputs - captured and name not in captured:
+            # No one else needs the name `real`: rename the tensor.
             nodes = [_renamed(node, real, name) for node in nodes]
             aliases = {each: name if target == real else target for each, target in aliases.items()} | {real: name}
-            stored = {each: name if target == real else target for each, target in stored.items()}
+            decoded = {each: name if target == real else target for each, target in decoded.items()}
             if real in formats:
                 formats[name] = formats.pop(real)
             computed.discard(real)
         else:
             place = next((i + 1 for i, node in enumerate(nodes) if real in node.outputs), 0)
             nodes.insert(place, Node("Identity", (real,), (name,)))
-    return replace(graph, nodes=tuple(nodes), aliases=aliases, formats=formats, stored=stored)
+    return replace(graph, nodes=tuple(nodes), aliases=aliases, formats=formats, decoded=decoded)
 
 
 def _renamed(node: Node, old: str, new: str) -> Node:
@@ -77,7 +81,7 @@ def _is_requantize(node: Node) -> bool:
 
 
 def roots(graph: Graph) -> Mapping[str, str]:
-    """Return for every tensor the one from which operators that keep formats made it."""
+    """Return the root of each tensor: the tensor from which format-preserving operators copy its codes."""
     root = {name: name for name in (*graph.constants, *(value.name for value in graph.inputs))}
     for node in graph.nodes:
         keeps = bool(node.inputs) and node.inputs[0] in root and find(node).preserves_format(node)
@@ -86,8 +90,8 @@ def roots(graph: Graph) -> Mapping[str, str]:
     return root
 
 
-def _wanted(graph: Graph, root: Mapping[str, str]) -> Iterator[tuple[str, Format | None]]:
-    """Yield each tensor that is read and the format that it is brought to; None where it is read as it is."""
+def _rounded_reads(graph: Graph, root: Mapping[str, str]) -> Iterator[tuple[str, Format | None]]:
+    """Yield each tensor that is read, with the format to which the reader rounds it; None for any other reader."""
     assert graph.formats is not None
     yield from ((value.name, None) for value in graph.outputs if value.name in root)
     for node in graph.nodes:

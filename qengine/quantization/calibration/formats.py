@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError
-from qengine.model.formats.assign import as_given
+from qengine.model.formats.files import format_to_json
 from qengine.qformat import ChannelFormats, Format, QFormat
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values
 from qengine.quantization.calibration.error import decibels, exact_error, sqnr_in
@@ -46,7 +46,7 @@ def choose_formats(observation: Observation, options: CalibrationOptions) -> Cal
             notes.append(f"the weights '{name}' have fewer fraction bits than they could: the bias needs the room")
     order = [name for name in tensors.order if name in found]
     return Calibration(
-        {name: as_given(found[name]) for name in order},
+        {name: format_to_json(found[name]) for name in order},
         tuple(ranges[name] for name in order if name in ranges),
         options,
         observation.runs,
@@ -146,7 +146,7 @@ def _constant(
     name: str, constant: Constant, activations: Mapping[str, QFormat], options: CalibrationOptions
 ) -> tuple[Format, TensorRange]:
     rows = constant.rows()
-    room = constant.readers.room_for_bias(activations, constant.beside, len(rows))
+    room = constant.readers.max_fraction_bits(activations, constant.beside, len(rows))
     if constant.axis is None or not options.per_channel:
         known = [most for most in room if most is not None]
         rows, room = rows.reshape(1, -1), [min(known) if known else None]
@@ -167,7 +167,7 @@ def _constant(
         raise FormatError(f"constant '{name}': {error}") from None
     sqnr, best = _sqnr(rows, form), _sqnr(rows, alone)
     least, most = (float(rows.min()), float(rows.max())) if rows.size else (None, None)
-    given, wanted = as_given(form), as_given(alone)
+    given, wanted = format_to_json(form), format_to_json(alone)
     return form, TensorRange(name, "constant", rows.size, least, most, 0, given, sqnr, wanted, _cost(best, sqnr), ())
 
 

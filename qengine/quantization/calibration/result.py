@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from qengine.model.formats.assign import write_formats
+from qengine.model.formats.files import write_formats
 from qengine.quantization.calibration.options import CalibrationOptions
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from qengine.atomic_files import replacing
-from qengine.errors import FeedError
+from qengine.errors import FeedError, first_line
 from qengine.model.graph import Graph
 from qengine.quantization.calibration.histogram import HistogramArrays
 from qengine.quantization.calibration.observe import Observation
@@ -70,7 +70,7 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
         version, found, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))
         histograms = arrays.histograms()
     except _DAMAGE as error:
-        raise FeedError(f"{what} cannot be read: {str(error).splitlines()[0] if str(error) else error!r}") from None
+        raise FeedError(f"{what} cannot be read: {first_line(error)}") from None
     if version != VERSION:
         raise FeedError(f"{what} is of version {version}, and this is qengine for version {VERSION}: observe again")
     if found != key or len(names) != len(histograms):

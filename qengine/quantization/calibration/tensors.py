@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError
-from qengine.model.formats.assign import groups_of, is_real
 from qengine.model.formats.constants import Readers, finite, readers_of
+from qengine.model.formats.groups import format_groups, is_real
 from qengine.model.graph import Graph, Value
 from qengine.model.ops.operator import Role, find
 from qengine.model.passes import optimize
@@ -86,7 +86,7 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
     never, real = set[str](), set[str]()
     for graph, after in _graphs(model, optimized):
         known = known_tensors(graph)
-        groups = groups_of(graph, known)
+        groups = format_groups(graph, known)
         for name, group in groups.items():
             for member in group.members:
                 union.join(name, member)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qengine.errors import ModelError, OptionError
-from qengine.model.formats.assign import Given
+from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.qformat import Format
 from qengine.quantization.correction.folding import folded
@@ -30,7 +30,7 @@ Reals = NDArray[np.float64]
 
 def correct_bias(
     graph: Graph,
-    formats: Given,
+    formats: FormatsByName,
     data: Data | None = None,
     *,
     means: Mapping[str, ArrayLike] | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import OptionError
-from qengine.model.formats.assign import Given, as_given
+from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.quantization.correction.bias import correct_bias
 from qengine.quantization.correction.equalization import Equalized, equalize
@@ -105,7 +105,7 @@ def ranges_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(step for step in steps_of(recipe) if step in _RANGES)
 
 
-def fit_formats(ranged: Ranged, formats: Given, data: Data | None = None) -> Corrected:
+def fit_formats(ranged: Ranged, formats: FormatsByName, data: Data | None = None) -> Corrected:
     """Do the steps of a recipe that need formats: "round", and "bias" or "analytic".
 
     Parameters
@@ -143,7 +143,10 @@ def fit_formats(ranged: Ranged, formats: Given, data: Data | None = None) -> Cor
 
 
 def correct(
-    graph: Graph, formats_of: Callable[[Graph], Given], data: Data | None = None, recipe: str | Sequence[str] = "best"
+    graph: Graph,
+    formats_of: Callable[[Graph], FormatsByName],
+    data: Data | None = None,
+    recipe: str | Sequence[str] = "best",
 ) -> Corrected:
     """Correct a model for fixed point.
 
@@ -177,11 +180,11 @@ def correct(
     return fit_formats(ranged, formats_of(ranged.graph), data)
 
 
-def _pinned(graph: Graph, formats: Given) -> Given:
+def _pinned(graph: Graph, formats: FormatsByName) -> FormatsByName:
     """Return formats with those of all constants that a session would choose: other values do not change them."""
     constants = {graph.derived.get(name, name) for name in graph.constants}
     chosen = fixed_session(graph, formats).formats
-    return {**{name: as_given(form) for name, form in chosen.items() if name in constants}, **formats}
+    return {**{name: format_to_json(form) for name, form in chosen.items() if name in constants}, **formats}
 
 
 def _divided(means: Mapping[str, NDArray[np.float64]], equalized: Equalized) -> dict[str, NDArray[np.float64]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qengine.errors import OptionError
-from qengine.model.formats.assign import Given
+from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 
 Data = Iterable[Mapping[str, Any]]
@@ -46,7 +46,7 @@ class Corrected:
 
     graph: Graph
     entries: tuple[Entry, ...]
-    formats: Given = field(default_factory=dict)
+    formats: FormatsByName = field(default_factory=dict)
 
 
 def feeds_of(data: Data) -> Iterable[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import quantize
-from qengine.model.formats.assign import Given, as_given
+from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.qformat import Format, fraction_bits_of
 from qengine.quantization.correction.folding import folded
@@ -21,7 +21,7 @@ from qengine.runtime.session import InferenceSession
 _NAME = "round"
 
 
-def round_weights(graph: Graph, formats: Given, data: Data, *, damping: float = 0.01) -> Corrected:
+def round_weights(graph: Graph, formats: FormatsByName, data: Data, *, damping: float = 0.01) -> Corrected:
     """Round the weights of linear operators so that the operators' outputs on data change least; see `rounding`.
 
     What the operators read is taken from a run in fixed point with the weights rounded to nearest, in codes: it has
@@ -65,12 +65,12 @@ def round_weights(graph: Graph, formats: Given, data: Data, *, damping: float = 
             entries.append(Entry(_NAME, text, False, _why(readers, form, graph)))
             continue
         constants[name], said = _rounded(readers[0], constants[name], form, products, damping)
-        named[graph.derived.get(name, name)] = as_given(form)
+        named[graph.derived.get(name, name)] = format_to_json(form)
         entries.append(Entry(_NAME, text, True, said))
     return Corrected(replace(graph, constants=constants), tuple(entries), named)
 
 
-def fixed_session(graph: Graph, formats: Given) -> InferenceSession:
+def fixed_session(graph: Graph, formats: FormatsByName) -> InferenceSession:
     """Return the session in fixed point that corrections are made for, on the reference."""
     return InferenceSession(graph, formats=formats, isa="reference")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qengine.errors import OptionError
-from qengine.model.formats.assign import Given, parsed_format
+from qengine.model.formats.files import FormatsByName, parse_format
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions, choose_formats, observe
@@ -42,7 +42,7 @@ def quantize_model(
     data: Iterable[Mapping[str, Any]] | None = None,
     *,
     recipe: str | Sequence[str] = ("fold",),
-    formats: Given | None = None,
+    formats: FormatsByName | None = None,
     options: CalibrationOptions = CalibrationOptions(),  # noqa: B008 - it is frozen
 ) -> Quantized:
     """Return a model with formats chosen on data, corrected, as a quantized ONNX model.
@@ -73,7 +73,7 @@ def quantize_model(
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.of_activations}")
     graph = model if isinstance(model, Graph) else load(model, least_opset=opset_for(formats, options))
 
-    def formats_of(changed: Graph) -> Given:
+    def formats_of(changed: Graph) -> FormatsByName:
         if formats is not None or data is None:
             return formats or {}
         return choose_formats(observe(changed, data), options).formats
@@ -83,7 +83,7 @@ def quantize_model(
     return Quantized(quantized_model(session), session, corrected.entries)
 
 
-def opset_for(formats: Given | None, options: CalibrationOptions) -> int:
+def opset_for(formats: FormatsByName | None, options: CalibrationOptions) -> int:
     """Return the first opset that has the word lengths of formats or, without any, those that are chosen.
 
     Raises
@@ -93,6 +93,6 @@ def opset_for(formats: Given | None, options: CalibrationOptions) -> int:
     """
     if formats is None:
         return first_opset(max(options.of_activations, options.of_weights))
-    found = [parsed_format(name, given) for name, given in formats.items()]
+    found = [parse_format(name, given) for name, given in formats.items()]
     each = [one for form in found for one in (form if isinstance(form, tuple) else (form,))]
     return first_opset(max((one.bits for one in each), default=8))

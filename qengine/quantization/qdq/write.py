@@ -3,7 +3,7 @@
 import onnx  # noqa: TID251 - it is written for others
 import onnx.checker  # noqa: TID251 - as above
 
-from qengine.errors import OptionError, UnsupportedError
+from qengine.errors import OptionError, UnsupportedError, first_line
 from qengine.model.protos import model_proto
 from qengine.model.steps import Arithmetic
 from qengine.quantization.qdq.pairs import with_pairs
@@ -44,7 +44,7 @@ def quantized_model(session: InferenceSession) -> onnx.ModelProto:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise UnsupportedError(
             f"onnx.checker refuses what is written: {reason}; check the model with onnx.checker.check_model"
         ) from None

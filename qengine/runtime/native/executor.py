@@ -98,7 +98,7 @@ class ReferencePart:
     def run(self, arrays: Arrays) -> None:
         """Run the step on arrays by name, and add its output to them."""
         bound = self.bound
-        with bound.node.blamed():
+        with bound.node.errors_named():
             array = bound.kernel(*[arrays[s] if isinstance(s, str) else s for s in bound.sources])
         arrays[bound.output.name] = np.ascontiguousarray(array).reshape(array.shape)
 

@@ -21,7 +21,7 @@ from qengine.runtime.control_flow import CONTROL
 
 def is_run(node: Node) -> bool:
     """Whether a node without a handler is run nevertheless."""
-    return bool(node.graphs and node.operator in CONTROL and not node.domain) or single_node.is_possible(node)
+    return bool(node.graphs and node.operator in CONTROL and not node.domain) or single_node.is_computable(node)
 
 
 class Network:

@@ -98,7 +98,7 @@ class Plan:
             tally = None
             if tallies is not None and bound.output.format is not None:
                 tally = tallies.setdefault(name, new_tally())
-            with bound.node.blamed():
+            with bound.node.errors_named():
                 env[name] = bound.kernel(*[env[s] if isinstance(s, str) else s for s in bound.sources], tally=tally)
             yield bound.output, env[name]
             for gone in bound.release:

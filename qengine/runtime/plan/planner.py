@@ -137,7 +137,7 @@ class _Builder:
         except NeedsRun:
             raise
         except UnsupportedError as error:
-            if onnx_reference.is_known(node):  # what a handler refuses, onnx.reference may compute
+            if onnx_reference.is_defined(node):  # what a handler refuses, onnx.reference may compute
                 raise NeedsRun(str(error)) from None
             raise
         for name, step in zip(node.outputs, steps, strict=False):
@@ -145,7 +145,7 @@ class _Builder:
                 continue
             self._check_size(step.shape, str(node))
             self._check_size(step.scratch, f"{node}, on its way")
-            with node.blamed():
+            with node.errors_named():
                 if all(t.value is not None for t in step.operands):
                     self._evaluate(name, step, node)
                 else:

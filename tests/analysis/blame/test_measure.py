@@ -79,30 +79,32 @@ def test_every_figure_is_that_of_plain_numpy():
     # Nothing is rounded but these tensors: the bias has bits enough, and sums of codes are exact.
     assert all(close(found[name].sqnr_db, run[name]) for name in FORMATS)
     assert close(found.sqnr_db, run["y"])
-    assert close(found.weights_db, brute_force(data, {n: FORMATS[n] for n in ("w1", "w2")})["y"])
+    assert close(found.constants_db, brute_force(data, {n: FORMATS[n] for n in ("w1", "w2")})["y"])
     assert close(found.activations_db, brute_force(data, {n: FORMATS[n] for n in ("x", "r", "y")})["y"])
     assert (found.runs, found.outputs) == (3, ("y",))
 
 
-def test_noise_is_energy_and_shares_are_of_all_harm():
+def test_noise_is_energy_and_shares_are_of_all_sensitivity():
     data = feeds()
     found = blame(InferenceSession(PERCEPTRON, formats=FORMATS), data)
     exact = [perceptron(feed["x"], {})["y"] for feed in data]
     other = [perceptron(feed["x"], {"r": "Q2.3"})["y"] for feed in data]
     noise = sum(np.sum((a - b) ** 2) for a, b in zip(exact, other, strict=True))
     assert found["r"].noise["y"] == pytest.approx(noise, rel=1e-3)
-    assert found["r"].harm == pytest.approx(noise / sum(np.sum(a**2) for a in exact), rel=1e-3)
+    assert found["r"].sensitivity == pytest.approx(noise / sum(np.sum(a**2) for a in exact), rel=1e-3)
     assert sum(one.share for one in found.tensors) == pytest.approx(1.0)
-    assert [one.harm for one in found.tensors] == sorted((one.harm for one in found.tensors), reverse=True)
+    assert [one.sensitivity for one in found.tensors] == sorted(
+        (one.sensitivity for one in found.tensors), reverse=True
+    )
 
 
 def test_kinds_and_operators():
     found = blame(InferenceSession(PERCEPTRON, formats=FORMATS), feeds())
     assert {one.name: (one.kind, one.operator) for one in found.tensors} == {
         "x": ("input", "input"),
-        "w1": ("weights", "Gemm+Relu"),
+        "w1": ("constant", "Gemm+Relu"),
         "r": ("activation", "Gemm+Relu"),
-        "w2": ("weights", "Gemm"),
+        "w2": ("constant", "Gemm"),
         "y": ("activation", "Gemm"),
     }
     assert found["r"].shares == ("h",)
@@ -116,10 +118,10 @@ def test_the_cut_of_the_data_into_runs_does_not_matter():
         other = at_once[one.name]
         assert one.output_db == pytest.approx(other.output_db, abs=1e-3)
         assert one.sqnr_db == pytest.approx(other.sqnr_db, abs=1e-3)
-        assert (one.elements, one.saturated, one.flushed, one.unused_bits) == (
+        assert (one.elements, one.saturated, one.underflowed, one.unused_bits) == (
             other.elements,
             other.saturated,
-            other.flushed,
+            other.underflowed,
             other.unused_bits,
         )
 
@@ -130,7 +132,7 @@ def test_counts_are_those_of_the_run_in_fixed_point():
     found = blame(InferenceSession(PERCEPTRON, formats=formats), data)
     w1 = np.rint(W1.astype(np.float64) * 16)
     assert found["w1"].saturated == np.count_nonzero((w1 < -8) | (w1 > 7)) > 0
-    assert found["w1"].flushed == np.count_nonzero((w1 == 0) & (W1 != 0)) > 0
+    assert found["w1"].underflowed == np.count_nonzero((w1 == 0) & (W1 != 0)) > 0
     assert found["w1"].elements == W1.size
     runs = [perceptron(feed["x"], {n: formats[n] for n in ("x", "w1")}) for feed in data]
     sums = np.concatenate([np.rint(64 * one["r"]) for one in runs])
@@ -171,7 +173,7 @@ def test_weights_alone_are_those_of_a_model_with_other_weights(per_channel):
     session = InferenceSession(branched(CONSTANTS), qformat="Q3.4", per_channel=per_channel)
     found = blame(session, data)
     (exact,) = InferenceSession(branched(CONSTANTS)).run(None, data[0])
-    blamed = [one.name for one in found.tensors if one.kind == "weights"]
+    blamed = [one.name for one in found.tensors if one.kind == "constant"]
     assert sorted(blamed) == ["d", "scale", "slope", "v", "w"]
     all_rounded = dict(CONSTANTS)
     for name in blamed:
@@ -181,7 +183,7 @@ def test_weights_alone_are_those_of_a_model_with_other_weights(per_channel):
         assert found[name].noise["y"] == pytest.approx(np.sum((exact.astype(np.float64) - other) ** 2), rel=1e-4), name
     (other,) = InferenceSession(branched(all_rounded)).run(None, data[0])
     ratio = np.sum((exact.astype(np.float64) - other) ** 2) / np.sum(exact.astype(np.float64) ** 2)
-    assert found.weights_db == pytest.approx(-10 * np.log10(ratio), abs=1e-3)
+    assert found.constants_db == pytest.approx(-10 * np.log10(ratio), abs=1e-3)
 
 
 @pytest.mark.parametrize("place", range(6))
@@ -209,7 +211,7 @@ def test_codes_that_are_only_moved_are_not_blamed():
     found = blame(InferenceSession(branched(CONSTANTS), qformat="Q3.4"), [{"x": weights(2, 2, 6, 6, seed=9)}])
     for name in ("m", "f"):
         one = found[name]
-        assert (one.own_db, one.output_db, one.harm, one.noise, one.suggestion) == (None, None, 0.0, {}, None)
+        assert (one.own_db, one.output_db, one.sensitivity, one.noise, one.suggestion) == (None, None, 0.0, {}, None)
         assert one.sqnr_db is not None
     assert set(found["m"].shares) == {"p"}
 
@@ -235,8 +237,8 @@ def test_weights_and_activations_apart():
     data = feeds()
     bad_weights = blame(InferenceSession(PERCEPTRON, formats={**FORMATS, "w2": "Q3.0"}), data)
     bad_activations = blame(InferenceSession(PERCEPTRON, formats={**FORMATS, "r": "Q5.0"}), data)
-    assert bad_weights.weights_db < bad_weights.activations_db - 10
-    assert bad_activations.activations_db < bad_activations.weights_db - 10
+    assert bad_weights.constants_db < bad_weights.activations_db - 10
+    assert bad_activations.activations_db < bad_activations.constants_db - 10
     assert bad_weights["w2"].name == bad_weights.tensors[0].name
     assert bad_activations["r"].name == bad_activations.tensors[0].name
     # What is wrong elsewhere leaves a tensor's own figures alone, and not those of the run.
@@ -275,7 +277,7 @@ def test_of_several_outputs_it_is_the_mean():
     found = blame(InferenceSession(PERCEPTRON, formats=FORMATS), data, outputs=["y", "r"])
     alone = brute_force(data, {"x": FORMATS["x"]})
     mean = (10 ** (-alone["y"] / 10) + 10 ** (-alone["r"] / 10)) / 2
-    assert found["x"].harm == pytest.approx(mean, rel=1e-3)
+    assert found["x"].sensitivity == pytest.approx(mean, rel=1e-3)
     assert found["x"].noise.keys() == {"y", "r"}
     assert found["w2"].noise["r"] == 0
 
@@ -283,7 +285,7 @@ def test_of_several_outputs_it_is_the_mean():
 def test_what_loses_nothing_is_exact():
     model = network([("Relu", "x", "y")], inputs={"x": [1, 3]})
     found = blame(InferenceSession(model, qformat="Q3.4"), [{"x": np.float32([[1, -2, 0.5]])}])
-    assert (found["x"].own_db, found["x"].output_db, found["x"].harm, found["x"].share) == (np.inf, np.inf, 0, 0)
+    assert (found["x"].own_db, found["x"].output_db, found["x"].sensitivity, found["x"].share) == (np.inf, np.inf, 0, 0)
     assert found.sqnr_db == np.inf
 
 
@@ -320,7 +322,7 @@ def test_a_quantized_model_is_blamed_in_its_own_formats():
     found = blame(session, data)
     x = data[0]["x"].astype(np.float64)
     noise = np.sum((x - rounded(x, "Q3.4")) ** 2)
-    inputs = [one for one in found.tensors if one.own_db is not None and one.kind != "weights"]
+    inputs = [one for one in found.tensors if one.own_db is not None and one.kind != "constant"]
     assert any(close(one.own_db, 10 * np.log10(np.sum(x**2) / noise)) for one in inputs)
 
 
@@ -342,7 +344,7 @@ def test_shapes_may_differ_from_feed_to_feed():
 def test_what_cannot_be_done_is_said():
     data = feeds()
     fixed = InferenceSession(PERCEPTRON, formats=FORMATS)
-    with pytest.raises(OptionError, match="nothing is rounded in float32: give a qformat or formats"):
+    with pytest.raises(OptionError, match="nothing is rounded in float32: give the session a qformat or formats"):
         blame(InferenceSession(PERCEPTRON), data)
     with pytest.raises(FeedError, match="the feeds are empty"):
         blame(fixed, [])
@@ -355,7 +357,7 @@ def test_what_cannot_be_done_is_said():
     indices = network([("Gemm", "x w1", "h"), ("ArgMax", "h", "y")], inputs={"x": [2, 6]}, constants={"w1": W1})
     with pytest.raises(
         UnsupportedError,
-        match="a run computes, and there are none in 'y': name a tensor",
+        match="and 'y' has none: name a tensor",
     ):
         blame(InferenceSession(indices, qformat="Q3.4"), [{"x": weights(2, 6)}])
     decided = network([("NonZero", "x", "n"), ("Cast", "n", "y", {"to": 1})], inputs={"x": [2, 6]})

@@ -67,7 +67,7 @@ def test_odd_values(tmp_path, values):
 
 
 def test_what_cannot_be_drawn(tmp_path, monkeypatch):
-    with pytest.raises(OptionError, match=r"a plot is \.png, \.svg, \.pdf, not a\.jpg"):
+    with pytest.raises(OptionError, match=r"a plot is a \.png, \.svg, \.pdf file, not a\.jpg"):
         check_plot("a.jpg")
     with pytest.raises(OptionError, match="there is no folder"):
         draw_histogram(tmp_path / "no" / "a.png", "x", histogram_of(VALUES), QFormat.parse("Q2.5"))

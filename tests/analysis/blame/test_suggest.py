@@ -25,7 +25,7 @@ def suggested(values, form, share=0.0, rows=None):
         (NORMAL, "Q0.7", "2 more integer bits", "Q2.5"),
         (NORMAL * 2, "Q2.5", "one more integer bit", "Q3.4"),
         (NORMAL / 256, "Q0.7", "6 fewer integer bits", "Q-6.13"),
-        (NORMAL, "UQ2.6", "signed, as some of it is negative", "Q2.5"),
+        (NORMAL, "UQ2.6", "signed, as some values are negative", "Q2.5"),
         (np.abs(NORMAL), "UQ4.4", "2 fewer integer bits", "UQ2.6"),
     ],
 )

@@ -181,7 +181,7 @@ def test_harm_is_that_of_a_tensor_alone(data):
     blamed = blame(session, dataset)
     for name in ("x", "w1", "r", "w2"):
         (unit,) = [unit for unit in found.units if unit.name == name]
-        assert unit.harm[4] == pytest.approx(blamed[name].harm, rel=1e-6)
+        assert unit.harm[4] == pytest.approx(blamed[name].sensitivity, rel=1e-6)
         assert unit.harm[8] < unit.harm[4]
 
 

@@ -77,6 +77,22 @@ def test_narrow_integers_are_widened(dtype):
     assert requantize(acc, -3, Word(16, True)).tolist() == expected
 
 
+@pytest.mark.parametrize("dtype", [np.int64, object])
+@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
+@pytest.mark.parametrize("shift", [0, -1, -2, -15, -16, -60])
+def test_left_shifts_into_unsigned_16_bit_words(shift, overflow, dtype):
+    """An unsigned word of 16 bits holds codes above 2^15, which a left shift must leave whole before overflow."""
+    acc = [sign * v for v in (0, 1, 16383, 32767, 32768, 32769, 40000, 65535, 65536, 98304) for sign in (1, -1)]
+    tally = new_tally()
+    codes = requantize(np.array(acc, dtype), shift, Word(16, False, overflow=overflow), tally=tally)
+    exact = [v << -shift for v in acc]
+    expected = [v & 0xFFFF if overflow == "wrap" else min(max(v, 0), 65535) for v in exact]
+    assert codes.tolist() == expected
+    assert tally[SATURATED] == sum(not 0 <= v <= 65535 for v in exact)
+    mixed = requantize(np.array(acc, dtype)[:, None], np.array([shift, 1]), Word(16, False, overflow=overflow))
+    assert mixed[:, 0].tolist() == expected
+
+
 # Bounds as they come from an activation's constants, some outside the word.
 BOUNDS = [(0, None), (None, 5), (-3, 5), (0, 1000), (-1000, 5), (-1000, 1000), (100, -100), (200, None)]
 

@@ -1,4 +1,4 @@
-"""Registered operators in the graphs that an If and a Loop hold."""
+"""Registered operators in the graphs of If and Loop."""
 
 import numpy as np
 import onnx

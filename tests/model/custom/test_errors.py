@@ -1,4 +1,4 @@
-"""What a user's function, or a model, does wrong is one line that names the node, and what was raised is the cause."""
+"""Errors in a user's function or a model: one line that names the node, with the raised exception as its cause."""
 
 import traceback
 
@@ -163,10 +163,10 @@ def test_the_types_of_results(given, result, wanted):
 @pytest.mark.parametrize(
     ("result", "match"),
     [
-        (lambda x: x.codes, "gives an array of int64 for 'y'; exact integers and the number of fraction bits"),
+        (lambda x: x.codes, "gives an array of int64 for 'y'; exact integers and their number of fraction bits"),
         (lambda x: (x.codes, None), None),  # integers that are not quantized
         (lambda x: (x.codes / 2, None), "gives float64 without fraction bits for 'y'"),
-        (lambda x: x.codes / 2, "gives an array of float64 for 'y'; exact integers and the number of fraction bits"),
+        (lambda x: x.codes / 2, "gives an array of float64 for 'y'; exact integers and their number of fraction bits"),
         (lambda x: (x.codes / 2, 4), "gives float64 for 'y'; exact integers"),
         (lambda x: (x.codes.astype(object), 4), r"gives object for 'y'; exact integers \(int64\)"),
         (lambda x: (x.codes > 0, 4), "gives bool for 'y'"),
@@ -190,9 +190,9 @@ def test_what_a_rule_gives(result, match):
 @pytest.mark.parametrize(
     ("function", "match"),
     [
-        (lambda x: x * 0.5, "makes float64 of codes; fixed_point='move' is for what only picks"),
-        (lambda x: x * 20, r"makes -\d+..\d+ of codes of Q3.4"),
-        (lambda x: x > 0, "makes bool of codes"),
+        (lambda x: x * 0.5, "returns float64 for codes; fixed_point='move' is for functions that only move"),
+        (lambda x: x * 20, r"returns -\d+..\d+ for codes of Q3.4"),
+        (lambda x: x > 0, "returns bool for codes"),
     ],
 )
 def test_a_move_that_computes(function, match):
@@ -211,14 +211,16 @@ def test_a_move_of_two_tensors_in_fixed_point():
 @pytest.mark.parametrize("function", [lambda x: x.sum(), lambda x: x[None], lambda x: x * 1j, lambda x: "text"])
 def test_a_table_of_what_is_not_element_by_element(function):
     own(function, fixed_point="table")
-    refused(OperatorError, NODE + "its function makes .* fixed_point='table' is for a function of real", qformat="Q3.4")
-    refused(OperatorError, NODE + "its function makes .* fixed_point='table' is for a function of real")
+    refused(
+        OperatorError, NODE + "its function returns .* fixed_point='table' needs a function of real", qformat="Q3.4"
+    )
+    refused(OperatorError, NODE + "its function returns .* fixed_point='table' needs a function of real")
 
 
 @pytest.mark.parametrize("qformat", [None, "Q3.4"])
 def test_a_table_of_what_looks_at_other_elements(qformat):
     own(lambda x: np.exp(x) / np.exp(x).sum(), fixed_point="table")
-    refused(OperatorError, NODE + "its function gives something else for a number where others", qformat=qformat)
+    refused(OperatorError, NODE + "the result of its function for an element depends on other", qformat=qformat)
 
 
 def test_where_a_table_is_undefined_it_is_0_and_counted():
@@ -232,7 +234,7 @@ def test_where_a_table_is_undefined_it_is_0_and_counted():
 @pytest.mark.parametrize(
     ("attributes", "match"),
     [
-        ({"facto": 1.0}, "attribute 'facto' is not one that its function takes; there are factor, n, flag, mode; did"),
+        ({"facto": 1.0}, "attribute 'facto' is unknown to its function, which takes factor, n, flag, mode; did"),
         ({"n": 1}, "attribute 'factor' is missing, and its function has no default"),
         ({"factor": "2"}, "attribute 'factor' is '2', and its function takes a number"),
         ({"factor": 1.0, "n": 1.5}, "attribute 'n' is 1.5, and its function takes an integer"),
@@ -241,7 +243,7 @@ def test_where_a_table_is_undefined_it_is_0_and_counted():
     ],
 )
 @pytest.mark.parametrize("fixed_point", [None, "table", "move"])
-def test_attributes_that_do_not_fit_are_told_before_a_run(attributes, match, fixed_point):
+def test_attributes_that_do_not_fit_are_refused_before_a_run(attributes, match, fixed_point):
     def function(x, *, factor: float, n: int | None = None, flag: bool = False, mode: str = "a"):
         raise AssertionError("not called")
 
@@ -280,7 +282,7 @@ def test_attributes_that_fit():
         ("- x", "input 'x' is missing"),
     ],
 )
-def test_inputs_that_do_not_fit_are_told_before_a_run(inputs, match):
+def test_inputs_that_do_not_fit_are_refused_before_a_run(inputs, match):
     own(lambda x, y=None: x)
     with pytest.raises(ModelError, match=NODE + match):
         InferenceSession(model(inputs=inputs))

@@ -1,4 +1,4 @@
-"""A custom operator of torch, as both of its exporters write it: what torch gave, and the rule to the bit."""
+"""A custom operator of torch from both of its exporters, compared with torch and bit for bit with its rule."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `inspect_model` tells of registered operators."""
+"""The report of `inspect_model` on registered operators."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_formats_are_those_of_a_session(formats):
     assert not [line for line in found.warnings if "would fail" in line]
 
 
-def test_constants_that_their_format_cannot_hold_are_told():
+def test_constants_that_their_format_cannot_hold_are_noted():
     registered(nobody=True)
     built = network(
         [("my.domain.Roll", "x", "m"), ("my.domain.Rule", "m k", "r"), ("Conv", "r w", "y")],

@@ -49,7 +49,7 @@ def blend_exactly(seen=None):
 
 
 def expected_blend(codes, out_bits, n_in, n_out, rounding, overflow):
-    """The same with Python's integers and fractions of two."""
+    """Return the result of `blend`, computed with Python's integers."""
     result = np.empty(codes.shape, np.int64)
     for place, code in np.ndenumerate(codes):
         column = [int(c) for c in codes[place[0], :, place[2], place[3]]]
@@ -117,7 +117,7 @@ def test_a_rule_sees_codes_and_formats():
     np.testing.assert_array_equal(x.codes, c)
 
 
-def test_saturations_are_counted_and_no_island_is_told():
+def test_saturations_are_counted_and_no_island_is_listed():
     blend_exactly()
     session = InferenceSession(CNN, qformat="Q3.4", formats={"b": "Q0.5", "r": "Q0.5"})
     found = compare(session, InferenceSession(CNN), {"x": X})

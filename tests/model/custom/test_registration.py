@@ -1,4 +1,4 @@
-"""What can be registered, what is refused, and what a second registration does."""
+"""Registration of operators: accepted and refused functions, and second registrations."""
 
 import re
 
@@ -21,18 +21,18 @@ def run():
 def test_the_operator_can_be_called():
     @register_operator("Own", domain="my.domain")
     def own(x, *, factor=3):
-        """Times three."""
+        """Return three times x."""
         return x * factor
 
     assert own(X).tolist() == [3, 6]
     assert own(X, factor=2).tolist() == [2, 4]
-    assert (own.__name__, own.__doc__) == ("own", "Times three.")
+    assert (own.__name__, own.__doc__) == ("own", "Return three times x.")
     assert repr(own) == "<operator my.domain.Own since 1>"
     assert run() == [3, 6]
 
 
 def test_the_same_function_again_replaces_itself():
-    """As a cell of a notebook does that is run again."""
+    """A cell of a notebook that is run again registers its function again."""
     cell = (
         "import qengine\n@qengine.register_operator('Own', domain='my.domain')\ndef own(x):\n    return x * FACTOR\n"
         "@own.fixed_point\ndef _(x):\n    return x.codes * FACTOR, x.fraction_bits"
@@ -44,7 +44,7 @@ def test_the_same_function_again_replaces_itself():
         assert y.tolist() == [factor, 2 * factor]
 
 
-def test_another_function_must_be_told_to_replace():
+def test_another_function_replaces_only_on_request():
     def first(x):
         return x
 
@@ -69,7 +69,7 @@ def test_a_replaced_operator_takes_no_rule():
 
     first = register_operator("Own", domain="my.domain")(function)
     register_operator("Own", domain="my.domain")(function)
-    with pytest.raises(OptionError, match=r"the rule of my.domain.Own: the operator was registered again since"):
+    with pytest.raises(OptionError, match=r"the rule of my.domain.Own: the operator was registered again"):
         first.fixed_point(lambda x: (x.codes, 0))
 
 
@@ -86,7 +86,7 @@ def test_a_replaced_operator_takes_no_rule():
         ("Own", {"domain": "d", "since": 0}, "since is an opset, 1 or more, not 0"),
         ("Own", {"domain": "d", "since": "1"}, "since is an opset, 1 or more, not '1'"),
         ("Own", {"domain": "d", "fixed_point": "island"}, "fixed_point is 'table', 'move' or left out, not 'island'"),
-        ("Own", {"domain": "d", "fixed_point": len}, "a function of its own is given by @operator.fixed_point"),
+        ("Own", {"domain": "d", "fixed_point": len}, "add a rule with @operator.fixed_point"),
     ],
 )
 def test_what_cannot_be_registered(name, options, match):
@@ -101,14 +101,14 @@ def test_what_onnx_does_not_define_in_a_domain_that_it_knows():
 @pytest.mark.parametrize(
     ("function", "options", "match"),
     [
-        (7, {}, "is computed by a function, not 7"),
-        (lambda x, **rest: x, {}, r"'\*\*rest' says nothing of attributes"),
-        (lambda x, y=3: x, {}, "input 'y' has the default 3; None is what"),
+        (7, {}, "must be a function, not 7"),
+        (lambda x, **rest: x, {}, r"'\*\*rest' names no attributes"),
+        (lambda x, y=3: x, {}, "input 'y' has the default 3; an optional input"),
         (max, {}, "has no signature; register a Python function"),
-        (lambda x, y: x, {"fixed_point": "table"}, r"is for a function of one input, and this one takes \(x, y\)"),
+        (lambda x, y: x, {"fixed_point": "table"}, r"needs a function of one input, and this one takes \(x, y\)"),
         (lambda *x: x, {"fixed_point": "table"}, r"takes \(\*...\)"),
         (lambda: 1, {"fixed_point": "move"}, "needs an input to move"),
-        (lambda x: x, {"fixed_point": "table", "deterministic": False}, "a table is made once"),
+        (lambda x: x, {"fixed_point": "table", "deterministic": False}, "needs a deterministic function"),
     ],
 )
 def test_functions_that_cannot_be_registered(function, options, match):
@@ -126,7 +126,7 @@ def test_a_rule_takes_what_the_function_takes(rule):
 @pytest.mark.parametrize("kind", ["table", "move"])
 def test_an_operator_has_one_rule(kind):
     own = register_operator("Own", domain="my.domain", fixed_point=kind)(lambda x: x)
-    with pytest.raises(OptionError, match="the operator has one already; leave out its fixed_point"):
+    with pytest.raises(OptionError, match="the operator has a rule already; leave out its fixed_point"):
         own.fixed_point(lambda x: (x.codes, 0))
 
 

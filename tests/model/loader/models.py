@@ -1,4 +1,4 @@
-"""Models to load, spelled in a few words, and what is shared in looking at what becomes of them."""
+"""Builders of models to load, and checks that the loader tests share."""
 
 import numpy as np
 import onnx

@@ -152,6 +152,6 @@ def test_functions_that_explode_or_are_too_deep(monkeypatch):
         return [*links, function(f"G{length}", ["X"], ["Y"], [node("Relu", ["X"], ["Y"])])]
 
     load(calling([call("G0", ["x"], ["y"])], chain(3, 2)))
-    monkeypatch.setattr("qengine.model.loader.inlining._MOST_NODES", 2000)
+    monkeypatch.setattr("qengine.model.loader.inlining._MAX_NODES", 2000)
     refused(calling([call("G0", ["x"], ["y"])], chain(40, 2)), "inlined")
     refused(calling([call("G0", ["x"], ["y"])], chain(2000, 1)), "too deeply")

@@ -216,7 +216,7 @@ def test_attributes_that_are_not_sound():
     refused(with_attribute(name="a", s=b"\xff", type=kinds.STRING), *what, "UTF-8")
     refused(with_attribute(name="a", strings=[b"\xff"], type=kinds.STRINGS), *what, "UTF-8")
     refused(with_attribute(name="a", ref_attr_name="b", type=kinds.INT), *what, "'b'")
-    refused(with_attribute(i=1, type=kinds.INT), "node 'r' (Relu)", "nameless")
+    refused(with_attribute(i=1, type=kinds.INT), "node 'r' (Relu)", "without a name")
     refused(with_attribute(name="a", type=kinds.GRAPHS), *what, "several graphs", error=UnsupportedError)
     kept = load(with_attribute(name="a", type=kinds.TYPE_PROTO, tp=info("x").type)).nodes[0].attributes["a"]
     assert onnx.AttributeProto.FromString(kept.data).tp == info("x").type

@@ -156,7 +156,7 @@ def test_external_data_that_is_refused(folder, constant, entries, words):
 def test_external_data_that_is_named_twice_or_is_inline_too(folder):
     proto = external()
     proto.graph.initializer[0].external_data.add(key="location", value="other.bin")
-    refused(put(folder, proto), "'w'", "twice")
+    refused(put(folder, proto), "'w'", "two entries of the same name")
     proto = external()
     proto.graph.initializer[0].raw_data = bytes(8)
     refused(put(folder, proto), "'w'", "more than one place")

@@ -9,7 +9,7 @@ import pytest
 from onnx.defs import OpSchema
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.eager.onnx_reference import is_known
+from qengine.model.eager.onnx_reference import is_defined
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import ANY, NEVER, Known, check, find, make_steps, operator, versions
 from qengine.model.steps import Island, Tensor
@@ -86,7 +86,7 @@ def has_default(attribute):
 def test_opsets_without_the_operator():
     for name, version in (("Upsample", 10), ("HardSwish", 13), ("Mish", 17), ("Gelu", 19), ("Swish", 23)):
         assert handler(name, version).is_delegated
-        assert not is_known(Node(name, (), (), version=version))
+        assert not is_defined(Node(name, (), (), version=version))
 
 
 def x(name, kind=np.float32, value=None):

@@ -50,10 +50,10 @@ def test_the_shape_of_an_input_is_not_constant():
     assert graph.constants["z"].shape == (2, 2)
 
 
-def test_what_would_be_large_stays_a_rule(monkeypatch):
+def test_a_large_result_is_not_folded(monkeypatch):
     model = network([("ConstantOfShape", "s", "z"), ("Add", "x z", "y")], constants={"s": [6, 5]})
     assert len(fold_constants(load(model)).nodes) == 1
-    monkeypatch.setattr(constants, "_LARGEST", 29)
+    monkeypatch.setattr(constants, "_MAX_ELEMENTS", 29)
     assert len(fold_constants(load(model)).nodes) == 2
     (y,) = qengine.InferenceSession(model).run(None, {"x": X})
     np.testing.assert_array_equal(y, X)

@@ -3,7 +3,7 @@ import pytest
 from networks import network
 
 from qengine.model.loader import load
-from qengine.model.passes.formula import VARIABLE, Reader, Term, call, clip, match, reciprocal, scaled
+from qengine.model.passes.formula import VARIABLE, FormulaReader, Term, call, clip, match, reciprocal, scaled
 
 x = VARIABLE
 u, v = Term("variable", tensor="u"), Term("variable", tensor="v")
@@ -54,7 +54,7 @@ def test_match(formula, term, found):
 
 def read(nodes, constants=None, outputs=("y",), **more):
     graph = load(network(nodes, inputs={"x": ["N", 3]}, constants=constants, outputs=outputs, **more))
-    return Reader(graph).read(graph.nodes[-1])
+    return FormulaReader(graph).read(graph.nodes[-1])
 
 
 def test_it_reads_through_what_is_read_once():

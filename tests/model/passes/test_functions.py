@@ -85,7 +85,7 @@ VERSIONS = {"HardSigmoid": 17, "Sigmoid": 17, "Softplus": 17, "HardSwish": 17, "
 
 
 def spelled(text, outputs=("y",), opset=17, shape=("N",), wanted=np.float32, **more):
-    """A network in words: "Add x 3 a" is a node with an input, a constant and an output."""
+    """Return a network from text: "Add x 3 a" is a node with an input, a constant and an output."""
     nodes, constants = [], dict(more)
     for words in text.split("; "):
         operator, *names = words.split()
@@ -114,7 +114,7 @@ def test_one_operator_comes_of_it(kind):
 
 
 def test_the_others_go_at_once():
-    """A pass that looks for what is read once is not to find readers that are dead."""
+    """A later pass that looks for tensors with one reader must not find dead readers."""
     assert len(recognise_functions(load(spelled(SPELLED["mish, spelled"][0]))).nodes) == 1
 
 
@@ -189,7 +189,7 @@ def test_numbers_for_each_channel_stay():
 
 @pytest.mark.parametrize(("shape", "whole"), [(["N", 4], True), ([], False)])
 def test_a_number_with_axes(shape, whole):
-    """Added to a tensor of fewer axes, it gives it more."""
+    """A constant with more axes than the tensor gives the sum more axes."""
     model = network(
         [("Add", "x three", "a"), ("Clip", "a lo hi", "c"), ("Div", "c six", "y")],
         inputs={"x": shape},
@@ -225,7 +225,7 @@ def test_formats_in_between():
     with pytest.raises(FormatError, match="no format for 's'"):
         s.run(["s"], {"x": X})
     s = qengine.InferenceSession(model, formats={"x": "Q4.3", "y": "Q4.3", "s": "UQ0.8"})
-    assert s.notes == ("the format of 's' has no effect: the tensor went into the operator after it",)
+    assert s.notes == ("the format of 's' has no effect: the tensor is fused into the operator after it",)
     assert s.run(["s"], {"x": X}, raw=True)[0].dtype == np.uint8
 
 

@@ -1,4 +1,4 @@
-"""What holds for all passes together: no bit changes, and no tensor is lost."""
+"""Properties of all passes together: no bit changes, and no tensor is lost."""
 
 import itertools
 
@@ -15,7 +15,7 @@ ARITHMETIC = list(itertools.product(Rounding, Overflow))
 
 
 class RandomNetwork:
-    """A chain of operators with branches, what is dead, and constants that depend on constants."""
+    """A chain of operators with branches, dead nodes, and constants that depend on constants."""
 
     def __init__(self, seed, norms):
         self.rng = np.random.default_rng(seed)
@@ -40,7 +40,7 @@ class RandomNetwork:
         return name
 
     def image(self):
-        """The newest image, or sometimes an older one."""
+        """Return the newest image, or sometimes an older one."""
         newest = self.rng.random() < 0.8
         return self.images[-1] if newest else str(self.rng.choice(self.images))
 
@@ -155,7 +155,7 @@ def test_in_float32_no_pass_but_the_norms_changes_a_bit(monkeypatch, seed):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_asking_for_a_tensor_changes_no_other(seed):
-    """Each tensor that the passes removed, asked for alone and beside the outputs."""
+    """Each tensor that the passes removed is requested alone and with the outputs."""
     model = RandomNetwork(seed, norms=True).build()
     graph = load(model)
     computed = [name for node in graph.nodes for name in node.outputs]

@@ -1,89 +1,15 @@
-"""Quantized models: read as fixed point where they are, and run as ONNX defines them where they are not."""
+"""Quantized models: read as fixed point if all scales allow it, and run as ONNX defines them otherwise."""
 
 import numpy as np
 import onnx
 import pytest
+from model.passes.quantized_models import RNG, STORED, Builder, assert_bits_of_onnx, classifier, codes
 from networks import network
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 import qengine
 from qengine.errors import FormatError, OptionError, UnsupportedError
-
-RNG = np.random.default_rng(11)
-STORED = {"int8": (-128, 127, 0), "uint8": (0, 255, 128), "int16": (-32768, 32767, 0), "uint16": (0, 65535, 32768)}
-
-
-class Builder:
-    """A model of pairs, spelled one tensor after the other."""
-
-    def __init__(self, stored="int8"):
-        self.stored, self.nodes, self.constants = stored, [], {}
-        self.zero = STORED[stored][2]
-
-    def constant(self, name, value):
-        self.constants[name] = np.asarray(value)
-        return name
-
-    def pair(self, x, n, stored=None, zero=None):
-        """Quantize and dequantize `x` with n fraction bits; return the tensor that comes out."""
-        stored = stored or self.stored
-        zero = STORED[stored][2] if zero is None else zero
-        scale = self.constant(f"{x}_scale", np.float32(2.0**-n))
-        point = self.constant(f"{x}_zero", np.dtype(stored).type(zero))
-        self.nodes.append(("QuantizeLinear", f"{x} {scale} {point}", f"{x}_q"))
-        self.nodes.append(("DequantizeLinear", f"{x}_q {scale} {point}", f"{x}_dq"))
-        return f"{x}_dq"
-
-    def weights(self, name, codes, n, axis=0):
-        """Dequantize stored weights, with one n or one for each channel."""
-        scale = self.constant(f"{name}_scale", np.exp2(-np.asarray(n, np.float32)))
-        self.constant(f"{name}_q", codes)
-        self.nodes.append(("DequantizeLinear", f"{name}_q {scale}", name, {"axis": axis} if np.ndim(n) else {}))
-        return name
-
-    def node(self, operator, inputs, output, **attributes):
-        self.nodes.append((operator, inputs, output, attributes))
-        return output
-
-    def model(self, **options):
-        return network(self.nodes, constants=self.constants, opset=21, **options)
-
-
-def codes(shape, dtype="int8", most=127):
-    return RNG.integers(-most, most + 1, shape).astype(dtype)
-
-
-def assert_bits_of_onnx(model, x, names=None, **options):
-    """Compare outputs with onnx.reference, bit for bit, and return the session."""
-    session = qengine.InferenceSession(model, **options)
-    expected = ReferenceEvaluator(model).run(names, {"x": x})
-    for ours, theirs in zip(session.run(names, {"x": x}), expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs, strict=True)
-    return session
-
-
-def classifier(stored):
-    """Return a small network of every common operator, whose sums float32 holds exactly."""
-    b = Builder(stored)
-    x = b.pair("x", 4)
-    w = b.weights("w1", codes((4, 3, 3, 3), most=7), [3, 4, 5, 6])
-    bias = b.weights("b1", codes(4, "int32", 200), [7, 8, 9, 10])
-    b.node("Conv", f"{x} {w} {bias}", "c1", pads=[1, 1, 1, 1])
-    b.node("Relu", "c1", "r1")
-    r = b.pair("r1", 3)
-    b.node("MaxPool", r, "m1", kernel_shape=[2, 2], strides=[2, 2])
-    m = b.pair("m1", 3)  # of the same format: it does nothing
-    b.node("Conv", f"{m} {b.weights('w2', codes((4, 4, 1, 1), most=7), 4)}", "c2")
-    c = b.pair("c2", 2)
-    b.node("Add", f"{c} {m}", "a1")
-    a = b.pair("a1", 1)
-    b.node("Concat", f"{a} {c}", "k1", axis=1)
-    k = b.pair("k1", 1)  # the second comes in another format
-    b.node("Flatten", k, "f1")
-    f = b.pair("f1", 0)  # rounded once more
-    b.node("Gemm", f"{f} {b.weights('w3', codes((5, 48), most=7), 5)}", "g1", transB=1)
-    return b, b.pair("g1", 2)
 
 
 @pytest.mark.parametrize("stored", list(STORED))
@@ -147,7 +73,7 @@ def test_a_bias_keeps_all_of_its_32_bits():
     [
         (np.float32(0.1), np.int8(0), "scale 0.1 in int8, and no Qm.n has that step"),
         (np.float32(0.125), np.int8(3), "scale 0.125 and zero point 3 in int8"),
-        (np.float32([0.5, 0.25, 0.125]), np.int8([0, 0, 0]), "a scale for each channel"),
+        (np.float32([0.5, 0.25, 0.125]), np.int8([0, 0, 0]), "one scale per channel"),
     ],
 )
 def test_any_other_model_runs_as_onnx_defines_it(scale, zero, why):
@@ -173,7 +99,7 @@ def test_any_other_model_runs_as_onnx_defines_it(scale, zero, why):
 
 
 def test_a_tensor_that_is_not_quantized_stays_real():
-    """Softmax has no pair behind it, and what goes into it none either: as ONNX defines them."""
+    """Softmax and its input have no pair, so both are computed as ONNX defines them."""
     b = Builder()
     x = b.pair("x", 5)
     b.node("Conv", f"{x} {b.weights('w', codes((4, 3, 1, 1)), 7)}", "c")
@@ -207,7 +133,7 @@ def test_a_tensor_that_is_rounded_twice_is_rounded_from_what_was_computed():
 
 
 def test_what_stands_between_two_pairs_is_not_folded_across_them():
-    """A BatchNormalization behind a pair reads rounded numbers, so that the Conv before does not take it in."""
+    """A BatchNormalization behind a pair reads rounded numbers, so it is not folded into the Conv before it."""
     b = Builder()
     x = b.pair("x", 5)
     b.node("Conv", f"{x} {b.weights('w', codes((2, 3, 1, 1)), 7)}", "c")
@@ -222,7 +148,7 @@ def test_what_stands_between_two_pairs_is_not_folded_across_them():
 
 
 def test_integers_in_between_may_move():
-    """Stored integers that are transposed and reshaped, fed and answered, are codes all the way."""
+    """Stored integers that are fed, transposed and returned stay codes from input to output."""
     b = Builder("uint8")
     scale, zero = b.constant("s", np.float32(0.25)), b.constant("z", np.uint8(128))
     b.node("DequantizeLinear", f"x {scale} {zero}", "d")
@@ -247,74 +173,12 @@ def test_what_the_user_asks_for_goes_first():
     assert other.formats["a1"] == own.formats["a1"]
     every = qengine.InferenceSession(model, qformat="Q7.8")
     assert {str(form) for name, form in every.formats.items() if name in every.graph.producers()} == {"Q7.8"}
-    assert every.notes == ("the formats that the model was quantized to give way to Q7.8",)
+    assert every.notes == ("Q7.8 replaces the formats that the quantized model has",)
     x = RNG.uniform(-9, 9, (1, 3, 6, 4)).astype(np.float32)
     floor = qengine.InferenceSession(model, rounding="floor").run(None, {"x": x})[0]
     assert np.any(floor != own.run(None, {"x": x})[0])
     with pytest.raises(FormatError, match="are one tensor after quantization"):
         qengine.InferenceSession(model, formats={"x": "Q5.2", "x_dq": "Q5.3"})
-
-
-def test_quantized_operators_are_three_in_one():
-    """QLinearConv and QLinearMatMul, whose integers onnx.reference computes in another way."""
-    model = network(
-        [
-            ("QLinearConv", "x sx zx w sw zw sy zy b", "c", {"pads": [1, 1, 1, 1]}),
-            ("QLinearMatMul", "c sy zy m sm zm so zo", "y"),
-        ],
-        inputs={"x": (np.uint8, [1, 3, 6, 5])},
-        constants={
-            "sx": np.float32(0.25), "zx": np.uint8(128), "w": codes((4, 3, 3, 3)), "zw": np.int8([0] * 4),
-            "sw": np.exp2(-np.float32([7, 8, 9, 6])), "sy": np.float32(2.0), "zy": np.uint8(0),
-            "b": codes(4, "int32", 9000), "m": codes((5, 6)), "sm": np.float32(2.0**-7), "zm": np.int8(0),
-            "so": np.float32(4.0), "zo": np.int8(0),
-        },
-    )  # fmt: skip
-    x = RNG.integers(0, 256, (1, 3, 6, 5)).astype(np.uint8)
-    session = assert_bits_of_onnx(model, x, ["c", "y"], strict=True)
-    assert len(session.formats) > 4
-
-
-def test_operators_of_onnx_runtime_are_read_too():
-    nodes = [
-        ("QuantizeLinear", ("x", "s", "z"), "q"),
-        ("QLinearAdd", ("q", "s", "z", "q", "s", "z", "t", "z"), "a"),
-        ("QLinearConcat", ("t", "z", "a", "t", "z", "q", "s", "z"), "k"),
-        ("QLinearGlobalAveragePool", ("k", "t", "z", "s", "z"), "p"),
-        ("QLinearSigmoid", ("p", "s", "z", "u", "z8"), "g"),
-        ("DequantizeLinear", ("g", "u", "z8"), "y"),
-    ]
-    own = {"QuantizeLinear", "DequantizeLinear"}
-    protos = [
-        helper.make_node(
-            operator, inputs, [out], **({} if operator in own else {"domain": "com.microsoft"}),
-            **({"axis": 1} if operator == "QLinearConcat" else {}),
-            **({"channels_last": 0} if operator == "QLinearGlobalAveragePool" else {}),
-        )
-        for operator, inputs, out in nodes
-    ]  # fmt: skip
-    constants = {
-        "s": np.float32(0.25), "t": np.float32(0.5), "u": np.float32(2.0**-8), "z": np.uint8(128), "z8": np.uint8(0)
-    }  # fmt: skip
-    graph = helper.make_graph(
-        protos,
-        "own",
-        [helper.make_tensor_value_info("x", 1, [1, 2, 4, 4])],
-        [helper.make_tensor_value_info("y", 1, None)],
-        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    x = RNG.uniform(-30, 30, (1, 2, 4, 4)).astype(np.float32)
-    session = qengine.InferenceSession(model, strict=True)
-    (found,) = session.run(None, {"x": x})
-
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    theirs = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    np.testing.assert_array_equal(found, theirs.run(None, {"x": x})[0], strict=True)
 
 
 def test_float32_of_a_quantized_model_leaves_the_rounding_out():
@@ -337,7 +201,7 @@ def test_float32_of_a_quantized_model_leaves_the_rounding_out():
 
 
 def test_graphs_inside_of_nodes_read_the_rounded_tensors():
-    """What they compute without pairs is real; pairs of their own are read as the model's are."""
+    """Tensors without pairs in such a graph are real; its pairs are read like those of the model."""
     b = Builder()
     x = b.pair("x", 3)
     b.node("Add", f"{x} {x}", "r")
@@ -363,14 +227,14 @@ def test_graphs_inside_of_nodes_read_the_rounded_tensors():
 
 
 def conv_twice(b):
-    """A Conv whose result only another Conv reads, as it is, and then a pair."""
+    """Add a Conv whose unrounded result only another Conv reads, and a pair behind that."""
     w = np.float32(RNG.standard_normal((3, 3, 1, 1)))
     b.node("Conv", f"x {b.constant('w', w)}", "c")
     b.node("Conv", "c w", "e")
     return b.pair("e", 4)
 
 
-def test_inspection_tells_what_is_not_quantized():
+def test_inspection_lists_what_is_not_quantized():
     from qengine.analysis.inspection import inspect_model
 
     b = Builder()
@@ -421,7 +285,7 @@ def test_stored_integers_are_named_as_the_model_names_them():
     assert (str(found["c2"]), str(found["w2"])) == ("Q4.11", "Q2.5")
 
 
-def test_types_that_are_no_codes_are_told():
+def test_types_that_are_no_codes_are_noted():
     model = network(
         [("DequantizeLinear", "q s", "y")], inputs={"q": (np.int32, [3])}, constants={"s": np.float32(0.25)}, opset=21
     )

@@ -16,4 +16,4 @@ def test_formats_that_are_far_apart(far, fits):
     found = compare(InferenceSession(model, formats=formats), InferenceSession(model), feeds)
     y = found.tensors[-1]
     assert found.codes["y"].tolist() == [64, -128, 0, *([127, -128] if fits else [0, 0])]
-    assert (y.name, y.saturated, y.flushed, y.largest, y.elements) == ("y", fits, 2 - fits, 128, 5)
+    assert (y.name, y.saturated, y.underflowed, y.largest, y.elements) == ("y", fits, 2 - fits, 128, 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering
 from networks import network, weights
 from runtime.native.native import ISAS, assert_same, both
 from runtime.native.test_other_steps import feeds_of
@@ -63,10 +64,10 @@ def bands(session, feeds):
     return [band for part in executor.parts if isinstance(part, NativePart) for band in part.compiled.bands]
 
 
-@pytest.mark.parametrize("height", [101, 120])
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("word", [{}, {"qformat": "Q2.5"}, {"qformat": "Q3.12"}])
-@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize(
+    ("name", "word", "threads", "height"),
+    covering(CHAINS, [{}, {"qformat": "Q2.5"}, {"qformat": "Q3.12"}], [1, 2, 3], [101, 120]),
+)
 def test_bands_change_no_bit(name, word, threads, height, small_caches):
     model = network(CHAINS[name], inputs={"x": [1 + height % 2, 3, height, 21]}, constants=CONSTANTS, opset=18)
     feeds = feeds_of(model, 0.7)
@@ -121,10 +122,10 @@ SKIPPERS = {
 }
 
 
-@pytest.mark.parametrize("cache", [500, 4000, 40000])
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("word", [{}, {"qformat": "Q2.5"}, {"qformat": "Q3.12"}])
-@pytest.mark.parametrize("name", SKIPPERS)
+@pytest.mark.parametrize(
+    ("name", "word", "threads", "cache"),
+    covering(SKIPPERS, [{}, {"qformat": "Q2.5"}, {"qformat": "Q3.12"}], [1, 2, 3], [500, 4000, 40000]),
+)
 def test_readers_that_skip_rows(name, word, threads, cache, monkeypatch):
     monkeypatch.setattr(schedule, "LARGE_BYTES", 0)
     monkeypatch.setattr(schedule, "CACHE_BYTES", cache)

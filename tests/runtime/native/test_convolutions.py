@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering
 from networks import network
 from runtime.native.native import ISAS, assert_same, both
 
@@ -75,11 +76,10 @@ def convolution(name, operator="Conv", batch=2):
     return model, {"x": feed((batch, inputs, *size))}, ran
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("word", WORDS)
-@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    ("name", "operator", "word", "isa", "threads"),
+    covering(SHAPES, ["Conv", "ConvTranspose"], WORDS, ISAS, [1, 2], strength=3),
+)
 def test_every_shape_and_word(name, operator, word, isa, threads):
     model, feeds, ran = convolution(name, operator)
     got, want, kernels = both(model, feeds, isa, threads, **WORDS[word])
@@ -91,23 +91,26 @@ def test_every_shape_and_word(name, operator, word, isa, threads):
 ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
-@pytest.mark.parametrize("rounding", ROUNDINGS)
-@pytest.mark.parametrize("qformat", ["Q2.5", "Q1.3", "UQ3.5", "Q3.12", "Q1.9", "UQ4.12"])
-def test_every_rounding_and_overflow(qformat, rounding, overflow, isa):
-    for name in ("3x3", "to three channels", "depthwise"):
-        model, feeds, _ = convolution(name, batch=1)
-        for more in (
-            {},
-            {"per_channel": True},
-            {"accumulator_bits": 14},
-            {"accumulator_bits": 30},
-            {"accumulator_bits": 40},
-        ):
-            got, want, kernels = both(model, feeds, isa, qformat=qformat, rounding=rounding, overflow=overflow, **more)
-            assert_same(got, want)
-            assert not any(kernel.startswith("reference") for kernel in kernels), kernels
+SUMS = ({}, {"per_channel": True}, {"accumulator_bits": 14}, {"accumulator_bits": 30}, {"accumulator_bits": 40})
+
+
+@pytest.mark.parametrize(
+    ("qformat", "rounding", "overflow", "name", "sums", "isa"),
+    covering(
+        ["Q2.5", "Q1.3", "UQ3.5", "Q3.12", "Q1.9", "UQ4.12"],
+        ROUNDINGS,
+        ["saturate", "wrap"],
+        ["3x3", "to three channels", "depthwise"],
+        SUMS,
+        ISAS,
+        strength=3,
+    ),
+)
+def test_every_rounding_and_overflow(qformat, rounding, overflow, name, sums, isa):
+    model, feeds, _ = convolution(name, batch=1)
+    got, want, kernels = both(model, feeds, isa, qformat=qformat, rounding=rounding, overflow=overflow, **sums)
+    assert_same(got, want)
+    assert not any(kernel.startswith("reference") for kernel in kernels), kernels
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -159,8 +162,7 @@ def random_convolution(seed):
     return model, options if rng.random() < 0.8 else {}, rng
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize(("seed", "isa"), covering(range(60), ISAS, strength=1))
 def test_random_convolutions(seed, isa):
     model, options, rng = random_convolution(seed)
     import onnx
@@ -172,13 +174,20 @@ def test_random_convolutions(seed, isa):
     assert not any(kernel.startswith("reference") for kernel in kernels), kernels
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("qformat", ["Q0.15", "UQ0.16", "Q-1.15", "UQ1.14", "Q0.7", "UQ0.8", "Q-1.7"])
-@pytest.mark.parametrize(("outputs", "group"), [(4, 1), (16, 1), (33, 1), (17, 17)])
-@pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
-@pytest.mark.parametrize("weight", [-1.0, 1.0])
-def test_the_largest_sums_that_there_are(weight, value, outputs, group, qformat, isa):
+@pytest.mark.parametrize(
+    ("weight", "value", "outputs_group", "qformat", "isa"),
+    covering(
+        [-1.0, 1.0],
+        [-1.0, 0.0, 1.0],
+        [(4, 1), (16, 1), (33, 1), (17, 17)],
+        ["Q0.15", "UQ0.16", "Q-1.15", "UQ1.14", "Q0.7", "UQ0.8", "Q-1.7"],
+        ISAS,
+        strength=3,
+    ),
+)
+def test_the_largest_sums_that_there_are(weight, value, outputs_group, qformat, isa):
     """A pair of products alone may leave 32 bits, or 16, and does where everything is as far out as it goes."""
+    outputs, group = outputs_group
     model = network(
         [("Conv", "x w", "y", {"pads": [1] * 4, "group": group})],
         inputs={"x": [1, 17, 5, 9]},

@@ -57,6 +57,22 @@ def test_every_bias_of_a_gemm(bias, word, per_channel):
     ] * differs
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
+@pytest.mark.parametrize("fraction_bits", [1, 14])
+def test_left_shifts_into_unsigned_16_bit_words(fraction_bits, overflow, isa):
+    """Codes above 2^15 are the upper half of an unsigned word: neither a clamp nor a sign may take them."""
+    model = network([("Conv", "x w", "y")], inputs={"x": [1, 1, 1, 12]}, constants={"w": [[[[1.0]]]]})
+    codes = [0, 1, 3, 4, 1023, 8191, 16383, 16384, 20000, 32767, 32768, 65535]
+    formats = {"x": "UQ16.0", "w": "Q7.0", "y": f"UQ{16 - fraction_bits}.{fraction_bits}"}
+    feeds = {"x": np.float32(codes).reshape(1, 1, 1, -1)}
+    got, want, kernels = both(model, feeds, isa, formats=formats, overflow=overflow)
+    assert_same(got, want)
+    assert not any(kernel.startswith("reference") for kernel in kernels)
+    exact = [code << fraction_bits for code in codes]
+    assert got[0].ravel().tolist() == [v & 0xFFFF if overflow == "wrap" else min(v, 65535) for v in exact]
+
+
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize(
     ("channels", "outputs", "group"), [(8, 8, 2), (8, 8, 8), (24, 36, 4), (32, 64, 32), (40, 20, 20), (5, 15, 5)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering
 from networks import network, weights
 from runtime.native.native import ISAS, assert_same, both
 
@@ -15,6 +16,8 @@ WORDS = {
     "uint16": {"qformat": "UQ4.12"},
     "five bits that wrap": {"qformat": "Q2.2", "overflow": "wrap", "rounding": "trunc"},
 }
+
+ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")
 
 
 def model_of(*nodes, inputs, constants=None, opset=18):
@@ -193,10 +196,7 @@ def feeds_of(model, spread=1.5):
     return {name: rng.normal(0.3, spread, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("word", WORDS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "word", "isa", "threads"), covering(MODELS, WORDS, ISAS, [1, 2]))
 def test_every_step_and_word(name, word, isa, threads):
     model, ran = MODELS[name]
     got, want, kernels = both(model, feeds_of(model), isa, threads, **WORDS[word])
@@ -250,9 +250,7 @@ def test_functions_of_what_is_not_finite(name):
     np.testing.assert_allclose(got[0, 3:], want[0, 3:])
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("rounding", ["half_even", "half_up", "half_away", "floor", "trunc"])
-@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
+@pytest.mark.parametrize(("rounding", "overflow", "isa"), covering(ROUNDINGS, ["saturate", "wrap"], ISAS))
 def test_formats_that_differ(rounding, overflow, isa):
     """Sums, products, means, resizes and joins of tensors whose formats are far apart."""
     formats = {"x": "Q2.5", "z": "Q-1.14", "a": "Q4.3", "m": "Q3.9", "p": "UQ2.7", "r": "Q3.4", "y": "Q4.10"}
@@ -272,10 +270,10 @@ def test_formats_that_differ(rounding, overflow, isa):
     assert not any(kernel.startswith("reference") for kernel in kernels), kernels
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
-@pytest.mark.parametrize("rounding", ["half_even", "half_up", "half_away", "floor", "trunc"])
-@pytest.mark.parametrize("qformat", ["Q2.5", "UQ3.5", "Q12.3", "Q-3.10", "UQ-120.136"])
+@pytest.mark.parametrize(
+    ("qformat", "rounding", "overflow", "isa"),
+    covering(["Q2.5", "UQ3.5", "Q12.3", "Q-3.10", "UQ-120.136"], ROUNDINGS, ["saturate", "wrap"], ISAS),
+)
 def test_inputs_are_quantized_as_by_the_reference(qformat, rounding, overflow, isa):
     values = np.float32(
         [0, -0.0, 0.015625, -0.015625, 0.5, -0.5, 1e-38, -1e-38, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf]

@@ -1,0 +1,40 @@
+"""The option groups of the commands: an option is declared once, as a field of the group that it belongs to.
+
+An option that belongs to no group, or that one command has without the rest of its group, is an annotated type.
+See `qengine.cli.arguments` for how groups become options of a command.
+"""
+
+from qengine.cli.options.choice import FormatChoiceOptions, MethodOptions, RangeOptions, TensorRuleOptions
+from qengine.cli.options.data import DataOptions, InputOptions
+from qengine.cli.options.fixed_point import ArithmeticOptions, FixedPointOptions, Formats, Strict
+from qengine.cli.options.general import (
+    CommandOptions,
+    Fetch,
+    FormatsOut,
+    Json,
+    KernelOptions,
+    LimitOptions,
+    MaxElements,
+    Model,
+)
+
+__all__ = [
+    "ArithmeticOptions",
+    "CommandOptions",
+    "DataOptions",
+    "Fetch",
+    "FixedPointOptions",
+    "FormatChoiceOptions",
+    "Formats",
+    "FormatsOut",
+    "InputOptions",
+    "Json",
+    "KernelOptions",
+    "LimitOptions",
+    "MaxElements",
+    "MethodOptions",
+    "Model",
+    "RangeOptions",
+    "Strict",
+    "TensorRuleOptions",
+]

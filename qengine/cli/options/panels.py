@@ -1,0 +1,6 @@
+"""Titles of the panels that `--help` groups options in."""
+
+INPUTS = "Inputs and outputs"
+FIXED_POINT = "Fixed point"
+CHOICE = "How formats are chosen"
+RUN = "Run"

@@ -1,0 +1,73 @@
+"""Output of `qengine quantize`: a table for people, or one JSON object.
+
+===========  =======================================================================================================
+model        the model as typed
+recipe       the recipe as typed
+formats      {tensor: format, or a list of formats, one per channel}, constants included: a formats file
+corrections  [{correction, layer, is_done, text}]: the effect of each correction on each layer
+written      paths of the files
+===========  =======================================================================================================
+"""
+
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from qengine.cli.jsontext import as_object
+from qengine.cli.output.console import open_table, rendered
+from qengine.errors import printable
+from qengine.model.formats.files import format_to_json
+from qengine.quantization.qdq import Quantized
+
+_MAX_LISTED = 3
+
+
+def as_json(model: str, out: Path, recipe: str, quantized: Quantized) -> str:
+    """Return the JSON object, in lines of ASCII."""
+    record: dict[str, Any] = {
+        "model": model,
+        "recipe": recipe,
+        "formats": {name: format_to_json(form) for name, form in quantized.session.formats.items()},
+        "corrections": [vars(entry) for entry in quantized.entries],
+        "written": [str(out)],
+    }
+    return as_object(record)
+
+
+def as_table(model: str, out: Path, recipe: str, quantized: Quantized) -> str:
+    """Return a table of the corrections, and a summary."""
+    table = open_table()
+    table.add_column("correction")
+    for heading in ("layers changed", "unchanged"):
+        table.add_column(heading, justify="right")
+    for name, changed, unchanged in _counts(quantized):
+        table.add_row(name, f"{changed:,}", f"{unchanged:,}")
+    opset = next(one.version for one in quantized.model.opset_import if not one.domain)
+    rounded = sum(name in quantized.session.rounded for name in quantized.session.formats)
+    lines = [
+        f"opset {opset}, {rounded} tensors rounded, {len(quantized.session.formats) - rounded} others with formats",
+        *_unchanged(quantized),
+        f"wrote {out}",
+    ]
+    return rendered(f"{model}, recipe {recipe}", table, [Text(printable(line)) for line in lines])
+
+
+def _counts(quantized: Quantized) -> list[tuple[str, int, int]]:
+    """Return, per correction, its name and the number of layers that it changed and that it left unchanged."""
+    names = dict.fromkeys(entry.correction for entry in quantized.entries)
+    return [
+        (
+            name,
+            sum(e.is_done for e in quantized.entries if e.correction == name),
+            sum(not e.is_done for e in quantized.entries if e.correction == name),
+        )
+        for name in names
+    ]
+
+
+def _unchanged(quantized: Quantized) -> list[str]:
+    """Return the reasons why layers were left unchanged, the first few only."""
+    notes = [f"note: {entry}" for entry in quantized.entries if not entry.is_done]
+    rest = len(notes) - _MAX_LISTED
+    return notes[:_MAX_LISTED] + ([f"note: {rest} more layers are unchanged; --json lists all"] if rest > 0 else [])
