@@ -36,6 +36,8 @@ TESTS = {
     "qengine/runtime/native/output_stage.py": ["tests/runtime/native/test_output_stage.py"],
     "qengine/runtime/native/memory.py": ["tests/runtime/native/test_memory.py"],
     "qengine/runtime/native/window.py": ["tests/runtime/native/test_memory.py"],
+    "qengine/runtime/native/bands.py": ["tests/runtime/native/test_schedule.py"],
+    "qengine/runtime/native/schedule.py": ["tests/runtime/native/test_schedule.py"],
 }
 
 COMPARISONS = {

@@ -31,6 +31,17 @@ def test_memory_is_aligned_and_used_again():
     assert memory.bytes == first.size + second.size
 
 
+@pytest.mark.parametrize("size", [1, 63, 64, 4096])
+def test_new_memory_is_aligned_and_as_large_as_asked_for(size, monkeypatch):
+    monkeypatch.undo()  # the guards
+    memory = Memory()
+    address = memory.allocate(size)
+    (array,) = memory._arrays
+    assert address % 64 == 0
+    assert array.ctypes.data <= address < address + size <= array.ctypes.data + array.nbytes
+    assert not array.any()
+
+
 def test_the_smallest_memory_that_fits_is_used():
     memory = Memory()
     large, small = memory.acquire(buffer("large", 64)), memory.acquire(buffer("small", 32))
@@ -149,6 +160,7 @@ def test_a_window_needs_every_row_but_those_beyond_the_edges():
     w.check_read(-2, 0)  # zeros alone
     w.note_written(1, 4)
     w.check_read(1, 4)
+    w.check_read(-2, 0)
     for first, end in ((0, 4), (-1, 1), (1, 5)):
         with pytest.raises(AssertionError):
             w.check_read(first, end)
