@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from qengine.kernels.edge import Move
 from qengine.kernels.isa import GENERIC
 from qengine.kernels.layout import SLACK
 from qengine.kernels.program import Slot
@@ -109,6 +110,56 @@ def test_rows_that_a_stride_skips_are_not_computed():
     ops = chain(buffer("a", 64), buffer("b", 64))
     ops += [FakeOp(GENERIC, (ops[-1].out,), buffer("c", 16), stride=4)]
     assert computed(ops, 0, 16, 2)[:4] == [(0, 0, 5), (1, 0, 2), (0, 8, 13), (1, 2, 4)]
+
+
+class Reversed(FakeOp):
+    """An op whose row r reads the row r from the bottom of its input."""
+
+    def input_rows(self, buffer, first, end):
+        height = buffer.shape[2]
+        return height - end, height - first
+
+
+def test_a_thread_computes_only_what_its_own_rows_read():
+    ops = chain(buffer("a"), buffer("b"))
+    ops.append(Reversed(GENERIC, (ops[0].out,), buffer("c")))
+    # Rows 0..16 of the output read rows 16..32, from the bottom up: the first band needs them all.
+    assert computed(ops, 0, 16, 8) == [(0, 16, 32), (1, 0, 8), (1, 8, 16)]
+    assert computed(ops, 16, 32, 8) == [(0, 0, 16), (1, 16, 24), (1, 24, 32)]
+
+
+def test_a_tensor_with_two_readers():
+    """The sum of a tensor and of a convolution of it, in both orders of the inputs."""
+    for reverse in (False, True):
+        first, conv = chain(buffer("a"), buffer("b"), buffer("c"), above=1, below=1)
+        inputs = (conv.out, first.out) if reverse else (first.out, conv.out)
+        ops = [first, conv, FakeOp(GENERIC, inputs, buffer("d"))]
+        expected = [(0, 0, 5), (1, 0, 4), (2, 0, 4), (0, 5, 9), (1, 4, 8), (2, 4, 8)]
+        assert computed(ops, 0, 8, 4) == expected
+
+
+def test_a_window_has_room_for_one_more_band():
+    """Rows that the next band reads again move to the top of the window in every other band."""
+    ops = chain(buffer("a"), buffer("b"), buffer("c"), above=1, below=1)
+    outside = {id(b): View(1 << 20, 0, 0, 64, 16) for b in (ops[0].inputs[0], ops[1].out)}
+    memory = Memory()
+    calls = BandCalls(ops, outside, memory).calls(0, 32, 4)
+    moves = [any(getattr(c, "spec", None) == Move() for c in found) for i, found in calls if i == 0]
+    # One entry to make room, and one to compute, for each of 8 bands
+    assert moves[::2] == [False, False, True, False, True, False, True, False]
+    row = ops[0].out.layout.row
+    assert memory.bytes == (6 + 4) * row + row + SLACK  # windows of 6 rows, and 4 more
+
+
+def test_an_op_that_reads_more_for_fewer_rows_is_refused():
+    class Shrinking(FakeOp):
+        def input_rows(self, buffer, first, end):
+            return (0, end) if end - first <= 4 else (first + 2, end)
+
+    ops = chain(buffer("a"), buffer("b"))
+    ops.append(Shrinking(GENERIC, (ops[0].out,), buffer("c")))
+    with pytest.raises(AssertionError):
+        computed(ops, 0, 32, 4)
 
 
 def test_the_last_band_may_be_shorter():
