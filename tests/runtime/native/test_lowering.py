@@ -82,7 +82,7 @@ ENTRIES = {
 
 
 def test_the_table():
-    assert set(table._LOWERINGS) == ENTRIES
+    assert set(table._LOWERINGS) >= ENTRIES
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from qengine.runtime.native.schedule import compile_ops
 from qengine.runtime.native.tensor_buffer import TensorBuffer, View, images
 
 
-def buffer(name, height=32, *, channels=16, width=4, stored="u8", zero=128, **more):
-    return TensorBuffer(name, (1, channels, height, width), stored, min(channels, 16), zero, **more)
+def buffer(name, height=32, *, batch=1, channels=16, width=4, stored="u8", zero=128, **more):
+    return TensorBuffer(name, (batch, channels, height, width), stored, min(channels, 16), zero, **more)
 
 
 @dataclass(eq=False)
@@ -261,6 +261,39 @@ def test_a_region_of_large_tensors(small_cache):
     assert compiled.memory.bytes < 2 * 16_000 + 2 * SLACK + 2 * 64 * 8  # windows alone
 
 
+@pytest.mark.parametrize(
+    ("inner", "cache", "threads", "rows"),
+    [
+        ({}, 16_000, 1, 175),  # 70 % of 16,000 bytes, 64 bytes a row
+        ({"channels": 48}, 16_000, 1, 58),  # three blocks
+        ({"batch": 3}, 16_000, 1, 58),
+        ({"height": 1280}, 16_000, 1, 87),  # two rows for each of the output
+        ({"height": 1280, "width": 8}, 16_000, 1, 43),
+        ({}, 1, 1, 2),
+        ({}, 40_000, 1, 437),
+        ({}, 40_000, 2, 320),  # half of the rows
+        ({}, 40_000, 3, 214),
+    ],
+)
+def test_rows_of_a_band(inner, cache, threads, rows, small_cache, monkeypatch):
+    monkeypatch.setattr(schedule, "CACHE_BYTES", cache)
+    first, last = chain(buffer("in", 640, array="x"), buffer("a", **{"height": 640, **inner}), buffer("b", 640))
+    last.stride = first.out.shape[2] // 640
+    assert compile_ops([first, last], GENERIC, threads).bands == ((0, 1, rows),)
+
+
+def test_calls_of_a_region_belong_to_its_ops(small_cache):
+    """Between an op before, whose output is small, and one after."""
+    before = FakeOp(GENERIC, (buffer("u", 640, array="u"),), buffer("v", 8, array="v"))
+    after = FakeOp(GENERIC, (buffer("v", 8, array="v"),), buffer("w", 8, array="w"))
+    compiled = compile_ops([before, *large_chain("a"), after], GENERIC, 1)
+    assert compiled.bands == ((1, 2, 175),)
+    names = [{c[0] for calls in by_thread for c in calls if isinstance(c, tuple)} for by_thread in compiled.calls]
+    assert names == [{"v"}, {"a"}, {"out"}, {"w"}]
+    last_rows = [(r.first, r.end) for _, r in compiled.calls[2][0]]
+    assert last_rows == [(0, 175), (175, 350), (350, 525), (525, 640)]
+
+
 def test_small_tensors_need_no_region(small_cache, monkeypatch):
     monkeypatch.setattr(schedule, "LARGE_BYTES", 40_960)
     assert regions(large_chain("a", "b")) == []
@@ -272,15 +305,16 @@ def test_tensors_that_fit_the_cache_need_no_region(small_cache, monkeypatch):
         assert regions(large_chain("a", "b")) == expected
 
 
-@pytest.mark.parametrize(("weights", "expected"), [(174_762, [(0, 2)]), (174_763, [(0, 1)])])
+@pytest.mark.parametrize(("weights", "expected"), [(1 << 18, [(0, 1)]), ((1 << 18) + 1, [])])
 def test_weights_end_a_region(weights, expected, small_cache):
-    assert regions(large_chain("a", "b", weights=weights)) == expected
+    assert regions(large_chain("a", weights=weights)) == expected
 
 
-@pytest.mark.parametrize(("reach", "expected"), [(106, [(0, 1)]), (107, [])])
-def test_an_op_that_reads_a_third_of_the_rows_ends_a_region(reach, expected, small_cache):
-    ops = large_chain("a")
-    ops[1].above, ops[1].below = reach, reach  # 213 rows of 640 are less than a third, 215 are not
+@pytest.mark.parametrize(("height", "expected"), [(643, [(0, 1)]), (642, [(0, 1)]), (641, [(0, 1)]), (639, [])])
+def test_an_op_that_reads_a_third_of_the_rows_ends_a_region(height, expected, small_cache, monkeypatch):
+    monkeypatch.setattr(schedule, "LARGE_BYTES", 0)
+    ops = chain(buffer("in", 640, array="x"), buffer("a", height), buffer("b", 640, array="y"))
+    ops[1].above, ops[1].below = 106, 106  # 213 rows
     assert regions(ops) == expected
 
 
