@@ -1,29 +1,39 @@
 """qengine: ONNX networks in float32 or in exact Qm.n fixed point, the same bits on every machine.
 
-Every public name is here, and each is imported when it is first asked for: `import qengine` alone loads nothing else.
+All public names are here. Each is imported from its module on first use, so `import qengine` alone loads no other
+module of the package.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from qengine import backend
-    from qengine.analysis.bench import bench
-    from qengine.analysis.blame import blame
-    from qengine.analysis.inspection import inspect_model
-    from qengine.analysis.search import search
-    from qengine.analysis.sweep import Grid, sweep
-    from qengine.data import zoo
-    from qengine.data.datasets import open_dataset
-    from qengine.data.images import PixelScale
-    from qengine.errors import QEngineError
-    from qengine.model.custom import FixedPoint, RegisteredOperator, register_operator
-    from qengine.qformat import Overflow, QFormat, Rounding, dequantize, quantize
-    from qengine.quantization.calibration import Calibration, CalibrationOptions, calibrate
-    from qengine.quantization.correction import correct
-    from qengine.quantization.qdq import quantize_model
-    from qengine.runtime.options import SessionOptions
-    from qengine.runtime.session import InferenceSession
+if TYPE_CHECKING:  # the same names for type checkers; a test compares them with the tables below
+    from qengine import backend as backend
+    from qengine.analysis.bench import bench as bench
+    from qengine.analysis.blame import blame as blame
+    from qengine.analysis.inspection import inspect_model as inspect_model
+    from qengine.analysis.search import search as search
+    from qengine.analysis.sweep import Grid as Grid
+    from qengine.analysis.sweep import sweep as sweep
+    from qengine.data import zoo as zoo
+    from qengine.data.datasets import open_dataset as open_dataset
+    from qengine.data.images import PixelScale as PixelScale
+    from qengine.errors import QEngineError as QEngineError
+    from qengine.model.custom import FixedPoint as FixedPoint
+    from qengine.model.custom import RegisteredOperator as RegisteredOperator
+    from qengine.model.custom import register_operator as register_operator
+    from qengine.qformat import Overflow as Overflow
+    from qengine.qformat import QFormat as QFormat
+    from qengine.qformat import Rounding as Rounding
+    from qengine.qformat import dequantize as dequantize
+    from qengine.qformat import quantize as quantize
+    from qengine.quantization.calibration import Calibration as Calibration
+    from qengine.quantization.calibration import CalibrationOptions as CalibrationOptions
+    from qengine.quantization.calibration import calibrate as calibrate
+    from qengine.quantization.correction import correct as correct
+    from qengine.quantization.qdq import quantize_model as quantize_model
+    from qengine.runtime.options import SessionOptions as SessionOptions
+    from qengine.runtime.session import InferenceSession as InferenceSession
 
 __version__ = "0.1.0"
 
@@ -55,47 +65,19 @@ _MODULE_OF = {
 }
 _MODULES = {"backend": "qengine.backend", "zoo": "qengine.data.zoo"}
 
-__all__ = [
-    "Calibration",
-    "CalibrationOptions",
-    "FixedPoint",
-    "Grid",
-    "InferenceSession",
-    "Overflow",
-    "PixelScale",
-    "QEngineError",
-    "QFormat",
-    "RegisteredOperator",
-    "Rounding",
-    "SessionOptions",
-    "__version__",
-    "backend",
-    "bench",
-    "blame",
-    "calibrate",
-    "correct",
-    "dequantize",
-    "inspect_model",
-    "open_dataset",
-    "quantize",
-    "quantize_model",
-    "register_operator",
-    "search",
-    "sweep",
-    "zoo",
-]
+__all__ = sorted(["__version__", *_MODULE_OF, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
+    """Import a public name on first use."""
     if name in _MODULES:
-        found: Any = import_module(_MODULES[name])
+        value: Any = import_module(_MODULES[name])
     elif name in _MODULE_OF:
-        found = getattr(import_module(f"qengine.{_MODULE_OF[name]}"), name)
+        value = getattr(import_module(f"qengine.{_MODULE_OF[name]}"), name)
     else:
         raise AttributeError(f"module 'qengine' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

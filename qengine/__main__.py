@@ -1,4 +1,4 @@
-"""`python -m qengine`."""
+"""Command line entry point for `python -m qengine`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Atomic writing of files: a file is written whole or not at all."""
 
 import os
 import secrets
@@ -10,7 +10,12 @@ from qengine.errors import OptionError
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Find out, before anything is computed, what `replacing` would fail for.
+    """Check before a long computation that `replacing` can write a file.
+
+    Parameters
+    ----------
+    path
+        The file to write later.
 
     Raises
     ------
@@ -30,7 +35,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary file in the folder of `path`; it takes the place of `path` if the block succeeds.
+    """Yield a temporary file in the folder of `path`, and move it to `path` if the block succeeds.
 
     Parameters
     ----------
@@ -40,8 +45,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields
     ------
     pathlib.Path
-        Where to write: an empty file of a name that nobody else has. After an error in the block, an interrupt
-        included, it is removed and `path` is untouched.
+        An empty file with a unique name, to write to. After an error or an interrupt in the block it is removed and
+        `path` is unchanged.
 
     Raises
     ------
@@ -52,7 +57,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     final = Path(os.path.realpath(path))
     temporary = final.with_name(f".{final.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
-        # Never through a link that somebody else put there: in /tmp the next user may be anybody.
+        # O_EXCL follows no link: in a shared folder such as /tmp, another user may have put one there.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         temporary.replace(final)

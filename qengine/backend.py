@@ -1,4 +1,4 @@
-"""qengine as an ONNX backend: what `onnx.backend.test` and others call; see `onnx.backend.base`."""
+"""The `onnx.backend` interface, which `onnx.backend.test` and other tools call; see `onnx.backend.base`."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from qengine.runtime.session import InferenceSession
 
 
 class QEngineBackendRep(BackendRep):
-    """A model ready to run.
+    """A model that is ready to run.
 
     Attributes
     ----------
-    session : what runs it.
+    session : session that runs the model.
     """
 
     def __init__(self, session: InferenceSession) -> None:
         self.session = session
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Return the outputs.
+        """Run the model, and return its outputs in order.
 
         Parameters
         ----------
         inputs
-            One for each input of the model, in order, or by name; a single array for a single input.
+            Arrays for the inputs of the model, in order or by name; or one array for a single input.
 
         Raises
         ------
         unittest.SkipTest
-            If the model needs what qengine does not support.
+            If qengine does not support the model.
         """
         names = [argument.name for argument in self.session.get_inputs()]
         optional = [argument.name for argument in self.session.get_overridable_initializers()]
@@ -49,7 +49,7 @@ class QEngineBackendRep(BackendRep):
 
 
 class QEngineBackend(Backend):
-    """qengine on the CPU. Options beyond `device` are those of `InferenceSession`."""
+    """ONNX backend on the CPU. Keywords are those of `InferenceSession`."""
 
     @classmethod
     def is_compatible(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> bool:
@@ -62,15 +62,15 @@ class QEngineBackend(Backend):
 
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> QEngineBackendRep:
-        """Return a model ready to run.
+        """Return the model, ready to run.
 
         Raises
         ------
         unittest.SkipTest
-            If it needs what qengine does not support.
+            If qengine does not support the model or the device.
         """
         if not cls.supports_device(device):
-            raise SkipTest(f"device {device} is not supported; there is CPU")
+            raise SkipTest(f"device {device} is not supported; use CPU")
         try:
             return QEngineBackendRep(InferenceSession(model, **kwargs))
         except UnsupportedError as error:
@@ -78,14 +78,14 @@ class QEngineBackend(Backend):
 
     @classmethod
     def run_model(cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:
-        """Prepare and run."""
+        """Prepare and run a model, and return its outputs."""
         return cls.prepare(model, device, **kwargs).run(inputs)
 
     @classmethod
     def run_node(
         cls, node: onnx.NodeProto, inputs: Any, device: str = "CPU", outputs_info: Any = None, **kwargs: Any
     ) -> tuple[Any, ...]:
-        """Run one node, of the newest opset or of `opset_version`."""
+        """Run one node, of the newest opset or of `opset_version`, and return its outputs."""
         del outputs_info
         version = kwargs.pop("opset_version", onnx.defs.onnx_opset_version())
         arrays = dict(inputs) if isinstance(inputs, dict) else dict(zip(node.input, inputs, strict=False))
@@ -100,7 +100,7 @@ class QEngineBackend(Backend):
 
     @classmethod
     def supports_device(cls, device: str) -> bool:
-        """Whether it is the CPU."""
+        """Whether the device is the CPU."""
         return device.split(":")[0] == "CPU"
 
 

@@ -1,4 +1,4 @@
-"""What was made last, kept by key."""
+"""A thread-safe LRU cache, and the digest of an array as a part of its keys."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from qengine.kernels.locks import Lock
 _T = TypeVar("_T")
 
 
-class Recent(Generic[_T]):
-    """A number of items; several threads may ask at once."""
+class LruCache(Generic[_T]):
+    """Thread-safe cache of the `size` most recently used items."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -24,22 +24,26 @@ class Recent(Generic[_T]):
         self._lock = Lock()
 
     def get(self, key: Any, make: Callable[[], _T]) -> _T:
-        """Return the item of a key; `make` may run in two threads at once, and one of the two results stays."""
+        """Return the item of a key, made where it is missing.
+
+        `make` runs outside of the lock. Two threads that miss the same key at the same time both run it, and the item
+        that is stored last stays.
+        """
         with self._lock.held:
             if key in self._items:
                 self._items.move_to_end(key)
                 return self._items[key]
-        made = make()
+        item = make()
         with self._lock.held:
-            self._items[key] = made
+            self._items[key] = item
             self._items.move_to_end(key)
             if len(self._items) > self._size:
                 self._items.popitem(last=False)
-        return made
+        return item
 
 
 def digest(array: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
-    """Return what stands for an array in a key."""
-    held = np.ascontiguousarray(array)
-    data = repr(held.tolist()).encode() if held.dtype == object else held.tobytes()
-    return held.dtype.str + held.dtype.name, array.shape, hashlib.sha256(data).digest()
+    """Return the dtype, the shape and the SHA-256 of an array: equal arrays have equal digests."""
+    dense = np.ascontiguousarray(array)
+    data = repr(dense.tolist()).encode() if dense.dtype == object else dense.tobytes()
+    return dense.dtype.str + dense.dtype.name, array.shape, hashlib.sha256(data).digest()

@@ -1,4 +1,4 @@
-"""How many threads there are, and those of NumPy's linear algebra."""
+"""The number of usable cores, and a limit on the threads of NumPy's linear algebra."""
 
 import os
 from collections.abc import Iterator
@@ -12,14 +12,18 @@ from qengine.kernels.locks import Lock
 
 
 def available_threads() -> int:
-    """Return how many cores this process may run on."""
+    """Return the number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
 
 
-class _Blas:
-    """The threads of linear algebra, which are the whole process's: the last run to end puts back what was."""
+class _BlasThreads:
+    """Limit on the threads of the BLAS library, which all threads of the process share.
+
+    Runs may overlap. The limit of the run that began last applies, and the run that ends last restores the limits
+    that there were before.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -32,7 +36,7 @@ class _Blas:
 
     @contextmanager
     def limited(self, threads: int | None) -> Iterator[None]:
-        """Limit them while the context lasts, unless by None; of runs at the same time the last to begin decides."""
+        """Limit BLAS to so many threads while the context lasts; None leaves it as it is."""
         if threads is None:
             yield
             return
@@ -50,4 +54,5 @@ class _Blas:
                     self._before.restore_original_limits()
 
 
-BLAS = _Blas()
+BLAS = _BlasThreads()
+"""The only instance, as the limit belongs to the process."""

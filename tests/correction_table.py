@@ -18,7 +18,7 @@ CORRECTIONS = {"biases, analytic": "analytic", "biases, from data": "bias", "wei
 
 
 def rows(name, recipe):
-    """Return recipes by what a table calls them: one, and each further correction after it."""
+    """Return by the name of a row of the table a recipe with one further correction each."""
     return {f"{name}, {row}": (*recipe, step) for row, step in CORRECTIONS.items()}
 
 
@@ -29,8 +29,7 @@ ROWS = {
 
 
 def fit(feeds, bits, per_channel):
-    """Return what chooses the formats of a graph."""
-
+    """Return a function that chooses the formats of a graph on feeds."""
     return lambda graph: calibrate(graph, [feeds], bits=bits, unsigned=True, per_channel=per_channel)
 
 

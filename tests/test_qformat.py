@@ -6,7 +6,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from qengine import qformat
 from qengine.errors import FormatError
 from qengine.kernels.reference.word import Word
 from qengine.qformat import (
@@ -14,6 +13,7 @@ from qengine.qformat import (
     Overflow,
     QFormat,
     Rounding,
+    arrays,
     channel_formats,
     dequantize,
     finest_format,
@@ -22,6 +22,7 @@ from qengine.qformat import (
     overflow_mode,
     quantize,
     rounding_mode,
+    single,
 )
 
 
@@ -33,9 +34,8 @@ def formats(draw):
 
 
 def test_examples_in_the_docstrings():
-    results = doctest.testmod(qformat)
-    assert results.attempted > 3
-    assert results.failed == 0
+    results = [doctest.testmod(module) for module in (arrays, single)]
+    assert all(result.attempted >= 2 and result.failed == 0 for result in results)
 
 
 @given(formats())
@@ -319,3 +319,11 @@ def test_channels_share_word_length_and_sign(given_formats):
 def test_channels_need_formats():
     with pytest.raises(FormatError, match="each channel needs one"):
         ChannelFormats((), 0)
+
+
+@pytest.mark.parametrize("bits", [4.0, True, "4", None])
+def test_numbers_of_bits_are_whole(bits):
+    with pytest.raises(FormatError, match=r"^integer_bits must be a whole number, not "):
+        QFormat(bits, 3)
+    assert QFormat(np.int8(4), np.int64(3)) == QFormat(4, 3)
+    assert type(QFormat(np.int8(4), 3).integer_bits) is int

@@ -1,4 +1,4 @@
-"""Draw the picture of the README: the sample enlarged without the network, in float32, in Q4.3 and in Q0.7."""
+"""Draw the image of the README: the sample enlarged by bicubic, and by the network in float32, Q4.3 and Q0.7."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GAP, _BAND = 8, 26
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the image."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/images/srcnn.png"))
     out = parser.parse_args().out

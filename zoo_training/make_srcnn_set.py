@@ -1,8 +1,8 @@
 """Cut the bundled data set of SRCNN from the two photographs that it was not trained on.
 
-    python zoo_training/make_srcnn_set.py --out qengine/zoo
+    python zoo_training/make_srcnn_set.py --out qengine/data/zoo
 
-Six pieces of 120 x 120 pixels, and each reduced by 3 as for the training; see `train_srcnn.low_res`.
+The set has six pieces of 120 x 120 pixels, and each of them reduced by 3 as in training (`train_srcnn.low_res`).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("qengine/data/zoo"), help="folder to write to")
     arguments = parser.parse_args()
     targets = [photographs(name)[0][top : top + SIDE, left : left + SIDE] for name, top, left in PIECES]
-    small = [(low_res(tensor(one), FACTOR)[0] * 255).round().byte().numpy() for one in targets]
+    small = [(low_res(tensor(piece), FACTOR)[0] * 255).round().byte().numpy() for piece in targets]
     np.savez_compressed(
         arguments.out / "srcnn_set.npz",
         input=np.stack(small),
         factor=np.array([1, 1, FACTOR, FACTOR], np.float32),
-        target=np.stack([one.transpose(2, 0, 1) for one in targets]),
+        target=np.stack([piece.transpose(2, 0, 1) for piece in targets]),
     )
 
 

@@ -1,9 +1,9 @@
 """Train the bundled digits network, measure it, and write it with the digits held out from training.
 
-    python zoo_training/train_digits.py --data mnist_10k.npz --out qengine/zoo
+    python zoo_training/train_digits.py --data mnist_10k.npz --out qengine/data/zoo
 
 The data file holds `images`, uint8 [10000, 28, 28], and `labels`, uint8 [10000]; a tenth of each digit's
-images is held out. BatchNormalization is exported as nodes of its own: an engine has something to fold.
+images is held out. BatchNormalization is exported as nodes of its own, so that a runtime has something to fold.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import torch  # noqa: TID251 - a training script
 from torch.nn import functional as fn  # noqa: TID251 - a training script
 
-from qengine.data.golden import replacing
+from qengine.atomic_files import replacing
 from qengine.torch_export import export
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ Digits = tuple[torch.Tensor, torch.Tensor]
 
 
 class Separable(torch.nn.Module):
-    """A depthwise 3x3 and a pointwise convolution, each with BatchNormalization and ReLU6."""
+    """Depthwise 3x3 convolution and pointwise convolution, each with BatchNormalization and ReLU6."""
 
     def __init__(self, channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class Separable(torch.nn.Module):
         self.relu2 = torch.nn.ReLU6()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """float32 [N, channels, H, W] -> [N, out_channels, H / stride, W / stride]."""
+        """Return float32 [N, out_channels, H / stride, W / stride] for float32 [N, channels, H, W]."""
         x = self.relu1(self.norm1(self.depthwise(x)))
         return self.relu2(self.norm2(self.pointwise(x)))
 
 
 class Digits10(torch.nn.Module):
-    """A MobileNet in miniature: 28x28 grey images to the logits of ten digits."""
+    """Small MobileNet: 28x28 grey images to the logits of ten digits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Digits10(torch.nn.Module):
         self.classifier = torch.nn.Linear(64, 10)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """float32 [N, 1, 28, 28] in [0, 1] -> logits [N, 10]."""
+        """Return logits [N, 10] for float32 [N, 1, 28, 28] in [0, 1]."""
         x = self.relu(self.norm(self.stem(image)))
         x = self.block3(self.block2(self.block1(x)))
         logits: torch.Tensor = self.classifier(self.flatten(self.pool(x)))
@@ -84,7 +84,7 @@ class Digits10(torch.nn.Module):
 
 
 def to_format(x: torch.Tensor, fraction_bits: int) -> torch.Tensor:
-    """Round and saturate to 8 bits of which so many are fraction; gradients pass inside the range."""
+    """Round and saturate to 8 bits with so many fraction bits; gradients pass inside the range."""
     step = 2.0**-fraction_bits
     inside = x.clamp(-128 * step, 127 * step)
     return inside + ((inside / step).round() * step - inside).detach()
@@ -100,17 +100,17 @@ def finest_8bit(weight: torch.Tensor) -> torch.Tensor:
 
 
 def folded(conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias of the convolution that has taken in the BatchNormalization after it."""
+    """Return weight and bias of a convolution with the BatchNormalization after it folded in."""
     gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return conv.weight * gain[:, None, None, None], norm.bias - norm.running_mean * gain
 
 
 def pairs(model: Digits10) -> list[tuple[torch.nn.Conv2d, torch.nn.BatchNorm2d]]:
-    """Every convolution with the BatchNormalization after it, in order."""
-    found = [(model.stem, model.norm)]
+    """Return every convolution with the BatchNormalization after it, in order."""
+    layers = [(model.stem, model.norm)]
     for block in (model.block1, model.block2, model.block3):
-        found += [(block.depthwise, block.norm1), (block.pointwise, block.norm2)]
-    return found
+        layers += [(block.depthwise, block.norm1), (block.pointwise, block.norm2)]
+    return layers
 
 
 def fixed_point(model: Digits10, image: torch.Tensor, fraction_bits: int) -> torch.Tensor:
@@ -134,7 +134,7 @@ def split(path: Path, seed: int) -> tuple[dict[str, NDArray[np.uint8]], Digits]:
     Returns
     -------
     held_out : dict of str to ndarray
-        ``images`` uint8 [1000, 28, 28] and ``labels`` uint8 [1000], as they are kept.
+        ``images`` uint8 [1000, 28, 28] and ``labels`` uint8 [1000].
     training : tuple of torch.Tensor
         float32 [9000, 1, 28, 28] in [0, 1], and int64 [9000].
     """
@@ -143,21 +143,23 @@ def split(path: Path, seed: int) -> tuple[dict[str, NDArray[np.uint8]], Digits]:
     rng = np.random.default_rng(seed)
     shares = np.bincount(labels, minlength=10) / 10
     counts = np.floor(shares).astype(int)
-    # The digits that lost most by rounding down make up the thousand.
+    # The counts are rounded down; the digits that lost most get one more, to reach a thousand.
     counts[np.argsort(counts - shares, kind="stable")[: len(labels) // 10 - counts.sum()]] += 1
-    held = [rng.permutation(np.flatnonzero(labels == digit))[:count] for digit, count in enumerate(counts.tolist())]
-    chosen = rng.permutation(np.concatenate(held))
+    chosen_of_digit = [
+        rng.permutation(np.flatnonzero(labels == digit))[:count] for digit, count in enumerate(counts.tolist())
+    ]
+    chosen = rng.permutation(np.concatenate(chosen_of_digit))
     rest = np.setdiff1d(np.arange(len(labels)), chosen)
     return {"images": images[chosen], "labels": labels[chosen]}, as_tensors(images[rest], labels[rest])
 
 
 def as_tensors(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Digits:
-    """uint8 images [N, 28, 28] and labels [N] -> float32 [N, 1, 28, 28] in [0, 1] and int64 [N]."""
+    """Return uint8 images [N, 28, 28] and labels [N] as float32 [N, 1, 28, 28] in [0, 1] and int64 [N]."""
     return torch.from_numpy(images)[:, None].float() / 255, torch.from_numpy(labels).long()
 
 
-def moved(images: torch.Tensor) -> torch.Tensor:
-    """Shift, turn and scale each image a little."""
+def augmented(images: torch.Tensor) -> torch.Tensor:
+    """Return the images, each shifted, rotated and scaled slightly."""
     count = len(images)
     angle = (torch.rand(count) - 0.5) * 0.35
     size = 1 + (torch.rand(count) - 0.5) * 0.2
@@ -169,15 +171,15 @@ def moved(images: torch.Tensor) -> torch.Tensor:
 
 
 def batches(training: Digits, size: int) -> Iterator[Digits]:
-    """One epoch of augmented batches."""
+    """Yield one epoch of augmented batches."""
     images, labels = training
     for chosen in torch.randperm(len(images)).split(size):
-        yield moved(images[chosen]), labels[chosen]
+        yield augmented(images[chosen]), labels[chosen]
 
 
 def train(model: Digits10, training: Digits, held_out: Digits, arguments: argparse.Namespace) -> None:
-    """Adam with cosine decay; in the last third normalization is frozen, every other batch in fixed point."""
-    # Decay on the scales of BatchNormalization too: one large channel would widen its whole tensor's format.
+    """Train by AdamW with cosine decay; the last third with normalization frozen, every other batch in fixed point."""
+    # Weight decay applies to the scales of BatchNormalization too: one large channel widens the format of its tensor.
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.lr, weight_decay=arguments.decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, arguments.epochs, eta_min=arguments.lr / 100)
     start = time.monotonic()
@@ -190,7 +192,7 @@ def train(model: Digits10, training: Digits, held_out: Digits, arguments: argpar
             else:
                 logits = model(images)
             loss = fn.cross_entropy(logits, labels, label_smoothing=0.05)
-            # A channel that hardly varies is divided by hardly anything, and would widen its tensor's format.
+            # BatchNormalization divides a channel that hardly varies by almost 0: its large weights widen the format.
             weights = [folded(conv, norm)[0] for conv, norm in pairs(model)]
             loss = loss + 0.01 * sum(fn.relu(weight.abs() - 0.95).square().sum() for weight in weights)
             optimizer.zero_grad()
@@ -206,7 +208,7 @@ def train(model: Digits10, training: Digits, held_out: Digits, arguments: argpar
 
 
 def measure(model: Digits10, digits: Digits) -> dict[str, float]:
-    """Share of digits recognised: in float32, and in each format of `FORMATS`."""
+    """Return the share of digits that are recognised, in float32 and in each format of `FORMATS`."""
     images, labels = digits
     model.eval()
     with torch.no_grad():
@@ -216,7 +218,7 @@ def measure(model: Digits10, digits: Digits) -> dict[str, float]:
 
 
 def describe(model: Digits10, held_out: Digits) -> None:
-    """Print the accuracies, and how far apart the channels of each folded depthwise weight are."""
+    """Print the accuracies, and the spread of the channels of each folded depthwise weight."""
     for name, accuracy in measure(model, held_out).items():
         print(f"{name:<8} {accuracy * 100:.1f} %")
     for name in ("block1", "block2", "block3"):
@@ -243,7 +245,7 @@ def write(model: Digits10, held_out: dict[str, NDArray[np.uint8]], folder: Path)
 
 
 def main() -> None:
-    """Train, measure, write."""
+    """Train, write and measure the network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the .npz file of digits")
     parser.add_argument("--out", type=Path, default=Path("qengine/data/zoo"), help="folder to write to")
@@ -256,11 +258,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    kept, training = split(arguments.data, arguments.seed)
-    held_out = as_tensors(kept["images"], kept["labels"])
+    held_out_arrays, training = split(arguments.data, arguments.seed)
+    held_out = as_tensors(held_out_arrays["images"], held_out_arrays["labels"])
     model = Digits10()
     train(model, training, held_out, arguments)
-    write(model, kept, arguments.out)
+    write(model, held_out_arrays, arguments.out)
     describe(model, held_out)
 
 

@@ -1,6 +1,6 @@
 """Train the bundled SRCNN on scikit-image's photographs, measure it, and write it with its sample image.
 
-    python zoo_training/train_srcnn.py --out qengine/zoo
+    python zoo_training/train_srcnn.py --out qengine/data/zoo
 
 A low-res image is the photograph reduced by bilinear interpolation with antialiasing (a triangle two low-res
 pixels wide, as Pillow does it), rounded to 8 bits. Training sees it enlarged by torch's own bicubic kernel
@@ -30,7 +30,7 @@ from qengine.torch_export import SRCNN, bicubic_resize, export
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Photographs and how often to draw from them; the sharp ones with natural colours most.
+# Photographs with their weights in the draw, which are largest for sharp ones with natural colours.
 TRAINING = {
     "astronaut": 3.0,
     "motorcycle": 2.0,
@@ -45,14 +45,14 @@ HELD_OUT = ("chelsea", "coffee")
 SAMPLE = ("chelsea", 0, 60, 300)  # photograph, top, left, side: the face of the cat
 FORMATS = {"Q0.7": 7, "Q1.6": 6, "Q4.3": 3}  # 8 bits; the number is that of fraction bits
 TRAINED_FORMATS = (7, 6)
-BORDER = 6  # the reach of the three convolutions: pixels that see the zero padding of a patch
+BORDER = 6  # pixels whose result depends on the zero padding of a patch, through three convolutions
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 Rounding = Callable[[torch.Tensor], torch.Tensor]
 
 
 def photographs(name: str) -> list[NDArray[np.uint8]]:
-    """Return what scikit-image bundles under a name: uint8 [H, W, 3], a grey image with equal channels."""
+    """Return the images that scikit-image has under a name as uint8 [H, W, 3]; a grey image has equal channels."""
     if name == "motorcycle":
         images = list(skimage.data.stereo_motorcycle()[:2])
     else:
@@ -62,12 +62,12 @@ def photographs(name: str) -> list[NDArray[np.uint8]]:
 
 
 def tensor(image: NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 [H, W, 3] -> float32 [1, 3, H, W] in [0, 1]."""
+    """Return a uint8 image [H, W, 3] as float32 [1, 3, H, W] in [0, 1]."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
 
 
 def low_res(truth: torch.Tensor, factor: int) -> torch.Tensor:
-    """Reduce by bilinear interpolation with antialiasing, and round to 8 bits."""
+    """Return an image reduced by bilinear interpolation with antialiasing, and rounded to 8 bits."""
     small = fn.interpolate(truth, scale_factor=1 / factor, mode="bilinear", antialias=True)
     return (small.clamp(0, 1) * 255).round() / 255
 
@@ -85,7 +85,7 @@ def pair(truth: torch.Tensor, factor: int) -> Pair:
 
 
 def psnr(output: torch.Tensor, truth: torch.Tensor) -> float:
-    """Peak signal-to-noise ratio in dB; see the head of this file."""
+    """Return the peak signal-to-noise ratio in dB; see the docstring of this file."""
     return -10 * math.log10(torch.mean((output.clamp(0, 1) - truth) ** 2).item())
 
 
@@ -93,7 +93,7 @@ def psnr(output: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 def to_format(fraction_bits: int) -> Rounding:
-    """Return rounding and saturation to 8 bits, so many of them fraction; gradients pass inside the range."""
+    """Return a function that rounds to 8 bits with so many fraction bits; gradients pass inside the range."""
     step = 2.0**-fraction_bits
 
     def rounded(x: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,7 @@ def refine(
     Returns
     -------
     output, hidden
-        float32 [N, 3, H, W], and what conv1 and conv2 gave before saturation.
+        float32 [N, 3, H, W], and the outputs of conv1 and conv2 before saturation.
     """
     activation = rounding or (lambda x: x)
     weight = finest_8bit if rounding else (lambda x: x)
@@ -136,7 +136,7 @@ def refine(
 
 
 def initialise(model: SRCNN) -> None:
-    """Start as the identity: a few channels carry the colours through, the others begin as small noise.
+    """Initialise the network as the identity: a few channels pass the colours on, the others begin as small noise.
 
     No weight is above 1/2, so that the finest 8-bit format of each tensor begins with a step of 2^-8.
     """
@@ -156,8 +156,8 @@ def initialise(model: SRCNN) -> None:
 
 
 def training_pairs() -> list[tuple[Pair, float]]:
-    """Every training photograph at several sizes and both factors, with how often to draw from it."""
-    found = []
+    """Return every training photograph at several sizes and both factors, with its weight in the draw."""
+    weighted = []
     for name, interest in TRAINING.items():
         for image in photographs(name):
             for shrink in (1.0, 0.75, 0.5):
@@ -166,19 +166,19 @@ def training_pairs() -> list[tuple[Pair, float]]:
                     truth = fn.interpolate(truth, scale_factor=shrink, mode="bicubic", antialias=True)
                     truth = (truth.clamp(0, 1) * 255).round() / 255
                 for factor, share in ((2, 0.25), (3, 0.75)):
-                    found.append((pair(truth, factor), interest * share * truth[0, 0].numel() ** 0.5))
-    return found
+                    weighted.append((pair(truth, factor), interest * share * truth[0, 0].numel() ** 0.5))
+    return weighted
 
 
 def batches(rng: np.random.Generator, size: int, patch: int) -> Iterator[Pair]:
-    """Random patches, flipped, transposed and with channels permuted; an endless supply."""
-    found = training_pairs()
-    chances = np.array([weight for _, weight in found])
+    """Yield endless batches of random patches, flipped, transposed and with channels permuted."""
+    weighted = training_pairs()
+    chances = np.array([weight for _, weight in weighted])
     chances /= chances.sum()
     while True:
         drawn = []
-        for which in rng.choice(len(found), size, p=chances):
-            upscaled, truth = found[which][0]
+        for index in rng.choice(len(weighted), size, p=chances):
+            upscaled, truth = weighted[index][0]
             top, left = (int(rng.integers(0, extent - patch + 1)) for extent in truth.shape[-2:])
             both = torch.cat([t[..., top : top + patch, left : left + patch] for t in (upscaled, truth)])
             if rng.random() < 0.3:
@@ -191,16 +191,16 @@ def batches(rng: np.random.Generator, size: int, patch: int) -> Iterator[Pair]:
 
 
 def loss(model: SRCNN, upscaled: torch.Tensor, truth: torch.Tensor, rounding: Rounding | None) -> torch.Tensor:
-    """Squared error as a share of bicubic's, plus a little for what suits 8-bit formats badly."""
+    """Return the squared error relative to that of bicubic, plus penalties for values that 8-bit formats lose."""
     output, hidden = refine(model, upscaled, rounding)
-    # Zero padding is real at the border of an image, but rarer there than in a patch.
+    # A patch has more border, where a convolution sees zero padding, than an image.
     importance = torch.full(truth.shape[-2:], 0.15)
     importance[BORDER:-BORDER, BORDER:-BORDER] = 1
     importance /= importance.mean()
     error, bicubic = ((importance * (x - truth) ** 2).mean((1, 2, 3)) for x in (output, upscaled))
-    # The share, not the error: PSNR of a smooth photograph counts no less than that of a rough one.
+    # Relative, not absolute: then a smooth photograph counts as much as a rough one.
     share = (error / (bicubic + 3e-4)).mean()
-    # What saturates in Q0.7 costs, and so do weights that widen the format of their tensor.
+    # Penalties for activations that saturate in Q0.7, and for weights that widen the format of their tensor.
     excess = sum(fn.relu(x - 0.95).square().mean() for x in hidden)
     convolutions = (model.conv1, model.conv2, model.conv3)
     wide = sum(fn.relu(conv.weight.abs() - 0.49).square().sum() for conv in convolutions)
@@ -217,7 +217,7 @@ def train(model: SRCNN, arguments: argparse.Namespace) -> SRCNN:
     """
     supply = batches(np.random.default_rng(arguments.seed), arguments.batch, arguments.patch)
     early = [*model.conv1.parameters(), *model.conv2.parameters()]
-    # Adam moves every weight alike, and the 800 of an output of conv3 together shift the whole image.
+    # Adam moves all weights by a similar amount, and the 800 weights of an output of conv3 shift the whole image.
     optimizer = torch.optim.Adam(
         [{"params": early}, {"params": model.conv3.parameters(), "lr": arguments.lr / 5}], lr=arguments.lr
     )
@@ -260,7 +260,7 @@ def train(model: SRCNN, arguments: argparse.Namespace) -> SRCNN:
 
 
 def sample() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the sample, uint8 [100, 100, 3], and the original it is the x3 reduction of."""
+    """Return the sample, uint8 [100, 100, 3], and the original, uint8 [300, 300, 3], which it is a x3 reduction of."""
     name, top, left, side = SAMPLE
     original = photographs(name)[0][top : top + side, left : left + side]
     small = (low_res(tensor(original), 3)[0].permute(1, 2, 0) * 255).round().byte().numpy()
@@ -268,7 +268,7 @@ def sample() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def measure(model: SRCNN, name: str, factor: int) -> dict[str, float]:
-    """PSNR in dB of a photograph, or of "sample": bicubic, float32, and each format of `FORMATS`."""
+    """Return the PSNR in dB of a photograph, or of "sample", by bicubic, float32 and each format of `FORMATS`."""
     truth = tensor(sample()[1] if name == "sample" else photographs(name)[0])
     upscaled, truth = pair(truth, factor)
     with torch.no_grad():
@@ -304,7 +304,7 @@ def table(model: SRCNN) -> None:
 
 
 def write(model: SRCNN, folder: Path) -> None:
-    """Write srcnn.onnx, its sample and the original."""
+    """Write srcnn.onnx, its sample and the original of the sample."""
     small, original = sample()
     Image.fromarray(small).save(folder / "srcnn_sample.png", optimize=True)
     Image.fromarray(original).save(folder / "srcnn_original.png", optimize=True)
@@ -324,7 +324,7 @@ def write(model: SRCNN, folder: Path) -> None:
 
 
 def main() -> None:
-    """Train, measure, write."""
+    """Train, write and measure the network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("qengine/data/zoo"), help="folder to write to")
     parser.add_argument("--epochs", type=int, default=60)

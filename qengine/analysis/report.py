@@ -30,8 +30,8 @@ from qengine.kernels.reference.requantize import (
 from qengine.model.graph import Node
 from qengine.model.steps import Linear, Tensor
 from qengine.qformat import Format, fraction_bits_of
-from qengine.runtime.plan.plan import BoundStep, answer
-from qengine.runtime.sections import Event
+from qengine.runtime.event import Event
+from qengine.runtime.plan.plan import BoundStep, decode_output
 from qengine.runtime.session import InferenceSession
 
 # Number of elements of a large tensor, evenly spread, from which a better format is chosen.
@@ -142,14 +142,16 @@ def compare(
     wanted = list(dict.fromkeys(names or (value.name for value in fixed.graph.outputs)))
     known, constants = fixed.known_outputs(arrays, wanted), fixed.quantized_constants(arrays, wanted)
     reference = float32.known_outputs(arrays, wanted)
-    found = {n: _Output(t.elements, answer(t, t.elements, raw=False), reference[n].elements) for n, t in known.items()}
+    found = {
+        n: _Output(t.elements, decode_output(t, t.elements, raw=False), reference[n].elements) for n, t in known.items()
+    }
     tallies: dict[str, Tally] = {}
     tensors, statistics, bounds, islands = [], {}, [], []
     pairs = _twins(fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted))
     with fixed.limited():
         for event, twin in pairs:
             tensor, exact = event.tensor, twin.array
-            real = answer(tensor, event.array, raw=False)
+            real = decode_output(tensor, event.array, raw=False)
             if tensor.name in wanted:
                 found[tensor.name] = _Output(np.array(event.array), np.array(real), np.array(exact))
             if tensor.format is not None:

@@ -8,7 +8,7 @@ from qengine.cli.operators import run_files
 from qengine.cli.output.calibrate import as_json, as_tables
 from qengine.cli.output.console import progress, status
 from qengine.data import zoo
-from qengine.data.datasets.runs import fed
+from qengine.data.datasets.runs import feeds_of
 from qengine.errors import OptionError
 from qengine.model.loader import load
 from qengine.quantization.calibration import choose_formats, observe
@@ -43,7 +43,7 @@ def calibrate(
             graph = load(zoo.path_of(model))
             dataset = data.open(data.data or model, entry, graph, limits.max_elements)
         with progress(f"calibrating {model}", len(dataset), quiet=command.json) as advance:
-            feeds = fed(dataset.batches(), advance)
+            feeds = feeds_of(dataset.batches(), advance)
             observation = observe(graph, feeds, threads=limits.threads, max_elements=limits.max_elements)
         calibration = choose_formats(observation, wanted)
     if out is not None:

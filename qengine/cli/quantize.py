@@ -16,14 +16,14 @@ from qengine.errors import OptionError
 from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
-from qengine.quantization.correction import FROM_DATA, RECIPES, STEPS, steps_of
+from qengine.quantization.correction import describe_recipes, needs_data
 from qengine.quantization.qdq import opset_for, quantize_model
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="ONNX file to write.")]
 Recipe = Annotated[
     str,
-    typer.Option(metavar="R", help=f"Corrections: {', '.join(RECIPES)}, or steps joined by +: {', '.join(STEPS)}."),
+    typer.Option(metavar="R", help=f"Corrections: {describe_recipes()}."),
 ]
 
 
@@ -48,12 +48,12 @@ def quantize(
     given = None if formats is None else read_formats(formats)
     if given is not None and wanted != CalibrationOptions():
         raise OptionError("--formats gives the formats: leave out options that choose them, such as --bits")
-    steps = steps_of(recipe)
+    reads_data = needs_data(recipe)
     run_files(command.operators or [])
     check_writable(out)
     entry = zoo.find(model)
     name = data.data or (model if entry else None)
-    if name is None and (given is None or not FROM_DATA.isdisjoint(steps)):
+    if name is None and (given is None or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")
     with status(f"quantizing {model}", quiet=command.json), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model), least_opset=opset_for(given, wanted))

@@ -25,7 +25,7 @@ def check_meaning(options: SessionOptions, is_quantized: Callable[[], bool]) -> 
         Whether the model has formats of its own, which make every run one in fixed point. It is called only where
         that matters.
     """
-    unread = options.without_meaning_in_float32()
-    if unread and not options.asks_for_fixed_point and not is_quantized():
+    unread = options.unread_in_float32()
+    if unread and not options.requests_fixed_point and not is_quantized():
         option = "--" + unread[0].replace("_", "-")
         raise OptionError(f"{option} has no meaning in float32: give a --qformat or --formats with it")

@@ -9,7 +9,7 @@ import typer
 from qengine.analysis.sweep.plots import Cost
 from qengine.qformat import Overflow, Rounding
 from qengine.quantization.calibration import Method
-from qengine.quantization.correction import RECIPES, STEPS
+from qengine.quantization.correction import describe_recipes
 
 _INPUT = "Inputs and outputs"
 _GRID = "Grid"
@@ -78,7 +78,7 @@ Recipes = Annotated[
     typer.Option(
         "--recipe",
         metavar="LIST",
-        help=f"How the model is corrected: {', '.join(RECIPES)}, or steps with +: {', '.join(STEPS)}.",
+        help=f"How the model is corrected: {describe_recipes()}.",
         rich_help_panel=_GRID,
     ),
 ]

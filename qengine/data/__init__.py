@@ -1,1 +1,1 @@
-"""What goes into a model and comes out of it: images, arrays, data sets, golden outputs, the bundled models."""
+"""Data into and out of models: images, arrays, data sets, golden outputs, the bundled models."""

@@ -1,7 +1,7 @@
-"""Golden pairs: the inputs of a model and the outputs that torch gave for them, in one .npz file.
+"""Golden files: the inputs of a model and the outputs that torch computed from them, in one .npz file.
 
-A key is ``in:<name>`` or ``out:<name>``. Reading needs NumPy only; the outputs are made by
-`qengine.torch_export.write_golden`, which needs torch.
+A key is ``in:<name>`` or ``out:<name>``. Reading needs only NumPy. `qengine.torch_export.write_golden` writes golden
+files and needs torch.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def save_golden(
     arrays |= {_OUT + name: np.asarray(value) for name, value in outputs.items()}
     for key, value in arrays.items():
         if value.dtype.hasobject:
-            raise QEngineError(f"golden {path}: '{key}' has dtype {value.dtype}; only plain arrays can be kept")
+            raise QEngineError(f"golden {path}: '{key}' has dtype {value.dtype}; only plain arrays can be stored")
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -73,7 +73,7 @@ def read_golden(path: str | os.PathLike[str]) -> tuple[Arrays, Arrays]:
     inputs: Arrays = {}
     outputs: Arrays = {}
     try:
-        # NumPy leaves a file that it opened itself open when it is no archive.
+        # np.load does not close a file that it opened itself if that is no archive.
         with Path(path).open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -88,7 +88,7 @@ def read_golden(path: str | os.PathLike[str]) -> tuple[Arrays, Arrays]:
                     outputs[key.removeprefix(_OUT)] = value
                 else:
                     raise QEngineError(f"golden {path}: key '{key}' begins neither with 'in:' nor with 'out:'")
-    # zipfile raises RuntimeError for what it does not know: a compression, a version, encryption.
+    # zipfile raises RuntimeError for an unknown compression or version, and for encryption.
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise QEngineError(f"cannot read golden {path}: {error}") from error
     return inputs, outputs

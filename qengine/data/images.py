@@ -1,4 +1,4 @@
-"""Pixels and tensors: an image file becomes a float32 tensor, and a tensor an image file."""
+"""Image files and tensors: reading an image as a float32 tensor, and writing a tensor as an image."""
 
 import logging
 import os
@@ -20,17 +20,17 @@ from qengine.model.graph import Dim
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
-"""File names that are taken for images."""
+"""Endings of the names of image files that are read."""
 
 LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
-"""Kinds of image that are written: those that keep every pixel."""
+"""Image formats that are written, by the ending of the name: those that keep every pixel."""
 
-# What a file says it is decides, not its name; Pillow knows kinds that run other programs to be read.
+# The content of a file decides its format, not its name. Pillow has other formats too, and runs programs for some.
 _KINDS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
-_LARGEST_NUMBER = 1e30
-_SIDEWAYS = (5, 6, 7, 8)  # of EXIF's orientations
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it has to say, its errors say too
-# What Pillow raises for damaged files, beside errors of its own.
+_MAX_NUMBER = 1e30
+_ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # its errors say the same
+# Pillow raises these for damaged files, beside errors of its own.
 _DAMAGE = (
     *(OSError, EOFError, MemoryError, ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError),
     *(struct.error, zlib.error),
@@ -39,17 +39,17 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class PixelScale:
-    """How pixels 0..255 become a model's numbers: (pixel - mean) * scale, per channel or alike in all.
+    """Conversion of pixels 0..255 to the numbers of a model: (pixel - mean) * scale.
 
     Attributes
     ----------
-    scale, mean : one number, or one per channel in the model's order of channels.
-    bgr : whether the model's first channel is blue.
+    scale, mean : one number for all channels, or one per channel in the model's order of channels.
+    bgr : whether the model's channels are blue, green, red.
 
     Raises
     ------
     OptionError
-        If a number is not finite or beyond any use, or a scale is 0.
+        If a number is not finite or beyond 1e30, or a scale is 0.
     """
 
     scale: tuple[float, ...] = (1.0,)
@@ -58,35 +58,35 @@ class PixelScale:
 
     def __post_init__(self) -> None:
         for number in self.scale:
-            if not 1 / _LARGEST_NUMBER <= abs(number) <= _LARGEST_NUMBER:
+            if not 1 / _MAX_NUMBER <= abs(number) <= _MAX_NUMBER:
                 raise OptionError(f"scale {number:g} must be a finite number other than 0, such as 1/255")
         for number in self.mean:
-            if not abs(number) <= _LARGEST_NUMBER:
+            if not abs(number) <= _MAX_NUMBER:
                 raise OptionError(f"mean {number:g} must be a finite number, in pixels 0..255")
 
     def fits(self, channels: int) -> bool:
-        """Whether there is one number for all, or one for each of so many channels."""
+        """Whether scale and mean have one number, or one for each of so many channels."""
         return all(len(numbers) in (1, channels) for numbers in (self.scale, self.mean))
 
     def to_numbers(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return (H, W, C) pixels as a (C, H, W) tensor; OptionError where `fits` is false."""
+        """Return uint8 pixels (H, W, C) as a float32 tensor (C, H, W); raise OptionError unless `fits(C)`."""
         planes = np.moveaxis(pixels, -1, 0)
         planes = planes[::-1] if self.bgr else planes
         numbers = zip(planes, *self._columns(len(planes)), strict=True)
-        # Plane by plane: in float64 a large picture as a whole would take more memory than the result.
+        # Plane by plane: float64 for a whole large image would take more memory than the result.
         return np.stack([((plane.astype(np.float64) - m) * s).astype(np.float32) for plane, s, m in numbers])
 
     def to_pixels(self, planes: NDArray[Any]) -> NDArray[np.float64]:
-        """Return a (C, H, W) tensor as (H, W, C) pixels, clipped to 0..255 and not rounded."""
+        """Return a tensor (C, H, W) as float64 pixels (H, W, C), clipped to 0..255 and not rounded."""
         scale, mean = (column.reshape(-1, 1, 1) for column in self._columns(len(planes)))
         pixels = np.clip(planes.astype(np.float64) / scale + mean, 0.0, 255.0)
         return np.moveaxis(pixels[::-1] if self.bgr else pixels, 0, -1)
 
     def _columns(self, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return scale and mean with one number per channel."""
-        for what, numbers in (("scale", self.scale), ("mean", self.mean)):
+        for name, numbers in (("scale", self.scale), ("mean", self.mean)):
             if len(numbers) not in (1, channels):
-                raise OptionError(f"{what} has {len(numbers)} numbers, and the image {channels} channel(s)")
+                raise OptionError(f"{name} has {len(numbers)} numbers, and the image {channels} channel(s)")
         return np.resize(self.scale, channels), np.resize(self.mean, channels)
 
 
@@ -98,29 +98,29 @@ def read_image(
     height: Dim = None,
     width: Dim = None,
 ) -> NDArray[np.uint8]:
-    """Return an image file as (H, W, C) pixels, 3 channels for RGB or 1 for grey.
+    """Return an image file as uint8 pixels (H, W, C), with 3 channels for RGB or 1 for grey.
 
-    It is turned upright as its EXIF data say; transparency is dropped.
+    The image is turned upright as its EXIF orientation says. Transparency is dropped.
 
     Parameters
     ----------
     path
-        The file. What kind of image it is is read from the file, not from its name.
+        The file. Its content decides the image format, not its name.
     channels
-        3 or 1.
+        Number of channels, 3 or 1.
     max_elements
-        An image of more elements is refused before it is unpacked.
+        Limit on the number of elements. A larger image is refused before it is decoded.
     height, width
-        Numbers are what it must have, and an image of another size is refused before it is unpacked.
+        Size that the image must have; a name or None for any. Another size is refused before decoding.
 
     Raises
     ------
     FeedError
-        If it is no image, is damaged, has more than 8 bits a channel or several frames, or is too large.
+        If the file is no image or is damaged, has more than 8 bits a channel or several frames, or is too large.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, about odd but readable files
+            warnings.simplefilter("ignore")  # about odd but readable files
             with Image.open(path, formats=_KINDS) as image:
                 _check(image, f"image {path}", channels, max_elements)
                 _check_size(image, f"image {path}", height, width)
@@ -137,35 +137,35 @@ def read_image(
 
 
 def _check(image: Image.Image, label: str, channels: int, max_elements: int) -> None:
-    """Refuse what would be read in part, or take more memory than is meant."""
+    """Raise FeedError for an image that is too large, or that Pillow would read only in part."""
     width, height = image.size
     if width * height * channels > max_elements:
         raise FeedError(
             f"{label} has {width} x {height} pixels, {channels * width * height:,} elements, more than "
-            f"{max_elements:,}; raise the limit (--max-elements, max_elements=) if that is meant"
+            f"{max_elements:,}; raise the limit (--max-elements, max_elements=) if you need it"
         )
     if any(tile[0] == "libtiff" for tile in getattr(image, "tile", ())):
-        # Its decoder takes damage for pixels, and writes to the process's standard error itself.
+        # libtiff decodes damaged data to wrong pixels without an error, and writes to standard error.
         raise FeedError(f"{label} is a compressed TIFF, which is not read; save it as PNG, or without compression")
     if _is_deep(image):
         raise FeedError(f"{label} has more than 8 bits a channel; convert it to 8 bits, or to .npy")
-    # A phone's picture (MPO) may hold the same scene again for depth or a preview.
+    # A photograph of a phone (MPO) may hold the same scene twice, for depth or as a preview.
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-        raise FeedError(f"{label} has {frames} frames; save the one that is meant")
+        raise FeedError(f"{label} has {frames} frames; save one of them as a file")
 
 
 def _check_size(image: Image.Image, label: str, height: Dim, width: Dim) -> None:
-    """Refuse an image that is not of the size that is needed, once it is upright."""
-    found = image.size[::-1]
-    if image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS:
-        found = image.size
-    if any(isinstance(n, int) and n != m for n, m in zip((height, width), found, strict=True)):
+    """Raise FeedError for an image that, turned upright, does not have the size that the model needs."""
+    actual = image.size[::-1]
+    if image.getexif().get(ExifTags.Base.Orientation, 1) in _ROTATED:
+        actual = image.size
+    if any(isinstance(n, int) and n != m for n, m in zip((height, width), actual, strict=True)):
         wanted = " x ".join(str(n) if isinstance(n, int) else "?" for n in (width, height))
-        raise FeedError(f"{label} is {found[1]} x {found[0]} pixels, and {wanted} are needed; resize it first")
+        raise FeedError(f"{label} is {actual[1]} x {actual[0]} pixels, and {wanted} are needed; resize it first")
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Whether there are more than 8 bits a channel: of colours Pillow drops the low ones without a word."""
+    """Whether the image has more than 8 bits a channel; Pillow drops the low bits of colours without an error."""
     if image.mode.startswith(("I", "F")):
         return True
     for codec, _, _, arguments in getattr(image, "tile", ()):
@@ -178,7 +178,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def planes_of(tensor: NDArray[Any]) -> NDArray[Any] | None:
-    """Return a tensor that can be seen as one image as (C, H, W), C being 1 or 3; None where it cannot."""
+    """Return a tensor that is one image as (C, H, W) with C = 1 or 3; None if it is not one image."""
     if tensor.ndim == 4 and tensor.shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim != 3 or tensor.shape[0] not in (1, 3) or 0 in tensor.shape:
@@ -187,9 +187,9 @@ def planes_of(tensor: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def pixels_of(tensor: NDArray[Any], pixel_scale: PixelScale) -> NDArray[np.float64] | None:
-    """Return a tensor as (H, W, C) pixels, clipped to 0..255 and not rounded; None where it is not one image.
+    """Return a tensor as float64 pixels (H, W, C), clipped to 0..255 and not rounded; None if it is not one image.
 
-    Elements of type uint8 are pixels already, and are not scaled.
+    uint8 elements are pixels already and are not scaled.
     """
     planes = planes_of(tensor)
     if planes is None or not (planes.dtype.kind == "f" or planes.dtype == np.uint8):
@@ -199,7 +199,14 @@ def pixels_of(tensor: NDArray[Any], pixel_scale: PixelScale) -> NDArray[np.float
 
 
 def write_image(path: str | os.PathLike[str], pixels: NDArray[np.float64]) -> None:
-    """Round (H, W, C) pixels 0..255 and save them, whole or not at all; the name's ending is one of LOSSLESS.
+    """Round pixels (H, W, C) in 0..255 and write them, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        File to write. The ending of its name is one of `LOSSLESS`.
+    pixels
+        Float64 pixels, 1 or 3 channels.
 
     Raises
     ------

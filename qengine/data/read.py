@@ -1,4 +1,4 @@
-"""What a user names on a command line as an input: arrays, tensors, images and literals."""
+"""Reading of a VALUE, which a user gives for an input: an array, tensor or image file, or a literal."""
 
 import lzma
 import math
@@ -22,13 +22,13 @@ from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 _FILES = SUFFIXES | {".npy", ".npz", ".pb"}
 _KINDS = "a .npy, .npz, .pb or image file"
-_TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 ARCHIVE_ERRORS = (
     *(zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error, lzma.LZMAError),
     *(UnicodeDecodeError, struct.error),
 )
-"""What reading a damaged .npz file raises; a compression that is not known, and a password, among it."""
+"""Exceptions that reading an .npz file raises if it is damaged, encrypted or of an unknown compression."""
 
 _HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, *ARCHIVE_ERRORS)
 
@@ -40,20 +40,20 @@ def read_value(
     max_elements: int = MAX_ELEMENTS,
     label: str | None = None,
 ) -> NDArray[Any]:
-    """Return the array that a VALUE stands for.
+    """Return the array that a VALUE gives.
 
     Parameters
     ----------
     text
         A .npy, .npz, .pb (TensorProto) or image file, or a literal such as 1,1,3,3.
     declared
-        The input that it is for: its dtype and shape decide how a literal or an image is read.
+        The input. Its dtype and shape decide how a literal or an image is read.
     pixel_scale
-        What an image's pixels become.
+        Conversion of the pixels of an image to numbers.
     max_elements
-        Larger arrays are refused before they are read.
+        Limit on the number of elements. A larger array is refused before it is read.
     label
-        What errors call it; by default the input's name.
+        Name of the value in errors; by default the name of the input.
 
     Raises
     ------
@@ -63,8 +63,8 @@ def read_value(
     try:
         return _read(text, declared, pixel_scale, max_elements)
     except FeedError as error:
-        what = label or f"input '{declared.name}'"
-        raise FeedError(f"{what}: {error}") from None
+        label = label or f"input '{declared.name}'"
+        raise FeedError(f"{label}: {error}") from None
 
 
 def is_image(text: str) -> bool:
@@ -100,24 +100,24 @@ def _npy(path: Path, max_elements: int) -> NDArray[Any]:
 
 
 def _npz(path: Path, name: str, max_elements: int) -> NDArray[Any]:
-    """Read the array called `name` (or in:`name`, as golden files say), or the only one."""
+    """Return the array with the key `name`, or in:`name` as in golden files, or the only array of the file."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
-            found = next((key for key in (name, f"in:{name}") if key in entries), None)
-            if found is None and len(entries) == 1:
-                (found,) = entries
-            if found is None:
-                listed = ", ".join(f"'{key}'" for key in entries) or "nothing"
+            key = next((key for key in (name, f"in:{name}") if key in entries), None)
+            if key is None and len(entries) == 1:
+                (key,) = entries
+            if key is None:
+                listed = ", ".join(f"'{other}'" for other in entries) or "nothing"
                 raise FeedError(f"{path} has no array '{name}'; it holds {listed}")
-            with archive.open(entries[found]) as file:
-                return _array(file, entries[found].file_size, f"{path} ['{found}']", max_elements)
+            with archive.open(entries[key]) as file:
+                return _array(file, entries[key].file_size, f"{path} ['{key}']", max_elements)
     except ARCHIVE_ERRORS as error:
         raise FeedError(f"{path} is not an .npz file, or damaged: {first_line(error)}") from None
 
 
 def _array(file: IO[bytes], size: int, label: str, max_elements: int) -> NDArray[Any]:
-    """Read one array; its header is believed only as far as the `size` bytes of the file go."""
+    """Return the array of a .npy file of `size` bytes, after a check of its header against that size."""
     shape, fortran, dtype = array_header(file, size, label)
     count = math.prod(shape)
     if count > max_elements:
@@ -127,31 +127,31 @@ def _array(file: IO[bytes], size: int, label: str, max_elements: int) -> NDArray
         flat = np.empty(count, dtype)
         if file.readinto(flat.view(np.uint8)) != expected:  # type: ignore[attr-defined]
             raise FeedError(f"{label} is cut short")
-        if dtype.kind == "b":  # a byte other than 0 and 1 in a boolean array breaks NumPy's promises
+        if dtype.kind == "b":  # NumPy expects no other bytes than 0 and 1 in a boolean array
             flat = flat.view(np.uint8) != 0
         return flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="), copy=False)
-    except ValueError:  # axes beyond NumPy's number, lengths beyond its index type beside a length of 0
+    except ValueError:  # more axes than NumPy has, or a length beyond its index type beside a length of 0
         raise FeedError(f"{label} has a shape that is too large, of {len(shape)} axes") from None
     except MemoryError:
         raise FeedError(f"{label} of shape {list(shape)} needs more memory than there is") from None
 
 
 def array_header(file: IO[bytes], size: int, label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return the shape of a .npy file of numbers, whether it is in Fortran's order, and the element type.
+    """Return the shape of a .npy file of numbers, whether it is in Fortran order, and the dtype.
 
     Parameters
     ----------
     file
-        Stands behind the header afterwards.
+        The file. Its position is after the header when the function returns.
     size
-        Of the file: all that the header says must be there, and no more.
+        Size of the file in bytes, which must be exactly that of the header and the array.
     label
-        What errors call it.
+        Name of the file in errors.
 
     Raises
     ------
     FeedError
-        If it is not such a file.
+        If the file is damaged, or holds something else than numbers.
     """
     shape, fortran, dtype = _header(file, label)
     if dtype.hasobject:
@@ -160,22 +160,24 @@ def array_header(file: IO[bytes], size: int, label: str) -> tuple[tuple[int, ...
         raise FeedError(f"{label} holds {dtype}; numbers are needed")
     if not all(type(length) is int and length >= 0 for length in shape):
         raise FeedError(f"{label} is not an array file: its header gives the shape {shape}")
-    expected, found = math.prod(shape) * dtype.itemsize, size - file.tell()
-    if found != expected:
-        what = "is cut short" if found < expected else "has something after the array"
-        raise FeedError(f"{label} {what}: {list(shape)} of {dtype} takes {expected:,} bytes, and {found:,} are there")
+    expected, actual = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if actual != expected:
+        damage = "is cut short" if actual < expected else "has something after the array"
+        raise FeedError(
+            f"{label} {damage}: {list(shape)} of {dtype} takes {expected:,} bytes, and {actual:,} are there"
+        )
     return shape, fortran, dtype
 
 
 def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtype[Any]]:
-    """Return the shape, whether Fortran's order is kept, and the element type."""
+    """Return the shape, whether the array is in Fortran order, and the dtype, all unchecked."""
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a header that Python 2 wrote
+            warnings.simplefilter("ignore")  # about headers that Python 2 wrote
             version = np.lib.format.read_magic(file)
             if version in readers:
                 return readers[version](file)
@@ -199,17 +201,17 @@ def _image(path: Path, declared: Value, pixel_scale: PixelScale, max_elements: i
         return tensor
     if declared.dtype.kind in "iu":
         info = np.iinfo(declared.dtype)
-        # In float64: float32 rounds the largest integers up, and then they no longer fit.
+        # In float64, because float32 rounds the largest integers up, beyond the dtype.
         wide = tensor.astype(np.float64)
         if not ((wide == np.rint(wide)) & (wide >= info.min) & (wide < info.max + 1.0)).all():
-            raise FeedError(f"it takes {declared.dtype}, which does not hold the pixels of {path} as they are scaled")
+            raise FeedError(f"it takes {declared.dtype}, which cannot hold the scaled pixels of {path}")
     elif declared.dtype.kind != "f":
-        raise FeedError(f"it takes {declared.dtype}, and an image gives numbers")
+        raise FeedError(f"it takes {declared.dtype}, and pixels are numbers")
     return tensor.astype(declared.dtype)
 
 
 def _literal(text: str, declared: Value) -> NDArray[Any]:
-    """Read numbers separated by commas, in the declared shape where their number tells."""
+    """Return numbers separated by commas, in the declared shape if their count determines it."""
     dtype = declared.dtype or np.dtype(np.float32)
     try:
         flat = np.array([_number(part, dtype) for part in text.split(",")], dtype)
@@ -225,21 +227,21 @@ def _literal(text: str, declared: Value) -> NDArray[Any]:
         lengths[open_axes[0]] = flat.size // known
         known = flat.size
     if len(open_axes) > 1 or known != flat.size:
-        return flat  # and the session says what it should have been
+        return flat  # the session refuses a wrong shape
     return flat.reshape([length for length in lengths if isinstance(length, int)])
 
 
 class _BeyondError(Exception):
-    """A number that the type does not reach to."""
+    """A number is beyond the range of a dtype."""
 
 
 def _number(part: str, dtype: np.dtype[Any]) -> Any:
-    """Return one number that the type holds; _BeyondError, ValueError or KeyError if it does not."""
+    """Return a number of a dtype; raise _BeyondError, ValueError or KeyError if the text is none."""
     word = part.strip().lower()
-    if "_" in word:  # which Python's own numbers may hold
+    if "_" in word:  # Python allows 1_000, but it is likely an error here
         raise ValueError
     if dtype.kind == "b":
-        return _TRUTHS[word]
+        return _BOOLEANS[word]
     if dtype.kind in "iu":
         whole, info = int(word), np.iinfo(dtype)
         if not info.min <= whole <= info.max:

@@ -1,4 +1,4 @@
-"""The outputs of a run as files."""
+"""Writing of the outputs of a run to a file: .npy, .npz or an image."""
 
 import zipfile
 from collections.abc import Mapping
@@ -12,23 +12,23 @@ from qengine.atomic_files import check_writable, replacing
 from qengine.data.images import LOSSLESS, SUFFIXES, PixelScale, pixels_of, write_image
 from qengine.errors import OptionError
 
-_LONGEST_NAME = 0xFFFF  # bytes of a name in a zip file
+_MAX_NAME = 0xFFFF  # bytes of a name in a zip file
 
 
 def check_out(path: Path, codes: bool = False) -> None:
-    """Find out before a run what `write_outputs` would fail for whatever the outputs are.
+    """Check before a run that `write_outputs` can write to a path, whatever the outputs are.
 
     Parameters
     ----------
     path
-        Where the outputs are to go.
+        File to write the outputs to.
     codes
-        Whether they are integer codes, which are no image.
+        Whether the outputs are integer codes, which cannot be an image.
 
     Raises
     ------
     OptionError
-        If the name's ending is not one that is written, or nothing can be written there.
+        If the ending of the name is not supported, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix in SUFFIXES - set(LOSSLESS):
@@ -42,16 +42,17 @@ def check_out(path: Path, codes: bool = False) -> None:
 
 
 def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: PixelScale) -> tuple[str, ...]:
-    """Save outputs, whole or not at all, and return the names of those that the file has no place for.
+    """Write outputs to a file, whole or not at all, and return the names of the outputs that are not in it.
 
     Parameters
     ----------
     path
-        An image (the first output that is one: clipped and rounded), .npy (of a single output) or .npz.
+        File to write: .npz for all outputs, .npy for a single output, or an image for the first output that is one,
+        clipped and rounded.
     outputs
         Arrays by tensor name.
     pixel_scale
-        What makes pixels of numbers.
+        Conversion of the numbers of the model to pixels.
 
     Raises
     ------
@@ -76,9 +77,9 @@ def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: 
 
 
 def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write what np.savez writes; it takes names as keyword arguments, and so not every name."""
+    """Write arrays as np.savez does, which takes names as keyword arguments and so does not allow every name."""
     for name in arrays:
-        if "\0" in name or len(f"{name}.npy".encode(errors="surrogatepass")) > _LONGEST_NAME:
+        if "\0" in name or len(f"{name}.npy".encode(errors="surrogatepass")) > _MAX_NAME:
             raise OptionError(f"an .npz file cannot hold a tensor of the name '{name}'; use .npy")
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():

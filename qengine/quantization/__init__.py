@@ -1,1 +1,1 @@
-"""From float32 to fixed point: formats from data, corrected constants, and quantized ONNX models."""
+"""Quantization of float32 models: formats from data, corrected constants, and quantized ONNX models."""

@@ -1,1 +1,1 @@
-"""How a model runs: sessions, plans, the native executor, and what the data decides."""
+"""Running of models: sessions, plans, native executors, and sections where the data decides shapes."""

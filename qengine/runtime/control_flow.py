@@ -1,82 +1,64 @@
-"""If, Loop, Scan and SequenceMap: which graph runs how often on what. The graphs themselves are run by the caller."""
+"""Control flow: If, Loop, Scan and SequenceMap, whose attributes hold graphs.
+
+A function here decides which graph of the node runs, how often, and on which values. It does not run a graph itself: it
+calls `call(attribute, inputs)`, which the caller of `perform` gives. So the rules of ONNX stand here once, and the same
+code serves float32 and fixed point, the reference and the native kernels. Values that are codes pass through unchanged:
+a loop-carried value that a body returns as codes enters the next iteration as codes.
+
+Vocabulary: a *body* is the graph of a Loop, Scan or SequenceMap. A *state* is a loop-carried value: output of one
+iteration and input of the next. A *scan output* collects one value an iteration, stacked along a new axis.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.graph import RUNS_GRAPHS, Graph, Node
-from qengine.qformat import Format
+from qengine.runtime.values import RuntimeValue
 
-_FLOAT = np.dtype(np.float32)
-
-
-@dataclass(frozen=True)
-class Held:
-    """A value between nodes.
-
-    Attributes
-    ----------
-    value : an array, a list of them (a sequence), or None (an optional that is empty, an input that is left out).
-    format : of an array of codes.
-    is_known : whether it follows from shapes and constants alone.
-    real : the element type of the numbers that codes stand for.
-    """
-
-    value: Any
-    format: Format | None = None
-    is_known: bool = False
-    real: np.dtype[Any] = _FLOAT
-
-    @property
-    def dtype(self) -> np.dtype[Any] | None:
-        """The element type of the tensor; None where it is none."""
-        if self.format is not None:
-            return self.real
-        return self.value.dtype if isinstance(self.value, np.ndarray) else None
-
-    @property
-    def array(self) -> NDArray[Any]:
-        """The value, where it must be an array."""
-        if not isinstance(self.value, np.ndarray):
-            raise ModelError(f"a tensor is needed, not {'a sequence' if isinstance(self.value, list) else 'nothing'}")
-        return self.value
-
-
-Call = Callable[[str, Sequence[Held]], list[Held]]
+Call = Callable[[str, Sequence[RuntimeValue]], list[RuntimeValue]]
 """(attribute, inputs) -> outputs of the graph in that attribute of the node."""
 
 
-def perform(node: Node, inputs: Sequence[Held], call: Call) -> list[Held]:
-    """Return the outputs of a node whose attributes hold graphs.
+def perform(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[RuntimeValue]:
+    """Return the outputs of a control flow node.
+
+    Parameters
+    ----------
+    node
+        The node.
+    inputs
+        One value for each name in `node.inputs`.
+    call
+        Function that runs a graph in an attribute of the node.
 
     Raises
     ------
     ModelError
-        If inputs, attributes and graphs do not go together.
+        If the inputs, the attributes and the graphs do not fit each other.
     """
     return CONTROL[node.operator](node, inputs, call)
 
 
-def _scalar(held: Held, what: str) -> Any:
-    if held.array.size != 1:
-        raise ModelError(f"{what} has {held.array.size} elements, one is needed")
-    return held.array.item()
+def _scalar(value: RuntimeValue, label: str) -> Any:
+    if value.array.size != 1:
+        raise ModelError(f"{label} has {value.array.size} elements, one is needed")
+    return value.array.item()
 
 
 def _body(node: Node, attribute: str = "body") -> Graph:
-    held = node.attributes.get(attribute)
-    if not isinstance(held, Graph):
+    graph = node.attributes.get(attribute)
+    if not isinstance(graph, Graph):
         raise ModelError(f"attribute '{attribute}' holds no graph")
-    return held
+    return graph
 
 
-def _run_if(node: Node, inputs: Sequence[Held], call: Call) -> list[Held]:
+def _run_if(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[RuntimeValue]:
     if len(inputs) != 1:
         raise ModelError(f"takes one input, {len(inputs)} given")
     branch = "then_branch" if _scalar(inputs[0], "the condition") else "else_branch"
@@ -84,116 +66,119 @@ def _run_if(node: Node, inputs: Sequence[Held], call: Call) -> list[Held]:
     return call(branch, [])
 
 
-def _run_loop(node: Node, inputs: Sequence[Held], call: Call) -> list[Held]:
+def _run_loop(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[RuntimeValue]:
     body = _body(node)
-    most, condition, *states = (*inputs, *[Held(None)] * max(0, 2 - len(inputs)))
+    trip_count, condition, *states = (*inputs, *[RuntimeValue(None)] * max(0, 2 - len(inputs)))
     scans = len(body.outputs) - 1 - len(states)
     if len(body.inputs) != 2 + len(states) or scans < 0:
         raise ModelError(
             f"its body has {len(body.inputs)} inputs and {len(body.outputs)} outputs, and {len(states)} loop-carried "
             "values are given"
         )
-    limit = None if most.value is None else int(_scalar(most, "the trip count"))
-    goes_on = condition.value is None or bool(_scalar(condition, "the condition"))
-    rows: list[list[Held]] = [[] for _ in range(scans)]
+    limit = None if trip_count.value is None else int(_scalar(trip_count, "the trip count"))
+    keeps_on = condition.value is None or bool(_scalar(condition, "the condition"))
+    rows: list[list[RuntimeValue]] = [[] for _ in range(scans)]
     count = 0
-    while goes_on and (limit is None or count < limit):
-        found = call("body", [Held(np.array(count, np.int64)), Held(np.array(goes_on)), *states])
-        goes_on = bool(_scalar(found[0], "the condition"))
-        states = found[1 : 1 + len(states)]
-        for row, held in zip(rows, found[1 + len(states) :], strict=True):
-            row.append(held)
+    while keeps_on and (limit is None or count < limit):
+        results = call("body", [RuntimeValue(np.array(count, np.int64)), RuntimeValue(np.array(keeps_on)), *states])
+        keeps_on = bool(_scalar(results[0], "the condition"))
+        states = results[1 : 1 + len(states)]
+        for row, value in zip(rows, results[1 + len(states) :], strict=True):
+            row.append(value)
         count += 1
-    values = body.outputs[1 + len(states) :]
-    return [*states, *(_stacked(row, value.dtype, value.shape, 0) for row, value in zip(rows, values, strict=True))]
+    declared = body.outputs[1 + len(states) :]
+    return [*states, *(_stacked(row, d.dtype, d.shape, 0) for row, d in zip(rows, declared, strict=True))]
 
 
-def _stacked(row: list[Held], dtype: Any, shape: Any, axis: int, *, backward: bool = False) -> Held:
-    """Return what the runs of a body gave, one after the other along a new axis."""
+def _stacked(row: list[RuntimeValue], dtype: Any, shape: Any, axis: int, *, backward: bool = False) -> RuntimeValue:
+    """Return a scan output: the values of all iterations, stacked along a new axis."""
     if not row:
         lengths = [n if isinstance(n, int) else 0 for n in shape or ()]
         lengths.insert(axis, 0)
-        return Held(np.zeros(lengths, np.float32 if dtype is None else dtype))
-    arrays = [held.array for held in (reversed(row) if backward else row)]
+        return RuntimeValue(np.zeros(lengths, np.float32 if dtype is None else dtype))
+    arrays = [value.array for value in (reversed(row) if backward else row)]
     if len({array.shape for array in arrays}) > 1:
         raise ModelError(f"its body gives different shapes, {arrays[0].shape} and others")
     return replace(row[0], value=np.stack(arrays, axis=axis))
 
 
-def _run_scan(node: Node, inputs: Sequence[Held], call: Call) -> list[Held]:
+def _run_scan(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[RuntimeValue]:
     if node.version < 9:
         return _run_scan_8(node, inputs, call)
-    return _scanned(node, inputs, call, lambda name, count: _listed(node, name, count))
+    return _scanned(node, inputs, call, lambda name, count: _integers(node, name, count))
 
 
-def _listed(node: Node, name: str, count: int) -> tuple[int, ...]:
-    given = node.attributes.get(name)
-    if given is None:
+def _integers(node: Node, name: str, count: int) -> tuple[int, ...]:
+    """Return an attribute that lists `count` integers; zeros where it is left out."""
+    numbers = node.attributes.get(name)
+    if numbers is None:
         return (0,) * count
-    if not isinstance(given, tuple) or len(given) != count:
-        raise ModelError(f"attribute '{name}' is {given!r}, {count} numbers are needed")
-    return tuple(int(n) for n in given)
+    if not isinstance(numbers, tuple) or len(numbers) != count:
+        raise ModelError(f"attribute '{name}' is {numbers!r}, {count} numbers are needed")
+    return tuple(int(n) for n in numbers)
 
 
 def _scanned(
-    node: Node, inputs: Sequence[Held], call: Call, listed: Callable[[str, int], tuple[int, ...]]
-) -> list[Held]:
+    node: Node, inputs: Sequence[RuntimeValue], call: Call, integers: Callable[[str, int], tuple[int, ...]]
+) -> list[RuntimeValue]:
     body, count = _body(node), node.number("num_scan_inputs", 0)
     states, scanned = list(inputs[: len(inputs) - count]), inputs[len(inputs) - count :]
     outputs = len(body.outputs) - len(states)
     if not 0 < count <= len(inputs) or len(body.inputs) != len(inputs) or outputs < 0:
-        raise ModelError(f"num_scan_inputs {count} does not fit {len(inputs)} inputs and those of its body")
-    axes, directions = listed("scan_input_axes", count), listed("scan_input_directions", count)
-    out_axes, out_directions = listed("scan_output_axes", outputs), listed("scan_output_directions", outputs)
+        raise ModelError(
+            f"num_scan_inputs {count} does not fit its {len(inputs)} inputs and the {len(body.inputs)} of its body"
+        )
+    axes, directions = integers("scan_input_axes", count), integers("scan_input_directions", count)
+    out_axes, out_directions = integers("scan_output_axes", outputs), integers("scan_output_directions", outputs)
     slices = []
-    for held, axis, backward in zip(scanned, axes, directions, strict=True):
-        along = np.moveaxis(held.array, axis, 0)
-        slices.append([replace(held, value=np.array(a, order="C")) for a in (along[::-1] if backward else along)])
-    lengths = {len(own) for own in slices}
+    for value, axis, backward in zip(scanned, axes, directions, strict=True):
+        along = np.moveaxis(value.array, axis, 0)
+        slices.append([replace(value, value=np.array(a, order="C")) for a in (along[::-1] if backward else along)])
+    lengths = {len(parts) for parts in slices}
     if len(lengths) != 1:
-        raise ModelError(f"what it scans has different lengths, {sorted(lengths)}")
-    rows: list[list[Held]] = [[] for _ in range(outputs)]
+        raise ModelError(f"its scan inputs have different lengths, {sorted(lengths)}")
+    rows: list[list[RuntimeValue]] = [[] for _ in range(outputs)]
     for parts in zip(*slices, strict=True):
-        found = call("body", [*states, *parts])
-        states = found[: len(states)]
-        for row, held in zip(rows, found[len(states) :], strict=True):
-            row.append(held)
+        results = call("body", [*states, *parts])
+        states = results[: len(states)]
+        for row, value in zip(rows, results[len(states) :], strict=True):
+            row.append(value)
     stacked = []
-    for row, value, axis, backward in zip(rows, body.outputs[len(states) :], out_axes, out_directions, strict=True):
-        ndim = 1 + (row[0].array.ndim if row else len(value.shape or ()))
-        stacked.append(_stacked(row, value.dtype, value.shape, axis % ndim, backward=bool(backward)))
+    declared = body.outputs[len(states) :]
+    for row, output, axis, backward in zip(rows, declared, out_axes, out_directions, strict=True):
+        ndim = 1 + (row[0].array.ndim if row else len(output.shape or ()))
+        stacked.append(_stacked(row, output.dtype, output.shape, axis % ndim, backward=bool(backward)))
     return [*states, *stacked]
 
 
-def _run_scan_8(node: Node, inputs: Sequence[Held], call: Call) -> list[Held]:
-    """Before opset 9, every input has a batch axis first, and is scanned along the second."""
+def _run_scan_8(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[RuntimeValue]:
+    """Run a Scan of opset 8: every input has a batch axis first, and is scanned along the second axis."""
     if inputs[0].value is not None:
         raise UnsupportedError("sequence_lens of Scan-8 is not supported; export the model with opset 9 or newer")
-    given = inputs[1:]
+    batched = inputs[1:]
+
+    def integers(name: str, count: int) -> tuple[int, ...]:
+        return _integers(node, "directions", count) if name == "scan_input_directions" else (0,) * count
+
     batches = [
-        _scanned(
-            node,
-            [replace(held, value=held.array[n]) for held in given],
-            call,
-            lambda name, count: _listed(node, "directions", count) if name == "scan_input_directions" else (0,) * count,
-        )
-        for n in range(given[0].array.shape[0])
+        _scanned(node, [replace(value, value=value.array[n]) for value in batched], call, integers)
+        for n in range(batched[0].array.shape[0])
     ]
-    return [replace(row[0], value=np.stack([held.array for held in row])) for row in zip(*batches, strict=True)]
+    return [replace(row[0], value=np.stack([value.array for value in row])) for row in zip(*batches, strict=True)]
 
 
-def _run_sequence_map(node: Node, inputs: Sequence[Held], call: Call) -> list[Held]:
-    def rows() -> Iterator[list[Held]]:
+def _run_sequence_map(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[RuntimeValue]:
+    def rows() -> Iterator[list[RuntimeValue]]:
         for i in range(len(inputs[0].value)):
-            yield call("body", [Held(h.value[i]) if isinstance(h.value, list) else h for h in inputs])
+            yield call("body", [RuntimeValue(v.value[i]) if isinstance(v.value, list) else v for v in inputs])
 
     if not inputs or not isinstance(inputs[0].value, list):
         raise ModelError("its first input is not a sequence")
-    found = list(rows())
-    return [Held([row[k].value for row in found]) for k in range(len(_body(node).outputs))]
+    results = list(rows())
+    return [RuntimeValue([row[k].value for row in results]) for k in range(len(_body(node).outputs))]
 
 
-CONTROL: dict[str, Callable[[Node, Sequence[Held], Call], list[Held]]] = dict(
+CONTROL: dict[str, Callable[[Node, Sequence[RuntimeValue], Call], list[RuntimeValue]]] = dict(
     zip(RUNS_GRAPHS, (_run_if, _run_loop, _run_scan, _run_sequence_map), strict=True)
 )
-"""What runs a node with graphs, by operator."""
+"""The function of each control flow operator, by its name."""

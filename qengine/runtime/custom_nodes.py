@@ -1,4 +1,4 @@
-"""A node of a registered operator in fixed point: by its rule, on codes."""
+"""Custom operators in fixed point: nodes that a registered rule computes, codes from codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qengine.model.eager.single_node import declared_types
 from qengine.model.formats.assign import FormatTable
 from qengine.model.graph import Node, Value
 from qengine.model.steps import Arithmetic, Tensor
-from qengine.runtime.control_flow import Held
+from qengine.runtime.values import RuntimeValue
 
 _FLOAT = np.dtype(np.float32)
 
@@ -21,52 +21,52 @@ _FLOAT = np.dtype(np.float32)
 def perform(
     node: Node,
     op: Custom,
-    inputs: Sequence[Held],
+    inputs: Sequence[RuntimeValue],
     values: Mapping[str, Value],
     formats: FormatTable,
     arithmetic: Arithmetic,
     tallies: dict[str, Tally] | None,
-) -> list[Held]:
+) -> list[RuntimeValue]:
     """Return the outputs of a node.
 
     Parameters
     ----------
     node, op
-        What to compute; the operator has a rule.
+        The node and its operator, which has a fixed-point rule.
     inputs
-        One for each name in `node.inputs`. Real numbers without a format become codes as constants do.
+        One value for each name in `node.inputs`. Real numbers without a format are quantized as constants are.
     values
-        What the model says of tensors.
+        Types and shapes that the model declares, by tensor name.
     formats, arithmetic
-        Of the run.
+        Formats and arithmetic of the run.
     tallies
-        Where given, it gets for every output what was counted.
+        Counts by tensor name, which the node's outputs are added to; None to count nothing.
 
     Raises
     ------
     QEngineError
-        If the rule fails, or gives what is no output; without the node's name.
+        If the rule fails or returns no valid output. The message does not name the node.
     """
-    counted: list[Tally | None] = [None] * len(node.outputs)
+    counts: list[Tally | None] = [None] * len(node.outputs)
     if tallies is not None:
-        counted = [tallies.setdefault(name, new_tally()) if name else None for name in node.outputs]
+        counts = [tallies.setdefault(name, new_tally()) if name else None for name in node.outputs]
     types = declared_types(node, values)
     wanted = [formats.activations.get(name) for name in node.outputs]
-    operands = [_operand(name, held, formats) for name, held in zip(node.inputs, inputs, strict=True)]
-    found = op.compute_fixed(node, operands, types, wanted, arithmetic, counted)
-    real = next((held.dtype for held in inputs if held.dtype is not None and held.dtype.kind == "f"), _FLOAT)
+    operands = [_operand(name, value, formats) for name, value in zip(node.inputs, inputs, strict=True)]
+    results = op.compute_fixed(node, operands, types, wanted, arithmetic, counts)
+    real = next((value.dtype for value in inputs if value.dtype is not None and value.dtype.kind == "f"), _FLOAT)
     return [
-        Held(array, form, real=real if declared is None else declared)
-        for (array, form), declared in zip(found, types, strict=True)
+        RuntimeValue(array, form, real=real if declared is None else declared)
+        for (array, form), declared in zip(results, types, strict=True)
     ]
 
 
-def _operand(name: str, held: Held, formats: FormatTable) -> Any:
-    """Return an input as a rule gets it."""
-    value, form = held.value, held.format
-    if form is None and isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        form = formats.constant(name, value)
-        value = Tensor(name, value.dtype, value.shape, value, form).codes
+def _operand(name: str, value: RuntimeValue, formats: FormatTable) -> Any:
+    """Return an input as the argument of a rule: `FixedPoint` for codes, and any other value as it is."""
+    array, form = value.value, value.format
+    if form is None and isinstance(array, np.ndarray) and array.dtype.kind == "f":
+        form = formats.constant(name, array)
+        array = Tensor(name, array.dtype, array.shape, array, form).codes
     if form is None:
-        return value
-    return FixedPoint(value.astype(np.int64), Tensor(name, _FLOAT, value.shape, None, form).one_format)
+        return array
+    return FixedPoint(array.astype(np.int64), Tensor(name, _FLOAT, array.shape, None, form).one_format)

@@ -1,4 +1,4 @@
-"""The inputs and outputs of a model as a caller sees them, and the check of what is fed."""
+"""The inputs and outputs of a model as a caller sees them, and the checks of the feeds of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qengine.errors import FeedError
 from qengine.model.graph import Dim, Graph, Value
 
 _KINDS = "biuf"
-"""Kinds of elements, each holding what the ones before it hold."""
+"""Kinds of NumPy dtypes, in an order in which each kind holds the values of those before it."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Argument:
 
     Attributes
     ----------
-    name : the tensor.
-    shape : lengths; a name or None where a length is open. None where even the rank is open.
-    type : such as "tensor(float)".
+    name : name of the tensor.
+    shape : length of every axis, with a name or None for a length that is open; None where even the rank is open.
+    type : type as ONNX writes it, such as "tensor(float)".
     """
 
     name: str
@@ -33,7 +33,7 @@ class Argument:
 
     @classmethod
     def of(cls, value: Value) -> Argument:
-        """Describe a value of the graph."""
+        """Return the description of a value of the graph."""
         if value.container is not None:
             return cls(value.name, None, value.container)
         names = {"float32": "float", "float64": "double", "object": "string"}
@@ -44,8 +44,8 @@ class Argument:
 def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, Any]:
     """Return the feeds as arrays in the machine's byte order.
 
-    An array must be of the declared element type; numbers and lists of them are converted where no digit
-    can be lost but by rounding.
+    An array must have the declared dtype. Python numbers and lists of them are converted to it, if nothing but
+    rounding can change them.
 
     Raises
     ------
@@ -53,22 +53,22 @@ def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, Any]:
         If a feed is missing, unknown, or of the wrong dtype, rank or shape.
     """
     if not isinstance(feeds, Mapping):
-        raise FeedError(f"feeds are a mapping of input names to arrays, not {type(feeds).__name__}")
+        raise FeedError(f"feeds must be a mapping of input names to arrays, not {type(feeds).__name__}")
     declared = {value.name: value for value in (*graph.inputs, *graph.overridable)}
     listed = ", ".join(f"'{value.name}'" for value in graph.inputs) or "none"
     for name in feeds:
         if name not in declared:
             raise FeedError(f"the model has no input '{name}'; its inputs are {listed}")
     if missing := [value.name for value in graph.inputs if value.name not in feeds]:
-        described = ", ".join(f"'{name}' ({_described(declared[name])})" for name in missing)
+        described = ", ".join(f"'{name}' ({_description(declared[name])})" for name in missing)
         raise FeedError(f"no feed for input {described}")
-    return {name: _checked(declared[name], feed) for name, feed in feeds.items()}
+    return {name: _checked_feed(declared[name], feed) for name, feed in feeds.items()}
 
 
-def _checked(value: Value, feed: Any) -> Any:
+def _checked_feed(value: Value, feed: Any) -> Any:
     label = f"input '{value.name}'"
     if value.container is not None:
-        return _contained(value.container, feed, label)
+        return _container(value.container, feed, label)
     array = _array(value, feed, label)
     if value.shape is not None:
         wanted = _lengths(value.shape)
@@ -79,8 +79,8 @@ def _checked(value: Value, feed: Any) -> Any:
     return array
 
 
-def _contained(container: str, feed: Any, label: str) -> Any:
-    """Return what is fed for a sequence or an optional: arrays in a list, an array, or None."""
+def _container(container: str, feed: Any, label: str) -> Any:
+    """Return the feed of a sequence or an optional: a list of arrays, an array, or None."""
     if container.startswith("optional("):
         if feed is None:
             return None
@@ -89,15 +89,15 @@ def _contained(container: str, feed: Any, label: str) -> Any:
         return np.asarray(feed)
     if not isinstance(feed, Sequence) or isinstance(feed, str):
         raise FeedError(f"{label} needs a list of arrays ({container}), not {type(feed).__name__}")
-    return [None if one is None else np.asarray(one) for one in feed]
+    return [None if element is None else np.asarray(element) for element in feed]
 
 
 def _lengths(shape: tuple[Dim, ...]) -> str:
     return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
 
 
-def _described(value: Value) -> str:
-    """Return what an input takes: its element type and shape, as far as they are known."""
+def _description(value: Value) -> str:
+    """Return the dtype and the shape of an input as text, as far as they are declared."""
     return " ".join([str(value.dtype or "any type"), *([] if value.shape is None else [_lengths(value.shape)])])
 
 

@@ -1,14 +1,13 @@
-"""The options of a session: one frozen object, passed whole through every function that makes sessions."""
+"""SessionOptions: the options of a session, one frozen object that every function that makes sessions passes whole."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
-import numpy as np
-
+from qengine.checks import check_whole_number
 from qengine.errors import OptionError
 from qengine.kernels.isa import Isa, choose
 from qengine.model.formats.assign import FormatRequest
@@ -39,7 +38,7 @@ class SessionKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How a session computes: its formats, its arithmetic, and the limits of a run.
+    """Frozen options of a session: formats, arithmetic, and limits of a run.
 
     Attributes
     ----------
@@ -47,31 +46,32 @@ class SessionOptions:
         Format of every activation that `formats` does not name, such as "Q4.3".
     weight_qformat
         Format of every constant that `formats` does not name. By default each constant has the word
-        length of `qformat` and the most fraction bits with which no value saturates.
+        length of `qformat` and the largest number of fraction bits at which no value saturates.
     formats
         Formats by tensor name, or the path of a JSON file of them.
     rounding, overflow
-        Of the inputs and of every requantization: a `Rounding` and an `Overflow`.
+        Rounding and overflow of the inputs and of every requantization: names of a `Rounding` and an `Overflow`.
     accumulator_bits
-        Keep so many low bits of the sums of linear operators, as hardware of that width does; None keeps all.
+        Width of the accumulators of linear operators, 2 to 64: the low bits of each sum are kept, as in hardware of
+        that width. None keeps all bits.
     per_channel
-        Give weights one number of fraction bits per output channel.
+        Give weights a number of fraction bits of their own for each output channel.
     strict
         Refuse a model in which an operator has no fixed-point rule, instead of computing it in float32.
     isa
-        The instruction set that kernels are compiled for: "avx512vnni", "avx2" or "generic"; or "reference", their
-        definition in NumPy. By default what QENGINE_ISA says, or the best that the CPU has.
+        Instruction set that kernels are compiled for: "avx512vnni", "avx2" or "generic"; or "reference", their
+        definition in NumPy. By default the environment variable QENGINE_ISA, or the best that the CPU has.
     threads
-        How many threads a run may use; None for as many as there are cores. Never changes a result in fixed point.
+        Number of threads of a run, 1 to 1024; None for one per core. It never changes a result in fixed point.
     max_elements
-        The largest tensor that a run may make.
+        Largest number of elements of a tensor in a run, 1 or more. A model with a larger one is refused.
 
     Raises
     ------
     OptionError
-        If an option has no meaning.
+        If an option is not valid.
     FormatError
-        If a format cannot be read.
+        If a format, a rounding or an overflow does not exist.
     """
 
     qformat: QFormat | str | None = None
@@ -88,43 +88,44 @@ class SessionOptions:
 
     def __post_init__(self) -> None:
         self.instruction_set()
-        check_whole_number("threads", self.threads, 1, 1024)
-        check_whole_number("max_elements", self.max_elements, 1)
-        check_whole_number("accumulator_bits", self.accumulator_bits, 2, 64)
+        for name, least, most in (("threads", 1, 1024), ("accumulator_bits", 2, 64), ("max_elements", 1, None)):
+            value = getattr(self, name)
+            if value is not None or name == "max_elements":
+                object.__setattr__(self, name, check_whole_number(name, value, least, most))
         self.arithmetic()
-        # Files are read once, so that two sessions with the same options have the same formats.
+        # A file is read here, once, so that all sessions with these options have the same formats.
         object.__setattr__(self, "formats", _read(self.formats))
         self.request()
 
     @classmethod
     def of(cls, options: SessionOptions | None, changes: SessionKeywords) -> SessionOptions:
-        """Return options with changes; None stands for the defaults."""
+        """Return a copy of options with changes; None is the default options."""
         return replace(options, **changes) if options is not None else cls(**changes)
 
     def with_(self, **changes: Unpack[SessionKeywords]) -> SessionOptions:
-        """Return these options with changes."""
+        """Return a copy of these options with changes."""
         return replace(self, **changes)
 
     @property
-    def asks_for_fixed_point(self) -> bool:
-        """Whether a run is in fixed point whatever the model is."""
+    def requests_fixed_point(self) -> bool:
+        """Whether the options alone put a run in fixed point, even one of a float32 model."""
         return self.qformat is not None or self.formats is not None
 
     def instruction_set(self) -> Isa | None:
-        """Return what kernels are compiled for; None for the reference."""
+        """Return the instruction set of the native kernels; None for the reference."""
         if self.isa is not None and not isinstance(self.isa, str):
-            raise OptionError(f"isa is a name, not {self.isa!r}")
+            raise OptionError(f"isa must be a name such as 'avx2', not {self.isa!r}")
         try:
             return choose(self.isa)
         except ValueError as error:
             raise OptionError(str(error)) from None
 
     def arithmetic(self) -> Arithmetic:
-        """Return how runs in fixed point round, overflow and accumulate."""
+        """Return the rounding, overflow and accumulator of runs in fixed point."""
         return Arithmetic(rounding_mode(self.rounding), overflow_mode(self.overflow), self.accumulator_bits)
 
     def request(self) -> FormatRequest:
-        """Return which formats are asked for."""
+        """Return the formats that the options request."""
         formats = self.formats
         assert formats is None or isinstance(formats, Mapping)
         return FormatRequest(
@@ -134,29 +135,19 @@ class SessionOptions:
             self.per_channel,
         )
 
-    def without_meaning_in_float32(self) -> list[str]:
-        """Return the names of the options that were changed and that a run in float32 does not read."""
+    def unread_in_float32(self) -> list[str]:
+        """Return the names of options that differ from their default and that a run in float32 does not read."""
         read = {"qformat", "formats", "isa", "threads", "max_elements"}
         return [f.name for f in fields(self) if f.name not in read and getattr(self, f.name) != f.default]
 
     def in_float32(self) -> SessionOptions:
-        """Return the options of the same runs in float32."""
+        """Return the options that also apply in float32; the others are the defaults."""
         return SessionOptions(isa=self.isa, threads=self.threads, max_elements=self.max_elements)
-
-
-def check_whole_number(name: str, given: Any, least: int, most: int | None = None) -> None:
-    """Raise OptionError unless an option is left out (None) or a whole number within its limits, ends included."""
-    if given is None:
-        return
-    is_whole = isinstance(given, int | np.integer) and not isinstance(given, bool)
-    if not is_whole or given < least or (most is not None and given > most):
-        allowed = f"{least} or more" if most is None else f"within {least}..{most}"
-        raise OptionError(f"{name} must be a whole number, {allowed}, not {given!r}")
 
 
 def _format(name: str, given: QFormat | str | None) -> QFormat | None:
     if given is not None and not isinstance(given, QFormat | str):
-        raise OptionError(f"{name} is a format such as Q4.3, not {given!r}")
+        raise OptionError(f"{name} must be a format such as Q4.3, not {given!r}")
     return None if given is None else QFormat.of(given)
 
 
@@ -164,5 +155,5 @@ def _read(formats: Formats | None) -> FormatsByName | None:
     if isinstance(formats, str | os.PathLike):
         return read_formats(formats)
     if formats is not None and not isinstance(formats, Mapping):
-        raise OptionError(f"formats are a mapping of tensor names or a path, not {type(formats).__name__}")
+        raise OptionError(f"formats must be a mapping of tensor names or a path, not {type(formats).__name__}")
     return formats

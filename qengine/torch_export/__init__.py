@@ -1,6 +1,6 @@
-"""PyTorch modules as ONNX files, and the golden outputs to hold an engine to.
+"""Export of PyTorch modules to ONNX files, and golden outputs to compare a runtime with.
 
-The one room of qengine that needs torch. Nothing else imports it, and neither does ``import qengine``.
+This package needs torch. No other part of qengine imports it, and neither does ``import qengine``.
 """
 
 from qengine.errors import QEngineError

@@ -1,32 +1,28 @@
-"""The keys of a checkpoint."""
+"""Removal of a common prefix from the keys of a checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qengine.errors import QEngineError
 
-if TYPE_CHECKING:
-    pass
-
 
 def strip_prefix(state_dict: Mapping[str, Any], prefix: str | None = None) -> dict[str, Any]:
-    """Take a wrapper's name off the keys of a checkpoint: ``generator.conv1.weight`` -> ``conv1.weight``.
+    """Return a checkpoint without a common prefix of its keys: ``generator.conv1.weight`` -> ``conv1.weight``.
 
     Parameters
     ----------
     state_dict
         A state dict, or a checkpoint that holds one under the key ``state_dict``.
     prefix
-        The prefix, with or without its last dot. None: the first dotted component, which every key must
-        share.
+        The prefix, with or without its last dot; None for the first dotted component, which all keys must share.
 
     Returns
     -------
     dict of str to torch.Tensor
-        The same tensors under the shorter names, in the same order. Names cannot collide: every key loses
-        the same prefix.
+        The same tensors under the shorter names, in the same order. Names stay different, because all lose the same
+        prefix.
 
     Raises
     ------

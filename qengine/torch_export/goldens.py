@@ -1,4 +1,4 @@
-"""What torch gives for some inputs, in a file."""
+"""Writing of golden files: inputs, and the outputs that torch computes from them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def write_golden(
     inputs: Mapping[str, NDArray[Any]],
     output_names: Sequence[str],
 ) -> None:
-    """Run a module in eval mode and keep its inputs and outputs; `qengine.data.golden.read_golden` reads them.
+    """Run a module in eval mode, and write its inputs and outputs to a golden file; see `qengine.data.golden`.
 
     Parameters
     ----------
     path
         The .npz file, with keys ``in:<name>`` and ``out:<name>``; written whole or not at all.
     module
-        What to run. It gets its own modes back.
+        The module to run. Its modes are restored afterwards.
     inputs
         Arrays in the order of the arguments of ``forward``, by tensor name.
     output_names

@@ -1,20 +1,16 @@
-"""Modules in eval mode for a while."""
+"""A context in which a module is in eval mode."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch  # noqa: TID251 - an exporter
-
-if TYPE_CHECKING:
-    pass
 
 
 @contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Put a module in eval mode; afterwards every part of it has its own mode again."""
+    """Put a module in eval mode while the context lasts, and restore the mode of each of its parts afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

@@ -1,4 +1,4 @@
-"""A module as a checked ONNX file."""
+"""Export of a module to an ONNX file that passes ONNX's checker."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ def export(
     keep_batchnorm: bool = False,
     readable_names: bool = False,
 ) -> None:
-    """Write a module, in inference form, as a checked ONNX file; on any failure `path` is left as it was.
+    """Write a module, in inference form, to a checked ONNX file. After an error `path` is unchanged.
 
     Parameters
     ----------
     module
-        What to export. It is traced in eval mode and gets its own modes back.
+        The module. It is traced in eval mode, and its modes are restored afterwards.
     args
-        Example arguments of its ``forward``, with the shapes and dtypes that the trace is to see.
+        Example arguments of its ``forward``, with the shapes and dtypes of the trace.
     path
         The .onnx file; its folder must exist.
     input_names, output_names
         Names of the graph's inputs and outputs, in order.
     dynamic_axes
-        For an input or output, the axes that may vary and the names of their sizes.
+        Axes that may vary, with the names of their lengths, by input or output.
     opset
-        The ONNX operator set.
+        Version of the ONNX operator set.
     keep_batchnorm
-        Keep every BatchNormalization as a node of its own; torch otherwise folds it into the convolution
+        Whether to keep every BatchNormalization as a node of its own; by default torch folds it into the convolution
         before it.
     readable_names
-        Call an activation by its module, ``block1.conv``, rather than ``/block1/conv/Conv_output_0``.
+        Whether to name an activation after its module, ``block1.conv``, and not ``/block1/conv/Conv_output_0``.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def export(
                     dynamic_axes=dynamic_axes,
                     opset_version=opset,
                     dynamo=False,
-                    # EVAL is what makes torch fold; PRESERVE keeps the nodes, and the module is in eval mode.
+                    # With EVAL torch folds; PRESERVE keeps the nodes, and the module is in eval mode anyway.
                     training=torch.onnx.TrainingMode.PRESERVE if keep_batchnorm else torch.onnx.TrainingMode.EVAL,
                 )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
@@ -91,12 +91,12 @@ def export(
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Silence what the TorchScript exporter says of itself, and nothing that it says of the model."""
+    """Silence the warnings of the TorchScript exporter about itself, but none about the model."""
     with warnings.catch_warnings():
         for category, message in (
             (DeprecationWarning, "You are using the legacy TorchScript-based ONNX export"),
             (DeprecationWarning, "The feature will be removed. Please remove usage of this function"),
-            # About parameters that could no longer be trained; an exported model is not.
+            # These are about training of the exported model, which nobody does.
             (UserWarning, "It is recommended that constant folding be turned off"),
             (UserWarning, "Constant folding - "),
         ):
@@ -109,7 +109,7 @@ def _check_batchnorm(module: torch.nn.Module, graph: onnx.GraphProto) -> None:
     wanted = sum(isinstance(part, kinds) for part in module.modules())
     nodes = [node for node in graph.node if node.op_type == "BatchNormalization"]
     if len(nodes) < wanted:
-        raise QEngineError(f"only {len(nodes)} of {wanted} BatchNormalization nodes outlived the export")
+        raise QEngineError(f"only {len(nodes)} of {wanted} BatchNormalization nodes are left after the export")
     for node in nodes:
         training = any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
         if training or len(node.output) != 1:
@@ -117,22 +117,22 @@ def _check_batchnorm(module: torch.nn.Module, graph: onnx.GraphProto) -> None:
 
 
 def _readable_names(graph: onnx.GraphProto) -> dict[str, str]:
-    """Names for the tensors that torch calls ``/block1/conv/Conv_output_0``: ``block1.conv``.
+    """Return readable names such as ``block1.conv`` for tensors that torch names ``/block1/conv/Conv_output_0``.
 
-    Where one module computes several tensors the operator's name is added, then a number. Constants count for
-    nothing here and always get their operator's name.
+    If one module computes several tensors, the name of the operator is added, then a number. A constant always gets
+    the name of its operator, and does not count as a tensor of the module.
     """
     outputs = [output for node in graph.node for output in node.output]
-    found = {
+    parts = {
         output: ((match[1] or "").replace("/", "."), match[2])
         for output in outputs
         if (match := re.fullmatch(r"/(?:(.*)/)?(\w+?)(?:_\d+)?_output_\d+", output))
     }
-    tensors_of = Counter(module for module, operator in found.values() if operator != "Constant")
+    tensors_of = Counter(module for module, operator in parts.values() if operator != "Constant")
     taken = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
-    taken.update(output for output in outputs if output not in found)
+    taken.update(output for output in outputs if output not in parts)
     names: dict[str, str] = {}
-    for output, (module, operator) in found.items():
+    for output, (module, operator) in parts.items():
         alone = module and tensors_of[module] == 1 and operator != "Constant"
         name = module if alone else f"{module}.{operator.lower()}".lstrip(".")
         count, free = 1, name
@@ -148,7 +148,7 @@ def _rename_tensors(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
         for attribute in node.attribute:
-            # A branch of an If, the body of a Loop: they read the tensors of the graph around them.
+            # Branches of an If and bodies of a Loop read tensors of the graph around them.
             if attribute.type == onnx.AttributeProto.GRAPH:
                 _rename_tensors(attribute.g, names)
     for value in graph.value_info:

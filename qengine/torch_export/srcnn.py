@@ -1,24 +1,21 @@
-"""Bicubic resize by factors that are an input of the model, and the super-resolution network behind it."""
+"""SRCNN, a super-resolution network, and its bicubic resize by factors that are an input of the model."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch  # noqa: TID251 - an exporter
 
 from qengine.errors import QEngineError
 
-if TYPE_CHECKING:
-    pass
-
 
 class DynamicBicubic(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
     """Bicubic resize by factors that are an input of the model.
 
-    ``interpolate`` would be traced with its factors frozen into the graph. This function exports as one ONNX
-    Resize node whose scales are a tensor of the graph, with the attributes that give torch's arithmetic.
-    Call it as `bicubic_resize`. It has no gradient.
+    A trace of ``interpolate`` would make the factors constants of the graph. This function is exported as one ONNX
+    Resize node whose scales are a tensor of the graph, with the attributes of torch's arithmetic. Call it as
+    `bicubic_resize`. It has no gradient.
     """
 
     @staticmethod
@@ -28,7 +25,7 @@ class DynamicBicubic(torch.autograd.Function):  # type: ignore[misc, unused-igno
         Parameters
         ----------
         ctx
-            What autograd hands over; unused.
+            Context of autograd; unused.
         x
             float tensor [N, C, H, W].
         scales
@@ -41,7 +38,7 @@ class DynamicBicubic(torch.autograd.Function):  # type: ignore[misc, unused-igno
         """
         del ctx
         with warnings.catch_warnings():
-            # The tracer warns that the factors leave the graph here; `symbolic` is what puts them back.
+            # The tracer warns that the factors leave the graph here; `symbolic` puts them back.
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined, unused-ignore]
             vertical, horizontal = scales[-2:].tolist()
         return torch.nn.functional.interpolate(
@@ -50,7 +47,7 @@ class DynamicBicubic(torch.autograd.Function):  # type: ignore[misc, unused-igno
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        """Refuse: silence would train whatever stands before the resize on nothing.
+        """Raise an error, because without a gradient the layers before the resize would not be trained.
 
         Raises
         ------
@@ -67,7 +64,7 @@ class DynamicBicubic(torch.autograd.Function):  # type: ignore[misc, unused-igno
         Parameters
         ----------
         g
-            The graph that torch is building.
+            Graph that torch builds.
         x, scales
             Values of that graph: float [N, C, H, W] and float32 [4].
 
@@ -102,19 +99,19 @@ def bicubic_resize(x: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     torch.Tensor
-        float tensor [N, C, floor(H * scales[2]), floor(W * scales[3])]. The cubic overshoots, so values may
-        lie a little outside the range of `x`.
+        float tensor [N, C, floor(H * scales[2]), floor(W * scales[3])]. The cubic kernel overshoots, so values may lie
+        slightly outside the range of `x`.
 
     Raises
     ------
     QEngineError
-        From ``backward``, if a gradient is asked through it.
+        In ``backward``, if a gradient is computed through it.
     """
     return DynamicBicubic.apply(x, scales)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
 
 
 class BicubicResize(torch.nn.Module):  # type: ignore[misc, unused-ignore]
-    """`bicubic_resize` as a module: ``readable_names`` calls its output by the attribute that holds it."""
+    """Module of `bicubic_resize`, so that ``readable_names`` of `export` names its output after the attribute."""
 
     def forward(self, x: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
         """Return ``bicubic_resize(x, scales)``."""
@@ -122,7 +119,7 @@ class BicubicResize(torch.nn.Module):  # type: ignore[misc, unused-ignore]
 
 
 class SRCNN(torch.nn.Module):  # type: ignore[misc, unused-ignore]
-    """Super-resolution by three convolutions after a bicubic resize (Dong et al. 2014, arXiv:1501.00092)."""
+    """Super-resolution network: a bicubic resize, then three convolutions (Dong et al. 2014, arXiv:1501.00092)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +131,7 @@ class SRCNN(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         self.conv3 = torch.nn.Conv2d(32, 3, 5, padding=2)
 
     def forward(self, x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-        """Enlarge images.
+        """Return enlarged images.
 
         Parameters
         ----------
@@ -151,7 +148,7 @@ class SRCNN(torch.nn.Module):  # type: ignore[misc, unused-ignore]
         return self.refine(self.upscaled(x, factor))
 
     def refine(self, upscaled: torch.Tensor) -> torch.Tensor:
-        """Sharpen an image that has its final size: the three convolutions.
+        """Return images that have their final size already, after the three convolutions.
 
         Parameters
         ----------

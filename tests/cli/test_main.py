@@ -48,7 +48,7 @@ def refused(capsys, *words):
             ["run", "srcnn", "--qformat", "Q4.3", "--accumulator-bits", "1"],
             "'--accumulator-bits': Input should be",
         ),
-        (["run", "srcnn", "--qformat", "Q4.3", "--weight-qformat", "Q0.7", "--per-channel"], "leave out the weight"),
+        (["run", "srcnn", "--qformat", "Q4.3", "--weight-qformat", "Q0.7", "--per-channel"], "leave out one"),
         (["run", "srcnn", "--rounding", "floor"], "--rounding has no meaning in float32: give a --qformat"),
         (["run", "srcnn", "--strict"], "--strict has no meaning in float32"),
         (["run", "srcnn", "--raw", "-o", "a.npy"], "--raw saves the codes of a run in fixed point"),

@@ -59,7 +59,7 @@ def test_formats_that_are_given_need_no_data_and_no_newer_opset(capsys, tmp_path
     ("words", "reason"),
     [
         (["digits", "--bits", "6"], "a quantized model stores activations in 8 or 16 bits, not 6"),
-        (["digits", "--recipe", "magic"], "named 'magic'; there are none, best, and steps with + between them: fold, "),
+        (["digits", "--recipe", "magic"], "named 'magic'; there are none, best, or steps with +: fold, "),
         (["digits", "--recipe", "fold+"], "named ''; there are"),
         (["digits", "--formats", "FORMATS", "--bits", "4"], "leave out options that choose them, such as --bits"),
         (["MODEL", "--formats", "FORMATS", "--recipe", "round"], "--data is needed"),

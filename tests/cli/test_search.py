@@ -133,7 +133,7 @@ def test_other_widths_and_limits(capsys):
         ([*WORDS, "--cost", "area"], "no cost is named 'area'; there are weights, activations, macs"),
         ([*WORDS, "--metric", "f1"], "no metric is named 'f1'"),
         ([*WORDS, "--bits", "8-4"], "--bits 8-4 runs backwards: give 4-8"),
-        ([*WORDS, "--bits", "1-4"], "is a word length of 2 to 16, not 1"),
+        ([*WORDS, "--bits", "1-4"], "bits must be a whole number, 2 to 16, not 1"),
         ([*WORDS, "-o", "no/formats.json"], "cannot write no/formats.json: there is no folder no"),
         ([*WORDS, "--hold-out", "1"], "the share of the samples that is held out is between 0 and 1, such as 0.2"),
         ([*WORDS, "--hold-out", "0.01"], "none of 64 samples is held out with a share of 0.01"),

@@ -115,7 +115,7 @@ def test_a_bundled_model_brings_its_data(tmp_path, capsys):
         (("--bits", "x"), "--bits 'x' is not a list of whole numbers and ranges"),
         (("--bits", "8-4"), "--bits 8-4 runs backwards: give 4-8"),
         (("--bits", "4,,5"), "--bits '4,,5' has an empty item"),
-        (("--bits", "1"), "bits is a word length of 2 to 16, not 1"),
+        (("--bits", "1"), "bits must be a whole number, 2 to 16, not 1"),
         (("--per-channel", "yes"), "--per-channel is one of off, on, both"),
         (("--cost", "money"), "--cost is one of weight-memory, bit-operations"),
         (("--rounding", "up"), "no rounding is named 'up'"),

@@ -260,10 +260,10 @@ def test_pixels_are_scaled(tmp_path):
         (np.float32, (1, 1, 3, 4, 6), 1.0, "it has 5 axes"),
         (np.float32, (1, 2, 4, 6), 1.0, "it has 2 channels, where an image has 3 (RGB) or 1 (grey)"),
         (np.float32, (0, 4, 6), 1.0, "it has 0 channels"),
-        (bool, (3, 4, 6), 1.0, "it takes bool, and an image gives numbers"),
-        (np.int8, (3, 4, 6), 1.0, "it takes int8, which does not hold the pixels"),
-        (np.uint8, (3, 4, 6), -1.0, "it takes uint8, which does not hold the pixels"),
-        (np.uint8, (3, 4, 6), 1 / 255, "it takes uint8, which does not hold the pixels"),
+        (bool, (3, 4, 6), 1.0, "it takes bool, and pixels are numbers"),
+        (np.int8, (3, 4, 6), 1.0, "it takes int8, which cannot hold the scaled pixels"),
+        (np.uint8, (3, 4, 6), -1.0, "it takes uint8, which cannot hold the scaled pixels"),
+        (np.uint8, (3, 4, 6), 1 / 255, "it takes uint8, which cannot hold the scaled pixels"),
     ],
 )
 def test_images_that_do_not_fit_the_input(tmp_path, dtype, shape, scale, reason):
@@ -363,5 +363,5 @@ def test_pixels_at_the_edge_of_a_type_are_not_wrapped(tmp_path):
     Image.fromarray(grey).save(tmp_path / "grey.png")
     declared = Value("x", np.dtype(np.int32), (2, 2))
     assert read_value(str(tmp_path / "grey.png"), declared, PixelScale((2.0**23,))).tolist() == [[2**30] * 2] * 2
-    with pytest.raises(FeedError, match="int32, which does not hold the pixels"):
+    with pytest.raises(FeedError, match="int32, which cannot hold the scaled pixels"):
         read_value(str(tmp_path / "grey.png"), declared, PixelScale((2.0**24,)))

@@ -150,9 +150,9 @@ TWO = graph(value(), value(name="z"), overridable=(value(name="w"),))
         (TWO, {"X": X}, "the model has no input 'X'; its inputs are 'x', 'z'"),
         (TWO, {1: X}, "the model has no input '1'; its inputs are 'x', 'z'"),
         (graph(), {"x": X}, "the model has no input 'x'; its inputs are none"),
-        (TWO, X, "feeds are a mapping of input names to arrays, not ndarray"),
-        (TWO, [("x", X)], "feeds are a mapping of input names to arrays, not list"),
-        (TWO, None, "feeds are a mapping of input names to arrays, not NoneType"),
+        (TWO, X, "feeds must be a mapping of input names to arrays, not ndarray"),
+        (TWO, [("x", X)], "feeds must be a mapping of input names to arrays, not list"),
+        (TWO, None, "feeds must be a mapping of input names to arrays, not NoneType"),
     ],
 )
 def test_feeds_of_other_names(declared, feeds, message):

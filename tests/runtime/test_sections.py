@@ -15,6 +15,7 @@ from qengine import InferenceSession, dequantize
 from qengine.analysis.report import compare
 from qengine.errors import FormatError, ModelError, UnsupportedError
 from qengine.model.loader import load
+from qengine.runtime import environment, sections
 
 X = weights(1, 3, 6, 5, seed=1, scale=1.0)
 
@@ -291,3 +292,44 @@ def test_real_numbers_that_the_model_does_not_tell_need_a_format_in_the_run(node
     session = InferenceSession(untyped(nodes, ("y",), constants), formats=formats)
     with pytest.raises(FormatError, match="no format for 'r': name it in the formats"):
         session.run(None, {"x": X})
+
+
+def test_a_sequence_that_is_fed_has_no_event():
+    inputs = [helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None)]
+    nodes = [helper.make_node("ConcatFromSequence", ["s"], ["c"], axis=0), helper.make_node("Relu", ["c"], ["y"])]
+    session = InferenceSession(model(nodes, inputs, ["y"]), qformat="Q3.4")
+    feeds = {"s": [X[0, 0], -X[0, 1]]}
+    events = list(session.trace(session.check_feeds(feeds)))
+    assert [event.tensor.name for event in events] == ["c", "y"]
+    np.testing.assert_array_equal(events[-1].array, session.run(None, feeds, raw=True)[0])
+    report = compare(session, session.in_float32(), feeds)
+    assert [tensor.name for tensor in report.tensors][-1] == "y"
+
+
+@pytest.mark.parametrize("isa", ["reference", None])
+def test_sections_are_planned_once_for_each_shape_and_known_value(monkeypatch, isa):
+    planned, original = [], sections.plan_section
+
+    def plan_section(graph, *rest):
+        planned.append(len(graph.nodes))
+        return original(graph, *rest)
+
+    monkeypatch.setattr(sections, "plan_section", plan_section)
+    session = InferenceSession(choice(), isa=isa)
+    for factor in (1, 1, 0, 0):
+        session.run(None, {"x": np.abs(X) * np.float32(factor)})
+    # What stands before the If, each of its branches, and what stands behind it.
+    assert sorted(planned) == [1, 1, 1, 5]
+
+
+def test_a_tensor_that_decides_shapes_may_have_so_many_elements(monkeypatch):
+    nodes = [("NonZero", "x", "i"), ("ReduceMax", "i", "shape", {"axes": [1], "keepdims": 0})]
+    nodes.append(("Expand", "one shape", "y"))
+    built = network(nodes, inputs={"x": [2, 3, 2, 2]}, constants={"one": np.float32(1)})
+    x = np.zeros((2, 3, 2, 2), np.float32)
+    x[1, 2, 1, 1] = 1
+    session = InferenceSession(built)
+    assert session.run(None, {"x": x})[0].shape == (1, 2, 1, 1)
+    monkeypatch.setattr(environment, "MAX_SHAPE_ELEMENTS", 23)
+    with pytest.raises(UnsupportedError, match="'x' decide shapes or options, and it has 24 of them: at most 23"):
+        session.run(None, {"x": x})

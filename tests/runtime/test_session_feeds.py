@@ -171,8 +171,8 @@ FEED_ERRORS = {
     "ragged": ({"x": [[1.0], [1.0, 2.0]]}, r"^input 'x' needs an array of float32, not list$"),
     "objects": ({"x": X.astype(object)}, r"^input 'x' needs dtype float32, not object$"),
     "complex": ({"x": X.astype(np.complex64)}, r"^input 'x' needs dtype float32, not complex64$"),
-    "no mapping": (X, r"^feeds are a mapping of input names to arrays, not ndarray$"),
-    "a list": ([X], r"^feeds are a mapping of input names to arrays, not list$"),
+    "no mapping": (X, r"^feeds must be a mapping of input names to arrays, not ndarray$"),
+    "a list": ([X], r"^feeds must be a mapping of input names to arrays, not list$"),
 }
 
 

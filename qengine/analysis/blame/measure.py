@@ -27,7 +27,7 @@ from qengine.model.ops.operator import NeedsRun
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Arithmetic, Tensor
 from qengine.qformat import Overflow
-from qengine.runtime.plan.plan import BoundStep, Plan, answer
+from qengine.runtime.plan.plan import BoundStep, Plan, decode_output
 from qengine.runtime.session import InferenceSession
 
 Feeds = Iterable[Mapping[str, Any]]
@@ -156,7 +156,7 @@ class _Measure:
     def _in_fixed_point(self, plan: Plan, rerun: Rerun, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Run in fixed point, and add the noise of every tensor against float32."""
         for tensor, codes in plan.trace(arrays, self._tallies):
-            real = answer(tensor, codes, raw=False)
+            real = decode_output(tensor, codes, raw=False)
             exact = rerun.exact[tensor.name]
             if tensor.format is not None:
                 self._sums_of(rerun.points[tensor.name], plan).cumulative.add(exact, real)

@@ -15,11 +15,12 @@ import numpy as np
 from qengine.errors import QEngineError
 from qengine.model.custom import Custom
 from qengine.model.graph import Graph, Node, Value
-from qengine.model.ops.operator import Operator, Role, find, make_steps
+from qengine.model.ops.binding import make_steps
+from qengine.model.ops.operator import Operator, Role, find
 from qengine.model.passes import optimize, remove_dead
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Island, Move, Tensor
-from qengine.runtime.plan.network import is_run
+from qengine.runtime.plan.network import is_runnable
 
 Kind = Literal["integer", "moves", "fused", "shape", "island", "delegated", "control", "unused", "unsupported"]
 
@@ -136,7 +137,7 @@ def _kind_without_steps(node: Node) -> Kind | None:
         return None
     if isinstance(op, Custom):
         return op.kind
-    if not is_run(node):
+    if not is_runnable(node):
         return "unsupported"
     return "control" if node.graphs else "delegated"
 

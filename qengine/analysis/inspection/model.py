@@ -18,13 +18,13 @@ from qengine.errors import QEngineError, UnsupportedError
 from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.model.loader import load
-from qengine.model.ops import operator
-from qengine.model.ops.operator import Role, find
+from qengine.model.ops.operator import NeedsRun, Role, find
+from qengine.model.ops.support import check_supported
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor
 from qengine.qformat import Format
 from qengine.runtime.options import SessionKeywords, SessionOptions
-from qengine.runtime.plan.network import is_run
+from qengine.runtime.plan.network import is_runnable
 from qengine.runtime.session import InferenceSession
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _plan(
                 plan = fixed.plan(feeds)
                 notes += losses(plan.constants, plan.steps, {})
                 real = {bound.output.name for bound in plan.steps if bound.is_island}
-        except operator.NeedsRun as reason:
+        except NeedsRun as reason:
             warnings.append(f"shapes behind a node are known in a run only: {reason}")
         except QEngineError as error:
             warnings.append(f"a run would fail: {error}")
@@ -205,7 +205,7 @@ def _opsets(graph: Graph) -> dict[str, int]:
 
 def _unsupported(graph: Graph) -> Iterator[str]:
     try:
-        operator.check(graph, is_run)
+        check_supported(graph, is_runnable)
     except UnsupportedError as error:
         yield str(error)
 

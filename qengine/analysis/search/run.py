@@ -23,7 +23,7 @@ from qengine.analysis.sweep.measure import check_labels, task_of
 from qengine.analysis.sweep.observed import Float32Outputs, ensure_float32
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.data.datasets import Dataset
-from qengine.data.datasets.runs import Runs, fed
+from qengine.data.datasets.runs import Runs, feeds_of
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError, UnsupportedError
 from qengine.model.graph import Graph
@@ -165,7 +165,7 @@ def search(
         wanted = metric_of(metric, task, has_labels=has_labels)
         drop = None if max_drop is None else Drop.parse(max_drop, wanted)
         with progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
-            observation = observe(graph, fed(runs, advance), **limits)
+            observation = observe(graph, feeds_of(runs, advance), **limits)
         units = units_of(
             observation,
             options or CalibrationOptions(),

@@ -21,7 +21,7 @@ from qengine.analysis.sweep.prepare import Ranges
 from qengine.analysis.sweep.progress import Advance
 from qengine.atomic_files import replacing
 from qengine.data.datasets import Batch
-from qengine.data.datasets.runs import fed
+from qengine.data.datasets.runs import feeds_of
 from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Observation, load_observation, observe, save_observation
@@ -69,7 +69,7 @@ def ensure_histograms(
     try:
         load_histograms(folder, key, corrections, graph)
     except SweepError:  # not there, or of no use: nothing is lost but time
-        observation = observe(graph, fed(runs, advance), **options)
+        observation = observe(graph, feeds_of(runs, advance), **options)
         save_observation(observation, histograms_path(folder, key, corrections), key + _suffix(corrections))
 
 

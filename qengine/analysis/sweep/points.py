@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from qengine.checks import check_whole_number
 from qengine.errors import OptionError
 from qengine.model.formats.files import read_formats
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
@@ -199,8 +200,4 @@ class Grid:
 
     @staticmethod
     def _accumulator(width: int | None) -> int | None:
-        if width is None:
-            return None
-        if isinstance(width, bool) or not isinstance(width, int) or not 2 <= width <= 64:
-            raise OptionError(f"an accumulator has 2 to 64 bits, not {width!r}; None (all) keeps every one")
-        return width
+        return None if width is None else check_whole_number("accumulator_bits", width, 2, 64)

@@ -10,8 +10,15 @@ from typing import Any
 from qengine.analysis.sweep.points import Point
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
-from qengine.quantization.calibration import Observation, choose_formats
-from qengine.quantization.correction import Corrected, Data, Ranged, change_ranges, fit_formats, ranges_of, steps_of
+from qengine.quantization.calibration import Feeds, Observation, choose_formats
+from qengine.quantization.correction import (
+    CorrectedModel,
+    RecipeState,
+    change_ranges,
+    fit_formats,
+    range_steps,
+    steps_of,
+)
 from qengine.runtime.session import InferenceSession
 
 Ranges = tuple[str, ...] | None
@@ -45,7 +52,7 @@ def ranges(point: Point) -> Ranges:
     """Return which corrections decide what the tensors of a point hold."""
     if point.recipe is None or steps_of(point.recipe) == _AS_IT_IS:
         return None
-    return ranges_of(point.recipe)
+    return range_steps(point.recipe)
 
 
 def changed(graph: Graph, corrections: Ranges) -> Graph:
@@ -66,11 +73,11 @@ class Preparer:
         Finds what a model's tensors hold on the data: of what `changed` gave, and the corrections.
     """
 
-    def __init__(self, graph: Graph, data: Data, observation: Callable[[Graph, Ranges], Observation]) -> None:
+    def __init__(self, graph: Graph, data: Feeds, observation: Callable[[Graph, Ranges], Observation]) -> None:
         self._graph, self._data, self._observation = graph, data, observation
-        self._ranged: dict[str, Ranged] = {}
+        self._ranged: dict[str, RecipeState] = {}
         self._observed: dict[Ranges, Observation] = {}
-        self._corrected: tuple[tuple[str, str], Corrected] | None = None  # the last: a grid goes recipe by recipe
+        self._corrected: tuple[tuple[str, str], CorrectedModel] | None = None  # the last: a grid goes recipe by recipe
 
     def prepare(self, point: Point) -> Prepared:
         """Return what a point runs.
@@ -102,7 +109,7 @@ class Preparer:
             self._observed[key] = self._observation(graph, key)
         return choose_formats(self._observed[key], point.calibration()).formats
 
-    def _fitted(self, point: Point) -> Corrected:
+    def _fitted(self, point: Point) -> CorrectedModel:
         """Return the model of a point, corrected for its formats."""
         assert point.recipe is not None
         if point.recipe not in self._ranged:

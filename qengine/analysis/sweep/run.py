@@ -26,6 +26,7 @@ from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
 from qengine.analysis.sweep.store import Store, locked
 from qengine.analysis.sweep.work import Source, Work
+from qengine.checks import check_whole_number
 from qengine.data import zoo
 from qengine.data.datasets import samples_at_once
 from qengine.data.datasets.runs import Runs
@@ -146,8 +147,8 @@ def sweep(
     [(None, 0.99), (4, 0.92), (8, 0.99)]
     """
     for name, number in (("jobs", jobs), ("threads", threads)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise OptionError(f"{name} must be a whole number, 1 or more, not {number!r}")
+        if number is not None:
+            check_whole_number(name, number, 1)
     points = (grid or Grid()).points()
     progress = progress or silent
     source = _source(os.fspath(model), data, inputs, pixel_scale, batch, limit, max_elements)

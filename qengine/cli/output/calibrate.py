@@ -34,8 +34,8 @@ from qengine.quantization.calibration import Calibration, TensorRange
 def as_json(model: str, dataset: Dataset, found: Calibration, out: Path | None) -> str:
     """Return the JSON object, in lines of ASCII."""
     options = asdict(found.options) | {
-        "weight_bits": found.options.of_weights,
-        "activation_bits": found.options.of_activations,
+        "weight_bits": found.options.weight_word_length,
+        "activation_bits": found.options.activation_word_length,
         "method": str(found.options.method),
     }
     if options["method"] != "percentile":
@@ -69,7 +69,7 @@ def as_tables(model: str, dataset: Dataset, found: Calibration, out: Path | None
 
 
 def _bits(found: Calibration) -> str:
-    weights, activations = found.options.of_weights, found.options.of_activations
+    weights, activations = found.options.weight_word_length, found.options.activation_word_length
     return f"{weights} bits" if weights == activations else f"{activations} bits, weights {weights}"
 
 

@@ -18,12 +18,12 @@ from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import open_table, rendered
 from qengine.errors import printable
 from qengine.model.formats.files import format_to_json
-from qengine.quantization.qdq import Quantized
+from qengine.quantization.qdq import QuantizedModel
 
 _MAX_LISTED = 3
 
 
-def as_json(model: str, out: Path, recipe: str, quantized: Quantized) -> str:
+def as_json(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> str:
     """Return the JSON object, in lines of ASCII."""
     record: dict[str, Any] = {
         "model": model,
@@ -35,7 +35,7 @@ def as_json(model: str, out: Path, recipe: str, quantized: Quantized) -> str:
     return as_object(record)
 
 
-def as_table(model: str, out: Path, recipe: str, quantized: Quantized) -> str:
+def as_table(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> str:
     """Return a table of the corrections, and a summary."""
     table = open_table()
     table.add_column("correction")
@@ -53,7 +53,7 @@ def as_table(model: str, out: Path, recipe: str, quantized: Quantized) -> str:
     return rendered(f"{model}, recipe {recipe}", table, [Text(printable(line)) for line in lines])
 
 
-def _counts(quantized: Quantized) -> list[tuple[str, int, int]]:
+def _counts(quantized: QuantizedModel) -> list[tuple[str, int, int]]:
     """Return, per correction, its name and the number of layers that it changed and that it left unchanged."""
     names = dict.fromkeys(entry.correction for entry in quantized.entries)
     return [
@@ -66,7 +66,7 @@ def _counts(quantized: Quantized) -> list[tuple[str, int, int]]:
     ]
 
 
-def _unchanged(quantized: Quantized) -> list[str]:
+def _unchanged(quantized: QuantizedModel) -> list[str]:
     """Return the reasons why layers were left unchanged, the first few only."""
     notes = [f"note: {entry}" for entry in quantized.entries if not entry.is_done]
     rest = len(notes) - _MAX_LISTED

@@ -1,9 +1,10 @@
-"""Data sets: what a user names with --data, as samples of a model's inputs."""
+"""Data sets: samples of a model's inputs, from a file, a folder or a bundled set that a user names with --data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from qengine.checks import check_whole_number
 from qengine.data import zoo
 from qengine.data.datasets.batches import samples_at_once
 from qengine.data.datasets.dataset import Arrays, Batch, Dataset, Source
@@ -26,37 +27,37 @@ def open_dataset(
     limit: int | None = None,
     max_elements: int = MAX_ELEMENTS,
 ) -> Dataset:
-    """Return the samples that a user names.
+    """Return a data set of samples of a model's inputs.
 
     Parameters
     ----------
     data
-        An .npz file, a folder of images, of .npy files or of test data sets, or the name of a bundled set.
+        Path of an .npz file or of a folder of images, .npy files or test data sets; or the name of a bundled set.
     graph
-        The model that is to be fed, as it was loaded.
+        The model, as it was loaded.
     pixel_scale
-        What pixels, those of images and uint8 elements, become; None for what a bundled set is used with, and
-        otherwise 0..255.
+        Conversion of pixels (images and uint8 arrays) to numbers; None for that of a bundled set, and for 0..255
+        otherwise.
     fixed
-        Inputs that are the same in every run.
+        Inputs that are the same in every run, by name.
     batch
-        How many samples make a feed; None for as many as the input's first axis has, or one where that is open.
+        Number of samples in a feed; None for the length of the input's first axis, or 1 if that is open.
     limit
-        Use so many samples, from the first; None for all.
+        Number of samples to use, from the first; None for all.
     max_elements
-        A sample with more elements is refused.
+        Limit on the number of elements of a sample.
 
     Raises
     ------
     QEngineError
-        If there is no such data, or it does not go with the model.
+        If there is no such data, or it does not fit the model.
     """
     given = frozenset(fixed or {})
     if unknown := sorted(given - {value.name for value in graph.inputs}):
         raise FeedError(f"the model has no input '{unknown[0]}'")
     for name, number in (("batch", batch), ("limit", limit)):
-        if number is not None and number < 1:
-            raise OptionError(f"{name} must be a whole number, 1 or more, not {number}")
+        if number is not None:
+            check_whole_number(name, number, 1)
     entry = zoo.ENTRIES.get(data)
     scale = pixel_scale or (entry.pixel_scale if entry else PixelScale())
     path = entry.data if entry else Path(data)
@@ -78,7 +79,7 @@ def _bundled() -> str:
 
 
 def _batch_of(source: Source, graph: Graph, count: int) -> int:
-    """Return how many samples the model is fed at once; one where it takes any number."""
+    """Return the number of samples in a feed: what the model requires, or 1 if it takes any number."""
     lengths = {v.shape[0] for v in graph.inputs if v.name in source.stacked and v.shape and isinstance(v.shape[0], int)}
     if len(lengths) != 1:
         return 1

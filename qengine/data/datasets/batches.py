@@ -1,4 +1,4 @@
-"""How many samples make a run of a model that takes any number of them."""
+"""The number of samples in a feed of a model that takes any number of them."""
 
 from math import prod
 
@@ -7,22 +7,22 @@ import numpy as np
 from qengine.data.datasets.dataset import Dataset
 from qengine.model.graph import Graph
 
-_ELEMENTS_AT_ONCE, _SAMPLES_AT_ONCE = 1 << 18, 128
+_MAX_BATCH_ELEMENTS, _MAX_BATCH_SAMPLES = 1 << 18, 128
 
 
 def samples_at_once(graph: Graph, dataset: Dataset) -> int:
-    """Return how many samples are fed at once where nobody says: some that fit together, or one.
+    """Return a number of samples that is fast to feed at once; 1 if the model or the data allow no more.
 
     Parameters
     ----------
     graph
         The model.
     dataset
-        Its samples, in batches of any size.
+        Samples, in batches of any size.
     """
     shapes = [value.shape for value in graph.inputs if value.name in dataset.stacked]
     if not shapes or any(shape is None or not shape or isinstance(shape[0], int) for shape in shapes):
         return 1
     first = next(iter(dataset.batches()))
     largest = max(prod(np.shape(first.feeds[name])) for name in dataset.stacked)
-    return max(1, min(_ELEMENTS_AT_ONCE // max(largest, 1), _SAMPLES_AT_ONCE, len(dataset)))
+    return max(1, min(_MAX_BATCH_ELEMENTS // max(largest, 1), _MAX_BATCH_SAMPLES, len(dataset)))

@@ -1,4 +1,4 @@
-"""Samples of a model's inputs, read lazily and any number of times, and what is known of the answers."""
+"""Dataset: samples of a model's inputs, with targets and labels, read lazily and any number of times."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Item:
-    """One sample: feeds by input name, and known outputs by output name."""
+    """One sample: feeds by input name, and targets by output name."""
 
     feeds: Arrays
     targets: Arrays = field(default_factory=dict)
@@ -31,14 +31,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one run is fed, and what is known of the answer.
+    """Samples for one run.
 
     Attributes
     ----------
-    feeds : by input name.
-    targets : by output name; empty where none are known.
-    labels : the true class of each sample; None where there are none.
-    count : how many samples it holds.
+    feeds : arrays by input name.
+    targets : true outputs by output name; empty if there are none.
+    labels : true class of each sample; None if there are none.
+    count : number of samples.
     """
 
     feeds: Arrays
@@ -48,13 +48,13 @@ class Batch:
 
 
 class Source(ABC):
-    """Where samples come from.
+    """Reader of samples from files.
 
     Attributes
     ----------
-    names : the inputs that it feeds.
-    stacked : those of them that have an axis of samples first, so that several samples make one feed.
-    labels : the true class of each sample; None where there are none.
+    names : names of the inputs that the samples feed.
+    stacked : names of the inputs whose first axis counts samples, so that several samples make one feed.
+    labels : true class of each sample; None if there are none.
     """
 
     names: tuple[str, ...]
@@ -63,11 +63,11 @@ class Source(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return how many samples there are."""
+        """Return the number of samples."""
 
     @abstractmethod
     def items(self) -> Iterator[Item]:
-        """Read the samples one after the other, from the first."""
+        """Yield the samples, from the first."""
 
     @abstractmethod
     def files(self, count: int) -> list[Path]:
@@ -75,24 +75,24 @@ class Source(ABC):
 
     @abstractmethod
     def settings(self) -> str:
-        """Return what else decides the numbers, as text."""
+        """Return the settings that decide the numbers of the samples, as text for a digest."""
 
 
 class Dataset:
-    """Samples in batches: an iterable of feeds that can be iterated again, and reads each time anew.
+    """Samples in batches: an iterable of feeds that reads the files again in each iteration.
 
     Parameters
     ----------
     name
-        What was asked for.
+        Name of the data, for messages.
     source
-        Where the samples come from.
+        Reader of the samples.
     fixed
-        Inputs that are the same in every run.
+        Inputs that are the same in every run, by name.
     batch
-        How many samples make a feed, where they have an axis for it and are of one shape.
+        Number of samples in a feed, if they have an axis for it and the same shape.
     limit
-        Use so many samples, from the first; None for all.
+        Number of samples to use, from the first; None for all.
 
     Raises
     ------
@@ -110,44 +110,44 @@ class Dataset:
             raise FeedError(f"data {name} holds no samples")
 
     def __len__(self) -> int:
-        """Return how many samples there are."""
+        """Return the number of samples."""
         return self._count
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The inputs that are fed."""
+        """The names of the inputs that are fed."""
         return (*self._source.names, *self._fixed)
 
     @property
     def stacked(self) -> frozenset[str]:
-        """The inputs that have an axis of samples first, so that several samples make one feed."""
+        """The names of the inputs whose first axis counts samples, so that several samples make one feed."""
         return self._source.stacked
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        """The true class of each sample; None where there are none."""
+        """The true class of each sample; None if there are none."""
         labels = self._source.labels
         return None if labels is None else labels[: self._count]
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Give the feeds of one run after the other."""
+        """Yield the feeds of each run."""
         for batch in self.batches():
             yield dict(batch.feeds)
 
     def batches(self) -> Iterator[Batch]:
-        """Give what one run after the other is fed, and what is known of the answers."""
-        start, held = 0, list[Item]()
+        """Yield the samples of each run, with targets and labels."""
+        start, pending = 0, list[Item]()
         for item in islice(self._source.items(), self._count):
-            if held and (len(held) == self.batch or not self._goes_with(held[0], item)):
-                yield self._joined(held, start)
-                start += len(held)
-                held = []
-            held.append(item)
-        if held:
-            yield self._joined(held, start)
+            if pending and (len(pending) == self.batch or not self._is_stackable(pending[0], item)):
+                yield self._stack(pending, start)
+                start += len(pending)
+                pending = []
+            pending.append(item)
+        if pending:
+            yield self._stack(pending, start)
 
-    def _goes_with(self, first: Item, item: Item) -> bool:
-        """Whether two samples can be fed at once."""
+    def _is_stackable(self, first: Item, item: Item) -> bool:
+        """Whether two samples can be in one feed."""
         stacked = self._source.stacked
         if not stacked:
             return False
@@ -155,7 +155,7 @@ class Dataset:
         pairs += [(first.targets[name], item.targets[name]) for name in first.targets]
         return all(a.shape[1:] == b.shape[1:] for a, b in pairs)
 
-    def _joined(self, items: list[Item], start: int) -> Batch:
+    def _stack(self, items: list[Item], start: int) -> Batch:
         first, stacked = items[0], self._source.stacked
         feeds = {
             name: np.concatenate([item.feeds[name] for item in items]) if name in stacked and items[1:] else array
@@ -170,16 +170,16 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """A key of the samples' content, of how pixels are read and of how many are used; not of the batches."""
-        found = hashlib.sha256(f"{self._source.settings()} {self._count}".encode())
+        """The SHA-256 of the samples: of the files, the settings of the reader and the number of samples."""
+        digest = hashlib.sha256(f"{self._source.settings()} {self._count}".encode())
         for name, array in sorted(self._fixed.items()):
-            found.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+            digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         for path in self._source.files(self._count):
-            found.update(f"\n{path.name} ".encode())
+            digest.update(f"\n{path.name} ".encode())
             try:
                 with path.open("rb") as file:
                     while block := file.read(_BLOCK):
-                        found.update(block)
+                        digest.update(block)
             except OSError as error:
                 raise FeedError(f"{path} cannot be read: {error.strerror or error}") from None
-        return found.hexdigest()
+        return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Samples in a folder: images or .npy files, one a sample, or sets of tensors as ONNX's test data has them."""
+"""Samples in a folder: images or .npy files, one for each sample, or test data sets as ONNX has them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _TENSOR = re.compile(r"(input|output)_(\d+)\.pb")
 
 
 class FolderSource(Source):
-    """One image or .npy file for each sample, in the order of their names.
+    """Reader of samples, one image or .npy file for each, in the order of their names.
 
     Parameters
     ----------
     paths
-        The files.
+        Paths of the files.
     declared
-        The input that they are for. An array may lack its first axis.
+        The input that they feed. An array may lack its first axis.
     pixel_scale, max_elements
-        As for `read_value`.
+        See `read_value`.
     """
 
     def __init__(self, paths: Sequence[Path], declared: Value, pixel_scale: PixelScale, max_elements: int) -> None:
@@ -38,7 +38,7 @@ class FolderSource(Source):
         self.stacked = frozenset(self.names) if declared.shape is None or len(declared.shape) > 0 else frozenset()
 
     def __len__(self) -> int:
-        """Return how many files there are."""
+        """Return the number of files."""
         return len(self._paths)
 
     def files(self, count: int) -> list[Path]:
@@ -46,11 +46,11 @@ class FolderSource(Source):
         return list(self._paths[:count])
 
     def settings(self) -> str:
-        """Return how pixels are read."""
+        """Return the input and the conversion of pixels."""
         return f"folder {self.names} {self._pixel_scale}"
 
     def items(self) -> Iterator[Item]:
-        """Read one file after the other."""
+        """Yield the sample of each file."""
         for path in self._paths:
             array = read_value(str(path), self._declared, self._pixel_scale, self._max_elements)
             shape = self._declared.shape
@@ -60,43 +60,42 @@ class FolderSource(Source):
 
 
 class TestSets(Source):
-    """Folders of input_0.pb, input_1.pb, ... and output_0.pb, ..., each the feeds of one run and its answers."""
+    """Reader of test data sets: a folder of input_0.pb, input_1.pb, ... and output_0.pb, ... for each run."""
 
-    __test__ = False  # no tests, whatever the name makes of it
+    __test__ = False  # pytest would collect a class of this name
 
     def __init__(self, folders: Sequence[Path], graph: Graph, given: frozenset[str]) -> None:
         self._inputs = [value.name for value in graph.inputs]
         self._outputs = [value.name for value in graph.outputs]
         self._sets = [self._tensors(folder) for folder in folders]
-        self._folders = folders
         self.stacked = frozenset()
         self.names = tuple(name for name in self._inputs if name not in given)
-        for folder, found in zip(folders, self._sets, strict=True):
+        for folder, tensors in zip(folders, self._sets, strict=True):
             for name in self.names:
-                if ("input", self._inputs.index(name)) not in found:
+                if ("input", self._inputs.index(name)) not in tensors:
                     raise FeedError(f"{folder} has no input_{self._inputs.index(name)}.pb, for input '{name}'")
 
     def __len__(self) -> int:
-        """Return how many sets there are."""
+        """Return the number of sets."""
         return len(self._sets)
 
     def files(self, count: int) -> list[Path]:
         """Return the files of the first sets."""
-        return [path for found in self._sets[:count] for _, path in sorted(found.items())]
+        return [path for tensors in self._sets[:count] for _, path in sorted(tensors.items())]
 
     def settings(self) -> str:
-        """Return what is read."""
-        return f"test sets {self.names} {[len(found) for found in self._sets]}"
+        """Return the inputs and the number of files of each set."""
+        return f"test sets {self.names} {[len(tensors) for tensors in self._sets]}"
 
     def items(self) -> Iterator[Item]:
-        """Read one set after the other."""
-        for found in self._sets:
-            feeds = {name: load_tensor(found["input", self._inputs.index(name)]) for name in self.names}
-            targets = {self._outputs[i]: load_tensor(path) for (kind, i), path in found.items() if kind == "output"}
+        """Yield the sample of each set."""
+        for tensors in self._sets:
+            feeds = {name: load_tensor(tensors["input", self._inputs.index(name)]) for name in self.names}
+            targets = {self._outputs[i]: load_tensor(path) for (kind, i), path in tensors.items() if kind == "output"}
             yield Item(feeds, targets)
 
     def _tensors(self, folder: Path) -> dict[tuple[str, int], Path]:
-        found = {}
+        tensors = {}
         for path in sorted(folder.iterdir()):
             match = _TENSOR.fullmatch(path.name)
             if match is None:
@@ -105,19 +104,19 @@ class TestSets(Source):
             names = self._inputs if kind == "input" else self._outputs
             if i >= len(names):
                 raise FeedError(f"{path} is for {kind} {i}, and the model has {len(names)}, counted from 0")
-            found[kind, i] = path
-        return found
+            tensors[kind, i] = path
+        return tensors
 
 
 def folder_source(
     folder: Path, graph: Graph, given: frozenset[str], pixel_scale: PixelScale, max_elements: int
 ) -> Source:
-    """Return the samples in a folder.
+    """Return a reader of the samples in a folder.
 
     Raises
     ------
     FeedError
-        If it holds neither images nor .npy files nor test data sets, or several of them.
+        If the folder holds neither images nor .npy files nor test data sets, or several of these.
     """
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -131,8 +130,8 @@ def folder_source(
     arrays = [path for path in entries if path.suffix.lower() == ".npy"]
     images = [path for path in entries if path.suffix.lower() in SUFFIXES]
     if bool(arrays) == bool(images):
-        found = "both images and .npy files" if arrays else "no images, .npy files or test_data_set_* folders"
-        raise FeedError(f"folder {folder} holds {found}; one kind is needed")
+        content = "both images and .npy files" if arrays else "no images, .npy files or test_data_set_* folders"
+        raise FeedError(f"folder {folder} holds {content}; one kind is needed")
     wanted = [value for value in graph.inputs if value.name not in given]
     if len(wanted) != 1:
         listed = ", ".join(f"'{value.name}'" for value in wanted) or "none"

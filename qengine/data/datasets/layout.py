@@ -1,4 +1,4 @@
-"""How the samples of an array become what an input takes."""
+"""Layout: the meaning of the axes of an array of samples, and the conversion of a sample to a feed."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from qengine.model.graph import Value
 
 
 class Layout(Enum):
-    """What the axes of an array are, beside those of the input that it is for."""
+    """Meaning of the axes of an array, compared with the axes of the input that it feeds."""
 
     ROWS = "the first axis counts samples, as the input's own first axis does"
-    GREY = "as ROWS, without the axis of the one channel"
-    COLOUR_LAST = "as ROWS, pixels with their channels last"
-    RUNS = "the first axis counts runs, each of which is fed the rest"
+    GREY = "like ROWS, without the axis of the only channel"
+    COLOUR_LAST = "like ROWS, with the channels of pixels last"
+    RUNS = "the first axis counts runs, and the other axes are those of the input"
     WHOLE = "no axis counts samples: the same in every run"
 
     @property
     def is_stacked(self) -> bool:
-        """Whether several samples can be one feed."""
+        """Whether several samples can be in one feed."""
         return self in (Layout.ROWS, Layout.GREY, Layout.COLOUR_LAST)
 
     def feed(self, row: NDArray[Any], declared: Value, pixel_scale: PixelScale) -> NDArray[Any]:
-        """Return a sample, whose first axis has the length 1, as the input takes it."""
+        """Return a sample, whose first axis has the length 1, as an array that the input takes."""
         if self is Layout.RUNS:
             row = row[0]
         elif self is Layout.GREY:
@@ -39,29 +39,29 @@ class Layout(Enum):
             return row
         real = declared.dtype or np.dtype(np.float32)
         if row.ndim == 4:
-            return np.stack([pixel_scale.to_numbers(np.moveaxis(one, 0, -1)) for one in row]).astype(real)
-        # Not a picture: one number serves all.
+            return np.stack([pixel_scale.to_numbers(np.moveaxis(image, 0, -1)) for image in row]).astype(real)
+        # No image: one scale and one mean for all elements.
         return pixel_scale.to_numbers(row.reshape(-1, 1, 1)).reshape(row.shape).astype(real)
 
 
 def layout_of(label: str, shape: tuple[int, ...], dtype: np.dtype[Any], declared: Value, *, is_single: bool) -> Layout:
-    """Return how an array is to be read.
+    """Return the layout of an array.
 
     Parameters
     ----------
     label
-        What errors call it.
+        Name of the array in errors.
     shape, dtype
-        Of the array.
+        Shape and dtype of the array.
     declared
-        The input.
+        The input that the array feeds.
     is_single
-        Whether the input is one that decides shapes, and is the same in every run unless there is an axis more.
+        Whether the input decides shapes. It is then the same in every run, unless the array has one axis more.
 
     Raises
     ------
     FeedError
-        If the number of axes fits in no way.
+        If the number of axes does not fit the input.
     """
     if declared.shape is None:
         return Layout.ROWS if shape and not is_single else Layout.WHOLE

@@ -1,4 +1,4 @@
-"""Samples in an .npz file: arrays by input name whose first axis counts samples, and labels or targets beside them."""
+"""Samples in an .npz file: arrays by input name whose first axis counts samples, and labels or targets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TARGETS = ("target", "targets")
 
 @dataclass(frozen=True)
 class _Array:
-    """An array of the archive: its key, and what its header says."""
+    """Array of the archive: its key, and the shape and dtype of its header."""
 
     key: str
     shape: tuple[int, ...]
@@ -35,27 +35,27 @@ class _Array:
 
 
 class NpzSource(Source):
-    """Samples of an .npz file, which is read from the front, a sample at a time.
+    """Reader of an .npz file, one sample at a time.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     graph
-        The model that is to be fed.
+        The model.
     given
-        Inputs that are fed otherwise.
+        Names of the inputs that the file does not feed.
     single
-        Inputs that are read as a whole: those that decide shapes.
+        Names of the inputs that decide shapes, whose arrays are read as a whole.
     pixel_scale
-        What uint8 arrays become where real numbers are needed.
+        Conversion of uint8 arrays to the numbers of an input of real numbers.
     max_elements
-        Of a sample.
+        Limit on the number of elements of a sample.
 
     Raises
     ------
     FeedError
-        If the file cannot be read, or its arrays do not go with the model or with each other.
+        If the file cannot be read, or its arrays do not fit the model or each other.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class NpzSource(Source):
         self._path, self._pixel_scale, self._max_elements = path, pixel_scale, max_elements
         arrays = self._headers()
         self._inputs = self._match(arrays, graph, given)
-        self._targets, labels = self._answers(arrays, graph)
+        self._targets, labels = self._references(arrays, graph)
         self._layouts = {
             name: layout_of(f"{path} ['{array.key}']", array.shape, array.dtype, value, is_single=name in single)
             for name, (value, array) in self._inputs.items()
@@ -90,22 +90,22 @@ class NpzSource(Source):
         self.labels = None if labels is None else self._whole(labels).astype(np.int64)
 
     def __len__(self) -> int:
-        """Return how many samples there are."""
+        """Return the number of samples."""
         return self._count
 
-    def files(self, count: int) -> list[Path]:  # noqa: ARG002 - they are all in one
+    def files(self, count: int) -> list[Path]:  # noqa: ARG002 - all samples are in one file
         """Return the file."""
         return [self._path]
 
     def settings(self) -> str:
-        """Return how pixels are read."""
+        """Return the inputs and the conversion of pixels."""
         return f"npz {self.names} {self._pixel_scale}"
 
     def items(self) -> Iterator[Item]:
-        """Read the samples one after the other."""
-        outer = {n: self._whole(a) for n, (_, a) in self._inputs.items() if self._layouts[n] is Layout.WHOLE}
+        """Yield the samples."""
+        whole = {n: self._whole(a) for n, (_, a) in self._inputs.items() if self._layouts[n] is Layout.WHOLE}
         with ExitStack() as stack:
-            rows = {n: self._rows(a, stack) for n, (_, a) in self._inputs.items() if n not in outer}
+            rows = {n: self._rows(a, stack) for n, (_, a) in self._inputs.items() if n not in whole}
             targets = {name: self._rows(array, stack) for name, array in self._targets.items()}
             for _ in range(self._count):
                 feeds = {
@@ -113,12 +113,12 @@ class NpzSource(Source):
                     for n, row in rows.items()
                 }
                 yield Item(
-                    {n: outer[n] if n in outer else feeds[n] for n in self.names},
+                    {n: whole[n] if n in whole else feeds[n] for n in self.names},
                     {n: Layout.ROWS.feed(next(row), _REAL, self._pixel_scale) for n, row in targets.items()},
                 )
 
     def _headers(self) -> dict[str, _Array]:
-        found = {}
+        arrays = {}
         try:
             with zipfile.ZipFile(self._path) as archive:
                 for entry in archive.infolist():
@@ -126,17 +126,17 @@ class NpzSource(Source):
                     with archive.open(entry) as file:
                         shape, fortran, dtype = array_header(file, entry.file_size, f"{self._path} ['{key}']")
                     if fortran and len(shape) > 1:
-                        raise FeedError(f"{self._path} ['{key}'] is in Fortran's order: use np.ascontiguousarray")
-                    found[key] = _Array(key, shape, dtype)
+                        raise FeedError(f"{self._path} ['{key}'] is in Fortran order: use np.ascontiguousarray")
+                    arrays[key] = _Array(key, shape, dtype)
         except ARCHIVE_ERRORS as error:
             raise FeedError(f"{self._path} is not an .npz file, or damaged: {first_line(error)}") from None
-        return found
+        return arrays
 
     def _match(
         self, arrays: Mapping[str, _Array], graph: Graph, given: frozenset[str]
     ) -> dict[str, tuple[Value, _Array]]:
-        """Return the arrays of inputs, by input."""
-        found: dict[str, tuple[Value, _Array]] = {}
+        """Return the declared input and the array of every input, by input name."""
+        matched: dict[str, tuple[Value, _Array]] = {}
         missing = []
         for value in graph.inputs:
             key = next((key for key in (value.name, f"in:{value.name}") if key in arrays), None)
@@ -145,20 +145,20 @@ class NpzSource(Source):
             if key is None:
                 missing.append(value)
             else:
-                found[value.name] = (value, arrays[key])
-        left = [key for key in arrays if key in _ALIASES and all(key != array.key for _, array in found.values())]
+                matched[value.name] = (value, arrays[key])
+        left = [key for key in arrays if key in _ALIASES and all(key != array.key for _, array in matched.values())]
         if len(missing) == 1 and len(left) == 1:
-            found[missing[0].name] = (missing[0], arrays[left[0]])
+            matched[missing[0].name] = (missing[0], arrays[left[0]])
         elif missing:
             listed = ", ".join(f"'{key}'" for key in arrays) or "nothing"
             raise FeedError(
                 f"{self._path} has no array '{missing[0].name}' for that input; it holds {listed}; an input that is "
                 f"the same for all samples is given with -i"
             )
-        return {value.name: found[value.name] for value in graph.inputs if value.name in found}
+        return {value.name: matched[value.name] for value in graph.inputs if value.name in matched}
 
-    def _answers(self, arrays: Mapping[str, _Array], graph: Graph) -> tuple[dict[str, _Array], _Array | None]:
-        """Return the targets by output, and the labels; every array must be something."""
+    def _references(self, arrays: Mapping[str, _Array], graph: Graph) -> tuple[dict[str, _Array], _Array | None]:
+        """Return the targets by output name, and the labels; raise FeedError for an array without a use."""
         used = {array.key for _, array in self._inputs.values()}
         inputs = {value.name for value in graph.inputs}
         outputs = [value.name for value in graph.outputs]
@@ -170,7 +170,7 @@ class NpzSource(Source):
                 continue
             if key in _LABELS:
                 if array.dtype.kind not in "iu" or len(array.shape) != 1:
-                    raise FeedError(f"{self._path} ['{key}'] is to be a whole number for each sample")
+                    raise FeedError(f"{self._path} ['{key}'] must hold one integer for each sample")
                 labels = array
             elif name in outputs or (key in _TARGETS and outputs):
                 if not array.shape:
@@ -184,18 +184,18 @@ class NpzSource(Source):
 
     def _whole(self, array: _Array) -> NDArray[Any]:
         with ExitStack() as stack:
-            file = self._opened(array, stack)
-            return self._taken(file, array, array.shape)
+            file = self._open(array, stack)
+            return self._next(file, array, array.shape)
 
     def _rows(self, array: _Array, stack: ExitStack) -> Iterator[NDArray[Any]]:
-        """Yield one sample of an array after the other, its first axis being 1."""
-        file = self._opened(array, stack)
+        """Yield the samples of an array; the first axis of each has the length 1."""
+        file = self._open(array, stack)
         for _ in range(array.shape[0]):
-            yield self._taken(file, array, (1, *array.shape[1:]))
+            yield self._next(file, array, (1, *array.shape[1:]))
 
-    def _opened(self, array: _Array, stack: ExitStack) -> IO[bytes]:
+    def _open(self, array: _Array, stack: ExitStack) -> IO[bytes]:
         try:
-            # One handle each: entries are read in turns.
+            # One handle for each array, because the arrays are read in turns.
             archive = stack.enter_context(zipfile.ZipFile(self._path))
             entry = next(e for e in archive.infolist() if e.filename.removesuffix(".npy") == array.key)
             file = stack.enter_context(archive.open(entry))
@@ -204,7 +204,7 @@ class NpzSource(Source):
             raise FeedError(f"{self._path} is not an .npz file, or damaged: {first_line(error)}") from None
         return file
 
-    def _taken(self, file: IO[bytes], array: _Array, shape: Sequence[int]) -> NDArray[Any]:
+    def _next(self, file: IO[bytes], array: _Array, shape: Sequence[int]) -> NDArray[Any]:
         count = math.prod(shape)
         if count > self._max_elements:
             raise FeedError(

@@ -1,4 +1,4 @@
-"""What one run after the other is fed, as often as it is asked for."""
+"""Batches of several runs that can be iterated again, from memory if they are small."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ import numpy as np
 
 from qengine.data.datasets.dataset import Batch
 
-_KEPT_BYTES = 1 << 26  # of data that is held in memory
+_MAX_CACHED_BYTES = 1 << 26  # larger data is read again in each iteration
 
 
 class Runs:
-    """Batches, which are read once where they are small, and otherwise anew each time.
+    """Iterable of batches, which are read once if they are small, and otherwise in each iteration.
 
     Parameters
     ----------
     read
-        Gives them, from the first.
+        Function that returns the batches, from the first.
     samples
-        How many they hold together.
+        Number of samples in all batches together.
 
     Attributes
     ----------
-    first : the first of them.
-    samples : as it was given.
+    first : first batch.
+    samples : number of samples in all batches together.
     """
 
     def __init__(self, read: Callable[[], Iterable[Batch]], samples: int) -> None:
         self.first, self.samples = next(iter(read())), samples
         arrays = (*self.first.feeds.values(), *self.first.targets.values())
-        is_small = sum(np.asarray(array).nbytes for array in arrays) * samples <= _KEPT_BYTES * self.first.count
-        self._kept = list(read()) if is_small else None
+        is_small = sum(np.asarray(array).nbytes for array in arrays) * samples <= _MAX_CACHED_BYTES * self.first.count
+        self._cached = list(read()) if is_small else None
         self._read = read
 
     def __iter__(self) -> Iterator[Batch]:
-        """Give the batches, from the first."""
-        return iter(self._read() if self._kept is None else self._kept)
+        """Yield the batches, from the first."""
+        return iter(self._read() if self._cached is None else self._cached)
 
 
 class Feeds:
-    """The feeds of runs alone: an iterable that can be iterated again."""
+    """Iterable of the feeds of batches, without targets and labels."""
 
     def __init__(self, runs: Iterable[Batch]) -> None:
         self._runs = runs
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        """Give the feeds of one run after the other."""
+        """Yield the feeds of each run."""
         return (batch.feeds for batch in self._runs)
 
 
-def fed(runs: Iterable[Batch], advance: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
-    """Give the feeds of one run after the other, and tell how many samples it had when it is done."""
+def feeds_of(runs: Iterable[Batch], advance: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
+    """Yield the feeds of each run, and call `advance` with its number of samples when the next run is asked for."""
     for batch in runs:
         yield batch.feeds
         advance(batch.count)

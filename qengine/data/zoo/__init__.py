@@ -1,4 +1,4 @@
-"""The models that come with the package, each with the input that shows it at work."""
+"""The bundled models, each with a sample input and a data set."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ _FOLDER = files(__name__)
 
 @dataclass(frozen=True)
 class Sample:
-    """An input of a bundled model and what is known of the answer.
+    """Input of a bundled model, with the outputs or classes that it should give.
 
     Attributes
     ----------
     feeds : arrays by input name.
-    data_input : the input that `target` and `labels` belong to.
-    target : the true output, as the model's numbers; None where there is none.
-    baseline : an intermediate tensor that shows what is reached without the network.
-    labels : the true class of every item.
+    data_input : name of the input that `target` and `labels` belong to.
+    target : true output, in the numbers of the model; None if there is none.
+    baseline : name of an intermediate tensor to compare the output with, such as the enlarged image; None if there
+        is none.
+    labels : true class of every item; None if there are none.
     """
 
     feeds: Mapping[str, NDArray[Any]]
@@ -44,11 +45,11 @@ class Entry:
 
     Attributes
     ----------
-    name : what a command line calls it.
-    summary : one line.
-    pixel_scale : how pixels become its numbers.
-    read_sample : reads its sample, pixels becoming numbers as they are told to.
-    data_file : an .npz file of samples that it was not trained on.
+    name : name on the command line.
+    summary : description in one line.
+    pixel_scale : conversion of pixels to the numbers that the model was trained on.
+    read_sample : function that reads the sample with a given conversion of pixels.
+    data_file : name of an .npz file of samples that the model was not trained on.
     """
 
     name: str
@@ -58,17 +59,17 @@ class Entry:
     data_file: str
 
     def sample(self, pixel_scale: PixelScale | None = None) -> Sample:
-        """Return the sample, by default with the numbers that the model was trained on."""
+        """Return the sample, by default with the conversion of pixels that the model was trained on."""
         return self.read_sample(pixel_scale or self.pixel_scale)
 
     @property
     def path(self) -> Path:
-        """The .onnx file."""
+        """The path of the .onnx file."""
         return bundled(f"{self.name}.onnx")
 
     @property
     def data(self) -> Path:
-        """The .npz file of its data set: inputs by name, and labels or targets; pixels are uint8."""
+        """The path of the data set, an .npz file of inputs by name, and labels or targets; pixels are uint8."""
         return bundled(self.data_file)
 
 
@@ -117,18 +118,18 @@ ENTRIES: Mapping[str, Entry] = {
 
 
 def path_of(model: str) -> Path:
-    """Return the file of a bundled model, or the path that `model` is; OptionError as of `find`."""
+    """Return the path of a bundled model, or `model` as a path; raise OptionError as `find` does."""
     entry = find(model)
     return entry.path if entry else Path(model)
 
 
 def find(model: str) -> Entry | None:
-    """Return the bundled model of that name; None where `model` is a path.
+    """Return the bundled model with a name; None if `model` is a path.
 
     Raises
     ------
     OptionError
-        If it is neither a bundled name nor a path that exists.
+        If `model` is neither the name of a bundled model nor an existing path.
     """
     if model in ENTRIES:
         return ENTRIES[model]

@@ -10,13 +10,14 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.checks import check_whole_number
 from qengine.errors import OperatorError, OptionError
 from qengine.model.custom.operator import Custom
 from qengine.model.custom.results import call_function
 from qengine.model.custom.signature import Signature
 from qengine.model.eager import onnx_reference
 from qengine.model.ops import operator
-from qengine.model.ops.operator import ANY, REAL, Operator
+from qengine.model.ops.operator import ANY, REAL, Facts, Operator
 from qengine.model.ops.signature import NEVER, Parameter, Role
 from qengine.model.steps import Step, Table, Tensor
 
@@ -160,7 +161,7 @@ def register_operator(
             if not signature.inputs:
                 raise OptionError(f"{what}: fixed_point='move' needs an input to move")
             parameters = _parameters(signature, Role.DATA, Role.PLAIN)
-            custom = replaced(custom, moves=True, parameters=parameters, _preserves=True)
+            custom = replaced(custom, moves=True, parameters=parameters, facts=Facts(preserves_format=True))
         operator.register(custom)
         return RegisteredOperator(custom)
 
@@ -180,8 +181,7 @@ def _check_names(name: Any, domain: Any, since: Any) -> None:
         raise OptionError(f"domain {domain!r} is {owner}; register {name} in a domain of yours")
     if onnx_reference.defines(name, domain) or (domain, name) in operator.versions():
         raise OptionError(f"{domain}.{name} is defined already and needs no registration")
-    if not isinstance(since, int) or since < 1:
-        raise OptionError(f"since is an opset, 1 or more, not {since!r}")
+    check_whole_number("since", since, 1)
 
 
 def _check_free(name: str, domain: str, since: int, function: Callable[..., Any]) -> None:

@@ -1,4 +1,7 @@
-"""ONNX operators spelled in the kinds of step, one family a file. Importing the package finds them all."""
+"""The operators of ONNX, one family a file, each a function that returns steps.
+
+Importing the package imports every file in it, and so declares every operator; see `operator`.
+"""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.ops.operator import ANY, LOGICAL, NUMBER, Selector, operator
+from qengine.model.ops.operator import ANY, LOGICAL, NUMBER, Selector, Sign, operator
 from qengine.model.steps import Combine, Island, Join, Tensor
 
 
-@operator("Add", elements=NUMBER)
+@operator("Add", elements=NUMBER, sign=Sign.KEPT)
 def add(a: Tensor, b: Tensor) -> Combine:
     """a + b."""
     return Combine("add", (a, b))
@@ -24,19 +24,19 @@ def subtract(a: Tensor, b: Tensor) -> Combine:
     return Combine("subtract", (a, b))
 
 
-@operator("Mul", elements=NUMBER)
+@operator("Mul", elements=NUMBER, sign=Sign.KEPT)
 def multiply(a: Tensor, b: Tensor) -> Combine:
     """a * b."""
     return Combine("multiply", (a, b))
 
 
-@operator("Div", elements=NUMBER)
+@operator("Div", elements=NUMBER, sign=Sign.KEPT)
 def divide(a: Tensor, b: Tensor) -> Combine:
     """a / b; integers divide toward zero."""
     return Combine("divide", (a, b))
 
 
-@operator("Sum")
+@operator("Sum", sign=Sign.KEPT)
 def add_all(*terms: Tensor) -> Combine:
     """The sum of one or more tensors."""
     return Combine("add", terms)
@@ -49,21 +49,21 @@ def _join(inputs: tuple[Tensor, ...], pick: Callable[..., Any]) -> Join:
     return Join(inputs, joined, np.broadcast_shapes(*(t.shape for t in inputs)))
 
 
-@operator("Max", elements=NUMBER)
+@operator("Max", elements=NUMBER, sign=Sign.KEPT)
 def maximum(*inputs: Tensor) -> Join:
     """The largest of one or more tensors."""
     return _join(inputs, np.maximum)
 
 
-@operator("Min", elements=NUMBER)
+@operator("Min", elements=NUMBER, sign=Sign.KEPT)
 def minimum(*inputs: Tensor) -> Join:
     """The smallest of one or more tensors."""
     return _join(inputs, np.minimum)
 
 
-@operator("Where", since=9, elements=ANY)
+@operator("Where", since=9, elements=ANY, sign=Sign.KEPT)
 def where(condition: Selector, x: Tensor, y: Tensor) -> Join:
-    """x where the condition holds, y elsewhere."""
+    """x if the condition holds, else y."""
     if condition.dtype != bool:
         raise ModelError(f"condition '{condition.name}' is {condition.dtype}; boolean elements are needed")
     shape = np.broadcast_shapes(condition.shape, x.shape, y.shape)
@@ -74,7 +74,7 @@ def _declare_predicate(name: str, since: int, elements: str, function: Callable[
     def compare(a: Tensor, b: Tensor) -> Island:
         return Island((a, b), function, np.broadcast_shapes(a.shape, b.shape), np.dtype(bool))
 
-    compare.__doc__ = f"{function.__name__}, element by element."
+    compare.__doc__ = f"{function.__name__} of each pair of elements."
     operator(name, since=since, elements=elements)(compare)
 
 
@@ -103,7 +103,7 @@ def modulo(a: Tensor, b: Tensor, *, fmod: int = 0) -> Island:
 
 @operator("Mod", since=10, elements=NUMBER)
 def modulo_10(a: Tensor, b: Tensor, *, fmod: int = 0) -> Island:
-    """Before opset 28, real numbers have only the remainder with the sign of the dividend."""
+    """The remainder; before opset 28 that of real numbers has the sign of the dividend."""
     if a.is_float and not fmod:
         raise ModelError(f"'{a.name}' is {a.dtype}, for which fmod must be 1")
     return modulo(a, b, fmod=fmod)

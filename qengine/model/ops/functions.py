@@ -8,29 +8,31 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference import functions as f
-from qengine.model.ops.operator import NUMBER, Known, operator
+from qengine.model.graph import Dim, Node
+from qengine.model.ops.facts import Constants, channels_stay
+from qengine.model.ops.operator import NUMBER, Channels, Known, Number, Sign, find, operator
 from qengine.model.steps import Combine, Island, Move, Table, Tensor
 from qengine.model.steps.forms import Bounded, Curve
 
 Reals = NDArray[np.float64]
 LARGEST = float(np.finfo(np.float32).max)
-"""The bound that Clip has before opset 11 where none is given."""
+"""The bound of a Clip before opset 11 that gives none."""
 
 
-def _of_any_number(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table | Island:
-    """Return a table for floating point; integers, which carry shapes or indices, are computed as they are."""
+def _table_or_integers(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table | Island:
+    """Return a table for real numbers; integers, which are shapes or indices, are computed as they are."""
     return Table(x, function) if x.is_float else Island((x,), function, x.shape, x.dtype)
 
 
-@operator("Sigmoid")
+@operator("Sigmoid", sign=Sign.NOT_NEGATIVE)
 def sigmoid(x: Tensor) -> Table:
     """1 / (1 + e^-x)."""
     return Table(x, Curve("logistic", f.sigmoid, (1.0,)))
 
 
-@operator("Logistic", domain="qengine")
+@operator("Logistic", domain="qengine", sign=Sign.NOT_NEGATIVE)
 def logistic(x: Tensor, *, alpha: float = 1.0) -> Table:
-    """1 / (1 + e^(-alpha x)), which models spell in several operators."""
+    """1 / (1 + e^(-alpha x)): a pass puts it in the place of the operators that compute it in a model."""
     return Table(x, Curve("logistic", lambda v: f.sigmoid(alpha * v), (alpha,)))
 
 
@@ -46,7 +48,7 @@ def erf(x: Tensor) -> Table:
     return Table(x, f.erf)
 
 
-@operator("Exp")
+@operator("Exp", sign=Sign.NOT_NEGATIVE)
 def exp(x: Tensor) -> Table:
     """e^x."""
     return Table(x, f.exp)
@@ -58,7 +60,7 @@ def log(x: Tensor) -> Table:
     return Table(x, f.log)
 
 
-@operator("Sqrt")
+@operator("Sqrt", sign=Sign.NOT_NEGATIVE)
 def sqrt(x: Tensor) -> Table:
     """Square root."""
     return Table(x, np.sqrt)
@@ -70,43 +72,43 @@ def reciprocal(x: Tensor) -> Table:
     return Table(x, lambda v: 1.0 / v)
 
 
-@operator("Abs", elements=NUMBER)
+@operator("Abs", elements=NUMBER, sign=Sign.NOT_NEGATIVE)
 def absolute(x: Tensor) -> Table | Island:
     """|x|."""
-    return _of_any_number(x, np.abs)
+    return _table_or_integers(x, np.abs)
 
 
 @operator("Neg", elements=NUMBER)
 def negative(x: Tensor) -> Table | Island:
     """-x."""
-    return _of_any_number(x, np.negative)
+    return _table_or_integers(x, np.negative)
 
 
 @operator("Sign", since=9, elements=NUMBER)
 def sign(x: Tensor) -> Table | Island:
     """-1, 0 or 1."""
-    return _of_any_number(x, np.sign)
+    return _table_or_integers(x, np.sign)
 
 
 @operator("Floor")
 def floor(x: Tensor) -> Table:
-    """The next whole number below."""
+    """The largest integer that is not above x."""
     return Table(x, np.floor)
 
 
 @operator("Ceil")
 def ceil(x: Tensor) -> Table:
-    """The next whole number above."""
+    """The smallest integer that is not below x."""
     return Table(x, np.ceil)
 
 
 @operator("Round", since=11)
 def round_(x: Tensor) -> Table:
-    """The nearest whole number, ties to even."""
+    """The nearest integer, ties to even."""
     return Table(x, np.rint)
 
 
-@operator("HardSigmoid")
+@operator("HardSigmoid", sign=Sign.NOT_NEGATIVE)
 def hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Table:
     """clip(alpha x + beta, 0, 1)."""
     return Table(x, Curve("hard sigmoid", lambda v: np.clip(alpha * v + beta, 0.0, 1.0), (alpha, beta)))
@@ -118,9 +120,9 @@ def hard_swish(x: Tensor) -> Table:
     return Table(x, Curve("hard swish", lambda v: v * np.clip(v / 6.0 + 0.5, 0.0, 1.0), (1.0 / 6.0, 0.5)))
 
 
-@operator("LeakyRelu")
+@operator("LeakyRelu", channels=channels_stay)
 def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Table:
-    """alpha x below 0, x above."""
+    """x if x >= 0, else alpha x."""
     return _leaky(x, alpha)
 
 
@@ -130,13 +132,13 @@ def _leaky(x: Tensor, slope: float) -> Table:
 
 @operator("ThresholdedRelu", since=10)
 def thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Table:
-    """x above alpha, 0 elsewhere."""
+    """x if x > alpha, else 0."""
     return Table(x, lambda v: np.where(v > alpha, v, 0.0))
 
 
 @operator("Elu")
 def elu(x: Tensor, *, alpha: float = 1.0) -> Table:
-    """alpha (e^x - 1) below 0, x above."""
+    """x if x >= 0, else alpha (e^x - 1)."""
     return Table(x, lambda v: np.where(v < 0, alpha * f.expm1(v), v))
 
 
@@ -152,7 +154,7 @@ def celu(x: Tensor, *, alpha: float = 1.0) -> Table:
     return Table(x, lambda v: np.maximum(0.0, v) + np.minimum(0.0, alpha * f.expm1(v / alpha)))
 
 
-@operator("Softplus")
+@operator("Softplus", sign=Sign.NOT_NEGATIVE)
 def softplus(x: Tensor) -> Table:
     """log(1 + e^x)."""
     return Table(x, _softplus)
@@ -182,7 +184,7 @@ def swish(x: Tensor, *, alpha: float = 1.0) -> Table:
 
 @operator("Gelu", since=20)
 def gelu(x: Tensor, *, approximate: str = "none") -> Table:
-    """x Phi(x), Phi being the normal distribution, or its approximation by tanh."""
+    """x Phi(x), where Phi is the normal distribution, or its approximation by tanh."""
     if approximate == "none":
         return Table(x, Curve("gelu", lambda v: 0.5 * v * (1.0 + f.erf(v / np.sqrt(2.0)))))
     if approximate == "tanh":
@@ -199,14 +201,14 @@ def power(x: Tensor, exponent: Known) -> Table | Island:
         raise UnsupportedError(f"an exponent of shape {list(exponent.shape)}: only a single number is supported")
     if x.is_float:
         return Table(x, lambda v: f.power(v, float(exponent.item())))
-    # NumPy refuses a negative power of integers; the real one, cut to an integer, is what ONNX means.
+    # NumPy refuses a negative power of integers; ONNX means the real power, truncated to an integer.
     kind = x.dtype if exponent.dtype.kind in "iu" and exponent.item() >= 0 else np.dtype(np.float64)
     return Island((x,), lambda v: np.power(v.astype(kind), exponent), x.shape, x.dtype)
 
 
-@operator("PRelu", elements=NUMBER)
+@operator("PRelu", elements=NUMBER, channels=channels_stay)
 def parametric_relu(x: Tensor, slope: Tensor) -> Table | Combine:
-    """Slope x below 0, x above; a table where the slope is one constant number."""
+    """x if x >= 0, else slope x; a table if the slope is one constant number."""
     if np.broadcast_shapes(x.shape, slope.shape) != x.shape:
         raise ModelError(f"slope {list(slope.shape)} does not broadcast to '{x.name}' {list(x.shape)}")
     if x.is_float and slope.value is not None and slope.value.size == 1:
@@ -215,21 +217,42 @@ def parametric_relu(x: Tensor, slope: Tensor) -> Table | Combine:
     return Combine("prelu", (x, slope))
 
 
-@operator("Relu", elements=NUMBER)
+@operator("Relu", elements=NUMBER, sign=Sign.NOT_NEGATIVE, channels=channels_stay)
 def relu(x: Tensor) -> Move:
     """max(x, 0)."""
     return _clip(x, 0.0, None)
 
 
-@operator("Clip")
+_BOUNDS = {"min": Number.BOUND, "max": Number.BOUND}
+
+
+def _sign_of_clip(node: Node, constants: Constants) -> Sign | None:
+    bounds = find(node).numbers(node, constants)
+    low, high = bounds.get("min"), bounds.get("max", LARGEST)
+    # Where max is below min, every element becomes max.
+    return Sign.NOT_NEGATIVE if low is not None and high is not None and min(low, high) >= 0 else None
+
+
+def _channels_of_clip(
+    node: Node, channels: Channels, _shape: tuple[Dim, ...] | None, constants: Constants
+) -> Channels | None:
+    """Return the place of channels behind a Clip that has no bounds other than 0.
+
+    Exporters write the largest number where there is no bound.
+    """
+    bounds = find(node).numbers(node, constants).values()
+    return channels if all(b is not None and (b == 0.0 or abs(b) >= LARGEST) for b in bounds) else None
+
+
+@operator("Clip", sign=_sign_of_clip, channels=_channels_of_clip, numbers=_BOUNDS)
 def clip(x: Tensor, *, min: float = -LARGEST, max: float = LARGEST) -> Move:
-    """Bounds given as attributes."""
+    """min(max(x, min), max) with bounds that are attributes."""
     return _clip(x, min, max)
 
 
-@operator("Clip", since=11, elements=NUMBER)
+@operator("Clip", since=11, elements=NUMBER, sign=_sign_of_clip, channels=_channels_of_clip, numbers=_BOUNDS)
 def clip_11(x: Tensor, min: Known | None = None, max: Known | None = None) -> Move:
-    """Bounds given as inputs."""
+    """min(max(x, min), max) with bounds that are inputs."""
     for bound in (min, max):
         if bound is not None and bound.size != 1:
             raise ModelError(f"a bound of shape {list(bound.shape)} is not a single number")

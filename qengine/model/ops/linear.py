@@ -1,4 +1,4 @@
-"""Conv, ConvTranspose, Gemm, MatMul, and BatchNormalization where it stays a node of its own."""
+"""Conv, ConvTranspose, Gemm, MatMul, and a BatchNormalization that no operator before it can take in."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.model.ops.filters import ConvFilters, MatrixFilters, ScaleFilters, TransposedConvFilters
 from qengine.model.ops.operator import NUMBER, Bias, Ints, Since, Until, Weights, operator
 from qengine.model.ops.window import Transposed, Window, spatial_axes
 from qengine.model.steps import Island, Linear, Tensor
@@ -16,7 +17,7 @@ from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, 
 
 
 def _check_filters(x: Tensor, w: Tensor, kernel_shape: Ints | None, group: int, channels: int) -> Ints:
-    """Return the kernel's spatial shape; `channels` is the number that w expects of x."""
+    """Return the spatial shape of the kernel; `channels` is the number of input channels that w has filters for."""
     if w.ndim != x.ndim:
         raise ModelError(f"'{x.name}' {list(x.shape)} and weights '{w.name}' {list(w.shape)} differ in rank")
     if group < 1 or w.shape[0] % group:
@@ -36,7 +37,7 @@ def _check_bias(b: Tensor | None, filters: int) -> None:
         raise ModelError(f"bias '{b.name}' has shape {list(b.shape)}, not [{filters}]")
 
 
-@operator("Conv", channel_axis=0)
+@operator("Conv", filters=ConvFilters(), padding_value=0.0)
 def conv(
     x: Tensor,
     w: Weights,
@@ -60,7 +61,7 @@ def conv(
     return Linear(x, w, b, product, shape, tuple(range(1, w.ndim)), 1, column, scratch=window.padded(x.shape))
 
 
-@operator("ConvTranspose", channel_axis=1)
+@operator("ConvTranspose", filters=TransposedConvFilters())
 def conv_transpose(
     x: Tensor,
     w: Weights,
@@ -87,7 +88,7 @@ def conv_transpose(
     return Linear(x, w, b, product, shape, (0, *range(2, w.ndim)), 1, column, scratch=spread)
 
 
-@operator("Gemm", elements=NUMBER, channel_axis=lambda attributes, _: 0 if attributes.get("transB") else 1)
+@operator("Gemm", elements=NUMBER, filters=MatrixFilters())
 def gemm(
     a: Tensor,
     b: Weights,
@@ -98,20 +99,20 @@ def gemm(
     transA: int = 0,  # noqa: N803 - ONNX's name
     transB: int = 0,  # noqa: N803
 ) -> Linear | Island:
-    """alpha * A' B' + beta * C; factors other than 1 were folded into constants before, where there are any."""
+    """alpha * A' B' + beta * C; a pass has folded factors into constant matrices."""
     if a.ndim != 2 or b.ndim != 2:
         raise ModelError(f"A {list(a.shape)} and B {list(b.shape)} must be matrices")
     rows, inner = a.shape[::-1] if transA else a.shape
     inner_b, columns = b.shape[::-1] if transB else b.shape
     if inner != inner_b:
-        raise ModelError(f"A' {[rows, inner]} and B' {[inner_b, columns]} do not go together")
+        raise ModelError(f"A' {[rows, inner]} and B' {[inner_b, columns]} do not fit")
     shape = (rows, columns)
     if c is not None and np.broadcast_shapes(c.shape, shape) != shape:
         raise ModelError(f"C {list(c.shape)} does not broadcast to {list(shape)}")
 
     product = MatrixProduct(bool(transA), bool(transB))
     if alpha != 1.0 or (c is not None and beta != 1.0):
-        # In float64 sums of products of codes are exact, and so the same on every machine.
+        # Sums of products of codes are exact in float64, and so the same on every machine.
         wide = np.dtype(np.float64) if a.is_float else a.dtype
 
         def scaled(left: NDArray[Any], right: NDArray[Any], *third: NDArray[Any]) -> NDArray[Any]:
@@ -122,21 +123,21 @@ def gemm(
     return Linear(a, b, c, product, shape, (1 if transB else 0,), 1, () if c is None else c.shape)
 
 
-@operator("MatMul", elements=NUMBER, channel_axis=lambda _, ndim: -1 if ndim > 1 else None)
+@operator("MatMul", elements=NUMBER, filters=MatrixFilters())
 def matmul(a: Tensor, b: Weights) -> Linear:
     """np.matmul: vectors, matrices and stacks of them."""
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
-        raise ModelError(f"'{a.name}' {list(a.shape)} and '{b.name}' {list(b.shape)} do not go together")
+        raise ModelError(f"'{a.name}' {list(a.shape)} and '{b.name}' {list(b.shape)} do not fit")
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     shape = (*stack, *(a.shape[-2:-1] if a.ndim > 1 else ()), *(b.shape[-1:] if b.ndim > 1 else ()))
     return Linear(a, b, None, MatrixProduct(), shape, (-2 if b.ndim > 1 else 0,), -1, ())
 
 
-@operator("ScaleShift", domain="qengine", channel_axis=0)
+@operator("ScaleShift", domain="qengine", filters=ScaleFilters())
 def scale_shift(x: Tensor, scale: Weights, shift: Bias) -> Linear:
-    """A BatchNormalization with constant statistics that no other operator could take in."""
+    """x * scale + shift, channel by channel: a BatchNormalization with constant statistics."""
     if x.ndim < 2 or scale.shape != (x.shape[1],):
-        raise ModelError(f"'{x.name}' {list(x.shape)} and scale {list(scale.shape)} do not go together")
+        raise ModelError(f"'{x.name}' {list(x.shape)} and scale {list(scale.shape)} do not fit")
     column = (x.shape[1], *(1,) * (x.ndim - 2))
 
     return Linear(x, scale, shift, ChannelScale(), x.shape, (), 1, column)
@@ -156,40 +157,40 @@ def batch_normalization(
     training_mode: Annotated[int, Since(14)] = 0,
     outputs: int,
 ) -> tuple[Island, ...]:
-    """Statistics that are computed, by the model itself or of the batch; constant ones were folded before.
+    """(x - mean) / sqrt(var + epsilon) * scale + b, channel by channel, with statistics that are not constants.
 
-    Before opset 14 it is more than one output that says that those of the batch are meant, as torch writes a
-    BatchNorm that tracks none.
+    They are inputs or, in training mode, those of the batch. Before opset 14 a node with more than one output is in
+    training mode; torch exports a BatchNorm without running statistics so.
     """
     if not spatial:
         raise UnsupportedError("spatial 0 is not supported")
     for t in (scale, b, mean, var):
         if x.ndim < 2 or prod(t.shape) != x.shape[1]:
-            raise ModelError(f"'{t.name}' {list(t.shape)} does not have one number for each channel of '{x.name}'")
+            raise ModelError(f"'{t.name}' {list(t.shape)} must have one number for each channel of '{x.name}'")
     column = (-1, *(1,) * (x.ndim - 2))
 
     def normalize(values: NDArray[Any], *parameters: NDArray[Any]) -> NDArray[Any]:
-        gain, offset, centre, spread = (p.reshape(column) for p in parameters)
-        return np.asarray((values - centre) / np.sqrt(spread + spread.dtype.type(epsilon)) * gain + offset)
+        gain, offset, centre, variance = (p.reshape(column) for p in parameters)
+        return np.asarray((values - centre) / np.sqrt(variance + variance.dtype.type(epsilon)) * gain + offset)
 
     if not training_mode and outputs == 1:
         return (Island((x, scale, b, mean, var), normalize, x.shape, x.dtype),)
     over = (0, *range(2, x.ndim))
 
-    def centre(values: NDArray[Any]) -> NDArray[Any]:
+    def mean_of(values: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(values.mean(axis=over, dtype=np.float64))
 
-    def spread(values: NDArray[Any]) -> NDArray[Any]:
+    def variance_of(values: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(values.var(axis=over, dtype=np.float64))
 
     def trained(values: NDArray[Any], gain: NDArray[Any], offset: NDArray[Any]) -> NDArray[Any]:
-        return normalize(values.astype(np.float64), gain, offset, centre(values), spread(values))
+        return normalize(values.astype(np.float64), gain, offset, mean_of(values), variance_of(values))
 
     def running(measure: Callable[..., NDArray[Any]], values: NDArray[Any], old: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(old * momentum + measure(values) * (1 - momentum))
 
-    of_batch = [(centre, mean), (spread, var)]
-    found = [Island((x, scale, b), trained, x.shape, x.dtype)]
-    found += [Island((x, t), partial(running, measure), t.shape, t.dtype) for measure, t in of_batch]
-    found += [Island((x,), measure, t.shape, t.dtype) for measure, t in of_batch]
-    return tuple(found)
+    statistics = [(mean_of, mean), (variance_of, var)]
+    steps = [Island((x, scale, b), trained, x.shape, x.dtype)]
+    steps += [Island((x, t), partial(running, measure), t.shape, t.dtype) for measure, t in statistics]
+    steps += [Island((x,), measure, t.shape, t.dtype) for measure, t in statistics]
+    return tuple(steps)

@@ -1,4 +1,4 @@
-"""Operators that need all elements of an axis at once: islands, as fixed point has no rule for them."""
+"""Softmax and normalizations over axes: islands in float32, as fixed point has no rule for them."""
 
 from math import prod
 from typing import Any
@@ -10,12 +10,12 @@ from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.normalization import softmax as softmax_rows
 from qengine.kernels.reference.normalization import standardize
 from qengine.model.ops.axes import normalized
-from qengine.model.ops.operator import operator
+from qengine.model.ops.operator import Sign, operator
 from qengine.model.steps import Island, Tensor
 
 
 def _softmax(x: Tensor, axis: int, *, coerced: bool, logarithm: bool) -> Island:
-    """Softmax over one axis, or (before opset 13) over all from that axis on."""
+    """Return softmax over one axis or, where it is `coerced` (before opset 13), over all axes from that one on."""
     if x.dtype.itemsize < 4:
         raise UnsupportedError(f"{x.dtype} sums are rounded as they go, as onnx.reference does")
     (axis,) = normalized(x, (axis,)) if x.ndim else (0,)
@@ -28,13 +28,13 @@ def _softmax(x: Tensor, axis: int, *, coerced: bool, logarithm: bool) -> Island:
     return Island((x,), compute, x.shape, x.dtype)
 
 
-@operator("Softmax")
+@operator("Softmax", sign=Sign.NOT_NEGATIVE)
 def softmax(x: Tensor, *, axis: int = 1) -> Island:
     """e^x / sum(e^x) over all axes from `axis` on."""
     return _softmax(x, axis, coerced=True, logarithm=False)
 
 
-@operator("Softmax", since=13)
+@operator("Softmax", since=13, sign=Sign.NOT_NEGATIVE)
 def softmax_13(x: Tensor, *, axis: int = -1) -> Island:
     """e^x / sum(e^x) over one axis."""
     return _softmax(x, axis, coerced=False, logarithm=False)

@@ -1,4 +1,4 @@
-"""Parts of a tensor picked, padded, or put together along an axis."""
+"""Operators that pick, pad or concatenate parts of tensors."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.ops.axes import normalized, whole_numbers
-from qengine.model.ops.operator import ANY, Ints, Known, Selector, operator
+from qengine.model.ops.operator import ANY, Ints, Known, Number, Selector, Sign, operator
 from qengine.model.steps import Join, Move, Tensor
 from qengine.model.steps.forms import Concatenated
 
@@ -17,11 +17,13 @@ def _slice(x: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Move:
     stride = (1,) * len(begin) if steps is None else whole_numbers(steps, "steps")
     places = normalized(x, tuple(range(len(begin))) if axes is None else whole_numbers(axes, "axes"))
     if not len(begin) == len(stop) == len(stride) == len(places) or 0 in stride:
-        raise ModelError(f"starts {begin}, ends {stop}, axes {places} and steps {stride} do not go together")
+        raise ModelError(
+            f"starts {begin}, ends {stop}, axes {places} and steps {stride} differ in number, or a step is 0"
+        )
     cut = [slice(None)] * x.ndim
     for a, b, e, s in zip(places, begin, stop, stride, strict=True):
-        # Python clamps as ONNX does but for negative steps, where what is before the front starts at the first
-        # element and ends after it.
+        # Python clamps as ONNX does, except for negative steps: there a start before the front is the first element,
+        # and an end before the front includes it.
         n = x.shape[a]
         cut[a] = slice(max(b, -n), None if e < -n else e, s) if s < 0 else slice(b, e, s)
     where = tuple(cut)
@@ -31,13 +33,13 @@ def _slice(x: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Move:
 
 @operator("Slice", elements=ANY)
 def slice_(x: Tensor, *, axes: Ints | None = None, ends: Ints, starts: Ints) -> Move:
-    """A part along axes, given as attributes."""
+    """A part of x along axes; its limits are attributes."""
     return _slice(x, starts, ends, axes, None)
 
 
 @operator("Slice", since=10, elements=ANY)
 def slice_10(x: Tensor, starts: Known, ends: Known, axes: Known | None = None, steps: Known | None = None) -> Move:
-    """A part along axes, given as inputs."""
+    """A part of x along axes; its limits are inputs."""
     return _slice(x, starts, ends, axes, steps)
 
 
@@ -54,14 +56,14 @@ def _split(x: Tensor, axis: int, lengths: tuple[int, ...], outputs: int) -> tupl
 
 
 def _even_lengths(length: int, count: int) -> tuple[int, ...]:
-    """Return the lengths of `count` equal parts, the last of them smaller where they do not come out even."""
+    """Return the lengths of `count` equal parts; the last is smaller if `count` does not divide the length."""
     part = -(-length // count)
     return tuple(min(part, max(length - i * part, 0)) for i in range(count))
 
 
 @operator("Split", elements=ANY)
 def split_1(x: Tensor, *, axis: int = 0, split: Ints | None = None, outputs: int) -> tuple[Move, ...]:
-    """Parts along an axis, lengths given as an attribute."""
+    """Parts of x along an axis; their lengths are an attribute."""
     (axis,) = normalized(x, (axis,))
     if split is None and x.shape[axis] % outputs:
         raise ModelError(f"cannot split {x.shape[axis]} into {outputs} equal parts")
@@ -70,7 +72,7 @@ def split_1(x: Tensor, *, axis: int = 0, split: Ints | None = None, outputs: int
 
 @operator("Split", since=13, elements=ANY)
 def split_13(x: Tensor, split: Known | None = None, *, axis: int = 0, outputs: int) -> tuple[Move, ...]:
-    """Parts along an axis, lengths given as an input."""
+    """Parts of x along an axis; their lengths are an input."""
     return split_1(x, axis=axis, split=None if split is None else whole_numbers(split, "split"), outputs=outputs)
 
 
@@ -78,7 +80,7 @@ def split_13(x: Tensor, split: Known | None = None, *, axis: int = 0, outputs: i
 def split_18(
     x: Tensor, split: Known | None = None, *, axis: int = 0, num_outputs: int | None = None, outputs: int
 ) -> tuple[Move, ...]:
-    """Parts along an axis, their lengths given as an input, or their number, the last being smaller."""
+    """Parts of x along an axis; their lengths are an input, or their number is an attribute."""
     (axis,) = normalized(x, (axis,))
     if (split is None) == (num_outputs is None):
         raise ModelError("needs either split or num_outputs" + ("" if split is None else ", not both"))
@@ -91,7 +93,7 @@ def split_18(
 
 @operator("Gather", elements=ANY)
 def gather(x: Tensor, indices: Selector, *, axis: int = 0) -> Move:
-    """Slices along an axis, picked by indices."""
+    """Slices of x along an axis, picked by indices."""
     (axis,) = normalized(x, (axis,))
     n = x.shape[axis]
     if indices.dtype.kind != "i":
@@ -153,13 +155,13 @@ def _pad_by_inputs(
     return _pad(x, whole_numbers(pads, "pads"), value, mode, places, wraps=wraps)
 
 
-@operator("Pad", elements=ANY)
+@operator("Pad", elements=ANY, numbers={"value": Number.FILL})
 def pad_2(x: Tensor, *, mode: str = "constant", pads: Ints, value: float = 0.0) -> Move:
-    """Cells around the tensor, given as attributes; negative pads crop."""
+    """x with new elements around it; the widths are an attribute, and negative widths crop."""
     return _pad(x, pads, value, mode, tuple(range(x.ndim)), wraps=False)
 
 
-@operator("Pad", since=11, elements=ANY)
+@operator("Pad", since=11, elements=ANY, numbers={"constant_value": Number.FILL})
 def pad_11(
     x: Tensor,
     pads: Known,
@@ -167,21 +169,24 @@ def pad_11(
     *,
     mode: str = "constant",
 ) -> Move:
-    """Cells around the tensor, given as inputs; negative pads crop."""
+    """x with new elements around it; the widths are an input, and negative widths crop."""
     return _pad_by_inputs(x, pads, constant_value, None, mode, wraps=False)
 
 
-@operator("Pad", since=18, elements=ANY)
+@operator("Pad", since=18, elements=ANY, numbers={"constant_value": Number.FILL})
 def pad_18(
     x: Tensor, pads: Known, constant_value: Known | None = None, axes: Known | None = None, *, mode: str = "constant"
 ) -> Move:
-    """With axes, and a mode that wraps around: ONNX has that from opset 19 on, torch writes it at 18."""
+    """x with new elements along some axes.
+
+    The mode "wrap" exists from opset 19 on; torch writes it at 18.
+    """
     return _pad_by_inputs(x, pads, constant_value, axes, mode, wraps=True)
 
 
-@operator("Concat", elements=ANY)
+@operator("Concat", elements=ANY, sign=Sign.KEPT)
 def concat(*inputs: Tensor, axis: int) -> Join:
-    """Tensors one after the other along an axis."""
+    """The inputs one after the other along an axis."""
     (axis,) = normalized(inputs[0], (axis,))
     first = inputs[0].shape
     for t in inputs:

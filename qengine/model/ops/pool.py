@@ -1,4 +1,4 @@
-"""Pools over windows and over whole images."""
+"""Pooling over windows and over whole images."""
 
 from functools import partial, reduce
 from typing import Annotated
@@ -7,14 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.pool import max_index
-from qengine.model.ops.operator import NUMBER, Ints, Since, operator
-from qengine.model.ops.reduce import extreme, far_end, total
+from qengine.model.graph import Node
+from qengine.model.ops.facts import channels_of_images_stay
+from qengine.model.ops.operator import NUMBER, Ints, Sign, Since, operator
+from qengine.model.ops.reduce import end_of_range, extreme, total
 from qengine.model.ops.window import Window, spatial_axes
 from qengine.model.steps import Mean, Move, Tensor
 from qengine.model.steps.forms import WindowMax, WindowSum
 
 
-@operator("MaxPool", elements=NUMBER)
+@operator("MaxPool", elements=NUMBER, channels=channels_of_images_stay, padding_value=-np.inf)
 def max_pool_(
     x: Tensor,
     *,
@@ -27,15 +29,15 @@ def max_pool_(
     strides: Ints | None = None,
     outputs: int,
 ) -> tuple[Move, ...]:
-    """The largest value of each window, and where in the tensor it is; padding never wins."""
+    """The largest value of each window, and its index in the tensor; padding never wins."""
     window = Window.of(spatial_axes(x), kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
 
     pool = WindowMax(window.kernel, window.strides, window.dilations, window.pads)
     shape, padded = (*x.shape[:2], *window.out), window.padded(x.shape)
-    largest = Move(x, pool, shape, constants=(far_end(x.dtype, -1),), scratch=padded)
+    largest = Move(x, pool, shape, constants=(end_of_range(x.dtype, -1),), scratch=padded)
     if outputs == 1:
         return (largest,)
-    where = partial(
+    index = partial(
         max_index,
         kernel=window.kernel,
         strides=window.strides,
@@ -43,10 +45,22 @@ def max_pool_(
         pads=window.pads,
         by_columns=bool(storage_order),
     )
-    return largest, Move(x, where, shape, out_dtype=np.dtype(np.int64), scratch=padded)
+    return largest, Move(x, index, shape, out_dtype=np.dtype(np.int64), scratch=padded)
 
 
-@operator("AveragePool")
+def _counts_no_padding(node: Node) -> bool:
+    pads = np.any(np.asarray(node.attributes.get("pads", 0)) != 0)
+    is_padded = pads or node.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    return not (is_padded and node.number("count_include_pad", 0))
+
+
+@operator(
+    "AveragePool",
+    sign=Sign.KEPT,
+    channels=channels_of_images_stay,
+    padding_value=0.0,
+    keeps_mean=_counts_no_padding,
+)
 def average_pool(
     x: Tensor,
     *,
@@ -58,7 +72,7 @@ def average_pool(
     pads: Ints | None = None,
     strides: Ints | None = None,
 ) -> Mean:
-    """The mean of each window, over the cells that count."""
+    """The mean of each window, over the elements that count."""
     size = spatial_axes(x)
     window = Window.of(size, kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
     add = WindowSum(window.kernel, window.strides, window.dilations, window.pads)
@@ -67,9 +81,9 @@ def average_pool(
 
 
 def _counts(window: Window, size: tuple[int, ...], include_pads: bool) -> NDArray[np.int64]:
-    """Return how many cells of each window count: all but what lies beyond the (declared) padding.
+    """Return the number of elements of each window that count, with or without the declared padding.
 
-    Cells that only ceil_mode reaches never count, as in torch and ONNX Runtime.
+    Elements that only ceil_mode reaches never count, as in torch and ONNX Runtime.
     """
     per_axis = []
     for n, kernel, stride, dilation, declared, out in zip(
@@ -77,20 +91,20 @@ def _counts(window: Window, size: tuple[int, ...], include_pads: bool) -> NDArra
     ):
         before, after = declared if include_pads else (0, 0)
         start = np.arange(out) * stride - declared[0]
-        # Of the cells start + i * dilation, those up to each end.
+        # The number of elements start + i * dilation before each end.
         below, inside = ((-(-(end - start) // dilation)).clip(0, kernel) for end in (-before, n + after))
         per_axis.append(inside - below)
-    # A window wholly in the padding sums to 0; a count of 1 keeps it 0.
+    # The sum of a window of padding alone is 0; a count of 1 keeps it 0.
     return np.asarray(np.maximum(reduce(np.multiply.outer, per_axis), 1), np.int64)
 
 
-@operator("GlobalAveragePool")
+@operator("GlobalAveragePool", sign=Sign.KEPT, channels=channels_of_images_stay, keeps_mean=True)
 def global_average_pool(x: Tensor) -> Mean:
     """The mean over all spatial axes."""
     return total(x, tuple(range(2, 2 + len(spatial_axes(x)))), divided=True)
 
 
-@operator("GlobalMaxPool")
+@operator("GlobalMaxPool", channels=channels_of_images_stay)
 def global_max_pool(x: Tensor) -> Move:
     """The largest value over all spatial axes."""
     return extreme(x, tuple(range(2, 2 + len(spatial_axes(x)))), largest=True)

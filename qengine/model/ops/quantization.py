@@ -1,4 +1,4 @@
-"""QuantizeLinear and DequantizeLinear: exact where the scale is a power of two, and as ONNX computes them elsewhere."""
+"""QuantizeLinear and DequantizeLinear: exact if the scale is a power of two, else in float32 as in ONNX."""
 
 from math import frexp
 from typing import Annotated, Any
@@ -17,14 +17,14 @@ from qengine.qformat import QFormat
 Plain = Annotated[Tensor, Role.PLAIN]
 
 _STORED = {f"{sign}int{bits}": (bits, not sign) for bits in (2, 4, 8, 16) for sign in ("", "u")}
-"""Integer types that hold codes: their bits, and whether they are signed."""
+"""Integer types of codes: their number of bits, and whether they are signed."""
 
 
 def stored_format(dtype: np.dtype[Any], scale: float, zero_point: int) -> QFormat | None:
-    """Return the format that stored integers are codes of; None where they are codes of no format.
+    """Return the format whose codes stored integers are; None where they are codes of no format.
 
-    The scale must be a power of two, and the zero point 0 or, in an unsigned type, the middle, which makes the codes
-    signed ones.
+    The scale must be a power of two. The zero point must be 0 or, in an unsigned type, the middle: the codes are signed
+    then.
     """
     bits, signed = _STORED.get(dtype.name, (0, False))
     fraction, exponent = frexp(scale)
@@ -40,14 +40,14 @@ def stored_format(dtype: np.dtype[Any], scale: float, zero_point: int) -> QForma
         return None
 
 
-def default_dtype(asked: int) -> np.dtype[Any] | None:
-    """Return the type that QuantizeLinear gives where there is no zero point; None for one that has no handler."""
-    name = ELEMENTS.get(asked, "") if asked else "uint8"
+def default_dtype(output_dtype: int) -> np.dtype[Any] | None:
+    """Return the output type of a QuantizeLinear without a zero point; None for one without a handler."""
+    name = ELEMENTS.get(output_dtype, "") if output_dtype else "uint8"
     return np.dtype(name) if name in _STORED else None
 
 
 def _constant_format(dtype: np.dtype[Any], scale: Tensor, zero_point: Tensor | None) -> tuple[QFormat | None, int]:
-    """Return the format of a whole tensor that the model itself tells, and its zero point."""
+    """Return the format that a constant scale and zero point give a whole tensor, and the zero point."""
     if scale.value is None or scale.value.size != 1 or (zero_point is not None and zero_point.value is None):
         return None, 0
     offset = 0 if zero_point is None or zero_point.value is None else int(zero_point.value.astype(np.int64).item())
@@ -60,7 +60,9 @@ def _spread(parameter: Tensor, x: Tensor, axis: int) -> tuple[int, ...]:
         return ()
     (axis,) = normalized(x, (axis,))
     if parameter.ndim != 1 or parameter.shape[0] != x.shape[axis]:
-        raise ModelError(f"'{parameter.name}' {list(parameter.shape)} does not have one number for each of axis {axis}")
+        raise ModelError(
+            f"'{parameter.name}' {list(parameter.shape)} must have one number for each index of axis {axis}"
+        )
     return tuple(-1 if i == axis else 1 for i in range(x.ndim))
 
 
@@ -78,7 +80,7 @@ def quantize_linear(
     zero_point: Plain | None = None,
     *,
     axis: Annotated[int, Since(13)] = 1,
-    saturate: Annotated[int, Since(19)] = 1,  # noqa: ARG001 - of float8, which has no handler
+    saturate: Annotated[int, Since(19)] = 1,  # noqa: ARG001 - for float8, which has no handler
     block_size: Annotated[int, Since(21)] = 0,
     output_dtype: Annotated[int, Since(21)] = 0,
     precision: Annotated[int, Since(23)] = 0,
@@ -139,7 +141,7 @@ def dequantize_linear(
 
 @operator("Requantize", domain="qengine")
 def requantize(x: Tensor) -> Join | Convert:
-    """x in another format: what is left of a QuantizeLinear and the DequantizeLinear after it."""
+    """x in another format: the pass that reads quantized models puts it in the place of a pair."""
     if x.format is None:
         return Rounded(x)
     return Join((x,), Concatenated(0) if x.ndim else np.copy, x.shape)

@@ -1,14 +1,17 @@
 """Resize in all its versions, and Upsample, which it replaced."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.resize import Axis
+from qengine.model.graph import Node
 from qengine.model.ops.axes import normalized
-from qengine.model.ops.operator import ANY, Attributes, Floats, Ints, Known, operator
+from qengine.model.ops.facts import Constants
+from qengine.model.ops.operator import ANY, Floats, Ints, Known, Sign, Since, operator
 from qengine.model.steps import Resize, Tensor
 
 _COORDINATES = (
@@ -24,8 +27,14 @@ _NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 _POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
-def _is_nearest(attributes: Attributes) -> bool:
-    return bool(attributes.get("mode", "nearest") == "nearest")
+def _is_nearest(node: Node) -> bool:
+    return node.attributes.get("mode", "nearest") == "nearest"
+
+
+def _sign(node: Node, _constants: Constants) -> Sign | None:
+    """Return Sign.KEPT unless a cubic curve has negative taps, or what lies outside of the input is negative."""
+    is_cubic = node.attributes.get("mode", "nearest") == "cubic"
+    return None if is_cubic or node.number("extrapolation_value", 0.0) < 0 else Sign.KEPT
 
 
 def _one_of(name: str, given: str, allowed: tuple[str, ...]) -> None:
@@ -34,12 +43,12 @@ def _one_of(name: str, given: str, allowed: tuple[str, ...]) -> None:
 
 
 def _scaled(length: int, scale: float) -> int:
-    """floor(length * scale), the product in float32 as ONNX Runtime computes it."""
+    """Return floor(length * scale), the product in float32 as ONNX Runtime computes it."""
     return int(np.floor(np.float32(length) * np.float32(scale)))
 
 
 def _fitted(sizes: list[int], lengths: list[int], policy: str) -> tuple[list[int], list[float]]:
-    """Return output lengths and scales for wanted sizes."""
+    """Return the output's lengths and scales for sizes that are asked for."""
     ratios = [wanted / n if n else 1.0 for wanted, n in zip(sizes, lengths, strict=True)]
     if policy == "stretch":
         return sizes, ratios
@@ -47,41 +56,55 @@ def _fitted(sizes: list[int], lengths: list[int], policy: str) -> tuple[list[int
     return [int(np.floor(scale * n + 0.5)) for n in lengths], [scale] * len(sizes)
 
 
+@dataclass(frozen=True)
+class ResizeOptions:
+    """The attributes of Resize, from opset 11 on."""
+
+    antialias: Annotated[int, Since(18)] = 0
+    axes: Annotated[Ints | None, Since(18)] = None
+    coordinate_transformation_mode: str = "half_pixel"
+    cubic_coeff_a: float = -0.75
+    exclude_outside: int = 0
+    extrapolation_value: float = 0.0
+    keep_aspect_ratio_policy: Annotated[str, Since(18)] = "stretch"
+    mode: str = "nearest"
+    nearest_mode: str = "round_prefer_floor"
+
+    def check(self) -> None:
+        """Raise ModelError for a word that ONNX does not have."""
+        _one_of("mode", self.mode, ("nearest", "linear", "cubic"))
+        _one_of("coordinate_transformation_mode", self.coordinate_transformation_mode, _COORDINATES)
+        _one_of("keep_aspect_ratio_policy", self.keep_aspect_ratio_policy, _POLICIES)
+
+
+@operator("Resize", since=11, elements=ANY, preserves_format=_is_nearest, sign=_sign)
+def resize(
+    x: Tensor,
+    roi: Known | None = None,
+    scales: Known | None = None,
+    sizes: Known | None = None,
+    *,
+    options: ResizeOptions,
+) -> Resize:
+    """x resized by scales or to sizes."""
+    _one_of("nearest_mode", options.nearest_mode, _NEAREST)
+    return _resize(x, roi, scales, sizes, options)
+
+
 def _resize(
     x: Tensor,
     roi: NDArray[Any] | None,
     scales: NDArray[Any] | None,
     sizes: NDArray[Any] | None,
-    *,
-    mode: str,
-    coordinates: str,
-    axes: Ints | None = None,
-    policy: str = "stretch",
-    **options: Any,
+    options: ResizeOptions,
 ) -> Resize:
-    _one_of("mode", mode, ("nearest", "linear", "cubic"))
-    _one_of("coordinate_transformation_mode", coordinates, _COORDINATES)
-    _one_of("keep_aspect_ratio_policy", policy, _POLICIES)
-    if not x.is_float and mode != "nearest":
-        raise UnsupportedError(f"mode '{mode}' of '{x.name}' ({x.dtype}): only floating point is supported")
-    places = tuple(range(x.ndim)) if axes is None else normalized(x, axes)
+    options.check()
+    if not x.is_float and options.mode != "nearest":
+        raise UnsupportedError(f"mode '{options.mode}' of '{x.name}' ({x.dtype}): only floating point is supported")
+    coordinates = options.coordinate_transformation_mode
+    places = tuple(range(x.ndim)) if options.axes is None else normalized(x, options.axes)
     lengths = [x.shape[a] for a in places]
-    by_scale, by_size = scales is not None and scales.size > 0, sizes is not None and sizes.size > 0
-    if by_scale == by_size:
-        raise ModelError("needs either scales or sizes" + (", not both" if by_scale else ""))
-    given: list[Any] = (scales if by_scale else sizes).ravel().tolist()  # type: ignore[union-attr]
-    if len(given) != len(places):
-        what = "scales" if by_scale else "sizes"
-        raise ModelError(f"{what} {given} has {len(given)} numbers, '{x.name}' needs {len(places)}")
-    if by_scale:
-        if not all(np.isfinite(s) and s > 0 for s in given):
-            raise ModelError(f"scales {given}: each must be a positive, finite number")
-        factors = given
-        out = [_scaled(n, s) for n, s in zip(lengths, given, strict=True)]
-    else:
-        if any(s < 0 for s in given):
-            raise ModelError(f"sizes {given}: none may be negative")
-        out, factors = _fitted(given, lengths, policy)
+    out, factors = _lengths_and_scales(x, lengths, scales, sizes, options.keep_aspect_ratio_policy)
     regions = _regions(roi, len(places), coordinates)
     resized = tuple(
         Axis(a, n, m, s, r)
@@ -93,7 +116,38 @@ def _resize(
     shape = list(x.shape)
     for a, m in zip(places, out, strict=True):
         shape[a] = m
-    return Resize(x, resized, tuple(shape), mode, coordinates, **options)
+    return Resize(
+        x,
+        resized,
+        tuple(shape),
+        options.mode,
+        coordinates,
+        nearest_mode=options.nearest_mode,
+        cubic_coeff_a=options.cubic_coeff_a,
+        exclude_outside=bool(options.exclude_outside),
+        antialias=bool(options.antialias),
+        extrapolation_value=options.extrapolation_value,
+    )
+
+
+def _lengths_and_scales(
+    x: Tensor, lengths: list[int], scales: NDArray[Any] | None, sizes: NDArray[Any] | None, policy: str
+) -> tuple[list[int], list[float]]:
+    """Return the output's lengths along the resized axes, and the scale of each."""
+    by_scale, by_size = scales is not None and scales.size > 0, sizes is not None and sizes.size > 0
+    if by_scale == by_size:
+        raise ModelError("needs either scales or sizes" + (", not both" if by_scale else ""))
+    given: list[Any] = (scales if by_scale else sizes).ravel().tolist()  # type: ignore[union-attr]
+    if len(given) != len(lengths):
+        what = "scales" if by_scale else "sizes"
+        raise ModelError(f"{what} {given} has {len(given)} numbers, '{x.name}' needs {len(lengths)}")
+    if by_scale:
+        if not all(np.isfinite(s) and s > 0 for s in given):
+            raise ModelError(f"scales {given}: each must be a positive, finite number")
+        return [_scaled(n, s) for n, s in zip(lengths, given, strict=True)], given
+    if any(s < 0 for s in given):
+        raise ModelError(f"sizes {given}: none may be negative")
+    return _fitted(given, lengths, policy)
 
 
 def _regions(roi: NDArray[Any] | None, count: int, coordinates: str) -> list[tuple[float, float]]:
@@ -107,79 +161,18 @@ def _regions(roi: NDArray[Any] | None, count: int, coordinates: str) -> list[tup
     return list(zip(values[:count], values[count:], strict=True))
 
 
-@operator("Resize", since=11, elements=ANY, preserves_format=_is_nearest)
-def resize_11(
-    x: Tensor,
-    roi: Known | None = None,
-    scales: Known | None = None,
-    sizes: Known | None = None,
-    *,
-    coordinate_transformation_mode: str = "half_pixel",
-    cubic_coeff_a: float = -0.75,
-    exclude_outside: int = 0,
-    extrapolation_value: float = 0.0,
-    mode: str = "nearest",
-    nearest_mode: str = "round_prefer_floor",
-) -> Resize:
-    """Opsets 11 to 17."""
-    return resize_18(
-        x,
-        roi,
-        scales,
-        sizes,
-        coordinate_transformation_mode=coordinate_transformation_mode,
-        cubic_coeff_a=cubic_coeff_a,
-        exclude_outside=exclude_outside,
-        extrapolation_value=extrapolation_value,
-        mode=mode,
-        nearest_mode=nearest_mode,
-    )
-
-
-@operator("Resize", since=18, elements=ANY, preserves_format=_is_nearest)
-def resize_18(
-    x: Tensor,
-    roi: Known | None = None,
-    scales: Known | None = None,
-    sizes: Known | None = None,
-    *,
-    antialias: int = 0,
-    axes: Ints | None = None,
-    coordinate_transformation_mode: str = "half_pixel",
-    cubic_coeff_a: float = -0.75,
-    exclude_outside: int = 0,
-    extrapolation_value: float = 0.0,
-    keep_aspect_ratio_policy: str = "stretch",
-    mode: str = "nearest",
-    nearest_mode: str = "round_prefer_floor",
-) -> Resize:
-    """Antialiasing, chosen axes and a policy for sizes."""
-    _one_of("nearest_mode", nearest_mode, _NEAREST)
-    return _resize(
-        x,
-        roi,
-        scales,
-        sizes,
-        mode=mode,
-        coordinates=coordinate_transformation_mode,
-        axes=axes,
-        policy=keep_aspect_ratio_policy,
-        nearest_mode=nearest_mode,
-        cubic_coeff_a=cubic_coeff_a,
-        exclude_outside=bool(exclude_outside),
-        antialias=bool(antialias),
-        extrapolation_value=extrapolation_value,
-    )
-
-
-@operator("Resize", since=10, elements=ANY, preserves_format=_is_nearest)
-@operator("Upsample", since=9, until=10, elements=ANY, preserves_format=_is_nearest)
+@operator("Resize", since=10, elements=ANY, preserves_format=_is_nearest, sign=_sign)
+@operator("Upsample", since=9, until=10, elements=ANY, preserves_format=_is_nearest, sign=_sign)
 def resize_10(x: Tensor, scales: Known, *, mode: str = "nearest") -> Resize:
-    """Coordinates are divided by the scale; where nearest looks is what ONNX Runtime made of the silence of ONNX."""
-    return _resize(x, None, scales, None, mode=mode, coordinates="asymmetric", nearest_mode="simple")
+    """x resized with coordinates that are divided by the scale.
+
+    ONNX does not say there which element is the nearest; this follows ONNX Runtime.
+    """
+    options = ResizeOptions(coordinate_transformation_mode="asymmetric", mode=mode, nearest_mode="simple")
+    return _resize(x, None, scales, None, options)
 
 
-@operator("Upsample", since=7, elements=ANY, preserves_format=_is_nearest)
+@operator("Upsample", since=7, elements=ANY, preserves_format=_is_nearest, sign=_sign)
 def upsample_7(x: Tensor, *, mode: str = "nearest", scales: Floats) -> Resize:
-    """Scales given as an attribute."""
+    """x resized by scales that are an attribute."""
     return resize_10(x, np.array(scales, np.float32), mode=mode)

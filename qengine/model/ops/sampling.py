@@ -1,4 +1,4 @@
-"""GridSample: an input read at places that are computed."""
+"""GridSample: an input interpolated at computed coordinates."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ _OLD_MODES = {"bilinear": "linear", "nearest": "nearest", "bicubic": "cubic"}
 _PADDINGS = ("zeros", "border", "reflection")
 
 
-def _sampled(x: Tensor, grid: Tensor, mode: str | None, given: str, padding: str, align_corners: int) -> Island:
+def _sampled(x: Tensor, grid: Tensor, mode: str | None, declared: str, padding: str, align_corners: int) -> Island:
     if mode is None or padding not in _PADDINGS:
-        raise ModelError(f"mode '{given}' with padding_mode '{padding}' is none that ONNX has at this opset")
+        raise ModelError(f"mode '{declared}' with padding_mode '{padding}' does not exist in ONNX at this opset")
     axes = x.ndim - 2
     if axes < 1 or grid.ndim != x.ndim or grid.shape[-1] != axes or grid.shape[0] != x.shape[0]:
         raise ModelError(f"grid {list(grid.shape)} does not fit an input of {list(x.shape)}")
     if not all(x.shape[2:]):
-        raise ModelError(f"'{x.name}' {list(x.shape)} has no cells to sample")
+        raise ModelError(f"'{x.name}' {list(x.shape)} has no elements to sample")
 
-    def compute(v: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
-        return grid_sample(v, places, mode=mode, padding=padding, align_corners=bool(align_corners))
+    def compute(v: NDArray[Any], coordinates: NDArray[Any]) -> NDArray[Any]:
+        return grid_sample(v, coordinates, mode=mode, padding=padding, align_corners=bool(align_corners))
 
     return Island((x, grid), compute, (*x.shape[:2], *grid.shape[1:-1]), x.dtype)
 
@@ -32,7 +32,7 @@ def _sampled(x: Tensor, grid: Tensor, mode: str | None, given: str, padding: str
 def grid_sample_16(
     x: Tensor, grid: Tensor, *, align_corners: int = 0, mode: str = "bilinear", padding_mode: str = "zeros"
 ) -> Island:
-    """The input at the places that a grid names."""
+    """x at the coordinates of a grid."""
     return _sampled(x, grid, _OLD_MODES.get(mode), mode, padding_mode, align_corners)
 
 
@@ -40,5 +40,5 @@ def grid_sample_16(
 def grid_sample_20(
     x: Tensor, grid: Tensor, *, align_corners: int = 0, mode: str = "linear", padding_mode: str = "zeros"
 ) -> Island:
-    """The same with other names of the modes, and along any number of axes."""
+    """x at the coordinates of a grid, along any number of axes; the modes have other names."""
     return _sampled(x, grid, mode if mode in _OLD_MODES.values() else None, mode, padding_mode, align_corners)

@@ -1,4 +1,4 @@
-"""Operators on shapes, and those that make small tensors of integers: their inputs decide, not the data."""
+"""Operators on shapes and element types, and those whose output follows from shapes and constants."""
 
 from math import ceil
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ ELEMENTS = {
 
 
 def known(value: NDArray[Any]) -> Island:
-    """Return a step that gives elements which are known already."""
+    """Return a step that gives known elements."""
     return Island((), lambda: value, value.shape, value.dtype)
 
 
@@ -37,7 +37,7 @@ def known(value: NDArray[Any]) -> Island:
 def shape_of(
     x: Shaped, *, start: Annotated[int, Since(15)] = 0, end: Annotated[int | None, Since(15)] = None
 ) -> Island:
-    """The lengths of the axes from start to end, by default of all."""
+    """The lengths of the axes from start to end; by default of all axes."""
     return known(np.array(x.shape[start:end], np.int64))
 
 
@@ -53,7 +53,7 @@ def constant_of_shape(shape: Known, *, value: NDArray[Any] | None = None) -> Isl
     filler = np.zeros(1, np.float32) if value is None else value.ravel()
     lengths = whole_numbers(shape, "the lengths")
     if any(n < 0 for n in lengths) or filler.size != 1:
-        raise ModelError(f"cannot make shape {list(lengths)} of {filler.size} value(s)")
+        raise ModelError(f"cannot fill shape {list(lengths)} with {filler.size} value(s)")
     return Island((), lambda: np.full(lengths, filler[0]), lengths, filler.dtype)
 
 
@@ -63,7 +63,7 @@ def range_of(
     limit: Known,
     delta: Known,
     *,
-    stash_type: Annotated[int, Since(27)] = 1,  # noqa: ARG001 - of float16 sums, and nothing is summed here
+    stash_type: Annotated[int, Since(27)] = 1,  # noqa: ARG001 - for sums of float16, and nothing is summed here
 ) -> Island:
     """start, start + delta, ... below limit."""
     first, end, step = start.item(), limit.item(), delta.item()
@@ -84,7 +84,7 @@ def range_of(
 
 @operator("NonZero", since=9)
 def non_zero(x: Known) -> Island:
-    """Where the elements are not 0, one row for each axis."""
+    """The indices of the elements that are not 0, one row for each axis."""
     return known(np.array(np.nonzero(x), np.int64))
 
 
@@ -97,10 +97,10 @@ def cast(
     x: Tensor,
     *,
     to: int,
-    saturate: Annotated[int, Since(19)] = 1,  # noqa: ARG001 - of float8, which there is not
+    saturate: Annotated[int, Since(19)] = 1,  # noqa: ARG001 - for float8, which has no handler
     round_mode: Annotated[str, Since(24)] = "up",  # noqa: ARG001
 ) -> Island:
-    """Another element type; real numbers are cut toward zero."""
+    """x in another element type; real numbers are truncated toward zero."""
     if to not in ELEMENTS:
         raise UnsupportedError(f"a cast to ONNX element type {to} is not supported")
     return _cast(x, np.dtype(ELEMENTS[to]))
@@ -111,10 +111,10 @@ def cast_like(
     x: Tensor,
     target_type: Shaped,
     *,
-    saturate: Annotated[int, Since(19)] = 1,  # noqa: ARG001 - of float8, which there is not
+    saturate: Annotated[int, Since(19)] = 1,  # noqa: ARG001 - for float8, which has no handler
     round_mode: Annotated[str, Since(24)] = "up",  # noqa: ARG001
 ) -> Island:
-    """The element type of another tensor, of which nothing else matters."""
+    """x in the element type of another tensor."""
     if target_type.dtype.name not in ELEMENTS.values():
         raise UnsupportedError(f"a cast to {target_type.dtype} is not supported")
     return _cast(x, target_type.dtype)

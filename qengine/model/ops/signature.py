@@ -1,16 +1,20 @@
-"""What a handler's signature says: the inputs and attributes of an operator, and the kinds of step that come out.
+"""The signature of a handler as a declaration: inputs and attributes of an operator, and the kinds of its steps.
 
-Positional parameters are inputs, and their annotations say how each is read: `Tensor` (elements arrive at
-run time), `Weights` and `Bias` (of a linear operator), `Selector` (integers or booleans that say which
-elements), `Known` (the elements themselves, needed when the plan is made), `Shaped` (only the shape is looked
-at). Keyword-only parameters are attributes with ONNX's names, types and defaults; `Annotated[int, Since(10)]`
-is one that ONNX added with opset 10. The return annotation is the kind of step.
+Positional parameters are inputs. The annotation says how an input is read: `Tensor` (its elements come in a run),
+`Weights` and `Bias` (of a linear operator), `Selector` (integers or booleans that pick elements), `Known` (the elements
+themselves, needed when the plan is made), `Shaped` (only the shape is used).
+
+Keyword-only parameters are attributes, with ONNX's names, types and defaults; `Annotated[int, Since(10)]` is one that
+ONNX added with opset 10. An operator with many attributes may take them as the fields of one dataclass. The name
+`outputs` is not an attribute: it asks for the number of outputs of the node.
+
+The return annotation is the kind of step, or several kinds.
 """
 
 import inspect
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -24,7 +28,7 @@ NEVER = 1 << 30
 
 
 class Role(Enum):
-    """How an operator reads an input."""
+    """Way in which an operator reads an input."""
 
     DATA = "data"
     WEIGHTS = "weights"
@@ -43,38 +47,37 @@ Shaped = Annotated[Tensor, Role.SHAPED]
 
 Ints = tuple[int, ...]
 Floats = tuple[float, ...]
-Attributes = Mapping[str, Any]
 
 Handler = Callable[..., Step | tuple[Step, ...]]
 
 
 @dataclass(frozen=True)
 class Since:
-    """Marks an input or attribute that exists from an opset on."""
+    """Mark of an input or attribute that exists from an opset on."""
 
     opset: int
 
 
 @dataclass(frozen=True)
 class Until:
-    """Marks an input or attribute that an opset, and those after it, no longer have."""
+    """Mark of an input or attribute that an opset, and those after it, no longer have."""
 
     opset: int
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One input or attribute of an operator; a variadic input stands for all that follow.
+    """One input or attribute of an operator.
 
     Attributes
     ----------
-    name : ONNX's.
-    element : the type of an attribute.
-    default : what an attribute is if it is not given.
-    role : how an input is read.
-    required : whether it must be given.
-    variadic : whether all further inputs are of this kind.
-    since, until : the opsets that have it, from the first to before the second.
+    name : ONNX's name.
+    element : type of an attribute.
+    default : value of an attribute that a node leaves out.
+    role : way in which an input is read.
+    required : whether a node must have it.
+    variadic : whether it takes all further inputs.
+    since, until : opsets that have it, from the first to before the second.
     """
 
     name: str
@@ -91,53 +94,93 @@ class Parameter:
         return self.since <= opset < self.until
 
 
+@dataclass(frozen=True)
+class Options:
+    """A handler's parameter that takes attributes as the fields of a dataclass."""
+
+    name: str
+    kind: type[Any]
+
+    def bound(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Return keyword arguments with those that are fields of the dataclass in one object."""
+        names = {field.name for field in fields(self.kind)}
+        inside = {name: value for name, value in keywords.items() if name in names}
+        outside = {name: value for name, value in keywords.items() if name not in names}
+        return {**outside, self.name: self.kind(**inside)}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Everything that a handler takes.
+
+    Attributes
+    ----------
+    inputs : its inputs, in order.
+    attributes : attributes by name.
+    options : the parameter that takes attributes as one object, if there is one.
+    counts_outputs : whether it takes the number of outputs of the node.
+    """
+
+    inputs: tuple[Parameter, ...]
+    attributes: Mapping[str, Parameter]
+    options: Options | None
+    counts_outputs: bool
+
+    @classmethod
+    def of(cls, handler: Handler) -> "Signature":
+        """Return the signature of a handler."""
+        hints = get_type_hints(handler, include_extras=True)
+        inputs: list[Parameter] = []
+        attributes: dict[str, Parameter] = {}
+        options, counts_outputs = None, False
+        for p in inspect.signature(handler).parameters.values():
+            hint, default = hints[p.name], MISSING if p.default is p.empty else p.default
+            if p.kind is not p.KEYWORD_ONLY:
+                inputs.append(_parameter(p.name, hint, default, variadic=p.kind is p.VAR_POSITIONAL))
+            elif p.name == "outputs":
+                counts_outputs = True
+            elif is_dataclass(hint) and isinstance(hint, type):
+                options = Options(p.name, hint)
+                of_field = get_type_hints(hint, include_extras=True)
+                attributes |= {f.name: _parameter(f.name, of_field[f.name], f.default) for f in fields(hint)}
+            else:
+                attributes[p.name] = _parameter(p.name, hint, default)
+        return cls(tuple(inputs), attributes, options, counts_outputs)
+
+
 def kinds_of(handler: Handler) -> tuple[type[Step], ...]:
-    """Return the kinds of step that a handler may answer with."""
-    given = get_type_hints(handler)["return"]
-    if get_origin(given) is tuple:
-        given = get_args(given)[0]
-    kinds = get_args(given) if get_origin(given) in (Union, types.UnionType) else (given,)
+    """Return the kinds of step that a handler may return."""
+    hint = get_type_hints(handler)["return"]
+    if get_origin(hint) is tuple:
+        hint = get_args(hint)[0]
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     return tuple(kinds)
 
 
-def read_signature(handler: Handler) -> tuple[tuple[Parameter, ...], dict[str, Parameter], bool]:
-    """Return a handler's inputs, its attributes, and whether it asks for the number of outputs."""
-    hints = get_type_hints(handler, include_extras=True)
-    inputs, attributes, counts_outputs = [], {}, False
-    for p in inspect.signature(handler).parameters.values():
-        if p.kind is not p.KEYWORD_ONLY:
-            inputs.append(_parameter(p, hints[p.name]))
-        elif p.name == "outputs":
-            counts_outputs = True
-        else:
-            attributes[p.name] = _parameter(p, hints[p.name])
-    return tuple(inputs), attributes, counts_outputs
-
-
-def _parameter(p: inspect.Parameter, hint: Any) -> Parameter:
+def _parameter(name: str, hint: Any, default: Any, *, variadic: bool = False) -> Parameter:
     # Marks are on the type itself or, where None is allowed too, on one of the types.
     marks = [mark for part in (hint, *get_args(hint)) for mark in getattr(part, "__metadata__", ())]
     return Parameter(
-        name=p.name,
-        element=_plain(hint),
-        default=_rounded(p.default),
+        name=name,
+        element=_unmarked(hint),
+        default=_as_float32(default),
         role=next((mark for mark in marks if isinstance(mark, Role)), Role.DATA),
-        required=p.default is p.empty,
-        variadic=p.kind is p.VAR_POSITIONAL,
+        required=default is MISSING,
+        variadic=variadic,
         since=next((mark.opset for mark in marks if isinstance(mark, Since)), 1),
         until=next((mark.opset for mark in marks if isinstance(mark, Until)), NEVER),
     )
 
 
-def _plain(hint: Any) -> Any:
+def _unmarked(hint: Any) -> Any:
     """Return a type without its marks, and `T | None` as T."""
     if get_origin(hint) is Annotated:
-        return _plain(get_args(hint)[0])
+        return _unmarked(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
-        return next(_plain(a) for a in get_args(hint) if a is not type(None))
+        return next(_unmarked(a) for a in get_args(hint) if a is not type(None))
     return hint
 
 
-def _rounded(default: Any) -> Any:
-    """Return a real number as the float32 that the same default, written into a model, would be."""
+def _as_float32(default: Any) -> Any:
+    """Return a default as a model would store it: a real number as the nearest float32."""
     return float(np.float32(default)) if isinstance(default, float) else default

@@ -1,4 +1,4 @@
-"""Where the windows of Conv and the pools lie: ONNX's rules for padding and output lengths."""
+"""Positions of the windows of Conv, ConvTranspose and pools: ONNX's rules for padding and output lengths."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -8,15 +8,15 @@ from qengine.kernels.reference.window import Pads
 from qengine.model.steps import Tensor
 
 
-def per_axis(given: tuple[int, ...] | None, spatial: int, what: str, least: int = 1) -> tuple[int, ...]:
-    """Return one number per spatial axis, the smallest allowed where none are given.
+def per_axis(values: tuple[int, ...] | None, spatial: int, what: str, least: int = 1) -> tuple[int, ...]:
+    """Return one number per spatial axis; `least` for each if the attribute is left out.
 
     Raises
     ------
     ModelError
-        If another number of them is given, or one is below `least`.
+        If there are fewer or more numbers than axes, or one is below `least`.
     """
-    values = (least,) * spatial if given is None else given
+    values = (least,) * spatial if values is None else values
     if len(values) != spatial:
         raise ModelError(f"{what} {list(values)} has {len(values)} numbers, {spatial} spatial axes need as many")
     if any(v < least for v in values):
@@ -30,7 +30,7 @@ def paired(pads: tuple[int, ...] | None, spatial: int) -> Pads:
     Raises
     ------
     ModelError
-        If there are not two for each axis, or one is negative.
+        If there are not two numbers for each axis, or one is negative.
     """
     values = (0,) * (2 * spatial) if pads is None else pads
     if len(values) != 2 * spatial:
@@ -41,7 +41,7 @@ def paired(pads: tuple[int, ...] | None, spatial: int) -> Pads:
 
 
 def halved(total: list[int], auto_pad: str) -> Pads:
-    """Return padding as (begin, end) per axis, the odd cell at the end for SAME_UPPER and else at the front."""
+    """Return padding as (begin, end) per axis; an odd element is at the end for SAME_UPPER and else at the front."""
     halves = [(t // 2, t - t // 2) for t in total]
     return tuple(halves if auto_pad == "SAME_UPPER" else [(b, a) for a, b in halves])
 
@@ -53,7 +53,7 @@ def _checked(
     strides: tuple[int, ...] | None,
     dilations: tuple[int, ...] | None,
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return kernel, strides, dilations and the cells that the kernel spans, one number per spatial axis each."""
+    """Return kernel, strides, dilations and the extent of the dilated kernel, one number per spatial axis each."""
     if auto_pad not in ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"):
         raise ModelError(f"auto_pad '{auto_pad}' is not NOTSET, SAME_UPPER, SAME_LOWER or VALID")
     kernel = per_axis(kernel, spatial, "kernel_shape")
@@ -68,7 +68,7 @@ def spatial_axes(x: Tensor) -> tuple[int, ...]:
     Raises
     ------
     ModelError
-        If there are none.
+        If there are no such axes.
     """
     if x.ndim < 3:
         raise ModelError(f"'{x.name}' {list(x.shape)} needs the axes batch, channel and at least one more")
@@ -81,9 +81,9 @@ class Window:
 
     Attributes
     ----------
-    kernel, strides, dilations : per spatial axis.
-    pads : cells before and after each axis, those that only ceil_mode adds included.
-    declared : the same without them.
+    kernel, strides, dilations : numbers per spatial axis.
+    pads : padding (before, after) of each axis, that which only ceil_mode adds included.
+    declared : padding without that of ceil_mode.
     out : number of windows along each axis.
     """
 
@@ -95,7 +95,7 @@ class Window:
     out: tuple[int, ...]
 
     def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of a tensor with the padding around it."""
+        """Return a tensor's shape with the padding included."""
         return (*shape[:2], *(n + a + b for n, (a, b) in zip(shape[2:], self.pads, strict=True)))
 
     @classmethod
@@ -109,7 +109,7 @@ class Window:
         pads: tuple[int, ...] | None,
         ceil_mode: int = 0,
     ) -> Self:
-        """Place windows over `size`; the rest are ONNX's attributes.
+        """Return the windows over spatial axes of lengths `size`; the other parameters are ONNX's attributes.
 
         Raises
         ------
@@ -142,13 +142,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Transposed:
-    """Where the output of a ConvTranspose lies.
+    """The position of the output of a ConvTranspose in the full output, which every input element reaches whole.
 
     Attributes
     ----------
-    strides, dilations, output_padding : per spatial axis.
-    pads : cells taken from each end of the full output; negative adds.
-    out : the output's lengths.
+    strides, dilations, output_padding : numbers per spatial axis.
+    pads : elements cropped from (begin, end) of the full output; negative numbers add elements.
+    out : lengths of the output.
     """
 
     strides: tuple[int, ...]
@@ -158,7 +158,7 @@ class Transposed:
     out: tuple[int, ...]
 
     def spread(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of a tensor whose elements lie a stride apart."""
+        """Return a tensor's shape with its elements a stride apart."""
         return (*shape[:2], *((n - 1) * s + 1 for n, s in zip(shape[2:], self.strides, strict=True)))
 
     @classmethod
@@ -173,7 +173,7 @@ class Transposed:
         output_padding: tuple[int, ...] | None,
         output_shape: tuple[int, ...] | None,
     ) -> Self:
-        """Place the output for an input of `size`; the rest are ONNX's attributes.
+        """Return the output for spatial axes of lengths `size`; the other parameters are ONNX's attributes.
 
         Raises
         ------

@@ -1,4 +1,8 @@
-"""BatchNormalization with constant statistics goes into the linear operator before it, or becomes one itself."""
+"""Folding of BatchNormalization with constant statistics into the linear operator before it.
+
+Such a node computes x * scale + shift for each channel. A linear operator before it takes the factors into its filters
+and the sums into its bias; where none can, the node becomes a linear operator of its own, ScaleShift.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,50 +13,59 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.graph import Graph, Node
-
-# For each operator that takes one in: the axis of the weights that counts the channels of a group.
-_FOLDS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1}
+from qengine.model.ops.operator import Filters, find
 
 
 def fold_batchnorm(graph: Graph, *, merge: bool = True) -> Graph:
-    """Fold every BatchNormalization with constant statistics, in float64, the result rounded once.
+    """Fold every BatchNormalization with constant statistics, in float64, and round the result once.
 
     Where the operator before it has other readers, or is not linear with constant weights, the
     BatchNormalization becomes a per-channel linear operator of its own.
 
     Parameters
     ----------
+    graph
+        The graph to rewrite.
     merge
         Whether it may go into the operator before it; otherwise it always becomes one of its own.
     """
     read_once = graph.read_once()
     constants = _Constants(graph, dict(graph.constants), dict(graph.derived))
-    nodes: dict[int, Node] = {}  # by place in the graph
-    place: dict[str, int] = {}  # of the node that computes a tensor
+    nodes: dict[int, Node] = {}  # by position in the graph
+    producer: dict[str, int] = {}  # position of the node that computes a tensor
     for i, node in enumerate(graph.nodes):
         nodes[i] = node
         if is_constant_batchnorm(node, constants.arrays):
             scale, shift = _affine(node, constants.arrays)
             x = node.inputs[0]
-            if merge and x in read_once and x in place and _takes(nodes[place[x]], constants.arrays, scale.size):
-                nodes[i] = _merged(nodes.pop(place[x]), node, scale, shift, constants)
+            source = nodes[producer[x]] if merge and x in read_once and x in producer else None
+            if source is not None and _can_take(source, constants.arrays, scale.size):
+                del nodes[producer[x]]
+                nodes[i] = _merged(source, node, scale, shift, constants)
             else:
                 declared = graph.values.get(x)
-                nodes[i] = _alone(node, scale, shift, constants, declared.dtype if declared else None)
-        place.update(dict.fromkeys(node.outputs, i))
+                nodes[i] = _scale_shift(node, scale, shift, constants, declared.dtype if declared else None)
+        producer.update(dict.fromkeys(node.outputs, i))
     return replace(graph, nodes=tuple(nodes.values()), constants=constants.arrays, derived=constants.derived)
 
 
 @dataclass(frozen=True)
 class _Constants:
-    """The constants of the new graph, and which of the model's own each stands for."""
+    """The constants of the new graph.
+
+    Attributes
+    ----------
+    graph : graph before the pass.
+    arrays : constants by name.
+    derived : name of the constant of the model that a new one was computed from.
+    """
 
     graph: Graph
     arrays: dict[str, NDArray[Any]]
     derived: dict[str, str]
 
     def add(self, source: str, node: Node, values: NDArray[np.float64], dtype: np.dtype[Any]) -> str:
-        """Add what became of the constant `source` when `node` was folded; return its name."""
+        """Add the values that folding `node` gave the constant `source`; return their name."""
         name = self.graph.fresh_name(f"{source} with {node.outputs[0]}", self.arrays)
         with np.errstate(over="ignore"):
             self.arrays[name] = values.astype(dtype)
@@ -69,12 +82,12 @@ def is_constant_batchnorm(node: Node, constants: Mapping[str, NDArray[Any]]) -> 
 
 
 def _is_real(name: str, constants: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether it is a constant of floating-point numbers; others are the operator's own error."""
+    """Whether it is a constant of floating-point numbers; the operator itself refuses others."""
     return name in constants and constants[name].dtype.kind == "f"
 
 
 def _affine(node: Node, constants: dict[str, NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (s, t) in float64 such that the node computes x * s + t."""
+    """Return (scale, shift) in float64 such that the node computes x * scale + shift."""
     gamma, beta, mean, var = (constants[name].astype(np.float64).ravel() for name in node.inputs[1:])
     if not gamma.size == beta.size == mean.size == var.size:
         raise ModelError(f"{node}: its parameters have {gamma.size}, {beta.size}, {mean.size} and {var.size} channels")
@@ -86,25 +99,26 @@ def _affine(node: Node, constants: dict[str, NDArray[Any]]) -> tuple[NDArray[np.
         return scale, beta - mean * scale
 
 
-def _takes(linear: Node, constants: dict[str, NDArray[Any]], channels: int) -> bool:
-    """Whether the operator is linear with constant weights and bias of fitting shapes."""
-    if linear.operator not in _FOLDS or linear.domain or len(linear.outputs) != 1 or len(linear.inputs) < 2:
+def _filters(node: Node) -> Filters | None:
+    """Return the layout of the weights of an operator of ONNX with a bias; None for any other operator."""
+    operator = find(node)
+    return operator.facts.filters if operator.takes_bias and not node.domain else None
+
+
+def _can_take(linear: Node, constants: dict[str, NDArray[Any]], channels: int) -> bool:
+    """Whether the operator is linear with constant weights and bias of shapes that fit."""
+    filters = _filters(linear)
+    if filters is None or len(linear.outputs) != 1 or len(linear.inputs) < 2:
         return False
-    if "alpha" in linear.attributes or "beta" in linear.attributes:
-        return False  # a Gemm that is an island
     if not all(_is_real(name, constants) for name in linear.inputs[1:] if name) or not linear.inputs[1]:
         return False
-    weights, group = constants[linear.inputs[1]], linear.number("group", 1)
-    groups = group if linear.operator == "ConvTranspose" else 1
-    if weights.ndim < 2 or group < 1 or weights.shape[0] % groups:
+    weights = constants[linear.inputs[1]]
+    groups = filters.groups(linear, weights.shape)
+    if not groups:
         return False
     bias = _bias(linear, constants)
-    fits = bias.ndim == 0 or bias.shape[-1] in (1, channels)
-    return fits and weights.shape[_channel_axis(linear)] * groups == channels
-
-
-def _channel_axis(linear: Node) -> int:
-    return 0 if linear.number("transB", 0) else _FOLDS[linear.operator]
+    outputs = groups * filters.blocks(linear, weights, groups).shape[1]
+    return outputs == channels and (bias.ndim == 0 or bias.shape[-1] in (1, channels))
 
 
 def _bias(linear: Node, constants: dict[str, NDArray[Any]]) -> NDArray[Any]:
@@ -115,8 +129,9 @@ def _bias(linear: Node, constants: dict[str, NDArray[Any]]) -> NDArray[Any]:
 def _merged(
     linear: Node, node: Node, scale: NDArray[np.float64], shift: NDArray[np.float64], constants: _Constants
 ) -> Node:
+    """Return the linear operator with the factors in its filters and the sums in its bias."""
     weights_name, dtype = linear.inputs[1], constants.arrays[linear.inputs[1]].dtype
-    # Without a bias, the new one stands for that of the normalization.
+    # Without a bias, the new one is derived from that of the normalization.
     bias_name = (linear.inputs[2] if len(linear.inputs) > 2 else "") or node.inputs[2]
     with np.errstate(over="ignore", invalid="ignore"):
         weights = _scaled(linear, constants.arrays[weights_name].astype(np.float64), scale)
@@ -129,25 +144,23 @@ def _merged(
 
 
 def _scaled(linear: Node, weights: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
-    if linear.operator != "ConvTranspose":
-        column = [1] * weights.ndim
-        column[_channel_axis(linear)] = -1
-        return weights * scale.reshape(column)
-    # Weights (C, M/group, kernel...): the filters of each group follow one another.
-    group = linear.number("group", 1)
-    grouped = weights.reshape(group, weights.shape[0] // group, *weights.shape[1:])
-    factors = scale.reshape(group, 1, weights.shape[1], *(1,) * (weights.ndim - 2))
-    return np.asarray((grouped * factors).reshape(weights.shape))
+    """Return the weights with every filter multiplied by the factor of its output channel."""
+    filters = _filters(linear)
+    assert filters is not None
+    groups = filters.groups(linear, weights.shape)
+    blocks = filters.blocks(linear, weights, groups)
+    return filters.from_blocks(linear, blocks * scale.reshape(groups, -1, 1, 1), weights.shape)
 
 
-def _alone(
+def _scale_shift(
     node: Node,
     scale: NDArray[np.float64],
     shift: NDArray[np.float64],
     constants: _Constants,
     dtype: np.dtype[Any] | None,
 ) -> Node:
-    # From opset 14 on the parameters may be of another element type than x.
+    """Return the normalization as a linear operator of its own, its constants in the element type of x."""
+    # From opset 14 on the constants of the model may have another element type than x.
     dtype = dtype or constants.arrays[node.inputs[1]].dtype
     names = (
         constants.add(node.inputs[1], node, scale, dtype),

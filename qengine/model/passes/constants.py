@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from qengine.errors import UnsupportedError
 from qengine.model.eager import onnx_reference, single_node
 from qengine.model.graph import Graph, Node, Value
-from qengine.model.ops.operator import NeedsRun, find, make_steps
+from qengine.model.ops.binding import make_steps
+from qengine.model.ops.operator import NeedsRun, find
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import Tensor
 

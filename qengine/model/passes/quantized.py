@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import find
+from qengine.model.ops.operator import Number, find
 from qengine.model.ops.quantization import default_dtype
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.requantize import merge_requantize, roots
@@ -41,8 +41,6 @@ from qengine.model.qlinear import expand_qlinear
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of, holds
 
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
-_WITH_NUMBERS = frozenset({"Clip", "Pad"})
-"""Format-preserving operators with numbers of their own, which must be codes of the format."""
 
 
 def read_quantized(graph: Graph) -> Graph:
@@ -244,7 +242,7 @@ class _PairReader:
         if not read or node.captures:
             return False
         stored = self.stored[read[0]]
-        moves = find(node).preserves_format(node) and node.operator not in _WITH_NUMBERS
+        moves = find(node).preserves_format(node) and not find(node).facts.numbers
         if not moves or read != [node.inputs[0]] or (stored.zero_point and _is(node, "Relu")):
             return False
         outputs = []
@@ -273,7 +271,7 @@ class _PairReader:
 
 
 def _check_numbers(graph: Graph) -> None:
-    """Raise NotFixedPointError if a Clip or Pad has a number that its format does not hold.
+    """Raise where a Clip or Pad has a number that is no code of the format that it keeps.
 
     ONNX applies such a number to decoded integers as it is. A run in fixed point would round it to a code first.
     """
@@ -281,21 +279,12 @@ def _check_numbers(graph: Graph) -> None:
     root = roots(graph)
     for node in graph.nodes:
         form = graph.formats.get(root.get(node.inputs[0], "")) if node.inputs else None
-        if node.operator in _WITH_NUMBERS and not node.domain and isinstance(form, QFormat):
-            for number in _numbers(node, graph):
-                if number is None or not _is_code(number, form, is_bound=node.operator == "Clip"):
-                    raise NotFixedPointError(f"{node} holds {number or 'a number'}, which is no code of {form}")
-
-
-def _numbers(node: Node, graph: Graph) -> list[float | None]:
-    """Return the bounds of a Clip or the value of a Pad; None for a number that the model computes."""
-    if node.operator == "Pad" and node.attributes.get("mode", "constant") != "constant":
-        return []
-    named = ("min", "max") if node.operator == "Clip" else ("value",)
-    places = node.inputs[1:3] if node.operator == "Clip" else node.inputs[2:3]
-    attributes = [node.number(name, 0.0) for name in named if name in node.attributes]
-    inputs = [graph.constants.get(name) for name in places if name]
-    return [*attributes, *(None if a is None or a.size != 1 else float(a.item()) for a in inputs)]
+        op = find(node)
+        if not isinstance(form, QFormat) or node.attributes.get("mode", "constant") != "constant":
+            continue
+        for name, number in op.numbers(node, graph.constants).items():
+            if number is None or not _is_code(number, form, is_bound=op.facts.numbers[name] is Number.BOUND):
+                raise NotFixedPointError(f"{node} holds {number or 'a number'}, which is no code of {form}")
 
 
 def _is_code(number: float, form: QFormat, *, is_bound: bool) -> bool:

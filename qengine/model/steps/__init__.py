@@ -1,4 +1,9 @@
-"""The few kinds of step that exist. Each knows its shape, its float kernel and its fixed-point kernel, once."""
+"""The kinds of step that a plan consists of.
+
+A step computes one tensor from others. Each kind has one rule for the shape, one kernel in float32 and one in fixed
+point; an operator of ONNX is spelled in these kinds, see `qengine.model.ops`. A new kind needs a rule in
+docs/fixed-point.md first.
+"""
 
 from qengine.model.steps.combine import Combine
 from qengine.model.steps.convert import Convert, FromCodes, Rounded, ToCodes

@@ -1,4 +1,4 @@
-"""combine: Add, Sub, Sum, Mul, Div, PRelu, element by element: exact, then one round + overflow."""
+"""The kind combine: Add, Sub, Sum, Mul, Div and PRelu, element by element; exact, then rounded once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ _FLOAT: dict[Operation, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]] = 
 
 @dataclass(frozen=True, eq=False)
 class Combine(Step):
-    """out = activation(a operation b ...); only "add" takes another number of terms than two.
+    """Elementwise arithmetic: out = activation(a operation b ...). Only "add" takes another number of terms than two.
 
     Attributes
     ----------
-    operation : what is done.
-    terms : the inputs, which broadcast.
-    activation : a fused Relu or Clip.
+    operation : name of the operation.
+    terms : inputs, which broadcast.
+    activation : fused Relu or Clip.
     """
 
     kind: ClassVar[str] = "combine"
@@ -50,16 +50,16 @@ class Combine(Step):
     activation: Activation | None = None
 
     def __post_init__(self) -> None:
-        np.broadcast_shapes(*(t.shape for t in self.terms))  # raises, when the step is made, if they do not fit
+        np.broadcast_shapes(*(t.shape for t in self.terms))  # raises ValueError if they do not fit
 
     @property
     def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The inputs', broadcast."""
+        """The shape of the inputs, broadcast."""
         return np.broadcast_shapes(*(t.shape for t in self.terms))
 
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
-        """The inputs'."""
+        """The element type of the inputs."""
         return self.terms[0].dtype
 
     @property
@@ -68,7 +68,7 @@ class Combine(Step):
         return self.terms
 
     def float32(self) -> Kernel:
-        """Return the kernel on numbers as they are."""
+        """Return the kernel on real numbers or integers."""
         operation = _FLOAT[self.operation]
         activation = self.activation or NO_ACTIVATION
 
@@ -84,7 +84,7 @@ class Combine(Step):
         word = arithmetic.word(out.one_format)
         activation = self.activation or NO_ACTIVATION
         bounds = {"low": out.encode_bound(activation.low), "high": out.encode_bound(activation.high)}
-        # Division brings the bounds into the word itself.
+        # The kernel of a division does not bring bounds into the word.
         least, most = (None if c is None else min(max(c, word.least), word.most) for c in bounds.values())
         n, target = [t.fraction_bits for t in self.terms], out.fraction_bits
         signs = [1, -1] if self.operation == "subtract" else [1] * len(n)

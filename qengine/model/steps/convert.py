@@ -1,4 +1,4 @@
-"""convert: between real numbers and stored integers that stand for them, as QuantizeLinear and DequantizeLinear do."""
+"""The kind convert: real numbers to stored integers and back, as QuantizeLinear and DequantizeLinear do."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from qengine.qformat import QFormat
 
 @dataclass(frozen=True, eq=False)
 class Convert(Step):
-    """Between real numbers and the integers that a model itself holds or gives."""
+    """A conversion between real numbers and the integers of a quantized model."""
 
     kind: ClassVar[str] = "convert"
     x: Tensor
@@ -25,20 +25,20 @@ class Convert(Step):
 
     @property
     def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The operand's."""
+        """The shape of the operand."""
         return self.x.shape
 
 
 @dataclass(frozen=True, eq=False)
 class ToCodes(Convert):
-    """out = saturate(round(x * 2^n)) + zero point, rounded half to even whatever the run's rounding is.
+    """Real numbers to integers: out = saturate(round(x * 2^n)) + zero point, always rounded half to even.
 
     Attributes
     ----------
     x : real numbers.
-    form : the format that a scale of 2^-n and the integer type stand for.
-    zero_point : what 0 is stored as.
-    dtype : the integer type that is stored.
+    form : format of the codes, from the scale of 2^-n and the integer type.
+    zero_point : stored integer of 0.
+    dtype : integer type of the output.
     """
 
     form: QFormat
@@ -58,7 +58,7 @@ class ToCodes(Convert):
         return run
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:  # noqa: ARG002
-        """Return the kernel on codes of x's own format."""
+        """Return the kernel on codes in the format of x."""
         shift, word = self.x.fraction_bits - self.form.fraction_bits, self.form.word()
         zero_point, dtype = self.zero_point, self.dtype
 
@@ -72,14 +72,14 @@ class ToCodes(Convert):
 
 @dataclass(frozen=True, eq=False)
 class FromCodes(Convert):
-    """out = (x - zero point) * 2^-n.
+    """Integers to real numbers: out = (x - zero point) * 2^-n.
 
     Attributes
     ----------
-    x : integers as they are stored.
-    form : the format that a scale of 2^-n and the integer type stand for.
-    zero_point : what 0 is stored as.
-    dtype : of the real numbers.
+    x : stored integers.
+    form : format of the codes, from the scale of 2^-n and the integer type.
+    zero_point : stored integer of 0.
+    dtype : element type of the real numbers.
     """
 
     form: QFormat
@@ -97,7 +97,7 @@ class FromCodes(Convert):
         return run
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
-        """Return the kernel that brings the codes to out's format."""
+        """Return the kernel that requantizes the codes to the format of `out`."""
         shift, word = self.form.fraction_bits - out.fraction_bits, arithmetic.word(out.one_format)
         zero_point = self.zero_point
 
@@ -110,7 +110,7 @@ class FromCodes(Convert):
 
 @dataclass(frozen=True, eq=False)
 class Rounded(Convert):
-    """out = x, which is a real number before and a code after.
+    """Rounding of real numbers to a format: out = x, which is a code in fixed point.
 
     Attributes
     ----------
@@ -119,11 +119,11 @@ class Rounded(Convert):
 
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
-        """The operand's."""
+        """The element type of the operand."""
         return self.x.dtype
 
     def float32(self) -> Kernel:
-        """Return the kernel that leaves real numbers as they are."""
+        """Return the kernel that returns its argument."""
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             return arrays[0]
@@ -131,7 +131,7 @@ class Rounded(Convert):
         return run
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
-        """Return the kernel that rounds as the run rounds its inputs."""
+        """Return the kernel that rounds real numbers as a run rounds its inputs."""
         form, name = out.one_format, out.name
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:

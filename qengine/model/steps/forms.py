@@ -1,25 +1,63 @@
-"""What steps compute, as data that can also be called: so that a kernel can be chosen for it.
+"""Computations of steps as frozen data: a step calls one like a function, and a native kernel is chosen by its fields.
 
-Each is called with arrays of any element type, as the reference does.
+Each form is called with arrays of any element type, as the reference does: real numbers, or codes in int64.
 """
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.elementwise import bounded
-from qengine.kernels.reference.linear import Matmul, convolution, matrix_product, transposed_convolution
+from qengine.kernels.reference.linear import (
+    Matmul,
+    convolution,
+    matrix_product,
+    spread_out,
+    transposed_convolution,
+)
 from qengine.kernels.reference.pool import max_pool, window_sum
-from qengine.kernels.reference.window import Pads
+from qengine.kernels.reference.window import Pads, pad_spatial, windows
 
 Array = NDArray[Any]
 
+_STRIP_BYTES = 16 << 20
+"""Size of the patches that are made at a time."""
+
+
+class LinearForm(ABC):
+    """Sums of products of an input and weights."""
+
+    @abstractmethod
+    def __call__(self, x: Array, w: Array, *, matmul: Matmul = np.matmul) -> Array:
+        """Return the sums of products."""
+
+    @abstractmethod
+    def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:
+        """Yield what the filters are multiplied with, a strip of output positions at a time.
+
+        Parameters
+        ----------
+        x
+            The input.
+        shape
+            Shape of the weights.
+        groups
+            Number of groups of channels.
+
+        Yields
+        ------
+        ndarray
+            Shape (groups, positions, inputs x taps), in the order of `qengine.model.ops.filters`.
+        """
+
 
 @dataclass(frozen=True)
-class Convolution:
+class Convolution(LinearForm):
     """Cross-correlation of x (N, C, spatial...) with w (M, C/group, kernel...)."""
 
     strides: tuple[int, ...]
@@ -31,9 +69,15 @@ class Convolution:
         """Return the sums of products."""
         return convolution(x, w, **vars(self), matmul=matmul)
 
+    def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:
+        """Yield the windows of the kernel."""
+        kernel = shape[2:]
+        view = windows(pad_spatial(x, self.pads, 0), kernel, self.strides, self.dilations)
+        yield from _strips(view, groups)
+
 
 @dataclass(frozen=True)
-class TransposedConvolution:
+class TransposedConvolution(LinearForm):
     """Transposed convolution of x (N, C, spatial...) with w (C, M/group, kernel...)."""
 
     strides: tuple[int, ...]
@@ -46,10 +90,31 @@ class TransposedConvolution:
         """Return the sums of products."""
         return transposed_convolution(x, w, **vars(self), matmul=matmul)
 
+    def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:
+        """Yield the windows of the kernel over the input spread out by the strides, mirrored as the kernel is."""
+        kernel = shape[2:]
+        wide, pads = spread_out(x, kernel, self.strides, self.dilations, self.pads, self.output_padding)
+        view = windows(pad_spatial(wide, pads, 0), kernel, (1,) * len(kernel), self.dilations)
+        yield from _strips(np.flip(view, tuple(range(2 + len(kernel), 2 + 2 * len(kernel)))), groups)
+
+
+def _strips(view: Array, groups: int) -> Iterator[NDArray[np.float64]]:
+    """Yield windows (N, C, out..., kernel...) as (groups, positions, inputs x taps), some rows of one image each."""
+    spatial = (view.ndim - 2) // 2
+    channels, *out = view.shape[1 : 2 + spatial]
+    taps = channels // groups * prod(view.shape[2 + spatial :])
+    rows = max(1, _STRIP_BYTES // max(1, 8 * groups * taps * prod(out[1:])))
+    # (C, out..., kernel...) -> (C, kernel..., out...) -> (groups, inputs x taps, positions)
+    order = (0, *range(1 + spatial, 1 + 2 * spatial), *range(1, 1 + spatial))
+    for image in view:
+        for start in range(0, out[0], rows):
+            strip = image[:, start : start + rows].transpose(order).astype(np.float64)
+            yield strip.reshape(groups, taps, -1).swapaxes(1, 2)
+
 
 @dataclass(frozen=True)
-class MatrixProduct:
-    """np.matmul of x and w, each transposed first where asked for."""
+class MatrixProduct(LinearForm):
+    """np.matmul of x and w, each transposed first where the field says so."""
 
     transposed_x: bool = False
     transposed_w: bool = False
@@ -58,9 +123,17 @@ class MatrixProduct:
         """Return the sums of products."""
         return matrix_product(x.T if self.transposed_x else x, w.T if self.transposed_w else w, matmul=matmul)
 
+    def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:  # noqa: ARG002
+        """Yield the rows of the input; the weights are one matrix."""
+        inputs = shape[1] if self.transposed_w else shape[0]
+        rows = (x.T if self.transposed_x else x).reshape(-1, inputs)
+        size = max(1, _STRIP_BYTES // (8 * max(1, rows.shape[1])))
+        for start in range(0, len(rows), size):
+            yield rows[None, start : start + size].astype(np.float64)
+
 
 @dataclass(frozen=True)
-class ChannelScale:
+class ChannelScale(LinearForm):
     """x (N, C, ...) times w (C,), channel by channel."""
 
     def __call__(self, x: Array, w: Array, *, matmul: Matmul = np.matmul) -> Array:
@@ -68,10 +141,14 @@ class ChannelScale:
         del matmul
         return np.asarray(x * w.reshape(-1, *(1,) * (x.ndim - 2)))
 
+    def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:  # noqa: ARG002
+        """Yield the elements of each channel."""
+        yield np.moveaxis(x, 1, 0).reshape(groups, -1, 1).astype(np.float64)
+
 
 @dataclass(frozen=True)
 class WindowSum:
-    """The sum over each window, padding counting as 0."""
+    """The sum over each window; padding counts as 0."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -97,7 +174,7 @@ class AxisSum:
 
 @dataclass(frozen=True)
 class WindowMax:
-    """The largest value of each window; padding never wins, and a window of nothing else gives `least`."""
+    """The largest value of each window; padding never wins, and a window of padding alone gives `least`."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -111,7 +188,7 @@ class WindowMax:
 
 @dataclass(frozen=True)
 class AxisExtreme:
-    """The largest or smallest element over whole axes; of none it is `end`."""
+    """The largest or smallest element over whole axes; `end` where there is no element."""
 
     axes: tuple[int, ...]
     keepdims: bool
@@ -150,7 +227,7 @@ class Concatenated:
     axis: int
 
     def __call__(self, *arrays: Array) -> Array:
-        """Return them as one."""
+        """Return one array."""
         return np.concatenate(arrays, axis=self.axis)
 
 
@@ -161,8 +238,8 @@ class Curve:
     Attributes
     ----------
     name : "leaky", "hard sigmoid", "hard swish", "logistic", "swish", "tanh", "gelu" or "gelu by tanh".
-    exact : it on float64 arrays.
-    numbers : its factors and offsets, at most two.
+    exact : the function on float64 arrays.
+    numbers : factors and offsets of the function, at most two.
     """
 
     name: str

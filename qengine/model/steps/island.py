@@ -1,4 +1,4 @@
-"""island: what has no fixed-point rule. Dequantize, compute in float32, quantize to the output's format."""
+"""The kind island: operators without a rule in fixed point, computed in float32 between dequantize and quantize."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor, codes_of
 
 @dataclass(frozen=True, eq=False)
 class Island(Step):
-    """out = function(*operands) on real numbers, integers or booleans, whatever the arithmetic.
+    """A function of real numbers, integers or booleans, in both arithmetics: out = function(*inputs).
 
     Attributes
     ----------
-    inputs : what is read.
-    function : arrays -> array of `shape` and `dtype`.
+    inputs : arguments of the function.
+    function : function of arrays that returns an array.
+    shape, dtype : shape and element type of the output.
     """
 
     kind: ClassVar[str] = "island"
@@ -33,7 +34,7 @@ class Island(Step):
         return self.inputs
 
     def float32(self) -> Kernel:
-        """Return the kernel on elements as they are."""
+        """Return the kernel on real numbers, integers or booleans."""
         function, dtype = self.function, self.dtype
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001

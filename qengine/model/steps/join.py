@@ -1,4 +1,4 @@
-"""join: every input is brought to the output's format, then they are put together. Concat, Where, Max, Min."""
+"""The kind join: inputs are requantized to the output's format, then put together; Concat, Where, Max and Min."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
 
 @dataclass(frozen=True, eq=False)
 class Join(Step):
-    """out = function(*lead, *joined).
+    """Tensors put together: out = function(*lead, *joined).
 
     Attributes
     ----------
-    joined : the inputs that are brought to one format.
-    function : for any element type; it picks elements by place or by order.
-    shape : of the output.
+    joined : inputs that are requantized to one format.
+    function : function of arrays of any element type; it picks elements by position or by order.
+    shape : shape of the output.
     lead : inputs that are never quantized, such as a condition.
     """
 
@@ -32,16 +32,16 @@ class Join(Step):
 
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
-        """The joined inputs'."""
+        """The element type of the joined inputs."""
         return self.joined[0].dtype
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
-        """What leads, then what is joined."""
+        """The leading inputs, then the joined ones."""
         return (*self.lead, *self.joined)
 
     def float32(self) -> Kernel:
-        """Return the kernel on elements as they are."""
+        """Return the kernel on elements of any type."""
         function = self.function
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
@@ -63,7 +63,7 @@ class Join(Step):
                 requantize(codes.astype(np.int64), n - target, word) for codes, n in zip(joined, bits, strict=True)
             ]
             if tally is not None:
-                # Aligned exactly, the inputs are picked as they will be; what is not picked is not counted.
+                # Only elements that are picked count: they are picked from codes of the finest format, which are exact.
                 aligned = [codes.astype(wide) * (1 << (finest - n)) for codes, n in zip(joined, bits, strict=True)]
                 requantize(function(*lead, *aligned), finest - target, word, tally=tally)
             return function(*lead, *brought)

@@ -1,4 +1,9 @@
-"""linear: a sum of products over taps, plus a bias, one round + overflow. Conv, Gemm, MatMul, ..."""
+"""The kind linear: sums of products with weights, plus a bias; Conv, ConvTranspose, Gemm and MatMul.
+
+In fixed point the sums are exact integers with n fraction bits, n being that of the input plus that of the weights. The
+bias is an int32 with n fraction bits too, so that it is simply added. The total is rounded once, to the format of the
+output; a fused Relu or Clip is a bound on the result.
+"""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,17 +26,17 @@ _BIAS = np.iinfo(np.int32)
 
 @dataclass(frozen=True, eq=False)
 class Linear(Step):
-    """out = activation(b + product(x, w)).
+    """A linear operator: out = activation(b + product(x, w)).
 
     Attributes
     ----------
-    x, w, b : activations, weights, bias.
-    product : the sums of products, for any element type.
-    shape : of the output.
-    summed : the axes of w that are summed over.
-    channel_axis : the output's axis that counts w's channels.
-    bias_shape : the shape in which b broadcasts against the output.
-    activation : a fused Relu or Clip.
+    x, w, b : input, weights and bias.
+    product : function (x, w) -> sums of products, for any element type; a `LinearForm`.
+    shape : shape of the output.
+    summed : axes of w that are summed over.
+    channel_axis : axis of the output that counts its channels.
+    bias_shape : shape in which b broadcasts against the output.
+    activation : fused Relu or Clip.
     scratch : see `Step`.
     """
 
@@ -49,7 +54,7 @@ class Linear(Step):
 
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
-        """The activations' element type."""
+        """The element type of the input."""
         return self.x.dtype
 
     @property
@@ -70,7 +75,7 @@ class Linear(Step):
         return run
 
     def known(self) -> NDArray[Any]:
-        """Compute in float64, in the order of the elements, and round once."""
+        """Return the output of known operands: computed in float64 in the order of the elements, and rounded once."""
         if self.dtype.kind != "f":
             return super().known()
         x, w, *rest = (t.value.astype(np.float64) for t in self.operands if t.value is not None)
@@ -80,40 +85,40 @@ class Linear(Step):
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
         weight_bits = self.weight_fraction_bits()
-        held = self.x.fraction_bits + weight_bits
+        sum_fraction_bits = self.x.fraction_bits + weight_bits
         known = None
         if self.b is not None and self.b.value is not None:
-            known = bias_codes(self.b, self.bias_shape, held)
+            known = bias_codes(self.b, self.bias_shape, sum_fraction_bits)
         activation = self.activation or NO_ACTIVATION
         options: dict[str, Any] = {
             "bound": self._bound(known),
-            "shift": held - out.fraction_bits,
+            "shift": sum_fraction_bits - out.fraction_bits,
             "word": arithmetic.word(out.one_format),
             "accumulator_bits": arithmetic.accumulator_bits,
             "low": out.encode_bound(activation.low),
             "high": out.encode_bound(activation.high),
         }
         product = self.product
-        bias_shift = None if known is not None or self.b is None else self.b.fraction_bits - held
+        bias_shift = None if known is not None or self.b is None else self.b.fraction_bits - sum_fraction_bits
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             x, w, *rest = arrays
             bias = known
             if bias_shift is not None:
-                bias = _held_bias(rest[0].reshape(self.bias_shape), bias_shift)
+                bias = _requantized_bias(rest[0].reshape(self.bias_shape), bias_shift)
             return linear_fixed(x, w, bias, product, **options, tally=tally)
 
         return run
 
     def saturated_bias(self) -> int:
-        """Return how many elements of a constant bias the 32 bits that it is held in cannot hold."""
+        """Return the number of elements of a constant bias that saturate in int32."""
         if self.b is None or self.b.value is None:
             return 0
         scaled = _scaled_bias(self.b, self.bias_shape, self.x.fraction_bits + self.weight_fraction_bits())
         return int(np.count_nonzero((scaled < _BIAS.min) | (scaled > _BIAS.max)))
 
     def weight_fraction_bits(self) -> int | NDArray[np.int64]:
-        """n of the weights: one number, or an array that broadcasts against the output."""
+        """Return the fraction bits of the weights: one number, or an array that broadcasts against the output."""
         if isinstance(self.w.format, QFormat):
             return self.w.format.fraction_bits
         if self.w.format is None:
@@ -125,7 +130,7 @@ class Linear(Step):
         return n.reshape(-1, *(1,) * after)
 
     def _bound(self, bias: NDArray[np.int64] | None) -> int:
-        """Return a limit on |b| + sum(|x * w|), from the actual weights where they are known."""
+        """Return a bound on |b| + sum(|x * w|), from the weights themselves where they are known."""
         largest = _largest(self.x)
         if self.w.value is not None:
             sums = np.abs(self.w.codes.astype(np.int64)).sum(axis=self.summed)
@@ -137,20 +142,20 @@ class Linear(Step):
         return products + (1 << 31 if bias is None else int(np.abs(bias).max(initial=0)))
 
 
-def bias_codes(b: Tensor, shape: tuple[int, ...], held: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return a constant bias in units of the accumulator, 2^-held: half_even, saturated to int32."""
-    return np.clip(_scaled_bias(b, shape, held), _BIAS.min, _BIAS.max).astype(np.int64)
+def bias_codes(b: Tensor, shape: tuple[int, ...], fraction_bits: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a constant bias as int32 with the fraction bits of the accumulator: half_even, saturated."""
+    return np.clip(_scaled_bias(b, shape, fraction_bits), _BIAS.min, _BIAS.max).astype(np.int64)
 
 
-def _scaled_bias(b: Tensor, shape: tuple[int, ...], held: int | NDArray[np.int64]) -> NDArray[np.float64]:
+def _scaled_bias(b: Tensor, shape: tuple[int, ...], fraction_bits: int | NDArray[np.int64]) -> NDArray[np.float64]:
     assert b.value is not None
     if np.isnan(b.value).any():
         raise FormatError(f"constant '{b.name}' holds NaN: fixed point has no code for it")
-    return np.asarray(np.rint(np.ldexp(b.value.reshape(shape).astype(np.float64), held)))
+    return np.asarray(np.rint(np.ldexp(b.value.reshape(shape).astype(np.float64), fraction_bits)))
 
 
-def _held_bias(codes: NDArray[Any], shift: int | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Bring a computed bias to the accumulator's units by the same rule."""
+def _requantized_bias(codes: NDArray[Any], shift: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a computed bias with the fraction bits of the accumulator, by the same rule as a constant one."""
     wide = codes.astype(np.int64)
     right = shift_right(wide, np.maximum(shift, 1), "half_even")
     moved = np.where(np.asarray(shift) > 0, right, shift_left(wide, np.maximum(-np.asarray(shift), 0)))

@@ -1,4 +1,4 @@
-"""mean: an exact sum over windows or axes, divided exactly by the count, one round + overflow."""
+"""The kind mean: an exact sum over windows or axes, divided by a count and rounded once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from qengine.model.steps.step import Arithmetic, Kernel, OneOperand, Tensor
 
 @dataclass(frozen=True, eq=False)
 class Mean(OneOperand):
-    """out = total(x) / count.
+    """A mean or a sum: out = total(x) / count.
 
     Attributes
     ----------
-    x : what is averaged.
-    total : the sums, for any element type, in that type.
-    shape : of the output.
+    x : input.
+    total : function x -> sums, in the element type of x.
+    shape : shape of the output.
+    count : divisor of every sum, 1 or more (1 makes it a sum), or a function that returns the divisor of each.
     scratch : see `Step`.
-    count : what each sum is divided by, 1 or more (1 makes it a sum), or a function that gives it for every sum.
     """
 
     kind: ClassVar[str] = "mean"
@@ -32,9 +32,9 @@ class Mean(OneOperand):
     scratch: tuple[int, ...] = ()
 
     def float32(self) -> Kernel:
-        """Return the kernel on numbers as they are."""
+        """Return the kernel on real numbers or integers."""
         total, count = self.total, self._count()
-        # The sum of many float16 numbers may be beyond float16 where their mean is not.
+        # The sum of many float16 numbers may overflow where their mean does not.
         wide = np.dtype(np.float32) if self.x.dtype == np.float16 else self.x.dtype
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001

@@ -1,4 +1,4 @@
-"""move: elements are picked, rearranged or bounded, never computed with. The output has the input's format."""
+"""The kind move: elements are picked, rearranged or bounded; the output has the format of the input."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
 
 @dataclass(frozen=True, eq=False)
 class Move(Step):
-    """out = function(x, *others, *constants), the same on codes as on real numbers.
+    """Elements of x in another order or shape: out = function(x, *others, *constants), on codes as on real numbers.
 
     Attributes
     ----------
-    x : what is moved.
-    function : for any element type, monotonic where it compares.
-    shape : of the output.
-    others : indices and the like, never quantized.
-    constants : numbers of x's kind (bounds, fills); in fixed point they come as codes of x's format.
+    x : input.
+    function : function of arrays of any element type, monotonic where it compares.
+    shape : shape of the output.
+    others : inputs that are never quantized, such as indices.
+    constants : bounds and fills; in fixed point the function gets their codes in the format of x.
+    out_dtype : element type of an output that is not quantized (ArgMax); None for that of x.
     scratch : see `Step`.
-    out_dtype : where it is not x's (ArgMax), the output is not quantized.
     """
 
     kind: ClassVar[str] = "move"
@@ -37,16 +37,16 @@ class Move(Step):
 
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
-        """The input's, unless the output is of another kind."""
+        """The element type of the input, unless `out_dtype` is another."""
         return self.out_dtype or self.x.dtype
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
-        """x and what steers the move."""
+        """x and the other inputs."""
         return (self.x, *self.others)
 
     def float32(self) -> Kernel:
-        """Return the kernel on elements as they are."""
+        """Return the kernel on elements of any type."""
         return self._bound(*self.constants)
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""resize: weighted sums at computed coordinates; nearest picks and keeps the format."""
+"""The kind resize: weighted sums at computed coordinates; mode "nearest" picks elements and keeps the format."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,14 +24,15 @@ TAP_BITS_NARROW, TAP_BITS_WIDE = 11, 14
 
 @dataclass(frozen=True, eq=False)
 class Resize(OneOperand):
-    """x resized along `axes`; the options are ONNX's.
+    """x resized along `axes`; fields without a description are ONNX's attributes.
 
     Attributes
     ----------
-    x : what is resized.
-    axes : those whose length or scale changes.
-    shape : of the output.
+    x : input.
+    axes : axes whose length or scale changes.
+    shape : shape of the output.
     mode : "nearest", "linear" or "cubic".
+    coordinates : ONNX's coordinate_transformation_mode.
     """
 
     kind: ClassVar[str] = "resize"
@@ -78,11 +79,11 @@ class Resize(OneOperand):
 
     @property
     def tap_bits(self) -> int:
-        """Fraction bits of the taps in fixed point."""
+        """The fraction bits of the taps in fixed point."""
         return TAP_BITS_NARROW if self.x.one_format.bits <= 8 else TAP_BITS_WIDE
 
     def taps(self) -> list[Taps]:
-        """Return where each output coordinate looks, along each axis."""
+        """Return the taps of each output coordinate, along each axis."""
         if self.mode == "nearest":
             return [nearest_taps(a, self.coordinates, self.nearest_mode) for a in self.axes]
         return [

@@ -1,4 +1,4 @@
-"""What every kind of step has in common: operands, the tensor that comes out, and two kernels."""
+"""The base of every kind of step: operands, an output, a kernel in float32 and one in fixed point."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,24 +13,25 @@ from qengine.kernels.reference.requantize import Tally, quantize
 from qengine.kernels.reference.word import Codes, Word
 from qengine.qformat import Format, Overflow, QFormat, Rounding, fraction_bits_of
 
-_FAR = 1 << 20  # beyond every word
+_FAR = 1 << 20  # a code that is larger than every word
 
 
 class Kernel(Protocol):
-    """A bound kernel: arrays in the order of the step's operands -> the array that comes out."""
+    """A bound kernel: a function of arrays, in the order of the step's operands, that returns the output."""
 
     def __call__(self, *arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
-        """Compute; a fixed-point kernel adds to `tally` where one is given."""
+        """Return the output; a fixed-point kernel counts saturations and underflows in `tally` where one is given."""
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What fixed point is told for a whole run.
+    """The options of fixed-point arithmetic, one set for a whole run.
 
     Attributes
     ----------
-    rounding, overflow : of the inputs and of every requantize; constants are half_even and saturate.
-    accumulator_bits : the low bits that linear operators keep of their exact sums; None keeps all.
+    rounding, overflow : rounding and overflow of the inputs and of every requantize; constants are always rounded half
+        to even and saturated.
+    accumulator_bits : number of low bits of the exact sums that linear operators keep; None keeps all.
     """
 
     rounding: Rounding = Rounding.HALF_EVEN
@@ -38,21 +39,21 @@ class Arithmetic:
     accumulator_bits: int | None = None
 
     def word(self, form: QFormat) -> Word:
-        """Return how a kernel writes codes of a format."""
+        """Return the word in which a kernel writes codes of a format."""
         return form.word(self.rounding, self.overflow)
 
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A tensor as the plan knows it.
+    """A tensor of a plan.
 
     Attributes
     ----------
-    name : the model's own.
-    dtype : element type in float32 arithmetic; codes have the format's.
-    shape : known.
-    value : the elements, where they are known when the plan is made.
-    format : in fixed point; None for what is never quantized.
+    name : name in the model.
+    dtype : element type in float32 arithmetic; codes have that of the format.
+    shape : lengths of the axes.
+    value : elements, if they are known when the plan is made.
+    format : format in fixed point; None for a tensor that is never quantized.
     """
 
     name: str
@@ -68,24 +69,24 @@ class Tensor:
 
     @property
     def is_float(self) -> bool:
-        """Whether the elements are floating-point numbers, and so quantized in fixed point."""
+        """Whether the elements are floating-point numbers, which fixed point quantizes."""
         return self.dtype.kind == "f"
 
     @property
     def fraction_bits(self) -> int:
-        """n of a tensor with one format."""
+        """The fraction bits of a tensor with one format."""
         return self.one_format.fraction_bits
 
     @property
     def one_format(self) -> QFormat:
-        """The format of a tensor that has one for all its channels."""
+        """The format of a tensor that has one format for all its channels."""
         if not isinstance(self.format, QFormat):
             raise FormatError(f"tensor '{self.name}' needs one format for all its channels, not {self.format}")
         return self.format
 
     @cached_property
     def codes(self) -> Codes:
-        """The codes of a constant: half_even and saturated, whatever the run's rounding and overflow."""
+        """The codes of a constant: always rounded half to even and saturated."""
         assert self.value is not None
         assert self.format is not None
         if np.isnan(self.value).any():
@@ -94,21 +95,21 @@ class Tensor:
 
     @property
     def elements(self) -> NDArray[Any]:
-        """What a kernel reads of a tensor that is known: codes, or the elements themselves outside fixed point."""
+        """The array that a kernel reads of a known tensor: its codes or, if it is not quantized, its elements."""
         assert self.value is not None
         return self.value if self.format is None else self.codes
 
     def encode(self, value: float) -> int:
-        """Return a constant of an operator (a bound, a fill) as a code of this tensor's format."""
+        """Return a number of an operator (a bound, a fill) as a code in the format of this tensor."""
         form = self.one_format
         if np.isnan(value):
             raise FormatError(f"a constant for tensor '{self.name}' is NaN: fixed point has no code for it")
         return int(quantize(np.asarray(value, np.float64), form.fraction_bits, form.word()))
 
     def encode_bound(self, value: float | None) -> int | None:
-        """Return a fused activation's bound as an integer that may lie beyond the word.
+        """Return the bound of a fused activation as an integer that may lie beyond the word.
 
-        A kernel brings it into the word; that it lay beyond tells which saturations the bound does not hide.
+        A kernel brings it into the word. A bound beyond the word does not hide a saturation, one inside does.
         """
         if value is None:
             return None
@@ -116,19 +117,39 @@ class Tensor:
 
 
 def codes_of(y: NDArray[Any], name: str, form: QFormat, arithmetic: Arithmetic, tally: Tally | None) -> Codes:
-    """Return what was computed in float32 as codes, rounded as the run rounds; FormatError where it is NaN."""
+    """Return float32 results as codes, rounded as the run rounds.
+
+    Parameters
+    ----------
+    y
+        The results.
+    name
+        Name of the tensor, for the error message.
+    form
+        Format of the codes.
+    arithmetic
+        Rounding and overflow.
+    tally
+        Counts of saturations and underflows, which the results add to; None counts nothing.
+
+    Raises
+    ------
+    FormatError
+        If an element is NaN.
+    """
     if np.isnan(y).any():
         raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
     return quantize(y, form.fraction_bits, arithmetic.word(form), tally=tally)
 
 
 class Step(ABC):
-    """One tensor computed from others.
+    """The computation of one tensor from others.
 
     Attributes
     ----------
-    shape, dtype : of the output.
-    scratch : the shape of the largest array that a kernel makes on its way, where that may be beyond the output's.
+    kind : name of the kind.
+    shape, dtype : shape and element type of the output.
+    scratch : shape of the largest intermediate array of a kernel, if it may be larger than the output.
     """
 
     kind: ClassVar[str]
@@ -139,14 +160,14 @@ class Step(ABC):
     @property
     @abstractmethod
     def operands(self) -> tuple[Tensor, ...]:
-        """What the kernels are called with, in order."""
+        """The arguments of the kernels, in order."""
 
     @abstractmethod
     def float32(self) -> Kernel:
-        """Return the kernel on real numbers (or on integers and booleans as they are)."""
+        """Return the kernel on real numbers, or on integers and booleans."""
 
     def known(self) -> NDArray[Any]:
-        """Compute from operands that are all known: the same bits on every machine, as formats depend on them."""
+        """Return the output of operands that are all known, the same bits on every machine: formats depend on them."""
         # NumPy gives a scalar where it picks one element.
         return np.asarray(self.float32()(*[t.value for t in self.operands if t.value is not None]))
 
@@ -157,13 +178,13 @@ class Step(ABC):
 
 @dataclass(frozen=True, eq=False)
 class OneOperand(Step):
-    """A step on one tensor x, whose element type the output has."""
+    """A step on one tensor x; the output has its element type."""
 
     x: Tensor
 
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
-        """The operand's."""
+        """The element type of the operand."""
         return self.x.dtype
 
     @property

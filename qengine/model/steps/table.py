@@ -1,4 +1,4 @@
-"""table: a function of one variable, in fixed point one entry for every input code."""
+"""The kind table: a function of one variable, in fixed point one entry for every input code."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,17 +12,17 @@ from qengine.kernels.reference.word import Codes
 from qengine.model.steps.step import Arithmetic, Kernel, OneOperand, Tensor
 
 _PIECE = 1 << 15
-"""Elements of float32 at a time: what lies in between then stays in a cache."""
+"""Number of elements that are computed at a time in float32, so that float64 intermediates stay in a cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table(OneOperand):
-    """out = function(x), element by element.
+    """A function of one variable, element by element: out = function(x).
 
     Attributes
     ----------
-    x : the argument, floating point.
-    function : on float64 arrays, from operations that give the same bits on every machine.
+    x : argument, floating point.
+    function : function of float64 arrays, made of operations that give the same bits on every machine.
     """
 
     kind: ClassVar[str] = "table"
@@ -30,7 +30,7 @@ class Table(OneOperand):
 
     @property
     def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The argument's."""
+        """The shape of the argument."""
         return self.x.shape
 
     def float32(self) -> Kernel:
@@ -62,7 +62,7 @@ class Table(OneOperand):
         return run
 
     def entries(self, out: Tensor, arithmetic: Arithmetic) -> Codes:
-        """Return the output's code for every code of x, in ascending order."""
+        """Return the code of the output for every code of x, in ascending order."""
         return self._table(out, arithmetic)[0]
 
     def _table(self, out: Tensor, arithmetic: Arithmetic) -> tuple[Codes, NDArray[np.bool_], NDArray[np.bool_]]:

@@ -1,17 +1,17 @@
-"""Formats for a model from what its tensors hold on data."""
+"""Calibration: formats for every tensor of a model, chosen from the values that it takes on data."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.formats import choose_formats
 from qengine.quantization.calibration.observe import Feeds, Observation, observe
-from qengine.quantization.calibration.options import CalibrationOptions
+from qengine.quantization.calibration.options import CalibrationKeywords, CalibrationOptions
 from qengine.quantization.calibration.result import Calibration, TensorRange
 from qengine.quantization.calibration.stored import load_observation, save_observation
-from qengine.runtime.plan.plan import MAX_ELEMENTS
+from qengine.runtime.options import SessionKeywords, SessionOptions
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
@@ -19,34 +19,40 @@ if TYPE_CHECKING:
     from qengine.model.graph import Graph
 
 
+class CalibrateKeywords(CalibrationKeywords, total=False):
+    """The fields of `CalibrationOptions`, and those of `SessionOptions` that limit a run, as keyword arguments."""
+
+    threads: int | None
+    max_elements: int
+
+
+_LIMITS = frozenset(CalibrateKeywords.__annotations__) - frozenset(CalibrationKeywords.__annotations__)
+
+
 def calibrate(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
     feeds: Feeds,
-    *,
-    bits: int = 8,
-    weight_bits: int | None = None,
-    activation_bits: int | None = None,
-    method: str = "mse",
-    percentile: float = 99.99,
-    headroom: float = 1.0,
-    per_channel: bool = False,
-    unsigned: bool = False,
-    tie_joins: bool = False,
-    threads: int | None = None,
-    max_elements: int = MAX_ELEMENTS,
+    options: CalibrationOptions | None = None,
+    session: SessionOptions | None = None,
+    **keywords: Unpack[CalibrateKeywords],
 ) -> Calibration:
-    """Return formats of a word length for every tensor of a model, chosen from what it computes on data.
+    """Return a format for every tensor of a model, chosen from the values that the tensor takes on data.
 
     The model runs in float32, on one feed after the other, in the memory of one run.
 
     Parameters
     ----------
-    model, threads, max_elements
-        As for `InferenceSession`.
+    model
+        Model that `InferenceSession` takes.
     feeds
-        What `InferenceSession.run` takes, any number of times: any iterable, read once and lazily.
-    bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins
-        See `CalibrationOptions`.
+        Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
+    options
+        Rules by which formats are chosen; None for the defaults.
+    session
+        Options of the runs, see `observe`; None for the defaults.
+    keywords
+        Single fields of `CalibrationOptions`, such as ``bits=6``, and `threads` and `max_elements` of
+        `SessionOptions`; they replace those of `options` and `session`.
 
     Returns
     -------
@@ -56,7 +62,7 @@ def calibrate(
     Raises
     ------
     OptionError
-        If an option has no meaning.
+        If the value of an option is not allowed.
     FeedError
         If there are no feeds, one does not fit the model, or an input holds NaN.
     QEngineError
@@ -72,22 +78,17 @@ def calibrate(
     ('Q0.7', 'Q-1.8')
     >>> session = qengine.InferenceSession(srcnn.path, formats=formats)
     """
-    options = CalibrationOptions(
-        bits=bits,
-        weight_bits=weight_bits,
-        activation_bits=activation_bits,
-        method=method,
-        percentile=percentile,
-        headroom=headroom,
-        per_channel=per_channel,
-        unsigned=unsigned,
-        tie_joins=tie_joins,
-    )
-    return choose_formats(observe(model, feeds, threads=threads, max_elements=max_elements), options)
+    given = cast("dict[str, Any]", keywords)
+    limits = {name: value for name, value in given.items() if name in _LIMITS}
+    choices = {name: value for name, value in given.items() if name not in _LIMITS}
+    # Checked before the runs, which may take long.
+    checked = CalibrationOptions.of(options, cast("CalibrationKeywords", choices))
+    return choose_formats(observe(model, feeds, session, **cast("SessionKeywords", limits)), checked)
 
 
 __all__ = [
     "Calibration",
+    "CalibrationKeywords",
     "CalibrationOptions",
     "Feeds",
     "Method",

@@ -1,8 +1,21 @@
-"""Which format: the number of fraction bits that a method finds, for a histogram or for values themselves."""
+"""Choice of a format: the number of fraction bits that suits a tensor best, from a histogram or from all values.
+
+A word of b bits has one free number, n, the number of fraction bits. The step is 2^-n, and the codes of a signed word
+reach from -2^(b-1) to 2^(b-1) - 1 steps. One more fraction bit halves the step and halves the range: rounding loses
+less, saturation loses more. `Method` names three answers to where the best n lies. The least squared error,
+
+    sum over x of (x - q(x))^2,    q(x) = clip(round(x 2^n), least code, greatest code) 2^-n,
+
+is found by trying n upward from the largest n at which nothing saturates. Smaller n need not be tried: their codes are
+codes of that format too. A search of n (or of a clipping threshold) by squared error is common practice, for example
+Banner, Nahshan and Soudry, "Post Training 4-bit Quantization of Convolutional Networks for Rapid-Deployment", NeurIPS
+2019, which solves it in closed form for Laplace and normal distributions; here it is a sum over the histogram, see
+`error`. Activations come as histograms, as they are too many to keep; all values of a constant are at hand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 
 import numpy as np
@@ -13,12 +26,12 @@ from qengine.qformat import QFormat, finest_format
 from qengine.quantization.calibration.error import exact_error, squared_error
 from qengine.quantization.calibration.histogram import Histogram
 
-_SPAN = 24  # fraction bits more than the format that holds all: what is lost by saturation only grows
-_LEAST_N = -112
+_MAX_MORE_BITS = 24  # fraction bits tried beyond the format without saturation, whose loss only grows from there on
+_MIN_FRACTION_BITS = -112
 
 
 class Method(StrEnum):
-    """How n is chosen."""
+    """Rule by which the number n of fraction bits is chosen."""
 
     MSE = "mse"
     """The least mean squared error of rounding and saturation together."""
@@ -31,14 +44,23 @@ class Method(StrEnum):
 def for_histogram(
     histogram: Histogram, bits: int, *, signed: bool, method: Method, percentile: float, headroom: float = 1.0
 ) -> QFormat:
-    """Return the format of `bits` bits for values of which the histogram is known.
+    """Return the format of `bits` bits that a method chooses for the values of a histogram.
 
-    Where all are 0 it is the one without integer bits.
+    The format of values that are all 0 has no integer bits.
 
     Parameters
     ----------
+    histogram
+        Counts of the values.
+    bits
+        Word length.
+    signed
+        Whether the format is signed.
+    method, percentile
+        See `CalibrationOptions`.
     headroom
-        Values so many times as large are to be held too, unless the least error asks for values that saturate.
+        Factor by which later values may exceed those of the histogram without saturating; not kept where the least
+        squared error is that of a format in which values of the histogram saturate.
 
     Raises
     ------
@@ -49,27 +71,31 @@ def for_histogram(
         return QFormat(0, bits - signed, signed)
     least, most = histogram.least, histogram.most
     if method is Method.PERCENTILE and percentile < 100.0:
-        within = _quantile(histogram, percentile / 100.0)
-        least, most = max(least, -within), min(most, within)
-    roomy = _holding(headroom * least, headroom * most, bits, signed)
+        threshold = _quantile(histogram, percentile / 100.0)
+        least, most = max(least, -threshold), min(most, threshold)
+    with_headroom = _finest(headroom * least, headroom * most, bits, signed)
     if method is Method.MSE:
-        form, cells = _holding(least, most, bits, signed), histogram.cells()
-        best = _least(_candidates(form), lambda one: squared_error(cells, one))
-        return roomy if best == form else best
-    return roomy
+        unsaturated, cells = _finest(least, most, bits, signed), histogram.cells()
+        best = min(_candidates(unsaturated), key=lambda form: squared_error(cells, form))
+        return with_headroom if best == unsaturated else best
+    return with_headroom
 
 
 def for_values(
     values: NDArray[np.float64], bits: int, *, method: Method, percentile: float, most: int | None = None
 ) -> QFormat:
-    """Return the signed format of `bits` bits for finite values that are all known.
+    """Return the signed format of `bits` bits that a method chooses for finite values.
 
     Parameters
     ----------
     values
-        Of any shape.
+        All values, in any shape.
+    bits
+        Word length.
+    method, percentile
+        See `CalibrationOptions`.
     most
-        The largest n that is allowed; None for no limit.
+        The largest number of fraction bits that is allowed; None for no limit.
 
     Raises
     ------
@@ -77,50 +103,44 @@ def for_values(
         If the values are too large for any format of that many bits.
     """
     magnitudes = np.abs(values[values != 0])
-    within = np.percentile(magnitudes, percentile) if method is Method.PERCENTILE and magnitudes.size else np.inf
-    form = finest_format(np.clip(values, -within, within), bits)
-    if most is not None and form.fraction_bits >= most:
-        return form.with_fraction_bits(max(most, _LEAST_N))
+    threshold = np.percentile(magnitudes, percentile) if method is Method.PERCENTILE and magnitudes.size else np.inf
+    unsaturated = finest_format(np.clip(values, -threshold, threshold), bits)
+    if most is not None and unsaturated.fraction_bits >= most:
+        return unsaturated.with_fraction_bits(max(most, _MIN_FRACTION_BITS))
     if method is not Method.MSE or not magnitudes.size:
-        return form
-    limit = None if most is None else most - form.fraction_bits
-    # What saturation alone costs grows with n: beyond the best error there is nothing better.
-    best, least = form, exact_error(values, form)
-    for one in _candidates(form, limit):
-        over = float(np.sum(np.maximum(magnitudes + one.min, 0.0) ** 2))
-        if over >= least and one is not form:
+        return unsaturated
+    limit = None if most is None else most - unsaturated.fraction_bits
+    best, least = unsaturated, exact_error(values, unsaturated)
+    for form in _candidates(unsaturated, limit):
+        # The error of saturation alone grows with n: once it reaches the best error, no larger n is better.
+        saturation = float(np.sum(np.maximum(magnitudes + form.min, 0.0) ** 2))
+        if saturation >= least:
             break
-        if (error := exact_error(values, one)) < least:
-            best, least = one, error
+        if (error := exact_error(values, form)) < least:
+            best, least = form, error
     return best
 
 
-def _holding(least: float, most: float, bits: int, signed: bool) -> QFormat:
+def _finest(least: float, most: float, bits: int, signed: bool) -> QFormat:
     return finest_format(np.array([least, most]), bits, signed)
 
 
 def _candidates(form: QFormat, limit: int | None = None) -> Iterator[QFormat]:
-    """Yield a format that holds all values, and those of as many bits with more fraction bits."""
-    span = _SPAN if limit is None else min(limit, _SPAN)
-    for more in range(span + 1):
+    """Yield a format, and those of the same word length with more fraction bits, at most `limit` more."""
+    for more in range(1 + (_MAX_MORE_BITS if limit is None else min(limit, _MAX_MORE_BITS))):
         try:
             yield form.with_fraction_bits(form.fraction_bits + more)
         except FormatError:  # beyond float32
             return
 
 
-def _least(candidates: Iterable[QFormat], cost: Callable[[QFormat], float]) -> QFormat:
-    """Return the format of the least cost, of equal ones the first."""
-    return min(candidates, key=cost)
-
-
 def _quantile(histogram: Histogram, share: float) -> float:
-    """Return the magnitude that such a share of the values other than 0 does not exceed, interpolated in its cell."""
+    """Return the magnitude that a share of the values other than 0 does not exceed, interpolated in its cell."""
     cells = histogram.cells()
     order = np.argsort(cells.low, kind="stable")
-    reached = np.cumsum(cells.count[order])
-    wanted = share * reached[-1]
-    at = int(np.searchsorted(reached, wanted))
+    cumulative = np.cumsum(cells.count[order])
+    rank = share * cumulative[-1]
+    at = int(np.searchsorted(cumulative, rank))
     cell, count = order[at], cells.count[order[at]]
-    inside = (wanted - (reached[at] - count)) / count
+    inside = (rank - (cumulative[at] - count)) / count
     return float(cells.low[cell] + inside * cells.width[cell])

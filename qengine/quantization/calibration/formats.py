@@ -1,9 +1,10 @@
-"""From what was observed to formats."""
+"""Choice of all formats of a model from an observation: one for each group of activations and for each constant."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +16,45 @@ from qengine.quantization.calibration.choose import Method, for_histogram, for_v
 from qengine.quantization.calibration.error import decibels, exact_error, sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.quantization.calibration.observe import Observation
-from qengine.quantization.calibration.options import CalibrationOptions
+from qengine.quantization.calibration.options import CalibrationKeywords, CalibrationOptions
 from qengine.quantization.calibration.result import Calibration, TensorRange
-from qengine.quantization.calibration.tensors import Constant, Quantized, quantized_tensors
+from qengine.quantization.calibration.tensors import Constant, QuantizedTensors, quantized_tensors
 
 
-def choose_formats(observation: Observation, options: CalibrationOptions) -> Calibration:
+def choose_formats(
+    observation: Observation, options: CalibrationOptions | None = None, **keywords: Unpack[CalibrationKeywords]
+) -> Calibration:
     """Return a format for every tensor that a run in fixed point quantizes.
 
     Parameters
     ----------
     observation
-        What `observe` found; it serves any options.
+        Result of `observe`; it serves any options.
+    options, keywords
+        See `CalibrationOptions`.
 
     Raises
     ------
+    OptionError
+        If the value of an option is not allowed.
     FormatError
         If no format holds the values of a tensor.
     """
+    options = CalibrationOptions.of(options, keywords)
     tensors = quantized_tensors(observation.model, observation.optimized, tie_joins=options.tie_joins)
     activations = _Activations(observation, tensors, options)
     for group in tensors.groups:
         activations.add(group)
-    found: dict[str, Format] = dict(activations.formats)
+    formats: dict[str, Format] = dict(activations.formats)
     ranges = dict(activations.ranges)
     notes = list(activations.notes)
     for name, constant in tensors.constants.items():
-        found[name], ranges[name] = _constant(name, constant, activations.formats, options)
+        formats[name], ranges[name] = _constant(name, constant, activations.formats, options)
         if ranges[name].best != ranges[name].format:
             notes.append(f"the weights '{name}' have fewer fraction bits than they could: the bias needs the room")
-    order = [name for name in tensors.order if name in found]
+    order = [name for name in tensors.order if name in formats]
     return Calibration(
-        {name: format_to_json(found[name]) for name in order},
+        {name: format_to_json(formats[name]) for name in order},
         tuple(ranges[name] for name in order if name in ranges),
         options,
         observation.runs,
@@ -55,59 +63,69 @@ def choose_formats(observation: Observation, options: CalibrationOptions) -> Cal
 
 
 class _Activations:
-    """The formats of groups of activations, one group after the other."""
+    """The formats of groups of activations, chosen one group after the other.
 
-    def __init__(self, observation: Observation, tensors: Quantized, options: CalibrationOptions) -> None:
+    Parameters
+    ----------
+    observation, options
+        See `choose_formats`.
+    tensors
+        The tensors that a run quantizes.
+    """
+
+    def __init__(self, observation: Observation, tensors: QuantizedTensors, options: CalibrationOptions) -> None:
         self._observation, self._tensors, self._options = observation, tensors, options
         self._inputs = {value.name for value in observation.model.inputs}
-        self._alive = observation.optimized.tensors() | observation.optimized.inner_tensors()
+        self._after_passes = observation.optimized.tensors() | observation.optimized.inner_tensors()
         self.formats: dict[str, QFormat] = {}
         self.ranges: dict[str, TensorRange] = {}
         self.notes: list[str] = []
 
     def add(self, group: Sequence[str]) -> None:
-        """Choose the format of a group; one that no run computed gets none."""
-        seen = {name: found for name in group if (found := self._histogram(name)) is not None}
-        if not seen:
-            if missed := [name for name in group if name in self._alive and name in self._tensors.real]:
+        """Choose the format of a group; a group that no run computed gets none."""
+        histograms = {name: counts for name in group if (counts := self._histogram(name)) is not None}
+        if not histograms:
+            if missed := [name for name in group if name in self._after_passes and name in self._tensors.real]:
                 self.notes.append(f"'{missed[0]}' has no format: no run computed it; give it one, or more data")
             return
-        merged = reduce(Histogram.merged, seen.values())
-        signed = not (self._options.unsigned and self._is_unsigned(seen))
-        form = self._chosen(next(iter(seen)), merged, signed)
+        merged = reduce(Histogram.merged, histograms.values())
+        signed = not (self._options.unsigned and self._is_unsigned(histograms))
+        form = self._format(next(iter(histograms)), merged, signed)
         self.formats |= dict.fromkeys(group, form)
-        for name, histogram in seen.items():
-            alone = self._chosen(name, histogram, signed) if len(seen) > 1 else form
-            self.ranges[name] = self._range(name, histogram, form, alone, tuple(n for n in seen if n != name))
+        for name, histogram in histograms.items():
+            alone = self._format(name, histogram, signed) if len(histograms) > 1 else form
+            shares = tuple(other for other in histograms if other != name)
+            self.ranges[name] = self._range(name, histogram, form, alone, shares)
             if histogram.nan or histogram.infinite:
                 lost = f"{histogram.nan + histogram.infinite:,} values of '{name}' are NaN or infinite in float32"
                 self.notes.append(f"{lost}, and were left out")
 
     def _histogram(self, name: str) -> Histogram | None:
-        found = self._observation.histograms.get(name)
+        """Return the histogram of a tensor that runs computed, or of a constant; None for any other."""
+        histogram = self._observation.histograms.get(name)
         table = self._tensors.tables.get(name)
-        if found is None and table is not None:
-            found = Histogram()
-            found.add(table)
-        return found
+        if histogram is None and table is not None:
+            histogram = Histogram()
+            histogram.add(table)
+        return histogram
 
-    def _is_unsigned(self, seen: Mapping[str, Histogram]) -> bool:
-        """Whether nothing in a group can be negative: by construction or, of the model's inputs, in all data."""
-        if any(histogram.least < 0 for histogram in seen.values()):
+    def _is_unsigned(self, histograms: Mapping[str, Histogram]) -> bool:
+        """Whether a group may be unsigned: its operators, or the data where it is an input, never give negatives."""
+        if any(histogram.least < 0 for histogram in histograms.values()):
             return False
         certain = self._tensors.never_negative
-        if not all(name in certain or name in self._inputs or name in self._tensors.tables for name in seen):
+        if not all(name in certain or name in self._inputs or name in self._tensors.tables for name in histograms):
             return False
-        for name in seen:
+        for name in histograms:
             if name in self._inputs and name not in certain:
                 self.notes.append(f"input '{name}' is unsigned, as it was never negative: what is negative becomes 0")
         return True
 
-    def _chosen(self, name: str, histogram: Histogram, signed: bool) -> QFormat:
+    def _format(self, name: str, histogram: Histogram, signed: bool) -> QFormat:
         try:
             return for_histogram(
                 histogram,
-                self._options.of_activations,
+                self._options.activation_word_length,
                 signed=signed,
                 method=Method(self._options.method),
                 percentile=self._options.percentile,
@@ -137,6 +155,7 @@ class _Activations:
 
 
 def _cost(best: float | None, sqnr: float | None) -> float | None:
+    """Return the difference of two SQNR in dB; None where one has no value."""
     if best == sqnr:
         return 0.0
     return None if best is None or sqnr is None else best - sqnr
@@ -145,16 +164,17 @@ def _cost(best: float | None, sqnr: float | None) -> float | None:
 def _constant(
     name: str, constant: Constant, activations: Mapping[str, QFormat], options: CalibrationOptions
 ) -> tuple[Format, TensorRange]:
+    """Return the format of a constant, which leaves room for the bias of its operator, and the range."""
     rows = constant.rows()
-    room = constant.readers.max_fraction_bits(activations, constant.beside, len(rows))
+    room = constant.readers.max_fraction_bits(activations, constant.graph_constants, len(rows))
     if constant.axis is None or not options.per_channel:
         known = [most for most in room if most is not None]
         rows, room = rows.reshape(1, -1), [min(known) if known else None]
     method = Method(options.method)
 
-    def chosen(most: Sequence[int | None]) -> Format:
+    def choose(most: Sequence[int | None]) -> Format:
         forms = tuple(
-            for_values(row, options.of_weights, method=method, percentile=options.percentile, most=n)
+            for_values(row, options.weight_word_length, method=method, percentile=options.percentile, most=n)
             for row, n in zip(rows, most, strict=True)
         )
         if constant.axis is None or not options.per_channel:
@@ -162,7 +182,7 @@ def _constant(
         return ChannelFormats(forms, constant.axis)
 
     try:
-        form, alone = chosen(room), chosen([None] * len(rows))
+        form, alone = choose(room), choose([None] * len(rows))
     except FormatError as error:
         raise FormatError(f"constant '{name}': {error}") from None
     sqnr, best = _sqnr(rows, form), _sqnr(rows, alone)
@@ -172,6 +192,7 @@ def _constant(
 
 
 def _sqnr(rows: NDArray[np.float64], form: Format) -> float | None:
+    """Return the SQNR in dB of the values of a constant in a format; a row for each format of channels."""
     forms = (form,) if isinstance(form, QFormat) else form.formats
     noise = sum(exact_error(row, one) for row, one in zip(rows, forms, strict=True))
     return decibels(float(np.sum(rows**2)), noise)

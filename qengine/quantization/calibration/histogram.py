@@ -1,6 +1,14 @@
-"""What is kept of a tensor's values, however many there are: exact extremes and counts, in constant memory.
+"""Histogram of a tensor's values: exact extremes and counts in constant memory, however many values there are.
 
-Every count is exact and does not depend on the order in which the values came.
+A calibration sees every tensor once, run by run, and does not know its range beforehand. A histogram of fixed bins
+would need a first pass for the range; here the range grows with the data. Bins have equal widths, a power of two, and
+reach up to the power of two above the largest magnitude. When a larger value comes, bins are joined in pairs, which
+loses no count: the histogram is the same in whatever order and batches the values come. (PyTorch's HistogramObserver
+grows in a like manner, but resamples old counts onto new bins.)
+
+The first bin reaches from 0 to 2^-11 of the range. As a format may have to resolve what lies in it, counts by *octave*
+are kept as well: the number of values in each [2^k, 2^(k+1)), which float32's exponent field tells exactly. Both
+together give the *cells* that the error of a format is summed over, see `error`.
 """
 
 from __future__ import annotations
@@ -16,25 +24,31 @@ from qengine.model.formats.constants import LARGEST
 
 _LOG_BINS = 11
 BINS = 1 << _LOG_BINS
-"""Bins of equal width on each side of 0."""
+"""Number of bins of equal width on each side of 0."""
 
-_FIELDS = 256  # of float32's exponent
-_SUBNORMAL, _HUGE = 0, _FIELDS - 2  # the second may be what counts as infinite
+_FIELDS = 256  # values of float32's exponent field
+_SUBNORMAL, _HUGE = 0, _FIELDS - 2  # exponent fields of 0 and subnormal numbers, and of the largest finite numbers
 _BIAS = 127
-_CHUNK = 1 << 18
+_CHUNK = 1 << 18  # values counted at a time
 
 
-def _fields(chunk: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Count values by sign and exponent field."""
+def _count_fields(chunk: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the number of values by sign and exponent field, (2, 256)."""
     return np.bincount(chunk.view(np.uint32) >> 23, minlength=2 * _FIELDS).reshape(2, _FIELDS)
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Where values lie: `count` of them in sign * [low, low + width).
+    """Intervals of a histogram: `count` values lie in sign * [low, low + width).
 
-    Widths are powers of two, lows multiples of them; but the cells of the extremes end with them: sign * [low, most].
-    What is 0 is in no cell.
+    Widths are powers of two, and lows multiples of them; but the cells that hold the extremes end with them:
+    sign * [low, extreme]. Values that are 0 lie in no cell.
+
+    Attributes
+    ----------
+    sign : 1 or -1, (N,).
+    low, width : smallest magnitude and width of each cell, (N,).
+    count : number of values in each cell, (N,).
     """
 
     sign: NDArray[np.float64]
@@ -44,16 +58,14 @@ class Cells:
 
 
 class Histogram:
-    """Counts of a tensor's values, taken for float32 numbers.
-
-    On each side of 0 there are 2,048 bins of equal width up to the power of two above the largest magnitude; as that
-    grows, pairs of bins become one. Counts by power of two are kept beside, which tell what lies in the first bin.
+    """Exact counts of a tensor's values as float32 numbers: 2,048 bins on each side of 0, and counts by octave.
 
     Attributes
     ----------
-    least, most : the extremes of the finite values; inf and -inf where there are none.
-    zeros, infinite, nan : how many values are such; the largest float32 counts as infinite, as masks use it.
-    exponent : every finite magnitude is below 2^exponent; None as long as all are 0.
+    least, most : smallest and largest finite value; inf and -inf where there are none.
+    zeros, infinite, nan : number of values that are 0, infinite or NaN; the largest float32 counts as infinite, as
+        masks use it.
+    exponent : least integer with which every finite magnitude is below 2^exponent; None as long as all are 0.
     """
 
     def __init__(self) -> None:
@@ -61,24 +73,24 @@ class Histogram:
         self.zeros = self.infinite = self.nan = 0
         self.exponent: int | None = None
         self._fine = np.zeros((2, BINS), np.int64)
-        self._octaves = np.zeros((2, _FIELDS), np.int64)  # by sign and float32's exponent field
+        self._octaves = np.zeros((2, _FIELDS), np.int64)  # counts by sign and float32's exponent field
 
     def add(self, values: NDArray[np.floating]) -> None:
-        """Count values of any shape."""
+        """Count the values of an array of any shape."""
         flat = values.reshape(-1)
         for start in range(0, flat.size, _CHUNK):
             with np.errstate(over="ignore"):
                 self._add(np.ascontiguousarray(flat[start : start + _CHUNK], np.float32))
 
     def _add(self, chunk: NDArray[np.float32]) -> None:
-        fields = _fields(chunk)
+        fields = _count_fields(chunk)
         if fields[:, _HUGE:].any():
             kept = chunk[np.abs(chunk) < LARGEST]
             nan = int(np.count_nonzero(np.isnan(chunk)))
             self.nan += nan
             self.infinite += chunk.size - kept.size - nan
             chunk = kept
-            fields = _fields(chunk)
+            fields = _count_fields(chunk)
         if not chunk.size:
             return
         if fields[:, _SUBNORMAL].any():
@@ -98,7 +110,7 @@ class Histogram:
         self._fine += np.bincount(index, minlength=2 * BINS).reshape(2, BINS)
 
     def _widen(self, exponent: int) -> None:
-        """Let bins reach up to 2^exponent, if they do not yet."""
+        """Make the bins reach up to 2^exponent at least, joining bins where they do not yet."""
         if self.exponent is None or exponent <= self.exponent:
             self.exponent = exponent if self.exponent is None else self.exponent
             return
@@ -109,47 +121,47 @@ class Histogram:
         self.exponent = exponent
 
     def merged(self, other: Histogram) -> Histogram:
-        """Return the histogram of both tensors' values together; those of the operands stay as they are."""
-        found = Histogram()
+        """Return the histogram of the values of two tensors together, as a new one."""
+        union = Histogram()
+        exponents = [one.exponent for one in (self, other) if one.exponent is not None]
         for one in (self, other):
             copy = Histogram()
             copy._fine, copy.exponent = one._fine.copy(), one.exponent
-            reach = max(e for e in (self.exponent, other.exponent, -1000) if e is not None)
             if one.exponent is not None:
-                copy._widen(reach)
-                found.exponent = reach
-            found._fine += copy._fine
-            found._octaves += one._octaves
-            found.least, found.most = min(found.least, one.least), max(found.most, one.most)
-            found.zeros += one.zeros
-            found.infinite += one.infinite
-            found.nan += one.nan
-        return found
+                copy._widen(max(exponents))
+                union.exponent = copy.exponent
+            union._fine += copy._fine
+            union._octaves += one._octaves
+            union.least, union.most = min(union.least, one.least), max(union.most, one.most)
+            union.zeros += one.zeros
+            union.infinite += one.infinite
+            union.nan += one.nan
+        return union
 
     @property
     def finite(self) -> int:
-        """How many values are finite."""
+        """The number of finite values."""
         return self.zeros + int(self._octaves.sum())
 
     @property
     def is_zero(self) -> bool:
-        """Whether no finite value is other than 0."""
+        """Whether every finite value is 0."""
         return self.exponent is None
 
     def octaves(self) -> dict[int, tuple[int, int]]:
-        """Return how many values lie in [2^k, 2^(k+1)), and how many in minus that, by k; subnormal ones at -127."""
+        """Return the number of values in [2^k, 2^(k+1)), and of those in minus that, by k; subnormal ones at -127."""
         used = np.flatnonzero(self._octaves.any(axis=0))
         return {int(e) - _BIAS: (int(self._octaves[0, e]), int(self._octaves[1, e])) for e in used}
 
     def cells(self) -> Cells:
-        """Return where the values that are not 0 lie, as closely as it is known."""
+        """Return the cells of the values that are not 0: the bins, and in place of the first bin the octaves in it."""
         if self.exponent is None:
-            nothing = np.zeros(0)
-            return Cells(nothing, nothing, nothing, nothing)
+            empty = np.zeros(0)
+            return Cells(empty, empty, empty, empty)
         width = 2.0 ** (self.exponent - _LOG_BINS)
         side, index = np.nonzero(self._fine[:, 1:])
         # The first bin reaches up to a power of two, and holds whole octaves.
-        below = max(0, min(_FIELDS, self.exponent - _LOG_BINS + _BIAS))
+        below = max(0, self.exponent - _LOG_BINS + _BIAS)
         low_side, field = np.nonzero(self._octaves[:, :below])
         octave = np.ldexp(1.0, field - _BIAS)
         counts = np.concatenate([self._fine[:, 1:][side, index], self._octaves[low_side, field]])
@@ -161,15 +173,15 @@ class Histogram:
 
 
 class HistogramArrays(NamedTuple):
-    """Histograms as arrays whose first axis counts them, for a file.
+    """N histograms as arrays for a file.
 
     Attributes
     ----------
-    extremes : (N, 2) float64, least and most.
-    special : (N, 3) int64, how many zeros, infinities and NaNs.
-    exponents : (N, 2) int64, whether there is an exponent, and that or 0.
-    fine : (N, 2, BINS) int64, counts by sign and bin.
-    octaves : (N, 2, 256) int64, counts by sign and float32's exponent field.
+    extremes : smallest and largest finite value, (N, 2) float64.
+    special : number of zeros, infinities and NaNs, (N, 3) int64.
+    exponents : whether there is an exponent, and the exponent or 0, (N, 2) int64.
+    fine : counts by sign and bin, (N, 2, BINS) int64.
+    octaves : counts by sign and float32's exponent field, (N, 2, 256) int64.
     """
 
     extremes: NDArray[np.float64]
@@ -180,7 +192,7 @@ class HistogramArrays(NamedTuple):
 
     @classmethod
     def of(cls, histograms: Sequence[Histogram]) -> HistogramArrays:
-        """Return histograms as arrays."""
+        """Return the arrays of histograms."""
         count = len(histograms)
         return cls(
             np.array([(h.least, h.most) for h in histograms], np.float64).reshape(count, 2),
@@ -191,19 +203,19 @@ class HistogramArrays(NamedTuple):
         )
 
     def histograms(self) -> list[Histogram]:
-        """Return the histograms again.
+        """Return the histograms of the arrays.
 
         Raises
         ------
         ValueError
-            If the arrays do not go together.
+            If the arrays have different lengths.
         """
-        found = []
+        histograms = []
         for extremes, special, (has_exponent, exponent), fine, octaves in zip(*self, strict=True):
             one = Histogram()
             one.least, one.most = map(float, extremes)
             one.zeros, one.infinite, one.nan = map(int, special)
             one.exponent = int(exponent) if has_exponent else None
             one._fine[:], one._octaves[:] = fine, octaves
-            found.append(one)
-        return found
+            histograms.append(one)
+        return histograms

@@ -1,11 +1,11 @@
-"""A model's tensors on data, in float32: what is kept of them."""
+"""Observation: a histogram of every tensor that a model computes in float32 on data."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +14,27 @@ from qengine.errors import FeedError, QEngineError
 from qengine.model.graph import Graph
 from qengine.model.steps import Tensor
 from qengine.quantization.calibration.histogram import Histogram
-from qengine.runtime.plan.plan import MAX_ELEMENTS, refuse_nan
+from qengine.runtime.options import SessionKeywords, SessionOptions
+from qengine.runtime.plan.plan import refuse_nan
 from qengine.runtime.session import InferenceSession
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
 
 Feeds = Iterable[Mapping[str, Any]]
+"""Feeds of one run after the other, each a mapping that `InferenceSession.run` takes."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What the tensors of a model hold on some data.
+    """Histograms of the tensors of a model on data.
 
     Attributes
     ----------
     model, optimized : the graph as it was loaded, and after the passes.
-    histograms : of the real-valued tensors that runs computed, the inputs included, by the model's own names.
-    runs : how many feeds there were.
+    histograms : histogram of every floating-point tensor that a run computed, the inputs included, by the model's own
+        names.
+    runs : number of feeds.
     """
 
     model: Graph
@@ -43,59 +46,71 @@ class Observation:
 def observe(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
     feeds: Feeds,
-    *,
-    threads: int | None = None,
-    max_elements: int = MAX_ELEMENTS,
+    options: SessionOptions | None = None,
+    **keywords: Unpack[SessionKeywords],
 ) -> Observation:
-    """Run a model in float32 on all feeds, one after the other, and keep a histogram of every tensor.
+    """Run a model in float32 on all feeds, one after the other, and return a histogram of every tensor.
 
-    However many feeds there are, the memory that is used is that of one run.
+    The memory is that of one run, however many feeds there are.
 
     Parameters
     ----------
-    model, threads, max_elements
-        As for `InferenceSession`. A quantized model is observed without the rounding between its operators.
+    model
+        Model that `InferenceSession` takes. A quantized model runs without the rounding between its operators.
     feeds
-        What `InferenceSession.run` takes, any number of times: any iterable, read once and lazily.
+        Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
+    options, keywords
+        See `SessionOptions`. The runs are in float32 on the reference, so that only `threads` and `max_elements`
+        have an effect.
 
     Raises
     ------
+    OptionError
+        If the value of an option is not allowed.
     FeedError
         If there are no feeds, one does not fit the model, or an input holds NaN.
     QEngineError
         If the model cannot be read or run.
     """
-    session = InferenceSession(model, isa="reference", threads=threads, max_elements=max_elements).in_float32()
+    float32 = SessionOptions.of(options, keywords).in_float32()
+    session = InferenceSession(model, float32, isa="reference").in_float32()
     if isinstance(feeds, Mapping):
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")
-    seen, runs = _Seen(frozenset(session.graph.tensors())), 0
+    counts, runs = _Histograms(frozenset(session.graph.tensors())), 0
     for runs, feed in enumerate(feeds, 1):
         try:
             arrays = session.check_feeds(feed)
             with session.limited(), np.errstate(all="ignore"):
-                for event in session.trace(arrays, watch=seen.inner):
+                for event in session.trace(arrays, watch=counts.add_inner):
                     if event.node is None and event.tensor.is_float:
                         refuse_nan(event.tensor, event.array)
-                    seen.add(event.tensor, event.array)
+                    counts.add(event.tensor, event.array)
         except QEngineError as error:
             raise error.about(f"run {runs} of the data") from None
     if not runs:
         raise FeedError("there is no data to calibrate on: the feeds are empty")
-    return Observation(session.graph, session.optimized, seen.histograms, runs)
+    return Observation(session.graph, session.optimized, counts.by_name, runs)
 
 
-class _Seen:
-    """Histograms that grow."""
+class _Histograms:
+    """Growing histograms of tensors, by name.
+
+    Parameters
+    ----------
+    outer
+        Names of the tensors of the model itself, without those of the graphs inside of nodes.
+    """
 
     def __init__(self, outer: frozenset[str]) -> None:
-        self.histograms: dict[str, Histogram] = {}
+        self.by_name: dict[str, Histogram] = {}
         self._outer = outer
 
     def add(self, tensor: Tensor, array: NDArray[Any]) -> None:
+        """Count the elements of a tensor, if they are floating-point numbers."""
         if tensor.is_float:
-            self.histograms.setdefault(tensor.name, Histogram()).add(array)
+            self.by_name.setdefault(tensor.name, Histogram()).add(array)
 
-    def inner(self, tensor: Tensor, array: NDArray[Any]) -> None:
-        """Count what a graph inside of a node computes; what it captures has been counted."""
+    def add_inner(self, tensor: Tensor, array: NDArray[Any]) -> None:
+        """Count the elements of a tensor of a graph inside of a node, unless the node captured it."""
         if tensor.name not in self._outer:
             self.add(tensor, array)

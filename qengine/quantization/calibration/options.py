@@ -1,39 +1,52 @@
-"""What a calibration is told."""
+"""Options of a calibration: one frozen object, or its fields as keyword arguments."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypedDict
 
+from qengine.checks import check_whole_number
 from qengine.errors import OptionError
 from qengine.quantization.calibration.choose import Method
 
-_MOST_HEADROOM = 1024.0
+_MAX_HEADROOM = 1024.0
 
 
-def _is_number(given: object) -> bool:
-    return isinstance(given, int | float) and not isinstance(given, bool)
+class CalibrationKeywords(TypedDict, total=False):
+    """The fields of `CalibrationOptions` as keyword arguments."""
+
+    bits: int
+    weight_bits: int | None
+    activation_bits: int | None
+    method: str
+    percentile: float
+    headroom: float
+    per_channel: bool
+    unsigned: bool
+    tie_joins: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
-    """How formats are chosen.
+    """Frozen description of how formats are chosen from data.
 
     Attributes
     ----------
-    bits : word length, 2 to 16.
-    weight_bits, activation_bits : of constants, and of everything else; None for `bits`.
+    bits : word length of every tensor, 2 to 16.
+    weight_bits, activation_bits : word length of constants, and of the inputs and all that a run computes; None for
+        `bits`.
     method : "mse", "max" or "percentile", a `Method`.
-    percentile : of the method of that name: the share of values, in per cent, that is not to saturate.
-    headroom : hold activations so many times as large as any in the data, too, 1 or more; where the least error clips
-        the data itself, that goes first.
-    per_channel : give weights one number of fraction bits for each output channel.
-    unsigned : give unsigned formats to what is never negative.
-    tie_joins : let what Concat, Where, Max and Min read share the format of what they give.
+    percentile : percentage of values that must not saturate, above 0 and at most 100; read by method "percentile".
+    headroom : factor, 1 to 1024, by which later activations may exceed those in the data without saturating; not
+        kept where method "mse" already saturates values in the data.
+    per_channel : give the weights of an operator one number of fraction bits per output channel.
+    unsigned : give unsigned formats to tensors that are never negative.
+    tie_joins : make the inputs of Concat, Where, Max and Min share the format of the output.
 
     Raises
     ------
     OptionError
-        If a value is not one of those.
+        If a value is not allowed.
     """
 
     bits: int = 8
@@ -51,21 +64,29 @@ class CalibrationOptions:
             given = getattr(self, name)
             if given is None and name != "bits":
                 continue
-            if isinstance(given, bool) or not isinstance(given, int) or not 2 <= given <= 16:
-                raise OptionError(f"{name} is a word length of 2 to 16, not {given!r}")
+            object.__setattr__(self, name, check_whole_number(name, given, 2, 16))
         if not isinstance(self.method, str) or self.method not in list(Method):
             raise OptionError(f"no method is named {self.method!r}; there are {', '.join(Method)}")
         if not _is_number(self.percentile) or not 0.0 < self.percentile <= 100.0:
             raise OptionError(f"percentile is above 0 and at most 100, not {self.percentile!r}")
-        if not _is_number(self.headroom) or not 1.0 <= self.headroom <= _MOST_HEADROOM:
-            raise OptionError(f"headroom is a factor of 1 to {_MOST_HEADROOM:g}, not {self.headroom!r}")
+        if not _is_number(self.headroom) or not 1.0 <= self.headroom <= _MAX_HEADROOM:
+            raise OptionError(f"headroom is a factor of 1 to {_MAX_HEADROOM:g}, not {self.headroom!r}")
+
+    @classmethod
+    def of(cls, options: CalibrationOptions | None, changes: CalibrationKeywords) -> CalibrationOptions:
+        """Return options with changes; None stands for the defaults."""
+        return cls(**changes) if options is None else replace(options, **changes)
 
     @property
-    def of_weights(self) -> int:
+    def weight_word_length(self) -> int:
         """The word length of constants."""
         return self.bits if self.weight_bits is None else self.weight_bits
 
     @property
-    def of_activations(self) -> int:
-        """The word length of everything that a run computes, the inputs included."""
+    def activation_word_length(self) -> int:
+        """The word length of the inputs and of all that a run computes."""
         return self.bits if self.activation_bits is None else self.activation_bits
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

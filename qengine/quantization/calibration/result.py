@@ -1,4 +1,4 @@
-"""What a calibration found."""
+"""Result of a calibration: formats by tensor name, the ranges in the data, and the SQNR of every tensor alone."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from qengine.quantization.calibration.options import CalibrationOptions
 
 @dataclass(frozen=True)
 class TensorRange:
-    """One tensor that was calibrated.
+    """Range of one tensor in the data, and the format chosen for it.
 
     Attributes
     ----------
-    name : the model's own.
+    name : the model's own name of the tensor.
     kind : "input", "activation" or "constant".
-    elements : how many values were seen, of all runs.
-    least, most : of the finite values; None where there are none.
-    nonfinite : how many values were infinite or NaN, and left out.
-    format : what was chosen, as a formats file has it.
-    sqnr_db : of this tensor alone in the format, everything else being float32; infinite where nothing is lost, None
-        where a signal of nothing is to be compared.
-    best : the format that the method finds for this tensor alone.
-    cost_db : how much more SQNR that one has: what it costs to share a format, or to leave room for a bias.
-    shares : the other tensors of the group whose format it shares.
+    elements : number of values in all runs together.
+    least, most : smallest and largest finite value; None where no value is finite.
+    nonfinite : number of values that were infinite or NaN, and were left out.
+    format : the chosen format, spelled as in a formats file.
+    sqnr_db : SQNR in dB of this tensor alone in the format, everything else being float32; infinite where the format
+        holds every value, None where the tensor is 0 and there is noise.
+    best : the format that the method chooses for this tensor alone.
+    cost_db : SQNR in dB of `best` less that of `format`: the cost of a shared format, or of room for a bias.
+    shares : names of the other tensors that share the format.
     """
 
     name: str
@@ -44,17 +44,17 @@ class TensorRange:
 
 @dataclass(frozen=True)
 class Calibration(Mapping[str, "str | list[str]"]):
-    """Formats by tensor name: what `InferenceSession(formats=...)` takes, with `qformat` left out.
+    """Formats by tensor name, as `InferenceSession(formats=...)` takes them, with `qformat` left out.
 
     A mapping of name to format, or to a list with one format for each channel of weights, in the model's order.
 
     Attributes
     ----------
-    formats : the same as a plain dict.
-    tensors : the ranges that were seen and what the formats cost.
-    options : how they were chosen.
-    runs : how many feeds were seen.
-    notes : what there is to know, one line each.
+    formats : the same formats as a plain dict.
+    tensors : the range of every tensor, and the cost of its format.
+    options : the options that the formats were chosen with.
+    runs : number of feeds.
+    notes : remarks for the user, one line each.
     """
 
     formats: dict[str, str | list[str]]

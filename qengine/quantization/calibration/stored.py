@@ -1,7 +1,7 @@
-"""An observation in a file, so that formats can be chosen again without a run.
+"""File of an observation, with which formats can be chosen again without a run.
 
-The file is an .npz of five arrays over the tensors that were seen, and a header of JSON: the version of this layout,
-a key of what was observed, the number of runs, and the tensors' names.
+The file is an .npz of the five arrays of `HistogramArrays`, and a header of JSON: the version of this layout, a key
+that identifies the model and the data, the number of runs, and the tensors' names.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _DAMAGE = (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFil
 
 
 def save_observation(observation: Observation, path: str | os.PathLike[str], key: str) -> None:
-    """Write what was observed, whole or not at all.
+    """Write an observation to a file, whole or not at all.
 
     Parameters
     ----------
     observation
-        What `observe` found.
+        Result of `observe`.
     path
-        The file.
+        Path of the file.
     key
-        Stands for the model and the data; `load_observation` asks for it.
+        Text that identifies the model and the data; `load_observation` needs the same.
 
     Raises
     ------
@@ -55,25 +55,34 @@ def save_observation(observation: Observation, path: str | os.PathLike[str], key
 
 
 def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Observation:
-    """Read what `save_observation` wrote of a model.
+    """Return the observation of a file that `save_observation` wrote.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+    model
+        The model that was observed.
+    key
+        The key that the file was written with.
 
     Raises
     ------
     FeedError
-        If the file is missing, damaged, of another version, or of another model or other data.
+        If the file is missing or damaged, or has another version or another key.
     """
     what = f"observation {Path(path)}"
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(archive["header"].tobytes())
             arrays = HistogramArrays(*(archive[name] for name in HistogramArrays._fields))
-        version, found, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))
+        version, stored_key, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))
         histograms = arrays.histograms()
     except _DAMAGE as error:
         raise FeedError(f"{what} cannot be read: {first_line(error)}") from None
     if version != VERSION:
-        raise FeedError(f"{what} is of version {version}, and this is qengine for version {VERSION}: observe again")
-    if found != key or len(names) != len(histograms):
-        raise FeedError(f"{what} is of another model, or of other data: observe again")
+        raise FeedError(f"{what} has version {version}, and this qengine reads version {VERSION}: observe again")
+    if stored_key != key or len(names) != len(histograms):
+        raise FeedError(f"{what} was made of another model, or of other data: observe again")
     session = InferenceSession(model, isa="reference").in_float32()
     return Observation(session.graph, session.optimized, dict(zip(names, histograms, strict=True)), runs)

@@ -1,4 +1,15 @@
-"""What of a model has a format: activations in groups that share one, and constants; of graphs inside of nodes too."""
+"""Tensors of a model that have a format: groups of activations that share one, and constants.
+
+A format cannot be chosen tensor by tensor. Operators that only move elements (Reshape, MaxPool, Slice, ...) or cut
+them off (Relu, Clip) give codes of the format that they read, so that the tensors around them form a *group* with one
+format. `quantized_tensors` joins names into groups by union-find (Tarjan, "Efficiency of a Good But Not Linear Set
+Union Algorithm", J. ACM 22(2), 1975): every name is a node of a forest, a group is a tree, and to join two names is to
+hang one root under the other. Constants have formats of their own, unless their elements are looked up (Gather on a
+table): then they belong to the group of the result.
+
+Formats are named by the model's own tensors, but a run computes the graph after the passes; both are read here. Graphs
+inside of nodes (If, Loop, Scan) count like the model itself, with what they capture as further inputs and constants.
+"""
 
 from __future__ import annotations
 
@@ -24,23 +35,23 @@ _QUANTIZED = (Role.DATA, Role.WEIGHTS)
 
 @dataclass(frozen=True)
 class Constant:
-    """A constant that a run quantizes.
+    """Constant that a run quantizes.
 
     Attributes
     ----------
-    values : what the passes made of it, each read by some operator; finite.
-    axis : the axis that counts output channels; None where there is none.
-    readers : who reads it.
-    beside : the constants of the graph that it is in.
+    values : arrays that the passes computed from the constant and operators read; finite.
+    axis : axis that counts output channels; None where there is none.
+    readers : operators that read the arrays.
+    graph_constants : all constants of the graph that the operators are in.
     """
 
     values: tuple[NDArray[np.float64], ...]
     axis: int | None
     readers: Readers
-    beside: Mapping[str, NDArray[Any]]
+    graph_constants: Mapping[str, NDArray[Any]]
 
     def rows(self) -> NDArray[np.float64]:
-        """Return the values as (channels, any number); one row where no axis counts channels."""
+        """Return the values, (channels, number of values of a channel); one row where no axis counts channels."""
         if self.axis is None:
             return np.concatenate([value.ravel() for value in self.values])[None]
         channels = self.values[0].shape[self.axis]
@@ -48,17 +59,17 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Quantized:
+class QuantizedTensors:
     """The tensors that a run in fixed point quantizes, by the model's own names.
 
     Attributes
     ----------
-    order : all of them, constants before what first reads them.
-    groups : activations that share one format, with all their names; in order.
-    constants : those that are in no group.
-    tables : values of constants that are in a group: what is looked up in them has their format.
-    never_negative : activations that cannot be negative, as their operators are.
-    real : activations of which the model says that they are real numbers.
+    order : names of all tensors in the order of the model, constants before the first operator that reads them.
+    groups : names of the activations that share one format, group by group, in the same order.
+    constants : constants that are in no group.
+    tables : values of the constants that are in a group, as a Gather looks up elements of them.
+    never_negative : activations that are never negative, whatever the inputs hold.
+    real : activations that the model declares as floating-point numbers.
     """
 
     order: tuple[str, ...]
@@ -69,18 +80,18 @@ class Quantized:
     real: frozenset[str]
 
 
-def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False) -> Quantized:
-    """Return what a run of a model in fixed point quantizes.
+def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False) -> QuantizedTensors:
+    """Return the tensors that a run of a model in fixed point quantizes.
 
     Parameters
     ----------
     model, optimized
         The graph before and after the passes.
     tie_joins
-        Let what Concat, Where, Max and Min read share the format of what they give.
+        Make the inputs of Concat, Where, Max and Min share the format of the output.
     """
     order: dict[str, None] = {}
-    union = _Union()
+    union = _UnionFind()
     constants: dict[str, Constant] = {}
     tables: dict[str, NDArray[Any]] = {}
     never, real = set[str](), set[str]()
@@ -104,16 +115,17 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
         for node in graph.nodes:
             order |= dict.fromkeys(name for name in (*node.inputs, *node.outputs) if name)
     named = [name for name in order if name in union.parents or name in constants]
-    return Quantized(tuple(named), union.groups(named), constants, tables, frozenset(never), frozenset(real))
+    return QuantizedTensors(tuple(named), union.groups(named), constants, tables, frozenset(never), frozenset(real))
 
 
-class _Union:
-    """Names joined into groups."""
+class _UnionFind:
+    """Forest of names in which each tree is a group."""
 
     def __init__(self) -> None:
         self.parents: dict[str, str] = {}
 
     def find(self, name: str) -> str:
+        """Return the root of the tree of a name; a new name is a tree of its own."""
         self.parents.setdefault(name, name)
         while self.parents[name] != name:
             self.parents[name] = self.parents[self.parents[name]]
@@ -121,18 +133,20 @@ class _Union:
         return name
 
     def join(self, a: str, b: str) -> None:
+        """Make one group of the groups of two names."""
         self.parents[self.find(b)] = self.find(a)
 
     def groups(self, order: list[str]) -> tuple[tuple[str, ...], ...]:
-        found: dict[str, list[str]] = {}
+        """Return the groups, and the names in each, in a given order."""
+        by_root: dict[str, list[str]] = {}
         for name in order:
             if name in self.parents:
-                found.setdefault(self.find(name), []).append(name)
-        return tuple(map(tuple, found.values()))
+                by_root.setdefault(self.find(name), []).append(name)
+        return tuple(map(tuple, by_root.values()))
 
 
 def _graphs(model: Graph, optimized: Graph) -> Iterator[tuple[Graph, Graph]]:
-    """Yield a graph, and those inside of its nodes at any depth, before and after the passes."""
+    """Yield a graph and the graphs inside of its nodes at any depth, each before and after the passes."""
     yield model, optimized
     for node in optimized.nodes:
         for graph in node.graphs.values():
@@ -150,8 +164,9 @@ def _graphs(model: Graph, optimized: Graph) -> Iterator[tuple[Graph, Graph]]:
 
 
 def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Mapping[str, Any]) -> dict[str, Constant]:
+    """Return the constants in no group that operators of a run quantize, by the model's own names."""
     named = {name for node in model.nodes for name, role in find(node).roles(node) if role in _QUANTIZED}
-    found = {}
+    constants = {}
     for name, readers in readers_of(optimized, known).items():
         arrays = [optimized.constants[n] for n in sorted(readers.names) if n in optimized.constants]
         arrays = [array for array in arrays if array.dtype.kind == "f"]
@@ -161,5 +176,5 @@ def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Ma
             raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
         axis = readers.channel_axis(arrays[0])
         values = tuple(finite(array).astype(np.float64) for array in arrays)
-        found[name] = Constant(values, axis, readers, optimized.constants)
-    return found
+        constants[name] = Constant(values, axis, readers, optimized.constants)
+    return constants

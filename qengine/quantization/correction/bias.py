@@ -1,6 +1,12 @@
-"""Biases corrected by what rounding the weights adds to a layer's outputs on average.
+"""Bias correction: the mean error that rounded weights add to a layer's outputs is subtracted from its bias.
 
-Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2.
+With weights w + dw in place of w, a layer's output changes by dw x for the input x of a filter. Over many positions
+this error has a mean, E[dw x] = dw E[x], which differs from 0 as most inputs do (behind a Relu x is never negative).
+Rounding cannot be undone, but the mean can: the bias becomes b - dw E[x], and costs nothing in a run (Nagel et al.,
+"Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2).
+
+E[x] comes from runs in float32 on data, for each tap of a filter: the correction "bias". Or it is the same for all taps
+of a channel, and comes from the model's BatchNormalization, see `statistics`: the correction "analytic".
 """
 
 from __future__ import annotations
@@ -8,7 +14,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,10 +22,12 @@ from qengine.errors import ModelError, OptionError
 from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.qformat import Format
-from qengine.quantization.correction.folding import folded
+from qengine.quantization.calibration import Feeds
+from qengine.quantization.correction.folding import fold_graph
 from qengine.quantization.correction.layers import Layer, check_real, linear_layers
-from qengine.quantization.correction.moments import key_of, observe
-from qengine.quantization.correction.result import Corrected, Data, Entry
+from qengine.quantization.correction.moments import key_of, observe_moments
+from qengine.quantization.correction.registry import RecipeState, correction
+from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
 from qengine.quantization.correction.weights import fixed_session, on_grid
 from qengine.runtime.session import InferenceSession
 
@@ -31,33 +38,32 @@ Reals = NDArray[np.float64]
 def correct_bias(
     graph: Graph,
     formats: FormatsByName,
-    data: Data | None = None,
+    data: Feeds | None = None,
     *,
     means: Mapping[str, ArrayLike] | None = None,
     reference: Graph | None = None,
-) -> Corrected:
-    """Subtract from each bias what the error of the quantized weights adds to the outputs on average.
+) -> CorrectedModel:
+    """Subtract from each bias the mean error that the quantized weights add to the output channel.
 
-    That is the mean of product(x, dW) for each output channel, dW being the quantized weights less the weights. x comes
-    from runs in float32 on data or, of each channel, from `means`. A layer without a bias gets one.
+    The quantized weights are those of a run in fixed point. A layer that has no bias gets one.
 
     Parameters
     ----------
     graph
-        The model; it is `folded` first.
+        The model; `fold_graph` is applied first.
     formats
-        Of every tensor that a run computes, as a session takes them.
+        Formats of all tensors that a run computes, as a session takes them.
     data
-        Feeds, read once. Either data or means are given.
+        Feeds of runs in float32, read once. Either data or means are given.
     means
-        For tensors by name the mean of each channel, as `expected_means` finds it: padding is not taken into account.
+        Mean of each channel of tensors by name, as `expected_means` returns them; padding is not taken into account.
     reference
-        The graph before its weights were rounded, with the same operators; by default the graph itself.
+        The graph before its weights were rounded, with the same operators; None for the graph itself.
 
     Returns
     -------
-    Corrected
-        Its `formats` are those that were given.
+    CorrectedModel
+        Its `formats` are the given ones.
 
     Raises
     ------
@@ -68,42 +74,45 @@ def correct_bias(
     if (data is None) == (means is None):
         raise OptionError("bias correction takes either data or the means of channels")
     check_real(graph)
-    graph, reference = folded(graph), folded(graph if reference is None else reference)
+    graph, reference = fold_graph(graph), fold_graph(graph if reference is None else reference)
     _check_alike(graph, reference)
     session = fixed_session(graph, formats)
-    ours, theirs = _with_own_biases(graph), _with_own_biases(reference)
-    layers = linear_layers(ours)
-    able = [layer for layer in layers if layer.bias in ours.constants]
-    seen = _seen(theirs, able, data) if data is not None else _told(able, means or {})
+    biased, exact = _with_own_biases(graph), _with_own_biases(reference)
+    layers = linear_layers(biased)
+    candidates = [layer for layer in layers if layer.bias in biased.constants]
+    inputs = _observed_means(exact, candidates, data) if data is not None else _tap_means(candidates, means or {})
     changed: dict[str, Layer] = {}
     constants, entries = dict(graph.constants), []
     for layer in layers:
         form = session.formats.get(graph.derived.get(layer.weights, layer.weights))
-        why = _why_left(layer, form, seen, ours, from_data=data is not None)
-        if why or form is None:
-            entries.append(Entry(_NAME, str(layer), False, why))
+        reason = _reason_left(layer, form, inputs, biased, from_data=data is not None)
+        if reason or form is None:
+            entries.append(CorrectionEntry(_NAME, str(layer), False, reason))
             continue
-        error = layer.blocks(on_grid(ours.constants[layer.weights], form) - theirs.constants[layer.weights])
-        shift = np.einsum("goi,gi->go", error.reshape(*error.shape[:2], -1), seen[layer.node.outputs[0]]).ravel()
-        before = ours.constants[layer.bias]
+        error = layer.blocks(on_grid(biased.constants[layer.weights], form) - exact.constants[layer.weights])
+        shift = np.einsum("goi,gi->go", error.reshape(*error.shape[:2], -1), inputs[layer.node.outputs[0]]).ravel()
+        before = biased.constants[layer.bias]
         constants[layer.bias] = (before.astype(np.float64) - shift).astype(before.dtype)
         changed[layer.node.outputs[0]] = layer
         largest = np.abs(shift).max(initial=0.0)
-        entries.append(Entry(_NAME, str(layer), True, f"outputs were off by up to {largest:.2g} on average"))
+        entries.append(CorrectionEntry(_NAME, str(layer), True, f"outputs were off by up to {largest:.2g} on average"))
     nodes = tuple(changed[n.outputs[0]].node if n.outputs and n.outputs[0] in changed else n for n in graph.nodes)
-    return Corrected(replace(graph, nodes=nodes, constants=constants), tuple(entries), dict(formats))
+    return CorrectedModel(replace(graph, nodes=nodes, constants=constants), tuple(entries), dict(formats))
+
+
+@correction(_NAME, order=40, needs_formats=True, needs_data=True, in_best=True, corrects="biases")
+def _correct(state: RecipeState) -> RecipeState:
+    return state.after(correct_bias(state.graph, state.formats, state.data, reference=state.reference))
 
 
 def _check_alike(graph: Graph, reference: Graph) -> None:
-    """Raise ModelError where the two do not have the same operators and constants."""
+    """Raise ModelError unless two graphs have the same operators, and constants of the same names and shapes."""
 
-    def told(one: Graph) -> list[tuple[object, ...]]:
-        return [(node.operator, node.inputs, node.outputs) for node in one.nodes]
+    def structure(one: Graph) -> tuple[object, ...]:
+        nodes = [(node.operator, node.inputs, node.outputs) for node in one.nodes]
+        return nodes, {name: array.shape for name, array in one.constants.items()}
 
-    same = {name: a.shape for name, a in graph.constants.items()} == {
-        n: a.shape for n, a in reference.constants.items()
-    }
-    if told(graph) != told(reference) or not same:
+    if structure(graph) != structure(reference):
         raise ModelError(
             "the reference of a bias correction is another model than the one to correct: give its graph "
             "before its weights were rounded, folded alike"
@@ -111,7 +120,7 @@ def _check_alike(graph: Graph, reference: Graph) -> None:
 
 
 def _with_own_biases(graph: Graph) -> Graph:
-    """Return the graph with a bias of its own for each layer that may have one; one that is computed stays."""
+    """Return the graph with a bias of its own for each layer that may have one; a computed bias stays as it is."""
     reads = Counter(name for node in graph.nodes for name in node.reads)
     reads.update(value.name for value in graph.outputs)
     constants, nodes = dict(graph.constants), {node.outputs[:1]: node for node in graph.nodes}
@@ -125,39 +134,40 @@ def _with_own_biases(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes[node.outputs[:1]] for node in graph.nodes), constants=constants)
 
 
-def _seen(graph: Graph, layers: list[Layer], data: Data) -> dict[str, Reals]:
-    """Return for layers by output what each tap sees on average: (groups, inputs x taps)."""
-    found = observe(InferenceSession(graph, isa="reference"), layers, data)
+def _observed_means(graph: Graph, layers: list[Layer], data: Feeds) -> dict[str, Reals]:
+    """Return by the layer's output the mean input of each tap of a filter on data, (groups, inputs x taps)."""
+    moments = observe_moments(InferenceSession(graph, isa="reference"), layers, data)
     keys = {layer.node.outputs[0]: key_of(layer, graph) for layer in layers}
-    return {out: found[key].sums / max(found[key].count, 1) for out, key in keys.items() if key in found}
+    return {out: moments[key].sums / max(moments[key].count, 1) for out, key in keys.items() if key in moments}
 
 
-def _told(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str, Reals]:
-    """Return the same from the means of channels."""
-    found = {}
+def _tap_means(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str, Reals]:
+    """Return by the layer's output the mean input of each tap from the means of channels; see `_observed_means`."""
+    tap_means = {}
     for layer in layers:
         groups, _, inputs, taps = layer.size
         mean = np.asarray(means.get(layer.node.inputs[0], ()), np.float64).ravel()
         if not mean.size or groups * inputs % mean.size:
             continue
-        # Behind a Flatten several inputs one after the other are of one channel.
+        # Behind a Flatten several consecutive inputs belong to one channel.
         each = np.repeat(mean, groups * inputs // mean.size).reshape(groups, inputs)
-        if layer.node.operator == "ConvTranspose":  # an output sees one tap of so many
-            each = each / prod(layer.node.attributes.get("strides", (1,)))  # type: ignore[arg-type]
-        found[layer.node.outputs[0]] = np.repeat(each, taps, axis=1)
-    return found
+        each = each / layer.filters.input_stride(layer.node)
+        tap_means[layer.node.outputs[0]] = np.repeat(each, taps, axis=1)
+    return tap_means
 
 
-def _why_left(layer: Layer, form: Format | None, seen: Mapping[str, Reals], graph: Graph, *, from_data: bool) -> str:
-    """Return why a layer cannot be corrected; "" where it can."""
+def _reason_left(
+    layer: Layer, form: Format | None, inputs: Mapping[str, Reals], graph: Graph, *, from_data: bool
+) -> str:
+    """Return the reason why a layer cannot be corrected; "" if it can."""
     if not layer.takes_bias:
         return f"a {layer.node.operator} has no bias"
     if layer.bias not in graph.constants:
         return f"its bias '{layer.bias}' is computed"
     if form is None:
         return "its weights have no format"
-    if layer.node.outputs[0] not in seen:
+    if layer.node.outputs[0] not in inputs:
         name = layer.node.inputs[0]
-        return "no run computes it" if from_data else f"no BatchNormalization tells the means of '{name}'"
-    finite = np.isfinite(graph.constants[layer.weights]).all() and np.isfinite(seen[layer.node.outputs[0]]).all()
+        return "no run computes it" if from_data else f"no BatchNormalization determines the means of '{name}'"
+    finite = np.isfinite(graph.constants[layer.weights]).all() and np.isfinite(inputs[layer.node.outputs[0]]).all()
     return "" if finite else "its weights or what it reads are not all finite"

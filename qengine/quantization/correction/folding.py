@@ -1,5 +1,14 @@
-"""What is folded into constants before they are corrected, and the same without folding, to be compared with it."""
+"""Folding: operators with constant inputs become part of the weights and biases of the layer before them.
 
+A BatchNormalization with constant statistics computes y = (x - mean) gamma / sqrt(var + epsilon) + beta for each
+channel. Behind a linear layer it is part of the layer: the weights are multiplied by gamma / sqrt(var + epsilon), and
+the bias becomes (bias - mean) gamma / sqrt(var + epsilon) + beta (Jacob et al., "Quantization and Training of Neural
+Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2). Every run in fixed point folds;
+here it is done to the graph, so that corrections see the constants that a run reads. To show what folding gives, a
+recipe may leave it out: then each BatchNormalization becomes a linear operator of its own, which no pass folds.
+"""
+
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,37 +17,45 @@ from numpy.typing import NDArray
 
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.passes import fold_batchnorm, fold_constants, fold_gemm_factors, remove_dead
+from qengine.quantization.correction.registry import RecipeState, correction
+from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
 
-_NEWEST = 13
+_DEFAULT_OPSET = 13  # for a Conv in a model that has no operator of ONNX
 
 
-def folded(graph: Graph) -> Graph:
-    """Return the graph with dead code, constants, Gemm's factors and BatchNormalization folded.
+def fold_graph(graph: Graph) -> Graph:
+    """Return the graph without dead code, and with constants, Gemm's factors and BatchNormalization folded.
 
     A constant that folding changed keeps the model's own name, unless it became several different ones: then they have
-    names of their own, and `Graph.derived` tells what they stand for. So formats by the model's own names fit both. An
-    initializer that folding used is no longer one that a run may feed instead.
+    names of their own, and `Graph.derived` maps them to the model's. So formats by the model's own names fit both. An
+    initializer that folding used can no longer be fed by a run.
 
-    A BatchNormalization with constant statistics that no operator could take in is a Conv of each channel with one
-    weight; of tensors that are not known to be images it is the linear operator ScaleShift of the domain qengine.
+    A BatchNormalization with constant statistics that no operator could take in becomes a Conv of each channel with one
+    weight; for tensors that are not known to be images it becomes the linear operator ScaleShift of the domain qengine.
     """
-    return _finished(graph, fold_batchnorm(_without_factors(graph)))
+    return _named(graph, fold_batchnorm(_fold_constants(graph)))
 
 
-def keep_batchnorm(graph: Graph) -> Graph:
-    """Return the graph with every BatchNormalization as a linear operator of its own, which nothing folds.
-
-    It is `folded`, but for that: what the one gives beyond the other is what folding gives.
-    """
-    return _finished(graph, fold_batchnorm(_without_factors(graph), merge=False))
+def fold_all_but_batchnorm(graph: Graph) -> Graph:
+    """Return the graph as `fold_graph` does, but with every BatchNormalization as a linear operator of its own."""
+    return _named(graph, fold_batchnorm(_fold_constants(graph), merge=False))
 
 
-def _without_factors(graph: Graph) -> Graph:
+@correction("fold", order=10, in_best=True, otherwise=fold_all_but_batchnorm)
+def _fold(state: RecipeState) -> RecipeState:
+    folded = fold_graph(state.graph)
+    count = sum(node.operator == "BatchNormalization" for node in state.graph.nodes)
+    left = count - (len(fold_all_but_batchnorm(state.graph).nodes) - len(folded.nodes))
+    text = f"{count - left} BatchNormalization folded, {left} left"
+    return state.after(CorrectedModel(folded, (CorrectionEntry("fold", "the model", True, text),)))
+
+
+def _fold_constants(graph: Graph) -> Graph:
     return fold_gemm_factors(fold_constants(remove_dead(graph)))
 
 
-def _finished(model: Graph, graph: Graph) -> Graph:
-    """Return what folding made of a model, with Convs, the model's own names, and constants that are read."""
+def _named(model: Graph, graph: Graph) -> Graph:
+    """Return a folded graph with the model's own names, Convs for images, and only constants that are read."""
     constants = dict(graph.constants)
     nodes = [_as_conv(node, graph, constants) for node in graph.nodes]
     read = _reads(replace(graph, nodes=tuple(nodes)))
@@ -46,7 +63,7 @@ def _finished(model: Graph, graph: Graph) -> Graph:
     nodes = [replace(node, inputs=tuple(names.get(name, name) for name in node.inputs)) for node in nodes]
     kept = {names.get(name, name): array for name, array in constants.items() if name in read}
     before, after = _reads(remove_dead(model)), {names.get(name, name): count for name, count in read.items()}
-    # What is fed instead must reach every place that reads it.
+    # An initializer stays overridable only if every operator that read it in the model still does.
     overridable = tuple(
         value
         for value in model.overridable
@@ -57,25 +74,24 @@ def _finished(model: Graph, graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes), constants=kept, derived=derived, overridable=overridable, values=values)
 
 
-def _reads(graph: Graph) -> dict[str, int]:
-    """Return how often each tensor is read, an answer of the model being one time."""
-    found: dict[str, int] = {}
-    for name in (*(name for node in graph.nodes for name in node.reads), *(value.name for value in graph.outputs)):
-        found[name] = found.get(name, 0) + 1
-    return found
+def _reads(graph: Graph) -> Counter[str]:
+    """Return how often each tensor is read; an output of the model counts as one reader."""
+    reads = Counter(name for node in graph.nodes for name in node.reads)
+    reads.update(value.name for value in graph.outputs)
+    return reads
 
 
 def _own_names(derived: Mapping[str, str], read: Mapping[str, int]) -> dict[str, str]:
-    """Return the model's own names of constants that alone stand for one."""
-    stand: dict[str, list[str]] = {}
+    """Return the model's own names for constants that are the only one derived from a constant of the model."""
+    by_source: dict[str, list[str]] = {}
     for name, source in derived.items():
         if name in read:
-            stand.setdefault(source, []).append(name)
-    return {names[0]: source for source, names in stand.items() if len(names) == 1 and source not in read}
+            by_source.setdefault(source, []).append(name)
+    return {names[0]: source for source, names in by_source.items() if len(names) == 1 and source not in read}
 
 
 def _as_conv(node: Node, graph: Graph, constants: dict[str, NDArray[Any]]) -> Node:
-    """Return a BatchNormalization that stays an operator of its own as a Conv, where its tensor is an image."""
+    """Return a ScaleShift of an image as a Conv of each channel with one weight; any other node as it is."""
     if (node.operator, node.domain) != ("ScaleShift", "qengine"):
         return node
     value = graph.values.get(node.inputs[0], Value(node.inputs[0]))
@@ -83,5 +99,5 @@ def _as_conv(node: Node, graph: Graph, constants: dict[str, NDArray[Any]]) -> No
         return node
     scale = constants[node.inputs[1]]
     constants[node.inputs[1]] = scale.reshape(scale.size, *(1,) * (len(value.shape) - 1))
-    version = max((one.version for one in graph.nodes if not one.domain), default=_NEWEST)
+    version = max((one.version for one in graph.nodes if not one.domain), default=_DEFAULT_OPSET)
     return replace(node, operator="Conv", domain="", version=version, attributes={"group": scale.size})

@@ -1,40 +1,51 @@
-"""What layers read on data: sums, and sums of products, over every position of their filters."""
+"""Moments of what a layer's filters read on data: sums of x, and of x x^T, over every position of every run.
+
+A filter of a Conv reads one patch of the input per position: inputs x taps numbers, the vector x. Laid out as rows, the
+patches of an image are the matrix of an im2col convolution (Chellapilla, Puri and Simard, "High Performance
+Convolutional Neural Networks for Document Processing", 2006). Two sums over all rows tell what corrections need to
+know of the data, in memory that does not depend on how much data there is:
+
+    count and sum of x        the mean input of each tap, for bias correction
+    H = sum of x x^T          the effect of any error e of the weights: e H e^T is the sum of squares of the changes of
+                              the output, for rounding
+
+Every linear operator is brought to this form: a row of a matrix for Gemm and MatMul; for a ConvTranspose patches of the
+input with zeros between its elements, and mirrored taps. Filters of one group read the same patches. Patches are laid
+out a strip at a time, see `LinearForm.patches`, so that few of them are in memory.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import OptionError
-from qengine.kernels.reference.linear import spread_out
-from qengine.kernels.reference.window import pad_spatial, windows
 from qengine.model.graph import Graph
 from qengine.model.steps import Linear
-from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
+from qengine.model.steps.forms import LinearForm
+from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.layers import Layer
-from qengine.quantization.correction.result import Data, feeds_of
+from qengine.quantization.correction.result import as_feeds
 from qengine.runtime.session import InferenceSession
 
-_STRIP_BYTES = 16 << 20
-
 Key = tuple[str, str]
-"""Of a layer, whatever a pass makes of the node: the model's names of its weights and its bias."""
+"""Key of a layer that passes do not change: the model's names of its weights and its bias."""
 
 
 @dataclass
 class Moments:
-    """Of what the filters of a layer see, tap by tap.
+    """Sums over the patches x that the filters of a layer read.
 
     Attributes
     ----------
-    count : of positions.
-    sums : (groups, inputs x taps).
-    products : (groups, inputs x taps, inputs x taps), the sums of x x^T; empty where they are not asked for.
+    count : number of positions.
+    sums : sum of x, (groups, inputs x taps).
+    products : sum of x x^T, (groups, inputs x taps, inputs x taps); empty if not wanted.
     """
 
     count: int
@@ -42,7 +53,7 @@ class Moments:
     products: NDArray[np.float64]
 
     def add(self, patches: NDArray[np.float64]) -> None:
-        """Add positions: (groups, positions, inputs x taps)."""
+        """Add patches, (groups, positions, inputs x taps)."""
         self.count += patches.shape[1]
         self.sums += patches.sum(axis=1)
         if self.products.size:
@@ -50,28 +61,32 @@ class Moments:
 
 
 def key_of(layer: Layer, graph: Graph) -> Key:
-    """Return what tells a layer from others in a run."""
+    """Return the key of a layer of a graph."""
     return graph.derived.get(layer.weights, layer.weights), graph.derived.get(layer.bias, layer.bias)
 
 
-def observe(
-    session: InferenceSession, layers: Sequence[Layer], data: Data, *, products: bool = False
+def observe_moments(
+    session: InferenceSession, layers: Sequence[Layer], data: Feeds, *, products: bool = False
 ) -> dict[Key, Moments]:
-    """Run a session on data, and return what layers read; those with one key are taken together.
+    """Run a session on data, and return the moments of what layers read; layers with one key are taken together.
 
-    In fixed point what they read are codes: the sums are integers, exact below 2^53, and the same on every machine. The
-    memory does not depend on how much data there is.
+    In fixed point inputs are codes: the sums are integers, exact below 2^53, and the same on every machine.
 
     Parameters
     ----------
     session
-        Of the graph that the layers are of.
+        Session of the graph that the layers are in, on the reference.
     layers
-        What to observe.
+        The layers to observe.
     data
-        Feeds.
+        Feeds of the runs, read once.
     products
         Whether the sums of products are wanted.
+
+    Returns
+    -------
+    dict
+        Moments by `key_of` a layer; a layer that no run computes has none.
 
     Raises
     ------
@@ -79,87 +94,57 @@ def observe(
         If there are no feeds.
     """
     graph = session.graph
-    wanted = {key_of(layer, graph): layer for layer in layers}
-    # Where a Pad goes into the layer, the run reads what is before it.
-    producers = graph.producers()
-    inputs: dict[str, int] = {}
-    for layer in layers:
-        x = layer.node.inputs[0]
-        before = producers.get(x)
-        for name in (x, *(before.inputs[:1] if before is not None and before.operator == "Pad" else ())):
-            inputs[name] = inputs.get(name, 0) + 1
-    found: dict[Key, Moments] = {}
+    by_key = {key_of(layer, graph): layer for layer in layers}
+    moments: dict[Key, Moments] = {}
+    reads = _reads(graph, layers)
     empty = True
-    for feeds in feeds_of(data):
+    for feeds in as_feeds(data):
         empty = False
-        _observe_one(session, feeds, wanted, inputs, found, products)
+        for key, strips in _run(session, feeds, by_key, reads):
+            if key not in moments:
+                groups, _, inputs, taps = by_key[key].size
+                size = (groups, inputs * taps)
+                moments[key] = Moments(0, np.zeros(size), np.zeros((*size, size[1]) if products else 0))
+            for patches in strips:
+                moments[key].add(patches)
     if empty:
         raise OptionError("the data holds no feeds: corrections from data need at least one")
-    return found
+    return moments
 
 
-def _observe_one(
-    session: InferenceSession,
-    feeds: Mapping[str, Any],
-    wanted: Mapping[Key, Layer],
-    inputs: Mapping[str, int],
-    found: dict[Key, Moments],
-    products: bool,
-) -> None:
-    held: dict[str, NDArray[Any]] = {}
-    left = dict(inputs)
+def _reads(graph: Graph, layers: Sequence[Layer]) -> Counter[str]:
+    """Return how often layers read each tensor in a run."""
+    producers = graph.producers()
+    reads = Counter[str]()
+    for layer in layers:
+        x = layer.node.inputs[0]
+        reads[x] += 1
+        # A pass may make a Pad part of the layer after it: then the run reads the input of the Pad.
+        before = producers.get(x)
+        if before is not None and before.operator == "Pad":
+            reads[before.inputs[0]] += 1
+    return reads
+
+
+def _run(
+    session: InferenceSession, feeds: Mapping[str, Any], layers: Mapping[Key, Layer], reads: Mapping[str, int]
+) -> Iterator[tuple[Key, Iterator[NDArray[np.float64]]]]:
+    """Yield the key and the patches of each layer that a run computes; an input is kept until its last reader."""
+    kept: dict[str, NDArray[Any]] = {}
+    left = dict(reads)
     for event in session.trace(session.check_feeds(feeds)):
         step = event.bound.step if event.bound is not None else None
         if isinstance(step, Linear):
             key = step.w.name, step.b.name if step.b is not None else ""
-            if key in wanted and step.x.name in held:
-                size = wanted[key].size
-                taps = size[2] * size[3]
-                moments = found.setdefault(
-                    key, Moments(0, np.zeros((size[0], taps)), np.zeros((size[0], taps, taps) if products else 0))
-                )
-                for patches in _patches(held[step.x.name], step, wanted[key]):
-                    moments.add(patches)
+            if key in layers and step.x.name in kept:
+                assert isinstance(step.product, LinearForm)
+                yield key, step.product.patches(kept[step.x.name], layers[key].shape, layers[key].groups)
             if step.x.name in left:
                 left[step.x.name] -= 1
                 if not left[step.x.name]:
-                    held.pop(step.x.name, None)
+                    kept.pop(step.x.name, None)
         if left.get(event.tensor.name):
-            held[event.tensor.name] = event.array
+            kept[event.tensor.name] = event.array
 
 
-def _patches(x: NDArray[Any], step: Linear, layer: Layer) -> Iterator[NDArray[np.float64]]:
-    """Yield what the filters see as (groups, positions, inputs x taps), a strip of positions at a time."""
-    product, groups = step.product, layer.groups
-    if isinstance(product, MatrixProduct):
-        rows = (x.T if product.transposed_x else x).reshape(-1, layer.inputs)
-        size = max(1, _STRIP_BYTES // (8 * max(1, rows.shape[1])))
-        for start in range(0, len(rows), size):
-            yield rows[None, start : start + size].astype(np.float64)
-        return
-    if isinstance(product, ChannelScale):
-        yield np.moveaxis(x, 1, 0).reshape(groups, -1, 1).astype(np.float64)
-        return
-    kernel = layer.shape[2:]
-    if isinstance(product, TransposedConvolution):
-        x, pads = spread_out(x, kernel, product.strides, product.dilations, product.pads, product.output_padding)
-        strides = (1,) * len(kernel)
-    else:
-        assert isinstance(product, Convolution)
-        pads, strides = product.pads, product.strides
-    spatial = len(kernel)
-    view = windows(pad_spatial(x, pads, 0), kernel, strides, product.dilations)
-    if isinstance(product, TransposedConvolution):  # which correlates with the mirrored kernel
-        view = np.flip(view, tuple(range(2 + spatial, 2 + 2 * spatial)))
-    channels, *out = view.shape[1 : 2 + spatial]
-    taps = channels // groups * prod(kernel)
-    step_size = max(1, _STRIP_BYTES // max(1, 8 * groups * taps * prod(out[1:])))
-    # (C, out..., kernel...) -> (C, kernel..., out...) -> (groups, inputs x taps, positions)
-    order = (0, *range(1 + spatial, 1 + 2 * spatial), *range(1, 1 + spatial))
-    for image in view:
-        for start in range(0, out[0], step_size):
-            strip = image[:, start : start + step_size].transpose(order).astype(np.float64)
-            yield strip.reshape(groups, taps, -1).swapaxes(1, 2)
-
-
-__all__ = ["Key", "Moments", "key_of", "observe"]
+__all__ = ["Key", "Moments", "key_of", "observe_moments"]

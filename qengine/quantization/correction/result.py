@@ -1,4 +1,4 @@
-"""What a correction gives, and says."""
+"""Result of a correction: the corrected model, its formats, and an entry for every layer that was looked at."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,21 +7,19 @@ from typing import Any
 from qengine.errors import OptionError
 from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
-
-Data = Iterable[Mapping[str, Any]]
-"""Feeds of one run after the other, each as `InferenceSession.run` takes them."""
+from qengine.quantization.calibration import Feeds
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What was done with one layer.
+class CorrectionEntry:
+    """Record of what one correction did with one layer.
 
     Attributes
     ----------
-    correction : its name.
-    layer : the operator, as errors name it.
+    correction : name of the correction.
+    layer : the operator, as error messages name it.
     is_done : whether the layer was changed.
-    text : what came of it, or why it was left as it is.
+    text : effect of the change, or the reason why the layer was left as it is.
     """
 
     correction: str
@@ -34,23 +32,29 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Corrected:
-    """A corrected model.
+class CorrectedModel:
+    """A corrected model, and the formats that it was corrected for.
 
     Attributes
     ----------
     graph : the model, which `InferenceSession` takes.
-    entries : what was done, layer by layer.
-    formats : by tensor name, of corrections that are made for formats: those that were given, and every weight's.
+    entries : one entry for each layer that a correction changed or left.
+    formats : formats by tensor name, of a correction that needs formats: the given ones and those of all weights.
     """
 
     graph: Graph
-    entries: tuple[Entry, ...]
+    entries: tuple[CorrectionEntry, ...]
     formats: FormatsByName = field(default_factory=dict)
 
 
-def feeds_of(data: Data) -> Iterable[Mapping[str, Any]]:
-    """Return the data; OptionError where it is no feeds."""
+def as_feeds(data: Feeds) -> Iterable[Mapping[str, Any]]:
+    """Return the feeds of runs; one mapping alone stands for one run.
+
+    Raises
+    ------
+    OptionError
+        If the data is not an iterable.
+    """
     if isinstance(data, Mapping):
         return [data]
     if not isinstance(data, Iterable):

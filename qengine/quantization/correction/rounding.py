@@ -1,10 +1,19 @@
-"""Weights rounded column by column so that a layer's outputs, rather than its weights, change least.
+"""Rounding of filters column by column, so that the outputs of a layer change least: GPTQ without an inverse.
 
-Frantar et al., "GPTQ", ICLR 2023, after Frantar and Alistarh, "Optimal Brain Compression", NeurIPS 2022. With H the
-sum of x x^T over what a filter sees, an error e of its weights changes its outputs by e H e^T in sum of squares. GPTQ
-rounds one column after the other and takes its error out through the columns that are left, by the Cholesky factor of
-H's inverse. With H = M M^T, M upper triangular, that is the choice of each e_i that makes (e M)_i least, given those
-before: the same numbers without an inverse.
+With H the sum of x x^T over all patches x that a filter reads, an error e of its weights changes its outputs by e H e^T
+in sum of squares. The best codes are those with the least e H e^T: a closest vector problem, which is hard. GPTQ
+(Frantar, Ashkboos, Hoefler and Alistarh, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
+Transformers", ICLR 2023, after Frantar and Alistarh, "Optimal Brain Compression", NeurIPS 2022) solves it greedily: it
+rounds one column (one weight of every filter) after the other, and changes the columns that are left so that they make
+up for the error. It computes the change from the Cholesky factor of H's inverse.
+
+The same numbers follow without an inverse. Let H = M M^T with M upper triangular. Then e H e^T = sum over i of
+(e M)_i^2, and (e M)_i = e_i M_ii + sum over j < i of e_j M_ji depends on e_0 to e_i only. So the columns are taken in
+turn, and each e_i is chosen such that (e M)_i is nearest to 0: the code of column i is w_i + pull_i / M_ii rounded to
+nearest, with pull_i = sum over j < i of e_j M_ji.
+
+Afterwards single codes move as long as that lessens e H e^T (coordinate descent). Damping, a share of H's mean diagonal
+that is added to its diagonal, keeps H positive definite where taps depend on each other.
 """
 
 from collections.abc import Iterator
@@ -20,36 +29,35 @@ from qengine.threads import available_threads
 
 Reals = NDArray[np.float64]
 
-_BLOCK = 64  # columns
-_SMALL = 1 << 12  # numbers
+_BLOCK = 64  # columns of a block
+_SMALL = 1 << 12  # elements of a group's result up to which NumPy over all groups is faster than native code
 
 
 def round_columns(
     weights: Reals, products: Reals, least: int, most: int, *, damping: float = 0.01, sweeps: int = 20
 ) -> Reals:
-    """Return integers near the weights, such that e H e^T is small: for no filter larger than rounding to nearest.
+    """Return codes near the weights with a small e H e^T: for no filter larger than that of rounding to nearest.
 
-    Columns are taken from the one with the largest H_ii to that with the smallest. Afterwards single weights move to
-    where the rest of their filter wants them, until none moves. Every sum is taken in one order, and neither BLAS nor
-    LAPACK is called: the result has the same bits on every machine.
+    Columns are rounded in descending order of H_ii. Every sum is taken in one order, and neither BLAS nor LAPACK is
+    called: the result has the same bits on every machine.
 
     Parameters
     ----------
     weights
-        (groups, filters, columns), in units of the grid's step.
+        Weights in units of the format's step, (groups, filters, columns).
     products
         H, (groups, columns, columns), symmetric and positive semidefinite.
     least, most
-        The codes that the word holds.
+        Least and greatest code of the word.
     damping
-        What is added to H's diagonal, as a share of its mean.
+        Number added to the diagonal of a group's H, as a share of the mean of that diagonal.
     sweeps
-        How often all weights may move at most.
+        Number of times that all codes may move at most.
 
     Returns
     -------
     ndarray
-        The codes, as float64 numbers of the weights' shape.
+        The codes as float64 numbers, (groups, filters, columns).
     """
     nearest = np.clip(np.rint(weights), least, most)
     diagonal = np.einsum("gii->gi", products)
@@ -59,21 +67,20 @@ def round_columns(
         return nearest
     weights, products = weights[used], products[used]
     damped = products + (damping * mean[used])[:, None, None] * np.eye(products.shape[1])
-    codes = _moved(weights, _greedy(weights, damped, least, most), damped, least, most, sweeps)
-    other = nearest[used]
-    better = output_error(weights - codes, products) < output_error(weights - other, products)
-    found = nearest.copy()
-    found[used] = np.where(better[..., None], codes, other)
-    return found
+    codes = _descend(weights, _round_greedily(weights, damped, least, most), damped, least, most, sweeps)
+    is_better = output_error(weights - codes, products) < output_error(weights - nearest[used], products)
+    result = nearest.copy()
+    result[used] = np.where(is_better[..., None], codes, nearest[used])
+    return result
 
 
 def output_error(error: Reals, products: Reals) -> Reals:
-    """Return e H e^T for each filter: (groups, filters)."""
+    """Return e H e^T for each filter, (groups, filters)."""
     return _ordered_sum(_times(error, products) * error)
 
 
-def _greedy(weights: Reals, products: Reals, least: int, most: int) -> Reals:
-    """Round column after column, each error being taken out through the columns that are left."""
+def _round_greedily(weights: Reals, products: Reals, least: int, most: int) -> Reals:
+    """Return the codes of columns rounded one after the other, each of which makes up for the errors before it."""
     order = np.argsort(-np.einsum("gii->gi", products), axis=1, kind="stable")
     weights = np.take_along_axis(weights, order[:, None, :], 2)
     products = np.take_along_axis(np.take_along_axis(products, order[:, None, :], 2), order[:, :, None], 1)
@@ -86,16 +93,16 @@ def _greedy(weights: Reals, products: Reals, least: int, most: int) -> Reals:
             error[:, i - start] = weights[..., i] - codes[..., i]
             pull[..., i + 1 : end] += error[:, i - start, :, None] * factor[:, None, i, i + 1 : end]
         _add_products(pull[..., end:], error, factor[:, start:end, end:])
-    found = np.empty_like(codes)
-    np.put_along_axis(found, np.broadcast_to(order[:, None, :], codes.shape), codes, 2)
-    return found
+    in_order = np.empty_like(codes)
+    np.put_along_axis(in_order, np.broadcast_to(order[:, None, :], codes.shape), codes, 2)
+    return in_order
 
 
 def _upper_factor(products: Reals) -> Reals:
-    """Return the upper triangular M with H = M M^T, of positive definite H.
+    """Return the upper triangular M with H = M M^T for a positive definite H, (groups, columns, columns).
 
-    It is Cholesky's method from the last column to the first. What a block of columns takes from those before it is
-    taken at once, and from each number in the columns' order all the same.
+    This is Cholesky's method from the last column to the first, in blocks of columns: a block is subtracted from the
+    columns before it at once, from each number in the order of the columns all the same.
     """
     rest, factor = products.copy(), np.zeros_like(products)
     for start, end in reversed(list(_blocks(products.shape[1]))):
@@ -103,25 +110,25 @@ def _upper_factor(products: Reals) -> Reals:
             column = rest[:, : i + 1, i] / np.sqrt(rest[:, None, i, i])
             factor[:, : i + 1, i] = column
             rest[:, :i, start:i] -= column[:, :i, None] * column[:, None, start:i]
-        taken = np.ascontiguousarray(factor[:, :start, start:end].swapaxes(1, 2)[:, ::-1])
-        for top in range(0, start, _BLOCK):  # the upper triangle is all that is read
-            _add_products(rest[:, top : top + _BLOCK, top:start], -taken[..., top : top + _BLOCK], taken[..., top:])
+        block = np.ascontiguousarray(factor[:, :start, start:end].swapaxes(1, 2)[:, ::-1])
+        for top in range(0, start, _BLOCK):  # only the upper triangle is read
+            _add_products(rest[:, top : top + _BLOCK, top:start], -block[..., top : top + _BLOCK], block[..., top:])
     return factor
 
 
-def _moved(weights: Reals, codes: Reals, products: Reals, least: int, most: int, sweeps: int) -> Reals:
-    """Move single codes to where e H e^T is least, the others being as they are, until none moves."""
+def _descend(weights: Reals, codes: Reals, products: Reals, least: int, most: int, sweeps: int) -> Reals:
+    """Return codes after moving single ones to the least e H e^T, the others being fixed, until none moves."""
     codes = codes.copy()
     slope = _times(weights - codes, products)
     for _ in range(sweeps):
         has_moved = False
         for i in range(codes.shape[2]):
-            wanted = np.clip(np.rint(codes[..., i] + slope[..., i] / products[:, None, i, i]), least, most)
-            step = wanted - codes[..., i]
+            target = np.clip(np.rint(codes[..., i] + slope[..., i] / products[:, None, i, i]), least, most)
+            step = target - codes[..., i]
             groups, filters = np.nonzero(step)
             if groups.size:
                 has_moved = True
-                codes[..., i] = wanted
+                codes[..., i] = target
                 slope[groups, filters] -= step[groups, filters, None] * products[groups, i]
         if not has_moved:
             break
@@ -129,20 +136,21 @@ def _moved(weights: Reals, codes: Reals, products: Reals, least: int, most: int,
 
 
 def _blocks(columns: int) -> Iterator[tuple[int, int]]:
+    """Return the first column of each block, and the first after it."""
     return ((start, min(start + _BLOCK, columns)) for start in range(0, columns, _BLOCK))
 
 
 def _times(error: Reals, products: Reals) -> Reals:
-    """Return e H, every sum in the order of the columns."""
+    """Return e H, (groups, filters, columns), with every sum in the order of the columns."""
     total = np.zeros_like(error)
     _add_products(total, np.ascontiguousarray(error.swapaxes(1, 2)), products)
     return total
 
 
 def _add_products(total: Reals, left: Reals, right: Reals) -> None:
-    """Add products in the order of the columns, group by group."""
+    """Add products to a total of each group in place, see `qengine.kernels.reference.ordered.add_products`."""
     isa = choose(None)
-    if isa is None or (len(total) > 1 and total[0].size <= _SMALL):  # many groups with few columns each
+    if isa is None or (len(total) > 1 and total[0].size <= _SMALL):  # there are many groups with few columns each
         reference.add_products(total, left, right)
         return
     for one, a, b in zip(total, left, right, strict=True):
@@ -150,7 +158,7 @@ def _add_products(total: Reals, left: Reals, right: Reals) -> None:
 
 
 def _ordered_sum(values: Reals) -> Reals:
-    """Return sums over the last axis, taken in the order of its elements."""
+    """Return sums over the last axis, in the order of its elements."""
     total: Any = np.zeros(values.shape[:-1])
     for i in range(values.shape[-1]):
         total += values[..., i]

@@ -1,6 +1,16 @@
-"""What channels are on average, told by BatchNormalization without any data.
+"""Means of channels from the constants of BatchNormalization, and bias correction with them: no data is needed.
 
-Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, appendix C.
+A BatchNormalization gives each channel mean beta and standard deviation |gamma|, if its statistics are those of what
+it reads. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, take the
+channel for normally distributed, x ~ N(beta, gamma^2), and derive the mean behind an activation function (section
+4.2.1 and appendix C). Cut off to [l, h], with a = (l - beta) / |gamma| and b = (h - beta) / |gamma|, it is
+
+    E[min(max(x, l), h)] = l P(a) + h (1 - P(b)) + beta (P(b) - P(a)) + |gamma| (p(a) - p(b)),
+
+where p and P are the density and the distribution function of N(0, 1). A Relu has l = 0 and no h. Averaging and
+reshaping leave means as they are. Sums, and layers that read the model's input, have no known mean.
+
+`correct_bias` takes these means in place of means from data: the correction "analytic".
 """
 
 from collections.abc import Mapping
@@ -12,28 +22,28 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.functions import erf, exp
 from qengine.model.graph import Graph, Node
+from qengine.model.ops.operator import find
 from qengine.model.passes import fold_constants, fold_gemm_factors, remove_dead
 from qengine.model.passes.batchnorm import is_constant_batchnorm
+from qengine.quantization.correction.bias import correct_bias
+from qengine.quantization.correction.registry import RecipeState, correction
 
 Reals = NDArray[np.float64]
 
 _SAME_MEAN = {"Identity", "Dropout", "GlobalAveragePool", "Flatten"}
-_FAR = 1e6  # standard deviations
+_MAX_DEVIATIONS = 1e6  # bounds further from the mean, in standard deviations, are cut off
 
 
 @dataclass(frozen=True)
 class _Normal:
-    """Channels that are normally distributed."""
+    """Mean and standard deviation of channels that are taken for normally distributed."""
 
     mean: Reals
     deviation: Reals
 
 
 def expected_means(graph: Graph) -> dict[str, Reals]:
-    """Return the mean of each channel of the tensors for which BatchNormalization tells it, by name.
-
-    A normalized channel has the normal distribution of mean beta and standard deviation |gamma|; behind a Relu, Clip or
-    LeakyRelu the mean is that of the distribution cut off, and averaging and reshaping leave it as it is.
+    """Return by name the mean of each channel, (channels,), of tensors for which BatchNormalization determines it.
 
     Parameters
     ----------
@@ -55,21 +65,31 @@ def expected_means(graph: Graph) -> dict[str, Reals]:
         elif x in normals and node.operator == "LeakyRelu":
             slope = node.number("alpha", 0.01)
             means[y] = _bounded_mean(normals[x], 0.0, np.inf) + slope * _bounded_mean(normals[x], -np.inf, 0.0)
-        elif x in means and (node.operator in _SAME_MEAN or _is_mean(node)):
+        elif x in means and find(node).keeps_mean(node):
             means[y] = means[x]
             if x in normals and node.operator in ("Identity", "Dropout"):
                 normals[y] = normals[x]
     return means
 
 
+@correction("analytic", order=50, needs_formats=True, corrects="biases")
+def _correct_analytically(state: RecipeState) -> RecipeState:
+    means = {
+        name: mean / state.factors[name] if name in state.factors else mean
+        for name, mean in expected_means(state.original).items()
+    }
+    return state.after(correct_bias(state.graph, state.formats, means=means, reference=state.reference))
+
+
 def _normalized(node: Node, constants: Mapping[str, NDArray[Any]]) -> _Normal:
+    """Return the distribution of what a BatchNormalization gives."""
     gamma, beta, _, var = (constants[name].astype(np.float64).ravel() for name in node.inputs[1:])
     epsilon = node.number("epsilon", 1e-5)
     return _Normal(beta, np.abs(gamma) * np.sqrt(var / (var + epsilon)))
 
 
 def _is_mean(node: Node) -> bool:
-    """Whether it is an average over windows that counts no padding."""
+    """Whether a node is an AveragePool that counts no padding."""
     pads = np.any(np.asarray(node.attributes.get("pads", 0)) != 0)
     padded = pads or node.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
     return node.operator == "AveragePool" and not (bool(padded) and bool(node.number("count_include_pad", 0)))
@@ -81,32 +101,33 @@ def _bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> tuple[float, f
         return 0.0, np.inf
     if node.operator != "Clip":
         return None
-    found = [-np.inf, np.inf]
+    bounds = [-np.inf, np.inf]
     for i, key in enumerate(("min", "max")):
         name = node.inputs[1 + i] if len(node.inputs) > 1 + i else ""
         if name and name not in constants:
             return None
         if name:
-            found[i] = float(constants[name])
+            bounds[i] = float(constants[name])
         elif key in node.attributes:
-            found[i] = node.number(key, 0.0)
-    return found[0], found[1]
+            bounds[i] = node.number(key, 0.0)
+    return bounds[0], bounds[1]
 
 
 def _bounded_mean(x: _Normal, low: float, high: float) -> Reals:
-    """Return the mean of min(max(x, low), high) where x is normal."""
+    """Return the mean of min(max(x, low), high) for normally distributed x."""
     deviation = np.maximum(x.deviation, np.finfo(np.float64).tiny)
     with np.errstate(over="ignore", invalid="ignore"):
-        a, b = (np.clip((bound - x.mean) / deviation, -_FAR, _FAR) for bound in (low, high))
-    below, above = _below(a), _below(-b)
-    inside = x.mean * (_below(b) - below) + deviation * (_density(a) - _density(b))
+        a, b = (np.clip((bound - x.mean) / deviation, -_MAX_DEVIATIONS, _MAX_DEVIATIONS) for bound in (low, high))
+    below, above = _distribution(a), _distribution(-b)
+    inside = x.mean * (_distribution(b) - below) + deviation * (_density(a) - _density(b))
     return inside + (low * below if np.isfinite(low) else 0.0) + (high * above if np.isfinite(high) else 0.0)
 
 
-def _below(z: Reals) -> Reals:
-    """Return the standard normal distribution's share below z."""
+def _distribution(z: Reals) -> Reals:
+    """Return the probability that a number of the standard normal distribution is below z."""
     return np.asarray((1.0 + erf(z / np.sqrt(2.0))) / 2.0)
 
 
 def _density(z: Reals) -> Reals:
+    """Return the density of the standard normal distribution."""
     return np.asarray(exp(-z * z / 2.0) / np.sqrt(2.0 * np.pi))

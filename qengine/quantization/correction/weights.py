@@ -1,4 +1,15 @@
-"""The weights of a model on the grid of their formats, rounded for what the layers compute on data."""
+"""Rounding of a model's weights for the outputs of its layers on data: the correction "round".
+
+Rounded to nearest, every weight is off by half a step at most, and nothing is known of what the errors do together. But
+a layer reads inputs x that depend on each other, and the outputs matter, not the weights: among the codes near a weight
+vector w there are some with a smaller error sum over x of ((w - q) x)^2 = (w - q) H (w - q)^T, H = sum of x x^T
+(Frantar, Ashkboos, Hoefler and Alistarh, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
+Transformers", ICLR 2023). For each layer this file takes H from runs on data, see `moments`, rounds the filters, see
+`rounding`, and puts the weights on the grid of their format.
+
+The runs are in fixed point with weights rounded to nearest, so that x includes the rounding and the saturation before
+the layer. Its codes are integers, the same on every machine.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,37 +22,36 @@ from qengine.kernels.reference.requantize import quantize
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.qformat import Format, fraction_bits_of
-from qengine.quantization.correction.folding import folded
+from qengine.quantization.calibration import Feeds
+from qengine.quantization.correction.folding import fold_graph
 from qengine.quantization.correction.layers import Layer, check_real, linear_layers
-from qengine.quantization.correction.moments import Key, Moments, key_of, observe
-from qengine.quantization.correction.result import Corrected, Data, Entry
+from qengine.quantization.correction.moments import Key, Moments, key_of, observe_moments
+from qengine.quantization.correction.registry import RecipeState, correction
+from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
 from qengine.quantization.correction.rounding import output_error, round_columns
 from qengine.runtime.session import InferenceSession
 
 _NAME = "round"
 
 
-def round_weights(graph: Graph, formats: FormatsByName, data: Data, *, damping: float = 0.01) -> Corrected:
-    """Round the weights of linear operators so that the operators' outputs on data change least; see `rounding`.
-
-    What the operators read is taken from a run in fixed point with the weights rounded to nearest, in codes: it has
-    what saturated and what was rounded before them, and it is the same on every machine.
+def round_weights(graph: Graph, formats: FormatsByName, data: Feeds, *, damping: float = 0.01) -> CorrectedModel:
+    """Round the weights of linear operators so that the operators' outputs on data change least.
 
     Parameters
     ----------
     graph
-        The model; it is `folded` first.
+        The model; `fold_graph` is applied first.
     formats
-        Of every tensor that a run computes; weights that are not named have the formats that a session gives them.
+        Formats of all tensors that a run computes; a session chooses those of weights that are not named.
     data
-        Feeds, read once.
+        Feeds of the runs, read once.
     damping
         See `round_columns`.
 
     Returns
     -------
-    Corrected
-        Its weights lie on the grid of their formats, which its `formats` name.
+    CorrectedModel
+        Its weights are multiples of the step of their format, and its `formats` have those formats.
 
     Raises
     ------
@@ -49,47 +59,54 @@ def round_weights(graph: Graph, formats: FormatsByName, data: Data, *, damping: 
         If the model is quantized already, a format is missing, or there are no feeds.
     """
     check_real(graph)
-    graph = folded(graph)
+    graph = fold_graph(graph)
     session = fixed_session(graph, formats)
     layers = linear_layers(graph)
-    found = observe(session, layers, data, products=True)
+    moments = observe_moments(session, layers, data, products=True)
     constants, entries, named = dict(graph.constants), [], dict(formats)
-    shared: dict[str, list[Layer]] = {}
+    by_weights: dict[str, list[Layer]] = {}
     for layer in layers:
-        shared.setdefault(layer.weights, []).append(layer)
-    for name, readers in shared.items():
+        by_weights.setdefault(layer.weights, []).append(layer)
+    for name, readers in by_weights.items():
         form = session.formats.get(graph.derived.get(name, name))
         text = str(readers[0]) + (f" and {len(readers) - 1} more" if readers[1:] else "")
-        products = _products(readers, graph, found)
+        products = _products(readers, graph, moments)
         if form is None or products is None or not np.isfinite(constants[name]).all():
-            entries.append(Entry(_NAME, text, False, _why(readers, form, graph)))
+            entries.append(CorrectionEntry(_NAME, text, False, _reason_left(readers, form, graph)))
             continue
-        constants[name], said = _rounded(readers[0], constants[name], form, products, damping)
+        constants[name], gain = _round_layer(readers[0], constants[name], form, products, damping)
         named[graph.derived.get(name, name)] = format_to_json(form)
-        entries.append(Entry(_NAME, text, True, said))
-    return Corrected(replace(graph, constants=constants), tuple(entries), named)
+        entries.append(CorrectionEntry(_NAME, text, True, gain))
+    return CorrectedModel(replace(graph, constants=constants), tuple(entries), named)
+
+
+@correction(_NAME, order=30, needs_formats=True, needs_data=True, in_best=True)
+def _round(state: RecipeState) -> RecipeState:
+    assert state.data is not None
+    return state.after(round_weights(state.graph, state.formats, state.data))
 
 
 def fixed_session(graph: Graph, formats: FormatsByName) -> InferenceSession:
-    """Return the session in fixed point that corrections are made for, on the reference."""
+    """Return the session in fixed point, on the reference, that corrections are made for."""
     return InferenceSession(graph, formats=formats, isa="reference")
 
 
 def on_grid(weights: NDArray[Any], form: Format) -> NDArray[np.float64]:
-    """Return what a run in fixed point makes of weights: rounded to nearest in their format."""
+    """Return weights as a run in fixed point reads them: rounded to nearest in their format, as real numbers."""
     n = fraction_bits_of(form, weights.ndim)
     return np.asarray(np.ldexp(quantize(weights, n, form.word()).astype(np.float64), np.negative(n)))
 
 
-def _products(readers: list[Layer], graph: Graph, found: Mapping[Key, Moments]) -> NDArray[np.float64] | None:
-    """Return the sums of products of all that read one constant; None where they read it in different ways."""
+def _products(readers: list[Layer], graph: Graph, moments: Mapping[Key, Moments]) -> NDArray[np.float64] | None:
+    """Return the sums of products of all layers that read one constant; None where they read it in different ways."""
     if len({(one.node.operator, one.node.domain, one.groups, one.node.number("transB", 0)) for one in readers}) > 1:
         return None
-    seen = [found[key] for key in dict.fromkeys(key_of(one, graph) for one in readers) if key in found]
-    return sum((one.products for one in seen[1:]), seen[0].products) if seen else None
+    each = [moments[key] for key in dict.fromkeys(key_of(one, graph) for one in readers) if key in moments]
+    return sum((one.products for one in each[1:]), each[0].products) if each else None
 
 
-def _why(readers: list[Layer], form: Format | None, graph: Graph) -> str:
+def _reason_left(readers: list[Layer], form: Format | None, graph: Graph) -> str:
+    """Return the reason why weights are left as they are."""
     if not np.isfinite(graph.constants[readers[0].weights]).all():
         return "its weights are not all finite"
     if form is None:
@@ -97,19 +114,20 @@ def _why(readers: list[Layer], form: Format | None, graph: Graph) -> str:
     return "it is not computed in fixed point, or its weights are read in different ways"
 
 
-def _rounded(
+def _round_layer(
     layer: Layer, weights: NDArray[Any], form: Format, products: NDArray[np.float64], damping: float
 ) -> tuple[NDArray[Any], str]:
+    """Return the rounded weights of a layer, and the gain over rounding to nearest in words."""
     n, word = fraction_bits_of(form, weights.ndim), form.word()
     blocks = layer.blocks(np.ldexp(weights.astype(np.float64), n))
     flat = blocks.reshape(*blocks.shape[:2], -1)
     codes = round_columns(flat, products, word.least, word.most, damping=damping)
     nearest = np.clip(np.rint(flat), word.least, word.most)
-    # In the weights' own units, as channels may have different steps.
+    # Errors are compared in units of the weights, as the steps of channels may differ.
     unit = np.square(layer.blocks(np.broadcast_to(np.exp2(-np.asarray(n, np.float64)), weights.shape))[:, :, 0, 0])
     before = float((output_error(flat - nearest, products) * unit).sum())
     after = float((output_error(flat - codes, products) * unit).sum())
-    whole = np.ldexp(layer.whole(codes.reshape(blocks.shape)), np.negative(n))
+    whole = np.ldexp(layer.from_blocks(codes.reshape(blocks.shape)), np.negative(n))
     changed = np.count_nonzero(codes != nearest)
-    gain = f"{10 * np.log10(before / after):.1f} dB less error" if after > 0 else "no error"
-    return whole.astype(weights.dtype), f"{gain} than nearest; {changed} of {codes.size} weights differ"
+    gain = f"{10 * np.log10(before / after):.1f} dB less error than nearest" if after > 0 else "no error"
+    return whole.astype(weights.dtype), f"{gain}; {changed} of {codes.size} weights differ"

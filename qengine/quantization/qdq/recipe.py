@@ -1,18 +1,18 @@
-"""From a model and data to a quantized model: formats, corrections, pairs."""
+"""Quantization of a model as a whole: formats chosen on data, corrections, and the quantized ONNX model."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from qengine.errors import OptionError
 from qengine.model.formats.files import FormatsByName, parse_format
 from qengine.model.graph import Graph
 from qengine.model.loader import load
-from qengine.quantization.calibration import CalibrationOptions, choose_formats, observe
-from qengine.quantization.correction import Corrected, Entry, correct
+from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
+from qengine.quantization.correction import CorrectionEntry, correct
 from qengine.quantization.qdq.stored import ACTIVATION_BITS, first_opset
 from qengine.quantization.qdq.write import quantized_model
 from qengine.runtime.session import InferenceSession
@@ -22,55 +22,58 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Quantized:
-    """A model that was quantized.
+class QuantizedModel:
+    """A quantized model.
 
     Attributes
     ----------
     model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear.
-    session : runs the same in fixed point.
-    entries : what the corrections did, layer by layer.
+    session : session in fixed point that gives the same bits.
+    entries : one entry for each layer that a correction changed or left.
     """
 
     model: onnx.ModelProto
     session: InferenceSession
-    entries: tuple[Entry, ...]
+    entries: tuple[CorrectionEntry, ...]
 
 
 def quantize_model(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
-    data: Iterable[Mapping[str, Any]] | None = None,
+    data: Feeds | None = None,
     *,
     recipe: str | Sequence[str] = ("fold",),
     formats: FormatsByName | None = None,
-    options: CalibrationOptions = CalibrationOptions(),  # noqa: B008 - it is frozen
-) -> Quantized:
-    """Return a model with formats chosen on data, corrected, as a quantized ONNX model.
+    options: CalibrationOptions | None = None,
+    **keywords: Unpack[CalibrationKeywords],
+) -> QuantizedModel:
+    """Return a model as a quantized ONNX model, with its constants corrected and formats chosen on data.
 
     Parameters
     ----------
     model
-        As for `InferenceSession`. Before opset 13, or 21 for 16 bits, it is converted by onnx; a graph is of
-        `opset_for` already.
+        Model that `InferenceSession` takes. If its opset is below 13, or below 21 for 16 bits, onnx converts it; a
+        `Graph` must have the opset of `opset_for` already.
     data
-        Feeds as `InferenceSession.run` takes them: a list, or what else can be read again. Where formats are given,
-        only corrections from data need it.
+        List or other iterable of feeds that can be read again. Where formats are given, only corrections need it.
     recipe
-        "best", "none", or steps; see `qengine.quantization.correction.correct`.
+        "best", "none", or names of corrections; see `qengine.quantization.correction.correct`.
     formats
-        Of activations and, if wanted, of weights, instead of those that are chosen on the data.
-    options
-        How formats are chosen. Activations have 8 or 16 bits.
+        Formats of the activations, and of constants if wanted, in place of those that are chosen on the data.
+    options, keywords
+        See `CalibrationOptions`. Activations have 8 or 16 bits.
 
     Raises
     ------
+    OptionError
+        If there are neither formats nor data, or the value of an option is not allowed.
     QEngineError
-        As `calibrate`, `correct` and `quantized_model`.
+        See `calibrate`, `correct` and `quantized_model`.
     """
+    options = CalibrationOptions.of(options, keywords)
     if formats is None and data is None:
         raise OptionError("a model is quantized with formats, or with data that they are chosen on: give one of them")
-    if formats is None and options.of_activations not in ACTIVATION_BITS:
-        raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.of_activations}")
+    if formats is None and options.activation_word_length not in ACTIVATION_BITS:
+        raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
     graph = model if isinstance(model, Graph) else load(model, least_opset=opset_for(formats, options))
 
     def formats_of(changed: Graph) -> FormatsByName:
@@ -78,21 +81,21 @@ def quantize_model(
             return formats or {}
         return choose_formats(observe(changed, data), options).formats
 
-    corrected: Corrected = correct(graph, formats_of, data, recipe)
+    corrected = correct(graph, formats_of, data, recipe)
     session = InferenceSession(corrected.graph, formats=corrected.formats)
-    return Quantized(quantized_model(session), session, corrected.entries)
+    return QuantizedModel(quantized_model(session), session, corrected.entries)
 
 
 def opset_for(formats: FormatsByName | None, options: CalibrationOptions) -> int:
-    """Return the first opset that has the word lengths of formats or, without any, those that are chosen.
+    """Return the first opset that stores the word lengths of given formats or, for None, of the options.
 
     Raises
     ------
     FormatError
-        If a format is none.
+        If a format cannot be read.
     """
     if formats is None:
-        return first_opset(max(options.of_activations, options.of_weights))
-    found = [parse_format(name, given) for name, given in formats.items()]
-    each = [one for form in found for one in (form if isinstance(form, tuple) else (form,))]
+        return first_opset(max(options.activation_word_length, options.weight_word_length))
+    parsed = [parse_format(name, given) for name, given in formats.items()]
+    each = [one for form in parsed for one in (form if isinstance(form, tuple) else (form,))]
     return first_opset(max((one.bits for one in each), default=8))

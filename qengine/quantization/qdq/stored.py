@@ -1,4 +1,4 @@
-"""Constants of a quantized model: stored integers, and the DequantizeLinear behind each."""
+"""Constants of a quantized model: integers in initializers, each with a DequantizeLinear behind it."""
 
 from collections.abc import Callable, Container
 from typing import Any
@@ -16,37 +16,37 @@ from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
 ACTIVATION_BITS = (8, 16)
 
 OPSET, WIDE_OPSET = 13, 21
-"""The first with a scale for each channel, and the first with 16 bits."""
+"""The first opset with a scale for each channel, and the first with 16-bit integers."""
 
 
 def first_opset(bits: int) -> int:
-    """Return the first opset in which integers of so many bits are stored."""
+    """Return the first opset that stores integers of a word length."""
     return WIDE_OPSET if bits > 8 else OPSET
 
 
 def check_opset(version: int, bits: int) -> None:
-    """Raise UnsupportedError where an opset is too old for integers of so many bits."""
+    """Raise UnsupportedError if an opset is too old for integers of a word length."""
     if version < (least := first_opset(bits)):
         raise UnsupportedError(
-            f"the model is of opset {version}, and a quantized one with {16 if bits > 8 else 8} bits needs {least}: "
+            f"the model has opset {version}, and a quantized one with {16 if bits > 8 else 8} bits needs {least}: "
             f"load it with qengine.model.loader.load(path, least_opset={least})"
         )
 
 
 class Names:
-    """Names that no two tensors of a model share, those of graphs inside of nodes included.
+    """Supply of names that no tensor of a model has, not even in the graphs inside of nodes.
 
     Parameters
     ----------
     taken
-        Those that there are; what is given out is added.
+        Names of all tensors; new names are added.
     """
 
     def __init__(self, taken: set[str]) -> None:
         self._taken = taken
 
     def fresh(self, wanted: str) -> str:
-        """Return the wanted name, or that with a number."""
+        """Return the wanted name if it is free, and otherwise the name with a number."""
         name, count = wanted, 1
         while name in self._taken:
             count += 1
@@ -56,24 +56,24 @@ class Names:
 
 
 class StoredConstants:
-    """The constants of a graph that are integers now.
+    """Constants of a graph that are stored as integers.
 
     Parameters
     ----------
     graph
-        What they are of.
+        The graph that the constants are in.
     version
-        Opset of the nodes that are made.
+        Opset of the new nodes.
     names
-        Of the whole model.
+        Names of the whole model.
     kept
-        Constants that keep their names, as somebody reads them as they are.
+        Names of constants that an operator reads unquantized too, and which therefore keep their names.
     add_node
-        Is called with each node that is made.
+        Function that is called with each new node.
 
     Attributes
     ----------
-    arrays : by name, scales and zero points included.
+    arrays : arrays of the new initializers by name, scales and zero points included.
     """
 
     def __init__(
@@ -82,65 +82,69 @@ class StoredConstants:
         self.arrays: dict[str, NDArray[Any]] = {}
         self._derived, self._version, self._names, self._add_node = graph.derived, version, names, add_node
         self._kept = kept
-        self._own: set[str] = set()
-        self._made: dict[tuple[str, object], str] = {}
+        self._used_own_names: set[str] = set()
+        self._outputs: dict[tuple[str, object], str] = {}
 
     def add(self, wanted: str, array: NDArray[Any]) -> str:
-        """Keep an array under a name of its own, and return that."""
+        """Add an initializer with a free name, and return the name."""
         name = self._names.fresh(wanted)
         self.arrays[name] = array
         return name
 
     def in_format(self, name: str, array: NDArray[Any], form: Format) -> str:
-        """Return what dequantizes a constant in a format: the name that the model gives it, if it is free."""
-        if (name, form) not in self._made:
+        """Return the name of a constant after DequantizeLinear: the model's own name of it, if that is free."""
+        if (name, form) not in self._outputs:
             check_opset(self._version, form.bits)
             codes = quantize(array, fraction_bits_of(form, array.ndim), form.word())
             axis = form.axis if isinstance(form, ChannelFormats) else None
             each = form.formats if isinstance(form, ChannelFormats) else (form,)
             out = self._own_name(name)
-            self._made[name, form] = self._dequantize(codes, out, [one.fraction_bits for one in each], axis)
-        return self._made[name, form]
+            self._outputs[name, form] = self._dequantize(codes, out, [one.fraction_bits for one in each], axis)
+        return self._outputs[name, form]
 
     def bias(self, name: str, array: NDArray[Any], bits: NDArray[np.int64], *, is_own: bool) -> str:
-        """Return what dequantizes a bias of 32 bits.
+        """Return the name of a bias of 32 bits after DequantizeLinear.
 
         Parameters
         ----------
+        name, array
+            The constant.
         bits
-            Fraction bits: one, or one for each channel.
+            Number of fraction bits, or one number for each channel.
         is_own
-            Whether it may have the name that the model gives it.
+            Whether the result may have the model's own name of the bias.
         """
         key = (name, bits.tobytes())
-        if key not in self._made:
+        if key not in self._outputs:
             n = bits
-            if bits.size > 1:  # channels are the last axis of a bias, which has as many for each group of them
+            if bits.size > 1:  # the last axis counts channels, group by group, with the same bits in each group
                 channels = max(bits.size, array.shape[-1] if array.ndim else 1)
                 array = np.broadcast_to(array, (*array.shape[:-1], channels))
                 n = np.tile(bits, channels // bits.size)
             codes = bias_codes(Tensor(name, array.dtype, array.shape, array), array.shape, n).astype(np.int32)
             out = self._own_name(name) if is_own else self._names.fresh(f"{name}_bias")
-            self._made[key] = self._dequantize(codes, out, n.tolist(), None if n.size == 1 else array.ndim - 1)
-        return self._made[key]
+            self._outputs[key] = self._dequantize(codes, out, n.tolist(), None if n.size == 1 else array.ndim - 1)
+        return self._outputs[key]
 
     def number(self, name: str, array: NDArray[Any], form: QFormat) -> str:
-        """Return a constant that holds the nearest numbers of a format, as real numbers."""
+        """Return the name of a constant with the values rounded to a format, as real numbers."""
         key = (name, ("number", form))
-        if key not in self._made:
+        if key not in self._outputs:
             codes = quantize(array, form.fraction_bits, form.word())
             rounded = np.ldexp(codes.astype(np.float64), -form.fraction_bits).astype(array.dtype)
             same = np.array_equal(rounded, array)
-            self._made[key] = name if same and name in self._kept else self.add(f"{name}_rounded", rounded)
-        return self._made[key]
+            self._outputs[key] = name if same and name in self._kept else self.add(f"{name}_rounded", rounded)
+        return self._outputs[key]
 
     def _dequantize(self, codes: NDArray[Any], out: str, bits: list[int], axis: int | None) -> str:
+        """Add codes, and a DequantizeLinear that gives the tensor `out`; return the name."""
         with np.errstate(over="ignore", under="ignore"):
             scale = np.exp2(-np.array(bits, np.float64)).astype(np.float32)
         if not scale.all() or not np.isfinite(scale).all():
             n = max(bits) if not scale.all() else min(bits)
             raise FormatError(
-                f"'{out}' has {n} fraction bits, and float32 has no scale of 2^{-n}: give what reads it other formats"
+                f"'{out}' has {n} fraction bits, and float32 has no scale of 2^{-n}: "
+                "choose other formats for the operator that reads it"
             )
         stored = f"{out}_quantized"
         name = self.add(stored, codes)
@@ -152,9 +156,9 @@ class StoredConstants:
         return out
 
     def _own_name(self, constant: str) -> str:
-        """Return the model's own name of a constant, or another where a second tensor needs it."""
+        """Return the model's own name of a constant, or a new one if another tensor has it."""
         name = self._derived.get(constant, constant)
-        if name in self._own or name in self._kept:
+        if name in self._used_own_names or name in self._kept:
             return self._names.fresh(f"{name}_dequantized")
-        self._own.add(name)
+        self._used_own_names.add(name)
         return name

@@ -1,6 +1,6 @@
-"""A session in fixed point as a quantized ONNX model."""
+"""Conversion of a session in fixed point to an onnx.ModelProto with QuantizeLinear and DequantizeLinear."""
 
-import onnx  # noqa: TID251 - it is written for others
+import onnx  # noqa: TID251 - the result is an onnx.ModelProto
 import onnx.checker  # noqa: TID251 - as above
 
 from qengine.errors import OptionError, UnsupportedError, first_line
@@ -20,16 +20,17 @@ def quantized_model(session: InferenceSession) -> onnx.ModelProto:
     Parameters
     ----------
     session
-        In fixed point with activations of 8 or 16 bits, rounding half to even and saturating, as QuantizeLinear does.
+        Session in fixed point with activations of 8 or 16 bits that rounds half to even and saturates, as
+        QuantizeLinear does.
 
     Raises
     ------
     OptionError
-        If the session is in float32, or computes what no such model can say.
+        If the session is in float32, or has another rounding or overflow, or an accumulator width.
     FormatError
         If an activation has another word length.
     UnsupportedError
-        If an operator cannot be written, or the model is older than opset 13, or 21 for 16 bits: load it with
+        If an operator cannot be written, or the model's opset is below 13, or below 21 for 16 bits: load it with
         `least_opset`.
     """
     if not session.in_fixed_point:
@@ -46,6 +47,6 @@ def quantized_model(session: InferenceSession) -> onnx.ModelProto:
     except onnx.checker.ValidationError as error:
         reason = first_line(error).rstrip(".")
         raise UnsupportedError(
-            f"onnx.checker refuses what is written: {reason}; check the model with onnx.checker.check_model"
+            f"onnx.checker refuses the quantized model: {reason}; check the model with onnx.checker.check_model"
         ) from None
     return model

@@ -15,7 +15,7 @@ from qengine.kernels.locks import Lock
 from qengine.model.steps import Tensor
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.schedule import CompiledOps
-from qengine.runtime.plan.plan import BoundStep, Plan, answer, enter, refuse_nan
+from qengine.runtime.plan.plan import BoundStep, Plan, decode_output, quantize_input, refuse_nan
 
 NAN_COUNTS = "\0nan"
 """Name of the array in which kernels count the NaN of each input: int64 (inputs,)."""
@@ -85,7 +85,7 @@ class QuantizePart:
 
     def run(self, arrays: Arrays) -> None:
         """Quantize the feed, and add the codes to the arrays under the tensor's name."""
-        arrays[self.tensor.name] = enter(self.tensor, arrays[feed_key(self.tensor.name)], self.plan.fixed, None)
+        arrays[self.tensor.name] = quantize_input(self.tensor, arrays[feed_key(self.tensor.name)], self.plan.fixed, None)
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,6 @@ class Executor:
         """Return an output as an array of the caller's own."""
         array = arrays[source.key]
         if source.codes is not None:
-            return np.array(answer(source.codes, array, raw=False), order="C")
+            return np.array(decode_output(source.codes, array, raw=False), order="C")
         # Sections write new arrays; the reference may give a view of a feed.
         return array if source.key in self._new_arrays else np.array(array, order="C")

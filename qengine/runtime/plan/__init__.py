@@ -1,1 +1,1 @@
-"""A model made ready to run on inputs of known shapes."""
+"""Plans: a graph bound to kernels for inputs of known shapes."""

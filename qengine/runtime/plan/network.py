@@ -1,4 +1,10 @@
-"""A model after the passes, its formats, and what to compute for the tensors that a run asks for."""
+"""Network: a model, the graph after the passes, and the formats of both.
+
+The passes (`model/passes`) rewrite the loaded graph in stages: one resolves the quantization that the model has, later
+ones fold, fuse and remove nodes. A network keeps the graph of every stage, because a caller may ask for any tensor of
+the model, also for one that a pass removed. Such a tensor is computed from the last stage that has it, beside the
+optimized graph, so that no other tensor changes. Formats are assigned once, for the optimized graph.
+"""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -11,7 +17,7 @@ from qengine.errors import OptionError, did_you_mean
 from qengine.model.eager import single_node
 from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.graph import Graph, Node, Value
-from qengine.model.ops import operator
+from qengine.model.ops.support import check_supported
 from qengine.model.passes import optimize, remove_dead
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Tensor
@@ -19,20 +25,31 @@ from qengine.qformat import Format
 from qengine.runtime.control_flow import CONTROL
 
 
-def is_run(node: Node) -> bool:
-    """Whether a node without a handler is run nevertheless."""
+def is_runnable(node: Node) -> bool:
+    """Whether a node without a handler can run: it is control flow, or a function computes it."""
     return bool(node.graphs and node.operator in CONTROL and not node.domain) or single_node.is_computable(node)
 
 
 class Network:
-    """A model, the same after the passes, and the formats of both.
+    """A model, the graph after the passes, and the formats of both.
+
+    Parameters
+    ----------
+    model
+        The graph as it was loaded.
+    request
+        Formats that the user requests; None for those that a quantized model has, and for float32.
+    as_float32
+        Whether to ignore the formats that a quantized model has.
 
     Attributes
     ----------
-    model, optimized : the graph as it was loaded, but for what stands for quantization; and after the passes.
-    as_float32 : whether formats that a quantized model has are left aside.
-    value_inputs : the inputs whose elements decide shapes.
-    table : the formats; None in float32.
+    model : graph as it was loaded, without the nodes of its quantization.
+    optimized : graph after the passes.
+    as_float32 : whether the formats that a quantized model has are ignored.
+    request : formats that were requested, or an empty request for a quantized model; None in float32.
+    value_inputs : inputs whose elements decide shapes.
+    table : format of every tensor; None in float32.
 
     Raises
     ------
@@ -41,28 +58,28 @@ class Network:
     """
 
     def __init__(self, model: Graph, request: FormatRequest | None, *, as_float32: bool = False) -> None:
-        operator.check(model, is_run)
+        check_supported(model, is_runnable)
         self._stages = optimize(model)
         self.model, self.optimized = self._stages[1], self._stages[-1]
         self.value_inputs = value_inputs(self.model)
-        self._ask(request, as_float32)
+        self._assign(request, as_float32)
 
-    def _ask(self, request: FormatRequest | None, as_float32: bool) -> None:
-        self.as_float32, self._asked = as_float32, request
+    def _assign(self, request: FormatRequest | None, as_float32: bool) -> None:
+        self.as_float32, self._requested = as_float32, request
         if request is None and self.model.formats and not as_float32:
             request = FormatRequest()
         self.request = request
         self.table = None if request is None else assign_formats(self.model, self.optimized, request)
 
-    def asking(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
-        """Return the same network, whose passes are done, with another request."""
+    def with_request(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
+        """Return the same network with another request, without running the passes again."""
         other = copy.copy(self)
-        other._ask(request, as_float32)
+        other._assign(request, as_float32)
         return other
 
-    def like(self, model: Graph) -> "Network":
-        """Return a network of another graph with the same request."""
-        return Network(model, self._asked, as_float32=self.as_float32)
+    def with_model(self, model: Graph) -> "Network":
+        """Return the network of another graph with the same request."""
+        return Network(model, self._requested, as_float32=self.as_float32)
 
     def inside(
         self,
@@ -71,29 +88,29 @@ class Network:
         constants: Mapping[str, NDArray[Any]],
         captured: Mapping[str, Format],
     ) -> "Network":
-        """Return the network of a graph inside of a node, with the same request as far as it is of that graph.
+        """Return the network of a graph inside of a node, with the part of the request that names its tensors.
 
         Parameters
         ----------
         graph
-            Of the node.
+            The graph in an attribute of the node.
         inputs
-            Its own, and the tensors around it that it reads.
+            Inputs of the graph, and tensors around it that it reads.
         constants
-            Those around it that it reads.
+            Constants around the graph that it reads.
         captured
-            The formats of what it reads from around it.
+            Formats of the tensors around the graph that it reads.
         """
         closed = replace(
             graph,
             inputs=tuple(inputs),
             constants={**constants, **graph.constants},
-            values={**graph.values, **{value.name: value for value in inputs}},  # what is captured is fed too
+            values={**graph.values, **{value.name: value for value in inputs}},  # captured tensors are inputs too
         )
         request = self.request
         if request is not None:
             assert self.table is not None
-            # What another graph of the same node captures is here too, and nobody reads it.
+            # The inputs also hold what another graph of the same node captures; nothing reads it here.
             names = {name for node in closed.nodes for name in (*node.reads, *node.outputs)}
             names |= {value.name for value in inputs} | closed.inner_tensors()
             formats = {name: form for name, form in request.formats.items() if name in names}
@@ -109,29 +126,29 @@ class Network:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of how the model is read, and what was asked for and has no effect."""
+        """Notes for the user: how the model was read, and which requests have no effect."""
         return (*self.model.notes, *(self.table.notes if self.table else ()))
 
-    def encoded(self, names: tuple[str, ...]) -> dict[str, Tensor]:
-        """Return those of the names that are constants in fixed point, as the run reads them.
+    def encoded_constants(self, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return those of the names that are constants in fixed point, with the values and formats of the run.
 
-        A constant that passes turned into several different ones is left out: none of them is it.
+        A constant that the passes replaced by several different ones is left out, as none of them equals it.
         """
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         if self.table is None:
-            return found
+            return tensors
         for name in names:
-            stands = [n for n in self.table.constants if self.optimized.derived.get(n, n) == name]
-            if name in self.model.constants and len(stands) == 1:
-                array = self.optimized.constants[stands[0]]
-                found[name] = Tensor(name, array.dtype, array.shape, array, self.table.constants[stands[0]])
-        return found
+            derived = [n for n in self.table.constants if self.optimized.derived.get(n, n) == name]
+            if name in self.model.constants and len(derived) == 1:
+                array = self.optimized.constants[derived[0]]
+                tensors[name] = Tensor(name, array.dtype, array.shape, array, self.table.constants[derived[0]])
+        return tensors
 
     def computing(self, names: tuple[str, ...]) -> Graph:
         """Return the optimized graph with other outputs.
 
-        A tensor that a pass removed is computed as it was just before that pass, beside what was there: asking
-        for it changes no other tensor, and tells what the run goes through as nearly as there is such a thing.
+        A tensor that a pass removed is computed by the nodes that computed it just before that pass. They are added
+        beside the optimized graph, so that no other tensor changes.
 
         Raises
         ------

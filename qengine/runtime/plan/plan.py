@@ -1,4 +1,11 @@
-"""Plan: steps bound to kernels, in order, with the lifetimes of tensors; and how it is run on the reference."""
+"""Plan: a graph bound to kernels for inputs of known shapes; and its run on the reference kernels.
+
+When a plan is made, everything that does not depend on the elements of the inputs is settled: the shape and format of
+every tensor, the kernel of every step, the codes of every constant, and the step after which each tensor is no longer
+needed. What remains is a list of `BoundStep`, and a run is one loop over it: look up the operands by name, call the
+kernel, store the output under its name, drop the tensors of `release`. The loop is the same for float32 and for fixed
+point, as the kernels differ and not the loop. Native executors (`native`) take the same plan and compile it.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,12 +24,19 @@ from qengine.qformat import fraction_bits_of
 Arrays = Mapping[str, NDArray[Any]]
 
 MAX_ELEMENTS = 1 << 30
-"""The largest tensor that a plan may hold unless it is told otherwise."""
+"""The default limit on the number of elements of a tensor."""
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """Fixed-point arithmetic: the formats of all tensors, and how numbers are brought into them."""
+    """Fixed-point arithmetic of a plan.
+
+    Attributes
+    ----------
+    formats : format of every tensor.
+    arithmetic : rounding, overflow and accumulator.
+    strict : whether a float32 island is an error.
+    """
 
     formats: FormatTable
     arithmetic: Arithmetic
@@ -35,12 +49,13 @@ class BoundStep:
 
     Attributes
     ----------
-    node, step : what is computed, and how.
-    output : the tensor that comes out.
-    kernel : the function that was chosen.
+    node : node of the graph that the step belongs to.
+    step : kind of the step and its operands.
+    output : tensor that the step computes.
+    kernel : reference kernel, called with the operands.
     sources : for each operand the name of a tensor, or the array itself where it is constant.
-    release : tensors that nothing reads afterwards.
-    is_real : whether it computes real numbers from real numbers in a model that is quantized in part.
+    release : names of the tensors that no later step reads.
+    is_real : whether the step computes real numbers from real numbers, in a model that is quantized in part.
     """
 
     node: Node
@@ -53,22 +68,23 @@ class BoundStep:
 
     @property
     def is_island(self) -> bool:
-        """Whether it leaves fixed point to compute in float32."""
+        """Whether the step computes in float32 in the middle of fixed point."""
         in_fixed = self.output.format is not None or any(t.format is not None for t in self.step.operands)
         return self.is_real or (isinstance(self.step, Island) and in_fixed)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A graph made ready for inputs of known shapes.
+    """A graph bound to kernels, for inputs of known shapes.
 
     Attributes
     ----------
-    inputs : tensors that are fed and not known beforehand.
-    encoded : those of them that are fed as codes already.
-    steps : in the order in which they run.
-    outputs : tensors that a run answers with, by name; a known one has its value.
-    constants : those that are quantized.
+    inputs : inputs of the run; an input whose elements the plan knows is not among them.
+    steps : steps in the order in which they run.
+    outputs : outputs of the run by name; the tensor of an output that the plan knows has its value.
+    constants : constants that are quantized.
+    fixed : fixed-point arithmetic; None in float32.
+    encoded : names of the inputs that are fed as codes.
     """
 
     inputs: tuple[Tensor, ...]
@@ -79,19 +95,24 @@ class Plan:
     encoded: frozenset[str] = frozenset()
 
     def trace(self, feeds: Arrays, tallies: dict[str, Tally] | None = None) -> Iterator[tuple[Tensor, NDArray[Any]]]:
-        """Run, and give every tensor that is computed, the inputs included, as it comes: codes in fixed point.
+        """Run on the reference kernels, and yield every tensor as it is computed, the inputs included.
 
         Parameters
         ----------
         feeds
             An array for every input of the plan.
         tallies
-            Where given, it gets for every tensor in fixed point what its step counted.
+            Counts by tensor name, which every tensor in fixed point is added to; None to count nothing.
+
+        Yields
+        ------
+        tensor, array
+            The tensor and its elements: codes in fixed point.
         """
         env: dict[str, NDArray[Any]] = {}
         for tensor in self.inputs:
             fed = feeds[tensor.name]
-            env[tensor.name] = fed if tensor.name in self.encoded else enter(tensor, fed, self.fixed, tallies)
+            env[tensor.name] = fed if tensor.name in self.encoded else quantize_input(tensor, fed, self.fixed, tallies)
             yield tensor, env[tensor.name]
         for bound in self.steps:
             name = bound.output.name
@@ -101,44 +122,49 @@ class Plan:
             with bound.node.errors_named():
                 env[name] = bound.kernel(*[env[s] if isinstance(s, str) else s for s in bound.sources], tally=tally)
             yield bound.output, env[name]
-            for gone in bound.release:
-                del env[gone]
+            for released in bound.release:
+                del env[released]
 
     def run(self, feeds: Arrays, raw: bool = False, tallies: dict[str, Tally] | None = None) -> dict[str, NDArray[Any]]:
-        """Return the outputs by name.
+        """Run on the reference kernels, and return the outputs by name.
 
         Parameters
         ----------
         feeds
             An array for every input of the plan.
         raw
-            Codes for what is in fixed point, instead of real numbers.
+            Return codes for the tensors in fixed point, instead of real numbers.
         tallies
-            As in `trace`.
+            See `trace`.
         """
-        found = {name: answer(t, t.elements, raw) for name, t in self.outputs.items() if t.value is not None}
+        results = {name: decode_output(t, t.elements, raw) for name, t in self.outputs.items() if t.value is not None}
         for tensor, array in self.trace(feeds, tallies):
             if tensor.name in self.outputs:
-                found[tensor.name] = answer(tensor, array, raw)
-        # What a run answers with is the caller's own, never a view of a feed.
-        return {name: np.array(found[name], order="C") for name in self.outputs}
+                results[tensor.name] = decode_output(tensor, array, raw)
+        # Copies, as an output may be a view of a feed.
+        return {name: np.array(results[name], order="C") for name in self.outputs}
 
 
-def answer(tensor: Tensor, array: NDArray[Any], raw: bool) -> NDArray[Any]:
-    """Return codes as they are or as real numbers of the tensor's type, and anything else as it is."""
+def decode_output(tensor: Tensor, array: NDArray[Any], raw: bool) -> NDArray[Any]:
+    """Return codes as real numbers of the tensor's dtype, or as they are where `raw` is set.
+
+    A tensor without a format is returned as it is.
+    """
     if raw or tensor.format is None:
         return array
     return dequantize(array, fraction_bits_of(tensor.format, tensor.ndim)).astype(tensor.dtype, copy=False)
 
 
 def refuse_nan(tensor: Tensor, array: NDArray[Any]) -> None:
-    """Raise FeedError where an input in fixed point holds NaN."""
+    """Raise FeedError if an input in fixed point holds NaN."""
     if np.isnan(array).any():
         raise FeedError(f"input '{tensor.name}' holds NaN: fixed point has no code for it")
 
 
-def enter(tensor: Tensor, array: NDArray[Any], fixed: Fixed | None, tallies: dict[str, Tally] | None) -> NDArray[Any]:
-    """Return what a plan makes of a feed: codes where the input is in fixed point."""
+def quantize_input(
+    tensor: Tensor, array: NDArray[Any], fixed: Fixed | None, tallies: dict[str, Tally] | None
+) -> NDArray[Any]:
+    """Return an input as the steps of a plan read it: codes where it is in fixed point, and unchanged otherwise."""
     if fixed is None or tensor.format is None:
         return array
     refuse_nan(tensor, array)

@@ -1,4 +1,17 @@
-"""Graph + arithmetic + input shapes -> Plan: every node bound to kernels, on tensors of known shapes and formats."""
+"""Planner: binds every node of a graph to kernels, for inputs of known shapes.
+
+The planner visits the nodes in order and knows a `Tensor` for every name: dtype, shape, format in fixed point, and its
+elements if they are known. For each node it asks the operator's handler for steps. There are three cases:
+
+- All operands of a step are *known* (constants, shapes, inputs that decide shapes): the planner computes the step at
+  once, and the result is known too.
+- Otherwise the step is *bound*: its output gets a format, and the step a kernel of its arithmetic. Constants that a
+  bound step reads are encoded in their formats.
+- The node cannot be planned: a handler needs elements that only a run computes (`NeedsElements`), or the node must run
+  by itself (`NeedsRun`). Then `make_plan` fails, and `plan_section` ends the section before the node.
+
+Last, the planner computes lifetimes: after which step each tensor is no longer read.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +24,8 @@ from numpy.typing import NDArray
 from qengine.errors import UnsupportedError
 from qengine.model.eager import onnx_reference, single_node
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find, make_steps
+from qengine.model.ops.binding import make_steps
+from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import Convert, Island, Linear, Move, Step, Tensor
 from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, Fixed, Plan
@@ -25,20 +39,20 @@ def make_plan(
     Parameters
     ----------
     graph
-        What to compute, after the passes.
+        Graph after the passes.
     inputs
-        Every input with its shape, and its value where that decides shapes.
+        Every input with its shape, and with its value where that decides shapes.
     fixed
-        Fixed-point arithmetic; None computes in float32.
+        Fixed-point arithmetic; None for float32.
     max_elements
-        A larger tensor is refused before anything is computed.
+        Limit on the number of elements of a tensor. A larger one is refused before anything is computed.
 
     Raises
     ------
     NeedsRun
         If a node cannot be planned before others have run; see `plan_section`.
     QEngineError
-        If a node's inputs do not fit it, a tensor is too large, or (strict) a node is an island.
+        If the inputs of a node do not fit it, a tensor is too large, or a node is an island in a strict run.
     """
     builder = _Builder(graph, fixed, max_elements)
     for name, tensor in inputs.items():
@@ -51,13 +65,14 @@ def make_plan(
 
 @dataclass(frozen=True)
 class Section:
-    """As much of a graph as can be planned at once.
+    """The first nodes of a graph, as many as can be planned at once.
 
     Attributes
     ----------
-    plan : its outputs are what the rest of the graph reads, or answers with.
-    count : how many nodes it holds.
-    needs : the elements that the node after them needs before it can be planned; None where it must be run alone.
+    plan : plan whose outputs are the tensors that the rest of the graph reads, and the outputs of the graph.
+    count : number of nodes in the section.
+    needs : names of the tensors whose elements the next node needs before it can be planned; None if it must run
+        alone.
     """
 
     plan: Plan
@@ -72,14 +87,14 @@ def plan_section(
     max_elements: int = MAX_ELEMENTS,
     encoded: frozenset[str] = frozenset(),
 ) -> Section:
-    """Bind nodes of a graph to kernels, from the first to before the one that cannot be planned.
+    """Bind the nodes of a graph to kernels, up to the first node that cannot be planned.
 
     Parameters
     ----------
     graph, inputs, fixed, max_elements
-        As of `make_plan`.
+        See `make_plan`.
     encoded
-        Inputs that are fed as codes.
+        Names of the inputs that are fed as codes.
     """
     builder = _Builder(graph, fixed, max_elements)
     for name, tensor in inputs.items():
@@ -96,18 +111,27 @@ def plan_section(
         count += 1
     later = {name for node in graph.nodes[count:] for name in node.reads}
     later |= {value.name for value in graph.outputs}
-    made = {name for node in graph.nodes[:count] for name in node.outputs}
-    plan = builder.finish(later & (made | set(inputs)))
+    computed = {name for node in graph.nodes[:count] for name in node.outputs}
+    plan = builder.finish(later & (computed | set(inputs)))
     return Section(replace(plan, encoded=encoded), count, needs)
 
 
 class _Builder:
-    """What is known while the nodes of a graph are bound one after the other."""
+    """State of the planner while it binds the nodes of a graph one after the other.
+
+    Attributes
+    ----------
+    tensors : tensors that constants, inputs and nodes have defined so far, by name.
+    encoded : constants in fixed point that bound steps read, by name.
+    inputs : inputs that are not known.
+    steps, islands : steps that are bound, and the nodes of those that are float32 islands.
+    decided : names of the inputs that decide shapes, and of what was computed from them.
+    """
 
     def __init__(self, graph: Graph, fixed: Fixed | None, max_elements: int) -> None:
         self.graph, self.fixed, self.max_elements = graph, fixed, max_elements
         self.is_partial = fixed is not None and fixed.formats.is_partial
-        # Constants go by the names that the model gives them, whatever a pass made of them.
+        # A constant that a pass computed has the name of the model's constant that it was computed from.
         self.tensors = {
             name: Tensor(graph.derived.get(name, name), a.dtype, a.shape, a) for name, a in graph.constants.items()
         }
@@ -115,12 +139,12 @@ class _Builder:
         self.inputs: list[Tensor] = []
         self.steps: list[BoundStep] = []
         self.islands: list[Node] = []
-        self.decided: set[str] = set()  # inputs that decide shapes, and what was computed from them
+        self.decided: set[str] = set()
 
     def declare_input(self, name: str, tensor: Tensor) -> None:
         self._check_size(tensor.shape, f"input '{name}'")
         if tensor.value is None:
-            # The model may not say that a tensor holds no real numbers.
+            # An input that the model declares without a type gets its type only here.
             known = self.fixed.formats.activations if self.fixed and tensor.is_float else {}
             tensor = replace(tensor, format=known.get(name))
             self.inputs.append(tensor)
@@ -137,14 +161,14 @@ class _Builder:
         except NeedsRun:
             raise
         except UnsupportedError as error:
-            if onnx_reference.is_defined(node):  # what a handler refuses, onnx.reference may compute
+            if onnx_reference.is_defined(node):  # onnx.reference may compute what the handler refuses
                 raise NeedsRun(str(error)) from None
             raise
         for name, step in zip(node.outputs, steps, strict=False):
             if not name:
                 continue
             self._check_size(step.shape, str(node))
-            self._check_size(step.scratch, f"{node}, on its way")
+            self._check_size(step.scratch, f"{node}, scratch array")
             with node.errors_named():
                 if all(t.value is not None for t in step.operands):
                     self._evaluate(name, step, node)
@@ -152,18 +176,18 @@ class _Builder:
                     self._bind(name, step, node)
 
     def _delegate(self, node: Node) -> None:
-        """Compute a node that no handler makes steps of, where all that it reads is known."""
+        """Compute a node without a handler where everything that it reads is known."""
         tensors = [self.tensors.get(name) for name in node.reads]
         if not may_be_known(node) or any(t is None or t.value is None for t in tensors):
             raise NeedsRun(f"{node} runs by itself")
         inputs = [self.tensors[name].value if name else None for name in node.inputs]
-        found = single_node.compute(node, inputs, self.graph.values)
-        for name, array in zip(node.outputs, found, strict=True):
+        results = single_node.compute(node, inputs, self.graph.values)
+        for name, array in zip(node.outputs, results, strict=True):
             if name and not isinstance(array, np.ndarray):
                 raise NeedsRun(f"{node} gives no tensor")
         if self.decided.intersection(node.inputs):
             self.decided.update(name for name in node.outputs if name)
-        for name, array in zip(node.outputs, found, strict=True):
+        for name, array in zip(node.outputs, results, strict=True):
             if isinstance(array, np.ndarray):
                 self._check_size(array.shape, str(node))
                 self.tensors[name] = Tensor(name, array.dtype, array.shape, array)
@@ -176,7 +200,7 @@ class _Builder:
         return Plan(tuple(self.inputs), self._with_lifetimes(), outputs, tuple(self.encoded.values()), self.fixed)
 
     def refuse_decided(self, outputs: Mapping[str, Tensor]) -> None:
-        """Refuse an answer in float32 where fixed point was asked for, and not an input is left for it."""
+        """Refuse outputs in float32 in a run in fixed point that has no input left to quantize."""
         if self.fixed is None or any(tensor.format is not None for tensor in self.inputs):
             return
         computed = {name for node in self.graph.nodes for name in node.outputs}
@@ -206,7 +230,7 @@ class _Builder:
         return self.encoded[name]
 
     def _is_real(self, node: Node) -> bool:
-        """Whether a node of a model that is quantized in part computes with real numbers that are no codes."""
+        """Whether a node computes on real numbers without a format, in a model that is quantized in part."""
         if self.fixed is None or not self.is_partial:
             return False
         formats = self.fixed.formats
@@ -221,7 +245,7 @@ class _Builder:
         return False
 
     def _is_computed(self, node: Node) -> bool:
-        """Whether a run computes the node, rather than the plan."""
+        """Whether the run computes the node, and not the planner."""
         roles = find(node).roles(node)
         return any(self.tensors[name].value is None for name, role in roles if role is not Role.SHAPED)
 
@@ -229,7 +253,7 @@ class _Builder:
         if self.decided.intersection(node.inputs):
             self.decided.add(name)
             if self.fixed and isinstance(step, Linear):
-                # Shape arithmetic has no filters: this is the data itself, which real numbers would not serve.
+                # Arithmetic on shapes has no filters, so this is data, and the planner would compute it in float32.
                 raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")
         value = step.known()
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
@@ -249,33 +273,34 @@ class _Builder:
         self.tensors[name] = output
 
     def _is_mixed(self, step: Step, output: Tensor) -> bool:
-        """Whether codes and real numbers that are none meet in a step other than those that are made for it."""
+        """Whether a step mixes codes with real numbers without a format, and is neither an island nor a conversion."""
         if not self.is_partial or isinstance(step, Island | Convert):
             return False
         operands = (step.x, step.w) if isinstance(step, Linear) else step.operands  # a bias never has a format
         return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
 
     def _computes_reals(self, step: Step, output: Tensor) -> bool:
-        """Whether a step of a model that is quantized in part computes with real numbers alone."""
+        """Whether a step computes on real numbers only, in a model that is quantized in part."""
         if not self.is_partial or isinstance(step, Move | Convert):
             return False
         return output.is_float and all(t.format is None for t in (output, *step.operands))
 
-    def _check_size(self, shape: tuple[int, ...], what: str) -> None:
+    def _check_size(self, shape: tuple[int, ...], label: str) -> None:
         if prod(shape) > self.max_elements:
             raise UnsupportedError(
-                f"{what}: a tensor of {' x '.join(map(str, shape))} has more than {self.max_elements:,} elements; "
-                "raise the limit (--max-elements, max_elements=) if that is meant"
+                f"{label}: a tensor of {' x '.join(map(str, shape))} has more than {self.max_elements:,} elements; "
+                "raise the limit (--max-elements, max_elements=) if you need it"
             )
 
     def _with_lifetimes(self) -> tuple[BoundStep, ...]:
+        """Return the steps, each with the tensors that no later step reads: its operands, and its output if unread."""
         read_later: set[str] = set()
-        found = []
+        steps = []
         for bound in reversed(self.steps):
             names = {s for s in bound.sources if isinstance(s, str)} | {bound.output.name}
-            found.append(replace(bound, release=tuple(sorted(names - read_later))))
+            steps.append(replace(bound, release=tuple(sorted(names - read_later))))
             read_later |= names
-        return tuple(reversed(found))
+        return tuple(reversed(steps))
 
 
 def _source(t: Tensor) -> str | NDArray[Any]:

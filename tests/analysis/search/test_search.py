@@ -272,7 +272,7 @@ def test_what_cannot_be_done_is_said(data, tmp_path):
         search(model, dataset, least=0.9, max_drop=1)
     with pytest.raises(OptionError, match="no cost is named 'area'; there are weights, activations, macs"):
         search(model, dataset, cost="area")
-    with pytest.raises(OptionError, match="bits is a word length of 2 to 16, not 17"):
+    with pytest.raises(OptionError, match="bits must be a whole number, 2 to 16, not 17"):
         search(model, dataset, bits=[4, 17])
     with pytest.raises(OptionError, match="there are no word lengths for weights"):
         search(model, dataset, weight_bits=[])

@@ -96,7 +96,7 @@ def test_a_percentile_is_of_its_method_alone():
         (Grid(bits=[8], roundings=["up"]), "no rounding is named 'up'"),
         (Grid(bits=[8], overflows=["clip"]), "no overflow is named 'clip'"),
         (Grid(bits=[8], methods=["best"]), "no method is named 'best'"),
-        (Grid(bits=[8], accumulator_bits=[1]), "2 to 64 bits, not 1"),
+        (Grid(bits=[8], accumulator_bits=[1]), "a whole number, 2 to 64, not 1"),
         (Grid(bits=[8], percentile=50.0), "a percentile is of method percentile"),
         (Grid(bits=[8], weight_bits=[8], activation_bits=[8]), "give two of them"),
         (Grid(qformats=["Q40.3"]), "a word has 2 to 16"),

@@ -114,11 +114,11 @@ def test_a_fixed_first_axis_is_the_batch(tmp_path):
         ({"z": X}, "has no array 'x' for that input; it holds 'z'"),
         ({"x": X, "z": X}, "holds 'z', which is neither an input of the model, nor labels, nor a target"),
         ({"x": X, "labels": np.arange(9)}, "have different lengths: 'x' 10, 'labels' 9"),
-        ({"x": X, "labels": np.zeros(10)}, r"\['labels'\] is to be a whole number for each sample"),
+        ({"x": X, "labels": np.zeros(10)}, r"\['labels'\] must hold one integer for each sample"),
         ({"x": X, "target": X[:3]}, "have different lengths"),
         ({"x": X[0, 0]}, r"\['x'\] has 2 axes; input 'x' needs 4"),
         ({"x": X[:0]}, "holds no samples"),
-        ({"x": np.asfortranarray(X)}, "is in Fortran's order"),
+        ({"x": np.asfortranarray(X)}, "is in Fortran order"),
         ({"x": np.array(["a", None], object)}, "pickled Python objects"),
     ],
 )

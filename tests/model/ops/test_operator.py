@@ -11,7 +11,10 @@ from onnx.defs import OpSchema
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.eager.onnx_reference import is_defined
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import ANY, NEVER, Known, check, find, make_steps, operator, versions
+from qengine.model.ops.binding import make_steps
+from qengine.model.ops.operator import ANY, Known, find, operator, versions
+from qengine.model.ops.signature import NEVER
+from qengine.model.ops.support import check_supported
 from qengine.model.steps import Island, Tensor
 
 from . import __path__ as here
@@ -135,11 +138,11 @@ def test_all_that_is_missing_is_named_at_once():
     graph = Graph("g", (), (), tuple(nodes), {})
     listed = r"operators not supported: Foo-17 \(x2\), my.Bar-17; register them first, as .*\"Bar\", domain=\"my\""
     with pytest.raises(UnsupportedError, match=listed):
-        check(graph, lambda _: False)
+        check_supported(graph, lambda _: False)
     with pytest.raises(UnsupportedError, match=r"operator not supported: Foo-17 \(x2\); replace them before"):
-        check(Graph("g", (), (), (nodes[0], nodes[3]), {}), lambda _: False)
-    check(graph, lambda _: True)
-    check(Graph("g", (), (), (nodes[1],), {}), lambda _: False)
+        check_supported(Graph("g", (), (), (nodes[0], nodes[3]), {}), lambda _: False)
+    check_supported(graph, lambda _: True)
+    check_supported(Graph("g", (), (), (nodes[1],), {}), lambda _: False)
 
 
 @pytest.fixture

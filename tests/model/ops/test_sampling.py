@@ -72,8 +72,8 @@ def test_in_fixed_point_it_is_an_island():
 @pytest.mark.parametrize(
     ("attributes", "grid", "reason"),
     [
-        ({"mode": "linear"}, (2, 4, 7, 2), "mode 'linear' with padding_mode 'zeros' is none that ONNX has"),
-        ({"padding_mode": "wrap"}, (2, 4, 7, 2), "padding_mode 'wrap' is none"),
+        ({"mode": "linear"}, (2, 4, 7, 2), "mode 'linear' with padding_mode 'zeros' does not exist in ONNX"),
+        ({"padding_mode": "wrap"}, (2, 4, 7, 2), "padding_mode 'wrap' does not exist"),
         ({}, (2, 4, 7, 3), r"grid \[2, 4, 7, 3\] does not fit"),
         ({}, (1, 4, 7, 2), "does not fit an input"),
     ],

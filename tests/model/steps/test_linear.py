@@ -39,3 +39,20 @@ def test_a_computed_bias_wraps_in_a_narrow_accumulator(bits, x, c):
     half = 1 << (bits - 1)
     accumulator = (product + bias + half) % (1 << bits) - half
     assert y.item() == round(Fraction(accumulator, 1 << (n - 11)))  # half to even, as Python rounds
+
+
+@pytest.mark.parametrize("bias", [300.0, -300.0, 20.0])
+def test_a_computed_bias_counts_in_a_narrow_accumulator(bias):
+    """Products of 8 bits by 8 fit 16 bits whatever the input is, and the sum with the bias does not: it wraps."""
+    model = network(
+        [("Identity", "c", "b"), ("Gemm", "x w b", "y")],
+        inputs={"x": [1, 1], "c": [1]},
+        constants={"w": [[0.5]]},
+    )
+    formats = {"x": "Q3.4", "w": "Q3.4", "c": "Q10.5", "y": "Q7.8"}
+    session = InferenceSession(model, formats=formats, accumulator_bits=16)
+    (y,) = session.run(None, {"x": np.float32([[0.25]]), "c": np.float32([bias])}, raw=True)
+    total = 4 * 8 + round(bias * 2**8)
+    wrapped = (total + 2**15) % 2**16 - 2**15
+    assert (total != wrapped) == (abs(bias) > 100)
+    assert y.item() == wrapped

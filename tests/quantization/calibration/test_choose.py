@@ -8,7 +8,7 @@ from qengine import QFormat
 from qengine.errors import FormatError
 from qengine.qformat import finest_format
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values
-from qengine.quantization.calibration.error import exact_error, power, squared_error
+from qengine.quantization.calibration.error import exact_error, power, sqnr_in, squared_error
 from qengine.quantization.calibration.histogram import Cells, Histogram
 
 RNG = np.random.default_rng(11)
@@ -101,6 +101,7 @@ def test_the_error_that_is_told_is_the_error(name, bits):
         (0.25, 1, "Q0.3", 1 / 8**2 / 12),  # one
         (0.875, 1, "Q0.3", 1 / 8**2 / 3),  # up from the last code there is none
         (0.875, -1, "Q0.3", 1 / 8**2 / 12),  # down there is
+        (0.875, 1, "Q0.4", 5 / 24 / 16**2),  # two steps, the last of which is rounded down as a whole
         (0.25, 1, "Q1.2", 1 / 8**2 / 3),  # from 1/4 to 3/8, all to 1/4
         (0.375, 1, "Q1.2", 1 / 8**2 / 3),  # from 3/8 to 1/2, all to 1/2
         (0.5, 1, "Q-1.4", (1 / 2 + 1 / 16 - 7 / 16) ** 2 + 1 / 8**2 / 12),  # to the last code, 7/16
@@ -111,6 +112,20 @@ def test_the_error_that_is_told_is_the_error(name, bits):
 def test_the_error_of_one_cell(low, sign, form, mean):
     cell = Cells(*(np.array([number]) for number in (float(sign), low, 1 / 8, 10.0)))
     assert squared_error(cell, QFormat.parse(form)) == pytest.approx(10 * mean, rel=1e-12)
+
+
+def test_the_power_of_one_cell():
+    cell = Cells(*(np.array([number]) for number in (-1.0, 0.25, 1 / 8, 10.0)))
+    assert power(cell) == pytest.approx(10 * (0.375**3 - 0.25**3) / 3 * 8, rel=1e-12)
+
+
+@pytest.mark.parametrize("shift", [-40, 0, 40])
+def test_sqnr_does_not_depend_on_the_scale(shift):
+    x = DATA["normal"]
+    form = finest_format(x, 6)
+    exact = 10 * np.log10(np.sum(x.astype(np.float64) ** 2) / loss(x, form))
+    scaled = form.with_fraction_bits(form.fraction_bits - shift)
+    assert sqnr_in(histogram(np.ldexp(x, shift)), scaled) == pytest.approx(exact, abs=0.05)
 
 
 def test_the_error_of_values_spread_evenly_is_exact():
@@ -150,6 +165,16 @@ def test_percentile_holds_that_share(name, percentile):
     assert chosen(x, 8, "percentile", 100.0) == chosen(x, 8, "max")
 
 
+def test_a_format_may_saturate_by_many_powers_of_two():
+    """One value of 2^14 beside 2^32 of -1: to hold it costs a step of 2^14, and to saturate it costs less."""
+    many = histogram(np.float32([-1]))
+    for _ in range(32):
+        many = many.merged(many)
+    together = many.merged(histogram(np.float32([2.0**14])))
+    assert str(for_histogram(together, 2, signed=True, method=Method.MSE, percentile=0)) == "Q1.0"
+    assert str(for_histogram(together, 2, signed=True, method=Method.MAX, percentile=0)) == "Q15.-14"
+
+
 def test_zeros_count_for_nothing_in_a_percentile():
     x = np.append(np.zeros(10**6), [3.0] * 10).astype(np.float32)
     assert chosen(x, 8, "percentile") == QFormat.parse("Q2.5")
@@ -162,6 +187,9 @@ def test_headroom():
         *("Q0.15", "Q0.15", "Q1.14"),
     ]
     assert str(chosen(x, 16, "percentile", 50.0, headroom=4)) == "Q1.14"  # 0.45 * 4
+    one_sided = np.linspace(-0.1, 0.9, 1000).astype(np.float32)
+    for values in (one_sided, -one_sided):
+        assert {str(chosen(values, 16, m, headroom=1.25)) for m in ("max", "mse", "percentile")} == {"Q1.14"}
     far = DATA["student"]
     assert chosen(far, 4, headroom=4) == chosen(far, 4) != finest_format(far, 4)  # it clips, for the sake of the rest
 
@@ -173,12 +201,30 @@ def test_what_is_always_zero_has_no_integer_bits():
     assert [str(for_values(zeros.astype(float), 8, method=m, percentile=50)) for m in Method] == ["Q0.7"] * 3
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.5], "Q2.-1"),  # to 2 or to 1: of equal errors the larger range
+        ([-2, -2, 1.6, -1], "Q1.0"),  # -2 is a code, and does not saturate
+        ([1.6, -1], "Q1.0"),
+    ],
+)
+def test_formats_of_two_bits_by_hand(values, expected):
+    assert str(for_values(np.array(values, np.float64), 2, method=Method.MSE, percentile=0)) == expected
+
+
+def test_a_percentile_is_interpolated_in_its_cell():
+    x = np.append(1 + np.arange(1000) / 1000, 2.0**13).astype(np.float32)  # all but one value are in the cell [1, 2)
+    assert [str(chosen(x, 8, "percentile", p)) for p in (50.0, 99.0, 99.8)] == ["Q1.6", "Q1.6", "Q2.5"]
+
+
+@pytest.mark.parametrize("bits", [3, 8])
 @pytest.mark.parametrize("method", Method)
-def test_a_limit_on_n(method):
+def test_a_limit_on_n(method, bits):
     x = DATA["normal"].astype(np.float64)
-    free = for_values(x, 8, method=method, percentile=99.0)
+    free = for_values(x, bits, method=method, percentile=99.0)
     for most in range(free.fraction_bits - 20, free.fraction_bits + 3):
-        form = for_values(x, 8, method=method, percentile=99.0, most=most)
+        form = for_values(x, bits, method=method, percentile=99.0, most=most)
         assert form.fraction_bits == min(free.fraction_bits, most)
 
 

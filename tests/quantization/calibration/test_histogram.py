@@ -86,7 +86,9 @@ def test_order_and_parts_do_not_matter(seed):
 
 
 def test_merging_is_counting_together():
-    for a, b in [(values(1), values(2) / 1024), (values(1) / 1e6, values(2)), (np.zeros(4), values(3)), ([], [1.0])]:
+    odd = [np.nan, np.inf, -np.inf, 1.0, 0.0], [np.nan, np.nan, np.inf]
+    pairs = [(values(1), values(2) / 1024), (values(1) / 1e6, values(2)), (np.zeros(4), values(3)), ([], [1.0]), odd]
+    for a, b in pairs:
         first, second = of(a), of(b)
         same(first.merged(second), of(a, b))
         same(second.merged(first), of(a, b))
@@ -101,6 +103,20 @@ def test_extremes_of_float32():
     assert (found.least, found.most, found.exponent) == (-huge, huge, 128)
     assert found.octaves() == {-127: (1, 1), 127: (1, 1)}
     assert found.cells().count.sum() == 4
+
+
+def test_the_largest_float32_is_infinite_without_any_infinity_beside_it():
+    largest = np.finfo(np.float32).max
+    found = of([1.0, largest, -largest])
+    assert (found.infinite, found.nan, found.finite, found.most) == (2, 0, 1, 1.0)
+
+
+def test_subnormal_numbers_of_both_signs():
+    normal = 2.0**-126
+    found = of([0.0, 1e-40, -0.75 * normal, -normal, -1.5 * normal, 1.5 * normal])
+    assert found.octaves() == {-127: (1, 1), -126: (1, 2)}
+    assert found.zeros == 1
+    assert of([1e-40, -3e-40]).cells().count.sum() == 2
 
 
 def test_other_types_are_taken_as_float32():

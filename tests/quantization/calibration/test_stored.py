@@ -61,12 +61,12 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(FeedError, match=r"observation .*o\.npz cannot be read"):
         load_observation(path, graph, "key")
     save_observation(observed(), path, "key")
-    with pytest.raises(FeedError, match="is of another model, or of other data"):
+    with pytest.raises(FeedError, match="was made of another model, or of other data"):
         load_observation(path, graph, "another")
     arrays = dict(np.load(path))
     header = json.loads(arrays["header"].tobytes())
     np.savez(path, **arrays | {"header": np.frombuffer(json.dumps(header | {"version": 99}).encode(), np.uint8)})
-    with pytest.raises(FeedError, match="is of version 99"):
+    with pytest.raises(FeedError, match="has version 99"):
         load_observation(path, graph, "key")
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(FeedError, match="cannot be read"):

@@ -10,12 +10,13 @@ from qengine import InferenceSession
 from qengine.errors import ModelError, OptionError
 from qengine.model.loader import load
 from qengine.qformat import QFormat
-from qengine.quantization.correction import correct_bias, expected_means, folded, round_weights
+from qengine.quantization.correction import correct_bias, expected_means, fold_graph, round_weights
 from qengine.quantization.correction.weights import on_grid
 
 from .test_moments import LAYERS
 
 FORMATS = {"x": "Q3.12", "y": "Q5.10", "w": "Q1.1"}
+B = weights(4)
 COARSE = QFormat.parse("Q1.1")
 
 
@@ -74,6 +75,15 @@ def test_a_bias_that_two_layers_share_becomes_two():
     assert not np.array_equal(*(found.graph.constants[name] for name in names))
 
 
+def test_a_bias_that_is_an_output_of_the_model_stays():
+    graph = load(network([("Conv", "x w b", "y")], outputs=["y", "b"], constants={"w": weights(4, 3, 3, 3), "b": B}))
+    feeds = {"x": np.abs(weights(1, 3, 6, 5))}
+    found = correct_bias(graph, FORMATS, feeds)
+    assert found.entries[0].is_done
+    np.testing.assert_array_equal(found.graph.constants["b"], B)
+    assert np.abs(found.graph.constants[found.graph.nodes[0].inputs[2]] - B).max() > 0.01
+
+
 def normal_network(*between, second=("Conv", "r v", "y"), filters=(5, 4, 2, 2), **constants):
     norm = [("Conv", "x w", "c"), ("BatchNormalization", "c g b m s", "n")]
     parameters = {"g": [1.5, -0.5, 2, 0.1], "b": [0.5, 1, -1, 0.2], "m": [0, 0, 0, 0], "s": [1, 1, 1, 1]}
@@ -122,7 +132,7 @@ def test_biases_without_data(second, filters):
     assert np.abs(biases[1]).max() > 0.05
     np.testing.assert_allclose(*biases, atol=0.05 * np.abs(biases[1]).max())
     assert [entry.is_done for entry in analytic.entries] == [False, True]
-    assert "no BatchNormalization tells the means of 'x'" in str(analytic.entries[0])
+    assert "no BatchNormalization determines the means of 'x'" in str(analytic.entries[0])
 
 
 def test_a_flatten_repeats_the_means():
@@ -142,7 +152,24 @@ def test_what_is_left_says_why():
     assert [entry.is_done for entry in found.entries] == [False, False]
     assert "a MatMul has no bias" in found.entries[0].text
     assert "bias 'c' is computed" in found.entries[1].text
-    assert found.graph.constants.keys() == folded(graph).constants.keys()
+    assert found.graph.constants.keys() == fold_graph(graph).constants.keys()
+
+
+@pytest.mark.parametrize(
+    ("value", "mean", "reason"),
+    [
+        (0.5, [1.0, 2.0], "no BatchNormalization determines the means of 'x'"),
+        (0.5, [1.0, np.inf, 0.0], "its weights or what it reads are not all finite"),
+        (np.inf, [1.0, 2.0, 3.0], "its weights or what it reads are not all finite"),
+    ],
+)
+def test_means_and_weights_of_no_use(value, mean, reason):
+    w = weights(4, 3, 3, 3)
+    w[1, 2, 0, 1] = value
+    graph = load(network([("Conv", "x w b", "y")], constants={"w": w, "b": B}))
+    found = correct_bias(graph, FORMATS, means={"x": mean})
+    assert [(entry.is_done, entry.text) for entry in found.entries] == [(False, reason)]
+    np.testing.assert_array_equal(found.graph.constants["b"], B)
 
 
 def test_errors():

@@ -12,7 +12,7 @@ from qengine.analysis.report import sqnr
 from qengine.data.golden import read_golden
 from qengine.errors import UnsupportedError
 from qengine.model.loader import load
-from qengine.quantization.correction import equalize, folded
+from qengine.quantization.correction import equalize, fold_graph
 from qengine.quantization.correction.layers import linear_layers
 from qengine.quantization.qdq import quantized_model
 
@@ -84,7 +84,7 @@ def test_chains(name):
     assert_alike(graph, found.graph, {"x": weights(1, 3, 6, 5)})
     made, read = ranges(found.graph)
     np.testing.assert_allclose(made, read, rtol=1e-5)
-    before = ranges(folded(graph))
+    before = ranges(fold_graph(graph))
     np.testing.assert_allclose(made, np.sqrt(before[0] * before[1]), rtol=1e-5)
     np.testing.assert_allclose(found.factors["a"], np.sqrt(before[0] / before[1]), rtol=1e-5)
     assert [entry.is_done for entry in found.entries] == [True, False]
@@ -147,7 +147,7 @@ def test_what_is_left_says_why(nodes, why):
     assert not any(entry.is_done for entry in found.entries)
     with pytest.raises(AssertionError, match=why):
         raise AssertionError(str(found.entries[0]))
-    for name, array in folded(graph).constants.items():
+    for name, array in fold_graph(graph).constants.items():
         np.testing.assert_array_equal(found.graph.constants[name], array)
 
 
@@ -175,11 +175,45 @@ def test_it_converges_on_a_chain_of_layers():
     assert all(np.abs(np.log(factors)).max() < 0.01 for factors in again.factors.values())
 
 
+@pytest.mark.parametrize(
+    ("options", "rounds"),
+    [
+        ({}, 9),  # ln 2 4^-7 is the first factor within 1e-4
+        ({"tolerance": 1e-3}, 7),
+        ({"tolerance": 0.2}, 3),
+        ({"tolerance": 0.17}, 4),
+        ({"most_rounds": 4}, 4),
+        ({"most_rounds": 1}, 1),
+    ],
+)
+def test_rounds_end_at_the_tolerance(options, rounds):
+    """Ranges 2^8, 1 and 1 of three layers: round k changes the first pair by 2^(4^(2 - k)), and the second by half."""
+    nodes = [("Conv", "x u", "a"), ("Conv", "a v", "c"), ("Conv", "c w", "y")]
+    constants = {name: np.full((1, 1, 1, 1), value, np.float32) for name, value in (("u", 256), ("v", 1), ("w", 1))}
+    graph = load(network(nodes, inputs={"x": [1, 1, 2, 2]}, constants=constants))
+    found = equalize(graph, **options)
+    assert found.rounds == rounds
+    first, _, last = (np.log2(found.graph.constants[name].item()) for name in "uvw")
+    assert first - last == pytest.approx(4.0 * 4.0 ** (1 - rounds) / 2, abs=1e-6)
+
+
+def test_the_largest_bias_of_a_channel_counts():
+    """A bias larger than its filter makes the range larger by bias / sum of the filter, whatever row it is in."""
+    w, v = np.float32([[1, 2], [2, 8]]), np.float32([[1], [1]])
+    bias = np.float32([[6, 1], [-12, 2]])
+    nodes = [("Gemm", "x w b", "a"), ("Relu", "a", "r"), ("Gemm", "r v", "y")]
+    graph = load(network(nodes, inputs={"x": [2, 2]}, constants={"w": w, "b": bias, "v": v}))
+    found = equalize(graph)
+    np.testing.assert_allclose(found.factors["a"], np.sqrt([2 * 12 / 3, 8]), rtol=1e-12)
+    np.testing.assert_allclose(found.graph.constants["b"], bias / np.sqrt([8, 8]), rtol=1e-6)
+    assert found.rounds == 2
+
+
 def test_channels_of_very_different_scales():
     graph, images = badly_scaled_digits(), zoo.find("digits").sample().feeds["image"][:100]
     (real,) = InferenceSession(graph).run(None, {"image": images})
     fixed = []
-    for one in (folded(graph), equalize(graph).graph):
+    for one in (fold_graph(graph), equalize(graph).graph):
         formats = calibrate(one, [{"image": images}], bits=8, unsigned=True)
         fixed.append(InferenceSession(one, formats=formats).run(None, {"image": images})[0])
     assert sqnr(real, fixed[0]) < 5

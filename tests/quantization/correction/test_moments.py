@@ -1,4 +1,4 @@
-"""What layers read: their weights times the sums are the sums of what ONNX Runtime computes."""
+"""Moments of what layers read: with the weights they give the sums of the outputs that ONNX Runtime computes."""
 
 import weakref
 
@@ -9,9 +9,9 @@ from networks import network, run_onnxruntime, weights
 from qengine import InferenceSession
 from qengine.errors import OptionError
 from qengine.model.loader import load
-from qengine.quantization.correction import keep_batchnorm
+from qengine.quantization.correction import fold_all_but_batchnorm
 from qengine.quantization.correction.layers import linear_layers
-from qengine.quantization.correction.moments import key_of, observe
+from qengine.quantization.correction.moments import key_of, observe_moments
 
 IMAGE = [2, 4, 7, 6]
 LAYERS = {
@@ -42,15 +42,15 @@ def output_sums(y, node, groups):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("strip", [16 << 20, 1])
 def test_sums_and_products(name, strip, monkeypatch):
-    monkeypatch.setattr("qengine.quantization.correction.moments._STRIP_BYTES", strip)
+    monkeypatch.setattr("qengine.model.steps.forms._STRIP_BYTES", strip)
     node, shape, filters = LAYERS[name]
     w = weights(*filters)
     model = network([node], inputs={"x": shape}, constants={"w": w})
     data = [{"x": weights(*shape, seed=seed)} for seed in (1, 2)]
     (layer,) = linear_layers(load(model))
-    (found,) = observe(InferenceSession(model, isa="reference"), [layer], data, products=True).values()
+    (found,) = observe_moments(InferenceSession(model, isa="reference"), [layer], data, products=True).values()
     blocks = layer.blocks(w.astype(np.float64))
-    np.testing.assert_array_equal(layer.whole(layer.blocks(w)), w)
+    np.testing.assert_array_equal(layer.from_blocks(layer.blocks(w)), w)
     flat = blocks.reshape(*blocks.shape[:2], -1)
     wanted = [output_sums(run_onnxruntime(model, one)[0], node, layer.groups) for one in data]
     sums, squares = (sum(part) for part in zip(*wanted, strict=True))
@@ -64,10 +64,10 @@ def test_a_normalization_of_its_own():
     norm = ("BatchNormalization", "x g b m v", "y")
     parameters = {name: np.abs(weights(4, seed=i)) for i, name in enumerate("gbmv")}
     model = network([norm], inputs={"x": ["n", 4, 5]}, constants=parameters)
-    graph = keep_batchnorm(load(model))
+    graph = fold_all_but_batchnorm(load(model))
     (layer,) = linear_layers(graph)
     x = weights(3, 4, 5)
-    (found,) = observe(InferenceSession(graph, isa="reference"), [layer], [{"x": x}], products=True).values()
+    (found,) = observe_moments(InferenceSession(graph, isa="reference"), [layer], [{"x": x}], products=True).values()
     np.testing.assert_allclose(found.sums[:, 0], x.sum(axis=(0, 2)), rtol=1e-5)
     np.testing.assert_allclose(found.products[:, 0, 0], np.square(x).sum(axis=(0, 2)), rtol=1e-5)
 
@@ -79,7 +79,7 @@ def test_in_fixed_point_they_are_sums_of_codes():
     )
     session = InferenceSession(model, qformat="Q2.5", isa="reference")
     x = weights(1, 3, 6, 5)
-    (found,) = observe(session, linear_layers(session.graph), [{"x": x}], products=True).values()
+    (found,) = observe_moments(session, linear_layers(session.graph), [{"x": x}], products=True).values()
     codes = np.rint(np.clip(x * 32, -128, 127))
     assert found.sums[0, 4] == codes[0, 0].sum()  # the middle tap sees every pixel
     assert found.products[0, 4, 4] == np.square(codes[0, 0]).sum()
@@ -92,7 +92,7 @@ def test_layers_that_share_weights_are_taken_together():
     )
     session = InferenceSession(model, isa="reference")
     layers = linear_layers(session.graph)
-    (found,) = observe(session, layers, [{"x": weights(1, 3, 6, 5)}]).values()
+    (found,) = observe_moments(session, layers, [{"x": weights(1, 3, 6, 5)}]).values()
     assert key_of(layers[0], session.graph) == key_of(layers[1], session.graph)
     assert found.count == 60
 
@@ -110,7 +110,7 @@ def test_feeds_are_let_go_one_by_one():
             del x
             assert sum(one() is not None for one in alive) <= 1
 
-    observe(session, linear_layers(session.graph), feeds())
+    observe_moments(session, linear_layers(session.graph), feeds())
     assert len(alive) == 6
 
 
@@ -119,4 +119,4 @@ def test_what_is_no_data(data, message):
     model = network([("Conv", "x w", "y")], constants={"w": weights(4, 3, 3, 3)})
     session = InferenceSession(model, isa="reference")
     with pytest.raises(OptionError, match=message):
-        observe(session, linear_layers(session.graph), data)
+        observe_moments(session, linear_layers(session.graph), data)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qengine.kernels.isa import VARIABLE, available
-from qengine.quantization.correction.rounding import _greedy, _upper_factor, output_error, round_columns
+from qengine.quantization.correction.rounding import _round_greedily, _upper_factor, output_error, round_columns
 
 
 def problem(seed, filters=4, columns=3, groups=1, rows=40):
@@ -63,6 +63,8 @@ def test_never_worse_than_nearest_for_any_filter(seed, least, most):
     assert (error(weights, codes, products) <= error(weights, nearest, products)).all()
     assert least <= codes.min() <= codes.max() <= most
     np.testing.assert_array_equal(codes, np.rint(codes))
+    once = round_columns(weights, products, least, most, sweeps=0)
+    assert least <= once.min() <= once.max() <= most
 
 
 def test_many_columns_gain_decibels():
@@ -74,16 +76,18 @@ def test_many_columns_gain_decibels():
 
 def test_the_sweeps_and_the_columns_both_help():
     weights, products = problem(6, filters=32, columns=48, rows=400)
-    once = error(weights, round_columns(weights, products, -128, 127, sweeps=0), products).sum()
-    assert error(weights, round_columns(weights, products, -128, 127), products).sum() < once
-    assert once < error(weights, np.rint(weights), products).sum()
+    none, one, two, usual = (
+        error(weights, round_columns(weights, products, -128, 127, **options), products).sum()
+        for options in ({"sweeps": 0}, {"sweeps": 1}, {"sweeps": 2}, {})
+    )
+    assert usual <= two < one < none < error(weights, np.rint(weights), products).sum()
 
 
 def test_the_columns_are_those_of_the_inverse():
     """GPTQ as it is written, with the Cholesky factor of the inverse."""
     weights, products = problem(7, filters=8, columns=10, rows=200)
     order = np.argsort(-np.diagonal(products[0]), kind="stable")
-    ours = _greedy(weights, products, -128, 127)[0]
+    ours = _round_greedily(weights, products, -128, 127)[0]
     left, codes = weights[0][:, order].copy(), np.zeros((8, 10))
     factor = np.linalg.cholesky(np.linalg.inv(products[0][np.ix_(order, order)])).T
     for i in range(10):
@@ -108,11 +112,44 @@ def test_groups_do_not_meet():
         )
 
 
+@pytest.mark.parametrize("damping", [0.01, 0.5, 5.0])
+def test_damping_is_a_share_of_each_groups_own_products(damping):
+    """Products that are larger by a power of two in one group change no code in any."""
+    weights, products = problem(14, filters=16, columns=12)
+    weights, products = np.repeat(weights, 3, 0), np.repeat(products, 3, 0) * np.exp2([0, 20, -20])[:, None, None]
+    together = round_columns(weights, products, -8, 7, damping=damping)
+    assert (together != np.clip(np.rint(weights), -8, 7)).any()
+    for codes in together[1:]:
+        np.testing.assert_array_equal(codes, together[0])
+
+
+def test_damping_is_added_to_the_diagonal():
+    weights, products = problem(15, filters=40, columns=12)
+    nearest, rounded = np.clip(np.rint(weights), -8, 7), []
+    for damping in (0.0, 0.3, 3.0):
+        codes = round_columns(weights, products, -8, 7, damping=damping)
+        damped = products + damping * np.trace(products[0]) / 12 * np.eye(12)
+        by_hand = round_columns(weights, damped, -8, 7, damping=0.0)
+        # Filters are compared with nearest by the error itself, and not by the damped one.
+        is_better = error(weights, by_hand, products) < error(weights, nearest, products)
+        wanted = np.where(is_better[..., None], by_hand, nearest)
+        differs = (by_hand != nearest).any(axis=2)
+        assert differs.mean() > 0.4
+        np.testing.assert_array_equal(codes[differs], wanted[differs])
+        rounded.append(codes)
+    assert not np.array_equal(rounded[0], rounded[1])
+    defaults = round_columns(weights, products, -8, 7)
+    np.testing.assert_array_equal(defaults, round_columns(weights, products, -8, 7, damping=0.01))
+    assert not np.array_equal(defaults, rounded[1])
+
+
 def test_what_is_never_read_is_rounded_to_nearest():
     weights, products = problem(10, columns=6, groups=3)
     products[1] = 0
     products[2, 3], products[2, :, 3] = 0, 0
     codes = round_columns(weights, products, -8, 7)
+    np.testing.assert_array_equal(codes[:1], round_columns(weights[:1], products[:1], -8, 7))
+    assert (codes[0] != np.clip(np.rint(weights[0]), -8, 7)).any()
     np.testing.assert_array_equal(codes[1], np.clip(np.rint(weights[1]), -8, 7))
     np.testing.assert_array_equal(codes[2, :, 3], np.clip(np.rint(weights[2, :, 3]), -8, 7))
     np.testing.assert_array_equal(
@@ -151,4 +188,4 @@ def test_blocks_of_columns_change_no_bit():
     for i, column in enumerate(order):
         codes[:, column] = np.clip(np.rint(weights[0, :, column] + pull[:, i] / factor[i, i]), -128, 127)
         pull[:, i + 1 :] += (weights[0, :, column] - codes[:, column])[:, None] * factor[i, i + 1 :]
-    np.testing.assert_array_equal(_greedy(weights, products, -128, 127)[0], codes)
+    np.testing.assert_array_equal(_round_greedily(weights, products, -128, 127)[0], codes)

@@ -11,7 +11,7 @@ from qengine.analysis.report import sqnr
 from qengine.errors import FormatError, OptionError
 from qengine.model.loader import load
 from qengine.qformat import finest_per_channel
-from qengine.quantization.correction import folded, round_weights
+from qengine.quantization.correction import fold_graph, round_weights
 from qengine.quantization.correction.weights import on_grid
 
 SAMPLE = zoo.find("digits").sample().feeds["image"]
@@ -66,7 +66,7 @@ def test_one_layer(name, per_channel):
 
 
 def digits(bits):
-    graph = folded(load(zoo.find("digits").path))
+    graph = fold_graph(load(zoo.find("digits").path))
     return graph, calibrate(graph, [{"image": SAMPLE[:100]}], bits=bits, unsigned=True)
 
 
@@ -121,6 +121,54 @@ def test_weights_that_two_layers_share():
     assert entry.is_done
     assert "and 1 more" in entry.layer
     np.testing.assert_array_equal(found.graph.constants["w"] * 4, np.rint(found.graph.constants["w"] * 4))
+
+
+def test_layers_that_share_weights_beside_other_biases_count_together():
+    """Two layers on one run are one layer on two runs."""
+    w = weights(5, 3, 2, 2)
+    x, z = correlated(2, 3, 6, 5), np.abs(weights(1, 3, 4, 4, seed=7)) * np.float32([2, 0.1, 1]).reshape(3, 1, 1)
+    nodes = [("Conv", "x w b", "y"), ("Conv", "z w c", "u")]
+    shapes = {"x": list(x.shape), "z": list(z.shape)}
+    constants = {"w": w, "b": weights(5, seed=2), "c": weights(5, seed=3)}
+    both = load(network(nodes, inputs=shapes, outputs=["y", "u"], constants=constants))
+    formats = {"x": "Q3.4", "z": "Q3.4", "y": "Q5.2", "u": "Q5.2", "w": "Q1.1"}
+    found = round_weights(both, formats, [{"x": x, "z": z}])
+    one = load(network([("Conv", "x w", "y")], inputs={"x": ["n", 3, "h", "w"]}, constants={"w": w}))
+    own = {name: formats[name] for name in "xyw"}
+    together, alone = (round_weights(one, own, [{"x": each} for each in feeds]).graph for feeds in ((x, z), (x,)))
+    np.testing.assert_array_equal(found.graph.constants["w"], together.constants["w"])
+    assert not np.array_equal(together.constants["w"], alone.constants["w"])
+    assert "and 1 more" in found.entries[0].layer
+
+
+def test_damping_reaches_the_rounding():
+    graph = load(network([("Conv", "x w", "y")], constants={"w": weights(8, 3, 3, 3)}))
+    feeds, formats = {"x": correlated(1, 3, 6, 5)}, {**ACTIVATIONS, "w": "Q1.1"}
+    usual, damped = (round_weights(graph, formats, feeds, **o).graph for o in ({}, {"damping": 10.0}))
+    assert not np.array_equal(usual.constants["w"], damped.constants["w"])
+    nearest = on_grid(weights(8, 3, 3, 3), QFormat.parse("Q1.1"))
+    changed = np.count_nonzero(usual.constants["w"] != nearest)
+    assert round_weights(graph, formats, feeds).entries[0].text.endswith(f"{changed} of 216 weights differ")
+
+
+@pytest.mark.parametrize(
+    ("off", "text"), [(0, "no error; 0 of 108 "), (2**-9, "0.0 dB less error than nearest; 0 of 108 ")]
+)
+def test_weights_on_the_grid_have_no_error(off, text):
+    w = on_grid(weights(4, 3, 3, 3), QFormat.parse("Q2.5")).astype(np.float32)
+    w[2, 1, 0, 0] += off
+    graph = load(network([("Conv", "x w", "y")], constants={"w": w}))
+    found = round_weights(graph, {"x": "Q3.2", "y": "Q5.2", "w": "Q2.5"}, {"x": correlated(1, 3, 6, 5)})
+    assert found.entries[0].text == f"{text}weights differ"
+
+
+def test_weights_that_are_infinite_are_left():
+    w = weights(4, 3, 3, 3)
+    w[1, 2, 0, 1] = -np.inf
+    graph = load(network([("Conv", "x w", "y")], constants={"w": w}))
+    found = round_weights(graph, {**ACTIVATIONS, "w": "Q1.1"}, {"x": correlated(1, 3, 6, 5)})
+    assert [(entry.is_done, entry.text) for entry in found.entries] == [(False, "its weights are not all finite")]
+    np.testing.assert_array_equal(found.graph.constants["w"], w)
 
 
 def test_weights_that_are_read_in_two_ways_are_left():

@@ -196,7 +196,7 @@ def test_a_loop_has_pairs_of_its_own(qformat):
         ),
         (
             outer(helper.make_node("Reshape", ["r", "s"], ["y"]), [("x", 1, [2, 3]), ("s", 7, ["k"])], None),
-            "onnx.checker refuses what is written: .*; check the model with",
+            "onnx.checker refuses the quantized model: .*; check the model with",
         ),
         (
             network([("Clip", "x low", "y")], inputs={"x": [2, 3], "low": []}),

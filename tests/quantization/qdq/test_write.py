@@ -50,7 +50,7 @@ def test_families_come_back(path, qformat, least, per_channel):
 
 
 def test_onnx_runtime_has_the_same_codes():
-    """In 8 bits, where float32 holds every sum."""
+    """With 8 bits float32 holds every sum."""
     path = next(path for path in FAMILIES if path.stem == "resnet")
     session = qengine.InferenceSession(load(path, least_opset=OPSET), qformat="Q3.4")
     feeds = feeds_of(session)

@@ -9,7 +9,7 @@ from networks import network, run_onnxruntime, weights
 import qengine
 from qengine.errors import FeedError, FormatError, ModelError, UnsupportedError
 from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, new_tally
-from qengine.runtime.plan.plan import answer
+from qengine.runtime.plan.plan import decode_output
 
 X = weights(1, 3, 6, 5, seed=1, scale=2.0)
 CONV = [("Conv", "x W b", "c"), ("Relu", "c", "r"), ("Sigmoid", "r", "s"), ("Add", "s s2", "y")]
@@ -34,14 +34,14 @@ def test_the_trace_is_in_the_order_of_the_run():
         assert tensor.format == s.formats[tensor.name]
         assert codes.dtype == np.int8
         np.testing.assert_array_equal(codes, s.run([tensor.name], {"x": X}, raw=True)[0])
-        np.testing.assert_array_equal(answer(tensor, codes, raw=False), s.run([tensor.name], {"x": X})[0])
+        np.testing.assert_array_equal(decode_output(tensor, codes, raw=False), s.run([tensor.name], {"x": X})[0])
 
 
 def test_the_trace_in_float32():
     s = session()
     for tensor, array in plan_of(s, {"x": X}).trace({"x": X}):
         assert tensor.format is None
-        assert answer(tensor, array, raw=False) is array
+        assert decode_output(tensor, array, raw=False) is array
         np.testing.assert_array_equal(array, s.run([tensor.name], {"x": X})[0])
 
 
@@ -84,6 +84,27 @@ def test_what_nothing_reads_any_more_is_let_go(qformat):
     assert alive["t2"] - feed == {"t1", "t2"}
     assert alive["t4"] - feed == {"t1", "t3", "t4"}
     assert alive["y"] - feed == {"t1", "t5", "y"}
+
+
+@pytest.mark.parametrize("qformat", [None, "Q4.3"])
+def test_an_output_that_no_step_reads_is_released_at_once(qformat):
+    """The caller of `trace` has it then; the run must not keep it until the end."""
+    nodes = [("Sigmoid", "x", "early"), ("Split", "x", "l unread", {"axis": 3}), ("Sigmoid", "l", "s")]
+    nodes.append(("Abs", "s", "y"))
+    s = session(nodes, qformat=qformat, inputs={"x": [1, 3, 6, 4]}, outputs=["early", "unread", "y"], opset=11)
+    x = weights(1, 3, 6, 4, seed=1)
+    plan = plan_of(s, {"x": x})
+    release = {bound.output.name: bound.release for bound in plan.steps}
+    assert release["early"] == ("early",)
+    assert release["unread"] == ("unread", "x")
+    assert release["y"] == ("s", "y")
+    references = {}
+    for tensor, array in plan.trace({"x": x}):
+        references[tensor.name] = weakref.ref(array)
+        del array
+        if tensor.name == "s":
+            assert references["early"]() is None
+            assert references["unread"]() is None
 
 
 def test_a_long_chain_needs_little_memory():
@@ -298,5 +319,5 @@ def test_what_a_kernel_makes_on_its_way_is_limited_too(node, inputs):
     model = network([node], inputs={"x": [1, 1, 2, 2]}, constants=inputs)
     feeds = {"x": np.ones((1, 1, 2, 2), np.float32)}
     assert qengine.InferenceSession(model, max_elements=100_000).run(None, feeds)[0].size < 10_000
-    with pytest.raises(UnsupportedError, match=r"node 'the_y' .*, on its way: a tensor of 1 x 1 x .* more than 10,000"):
+    with pytest.raises(UnsupportedError, match=r"node 'the_y' .*, scratch array: a tensor of 1 x 1 x .* than 10,000"):
         qengine.InferenceSession(model, max_elements=10_000).run(None, feeds)

@@ -1,0 +1,27 @@
+"""Qm.n fixed-point formats, rounding and overflow modes, and conversion of arrays to codes and back."""
+
+from qengine.qformat.arrays import dequantize, holds, quantize
+from qengine.qformat.channels import ChannelFormats, Format, channel_formats, fraction_bits_of
+from qengine.qformat.choice import exact_format, finest_format, finest_per_channel, largest_scale
+from qengine.qformat.modes import Overflow, Rounding, overflow_mode, rounding_mode
+from qengine.qformat.single import FRACTION_BITS, QFormat
+
+__all__ = [
+    "FRACTION_BITS",
+    "ChannelFormats",
+    "Format",
+    "Overflow",
+    "QFormat",
+    "Rounding",
+    "channel_formats",
+    "dequantize",
+    "exact_format",
+    "finest_format",
+    "finest_per_channel",
+    "fraction_bits_of",
+    "holds",
+    "largest_scale",
+    "overflow_mode",
+    "quantize",
+    "rounding_mode",
+]

@@ -1,0 +1,61 @@
+"""Nodes that run alone, between two sections: control flow, exact custom operators and delegated operators.
+
+- A node with graphs in its attributes (If, Loop, Scan, SequenceMap) decides while it runs which graph runs how often.
+- A custom operator with a fixed-point rule of its own computes codes from codes.
+- Any other node without a handler is computed by a registered function or by onnx.reference on real numbers. In fixed
+  point it is a float32 island.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.model.custom import Custom
+from qengine.model.eager.single_node import compute
+from qengine.model.graph import Node
+from qengine.model.ops.operator import find
+from qengine.runtime import control_flow, custom_nodes
+from qengine.runtime.environment import Environment, real_numbers
+from qengine.runtime.values import RuntimeValue
+
+CallGraph = Callable[[Node, str, Sequence[RuntimeValue]], list[RuntimeValue]]
+"""(node, attribute, inputs) -> outputs of the graph in that attribute of the node."""
+
+
+def compute_alone(
+    node: Node, inputs: Sequence[RuntimeValue], env: Environment, call_graph: CallGraph
+) -> list[RuntimeValue]:
+    """Return the outputs of a node.
+
+    Parameters
+    ----------
+    node
+        The node.
+    inputs
+        One value for each name in `node.inputs`, codes in fixed point.
+    env
+        The run, with its arithmetic and its tallies.
+    call_graph
+        Function that runs a graph in an attribute of the node.
+
+    Raises
+    ------
+    QEngineError
+        If the node cannot be computed from such inputs, or is a float32 island in a strict run.
+    """
+    fixed = env.fixed
+    if node.graphs:
+        with node.errors_named():
+            outputs = control_flow.perform(node, inputs, lambda attribute, args: call_graph(node, attribute, args))
+        if len(outputs) < len([name for name in node.outputs if name]):
+            raise ModelError(f"{node}: gives {len(outputs)} outputs, {len(node.outputs)} are asked for")
+        return outputs
+    if fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:
+        with node.errors_named():
+            return custom_nodes.perform(
+                node, op, inputs, env.graph.values, fixed.formats, fixed.arithmetic, env.tallies
+            )
+    if fixed is not None and fixed.strict and any(value.format is not None for value in inputs):
+        raise UnsupportedError(f"{node}: strict: no fixed-point rule; it would run as a float32 island")
+    return [RuntimeValue(value) for value in compute(node, [real_numbers(v) for v in inputs], env.graph.values)]

@@ -1,0 +1,52 @@
+"""RuntimeValue: a tensor, sequence or optional between two nodes of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError
+from qengine.qformat import Format
+
+_FLOAT = np.dtype(np.float32)
+
+
+@dataclass(frozen=True)
+class RuntimeValue:
+    """A tensor, sequence or optional between two nodes of a run.
+
+    Attributes
+    ----------
+    value : array; list of arrays for a sequence; None for an empty optional and for an input that is left out.
+    format : format of the codes in `value`; None where it holds no codes.
+    is_known : whether the value follows from shapes and constants alone.
+    real : element type of the real numbers that the codes represent.
+    """
+
+    value: Any
+    format: Format | None = None
+    is_known: bool = False
+    real: np.dtype[Any] = _FLOAT
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The element type of the tensor in float32 arithmetic; None where the value is no tensor."""
+        if self.format is not None:
+            return self.real
+        return self.value.dtype if isinstance(self.value, np.ndarray) else None
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The value as an array.
+
+        Raises
+        ------
+        ModelError
+            If it is a sequence or None.
+        """
+        if not isinstance(self.value, np.ndarray):
+            raise ModelError(f"a tensor is needed, not {'a sequence' if isinstance(self.value, list) else 'nothing'}")
+        return self.value
