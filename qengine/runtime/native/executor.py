@@ -85,7 +85,8 @@ class QuantizePart:
 
     def run(self, arrays: Arrays) -> None:
         """Quantize the feed, and add the codes to the arrays under the tensor's name."""
-        arrays[self.tensor.name] = quantize_input(self.tensor, arrays[feed_key(self.tensor.name)], self.plan.fixed, None)
+        feed = arrays[feed_key(self.tensor.name)]
+        arrays[self.tensor.name] = quantize_input(self.tensor, feed, self.plan.fixed, None)
 
 
 @dataclass(frozen=True)
