@@ -1,10 +1,10 @@
-"""Models, made once."""
+"""Fixtures of models, each made once a session."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import networks
+import benchmark_networks
 import numpy as np
 import pytest
 
@@ -13,5 +13,5 @@ import pytest
 def model(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, np.ndarray]]:
-    """The file and the feeds of a model by name; SRCNN from 256x256 to 768x768."""
-    return networks.prepared(request.param, tmp_path_factory.mktemp("models"))
+    """The file and the feeds of the model that a test names; SRCNN enlarges 256x256 to 768x768."""
+    return benchmark_networks.prepared(request.param, tmp_path_factory.mktemp("models"))

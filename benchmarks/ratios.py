@@ -1,8 +1,8 @@
-"""Models beside other runtimes, in turns: how many times as long they take.
+"""Comparison of models with other runtimes, in turns: the ratio of their times to ours.
 
     python benchmarks/ratios.py [--seconds S] [--process] [MODEL ...]
 
-Each block is one run: its times were taken in turns. Rivals have their best settings; see qengine/bench/rivals.
+The times of a block were taken in turns. Other runtimes have their best settings; see qengine/analysis/bench/rivals.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 
-import networks
+import benchmark_networks
 import numpy as np
 
 from qengine import InferenceSession, zoo
 from qengine.analysis.bench import interleaved
-from qengine.analysis.bench.rivals import rival_runs
+from qengine.analysis.bench.rivals import RivalSetup, rival_runs
 
 FORMATS = {"float32": (None, None), "int8": ("Q3.4", 8), "int16": ("Q3.12", 16)}
-# SRCNN's pixels lie in 0..1: in these no bit is wasted.
+# The pixels of SRCNN lie in 0..1: these formats waste no bit.
 SRCNN = {"float32": (None, None), "int8": ("Q0.7", 8), "int16": ("Q0.15", 16)}
 
 PROCESS = """
@@ -39,14 +39,14 @@ Image.fromarray(np.rint(y[0].transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint
 
 
 def compare(name: str, folder: Path, seconds: float) -> None:
-    """Print the times of a model in every word, on one thread and on two."""
-    path, feeds = networks.prepared(name, folder)
+    """Print the times of a model in float32, 8 and 16 bits, on one thread and on two."""
+    path, feeds = benchmark_networks.prepared(name, folder)
     for word, (form, bits) in (SRCNN if name == "srcnn" else FORMATS).items():
         ours: dict[int, float] = {}
         for threads in (1, 2):
             session = InferenceSession(path, qformat=form, threads=threads)
             runs = {"qengine": lambda s=session: s.run(None, feeds)}
-            rivals = rival_runs(["onnxruntime", "openvino"], path, feeds, bits, threads)
+            rivals = rival_runs(["onnxruntime", "openvino"], RivalSetup(path, feeds, bits, threads))
             runs |= {rival: run for rival, run in rivals.items() if callable(run)}
             times = {runtime: t.best_ms for runtime, t in interleaved(runs, seconds).items()}
             ours[threads] = times["qengine"]
@@ -56,7 +56,7 @@ def compare(name: str, folder: Path, seconds: float) -> None:
 
 
 def whole_processes(repeats: int = 7) -> None:
-    """Print how long `qengine run` takes as a process, and a script that does it with ONNX Runtime; in turns."""
+    """Print the time of `qengine run` as a process, and of a script that does the same with ONNX Runtime, in turns."""
     entry = zoo.find("srcnn")
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "in.png"
@@ -70,7 +70,7 @@ def whole_processes(repeats: int = 7) -> None:
         words = {
             "onnxruntime, float32": [sys.executable, "-c", PROCESS, str(entry.path), str(image), out],
             "qengine run, float32": run,
-            "qengine run, Q0.7, with what it costs": [*run, "--qformat", "Q0.7"],
+            "qengine run, Q0.7, with its comparison": [*run, "--qformat", "Q0.7"],
         }
         best = dict.fromkeys(words, float("inf"))
         for turn in range(repeats + 1):
@@ -89,16 +89,16 @@ def whole_processes(repeats: int = 7) -> None:
 
 
 def main() -> None:
-    """Print all of it."""
+    """Parse the command line and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(networks.MODELS))
-    parser.add_argument("--seconds", type=float, default=8.0, help="for each line")
-    parser.add_argument("--process", action="store_true", help="whole processes too")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(benchmark_networks.MODELS))
+    parser.add_argument("--seconds", type=float, default=8.0, help="approximate duration of each measurement")
+    parser.add_argument("--process", action="store_true", help="also time whole processes")
     arguments = parser.parse_args()
-    if unknown := set(arguments.models) - set(networks.MODELS):
+    if unknown := set(arguments.models) - set(benchmark_networks.MODELS):
         parser.error(f"no model is named {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.models or networks.MODELS:
+        for name in arguments.models or benchmark_networks.MODELS:
             compare(name, Path(folder), arguments.seconds)
     if arguments.process:
         whole_processes()

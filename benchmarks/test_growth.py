@@ -1,4 +1,4 @@
-"""How the time of a 3x3 convolution grows: with the image, the channels, and the word."""
+"""Growth of the time of a 3x3 convolution with the size of the image, the channels, and the word length."""
 
 import numpy as np
 import pytest

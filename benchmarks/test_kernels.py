@@ -1,4 +1,4 @@
-"""Layers, one at a time, by instruction set and word."""
+"""Timing of layers, one at a time, by instruction set and word length."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from qengine.kernels.isa import available
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 def test_layer(benchmark, layer, word, isa):
     benchmark.group = f"{layer.name}, {word}"
-    session = InferenceSession(layer.graph(), isa=isa, threads=1, **WORDS[word])
+    session = InferenceSession(layer.graph(), WORDS[word].with_(isa=isa))
     x = np.random.default_rng(1).normal(0, 1, layer.shape).astype(np.float32)
     (y,) = benchmark(session.run, None, {"x": x})
     assert np.isfinite(y).all()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from qengine.analysis.bench import bench as bench_model
 from qengine.analysis.bench import bench_kernels, executor_of
-from qengine.analysis.bench.rivals import NAMES, rival_runs
+from qengine.analysis.bench.rivals import NAMES, RivalSetup, rival_runs
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import RUN
@@ -80,7 +80,7 @@ def bench(
     with status(f"measuring {model}", quiet=command.json), np.errstate(all="ignore"):
         executor = executor_of(session, feeds)
         bits = _word_length(session)
-        rivals = rival_runs(names, path, feeds, bits, executor.threads)
+        rivals = rival_runs(names, RivalSetup(path, feeds, bits, executor.threads))
         report = bench_model(session, feeds, rivals, seconds)
     return (report_record if command.json else report_table)(model, report, bits)
 

@@ -1,4 +1,4 @@
-"""`qengine bench`: what it tells, and what it refuses."""
+"""`qengine bench`: its figures, and what it refuses."""
 
 import json
 import re
@@ -98,7 +98,7 @@ def test_beside_torch(tmp_path, capsys):
     )
     assert json.loads(bench(capsys, str(path), "--vs", "torch", "--json"))["rivals"]["torch"]["best_ms"] > 0
     out = bench(capsys, str(path), "--vs", "torch", "--qformat", "Q2.5")
-    assert "torch            torch runs it in float32 only" in out
+    assert "torch            torch runs the model in float32 only" in out
 
 
 def test_a_rival_that_is_not_installed(model, capsys, monkeypatch):

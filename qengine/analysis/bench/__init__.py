@@ -1,4 +1,4 @@
-"""How fast models and kernels run here, beside the peak of the machine and beside other runtimes."""
+"""Measurements of speed: models and kernels, beside the peak of the machine and beside other runtimes."""
 
 from qengine.analysis.bench.kernels import bench_kernels
 from qengine.analysis.bench.model import Report, Row, bench, executor_of

@@ -1,4 +1,4 @@
-"""One model: how long a run takes, and where the time goes."""
+"""Measurement of a model: the duration of a run, and of each of its kernels."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from numpy.typing import NDArray
 
 from qengine.analysis.bench.timing import Timing, interleaved
 from qengine.errors import UnsupportedError
-from qengine.kernels.dot import Kind
 from qengine.kernels.isa import Isa
 from qengine.kernels.peak import peak_rate
-from qengine.kernels.program import Program
+from qengine.kernels.program import Call, Program
 from qengine.model.ops.operator import NeedsRun
-from qengine.runtime.native.channelwise import DepthwiseOp, FewOp
-from qengine.runtime.native.convolution import DotOp
-from qengine.runtime.native.executor import Executor, NativePart, ReferencePart
+from qengine.runtime.native.executor import Arrays, Executor, NativePart, ReferencePart
 from qengine.runtime.native.op import Op
 from qengine.runtime.session import InferenceSession
 
@@ -28,17 +25,17 @@ _REPEATS = 5
 
 @dataclass(frozen=True)
 class Row:
-    """One kernel of a run.
+    """Measurement of one kernel of a run.
 
     Attributes
     ----------
-    tensor : what it computes.
-    operator : the model's.
-    kernel : which one, and the shape of its tile; "reference" where there is none.
-    note : how sums are kept exact, or why there is no kernel.
-    ms : on one thread, alone and with its data at hand.
-    gmacs : 10^9 multiply-accumulates a second, of those that the operator asks for; None where it has none.
-    percent_of_peak : of what the same instruction reaches on registers.
+    tensor : name of the tensor that it computes.
+    operator : operator of the model; "" for packing and unpacking.
+    kernel : kernel and shape of its tile; "reference" where no native kernel computes the step.
+    note : width of the sums and how often they are widened, or the reason why there is no native kernel.
+    ms : milliseconds on one thread, with the data in the cache.
+    gmacs : 10^9 multiply-accumulates a second, of those that the operator asks for; None for an operator without any.
+    percent_of_peak : share of the rate that the same instruction reaches on registers.
     """
 
     tensor: str
@@ -52,17 +49,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What `bench` measured.
+    """Measurement of a model.
 
     Attributes
     ----------
-    isa, threads : what ran.
-    peaks : GMAC/s of one core by what is multiplied: "s8", "s16", "f32".
-    run : a whole run of the session.
-    rows : its kernels.
+    isa, threads : instruction set, and number of threads.
+    peaks : GMAC/s of one core by the type of the factors: "s8", "s16", "f32".
+    run : timing of whole runs of the session.
+    rows : measurements of its kernels.
     macs : multiply-accumulates of the model.
-    memory : bytes for what lies between steps.
-    rivals : times of others on the same input, in turns with the run; or why there is none.
+    memory : bytes of memory for tensors between steps.
+    rivals : timing of other runtimes on the same input, in turns with the run; or the reason why there is none.
     """
 
     isa: str
@@ -76,7 +73,7 @@ class Report:
 
     @property
     def gmacs(self) -> float:
-        """10^9 multiply-accumulates a second of a whole run."""
+        """The rate of a whole run, in 10^9 multiply-accumulates a second."""
         return self.macs / self.run.best_ms / 1e6
 
 
@@ -91,34 +88,40 @@ def bench(
     Parameters
     ----------
     session, feeds
-        As for `InferenceSession.run`.
+        See `InferenceSession.run`.
     rivals
-        Runs by name to take turns with, or why there is none.
+        Runs of other runtimes by name, or the reason why there is none.
     seconds
-        About how long to measure whole runs.
+        Approximate duration of the measurement of whole runs.
 
     Raises
     ------
     QEngineError
-        If the session runs on the reference, or as `InferenceSession.run`.
+        If the session runs on the reference, or a feed is not valid; see `InferenceSession.run`.
     """
     arrays = session.check_feeds(feeds)
     executor = executor_of(session, feeds)
+    rivals = dict(rivals or {})
     runs: dict[str, Callable[[], object]] = {"qengine": lambda: session.run(None, feeds)}
-    given = dict(rivals or {})
-    runs |= {name: run for name, run in given.items() if callable(run)}
+    runs |= {name: run for name, run in rivals.items() if callable(run)}
     timings = interleaved(runs, seconds)
-    ops = [op for part in executor.parts if isinstance(part, NativePart) for op in part.ops]
-    kinds = sorted({kind for op in ops if (kind := kind_of(op)) is not None})
+    ops = [op for section in executor.sections for op in section.ops]
+    kinds = sorted({op.kind for op in ops if op.kind is not None})
     peaks: dict[str, float] = {kind: peak_rate(kind, executor.isa) / 1e9 for kind in kinds}
-    beside = {name: timings[name] if callable(run) else run for name, run in given.items()}
-    rows = tuple(_rows(executor, arrays, peaks))
-    macs = sum(op.macs for op in ops)
-    return Report(executor.isa.name, executor.threads, peaks, timings["qengine"], rows, macs, executor.memory, beside)
+    return Report(
+        isa=executor.isa.name,
+        threads=executor.threads,
+        peaks=peaks,
+        run=timings["qengine"],
+        rows=tuple(_rows(executor, arrays, peaks)),
+        macs=sum(op.macs for op in ops),
+        memory=executor.memory,
+        rivals={name: timings[name] if callable(run) else run for name, run in rivals.items()},
+    )
 
 
 def executor_of(session: InferenceSession, feeds: Mapping[str, Any]) -> Executor:
-    """Return what runs a model of which one plan computes all; see `bench`."""
+    """Return the executor of a model that a single plan computes; see `bench`."""
     try:
         plan = session.plan(session.check_feeds(feeds))
     except NeedsRun as error:
@@ -126,50 +129,48 @@ def executor_of(session: InferenceSession, feeds: Mapping[str, Any]) -> Executor
     return session.executor(plan)
 
 
-def kind_of(op: Op) -> Kind | None:
-    """Return what an op multiplies; None where that is not its work."""
-    return op.kind if isinstance(op, DotOp | FewOp | DepthwiseOp) else None
-
-
 def _rows(executor: Executor, feeds: Mapping[str, NDArray[Any]], peaks: Mapping[str, float]) -> list[Row]:
-    """Return the kernels of a run, each measured alone, in a run's order so that each finds its input."""
+    """Return the measurements of all kernels, each by itself, in the order of a run so that each has its input."""
     arrays = executor.arrays(feeds)
     rows = []
     for part in executor.parts:
         start = time.perf_counter()
         part.run(arrays)
+        ms = 1e3 * (time.perf_counter() - start)
         if isinstance(part, NativePart):
-            owners = {id(op): bound for bound, ops in part.steps for op in ops}
-            for op, threads in zip(part.ops, part.compiled.calls, strict=True):
-                bound = owners.get(id(op))
-                calls = [call for calls in threads for call in calls]
-                ms = _alone(executor.isa, calls, arrays)
-                name = op.out.name.strip("\0")
-                operator = bound.node.operator if bound else ""
-                rows.append(_row(name, operator, op, ms, peaks))
+            rows += _rows_of_section(part, executor.isa, arrays, peaks)
         elif isinstance(part, ReferencePart):
-            ms = 1e3 * (time.perf_counter() - start)
             bound = part.bound
-            rows.append(Row(bound.output.name, bound.node.operator, "reference", part.why, ms, None, None))
+            rows.append(Row(bound.output.name, bound.node.operator, "reference", part.reason, ms, None, None))
     return rows
 
 
-def _alone(isa: Isa, calls: list[Any], arrays: Mapping[str, NDArray[Any]]) -> float:
-    """Return the milliseconds of calls on one thread, the best of a few."""
-    program = Program(isa, [calls])
-    empty = Program(isa, [[]])
+def _rows_of_section(part: NativePart, isa: Isa, arrays: Arrays, peaks: Mapping[str, float]) -> list[Row]:
+    """Return the measurements of the ops of a section, whose arrays hold its inputs."""
+    operators = {id(op): bound.node.operator for bound, ops in part.steps for op in ops}
+    rows = []
+    for op, threads in zip(part.ops, part.compiled.calls, strict=True):
+        ms = _best_ms(isa, [call for calls in threads for call in calls], arrays)
+        rows.append(_row(op, operators.get(id(op), ""), ms, peaks))
+    return rows
 
-    def once(what: Program) -> float:
+
+def _best_ms(isa: Isa, calls: list[Call | None], arrays: Arrays) -> float:
+    """Return the milliseconds of calls on one thread, the best of several runs, without the overhead of a run."""
+    program, empty = Program(isa, [calls]), Program(isa, [[]])
+
+    def seconds(measured: Program) -> float:
         start = time.perf_counter()
-        what.run(arrays)
+        measured.run(arrays)
         return time.perf_counter() - start
 
-    once(program)
-    return 1e3 * max(0.0, min(once(program) for _ in range(_REPEATS)) - min(once(empty) for _ in range(_REPEATS)))
+    seconds(program)
+    return 1e3 * max(0.0, min(seconds(program) for _ in range(_REPEATS)) - min(seconds(empty) for _ in range(_REPEATS)))
 
 
-def _row(name: str, operator: str, op: Op, ms: float, peaks: Mapping[str, float]) -> Row:
+def _row(op: Op, operator: str, ms: float, peaks: Mapping[str, float]) -> Row:
     rate = op.macs / ms / 1e6 if op.macs and ms else None
-    kind = kind_of(op)
-    share = 100 * rate / peaks[kind] if rate is not None and kind is not None and isfinite(rate) else None
-    return Row(name, operator, op.kernel, op.note, ms, rate, share)
+    percent = None
+    if rate is not None and op.kind is not None and isfinite(rate):
+        percent = 100 * rate / peaks[op.kind]
+    return Row(op.out.name.strip("\0"), operator, op.kernel, op.note, ms, rate, percent)

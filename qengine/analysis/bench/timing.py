@@ -1,4 +1,4 @@
-"""Times of several runs, taken in turns: what disturbs the machine disturbs all of them."""
+"""Timing of several runs that take turns: a disturbance of the machine then slows all of them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-_PAUSE = 0.1  # seconds: about so long the threads of some runtimes still spin after a run, on the cores of the next
+_PAUSE = 0.1  # seconds; threads of some runtimes spin for about this long after a run, on the cores of the next run
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one run: the best and the median of several."""
+    """Duration of a run in milliseconds: the best and the median of several runs."""
 
     best_ms: float
     median_ms: float
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], seconds: float, least: int = 5) -> dict[str, Timing]:
-    """Return the times of runs, which take turns, after one turn that does not count.
+    """Return the timing of each run by name. Runs take turns; a first turn is not counted.
 
     Parameters
     ----------
+    runs
+        Functions that are timed, by name.
     seconds
-        About how long all of it may take.
+        Approximate duration of all turns together.
     least
-        Turns that are taken in any case.
+        Least number of turns, however long they take.
     """
     for run in runs.values():
         run()
@@ -38,4 +40,4 @@ def interleaved(runs: Mapping[str, Callable[[], object]], seconds: float, least:
             start = time.perf_counter()
             run()
             times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: Timing(min(found), median(found)) for name, found in times.items()}
+    return {name: Timing(min(values), median(values)) for name, values in times.items()}

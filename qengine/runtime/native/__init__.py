@@ -1,4 +1,4 @@
-"""A plan on native kernels: which kernel a step gets, where tensors lie, what runs when and on which thread."""
+"""Plans on native kernels: the kernels of each step, the memory of tensors, and the schedule of calls on threads."""
 
 from qengine.runtime.native.executor import Executor
 from qengine.runtime.native.lower import make_executor

@@ -1,4 +1,4 @@
-"""Runs a plan on native kernels: sections of calls, and steps of the reference between them."""
+"""Run of a plan on native kernels: sections of calls, and steps of the reference between them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ from qengine.kernels.isa import Isa
 from qengine.kernels.locks import Lock
 from qengine.model.steps import Tensor
 from qengine.runtime.native.op import Op
-from qengine.runtime.native.schedule import Compiled
+from qengine.runtime.native.schedule import CompiledOps
 from qengine.runtime.plan.plan import BoundStep, Plan, decode_output, quantize_input, refuse_nan
 
-NAN = "\0nan"
-"""The array in which kernels say that an input holds NaN: one number for each input."""
+NAN_COUNTS = "\0nan"
+"""Name of the array in which kernels count the NaN of each input: int64 (inputs,)."""
 
 Arrays = dict[str, NDArray[Any]]
 
 
+def feed_key(name: str) -> str:
+    """Return the name of the array that holds a feed as the caller gave it."""
+    return f"\0feed {name}"
+
+
 @dataclass(frozen=True)
-class Made:
-    """An array that a section writes.
+class OutputArray:
+    """Description of an array that a section writes.
 
     Attributes
     ----------
-    key : its name in a run.
-    shape, dtype : of it.
+    key : name of the array in a run.
+    shape, dtype : shape and element type.
     """
 
     key: str
@@ -40,110 +45,150 @@ class Made:
 
 @dataclass(frozen=True)
 class NativePart:
-    """Steps that run without coming back to Python."""
+    """Section of steps that runs without a return to Python.
+
+    Attributes
+    ----------
+    ops : ops in the order in which they run.
+    compiled : calls of the ops, ready to run.
+    steps : steps of the section, each with its ops.
+    outputs : arrays that the section writes.
+    """
 
     ops: tuple[Op, ...]
-    compiled: Compiled
+    compiled: CompiledOps
     steps: tuple[tuple[BoundStep, tuple[Op, ...]], ...]
-    made: tuple[Made, ...]
+    outputs: tuple[OutputArray, ...]
 
-    def outputs(self) -> Arrays:
-        """Return fresh arrays for what is written."""
-        return {made.key: np.empty(made.shape, made.dtype) for made in self.made}
+    def new_arrays(self) -> Arrays:
+        """Return new arrays for the outputs, by name."""
+        return {output.key: np.empty(output.shape, output.dtype) for output in self.outputs}
 
     def run(self, arrays: Arrays) -> None:
-        """Compute, from arrays by name to arrays by name."""
-        arrays |= self.outputs()
+        """Run the section: it reads arrays by name, and adds its outputs to them."""
+        arrays |= self.new_arrays()
         self.compiled.program.run(arrays)
 
 
 @dataclass(frozen=True)
 class QuantizePart:
-    """An input that the reference quantizes, because the reference reads it."""
+    """Quantization by the reference, of an input that a step of the reference reads.
+
+    Attributes
+    ----------
+    tensor : input in fixed point.
+    plan : plan whose arithmetic applies.
+    """
 
     tensor: Tensor
     plan: Plan
-    source: str
 
     def run(self, arrays: Arrays) -> None:
-        """Quantize."""
-        arrays[self.tensor.name] = quantize_input(self.tensor, arrays[self.source], self.plan.fixed, None)
+        """Quantize the feed, and add the codes to the arrays under the tensor's name."""
+        feed = arrays[feed_key(self.tensor.name)]
+        arrays[self.tensor.name] = quantize_input(self.tensor, feed, self.plan.fixed, None)
 
 
 @dataclass(frozen=True)
 class ReferencePart:
-    """A step that the reference computes, and why."""
+    """Step that the reference computes, and the reason why no native kernel does."""
 
     bound: BoundStep
-    why: str
+    reason: str
 
     def run(self, arrays: Arrays) -> None:
-        """Compute, from arrays by name to an array by name."""
+        """Run the step on arrays by name, and add its output to them."""
         bound = self.bound
         with bound.node.errors_named():
-            found = bound.kernel(*[arrays[s] if isinstance(s, str) else s for s in bound.sources])
-        arrays[bound.output.name] = np.ascontiguousarray(found).reshape(found.shape)
+            array = bound.kernel(*[arrays[s] if isinstance(s, str) else s for s in bound.sources])
+        arrays[bound.output.name] = np.ascontiguousarray(array).reshape(array.shape)
 
 
 Part = NativePart | QuantizePart | ReferencePart
 
 
-@dataclass
-class Executor:
-    """A plan on native kernels.
+@dataclass(frozen=True)
+class OutputSource:
+    """Source of an output of the plan.
 
     Attributes
     ----------
-    plan : what is computed.
-    isa, threads : on what.
-    parts : in order.
-    unread : inputs in fixed point that no part reads.
-    outputs : of each output, the name of the array, and the tensor where it is still codes that must be numbers.
+    key : name of the array that holds it.
+    codes : tensor whose codes the array holds, where the caller gets real numbers; None for an array that is final.
+    """
+
+    key: str
+    codes: Tensor | None = None
+
+
+@dataclass
+class Executor:
+    """A plan on native kernels, which runs again and again in the same memory.
+
+    Attributes
+    ----------
+    plan : plan that is computed.
+    isa, threads : instruction set, and number of threads.
+    parts : parts in the order in which they run.
+    outputs : source of each output, by name.
+    release : names of the arrays that nothing reads after each part.
+    unread : inputs in fixed point that no part reads, and that are checked for NaN all the same.
+    sections : parts that run on native kernels.
     """
 
     plan: Plan
     isa: Isa
     threads: int
     parts: tuple[Part, ...]
-    outputs: Mapping[str, tuple[str, Tensor | None]]
+    outputs: Mapping[str, OutputSource]
     release: tuple[tuple[str, ...], ...]
     unread: tuple[Tensor, ...] = ()
+    sections: tuple[NativePart, ...] = field(init=False)
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
-        self._fresh = {made.key for part in self.parts if isinstance(part, NativePart) for made in part.made}
+        self.sections = tuple(part for part in self.parts if isinstance(part, NativePart))
+        self._new_arrays = {output.key for section in self.sections for output in section.outputs}
 
     @property
     def memory(self) -> int:
-        """Bytes that it holds for tensors between steps."""
-        return sum(p.compiled.memory.bytes for p in self.parts if isinstance(p, NativePart))
+        """The bytes of memory for tensors between steps."""
+        return sum(section.compiled.memory.bytes for section in self.sections)
 
     def arrays(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Return the arrays with which a run begins."""
+        """Return the arrays, by name, with which a run begins."""
         inputs = self.plan.inputs
-        found: Arrays = {f"\0feed {t.name}": np.ascontiguousarray(feeds[t.name]).reshape(t.shape) for t in inputs}
-        plain = {t.name for t in inputs if t.format is None} | self.plan.encoded
-        found |= {name: found[f"\0feed {name}"] for name in plain}
-        found[NAN] = np.zeros(max(len(inputs), 1), np.int64)
-        return found
+        arrays: Arrays = {feed_key(t.name): np.ascontiguousarray(feeds[t.name]).reshape(t.shape) for t in inputs}
+        final = {t.name for t in inputs if t.format is None} | self.plan.encoded
+        arrays |= {name: arrays[feed_key(name)] for name in final}
+        arrays[NAN_COUNTS] = np.zeros(max(len(inputs), 1), np.int64)
+        return arrays
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Return the outputs that are computed, by name; see `Plan.run`. Runs in several threads take turns."""
+        """Return the outputs that are computed, by name; see `Plan.run`. Runs in several threads take turns.
+
+        Raises
+        ------
+        FeedError
+            If an input in fixed point holds NaN.
+        """
         with self._lock.held:
             arrays = self.arrays(feeds)
             for tensor in self.unread:
-                refuse_nan(tensor, arrays[f"\0feed {tensor.name}"])
-            for part, gone in zip(self.parts, self.release, strict=True):
+                refuse_nan(tensor, arrays[feed_key(tensor.name)])
+            for part, released in zip(self.parts, self.release, strict=True):
                 part.run(arrays)
-                if isinstance(part, NativePart) and arrays[NAN].any():
-                    name = self.plan.inputs[int(np.flatnonzero(arrays[NAN])[0])].name
+                if arrays[NAN_COUNTS].any():
+                    name = self.plan.inputs[int(np.flatnonzero(arrays[NAN_COUNTS])[0])].name
                     raise FeedError(f"input '{name}' holds NaN: fixed point has no code for it")
-                for name in gone:
+                for name in released:
                     arrays.pop(name, None)
-            return {name: self._answer(arrays, *found) for name, found in self.outputs.items()}
+            return {name: self._output(arrays, source) for name, source in self.outputs.items()}
 
-    def _answer(self, arrays: Arrays, key: str, codes: Tensor | None) -> NDArray[Any]:
-        if codes is not None:
-            return np.array(decode_output(codes, arrays[key], raw=False), order="C")
-        # What a section made is fresh; the reference may give a view of a feed.
-        return arrays[key] if key in self._fresh else np.array(arrays[key], order="C")
+    def _output(self, arrays: Arrays, source: OutputSource) -> NDArray[Any]:
+        """Return an output as an array of the caller's own."""
+        array = arrays[source.key]
+        if source.codes is not None:
+            return np.array(decode_output(source.codes, array, raw=False), order="C")
+        # Sections write new arrays; the reference may give a view of a feed.
+        return array if source.key in self._new_arrays else np.array(array, order="C")

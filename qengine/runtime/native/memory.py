@@ -1,56 +1,74 @@
-"""Memory for tensors between steps."""
+"""Memory of the tensors between steps."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.layout import Halo
-from qengine.runtime.native.place import ITEMSIZE, Place
+from qengine.runtime.native.tensor_buffer import STORED_DTYPE, TensorBuffer
+
+
+class Allocation(NamedTuple):
+    """Memory of one tensor.
+
+    Attributes
+    ----------
+    address : address of the first byte.
+    size : number of bytes.
+    pool : key of the pool that the memory returns to.
+    """
+
+    address: int
+    size: int
+    pool: Any
 
 
 class Memory:
-    """Aligned memory, given to tensors for as long as somebody reads them.
+    """Aligned memory that tensors use one after the other, each as long as it has readers.
 
-    A tensor with a halo gets memory that only tensors of its own shape get: the halo is filled once.
+    A tensor with a halo gets memory that only tensors of its own layout get: the halo is filled once.
+
+    Attributes
+    ----------
+    bytes : total size of the memory.
     """
 
     def __init__(self) -> None:
         self.bytes = 0
-        self._alive: list[NDArray[np.uint8]] = []
+        self._arrays: list[NDArray[np.uint8]] = []
         self._free: dict[Any, list[tuple[int, int]]] = {}
 
-    def new(self, size: int) -> int:
-        """Return the address of fresh memory."""
-        room = np.zeros(size + 64, np.uint8)
-        self._alive.append(room)
+    def allocate(self, size: int) -> int:
+        """Return the address of new memory at a multiple of 64 bytes."""
+        array = np.zeros(size + 64, np.uint8)
+        self._arrays.append(array)
         self.bytes += size
-        return int(room.ctypes.data) + -room.ctypes.data % 64
+        return int(array.ctypes.data) + -array.ctypes.data % 64
 
-    def take(self, place: Place) -> tuple[int, Any, int]:
-        """Return an address for a whole tensor, and what gives it back."""
-        layout = place.layout
-        key = (layout, place.zero) if layout.halo != Halo() else None
-        free = self._free.setdefault(key, [])
+    def acquire(self, buffer: TensorBuffer) -> Allocation:
+        """Return memory for a whole tensor: the smallest free piece that fits, or a new one."""
+        layout = buffer.layout
+        pool = (layout, buffer.zero) if layout.halo != Halo() else None
+        free = self._free.setdefault(pool, [])
         fitting = sorted(item for item in free if item[0] >= layout.size)
         if fitting:
             free.remove(fitting[0])
-            return fitting[0][1], key, fitting[0][0]
-        address = self.new(layout.size)
-        if key is not None:
-            self.fill(address, layout.size, place)
-        return address, key, layout.size
+            size, address = fitting[0]
+            return Allocation(address, size, pool)
+        address = self.allocate(layout.size)
+        if pool is not None:
+            self.fill(address, layout.size, buffer)
+        return Allocation(address, layout.size, pool)
 
-    def give(self, item: tuple[int, Any, int]) -> None:
-        """Take memory back."""
-        address, key, size = item
-        self._free[key].append((size, address))
+    def release(self, allocation: Allocation) -> None:
+        """Return memory to its pool, for the next tensor."""
+        self._free[allocation.pool].append((allocation.size, allocation.address))
 
-    def fill(self, address: int, size: int, place: Place) -> None:
-        """Write the code 0 to all of some memory."""
-        kind = {1: np.uint8, 2: np.int16, 4: np.int32}[ITEMSIZE[place.stored]]
-        room = next(r for r in self._alive if r.ctypes.data <= address < r.ctypes.data + r.nbytes)
-        start = address - room.ctypes.data
-        room[start : start + size // 4 * 4].view(kind)[:] = place.zero
+    def fill(self, address: int, size: int, buffer: TensorBuffer) -> None:
+        """Write a buffer's stored code of 0 to all of some memory."""
+        array = next(a for a in self._arrays if a.ctypes.data <= address < a.ctypes.data + a.nbytes)
+        start = address - array.ctypes.data
+        array[start : start + size // 4 * 4].view(STORED_DTYPE[buffer.stored])[:] = buffer.zero

@@ -1,4 +1,4 @@
-"""One step on native kernels: what it reads, what it writes, and the calls that compute some rows of it."""
+"""Base class of ops. An op is a step, or a part of one, that one kind of native kernel computes."""
 
 from __future__ import annotations
 
@@ -11,99 +11,122 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.dot import Kind
 from qengine.kernels.isa import Isa
+from qengine.kernels.layout import Halo
 from qengine.kernels.program import Call
-from qengine.runtime.native.place import Place, View
-
-
-class Unfit(Exception):  # noqa: N818 - not an error: the reference computes the step
-    """Native kernels do not compute a step as it is; the message says why."""
+from qengine.runtime.native.tensor_buffer import TensorBuffer, View
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of the output that calls are wanted for.
+    """Rows of an output that calls compute.
 
     Attributes
     ----------
-    first, end : rows.
-    share, of : which part of the channels, of how many; only of what `Op.splits_channels`.
+    first, end : first row, and the row after the last.
+    share, shares : index of the share of the channels, and number of shares; see `Op.splits_channels`.
     """
 
     first: int
     end: int
     share: int = 0
-    of: int = 1
+    shares: int = 1
 
     @property
     def count(self) -> int:
-        """How many."""
+        """The number of rows."""
         return self.end - self.first
 
 
 @dataclass(eq=False)
 class Op(ABC):
-    """A step, or a part of one.
+    """A step, or a part of one, on native kernels.
 
     Attributes
     ----------
-    inputs, out : what is read and written.
-    isa : for which kernels are chosen.
+    isa : instruction set that kernels are compiled for.
+    inputs, out : buffers that are read and written.
+    kernel : name of the kernel and its tile, for people; known once calls were made.
+    note : width of the sums and how often they are widened, for people.
     """
 
     isa: Isa
-    inputs: tuple[Place, ...]
-    out: Place
+    inputs: tuple[TensorBuffer, ...]
+    out: TensorBuffer
     kernel: str = field(default="", init=False)
     note: str = field(default="", init=False)
-    _alive: list[Any] = field(default_factory=list, init=False)
+    _arrays: list[Any] = field(default_factory=list, init=False)
 
-    splits_channels = False
+    @abstractmethod
+    def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
+        """Return the calls that compute rows of the output.
 
-    def needs(self, place: Place, first: int, end: int) -> tuple[int, int] | None:  # noqa: ARG002
-        """Return the rows of an input that rows first..end of the output are computed from, beyond its edges too.
+        Parameters
+        ----------
+        views
+            View of every input, in the order of `inputs`.
+        """
 
-        None for none. The more rows of the output, the more of the input: never fewer.
+    def input_rows(self, buffer: TensorBuffer, first: int, end: int) -> tuple[int, int] | None:  # noqa: ARG002
+        """Return the rows of an input that rows first..end of the output read, beyond its edges too; None for none.
+
+        More rows of the output never read fewer rows of an input.
         """
         return first, end
 
+    def halo(self, buffer: TensorBuffer) -> Halo:  # noqa: ARG002
+        """Return the halo that the op reads around an input."""
+        return Halo()
+
     @property
-    def work(self) -> float:
-        """About how many cycles it takes on one thread."""
+    def output_halo(self) -> Halo:
+        """The halo that the op may overwrite around its output."""
+        return Halo()
+
+    @property
+    def splits_channels(self) -> bool:
+        """Whether `calls` can compute a share of the channels, as `Rows.share` asks for."""
+        return False
+
+    @property
+    def cycles(self) -> float:
+        """An estimate of the processor cycles on one thread."""
         return 0.6 * prod(self.out.shape)
 
     @property
+    def kind(self) -> Kind | None:
+        """The type of the factors of the op's multiply-accumulates; None for an op without any."""
+        return None
+
+    @property
     def macs(self) -> int:
-        """Multiply-accumulates that the operator asks for, whatever the kernel does."""
+        """The multiply-accumulates that the operator asks for, whatever number the kernel executes."""
         return 0
 
     @property
     def weight_bytes(self) -> int:
-        """What it reads again for every band of rows."""
+        """The bytes of weights that are read again for every band of rows."""
         return 0
 
-    @abstractmethod
-    def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
-        """Return the calls that compute rows of the output."""
+    def address_of(self, array: NDArray[Any]) -> int:
+        """Return the address of an array that calls read, and keep the array as long as the op."""
+        contiguous = np.ascontiguousarray(array)
+        self._arrays.append(contiguous)
+        return int(contiguous.ctypes.data)
 
-    def keep(self, array: NDArray[Any]) -> int:
-        """Return the address of an array that calls read; it stays as long as the op."""
-        kept = np.ascontiguousarray(array)
-        self._alive.append(kept)
-        return int(kept.ctypes.data)
-
-    def aligned(self, array: NDArray[Any]) -> int:
-        """Return the address of a copy of bytes at a multiple of 64."""
-        room = np.zeros(array.nbytes + 192, np.uint8)  # with room for a vector more, which kernels read beyond a row
-        start = -room.ctypes.data % 64
-        room[start : start + array.nbytes] = array.view(np.uint8).ravel()
-        self._alive.append(room)
-        return int(room.ctypes.data) + start
+    def aligned_copy(self, array: NDArray[Any]) -> int:
+        """Return the address of a copy at a multiple of 64 bytes, and keep the copy as long as the op."""
+        memory = np.zeros(array.nbytes + 192, np.uint8)  # kernels may read one more vector beyond a row
+        start = -memory.ctypes.data % 64
+        memory[start : start + array.nbytes] = array.view(np.uint8).ravel()
+        self._arrays.append(memory)
+        return int(memory.ctypes.data) + start
 
 
-def pieces(total: int, share: int, of: int) -> tuple[int, int]:
-    """Return where a share of a total begins and ends."""
-    return total * share // of, total * (share + 1) // of
+def share_bounds(total: int, share: int, shares: int) -> tuple[int, int]:
+    """Return the begin and the end of one of several nearly equal shares of a total."""
+    return total * share // shares, total * (share + 1) // shares
 
 
 def double_bits(value: float) -> int:
@@ -112,5 +135,5 @@ def double_bits(value: float) -> int:
 
 
 def float_bounds(low: float | None, high: float | None) -> NDArray[np.float32]:
-    """Return bounds as kernels read them; without one, an infinity."""
+    """Return float32 bounds as kernels read them: (low, high), infinite where there is none."""
     return np.array([-np.inf if low is None else low, np.inf if high is None else high], np.float32)

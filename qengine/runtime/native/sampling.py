@@ -1,4 +1,8 @@
-"""Where the taps of convolutions lie, whatever the kernel size, stride, dilation, group or direction."""
+"""Positions of the taps of convolutions, for every kernel size, stride, dilation, group and direction.
+
+`Sampling` gives the taps of an output pixel in pixels of the input. `taps_of` turns it into a table of `Taps`, the
+4-byte lanes that a kernel reads, with the weights that they are multiplied by.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,27 @@ from numpy.typing import NDArray
 
 from qengine.kernels.dot import LANE_BYTES
 from qengine.kernels.epilogue import LANES
-from qengine.runtime.native.place import View
+from qengine.kernels.layout import Halo
+from qengine.runtime.native.tensor_buffer import View
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Where the taps of an output pixel lie: the pixel (r, p) reads from (r * down + dy, p * along + dx) on.
+    """Positions of the taps of an output pixel: the pixel (r, c) reads (r * stride_y + dy, c * stride_x + dx).
 
-    A transposed convolution has one for each phase of its output: pixels first, first + every, ... of the output are
-    its pixels 0, 1, ...
+    A transposed convolution has one for each phase of its output: the pixels first, first + every, ... of the output
+    are the pixels 0, 1, ... of a phase.
 
     Attributes
     ----------
-    down, along : pixels of the input from an output pixel to the next.
-    dy, dx : of each tap of the kernel, rows and columns; a tap is one of `dy` with one of `dx`.
-    kernel_y, kernel_x : which of the kernel's rows and columns those are.
-    first, every : rows and columns of the output.
+    stride_y, stride_x : rows and columns of the input from an output pixel to the next.
+    dy, dx : row and column offsets of the taps; a tap is one of `dy` with one of `dx`.
+    kernel_y, kernel_x : row and column of the kernel that each offset belongs to.
+    first, every : first (row, column) of the output, and distance from one to the next.
     """
 
-    down: int
-    along: int
+    stride_y: int
+    stride_x: int
     dy: tuple[int, ...]
     dx: tuple[int, ...]
     kernel_y: tuple[int, ...]
@@ -38,31 +43,44 @@ class Sampling:
     first: tuple[int, int] = (0, 0)
     every: tuple[int, int] = (1, 1)
 
-    def counted(self, height: int, width: int) -> tuple[int, int]:
-        """Return rows and columns of an output of a size that are its own."""
+    @property
+    def has_taps(self) -> bool:
+        """Whether output pixels read anything: a phase of a transposed convolution may have no taps."""
+        return bool(self.dy and self.dx)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the number of rows and columns that an output of a size has of this phase."""
         return tuple(max(0, -(-(n - f) // e)) for n, f, e in zip((height, width), self.first, self.every, strict=True))  # type: ignore[return-value]
 
-    def picked(self, w: NDArray[Any]) -> NDArray[Any]:
-        """Return the weights (channels, inputs, kernel rows, kernel columns) of its own taps, in their order."""
+    def weights_of(self, w: NDArray[Any]) -> NDArray[Any]:
+        """Return the weights (channels, inputs, kernel rows, kernel columns) of this phase's taps, in their order."""
         return w[:, :, list(self.kernel_y)][:, :, :, list(self.kernel_x)]
 
-    def reach(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Return the first and the last row and column of the input that an output of a size reads."""
-        rows, columns = self.counted(height, width)
-        if not self.dy or not self.dx or not rows or not columns:
-            return 0, 0, 0, 0
-        return (
-            min(self.dy),
-            (rows - 1) * self.down + max(self.dy),
-            min(self.dx),
-            (columns - 1) * self.along + max(self.dx),
-        )
+    def rows_within(self, first: int, end: int) -> tuple[int, int]:
+        """Return the rows of this phase that lie in rows first..end of the output."""
+        return tuple(max(0, -(-(n - self.first[0]) // self.every[0])) for n in (first, end))  # type: ignore[return-value]
+
+    def input_rows(self, first: int, end: int) -> tuple[int, int] | None:
+        """Return the rows of the input that rows first..end of the output read, beyond its edges too; None for none."""
+        begin, stop = self.rows_within(first, end)
+        if stop <= begin or not self.has_taps:
+            return None
+        return begin * self.stride_y + min(self.dy), (stop - 1) * self.stride_y + max(self.dy) + 1
+
+    def halo(self, height: int, width: int, x_height: int, x_width: int) -> Halo:
+        """Return the halo around an input (x_height, x_width) that an output (height, width) reads."""
+        rows, columns = self.size(height, width)
+        if not self.has_taps or not rows or not columns:
+            return Halo()
+        bottom, right = (rows - 1) * self.stride_y + max(self.dy), (columns - 1) * self.stride_x + max(self.dx)
+        gap = max(-min(self.dx), right - x_width + 1, 0)
+        return Halo(max(-min(self.dy), 0), max(bottom - x_height + 1, 0), gap)
 
 
 def convolution_sampling(
     kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int], pads: Any
 ) -> list[Sampling]:
-    """Return the taps of a convolution."""
+    """Return the positions of the taps of a convolution: a list of one."""
     dy, dx = (tuple(i * d - p[0] for i in range(k)) for k, d, p in zip(kernel, dilations, pads, strict=True))
     return [Sampling(*strides, dy, dx, tuple(range(kernel[0])), tuple(range(kernel[1])))]
 
@@ -70,7 +88,7 @@ def convolution_sampling(
 def transposed_sampling(
     kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int], pads: Any
 ) -> list[Sampling]:
-    """Return the taps of a transposed convolution, for every phase of its output.
+    """Return the positions of the taps of a transposed convolution, one for every phase of its output.
 
     Output row o gets input row i through row k of the kernel where o = i * stride - pad + k * dilation.
     """
@@ -81,24 +99,26 @@ def transposed_sampling(
             distance = first + pads[axis][0] - k * dilations[axis]
             if distance % strides[axis] == 0:
                 taps.append((distance // strides[axis], k))
-        taps.sort()  # ascending places
+        taps.sort()  # ascending addresses
         return tuple(d for d, _ in taps), tuple(k for _, k in taps)
 
-    found = []
+    samplings = []
     for a in range(strides[0]):
         for c in range(strides[1]):
             (dy, ky), (dx, kx) = phase(0, a), phase(1, c)
-            found.append(Sampling(1, 1, dy, dx, ky, kx, (a, c), strides))
-    return found
+            samplings.append(Sampling(1, 1, dy, dx, ky, kx, (a, c), strides))
+    return samplings
 
 
 @dataclass(frozen=True)
 class Taps:
-    """Lanes of 4 bytes that vectors of output channels read.
+    """Table of taps: 4-byte lanes of the input that vectors of output channels read.
 
     Attributes
     ----------
-    block, dy, dx, byte : of each lane: its plane, its distance in pixels, and where in the pixel it begins.
+    block : (taps,) index of the block of input channels.
+    dy, dx : (taps,) row and column offset from the output pixel.
+    byte : (taps,) offset in the pixel, in bytes.
     lanes : (channels, taps, items) weights.
     """
 
@@ -108,20 +128,29 @@ class Taps:
     byte: NDArray[np.int64]
     lanes: NDArray[Any]
 
-    def picked(self, order: NDArray[np.intp], kept: NDArray[np.bool_] | None = None) -> Taps:
-        """Return the taps in another order, of each the items that are kept."""
+    def take(self, order: NDArray[np.intp], kept: NDArray[np.bool_] | None = None) -> Taps:
+        """Return the taps in another order; weights of items that are not kept (taps, items) are 0."""
         lanes = self.lanes[:, order] if kept is None else self.lanes[:, order] * kept.astype(self.lanes.dtype)
         return Taps(self.block[order], self.dy[order], self.dx[order], self.byte[order], lanes)
 
     def offsets(self, x: View) -> NDArray[np.int64]:
-        """Return the distances in bytes from an output pixel's place."""
+        """Return the distance of each tap in bytes from the input pixel of an output pixel."""
         return self.block * x.plane + self.dy * x.row + self.dx * x.pixel + self.byte
 
 
 def taps_of(w: NDArray[Any], sampling: Sampling, block: int, low: int, per: int) -> Taps:
-    """Return the taps of w (channels, inputs, kernel rows, kernel columns), whose first input channel is `low`.
+    """Return the table of taps of filters. Neighbouring columns of the kernel lie side by side: lanes span both.
 
-    `per` items make a lane. Neighbouring columns of the kernel are neighbours in memory, and lanes run over both.
+    Parameters
+    ----------
+    w
+        (channels, inputs, kernel rows, kernel columns) weights.
+    block
+        Channels of a block of the input.
+    low
+        Index of the first input channel.
+    per
+        Number of items in a lane.
     """
     channels, inputs = w.shape[:2]
     end = low + inputs
@@ -132,7 +161,7 @@ def taps_of(w: NDArray[Any], sampling: Sampling, block: int, low: int, per: int)
     for plane in range(low // block, -(-end // block)):
         own = np.zeros((channels, block, len(sampling.dy), len(sampling.dx)), w.dtype)
         first, last = max(low, plane * block), min(end, (plane + 1) * block)
-        own[:, first - plane * block : last - plane * block] = sampling.picked(w[:, first - low : last - low])
+        own[:, first - plane * block : last - plane * block] = sampling.weights_of(w[:, first - low : last - low])
         for y, dy in enumerate(sampling.dy):
             for run in runs:
                 if not len(run):
@@ -145,8 +174,8 @@ def taps_of(w: NDArray[Any], sampling: Sampling, block: int, low: int, per: int)
                 split = padded.reshape(channels, count, per)
                 here = range(first - plane * block, last - plane * block)
                 for i in range(count):
-                    # Where a lane is of one pixel, one without any of the channels is left out: in float32 a weight
-                    # of 0 would make NaN of an infinity.
+                    # A lane within one pixel that holds none of the channels is left out: in float32 the product of a
+                    # weight of 0 and an infinity is NaN.
                     own_lane = range(i * per % block, i * per % block + per)
                     if (block == LANES or per == 1) and not set(here) & set(own_lane):
                         continue
@@ -159,4 +188,4 @@ def taps_of(w: NDArray[Any], sampling: Sampling, block: int, low: int, per: int)
 
 _NOTHING = np.zeros(0, np.int64)
 NO_TAPS = Taps(_NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros((0, 0, 1)))
-"""What nothing is read by."""
+"""A table without taps."""

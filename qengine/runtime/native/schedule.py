@@ -1,174 +1,206 @@
-"""When ops run, on which rows and on which thread, and where in memory their tensors lie."""
+"""Schedule of a section: the rows, the thread and the memory of every op.
+
+The ops of a section run in order. There are two ways to run them, and the schedule chooses for each:
+
+- **One op at a time.** Every thread computes a share of the rows of the output, or, where the output has few rows or
+  the weights outweigh the input, a share of the channels. Then the threads meet at a *barrier*, because the next op
+  reads rows that other threads wrote. An op of few cycles runs on one thread.
+- **A region of ops in bands** (see `bands`). Where tensors between ops do not fit the second cache, each op would
+  write them to memory and the next one read them back. In a region, a thread instead computes some rows of the last
+  op with all the rows before that they take, and goes on to the next rows: what lies between stays in the cache. The
+  threads need no barrier within a region. A region must be closed: only its last output is read outside.
+
+Memory is shared: a tensor gets memory when it is first written, and returns it after its last reader.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from qengine.kernels.isa import Isa
-from qengine.kernels.program import Call, Program, Slot
-from qengine.runtime.native.bands import Bands
-from qengine.runtime.native.memory import Memory
-from qengine.runtime.native.op import Op, Rows, pieces
-from qengine.runtime.native.place import Place, View
+from qengine.kernels.program import BARRIER, Call, Program, Slot
+from qengine.runtime.native.bands import BandCalls
+from qengine.runtime.native.memory import Allocation, Memory
+from qengine.runtime.native.op import Op, Rows, share_bounds
+from qengine.runtime.native.tensor_buffer import TensorBuffer, View
 
 CACHE_BYTES = 1 << 20
-"""What windows may hold: half of a core's second cache, the rest is for weights."""
+"""The bytes that windows may hold: half of a core's second cache, as the other half is for weights."""
 
-_SMALL = 12_000  # cycles that are not worth another thread
-LARGE_BYTES = 1 << 21  # bytes of a tensor that the second cache does not hold
-_WEIGHTS = 1 << 19  # bytes that are read again for every band
+LARGE_BYTES = 1 << 21
+"""The bytes of a tensor above which it does not fit the second cache."""
 
-Calls = list[list[Call | None]]
+_MIN_CYCLES = 12_000  # below this, starting another thread costs more than it saves
+_MAX_BAND_WEIGHT_BYTES = 1 << 19  # weights are read again for every band
+
+ThreadCalls = list[list[Call | None]]
+"""The calls of each thread; None is a barrier."""
 
 
 @dataclass(frozen=True)
-class Compiled:
-    """Ops made ready to run.
+class CompiledOps:
+    """Ops that are ready to run.
 
     Attributes
     ----------
-    program : the calls.
-    memory : what they work in.
-    bands : for each region of ops that runs in bands, the first op, the last, and the rows of a band.
-    calls : of each op on each thread, in order, with what is done to make room for it.
+    program : calls of all threads.
+    memory : memory of the tensors between ops.
+    bands : for each region, the index of its first op, that of its last op, and the rows of a band.
+    calls : calls of each op on each thread, with the moves that make room for it.
     """
 
     program: Program
     memory: Memory
     bands: tuple[tuple[int, int, int], ...]
-    calls: tuple[Calls, ...]
+    calls: tuple[ThreadCalls, ...]
 
 
-def compile_ops(ops: Sequence[Op], isa: Isa, threads: int) -> Compiled:
-    """Return ops ready to run one after the other."""
+def compile_ops(ops: Sequence[Op], isa: Isa, threads: int) -> CompiledOps:
+    """Return ops as a program that runs them in order on some threads."""
     return _Schedule(ops, isa, threads).compiled()
 
 
-def _root(place: Place) -> Place:
-    while place.same_as is not None:
-        place = place.same_as
-    return place
-
-
 class _Schedule:
+    """Schedule under construction.
+
+    Attributes
+    ----------
+    calls, calls_of_op : calls of each thread so far, in all and for each op.
+    addresses : address of the memory of each buffer, by the buffer's id.
+    readers, writers : indices of the ops that read and that write each buffer, by the buffer's id.
+    """
+
     def __init__(self, ops: Sequence[Op], isa: Isa, threads: int) -> None:
         self.ops, self.isa, self.threads = list(ops), isa, threads
         self.memory = Memory()
-        self.calls: Calls = [[] for _ in range(threads)]
-        self.by_op: list[Calls] = [[[] for _ in range(threads)] for _ in self.ops]
-        self.addresses: dict[int, int] = {}  # of places, by id
+        self.calls: ThreadCalls = [[] for _ in range(threads)]
+        self.calls_of_op: list[ThreadCalls] = [[[] for _ in range(threads)] for _ in self.ops]
+        self.addresses: dict[int, int] = {}
         self.readers: dict[int, list[int]] = {}
-        self.makers: dict[int, list[int]] = {}
+        self.writers: dict[int, list[int]] = {}
         for i, op in enumerate(self.ops):
-            self.makers.setdefault(id(_root(op.out)), []).append(i)
-            for place in op.inputs:
-                self.readers.setdefault(id(_root(place)), []).append(i)
+            self.writers.setdefault(id(op.out.storage), []).append(i)
+            for buffer in op.inputs:
+                self.readers.setdefault(id(buffer.storage), []).append(i)
 
-    def compiled(self) -> Compiled:
-        taken: dict[int, tuple[int, Any, int]] = {}
+    def compiled(self) -> CompiledOps:
+        """Schedule all ops and return them as a program."""
+        allocations: dict[int, Allocation] = {}
         bands = []
-        i = 0
-        while i < len(self.ops):
-            region = self._region(i)
-            last = i if region is None else region
-            for op in self.ops[i : last + 1]:
-                place = _root(op.out)
-                within = region is not None and op.out is not self.ops[last].out
-                if not within and place.plain is None and id(place) not in self.addresses:
-                    taken[id(place)] = self.memory.take(place)
-                    self.addresses[id(place)] = taken[id(place)][0]
-            if region is None:
-                self._single(i)
+        first = 0
+        while first < len(self.ops):
+            region_end = self._region_end(first)
+            last = first if region_end is None else region_end
+            for op in self.ops[first : last + 1]:
+                buffer = op.out.storage
+                is_window = region_end is not None and op.out is not self.ops[last].out
+                if not is_window and buffer.array is None and id(buffer) not in self.addresses:
+                    allocations[id(buffer)] = self.memory.acquire(buffer)
+                    self.addresses[id(buffer)] = allocations[id(buffer)].address
+            if region_end is None:
+                self._add_op(first)
             else:
-                bands.append((i, last, self._banded(i, last)))
-            self._barrier()
-            for key in [
-                key for key in taken if max(self.readers.get(key, [-1])) <= last and max(self.makers[key]) <= last
-            ]:
-                self.memory.give(taken.pop(key))
-            i = last + 1
-        return Compiled(Program(self.isa, self.calls), self.memory, tuple(bands), tuple(self.by_op))
+                bands.append((first, last, self._add_region(first, last)))
+            self._add_barrier()
+            for key in [key for key in allocations if self._is_done(key, last)]:
+                self.memory.release(allocations.pop(key))
+            first = last + 1
+        program = Program(self.isa, self.calls)
+        return CompiledOps(program, self.memory, tuple(bands), tuple(self.calls_of_op))
 
-    def _barrier(self) -> None:
+    def _is_done(self, key: int, index: int) -> bool:
+        """Whether no op after an index reads or writes a buffer."""
+        return max(self.readers.get(key, [-1])) <= index and max(self.writers[key]) <= index
+
+    def _add_barrier(self) -> None:
         if self.threads > 1:
             for calls in self.calls:
-                calls.append(None)
+                calls.append(BARRIER)
 
-    def _view(self, place: Place) -> View:
-        if place.plain is not None:
-            return View.whole(Slot(place.plain), place.layout)
-        return View.whole(self.addresses[id(_root(place))], place.layout)
+    def _view(self, buffer: TensorBuffer) -> View:
+        """Return the view of a whole tensor outside of regions."""
+        if buffer.array is not None:
+            return View.whole(Slot(buffer.array), buffer.layout)
+        return View.whole(self.addresses[id(buffer.storage)], buffer.layout)
 
     def _add(self, thread: int, index: int, calls: list[Call]) -> None:
         self.calls[thread] += calls
-        self.by_op[index][thread] += calls
+        self.calls_of_op[index][thread] += calls
 
     # One op at a time
 
-    def _single(self, index: int) -> None:
+    def _add_op(self, index: int) -> None:
+        """Add the calls of one op, in shares of rows or of channels."""
         op = self.ops[index]
-        views, out = [self._view(p) for p in op.inputs], self._view(op.out)
+        views, out = [self._view(b) for b in op.inputs], self._view(op.out)
         height = op.out.shape[2]
-        parts = self.threads if op.work > _SMALL else 1
-        by_channels = op.splits_channels and (height < 2 * parts or op.weight_bytes > sum(p.bytes for p in op.inputs))
-        for t in range(parts):
-            whole = by_channels and parts > 1
-            rows = Rows(0, height, t, parts) if whole else Rows(*pieces(height, t, parts))
+        threads = self.threads if op.cycles > _MIN_CYCLES else 1
+        outweighs = op.weight_bytes > sum(b.bytes for b in op.inputs)
+        by_channels = threads > 1 and op.splits_channels and (height < 2 * threads or outweighs)
+        for t in range(threads):
+            rows = Rows(0, height, t, threads) if by_channels else Rows(*share_bounds(height, t, threads))
             if rows.count:
                 self._add(t, index, op.calls(views, out, rows))
 
-    # Bands
+    # Regions of ops in bands
 
-    def _region(self, first: int) -> int | None:
-        """Return the last op of a region that begins at an op and is worth bands; None without one."""
-        best, between, weights = None, 0, 0
-        made: set[int] = set()
+    def _region_end(self, first: int) -> int | None:
+        """Return the last op of the longest region that begins at an op and gains from bands; None for no region."""
+        end, bytes_between, weight_bytes = None, 0, 0
+        written: set[int] = set()  # buffers of the region
         for last in range(first, len(self.ops)):
             op = self.ops[last]
-            weights += op.weight_bytes
-            tall = op.out.shape[2] > 8 * self.threads
-            local = all(self._local(op, p) for p in op.inputs if id(_root(p)) in made)
-            large = all(p.bytes > LARGE_BYTES for p in op.inputs if id(_root(p)) in made)
-            if not tall or not local or not large or weights > _WEIGHTS or (last > first and not self._near(op, made)):
+            weight_bytes += op.weight_bytes
+            inner = [b for b in op.inputs if id(b.storage) in written]
+            is_tall = op.out.shape[2] > 8 * self.threads
+            is_local = all(_reads_few_rows(op, b) for b in inner)
+            is_large = all(b.bytes > LARGE_BYTES for b in inner)
+            is_connected = last == first or bool(inner)
+            if not (is_tall and is_local and is_large and is_connected) or weight_bytes > _MAX_BAND_WEIGHT_BYTES:
                 break
-            closed = all(
-                max(self.readers.get(key, [len(self.ops)])) <= last and min(self.makers[key]) >= first for key in made
-            )
-            if last > first and closed and len(self.makers[id(_root(op.out))]) == 1 and between > CACHE_BYTES:
-                best = last
-            made.add(id(_root(op.out)))
-            between += op.out.bytes
-        return best
+            has_one_writer = len(self.writers[id(op.out.storage)]) == 1
+            if (
+                last > first
+                and self._is_closed(written, first, last)
+                and has_one_writer
+                and bytes_between > CACHE_BYTES
+            ):
+                end = last
+            written.add(id(op.out.storage))
+            bytes_between += op.out.bytes
+        return end
 
-    def _near(self, op: Op, made: set[int]) -> bool:
-        """Whether an op reads something that the region makes."""
-        return any(id(_root(p)) in made for p in op.inputs)
+    def _is_closed(self, written: set[int], first: int, last: int) -> bool:
+        """Whether buffers are read, and written, only by ops first..last."""
+        return all(
+            max(self.readers.get(key, [len(self.ops)])) <= last and min(self.writers[key]) >= first for key in written
+        )
 
-    @staticmethod
-    def _local(op: Op, place: Place) -> bool:
-        """Whether a row of the output is computed from few rows of an input."""
-        need = op.needs(place, 0, 1)
-        reach = 0 if need is None else need[1] - need[0]
-        return 3 * reach < max(place.shape[2], 1) and place.same_as is None
-
-    def _banded(self, first: int, last: int) -> int:
+    def _add_region(self, first: int, last: int) -> int:
+        """Add the calls of a region, a share of the last output's rows on each thread; return the rows of a band."""
         ops = self.ops[first : last + 1]
-        rows_bytes = sum(op.out.layout.row * op.out.layout.blocks * op.out.shape[0] for op in ops[:-1])
         height = ops[-1].out.shape[2]
-        share = -(-height // self.threads)
-        # Of what lies between, each band adds rows; what they need beside fills the rest of the cache.
+        row_bytes = sum(op.out.layout.row * op.out.layout.blocks * op.out.shape[0] for op in ops[:-1])
+        # A tensor taller than the last one adds more than one row to a row of the band.
         scale = max(1.0, max(op.out.shape[2] for op in ops) / height)
-        rows = int(min(max(CACHE_BYTES * 0.7 / max(rows_bytes * scale, 1), 2), share))
+        # 70 % of the cache for the rows of a band: the rest is for rows that several bands read.
+        rows = int(min(max(CACHE_BYTES * 0.7 / max(row_bytes * scale, 1), 2), -(-height // self.threads)))
         for t in range(self.threads):
-            begin, end = pieces(height, t, self.threads)
-            for index, calls in Bands(ops, self._view_of_outside(ops), self.memory).calls(begin, end, rows):
+            begin, end = share_bounds(height, t, self.threads)
+            for index, calls in BandCalls(ops, self._outside_views(ops), self.memory).calls(begin, end, rows):
                 self._add(t, first + index, calls)
         return rows
 
-    def _view_of_outside(self, ops: Sequence[Op]) -> dict[int, View]:
-        """Return the whole tensors that a region reads, and the one that it writes."""
-        made = {id(op.out) for op in ops[:-1]}
-        places = [p for op in ops for p in op.inputs if id(p) not in made]
-        return {id(p): self._view(p) for p in [*places, ops[-1].out]}
+    def _outside_views(self, ops: Sequence[Op]) -> dict[int, View]:
+        """Return the views of the tensors that a region reads from outside, and of the one that it writes."""
+        written = {id(op.out) for op in ops[:-1]}
+        buffers = [b for op in ops for b in op.inputs if id(b) not in written]
+        return {id(b): self._view(b) for b in [*buffers, ops[-1].out]}
+
+
+def _reads_few_rows(op: Op, buffer: TensorBuffer) -> bool:
+    """Whether a row of the output reads less than a third of an input's rows."""
+    rows = op.input_rows(buffer, 0, 1)
+    count = 0 if rows is None else rows[1] - rows[0]
+    return 3 * count < max(buffer.shape[2], 1) and buffer.view_of is None

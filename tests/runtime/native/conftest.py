@@ -1,4 +1,4 @@
-"""Guards around all memory that native kernels write: a code may be right where something else was overwritten."""
+"""Guards around all memory that native kernels write: results may be right although other memory was overwritten."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ GUARD, MARK = 1 << 16, 0xA5
 
 
 class Guards:
-    """Marked bytes on both sides of memory, and what they are around."""
+    """Marked bytes before and after each piece of memory."""
 
     def __init__(self):
-        self.rooms = []
+        self.pieces = []
 
-    def around(self, size, what, alignment=64):
-        room = np.full(size + 2 * GUARD + alignment, MARK, np.uint8)
-        start = GUARD + -(room.ctypes.data + GUARD) % alignment
-        room[start : start + size] = 0
-        self.rooms.append((room, start, size, what))
-        return room, start
+    def around(self, size, name, alignment=64):
+        memory = np.full(size + 2 * GUARD + alignment, MARK, np.uint8)
+        start = GUARD + -(memory.ctypes.data + GUARD) % alignment
+        memory[start : start + size] = 0
+        self.pieces.append((memory, start, size, name))
+        return memory, start
 
     def check(self):
-        for room, start, size, what in self.rooms:
-            for side, bytes_ in (("before", room[:start]), ("after", room[start + size :])):
+        for memory, start, size, name in self.pieces:
+            for side, bytes_ in (("before", memory[:start]), ("after", memory[start + size :])):
                 written = np.flatnonzero(bytes_ != MARK)
-                assert not written.size, f"{written.size} bytes {side} {what} of {size} bytes were written"
+                assert not written.size, f"{written.size} bytes {side} {name} of {size} bytes were written"
 
 
 @pytest.fixture(autouse=True)
 def guards(monkeypatch):
-    found = Guards()
+    made = Guards()
 
-    def new(self, size):
-        room, start = found.around(size, "memory of a plan")
-        self._alive.append(room)
+    def allocate(self, size):
+        memory, start = made.around(size, "memory of a plan")
+        self._arrays.append(memory)
         self.bytes += size
-        return int(room.ctypes.data) + start
+        return int(memory.ctypes.data) + start
 
-    def outputs(self):
+    def new_arrays(self):
         arrays = {}
-        for made in self.made:
-            size = int(np.prod(made.shape)) * made.dtype.itemsize
-            room, start = found.around(size, f"array {made.key!r}")
-            arrays[made.key] = room[start : start + size].view(made.dtype).reshape(made.shape)
+        for output in self.outputs:
+            size = int(np.prod(output.shape)) * output.dtype.itemsize
+            memory, start = made.around(size, f"array {output.key!r}")
+            arrays[output.key] = memory[start : start + size].view(output.dtype).reshape(output.shape)
         return arrays
 
-    monkeypatch.setattr(Memory, "new", new)
-    monkeypatch.setattr(NativePart, "outputs", outputs)
-    yield found
-    found.check()
+    monkeypatch.setattr(Memory, "allocate", allocate)
+    monkeypatch.setattr(NativePart, "new_arrays", new_arrays)
+    yield made
+    made.check()

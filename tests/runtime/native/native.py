@@ -1,4 +1,4 @@
-"""Both ways to run a model: native kernels, and the reference that they must equal."""
+"""Runs of a model on native kernels and on the reference, whose results must be equal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Arrays = list[np.ndarray]
 
 
 def kernels(session: InferenceSession, feeds) -> list[str]:
-    """The kernels of a run, and "reference: why" for what is left to the reference."""
+    """Names of the kernels of a run, and "reference: reason" for each step that the reference computes."""
     executor = session.executor(session.plan(session.check_feeds(feeds)), raw=True)
     assert executor.isa.name in ISAS
     found = []
@@ -22,13 +22,13 @@ def kernels(session: InferenceSession, feeds) -> list[str]:
         if isinstance(part, NativePart):
             assert part.compiled.program.isa is executor.isa
             found += [op.kernel for op in part.ops]
-        elif hasattr(part, "why"):
-            found.append(f"reference: {part.why}")
+        elif hasattr(part, "reason"):
+            found.append(f"reference: {part.reason}")
     return found
 
 
 def both(model, feeds, isa: str, threads: int = 1, names=None, **options) -> tuple[Arrays, Arrays, list[str]]:
-    """Outputs on native kernels and on the reference, codes in fixed point, and which kernels ran."""
+    """Outputs on native kernels, outputs on the reference (codes in fixed point), and names of the kernels."""
     native = InferenceSession(model, isa=isa, threads=threads, **options)
     reference = InferenceSession(model, isa="reference", **options)
     raw = bool(options)

@@ -86,12 +86,12 @@ def test_srcnn(isa, word):
         got, want, kernels = both(str(zoo.find("srcnn").path), feeds, isa, 2, **word)
         assert_same(got, want)
         assert [k.split()[0] for k in kernels] == [
-            "quantize" if word else "enter", "resize", "resize", "dot", "dot", "few", "leave",
+            "quantize" if word else "pack", "resize", "resize", "dot", "dot", "narrow", "unpack",
         ]  # fmt: skip
 
 
-def test_what_lies_between_convolutions_is_never_whole():
-    """64 channels of 900 x 900 float32 alone would be 207 MB."""
+def test_tensors_between_convolutions_are_never_whole():
+    """One tensor of 64 channels of 900 x 900 float32 has 207 MB."""
     session = InferenceSession(str(zoo.find("srcnn").path), isa=ISAS[0], threads=2)
     feeds = {"input": np.zeros((1, 3, 300, 300), np.float32), "factor": np.float32([1, 1, 3, 3])}
     session.run(None, feeds)
@@ -100,7 +100,7 @@ def test_what_lies_between_convolutions_is_never_whole():
 
 
 W, V = weights(16, 16, 1, 1, scale=0.2), weights(16, 4, 2, 1, scale=0.4)
-# What reads the first convolution, and skips rows of it, or has rows that read nothing.
+# Readers of the first convolution that skip rows of it, or have rows that read nothing.
 SKIPPERS = {
     "1x1, stride 2": ("Conv", "t w", "y", {"strides": [2, 2]}),
     "1x1, stride 5": ("Conv", "t w", "y", {"strides": [5, 1]}),
@@ -142,8 +142,8 @@ def test_readers_that_skip_rows(name, word, threads, cache, monkeypatch):
     assert_same(got, want)
 
 
-def test_a_shortcut_at_the_sizes_that_there_are():
-    """With the caches as they are: nothing around the windows is written."""
+def test_strides_with_the_true_sizes_of_caches():
+    """Nothing around the windows is written, with caches of their true sizes."""
     for stride in (2, 3, 4):
         model = network(
             [("Conv", "x w", "t"), ("Conv", "t w", "y", {"strides": [stride, stride]})],

@@ -19,14 +19,14 @@ WORDS = {
     "int8 by int16": {"qformat": "Q2.5", "weight_qformat": "Q0.13"},
     "int16 by int8": {"qformat": "Q3.12", "weight_qformat": "Q0.7"},
 }
-# inputs, outputs, kernel, what else ONNX wants to know, input's size, and the kernel that is to run
+# inputs, outputs, kernel size, attributes, size of the input, and the kernel that must run
 SHAPES = {
     "one pixel": (16, 32, (1, 1), {}, (1, 1), "dot"),
     "1x1": (32, 64, (1, 1), {}, (9, 31), "dot"),
     "3x3": (16, 20, (3, 3), {"pads": [1] * 4}, (7, 15), "dot"),
     "three channels": (3, 33, (5, 5), {"pads": [2] * 4}, (6, 17), "dot"),
-    "to three channels": (32, 3, (5, 5), {"pads": [2] * 4}, (6, 33), "few"),
-    "to five channels": (16, 5, (3, 3), {"pads": [0, 1, 2, 1]}, (6, 19), "few"),
+    "to three channels": (32, 3, (5, 5), {"pads": [2] * 4}, (6, 33), "narrow"),
+    "to five channels": (16, 5, (3, 3), {"pads": [0, 1, 2, 1]}, (6, 19), "narrow"),
     "stride": (17, 16, (3, 3), {"strides": [2, 2], "pads": [1] * 4}, (9, 16), "dot"),
     "stride and dilation": (
         5,
@@ -50,7 +50,7 @@ def feed(shape, seed=3, spread=2.0):
     return np.random.default_rng(seed).normal(0, spread, shape).astype(np.float32)
 
 
-# What of them a transposed convolution has in another way.
+# Attributes that a transposed convolution has instead.
 TRANSPOSED = {
     "stride": {"output_padding": [1, 0]},
     "three channels": {"dilations": [2, 1]},

@@ -1,4 +1,4 @@
-"""What is at the end of what may be asked for: strides, infinities, long sums, biases, inputs that nothing reads."""
+"""Extreme cases: long strides, infinities, long sums, every bias, inputs that nothing reads."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_left_shifts_into_unsigned_16_bit_words(fraction_bits, overflow, isa):
     ("channels", "outputs", "group"), [(8, 8, 2), (8, 8, 8), (24, 36, 4), (32, 64, 32), (40, 20, 20), (5, 15, 5)]
 )
 @pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
-def test_what_is_no_number_stays_in_its_group(operator, channels, outputs, group, bad):
+def test_nan_and_infinity_stay_in_their_group(operator, channels, outputs, group, bad):
     shape = (outputs, channels // group) if operator == "Conv" else (channels, outputs // group)
     model = network(
         [(operator, "x w", "y", {"group": group})],

@@ -1,4 +1,4 @@
-"""Whole networks: what native kernels do not compute, the reference does, and the codes are the same."""
+"""Whole networks on native kernels, with steps of the reference between them, give the codes of the reference."""
 
 from __future__ import annotations
 

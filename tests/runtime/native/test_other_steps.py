@@ -1,4 +1,4 @@
-"""Everything but convolutions on native kernels equals the reference."""
+"""All steps but convolutions on native kernels equal the reference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAIR = {"x": [2, 17, 9, 13], "z": [2, 17, 9, 13]}
 SMALL = {"x": [2, 3, 9, 13], "z": [2, 3, 9, 13]}
 RESIZED = {"scales": np.float32([1, 1, 2.5, 1.7]), "none": np.zeros(0, np.float32)}
 
-# nodes and inputs, and the kernel that is to run
+# models, and the kernel that must run
 MODELS = {
     "add": (model_of(("Add", "x z", "y"), inputs=PAIR), "add"),
     "add, few channels": (model_of(("Add", "x z", "y"), inputs=SMALL), "add"),
@@ -112,11 +112,11 @@ MODELS = {
     "global max": (model_of(("GlobalMaxPool", "x", "y"), inputs=IMAGE), "max pool"),
     "cubic": (
         model_of(("Resize", "x none scales", "y", {"mode": "cubic"}), inputs=IMAGE, constants=RESIZED),
-        "resize down",
+        "resize rows",
     ),
     "cubic, three channels": (
         model_of(("Resize", "x none scales", "y", {"mode": "cubic"}), inputs={"x": SMALL["x"]}, constants=RESIZED),
-        "resize down",
+        "resize rows",
     ),
     "linear, smaller": (
         model_of(
@@ -124,7 +124,7 @@ MODELS = {
             inputs=IMAGE,
             constants={**RESIZED, "scales": np.float32([1, 1, 0.4, 0.55])},
         ),
-        "resize down",
+        "resize rows",
     ),
     "linear along one axis": (
         model_of(
@@ -132,7 +132,7 @@ MODELS = {
             inputs={"x": [2, 5, 11]},
             constants={**RESIZED, "scales": np.float32([1, 1, 3])},
         ),
-        "resize down",
+        "resize rows",
     ),
     "nearest": (
         model_of(("Resize", "x none scales", "y", {"mode": "nearest"}), inputs=IMAGE, constants=RESIZED),

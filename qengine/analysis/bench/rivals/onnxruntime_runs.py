@@ -1,64 +1,76 @@
-"""ONNX Runtime: float32, or QDQ made by its own quantizer: u8 or s16 activations, s8 weights per channel."""
+"""ONNX Runtime: float32, or a QDQ model of its own quantizer: u8 or s16 activations, s8 weights per channel."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 
+from qengine.analysis.bench.rivals import RivalSetup
 
-def prepare(path: Path, feeds: Mapping[str, Any], bits: int | None, threads: int) -> Callable[[], object]:
-    """See the package."""
+
+def prepare(setup: RivalSetup) -> Callable[[], object]:
+    """Return a function that runs the model."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads, options.inter_op_num_threads = setup.threads, 1
     options.log_severity_level = 3
-    model = str(path) if bits is None else quantized(path, _Frozen(feeds), 8 if bits <= 8 else 16)
+    model = str(setup.path) if setup.bits is None else quantized(setup)
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, dict(feeds))
+    return lambda: session.run(None, dict(setup.feeds))
 
 
-class _Frozen:
-    """Feeds that a cache can tell apart by who made them."""
+def quantized(setup: RivalSetup) -> bytes:
+    """Return the QDQ form of a model, preprocessed and calibrated on the feeds."""
+    assert setup.bits is not None
+    # The model does not depend on the threads.
+    return _quantized(_CacheKey(replace(setup, threads=1, bits=8 if setup.bits <= 8 else 16)))
 
-    def __init__(self, feeds: Mapping[str, Any]) -> None:
-        self.feeds = feeds
-        self.key = tuple((name, id(array)) for name, array in feeds.items())
+
+class _CacheKey:
+    """Hashable setup: feeds are equal where their arrays are the same objects."""
+
+    def __init__(self, setup: RivalSetup) -> None:
+        self.setup = setup
+        arrays = tuple((name, id(array)) for name, array in setup.feeds.items())
+        self._key = (setup.path, setup.bits, arrays)
 
     def __hash__(self) -> int:
-        return hash(self.key)
+        return hash(self._key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Frozen) and self.key == other.key
+        return isinstance(other, _CacheKey) and self._key == other._key
 
 
 @lru_cache(maxsize=4)
-def quantized(path: Path, feeds: _Frozen, bits: int) -> bytes:
-    """Return a model's QDQ form, preprocessed and calibrated on the feeds."""
+def _quantized(key: _CacheKey) -> bytes:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    setup = key.setup
+
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._left = iter([dict(feeds.feeds)])
+            self._left = iter([dict(setup.feeds)])
 
         def get_next(self) -> dict[str, Any] | None:
             return next(self._left, None)
 
-    logging.getLogger().setLevel(logging.ERROR)  # its advice to preprocess comes even after that
-    activations = QuantType.QUInt8 if bits == 8 else QuantType.QInt16
-    # Words of 16 bits are an operator of its own up to opset 20.
-    extra = {} if bits == 8 else {"UseQDQContribOps": True}
+    logging.getLogger().setLevel(logging.ERROR)  # the quantizer advises preprocessing even after it was done
+    activations = QuantType.QUInt8 if setup.bits == 8 else QuantType.QInt16
+    # Up to opset 20, QDQ with 16 bits is a contributed operator.
+    extra = {} if setup.bits == 8 else {"UseQDQContribOps": True}
     with tempfile.TemporaryDirectory() as folder:
-        simple, whole = Path(folder) / "simple.onnx", Path(folder) / "quantized.onnx"
-        quant_pre_process(str(path), str(simple), skip_symbolic_shape=True)
+        preprocessed, model = Path(folder) / "preprocessed.onnx", Path(folder) / "quantized.onnx"
+        quant_pre_process(str(setup.path), str(preprocessed), skip_symbolic_shape=True)
         quantize_static(
-            str(simple),
-            str(whole),
+            str(preprocessed),
+            str(model),
             Reader(),
             quant_format=QuantFormat.QDQ,
             activation_type=activations,
@@ -66,4 +78,4 @@ def quantized(path: Path, feeds: _Frozen, bits: int) -> bytes:
             per_channel=True,
             extra_options=extra,
         )
-        return whole.read_bytes()
+        return model.read_bytes()

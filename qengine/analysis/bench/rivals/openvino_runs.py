@@ -1,32 +1,31 @@
-"""OpenVINO: float32 with the precision pinned to it, or the QDQ model that ONNX Runtime's quantizer makes."""
+"""OpenVINO: float32 with the precision pinned to it, or the QDQ model of ONNX Runtime's quantizer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import openvino
 
-from qengine.analysis.bench.rivals import Unavailable
+from qengine.analysis.bench.rivals import RivalSetup, Unavailable
 
 
-def prepare(path: Path, feeds: Mapping[str, Any], bits: int | None, threads: int) -> Callable[[], object]:
-    """See the package."""
-    if bits is not None and bits > 8:
+def prepare(setup: RivalSetup) -> Callable[[], object]:
+    """Return a function that runs the model."""
+    if setup.bits is not None and setup.bits > 8:
         raise Unavailable("OpenVINO has no integers of 16 bits")
     core = openvino.Core()
     settings: dict[str, Any] = {
-        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_NUM_THREADS": setup.threads,
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
     }
-    if bits is None:
-        model = core.read_model(str(path))
+    if setup.bits is None:
+        model = core.read_model(str(setup.path))
         settings["INFERENCE_PRECISION_HINT"] = "f32"
     else:
-        from qengine.analysis.bench.rivals.onnxruntime_runs import _Frozen, quantized
+        from qengine.analysis.bench.rivals.onnxruntime_runs import quantized
 
-        model = core.read_model(quantized(path, _Frozen(feeds), 8))
+        model = core.read_model(quantized(setup))
     request = core.compile_model(model, "CPU", settings).create_infer_request()
-    return lambda: request.infer(dict(feeds))
+    return lambda: request.infer(dict(setup.feeds))

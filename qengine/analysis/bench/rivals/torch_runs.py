@@ -1,35 +1,34 @@
-"""torch: the operators of convolutional networks, in float32, as its own functions."""
+"""torch: the operators of convolutional networks as functions of torch, in float32."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch  # noqa: TID251 - a rival
+import torch  # noqa: TID251 - a runtime to compare with
 from torch.nn import functional  # noqa: TID251
 
-from qengine.analysis.bench.rivals import Unavailable
+from qengine.analysis.bench.rivals import RivalSetup, Unavailable
 from qengine.model.graph import Node
 from qengine.model.loader import load
 
 
-def prepare(path: Path, feeds: Mapping[str, Any], bits: int | None, threads: int) -> Callable[[], object]:
-    """See the package."""
-    if bits is not None:
-        raise Unavailable("torch runs it in float32 only")
-    graph = load(path)
+def prepare(setup: RivalSetup) -> Callable[[], object]:
+    """Return a function that runs the model."""
+    if setup.bits is not None:
+        raise Unavailable("torch runs the model in float32 only")
+    graph = load(setup.path)
     constants = {name: torch.from_numpy(np.array(array)) for name, array in graph.constants.items()}
     steps = [(_function(node), node.inputs, node.outputs[0]) for node in graph.nodes]
-    given = {name: torch.from_numpy(np.array(array)) for name, array in feeds.items()}
+    feeds = {name: torch.from_numpy(np.array(array)) for name, array in setup.feeds.items()}
 
     def run() -> list[Any]:
         before = torch.get_num_threads()
-        torch.set_num_threads(threads)
+        torch.set_num_threads(setup.threads)
         try:
             with torch.inference_mode():
-                values = {**constants, **given}
+                values = {**constants, **feeds}
                 for function, inputs, output in steps:
                     values[output] = function(*[values[name] for name in inputs if name])
                 return [values[value.name].numpy() for value in graph.outputs]
@@ -41,7 +40,7 @@ def prepare(path: Path, feeds: Mapping[str, Any], bits: int | None, threads: int
 
 
 def _function(node: Node) -> Callable[..., Any]:
-    """Return torch's function for a node."""
+    """Return the function of torch that computes a node."""
     a: Mapping[str, Any] = node.attributes
     simple: dict[str, Callable[..., Any]] = {
         "Relu": functional.relu,
@@ -72,7 +71,7 @@ def _function(node: Node) -> Callable[..., Any]:
     if node.operator == "Gemm" and a.get("transB") and not a.get("transA"):
         return lambda x, w, b=None: functional.linear(x, w, b)
     if node.operator == "Resize" and a.get("mode") == "cubic" and len(node.inputs) == 3:
-        return lambda x, *given: functional.interpolate(
-            x, scale_factor=tuple(given[-1][2:].tolist()), mode="bicubic", align_corners=False
+        return lambda x, *scales: functional.interpolate(
+            x, scale_factor=tuple(scales[-1][2:].tolist()), mode="bicubic", align_corners=False
         )
-    raise Unavailable(f"{node.operator} is not among the operators that the comparison knows in torch")
+    raise Unavailable(f"{node.operator} is not an operator that this comparison runs in torch")

@@ -1,7 +1,8 @@
-"""ResNet-50 and MobileNetV2 as ONNX models with random weights: how fast a network runs does not depend on them.
+"""ResNet-50 and MobileNetV2 as ONNX models with random weights, on which the speed of a network does not depend.
 
 The architectures are those of He et al., Deep Residual Learning (2016; the variant with the stride in the 3x3), and of
-Sandler et al., MobileNetV2 (2018). BatchNormalization is folded, as exporters do.
+Sandler et al., MobileNetV2 (2018). BatchNormalization is folded into the
+convolutions, as exporters do.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from qengine import zoo
 
 
 class _Builder:
-    """Nodes one after the other; each method returns the name of what comes out."""
+    """Builder of a graph, node by node; each method returns the name of its output."""
 
     def __init__(self, seed: int) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -107,7 +108,7 @@ MODELS = ("srcnn", "resnet50", "mobilenet_v2")
 
 
 def prepared(name: str, folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
-    """Return a model's file, made in a folder where it is not bundled, and feeds; SRCNN from 256x256 to 768x768."""
+    """Return the path of a model, written to a folder if it is not bundled, and its feeds; SRCNN enlarges 256x256."""
     rng = np.random.default_rng(0)
     if name == "srcnn":
         feeds = {"input": rng.random((1, 3, 256, 256), np.float32), "factor": np.float32([1, 1, 3, 3])}

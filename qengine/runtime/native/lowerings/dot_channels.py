@@ -1,0 +1,73 @@
+"""Ranges of output channels that read the same input channels, as the dot kernel takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import ceil
+
+from qengine.kernels.epilogue import LANES
+from qengine.runtime.native.lowerings.linear_op import Filters
+
+_MAX_CHUNKED_VECTORS = 2  # vectors that share chunks: with more of them, chunks of one are too short for another
+
+
+@dataclass(frozen=True)
+class ChannelRange:
+    """Output channels that read input channels low..high.
+
+    Attributes
+    ----------
+    first, count : first output channel, and number of channels.
+    low, high : first input channel, and the one after the last.
+    isolated : whether the range begins or ends within a vector of the output, and must write nothing beside itself.
+    """
+
+    first: int
+    count: int
+    low: int
+    high: int
+    isolated: bool = False
+
+    @property
+    def vectors(self) -> int:
+        """The number of vectors of 16 channels."""
+        return -(-self.count // LANES)
+
+
+def channel_ranges(filters: Filters, *, wide: bool) -> list[ChannelRange]:
+    """Return output channels by what they read: as many vectors as read the same, so that a tile may hold several.
+
+    A vector of integers may hold channels of several groups: the weights of the other groups' inputs are 0. In
+    float32 that would spread what is not a number, and each group has vectors of its own.
+
+    Parameters
+    ----------
+    wide
+        Whether sums are widened: few vectors then share chunks.
+    """
+    channels, inputs = filters.w.shape[:2]
+    per_group = channels // filters.group
+    if filters.kind == "f32" and filters.group > 1 and per_group % LANES:
+        return _isolated_groups(channels, per_group, inputs)
+    most = _MAX_CHUNKED_VECTORS if wide else ceil(channels / LANES)
+    ranges: list[ChannelRange] = []
+    for first in range(0, channels, LANES):
+        last = min(first + LANES, channels) - 1
+        low, high = first // per_group * inputs, (last // per_group + 1) * inputs
+        before = ranges[-1] if ranges else None
+        if before and (before.low, before.high) == (low, high) and before.count < most * LANES:
+            ranges[-1] = replace(before, count=last + 1 - before.first)
+        else:
+            ranges.append(ChannelRange(first, last + 1 - first, low, high))
+    return ranges
+
+
+def _isolated_groups(channels: int, per_group: int, inputs: int) -> list[ChannelRange]:
+    """Return ranges of channels, none of which crosses a group or a vector of the output."""
+    ranges = []
+    for first in range(0, channels, per_group):
+        low = first // per_group * inputs
+        edges = [first, *range((first // LANES + 1) * LANES, first + per_group, LANES), first + per_group]
+        ranges += [ChannelRange(a, b - a, low, low + inputs, isolated=True) for a, b in pairwise(edges)]
+    return ranges

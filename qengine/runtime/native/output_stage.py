@@ -1,0 +1,59 @@
+"""The output stage of linear kernels: the computation that turns an exact sum into an element of the output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.epilogue import LANES, Epilogue, Requantize
+
+
+@dataclass(frozen=True)
+class OutputStage:
+    """Requantization of fixed-point sums, or a bias and bounds for float32 sums.
+
+    Attributes
+    ----------
+    requantize : requantization of the sums; None for float32.
+    zero : stored code of 0 of the input, which every weight multiplies.
+    bias : float32 (channels,), added to float32 sums.
+    bounds : float32 (2,), lower and upper bound of float32 results.
+    """
+
+    requantize: Requantize | None
+    zero: int
+    bias: NDArray[np.float32]
+    bounds: NDArray[np.float32]
+
+    @property
+    def form(self) -> Epilogue | None:
+        """The epilogue that kernels are compiled for; None for float32."""
+        return None if self.requantize is None else self.requantize.form
+
+    def channel_numbers(self, order: NDArray[np.intp], w: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the numbers of the channels as kernels read them.
+
+        Parameters
+        ----------
+        order
+            (vectors, 16) channels in the lanes of vectors; -1 for a lane without one.
+        w
+            (channels, ...) weights: their sum times the stored code of 0 is taken off each channel's sum.
+        """
+        if self.requantize is not None:
+            return self.requantize.packed(order, self.zero * w.reshape(len(w), -1).sum(axis=1, dtype=np.int64))
+        return np.where(order < 0, np.float32(0), self.bias[order]).astype(np.float32).view(np.uint8).ravel()
+
+    @property
+    def vector_bytes(self) -> int:
+        """The bytes of the numbers of 16 channels."""
+        channels = len(self.bias)
+        return len(self.channel_numbers(np.zeros((1, LANES), np.intp), np.zeros((channels, 1), np.int64)))
+
+    @property
+    def scalars(self) -> NDArray[Any]:
+        """The numbers that all channels share."""
+        return self.bounds if self.requantize is None else self.requantize.scalars

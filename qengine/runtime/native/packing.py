@@ -1,0 +1,104 @@
+"""Ops that pack arrays into the layout of the kernels, unpack them, and change one such layout into another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qengine.kernels.edge import Enter, Leave, Relayout
+from qengine.kernels.program import Call
+from qengine.kernels.reference.word import Word
+from qengine.runtime.native.op import Op, Rows, double_bits
+from qengine.runtime.native.tensor_buffer import Address, View
+
+
+@dataclass(eq=False)
+class PackOp(Op):
+    """Packing of a (N, C, H, W) array into blocks; real numbers are quantized where the buffer holds codes.
+
+    Attributes
+    ----------
+    word : word of the codes; None for float32.
+    fraction_bits : fraction bits of the codes.
+    source : element type of the array.
+    nan : address of the counter that the kernel increments where it finds NaN.
+    """
+
+    word: Word | None
+    fraction_bits: int
+    source: str
+    nan: Address
+
+    def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
+        """Return the calls that compute rows of the output."""
+        (x,), buffer, word = views, self.out, self.word
+        quantizes = word is not None and self.source == "f32"
+        if quantizes:
+            assert word is not None
+            spec = Enter("f32", buffer.stored, word.rounding, word.overflow == "wrap", word.signed)  # type: ignore[arg-type]
+        else:
+            spec = Enter(self.source, buffer.stored)  # type: ignore[arg-type]
+        self.kernel = "quantize" if quantizes else "pack"
+        batch, channels, _, width = buffer.shape
+        arguments: dict[str, Address] = {
+            **{"x": x.at(rows.first), "x_batch": x.image, "x_channel": x.plane, "x_row": x.row},
+            **out.arguments("y", rows.first),
+            **{"block": buffer.block, "batch": batch, "channels": channels, "rows": rows.count, "width": width},
+            **{"scale": double_bits(2.0**self.fraction_bits), "zero": buffer.zero, "nan": self.nan},
+            **({"low": word.least, "high": word.most, "bits": word.bits} if word else {"low": 0, "high": 0, "bits": 0}),
+        }
+        return [Call(spec, arguments)]
+
+
+@dataclass(eq=False)
+class UnpackOp(Op):
+    """Unpacking of blocks into a (N, C, H, W) array, as codes or as real numbers.
+
+    Attributes
+    ----------
+    target : element type of the array.
+    fraction_bits : fraction bits of the codes, where they become real numbers.
+    """
+
+    target: str
+    fraction_bits: int
+
+    def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
+        """Return the calls that compute rows of the output."""
+        (x,), (buffer,) = views, self.inputs
+        self.kernel = "dequantize" if self.target == "f32" and buffer.stored != "f32" else "unpack"
+        batch, channels, _, width = buffer.shape
+        arguments: dict[str, Address] = {
+            **x.arguments("x", rows.first),
+            **{"y": out.at(rows.first), "y_batch": out.image, "y_channel": out.plane, "y_row": out.row},
+            **{"block": buffer.block, "batch": batch, "channels": channels, "rows": rows.count, "width": width},
+            **{"scale": double_bits(2.0**-self.fraction_bits), "zero": buffer.zero},
+        }
+        return [Call(Leave(buffer.stored, self.target), arguments)]  # type: ignore[arg-type]
+
+
+@dataclass(eq=False)
+class RelayoutOp(Op):
+    """The same elements in blocks of another size, or in 16 bits instead of 8; several inputs fill one wider output.
+
+    Attributes
+    ----------
+    skips : first channel of the output that each input fills.
+    """
+
+    skips: tuple[int, ...] = (0,)
+
+    def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
+        """Return the calls that compute rows of the output."""
+        self.kernel = "relayout"
+        calls = []
+        for buffer, x, skip in zip(self.inputs, views, self.skips, strict=True):
+            batch, channels, _, width = buffer.shape
+            arguments: dict[str, Address] = {
+                **x.arguments("x", rows.first),
+                **out.arguments("y", rows.first),
+                **{"x_channels": buffer.block, "y_channels": self.out.block, "skip": skip, "batch": batch},
+                **{"channels": channels, "rows": rows.count, "width": width, "change": self.out.zero - buffer.zero},
+            }
+            calls.append(Call(Relayout(buffer.stored, self.out.stored), arguments))  # type: ignore[arg-type]
+        return calls

@@ -1,0 +1,137 @@
+"""Tensors in memory as native kernels read and write them: `TensorBuffer`, and `View`, the rows that a call touches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from qengine.kernels.elementwise import Stored
+from qengine.kernels.epilogue import stored_zero
+from qengine.kernels.layout import Halo, Layout, natural_block
+from qengine.kernels.program import Slot
+from qengine.model.steps import Tensor
+
+Address = int | Slot
+
+ITEMSIZE = {"u8": 1, "i16": 2, "f32": 4, "i32": 4}
+
+STORED_DTYPE: dict[str, Any] = {"u8": np.uint8, "i16": np.int16, "f32": np.float32, "i32": np.int32}
+"""The element type of an array that holds stored elements."""
+
+
+def images(shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+    """Return a shape of 2 to 4 axes as (batch, channels, height, width) in the same memory order; else None."""
+    if not 2 <= len(shape) <= 4:
+        return None
+    if len(shape) == 3:
+        return shape[0], shape[1], 1, shape[2]
+    return (*shape, *(1,) * (4 - len(shape)))  # type: ignore[return-value]
+
+
+def stored_as(t: Tensor) -> Stored | None:
+    """Return the storage type of a tensor's elements; None for types that native kernels do not read."""
+    if t.format is not None:
+        return "u8" if t.one_format.word().dtype.itemsize == 1 else "i16"
+    return "f32" if t.dtype == np.float32 else None
+
+
+@dataclass(eq=False)
+class TensorBuffer:
+    """A tensor in memory, in blocks of channels; see `qengine.kernels.layout`.
+
+    Halos grow while steps are lowered: each op adds the halo that it reads.
+
+    Attributes
+    ----------
+    name : name of the tensor, or a made-up one for an intermediate result of a step.
+    shape : (batch, channels, height, width).
+    stored : storage type of an element; "i32" for intermediate sums.
+    block : channels in a pixel.
+    zero : stored code of the number 0.
+    low, high : smallest and largest code that the tensor can hold.
+    halo : margin that readers need around each plane.
+    array : name of the caller's array that is used as memory; None for memory of the plan.
+    view_of : buffer whose memory this one uses with another shape.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    stored: str
+    block: int
+    zero: int = 0
+    low: int = 0
+    high: int = 0
+    halo: Halo = field(default_factory=Halo)
+    array: str | None = None
+    view_of: TensorBuffer | None = None
+
+    @classmethod
+    def of(cls, t: Tensor, block: int | None = None, low: int | None = None, high: int | None = None) -> TensorBuffer:
+        """Return a buffer for a tensor of a type that native kernels read, with codes between bounds."""
+        shape, stored = images(t.shape), stored_as(t)
+        assert shape is not None
+        assert stored is not None
+        buffer = cls(t.name, shape, stored, natural_block(shape[1]) if block is None else block)
+        if t.format is not None:
+            word = t.one_format.word()
+            buffer.zero = stored_zero(word.signed, word.dtype.itemsize)
+            buffer.low = word.least if low is None else min(max(low, word.least), word.most)
+            buffer.high = word.most if high is None else min(max(high, word.least), word.most)
+        return buffer
+
+    def like(self, name: str, **changes: Any) -> TensorBuffer:
+        """Return another buffer with the same properties but for some changes, and without a halo."""
+        return replace(self, name=name, halo=Halo(), array=None, view_of=None, **changes)
+
+    @property
+    def storage(self) -> TensorBuffer:
+        """The buffer that owns the memory."""
+        return self if self.view_of is None else self.view_of.storage
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the whole tensor in memory."""
+        return Layout(*self.shape, ITEMSIZE[self.stored], self.block, self.halo)
+
+    @property
+    def bytes(self) -> int:
+        """The size of the elements in bytes, without padding and halo."""
+        return prod(self.shape) * ITEMSIZE[self.stored]
+
+    @property
+    def max_magnitude(self) -> int:
+        """The largest magnitude of a code, at least 1."""
+        return max(abs(self.low), abs(self.high), 1)
+
+
+@dataclass(frozen=True)
+class View:
+    """Rows of a tensor in memory, given by the address that row 0 has or would have.
+
+    Attributes
+    ----------
+    origin : address of pixel (0, 0) of the first block.
+    image, plane, row, pixel : strides in bytes.
+    """
+
+    origin: Address
+    image: int
+    plane: int
+    row: int
+    pixel: int
+
+    def at(self, row: int = 0, pixel: int = 0) -> Address:
+        """Return the address of a pixel of the first block."""
+        return self.origin + (row * self.row + pixel * self.pixel)
+
+    @classmethod
+    def whole(cls, base: Address, layout: Layout) -> View:
+        """Return the view of a whole tensor whose memory begins at an address."""
+        return cls(base + layout.origin, layout.image, layout.plane, layout.row, layout.pixel)
+
+    def arguments(self, name: str, row: int = 0) -> dict[str, Address]:
+        """Return the arguments of a kernel for this operand: its address at a row, and its strides."""
+        return {name: self.at(row), f"{name}_batch": self.image, f"{name}_block": self.plane, f"{name}_row": self.row}

@@ -1,0 +1,54 @@
+"""Numbers of the output stage as kernels read them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qengine.kernels.epilogue import requantize
+from qengine.kernels.reference.word import Word
+from qengine.runtime.native.output_stage import OutputStage
+
+ORDER = np.array([[2, 0, 1, *[-1] * 13]])
+BOUNDS = np.array([-1, np.inf], np.float32)
+WORD = Word(8, True, "floor", "saturate")
+
+
+def fixed(zero):
+    """Three channels with biases 100, 200 and 300, and shifts 1, 2 and 3."""
+    bias, shift = np.array([100, 200, 300]), np.array([1, 2, 3])
+    requantization = requantize(bias, 10_000, shift, WORD)
+    return OutputStage(requantization, zero, np.zeros(3, np.float32), BOUNDS)
+
+
+def test_float32_has_a_bias_in_the_order_of_the_lanes():
+    stage = OutputStage(None, 0, np.float32([1.5, -2, 3]), BOUNDS)
+    numbers = stage.channel_numbers(ORDER, np.ones((3, 7)))
+    assert numbers.dtype == np.uint8
+    assert numbers.view(np.float32).tolist() == [3, 1.5, -2, *[0] * 13]
+    assert stage.form is None
+    assert stage.vector_bytes == 64
+    np.testing.assert_array_equal(stage.scalars, BOUNDS)
+
+
+def test_the_stored_code_of_0_is_taken_off_the_sum():
+    w = np.arange(12).reshape(3, 2, 2)  # sums 6, 22, 38
+    plain, shifted = (fixed(zero).channel_numbers(ORDER, w).view(np.int32).reshape(2, 16) for zero in (0, 128))
+    np.testing.assert_array_equal(plain[0, :3] - shifted[0, :3], [128 * 38, 128 * 6, 128 * 22])
+    np.testing.assert_array_equal(shifted[1, :3], [3, 1, 2])
+    np.testing.assert_array_equal(shifted[:, 3:], 0)
+
+
+def test_sums_of_weights_do_not_overflow_their_type():
+    w = np.full((3, 1000), 127, np.int8)
+    plain, shifted = (fixed(zero).channel_numbers(ORDER, w).view(np.int32).reshape(2, 16) for zero in (0, 128))
+    np.testing.assert_array_equal(plain[0, :3] - shifted[0, :3], 128 * 127_000)
+
+
+def test_fixed_point_has_the_numbers_of_the_requantization():
+    stage = fixed(0)
+    assert stage.requantize is not None
+    assert stage.form is stage.requantize.form
+    assert stage.scalars is stage.requantize.scalars
+    assert stage.vector_bytes == 2 * 16 * 4
+    w = np.ones((3, 1), np.int8)
+    assert stage.vector_bytes == len(stage.channel_numbers(ORDER, w))
