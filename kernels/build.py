@@ -18,13 +18,14 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from .isa import Isa
 from .locks import Lock
+from .spec import Spec
 
 logger = logging.getLogger("qengine")
 
@@ -36,14 +37,6 @@ _KEPT_GENERATIONS = 4
 
 # What a compiled kernel is called with: Numba's place for a result, its place for an exception, the arguments.
 ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-
-
-class Spec(Protocol):
-    """What a kernel is compiled for: a frozen dataclass of plain values whose repr is its identity."""
-
-    @property
-    def emitter(self) -> str:
-        """The module of `emit` that builds it, by its `make(spec, isa)`."""
 
 
 class _Store:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from .dot import ITEMSIZE, LANE_BYTES, Kind, is_split, sums_in_registers
 from .epilogue import LANES, Epilogue
-from .few import pixels_in_vector
 from .isa import Isa
+from .narrow_conv import pixels_in_vector
 
 
 @dataclass(frozen=True)

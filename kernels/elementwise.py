@@ -58,7 +58,7 @@ class Lookup:
     source: Stored
     target: Stored
 
-    emitter = "table"
+    emitter = "lookup"
     arguments = (
         "table", "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows",
         "items",

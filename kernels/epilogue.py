@@ -41,7 +41,7 @@ class Epilogue:
 
 
 @dataclass(frozen=True)
-class Requantize:
+class EpilogueData:
     """An epilogue with its numbers.
 
     Attributes
@@ -88,7 +88,7 @@ def stored_zero(word_signed: bool, itemsize: int) -> int:
     return 0 if word_signed else -32768
 
 
-def requantize(
+def choose_epilogue(
     bias: NDArray[Any],
     limit: NDArray[Any] | int,
     shift: NDArray[np.int64] | int,
@@ -98,7 +98,7 @@ def requantize(
     high: int | None = None,
     accumulator_bits: int | None = None,
     splits: bool = False,
-) -> Requantize | None:
+) -> EpilogueData | None:
     """Return the epilogue for sums a: overflow(round((a + bias) * 2^-shift)); None where 64 bits do not hold them.
 
     Parameters
@@ -147,4 +147,4 @@ def requantize(
     form = Epilogue(word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero), split)
     size = 64 if wide and not split else 32
     scalars = [*bounds, zero, size - word.bits, size - dropped if dropped else 0]
-    return Requantize(form, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))
+    return EpilogueData(form, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))

@@ -45,7 +45,7 @@ class Call:
 
     Attributes
     ----------
-    spec : the kernel.
+    spec : specification of the kernel, a `Spec`.
     arguments : integers, or a `Slot` where an address is only known at run time.
     """
 

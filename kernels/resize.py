@@ -7,7 +7,7 @@ from .epilogue import Epilogue
 
 
 @dataclass(frozen=True)
-class Along:
+class ResizeColumns:
     """Sums over taps along rows: int32 of codes, or float32.
 
     Attributes
@@ -21,7 +21,7 @@ class Along:
     lanes: int
     taps: int
 
-    emitter = "along"
+    emitter = "resize_columns"
     # Offsets are in bytes, of pixels in a row of the input; weights are int32 or float32.
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "width",
@@ -30,8 +30,8 @@ class Along:
 
 
 @dataclass(frozen=True)
-class Down:
-    """Sums over taps down columns, of what `Along` made.
+class ResizeRows:
+    """Sums over taps down columns, of what `ResizeColumns` made.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Down:
     taps: int
     epilogue: Epilogue | None
 
-    emitter = "down"
+    emitter = "resize_rows"
     # `indices` and `weights` are those of the first of the rows; indices count rows of the input from its own first.
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "items",
@@ -51,12 +51,12 @@ class Down:
 
 
 @dataclass(frozen=True)
-class Nearest:
+class ResizeNearest:
     """What the kernel is compiled for: the bytes of a pixel."""
 
     pixel: int
 
-    emitter = "nearest"
+    emitter = "resize_nearest"
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "width",
         "offsets", "indices",

@@ -7,8 +7,8 @@ from typing import Any
 
 from numba.core import compiler, config, cpu, types, typing
 
-from ..build import Spec
 from ..isa import Isa
+from ..spec import Spec
 from .memory import ARGUMENTS
 
 

@@ -6,8 +6,8 @@ from llvmlite import ir
 
 from ..depthwise import Depthwise, lane_items
 from ..dot import ITEMSIZE, LANE_BYTES
-from ..few import pixels_in_vector
 from ..isa import Isa
+from ..narrow_conv import pixels_in_vector
 from .epilogue import Finish, parameter_bytes
 from .memory import inlined, unpacker
 from .products import Products, element

@@ -1,11 +1,11 @@
-"""The code of `kernels.edge.Fill`."""
+"""The code of `kernels.packing.Fill`."""
 
 from typing import Any
 
 from numba import types
 
-from ..edge import Fill
 from ..isa import Isa
+from ..packing import Fill
 from .memory import at, put, unpacker
 
 _KINDS = {1: types.uint8, 2: types.int16, 4: types.int32}

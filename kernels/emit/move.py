@@ -1,12 +1,12 @@
-"""The code of `kernels.edge.Move`."""
+"""The code of `kernels.packing.Move`."""
 
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 
-from ..edge import Move
 from ..isa import Isa
+from ..packing import Move
 from .memory import at, get, inlined, put, unpacker
 from .vector import I8, load
 

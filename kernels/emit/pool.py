@@ -10,8 +10,8 @@ from numba.extending import intrinsic
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
 from ..pool import Pool
+from .lookup import NUMBA
 from .memory import at, counted, get, inlined, put, unpacker, variable
-from .table import NUMBA
 from .vector import F64, I64, STORED, Vec, load, zeros
 
 

@@ -1,14 +1,14 @@
-"""The code of `kernels.edge.Relayout`."""
+"""The code of `kernels.packing.Relayout`."""
 
 from typing import Any
 
 from numba import types
 
-from ..edge import Relayout
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
+from ..packing import Relayout
+from .lookup import NUMBA
 from .memory import at, get, put, unpacker
-from .table import NUMBA
 
 
 def make(spec: Relayout, isa: Isa) -> Any:

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from qengine.kernels import build
-from qengine.kernels.edge import Fill
 from qengine.kernels.isa import GENERIC
+from qengine.kernels.packing import Fill
 
 RUN = """
 import sys

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from qengine.kernels.edge import Fill, Move
 from qengine.kernels.layout import Halo
+from qengine.kernels.packing import Fill, Move
 from qengine.kernels.program import Call
 from qengine.runtime.native.memory import Memory
 from qengine.runtime.native.op import Op, Rows

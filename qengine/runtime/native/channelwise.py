@@ -9,13 +9,13 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels import few
+from qengine.kernels import narrow_conv
 from qengine.kernels.depthwise import Depthwise, best_tile, channel_order
 from qengine.kernels.depthwise import packed_weights as depthwise_weights
 from qengine.kernels.dot import ITEMSIZE, LANE_BYTES, PARTIAL_TAPS, Kind, is_paired
 from qengine.kernels.epilogue import LANES
-from qengine.kernels.few import Few
 from qengine.kernels.layout import SLACK
+from qengine.kernels.narrow_conv import NarrowConv
 from qengine.kernels.program import Call
 from qengine.runtime.native.exact import Codes, Finishing, chunked, lightened, widening_note
 from qengine.runtime.native.op import Op, Rows, pieces
@@ -51,7 +51,7 @@ class FewOp(Op):
             order_of_taps, chunks = np.arange(len(self._at)), np.zeros(0, np.int64)
             if form is not None:
                 own, order_of_taps, chunks = self._exact(own, per)
-            weights = self.aligned(few.packed_weights(own, self.kind, self.isa))
+            weights = self.aligned(narrow_conv.packed_weights(own, self.kind, self.isa))
             numbers = self.aligned(self.finishing.numbers(order, self.w))
             self._groups.append((first, len(own), weights, numbers, self.keep(chunks), len(chunks), order_of_taps))
         self._scalars = self.keep(self.finishing.scalars)
@@ -101,8 +101,8 @@ class FewOp(Op):
             if key not in self._offsets:
                 self._offsets[key] = self.keep(distances[order])
             partial = self.kind == "f32" and len(order) > PARTIAL_TAPS
-            vectors = few.best_vectors(count, self.kind, self.isa)
-            spec = Few(self.kind, count, vectors, self.finishing.form, partial)
+            vectors = narrow_conv.best_vectors(count, self.kind, self.isa)
+            spec = NarrowConv(self.kind, count, vectors, self.finishing.form, partial)
             arguments: dict[str, Address] = {
                 **{"x": x.at(rows.first), "x_batch": x.image, "x_row": x.row, "offsets": self._offsets[key]},
                 **{"taps": len(order), "w": weights, "numbers": numbers, "scalars": self._scalars},

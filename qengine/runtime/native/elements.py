@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.elementwise import Elementwise
-from qengine.kernels.epilogue import LANES, Requantize, requantize
+from qengine.kernels.epilogue import LANES, EpilogueData, choose_epilogue
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import natural_block
 from qengine.kernels.program import Call
@@ -66,7 +66,7 @@ class ElementwiseOp(Op):
 
     operation: Literal["add", "multiply", "prelu"]
     shifts: tuple[int, ...]
-    requantize: Requantize | None
+    requantize: EpilogueData | None
     bounds: NDArray[np.float32]
     constant: _Constant | None = None
     signs: tuple[int, ...] = (1, 1)
@@ -145,7 +145,7 @@ def _rounded(
 ) -> ElementwiseOp:
     """Return the op that brings codes to another format, or between bounds."""
     limit = max(abs(x.low), abs(x.high), 1)
-    found = requantize(np.array([-x.zero]), limit, shift, word, low=low, high=high)
+    found = choose_epilogue(np.array([-x.zero]), limit, shift, word, low=low, high=high)
     if found is None:
         raise Unfit("codes that 64 bits do not hold")
     return ElementwiseOp(isa, (x,), place, "add", (0,), found, float_bounds(None, None), skip=skip)
@@ -201,7 +201,7 @@ def lower_combine(step: Combine, out: Tensor, arithmetic: Arithmetic, isa: Isa, 
     if limit >= 1 << 60 or abs(bias) >= 1 << 60:
         raise Unfit("sums that 64 bits do not hold")
     low, high = out.encode_bound(activation.low), out.encode_bound(activation.high)
-    found = requantize(np.array([bias]), limit, shift, arithmetic.word(out.one_format), low=low, high=high)
+    found = choose_epilogue(np.array([bias]), limit, shift, arithmetic.word(out.one_format), low=low, high=high)
     if found is None:
         raise Unfit("sums that 64 bits do not hold")
     place = Place.of(out, block, low, high)

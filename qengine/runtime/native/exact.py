@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.epilogue import LANES, Epilogue, Requantize
+from qengine.kernels.epilogue import LANES, Epilogue, EpilogueData
 from qengine.runtime.native.place import Place
 
 Codes = NDArray[Any]
@@ -28,7 +28,7 @@ class Finishing:
     bounds : of float32.
     """
 
-    requantize: Requantize | None
+    requantize: EpilogueData | None
     zero: int
     bias: NDArray[np.float32]
     bounds: NDArray[np.float32]

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.dot import Kind
-from qengine.kernels.epilogue import LANES, requantize
-from qengine.kernels.few import pixels_in_vector
+from qengine.kernels.epilogue import LANES, choose_epilogue
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import natural_block
+from qengine.kernels.narrow_conv import pixels_in_vector
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Arithmetic, Linear, Tensor
 from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
@@ -159,7 +159,7 @@ def _finishing(
     limit = np.abs(bias) + sums * largest
     shift = np.broadcast_to(np.asarray(held - out.fraction_bits).reshape(-1), channels)
     low, high = out.encode_bound(activation.low), out.encode_bound(activation.high)
-    found = requantize(
+    found = choose_epilogue(
         bias,
         limit,
         shift,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.epilogue import LANES, Requantize, requantize
+from qengine.kernels.epilogue import LANES, EpilogueData, choose_epilogue
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Call
 from qengine.kernels.reference.resize import Taps, integer_taps
-from qengine.kernels.resize import Along, Down, Nearest
+from qengine.kernels.resize import ResizeColumns, ResizeNearest, ResizeRows
 from qengine.model.steps import Arithmetic, Resize, Tensor
 from qengine.runtime.native.linear import Want
 from qengine.runtime.native.op import Op, Rows, Unfit
@@ -46,7 +46,7 @@ class AlongOp(Op):
         """Return the calls that compute rows of the output."""
         (x,), (place,) = views, self.inputs
         lanes = 1 << (place.block - 1).bit_length()
-        spec = Along(place.stored, lanes, self.taps.index.shape[1])  # type: ignore[arg-type]
+        spec = ResizeColumns(place.stored, lanes, self.taps.index.shape[1])  # type: ignore[arg-type]
         arguments: dict[str, Address] = {
             **x.arguments("x", rows.first),
             **out.arguments("y", rows.first),
@@ -61,7 +61,7 @@ class DownOp(Op):
     """Sums over the taps of every output row."""
 
     taps: Taps
-    requantize: Requantize | None
+    requantize: EpilogueData | None
 
     def __post_init__(self) -> None:
         form = self.requantize
@@ -86,7 +86,7 @@ class DownOp(Op):
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
         (x,), count = views, self._index.shape[1]
-        spec = Down(count, None if self.requantize is None else self.requantize.form)
+        spec = ResizeRows(count, None if self.requantize is None else self.requantize.form)
         arguments: dict[str, Address] = {
             **x.arguments("x"),
             **out.arguments("y", rows.first),
@@ -123,7 +123,7 @@ class NearestOp(Op):
             **{"batch": place.shape[0], "blocks": place.layout.blocks, "rows": rows.count, "width": self.out.shape[3]},
             **{"offsets": self._offsets, "indices": self._indices + rows.first * 8},
         }
-        return [Call(Nearest(place.block * ITEMSIZE[place.stored]), arguments)]
+        return [Call(ResizeNearest(place.block * ITEMSIZE[place.stored]), arguments)]
 
 
 def _identity(size: int) -> Taps:
@@ -159,7 +159,7 @@ def lower_resize(step: Resize, out: Tensor, arithmetic: Arithmetic, isa: Isa, wa
         if largest * row >= 1 << 31 or heaviest >= 1 << 31:
             raise Unfit("sums along rows that 32 bits do not hold")
         shift = step.tap_bits * len(step.axes) + step.x.fraction_bits - out.fraction_bits
-        found = requantize(np.zeros(1, np.int64), largest * row * column, shift, arithmetic.word(out.one_format))
+        found = choose_epilogue(np.zeros(1, np.int64), largest * row * column, shift, arithmetic.word(out.one_format))
         if found is None:
             raise Unfit("sums that 64 bits do not hold")
     middle = Place(f"{out.name} along rows", (*x.shape[:3], shape[3]), "i32" if numbers else "f32", x.block)

@@ -6,7 +6,7 @@ from .elementwise import Stored
 
 
 @dataclass(frozen=True)
-class Enter:
+class Pack:
     """What the kernel is compiled for.
 
     Attributes
@@ -22,7 +22,7 @@ class Enter:
     wraps: bool = False
     signed: bool = False
 
-    emitter = "enter"
+    emitter = "pack"
     # Strides are in bytes. `scale` holds the bits of a float64 power of two. `nan` counts up where there is NaN.
     arguments = (
         "x", "x_batch", "x_channel", "x_row", "y", "y_batch", "y_block", "y_row", "block", "batch", "channels", "rows",
@@ -31,7 +31,7 @@ class Enter:
 
 
 @dataclass(frozen=True)
-class Leave:
+class Unpack:
     """What the kernel is compiled for.
 
     Attributes
@@ -43,7 +43,7 @@ class Leave:
     stored: Stored
     target: str
 
-    emitter = "leave"
+    emitter = "unpack"
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_channel", "y_row", "block", "batch", "channels", "rows",
         "width", "scale", "zero",

@@ -1,16 +1,16 @@
-"""The code of `kernels.resize.Along`."""
+"""The code of `kernels.resize.ResizeColumns`."""
 
 from typing import Any
 
 from llvmlite import ir
 
 from ..isa import Isa
-from ..resize import Along
+from ..resize import ResizeColumns
 from .memory import inlined, unpacker
 from .vector import F32, I32, I64, STORED, i64, load, load_scalar, splat, zeros
 
 
-def make(spec: Along, isa: Isa) -> Any:
+def make(spec: ResizeColumns, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     element, lanes, taps = STORED[spec.stored], spec.lanes, spec.taps
     number = F32 if spec.stored == "f32" else I32
@@ -28,7 +28,7 @@ def make(spec: Along, isa: Isa) -> Any:
 
     pixel, unpack = inlined(emit), unpacker(len(spec.arguments))
 
-    def along(arguments):
+    def resize_columns(arguments):
         (
             x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, rows, width, block, offsets, weights,
             zero,
@@ -42,4 +42,4 @@ def make(spec: Along, isa: Isa) -> Any:
                         # Of a pixel's lanes those beyond its channels are written over by the next pixel.
                         pixel((of, offsets + p * taps * 8, weights + p * taps * 4, to + p * block * 4, zero))
 
-    return along
+    return resize_columns

@@ -17,7 +17,7 @@ def make(spec: Lookup, isa: Isa) -> Any:
     source, target = NUMBA[spec.source], NUMBA[spec.target]
     first = 0 if spec.source == "u8" else 32768
 
-    def table(arguments):
+    def lookup(arguments):
         (
             entries, x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, rows, items,
         ) = unpack(arguments)  # fmt: skip
@@ -30,4 +30,4 @@ def make(spec: Lookup, isa: Isa) -> Any:
                     for i in range(items):
                         put(to, i, get(known, get(of, i) + first))
 
-    return table
+    return lookup

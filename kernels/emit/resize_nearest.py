@@ -1,4 +1,4 @@
-"""The code of `kernels.resize.Nearest`."""
+"""The code of `kernels.resize.ResizeNearest`."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from llvmlite import ir
 from numba import types
 
 from ..isa import Isa
-from ..resize import Nearest
+from ..resize import ResizeNearest
 from .memory import at, get, inlined, unpacker
 from .vector import I8, load
 
 
-def make(spec: Nearest, isa: Isa) -> Any:
+def make(spec: ResizeNearest, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     pixel = spec.pixel
 
@@ -20,7 +20,7 @@ def make(spec: Nearest, isa: Isa) -> Any:
 
     copy, unpack = inlined(emit), unpacker(len(spec.arguments))
 
-    def nearest(arguments):
+    def resize_nearest(arguments):
         (
             x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, rows, width, offsets, indices,
         ) = unpack(arguments)  # fmt: skip
@@ -32,4 +32,4 @@ def make(spec: Nearest, isa: Isa) -> Any:
                     for p in range(width):
                         copy((of + get(at(offsets, types.int64), p), to + p * pixel))
 
-    return nearest
+    return resize_nearest

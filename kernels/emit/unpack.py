@@ -1,24 +1,24 @@
-"""The code of `kernels.edge.Leave`."""
+"""The code of `kernels.packing.Unpack`."""
 
 from typing import Any
 
 from numba import types
 
-from ..edge import Leave
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
-from .enter import CODES, double
+from ..packing import Unpack
+from .lookup import NUMBA
 from .memory import at, get, put, unpacker
-from .table import NUMBA
+from .pack import CODES, double
 
 
-def make(spec: Leave, isa: Isa) -> Any:
+def make(spec: Unpack, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     unpack = unpacker(len(spec.arguments))
     stored, target, size = NUMBA[spec.stored], CODES[spec.target], ITEMSIZE[spec.stored]
     copies, real = spec.stored == "f32", spec.target == "f32"
 
-    def leave(arguments):
+    def unpack_tensor(arguments):
         (
             x, x_batch, x_block, x_row, y, y_batch, y_channel, y_row, block, batch, channels, rows, width, scale, zero,
         ) = unpack(arguments)  # fmt: skip
@@ -36,4 +36,4 @@ def make(spec: Leave, isa: Isa) -> Any:
                         else:
                             put(to, p, types.int64(get(of, p * block)) - zero)
 
-    return leave
+    return unpack_tensor

@@ -1,17 +1,17 @@
-"""The code of `kernels.resize.Down`."""
+"""The code of `kernels.resize.ResizeRows`."""
 
 from typing import Any
 
 from llvmlite import ir
 
 from ..isa import Isa
-from ..resize import Down
+from ..resize import ResizeRows
 from .epilogue import Finish
 from .memory import unpacker
 from .vector import F32, I32, I64, Vec, i64, load, load_scalar, splat, whole_and_part, zeros
 
 
-def make(spec: Down, isa: Isa) -> Any:
+def make(spec: ResizeRows, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     form, taps = spec.epilogue, spec.taps
     number = F32 if form is None else I32
@@ -37,7 +37,7 @@ def make(spec: Down, isa: Isa) -> Any:
 
     (whole, part), unpack = whole_and_part(build), unpacker(len(spec.arguments))
 
-    def down(arguments):
+    def resize_rows(arguments):
         (
             x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, rows, items, indices, weights,
             numbers, scalars,
@@ -54,4 +54,4 @@ def make(spec: Down, isa: Isa) -> Any:
                         v = items // 16
                         part((of + v * 64, x_row, index, weight, numbers, scalars, to + v * 16 * out, items % 16))
 
-    return down
+    return resize_rows

@@ -1,4 +1,4 @@
-"""The code of `kernels.edge.Enter`."""
+"""The code of `kernels.packing.Pack`."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..edge import Enter
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
+from ..packing import Pack
+from .lookup import NUMBA
 from .memory import at, get, inlined, put, unpacker
-from .table import NUMBA
 from .vector import F32, F64, I16, I32, I64, LANES, STORED, Vec, i64, load, pointer, splat
 
 CODES = {"i8": types.int8, "u8": types.uint8, "i16": types.int16, "u16": types.uint16, "f32": types.float32}
@@ -48,7 +48,7 @@ def _rounded(v: Vec, rounding: str) -> Vec:
     return below + one.where(up, nothing)
 
 
-def _sixteen(spec: Enter) -> Any:
+def _sixteen(spec: Pack) -> Any:
     """Return a function that quantizes 16 neighbours, saturating, and stores them some bytes apart."""
     stored = STORED[spec.stored]
 
@@ -71,7 +71,7 @@ def _sixteen(spec: Enter) -> Any:
     return inlined(emit)
 
 
-def make(spec: Enter, isa: Isa) -> Any:
+def make(spec: Pack, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     unpack = unpacker(len(spec.arguments))
     source, stored = CODES[spec.source], NUMBA[spec.stored]
@@ -79,7 +79,7 @@ def make(spec: Enter, isa: Isa) -> Any:
     copies = spec.stored == "f32"
     if copies or spec.source != "f32":
 
-        def take(arguments):
+        def pack(arguments):
             (
                 x, x_batch, x_channel, x_row, y, y_batch, y_block, y_row, block, batch, channels, rows, width, scale,
                 low, high, zero, bits, nan,
@@ -95,7 +95,7 @@ def make(spec: Enter, isa: Isa) -> Any:
                             else:
                                 put(to, p * block, get(of, p) + zero)
 
-        return take
+        return pack
 
     even, up, away, floor = (spec.rounding == name for name in ("half_even", "half_up", "half_away", "floor"))
     wraps, signed, sixteen = spec.wraps, spec.signed, _sixteen(spec)

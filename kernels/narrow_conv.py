@@ -16,7 +16,7 @@ from .isa import Isa
 
 
 @dataclass(frozen=True)
-class Few:
+class NarrowConv:
     """What the kernel is compiled for.
 
     Attributes
@@ -34,7 +34,7 @@ class Few:
     epilogue: Epilogue | None
     partial: bool = False
 
-    emitter = "few"
+    emitter = "narrow_conv"
     arguments = (
         "x", "x_batch", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "numbers",
         "scalars", "y", "y_batch", "y_channel", "y_row", "batch", "rows", "width",

@@ -1,12 +1,12 @@
-"""The code of `kernels.few`."""
+"""The code of `kernels.narrow_conv`."""
 
 from typing import Any
 
 from llvmlite import ir
 
 from ..dot import LANE_BYTES
-from ..few import Few, pixels_in_vector
 from ..isa import Isa
+from ..narrow_conv import NarrowConv, pixels_in_vector
 from .epilogue import Finish, parameter_bytes
 from .memory import inlined, unpacker
 from .products import Products, element
@@ -29,7 +29,7 @@ def _added_up(parts: list[Vec], group: int) -> Vec:
     return joined(parts)
 
 
-def make(spec: Few, isa: Isa) -> Any:
+def make(spec: NarrowConv, isa: Isa) -> Any:
     """Return the kernel as a Python function for Numba."""
     kind, form = spec.kind, spec.epilogue
     in_vector = pixels_in_vector(kind)
@@ -82,7 +82,7 @@ def make(spec: Few, isa: Isa) -> Any:
     along, step = spec.vectors * in_vector, _VECTOR // in_vector
     out = 4 if form is None else form.itemsize
 
-    def few(arguments):
+    def narrow_conv(arguments):
         (
             x, x_batch, x_row, offsets, taps, chunks, chunk_count, w, numbers, scalars, y, y_batch, y_channel, y_row,
             batch, rows, width,
@@ -95,4 +95,4 @@ def make(spec: Few, isa: Isa) -> Any:
                         numbers, scalars, y + n * y_batch + r * y_row + j * along * out, y_channel, width - j * along,
                     ))  # fmt: skip
 
-    return few
+    return narrow_conv
