@@ -59,11 +59,23 @@ def _rounded(acc: Integers, shift: int | NDArray[np.int64], rounding: str, satur
     right = np.asarray(shift) > 0
     if right.all():
         return shift_right(acc, shift, rounding)
-    near = np.asarray(np.clip(acc, -_BEYOND, _BEYOND) if saturates else acc & 0xFFFF, acc.dtype)
-    left = shift_left(near, np.maximum(-shift, 0))
+    left = shift_left(_narrowed(acc, saturates), np.maximum(-shift, 0))
     if not right.any():
         return left
     return np.where(right, shift_right(acc, np.maximum(shift, 1), rounding), left)
+
+
+def _narrowed(v: NDArray[Any], saturates: bool) -> NDArray[Any]:
+    """Return numbers of a few bits, of v's dtype, that overflow to the same codes, also after a left shift.
+
+    Saturating needs to know on which side of every word a number lies. Wrapping keeps at most 16 bits, and those of a
+    finite number that scaling made infinite are 0.
+    """
+    if saturates:
+        return np.asarray(np.clip(v, -_BEYOND, _BEYOND), v.dtype)
+    if v.dtype.kind == "f":
+        return np.fmod(np.where(np.isinf(v), 0.0, v), _BEYOND)
+    return np.asarray(v & (_BEYOND - 1), v.dtype)
 
 
 def requantize_quotient(
@@ -156,20 +168,12 @@ def quantize(
         return requantize(x.astype(wide), -fraction_bits, word, tally=tally)
     scaled = scale(x, fraction_bits)
     rounded = round_real(scaled, word.rounding)
-    least, most = word.least, word.most
-    if word.overflow == "saturate":
-        fitted = np.clip(rounded, least, most)
-    elif word.overflow == "wrap":
-        # A finite number that scaling made infinite is a multiple of 2^16: its low bits are 0.
-        whole = np.where(np.isinf(rounded), 0.0, rounded)
-        low = np.fmod(whole, 1 << word.bits).astype(np.int64)
-        limit = np.where(x > 0, most, least)
-        fitted = np.where(np.isinf(x), limit, wrap(low, word.bits, word.signed))
-    else:
-        raise ValueError(f"no overflow is named {word.overflow!r}")
-    codes = np.asarray(fitted).astype(word.dtype)
+    codes = fit(_narrowed(rounded, word.overflow == "saturate").astype(np.int64), word)
+    infinite = np.isinf(x)
+    if word.overflow == "wrap" and infinite.any():
+        codes = np.where(infinite, np.where(x > 0, word.most, word.least), codes).astype(word.dtype)
     if tally is not None:
-        count(tally, codes, (rounded > most) | (rounded < least), scaled != 0, rounded)
+        count(tally, codes, (rounded > word.most) | (rounded < word.least), scaled != 0, rounded)
     return codes
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .requantize import LARGEST, Tally, requantize
-from .rounding import integer_dtype
+from .rounding import integer_dtype, round_real
 from .word import Codes, Word
 
 
@@ -149,7 +149,7 @@ def integer_taps(taps: Taps, fraction_bits: int) -> Taps:
     The largest is found after rounding; of equals the first is adjusted. Where every tap was excluded, all
     stay 0.
     """
-    weight = np.rint(np.ldexp(taps.weight, fraction_bits)).astype(np.int64)
+    weight = round_real(np.ldexp(taps.weight, fraction_bits), "half_even").astype(np.int64)
     missing = np.where(taps.weight.any(axis=1), (1 << fraction_bits) - weight.sum(axis=1), 0)
     weight[np.arange(len(weight)), weight.argmax(axis=1)] += missing
     return Taps(taps.index, weight, taps.outside)
