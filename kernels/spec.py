@@ -11,7 +11,7 @@ class Spec(Protocol):
 
     @property
     def emitter(self) -> str:
-        """Name of the module in `kernels.emit` whose `make(spec, isa)` builds the kernel."""
+        """Name of the module in `kernels.emit` whose `emit(spec, isa, arguments)` builds the kernel."""
 
     @property
     def arguments(self) -> tuple[str, ...]:

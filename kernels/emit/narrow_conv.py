@@ -1,22 +1,63 @@
 """The code of `kernels.narrow_conv`."""
 
-from typing import Any
-
-from llvmlite import ir
-
-from ..dot import LANE_BYTES
 from ..isa import Isa
 from ..narrow_conv import NarrowConv, pixels_in_vector
-from .epilogue import Finish, parameter_bytes
-from .memory import inlined, unpacker
-from .products import Products, element
+from .epilogue import VectorEpilogue, number_bytes
+from .loops import Arguments, counted, tile_count
+from .memory import Variable
+from .products import VECTOR, Products
 from .sums import WideSum, sum_over_taps, sum_wide
-from .vector import F32, I64, LANES, Vec, i64, joined, load, load_scalar, splat, zeros
-
-_VECTOR = LANES * LANE_BYTES
+from .vector import F32, I64, LANES, Value, float_bounds, joined, load, load_scalar, zeros
 
 
-def _added_up(parts: list[Vec], group: int) -> Vec:
+def emit(spec: NarrowConv, isa: Isa, a: Arguments) -> None:
+    """Build the kernel."""
+    pixels = spec.vectors * pixels_in_vector(spec.kind)
+    x_pixel, y_pixel = VECTOR // pixels_in_vector(spec.kind), 4 if spec.epilogue is None else spec.epilogue.itemsize
+    # The last tile reads whole vectors beyond the end of the row, and writes the pixels that are left of it.
+    with counted(a.batch) as n, counted(a.rows) as r, counted(tile_count(a.width, pixels)) as j:
+        first = j * pixels
+        x = a.x + n * a.x_batch + r * a.x_row + first * x_pixel
+        y = a.y + n * a.y_batch + r * a.y_row + first * y_pixel
+        _tile(spec, isa, a, x, y, a.width - first)
+
+
+def _tile(spec: NarrowConv, isa: Isa, a: Arguments, x: Value, y: Value, count: Value) -> None:
+    """Build a tile of pixels, of which `count` are stored."""
+    form, products = spec.epilogue, Products(a.b, spec.kind, isa)
+    group = LANES // pixels_in_vector(spec.kind)
+
+    def add_tap(tap: Value, sums: list[Variable]) -> None:
+        pixels = x + load_scalar(a.offsets + (tap << 3), I64)
+        weights = a.w + tap * (spec.channels * products.parts * VECTOR)
+        channels = [products.weights(weights + c * products.parts * VECTOR) for c in range(spec.channels)]
+        # Pixels one after the other: registers are for the sums.
+        for v in range(spec.vectors):
+            inputs = products.inputs(load(pixels + v * VECTOR, products.element))
+            for c, channel in enumerate(channels):
+                total = sums[c * spec.vectors + v]
+                total.put(products.add(total.get(), inputs, channel))
+
+    size = spec.channels * spec.vectors
+    if form is not None and form.wide:
+        sums = sum_wide(products, size, a.chunks, a.chunk_count, add_tap)
+    else:
+        sums = sum_over_taps([zeros(a.b, products.element)] * size, a.taps, add_tap, partial=spec.partial)
+    for c in range(spec.channels):
+        numbers, own = a.numbers + c * number_bytes(form), sums[c * spec.vectors : (c + 1) * spec.vectors]
+        if form is None:
+            total = _added_up(own, group)
+            low, high = float_bounds(a.scalars, total.lanes)
+            result = (total + load(numbers, F32).repeated(total.lanes)).at_least(low).at_most(high)
+        elif form.wide:
+            wide = WideSum(_added_up([w.high for w in own], group), _added_up([w.low for w in own], group))
+            result = VectorEpilogue(form, numbers, a.scalars).codes(wide)
+        else:
+            result = VectorEpilogue(form, numbers, a.scalars).codes(_added_up(own, group))
+        result.store_first(y + a.y_channel * c, count)
+
+
+def _added_up(parts: list[Value], group: int) -> Value:
     """Return the sums of every `group` neighbouring lanes, of all parts in order, as one vector."""
     while group > 1:
         if len(parts) == 1:
@@ -27,72 +68,3 @@ def _added_up(parts: list[Vec], group: int) -> Vec:
             parts = [a.picked(range(0, 2 * a.lanes, 2), c) + a.picked(range(1, 2 * a.lanes, 2), c) for a, c in pairs]
         group //= 2
     return joined(parts)
-
-
-def make(spec: NarrowConv, isa: Isa) -> Any:
-    """Return the kernel as a Python function for Numba."""
-    kind, form = spec.kind, spec.epilogue
-    in_vector = pixels_in_vector(kind)
-    group = LANES // in_vector
-
-    def emit(b: ir.IRBuilder, *values: ir.Value) -> None:
-        x, offsets, taps, chunks, chunk_count, w, numbers, scalars, y, y_channel, count = values
-        products, lane = Products(b, kind, isa), element(kind)
-
-        def add_tap(tap: ir.Value, sums: list[ir.Value]) -> None:
-            place = b.add(x, load_scalar(b, b.add(offsets, b.shl(tap, i64(3))), I64))
-            weights = b.add(w, b.mul(tap, i64(spec.channels * products.parts * _VECTOR)))
-            channels = [
-                [
-                    load(b, b.add(weights, i64((c * products.parts + i) * _VECTOR)), lane, align=4)
-                    for i in range(products.parts)
-                ]
-                for c in range(spec.channels)
-            ]
-            # Pixels one after the other: registers are for the sums.
-            for v in range(spec.vectors):
-                pixel = products.inputs(load(b, b.add(place, i64(_VECTOR * v)), lane))
-                for c, channel in enumerate(channels):
-                    total = sums[c * spec.vectors + v]
-                    b.store(products.add(Vec(b, b.load(total)), pixel, channel).v, total)
-
-        size = spec.channels * spec.vectors
-        if form is not None and form.wide:
-            sums: list[Any] = sum_wide(b, products, size, chunks, chunk_count, add_tap)
-        else:
-            sums = sum_over_taps(b, [zeros(b, lane)] * size, taps, add_tap, partial=spec.partial)
-        for c in range(spec.channels):
-            parameters, own = (
-                b.add(numbers, i64(c * parameter_bytes(form))),
-                sums[c * spec.vectors : (c + 1) * spec.vectors],
-            )
-            if form is None:
-                total = _added_up(own, group)
-                low, high = (splat(b, load_scalar(b, b.add(scalars, i64(4 * i)), F32), total.lanes) for i in range(2))
-                bias = load(b, parameters, F32).picked([i % LANES for i in range(total.lanes)])
-                result = (total + bias).at_least(low).at_most(high)
-            elif form.wide:
-                high, low = (_added_up([getattr(total, part) for total in own], group) for part in ("high", "low"))
-                result = Finish(b, form, parameters, scalars).of_sum(WideSum(high, low))
-            else:
-                result = Finish(b, form, parameters, scalars).of_sum(_added_up(own, group))
-            result.store_first(b.add(y, b.mul(y_channel, i64(c))), count)
-
-    tile, unpack = inlined(emit), unpacker(len(spec.arguments))
-    along, step = spec.vectors * in_vector, _VECTOR // in_vector
-    out = 4 if form is None else form.itemsize
-
-    def narrow_conv(arguments):
-        (
-            x, x_batch, x_row, offsets, taps, chunks, chunk_count, w, numbers, scalars, y, y_batch, y_channel, y_row,
-            batch, rows, width,
-        ) = unpack(arguments)  # fmt: skip
-        for n in range(batch):
-            for r in range(rows):
-                for j in range((width + along - 1) // along):
-                    tile((
-                        x + n * x_batch + r * x_row + j * along * step, offsets, taps, chunks, chunk_count, w,
-                        numbers, scalars, y + n * y_batch + r * y_row + j * along * out, y_channel, width - j * along,
-                    ))  # fmt: skip
-
-    return narrow_conv

@@ -1,57 +1,33 @@
 """The code of `kernels.resize.ResizeRows`."""
 
-from typing import Any
-
-from llvmlite import ir
-
 from ..isa import Isa
 from ..resize import ResizeRows
-from .epilogue import Finish
-from .memory import unpacker
-from .vector import F32, I32, I64, Vec, i64, load, load_scalar, splat, whole_and_part, zeros
+from .epilogue import VectorEpilogue
+from .loops import Arguments, counted, each_plane, each_vector
+from .vector import F32, I32, I64, LANES, Value, load, load_scalar, zeros
 
 
-def make(spec: ResizeRows, isa: Isa) -> Any:
-    """Return the kernel as a Python function for Numba."""
+def emit(spec: ResizeRows, isa: Isa, a: Arguments) -> None:
+    """Build the kernel."""
     form, taps = spec.epilogue, spec.taps
     number = F32 if form is None else I32
-    wide = I64 if form is not None and form.wide else number
-    out = 4 if form is None else form.itemsize
+    sum_type = I64 if form is not None and form.wide else number
+    size = 4 if form is None else form.itemsize
+    epilogue = None if form is None else VectorEpilogue(form, a.numbers, a.scalars)
+    with each_plane(a, "x", "y") as (_, (x, y)), counted(a.rows) as r:
+        indices, weights = a.indices + r * (taps * 8), a.weights + r * (taps * 4)
 
-    def build(b: ir.IRBuilder, *values: ir.Value) -> tuple[Vec, ir.Value, ir.Value]:
-        x, x_row, indices, weights, numbers, scalars, y, rest = values
-        total = zeros(b, wide)
-        for k in range(taps):
-            row = load_scalar(b, b.add(indices, i64(8 * k)), I64)
-            value = load(b, b.add(x, b.mul(row, x_row)), number)
-            weight = load_scalar(b, b.add(weights, i64(4 * k)), number)
-            if wide == I64:
-                value, weight = value.widened(I64), b.sext(weight, I64)
-            total = total + value * splat(b, weight)
-        if form is None:
-            result = total
-        else:
-            finish = Finish(b, form, numbers, scalars)
-            result = finish(total + finish.bias)
-        return result, y, rest
+        def compute(v: Value) -> Value:
+            total = zeros(a.b, sum_type)
+            for k in range(taps):
+                row = load_scalar(indices + 8 * k, I64)
+                value = load(x + row * a.x_row + v * (LANES * 4), number)
+                weight = load_scalar(weights + 4 * k, number)
+                if sum_type == I64:
+                    value, weight = value.widened(I64), weight.widened(I64)
+                total = total + value * weight.splat()
+            return total if epilogue is None else epilogue.codes(total)
 
-    (whole, part), unpack = whole_and_part(build), unpacker(len(spec.arguments))
-
-    def resize_rows(arguments):
-        (
-            x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, rows, items, indices, weights,
-            numbers, scalars,
-        ) = unpack(arguments)  # fmt: skip
-        for n in range(batch):
-            for k in range(blocks):
-                of = x + n * x_batch + k * x_block
-                for r in range(rows):
-                    to = y + n * y_batch + k * y_block + r * y_row
-                    index, weight = indices + r * taps * 8, weights + r * taps * 4
-                    for v in range(items // 16):
-                        whole((of + v * 64, x_row, index, weight, numbers, scalars, to + v * 16 * out, 0))
-                    if items % 16 > 0:
-                        v = items // 16
-                        part((of + v * 64, x_row, index, weight, numbers, scalars, to + v * 16 * out, items % 16))
-
-    return resize_rows
+        target = y + r * a.y_row
+        vectors, rest = a["items"].divided_by(LANES), a["items"].modulo(LANES)
+        each_vector(vectors, rest, compute, lambda v: target + v * (LANES * size))

@@ -1,39 +1,26 @@
 """The code of `kernels.packing.Unpack`."""
 
-from typing import Any
-
-from numba import types
-
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
 from ..packing import Unpack
-from .lookup import NUMBA
-from .memory import at, get, put, unpacker
-from .pack import CODES, double
+from .loops import Arguments, counted, each_channel_row, in_blocks
+from .memory import Array
+from .pack import CODES
+from .vector import F64, I64, STORED
 
 
-def make(spec: Unpack, isa: Isa) -> Any:
-    """Return the kernel as a Python function for Numba."""
-    unpack = unpacker(len(spec.arguments))
-    stored, target, size = NUMBA[spec.stored], CODES[spec.target], ITEMSIZE[spec.stored]
-    copies, real = spec.stored == "f32", spec.target == "f32"
-
-    def unpack_tensor(arguments):
-        (
-            x, x_batch, x_block, x_row, y, y_batch, y_channel, y_row, block, batch, channels, rows, width, scale, zero,
-        ) = unpack(arguments)  # fmt: skip
-        by = double(scale)
-        for n in range(batch):
-            for c in range(channels):
-                for r in range(rows):
-                    of = at(x + n * x_batch + c // block * x_block + r * x_row + c % block * size, stored)
-                    to = at(y + n * y_batch + c * y_channel + r * y_row, target)
-                    for p in range(width):
-                        if copies:
-                            put(to, p, get(of, p * block))
-                        elif real:
-                            put(to, p, types.float64(get(of, p * block) - zero) * by)
-                        else:
-                            put(to, p, types.int64(get(of, p * block)) - zero)
-
-    return unpack_tensor
+def emit(spec: Unpack, isa: Isa, a: Arguments) -> None:
+    """Build the kernel."""
+    with each_channel_row(a) as (n, c, r):
+        x = a.x + n * a.x_batch + in_blocks(c, a.block, a.x_block, ITEMSIZE[spec.stored]) + r * a.x_row
+        y = a.y + n * a.y_batch + c * a.y_channel + r * a.y_row
+        source, target = Array(x, STORED[spec.stored]), Array(y, CODES[spec.target])
+        with counted(a.width) as p:
+            value = source.get(p * a.block)
+            if spec.stored != "f32":
+                code = value.widened(I64, signed=spec.stored != "u8") - a.zero
+                if spec.target == "f32":
+                    value = (code.as_floats(F64) * a.scale.bits(F64)).halved()
+                else:
+                    value = code.truncated(CODES[spec.target])
+            target.put(p, value)
