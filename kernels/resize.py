@@ -1,4 +1,8 @@
-"""Resize: sums over the taps along rows, then over the taps down columns; and picking the nearest."""
+"""Specifications of Resize: weighted sums along rows, weighted sums down columns, and picking the nearest.
+
+A resize is separable: `ResizeColumns` computes the output's columns, keeping exact 32-bit sums, and `ResizeRows`
+computes its rows from those sums and ends in the epilogue. So a code is rounded once.
+"""
 
 from dataclasses import dataclass
 
@@ -8,13 +12,13 @@ from .epilogue import Epilogue
 
 @dataclass(frozen=True)
 class ResizeColumns:
-    """Sums over taps along rows: int32 of codes, or float32.
+    """Specification of the weighted sums over taps along rows: int32 for codes, or float32.
 
     Attributes
     ----------
-    stored : how elements of the input are stored.
-    lanes : channels of a pixel, rounded up to a power of two.
-    taps : of every output pixel.
+    stored : stored form of the input's elements.
+    lanes : number of channels of a pixel, rounded up to a power of two.
+    taps : number of taps of every output pixel.
     """
 
     stored: Stored
@@ -22,7 +26,8 @@ class ResizeColumns:
     taps: int
 
     emitter = "resize_columns"
-    # Offsets are in bytes, of pixels in a row of the input; weights are int32 or float32.
+    # `offsets` is the address of (width, taps) int64: distances in bytes from the first pixel of the row. `weights` is
+    # the address of (width, taps) int32 or float32.
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "width",
         "block", "offsets", "weights", "zero",
@@ -31,19 +36,20 @@ class ResizeColumns:
 
 @dataclass(frozen=True)
 class ResizeRows:
-    """Sums over taps down columns, of what `ResizeColumns` made.
+    """Specification of the weighted sums over taps down columns, from the output of `ResizeColumns`.
 
     Attributes
     ----------
-    taps : of every output row.
-    epilogue : None for float32.
+    taps : number of taps of every output row.
+    epilogue : epilogue of the sums; None for float32.
     """
 
     taps: int
     epilogue: Epilogue | None
 
     emitter = "resize_rows"
-    # `indices` and `weights` are those of the first of the rows; indices count rows of the input from its own first.
+    # `indices` is the address of (rows, taps) int64: rows of the input, counted from row 0, which lies at `x`.
+    # `weights` is the address of (rows, taps) int32 or float32.
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "items",
         "indices", "weights", "numbers", "scalars",
@@ -52,7 +58,12 @@ class ResizeRows:
 
 @dataclass(frozen=True)
 class ResizeNearest:
-    """What the kernel is compiled for: the bytes of a pixel."""
+    """Specification of the choice of one input pixel for each output pixel.
+
+    Attributes
+    ----------
+    pixel : number of bytes of a pixel.
+    """
 
     pixel: int
 

@@ -112,7 +112,7 @@ def test_old_generations_go_and_nothing_else(folder):
 
 
 def test_one_kernel_is_compiled_once(folder, caplog):
-    store = build._Store()
+    store = build._KernelCache()
     with caplog.at_level(logging.WARNING, "qengine"):
         addresses = {store.address(Fill(2), GENERIC) for _ in range(3)}
     assert len(addresses) == 1
