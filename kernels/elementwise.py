@@ -41,7 +41,7 @@ class Elementwise:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Names of the arguments; those of operand 0 begin with "x0": its address "x0", its distances "x0_row" etc.
+        """The names of the arguments; those of operand 0 begin with "x0": its address "x0", its distances "x0_row" etc.
 
         A row is `vectors` vectors of 16 elements, `y_step` bytes apart, and `rest` more elements. A sum adds
         (x0 - x0_zero) << x0_shift etc.; the bias in `numbers` already has its zeros. For "prelu" x0_shift applies to

@@ -11,8 +11,8 @@ class Spec(Protocol):
 
     @property
     def emitter(self) -> str:
-        """Name of the module in `kernels.emit` whose `emit(spec, isa, arguments)` builds the kernel."""
+        """The name of the module in `kernels.emit` whose `emit(spec, isa, arguments)` builds the kernel."""
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Names of the kernel's arguments in order; each is a 64-bit integer."""
+        """The names of the kernel's arguments in order; each is a 64-bit integer."""

@@ -1,4 +1,4 @@
-"""Sums of products of 4-byte lanes, for each instruction set."""
+"""Sums of products of 4-byte lanes on each instruction set."""
 
 from functools import cache
 
@@ -21,7 +21,13 @@ def element(kind: Kind) -> ir.Type:
 
 
 class Products:
-    """total + dot(x, w) in every 32-bit lane."""
+    """Builder of total + dot(x, w) in every 32-bit lane.
+
+    Attributes
+    ----------
+    element : type of a lane and of a sum.
+    parts : number of vectors that the items of 16 lanes take.
+    """
 
     def __init__(self, b: ir.IRBuilder, kind: Kind, isa: Isa) -> None:
         self.b, self.kind, self.isa = b, kind, isa
@@ -29,7 +35,7 @@ class Products:
         self.parts = 2 if is_split(kind, isa) else 1
 
     def inputs(self, x: Value) -> list[Value]:
-        """Return a lane's items as the products take them: bytes without an instruction as two pairs of 16 bits."""
+        """Return inputs as the products take them: two vectors of 16-bit pairs if bytes have no instruction."""
         if self.parts == 1:
             return [x]
         return [x & 0x00FF00FF, x.shift_right_logical(8) & 0x00FF00FF]
@@ -73,7 +79,7 @@ class Products:
         return Value(self.b, self.b.call(function(self.b, kind, name), [total.v, first.v, second.v]))
 
     def _bytes(self, x: Value, w: Value) -> Value:
-        """Return the sums of four products of bytes, of which pairs must stay in 16 bits."""
+        """Return the sums of four products of bytes; the sums of each pair must stay in 16 bits."""
         kind = ir.FunctionType(ir.VectorType(I16, LANES), [ir.VectorType(I8, 2 * LANES)] * 2)
         multiply = function(self.b, kind, "llvm.x86.avx2.pmadd.ub.sw")
         halves = []
@@ -107,12 +113,12 @@ _ITEMS = {"i8": ir.VectorType(ir.IntType(8), 64), "i16": ir.VectorType(I16, 32)}
 
 @cache
 def _item_type(name: str) -> str:
-    """Return the element type that this LLVM gives the instruction's inputs: it changed between releases.
+    """Return the element type of the instruction's inputs in this release of LLVM.
 
     Raises
     ------
     RuntimeError
-        If this LLVM has the instruction in no form that is known.
+        If LLVM has the instruction in none of the known forms.
     """
     for items, text in (("i32", "<16 x i32>"), ("i8", "<64 x i8>"), ("i16", "<32 x i16>")):
         try:
@@ -120,4 +126,4 @@ def _item_type(name: str) -> str:
         except RuntimeError:
             continue
         return items
-    raise RuntimeError(f"this LLVM has no {name}; QENGINE_ISA=avx2 does without it")
+    raise RuntimeError(f"this LLVM has no {name}; set QENGINE_ISA=avx2, which does not need it")

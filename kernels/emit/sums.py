@@ -1,4 +1,4 @@
-"""Many sums over taps at once, in registers; exact beyond 32 bits where that is asked for."""
+"""Loops over taps that compute many sums at once in registers: in 32 bits, or exact beyond them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from .vector import I64, LANES, Value, constant, load, load_scalar, zeros
 _VECTOR = LANES * 4
 
 AddTap = Callable[[Value, list[Variable]], None]
-"""Function of (tap, sums) that builds the addition of one tap's products to the sums."""
+"""Function (tap, sums) that builds the addition of one tap's products to the sums."""
 
 
 def sum_over_taps(start: list[Value], taps: Value, add_tap: AddTap, *, partial: bool = False) -> list[Value]:

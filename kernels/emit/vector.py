@@ -55,12 +55,12 @@ class Value:
 
     @property
     def element(self) -> ir.Type:
-        """Type of a lane, or of the scalar."""
+        """The type of a lane, or of the scalar."""
         return self.v.type.element if self.is_vector else self.v.type
 
     @property
     def lanes(self) -> int:
-        """Number of lanes, 1 for a scalar."""
+        """The number of lanes, 1 for a scalar."""
         return int(self.v.type.count) if self.is_vector else 1
 
     def _type(self, element: ir.Type) -> ir.Type:
