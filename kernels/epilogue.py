@@ -153,7 +153,7 @@ def choose_epilogue(
         dropped, most = accumulator_bits, 1 << (accumulator_bits - 1)
     half = (np.int64(1) << right) >> 1
     room = max((min(int(v), most) + (1 << int(r)) for v, r in zip(limits, right, strict=True)), default=0)
-    wide = room >= 1 << 31 or bool((left > 0).any()) or int(right.max(initial=0)) > 30
+    wide = room >= 1 << 31 or bool((left > 0).any())
     if wide and room >= 1 << 62:
         return None
     if not dropped and rounds_to_nearest(word.rounding):

@@ -43,7 +43,7 @@ def _function(spec: Spec, isa: Isa) -> Any:
 
         return types.void(arguments), codegen
 
-    def kernel(arguments):
+    def kernel(arguments: Any) -> None:
         body(arguments)
 
     kernel.__qualname__ = spec.emitter

@@ -1,5 +1,7 @@
 """The code of `kernels.depthwise`."""
 
+from typing import Any
+
 from ..depthwise import Depthwise, lane_items
 from ..dot import ITEMSIZE
 from ..isa import Isa
@@ -54,7 +56,7 @@ class _Tile:
 
         size = len(self.places) * items
         if form is not None and form.wide:
-            sums = sum_wide(self.products, size, a.chunks, a.chunk_count, add_tap)
+            sums: list[Any] = sum_wide(self.products, size, a.chunks, a.chunk_count, add_tap)
         else:
             sums = sum_over_taps([zeros(a.b, self.products.element)] * size, a.taps, add_tap)
         if form is None:

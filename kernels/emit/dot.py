@@ -1,5 +1,8 @@
 """The code of `kernels.dot`."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from ..dot import Dot, weight_bytes
 from ..isa import Isa
 from .epilogue import VectorEpilogue, number_bytes
@@ -13,6 +16,7 @@ from .vector import F32, I64, LANES, Value, constant, float_bounds, load, load_s
 def emit(spec: Dot, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     one = constant(a.b, 1)
+    x_step = constant(a.b, spec.step) if spec.step else a.x_step
     blocks = a.vectors.divided_by(spec.vectors)
     # Channels outside of pixels keep the weights at hand, pixels outside of channels the input.
     is_outer = a.outer.differs(0)
@@ -20,8 +24,7 @@ def emit(spec: Dot, isa: Isa, a: Arguments) -> None:
     tall, long = tile_count(a.rows, spec.rows), tile_count(a.width, spec.pixels)
     # Over its tiles a block prefetches all of the next one's weights. Without taps nothing must be divided by 0.
     block_weights = a.w_vector * spec.vectors
-    fetches = (tall * long * a.taps).at_least(1)
-    fetch_step = block_weights.divided_by(fetches) + 1
+    next_step = block_weights.divided_by((tall * long * a.taps).at_least(1)) + 1
     with (
         counted(a.batch) as n,
         counted(outside) as first,
@@ -30,40 +33,49 @@ def emit(spec: Dot, isa: Isa, a: Arguments) -> None:
         counted(inside) as second,
     ):
         block = first + second
-        tile = _Tile(spec, isa, a)
-        tile.x = a.x + n * a.x_batch + r * a.x_row + p * tile.x_step
-        tile.y = a.y + n * a.y_batch + r * a.y_row + p * a.y_pixel + block * spec.vectors * a.y_vector
-        tile.w = a.w + block * block_weights
-        tile.numbers = a.numbers + block * (spec.vectors * number_bytes(spec.epilogue))
-        tile.last = a.last.where(block.equals(blocks - 1), LANES)
-        tile.next, tile.next_step = tile.w + block_weights + (i * long + j) * a.taps * fetch_step, fetch_step
+        w = a.w + block * block_weights
+        tile = _Tile(
+            spec,
+            a,
+            Products(a.b, spec.kind, isa),
+            x=a.x + n * a.x_batch + r * a.x_row + p * x_step,
+            x_step=x_step,
+            y=a.y + n * a.y_batch + r * a.y_row + p * a.y_pixel + block * spec.vectors * a.y_vector,
+            w=w,
+            numbers=a.numbers + block * (spec.vectors * number_bytes(spec.epilogue)),
+            last=a.last.where(block.equals(blocks - 1), LANES),
+            next=w + block_weights + (i * long + j) * a.taps * next_step,
+            next_step=next_step,
+        )
         tile.emit()
 
 
+@dataclass(frozen=True)
 class _Tile:
     """Tile of output pixels x vectors of output channels.
 
     Attributes
     ----------
+    spec, a : specification and arguments of the kernel.
+    products : products of the instruction set.
     x, y : address of the first pixel's input and output.
+    x_step : distance from one pixel's input to the next's.
     w, numbers : address of the weights and of the epilogue's numbers of the tile's channels.
     last : number of channels in the tile's last vector.
     next, next_step : first address that the tile prefetches, and the distance from tap to tap.
     """
 
+    spec: Dot
+    a: Arguments
+    products: Products
     x: Value
+    x_step: Value
     y: Value
     w: Value
     numbers: Value
     last: Value
     next: Value
     next_step: Value
-
-    def __init__(self, spec: Dot, isa: Isa, a: Arguments) -> None:
-        self.spec, self.a = spec, a
-        self.x_step = constant(a.b, spec.step) if spec.step else a.x_step
-        self.products = Products(a.b, spec.kind, isa)
-        self.tap_bytes = weight_bytes(spec.kind, isa)
 
     def emit(self) -> None:
         """Build the sums over the taps, the epilogue and the stores."""
@@ -75,14 +87,14 @@ class _Tile:
         is_wide = form is not None and form.wide
         if is_wide:
             count = len(places) * spec.vectors
-            sums = sum_wide(self.products, count, a.chunks, a.chunk_count, self._add_tap)
+            sums: list[Any] = sum_wide(self.products, count, a.chunks, a.chunk_count, self._add_tap)
         else:
             sums = sum_over_taps(biases * len(places), a.taps, self._add_tap, partial=spec.partial)
-        bounds = float_bounds(a.scalars) if form is None else None
+        low, high = float_bounds(a.scalars) if form is None else (None, None)
         for i, total in enumerate(sums):
             (r, p), v = places[i // spec.vectors], i % spec.vectors
-            if bounds is not None:
-                result = total.at_least(bounds[0]).at_most(bounds[1])
+            if form is None:
+                result = total.at_least(low).at_most(high)
             else:
                 result = epilogues[v].codes(total, has_bias=not is_wide)
             self._store(result, self.y + a.y_row * r + a.y_pixel * p + a.y_vector * v, v)
@@ -92,7 +104,7 @@ class _Tile:
         offset = load_scalar(a.offsets + (tap << 3), I64)
         if spec.fetches:
             prefetch(self.next + tap * self.next_step)
-        first = self.w + tap * self.tap_bytes
+        first = self.w + tap * weight_bytes(spec.kind, self.products.isa)
         weights = [self.products.weights(first + a.w_vector * v) for v in range(spec.vectors)]
         for r in range(spec.rows):
             row = self.x + a.x_row * r + offset

@@ -1,5 +1,7 @@
 """The code of `kernels.elementwise.Elementwise`."""
 
+from typing import Any
+
 from ..elementwise import Elementwise
 from ..isa import Isa
 from .epilogue import VectorEpilogue
@@ -11,7 +13,7 @@ def emit(spec: Elementwise, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     form, operands = spec.epilogue, range(len(spec.operands))
     epilogue = None if form is None else VectorEpilogue(form, a.numbers, a.scalars)
-    bounds = float_bounds(a.scalars) if form is None else None
+    bounds: Any = float_bounds(a.scalars) if form is None else None
     with each_row(a, "y", *(f"x{i}" for i in operands)) as (y, *rows):
 
         def compute(v: Value) -> Value:

@@ -30,10 +30,10 @@ class Arguments:
         return self._values[name]
 
     def __getattr__(self, name: str) -> Value:
-        try:
-            return self.__dict__["_values"][name]
-        except KeyError:
-            raise AttributeError(name) from None
+        values: dict[str, Value] = self.__dict__["_values"]
+        if name not in values:
+            raise AttributeError(name)
+        return values[name]
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The code of `kernels.narrow_conv`."""
 
+from typing import Any
+
 from ..isa import Isa
 from ..narrow_conv import NarrowConv, pixels_in_vector
 from .epilogue import VectorEpilogue, number_bytes
@@ -40,7 +42,7 @@ def _tile(spec: NarrowConv, isa: Isa, a: Arguments, x: Value, y: Value, count: V
 
     size = spec.channels * spec.vectors
     if form is not None and form.wide:
-        sums = sum_wide(products, size, a.chunks, a.chunk_count, add_tap)
+        sums: list[Any] = sum_wide(products, size, a.chunks, a.chunk_count, add_tap)
     else:
         sums = sum_over_taps([zeros(a.b, products.element)] * size, a.taps, add_tap, partial=spec.partial)
     for c in range(spec.channels):

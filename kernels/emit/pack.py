@@ -64,8 +64,8 @@ def _codes(spec: Pack, a: Arguments, x: Value) -> Value:
     fourfold = x.like(0.0).where(is_nan, x).doubled() * (a.scale.bits(F64) * 4.0).splat(lanes)
     if not spec.wraps:
         # The bounds are integers, so that it makes no difference whether numbers are saturated before they are rounded.
-        bounds = ((bound.as_floats(F64) * 4.0).splat(lanes) for bound in (a.low, a.high))
-        codes = round_quarters(quarters_of_float(overflow(fourfold, *bounds), integer), spec.rounding)
+        least, most = ((bound.as_floats(F64) * 4.0).splat(lanes) for bound in (a.low, a.high))
+        codes = round_quarters(quarters_of_float(overflow(fourfold, least, most), integer), spec.rounding)
     else:
         is_far = (fourfold > 4.0 * _FAR) | (fourfold < -4.0 * _FAR)
         near = fourfold.like(0.0).where(is_far, fourfold)
