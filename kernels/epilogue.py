@@ -88,7 +88,7 @@ class EpilogueData:
         order
             (vectors, 16) channels, -1 for a lane without a channel, whose code is that of a sum of 0.
         surplus
-            What each channel's sum is too large by, because codes are stored with an offset.
+            Amount that each channel's sum is too large by, because codes are stored with an offset.
         """
         channels = self.channels
         if surplus is not None:

@@ -18,7 +18,7 @@ _FAR = float(1 << 45)  # beyond it a float32 that was scaled is a multiple of 2^
 
 def emit(spec: Pack, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    quantizes = spec.source == "f32" != spec.stored
+    quantizes = spec.source == "f32" and spec.stored != "f32"
     with each_channel_row(a) as (n, c, r):
         x = a.x + n * a.x_batch + c * a.x_channel + r * a.x_row
         y = a.y + n * a.y_batch + in_blocks(c, a.block, a.y_block, ITEMSIZE[spec.stored]) + r * a.y_row
