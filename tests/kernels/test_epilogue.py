@@ -119,6 +119,7 @@ def edges(shifts, limit, word):
         whole = [0, 1, 2, -1, -2, -3, word.least, word.least - 1, word.most, word.most + 1, 1 << word.bits]
         found = [k * unit + d for k in whole for d in (-1, 0, 1, half - 1, half, half + 1)]
         found += [limit, -limit, limit - 1, 1 - limit]
+        found += [sign * (1 << e) + d for e in (19, 30, 31, 39) for sign in (1, -1) for d in (-1, 0, 1)]  # accumulators
         wanted.append([min(max(v, -limit), limit) for v in found])
     return np.array(wanted, np.int64).T.copy()
 
@@ -130,6 +131,8 @@ FORMS = {
     "wide": ((0, 1, 2, 3, 8, 15, 16, 17, 30, 31, 32, 33, 47, 48, 60, 61), 1 << 60, {}, {"wide": True, "split": False}),
     "left": ((-45, -40, -39, -16, -8, -2, -1, 0, 0, 1, 2, 3, 8, 16, 30, 31), 1 << 20, {}, {"wide": True, "left": True}),
     "accumulator": (range(16), 1 << 40, {"accumulator_bits": 20}, {"wide": False, "accumulator": True}),
+    "accumulator, 31": (range(16), 1 << 40, {"accumulator_bits": 31}, {"wide": False, "accumulator": True}),
+    "accumulator, 32": (range(16), 1 << 40, {"accumulator_bits": 32}, {"wide": True, "accumulator": True}),
     "wide accumulator": (range(16, 32), 1 << 60, {"accumulator_bits": 40}, {"wide": True, "accumulator": True}),
     "split": (range(16, 32), (1 << 45) - 1, {"splits": True}, {"wide": True}),
 }
