@@ -1,7 +1,15 @@
-"""From a kernel's specification to the address of machine code: compiled once, kept on disk for later processes.
+"""Machine code of kernels: compiled once, kept on disk, loaded by later processes.
 
-A kept kernel is an object file behind a checksum. It is loaded with LLVM alone: numba is imported only where
-something must be compiled.
+A kernel is asked for by its specification (`spec.Spec`) and an instruction set; `address` returns where its machine
+code lies. It is looked for in this process, then on disk, and compiled only where it is in neither place. Compiling
+takes Numba, whose import alone takes longer than a run; loading an object file takes LLVM only, so `.emit` is imported
+at the last moment.
+
+On disk an object file lies in a folder for its *generation*: a hash of the kernels' sources, the versions of the
+compilers and the CPU. Whatever changes one of these makes a new folder, so a kernel on disk never has to be checked
+against its source; the last few generations stay, for checkouts that take turns. A file begins with a checksum, is
+written to a temporary name and renamed, and is compiled again where the checksum is wrong. Code is run from the folder:
+it must belong to the user, and nobody else may be able to write it.
 """
 
 import ctypes
@@ -18,45 +26,38 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from .isa import Isa
 from .locks import Lock
+from .spec import Spec
 
 logger = logging.getLogger("qengine")
 
 CACHE_VARIABLE = "QENGINE_CACHE_DIR"
-"""The environment variable that says where compiled kernels are kept."""
+"""Environment variable with the folder that compiled kernels are kept in."""
 
 _MAGIC = b"qengine kernel 1\n"
 _KEPT_GENERATIONS = 4
 
-# What a compiled kernel is called with: Numba's place for a result, its place for an exception, the arguments.
 ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+"""Signature of a compiled kernel: addresses of Numba's result, of Numba's exception and of the arguments."""
 
 
-class Spec(Protocol):
-    """What a kernel is compiled for: a frozen dataclass of plain values whose repr is its identity."""
-
-    @property
-    def emitter(self) -> str:
-        """The module of `emit` that builds it, by its `make(spec, isa)`."""
-
-
-class _Store:
-    """The kernels of this process, and those on disk."""
+class _KernelCache:
+    """Thread-safe cache of the addresses of kernels, backed by the object files on disk."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._addresses: dict[tuple[str, str], int] = {}
-        self._alive: list[Any] = []  # engines own the machine code
-        self._said = False
+        self._engines: list[Any] = []  # they own the machine code
+        self._has_warned = False
 
     def address(self, spec: Spec, isa: Isa) -> int:
-        """Return where the machine code of a kernel lies."""
+        """Return the address of a kernel's machine code."""
         key = (isa.name, repr(spec))
         with self._lock.held:
             if key not in self._addresses:
@@ -66,27 +67,27 @@ class _Store:
     def _object(self, spec: Spec, isa: Isa) -> tuple[str, bytes]:
         name = hashlib.sha256(f"{isa!r} {spec!r}".encode()).hexdigest()[:40]
         folder = _folder()
-        found = None if folder is None else _read(folder / name)
-        if found is None:
-            if not self._said:
-                self._said = True
+        kernel = None if folder is None else _read(folder / name)
+        if kernel is None:
+            if not self._has_warned:
+                self._has_warned = True
                 where = "they will not be kept: no private folder for them" if folder is None else f"kept in {folder}"
                 logger.warning("qengine: compiling kernels for %s, once (%s)", isa.name, where)
             from .emit import compile_kernel
 
-            found = compile_kernel.compile_kernel(spec, isa)
+            kernel = compile_kernel.compile_kernel(spec, isa)
             if folder is not None:
-                _write(folder / name, *found)
-        return found
+                _write(folder / name, *kernel)
+        return kernel
 
     def _load(self, symbol: str, code: bytes) -> int:
-        # One engine each: symbols of different processes may have one name.
-        # An engine owns its target machine, and takes it along when it goes.
+        # One engine per kernel: kernels that other processes compiled may have the same symbol.
+        # An engine owns its target machine, and frees it when it is freed.
         machine = _target().create_target_machine(jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
-        self._alive.append(engine)
+        self._engines.append(engine)
         return int(engine.get_function_address(symbol))
 
 
@@ -97,7 +98,7 @@ def _target() -> Any:
     return llvm.Target.from_default_triple()
 
 
-_STORE = _Store()
+_CACHE = _KernelCache()
 
 
 def address(spec: Spec, isa: Isa) -> int:
@@ -105,35 +106,36 @@ def address(spec: Spec, isa: Isa) -> int:
 
     The code has the signature `ENTRY`. Several threads may ask at once.
     """
-    return _STORE.address(spec, isa)
+    return _CACHE.address(spec, isa)
 
 
 @cache
 def generation() -> str:
-    """Return what kept kernels depend on beside their specification: sources, compilers, CPU."""
-    parts = hashlib.sha256()
+    """Return the hash of everything that machine code depends on beside its specification: sources, compilers, CPU."""
+    digest = hashlib.sha256()
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), *(here / "emit").glob("*.py")]):
-        parts.update(path.name.encode() + b"\0" + path.read_bytes())
-    for known in (version("numba"), llvmlite.__version__, platform.python_version(), sys.byteorder):
-        parts.update(known.encode())
-    parts.update(llvm.get_default_triple().encode() + llvm.get_host_cpu_name().encode())
-    parts.update(llvm.get_host_cpu_features().flatten().encode())
-    return parts.hexdigest()[:16]
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for text in (version("numba"), llvmlite.__version__, platform.python_version(), sys.byteorder):
+        digest.update(text.encode())
+    digest.update(llvm.get_default_triple().encode() + llvm.get_host_cpu_name().encode())
+    digest.update(llvm.get_host_cpu_features().flatten().encode())
+    return digest.hexdigest()[:16]
 
 
 def cache_root() -> Path:
-    """Return the folder of all kept kernels, which need not exist."""
-    given = os.environ.get(CACHE_VARIABLE)
-    if given:
-        return Path(given)
+    """Return the folder of all generations of kernels, which need not exist."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen)
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "qengine"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qengine"
 
 
 @cache
-def _prepared(root: str) -> Path | None:
+def _private_folder(root: str) -> Path | None:
+    """Return the folder of this generation, created if need be; None where it cannot be written safely."""
     try:
         folder = Path(root) / generation()
         if not folder.is_dir():
@@ -141,9 +143,8 @@ def _prepared(root: str) -> Path | None:
             folder.mkdir(mode=0o700, exist_ok=True)
             with suppress(OSError):
                 _prune(folder)
-        about = folder.stat()
-        # Code is run from here: nobody else may be able to write it.
-        if hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+        status = folder.stat()
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
             return None
     except (OSError, RuntimeError):  # RuntimeError: no home folder
         return None
@@ -152,13 +153,13 @@ def _prepared(root: str) -> Path | None:
 
 def _folder() -> Path | None:
     try:
-        return _prepared(str(cache_root()))
+        return _private_folder(str(cache_root()))
     except RuntimeError:
         return None
 
 
 def _prune(current: Path) -> None:
-    """Delete what older versions kept, but for the last few; nothing that is not a kept kernel."""
+    """Delete the kernels of all but the last few generations, and nothing that is not a kernel."""
     older = [
         p for p in current.parent.iterdir() if p != current and re.fullmatch(r"[0-9a-f]{16}", p.name) and p.is_dir()
     ]
@@ -167,33 +168,34 @@ def _prune(current: Path) -> None:
         for path in folder.iterdir():
             if re.fullmatch(r"[0-9a-f]{40}", path.name):
                 path.unlink()
-        with suppress(OSError):  # something else lies there
+        with suppress(OSError):  # the folder holds something else
             folder.rmdir()
 
 
 def _read(path: Path) -> tuple[str, bytes] | None:
-    """Return a kept kernel; None where there is none, or not a whole one."""
+    """Return the symbol and the object file of a kernel on disk; None where it is missing or damaged."""
     try:
         data = path.read_bytes()
     except OSError:
         return None
-    head = len(_MAGIC) + 32
-    body = data[head:]
-    if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(body).digest() != data[len(_MAGIC) : head]:
+    header = len(_MAGIC) + 32
+    body = data[header:]
+    if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(body).digest() != data[len(_MAGIC) : header]:
         return None
-    symbol, _, packed = body.partition(b"\0")
-    return symbol.decode(), zlib.decompress(packed)
+    symbol, _, compressed = body.partition(b"\0")
+    return symbol.decode(), zlib.decompress(compressed)
 
 
 def _write(path: Path, symbol: str, code: bytes) -> None:
+    """Write a kernel to disk, whole or not at all; what cannot be written is compiled again by the next process."""
     body = symbol.encode() + b"\0" + zlib.compress(code, 1)
     name = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-        os.replace(name, path)  # noqa: PTH105 - whole or not at all, also beside other processes
-    except OSError:  # it will be compiled again
+        os.replace(name, path)  # noqa: PTH105 - atomic, also beside other processes
+    except OSError:
         if name is not None:
             with suppress(OSError):
                 Path(name).unlink()

@@ -1,7 +1,8 @@
-"""Convolutions in which every channel has its own filter: sixteen lanes hold the channels of one pixel or more.
+"""Specification, weights and tiles of convolutions in which every channel has its own filter.
 
-A lane holds 4 codes of 8 bits, 2 of 16 bits or 1 float32, of neighbouring channels. There is one sum for each of them,
-for which the others' weights are 0: so the instruction that sums over a lane serves here too.
+Sixteen lanes hold the channels of one pixel or more: a lane holds 4 codes of 8 bits, 2 of 16 bits or 1 float32, of
+neighbouring channels. The instruction adds the products of all items of a lane, but here they belong to different
+channels. So each item has a sum of its own, for which the weights of the other items are 0.
 """
 
 from dataclasses import dataclass
@@ -12,20 +13,20 @@ from numpy.typing import NDArray
 
 from .dot import ITEMSIZE, LANE_BYTES, Kind, is_split, sums_in_registers
 from .epilogue import LANES, Epilogue
-from .few import pixels_in_vector
 from .isa import Isa
+from .narrow_conv import pixels_in_vector
 
 
 @dataclass(frozen=True)
 class Depthwise:
-    """What the kernel is compiled for.
+    """Specification of the depthwise kernel.
 
     Attributes
     ----------
-    kind : what is multiplied.
-    rows, vectors : the tile: rows of pixels, and 16 lanes of them along a row.
-    stride : pixels of the input from one output pixel to the next.
-    epilogue : None for float32.
+    kind : products that are summed.
+    rows, vectors : shape of the tile: rows of pixels, vectors of 16 lanes in a row.
+    stride : distance along a row, in pixels of the input, between neighbouring output pixels.
+    epilogue : epilogue of the sums; None for float32.
     """
 
     kind: Kind
@@ -47,7 +48,7 @@ def lane_items(kind: Kind) -> int:
 
 
 def channel_order(blocks: int, kind: Kind) -> NDArray[np.intp]:
-    """Return the channel of every lane, (blocks x items of a lane, 16): whose epilogue it needs."""
+    """Return the channel whose epilogue each lane needs, (blocks x items of a lane, 16)."""
     items = lane_items(kind)
     within = (np.arange(LANES) % (LANES // items)) * items
     one = np.stack([within + j for j in range(items)])
@@ -74,7 +75,7 @@ def packed_weights(w: NDArray[Any], kind: Kind, isa: Isa) -> NDArray[np.uint8]:
 
 
 def best_tile(kind: Kind, rows: int, width: int, isa: Isa) -> tuple[int, int]:
-    """Return rows and vectors of the tile: as many sums as registers hold, and few lanes beyond the width."""
+    """Return rows and vectors of the tile: as many sums as registers hold, with few lanes beyond the width."""
     items, pixels = lane_items(kind), pixels_in_vector(kind)
     most = max(1, min(24, sums_in_registers(kind, isa)) // items)
     vectors = min(most, -(-width // pixels), 6)

@@ -1,8 +1,17 @@
 """The kernel of convolutions and matrix products: a dot over a table of taps, 16 output channels in a vector.
 
-A tap is 4 bytes of the input at one address offset from an output pixel's place, whatever the kernel size, dilation,
-group or layout: 4 codes of 8 bits, 2 of 16 bits, or one float32. A tile of output pixels x output channels stays
-in registers over all taps. See docs/kernels.md.
+The problem: kernel sizes, dilations, groups and layouts differ, but the inner loop must be the same few instructions.
+The idea: an output is a sum over *taps*. A tap is 4 bytes of the input (4 codes of 8 bits, 2 of 16 bits, or one
+float32) at a distance in bytes from the output pixel's input; that distance is the same for all pixels, so a table of
+distances describes any window. The instruction multiplies the 4 bytes of a tap by 4 bytes of weights and adds the
+products to a 32-bit sum, in each of 16 lanes: a lane is one output channel, so nothing is added up across lanes.
+
+A *tile* is rows x pixels of the output times vectors of 16 output channels. Its sums stay in registers over the loop
+over taps: each tap loads a vector of weights for every vector of channels, and broadcasts 4 bytes of input for every
+pixel. Larger tiles use what they load more often, until the registers run out; `best_tile` estimates which of a few
+shapes is the fastest. Sums that could leave 32 bits are widened after every *chunk* of taps (see `emit.sums`).
+
+`Dot` says what a kernel is compiled for; its code is in `emit.dot`. See docs/kernels.md for the measurements.
 """
 
 from dataclasses import dataclass
@@ -16,28 +25,32 @@ from .epilogue import LANES, Epilogue
 from .isa import AVX2, Isa
 
 Kind = Literal["s8", "s16", "f32"]
-"""What is multiplied: bytes (unsigned by signed), signed pairs of bytes, or float32."""
+"""Products of a kernel: unsigned bytes by signed bytes, signed 16 bits by signed 16 bits, or float32."""
 
 ITEMSIZE: dict[Kind, int] = {"s8": 1, "s16": 2, "f32": 4}
+"""Bytes of a factor."""
+"""Bytes of a factor."""
 LANE_BYTES = 4
+"""Bytes of a lane, and of a tap."""
+"""Bytes of a lane, and of a tap."""
 
 PARTIAL_TAPS = 256
-"""After as many float32 products a sum goes into another one: rounding errors grow with the number of additions."""
+"""Number of taps after which a float32 sum is added to another one: rounding errors grow with the length of a sum."""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """What the kernel is compiled for.
+    """Specification of the dot kernel.
 
     Attributes
     ----------
-    kind : what is multiplied.
-    rows, pixels, vectors : the tile: output pixels down and along, and 16s of output channels.
-    step : bytes from one output pixel's input to the next's; 0 where it is not known before the call.
-    epilogue : None for float32.
-    masked : the last 16 channels are not all there.
-    fetches : weights are far away, and those of the next channels are called for while these are used.
-    partial : float32 sums are taken in parts.
+    kind : products that are summed.
+    rows, pixels, vectors : shape of the tile: rows and columns of output pixels, vectors of 16 output channels.
+    step : bytes from one output pixel's input to the next's; 0 if the argument "x_step" gives it.
+    epilogue : epilogue of the sums; None for float32.
+    masked : whether the last vector has fewer than 16 channels.
+    fetches : whether the weights of the next channels are prefetched while these are used.
+    partial : whether float32 sums are sums of partial sums, see `PARTIAL_TAPS`.
     """
 
     kind: Kind
@@ -58,22 +71,22 @@ class Dot:
 
 
 def is_paired(kind: Kind, isa: Isa) -> bool:
-    """Whether two products of bytes are first added up in 16 bits, which saturate: weights must not get there."""
+    """Whether two products of bytes are first added up in 16 bits, which saturate: the weights must avoid that."""
     return kind == "s8" and isa == AVX2
 
 
 def is_split(kind: Kind, isa: Isa) -> bool:
-    """Whether weights of bytes are kept as pairs of 16 bits, the even ones and the odd ones apart."""
+    """Whether weights of bytes are stored as two vectors of 16 bits, of the even and of the odd bytes."""
     return kind == "s8" and not isa.has_vnni and not is_paired(kind, isa)
 
 
 def sums_in_registers(kind: Kind, isa: Isa) -> int:
-    """Return how many vectors of sums a tile may keep: without an instruction of its own a product takes registers."""
+    """Return how many vectors of sums a tile may keep in registers; products of several instructions need some too."""
     return isa.registers if kind == "f32" or isa.has_vnni else max(2, isa.registers * 2 // 3)
 
 
 def weight_bytes(kind: Kind, isa: Isa) -> int:
-    """Return the bytes of one tap's weights for 16 channels."""
+    """Return the number of bytes of one tap's weights for 16 channels."""
     return LANES * LANE_BYTES * (2 if is_split(kind, isa) else 1)
 
 
@@ -95,7 +108,7 @@ def packed_weights(lanes: NDArray[Any], kind: Kind, isa: Isa) -> NDArray[np.uint
 
 @dataclass(frozen=True)
 class Tile:
-    """A shape of tiles, and what one costs."""
+    """Shape of a tile, and an estimate of its cost."""
 
     rows: int
     pixels: int
@@ -103,30 +116,31 @@ class Tile:
 
     @property
     def sums(self) -> int:
-        """Vectors of sums."""
+        """The number of vectors of sums."""
         return self.rows * self.pixels * self.vectors
 
     def cycles(self, kind: Kind, isa: Isa, taps: int, chunks: int) -> float:
-        """Return about how long a tile takes: two products or two loads at a time, each product waiting for the last.
+        """Return the estimated cycles of one tile.
 
-        The second cache gives one load at a time. After each chunk of taps, sums move on to others, which are in
-        registers if there is room.
+        A core begins two products and two loads per cycle, one load where the weights come from the second-level
+        cache, and each product waits for the one before it. After each chunk of taps the sums are added to wide sums,
+        which are in registers if there is room.
         """
         halves = 2 if kind == "s8" and not isa.has_vnni else 1
         products = self.sums * isa.parts
         weights = self.vectors * isa.parts * (2 if is_split(kind, isa) else 1)
         loads = (self.rows * self.pixels + weights) / 2
-        if taps * weight_bytes(kind, isa) * self.vectors > _NEAR:
+        if taps * weight_bytes(kind, isa) * self.vectors > _FIRST_CACHE:
             loads = max(loads, weights)
-        together = 2 * self.sums <= sums_in_registers(kind, isa)
-        widening = chunks * products * (1.0 if together else 2.1) if chunks > 1 else 0.0
+        in_registers = 2 * self.sums <= sums_in_registers(kind, isa)
+        widening = chunks * products * (1.0 if in_registers else 2.1) if chunks > 1 else 0.0
         return taps * max(halves * products / 2, loads, 4.5) + widening + 4 * products + 20
 
 
-_NEAR = 24_000  # bytes of weights that the first cache keeps beside the input
-_BLOCK = 700_000  # that the second cache keeps beside those that are called for
+_FIRST_CACHE = 24_000  # bytes of weights that the first-level cache keeps beside the input
+_SECOND_CACHE = 700_000  # bytes of weights that the second-level cache keeps beside those that are prefetched
 
-# Few shapes, as each is compiled: wide images, two rows of narrow ones, many channels, single pixels, and the rest.
+# Each shape that is used is compiled, so they are few: for wide images, narrow ones, many channels, single pixels.
 _SHAPES = (
     Tile(1, 14, 2), Tile(2, 7, 2), Tile(1, 14, 1), Tile(2, 7, 1), Tile(1, 7, 4), Tile(1, 4, 4), Tile(2, 4, 2),
     Tile(1, 7, 2), Tile(1, 4, 1), Tile(1, 1, 4), Tile(1, 1, 1), Tile(1, 5, 1), Tile(1, 2, 1),
@@ -134,9 +148,9 @@ _SHAPES = (
 
 
 def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: int, chunks: int) -> Tile:
-    """Return the shape of tiles that covers rows x width pixels x vectors of channels the fastest.
+    """Return the shape of tile that is estimated to cover rows x width pixels x vectors of channels the fastest.
 
-    Its vectors divide the given number.
+    The tile's number of vectors divides `vectors`.
     """
     best: tuple[float, Tile] | None = None
     for tile in _SHAPES:
@@ -145,8 +159,8 @@ def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: i
             continue
         tiles = ceil(rows / tile.rows) * ceil(width / tile.pixels) * (vectors // tile.vectors)
         cost = tiles * tile.cycles(kind, isa, taps, chunks)
-        if taps * weight_bytes(kind, isa) * tile.vectors > _BLOCK:
-            cost *= 1.1  # it leaves the cache before the next row of tiles wants it
+        if taps * weight_bytes(kind, isa) * tile.vectors > _SECOND_CACHE:
+            cost *= 1.1  # the weights leave the cache before the next row of tiles reads them
         if best is None or cost < best[0]:
             best = cost, tile
     assert best is not None  # one pixel of one vector always fits

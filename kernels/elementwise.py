@@ -1,4 +1,7 @@
-"""Sums and products of tensors element by element, one round + overflow; with one operand, codes to another format."""
+"""Specifications of kernels that work element by element: sums, products, tables and functions of one variable.
+
+Sums and products of codes are exact and rounded once. With one operand a sum brings codes to another format.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,9 +9,10 @@ from typing import Literal
 from .epilogue import Epilogue
 
 Stored = Literal["u8", "i16", "f32"]
-"""How an element is stored; see `epilogue.stored_zero`."""
+"""Stored form of an element: an unsigned byte or signed 16 bits for a code (see `epilogue.stored_zero`), or float32."""
 
 ITEMSIZE: dict[Stored, int] = {"u8": 1, "i16": 2, "f32": 4}
+"""Bytes of an element."""
 
 _ARGUMENTS = (
     "numbers", "scalars", "batch", "blocks", "rows", "vectors", "rest", "y", "y_batch", "y_block", "y_row", "y_step",
@@ -18,14 +22,14 @@ _OPERAND = ("", "_batch", "_block", "_row", "_step", "_shift", "_zero")
 
 @dataclass(frozen=True)
 class Elementwise:
-    """What the kernel is compiled for.
+    """Specification of sums and products.
 
     Attributes
     ----------
     operation : "add", "multiply", or "prelu": the first operand where it is not negative, elsewhere the product.
-    operands : how each is stored.
-    epilogue : None for float32.
-    signs : of operands that are added, the first of them +1.
+    operands : stored form of each operand.
+    epilogue : epilogue of the results; None for float32.
+    signs : +1 or -1 for each operand that is added; the first is +1.
     """
 
     operation: Literal["add", "multiply", "prelu"]
@@ -37,28 +41,28 @@ class Elementwise:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The arguments' names: an operand x0 lies at "x0", "x0_row" is from a row of it to the next, and so on.
+        """The names of the arguments; those of operand 0 begin with "x0": its address "x0", its distances "x0_row" etc.
 
-        A row is `vectors` of 16 elements, `y_step` apart, and `rest` more elements. What is added is
-        (x0 - x0_zero) << x0_shift, and so on; zeros of sums are in `numbers` already. Of "prelu", x0_shift is of what
-        is not negative, and x1 is shifted before it is multiplied.
+        A row is `vectors` vectors of 16 elements, `y_step` bytes apart, and `rest` more elements. A sum adds
+        (x0 - x0_zero) << x0_shift etc.; the bias in `numbers` already has its zeros. For "prelu" x0_shift applies to
+        what is not negative, and x1 is shifted before it is multiplied.
         """
         return (*_ARGUMENTS, *(f"x{i}{name}" for i in range(len(self.operands)) for name in _OPERAND))
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """A table, entries in the order of stored codes.
+    """Specification of a table lookup; the table's entries are in the order of stored codes.
 
     Attributes
     ----------
-    source, target : how codes are stored.
+    source, target : stored form of the codes before and after.
     """
 
     source: Stored
     target: Stored
 
-    emitter = "table"
+    emitter = "lookup"
     arguments = (
         "table", "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows",
         "items",
@@ -67,11 +71,11 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Function:
-    """A function of one variable, of float32; NaN stays.
+    """Specification of a function of one float32 variable; NaN stays.
 
     Attributes
     ----------
-    name : see `emit/function.py`. Its numbers come as two float32 at "numbers".
+    name : name of the function in `emit.function`. Its two coefficients are float32 at the address "numbers".
     """
 
     name: str

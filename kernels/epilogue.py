@@ -1,4 +1,20 @@
-"""What happens to an exact sum before it is stored: one round + overflow, in registers. See `reference.requantize`."""
+"""The epilogue of fixed-point kernels: an exact sum becomes a stored code, rounded once, in registers.
+
+The definition is `reference.requantize`: code = overflow(round((sum + bias) * 2^-shift)), then the bounds of a fused
+activation. A kernel does this for 16 channels at once, right after their sums are complete, so it must take few
+instructions. `choose_epilogue` finds the cheapest form that is exact for the sums at hand, from a limit on their
+magnitude:
+
+- *narrow*: everything fits 32 bits. Half of the divisor, which the roundings to the nearest add before they shift, is
+  put into the bias; so is the stored code of 0, shifted left, where rounding and overflow allow it. What is left is a
+  shift, two bounds, and a test for ties.
+- *wide*: sums and shifts in 64 bits. Also for shifts to the left or by more than 30.
+- *split*: the sum comes as high * 2^16 + low in 32 bits each and at least 16 bits are dropped, so the high half is
+  rounded in 32 bits; the low half gives a carry and tells ties.
+
+An `Epilogue` is the form, which a kernel is compiled for. `EpilogueData` adds the numbers, which are loaded: bias and
+shifts for each channel, bounds for all. A code is *stored* with an offset that suits the CPU: see `stored_zero`.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,24 +25,32 @@ from numpy.typing import NDArray
 from .reference.word import Word
 
 LANES = 16
-_FAR_LEFT = 40
-_MOST_RIGHT = 62
+"""Channels of a vector."""
+
+_FAR_LEFT = 40  # a larger shift to the left makes no difference, see `reference.rounding.shift_left`
+_FAR_RIGHT = 62  # a larger shift to the right makes none for sums below 2^60
+
+
+def rounds_to_nearest(rounding: str) -> bool:
+    """Whether a rounding goes to the nearest integer: half of the divisor is added before the shift."""
+    return rounding.startswith("half")
 
 
 @dataclass(frozen=True)
 class Epilogue:
-    """How a kernel ends.
+    """Form of an epilogue, which a kernel is compiled for.
 
     Attributes
     ----------
-    rounding : of the five.
-    wraps, signed : keep the low bits, as two's complement or not; otherwise the bounds saturate.
-    itemsize : bytes of a stored code.
-    wide : sums and shifts in 64 bits; else in 32.
-    left : some shift is to the left.
-    accumulator : keep the low bits of the sum before it is rounded.
-    offset : add the stored code of 0 at the end; else it went into the sum.
-    split : sums come as high * 2^16 + low, each in 32 bits, and at least 16 bits are dropped.
+    rounding : one of the five roundings.
+    wraps : whether codes wrap instead of saturating.
+    signed : whether the bits that wrapping keeps are in two's complement.
+    itemsize : number of bytes of a stored code.
+    wide : whether sums and shifts have 64 bits instead of 32.
+    left : whether some channel shifts to the left.
+    accumulator : whether the sum wraps at the width of an accumulator before it is rounded.
+    offset : whether the stored code of 0 is added at the end; if not, the bias includes it.
+    split : whether sums come as high * 2^16 + low, in 32 bits each, with at least 16 bits to drop.
     """
 
     rounding: str
@@ -41,33 +65,34 @@ class Epilogue:
 
 
 @dataclass(frozen=True)
-class Requantize:
-    """An epilogue with its numbers.
+class EpilogueData:
+    """Epilogue with its numbers.
 
     Attributes
     ----------
-    form : what the kernel is compiled for.
-    channels : int64 (3, channels): what is added to the sum, the shift right, the shift left.
-    scalars : int64 (5,): bounds, stored code of 0, bits that wrapping and the accumulator drop.
+    form : form that the kernel is compiled for.
+    channels : int64 (3, channels): bias, shift to the right, shift to the left.
+    scalars : int64 (5,): lower bound, upper bound, stored code of 0, and how many high bits wrapping and the
+        accumulator drop.
     """
 
     form: Epilogue
     channels: NDArray[np.int64]
     scalars: NDArray[np.int64]
 
-    def packed(self, order: NDArray[np.intp], taken: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
+    def packed(self, order: NDArray[np.intp], surplus: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
         """Return the channels' numbers as a kernel reads them.
 
         Parameters
         ----------
         order
-            (vectors, 16) channels, -1 where a lane has none: its result is 0.
-        taken
-            What is taken off each channel's sum: what the stored code of 0 adds to it.
+            (vectors, 16) channels, -1 for a lane without a channel, whose code is that of a sum of 0.
+        surplus
+            Amount that each channel's sum is too large by, because codes are stored with an offset.
         """
         channels = self.channels
-        if taken is not None:
-            channels = np.stack([channels[0] - taken, *channels[1:]])
+        if surplus is not None:
+            channels = np.stack([channels[0] - surplus, *channels[1:]])
         picked = np.where(order < 0, 0, channels[:, order])
         if self.form.split:
             bias, right, _ = picked
@@ -79,16 +104,16 @@ class Requantize:
 
 
 def stored_zero(word_signed: bool, itemsize: int) -> int:
-    """Return what a code of 0 is stored as: signed bytes as code + 128, unsigned pairs of bytes as code - 32768.
+    """Return the stored form of a code of 0: signed bytes are stored as code + 128, unsigned 16 bits as code - 32768.
 
-    So a kernel multiplies unsigned bytes and signed pairs, which is what processors have instructions for.
+    So kernels multiply unsigned bytes and signed 16 bits, which CPUs have instructions for.
     """
     if itemsize == 1:
         return 128 if word_signed else 0
     return 0 if word_signed else -32768
 
 
-def requantize(
+def choose_epilogue(
     bias: NDArray[Any],
     limit: NDArray[Any] | int,
     shift: NDArray[np.int64] | int,
@@ -98,35 +123,41 @@ def requantize(
     high: int | None = None,
     accumulator_bits: int | None = None,
     splits: bool = False,
-) -> Requantize | None:
-    """Return the epilogue for sums a: overflow(round((a + bias) * 2^-shift)); None where 64 bits do not hold them.
+) -> EpilogueData | None:
+    """Return the epilogue overflow(round((a + bias) * 2^-shift)) for sums a; None if 64 bits do not hold them.
 
     Parameters
     ----------
     bias
         int64, one for each channel.
     limit
-        On |a + bias| where the accumulator is unbounded, for each channel or for all.
+        Upper limit of |a + bias| in an unbounded accumulator, for each channel or for all.
     shift
-        Bits to drop, for each channel or for all; negative multiplies.
+        Number of bits to drop, for each channel or for all; a negative number multiplies.
+    word
+        Word of the codes.
+    low, high
+        Bounds of a fused activation, as codes.
+    accumulator_bits
+        Width of the accumulator, which wraps; None for an unbounded one.
     splits
-        The kernel has sums beyond 32 bits as high * 2^16 + low.
+        Whether the kernel has sums beyond 32 bits as high * 2^16 + low.
     """
     channels = len(bias)
     limits = np.broadcast_to(np.asarray(limit, object), channels)
     shifts = np.broadcast_to(np.asarray(shift, np.int64), channels)
-    right, left = np.clip(shifts, 0, _MOST_RIGHT), np.clip(-shifts, 0, _FAR_LEFT)
+    right, left = np.clip(shifts, 0, _FAR_RIGHT), np.clip(-shifts, 0, _FAR_LEFT)
     most = max((int(v) for v in limits), default=0)
     dropped = 0
     if accumulator_bits is not None and accumulator_bits <= most.bit_length():
         dropped, most = accumulator_bits, 1 << (accumulator_bits - 1)
     half = (np.int64(1) << right) >> 1
     room = max((min(int(v), most) + (1 << int(r)) for v, r in zip(limits, right, strict=True)), default=0)
-    wide = room >= 1 << 31 or bool((left > 0).any()) or int(right.max(initial=0)) > 30
+    wide = room >= 1 << 31 or bool((left > 0).any())
     if wide and room >= 1 << 62:
         return None
-    if not dropped and word.rounding.startswith("half"):
-        bias = bias + half  # the kernel's rounding constant, once instead of in every sum
+    if not dropped and rounds_to_nearest(word.rounding):
+        bias = bias + half  # once here instead of in every sum
     itemsize = word.dtype.itemsize
     zero = stored_zero(word.signed, itemsize)
     least, largest = word.least, word.most
@@ -138,7 +169,7 @@ def requantize(
     wraps = word.overflow == "wrap"
     folds = zero and not (wide or wraps or dropped) and word.rounding in ("half_even", "half_up", "floor")
     if folds and room + (abs(zero) << int(right.max(initial=0))) < 1 << 31:
-        # The code of 0 is even, and so changes neither what is a tie nor which way one goes.
+        # The stored code of 0 is even: adding it changes neither what is a tie nor which way a tie goes.
         bias = bias + (np.int64(zero) << right)
         bounds, zero = [b + zero for b in bounds], 0
     to_left = bool((left > 0).any())
@@ -147,4 +178,4 @@ def requantize(
     form = Epilogue(word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero), split)
     size = 64 if wide and not split else 32
     scalars = [*bounds, zero, size - word.bits, size - dropped if dropped else 0]
-    return Requantize(form, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))
+    return EpilogueData(form, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))

@@ -1,4 +1,4 @@
-"""Instruction sets that kernels are compiled for, and which of them this CPU has."""
+"""Instruction sets that kernels are compiled for, and the choice among those that this CPU has."""
 
 import os
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from functools import cache
 import llvmlite.binding as llvm
 
 VARIABLE = "QENGINE_ISA"
-"""The environment variable that forces an instruction set."""
+"""Environment variable that forces an instruction set."""
 
 
 @dataclass(frozen=True)
 class Isa:
-    """One instruction set.
+    """Instruction set that kernels are compiled for.
 
     Attributes
     ----------
-    name : as in QENGINE_ISA.
-    cpu, features : what LLVM compiles for.
-    requires : the features that a CPU must have, by LLVM's names.
-    registers : how many vectors of 16 sums in 32 bits a tile may hold; see `dot.sums_in_registers`.
-    parts : of how many registers such a vector is.
+    name : name in QENGINE_ISA.
+    cpu, features : LLVM's CPU and features.
+    requires : features that a CPU must have, by LLVM's names.
+    registers : number of vectors of 16 sums in 32 bits that a tile may hold; see `dot.sums_in_registers`.
+    parts : number of registers that such a vector takes.
     """
 
     name: str
@@ -49,28 +49,28 @@ GENERIC = Isa("generic", "", "", (), 2, 4)
 
 BEST_FIRST = (AVX512VNNI, AVX2, GENERIC)
 REFERENCE = "reference"
-"""Not an instruction set: the definition in NumPy."""
+"""Name that chooses the reference kernels, in NumPy, instead of an instruction set."""
 
 
 @cache
 def available() -> tuple[Isa, ...]:
-    """Return the instruction sets that this CPU has, the best first; "generic" always is one."""
+    """Return the instruction sets that this CPU has, best first; "generic" is always among them."""
     features = llvm.get_host_cpu_features()
     return tuple(isa for isa in BEST_FIRST if all(features.get(name) for name in isa.requires))
 
 
 def choose(name: str | None) -> Isa | None:
-    """Return the instruction set of a name; None stands for the reference.
+    """Return the instruction set of a name, or None for the reference.
 
     Parameters
     ----------
     name
-        One of the names, or None for what QENGINE_ISA says and, where it says nothing, the best there is.
+        Name of an instruction set or "reference"; None takes QENGINE_ISA or, if that is not set, the best of the CPU.
 
     Raises
     ------
     ValueError
-        If there is none of that name, or this CPU does not have it.
+        If no instruction set has that name, or this CPU does not have it.
     """
     wanted = os.environ.get(VARIABLE) or None if name is None else name
     if wanted is None:

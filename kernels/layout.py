@@ -1,46 +1,57 @@
-"""How a tensor lies in memory while native kernels work on it.
+"""Layout of a tensor in memory while native kernels work on it.
 
-Channels come in blocks: a block is a plane of pixels, row after row, and a pixel holds the block's channels side by
-side. Around the pixels lies a halo of code 0, so that a window may reach over the edge: rows above and below, and a
-gap between one row and the next that is the right margin of the one and the left margin of the other.
+The problem: a kernel reads windows of pixels with vector instructions, at the edges too, and must not test for the
+edge of the image at every pixel. The idea has two parts. Channels come in *blocks* of 16, or of all channels where
+there are fewer: a block is a *plane* of pixels, row after row, and a pixel holds the block's channels side by side, so
+that a vector holds channels of one pixel. And around the pixels lies a *halo* of the stored code of 0, so that a
+window which reaches over the edge reads zeros: rows above and below, and a *gap* between one row and the next, which
+is both the right margin of the one and the left margin of the other.
 
-    block 0, of an image with 3 columns, a halo of 1
+    block 0 of an image with 3 columns, with a halo of 1
       . . . . . | . . . . . | ...
         A B C . | D E F . |        A is the pixel (0, 0): `block` channels, side by side
 
-A convolution's tap is then one distance in bytes from a pixel, the same everywhere.
+A tap of a convolution is then one distance in bytes from a pixel, the same for every pixel.
 """
 
 from dataclasses import dataclass, replace
 
 LANES = 16
+"""Channels of a block."""
+
 SLACK = 4096
-"""Bytes that kernels may read beyond the last row of a tensor: whole vectors, and whole tiles of pixels."""
+"""Bytes that kernels may read beyond the last row of a tensor: they read whole vectors and whole tiles of pixels."""
 
 
 @dataclass(frozen=True)
 class Halo:
-    """Rows above and below, and pixels between two rows."""
+    """Halo around every plane of a tensor.
+
+    Attributes
+    ----------
+    top, bottom : number of rows above and below.
+    gap : number of pixels between two rows.
+    """
 
     top: int = 0
     bottom: int = 0
     gap: int = 0
 
     def covering(self, other: "Halo") -> "Halo":
-        """Return what has room for both."""
+        """Return the smallest halo that contains both."""
         return Halo(max(self.top, other.top), max(self.bottom, other.bottom), max(self.gap, other.gap))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A tensor's place, in bytes.
+    """Layout of a tensor; all distances are in bytes.
 
     Attributes
     ----------
-    batch, channels, height, width : of the tensor; one with a single spatial axis has height 1.
-    itemsize : bytes of a stored code or number.
-    block : channels of a pixel: 16, or all of them where there are fewer, or 1 for planes of single channels.
-    halo : around every plane.
+    batch, channels, height, width : shape of the tensor; one with a single spatial axis has height 1.
+    itemsize : number of bytes of a stored element.
+    block : number of channels of a pixel: 16, or all of them where there are fewer, or 1 for planes of one channel.
+    halo : halo around every plane.
     """
 
     batch: int
@@ -53,42 +64,42 @@ class Layout:
 
     @property
     def blocks(self) -> int:
-        """Planes of an image."""
+        """The number of planes of an image."""
         return -(-self.channels // self.block)
 
     @property
     def pixel(self) -> int:
-        """From a pixel to the next."""
+        """The distance from a pixel to the next."""
         return self.block * self.itemsize
 
     @property
     def row(self) -> int:
-        """From a row to the next."""
+        """The distance from a row to the next."""
         return (self.width + self.halo.gap) * self.pixel
 
     @property
     def plane(self) -> int:
-        """From a block of channels to the next."""
+        """The distance from a plane to the next."""
         return (self.halo.top + self.height + self.halo.bottom) * self.row
 
     @property
     def image(self) -> int:
-        """From an image of the batch to the next."""
+        """The distance from an image of the batch to the next."""
         return self.blocks * self.plane
 
     @property
     def origin(self) -> int:
-        """From the start to the first pixel."""
+        """The distance from the start of the memory to the first pixel."""
         return self.halo.top * self.row + self.halo.gap * self.pixel
 
     @property
     def size(self) -> int:
-        """All of it, and what kernels may read beyond."""
+        """The number of bytes of the memory, with what kernels may read beyond the last row."""
         return self.origin + self.batch * self.image + self.row + SLACK
 
     @property
     def row_items(self) -> int:
-        """Codes or numbers in a row, without the gap."""
+        """The number of elements in a row, without the gap."""
         return self.width * self.block
 
     def with_halo(self, halo: Halo) -> "Layout":
@@ -97,5 +108,5 @@ class Layout:
 
 
 def natural_block(channels: int) -> int:
-    """Return how many channels a pixel holds unless something else is asked for."""
+    """Return the default number of channels of a pixel."""
     return min(channels, LANES)

@@ -1,4 +1,4 @@
-"""Locks that a forked child finds open: whoever held them has not come along."""
+"""Locks that are open in a forked child: the threads that held them are not copied."""
 
 import os
 import threading
@@ -6,12 +6,12 @@ import weakref
 
 
 class Lock:
-    """A lock for `with lock.held:`, not reentrant.
+    """Lock for `with lock.held:`, not reentrant.
 
     Attributes
     ----------
-    held : Python's own lock. In a `with` statement it is taken and its release arranged in one step; with an
-        `__enter__` written in Python, an interrupt could come between the two and leave it taken for ever.
+    held : Python's own lock. A `with` statement takes it and arranges its release in one step; with an `__enter__`
+        written in Python, an interrupt could come between the two and leave the lock taken for ever.
     """
 
     def __init__(self) -> None:

@@ -13,9 +13,9 @@ Reals = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ordered:
-    """total[r, c] += left[k, r] * right[k, c], for one k after the other; products and sums are rounded each.
+    """Specification of total[r, c] += left[k, r] * right[k, c], one k after the other, every product and sum rounded.
 
-    Rows lie so many bytes apart, and the numbers of a row one after the other.
+    Distances between rows are in bytes; the elements of a row lie one after the other.
     """
 
     emitter = "ordered"
@@ -30,18 +30,26 @@ def add_products(total: Reals, left: Reals, right: Reals, isa: Isa, threads: int
     total
         (rows, columns).
     left, right
-        (count, rows) and (count, columns). The numbers of a row lie one after the other in all three.
+        (count, rows) and (count, columns). The elements of a row lie one after the other in all three.
     isa
-        What the kernel is compiled for.
+        Instruction set of the kernel.
     threads
-        Each takes some of the rows.
+        Number of threads; each takes some of the rows.
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape, element type or order.
     """
     rows, columns = total.shape
     if not (rows and columns and len(left)):
         return
     for array, shape in ((total, (rows, columns)), (left, (len(right), rows)), (right, (len(left), columns))):
         if array.shape != shape or array.dtype != np.float64 or (array.shape[1] > 1 and array.strides[1] != 8):
-            raise ValueError(f"a float64 array of shape {shape} with rows in one piece is needed")
+            raise ValueError(
+                f"found a {array.dtype} array of shape {array.shape}; give a float64 array of shape {shape} with"
+                " contiguous rows"
+            )
     each = -(-rows // threads)
     parts = [slice(start, start + each) for start in range(0, rows, each)]
     Program(isa, [[_call(total[part], left[:, part], right)] for part in parts]).run({})

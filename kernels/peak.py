@@ -1,4 +1,4 @@
-"""What a core can do at most: the instruction that kernels are built on, and nothing else."""
+"""Peak rate of a core: the instruction that kernels are built on, and nothing else."""
 
 import ctypes
 import time
@@ -17,7 +17,13 @@ VECTOR_BYTES = LANES * LANE_BYTES
 
 @dataclass(frozen=True)
 class Peak:
-    """A loop of independent sums of products in registers."""
+    """Specification of a loop over independent sums of products in registers.
+
+    Attributes
+    ----------
+    kind : products that are summed.
+    chains : number of independent sums.
+    """
 
     kind: Kind
     chains: int
@@ -27,9 +33,9 @@ class Peak:
 
 
 def peak_rate(kind: Kind, isa: Isa, seconds: float = 0.3) -> float:
-    """Return the multiply-accumulates a second of one core, the best of a few tries.
+    """Return the multiply-accumulates per second of one core, the best of ten measurements.
 
-    Of bytes without an instruction of their own, it is the rate of the instructions that stand for it.
+    Where an instruction set multiplies bytes with several instructions, it is the rate of those.
     """
     chains = min(CHAINS, max(isa.registers, 4))
     out = np.arange(1, 2 * LANES + 1, dtype=np.float32 if kind == "f32" else np.int32)

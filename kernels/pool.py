@@ -1,4 +1,4 @@
-"""The largest value, the sum or the mean of windows."""
+"""Specification of pooling: the largest value or the mean of windows."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,14 +8,17 @@ from .elementwise import Stored
 
 @dataclass(frozen=True)
 class Pool:
-    """What the kernel is compiled for.
+    """Specification of the pooling kernel.
 
     Attributes
     ----------
-    operation : the largest value, or the mean.
-    stored : how elements of the input are stored.
-    lanes : channels of a pixel.
-    rounding, target, wraps, signed : of the mean of codes; the output of "max" is stored as the input.
+    operation : "max" for the largest value, "mean" for the mean.
+    stored : stored form of the input's elements, and of the output's for "max".
+    lanes : number of channels of a pixel.
+    rounding : rounding of the mean of codes, one of the five.
+    target : stored form of the output's elements for "mean".
+    wraps : whether the mean wraps instead of saturating.
+    signed : whether the output's codes are signed.
     """
 
     operation: Literal["max", "mean"]
@@ -27,8 +30,9 @@ class Pool:
     signed: bool = False
 
     emitter = "pool"
-    # Rows are counted from the image's own first, in the input as in the output: `first` is where to begin. A mean
-    # is (sum << left) / (count << right); low and high saturate it, or it keeps the low `bits`.
+    # `x` and `y` are row 0 of the image; the kernel computes `rows` rows from row `first` on. `empty` is the address of
+    # the output pixel of a window without cells. A mean is (sum << left) / (count << right); it is brought into low
+    # .. high, after keeping the low `bits` where it wraps.
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "first", "rows",
         "width", "height_in", "width_in", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w",

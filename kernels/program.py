@@ -1,6 +1,17 @@
-"""Calls of kernels, run one after the other without coming back to Python; several threads, where there are several.
+"""Programs: lists of kernel calls that run without coming back to Python, on one thread or several.
 
-Each thread has a list of calls of its own. A barrier in all of the lists is where the threads wait for each other.
+A run of a small network is some hundred calls of kernels, each of a few microseconds: calling them one by one from
+Python would take longer than the work. So a program writes its calls into tables of 64-bit integers when it is made,
+and a run calls one kernel, the `Runner`, once per thread: it goes through the thread's table. All arguments are known
+by then but the addresses of the caller's arrays, which are `Slot`s: they are filled in when a run begins.
+
+Each thread has a table of its own. A *barrier*, an entry at the same place of every table's order, makes the threads
+wait for each other, so that a kernel can read what another thread wrote. The parts of a job must therefore run at the
+same time: a pool of threads of exactly that size runs them, and jobs of one pool run one after the other.
+
+Python raises KeyboardInterrupt in the main thread, between any two of its steps, while kernels know no interrupts. So
+the threads of a pool do the work and the caller only waits: an interrupt is raised when all parts have ended, and the
+arrays live until then. In a forked child the pool's threads do not exist; it starts new ones.
 """
 
 import ctypes
@@ -22,15 +33,21 @@ from .locks import Lock
 
 @dataclass(frozen=True)
 class Runner:
-    """The kernel that calls the others."""
+    """Specification of the kernel that calls the others."""
 
     emitter = "runner"
-    arguments = ("calls", "count", "meeting", "threads")
+    arguments = ("calls", "count", "barrier", "threads")
 
 
 @dataclass(frozen=True)
 class Slot:
-    """An address that is known when a run begins: some bytes into an array of that name."""
+    """Address that is known when a run begins: `offset` bytes into the array of a name.
+
+    Attributes
+    ----------
+    name : name of the array in the mapping that `Program.run` is given.
+    offset : distance in bytes from the array's first element.
+    """
 
     name: str
     offset: int = 0
@@ -41,12 +58,17 @@ class Slot:
 
 @dataclass(frozen=True)
 class Call:
-    """A kernel and its arguments, by name.
+    """Kernel and its arguments by name.
 
     Attributes
     ----------
-    spec : the kernel.
-    arguments : integers, or a `Slot` where an address is only known at run time.
+    spec : specification of the kernel, a `Spec`.
+    arguments : an integer, or a `Slot` for an address that is only known at run time, for each of `spec.arguments`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is missing, or is not one of the kernel's.
     """
 
     spec: Any
@@ -54,35 +76,37 @@ class Call:
 
     def __post_init__(self) -> None:
         if set(self.arguments) != set(self.spec.arguments):
-            odd = sorted(set(self.arguments) ^ set(self.spec.arguments))
-            raise ValueError(f"{self.spec} is not called with {odd}")
+            missing = sorted(set(self.spec.arguments) - set(self.arguments))
+            unknown = sorted(set(self.arguments) - set(self.spec.arguments))
+            raise ValueError(f"the arguments of {self.spec}: {missing} are missing, {unknown} are unknown")
 
 
 BARRIER = None
-"""In a list of calls: wait for the other threads."""
+"""Entry in a list of calls that makes a thread wait for the others."""
 
 
 class Program:
-    """Calls that are ready to run.
+    """Calls of kernels, ready to run.
 
     Parameters
     ----------
     isa
-        What the kernels are compiled for.
+        Instruction set that the kernels are compiled for.
     threads
-        For each thread its calls; barriers are as many in each.
+        List of calls of each thread; all lists have the same number of barriers.
     """
 
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         self.isa, self.calls = isa, threads
-        self._alive: list[NDArray[np.int64]] = []
+        self._memory: list[NDArray[np.int64]] = []
         self._slots: list[tuple[NDArray[np.int64], int, Slot]] = []
-        self._meeting = np.array([0, 0, _yield_address()], np.int64)
+        self._barrier = np.array([0, 0, _yield_address()], np.int64)  # see `emit.runner`
         self._run = ENTRY(address(Runner(), isa))
-        self._entries = [self._table(calls, len(threads)) for calls in threads]
-        self._is_open = False  # a run on several threads has begun, and is not known to have ended
+        self._arguments = [self._table(calls, len(threads)) for calls in threads]
+        self._may_be_running = False  # a run on several threads has begun, and is not known to have ended
 
     def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
+        """Write a thread's calls into a table; return the arguments of the runner."""
         table = np.zeros((len(calls), 2), np.int64)
         for i, call in enumerate(calls):
             if call is None:
@@ -94,84 +118,86 @@ class Program:
                     self._slots.append((values, j, value))
                 else:
                     values[j] = value
-            self._alive.append(values)
+            self._memory.append(values)
             table[i] = address(call.spec, self.isa), values.ctypes.data
-        self._alive.append(table)
-        return np.array([table.ctypes.data, len(table), self._meeting.ctypes.data, threads], np.int64)
+        self._memory.append(table)
+        return np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, threads], np.int64)
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Run all calls; one run at a time.
+        """Run all calls; only one run at a time is allowed.
 
         Parameters
         ----------
         arrays
-            What the slots are of: contiguous, and at least as large as the calls believe.
+            Arrays of the slots by name: contiguous, and at least as large as the calls assume.
         """
-        if self._is_open:
-            # A run that was interrupted may not have ended, or never have come to the crew: what comes after it has.
-            _crew(len(self._entries)).run(_Job([_nothing] * len(self._entries), None))
-        self._meeting[0] = 0  # in a forked child, threads that are no more may have come to a barrier
-        for values, place, slot in self._slots:
-            values[place] = arrays[slot.name].ctypes.data + slot.offset
-        if len(self._entries) == 1:
-            self._enter(self._entries[0])
+        if self._may_be_running:
+            # A run that was interrupted may still be running, or may never have reached the pool. It has ended when an
+            # empty job that comes after it has.
+            _pool(len(self._arguments)).run(_Job([_do_nothing] * len(self._arguments), None))
+        self._barrier[0] = 0  # threads that do not exist in a forked child may have arrived at a barrier
+        for values, position, slot in self._slots:
+            values[position] = arrays[slot.name].ctypes.data + slot.offset
+        if len(self._arguments) == 1:
+            self._run_table(self._arguments[0])
             return
-        # The arrays stay until the last thread is done with them, whatever becomes of this one.
-        job = _Job([partial(self._enter, entry) for entry in self._entries], arrays)
-        self._is_open = True
-        _crew(len(self._entries)).run(job)
-        self._is_open = False
+        # The job keeps the arrays until the last thread has ended, even if this thread is interrupted.
+        job = _Job([partial(self._run_table, arguments) for arguments in self._arguments], arrays)
+        self._may_be_running = True
+        _pool(len(self._arguments)).run(job)
+        self._may_be_running = False
 
-    def _enter(self, entry: NDArray[np.int64]) -> None:
+    def _run_table(self, arguments: NDArray[np.int64]) -> None:
         result, exception = ctypes.c_int64(), ctypes.c_void_p()
-        self._run(ctypes.addressof(result), ctypes.addressof(exception), entry.ctypes.data)
+        self._run(ctypes.addressof(result), ctypes.addressof(exception), arguments.ctypes.data)
 
 
 def _yield_address() -> int:
-    """Return the address of a function that gives the core to another thread, 0 where there is none."""
+    """Return the address of a C function that gives the core to another thread, 0 if there is none."""
     try:
         return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
     except (AttributeError, OSError, TypeError):
         return 0
 
 
-_OTHERS_TOO = 0.1  # seconds until one who waits looks again: another one may have taken the lock that tells the end
+_RECHECK = 0.1  # seconds until a waiting thread looks again: another one may have taken the lock that signals the end
 
 
-def _nothing() -> None:
-    """Be a part of a job that only comes after another."""
+def _do_nothing() -> None:
+    """Do nothing, as the part of a job whose end shows that the jobs before it have ended."""
 
 
 class _Job:
-    """Parts that must run at the same time, as they wait for each other.
+    """Work for all threads of a pool, in parts that must run at the same time because they wait for each other.
 
     Attributes
     ----------
-    parts : one for each thread.
-    kept : what must live as long as they run.
+    parts : function that each thread calls.
+    memory : objects that must live until all parts have ended.
+    error : the first error that a part raised.
     """
 
-    def __init__(self, parts: Sequence[Callable[[], None]], kept: Any) -> None:
-        self.parts, self.kept = parts, kept
+    def __init__(self, parts: Sequence[Callable[[], None]], memory: Any) -> None:
+        self.parts, self.memory = parts, memory
         self.error: BaseException | None = None
         self._process = os.getpid()
         self._has_ended = False
-        # Not a threading.Event: its lock, which is taken in Python, an interrupt could leave taken for ever.
+        # Not a threading.Event: an interrupt could leave its lock, which is taken in Python, taken for ever.
         self._end = threading.Lock()
         self._end.acquire()
 
     def finish(self) -> None:
-        """Let whoever waits go on."""
-        self.kept = None
+        """Wake the thread that waits."""
+        self.memory = None
         self._has_ended = True
         self._end.release()
 
     def wait(self) -> None:
-        """Wait until all parts have run. An interrupt that comes meanwhile is raised then, and not before."""
+        """Wait until all parts have ended; then raise the interrupt that came meanwhile, or the error of a part."""
         interrupt: BaseException | None = None
         while not self._has_ended and self._process == os.getpid():  # a forked child has no threads to wait for
             try:
-                self._end.acquire(timeout=_OTHERS_TOO)
+                self._end.acquire(timeout=_RECHECK)
             except KeyboardInterrupt as error:
                 interrupt = error
         if interrupt is not None:
@@ -180,12 +206,13 @@ class _Job:
             raise self.error
 
 
-class _Crew:
-    """Threads that do one job after the other, all of them each.
+class _ThreadPool:
+    """Threads that run one job after the other, each thread one part of every job.
 
     The thread that asks for a job only waits. It may be the main thread, where an interrupt can come between any two
-    steps; that a job has begun must not depend on it. So the first thread of the crew gets the job in one step, tells
-    the others, and tells when it is done. None of them ever sees an interrupt.
+    steps, and it must not be possible that only some of the parts have begun. So it hands the job to the first thread
+    of the pool in one step; that thread hands out the parts, runs its own, and signals the end. None of the pool's
+    threads ever sees an interrupt.
     """
 
     def __init__(self, threads: int) -> None:
@@ -197,7 +224,7 @@ class _Crew:
             threading.Thread(target=target, name="qengine", daemon=True).start()
 
     def run(self, job: _Job) -> None:
-        """Run a job after those before it."""
+        """Run a job after the jobs before it, and wait for its end."""
         self._jobs.put(job)
         job.wait()
 
@@ -216,6 +243,7 @@ class _Crew:
 
 
 def _outcome(part: Callable[[], None]) -> BaseException | None:
+    """Return the error that a part raises, or None."""
     try:
         part()
     except BaseException as error:
@@ -223,17 +251,17 @@ def _outcome(part: Callable[[], None]) -> BaseException | None:
     return None
 
 
-_CREWS: dict[int, _Crew] = {}
-_CREWS_LOCK = Lock()
+_POOLS: dict[int, _ThreadPool] = {}
+_POOLS_LOCK = Lock()
 
 
-def _crew(threads: int) -> _Crew:
-    with _CREWS_LOCK.held:
-        if threads not in _CREWS:
-            _CREWS[threads] = _Crew(threads)
-        return _CREWS[threads]
+def _pool(threads: int) -> _ThreadPool:
+    with _POOLS_LOCK.held:
+        if threads not in _POOLS:
+            _POOLS[threads] = _ThreadPool(threads)
+        return _POOLS[threads]
 
 
 if hasattr(os, "register_at_fork"):
-    # A forked child has no threads but the one that forked.
-    os.register_at_fork(after_in_child=_CREWS.clear)
+    # A forked child has only the thread that forked.
+    os.register_at_fork(after_in_child=_POOLS.clear)

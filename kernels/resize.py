@@ -1,4 +1,8 @@
-"""Resize: sums over the taps along rows, then over the taps down columns; and picking the nearest."""
+"""Specifications of Resize: weighted sums along rows, weighted sums down columns, and picking the nearest.
+
+A resize is separable: `ResizeColumns` computes the output's columns, keeping exact 32-bit sums, and `ResizeRows`
+computes its rows from those sums and ends in the epilogue. So a code is rounded once.
+"""
 
 from dataclasses import dataclass
 
@@ -7,22 +11,23 @@ from .epilogue import Epilogue
 
 
 @dataclass(frozen=True)
-class Along:
-    """Sums over taps along rows: int32 of codes, or float32.
+class ResizeColumns:
+    """Specification of the weighted sums over taps along rows: int32 for codes, or float32.
 
     Attributes
     ----------
-    stored : how elements of the input are stored.
-    lanes : channels of a pixel, rounded up to a power of two.
-    taps : of every output pixel.
+    stored : stored form of the input's elements.
+    lanes : number of channels of a pixel, rounded up to a power of two.
+    taps : number of taps of every output pixel.
     """
 
     stored: Stored
     lanes: int
     taps: int
 
-    emitter = "along"
-    # Offsets are in bytes, of pixels in a row of the input; weights are int32 or float32.
+    emitter = "resize_columns"
+    # `offsets` is the address of (width, taps) int64: distances in bytes from the first pixel of the row. `weights` is
+    # the address of (width, taps) int32 or float32.
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "width",
         "block", "offsets", "weights", "zero",
@@ -30,20 +35,21 @@ class Along:
 
 
 @dataclass(frozen=True)
-class Down:
-    """Sums over taps down columns, of what `Along` made.
+class ResizeRows:
+    """Specification of the weighted sums over taps down columns, from the output of `ResizeColumns`.
 
     Attributes
     ----------
-    taps : of every output row.
-    epilogue : None for float32.
+    taps : number of taps of every output row.
+    epilogue : epilogue of the sums; None for float32.
     """
 
     taps: int
     epilogue: Epilogue | None
 
-    emitter = "down"
-    # `indices` and `weights` are those of the first of the rows; indices count rows of the input from its own first.
+    emitter = "resize_rows"
+    # `indices` is the address of (rows, taps) int64: rows of the input, counted from row 0, which lies at `x`.
+    # `weights` is the address of (rows, taps) int32 or float32.
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "items",
         "indices", "weights", "numbers", "scalars",
@@ -51,12 +57,17 @@ class Down:
 
 
 @dataclass(frozen=True)
-class Nearest:
-    """What the kernel is compiled for: the bytes of a pixel."""
+class ResizeNearest:
+    """Specification of the choice of one input pixel for each output pixel.
+
+    Attributes
+    ----------
+    pixel : number of bytes of a pixel.
+    """
 
     pixel: int
 
-    emitter = "nearest"
+    emitter = "resize_nearest"
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "width",
         "offsets", "indices",

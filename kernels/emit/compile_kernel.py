@@ -1,15 +1,19 @@
-"""Numba compiles a kernel for an instruction set, which need not be the one that Numba would choose."""
+"""Compiling a kernel for an instruction set, which need not be the one that Numba would choose."""
 
 import warnings
 from functools import cache
 from importlib import import_module
 from typing import Any
 
+from llvmlite import ir
 from numba.core import compiler, config, cpu, types, typing
+from numba.extending import intrinsic
 
-from ..build import Spec
 from ..isa import Isa
-from .memory import ARGUMENTS
+from ..spec import Spec
+from .loops import Arguments
+
+_ARGUMENTS = types.CPointer(types.int64)
 
 
 @cache
@@ -27,16 +31,35 @@ def _target(isa: Isa) -> tuple[Any, Any]:
         config.CPU_NAME, config.CPU_FEATURES = before
 
 
+def _function(spec: Spec, isa: Isa) -> Any:
+    """Return a kernel as a Python function for Numba, which takes the address of the arguments."""
+    emit = import_module(f"{__package__}.{spec.emitter}").emit
+
+    @intrinsic
+    def body(_: Any, arguments: Any) -> Any:
+        def codegen(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> Any:
+            emit(spec, isa, Arguments(b, spec, values[0]))
+            return context.get_dummy_value()
+
+        return types.void(arguments), codegen
+
+    def kernel(arguments: Any) -> None:
+        body(arguments)
+
+    kernel.__qualname__ = spec.emitter
+    return kernel
+
+
 def compile_kernel(spec: Spec, isa: Isa) -> tuple[str, bytes]:
     """Return a kernel's symbol and its object file."""
-    function = import_module(f"{__package__}.{spec.emitter}").make(spec, isa)
     flags = compiler.Flags()
     flags.nrt = False  # no kernel allocates
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
     typing_context, target_context = _target(isa)
+    function = _function(spec, isa)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = compiler.compile_extra(typing_context, target_context, function, (ARGUMENTS,), types.void, flags, {})
+        result = compiler.compile_extra(typing_context, target_context, function, (_ARGUMENTS,), types.void, flags, {})
     return result.fndesc.llvm_func_name, bytes(result.library._get_compiled_object())

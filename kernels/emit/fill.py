@@ -1,25 +1,18 @@
-"""The code of `kernels.edge.Fill`."""
+"""The code of `kernels.packing.Fill`."""
 
-from typing import Any
-
-from numba import types
-
-from ..edge import Fill
 from ..isa import Isa
-from .memory import at, put, unpacker
+from ..packing import Fill
+from .loops import Arguments, counted
+from .memory import Array
+from .vector import I8, I16, I32
 
-_KINDS = {1: types.uint8, 2: types.int16, 4: types.int32}
+_ELEMENTS = {1: I8, 2: I16, 4: I32}
 
 
-def make(spec: Fill, isa: Isa) -> Any:
-    """Return the kernel as a Python function for Numba."""
-    unpack, kind = unpacker(len(spec.arguments)), _KINDS[spec.itemsize]
-
-    def fill(arguments):
-        y, y_plane, planes, items, code = unpack(arguments)
-        for k in range(planes):
-            to = at(y + k * y_plane, kind)
-            for i in range(items):
-                put(to, i, code)
-
-    return fill
+def emit(spec: Fill, isa: Isa, a: Arguments) -> None:
+    """Build the kernel."""
+    element = _ELEMENTS[spec.itemsize]
+    with counted(a.planes) as k:
+        target = Array(a.y + k * a.y_plane, element)
+        with counted(a.items) as i:
+            target.put(i, a.code.truncated(element))

@@ -1,44 +1,27 @@
 """The code of `kernels.peak`."""
 
-from typing import Any
-
-from llvmlite import ir
-
 from ..isa import Isa
 from ..peak import VECTOR_BYTES, Peak
-from .memory import inlined, unpacker
+from .loops import Arguments
+from .memory import Variable
 from .products import Products
 from .sums import sum_over_taps
-from .vector import F32, Vec, i64, load
+from .vector import F32, Value, load
 
 
-def make(spec: Peak, isa: Isa) -> Any:
-    """Return the kernel as a Python function for Numba."""
+def emit(spec: Peak, isa: Isa, a: Arguments) -> None:
+    """Build the kernel."""
+    products = Products(a.b, spec.kind, isa)
+    factors = [load(a.out + VECTOR_BYTES * i, products.element) for i in range(products.parts)]
+    # Where a product is an instruction of its own, LLVM would compute one that does not change just once.
+    is_fused = isa.has_vnni or (products.element == F32 and "fma" in isa.requires)
 
-    def emit(b: ir.IRBuilder, rounds: ir.Value, out: ir.Value) -> None:
-        products = Products(b, spec.kind, isa)
+    def add(tap: Value, sums: list[Variable]) -> None:
+        for total in sums:
+            x = factors if is_fused else [total.get()] * products.parts
+            total.put(products.add(total.get(), x, factors))
 
-        places = [b.add(out, i64(VECTOR_BYTES * i)) for i in range(products.parts)]
-        factors = [load(b, place, products.element) for place in places]
-        # Where a product is an instruction of its own, LLVM would compute one that does not change just once.
-        fused = isa.has_vnni or (products.element == F32 and "fma" in isa.requires)
-
-        def add(tap: ir.Value, sums: list[ir.Value]) -> None:
-            for place in sums:
-                total = Vec(b, b.load(place))
-                x = factors if fused else [total] * products.parts
-                b.store(products.add(total, x, factors).v, place)
-
-        start = load(b, out, products.element)
-        sums = sum_over_taps(b, [start] * spec.chains, rounds, add)
-        total = sums[0]
-        for part in sums[1:]:
-            total = total + part
-        total.store(out)
-
-    loop, unpack = inlined(emit), unpacker(len(spec.arguments))
-
-    def peak(arguments):
-        loop(unpack(arguments))
-
-    return peak
+    first, *others = sum_over_taps([load(a.out, products.element)] * spec.chains, a.rounds, add)
+    for other in others:
+        first = first + other
+    first.store(a.out)

@@ -1,130 +1,74 @@
 """The code of `kernels.pool`."""
 
-from typing import Any
-
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
 from ..pool import Pool
-from .memory import at, counted, get, inlined, put, unpacker, variable
-from .table import NUMBA
-from .vector import F64, I64, STORED, Vec, load, zeros
+from .loops import Arguments, counted, each_plane
+from .memory import Array, Variable
+from .rounding import overflow, quarters_of_quotient, round_quarters
+from .vector import F64, I64, STORED, Value, load, zeros
 
 
-@intrinsic
-def _room(_: Any, size: Any) -> Any:
-    """Return the address of a few 64-bit numbers on the stack."""
-
-    def codegen(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return b.ptrtoint(cgutils.alloca_once(b, ir.ArrayType(I64, 16)), I64)
-
-    return types.int64(size), codegen
-
-
-def _window(spec: Pool) -> Any:
-    """Return a function that writes the largest, or the sum, of a window: stored values, or 64-bit sums."""
-    element = STORED[spec.stored]
-    largest = spec.operation == "max"
-    total = element if largest else F64 if spec.stored == "f32" else I64
-
-    def emit(b: ir.IRBuilder, *values: ir.Value) -> None:
-        x, rows, columns, row_step, column_step, target = values
-        first = load(b, x, element, spec.lanes)
-        place = variable(b, first.v if largest else zeros(b, total, spec.lanes).v)
-        with counted(b, rows) as r, counted(b, columns) as c:
-            here = b.add(x, b.add(b.mul(r, row_step), b.mul(c, column_step)))
-            value, so_far = load(b, here, element, spec.lanes), Vec(b, b.load(place))
-            if not largest:
-                value = value.doubled() if total == F64 else value.widened(I64, signed=spec.stored != "u8")
-                result = so_far + value
-            elif spec.stored == "u8":
-                result = value.where(b.icmp_unsigned(">", value.v, so_far.v), so_far)
-            elif spec.stored == "f32":
-                # NaN wins, as it does in NumPy.
-                either = b.or_(value.is_(">", so_far), b.fcmp_unordered("uno", value.v, value.v))
-                result = value.where(either, so_far)
+def emit(spec: Pool, isa: Isa, a: Arguments) -> None:
+    """Build the kernel."""
+    is_max = spec.operation == "max"
+    x_pixel, y_pixel = (
+        spec.lanes * ITEMSIZE[stored] for stored in (spec.stored, spec.stored if is_max else spec.target)
+    )
+    counts = Array(a.counts, I64)
+    with each_plane(a, "x", "y") as (_, (x, y)), counted(a.first + a.rows, a.first) as r:
+        row = r * a.stride_h - a.top
+        top, rows = _cells_inside(row, a.dilation_h, a.kernel_h, a.height_in)
+        with counted(a.width) as p:
+            column = p * a.stride_w - a.left_pad
+            left, columns = _cells_inside(column, a.dilation_w, a.kernel_w, a.width_in)
+            count = rows * columns
+            cell = x + (row + top * a.dilation_h) * a.x_row + (column + left * a.dilation_w) * x_pixel
+            if is_max:  # a window without cells has the pixel at `empty` instead
+                is_empty = count.equals(0)
+                cell = a.empty.where(is_empty, cell)
+                rows_or_1, columns_or_1 = rows.like(1).where(is_empty, rows), columns.like(1).where(is_empty, columns)
+                result = _reduced(spec, a, cell, rows_or_1, columns_or_1, x_pixel)
             else:
-                result = so_far.at_least(value)
-            b.store(result.v, place)
-        Vec(b, b.load(place)).store(target)
-
-    return inlined(emit)
+                total = _reduced(spec, a, cell, rows, columns, x_pixel)
+                result = _mean(spec, a, total, count, counts.get(r * a.width + p))
+            result.store(y + r * a.y_row + p * y_pixel)
 
 
-def make(spec: Pool, isa: Isa) -> Any:
-    """Return the kernel as a Python function for Numba."""
-    unpack, window = unpacker(len(spec.arguments)), _window(spec)
-    lanes, size = spec.lanes, ITEMSIZE[spec.stored]
-    largest, real = spec.operation == "max", spec.stored == "f32"
-    kind = NUMBA[spec.stored]
-    out, out_size = (kind, size) if largest else (NUMBA[spec.target], ITEMSIZE[spec.target])
-    even, up, away, trunc = (spec.rounding == name for name in ("half_even", "half_up", "half_away", "trunc"))
-    wraps, signed = spec.wraps, spec.signed
+def _cells_inside(start: Value, dilation: Value, kernel: Value, size: Value) -> tuple[Value, Value]:
+    """Return the first of the cells start, start + dilation, ... that is inside an axis, and how many are."""
+    first = start.like(0).where(start >= 0, (dilation - start - 1).divided_by(dilation))
+    end = (size - start + dilation - 1).divided_by(dilation).at_most(kernel)
+    return first, (end - first).at_least(0)
 
-    def pool(arguments):
-        (
-            x, x_batch, x_block, x_row, y, y_batch, y_block, y_row, batch, blocks, first, rows, width, height_in,
-            width_in, kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, top, left_pad, empty, counts,
-            left, right, low, high, zero_in, zero_out, bits,
-        ) = unpack(arguments)  # fmt: skip
-        sums = _room(0)
-        for n in range(batch):
-            for k in range(blocks):
-                for r in range(first, first + rows):
-                    start = r * stride_h - top
-                    # Of the rows start + i * dilation, those within the image.
-                    r0 = 0 if start >= 0 else (-start + dilation_h - 1) // dilation_h
-                    r1 = (height_in - start + dilation_h - 1) // dilation_h
-                    r1 = r1 if r1 < kernel_h else kernel_h
-                    for p in range(width):
-                        begin = p * stride_w - left_pad
-                        c0 = 0 if begin >= 0 else (-begin + dilation_w - 1) // dilation_w
-                        c1 = (width_in - begin + dilation_w - 1) // dilation_w
-                        c1 = c1 if c1 < kernel_w else kernel_w
-                        tall = r1 - r0 if r1 > r0 else 0
-                        wide = c1 - c0 if c1 > c0 else 0
-                        to = y + n * y_batch + k * y_block + r * y_row + p * lanes * out_size
-                        nothing = tall == 0 or wide == 0
-                        if nothing and largest:
-                            # `empty` holds one pixel of what a window without cells gives.
-                            window((empty, 1, 1, 0, 0, to))
-                            continue
-                        of = x + n * x_batch + k * x_block
-                        of += (start + r0 * dilation_h) * x_row + (begin + c0 * dilation_w) * lanes * size
-                        if nothing:
-                            of = x
-                        down, along = dilation_h * x_row, dilation_w * lanes * size
-                        if largest:
-                            window((of, tall, wide, down, along, to))
-                            continue
-                        window((of, tall, wide, down, along, sums))
-                        count = get(at(counts, types.int64), r * width + p)
-                        if real:
-                            for c in range(lanes):
-                                put(at(to, out), c, get(at(sums, types.float64), c) / count)
-                            continue
-                        divisor = count << right
-                        for c in range(lanes):
-                            total = (get(at(sums, types.int64), c) - tall * wide * zero_in) << left
-                            quotient = total // divisor
-                            twice = 2 * (total - quotient * divisor)
-                            if even:
-                                quotient += twice > divisor or (twice == divisor and (quotient & 1) == 1)
-                            elif up:
-                                quotient += twice >= divisor
-                            elif away:
-                                quotient += twice > divisor or (twice == divisor and total > 0)
-                            elif trunc:
-                                quotient += twice > 0 and total < 0
-                            if wraps:
-                                quotient = quotient << (64 - bits)
-                                low_bits = (1 << bits) - 1
-                                quotient = quotient >> (64 - bits) if signed else (quotient >> (64 - bits)) & low_bits
-                            quotient = low if quotient < low else high if quotient > high else quotient
-                            put(at(to, out), c, quotient + zero_out)
 
-    return pool
+def _reduced(spec: Pool, a: Arguments, cell: Value, rows: Value, columns: Value, pixel: int) -> Value:
+    """Return the largest stored values of a window, or their sums in 64 bits."""
+    element, is_max = STORED[spec.stored], spec.operation == "max"
+    total = F64 if spec.stored == "f32" else I64
+    result = Variable(load(cell, element, spec.lanes) if is_max else zeros(a.b, total, spec.lanes))
+    with counted(rows) as r, counted(columns) as c:
+        value = load(cell + r * (a.dilation_h * a.x_row) + c * (a.dilation_w * pixel), element, spec.lanes)
+        so_far = result.get()
+        if not is_max:
+            wide = value.doubled() if total == F64 else value.widened(I64, signed=spec.stored != "u8")
+            result.put(so_far + wide)
+        elif spec.stored == "u8":
+            result.put(value.where(value.is_above_unsigned(so_far), so_far))
+        elif spec.stored == "f32":  # NaN is the largest, as in NumPy
+            result.put(value.where((value > so_far) | value.is_nan(), so_far))
+        else:
+            result.put(so_far.at_least(value))
+    return result.get()
+
+
+def _mean(spec: Pool, a: Arguments, total: Value, cells: Value, count: Value) -> Value:
+    """Return the mean of a window from the sums of its stored values: stored codes, or float32."""
+    if spec.stored == "f32":
+        return (total / count.as_floats(F64).splat(spec.lanes)).halved()
+    exact = (total - (cells * a.zero_in).splat(spec.lanes)) << a.left.splat(spec.lanes)
+    quarters = quarters_of_quotient(exact, (count << a.right).splat(spec.lanes))
+    low, high, zero, bits = (scalar.splat(spec.lanes) for scalar in (a.low, a.high, a.zero_out, a.bits))
+    dropped = bits.like(64) - bits if spec.wraps else None
+    codes = overflow(round_quarters(quarters, spec.rounding), low, high, dropped, spec.signed)
+    return (codes + zero).truncated(STORED[spec.target])

@@ -1,13 +1,16 @@
-"""Sums of products of 4-byte lanes, for each instruction set."""
+"""Sums of products of 4-byte lanes on each instruction set."""
 
 from functools import cache
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from ..dot import Kind, is_paired, is_split
+from ..dot import LANE_BYTES, Kind, is_paired, is_split
 from ..isa import AVX2, AVX512VNNI, Isa
-from .vector import F32, I8, I16, I32, LANES, Vec, function, joined
+from .vector import F32, I8, I16, I32, LANES, Value, function, joined, load
+
+VECTOR = LANES * LANE_BYTES
+"""Bytes of 16 lanes."""
 
 _HALF = LANES // 2
 
@@ -18,20 +21,30 @@ def element(kind: Kind) -> ir.Type:
 
 
 class Products:
-    """total + dot(x, w) in every 32-bit lane."""
+    """Builder of total + dot(x, w) in every 32-bit lane.
+
+    Attributes
+    ----------
+    element : type of a lane and of a sum.
+    parts : number of vectors that the items of 16 lanes take.
+    """
 
     def __init__(self, b: ir.IRBuilder, kind: Kind, isa: Isa) -> None:
         self.b, self.kind, self.isa = b, kind, isa
         self.element = element(kind)
         self.parts = 2 if is_split(kind, isa) else 1
 
-    def inputs(self, x: Vec) -> list[Vec]:
-        """Return a lane's items as the products take them: bytes without an instruction as two pairs of 16 bits."""
+    def inputs(self, x: Value) -> list[Value]:
+        """Return inputs as the products take them: two vectors of 16-bit pairs if bytes have no instruction."""
         if self.parts == 1:
             return [x]
         return [x & 0x00FF00FF, x.shift_right_logical(8) & 0x00FF00FF]
 
-    def add(self, total: Vec, x: list[Vec], w: list[Vec]) -> Vec:
+    def weights(self, address: Value) -> list[Value]:
+        """Return the weights of one tap as the products take them."""
+        return [load(address + i * VECTOR, self.element, align=4) for i in range(self.parts)]
+
+    def add(self, total: Value, x: list[Value], w: list[Value]) -> Value:
         """Return total + dot(x, w); bytes of x are unsigned, everything else is signed."""
         if self.kind == "f32":
             return self._fused(total, x[0], w[0])
@@ -44,38 +57,38 @@ class Products:
             total = total + self._pairs(pairs, weights)
         return total
 
-    def add_high(self, total: Vec, x: Vec) -> Vec:
+    def add_high(self, total: Value, x: Value) -> Value:
         """Return total + (x >> 16): the product of the pair (low, high) with (0, 1), where that is one instruction."""
         if self.isa == AVX512VNNI:
             return self._instruction("llvm.x86.avx512.vpdpwssd.512", total, x, x.like(1 << 16))
         return total + (x >> 16)
 
-    def _fused(self, total: Vec, x: Vec, w: Vec) -> Vec:
+    def _fused(self, total: Value, x: Value, w: Value) -> Value:
         if "fma" not in self.isa.requires:
             return total + x * w  # without the instruction, fma would be a call
         kind = ir.FunctionType(total.v.type, [total.v.type] * 3)
         fma = function(self.b, kind, f"llvm.fma.v{total.lanes}f32")
-        return Vec(self.b, self.b.call(fma, [x.v, w.v, total.v]))
+        return Value(self.b, self.b.call(fma, [x.v, w.v, total.v]))
 
-    def _instruction(self, name: str, total: Vec, x: Vec, w: Vec) -> Vec:
+    def _instruction(self, name: str, total: Value, x: Value, w: Value) -> Value:
         items = _item_type(name)
         first, second = (
-            v.bits(I32) if items == "i32" else Vec(self.b, self.b.bitcast(v.v, _ITEMS[items])) for v in (x, w)
+            v.bits(I32) if items == "i32" else Value(self.b, self.b.bitcast(v.v, _ITEMS[items])) for v in (x, w)
         )
         kind = ir.FunctionType(total.v.type, [total.v.type, first.v.type, second.v.type])
-        return Vec(self.b, self.b.call(function(self.b, kind, name), [total.v, first.v, second.v]))
+        return Value(self.b, self.b.call(function(self.b, kind, name), [total.v, first.v, second.v]))
 
-    def _bytes(self, x: Vec, w: Vec) -> Vec:
-        """Return the sums of four products of bytes, of which pairs must stay in 16 bits."""
+    def _bytes(self, x: Value, w: Value) -> Value:
+        """Return the sums of four products of bytes; the sums of each pair must stay in 16 bits."""
         kind = ir.FunctionType(ir.VectorType(I16, LANES), [ir.VectorType(I8, 2 * LANES)] * 2)
         multiply = function(self.b, kind, "llvm.x86.avx2.pmadd.ub.sw")
         halves = []
         for part in (range(_HALF), range(_HALF, LANES)):
             a, c = x.picked(part).bits(I8), w.picked(part).bits(I8)
-            halves.append(Vec(self.b, self.b.call(multiply, [a.v, c.v])).bits(I32))
+            halves.append(Value(self.b, self.b.call(multiply, [a.v, c.v])).bits(I32))
         return self._pairs(joined(halves), x.like(0x00010001))
 
-    def _pairs(self, x: Vec, w: Vec) -> Vec:
+    def _pairs(self, x: Value, w: Value) -> Value:
         """Return x0*w0 + x1*w1 of signed pairs."""
         if self.isa == AVX2:
             kind = ir.FunctionType(ir.VectorType(I32, _HALF), [ir.VectorType(I16, LANES)] * 2)
@@ -83,7 +96,7 @@ class Products:
             halves = []
             for part in (range(_HALF), range(_HALF, LANES)):
                 a, c = x.picked(part).bits(I16), w.picked(part).bits(I16)
-                halves.append(Vec(self.b, self.b.call(multiply, [a.v, c.v])))
+                halves.append(Value(self.b, self.b.call(multiply, [a.v, c.v])))
             return joined(halves)
         total = None
         a, c = x.bits(I16), w.bits(I16)
@@ -100,12 +113,12 @@ _ITEMS = {"i8": ir.VectorType(ir.IntType(8), 64), "i16": ir.VectorType(I16, 32)}
 
 @cache
 def _item_type(name: str) -> str:
-    """Return the element type that this LLVM gives the instruction's inputs: it changed between releases.
+    """Return the element type of the instruction's inputs in this release of LLVM.
 
     Raises
     ------
     RuntimeError
-        If this LLVM has the instruction in no form that is known.
+        If LLVM has the instruction in none of the known forms.
     """
     for items, text in (("i32", "<16 x i32>"), ("i8", "<64 x i8>"), ("i16", "<32 x i16>")):
         try:
@@ -113,4 +126,4 @@ def _item_type(name: str) -> str:
         except RuntimeError:
             continue
         return items
-    raise RuntimeError(f"this LLVM has no {name}; QENGINE_ISA=avx2 does without it")
+    raise RuntimeError(f"this LLVM has no {name}; set QENGINE_ISA=avx2, which does not need it")

@@ -1,38 +1,23 @@
-"""The code of `kernels.edge.Relayout`."""
+"""The code of `kernels.packing.Relayout`."""
 
-from typing import Any
-
-from numba import types
-
-from ..edge import Relayout
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
-from .memory import at, get, put, unpacker
-from .table import NUMBA
+from ..packing import Relayout
+from .loops import Arguments, counted, each_channel_row, in_blocks
+from .memory import Array
+from .vector import I64, STORED
 
 
-def make(spec: Relayout, isa: Isa) -> Any:
-    """Return the kernel as a Python function for Numba."""
-    unpack = unpacker(len(spec.arguments))
-    source, target = NUMBA[spec.source], NUMBA[spec.target]
+def emit(spec: Relayout, isa: Isa, a: Arguments) -> None:
+    """Build the kernel."""
     x_size, y_size = ITEMSIZE[spec.source], ITEMSIZE[spec.target]
-    real = spec.source == "f32"
-
-    def relayout(arguments):
-        (
-            x, x_batch, x_block, x_row, x_channels, y, y_batch, y_block, y_row, y_channels, skip, batch, channels, rows,
-            width, change,
-        ) = unpack(arguments)  # fmt: skip
-        for n in range(batch):
-            for c in range(channels):
-                d = c + skip
-                for r in range(rows):
-                    of = at(x + n * x_batch + c // x_channels * x_block + r * x_row + c % x_channels * x_size, source)
-                    to = at(y + n * y_batch + d // y_channels * y_block + r * y_row + d % y_channels * y_size, target)
-                    for p in range(width):
-                        if real:
-                            put(to, p * y_channels, get(of, p * x_channels))
-                        else:
-                            put(to, p * y_channels, types.int64(get(of, p * x_channels)) + change)
-
-    return relayout
+    with each_channel_row(a) as (n, c, r):
+        x = a.x + n * a.x_batch + in_blocks(c, a.x_channels, a.x_block, x_size) + r * a.x_row
+        y = a.y + n * a.y_batch + in_blocks(c + a.skip, a.y_channels, a.y_block, y_size) + r * a.y_row
+        source, target = Array(x, STORED[spec.source]), Array(y, STORED[spec.target])
+        with counted(a.width) as p:
+            value = source.get(p * a.x_channels)
+            if spec.source != "f32":
+                code = value.widened(I64, signed=spec.source != "u8") + a.change
+                value = code.truncated(STORED[spec.target])
+            target.put(p * a.y_channels, value)

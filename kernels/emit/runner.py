@@ -1,69 +1,65 @@
-"""The code of `kernels.program.Runner`."""
+"""The code of `kernels.program.Runner`: the loop over a thread's calls, and the barrier between threads.
 
-from typing import Any
+The runner never returns to Python between two calls, so that a small call costs a few nanoseconds. Its table has two
+numbers for each call, the address of a kernel's machine code and the address of the kernel's arguments; an address of
+0 is a barrier.
+
+The barrier is three 64-bit numbers that all threads see: how many have arrived, the number of the round, and the
+address of a function that gives the core away. A thread reads the round, then adds itself to the arrived. The last one
+to arrive sets the arrived to 0 and begins a new round; the others spin until the round changes. The release of the new
+round and the acquire of those that spin order everything written before the barrier before everything read after it.
+"""
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 
 from ..isa import Isa
 from ..program import Runner
-from .memory import at, get, inlined, unpacker
-from .vector import I32, I64, function, i64, pointer
+from .loops import Arguments, counted
+from .vector import I32, I64, Value, function, load_scalar, pointer
 
-_SPINS = 4096  # then the core goes to whoever wants it
+_SPINS = 4096  # rounds of spinning after which the core goes to whoever wants it
 _VOID_POINTER = ir.IntType(8).as_pointer()
 
 
-def _call(b: ir.IRBuilder, place: ir.Value) -> None:
-    """Call the kernel of an entry: its address, and that of its arguments."""
-    code, arguments = (b.load(pointer(b, b.add(place, i64(8 * i)), I64)) for i in range(2))
-    kind = ir.FunctionType(I32, [_VOID_POINTER] * 3)
-    result = cgutils.alloca_once(b, ir.ArrayType(I64, 2))
-    given = [b.ptrtoint(result, I64), b.ptrtoint(result, I64), arguments]
-    b.call(b.inttoptr(code, kind.as_pointer()), [b.inttoptr(v, _VOID_POINTER) for v in given])
+def emit(spec: Runner, isa: Isa, a: Arguments) -> None:
+    """Build the kernel."""
+    b = a.b
+    result = b.ptrtoint(cgutils.alloca_once(b, ir.ArrayType(I64, 2)), I64)
+    with counted(a.count) as i:
+        code, arguments = (load_scalar(a.calls + i * 16 + 8 * j, I64) for j in range(2))
+        with b.if_else(code.equals(0).v) as (is_barrier, is_call):
+            with is_barrier:
+                _wait(a, pauses=isa.cpu.startswith("x86"))
+            with is_call:
+                kernel = b.inttoptr(code.v, ir.FunctionType(I32, [_VOID_POINTER] * 3).as_pointer())
+                b.call(kernel, [b.inttoptr(v, _VOID_POINTER) for v in (result, result, arguments.v)])
 
 
-def _meet(b: ir.IRBuilder, meeting: ir.Value, threads: ir.Value, pauses: bool) -> None:
+def _wait(a: Arguments, *, pauses: bool) -> None:
     """Wait until all threads are here: the last to come begins a new round."""
-    count, rounds, give_way = (pointer(b, b.add(meeting, i64(8 * i)), I64) for i in range(3))
+    b = a.b
+    arrived, rounds, yield_core = (pointer(a.barrier + 8 * i, I64) for i in range(3))
+    one, none = ir.Constant(I64, 1), ir.Constant(I64, 0)
     before = b.load_atomic(rounds, "acquire", 8)
-    here = b.atomic_rmw("add", count, i64(1), "acq_rel")
-    last = b.icmp_signed("==", here, b.sub(threads, i64(1)))
-    with b.if_else(last) as (then, otherwise):
-        with then:
-            b.store_atomic(i64(0), count, "release", 8)
-            b.store_atomic(b.add(before, i64(1)), rounds, "release", 8)
-        with otherwise:
-            spins = cgutils.alloca_once_value(b, i64(0))
-            wait, after = b.append_basic_block("wait"), b.append_basic_block("met")
-            b.branch(wait)
-            b.position_at_end(wait)
+    mine = Value(b, b.atomic_rmw("add", arrived, one, "acq_rel"))
+    with b.if_else(mine.equals(a.threads - 1).v) as (is_last, is_early):
+        with is_last:
+            b.store_atomic(none, arrived, "release", 8)
+            b.store_atomic(b.add(before, one), rounds, "release", 8)
+        with is_early:
+            spins = cgutils.alloca_once_value(b, none)
+            b.store(none, spins)
+            spin, done = b.append_basic_block("spin"), b.append_basic_block("done")
+            b.branch(spin)
+            b.position_at_end(spin)
             if pauses:
                 b.call(function(b, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"), [])
-            spun = b.add(b.load(spins), i64(1))
+            spun = b.add(b.load(spins), one)
             b.store(spun, spins)
-            giver = b.load(give_way)
-            impatient = b.and_(b.icmp_signed(">", spun, i64(_SPINS)), b.icmp_signed("!=", giver, i64(0)))
-            with b.if_then(impatient):
-                b.call(b.inttoptr(giver, ir.FunctionType(I32, []).as_pointer()), [])
-            b.cbranch(b.icmp_signed("==", b.load_atomic(rounds, "acquire", 8), before), wait, after)
-            b.position_at_end(after)
-
-
-def make(spec: Runner, isa: Isa) -> Any:
-    """Return the kernel as a Python function for Numba."""
-    call = inlined(_call)
-    meet = inlined(lambda b, *values: _meet(b, *values, pauses=isa.cpu.startswith("x86")))
-    unpack = unpacker(len(spec.arguments))
-
-    def run(arguments):
-        calls, count, meeting, threads = unpack(arguments)
-        table = at(calls, types.int64)
-        for i in range(count):
-            if get(table, 2 * i) == 0:
-                meet((meeting, threads))
-            else:
-                call((calls + 16 * i,))
-
-    return run
+            address = b.load(yield_core)
+            is_long = b.icmp_signed(">", spun, ir.Constant(I64, _SPINS))
+            with b.if_then(b.and_(is_long, b.icmp_signed("!=", address, none))):
+                b.call(b.inttoptr(address, ir.FunctionType(I32, []).as_pointer()), [])
+            b.cbranch(b.icmp_signed("==", b.load_atomic(rounds, "acquire", 8), before), spin, done)
+            b.position_at_end(done)

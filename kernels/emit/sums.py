@@ -1,106 +1,101 @@
-"""Many sums over taps at once, in registers; exact beyond 32 bits where that is asked for."""
+"""Loops over taps that compute many sums at once in registers: in 32 bits, or exact beyond them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llvmlite import ir
-
 from ..dot import PARTIAL_TAPS, sums_in_registers
-from .memory import aligned_room, counted, variable
+from .loops import counted
+from .memory import Variable, aligned_room
 from .products import Products
-from .vector import I64, LANES, Vec, i64, load, load_scalar, zeros
+from .vector import I64, LANES, Value, constant, load, load_scalar, zeros
 
 _VECTOR = LANES * 4
 
-Body = Callable[[ir.Value, list[ir.Value]], None]
-"""Adds the products of one tap to the sums, which are places of vectors."""
+AddTap = Callable[[Value, list[Variable]], None]
+"""Function (tap, sums) that builds the addition of one tap's products to the sums."""
 
 
-def sum_over_taps(b: ir.IRBuilder, start: list[Vec], taps: ir.Value, body: Body, *, partial: bool = False) -> list[Vec]:
-    """Return what a loop over taps adds to vectors of int32, that nothing takes beyond 32 bits, or of float32.
+def sum_over_taps(start: list[Value], taps: Value, add_tap: AddTap, *, partial: bool = False) -> list[Value]:
+    """Return `start` plus the products of all taps: vectors of int32 that the sums do not leave, or of float32.
 
-    With `partial`, sums of some taps at a time are added up.
+    With `partial`, sums of `PARTIAL_TAPS` taps at a time are added up.
     """
     if not partial:
-        sums = [variable(b, v.v) for v in start]
-        with counted(b, taps) as tap:
-            body(tap, sums)
-        return [Vec(b, b.load(place)) for place in sums]
-    nothing = zeros(b, start[0].element)
-    sums = [variable(b, nothing.v) for _ in start]
-    totals = _Places(b, start, 0)
-    parts = b.sdiv(b.add(taps, i64(PARTIAL_TAPS - 1)), i64(PARTIAL_TAPS))
-    with counted(b, parts) as part:
-        first = b.mul(part, i64(PARTIAL_TAPS))
-        end = b.add(first, i64(PARTIAL_TAPS))
-        end = b.select(b.icmp_signed("<", end, taps), end, taps)
-        with counted(b, end, first) as tap:
-            body(tap, sums)
-        for i, place in enumerate(sums):
-            totals.put(i, totals.get(i) + Vec(b, b.load(place)))
-            b.store(nothing.v, place)
+        sums = [Variable(value) for value in start]
+        with counted(taps) as tap:
+            add_tap(tap, sums)
+        return [total.get() for total in sums]
+    nothing = start[0].like(0)
+    sums = [Variable(nothing) for _ in start]
+    totals = _Vectors(start, 0)
+    with counted((taps + (PARTIAL_TAPS - 1)).divided_by(PARTIAL_TAPS)) as part:
+        first = part * PARTIAL_TAPS
+        with counted((first + PARTIAL_TAPS).at_most(taps), first) as tap:
+            add_tap(tap, sums)
+        for i, total in enumerate(sums):
+            totals.put(i, totals.get(i) + total.get())
+            total.put(nothing)
     return [totals.get(i) for i in range(len(sums))]
 
 
 @dataclass(frozen=True)
 class WideSum:
-    """A vector of sums high * 2^16 + low, in 32 bits each; low is not negative."""
+    """Vector of sums high * 2^16 + low, in 32 bits each; low is not negative."""
 
-    high: Vec
-    low: Vec
+    high: Value
+    low: Value
 
-    def whole(self) -> Vec:
+    def whole(self) -> Value:
         """Return the sums as int64."""
         return (self.high.widened(I64) << 16) + self.low.widened(I64)
 
 
-def sum_wide(
-    b: ir.IRBuilder, products: Products, count: int, chunks: ir.Value, chunk_count: ir.Value, body: Body
-) -> list[WideSum]:
+def sum_wide(products: Products, count: int, chunks: Value, chunk_count: Value, add_tap: AddTap) -> list[WideSum]:
     """Return `count` vectors of sums over all taps.
 
-    Within a chunk, which ends at the tap that `chunks` says, no sum leaves 32 bits. After each, what is above bit 15
-    moves to sums of its own.
+    `chunks` is the address of the taps where the chunks end; within a chunk no sum leaves 32 bits. After each chunk,
+    what is above bit 15 moves to sums of its own.
     """
-    nothing = zeros(b, products.element)
-    sums = [variable(b, nothing.v) for _ in range(count)]
-    high = _Places(b, [nothing] * count, sums_in_registers(products.kind, products.isa) // 2)
-    first = variable(b, i64(0))
-    with counted(b, chunk_count) as chunk:
-        end = load_scalar(b, b.add(chunks, b.shl(chunk, i64(3))), I64)
-        with counted(b, end, b.load(first)) as tap:
-            body(tap, sums)
-        b.store(end, first)
-        for i, place in enumerate(sums):
-            part = Vec(b, b.load(place))
+    nothing = zeros(products.b, products.element)
+    sums = [Variable(nothing) for _ in range(count)]
+    high = _Vectors([nothing] * count, sums_in_registers(products.kind, products.isa) // 2)
+    first = Variable(constant(products.b, 0))
+    with counted(chunk_count) as chunk:
+        end = load_scalar(chunks + (chunk << 3), I64)
+        with counted(end, first.get()) as tap:
+            add_tap(tap, sums)
+        first.put(end)
+        for i, total in enumerate(sums):
+            part = total.get()
             high.put(i, products.add_high(high.get(i), part))
-            b.store((part & 0xFFFF).v, place)
-    return [WideSum(high.get(i), Vec(b, b.load(place))) for i, place in enumerate(sums)]
+            total.put(part & 0xFFFF)
+    return [WideSum(high.get(i), total.get()) for i, total in enumerate(sums)]
 
 
-class _Places:
-    """Vectors that a loop changes now and then: in registers if there are few, else in memory that is aligned."""
+class _Vectors:
+    """Vectors that a loop seldom changes: in registers if there are at most so many, else in aligned memory."""
 
-    def __init__(self, b: ir.IRBuilder, start: list[Vec], registers: int) -> None:
-        self._b, self._element = b, start[0].element
-        self._in_memory = len(start) > registers
-        if self._in_memory:
-            room = aligned_room(b, len(start) * _VECTOR)
-            self._places = [b.add(room, i64(i * _VECTOR)) for i in range(len(start))]
-            for place, value in zip(self._places, start, strict=True):
-                value.store(place, align=_VECTOR)
-        else:
-            self._places = [variable(b, value.v) for value in start]
+    def __init__(self, start: list[Value], registers: int) -> None:
+        self._element = start[0].element
+        self._addresses: list[Value] = []
+        self._variables: list[Variable] = []
+        if len(start) <= registers:
+            self._variables = [Variable(value) for value in start]
+            return
+        room = aligned_room(start[0].b, len(start) * _VECTOR)
+        self._addresses = [room + i * _VECTOR for i in range(len(start))]
+        for address, value in zip(self._addresses, start, strict=True):
+            value.store(address, align=_VECTOR)
 
-    def get(self, i: int) -> Vec:
+    def get(self, i: int) -> Value:
         """Return a vector."""
-        if self._in_memory:
-            return load(self._b, self._places[i], self._element, align=_VECTOR)
-        return Vec(self._b, self._b.load(self._places[i]))
+        if self._variables:
+            return self._variables[i].get()
+        return load(self._addresses[i], self._element, align=_VECTOR)
 
-    def put(self, i: int, value: Vec) -> None:
+    def put(self, i: int, value: Value) -> None:
         """Change a vector."""
-        if self._in_memory:
-            value.store(self._places[i], align=_VECTOR)
+        if self._variables:
+            self._variables[i].put(value)
         else:
-            self._b.store(value.v, self._places[i])
+            value.store(self._addresses[i], align=_VECTOR)

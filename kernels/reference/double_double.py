@@ -1,7 +1,13 @@
-"""Numbers of about 100 bits as unevaluated sums (high, low) of two float64, elementwise on arrays.
+"""Double-double arithmetic: numbers of about 100 bits as unevaluated sums (high, low) of two float64.
 
-For results that are rounded to float64 once, at the end. From + - * alone, without fused operations (Dekker,
-Numerische Mathematik 18, 1971). Overflow and underflow are the caller's to avoid.
+The problem: a power or a logarithm must come out as the float64 nearest to the exact result, on every machine, but a
+chain of float64 operations loses a bit or two, and wider types depend on the CPU. The idea: the rounding error of a
+float64 addition or multiplication is itself a float64 and can be computed (`two_sum`, `two_product`). Carried along as
+`low`, it doubles the precision. The result is rounded to float64 once, at the end: that is `high`.
+
+All functions work elementwise on arrays and use + - * / alone, which IEEE 754 defines to the bit, without fused
+operations (T. J. Dekker, A floating-point technique for extending the available precision, Numerische Mathematik 18,
+1971). Callers must avoid overflow and underflow.
 """
 
 from collections.abc import Sequence
@@ -13,11 +19,11 @@ from numpy.typing import NDArray
 
 Real = NDArray[np.float64] | float
 Pair = tuple[Any, Any]
-"""(high, low): |low| is at most half a unit in the last place of high."""
+"""Pair (high, low); |low| is at most half a unit in the last place of high."""
 
 
 def pair(exact: Fraction) -> Pair:
-    """Return the nearest pair."""
+    """Return the pair nearest to an exact number."""
     high = float(exact)
     return high, float(exact - Fraction(high))
 
@@ -37,6 +43,7 @@ def two_product(a: Real, b: Real) -> Pair:
 
 
 def _halves(a: Real) -> Pair:
+    """Return a as the sum of two numbers of 26 bits, whose products are exact."""
     shifted = 134217729.0 * a  # 2^27 + 1
     high = shifted - (shifted - a)
     return high, a - high

@@ -1,4 +1,4 @@
-"""Add, Sub, Mul, Div, PRelu of codes in different formats: aligned exactly, computed exactly, rounded once; bounds."""
+"""Add, Sub, Mul, Div and PRelu of codes in different formats: computed exactly, rounded once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from .rounding import integer_dtype
 from .word import Codes, Integers, Word
 
 Sign = int
-"""+1 or -1: whether an operand is added or taken away."""
+"""Sign of an operand of a sum: +1 adds it, -1 subtracts it."""
 
 
 def bounded(v: NDArray[Any], low: float | None, high: float | None, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Return v, of any element type, not below low and not above high; the bounds are brought into v's type."""
+    """Return v, of any element type, clipped to low .. high; None is no bound. The bounds are cast to v's type."""
     if low is not None:
         v = np.maximum(v, np.asarray(low, v.dtype), out=out)
     if high is not None:
@@ -93,7 +93,7 @@ def divide_fixed(
     a, b = np.broadcast_arrays(a, b)
     zero = b == 0
     wide = integer_dtype(16 + abs(shift))
-    # The sign moves to the numerator; 0 / 1 holds the place of a division by zero.
+    # The sign moves to the numerator; 0 / 1 replaces a division by zero.
     divisor = np.where(zero, 1, b.astype(wide))
     dividend = np.where(zero, 0, a.astype(wide)) * np.where(divisor < 0, -1, 1)
     numerator = np.asarray(dividend * (1 << max(-shift, 0)), wide)

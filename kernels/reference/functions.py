@@ -1,7 +1,7 @@
 """exp, log, erf, tanh and powers in float64, the same bits on every machine.
 
-NumPy's own and the C library's pick their code by CPU and by version, and may differ in the last bit,
-which is enough to move a table's entry at a tie. These use only operations that IEEE 754 defines to the
+NumPy and the C library choose their code by CPU and by version, and may differ in the last bit,
+which is enough to change a table's entry at a tie. These use only operations that IEEE 754 defines to the
 bit: + - * /, sqrt, and scaling by powers of two. Errors stay below 2.5 units in the last place, for powers
 below 0.501; infinities and NaN give what C's functions give, without a warning.
 """
@@ -26,12 +26,12 @@ _ONE_OVER_SQRT_PI = 0.5641895835477563
 # Taylor coefficients: atanh(s) / s in s^2, and e^r.
 _ATANH = [Fraction(1, 2 * n + 1) for n in range(16)]
 _EXP = [Fraction(1, factorial(n)) for n in range(21)]
-# The powers that IEEE 754 rounds as well, and sooner.
+# Powers that are one operation of IEEE 754, which rounds as well and is faster.
 _ONE_OPERATION: dict[float, Callable[[Reals], Reals]] = {2.0: np.square, 0.5: np.sqrt, -1.0: lambda x: 1.0 / x}
 
 
 def _expm1_small(r: Reals) -> Reals:
-    """exp(r) - 1 for |r| <= 0.35: the Taylor series to the 14th power, innermost first."""
+    """Return exp(r) - 1 for |r| <= 0.35: the Taylor series to the 14th power, innermost first."""
     total = np.full_like(r, 1.0 / 14.0)
     for k in range(13, 1, -1):
         total = (1.0 + r * total) / k
@@ -46,14 +46,14 @@ def _reduced(x: Reals) -> tuple[NDArray[np.int64], Reals]:
 
 
 def exp(x: Reals) -> Reals:
-    """e^x = 2^k e^r."""
+    """Return e^x = 2^k e^r."""
     with np.errstate(all="ignore"):
         k, p = _reduced(x)
         return np.ldexp(1.0 + p, k)
 
 
 def expm1(x: Reals) -> Reals:
-    """e^x - 1 = 2^k (e^r - 1) + (2^k - 1), accurate near 0."""
+    """Return e^x - 1 = 2^k (e^r - 1) + (2^k - 1), accurate near 0."""
     with np.errstate(all="ignore"):
         k, p = _reduced(x)
         near = np.ldexp(p, k) + (np.ldexp(1.0, k) - 1.0)
@@ -62,7 +62,7 @@ def expm1(x: Reals) -> Reals:
 
 
 def log(x: Reals) -> Reals:
-    """Natural logarithm; x = 2^k m and the series of atanh((m-1)/(m+1))."""
+    """Return the natural logarithm of x = 2^k m, from the series of atanh((m-1)/(m+1))."""
     with np.errstate(all="ignore"):
         m, k = np.frexp(x)
         low = m < _SQRT_HALF
@@ -82,7 +82,7 @@ def log(x: Reals) -> Reals:
 
 
 def log1p(x: Reals) -> Reals:
-    """log(1 + x), the rounding of 1 + x made good to first order."""
+    """Return log(1 + x), corrected to first order for the rounding of 1 + x."""
     with np.errstate(all="ignore"):
         near = 1.0 + x
         correction = np.where((near > 0) & (near < np.inf), (x - (near - 1.0)) / near, 0.0)
@@ -90,14 +90,14 @@ def log1p(x: Reals) -> Reals:
 
 
 def tanh(x: Reals) -> Reals:
-    """Hyperbolic tangent: t / (t + 2) with t = e^(2|x|) - 1."""
+    """Return the hyperbolic tangent: t / (t + 2) with t = e^(2|x|) - 1."""
     magnitude = np.minimum(np.abs(x), 22.0)  # from there on it is 1 to the last bit
     t = expm1(2.0 * magnitude)
     return np.copysign(np.where(magnitude < 1.0, t / (t + 2.0), 1.0 - 2.0 / (t + 2.0)), x)
 
 
 def erf(x: Reals) -> Reals:
-    """Error function.
+    """Return the error function.
 
     Below 1.5 the Taylor series (Abramowitz and Stegun 7.1.5), from there on the continued fraction of
     1 - erf (7.1.14).
@@ -118,13 +118,13 @@ def erf(x: Reals) -> Reals:
 
 
 def sigmoid(x: Reals) -> Reals:
-    """1 / (1 + e^-x), by the power that cannot overflow."""
+    """Return 1 / (1 + e^-x), computed from e^-|x|, which cannot overflow."""
     e = exp(-np.abs(x))
     return np.where(x < 0, e, 1.0) / (1.0 + e)
 
 
 def power(x: Reals, exponent: float) -> Reals:
-    """x^exponent, rounded once; exact powers are exact."""
+    """Return x^exponent, rounded once; exact powers are exact."""
     magnitude = np.abs(x)
     exponent = float(exponent)
     if exponent == 0.0:
@@ -139,7 +139,7 @@ def power(x: Reals, exponent: float) -> Reals:
 
 
 def _positive_power(x: Reals, exponent: float) -> Reals:
-    """e^(exponent log(x)) for finite x > 0, to about 65 bits before the one rounding."""
+    """Return e^(exponent log(x)) for finite x > 0, to about 65 bits before the one rounding."""
     if exponent in _ONE_OPERATION:
         return _ONE_OPERATION[exponent](x)
     m, k = np.frexp(x)

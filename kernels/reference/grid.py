@@ -1,4 +1,4 @@
-"""GridSample: where each output cell looks in the input, the taps there, and the weighted sums."""
+"""GridSample: coordinates of the input from a grid, taps around them, and weighted sums over the taps."""
 
 from itertools import product
 from math import prod
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 _CUBIC_A = -0.75
 _FAR = 1e6
-"""Coordinates beyond are as good as any: what is there is padding."""
+"""Limit of coordinates: whatever lies beyond it is padding."""
 
 
 def grid_sample(
     x: NDArray[Any], grid: NDArray[Any], *, mode: str, padding: str, align_corners: bool
 ) -> NDArray[np.float64]:
-    """Return x at the places that a grid names, in float64.
+    """Return x at the coordinates of a grid, in float64.
 
     Parameters
     ----------
     x : (N, C, spatial...)
-    grid : (N, out..., axes), the last axis of x first; -1 and 1 are its ends.
+    grid : (N, out..., axes), coordinates with the last axis of x first; -1 and 1 are the ends of an axis.
     mode : "nearest", "linear" or "cubic".
-    padding : what lies outside: "zeros", "border" or "reflection".
-    align_corners : whether the ends are the centres of the outermost cells, or their outer edges.
+    padding : values outside of x: "zeros", "border" or "reflection".
+    align_corners : whether the ends are the centres of the outermost cells instead of their outer edges.
     """
     count, channels, *sizes = x.shape
     taps = []
@@ -47,7 +47,7 @@ def _taps(
     place: NDArray[np.float64], size: int, mode: str, padding: str, align_corners: bool
 ) -> tuple[list[NDArray[np.intp]], list[NDArray[np.float64]]]:
     """Return the input indices of each tap, and their weights."""
-    if mode != "cubic":  # of cubic it is the taps that are brought inside, as in torch
+    if mode != "cubic":  # of a cubic interpolation the taps are moved inside, as in torch
         place = _inside(place, size, padding, align_corners)
     if mode == "nearest":
         places, weights = [np.rint(place)], [np.ones_like(place)]
@@ -65,7 +65,7 @@ def _taps(
 
 
 def _inside(place: NDArray[np.float64], size: int, padding: str, align_corners: bool) -> NDArray[np.float64]:
-    """Return coordinates as the padding brings them into the input; those of zeros stay."""
+    """Return coordinates moved into the input by the padding; with "zeros" they stay."""
     if padding == "zeros":
         return place
     if padding == "reflection":

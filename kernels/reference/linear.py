@@ -14,14 +14,14 @@ from .window import Pads, pad_spatial, windows
 from .word import Codes, Integers, Word, wrap
 
 Matmul = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
-"""np.matmul, or what stands in for it."""
+"""np.matmul, or a function that replaces it."""
 
 
 class Product(Protocol):
-    """(activations, weights) -> sums of products; both of one dtype, which is also the result's."""
+    """Function (activations, weights) -> sums of products; all three have the same dtype."""
 
     def __call__(self, x: NDArray[Any], w: NDArray[Any], /, *, matmul: Matmul = ...) -> NDArray[Any]:
-        """Compute, with `matmul` for the sums."""
+        """Return the sums of products, computed by `matmul`."""
 
 
 _STRIP_BYTES = 32 << 20
@@ -37,7 +37,7 @@ def convolution(
     group: int,
     matmul: Matmul = np.matmul,
 ) -> NDArray[Any]:
-    """Cross-correlate x (N, C, spatial...) with w (M, C/group, kernel...); returns (N, M, out...).
+    """Return the cross-correlation (N, M, out...) of x (N, C, spatial...) with w (M, C/group, kernel...).
 
     Works in strips of the first output axis, so that the unfolded windows stay within a few megabytes.
     """
@@ -72,7 +72,7 @@ def transposed_convolution(
     group: int,
     matmul: Matmul = np.matmul,
 ) -> NDArray[Any]:
-    """Transposed convolution of x (N, C, spatial...) with w (C, M/group, kernel...).
+    """Return the transposed convolution of x (N, C, spatial...) with w (C, M/group, kernel...).
 
     x is spread out by its strides and then correlated with the mirrored kernel. `pads` is taken from the
     output; `output_padding` adds to its end.
@@ -95,7 +95,7 @@ def spread_out(
     pads: Pads,
     output_padding: tuple[int, ...],
 ) -> tuple[NDArray[Any], Pads]:
-    """Return what a transposed convolution correlates with its mirrored kernel: x spread out, and the padding of it."""
+    """Return x spread out by the strides, and its padding: a transposed convolution correlates it with its kernel."""
     n, channels, *size = x.shape
     spread = np.zeros((n, channels, *[max(0, (s - 1) * t + 1) for s, t in zip(size, strides, strict=True)]), x.dtype)
     every: tuple[Any, ...] = tuple(slice(None, None, t) for t in strides)
@@ -105,12 +105,12 @@ def spread_out(
 
 
 def matrix_product(x: NDArray[Any], w: NDArray[Any], *, matmul: Matmul = np.matmul) -> NDArray[Any]:
-    """np.matmul: vectors, matrices and stacks of them."""
+    """Return the product of vectors, matrices or stacks of them, as np.matmul does."""
     return np.asarray(matmul(x, w), x.dtype)
 
 
 def ordered_matmul(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """np.matmul with every sum taken in the order of the elements: BLAS has an order for each CPU."""
+    """Return np.matmul with every sum in the order of the elements; the order of BLAS depends on the CPU."""
     rows = a if a.ndim > 1 else a[None]
     columns = b if b.ndim > 1 else b[:, None]
     shape = np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
@@ -137,7 +137,7 @@ def linear_float(
 
 
 def exact_product(x: Codes, w: Codes, product: Product, bound: int) -> Integers:
-    """Return the exact integer sums of products, `bound` being a limit on the magnitude of any partial sum.
+    """Return the exact integer sums of products, `bound` being an upper limit of the magnitude of every partial sum.
 
     Integers below 2^24 (2^53) are exact in float32 (float64) in any order of summation, so BLAS serves.
     """
@@ -172,11 +172,11 @@ def linear_fixed(
     b
         Bias in units of the accumulator, broadcast against the product.
     bound
-        Limit on |b| + sum(|x * w|) for every output.
+        Upper limit of |b| + sum(|x * w|) for every output.
     shift
         Accumulator bits to drop, one or an array that broadcasts against the product.
     accumulator_bits
-        Keep so many low bits of the exact sum, as a wrapping accumulator of that width would.
+        Width of a wrapping accumulator, which keeps so many low bits of the exact sum; None for an unbounded one.
     """
     acc = exact_product(x, w, product, bound)
     if b is not None:

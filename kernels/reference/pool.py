@@ -39,7 +39,7 @@ def max_index(
     pads: Pads,
     by_columns: bool = False,
 ) -> NDArray[np.int64]:
-    """Return where in the whole of x, counted element by element, the first largest value of each window is.
+    """Return the flat index into x of the first largest value of each window.
 
     With `by_columns` the first spatial axis counts fastest. A window wholly in the padding gives -1.
     """
@@ -53,9 +53,9 @@ def max_index(
     hit = ((view == np.expand_dims(largest, axes)) | (view != view)) & (at >= 0)  # NaN is the largest
     flat = (*hit.shape[: -len(kernel)], -1)
     first = hit.reshape(flat).argmax(axis=-1)[..., None]
-    found = np.take_along_axis(np.broadcast_to(at, hit.shape).reshape(flat), first, axis=-1)[..., 0]
+    index = np.take_along_axis(np.broadcast_to(at, hit.shape).reshape(flat), first, axis=-1)[..., 0]
     planes = np.arange(batch * channels).reshape(batch, channels, *(1,) * len(spatial)) * cells
-    return np.where(found < 0, -1, found + planes).astype(np.int64)
+    return np.where(index < 0, -1, index + planes).astype(np.int64)
 
 
 def window_sum(

@@ -1,8 +1,17 @@
-"""From exact integers to codes of the output's format, and from real numbers to codes.
+"""Requantization: exact integers, and real numbers, become codes of the output's format.
 
-A tally, where one is given, is an int64 array of counters that are added to: codes that saturated (or would
-have, under wrap), values that became 0 without being 0, the largest |code|, the number of codes, and sums that
-left a simulated accumulator. It never changes a result.
+Every fixed-point kernel first computes an exact integer, a sum or a product in units of 2^-m. Its output has another
+format, with n fraction bits and a word of few bits. Requantization is the only place where anything is lost, once per
+output: code = overflow(round(exact * 2^-shift)), where shift = m - n is the number of bits to drop. The five roundings
+are in `rounding`. Overflow saturates (the nearest code of the word) or wraps (the low bits are kept). The bounds of a
+fused activation are codes too and are applied last.
+
+The only difficulty is size: a shift to the left can leave 64 bits. But overflow looks at little of a number that lies
+far outside the word, so that such a number may be replaced by a small one first (`_narrowed`).
+
+A *tally*, where one is given, is an int64 array of counters that are added to: codes that saturated (or would have,
+under wrap), values that became the code 0 without being 0, the largest |code|, the number of codes, and sums that left
+a simulated accumulator. It never changes a result.
 """
 
 from typing import Any
@@ -14,14 +23,16 @@ from .rounding import divide, integer_dtype, round_real, shift_left, shift_right
 from .word import Codes, Integers, Word, wrap
 
 Tally = NDArray[np.int64]
+"""Counters (5,), in the order of the constants below."""
+
 SATURATED, FLUSHED, LARGEST, TOTAL, LEFT_ACCUMULATOR = range(5)
 
-_BEYOND = 1 << 17  # outside every format of up to 16 bits, and still outside after any left shift
+_BEYOND = 1 << 17  # outside every word of up to 16 bits, and still outside after any left shift
 _TINIEST = 5e-324
 
 
 def new_tally() -> Tally:
-    """Return a tally of nothing."""
+    """Return a tally with all counters 0."""
     return np.zeros(5, np.int64)
 
 
@@ -43,13 +54,13 @@ def requantize(
     shift
         Bits to drop; negative multiplies exactly. An array gives one shift per channel and broadcasts.
     low, high
-        Bounds of a fused activation, as codes not yet brought into the word's range; applied last.
+        Bounds of a fused activation as codes, which may lie outside the word; applied last.
     """
     if acc.dtype != object:
         acc = acc.astype(np.int64, copy=False)
     saturates = word.overflow == "saturate"
     rounded = _rounded(acc, shift, word.rounding, saturates)
-    # The low bits that wrapping keeps do not tell what would have saturated.
+    # The low bits that wrapping keeps do not show which codes would have saturated.
     exact = rounded if saturates or tally is None else _rounded(acc, shift, word.rounding, True)
     return fit(rounded, word, low=low, high=high, exact=exact, source=acc, tally=tally)
 
@@ -59,11 +70,23 @@ def _rounded(acc: Integers, shift: int | NDArray[np.int64], rounding: str, satur
     right = np.asarray(shift) > 0
     if right.all():
         return shift_right(acc, shift, rounding)
-    near = np.asarray(np.clip(acc, -_BEYOND, _BEYOND) if saturates else acc & 0xFFFF, acc.dtype)
-    left = shift_left(near, np.maximum(-shift, 0))
+    left = shift_left(_narrowed(acc, saturates), np.maximum(-shift, 0))
     if not right.any():
         return left
     return np.where(right, shift_right(acc, np.maximum(shift, 1), rounding), left)
+
+
+def _narrowed(v: NDArray[Any], saturates: bool) -> NDArray[Any]:
+    """Return numbers of a few bits, of v's dtype, that overflow to the same codes, also after a left shift.
+
+    Saturating needs to know on which side of every word a number lies. Wrapping keeps at most 16 bits, and those of a
+    finite number that scaling made infinite are 0.
+    """
+    if saturates:
+        return np.asarray(np.clip(v, -_BEYOND, _BEYOND), v.dtype)
+    if v.dtype.kind == "f":
+        return np.fmod(np.where(np.isinf(v), 0.0, v), _BEYOND)
+    return np.asarray(v & (_BEYOND - 1), v.dtype)
 
 
 def requantize_quotient(
@@ -87,9 +110,14 @@ def fit(
     source: Integers | None = None,
     tally: Tally | None = None,
 ) -> Codes:
-    """Bring integers into a word: saturate, or keep the low bits; then the bounds.
+    """Return integers as codes of a word: saturated, or their low bits; then within the bounds.
 
-    `exact` and `source` serve the tally alone: the integers before overflow and before rounding.
+    `exact` and `source`, the integers before overflow and before rounding, serve the tally alone.
+
+    Raises
+    ------
+    ValueError
+        If the word's overflow is neither "saturate" nor "wrap".
     """
     least, most = word.least, word.most
     if word.overflow == "saturate":
@@ -106,7 +134,7 @@ def fit(
     if tally is not None:
         exact = rounded if exact is None else exact
         source = exact if source is None else source
-        # A saturation that the fused activation would have cut anyway costs nothing and is not counted.
+        # A saturation that the fused activation would have made anyway is not counted.
         cut_above = word.overflow == "saturate" and high is not None and high <= most
         cut_below = word.overflow == "saturate" and low is not None and low >= least
         outside = ((exact > most) & (not cut_above)) | ((exact < least) & (not cut_below))
@@ -115,7 +143,7 @@ def fit(
 
 
 def count(tally: Tally, codes: Codes, saturated: Any, nonzero: Any, rounded: Any) -> None:
-    """Add one tensor's codes to a tally; `nonzero` and `rounded` tell which values were flushed to 0."""
+    """Add one tensor's codes to a tally; values that are `nonzero` and `rounded` to 0 count as flushed."""
     tally[SATURATED] += np.count_nonzero(saturated)
     tally[FLUSHED] += np.count_nonzero(nonzero & (rounded == 0))
     if codes.size:
@@ -126,7 +154,7 @@ def count(tally: Tally, codes: Codes, saturated: Any, nonzero: Any, rounded: Any
 def scale(x: NDArray[Any], fraction_bits: int | NDArray[np.int64]) -> NDArray[np.float64]:
     """Return x * 2^fraction_bits in float64, exact for float16 and float32.
 
-    What float64 cannot hold becomes infinite, or tiny but never 0: it rounds as the exact number does.
+    Numbers too large for float64 become infinite, too small ones tiny but never 0: they round as exact ones do.
     """
     wide = x.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
@@ -156,20 +184,12 @@ def quantize(
         return requantize(x.astype(wide), -fraction_bits, word, tally=tally)
     scaled = scale(x, fraction_bits)
     rounded = round_real(scaled, word.rounding)
-    least, most = word.least, word.most
-    if word.overflow == "saturate":
-        fitted = np.clip(rounded, least, most)
-    elif word.overflow == "wrap":
-        # A finite number that scaling made infinite is a multiple of 2^16: its low bits are 0.
-        whole = np.where(np.isinf(rounded), 0.0, rounded)
-        low = np.fmod(whole, 1 << word.bits).astype(np.int64)
-        limit = np.where(x > 0, most, least)
-        fitted = np.where(np.isinf(x), limit, wrap(low, word.bits, word.signed))
-    else:
-        raise ValueError(f"no overflow is named {word.overflow!r}")
-    codes = np.asarray(fitted).astype(word.dtype)
+    codes = fit(_narrowed(rounded, word.overflow == "saturate").astype(np.int64), word)
+    infinite = np.isinf(x)
+    if word.overflow == "wrap" and infinite.any():
+        codes = np.where(infinite, np.where(x > 0, word.most, word.least), codes).astype(word.dtype)
     if tally is not None:
-        count(tally, codes, (rounded > most) | (rounded < least), scaled != 0, rounded)
+        count(tally, codes, (rounded > word.most) | (rounded < word.least), scaled != 0, rounded)
     return codes
 
 

@@ -1,4 +1,15 @@
-"""Resize: where every output coordinate looks in the input, the taps there, and the weighted sums."""
+"""Resize: coordinates of the input, taps around them, and weighted sums over the taps.
+
+ONNX defines a resize by coordinates: an output index is mapped to a real coordinate of the input by one of seven
+formulas (`coordinates`), along each axis on its own. The input has values at whole coordinates only, so an output is a
+weighted sum of a few neighbours, the *taps*: one for "nearest" (`nearest_taps`), two for linear and four for cubic
+interpolation, more with antialiasing (`interpolation_taps`). Taps depend on the shapes alone, so they are computed once
+and every axis is a table (out, taps) of indices and of weights; `Taps` is that table.
+
+Float32 applies the tables one axis after the other. In fixed point weights are integers with `tap_bits` fraction bits
+that sum to exactly one (`integer_taps`), so that a constant image keeps its value; the sums over all axes are exact and
+are rounded once, by tap_bits * axes bits more than the change of format.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,20 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .requantize import LARGEST, Tally, requantize
-from .rounding import integer_dtype
+from .rounding import integer_dtype, round_real
 from .word import Codes, Word
 
 
 @dataclass(frozen=True)
 class Axis:
-    """How one axis is resized; the words are ONNX's.
+    """Resize of one axis, in ONNX's terms.
 
     Attributes
     ----------
-    axis : which axis of the tensor.
-    size, out : its length before and after.
-    scale : the factor as given, which out / size need not equal.
-    roi : start and end, for tf_crop_and_resize.
+    axis : number of the axis in the tensor.
+    size, out : length of the axis before and after.
+    scale : factor in the model, which out / size need not equal.
+    roi : start and end of the region of interest, for tf_crop_and_resize.
     """
 
     axis: int
@@ -34,18 +45,25 @@ class Axis:
 
 @dataclass(frozen=True)
 class Taps:
-    """Per output coordinate: the input indices, their weights, and whether it lies outside (extrapolated)."""
+    """Taps of every output index of an axis.
 
-    index: NDArray[np.intp]  # (out, taps), within the axis
-    weight: NDArray[Any]  # (out, taps), float64, or int64 after `integer_taps`
-    outside: NDArray[np.bool_] | None  # (out,)
+    Attributes
+    ----------
+    index : indices of the input, (out, taps).
+    weight : weights, (out, taps): float64, or int64 after `integer_taps`.
+    outside : mask (out,) of the outputs whose coordinate lies outside of the input and is extrapolated; None for none.
+    """
+
+    index: NDArray[np.intp]
+    weight: NDArray[Any]
+    outside: NDArray[np.bool_] | None
 
 
 def coordinates(a: Axis, mode: str) -> NDArray[np.float64]:
     """Return the input coordinate of every output index, by ONNX's formula for the mode.
 
     Where the formula says `length_resized`, it is scale * size before it is cut to a whole number, as in
-    ONNX's own test data; only whether it exceeds 1 is asked of the output's length.
+    ONNX's own test data; only the comparison with 1 uses the output's length.
     """
     at = np.arange(a.out, dtype=np.float64)
     if a.out == 0:
@@ -104,7 +122,7 @@ def _linear(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _cubic(distance: NDArray[np.float64], a: float) -> NDArray[np.float64]:
-    """Keys' kernel, with ONNX's order of operations (IEEE TASSP 29(6), 1981)."""
+    """Return Keys' kernel in ONNX's order of operations (IEEE TASSP 29(6), 1981)."""
     d = np.abs(distance)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
@@ -119,7 +137,7 @@ def interpolation_taps(
     With `antialias`, shrinking stretches the kernel by 1 / scale and divides by the sum of the taps. With
     `exclude_outside`, those beyond the edge weigh nothing and the rest are divided by their sum.
     """
-    if a.out == 0:  # where the scale may be next to nothing, and the kernel as wide as it is small
+    if a.out == 0:  # the scale may be tiny, and the stretched kernel huge
         return Taps(np.zeros((0, 1), np.intp), np.zeros((0, 1)), None)
     x = coordinates(a, mode)
     radius = 1 if kind == "linear" else 2
@@ -139,24 +157,24 @@ def interpolation_taps(
 
 
 def _row_sums(weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From left to right: `sum` does not say in which order it adds."""
+    """Return the sums of rows from left to right; NumPy's `sum` promises no order."""
     return np.asarray(np.add.accumulate(weight, axis=1)[:, -1:])
 
 
 def integer_taps(taps: Taps, fraction_bits: int) -> Taps:
     """Round the weights (half_even) to `fraction_bits`, the largest adjusted so that they sum to exactly one.
 
-    The largest is found after rounding; of equals the first is adjusted. Where every tap was excluded, all
+    The largest is determined after rounding, and is the first of equal ones. Where every tap was excluded, all
     stay 0.
     """
-    weight = np.rint(np.ldexp(taps.weight, fraction_bits)).astype(np.int64)
+    weight = round_real(np.ldexp(taps.weight, fraction_bits), "half_even").astype(np.int64)
     missing = np.where(taps.weight.any(axis=1), (1 << fraction_bits) - weight.sum(axis=1), 0)
     weight[np.arange(len(weight)), weight.argmax(axis=1)] += missing
     return Taps(taps.index, weight, taps.outside)
 
 
 def pick(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[Taps], fill: Any) -> NDArray[Any]:
-    """Nearest: copy one input element to every output, `fill` where a coordinate is outside."""
+    """Return one input element for every output, and `fill` where a coordinate is outside."""
     for a, t in zip(axes, taps, strict=True):
         x = np.take(x, t.index[:, 0], axis=a.axis)
     return _extrapolated(x, axes, taps, fill)
@@ -179,7 +197,7 @@ def _sum_taps(x: NDArray[Any], a: Axis, t: Taps) -> NDArray[Any]:
 
 
 def interpolate_float(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[Taps], fill: float) -> NDArray[Any]:
-    """Weighted sums in x's own floating type, one axis after the other."""
+    """Return the weighted sums in x's own floating type, one axis after the other."""
     for a, t in zip(axes, taps, strict=True):
         x = _sum_taps(x, a, Taps(t.index, t.weight.astype(x.dtype), t.outside))
     return _extrapolated(x, axes, taps, fill)
@@ -195,12 +213,12 @@ def interpolate_fixed(
     fill: int,
     tally: Tally | None = None,
 ) -> Codes:
-    """Exact integer sums over every axis' taps, then one round + overflow by tap_bits * axes + shift bits."""
+    """Return the exact sums over the taps of all axes, requantized once by tap_bits * axes + shift bits."""
     growth = sum(int(np.abs(t.weight).sum(axis=1).max(initial=1)).bit_length() for t in taps)
     acc: NDArray[Any] = x.astype(integer_dtype(17 + growth))
     for a, t in zip(axes, taps, strict=True):
         acc = _sum_taps(acc, a, t)
-    # What is about to be filled counts neither as saturated nor as flushed.
+    # Outputs that `fill` replaces count neither as saturated nor as flushed.
     acc = _extrapolated(acc, axes, taps, 0)
     codes = requantize(acc, tap_bits * len(axes) + shift, word, tally=tally)
     if tally is not None and any(t.outside is not None and t.outside.any() for t in taps):

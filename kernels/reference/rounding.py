@@ -1,8 +1,12 @@
-"""The five roundings of an exact rational number to an integer.
+"""The five roundings of an exact number to an integer.
 
-`rounding` is one of "half_even", "half_up", "half_away", "floor", "trunc". Integer arrays are int64, or
-object arrays of Python integers where int64 would be too narrow (see `integer_dtype`): every function here
-works on both and returns the kind it was given.
+`rounding` is one of "half_even", "half_up", "half_away", "floor", "trunc". `shift_right` defines all five, for
+integers divided by a power of two. Quotients and real numbers are brought to that case: whatever the number, its
+rounding depends only on its floor and on whether the fraction is 0, below, at or above one half. So the number is
+replaced by an integer with two fraction bits, 4 * floor + (0, 1, 2 or 3), and that is shifted right by 2.
+
+Integer arrays are int64, or object arrays of Python integers where int64 would be too narrow (see
+`integer_dtype`): every function works on both and returns the dtype that it was given.
 """
 
 from typing import Any
@@ -14,6 +18,8 @@ from .word import Integers
 
 _SAFE_BITS = 60
 _FAR_LEFT = 40  # shifting any non-zero code this far left leaves every format of up to 16 bits
+_WHOLE = 2.0**52  # every float64 of at least this magnitude is a whole number
+_NUMPY = {"half_even": np.rint, "floor": np.floor, "trunc": np.trunc}
 
 
 def integer_dtype(bits: int) -> np.dtype[Any]:
@@ -22,9 +28,9 @@ def integer_dtype(bits: int) -> np.dtype[Any]:
 
 
 def shift_right(a: Integers, shift: int | NDArray[np.int64], rounding: str) -> Integers:
-    """Round a / 2^shift to an integer, shift >= 1.
+    """Round a / 2^shift to an integer, shift >= 1: the definition of the five roundings.
 
-    One expression serves all five roundings: `(a + c0 + (c1 & (a >> s)) + (c2 & sign)) >> s`.
+    Each is an addend followed by an arithmetic shift, which rounds down.
 
     Parameters
     ----------
@@ -72,40 +78,20 @@ def divide(a: Integers, by: Any, rounding: str) -> Integers:
     """
     by = np.asarray(by).astype(a.dtype)
     quotient = a // by
-    twice = 2 * (a - quotient * by)
-    up: Any
-    if rounding == "half_even":
-        up = (twice > by) | ((twice == by) & (quotient % 2 == 1))
-    elif rounding == "half_up":
-        up = twice >= by
-    elif rounding == "half_away":
-        up = (twice > by) | ((twice == by) & (a > 0))
-    elif rounding == "trunc":
-        up = (twice > 0) & (a < 0)
-    elif rounding == "floor":
-        up = False
-    else:
-        raise ValueError(f"no rounding is named {rounding!r}")
-    return np.asarray(quotient + np.asarray(up).astype(a.dtype), a.dtype)
+    rest = a - quotient * by
+    fraction = sum(np.asarray(part).astype(a.dtype) for part in (rest > 0, 2 * rest >= by, 2 * rest > by))
+    return shift_right(np.asarray(4 * quotient + fraction, a.dtype), 2, rounding)
 
 
 def round_real(x: NDArray[np.float64], rounding: str) -> NDArray[np.float64]:
-    """Round float64 numbers to integers, still float64; exact (no `x + 0.5`, which itself rounds)."""
-    if rounding == "half_even":
-        return np.rint(x)
-    if rounding == "floor":
-        return np.floor(x)
-    if rounding == "trunc":
-        return np.trunc(x)
-    magnitude = np.abs(x)
-    whole = np.floor(magnitude)
-    # The difference is exact; of infinities it is NaN, which compares false and leaves the infinity alone.
-    with np.errstate(invalid="ignore"):
-        rest = magnitude - whole
-    if rounding == "half_up":
-        up = np.where(x < 0, rest > 0.5, rest >= 0.5)
-    elif rounding == "half_away":
-        up = rest >= 0.5
-    else:
-        raise ValueError(f"no rounding is named {rounding!r}")
-    return np.asarray(np.copysign(whole + up, x))
+    """Round float64 numbers to integers, still float64; exact, and infinities stay.
+
+    NumPy has functions for three of the roundings. For the others, bit 0 of an integer with two fraction bits says
+    whether anything was cut off below it.
+    """
+    if rounding in _NUMPY:
+        return np.asarray(_NUMPY[rounding](x))
+    quarters = 4.0 * np.clip(x, -_WHOLE, _WHOLE)
+    down = np.floor(quarters)
+    rounded = shift_right(np.asarray(down.astype(np.int64) | (down != quarters)), 2, rounding)
+    return np.where(np.abs(x) < _WHOLE, rounded.astype(np.float64), x)

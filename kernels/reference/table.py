@@ -20,13 +20,13 @@ def make_table(
     fraction_bits: int,
     word: Word,
 ) -> tuple[Codes, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return (entries, saturates, flushes), each of one for each code of `source`, in ascending order.
+    """Return (entries, saturates, flushes), arrays with an element for each code of `source`, in ascending order.
 
     An entry is overflow(round(f(code * 2^-in_fraction_bits) * 2^fraction_bits)), f in float64. Where f
     is undefined (NaN) the entry is 0 and counts as saturated.
     """
     x = np.ldexp(np.arange(source.least, source.most + 1, dtype=np.float64), -in_fraction_bits)
-    # The function's poles and overflows are its own affair: they come out as infinities and NaN.
+    # Poles and overflows of the function give infinities and NaN.
     with np.errstate(all="ignore"):
         y = np.asarray(function(x), dtype=np.float64)
     undefined = np.isnan(y)

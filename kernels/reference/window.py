@@ -13,16 +13,16 @@ Pads = tuple[tuple[int, int], ...]
 def pad_spatial(x: NDArray[Any], pads: Pads, value: Any) -> NDArray[Any]:
     """Return x with `value` around its spatial axes (the last len(pads)); no copy where nothing is added.
 
-    What is added counts before what is cropped: (-3, 4) on two cells leaves the last three of the four added.
+    Padding comes before cropping: (-3, 4) on two cells leaves the last three of the four that are added.
     """
     whole = x.ndim - len(pads)
     grown = [(0, 0)] * whole + [(max(a, 0), max(b, 0)) for a, b in pads]
     if any(a or b for a, b in grown):
         x = np.pad(x, grown, constant_values=value)
-    kept: list[Any] = [slice(None)] * whole
+    parts: list[Any] = [slice(None)] * whole
     for (a, b), size in zip(pads, x.shape[whole:], strict=True):
-        kept.append(slice(max(-a, 0), max(size + min(b, 0), 0)))
-    return np.asarray(x[tuple(kept)])
+        parts.append(slice(max(-a, 0), max(size + min(b, 0), 0)))
+    return np.asarray(x[tuple(parts)])
 
 
 def windows(

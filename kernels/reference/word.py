@@ -1,4 +1,4 @@
-"""The word that a kernel writes: how wide, signed or not, and how what does not fit is rounded and cut."""
+"""The word that a kernel writes: its length and sign, and the rounding and overflow of results that do not fit."""
 
 from typing import Any, NamedTuple
 
@@ -12,12 +12,12 @@ Codes = NDArray[Any]
 
 
 class Word(NamedTuple):
-    """The result of a fixed-point kernel.
+    """Word of the codes that a fixed-point kernel writes.
 
     Attributes
     ----------
-    bits : 2 to 16, the sign included.
-    signed : two's complement, or unsigned.
+    bits : word length, 2 to 16, the sign included.
+    signed : whether codes are signed, in two's complement.
     rounding : "half_even", "half_up", "half_away", "floor" or "trunc".
     overflow : "saturate" or "wrap".
     """
@@ -39,11 +39,11 @@ class Word(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Storage of a code: int8/uint8 up to 8 bits, int16/uint16 above."""
+        """The element type of codes: int8/uint8 up to 8 bits, int16/uint16 above."""
         return np.dtype(f"{'i' if self.signed else 'u'}{1 if self.bits <= 8 else 2}")
 
 
 def wrap(v: Integers, bits: int, signed: bool) -> Integers:
-    """Keep the low `bits` bits (bits <= 62 for int64 arrays), as two's complement where signed."""
+    """Return the low `bits` bits (bits <= 62 for int64 arrays), as two's complement if signed."""
     low = v & ((1 << bits) - 1)
     return np.asarray(low - ((low >> (bits - 1)) << bits) if signed else low, v.dtype)

@@ -11,8 +11,8 @@ import pytest
 from networks import network
 
 from qengine.kernels import build
-from qengine.kernels.edge import Fill
 from qengine.kernels.isa import GENERIC
+from qengine.kernels.packing import Fill
 
 RUN = """
 import sys
@@ -114,7 +114,7 @@ def test_old_generations_go_and_nothing_else(folder):
 
 
 def test_one_kernel_is_compiled_once(folder, caplog):
-    store = build._Store()
+    store = build._KernelCache()
     with caplog.at_level(logging.WARNING, "qengine"):
         addresses = {store.address(Fill(2), GENERIC) for _ in range(3)}
     assert len(addresses) == 1

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.epilogue import LANES, Epilogue, Requantize
+from qengine.kernels.epilogue import LANES, Epilogue, EpilogueData
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class OutputStage:
     bounds : float32 (2,), lower and upper bound of float32 results.
     """
 
-    requantize: Requantize | None
+    requantize: EpilogueData | None
     zero: int
     bias: NDArray[np.float32]
     bounds: NDArray[np.float32]

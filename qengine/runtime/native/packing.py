@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qengine.kernels.edge import Enter, Leave, Relayout
+from qengine.kernels.packing import Pack, Relayout, Unpack
 from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
 from qengine.runtime.native.op import Op, Rows, double_bits
@@ -35,9 +35,9 @@ class PackOp(Op):
         quantizes = word is not None and self.source == "f32"
         if quantizes:
             assert word is not None
-            spec = Enter("f32", buffer.stored, word.rounding, word.overflow == "wrap", word.signed)  # type: ignore[arg-type]
+            spec = Pack("f32", buffer.stored, word.rounding, word.overflow == "wrap", word.signed)  # type: ignore[arg-type]
         else:
-            spec = Enter(self.source, buffer.stored)  # type: ignore[arg-type]
+            spec = Pack(self.source, buffer.stored)  # type: ignore[arg-type]
         self.kernel = "quantize" if quantizes else "pack"
         batch, channels, _, width = buffer.shape
         arguments: dict[str, Address] = {
@@ -74,7 +74,7 @@ class UnpackOp(Op):
             **{"block": buffer.block, "batch": batch, "channels": channels, "rows": rows.count, "width": width},
             **{"scale": double_bits(2.0**-self.fraction_bits), "zero": buffer.zero},
         }
-        return [Call(Leave(buffer.stored, self.target), arguments)]  # type: ignore[arg-type]
+        return [Call(Unpack(buffer.stored, self.target), arguments)]  # type: ignore[arg-type]
 
 
 @dataclass(eq=False)

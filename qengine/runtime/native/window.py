@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from qengine.kernels.edge import Fill, Move
 from qengine.kernels.layout import Halo
+from qengine.kernels.packing import Fill, Move
 from qengine.kernels.program import Call
 from qengine.runtime.native.memory import Memory
 from qengine.runtime.native.tensor_buffer import TensorBuffer, View

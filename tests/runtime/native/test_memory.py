@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qengine.kernels.edge import Fill, Move
 from qengine.kernels.layout import SLACK, Halo
+from qengine.kernels.packing import Fill, Move
 from qengine.runtime.native.memory import Memory
 from qengine.runtime.native.tensor_buffer import TensorBuffer, View
 from qengine.runtime.native.window import Span, Window

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qengine.kernels.epilogue import requantize
+from qengine.kernels.epilogue import choose_epilogue
 from qengine.kernels.reference.word import Word
 from qengine.runtime.native.output_stage import OutputStage
 
@@ -16,7 +16,7 @@ WORD = Word(8, True, "floor", "saturate")
 def fixed(zero):
     """Three channels with biases 100, 200 and 300, and shifts 1, 2 and 3."""
     bias, shift = np.array([100, 200, 300]), np.array([1, 2, 3])
-    requantization = requantize(bias, 10_000, shift, WORD)
+    requantization = choose_epilogue(bias, 10_000, shift, WORD)
     return OutputStage(requantization, zero, np.zeros(3, np.float32), BOUNDS)
 
 

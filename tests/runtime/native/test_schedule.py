@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from qengine.kernels.edge import Move
 from qengine.kernels.isa import GENERIC
 from qengine.kernels.layout import SLACK
+from qengine.kernels.packing import Move
 from qengine.kernels.program import Slot
 from qengine.runtime.native import schedule
 from qengine.runtime.native.bands import BandCalls

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qengine.kernels.epilogue import LANES, requantize
+from qengine.kernels.epilogue import LANES, choose_epilogue
 from qengine.kernels.layout import natural_block
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Combine, Tensor
@@ -56,7 +56,7 @@ def lower_combine(context: LoweringContext[Combine]) -> Lowered:
         raise NotLowered("intermediate results of more than 60 bits")
     low, high = out.encode_bound(activation.low), out.encode_bound(activation.high)
     word, shift = context.arithmetic.word(out.one_format), a.fraction_bits - out.fraction_bits
-    requantization = requantize(np.array([a.bias]), a.limit, shift, word, low=low, high=high)
+    requantization = choose_epilogue(np.array([a.bias]), a.limit, shift, word, low=low, high=high)
     if requantization is None:
         raise NotLowered("intermediate results of more than 64 bits")
     buffer, bounds = TensorBuffer.of(out, block, low, high), float_bounds(None, None)

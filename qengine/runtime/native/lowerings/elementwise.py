@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.elementwise import Elementwise
-from qengine.kernels.epilogue import LANES, Requantize, requantize
+from qengine.kernels.epilogue import LANES, EpilogueData, choose_epilogue
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
@@ -63,7 +63,7 @@ class ElementwiseOp(Op):
 
     operation: Operation
     shifts: tuple[int, ...]
-    requantize: Requantize | None
+    requantize: EpilogueData | None
     bounds: NDArray[np.float32]
     constant: Constant | None = None
     signs: tuple[int, ...] = (1, 1)
@@ -134,7 +134,7 @@ def requantize_op(
         If 64 bits do not hold the shifted codes.
     """
     low, high = bounds
-    requantization = requantize(np.array([-x.zero]), x.max_magnitude, shift, word, low=low, high=high)
+    requantization = choose_epilogue(np.array([-x.zero]), x.max_magnitude, shift, word, low=low, high=high)
     if requantization is None:
         raise NotLowered("shifted codes of more than 64 bits")
     return ElementwiseOp(isa, (x,), out, "add", (0,), requantization, float_bounds(None, None), skip=skip)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.dot import Kind
-from qengine.kernels.epilogue import requantize
+from qengine.kernels.epilogue import choose_epilogue
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Linear, Tensor
 from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
@@ -170,7 +170,7 @@ def _output_stage(context: LoweringContext[Linear], w: NDArray[Any], x: TensorBu
     largest = max(word.most, -word.least)
     if int(sums.max(initial=0)) * largest >= MAX_SUM:
         raise NotLowered("sums of products of more than 45 bits")
-    requantization = requantize(
+    requantization = choose_epilogue(
         codes,
         np.abs(codes) + sums * largest,
         np.broadcast_to(np.asarray(fraction_bits - out.fraction_bits).reshape(-1), channels),

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels import few
+from qengine.kernels import narrow_conv
 from qengine.kernels.dot import ITEMSIZE, LANE_BYTES, PARTIAL_TAPS, is_paired
 from qengine.kernels.epilogue import LANES
-from qengine.kernels.few import Few
+from qengine.kernels.narrow_conv import NarrowConv
 from qengine.kernels.program import Call
 from qengine.model.steps import Tensor
 from qengine.runtime.native.exact import chunk_taps, split_taps, widening_note
@@ -57,7 +57,7 @@ class NarrowConvOp(LinearOp):
         plain = plain and filters.group == 1 and not filters.as_pixels
         # Lanes beyond the channels would spread what is not a number.
         whole_blocks = filters.kind != "f32" or x.shape[1] % LANES == 0
-        is_long = out.shape[-1] >= 2 * few.pixels_in_vector(filters.kind)
+        is_long = out.shape[-1] >= 2 * narrow_conv.pixels_in_vector(filters.kind)
         return plain and filters.channels <= _MAX_CHANNELS and x.block == LANES and is_long and whole_blocks
 
     @classmethod
@@ -81,7 +81,7 @@ class NarrowConvOp(LinearOp):
             own = taps[first : first + self._step]
             lanes = np.repeat(np.arange(first, first + len(own))[:, None], LANES, axis=1)
             own, order, chunks = self._exact(own)
-            weights = self.aligned_copy(few.packed_weights(own, self.kind, self.isa))
+            weights = self.aligned_copy(narrow_conv.packed_weights(own, self.kind, self.isa))
             numbers = self.aligned_copy(stage.channel_numbers(lanes, w))
             group = _ChannelGroup(first, len(own), weights, numbers, self.address_of(chunks), len(chunks), order)
             self._groups.append(group)
@@ -124,7 +124,9 @@ class NarrowConvOp(LinearOp):
             if key not in self._offsets:
                 self._offsets[key] = self.address_of(distances[group.order])
             partial = self.kind == "f32" and len(group.order) > PARTIAL_TAPS
-            spec = Few(self.kind, group.count, few.best_vectors(group.count, self.kind, self.isa), form, partial)
+            spec = NarrowConv(
+                self.kind, group.count, narrow_conv.best_vectors(group.count, self.kind, self.isa), form, partial
+            )
             arguments: dict[str, Address] = {
                 **{"x": x.at(rows.first), "x_batch": x.image, "x_row": x.row, "offsets": self._offsets[key]},
                 **{"taps": len(group.order), "w": group.weights, "numbers": group.numbers, "scalars": self._scalars},

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.epilogue import LANES, Requantize, requantize
+from qengine.kernels.epilogue import LANES, EpilogueData, choose_epilogue
 from qengine.kernels.layout import Halo
 from qengine.kernels.program import Call
 from qengine.kernels.reference.resize import Taps, integer_taps
-from qengine.kernels.resize import Along, Down, Nearest
+from qengine.kernels.resize import ResizeColumns, ResizeNearest, ResizeRows
 from qengine.model.steps import Resize
 from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.op import Op, Rows
@@ -60,7 +60,7 @@ class ResizeColumnsOp(Op):
         """Return the calls that compute rows of the output."""
         (x,), (buffer,) = views, self.inputs
         lanes = 1 << (buffer.block - 1).bit_length()
-        spec = Along(buffer.stored, lanes, self.taps.index.shape[1])  # type: ignore[arg-type]
+        spec = ResizeColumns(buffer.stored, lanes, self.taps.index.shape[1])  # type: ignore[arg-type]
         arguments: dict[str, Address] = {
             **x.arguments("x", rows.first),
             **out.arguments("y", rows.first),
@@ -82,7 +82,7 @@ class ResizeRowsOp(Op):
     """
 
     taps: Taps
-    requantize: Requantize | None
+    requantize: EpilogueData | None
 
     def __post_init__(self) -> None:
         form = self.requantize
@@ -107,7 +107,7 @@ class ResizeRowsOp(Op):
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
         (x,), count = views, self._index.shape[1]
-        spec = Down(count, None if self.requantize is None else self.requantize.form)
+        spec = ResizeRows(count, None if self.requantize is None else self.requantize.form)
         arguments: dict[str, Address] = {
             **x.arguments("x"),
             **out.arguments("y", rows.first),
@@ -149,7 +149,7 @@ class ResizeNearestOp(Op):
             **{"batch": buffer.shape[0], "blocks": buffer.layout.blocks, "rows": rows.count},
             **{"width": self.out.shape[3], "offsets": self._offsets, "indices": self._indices + rows.first * 8},
         }
-        return [Call(Nearest(buffer.block * ITEMSIZE[buffer.stored]), arguments)]
+        return [Call(ResizeNearest(buffer.block * ITEMSIZE[buffer.stored]), arguments)]
 
 
 @lowers(Resize)
@@ -186,7 +186,9 @@ def _identity(size: int) -> Taps:
     return Taps(np.arange(size)[:, None], np.ones((size, 1)), None)
 
 
-def _requantization(context: LoweringContext[Resize], x: TensorBuffer, vertical: Taps, horizontal: Taps) -> Requantize:
+def _requantization(
+    context: LoweringContext[Resize], x: TensorBuffer, vertical: Taps, horizontal: Taps
+) -> EpilogueData:
     """Return the requantization of exact sums, along rows in 32 bits."""
     step, out = context.step, context.out
     row, column = (int(np.abs(t.weight).sum(axis=1).max(initial=1)) for t in (horizontal, vertical))
@@ -195,7 +197,7 @@ def _requantization(context: LoweringContext[Resize], x: TensorBuffer, vertical:
         raise NotLowered("sums along rows of more than 32 bits")
     shift = step.tap_bits * len(step.axes) + step.x.fraction_bits - out.fraction_bits
     word = context.arithmetic.word(out.one_format)
-    requantization = requantize(np.zeros(1, np.int64), x.max_magnitude * row * column, shift, word)
+    requantization = choose_epilogue(np.zeros(1, np.int64), x.max_magnitude * row * column, shift, word)
     if requantization is None:
         raise NotLowered("sums of more than 64 bits")
     return requantization

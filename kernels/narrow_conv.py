@@ -1,7 +1,8 @@
-"""Convolutions with few output channels, stride 1: neighbouring pixels in a vector, instead of output channels.
+"""Specification, weights and tiles of convolutions with few output channels and stride 1.
 
-Sixteen lanes hold the 4-byte lanes of one pixel or more, side by side in a block of 16 channels. Each lane sums its own
-part of the channels; at the end of a tile the lanes of a pixel are added up.
+With 3 output channels, 13 of the 16 lanes of `dot` would be idle. Here lanes hold neighbouring pixels instead: 16
+lanes are the 4-byte lanes of one pixel or more, side by side in a block of 16 channels. Each lane sums its own part of
+the channels; at the end of a tile the lanes of a pixel are added up.
 """
 
 from dataclasses import dataclass
@@ -16,16 +17,16 @@ from .isa import Isa
 
 
 @dataclass(frozen=True)
-class Few:
-    """What the kernel is compiled for.
+class NarrowConv:
+    """Specification of the kernel for few output channels.
 
     Attributes
     ----------
-    kind : what is multiplied.
-    channels : output channels.
-    vectors : 16 lanes of pixels each, in a tile.
-    epilogue : None for float32.
-    partial : float32 sums are taken in parts.
+    kind : products that are summed.
+    channels : number of output channels.
+    vectors : number of vectors of pixels in a tile.
+    epilogue : epilogue of the sums; None for float32.
+    partial : whether float32 sums are sums of partial sums, see `dot.PARTIAL_TAPS`.
     """
 
     kind: Kind
@@ -34,7 +35,7 @@ class Few:
     epilogue: Epilogue | None
     partial: bool = False
 
-    emitter = "few"
+    emitter = "narrow_conv"
     arguments = (
         "x", "x_batch", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "numbers",
         "scalars", "y", "y_batch", "y_channel", "y_row", "batch", "rows", "width",
@@ -42,7 +43,7 @@ class Few:
 
 
 def best_vectors(channels: int, kind: Kind, isa: Isa) -> int:
-    """Return how many vectors of pixels make a tile: the power of two whose sums fit the registers, 8 at most."""
+    """Return the number of vectors in a tile: the largest power of two, up to 8, whose sums fit the registers."""
     fitting = sums_in_registers(kind, isa) // channels
     return 1 << (min(max(fitting, 1), 8).bit_length() - 1)
 
@@ -53,12 +54,12 @@ def pixels_in_vector(kind: Kind) -> int:
 
 
 def packed_weights(w: NDArray[Any], kind: Kind, isa: Isa) -> NDArray[np.uint8]:
-    """Return weights as the kernel reads them: taps x channels x 16 lanes, a pixel's channels over again.
+    """Return weights as the kernel reads them: taps x channels x 16 lanes, a pixel's lanes repeated for each pixel.
 
     Parameters
     ----------
     w
-        (channels, taps, 16): int8, int16 or float32; a tap is a place in the kernel and a block of 16 channels.
+        (channels, taps, 16): int8, int16 or float32; a tap is a position in the kernel and a block of 16 channels.
     """
     channels, taps, _ = w.shape
     repeated = np.tile(w.transpose(1, 0, 2), (1, 1, pixels_in_vector(kind)))

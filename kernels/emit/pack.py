@@ -1,0 +1,75 @@
+"""The code of `kernels.packing.Pack`."""
+
+from math import inf
+
+from ..elementwise import ITEMSIZE
+from ..isa import Isa
+from ..packing import Pack
+from .loops import Arguments, counted, each_channel_row, each_tile, in_blocks
+from .memory import Array
+from .rounding import overflow, quarters_of_float, round_quarters
+from .vector import F32, F64, I8, I16, I32, I64, LANES, STORED, Value, bit_width, constant, load
+
+CODES = {"i8": I8, "u8": I8, "i16": I16, "u16": I16, "f32": F32}
+"""LLVM type of an element of the user's array."""
+
+_FAR = float(1 << 45)  # beyond it a float32 that was scaled is a multiple of 2^16, which wraps to 0
+
+
+def emit(spec: Pack, isa: Isa, a: Arguments) -> None:
+    """Build the kernel."""
+    quantizes = spec.source == "f32" and spec.stored != "f32"
+    with each_channel_row(a) as (n, c, r):
+        x = a.x + n * a.x_batch + c * a.x_channel + r * a.x_row
+        y = a.y + n * a.y_batch + in_blocks(c, a.block, a.y_block, ITEMSIZE[spec.stored]) + r * a.y_row
+        (_quantize if quantizes else _copy)(spec, a, x, y)
+
+
+def _copy(spec: Pack, a: Arguments, x: Value, y: Value) -> None:
+    source, target = Array(x, CODES[spec.source]), Array(y, STORED[spec.stored])
+    with counted(a.width) as p:
+        value = source.get(p)
+        if spec.stored != "f32":
+            value = (value.widened(I64, signed=spec.source[0] == "i") + a.zero).truncated(STORED[spec.stored])
+        target.put(p * a.block, value)
+
+
+def _quantize(spec: Pack, a: Arguments, x: Value, y: Value) -> None:
+    itemsize = ITEMSIZE[spec.stored]
+    step = a.block * itemsize
+    zero = a.width.like(0)
+
+    def convert(p: Value, lanes: int) -> None:
+        codes, target = _codes(spec, a, load(x + p * 4, F32, lanes)), y + p * step
+        with a.b.if_else(step.equals(itemsize).v) as (is_dense, is_apart):
+            with is_dense:
+                codes.store(target)
+            with is_apart:
+                for i in range(lanes):
+                    codes.lane(i).store(target + step * i)
+
+    with each_tile(a.width.where(a.width >= LANES, zero), LANES) as (_, p):
+        convert(p, LANES)
+    with counted(a.width.where(a.width < LANES, zero)) as p:
+        convert(p, 1)
+
+
+def _codes(spec: Pack, a: Arguments, x: Value) -> Value:
+    """Return the stored codes of float32 values; `nan` becomes 1 if there is NaN among them."""
+    is_nan, lanes = x.is_nan(), x.lanes
+    with a.b.if_then(is_nan.any().v, likely=False):
+        constant(a.b, 1).store(a.nan)
+    integer = I64 if spec.wraps else I32
+    low, high, zero, bits = (scalar.truncated(integer).splat(lanes) for scalar in (a.low, a.high, a.zero, a.bits))
+    fourfold = x.like(0.0).where(is_nan, x).doubled() * (a.scale.bits(F64) * 4.0).splat(lanes)
+    if not spec.wraps:
+        # The bounds are integers, so that it makes no difference whether numbers are saturated before they are rounded.
+        least, most = ((bound.as_floats(F64) * 4.0).splat(lanes) for bound in (a.low, a.high))
+        codes = round_quarters(quarters_of_float(overflow(fourfold, least, most), integer), spec.rounding)
+    else:
+        is_far = (fourfold > 4.0 * _FAR) | (fourfold < -4.0 * _FAR)
+        near = fourfold.like(0.0).where(is_far, fourfold)
+        codes = round_quarters(quarters_of_float(near, integer), spec.rounding)
+        codes = overflow(codes, low, high, codes.like(bit_width(integer)) - bits, spec.signed)
+        codes = high.where(x.equals(inf), low.where(x.equals(-inf), codes))  # infinities saturate nevertheless
+    return (codes + zero).truncated(STORED[spec.stored])
