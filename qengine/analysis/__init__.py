@@ -1,1 +1,1 @@
-"""What a model costs and where it loses: reports, inspection, blame, sweeps, search and benchmarks."""
+"""Analyses of a model, its costs and its losses: reports, inspection, blame, sweep, search and benchmarks."""

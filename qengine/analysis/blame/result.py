@@ -46,8 +46,8 @@ class TensorBlame:
     sensitivity : noise over signal at the outputs, on average: `output_db` as a ratio. 0 where the run does not round
         the tensor.
     share : this sensitivity over the sum of all.
-    saturated, underflowed : number of codes of the run in fixed point that saturated, and of values that became 0
-        without being 0.
+    saturated, underflowed : number of codes of the run in fixed point that saturated, and of numbers other than 0 that
+        got the code 0.
     unused_bits : number of top bits of the word that no code needs.
     suggestion : a better format; None where none is clearly better.
     """
