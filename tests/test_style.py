@@ -19,7 +19,7 @@ MAX_PARAMETERS = 12
 
 # A docstring that begins with one of these is a fragment or a riddle, not a sentence that says what a thing is or does.
 FRAGMENT = re.compile(
-    r"(Of|What|That|Those|Which|Where|When|How|As|So|Told|In|For|By|From|To|Its|Their|Ones?|Such|Beside|Same) "
+    r"(Of|What|That|Those|Which|Where|When|How|As|So|Told|In|For|By|From|To|Its|Their|Such|Beside|Same) "
 )
 # An entry of a section that needs the name above it to be read.
 ENTRY = re.compile(

@@ -2,8 +2,8 @@
 
 Both runs go in step: when a tensor has been computed in fixed point, its real value is compared with the same tensor
 in float32, and then released. Each tensor is reported with its SQNR (signal power over noise power, in dB), the codes
-that saturated, the values that underflowed (became 0 without being 0), and the top bits of its word that no code used.
-Losses that these figures do not show, such as a constant that does not fit its format, become notes.
+that saturated, the values that underflowed (the code is 0, the value is not), and the top bits of its word that no
+code used. Losses that these figures do not show, such as a constant that does not fit its format, become notes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TensorReport:
     kind : kind of the step that computed it; "island" means float32.
     format : its format.
     saturated : number of codes that saturated, or would have saturated where overflow wraps.
-    underflowed : number of values that became 0 without being 0.
+    underflowed : number of values whose code is 0 and that are not 0.
     largest : largest |code|.
     elements : number of codes.
     unused_bits : number of top bits of the word that no code needs.
