@@ -54,10 +54,9 @@ class VectorEpilogue:
             total = shift.with_half((total << dropped) >> dropped)
         codes = shift(total, below)
         if self._left is not None:
-            left = self._left.repeated(lanes)
             if not form.wraps:
-                codes = codes.at_least(-_BEYOND).at_most(_BEYOND).where(left > 0, codes)
-            codes = codes << left
+                codes = codes.at_least(-_BEYOND).at_most(_BEYOND)
+            codes = codes << self._left.repeated(lanes)
         codes = overflow(codes, low, high, wrapped if form.wraps else None, form.signed)
         if form.offset:
             codes = codes + zero
