@@ -8,12 +8,15 @@ a missing test, or a change that changes no result (an equivalent mutant), such 
 
 import argparse
 import ast
+import contextlib
 import importlib.abc
 import importlib.util
 import os
 import random
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,24 +24,81 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-# The tests of each file; a test that needs no other file is the fastest way to kill a mutant.
+_REFERENCE = "tests/kernels/reference"
+_CALIBRATION = "tests/quantization/calibration"
+_CORRECTION = "tests/quantization/correction"
+_OPS = "tests/model/ops"
+
+# The tests of each file, the fastest ones that are about it first: a child stops at the first failure.
 TESTS = {
-    "kernels/reference/rounding.py": ["tests/kernels/reference/test_rounding.py"],
-    "kernels/reference/requantize.py": ["tests/kernels/reference/test_requantize.py"],
-    "kernels/reference/linear.py": ["tests/kernels/reference/test_linear.py"],
-    "kernels/reference/elementwise.py": ["tests/kernels/reference/test_elementwise.py"],
-    "kernels/reference/pool.py": ["tests/kernels/reference/test_pool.py"],
-    "kernels/reference/table.py": ["tests/kernels/reference/test_table.py"],
-    "kernels/reference/word.py": ["tests/kernels/reference/test_word.py"],
-    "kernels/reference/window.py": ["tests/kernels/reference/test_window.py"],
-    "kernels/reference/double_double.py": ["tests/kernels/reference/test_double_double.py"],
-    "qengine/runtime/native/exact.py": ["tests/runtime/native/test_exact.py"],
-    "qengine/runtime/native/output_stage.py": ["tests/runtime/native/test_output_stage.py"],
-    "qengine/runtime/native/memory.py": ["tests/runtime/native/test_memory.py"],
-    "qengine/runtime/native/window.py": ["tests/runtime/native/test_memory.py"],
+    "kernels/reference/double_double.py": [f"{_REFERENCE}/test_double_double.py"],
+    "kernels/reference/elementwise.py": [f"{_REFERENCE}/test_elementwise.py"],
+    "kernels/reference/functions.py": [f"{_REFERENCE}/test_functions.py"],
+    "kernels/reference/grid.py": [f"{_OPS}/test_sampling.py"],
+    "kernels/reference/linear.py": [f"{_REFERENCE}/test_linear.py"],
+    "kernels/reference/normalization.py": [f"{_REFERENCE}/test_normalization.py", f"{_OPS}/test_normalization.py"],
+    "kernels/reference/ordered.py": [f"{_REFERENCE}/test_ordered.py"],
+    "kernels/reference/pool.py": [f"{_REFERENCE}/test_pool.py"],
+    "kernels/reference/requantize.py": [f"{_REFERENCE}/test_requantize.py"],
+    "kernels/reference/resize.py": [f"{_REFERENCE}/test_resize.py", f"{_REFERENCE}/test_resize_onnx.py"],
+    "kernels/reference/rounding.py": [f"{_REFERENCE}/test_rounding.py"],
+    "kernels/reference/table.py": [f"{_REFERENCE}/test_table.py"],
+    "kernels/reference/window.py": [f"{_REFERENCE}/test_window.py"],
+    "kernels/reference/word.py": [f"{_REFERENCE}/test_word.py"],
+    "kernels/epilogue.py": ["tests/kernels/test_epilogue.py"],
+    "kernels/ordered.py": ["tests/kernels/test_ordered.py"],
+    "qengine/qformat/arrays.py": ["tests/test_qformat.py"],
+    "qengine/qformat/channels.py": ["tests/test_qformat.py"],
+    "qengine/qformat/choice.py": ["tests/test_qformat.py"],
+    "qengine/qformat/single.py": ["tests/test_qformat.py"],
+    "qengine/model/static_values.py": ["tests/model/test_static_values.py"],
+    "qengine/model/steps/combine.py": ["tests/model/steps", f"{_OPS}/test_elementwise.py"],
+    "qengine/model/steps/join.py": ["tests/model/steps", f"{_OPS}/test_movement.py"],
+    "qengine/model/steps/linear.py": ["tests/model/steps/test_linear.py", f"{_OPS}/test_linear.py"],
+    "qengine/model/steps/mean.py": ["tests/model/steps", f"{_OPS}/test_reduce.py"],
+    "qengine/model/steps/move.py": ["tests/model/steps", f"{_OPS}/test_movement.py"],
+    "qengine/model/steps/resize.py": ["tests/model/steps", f"{_OPS}/test_resize.py"],
+    "qengine/model/steps/table.py": ["tests/model/steps", f"{_OPS}/test_functions.py"],
+    "qengine/model/formats/assign.py": ["tests/model/formats/test_assign.py", "tests/model/formats/test_groups.py"],
+    "qengine/model/formats/constants.py": ["tests/model/formats/test_constants.py"],
+    "qengine/model/formats/groups.py": ["tests/model/formats/test_groups.py"],
+    "qengine/quantization/calibration/choose.py": [f"{_CALIBRATION}/test_choose.py"],
+    "qengine/quantization/calibration/error.py": [f"{_CALIBRATION}/test_choose.py"],
+    "qengine/quantization/calibration/formats.py": [
+        f"{_CALIBRATION}/test_branches.py",
+        f"{_CALIBRATION}/test_calibrate.py",
+    ],
+    "qengine/quantization/calibration/histogram.py": [f"{_CALIBRATION}/test_histogram.py"],
+    "qengine/quantization/correction/bias.py": [f"{_CORRECTION}/test_bias.py"],
+    "qengine/quantization/correction/equalization.py": [f"{_CORRECTION}/test_equalization.py"],
+    "qengine/quantization/correction/rounding.py": [f"{_CORRECTION}/test_rounding.py"],
+    "qengine/quantization/correction/statistics.py": [f"{_CORRECTION}/test_statistics.py"],
+    "qengine/quantization/correction/weights.py": [f"{_CORRECTION}/test_weights.py"],
+    "qengine/metrics/agreement.py": ["tests/metrics/test_metrics.py"],
+    "qengine/metrics/declaration.py": ["tests/metrics/test_metrics.py", "tests/metrics/test_declaration.py"],
+    "qengine/metrics/drop.py": ["tests/metrics/test_drop.py"],
+    "qengine/metrics/pareto.py": ["tests/metrics/test_metrics.py"],
+    "qengine/metrics/psnr.py": ["tests/metrics/test_metrics.py"],
+    "qengine/metrics/quality.py": ["tests/metrics/test_quality.py"],
+    "qengine/metrics/ratios.py": ["tests/metrics/test_ratios.py"],
+    "qengine/metrics/sqnr.py": ["tests/metrics/test_metrics.py"],
+    "qengine/metrics/ssim.py": ["tests/metrics/test_metrics.py"],
+    "qengine/metrics/tasks.py": ["tests/metrics/test_metrics.py", "tests/metrics/test_quality.py"],
+    "qengine/metrics/top1.py": ["tests/metrics/test_metrics.py"],
+    "qengine/analysis/inspection/costs.py": ["tests/analysis/inspection/test_costs.py"],
+    "qengine/analysis/search/descent.py": ["tests/analysis/search/test_descent.py"],
+    "qengine/analysis/search/refine.py": ["tests/analysis/search/test_refine.py"],
+    "qengine/runtime/plan/planner.py": ["tests/runtime/plan", "tests/runtime/test_sections.py"],
     "qengine/runtime/native/bands.py": ["tests/runtime/native/test_schedule.py"],
+    "qengine/runtime/native/exact.py": ["tests/runtime/native/test_exact.py"],
+    "qengine/runtime/native/memory.py": ["tests/runtime/native/test_memory.py"],
+    "qengine/runtime/native/output_stage.py": ["tests/runtime/native/test_output_stage.py"],
     "qengine/runtime/native/schedule.py": ["tests/runtime/native/test_schedule.py"],
+    "qengine/runtime/native/window.py": ["tests/runtime/native/test_memory.py"],
 }
+
+# Packages that tests import and that no mutant is in: children share them.
+SHARED = ("pytest", "numpy", "onnx.reference", "onnxruntime", "llvmlite.binding")
 
 COMPARISONS = {
     ast.Lt: "<=",
@@ -177,11 +237,22 @@ def module_name(path):
     return ".".join(parts if parts[0] == "qengine" else ["qengine", *parts])
 
 
-def run(path, source, seconds):
-    """Run the tests of a file with a source in its place; return whether they passed, and the seconds that it took."""
+def run(path, source, seconds, cache):
+    """Run the tests of a file with a source in its place; return whether they passed, and the seconds that it took.
+
+    Compiled kernels are read from a directory and not written to it: a mutant's would be taken for the file's own.
+    """
     began = time.monotonic()
+    with tempfile.TemporaryDirectory() as own:
+        copy = shutil.copytree(cache, Path(own) / "kernels", copy_function=os.link)
+        passed = _run(path, source, began + seconds, cache if source is None else copy)
+    return passed, time.monotonic() - began
+
+
+def _run(path, source, end, cache):
     child = os.fork()
     if child == 0:
+        os.environ["QENGINE_CACHE_DIR"] = str(cache)
         os.setsid()
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
@@ -199,13 +270,24 @@ def run(path, source, seconds):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             break
-        if time.monotonic() - began > seconds:
+        if time.monotonic() > end:
             os.killpg(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
             break
         time.sleep(0.01)
-    passed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-    return passed, time.monotonic() - began
+    return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+
+
+def survivors(path, every, jobs):
+    """Return the mutants of a file that no test kills, the seconds of its tests, and the seconds of all mutants."""
+    with tempfile.TemporaryDirectory() as cache:
+        passed, seconds = run(path, None, 600, cache)
+        if not passed:
+            sys.exit(f"{path}: its tests fail without any change: {' '.join(TESTS[path])}")
+        began = time.monotonic()
+        with ThreadPoolExecutor(jobs) as pool:
+            passes = list(pool.map(lambda mutant: run(path, mutant.source, 10 + 10 * seconds, cache)[0], every))
+    return [mutant for mutant, passed in zip(every, passes, strict=True) if passed], seconds, time.monotonic() - began
 
 
 def main():
@@ -218,10 +300,9 @@ def main():
     unknown = [path for path in options.files if path not in TESTS]
     if unknown:
         parser.error(f"no tests are known of {', '.join(unknown)}: add them to TESTS")
-    # What children share: all that tests import and that no mutant is of.
-    import numpy  # noqa: F401
-    import onnx  # noqa: F401
-    import pytest  # noqa: F401
+    for name in SHARED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
     os.chdir(ROOT)
     killed = survived = 0
@@ -232,15 +313,12 @@ def main():
             continue
         if options.sample is not None and options.sample < len(every):
             every = random.Random(path).sample(every, options.sample)
-        passed, seconds = run(path, None, 600)
-        if not passed:
-            sys.exit(f"{path}: its tests fail without any change: {' '.join(TESTS[path])}")
-        limit = 10 + 10 * seconds
-        with ThreadPoolExecutor(options.jobs) as pool:
-            outcomes = list(pool.map(lambda mutant: run(path, mutant.source, limit)[0], every))  # noqa: B023
-        alive = [mutant for mutant, passed in zip(every, outcomes, strict=True) if passed]
+        alive, seconds, total = survivors(path, every, options.jobs)
         killed, survived = killed + len(every) - len(alive), survived + len(alive)
-        print(f"{path}: {len(every) - len(alive)} of {len(every)} killed", flush=True)
+        print(
+            f"{path}: {len(every) - len(alive)} of {len(every)} killed in {total:.0f} s, tests take {seconds:.1f} s",
+            flush=True,
+        )
         for mutant in sorted(alive, key=lambda one: one.line):
             print(f"  line {mutant.line}\n    - {mutant.before}\n    + {mutant.after}", flush=True)
     if not options.list:
