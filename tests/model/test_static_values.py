@@ -4,10 +4,33 @@ from networks import network, run_onnxruntime, weights
 
 import qengine
 from qengine.errors import ModelError, QEngineError, UnsupportedError
+from qengine.model.graph import Graph, Node
 from qengine.model.loader import load
-from qengine.model.static_values import known_tensors, value_inputs
+from qengine.model.static_values import known_tensors, may_be_known, value_inputs
 
 X = weights(2, 3, 8, 6, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "is_known"),
+    [
+        ("Relu", "x", True),
+        ("Dropout", "x", True),  # a handler computes it, although ONNX calls it random
+        ("Hardmax", "x", True),
+        ("RandomNormalLike", "x", False),
+        ("RandomNormal", "", False),
+        ("SequenceEmpty", "", False),  # deterministic, and no tensor
+    ],
+)
+def test_results_of_deterministic_operators_may_be_known(operator, inputs, is_known):
+    assert may_be_known(Node(operator, tuple(inputs.split()), ("y",), version=17)) == is_known
+
+
+def test_results_of_a_node_that_runs_graphs_are_not_known():
+    body = Graph("body", (), (), (), {})
+    assert not may_be_known(Node("SequenceMap", ("x",), ("y",), {"body": body}, version=17))
+    assert not may_be_known(Node("Relu", ("x",), ("y",), {"body": body}, version=17))
+
 
 # As torch exports x.view(x.size(0), -1) with dynamic axes.
 VIEW = [

@@ -38,6 +38,7 @@ def bisected(good, length):
 def test_the_last_good_and_the_first_bad_one_are_measured(length):
     for good in range(1, length + 1):
         asked = bisected(good, length)
+        assert 0 not in asked
         # The first is known to be good, and there is none behind the last.
         assert {place for place in (good - 1, good) if 0 < place < length} <= set(asked)
         assert len(asked) <= length.bit_length() + 3

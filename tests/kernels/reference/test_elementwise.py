@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qengine.kernels.reference.elementwise import add_fixed, divide_fixed, multiply_fixed, prelu_fixed
+from qengine.kernels.reference.elementwise import add_fixed, bounded, divide_fixed, multiply_fixed, prelu_fixed
 from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL, new_tally
 from qengine.kernels.reference.word import Word
 
@@ -142,7 +142,8 @@ def test_scalars(n):
 
 
 @pytest.mark.parametrize(
-    ("n", "n_slope", "n_y"), [(3, 7, 5), (7, -2, 4), (0, 40, 3), (-3, 0, -3), (2, 140, 30), (5, 3, 50)]
+    ("n", "n_slope", "n_y"),
+    [(3, 7, 5), (7, -2, 4), (0, 40, 3), (-3, 0, -3), (2, 140, 30), (5, 3, 50), (0, 44, 3), (0, 50, 3), (0, -29, -20)],
 )
 def test_prelu(word, code_of, n, n_slope, n_y):
     slopes = np.int16([-32768, -3, 0, 5, 32767])
@@ -156,3 +157,21 @@ def test_prelu(word, code_of, n, n_slope, n_y):
     ]
     assert got.dtype == word.dtype
     assert got.tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [
+        (None, None, [-3, -1, 0, 2, 5]),
+        (-1.0, None, [-1, -1, 0, 2, 5]),
+        (None, 2.0, [-3, -1, 0, 2, 2]),
+        (0.0, 2.0, [0, 0, 0, 2, 2]),
+        (0.0, -2.0, [-2] * 5),  # the upper bound is applied last
+    ],
+)
+def test_bounds_keep_the_element_type(low, high, wanted, dtype):
+    v = np.array([-3, -1, 0, 2, 5], dtype)
+    np.testing.assert_array_equal(bounded(v, low, high), np.array(wanted, dtype), strict=True)
+    assert bounded(v, low, high, out=v) is v
+    np.testing.assert_array_equal(v, np.array(wanted, dtype), strict=True)

@@ -182,6 +182,7 @@ def test_it_converges_on_a_chain_of_layers():
         ({"tolerance": 1e-3}, 7),
         ({"tolerance": 0.2}, 3),
         ({"tolerance": 0.17}, 4),
+        ({"tolerance": float(np.log(16.0))}, 1),  # the factors of the first round are 16
         ({"most_rounds": 4}, 4),
         ({"most_rounds": 1}, 1),
     ],
