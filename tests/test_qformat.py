@@ -16,6 +16,7 @@ from qengine.qformat import (
     arrays,
     channel_formats,
     dequantize,
+    exact_format,
     finest_format,
     finest_per_channel,
     fraction_bits_of,
@@ -300,6 +301,43 @@ def test_finest_per_channel():
     assert fraction_bits_of(per, 3).tolist() == [[[5, 10]]]
     assert fraction_bits_of(per, 3).shape == (1, 1, 2)
     assert fraction_bits_of(QFormat.parse("Q4.3"), 3) == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [
+        ([], "Q7.0"),
+        ([0.0, -0.0], "Q7.0"),
+        ([1.0], "Q7.0"),
+        ([0.0, 6.0], "Q8.-1"),  # zeros do not count: 6 is 3 x 2
+        ([127.0, -128.0], "Q7.0"),
+        ([128.0, 1.0], "Q15.0"),
+        ([-128.0, -1.0], "Q7.0"),
+        ([-129.0, 0.0], "Q15.0"),
+        ([32767.0, -32768.0], "Q15.0"),
+        ([32768.0, 1.0], None),
+        ([1.0, -32769.0], None),
+        ([0.375, 5.0], "Q4.3"),
+        ([2.0**-112, 3.0], None),
+        ([2.0**112], "Q119.-112"),
+        ([2.0**-149], "Q-142.149"),
+        ([0.1], None),
+        ([np.inf, 1.0], None),
+        ([np.nan], None),
+    ],
+)
+def test_exact_format_is_the_coarsest_that_holds_every_value(values, form):
+    found = exact_format(np.float64(values))
+    assert (found and str(found)) == form
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_exact_format_of_codes_gives_them_back(bits):
+    codes = np.int64([-(1 << (bits - 1)), (1 << (bits - 1)) - 1, 5])
+    for n in (-112, -3, 0, 11, 149):
+        found = exact_format(np.ldexp(codes.astype(np.float64), -n))
+        assert found == QFormat(bits - 1 - n, n)
+    assert exact_format(np.float32([[0.5, 1.25]])) == QFormat(5, 2)
 
 
 def test_channel_formats():

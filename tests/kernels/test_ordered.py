@@ -44,7 +44,7 @@ def test_a_sum_that_fused_multiplication_would_change():
         assert found[0, 0] == 0.0  # fused it is -2^-60
 
 
-@pytest.mark.parametrize("spoil", ["shape", "type", "columns"])
+@pytest.mark.parametrize("spoil", ["shape", "type", "columns", "two columns"])
 def test_what_is_no_such_matrix_is_refused(spoil):
     total, left, right = numbers(4, 6, 5)
     match spoil:
@@ -54,5 +54,7 @@ def test_what_is_no_such_matrix_is_refused(spoil):
             right = right.astype(np.float32)
         case "columns":
             total = np.asfortranarray(total)
+        case "two columns":
+            total, right = np.asfortranarray(total[:, :2]), np.ascontiguousarray(right[:, :2])
     with pytest.raises(ValueError, match=r"give a float64 array of shape .* with contiguous rows"):
         add_products(total, left, right, available()[0])

@@ -205,6 +205,16 @@ def test_outside_is_filled_and_never_counted(kind):
     assert interpolate_float(x.astype(np.float32), CROP, taps, np.inf)[0].tolist() == [np.inf] * 3
 
 
+def test_a_fill_counts_only_where_something_is_outside():
+    x, axis, weight = np.int8([3, -4]), [Axis(0, 2, 2, 1.0)], np.int64([[2], [2]])
+    for outside, codes in ((None, [3, -4]), ([False, False], [3, -4]), ([True, False], [100, -4])):
+        taps = [Taps(np.array([[0], [1]]), weight, outside and np.array(outside))]
+        tally = new_tally()
+        got = interpolate_fixed(x, axis, taps, 1, 0, Word(8, True), 100, tally=tally)
+        assert got.tolist() == interpolate_fixed(x, axis, taps, 1, 0, Word(8, True), 100).tolist() == codes
+        assert tally[LARGEST] == max(map(abs, codes))
+
+
 def test_what_the_edge_would_have_given_outside_is_not_counted():
     taps = Taps(np.array([[0], [1]]), np.array([[2], [2]]), np.array([False, True]))
     for code, shift in [(100, 0), (1, 3)]:  # would saturate, would be flushed

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from qengine.quantization.calibration.histogram import BINS, Histogram
+from qengine.quantization.calibration.histogram import BINS, Histogram, HistogramArrays
 
 
 def of(*parts):
@@ -135,3 +135,13 @@ def test_nothing_and_zeros():
         assert found.cells().count.size == 0
     assert of([]).finite == 0
     assert of([np.nan]).is_zero
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_arrays_of_histograms_give_them_back(count):
+    histograms = [of(values(seed), [np.inf, np.nan] * seed, [0.0]) for seed in range(count)]
+    arrays = HistogramArrays.of(histograms)
+    shapes = [(count, 2), (count, 3), (count, 2), (count, 2, BINS), (count, 2, 256)]
+    assert [array.shape for array in arrays] == shapes
+    for one, other in zip(histograms, arrays.histograms(), strict=True):
+        same(one, other)
