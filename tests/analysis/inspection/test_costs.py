@@ -58,7 +58,7 @@ def test_names_and_synonyms():
 def test_word_lengths():
     assert word_length(None) == FLOAT_BITS == 32
     assert word_length(QFormat.parse("Q3.4")) == 8
-    assert word_length(channel_formats(["Q3.8", "Q5.6"], 0)) == 12
+    assert word_length(channel_formats(["Q3.8"], 0)) == 12
 
 
 def test_an_attribute_is_no_constant_that_costs_memory():

@@ -28,6 +28,37 @@ def test_what_is_free_goes_first_and_what_costs_nothing_stays():
     assert choices.uniform(4) is None
 
 
+def test_the_next_word_lengths_of_a_unit():
+    choices = Choices([(2, 4, 8), (8,)], [{2: 0.7, 4: 0.2, 8: 0.0}, {}], CostModel(0.0, [(1.0, (0,))]))
+    assert [choices.lower((width, 8), 0) for width in (2, 4, 8)] == [None, 2, 4]
+    assert [choices.higher((width, 8), 0) for width in (2, 4, 8)] == [4, 8, None]
+    assert choices.lower((8, 8), 1) is choices.higher((8, 8), 1) is None
+    assert choices.longest == (8, 8)
+    assert (choices.noise((4, 8)), choices.noise((8, 8))) == (0.2, 0.0)
+    assert (choices.added_noise((4, 8), 0, 2), choices.added_noise((4, 8), 1, 4)) == (0.7 - 0.2, 0.0)
+
+
+def test_uniform_word_lengths_where_a_unit_has_no_choice():
+    cost = CostModel(0.0, [(1.0, (0,)), (1.0, (1,)), (1.0, (2,))])
+    choices = Choices([(2, 4), (4, 8), (6,), (2, 16)], [{}] * 4, cost)
+    assert choices.uniform(4) == (4, 4, 6, 16)
+    assert choices.uniform(2) is choices.uniform(8) is choices.uniform(6) is None
+    assert Choices([(4,)], [{}], CostModel(0.0, [(1.0, (0,))])).uniform(4) is None
+
+
+def test_small_savings_are_steps_too_and_no_saving_is_none():
+    cost = CostModel(0.0, [(0.25, (0,)), (0.0, (1,))])
+    choices = Choices([(2, 4), (2, 4)], [{2: 0.5, 4: 0.0}] * 2, cost)
+    assert list(descent(choices)) == [(4, 4), (2, 4)]
+
+
+def test_of_equal_gains_for_the_noise_the_larger_saving_goes_first():
+    sensitivity = [{4: 0.1, 8: 0.0}, {4: 0.2, 8: 0.0}, {4: 0.0, 8: 0.0}, {4: 0.0, 8: 0.1}]
+    cost = CostModel(0.0, [(1.0, (0,)), (2.0, (1,)), (1.0, (2,)), (3.0, (3,))])
+    choices = Choices([(4, 8)] * 4, sensitivity, cost)
+    assert list(descent(choices)) == [(8, 8, 8, 8), (8, 8, 8, 4), (8, 8, 4, 4), (8, 4, 4, 4), (4, 4, 4, 4)]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_of_separable_costs_nothing_is_better_for_its_noise(seed):
     import numpy as np
