@@ -108,6 +108,32 @@ def test_two_units_may_be_longer_for_one_that_is_shorter():
     assert widths == (8, 8, 2)
 
 
+def test_two_units_may_be_shorter_where_one_may_not():
+    widths, _ = refined((1, 1), flat(*[(0.3, 0.2, 0.0)] * 2), {(8, 8), (4, 4)}.__contains__, (8, 8))
+    assert widths == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "exchanges", "doubles"),
+    [
+        ((1,) * 10, 0, 8 + 28),  # of eight units one or two are shorter; two bits less pay for no four bits more
+        ((0.01,) + (1,) * 9, 9, 40),  # the first unit may be longer for any other: no more than 40 are measured
+    ],
+)
+def test_neighbours_that_are_measured_are_few(sizes, exchanges, doubles):
+    cost = CostModel(0.0, [(float(size), (u,)) for u, size in enumerate(sizes)])
+    choices = Choices([WIDTHS] * 10, flat(*[(0.3, 0.2, 0.0)] * 10), cost)
+    measured = []
+
+    def evaluate(widths):
+        measured.append(widths)
+        return Candidate(widths, cost.total(widths), 0.0)
+
+    start = Candidate((4,) * 10, cost.total((4,) * 10), 1.0)
+    assert refine(choices, start, evaluate, GOAL) is start
+    assert len(measured) == 10 + exchanges + doubles
+
+
 def test_the_units_that_take_most_noise_away_are_lengthened():
     # Of eleven units eight are tried; the last two of the small ones matter.
     noises = flat(*[(0.3, 0.01, 0.0)] * 8, *[(0.3, 0.2, 0.0)] * 2, (0.3, 0.2, 0.0))

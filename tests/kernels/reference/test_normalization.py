@@ -26,3 +26,4 @@ def test_standardize():
     wanted = torch.nn.functional.layer_norm(torch.from_numpy(ROWS), (33,), eps=1e-5).numpy()
     np.testing.assert_allclose(standardize(ROWS, 1e-5), wanted, rtol=1e-10, atol=1e-12)
     assert standardize(np.zeros((3, 0)), 1e-5).shape == (3, 0)
+    assert standardize(np.full((2, 1), 7.0), 1e-5).tolist() == [[0], [0]]

@@ -18,3 +18,13 @@ def test_one_product_after_the_other(rows, columns, count):
             for k in range(count):
                 wanted += float(left[k, r]) * float(right[k, c])
             assert found[r, c] == wanted
+
+
+def test_stacks_of_matrices_are_added_one_by_one():
+    rng = np.random.default_rng(1)
+    total, left, right = (rng.normal(size=size) for size in ((2, 3, 4), (2, 5, 3), (2, 5, 4)))
+    found = total.copy()
+    add_products(found, left, right)
+    for one, a, b, y in zip(total, left, right, found, strict=True):
+        add_products(one, a, b)
+        np.testing.assert_array_equal(y, one)
