@@ -88,7 +88,12 @@ TESTS = {
     "qengine/analysis/inspection/costs.py": ["tests/analysis/inspection/test_costs.py"],
     "qengine/analysis/search/descent.py": ["tests/analysis/search/test_descent.py"],
     "qengine/analysis/search/refine.py": ["tests/analysis/search/test_refine.py"],
-    "qengine/runtime/plan/planner.py": ["tests/runtime/plan", "tests/runtime/test_sections.py"],
+    "qengine/runtime/plan/planner.py": [
+        "tests/runtime/plan/test_plan.py",
+        "tests/runtime/test_sections.py",
+        "tests/model/test_static_values.py",
+        "tests/model/passes/test_quantized.py",
+    ],
     "qengine/runtime/native/bands.py": ["tests/runtime/native/test_schedule.py"],
     "qengine/runtime/native/exact.py": ["tests/runtime/native/test_exact.py"],
     "qengine/runtime/native/memory.py": ["tests/runtime/native/test_memory.py"],

@@ -75,6 +75,9 @@ def test_many_without_a_format_are_counted():
     nodes = [("Sigmoid", "x" if i == 0 else f"t{i - 1}", f"t{i}") for i in range(8)]
     with pytest.raises(FormatError, match=r"^no format for 'x', 't0', 't1', 't2', 't3' and 5 more: name"):
         session([*nodes, ("Relu", "t7", "y")], {})
+    for last, more in (("t4", " and 1 more"), ("t3", "")):
+        with pytest.raises(FormatError, match=rf"^no format for 'x', 't0', 't1', 't2', 't3'{more}: name"):
+            session(nodes, {}, outputs=[last])
 
 
 def test_a_tensor_that_the_passes_removed_needs_no_format_until_it_is_asked_for():

@@ -7,7 +7,8 @@ import qengine
 from qengine import QFormat
 from qengine.analysis.report import compare
 from qengine.errors import FormatError, OptionError
-from qengine.qformat import ChannelFormats
+from qengine.model.formats.constants import _exact
+from qengine.qformat import ChannelFormats, channel_formats
 
 
 def test_constants_have_the_most_fraction_bits_that_hold_them():
@@ -213,3 +214,23 @@ def test_the_least_float16_is_infinity_too():
     mask = np.float16([0, -65504, 0.5, 0.25, 0])
     found = session([("Max", "x m", "y")], qformat="Q3.4", inputs={"x": (np.float16, [5])}, constants={"m": mask})
     assert found.formats["m"] == Q("Q0.7")
+
+
+@pytest.mark.parametrize(
+    ("stored", "axis", "wanted"),
+    [
+        (Q("Q5.2"), None, Q("Q5.2")),
+        (Q("Q5.2"), 0, Q("Q5.2")),
+        (Q("Q6.1"), None, Q("Q5.2")),  # it does not hold 0.25
+        (Q("Q0.7"), None, Q("Q5.2")),  # it does not hold 3
+        (channel_formats(["Q7.0", "Q5.2"], 0), 0, channel_formats(["Q7.0", "Q5.2"], 0)),
+        (channel_formats(["Q5.2", "Q7.0"], 0), 0, Q("Q5.2")),
+        (channel_formats(["Q5.2", "Q5.2"], 0), 1, Q("Q5.2")),
+        (channel_formats(["Q5.2", "Q5.2"], 0), None, Q("Q5.2")),
+        (None, None, Q("Q5.2")),
+        (None, 0, Q("Q5.2")),
+    ],
+    ids=str,
+)
+def test_the_stored_format_stays_where_it_holds_every_value(stored, axis, wanted):
+    assert _exact(stored, axis, [np.float32([[3, -1], [0.25, 1]]), np.float32([[2, 2], [0.5, 0]])]) == wanted

@@ -5,6 +5,8 @@ from networks import network, weights
 
 import qengine
 from qengine.errors import FormatError
+from qengine.model.formats.groups import is_real, may_be_real
+from qengine.model.graph import Graph, Value
 
 
 @pytest.mark.parametrize("named", ["c", "r", "p"])
@@ -110,3 +112,20 @@ def test_a_long_chain_shares_one_format():
     s = qengine.InferenceSession(model, qformat="Q4.3", formats={"t7": "Q2.5"})
     assert {str(form) for form in s.formats.values()} == {"Q2.5"}
     assert len(s.formats) == 1501
+
+
+def test_real_numbers_and_what_may_be_some():
+    values = {
+        "real": Value("real", np.dtype(np.float16)),
+        "whole": Value("whole", np.dtype(np.int32)),
+        "untyped": Value("untyped"),
+        "sequence": Value("sequence", np.dtype(np.float32), container="seq(tensor(float))"),
+    }
+    constants = {"c": np.float32([1]), "i": np.int64([1])}
+    graph = Graph("g", (), (), (), constants, values)
+    assert [is_real(name, graph) for name in ("real", "c", "untyped", "absent", "whole", "i", "sequence")] == [
+        True, True, False, False, False, False, False
+    ]  # fmt: skip
+    assert [may_be_real(name, graph) for name in ("real", "c", "untyped", "absent", "whole", "i", "sequence")] == [
+        True, True, True, True, False, False, False
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from networks import network, run_onnxruntime, weights
 import qengine
 from qengine.errors import FeedError, FormatError, ModelError, UnsupportedError
 from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, new_tally
+from qengine.model.ops.operator import NeedsRun
 from qengine.runtime.plan.plan import decode_output
 
 X = weights(1, 3, 6, 5, seed=1, scale=2.0)
@@ -155,7 +156,18 @@ def test_a_tensor_that_is_too_large_is_refused_before_it_is_made(kind):
 def test_an_input_that_is_too_large():
     with pytest.raises(UnsupportedError, match=r"^input 'x': a tensor of 1 x 3 x 6 x 5 has more than 80 elements"):
         session(fixed={"max_elements": 80}).run(None, {"x": X})
-    session(fixed={"max_elements": 100}).run(None, {"x": X})
+    session(fixed={"max_elements": 90}).run(None, {"x": X})
+
+
+def test_a_node_without_a_handler_is_computed_in_the_plan_where_all_that_it_reads_is_known():
+    nodes = [("Shape", "x", "s"), ("Cast", "s", "f", {"to": 1}), ("Hardmax", "f", "h"), ("Relu", "x", "y")]
+    plan = plan_of(session(nodes, outputs=["h", "y"]), {"x": X})
+    assert [bound.output.name for bound in plan.steps] == ["y"]
+    np.testing.assert_array_equal(plan.outputs["h"].value, np.float32([0, 0, 1, 0]), strict=True)
+    random = [*nodes[:2], ("RandomNormalLike", "f", "y")]
+    for others in ([("Hardmax", "x", "y")], random):
+        with pytest.raises(NeedsRun, match=r"^node 'the_y' .* runs by itself$"):
+            plan_of(session(others), {"x": X})
 
 
 def test_memory_that_is_not_there_is_an_error_of_the_node():
