@@ -302,14 +302,14 @@ def survivors(path, every, jobs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="*", metavar="FILE", help=f"of {', '.join(TESTS)}; all where none is named")
-    parser.add_argument("--sample", type=int, metavar="N", help="at most N mutants of each file, chosen at random")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="mutants at once")
-    parser.add_argument("--list", action="store_true", help="count the mutants of each file and run nothing")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="file to mutate; by default all that --list names")
+    parser.add_argument("--sample", type=int, metavar="N", help="at most N mutants of each file, always the same")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="mutants that run at once")
+    parser.add_argument("--list", action="store_true", help="print the number of mutants of each file; run nothing")
     options = parser.parse_args()
     unknown = [path for path in options.files if path not in TESTS]
     if unknown:
-        parser.error(f"no tests are known of {', '.join(unknown)}: add them to TESTS")
+        parser.error(f"no tests are named for {', '.join(unknown)}: add them to TESTS in tests/mutate.py")
     for name in SHARED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

@@ -25,7 +25,7 @@ def test_formats_that_are_far_apart(far, fits):
     assert (y.name, y.saturated, y.underflowed, y.largest, y.elements) == ("y", fits, 2 - fits, 128, 5)
 
 
-@pytest.mark.parametrize("n", [(3, 3), (3, 6), (0, 42), (0, 43), (0, 44), (-20, 30)])
+@pytest.mark.parametrize("n", [(3, 3), (3, 6), (0, 42), (0, 43), (0, 44), (0, 58), (-20, 30), (-40, 22)])
 def test_joined_codes_and_what_is_counted(n):
     """The second tensor is picked where the first, a condition, is False; only what is picked counts."""
     forms = [f"Q{7 - k}.{k}" for k in n]
