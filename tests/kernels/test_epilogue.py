@@ -248,3 +248,20 @@ def test_halves_of_a_sum_are_kept_apart_up_to_46_bits_and_from_16_dropped_bits_o
     assert not form(1 << 40, 16, "half_away").split
     assert not form(1 << 50, 16, accumulator_bits=44).split
     assert not form(1 << 20, 16).split  # 32 bits hold it
+
+
+def test_an_accumulator_wraps_where_the_sums_of_any_channel_leave_it():
+    for limits in ((100, 1 << 40), (1 << 40, 100)):
+        data = choose_epilogue(np.zeros(2, np.int64), np.array(limits), 4, Word(8, True), accumulator_bits=20)
+        assert data.form.accumulator
+        assert data.scalars[-1] == 32 - 20
+    data = choose_epilogue(np.zeros(2, np.int64), np.array((100, 200)), 4, Word(8, True), accumulator_bits=20)
+    assert (data.form.accumulator, data.scalars[-1]) == (False, 0)
+
+
+def test_a_lane_without_a_channel_has_no_bias_and_no_shift():
+    data = choose_epilogue(np.full(2, 5, np.int64), 1 << 40, 4, Word(8, True))
+    assert data.form.wide
+    numbers = data.packed(np.where(np.arange(LANES) < 1, 0, -1)[None]).view(np.int64).reshape(3, LANES)
+    assert numbers[:, 0].tolist() == [5 + 8, 4, 0]
+    assert not numbers[:, 1:].any()

@@ -1,6 +1,7 @@
 """Allowed losses of a figure."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -110,3 +111,9 @@ def test_the_metric_that_goes_with_the_outputs():
 def test_metrics_that_do_not_go_with_it(name, task, message):
     with pytest.raises(OptionError, match=message):
         find_metric(name, task, has_labels=False)
+
+
+def test_no_number_is_worse_than_any_figure():
+    figure = all_metrics()[0]
+    for declared, sign in ((figure, 1), (replace(figure, higher_is_better=False), -1)):
+        assert [declared.score(value) for value in (None, math.nan, 3.0)] == [-math.inf, -math.inf, sign * 3.0]

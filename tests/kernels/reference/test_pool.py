@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qengine.kernels.reference.pool import max_pool, mean_fixed, window_sum
+from qengine.kernels.reference.pool import max_index, max_pool, mean_fixed, window_sum
 from qengine.kernels.reference.requantize import new_tally
 from qengine.kernels.reference.word import Word
 
@@ -116,3 +116,29 @@ def test_mean_of_one_number_and_of_none(shift):
     got = mean_fixed(np.array(10), 3, shift, Word(8, True))
     assert (got.shape, got.dtype, int(got)) == ((), np.int8, {-150: 127, 0: 3, 150: 0}[shift])
     assert mean_fixed(np.zeros((0, 2), np.int64), 3, shift, Word(8, True)).shape == (0, 2)
+
+
+@pytest.mark.parametrize("by_columns", [False, True])
+@pytest.mark.parametrize(("shape", "kernel", "strides", "dilations", "pads"), WINDOWS)
+def test_the_index_of_the_first_largest_element(shape, kernel, strides, dilations, pads, by_columns):
+    """Few values, so that windows have ties; NaN is larger than every number; padding is never picked."""
+    rng = np.random.default_rng(len(shape))
+    x = rng.integers(-4, 0, (2, 3, *shape)).astype(np.float32)
+    x[rng.random(x.shape) < 0.05] = np.nan
+    options = {"kernel": kernel, "strides": strides, "dilations": dilations, "pads": pads}
+    got = max_index(x, **options, by_columns=by_columns)
+    cells = int(np.prod(shape))
+    assert got.shape == max_pool(x, **options).shape
+    for n, c, *out in product(*map(range, got.shape)):
+        best, largest = -1, -np.inf
+        for tap in product(*map(range, kernel)):
+            at = [o * s + t * d - a for o, s, t, d, (a, _) in zip(out, strides, tap, dilations, pads, strict=True)]
+            # A negative pad cuts rows and columns off: they are no elements.
+            ends = [n_ + min(b, 0) for n_, (_, b) in zip(shape, pads, strict=True)]
+            starts = [max(-a, 0) for a, _ in pads]
+            if not all(low <= i < high for low, i, high in zip(starts, at, ends, strict=True)):
+                continue
+            value = x[(n, c, *at)]
+            if value > largest or (np.isnan(value) and not np.isnan(largest)):
+                largest, best = value, int(np.ravel_multi_index(at, shape, order="F" if by_columns else "C"))
+        assert got[(n, c, *out)] == (-1 if best < 0 else best + (n * 3 + c) * cells)

@@ -5,8 +5,10 @@ from networks import network, weights
 
 import qengine
 from qengine.errors import FormatError
-from qengine.model.formats.groups import is_real, may_be_real
+from qengine.model.formats.groups import format_groups, is_real, may_be_real
 from qengine.model.graph import Graph, Value
+from qengine.model.loader import load
+from qengine.model.static_values import known_tensors
 
 
 @pytest.mark.parametrize("named", ["c", "r", "p"])
@@ -129,3 +131,10 @@ def test_real_numbers_and_what_may_be_some():
     assert [may_be_real(name, graph) for name in ("real", "c", "untyped", "absent", "whole", "i", "sequence")] == [
         True, True, True, True, False, False, False
     ]  # fmt: skip
+
+
+def test_known_tensors_are_in_no_group():
+    nodes = [("Shape", "x", "s"), ("Cast", "s", "f", {"to": 1}), ("Identity", "f", "g"), ("Relu", "x", "y")]
+    graph = load(network(nodes, outputs=["y", "g"]))
+    groups = format_groups(graph, known_tensors(graph))
+    assert {name: group.members for name, group in groups.items()} == {"x": {"x", "y"}, "y": {"x", "y"}}

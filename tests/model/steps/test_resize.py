@@ -54,6 +54,8 @@ def test_nearest_picks_elements_and_counts_them(form):
 def test_real_numbers_are_interpolated():
     step = resize("linear", None, out=5, coordinates="align_corners")
     assert step.float32()(np.float32([0, 1, 3])).tolist() == [0, 0.5, 1, 2, 3]
+    halved = resize("linear", None, size=4, out=2)  # without antialias: two taps, however far apart the coordinates
+    assert halved.float32()(np.float32([0, 8, 0, 0])).tolist() == [4, 0]
 
 
 def test_cubic_taps_by_default():

@@ -356,3 +356,11 @@ def test_inputs_that_decide_shapes_have_no_format():
     found = calibrate(srcnn.path, [srcnn.sample().feeds])
     assert "factor" not in found
     InferenceSession(srcnn.path, formats=found).run(None, srcnn.sample().feeds)
+
+
+def test_a_lookup_table_has_a_range_of_its_own():
+    model = network([("Gather", "table i", "y")], inputs={"i": (np.int64, [2])}, constants={"table": [1.0, -3.0, 40.0]})
+    found = ranges(calibrate(model, [{"i": np.int64([0, 1])}], bits=8))
+    assert (found["table"].kind, found["table"].least, found["table"].most) == ("constant", -3.0, 40.0)
+    assert (found["y"].kind, found["y"].least, found["y"].most) == ("activation", -3.0, 1.0)
+    assert found["table"].format == found["y"].format == "Q6.1"
