@@ -84,7 +84,7 @@ TESTS = {
     "qengine/metrics/psnr.py": ["tests/metrics/test_metrics.py"],
     "qengine/metrics/quality.py": ["tests/metrics/test_quality.py"],
     "qengine/metrics/ratios.py": ["tests/metrics/test_ratios.py"],
-    "qengine/metrics/sqnr.py": ["tests/metrics/test_metrics.py"],
+    "qengine/metrics/sqnr.py": ["tests/metrics/test_ratios.py", "tests/metrics/test_metrics.py"],
     "qengine/metrics/ssim.py": ["tests/metrics/test_metrics.py"],
     "qengine/metrics/tasks.py": ["tests/metrics/test_metrics.py", "tests/metrics/test_quality.py"],
     "qengine/metrics/top1.py": ["tests/metrics/test_metrics.py"],

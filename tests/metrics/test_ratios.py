@@ -82,3 +82,10 @@ def test_whole_numbers_have_no_sqnr():
     accumulator.add(EvaluatedBatch(np.arange(3), np.arange(3)))
     assert accumulator.value() is None
     assert sqnr(np.float32([1]), np.float32([1])) == math.inf
+
+
+def test_outputs_without_a_number_are_left_out_of_the_mean():
+    exact = {"a": np.float32([3, 4]), "b": np.float32([0, 2]), "silent": np.float32([0, 0]), "i": np.int64([1, 2])}
+    fixed = {"a": np.float32([3, 3]), "b": np.float32([1, 2]), "silent": np.float32([0, 1]), "i": np.int64([1, 3])}
+    assert sqnr_of_outputs(exact, fixed) == pytest.approx(10 * math.log10(1 / ((1 / 25 + 1 / 4) / 2)), rel=1e-12)
+    assert sqnr_of_outputs({"i": exact["i"]}, fixed) is sqnr_of_outputs({"silent": exact["silent"]}, fixed) is None

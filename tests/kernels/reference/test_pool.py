@@ -142,3 +142,9 @@ def test_the_index_of_the_first_largest_element(shape, kernel, strides, dilation
             if value > largest or (np.isnan(value) and not np.isnan(largest)):
                 largest, best = value, int(np.ravel_multi_index(at, shape, order="F" if by_columns else "C"))
         assert got[(n, c, *out)] == (-1 if best < 0 else best + (n * 3 + c) * cells)
+
+
+def test_a_window_wholly_in_the_padding_has_no_index():
+    x = np.float32([[[5, 3, 4]], [[1, 2, 2]]])
+    options = {"kernel": (1,), "strides": (2,), "dilations": (1,), "pads": ((2, 2),)}
+    assert max_index(x, **options).tolist() == [[[-1, 0, 2, -1]], [[-1, 3, 5, -1]]]
