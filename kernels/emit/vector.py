@@ -19,7 +19,7 @@ from typing import Any
 
 from llvmlite import ir
 
-I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 F32, F64 = ir.FloatType(), ir.DoubleType()
 LANES = 16
 
@@ -209,7 +209,7 @@ class Value:
         return self._new(self.b.shuffle_vector(self.v, second, mask))
 
     def repeated(self, lanes: int) -> Value:
-        """Return a vector of so many lanes: these over again, or the first of them."""
+        """Return a vector of `lanes` lanes: the lanes of this one repeated, or the first of them."""
         return self if lanes == self.lanes else self.picked([i % self.lanes for i in range(lanes)])
 
     def lane(self, i: int) -> Value:

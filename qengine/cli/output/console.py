@@ -17,7 +17,7 @@ from qengine.errors import printable
 from qengine.metrics.declaration import Metric, Unit
 
 # In a narrower table numbers would be cut; wrapped lines are better than that.
-_LEAST_WIDTH, _PIPE_WIDTH = 80, 200
+_MIN_WIDTH, _PIPE_WIDTH = 80, 200
 
 
 @contextmanager
@@ -47,9 +47,9 @@ def progress(text: str, total: int, quiet: bool) -> Iterator[Callable[[float], N
 def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Text]) -> str:
     """Return a title, a table and lines as text, in colour if standard output is a terminal."""
     console = Console(highlight=False)
-    # A pipe has no width, and its reader does not want folded names.
+    # A pipe has no width, and its reader does not expect folded names.
     is_open_ended = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _LEAST_WIDTH)
+    console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _MIN_WIDTH)
     with console.capture() as captured:
         console.print(title if isinstance(title, Text) else Text(printable(title), style="bold"), soft_wrap=True)
         console.print(table)

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from qengine.model.graph import Activation
+from qengine.model.graph import ActivationBounds
 from qengine.model.steps.combine import Combine
 
 from .tensors import fixed_kernel, tensor
@@ -25,7 +25,9 @@ def combine(operation, forms=("Q3.4", "Q1.6"), activation=None, dtype=np.float32
 
 
 @pytest.mark.parametrize("out", [("Q5.2", 2), ("Q9.6", 6)])
-@pytest.mark.parametrize("activation", [None, Activation(0.0, None), Activation(None, 1.5), Activation(-100.0, 1000.0)])
+@pytest.mark.parametrize(
+    "activation", [None, ActivationBounds(0.0, None), ActivationBounds(None, 1.5), ActivationBounds(-100.0, 1000.0)]
+)
 @pytest.mark.parametrize("operation", EXACT)
 def test_codes_are_rounded_once_and_bounded(operation, activation, out):
     form, n = out
@@ -47,7 +49,7 @@ def test_real_numbers(operation):
     wanted = [EXACT[operation](p, q) for p, q in zip(a, b, strict=True)]
     step = combine(operation, (None, None))
     np.testing.assert_array_equal(step.float32()(a, b), np.float32(wanted), strict=True)
-    bounded = combine(operation, (None, None), Activation(-2.0, 3.0)).float32()(a, b)
+    bounded = combine(operation, (None, None), ActivationBounds(-2.0, 3.0)).float32()(a, b)
     np.testing.assert_array_equal(bounded, np.clip(np.float32(wanted), -2, 3), strict=True)
 
 

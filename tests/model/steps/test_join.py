@@ -6,7 +6,7 @@ from networks import network
 
 from qengine import InferenceSession
 from qengine.analysis.report import compare
-from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, new_tally
+from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL, UNDERFLOWED, new_tally
 from qengine.model.steps.join import Join
 
 from .tensors import fixed_kernel, tensor
@@ -45,7 +45,7 @@ def test_joined_codes_and_what_is_counted(n):
         counted[0] += exact != wanted[-1]
         counted[1] += exact == 0
     assert kernel(mask, a, b).tolist() == kernel(mask, a, b, tally=tally).tolist() == wanted
-    assert tally[[SATURATED, FLUSHED]].tolist() == counted
+    assert tally[[SATURATED, UNDERFLOWED]].tolist() == counted
     assert (tally[LARGEST], tally[TOTAL]) == (max(map(abs, wanted)), 4)
 
 

@@ -7,7 +7,7 @@ from networks import network
 from qengine import InferenceSession
 from qengine.errors import FormatError
 from qengine.kernels.reference.linear import matrix_product
-from qengine.model.graph import Activation
+from qengine.model.graph import ActivationBounds
 from qengine.model.steps.linear import Linear
 from qengine.model.steps.step import Arithmetic, Tensor
 from qengine.qformat import QFormat, channel_formats, quantize
@@ -99,7 +99,9 @@ W = np.float32([[0.5, -0.25, 1 / 128], [-1, 0.25, 0]])
 CODES = np.int8([[16, -128]])  # of x, 1 and -8
 
 
-@pytest.mark.parametrize("activation", [None, Activation(0.0, None), Activation(None, 4.0), Activation(-20.0, 20.0)])
+@pytest.mark.parametrize(
+    "activation", [None, ActivationBounds(0.0, None), ActivationBounds(None, 4.0), ActivationBounds(-20.0, 20.0)]
+)
 def test_a_constant_bias_is_rounded_half_to_even_to_the_accumulator(activation):
     """x has 4 fraction bits and w 7: the sums and the bias have 11, and 2.5 units of the bias are 2."""
     step = product_of(W, np.float32([2.5, -3.5, 2048 * 9]) / 2048, activation=activation)
@@ -183,7 +185,7 @@ def test_known_operands_give_one_sum_on_every_machine():
     x = Tensor("x", FLOAT, (1, 3), np.float32([[2.0**53, 1, -(2.0**53)]]))
     w = Tensor("w", FLOAT, (3, 1), np.ones((3, 1), np.float32))
     b = Tensor("b", FLOAT, (1,), np.float32([0.5]))
-    step = Linear(x, w, b, matrix_product, (1, 1), (0,), 1, (1,), Activation(0.25, None))
+    step = Linear(x, w, b, matrix_product, (1, 1), (0,), 1, (1,), ActivationBounds(0.25, None))
     np.testing.assert_array_equal(step.known(), np.float32([[0.5]]), strict=True)
     whole = [Tensor(t.name, np.dtype(np.int64), t.shape, t.value.astype(np.int64)) for t in (x, w)]
     step = Linear(*whole, None, matrix_product, (1, 1), (0,), 1, (1,))

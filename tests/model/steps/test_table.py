@@ -1,10 +1,10 @@
-"""Tables of steps: an entry for every code, and real numbers piece by piece."""
+"""Tables of steps: an entry for every code, and real numbers chunk by chunk."""
 
 import numpy as np
 
-from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, new_tally
+from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL, UNDERFLOWED, new_tally
 from qengine.model.steps.step import Arithmetic
-from qengine.model.steps.table import _PIECE, Table
+from qengine.model.steps.table import _CHUNK_ELEMENTS, Table
 
 from .tensors import fixed_kernel, tensor
 
@@ -17,10 +17,10 @@ def test_an_entry_for_every_code():
     codes, tally = np.int8([-8, 1, 7, 2]), new_tally()
     kernel = fixed_kernel(step, "Q1.2")
     assert kernel(codes).tolist() == kernel(codes, tally=tally).tolist() == [squares[k + 8] for k in codes]
-    assert tally[[SATURATED, FLUSHED, LARGEST, TOTAL]].tolist() == [0, 2, 4, 4]
+    assert tally[[SATURATED, UNDERFLOWED, LARGEST, TOTAL]].tolist() == [0, 2, 4, 4]
 
 
-def test_real_numbers_are_computed_in_pieces_that_stay_in_a_cache():
+def test_real_numbers_are_computed_in_chunks_that_stay_in_a_cache():
     lengths = []
 
     def function(x):
@@ -28,8 +28,8 @@ def test_real_numbers_are_computed_in_pieces_that_stay_in_a_cache():
         lengths.append(x.size)
         return x + 1
 
-    assert _PIECE * 8 == 256 << 10  # bytes
-    x = np.arange(2 * _PIECE + 3, dtype=np.float32).reshape(1, -1)
+    assert _CHUNK_ELEMENTS * 8 == 256 << 10  # bytes
+    x = np.arange(2 * _CHUNK_ELEMENTS + 3, dtype=np.float32).reshape(1, -1)
     y = Table(tensor("x", None, x.shape), function).float32()(x)
     np.testing.assert_array_equal(y, x + 1, strict=True)
-    assert lengths == [_PIECE, _PIECE, 3]
+    assert lengths == [_CHUNK_ELEMENTS, _CHUNK_ELEMENTS, 3]
