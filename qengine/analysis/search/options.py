@@ -87,6 +87,9 @@ class SearchOptions:
         if self.max_drop is not None and self.least is not None:
             raise OptionError("max_drop and least both say what is good enough: give one of them")
         find_cost(self.cost)
+        for name in ("bits", "weight_bits", "activation_bits"):
+            if (widths := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(widths))
         check_whole_number("max_runs", self.max_runs, 1)
         check_whole_number("sensitivity_samples", self.sensitivity_samples, 1)
 

@@ -82,4 +82,4 @@ def check_session_options(options: SessionOptions) -> None:
         raise OptionError(f"{varied[0]} differs from point to point of a sweep: give it to the Grid")
 
 
-_VARIED = (*("qformat", "weight_qformat", "formats", "rounding", "overflow", "accumulator_bits", "per_channel"),)
+_VARIED = ("qformat", "weight_qformat", "formats", "rounding", "overflow", "accumulator_bits", "per_channel")

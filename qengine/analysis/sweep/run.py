@@ -14,7 +14,6 @@ from typing import Unpack
 import numpy as np
 
 import qengine
-from qengine.analysis.keywords import check_keywords, options_with
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.key import Context, graph_digest
 from qengine.analysis.sweep.measure import metrics_of
@@ -32,6 +31,7 @@ from qengine.data.datasets import Dataset, samples_at_once
 from qengine.data.datasets.runs import Runs
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
+from qengine.keywords import check_keywords, options_with
 from qengine.metrics.tasks import Task, check_labels, task_of
 from qengine.model.custom import Custom
 from qengine.model.graph import Graph
@@ -120,7 +120,7 @@ def sweep(
     >>> [(row.point.width, row.outcome.measures.top1) for row in result.rows]
     [(None, 0.99), (4, 0.92), (8, 0.99)]
     """
-    check_keywords("sweep", keywords, SweepOptions, SessionOptions)
+    check_keywords("sweep", keywords, SweepKeywords)
     settings = options_with(SweepOptions, options, keywords)
     session = options_with(SessionOptions, session, keywords)
     check_session_options(session)
@@ -169,7 +169,7 @@ class _Job:
         self._observe(left, observed)
         settings, options = self._settings, self._options
         runner, threads = _runner(settings, options.threads) if left else (in_turn, options.threads)
-        work = Work(self._source, str(observed.resolve()), self._context, options.with_(threads=threads))
+        work = Work(self._source, str(observed.resolve()), self._context, replace(options, threads=threads))
         with self._progress("sweeping", len(points)) as advance:
             advance(len(points) - len(left))
             with closing(runner(work, left)) as outcomes:
