@@ -113,7 +113,7 @@ def _table(found: Blame) -> Table:
     headings = ("noise\nshare", "alone, dB\nat output", "here", "in the\nrun, dB")
     for heading in (*headings, "saturated", "underflow", "unused\nbits"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("try", overflow="fold")
+    table.add_column("try", overflow="fold", min_width=20)
     for one in found.tensors:
         is_bad = one.saturated > _WARN_SATURATED * one.elements
         table.add_row(
