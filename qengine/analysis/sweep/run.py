@@ -32,6 +32,7 @@ from qengine.data.datasets.runs import Runs
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
+from qengine.metrics.declaration import find_metric
 from qengine.metrics.tasks import Task, check_labels, task_of
 from qengine.model.custom import Custom
 from qengine.model.graph import Graph
@@ -204,7 +205,11 @@ class _Job:
             pixel_scale=self._source.pixel_scale,
         )
         check_labels(task, output, first, self._dataset.labels)
-        metrics_of(task, ssim=self._settings.ssim)
+        measured = metrics_of(task, ssim=self._settings.ssim)
+        if self._settings.metric is not None:
+            metric = find_metric(self._settings.metric, task, has_labels=self._dataset.labels is not None)
+            if metric not in measured:
+                raise OptionError(f"{metric} is left out of this sweep: measure it, or name another metric")
         return task, output
 
     def _known(self, store: Store, keys: Mapping[Point, str]) -> dict[str, Row]:
