@@ -21,7 +21,7 @@ from qengine.analysis.blame.sums import TensorSums
 from qengine.analysis.report import losses
 from qengine.errors import FeedError, OptionError, QEngineError, UnsupportedError
 from qengine.kernels.reference.requantize import Tally, new_tally
-from qengine.metrics.ratios import Energy, mean_ratio, ratio_in_decibels
+from qengine.metrics.decibels import Energy, mean_ratio, ratio_in_decibels
 from qengine.model.formats.groups import format_groups
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.static_values import known_tensors

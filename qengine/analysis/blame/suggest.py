@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qengine.analysis.blame.result import Suggestion
 from qengine.errors import FormatError
-from qengine.metrics.ratios import decibels
+from qengine.metrics.decibels import decibels
 from qengine.qformat import ChannelFormats, Format, QFormat
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values
 from qengine.quantization.calibration.error import exact_error, sqnr_in

@@ -12,7 +12,7 @@ from qengine.analysis.blame.result import TensorBlame
 from qengine.analysis.blame.suggest import suggest
 from qengine.analysis.report import unused_bits
 from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, Tally, quantize
-from qengine.metrics.ratios import Energy, mean_ratio, ratio_in_decibels
+from qengine.metrics.decibels import Energy, mean_ratio, ratio_in_decibels
 from qengine.model.ops.operator import find
 from qengine.qformat import ChannelFormats, fraction_bits_of
 from qengine.quantization.calibration.histogram import Histogram

@@ -19,7 +19,7 @@ from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.ops.operator import NeedsRun, Role, find
-from qengine.model.ops.support import check_supported
+from qengine.model.ops.support_check import check_supported
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor
 from qengine.qformat import Format

@@ -22,8 +22,8 @@ from qengine.analysis.search.result import Candidate, Goal, HeldOut, SearchResul
 from qengine.analysis.search.sensitivity import measure_sensitivity
 from qengine.analysis.search.split import split
 from qengine.analysis.search.units import Unit, formats_of, units_of
-from qengine.analysis.sweep.observed import Float32Outputs, ensure_float32
 from qengine.analysis.sweep.progress import Progress, silent
+from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
 from qengine.data.datasets import Dataset
 from qengine.data.datasets.runs import Runs, feeds_of
 from qengine.data.images import PixelScale

@@ -11,7 +11,7 @@ from qengine.analysis.search.descent import monotone
 from qengine.analysis.search.units import Unit
 from qengine.data.datasets import Batch
 from qengine.errors import QEngineError
-from qengine.metrics.ratios import Energy
+from qengine.metrics.decibels import Energy
 from qengine.runtime.plan.plan import Plan
 from qengine.runtime.session import InferenceSession
 

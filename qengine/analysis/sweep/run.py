@@ -18,13 +18,13 @@ from qengine.analysis.keywords import check_keywords, options_with
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.key import Context, graph_digest
 from qengine.analysis.sweep.measure import metrics_of
-from qengine.analysis.sweep.observed import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
 from qengine.analysis.sweep.points import Grid, Point
 from qengine.analysis.sweep.prepare import changed, ranges
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
+from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.store import Store, locked
 from qengine.analysis.sweep.work import Source, Work
 from qengine.data import zoo

@@ -20,10 +20,10 @@ import qengine
 from qengine.analysis.inspection.costs import Workload, all_costs
 from qengine.analysis.sweep.key import ARITHMETIC, MEASURES, Context, graph_digest
 from qengine.analysis.sweep.measure import Figures, Meter, metrics_of
-from qengine.analysis.sweep.observed import Float32Outputs, float32_path, load_histograms
 from qengine.analysis.sweep.points import Point
 from qengine.analysis.sweep.prepare import Preparer, Ranges
 from qengine.analysis.sweep.row import Outcome
+from qengine.analysis.sweep.shared_results import Float32Outputs, float32_path, load_histograms
 from qengine.data import zoo
 from qengine.data.datasets import Dataset, open_dataset
 from qengine.data.datasets.runs import Feeds, Runs

@@ -37,8 +37,8 @@ from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import decibels, figure, open_table, rendered
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
+from qengine.metrics.decibels import ratio_in_decibels
 from qengine.metrics.declaration import Unit
-from qengine.metrics.ratios import ratio_in_decibels
 
 _MOST_LINES = 12  # of the front
 

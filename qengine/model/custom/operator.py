@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import OperatorError
 from qengine.kernels.reference.requantize import Tally
-from qengine.model.custom.results import (
+from qengine.model.custom.calls import (
     FixedPoint,
     call_function,
     checked_arrays,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.formats import choose_formats
+from qengine.quantization.calibration.observation_file import load_observation, save_observation
 from qengine.quantization.calibration.observe import Feeds, Observation, observe
 from qengine.quantization.calibration.options import CalibrationKeywords, CalibrationOptions
 from qengine.quantization.calibration.result import Calibration, TensorRange
-from qengine.quantization.calibration.stored import load_observation, save_observation
 from qengine.runtime.options import SessionKeywords, SessionOptions
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.metrics.ratios import decibels
+from qengine.metrics.decibels import decibels
 from qengine.qformat import QFormat
 from qengine.quantization.calibration.histogram import Cells, Histogram
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError
-from qengine.metrics.ratios import decibels
+from qengine.metrics.decibels import decibels
 from qengine.model.formats.files import format_to_json
 from qengine.qformat import ChannelFormats, Format, QFormat
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values

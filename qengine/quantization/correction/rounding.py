@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.isa import choose
-from qengine.kernels.ordered import add_products
-from qengine.kernels.reference import ordered as reference
+from qengine.kernels.ordered_sums import add_products
+from qengine.kernels.reference import ordered_sums as reference
 from qengine.threads import available_threads
 
 Reals = NDArray[np.float64]
@@ -148,7 +148,7 @@ def _times(error: Reals, products: Reals) -> Reals:
 
 
 def _add_products(total: Reals, left: Reals, right: Reals) -> None:
-    """Add products to a total of each group in place, see `qengine.kernels.reference.ordered.add_products`."""
+    """Add products to a total of each group in place, see `qengine.kernels.reference.ordered_sums.add_products`."""
     isa = choose(None)
     if isa is None or (len(total) > 1 and total[0].size <= _SMALL):  # there are many groups with few columns each
         reference.add_products(total, left, right)

@@ -22,7 +22,7 @@ from qengine.model.protos import graph_proto
 from qengine.model.steps import Table
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
 from qengine.quantization.correction import fold_graph
-from qengine.quantization.qdq.stored import ACTIVATION_BITS, Names, StoredConstants, check_opset
+from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, Names, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
 
 _NO_CONSTANTS: Mapping[str, NDArray[Any]] = {}

@@ -13,7 +13,7 @@ from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, correct
-from qengine.quantization.qdq.stored import ACTIVATION_BITS, first_opset
+from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, first_opset
 from qengine.quantization.qdq.write import quantized_model
 from qengine.runtime.session import InferenceSession
 

@@ -17,7 +17,7 @@ from qengine.errors import OptionError, did_you_mean
 from qengine.model.eager import single_node
 from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.graph import Graph, Node, Value
-from qengine.model.ops.support import check_supported
+from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import optimize, remove_dead
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Tensor

@@ -14,7 +14,7 @@ from qengine.model.graph import Graph, Node
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import ANY, Known, find, operator, versions
 from qengine.model.ops.signature import NEVER
-from qengine.model.ops.support import check_supported
+from qengine.model.ops.support_check import check_supported
 from qengine.model.steps import Island, Tensor
 
 from . import __path__ as here

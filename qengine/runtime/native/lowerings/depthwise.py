@@ -15,7 +15,7 @@ from qengine.kernels.epilogue import LANES
 from qengine.kernels.layout import SLACK, natural_block
 from qengine.kernels.program import Call
 from qengine.model.steps import Tensor
-from qengine.runtime.native.exact import chunk_taps, widening_note
+from qengine.runtime.native.exact_sums import chunk_taps, widening_note
 from qengine.runtime.native.lowerings.linear_op import Filters, LinearOp
 from qengine.runtime.native.op import Rows, share_bounds
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, View

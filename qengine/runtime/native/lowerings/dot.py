@@ -20,7 +20,7 @@ from qengine.kernels.epilogue import LANES
 from qengine.kernels.layout import natural_block
 from qengine.kernels.program import Call
 from qengine.model.steps import Tensor
-from qengine.runtime.native.exact import chunk_taps, split_taps, widening_note
+from qengine.runtime.native.exact_sums import chunk_taps, split_taps, widening_note
 from qengine.runtime.native.lowerings.dot_channels import ChannelRange, channel_ranges
 from qengine.runtime.native.lowerings.linear_op import Filters, LinearOp
 from qengine.runtime.native.op import Rows, share_bounds

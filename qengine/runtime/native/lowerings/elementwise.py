@@ -15,7 +15,7 @@ from qengine.kernels.epilogue import LANES, EpilogueData, choose_epilogue
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
-from qengine.runtime.native.lowering import NotLowered
+from qengine.runtime.native.lowering_table import NotLowered
 from qengine.runtime.native.op import Op, Rows, float_bounds
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, View
 

@@ -14,7 +14,7 @@ from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Linear, Tensor
 from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
 from qengine.model.steps.linear import bias_codes
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.lowerings.depthwise import DepthwiseOp
 from qengine.runtime.native.lowerings.dot import DotOp
 from qengine.runtime.native.lowerings.linear_op import Filters, LinearOp

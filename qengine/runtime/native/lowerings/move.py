@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qengine.model.steps import Move
 from qengine.model.steps.forms import Bounded, Reshaped
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.lowerings.elementwise import copy_op, requantize_op
 from qengine.runtime.native.tensor_buffer import TensorBuffer, images
 

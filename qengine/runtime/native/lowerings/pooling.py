@@ -15,7 +15,7 @@ from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
 from qengine.model.steps import Mean, Move, Tensor
 from qengine.model.steps.forms import AxisExtreme, AxisSum, WindowMax, WindowSum
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.tensor_buffer import STORED_DTYPE, Address, TensorBuffer, View, images
 

@@ -14,7 +14,7 @@ from qengine.kernels.program import Call
 from qengine.kernels.reference.resize import Taps, integer_taps
 from qengine.kernels.resize import ResizeColumns, ResizeNearest, ResizeRows
 from qengine.model.steps import Resize
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, View, images
 

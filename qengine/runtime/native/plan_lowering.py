@@ -2,8 +2,8 @@
 
 A plan is a list of steps, each a function of whole tensors. A native kernel instead computes rows of a tensor that
 lies in memory in blocks of 16 channels. Lowering goes through the steps in order and gives each its *ops*, objects
-that know their buffers and can make *calls* of kernels for any rows. The table in `lowering` names the function that
-does this for a type of step; the function raises `NotLowered` where no kernel computes the step exactly.
+that know their buffers and can make *calls* of kernels for any rows. The table in `lowering_table` names the function
+that does this for a type of step; the function raises `NotLowered` where no kernel computes the step exactly.
 
 Steps with ops form *sections*, which run without a return to Python. A step without ops ends a section: its operands
 are *unpacked* into arrays of the plain (N, C, H, W) order, the reference computes the step on them, and the next
@@ -37,7 +37,7 @@ from qengine.runtime.native.executor import (
     ReferencePart,
     feed_key,
 )
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, function_of
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, function_of
 from qengine.runtime.native.lowerings import lowering_of
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.packing import PackOp, RelayoutOp, UnpackOp

@@ -1,7 +1,7 @@
-"""The code of `kernels.ordered`."""
+"""The code of `kernels.ordered_sums`."""
 
 from ..isa import Isa
-from ..ordered import Ordered
+from ..ordered_sums import OrderedSums
 from .loops import Arguments, counted
 from .vector import F64, LANES, Value, load, load_scalar
 
@@ -9,7 +9,7 @@ _TILE = 1024  # columns, of which a row and some of `right` stay in the cache
 _AT_ONCE = 8  # products for which a sum is loaded and stored once
 
 
-def emit(spec: Ordered, isa: Isa, a: Arguments) -> None:
+def emit(spec: OrderedSums, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     whole = a.count - a.count.modulo(_AT_ONCE)
     with counted((a.columns + (_TILE - 1)).divided_by(_TILE)) as i:
