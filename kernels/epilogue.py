@@ -47,9 +47,9 @@ class Epilogue:
     signed : whether the bits that wrapping keeps are in two's complement.
     itemsize : number of bytes of a stored code.
     wide : whether sums and shifts have 64 bits instead of 32.
-    left : whether some channel shifts to the left.
-    accumulator : whether the sum wraps at the width of an accumulator before it is rounded.
-    offset : whether the stored code of 0 is added at the end; if not, the bias includes it.
+    shifts_left : whether some channel shifts to the left.
+    wraps_sums : whether the sum wraps at the width of an accumulator before it is rounded.
+    adds_zero : whether the stored code of 0 is added at the end; if not, the bias includes it.
     split : whether sums come as high * 2^16 + low, in 32 bits each, with at least 16 bits to drop.
     """
 
@@ -58,9 +58,9 @@ class Epilogue:
     signed: bool
     itemsize: int
     wide: bool = False
-    left: bool = False
-    accumulator: bool = False
-    offset: bool = False
+    shifts_left: bool = False
+    wraps_sums: bool = False
+    adds_zero: bool = False
     split: bool = False
 
 
@@ -70,13 +70,13 @@ class EpilogueData:
 
     Attributes
     ----------
-    form : form that the kernel is compiled for.
+    epilogue : epilogue that the kernel is compiled for.
     channels : int64 (3, channels): bias, shift to the right, shift to the left.
     scalars : int64 (5,): lower bound, upper bound, stored code of 0, and how many high bits wrapping and the
         accumulator drop.
     """
 
-    form: Epilogue
+    epilogue: Epilogue
     channels: NDArray[np.int64]
     scalars: NDArray[np.int64]
 
@@ -94,12 +94,12 @@ class EpilogueData:
         if surplus is not None:
             channels = np.stack([channels[0] - surplus, *channels[1:]])
         picked = np.where(order < 0, 0, channels[:, order])
-        if self.form.split:
+        if self.epilogue.split:
             bias, right, _ = picked
             used = np.stack([bias >> 16, bias & 0xFFFF, np.maximum(right - 16, 0)])
         else:
-            used = picked if self.form.wide else picked[:2]
-        kind = np.dtype(np.int64 if self.form.wide and not self.form.split else np.int32)
+            used = picked if self.epilogue.wide else picked[:2]
+        kind = np.dtype(np.int64 if self.epilogue.wide and not self.epilogue.split else np.int32)
         return np.ascontiguousarray(used.swapaxes(0, 1).astype(kind)).view(np.uint8).ravel()
 
 
@@ -175,7 +175,7 @@ def choose_epilogue(
     to_left = bool((left > 0).any())
     split = wide and splits and not dropped and word.rounding in ("half_even", "half_up", "floor")
     split = split and int(right.min(initial=16)) >= 16 and room < 1 << 46
-    form = Epilogue(word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero), split)
+    epilogue = Epilogue(word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero), split)
     size = 64 if wide and not split else 32
     scalars = [*bounds, zero, size - word.bits, size - dropped if dropped else 0]
-    return EpilogueData(form, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))
+    return EpilogueData(epilogue, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))

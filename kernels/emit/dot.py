@@ -79,21 +79,21 @@ class _Tile:
 
     def emit(self) -> None:
         """Build the sums over the taps, the epilogue and the stores."""
-        spec, a, form = self.spec, self.a, self.spec.epilogue
-        numbers = [self.numbers + v * number_bytes(form) for v in range(spec.vectors)]
-        epilogues = [] if form is None else [VectorEpilogue(form, address, a.scalars) for address in numbers]
-        biases = [load(address, F32) for address in numbers] if form is None else [e.bias for e in epilogues]
+        spec, a, epilogue = self.spec, self.a, self.spec.epilogue
+        numbers = [self.numbers + v * number_bytes(epilogue) for v in range(spec.vectors)]
+        epilogues = [] if epilogue is None else [VectorEpilogue(epilogue, address, a.scalars) for address in numbers]
+        biases = [load(address, F32) for address in numbers] if epilogue is None else [e.bias for e in epilogues]
         places = [(r, p) for r in range(spec.rows) for p in range(spec.pixels)]
-        is_wide = form is not None and form.wide
+        is_wide = epilogue is not None and epilogue.wide
         if is_wide:
             count = len(places) * spec.vectors
             sums: list[Any] = sum_wide(self.products, count, a.chunks, a.chunk_count, self._add_tap)
         else:
             sums = sum_over_taps(biases * len(places), a.taps, self._add_tap, partial=spec.partial)
-        low, high = float_bounds(a.scalars) if form is None else (None, None)
+        low, high = float_bounds(a.scalars) if epilogue is None else (None, None)
         for i, total in enumerate(sums):
             (r, p), v = places[i // spec.vectors], i % spec.vectors
-            if form is None:
+            if epilogue is None:
                 result = total.at_least(low).at_most(high)
             else:
                 result = epilogues[v].codes(total, has_bias=not is_wide)

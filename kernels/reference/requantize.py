@@ -25,7 +25,7 @@ from .word import Codes, Integers, Word, wrap
 Tally = NDArray[np.int64]
 """Counters (5,), in the order of the constants below."""
 
-SATURATED, FLUSHED, LARGEST, TOTAL, LEFT_ACCUMULATOR = range(5)
+SATURATED, UNDERFLOWED, LARGEST, TOTAL, ACCUMULATOR_OVERFLOWS = range(5)
 
 _BEYOND = 1 << 17  # outside every word of up to 16 bits, and still outside after any left shift
 _TINIEST = 5e-324
@@ -145,7 +145,7 @@ def fit(
 def count(tally: Tally, codes: Codes, saturated: Any, nonzero: Any, rounded: Any) -> None:
     """Add one tensor's codes to a tally; values that are `nonzero` and `rounded` to 0 count as flushed."""
     tally[SATURATED] += np.count_nonzero(saturated)
-    tally[FLUSHED] += np.count_nonzero(nonzero & (rounded == 0))
+    tally[UNDERFLOWED] += np.count_nonzero(nonzero & (rounded == 0))
     if codes.size:
         tally[LARGEST] = max(int(tally[LARGEST]), int(codes.max()), -int(codes.min()))
     tally[TOTAL] += codes.size

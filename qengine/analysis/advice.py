@@ -126,15 +126,15 @@ def best_uniform_format(
         for integer_bits in range(top + 1, top - bits, -1):
             with suppress(FormatError):
                 candidates.append(QFormat(integer_bits, bits - signed - integer_bits, signed))
-    return min(candidates, key=lambda form: _noise(statistics, form), default=None)
+    return min(candidates, key=lambda fmt: _noise(statistics, fmt), default=None)
 
 
-def _noise(statistics: Mapping[str, NDArray[np.float64]], form: QFormat) -> float:
+def _noise(statistics: Mapping[str, NDArray[np.float64]], fmt: QFormat) -> float:
     """Return the sum over tensors of noise power over signal power in one format, with rounding and saturation."""
-    word, total = form.word(), 0.0
+    word, total = fmt.word(), 0.0
     for values in statistics.values():
-        codes = np.clip(np.rint(np.ldexp(values, form.fraction_bits)), word.least, word.most)
-        error = values - np.ldexp(codes, -form.fraction_bits)
+        codes = np.clip(np.rint(np.ldexp(values, fmt.fraction_bits)), word.least, word.most)
+        error = values - np.ldexp(codes, -fmt.fraction_bits)
         power = float(np.sum(values * values))
         if power:
             total += float(np.sum(error * error)) / power

@@ -24,9 +24,9 @@ from qengine.runtime.environment import decides
 from qengine.runtime.native import Executor, make_executor
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
-from qengine.runtime.plan.plan import Arrays, Fixed, Plan, decode_output
+from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
 from qengine.runtime.plan.planner import make_plan
-from qengine.runtime.sections import SectionedPlan, Settings, Watch
+from qengine.runtime.sections import SectionedPlan, SectionSettings, Watch
 from qengine.threads import available_threads
 
 _CACHED_PLANS = 16
@@ -67,7 +67,7 @@ class PlanCache:
 
         def make() -> Plan:
             options = self.options
-            fixed = Fixed(network.table, options.arithmetic(), options.strict) if network.table else None
+            fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
             plan = make_plan(network.computing(outputs), inputs, fixed, options.max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
@@ -96,13 +96,13 @@ class PlanCache:
         names
             Tensors to compute; None for the outputs of the model.
         watch
-            See `Settings`.
+            See `SectionSettings`.
         """
         outputs = self.names(names)
         network, overrides = self._overriding(arrays)
         options = self.options
         run = partial(self.run, raw=True)
-        settings = Settings(options.arithmetic(), options.strict, options.max_elements, run, watch)
+        settings = SectionSettings(options.arithmetic(), options.strict, options.max_elements, run, watch)
         key = (outputs, overrides, watch)
         return self._sectioned.get(key, lambda: SectionedPlan(network, outputs, settings))
 

@@ -34,7 +34,7 @@ from qengine.runtime.environment import Environment, decides, real_numbers, shap
 from qengine.runtime.event import Event
 from qengine.runtime.lone_nodes import compute_alone
 from qengine.runtime.plan.network import Network
-from qengine.runtime.plan.plan import Arrays, Fixed, Plan
+from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan
 from qengine.runtime.plan.planner import Section, plan_section
 from qengine.runtime.values import RuntimeValue
 
@@ -48,7 +48,7 @@ Watch = Callable[[Tensor, NDArray[Any]], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class SectionSettings:
     """Options of a sectioned plan, the same for the graphs inside of its nodes.
 
     Attributes
@@ -76,12 +76,12 @@ class SectionedPlan:
     graph : the graph that computes them.
     """
 
-    def __init__(self, network: Network, outputs: tuple[str, ...], settings: Settings) -> None:
+    def __init__(self, network: Network, outputs: tuple[str, ...], settings: SectionSettings) -> None:
         self.network, self.outputs, self.settings = network, outputs, settings
         self.graph = network.computing(outputs)
         self._fixed = None
         if network.table is not None:
-            self._fixed = Fixed(network.table, settings.arithmetic, settings.strict)
+            self._fixed = FixedPointSettings(network.table, settings.arithmetic, settings.strict)
         self._sections: LruCache[Section] = LruCache(_CACHED_SECTIONS)
         self._inner: dict[Any, SectionedPlan] = {}  # of graphs inside of nodes
 
@@ -112,12 +112,12 @@ class SectionedPlan:
             yield from alone
             alone.clear()
             plan = section.plan
-            steps = {bound.output.name: bound for bound in plan.steps}
+            steps = {bound_step.output.name: bound_step for bound_step in plan.steps}
             arrays = {}
             for tensor, array in plan.trace(inputs, tallies):
                 if tensor.name in steps:
-                    bound = steps[tensor.name]
-                    yield Event(tensor, array, bound.node, bound)
+                    bound_step = steps[tensor.name]
+                    yield Event(tensor, array, bound_step.node, bound_step)
                 if tensor.name in plan.outputs:
                     arrays[tensor.name] = array
             known = {name: t for name, t in plan.outputs.items() if t.value is not None and name not in env}

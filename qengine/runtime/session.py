@@ -236,10 +236,10 @@ class InferenceSession:
         if plan is None:
             yield from self._plans.sectioned_plan(arrays, names, watch).trace(self._runtime_values(arrays), tallies)
             return
-        steps = {bound.output.name: bound for bound in plan.steps}
+        steps = {bound_step.output.name: bound_step for bound_step in plan.steps}
         for tensor, array in plan.trace(arrays, tallies):
-            bound = steps.get(tensor.name)
-            yield Event(tensor, array, None if bound is None else bound.node, bound)
+            bound_step = steps.get(tensor.name)
+            yield Event(tensor, array, None if bound_step is None else bound_step.node, bound_step)
 
     def known_outputs(self, arrays: Mapping[str, Any], names: Sequence[str]) -> dict[str, Tensor]:
         """Return those of the tensors that need no run, with their elements: `trace` does not yield them."""

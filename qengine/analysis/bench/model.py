@@ -140,14 +140,14 @@ def _rows(executor: Executor, feeds: Mapping[str, NDArray[Any]], peaks: Mapping[
         if isinstance(part, NativePart):
             rows += _rows_of_section(part, executor.isa, arrays, peaks)
         elif isinstance(part, ReferencePart):
-            bound = part.bound
-            rows.append(Row(bound.output.name, bound.node.operator, "reference", part.reason, ms, None, None))
+            bound_step = part.bound_step
+            rows.append(Row(bound_step.output.name, bound_step.node.operator, "reference", part.reason, ms, None, None))
     return rows
 
 
 def _rows_of_section(part: NativePart, isa: Isa, arrays: Arrays, peaks: Mapping[str, float]) -> list[Row]:
     """Return the measurements of the ops of a section, whose arrays hold its inputs."""
-    operators = {id(op): bound.node.operator for bound, ops in part.steps for op in ops}
+    operators = {id(op): bound_step.node.operator for bound_step, ops in part.steps for op in ops}
     rows = []
     for op, threads in zip(part.ops, part.compiled.calls, strict=True):
         ms = _best_ms(isa, [call for calls in threads for call in calls], arrays)

@@ -106,7 +106,7 @@ class _Measure:
         self._sums: dict[str, TensorSums] = {}
         self._tallies: dict[str, Tally] = {}
         self._together = {kind: dict[str, Energy]() for kind in ("run", "constants", "activations")}
-        self._bounds: dict[str, BoundStep] = {}
+        self._bound_steps: dict[str, BoundStep] = {}
         self._islands: dict[str, None] = {}
         self._constants: dict[str, Tensor] = {}
         self._arithmetic = Arithmetic()
@@ -145,10 +145,10 @@ class _Measure:
             self._arithmetic = plan.fixed.arithmetic
             rerun = Rerun(plan, float32)
             self._reruns = plan, rerun
-            for bound in plan.steps:
-                self._bounds.setdefault(bound.output.name, bound)
-                if bound.is_island:
-                    self._islands.setdefault(str(bound.node))
+            for bound_step in plan.steps:
+                self._bound_steps.setdefault(bound_step.output.name, bound_step)
+                if bound_step.is_island:
+                    self._islands.setdefault(str(bound_step.node))
             for tensor in plan.constants:
                 self._constants.setdefault(tensor.name, tensor)
         return plan, rerun
@@ -217,9 +217,9 @@ class _Measure:
 
     def _notes(self) -> Iterable[str]:
         yield from self._fixed.notes
-        yield from losses(self._constants.values(), self._bounds.values(), self._tallies)
+        yield from losses(self._constants.values(), self._bound_steps.values(), self._tallies)
         for node in self._islands:
             yield f"computed in float32, without a fixed-point rule: {node}"
-        fused = any(bound.node.activation is not None for bound in self._bounds.values())
+        fused = any(bound_step.node.activation is not None for bound_step in self._bound_steps.values())
         if fused and self._arithmetic.overflow is Overflow.WRAP:
             yield "a clipped value cannot wrap in a tensor alone; in the run it wraps before it is clipped"

@@ -11,7 +11,7 @@ from qengine.analysis.blame.points import Point
 from qengine.analysis.blame.result import TensorBlame
 from qengine.analysis.blame.suggest import suggest
 from qengine.analysis.report import unused_bits
-from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, Tally, quantize
+from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL, UNDERFLOWED, Tally, quantize
 from qengine.metrics.decibels import Energy, mean_ratio, ratio_in_decibels
 from qengine.model.ops.operator import find
 from qengine.qformat import ChannelFormats, fraction_bits_of
@@ -98,7 +98,7 @@ class TensorSums:
             sensitivity=sensitivity,
             share=share,
             saturated=int(tally[SATURATED]),
-            underflowed=int(tally[FLUSHED]),
+            underflowed=int(tally[UNDERFLOWED]),
             unused_bits=unused_bits(point.format, int(tally[LARGEST])),
             suggestion=suggest(self.histogram, point.format, share, self.rows) if point.rounds else None,
         )

@@ -91,7 +91,7 @@ class Cost:
             return None
         if terms is None:
             return None
-        bits = {name: word_length(form) for name, form in work.session.formats.items()}
+        bits = {name: word_length(fmt) for name, fmt in work.session.formats.items()}
         return (
             sum(one.factor * prod(bits.get(name, FLOAT_BITS) for name in one.tensors) for one in terms) / self.divisor
         )
@@ -143,11 +143,11 @@ def find_cost(name: str) -> Cost:
     raise OptionError(f"no cost is named '{name}'; there are {', '.join(_COSTS)}")
 
 
-def word_length(form: Format | None) -> int:
+def word_length(fmt: Format | None) -> int:
     """Return the word length of a format in bits; that of float32 for no format."""
-    if form is None:
+    if fmt is None:
         return FLOAT_BITS
-    return form.bits if isinstance(form, QFormat) else form.formats[0].bits
+    return fmt.bits if isinstance(fmt, QFormat) else fmt.formats[0].bits
 
 
 @cost(
@@ -187,7 +187,7 @@ def activation_memory(work: Workload) -> list[Term]:
         If the data decides how a run goes on.
     """
     plan = work.session.plan(work.session.check_feeds(work.feeds))
-    tensors = [*plan.inputs, *(bound.output for bound in plan.steps)]
+    tensors = [*plan.inputs, *(bound_step.output for bound_step in plan.steps)]
     return [Term(prod(tensor.shape) / work.samples, (tensor.name,)) for tensor in tensors if tensor.is_float]
 
 

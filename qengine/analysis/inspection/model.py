@@ -128,7 +128,7 @@ def _plan(
                     fixed = InferenceSession(plain, options.with_(formats=_formats_within(plain, session.formats)))
                 plan = fixed.plan(feeds)
                 notes += losses(plan.constants, plan.steps, {})
-                real = {bound.output.name for bound in plan.steps if bound.is_island}
+                real = {bound_step.output.name for bound_step in plan.steps if bound_step.is_island}
         except NeedsRun as reason:
             warnings.append(f"shapes behind a node are known in a run only: {reason}")
         except QEngineError as error:
@@ -146,7 +146,7 @@ def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> FormatsByNam
         for name, role in find(node).roles(node)
         if name in plain.constants and role in (Role.DATA, Role.WEIGHTS)
     }
-    return {name: form for name, form in formats.items() if name in quantized}
+    return {name: fmt for name, fmt in formats.items() if name in quantized}
 
 
 def _nodes(

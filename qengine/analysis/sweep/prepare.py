@@ -110,7 +110,7 @@ class Preparer:
             return formats
         if point.qformat is not None:
             session = InferenceSession(graph, qformat=point.qformat, per_channel=point.per_channel)
-            return {name: format_to_json(form) for name, form in session.formats.items()}
+            return {name: format_to_json(fmt) for name, fmt in session.formats.items()}
         key = ranges(point)
         if key not in self._observed:
             self._observed[key] = self._observation(graph, key)

@@ -167,9 +167,9 @@ def _real(codes: Mapping[str, NDArray[Any]], session: InferenceSession, point: P
         return codes
     real = dict(codes)
     for name, array in codes.items():
-        form = session.formats.get(name)
-        if form is not None and array.dtype.kind in "iu":
-            real[name] = np.ldexp(array.astype(np.float64), -fraction_bits_of(form, array.ndim)).astype(np.float32)
+        fmt = session.formats.get(name)
+        if fmt is not None and array.dtype.kind in "iu":
+            real[name] = np.ldexp(array.astype(np.float64), -fraction_bits_of(fmt, array.ndim)).astype(np.float32)
     return real
 
 

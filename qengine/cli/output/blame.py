@@ -94,8 +94,8 @@ def write_csv(path: Path, found: Blame) -> None:
             writer.writerow(vars(one) | {"format": _spelled(one.format)} | better)
 
 
-def _spelled(form: Format) -> str:
-    return " ".join(map(str, form.formats)) if isinstance(form, ChannelFormats) else str(form)
+def _spelled(fmt: Format) -> str:
+    return " ".join(map(str, fmt.formats)) if isinstance(fmt, ChannelFormats) else str(fmt)
 
 
 def as_tables(model: str, fixed: FixedPointOptions, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:

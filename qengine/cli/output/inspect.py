@@ -110,8 +110,8 @@ def _computed(found: Inspection, is_fixed: bool) -> Table:
         if one.name in nodes:
             node = nodes[one.name]
             macs = "?" if node.macs is None else f"{node.macs:,}" if node.macs else ""
-            form = [_format(one)] if is_fixed else []
-            cells = [one.name, one.computed_by, node.kind, one.dtype or "?", _shape(one), *form, macs]
+            fmt = [_format(one)] if is_fixed else []
+            cells = [one.name, one.computed_by, node.kind, one.dtype or "?", _shape(one), *fmt, macs]
             table.add_row(*_cells(cells))
     return table
 

@@ -28,7 +28,7 @@ def as_json(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> st
     record: dict[str, Any] = {
         "model": model,
         "recipe": recipe,
-        "formats": {name: format_to_json(form) for name, form in quantized.session.formats.items()},
+        "formats": {name: format_to_json(fmt) for name, fmt in quantized.session.formats.items()},
         "corrections": [vars(entry) for entry in quantized.entries],
         "written": [str(out)],
     }

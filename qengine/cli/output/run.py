@@ -57,7 +57,7 @@ def as_json(result: RunResult) -> str:
         "evaluated_output": result.evaluated_output,
         "metrics": {str(one.metric): one.figures() for one in result.quality},
         "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
-        "formats": {name: format_to_json(form) for name, form in result.session.formats.items()},
+        "formats": {name: format_to_json(fmt) for name, fmt in result.session.formats.items()},
         "islands": comparison.islands if comparison else [],
         "notes": result.notes,
         "advice": result.advice and {**vars(result.advice)},

@@ -119,8 +119,8 @@ class Custom(Operator):
             return self._move(node, values, types, formats, tallies)
         result = call_function(self.rule, self.signature.arguments(values), self.signature.keywords(node.attributes))
         return [
-            (None, None) if not name else requantize_output(one, name, declared, form, arithmetic, tally)
-            for one, name, declared, form, tally in zip(
+            (None, None) if not name else requantize_output(one, name, declared, fmt, arithmetic, tally)
+            for one, name, declared, fmt, tally in zip(
                 split_outputs(result, node.outputs), node.outputs, types, formats, tallies, strict=True
             )
         ]
@@ -143,8 +143,8 @@ class Custom(Operator):
             return [(array, None) for array in checked_arrays(result, node.outputs, moved, types)]
         arrays = checked_arrays(result, node.outputs, moved, [None] * len(types))
         return [
-            (None, None) if array is None else checked_codes(array, source.format, form, tally)
-            for array, form, tally in zip(arrays, formats, tallies, strict=True)
+            (None, None) if array is None else checked_codes(array, source.format, fmt, tally)
+            for array, fmt, tally in zip(arrays, formats, tallies, strict=True)
         ]
 
 

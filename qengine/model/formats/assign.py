@@ -89,8 +89,8 @@ class FormatTable:
 
         A constant that only the shapes of a plan made known has no entry in `constants`; its format is chosen now.
         """
-        form = self.constants.get(name)
-        return self._chooser.choose(self._model_name(name), [value]) if form is None else form
+        fmt = self.constants.get(name)
+        return self._chooser.choose(self._model_name(name), [value]) if fmt is None else fmt
 
     def activation(self, name: str) -> QFormat | None:
         """Return the format of a tensor of real numbers that a run computes; None where it stays real numbers.
@@ -101,15 +101,15 @@ class FormatTable:
             If the tensor needs a format and has none. A run finds this only for a tensor whose element type the model
             does not declare; `assign_formats` finds it for all others.
         """
-        form = self.activations.get(name)
-        if form is None and not self.is_partial and name not in self.known:
+        fmt = self.activations.get(name)
+        if fmt is None and not self.is_partial and name not in self.known:
             raise FormatError(f"no format for '{name}': name it in the formats, or give a qformat for the rest")
-        return form
+        return fmt
 
     def by_model_name(self) -> dict[str, Format]:
         """Return all formats by the names that the model gives its tensors."""
-        activations = {name: form for name, form in self.activations.items() if name not in self._aliases}
-        return activations | {self._model_name(name): form for name, form in self.constants.items()}
+        activations = {name: fmt for name, fmt in self.activations.items() if name not in self._aliases}
+        return activations | {self._model_name(name): fmt for name, fmt in self.constants.items()}
 
     def _model_name(self, name: str) -> str:
         return self._derived.get(name, name)
@@ -162,7 +162,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
         if chosen is not None:
             constants |= dict.fromkeys(values, chosen)
     activations |= {name: activations[real] for name, real in model.aliases.items() if real in activations}
-    computed = {name: form for name, form in activations.items() if name not in known}
+    computed = {name: fmt for name, fmt in activations.items() if name not in known}
     notes = _notes(given, groups, remaining, readers.keys() | _captured(optimized))
     if model.formats and not stored:
         notes = (f"{request.qformat} replaces the formats that the quantized model has", *notes)
@@ -177,12 +177,12 @@ def _given_formats(model: Graph, request: FormatRequest) -> dict[str, QFormat | 
     """
     inner = model.inner_tensors() - model.tensors()
     given: dict[str, QFormat | tuple[QFormat, ...]] = {}
-    for requested, form in request.formats.items():
+    for requested, fmt in request.formats.items():
         name = model.decoded.get(requested, requested)
         name = model.aliases.get(name, name)
         if name in inner:
             continue
-        parsed = parse_format(requested, form)
+        parsed = parse_format(requested, fmt)
         if given.setdefault(name, parsed) != parsed:
             raise FormatError(
                 f"'{requested}' and '{name}' are one tensor after quantization, and are given two formats"
@@ -198,12 +198,12 @@ def _check_names(given: _Given, model: Graph, groups: Mapping[str, Group]) -> No
     for node in model.nodes:
         for name, role in find(node).roles(node):
             roles.setdefault(model.derived.get(name, name), set()).add(role)
-    for name, form in given.items():
+    for name, fmt in given.items():
         if name not in tensors:
             raise FormatError(f"formats name '{name}', and the model has no such tensor{did_you_mean(name, tensors)}")
         if name in groups:
-            if not isinstance(form, QFormat):
-                raise FormatError(f"formats give '{name}' {len(form)} formats; only weights have one per channel")
+            if not isinstance(fmt, QFormat):
+                raise FormatError(f"formats give '{name}' {len(fmt)} formats; only weights have one per channel")
             continue
         read_as = roles.get(name, set())
         if not may_be_real(name, model):
@@ -259,7 +259,7 @@ def _activation_formats(
         more = f" and {len(missing) - 5} more" if missing[5:] else ""
         raise FormatError(f"no format for {listed}{more}: name them in the formats, or give a qformat for the rest")
     forms = {name: chosen[id(group)] for name, group in groups.items()}
-    return {name: form for name, form in forms.items() if isinstance(form, QFormat)}
+    return {name: fmt for name, fmt in forms.items() if isinstance(fmt, QFormat)}
 
 
 def _notes(given: _Given, groups: Mapping[str, Group], remaining: set[str], read: set[str]) -> tuple[str, ...]:

@@ -161,17 +161,17 @@ class ConstantFormats:
         if name in self.activations:
             return self.activations[name]
         axis = self.readers[name].channel_axis(values[0]) if name in self.readers else None
-        form = self.given.get(name)
-        if isinstance(form, QFormat):
-            return form
-        if form is not None:
+        fmt = self.given.get(name)
+        if isinstance(fmt, QFormat):
+            return fmt
+        if fmt is not None:
             if axis is None:
                 raise FormatError(
-                    f"formats give '{name}' {len(form)} formats, and it has no output channels: give one format"
+                    f"formats give '{name}' {len(fmt)} formats, and it has no output channels: give one format"
                 )
-            if len(form) != values[0].shape[axis]:
-                raise FormatError(f"formats give '{name}' {len(form)} formats for {values[0].shape[axis]} channels")
-            return channel_formats(form, axis)
+            if len(fmt) != values[0].shape[axis]:
+                raise FormatError(f"formats give '{name}' {len(fmt)} formats for {values[0].shape[axis]} channels")
+            return channel_formats(fmt, axis)
         if self.weight_qformat:
             return self.weight_qformat
         if any(np.isnan(value).any() for value in values):
@@ -190,8 +190,8 @@ class ConstantFormats:
         readers = self.readers.get(name, Readers(set(), []))
         limits = readers.max_fraction_bits(self.activations, self.constants, channels)
         if axis is None:
-            form = finest_format(finite(np.concatenate([value.ravel() for value in values])), bits)
-            return _limited(form, limits[0])
+            fmt = finest_format(finite(np.concatenate([value.ravel() for value in values])), bits)
+            return _limited(fmt, limits[0])
         rows = [np.moveaxis(value, axis, 0).reshape(channels, -1) for value in values]
         formats = finest_per_channel(finite(np.concatenate(rows, axis=1)), bits, 0).formats
         return ChannelFormats(tuple(map(_limited, formats, limits)), axis)
@@ -225,11 +225,11 @@ def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) 
     return exact_format(np.concatenate([value.ravel() for value in values]))
 
 
-def _limited(form: QFormat, fraction_bits: int | None) -> QFormat:
+def _limited(fmt: QFormat, fraction_bits: int | None) -> QFormat:
     """Return the format with at most so many fraction bits; None is no limit."""
-    if fraction_bits is None or form.fraction_bits <= fraction_bits:
-        return form
-    return form.with_fraction_bits(max(fraction_bits, FRACTION_BITS[0]))
+    if fraction_bits is None or fmt.fraction_bits <= fraction_bits:
+        return fmt
+    return fmt.with_fraction_bits(max(fraction_bits, FRACTION_BITS[0]))
 
 
 def finite(values: NDArray[Any]) -> NDArray[Any]:

@@ -70,12 +70,12 @@ class _Stored:
     Attributes
     ----------
     real : name of the tensor of the real numbers that the codes represent.
-    form, zero_point : format of the codes, and the integer that stores the value 0.
+    format, zero_point : format of the codes, and the integer that stores the value 0.
     quantizer : node that computes the integers from `real`, for readers of the integers themselves.
     """
 
     real: str
-    form: QFormat
+    format: QFormat
     zero_point: int
     quantizer: Node
 
@@ -151,12 +151,12 @@ class _PairReader:
         if source in self.constants:
             self._quantize_constant(node)
             return
-        form, zero_point = self._format(node, default_dtype(node.number("output_dtype", 0)))
+        fmt, zero_point = self._format(node, default_dtype(node.number("output_dtype", 0)))
         real = self._real(stored)
         self.nodes.append(Node("Requantize", (source,), (real,), {}, node.name, "qengine"))
-        self.formats[real] = form
+        self.formats[real] = fmt
         quantizer = replace(node, inputs=(real, *node.inputs[1:]))
-        self.stored[stored] = _Stored(real, form, zero_point, quantizer)
+        self.stored[stored] = _Stored(real, fmt, zero_point, quantizer)
 
     def _quantize_constant(self, node: Node) -> None:
         """Compute the QuantizeLinear of a constant, as a run of the model does."""
@@ -167,10 +167,10 @@ class _PairReader:
             raise NotFixedPointError(f"{node} has an output type whose integers are no codes")
         value = self.constants[source]
         offset = code_of_zero(node, zero_point)
-        form = self._constant_format(node, dtype, scale, zero_point, value)
+        fmt = self._constant_format(node, dtype, scale, zero_point, value)
         if np.isnan(value).any():
             raise NotFixedPointError(f"{node} quantizes NaN")
-        codes = quantize(value, fraction_bits_of(form, value.ndim), form.word())
+        codes = quantize(value, fraction_bits_of(fmt, value.ndim), fmt.word())
         self.constants[stored] = (codes.astype(np.int64) + offset).astype(dtype)
 
     def _dequantize(self, node: Node) -> None:
@@ -181,13 +181,13 @@ class _PairReader:
             return
         if source not in self.stored:
             value = self.graph.values.get(source) or next((v for v in self.graph.inputs if v.name == source), None)
-            form, _ = self._format(node, None if value is None else value.dtype)
-            self.formats[out] = form
+            fmt, _ = self._format(node, None if value is None else value.dtype)
+            self.formats[out] = fmt
             self.nodes.append(node)
             return
         stored = self.stored[source]
-        if self._format(node, self._dtype(stored)) != (stored.form, stored.zero_point):
-            raise NotFixedPointError(f"{node} reads integers of {stored.form} as codes of another format")
+        if self._format(node, self._dtype(stored)) != (stored.format, stored.zero_point):
+            raise NotFixedPointError(f"{node} reads integers of {stored.format} as codes of another format")
         if out != stored.real:
             self.aliases[out] = stored.real
 
@@ -196,7 +196,7 @@ class _PairReader:
         zero_point = stored.quantizer.inputs[2:3]
         if zero_point and zero_point[0]:
             return self.constants[zero_point[0]].dtype
-        return np.dtype(f"{'int' if stored.form.signed else 'uint'}{stored.form.bits}")
+        return np.dtype(f"{'int' if stored.format.signed else 'uint'}{stored.format.bits}")
 
     def _dequantize_constant(self, node: Node) -> None:
         """Compute the DequantizeLinear of a constant: the real numbers that the codes represent."""
@@ -212,11 +212,11 @@ class _PairReader:
             # float32 does not hold every bias of 32 bits; float64 keeps its codes.
             self.constants[out] = rounded if np.array_equal(rounded, exact) else exact
             return
-        form = self._constant_format(node, codes.dtype, scale, zero_point, codes)
+        fmt = self._constant_format(node, codes.dtype, scale, zero_point, codes)
         self.constant_codes[source] = out
         whole = (codes.astype(np.int64) - offset).astype(scale.dtype)
-        self.constants[out] = np.ldexp(whole, -np.asarray(fraction_bits_of(form, codes.ndim)))
-        self.formats[out] = form
+        self.constants[out] = np.ldexp(whole, -np.asarray(fraction_bits_of(fmt, codes.ndim)))
+        self.formats[out] = fmt
 
     def _constant_format(
         self,
@@ -278,16 +278,16 @@ def _check_numbers(graph: Graph) -> None:
     assert graph.formats is not None
     root = roots(graph)
     for node in graph.nodes:
-        form = graph.formats.get(root.get(node.inputs[0], "")) if node.inputs else None
+        fmt = graph.formats.get(root.get(node.inputs[0], "")) if node.inputs else None
         op = find(node)
-        if not isinstance(form, QFormat) or node.attributes.get("mode", "constant") != "constant":
+        if not isinstance(fmt, QFormat) or node.attributes.get("mode", "constant") != "constant":
             continue
         for name, number in op.numbers(node, graph.constants).items():
-            if number is None or not _is_code(number, form, is_bound=op.facts.numbers[name] is Number.BOUND):
-                raise NotFixedPointError(f"{node} holds {number or 'a number'}, which is no code of {form}")
+            if number is None or not _is_code(number, fmt, is_bound=op.facts.numbers[name] is Number.BOUND):
+                raise NotFixedPointError(f"{node} holds {number or 'a number'}, which is no code of {fmt}")
 
 
-def _is_code(number: float, form: QFormat, *, is_bound: bool) -> bool:
+def _is_code(number: float, fmt: QFormat, *, is_bound: bool) -> bool:
     """Whether a format holds a number; a bound may also lie outside of its range."""
-    beyond = not form.min <= number <= form.max
-    return is_bound if beyond else holds(form, np.asarray(number))
+    beyond = not fmt.min <= number <= fmt.max
+    return is_bound if beyond else holds(fmt, np.asarray(number))

@@ -23,9 +23,9 @@ def scale_format(node: Node, dtype: np.dtype[Any], scale: float, zero_point: int
         If the scale is no power of two, the zero point is neither 0 nor the middle of an unsigned type, or `dtype` has
         more than 16 bits.
     """
-    form = stored_format(dtype, scale, zero_point)
-    if form is not None:
-        return form
+    fmt = stored_format(dtype, scale, zero_point)
+    if fmt is not None:
+        return fmt
     if stored_format(dtype, 1.0, 0) is None:
         raise NotFixedPointError(f"{node} has {dtype} elements, which are no codes of up to 16 bits")
     if zero_point:

@@ -50,13 +50,13 @@ class Table(OneOperand):
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
         source = self.x.one_format.word()
-        entries, saturates, flushes = self._table(out, arithmetic)
+        entries, saturates, underflows = self._table(out, arithmetic)
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             (codes,) = arrays
             result = look_up(codes, entries, source.least)
             if tally is not None:
-                count_table(codes, result, source.least, saturates, flushes, tally)
+                count_table(codes, result, source.least, saturates, underflows, tally)
             return result
 
         return run

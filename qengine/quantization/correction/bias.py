@@ -84,12 +84,12 @@ def correct_bias(
     changed: dict[str, Layer] = {}
     constants, entries = dict(graph.constants), []
     for layer in layers:
-        form = session.formats.get(graph.derived.get(layer.weights, layer.weights))
-        reason = _reason_left(layer, form, inputs, biased, from_data=data is not None)
-        if reason or form is None:
+        fmt = session.formats.get(graph.derived.get(layer.weights, layer.weights))
+        reason = _reason_left(layer, fmt, inputs, biased, from_data=data is not None)
+        if reason or fmt is None:
             entries.append(CorrectionEntry(_NAME, str(layer), False, reason))
             continue
-        error = layer.blocks(on_grid(biased.constants[layer.weights], form) - exact.constants[layer.weights])
+        error = layer.blocks(on_grid(biased.constants[layer.weights], fmt) - exact.constants[layer.weights])
         shift = np.einsum("goi,gi->go", error.reshape(*error.shape[:2], -1), inputs[layer.node.outputs[0]]).ravel()
         before = biased.constants[layer.bias]
         constants[layer.bias] = (before.astype(np.float64) - shift).astype(before.dtype)
@@ -157,14 +157,14 @@ def _tap_means(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str,
 
 
 def _reason_left(
-    layer: Layer, form: Format | None, inputs: Mapping[str, Reals], graph: Graph, *, from_data: bool
+    layer: Layer, fmt: Format | None, inputs: Mapping[str, Reals], graph: Graph, *, from_data: bool
 ) -> str:
     """Return the reason why a layer cannot be corrected; "" if it can."""
     if not layer.takes_bias:
         return f"a {layer.node.operator} has no bias"
     if layer.bias not in graph.constants:
         return f"its bias '{layer.bias}' is computed"
-    if form is None:
+    if fmt is None:
         return "its weights have no format"
     if layer.node.outputs[0] not in inputs:
         name = layer.node.inputs[0]

@@ -133,7 +133,7 @@ def _run(
     kept: dict[str, NDArray[Any]] = {}
     left = dict(reads)
     for event in session.trace(session.check_feeds(feeds)):
-        step = event.bound.step if event.bound is not None else None
+        step = event.bound_step.step if event.bound_step is not None else None
         if isinstance(step, Linear):
             key = step.w.name, step.b.name if step.b is not None else ""
             if key in layers and step.x.name in kept:

@@ -183,4 +183,4 @@ def _with_constants(graph: Graph, formats: FormatsByName) -> FormatsByName:
     """Return formats with those that a session would choose for constants, so that later values do not change them."""
     constants = {graph.derived.get(name, name) for name in graph.constants}
     chosen = fixed_session(graph, formats).formats
-    return {**{name: format_to_json(form) for name, form in chosen.items() if name in constants}, **formats}
+    return {**{name: format_to_json(fmt) for name, fmt in chosen.items() if name in constants}, **formats}

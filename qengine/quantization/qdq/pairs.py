@@ -172,7 +172,7 @@ class _Writer:
         captured = [name for name in node.captures if name in reads]
         outer = {name: self.graph.constants[name] for name in captured if name in self.graph.constants}
         values = [self.values.get(name, Value(name)) for name in captured if name not in outer]
-        forms = {value.name: form for value in values if isinstance(form := self.formats.get(value.name), QFormat)}
+        forms = {value.name: fmt for value in values if isinstance(fmt := self.formats.get(value.name), QFormat)}
         inputs = (*graph.inputs, *values)
         closed = _typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.version)
         network = self.network.inside(replace(graph, values=closed.values), inputs, outer, forms)
@@ -236,10 +236,10 @@ class _Writer:
         name = node.inputs[place]
         if not name or place not in find(node).number_inputs:
             return None
-        form = self.formats.get(node.outputs[0]) if node.outputs[0] in self.rounded else None
+        fmt = self.formats.get(node.outputs[0]) if node.outputs[0] in self.rounded else None
         # A computed bound need not be a code if only the output is rounded.
         is_needed = name in self.graph.constants or node.inputs[0] in self.rounded
-        return form if isinstance(form, QFormat) and is_needed else None
+        return fmt if isinstance(fmt, QFormat) and is_needed else None
 
     def _bias_bits(self, node: Node) -> NDArray[np.int64] | None:
         """Return the fraction bits of the bias of a linear operator: one number, or one for each channel."""
@@ -257,19 +257,19 @@ class _Writer:
 
     def _add_pair(self, name: str, real: str, out: str) -> None:
         """Add the pair that rounds the tensor `real` to the format of the model's tensor `name` and gives `out`."""
-        form, value = self.formats[name], self.values.get(name, Value(name))
-        assert isinstance(form, QFormat)
-        if form.bits not in ACTIVATION_BITS:
+        fmt, value = self.formats[name], self.values.get(name, Value(name))
+        assert isinstance(fmt, QFormat)
+        if fmt.bits not in ACTIVATION_BITS:
             raise FormatError(
-                f"'{name}' is {form}, of {form.bits} bits; a quantized model stores activations in 8 or 16 bits"
+                f"'{name}' is {fmt}, of {fmt.bits} bits; a quantized model stores activations in 8 or 16 bits"
             )
-        check_opset(self.version, form.bits)
+        check_opset(self.version, fmt.bits)
         if value.dtype is not None and value.dtype != np.float32:
             raise UnsupportedError(
                 f"'{name}' is {value.dtype}, and a quantized model rounds float32: convert the model to float32"
             )
-        scale = self.constants.add(f"{name}_scale", np.array(form.step, np.float32))
-        zero = self.constants.add(f"{name}_zero_point", np.zeros((), form.dtype))
+        scale = self.constants.add(f"{name}_scale", np.array(fmt.step, np.float32))
+        zero = self.constants.add(f"{name}_zero_point", np.zeros((), fmt.dtype))
         stored = self.names.fresh(f"{name}_quantized")
         for operator, source, result in (("QuantizeLinear", real, stored), ("DequantizeLinear", stored, out)):
             node = Node(operator, (source, scale, zero), (result,), {}, f"{result}/{operator}", version=self.version)

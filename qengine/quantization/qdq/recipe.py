@@ -97,5 +97,5 @@ def opset_for(formats: FormatsByName | None, options: CalibrationOptions) -> int
     if formats is None:
         return first_opset(max(options.activation_word_length, options.weight_word_length))
     parsed = [parse_format(name, given) for name, given in formats.items()]
-    each = [one for form in parsed for one in (form if isinstance(form, tuple) else (form,))]
+    each = [one for fmt in parsed for one in (fmt if isinstance(fmt, tuple) else (fmt,))]
     return first_opset(max((one.bits for one in each), default=8))

@@ -116,21 +116,21 @@ def chunk_taps(lanes: NDArray[Any], x: TensorBuffer) -> tuple[NDArray[np.intp], 
     return order, np.cumsum(np.bincount(chunk)).astype(np.int64)
 
 
-def widening_note(form: Epilogue | None, taps: int, chunks: int, fewest: int = 1) -> str:
+def widening_note(epilogue: Epilogue | None, taps: int, chunks: int, fewest: int = 1) -> str:
     """Return a note for people that says how sums are kept exact.
 
     Parameters
     ----------
-    form
+    epilogue
         Epilogue of the sums; None for float32.
     taps, chunks
         Numbers of taps and of chunks of all sets of sums.
     fewest
         Number of chunks if every set of sums has one.
     """
-    if form is None:
+    if epilogue is None:
         return "float32 sums"
-    if not form.wide:
+    if not epilogue.wide:
         return "32-bit sums"
     if chunks <= fewest:
         return "32-bit sums, widened once"

@@ -93,15 +93,15 @@ class QuantizePart:
 class ReferencePart:
     """Step that the reference computes, and the reason why no native kernel does."""
 
-    bound: BoundStep
+    bound_step: BoundStep
     reason: str
 
     def run(self, arrays: Arrays) -> None:
         """Run the step on arrays by name, and add its output to them."""
-        bound = self.bound
-        with bound.node.errors_named():
-            array = bound.kernel(*[arrays[s] if isinstance(s, str) else s for s in bound.sources])
-        arrays[bound.output.name] = np.ascontiguousarray(array).reshape(array.shape)
+        bound_step = self.bound_step
+        with bound_step.node.errors_named():
+            array = bound_step.kernel(*[arrays[s] if isinstance(s, str) else s for s in bound_step.sources])
+        arrays[bound_step.output.name] = np.ascontiguousarray(array).reshape(array.shape)
 
 
 Part = NativePart | QuantizePart | ReferencePart

@@ -112,11 +112,11 @@ class _PlanLowering:
 
     def executor(self) -> Executor:
         """Lower all steps and return the executor."""
-        for i, bound in enumerate(self.plan.steps):
-            reason = self._try_native(bound)
-            self.tensors[bound.output.name] = bound.output
+        for i, bound_step in enumerate(self.plan.steps):
+            reason = self._try_native(bound_step)
+            self.tensors[bound_step.output.name] = bound_step.output
             if reason is not None:
-                self._add_reference(bound, reason, i)
+                self._add_reference(bound_step, reason, i)
         outputs = {name: self._output(t) for name, t in self.plan.outputs.items() if t.value is None}
         self._close_section(len(self.plan.steps))
         release, later = [], {source.key for source in outputs.values()}
@@ -128,14 +128,14 @@ class _PlanLowering:
         unread = tuple(t for t in quantized if feed_key(t.name) not in read)
         return Executor(self.plan, self.isa, self.threads, tuple(self.parts), outputs, tuple(reversed(release)), unread)
 
-    def _try_native(self, bound: BoundStep) -> str | None:
+    def _try_native(self, bound_step: BoundStep) -> str | None:
         """Add a step to the section; where no native kernel computes it, add nothing and return the reason."""
-        op_count, output = len(self.section.ops), bound.output
+        op_count, output = len(self.section.ops), bound_step.output
         buffers = {name: list(existing) for name, existing in self.buffers.items()}
         try:
             if stored_as(output) is None or images(output.shape) is None or 0 in output.shape:
                 raise NotLowered(f"{len(output.shape)} axes of {output.dtype}")
-            lowered = self._lower(bound.step, output)
+            lowered = self._lower(bound_step.step, output)
         except NotLowered as reason:
             del self.section.ops[op_count:]
             self.buffers = buffers
@@ -143,7 +143,7 @@ class _PlanLowering:
         for op in lowered.ops:
             self.section.append(op)
         self.buffers[output.name] = list(lowered.outputs)
-        self.section.steps.append((bound, lowered.ops))
+        self.section.steps.append((bound_step, lowered.ops))
         return None
 
     def _lower(self, step: Step, out: Tensor) -> Lowered:
@@ -240,18 +240,18 @@ class _PlanLowering:
             self._quantize_input(t)
         return OutputSource(t.name, t if real else None)
 
-    def _add_reference(self, bound: BoundStep, reason: str, index: int) -> None:
+    def _add_reference(self, bound_step: BoundStep, reason: str, index: int) -> None:
         """End the section, and add a step that the reference computes."""
-        read = {s for s in bound.sources if isinstance(s, str)}
+        read = {s for s in bound_step.sources if isinstance(s, str)}
         for name in sorted(read - self.arrays):
             if name in self.buffers:
                 self._unpack(self.tensors[name])
             else:
                 self._quantize_input(self.tensors[name])
         self._close_section(index)
-        self.parts.append(ReferencePart(bound, reason))
+        self.parts.append(ReferencePart(bound_step, reason))
         self.reads.append(read)
-        self.arrays.add(bound.output.name)
+        self.arrays.add(bound_step.output.name)
 
     def _close_section(self, index: int) -> None:
         """End the section before the step of an index: unpack what later steps read."""

@@ -113,9 +113,9 @@ class Network:
             # The inputs also hold what another graph of the same node captures; nothing reads it here.
             names = {name for node in closed.nodes for name in (*node.reads, *node.outputs)}
             names |= {value.name for value in inputs} | closed.inner_tensors()
-            formats = {name: form for name, form in request.formats.items() if name in names}
+            formats = {name: fmt for name, fmt in request.formats.items() if name in names}
             decide = value_inputs(closed)
-            formats |= {name: form for name, form in captured.items() if name not in decide}
+            formats |= {name: fmt for name, fmt in captured.items() if name not in decide}
             request = replace(request, formats=formats, is_partial=self.table.is_partial)
         return Network(closed, request, as_float32=self.as_float32)
 

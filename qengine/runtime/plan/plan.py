@@ -28,7 +28,7 @@ MAX_ELEMENTS = 1 << 30
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedPointSettings:
     """Fixed-point arithmetic of a plan.
 
     Attributes
@@ -91,7 +91,7 @@ class Plan:
     steps: tuple[BoundStep, ...]
     outputs: Mapping[str, Tensor]
     constants: tuple[Tensor, ...]
-    fixed: Fixed | None
+    fixed: FixedPointSettings | None
     encoded: frozenset[str] = frozenset()
 
     def trace(self, feeds: Arrays, tallies: dict[str, Tally] | None = None) -> Iterator[tuple[Tensor, NDArray[Any]]]:
@@ -114,15 +114,17 @@ class Plan:
             fed = feeds[tensor.name]
             env[tensor.name] = fed if tensor.name in self.encoded else quantize_input(tensor, fed, self.fixed, tallies)
             yield tensor, env[tensor.name]
-        for bound in self.steps:
-            name = bound.output.name
+        for bound_step in self.steps:
+            name = bound_step.output.name
             tally = None
-            if tallies is not None and bound.output.format is not None:
+            if tallies is not None and bound_step.output.format is not None:
                 tally = tallies.setdefault(name, new_tally())
-            with bound.node.errors_named():
-                env[name] = bound.kernel(*[env[s] if isinstance(s, str) else s for s in bound.sources], tally=tally)
-            yield bound.output, env[name]
-            for released in bound.release:
+            with bound_step.node.errors_named():
+                env[name] = bound_step.kernel(
+                    *[env[s] if isinstance(s, str) else s for s in bound_step.sources], tally=tally
+                )
+            yield bound_step.output, env[name]
+            for released in bound_step.release:
                 del env[released]
 
     def run(self, feeds: Arrays, raw: bool = False, tallies: dict[str, Tally] | None = None) -> dict[str, NDArray[Any]]:
@@ -162,7 +164,7 @@ def refuse_nan(tensor: Tensor, array: NDArray[Any]) -> None:
 
 
 def quantize_input(
-    tensor: Tensor, array: NDArray[Any], fixed: Fixed | None, tallies: dict[str, Tally] | None
+    tensor: Tensor, array: NDArray[Any], fixed: FixedPointSettings | None, tallies: dict[str, Tally] | None
 ) -> NDArray[Any]:
     """Return an input as the steps of a plan read it: codes where it is in fixed point, and unchanged otherwise."""
     if fixed is None or tensor.format is None:

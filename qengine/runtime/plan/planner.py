@@ -28,11 +28,14 @@ from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import Convert, Island, Linear, Move, Step, Tensor
-from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, Fixed, Plan
+from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, FixedPointSettings, Plan
 
 
 def make_plan(
-    graph: Graph, inputs: Mapping[str, Tensor], fixed: Fixed | None = None, max_elements: int = MAX_ELEMENTS
+    graph: Graph,
+    inputs: Mapping[str, Tensor],
+    fixed: FixedPointSettings | None = None,
+    max_elements: int = MAX_ELEMENTS,
 ) -> Plan:
     """Bind every node of a graph to kernels.
 
@@ -83,7 +86,7 @@ class Section:
 def plan_section(
     graph: Graph,
     inputs: Mapping[str, Tensor],
-    fixed: Fixed | None = None,
+    fixed: FixedPointSettings | None = None,
     max_elements: int = MAX_ELEMENTS,
     encoded: frozenset[str] = frozenset(),
 ) -> Section:
@@ -128,7 +131,7 @@ class _Builder:
     decided : names of the inputs that decide shapes, and of what was computed from them.
     """
 
-    def __init__(self, graph: Graph, fixed: Fixed | None, max_elements: int) -> None:
+    def __init__(self, graph: Graph, fixed: FixedPointSettings | None, max_elements: int) -> None:
         self.graph, self.fixed, self.max_elements = graph, fixed, max_elements
         self.is_partial = fixed is not None and fixed.formats.is_partial
         # A constant that a pass computed has the name of the model's constant that it was computed from.
@@ -224,9 +227,9 @@ class _Builder:
         if self._is_real(node):
             return tensor
         if name not in self.encoded:
-            form = self.fixed.formats.constant(name, tensor.value)
-            assert form is not None
-            self.encoded[name] = replace(tensor, format=form)
+            fmt = self.fixed.formats.constant(name, tensor.value)
+            assert fmt is not None
+            self.encoded[name] = replace(tensor, format=fmt)
         return self.encoded[name]
 
     def _is_real(self, node: Node) -> bool:
@@ -239,8 +242,8 @@ class _Builder:
         for name, role in find(node).roles(node):
             tensor = self.tensors[name]
             if tensor.is_float and role in (Role.DATA, Role.WEIGHTS):
-                form = tensor.format if tensor.value is None else formats.constant(name, tensor.value)
-                if form is None:
+                fmt = tensor.format if tensor.value is None else formats.constant(name, tensor.value)
+                if fmt is None:
                     return True
         return False
 
@@ -259,17 +262,17 @@ class _Builder:
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
-        form = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
-        output = Tensor(name, step.dtype, step.shape, None, form)
+        fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
+        output = Tensor(name, step.dtype, step.shape, None, fmt)
         if self._is_mixed(step, output):
             step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
         kernel = step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
         sources = tuple(_source(t) for t in step.operands)
-        bound = BoundStep(node, step, output, kernel, sources, is_real=self._computes_reals(step, output))
-        if bound.is_island:
+        bound_step = BoundStep(node, step, output, kernel, sources, is_real=self._computes_reals(step, output))
+        if bound_step.is_island:
             self.islands.append(node)
-        self.steps.append(bound)
+        self.steps.append(bound_step)
         self.tensors[name] = output
 
     def _is_mixed(self, step: Step, output: Tensor) -> bool:
@@ -296,9 +299,9 @@ class _Builder:
         """Return the steps, each with the tensors that no later step reads: its operands, and its output if unread."""
         read_later: set[str] = set()
         steps = []
-        for bound in reversed(self.steps):
-            names = {s for s in bound.sources if isinstance(s, str)} | {bound.output.name}
-            steps.append(replace(bound, release=tuple(sorted(names - read_later))))
+        for bound_step in reversed(self.steps):
+            names = {s for s in bound_step.sources if isinstance(s, str)} | {bound_step.output.name}
+            steps.append(replace(bound_step, release=tuple(sorted(names - read_later))))
             read_later |= names
         return tuple(reversed(steps))
 

@@ -4,7 +4,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, new_tally
+from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL, UNDERFLOWED, new_tally
 from qengine.kernels.reference.resize import (
     Axis,
     Taps,
@@ -180,7 +180,7 @@ def test_cubic_overshoot_saturates_and_is_counted():
     axes, tally = [Axis(0, 4, 8, 2.0)], new_tally()
     got = interpolate_fixed(x, axes, [integer_taps(cubic_taps(axes[0]), 11)], 11, 0, Word(8, True), 0, tally=tally)
     assert got.tolist() == [-128, -128, -128, -70, 69, 127, 127, 127]
-    assert (tally[SATURATED], tally[FLUSHED], tally[LARGEST], tally[TOTAL]) == (4, 0, 128, 8)
+    assert (tally[SATURATED], tally[UNDERFLOWED], tally[LARGEST], tally[TOTAL]) == (4, 0, 128, 8)
 
 
 CROP = [Axis(0, 3, 3, 1.0, (-0.5, 0.5)), Axis(1, 3, 3, 1.0, (0.5, 1.5))]  # rows -1 0 1, columns 1 2 3

@@ -91,22 +91,22 @@ class DotOp(LinearOp):
         return natural_block(channels)
 
     def __post_init__(self) -> None:
-        form = self.output_stage.form
+        epilogue = self.output_stage.epilogue
         self._scalars = self.address_of(self.output_stage.scalars)
-        ranges = channel_ranges(self.filters, wide=form is not None and form.wide)
+        ranges = channel_ranges(self.filters, wide=epilogue is not None and epilogue.wide)
         self._sets = [self._filter_set(sampling, r) for sampling in self.filters.samplings for r in ranges]
         taps, chunks = sum(s.tap_count for s in self._sets), sum(s.chunk_count for s in self._sets)
-        self.note = widening_note(form, taps, chunks, len(self._sets))
+        self.note = widening_note(epilogue, taps, chunks, len(self._sets))
 
     def _filter_set(self, sampling: Sampling, channels: ChannelRange) -> _FilterSet:
-        (x,), form = self.inputs, self.output_stage.form
+        (x,), epilogue = self.inputs, self.output_stage.epilogue
         low, per = channels.low, LANE_BYTES // ITEMSIZE[self.kind]
         taps = taps_of(self._weights_of(channels), sampling, x.block, low, per)
         chunks = np.zeros(0, np.int64)
         paired = dot.is_paired(self.kind, self.isa)
-        if form is not None and (form.wide or paired):
+        if epilogue is not None and (epilogue.wide or paired):
             taps = taps.take(*split_taps(taps.lanes, x, paired=paired))
-        if form is not None and form.wide:
+        if epilogue is not None and epilogue.wide:
             order, chunks = chunk_taps(taps.lanes, x)
             taps = taps.take(order)
         lanes = np.arange(channels.vectors * LANES).reshape(-1, LANES)
@@ -191,7 +191,7 @@ class DotOp(LinearOp):
 
     def _call(self, filter_set: _FilterSet, x: View, out: View, tile: dot.Tile, span: _Span) -> Call:
         """Return the call that computes a span of a filter set in tiles."""
-        s, form, channels = filter_set.sampling, self.output_stage.form, filter_set.channels
+        s, epilogue, channels = filter_set.sampling, self.output_stage.epilogue, filter_set.channels
         rows, vectors, taps = span.end - span.begin, span.vectors, filter_set.tap_count
         block, channel = self.out.block, channels.first + span.first * LANES
         # A block has room for 16 channels; a call of isolated channels, or of a narrower block, writes only its own.
@@ -202,12 +202,12 @@ class DotOp(LinearOp):
         key = (x.plane, x.row, x.pixel)
         if key not in filter_set.offsets:
             filter_set.offsets[key] = self.address_of(filter_set.taps.offsets(x))
-        item = 4 if form is None else form.itemsize
+        item = 4 if epilogue is None else epilogue.itemsize
         y_vector = out.plane if block == LANES else LANES * item
         outer = self._loops_over_channels_outside(vector_bytes * vectors, rows)
         fetches = outer and vector_bytes * vectors > _FAR_WEIGHTS
         partial = self.kind == "f32" and taps > dot.PARTIAL_TAPS
-        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, form, last != LANES, fetches, partial)
+        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, epilogue, last != LANES, fetches, partial)
         arguments: dict[str, Address] = {
             "x": x.at(span.begin * s.stride_y),
             "x_batch": x.image,

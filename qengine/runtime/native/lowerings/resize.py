@@ -85,15 +85,15 @@ class ResizeRowsOp(Op):
     requantize: EpilogueData | None
 
     def __post_init__(self) -> None:
-        form = self.requantize
+        data = self.requantize
         self._index = self.taps.index.astype(np.int64)
         self._indices = self.address_of(self._index)
-        self._weights = self.address_of(self.taps.weight.astype(np.float32 if form is None else np.int32))
+        self._weights = self.address_of(self.taps.weight.astype(np.float32 if data is None else np.int32))
         order = np.zeros((1, LANES), np.intp)
-        self._numbers = self.aligned_copy(np.zeros(64, np.uint8) if form is None else form.packed(order))
-        self._scalars = self.address_of(np.zeros(5, np.int64) if form is None else form.scalars)
+        self._numbers = self.aligned_copy(np.zeros(64, np.uint8) if data is None else data.packed(order))
+        self._scalars = self.address_of(np.zeros(5, np.int64) if data is None else data.scalars)
         self.kernel = "resize rows"
-        self.note = "float32 sums" if form is None else "64-bit sums" if form.form.wide else "32-bit sums"
+        self.note = "float32 sums" if data is None else "64-bit sums" if data.epilogue.wide else "32-bit sums"
 
     @property
     def cycles(self) -> float:
@@ -107,7 +107,7 @@ class ResizeRowsOp(Op):
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
         (x,), count = views, self._index.shape[1]
-        spec = ResizeRows(count, None if self.requantize is None else self.requantize.form)
+        spec = ResizeRows(count, None if self.requantize is None else self.requantize.epilogue)
         arguments: dict[str, Address] = {
             **x.arguments("x"),
             **out.arguments("y", rows.first),
