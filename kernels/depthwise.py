@@ -43,7 +43,7 @@ class Depthwise:
 
 
 def lane_items(kind: Kind) -> int:
-    """Return how many channels a lane holds."""
+    """Return the number of channels that a lane holds."""
     return LANE_BYTES // ITEMSIZE[kind]
 
 

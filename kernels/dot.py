@@ -122,7 +122,7 @@ class Tile:
     def cycles(self, kind: Kind, isa: Isa, taps: int, chunks: int) -> float:
         """Return the estimated cycles of one tile.
 
-        A core begins two products and two loads per cycle, one load where the weights come from the second-level
+        A core begins two products and two loads per cycle, one load where the weights come from the L2
         cache, and each product waits for the one before it. After each chunk of taps the sums are added to wide sums,
         which are in registers if there is room.
         """
@@ -130,15 +130,15 @@ class Tile:
         products = self.sums * isa.parts
         weights = self.vectors * isa.parts * (2 if is_split(kind, isa) else 1)
         loads = (self.rows * self.pixels + weights) / 2
-        if taps * weight_bytes(kind, isa) * self.vectors > _FIRST_CACHE:
+        if taps * weight_bytes(kind, isa) * self.vectors > _L1_WEIGHT_BYTES:
             loads = max(loads, weights)
         in_registers = 2 * self.sums <= sums_in_registers(kind, isa)
         widening = chunks * products * (1.0 if in_registers else 2.1) if chunks > 1 else 0.0
         return taps * max(halves * products / 2, loads, 4.5) + widening + 4 * products + 20
 
 
-_FIRST_CACHE = 24_000  # bytes of weights that the first-level cache keeps beside the input
-_SECOND_CACHE = 700_000  # bytes of weights that the second-level cache keeps beside those that are prefetched
+_L1_WEIGHT_BYTES = 24_000  # bytes of weights that fit the L1 cache with the input
+_L2_WEIGHT_BYTES = 700_000  # bytes of weights that fit the L2 cache with those that are prefetched
 
 # Each shape that is used is compiled, so they are few: for wide images, narrow ones, many channels, single pixels.
 _SHAPES = (
@@ -159,7 +159,7 @@ def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: i
             continue
         tiles = ceil(rows / tile.rows) * ceil(width / tile.pixels) * (vectors // tile.vectors)
         cost = tiles * tile.cycles(kind, isa, taps, chunks)
-        if taps * weight_bytes(kind, isa) * tile.vectors > _SECOND_CACHE:
+        if taps * weight_bytes(kind, isa) * tile.vectors > _L2_WEIGHT_BYTES:
             cost *= 1.1  # the weights leave the cache before the next row of tiles reads them
         if best is None or cost < best[0]:
             best = cost, tile

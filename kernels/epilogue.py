@@ -2,7 +2,7 @@
 
 The definition is `reference.requantize`: code = overflow(round((sum + bias) * 2^-shift)), then the bounds of a fused
 activation. A kernel does this for 16 channels at once, right after their sums are complete, so it must take few
-instructions. `choose_epilogue` finds the cheapest form that is exact for the sums at hand, from a limit on their
+instructions. `choose_epilogue` finds the cheapest form that is exact for the given sums, from a limit on their
 magnitude:
 
 - *narrow*: everything fits 32 bits. Half of the divisor, which the roundings to the nearest add before they shift, is
@@ -10,7 +10,7 @@ magnitude:
   shift, two bounds, and a test for ties.
 - *wide*: sums and shifts in 64 bits. Also for shifts to the left or by more than 30.
 - *split*: the sum comes as high * 2^16 + low in 32 bits each and at least 16 bits are dropped, so the high half is
-  rounded in 32 bits; the low half gives a carry and tells ties.
+  rounded in 32 bits; the low half gives a carry and shows ties.
 
 An `Epilogue` is the form, which a kernel is compiled for. `EpilogueData` adds the numbers, which are loaded: bias and
 shifts for each channel, bounds for all. A code is *stored* with an offset that suits the CPU: see `stored_zero`.
@@ -27,8 +27,8 @@ from .reference.word import Word
 LANES = 16
 """Channels of a vector."""
 
-_FAR_LEFT = 40  # a larger shift to the left makes no difference, see `reference.rounding.shift_left`
-_FAR_RIGHT = 62  # a larger shift to the right makes none for sums below 2^60
+_MAX_LEFT_SHIFT = 40  # a larger shift to the left makes no difference, see `reference.rounding.shift_left`
+_MAX_RIGHT_SHIFT = 62  # a larger shift to the right makes none for sums below 2^60
 
 
 def rounds_to_nearest(rounding: str) -> bool:
@@ -42,7 +42,7 @@ class Epilogue:
 
     Attributes
     ----------
-    rounding : one of the five roundings.
+    rounding : name of the rounding.
     wraps : whether codes wrap instead of saturating.
     signed : whether the bits that wrapping keeps are in two's complement.
     itemsize : number of bytes of a stored code.
@@ -146,7 +146,7 @@ def choose_epilogue(
     channels = len(bias)
     limits = np.broadcast_to(np.asarray(limit, object), channels)
     shifts = np.broadcast_to(np.asarray(shift, np.int64), channels)
-    right, left = np.clip(shifts, 0, _FAR_RIGHT), np.clip(-shifts, 0, _FAR_LEFT)
+    right, left = np.clip(shifts, 0, _MAX_RIGHT_SHIFT), np.clip(-shifts, 0, _MAX_LEFT_SHIFT)
     most = max((int(v) for v in limits), default=0)
     dropped = 0
     if accumulator_bits is not None and accumulator_bits <= most.bit_length():

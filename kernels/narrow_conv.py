@@ -49,7 +49,7 @@ def best_vectors(channels: int, kind: Kind, isa: Isa) -> int:
 
 
 def pixels_in_vector(kind: Kind) -> int:
-    """Return how many pixels of 16 channels lie in 16 lanes."""
+    """Return the number of pixels of 16 channels in 16 lanes."""
     return {"s8": 4, "s16": 2, "f32": 1}[kind]
 
 

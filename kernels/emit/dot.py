@@ -18,7 +18,7 @@ def emit(spec: Dot, isa: Isa, a: Arguments) -> None:
     one = constant(a.b, 1)
     x_step = constant(a.b, spec.step) if spec.step else a.x_step
     blocks = a.vectors.divided_by(spec.vectors)
-    # Channels outside of pixels keep the weights at hand, pixels outside of channels the input.
+    # An outer loop over channels keeps the weights in the cache, an outer loop over pixels the input.
     is_outer = a.outer.differs(0)
     outside, inside = blocks.where(is_outer, one), one.where(is_outer, blocks)
     tall, long = tile_count(a.rows, spec.rows), tile_count(a.width, spec.pixels)

@@ -5,7 +5,7 @@ from .rounding import ShiftRight, overflow
 from .sums import WideSum
 from .vector import I8, I16, I32, I64, LANES, Value, load, load_scalar
 
-_BEYOND = 1 << 17  # outside every word, and still outside after any left shift
+_OUT_OF_RANGE = 1 << 17  # outside every word, and still outside after any left shift
 
 
 def number_bytes(epilogue: Epilogue | None) -> int:
@@ -56,7 +56,7 @@ class VectorEpilogue:
         if self._left is not None:
             left = self._left.repeated(lanes)
             if not epilogue.wraps:
-                codes = codes.at_least(-_BEYOND).at_most(_BEYOND).where(left > 0, codes)
+                codes = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE).where(left > 0, codes)
             codes = codes << left
         codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
         if epilogue.adds_zero:

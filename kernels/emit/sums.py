@@ -73,7 +73,7 @@ def sum_wide(products: Products, count: int, chunks: Value, chunk_count: Value, 
 
 
 class _Vectors:
-    """Vectors that a loop seldom changes: in registers if there are at most so many, else in aligned memory."""
+    """Vectors that a loop seldom changes: in registers up to a number of vectors, above it in aligned memory."""
 
     def __init__(self, start: list[Value], registers: int) -> None:
         self._element = start[0].element

@@ -88,7 +88,7 @@ def divide_fixed(
 ) -> Codes:
     """Return the exact quotient, rounded once; shift = n_a - n_b - n_y.
 
-    x / 0 saturates by the sign of x whatever the overflow mode, 0 / 0 is 0; both count as saturated.
+    x / 0 saturates by the sign of x in either overflow mode, 0 / 0 is 0; both count as saturated.
     """
     a, b = np.broadcast_arrays(a, b)
     zero = b == 0

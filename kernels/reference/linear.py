@@ -176,7 +176,7 @@ def linear_fixed(
     shift
         Accumulator bits to drop, one or an array that broadcasts against the product.
     accumulator_bits
-        Width of a wrapping accumulator, which keeps so many low bits of the exact sum; None for an unbounded one.
+        Number of low bits of the exact sum that a wrapping accumulator keeps; None for an unbounded accumulator.
     """
     acc = exact_product(x, w, product, bound)
     if b is not None:

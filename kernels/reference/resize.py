@@ -218,7 +218,7 @@ def interpolate_fixed(
     acc: NDArray[Any] = x.astype(integer_dtype(17 + growth))
     for a, t in zip(axes, taps, strict=True):
         acc = _sum_taps(acc, a, t)
-    # Outputs that `fill` replaces count neither as saturated nor as flushed.
+    # Outputs that `fill` replaces count neither as saturations nor as underflows.
     acc = _extrapolated(acc, axes, taps, 0)
     codes = requantize(acc, tap_bits * len(axes) + shift, word, tally=tally)
     if tally is not None and any(t.outside is not None and t.outside.any() for t in taps):

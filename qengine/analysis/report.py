@@ -50,7 +50,7 @@ class TensorReport:
     name : name of the tensor in the model.
     operator : operator that computed it; "input" for an input.
     kind : kind of the step that computed it; "island" means float32.
-    format : its format.
+    format : format of the tensor.
     saturated : number of codes that saturated, or would have saturated where overflow wraps.
     underflowed : number of values whose code is 0 and that are not 0.
     largest : largest |code|.
@@ -166,7 +166,7 @@ def _paired_events(fixed: Iterator[Event], float32: Iterator[Event]) -> Iterator
     """Yield the events of a run in fixed point, each with the event of the same tensor in float32.
 
     Where the data decides how a run continues, a tensor may be static in one run and computed in the other. Then the
-    float32 run is ahead, and its events wait here for their twins.
+    float32 run is ahead, and its events are kept until the fixed-point run reaches the same tensors.
     """
     unpaired: dict[str, Event] = {}
     for event in fixed:

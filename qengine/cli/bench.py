@@ -1,4 +1,4 @@
-"""`qengine bench`: the time of a model, kernel by kernel, beside the peak of the machine and other runtimes."""
+"""`qengine bench`: the time of a model, kernel by kernel, compared with the peak of the machine and other runtimes."""
 
 from typing import Annotated, Any
 

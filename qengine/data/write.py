@@ -16,7 +16,7 @@ _MAX_NAME = 0xFFFF  # bytes of a name in a zip file
 
 
 def check_out(path: Path, codes: bool = False) -> None:
-    """Check before a run that `write_outputs` can write to a path, whatever the outputs are.
+    """Check before a run that `write_outputs` can write any outputs to a path.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ class Reference(StrEnum):
 
 @dataclass(frozen=True)
 class EvaluatedBatch:
-    """The evaluated output of one run, beside its references.
+    """The evaluated output of one run, and its references.
 
     Attributes
     ----------
@@ -265,7 +265,7 @@ def find_metric(name: str | None, task: Task, *, has_labels: bool) -> Metric:
         return next(one for one in metrics if one.is_available(task, has_labels=has_labels))
     found = metric_named(name)
     if task not in found.tasks:
-        needed = " or ".join(_NEEDED[one] for one in Task if one in found.tasks)
+        needed = " or ".join(_NEEDED_OUTPUT[one] for one in Task if one in found.tasks)
         raise OptionError(f"{name} needs {needed}, and there is none")
     if not found.is_available(task, has_labels=has_labels):
         others = [str(one) for one in metrics if one.is_available(task, has_labels=False)]
@@ -273,7 +273,7 @@ def find_metric(name: str | None, task: Task, *, has_labels: bool) -> Metric:
     return found
 
 
-_NEEDED = {
+_NEEDED_OUTPUT = {
     Task.CLASSES: "an output with a row of scores for each sample",
     Task.IMAGES: "an output of images",
     Task.OTHER: "an output of other numbers",

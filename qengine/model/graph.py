@@ -77,7 +77,7 @@ NO_ACTIVATION = Activation(None, None)
 
 @dataclass(frozen=True)
 class Node:
-    """One call of an operator.
+    """A call of an operator.
 
     Attributes
     ----------

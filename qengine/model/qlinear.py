@@ -54,9 +54,9 @@ _ONNX_RUNTIME = {
     "QLinearConcat": _Layout("Concat", None, output=0),
     "QGemm": _Layout("Gemm", 2, output=7, weights=-1, bias=6),
 }
-_DROPPED = frozenset({"channels_last", "opset"})
+_DROPPED_ATTRIBUTES = frozenset({"channels_last", "opset"})
 """Attributes that the plain operators do not have."""
-_SAME_IN_ONNX = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_ALSO_IN_ONNX = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """Operators that ONNX Runtime has in its own domain too, for element types that ONNX added later."""
 
 
@@ -76,7 +76,7 @@ def expand_qlinear(graph: Graph, *, runtime_only: bool = False) -> Graph:
     for node in graph.nodes:
         inner = {name: expand_qlinear(value, runtime_only=runtime_only) for name, value in node.graphs.items()}
         one = replace(node, attributes={**node.attributes, **inner}) if inner else node
-        if one.domain == CONTRIB and one.operator in _SAME_IN_ONNX:
+        if one.domain == CONTRIB and one.operator in _ALSO_IN_ONNX:
             one = replace(one, domain="", version=expander.version)
         table = _ONNX_RUNTIME if one.domain == CONTRIB else {} if one.domain or runtime_only else _STANDARD
         layout = table.get(one.operator)
@@ -120,7 +120,7 @@ class _Expander:
         scale, zero_point = inputs[layout.output : layout.output + 2]
         name = self._name(f"{node.outputs[0]} as real numbers") if scale else node.outputs[0]
         attributes: Mapping[str, Attribute] = {
-            key: value for key, value in node.attributes.items() if key not in _DROPPED
+            key: value for key, value in node.attributes.items() if key not in _DROPPED_ATTRIBUTES
         }
         version = node.number("opset", self.version)
         plain = Node(layout.operator, tuple(operands), (name,), attributes, node.name, "", version)

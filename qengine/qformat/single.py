@@ -83,7 +83,7 @@ class QFormat:
 
     @classmethod
     def of(cls, fmt: "QFormat | str") -> "QFormat":
-        """Return a format as it is, or parse its text."""
+        """Return a format unchanged, or parse its text."""
         return fmt if isinstance(fmt, QFormat) else cls.parse(fmt)
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ def perform(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[Runt
     node
         The node.
     inputs
-        One value for each name in `node.inputs`.
+        Value for each name in `node.inputs`.
     call
         Function that runs a graph in an attribute of the node.
 

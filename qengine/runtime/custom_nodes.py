@@ -34,7 +34,7 @@ def perform(
     node, op
         The node and its operator, which has a fixed-point rule.
     inputs
-        One value for each name in `node.inputs`. Real numbers without a format are quantized as constants are.
+        Value for each name in `node.inputs`. Real numbers without a format are quantized as constants are.
     values
         Types and shapes that the model declares, by tensor name.
     formats, arithmetic
@@ -56,13 +56,13 @@ def perform(
     results = op.compute_fixed(node, operands, types, wanted, arithmetic, counts)
     real = next((value.dtype for value in inputs if value.dtype is not None and value.dtype.kind == "f"), _FLOAT)
     return [
-        RuntimeValue(array, fmt, real=real if declared is None else declared)
+        RuntimeValue(array, fmt, real_dtype=real if declared is None else declared)
         for (array, fmt), declared in zip(results, types, strict=True)
     ]
 
 
 def _operand(name: str, value: RuntimeValue, formats: FormatTable) -> Any:
-    """Return an input as the argument of a rule: `FixedPoint` for codes, and any other value as it is."""
+    """Return an input as the argument of a rule: `FixedPoint` for codes, and any other value unchanged."""
     array, fmt = value.value, value.format
     if fmt is None and isinstance(array, np.ndarray) and array.dtype.kind == "f":
         fmt = formats.constant(name, array)

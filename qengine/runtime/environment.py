@@ -69,7 +69,7 @@ class Environment:
             if fmt is not None and fed.format is None and isinstance(fed.value, np.ndarray):
                 tensor = Tensor(name, fed.value.dtype, fed.value.shape, None, fmt)
                 codes = quantize_input(tensor, fed.value, self.fixed, self.tallies)
-                fed = RuntimeValue(codes, fmt, real=fed.value.dtype)
+                fed = RuntimeValue(codes, fmt, real_dtype=fed.value.dtype)
             self._values[name] = self._converted(fed, fmt)
 
     def lookup(self, name: str) -> RuntimeValue:
@@ -92,7 +92,7 @@ class Environment:
             if tensor.value is not None:
                 self._values[name] = RuntimeValue(tensor.value, None, is_known=True)
             elif name in arrays:
-                self._values[name] = RuntimeValue(arrays[name], tensor.format, real=tensor.dtype)
+                self._values[name] = RuntimeValue(arrays[name], tensor.format, real_dtype=tensor.dtype)
 
     def store_output(self, name: str, value: RuntimeValue, node: Node) -> None:
         """Store an output of a node that ran alone, as codes where the tensor has a format.
@@ -132,7 +132,7 @@ class Environment:
             return RuntimeValue(real)
         assert self.fixed is not None
         word = fmt.word(self.fixed.arithmetic.rounding, self.fixed.arithmetic.overflow)
-        return RuntimeValue(quantize(real, fraction_bits_of(fmt, real.ndim), word), fmt, real=real.dtype)
+        return RuntimeValue(quantize(real, fraction_bits_of(fmt, real.ndim), word), fmt, real_dtype=real.dtype)
 
     def _encoded(self, name: str, value: RuntimeValue, node: Node) -> RuntimeValue:
         fmt = self.format_of(name, value)
@@ -147,11 +147,11 @@ class Environment:
         if not node.graphs and self.fixed.strict:
             raise UnsupportedError("strict: no fixed-point rule; it would run as a float32 island")
         tally = None if self.tallies is None else self.tallies.setdefault(name, new_tally())
-        return RuntimeValue(codes_of(real, name, fmt, self.fixed.arithmetic, tally), fmt, real=real.dtype)
+        return RuntimeValue(codes_of(real, name, fmt, self.fixed.arithmetic, tally), fmt, real_dtype=real.dtype)
 
 
 def real_numbers(value: RuntimeValue) -> Any:
-    """Return the real numbers that codes represent, and any other value as it is."""
+    """Return the real numbers that codes represent, and any other value unchanged."""
     return decode_value(value, raw=False)
 
 
@@ -159,7 +159,7 @@ def decode_value(value: RuntimeValue, raw: bool) -> Any:
     """Return a value as real numbers, or as codes where `raw` is set; see `decode_output`."""
     if value.format is None:
         return value.value
-    return decode_output(Tensor("", value.real, value.array.shape, None, value.format), value.array, raw)
+    return decode_output(Tensor("", value.real_dtype, value.array.shape, None, value.format), value.array, raw)
 
 
 def decides(value: Any) -> bool:

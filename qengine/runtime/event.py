@@ -16,7 +16,7 @@ from qengine.runtime.plan.plan import BoundStep
 
 @dataclass(frozen=True)
 class Event:
-    """One tensor of a traced run.
+    """A tensor of a traced run, and the step or node that computed it.
 
     Attributes
     ----------

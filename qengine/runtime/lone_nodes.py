@@ -33,7 +33,7 @@ def compute_alone(
     node
         The node.
     inputs
-        One value for each name in `node.inputs`, codes in fixed point.
+        Value for each name in `node.inputs`, codes in fixed point.
     env
         The run, with its arithmetic and its tallies.
     call_graph

@@ -205,7 +205,7 @@ class InferenceSession:
         sectioned = self._plans.sectioned_plan(arrays, names)
         results = sectioned.run(self._runtime_values(arrays))
         for name, constant in sectioned.network.encoded_constants(names).items():
-            results[name] = RuntimeValue(constant.codes, constant.format, real=constant.dtype)
+            results[name] = RuntimeValue(constant.codes, constant.format, real_dtype=constant.dtype)
         return {name: _result(value, raw) for name, value in results.items()}
 
     def _runtime_values(self, arrays: Mapping[str, Any]) -> dict[str, RuntimeValue]:

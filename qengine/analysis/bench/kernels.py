@@ -26,7 +26,7 @@ class Layer:
     operator, attributes : ONNX operator, and its attributes.
     shape : shape of the input.
     weights : shape of the filters; None for an operator without filters.
-    constants : other constant inputs, by name.
+    constants : constant inputs other than the filters, by name.
     """
 
     name: str

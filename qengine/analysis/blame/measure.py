@@ -44,18 +44,19 @@ def blame(
 
     Each feed is run once in fixed point and once in float32. Then it is run in float32 once per tensor, with this
     tensor alone rounded; steps that do not depend on the tensor are not computed again. The memory in use is that of
-    the tensors of one run, whatever the number of feeds.
+    the tensors of one run, for any number of feeds.
 
     Parameters
     ----------
     session
         Session in fixed point.
     feeds
-        One mapping per run, as `InferenceSession.run` takes it: any iterable, which is read once and lazily.
+        Iterable of mappings, one per run, as `InferenceSession.run` takes them; it is read once and lazily.
     outputs
         Tensors at which noise is measured, which may lie inside the model; None for the model's outputs.
     advance
-        Function that is called with each part of a feed that is done, in parts that sum to 1 per feed.
+        Function that is called with the fraction of a feed that is done since the last call; fractions sum to 1 per
+        feed.
 
     Raises
     ------
@@ -136,7 +137,7 @@ class _Measure:
             float32 = self._float32.plan(arrays, self._names)
         except NeedsRun as reason:
             raise UnsupportedError(
-                f"the data decides how this model runs ({reason}), so that no tensor can be rounded alone: "
+                f"the data decides how this model runs ({reason}), and no tensor can be rounded alone: "
                 "compare a whole run with float32 instead (qengine run)"
             ) from None
         known, rerun = self._reruns

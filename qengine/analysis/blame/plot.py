@@ -1,4 +1,4 @@
-"""Plot of the values of a tensor beside the range and the step of its format; needs the extra `plot`."""
+"""Plot of the values of a tensor with the range and the step of its format; needs the extra `plot`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 _BARS = 256
-_VIEW = 1.0  # the picture reaches so many spans of the values beyond them, at most
-_MOST_STEPS = 64  # more steps would be too close to see
+_MAX_VIEW_SPANS = 1.0  # largest distance that the plot shows beyond the values, as a multiple of their span
+_MAX_STEPS = 64  # more steps would be too close to see
 _SIZE, _DPI = (8.0, 4.2), 120  # inches, dots per inch
 
 
@@ -34,11 +34,11 @@ def draw_histogram(
     name
         Name of the tensor, the title of the plot.
     histogram
-        Histogram of its values.
+        Histogram of the tensor's values.
     fmt
-        Its format. Among several formats, one per channel, the widest is drawn.
+        Format of the tensor. Among several formats, one per channel, the widest is drawn.
     also
-        Another format, whose range is drawn too.
+        Second format, whose range is drawn too.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def _view(histogram: Histogram, fmt: QFormat) -> tuple[float, float]:
     least, most = min(histogram.least, 0.0), max(histogram.most, 0.0)
     if histogram.is_zero or not np.isfinite([least, most]).all():
         return fmt.min - fmt.step, fmt.max + fmt.step
-    reach = _VIEW * (most - least)
+    reach = _MAX_VIEW_SPANS * (most - least)
     low, high = min(least, max(fmt.min, least - reach)), max(most, min(fmt.max, most + reach))
     margin = 0.03 * (high - low)
     return low - margin, high + margin
@@ -123,6 +123,6 @@ def _ends(axes: Axes, fmt: QFormat, label: str) -> None:
 def _steps(axes: Axes, fmt: QFormat, low: float, high: float) -> None:
     """Draw a line at every value of the format, if few of them are in view."""
     first, last = np.ceil(max(low, fmt.min) / fmt.step), np.floor(min(high, fmt.max) / fmt.step)
-    if last - first <= _MOST_STEPS:
+    if last - first <= _MAX_STEPS:
         for code in np.arange(first, last + 1):
             axes.axvline(code * fmt.step, color="0.4", linewidth=0.4, linestyle=":")

@@ -27,7 +27,7 @@ class Point:
     name : name of the tensor in the model.
     kind : "input", "activation" or "constant".
     operator : operator that computes it; for a constant, the first operator that reads it.
-    format : its format.
+    format : format of the tensor.
     rounds : whether the run rounds it; codes that are only moved or selected were rounded before.
     uses : operands in which a constant is read; empty for other kinds.
     """
@@ -51,7 +51,7 @@ def points_of(fixed: Plan, float32: Plan) -> dict[str, Point]:
     Raises
     ------
     UnsupportedError
-        If a step of the one plan has no counterpart in the other.
+        If a step of one plan has no counterpart in the other.
     """
     points: dict[str, Point] = {}
     for tensor in fixed.inputs:
@@ -91,4 +91,4 @@ def _moves(bound_step: BoundStep) -> bool:
 def _check_counterpart(bound_step: BoundStep, counterpart: BoundStep) -> None:
     """Raise UnsupportedError unless two steps compute the same tensor from as many operands."""
     if bound_step.output.name != counterpart.output.name or len(bound_step.sources) != len(counterpart.sources):
-        raise UnsupportedError(f"{bound_step.node} has other steps in float32, so that its tensors cannot be compared")
+        raise UnsupportedError(f"{bound_step.node} has other steps in float32, and its tensors cannot be compared")

@@ -15,8 +15,8 @@ from qengine.quantization.calibration.choose import Method, for_histogram, for_v
 from qengine.quantization.calibration.error import exact_error, sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
 
-_LEAST_GAIN_DB = 1.0
-_LEAST_CHANNEL_GAIN_DB = 3.0  # a format per channel costs hardware, and must gain more
+_MIN_GAIN_DB = 1.0
+_MIN_CHANNEL_GAIN_DB = 3.0  # a format per channel costs hardware, and must gain more
 _LARGE_SHARE = 0.25  # share of all sensitivity from which a longer word is worth its bits
 _PERCENTILE = 100.0  # an argument that the method used here does not read
 
@@ -43,7 +43,7 @@ def suggest(histogram: Histogram, fmt: Format, share: float, rows: NDArray[np.fl
     if histogram.is_zero or not isinstance(fmt, QFormat):
         return None
     candidates = _for_tensor(histogram, fmt, share) if rows is None else _for_channels(rows, fmt, share)
-    return next((one for one in candidates if one.gain_db >= _LEAST_GAIN_DB), None)
+    return next((one for one in candidates if one.gain_db >= _MIN_GAIN_DB), None)
 
 
 def _for_tensor(histogram: Histogram, fmt: QFormat, share: float) -> Iterator[Suggestion]:
@@ -67,7 +67,7 @@ def _for_channels(rows: NDArray[np.float64], fmt: QFormat, share: float) -> Iter
     if 1 < len(rows) == len(each):
         channels = ChannelFormats(tuple(each), 0)
         channels_db = _sqnr(rows, channels)
-        if _gain(channels_db, best_db) >= _LEAST_CHANNEL_GAIN_DB:
+        if _gain(channels_db, best_db) >= _MIN_CHANNEL_GAIN_DB:
             yield _suggestion("weights per channel", channels, channels_db, now)
     if best is not None and best != fmt:
         yield _suggestion(_change(fmt, best), best, best_db, now)

@@ -77,9 +77,9 @@ class TensorSums:
         Parameters
         ----------
         tally
-            Counts of its codes in the run in fixed point.
+            Counts of the tensor's codes in the run in fixed point.
         share
-            Its sensitivity over the sum of all.
+            Sensitivity of the tensor over the sum of all sensitivities.
         shares
             Tensors that must have the same format.
         """

@@ -67,7 +67,7 @@ class Cost:
     column : name of the column in tables of a sweep, in the unit.
     axis : label on the axis of a plot.
     scale : divisor from the unit to the numbers on the axis.
-    synonyms : other words that options accept.
+    synonyms : further words that options accept.
     """
 
     name: str
@@ -184,7 +184,7 @@ def activation_memory(work: Workload) -> list[Term]:
     Raises
     ------
     NeedsRun
-        If the data decides how a run goes on.
+        If the data decides how a run continues.
     """
     plan = work.session.plan(work.session.check_feeds(work.feeds))
     tensors = [*plan.inputs, *(bound_step.output for bound_step in plan.steps)]

@@ -22,8 +22,8 @@ Evaluate = Callable[[Assignment], Candidate]
 """Function that measures an assignment."""
 
 _LOOK_AHEAD = 4  # assignments behind the last good one of a path
-_MOVES = 8  # units that are tried to be longer, or shorter, two at a time
-_DOUBLE_EXCHANGES = 40  # double exchanges beside one assignment
+_MAX_EXCHANGED_UNITS = 8  # units that are tried to be longer, or shorter, two at a time
+_DOUBLE_EXCHANGES = 40  # double exchanges tried for one assignment
 
 
 def bisect_path(path: Sequence[Assignment], evaluate: Evaluate, goal: Goal) -> None:
@@ -114,8 +114,8 @@ def _double_exchanges(choices: Choices, best: Candidate) -> Iterator[Assignment]
                 price = abs(choices.cost.saving(best.widths, unit, width))
                 noise = abs(choices.added_noise(best.widths, unit, width))
                 moves.append((noise / price if price else 0.0, unit, width))
-    longer = sorted(longer, reverse=True)[:_MOVES]  # most noise removed for the cost
-    shorter = sorted(shorter)[:_MOVES]  # least noise added for the saving
+    longer = sorted(longer, reverse=True)[:_MAX_EXCHANGED_UNITS]  # most noise removed for the cost
+    shorter = sorted(shorter)[:_MAX_EXCHANGED_UNITS]  # least noise added for the saving
     neighbours = set()
     for up, down in product((0, 1, 2), (1, 2)):
         for ups, downs in product(combinations(longer, up), combinations(shorter, down)):

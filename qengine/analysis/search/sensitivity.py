@@ -38,16 +38,16 @@ def measure_sensitivity(
     units
         Units to round.
     priced
-        Places of the units that are measured; the others get nothing.
+        Indices of the units that are measured; the others get an empty mapping.
     runs, samples
-        The data, of which the first batches are used, until there are so many samples.
+        The data, and the number of samples to use: the first batches are used until there are enough.
     advance
         Function that is called with the number of samples that are done.
 
     Raises
     ------
     NeedsRun
-        If the data decides how a run goes on.
+        If the data decides how a run continues.
     QEngineError
         If a run fails, or the output holds no real numbers.
     """

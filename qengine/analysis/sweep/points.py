@@ -107,8 +107,8 @@ class Grid:
     percentile : parameter of the method of that name.
     per_channel : False, True, or both.
     headroom, unsigned, tie_joins : options of `CalibrationOptions`, for all points.
-    qformats : formats of all activations, such as "Q4.3", beside calibrated ones.
-    formats : paths of formats files, beside calibrated formats.
+    qformats : formats of all activations, such as "Q4.3", in addition to calibrated ones.
+    formats : paths of formats files, in addition to calibrated formats.
     roundings, overflows : values of `Rounding` and of `Overflow`.
     accumulator_bits : widths of 2 to 64 bits; None for sums that are never cut.
     recipes : corrections of the model before it is quantized, each a recipe of `qengine.quantization.correction`;

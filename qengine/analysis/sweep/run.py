@@ -20,7 +20,7 @@ from qengine.analysis.sweep.key import Context, graph_digest
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
 from qengine.analysis.sweep.points import Grid, Point
-from qengine.analysis.sweep.prepare import changed, ranges
+from qengine.analysis.sweep.prepare import corrected_for_ranges, ranges
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
@@ -125,12 +125,12 @@ def sweep(
     session = options_with(SessionOptions, session, keywords)
     check_session_options(session)
     points = (grid or Grid()).points()
-    job = _Job(os.fspath(model), Path(folder), settings, session, progress or silent)
+    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
         return job.run(points, store)
 
 
-class _Job:
+class _SweepRun:
     """A call of `sweep`: its model and data, opened, and the steps that it takes."""
 
     def __init__(
@@ -220,7 +220,7 @@ class _Job:
         """Write the histograms from which the formats of the points are chosen."""
         for corrections in dict.fromkeys(ranges(point) for point in points if point.is_calibrated):
             try:
-                observable = changed(self._graph, corrections)
+                observable = corrected_for_ranges(self._graph, corrections)
             except QEngineError:  # each such point will be a row with the error
                 continue
             with self._progress("calibrating", len(self._dataset)) as advance:

@@ -162,7 +162,7 @@ def costs_of(work: Workload) -> Figures:
 
 
 def _real(codes: Mapping[str, NDArray[Any]], session: InferenceSession, point: Point) -> Mapping[str, NDArray[Any]]:
-    """Return the real numbers of codes; tensors without a format stay as they are."""
+    """Return the real numbers of codes; tensors without a format are returned unchanged."""
     if point.is_float32:
         return codes
     real = dict(codes)
@@ -206,6 +206,6 @@ def evaluate(work: Work, point: Point) -> Outcome:
         reason = str(error)
     except MemoryError:
         reason = "not enough memory"
-    except Exception as error:  # the other points go on
+    except Exception as error:  # the other points continue
         reason = str(QEngineError(f"{type(error).__name__}: {error}"))
     return Outcome(seconds=time.perf_counter() - started, error=reason)

@@ -17,7 +17,7 @@ from qengine.errors import printable
 from qengine.metrics.declaration import Metric, Unit
 
 # In a narrower table numbers would be cut; wrapped lines are better than that.
-_LEAST_WIDTH, _PIPE_WIDTH = 80, 200
+_MIN_WIDTH, _PIPE_WIDTH = 80, 200
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Tex
     console = Console(highlight=False)
     # A pipe has no width, and its reader does not want folded names.
     is_open_ended = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _LEAST_WIDTH)
+    console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _MIN_WIDTH)
     with console.capture() as captured:
         console.print(title if isinstance(title, Text) else Text(printable(title), style="bold"), soft_wrap=True)
         console.print(table)

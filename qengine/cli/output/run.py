@@ -36,7 +36,7 @@ from qengine.errors import printable
 from qengine.metrics.declaration import Reference, Unit
 from qengine.model.formats.files import format_to_json
 
-_EACH_OUTPUT = "sqnr"  # metric of every output, which has a line of its own
+_METRIC_OF_EACH_OUTPUT = "sqnr"  # metric of every output, which has a line of its own
 _WARN_SATURATED = 0.01  # share of a tensor that may saturate without being shown in red
 
 
@@ -155,7 +155,7 @@ def _measures(result: RunResult) -> Iterator[str]:
     for one in result.quality:
         metric = one.metric
         unit = f", {metric.unit}" if metric.unit is Unit.DB else ""
-        if one.against_float32 is not None and metric.name != _EACH_OUTPUT:
+        if one.against_float32 is not None and metric.name != _METRIC_OF_EACH_OUTPUT:
             count = f" of {samples}" if metric.is_share else ""
             yield f"{metric.label_against(Reference.FLOAT32)}{unit}: {figure(metric, one.against_float32)}{count}"
         if one.against_target is not None:

@@ -56,7 +56,7 @@ _Column = tuple[str, Callable[[Row], str]]
 
 
 def _varied(result: Sweep) -> list[_Column]:
-    """Return the columns of the options that differ between points, beside the formats."""
+    """Return the columns of the options that differ between points, without the formats."""
     varied: list[tuple[str, _Column]] = [
         ("method", ("method", lambda row: row.point.method or "")),
         ("per_channel", ("weights", lambda row: "per channel" if row.point.per_channel else "per tensor")),

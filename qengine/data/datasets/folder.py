@@ -136,7 +136,7 @@ def folder_source(
     if len(wanted) != 1:
         listed = ", ".join(f"'{value.name}'" for value in wanted) or "none"
         raise FeedError(
-            f"the files in folder {folder} feed one input, and these are to be fed: {listed}; give the others with "
+            f"the files in folder {folder} feed one input, and the model needs {listed}; give the others with "
             "-i NAME=VALUE, or all samples in an .npz file"
         )
     return FolderSource(arrays or images, wanted[0], pixel_scale, max_elements)

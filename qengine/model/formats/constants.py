@@ -123,7 +123,7 @@ class ConstantFormats:
     Attributes
     ----------
     qformat, weight_qformat, per_channel : options of the run; see `FormatRequest`.
-    given : formats that the user gives, by the model's names; a tuple has one format per channel.
+    user_formats : formats that the user gives, by the model's names; a tuple has one format per channel.
     stored : formats that a quantized model has; None unless constants may stay real numbers.
     activations : formats of the tensors that a run computes.
     readers : readers of each constant, by the model's names.
@@ -133,7 +133,7 @@ class ConstantFormats:
     qformat: QFormat | None
     weight_qformat: QFormat | None
     per_channel: bool
-    given: Mapping[str, QFormat | tuple[QFormat, ...]]
+    user_formats: Mapping[str, QFormat | tuple[QFormat, ...]]
     stored: Mapping[str, Format] | None
     activations: Mapping[str, QFormat]
     readers: Mapping[str, Readers]
@@ -161,7 +161,7 @@ class ConstantFormats:
         if name in self.activations:
             return self.activations[name]
         axis = self.readers[name].channel_axis(values[0]) if name in self.readers else None
-        fmt = self.given.get(name)
+        fmt = self.user_formats.get(name)
         if isinstance(fmt, QFormat):
             return fmt
         if fmt is not None:
@@ -200,8 +200,8 @@ class ConstantFormats:
         """Return the run's word length or, where tensors have their own, the longest of the readers' other tensors."""
         if self.qformat:
             return self.qformat.bits
-        beside = {n for node, _ in self._places(name) for n in (*node.inputs, *node.outputs)}
-        return max((self.activations[n].bits for n in beside if n in self.activations), default=16)
+        neighbours = {n for node, _ in self._places(name) for n in (*node.inputs, *node.outputs)}
+        return max((self.activations[n].bits for n in neighbours if n in self.activations), default=16)
 
     def _places(self, name: str) -> list[tuple[Node, Role]]:
         return self.readers[name].places if name in self.readers else []
@@ -226,7 +226,7 @@ def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) 
 
 
 def _limited(fmt: QFormat, fraction_bits: int | None) -> QFormat:
-    """Return the format with at most so many fraction bits; None is no limit."""
+    """Return the format with its fraction bits limited to a number; None is no limit."""
     if fraction_bits is None or fmt.fraction_bits <= fraction_bits:
         return fmt
     return fmt.with_fraction_bits(max(fraction_bits, FRACTION_BITS[0]))

@@ -1,6 +1,6 @@
 """Loader: ONNX file -> `Graph`, with every check that a model file must pass.
 
-A model file is untrusted: whatever it holds, `load` returns a graph or raises an error of one line.
+A model file is untrusted: for any content, `load` returns a graph or raises an error of one line.
 """
 
 import os

@@ -56,7 +56,7 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
     Raises
     ------
     ModelError
-        If nodes and constants contradict each other, whatever is declared for the tensors in between.
+        If nodes and constants contradict each other under any declaration of the tensors in between.
     """
     fed = {one.name for one in (*graph.inputs, *graph.overridable)}
     values = [one for one in graph.values.values() if one.name not in fed]

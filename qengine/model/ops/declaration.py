@@ -36,7 +36,7 @@ def no_handler(*_: Any, **__: Any) -> Step:
 
 @dataclass(frozen=True)
 class Operator:
-    """One version of an operator.
+    """A version of an operator.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Operator:
     kinds : kinds of step that the handler may return.
     counts_outputs : whether the handler takes the number of outputs of the node.
     options : parameter of the handler that takes attributes as one object, if there is one.
-    facts : everything that is declared beside the signature.
+    facts : everything that is declared in addition to the signature.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Operator:
 
     @property
     def is_delegated(self) -> bool:
-        """Whether there is no handler: a run computes the node by itself, on elements as they are."""
+        """Whether there is no handler: a run computes the node by itself, on unquantized elements."""
         return self.handler is no_handler
 
     def check(self, node: Node) -> None:
@@ -128,7 +128,7 @@ class Operator:
         node
             The node that reads the channels, as its first input.
         channels
-            Their place in that input.
+            Place of the channels in that input.
         shape
             Shape of the input; None where unknown.
         constants

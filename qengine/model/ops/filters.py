@@ -6,7 +6,7 @@ an array (groups, outputs, inputs, taps). A group is a part of the channels that
 inputs are the channels of one group; taps are the positions of a kernel. A matrix is one group with one tap.
 
 An operator names its layout where it is declared: `@operator("Conv", filters=ConvFilters())`. A new linear operator
-uses one of the classes below or adds one beside its handler.
+uses one of the classes below or adds one in the file of its handler.
 """
 
 from abc import ABC, abstractmethod

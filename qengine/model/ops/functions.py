@@ -20,7 +20,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def _table_or_integers(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table | Island:
-    """Return a table for real numbers; integers, which are shapes or indices, are computed as they are."""
+    """Return a table for real numbers; integers, which are shapes or indices, are computed without a table."""
     return Table(x, function) if x.is_float else Island((x,), function, x.shape, x.dtype)
 
 

@@ -67,7 +67,7 @@ class Until:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One input or attribute of an operator.
+    """An input or attribute of an operator.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Signature:
 
     Attributes
     ----------
-    inputs : its inputs, in order.
+    inputs : inputs of the operator, in order.
     attributes : attributes by name.
     options : the parameter that takes attributes as one object, if there is one.
     counts_outputs : whether it takes the number of outputs of the node.

@@ -192,7 +192,7 @@ def concat(*inputs: Tensor, axis: int) -> Join:
     for t in inputs:
         if t.ndim != len(first) or (t.shape[:axis], t.shape[axis + 1 :]) != (first[:axis], first[axis + 1 :]):
             raise ModelError(
-                f"'{t.name}' {list(t.shape)} and '{inputs[0].name}' {list(first)} differ beside axis {axis}"
+                f"'{t.name}' {list(t.shape)} and '{inputs[0].name}' {list(first)} differ along axes other than {axis}"
             )
     shape = (*first[:axis], sum(t.shape[axis] for t in inputs), *first[axis + 1 :])
     return Join(inputs, Concatenated(axis), shape)

@@ -4,7 +4,7 @@ Quantization tools write a model in float32 and put a pair of nodes behind each 
 to integers, and DequantizeLinear, which turns them back into real numbers. If every scale is a power of two, 2^-n, and
 every zero point is 0 or the middle of an unsigned type, these integers are the codes of a Qm.n format. Then this pass
 removes the pairs and writes the formats into `Graph.formats`; a run computes on codes between two pairs, and the result
-has the bits that ONNX defines. If one scale or zero point has no format, the graph stays as it is, with a note.
+has the bits that ONNX defines. If a scale or zero point has no format, the graph is not changed and gets a note.
 
 For each pair there are two tensors in the file and one afterwards:
 
@@ -44,7 +44,7 @@ _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 def read_quantized(graph: Graph) -> Graph:
-    """Return a quantized graph as a fixed-point graph; any other graph as it is, with a note if it is quantized."""
+    """Return a quantized graph as a fixed-point graph; any other graph unchanged, with a note if it is quantized."""
     if graph.formats is not None:
         return graph
     expanded = expand_qlinear(graph)
@@ -273,7 +273,7 @@ class _PairReader:
 def _check_numbers(graph: Graph) -> None:
     """Raise where a Clip or Pad has a number that is no code of the format that it keeps.
 
-    ONNX applies such a number to decoded integers as it is. A run in fixed point would round it to a code first.
+    ONNX applies such a number to decoded integers unrounded. A run in fixed point would round it to a code first.
     """
     assert graph.formats is not None
     root = roots(graph)

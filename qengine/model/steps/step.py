@@ -13,7 +13,7 @@ from qengine.kernels.reference.requantize import Tally, quantize
 from qengine.kernels.reference.word import Codes, Word
 from qengine.qformat import Format, Overflow, QFormat, Rounding, fraction_bits_of
 
-_FAR = 1 << 20  # a code that is larger than every word
+_MAX_BOUND_CODE = 1 << 20  # a code that is larger than every word
 
 
 class Kernel(Protocol):
@@ -113,7 +113,7 @@ class Tensor:
         """
         if value is None:
             return None
-        return int(np.clip(np.rint(np.ldexp(float(value), self.fraction_bits)), -_FAR, _FAR))
+        return int(np.clip(np.rint(np.ldexp(float(value), self.fraction_bits)), -_MAX_BOUND_CODE, _MAX_BOUND_CODE))
 
 
 def codes_of(y: NDArray[Any], name: str, fmt: QFormat, arithmetic: Arithmetic, tally: Tally | None) -> Codes:

@@ -10,7 +10,7 @@ is found by trying n upward from the largest n at which nothing saturates. Small
 codes of that format too. A search of n (or of a clipping threshold) by squared error is common practice, for example
 Banner, Nahshan and Soudry, "Post Training 4-bit Quantization of Convolutional Networks for Rapid-Deployment", NeurIPS
 2019, which solves it in closed form for Laplace and normal distributions; here it is a sum over the histogram, see
-`error`. Activations come as histograms, as they are too many to keep; all values of a constant are at hand.
+`error`. Activations are given as histograms, because there are too many values to keep; a constant as all its values.
 """
 
 from __future__ import annotations

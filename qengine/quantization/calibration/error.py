@@ -1,6 +1,6 @@
 """Error of a format: the sum of squares by which rounding and saturation change the values of a tensor.
 
-For values that are all known the sum is taken as it is. For a histogram it is the integral over its cells, in which
+For values that are all known the sum is exact. For a histogram it is the integral over its cells, in which
 the values are taken to be spread evenly: inside the range of the format a cell as wide as a step s or wider adds
 s^2 / 12 per value (uniform rounding error); a narrower one, or one beyond the range, becomes a single code t, and adds
 (center - t)^2 + width^2 / 12. Cells and steps are powers of two, and so no cell straddles two codes.

@@ -86,7 +86,9 @@ class _Activations:
         """Choose the format of a group; a group that no run computed gets none."""
         histograms = {name: counts for name in group if (counts := self._histogram(name)) is not None}
         if not histograms:
-            if missed := [name for name in group if name in self._after_passes and name in self._tensors.real]:
+            if missed := [
+                name for name in group if name in self._after_passes and name in self._tensors.real_activations
+            ]:
                 self.notes.append(f"'{missed[0]}' has no format: no run computed it; give it one, or more data")
             return
         merged = reduce(Histogram.merged, histograms.values())

@@ -63,7 +63,7 @@ def correct_bias(
     Returns
     -------
     CorrectedModel
-        Its `formats` are the given ones.
+        The corrected model; `formats` are the given formats.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def _check_alike(graph: Graph, reference: Graph) -> None:
 
 
 def _with_own_biases(graph: Graph) -> Graph:
-    """Return the graph with a bias of its own for each layer that may have one; a computed bias stays as it is."""
+    """Return the graph with a bias of its own for each layer that may have one; a computed bias is not changed."""
     reads = Counter(name for node in graph.nodes for name in node.reads)
     reads.update(value.name for value in graph.outputs)
     constants, nodes = dict(graph.constants), {node.outputs[:1]: node for node in graph.nodes}

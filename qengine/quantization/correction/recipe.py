@@ -40,7 +40,7 @@ def steps_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
     Raises
     ------
     OptionError
-        If a correction does not exist, or two of them compute the same anew.
+        If a correction does not exist, or two of them compute the same constants.
     """
     return tuple(one.name for one in _declarations(recipe))
 
@@ -165,7 +165,7 @@ def correct(
     Returns
     -------
     CorrectedModel
-        Its formats are those that were given and those of all constants.
+        The corrected model; `formats` are the given formats and those of all constants.
 
     Raises
     ------

@@ -30,7 +30,9 @@ from qengine.threads import available_threads
 Reals = NDArray[np.float64]
 
 _BLOCK = 64  # columns of a block
-_SMALL = 1 << 12  # elements of a group's result up to which NumPy over all groups is faster than native code
+_MAX_NUMPY_ELEMENTS = (
+    1 << 12
+)  # elements of a group's result up to which NumPy over all groups is faster than native code
 
 
 def round_columns(
@@ -102,7 +104,7 @@ def _upper_factor(products: Reals) -> Reals:
     """Return the upper triangular M with H = M M^T for a positive definite H, (groups, columns, columns).
 
     This is Cholesky's method from the last column to the first, in blocks of columns: a block is subtracted from the
-    columns before it at once, from each number in the order of the columns all the same.
+    columns before it at once, but from each number in the order of the columns.
     """
     rest, factor = products.copy(), np.zeros_like(products)
     for start, end in reversed(list(_blocks(products.shape[1]))):
@@ -150,7 +152,9 @@ def _times(error: Reals, products: Reals) -> Reals:
 def _add_products(total: Reals, left: Reals, right: Reals) -> None:
     """Add products to a total of each group in place, see `qengine.kernels.reference.ordered_sums.add_products`."""
     isa = choose(None)
-    if isa is None or (len(total) > 1 and total[0].size <= _SMALL):  # there are many groups with few columns each
+    if isa is None or (
+        len(total) > 1 and total[0].size <= _MAX_NUMPY_ELEMENTS
+    ):  # there are many groups with few columns each
         reference.add_products(total, left, right)
         return
     for one, a, b in zip(total, left, right, strict=True):

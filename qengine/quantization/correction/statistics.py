@@ -8,7 +8,7 @@ channel for normally distributed, x ~ N(beta, gamma^2), and derive the mean behi
     E[min(max(x, l), h)] = l P(a) + h (1 - P(b)) + beta (P(b) - P(a)) + |gamma| (p(a) - p(b)),
 
 where p and P are the density and the distribution function of N(0, 1). A Relu has l = 0 and no h. Averaging and
-reshaping leave means as they are. Sums, and layers that read the model's input, have no known mean.
+reshaping keep means. Sums, and layers that read the model's input, have no known mean.
 
 `correct_bias` takes these means in place of means from data: the correction "analytic".
 """
@@ -30,7 +30,7 @@ from qengine.quantization.correction.registry import RecipeState, correction
 
 Reals = NDArray[np.float64]
 
-_SAME_MEAN = {"Identity", "Dropout", "GlobalAveragePool", "Flatten"}
+_KEEP_MEAN = {"Identity", "Dropout", "GlobalAveragePool", "Flatten"}
 _MAX_DEVIATIONS = 1e6  # bounds further from the mean, in standard deviations, are cut off
 
 

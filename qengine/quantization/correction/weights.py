@@ -51,7 +51,7 @@ def round_weights(graph: Graph, formats: FormatsByName, data: Feeds, *, damping:
     Returns
     -------
     CorrectedModel
-        Its weights are multiples of the step of their format, and its `formats` have those formats.
+        The corrected model: weights are multiples of the step of their format, and `formats` includes those formats.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def _products(readers: list[Layer], graph: Graph, moments: Mapping[Key, Moments]
 
 
 def _reason_left(readers: list[Layer], fmt: Format | None, graph: Graph) -> str:
-    """Return the reason why weights are left as they are."""
+    """Return the reason why weights are not changed; "" if they can be."""
     if not np.isfinite(graph.constants[readers[0].weights]).all():
         return "its weights are not all finite"
     if fmt is None:

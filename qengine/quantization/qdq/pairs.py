@@ -22,7 +22,7 @@ from qengine.model.protos import graph_proto
 from qengine.model.steps import Table
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
 from qengine.quantization.correction import fold_graph
-from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, Names, StoredConstants, check_opset
+from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, NameSupply, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
 
 _NO_CONSTANTS: Mapping[str, NDArray[Any]] = {}
@@ -49,7 +49,7 @@ def with_pairs(network: Network, version: int) -> Graph:
     """
     check_opset(version, 8)
     graph = network.model
-    writer = _Writer(network, version, Names(graph.tensors() | graph.inner_tensors()))
+    writer = _Writer(network, version, NameSupply(graph.tensors() | graph.inner_tensors()))
     writer.check_outputs()
     return writer.write(graph.inputs)
 
@@ -60,7 +60,7 @@ def _folded(graph: Graph) -> Graph:
     for node in result.nodes:
         if (node.operator, node.domain) == ("ScaleShift", "qengine"):
             raise UnsupportedError(
-                f"{node}: a BatchNormalization that no layer before it takes in is written for images alone; "
+                f"{node}: a BatchNormalization that cannot be folded into a layer is written for images only; "
                 "put it behind a Gemm or Conv, or write it as Mul and Add"
             )
         if node.domain == "qengine":
@@ -89,7 +89,7 @@ class _Writer:
         self,
         network: Network,
         version: int,
-        names: Names,
+        names: NameSupply,
         behind_pairs: Mapping[str, str] | None = None,
         outer: Mapping[str, NDArray[Any]] = _NO_CONSTANTS,
     ) -> None:
@@ -112,7 +112,9 @@ class _Writer:
         for name in self.outputs:
             if (name in inputs and name in self.rounded) or name in self._real & self._quantized:
                 what = "an input" if name in inputs else "a constant"
-                raise UnsupportedError(f"output '{name}' is {what} as it is, and would be rounded: leave it out")
+                raise UnsupportedError(
+                    f"output '{name}' is {what} without rounding, and a pair would round it: leave it out"
+                )
 
     def write(self, inputs: tuple[Value, ...], rounded_before: frozenset[str] = frozenset()) -> Graph:
         """Return the graph as nodes of ONNX.
@@ -232,7 +234,7 @@ class _Writer:
         return self.formats[self.graph.derived.get(constant, constant)]
 
     def _number_format(self, node: Node, place: int) -> QFormat | None:
-        """Return the format of an input that is a number beside a tensor, such as a bound; None for other inputs."""
+        """Return the format of an input that is a single number, such as a bound; None for other inputs."""
         name = node.inputs[place]
         if not name or place not in find(node).number_inputs:
             return None

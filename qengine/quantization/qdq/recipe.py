@@ -29,7 +29,7 @@ class QuantizedModel:
     ----------
     model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear.
     session : session in fixed point that gives the same bits.
-    entries : one entry for each layer that a correction changed or left.
+    entries : entry for each layer that a correction changed or left.
     """
 
     model: onnx.ModelProto

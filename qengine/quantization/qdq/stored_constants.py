@@ -33,7 +33,7 @@ def check_opset(version: int, bits: int) -> None:
         )
 
 
-class Names:
+class NameSupply:
     """Supply of names that no tensor of a model has, not even in the graphs inside of nodes.
 
     Parameters
@@ -77,7 +77,7 @@ class StoredConstants:
     """
 
     def __init__(
-        self, graph: Graph, version: int, names: Names, kept: Container[str], add_node: Callable[[Node], None]
+        self, graph: Graph, version: int, names: NameSupply, kept: Container[str], add_node: Callable[[Node], None]
     ) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
         self._derived, self._version, self._names, self._add_node = graph.derived, version, names, add_node

@@ -1,4 +1,4 @@
-"""Exact sums of products in 32-bit registers: how taps are split and grouped so that no partial sum overflows.
+"""Exact sums of products in 32-bit registers: taps are split and grouped such that partial sums do not overflow.
 
 Fixed point defines a sum of products as exact: no overflow, no rounding before the end. The sum of a whole filter may
 need 40 bits or more, but processors multiply and add fastest into 32 bits. Nothing is checked while a kernel runs.
@@ -7,7 +7,7 @@ Instead the weights, which are constant, and the bounds of the input's codes giv
 - A *tap* is 4 bytes of the input: 4 codes of 8 bits or 2 of 16. Its products are added to the sum as one instruction.
   `tap_bounds` gives the most that a tap can add to each sum, and the most that it can subtract.
 - A *chunk* is a run of taps whose bounds add up to `CHUNK_LIMIT` at most. After each chunk the kernel moves the high
-  16 bits of its sums to second registers (it *widens* the sums), and 16 low bits stay: hence the 2^16 in the limit.
+  16 bits of its sums to second registers (it *widens* the sums), and 16 low bits stay: this is the 2^16 in the limit.
 - A tap that alone could exceed the limit is *split* into several, each with some of the items and 0 for the others.
   On AVX2, pairs of byte products are first added in 16 bits with saturation: there the limit is that of 16 bits.
 

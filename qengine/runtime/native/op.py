@@ -101,7 +101,7 @@ class Op(ABC):
 
     @property
     def macs(self) -> int:
-        """The multiply-accumulates that the operator asks for, whatever number the kernel executes."""
+        """The multiply-accumulates of the operator; the kernel may execute more or fewer."""
         return 0
 
     @property

@@ -186,6 +186,6 @@ def taps_of(w: NDArray[Any], sampling: Sampling, block: int, low: int, per: int)
     return Taps(table[:, 0], table[:, 1], table[:, 2], table[:, 3], weights)
 
 
-_NOTHING = np.zeros(0, np.int64)
-NO_TAPS = Taps(_NOTHING, _NOTHING, _NOTHING, _NOTHING, np.zeros((0, 0, 1)))
+_NO_INDICES = np.zeros(0, np.int64)
+NO_TAPS = Taps(_NO_INDICES, _NO_INDICES, _NO_INDICES, _NO_INDICES, np.zeros((0, 0, 1)))
 """A table without taps."""

@@ -2,8 +2,8 @@
 
 The passes (`model/passes`) rewrite the loaded graph in stages: one resolves the quantization that the model has, later
 ones fold, fuse and remove nodes. A network keeps the graph of every stage, because a caller may ask for any tensor of
-the model, also for one that a pass removed. Such a tensor is computed from the last stage that has it, beside the
-optimized graph, so that no other tensor changes. Formats are assigned once, for the optimized graph.
+the model, also for one that a pass removed. Such a tensor is computed from the last stage that has it, in addition to
+the optimized graph, and no other tensor changes. Formats are assigned once, for the optimized graph.
 """
 
 import copy
@@ -148,7 +148,7 @@ class Network:
         """Return the optimized graph with other outputs.
 
         A tensor that a pass removed is computed by the nodes that computed it just before that pass. They are added
-        beside the optimized graph, so that no other tensor changes.
+        to the optimized graph, and no other tensor changes.
 
         Raises
         ------
@@ -165,12 +165,12 @@ class Network:
         wanted = (set(names) - merged.keys()) | set(merged.values())
         for stage in reversed(self._stages[:-1]):
             needed = (wanted - available) & stage.tensors()
-            beside: list[Node] = []
+            removed: list[Node] = []
             for node in reversed(stage.nodes):
                 if needed.intersection(node.outputs):
-                    beside.append(replace(node, outputs=tuple("" if n in available else n for n in node.outputs)))
+                    removed.append(replace(node, outputs=tuple("" if n in available else n for n in node.outputs)))
                     needed.update(n for n in node.reads if n not in available)
-            nodes += reversed(beside)
+            nodes += reversed(removed)
             constants |= {name: stage.constants[name] for name in needed if name in stage.constants}
             available |= needed
         nodes += [Node("Identity", (real,), (name,)) for name, real in merged.items()]

@@ -148,9 +148,9 @@ class Plan:
 
 
 def decode_output(tensor: Tensor, array: NDArray[Any], raw: bool) -> NDArray[Any]:
-    """Return codes as real numbers of the tensor's dtype, or as they are where `raw` is set.
+    """Return codes as real numbers of the tensor's dtype, or unchanged where `raw` is set.
 
-    A tensor without a format is returned as it is.
+    A tensor without a format is returned unchanged.
     """
     if raw or tensor.format is None:
         return array

@@ -62,7 +62,7 @@ def make_plan(
         builder.declare_input(name, tensor)
     for node in graph.nodes:
         builder.add(node)
-    builder.refuse_decided({value.name: builder.tensors[value.name] for value in graph.outputs})
+    builder.check_quantized_input({value.name: builder.tensors[value.name] for value in graph.outputs})
     return builder.finish({value.name for value in graph.outputs})
 
 
@@ -128,7 +128,7 @@ class _Builder:
     encoded : constants in fixed point that bound steps read, by name.
     inputs : inputs that are not known.
     steps, islands : steps that are bound, and the nodes of those that are float32 islands.
-    decided : names of the inputs that decide shapes, and of what was computed from them.
+    shape_deciding : names of the inputs that decide shapes, and of what was computed from them.
     """
 
     def __init__(self, graph: Graph, fixed: FixedPointSettings | None, max_elements: int) -> None:
@@ -142,7 +142,7 @@ class _Builder:
         self.inputs: list[Tensor] = []
         self.steps: list[BoundStep] = []
         self.islands: list[Node] = []
-        self.decided: set[str] = set()
+        self.shape_deciding: set[str] = set()
 
     def declare_input(self, name: str, tensor: Tensor) -> None:
         self._check_size(tensor.shape, f"input '{name}'")
@@ -152,7 +152,7 @@ class _Builder:
             tensor = replace(tensor, format=known.get(name))
             self.inputs.append(tensor)
         else:
-            self.decided.add(name)
+            self.shape_deciding.add(name)
         self.tensors[name] = tensor
 
     def add(self, node: Node) -> None:
@@ -188,8 +188,8 @@ class _Builder:
         for name, array in zip(node.outputs, results, strict=True):
             if name and not isinstance(array, np.ndarray):
                 raise NeedsRun(f"{node} gives no tensor")
-        if self.decided.intersection(node.inputs):
-            self.decided.update(name for name in node.outputs if name)
+        if self.shape_deciding.intersection(node.inputs):
+            self.shape_deciding.update(name for name in node.outputs if name)
         for name, array in zip(node.outputs, results, strict=True):
             if isinstance(array, np.ndarray):
                 self._check_size(array.shape, str(node))
@@ -202,16 +202,18 @@ class _Builder:
             raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
         return Plan(tuple(self.inputs), self._with_lifetimes(), outputs, tuple(self.encoded.values()), self.fixed)
 
-    def refuse_decided(self, outputs: Mapping[str, Tensor]) -> None:
+    def check_quantized_input(self, outputs: Mapping[str, Tensor]) -> None:
         """Refuse outputs in float32 in a run in fixed point that has no input left to quantize."""
         if self.fixed is None or any(tensor.format is not None for tensor in self.inputs):
             return
         computed = {name for node in self.graph.nodes for name in node.outputs}
         for name, tensor in outputs.items():
-            if tensor.is_float and name in self.decided & computed:
-                listed = ", ".join(f"'{value.name}'" for value in self.graph.inputs if value.name in self.decided)
+            if tensor.is_float and name in self.shape_deciding & computed:
+                listed = ", ".join(
+                    f"'{value.name}'" for value in self.graph.inputs if value.name in self.shape_deciding
+                )
                 raise UnsupportedError(
-                    f"the elements of input {listed} decide shapes or bounds, so that nothing is left to compute in "
+                    f"the elements of input {listed} decide shapes or bounds, and nothing is left to compute in "
                     "fixed point; feed what decides them as an input of its own, or run in float32"
                 )
 
@@ -253,8 +255,8 @@ class _Builder:
         return any(self.tensors[name].value is None for name, role in roles if role is not Role.SHAPED)
 
     def _evaluate(self, name: str, step: Step, node: Node) -> None:
-        if self.decided.intersection(node.inputs):
-            self.decided.add(name)
+        if self.shape_deciding.intersection(node.inputs):
+            self.shape_deciding.add(name)
             if self.fixed and isinstance(step, Linear):
                 # Arithmetic on shapes has no filters, so this is data, and the planner would compute it in float32.
                 raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")

@@ -189,7 +189,7 @@ def test_a_loop_has_pairs_of_its_own(qformat):
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (network([("Relu", "x", "y")], outputs=["x", "y"]), "output 'x' is an input as it is"),
+        (network([("Relu", "x", "y")], outputs=["x", "y"]), "output 'x' is an input without rounding"),
         (
             network([("Relu", "x", "y")], inputs={"x": (np.float64, [2])}, values={"y": (np.float64, [2])}),
             "'x' is float64, and a quantized model rounds float32: convert",

@@ -27,7 +27,7 @@ from qengine.runtime.native.op import Rows, share_bounds
 from qengine.runtime.native.sampling import Sampling, Taps, taps_of
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, View
 
-_FAR_WEIGHTS = 1 << 19  # bytes of weights that are no longer in the second cache when they are needed again
+_L2_WEIGHT_BYTES = 1 << 19  # bytes of weights that do not stay in the L2 cache until they are needed again
 
 
 @dataclass
@@ -205,7 +205,7 @@ class DotOp(LinearOp):
         item = 4 if epilogue is None else epilogue.itemsize
         y_vector = out.plane if block == LANES else LANES * item
         outer = self._loops_over_channels_outside(vector_bytes * vectors, rows)
-        fetches = outer and vector_bytes * vectors > _FAR_WEIGHTS
+        fetches = outer and vector_bytes * vectors > _L2_WEIGHT_BYTES
         partial = self.kind == "f32" and taps > dot.PARTIAL_TAPS
         spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, epilogue, last != LANES, fetches, partial)
         arguments: dict[str, Address] = {
@@ -237,6 +237,6 @@ class DotOp(LinearOp):
         return Call(spec, arguments)
 
     def _loops_over_channels_outside(self, weight_bytes: int, rows: int) -> bool:
-        """Whether the loop over channels encloses that over pixels: for more weights than the first cache holds."""
+        """Whether the loop over channels encloses that over pixels: for more weights than the L1 cache holds."""
         pixel_bytes = rows * self.output_size[1] * self.inputs[0].shape[1] * ITEMSIZE[self.kind]
         return weight_bytes > 1 << 15 and pixel_bytes < 1 << 20

@@ -56,7 +56,7 @@ class ElementwiseOp(Op):
     shifts : left shift of the codes of each operand of a sum; for a PRelu see `Elementwise`.
     requantize : requantization of the result; None for float32.
     bounds : float32 (2,), lower and upper bound of float32 results.
-    constant : constant operand beside the inputs.
+    constant : constant operand in addition to the inputs.
     signs : sign of each operand of a sum; the first is +1.
     skip : first channel of the output that the op writes: an input may be a part of the output.
     """

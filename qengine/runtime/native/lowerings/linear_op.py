@@ -79,7 +79,7 @@ class LinearOp(Op):
 
     @property
     def macs(self) -> int:
-        """The multiply-accumulates that the operator asks for, whatever number the kernel executes."""
+        """The multiply-accumulates of the operator; the kernel may execute more or fewer."""
         batch = 1 if self.filters.as_pixels else self.out.shape[0]
         taps = sum(prod(s.size(*self.output_size)) * len(s.dy) * len(s.dx) for s in self.filters.samplings)
         return int(batch * taps * prod(self.filters.w.shape[:2]))

@@ -55,7 +55,7 @@ class NarrowConvOp(LinearOp):
         one = filters.samplings[0]
         plain = len(filters.samplings) == 1 and one.stride_y == one.stride_x == 1
         plain = plain and filters.group == 1 and not filters.as_pixels
-        # Lanes beyond the channels would spread what is not a number.
+        # Lanes beyond the channels would spread NaN.
         whole_blocks = filters.kind != "f32" or x.shape[1] % LANES == 0
         is_long = out.shape[-1] >= 2 * narrow_conv.pixels_in_vector(filters.kind)
         return plain and filters.channels <= _MAX_CHANNELS and x.block == LANES and is_long and whole_blocks

@@ -29,7 +29,7 @@ class Windows:
 
     Attributes
     ----------
-    kernel, strides, dilations : as ONNX defines them.
+    kernel, strides, dilations : attributes of ONNX.
     padding : rows above and columns to the left.
     """
 
