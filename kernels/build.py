@@ -103,7 +103,7 @@ _CACHE = _KernelCache()
 def address(spec: Spec, isa: Isa) -> int:
     """Return the address of a kernel's machine code, compiling it if it is not on disk.
 
-    The code has the signature `ENTRY`. Several threads may ask at once.
+    The code has the signature `ENTRY`. Several threads may call this at the same time.
     """
     return _CACHE.address(spec, isa)
 

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from .epilogue import LANES, Epilogue
 from .isa import AVX2, Isa
 
-Kind = Literal["s8", "s16", "f32"]
+FactorType = Literal["s8", "s16", "f32"]
 """Products of a kernel: unsigned bytes by signed bytes, signed 16 bits by signed 16 bits, or float32."""
 
-ITEMSIZE: dict[Kind, int] = {"s8": 1, "s16": 2, "f32": 4}
+ITEMSIZE: dict[FactorType, int] = {"s8": 1, "s16": 2, "f32": 4}
 """Bytes of a factor."""
 """Bytes of a factor."""
 LANE_BYTES = 4
@@ -53,7 +53,7 @@ class Dot:
     partial : whether float32 sums are sums of partial sums, see `PARTIAL_TAPS`.
     """
 
-    kind: Kind
+    kind: FactorType
     rows: int
     pixels: int
     vectors: int
@@ -70,27 +70,27 @@ class Dot:
     )  # fmt: skip
 
 
-def is_paired(kind: Kind, isa: Isa) -> bool:
+def is_paired(kind: FactorType, isa: Isa) -> bool:
     """Whether two products of bytes are first added up in 16 bits, which saturate: the weights must avoid that."""
     return kind == "s8" and isa == AVX2
 
 
-def is_split(kind: Kind, isa: Isa) -> bool:
+def is_split(kind: FactorType, isa: Isa) -> bool:
     """Whether weights of bytes are stored as two vectors of 16 bits, of the even and of the odd bytes."""
     return kind == "s8" and not isa.has_vnni and not is_paired(kind, isa)
 
 
-def sums_in_registers(kind: Kind, isa: Isa) -> int:
+def sums_in_registers(kind: FactorType, isa: Isa) -> int:
     """Return how many vectors of sums a tile may keep in registers; products of several instructions need some too."""
     return isa.registers if kind == "f32" or isa.has_vnni else max(2, isa.registers * 2 // 3)
 
 
-def weight_bytes(kind: Kind, isa: Isa) -> int:
+def weight_bytes(kind: FactorType, isa: Isa) -> int:
     """Return the number of bytes of one tap's weights for 16 channels."""
     return LANES * LANE_BYTES * (2 if is_split(kind, isa) else 1)
 
 
-def packed_weights(lanes: NDArray[Any], kind: Kind, isa: Isa) -> NDArray[np.uint8]:
+def packed_weights(lanes: NDArray[Any], kind: FactorType, isa: Isa) -> NDArray[np.uint8]:
     """Return weights as the kernel reads them: vectors of 16 channels x taps x channels x 4 bytes.
 
     Parameters
@@ -119,7 +119,7 @@ class Tile:
         """The number of vectors of sums."""
         return self.rows * self.pixels * self.vectors
 
-    def cycles(self, kind: Kind, isa: Isa, taps: int, chunks: int) -> float:
+    def cycles(self, kind: FactorType, isa: Isa, taps: int, chunks: int) -> float:
         """Return the estimated cycles of one tile.
 
         A core begins two products and two loads per cycle, one load where the weights come from the L2
@@ -147,7 +147,7 @@ _SHAPES = (
 )  # fmt: skip
 
 
-def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: int, chunks: int) -> Tile:
+def best_tile(kind: FactorType, isa: Isa, rows: int, width: int, vectors: int, taps: int, chunks: int) -> Tile:
     """Return the shape of tile that is estimated to cover rows x width pixels x vectors of channels the fastest.
 
     The tile's number of vectors divides `vectors`.

@@ -1,4 +1,4 @@
-"""Programs: lists of kernel calls that run without coming back to Python, on one thread or several.
+"""Programs: lists of kernel calls that run without a return to Python, on one thread or several.
 
 A run of a small network is some hundred calls of kernels, each of a few microseconds: calling them one by one from
 Python would take longer than the work. So a program writes its calls into tables of 64-bit integers when it is made,
@@ -165,7 +165,7 @@ _POLL_SECONDS = 0.1
 
 
 def _do_nothing() -> None:
-    """Do nothing, as the part of a job whose end shows that the jobs before it have ended."""
+    """Do nothing. The end of a job of these parts shows that all earlier jobs have ended."""
 
 
 class _Job:
@@ -210,7 +210,7 @@ class _Job:
 class _ThreadPool:
     """Threads that run one job after the other, each thread one part of every job.
 
-    The thread that asks for a job only waits. It may be the main thread, where an interrupt can come between any two
+    The thread that requests a job only waits. It may be the main thread, where an interrupt can come between any two
     steps, and it must not be possible that only some of the parts have begun. So it hands the job to the first thread
     of the pool in one step; that thread hands out the parts, runs its own, and signals the end. None of the pool's
     threads ever sees an interrupt.

@@ -25,7 +25,7 @@ FRAGMENT = re.compile(
 # An entry of a section that needs the name above it to be read, or begins with a pronoun.
 ENTRY = re.compile(
     r"(of|that of|those of|as|what|how|which|who|whose|where|when|for which|in which"
-    r"|it|they|them|its|their|this|these|those|that|one|so|also|the same|same|such|another|other|both)\b",
+    r"|for|by|none|returns?|called|give|make|refuse|feed|expand|it|they|them|its|their|this|these|those|that|one|so|also|the same|same|such|another|other|both)\b",
     re.IGNORECASE,
 )
 # Words of a private dialect, for which the field has words of its own.
@@ -37,7 +37,8 @@ BANNED = re.compile(
 PHRASE = re.compile(
     r"\b(so many|whatever|goes? on\b(?! with)|at hand|if need be|anew|for ever|be it|the like|kin|wings?|nevertheless"
     r"|(is|are|be) to be|still to be|takes? in\b|beside|twins?|all the same|(first|second) cache|thereby|hence"
-    r"|so that (no|nothing|none)|(?<!as far )as (it is|they are)(?=[.,;:)\"]|$| where\b| and\b| or\b))\b"
+    r"|so that (no|nothing|none)|(?<!as far )as (it is|they are)(?=[.,;:)\"]|$| where\b| and\b| or\b)"
+    r"|(?<![Tt]here )(is|are) no (?!longer)|behind|for (people|a person)|asks for)\b"
 )
 SECTIONS = ("Attributes", "Parameters", "Returns", "Yields")
 

@@ -5,7 +5,7 @@ from ..ordered_sums import OrderedSums
 from .loops import Arguments, counted
 from .vector import F64, LANES, Value, load, load_scalar
 
-_TILE = 1024  # columns, of which a row and some of `right` stay in the cache
+_TILE = 1024  # columns of a tile: its row of the total and its part of `right` stay in the cache
 _PRODUCTS_PER_PASS = 8  # products for which a sum is loaded and stored once
 
 

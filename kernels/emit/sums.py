@@ -54,7 +54,7 @@ def sum_wide(products: Products, count: int, chunks: Value, chunk_count: Value, 
     """Return `count` vectors of sums over all taps.
 
     `chunks` is the address of the taps where the chunks end; within a chunk no sum leaves 32 bits. After each chunk,
-    what is above bit 15 moves to sums of its own.
+    the bits above bit 15 move to a second sum.
     """
     nothing = zeros(products.b, products.element)
     sums = [Variable(nothing) for _ in range(count)]

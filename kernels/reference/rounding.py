@@ -84,7 +84,7 @@ def divide(a: Integers, by: Any, rounding: str) -> Integers:
 
 
 def round_real(x: NDArray[np.float64], rounding: str) -> NDArray[np.float64]:
-    """Round float64 numbers to integers, still float64; exact, and infinities stay.
+    """Round float64 numbers to integers, as float64; the result is exact, and infinities stay infinite.
 
     NumPy has functions for three of the roundings. For the others, bit 0 of an integer with two fraction bits says
     whether anything was cut off below it.

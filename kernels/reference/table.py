@@ -1,4 +1,4 @@
-"""A function of one variable as a table over every input code."""
+"""A function of one variable as a table with an entry for every input code."""
 
 from collections.abc import Callable
 from typing import Any

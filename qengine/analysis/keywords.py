@@ -27,7 +27,7 @@ def options_with(kind: type[T], options: T | None, keywords: Mapping[str, Any]) 
 
 
 def check_keywords(function: str, keywords: Mapping[str, Any], *kinds: type[Any]) -> None:
-    """Raise TypeError where a keyword argument is no field of any of the classes of options."""
+    """Raise TypeError where a keyword argument is not a field of any of the classes of options."""
     known = {field.name for kind in kinds for field in fields(kind)}
     for name in keywords:
         if name not in known:

@@ -116,7 +116,7 @@ def read_image(
     Raises
     ------
     FeedError
-        If the file is no image or is damaged, has more than 8 bits a channel or several frames, or is too large.
+        If the file is not an image or is damaged, has more than 8 bits a channel or several frames, or is too large.
     """
     try:
         with warnings.catch_warnings():

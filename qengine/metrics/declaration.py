@@ -41,7 +41,7 @@ class Unit(StrEnum):
     """Unit of a figure."""
 
     SHARE = "share"
-    """A part of all samples, 0 to 1; a percentage for people."""
+    """A part of all samples, 0 to 1; shown as a percentage."""
     DB = "dB"
     """Decibels."""
     NONE = ""
@@ -146,7 +146,7 @@ class Metric:
     higher_is_better : whether a larger figure is better.
     default_drop : loss against float32 that a search allows by default: percentage points of a share, otherwise in
         the unit.
-    decimals : digits behind the point of a plain number, for people.
+    decimals : digits after the point of a plain number when it is shown.
     order : place among the metrics. The first metric that the data has is the default of searches and plots.
     check : function that raises QEngineError where the metric cannot be computed on this machine.
     """
@@ -209,7 +209,7 @@ def metric(
 ) -> Callable[[_A], _A]:
     """Return a decorator that declares an accumulator as a metric; see `Metric` for the parameters.
 
-    The column is the name, and the heading the label, where they are not given. The default order is behind the metrics
+    The column is the name, and the heading the label, where they are not given. The default order is after the metrics
     of the package.
     """
 

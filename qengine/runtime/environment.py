@@ -110,7 +110,7 @@ class Environment:
             del self._values[name]
 
     def format_of(self, name: str, value: RuntimeValue) -> QFormat | None:
-        """Return the format in which a value is kept; None for real numbers and for what is no float tensor.
+        """Return the format in which a value is kept; None for real numbers and for values that are not float tensors.
 
         Raises
         ------

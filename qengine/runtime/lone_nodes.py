@@ -49,7 +49,7 @@ def compute_alone(
         with node.errors_named():
             outputs = control_flow.perform(node, inputs, lambda attribute, args: call_graph(node, attribute, args))
         if len(outputs) < len([name for name in node.outputs if name]):
-            raise ModelError(f"{node}: gives {len(outputs)} outputs, {len(node.outputs)} are asked for")
+            raise ModelError(f"{node}: gives {len(outputs)} outputs, {len(node.outputs)} are needed")
         return outputs
     if fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:
         with node.errors_named():

@@ -125,7 +125,7 @@ class PlanCache:
     def _input(self, name: str, array: Any) -> Tensor:
         """Return an input as the plan needs it: with its elements where they decide shapes."""
         if not isinstance(array, np.ndarray):
-            raise NeedsRun(f"input '{name}' is no tensor")
+            raise NeedsRun(f"input '{name}' is not a tensor")
         if name in self.network.value_inputs and decides(array):
             return Tensor(name, array.dtype, array.shape, array.copy())
         return Tensor(name, array.dtype, array.shape)

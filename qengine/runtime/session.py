@@ -172,8 +172,8 @@ class InferenceSession:
         feeds
             An array for every input, of the shape and dtype that `get_inputs` returns.
         raw
-            Return integer codes for the tensors in fixed point, instead of the real numbers that they represent.
-            Weights are those of the run, with every BatchNormalization that was folded into them.
+            Whether to return integer codes for the tensors in fixed point, instead of the real numbers that the codes
+            represent. Weights are those of the run, with every BatchNormalization that was folded into them.
 
         Returns
         -------
@@ -195,7 +195,7 @@ class InferenceSession:
         arrays = self.check_feeds(feeds)
         with self.limited():
             results = self._run(arrays, tuple(dict.fromkeys(names)), raw)
-        # A name that stands twice gives two arrays.
+        # A name that is listed twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
 
     def _run(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> Mapping[str, Any]:
@@ -263,7 +263,7 @@ class InferenceSession:
         plan
             A plan that `plan` returned.
         raw
-            Return codes for the outputs in fixed point.
+            Whether to return codes for the outputs in fixed point.
 
         Raises
         ------
@@ -299,6 +299,6 @@ class InferenceSession:
 
 
 def _result(value: RuntimeValue, raw: bool) -> Any:
-    """Return a value as `run` returns it: new arrays, real numbers unless codes are asked for."""
+    """Return a value as `run` returns it: new arrays, real numbers unless codes are requested."""
     decoded = decode_value(value, raw)
     return np.array(decoded, order="C") if isinstance(value.value, np.ndarray) else decoded

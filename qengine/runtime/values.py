@@ -33,7 +33,7 @@ class RuntimeValue:
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """The element type of the tensor in float32 arithmetic; None where the value is no tensor."""
+        """The element type of the tensor in float32 arithmetic; None where the value is not a tensor."""
         if self.format is not None:
             return self.real_dtype
         return self.value.dtype if isinstance(self.value, np.ndarray) else None

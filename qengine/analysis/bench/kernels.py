@@ -22,7 +22,7 @@ class Layer:
 
     Attributes
     ----------
-    name : name for people.
+    name : name in tables.
     operator, attributes : ONNX operator, and its attributes.
     shape : shape of the input.
     weights : shape of the filters; None for an operator without filters.

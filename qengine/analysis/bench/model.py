@@ -34,7 +34,7 @@ class Row:
     kernel : kernel and shape of its tile; "reference" where no native kernel computes the step.
     note : width of the sums and how often they are widened, or the reason why there is no native kernel.
     ms : milliseconds on one thread, with the data in the cache.
-    gmacs : 10^9 multiply-accumulates a second, of those that the operator asks for; None for an operator without any.
+    gmacs : 10^9 multiply-accumulates a second, of those that the operator has; None for an operator without any.
     percent_of_peak : share of the rate that the same instruction reaches on registers.
     """
 

@@ -126,7 +126,7 @@ class _Measure:
                 self._measure_alone(point, plan, rerun)
                 self._advance(part * point.rounds)
             for kind in ("constants", "activations"):
-                outputs = rerun.together(constants=kind == "constants", activations=kind == "activations")
+                outputs = rerun.run_with_kinds_rounded(constants=kind == "constants", activations=kind == "activations")
                 self._add_outputs(self._together[kind], rerun, outputs)
                 self._advance(part)
         self._runs += 1
@@ -175,7 +175,7 @@ class _Measure:
         if point.kind != CONSTANT:
             rounded = rerun.rounded(point)
             sums.own.add(rerun.exact[point.name], rounded)
-        self._add_outputs(sums.at_outputs, rerun, rerun.alone(point, array=rounded))
+        self._add_outputs(sums.at_outputs, rerun, rerun.run_with_rounded(point, array=rounded))
 
     def _add_outputs(self, energies: dict[str, Energy], rerun: Rerun, outputs: Mapping[str, NDArray[Any]]) -> None:
         for name, array in outputs.items():

@@ -2,7 +2,7 @@
 
 The noise of a format is measured by running the model in float32 with nothing rounded but the tensor in question. A
 model has hundreds of tensors, and most of such a run would repeat the plain float32 run. `Rerun` keeps every tensor of
-the plain run, and computes again only the steps behind the rounded tensor.
+the plain run, and computes again only the steps after the rounded tensor.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Rerun:
         """Return an input or an activation of the float32 run, rounded to a format; by default to the point's own."""
         return in_format(point.name, self.exact[point.name], fmt or point.format, self._arithmetic)
 
-    def alone(self, point: Point, fmt: Format | None = None, *, array: NDArray[Any] | None = None) -> Arrays:
+    def run_with_rounded(self, point: Point, fmt: Format | None = None, *, array: NDArray[Any] | None = None) -> Arrays:
         """Return the outputs of a float32 run in which one tensor is rounded.
 
         Parameters
@@ -89,7 +89,7 @@ class Rerun:
                     changed.pop(gone, None)
         return {name: changed.get(name, self.exact[name]) for name in self.outputs}
 
-    def together(self, *, constants: bool, activations: bool) -> Arrays:
+    def run_with_kinds_rounded(self, *, constants: bool, activations: bool) -> Arrays:
         """Return the outputs of a float32 run with all constants rounded, or all inputs and activations, or both."""
         changed: dict[str, NDArray[Any]] = {}
         swapped: dict[tuple[int, int], NDArray[Any]] = {}

@@ -62,7 +62,7 @@ class Cost:
     name : word for options and results, such as "weights".
     terms : function that returns the terms.
     label : name in sentences, such as "weight memory".
-    unit : unit of figures for people, such as "bytes".
+    unit : unit of figures in tables, such as "bytes".
     divisor : divisor from the sum of the terms to the unit.
     column : name of the column in tables of a sweep, in the unit.
     axis : label on the axis of a plot.
@@ -97,7 +97,7 @@ class Cost:
         )
 
     def spelled(self, total: float) -> str:
-        """Return a sum of terms for a person, such as "1,024 bytes"."""
+        """Return a sum of terms as text, such as "1,024 bytes"."""
         return f"{total / self.divisor:,.0f} {self.unit}"
 
 

@@ -96,7 +96,7 @@ def goal_on(model: ModelEvaluator, longest: Mapping[str, FormatText], drop: Drop
     if reference is None or not math.isfinite(reference):
         name, reference = "the longest words", model.in_formats(longest)
     if reference is None:
-        raise OptionError(f"{model.metric} is no number in the longest words, and no drop below it can be allowed")
+        raise OptionError(f"{model.metric} has no value in the longest words, and no drop below it can be allowed")
     limit = drop.limit(reference, model.metric) if least is None else least
     return Goal(model.metric, reference, name, limit)
 

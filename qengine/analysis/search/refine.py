@@ -2,7 +2,7 @@
 
 The path of `descent` is ordered by predicted noise, so the last good assignment on it is found by bisection
 (`bisect_path`): about log2(n) runs over the data instead of n. Metrics such as top-1 are not monotone in noise, so the
-next few assignments behind the first bad one are measured too (*look-ahead*).
+next few assignments after the first bad one are measured too (*look-ahead*).
 
 The predictions are inexact, so the best assignment on the path can be improved (`refine`). Its *neighbours* are tried
 in the order of their promise: one unit shorter; one unit longer and another shorter (an *exchange*), where the cost
@@ -21,7 +21,7 @@ from qengine.analysis.search.result import Candidate, Goal
 Evaluate = Callable[[Assignment], Candidate]
 """Function that measures an assignment."""
 
-_LOOK_AHEAD = 4  # assignments behind the last good one of a path
+_LOOK_AHEAD = 4  # assignments after the last good one of a path
 _MAX_EXCHANGED_UNITS = 8  # units that are tried to be longer, or shorter, two at a time
 _DOUBLE_EXCHANGES = 40  # double exchanges tried for one assignment
 

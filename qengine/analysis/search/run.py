@@ -303,5 +303,5 @@ def _uniform(choices: Choices, evaluate: Evaluator) -> dict[int, Candidate]:
 
 def _too_much(goal: Goal, start: Candidate) -> str:
     reached = "no number" if start.value is None else f"{start.value:.4g}"
-    asked = f"{goal.least:.4g} is asked for: allow a larger drop"
-    return f"even with the longest words {goal.metric} is {reached}, and {asked}"
+    needed = f"{goal.least:.4g} is required: allow a larger drop"
+    return f"even with the longest words {goal.metric} is {reached}, and {needed}"

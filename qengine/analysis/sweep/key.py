@@ -67,12 +67,12 @@ def _hashed(record: Mapping[str, Any]) -> str:
 def graph_digest(graph: Graph) -> str:
     """Return a digest of a model: of its nodes, attributes, types and constants, those in external files too.
 
-    The name of the model and the path of its file are no part of it.
+    The name of the model and the path of its file are not part of it.
     """
     found = hashlib.sha256()
 
     def add(item: Any) -> None:
-        # Every item says its kind and its length first: no two structures read alike.
+        # Every item says its kind and its length first: no two structures give the same bytes.
         if isinstance(item, np.ndarray):
             found.update(repr(("array", digest(item))).encode())
         elif isinstance(item, Mapping):

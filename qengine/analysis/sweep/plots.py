@@ -147,7 +147,7 @@ def draw_accuracy(sweep: Sweep, metric: str | None = None) -> Figure:
                 [bits for bits, _ in known],
                 [value for _, value in known],
                 **_marks(i),
-                linestyle="none" if rows[0].point.qformat else _DASHES[i % len(_DASHES)],  # they are no curve
+                linestyle="none" if rows[0].point.qformat else _DASHES[i % len(_DASHES)],  # they do not form a curve
                 label=label or "fixed point",
             )
         separate = any(row.point.weight_width != row.point.width for row in sweep.rows)

@@ -26,7 +26,7 @@ from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
 from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.store import Store, locked
-from qengine.analysis.sweep.work import Source, Work
+from qengine.analysis.sweep.work import ModelAndData, Work
 from qengine.data import zoo
 from qengine.data.datasets import Dataset, samples_at_once
 from qengine.data.datasets.runs import Runs
@@ -253,14 +253,14 @@ def _runner(settings: SweepOptions, threads: int | None) -> tuple[Runner, int | 
     return (partial(in_processes, jobs=count), shared) if count > 1 else (in_turn, threads)
 
 
-def _source(model: str, settings: SweepOptions, max_elements: int) -> Source:
+def _source(model: str, settings: SweepOptions, max_elements: int) -> ModelAndData:
     """Return the model and the data by absolute paths."""
     entry = zoo.find(model)
     if settings.data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
     name = os.fspath(model if settings.data is None else settings.data)
     bundled = zoo.ENTRIES.get(name) or entry
-    return Source(
+    return ModelAndData(
         model if entry else str(Path(model).resolve()),
         name if name in zoo.ENTRIES else str(Path(name).resolve()),
         dict(settings.inputs or {}),
@@ -271,7 +271,7 @@ def _source(model: str, settings: SweepOptions, max_elements: int) -> Source:
     )
 
 
-def _with_batches(source: Source, graph: Graph) -> tuple[Source, Dataset]:
+def _with_batches(source: ModelAndData, graph: Graph) -> tuple[ModelAndData, Dataset]:
     """Return the source and its data; without a batch, one of several samples where the model takes any number."""
     dataset = source.dataset(graph)
     if source.batch is None and (more := samples_at_once(graph, dataset)) > 1:

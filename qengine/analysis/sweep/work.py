@@ -40,7 +40,7 @@ from qengine.threads import BLAS
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelAndData:
     """A model and its data, as any process can open them.
 
     Attributes
@@ -89,7 +89,7 @@ class Work:
     options : options of every session.
     """
 
-    source: Source
+    source: ModelAndData
     folder: str
     context: Context
     options: SessionOptions

@@ -1,4 +1,4 @@
-"""Output of `qengine inspect --data`: a table for people, one JSON object, or CSV.
+"""Output of `qengine inspect --data`: a table, one JSON object, or CSV.
 
 Every key is always present. A ratio in dB is "inf" without noise, and null where it is not defined.
 

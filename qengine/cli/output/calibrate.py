@@ -1,4 +1,4 @@
-"""Output of `qengine calibrate`: a table for people, or one JSON object.
+"""Output of `qengine calibrate`: a table, or one JSON object.
 
 Every key is always present. A ratio in dB is "inf" without noise, and null where it is not defined.
 

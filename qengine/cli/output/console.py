@@ -47,7 +47,7 @@ def progress(text: str, total: int, quiet: bool) -> Iterator[Callable[[float], N
 def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Text]) -> str:
     """Return a title, a table and lines as text, in colour if standard output is a terminal."""
     console = Console(highlight=False)
-    # A pipe has no width, and its reader does not want folded names.
+    # A pipe has no width, and its reader does not expect folded names.
     is_open_ended = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _MIN_WIDTH)
     with console.capture() as captured:

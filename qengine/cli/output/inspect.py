@@ -1,4 +1,4 @@
-"""Output of `qengine inspect`: tables for people, or one JSON object.
+"""Output of `qengine inspect`: tables, or one JSON object.
 
 Every key is always present. A figure that depends on an unknown shape is null; a warning names the missing shape.
 

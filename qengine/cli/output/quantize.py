@@ -1,4 +1,4 @@
-"""Output of `qengine quantize`: a table for people, or one JSON object.
+"""Output of `qengine quantize`: a table, or one JSON object.
 
 ===========  =======================================================================================================
 model        the model as typed

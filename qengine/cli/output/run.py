@@ -1,4 +1,4 @@
-"""Output of `qengine run`: tables for people, or one JSON object.
+"""Output of `qengine run`: tables, or one JSON object.
 
 Every key is always present: without a value it is null, or an empty list. A ratio in dB is "inf" without noise.
 

@@ -1,4 +1,4 @@
-"""The result of `qengine search` as tables for a person, or as one JSON object.
+"""The result of `qengine search` as tables, or as one JSON object.
 
 Every key is always there. A figure is in the unit of its metric; "inf" where nothing is lost, null without a number.
 

@@ -1,4 +1,4 @@
-"""The result of `qengine sweep` as a table for a person, or as one JSON object.
+"""The result of `qengine sweep` as a table, or as one JSON object.
 
 Every key is always there. A ratio in dB is "inf" where nothing is lost, and null where there is none.
 

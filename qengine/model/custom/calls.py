@@ -87,7 +87,7 @@ def _matched(results: list[Any], names: Sequence[str]) -> list[Any]:
     """Return one result for each output name, None for missing ones at the end that the node leaves out."""
     needed = max((i + 1 for i, name in enumerate(names) if name), default=0)
     if len(results) < needed:
-        raise OperatorError(f"its function gives {len(results)} output(s), the model asks for {needed}")
+        raise OperatorError(f"its function gives {len(results)} output(s), the model needs {needed}")
     return (results + [None] * len(names))[: len(names)]
 
 
@@ -203,7 +203,7 @@ def requantize_output(
     Raises
     ------
     OperatorError
-        If `one` is no such pair.
+        If `one` is not such a pair.
     FormatError
         If the output needs a format and has none.
     """

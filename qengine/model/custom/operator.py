@@ -50,7 +50,7 @@ class Custom(Operator):
 
     @property
     def is_exact(self) -> bool:
-        """Whether it computes in integers in fixed point, and is no island."""
+        """Whether it computes in integers in fixed point, and is not an island."""
         return not self.is_delegated or self.moves or self.rule is not None
 
     @property
@@ -79,7 +79,7 @@ class Custom(Operator):
         Raises
         ------
         OperatorError
-            If the function raises, or returns something that is no output; without the node's name.
+            If the function raises, or returns something that is not an output; without the node's name.
         """
         arrays = [_tensor(value) for value in inputs]
         result = call_function(
@@ -112,7 +112,7 @@ class Custom(Operator):
         Raises
         ------
         OperatorError
-            If the rule raises, or returns something that is no output; without the node's name.
+            If the rule raises, or returns something that is not an output; without the node's name.
         """
         values = [value if isinstance(value, FixedPoint) else _tensor(value) for value in inputs]
         if self.rule is None:

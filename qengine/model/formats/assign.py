@@ -40,7 +40,7 @@ _UserFormats = Mapping[str, QFormat | tuple[QFormat, ...]]
 
 @dataclass(frozen=True)
 class FormatRequest:
-    """The formats that a user asks for.
+    """The formats that a user requests.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class FormatTable:
     ----------
     activations : formats of the tensors that a run computes in fixed point, the inputs included.
     constants : formats of the constants that a run reads, by their names in the graph after the passes.
-    notes : remarks on formats that were asked for and have no effect.
+    notes : remarks on requested formats that have no effect.
     is_partial : whether tensors without a format stay real numbers, as in a model that is quantized in part.
     known : tensors without a format because their elements are known before a run (shapes, options, constants).
     """
@@ -127,7 +127,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     optimized
         Graph after all passes, which a run computes.
     request
-        Formats that the user asks for.
+        Formats that the user requests.
 
     Raises
     ------

@@ -51,7 +51,7 @@ class Readers:
     Attributes
     ----------
     names : names of the constant and of its copies in the graph of the nodes.
-    places : each node that reads it, with the role in which it does.
+    places : nodes that read the constant, each with the role of the input.
     """
 
     names: set[str]
@@ -226,7 +226,7 @@ def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) 
 
 
 def _limited(fmt: QFormat, fraction_bits: int | None) -> QFormat:
-    """Return the format with its fraction bits limited to a number; None is no limit."""
+    """Return the format with its fraction bits limited to a number; None for no limit."""
     if fraction_bits is None or fmt.fraction_bits <= fraction_bits:
         return fmt
     return fmt.with_fraction_bits(max(fraction_bits, FRACTION_BITS[0]))

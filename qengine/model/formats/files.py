@@ -70,7 +70,7 @@ def parse_format(name: str, fmt: Any) -> QFormat | tuple[QFormat, ...]:
     Raises
     ------
     FormatError
-        If `fmt` is neither a format nor a list of formats, or `name` is no text.
+        If `fmt` is neither a format nor a list of formats, or `name` is not text.
     """
     if not isinstance(name, str):
         raise FormatError(f"formats are given by the names of tensors, not by {name!r}")

@@ -1,4 +1,4 @@
-"""A declared operator: what its handler takes, and the facts that other parts of qengine ask for."""
+"""A declared operator: what its handler takes, and the facts that other parts of qengine read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -121,7 +121,7 @@ class Operator:
     def channels_after(
         self, node: Node, channels: Channels, shape: tuple[Dim, ...] | None, constants: Constants
     ) -> Channels | None:
-        """Return the place of channels behind a node.
+        """Return the place of channels after a node.
 
         Parameters
         ----------
@@ -137,8 +137,8 @@ class Operator:
         Returns
         -------
         Channels or None
-            None unless every channel times a positive factor gives the outputs of that channel, and no other, times
-            the factor.
+            Place of the channels. None unless multiplying a channel by a positive factor multiplies the outputs of
+            that channel, and of no other, by the factor.
         """
         rule = self.facts.channels
         return rule(node, channels, shape, constants) if rule else None

@@ -70,7 +70,7 @@ class Filters(ABC):
         Returns
         -------
         int or None
-            None where the shape of the weights is needed and unknown.
+            Number of products. None where the shape of the weights is needed and unknown.
         """
 
     def reads_transposed(self, node: Node) -> bool:  # noqa: ARG002
@@ -137,7 +137,7 @@ class TransposedConvFilters(ConvFilters):
 class MatrixFilters(Filters):
     """Weights (..., inputs, outputs) of a matrix product, or (outputs, inputs) where the node has `transB`.
 
-    Only a single matrix has a form in blocks; a Gemm with a factor other than 1 has none, as it is no plain product.
+    Only a single matrix has a form in blocks; a Gemm with a factor other than 1 has none, as it is not a plain product.
     """
 
     channels = Channels.LAST

@@ -29,7 +29,7 @@ def max_pool_(
     strides: Ints | None = None,
     outputs: int,
 ) -> tuple[Move, ...]:
-    """The largest value of each window, and its index in the tensor; padding never wins."""
+    """The largest value of each window, and its index in the tensor; padding is never the largest."""
     window = Window.of(spatial_axes(x), kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
 
     pool = WindowMax(window.kernel, window.strides, window.dilations, window.pads)

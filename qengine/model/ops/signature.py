@@ -6,7 +6,7 @@ themselves, needed when the plan is made), `Shaped` (only the shape is used).
 
 Keyword-only parameters are attributes, with ONNX's names, types and defaults; `Annotated[int, Since(10)]` is one that
 ONNX added with opset 10. An operator with many attributes may take them as the fields of one dataclass. The name
-`outputs` is not an attribute: it asks for the number of outputs of the node.
+`outputs` is not an attribute: it is the number of outputs of the node.
 
 The return annotation is the kind of step, or several kinds.
 """

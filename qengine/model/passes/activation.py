@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qengine.model.graph import Activation, Graph, Node
+from qengine.model.graph import ActivationBounds, Graph, Node
 from qengine.model.ops.functions import LARGEST
 from qengine.model.ops.operator import find
 from qengine.model.steps import Combine, Linear, Table
@@ -41,12 +41,12 @@ def _can_fuse(node: Node) -> bool:
     return fusable and node.activation is None and len(node.outputs) == 1 and not factors
 
 
-def _bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> Activation | None:
+def _bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> ActivationBounds | None:
     """Return the bounds of a Relu or Clip if they are constant real numbers, else None."""
     if node.domain or not node.inputs or len(node.outputs) != 1:
         return None
     if node.operator == "Relu" and len(node.inputs) == 1:
-        return Activation(0.0, None)
+        return ActivationBounds(0.0, None)
     if node.operator != "Clip":
         return None
     bounds: list[Any]
@@ -61,4 +61,4 @@ def _bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> Activation | N
     # Not fused: NaN, which has no code, integers, which may exceed a float, and a Clip without bounds.
     if bounds == [None, None] or not all(b is None or (isinstance(b, float) and b == b) for b in bounds):
         return None
-    return Activation(*bounds)
+    return ActivationBounds(*bounds)

@@ -1,6 +1,6 @@
 """Reading of a quantized ONNX model as a fixed-point model.
 
-Quantization tools write a model in float32 and put a pair of nodes behind each tensor: QuantizeLinear, which rounds it
+Quantization tools write a model in float32 and put a pair of nodes after each tensor: QuantizeLinear, which rounds it
 to integers, and DequantizeLinear, which turns them back into real numbers. If every scale is a power of two, 2^-n, and
 every zero point is 0 or the middle of an unsigned type, these integers are the codes of a Qm.n format. Then this pass
 removes the pairs and writes the formats into `Graph.formats`; a run computes on codes between two pairs, and the result
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import Number, find
+from qengine.model.ops.operator import NumberKind, find
 from qengine.model.ops.quantization import default_dtype
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.requantize import merge_requantize, roots
@@ -164,7 +164,7 @@ class _PairReader:
         scale, zero_point = self._scales(node)
         dtype = default_dtype(node.number("output_dtype", 0)) if zero_point is None else zero_point.dtype
         if dtype is None:
-            raise NotFixedPointError(f"{node} has an output type whose integers are no codes")
+            raise NotFixedPointError(f"{node} has an output type whose integers are not codes")
         value = self.constants[source]
         offset = code_of_zero(node, zero_point)
         fmt = self._constant_format(node, dtype, scale, zero_point, value)
@@ -271,7 +271,7 @@ class _PairReader:
 
 
 def _check_numbers(graph: Graph) -> None:
-    """Raise where a Clip or Pad has a number that is no code of the format that it keeps.
+    """Raise where a Clip or Pad has a number that is not a code of the format that it keeps.
 
     ONNX applies such a number to decoded integers unrounded. A run in fixed point would round it to a code first.
     """
@@ -283,8 +283,8 @@ def _check_numbers(graph: Graph) -> None:
         if not isinstance(fmt, QFormat) or node.attributes.get("mode", "constant") != "constant":
             continue
         for name, number in op.numbers(node, graph.constants).items():
-            if number is None or not _is_code(number, fmt, is_bound=op.facts.numbers[name] is Number.BOUND):
-                raise NotFixedPointError(f"{node} holds {number or 'a number'}, which is no code of {fmt}")
+            if number is None or not _is_code(number, fmt, is_bound=op.facts.numbers[name] is NumberKind.BOUND):
+                raise NotFixedPointError(f"{node} holds {number or 'a number'}, which is not a code of {fmt}")
 
 
 def _is_code(number: float, fmt: QFormat, *, is_bound: bool) -> bool:

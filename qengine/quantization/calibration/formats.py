@@ -43,7 +43,7 @@ def choose_formats(
     """
     options = CalibrationOptions.of(options, keywords)
     tensors = quantized_tensors(observation.model, observation.optimized, tie_joins=options.tie_joins)
-    activations = _Activations(observation, tensors, options)
+    activations = _ActivationFormats(observation, tensors, options)
     for group in tensors.groups:
         activations.add(group)
     formats: dict[str, Format] = dict(activations.formats)
@@ -63,7 +63,7 @@ def choose_formats(
     )
 
 
-class _Activations:
+class _ActivationFormats:
     """The formats of groups of activations, chosen one group after the other.
 
     Parameters

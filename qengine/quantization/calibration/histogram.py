@@ -46,7 +46,7 @@ class Cells:
 
     Attributes
     ----------
-    sign : 1 or -1, (N,).
+    sign : sign of the values of each cell, 1 or -1, (N,).
     low, width : smallest magnitude and width of each cell, (N,).
     count : number of values in each cell, (N,).
     """

@@ -88,7 +88,7 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
     model, optimized
         The graph before and after the passes.
     tie_joins
-        Make the inputs of Concat, Where, Max and Min share the format of the output.
+        Whether the inputs of Concat, Where, Max and Min share the format of the output.
     """
     order: dict[str, None] = {}
     union = _UnionFind()

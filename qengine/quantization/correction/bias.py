@@ -1,7 +1,7 @@
 """Bias correction: the mean error that rounded weights add to a layer's outputs is subtracted from its bias.
 
 With weights w + dw in place of w, a layer's output changes by dw x for the input x of a filter. Over many positions
-this error has a mean, E[dw x] = dw E[x], which differs from 0 as most inputs do (behind a Relu x is never negative).
+this error has a mean, E[dw x] = dw E[x], which differs from 0 as most inputs do (after a Relu x is never negative).
 Rounding cannot be undone, but the mean can: the bias becomes b - dw E[x], and costs nothing in a run (Nagel et al.,
 "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2).
 
@@ -149,7 +149,7 @@ def _tap_means(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str,
         mean = np.asarray(means.get(layer.node.inputs[0], ()), np.float64).ravel()
         if not mean.size or groups * inputs % mean.size:
             continue
-        # Behind a Flatten several consecutive inputs belong to one channel.
+        # After a Flatten several consecutive inputs belong to one channel.
         each = np.repeat(mean, groups * inputs // mean.size).reshape(groups, inputs)
         each = each / layer.filters.input_stride(layer.node)
         tap_means[layer.node.outputs[0]] = np.repeat(each, taps, axis=1)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import Channels, Number, find
+from qengine.model.ops.operator import Channels, NumberKind, find
 from qengine.quantization.correction.layers import Layer
 
 
@@ -60,10 +60,10 @@ def follow(layer: Layer, graph: Graph, layers: Mapping[str, Layer]) -> Link | No
         second = layers.get(node.outputs[0])
         if second is not None and node.inputs[0] == name:
             return _link(layer, second, tensors, channels)
-        behind = _behind(node, name, channels, graph)
-        if isinstance(behind, NoLink):
-            return behind
-        channels, name = behind, node.outputs[0]
+        after = _channels_after(node, name, channels, graph)
+        if isinstance(after, NoLink):
+            return after
+        channels, name = after, node.outputs[0]
         tensors.append(name)
 
 
@@ -79,18 +79,18 @@ def _link(first: Layer, second: Layer, tensors: list[str], channels: Channels) -
     return Link(first, second, tuple(tensors), second.inputs // first.outputs)
 
 
-def _behind(node: Node, name: str, channels: Channels, graph: Graph) -> Channels | NoLink:
-    """Return the place of the channels of tensor `name` behind the node that reads it."""
+def _channels_after(node: Node, name: str, channels: Channels, graph: Graph) -> Channels | NoLink:
+    """Return the place of the channels of tensor `name` after the node that reads it."""
     if node.domain or node.inputs[0] != name:
         return NoLink(f"{node} reads '{name}' and is not positive-homogeneous in it alone")
     if any(node.outputs[1:]):
         return NoLink(f"{node} has several outputs")
     operator = find(node)
     shape = graph.values[name].shape if name in graph.values else None
-    behind = operator.channels_after(node, channels, shape, graph.constants)
-    if behind is not None:
-        return behind
-    if Number.BOUND in operator.facts.numbers.values():
+    after = operator.channels_after(node, channels, shape, graph.constants)
+    if after is not None:
+        return after
+    if NumberKind.BOUND in operator.facts.numbers.values():
         return NoLink(f"{node} has bounds, which would have to be others for each channel")
     return NoLink(f"{node} is not known to keep channels apart and to be positive-homogeneous")
 

@@ -37,7 +37,7 @@ class EqualizedModel(CorrectedModel):
 
     Attributes
     ----------
-    factors : by name of a tensor between two layers, the factors that its channels were divided by, (channels,).
+    factors : factors (channels,) that the channels of a tensor between two layers were divided by, by tensor name.
     rounds : number of times that all pairs were equalized.
     """
 

@@ -1,7 +1,7 @@
 """Folding: operators with constant inputs become part of the weights and biases of the layer before them.
 
 A BatchNormalization with constant statistics computes y = (x - mean) gamma / sqrt(var + epsilon) + beta for each
-channel. Behind a linear layer it is part of the layer: the weights are multiplied by gamma / sqrt(var + epsilon), and
+channel. After a linear layer it is part of the layer: the weights are multiplied by gamma / sqrt(var + epsilon), and
 the bias becomes (bias - mean) gamma / sqrt(var + epsilon) + beta (Jacob et al., "Quantization and Training of Neural
 Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2). Every run in fixed point folds;
 here it is done to the graph, so that corrections see the constants that a run reads. To show what folding gives, a

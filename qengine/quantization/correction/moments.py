@@ -45,7 +45,7 @@ class Moments:
     ----------
     count : number of positions.
     sums : sum of x, (groups, inputs x taps).
-    products : sum of x x^T, (groups, inputs x taps, inputs x taps); empty if not wanted.
+    products : sum of x x^T, (groups, inputs x taps, inputs x taps); empty if not requested.
     """
 
     count: int
@@ -81,7 +81,7 @@ def observe_moments(
     data
         Feeds of the runs, read once.
     products
-        Whether the sums of products are wanted.
+        Whether the sums of products are requested.
 
     Returns
     -------

@@ -39,7 +39,7 @@ class RecipeState:
     graph : the model after the corrections so far.
     steps : names of all corrections of the recipe, in order.
     entries : entries of the corrections so far.
-    factors : by tensor name, the factors by which the channels of the tensor were divided so far.
+    factors : factors by which the channels of a tensor were divided so far, by tensor name.
     formats : formats by tensor name, the constants' included; empty before formats are chosen.
     data : feeds of the runs that corrections may look at; None where there are none.
     reference : the model for which formats were chosen, with its weights in float32; `original` before that.

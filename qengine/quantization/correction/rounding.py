@@ -48,7 +48,7 @@ def round_columns(
     weights
         Weights in units of the format's step, (groups, filters, columns).
     products
-        H, (groups, columns, columns), symmetric and positive semidefinite.
+        Matrices H, (groups, columns, columns), symmetric and positive semidefinite.
     least, most
         Least and greatest code of the word.
     damping

@@ -2,7 +2,7 @@
 
 A BatchNormalization gives each channel mean beta and standard deviation |gamma|, if its statistics are those of what
 it reads. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, take the
-channel for normally distributed, x ~ N(beta, gamma^2), and derive the mean behind an activation function (section
+channel for normally distributed, x ~ N(beta, gamma^2), and derive the mean after an activation function (section
 4.2.1 and appendix C). Cut off to [l, h], with a = (l - beta) / |gamma| and b = (h - beta) / |gamma|, it is
 
     E[min(max(x, l), h)] = l P(a) + h (1 - P(b)) + beta (P(b) - P(a)) + |gamma| (p(a) - p(b)),

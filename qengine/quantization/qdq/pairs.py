@@ -1,10 +1,10 @@
 """A fixed-point model as nodes of ONNX: a pair of QuantizeLinear and DequantizeLinear wherever a run rounds.
 
-Constants become stored integers, each with a DequantizeLinear behind it. `qengine.model.passes.read_quantized` is the
+Constants become stored integers, each with a DequantizeLinear after it. `qengine.model.passes.read_quantized` is the
 inverse: it reads the same formats, and a run gives the same bits.
 
-A tensor that is rounded has two names in the written model: the one before its pair, and the one behind it, which its
-readers take. An output keeps the model's name behind the pair; any other tensor keeps it before the pair.
+A tensor that is rounded has two names in the written model: the one before its pair, and the one after it, which its
+readers take. An output keeps the model's name after the pair; any other tensor keeps it before the pair.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _NO_CONSTANTS: Mapping[str, NDArray[Any]] = {}
 
 
 def with_pairs(network: Network, version: int) -> Graph:
-    """Return the model of a network with a pair behind every rounded tensor, and with constants as stored integers.
+    """Return the model of a network with a pair after every rounded tensor, and with constants as stored integers.
 
     Graphs inside of nodes are written in the same way, with the formats that they have in a run.
 
@@ -61,7 +61,7 @@ def _folded(graph: Graph) -> Graph:
         if (node.operator, node.domain) == ("ScaleShift", "qengine"):
             raise UnsupportedError(
                 f"{node}: a BatchNormalization that cannot be folded into a layer is written for images only; "
-                "put it behind a Gemm or Conv, or write it as Mul and Add"
+                "put it after a Gemm or Conv, or write it as Mul and Add"
             )
         if node.domain == "qengine":
             raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
@@ -79,8 +79,8 @@ class _Writer:
         Opset of the new nodes.
     names
         Names of the whole model.
-    behind_pairs
-        Names behind their pairs of the tensors from around the graph.
+    names_after_pairs
+        Names after their pairs of the tensors from around the graph.
     outer
         Constants from around the graph.
     """
@@ -90,7 +90,7 @@ class _Writer:
         network: Network,
         version: int,
         names: NameSupply,
-        behind_pairs: Mapping[str, str] | None = None,
+        names_after_pairs: Mapping[str, str] | None = None,
         outer: Mapping[str, NDArray[Any]] = _NO_CONSTANTS,
     ) -> None:
         assert network.table is not None
@@ -100,7 +100,7 @@ class _Writer:
         self.rounded = frozenset(network.table.activations.keys() & network.optimized.tensors())
         self.outputs = {value.name for value in self.graph.outputs}
         self.values = {v.name: v for v in (*self.graph.outputs, *self.graph.inputs)} | dict(self.graph.values)
-        self.behind_pairs = dict(behind_pairs or {})
+        self.names_after_pairs = dict(names_after_pairs or {})
         self.nodes: list[Node] = []
         self._real, self._quantized = self._constants_by_use()
         kept = self._real | outer.keys()
@@ -145,17 +145,19 @@ class _Writer:
         )
 
     def _output(self, value: Value) -> Value:
-        """Return an output of the graph; one that has another name behind its pair gets a node of its own."""
-        if value.name not in self.behind_pairs:
+        """Return an output of the graph; one that has another name after its pair gets a node of its own."""
+        if value.name not in self.names_after_pairs:
             return value
         out = self.names.fresh(f"{value.name}_answered")
-        self.nodes.append(Node("Identity", (self.behind_pairs[value.name],), (out,), {}, out, version=self.version))
+        self.nodes.append(
+            Node("Identity", (self.names_after_pairs[value.name],), (out,), {}, out, version=self.version)
+        )
         return replace(value, name=out)
 
     # Nodes
 
     def _add(self, node: Node) -> None:
-        """Add a node, with a pair behind each output that is rounded."""
+        """Add a node, with a pair after each output that is rounded."""
         inputs = tuple(self._input(node, i) for i in range(len(node.inputs)))
         renamed = self.rounded & self.outputs
         outputs = tuple(self.names.fresh(f"{name}_real") if name in renamed else name for name in node.outputs)
@@ -178,8 +180,10 @@ class _Writer:
         inputs = (*graph.inputs, *values)
         closed = _typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.version)
         network = self.network.inside(replace(graph, values=closed.values), inputs, outer, forms)
-        behind = {value.name: self.behind_pairs[value.name] for value in values if value.name in self.behind_pairs}
-        writer = _Writer(network, self.version, self.names, behind, outer)
+        names_after = {
+            value.name: self.names_after_pairs[value.name] for value in values if value.name in self.names_after_pairs
+        }
+        writer = _Writer(network, self.version, self.names, names_after, outer)
         return writer.write(graph.inputs, frozenset(forms))
 
     def _input(self, node: Node, place: int) -> str:
@@ -191,7 +195,7 @@ class _Writer:
                 raise UnsupportedError(f"{node}: its bound or fill '{name}' is computed: make it a constant")
             return self.constants.number(name, array, number)
         if array is None or array.dtype.kind != "f":
-            return self.behind_pairs.get(name, name)
+            return self.names_after_pairs.get(name, name)
         role = _role(node, name)
         if role is Role.BIAS and (bits := self._bias_bits(node)) is not None:
             return self.constants.bias(name, array, bits, is_own=name not in self._quantized)
@@ -277,7 +281,7 @@ class _Writer:
             node = Node(operator, (source, scale, zero), (result,), {}, f"{result}/{operator}", version=self.version)
             self.nodes.append(node)
         if out != name:
-            self.behind_pairs[name] = out
+            self.names_after_pairs[name] = out
 
 
 def _role(node: Node, name: str) -> Role | None:

@@ -1,4 +1,4 @@
-"""Constants of a quantized model: integers in initializers, each with a DequantizeLinear behind it."""
+"""Constants of a quantized model: integers in initializers, each with a DequantizeLinear after it."""
 
 from collections.abc import Callable, Container
 from typing import Any

@@ -117,7 +117,7 @@ def chunk_taps(lanes: NDArray[Any], x: TensorBuffer) -> tuple[NDArray[np.intp], 
 
 
 def widening_note(epilogue: Epilogue | None, taps: int, chunks: int, fewest: int = 1) -> str:
-    """Return a note for people that says how sums are kept exact.
+    """Return a note that says how sums are kept exact.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The table of lowerings: which function gives a step its native kernels.
 
-A *lowering* is a function that returns the ops of a step. It stands with its ops in a module of `lowerings`, and
+A *lowering* is a function that returns the ops of a step. It is with its ops in a module of `lowerings`, and
 declares the steps that it is for with the decorator `lowers`:
 
     @lowers(Move, function=WindowMax)

@@ -8,7 +8,7 @@ that does this for a type of step; the function raises `NotLowered` where no ker
 Steps with ops form *segments*, which run without a return to Python. A step without ops ends a segment: its operands
 are *unpacked* into arrays of the plain (N, C, H, W) order, the reference computes the step on them, and the next
 segment *packs* what it reads. A tensor may have several buffers at a time, such as one in blocks of 16 channels and
-one in planes: `_request_buffer` finds the one that a lowering asks for, or adds the op that makes it.
+one in planes: `_request_buffer` finds the one that a lowering requests, or adds the op that makes it.
 
 Halos are settled here too. A *halo* is a margin of zeros around each plane, so that a convolution reads beyond the
 edges without a test. Only the reader knows its size, and readers come after the writer: each op that is added widens

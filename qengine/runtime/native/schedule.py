@@ -46,7 +46,7 @@ class CompiledOps:
     ----------
     program : calls of all threads.
     memory : memory of the tensors between ops.
-    bands : for each region, the index of its first op, that of its last op, and the rows of a band.
+    bands : index of the first op, index of the last op, and number of rows of a band, for each region.
     calls : calls of each op on each thread, with the moves that make room for it.
     """
 

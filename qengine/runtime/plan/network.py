@@ -1,7 +1,7 @@
 """Network: a model, the graph after the passes, and the formats of both.
 
 The passes (`model/passes`) rewrite the loaded graph in stages: one resolves the quantization that the model has, later
-ones fold, fuse and remove nodes. A network keeps the graph of every stage, because a caller may ask for any tensor of
+ones fold, fuse and remove nodes. A network keeps the graph of every stage, because a caller may request any tensor of
 the model, also for one that a pass removed. Such a tensor is computed from the last stage that has it, in addition to
 the optimized graph, and no other tensor changes. Formats are assigned once, for the optimized graph.
 """

@@ -53,7 +53,7 @@ class BoundStep:
     step : kind of the step and its operands.
     output : tensor that the step computes.
     kernel : reference kernel, called with the operands.
-    sources : for each operand the name of a tensor, or the array itself where it is constant.
+    sources : name of the tensor, or the array itself where it is constant, for each operand.
     release : names of the tensors that no later step reads.
     is_real : whether the step computes real numbers from real numbers, in a model that is quantized in part.
     """
@@ -135,7 +135,7 @@ class Plan:
         feeds
             An array for every input of the plan.
         raw
-            Return codes for the tensors in fixed point, instead of real numbers.
+            Whether to return codes for the tensors in fixed point, instead of real numbers.
         tallies
             See `trace`.
         """

@@ -1,7 +1,7 @@
 """Planner: binds every node of a graph to kernels, for inputs of known shapes.
 
 The planner visits the nodes in order and knows a `Tensor` for every name: dtype, shape, format in fixed point, and its
-elements if they are known. For each node it asks the operator's handler for steps. There are three cases:
+elements if they are known. For each node the operator's handler returns steps. There are three cases:
 
 - All operands of a step are *known* (constants, shapes, inputs that decide shapes): the planner computes the step at
   once, and the result is known too.
@@ -219,7 +219,7 @@ class _Builder:
 
     def _operand(self, name: str, node: Node) -> Tensor:
         if name not in self.tensors:
-            raise NeedsRun(f"{node} reads '{name}', which is no tensor")
+            raise NeedsRun(f"{node} reads '{name}', which is not a tensor")
         tensor = self.tensors[name]
         if self.fixed is None or tensor.value is None or not tensor.is_float or not self._is_computed(node):
             return tensor

@@ -69,7 +69,7 @@ def test_where_float32_is_infinite_the_longest_words_stand_for_it():
     goal = goal_on(fixed("sqnr", math.inf, 60.0), {}, Drop(3.0), None)
     assert (goal.reference, goal.reference_of, goal.least) == (60.0, "the longest words", 57.0)
     assert goal_on(fixed("sqnr", None, math.inf), {}, Drop(3.0), None).least == math.inf
-    with pytest.raises(OptionError, match="sqnr is no number in the longest words"):
+    with pytest.raises(OptionError, match="sqnr has no value in the longest words"):
         goal_on(fixed("sqnr", math.inf, None), {}, Drop(3.0), None)
 
 

@@ -7,7 +7,7 @@ import pytest
 from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL, UNDERFLOWED, new_tally
 from qengine.kernels.reference.resize import (
     Axis,
-    Taps,
+    ResizeTaps,
     coordinates,
     integer_taps,
     interpolate_fixed,
@@ -123,7 +123,7 @@ def test_integer_taps_sum_to_one(bits, scale, options):
 )
 def test_integer_taps_by_hand(weights, expected):
     index = np.zeros((1, len(weights)), np.intp)
-    assert integer_taps(Taps(index, np.array([weights]), None), 3).weight.tolist() == [expected]
+    assert integer_taps(ResizeTaps(index, np.array([weights]), None), 3).weight.tolist() == [expected]
 
 
 def exact_sum(x, axes, taps, at):
@@ -206,7 +206,7 @@ def test_outside_is_filled_and_never_counted(kind):
 
 
 def test_what_the_edge_would_have_given_outside_is_not_counted():
-    taps = Taps(np.array([[0], [1]]), np.array([[2], [2]]), np.array([False, True]))
+    taps = ResizeTaps(np.array([[0], [1]]), np.array([[2], [2]]), np.array([False, True]))
     for code, shift in [(100, 0), (1, 3)]:  # would saturate, would be flushed
         tally = new_tally()
         x = np.array([0, code], np.int8)

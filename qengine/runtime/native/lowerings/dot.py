@@ -60,7 +60,7 @@ class _FilterSet:
 
 
 @dataclass(frozen=True)
-class _Span:
+class _CallRange:
     """Part of a filter set that a call computes.
 
     Attributes
@@ -182,14 +182,14 @@ class DotOp(LinearOp):
                     other = self._tile(filter_set, end - begin, width, left - left % even)
                     if other.vectors >= even and tile.vectors < even:
                         tile, left = other, left - left % even
-            calls.append(self._call(filter_set, x, out, tile, _Span(begin, end, width, done, left)))
+            calls.append(self._call(filter_set, x, out, tile, _CallRange(begin, end, width, done, left)))
             done += left
         return calls
 
     def _tile(self, filter_set: _FilterSet, rows: int, width: int, vectors: int) -> dot.Tile:
         return dot.best_tile(self.kind, self.isa, rows, width, vectors, filter_set.tap_count, filter_set.chunk_count)
 
-    def _call(self, filter_set: _FilterSet, x: View, out: View, tile: dot.Tile, span: _Span) -> Call:
+    def _call(self, filter_set: _FilterSet, x: View, out: View, tile: dot.Tile, span: _CallRange) -> Call:
         """Return the call that computes a span of a filter set in tiles."""
         s, epilogue, channels = filter_set.sampling, self.output_stage.epilogue, filter_set.channels
         rows, vectors, taps = span.end - span.begin, span.vectors, filter_set.tap_count

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qengine.kernels.dot import Kind
+from qengine.kernels.dot import FactorType
 from qengine.kernels.layout import Halo
 from qengine.model.steps import Tensor
 from qengine.runtime.native.op import Op
@@ -31,7 +31,7 @@ class Filters:
     as_pixels : whether the images of a batch, of one pixel each, are taken as pixels of a row.
     """
 
-    kind: Kind
+    kind: FactorType
     w: NDArray[Any]
     group: int
     samplings: list[Sampling]
@@ -67,7 +67,7 @@ class LinearOp(Op):
         """Return the number of channels in a pixel of the output."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FactorType:
         """The type of the factors that are multiplied."""
         return self.filters.kind
 

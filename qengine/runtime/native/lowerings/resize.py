@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qengine.kernels.epilogue import LANES, EpilogueData, choose_epilogue
 from qengine.kernels.layout import Halo
 from qengine.kernels.program import Call
-from qengine.kernels.reference.resize import Taps, integer_taps
+from qengine.kernels.reference.resize import ResizeTaps, integer_taps
 from qengine.kernels.resize import ResizeColumns, ResizeNearest, ResizeRows
 from qengine.model.steps import Resize
 from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
@@ -37,7 +37,7 @@ class ResizeColumnsOp(Op):
     taps : input columns and weights of every output column.
     """
 
-    taps: Taps
+    taps: ResizeTaps
 
     def __post_init__(self) -> None:
         (x,) = self.inputs
@@ -81,7 +81,7 @@ class ResizeRowsOp(Op):
     requantize : requantization of the sums; None for float32.
     """
 
-    taps: Taps
+    taps: ResizeTaps
     requantize: EpilogueData | None
 
     def __post_init__(self) -> None:
@@ -181,13 +181,13 @@ def lower_resize(context: LoweringContext[Resize]) -> Lowered:
     )
 
 
-def _identity(size: int) -> Taps:
+def _identity(size: int) -> ResizeTaps:
     """Return the taps of an axis that is not resized."""
-    return Taps(np.arange(size)[:, None], np.ones((size, 1)), None)
+    return ResizeTaps(np.arange(size)[:, None], np.ones((size, 1)), None)
 
 
 def _requantization(
-    context: LoweringContext[Resize], x: TensorBuffer, vertical: Taps, horizontal: Taps
+    context: LoweringContext[Resize], x: TensorBuffer, vertical: ResizeTaps, horizontal: ResizeTaps
 ) -> EpilogueData:
     """Return the requantization of exact sums, along rows in 32 bits."""
     step, out = context.step, context.out
