@@ -24,8 +24,9 @@ FRAGMENT = re.compile(
 )
 # An entry of a section that needs the name above it to be read, or begins with a pronoun.
 ENTRY = re.compile(
-    r"(of|that of|those of|as|what|how|which|who|whose|where|when|for which|in which"
-    r"|for|by|none|returns?|called|give|make|refuse|feed|expand|it|they|them|its|their|this|these|those|that|one|so|also|the same|same|such|another|other|both)\b",
+    r"(of|that of|those of|as|what|how|which|who|whose|where|when|for which|in which|for|by|none"
+    r"|returns?|called|give|make|refuse|feed|expand|it|they|them|its|their|this|these|those|that|one"
+    r"|so|also|the same|same|such|another|other|both)\b",
     re.IGNORECASE,
 )
 # Words of a private dialect, for which the field has words of its own.

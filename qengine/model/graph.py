@@ -193,7 +193,7 @@ class Graph:
                 readers.setdefault(name, []).append(node)
         return readers
 
-    def read_once(self, *, rounded: bool = False) -> set[str]:
+    def tensors_read_once(self, *, rounded: bool = False) -> set[str]:
         """Return the tensors with exactly one reader, which a rewrite may remove; outputs of the graph are excluded.
 
         Parameters

@@ -33,7 +33,7 @@ from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Plan
 from qengine.runtime.plan_cache import PlanCache
-from qengine.runtime.sections import Watch
+from qengine.runtime.sections import InnerTensorCallback
 from qengine.runtime.values import RuntimeValue
 from qengine.threads import BLAS
 
@@ -216,7 +216,7 @@ class InferenceSession:
         arrays: Mapping[str, Any],
         names: Sequence[str] | None = None,
         tallies: dict[str, Tally] | None = None,
-        watch: Watch | None = None,
+        on_inner_tensor: InnerTensorCallback | None = None,
     ) -> Iterator[Event]:
         """Run on the reference kernels, and yield every tensor as it is computed, the inputs included.
 
@@ -228,13 +228,15 @@ class InferenceSession:
             Tensors to compute; None for the outputs of the model.
         tallies
             Counts by tensor name, which every tensor in fixed point is added to; None to count nothing.
-        watch
+        on_inner_tensor
             Function that is called with the tensors that graphs inside of nodes compute, for which there are no
             events; None for no calls.
         """
         plan = self._plans.whole_plan(arrays, names)
         if plan is None:
-            yield from self._plans.sectioned_plan(arrays, names, watch).trace(self._runtime_values(arrays), tallies)
+            yield from self._plans.sectioned_plan(arrays, names, on_inner_tensor).trace(
+                self._runtime_values(arrays), tallies
+            )
             return
         steps = {bound_step.output.name: bound_step for bound_step in plan.steps}
         for tensor, array in plan.trace(arrays, tallies):

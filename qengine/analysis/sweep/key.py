@@ -54,7 +54,7 @@ class Context:
         """The key of the sweep: of float32, and of all that does not depend on the point."""
         return _hashed(asdict(self))
 
-    def of(self, point: Point) -> str:
+    def point_key(self, point: Point) -> str:
         """Return the key of a point."""
         compared = {f.name: getattr(point, f.name) for f in fields(point) if f.compare}
         return _hashed({"context": asdict(self), "point": compared})

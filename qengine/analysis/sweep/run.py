@@ -163,7 +163,7 @@ class _SweepRun:
         """Compute the points that the store does not hold, and return the rows of all."""
         observed = _observed(self.folder)
         task, output = self._evaluated(observed)
-        keys = {point: self._context.of(point) for point in points}
+        keys = {point: self._context.point_key(point) for point in points}
         known = self._known(store, keys)
         left = [point for point in points if keys[point] not in known]
         self._observe(left, observed)

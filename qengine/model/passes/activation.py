@@ -18,7 +18,7 @@ from qengine.model.steps import Combine, Linear, Table
 
 def fuse_activations(graph: Graph) -> Graph:
     """Fuse each Relu and Clip with constant bounds into the linear or combining operator before it."""
-    read_once = graph.read_once(rounded=True)
+    read_once = graph.tensors_read_once(rounded=True)
     nodes: dict[int, Node] = {}  # by position in the graph
     place: dict[str, int] = {}  # position of the node that computes a tensor
     for i, node in enumerate(graph.nodes):

@@ -145,7 +145,7 @@ def _tap_means(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str,
     """Return by the layer's output the mean input of each tap from the means of channels; see `_observed_means`."""
     tap_means = {}
     for layer in layers:
-        groups, _, inputs, taps = layer.size
+        groups, _, inputs, taps = layer.block_shape
         mean = np.asarray(means.get(layer.node.inputs[0], ()), np.float64).ravel()
         if not mean.size or groups * inputs % mean.size:
             continue

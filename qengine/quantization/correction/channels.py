@@ -48,7 +48,7 @@ def follow(layer: Layer, graph: Graph, layers: Mapping[str, Layer]) -> Link | No
     layers
         All layers of the graph, by the names of their outputs.
     """
-    once, readers = graph.read_once(), graph.readers()
+    once, readers = graph.tensors_read_once(), graph.readers()
     name, channels, tensors = layer.node.outputs[0], layer.filters.channels, [layer.node.outputs[0]]
     outputs = {value.name for value in graph.outputs}
     while True:

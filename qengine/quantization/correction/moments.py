@@ -102,7 +102,7 @@ def observe_moments(
         empty = False
         for key, strips in _run(session, feeds, by_key, reads):
             if key not in moments:
-                groups, _, inputs, taps = by_key[key].size
+                groups, _, inputs, taps = by_key[key].block_shape
                 size = (groups, inputs * taps)
                 moments[key] = Moments(0, np.zeros(size), np.zeros((*size, size[1]) if products else 0))
             for patches in strips:

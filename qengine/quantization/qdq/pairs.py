@@ -179,7 +179,7 @@ class _Writer:
         forms = {value.name: fmt for value in values if isinstance(fmt := self.formats.get(value.name), QFormat)}
         inputs = (*graph.inputs, *values)
         closed = _typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.version)
-        network = self.network.inside(replace(graph, values=closed.values), inputs, outer, forms)
+        network = self.network.of_inner_graph(replace(graph, values=closed.values), inputs, outer, forms)
         names_after = {
             value.name: self.names_after_pairs[value.name] for value in values if value.name in self.names_after_pairs
         }

@@ -81,7 +81,7 @@ class Network:
         """Return the network of another graph with the same request."""
         return Network(model, self._requested, as_float32=self.as_float32)
 
-    def inside(
+    def of_inner_graph(
         self,
         graph: Graph,
         inputs: Sequence[Value],
@@ -144,7 +144,7 @@ class Network:
                 tensors[name] = Tensor(name, array.dtype, array.shape, array, self.table.constants[derived[0]])
         return tensors
 
-    def computing(self, names: tuple[str, ...]) -> Graph:
+    def graph_with_outputs(self, names: tuple[str, ...]) -> Graph:
         """Return the optimized graph with other outputs.
 
         A tensor that a pass removed is computed by the nodes that computed it just before that pass. They are added

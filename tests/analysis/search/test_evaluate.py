@@ -79,7 +79,7 @@ def test_a_figure_may_be_given():
 
 
 def evaluator(max_runs=10, seconds=None, figure=lambda formats: 1.0):
-    units = [SimpleNamespace(name="a", given={2: {"a": "Q0.1"}, 4: {"a": "Q0.3"}})]
+    units = [SimpleNamespace(name="a", tensor_formats={2: {"a": "Q0.1"}, 4: {"a": "Q0.3"}})]
     done = []
     cost = CostModel(1.0, [(3.0, (0,))])
     evaluate = Evaluator(SimpleNamespace(in_formats=figure), units, cost, max_runs, seconds, done.append)

@@ -23,7 +23,7 @@ CallGraph = Callable[[Node, str, Sequence[RuntimeValue]], list[RuntimeValue]]
 """(node, attribute, inputs) -> outputs of the graph in that attribute of the node."""
 
 
-def compute_alone(
+def compute_standalone(
     node: Node, inputs: Sequence[RuntimeValue], env: Environment, call_graph: CallGraph
 ) -> list[RuntimeValue]:
     """Return the outputs of a node.
