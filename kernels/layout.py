@@ -14,7 +14,7 @@ is both the right margin of the one and the left margin of the other.
 A tap of a convolution is then one distance in bytes from a pixel, the same for every pixel.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 LANES = 16
 """Channels of a block."""
@@ -101,10 +101,6 @@ class Layout:
     def row_items(self) -> int:
         """The number of elements in a row, without the gap."""
         return self.width * self.block
-
-    def with_halo(self, halo: Halo) -> "Layout":
-        """Return the same tensor with another halo."""
-        return replace(self, halo=halo)
 
 
 def natural_block(channels: int) -> int:

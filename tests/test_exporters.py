@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from covering import covering
 from runtime.native.native import ISAS
 
 from qengine import InferenceSession, calibrate
@@ -142,8 +143,7 @@ def test_fixed_point_comes_close(run):
             np.testing.assert_array_equal(array, wanted)  # which way was taken, how often, where
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(("run", "isa"), covering(RUNS, ISAS, strength=1))
 def test_native_kernels_give_the_same_bits(run, isa):
     feeds, outputs = golden(run)
     native, reference = (

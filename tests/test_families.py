@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from covering import covering
 from networks import onnxruntime_session
 from runtime.native.native import ISAS, assert_same, both
 
@@ -135,12 +136,7 @@ def test_what_is_spelled_is_recognised(name):
     assert not {"Exp", "Erf", "Reciprocal"} & set(operators)
 
 
-# On other instruction sets one export of each family is enough: what is compiled takes long.
-NATIVE = [(isa, name) for isa in ISAS for name in LEAST if isa == ISAS[0] or "_" not in name]
-
-
-@pytest.mark.parametrize("bits", WORDS)
-@pytest.mark.parametrize(("isa", "name"), NATIVE)
+@pytest.mark.parametrize(("name", "bits", "isa"), covering(LEAST, WORDS, ISAS))
 def test_native_kernels_give_the_same_bits(name, isa, bits):
     got, want, ran = both(path(name), feeds(name), isa, 2, formats=formats(name, bits))
     assert_same(got, want)

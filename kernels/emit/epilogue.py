@@ -54,10 +54,9 @@ class VectorEpilogue:
             total = shift.with_half((total << dropped) >> dropped)
         codes = shift(total, below)
         if self._left is not None:
-            left = self._left.repeated(lanes)
             if not epilogue.wraps:
-                codes = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE).where(left > 0, codes)
-            codes = codes << left
+                codes = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE)
+            codes = codes << self._left.repeated(lanes)
         codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
         if epilogue.adds_zero:
             codes = codes + zero

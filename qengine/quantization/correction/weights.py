@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import quantize
+from qengine.metrics.ratios import decibels
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.qformat import Format, fraction_bits_of
@@ -129,5 +130,5 @@ def _round_layer(
     after = float((output_error(flat - codes, products) * unit).sum())
     whole = np.ldexp(layer.from_blocks(codes.reshape(blocks.shape)), np.negative(n))
     changed = np.count_nonzero(codes != nearest)
-    gain = f"{10 * np.log10(before / after):.1f} dB less error than nearest" if after > 0 else "no error"
+    gain = f"{decibels(before, after):.1f} dB less error than nearest" if after > 0 else "no error"
     return whole.astype(weights.dtype), f"{gain}; {changed} of {codes.size} weights differ"

@@ -11,7 +11,7 @@ from qengine.model.ops.operator import Channels, find, operator, versions
 from qengine.model.ops.signature import Bias, Weights
 from qengine.model.steps import Linear, Tensor
 from qengine.model.steps.forms import LinearForm, MatrixProduct
-from qengine.quantization.correction import correct_bias, equalize, folded, round_weights
+from qengine.quantization.correction import correct_bias, equalize, fold_graph, round_weights
 
 from .cases import real
 from .samples import Sample, for_samples, is_real
@@ -125,7 +125,7 @@ def test_a_linear_operator_needs_its_declaration_alone(linear_operator):
     feeds = {"x": real(7, 5, seed=2)}
     (wanted,) = InferenceSession(graph).run(None, feeds)
 
-    after = folded(graph)
+    after = fold_graph(graph)
     assert [node.operator for node in after.nodes] == [linear_operator, "Relu", linear_operator]
     np.testing.assert_allclose(InferenceSession(after).run(None, feeds)[0], wanted, rtol=1e-4, atol=1e-4)
     assert multiply_accumulates(nodes[0], {"x": (7, 5), "w": (6, 5), "a": (7, 6)}) == 7 * 5 * 6

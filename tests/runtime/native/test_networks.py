@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from covering import covering
 from networks import network, weights
 from random_graphs import OPERATORS
 from runtime.native.native import ISAS, assert_same, both, kernels
@@ -22,9 +23,14 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 INDEX = json.loads((GOLDEN / "index.json").read_text())
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("word", [{}, {"qformat": "Q2.5"}, {"qformat": "Q3.12", "per_channel": True}])
-@pytest.mark.parametrize("golden", [name for name in INDEX if name.startswith("tiny")])
+@pytest.mark.parametrize(
+    ("golden", "word", "isa"),
+    covering(
+        [name for name in INDEX if name.startswith("tiny")],
+        [{}, {"qformat": "Q2.5"}, {"qformat": "Q3.12", "per_channel": True}],
+        ISAS,
+    ),
+)
 def test_golden_models(golden, word, isa):
     feeds, _ = read_golden(GOLDEN / golden)
     got, want, ran = both(str(GOLDEN / INDEX[golden]), feeds, isa, 2, **word)
