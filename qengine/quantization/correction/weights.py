@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import quantize
-from qengine.metrics.ratios import decibels
+from qengine.metrics.decibels import decibels
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.qformat import Format, fraction_bits_of
