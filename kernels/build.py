@@ -1,15 +1,14 @@
 """Machine code of kernels: compiled once, kept on disk, loaded by later processes.
 
-A kernel is asked for by its specification (`spec.Spec`) and an instruction set; `address` returns where its machine
-code lies. It is looked for in this process, then on disk, and compiled only where it is in neither place. Compiling
-takes Numba, whose import alone takes longer than a run; loading an object file takes LLVM only, so `.emit` is imported
-at the last moment.
+`address` returns the address of a kernel's machine code for a specification (`spec.Spec`) and an instruction set. It
+looks for the code in this process, then on disk, and compiles it only if it finds none. Compiling needs Numba, whose
+import alone takes longer than a run. Loading an object file needs LLVM only, so `.emit` is imported only to compile.
 
 On disk an object file lies in a folder for its *generation*: a hash of the kernels' sources, the versions of the
-compilers and the CPU. Whatever changes one of these makes a new folder, so a kernel on disk never has to be checked
-against its source; the last few generations stay, for checkouts that take turns. A file begins with a checksum, is
-written to a temporary name and renamed, and is compiled again where the checksum is wrong. Code is run from the folder:
-it must belong to the user, and nobody else may be able to write it.
+compilers and the CPU. A change of any of these makes a new folder, so a kernel on disk is never checked against its
+source. The last few generations are kept, for several checkouts in use. A file begins with a checksum, is written to a
+temporary name and renamed, and is compiled again if the checksum is wrong. Code runs from the folder, so the folder
+must belong to the user, and no other user may have permission to write to it.
 """
 
 import ctypes
@@ -59,7 +58,7 @@ class _KernelCache:
     def address(self, spec: Spec, isa: Isa) -> int:
         """Return the address of a kernel's machine code."""
         key = (isa.name, repr(spec))
-        with self._lock.held:
+        with self._lock.guard:
             if key not in self._addresses:
                 self._addresses[key] = self._load(*self._object(spec, isa))
             return self._addresses[key]
@@ -104,14 +103,14 @@ _CACHE = _KernelCache()
 def address(spec: Spec, isa: Isa) -> int:
     """Return the address of a kernel's machine code, compiling it if it is not on disk.
 
-    The code has the signature `ENTRY`. Several threads may ask at once.
+    The code has the signature `ENTRY`. Several threads may call this at the same time.
     """
     return _CACHE.address(spec, isa)
 
 
 @cache
 def generation() -> str:
-    """Return the hash of everything that machine code depends on beside its specification: sources, compilers, CPU."""
+    """Return a hash of the sources, the compilers and the CPU, on which machine code also depends."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), *(here / "emit").glob("*.py")]):
@@ -135,7 +134,7 @@ def cache_root() -> Path:
 
 @cache
 def _private_folder(root: str) -> Path | None:
-    """Return the folder of this generation, created if need be; None where it cannot be written safely."""
+    """Return the folder of this generation, created if it does not exist; None where it cannot be written safely."""
     try:
         folder = Path(root) / generation()
         if not folder.is_dir():
@@ -159,7 +158,7 @@ def _folder() -> Path | None:
 
 
 def _prune(current: Path) -> None:
-    """Delete the kernels of all but the last few generations, and nothing that is not a kernel."""
+    """Delete the kernels of all but the last few generations, and no other files."""
     older = [
         p for p in current.parent.iterdir() if p != current and re.fullmatch(r"[0-9a-f]{16}", p.name) and p.is_dir()
     ]
@@ -187,14 +186,14 @@ def _read(path: Path) -> tuple[str, bytes] | None:
 
 
 def _write(path: Path, symbol: str, code: bytes) -> None:
-    """Write a kernel to disk, whole or not at all; what cannot be written is compiled again by the next process."""
+    """Write a kernel to disk, whole or not at all; if that fails, the next process compiles the kernel again."""
     body = symbol.encode() + b"\0" + zlib.compress(code, 1)
     name = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-        os.replace(name, path)  # noqa: PTH105 - atomic, also beside other processes
+        os.replace(name, path)  # noqa: PTH105 - atomic, also with other processes
     except OSError:
         if name is not None:
             with suppress(OSError):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dot import ITEMSIZE, LANE_BYTES, Kind, is_split, sums_in_registers
+from .dot import ITEMSIZE, LANE_BYTES, FactorType, is_split, sums_in_registers
 from .epilogue import LANES, Epilogue
 from .isa import Isa
 from .narrow_conv import pixels_in_vector
@@ -29,7 +29,7 @@ class Depthwise:
     epilogue : epilogue of the sums; None for float32.
     """
 
-    kind: Kind
+    kind: FactorType
     rows: int
     vectors: int
     stride: int
@@ -42,12 +42,12 @@ class Depthwise:
     )  # fmt: skip
 
 
-def lane_items(kind: Kind) -> int:
-    """Return how many channels a lane holds."""
+def lane_items(kind: FactorType) -> int:
+    """Return the number of channels that a lane holds."""
     return LANE_BYTES // ITEMSIZE[kind]
 
 
-def channel_order(blocks: int, kind: Kind) -> NDArray[np.intp]:
+def channel_order(blocks: int, kind: FactorType) -> NDArray[np.intp]:
     """Return the channel whose epilogue each lane needs, (blocks x items of a lane, 16)."""
     items = lane_items(kind)
     within = (np.arange(LANES) % (LANES // items)) * items
@@ -55,7 +55,7 @@ def channel_order(blocks: int, kind: Kind) -> NDArray[np.intp]:
     return (np.arange(blocks)[:, None, None] * LANES + one).reshape(-1, LANES)
 
 
-def packed_weights(w: NDArray[Any], kind: Kind, isa: Isa) -> NDArray[np.uint8]:
+def packed_weights(w: NDArray[Any], kind: FactorType, isa: Isa) -> NDArray[np.uint8]:
     """Return weights as the kernel reads them: blocks x taps x items of a lane x 16 lanes.
 
     Parameters
@@ -74,7 +74,7 @@ def packed_weights(w: NDArray[Any], kind: Kind, isa: Isa) -> NDArray[np.uint8]:
     return np.ascontiguousarray(repeated).view(np.uint8).ravel()
 
 
-def best_tile(kind: Kind, rows: int, width: int, isa: Isa) -> tuple[int, int]:
+def best_tile(kind: FactorType, rows: int, width: int, isa: Isa) -> tuple[int, int]:
     """Return rows and vectors of the tile: as many sums as registers hold, with few lanes beyond the width."""
     items, pixels = lane_items(kind), pixels_in_vector(kind)
     most = max(1, min(24, sums_in_registers(kind, isa)) // items)

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from .epilogue import LANES, Epilogue
 from .isa import AVX2, Isa
 
-Kind = Literal["s8", "s16", "f32"]
+FactorType = Literal["s8", "s16", "f32"]
 """Products of a kernel: unsigned bytes by signed bytes, signed 16 bits by signed 16 bits, or float32."""
 
-ITEMSIZE: dict[Kind, int] = {"s8": 1, "s16": 2, "f32": 4}
+ITEMSIZE: dict[FactorType, int] = {"s8": 1, "s16": 2, "f32": 4}
 """Bytes of a factor."""
 """Bytes of a factor."""
 LANE_BYTES = 4
@@ -53,7 +53,7 @@ class Dot:
     partial : whether float32 sums are sums of partial sums, see `PARTIAL_TAPS`.
     """
 
-    kind: Kind
+    kind: FactorType
     rows: int
     pixels: int
     vectors: int
@@ -70,27 +70,27 @@ class Dot:
     )  # fmt: skip
 
 
-def is_paired(kind: Kind, isa: Isa) -> bool:
+def is_paired(kind: FactorType, isa: Isa) -> bool:
     """Whether two products of bytes are first added up in 16 bits, which saturate: the weights must avoid that."""
     return kind == "s8" and isa == AVX2
 
 
-def is_split(kind: Kind, isa: Isa) -> bool:
+def is_split(kind: FactorType, isa: Isa) -> bool:
     """Whether weights of bytes are stored as two vectors of 16 bits, of the even and of the odd bytes."""
     return kind == "s8" and not isa.has_vnni and not is_paired(kind, isa)
 
 
-def sums_in_registers(kind: Kind, isa: Isa) -> int:
+def sums_in_registers(kind: FactorType, isa: Isa) -> int:
     """Return how many vectors of sums a tile may keep in registers; products of several instructions need some too."""
     return isa.registers if kind == "f32" or isa.has_vnni else max(2, isa.registers * 2 // 3)
 
 
-def weight_bytes(kind: Kind, isa: Isa) -> int:
+def weight_bytes(kind: FactorType, isa: Isa) -> int:
     """Return the number of bytes of one tap's weights for 16 channels."""
     return LANES * LANE_BYTES * (2 if is_split(kind, isa) else 1)
 
 
-def packed_weights(lanes: NDArray[Any], kind: Kind, isa: Isa) -> NDArray[np.uint8]:
+def packed_weights(lanes: NDArray[Any], kind: FactorType, isa: Isa) -> NDArray[np.uint8]:
     """Return weights as the kernel reads them: vectors of 16 channels x taps x channels x 4 bytes.
 
     Parameters
@@ -119,10 +119,10 @@ class Tile:
         """The number of vectors of sums."""
         return self.rows * self.pixels * self.vectors
 
-    def cycles(self, kind: Kind, isa: Isa, taps: int, chunks: int) -> float:
+    def cycles(self, kind: FactorType, isa: Isa, taps: int, chunks: int) -> float:
         """Return the estimated cycles of one tile.
 
-        A core begins two products and two loads per cycle, one load where the weights come from the second-level
+        A core begins two products and two loads per cycle, one load where the weights come from the L2
         cache, and each product waits for the one before it. After each chunk of taps the sums are added to wide sums,
         which are in registers if there is room.
         """
@@ -130,15 +130,15 @@ class Tile:
         products = self.sums * isa.parts
         weights = self.vectors * isa.parts * (2 if is_split(kind, isa) else 1)
         loads = (self.rows * self.pixels + weights) / 2
-        if taps * weight_bytes(kind, isa) * self.vectors > _FIRST_CACHE:
+        if taps * weight_bytes(kind, isa) * self.vectors > _L1_WEIGHT_BYTES:
             loads = max(loads, weights)
         in_registers = 2 * self.sums <= sums_in_registers(kind, isa)
         widening = chunks * products * (1.0 if in_registers else 2.1) if chunks > 1 else 0.0
         return taps * max(halves * products / 2, loads, 4.5) + widening + 4 * products + 20
 
 
-_FIRST_CACHE = 24_000  # bytes of weights that the first-level cache keeps beside the input
-_SECOND_CACHE = 700_000  # bytes of weights that the second-level cache keeps beside those that are prefetched
+_L1_WEIGHT_BYTES = 24_000  # bytes of weights that fit the L1 cache with the input
+_L2_WEIGHT_BYTES = 700_000  # bytes of weights that fit the L2 cache with those that are prefetched
 
 # Each shape that is used is compiled, so they are few: for wide images, narrow ones, many channels, single pixels.
 _SHAPES = (
@@ -147,7 +147,7 @@ _SHAPES = (
 )  # fmt: skip
 
 
-def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: int, chunks: int) -> Tile:
+def best_tile(kind: FactorType, isa: Isa, rows: int, width: int, vectors: int, taps: int, chunks: int) -> Tile:
     """Return the shape of tile that is estimated to cover rows x width pixels x vectors of channels the fastest.
 
     The tile's number of vectors divides `vectors`.
@@ -159,7 +159,7 @@ def best_tile(kind: Kind, isa: Isa, rows: int, width: int, vectors: int, taps: i
             continue
         tiles = ceil(rows / tile.rows) * ceil(width / tile.pixels) * (vectors // tile.vectors)
         cost = tiles * tile.cycles(kind, isa, taps, chunks)
-        if taps * weight_bytes(kind, isa) * tile.vectors > _SECOND_CACHE:
+        if taps * weight_bytes(kind, isa) * tile.vectors > _L2_WEIGHT_BYTES:
             cost *= 1.1  # the weights leave the cache before the next row of tiles reads them
         if best is None or cost < best[0]:
             best = cost, tile

@@ -2,7 +2,7 @@
 
 The definition is `reference.requantize`: code = overflow(round((sum + bias) * 2^-shift)), then the bounds of a fused
 activation. A kernel does this for 16 channels at once, right after their sums are complete, so it must take few
-instructions. `choose_epilogue` finds the cheapest form that is exact for the sums at hand, from a limit on their
+instructions. `choose_epilogue` finds the cheapest form that is exact for the given sums, from a limit on their
 magnitude:
 
 - *narrow*: everything fits 32 bits. Half of the divisor, which the roundings to the nearest add before they shift, is
@@ -10,7 +10,7 @@ magnitude:
   shift, two bounds, and a test for ties.
 - *wide*: sums and shifts in 64 bits. Also for shifts to the left or by more than 30.
 - *split*: the sum comes as high * 2^16 + low in 32 bits each and at least 16 bits are dropped, so the high half is
-  rounded in 32 bits; the low half gives a carry and tells ties.
+  rounded in 32 bits; the low half gives a carry and shows ties.
 
 An `Epilogue` is the form, which a kernel is compiled for. `EpilogueData` adds the numbers, which are loaded: bias and
 shifts for each channel, bounds for all. A code is *stored* with an offset that suits the CPU: see `stored_zero`.
@@ -27,8 +27,8 @@ from .reference.word import Word
 LANES = 16
 """Channels of a vector."""
 
-_FAR_LEFT = 40  # a larger shift to the left makes no difference, see `reference.rounding.shift_left`
-_FAR_RIGHT = 62  # a larger shift to the right makes none for sums below 2^60
+_MAX_LEFT_SHIFT = 40  # a larger shift to the left makes no difference, see `reference.rounding.shift_left`
+_MAX_RIGHT_SHIFT = 62  # a larger shift to the right makes none for sums below 2^60
 
 
 def rounds_to_nearest(rounding: str) -> bool:
@@ -42,14 +42,14 @@ class Epilogue:
 
     Attributes
     ----------
-    rounding : one of the five roundings.
+    rounding : name of the rounding.
     wraps : whether codes wrap instead of saturating.
     signed : whether the bits that wrapping keeps are in two's complement.
     itemsize : number of bytes of a stored code.
     wide : whether sums and shifts have 64 bits instead of 32.
-    left : whether some channel shifts to the left.
-    accumulator : whether the sum wraps at the width of an accumulator before it is rounded.
-    offset : whether the stored code of 0 is added at the end; if not, the bias includes it.
+    shifts_left : whether some channel shifts to the left.
+    wraps_sums : whether the sum wraps at the width of an accumulator before it is rounded.
+    adds_zero : whether the stored code of 0 is added at the end; if not, the bias includes it.
     split : whether sums come as high * 2^16 + low, in 32 bits each, with at least 16 bits to drop.
     """
 
@@ -58,9 +58,9 @@ class Epilogue:
     signed: bool
     itemsize: int
     wide: bool = False
-    left: bool = False
-    accumulator: bool = False
-    offset: bool = False
+    shifts_left: bool = False
+    wraps_sums: bool = False
+    adds_zero: bool = False
     split: bool = False
 
 
@@ -70,13 +70,13 @@ class EpilogueData:
 
     Attributes
     ----------
-    form : form that the kernel is compiled for.
+    epilogue : epilogue that the kernel is compiled for.
     channels : int64 (3, channels): bias, shift to the right, shift to the left.
     scalars : int64 (5,): lower bound, upper bound, stored code of 0, and how many high bits wrapping and the
         accumulator drop.
     """
 
-    form: Epilogue
+    epilogue: Epilogue
     channels: NDArray[np.int64]
     scalars: NDArray[np.int64]
 
@@ -94,12 +94,12 @@ class EpilogueData:
         if surplus is not None:
             channels = np.stack([channels[0] - surplus, *channels[1:]])
         picked = np.where(order < 0, 0, channels[:, order])
-        if self.form.split:
+        if self.epilogue.split:
             bias, right, _ = picked
             used = np.stack([bias >> 16, bias & 0xFFFF, np.maximum(right - 16, 0)])
         else:
-            used = picked if self.form.wide else picked[:2]
-        kind = np.dtype(np.int64 if self.form.wide and not self.form.split else np.int32)
+            used = picked if self.epilogue.wide else picked[:2]
+        kind = np.dtype(np.int64 if self.epilogue.wide and not self.epilogue.split else np.int32)
         return np.ascontiguousarray(used.swapaxes(0, 1).astype(kind)).view(np.uint8).ravel()
 
 
@@ -146,7 +146,7 @@ def choose_epilogue(
     channels = len(bias)
     limits = np.broadcast_to(np.asarray(limit, object), channels)
     shifts = np.broadcast_to(np.asarray(shift, np.int64), channels)
-    right, left = np.clip(shifts, 0, _FAR_RIGHT), np.clip(-shifts, 0, _FAR_LEFT)
+    right, left = np.clip(shifts, 0, _MAX_RIGHT_SHIFT), np.clip(-shifts, 0, _MAX_LEFT_SHIFT)
     most = max((int(v) for v in limits), default=0)
     dropped = 0
     if accumulator_bits is not None and accumulator_bits <= most.bit_length():
@@ -175,7 +175,7 @@ def choose_epilogue(
     to_left = bool((left > 0).any())
     split = wide and splits and not dropped and word.rounding in ("half_even", "half_up", "floor")
     split = split and int(right.min(initial=16)) >= 16 and room < 1 << 46
-    form = Epilogue(word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero), split)
+    epilogue = Epilogue(word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero), split)
     size = 64 if wide and not split else 32
     scalars = [*bounds, zero, size - word.bits, size - dropped if dropped else 0]
-    return EpilogueData(form, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))
+    return EpilogueData(epilogue, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))

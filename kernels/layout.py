@@ -94,7 +94,7 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """The number of bytes of the memory, with what kernels may read beyond the last row."""
+        """The number of bytes of the memory, including those that kernels may read beyond the last row."""
         return self.origin + self.batch * self.image + self.row + SLACK
 
     @property

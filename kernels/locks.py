@@ -1,4 +1,4 @@
-"""Locks that are open in a forked child: the threads that held them are not copied."""
+"""Locks that are released in a forked child, because the threads that held them are not copied."""
 
 import os
 import threading
@@ -6,16 +6,16 @@ import weakref
 
 
 class Lock:
-    """Lock for `with lock.held:`, not reentrant.
+    """Lock for `with lock.guard:`, not reentrant.
 
     Attributes
     ----------
-    held : Python's own lock. A `with` statement takes it and arranges its release in one step; with an `__enter__`
-        written in Python, an interrupt could come between the two and leave the lock taken for ever.
+    guard : Python's own lock. A `with` statement takes it and arranges its release in one step; with an `__enter__`
+        written in Python, an interrupt could come between the two and leave the lock taken forever.
     """
 
     def __init__(self) -> None:
-        self.held = threading.Lock()
+        self.guard = threading.Lock()
         _LOCKS.add(self)
 
 
@@ -24,7 +24,7 @@ _LOCKS: "weakref.WeakSet[Lock]" = weakref.WeakSet()
 
 def _open_all() -> None:
     for lock in list(_LOCKS):
-        lock.held = threading.Lock()
+        lock.guard = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dot import LANE_BYTES, Kind, is_split, sums_in_registers
+from .dot import LANE_BYTES, FactorType, is_split, sums_in_registers
 from .epilogue import LANES, Epilogue
 from .isa import Isa
 
@@ -29,7 +29,7 @@ class NarrowConv:
     partial : whether float32 sums are sums of partial sums, see `dot.PARTIAL_TAPS`.
     """
 
-    kind: Kind
+    kind: FactorType
     channels: int
     vectors: int
     epilogue: Epilogue | None
@@ -42,18 +42,18 @@ class NarrowConv:
     )  # fmt: skip
 
 
-def best_vectors(channels: int, kind: Kind, isa: Isa) -> int:
+def best_vectors(channels: int, kind: FactorType, isa: Isa) -> int:
     """Return the number of vectors in a tile: the largest power of two, up to 8, whose sums fit the registers."""
     fitting = sums_in_registers(kind, isa) // channels
     return 1 << (min(max(fitting, 1), 8).bit_length() - 1)
 
 
-def pixels_in_vector(kind: Kind) -> int:
-    """Return how many pixels of 16 channels lie in 16 lanes."""
+def pixels_in_vector(kind: FactorType) -> int:
+    """Return the number of pixels of 16 channels in 16 lanes."""
     return {"s8": 4, "s16": 2, "f32": 1}[kind]
 
 
-def packed_weights(w: NDArray[Any], kind: Kind, isa: Isa) -> NDArray[np.uint8]:
+def packed_weights(w: NDArray[Any], kind: FactorType, isa: Isa) -> NDArray[np.uint8]:
     """Return weights as the kernel reads them: taps x channels x 16 lanes, a pixel's lanes repeated for each pixel.
 
     Parameters

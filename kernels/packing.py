@@ -11,7 +11,7 @@ from .elementwise import Stored
 
 @dataclass(frozen=True)
 class Pack:
-    """Specification of the copy from a user's array into the layout, which quantizes if need be.
+    """Specification of the copy from a user's array into the layout, which may quantize the elements.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Pack:
 
 @dataclass(frozen=True)
 class Unpack:
-    """Specification of the copy out of the layout into a user's array, which dequantizes if need be.
+    """Specification of the copy out of the layout into a user's array, which may dequantize the elements.
 
     Attributes
     ----------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .build import ENTRY, address
-from .dot import ITEMSIZE, LANE_BYTES, Kind
+from .dot import ITEMSIZE, LANE_BYTES, FactorType
 from .epilogue import LANES
 from .isa import Isa
 
@@ -25,14 +25,14 @@ class Peak:
     chains : number of independent sums.
     """
 
-    kind: Kind
+    kind: FactorType
     chains: int
 
     emitter = "peak"
     arguments = ("rounds", "out")
 
 
-def peak_rate(kind: Kind, isa: Isa, seconds: float = 0.3) -> float:
+def peak_rate(kind: FactorType, isa: Isa, seconds: float = 0.3) -> float:
     """Return the multiply-accumulates per second of one core, the best of ten measurements.
 
     Where an instruction set multiplies bytes with several instructions, it is the rate of those.

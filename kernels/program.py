@@ -1,9 +1,9 @@
-"""Programs: lists of kernel calls that run without coming back to Python, on one thread or several.
+"""Programs: lists of kernel calls that run without a return to Python, on one thread or several.
 
 A run of a small network is some hundred calls of kernels, each of a few microseconds: calling them one by one from
 Python would take longer than the work. So a program writes its calls into tables of 64-bit integers when it is made,
 and a run calls one kernel, the `Runner`, once per thread: it goes through the thread's table. All arguments are known
-by then but the addresses of the caller's arrays, which are `Slot`s: they are filled in when a run begins.
+by then except the addresses of the caller's arrays, which are `Slot`s: a run fills them in when it begins.
 
 Each thread has a table of its own. A *barrier*, an entry at the same place of every table's order, makes the threads
 wait for each other, so that a kernel can read what another thread wrote. The parts of a job must therefore run at the
@@ -160,11 +160,12 @@ def _yield_address() -> int:
         return 0
 
 
-_RECHECK = 0.1  # seconds until a waiting thread looks again: another one may have taken the lock that signals the end
+_POLL_SECONDS = 0.1
+"""Seconds until a waiting thread checks again: another thread may have taken the lock that signals the end."""
 
 
 def _do_nothing() -> None:
-    """Do nothing, as the part of a job whose end shows that the jobs before it have ended."""
+    """Do nothing. The end of a job of these parts shows that all earlier jobs have ended."""
 
 
 class _Job:
@@ -182,7 +183,7 @@ class _Job:
         self.error: BaseException | None = None
         self._process = os.getpid()
         self._has_ended = False
-        # Not a threading.Event: an interrupt could leave its lock, which is taken in Python, taken for ever.
+        # Not a threading.Event: an interrupt could leave its lock, which is taken in Python, taken forever.
         self._end = threading.Lock()
         self._end.acquire()
 
@@ -197,7 +198,7 @@ class _Job:
         interrupt: BaseException | None = None
         while not self._has_ended and self._process == os.getpid():  # a forked child has no threads to wait for
             try:
-                self._end.acquire(timeout=_RECHECK)
+                self._end.acquire(timeout=_POLL_SECONDS)
             except KeyboardInterrupt as error:
                 interrupt = error
         if interrupt is not None:
@@ -209,7 +210,7 @@ class _Job:
 class _ThreadPool:
     """Threads that run one job after the other, each thread one part of every job.
 
-    The thread that asks for a job only waits. It may be the main thread, where an interrupt can come between any two
+    The thread that requests a job only waits. It may be the main thread, where an interrupt can come between any two
     steps, and it must not be possible that only some of the parts have begun. So it hands the job to the first thread
     of the pool in one step; that thread hands out the parts, runs its own, and signals the end. None of the pool's
     threads ever sees an interrupt.
@@ -256,7 +257,7 @@ _POOLS_LOCK = Lock()
 
 
 def _pool(threads: int) -> _ThreadPool:
-    with _POOLS_LOCK.held:
+    with _POOLS_LOCK.guard:
         if threads not in _POOLS:
             _POOLS[threads] = _ThreadPool(threads)
         return _POOLS[threads]

@@ -1,4 +1,4 @@
-"""Checks of arguments that every wing shares."""
+"""Checks of arguments that every package shares."""
 
 from __future__ import annotations
 

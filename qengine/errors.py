@@ -36,7 +36,7 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 class QEngineError(Exception):
     """Root of all errors that a bad model, input or option can cause.
 
-    The message is one printable line of at most about 1,000 characters, whatever it quotes.
+    The message is one printable line of at most about 1,000 characters, also where it quotes a long name.
     """
 
     def __init__(self, message: str) -> None:

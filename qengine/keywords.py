@@ -38,7 +38,7 @@ def options_with(kind: type[T], options: T | None, keywords: Mapping[str, Any]) 
 
 
 def check_keywords(function: str, keywords: Mapping[str, Any], allowed: type[Any]) -> None:
-    """Raise TypeError where a keyword argument is no key of a `TypedDict`."""
+    """Raise TypeError where a keyword argument is not a key of a `TypedDict`."""
     for name in keywords:
         if name not in allowed.__annotations__:
             raise TypeError(f"{function}() got an unexpected keyword argument '{name}'")

@@ -29,12 +29,12 @@ class LruCache(Generic[_T]):
         `make` runs outside of the lock. Two threads that miss the same key at the same time both run it, and the item
         that is stored last stays.
         """
-        with self._lock.held:
+        with self._lock.guard:
             if key in self._items:
                 self._items.move_to_end(key)
                 return self._items[key]
         item = make()
-        with self._lock.held:
+        with self._lock.guard:
             self._items[key] = item
             self._items.move_to_end(key)
             if len(self._items) > self._size:

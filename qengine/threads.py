@@ -36,11 +36,11 @@ class _BlasThreads:
 
     @contextmanager
     def limited(self, threads: int | None) -> Iterator[None]:
-        """Limit BLAS to so many threads while the context lasts; None leaves it as it is."""
+        """Limit BLAS to a number of threads while the context lasts; None sets no limit."""
         if threads is None:
             yield
             return
-        with self._lock.held:
+        with self._lock.guard:
             limit = self._pools.limit(limits=threads, user_api="blas")
             if not self._runs:
                 self._before = limit
@@ -48,7 +48,7 @@ class _BlasThreads:
         try:
             yield
         finally:
-            with self._lock.held:
+            with self._lock.guard:
                 self._runs -= 1
                 if not self._runs:
                     self._before.restore_original_limits()

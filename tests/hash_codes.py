@@ -72,6 +72,13 @@ def sweep_rows(name, *words):
                 yield f"sweep {name} {i}", {column: row[column] for column in row if column not in VOLATILE}
 
 
+def differences(before, after):
+    """Return a line for every value that differs; of rows, a line for each column."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [f"{c}: {before.get(c)} -> {after.get(c)}" for c in before | after if before.get(c) != after.get(c)]
+    return [] if before == after else [f"{before} -> {after}"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", nargs="?", metavar="OUT.json", help="where to write the hashes")
@@ -79,9 +86,11 @@ def main():
     options = parser.parse_args()
     if options.compare:
         before, after = (json.loads(Path(path).read_text()) for path in options.compare)
-        different = [name for name in before | after if before.get(name) != after.get(name)]
-        for name in different:
-            print(name, before.get(name), after.get(name), sep="\n  ")
+        different = {
+            name: lines for name in before | after if (lines := differences(before.get(name), after.get(name)))
+        }
+        for name, lines in different.items():
+            print(name, *lines, sep="\n  ")
         print(f"{len(before | after)} results, {len(different)} differ")
         return len(different) > 0
     if options.out is None:

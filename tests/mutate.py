@@ -32,7 +32,7 @@ TESTS = {
     "kernels/reference/word.py": ["tests/kernels/reference/test_word.py"],
     "kernels/reference/window.py": ["tests/kernels/reference/test_window.py"],
     "kernels/reference/double_double.py": ["tests/kernels/reference/test_double_double.py"],
-    "qengine/runtime/native/exact.py": ["tests/runtime/native/test_exact.py"],
+    "qengine/runtime/native/exact_sums.py": ["tests/runtime/native/test_exact_sums.py"],
     "qengine/runtime/native/output_stage.py": ["tests/runtime/native/test_output_stage.py"],
     "qengine/runtime/native/memory.py": ["tests/runtime/native/test_memory.py"],
     "qengine/runtime/native/window.py": ["tests/runtime/native/test_memory.py"],

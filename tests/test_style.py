@@ -19,18 +19,29 @@ MAX_PARAMETERS = 12
 
 # A docstring that begins with one of these is a fragment or a riddle, not a sentence that says what a thing is or does.
 FRAGMENT = re.compile(
-    r"(Of|What|That|Those|Which|Where|When|How|As|So|Told|In|For|By|From|To|Its|Their|Such|Beside|Same) "
+    r"(Of|What|That|Those|Which|Where|When|How|As|So|Told|In|For|By|From|To|Its|Their|Such|Beside|Same"
+    r"|It|They|One|This|These|There|Not|No|Also|Whatever) "
 )
-# An entry of a section that needs the name above it to be read.
+# An entry of a section that needs the name above it to be read, or begins with a pronoun.
 ENTRY = re.compile(
-    r"(of|that of|those of|as of|as for|what|how|which|who|whose|where|when|for which|in which)\b", re.IGNORECASE
+    r"(of|that of|those of|as|what|how|which|who|whose|where|when|for which|in which|for|by|none"
+    r"|returns?|called|give|make|refuse|feed|expand|it|they|them|its|their|this|these|those|that|one"
+    r"|so|also|the same|same|such|another|other|both)\b",
+    re.IGNORECASE,
 )
 # Words of a private dialect, for which the field has words of its own.
 BANNED = re.compile(
     r"\b(judged?|judges|lightened|harm(ful)?|told|riddles?|end_of_it|SpentError|MOST_ELEMENTS|became 0|"
     r"class (Found|Made|Held|Place|Recent|(Few|Enter|Leave|Down|Along)\w*))\b"
 )
-SECTIONS = ("Attributes", "Parameters")
+# Old-fashioned or vague phrases, for which plain technical English has shorter ones.
+PHRASE = re.compile(
+    r"\b(so many|whatever|goes? on\b(?! with)|at hand|if need be|anew|for ever|be it|the like|kin|wings?|nevertheless"
+    r"|(is|are|be) to be|still to be|takes? in\b|beside|twins?|all the same|(first|second) cache|thereby|hence"
+    r"|so that (no|nothing|none)|(?<!as far )as (it is|they are)(?=[.,;:)\"]|$| where\b| and\b| or\b)"
+    r"|(?<![Tt]here )(is|are) no (?!longer)|behind|for (people|a person)|asks for)\b"
+)
+SECTIONS = ("Attributes", "Parameters", "Returns", "Yields")
 
 
 def places(tree):
@@ -78,6 +89,15 @@ def banned(path):
     ]
 
 
+def vague(path):
+    """Return "file:line: text" of every line with an old-fashioned or vague phrase."""
+    return [
+        f"{path.relative_to(ROOT)}:{i}: {line.strip()}"
+        for i, line in enumerate(path.read_text().splitlines(), 1)
+        if PHRASE.search(line)
+    ]
+
+
 def large(path):
     """Return what is too large in a file: the file itself, or the parameters of a function."""
     text = path.read_text()
@@ -98,6 +118,10 @@ def test_docstrings_are_sentences():
 
 def test_names_and_prose_are_the_fields():
     assert not [place for path in [*SOURCES, *PAGES] for place in banned(path)]
+
+
+def test_prose_is_plain():
+    assert not [place for path in SOURCES for place in vague(path)]
 
 
 def test_files_and_functions_stay_small():
@@ -129,6 +153,6 @@ def test_the_check_itself(tmp_path, monkeypatch, text, count):
 
 if __name__ == "__main__":
     for source in [*SOURCES, *PAGES]:
-        checks = (fragments, large, banned) if source.suffix == ".py" else (banned,)
+        checks = (fragments, large, banned, vague) if source.suffix == ".py" else (banned,)
         for place in (place for check in checks for place in check(source)):
             print(place)  # noqa: T201 - a list for a person

@@ -1,4 +1,4 @@
-"""Compiling a kernel for an instruction set, which need not be the one that Numba would choose."""
+"""Compilation of a kernel for an instruction set, which may differ from the one that Numba would choose."""
 
 import warnings
 from functools import cache
@@ -20,7 +20,7 @@ _ARGUMENTS = types.CPointer(types.int64)
 def _target(isa: Isa) -> tuple[Any, Any]:
     """Return Numba's typing and target contexts for an instruction set.
 
-    What Numba itself writes in Python (min, overloads) it compiles for its own target only: kernels do without.
+    Numba compiles its own Python code (min, overloads) for its own target only, so kernels do not use that code.
     """
     before = config.CPU_NAME, config.CPU_FEATURES
     config.CPU_NAME, config.CPU_FEATURES = isa.cpu or "generic", isa.features

@@ -42,7 +42,7 @@ class _Tile:
 
     def emit(self, x: Value, y: Value, w: Value, numbers: Value, count: Value) -> None:
         """Build the sums over the taps, the epilogue and the stores of the first `count` pixels of each row."""
-        a, form, items = self.a, self.spec.epilogue, self.items
+        a, epilogue, items = self.a, self.spec.epilogue, self.items
 
         def add_tap(tap: Value, sums: list[Variable]) -> None:
             offset = load_scalar(a.offsets + (tap << 3), I64)
@@ -55,22 +55,24 @@ class _Tile:
                     total.put(self.products.add(total.get(), inputs, weight))
 
         size = len(self.places) * items
-        if form is not None and form.wide:
+        if epilogue is not None and epilogue.wide:
             sums: list[Any] = sum_wide(self.products, size, a.chunks, a.chunk_count, add_tap)
         else:
             sums = sum_over_taps([zeros(a.b, self.products.element)] * size, a.taps, add_tap)
-        if form is None:
+        if epilogue is None:
             low, high = float_bounds(a.scalars)
             bias = load(numbers, F32)
         else:
-            epilogues = [VectorEpilogue(form, numbers + i * number_bytes(form), a.scalars) for i in range(items)]
+            epilogues = [
+                VectorEpilogue(epilogue, numbers + i * number_bytes(epilogue), a.scalars) for i in range(items)
+            ]
         for k, (r, v) in enumerate(self.places):
             own = sums[k * items : (k + 1) * items]
-            if form is None:
+            if epilogue is None:
                 result = (own[0] + bias).at_least(low).at_most(high)
             else:
                 codes = [epilogue.codes(total) for epilogue, total in zip(epilogues, own, strict=True)]
-                result = _side_by_side(codes, form.itemsize)
+                result = _side_by_side(codes, epilogue.itemsize)
             left = (count - v * self.in_vector) * (result.lanes // self.in_vector)
             result.store_first(y + a.y_row * r + v * self.in_vector * self.y_pixel, left)
 

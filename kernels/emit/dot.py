@@ -18,7 +18,7 @@ def emit(spec: Dot, isa: Isa, a: Arguments) -> None:
     one = constant(a.b, 1)
     x_step = constant(a.b, spec.step) if spec.step else a.x_step
     blocks = a.vectors.divided_by(spec.vectors)
-    # Channels outside of pixels keep the weights at hand, pixels outside of channels the input.
+    # An outer loop over channels keeps the weights in the cache, an outer loop over pixels the input.
     is_outer = a.outer.differs(0)
     outside, inside = blocks.where(is_outer, one), one.where(is_outer, blocks)
     tall, long = tile_count(a.rows, spec.rows), tile_count(a.width, spec.pixels)
@@ -79,21 +79,21 @@ class _Tile:
 
     def emit(self) -> None:
         """Build the sums over the taps, the epilogue and the stores."""
-        spec, a, form = self.spec, self.a, self.spec.epilogue
-        numbers = [self.numbers + v * number_bytes(form) for v in range(spec.vectors)]
-        epilogues = [] if form is None else [VectorEpilogue(form, address, a.scalars) for address in numbers]
-        biases = [load(address, F32) for address in numbers] if form is None else [e.bias for e in epilogues]
+        spec, a, epilogue = self.spec, self.a, self.spec.epilogue
+        numbers = [self.numbers + v * number_bytes(epilogue) for v in range(spec.vectors)]
+        epilogues = [] if epilogue is None else [VectorEpilogue(epilogue, address, a.scalars) for address in numbers]
+        biases = [load(address, F32) for address in numbers] if epilogue is None else [e.bias for e in epilogues]
         places = [(r, p) for r in range(spec.rows) for p in range(spec.pixels)]
-        is_wide = form is not None and form.wide
+        is_wide = epilogue is not None and epilogue.wide
         if is_wide:
             count = len(places) * spec.vectors
             sums: list[Any] = sum_wide(self.products, count, a.chunks, a.chunk_count, self._add_tap)
         else:
             sums = sum_over_taps(biases * len(places), a.taps, self._add_tap, partial=spec.partial)
-        low, high = float_bounds(a.scalars) if form is None else (None, None)
+        low, high = float_bounds(a.scalars) if epilogue is None else (None, None)
         for i, total in enumerate(sums):
             (r, p), v = places[i // spec.vectors], i % spec.vectors
-            if form is None:
+            if epilogue is None:
                 result = total.at_least(low).at_most(high)
             else:
                 result = epilogues[v].codes(total, has_bias=not is_wide)

@@ -5,14 +5,14 @@ from .rounding import ShiftRight, overflow
 from .sums import WideSum
 from .vector import I8, I16, I32, I64, LANES, Value, load, load_scalar
 
-_BEYOND = 1 << 17  # outside every word, and still outside after any left shift
+_OUT_OF_RANGE = 1 << 17  # outside every word, and still outside after any left shift
 
 
-def number_bytes(form: Epilogue | None) -> int:
+def number_bytes(epilogue: Epilogue | None) -> int:
     """Return the bytes of the numbers of 16 channels; without an epilogue they are float32 biases."""
-    if form is None:
+    if epilogue is None:
         return LANES * 4
-    return LANES * (3 * 4 if form.split else 3 * 8 if form.wide else 2 * 4)
+    return LANES * (3 * 4 if epilogue.split else 3 * 8 if epilogue.wide else 2 * 4)
 
 
 class VectorEpilogue:
@@ -23,16 +23,16 @@ class VectorEpilogue:
     bias : vector that sums begin with, or that is added to them at the end.
     """
 
-    def __init__(self, form: Epilogue, numbers: Value, scalars: Value) -> None:
-        self.form = form
-        element = I64 if form.wide and not form.split else I32
+    def __init__(self, epilogue: Epilogue, numbers: Value, scalars: Value) -> None:
+        self.epilogue = epilogue
+        element = I64 if epilogue.wide and not epilogue.split else I32
         size = 8 if element == I64 else 4
-        count = number_bytes(form) // LANES // size
+        count = number_bytes(epilogue) // LANES // size
         parts = [load(numbers + i * LANES * size, element) for i in range(count)]
-        self.bias, right = parts[0], parts[2] if form.split else parts[1]
-        self._low_bias = parts[1] if form.split else None
-        self._left = parts[2] if form.left else None
-        self._shift = ShiftRight(right, form.rounding)
+        self.bias, right = parts[0], parts[2] if epilogue.split else parts[1]
+        self._low_bias = parts[1] if epilogue.split else None
+        self._left = parts[2] if epilogue.shifts_left else None
+        self._shift = ShiftRight(right, epilogue.rounding)
         self._scalars = [load_scalar(scalars + 8 * i, I64).truncated(element) for i in range(5)]
         self._splat: dict[int, list[Value]] = {}
         self._constants(LANES)
@@ -47,25 +47,25 @@ class VectorEpilogue:
 
         The sums have 16 lanes, or that repeated or cut. Sums without their low 16 bits come with those in `below`.
         """
-        form, lanes = self.form, total.lanes
+        epilogue, lanes = self.epilogue, total.lanes
         low, high, zero, wrapped, dropped = self._constants(lanes)
         shift = self._shift.repeated(lanes)
-        if form.accumulator:
+        if epilogue.wraps_sums:
             total = shift.with_half((total << dropped) >> dropped)
         codes = shift(total, below)
         if self._left is not None:
-            if not form.wraps:
-                codes = codes.at_least(-_BEYOND).at_most(_BEYOND)
+            if not epilogue.wraps:
+                codes = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE)
             codes = codes << self._left.repeated(lanes)
-        codes = overflow(codes, low, high, wrapped if form.wraps else None, form.signed)
-        if form.offset:
+        codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
+        if epilogue.adds_zero:
             codes = codes + zero
-        return codes.truncated(I8 if form.itemsize == 1 else I16)
+        return codes.truncated(I8 if epilogue.itemsize == 1 else I16)
 
     def codes(self, total: Value | WideSum, *, has_bias: bool = False) -> Value:
         """Return stored codes of the sums of a loop over taps."""
         if isinstance(total, WideSum):
-            return self._split(total) if self.form.split else self.codes(total.whole())
+            return self._split(total) if self.epilogue.split else self.codes(total.whole())
         return self(total if has_bias else total + self.bias.repeated(total.lanes))
 
     def _split(self, total: WideSum) -> Value:

@@ -9,7 +9,7 @@ from .loops import Arguments, each_row, each_vector
 from .vector import F32, I32, Value, load, load_scalar
 
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # k times the first is exact
-_WHOLE = 1.5 * 2.0**23  # adding a number to it rounds the number to an integer
+_ROUNDING_ADDEND = 1.5 * 2.0**23  # adding a number to it rounds the number to an integer
 # Abramowitz and Stegun 7.1.26: erf(z) to 1.5e-7, innermost first.
 _ERF_P, _ERF = 0.3275911, (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
 _TANH = (62 / 2835, -17 / 315, 2 / 15, -1 / 3, 1.0)
@@ -26,8 +26,8 @@ def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
 def _exp(x: Value) -> Value:
     """Return e^x = 2^k e^r to about two units in the last place; infinite from 88.4 on, NaN stays."""
     bounded = x.at_least(-87.3).at_most(88.8)
-    shifted = bounded * (1.0 / log(2.0)) + _WHOLE
-    k = shifted - _WHOLE
+    shifted = bounded * (1.0 / log(2.0)) + _ROUNDING_ADDEND
+    k = shifted - _ROUNDING_ADDEND
     r = bounded - k * _LN2_HIGH - k * _LN2_LOW
     power = _polynomial(r, tuple(1.0 / factorial(n) for n in range(7, -1, -1)))
     # The low bits of `shifted` are k. The exponent of a float32 begins at bit 23 and is 127 for 1.

@@ -3,7 +3,7 @@
 Nearly every kernel goes over the images of a batch, the planes of an image (blocks of channels), the rows of a plane
 and then along a row: `each_plane` and `each_row` are these loops. They take the names of tensors and find the
 distances between images, planes and rows in the arguments that are named after them: "x_batch", "x_block", "x_row".
-Along a row a kernel takes whole vectors and then what is left of one (`each_vector`), or tiles of pixels of which the
+Along a row a kernel takes whole vectors and then the rest of a vector (`each_vector`), or tiles of pixels of which the
 last is moved back to end at the edge (`each_tile`).
 """
 
@@ -38,28 +38,28 @@ class Arguments:
 
 @contextmanager
 def counted(count: Value, start: Value | None = None) -> Iterator[Value]:
-    """Build a loop over start, start + 1, ... below `count`; gives the counter."""
+    """Build a loop over start, start + 1, ... below `count`; yields the counter."""
     with cgutils.for_range(count.b, count.v, None if start is None else start.v) as loop:
         yield Value(count.b, loop.index)
 
 
 @contextmanager
 def each_plane(a: Arguments, *tensors: str) -> Iterator[tuple[Value, list[Value]]]:
-    """Build the loops over images and planes; gives the plane's number and its address in each of the tensors."""
+    """Build the loops over images and planes; yields the plane's number and its address in each of the tensors."""
     with counted(a.batch) as n, counted(a.blocks) as k:
         yield k, [a[t] + n * a[f"{t}_batch"] + k * a[f"{t}_block"] for t in tensors]
 
 
 @contextmanager
 def each_row(a: Arguments, *tensors: str) -> Iterator[list[Value]]:
-    """Build the loops over images, planes and rows; gives the address of the row in each of the tensors."""
+    """Build the loops over images, planes and rows; yields the address of the row in each of the tensors."""
     with each_plane(a, *tensors) as (_, planes), counted(a.rows) as r:
         yield [plane + r * a[f"{t}_row"] for plane, t in zip(planes, tensors, strict=True)]
 
 
 @contextmanager
 def each_channel_row(a: Arguments) -> Iterator[tuple[Value, Value, Value]]:
-    """Build the loops over images, channels and rows; gives their numbers."""
+    """Build the loops over images, channels and rows; yields the three numbers."""
     with counted(a.batch) as n, counted(a.channels) as c, counted(a.rows) as r:
         yield n, c, r
 
@@ -74,7 +74,8 @@ def each_vector(
 ) -> None:
     """Build the loop over the vectors of a row, and what comes after it for the `rest` lanes that are left.
 
-    `compute(v)` builds vector v, and reads all of it even at the end of a row; `address(v)` says where it goes.
+    `compute(v)` builds vector v, and reads all of it even at the end of a row; `address(v)` is the address where it is
+    stored.
     """
     with counted(vectors) as v:
         compute(v).store(address(v))
@@ -89,9 +90,9 @@ def tile_count(size: Value, tile: int) -> Value:
 
 @contextmanager
 def each_tile(size: Value, tile: int) -> Iterator[tuple[Value, Value]]:
-    """Build a loop over the tiles that cover a size; gives the number of the tile and where it begins.
+    """Build a loop over the tiles that cover a size; yields the number of the tile and its first index.
 
-    The last tile ends at the edge: it may do again what the one before it did.
+    The last tile ends at the edge, so it may repeat a part of the tile before it.
     """
     with counted(tile_count(size, tile)) as i:
         yield i, (i * tile).at_most(size - tile)

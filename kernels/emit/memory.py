@@ -23,7 +23,7 @@ class Variable:
 
 
 class Array:
-    """Scalars of one type, one after the other from an address on; loops over them are LLVM's to vectorize."""
+    """Contiguous scalars of one type, beginning at an address; LLVM vectorizes loops over them."""
 
     def __init__(self, address: Value, element: ir.Type) -> None:
         self._b, self._base = address.b, pointer(address, element)
@@ -38,6 +38,6 @@ class Array:
 
 
 def aligned_room(b: ir.IRBuilder, size: int) -> Value:
-    """Return the address of `size` bytes on the stack at a multiple of 64, which LLVM does not see to everywhere."""
+    """Return the address of `size` bytes on the stack at a multiple of 64, which LLVM alone does not guarantee."""
     room = cgutils.alloca_once(b, ir.ArrayType(I8, size + 64))
     return (Value(b, b.ptrtoint(room, I64)) + 63) & -64

@@ -26,7 +26,7 @@ def emit(spec: NarrowConv, isa: Isa, a: Arguments) -> None:
 
 def _tile(spec: NarrowConv, isa: Isa, a: Arguments, x: Value, y: Value, count: Value) -> None:
     """Build a tile of pixels, of which `count` are stored."""
-    form, products = spec.epilogue, Products(a.b, spec.kind, isa)
+    epilogue, products = spec.epilogue, Products(a.b, spec.kind, isa)
     group = LANES // pixels_in_vector(spec.kind)
 
     def add_tap(tap: Value, sums: list[Variable]) -> None:
@@ -41,21 +41,21 @@ def _tile(spec: NarrowConv, isa: Isa, a: Arguments, x: Value, y: Value, count: V
                 total.put(products.add(total.get(), inputs, channel))
 
     size = spec.channels * spec.vectors
-    if form is not None and form.wide:
+    if epilogue is not None and epilogue.wide:
         sums: list[Any] = sum_wide(products, size, a.chunks, a.chunk_count, add_tap)
     else:
         sums = sum_over_taps([zeros(a.b, products.element)] * size, a.taps, add_tap, partial=spec.partial)
     for c in range(spec.channels):
-        numbers, own = a.numbers + c * number_bytes(form), sums[c * spec.vectors : (c + 1) * spec.vectors]
-        if form is None:
+        numbers, own = a.numbers + c * number_bytes(epilogue), sums[c * spec.vectors : (c + 1) * spec.vectors]
+        if epilogue is None:
             total = _added_up(own, group)
             low, high = float_bounds(a.scalars, total.lanes)
             result = (total + load(numbers, F32).repeated(total.lanes)).at_least(low).at_most(high)
-        elif form.wide:
+        elif epilogue.wide:
             wide = WideSum(_added_up([w.high for w in own], group), _added_up([w.low for w in own], group))
-            result = VectorEpilogue(form, numbers, a.scalars).codes(wide)
+            result = VectorEpilogue(epilogue, numbers, a.scalars).codes(wide)
         else:
-            result = VectorEpilogue(form, numbers, a.scalars).codes(_added_up(own, group))
+            result = VectorEpilogue(epilogue, numbers, a.scalars).codes(_added_up(own, group))
         result.store_first(y + a.y_channel * c, count)
 
 

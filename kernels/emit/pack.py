@@ -13,7 +13,7 @@ from .vector import F32, F64, I8, I16, I32, I64, LANES, STORED, Value, bit_width
 CODES = {"i8": I8, "u8": I8, "i16": I16, "u16": I16, "f32": F32}
 """LLVM type of an element of the user's array."""
 
-_FAR = float(1 << 45)  # beyond it a float32 that was scaled is a multiple of 2^16, which wraps to 0
+_WRAPS_TO_ZERO = float(1 << 45)  # beyond it a float32 that was scaled is a multiple of 2^16, which wraps to 0
 
 
 def emit(spec: Pack, isa: Isa, a: Arguments) -> None:
@@ -67,9 +67,9 @@ def _codes(spec: Pack, a: Arguments, x: Value) -> Value:
         least, most = ((bound.as_floats(F64) * 4.0).splat(lanes) for bound in (a.low, a.high))
         codes = round_quarters(quarters_of_float(overflow(fourfold, least, most), integer), spec.rounding)
     else:
-        is_far = (fourfold > 4.0 * _FAR) | (fourfold < -4.0 * _FAR)
+        is_far = (fourfold > 4.0 * _WRAPS_TO_ZERO) | (fourfold < -4.0 * _WRAPS_TO_ZERO)
         near = fourfold.like(0.0).where(is_far, fourfold)
         codes = round_quarters(quarters_of_float(near, integer), spec.rounding)
         codes = overflow(codes, low, high, codes.like(bit_width(integer)) - bits, spec.signed)
-        codes = high.where(x.equals(inf), low.where(x.equals(-inf), codes))  # infinities saturate nevertheless
+        codes = high.where(x.equals(inf), low.where(x.equals(-inf), codes))  # infinities saturate also if codes wrap
     return (codes + zero).truncated(STORED[spec.stored])

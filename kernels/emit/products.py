@@ -5,7 +5,7 @@ from functools import cache
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from ..dot import LANE_BYTES, Kind, is_paired, is_split
+from ..dot import LANE_BYTES, FactorType, is_paired, is_split
 from ..isa import AVX2, AVX512VNNI, Isa
 from .vector import F32, I8, I16, I32, LANES, Value, function, joined, load
 
@@ -15,7 +15,7 @@ VECTOR = LANES * LANE_BYTES
 _HALF = LANES // 2
 
 
-def element(kind: Kind) -> ir.Type:
+def element(kind: FactorType) -> ir.Type:
     """Return the type of a lane and of a sum."""
     return F32 if kind == "f32" else I32
 
@@ -29,13 +29,13 @@ class Products:
     parts : number of vectors that the items of 16 lanes take.
     """
 
-    def __init__(self, b: ir.IRBuilder, kind: Kind, isa: Isa) -> None:
+    def __init__(self, b: ir.IRBuilder, kind: FactorType, isa: Isa) -> None:
         self.b, self.kind, self.isa = b, kind, isa
         self.element = element(kind)
         self.parts = 2 if is_split(kind, isa) else 1
 
     def inputs(self, x: Value) -> list[Value]:
-        """Return inputs as the products take them: two vectors of 16-bit pairs if bytes have no instruction."""
+        """Return inputs as the products take them: two vectors of 16-bit pairs if no instruction multiplies bytes."""
         if self.parts == 1:
             return [x]
         return [x & 0x00FF00FF, x.shift_right_logical(8) & 0x00FF00FF]

@@ -9,11 +9,11 @@ from .vector import F32, I32, I64, LANES, Value, load, load_scalar, zeros
 
 def emit(spec: ResizeRows, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    form, taps = spec.epilogue, spec.taps
-    number = F32 if form is None else I32
-    sum_type = I64 if form is not None and form.wide else number
-    size = 4 if form is None else form.itemsize
-    epilogue = None if form is None else VectorEpilogue(form, a.numbers, a.scalars)
+    epilogue, taps = spec.epilogue, spec.taps
+    number = F32 if epilogue is None else I32
+    sum_type = I64 if epilogue is not None and epilogue.wide else number
+    size = 4 if epilogue is None else epilogue.itemsize
+    requantize = None if epilogue is None else VectorEpilogue(epilogue, a.numbers, a.scalars)
     with each_plane(a, "x", "y") as (_, (x, y)), counted(a.rows) as r:
         indices, weights = a.indices + r * (taps * 8), a.weights + r * (taps * 4)
 
@@ -26,7 +26,7 @@ def emit(spec: ResizeRows, isa: Isa, a: Arguments) -> None:
                 if sum_type == I64:
                     value, weight = value.widened(I64), weight.widened(I64)
                 total = total + value * weight.splat()
-            return total if epilogue is None else epilogue.codes(total)
+            return total if requantize is None else requantize.codes(total)
 
         target = y + r * a.y_row
         vectors, rest = a["items"].divided_by(LANES), a["items"].modulo(LANES)

@@ -5,7 +5,7 @@ kind, a quotient or a float, first becomes an integer with two fraction bits, 4 
 fraction is 0, below, at or above one half is all that a rounding looks at (see `reference.rounding`).
 
 The roundings to the nearest need half of the divisor added. In a dot that half is part of the bias and costs nothing,
-so `ShiftRight` expects numbers that include it; `with_half` adds it for everybody else.
+so `ShiftRight` expects numbers that include it; `with_half` adds it for all other kernels.
 """
 
 from llvmlite import ir
@@ -22,7 +22,7 @@ class ShiftRight:
     right
         Vector of shifts, 0 or more, of the type of the numbers that are divided.
     rounding
-        One of the five.
+        Name of the rounding.
     """
 
     def __init__(self, right: Value, rounding: str) -> None:
@@ -33,7 +33,7 @@ class ShiftRight:
         self._shifts = right.like(-1).where(self._half > 0, 0)  # no bit set where the shift is 0: there are no ties
 
     def repeated(self, lanes: int) -> "ShiftRight":
-        """Return the same for vectors of so many lanes."""
+        """Return the same division for vectors of another number of lanes."""
         return self if lanes == self._right.lanes else ShiftRight(self._right.repeated(lanes), self._rounding)
 
     def with_half(self, total: Value) -> Value:
@@ -95,7 +95,7 @@ def quarters_of_quotient(total: Value, divisor: Value) -> Value:
 
 
 def overflow(codes: Value, low: Value, high: Value, dropped: Value | None = None, signed: bool = False) -> Value:
-    """Return integers, or floats that are still to be rounded, within the bounds of a word.
+    """Return integers, or floats before rounding, within the bounds of a word.
 
     Parameters
     ----------

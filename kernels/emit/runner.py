@@ -5,7 +5,7 @@ numbers for each call, the address of a kernel's machine code and the address of
 0 is a barrier.
 
 The barrier is three 64-bit numbers that all threads see: how many have arrived, the number of the round, and the
-address of a function that gives the core away. A thread reads the round, then adds itself to the arrived. The last one
+address of a function that yields the core. A thread reads the round, then adds itself to the arrived. The last one
 to arrive sets the arrived to 0 and begins a new round; the others spin until the round changes. The release of the new
 round and the acquire of those that spin order everything written before the barrier before everything read after it.
 """
@@ -18,7 +18,7 @@ from ..program import Runner
 from .loops import Arguments, counted
 from .vector import I32, I64, Value, function, load_scalar, pointer
 
-_SPINS = 4096  # rounds of spinning after which the core goes to whoever wants it
+_SPINS = 4096  # rounds of spinning before the thread yields the core
 _VOID_POINTER = ir.IntType(8).as_pointer()
 
 

@@ -54,7 +54,7 @@ def sum_wide(products: Products, count: int, chunks: Value, chunk_count: Value, 
     """Return `count` vectors of sums over all taps.
 
     `chunks` is the address of the taps where the chunks end; within a chunk no sum leaves 32 bits. After each chunk,
-    what is above bit 15 moves to sums of its own.
+    the bits above bit 15 move to a second sum.
     """
     nothing = zeros(products.b, products.element)
     sums = [Variable(nothing) for _ in range(count)]
@@ -73,7 +73,7 @@ def sum_wide(products: Products, count: int, chunks: Value, chunk_count: Value, 
 
 
 class _Vectors:
-    """Vectors that a loop seldom changes: in registers if there are at most so many, else in aligned memory."""
+    """Vectors that a loop seldom changes: in registers up to a number of vectors, above it in aligned memory."""
 
     def __init__(self, start: list[Value], registers: int) -> None:
         self._element = start[0].element

@@ -209,7 +209,7 @@ class Value:
         return self._new(self.b.shuffle_vector(self.v, second, mask))
 
     def repeated(self, lanes: int) -> Value:
-        """Return a vector of so many lanes: these over again, or the first of them."""
+        """Return a vector of `lanes` lanes: the lanes of this one repeated, or the first of them."""
         return self if lanes == self.lanes else self.picked([i % self.lanes for i in range(lanes)])
 
     def lane(self, i: int) -> Value:

@@ -10,12 +10,12 @@ from .requantize import LARGEST, SATURATED, Tally, requantize, requantize_quotie
 from .rounding import integer_dtype
 from .word import Codes, Integers, Word
 
-Sign = int
+TermSign = int
 """Sign of an operand of a sum: +1 adds it, -1 subtracts it."""
 
 
 def bounded(v: NDArray[Any], low: float | None, high: float | None, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Return v, of any element type, clipped to low .. high; None is no bound. The bounds are cast to v's type."""
+    """Return v, of any element type, clipped to low .. high; None for no bound. The bounds are cast to v's type."""
     if low is not None:
         v = np.maximum(v, np.asarray(low, v.dtype), out=out)
     if high is not None:
@@ -26,7 +26,7 @@ def bounded(v: NDArray[Any], low: float | None, high: float | None, out: NDArray
 def add_fixed(
     operands: Sequence[Codes],
     fraction_bits: Sequence[int],
-    signs: Sequence[Sign],
+    signs: Sequence[TermSign],
     out_fraction_bits: int,
     word: Word,
     *,
@@ -88,7 +88,7 @@ def divide_fixed(
 ) -> Codes:
     """Return the exact quotient, rounded once; shift = n_a - n_b - n_y.
 
-    x / 0 saturates by the sign of x whatever the overflow mode, 0 / 0 is 0; both count as saturated.
+    x / 0 saturates by the sign of x in either overflow mode, 0 / 0 is 0; both count as saturated.
     """
     a, b = np.broadcast_arrays(a, b)
     zero = b == 0

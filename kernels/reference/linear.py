@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .elementwise import bounded
-from .requantize import LEFT_ACCUMULATOR, Tally, requantize
+from .requantize import ACCUMULATOR_OVERFLOWS, Tally, requantize
 from .rounding import integer_dtype
 from .window import Pads, pad_spatial, windows
 from .word import Codes, Integers, Word, wrap
@@ -176,7 +176,7 @@ def linear_fixed(
     shift
         Accumulator bits to drop, one or an array that broadcasts against the product.
     accumulator_bits
-        Width of a wrapping accumulator, which keeps so many low bits of the exact sum; None for an unbounded one.
+        Number of low bits of the exact sum that a wrapping accumulator keeps; None for an unbounded accumulator.
     """
     acc = exact_product(x, w, product, bound)
     if b is not None:
@@ -184,5 +184,5 @@ def linear_fixed(
     if accumulator_bits is not None and accumulator_bits <= bound.bit_length():
         exact, acc = acc, wrap(acc, accumulator_bits, signed=True)
         if tally is not None:
-            tally[LEFT_ACCUMULATOR] += np.count_nonzero(acc != exact)
+            tally[ACCUMULATOR_OVERFLOWS] += np.count_nonzero(acc != exact)
     return requantize(acc, shift, word, low=low, high=high, tally=tally)

@@ -20,7 +20,7 @@ def max_pool(
     pads: Pads,
     least: float | None = None,
 ) -> NDArray[Any]:
-    """Return the largest value in each window of x (N, C, spatial...); padding never wins.
+    """Return the largest value in each window of x (N, C, spatial...); padding is never the largest.
 
     A window wholly in the padding gives `least`: if not given, the smallest value of x's dtype.
     """

@@ -6,12 +6,12 @@ output: code = overflow(round(exact * 2^-shift)), where shift = m - n is the num
 are in `rounding`. Overflow saturates (the nearest code of the word) or wraps (the low bits are kept). The bounds of a
 fused activation are codes too and are applied last.
 
-The only difficulty is size: a shift to the left can leave 64 bits. But overflow looks at little of a number that lies
-far outside the word, so that such a number may be replaced by a small one first (`_narrowed`).
+The only difficulty is size: a shift to the left can leave 64 bits. But overflow depends on few properties of a number
+far outside the word, so such a number may be replaced by a small one first (`_narrowed`).
 
-A *tally*, where one is given, is an int64 array of counters that are added to: codes that saturated (or would have,
-under wrap), values that became the code 0 without being 0, the largest |code|, the number of codes, and sums that left
-a simulated accumulator. It never changes a result.
+A *tally* is an int64 array of counters: codes that saturated (or would have, under wrap), values other than 0 that got
+the code 0 (underflows), the largest |code|, the number of codes, and sums that overflowed a simulated accumulator. A
+kernel adds to the tally that it is given, if any. A tally never changes a result.
 """
 
 from typing import Any
@@ -23,12 +23,12 @@ from .rounding import divide, integer_dtype, round_real, shift_left, shift_right
 from .word import Codes, Integers, Word, wrap
 
 Tally = NDArray[np.int64]
-"""Counters (5,), in the order of the constants below."""
+"""Counters (5,) with the indices SATURATED, UNDERFLOWED, LARGEST, TOTAL and ACCUMULATOR_OVERFLOWS."""
 
-SATURATED, FLUSHED, LARGEST, TOTAL, LEFT_ACCUMULATOR = range(5)
+SATURATED, UNDERFLOWED, LARGEST, TOTAL, ACCUMULATOR_OVERFLOWS = range(5)
 
-_BEYOND = 1 << 17  # outside every word of up to 16 bits, and still outside after any left shift
-_TINIEST = 5e-324
+_OUT_OF_RANGE = 1 << 17  # outside every word of up to 16 bits, and still outside after any left shift
+_SMALLEST_FLOAT64 = 5e-324
 
 
 def new_tally() -> Tally:
@@ -83,10 +83,10 @@ def _narrowed(v: NDArray[Any], saturates: bool) -> NDArray[Any]:
     finite number that scaling made infinite are 0.
     """
     if saturates:
-        return np.asarray(np.clip(v, -_BEYOND, _BEYOND), v.dtype)
+        return np.asarray(np.clip(v, -_OUT_OF_RANGE, _OUT_OF_RANGE), v.dtype)
     if v.dtype.kind == "f":
-        return np.fmod(np.where(np.isinf(v), 0.0, v), _BEYOND)
-    return np.asarray(v & (_BEYOND - 1), v.dtype)
+        return np.fmod(np.where(np.isinf(v), 0.0, v), _OUT_OF_RANGE)
+    return np.asarray(v & (_OUT_OF_RANGE - 1), v.dtype)
 
 
 def requantize_quotient(
@@ -143,9 +143,9 @@ def fit(
 
 
 def count(tally: Tally, codes: Codes, saturated: Any, nonzero: Any, rounded: Any) -> None:
-    """Add one tensor's codes to a tally; values that are `nonzero` and `rounded` to 0 count as flushed."""
+    """Add one tensor's codes to a tally; values that are `nonzero` and `rounded` to 0 count as underflows."""
     tally[SATURATED] += np.count_nonzero(saturated)
-    tally[FLUSHED] += np.count_nonzero(nonzero & (rounded == 0))
+    tally[UNDERFLOWED] += np.count_nonzero(nonzero & (rounded == 0))
     if codes.size:
         tally[LARGEST] = max(int(tally[LARGEST]), int(codes.max()), -int(codes.min()))
     tally[TOTAL] += codes.size
@@ -159,7 +159,7 @@ def scale(x: NDArray[Any], fraction_bits: int | NDArray[np.int64]) -> NDArray[np
     wide = x.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
         scaled = np.ldexp(wide, fraction_bits)
-    return np.where((scaled == 0) & (wide != 0), np.copysign(_TINIEST, wide), scaled)
+    return np.where((scaled == 0) & (wide != 0), np.copysign(_SMALLEST_FLOAT64, wide), scaled)
 
 
 def quantize(
@@ -177,7 +177,7 @@ def quantize(
         float16, float32 or float64 without NaN, integers, or booleans. Infinities saturate in either
         overflow mode.
     fraction_bits
-        n, one or an array that broadcasts against `x`.
+        Number n of fraction bits, or an array that broadcasts against `x`.
     """
     if x.dtype.kind != "f":
         wide = integer_dtype(8 * x.dtype.itemsize)

@@ -4,7 +4,7 @@ ONNX defines a resize by coordinates: an output index is mapped to a real coordi
 formulas (`coordinates`), along each axis on its own. The input has values at whole coordinates only, so an output is a
 weighted sum of a few neighbours, the *taps*: one for "nearest" (`nearest_taps`), two for linear and four for cubic
 interpolation, more with antialiasing (`interpolation_taps`). Taps depend on the shapes alone, so they are computed once
-and every axis is a table (out, taps) of indices and of weights; `Taps` is that table.
+and every axis is a table (out, taps) of indices and of weights; `ResizeTaps` is that table.
 
 Float32 applies the tables one axis after the other. In fixed point weights are integers with `tap_bits` fraction bits
 that sum to exactly one (`integer_taps`), so that a constant image keeps its value; the sums over all axes are exact and
@@ -44,7 +44,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Taps:
+class ResizeTaps:
     """Taps of every output index of an axis.
 
     Attributes
@@ -94,7 +94,7 @@ def _outside(x: NDArray[np.float64], a: Axis, mode: str) -> NDArray[np.bool_] | 
     return (x < 0) | (x > a.size - 1) if mode == "tf_crop_and_resize" else None
 
 
-def nearest_taps(a: Axis, mode: str, nearest_mode: str) -> Taps:
+def nearest_taps(a: Axis, mode: str, nearest_mode: str) -> ResizeTaps:
     """Return one tap of weight 1 per output coordinate.
 
     `nearest_mode` is ONNX's, or "simple" as in ONNX Runtime before there was a choice: up where the axis shrinks,
@@ -114,7 +114,7 @@ def nearest_taps(a: Axis, mode: str, nearest_mode: str) -> Taps:
     elif nearest_mode != "floor":
         raise ValueError(f"no nearest_mode is named {nearest_mode!r}")
     index = np.clip(whole, 0, a.size - 1).astype(np.intp)
-    return Taps(index[:, None], np.ones((a.out, 1)), _outside(x, a, mode))
+    return ResizeTaps(index[:, None], np.ones((a.out, 1)), _outside(x, a, mode))
 
 
 def _linear(distance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -131,14 +131,14 @@ def _cubic(distance: NDArray[np.float64], a: float) -> NDArray[np.float64]:
 
 def interpolation_taps(
     a: Axis, kind: str, mode: str, *, cubic_coeff_a: float, exclude_outside: bool, antialias: bool
-) -> Taps:
+) -> ResizeTaps:
     """Return the taps of linear or cubic interpolation; those beyond the edge read the edge.
 
     With `antialias`, shrinking stretches the kernel by 1 / scale and divides by the sum of the taps. With
     `exclude_outside`, those beyond the edge weigh nothing and the rest are divided by their sum.
     """
     if a.out == 0:  # the scale may be tiny, and the stretched kernel huge
-        return Taps(np.zeros((0, 1), np.intp), np.zeros((0, 1)), None)
+        return ResizeTaps(np.zeros((0, 1), np.intp), np.zeros((0, 1)), None)
     x = coordinates(a, mode)
     radius = 1 if kind == "linear" else 2
     stretch = min(a.scale, 1.0) if antialias else 1.0
@@ -153,7 +153,7 @@ def interpolation_taps(
         weight = np.where((index < 0) | (index >= a.size), 0.0, weight)
         total = _row_sums(weight)
         weight = weight / np.where(total == 0, 1.0, total)
-    return Taps(np.clip(index, 0, a.size - 1).astype(np.intp), weight, _outside(x, a, mode))
+    return ResizeTaps(np.clip(index, 0, a.size - 1).astype(np.intp), weight, _outside(x, a, mode))
 
 
 def _row_sums(weight: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -161,7 +161,7 @@ def _row_sums(weight: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.add.accumulate(weight, axis=1)[:, -1:])
 
 
-def integer_taps(taps: Taps, fraction_bits: int) -> Taps:
+def integer_taps(taps: ResizeTaps, fraction_bits: int) -> ResizeTaps:
     """Round the weights (half_even) to `fraction_bits`, the largest adjusted so that they sum to exactly one.
 
     The largest is determined after rounding, and is the first of equal ones. Where every tap was excluded, all
@@ -170,17 +170,17 @@ def integer_taps(taps: Taps, fraction_bits: int) -> Taps:
     weight = round_real(np.ldexp(taps.weight, fraction_bits), "half_even").astype(np.int64)
     missing = np.where(taps.weight.any(axis=1), (1 << fraction_bits) - weight.sum(axis=1), 0)
     weight[np.arange(len(weight)), weight.argmax(axis=1)] += missing
-    return Taps(taps.index, weight, taps.outside)
+    return ResizeTaps(taps.index, weight, taps.outside)
 
 
-def pick(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[Taps], fill: Any) -> NDArray[Any]:
+def pick(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[ResizeTaps], fill: Any) -> NDArray[Any]:
     """Return one input element for every output, and `fill` where a coordinate is outside."""
     for a, t in zip(axes, taps, strict=True):
         x = np.take(x, t.index[:, 0], axis=a.axis)
     return _extrapolated(x, axes, taps, fill)
 
 
-def _extrapolated(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[Taps], fill: Any) -> NDArray[Any]:
+def _extrapolated(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[ResizeTaps], fill: Any) -> NDArray[Any]:
     """Write `fill` to every output that lies outside along any axis, in place; return x."""
     for a, t in zip(axes, taps, strict=True):
         if t.outside is not None and t.outside.any():
@@ -188,7 +188,7 @@ def _extrapolated(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[Taps], f
     return x
 
 
-def _sum_taps(x: NDArray[Any], a: Axis, t: Taps) -> NDArray[Any]:
+def _sum_taps(x: NDArray[Any], a: Axis, t: ResizeTaps) -> NDArray[Any]:
     column = (1,) * a.axis + (-1,) + (1,) * (x.ndim - a.axis - 1)
     total = np.take(x, t.index[:, 0], axis=a.axis) * t.weight[:, 0].reshape(column)
     for k in range(1, t.index.shape[1]):
@@ -196,17 +196,17 @@ def _sum_taps(x: NDArray[Any], a: Axis, t: Taps) -> NDArray[Any]:
     return np.asarray(total)
 
 
-def interpolate_float(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[Taps], fill: float) -> NDArray[Any]:
+def interpolate_float(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[ResizeTaps], fill: float) -> NDArray[Any]:
     """Return the weighted sums in x's own floating type, one axis after the other."""
     for a, t in zip(axes, taps, strict=True):
-        x = _sum_taps(x, a, Taps(t.index, t.weight.astype(x.dtype), t.outside))
+        x = _sum_taps(x, a, ResizeTaps(t.index, t.weight.astype(x.dtype), t.outside))
     return _extrapolated(x, axes, taps, fill)
 
 
 def interpolate_fixed(
     x: Codes,
     axes: Sequence[Axis],
-    taps: Sequence[Taps],
+    taps: Sequence[ResizeTaps],
     tap_bits: int,
     shift: int,
     word: Word,
@@ -218,7 +218,7 @@ def interpolate_fixed(
     acc: NDArray[Any] = x.astype(integer_dtype(17 + growth))
     for a, t in zip(axes, taps, strict=True):
         acc = _sum_taps(acc, a, t)
-    # Outputs that `fill` replaces count neither as saturated nor as flushed.
+    # Outputs that `fill` replaces count neither as saturations nor as underflows.
     acc = _extrapolated(acc, axes, taps, 0)
     codes = requantize(acc, tap_bits * len(axes) + shift, word, tally=tally)
     if tally is not None and any(t.outside is not None and t.outside.any() for t in taps):

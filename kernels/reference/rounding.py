@@ -1,8 +1,8 @@
 """The five roundings of an exact number to an integer.
 
 `rounding` is one of "half_even", "half_up", "half_away", "floor", "trunc". `shift_right` defines all five, for
-integers divided by a power of two. Quotients and real numbers are brought to that case: whatever the number, its
-rounding depends only on its floor and on whether the fraction is 0, below, at or above one half. So the number is
+integers divided by a power of two. Quotients and real numbers are brought to that case: the rounding of
+any number depends only on its floor and on whether the fraction is 0, below, at or above one half. So the number is
 replaced by an integer with two fraction bits, 4 * floor + (0, 1, 2 or 3), and that is shifted right by 2.
 
 Integer arrays are int64, or object arrays of Python integers where int64 would be too narrow (see
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from .word import Integers
 
 _SAFE_BITS = 60
-_FAR_LEFT = 40  # shifting any non-zero code this far left leaves every format of up to 16 bits
-_WHOLE = 2.0**52  # every float64 of at least this magnitude is a whole number
+_MAX_LEFT_SHIFT = 40  # shifting any non-zero code this far left leaves every format of up to 16 bits
+_MIN_WHOLE = 2.0**52  # every float64 of at least this magnitude is a whole number
 _NUMPY = {"half_even": np.rint, "floor": np.floor, "trunc": np.trunc}
 
 
@@ -37,7 +37,7 @@ def shift_right(a: Integers, shift: int | NDArray[np.int64], rounding: str) -> I
     a
         Integers of magnitude up to 2^60 (int64), or Python integers of any size (object).
     shift
-        One shift, or an array that broadcasts against `a`.
+        Shift, or an array that broadcasts against `a`.
     """
     # Beyond 62 the quotient of a 60-bit number is below 1/4 in magnitude: 62 rounds it alike.
     wide = a.dtype == object
@@ -63,7 +63,7 @@ def shift_left(a: Integers, shift: int | NDArray[np.int64]) -> Integers:
 
     So a 16-bit code stays within int64, and what leaves every word still does: exact after any overflow.
     """
-    return np.asarray(a << np.minimum(shift, _FAR_LEFT), a.dtype)
+    return np.asarray(a << np.minimum(shift, _MAX_LEFT_SHIFT), a.dtype)
 
 
 def divide(a: Integers, by: Any, rounding: str) -> Integers:
@@ -74,7 +74,7 @@ def divide(a: Integers, by: Any, rounding: str) -> Integers:
     a
         Integers of magnitude up to 2^60 (int64), or Python integers of any size (object).
     by
-        Positive, within the same limits: an integer, or an array that broadcasts against `a`.
+        Positive divisor, within the same limits: an integer, or an array that broadcasts against `a`.
     """
     by = np.asarray(by).astype(a.dtype)
     quotient = a // by
@@ -84,14 +84,14 @@ def divide(a: Integers, by: Any, rounding: str) -> Integers:
 
 
 def round_real(x: NDArray[np.float64], rounding: str) -> NDArray[np.float64]:
-    """Round float64 numbers to integers, still float64; exact, and infinities stay.
+    """Round float64 numbers to integers, as float64; the result is exact, and infinities stay infinite.
 
     NumPy has functions for three of the roundings. For the others, bit 0 of an integer with two fraction bits says
     whether anything was cut off below it.
     """
     if rounding in _NUMPY:
         return np.asarray(_NUMPY[rounding](x))
-    quarters = 4.0 * np.clip(x, -_WHOLE, _WHOLE)
+    quarters = 4.0 * np.clip(x, -_MIN_WHOLE, _MIN_WHOLE)
     down = np.floor(quarters)
     rounded = shift_right(np.asarray(down.astype(np.int64) | (down != quarters)), 2, rounding)
-    return np.where(np.abs(x) < _WHOLE, rounded.astype(np.float64), x)
+    return np.where(np.abs(x) < _MIN_WHOLE, rounded.astype(np.float64), x)

@@ -1,4 +1,4 @@
-"""A function of one variable as a table over every input code."""
+"""A function of one variable as a table with an entry for every input code."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +41,7 @@ def look_up(codes: Codes, entries: Codes, least: int) -> Codes:
     return np.take(entries, codes.astype(np.intp) - least)
 
 
-def count_table(codes: Codes, out: Codes, least: int, saturates: Any, flushes: Any, tally: Tally) -> None:
+def count_table(codes: Codes, out: Codes, least: int, saturates: Any, underflows: Any, tally: Tally) -> None:
     """Add a looked-up tensor to a tally."""
     index = codes.astype(np.intp) - least
-    count(tally, out, saturates[index], flushes[index], 0)
+    count(tally, out, saturates[index], underflows[index], 0)

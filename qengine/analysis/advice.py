@@ -21,9 +21,9 @@ from qengine.metrics.sqnr import sqnr_of_outputs
 from qengine.qformat import QFormat
 
 # Least improvement for which another format is suggested.
-_CLEARLY_DB = 6.0
+_MIN_GAIN_DB = 6.0
 # SQNR below which a longer word is suggested where no other format of the same word length helps.
-_POOR_DB = 20.0
+_LOW_SQNR_DB = 20.0
 _LONGER_WORDS = (8, 16)
 
 
@@ -66,7 +66,7 @@ def advise(
     before = sqnr_of_outputs(comparison.float_outputs, comparison.outputs)
     if before is None or before == float("inf"):
         return None
-    longer = [bits for bits in _LONGER_WORDS if bits > qformat.bits] if before < _POOR_DB else []
+    longer = [bits for bits in _LONGER_WORDS if bits > qformat.bits] if before < _LOW_SQNR_DB else []
     for bits in (qformat.bits, *longer):
         candidate = best_uniform_format(comparison.statistics, bits, unsigned=not qformat.signed)
         if candidate is None or candidate == qformat:
@@ -75,7 +75,7 @@ def advise(
             after = sqnr_of_outputs(comparison.float_outputs, run(candidate))
         except FormatError:  # a constant does not fit a format of this kind
             continue
-        if after is not None and after >= before + _CLEARLY_DB:
+        if after is not None and after >= before + _MIN_GAIN_DB:
             return Advice(candidate, _reason(comparison, qformat, candidate), before, after)
     return None
 
@@ -126,15 +126,15 @@ def best_uniform_format(
         for integer_bits in range(top + 1, top - bits, -1):
             with suppress(FormatError):
                 candidates.append(QFormat(integer_bits, bits - signed - integer_bits, signed))
-    return min(candidates, key=lambda form: _noise(statistics, form), default=None)
+    return min(candidates, key=lambda fmt: _noise(statistics, fmt), default=None)
 
 
-def _noise(statistics: Mapping[str, NDArray[np.float64]], form: QFormat) -> float:
+def _noise(statistics: Mapping[str, NDArray[np.float64]], fmt: QFormat) -> float:
     """Return the sum over tensors of noise power over signal power in one format, with rounding and saturation."""
-    word, total = form.word(), 0.0
+    word, total = fmt.word(), 0.0
     for values in statistics.values():
-        codes = np.clip(np.rint(np.ldexp(values, form.fraction_bits)), word.least, word.most)
-        error = values - np.ldexp(codes, -form.fraction_bits)
+        codes = np.clip(np.rint(np.ldexp(values, fmt.fraction_bits)), word.least, word.most)
+        error = values - np.ldexp(codes, -fmt.fraction_bits)
         power = float(np.sum(values * values))
         if power:
             total += float(np.sum(error * error)) / power

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from qengine.errors import UnsupportedError
 from qengine.kernels.reference.requantize import (
-    FLUSHED,
+    ACCUMULATOR_OVERFLOWS,
     LARGEST,
-    LEFT_ACCUMULATOR,
     SATURATED,
     TOTAL,
+    UNDERFLOWED,
     Tally,
     new_tally,
     quantize,
@@ -50,7 +50,7 @@ class TensorReport:
     name : name of the tensor in the model.
     operator : operator that computed it; "input" for an input.
     kind : kind of the step that computed it; "island" means float32.
-    format : its format.
+    format : format of the tensor.
     saturated : number of codes that saturated, or would have saturated where overflow wraps.
     underflowed : number of values whose code is 0 and that are not 0.
     largest : largest |code|.
@@ -133,11 +133,11 @@ def compare(
         n: _Output(t.elements, decode_output(t, t.elements, raw=False), reference[n].elements) for n, t in known.items()
     }
     tallies: dict[str, Tally] = {}
-    tensors, statistics, bounds, islands = [], {}, [], []
-    pairs = _twins(fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted))
+    tensors, statistics, bound_steps, islands = [], {}, [], []
+    pairs = _paired_events(fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted))
     with fixed.limited():
-        for event, twin in pairs:
-            tensor, exact = event.tensor, twin.array
+        for event, float_event in pairs:
+            tensor, exact = event.tensor, float_event.array
             real = decode_output(tensor, event.array, raw=False)
             if tensor.name in wanted:
                 found[tensor.name] = _Output(np.array(event.array), np.array(real), np.array(exact))
@@ -145,8 +145,8 @@ def compare(
                 statistics[tensor.name] = _sample(exact)
                 decibels = sqnr(exact, real) if exact.shape == real.shape else None
                 tensors.append(_report(event, tallies.get(tensor.name, new_tally()), decibels))
-            if event.bound is not None:
-                bounds.append(event.bound)
+            if event.bound_step is not None:
+                bound_steps.append(event.bound_step)
             if event.is_island:
                 islands.append(str(event.node))
     if missing := [name for name in wanted if name not in found]:
@@ -157,34 +157,36 @@ def compare(
         {name: found[name].exact for name in wanted},
         {name: found[name].codes for name in wanted},
         tuple(dict.fromkeys(islands)),
-        (*fixed.notes, *losses(constants, bounds, tallies)),
+        (*fixed.notes, *losses(constants, bound_steps, tallies)),
         statistics,
     )
 
 
-def _twins(fixed: Iterator[Event], float32: Iterator[Event]) -> Iterator[tuple[Event, Event]]:
+def _paired_events(fixed: Iterator[Event], float32: Iterator[Event]) -> Iterator[tuple[Event, Event]]:
     """Yield the events of a run in fixed point, each with the event of the same tensor in float32.
 
     Where the data decides how a run continues, a tensor may be static in one run and computed in the other. Then the
-    float32 run is ahead, and its events wait here for their twins.
+    float32 run is ahead, and its events are kept until the fixed-point run reaches the same tensors.
     """
-    waiting: dict[str, Event] = {}
+    unpaired: dict[str, Event] = {}
     for event in fixed:
         name = event.tensor.name
-        while name not in waiting:
-            twin = next(float32)
-            waiting[twin.tensor.name] = twin
-        yield event, waiting.pop(name)
+        while name not in unpaired:
+            float_event = next(float32)
+            unpaired[float_event.tensor.name] = float_event
+        yield event, unpaired.pop(name)
 
 
-def losses(constants: Iterable[Tensor], bounds: Iterable[BoundStep], tallies: Mapping[str, Tally]) -> Iterator[str]:
+def losses(
+    constants: Iterable[Tensor], bound_steps: Iterable[BoundStep], tallies: Mapping[str, Tally]
+) -> Iterator[str]:
     """Yield a note for every constant that does not fit its format, and for every accumulator that was too narrow.
 
     Parameters
     ----------
     constants
         Constants with formats, as real numbers.
-    bounds
+    bound_steps
         Steps of a plan: their biases may not fit into 32 bits.
     tallies
         Counts of a run, by tensor name; empty before a run.
@@ -197,42 +199,46 @@ def losses(constants: Iterable[Tensor], bounds: Iterable[BoundStep], tallies: Ma
         what = f"elements of constant '{tensor.name}'"
         if tally[SATURATED]:
             yield f"{tally[SATURATED]:,} of {tally[TOTAL]:,} {what} saturate in {tensor.format}"
-        if tally[FLUSHED] > _UNDERFLOW_SHARE * tally[TOTAL]:
-            yield f"{tally[FLUSHED]:,} of {tally[TOTAL]:,} {what} underflow in {tensor.format}"
-    for bound in bounds:
-        if isinstance(bound.step, Linear) and bound.output.format is not None and (n := bound.step.saturated_bias()):
-            b = bound.step.b
+        if tally[UNDERFLOWED] > _UNDERFLOW_SHARE * tally[TOTAL]:
+            yield f"{tally[UNDERFLOWED]:,} of {tally[TOTAL]:,} {what} underflow in {tensor.format}"
+    for bound_step in bound_steps:
+        if (
+            isinstance(bound_step.step, Linear)
+            and bound_step.output.format is not None
+            and (n := bound_step.step.saturated_bias())
+        ):
+            b = bound_step.step.b
             assert b is not None
             yield (
                 f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in 32 bits, the word of every bias: "
                 "give the weights or the input fewer fraction bits"
             )
-        tally = tallies.get(bound.output.name, new_tally())
-        if tally[LEFT_ACCUMULATOR]:
-            sums = f"{tally[LEFT_ACCUMULATOR]:,} of {tally[TOTAL]:,} sums of '{bound.output.name}'"
+        tally = tallies.get(bound_step.output.name, new_tally())
+        if tally[ACCUMULATOR_OVERFLOWS]:
+            sums = f"{tally[ACCUMULATOR_OVERFLOWS]:,} of {tally[TOTAL]:,} sums of '{bound_step.output.name}'"
             yield f"{sums} did not fit into the accumulator and wrapped"
 
 
 def _report(event: Event, tally: Tally, decibels: float | None) -> TensorReport:
-    tensor, form = event.tensor, event.tensor.one_format
+    tensor, fmt = event.tensor, event.tensor.one_format
     largest = int(tally[LARGEST])
     return TensorReport(
         name=tensor.name,
         operator=operator_label(event.node),
         kind=event.kind,
-        format=str(form),
+        format=str(fmt),
         saturated=int(tally[SATURATED]),
-        underflowed=int(tally[FLUSHED]),
+        underflowed=int(tally[UNDERFLOWED]),
         largest=largest,
         elements=int(tally[TOTAL]),
-        unused_bits=unused_bits(form, largest),
+        unused_bits=unused_bits(fmt, largest),
         sqnr_db=decibels,
     )
 
 
-def unused_bits(form: Format, largest: int) -> int:
+def unused_bits(fmt: Format, largest: int) -> int:
     """Return the number of top bits of a word that no code needs, given the largest |code|."""
-    return max(form.bits - form.signed - largest.bit_length(), 0)
+    return max(fmt.bits - fmt.signed - largest.bit_length(), 0)
 
 
 def operator_label(node: Node | None) -> str:

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error)
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
-    except (BrokenPipeError, SystemExit):  # Typer exits when the reader of its help is gone
+    except (BrokenPipeError, SystemExit):  # Typer exits when the reader of its help has closed the pipe
         _discard(sys.stdout)
         return _DONE
     except MemoryError:

@@ -3,7 +3,7 @@
 Typer reads the options of a command from the parameters of a function. A command with twenty options would be a
 function with twenty parameters, and an option that five commands share would be written in five of them. Here an
 option is declared once, as an annotated field of a frozen dataclass (an option group, see `qengine.cli.options`), and
-a command takes a few such groups. `expanded` stands between the two: Typer sees one parameter for each field, in the
+a command takes a few such groups. `expanded` converts between the two: Typer sees one parameter for each field, in the
 order of the fields, and the command gets its groups.
 """
 

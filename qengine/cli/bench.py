@@ -1,4 +1,4 @@
-"""`qengine bench`: the time of a model, kernel by kernel, beside the peak of the machine and other runtimes."""
+"""`qengine bench`: the time of a model, kernel by kernel, compared with the peak of the machine and other runtimes."""
 
 from typing import Annotated, Any
 
@@ -103,5 +103,5 @@ def _feeds(session: InferenceSession, given: dict[str, NDArray[Any]]) -> dict[st
 
 def _word_length(session: InferenceSession) -> int | None:
     """Return the longest word length of the model's tensors; None in float32."""
-    lengths = [form.bits for form in session.formats.values() if hasattr(form, "bits")]
+    lengths = [fmt.bits for fmt in session.formats.values() if hasattr(fmt, "bits")]
     return max(lengths, default=None)

@@ -38,7 +38,7 @@ class FileOptions:
         str | None,
         typer.Option(
             metavar="TENSOR",
-            help="Plot a tensor's histogram beside its format, to -o FILE.png; all plots every tensor, to -o FOLDER.",
+            help="Plot a tensor's histogram with its format, to -o FILE.png; all plots every tensor, to -o FOLDER.",
             rich_help_panel=PANEL,
         ),
     ] = None

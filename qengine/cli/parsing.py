@@ -119,13 +119,13 @@ def shapes(texts: Sequence[str], graph: Graph) -> dict[str, tuple[int, ...]]:
     return result
 
 
-def _name(text: str, declared: Mapping[str, Any], option: str = "-i", form: str = "NAME=VALUE") -> str:
+def _name(text: str, declared: Mapping[str, Any], option: str = "-i", syntax: str = "NAME=VALUE") -> str:
     """Return the name in NAME=VALUE, which may hold an equals sign itself."""
     matching = [name for name in declared if text.startswith(f"{name}=")]
     if matching:
         return max(matching, key=len)
     if "=" not in text:
-        raise OptionError(f"{option} '{text}' is not {form}; the inputs are {_listed(declared)}")
+        raise OptionError(f"{option} '{text}' is not {syntax}; the inputs are {_listed(declared)}")
     raise FeedError(f"the model has no input '{text.partition('=')[0]}'; its inputs are {_listed(declared)}")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from qengine.analysis.inspection.costs import find_cost
 from qengine.analysis.sweep import Grid, Sweep, SweepOptions, Task
 from qengine.analysis.sweep import sweep as run_sweep
+from qengine.analysis.sweep.csv_file import write_csv
 from qengine.analysis.sweep.plots import write_plots
-from qengine.analysis.sweep.table import write_csv
 from qengine.cli import options, parsing
 from qengine.cli import sweep_options as grids
 from qengine.cli.output.console import progress

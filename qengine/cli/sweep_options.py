@@ -72,7 +72,7 @@ class GridOptions:
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Keep so many low bits of every sum of products; all, the default, keeps all: 16,24,all.",
+            help="Numbers of low bits to keep of every sum of products, such as 16,24,all. Default: all.",
             rich_help_panel=_GRID,
         ),
     ] = None

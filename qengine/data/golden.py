@@ -73,7 +73,7 @@ def read_golden(path: str | os.PathLike[str]) -> tuple[Arrays, Arrays]:
     inputs: Arrays = {}
     outputs: Arrays = {}
     try:
-        # np.load does not close a file that it opened itself if that is no archive.
+        # np.load does not close a file that it opened itself if that is not an archive.
         with Path(path).open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):

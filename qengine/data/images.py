@@ -26,12 +26,12 @@ LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 """Image formats that are written, by the ending of the name: those that keep every pixel."""
 
 # The content of a file decides its format, not its name. Pillow has other formats too, and runs programs for some.
-_KINDS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+_IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 _MAX_NUMBER = 1e30
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # its errors say the same
-# Pillow raises these for damaged files, beside errors of its own.
-_DAMAGE = (
+# Pillow raises these for damaged files, in addition to errors of its own.
+_READ_ERRORS = (
     *(OSError, EOFError, MemoryError, ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError),
     *(struct.error, zlib.error),
 )
@@ -43,7 +43,7 @@ class PixelScale:
 
     Attributes
     ----------
-    scale, mean : one number for all channels, or one per channel in the model's order of channels.
+    scale, mean : number for all channels, or one number per channel in the model's order of channels.
     bgr : whether the model's channels are blue, green, red.
 
     Raises
@@ -65,7 +65,7 @@ class PixelScale:
                 raise OptionError(f"mean {number:g} must be a finite number, in pixels 0..255")
 
     def fits(self, channels: int) -> bool:
-        """Whether scale and mean have one number, or one for each of so many channels."""
+        """Whether scale and mean have one number, or one for each of `channels` channels."""
         return all(len(numbers) in (1, channels) for numbers in (self.scale, self.mean))
 
     def to_numbers(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -116,12 +116,12 @@ def read_image(
     Raises
     ------
     FeedError
-        If the file is no image or is damaged, has more than 8 bits a channel or several frames, or is too large.
+        If the file is not an image or is damaged, has more than 8 bits a channel or several frames, or is too large.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd but readable files
-            with Image.open(path, formats=_KINDS) as image:
+            with Image.open(path, formats=_IMAGE_FORMATS) as image:
                 _check(image, f"image {path}", channels, max_elements)
                 _check_size(image, f"image {path}", height, width)
                 upright = ImageOps.exif_transpose(image)
@@ -130,7 +130,7 @@ def read_image(
         raise FeedError(f"image {path} is not an image that can be read") from None
     except Image.DecompressionBombError:
         raise FeedError(f"image {path} has more pixels than Pillow unpacks; scale it down, or give .npy") from None
-    except _DAMAGE as error:
+    except _READ_ERRORS as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FeedError(f"image {path} cannot be read: {reason or 'not enough memory'}") from None
     return pixels.reshape(*pixels.shape[:2], channels)

@@ -21,7 +21,7 @@ from qengine.model.loader.tensorfile import load_tensor
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 _FILES = SUFFIXES | {".npy", ".npz", ".pb"}
-_KINDS = "a .npy, .npz, .pb or image file"
+_FILE_KINDS = "a .npy, .npz, .pb or image file"
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 ARCHIVE_ERRORS = (
@@ -130,7 +130,7 @@ def _array(file: IO[bytes], size: int, label: str, max_elements: int) -> NDArray
         if dtype.kind == "b":  # NumPy expects no other bytes than 0 and 1 in a boolean array
             flat = flat.view(np.uint8) != 0
         return flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="), copy=False)
-    except ValueError:  # more axes than NumPy has, or a length beyond its index type beside a length of 0
+    except ValueError:  # more axes than NumPy has, or a length beyond its index type with another length of 0
         raise FeedError(f"{label} has a shape that is too large, of {len(shape)} axes") from None
     except MemoryError:
         raise FeedError(f"{label} of shape {list(shape)} needs more memory than there is") from None
@@ -219,7 +219,7 @@ def _literal(text: str, declared: Value) -> NDArray[Any]:
         raise FeedError(f"'{error}' is beyond the numbers of {dtype}") from None
     except (ValueError, KeyError):
         example = "truth values such as true,false" if dtype.kind == "b" else f"{dtype} numbers such as 1,1,3,3"
-        raise FeedError(f"'{text}' is neither {_KINDS} nor {example}") from None
+        raise FeedError(f"'{text}' is neither {_FILE_KINDS} nor {example}") from None
     lengths: list[Dim] = list(declared.shape) if declared.shape is not None else [None]
     known = math.prod(length for length in lengths if isinstance(length, int))
     open_axes = [axis for axis, length in enumerate(lengths) if not isinstance(length, int)]

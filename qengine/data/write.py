@@ -16,7 +16,7 @@ _MAX_NAME = 0xFFFF  # bytes of a name in a zip file
 
 
 def check_out(path: Path, codes: bool = False) -> None:
-    """Check before a run that `write_outputs` can write to a path, whatever the outputs are.
+    """Check before a run that `write_outputs` can write any outputs to a path.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def check_out(path: Path, codes: bool = False) -> None:
         kinds = ", ".join(LOSSLESS)
         raise OptionError(f"cannot write {path}: the name must end in .npy, .npz or, for an image, {kinds}")
     if codes and suffix in LOSSLESS:
-        raise OptionError(f"cannot write {path}: codes are no image; use .npy or .npz")
+        raise OptionError(f"cannot write {path}: codes are not an image; use .npy or .npz")
     check_writable(path)
 
 
@@ -95,7 +95,7 @@ def _first_image(
         if pixels is None:
             continue
         if np.isnan(pixels).any():
-            raise OptionError(f"cannot write {path}: '{name}' holds NaN, which is no pixel; use .npz")
+            raise OptionError(f"cannot write {path}: '{name}' holds NaN, which is not a pixel value; use .npz")
         return name, pixels
     shapes = ", ".join(f"'{name}' {list(array.shape)}" for name, array in outputs.items())
     raise OptionError(f"cannot write {path}: no output is one image of 1 or 3 channels: {shapes}; use .npz")

@@ -41,7 +41,7 @@ class Unit(StrEnum):
     """Unit of a figure."""
 
     SHARE = "share"
-    """A part of all samples, 0 to 1; a percentage for people."""
+    """A part of all samples, 0 to 1; shown as a percentage."""
     DB = "dB"
     """Decibels."""
     NONE = ""
@@ -61,7 +61,7 @@ class Reference(StrEnum):
 
 @dataclass(frozen=True)
 class EvaluatedBatch:
-    """The evaluated output of one run, beside its references.
+    """The evaluated output of one run, and its references.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class Metric:
     higher_is_better : whether a larger figure is better.
     default_drop : loss against float32 that a search allows by default: percentage points of a share, otherwise in
         the unit.
-    decimals : digits behind the point of a plain number, for people.
+    decimals : digits after the point of a plain number when it is shown.
     order : place among the metrics. The first metric that the data has is the default of searches and plots.
     check : function that raises QEngineError where the metric cannot be computed on this machine.
     """
@@ -209,7 +209,7 @@ def metric(
 ) -> Callable[[_A], _A]:
     """Return a decorator that declares an accumulator as a metric; see `Metric` for the parameters.
 
-    The column is the name, and the heading the label, where they are not given. The default order is behind the metrics
+    The column is the name, and the heading the label, where they are not given. The default order is after the metrics
     of the package.
     """
 
@@ -265,7 +265,7 @@ def find_metric(name: str | None, task: Task, *, has_labels: bool) -> Metric:
         return next(one for one in metrics if one.is_available(task, has_labels=has_labels))
     found = metric_named(name)
     if task not in found.tasks:
-        needed = " or ".join(_NEEDED[one] for one in Task if one in found.tasks)
+        needed = " or ".join(_NEEDED_OUTPUT[one] for one in Task if one in found.tasks)
         raise OptionError(f"{name} needs {needed}, and there is none")
     if not found.is_available(task, has_labels=has_labels):
         others = [str(one) for one in metrics if one.is_available(task, has_labels=False)]
@@ -273,7 +273,7 @@ def find_metric(name: str | None, task: Task, *, has_labels: bool) -> Metric:
     return found
 
 
-_NEEDED = {
+_NEEDED_OUTPUT = {
     Task.CLASSES: "an output with a row of scores for each sample",
     Task.IMAGES: "an output of images",
     Task.OTHER: "an output of other numbers",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from qengine.metrics.decibels import decibels
 from qengine.metrics.declaration import Accumulator, EvaluatedBatch, Pixels, Reference, Unit, metric
-from qengine.metrics.ratios import decibels
 from qengine.metrics.tasks import Task
 
 _PEAK = 255.0

@@ -138,7 +138,7 @@ def qualities(
     Returns
     -------
     list of Quality
-        In the order of the metrics; those without any figure are left out.
+        Figures in the order of the metrics; metrics without any figure are left out.
     """
     forms = dict(_forms(output, float_output, pixel_scale, truth or Truth()))
     if not is_image:
@@ -164,7 +164,7 @@ def _forms(
         return
 
     def images(tensor: NDArray[Any] | None) -> NDArray[Any] | None:
-        """Return a picture as one sample (1, C, H, W); None if it has another shape, or is no picture."""
+        """Return a picture as one sample (1, C, H, W); None if it has another shape, or is not a picture."""
         if tensor is None or tensor.shape != output.shape or pixels_of(tensor, pixel_scale) is None:
             return None
         return tensor.reshape(1, *planes.shape)

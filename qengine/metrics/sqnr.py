@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from qengine.metrics.decibels import Energy, mean_ratio, ratio_in_decibels
 from qengine.metrics.declaration import Accumulator, EvaluatedBatch, Unit, metric
-from qengine.metrics.ratios import Energy, mean_ratio, ratio_in_decibels
 
 
 def sqnr(signal: NDArray[Any], approximation: NDArray[Any]) -> float | None:

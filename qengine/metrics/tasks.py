@@ -15,7 +15,7 @@ from qengine.errors import FeedError, UnsupportedError
 Outputs = Mapping[str, NDArray[Any]]
 """Tensors by name."""
 
-_LEAST_SIDE = 8  # rows and columns of a tensor that counts as an image
+_MIN_IMAGE_SIDE = 8  # rows and columns of a tensor that counts as an image
 
 
 class Task(StrEnum):
@@ -102,4 +102,4 @@ def _is_class_numbers(array: NDArray[Any]) -> bool:
 def _is_image(array: NDArray[Any], pixel_scale: PixelScale) -> bool:
     if array.ndim != 4 or array.dtype.kind != "f" or array.shape[1] not in (1, 3) or not len(array):
         return False
-    return min(array.shape[2:]) >= _LEAST_SIDE and pixel_scale.fits(array.shape[1])
+    return min(array.shape[2:]) >= _MIN_IMAGE_SIDE and pixel_scale.fits(array.shape[1])

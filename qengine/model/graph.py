@@ -60,7 +60,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Activation:
+class ActivationBounds:
     """Bounds of a Relu or Clip that is fused into the node before it.
 
     Attributes
@@ -72,12 +72,12 @@ class Activation:
     high: float | None
 
 
-NO_ACTIVATION = Activation(None, None)
+NO_ACTIVATION = ActivationBounds(None, None)
 
 
 @dataclass(frozen=True)
 class Node:
-    """One call of an operator.
+    """A call of an operator.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Node:
     name: str = ""
     domain: str = ""
     version: int = 1
-    activation: Activation | None = None
+    activation: ActivationBounds | None = None
     captures: tuple[str, ...] = ()
 
     @property
@@ -133,7 +133,7 @@ class Node:
         """Add the node's name to each error that is raised inside the `with` block.
 
         ValueError and OverflowError of NumPy (shapes that do not fit) become ModelError, MemoryError becomes
-        UnsupportedError. NumPy's warnings about infinities and NaN are off: both are ordinary results.
+        UnsupportedError. NumPy's warnings about infinities and NaN are disabled: both are ordinary results.
         """
         try:
             with np.errstate(all="ignore"):
@@ -161,11 +161,11 @@ class Graph:
     nodes : nodes, sorted so that every tensor is computed before it is read.
     constants : initializers, and arrays that passes computed from them.
     values : declared or inferred type and shape of any tensor, inputs and outputs included.
-    derived : for a constant that a pass computed, the name of the model's constant that it replaces.
+    derived : name of the model's constant that a constant computed by a pass replaces, by the name of the latter.
     formats : formats of tensors and constants that a quantized model has; None in any other model.
-    aliases : for a tensor that a pass removed, the tensor with the same codes.
+    aliases : tensor with the same codes, by the name of a tensor that a pass removed.
     notes : remarks for the user on how the model is read.
-    decoded : for an integer tensor of codes, the tensor of the real numbers that these codes represent.
+    decoded : tensor of the real numbers that codes represent, by the name of the integer tensor of codes.
     """
 
     name: str
@@ -193,7 +193,7 @@ class Graph:
                 readers.setdefault(name, []).append(node)
         return readers
 
-    def read_once(self, *, rounded: bool = False) -> set[str]:
+    def tensors_read_once(self, *, rounded: bool = False) -> set[str]:
         """Return the tensors with exactly one reader, which a rewrite may remove; outputs of the graph are excluded.
 
         Parameters

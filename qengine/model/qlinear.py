@@ -19,7 +19,7 @@ _MIN_OPSET = 13  # of the new nodes: the first opset of QuantizeLinear with one 
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _InputPositions:
     """Positions of the inputs of a quantized operator.
 
     Attributes
@@ -39,24 +39,24 @@ class _Layout:
 
 
 _STANDARD = {
-    "QLinearConv": _Layout("Conv", 2, output=6, weights=0, bias=8),
-    "QLinearMatMul": _Layout("MatMul", 2, output=6, weights=-1),
+    "QLinearConv": _InputPositions("Conv", 2, output=6, weights=0, bias=8),
+    "QLinearMatMul": _InputPositions("MatMul", 2, output=6, weights=-1),
 }
 _ONNX_RUNTIME = {
     "QLinearConv": _STANDARD["QLinearConv"],
-    "QLinearAdd": _Layout("Add", 2, output=6),
-    "QLinearMul": _Layout("Mul", 2, output=6),
-    "QLinearSigmoid": _Layout("Sigmoid", 1, output=3),
-    "QLinearLeakyRelu": _Layout("LeakyRelu", 1, output=3),
-    "QLinearSoftmax": _Layout("Softmax", 1, output=3),
-    "QLinearAveragePool": _Layout("AveragePool", 1, output=3),
-    "QLinearGlobalAveragePool": _Layout("GlobalAveragePool", 1, output=3),
-    "QLinearConcat": _Layout("Concat", None, output=0),
-    "QGemm": _Layout("Gemm", 2, output=7, weights=-1, bias=6),
+    "QLinearAdd": _InputPositions("Add", 2, output=6),
+    "QLinearMul": _InputPositions("Mul", 2, output=6),
+    "QLinearSigmoid": _InputPositions("Sigmoid", 1, output=3),
+    "QLinearLeakyRelu": _InputPositions("LeakyRelu", 1, output=3),
+    "QLinearSoftmax": _InputPositions("Softmax", 1, output=3),
+    "QLinearAveragePool": _InputPositions("AveragePool", 1, output=3),
+    "QLinearGlobalAveragePool": _InputPositions("GlobalAveragePool", 1, output=3),
+    "QLinearConcat": _InputPositions("Concat", None, output=0),
+    "QGemm": _InputPositions("Gemm", 2, output=7, weights=-1, bias=6),
 }
-_DROPPED = frozenset({"channels_last", "opset"})
+_DROPPED_ATTRIBUTES = frozenset({"channels_last", "opset"})
 """Attributes that the plain operators do not have."""
-_SAME_IN_ONNX = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_ALSO_IN_ONNX = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """Operators that ONNX Runtime has in its own domain too, for element types that ONNX added later."""
 
 
@@ -68,7 +68,7 @@ def expand_qlinear(graph: Graph, *, runtime_only: bool = False) -> Graph:
     Parameters
     ----------
     runtime_only
-        Expand only operators of ONNX Runtime's domain, which ONNX does not define.
+        Whether to expand only operators of ONNX Runtime's domain, which ONNX does not define.
     """
     version = max((node.version for node in graph.nodes if not node.domain), default=_MIN_OPSET)
     expander = _Expander(graph, dict(graph.constants), max(version, _MIN_OPSET))
@@ -76,7 +76,7 @@ def expand_qlinear(graph: Graph, *, runtime_only: bool = False) -> Graph:
     for node in graph.nodes:
         inner = {name: expand_qlinear(value, runtime_only=runtime_only) for name, value in node.graphs.items()}
         one = replace(node, attributes={**node.attributes, **inner}) if inner else node
-        if one.domain == CONTRIB and one.operator in _SAME_IN_ONNX:
+        if one.domain == CONTRIB and one.operator in _ALSO_IN_ONNX:
             one = replace(one, domain="", version=expander.version)
         table = _ONNX_RUNTIME if one.domain == CONTRIB else {} if one.domain or runtime_only else _STANDARD
         layout = table.get(one.operator)
@@ -97,7 +97,7 @@ class _Expander:
         self._graph = graph
         self._names: set[str] = set()
 
-    def expand(self, node: Node, layout: _Layout) -> list[Node] | None:
+    def expand(self, node: Node, layout: _InputPositions) -> list[Node] | None:
         """Return the nodes that replace a quantized operator; None if the scale of its bias is not constant."""
         inputs = [*node.inputs, *[""] * 9]
         first = 2 if layout.inputs is None else 0
@@ -120,7 +120,7 @@ class _Expander:
         scale, zero_point = inputs[layout.output : layout.output + 2]
         name = self._name(f"{node.outputs[0]} as real numbers") if scale else node.outputs[0]
         attributes: Mapping[str, Attribute] = {
-            key: value for key, value in node.attributes.items() if key not in _DROPPED
+            key: value for key, value in node.attributes.items() if key not in _DROPPED_ATTRIBUTES
         }
         version = node.number("opset", self.version)
         plain = Node(layout.operator, tuple(operands), (name,), attributes, node.name, "", version)

@@ -41,14 +41,14 @@ def quantize(
     >>> quantize([0.3, -16.2, 99.0], "Q4.3")
     array([   2, -128,  127], dtype=int8)
     """
-    form = QFormat.of(qformat)
+    fmt = QFormat.of(qformat)
     real = _array(x)
     if real.dtype.kind not in "fiub" or real.dtype.itemsize > 8:
         raise FormatError(f"cannot quantize {real.dtype} values: real numbers of up to 64 bits are needed")
     if real.dtype.kind == "f" and np.isnan(real).any():
-        raise FormatError(f"cannot quantize NaN to {form}: fixed point has no code for it")
-    word = form.word(rounding_mode(rounding), overflow_mode(overflow))
-    return requantize.quantize(real, form.fraction_bits, word)
+        raise FormatError(f"cannot quantize NaN to {fmt}: fixed point has no code for it")
+    word = fmt.word(rounding_mode(rounding), overflow_mode(overflow))
+    return requantize.quantize(real, fmt.fraction_bits, word)
 
 
 def dequantize(codes: ArrayLike, qformat: QFormat | str) -> NDArray[np.float32]:
@@ -76,20 +76,20 @@ def dequantize(codes: ArrayLike, qformat: QFormat | str) -> NDArray[np.float32]:
     >>> dequantize([2, -128], "Q4.3")
     array([  0.25, -16.  ], dtype=float32)
     """
-    form = QFormat.of(qformat)
+    fmt = QFormat.of(qformat)
     whole = _array(codes)
-    word = form.word()
+    word = fmt.word()
     if whole.size and whole.dtype.kind not in "iu":
-        raise FormatError(f"codes of {form} are integers, not {whole.dtype}")
+        raise FormatError(f"codes of {fmt} are integers, not {whole.dtype}")
     if whole.size and not word.least <= int(whole.min()) <= int(whole.max()) <= word.most:
-        raise FormatError(f"codes of {form} lie within {word.least}..{word.most}; found {whole.min()}..{whole.max()}")
-    return requantize.dequantize(whole, form.fraction_bits)
+        raise FormatError(f"codes of {fmt} lie within {word.least}..{word.most}; found {whole.min()}..{whole.max()}")
+    return requantize.dequantize(whole, fmt.fraction_bits)
 
 
-def holds(form: Format, values: NDArray[Any]) -> bool:
+def holds(fmt: Format, values: NDArray[Any]) -> bool:
     """Whether the format represents every value exactly."""
-    word = form.word()
-    scaled = np.ldexp(values.astype(np.float64), fraction_bits_of(form, values.ndim))
+    word = fmt.word()
+    scaled = np.ldexp(values.astype(np.float64), fraction_bits_of(fmt, values.ndim))
     return np.array_equal(np.clip(np.rint(scaled), word.least, word.most), scaled)
 
 

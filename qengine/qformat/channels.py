@@ -60,13 +60,13 @@ Format = QFormat | ChannelFormats
 """The format of a tensor: one for all its elements, or one per channel."""
 
 
-def fraction_bits_of(form: Format, ndim: int) -> int | NDArray[np.int64]:
+def fraction_bits_of(fmt: Format, ndim: int) -> int | NDArray[np.int64]:
     """Return the number of fraction bits; an int64 array that broadcasts against `ndim` axes for channel formats."""
-    if isinstance(form, QFormat):
-        return form.fraction_bits
+    if isinstance(fmt, QFormat):
+        return fmt.fraction_bits
     shape = [1] * ndim
-    shape[form.axis] = -1
-    return np.array([f.fraction_bits for f in form.formats], np.int64).reshape(shape)
+    shape[fmt.axis] = -1
+    return np.array([f.fraction_bits for f in fmt.formats], np.int64).reshape(shape)
 
 
 def channel_formats(formats: Sequence[QFormat | str], axis: int) -> ChannelFormats:

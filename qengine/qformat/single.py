@@ -82,9 +82,9 @@ class QFormat:
         raise FormatError(f"{text!r} is not a fixed-point format such as Q4.3, Q0.15 or UQ0.8{hint}")
 
     @classmethod
-    def of(cls, form: "QFormat | str") -> "QFormat":
-        """Return a format as it is, or parse its text."""
-        return form if isinstance(form, QFormat) else cls.parse(form)
+    def of(cls, fmt: "QFormat | str") -> "QFormat":
+        """Return a format unchanged, or parse its text."""
+        return fmt if isinstance(fmt, QFormat) else cls.parse(fmt)
 
     def __str__(self) -> str:
         return f"{'' if self.signed else 'U'}Q{self.integer_bits}.{self.fraction_bits}"

@@ -1,7 +1,7 @@
 """Control flow: If, Loop, Scan and SequenceMap, whose attributes hold graphs.
 
 A function here decides which graph of the node runs, how often, and on which values. It does not run a graph itself: it
-calls `call(attribute, inputs)`, which the caller of `perform` gives. So the rules of ONNX stand here once, and the same
+calls `call(attribute, inputs)`, which the caller of `perform` gives. So the rules of ONNX are here once, and the same
 code serves float32 and fixed point, the reference and the native kernels. Values that are codes pass through unchanged:
 a loop-carried value that a body returns as codes enters the next iteration as codes.
 
@@ -33,7 +33,7 @@ def perform(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[Runt
     node
         The node.
     inputs
-        One value for each name in `node.inputs`.
+        Value for each name in `node.inputs`.
     call
         Function that runs a graph in an attribute of the node.
 

@@ -34,7 +34,7 @@ def perform(
     node, op
         The node and its operator, which has a fixed-point rule.
     inputs
-        One value for each name in `node.inputs`. Real numbers without a format are quantized as constants are.
+        Value for each name in `node.inputs`. Real numbers without a format are quantized as constants are.
     values
         Types and shapes that the model declares, by tensor name.
     formats, arithmetic
@@ -56,17 +56,17 @@ def perform(
     results = op.compute_fixed(node, operands, types, wanted, arithmetic, counts)
     real = next((value.dtype for value in inputs if value.dtype is not None and value.dtype.kind == "f"), _FLOAT)
     return [
-        RuntimeValue(array, form, real=real if declared is None else declared)
-        for (array, form), declared in zip(results, types, strict=True)
+        RuntimeValue(array, fmt, real_dtype=real if declared is None else declared)
+        for (array, fmt), declared in zip(results, types, strict=True)
     ]
 
 
 def _operand(name: str, value: RuntimeValue, formats: FormatTable) -> Any:
-    """Return an input as the argument of a rule: `FixedPoint` for codes, and any other value as it is."""
-    array, form = value.value, value.format
-    if form is None and isinstance(array, np.ndarray) and array.dtype.kind == "f":
-        form = formats.constant(name, array)
-        array = Tensor(name, array.dtype, array.shape, array, form).codes
-    if form is None:
+    """Return an input as the argument of a rule: `FixedPoint` for codes, and any other value unchanged."""
+    array, fmt = value.value, value.format
+    if fmt is None and isinstance(array, np.ndarray) and array.dtype.kind == "f":
+        fmt = formats.constant(name, array)
+        array = Tensor(name, array.dtype, array.shape, array, fmt).codes
+    if fmt is None:
         return array
-    return FixedPoint(array.astype(np.int64), Tensor(name, _FLOAT, array.shape, None, form).one_format)
+    return FixedPoint(array.astype(np.int64), Tensor(name, _FLOAT, array.shape, None, fmt).one_format)

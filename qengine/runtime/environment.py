@@ -20,7 +20,7 @@ from qengine.kernels.reference.requantize import Tally, new_tally, quantize
 from qengine.model.graph import Graph, Node
 from qengine.model.steps import Tensor, codes_of
 from qengine.qformat import Format, QFormat, fraction_bits_of
-from qengine.runtime.plan.plan import Arrays, Fixed, Plan, decode_output, quantize_input
+from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output, quantize_input
 from qengine.runtime.values import RuntimeValue
 
 MAX_SHAPE_ELEMENTS = 4096
@@ -37,7 +37,7 @@ class Environment:
     tallies : counts of every tensor in fixed point, which the run adds to; None to count nothing.
     """
 
-    def __init__(self, graph: Graph, fixed: Fixed | None, tallies: dict[str, Tally] | None) -> None:
+    def __init__(self, graph: Graph, fixed: FixedPointSettings | None, tallies: dict[str, Tally] | None) -> None:
         self.graph, self.fixed, self.tallies = graph, fixed, tallies
         self._values: dict[str, RuntimeValue] = {}
 
@@ -65,12 +65,12 @@ class Environment:
             if name in value_inputs and decides(fed.value):
                 self._values[name] = replace(fed, is_known=True) if fed.format is None else fed
                 continue
-            form = self.format_of(name, fed)
-            if form is not None and fed.format is None and isinstance(fed.value, np.ndarray):
-                tensor = Tensor(name, fed.value.dtype, fed.value.shape, None, form)
+            fmt = self.format_of(name, fed)
+            if fmt is not None and fed.format is None and isinstance(fed.value, np.ndarray):
+                tensor = Tensor(name, fed.value.dtype, fed.value.shape, None, fmt)
                 codes = quantize_input(tensor, fed.value, self.fixed, self.tallies)
-                fed = RuntimeValue(codes, form, real=fed.value.dtype)
-            self._values[name] = self._converted(fed, form)
+                fed = RuntimeValue(codes, fmt, real_dtype=fed.value.dtype)
+            self._values[name] = self._converted(fed, fmt)
 
     def lookup(self, name: str) -> RuntimeValue:
         """Return a computed tensor or a constant; raise ModelError where there is none of that name."""
@@ -92,7 +92,7 @@ class Environment:
             if tensor.value is not None:
                 self._values[name] = RuntimeValue(tensor.value, None, is_known=True)
             elif name in arrays:
-                self._values[name] = RuntimeValue(arrays[name], tensor.format, real=tensor.dtype)
+                self._values[name] = RuntimeValue(arrays[name], tensor.format, real_dtype=tensor.dtype)
 
     def store_output(self, name: str, value: RuntimeValue, node: Node) -> None:
         """Store an output of a node that ran alone, as codes where the tensor has a format.
@@ -110,7 +110,7 @@ class Environment:
             del self._values[name]
 
     def format_of(self, name: str, value: RuntimeValue) -> QFormat | None:
-        """Return the format in which a value is kept; None for real numbers and for what is no float tensor.
+        """Return the format in which a value is kept; None for real numbers and for values that are not float tensors.
 
         Raises
         ------
@@ -121,24 +121,24 @@ class Environment:
             return None
         return self.fixed.formats.activation(name)
 
-    def _converted(self, value: RuntimeValue, form: Format | None) -> RuntimeValue:
+    def _converted(self, value: RuntimeValue, fmt: Format | None) -> RuntimeValue:
         """Return a value in another format; None decodes it."""
-        if value.format == form or not isinstance(value.value, np.ndarray):
+        if value.format == fmt or not isinstance(value.value, np.ndarray):
             return value
         if value.format is None and value.value.dtype.kind != "f":
             return value
         real = real_numbers(value)
-        if form is None:
+        if fmt is None:
             return RuntimeValue(real)
         assert self.fixed is not None
-        word = form.word(self.fixed.arithmetic.rounding, self.fixed.arithmetic.overflow)
-        return RuntimeValue(quantize(real, fraction_bits_of(form, real.ndim), word), form, real=real.dtype)
+        word = fmt.word(self.fixed.arithmetic.rounding, self.fixed.arithmetic.overflow)
+        return RuntimeValue(quantize(real, fraction_bits_of(fmt, real.ndim), word), fmt, real_dtype=real.dtype)
 
     def _encoded(self, name: str, value: RuntimeValue, node: Node) -> RuntimeValue:
-        form = self.format_of(name, value)
+        fmt = self.format_of(name, value)
         if node.activation is not None and value.format is None:
             value = RuntimeValue(bounded(value.array, node.activation.low, node.activation.high))
-        if form is None or not isinstance(value.value, np.ndarray) or value.format == form:
+        if fmt is None or not isinstance(value.value, np.ndarray) or value.format == fmt:
             return value
         real = real_numbers(value)
         if real.dtype.kind != "f":
@@ -147,11 +147,11 @@ class Environment:
         if not node.graphs and self.fixed.strict:
             raise UnsupportedError("strict: no fixed-point rule; it would run as a float32 island")
         tally = None if self.tallies is None else self.tallies.setdefault(name, new_tally())
-        return RuntimeValue(codes_of(real, name, form, self.fixed.arithmetic, tally), form, real=real.dtype)
+        return RuntimeValue(codes_of(real, name, fmt, self.fixed.arithmetic, tally), fmt, real_dtype=real.dtype)
 
 
 def real_numbers(value: RuntimeValue) -> Any:
-    """Return the real numbers that codes represent, and any other value as it is."""
+    """Return the real numbers that codes represent, and any other value unchanged."""
     return decode_value(value, raw=False)
 
 
@@ -159,7 +159,7 @@ def decode_value(value: RuntimeValue, raw: bool) -> Any:
     """Return a value as real numbers, or as codes where `raw` is set; see `decode_output`."""
     if value.format is None:
         return value.value
-    return decode_output(Tensor("", value.real, value.array.shape, None, value.format), value.array, raw)
+    return decode_output(Tensor("", value.real_dtype, value.array.shape, None, value.format), value.array, raw)
 
 
 def decides(value: Any) -> bool:

@@ -16,20 +16,20 @@ from qengine.runtime.plan.plan import BoundStep
 
 @dataclass(frozen=True)
 class Event:
-    """One tensor of a traced run.
+    """A tensor of a traced run, and the step or node that computed it.
 
     Attributes
     ----------
     tensor, array : the tensor and its elements, codes in fixed point.
     node : the node that computed it; None for an input.
-    bound : the step that computed it; None for an input and for a node that ran alone.
+    bound_step : the step that computed it; None for an input and for a node that ran alone.
     reads_codes : whether a node that ran alone read tensors in fixed point.
     """
 
     tensor: Tensor
     array: NDArray[Any]
     node: Node | None = None
-    bound: BoundStep | None = None
+    bound_step: BoundStep | None = None
     reads_codes: bool = False
 
     @property
@@ -38,8 +38,8 @@ class Event:
 
         It is "quantize" for an input, and "graph", "custom", "island" or "delegated" for a node that ran alone.
         """
-        if self.bound is not None:
-            return self.bound.step.kind
+        if self.bound_step is not None:
+            return self.bound_step.step.kind
         if self.node is None:
             return "quantize"
         if self.node.graphs:
@@ -52,7 +52,7 @@ class Event:
     @property
     def is_island(self) -> bool:
         """Whether the tensor was computed in float32 in the middle of fixed point."""
-        if self.bound is not None:
-            return self.bound.is_island
+        if self.bound_step is not None:
+            return self.bound_step.is_island
         in_fixed = self.tensor.format is not None or self.reads_codes
         return in_fixed and self.kind in ("island", "delegated")

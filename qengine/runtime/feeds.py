@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qengine.errors import FeedError
 from qengine.model.graph import Dim, Graph, Value
 
-_KINDS = "biuf"
+_DTYPE_KINDS = "biuf"
 """Kinds of NumPy dtypes, in an order in which each kind holds the values of those before it."""
 
 
@@ -109,11 +109,11 @@ def _array(value: Value, feed: Any, label: str) -> NDArray[Any]:
             return array
         if value.dtype == object and array.dtype.kind in "UO":  # text
             return array.astype(object)
-        fits = not array.size or _KINDS.find(array.dtype.kind) <= _KINDS.find(value.dtype.kind)
-        if array.dtype.kind in _KINDS and fits and not hasattr(feed, "dtype"):
+        fits = not array.size or _DTYPE_KINDS.find(array.dtype.kind) <= _DTYPE_KINDS.find(value.dtype.kind)
+        if array.dtype.kind in _DTYPE_KINDS and fits and not hasattr(feed, "dtype"):
             with np.errstate(over="ignore"):
                 return np.asarray(feed, value.dtype)
     except (ValueError, TypeError, OverflowError):
         raise FeedError(f"{label} needs an array of {value.dtype}, not {type(feed).__name__}") from None
-    remedy = f": convert it with .astype('{value.dtype}')" if array.dtype.kind in _KINDS else ""
+    remedy = f": convert it with .astype('{value.dtype}')" if array.dtype.kind in _DTYPE_KINDS else ""
     raise FeedError(f"{label} needs dtype {value.dtype}, not {array.dtype}{remedy}")

@@ -55,9 +55,10 @@ class SessionOptions:
         Width of the accumulators of linear operators, 2 to 64: the low bits of each sum are kept, as in hardware of
         that width. None keeps all bits.
     per_channel
-        Give weights a number of fraction bits of their own for each output channel.
+        Whether weights have one number of fraction bits for each output channel.
     strict
-        Refuse a model in which an operator has no fixed-point rule, instead of computing it in float32.
+        Whether a model is refused in which an operator has no fixed-point rule, instead of computing the operator in
+        float32.
     isa
         Instruction set that kernels are compiled for: "avx512vnni", "avx2" or "generic"; or "reference", their
         definition in NumPy. By default the environment variable QENGINE_ISA, or the best that the CPU has.

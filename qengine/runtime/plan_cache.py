@@ -24,9 +24,9 @@ from qengine.runtime.environment import decides
 from qengine.runtime.native import Executor, make_executor
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
-from qengine.runtime.plan.plan import Arrays, Fixed, Plan, decode_output
+from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
 from qengine.runtime.plan.planner import make_plan
-from qengine.runtime.sections import SectionedPlan, Settings, Watch
+from qengine.runtime.sections import InnerTensorCallback, SectionedPlan, SectionSettings
 from qengine.threads import available_threads
 
 _CACHED_PLANS = 16
@@ -67,8 +67,8 @@ class PlanCache:
 
         def make() -> Plan:
             options = self.options
-            fixed = Fixed(network.table, options.arithmetic(), options.strict) if network.table else None
-            plan = make_plan(network.computing(outputs), inputs, fixed, options.max_elements)
+            fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
+            plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
         return self._plans.get(key, make)
@@ -85,7 +85,7 @@ class PlanCache:
             return None
 
     def sectioned_plan(
-        self, arrays: Mapping[str, Any], names: Sequence[str] | None, watch: Watch | None = None
+        self, arrays: Mapping[str, Any], names: Sequence[str] | None, on_inner_tensor: InnerTensorCallback | None = None
     ) -> SectionedPlan:
         """Return the plan of a run that is planned section by section.
 
@@ -95,15 +95,15 @@ class PlanCache:
             Checked feeds.
         names
             Tensors to compute; None for the outputs of the model.
-        watch
-            See `Settings`.
+        on_inner_tensor
+            See `SectionSettings`.
         """
         outputs = self.names(names)
         network, overrides = self._overriding(arrays)
         options = self.options
         run = partial(self.run, raw=True)
-        settings = Settings(options.arithmetic(), options.strict, options.max_elements, run, watch)
-        key = (outputs, overrides, watch)
+        settings = SectionSettings(options.arithmetic(), options.strict, options.max_elements, run, on_inner_tensor)
+        key = (outputs, overrides, on_inner_tensor)
         return self._sectioned.get(key, lambda: SectionedPlan(network, outputs, settings))
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
@@ -125,7 +125,7 @@ class PlanCache:
     def _input(self, name: str, array: Any) -> Tensor:
         """Return an input as the plan needs it: with its elements where they decide shapes."""
         if not isinstance(array, np.ndarray):
-            raise NeedsRun(f"input '{name}' is no tensor")
+            raise NeedsRun(f"input '{name}' is not a tensor")
         if name in self.network.value_inputs and decides(array):
             return Tensor(name, array.dtype, array.shape, array.copy())
         return Tensor(name, array.dtype, array.shape)

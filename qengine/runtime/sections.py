@@ -6,7 +6,7 @@ result of a convolution. Such a graph is cut into *sections*. A section is the l
 order, that can be planned from what is known when it begins: the shapes of all values computed so far, and the elements
 of the few that decide shapes. It is an ordinary `Plan`. A section ends for one of two reasons:
 
-- The next node must run alone (`lone_nodes`): only its run shows the shapes of its outputs.
+- The next node must run alone (`standalone_nodes`): only its run shows the shapes of its outputs.
 - The next node needs the *elements* of a tensor that this section computes. The section runs first; then the next one
   is planned with these elements as known values.
 
@@ -32,10 +32,10 @@ from qengine.model.static_values import value_inputs
 from qengine.model.steps import Arithmetic, Tensor
 from qengine.runtime.environment import Environment, decides, real_numbers, shape_elements
 from qengine.runtime.event import Event
-from qengine.runtime.lone_nodes import compute_alone
 from qengine.runtime.plan.network import Network
-from qengine.runtime.plan.plan import Arrays, Fixed, Plan
+from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan
 from qengine.runtime.plan.planner import Section, plan_section
+from qengine.runtime.standalone_nodes import compute_standalone
 from qengine.runtime.values import RuntimeValue
 
 _CACHED_SECTIONS = 64
@@ -43,27 +43,27 @@ _CACHED_SECTIONS = 64
 RunPlan = Callable[[Plan, Arrays], Arrays]
 """(plan, feeds) -> outputs of the plan by name, codes in fixed point."""
 
-Watch = Callable[[Tensor, NDArray[Any]], None]
+InnerTensorCallback = Callable[[Tensor, NDArray[Any]], None]
 """(tensor, array) -> None; called with every tensor that a graph inside of a node computes, codes in fixed point."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class SectionSettings:
     """Options of a sectioned plan, the same for the graphs inside of its nodes.
 
     Attributes
     ----------
     arithmetic, strict, max_elements : see `SessionOptions`.
     run_plan : function that runs the plan of a section.
-    watch : function that is called with the tensors that graphs inside of nodes compute, which then run on the
-        reference; None for no calls.
+    on_inner_tensor : function that is called with the tensors that graphs inside of nodes compute, which then run on
+        the reference; None for no calls.
     """
 
     arithmetic: Arithmetic
     strict: bool
     max_elements: int
     run_plan: RunPlan
-    watch: Watch | None = None
+    on_inner_tensor: InnerTensorCallback | None = None
 
 
 class SectionedPlan:
@@ -76,12 +76,12 @@ class SectionedPlan:
     graph : the graph that computes them.
     """
 
-    def __init__(self, network: Network, outputs: tuple[str, ...], settings: Settings) -> None:
+    def __init__(self, network: Network, outputs: tuple[str, ...], settings: SectionSettings) -> None:
         self.network, self.outputs, self.settings = network, outputs, settings
-        self.graph = network.computing(outputs)
+        self.graph = network.graph_with_outputs(outputs)
         self._fixed = None
         if network.table is not None:
-            self._fixed = Fixed(network.table, settings.arithmetic, settings.strict)
+            self._fixed = FixedPointSettings(network.table, settings.arithmetic, settings.strict)
         self._sections: LruCache[Section] = LruCache(_CACHED_SECTIONS)
         self._inner: dict[Any, SectionedPlan] = {}  # of graphs inside of nodes
 
@@ -112,12 +112,12 @@ class SectionedPlan:
             yield from alone
             alone.clear()
             plan = section.plan
-            steps = {bound.output.name: bound for bound in plan.steps}
+            steps = {bound_step.output.name: bound_step for bound_step in plan.steps}
             arrays = {}
             for tensor, array in plan.trace(inputs, tallies):
                 if tensor.name in steps:
-                    bound = steps[tensor.name]
-                    yield Event(tensor, array, bound.node, bound)
+                    bound_step = steps[tensor.name]
+                    yield Event(tensor, array, bound_step.node, bound_step)
                 if tensor.name in plan.outputs:
                     arrays[tensor.name] = array
             known = {name: t for name, t in plan.outputs.items() if t.value is not None and name not in env}
@@ -126,12 +126,12 @@ class SectionedPlan:
         yield from alone
 
     def _run_section(self, plan: Plan, inputs: Arrays) -> Arrays:
-        watch = self.settings.watch
-        if watch is None:
+        on_inner_tensor = self.settings.on_inner_tensor
+        if on_inner_tensor is None:
             return self.settings.run_plan(plan, inputs)
         outputs = {}
         for tensor, array in plan.trace(inputs):
-            watch(tensor, array)
+            on_inner_tensor(tensor, array)
             if tensor.name in plan.outputs:
                 outputs[tensor.name] = array
         return outputs
@@ -222,10 +222,12 @@ class SectionedPlan:
         return self._sections.get(tuple(key), make)
 
     def _run_alone(self, node: Node, env: Environment, alone: list[Event] | None) -> None:
-        """Run one node, store its outputs, and report them as events or to the watch."""
+        """Run one node, store its outputs, and report them as events or to `on_inner_tensor`."""
         inputs = [env.lookup(name) if name else RuntimeValue(None) for name in node.inputs]
         reads_codes = not node.graphs and any(value.format is not None for value in inputs)
-        outputs = compute_alone(node, inputs, env, lambda node, attribute, args: self._call(node, attribute, args, env))
+        outputs = compute_standalone(
+            node, inputs, env, lambda node, attribute, args: self._call(node, attribute, args, env)
+        )
         for name, value in zip(node.outputs, outputs, strict=False):
             if not name:
                 continue
@@ -236,8 +238,8 @@ class SectionedPlan:
             event = replace(_event(name, env[name], node), reads_codes=reads_codes)
             if alone is not None:
                 alone.append(event)
-            elif self.settings.watch is not None:
-                self.settings.watch(event.tensor, event.array)
+            elif self.settings.on_inner_tensor is not None:
+                self.settings.on_inner_tensor(event.tensor, event.array)
 
     def _call(self, node: Node, attribute: str, args: Sequence[RuntimeValue], env: Environment) -> list[RuntimeValue]:
         """Run the graph in an attribute of a node, on its inputs and on what it captures from around it."""
@@ -263,7 +265,7 @@ class SectionedPlan:
                 inputs.append(Value(name, fed.dtype, own[name].shape if name in own else None))
             captured = {name: self.graph.constants[name] for name in node.captures if name in self.graph.constants}
             formats = {n: fed.format for n, fed in feeds.items() if n not in own and fed.format is not None}
-            network = self.network.inside(graph, inputs, captured, formats)
+            network = self.network.of_inner_graph(graph, inputs, captured, formats)
             outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))
             self._inner[key] = SectionedPlan(network, outputs, self.settings)
         return self._inner[key]

@@ -34,7 +34,7 @@ from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Plan
 from qengine.runtime.plan_cache import PlanCache
-from qengine.runtime.sections import Watch
+from qengine.runtime.sections import InnerTensorCallback
 from qengine.runtime.values import RuntimeValue
 from qengine.threads import BLAS
 
@@ -174,8 +174,8 @@ class InferenceSession:
         feeds
             An array for every input, of the shape and dtype that `get_inputs` returns.
         raw
-            Return integer codes for the tensors in fixed point, instead of the real numbers that they represent.
-            Weights are those of the run, with every BatchNormalization that was folded into them.
+            Whether to return integer codes for the tensors in fixed point, instead of the real numbers that the codes
+            represent. Weights are those of the run, with every BatchNormalization that was folded into them.
 
         Returns
         -------
@@ -197,7 +197,7 @@ class InferenceSession:
         arrays = self.check_feeds(feeds)
         with self.limited():
             results = self._run(arrays, tuple(dict.fromkeys(names)), raw)
-        # A name that stands twice gives two arrays.
+        # A name that is listed twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
 
     def _run(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> Mapping[str, Any]:
@@ -207,7 +207,7 @@ class InferenceSession:
         sectioned = self._plans.sectioned_plan(arrays, names)
         results = sectioned.run(self._runtime_values(arrays))
         for name, constant in sectioned.network.encoded_constants(names).items():
-            results[name] = RuntimeValue(constant.codes, constant.format, real=constant.dtype)
+            results[name] = RuntimeValue(constant.codes, constant.format, real_dtype=constant.dtype)
         return {name: _result(value, raw) for name, value in results.items()}
 
     def _runtime_values(self, arrays: Mapping[str, Any]) -> dict[str, RuntimeValue]:
@@ -218,7 +218,7 @@ class InferenceSession:
         arrays: Mapping[str, Any],
         names: Sequence[str] | None = None,
         tallies: dict[str, Tally] | None = None,
-        watch: Watch | None = None,
+        on_inner_tensor: InnerTensorCallback | None = None,
     ) -> Iterator[Event]:
         """Run on the reference kernels, and yield every tensor as it is computed, the inputs included.
 
@@ -230,18 +230,20 @@ class InferenceSession:
             Tensors to compute; None for the outputs of the model.
         tallies
             Counts by tensor name, which every tensor in fixed point is added to; None to count nothing.
-        watch
+        on_inner_tensor
             Function that is called with the tensors that graphs inside of nodes compute, for which there are no
             events; None for no calls.
         """
         plan = self._plans.whole_plan(arrays, names)
         if plan is None:
-            yield from self._plans.sectioned_plan(arrays, names, watch).trace(self._runtime_values(arrays), tallies)
+            yield from self._plans.sectioned_plan(arrays, names, on_inner_tensor).trace(
+                self._runtime_values(arrays), tallies
+            )
             return
-        steps = {bound.output.name: bound for bound in plan.steps}
+        steps = {bound_step.output.name: bound_step for bound_step in plan.steps}
         for tensor, array in plan.trace(arrays, tallies):
-            bound = steps.get(tensor.name)
-            yield Event(tensor, array, None if bound is None else bound.node, bound)
+            bound_step = steps.get(tensor.name)
+            yield Event(tensor, array, None if bound_step is None else bound_step.node, bound_step)
 
     def known_outputs(self, arrays: Mapping[str, Any], names: Sequence[str]) -> dict[str, Tensor]:
         """Return those of the tensors that need no run, with their elements: `trace` does not yield them."""
@@ -265,7 +267,7 @@ class InferenceSession:
         plan
             A plan that `plan` returned.
         raw
-            Return codes for the outputs in fixed point.
+            Whether to return codes for the outputs in fixed point.
 
         Raises
         ------
@@ -301,6 +303,6 @@ class InferenceSession:
 
 
 def _result(value: RuntimeValue, raw: bool) -> Any:
-    """Return a value as `run` returns it: new arrays, real numbers unless codes are asked for."""
+    """Return a value as `run` returns it: new arrays, real numbers unless codes are requested."""
     decoded = decode_value(value, raw)
     return np.array(decoded, order="C") if isinstance(value.value, np.ndarray) else decoded

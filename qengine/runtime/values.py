@@ -23,19 +23,19 @@ class RuntimeValue:
     value : array; list of arrays for a sequence; None for an empty optional and for an input that is left out.
     format : format of the codes in `value`; None where it holds no codes.
     is_known : whether the value follows from shapes and constants alone.
-    real : element type of the real numbers that the codes represent.
+    real_dtype : element type of the real numbers that the codes represent.
     """
 
     value: Any
     format: Format | None = None
     is_known: bool = False
-    real: np.dtype[Any] = _FLOAT
+    real_dtype: np.dtype[Any] = _FLOAT
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """The element type of the tensor in float32 arithmetic; None where the value is no tensor."""
+        """The element type of the tensor in float32 arithmetic; None where the value is not a tensor."""
         if self.format is not None:
-            return self.real
+            return self.real_dtype
         return self.value.dtype if isinstance(self.value, np.ndarray) else None
 
     @property

@@ -10,7 +10,7 @@ import torch  # noqa: TID251 - an exporter
 
 from qengine.data.golden import save_golden
 from qengine.errors import QEngineError
-from qengine.torch_export.modes import evaluating
+from qengine.torch_export.eval_mode import evaluating
 
 if TYPE_CHECKING:
     import os

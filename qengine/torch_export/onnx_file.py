@@ -14,7 +14,7 @@ import torch  # noqa: TID251 - an exporter
 
 from qengine.atomic_files import replacing
 from qengine.errors import QEngineError
-from qengine.torch_export.modes import evaluating
+from qengine.torch_export.eval_mode import evaluating
 
 if TYPE_CHECKING:
     import os

@@ -71,7 +71,7 @@ def test_a_scale_of_other_channels_is_refused(tmp_path):
 
 def test_codes_are_no_image(tmp_path):
     check_out(tmp_path / "a.npz", codes=True)
-    with pytest.raises(OptionError, match="codes are no image"):
+    with pytest.raises(OptionError, match="codes are not an image"):
         check_out(tmp_path / "a.png", codes=True)
 
 

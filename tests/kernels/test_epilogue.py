@@ -61,7 +61,7 @@ def kernel(tmp_path_factory):
 
 def codes_of(data, isa, totals, surplus=None, order=None):
     """Run totals (count, 16) through an epilogue; stored codes."""
-    form, count = data.form, len(totals)
+    form, count = data.epilogue, len(totals)
     order = np.arange(LANES)[None] if order is None else order
     numbers, scalars = data.packed(order, surplus), data.scalars
     sums = totals if surplus is None else totals + surplus
@@ -129,11 +129,16 @@ FORMS = {
     "narrow": (range(16), 1 << 24, {}, {"wide": False}),
     "narrow, far": (range(15, 31), (1 << 30) - 1, {}, {"wide": False}),
     "wide": ((0, 1, 2, 3, 8, 15, 16, 17, 30, 31, 32, 33, 47, 48, 60, 61), 1 << 60, {}, {"wide": True, "split": False}),
-    "left": ((-45, -40, -39, -16, -8, -2, -1, 0, 0, 1, 2, 3, 8, 16, 30, 31), 1 << 20, {}, {"wide": True, "left": True}),
-    "accumulator": (range(16), 1 << 40, {"accumulator_bits": 20}, {"wide": False, "accumulator": True}),
-    "accumulator, 31": (range(16), 1 << 40, {"accumulator_bits": 31}, {"wide": False, "accumulator": True}),
-    "accumulator, 32": (range(16), 1 << 40, {"accumulator_bits": 32}, {"wide": True, "accumulator": True}),
-    "wide accumulator": (range(16, 32), 1 << 60, {"accumulator_bits": 40}, {"wide": True, "accumulator": True}),
+    "left": (
+        (-45, -40, -39, -16, -8, -2, -1, 0, 0, 1, 2, 3, 8, 16, 30, 31),
+        1 << 20,
+        {},
+        {"wide": True, "shifts_left": True},
+    ),
+    "accumulator": (range(16), 1 << 40, {"accumulator_bits": 20}, {"wide": False, "wraps_sums": True}),
+    "accumulator, 31": (range(16), 1 << 40, {"accumulator_bits": 31}, {"wide": False, "wraps_sums": True}),
+    "accumulator, 32": (range(16), 1 << 40, {"accumulator_bits": 32}, {"wide": True, "wraps_sums": True}),
+    "wide accumulator": (range(16, 32), 1 << 60, {"accumulator_bits": 40}, {"wide": True, "wraps_sums": True}),
     "split": (range(16, 32), (1 << 45) - 1, {"splits": True}, {"wide": True}),
 }
 
@@ -150,10 +155,10 @@ def test_every_form_rounding_and_overflow(form, rounding, overflow, isa):
         word = Word(*WORDS[name], rounding, overflow)
         data = choose_epilogue(bias, limit, shifts, word, **options)
         assert data is not None
-        found = {flag: getattr(data.form, flag) for flag in flags}
+        found = {flag: getattr(data.epilogue, flag) for flag in flags}
         assert found == flags
         if form == "split":
-            assert data.form.split == (rounding in ("half_even", "half_up", "floor"))
+            assert data.epilogue.split == (rounding in ("half_even", "half_up", "floor"))
         totals = edges(shifts.tolist(), limit, word) - bias
         codes = codes_of(data, isa, totals)
         wanted = [
@@ -206,12 +211,12 @@ def test_32_bits_are_used_up_to_their_end_and_not_beyond(rounding):
         room = (1 << 31) - (1 << shift)
         for limit, wide in ((room - 1, False), (room, True)):
             data = choose_epilogue(np.zeros(1, np.int64), limit, shift, word)
-            assert data.form.wide == wide
+            assert data.epilogue.wide == wide
             totals = np.repeat(np.array([[limit], [-limit], [limit - 1]], np.int64), LANES, axis=1)
             codes = codes_of(data, ISAS[0], totals, order=np.zeros((1, LANES), np.intp))
             np.testing.assert_array_equal(codes[:, 0], [expected(int(v), shift, word) for v in totals[:, 0]])
-    assert choose_epilogue(np.zeros(1, np.int64), 100, 31, word).form.wide
-    assert choose_epilogue(np.zeros(1, np.int64), 100, -1, word).form.wide
+    assert choose_epilogue(np.zeros(1, np.int64), 100, 31, word).epilogue.wide
+    assert choose_epilogue(np.zeros(1, np.int64), 100, -1, word).epilogue.wide
 
 
 @pytest.mark.parametrize("rounding", ["half_even", "half_up", "floor"])
@@ -221,7 +226,7 @@ def test_the_stored_code_of_0_is_in_the_bias_only_where_it_fits(rounding):
     room = (1 << 31) - (1 << shift) - (128 << shift)
     for limit, is_in_bias in ((room - 1, True), (room, False)):
         data = choose_epilogue(np.zeros(1, np.int64), limit, shift, word)
-        assert data.form.offset == (not is_in_bias)
+        assert data.epilogue.adds_zero == (not is_in_bias)
         totals = np.repeat(np.array([[limit], [-limit], [127 << 8], [-128 << 8]], np.int64), LANES, axis=1)
         codes = codes_of(data, ISAS[0], totals, order=np.zeros((1, LANES), np.intp))
         assert codes[:, 0].tolist() == [255, 0, 255, 0]
@@ -240,7 +245,7 @@ def test_halves_of_a_sum_are_kept_apart_up_to_46_bits_and_from_16_dropped_bits_o
     def form(limit, shift, rounding="half_even", **options):
         return choose_epilogue(
             np.zeros(1, np.int64), limit, shift, Word(8, True, rounding), splits=True, **options
-        ).form
+        ).epilogue
 
     assert form((1 << 46) - (1 << 16) - 1, 16).split
     assert not form((1 << 46) - (1 << 16), 16).split

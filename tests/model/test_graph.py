@@ -68,12 +68,12 @@ def test_who_makes_and_who_reads():
     found = graph(a, b, c)
     assert found.producers() == {"a": a, "b": b, "y": c}
     assert found.readers() == {"x": [a], "a": [b, b], "b": [c], "W": [c]}
-    assert found.read_once() == {"x", "b", "W"}
+    assert found.tensors_read_once() == {"x", "b", "W"}
     assert found.tensors() == {"x", "a", "b", "y", "W"}
 
 
 def test_an_output_is_not_read_by_its_reader_alone():
     a, b = Node("Relu", ("x",), ("a",)), Node("Relu", ("a",), ("y",))
-    assert graph(a, b).read_once() == {"x", "a"}
-    assert graph(a, b, outputs=("y", "a")).read_once() == {"x"}
-    assert graph(a, outputs=("a", "a")).read_once() == {"x"}
+    assert graph(a, b).tensors_read_once() == {"x", "a"}
+    assert graph(a, b, outputs=("y", "a")).tensors_read_once() == {"x"}
+    assert graph(a, outputs=("a", "a")).tensors_read_once() == {"x"}

@@ -205,5 +205,5 @@ def test_bounds_from_the_data_leave_nothing_to_fixed_point():
     )
     feeds = {"x": np.float32([0.5, 2, -3])}
     assert qengine.InferenceSession(model).run(None, feeds)[0].tolist() == [0.25, 2.0, 2.0]
-    with pytest.raises(UnsupportedError, match="the elements of input 'x' decide shapes or bounds, so that nothing is"):
+    with pytest.raises(UnsupportedError, match="the elements of input 'x' decide shapes or bounds, and nothing is"):
         qengine.InferenceSession(model, qformat="Q4.3").run(None, feeds)

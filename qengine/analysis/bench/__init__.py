@@ -1,4 +1,4 @@
-"""Measurements of speed: models and kernels, beside the peak of the machine and beside other runtimes."""
+"""Measurements of speed: models and kernels, compared with the peak of the machine and with other runtimes."""
 
 from qengine.analysis.bench.kernels import bench_kernels
 from qengine.analysis.bench.model import Report, Row, bench, executor_of

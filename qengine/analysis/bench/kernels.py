@@ -22,11 +22,11 @@ class Layer:
 
     Attributes
     ----------
-    name : name for people.
+    name : name in tables.
     operator, attributes : ONNX operator, and its attributes.
     shape : shape of the input.
     weights : shape of the filters; None for an operator without filters.
-    constants : other constant inputs, by name.
+    constants : constant inputs other than the filters, by name.
     """
 
     name: str

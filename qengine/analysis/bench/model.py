@@ -16,7 +16,7 @@ from qengine.kernels.isa import Isa
 from qengine.kernels.peak import peak_rate
 from qengine.kernels.program import Call, Program
 from qengine.model.ops.operator import NeedsRun
-from qengine.runtime.native.executor import Arrays, Executor, NativePart, ReferencePart
+from qengine.runtime.native.executor import Arrays, Executor, NativeSegment, ReferencePart
 from qengine.runtime.native.op import Op
 from qengine.runtime.session import InferenceSession
 
@@ -34,7 +34,7 @@ class Row:
     kernel : kernel and shape of its tile; "reference" where no native kernel computes the step.
     note : width of the sums and how often they are widened, or the reason why there is no native kernel.
     ms : milliseconds on one thread, with the data in the cache.
-    gmacs : 10^9 multiply-accumulates a second, of those that the operator asks for; None for an operator without any.
+    gmacs : 10^9 multiply-accumulates a second, of those that the operator has; None for an operator without any.
     percent_of_peak : share of the rate that the same instruction reaches on registers.
     """
 
@@ -105,7 +105,7 @@ def bench(
     runs: dict[str, Callable[[], object]] = {"qengine": lambda: session.run(None, feeds)}
     runs |= {name: run for name, run in rivals.items() if callable(run)}
     timings = interleaved(runs, seconds)
-    ops = [op for section in executor.sections for op in section.ops]
+    ops = [op for segment in executor.segments for op in segment.ops]
     kinds = sorted({op.kind for op in ops if op.kind is not None})
     peaks: dict[str, float] = {kind: peak_rate(kind, executor.isa) / 1e9 for kind in kinds}
     return Report(
@@ -137,17 +137,17 @@ def _rows(executor: Executor, feeds: Mapping[str, NDArray[Any]], peaks: Mapping[
         start = time.perf_counter()
         part.run(arrays)
         ms = 1e3 * (time.perf_counter() - start)
-        if isinstance(part, NativePart):
-            rows += _rows_of_section(part, executor.isa, arrays, peaks)
+        if isinstance(part, NativeSegment):
+            rows += _rows_of_segment(part, executor.isa, arrays, peaks)
         elif isinstance(part, ReferencePart):
-            bound = part.bound
-            rows.append(Row(bound.output.name, bound.node.operator, "reference", part.reason, ms, None, None))
+            bound_step = part.bound_step
+            rows.append(Row(bound_step.output.name, bound_step.node.operator, "reference", part.reason, ms, None, None))
     return rows
 
 
-def _rows_of_section(part: NativePart, isa: Isa, arrays: Arrays, peaks: Mapping[str, float]) -> list[Row]:
-    """Return the measurements of the ops of a section, whose arrays hold its inputs."""
-    operators = {id(op): bound.node.operator for bound, ops in part.steps for op in ops}
+def _rows_of_segment(part: NativeSegment, isa: Isa, arrays: Arrays, peaks: Mapping[str, float]) -> list[Row]:
+    """Return the measurements of the ops of a segment, whose arrays hold its inputs."""
+    operators = {id(op): bound_step.node.operator for bound_step, ops in part.steps for op in ops}
     rows = []
     for op, threads in zip(part.ops, part.compiled.calls, strict=True):
         ms = _best_ms(isa, [call for calls in threads for call in calls], arrays)

@@ -21,7 +21,7 @@ from qengine.analysis.blame.sums import TensorSums
 from qengine.analysis.report import losses
 from qengine.errors import FeedError, OptionError, QEngineError, UnsupportedError
 from qengine.kernels.reference.requantize import Tally, new_tally
-from qengine.metrics.ratios import Energy, mean_ratio, ratio_in_decibels
+from qengine.metrics.decibels import Energy, mean_ratio, ratio_in_decibels
 from qengine.model.formats.groups import format_groups
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.static_values import known_tensors
@@ -44,18 +44,19 @@ def blame(
 
     Each feed is run once in fixed point and once in float32. Then it is run in float32 once per tensor, with this
     tensor alone rounded; steps that do not depend on the tensor are not computed again. The memory in use is that of
-    the tensors of one run, whatever the number of feeds.
+    the tensors of one run, for any number of feeds.
 
     Parameters
     ----------
     session
         Session in fixed point.
     feeds
-        One mapping per run, as `InferenceSession.run` takes it: any iterable, which is read once and lazily.
+        Iterable of mappings, one per run, as `InferenceSession.run` takes them; it is read once and lazily.
     outputs
         Tensors at which noise is measured, which may lie inside the model; None for the model's outputs.
     advance
-        Function that is called with each part of a feed that is done, in parts that sum to 1 per feed.
+        Function that is called with the fraction of a feed that is done since the last call; fractions sum to 1 per
+        feed.
 
     Raises
     ------
@@ -106,7 +107,7 @@ class _Measure:
         self._sums: dict[str, TensorSums] = {}
         self._tallies: dict[str, Tally] = {}
         self._together = {kind: dict[str, Energy]() for kind in ("run", "constants", "activations")}
-        self._bounds: dict[str, BoundStep] = {}
+        self._bound_steps: dict[str, BoundStep] = {}
         self._islands: dict[str, None] = {}
         self._constants: dict[str, Tensor] = {}
         self._arithmetic = Arithmetic()
@@ -125,7 +126,7 @@ class _Measure:
                 self._measure_alone(point, plan, rerun)
                 self._advance(part * point.rounds)
             for kind in ("constants", "activations"):
-                outputs = rerun.together(constants=kind == "constants", activations=kind == "activations")
+                outputs = rerun.run_with_kinds_rounded(constants=kind == "constants", activations=kind == "activations")
                 self._add_outputs(self._together[kind], rerun, outputs)
                 self._advance(part)
         self._runs += 1
@@ -136,7 +137,7 @@ class _Measure:
             float32 = self._float32.plan(arrays, self._names)
         except NeedsRun as reason:
             raise UnsupportedError(
-                f"the data decides how this model runs ({reason}), so that no tensor can be rounded alone: "
+                f"the data decides how this model runs ({reason}), and no tensor can be rounded alone: "
                 "compare a whole run with float32 instead (qengine run)"
             ) from None
         known, rerun = self._reruns
@@ -145,10 +146,10 @@ class _Measure:
             self._arithmetic = plan.fixed.arithmetic
             rerun = Rerun(plan, float32)
             self._reruns = plan, rerun
-            for bound in plan.steps:
-                self._bounds.setdefault(bound.output.name, bound)
-                if bound.is_island:
-                    self._islands.setdefault(str(bound.node))
+            for bound_step in plan.steps:
+                self._bound_steps.setdefault(bound_step.output.name, bound_step)
+                if bound_step.is_island:
+                    self._islands.setdefault(str(bound_step.node))
             for tensor in plan.constants:
                 self._constants.setdefault(tensor.name, tensor)
         return plan, rerun
@@ -174,7 +175,7 @@ class _Measure:
         if point.kind != CONSTANT:
             rounded = rerun.rounded(point)
             sums.own.add(rerun.exact[point.name], rounded)
-        self._add_outputs(sums.at_outputs, rerun, rerun.alone(point, array=rounded))
+        self._add_outputs(sums.at_outputs, rerun, rerun.run_with_rounded(point, array=rounded))
 
     def _add_outputs(self, energies: dict[str, Energy], rerun: Rerun, outputs: Mapping[str, NDArray[Any]]) -> None:
         for name, array in outputs.items():
@@ -217,9 +218,9 @@ class _Measure:
 
     def _notes(self) -> Iterable[str]:
         yield from self._fixed.notes
-        yield from losses(self._constants.values(), self._bounds.values(), self._tallies)
+        yield from losses(self._constants.values(), self._bound_steps.values(), self._tallies)
         for node in self._islands:
             yield f"computed in float32, without a fixed-point rule: {node}"
-        fused = any(bound.node.activation is not None for bound in self._bounds.values())
+        fused = any(bound_step.node.activation is not None for bound_step in self._bound_steps.values())
         if fused and self._arithmetic.overflow is Overflow.WRAP:
             yield "a clipped value cannot wrap in a tensor alone; in the run it wraps before it is clipped"

@@ -1,4 +1,4 @@
-"""Plot of the values of a tensor beside the range and the step of its format; needs the extra `plot`."""
+"""Plot of the values of a tensor with the range and the step of its format; needs the extra `plot`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 _BARS = 256
-_VIEW = 1.0  # the picture reaches so many spans of the values beyond them, at most
-_MOST_STEPS = 64  # more steps would be too close to see
+_MAX_VIEW_SPANS = 1.0  # largest distance that the plot shows beyond the values, as a multiple of their span
+_MAX_STEPS = 64  # more steps would be too close to see
 _SIZE, _DPI = (8.0, 4.2), 120  # inches, dots per inch
 
 
 def draw_histogram(
-    path: str | os.PathLike[str], name: str, histogram: Histogram, form: Format, also: Format | None = None
+    path: str | os.PathLike[str], name: str, histogram: Histogram, fmt: Format, also: Format | None = None
 ) -> None:
     """Plot a histogram of a tensor's float32 values, and the range and the steps of its format.
 
@@ -34,11 +34,11 @@ def draw_histogram(
     name
         Name of the tensor, the title of the plot.
     histogram
-        Histogram of its values.
-    form
-        Its format. Among several formats, one per channel, the widest is drawn.
+        Histogram of the tensor's values.
+    fmt
+        Format of the tensor. Among several formats, one per channel, the widest is drawn.
     also
-        Another format, whose range is drawn too.
+        Second format, whose range is drawn too.
 
     Raises
     ------
@@ -52,11 +52,11 @@ def draw_histogram(
     figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    widest = _widest(form)
+    widest = _widest(fmt)
     low, high = _view(histogram, widest)
     _bars(axes, histogram, low, high)
     axes.axvspan(
-        max(widest.min, low), min(widest.max, high), color="C3", alpha=0.15, zorder=0, label=_label(form, widest)
+        max(widest.min, low), min(widest.max, high), color="C3", alpha=0.15, zorder=0, label=_label(fmt, widest)
     )
     _steps(axes, widest, low, high)
     if also is not None:
@@ -87,17 +87,17 @@ def check_plot(path: str | os.PathLike[str]) -> None:
         raise OptionError("plots need matplotlib: pip install 'qengine[plot]'") from None
 
 
-def _widest(form: Format) -> QFormat:
-    return max(form.formats, key=lambda one: one.integer_bits) if isinstance(form, ChannelFormats) else form
+def _widest(fmt: Format) -> QFormat:
+    return max(fmt.formats, key=lambda one: one.integer_bits) if isinstance(fmt, ChannelFormats) else fmt
 
 
-def _view(histogram: Histogram, form: QFormat) -> tuple[float, float]:
+def _view(histogram: Histogram, fmt: QFormat) -> tuple[float, float]:
     """Return the ends of the horizontal axis: all values, and the format's range as far as the values stay visible."""
     least, most = min(histogram.least, 0.0), max(histogram.most, 0.0)
     if histogram.is_zero or not np.isfinite([least, most]).all():
-        return form.min - form.step, form.max + form.step
-    reach = _VIEW * (most - least)
-    low, high = min(least, max(form.min, least - reach)), max(most, min(form.max, most + reach))
+        return fmt.min - fmt.step, fmt.max + fmt.step
+    reach = _MAX_VIEW_SPANS * (most - least)
+    low, high = min(least, max(fmt.min, least - reach)), max(most, min(fmt.max, most + reach))
     margin = 0.03 * (high - low)
     return low - margin, high + margin
 
@@ -111,18 +111,18 @@ def _bars(axes: Axes, histogram: Histogram, low: float, high: float) -> None:
     axes.stairs(counts, edges, fill=True, color="C0", label=f"values: {histogram.least:g} to {histogram.most:g}")
 
 
-def _label(form: Format, widest: QFormat) -> str:
-    return f"{form}: {widest.min:g} to {widest.max:g}, step {widest.step:g}"
+def _label(fmt: Format, widest: QFormat) -> str:
+    return f"{fmt}: {widest.min:g} to {widest.max:g}, step {widest.step:g}"
 
 
-def _ends(axes: Axes, form: QFormat, label: str) -> None:
-    axes.axvline(form.min, color="C2", linestyle="--", label=label)
-    axes.axvline(form.max, color="C2", linestyle="--")
+def _ends(axes: Axes, fmt: QFormat, label: str) -> None:
+    axes.axvline(fmt.min, color="C2", linestyle="--", label=label)
+    axes.axvline(fmt.max, color="C2", linestyle="--")
 
 
-def _steps(axes: Axes, form: QFormat, low: float, high: float) -> None:
+def _steps(axes: Axes, fmt: QFormat, low: float, high: float) -> None:
     """Draw a line at every value of the format, if few of them are in view."""
-    first, last = np.ceil(max(low, form.min) / form.step), np.floor(min(high, form.max) / form.step)
-    if last - first <= _MOST_STEPS:
+    first, last = np.ceil(max(low, fmt.min) / fmt.step), np.floor(min(high, fmt.max) / fmt.step)
+    if last - first <= _MAX_STEPS:
         for code in np.arange(first, last + 1):
-            axes.axvline(code * form.step, color="0.4", linewidth=0.4, linestyle=":")
+            axes.axvline(code * fmt.step, color="0.4", linewidth=0.4, linestyle=":")

@@ -27,7 +27,7 @@ class Point:
     name : name of the tensor in the model.
     kind : "input", "activation" or "constant".
     operator : operator that computes it; for a constant, the first operator that reads it.
-    format : its format.
+    format : format of the tensor.
     rounds : whether the run rounds it; codes that are only moved or selected were rounded before.
     uses : operands in which a constant is read; empty for other kinds.
     """
@@ -51,40 +51,44 @@ def points_of(fixed: Plan, float32: Plan) -> dict[str, Point]:
     Raises
     ------
     UnsupportedError
-        If a step of the one plan has no counterpart in the other.
+        If a step of one plan has no counterpart in the other.
     """
     points: dict[str, Point] = {}
     for tensor in fixed.inputs:
         if tensor.format is not None:
             points[tensor.name] = Point(tensor.name, INPUT, operator_label(None), tensor.format)
-    for i, bound in enumerate(fixed.steps):
-        _check_twin(bound, float32.steps[i])
-        for use in _uses(i, bound):
-            name, form = use[2].name, use[2].format
-            assert form is not None
-            first = points.get(name, Point(name, CONSTANT, operator_label(bound.node), form))
-            points[name] = Point(name, CONSTANT, first.operator, form, uses=(*first.uses, use))
-        out = bound.output
+    for i, bound_step in enumerate(fixed.steps):
+        _check_counterpart(bound_step, float32.steps[i])
+        for use in _uses(i, bound_step):
+            name, fmt = use[2].name, use[2].format
+            assert fmt is not None
+            first = points.get(name, Point(name, CONSTANT, operator_label(bound_step.node), fmt))
+            points[name] = Point(name, CONSTANT, first.operator, fmt, uses=(*first.uses, use))
+        out = bound_step.output
         if out.format is not None:
-            rounds = not _moves(bound)
-            points[out.name] = Point(out.name, ACTIVATION, operator_label(bound.node), out.format, rounds)
+            rounds = not _moves(bound_step)
+            points[out.name] = Point(out.name, ACTIVATION, operator_label(bound_step.node), out.format, rounds)
     return points
 
 
-def _uses(i: int, bound: BoundStep) -> Iterator[Use]:
+def _uses(i: int, bound_step: BoundStep) -> Iterator[Use]:
     """Yield the constants with formats that step `i` reads."""
-    for k, operand in enumerate(bound.step.operands):
+    for k, operand in enumerate(bound_step.step.operands):
         if operand.value is not None and operand.format is not None:
             yield i, k, operand
 
 
-def _moves(bound: BoundStep) -> bool:
+def _moves(bound_step: BoundStep) -> bool:
     """Whether a step only moves or selects codes and keeps their format."""
-    first = bound.step.operands[0] if bound.step.operands else None
-    return first is not None and first.format == bound.output.format and find(bound.node).preserves_format(bound.node)
+    first = bound_step.step.operands[0] if bound_step.step.operands else None
+    return (
+        first is not None
+        and first.format == bound_step.output.format
+        and find(bound_step.node).preserves_format(bound_step.node)
+    )
 
 
-def _check_twin(bound: BoundStep, twin: BoundStep) -> None:
+def _check_counterpart(bound_step: BoundStep, counterpart: BoundStep) -> None:
     """Raise UnsupportedError unless two steps compute the same tensor from as many operands."""
-    if bound.output.name != twin.output.name or len(bound.sources) != len(twin.sources):
-        raise UnsupportedError(f"{bound.node} has other steps in float32, so that its tensors cannot be compared")
+    if bound_step.output.name != counterpart.output.name or len(bound_step.sources) != len(counterpart.sources):
+        raise UnsupportedError(f"{bound_step.node} has other steps in float32, and its tensors cannot be compared")

@@ -2,7 +2,7 @@
 
 The noise of a format is measured by running the model in float32 with nothing rounded but the tensor in question. A
 model has hundreds of tensors, and most of such a run would repeat the plain float32 run. `Rerun` keeps every tensor of
-the plain run, and computes again only the steps behind the rounded tensor.
+the plain run, and computes again only the steps after the rounded tensor.
 """
 
 from __future__ import annotations
@@ -62,26 +62,26 @@ class Rerun:
         """Run in float32 without rounding, and keep every tensor."""
         self.exact = {tensor.name: array for tensor, array in self._plan.trace(feeds)}
 
-    def rounded(self, point: Point, form: Format | None = None) -> NDArray[Any]:
+    def rounded(self, point: Point, fmt: Format | None = None) -> NDArray[Any]:
         """Return an input or an activation of the float32 run, rounded to a format; by default to the point's own."""
-        return in_format(point.name, self.exact[point.name], form or point.format, self._arithmetic)
+        return in_format(point.name, self.exact[point.name], fmt or point.format, self._arithmetic)
 
-    def alone(self, point: Point, form: Format | None = None, *, array: NDArray[Any] | None = None) -> Arrays:
+    def run_with_rounded(self, point: Point, fmt: Format | None = None, *, array: NDArray[Any] | None = None) -> Arrays:
         """Return the outputs of a float32 run in which one tensor is rounded.
 
         Parameters
         ----------
         point
             A tensor that the run in fixed point rounds.
-        form
+        fmt
             Format to round to; None for the point's own.
         array
             Result of `rounded` for this point and format, if it is available.
         """
         changed: dict[str, NDArray[Any]] = {}
-        swapped = self._rounded_constants(point, form)
+        swapped = self._rounded_constants(point, fmt)
         if point.kind != CONSTANT:
-            changed[point.name] = self.rounded(point, form) if array is None else array
+            changed[point.name] = self.rounded(point, fmt) if array is None else array
         for i in self._affected[point.name]:
             self._compute(i, changed, swapped)
             for gone in self._plan.steps[i].release:
@@ -89,7 +89,7 @@ class Rerun:
                     changed.pop(gone, None)
         return {name: changed.get(name, self.exact[name]) for name in self.outputs}
 
-    def together(self, *, constants: bool, activations: bool) -> Arrays:
+    def run_with_kinds_rounded(self, *, constants: bool, activations: bool) -> Arrays:
         """Return the outputs of a float32 run with all constants rounded, or all inputs and activations, or both."""
         changed: dict[str, NDArray[Any]] = {}
         swapped: dict[tuple[int, int], NDArray[Any]] = {}
@@ -99,11 +99,11 @@ class Rerun:
         if activations:
             for tensor in self._plan.inputs:
                 self._round(tensor.name, changed, self.exact)
-        for i, bound in enumerate(self._plan.steps):
+        for i, bound_step in enumerate(self._plan.steps):
             self._compute(i, changed, swapped)
             if activations:
-                self._round(bound.output.name, changed, changed)
-            for gone in bound.release:
+                self._round(bound_step.output.name, changed, changed)
+            for gone in bound_step.release:
                 if gone not in self._plan.outputs:
                     changed.pop(gone, None)
         return {name: changed.get(name, self.exact[name]) for name in self.outputs}
@@ -114,26 +114,26 @@ class Rerun:
             changed[name] = in_format(name, source[name], point.format, self._arithmetic)
 
     def _compute(self, i: int, changed: dict[str, NDArray[Any]], swapped: Mapping[tuple[int, int], Any]) -> None:
-        bound = self._plan.steps[i]
+        bound_step = self._plan.steps[i]
         arrays = []
-        for k, source in enumerate(bound.sources):
+        for k, source in enumerate(bound_step.sources):
             if (i, k) in swapped:
                 arrays.append(swapped[i, k])
             elif isinstance(source, str):
                 arrays.append(changed[source] if source in changed else self.exact[source])
             else:
                 arrays.append(source)
-        with bound.node.errors_named():
-            changed[bound.output.name] = bound.kernel(*arrays)
+        with bound_step.node.errors_named():
+            changed[bound_step.output.name] = bound_step.kernel(*arrays)
 
-    def _rounded_constants(self, point: Point, form: Format | None) -> dict[tuple[int, int], NDArray[Any]]:
+    def _rounded_constants(self, point: Point, fmt: Format | None) -> dict[tuple[int, int], NDArray[Any]]:
         """Return a rounded constant by step and operand; in the point's own format it is computed once."""
         rounded = {}
         for i, k, tensor in point.uses:
             key = (point.name, i, k)
-            if form is None and key not in self._kept:
+            if fmt is None and key not in self._kept:
                 self._kept[key] = constant_in_format(tensor, point.format)
-            rounded[i, k] = self._kept[key] if form is None else constant_in_format(tensor, form)
+            rounded[i, k] = self._kept[key] if fmt is None else constant_in_format(tensor, fmt)
         return rounded
 
     def _steps_after(self, point: Point) -> tuple[int, ...]:
@@ -141,14 +141,14 @@ class Rerun:
         names = {point.name} if point.kind != CONSTANT else set()
         reads = {i for i, _, _ in point.uses}
         steps = []
-        for i, bound in enumerate(self._plan.steps):
-            if i in reads or any(isinstance(s, str) and s in names for s in bound.sources):
+        for i, bound_step in enumerate(self._plan.steps):
+            if i in reads or any(isinstance(s, str) and s in names for s in bound_step.sources):
                 steps.append(i)
-                names.add(bound.output.name)
+                names.add(bound_step.output.name)
         return tuple(steps)
 
 
-def in_format(name: str, array: NDArray[Any], form: Format, arithmetic: Arithmetic) -> NDArray[Any]:
+def in_format(name: str, array: NDArray[Any], fmt: Format, arithmetic: Arithmetic) -> NDArray[Any]:
     """Return an array rounded to a format as a run does it: quantized and dequantized.
 
     Raises
@@ -158,12 +158,12 @@ def in_format(name: str, array: NDArray[Any], form: Format, arithmetic: Arithmet
     """
     if np.isnan(array).any():
         raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
-    n = fraction_bits_of(form, array.ndim)
-    codes = quantize(array, n, form.word(arithmetic.rounding, arithmetic.overflow))
+    n = fraction_bits_of(fmt, array.ndim)
+    codes = quantize(array, n, fmt.word(arithmetic.rounding, arithmetic.overflow))
     return dequantize(codes, n).astype(array.dtype, copy=False)
 
 
-def constant_in_format(tensor: Tensor, form: Format) -> NDArray[Any]:
+def constant_in_format(tensor: Tensor, fmt: Format) -> NDArray[Any]:
     """Return a constant rounded to a format; constants round half to even and saturate in every arithmetic."""
     assert tensor.value is not None
-    return in_format(tensor.name, tensor.value, form, Arithmetic())
+    return in_format(tensor.name, tensor.value, fmt, Arithmetic())

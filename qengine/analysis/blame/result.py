@@ -34,7 +34,7 @@ class TensorBlame:
     name : name of the tensor in the model.
     kind : "input", "activation" or "constant".
     operator : operator that computes it; for a constant, the first operator that reads it.
-    format : its format.
+    format : format of the tensor.
     shares : names of the tensors that must have the same format, because only operators that keep it lie between them.
     elements : number of values seen in all runs; for a constant, its number of elements.
     sqnr_db : SQNR of the tensor in the run in fixed point, against float32: the noise of everything before it included.
@@ -45,7 +45,7 @@ class TensorBlame:
     noise : energy of the noise that this tensor alone causes, by output, in squared units of the output.
     sensitivity : noise over signal at the outputs, on average: `output_db` as a ratio. 0 where the run does not round
         the tensor.
-    share : this sensitivity over the sum of all.
+    share : sensitivity of the tensor over the sum of all sensitivities.
     saturated, underflowed : number of codes of the run in fixed point that saturated, and of numbers other than 0 that
         got the code 0.
     unused_bits : number of top bits of the word that no code needs.

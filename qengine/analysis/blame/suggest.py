@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 
 from qengine.analysis.blame.result import Suggestion
 from qengine.errors import FormatError
-from qengine.metrics.ratios import decibels
+from qengine.metrics.decibels import decibels
 from qengine.qformat import ChannelFormats, Format, QFormat
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values
 from qengine.quantization.calibration.error import exact_error, sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
 
-_LEAST_GAIN_DB = 1.0
-_LEAST_CHANNEL_GAIN_DB = 3.0  # a format per channel costs hardware, and must gain more
+_MIN_GAIN_DB = 1.0
+_MIN_CHANNEL_GAIN_DB = 3.0  # a format per channel costs hardware, and must gain more
 _LARGE_SHARE = 0.25  # share of all sensitivity from which a longer word is worth its bits
 _PERCENTILE = 100.0  # an argument that the method used here does not read
 
 
-def suggest(histogram: Histogram, form: Format, share: float, rows: NDArray[np.float64] | None) -> Suggestion | None:
+def suggest(histogram: Histogram, fmt: Format, share: float, rows: NDArray[np.float64] | None) -> Suggestion | None:
     """Return a clearly better format for a tensor, or None.
 
     The candidates are, in this order: for weights, one number of fraction bits per channel, if it gains 3 dB or more;
@@ -33,45 +33,45 @@ def suggest(histogram: Histogram, form: Format, share: float, rows: NDArray[np.f
     ----------
     histogram
         Histogram of the tensor's values in float32.
-    form
+    fmt
         Present format of the tensor.
     share
         Sensitivity of the tensor over the sum of all.
     rows
         Finite values of weights with an axis of output channels, as (channels, any number); None for other tensors.
     """
-    if histogram.is_zero or not isinstance(form, QFormat):
+    if histogram.is_zero or not isinstance(fmt, QFormat):
         return None
-    candidates = _for_tensor(histogram, form, share) if rows is None else _for_channels(rows, form, share)
-    return next((one for one in candidates if one.gain_db >= _LEAST_GAIN_DB), None)
+    candidates = _for_tensor(histogram, fmt, share) if rows is None else _for_channels(rows, fmt, share)
+    return next((one for one in candidates if one.gain_db >= _MIN_GAIN_DB), None)
 
 
-def _for_tensor(histogram: Histogram, form: QFormat, share: float) -> Iterator[Suggestion]:
-    now = sqnr_in(histogram, form)
+def _for_tensor(histogram: Histogram, fmt: QFormat, share: float) -> Iterator[Suggestion]:
+    now = sqnr_in(histogram, fmt)
     is_negative = histogram.least < 0
-    best = _best(histogram, form.bits, signed=form.signed or is_negative)
-    if best is not None and best != form:
-        yield _suggestion(_change(form, best), best, sqnr_in(histogram, best), now)
+    best = _best(histogram, fmt.bits, signed=fmt.signed or is_negative)
+    if best is not None and best != fmt:
+        yield _suggestion(_change(fmt, best), best, sqnr_in(histogram, best), now)
     if share < _LARGE_SHARE:
         return
-    if form.signed and not is_negative and (unsigned := _best(histogram, form.bits, signed=False)) is not None:
+    if fmt.signed and not is_negative and (unsigned := _best(histogram, fmt.bits, signed=False)) is not None:
         yield _suggestion("unsigned, as it is never negative", unsigned, sqnr_in(histogram, unsigned), now)
-    if form.bits < 16 and (longer := _best(histogram, form.bits + 1, signed=form.signed)) is not None:
+    if fmt.bits < 16 and (longer := _best(histogram, fmt.bits + 1, signed=fmt.signed)) is not None:
         yield _suggestion("one more bit", longer, sqnr_in(histogram, longer), now)
 
 
-def _for_channels(rows: NDArray[np.float64], form: QFormat, share: float) -> Iterator[Suggestion]:
-    now, best = _sqnr(rows, form), _best_for_values(rows, form.bits)
+def _for_channels(rows: NDArray[np.float64], fmt: QFormat, share: float) -> Iterator[Suggestion]:
+    now, best = _sqnr(rows, fmt), _best_for_values(rows, fmt.bits)
     best_db = None if best is None else _sqnr(rows, best)
-    each = [one for row in rows if (one := _best_for_values(row, form.bits)) is not None]
+    each = [one for row in rows if (one := _best_for_values(row, fmt.bits)) is not None]
     if 1 < len(rows) == len(each):
         channels = ChannelFormats(tuple(each), 0)
         channels_db = _sqnr(rows, channels)
-        if _gain(channels_db, best_db) >= _LEAST_CHANNEL_GAIN_DB:
+        if _gain(channels_db, best_db) >= _MIN_CHANNEL_GAIN_DB:
             yield _suggestion("weights per channel", channels, channels_db, now)
-    if best is not None and best != form:
-        yield _suggestion(_change(form, best), best, best_db, now)
-    if share >= _LARGE_SHARE and form.bits < 16 and (longer := _best_for_values(rows, form.bits + 1)) is not None:
+    if best is not None and best != fmt:
+        yield _suggestion(_change(fmt, best), best, best_db, now)
+    if share >= _LARGE_SHARE and fmt.bits < 16 and (longer := _best_for_values(rows, fmt.bits + 1)) is not None:
         yield _suggestion("one more bit", longer, _sqnr(rows, longer), now)
 
 
@@ -89,24 +89,24 @@ def _best_for_values(values: NDArray[np.float64], bits: int) -> QFormat | None:
         return None
 
 
-def _sqnr(rows: NDArray[np.float64], form: Format) -> float | None:
+def _sqnr(rows: NDArray[np.float64], fmt: Format) -> float | None:
     """Return the SQNR in dB of rows in a format, or in one format per row."""
-    forms = [form] * len(rows) if isinstance(form, QFormat) else form.formats
+    forms = [fmt] * len(rows) if isinstance(fmt, QFormat) else fmt.formats
     noise = sum(exact_error(row, one) for row, one in zip(rows, forms, strict=True))
     return decibels(float(np.sum(rows**2)), noise)
 
 
-def _change(form: QFormat, best: QFormat) -> str:
+def _change(fmt: QFormat, best: QFormat) -> str:
     """Return the difference between two formats of the same word length, in words."""
-    if best.signed and not form.signed:
+    if best.signed and not fmt.signed:
         return "signed, as some values are negative"
-    more = best.integer_bits - form.integer_bits
+    more = best.integer_bits - fmt.integer_bits
     bits = "one" if abs(more) == 1 else str(abs(more))
     return f"{bits} {'more' if more > 0 else 'fewer'} integer bit{'' if abs(more) == 1 else 's'}"
 
 
-def _suggestion(text: str, form: Format, then: float | None, now: float | None) -> Suggestion:
-    return Suggestion(text, form, _gain(then, now))
+def _suggestion(text: str, fmt: Format, then: float | None, now: float | None) -> Suggestion:
+    return Suggestion(text, fmt, _gain(then, now))
 
 
 def _gain(then: float | None, now: float | None) -> float:

@@ -11,8 +11,8 @@ from qengine.analysis.blame.points import Point
 from qengine.analysis.blame.result import TensorBlame
 from qengine.analysis.blame.suggest import suggest
 from qengine.analysis.report import unused_bits
-from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, Tally, quantize
-from qengine.metrics.ratios import Energy, mean_ratio, ratio_in_decibels
+from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL, UNDERFLOWED, Tally, quantize
+from qengine.metrics.decibels import Energy, mean_ratio, ratio_in_decibels
 from qengine.model.ops.operator import find
 from qengine.qformat import ChannelFormats, fraction_bits_of
 from qengine.quantization.calibration.histogram import Histogram
@@ -77,9 +77,9 @@ class TensorSums:
         Parameters
         ----------
         tally
-            Counts of its codes in the run in fixed point.
+            Counts of the tensor's codes in the run in fixed point.
         share
-            Its sensitivity over the sum of all.
+            Sensitivity of the tensor over the sum of all sensitivities.
         shares
             Tensors that must have the same format.
         """
@@ -98,7 +98,7 @@ class TensorSums:
             sensitivity=sensitivity,
             share=share,
             saturated=int(tally[SATURATED]),
-            underflowed=int(tally[FLUSHED]),
+            underflowed=int(tally[UNDERFLOWED]),
             unused_bits=unused_bits(point.format, int(tally[LARGEST])),
             suggestion=suggest(self.histogram, point.format, share, self.rows) if point.rounds else None,
         )

@@ -62,12 +62,12 @@ class Cost:
     name : word for options and results, such as "weights".
     terms : function that returns the terms.
     label : name in sentences, such as "weight memory".
-    unit : unit of figures for people, such as "bytes".
+    unit : unit of figures in tables, such as "bytes".
     divisor : divisor from the sum of the terms to the unit.
     column : name of the column in tables of a sweep, in the unit.
     axis : label on the axis of a plot.
     scale : divisor from the unit to the numbers on the axis.
-    synonyms : other words that options accept.
+    synonyms : further words that options accept.
     """
 
     name: str
@@ -91,13 +91,13 @@ class Cost:
             return None
         if terms is None:
             return None
-        bits = {name: word_length(form) for name, form in work.session.formats.items()}
+        bits = {name: word_length(fmt) for name, fmt in work.session.formats.items()}
         return (
             sum(one.factor * prod(bits.get(name, FLOAT_BITS) for name in one.tensors) for one in terms) / self.divisor
         )
 
     def spelled(self, total: float) -> str:
-        """Return a sum of terms for a person, such as "1,024 bytes"."""
+        """Return a sum of terms as text, such as "1,024 bytes"."""
         return f"{total / self.divisor:,.0f} {self.unit}"
 
 
@@ -143,11 +143,11 @@ def find_cost(name: str) -> Cost:
     raise OptionError(f"no cost is named '{name}'; there are {', '.join(_COSTS)}")
 
 
-def word_length(form: Format | None) -> int:
+def word_length(fmt: Format | None) -> int:
     """Return the word length of a format in bits; that of float32 for no format."""
-    if form is None:
+    if fmt is None:
         return FLOAT_BITS
-    return form.bits if isinstance(form, QFormat) else form.formats[0].bits
+    return fmt.bits if isinstance(fmt, QFormat) else fmt.formats[0].bits
 
 
 @cost(
@@ -184,10 +184,10 @@ def activation_memory(work: Workload) -> list[Term]:
     Raises
     ------
     NeedsRun
-        If the data decides how a run goes on.
+        If the data decides how a run continues.
     """
     plan = work.session.plan(work.session.check_feeds(work.feeds))
-    tensors = [*plan.inputs, *(bound.output for bound in plan.steps)]
+    tensors = [*plan.inputs, *(bound_step.output for bound_step in plan.steps)]
     return [Term(prod(tensor.shape) / work.samples, (tensor.name,)) for tensor in tensors if tensor.is_float]
 
 

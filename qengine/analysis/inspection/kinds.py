@@ -89,7 +89,11 @@ def reads(graph: Graph) -> set[str]:
 
 
 def kinds(
-    graph: Graph, tensors: Mapping[str, Tensor], *, rewritten: bool = True, real: frozenset[str] = frozenset()
+    graph: Graph,
+    tensors: Mapping[str, Tensor],
+    *,
+    rewritten: bool = True,
+    float32_tensors: frozenset[str] = frozenset(),
 ) -> list[Kind]:
     """Return the kind of every node of a model, in order.
 
@@ -101,7 +105,7 @@ def kinds(
         Tensors of a plan, by name; may be empty.
     rewritten
         Whether the passes rewrite the graph: true for a model, false for a body.
-    real
+    float32_tensors
         Tensors that a partly quantized model computes in float32.
     """
     plain = runnable(graph)
@@ -123,7 +127,7 @@ def kinds(
             result.append("shape")
         elif place not in computed:
             result.append("fused")
-        elif real.intersection(computed[place].outputs):
+        elif float32_tensors.intersection(computed[place].outputs):
             result.append("island")
         else:
             result.append(_kind_of_step(computed[place], optimized, tensors))

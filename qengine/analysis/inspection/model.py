@@ -20,7 +20,7 @@ from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.ops.operator import NeedsRun, Role, find
-from qengine.model.ops.support import check_supported
+from qengine.model.ops.support_check import check_supported
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Tensor
 from qengine.qformat import Format
@@ -65,7 +65,7 @@ def inspect_model(
     options = replace(options_with(SessionOptions, options, keywords), isa="reference")
     planned = _plan(graph, options, dict(inputs or {}), dict(shapes or {}))
     tensors, known = planned.tensors, planned.shapes
-    nodes = tuple(_nodes(graph, tensors, known, real=planned.real))
+    nodes = tuple(_nodes(graph, tensors, known, float32_tensors=planned.float32_tensors))
     kind_of = {name: node.kind for node in nodes for name in node.outputs}
     constants = list(parameters(graph, kind_of))
     described = _tensors(graph, tensors, known, planned.session.formats)
@@ -88,7 +88,7 @@ def inspect_model(
 
 
 @dataclass(frozen=True)
-class _Planned:
+class _PlanFacts:
     """Facts that follow from plans of a model.
 
     Attributes
@@ -96,7 +96,7 @@ class _Planned:
     session : session of the graph without the nodes that cannot run.
     tensors : tensors of a plan in float32, by name; empty where no plan can be made.
     shapes : shapes of all tensors, by name, as far as they are known.
-    real : tensors that a run in fixed point computes in float32.
+    float32_tensors : tensors that a run in fixed point computes in float32.
     warnings : reasons for missing shapes, and errors that a run would raise.
     losses : notes about formats.
     """
@@ -104,14 +104,14 @@ class _Planned:
     session: InferenceSession
     tensors: Mapping[str, Tensor]
     shapes: Shapes
-    real: frozenset[str]
+    float32_tensors: frozenset[str]
     warnings: tuple[str, ...]
     losses: tuple[str, ...]
 
 
 def _plan(
     graph: Graph, options: SessionOptions, inputs: dict[str, NDArray[Any]], shapes: dict[str, tuple[int, ...]]
-) -> _Planned:
+) -> _PlanFacts:
     """Plan a model, or the part of it that can be planned, for these inputs and shapes."""
     plain = runnable(graph)
     session = InferenceSession(supported(graph), options)
@@ -120,7 +120,7 @@ def _plan(
     feeds, missing = feeds_of(graph, float32, inputs, shapes, options.max_elements)
     warnings, notes = [*_unsupported(graph)], [*session.notes]
     tensors: dict[str, Tensor] = {}
-    real: set[str] = set()
+    float32_tensors: set[str] = set()
     if not missing:
         try:
             tensors = dict(float32.plan(feeds, sorted(plain.tensors())).outputs)
@@ -130,13 +130,13 @@ def _plan(
                     fixed = InferenceSession(plain, replace(options, formats=_formats_within(plain, session.formats)))
                 plan = fixed.plan(feeds)
                 notes += losses(plan.constants, plan.steps, {})
-                real = {bound.output.name for bound in plan.steps if bound.is_island}
+                float32_tensors = {bound_step.output.name for bound_step in plan.steps if bound_step.is_island}
         except NeedsRun as reason:
-            warnings.append(f"shapes behind a node are known in a run only: {reason}")
+            warnings.append(f"shapes after a node are known in a run only: {reason}")
         except QEngineError as error:
             warnings.append(f"a run would fail: {error}")
     known = shapes_of(graph, feeds, tensors, missing)
-    return _Planned(session, tensors, known, frozenset(real), (*warnings, *missing.values()), tuple(notes))
+    return _PlanFacts(session, tensors, known, frozenset(float32_tensors), (*warnings, *missing.values()), tuple(notes))
 
 
 def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> FormatsByName:
@@ -148,13 +148,19 @@ def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> FormatsByNam
         for name, role in find(node).roles(node)
         if name in plain.constants and role in (Role.DATA, Role.WEIGHTS)
     }
-    return {name: form for name, form in formats.items() if name in quantized}
+    return {name: fmt for name, fmt in formats.items() if name in quantized}
 
 
 def _nodes(
-    graph: Graph, tensors: Mapping[str, Tensor], shapes: Shapes, within: str = "", real: frozenset[str] = frozenset()
+    graph: Graph,
+    tensors: Mapping[str, Tensor],
+    shapes: Shapes,
+    within: str = "",
+    float32_tensors: frozenset[str] = frozenset(),
 ) -> Iterator[NodeInfo]:
-    for node, kind in zip(graph.nodes, kinds(graph, tensors, rewritten=not within, real=real), strict=True):
+    for node, kind in zip(
+        graph.nodes, kinds(graph, tensors, rewritten=not within, float32_tensors=float32_tensors), strict=True
+    ):
         name = node.name or next((name for name in node.outputs if name), "")
         macs = multiply_accumulates(node, shapes)
         yield NodeInfo(name, node.operator, node.domain, kind, tuple(filter(None, node.outputs)), macs, within)

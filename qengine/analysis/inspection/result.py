@@ -12,7 +12,7 @@ from qengine.qformat import Format
 
 @dataclass(frozen=True)
 class NodeInfo:
-    """One node of the model file.
+    """A node of the model file.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class OperatorInfo:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One tensor of the model file.
+    """A tensor of the model file.
 
     Attributes
     ----------

@@ -63,13 +63,11 @@ def cost_model(cost: Cost, work: Workload, unit_of: Mapping[str, int]) -> CostMo
     UnsupportedError
         If shapes that are needed are known only in a run.
     NeedsRun
-        If the data decides how a run goes on.
+        If the data decides how a run continues.
     """
     terms = cost.terms(work)
     if terms is None:
-        raise UnsupportedError(
-            f"shapes are known only in a run, so that no {cost.label} can be counted: take another cost"
-        )
+        raise UnsupportedError(f"shapes are known only in a run, and {cost.label} cannot be counted: take another cost")
     return model_of_terms(terms, unit_of)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from qengine.analysis.search.cost import CostModel
 from qengine.analysis.search.descent import Assignment
 from qengine.analysis.search.result import Candidate, Goal
-from qengine.analysis.search.units import Given, Unit, formats_of
+from qengine.analysis.search.units import FormatText, Unit, formats_of
 from qengine.data.datasets import Batch
 from qengine.data.datasets.runs import Runs
 from qengine.data.images import PixelScale
@@ -66,7 +66,7 @@ class ModelEvaluator:
         """Return the figure of float32."""
         return self._figure(lambda _, exact: exact[self.output])
 
-    def in_formats(self, formats: Mapping[str, Given]) -> float | None:
+    def in_formats(self, formats: Mapping[str, FormatText]) -> float | None:
         """Return the figure in formats by tensor; None where there is no number."""
         session = InferenceSession(self.graph, self.options, formats=formats)
         return self._figure(lambda batch, _: session.run([self.output], batch.feeds)[0])
@@ -82,7 +82,7 @@ class ModelEvaluator:
         return None if value is None or math.isnan(value) else value
 
 
-def goal_on(model: ModelEvaluator, longest: Mapping[str, Given], drop: Drop, least: float | None) -> Goal:
+def goal_on(model: ModelEvaluator, longest: Mapping[str, FormatText], drop: Drop, least: float | None) -> Goal:
     """Return the figure that is good enough: `least`, or the figure of the reference less the drop.
 
     The reference is float32 or, where its figure is infinite, the longest words.
@@ -96,7 +96,7 @@ def goal_on(model: ModelEvaluator, longest: Mapping[str, Given], drop: Drop, lea
     if reference is None or not math.isfinite(reference):
         name, reference = "the longest words", model.in_formats(longest)
     if reference is None:
-        raise OptionError(f"{model.metric} is no number in the longest words, so that no drop below it can be allowed")
+        raise OptionError(f"{model.metric} has no value in the longest words, and no drop below it can be allowed")
     limit = drop.limit(reference, model.metric) if least is None else least
     return Goal(model.metric, reference, name, limit)
 

@@ -1,4 +1,4 @@
-"""The options of a search beside those of the calibration and the session: the goal, the choices and the budget."""
+"""The options of a search that neither the calibration nor the session has: the goal, the choices and the budget."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class SearchOptions:
     bits
         Word lengths to choose from, 2 to 16.
     weight_bits, activation_bits
-        Word lengths of constants, and of inputs and activations, if they differ; one for a kind that stays as it is.
+        Word lengths of constants, and of inputs and activations, if they differ. A single word length keeps a kind at
+        that length.
     pixel_scale
         Scale between pixels and numbers; None for 0..255.
     hold_out

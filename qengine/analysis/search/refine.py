@@ -2,7 +2,7 @@
 
 The path of `descent` is ordered by predicted noise, so the last good assignment on it is found by bisection
 (`bisect_path`): about log2(n) runs over the data instead of n. Metrics such as top-1 are not monotone in noise, so the
-next few assignments behind the first bad one are measured too (*look-ahead*).
+next few assignments after the first bad one are measured too (*look-ahead*).
 
 The predictions are inexact, so the best assignment on the path can be improved (`refine`). Its *neighbours* are tried
 in the order of their promise: one unit shorter; one unit longer and another shorter (an *exchange*), where the cost
@@ -21,9 +21,9 @@ from qengine.analysis.search.result import Candidate, Goal
 Evaluate = Callable[[Assignment], Candidate]
 """Function that measures an assignment."""
 
-_LOOK_AHEAD = 4  # assignments behind the last good one of a path
-_MOVES = 8  # units that are tried to be longer, or shorter, two at a time
-_DOUBLE_EXCHANGES = 40  # double exchanges beside one assignment
+_LOOK_AHEAD = 4  # assignments after the last good one of a path
+_MAX_EXCHANGED_UNITS = 8  # units that are tried to be longer, or shorter, two at a time
+_DOUBLE_EXCHANGES = 40  # double exchanges tried for one assignment
 
 
 def bisect_path(path: Sequence[Assignment], evaluate: Evaluate, goal: Goal) -> None:
@@ -114,8 +114,8 @@ def _double_exchanges(choices: Choices, best: Candidate) -> Iterator[Assignment]
                 price = abs(choices.cost.saving(best.widths, unit, width))
                 noise = abs(choices.added_noise(best.widths, unit, width))
                 moves.append((noise / price if price else 0.0, unit, width))
-    longer = sorted(longer, reverse=True)[:_MOVES]  # most noise removed for the cost
-    shorter = sorted(shorter)[:_MOVES]  # least noise added for the saving
+    longer = sorted(longer, reverse=True)[:_MAX_EXCHANGED_UNITS]  # most noise removed for the cost
+    shorter = sorted(shorter)[:_MAX_EXCHANGED_UNITS]  # least noise added for the saving
     neighbours = set()
     for up, down in product((0, 1, 2), (1, 2)):
         for ups, downs in product(combinations(longer, up), combinations(shorter, down)):

@@ -21,8 +21,8 @@ from qengine.analysis.search.result import Candidate, Goal, HeldOut, SearchResul
 from qengine.analysis.search.sensitivity import measure_sensitivity
 from qengine.analysis.search.split import split
 from qengine.analysis.search.units import Unit, formats_of, units_of
-from qengine.analysis.sweep.observed import Float32Outputs, ensure_float32
 from qengine.analysis.sweep.progress import Progress, silent
+from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
 from qengine.data.datasets import Dataset
 from qengine.data.datasets.runs import Runs, feeds_of
 from qengine.data.images import PixelScale
@@ -41,7 +41,7 @@ from qengine.runtime.session import InferenceSession
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
 
-_ON_THE_FRONT = 8  # assignments of the path that are measured for the front
+_MAX_FRONT_RUNS = 8  # assignments of the path that are measured for the front
 
 
 def search(
@@ -103,19 +103,21 @@ def search(
     check_session_options(session)
     graph = model if isinstance(model, Graph) else load(model)
     with tempfile.TemporaryDirectory(prefix="qengine-") as folder:
-        job = _Job(graph, dataset, settings, session, _Folder(graph, session, Path(folder), progress or silent))
+        job = _SearchRun(
+            graph, dataset, settings, session, _OutputFolder(graph, session, Path(folder), progress or silent)
+        )
         try:
             choices = job.choices(calibration or CalibrationOptions())
         except NeedsRun as reason:
             raise UnsupportedError(
-                f"the data decides how this model runs ({reason}), so that no tensor can be rounded alone; "
+                f"the data decides how this model runs ({reason}), and no tensor can be rounded alone; "
                 "choose word lengths for all at once instead (qengine sweep)"
             ) from None
         return job.search(choices)
 
 
 @dataclass(frozen=True)
-class _Folder:
+class _OutputFolder:
     """Temporary folder of the outputs in float32.
 
     Attributes
@@ -137,11 +139,11 @@ class _Folder:
             return ensure_float32(self.path, name, reference, runs, advance)
 
 
-class _Job:
+class _SearchRun:
     """A call of `search`: its model and data, and the steps that it takes."""
 
     def __init__(
-        self, graph: Graph, dataset: Dataset, settings: SearchOptions, options: SessionOptions, folder: _Folder
+        self, graph: Graph, dataset: Dataset, settings: SearchOptions, options: SessionOptions, folder: _OutputFolder
     ) -> None:
         self._graph, self._settings, self._options, self._folder = graph, settings, options, folder
         self._progress = folder.progress
@@ -175,7 +177,7 @@ class _Job:
         Raises
         ------
         NeedsRun
-            If the data decides how a run goes on.
+            If the data decides how a run continues.
         """
         settings, options, runs = self._settings, self._options, self._runs
         with self._progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
@@ -282,7 +284,7 @@ def best_assignment(choices: Choices, evaluate: Evaluator, goal: Goal) -> tuple[
         bisect_path(path, evaluate, goal)
         refine(choices, best(), evaluate, goal)
         current = best()
-        for place in np.linspace(0, len(path) - 1, _ON_THE_FRONT).round().astype(int):
+        for place in np.linspace(0, len(path) - 1, _MAX_FRONT_RUNS).round().astype(int):
             evaluate(path[place])
         # An assignment that was measured for the front may be cheaper still.
         while (other := best()) is not current:
@@ -301,5 +303,5 @@ def _uniform(choices: Choices, evaluate: Evaluator) -> dict[int, Candidate]:
 
 def _too_much(goal: Goal, start: Candidate) -> str:
     reached = "no number" if start.value is None else f"{start.value:.4g}"
-    asked = f"{goal.least:.4g} is asked for: allow a larger drop"
-    return f"even with the longest words {goal.metric} is {reached}, and {asked}"
+    needed = f"{goal.least:.4g} is required: allow a larger drop"
+    return f"even with the longest words {goal.metric} is {reached}, and {needed}"

@@ -11,7 +11,7 @@ from qengine.analysis.search.descent import monotone
 from qengine.analysis.search.units import Unit
 from qengine.data.datasets import Batch
 from qengine.errors import QEngineError
-from qengine.metrics.ratios import Energy
+from qengine.metrics.decibels import Energy
 from qengine.runtime.plan.plan import Plan
 from qengine.runtime.session import InferenceSession
 
@@ -38,16 +38,16 @@ def measure_sensitivity(
     units
         Units to round.
     priced
-        Places of the units that are measured; the others get nothing.
+        Indices of the units that are measured; the others get an empty mapping.
     runs, samples
-        The data, of which the first batches are used, until there are so many samples.
+        The data, and the number of samples to use: the first batches are used until there are enough.
     advance
         Function that is called with the number of samples that are done.
 
     Raises
     ------
     NeedsRun
-        If the data decides how a run goes on.
+        If the data decides how a run continues.
     QEngineError
         If a run fails, or the output holds no real numbers.
     """
@@ -83,7 +83,7 @@ def _add(rerun: Rerun, unit: Unit, width: int, output: str, energy: Energy) -> N
         if point is None or not point.rounds:
             continue
         one = Energy()
-        one.add(rerun.exact[output], rerun.alone(point, unit.formats[width])[output])
+        one.add(rerun.exact[output], rerun.run_with_rounded(point, unit.formats[width])[output])
         energy.noise += one.noise
         signal = one.signal
     energy.signal += signal

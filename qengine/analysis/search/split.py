@@ -32,42 +32,47 @@ def split(dataset: Dataset, graph: Graph, share: float) -> tuple[Runs, Runs]:
     if isinstance(share, bool) or not 0 < share < 1:
         raise OptionError(f"the share of the samples that is held out is between 0 and 1, such as 0.2, not {share!r}")
     is_open = all(v.shape and not isinstance(v.shape[0], int) for v in graph.inputs if v.name in dataset.stacked)
-    parts = [_Part(dataset, share, is_held=held, is_cut=is_open) for held in (False, True)]
+    parts = [_Part(dataset, share, is_held_out=held_out, splits_batches=is_open) for held_out in (False, True)]
     counts = [sum(batch.count for batch in part.batches()) for part in parts]
     if not all(counts):
         rest = "is held out" if counts[0] else "is left to search on"
         raise OptionError(f"none of {len(dataset)} samples {rest} with a share of {share}: give more, or another share")
-    searched, held = (Runs(part.batches, count) for part, count in zip(parts, counts, strict=True))
-    return searched, held
+    searched, held_out = (Runs(part.batches, count) for part, count in zip(parts, counts, strict=True))
+    return searched, held_out
 
 
 class _Part:
     """A part of a data set: the samples that are held out, or the others."""
 
-    def __init__(self, dataset: Dataset, share: float, *, is_held: bool, is_cut: bool) -> None:
-        self._dataset, self._share, self._is_held, self._is_cut = dataset, share, is_held, is_cut
+    def __init__(self, dataset: Dataset, share: float, *, is_held_out: bool, splits_batches: bool) -> None:
+        self._dataset, self._share, self._is_held_out, self._splits_batches = (
+            dataset,
+            share,
+            is_held_out,
+            splits_batches,
+        )
 
     def batches(self) -> Iterator[Batch]:
         """Yield the batches of the data set, each without the samples of the other part."""
-        return self._cut() if self._is_cut else self._whole()
+        return self._split_batches() if self._splits_batches else self._whole_batches()
 
-    def _whole(self) -> Iterator[Batch]:
+    def _whole_batches(self) -> Iterator[Batch]:
         for i, batch in enumerate(self._dataset.batches()):
-            if self._has(i):
+            if self._contains(i):
                 yield batch
 
-    def _cut(self) -> Iterator[Batch]:
+    def _split_batches(self) -> Iterator[Batch]:
         start = 0
         for batch in self._dataset.batches():
-            rows = [i for i in range(batch.count) if self._has(start + i)]
+            rows = [i for i in range(batch.count) if self._contains(start + i)]
             start += batch.count
             if len(rows) == batch.count:
                 yield batch
             elif rows:
                 yield _rows(batch, rows, self._dataset.stacked)
 
-    def _has(self, place: int) -> bool:
-        return (floor((place + 1) * self._share) > floor(place * self._share)) is self._is_held
+    def _contains(self, index: int) -> bool:
+        return (floor((index + 1) * self._share) > floor(index * self._share)) is self._is_held_out
 
 
 def _rows(batch: Batch, rows: Sequence[int], stacked: Iterable[str]) -> Batch:

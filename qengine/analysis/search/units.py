@@ -13,7 +13,8 @@ from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 WEIGHTS, ACTIVATIONS = "weights", "activations"
-Given = str | list[str]
+FormatText = str | list[str]
+"""A format as a formats file holds it: its text, or a list of one text per channel."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Unit:
     kind : "weights", which any constant is, or "activations", inputs among them.
     tensors : names of all of them in the model.
     widths : word lengths to choose from, the shortest first.
-    given : formats by word length and tensor, as a formats file has them.
+    tensor_formats : formats by word length and tensor, as a formats file has them.
     formats : format of the tensor `name` by word length.
     """
 
@@ -34,7 +35,7 @@ class Unit:
     kind: str
     tensors: tuple[str, ...]
     widths: tuple[int, ...]
-    given: Mapping[int, Mapping[str, Given]]
+    tensor_formats: Mapping[int, Mapping[str, FormatText]]
     formats: Mapping[int, Format]
 
 
@@ -47,8 +48,8 @@ def units_of(
 ) -> tuple[Unit, ...]:
     """Return the units of a model, in its order, with formats of every word length from one observation.
 
-    A bias is held at the fraction bits of input and weights together, in 32 bits; weights leave it room beside
-    activations of the longest word, whatever word those get.
+    A bias is held at the fraction bits of input and weights together, in 32 bits; weights leave room for it with
+    activations of the longest word, even where activations get a shorter one.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def units_of(
         if not bits:
             raise OptionError(f"there are no word lengths for {name}: give at least one")
     longest = max(activation_bits)
-    chosen: dict[str, dict[int, Mapping[str, Given]]] = {
+    chosen: dict[str, dict[int, Mapping[str, FormatText]]] = {
         WEIGHTS: {
             bits: choose_formats(observation, replace(options, weight_bits=bits, activation_bits=longest)).formats
             for bits in sorted(set(weight_bits))
@@ -88,9 +89,9 @@ def units_of(
         of_kind = chosen[kind]
         names = tuple(name for name in group if all(name in formats for formats in of_kind.values()))
         if names:
-            given = {bits: {name: formats[name] for name in names} for bits, formats in of_kind.items()}
+            tensor_formats = {bits: {name: formats[name] for name in names} for bits, formats in of_kind.items()}
             name = next((name for name in names if name in observation.histograms), names[0])
-            units.append(Unit(name, kind, names, tuple(of_kind), given, {}))
+            units.append(Unit(name, kind, names, tuple(of_kind), tensor_formats, {}))
     return _with_formats(observation, units, session_options)
 
 
@@ -106,9 +107,9 @@ def _with_formats(observation: Observation, units: list[Unit], options: SessionO
     return tuple(replace(unit, formats=known) for unit, known in zip(units, formats, strict=True))
 
 
-def formats_of(units: Sequence[Unit], widths: Sequence[int]) -> dict[str, Given]:
+def formats_of(units: Sequence[Unit], widths: Sequence[int]) -> dict[str, FormatText]:
     """Return the formats of an assignment by tensor."""
-    formats: dict[str, Given] = {}
+    formats: dict[str, FormatText] = {}
     for unit, width in zip(units, widths, strict=True):
-        formats |= unit.given[width]
+        formats |= unit.tensor_formats[width]
     return formats

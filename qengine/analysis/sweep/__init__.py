@@ -1,4 +1,4 @@
-"""Sweeps: a model in many arithmetics, evaluated on data; the results are kept in a folder, and a sweep can go on."""
+"""Sweeps: a model in many arithmetics, evaluated on data; the results are in a folder, and a sweep can be continued."""
 
 from qengine.analysis.sweep.measure import Measures
 from qengine.analysis.sweep.options import SweepOptions

@@ -14,7 +14,7 @@ from qengine.analysis.sweep.work import Work, evaluate
 from qengine.errors import SweepError, first_line
 
 LOCAL = "local"
-_PATIENCE = 30.0  # seconds for a cluster to answer
+_CONNECT_SECONDS = 30.0  # seconds for a cluster to answer
 
 
 def on_cluster(work: Work, points: Sequence[Point], address: str, jobs: int) -> Outcomes:
@@ -57,8 +57,8 @@ def on_cluster(work: Work, points: Sequence[Point], address: str, jobs: int) -> 
         else:
             target = address
         try:
-            client = stack.enter_context(untyped.Client(target, timeout=_PATIENCE, set_as_default=False))
-            client.wait_for_workers(1, timeout=_PATIENCE)
+            client = stack.enter_context(untyped.Client(target, timeout=_CONNECT_SECONDS, set_as_default=False))
+            client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
         except (OSError, TimeoutError, ValueError) as error:
             raise SweepError(f"the Dask cluster {address} does not answer: {first_line(error)}") from None
         waiting = {client.submit(evaluate, work, point, pure=False): point for point in points}

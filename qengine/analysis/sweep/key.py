@@ -54,7 +54,7 @@ class Context:
         """The key of the sweep: of float32, and of all that does not depend on the point."""
         return _hashed(asdict(self))
 
-    def of(self, point: Point) -> str:
+    def point_key(self, point: Point) -> str:
         """Return the key of a point."""
         compared = {f.name: getattr(point, f.name) for f in fields(point) if f.compare}
         return _hashed({"context": asdict(self), "point": compared})
@@ -67,12 +67,12 @@ def _hashed(record: Mapping[str, Any]) -> str:
 def graph_digest(graph: Graph) -> str:
     """Return a digest of a model: of its nodes, attributes, types and constants, those in external files too.
 
-    The name of the model and the path of its file are no part of it.
+    The name of the model and the path of its file are not part of it.
     """
     found = hashlib.sha256()
 
     def add(item: Any) -> None:
-        # Every item says its kind and its length first: no two structures read alike.
+        # Every item says its kind and its length first: no two structures give the same bytes.
         if isinstance(item, np.ndarray):
             found.update(repr(("array", digest(item))).encode())
         elif isinstance(item, Mapping):

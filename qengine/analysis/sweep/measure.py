@@ -112,7 +112,7 @@ class Meter:
 
     def _add_codes(self, name: str, array: NDArray[Any]) -> None:
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-            raise UnsupportedError(f"output '{name}' is no tensor of numbers: a sweep has nothing to measure in it")
+            raise UnsupportedError(f"output '{name}' is not a tensor of numbers: a sweep has nothing to measure in it")
         contiguous = np.ascontiguousarray(array)
         self._codes.update(f"{name} {contiguous.dtype.str} {contiguous.shape} ".encode())
         self._codes.update(contiguous.tobytes())

@@ -1,4 +1,4 @@
-"""The options of a sweep beside its grid and the session: data, workers, and what is computed again."""
+"""The options of a sweep that are neither in its grid nor in the session: data, workers, and what is computed again."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ class SweepOptions:
 
 def check_session_options(options: SessionOptions) -> None:
     """Raise OptionError where an option of the session is one that the grid of a sweep varies."""
-    varied = [name for name in _VARIED if getattr(options, name) != getattr(SessionOptions, name)]
+    varied = [name for name in _GRID_FIELDS if getattr(options, name) != getattr(SessionOptions, name)]
     if varied:
         raise OptionError(f"{varied[0]} differs from point to point of a sweep: give it to the Grid")
 
 
-_VARIED = ("qformat", "weight_qformat", "formats", "rounding", "overflow", "accumulator_bits", "per_channel")
+_GRID_FIELDS = ("qformat", "weight_qformat", "formats", "rounding", "overflow", "accumulator_bits", "per_channel")

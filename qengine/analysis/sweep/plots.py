@@ -36,7 +36,7 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "qengine",
 }
-_INSIDE = 4  # entries of a legend that stands beside the lines; of more, above them
+_MAX_INSIDE_LEGEND = 4  # most entries of a legend next to the lines; a longer legend is above them
 _LINE = 0.16  # inches
 # Lines differ in grey too: by marker and dash as well as by lightness.
 _COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#009e73", "#7f7f7f")
@@ -44,7 +44,10 @@ _MARKERS, _DASHES = "osD^vPX", ("-", "--", "-.", ":")
 
 
 _PER_CENT = 100.0
-_ROOM, _LEAST_ROOM = 0.08, 0.5  # above and below what is drawn: of its height, and percentage points
+_MARGIN, _MIN_MARGIN = (
+    0.08,
+    0.5,
+)  # margin above and below the lines, as a share of their height; smallest margin in percentage points
 
 
 def metric_of(sweep: Sweep, name: str | None = None) -> Metric:
@@ -78,7 +81,7 @@ def axis_label(metric: Metric, sweep: Sweep) -> str:
     return f"{label}{unit}"
 
 
-_VARIED = ("weight_bits", "method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe")
+_GROUP_COLUMNS = ("weight_bits", "method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe")
 
 
 def series(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -89,7 +92,7 @@ def series(rows: Sequence[Row]) -> dict[str, list[Row]]:
     drawn = [row for row in rows if row.point.width is not None]
     separate = any(row.point.weight_width != row.point.width for row in drawn)
 
-    named = [name for name in _VARIED if name != "weight_bits" or separate]
+    named = [name for name in _GROUP_COLUMNS if name != "weight_bits" or separate]
 
     def features(row: Row) -> tuple[Any, ...]:
         kind = "given" if row.point.qformat else "calibrated"
@@ -144,7 +147,7 @@ def draw_accuracy(sweep: Sweep, metric: str | None = None) -> Figure:
                 [bits for bits, _ in known],
                 [value for _, value in known],
                 **_marks(i),
-                linestyle="none" if rows[0].point.qformat else _DASHES[i % len(_DASHES)],  # they are no curve
+                linestyle="none" if rows[0].point.qformat else _DASHES[i % len(_DASHES)],  # they do not form a curve
                 label=label or "fixed point",
             )
         separate = any(row.point.weight_width != row.point.width for row in sweep.rows)
@@ -247,11 +250,11 @@ def _finish(figure: Figure, axes: Axes, metric: Metric) -> None:
     if metric.is_share:
         # Markers at 100 are whole, and no axis promises more.
         low, high = axes.dataLim.intervaly if axes.has_data() else (0.0, _PER_CENT)
-        room = max(_ROOM * (high - low), _LEAST_ROOM)
+        room = max(_MARGIN * (high - low), _MIN_MARGIN)
         axes.set_ylim(low - room, high + room)
         axes.set_yticks([tick for tick in axes.get_yticks() if low - room <= tick <= min(high + room, _PER_CENT)])
     handles, labels = axes.get_legend_handles_labels()
-    if len(handles) > _INSIDE:
+    if len(handles) > _MAX_INSIDE_LEGEND:
         figure.set_figheight(_HEIGHT + _LINE * math.ceil(len(handles) / 2))
         figure.legend(handles, labels, loc="outside upper center", ncols=2)
     elif handles:

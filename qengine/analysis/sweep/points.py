@@ -105,10 +105,10 @@ class Grid:
         one of the two is given.
     methods : methods by which formats are chosen, each a `Method`.
     percentile : parameter of the method of that name.
-    per_channel : False, True, or both.
+    per_channel : values of `CalibrationOptions.per_channel`: False, True, or both.
     headroom, unsigned, tie_joins : options of `CalibrationOptions`, for all points.
-    qformats : formats of all activations, such as "Q4.3", beside calibrated ones.
-    formats : paths of formats files, beside calibrated formats.
+    qformats : formats of all activations, such as "Q4.3", in addition to calibrated ones.
+    formats : paths of formats files, in addition to calibrated formats.
     roundings, overflows : values of `Rounding` and of `Overflow`.
     accumulator_bits : widths of 2 to 64 bits; None for sums that are never cut.
     recipes : corrections of the model before it is quantized, each a recipe of `qengine.quantization.correction`;
@@ -144,7 +144,7 @@ class Grid:
         roundings = [str(rounding_mode(name)) for name in self.roundings]
         overflows = [str(overflow_mode(name)) for name in self.overflows]
         recipes = ["+".join(steps_of(recipe)) or NO_CORRECTION for recipe in self.recipes]
-        # All of a recipe that have one choice of formats stand together: they run one corrected model.
+        # All of a recipe that have one choice of formats are consecutive: they run one corrected model.
         runs = list(product(recipes, roundings, overflows, accumulators))
         found = dict.fromkeys([FLOAT32])
         for chosen in self._formats():

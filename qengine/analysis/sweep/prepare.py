@@ -22,9 +22,9 @@ from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 Ranges = tuple[str, ...] | None
-"""The corrections that decide the range of a model's tensors; None for the model as it is."""
+"""The corrections that decide the range of a model's tensors; None for the uncorrected model."""
 
-_AS_IT_IS = ("fold",)  # by the passes of every run
+_FOLD_ONLY = ("fold",)  # the passes of every run do the same
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Prepared:
 
 def ranges(point: Point) -> Ranges:
     """Return the corrections that decide the range of the tensors of a point."""
-    if point.recipe is None or steps_of(point.recipe) == _AS_IT_IS:
+    if point.recipe is None or steps_of(point.recipe) == _FOLD_ONLY:
         return None
     return range_steps(point.recipe)
 
 
-def changed(graph: Graph, corrections: Ranges) -> Graph:
+def corrected_for_ranges(graph: Graph, corrections: Ranges) -> Graph:
     """Return the model for which formats are chosen: the same for all points that have these `ranges`."""
     return graph if corrections is None else change_ranges(graph, corrections).graph
 
@@ -79,14 +79,14 @@ class Preparer:
     data
         Feeds on which the model is corrected.
     observation
-        Function that returns the histograms of a model on the data: it is called with the result of `changed` and the
-        corrections.
+        Function that returns the histograms of a model on the data. Its arguments are the result of
+        `corrected_for_ranges` and the corrections.
     """
 
     def __init__(self, graph: Graph, data: Feeds, observation: Callable[[Graph, Ranges], Observation]) -> None:
         self._graph, self._data, self._observation = graph, data, observation
-        self._ranged: dict[str, RecipeState] = {}
-        self._observed: dict[Ranges, Observation] = {}
+        self._states: dict[str, RecipeState] = {}
+        self._observations: dict[Ranges, Observation] = {}
         self._corrected: tuple[tuple[str, str], CorrectedModel] | None = None  # the last: a grid goes recipe by recipe
 
     def prepare(self, point: Point) -> Prepared:
@@ -100,7 +100,7 @@ class Preparer:
         if point.is_float32:
             return Prepared(self._graph, point)
         if ranges(point) is not None:
-            corrected = self._fitted(point)
+            corrected = self._corrected_model(point)
             return Prepared(corrected.graph, point, corrected.formats)
         if point.qformat is not None:
             return Prepared(self._graph, point)
@@ -112,20 +112,20 @@ class Preparer:
             return formats
         if point.qformat is not None:
             session = InferenceSession(graph, qformat=point.qformat, per_channel=point.per_channel)
-            return {name: format_to_json(form) for name, form in session.formats.items()}
+            return {name: format_to_json(fmt) for name, fmt in session.formats.items()}
         key = ranges(point)
-        if key not in self._observed:
-            self._observed[key] = self._observation(graph, key)
-        return choose_formats(self._observed[key], point.calibration()).formats
+        if key not in self._observations:
+            self._observations[key] = self._observation(graph, key)
+        return choose_formats(self._observations[key], point.calibration()).formats
 
-    def _fitted(self, point: Point) -> CorrectedModel:
+    def _corrected_model(self, point: Point) -> CorrectedModel:
         """Return the model of a point, corrected for its formats."""
         assert point.recipe is not None
-        if point.recipe not in self._ranged:
-            self._ranged[point.recipe] = change_ranges(self._graph, point.recipe)
-        ranged = self._ranged[point.recipe]
-        formats = self._formats(ranged.graph, point)
+        if point.recipe not in self._states:
+            self._states[point.recipe] = change_ranges(self._graph, point.recipe)
+        state = self._states[point.recipe]
+        formats = self._formats(state.graph, point)
         key = (point.recipe, json.dumps(formats, sort_keys=True))
         if self._corrected is None or self._corrected[0] != key:
-            self._corrected = key, fit_formats(ranged, formats, self._data)
+            self._corrected = key, fit_formats(state, formats, self._data)
         return self._corrected[1]

@@ -3,7 +3,7 @@
 A point can kill the process that computes it: memory may run out, a kernel may crash. One pool of N processes cannot
 say which point it was, because the pool breaks as a whole. So each worker here is a pool of one process that computes
 one point at a time: when a pool breaks, the point is known. The worker is started again, and the point is begun again,
-`TRIES` times at most; then the point is a row with an error, and the other points go on.
+`TRIES` times at most; then the point is a row with an error, and the other points continue.
 
 A future in the table `busy` is either a start of a worker (without a point) or a point. The loop waits for any of them,
 yields outcomes, and gives each idle worker the next point. Workers ignore Ctrl-C: the parent process ends them, and a
@@ -37,7 +37,7 @@ TRIES = 3
 Outcomes = Generator[tuple[Point, Outcome], None, None]
 """Iterator of points with their outcomes, in the order in which they finish."""
 
-_PATIENCE = 10.0  # seconds until a killed process has ended
+_KILL_SECONDS = 10.0  # seconds until a killed process has ended
 
 
 def in_turn(work: Work, points: Sequence[Point]) -> Outcomes:
@@ -141,7 +141,7 @@ class _Worker:
         for process in self._processes:
             process.kill()
         for process in self._processes:
-            process.join(_PATIENCE)
+            process.join(_KILL_SECONDS)
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
             self._executor = None

@@ -89,13 +89,13 @@ class Row:
     def of(cls, record: dict[str, Any]) -> Row:
         """Return the row of a record."""
 
-        def taken(kind: Any, **more: Any) -> Any:
+        def fields_of(kind: Any, **more: Any) -> Any:
             return kind(**{f.name: record[f.name] for f in fields(kind) if f.name in record}, **more)
 
         figures = Figures({name: record[name] for name in metric_columns()})
         costs = Figures({name: record[name] for name in cost_columns()})
-        outcome = taken(Outcome, measures=taken(Measures, figures=figures), costs=costs)
-        row: Row = taken(cls, point=taken(Point), outcome=outcome)
+        outcome = fields_of(Outcome, measures=fields_of(Measures, figures=figures), costs=costs)
+        row: Row = fields_of(cls, point=fields_of(Point), outcome=outcome)
         return row
 
     def result(self) -> dict[str, Any]:

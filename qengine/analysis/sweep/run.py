@@ -17,15 +17,15 @@ import qengine
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.key import Context, graph_digest
 from qengine.analysis.sweep.measure import metrics_of
-from qengine.analysis.sweep.observed import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
 from qengine.analysis.sweep.points import Grid, Point
-from qengine.analysis.sweep.prepare import changed, ranges
+from qengine.analysis.sweep.prepare import corrected_for_ranges, ranges
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
+from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.store import Store, locked
-from qengine.analysis.sweep.work import Source, Work
+from qengine.analysis.sweep.work import ModelAndData, Work
 from qengine.data import zoo
 from qengine.data.datasets import Dataset, samples_at_once
 from qengine.data.datasets.runs import Runs
@@ -126,12 +126,12 @@ def sweep(
     session = options_with(SessionOptions, session, keywords)
     check_session_options(session)
     points = (grid or Grid()).points()
-    job = _Job(os.fspath(model), Path(folder), settings, session, progress or silent)
+    job = _SweepRun(os.fspath(model), Path(folder), settings, session, progress or silent)
     with locked(job.folder), Store(job.folder / RESULTS) as store:
         return job.run(points, store)
 
 
-class _Job:
+class _SweepRun:
     """A call of `sweep`: its model and data, opened, and the steps that it takes."""
 
     def __init__(
@@ -164,7 +164,7 @@ class _Job:
         """Compute the points that the store does not hold, and return the rows of all."""
         observed = _observed(self.folder)
         task, output = self._evaluated(observed)
-        keys = {point: self._context.of(point) for point in points}
+        keys = {point: self._context.point_key(point) for point in points}
         known = self._known(store, keys)
         left = [point for point in points if keys[point] not in known]
         self._observe(left, observed)
@@ -225,7 +225,7 @@ class _Job:
         """Write the histograms from which the formats of the points are chosen."""
         for corrections in dict.fromkeys(ranges(point) for point in points if point.is_calibrated):
             try:
-                observable = changed(self._graph, corrections)
+                observable = corrected_for_ranges(self._graph, corrections)
             except QEngineError:  # each such point will be a row with the error
                 continue
             with self._progress("calibrating", len(self._dataset)) as advance:
@@ -258,14 +258,14 @@ def _runner(settings: SweepOptions, threads: int | None) -> tuple[Runner, int | 
     return (partial(in_processes, jobs=count), shared) if count > 1 else (in_turn, threads)
 
 
-def _source(model: str, settings: SweepOptions, max_elements: int) -> Source:
+def _source(model: str, settings: SweepOptions, max_elements: int) -> ModelAndData:
     """Return the model and the data by absolute paths."""
     entry = zoo.find(model)
     if settings.data is None and entry is None:
         raise OptionError("data is needed to run the model on: give data, or a bundled model, which has its own")
     name = os.fspath(model if settings.data is None else settings.data)
     bundled = zoo.ENTRIES.get(name) or entry
-    return Source(
+    return ModelAndData(
         model if entry else str(Path(model).resolve()),
         name if name in zoo.ENTRIES else str(Path(name).resolve()),
         dict(settings.inputs or {}),
@@ -276,7 +276,7 @@ def _source(model: str, settings: SweepOptions, max_elements: int) -> Source:
     )
 
 
-def _with_batches(source: Source, graph: Graph) -> tuple[Source, Dataset]:
+def _with_batches(source: ModelAndData, graph: Graph) -> tuple[ModelAndData, Dataset]:
     """Return the source and its data; without a batch, one of several samples where the model takes any number."""
     dataset = source.dataset(graph)
     if source.batch is None and (more := samples_at_once(graph, dataset)) > 1:

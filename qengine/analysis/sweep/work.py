@@ -20,10 +20,10 @@ import qengine
 from qengine.analysis.inspection.costs import Workload, all_costs
 from qengine.analysis.sweep.key import ARITHMETIC, MEASURES, Context, graph_digest
 from qengine.analysis.sweep.measure import Figures, Meter, metrics_of
-from qengine.analysis.sweep.observed import Float32Outputs, float32_path, load_histograms
 from qengine.analysis.sweep.points import Point
 from qengine.analysis.sweep.prepare import Preparer, Ranges
 from qengine.analysis.sweep.row import Outcome
+from qengine.analysis.sweep.shared_results import Float32Outputs, float32_path, load_histograms
 from qengine.data import zoo
 from qengine.data.datasets import Dataset, open_dataset
 from qengine.data.datasets.runs import Feeds, Runs
@@ -40,7 +40,7 @@ from qengine.threads import BLAS
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelAndData:
     """A model and its data, as any process can open them.
 
     Attributes
@@ -89,7 +89,7 @@ class Work:
     options : options of every session.
     """
 
-    source: Source
+    source: ModelAndData
     folder: str
     context: Context
     options: SessionOptions
@@ -162,14 +162,14 @@ def costs_of(work: Workload) -> Figures:
 
 
 def _real(codes: Mapping[str, NDArray[Any]], session: InferenceSession, point: Point) -> Mapping[str, NDArray[Any]]:
-    """Return the real numbers of codes; tensors without a format stay as they are."""
+    """Return the real numbers of codes; tensors without a format are returned unchanged."""
     if point.is_float32:
         return codes
     real = dict(codes)
     for name, array in codes.items():
-        form = session.formats.get(name)
-        if form is not None and array.dtype.kind in "iu":
-            real[name] = np.ldexp(array.astype(np.float64), -fraction_bits_of(form, array.ndim)).astype(np.float32)
+        fmt = session.formats.get(name)
+        if fmt is not None and array.dtype.kind in "iu":
+            real[name] = np.ldexp(array.astype(np.float64), -fraction_bits_of(fmt, array.ndim)).astype(np.float32)
     return real
 
 
@@ -206,6 +206,6 @@ def evaluate(work: Work, point: Point) -> Outcome:
         reason = str(error)
     except MemoryError:
         reason = "not enough memory"
-    except Exception as error:  # the other points go on
+    except Exception as error:  # the other points continue
         reason = str(QEngineError(f"{type(error).__name__}: {error}"))
     return Outcome(seconds=time.perf_counter() - started, error=reason)

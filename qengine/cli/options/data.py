@@ -104,7 +104,7 @@ class DataOptions(InputOptions, _SampleOptions):
         max_elements
             Largest number of elements of a sample.
         several
-            Feed some samples at once where the model takes any number and no batch size was typed.
+            Whether to feed some samples at once, where the model takes any number and no batch size was typed.
 
         Raises
         ------

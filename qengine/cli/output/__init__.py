@@ -1,1 +1,1 @@
-"""Output of each command: tables for people, and JSON for programs."""
+"""Output of each command: tables as text, and JSON."""

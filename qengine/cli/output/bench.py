@@ -1,4 +1,4 @@
-"""Output of `qengine bench`: tables for people, or one JSON object.
+"""Output of `qengine bench`: tables, or one JSON object.
 
 With a model, the object has these keys:
 

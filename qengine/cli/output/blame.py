@@ -1,4 +1,4 @@
-"""Output of `qengine inspect --data`: a table for people, one JSON object, or CSV.
+"""Output of `qengine inspect --data`: a table, one JSON object, or CSV.
 
 Every key is always present. A ratio in dB is "inf" without noise, and null where it is not defined.
 
@@ -47,33 +47,33 @@ _COLUMNS = (
 )
 
 
-def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
+def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blame, written: tuple[str, ...]) -> str:
     """Return the JSON object, in lines of ASCII."""
     record = {
         "model": model,
         "data": dataset.name,
         "samples": len(dataset),
-        "runs": found.runs,
+        "runs": result.runs,
         "digest": dataset.digest,
         **fixed.record(),
-        "outputs": found.outputs,
-        "sqnr_db": found.sqnr_db,
-        "constants_db": found.constants_db,
-        "activations_db": found.activations_db,
-        "tensors": [_tensor(one) for one in found.tensors],
+        "outputs": result.outputs,
+        "sqnr_db": result.sqnr_db,
+        "constants_db": result.constants_db,
+        "activations_db": result.activations_db,
+        "tensors": [_tensor(tensor) for tensor in result.tensors],
         "written": written,
-        "notes": found.notes,
+        "notes": result.notes,
     }
     return as_object(record)
 
 
-def _tensor(one: TensorBlame) -> dict[str, Any]:
-    hint = one.suggestion
+def _tensor(tensor: TensorBlame) -> dict[str, Any]:
+    hint = tensor.suggestion
     better = hint and {"text": hint.text, "format": format_to_json(hint.format), "gain_db": hint.gain_db}
-    return {**vars(one), "format": format_to_json(one.format), "noise": dict(one.noise), "suggestion": better}
+    return {**vars(tensor), "format": format_to_json(tensor.format), "noise": dict(tensor.noise), "suggestion": better}
 
 
-def write_csv(path: Path, found: Blame) -> None:
+def write_csv(path: Path, result: Blame) -> None:
     """Write one line per tensor; the file is written whole or not at all.
 
     Raises
@@ -84,28 +84,28 @@ def write_csv(path: Path, found: Blame) -> None:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        for one in found.tensors:
-            hint = one.suggestion
+        for tensor in result.tensors:
+            hint = tensor.suggestion
             better = {
                 "suggestion": hint and hint.text,
                 "suggested_format": hint and _spelled(hint.format),
                 "gain_db": hint and hint.gain_db,
             }
-            writer.writerow(vars(one) | {"format": _spelled(one.format)} | better)
+            writer.writerow(vars(tensor) | {"format": _spelled(tensor.format)} | better)
 
 
-def _spelled(form: Format) -> str:
-    return " ".join(map(str, form.formats)) if isinstance(form, ChannelFormats) else str(form)
+def _spelled(fmt: Format) -> str:
+    return " ".join(map(str, fmt.formats)) if isinstance(fmt, ChannelFormats) else str(fmt)
 
 
-def as_tables(model: str, fixed: FixedPointOptions, dataset: Dataset, found: Blame, written: tuple[str, ...]) -> str:
+def as_tables(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blame, written: tuple[str, ...]) -> str:
     """Return a table and a summary, in colour if standard output is a terminal."""
     words = [model, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     words.append(f"{len(dataset):,} samples of {dataset.name}")
-    return rendered(", ".join(filter(None, words)), _table(found), _summary(found, written))
+    return rendered(", ".join(filter(None, words)), _table(result), _summary(result, written))
 
 
-def _table(found: Blame) -> Table:
+def _table(result: Blame) -> Table:
     table = open_table()
     table.add_column("tensor", overflow="fold", min_width=8)
     for heading in ("kind", "format"):
@@ -114,37 +114,37 @@ def _table(found: Blame) -> Table:
     for heading in (*headings, "saturated", "underflow", "unused\nbits"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("try", overflow="fold", min_width=20)
-    for one in found.tensors:
-        is_bad = one.saturated > _WARN_SATURATED * one.elements
+    for tensor in result.tensors:
+        is_bad = tensor.saturated > _WARN_SATURATED * tensor.elements
         table.add_row(
-            Text(printable(one.name)),
-            one.kind,
-            str(one.format),
-            f"{one.share:.1%}" if one.output_db is not None else "",
-            decibels(one.output_db) if one.output_db is not None else "",
-            decibels(one.own_db) if one.output_db is not None else "",
-            decibels(one.sqnr_db),
-            Text(share(one.saturated, one.elements), style="red" if is_bad else ""),
-            share(one.underflowed, one.elements),
-            str(one.unused_bits),
-            _hint(one),
+            Text(printable(tensor.name)),
+            tensor.kind,
+            str(tensor.format),
+            f"{tensor.share:.1%}" if tensor.output_db is not None else "",
+            decibels(tensor.output_db) if tensor.output_db is not None else "",
+            decibels(tensor.own_db) if tensor.output_db is not None else "",
+            decibels(tensor.sqnr_db),
+            Text(share(tensor.saturated, tensor.elements), style="red" if is_bad else ""),
+            share(tensor.underflowed, tensor.elements),
+            str(tensor.unused_bits),
+            _hint(tensor),
         )
     return table
 
 
-def _hint(one: TensorBlame) -> Text:
-    hint = one.suggestion
+def _hint(tensor: TensorBlame) -> Text:
+    hint = tensor.suggestion
     if hint is None:
         return Text()
     name = "" if isinstance(hint.format, ChannelFormats) else f"{hint.format}: "
     return Text(f"{name}{hint.text} (+{hint.gain_db:.1f} dB)", style="green")
 
 
-def _summary(found: Blame, written: tuple[str, ...]) -> Iterator[Text]:
-    yield Text(printable(f"SQNR of {', '.join(found.outputs)} against float32, dB: {decibels(found.sqnr_db)}"))
-    apart = f"constants {decibels(found.constants_db)}, inputs and activations {decibels(found.activations_db)}"
+def _summary(result: Blame, written: tuple[str, ...]) -> Iterator[Text]:
+    yield Text(printable(f"SQNR of {', '.join(result.outputs)} against float32, dB: {decibels(result.sqnr_db)}"))
+    apart = f"constants {decibels(result.constants_db)}, inputs and activations {decibels(result.activations_db)}"
     yield Text(f"SQNR with one kind alone in fixed point, dB: {apart}")
-    for note in found.notes:
+    for note in result.notes:
         yield Text(printable(f"note: {note}"), style="yellow")
     for path in written[:_MAX_LISTED]:
         yield Text(printable(f"wrote {path}"))

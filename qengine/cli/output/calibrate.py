@@ -1,4 +1,4 @@
-"""Output of `qengine calibrate`: a table for people, or one JSON object.
+"""Output of `qengine calibrate`: a table, or one JSON object.
 
 Every key is always present. A ratio in dB is "inf" without noise, and null where it is not defined.
 
@@ -31,12 +31,12 @@ from qengine.qformat import QFormat, channel_formats
 from qengine.quantization.calibration import Calibration, TensorRange
 
 
-def as_json(model: str, dataset: Dataset, found: Calibration, out: Path | None) -> str:
+def as_json(model: str, dataset: Dataset, calibration: Calibration, out: Path | None) -> str:
     """Return the JSON object, in lines of ASCII."""
-    options = asdict(found.options) | {
-        "weight_bits": found.options.weight_word_length,
-        "activation_bits": found.options.activation_word_length,
-        "method": str(found.options.method),
+    options = asdict(calibration.options) | {
+        "weight_bits": calibration.options.weight_word_length,
+        "activation_bits": calibration.options.activation_word_length,
+        "method": str(calibration.options.method),
     }
     if options["method"] != "percentile":
         options["percentile"] = None
@@ -44,36 +44,36 @@ def as_json(model: str, dataset: Dataset, found: Calibration, out: Path | None) 
         "model": model,
         "data": dataset.name,
         "samples": len(dataset),
-        "runs": found.runs,
+        "runs": calibration.runs,
         "digest": dataset.digest,
         **options,
-        "formats": found.formats,
-        "tensors": [asdict(one) for one in found.tensors],
+        "formats": calibration.formats,
+        "tensors": [asdict(tensor) for tensor in calibration.tensors],
         "written": [str(out)] if out else [],
-        "notes": found.notes,
+        "notes": calibration.notes,
     }
     return as_object(record)
 
 
-def as_tables(model: str, dataset: Dataset, found: Calibration, out: Path | None) -> str:
+def as_tables(model: str, dataset: Dataset, calibration: Calibration, out: Path | None) -> str:
     """Return a table and a summary, in colour if standard output is a terminal."""
-    options = found.options
-    words = [model, _bits(found), str(options.method)]
+    options = calibration.options
+    words = [model, _bits(calibration), str(options.method)]
     if options.method == "percentile":
         words[-1] = f"percentile {options.percentile:g}"
     if options.headroom != 1.0:
         words.append(f"headroom {options.headroom:g}")
     words += [word for word, wanted in (("per channel", options.per_channel), ("unsigned", options.unsigned)) if wanted]
     words.append(f"{len(dataset):,} samples of {dataset.name}")
-    return rendered(", ".join(words), _table(found), _summary(found, out))
+    return rendered(", ".join(words), _table(calibration), _summary(calibration, out))
 
 
-def _bits(found: Calibration) -> str:
-    weights, activations = found.options.weight_word_length, found.options.activation_word_length
+def _bits(calibration: Calibration) -> str:
+    weights, activations = calibration.options.weight_word_length, calibration.options.activation_word_length
     return f"{weights} bits" if weights == activations else f"{activations} bits, weights {weights}"
 
 
-def _table(found: Calibration) -> Table:
+def _table(calibration: Calibration) -> Table:
     table = open_table()
     table.add_column("tensor", overflow="fold", min_width=8)
     table.add_column("kind", no_wrap=True)
@@ -81,19 +81,19 @@ def _table(found: Calibration) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("format", no_wrap=True)
     table.add_column("SQNR\ndB", justify="right", no_wrap=True)
-    has_costs = any(one.cost_db for one in found.tensors)
+    has_costs = any(tensor.cost_db for tensor in calibration.tensors)
     if has_costs:
         table.add_column("alone", no_wrap=True)
         table.add_column("cost\ndB", justify="right", no_wrap=True)
-    for one in found.tensors:
-        costs = [_format(one.best), decibels(one.cost_db)] if one.cost_db else ["", ""]
+    for tensor in calibration.tensors:
+        costs = [_format(tensor.best), decibels(tensor.cost_db)] if tensor.cost_db else ["", ""]
         table.add_row(
-            Text(printable(one.name)),
-            one.kind,
-            _number(one.least),
-            _number(one.most),
-            _format(one.format),
-            decibels(one.sqnr_db),
+            Text(printable(tensor.name)),
+            tensor.kind,
+            _number(tensor.least),
+            _number(tensor.most),
+            _format(tensor.format),
+            decibels(tensor.sqnr_db),
             *(costs if has_costs else []),
         )
     return table
@@ -107,12 +107,12 @@ def _format(given: str | list[str]) -> str:
     return str(QFormat.parse(given) if isinstance(given, str) else channel_formats(given, 0))
 
 
-def _summary(found: Calibration, out: Path | None) -> Iterator[Text]:
-    worst = [one for one in found.tensors if one.sqnr_db is not None]
+def _summary(calibration: Calibration, out: Path | None) -> Iterator[Text]:
+    worst = [tensor for tensor in calibration.tensors if tensor.sqnr_db is not None]
     if worst:
-        least: TensorRange = min(worst, key=lambda one: one.sqnr_db or 0.0)
+        least: TensorRange = min(worst, key=lambda tensor: tensor.sqnr_db or 0.0)
         yield Text(printable(f"smallest SQNR of a tensor alone: {decibels(least.sqnr_db)} dB, of '{least.name}'"))
-    for note in found.notes:
+    for note in calibration.notes:
         yield Text(printable(f"note: {note}"), style="yellow")
     if out is not None:
         yield Text(printable(f"wrote {out}"))

@@ -17,8 +17,8 @@ from qengine.analysis.report import percent
 from qengine.errors import printable
 from qengine.metrics.declaration import Metric, Unit
 
-_LEAST_WIDTH, _PIPE_WIDTH = 80, 200
-_LEAST_FOLDED = 8  # narrowest column of names that are folded
+_MIN_WIDTH, _PIPE_WIDTH = 80, 200
+_MIN_FOLDED = 8  # narrowest column of names that are folded
 
 
 @contextmanager
@@ -48,11 +48,11 @@ def progress(text: str, total: int, quiet: bool) -> Iterator[Callable[[float], N
 def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Text]) -> str:
     """Return a title, a table and lines as text, in colour if standard output is a terminal."""
     console = Console(highlight=False)
-    # A pipe has no width, and its reader does not want folded names.
+    # A pipe has no width, and its reader does not expect folded names.
     is_open_ended = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _LEAST_WIDTH)
+    console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _MIN_WIDTH)
     # In a narrower table columns would be cut, or left out; wrapped lines are better than that.
-    console.width = max(console.width, *(_least_width(console, one) for one in _tables(table)))
+    console.width = max(console.width, *(_min_width(console, one) for one in _tables(table)))
     with console.capture() as captured:
         console.print(title if isinstance(title, Text) else Text(printable(title), style="bold"), soft_wrap=True)
         console.print(table)
@@ -68,13 +68,13 @@ def _tables(renderable: RenderableType) -> list[Table]:
     return [part for part in parts if isinstance(part, Table)]
 
 
-def _least_width(console: Console, table: Table) -> int:
+def _min_width(console: Console, table: Table) -> int:
     """Return the width at which no column of a table is cut: only columns that fold are narrower than their cells."""
     options, padding = console.options.update(width=1 << 16), table.padding[1]
     width = -padding
     for column in table.columns:
         cells = max(Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells))
-        folded = max(column.min_width or 0, min(cells, _LEAST_FOLDED))
+        folded = max(column.min_width or 0, min(cells, _MIN_FOLDED))
         width += padding + (cells if column.no_wrap else folded)
     return width
 

@@ -1,4 +1,4 @@
-"""Output of `qengine inspect`: tables for people, or one JSON object.
+"""Output of `qengine inspect`: tables, or one JSON object.
 
 Every key is always present. A figure that depends on an unknown shape is null; a warning names the missing shape.
 
@@ -36,45 +36,45 @@ from qengine.model.formats.files import format_to_json
 _COLOURS = {"island": "yellow", "delegated": "yellow", "unsupported": "red", "unused": "yellow"}
 
 
-def as_json(model: str, fixed: FixedPointOptions, found: Inspection) -> str:
+def as_json(model: str, fixed: FixedPointOptions, inspection: Inspection) -> str:
     """Return the JSON object, in lines of ASCII."""
     record = {
         "model": model,
-        "name": found.name,
-        "opsets": dict(found.opsets),
-        "inputs": [_tensor(one) for one in found.inputs],
-        "outputs": [_tensor(one) for one in found.outputs],
-        "operators": [asdict(one) for one in found.operators],
-        "nodes": [asdict(one) for one in found.nodes],
-        "tensors": [_tensor(one) for one in found.tensors],
-        "parameters": found.parameters,
-        "parameter_bytes": found.parameter_bytes,
-        "macs": found.macs,
-        "islands": [str(node) for node in found.of_kind("island")],
-        "delegated": [str(node) for node in found.of_kind("delegated")],
-        "unsupported": [str(node) for node in found.of_kind("unsupported")],
+        "name": inspection.name,
+        "opsets": dict(inspection.opsets),
+        "inputs": [_tensor(info) for info in inspection.inputs],
+        "outputs": [_tensor(info) for info in inspection.outputs],
+        "operators": [asdict(info) for info in inspection.operators],
+        "nodes": [asdict(info) for info in inspection.nodes],
+        "tensors": [_tensor(info) for info in inspection.tensors],
+        "parameters": inspection.parameters,
+        "parameter_bytes": inspection.parameter_bytes,
+        "macs": inspection.macs,
+        "islands": [str(node) for node in inspection.of_kind("island")],
+        "delegated": [str(node) for node in inspection.of_kind("delegated")],
+        "unsupported": [str(node) for node in inspection.of_kind("unsupported")],
         "qformat": fixed.qformat,
         "weight_qformat": fixed.weight_qformat,
         "formats_file": None if fixed.formats is None else str(fixed.formats),
-        "per_channel": fixed.per_channel if found.in_fixed_point else None,
-        "warnings": found.warnings,
+        "per_channel": fixed.per_channel if inspection.in_fixed_point else None,
+        "warnings": inspection.warnings,
     }
     return as_object(record)
 
 
-def _tensor(one: TensorInfo) -> dict[str, Any]:
-    return {**vars(one), "format": None if one.format is None else format_to_json(one.format)}
+def _tensor(info: TensorInfo) -> dict[str, Any]:
+    return {**vars(info), "format": None if info.format is None else format_to_json(info.format)}
 
 
-def as_tables(model: str, fixed: FixedPointOptions, found: Inspection, *, tensors: bool) -> str:
+def as_tables(model: str, fixed: FixedPointOptions, inspection: Inspection, *, tensors: bool) -> str:
     """Return tables and a summary, in colour if standard output is a terminal."""
-    opsets = ", ".join(f"{domain} opset {n}".lstrip() for domain, n in found.opsets.items())
+    opsets = ", ".join(f"{domain} opset {n}".lstrip() for domain, n in inspection.opsets.items())
     words = [model, opsets, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
-    ends = [("input", one) for one in found.inputs] + [("output", one) for one in found.outputs]
-    tables: list[RenderableType] = [_ends(ends, found.in_fixed_point), Text(), _operators(found)]
+    ends = [("input", info) for info in inspection.inputs] + [("output", info) for info in inspection.outputs]
+    tables: list[RenderableType] = [_ends(ends, inspection.in_fixed_point), Text(), _operators(inspection)]
     if tensors:
-        tables += [Text(), _computed(found, found.in_fixed_point)]
-    return rendered(", ".join(filter(None, words)), Group(*tables), _summary(found))
+        tables += [Text(), _computed(inspection, inspection.in_fixed_point)]
+    return rendered(", ".join(filter(None, words)), Group(*tables), _summary(inspection))
 
 
 def _table(*headings: str, right: Sequence[str] = ()) -> Table:
@@ -86,32 +86,34 @@ def _table(*headings: str, right: Sequence[str] = ()) -> Table:
 
 def _ends(ends: Sequence[tuple[str, TensorInfo]], is_fixed: bool) -> Table:
     table = _table("", "tensor", "type", "shape", *(["format"] if is_fixed else []))
-    for role, one in ends:
-        table.add_row(*_cells([role, one.name, one.dtype or "?", _shape(one), *([_format(one)] if is_fixed else [])]))
+    for role, info in ends:
+        table.add_row(
+            *_cells([role, info.name, info.dtype or "?", _shape(info), *([_format(info)] if is_fixed else [])])
+        )
     return table
 
 
-def _operators(found: Inspection) -> Table:
-    has_macs = found.macs is None or found.macs > 0
+def _operators(inspection: Inspection) -> Table:
+    has_macs = inspection.macs is None or inspection.macs > 0
     table = _table("operator", "count", *(["MACs"] if has_macs else []), "kind", "", right=("count", "MACs"))
-    for one in found.operators:
-        name = f"{one.domain}.{one.operator}" if one.domain else one.operator
-        macs = ["?" if one.macs is None else f"{one.macs:,}" if one.macs else ""] if has_macs else []
-        kind = Text(one.kind, style=_COLOURS.get(one.kind, ""))
-        table.add_row(*_cells([name, f"{one.count:,}", *macs]), kind, Text(MEANINGS[one.kind], style="dim"))
+    for info in inspection.operators:
+        name = f"{info.domain}.{info.operator}" if info.domain else info.operator
+        macs = ["?" if info.macs is None else f"{info.macs:,}" if info.macs else ""] if has_macs else []
+        kind = Text(info.kind, style=_COLOURS.get(info.kind, ""))
+        table.add_row(*_cells([name, f"{info.count:,}", *macs]), kind, Text(MEANINGS[info.kind], style="dim"))
     return table
 
 
-def _computed(found: Inspection, is_fixed: bool) -> Table:
+def _computed(inspection: Inspection, is_fixed: bool) -> Table:
     headings = ["tensor", "computed by", "kind", "type", "shape", *(["format"] if is_fixed else []), "MACs"]
     table = _table(*headings, right=("MACs",))
-    nodes = {name: node for node in found.nodes if not node.within for name in node.outputs}
-    for one in found.tensors:
-        if one.name in nodes:
-            node = nodes[one.name]
+    nodes = {name: node for node in inspection.nodes if not node.within for name in node.outputs}
+    for info in inspection.tensors:
+        if info.name in nodes:
+            node = nodes[info.name]
             macs = "?" if node.macs is None else f"{node.macs:,}" if node.macs else ""
-            form = [_format(one)] if is_fixed else []
-            cells = [one.name, one.computed_by, node.kind, one.dtype or "?", _shape(one), *form, macs]
+            fmt = [_format(info)] if is_fixed else []
+            cells = [info.name, info.computed_by, node.kind, info.dtype or "?", _shape(info), *fmt, macs]
             table.add_row(*_cells(cells))
     return table
 
@@ -120,21 +122,21 @@ def _cells(words: Sequence[str]) -> Iterator[Text]:
     return (Text(printable(word)) for word in words)
 
 
-def _shape(one: TensorInfo) -> str:
-    if one.shape is None:
+def _shape(info: TensorInfo) -> str:
+    if info.shape is None:
         return "?"
-    return " x ".join("?" if n is None else str(n) for n in one.shape) or "scalar"
+    return " x ".join("?" if n is None else str(n) for n in info.shape) or "scalar"
 
 
-def _format(one: TensorInfo) -> str:
-    return "" if one.format is None else str(one.format)
+def _format(info: TensorInfo) -> str:
+    return "" if info.format is None else str(info.format)
 
 
-def _summary(found: Inspection) -> Iterator[Text]:
-    yield Text(f"parameters            {found.parameters:,} in {_bytes(found.parameter_bytes)}")
-    macs = "unknown: shapes are missing" if found.macs is None else f"{found.macs:,} in a run"
+def _summary(inspection: Inspection) -> Iterator[Text]:
+    yield Text(f"parameters            {inspection.parameters:,} in {_bytes(inspection.parameter_bytes)}")
+    macs = "unknown: shapes are missing" if inspection.macs is None else f"{inspection.macs:,} in a run"
     yield Text(f"multiply-accumulates  {macs}")
-    for warning in found.warnings:
+    for warning in inspection.warnings:
         yield Text(printable(f"note: {warning}"), style="yellow")
 
 

@@ -1,4 +1,4 @@
-"""Output of `qengine quantize`: a table for people, or one JSON object.
+"""Output of `qengine quantize`: a table, or one JSON object.
 
 ===========  =======================================================================================================
 model        the model as typed
@@ -28,7 +28,7 @@ def as_json(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> st
     record: dict[str, Any] = {
         "model": model,
         "recipe": recipe,
-        "formats": {name: format_to_json(form) for name, form in quantized.session.formats.items()},
+        "formats": {name: format_to_json(fmt) for name, fmt in quantized.session.formats.items()},
         "corrections": [vars(entry) for entry in quantized.entries],
         "written": [str(out)],
     }

@@ -91,12 +91,12 @@ class RunResult:
 
     def _summary(self, name: str, array: NDArray[Any]) -> OutputSummary:
         finite = array[np.isfinite(array)] if array.dtype.kind in "fc" else array
-        form = self.session.formats.get(name)
+        fmt = self.session.formats.get(name)
         return OutputSummary(
             name,
             array.shape,
             str(array.dtype),
-            None if form is None else str(form),
+            None if fmt is None else str(fmt),
             finite.min().item() if finite.size else None,
             finite.max().item() if finite.size else None,
             array.size - finite.size,

@@ -1,4 +1,4 @@
-"""Output of `qengine run`: tables for people, or one JSON object.
+"""Output of `qengine run`: tables, or one JSON object.
 
 Every key is always present: without a value it is null, or an empty list. A ratio in dB is "inf" without noise.
 
@@ -36,7 +36,7 @@ from qengine.errors import printable
 from qengine.metrics.declaration import Reference, Unit
 from qengine.model.formats.files import format_to_json
 
-_EACH_OUTPUT = "sqnr"  # metric of every output, which has a line of its own
+_METRIC_OF_EACH_OUTPUT = "sqnr"  # metric of every output, which has a line of its own
 _WARN_SATURATED = 0.01  # share of a tensor that may saturate without being shown in red
 
 
@@ -57,7 +57,7 @@ def as_json(result: RunResult) -> str:
         "evaluated_output": result.evaluated_output,
         "metrics": {str(one.metric): one.figures() for one in result.quality},
         "tensors": [asdict(tensor) for tensor in comparison.tensors] if comparison else [],
-        "formats": {name: format_to_json(form) for name, form in result.session.formats.items()},
+        "formats": {name: format_to_json(fmt) for name, fmt in result.session.formats.items()},
         "islands": comparison.islands if comparison else [],
         "notes": result.notes,
         "advice": result.advice and {**vars(result.advice)},
@@ -155,7 +155,7 @@ def _measures(result: RunResult) -> Iterator[str]:
     for one in result.quality:
         metric = one.metric
         unit = f", {metric.unit}" if metric.unit is Unit.DB else ""
-        if one.against_float32 is not None and metric.name != _EACH_OUTPUT:
+        if one.against_float32 is not None and metric.name != _METRIC_OF_EACH_OUTPUT:
             count = f" of {samples}" if metric.is_share else ""
             yield f"{metric.label_against(Reference.FLOAT32)}{unit}: {figure(metric, one.against_float32)}{count}"
         if one.against_target is not None:

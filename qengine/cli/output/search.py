@@ -1,4 +1,4 @@
-"""The result of `qengine search` as tables for a person, or as one JSON object.
+"""The result of `qengine search` as tables, or as one JSON object.
 
 Every key is always there. A figure is in the unit of its metric; "inf" where nothing is lost, null without a number.
 
@@ -37,18 +37,22 @@ from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import decibels, figure, open_table, rendered
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
+from qengine.metrics.decibels import ratio_in_decibels
 from qengine.metrics.declaration import Unit
-from qengine.metrics.ratios import ratio_in_decibels
 
-_MOST_LINES = 12  # of the front
+_MAX_FRONT_LINES = 12  # of the front
 
 
 def as_json(model: str, dataset: Dataset, result: SearchResult, out: Path | None) -> str:
     """Return the object, in lines, ASCII throughout."""
     names = [unit.name for unit in result.units]
 
-    def record_of(one: Candidate) -> dict[str, Any]:
-        return {"cost": one.cost, "value": one.value, "bits": dict(zip(names, one.widths, strict=True))}
+    def record_of(candidate: Candidate) -> dict[str, Any]:
+        return {
+            "cost": candidate.cost,
+            "value": candidate.value,
+            "bits": dict(zip(names, candidate.widths, strict=True)),
+        }
 
     record = {
         "model": model,
@@ -65,8 +69,10 @@ def as_json(model: str, dataset: Dataset, result: SearchResult, out: Path | None
         "best": record_of(result.best),
         "formats": result.formats,
         "units": [{**vars(unit), "sensitivity": dict(unit.sensitivity)} for unit in result.units],
-        "uniform": {bits: {"cost": one.cost, "value": one.value} for bits, one in result.uniform.items()},
-        "front": [record_of(one) for one in result.front],
+        "uniform": {
+            bits: {"cost": candidate.cost, "value": candidate.value} for bits, candidate in result.uniform.items()
+        },
+        "front": [record_of(candidate) for candidate in result.front],
         "runs": result.runs,
         "is_complete": result.is_complete,
         "written": [str(out)] if out else [],
@@ -101,30 +107,30 @@ def _alone(unit: UnitInfo) -> str:
 
 
 def _front(result: SearchResult) -> Table:
-    """Return the front, and one word length for all beside it."""
+    """Return the front with the assignments of one word length for all."""
     table = open_table()
     for heading in ("cost", str(result.metric)):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
-    uniform = {one.widths: f"{bits} bits for all" for bits, one in result.uniform.items()}
+    uniform = {candidate.widths: f"{bits} bits for all" for bits, candidate in result.uniform.items()}
     front = _thinned(result)
-    lines = {one.widths: one for one in (*front, *result.uniform.values())}
-    for one in sorted(lines.values(), key=lambda one: (one.cost, one.value or 0.0)):
-        is_best = one.widths == result.best.widths
-        words = [uniform.get(one.widths, ""), "the best" if is_best else ""]
-        if one not in result.front:
+    lines = {candidate.widths: candidate for candidate in (*front, *result.uniform.values())}
+    for candidate in sorted(lines.values(), key=lambda candidate: (candidate.cost, candidate.value or 0.0)):
+        is_best = candidate.widths == result.best.widths
+        words = [uniform.get(candidate.widths, ""), "the best" if is_best else ""]
+        if candidate not in result.front:
             words.append("beaten")
-        style = "bold green" if is_best else "dim" if one not in result.front else ""
+        style = "bold green" if is_best else "dim" if candidate not in result.front else ""
         text = ", ".join(filter(None, words))
-        table.add_row(result.cost.spelled(one.cost), _figure(result, one.value), text, style=style)
+        table.add_row(result.cost.spelled(candidate.cost), _figure(result, candidate.value), text, style=style)
     return table
 
 
 def _thinned(result: SearchResult) -> list[Candidate]:
     """Return some of the front, evenly spread, and the best assignment."""
     front = list(result.front)
-    if len(front) > _MOST_LINES:
-        front = [front[round(i * (len(front) - 1) / (_MOST_LINES - 1))] for i in range(_MOST_LINES)]
+    if len(front) > _MAX_FRONT_LINES:
+        front = [front[round(i * (len(front) - 1) / (_MAX_FRONT_LINES - 1))] for i in range(_MAX_FRONT_LINES)]
     return [*front, result.best]
 
 
@@ -141,7 +147,7 @@ def _summary(result: SearchResult, out: Path | None) -> Iterator[Text]:
     if (held := result.held_out) is not None:
         there = f"{result.goal.reference_of} {_figure(result, held.reference)}, found {_figure(result, held.value)}"
         yield Text(f"on {held.samples:,} samples that were held out: {there}, asked for {_figure(result, held.least)}")
-    good = {bits: one for bits, one in result.uniform.items() if result.is_good(one)}
+    good = {bits: candidate for bits, candidate in result.uniform.items() if result.is_good(candidate)}
     if good:
         bits = min(good, key=lambda bits: good[bits].cost)
         less = 1 - best.cost / good[bits].cost

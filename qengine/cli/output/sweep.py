@@ -1,4 +1,4 @@
-"""The result of `qengine sweep` as a table for a person, or as one JSON object.
+"""The result of `qengine sweep` as a table, or as one JSON object.
 
 Every key is always there. A ratio in dB is "inf" where nothing is lost, and null where there is none.
 
@@ -56,7 +56,7 @@ _Column = tuple[str, Callable[[Row], str]]
 
 
 def _varied(result: Sweep) -> list[_Column]:
-    """Return the columns of the options that differ between points, beside the formats."""
+    """Return the columns of the options that differ between points, without the formats."""
     varied: list[tuple[str, _Column]] = [
         ("method", ("method", lambda row: row.point.method or "")),
         ("per_channel", ("weights", lambda row: "per channel" if row.point.per_channel else "per tensor")),

@@ -23,7 +23,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Item:
-    """One sample: feeds by input name, and targets by output name."""
+    """A sample: feeds by input name, and targets by output name."""
 
     feeds: Arrays
     targets: Arrays = field(default_factory=dict)

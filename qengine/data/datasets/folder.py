@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from qengine.data.datasets.dataset import Item, Source
-from qengine.data.datasets.layout import Layout
+from qengine.data.datasets.layout import SampleLayout
 from qengine.data.images import SUFFIXES, PixelScale
 from qengine.data.read import read_value
 from qengine.errors import FeedError
@@ -56,7 +56,7 @@ class FolderSource(Source):
             shape = self._declared.shape
             if shape is not None and array.ndim == len(shape) - 1:
                 array = array[None]
-            yield Item({self._declared.name: Layout.ROWS.feed(array, self._declared, self._pixel_scale)})
+            yield Item({self._declared.name: SampleLayout.ROWS.feed(array, self._declared, self._pixel_scale)})
 
 
 class TestSets(Source):
@@ -136,7 +136,7 @@ def folder_source(
     if len(wanted) != 1:
         listed = ", ".join(f"'{value.name}'" for value in wanted) or "none"
         raise FeedError(
-            f"the files in folder {folder} feed one input, and these are to be fed: {listed}; give the others with "
+            f"the files in folder {folder} feed one input, and the model needs {listed}; give the others with "
             "-i NAME=VALUE, or all samples in an .npz file"
         )
     return FolderSource(arrays or images, wanted[0], pixel_scale, max_elements)

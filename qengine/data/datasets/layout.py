@@ -13,7 +13,7 @@ from qengine.errors import FeedError
 from qengine.model.graph import Value
 
 
-class Layout(Enum):
+class SampleLayout(Enum):
     """Meaning of the axes of an array, compared with the axes of the input that it feeds."""
 
     ROWS = "the first axis counts samples, as the input's own first axis does"
@@ -25,15 +25,15 @@ class Layout(Enum):
     @property
     def is_stacked(self) -> bool:
         """Whether several samples can be in one feed."""
-        return self in (Layout.ROWS, Layout.GREY, Layout.COLOUR_LAST)
+        return self in (SampleLayout.ROWS, SampleLayout.GREY, SampleLayout.COLOUR_LAST)
 
     def feed(self, row: NDArray[Any], declared: Value, pixel_scale: PixelScale) -> NDArray[Any]:
         """Return a sample, whose first axis has the length 1, as an array that the input takes."""
-        if self is Layout.RUNS:
+        if self is SampleLayout.RUNS:
             row = row[0]
-        elif self is Layout.GREY:
+        elif self is SampleLayout.GREY:
             row = row[:, None]
-        elif self is Layout.COLOUR_LAST:
+        elif self is SampleLayout.COLOUR_LAST:
             row = np.moveaxis(row, -1, 1)
         if row.dtype != np.uint8 or (declared.dtype is not None and declared.dtype.kind != "f"):
             return row
@@ -44,7 +44,9 @@ class Layout(Enum):
         return pixel_scale.to_numbers(row.reshape(-1, 1, 1)).reshape(row.shape).astype(real)
 
 
-def layout_of(label: str, shape: tuple[int, ...], dtype: np.dtype[Any], declared: Value, *, is_single: bool) -> Layout:
+def layout_of(
+    label: str, shape: tuple[int, ...], dtype: np.dtype[Any], declared: Value, *, is_single: bool
+) -> SampleLayout:
     """Return the layout of an array.
 
     Parameters
@@ -64,18 +66,18 @@ def layout_of(label: str, shape: tuple[int, ...], dtype: np.dtype[Any], declared
         If the number of axes does not fit the input.
     """
     if declared.shape is None:
-        return Layout.ROWS if shape and not is_single else Layout.WHOLE
+        return SampleLayout.ROWS if shape and not is_single else SampleLayout.WHOLE
     rank, channels = len(declared.shape), declared.shape[1] if len(declared.shape) == 4 else None
     if len(shape) == rank + 1:
-        return Layout.RUNS
+        return SampleLayout.RUNS
     if len(shape) == rank:
         if is_single or not rank:
-            return Layout.WHOLE
+            return SampleLayout.WHOLE
         if rank == 4 and dtype == np.uint8 and isinstance(channels, int) and shape[1] != channels == shape[3]:
-            return Layout.COLOUR_LAST
-        return Layout.ROWS
+            return SampleLayout.COLOUR_LAST
+        return SampleLayout.ROWS
     if len(shape) == rank - 1 and channels == 1:
-        return Layout.GREY
+        return SampleLayout.GREY
     raise FeedError(
         f"{label} has {len(shape)} axes; input '{declared.name}' needs {rank}, the first of which counts samples"
     )

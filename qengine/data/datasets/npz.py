@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.datasets.dataset import Item, Source
-from qengine.data.datasets.layout import Layout, layout_of
+from qengine.data.datasets.layout import SampleLayout, layout_of
 from qengine.data.images import PixelScale
 from qengine.data.read import ARCHIVE_ERRORS, array_header
 from qengine.errors import FeedError, first_line
@@ -77,9 +77,11 @@ class NpzSource(Source):
         }
         self.names = tuple(self._inputs)
         self.stacked = frozenset(n for n, layout in self._layouts.items() if layout.is_stacked)
-        if any(layout is Layout.RUNS for layout in self._layouts.values()):
+        if any(layout is SampleLayout.RUNS for layout in self._layouts.values()):
             self.stacked = frozenset()
-        counted = {a.key: a.shape[0] for n, (_, a) in self._inputs.items() if self._layouts[n] is not Layout.WHOLE}
+        counted = {
+            a.key: a.shape[0] for n, (_, a) in self._inputs.items() if self._layouts[n] is not SampleLayout.WHOLE
+        }
         counted |= {array.key: array.shape[0] for array in self._targets.values() if array.shape}
         if labels is not None:
             counted[labels.key] = labels.shape[0]
@@ -103,7 +105,7 @@ class NpzSource(Source):
 
     def items(self) -> Iterator[Item]:
         """Yield the samples."""
-        whole = {n: self._whole(a) for n, (_, a) in self._inputs.items() if self._layouts[n] is Layout.WHOLE}
+        whole = {n: self._whole(a) for n, (_, a) in self._inputs.items() if self._layouts[n] is SampleLayout.WHOLE}
         with ExitStack() as stack:
             rows = {n: self._rows(a, stack) for n, (_, a) in self._inputs.items() if n not in whole}
             targets = {name: self._rows(array, stack) for name, array in self._targets.items()}
@@ -114,7 +116,7 @@ class NpzSource(Source):
                 }
                 yield Item(
                     {n: whole[n] if n in whole else feeds[n] for n in self.names},
-                    {n: Layout.ROWS.feed(next(row), _REAL, self._pixel_scale) for n, row in targets.items()},
+                    {n: SampleLayout.ROWS.feed(next(row), _REAL, self._pixel_scale) for n, row in targets.items()},
                 )
 
     def _headers(self) -> dict[str, _Array]:

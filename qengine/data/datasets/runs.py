@@ -52,7 +52,7 @@ class Feeds:
 
 
 def feeds_of(runs: Iterable[Batch], advance: Callable[[float], None]) -> Iterator[Mapping[str, Any]]:
-    """Yield the feeds of each run, and call `advance` with its number of samples when the next run is asked for."""
+    """Yield the feeds of each run, and call `advance` with its number of samples when the next run is requested."""
     for batch in runs:
         yield batch.feeds
         advance(batch.count)

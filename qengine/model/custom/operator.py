@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import OperatorError
 from qengine.kernels.reference.requantize import Tally
-from qengine.model.custom.results import (
+from qengine.model.custom.calls import (
     FixedPoint,
     call_function,
     checked_arrays,
@@ -50,7 +50,7 @@ class Custom(Operator):
 
     @property
     def is_exact(self) -> bool:
-        """Whether it computes in integers in fixed point, and is no island."""
+        """Whether it computes in integers in fixed point, and is not an island."""
         return not self.is_delegated or self.moves or self.rule is not None
 
     @property
@@ -79,7 +79,7 @@ class Custom(Operator):
         Raises
         ------
         OperatorError
-            If the function raises, or returns something that is no output; without the node's name.
+            If the function raises, or returns something that is not an output; without the node's name.
         """
         arrays = [_tensor(value) for value in inputs]
         result = call_function(
@@ -112,15 +112,15 @@ class Custom(Operator):
         Raises
         ------
         OperatorError
-            If the rule raises, or returns something that is no output; without the node's name.
+            If the rule raises, or returns something that is not an output; without the node's name.
         """
         values = [value if isinstance(value, FixedPoint) else _tensor(value) for value in inputs]
         if self.rule is None:
             return self._move(node, values, types, formats, tallies)
         result = call_function(self.rule, self.signature.arguments(values), self.signature.keywords(node.attributes))
         return [
-            (None, None) if not name else requantize_output(one, name, declared, form, arithmetic, tally)
-            for one, name, declared, form, tally in zip(
+            (None, None) if not name else requantize_output(one, name, declared, fmt, arithmetic, tally)
+            for one, name, declared, fmt, tally in zip(
                 split_outputs(result, node.outputs), node.outputs, types, formats, tallies, strict=True
             )
         ]
@@ -143,8 +143,8 @@ class Custom(Operator):
             return [(array, None) for array in checked_arrays(result, node.outputs, moved, types)]
         arrays = checked_arrays(result, node.outputs, moved, [None] * len(types))
         return [
-            (None, None) if array is None else checked_codes(array, source.format, form, tally)
-            for array, form, tally in zip(arrays, formats, tallies, strict=True)
+            (None, None) if array is None else checked_codes(array, source.format, fmt, tally)
+            for array, fmt, tally in zip(arrays, formats, tallies, strict=True)
         ]
 
 

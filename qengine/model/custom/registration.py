@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from qengine.checks import check_whole_number
 from qengine.errors import OperatorError, OptionError
+from qengine.model.custom.calls import call_function
 from qengine.model.custom.operator import Custom
-from qengine.model.custom.results import call_function
 from qengine.model.custom.signature import Signature
 from qengine.model.eager import onnx_reference
 from qengine.model.ops import operator

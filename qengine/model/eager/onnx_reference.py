@@ -54,7 +54,7 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
     node
         Node without graphs in its attributes.
     inputs
-        One element for each name in `node.inputs`; None where the name is empty.
+        An element for each name in `node.inputs`; None where the name is empty.
 
     Raises
     ------

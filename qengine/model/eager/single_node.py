@@ -38,7 +38,7 @@ def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) 
     node
         Node without graphs in its attributes.
     inputs
-        One element for each name in `node.inputs`; None where the name is empty.
+        An element for each name in `node.inputs`; None where the name is empty.
     values
         Declared types and shapes of the model's tensors.
 

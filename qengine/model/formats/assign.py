@@ -9,8 +9,8 @@ takes the format that the user gives one of its members, else the one that the q
 else the default. Two different formats for one group are an error, because the codes could not be copied.
 
 Constants follow (`constants`): unless a format is given, each has the run's word length and the largest number of
-fraction bits at which neither its elements nor the bias beside it saturate. A bias itself has no format: it is held in
-32 bits at the accumulator's fraction bits.
+fraction bits at which neither its elements nor the bias of its operator saturate. A bias itself has no format: it is
+held in 32 bits at the accumulator's fraction bits.
 
 Two graphs take part. Groups and given names belong to the model as its file has it, after `read_quantized` only. The
 run computes the graph after all passes, which removed, fused and replaced tensors: `Graph.derived` leads from a
@@ -34,13 +34,13 @@ from qengine.model.ops.operator import Role, find
 from qengine.model.static_values import known_tensors
 from qengine.qformat import Format, QFormat
 
-_Given = Mapping[str, QFormat | tuple[QFormat, ...]]
+_UserFormats = Mapping[str, QFormat | tuple[QFormat, ...]]
 """Parsed formats that the user gives, by tensor name; a tuple has one format per channel."""
 
 
 @dataclass(frozen=True)
 class FormatRequest:
-    """The formats that a user asks for.
+    """The formats that a user requests.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class FormatTable:
     ----------
     activations : formats of the tensors that a run computes in fixed point, the inputs included.
     constants : formats of the constants that a run reads, by their names in the graph after the passes.
-    notes : remarks on formats that were asked for and have no effect.
+    notes : remarks on requested formats that have no effect.
     is_partial : whether tensors without a format stay real numbers, as in a model that is quantized in part.
     known : tensors without a format because their elements are known before a run (shapes, options, constants).
     """
@@ -89,8 +89,8 @@ class FormatTable:
 
         A constant that only the shapes of a plan made known has no entry in `constants`; its format is chosen now.
         """
-        form = self.constants.get(name)
-        return self._chooser.choose(self._model_name(name), [value]) if form is None else form
+        fmt = self.constants.get(name)
+        return self._chooser.choose(self._model_name(name), [value]) if fmt is None else fmt
 
     def activation(self, name: str) -> QFormat | None:
         """Return the format of a tensor of real numbers that a run computes; None where it stays real numbers.
@@ -101,15 +101,15 @@ class FormatTable:
             If the tensor needs a format and has none. A run finds this only for a tensor whose element type the model
             does not declare; `assign_formats` finds it for all others.
         """
-        form = self.activations.get(name)
-        if form is None and not self.is_partial and name not in self.known:
+        fmt = self.activations.get(name)
+        if fmt is None and not self.is_partial and name not in self.known:
             raise FormatError(f"no format for '{name}': name it in the formats, or give a qformat for the rest")
-        return form
+        return fmt
 
     def by_model_name(self) -> dict[str, Format]:
         """Return all formats by the names that the model gives its tensors."""
-        activations = {name: form for name, form in self.activations.items() if name not in self._aliases}
-        return activations | {self._model_name(name): form for name, form in self.constants.items()}
+        activations = {name: fmt for name, fmt in self.activations.items() if name not in self._aliases}
+        return activations | {self._model_name(name): fmt for name, fmt in self.constants.items()}
 
     def _model_name(self, name: str) -> str:
         return self._derived.get(name, name)
@@ -118,7 +118,7 @@ class FormatTable:
 def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> FormatTable:
     """Return the format of every tensor.
 
-    A constant has one format, whichever operators read it and whatever passes computed from it.
+    A constant has one format, for all operators that read it and for all constants that passes computed from it.
 
     Parameters
     ----------
@@ -127,28 +127,28 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     optimized
         Graph after all passes, which a run computes.
     request
-        Formats that the user asks for.
+        Formats that the user requests.
 
     Raises
     ------
     FormatError
         If a name is unknown, a tensor has no format, or a group is given two.
     """
-    given = _given_formats(model, request)
+    user_formats = _parsed_formats(model, request)
     stored: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
     known = known_tensors(model)
     groups = format_groups(model, known)
-    _check_names(given, model, groups)
+    _check_names(user_formats, model, groups)
     remaining = optimized.tensors()
     is_partial = bool(stored) or (request.is_partial and request.qformat is None)
     needed = set() if is_partial else {name for name in remaining if is_real(name, model)}
-    activations = _activation_formats(groups, given, stored, request.qformat, needed)
+    activations = _activation_formats(groups, user_formats, stored, request.qformat, needed)
     readers = readers_of(optimized, known)
     chooser = ConstantFormats(
         request.qformat,
         request.weight_qformat,
         request.per_channel,
-        given,
+        user_formats,
         stored if is_partial else None,
         activations,
         {**readers_of(model, known), **readers},
@@ -162,35 +162,35 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
         if chosen is not None:
             constants |= dict.fromkeys(values, chosen)
     activations |= {name: activations[real] for name, real in model.aliases.items() if real in activations}
-    computed = {name: form for name, form in activations.items() if name not in known}
-    notes = _notes(given, groups, remaining, readers.keys() | _captured(optimized))
+    computed = {name: fmt for name, fmt in activations.items() if name not in known}
+    notes = _notes(user_formats, groups, remaining, readers.keys() | _captured(optimized))
     if model.formats and not stored:
         notes = (f"{request.qformat} replaces the formats that the quantized model has", *notes)
     aliases = frozenset(model.aliases)
     return FormatTable(computed, constants, notes, is_partial, known, chooser, optimized.derived, aliases)
 
 
-def _given_formats(model: Graph, request: FormatRequest) -> dict[str, QFormat | tuple[QFormat, ...]]:
+def _parsed_formats(model: Graph, request: FormatRequest) -> dict[str, QFormat | tuple[QFormat, ...]]:
     """Return the parsed formats of a request by the tensors of `model` that have them.
 
     Tensors of graphs in nodes (the branches of an If) are left out: each such graph has a table of its own.
     """
     inner = model.inner_tensors() - model.tensors()
-    given: dict[str, QFormat | tuple[QFormat, ...]] = {}
-    for requested, form in request.formats.items():
+    user_formats: dict[str, QFormat | tuple[QFormat, ...]] = {}
+    for requested, fmt in request.formats.items():
         name = model.decoded.get(requested, requested)
         name = model.aliases.get(name, name)
         if name in inner:
             continue
-        parsed = parse_format(requested, form)
-        if given.setdefault(name, parsed) != parsed:
+        parsed = parse_format(requested, fmt)
+        if user_formats.setdefault(name, parsed) != parsed:
             raise FormatError(
                 f"'{requested}' and '{name}' are one tensor after quantization, and are given two formats"
             )
-    return given
+    return user_formats
 
 
-def _check_names(given: _Given, model: Graph, groups: Mapping[str, Group]) -> None:
+def _check_names(user_formats: _UserFormats, model: Graph, groups: Mapping[str, Group]) -> None:
     """Raise FormatError for a name that is unknown, not quantized, or given formats per channel as an activation."""
     tensors = model.tensors() | set(model.derived.values())
     captured = _captured(model)
@@ -198,12 +198,12 @@ def _check_names(given: _Given, model: Graph, groups: Mapping[str, Group]) -> No
     for node in model.nodes:
         for name, role in find(node).roles(node):
             roles.setdefault(model.derived.get(name, name), set()).add(role)
-    for name, form in given.items():
+    for name, fmt in user_formats.items():
         if name not in tensors:
             raise FormatError(f"formats name '{name}', and the model has no such tensor{did_you_mean(name, tensors)}")
         if name in groups:
-            if not isinstance(form, QFormat):
-                raise FormatError(f"formats give '{name}' {len(form)} formats; only weights have one per channel")
+            if not isinstance(fmt, QFormat):
+                raise FormatError(f"formats give '{name}' {len(fmt)} formats; only weights have one per channel")
             continue
         read_as = roles.get(name, set())
         if not may_be_real(name, model):
@@ -228,7 +228,7 @@ def _captured(model: Graph) -> set[str]:
 
 def _activation_formats(
     groups: Mapping[str, Group],
-    given: _Given,
+    user_formats: _UserFormats,
     stored: Mapping[str, Format],
     default: QFormat | None,
     needed: set[str],
@@ -240,7 +240,7 @@ def _activation_formats(
     chosen: dict[int, QFormat | tuple[QFormat, ...] | None] = {}
     needed_groups: set[int] = set()
     for group in {id(group): group for group in groups.values()}.values():
-        given_here = {member: given[member] for member in sorted(group.members & given.keys())}
+        given_here = {member: user_formats[member] for member in sorted(group.members & user_formats.keys())}
         if len(set(given_here.values())) > 1:
             first = next(iter(given_here))
             second = next(other for other in given_here if given_here[other] != given_here[first])
@@ -259,10 +259,12 @@ def _activation_formats(
         more = f" and {len(missing) - 5} more" if missing[5:] else ""
         raise FormatError(f"no format for {listed}{more}: name them in the formats, or give a qformat for the rest")
     forms = {name: chosen[id(group)] for name, group in groups.items()}
-    return {name: form for name, form in forms.items() if isinstance(form, QFormat)}
+    return {name: fmt for name, fmt in forms.items() if isinstance(fmt, QFormat)}
 
 
-def _notes(given: _Given, groups: Mapping[str, Group], remaining: set[str], read: set[str]) -> tuple[str, ...]:
+def _notes(
+    user_formats: _UserFormats, groups: Mapping[str, Group], remaining: set[str], read: set[str]
+) -> tuple[str, ...]:
     """Return a note for each given format that has no effect.
 
     Parameters
@@ -273,7 +275,7 @@ def _notes(given: _Given, groups: Mapping[str, Group], remaining: set[str], read
         Constants and captured tensors that a run reads.
     """
     notes = []
-    for name in given:
+    for name in user_formats:
         if name in groups and not remaining & groups[name].members:
             notes.append(f"the format of '{name}' has no effect: the tensor is fused into the operator after it")
         elif name not in groups and name not in read:

@@ -51,7 +51,7 @@ class Readers:
     Attributes
     ----------
     names : names of the constant and of its copies in the graph of the nodes.
-    places : each node that reads it, with the role in which it does.
+    places : nodes that read the constant, each with the role of the input.
     """
 
     names: set[str]
@@ -123,7 +123,7 @@ class ConstantFormats:
     Attributes
     ----------
     qformat, weight_qformat, per_channel : options of the run; see `FormatRequest`.
-    given : formats that the user gives, by the model's names; a tuple has one format per channel.
+    user_formats : formats that the user gives, by the model's names; a tuple has one format per channel.
     stored : formats that a quantized model has; None unless constants may stay real numbers.
     activations : formats of the tensors that a run computes.
     readers : readers of each constant, by the model's names.
@@ -133,7 +133,7 @@ class ConstantFormats:
     qformat: QFormat | None
     weight_qformat: QFormat | None
     per_channel: bool
-    given: Mapping[str, QFormat | tuple[QFormat, ...]]
+    user_formats: Mapping[str, QFormat | tuple[QFormat, ...]]
     stored: Mapping[str, Format] | None
     activations: Mapping[str, QFormat]
     readers: Mapping[str, Readers]
@@ -161,17 +161,17 @@ class ConstantFormats:
         if name in self.activations:
             return self.activations[name]
         axis = self.readers[name].channel_axis(values[0]) if name in self.readers else None
-        form = self.given.get(name)
-        if isinstance(form, QFormat):
-            return form
-        if form is not None:
+        fmt = self.user_formats.get(name)
+        if isinstance(fmt, QFormat):
+            return fmt
+        if fmt is not None:
             if axis is None:
                 raise FormatError(
-                    f"formats give '{name}' {len(form)} formats, and it has no output channels: give one format"
+                    f"formats give '{name}' {len(fmt)} formats, and it has no output channels: give one format"
                 )
-            if len(form) != values[0].shape[axis]:
-                raise FormatError(f"formats give '{name}' {len(form)} formats for {values[0].shape[axis]} channels")
-            return channel_formats(form, axis)
+            if len(fmt) != values[0].shape[axis]:
+                raise FormatError(f"formats give '{name}' {len(fmt)} formats for {values[0].shape[axis]} channels")
+            return channel_formats(fmt, axis)
         if self.weight_qformat:
             return self.weight_qformat
         if any(np.isnan(value).any() for value in values):
@@ -190,8 +190,8 @@ class ConstantFormats:
         readers = self.readers.get(name, Readers(set(), []))
         limits = readers.max_fraction_bits(self.activations, self.constants, channels)
         if axis is None:
-            form = finest_format(finite(np.concatenate([value.ravel() for value in values])), bits)
-            return _limited(form, limits[0])
+            fmt = finest_format(finite(np.concatenate([value.ravel() for value in values])), bits)
+            return _limited(fmt, limits[0])
         rows = [np.moveaxis(value, axis, 0).reshape(channels, -1) for value in values]
         formats = finest_per_channel(finite(np.concatenate(rows, axis=1)), bits, 0).formats
         return ChannelFormats(tuple(map(_limited, formats, limits)), axis)
@@ -200,8 +200,8 @@ class ConstantFormats:
         """Return the run's word length or, where tensors have their own, the longest of the readers' other tensors."""
         if self.qformat:
             return self.qformat.bits
-        beside = {n for node, _ in self._places(name) for n in (*node.inputs, *node.outputs)}
-        return max((self.activations[n].bits for n in beside if n in self.activations), default=16)
+        neighbours = {n for node, _ in self._places(name) for n in (*node.inputs, *node.outputs)}
+        return max((self.activations[n].bits for n in neighbours if n in self.activations), default=16)
 
     def _places(self, name: str) -> list[tuple[Node, Role]]:
         return self.readers[name].places if name in self.readers else []
@@ -225,11 +225,11 @@ def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) 
     return exact_format(np.concatenate([value.ravel() for value in values]))
 
 
-def _limited(form: QFormat, fraction_bits: int | None) -> QFormat:
-    """Return the format with at most so many fraction bits; None is no limit."""
-    if fraction_bits is None or form.fraction_bits <= fraction_bits:
-        return form
-    return form.with_fraction_bits(max(fraction_bits, FRACTION_BITS[0]))
+def _limited(fmt: QFormat, fraction_bits: int | None) -> QFormat:
+    """Return the format with its fraction bits limited to a number; None for no limit."""
+    if fraction_bits is None or fmt.fraction_bits <= fraction_bits:
+        return fmt
+    return fmt.with_fraction_bits(max(fraction_bits, FRACTION_BITS[0]))
 
 
 def finite(values: NDArray[Any]) -> NDArray[Any]:

@@ -31,10 +31,10 @@ def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for name, form in pairs:
+        for name, fmt in pairs:
             if name in result:
                 raise FormatError(f"formats file {path}: '{name}' is given twice")
-            result[name] = form
+            result[name] = fmt
         return result
 
     try:
@@ -59,28 +59,28 @@ def write_formats(path: str | os.PathLike[str], formats: Mapping[str, str | list
         temporary.write_text(json.dumps(formats, indent=2) + "\n", encoding="utf-8")
 
 
-def format_to_json(form: Format) -> str | list[str]:
+def format_to_json(fmt: Format) -> str | list[str]:
     """Return a format as a formats file holds it: its text, or a list of texts, one per channel."""
-    return str(form) if isinstance(form, QFormat) else [str(channel) for channel in form.formats]
+    return str(fmt) if isinstance(fmt, QFormat) else [str(channel) for channel in fmt.formats]
 
 
-def parse_format(name: str, form: Any) -> QFormat | tuple[QFormat, ...]:
+def parse_format(name: str, fmt: Any) -> QFormat | tuple[QFormat, ...]:
     """Return the format that a user gives for the tensor `name`: one format, or one per channel.
 
     Raises
     ------
     FormatError
-        If `form` is neither a format nor a list of formats, or `name` is no text.
+        If `fmt` is neither a format nor a list of formats, or `name` is not text.
     """
     if not isinstance(name, str):
         raise FormatError(f"formats are given by the names of tensors, not by {name!r}")
     try:
-        if isinstance(form, QFormat | str):
-            return QFormat.of(form)
-        if isinstance(form, ChannelFormats):
-            return form.formats
-        if isinstance(form, Sequence) and form and all(isinstance(channel, QFormat | str) for channel in form):
-            return channel_formats(form, 0).formats
+        if isinstance(fmt, QFormat | str):
+            return QFormat.of(fmt)
+        if isinstance(fmt, ChannelFormats):
+            return fmt.formats
+        if isinstance(fmt, Sequence) and fmt and all(isinstance(channel, QFormat | str) for channel in fmt):
+            return channel_formats(fmt, 0).formats
     except FormatError as error:
         raise FormatError(f"format of '{name}': {error}") from None
-    raise FormatError(f"format of '{name}': {form!r} is neither a format such as Q4.3 nor a list of formats")
+    raise FormatError(f"format of '{name}': {fmt!r} is neither a format such as Q4.3 nor a list of formats")

@@ -64,7 +64,7 @@ def is_real(name: str, model: Graph) -> bool:
 def may_be_real(name: str, model: Graph) -> bool:
     """Whether a tensor holds real numbers, as far as the model says: an undeclared element type counts as real."""
     value = model.values.get(name)
-    if value is not None and value.container is not None:  # a sequence holds real numbers, but is no tensor
+    if value is not None and value.container is not None:  # a sequence holds real numbers, but is not a tensor
         return False
     dtype = _element_type(name, model)
     return dtype is None or dtype.kind == "f"

@@ -1,6 +1,6 @@
 """Loader: ONNX file -> `Graph`, with every check that a model file must pass.
 
-A model file is untrusted: whatever it holds, `load` returns a graph or raises an error of one line.
+A model file is untrusted: for any content, `load` returns a graph or raises an error of one line.
 """
 
 import os
@@ -14,9 +14,9 @@ from onnx import ModelProto  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.model.graph import Graph
+from qengine.model.loader.graph_reader import GraphReader
 from qengine.model.loader.inlining import inline
 from qengine.model.loader.names import check_names, check_text, standard
-from qengine.model.loader.reading import GraphReader
 from qengine.model.loader.shapes import with_inferred
 from qengine.model.qlinear import expand_qlinear
 

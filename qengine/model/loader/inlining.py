@@ -57,10 +57,10 @@ class _Inliner:
     def __init__(self, functions: Mapping[_Key, FunctionProto], opsets: dict[str, int], graph: GraphProto) -> None:
         self.functions = functions
         self.opsets = opsets
-        self.taken = set(_names(graph))
-        self.checked: set[_Key] = set()
-        self.copies: dict[str, int] = {}
-        self.size = 0
+        self.taken_names = set(_names(graph))
+        self.checked_functions: set[_Key] = set()
+        self.copy_counts: dict[str, int] = {}
+        self.node_count = 0
 
     def replace(self, graph: GraphProto, callers: tuple[_Key, ...]) -> None:
         """Replace the calls in a graph and its subgraphs in place; `callers` are the functions that contain it."""
@@ -76,16 +76,16 @@ class _Inliner:
             key = _key(node)
             if key in callers:
                 raise ModelError(f"{label(node)} is in a local function that calls itself; export the model again")
-            self.size += 1
-            if self.size > _MAX_NODES:
+            self.node_count += 1
+            if self.node_count > _MAX_NODES:
                 raise ModelError(
                     f"its local functions have more than {_MAX_NODES} nodes when inlined; export it without them"
                 )
             if key in self.functions:
                 function = self.functions[key]
-                if key not in self.checked:
+                if key not in self.checked_functions:
                     self._check(function)
-                    self.checked.add(key)
+                    self.checked_functions.add(key)
                 yield from self._expanded(self._body(node, function), (*callers, key))
             else:
                 for graph in subgraphs(node):
@@ -173,10 +173,10 @@ class _Inliner:
         """Return the model's name of a tensor that the body computes: its own, with a number if that is taken."""
         if name and name not in names:
             fresh = name
-            while fresh in self.taken:
-                self.copies[name] = self.copies.get(name, 0) + 1
-                fresh = f"{name}__{self.copies[name]}"
-            self.taken.add(fresh)
+            while fresh in self.taken_names:
+                self.copy_counts[name] = self.copy_counts.get(name, 0) + 1
+                fresh = f"{name}__{self.copy_counts[name]}"
+            self.taken_names.add(fresh)
             names[name] = fresh
         return names.get(name, "")
 

@@ -10,8 +10,8 @@ from onnx import GraphProto, ModelProto, ValueInfoProto  # noqa: TID251 - the lo
 
 from qengine.errors import ModelError
 from qengine.model.graph import Dim, Graph, Value
+from qengine.model.loader.graph_reader import value
 from qengine.model.loader.names import is_constant
-from qengine.model.loader.reading import value
 
 _MAX_SHAPE_ELEMENTS = 1024
 """Largest constant that may be a shape; larger ones are given to onnx without their elements."""
@@ -56,7 +56,7 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
     Raises
     ------
     ModelError
-        If nodes and constants contradict each other, whatever is declared for the tensors in between.
+        If nodes and constants contradict each other under any declaration of the tensors in between.
     """
     fed = {one.name for one in (*graph.inputs, *graph.overridable)}
     values = [one for one in graph.values.values() if one.name not in fed]

@@ -1,4 +1,4 @@
-"""TensorProto -> NumPy array, from the model file itself or from a data file beside it."""
+"""TensorProto -> NumPy array, from the model file itself or from a data file in its folder."""
 
 import math
 import os
@@ -83,7 +83,7 @@ def tensor(proto: TensorProto, what: str, folder: Path | None) -> NDArray[Any]:
     flat = (_elements if is_native(code) else _onnx_elements)(proto, dtype, math.prod(shape), what, folder)
     try:
         array = flat.reshape(shape)
-    except ValueError:  # lengths beyond NumPy's index type, beside a length of 0
+    except ValueError:  # lengths beyond NumPy's index type, with another length of 0
         raise ModelError(f"{what} has the shape {shape}, which is too large; export the model again") from None
     array.flags.writeable = False
     return array
@@ -209,7 +209,7 @@ def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -
     if length != nbytes:
         raise _mismatch(proto, what, f"{nbytes} bytes", length)
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
+        # Without O_NONBLOCK, opening a named pipe would wait for a writer forever.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
@@ -225,7 +225,7 @@ def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -
     except OSError as error:
         raise ModelError(
             f"{what}: its external data {str(path)!r} cannot be read ({error.strerror}); "
-            "put the file beside the model file"
+            "put the file into the folder of the model file"
         ) from None
 
 

@@ -51,7 +51,7 @@ def normalized(x: Tensor, axes: tuple[int, ...]) -> tuple[int, ...]:
 def channels_beside_axes(
     node: Node, channels: Channels, shape: tuple[Dim, ...] | None, constants: Constants, *, keepdims: bool
 ) -> Channels | None:
-    """Return the place of channels behind a node that reduces or removes the axes in its `axes`.
+    """Return the place of channels after a node that reduces or removes the axes in its `axes`.
 
     These must be spatial axes of an image: all of them where they are removed.
     """

@@ -20,7 +20,7 @@ def make_steps(node: Node, tensor: Callable[[str], Tensor]) -> tuple[Step, ...]:
     node
         The node to compute.
     tensor
-        Returns an input by name; its `value` is set where the elements are known.
+        Function that returns an input by name; the `value` of the tensor is set where the elements are known.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def make_steps(node: Node, tensor: Callable[[str], Tensor]) -> tuple[Step, ...]:
         steps = op.handler(*_inputs(op, node, tensor), **_attributes(op, node))
         steps = steps if isinstance(steps, tuple) else (steps,)
         if len([n for n in node.outputs if n]) > len(steps):
-            raise UnsupportedError(f"gives {len(steps)} output(s), the model asks for {len(node.outputs)}")
+            raise UnsupportedError(f"gives {len(steps)} output(s), the model needs {len(node.outputs)}")
         return (_with_activation(steps[0], node), *steps[1:]) if node.activation else steps
 
 

@@ -1,4 +1,4 @@
-"""A declared operator: what its handler takes, and the facts that other parts of qengine ask for."""
+"""A declared operator: what its handler takes, and the facts that other parts of qengine read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def no_handler(*_: Any, **__: Any) -> Step:
 
 @dataclass(frozen=True)
 class Operator:
-    """One version of an operator.
+    """A version of an operator.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Operator:
     kinds : kinds of step that the handler may return.
     counts_outputs : whether the handler takes the number of outputs of the node.
     options : parameter of the handler that takes attributes as one object, if there is one.
-    facts : everything that is declared beside the signature.
+    facts : everything that is declared in addition to the signature.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Operator:
 
     @property
     def is_delegated(self) -> bool:
-        """Whether there is no handler: a run computes the node by itself, on elements as they are."""
+        """Whether there is no handler: a run computes the node by itself, on unquantized elements."""
         return self.handler is no_handler
 
     def check(self, node: Node) -> None:
@@ -121,14 +121,14 @@ class Operator:
     def channels_after(
         self, node: Node, channels: Channels, shape: tuple[Dim, ...] | None, constants: Constants
     ) -> Channels | None:
-        """Return the place of channels behind a node.
+        """Return the place of channels after a node.
 
         Parameters
         ----------
         node
             The node that reads the channels, as its first input.
         channels
-            Their place in that input.
+            Place of the channels in that input.
         shape
             Shape of the input; None where unknown.
         constants
@@ -137,8 +137,8 @@ class Operator:
         Returns
         -------
         Channels or None
-            None unless every channel times a positive factor gives the outputs of that channel, and no other, times
-            the factor.
+            Place of the channels. None unless multiplying a channel by a positive factor multiplies the outputs of
+            that channel, and of no other, by the factor.
         """
         rule = self.facts.channels
         return rule(node, channels, shape, constants) if rule else None

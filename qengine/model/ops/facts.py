@@ -1,8 +1,9 @@
 """Facts about operators that the rest of qengine reads, such as the sign of the outputs or the layout of the weights.
 
-A fact is declared once, beside the handler: `@operator("Sigmoid", sign=Sign.NOT_NEGATIVE)`. Passes, calibration,
-corrections and inspection ask `find(node)` for it and hold no list of operator names of their own. An operator that
-declares nothing, as one that a user registers, answers that nothing is known of it, and is treated with care.
+A fact is declared once, with the handler: `@operator("Sigmoid", sign=Sign.NOT_NEGATIVE)`. Passes, calibration,
+corrections and inspection get it from `find(node)` and hold no list of operator names of their own. An operator that
+declares nothing, as one that a user registers, answers that nothing is known of it, and other code then makes no
+assumptions.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,12 +23,12 @@ Constants = Mapping[str, NDArray[Any]]
 class Sign(Enum):
     """Sign of the real numbers that an operator gives."""
 
-    NOT_NEGATIVE = "never negative, whatever the inputs hold"
+    NOT_NEGATIVE = "never negative, for any inputs"
     KEPT = "not negative where no data input is negative"
 
 
-class Number(Enum):
-    """Kind of a single number beside a tensor; in fixed point it is a code of that tensor's format."""
+class NumberKind(Enum):
+    """Kind of a single number that an operator applies to a tensor; in fixed point a code of that tensor's format."""
 
     BOUND = "a limit, which may lie beyond the format"
     FILL = "the value of new elements"
@@ -39,7 +40,7 @@ ChannelRule = Callable[[Node, Channels, tuple[Dim, ...] | None, Constants], Chan
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that an operator declares beside its signature.
+    """Everything that an operator declares in addition to its signature.
 
     Attributes
     ----------
@@ -58,7 +59,7 @@ class Facts:
     sign: Sign | SignRule | None = None
     channels: ChannelRule | None = None
     filters: Filters | None = None
-    numbers: Mapping[str, Number] = field(default_factory=lambda: MappingProxyType({}))
+    numbers: Mapping[str, NumberKind] = field(default_factory=lambda: MappingProxyType({}))
     padding_value: float | None = None
     keeps_mean: bool | Callable[[Node], bool] = False
 
@@ -67,12 +68,12 @@ NO_FACTS = Facts()
 
 
 def channels_stay(_node: Node, channels: Channels, _shape: tuple[Dim, ...] | None, _known: Constants) -> Channels:
-    """Return the place of channels behind an operator that acts on every element by itself."""
+    """Return the place of channels after an operator that acts on every element by itself."""
     return channels
 
 
 def channels_of_images_stay(
     _node: Node, channels: Channels, _shape: tuple[Dim, ...] | None, _known: Constants
 ) -> Channels | None:
-    """Return the place of channels behind an operator that acts on every channel of an image by itself."""
+    """Return the place of channels after an operator that acts on every channel of an image by itself."""
     return channels if channels is Channels.IMAGE else None

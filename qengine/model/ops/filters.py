@@ -6,7 +6,7 @@ an array (groups, outputs, inputs, taps). A group is a part of the channels that
 inputs are the channels of one group; taps are the positions of a kernel. A matrix is one group with one tap.
 
 An operator names its layout where it is declared: `@operator("Conv", filters=ConvFilters())`. A new linear operator
-uses one of the classes below or adds one beside its handler.
+uses one of the classes below or adds one in the file of its handler.
 """
 
 from abc import ABC, abstractmethod
@@ -70,7 +70,7 @@ class Filters(ABC):
         Returns
         -------
         int or None
-            None where the shape of the weights is needed and unknown.
+            Number of products. None where the shape of the weights is needed and unknown.
         """
 
     def reads_transposed(self, node: Node) -> bool:  # noqa: ARG002
@@ -137,7 +137,7 @@ class TransposedConvFilters(ConvFilters):
 class MatrixFilters(Filters):
     """Weights (..., inputs, outputs) of a matrix product, or (outputs, inputs) where the node has `transB`.
 
-    Only a single matrix has a form in blocks; a Gemm with a factor other than 1 has none, as it is no plain product.
+    Only a single matrix has a form in blocks; a Gemm with a factor other than 1 has none, as it is not a plain product.
     """
 
     channels = Channels.LAST

@@ -10,7 +10,7 @@ from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference import functions as f
 from qengine.model.graph import Dim, Node
 from qengine.model.ops.facts import Constants, channels_stay
-from qengine.model.ops.operator import NUMBER, Channels, Known, Number, Sign, find, operator
+from qengine.model.ops.operator import NUMBER, Channels, Known, NumberKind, Sign, find, operator
 from qengine.model.steps import Combine, Island, Move, Table, Tensor
 from qengine.model.steps.forms import Bounded, Curve
 
@@ -20,7 +20,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def _table_or_integers(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table | Island:
-    """Return a table for real numbers; integers, which are shapes or indices, are computed as they are."""
+    """Return a table for real numbers; integers, which are shapes or indices, are computed without a table."""
     return Table(x, function) if x.is_float else Island((x,), function, x.shape, x.dtype)
 
 
@@ -223,7 +223,7 @@ def relu(x: Tensor) -> Move:
     return _clip(x, 0.0, None)
 
 
-_BOUNDS = {"min": Number.BOUND, "max": Number.BOUND}
+_BOUNDS = {"min": NumberKind.BOUND, "max": NumberKind.BOUND}
 
 
 def _sign_of_clip(node: Node, constants: Constants) -> Sign | None:
@@ -236,7 +236,7 @@ def _sign_of_clip(node: Node, constants: Constants) -> Sign | None:
 def _channels_of_clip(
     node: Node, channels: Channels, _shape: tuple[Dim, ...] | None, constants: Constants
 ) -> Channels | None:
-    """Return the place of channels behind a Clip that has no bounds other than 0.
+    """Return the place of channels after a Clip that has no bounds other than 0.
 
     Exporters write the largest number where there is no bound.
     """

@@ -1,4 +1,4 @@
-"""Conv, ConvTranspose, Gemm, MatMul, and a BatchNormalization that no operator before it can take in."""
+"""Conv, ConvTranspose, Gemm, MatMul, and a BatchNormalization that cannot be folded into the operator before it."""
 
 from collections.abc import Callable
 from functools import partial

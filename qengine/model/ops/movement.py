@@ -60,7 +60,7 @@ def dropout_12(
 def _channels_of_reshape(
     node: Node, channels: Channels, shape: tuple[Dim, ...] | None, constants: Constants
 ) -> Channels | None:
-    """Return the place of channels behind a Reshape that keeps the batch and makes one axis of all others."""
+    """Return the place of channels after a Reshape that keeps the batch and makes one axis of all others."""
     wanted = constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
     if channels is not Channels.IMAGE or wanted is None or wanted.size != 2 or node.number("allowzero", 0):
         return None

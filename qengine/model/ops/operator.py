@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from qengine.model.graph import Node
 from qengine.model.ops.declaration import NeedsElements, NeedsRun, Operator, no_handler
-from qengine.model.ops.facts import NO_FACTS, ChannelRule, Facts, Number, Sign, SignRule
+from qengine.model.ops.facts import NO_FACTS, ChannelRule, Facts, NumberKind, Sign, SignRule
 from qengine.model.ops.filters import Channels, Filters
 from qengine.model.ops.signature import (
     NEVER,
@@ -64,7 +64,7 @@ def operator(
     sign: Sign | SignRule | None = None,
     channels: ChannelRule | None = None,
     filters: Filters | None = None,
-    numbers: Mapping[str, Number] | None = None,
+    numbers: Mapping[str, NumberKind] | None = None,
     padding_value: float | None = None,
     keeps_mean: bool | Callable[[Node], bool] = False,
 ) -> Callable[[_Declared], _Declared]:
@@ -184,7 +184,7 @@ __all__ = [
     "Known",
     "NeedsElements",
     "NeedsRun",
-    "Number",
+    "NumberKind",
     "Operator",
     "Role",
     "Selector",

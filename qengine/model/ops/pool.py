@@ -29,7 +29,7 @@ def max_pool_(
     strides: Ints | None = None,
     outputs: int,
 ) -> tuple[Move, ...]:
-    """The largest value of each window, and its index in the tensor; padding never wins."""
+    """The largest value of each window, and its index in the tensor; padding is never the largest."""
     window = Window.of(spatial_axes(x), kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
 
     pool = WindowMax(window.kernel, window.strides, window.dilations, window.pads)
@@ -86,11 +86,11 @@ def _counts(window: Window, size: tuple[int, ...], include_pads: bool) -> NDArra
     Elements that only ceil_mode reaches never count, as in torch and ONNX Runtime.
     """
     per_axis = []
-    for n, kernel, stride, dilation, declared, out in zip(
-        size, window.kernel, window.strides, window.dilations, window.declared, window.out, strict=True
+    for n, kernel, stride, dilation, declared_pads, out in zip(
+        size, window.kernel, window.strides, window.dilations, window.declared_pads, window.out, strict=True
     ):
-        before, after = declared if include_pads else (0, 0)
-        start = np.arange(out) * stride - declared[0]
+        before, after = declared_pads if include_pads else (0, 0)
+        start = np.arange(out) * stride - declared_pads[0]
         # The number of elements start + i * dilation before each end.
         below, inside = ((-(-(end - start) // dilation)).clip(0, kernel) for end in (-before, n + after))
         per_axis.append(inside - below)

@@ -90,9 +90,9 @@ def quantize_linear(
     dtype = default_dtype(output_dtype) if zero_point is None else zero_point.dtype
     if dtype is None or dtype.name not in _STORED:
         raise UnsupportedError(f"QuantizeLinear to {dtype} has no handler")
-    form, offset = _constant_format(dtype, scale, zero_point)
-    if form is not None:
-        return ToCodes(x, form, offset, dtype)
+    fmt, offset = _constant_format(dtype, scale, zero_point)
+    if fmt is not None:
+        return ToCodes(x, fmt, offset, dtype)
     if precision or dtype.kind == "V":
         raise UnsupportedError("QuantizeLinear with a precision has no handler")
     shape, limits = _spread(scale, x, axis), np.iinfo(dtype)
@@ -123,9 +123,9 @@ def dequantize_linear(
         raise UnsupportedError(f"DequantizeLinear of {x.dtype} has no handler")
     if zero_point is not None and zero_point.dtype != x.dtype:
         raise ModelError(f"'{x.name}' ({x.dtype}) and zero point '{zero_point.name}' ({zero_point.dtype}) differ")
-    form, offset = _constant_format(x.dtype, scale, zero_point)
-    if form is not None:
-        return FromCodes(x, form, offset, scale.dtype)
+    fmt, offset = _constant_format(x.dtype, scale, zero_point)
+    if fmt is not None:
+        return FromCodes(x, fmt, offset, scale.dtype)
     shape = _spread(scale, x, axis)
     offset_shape = () if zero_point is None else _spread(zero_point, x, axis)
 

@@ -49,8 +49,8 @@ def total(x: Tensor, axes: tuple[int, ...], keepdims: int = 1, *, divided: bool)
 
 def extreme(x: Tensor, axes: tuple[int, ...], keepdims: int = 1, *, largest: bool) -> Move:
     """Return the largest or smallest element over axes; where there is none, the end of the type's range."""
-    form = AxisExtreme(axes, bool(keepdims), largest)
-    return Move(x, form, _reduced(x, axes, keepdims), constants=(end_of_range(x.dtype, -1 if largest else 1),))
+    extreme_of = AxisExtreme(axes, bool(keepdims), largest)
+    return Move(x, extreme_of, _reduced(x, axes, keepdims), constants=(end_of_range(x.dtype, -1 if largest else 1),))
 
 
 def end_of_range(dtype: np.dtype[Any], sign: int) -> Any:

@@ -48,7 +48,7 @@ def _scaled(length: int, scale: float) -> int:
 
 
 def _fitted(sizes: list[int], lengths: list[int], policy: str) -> tuple[list[int], list[float]]:
-    """Return the output's lengths and scales for sizes that are asked for."""
+    """Return the output's lengths and scales for requested sizes."""
     ratios = [wanted / n if n else 1.0 for wanted, n in zip(sizes, lengths, strict=True)]
     if policy == "stretch":
         return sizes, ratios

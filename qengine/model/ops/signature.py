@@ -6,7 +6,7 @@ themselves, needed when the plan is made), `Shaped` (only the shape is used).
 
 Keyword-only parameters are attributes, with ONNX's names, types and defaults; `Annotated[int, Since(10)]` is one that
 ONNX added with opset 10. An operator with many attributes may take them as the fields of one dataclass. The name
-`outputs` is not an attribute: it asks for the number of outputs of the node.
+`outputs` is not an attribute: it is the number of outputs of the node.
 
 The return annotation is the kind of step, or several kinds.
 """
@@ -67,7 +67,7 @@ class Until:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One input or attribute of an operator.
+    """An input or attribute of an operator.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Signature:
 
     Attributes
     ----------
-    inputs : its inputs, in order.
+    inputs : inputs of the operator, in order.
     attributes : attributes by name.
     options : the parameter that takes attributes as one object, if there is one.
     counts_outputs : whether it takes the number of outputs of the node.

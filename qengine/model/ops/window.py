@@ -83,7 +83,7 @@ class Window:
     ----------
     kernel, strides, dilations : numbers per spatial axis.
     pads : padding (before, after) of each axis, that which only ceil_mode adds included.
-    declared : padding without that of ceil_mode.
+    declared_pads : padding without that of ceil_mode.
     out : number of windows along each axis.
     """
 
@@ -91,7 +91,7 @@ class Window:
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     pads: Pads
-    declared: Pads
+    declared_pads: Pads
     out: tuple[int, ...]
 
     def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -119,13 +119,13 @@ class Window:
         spatial = len(size)
         kernel, strides, dilations, extent = _checked(spatial, kernel, auto_pad, strides, dilations)
         if auto_pad.startswith("SAME"):
-            # The output has ceil(size / stride) windows, whatever padding that takes.
+            # The output has ceil(size / stride) windows, and padding is chosen for that.
             total = [max((-(-n // s) - 1) * s + e - n, 0) for n, s, e in zip(size, strides, extent, strict=True)]
-            declared = halved(total, auto_pad)
+            declared_pads = halved(total, auto_pad)
         else:
-            declared = paired(pads if auto_pad == "NOTSET" else None, spatial)
+            declared_pads = paired(pads if auto_pad == "NOTSET" else None, spatial)
         out, grown = [], []
-        for n, s, e, (a, b) in zip(size, strides, extent, declared, strict=True):
+        for n, s, e, (a, b) in zip(size, strides, extent, declared_pads, strict=True):
             room = n + a + b - e
             count = room // s + 1
             if ceil_mode and room % s and count * s < n + a:
@@ -137,7 +137,7 @@ class Window:
                 )
             out.append(count)
             grown.append((a, max(b, (count - 1) * s + e - n - a)))
-        return cls(kernel, strides, dilations, tuple(grown), declared, tuple(out))
+        return cls(kernel, strides, dilations, tuple(grown), declared_pads, tuple(out))
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from qengine.model.passes.activation import fuse_activations
 from qengine.model.passes.batchnorm import fold_batchnorm
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.dead import remove_dead
-from qengine.model.passes.functions import recognise_functions
+from qengine.model.passes.function_recognition import recognise_functions
 from qengine.model.passes.gemm import fold_gemm_factors
 from qengine.model.passes.pad import fold_pads
-from qengine.model.passes.quantized import read_quantized
+from qengine.model.passes.qdq_reader import read_quantized
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     read_quantized,

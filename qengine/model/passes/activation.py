@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qengine.model.graph import NO_ACTIVATION, Activation, Graph, Node
+from qengine.model.graph import NO_ACTIVATION, ActivationBounds, Graph, Node
 from qengine.model.ops.functions import LARGEST
 from qengine.model.ops.operator import find
 from qengine.model.steps import Combine, Linear, Table
@@ -18,7 +18,7 @@ from qengine.model.steps import Combine, Linear, Table
 
 def fuse_activations(graph: Graph) -> Graph:
     """Fuse each Relu and Clip with constant bounds into the linear or combining operator before it."""
-    read_once = graph.read_once(rounded=True)
+    read_once = graph.tensors_read_once(rounded=True)
     nodes: dict[int, Node] = {}  # by position in the graph
     place: dict[str, int] = {}  # position of the node that computes a tensor
     for i, node in enumerate(graph.nodes):
@@ -41,12 +41,12 @@ def _can_fuse(node: Node) -> bool:
     return fusable and node.activation is None and len(node.outputs) == 1 and not factors
 
 
-def constant_bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> Activation | None:
+def constant_bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> ActivationBounds | None:
     """Return the bounds of a Relu or Clip if they are constant real numbers, else None."""
     if node.domain or not node.inputs or len(node.outputs) != 1:
         return None
     if node.operator == "Relu" and len(node.inputs) == 1:
-        return Activation(0.0, None)
+        return ActivationBounds(0.0, None)
     if node.operator != "Clip":
         return None
     bounds: list[Any]
@@ -61,4 +61,4 @@ def constant_bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> Activa
     # Neither NaN, which has no code, nor integers, which may exceed a float.
     if not all(b is None or (isinstance(b, float) and b == b) for b in bounds):
         return None
-    return Activation(*bounds)
+    return ActivationBounds(*bounds)

@@ -29,7 +29,7 @@ def fold_batchnorm(graph: Graph, *, merge: bool = True) -> Graph:
     merge
         Whether it may go into the operator before it; otherwise it always becomes one of its own.
     """
-    read_once = graph.read_once()
+    read_once = graph.tensors_read_once()
     constants = _Constants(graph, dict(graph.constants), dict(graph.derived))
     nodes: dict[int, Node] = {}  # by position in the graph
     producer: dict[str, int] = {}  # position of the node that computes a tensor

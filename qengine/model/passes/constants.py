@@ -65,7 +65,7 @@ def _computed(node: Node, known: Callable[[str], Tensor]) -> dict[str, NDArray[A
 def _delegated(
     node: Node, constants: Mapping[str, NDArray[Any]], values: Mapping[str, Value]
 ) -> dict[str, NDArray[Any]] | None:
-    """Return the outputs of a node without a handler by name; None if one is no tensor, or too large."""
+    """Return the outputs of a node without a handler by name; None if one is not a tensor, or too large."""
     outputs = single_node.compute(node, [constants[name] if name else None for name in node.inputs], values)
     arrays = {name: array for name, array in zip(node.outputs, outputs, strict=True) if name}
     if not all(isinstance(array, np.ndarray) and array.size <= _MAX_ELEMENTS for array in arrays.values()):

@@ -166,7 +166,7 @@ class FormulaReader:
 
     def __init__(self, graph: Graph) -> None:
         self._constants, self._values = graph.constants, graph.values
-        self._read_once = graph.read_once()
+        self._read_once = graph.tensors_read_once()
         self.producers = graph.producers()
 
     def read(self, node: Node) -> Term:

@@ -10,7 +10,7 @@ from qengine.model.graph import Graph, Node
 
 
 def fold_gemm_factors(graph: Graph) -> Graph:
-    """Fold alpha into a constant B and beta into a constant C; a Gemm with another factor stays as it is."""
+    """Fold alpha into a constant B and beta into a constant C; a Gemm with another factor is not changed."""
     constants, derived = dict(graph.constants), dict(graph.derived)
 
     def fold(node: Node) -> Node:

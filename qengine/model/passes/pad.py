@@ -17,7 +17,7 @@ def fold_pads(graph: Graph) -> Graph:
     The operator must itself put cells of the same value around images: a Conv or AveragePool puts zeros, a MaxPool
     minus infinity. An AveragePool then counts its padding.
     """
-    read_once = graph.read_once(rounded=True)
+    read_once = graph.tensors_read_once(rounded=True)
     nodes: dict[int, Node] = {}  # by position in the graph
     producer: dict[str, int] = {}  # position of the node that computes a tensor
     for i, node in enumerate(graph.nodes):

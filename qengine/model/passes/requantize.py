@@ -23,8 +23,8 @@ def merge_requantize(graph: Graph) -> Graph:
     formats, aliases = dict(graph.formats), dict(graph.aliases)
     root = roots(graph)
     wanted: dict[str, set[Format | None]] = {}
-    for name, form in _rounded_reads(graph, root):
-        wanted.setdefault(root[name], set()).add(form)
+    for name, fmt in _rounded_reads(graph, root):
+        wanted.setdefault(root[name], set()).add(fmt)
     nodes = []
     renamed: dict[str, str] = {}
     for node in graph.nodes:
@@ -34,10 +34,10 @@ def merge_requantize(graph: Graph) -> Graph:
             continue
         (source,), (out,) = node.inputs, node.outputs
         start = root[source]
-        form = formats[out]
+        fmt = formats[out]
         has = graph.formats.get(start)
-        if has == form or (has is None and wanted[start] == {form} and start not in graph.constants):
-            formats[renamed.get(source, source)] = form
+        if has == fmt or (has is None and wanted[start] == {fmt} and start not in graph.constants):
+            formats[renamed.get(source, source)] = fmt
             formats.pop(out)
             renamed[out] = renamed.get(source, source)
         else:

@@ -11,7 +11,7 @@ from qengine.qformat import QFormat
 
 
 class NotFixedPointError(Exception):
-    """A quantized model that is no fixed-point model; the message says which node and why."""
+    """A quantized model that is not a fixed-point model; the message says which node and why."""
 
 
 def scale_format(node: Node, dtype: np.dtype[Any], scale: float, zero_point: int) -> QFormat:
@@ -20,14 +20,14 @@ def scale_format(node: Node, dtype: np.dtype[Any], scale: float, zero_point: int
     Raises
     ------
     NotFixedPointError
-        If the scale is no power of two, the zero point is neither 0 nor the middle of an unsigned type, or `dtype` has
-        more than 16 bits.
+        If the scale is not a power of two, the zero point is neither 0 nor the middle of an unsigned type, or `dtype`
+        has more than 16 bits.
     """
-    form = stored_format(dtype, scale, zero_point)
-    if form is not None:
-        return form
+    fmt = stored_format(dtype, scale, zero_point)
+    if fmt is not None:
+        return fmt
     if stored_format(dtype, 1.0, 0) is None:
-        raise NotFixedPointError(f"{node} has {dtype} elements, which are no codes of up to 16 bits")
+        raise NotFixedPointError(f"{node} has {dtype} elements, which are not codes of up to 16 bits")
     if zero_point:
         raise NotFixedPointError(f"{node} has scale {scale:g} and zero point {zero_point} in {dtype}")
     raise NotFixedPointError(f"{node} has scale {scale:g} in {dtype}, and no Qm.n has that step")
@@ -51,11 +51,11 @@ def check_channels(node: Node, scale: NDArray[Any], array: NDArray[Any]) -> None
 
 
 def whole_exponents(node: Node, scale: NDArray[Any]) -> NDArray[np.int64]:
-    """Return n of each scale 2^-n; raise NotFixedPointError for a scale that is no power of two."""
+    """Return n of each scale 2^-n; raise NotFixedPointError for a scale that is not a power of two."""
     fraction, exponent = np.frexp(scale.astype(np.float64))
     if np.any(fraction != 0.5):
         worst = scale.reshape(-1)[int(np.argmax(fraction.reshape(-1) != 0.5))]
-        raise NotFixedPointError(f"{node} has scale {float(worst):g}, which is no power of two")
+        raise NotFixedPointError(f"{node} has scale {float(worst):g}, which is not a power of two")
     return np.asarray(1 - exponent.astype(np.int64))
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.elementwise import add_fixed, bounded, divide_fixed, multiply_fixed, prelu_fixed
 from qengine.kernels.reference.requantize import Tally
-from qengine.model.graph import NO_ACTIVATION, Activation
+from qengine.model.graph import NO_ACTIVATION, ActivationBounds
 from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
 
 Operation = Literal["add", "subtract", "multiply", "divide", "prelu"]
@@ -47,7 +47,7 @@ class Combine(Step):
     kind: ClassVar[str] = "combine"
     operation: Operation
     terms: tuple[Tensor, ...]
-    activation: Activation | None = None
+    activation: ActivationBounds | None = None
 
     def __post_init__(self) -> None:
         np.broadcast_shapes(*(t.shape for t in self.terms))  # raises ValueError if they do not fit

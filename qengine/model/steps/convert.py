@@ -36,30 +36,30 @@ class ToCodes(Convert):
     Attributes
     ----------
     x : real numbers.
-    form : format of the codes, from the scale of 2^-n and the integer type.
+    format : format of the codes, from the scale of 2^-n and the integer type.
     zero_point : stored integer of 0.
     dtype : integer type of the output.
     """
 
-    form: QFormat
+    format: QFormat
     zero_point: int
     dtype: np.dtype[Any]
 
     def float32(self) -> Kernel:
         """Return the kernel on real numbers."""
-        form, zero_point, dtype = self.form, self.zero_point, self.dtype
-        word = form.word()
+        fmt, zero_point, dtype = self.format, self.zero_point, self.dtype
+        word = fmt.word()
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             (x,) = arrays
-            codes = np.rint(np.ldexp(x.astype(np.float64), form.fraction_bits))
+            codes = np.rint(np.ldexp(x.astype(np.float64), fmt.fraction_bits))
             return (np.clip(codes, word.least, word.most) + zero_point).astype(dtype)
 
         return run
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:  # noqa: ARG002
         """Return the kernel on codes in the format of x."""
-        shift, word = self.x.fraction_bits - self.form.fraction_bits, self.form.word()
+        shift, word = self.x.fraction_bits - self.format.fraction_bits, self.format.word()
         zero_point, dtype = self.zero_point, self.dtype
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
@@ -77,18 +77,18 @@ class FromCodes(Convert):
     Attributes
     ----------
     x : stored integers.
-    form : format of the codes, from the scale of 2^-n and the integer type.
+    format : format of the codes, from the scale of 2^-n and the integer type.
     zero_point : stored integer of 0.
     dtype : element type of the real numbers.
     """
 
-    form: QFormat
+    format: QFormat
     zero_point: int
     dtype: np.dtype[Any]
 
     def float32(self) -> Kernel:
         """Return the kernel on stored integers."""
-        n, zero_point, dtype = self.form.fraction_bits, self.zero_point, self.dtype
+        n, zero_point, dtype = self.format.fraction_bits, self.zero_point, self.dtype
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             (x,) = arrays
@@ -98,7 +98,7 @@ class FromCodes(Convert):
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel that requantizes the codes to the format of `out`."""
-        shift, word = self.form.fraction_bits - out.fraction_bits, arithmetic.word(out.one_format)
+        shift, word = self.format.fraction_bits - out.fraction_bits, arithmetic.word(out.one_format)
         zero_point = self.zero_point
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
@@ -132,10 +132,10 @@ class Rounded(Convert):
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel that rounds real numbers as a run rounds its inputs."""
-        form, name = out.one_format, out.name
+        fmt, name = out.one_format, out.name
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             (x,) = arrays
-            return codes_of(x, name, form, arithmetic, tally)
+            return codes_of(x, name, fmt, arithmetic, tally)
 
         return run

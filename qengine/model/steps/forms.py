@@ -174,7 +174,7 @@ class AxisSum:
 
 @dataclass(frozen=True)
 class WindowMax:
-    """The largest value of each window; padding never wins, and a window of padding alone gives `least`."""
+    """The largest value of each window; padding is never the largest, and a window of padding alone gives `least`."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]

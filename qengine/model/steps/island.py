@@ -46,11 +46,11 @@ class Island(Step):
         """Return the kernel that takes codes and gives codes."""
         compute = self.float32()
         n = [None if t.format is None else t.fraction_bits for t in self.inputs]
-        form = None if out.format is None else out.one_format
+        fmt = None if out.format is None else out.one_format
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             real = [a if k is None else dequantize(a, k) for a, k in zip(arrays, n, strict=True)]
             y = compute(*real)
-            return y if form is None else codes_of(y, out.name, form, arithmetic, tally)
+            return y if fmt is None else codes_of(y, out.name, fmt, arithmetic, tally)
 
         return run

@@ -17,7 +17,7 @@ from qengine.errors import FormatError
 from qengine.kernels.reference.linear import Product, linear_fixed, linear_float, ordered_matmul
 from qengine.kernels.reference.requantize import Tally
 from qengine.kernels.reference.rounding import shift_left, shift_right
-from qengine.model.graph import NO_ACTIVATION, Activation
+from qengine.model.graph import NO_ACTIVATION, ActivationBounds
 from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
 from qengine.qformat import QFormat
 
@@ -49,7 +49,7 @@ class Linear(Step):
     summed: tuple[int, ...]
     channel_axis: int
     bias_shape: tuple[int, ...]
-    activation: Activation | None = None
+    activation: ActivationBounds | None = None
     scratch: tuple[int, ...] = ()
 
     @property

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from qengine.kernels.reference.requantize import Tally, count
 from qengine.kernels.reference.resize import (
     Axis,
-    Taps,
+    ResizeTaps,
     integer_taps,
     interpolate_fixed,
     interpolate_float,
@@ -82,7 +82,7 @@ class Resize(OneOperand):
         """The fraction bits of the taps in fixed point."""
         return TAP_BITS_NARROW if self.x.one_format.bits <= 8 else TAP_BITS_WIDE
 
-    def taps(self) -> list[Taps]:
+    def taps(self) -> list[ResizeTaps]:
         """Return the taps of each output coordinate, along each axis."""
         if self.mode == "nearest":
             return [nearest_taps(a, self.coordinates, self.nearest_mode) for a in self.axes]

@@ -13,7 +13,7 @@ from qengine.kernels.reference.requantize import Tally, quantize
 from qengine.kernels.reference.word import Codes, Word
 from qengine.qformat import Format, Overflow, QFormat, Rounding, fraction_bits_of
 
-_FAR = 1 << 20  # a code that is larger than every word
+_MAX_BOUND_CODE = 1 << 20  # a code that is larger than every word
 
 
 class Kernel(Protocol):
@@ -38,9 +38,9 @@ class Arithmetic:
     overflow: Overflow = Overflow.SATURATE
     accumulator_bits: int | None = None
 
-    def word(self, form: QFormat) -> Word:
+    def word(self, fmt: QFormat) -> Word:
         """Return the word in which a kernel writes codes of a format."""
-        return form.word(self.rounding, self.overflow)
+        return fmt.word(self.rounding, self.overflow)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +101,10 @@ class Tensor:
 
     def encode(self, value: float) -> int:
         """Return a number of an operator (a bound, a fill) as a code in the format of this tensor."""
-        form = self.one_format
+        fmt = self.one_format
         if np.isnan(value):
             raise FormatError(f"a constant for tensor '{self.name}' is NaN: fixed point has no code for it")
-        return int(quantize(np.asarray(value, np.float64), form.fraction_bits, form.word()))
+        return int(quantize(np.asarray(value, np.float64), fmt.fraction_bits, fmt.word()))
 
     def encode_bound(self, value: float | None) -> int | None:
         """Return the bound of a fused activation as an integer that may lie beyond the word.
@@ -113,10 +113,10 @@ class Tensor:
         """
         if value is None:
             return None
-        return int(np.clip(np.rint(np.ldexp(float(value), self.fraction_bits)), -_FAR, _FAR))
+        return int(np.clip(np.rint(np.ldexp(float(value), self.fraction_bits)), -_MAX_BOUND_CODE, _MAX_BOUND_CODE))
 
 
-def codes_of(y: NDArray[Any], name: str, form: QFormat, arithmetic: Arithmetic, tally: Tally | None) -> Codes:
+def codes_of(y: NDArray[Any], name: str, fmt: QFormat, arithmetic: Arithmetic, tally: Tally | None) -> Codes:
     """Return float32 results as codes, rounded as the run rounds.
 
     Parameters
@@ -125,7 +125,7 @@ def codes_of(y: NDArray[Any], name: str, form: QFormat, arithmetic: Arithmetic, 
         The results.
     name
         Name of the tensor, for the error message.
-    form
+    fmt
         Format of the codes.
     arithmetic
         Rounding and overflow.
@@ -139,7 +139,7 @@ def codes_of(y: NDArray[Any], name: str, form: QFormat, arithmetic: Arithmetic, 
     """
     if np.isnan(y).any():
         raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
-    return quantize(y, form.fraction_bits, arithmetic.word(form), tally=tally)
+    return quantize(y, fmt.fraction_bits, arithmetic.word(fmt), tally=tally)
 
 
 class Step(ABC):

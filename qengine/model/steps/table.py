@@ -11,7 +11,7 @@ from qengine.kernels.reference.table import Function, count_table, look_up, make
 from qengine.kernels.reference.word import Codes
 from qengine.model.steps.step import Arithmetic, Kernel, OneOperand, Tensor
 
-_PIECE = 1 << 15
+_CHUNK_ELEMENTS = 1 << 15
 """Number of elements that are computed at a time in float32, so that float64 intermediates stay in a cache."""
 
 
@@ -40,9 +40,9 @@ class Table(OneOperand):
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             (x,) = arrays
             y, flat = np.empty(x.shape, x.dtype), x.reshape(-1)
-            for start in range(0, x.size, _PIECE):
-                piece = flat[start : start + _PIECE].astype(np.float64)
-                y.reshape(-1)[start : start + _PIECE] = function(piece)
+            for start in range(0, x.size, _CHUNK_ELEMENTS):
+                piece = flat[start : start + _CHUNK_ELEMENTS].astype(np.float64)
+                y.reshape(-1)[start : start + _CHUNK_ELEMENTS] = function(piece)
             return y
 
         return run
@@ -50,13 +50,13 @@ class Table(OneOperand):
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
         source = self.x.one_format.word()
-        entries, saturates, flushes = self._table(out, arithmetic)
+        entries, saturates, underflows = self._table(out, arithmetic)
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             (codes,) = arrays
             result = look_up(codes, entries, source.least)
             if tally is not None:
-                count_table(codes, result, source.least, saturates, flushes, tally)
+                count_table(codes, result, source.least, saturates, underflows, tally)
             return result
 
         return run

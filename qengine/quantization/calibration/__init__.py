@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Unpack
 from qengine.keywords import check_keywords, options_with
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.formats import choose_formats
+from qengine.quantization.calibration.observation_file import load_observation, save_observation
 from qengine.quantization.calibration.observe import Feeds, Observation, observe
 from qengine.quantization.calibration.options import CalibrationKeywords, CalibrationOptions
 from qengine.quantization.calibration.result import Calibration, TensorRange
-from qengine.quantization.calibration.stored import load_observation, save_observation
 from qengine.runtime.options import SessionOptions
 
 if TYPE_CHECKING:

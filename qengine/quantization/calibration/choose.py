@@ -10,7 +10,7 @@ is found by trying n upward from the largest n at which nothing saturates. Small
 codes of that format too. A search of n (or of a clipping threshold) by squared error is common practice, for example
 Banner, Nahshan and Soudry, "Post Training 4-bit Quantization of Convolutional Networks for Rapid-Deployment", NeurIPS
 2019, which solves it in closed form for Laplace and normal distributions; here it is a sum over the histogram, see
-`error`. Activations come as histograms, as they are too many to keep; all values of a constant are at hand.
+`error`. Activations are given as histograms, because there are too many values to keep; a constant as all its values.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def for_histogram(
     with_headroom = _finest(headroom * least, headroom * most, bits, signed)
     if method is Method.MSE:
         unsaturated, cells = _finest(least, most, bits, signed), histogram.cells()
-        best = min(_candidates(unsaturated), key=lambda form: squared_error(cells, form))
+        best = min(_candidates(unsaturated), key=lambda fmt: squared_error(cells, fmt))
         return with_headroom if best == unsaturated else best
     return with_headroom
 
@@ -111,13 +111,13 @@ def for_values(
         return unsaturated
     limit = None if most is None else most - unsaturated.fraction_bits
     best, least = unsaturated, exact_error(values, unsaturated)
-    for form in _candidates(unsaturated, limit):
+    for fmt in _candidates(unsaturated, limit):
         # The error of saturation alone grows with n: once it reaches the best error, no larger n is better.
-        saturation = float(np.sum(np.maximum(magnitudes + form.min, 0.0) ** 2))
+        saturation = float(np.sum(np.maximum(magnitudes + fmt.min, 0.0) ** 2))
         if saturation >= least:
             break
-        if (error := exact_error(values, form)) < least:
-            best, least = form, error
+        if (error := exact_error(values, fmt)) < least:
+            best, least = fmt, error
     return best
 
 
@@ -125,11 +125,11 @@ def _finest(least: float, most: float, bits: int, signed: bool) -> QFormat:
     return finest_format(np.array([least, most]), bits, signed)
 
 
-def _candidates(form: QFormat, limit: int | None = None) -> Iterator[QFormat]:
+def _candidates(fmt: QFormat, limit: int | None = None) -> Iterator[QFormat]:
     """Yield a format, and those of the same word length with more fraction bits, at most `limit` more."""
     for more in range(1 + (_MAX_MORE_BITS if limit is None else min(limit, _MAX_MORE_BITS))):
         try:
-            yield form.with_fraction_bits(form.fraction_bits + more)
+            yield fmt.with_fraction_bits(fmt.fraction_bits + more)
         except FormatError:  # beyond float32
             return
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import FormatError
 from qengine.keywords import check_keywords, options_with
-from qengine.metrics.ratios import decibels
+from qengine.metrics.decibels import decibels
 from qengine.model.formats.files import format_to_json
 from qengine.qformat import ChannelFormats, Format, QFormat
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values
@@ -45,7 +45,7 @@ def choose_formats(
     check_keywords("choose_formats", keywords, CalibrationKeywords)
     options = options_with(CalibrationOptions, options, keywords)
     tensors = quantized_tensors(observation.model, observation.optimized, tie_joins=options.tie_joins)
-    activations = _Activations(observation, tensors, options)
+    activations = _ActivationFormats(observation, tensors, options)
     for group in tensors.groups:
         activations.add(group)
     formats: dict[str, Format] = dict(activations.formats)
@@ -65,7 +65,7 @@ def choose_formats(
     )
 
 
-class _Activations:
+class _ActivationFormats:
     """The formats of groups of activations, chosen one group after the other.
 
     Parameters
@@ -88,17 +88,19 @@ class _Activations:
         """Choose the format of a group; a group that no run computed gets none."""
         histograms = {name: counts for name in group if (counts := self._histogram(name)) is not None}
         if not histograms:
-            if missed := [name for name in group if name in self._after_passes and name in self._tensors.real]:
+            if missed := [
+                name for name in group if name in self._after_passes and name in self._tensors.real_activations
+            ]:
                 self.notes.append(f"'{missed[0]}' has no format: no run computed it; give it one, or more data")
             return
         merged = reduce(Histogram.merged, histograms.values())
         signed = not (self._options.unsigned and self._is_unsigned(histograms))
-        form = self._format(next(iter(histograms)), merged, signed)
-        self.formats |= dict.fromkeys(group, form)
+        fmt = self._format(next(iter(histograms)), merged, signed)
+        self.formats |= dict.fromkeys(group, fmt)
         for name, histogram in histograms.items():
-            alone = self._format(name, histogram, signed) if len(histograms) > 1 else form
+            alone = self._format(name, histogram, signed) if len(histograms) > 1 else fmt
             shares = tuple(other for other in histograms if other != name)
-            self.ranges[name] = self._range(name, histogram, form, alone, shares)
+            self.ranges[name] = self._range(name, histogram, fmt, alone, shares)
             if histogram.nan or histogram.infinite:
                 lost = f"{histogram.nan + histogram.infinite:,} values of '{name}' are NaN or infinite in float32"
                 self.notes.append(f"{lost}, and were left out")
@@ -138,9 +140,9 @@ class _Activations:
             raise FormatError(f"tensor '{name}': {error}") from None
 
     def _range(
-        self, name: str, histogram: Histogram, form: QFormat, alone: QFormat, shares: tuple[str, ...]
+        self, name: str, histogram: Histogram, fmt: QFormat, alone: QFormat, shares: tuple[str, ...]
     ) -> TensorRange:
-        sqnr, best = sqnr_in(histogram, form), sqnr_in(histogram, alone)
+        sqnr, best = sqnr_in(histogram, fmt), sqnr_in(histogram, alone)
         has_values = histogram.finite > 0
         return TensorRange(
             name,
@@ -149,7 +151,7 @@ class _Activations:
             histogram.least if has_values else None,
             histogram.most if has_values else None,
             histogram.nan + histogram.infinite,
-            str(form),
+            str(fmt),
             sqnr,
             str(alone),
             _cost(best, sqnr),
@@ -185,17 +187,17 @@ def _constant(
         return ChannelFormats(forms, constant.axis)
 
     try:
-        form, alone = choose(room), choose([None] * len(rows))
+        fmt, alone = choose(room), choose([None] * len(rows))
     except FormatError as error:
         raise FormatError(f"constant '{name}': {error}") from None
-    sqnr, best = _sqnr(rows, form), _sqnr(rows, alone)
+    sqnr, best = _sqnr(rows, fmt), _sqnr(rows, alone)
     least, most = (float(rows.min()), float(rows.max())) if rows.size else (None, None)
-    given, wanted = format_to_json(form), format_to_json(alone)
-    return form, TensorRange(name, "constant", rows.size, least, most, 0, given, sqnr, wanted, _cost(best, sqnr), ())
+    given, wanted = format_to_json(fmt), format_to_json(alone)
+    return fmt, TensorRange(name, "constant", rows.size, least, most, 0, given, sqnr, wanted, _cost(best, sqnr), ())
 
 
-def _sqnr(rows: NDArray[np.float64], form: Format) -> float | None:
+def _sqnr(rows: NDArray[np.float64], fmt: Format) -> float | None:
     """Return the SQNR in dB of the values of a constant in a format; a row for each format of channels."""
-    forms = (form,) if isinstance(form, QFormat) else form.formats
+    forms = (fmt,) if isinstance(fmt, QFormat) else fmt.formats
     noise = sum(exact_error(row, one) for row, one in zip(rows, forms, strict=True))
     return decibels(float(np.sum(rows**2)), noise)

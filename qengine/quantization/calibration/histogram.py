@@ -3,8 +3,8 @@
 A calibration sees every tensor once, run by run, and does not know its range beforehand. A histogram of fixed bins
 would need a first pass for the range; here the range grows with the data. Bins have equal widths, a power of two, and
 reach up to the power of two above the largest magnitude. When a larger value comes, bins are joined in pairs, which
-loses no count: the histogram is the same in whatever order and batches the values come. (PyTorch's HistogramObserver
-grows in a like manner, but resamples old counts onto new bins.)
+loses no count: the histogram is the same for any order and any batches of the values. (PyTorch's HistogramObserver
+grows in a similar way, but resamples old counts onto new bins.)
 
 The first bin reaches from 0 to 2^-11 of the range. As a format may have to resolve what lies in it, counts by *octave*
 are kept as well: the number of values in each [2^k, 2^(k+1)), which float32's exponent field tells exactly. Both
@@ -27,9 +27,9 @@ BINS = 1 << _LOG_BINS
 """Number of bins of equal width on each side of 0."""
 
 _FIELDS = 256  # values of float32's exponent field
-_SUBNORMAL, _HUGE = 0, _FIELDS - 2  # exponent fields of 0 and subnormal numbers, and of the largest finite numbers
+_SUBNORMAL, _LARGEST = 0, _FIELDS - 2  # exponent fields of 0 and subnormal numbers, and of the largest finite numbers
 _BIAS = 127
-_CHUNK = 1 << 18  # values counted at a time
+_CHUNK_VALUES = 1 << 18  # values counted at a time
 
 
 def _count_fields(chunk: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -46,7 +46,7 @@ class Cells:
 
     Attributes
     ----------
-    sign : 1 or -1, (N,).
+    sign : sign of the values of each cell, 1 or -1, (N,).
     low, width : smallest magnitude and width of each cell, (N,).
     count : number of values in each cell, (N,).
     """
@@ -78,13 +78,13 @@ class Histogram:
     def add(self, values: NDArray[np.floating]) -> None:
         """Count the values of an array of any shape."""
         flat = values.reshape(-1)
-        for start in range(0, flat.size, _CHUNK):
+        for start in range(0, flat.size, _CHUNK_VALUES):
             with np.errstate(over="ignore"):
-                self._add(np.ascontiguousarray(flat[start : start + _CHUNK], np.float32))
+                self._add(np.ascontiguousarray(flat[start : start + _CHUNK_VALUES], np.float32))
 
     def _add(self, chunk: NDArray[np.float32]) -> None:
         fields = _count_fields(chunk)
-        if fields[:, _HUGE:].any():
+        if fields[:, _LARGEST:].any():
             kept = chunk[np.abs(chunk) < LARGEST]
             nan = int(np.count_nonzero(np.isnan(chunk)))
             self.nan += nan

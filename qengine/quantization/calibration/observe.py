@@ -83,7 +83,7 @@ def observe(
         try:
             arrays = session.check_feeds(feed)
             with session.limited(), np.errstate(all="ignore"):
-                for event in session.trace(arrays, watch=counts.add_inner):
+                for event in session.trace(arrays, on_inner_tensor=counts.add_inner):
                     if event.node is None and event.tensor.is_float:
                         refuse_nan(event.tensor, event.array)
                     counts.add(event.tensor, event.array)

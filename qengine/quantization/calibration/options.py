@@ -39,9 +39,9 @@ class CalibrationOptions:
     percentile : percentage of values that must not saturate, above 0 and at most 100; read by method "percentile".
     headroom : factor, 1 to 1024, by which later activations may exceed those in the data without saturating; not
         kept where method "mse" already saturates values in the data.
-    per_channel : give the weights of an operator one number of fraction bits per output channel.
-    unsigned : give unsigned formats to tensors that are never negative.
-    tie_joins : make the inputs of Concat, Where, Max and Min share the format of the output.
+    per_channel : whether the weights of an operator have one number of fraction bits per output channel.
+    unsigned : whether tensors that are never negative have unsigned formats.
+    tie_joins : whether the inputs of Concat, Where, Max and Min share the format of the output.
 
     Raises
     ------

@@ -50,7 +50,7 @@ class Calibration(Mapping[str, "str | list[str]"]):
 
     Attributes
     ----------
-    formats : the same formats as a plain dict.
+    formats : formats as a plain dict.
     tensors : the range of every tensor, and the cost of its format.
     options : the options that the formats were chosen with.
     runs : number of feeds.

@@ -1,4 +1,4 @@
-"""Tensors that are never negative, whatever the inputs of the graph hold: an unsigned format loses nothing for them."""
+"""Tensors that are never negative for any inputs of the graph: an unsigned format loses nothing for them."""
 
 import numpy as np
 

@@ -68,8 +68,8 @@ class QuantizedTensors:
     groups : names of the activations that share one format, group by group, in the same order.
     constants : constants that are in no group.
     tables : values of the constants that are in a group, as a Gather looks up elements of them.
-    never_negative : activations that are never negative, whatever the inputs hold.
-    real : activations that the model declares as floating-point numbers.
+    never_negative : activations that are never negative, for any inputs.
+    real_activations : activations that the model declares as floating-point numbers.
     """
 
     order: tuple[str, ...]
@@ -77,7 +77,7 @@ class QuantizedTensors:
     constants: Mapping[str, Constant]
     tables: Mapping[str, NDArray[Any]]
     never_negative: frozenset[str]
-    real: frozenset[str]
+    real_activations: frozenset[str]
 
 
 def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False) -> QuantizedTensors:
@@ -88,7 +88,7 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
     model, optimized
         The graph before and after the passes.
     tie_joins
-        Make the inputs of Concat, Where, Max and Min share the format of the output.
+        Whether the inputs of Concat, Where, Max and Min share the format of the output.
     """
     order: dict[str, None] = {}
     union = _UnionFind()

@@ -1,7 +1,7 @@
 """Bias correction: the mean error that rounded weights add to a layer's outputs is subtracted from its bias.
 
 With weights w + dw in place of w, a layer's output changes by dw x for the input x of a filter. Over many positions
-this error has a mean, E[dw x] = dw E[x], which differs from 0 as most inputs do (behind a Relu x is never negative).
+this error has a mean, E[dw x] = dw E[x], which differs from 0 as most inputs do (after a Relu x is never negative).
 Rounding cannot be undone, but the mean can: the bias becomes b - dw E[x], and costs nothing in a run (Nagel et al.,
 "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2).
 
@@ -63,7 +63,7 @@ def correct_bias(
     Returns
     -------
     CorrectedModel
-        Its `formats` are the given ones.
+        The corrected model; `formats` are the given formats.
 
     Raises
     ------
@@ -84,12 +84,12 @@ def correct_bias(
     changed: dict[str, Layer] = {}
     constants, entries = dict(graph.constants), []
     for layer in layers:
-        form = session.formats.get(graph.derived.get(layer.weights, layer.weights))
-        reason = _reason_left(layer, form, inputs, biased, from_data=data is not None)
-        if reason or form is None:
+        fmt = session.formats.get(graph.derived.get(layer.weights, layer.weights))
+        reason = _reason_left(layer, fmt, inputs, biased, from_data=data is not None)
+        if reason or fmt is None:
             entries.append(CorrectionEntry(_NAME, str(layer), False, reason))
             continue
-        error = layer.blocks(on_grid(biased.constants[layer.weights], form) - exact.constants[layer.weights])
+        error = layer.blocks(on_grid(biased.constants[layer.weights], fmt) - exact.constants[layer.weights])
         shift = np.einsum("goi,gi->go", error.reshape(*error.shape[:2], -1), inputs[layer.node.outputs[0]]).ravel()
         before = biased.constants[layer.bias]
         constants[layer.bias] = (before.astype(np.float64) - shift).astype(before.dtype)
@@ -120,7 +120,7 @@ def _check_alike(graph: Graph, reference: Graph) -> None:
 
 
 def _with_own_biases(graph: Graph) -> Graph:
-    """Return the graph with a bias of its own for each layer that may have one; a computed bias stays as it is."""
+    """Return the graph with a bias of its own for each layer that may have one; a computed bias is not changed."""
     reads = Counter(name for node in graph.nodes for name in node.reads)
     reads.update(value.name for value in graph.outputs)
     constants, nodes = dict(graph.constants), {node.outputs[:1]: node for node in graph.nodes}
@@ -145,11 +145,11 @@ def _tap_means(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str,
     """Return by the layer's output the mean input of each tap from the means of channels; see `_observed_means`."""
     tap_means = {}
     for layer in layers:
-        groups, _, inputs, taps = layer.size
+        groups, _, inputs, taps = layer.block_shape
         mean = np.asarray(means.get(layer.node.inputs[0], ()), np.float64).ravel()
         if not mean.size or groups * inputs % mean.size:
             continue
-        # Behind a Flatten several consecutive inputs belong to one channel.
+        # After a Flatten several consecutive inputs belong to one channel.
         each = np.repeat(mean, groups * inputs // mean.size).reshape(groups, inputs)
         each = each / layer.filters.input_stride(layer.node)
         tap_means[layer.node.outputs[0]] = np.repeat(each, taps, axis=1)
@@ -157,14 +157,14 @@ def _tap_means(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str,
 
 
 def _reason_left(
-    layer: Layer, form: Format | None, inputs: Mapping[str, Reals], graph: Graph, *, from_data: bool
+    layer: Layer, fmt: Format | None, inputs: Mapping[str, Reals], graph: Graph, *, from_data: bool
 ) -> str:
     """Return the reason why a layer cannot be corrected; "" if it can."""
     if not layer.takes_bias:
         return f"a {layer.node.operator} has no bias"
     if layer.bias not in graph.constants:
         return f"its bias '{layer.bias}' is computed"
-    if form is None:
+    if fmt is None:
         return "its weights have no format"
     if layer.node.outputs[0] not in inputs:
         name = layer.node.inputs[0]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import Channels, Number, find
+from qengine.model.ops.operator import Channels, NumberKind, find
 from qengine.quantization.correction.layers import Layer
 
 
@@ -30,13 +30,13 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A layer whose output channels cannot be followed, with the reason `why`."""
+class NoLink:
+    """Result of `follow` for a layer whose output channels reach no single layer, with the reason."""
 
-    why: str
+    reason: str
 
 
-def follow(layer: Layer, graph: Graph, layers: Mapping[str, Layer]) -> Link | Broken:
+def follow(layer: Layer, graph: Graph, layers: Mapping[str, Layer]) -> Link | NoLink:
     """Return the layer that reads the output channels of a layer, past operators that are positively homogeneous.
 
     Parameters
@@ -48,51 +48,51 @@ def follow(layer: Layer, graph: Graph, layers: Mapping[str, Layer]) -> Link | Br
     layers
         All layers of the graph, by the names of their outputs.
     """
-    once, readers = graph.read_once(), graph.readers()
+    once, readers = graph.tensors_read_once(), graph.readers()
     name, channels, tensors = layer.node.outputs[0], layer.filters.channels, [layer.node.outputs[0]]
     outputs = {value.name for value in graph.outputs}
     while True:
         if name in outputs:
-            return Broken(f"'{name}' is an output of the model")
+            return NoLink(f"'{name}' is an output of the model")
         if name not in once:
-            return Broken(f"'{name}' is read {len(readers.get(name, []))} times")
+            return NoLink(f"'{name}' is read {len(readers.get(name, []))} times")
         (node,) = readers[name]
         second = layers.get(node.outputs[0])
         if second is not None and node.inputs[0] == name:
             return _link(layer, second, tensors, channels)
-        behind = _behind(node, name, channels, graph)
-        if isinstance(behind, Broken):
-            return behind
-        channels, name = behind, node.outputs[0]
+        after = _channels_after(node, name, channels, graph)
+        if isinstance(after, NoLink):
+            return after
+        channels, name = after, node.outputs[0]
         tensors.append(name)
 
 
-def _link(first: Layer, second: Layer, tensors: list[str], channels: Channels) -> Link | Broken:
+def _link(first: Layer, second: Layer, tensors: list[str], channels: Channels) -> Link | NoLink:
     if second.filters.reads_transposed(second.node):
-        return Broken(f"{second} reads its channels as rows")
+        return NoLink(f"{second} reads its channels as rows")
     if channels is Channels.IMAGE and second.filters.channels is not Channels.IMAGE:
-        return Broken(f"{second} does not read axis 1 of an image as channels")
+        return NoLink(f"{second} does not read axis 1 of an image as channels")
     if channels is not Channels.IMAGE and second.filters.channels is Channels.IMAGE:
-        return Broken(f"{second} reads channels of an image, and {first} makes none")
+        return NoLink(f"{second} reads channels of an image, and {first} makes none")
     if second.inputs % first.outputs:
-        return Broken(f"{second} has {second.inputs} inputs for {first.outputs} channels")
+        return NoLink(f"{second} has {second.inputs} inputs for {first.outputs} channels")
     return Link(first, second, tuple(tensors), second.inputs // first.outputs)
 
 
-def _behind(node: Node, name: str, channels: Channels, graph: Graph) -> Channels | Broken:
-    """Return the place of the channels of tensor `name` behind the node that reads it."""
+def _channels_after(node: Node, name: str, channels: Channels, graph: Graph) -> Channels | NoLink:
+    """Return the place of the channels of tensor `name` after the node that reads it."""
     if node.domain or node.inputs[0] != name:
-        return Broken(f"{node} reads '{name}' and is not positive-homogeneous in it alone")
+        return NoLink(f"{node} reads '{name}' and is not positive-homogeneous in it alone")
     if any(node.outputs[1:]):
-        return Broken(f"{node} has several outputs")
+        return NoLink(f"{node} has several outputs")
     operator = find(node)
     shape = graph.values[name].shape if name in graph.values else None
-    behind = operator.channels_after(node, channels, shape, graph.constants)
-    if behind is not None:
-        return behind
-    if Number.BOUND in operator.facts.numbers.values():
-        return Broken(f"{node} has bounds, which would have to be others for each channel")
-    return Broken(f"{node} is not known to keep channels apart and to be positive-homogeneous")
+    after = operator.channels_after(node, channels, shape, graph.constants)
+    if after is not None:
+        return after
+    if NumberKind.BOUND in operator.facts.numbers.values():
+        return NoLink(f"{node} has bounds, which would have to be others for each channel")
+    return NoLink(f"{node} is not known to keep channels apart and to be positive-homogeneous")
 
 
-__all__ = ["Broken", "Link", "follow"]
+__all__ = ["Link", "NoLink", "follow"]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.model.graph import Graph
-from qengine.quantization.correction.channels import Broken, Link, follow
+from qengine.quantization.correction.channels import Link, NoLink, follow
 from qengine.quantization.correction.folding import fold_graph
 from qengine.quantization.correction.layers import check_real, linear_layers
 from qengine.quantization.correction.registry import RecipeState, correction
@@ -37,7 +37,7 @@ class EqualizedModel(CorrectedModel):
 
     Attributes
     ----------
-    factors : by name of a tensor between two layers, the factors that its channels were divided by, (channels,).
+    factors : factors (channels,) that the channels of a tensor between two layers were divided by, by tensor name.
     rounds : number of times that all pairs were equalized.
     """
 
@@ -50,8 +50,8 @@ def equalize(graph: Graph, *, most_rounds: int = 1000, tolerance: float = 1e-4) 
 
     The range r1 of what makes a channel is its largest weight; where the bias is larger than all weights of the filter
     together, r1 is larger by that ratio. Otherwise a channel that is hardly more than its bias would become huge, and
-    all other channels of the tensor would have to fit beside it. The range r2 of what reads it is the largest weight.
-    Everything is computed in float64 from the given weights, and rounded once.
+    all other channels of the tensor would have to fit the same format. The range r2 of what reads it is the largest
+    weight. Everything is computed in float64 from the given weights, and rounded once.
 
     Parameters
     ----------
@@ -122,22 +122,22 @@ def _links(graph: Graph) -> tuple[list[Link], list[CorrectionEntry]]:
         link = follow(layer, graph, layers)
         if isinstance(link, Link):
             link = _obstacle(link, graph, reads) or link
-        if isinstance(link, Broken):
-            entries.append(CorrectionEntry(_NAME, str(layer), False, link.why))
+        if isinstance(link, NoLink):
+            entries.append(CorrectionEntry(_NAME, str(layer), False, link.reason))
         else:
             links.append(link)
     return links, entries
 
 
-def _obstacle(link: Link, graph: Graph, reads: Mapping[str, int]) -> Broken | None:
+def _obstacle(link: Link, graph: Graph, reads: Mapping[str, int]) -> NoLink | None:
     """Return the reason why the constants of a pair cannot be scaled; None if they can."""
     for name in filter(None, (link.first.weights, link.first.bias, link.second.weights)):
         if name not in graph.constants:
-            return Broken(f"its bias '{name}' is computed")
+            return NoLink(f"its bias '{name}' is computed")
         if reads[name] > 1:
-            return Broken(f"'{name}' is read {reads[name]} times")
+            return NoLink(f"'{name}' is read {reads[name]} times")
         if not np.isfinite(graph.constants[name]).all():
-            return Broken(f"'{name}' holds an infinity or NaN")
+            return NoLink(f"'{name}' holds an infinity or NaN")
     return None
 
 

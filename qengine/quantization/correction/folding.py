@@ -1,7 +1,7 @@
 """Folding: operators with constant inputs become part of the weights and biases of the layer before them.
 
 A BatchNormalization with constant statistics computes y = (x - mean) gamma / sqrt(var + epsilon) + beta for each
-channel. Behind a linear layer it is part of the layer: the weights are multiplied by gamma / sqrt(var + epsilon), and
+channel. After a linear layer it is part of the layer: the weights are multiplied by gamma / sqrt(var + epsilon), and
 the bias becomes (bias - mean) gamma / sqrt(var + epsilon) + beta (Jacob et al., "Quantization and Training of Neural
 Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2). Every run in fixed point folds;
 here it is done to the graph, so that corrections see the constants that a run reads. To show what folding gives, a
@@ -30,8 +30,9 @@ def fold_graph(graph: Graph) -> Graph:
     names of their own, and `Graph.derived` maps them to the model's. So formats by the model's own names fit both. An
     initializer that folding used can no longer be fed by a run.
 
-    A BatchNormalization with constant statistics that no operator could take in becomes a Conv of each channel with one
-    weight; for tensors that are not known to be images it becomes the linear operator ScaleShift of the domain qengine.
+    A BatchNormalization with constant statistics that could not be folded into an operator becomes a Conv of each
+    channel with one weight; for tensors that are not known to be images it becomes the linear operator ScaleShift of
+    the domain qengine.
     """
     return _named(graph, fold_batchnorm(_fold_constants(graph)))
 
@@ -91,7 +92,7 @@ def _own_names(derived: Mapping[str, str], read: Mapping[str, int]) -> dict[str,
 
 
 def _as_conv(node: Node, graph: Graph, constants: dict[str, NDArray[Any]]) -> Node:
-    """Return a ScaleShift of an image as a Conv of each channel with one weight; any other node as it is."""
+    """Return a ScaleShift of an image as a Conv of each channel with one weight; any other node unchanged."""
     if (node.operator, node.domain) != ("ScaleShift", "qengine"):
         return node
     value = graph.values.get(node.inputs[0], Value(node.inputs[0]))

@@ -47,7 +47,7 @@ class Layer:
         return find(self.node).takes_bias
 
     @property
-    def size(self) -> tuple[int, int, int, int]:
+    def block_shape(self) -> tuple[int, int, int, int]:
         """The shape of the blocks: groups, outputs and inputs of a group, taps."""
         groups, outputs, inputs, taps = self.blocks(np.broadcast_to(0.0, self.shape)).shape
         return groups, outputs, inputs, taps
@@ -55,12 +55,12 @@ class Layer:
     @property
     def outputs(self) -> int:
         """The number of output channels."""
-        return self.size[0] * self.size[1]
+        return self.block_shape[0] * self.block_shape[1]
 
     @property
     def inputs(self) -> int:
         """The number of input channels."""
-        return self.size[0] * self.size[2]
+        return self.block_shape[0] * self.block_shape[2]
 
     @property
     def layout(self) -> tuple[str, str, int, int | None]:

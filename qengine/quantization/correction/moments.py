@@ -45,7 +45,7 @@ class Moments:
     ----------
     count : number of positions.
     sums : sum of x, (groups, inputs x taps).
-    products : sum of x x^T, (groups, inputs x taps, inputs x taps); empty if not wanted.
+    products : sum of x x^T, (groups, inputs x taps, inputs x taps); empty if not requested.
     """
 
     count: int
@@ -81,7 +81,7 @@ def observe_moments(
     data
         Feeds of the runs, read once.
     products
-        Whether the sums of products are wanted.
+        Whether the sums of products are requested.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def observe_moments(
         empty = False
         for key, strips in _run(session, feeds, by_key, reads):
             if key not in moments:
-                groups, _, inputs, taps = by_key[key].size
+                groups, _, inputs, taps = by_key[key].block_shape
                 size = (groups, inputs * taps)
                 moments[key] = Moments(0, np.zeros(size), np.zeros((*size, size[1]) if products else 0))
             for patches in strips:
@@ -133,7 +133,7 @@ def _run(
     kept: dict[str, NDArray[Any]] = {}
     left = dict(reads)
     for event in session.trace(session.check_feeds(feeds)):
-        step = event.bound.step if event.bound is not None else None
+        step = event.bound_step.step if event.bound_step is not None else None
         if isinstance(step, Linear):
             key = step.w.name, step.b.name if step.b is not None else ""
             if key in layers and step.x.name in kept:

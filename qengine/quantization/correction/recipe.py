@@ -40,7 +40,7 @@ def steps_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
     Raises
     ------
     OptionError
-        If a correction does not exist, or two of them compute the same anew.
+        If a correction does not exist, or two of them compute the same constants.
     """
     return tuple(one.name for one in _declarations(recipe))
 
@@ -165,7 +165,7 @@ def correct(
     Returns
     -------
     CorrectedModel
-        Its formats are those that were given and those of all constants.
+        The corrected model; `formats` are the given formats and those of all constants.
 
     Raises
     ------
@@ -183,4 +183,4 @@ def _with_constants(graph: Graph, formats: FormatsByName) -> FormatsByName:
     """Return formats with those that a session would choose for constants, so that later values do not change them."""
     constants = {graph.derived.get(name, name) for name in graph.constants}
     chosen = fixed_session(graph, formats).formats
-    return {**{name: format_to_json(form) for name, form in chosen.items() if name in constants}, **formats}
+    return {**{name: format_to_json(fmt) for name, fmt in chosen.items() if name in constants}, **formats}

@@ -39,7 +39,7 @@ class RecipeState:
     graph : the model after the corrections so far.
     steps : names of all corrections of the recipe, in order.
     entries : entries of the corrections so far.
-    factors : by tensor name, the factors by which the channels of the tensor were divided so far.
+    factors : factors by which the channels of a tensor were divided so far, by tensor name.
     formats : formats by tensor name, the constants' included; empty before formats are chosen.
     data : feeds of the runs that corrections may look at; None where there are none.
     reference : the model for which formats were chosen, with its weights in float32; `original` before that.
@@ -102,7 +102,8 @@ def correction(
     name
         Name in a recipe.
     order
-        Position in a recipe: a recipe does its corrections in ascending order, whatever order they are named in.
+        Position in a recipe: a recipe does its corrections in ascending order of this number, not in the order of their
+        names.
     needs_formats
         Whether it is made for given formats. If not, it comes before formats are chosen, and may change ranges.
     needs_data
@@ -110,8 +111,8 @@ def correction(
     in_best
         Whether the recipe "best" has it.
     corrects
-        Plural noun for what it computes anew, such as "biases": a recipe has one such correction at most. Empty where
-        it may be combined with any other.
+        Plural noun for the constants that it computes, such as "biases": a recipe has one such correction at most.
+        Empty where it may be combined with any other.
     otherwise
         Function of the graph that is done in its place where a recipe leaves it out.
 

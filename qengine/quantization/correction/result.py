@@ -19,7 +19,7 @@ class CorrectionEntry:
     correction : name of the correction.
     layer : the operator, as error messages name it.
     is_done : whether the layer was changed.
-    text : effect of the change, or the reason why the layer was left as it is.
+    text : effect of the change, or the reason why the layer was not changed.
     """
 
     correction: str
@@ -38,7 +38,7 @@ class CorrectedModel:
     Attributes
     ----------
     graph : the model, which `InferenceSession` takes.
-    entries : one entry for each layer that a correction changed or left.
+    entries : entry for each layer that a correction changed or left.
     formats : formats by tensor name, of a correction that needs formats: the given ones and those of all weights.
     """
 

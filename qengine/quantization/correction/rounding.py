@@ -23,14 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.isa import choose
-from qengine.kernels.ordered import add_products
-from qengine.kernels.reference import ordered as reference
+from qengine.kernels.ordered_sums import add_products
+from qengine.kernels.reference import ordered_sums as reference
 from qengine.threads import available_threads
 
 Reals = NDArray[np.float64]
 
 _BLOCK = 64  # columns of a block
-_SMALL = 1 << 12  # elements of a group's result up to which NumPy over all groups is faster than native code
+_MAX_NUMPY_ELEMENTS = (
+    1 << 12
+)  # elements of a group's result up to which NumPy over all groups is faster than native code
 
 
 def round_columns(
@@ -46,7 +48,7 @@ def round_columns(
     weights
         Weights in units of the format's step, (groups, filters, columns).
     products
-        H, (groups, columns, columns), symmetric and positive semidefinite.
+        Matrices H, (groups, columns, columns), symmetric and positive semidefinite.
     least, most
         Least and greatest code of the word.
     damping
@@ -103,7 +105,7 @@ def _upper_factor(products: Reals) -> Reals:
     """Return the upper triangular M with H = M M^T for a positive definite H, (groups, columns, columns).
 
     This is Cholesky's method from the last column to the first, in blocks of columns: a block is subtracted from the
-    columns before it at once, from each number in the order of the columns all the same.
+    columns before it at once, but from each number in the order of the columns.
     """
     rest, factor = products.copy(), np.zeros_like(products)
     for start, end in reversed(list(_blocks(products.shape[1]))):
@@ -143,15 +145,17 @@ def _blocks(columns: int) -> Iterator[tuple[int, int]]:
 
 def _times(error: Reals, products: Reals) -> Reals:
     """Return e H, (groups, filters, columns), with every sum in the order of the columns."""
-    total = np.zeros(error.shape)  # in C order, whatever the order of the errors is
+    total = np.zeros(error.shape)  # in C order, also where the errors are not
     _add_products(total, np.ascontiguousarray(error.swapaxes(1, 2)), products)
     return total
 
 
 def _add_products(total: Reals, left: Reals, right: Reals) -> None:
-    """Add products to a total of each group in place, see `qengine.kernels.reference.ordered.add_products`."""
+    """Add products to a total of each group in place, see `qengine.kernels.reference.ordered_sums.add_products`."""
     isa = choose(None)
-    if isa is None or (len(total) > 1 and total[0].size <= _SMALL):  # there are many groups with few columns each
+    if isa is None or (
+        len(total) > 1 and total[0].size <= _MAX_NUMPY_ELEMENTS
+    ):  # there are many groups with few columns each
         reference.add_products(total, left, right)
         return
     for one, a, b in zip(total, left, right, strict=True):

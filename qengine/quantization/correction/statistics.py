@@ -2,13 +2,13 @@
 
 A BatchNormalization gives each channel mean beta and standard deviation |gamma|, if its statistics are those of what
 it reads. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019, take the
-channel for normally distributed, x ~ N(beta, gamma^2), and derive the mean behind an activation function (section
+channel for normally distributed, x ~ N(beta, gamma^2), and derive the mean after an activation function (section
 4.2.1 and appendix C). Cut off to [l, h], with a = (l - beta) / |gamma| and b = (h - beta) / |gamma|, it is
 
     E[min(max(x, l), h)] = l P(a) + h (1 - P(b)) + beta (P(b) - P(a)) + |gamma| (p(a) - p(b)),
 
 where p and P are the density and the distribution function of N(0, 1). A Relu has l = 0 and no h. Averaging and
-reshaping leave means as they are. Sums, and layers that read the model's input, have no known mean.
+reshaping keep means. Sums, and layers that read the model's input, have no known mean.
 
 `correct_bias` takes these means in place of means from data: the correction "analytic".
 """

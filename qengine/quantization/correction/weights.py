@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import quantize
-from qengine.metrics.ratios import decibels
+from qengine.metrics.decibels import decibels
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.qformat import Format, fraction_bits_of
@@ -52,7 +52,7 @@ def round_weights(graph: Graph, formats: FormatsByName, data: Feeds, *, damping:
     Returns
     -------
     CorrectedModel
-        Its weights are multiples of the step of their format, and its `formats` have those formats.
+        The corrected model: weights are multiples of the step of their format, and `formats` includes those formats.
 
     Raises
     ------
@@ -69,14 +69,14 @@ def round_weights(graph: Graph, formats: FormatsByName, data: Feeds, *, damping:
     for layer in layers:
         by_weights.setdefault(layer.weights, []).append(layer)
     for name, readers in by_weights.items():
-        form = session.formats.get(graph.derived.get(name, name))
+        fmt = session.formats.get(graph.derived.get(name, name))
         text = str(readers[0]) + (f" and {len(readers) - 1} more" if readers[1:] else "")
         products = _products(readers, graph, moments)
-        if form is None or products is None or not np.isfinite(constants[name]).all():
-            entries.append(CorrectionEntry(_NAME, text, False, _reason_left(readers, form, graph)))
+        if fmt is None or products is None or not np.isfinite(constants[name]).all():
+            entries.append(CorrectionEntry(_NAME, text, False, _reason_left(readers, fmt, graph)))
             continue
-        constants[name], gain = _round_layer(readers[0], constants[name], form, products, damping)
-        named[graph.derived.get(name, name)] = format_to_json(form)
+        constants[name], gain = _round_layer(readers[0], constants[name], fmt, products, damping)
+        named[graph.derived.get(name, name)] = format_to_json(fmt)
         entries.append(CorrectionEntry(_NAME, text, True, gain))
     return CorrectedModel(replace(graph, constants=constants), tuple(entries), named)
 
@@ -92,10 +92,10 @@ def fixed_session(graph: Graph, formats: FormatsByName) -> InferenceSession:
     return InferenceSession(graph, formats=formats, isa="reference")
 
 
-def on_grid(weights: NDArray[Any], form: Format) -> NDArray[np.float64]:
+def on_grid(weights: NDArray[Any], fmt: Format) -> NDArray[np.float64]:
     """Return weights as a run in fixed point reads them: rounded to nearest in their format, as real numbers."""
-    n = fraction_bits_of(form, weights.ndim)
-    return np.asarray(np.ldexp(quantize(weights, n, form.word()).astype(np.float64), np.negative(n)))
+    n = fraction_bits_of(fmt, weights.ndim)
+    return np.asarray(np.ldexp(quantize(weights, n, fmt.word()).astype(np.float64), np.negative(n)))
 
 
 def _products(readers: list[Layer], graph: Graph, moments: Mapping[Key, Moments]) -> NDArray[np.float64] | None:
@@ -106,20 +106,20 @@ def _products(readers: list[Layer], graph: Graph, moments: Mapping[Key, Moments]
     return sum((one.products for one in each[1:]), each[0].products) if each else None
 
 
-def _reason_left(readers: list[Layer], form: Format | None, graph: Graph) -> str:
-    """Return the reason why weights are left as they are."""
+def _reason_left(readers: list[Layer], fmt: Format | None, graph: Graph) -> str:
+    """Return the reason why weights are not changed; "" if they can be."""
     if not np.isfinite(graph.constants[readers[0].weights]).all():
         return "its weights are not all finite"
-    if form is None:
+    if fmt is None:
         return "its weights have no format"
     return "it is not computed in fixed point, or its weights are read in different ways"
 
 
 def _round_layer(
-    layer: Layer, weights: NDArray[Any], form: Format, products: NDArray[np.float64], damping: float
+    layer: Layer, weights: NDArray[Any], fmt: Format, products: NDArray[np.float64], damping: float
 ) -> tuple[NDArray[Any], str]:
     """Return the rounded weights of a layer, and the gain over rounding to nearest in words."""
-    n, word = fraction_bits_of(form, weights.ndim), form.word()
+    n, word = fraction_bits_of(fmt, weights.ndim), fmt.word()
     blocks = layer.blocks(np.ldexp(weights.astype(np.float64), n))
     flat = blocks.reshape(*blocks.shape[:2], -1)
     codes = round_columns(flat, products, word.least, word.most, damping=damping)

@@ -1,10 +1,10 @@
 """A fixed-point model as nodes of ONNX: a pair of QuantizeLinear and DequantizeLinear wherever a run rounds.
 
-Constants become stored integers, each with a DequantizeLinear behind it. `qengine.model.passes.read_quantized` is the
+Constants become stored integers, each with a DequantizeLinear after it. `qengine.model.passes.read_quantized` is the
 inverse: it reads the same formats, and a run gives the same bits.
 
-A tensor that is rounded has two names in the written model: the one before its pair, and the one behind it, which its
-readers take. An output keeps the model's name behind the pair; any other tensor keeps it before the pair.
+A tensor that is rounded has two names in the written model: the one before its pair, and the one after it, which its
+readers take. An output keeps the model's name after the pair; any other tensor keeps it before the pair.
 """
 
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ from qengine.model.protos import graph_proto
 from qengine.model.steps import Table
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
 from qengine.quantization.correction import fold_graph
-from qengine.quantization.qdq.stored import ACTIVATION_BITS, Names, StoredConstants, check_opset
+from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, NameSupply, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
 
 _NO_CONSTANTS: Mapping[str, NDArray[Any]] = {}
 
 
 def with_pairs(network: Network, version: int) -> Graph:
-    """Return the model of a network with a pair behind every rounded tensor, and with constants as stored integers.
+    """Return the model of a network with a pair after every rounded tensor, and with constants as stored integers.
 
     Graphs inside of nodes are written in the same way, with the formats that they have in a run.
 
@@ -49,7 +49,7 @@ def with_pairs(network: Network, version: int) -> Graph:
     """
     check_opset(version, 8)
     graph = network.model
-    writer = _Writer(network, version, Names(graph.tensors() | graph.inner_tensors()))
+    writer = _Writer(network, version, NameSupply(graph.tensors() | graph.inner_tensors()))
     writer.check_outputs()
     return writer.write(graph.inputs)
 
@@ -60,8 +60,8 @@ def _folded(graph: Graph) -> Graph:
     for node in result.nodes:
         if (node.operator, node.domain) == ("ScaleShift", "qengine"):
             raise UnsupportedError(
-                f"{node}: a BatchNormalization that no layer before it takes in is written for images alone; "
-                "put it behind a Gemm or Conv, or write it as Mul and Add"
+                f"{node}: a BatchNormalization that cannot be folded into a layer is written for images only; "
+                "put it after a Gemm or Conv, or write it as Mul and Add"
             )
         if node.domain == "qengine":
             raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
@@ -79,8 +79,8 @@ class _Writer:
         Opset of the new nodes.
     names
         Names of the whole model.
-    behind_pairs
-        Names behind their pairs of the tensors from around the graph.
+    names_after_pairs
+        Names after their pairs of the tensors from around the graph.
     outer
         Constants from around the graph.
     """
@@ -89,8 +89,8 @@ class _Writer:
         self,
         network: Network,
         version: int,
-        names: Names,
-        behind_pairs: Mapping[str, str] | None = None,
+        names: NameSupply,
+        names_after_pairs: Mapping[str, str] | None = None,
         outer: Mapping[str, NDArray[Any]] = _NO_CONSTANTS,
     ) -> None:
         assert network.table is not None
@@ -100,7 +100,7 @@ class _Writer:
         self.rounded = frozenset(network.table.activations.keys() & network.optimized.tensors())
         self.outputs = {value.name for value in self.graph.outputs}
         self.values = {v.name: v for v in (*self.graph.outputs, *self.graph.inputs)} | dict(self.graph.values)
-        self.behind_pairs = dict(behind_pairs or {})
+        self.names_after_pairs = dict(names_after_pairs or {})
         self.nodes: list[Node] = []
         self._real, self._quantized = self._constants_by_use()
         kept = self._real | outer.keys()
@@ -112,7 +112,9 @@ class _Writer:
         for name in self.outputs:
             if (name in inputs and name in self.rounded) or name in self._real & self._quantized:
                 what = "an input" if name in inputs else "a constant"
-                raise UnsupportedError(f"output '{name}' is {what} as it is, and would be rounded: leave it out")
+                raise UnsupportedError(
+                    f"output '{name}' is {what} without rounding, and a pair would round it: leave it out"
+                )
 
     def write(self, inputs: tuple[Value, ...], rounded_before: frozenset[str] = frozenset()) -> Graph:
         """Return the graph as nodes of ONNX.
@@ -143,17 +145,19 @@ class _Writer:
         )
 
     def _output(self, value: Value) -> Value:
-        """Return an output of the graph; one that has another name behind its pair gets a node of its own."""
-        if value.name not in self.behind_pairs:
+        """Return an output of the graph; one that has another name after its pair gets a node of its own."""
+        if value.name not in self.names_after_pairs:
             return value
         out = self.names.fresh(f"{value.name}_answered")
-        self.nodes.append(Node("Identity", (self.behind_pairs[value.name],), (out,), {}, out, version=self.version))
+        self.nodes.append(
+            Node("Identity", (self.names_after_pairs[value.name],), (out,), {}, out, version=self.version)
+        )
         return replace(value, name=out)
 
     # Nodes
 
     def _add(self, node: Node) -> None:
-        """Add a node, with a pair behind each output that is rounded."""
+        """Add a node, with a pair after each output that is rounded."""
         inputs = tuple(self._input(node, i) for i in range(len(node.inputs)))
         renamed = self.rounded & self.outputs
         outputs = tuple(self.names.fresh(f"{name}_real") if name in renamed else name for name in node.outputs)
@@ -172,12 +176,14 @@ class _Writer:
         captured = [name for name in node.captures if name in reads]
         outer = {name: self.graph.constants[name] for name in captured if name in self.graph.constants}
         values = [self.values.get(name, Value(name)) for name in captured if name not in outer]
-        forms = {value.name: form for value in values if isinstance(form := self.formats.get(value.name), QFormat)}
+        forms = {value.name: fmt for value in values if isinstance(fmt := self.formats.get(value.name), QFormat)}
         inputs = (*graph.inputs, *values)
         closed = _typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.version)
-        network = self.network.inside(replace(graph, values=closed.values), inputs, outer, forms)
-        behind = {value.name: self.behind_pairs[value.name] for value in values if value.name in self.behind_pairs}
-        writer = _Writer(network, self.version, self.names, behind, outer)
+        network = self.network.of_inner_graph(replace(graph, values=closed.values), inputs, outer, forms)
+        names_after = {
+            value.name: self.names_after_pairs[value.name] for value in values if value.name in self.names_after_pairs
+        }
+        writer = _Writer(network, self.version, self.names, names_after, outer)
         return writer.write(graph.inputs, frozenset(forms))
 
     def _input(self, node: Node, place: int) -> str:
@@ -189,7 +195,7 @@ class _Writer:
                 raise UnsupportedError(f"{node}: its bound or fill '{name}' is computed: make it a constant")
             return self.constants.number(name, array, number)
         if array is None or array.dtype.kind != "f":
-            return self.behind_pairs.get(name, name)
+            return self.names_after_pairs.get(name, name)
         role = _role(node, name)
         if role is Role.BIAS and (bits := self._bias_bits(node)) is not None:
             return self.constants.bias(name, array, bits, is_own=name not in self._quantized)
@@ -232,14 +238,14 @@ class _Writer:
         return self.formats[self.graph.derived.get(constant, constant)]
 
     def _number_format(self, node: Node, place: int) -> QFormat | None:
-        """Return the format of an input that is a number beside a tensor, such as a bound; None for other inputs."""
+        """Return the format of an input that is a single number, such as a bound; None for other inputs."""
         name = node.inputs[place]
         if not name or place not in find(node).number_inputs:
             return None
-        form = self.formats.get(node.outputs[0]) if node.outputs[0] in self.rounded else None
+        fmt = self.formats.get(node.outputs[0]) if node.outputs[0] in self.rounded else None
         # A computed bound need not be a code if only the output is rounded.
         is_needed = name in self.graph.constants or node.inputs[0] in self.rounded
-        return form if isinstance(form, QFormat) and is_needed else None
+        return fmt if isinstance(fmt, QFormat) and is_needed else None
 
     def _bias_bits(self, node: Node) -> NDArray[np.int64] | None:
         """Return the fraction bits of the bias of a linear operator: one number, or one for each channel."""
@@ -257,25 +263,25 @@ class _Writer:
 
     def _add_pair(self, name: str, real: str, out: str) -> None:
         """Add the pair that rounds the tensor `real` to the format of the model's tensor `name` and gives `out`."""
-        form, value = self.formats[name], self.values.get(name, Value(name))
-        assert isinstance(form, QFormat)
-        if form.bits not in ACTIVATION_BITS:
+        fmt, value = self.formats[name], self.values.get(name, Value(name))
+        assert isinstance(fmt, QFormat)
+        if fmt.bits not in ACTIVATION_BITS:
             raise FormatError(
-                f"'{name}' is {form}, of {form.bits} bits; a quantized model stores activations in 8 or 16 bits"
+                f"'{name}' is {fmt}, of {fmt.bits} bits; a quantized model stores activations in 8 or 16 bits"
             )
-        check_opset(self.version, form.bits)
+        check_opset(self.version, fmt.bits)
         if value.dtype is not None and value.dtype != np.float32:
             raise UnsupportedError(
                 f"'{name}' is {value.dtype}, and a quantized model rounds float32: convert the model to float32"
             )
-        scale = self.constants.add(f"{name}_scale", np.array(form.step, np.float32))
-        zero = self.constants.add(f"{name}_zero_point", np.zeros((), form.dtype))
+        scale = self.constants.add(f"{name}_scale", np.array(fmt.step, np.float32))
+        zero = self.constants.add(f"{name}_zero_point", np.zeros((), fmt.dtype))
         stored = self.names.fresh(f"{name}_quantized")
         for operator, source, result in (("QuantizeLinear", real, stored), ("DequantizeLinear", stored, out)):
             node = Node(operator, (source, scale, zero), (result,), {}, f"{result}/{operator}", version=self.version)
             self.nodes.append(node)
         if out != name:
-            self.behind_pairs[name] = out
+            self.names_after_pairs[name] = out
 
 
 def _role(node: Node, name: str) -> Role | None:

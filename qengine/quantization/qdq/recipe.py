@@ -14,7 +14,7 @@ from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, correct
-from qengine.quantization.qdq.stored import ACTIVATION_BITS, first_opset
+from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, first_opset
 from qengine.quantization.qdq.write import quantized_model
 from qengine.runtime.session import InferenceSession
 
@@ -30,7 +30,7 @@ class QuantizedModel:
     ----------
     model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear.
     session : session in fixed point that gives the same bits.
-    entries : one entry for each layer that a correction changed or left.
+    entries : entry for each layer that a correction changed or left.
     """
 
     model: onnx.ModelProto
@@ -99,5 +99,5 @@ def opset_for(formats: FormatsByName | None, options: CalibrationOptions) -> int
     if formats is None:
         return first_opset(max(options.activation_word_length, options.weight_word_length))
     parsed = [parse_format(name, given) for name, given in formats.items()]
-    each = [one for form in parsed for one in (form if isinstance(form, tuple) else (form,))]
+    each = [one for fmt in parsed for one in (fmt if isinstance(fmt, tuple) else (fmt,))]
     return first_opset(max((one.bits for one in each), default=8))

@@ -7,7 +7,7 @@ from qengine.errors import OptionError, UnsupportedError, first_line
 from qengine.model.protos import model_proto
 from qengine.model.steps import Arithmetic
 from qengine.quantization.qdq.pairs import with_pairs
-from qengine.quantization.qdq.stored import WIDE_OPSET
+from qengine.quantization.qdq.stored_constants import WIDE_OPSET
 from qengine.runtime.session import InferenceSession
 
 

@@ -26,7 +26,7 @@ from qengine.kernels.program import Call
 from qengine.runtime.native.memory import Memory
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.tensor_buffer import TensorBuffer, View
-from qengine.runtime.native.window import Span, Window
+from qengine.runtime.native.window import RowWindow, Span
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class _Band:
 
     Attributes
     ----------
-    rows : for each op, the rows of its output that are computed: first, and the one after the last.
+    rows : rows of the output that are computed, for each op: first row, and the row after the last.
     spans : rows of each tensor between ops that this band or a later one reads, by the buffer's id.
     """
 
@@ -80,7 +80,7 @@ class BandCalls:
                     calls.append((i, self._op_calls(op, first, last, windows)))
         return calls
 
-    def _op_calls(self, op: Op, first: int, last: int, windows: dict[int, Window]) -> list[Call]:
+    def _op_calls(self, op: Op, first: int, last: int, windows: dict[int, RowWindow]) -> list[Call]:
         """Return the calls of one op, in windows; note and check the rows that it writes and reads."""
         views = []
         for buffer in op.inputs:
@@ -124,7 +124,7 @@ class BandCalls:
             bands.append(_Band(tuple(computed), {key: span for key, span in spans.items() if key in self.inner}))
         return bands
 
-    def _windows(self, bands: Sequence[_Band]) -> dict[int, Window]:
+    def _windows(self, bands: Sequence[_Band]) -> dict[int, RowWindow]:
         """Return a window for each tensor between ops that is read, as tall as its bands need."""
         windows = {}
         for key, buffer in self.inner.items():
@@ -134,7 +134,7 @@ class BandCalls:
             tallest = max(span.high - span.low for span in spans)
             advance = max((b.high - a.high for a, b in pairwise(spans)), default=0)
             # With room for one more band, rows move only every other time.
-            windows[key] = Window(buffer, max(tallest + advance, 1), spans[0].low, self.memory)
+            windows[key] = RowWindow(buffer, max(tallest + advance, 1), spans[0].low, self.memory)
         return windows
 
 

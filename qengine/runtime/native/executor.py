@@ -1,4 +1,4 @@
-"""Run of a plan on native kernels: sections of calls, and steps of the reference between them."""
+"""Run of a plan on native kernels: segments of calls, and steps of the reference between them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def feed_key(name: str) -> str:
 
 @dataclass(frozen=True)
 class OutputArray:
-    """Description of an array that a section writes.
+    """Description of an array that a segment writes.
 
     Attributes
     ----------
@@ -44,15 +44,15 @@ class OutputArray:
 
 
 @dataclass(frozen=True)
-class NativePart:
-    """Section of steps that runs without a return to Python.
+class NativeSegment:
+    """Segment of steps that runs without a return to Python.
 
     Attributes
     ----------
     ops : ops in the order in which they run.
     compiled : calls of the ops, ready to run.
-    steps : steps of the section, each with its ops.
-    outputs : arrays that the section writes.
+    steps : steps of the segment, each with its ops.
+    outputs : arrays that the segment writes.
     """
 
     ops: tuple[Op, ...]
@@ -65,7 +65,7 @@ class NativePart:
         return {output.key: np.empty(output.shape, output.dtype) for output in self.outputs}
 
     def run(self, arrays: Arrays) -> None:
-        """Run the section: it reads arrays by name, and adds its outputs to them."""
+        """Run the segment: it reads arrays by name, and adds its outputs to them."""
         arrays |= self.new_arrays()
         self.compiled.program.run(arrays)
 
@@ -93,18 +93,18 @@ class QuantizePart:
 class ReferencePart:
     """Step that the reference computes, and the reason why no native kernel does."""
 
-    bound: BoundStep
+    bound_step: BoundStep
     reason: str
 
     def run(self, arrays: Arrays) -> None:
         """Run the step on arrays by name, and add its output to them."""
-        bound = self.bound
-        with bound.node.errors_named():
-            array = bound.kernel(*[arrays[s] if isinstance(s, str) else s for s in bound.sources])
-        arrays[bound.output.name] = np.ascontiguousarray(array).reshape(array.shape)
+        bound_step = self.bound_step
+        with bound_step.node.errors_named():
+            array = bound_step.kernel(*[arrays[s] if isinstance(s, str) else s for s in bound_step.sources])
+        arrays[bound_step.output.name] = np.ascontiguousarray(array).reshape(array.shape)
 
 
-Part = NativePart | QuantizePart | ReferencePart
+Part = NativeSegment | QuantizePart | ReferencePart
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ class Executor:
     parts : parts in the order in which they run.
     outputs : source of each output, by name.
     release : names of the arrays that nothing reads after each part.
-    unread : inputs in fixed point that no part reads, and that are checked for NaN all the same.
-    sections : parts that run on native kernels.
+    unread : inputs in fixed point that no part reads; they are checked for NaN too.
+    segments : parts that run on native kernels.
     """
 
     plan: Plan
@@ -143,17 +143,17 @@ class Executor:
     outputs: Mapping[str, OutputSource]
     release: tuple[tuple[str, ...], ...]
     unread: tuple[Tensor, ...] = ()
-    sections: tuple[NativePart, ...] = field(init=False)
+    segments: tuple[NativeSegment, ...] = field(init=False)
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
-        self.sections = tuple(part for part in self.parts if isinstance(part, NativePart))
-        self._new_arrays = {output.key for section in self.sections for output in section.outputs}
+        self.segments = tuple(part for part in self.parts if isinstance(part, NativeSegment))
+        self._new_arrays = {output.key for segment in self.segments for output in segment.outputs}
 
     @property
     def memory(self) -> int:
         """The bytes of memory for tensors between steps."""
-        return sum(section.compiled.memory.bytes for section in self.sections)
+        return sum(segment.compiled.memory.bytes for segment in self.segments)
 
     def arrays(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the arrays, by name, with which a run begins."""
@@ -172,7 +172,7 @@ class Executor:
         FeedError
             If an input in fixed point holds NaN.
         """
-        with self._lock.held:
+        with self._lock.guard:
             arrays = self.arrays(feeds)
             for tensor in self.unread:
                 refuse_nan(tensor, arrays[feed_key(tensor.name)])
@@ -190,5 +190,5 @@ class Executor:
         array = arrays[source.key]
         if source.codes is not None:
             return np.array(decode_output(source.codes, array, raw=False), order="C")
-        # Sections write new arrays; the reference may give a view of a feed.
+        # Segments write new arrays; the reference may give a view of a feed.
         return array if source.key in self._new_arrays else np.array(array, order="C")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.dot import Kind
+from qengine.kernels.dot import FactorType
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import Halo
 from qengine.kernels.program import Call
@@ -47,8 +47,8 @@ class Op(ABC):
     ----------
     isa : instruction set that kernels are compiled for.
     inputs, out : buffers that are read and written.
-    kernel : name of the kernel and its tile, for people; known once calls were made.
-    note : width of the sums and how often they are widened, for people.
+    kernel : name of the kernel and its tile; for display only; known once calls were made.
+    note : width of the sums and how often they are widened, for display only.
     """
 
     isa: Isa
@@ -86,7 +86,7 @@ class Op(ABC):
 
     @property
     def splits_channels(self) -> bool:
-        """Whether `calls` can compute a share of the channels, as `Rows.share` asks for."""
+        """Whether `calls` can compute a share of the channels, as `Rows.share` requests."""
         return False
 
     @property
@@ -95,13 +95,13 @@ class Op(ABC):
         return 0.6 * prod(self.out.shape)
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> FactorType | None:
         """The type of the factors of the op's multiply-accumulates; None for an op without any."""
         return None
 
     @property
     def macs(self) -> int:
-        """The multiply-accumulates that the operator asks for, whatever number the kernel executes."""
+        """The multiply-accumulates of the operator; the kernel may execute more or fewer."""
         return 0
 
     @property

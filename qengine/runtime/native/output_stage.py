@@ -29,9 +29,9 @@ class OutputStage:
     bounds: NDArray[np.float32]
 
     @property
-    def form(self) -> Epilogue | None:
+    def epilogue(self) -> Epilogue | None:
         """The epilogue that kernels are compiled for; None for float32."""
-        return None if self.requantize is None else self.requantize.form
+        return None if self.requantize is None else self.requantize.epilogue
 
     def channel_numbers(self, order: NDArray[np.intp], w: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the numbers of the channels as kernels read them.

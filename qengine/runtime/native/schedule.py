@@ -1,13 +1,13 @@
-"""Schedule of a section: the rows, the thread and the memory of every op.
+"""Schedule of a segment: the rows, the thread and the memory of every op.
 
-The ops of a section run in order. There are two ways to run them, and the schedule chooses for each:
+The ops of a segment run in order. There are two ways to run them, and the schedule chooses for each:
 
 - **One op at a time.** Every thread computes a share of the rows of the output, or, where the output has few rows or
   the weights outweigh the input, a share of the channels. Then the threads meet at a *barrier*, because the next op
   reads rows that other threads wrote. An op of few cycles runs on one thread.
-- **A region of ops in bands** (see `bands`). Where tensors between ops do not fit the second cache, each op would
+- **A region of ops in bands** (see `bands`). Where tensors between ops do not fit the L2 cache, each op would
   write them to memory and the next one read them back. In a region, a thread instead computes some rows of the last
-  op with all the rows before that they take, and goes on to the next rows: what lies between stays in the cache. The
+  op with all the rows before that they take, and then the next rows: the tensors between stay in the cache. The
   threads need no barrier within a region. A region must be closed: only its last output is read outside.
 
 Memory is shared: a tensor gets memory when it is first written, and returns it after its last reader.
@@ -26,10 +26,10 @@ from qengine.runtime.native.op import Op, Rows, share_bounds
 from qengine.runtime.native.tensor_buffer import TensorBuffer, View
 
 CACHE_BYTES = 1 << 20
-"""The bytes that windows may hold: half of a core's second cache, as the other half is for weights."""
+"""The bytes that windows may hold: half of a core's L2 cache, as the other half is for weights."""
 
 LARGE_BYTES = 1 << 21
-"""The bytes of a tensor above which it does not fit the second cache."""
+"""The bytes of a tensor above which it does not fit the L2 cache."""
 
 _MIN_CYCLES = 12_000  # below this, starting another thread costs more than it saves
 _MAX_BAND_WEIGHT_BYTES = 1 << 19  # weights are read again for every band
@@ -46,7 +46,7 @@ class CompiledOps:
     ----------
     program : calls of all threads.
     memory : memory of the tensors between ops.
-    bands : for each region, the index of its first op, that of its last op, and the rows of a band.
+    bands : index of the first op, index of the last op, and number of rows of a band, for each region.
     calls : calls of each op on each thread, with the moves that make room for it.
     """
 

@@ -19,7 +19,7 @@ class Span:
     high: int
 
 
-class Window:
+class RowWindow:
     """Rows base..base + height of a tensor in memory. The methods are called in the order in which calls run.
 
     Parameters

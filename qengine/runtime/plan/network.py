@@ -1,9 +1,9 @@
 """Network: a model, the graph after the passes, and the formats of both.
 
 The passes (`model/passes`) rewrite the loaded graph in stages: one resolves the quantization that the model has, later
-ones fold, fuse and remove nodes. A network keeps the graph of every stage, because a caller may ask for any tensor of
-the model, also for one that a pass removed. Such a tensor is computed from the last stage that has it, beside the
-optimized graph, so that no other tensor changes. Formats are assigned once, for the optimized graph.
+ones fold, fuse and remove nodes. A network keeps the graph of every stage, because a caller may request any tensor of
+the model, also for one that a pass removed. Such a tensor is computed from the last stage that has it, in addition to
+the optimized graph, and no other tensor changes. Formats are assigned once, for the optimized graph.
 """
 
 import copy
@@ -17,7 +17,7 @@ from qengine.errors import OptionError, did_you_mean
 from qengine.model.eager import single_node
 from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.graph import Graph, Node, Value
-from qengine.model.ops.support import check_supported
+from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import optimize, remove_dead
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Tensor
@@ -81,7 +81,7 @@ class Network:
         """Return the network of another graph with the same request."""
         return Network(model, self._requested, as_float32=self.as_float32)
 
-    def inside(
+    def of_inner_graph(
         self,
         graph: Graph,
         inputs: Sequence[Value],
@@ -113,9 +113,9 @@ class Network:
             # The inputs also hold what another graph of the same node captures; nothing reads it here.
             names = {name for node in closed.nodes for name in (*node.reads, *node.outputs)}
             names |= {value.name for value in inputs} | closed.inner_tensors()
-            formats = {name: form for name, form in request.formats.items() if name in names}
+            formats = {name: fmt for name, fmt in request.formats.items() if name in names}
             decide = value_inputs(closed)
-            formats |= {name: form for name, form in captured.items() if name not in decide}
+            formats |= {name: fmt for name, fmt in captured.items() if name not in decide}
             request = replace(request, formats=formats, is_partial=self.table.is_partial)
         return Network(closed, request, as_float32=self.as_float32)
 
@@ -144,11 +144,11 @@ class Network:
                 tensors[name] = Tensor(name, array.dtype, array.shape, array, self.table.constants[derived[0]])
         return tensors
 
-    def computing(self, names: tuple[str, ...]) -> Graph:
+    def graph_with_outputs(self, names: tuple[str, ...]) -> Graph:
         """Return the optimized graph with other outputs.
 
         A tensor that a pass removed is computed by the nodes that computed it just before that pass. They are added
-        beside the optimized graph, so that no other tensor changes.
+        to the optimized graph, and no other tensor changes.
 
         Raises
         ------
@@ -165,12 +165,12 @@ class Network:
         wanted = (set(names) - merged.keys()) | set(merged.values())
         for stage in reversed(self._stages[:-1]):
             needed = (wanted - available) & stage.tensors()
-            beside: list[Node] = []
+            removed: list[Node] = []
             for node in reversed(stage.nodes):
                 if needed.intersection(node.outputs):
-                    beside.append(replace(node, outputs=tuple("" if n in available else n for n in node.outputs)))
+                    removed.append(replace(node, outputs=tuple("" if n in available else n for n in node.outputs)))
                     needed.update(n for n in node.reads if n not in available)
-            nodes += reversed(beside)
+            nodes += reversed(removed)
             constants |= {name: stage.constants[name] for name in needed if name in stage.constants}
             available |= needed
         nodes += [Node("Identity", (real,), (name,)) for name, real in merged.items()]

@@ -28,7 +28,7 @@ MAX_ELEMENTS = 1 << 30
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedPointSettings:
     """Fixed-point arithmetic of a plan.
 
     Attributes
@@ -53,7 +53,7 @@ class BoundStep:
     step : kind of the step and its operands.
     output : tensor that the step computes.
     kernel : reference kernel, called with the operands.
-    sources : for each operand the name of a tensor, or the array itself where it is constant.
+    sources : name of the tensor, or the array itself where it is constant, for each operand.
     release : names of the tensors that no later step reads.
     is_real : whether the step computes real numbers from real numbers, in a model that is quantized in part.
     """
@@ -91,7 +91,7 @@ class Plan:
     steps: tuple[BoundStep, ...]
     outputs: Mapping[str, Tensor]
     constants: tuple[Tensor, ...]
-    fixed: Fixed | None
+    fixed: FixedPointSettings | None
     encoded: frozenset[str] = frozenset()
 
     def trace(self, feeds: Arrays, tallies: dict[str, Tally] | None = None) -> Iterator[tuple[Tensor, NDArray[Any]]]:
@@ -114,15 +114,17 @@ class Plan:
             fed = feeds[tensor.name]
             env[tensor.name] = fed if tensor.name in self.encoded else quantize_input(tensor, fed, self.fixed, tallies)
             yield tensor, env[tensor.name]
-        for bound in self.steps:
-            name = bound.output.name
+        for bound_step in self.steps:
+            name = bound_step.output.name
             tally = None
-            if tallies is not None and bound.output.format is not None:
+            if tallies is not None and bound_step.output.format is not None:
                 tally = tallies.setdefault(name, new_tally())
-            with bound.node.errors_named():
-                env[name] = bound.kernel(*[env[s] if isinstance(s, str) else s for s in bound.sources], tally=tally)
-            yield bound.output, env[name]
-            for released in bound.release:
+            with bound_step.node.errors_named():
+                env[name] = bound_step.kernel(
+                    *[env[s] if isinstance(s, str) else s for s in bound_step.sources], tally=tally
+                )
+            yield bound_step.output, env[name]
+            for released in bound_step.release:
                 del env[released]
 
     def run(self, feeds: Arrays, raw: bool = False, tallies: dict[str, Tally] | None = None) -> dict[str, NDArray[Any]]:
@@ -133,7 +135,7 @@ class Plan:
         feeds
             An array for every input of the plan.
         raw
-            Return codes for the tensors in fixed point, instead of real numbers.
+            Whether to return codes for the tensors in fixed point, instead of real numbers.
         tallies
             See `trace`.
         """
@@ -146,9 +148,9 @@ class Plan:
 
 
 def decode_output(tensor: Tensor, array: NDArray[Any], raw: bool) -> NDArray[Any]:
-    """Return codes as real numbers of the tensor's dtype, or as they are where `raw` is set.
+    """Return codes as real numbers of the tensor's dtype, or unchanged where `raw` is set.
 
-    A tensor without a format is returned as it is.
+    A tensor without a format is returned unchanged.
     """
     if raw or tensor.format is None:
         return array
@@ -162,7 +164,7 @@ def refuse_nan(tensor: Tensor, array: NDArray[Any]) -> None:
 
 
 def quantize_input(
-    tensor: Tensor, array: NDArray[Any], fixed: Fixed | None, tallies: dict[str, Tally] | None
+    tensor: Tensor, array: NDArray[Any], fixed: FixedPointSettings | None, tallies: dict[str, Tally] | None
 ) -> NDArray[Any]:
     """Return an input as the steps of a plan read it: codes where it is in fixed point, and unchanged otherwise."""
     if fixed is None or tensor.format is None:

@@ -1,7 +1,7 @@
 """Planner: binds every node of a graph to kernels, for inputs of known shapes.
 
 The planner visits the nodes in order and knows a `Tensor` for every name: dtype, shape, format in fixed point, and its
-elements if they are known. For each node it asks the operator's handler for steps. There are three cases:
+elements if they are known. For each node the operator's handler returns steps. There are three cases:
 
 - All operands of a step are *known* (constants, shapes, inputs that decide shapes): the planner computes the step at
   once, and the result is known too.
@@ -28,11 +28,14 @@ from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import Convert, Island, Linear, Move, Step, Tensor
-from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, Fixed, Plan
+from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, FixedPointSettings, Plan
 
 
 def make_plan(
-    graph: Graph, inputs: Mapping[str, Tensor], fixed: Fixed | None = None, max_elements: int = MAX_ELEMENTS
+    graph: Graph,
+    inputs: Mapping[str, Tensor],
+    fixed: FixedPointSettings | None = None,
+    max_elements: int = MAX_ELEMENTS,
 ) -> Plan:
     """Bind every node of a graph to kernels.
 
@@ -59,7 +62,7 @@ def make_plan(
         builder.declare_input(name, tensor)
     for node in graph.nodes:
         builder.add(node)
-    builder.refuse_decided({value.name: builder.tensors[value.name] for value in graph.outputs})
+    builder.check_quantized_input({value.name: builder.tensors[value.name] for value in graph.outputs})
     return builder.finish({value.name for value in graph.outputs})
 
 
@@ -83,7 +86,7 @@ class Section:
 def plan_section(
     graph: Graph,
     inputs: Mapping[str, Tensor],
-    fixed: Fixed | None = None,
+    fixed: FixedPointSettings | None = None,
     max_elements: int = MAX_ELEMENTS,
     encoded: frozenset[str] = frozenset(),
 ) -> Section:
@@ -125,10 +128,10 @@ class _Builder:
     encoded : constants in fixed point that bound steps read, by name.
     inputs : inputs that are not known.
     steps, islands : steps that are bound, and the nodes of those that are float32 islands.
-    decided : names of the inputs that decide shapes, and of what was computed from them.
+    shape_deciding : names of the inputs that decide shapes, and of what was computed from them.
     """
 
-    def __init__(self, graph: Graph, fixed: Fixed | None, max_elements: int) -> None:
+    def __init__(self, graph: Graph, fixed: FixedPointSettings | None, max_elements: int) -> None:
         self.graph, self.fixed, self.max_elements = graph, fixed, max_elements
         self.is_partial = fixed is not None and fixed.formats.is_partial
         # A constant that a pass computed has the name of the model's constant that it was computed from.
@@ -139,7 +142,7 @@ class _Builder:
         self.inputs: list[Tensor] = []
         self.steps: list[BoundStep] = []
         self.islands: list[Node] = []
-        self.decided: set[str] = set()
+        self.shape_deciding: set[str] = set()
 
     def declare_input(self, name: str, tensor: Tensor) -> None:
         self._check_size(tensor.shape, f"input '{name}'")
@@ -149,7 +152,7 @@ class _Builder:
             tensor = replace(tensor, format=known.get(name))
             self.inputs.append(tensor)
         else:
-            self.decided.add(name)
+            self.shape_deciding.add(name)
         self.tensors[name] = tensor
 
     def add(self, node: Node) -> None:
@@ -185,8 +188,8 @@ class _Builder:
         for name, array in zip(node.outputs, results, strict=True):
             if name and not isinstance(array, np.ndarray):
                 raise NeedsRun(f"{node} gives no tensor")
-        if self.decided.intersection(node.inputs):
-            self.decided.update(name for name in node.outputs if name)
+        if self.shape_deciding.intersection(node.inputs):
+            self.shape_deciding.update(name for name in node.outputs if name)
         for name, array in zip(node.outputs, results, strict=True):
             if isinstance(array, np.ndarray):
                 self._check_size(array.shape, str(node))
@@ -199,22 +202,24 @@ class _Builder:
             raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
         return Plan(tuple(self.inputs), self._with_lifetimes(), outputs, tuple(self.encoded.values()), self.fixed)
 
-    def refuse_decided(self, outputs: Mapping[str, Tensor]) -> None:
+    def check_quantized_input(self, outputs: Mapping[str, Tensor]) -> None:
         """Refuse outputs in float32 in a run in fixed point that has no input left to quantize."""
         if self.fixed is None or any(tensor.format is not None for tensor in self.inputs):
             return
         computed = {name for node in self.graph.nodes for name in node.outputs}
         for name, tensor in outputs.items():
-            if tensor.is_float and name in self.decided & computed:
-                listed = ", ".join(f"'{value.name}'" for value in self.graph.inputs if value.name in self.decided)
+            if tensor.is_float and name in self.shape_deciding & computed:
+                listed = ", ".join(
+                    f"'{value.name}'" for value in self.graph.inputs if value.name in self.shape_deciding
+                )
                 raise UnsupportedError(
-                    f"the elements of input {listed} decide shapes or bounds, so that nothing is left to compute in "
+                    f"the elements of input {listed} decide shapes or bounds, and nothing is left to compute in "
                     "fixed point; feed what decides them as an input of its own, or run in float32"
                 )
 
     def _operand(self, name: str, node: Node) -> Tensor:
         if name not in self.tensors:
-            raise NeedsRun(f"{node} reads '{name}', which is no tensor")
+            raise NeedsRun(f"{node} reads '{name}', which is not a tensor")
         tensor = self.tensors[name]
         if self.fixed is None or tensor.value is None or not tensor.is_float or not self._is_computed(node):
             return tensor
@@ -224,9 +229,9 @@ class _Builder:
         if self._is_real(node):
             return tensor
         if name not in self.encoded:
-            form = self.fixed.formats.constant(name, tensor.value)
-            assert form is not None
-            self.encoded[name] = replace(tensor, format=form)
+            fmt = self.fixed.formats.constant(name, tensor.value)
+            assert fmt is not None
+            self.encoded[name] = replace(tensor, format=fmt)
         return self.encoded[name]
 
     def _is_real(self, node: Node) -> bool:
@@ -239,8 +244,8 @@ class _Builder:
         for name, role in find(node).roles(node):
             tensor = self.tensors[name]
             if tensor.is_float and role in (Role.DATA, Role.WEIGHTS):
-                form = tensor.format if tensor.value is None else formats.constant(name, tensor.value)
-                if form is None:
+                fmt = tensor.format if tensor.value is None else formats.constant(name, tensor.value)
+                if fmt is None:
                     return True
         return False
 
@@ -250,8 +255,8 @@ class _Builder:
         return any(self.tensors[name].value is None for name, role in roles if role is not Role.SHAPED)
 
     def _evaluate(self, name: str, step: Step, node: Node) -> None:
-        if self.decided.intersection(node.inputs):
-            self.decided.add(name)
+        if self.shape_deciding.intersection(node.inputs):
+            self.shape_deciding.add(name)
             if self.fixed and isinstance(step, Linear):
                 # Arithmetic on shapes has no filters, so this is data, and the planner would compute it in float32.
                 raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")
@@ -259,17 +264,17 @@ class _Builder:
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
-        form = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
-        output = Tensor(name, step.dtype, step.shape, None, form)
+        fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
+        output = Tensor(name, step.dtype, step.shape, None, fmt)
         if self._is_mixed(step, output):
             step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
         kernel = step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
         sources = tuple(_source(t) for t in step.operands)
-        bound = BoundStep(node, step, output, kernel, sources, is_real=self._computes_reals(step, output))
-        if bound.is_island:
+        bound_step = BoundStep(node, step, output, kernel, sources, is_real=self._computes_reals(step, output))
+        if bound_step.is_island:
             self.islands.append(node)
-        self.steps.append(bound)
+        self.steps.append(bound_step)
         self.tensors[name] = output
 
     def _is_mixed(self, step: Step, output: Tensor) -> bool:
@@ -296,9 +301,9 @@ class _Builder:
         """Return the steps, each with the tensors that no later step reads: its operands, and its output if unread."""
         read_later: set[str] = set()
         steps = []
-        for bound in reversed(self.steps):
-            names = {s for s in bound.sources if isinstance(s, str)} | {bound.output.name}
-            steps.append(replace(bound, release=tuple(sorted(names - read_later))))
+        for bound_step in reversed(self.steps):
+            names = {s for s in bound_step.sources if isinstance(s, str)} | {bound_step.output.name}
+            steps.append(replace(bound_step, release=tuple(sorted(names - read_later))))
             read_later |= names
         return tuple(reversed(steps))
 

@@ -69,7 +69,7 @@ def test_where_float32_is_infinite_the_longest_words_stand_for_it():
     goal = goal_on(fixed("sqnr", math.inf, 60.0), {}, Drop(3.0), None)
     assert (goal.reference, goal.reference_of, goal.least) == (60.0, "the longest words", 57.0)
     assert goal_on(fixed("sqnr", None, math.inf), {}, Drop(3.0), None).least == math.inf
-    with pytest.raises(OptionError, match="sqnr is no number in the longest words"):
+    with pytest.raises(OptionError, match="sqnr has no value in the longest words"):
         goal_on(fixed("sqnr", math.inf, None), {}, Drop(3.0), None)
 
 
@@ -79,7 +79,7 @@ def test_a_figure_may_be_given():
 
 
 def evaluator(max_runs=10, seconds=None, figure=lambda formats: 1.0):
-    units = [SimpleNamespace(name="a", given={2: {"a": "Q0.1"}, 4: {"a": "Q0.3"}})]
+    units = [SimpleNamespace(name="a", tensor_formats={2: {"a": "Q0.1"}, 4: {"a": "Q0.3"}})]
     done = []
     cost = CostModel(1.0, [(3.0, (0,))])
     evaluate = Evaluator(SimpleNamespace(in_formats=figure), units, cost, max_runs, seconds, done.append)

@@ -268,7 +268,7 @@ def test_progress(data):
 def test_what_cannot_be_done_is_said(data, tmp_path):
     model = classifier(4)
     dataset = data(model)
-    with pytest.raises(OptionError, match=r"even with the longest words sqnr is .*, and 90 is asked for"):
+    with pytest.raises(OptionError, match=r"even with the longest words sqnr is .*, and 90 is required"):
         search(model, dataset, metric="sqnr", least=90)
     with pytest.raises(OptionError, match="give one of them"):
         search(model, dataset, least=0.9, max_drop=1)

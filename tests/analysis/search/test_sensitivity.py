@@ -29,7 +29,7 @@ def units():
 
 
 def measured(units, samples=12, priced=None):
-    longest = {name: form for unit in units for name, form in unit.given[6].items()}
+    longest = {name: form for unit in units for name, form in unit.tensor_formats[6].items()}
     done = []
     places = frozenset(range(len(units)) if priced is None else priced)
     found = measure_sensitivity(
@@ -77,7 +77,7 @@ def test_a_unit_without_a_cost_is_not_measured(units):
 
 
 def test_an_error_names_the_run(units):
-    longest = {name: form for unit in units for name, form in unit.given[6].items()}
+    longest = {name: form for unit in units for name, form in unit.tensor_formats[6].items()}
     session, bad = InferenceSession(MODEL, formats=longest), Batch({"x": X[:, :3]}, {}, None, 12)
     with pytest.raises(QEngineError, match="run 2 of the data"):
         measure_sensitivity(session, "y", units, frozenset({0}), [BATCHES[0], bad], 12, lambda _: None)

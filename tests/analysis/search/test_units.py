@@ -48,7 +48,7 @@ def test_formats_are_those_of_a_calibration():
     for bits in (4, 8):
         calibrated = qengine.calibrate(MODEL, [{"x": X}], bits=bits)
         for name in ("x", "r", "y"):
-            assert found[name].given[bits] == {tensor: calibrated[tensor] for tensor in found[name].tensors}
+            assert found[name].tensor_formats[bits] == {tensor: calibrated[tensor] for tensor in found[name].tensors}
             assert str(found[name].formats[bits]) == calibrated[name]
 
 
@@ -61,14 +61,14 @@ def test_weights_leave_room_for_a_bias_beside_the_longest_activations():
     x = weights(6, 4, seed=2, scale=1.0)
     found = units_of(observe(load(model), [{"x": x}]), CalibrationOptions(), (5,), (4, 8), SessionOptions())
     (unit,) = [unit for unit in found if unit.name == "w"]
-    given = unit.given[5]["w"]
+    given = unit.tensor_formats[5]["w"]
     beside_long, beside_short = (qengine.calibrate(model, [{"x": x}], bits=n, weight_bits=5)["w"] for n in (8, 4))
     assert given == beside_long != beside_short
 
 
 def test_formats_per_channel_know_their_axis():
     found = {unit.name: unit for unit in units(calibration=CalibrationOptions(per_channel=True))}
-    assert len(found["w"].given[3]["w"]) == 3
+    assert len(found["w"].tensor_formats[3]["w"]) == 3
     assert (found["w"].formats[3].axis, len(found["w"].formats[3].formats)) == (0, 3)
     assert found["v"].formats[5].axis == 1
 
@@ -77,8 +77,8 @@ def test_an_assignment_as_formats():
     found = units()
     formats = formats_of(found, (4, 5, 8, 3, 8))
     assert set(formats) == {"x", "w", "c", "r", "f", "v", "y"}
-    assert formats["x"] == found[0].given[4]["x"]
-    assert formats["v"] == found[3].given[3]["v"]
+    assert formats["x"] == found[0].tensor_formats[4]["x"]
+    assert formats["v"] == found[3].tensor_formats[3]["v"]
     assert np.shape(formats["r"]) == ()
 
 

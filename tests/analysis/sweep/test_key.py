@@ -38,19 +38,21 @@ def test_every_option_is_tried():
 
 @given(POINTS, POINTS)
 def test_points_have_one_key_if_they_are_equal_and_two_if_not(a, b):
-    assert (CONTEXT.of(a) == CONTEXT.of(b)) == (a == b)
-    assert CONTEXT.of(a) == CONTEXT.of(replace(a))
+    assert (CONTEXT.point_key(a) == CONTEXT.point_key(b)) == (a == b)
+    assert CONTEXT.point_key(a) == CONTEXT.point_key(replace(a))
 
 
 @given(POINTS, st.data())
 def test_any_changed_option_changes_the_key(point, data):
     name = data.draw(st.sampled_from([name for name in OF_TYPE if name != "formats_name"]))
     value = data.draw(OF_TYPE[name].filter(lambda value: value != getattr(point, name)))
-    assert CONTEXT.of(replace(point, **{name: value})) != CONTEXT.of(point)
+    assert CONTEXT.point_key(replace(point, **{name: value})) != CONTEXT.point_key(point)
 
 
 def test_what_a_file_is_called_changes_nothing():
-    assert CONTEXT.of(Point(formats="{}", formats_name="a")) == CONTEXT.of(Point(formats="{}", formats_name="b"))
+    assert CONTEXT.point_key(Point(formats="{}", formats_name="a")) == CONTEXT.point_key(
+        Point(formats="{}", formats_name="b")
+    )
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Context)])
@@ -58,7 +60,9 @@ def test_anything_around_the_points_changes_all_keys(name):
     value = getattr(CONTEXT, name)
     other = replace(CONTEXT, **{name: (not value) if isinstance(value, bool) else value + type(value)(1)})
     assert other.key != CONTEXT.key
-    assert other.of(Point(weight_bits=8, activation_bits=8)) != CONTEXT.of(Point(weight_bits=8, activation_bits=8))
+    assert other.point_key(Point(weight_bits=8, activation_bits=8)) != CONTEXT.point_key(
+        Point(weight_bits=8, activation_bits=8)
+    )
 
 
 def changed(change):

@@ -149,7 +149,7 @@ def test_histograms_are_collected_once(classifier, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("observed again")
 
-    monkeypatch.setattr("qengine.analysis.sweep.observed.observe", refuse)
+    monkeypatch.setattr("qengine.analysis.sweep.shared_results.observe", refuse)
     assert qengine.sweep(model, tmp_path / "out", Grid(bits=[4, 5]), data=data).computed == 1
     for path in (tmp_path / "out" / "observed").glob("*.histograms.npz"):
         path.write_bytes(path.read_bytes()[:100])

@@ -99,7 +99,7 @@ def test_a_dask_cluster_gives_the_same(classifier, tmp_path, undisturbed):
 
 def test_a_cluster_that_is_not_there(classifier, tmp_path, monkeypatch):
     model, data = classifier
-    monkeypatch.setattr("qengine.analysis.sweep.cluster._PATIENCE", 0.2)
+    monkeypatch.setattr("qengine.analysis.sweep.cluster._CONNECT_SECONDS", 0.2)
     with pytest.raises(SweepError, match=r"the Dask cluster tcp://127\.0\.0\.1:1 does not answer"):
         qengine.sweep(model, tmp_path / "out", Grid(bits=[4]), data=data, scheduler="tcp://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "distributed", None)

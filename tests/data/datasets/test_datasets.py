@@ -203,7 +203,7 @@ def test_folders_that_do_not_fit(tmp_path):
     with pytest.raises(FeedError, match=r"holds no images, \.npy files or test_data_set"):
         open_dataset(str(tmp_path), OPEN)
     np.save(tmp_path / "a.npy", X[0])
-    with pytest.raises(FeedError, match="feed one input, and these are to be fed: 'a', 'b'; give the others with -i"):
+    with pytest.raises(FeedError, match="feed one input, and the model needs 'a', 'b'; give the others with -i"):
         open_dataset(str(tmp_path), TWO)
     Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(FeedError, match=r"both images and \.npy files"):

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qengine.kernels.reference.requantize import (
-    FLUSHED,
     LARGEST,
     SATURATED,
     TOTAL,
+    UNDERFLOWED,
     dequantize,
     fit,
     new_tally,
@@ -116,7 +116,7 @@ def test_tally_counts():
     codes = requantize(np.array([0, 1, 2, -2, 3, 508, 510, 600, -600, -512]), 2, word, tally=tally)
     #                                  0, .25, .5, -.5, .75, 127, 127.5 -> 128, 150, -150, -128
     assert codes.tolist() == [0, 0, 0, 0, 1, 127, 127, 127, -128, -128]
-    assert (tally[SATURATED], tally[FLUSHED], tally[LARGEST], tally[TOTAL]) == (3, 3, 128, 10)
+    assert (tally[SATURATED], tally[UNDERFLOWED], tally[LARGEST], tally[TOTAL]) == (3, 3, 128, 10)
     requantize(np.array([4, 1]), 2, word, tally=tally)
     assert tally.tolist() == [3, 4, 128, 12, 0]
 
@@ -209,7 +209,7 @@ def test_quantize(word, code_of, n):
     beyond = word._replace(bits=300, signed=True)
     whole = [code_of(v, beyond) for v in exact]
     assert tally[SATURATED] == sum(not word.least <= v <= word.most for v in whole)
-    assert tally[FLUSHED] == sum(v == 0 != e for v, e in zip(whole, exact, strict=True))
+    assert tally[UNDERFLOWED] == sum(v == 0 != e for v, e in zip(whole, exact, strict=True))
     assert tally[LARGEST] == max(abs(int(v)) for v in got)
     assert tally[TOTAL] == len(values)
 

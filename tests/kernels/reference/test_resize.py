@@ -4,10 +4,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, new_tally
+from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL, UNDERFLOWED, new_tally
 from qengine.kernels.reference.resize import (
     Axis,
-    Taps,
+    ResizeTaps,
     coordinates,
     integer_taps,
     interpolate_fixed,
@@ -123,7 +123,7 @@ def test_integer_taps_sum_to_one(bits, scale, options):
 )
 def test_integer_taps_by_hand(weights, expected):
     index = np.zeros((1, len(weights)), np.intp)
-    assert integer_taps(Taps(index, np.array([weights]), None), 3).weight.tolist() == [expected]
+    assert integer_taps(ResizeTaps(index, np.array([weights]), None), 3).weight.tolist() == [expected]
 
 
 def exact_sum(x, axes, taps, at):
@@ -180,7 +180,7 @@ def test_cubic_overshoot_saturates_and_is_counted():
     axes, tally = [Axis(0, 4, 8, 2.0)], new_tally()
     got = interpolate_fixed(x, axes, [integer_taps(cubic_taps(axes[0]), 11)], 11, 0, Word(8, True), 0, tally=tally)
     assert got.tolist() == [-128, -128, -128, -70, 69, 127, 127, 127]
-    assert (tally[SATURATED], tally[FLUSHED], tally[LARGEST], tally[TOTAL]) == (4, 0, 128, 8)
+    assert (tally[SATURATED], tally[UNDERFLOWED], tally[LARGEST], tally[TOTAL]) == (4, 0, 128, 8)
 
 
 CROP = [Axis(0, 3, 3, 1.0, (-0.5, 0.5)), Axis(1, 3, 3, 1.0, (0.5, 1.5))]  # rows -1 0 1, columns 1 2 3
@@ -206,7 +206,7 @@ def test_outside_is_filled_and_never_counted(kind):
 
 
 def test_what_the_edge_would_have_given_outside_is_not_counted():
-    taps = Taps(np.array([[0], [1]]), np.array([[2], [2]]), np.array([False, True]))
+    taps = ResizeTaps(np.array([[0], [1]]), np.array([[2], [2]]), np.array([False, True]))
     for code, shift in [(100, 0), (1, 3)]:  # would saturate, would be flushed
         tally = new_tally()
         x = np.array([0, code], np.int8)

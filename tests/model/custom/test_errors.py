@@ -92,7 +92,7 @@ def test_an_output_is_a_copy_of_what_the_function_keeps(qformat):
         (None, "gives None for 'y'; a NumPy array is needed"),
         ("text", "gives a str for 'y'"),
         (X.astype(complex), "gives complex128 for 'y'; real numbers"),
-        ((), r"gives 0 output\(s\), the model asks for 1"),
+        ((), r"gives 0 output\(s\), the model needs 1"),
         ([[1.0]], "gives a list for 'y'"),
     ],
 )
@@ -103,7 +103,7 @@ def test_results_that_are_no_outputs(result, match):
 
 def test_fewer_outputs_than_the_model_asks_for():
     own(lambda x: x)
-    refused(OperatorError, r"gives 1 output\(s\), the model asks for 2", model=model(outputs="a y"))
+    refused(OperatorError, r"gives 1 output\(s\), the model needs 2", model=model(outputs="a y"))
 
 
 def test_more_outputs_than_the_model_asks_for_are_dropped():

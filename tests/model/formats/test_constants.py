@@ -70,8 +70,8 @@ def test_per_channel():
     ],
 )
 def test_which_axis_counts_channels(node, shape, axis):
-    given = weights(*shape) * np.linspace(0.01, 1, shape[-1], dtype=np.float32)
-    s = session([node], qformat="Q4.3", per_channel=True, constants={"U": given})
+    user_formats = weights(*shape) * np.linspace(0.01, 1, shape[-1], dtype=np.float32)
+    s = session([node], qformat="Q4.3", per_channel=True, constants={"U": user_formats})
     assert getattr(s.formats["U"], "axis", None) == axis
     assert np.isfinite(s.run(None, {"x": X})[0]).all()
 

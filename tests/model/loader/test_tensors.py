@@ -137,7 +137,7 @@ def test_external_data_in_a_folder_below_and_by_a_relative_path(folder, monkeypa
         ({"location": None}, ["names no file"]),
         ({"location": ""}, ["names no file"]),
         ({"location": "w\0.bin"}, ["names no file"]),
-        ({"location": "gone.bin"}, ["gone.bin", "beside the model"]),
+        ({"location": "gone.bin"}, ["gone.bin", "folder of the model"]),
         ({"location": "."}, ["cannot be read"]),
         ({"offset": 36}, ["8 bytes from offset 36", "has 40"]),
         ({"offset": -4}, ["offset", "'-4'"]),

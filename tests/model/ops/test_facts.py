@@ -7,7 +7,7 @@ from networks import network
 from qengine import InferenceSession
 from qengine.model.custom import Custom
 from qengine.model.graph import Node
-from qengine.model.ops.operator import ANY, Channels, Facts, Number, Sign, find, operator, versions
+from qengine.model.ops.operator import ANY, Channels, Facts, NumberKind, Sign, find, operator, versions
 from qengine.model.ops.signature import Known
 from qengine.model.steps import Island, Move, Tensor
 
@@ -198,7 +198,7 @@ def test_numbers():
     pad = Node("Pad", ("x", "pads", "fill"), ("y",), version=18)
     assert find(pad).numbers(pad, {"fill": np.float32([2])}) == {"constant_value": 2.0}
     assert find(pad).numbers(pad, {"fill": np.zeros(2, np.float32)}) == {"constant_value": None}
-    assert set(find(pad).facts.numbers.values()) == {Number.FILL}
+    assert set(find(pad).facts.numbers.values()) == {NumberKind.FILL}
 
 
 def test_a_number_must_be_an_input_or_attribute():
@@ -206,7 +206,9 @@ def test_a_number_must_be_an_input_or_attribute():
         return Move(x, lambda v: v, x.shape)
 
     with pytest.raises(ValueError, match="Own since 1 has no input or attribute high"):
-        operator("Own", domain="test", elements=ANY, numbers={"low": Number.BOUND, "high": Number.BOUND})(handler)
+        operator("Own", domain="test", elements=ANY, numbers={"low": NumberKind.BOUND, "high": NumberKind.BOUND})(
+            handler
+        )
     assert ("test", "Own") not in versions()
 
 

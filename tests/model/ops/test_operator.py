@@ -14,7 +14,7 @@ from qengine.model.graph import Graph, Node
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import ANY, Known, find, operator, versions
 from qengine.model.ops.signature import NEVER
-from qengine.model.ops.support import check_supported
+from qengine.model.ops.support_check import check_supported
 from qengine.model.steps import Island, Tensor
 
 from . import __path__ as here
@@ -122,7 +122,7 @@ def steps(op, inputs, outputs=("y",), version=17, **attributes):
         (lambda: steps("Add", [x("a"), x("b", np.float64)]), r"'a' \(float32\) and 'b' \(float64\) differ in type"),
         (lambda: steps("Not", [x("a")]), "'a' is float32; boolean elements are needed"),
         (lambda: steps("Reshape", [x("a"), x("s", np.int64)]), r"input 'shape' \('s'\) depends on the data"),
-        (lambda: steps("Relu", [x("a")], ("y", "z")), r"gives 1 output\(s\), the model asks for 2"),
+        (lambda: steps("Relu", [x("a")], ("y", "z")), r"gives 1 output\(s\), the model needs 2"),
         (lambda: steps("Add", [x("a"), x("b", value=np.zeros((5, 1), np.float32))]), "broadcast"),
     ],
 )

@@ -24,7 +24,7 @@ def test_as_many_windows_as_torch_has(ceil_mode):
         out = torch.nn.functional.max_pool1d(torch.zeros(1, 1, n), k, s, p, d, bool(ceil_mode)).shape[-1]
         found = window(n, k, strides=(s,), dilations=(d,), pads=(p, p), ceil_mode=ceil_mode)
         assert found.out == (out,), (n, k, s, d, p)
-        assert found.declared == ((p, p),)
+        assert found.declared_pads == ((p, p),)
         ((before, after),) = found.pads
         # The last window ends inside of what is padded, or just at its end.
         assert (out - 1) * s + (k - 1) * d + 1 <= n + before + after

@@ -5,7 +5,7 @@ import pytest
 from networks import network, run_onnxruntime, weights
 
 import qengine
-from qengine.model.graph import Activation
+from qengine.model.graph import ActivationBounds
 from qengine.model.loader import load
 from qengine.model.ops.functions import LARGEST
 from qengine.model.passes import fuse_activations, optimize
@@ -33,15 +33,15 @@ def check(model, names=None):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-RELU = Activation(0.0, None)
+RELU = ActivationBounds(0.0, None)
 CLIPS = {
     "relu": (("Relu", "c", "y"), {}, 17, RELU),
-    "attributes": (("Clip", "c", "y", {"min": -0.5, "max": 1.5}), {}, 7, Activation(-0.5, 1.5)),
-    "one attribute": (("Clip", "c", "y", {"max": 1.5}), {}, 10, Activation(-LARGEST, 1.5)),
-    "inputs": (("Clip", "c lo hi", "y"), {"lo": 0.0, "hi": 6.0}, 11, Activation(0.0, 6.0)),
-    "an input": (("Clip", "c lo", "y"), {"lo": 0.25}, 17, Activation(0.25, None)),
-    "the other input": (("Clip", "c - hi", "y"), {"hi": 0.25}, 17, Activation(None, 0.25)),
-    "an infinite input": (("Clip", "c lo hi", "y"), {"lo": 0.0, "hi": np.inf}, 17, Activation(0.0, np.inf)),
+    "attributes": (("Clip", "c", "y", {"min": -0.5, "max": 1.5}), {}, 7, ActivationBounds(-0.5, 1.5)),
+    "one attribute": (("Clip", "c", "y", {"max": 1.5}), {}, 10, ActivationBounds(-LARGEST, 1.5)),
+    "inputs": (("Clip", "c lo hi", "y"), {"lo": 0.0, "hi": 6.0}, 11, ActivationBounds(0.0, 6.0)),
+    "an input": (("Clip", "c lo", "y"), {"lo": 0.25}, 17, ActivationBounds(0.25, None)),
+    "the other input": (("Clip", "c - hi", "y"), {"hi": 0.25}, 17, ActivationBounds(None, 0.25)),
+    "an infinite input": (("Clip", "c lo hi", "y"), {"lo": 0.0, "hi": np.inf}, 17, ActivationBounds(0.0, np.inf)),
 }
 
 
@@ -69,7 +69,7 @@ def test_it_goes_into_matrix_products(node):
         inputs={"x": [4, 3]},
         constants={"W": weights(3, 5), "b": weights(5), "lo": 0.0, "hi": 1.0},
     )
-    assert fused(model) == [(node[0], Activation(0.0, 1.0))]
+    assert fused(model) == [(node[0], ActivationBounds(0.0, 1.0))]
     feeds = {"x": weights(4, 3, seed=1)}
     np.testing.assert_allclose(
         qengine.InferenceSession(model).run(None, feeds)[0], run_onnxruntime(model, feeds)[0], atol=1e-6

@@ -56,7 +56,7 @@ def test_sums_and_products(name, strip, monkeypatch):
     sums, squares = (sum(part) for part in zip(*wanted, strict=True))
     np.testing.assert_allclose(np.einsum("goi,gi->go", flat, found.sums), sums, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(np.einsum("goi,gij,goj->go", flat, found.products, flat), squares, rtol=1e-4, atol=1e-3)
-    positions = run_onnxruntime(model, data[0])[0].size // (layer.size[0] * layer.size[1])
+    positions = run_onnxruntime(model, data[0])[0].size // (layer.block_shape[0] * layer.block_shape[1])
     assert found.count == 2 * positions
 
 

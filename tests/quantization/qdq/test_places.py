@@ -189,7 +189,7 @@ def test_a_loop_has_pairs_of_its_own(qformat):
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (network([("Relu", "x", "y")], outputs=["x", "y"]), "output 'x' is an input as it is"),
+        (network([("Relu", "x", "y")], outputs=["x", "y"]), "output 'x' is an input without rounding"),
         (
             network([("Relu", "x", "y")], inputs={"x": (np.float64, [2])}, values={"y": (np.float64, [2])}),
             "'x' is float64, and a quantized model rounds float32: convert",
@@ -204,7 +204,7 @@ def test_a_loop_has_pairs_of_its_own(qformat):
         ),
         (
             network([("BatchNormalization", "x g g g g", "y")], inputs={"x": [2, 3]}, constants={"g": [1.0, 2.0, 3.0]}),
-            "put it behind a Gemm or Conv, or write it as Mul and Add",
+            "put it after a Gemm or Conv, or write it as Mul and Add",
         ),
     ],
     ids=["an input", "float64", "an output of any rank", "a computed bound", "a batchnorm of a matrix"],

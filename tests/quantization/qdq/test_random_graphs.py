@@ -8,7 +8,7 @@ import qengine
 from qengine.model.loader import load
 from qengine.qformat import QFormat
 from qengine.quantization.qdq import quantized_model
-from qengine.quantization.qdq.stored import WIDE_OPSET
+from qengine.quantization.qdq.stored_constants import WIDE_OPSET
 
 GRAPHS, CHUNK = 5 * len(OPERATORS), 40
 

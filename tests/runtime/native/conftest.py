@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qengine.runtime.native.executor import NativePart
+from qengine.runtime.native.executor import NativeSegment
 from qengine.runtime.native.memory import Memory
 
 GUARD, MARK = 1 << 16, 0xA5
@@ -50,6 +50,6 @@ def guards(monkeypatch):
         return arrays
 
     monkeypatch.setattr(Memory, "allocate", allocate)
-    monkeypatch.setattr(NativePart, "new_arrays", new_arrays)
+    monkeypatch.setattr(NativeSegment, "new_arrays", new_arrays)
     yield made
     made.check()

@@ -6,7 +6,7 @@ import numpy as np
 
 from qengine import InferenceSession
 from qengine.kernels.isa import available
-from qengine.runtime.native.executor import NativePart
+from qengine.runtime.native.executor import NativeSegment
 
 ISAS = [isa.name for isa in available()]
 
@@ -19,7 +19,7 @@ def kernels(session: InferenceSession, feeds) -> list[str]:
     assert executor.isa.name in ISAS
     found = []
     for part in executor.parts:
-        if isinstance(part, NativePart):
+        if isinstance(part, NativeSegment):
             assert part.compiled.program.isa is executor.isa
             found += [op.kernel for op in part.ops]
         elif hasattr(part, "reason"):

@@ -11,7 +11,7 @@ from runtime.native.test_other_steps import feeds_of
 
 from qengine import InferenceSession, zoo
 from qengine.runtime.native import schedule
-from qengine.runtime.native.executor import NativePart
+from qengine.runtime.native.executor import NativeSegment
 
 CONSTANTS = {
     "a": weights(20, 3, 5, 5, scale=0.2),
@@ -61,7 +61,7 @@ def small_caches(monkeypatch):
 
 def bands(session, feeds):
     executor = session.executor(session.plan(session.check_feeds(feeds)), raw=True)
-    return [band for part in executor.parts if isinstance(part, NativePart) for band in part.compiled.bands]
+    return [band for part in executor.parts if isinstance(part, NativeSegment) for band in part.compiled.bands]
 
 
 @pytest.mark.parametrize(

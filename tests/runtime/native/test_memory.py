@@ -9,7 +9,7 @@ from qengine.kernels.layout import SLACK, Halo
 from qengine.kernels.packing import Fill, Move
 from qengine.runtime.native.memory import Memory
 from qengine.runtime.native.tensor_buffer import TensorBuffer, View
-from qengine.runtime.native.window import Span, Window
+from qengine.runtime.native.window import RowWindow, Span
 
 
 def buffer(name, height=32, *, channels=16, width=4, stored="u8", zero=128, **more):
@@ -79,7 +79,7 @@ def test_a_halo_is_filled_with_the_code_of_0(stored, zero, guards):
 
 
 def window(height=8, base=0, tensor_height=32, **options):
-    return Window(buffer("t", tensor_height, **options), height, base, Memory())
+    return RowWindow(buffer("t", tensor_height, **options), height, base, Memory())
 
 
 def test_a_window_is_a_view_of_the_whole_tensor():

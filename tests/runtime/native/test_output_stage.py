@@ -25,7 +25,7 @@ def test_float32_has_a_bias_in_the_order_of_the_lanes():
     numbers = stage.channel_numbers(ORDER, np.ones((3, 7)))
     assert numbers.dtype == np.uint8
     assert numbers.view(np.float32).tolist() == [3, 1.5, -2, *[0] * 13]
-    assert stage.form is None
+    assert stage.epilogue is None
     assert stage.vector_bytes == 64
     np.testing.assert_array_equal(stage.scalars, BOUNDS)
 
@@ -47,7 +47,7 @@ def test_sums_of_weights_do_not_overflow_their_type():
 def test_fixed_point_has_the_numbers_of_the_requantization():
     stage = fixed(0)
     assert stage.requantize is not None
-    assert stage.form is stage.requantize.form
+    assert stage.epilogue is stage.requantize.epilogue
     assert stage.scalars is stage.requantize.scalars
     assert stage.vector_bytes == 2 * 16 * 4
     w = np.ones((3, 1), np.int8)

@@ -128,19 +128,19 @@ def test_only_what_is_asked_for_is_computed():
         ("x", []),
         ("W", []),
     ):
-        graph = found.computing(tuple(names))
+        graph = found.graph_with_outputs(tuple(names))
         assert operators(graph) == wanted
         assert [value.name for value in graph.outputs] == list(names)
-    assert found.computing(("y",)) == found.optimized
+    assert found.graph_with_outputs(("y",)) == found.optimized
 
 
 def test_constants_come_with_what_reads_them():
     found = Network(load(model()), None)
-    assert set(found.computing(("c",)).constants) == {"W"}
-    (node,) = found.computing(("n",)).nodes
-    assert set(found.computing(("n",)).constants) == set(node.inputs[1:])
-    np.testing.assert_allclose(found.computing(("n",)).constants[node.inputs[1]], folded()["F"], rtol=1e-6)
-    np.testing.assert_array_equal(found.computing(("W",)).constants["W"], W, strict=True)
+    assert set(found.graph_with_outputs(("c",)).constants) == {"W"}
+    (node,) = found.graph_with_outputs(("n",)).nodes
+    assert set(found.graph_with_outputs(("n",)).constants) == set(node.inputs[1:])
+    np.testing.assert_allclose(found.graph_with_outputs(("n",)).constants[node.inputs[1]], folded()["F"], rtol=1e-6)
+    np.testing.assert_array_equal(found.graph_with_outputs(("W",)).constants["W"], W, strict=True)
 
 
 def test_formats():
@@ -175,7 +175,7 @@ def test_inputs_that_decide_shapes():
 def test_a_name_that_there_is_not(names, message):
     nodes = [("Conv", "x W", "conv1"), ("BatchNormalization", "conv1 g h m v", "n"), ("Relu", "n", "y")]
     with pytest.raises(OptionError, match=f"^{message}$"):
-        Network(load(model(nodes)), None).computing(names)
+        Network(load(model(nodes)), None).graph_with_outputs(names)
 
 
 def test_operators_that_are_not_supported_are_refused_even_where_nothing_reads_them():

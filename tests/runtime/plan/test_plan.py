@@ -8,7 +8,7 @@ from networks import network, run_onnxruntime, weights
 
 import qengine
 from qengine.errors import FeedError, FormatError, ModelError, UnsupportedError
-from qengine.kernels.reference.requantize import FLUSHED, LARGEST, SATURATED, TOTAL, new_tally
+from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL, UNDERFLOWED, new_tally
 from qengine.runtime.plan.plan import decode_output
 
 X = weights(1, 3, 6, 5, seed=1, scale=2.0)
@@ -54,7 +54,7 @@ def test_tallies():
     np.testing.assert_array_equal(counted["y"], plan.run(feeds)["y"])
     assert set(tallies) == {"x", "y"}
     wanted = new_tally()
-    wanted[[SATURATED, FLUSHED, LARGEST, TOTAL]] = 2, 1, 8, 6
+    wanted[[SATURATED, UNDERFLOWED, LARGEST, TOTAL]] = 2, 1, 8, 6
     np.testing.assert_array_equal(tallies["x"], wanted)
     assert tallies["y"][TOTAL] == 6
     plan.run(feeds, tallies=tallies)  # they add up

@@ -3,7 +3,7 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from qengine.runtime.native.lowering import lowering_of
+from qengine.runtime.native.lowering_table import lowering_of
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

@@ -10,7 +10,7 @@ from qengine.kernels.epilogue import LANES, choose_epilogue
 from qengine.kernels.layout import natural_block
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Combine, Tensor
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.lowerings.elementwise import Constant, ElementwiseOp, Operation
 from qengine.runtime.native.op import float_bounds
 from qengine.runtime.native.tensor_buffer import STORED_DTYPE, TensorBuffer, images, stored_as

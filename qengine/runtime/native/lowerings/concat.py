@@ -8,7 +8,7 @@ from qengine.kernels.epilogue import LANES
 from qengine.kernels.layout import natural_block
 from qengine.model.steps import Join, Tensor
 from qengine.model.steps.forms import Concatenated
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.lowerings.elementwise import copy_op, requantize_op
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.packing import RelayoutOp

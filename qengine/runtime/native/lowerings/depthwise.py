@@ -15,7 +15,7 @@ from qengine.kernels.epilogue import LANES
 from qengine.kernels.layout import SLACK, natural_block
 from qengine.kernels.program import Call
 from qengine.model.steps import Tensor
-from qengine.runtime.native.exact import chunk_taps, widening_note
+from qengine.runtime.native.exact_sums import chunk_taps, widening_note
 from qengine.runtime.native.lowerings.linear_op import Filters, LinearOp
 from qengine.runtime.native.op import Rows, share_bounds
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, View
@@ -41,16 +41,16 @@ class DepthwiseOp(LinearOp):
 
     def __post_init__(self) -> None:
         (self._sampling,), w, stage = self.filters.samplings, self.filters.w, self.output_stage
-        channels, form = self.filters.channels, stage.form
+        channels, epilogue = self.filters.channels, stage.epilogue
         blocks = ceil(channels / LANES)
         padded = np.zeros((blocks * LANES, len(self._sampling.dy) * len(self._sampling.dx)), w.dtype)
         padded[:channels] = self._sampling.weights_of(w).reshape(channels, -1)
         self._order, ends = np.arange(padded.shape[1]), np.zeros(0, np.int64)
-        if form is not None and form.wide:
+        if epilogue is not None and epilogue.wide:
             self._order, ends = chunk_taps(padded[:, :, None], self.inputs[0])
             padded = padded[:, self._order]
         self._chunks, self._chunk_count = self.address_of(ends), len(ends)
-        self.note = widening_note(form, padded.shape[1], len(ends))
+        self.note = widening_note(epilogue, padded.shape[1], len(ends))
         self._weights = self.aligned_copy(depthwise_weights(padded, self.kind, self.isa))
         order = channel_order(blocks, self.kind)
         self._numbers = self.aligned_copy(stage.channel_numbers(np.where(order < channels, order, -1), w))
@@ -83,7 +83,7 @@ class DepthwiseOp(LinearOp):
         tile_rows, vectors = best_tile(self.kind, rows.count, width, self.isa)
         self.kernel = f"depthwise {tile_rows}x{vectors}"
         assert vectors * LANES * LANE_BYTES * s.stride_x <= SLACK  # a tile reads on beyond the end of a row
-        spec = Depthwise(self.kind, tile_rows, vectors, s.stride_x, self.output_stage.form)
+        spec = Depthwise(self.kind, tile_rows, vectors, s.stride_x, self.output_stage.epilogue)
         arguments: dict[str, Address] = {
             **{"x": x.at(rows.first * s.stride_y) + first * x.plane, "x_batch": x.image, "x_block": x.plane},
             **{"x_row": s.stride_y * x.row, "offsets": self._offsets[key], "taps": len(s.dy) * len(s.dx)},

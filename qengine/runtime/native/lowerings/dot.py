@@ -20,14 +20,14 @@ from qengine.kernels.epilogue import LANES
 from qengine.kernels.layout import natural_block
 from qengine.kernels.program import Call
 from qengine.model.steps import Tensor
-from qengine.runtime.native.exact import chunk_taps, split_taps, widening_note
+from qengine.runtime.native.exact_sums import chunk_taps, split_taps, widening_note
 from qengine.runtime.native.lowerings.dot_channels import ChannelRange, channel_ranges
 from qengine.runtime.native.lowerings.linear_op import Filters, LinearOp
 from qengine.runtime.native.op import Rows, share_bounds
 from qengine.runtime.native.sampling import Sampling, Taps, taps_of
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, View
 
-_FAR_WEIGHTS = 1 << 19  # bytes of weights that are no longer in the second cache when they are needed again
+_L2_WEIGHT_BYTES = 1 << 19  # bytes of weights that do not stay in the L2 cache until they are needed again
 
 
 @dataclass
@@ -60,7 +60,7 @@ class _FilterSet:
 
 
 @dataclass(frozen=True)
-class _Span:
+class _CallRange:
     """Part of a filter set that a call computes.
 
     Attributes
@@ -91,22 +91,22 @@ class DotOp(LinearOp):
         return natural_block(channels)
 
     def __post_init__(self) -> None:
-        form = self.output_stage.form
+        epilogue = self.output_stage.epilogue
         self._scalars = self.address_of(self.output_stage.scalars)
-        ranges = channel_ranges(self.filters, wide=form is not None and form.wide)
+        ranges = channel_ranges(self.filters, wide=epilogue is not None and epilogue.wide)
         self._sets = [self._filter_set(sampling, r) for sampling in self.filters.samplings for r in ranges]
         taps, chunks = sum(s.tap_count for s in self._sets), sum(s.chunk_count for s in self._sets)
-        self.note = widening_note(form, taps, chunks, len(self._sets))
+        self.note = widening_note(epilogue, taps, chunks, len(self._sets))
 
     def _filter_set(self, sampling: Sampling, channels: ChannelRange) -> _FilterSet:
-        (x,), form = self.inputs, self.output_stage.form
+        (x,), epilogue = self.inputs, self.output_stage.epilogue
         low, per = channels.low, LANE_BYTES // ITEMSIZE[self.kind]
         taps = taps_of(self._weights_of(channels), sampling, x.block, low, per)
         chunks = np.zeros(0, np.int64)
         paired = dot.is_paired(self.kind, self.isa)
-        if form is not None and (form.wide or paired):
+        if epilogue is not None and (epilogue.wide or paired):
             taps = taps.take(*split_taps(taps.lanes, x, paired=paired))
-        if form is not None and form.wide:
+        if epilogue is not None and epilogue.wide:
             order, chunks = chunk_taps(taps.lanes, x)
             taps = taps.take(order)
         lanes = np.arange(channels.vectors * LANES).reshape(-1, LANES)
@@ -182,16 +182,16 @@ class DotOp(LinearOp):
                     other = self._tile(filter_set, end - begin, width, left - left % even)
                     if other.vectors >= even and tile.vectors < even:
                         tile, left = other, left - left % even
-            calls.append(self._call(filter_set, x, out, tile, _Span(begin, end, width, done, left)))
+            calls.append(self._call(filter_set, x, out, tile, _CallRange(begin, end, width, done, left)))
             done += left
         return calls
 
     def _tile(self, filter_set: _FilterSet, rows: int, width: int, vectors: int) -> dot.Tile:
         return dot.best_tile(self.kind, self.isa, rows, width, vectors, filter_set.tap_count, filter_set.chunk_count)
 
-    def _call(self, filter_set: _FilterSet, x: View, out: View, tile: dot.Tile, span: _Span) -> Call:
+    def _call(self, filter_set: _FilterSet, x: View, out: View, tile: dot.Tile, span: _CallRange) -> Call:
         """Return the call that computes a span of a filter set in tiles."""
-        s, form, channels = filter_set.sampling, self.output_stage.form, filter_set.channels
+        s, epilogue, channels = filter_set.sampling, self.output_stage.epilogue, filter_set.channels
         rows, vectors, taps = span.end - span.begin, span.vectors, filter_set.tap_count
         block, channel = self.out.block, channels.first + span.first * LANES
         # A block has room for 16 channels; a call of isolated channels, or of a narrower block, writes only its own.
@@ -202,12 +202,12 @@ class DotOp(LinearOp):
         key = (x.plane, x.row, x.pixel)
         if key not in filter_set.offsets:
             filter_set.offsets[key] = self.address_of(filter_set.taps.offsets(x))
-        item = 4 if form is None else form.itemsize
+        item = 4 if epilogue is None else epilogue.itemsize
         y_vector = out.plane if block == LANES else LANES * item
         outer = self._loops_over_channels_outside(vector_bytes * vectors, rows)
-        fetches = outer and vector_bytes * vectors > _FAR_WEIGHTS
+        fetches = outer and vector_bytes * vectors > _L2_WEIGHT_BYTES
         partial = self.kind == "f32" and taps > dot.PARTIAL_TAPS
-        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, form, last != LANES, fetches, partial)
+        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, epilogue, last != LANES, fetches, partial)
         arguments: dict[str, Address] = {
             "x": x.at(span.begin * s.stride_y),
             "x_batch": x.image,
@@ -237,6 +237,6 @@ class DotOp(LinearOp):
         return Call(spec, arguments)
 
     def _loops_over_channels_outside(self, weight_bytes: int, rows: int) -> bool:
-        """Whether the loop over channels encloses that over pixels: for more weights than the first cache holds."""
+        """Whether the loop over channels encloses that over pixels: for more weights than the L1 cache holds."""
         pixel_bytes = rows * self.output_size[1] * self.inputs[0].shape[1] * ITEMSIZE[self.kind]
         return weight_bytes > 1 << 15 and pixel_bytes < 1 << 20

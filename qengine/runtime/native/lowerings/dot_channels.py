@@ -20,7 +20,8 @@ class ChannelRange:
     ----------
     first, count : first output channel, and number of channels.
     low, high : first input channel, and the one after the last.
-    isolated : whether the range begins or ends within a vector of the output, and must write nothing beside itself.
+    isolated : whether the range begins or ends within a vector of the output, and must not write to other channels of
+        the vector.
     """
 
     first: int
@@ -39,7 +40,7 @@ def channel_ranges(filters: Filters, *, wide: bool) -> list[ChannelRange]:
     """Return output channels by what they read: as many vectors as read the same, so that a tile may hold several.
 
     A vector of integers may hold channels of several groups: the weights of the other groups' inputs are 0. In
-    float32 that would spread what is not a number, and each group has vectors of its own.
+    float32 that would spread NaN, and each group has vectors of its own.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from qengine.kernels.epilogue import LANES, EpilogueData, choose_epilogue
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
-from qengine.runtime.native.lowering import NotLowered
+from qengine.runtime.native.lowering_table import NotLowered
 from qengine.runtime.native.op import Op, Rows, float_bounds
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, View
 
@@ -56,7 +56,7 @@ class ElementwiseOp(Op):
     shifts : left shift of the codes of each operand of a sum; for a PRelu see `Elementwise`.
     requantize : requantization of the result; None for float32.
     bounds : float32 (2,), lower and upper bound of float32 results.
-    constant : constant operand beside the inputs.
+    constant : constant operand in addition to the inputs.
     signs : sign of each operand of a sum; the first is +1.
     skip : first channel of the output that the op writes: an input may be a part of the output.
     """
@@ -70,10 +70,10 @@ class ElementwiseOp(Op):
     skip: int = 0
 
     def __post_init__(self) -> None:
-        form = self.requantize
+        data = self.requantize
         order = np.zeros((1, LANES), np.intp)
-        self._numbers = self.aligned_copy(np.zeros(64, np.uint8) if form is None else form.packed(order))
-        self._scalars = self.address_of(self.bounds if form is None else form.scalars)
+        self._numbers = self.aligned_copy(np.zeros(64, np.uint8) if data is None else data.packed(order))
+        self._scalars = self.address_of(self.bounds if data is None else data.scalars)
         self._constant = self.aligned_copy(self.constant.rows) if self.constant is not None else 0
         self.kernel = self.operation if len(self._operands()) > 1 else "requantize"
 
@@ -94,11 +94,11 @@ class ElementwiseOp(Op):
         if self.constant is not None:
             position = 0 if self.constant.is_first else len(operand_views)
             operand_views.insert(position, self.constant.view(self._constant))
-        form = None if self.requantize is None else self.requantize.form
+        epilogue = None if self.requantize is None else self.requantize.epilogue
         shape = self.inputs[0].shape if self.skip or len(buffers) == 1 else self.out.shape
         items, block = shape[3] * self.out.block, self.out.block
         stored: Any = tuple(b.stored for b in buffers)
-        spec = Elementwise(self.operation, stored, form, self.signs[: len(buffers)])
+        spec = Elementwise(self.operation, stored, epilogue, self.signs[: len(buffers)])
         arguments: dict[str, Address] = {
             **{"numbers": self._numbers, "scalars": self._scalars, "batch": shape[0], "blocks": -(-shape[1] // block)},
             **{"rows": rows.count, "vectors": items // LANES, "rest": items % LANES},

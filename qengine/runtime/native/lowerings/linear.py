@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.dot import Kind
+from qengine.kernels.dot import FactorType
 from qengine.kernels.epilogue import choose_epilogue
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Linear, Tensor
 from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
 from qengine.model.steps.linear import bias_codes
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.lowerings.depthwise import DepthwiseOp
 from qengine.runtime.native.lowerings.dot import DotOp
 from qengine.runtime.native.lowerings.linear_op import Filters, LinearOp
@@ -33,8 +33,8 @@ with their sign, and bias and rounding need room too."""
 
 _MAX_PHASES = 64  # of a transposed convolution: each phase has a table of taps
 
-_STORED: dict[Kind, str] = {"s8": "u8", "s16": "i16", "f32": "f32"}
-_WEIGHT_DTYPE: dict[Kind, Any] = {"s8": np.int8, "s16": np.int16, "f32": np.float32}
+_STORED: dict[FactorType, str] = {"s8": "u8", "s16": "i16", "f32": "f32"}
+_WEIGHT_DTYPE: dict[FactorType, Any] = {"s8": np.int8, "s16": np.int16, "f32": np.float32}
 _ONE_TAP = convolution_sampling((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 
 
@@ -139,7 +139,7 @@ def _window(
     )
 
 
-def _kind(x: Tensor, w: NDArray[Any]) -> Kind:
+def _kind(x: Tensor, w: NDArray[Any]) -> FactorType:
     """Return the type of the factors: bytes where input and weights have 8 bits."""
     if x.format is None:
         if x.dtype != np.float32:

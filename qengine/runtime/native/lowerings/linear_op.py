@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qengine.kernels.dot import Kind
+from qengine.kernels.dot import FactorType
 from qengine.kernels.layout import Halo
 from qengine.model.steps import Tensor
 from qengine.runtime.native.op import Op
@@ -31,7 +31,7 @@ class Filters:
     as_pixels : whether the images of a batch, of one pixel each, are taken as pixels of a row.
     """
 
-    kind: Kind
+    kind: FactorType
     w: NDArray[Any]
     group: int
     samplings: list[Sampling]
@@ -67,7 +67,7 @@ class LinearOp(Op):
         """Return the number of channels in a pixel of the output."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FactorType:
         """The type of the factors that are multiplied."""
         return self.filters.kind
 
@@ -79,7 +79,7 @@ class LinearOp(Op):
 
     @property
     def macs(self) -> int:
-        """The multiply-accumulates that the operator asks for, whatever number the kernel executes."""
+        """The multiply-accumulates of the operator; the kernel may execute more or fewer."""
         batch = 1 if self.filters.as_pixels else self.out.shape[0]
         taps = sum(prod(s.size(*self.output_size)) * len(s.dy) * len(s.dx) for s in self.filters.samplings)
         return int(batch * taps * prod(self.filters.w.shape[:2]))

@@ -1,10 +1,10 @@
-"""Lowering of Relu and Clip by themselves, and of reshapes that leave the memory as it is."""
+"""Lowering of Relu and Clip by themselves, and of reshapes that keep the order in memory."""
 
 from __future__ import annotations
 
 from qengine.model.steps import Move
 from qengine.model.steps.forms import Bounded, Reshaped
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.lowerings.elementwise import copy_op, requantize_op
 from qengine.runtime.native.tensor_buffer import TensorBuffer, images
 
@@ -24,7 +24,7 @@ def lower_bounded(context: LoweringContext[Move]) -> Lowered:
 
 @lowers(Move, function=Reshaped)
 def lower_reshape(context: LoweringContext[Move]) -> Lowered:
-    """Lower a reshape to no op, where the tensor lies in memory as it did before."""
+    """Lower a reshape to no op, where the order of the elements in memory stays the same."""
     step = context.step
     buffers = [b for b in context.buffers(step.x.name) if b.shape == images(step.shape)]
     if step.x.value is not None or not buffers:

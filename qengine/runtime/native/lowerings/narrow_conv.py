@@ -16,7 +16,7 @@ from qengine.kernels.epilogue import LANES
 from qengine.kernels.narrow_conv import NarrowConv
 from qengine.kernels.program import Call
 from qengine.model.steps import Tensor
-from qengine.runtime.native.exact import chunk_taps, split_taps, widening_note
+from qengine.runtime.native.exact_sums import chunk_taps, split_taps, widening_note
 from qengine.runtime.native.lowerings.linear_op import Filters, LinearOp
 from qengine.runtime.native.op import Rows
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, View
@@ -55,7 +55,7 @@ class NarrowConvOp(LinearOp):
         one = filters.samplings[0]
         plain = len(filters.samplings) == 1 and one.stride_y == one.stride_x == 1
         plain = plain and filters.group == 1 and not filters.as_pixels
-        # Lanes beyond the channels would spread what is not a number.
+        # Lanes beyond the channels would spread NaN.
         whole_blocks = filters.kind != "f32" or x.shape[1] % LANES == 0
         is_long = out.shape[-1] >= 2 * narrow_conv.pixels_in_vector(filters.kind)
         return plain and filters.channels <= _MAX_CHANNELS and x.block == LANES and is_long and whole_blocks
@@ -87,11 +87,11 @@ class NarrowConvOp(LinearOp):
             self._groups.append(group)
         self._scalars = self.address_of(stage.scalars)
         self._offsets: dict[tuple[int, int, int, int], int] = {}
-        self.note = widening_note(stage.form, len(self._positions), max(g.chunk_count for g in self._groups))
+        self.note = widening_note(stage.epilogue, len(self._positions), max(g.chunk_count for g in self._groups))
 
     def _exact(self, w: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.int64]]:
         """Return weights (channels, taps, 16) whose sums stay exact, the tap that each is of, and ends of chunks."""
-        per, form = LANE_BYTES // ITEMSIZE[self.kind], self.output_stage.form
+        per, epilogue = LANE_BYTES // ITEMSIZE[self.kind], self.output_stage.epilogue
         order, chunks = np.arange(w.shape[1]), np.zeros(0, np.int64)
 
         def sums(w: NDArray[Any]) -> NDArray[Any]:
@@ -99,11 +99,11 @@ class NarrowConvOp(LinearOp):
             return w.reshape(len(w), w.shape[1], -1, per).transpose(0, 2, 1, 3).reshape(-1, w.shape[1], per)
 
         paired = is_paired(self.kind, self.isa)
-        if form is None or not (form.wide or paired):
+        if epilogue is None or not (epilogue.wide or paired):
             return w, order, chunks
         order, kept = split_taps(sums(w), self.inputs[0], paired=paired)
         w = w[:, order] * np.tile(kept, (1, LANES // per)).astype(w.dtype)
-        if form.wide:
+        if epilogue.wide:
             new_order, chunks = chunk_taps(sums(w), self.inputs[0])
             w, order = w[:, new_order], order[new_order]
         return w, order, chunks
@@ -115,7 +115,7 @@ class NarrowConvOp(LinearOp):
 
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
-        (x,), form = views, self.output_stage.form
+        (x,), epilogue = views, self.output_stage.epilogue
         distances = np.array([k * x.plane + dy * x.row + dx * x.pixel for k, dy, dx in self._positions], np.int64)
         batch, _, _, width = self.out.shape
         calls = []
@@ -125,7 +125,7 @@ class NarrowConvOp(LinearOp):
                 self._offsets[key] = self.address_of(distances[group.order])
             partial = self.kind == "f32" and len(group.order) > PARTIAL_TAPS
             spec = NarrowConv(
-                self.kind, group.count, narrow_conv.best_vectors(group.count, self.kind, self.isa), form, partial
+                self.kind, group.count, narrow_conv.best_vectors(group.count, self.kind, self.isa), epilogue, partial
             )
             arguments: dict[str, Address] = {
                 **{"x": x.at(rows.first), "x_batch": x.image, "x_row": x.row, "offsets": self._offsets[key]},

@@ -15,7 +15,7 @@ from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
 from qengine.model.steps import Mean, Move, Tensor
 from qengine.model.steps.forms import AxisExtreme, AxisSum, WindowMax, WindowSum
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.tensor_buffer import STORED_DTYPE, Address, TensorBuffer, View, images
 
@@ -29,7 +29,7 @@ class Windows:
 
     Attributes
     ----------
-    kernel, strides, dilations : as ONNX defines them.
+    kernel, strides, dilations : attributes of ONNX.
     padding : rows above and columns to the left.
     """
 
@@ -39,7 +39,7 @@ class Windows:
     padding: tuple[int, int]
 
 
-def _windows(form: WindowMax | WindowSum, x: Tensor) -> Windows:
+def _windows(function: WindowMax | WindowSum, x: Tensor) -> Windows:
     """Return the windows of a pool of one or two spatial axes."""
     if images(x.shape) is None or x.ndim < 3:
         raise NotLowered(f"a tensor with {x.ndim} axes")
@@ -47,8 +47,8 @@ def _windows(form: WindowMax | WindowSum, x: Tensor) -> Windows:
     def both(values: tuple[int, ...], other: int) -> tuple[int, int]:
         return (other, values[0]) if x.ndim == 3 else (values[0], values[1])
 
-    before = tuple(p[0] for p in form.pads)
-    return Windows(both(form.kernel, 1), both(form.strides, 1), both(form.dilations, 1), both(before, 0))
+    before = tuple(p[0] for p in function.pads)
+    return Windows(both(function.kernel, 1), both(function.strides, 1), both(function.dilations, 1), both(before, 0))
 
 
 def _whole_image(axes: tuple[int, ...], x: Tensor) -> Windows:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from qengine.kernels.epilogue import LANES, EpilogueData, choose_epilogue
 from qengine.kernels.layout import Halo
 from qengine.kernels.program import Call
-from qengine.kernels.reference.resize import Taps, integer_taps
+from qengine.kernels.reference.resize import ResizeTaps, integer_taps
 from qengine.kernels.resize import ResizeColumns, ResizeNearest, ResizeRows
 from qengine.model.steps import Resize
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, View, images
 
@@ -37,7 +37,7 @@ class ResizeColumnsOp(Op):
     taps : input columns and weights of every output column.
     """
 
-    taps: Taps
+    taps: ResizeTaps
 
     def __post_init__(self) -> None:
         (x,) = self.inputs
@@ -81,19 +81,19 @@ class ResizeRowsOp(Op):
     requantize : requantization of the sums; None for float32.
     """
 
-    taps: Taps
+    taps: ResizeTaps
     requantize: EpilogueData | None
 
     def __post_init__(self) -> None:
-        form = self.requantize
+        data = self.requantize
         self._index = self.taps.index.astype(np.int64)
         self._indices = self.address_of(self._index)
-        self._weights = self.address_of(self.taps.weight.astype(np.float32 if form is None else np.int32))
+        self._weights = self.address_of(self.taps.weight.astype(np.float32 if data is None else np.int32))
         order = np.zeros((1, LANES), np.intp)
-        self._numbers = self.aligned_copy(np.zeros(64, np.uint8) if form is None else form.packed(order))
-        self._scalars = self.address_of(np.zeros(5, np.int64) if form is None else form.scalars)
+        self._numbers = self.aligned_copy(np.zeros(64, np.uint8) if data is None else data.packed(order))
+        self._scalars = self.address_of(np.zeros(5, np.int64) if data is None else data.scalars)
         self.kernel = "resize rows"
-        self.note = "float32 sums" if form is None else "64-bit sums" if form.form.wide else "32-bit sums"
+        self.note = "float32 sums" if data is None else "64-bit sums" if data.epilogue.wide else "32-bit sums"
 
     @property
     def cycles(self) -> float:
@@ -107,7 +107,7 @@ class ResizeRowsOp(Op):
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
         (x,), count = views, self._index.shape[1]
-        spec = ResizeRows(count, None if self.requantize is None else self.requantize.form)
+        spec = ResizeRows(count, None if self.requantize is None else self.requantize.epilogue)
         arguments: dict[str, Address] = {
             **x.arguments("x"),
             **out.arguments("y", rows.first),
@@ -181,13 +181,13 @@ def lower_resize(context: LoweringContext[Resize]) -> Lowered:
     )
 
 
-def _identity(size: int) -> Taps:
+def _identity(size: int) -> ResizeTaps:
     """Return the taps of an axis that is not resized."""
-    return Taps(np.arange(size)[:, None], np.ones((size, 1)), None)
+    return ResizeTaps(np.arange(size)[:, None], np.ones((size, 1)), None)
 
 
 def _requantization(
-    context: LoweringContext[Resize], x: TensorBuffer, vertical: Taps, horizontal: Taps
+    context: LoweringContext[Resize], x: TensorBuffer, vertical: ResizeTaps, horizontal: ResizeTaps
 ) -> EpilogueData:
     """Return the requantization of exact sums, along rows in 32 bits."""
     step, out = context.step, context.out

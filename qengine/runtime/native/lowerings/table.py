@@ -15,7 +15,7 @@ from qengine.kernels.epilogue import LANES
 from qengine.kernels.program import Call
 from qengine.model.steps import Table
 from qengine.model.steps.forms import Curve
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.tensor_buffer import STORED_DTYPE, Address, TensorBuffer, View
 

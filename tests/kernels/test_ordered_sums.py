@@ -1,11 +1,11 @@
-"""Ordered sums of products on native kernels: the reference's bits."""
+"""OrderedSums sums of products on native kernels: the reference's bits."""
 
 import numpy as np
 import pytest
 
 from qengine.kernels.isa import available
-from qengine.kernels.ordered import add_products
-from qengine.kernels.reference import ordered as reference
+from qengine.kernels.ordered_sums import add_products
+from qengine.kernels.reference import ordered_sums as reference
 
 SHAPES = [(1, 1, 1), (3, 5, 7), (2, 1024, 8), (5, 1029, 9), (64, 70, 64), (1, 3, 17), (4, 0, 3), (0, 4, 3), (4, 4, 0)]
 

@@ -5,7 +5,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.kernels.reference.grid import grid_sample
+from qengine.kernels.reference.grid_sample import grid_sample
 from qengine.model.ops.operator import operator
 from qengine.model.steps import Island, Tensor
 

@@ -15,7 +15,7 @@ def check_supported(graph: Graph, is_run: Callable[[Node], bool]) -> None:
     graph
         The model; graphs in the attributes of its nodes are checked too.
     is_run
-        Whether a node without a handler can be computed nevertheless.
+        Function that tells whether a node without a handler can be computed.
 
     Raises
     ------

@@ -63,7 +63,7 @@ def ensure_histograms(
     graph, runs
         The model and the data.
     advance
-        Called with the number of samples that are done.
+        Function that is called with the number of samples that are done.
     options
         Options of the session that observes the model.
     """
@@ -96,7 +96,7 @@ def ensure_float32(
     Raises
     ------
     QEngineError
-        If a run fails, or an output is no tensor of numbers.
+        If a run fails, or an output is not a tensor of numbers.
     """
     path = float32_path(folder, key)
     try:
@@ -113,7 +113,9 @@ def ensure_float32(
                 raise error.about(f"run {done + 1} of the data") from None
             for i, array in enumerate(outputs):
                 if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-                    raise UnsupportedError(f"output '{names[i]}' is no tensor of numbers: there is nothing to measure")
+                    raise UnsupportedError(
+                        f"output '{names[i]}' is not a tensor of numbers: there is nothing to measure"
+                    )
                 with archive.open(_entry(done, i), "w", force_zip64=True) as file:
                     npy.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
             done += 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qengine.kernels.epilogue import Epilogue
-from qengine.runtime.native.exact import (
+from qengine.runtime.native.exact_sums import (
     CHUNK_LIMIT,
     MAX_PACKED_TAPS,
     chunk_taps,

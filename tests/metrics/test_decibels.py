@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from qengine.metrics.decibels import Energy, decibels, mean_ratio, ratio_in_decibels
 from qengine.metrics.declaration import EvaluatedBatch
-from qengine.metrics.ratios import Energy, decibels, mean_ratio, ratio_in_decibels
 from qengine.metrics.sqnr import Sqnr, sqnr, sqnr_of_outputs
 
 

@@ -22,7 +22,7 @@ from qengine.quantization.calibration.observe import Observation
 from qengine.runtime.session import InferenceSession
 
 VERSION = 2
-_DAMAGE = (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile, zlib.error)
+_READ_ERRORS = (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 def save_observation(observation: Observation, path: str | os.PathLike[str], key: str) -> None:
@@ -78,7 +78,7 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
             arrays = HistogramArrays(*(archive[name] for name in HistogramArrays._fields))
         version, stored_key, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))
         histograms = arrays.histograms()
-    except _DAMAGE as error:
+    except _READ_ERRORS as error:
         raise FeedError(f"{what} cannot be read: {first_line(error)}") from None
     if version != VERSION:
         raise FeedError(f"{what} has version {version}, and this qengine reads version {VERSION}: observe again")

@@ -1,9 +1,9 @@
-"""Ordered sums of products beside Python's own floats."""
+"""OrderedSums sums of products beside Python's own floats."""
 
 import numpy as np
 import pytest
 
-from qengine.kernels.reference.ordered import add_products
+from qengine.kernels.reference.ordered_sums import add_products
 
 
 @pytest.mark.parametrize(("rows", "columns", "count"), [(1, 1, 1), (3, 5, 7), (40, 1030, 3), (2, 3, 0)])

@@ -12,18 +12,18 @@ Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Ordered:
+class OrderedSums:
     """Specification of total[r, c] += left[k, r] * right[k, c], one k after the other, every product and sum rounded.
 
     Distances between rows are in bytes; the elements of a row lie one after the other.
     """
 
-    emitter = "ordered"
+    emitter = "ordered_sums"
     arguments = ("total", "total_row", "left", "left_row", "right", "right_row", "rows", "columns", "count")
 
 
 def add_products(total: Reals, left: Reals, right: Reals, isa: Isa, threads: int = 1) -> None:
-    """Add products to a matrix, in place, with the bits of `reference.ordered.add_products`.
+    """Add products to a matrix, in place, with the bits of `reference.ordered_sums.add_products`.
 
     Parameters
     ----------
@@ -59,4 +59,4 @@ def _call(total: Reals, left: Reals, right: Reals) -> Call:
     values = {"rows": total.shape[0], "columns": total.shape[1], "count": len(left)}
     for name, array in (("total", total), ("left", left), ("right", right)):
         values |= {name: array.ctypes.data, f"{name}_row": array.strides[0]}
-    return Call(Ordered(), values)
+    return Call(OrderedSums(), values)

@@ -289,4 +289,4 @@ def test_types_that_are_no_codes_are_noted():
     model = network(
         [("DequantizeLinear", "q s", "y")], inputs={"q": (np.int32, [3])}, constants={"s": np.float32(0.25)}, opset=21
     )
-    assert "int32 elements, which are no codes" in qengine.InferenceSession(model).notes[0]
+    assert "int32 elements, which are not codes" in qengine.InferenceSession(model).notes[0]

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 Reals = NDArray[np.float64]
 
-_CACHED = 1 << 15  # elements that stay in the cache
+_CACHED_ELEMENTS = 1 << 15  # elements that stay in the cache
 
 
 def add_products(total: Reals, left: Reals, right: Reals) -> None:
@@ -20,7 +20,7 @@ def add_products(total: Reals, left: Reals, right: Reals) -> None:
     left, right
         (..., count, rows) and (..., count, columns).
     """
-    strip = max(1, _CACHED // max(1, total[..., :1, :].size))  # rows
+    strip = max(1, _CACHED_ELEMENTS // max(1, total[..., :1, :].size))  # rows
     for top in range(0, total.shape[-2], strip):
         rows = total[..., top : top + strip, :]
         for k in range(left.shape[-2]):

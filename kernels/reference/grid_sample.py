@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CUBIC_A = -0.75
-_FAR = 1e6
-"""Limit of coordinates: whatever lies beyond it is padding."""
+_MAX_COORDINATE = 1e6
+"""Limit of the magnitude of coordinates: beyond it lies only padding."""
 
 
 def grid_sample(
@@ -29,7 +29,7 @@ def grid_sample(
     taps = []
     for size, at in zip(sizes, np.moveaxis(grid, -1, 0)[::-1].astype(np.float64), strict=True):
         place = (at + 1) / 2 * (size - 1) if align_corners else ((at + 1) * size - 1) / 2
-        place = np.clip(np.nan_to_num(place, nan=-_FAR), -_FAR, _FAR)
+        place = np.clip(np.nan_to_num(place, nan=-_MAX_COORDINATE), -_MAX_COORDINATE, _MAX_COORDINATE)
         taps.append(_taps(place.reshape(count, -1), size, mode, padding, align_corners))
     cells = x.reshape(count, channels, prod(sizes)).astype(np.float64)
     total = np.zeros((count, channels, prod(grid.shape[1:-1])))

@@ -1,4 +1,4 @@
-"""Exact sums of products in 32-bit registers: how taps are split and grouped so that no partial sum overflows.
+"""Exact sums of products in 32-bit registers: taps are split and grouped such that partial sums do not overflow.
 
 Fixed point defines a sum of products as exact: no overflow, no rounding before the end. The sum of a whole filter may
 need 40 bits or more, but processors multiply and add fastest into 32 bits. Nothing is checked while a kernel runs.
@@ -7,7 +7,7 @@ Instead the weights, which are constant, and the bounds of the input's codes giv
 - A *tap* is 4 bytes of the input: 4 codes of 8 bits or 2 of 16. Its products are added to the sum as one instruction.
   `tap_bounds` gives the most that a tap can add to each sum, and the most that it can subtract.
 - A *chunk* is a run of taps whose bounds add up to `CHUNK_LIMIT` at most. After each chunk the kernel moves the high
-  16 bits of its sums to second registers (it *widens* the sums), and 16 low bits stay: hence the 2^16 in the limit.
+  16 bits of its sums to second registers (it *widens* the sums), and 16 low bits stay: this is the 2^16 in the limit.
 - A tap that alone could exceed the limit is *split* into several, each with some of the items and 0 for the others.
   On AVX2, pairs of byte products are first added in 16 bits with saturation: there the limit is that of 16 bits.
 
@@ -116,21 +116,21 @@ def chunk_taps(lanes: NDArray[Any], x: TensorBuffer) -> tuple[NDArray[np.intp], 
     return order, np.cumsum(np.bincount(chunk)).astype(np.int64)
 
 
-def widening_note(form: Epilogue | None, taps: int, chunks: int, fewest: int = 1) -> str:
-    """Return a note for people that says how sums are kept exact.
+def widening_note(epilogue: Epilogue | None, taps: int, chunks: int, fewest: int = 1) -> str:
+    """Return a note that says how sums are kept exact.
 
     Parameters
     ----------
-    form
+    epilogue
         Epilogue of the sums; None for float32.
     taps, chunks
         Numbers of taps and of chunks of all sets of sums.
     fewest
         Number of chunks if every set of sums has one.
     """
-    if form is None:
+    if epilogue is None:
         return "float32 sums"
-    if not form.wide:
+    if not epilogue.wide:
         return "32-bit sums"
     if chunks <= fewest:
         return "32-bit sums, widened once"

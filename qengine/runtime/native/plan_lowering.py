@@ -1,18 +1,18 @@
-"""Lowering of a plan: from steps to sections of ops on native kernels.
+"""Lowering of a plan: from steps to segments of ops on native kernels.
 
 A plan is a list of steps, each a function of whole tensors. A native kernel instead computes rows of a tensor that
 lies in memory in blocks of 16 channels. Lowering goes through the steps in order and gives each its *ops*, objects
-that know their buffers and can make *calls* of kernels for any rows. The table in `lowering` names the function that
-does this for a type of step; the function raises `NotLowered` where no kernel computes the step exactly.
+that know their buffers and can make *calls* of kernels for any rows. The table in `lowering_table` names the function
+that does this for a type of step; the function raises `NotLowered` where no kernel computes the step exactly.
 
-Steps with ops form *sections*, which run without a return to Python. A step without ops ends a section: its operands
+Steps with ops form *segments*, which run without a return to Python. A step without ops ends a segment: its operands
 are *unpacked* into arrays of the plain (N, C, H, W) order, the reference computes the step on them, and the next
-section *packs* what it reads. A tensor may have several buffers at a time, such as one in blocks of 16 channels and
-one in planes: `_request_buffer` finds the one that a lowering asks for, or adds the op that makes it.
+segment *packs* what it reads. A tensor may have several buffers at a time, such as one in blocks of 16 channels and
+one in planes: `_request_buffer` finds the one that a lowering requests, or adds the op that makes it.
 
 Halos are settled here too. A *halo* is a margin of zeros around each plane, so that a convolution reads beyond the
 edges without a test. Only the reader knows its size, and readers come after the writer: each op that is added widens
-the halos of its inputs, and memory is laid out when the whole section is known (see `schedule`).
+the halos of its inputs, and memory is laid out when the whole segment is known (see `schedule`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from qengine.model.steps import Arithmetic, Step, Tensor
 from qengine.runtime.native.executor import (
     NAN_COUNTS,
     Executor,
-    NativePart,
+    NativeSegment,
     OutputArray,
     OutputSource,
     Part,
@@ -37,7 +37,7 @@ from qengine.runtime.native.executor import (
     ReferencePart,
     feed_key,
 )
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, function_of
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, function_of
 from qengine.runtime.native.lowerings import lowering_of
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.packing import PackOp, RelayoutOp, UnpackOp
@@ -62,15 +62,15 @@ def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool) -> Executor:
 
 
 @dataclass
-class _Section:
-    """Section under construction.
+class _Segment:
+    """Segment under construction.
 
     Attributes
     ----------
     ops : ops in order.
     steps : steps, each with its ops.
-    outputs : arrays that the section writes, by name.
-    reads : names of the arrays that the section reads.
+    outputs : arrays that the segment writes, by name.
+    reads : names of the arrays that the segment reads.
     """
 
     ops: list[Op] = field(default_factory=list)
@@ -91,9 +91,9 @@ class _PlanLowering:
 
     Attributes
     ----------
-    section : section that steps are added to.
+    segment : segment that steps are added to.
     parts, reads : finished parts, and the names of the arrays that each reads.
-    buffers : buffers of the current section, by the tensor's name.
+    buffers : buffers of the current segment, by the tensor's name.
     tensors : tensors that were computed so far, by name.
     arrays : names of tensors that are arrays of codes or numbers. Inputs in fixed point are not: they are numbers yet.
     """
@@ -101,7 +101,7 @@ class _PlanLowering:
     def __init__(self, plan: Plan, isa: Isa, threads: int, raw: bool) -> None:
         self.plan, self.isa, self.threads, self.raw = plan, isa, threads, raw
         self.arithmetic = plan.fixed.arithmetic if plan.fixed else Arithmetic()
-        self.section = _Section()
+        self.segment = _Segment()
         self.parts: list[Part] = []
         self.reads: list[set[str]] = []
         self.buffers: dict[str, list[TensorBuffer]] = {}
@@ -112,13 +112,13 @@ class _PlanLowering:
 
     def executor(self) -> Executor:
         """Lower all steps and return the executor."""
-        for i, bound in enumerate(self.plan.steps):
-            reason = self._try_native(bound)
-            self.tensors[bound.output.name] = bound.output
+        for i, bound_step in enumerate(self.plan.steps):
+            reason = self._try_native(bound_step)
+            self.tensors[bound_step.output.name] = bound_step.output
             if reason is not None:
-                self._add_reference(bound, reason, i)
+                self._add_reference(bound_step, reason, i)
         outputs = {name: self._output(t) for name, t in self.plan.outputs.items() if t.value is None}
-        self._close_section(len(self.plan.steps))
+        self._close_segment(len(self.plan.steps))
         release, later = [], {source.key for source in outputs.values()}
         for reads in reversed(self.reads):
             release.append(tuple(sorted(reads - later)))
@@ -128,22 +128,22 @@ class _PlanLowering:
         unread = tuple(t for t in quantized if feed_key(t.name) not in read)
         return Executor(self.plan, self.isa, self.threads, tuple(self.parts), outputs, tuple(reversed(release)), unread)
 
-    def _try_native(self, bound: BoundStep) -> str | None:
-        """Add a step to the section; where no native kernel computes it, add nothing and return the reason."""
-        op_count, output = len(self.section.ops), bound.output
+    def _try_native(self, bound_step: BoundStep) -> str | None:
+        """Add a step to the segment; where no native kernel computes it, add nothing and return the reason."""
+        op_count, output = len(self.segment.ops), bound_step.output
         buffers = {name: list(existing) for name, existing in self.buffers.items()}
         try:
             if stored_as(output) is None or images(output.shape) is None or 0 in output.shape:
                 raise NotLowered(f"{len(output.shape)} axes of {output.dtype}")
-            lowered = self._lower(bound.step, output)
+            lowered = self._lower(bound_step.step, output)
         except NotLowered as reason:
-            del self.section.ops[op_count:]
+            del self.segment.ops[op_count:]
             self.buffers = buffers
             return str(reason)
         for op in lowered.ops:
-            self.section.append(op)
+            self.segment.append(op)
         self.buffers[output.name] = list(lowered.outputs)
-        self.section.steps.append((bound, lowered.ops))
+        self.segment.steps.append((bound_step, lowered.ops))
         return None
 
     def _lower(self, step: Step, out: Tensor) -> Lowered:
@@ -181,7 +181,7 @@ class _PlanLowering:
         if stored is not None and stored != existing[0].stored:
             changes |= {"stored": stored, "zero": 0}
         buffer = existing[0].like(f"{t.name} ({len(self.buffers[t.name])})", **changes)
-        self.section.append(RelayoutOp(self.isa, (existing[0],), buffer))
+        self.segment.append(RelayoutOp(self.isa, (existing[0],), buffer))
         self.buffers[t.name].append(buffer)
         return buffer
 
@@ -195,7 +195,7 @@ class _PlanLowering:
             # The new shape is one of the elements in plain order: unpack them, and pack them again.
             first, key = self.buffers[t.name][0], f"{t.name} in order"
             plain = first.like(key, block=1)
-            self.section.append(UnpackOp(self.isa, (first,), plain, source_type, 0))
+            self.segment.append(UnpackOp(self.isa, (first,), plain, source_type, 0))
             source = TensorBuffer(key, shape, plain.stored, 1, view_of=plain)
         else:
             key, stored = t.name, buffer.stored
@@ -205,9 +205,9 @@ class _PlanLowering:
                 word, bits = self.arithmetic.word(tensor.one_format), tensor.fraction_bits
             elif is_unquantized:
                 self._quantize_input(tensor)
-            self.section.reads.add(key)
+            self.segment.reads.add(key)
             source = TensorBuffer(key, shape, stored, 1, array=key)
-        self.section.append(PackOp(self.isa, (source,), buffer, word, bits, source_type, nan))
+        self.segment.append(PackOp(self.isa, (source,), buffer, word, bits, source_type, nan))
         self.buffers.setdefault(t.name, []).append(buffer)
         return buffer
 
@@ -218,13 +218,13 @@ class _PlanLowering:
         self.arrays.add(t.name)
 
     def _unpack(self, t: Tensor, *, real: bool = False) -> str:
-        """Add the op that unpacks a tensor, as it is or as real numbers; return the name of the array."""
+        """Add the op that unpacks a tensor, as codes or as real numbers; return the name of the array."""
         buffer, key = self.buffers[t.name][0], f"\0real {t.name}" if real else t.name
         target = "f32" if real else element_type(t)
         dtype = np.dtype(np.float32) if target == "f32" else t.one_format.word().dtype
         array = TensorBuffer(key, buffer.shape, "f32" if target == "f32" else buffer.stored, 1, array=key)
-        self.section.append(UnpackOp(self.isa, (buffer,), array, target, t.fraction_bits if real else 0))
-        self.section.outputs[key] = OutputArray(key, t.shape, dtype)
+        self.segment.append(UnpackOp(self.isa, (buffer,), array, target, t.fraction_bits if real else 0))
+        self.segment.outputs[key] = OutputArray(key, t.shape, dtype)
         if not real:
             self.arrays.add(t.name)
         return key
@@ -240,34 +240,34 @@ class _PlanLowering:
             self._quantize_input(t)
         return OutputSource(t.name, t if real else None)
 
-    def _add_reference(self, bound: BoundStep, reason: str, index: int) -> None:
-        """End the section, and add a step that the reference computes."""
-        read = {s for s in bound.sources if isinstance(s, str)}
+    def _add_reference(self, bound_step: BoundStep, reason: str, index: int) -> None:
+        """End the segment, and add a step that the reference computes."""
+        read = {s for s in bound_step.sources if isinstance(s, str)}
         for name in sorted(read - self.arrays):
             if name in self.buffers:
                 self._unpack(self.tensors[name])
             else:
                 self._quantize_input(self.tensors[name])
-        self._close_section(index)
-        self.parts.append(ReferencePart(bound, reason))
+        self._close_segment(index)
+        self.parts.append(ReferencePart(bound_step, reason))
         self.reads.append(read)
-        self.arrays.add(bound.output.name)
+        self.arrays.add(bound_step.output.name)
 
-    def _close_section(self, index: int) -> None:
-        """End the section before the step of an index: unpack what later steps read."""
+    def _close_segment(self, index: int) -> None:
+        """End the segment before the step of an index: unpack what later steps read."""
         is_last = index == len(self.plan.steps)
         for name in sorted(self.buffers.keys() - self.arrays):
             is_read = self.last_read.get(name, -1) > index or (name in self.plan.outputs and not is_last)
             is_quantized_input = name in self.input_index and self.tensors[name].format is not None
             if is_read and not is_quantized_input:
                 self._unpack(self.tensors[name])
-        section = self.section
-        if section.ops or section.steps:
-            compiled = compile_ops(section.ops, self.isa, self.threads)
-            outputs = tuple(section.outputs.values())
-            self.parts.append(NativePart(tuple(section.ops), compiled, tuple(section.steps), outputs))
-            self.reads.append(section.reads)
-        self.section, self.buffers = _Section(), {}
+        segment = self.segment
+        if segment.ops or segment.steps:
+            compiled = compile_ops(segment.ops, self.isa, self.threads)
+            outputs = tuple(segment.outputs.values())
+            self.parts.append(NativeSegment(tuple(segment.ops), compiled, tuple(segment.steps), outputs))
+            self.reads.append(segment.reads)
+        self.segment, self.buffers = _Segment(), {}
 
 
 def element_type(t: Tensor) -> str:

@@ -23,7 +23,7 @@ CallGraph = Callable[[Node, str, Sequence[RuntimeValue]], list[RuntimeValue]]
 """(node, attribute, inputs) -> outputs of the graph in that attribute of the node."""
 
 
-def compute_alone(
+def compute_standalone(
     node: Node, inputs: Sequence[RuntimeValue], env: Environment, call_graph: CallGraph
 ) -> list[RuntimeValue]:
     """Return the outputs of a node.
@@ -33,7 +33,7 @@ def compute_alone(
     node
         The node.
     inputs
-        One value for each name in `node.inputs`, codes in fixed point.
+        Value for each name in `node.inputs`, codes in fixed point.
     env
         The run, with its arithmetic and its tallies.
     call_graph
@@ -49,7 +49,7 @@ def compute_alone(
         with node.errors_named():
             outputs = control_flow.perform(node, inputs, lambda attribute, args: call_graph(node, attribute, args))
         if len(outputs) < len([name for name in node.outputs if name]):
-            raise ModelError(f"{node}: gives {len(outputs)} outputs, {len(node.outputs)} are asked for")
+            raise ModelError(f"{node}: gives {len(outputs)} outputs, {len(node.outputs)} are needed")
         return outputs
     if fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:
         with node.errors_named():

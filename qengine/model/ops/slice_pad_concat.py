@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.ops.axes import normalized, whole_numbers
-from qengine.model.ops.operator import ANY, Ints, Known, Number, Selector, Sign, operator
+from qengine.model.ops.operator import ANY, Ints, Known, NumberKind, Selector, Sign, operator
 from qengine.model.steps import Join, Move, Tensor
 from qengine.model.steps.forms import Concatenated
 
@@ -155,13 +155,13 @@ def _pad_by_inputs(
     return _pad(x, whole_numbers(pads, "pads"), value, mode, places, wraps=wraps)
 
 
-@operator("Pad", elements=ANY, numbers={"value": Number.FILL})
+@operator("Pad", elements=ANY, numbers={"value": NumberKind.FILL})
 def pad_2(x: Tensor, *, mode: str = "constant", pads: Ints, value: float = 0.0) -> Move:
     """x with new elements around it; the widths are an attribute, and negative widths crop."""
     return _pad(x, pads, value, mode, tuple(range(x.ndim)), wraps=False)
 
 
-@operator("Pad", since=11, elements=ANY, numbers={"constant_value": Number.FILL})
+@operator("Pad", since=11, elements=ANY, numbers={"constant_value": NumberKind.FILL})
 def pad_11(
     x: Tensor,
     pads: Known,
@@ -173,7 +173,7 @@ def pad_11(
     return _pad_by_inputs(x, pads, constant_value, None, mode, wraps=False)
 
 
-@operator("Pad", since=18, elements=ANY, numbers={"constant_value": Number.FILL})
+@operator("Pad", since=18, elements=ANY, numbers={"constant_value": NumberKind.FILL})
 def pad_18(
     x: Tensor, pads: Known, constant_value: Known | None = None, axes: Known | None = None, *, mode: str = "constant"
 ) -> Move:
@@ -192,7 +192,7 @@ def concat(*inputs: Tensor, axis: int) -> Join:
     for t in inputs:
         if t.ndim != len(first) or (t.shape[:axis], t.shape[axis + 1 :]) != (first[:axis], first[axis + 1 :]):
             raise ModelError(
-                f"'{t.name}' {list(t.shape)} and '{inputs[0].name}' {list(first)} differ beside axis {axis}"
+                f"'{t.name}' {list(t.shape)} and '{inputs[0].name}' {list(first)} differ along axes other than {axis}"
             )
     shape = (*first[:axis], sum(t.shape[axis] for t in inputs), *first[axis + 1 :])
     return Join(inputs, Concatenated(axis), shape)

@@ -87,7 +87,7 @@ def _matched(results: list[Any], names: Sequence[str]) -> list[Any]:
     """Return one result for each output name, None for missing ones at the end that the node leaves out."""
     needed = max((i + 1 for i, name in enumerate(names) if name), default=0)
     if len(results) < needed:
-        raise OperatorError(f"its function gives {len(results)} output(s), the model asks for {needed}")
+        raise OperatorError(f"its function gives {len(results)} output(s), the model needs {needed}")
     return (results + [None] * len(names))[: len(names)]
 
 
@@ -150,7 +150,7 @@ def _article(one: Any) -> str:
 
 
 def checked_codes(
-    array: NDArray[Any], source: QFormat, form: QFormat | None, tally: Tally | None
+    array: NDArray[Any], source: QFormat, fmt: QFormat | None, tally: Tally | None
 ) -> tuple[NDArray[Any], QFormat]:
     """Return the codes that a move returned, with their format.
 
@@ -158,7 +158,7 @@ def checked_codes(
     ----------
     array
         Array that the function returned.
-    source, form
+    source, fmt
         Format of the input, and the output's own, which must be the same.
 
     Raises
@@ -169,8 +169,8 @@ def checked_codes(
         If the array holds anything but codes of the format.
     """
     word = source.word()
-    if form != source:
-        raise FormatError(f"moves codes of {source}, and its output has {form}: give both the same format")
+    if fmt != source:
+        raise FormatError(f"moves codes of {source}, and its output has {fmt}: give both the same format")
     if array.dtype.kind not in "iu":
         raise OperatorError(
             f"its function returns {array.dtype} for codes; fixed_point='move' is for functions that only move elements"
@@ -187,7 +187,7 @@ def requantize_output(
     one: Any,
     name: str,
     declared: np.dtype[Any] | None,
-    form: QFormat | None,
+    fmt: QFormat | None,
     arithmetic: Arithmetic,
     tally: Tally | None,
 ) -> tuple[NDArray[Any], QFormat | None]:
@@ -197,13 +197,13 @@ def requantize_output(
     ----------
     one
         Pair of an integer array and its number of fraction bits; None instead of the number for no fixed point.
-    name, declared, form
+    name, declared, fmt
         Name, declared element type and format of the output.
 
     Raises
     ------
     OperatorError
-        If `one` is no such pair.
+        If `one` is not such a pair.
     FormatError
         If the output needs a format and has none.
     """
@@ -231,7 +231,7 @@ def requantize_output(
         raise OperatorError(f"its rule gives {n} fraction bits for '{name}'; at most {_MAX_FRACTION_BITS} are allowed")
     if total.size and max(int(total.max()), -int(total.min())) > _MAX_INTEGER:
         raise OperatorError(f"its rule gives integers beyond 2^60 for '{name}', which cannot be rounded exactly")
-    if form is None:
+    if fmt is None:
         raise FormatError(f"no format for '{name}': name it in the formats, or give a qformat for the rest")
     wide = total.astype(np.int64)
-    return requantize(wide, n - form.fraction_bits, arithmetic.word(form), tally=tally), form
+    return requantize(wide, n - fmt.fraction_bits, arithmetic.word(fmt), tally=tally), fmt

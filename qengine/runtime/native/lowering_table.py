@@ -1,6 +1,6 @@
 """The table of lowerings: which function gives a step its native kernels.
 
-A *lowering* is a function that returns the ops of a step. It stands beside its ops, in a module of `lowerings`, and
+A *lowering* is a function that returns the ops of a step. It is with its ops in a module of `lowerings`, and
 declares the steps that it is for with the decorator `lowers`:
 
     @lowers(Move, function=WindowMax)
@@ -40,7 +40,7 @@ class RequestBuffer(Protocol):
         stored: str | None = None,
         shape: tuple[int, int, int, int] | None = None,
     ) -> TensorBuffer:
-        """Return a buffer with the requested block, storage type and shape; None leaves each as it is.
+        """Return a buffer with the requested block, storage type and shape; None keeps each unchanged.
 
         Raises
         ------

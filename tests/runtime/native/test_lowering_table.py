@@ -22,8 +22,8 @@ from qengine.model.steps.forms import (
     WindowSum,
 )
 from qengine.qformat import QFormat
-from qengine.runtime.native import lowering as table
-from qengine.runtime.native.lowering import Lowered, LoweringContext, NotLowered, function_of, lowers
+from qengine.runtime.native import lowering_table as table
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, function_of, lowers
 from qengine.runtime.native.lowerings import linear, lowering_of
 from qengine.runtime.native.lowerings.depthwise import DepthwiseOp
 from qengine.runtime.native.lowerings.dot import DotOp

@@ -1,10 +1,10 @@
 """Reading of a quantized ONNX model as a fixed-point model.
 
-Quantization tools write a model in float32 and put a pair of nodes behind each tensor: QuantizeLinear, which rounds it
+Quantization tools write a model in float32 and put a pair of nodes after each tensor: QuantizeLinear, which rounds it
 to integers, and DequantizeLinear, which turns them back into real numbers. If every scale is a power of two, 2^-n, and
 every zero point is 0 or the middle of an unsigned type, these integers are the codes of a Qm.n format. Then this pass
 removes the pairs and writes the formats into `Graph.formats`; a run computes on codes between two pairs, and the result
-has the bits that ONNX defines. If one scale or zero point has no format, the graph stays as it is, with a note.
+has the bits that ONNX defines. If a scale or zero point has no format, the graph is not changed and gets a note.
 
 For each pair there are two tensors in the file and one afterwards:
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import Number, find
+from qengine.model.ops.operator import NumberKind, find
 from qengine.model.ops.quantization import default_dtype
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.requantize import merge_requantize, roots
@@ -44,7 +44,7 @@ _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 def read_quantized(graph: Graph) -> Graph:
-    """Return a quantized graph as a fixed-point graph; any other graph as it is, with a note if it is quantized."""
+    """Return a quantized graph as a fixed-point graph; any other graph unchanged, with a note if it is quantized."""
     if graph.formats is not None:
         return graph
     expanded = expand_qlinear(graph)
@@ -70,12 +70,12 @@ class _Stored:
     Attributes
     ----------
     real : name of the tensor of the real numbers that the codes represent.
-    form, zero_point : format of the codes, and the integer that stores the value 0.
+    format, zero_point : format of the codes, and the integer that stores the value 0.
     quantizer : node that computes the integers from `real`, for readers of the integers themselves.
     """
 
     real: str
-    form: QFormat
+    format: QFormat
     zero_point: int
     quantizer: Node
 
@@ -151,12 +151,12 @@ class _PairReader:
         if source in self.constants:
             self._quantize_constant(node)
             return
-        form, zero_point = self._format(node, default_dtype(node.number("output_dtype", 0)))
+        fmt, zero_point = self._format(node, default_dtype(node.number("output_dtype", 0)))
         real = self._real(stored)
         self.nodes.append(Node("Requantize", (source,), (real,), {}, node.name, "qengine"))
-        self.formats[real] = form
+        self.formats[real] = fmt
         quantizer = replace(node, inputs=(real, *node.inputs[1:]))
-        self.stored[stored] = _Stored(real, form, zero_point, quantizer)
+        self.stored[stored] = _Stored(real, fmt, zero_point, quantizer)
 
     def _quantize_constant(self, node: Node) -> None:
         """Compute the QuantizeLinear of a constant, as a run of the model does."""
@@ -164,13 +164,13 @@ class _PairReader:
         scale, zero_point = self._scales(node)
         dtype = default_dtype(node.number("output_dtype", 0)) if zero_point is None else zero_point.dtype
         if dtype is None:
-            raise NotFixedPointError(f"{node} has an output type whose integers are no codes")
+            raise NotFixedPointError(f"{node} has an output type whose integers are not codes")
         value = self.constants[source]
         offset = code_of_zero(node, zero_point)
-        form = self._constant_format(node, dtype, scale, zero_point, value)
+        fmt = self._constant_format(node, dtype, scale, zero_point, value)
         if np.isnan(value).any():
             raise NotFixedPointError(f"{node} quantizes NaN")
-        codes = quantize(value, fraction_bits_of(form, value.ndim), form.word())
+        codes = quantize(value, fraction_bits_of(fmt, value.ndim), fmt.word())
         self.constants[stored] = (codes.astype(np.int64) + offset).astype(dtype)
 
     def _dequantize(self, node: Node) -> None:
@@ -181,13 +181,13 @@ class _PairReader:
             return
         if source not in self.stored:
             value = self.graph.values.get(source) or next((v for v in self.graph.inputs if v.name == source), None)
-            form, _ = self._format(node, None if value is None else value.dtype)
-            self.formats[out] = form
+            fmt, _ = self._format(node, None if value is None else value.dtype)
+            self.formats[out] = fmt
             self.nodes.append(node)
             return
         stored = self.stored[source]
-        if self._format(node, self._dtype(stored)) != (stored.form, stored.zero_point):
-            raise NotFixedPointError(f"{node} reads integers of {stored.form} as codes of another format")
+        if self._format(node, self._dtype(stored)) != (stored.format, stored.zero_point):
+            raise NotFixedPointError(f"{node} reads integers of {stored.format} as codes of another format")
         if out != stored.real:
             self.aliases[out] = stored.real
 
@@ -196,7 +196,7 @@ class _PairReader:
         zero_point = stored.quantizer.inputs[2:3]
         if zero_point and zero_point[0]:
             return self.constants[zero_point[0]].dtype
-        return np.dtype(f"{'int' if stored.form.signed else 'uint'}{stored.form.bits}")
+        return np.dtype(f"{'int' if stored.format.signed else 'uint'}{stored.format.bits}")
 
     def _dequantize_constant(self, node: Node) -> None:
         """Compute the DequantizeLinear of a constant: the real numbers that the codes represent."""
@@ -212,11 +212,11 @@ class _PairReader:
             # float32 does not hold every bias of 32 bits; float64 keeps its codes.
             self.constants[out] = rounded if np.array_equal(rounded, exact) else exact
             return
-        form = self._constant_format(node, codes.dtype, scale, zero_point, codes)
+        fmt = self._constant_format(node, codes.dtype, scale, zero_point, codes)
         self.constant_codes[source] = out
         whole = (codes.astype(np.int64) - offset).astype(scale.dtype)
-        self.constants[out] = np.ldexp(whole, -np.asarray(fraction_bits_of(form, codes.ndim)))
-        self.formats[out] = form
+        self.constants[out] = np.ldexp(whole, -np.asarray(fraction_bits_of(fmt, codes.ndim)))
+        self.formats[out] = fmt
 
     def _constant_format(
         self,
@@ -271,23 +271,23 @@ class _PairReader:
 
 
 def _check_numbers(graph: Graph) -> None:
-    """Raise where a Clip or Pad has a number that is no code of the format that it keeps.
+    """Raise where a Clip or Pad has a number that is not a code of the format that it keeps.
 
-    ONNX applies such a number to decoded integers as it is. A run in fixed point would round it to a code first.
+    ONNX applies such a number to decoded integers unrounded. A run in fixed point would round it to a code first.
     """
     assert graph.formats is not None
     root = roots(graph)
     for node in graph.nodes:
-        form = graph.formats.get(root.get(node.inputs[0], "")) if node.inputs else None
+        fmt = graph.formats.get(root.get(node.inputs[0], "")) if node.inputs else None
         op = find(node)
-        if not isinstance(form, QFormat) or node.attributes.get("mode", "constant") != "constant":
+        if not isinstance(fmt, QFormat) or node.attributes.get("mode", "constant") != "constant":
             continue
         for name, number in op.numbers(node, graph.constants).items():
-            if number is None or not _is_code(number, form, is_bound=op.facts.numbers[name] is Number.BOUND):
-                raise NotFixedPointError(f"{node} holds {number or 'a number'}, which is no code of {form}")
+            if number is None or not _is_code(number, fmt, is_bound=op.facts.numbers[name] is NumberKind.BOUND):
+                raise NotFixedPointError(f"{node} holds {number or 'a number'}, which is not a code of {fmt}")
 
 
-def _is_code(number: float, form: QFormat, *, is_bound: bool) -> bool:
+def _is_code(number: float, fmt: QFormat, *, is_bound: bool) -> bool:
     """Whether a format holds a number; a bound may also lie outside of its range."""
-    beyond = not form.min <= number <= form.max
-    return is_bound if beyond else holds(form, np.asarray(number))
+    beyond = not fmt.min <= number <= fmt.max
+    return is_bound if beyond else holds(fmt, np.asarray(number))

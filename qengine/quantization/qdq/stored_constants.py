@@ -1,4 +1,4 @@
-"""Constants of a quantized model: integers in initializers, each with a DequantizeLinear behind it."""
+"""Constants of a quantized model: integers in initializers, each with a DequantizeLinear after it."""
 
 from collections.abc import Callable, Container
 from typing import Any
@@ -33,7 +33,7 @@ def check_opset(version: int, bits: int) -> None:
         )
 
 
-class Names:
+class NameSupply:
     """Supply of names that no tensor of a model has, not even in the graphs inside of nodes.
 
     Parameters
@@ -77,7 +77,7 @@ class StoredConstants:
     """
 
     def __init__(
-        self, graph: Graph, version: int, names: Names, kept: Container[str], add_node: Callable[[Node], None]
+        self, graph: Graph, version: int, names: NameSupply, kept: Container[str], add_node: Callable[[Node], None]
     ) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
         self._derived, self._version, self._names, self._add_node = graph.derived, version, names, add_node
@@ -91,16 +91,16 @@ class StoredConstants:
         self.arrays[name] = array
         return name
 
-    def in_format(self, name: str, array: NDArray[Any], form: Format) -> str:
+    def in_format(self, name: str, array: NDArray[Any], fmt: Format) -> str:
         """Return the name of a constant after DequantizeLinear: the model's own name of it, if that is free."""
-        if (name, form) not in self._outputs:
-            check_opset(self._version, form.bits)
-            codes = quantize(array, fraction_bits_of(form, array.ndim), form.word())
-            axis = form.axis if isinstance(form, ChannelFormats) else None
-            each = form.formats if isinstance(form, ChannelFormats) else (form,)
+        if (name, fmt) not in self._outputs:
+            check_opset(self._version, fmt.bits)
+            codes = quantize(array, fraction_bits_of(fmt, array.ndim), fmt.word())
+            axis = fmt.axis if isinstance(fmt, ChannelFormats) else None
+            each = fmt.formats if isinstance(fmt, ChannelFormats) else (fmt,)
             out = self._own_name(name)
-            self._outputs[name, form] = self._dequantize(codes, out, [one.fraction_bits for one in each], axis)
-        return self._outputs[name, form]
+            self._outputs[name, fmt] = self._dequantize(codes, out, [one.fraction_bits for one in each], axis)
+        return self._outputs[name, fmt]
 
     def bias(self, name: str, array: NDArray[Any], bits: NDArray[np.int64], *, is_own: bool) -> str:
         """Return the name of a bias of 32 bits after DequantizeLinear.
@@ -126,12 +126,12 @@ class StoredConstants:
             self._outputs[key] = self._dequantize(codes, out, n.tolist(), None if n.size == 1 else array.ndim - 1)
         return self._outputs[key]
 
-    def number(self, name: str, array: NDArray[Any], form: QFormat) -> str:
+    def number(self, name: str, array: NDArray[Any], fmt: QFormat) -> str:
         """Return the name of a constant with the values rounded to a format, as real numbers."""
-        key = (name, ("number", form))
+        key = (name, ("number", fmt))
         if key not in self._outputs:
-            codes = quantize(array, form.fraction_bits, form.word())
-            rounded = np.ldexp(codes.astype(np.float64), -form.fraction_bits).astype(array.dtype)
+            codes = quantize(array, fmt.fraction_bits, fmt.word())
+            rounded = np.ldexp(codes.astype(np.float64), -fmt.fraction_bits).astype(array.dtype)
             same = np.array_equal(rounded, array)
             self._outputs[key] = name if same and name in self._kept else self.add(f"{name}_rounded", rounded)
         return self._outputs[key]

@@ -1,22 +1,22 @@
-"""The code of `kernels.ordered`."""
+"""The code of `kernels.ordered_sums`."""
 
 from ..isa import Isa
-from ..ordered import Ordered
+from ..ordered_sums import OrderedSums
 from .loops import Arguments, counted
 from .vector import F64, LANES, Value, load, load_scalar
 
-_TILE = 1024  # columns, of which a row and some of `right` stay in the cache
-_AT_ONCE = 8  # products for which a sum is loaded and stored once
+_TILE = 1024  # columns of a tile: its row of the total and its part of `right` stay in the cache
+_PRODUCTS_PER_PASS = 8  # products for which a sum is loaded and stored once
 
 
-def emit(spec: Ordered, isa: Isa, a: Arguments) -> None:
+def emit(spec: OrderedSums, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    whole = a.count - a.count.modulo(_AT_ONCE)
+    whole = a.count - a.count.modulo(_PRODUCTS_PER_PASS)
     with counted((a.columns + (_TILE - 1)).divided_by(_TILE)) as i:
         first = i * _TILE
         width = (a.columns - first).at_most(_TILE)
-        with counted(whole.divided_by(_AT_ONCE)) as k:
-            _add(a, first, width, k * _AT_ONCE, _AT_ONCE)
+        with counted(whole.divided_by(_PRODUCTS_PER_PASS)) as k:
+            _add(a, first, width, k * _PRODUCTS_PER_PASS, _PRODUCTS_PER_PASS)
         with counted(a.count, whole) as k:
             _add(a, first, width, k, 1)
 
