@@ -1,7 +1,7 @@
 """`qengine inspect --data`: the noise that each tensor's format causes in a model in fixed point."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -127,7 +127,7 @@ def run_blame(
     assert data.data is not None
     with np.errstate(all="ignore"):
         with status(f"reading {model}", quiet=json):
-            settings = fixed.session_options(limits).with_(isa="reference")
+            settings = replace(fixed.session_options(limits), isa="reference")
             session = open_session(zoo.path_of(model), settings)
             if not session.in_fixed_point:
                 raise OptionError("--data measures the noise of fixed point: give a --qformat or --formats with it")

@@ -1,7 +1,7 @@
 """`qengine run`: run a model on an input, and compare fixed point with float32."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -168,7 +168,7 @@ def _advice(comparison: Comparison, path: Path, settings: SessionOptions, feeds:
         return None
 
     def run_in(candidate: QFormat) -> dict[str, NDArray[Any]]:
-        session = InferenceSession(path, settings.with_(qformat=candidate))
+        session = InferenceSession(path, replace(settings, qformat=candidate))
         names = list(comparison.outputs)
         return dict(zip(names, session.run(names, feeds), strict=True))
 

@@ -14,7 +14,6 @@ from qengine.cli.output.console import progress
 from qengine.cli.output.sweep import as_json, as_tables
 from qengine.data import zoo
 from qengine.errors import OptionError, SweepError
-from qengine.metrics.declaration import metric_named
 from qengine.model.loader import load
 from qengine.runtime.options import SessionOptions
 
@@ -47,8 +46,6 @@ def sweep(
     if lists.per_channel not in _CHANNELS:
         raise OptionError(f"--per-channel is one of {', '.join(_CHANNELS)}, not '{lists.per_channel}'")
     find_cost(work.cost)  # refused before the sweep, and not by the plots after it
-    if work.metric is not None:
-        metric_named(work.metric)
     grid = Grid(
         bits=parsing.some_widths("--bits", lists.bits),
         weight_bits=parsing.some_widths("--weight-bits", lists.weight_bits),
@@ -79,6 +76,7 @@ def sweep(
                 batch=data.batch,
                 limit=data.limit,
                 ssim=not work.no_ssim,
+                metric=work.metric,
                 retry_failed=work.retry_failed,
                 jobs=work.jobs,
                 scheduler=work.scheduler,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import TypedDict, Unpack
+from dataclasses import dataclass, field, fields
+from typing import TypedDict
 
 from qengine.checks import check_whole_number
 from qengine.errors import OptionError
@@ -77,7 +77,7 @@ class SessionOptions:
 
     qformat: QFormat | str | None = None
     weight_qformat: QFormat | str | None = None
-    formats: Formats | None = None
+    formats: Formats | None = field(default=None, hash=False)
     rounding: str = "half_even"
     overflow: str = "saturate"
     accumulator_bits: int | None = None
@@ -94,18 +94,9 @@ class SessionOptions:
             if value is not None or name == "max_elements":
                 object.__setattr__(self, name, check_whole_number(name, value, least, most))
         self.arithmetic()
-        # A file is read here, once, so that all sessions with these options have the same formats.
+        # A file is read, and a mapping copied, once, so that all sessions with these options have the same formats.
         object.__setattr__(self, "formats", _read(self.formats))
         self.request()
-
-    @classmethod
-    def of(cls, options: SessionOptions | None, changes: SessionKeywords) -> SessionOptions:
-        """Return a copy of options with changes; None is the default options."""
-        return replace(options, **changes) if options is not None else cls(**changes)
-
-    def with_(self, **changes: Unpack[SessionKeywords]) -> SessionOptions:
-        """Return a copy of these options with changes."""
-        return replace(self, **changes)
 
     @property
     def requests_fixed_point(self) -> bool:
@@ -157,4 +148,4 @@ def _read(formats: Formats | None) -> FormatsByName | None:
         return read_formats(formats)
     if formats is not None and not isinstance(formats, Mapping):
         raise OptionError(f"formats must be a mapping of tensor names or a path, not {type(formats).__name__}")
-    return formats
+    return None if formats is None else dict(formats)

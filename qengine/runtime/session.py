@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import OptionError
 from qengine.kernels.reference.requantize import Tally
+from qengine.keywords import check_keywords, options_with
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.steps import Arithmetic, Tensor
@@ -76,7 +77,8 @@ class InferenceSession:
         options: SessionOptions | None = None,
         **keywords: Unpack[SessionKeywords],
     ) -> None:
-        self._options = SessionOptions.of(options, keywords)
+        check_keywords("InferenceSession", keywords, SessionKeywords)
+        self._options = options_with(SessionOptions, options, keywords)
         graph = model if isinstance(model, Graph) else load(model)
         is_requested, unread = self._options.requests_fixed_point, self._options.unread_in_float32()
         network = Network(graph, self._options.request() if is_requested else None)

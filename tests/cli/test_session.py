@@ -1,5 +1,7 @@
 """Options of a session are those that were typed, and each has a meaning."""
 
+from dataclasses import replace
+
 import pytest
 
 from qengine.cli.options import FixedPointOptions, KernelOptions, LimitOptions
@@ -24,7 +26,7 @@ def test_options_of_fixed_point_need_a_format(option, value):
     with pytest.raises(OptionError, match=f"--{option.replace('_', '-')} has no meaning in float32"):
         check_meaning(typed, lambda: False)
     check_meaning(typed, lambda: True)
-    check_meaning(typed.with_(qformat="Q4.3"), lambda: False)
+    check_meaning(replace(typed, qformat="Q4.3"), lambda: False)
     assert getattr(typed, option) == value
 
 

@@ -140,3 +140,18 @@ def test_errors(files, capsys, words, message):
     assert err.startswith("qengine: error: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("top1", "top1 needs labels, and the data has none"),
+        ("psnr", "psnr needs an output of images, and there is none"),
+    ],
+)
+def test_a_metric_that_the_data_does_not_have_is_refused_before_the_first_point(files, capsys, metric, message):
+    status, out, err = called(capsys, "--bits", "4", "--metric", metric)
+    assert (status, out) == (2, "")
+    assert message in err
+    with Store(files / "out" / "results.sqlite") as store:
+        assert store.rows() == {}

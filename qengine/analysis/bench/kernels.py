@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ def bench_kernels(isa: str | None = None, seconds: float = 0.05) -> list[tuple[s
     measurements = []
     for layer in LAYERS:
         for word, options in WORDS.items():
-            report = bench_layer(layer, options.with_(isa=isa), seconds)
+            report = bench_layer(layer, replace(options, isa=isa), seconds)
             rows = [row for row in report.rows if row.operator] or list(report.rows)
             measurements.append((layer.name, word, max(rows, key=lambda row: row.ms), report.peaks))
     return measurements

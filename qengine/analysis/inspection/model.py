@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from qengine.analysis.inspection.result import Inspection, NodeInfo, OperatorInf
 from qengine.analysis.inspection.shapes import Shapes, feeds_of, shapes_of
 from qengine.analysis.report import losses
 from qengine.errors import QEngineError, UnsupportedError
+from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.model.loader import load
@@ -60,7 +61,8 @@ def inspect_model(
         raise, such as an operator that is not supported, becomes a warning.
     """
     graph = model if isinstance(model, Graph) else load(model)
-    options = SessionOptions.of(options, keywords).with_(isa="reference")
+    check_keywords("inspect_model", keywords, SessionKeywords)
+    options = replace(options_with(SessionOptions, options, keywords), isa="reference")
     planned = _plan(graph, options, dict(inputs or {}), dict(shapes or {}))
     tensors, known = planned.tensors, planned.shapes
     nodes = tuple(_nodes(graph, tensors, known, float32_tensors=planned.float32_tensors))
@@ -125,7 +127,7 @@ def _plan(
             if session.in_fixed_point:
                 fixed = session
                 if not is_whole:
-                    fixed = InferenceSession(plain, options.with_(formats=_formats_within(plain, session.formats)))
+                    fixed = InferenceSession(plain, replace(options, formats=_formats_within(plain, session.formats)))
                 plan = fixed.plan(feeds)
                 notes += losses(plan.constants, plan.steps, {})
                 float32_tensors = {bound_step.output.name for bound_step in plan.steps if bound_step.is_island}

@@ -9,6 +9,7 @@ from qengine.analysis.inspection.costs import find_cost
 from qengine.checks import check_whole_number
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError
+from qengine.metrics.declaration import metric_named
 from qengine.runtime.options import SessionKeywords, SessionOptions
 
 BITS = (2, 3, 4, 5, 6, 7, 8, 16)
@@ -88,6 +89,12 @@ class SearchOptions:
         if self.max_drop is not None and self.least is not None:
             raise OptionError("max_drop and least both say what is good enough: give one of them")
         find_cost(self.cost)
+        if self.metric is not None:
+            metric_named(self.metric)
+        for name in ("bits", "weight_bits", "activation_bits"):
+            if (widths := getattr(self, name)) is not None:
+                checked = tuple(check_whole_number(name, width, 2, 16) for width in widths)
+                object.__setattr__(self, name, checked)
         check_whole_number("max_runs", self.max_runs, 1)
         check_whole_number("sensitivity_samples", self.sensitivity_samples, 1)
 

@@ -58,7 +58,7 @@ class UnitInfo:
     Attributes
     ----------
     name : the tensor among them that a run computes first.
-    kind : "weights", which any constant is, or "activations", inputs among them.
+    kind : "constant", or "activation", inputs among them.
     tensors : names of all of them.
     bits : word length in the result.
     format : format in the result, as text.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from qengine.analysis.inspection.costs import Workload, find_cost
-from qengine.analysis.keywords import check_keywords, options_with
 from qengine.analysis.search.cost import cost_model
 from qengine.analysis.search.descent import Choices, descent
 from qengine.analysis.search.evaluate import BudgetExhausted, Evaluator, ModelEvaluator, goal_on
@@ -28,6 +27,7 @@ from qengine.data.datasets import Dataset
 from qengine.data.datasets.runs import Runs, feeds_of
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError, UnsupportedError
+from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
 from qengine.metrics.drop import Drop
 from qengine.metrics.tasks import check_labels, task_of
@@ -97,7 +97,7 @@ def search(
     (True, True)
     >>> session = qengine.InferenceSession(graph, formats=result.formats)
     """
-    check_keywords("search", keywords, SearchOptions, SessionOptions)
+    check_keywords("search", keywords, SearchKeywords)
     settings = options_with(SearchOptions, options, keywords)
     session = options_with(SessionOptions, session, keywords)
     check_session_options(session)
@@ -186,8 +186,8 @@ class _SearchRun:
         self._units = units = units_of(
             observation,
             calibration,
-            list(bits if settings.weight_bits is None else settings.weight_bits),
-            list(bits if settings.activation_bits is None else settings.activation_bits),
+            bits if settings.weight_bits is None else settings.weight_bits,
+            bits if settings.activation_bits is None else settings.activation_bits,
             options,
         )
         unit_of = {name: u for u, unit in enumerate(units) for name in unit.tensors}

@@ -12,7 +12,7 @@ from qengine.quantization.calibration.tensors import quantized_tensors
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
-WEIGHTS, ACTIVATIONS = "weights", "activations"
+CONSTANT, ACTIVATION = "constant", "activation"
 FormatText = str | list[str]
 """A format as a formats file holds it: its text, or a list of one text per channel."""
 
@@ -24,7 +24,7 @@ class Unit:
     Attributes
     ----------
     name : the tensor among them that a run computes first.
-    kind : "weights", which any constant is, or "activations", inputs among them.
+    kind : "constant", or "activation", inputs among them.
     tensors : names of all of them in the model.
     widths : word lengths to choose from, the shortest first.
     tensor_formats : formats by word length and tensor, as a formats file has them.
@@ -67,22 +67,22 @@ def units_of(
     QEngineError
         If a word length is not within 2 to 16, or a tensor has no format.
     """
-    for name, bits in ((WEIGHTS, weight_bits), (ACTIVATIONS, activation_bits)):
+    for name, bits in ((CONSTANT, weight_bits), (ACTIVATION, activation_bits)):
         if not bits:
-            raise OptionError(f"there are no word lengths for {name}: give at least one")
+            raise OptionError(f"there are no word lengths for {name}s: give at least one")
     longest = max(activation_bits)
     chosen: dict[str, dict[int, Mapping[str, FormatText]]] = {
-        WEIGHTS: {
+        CONSTANT: {
             bits: choose_formats(observation, replace(options, weight_bits=bits, activation_bits=longest)).formats
             for bits in sorted(set(weight_bits))
         },
-        ACTIVATIONS: {
+        ACTIVATION: {
             bits: choose_formats(observation, replace(options, weight_bits=bits, activation_bits=bits)).formats
             for bits in sorted(set(activation_bits))
         },
     }
     quantized = quantized_tensors(observation.model, observation.optimized, tie_joins=options.tie_joins)
-    groups = [(ACTIVATIONS, group) for group in quantized.groups] + [(WEIGHTS, (name,)) for name in quantized.constants]
+    groups = [(ACTIVATION, group) for group in quantized.groups] + [(CONSTANT, (name,)) for name in quantized.constants]
     place = {name: i for i, name in enumerate(quantized.order)}
     units = []
     for kind, group in sorted(groups, key=lambda one: place[one[1][0]]):

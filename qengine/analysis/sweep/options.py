@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qengine.checks import check_whole_number
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError
+from qengine.metrics.declaration import metric_named
 from qengine.runtime.options import SessionKeywords, SessionOptions
 
 
@@ -24,6 +25,7 @@ class SweepKeywords(SessionKeywords, total=False):
     batch: int | None
     limit: int | None
     ssim: bool
+    metric: str | None
     retry_failed: bool
     jobs: int | None
     scheduler: str | None
@@ -47,6 +49,9 @@ class SweepOptions:
         Number of samples to use, from the first; None for all.
     ssim
         Whether SSIM of images is measured.
+    metric
+        Name of a metric that the rows must have, such as that of plots; without it in the data, the sweep is refused
+        before its first point. None for no such metric.
     retry_failed
         Whether points that failed before are computed again.
     jobs
@@ -57,7 +62,7 @@ class SweepOptions:
     Raises
     ------
     OptionError
-        If the number of jobs is not a whole number of 1 or more.
+        If there is no metric of the name, or the number of jobs is not a whole number of 1 or more.
     """
 
     data: str | os.PathLike[str] | None = None
@@ -66,11 +71,14 @@ class SweepOptions:
     batch: int | None = None
     limit: int | None = None
     ssim: bool = True
+    metric: str | None = None
     retry_failed: bool = False
     jobs: int | None = None
     scheduler: str | None = None
 
     def __post_init__(self) -> None:
+        if self.metric is not None:
+            metric_named(self.metric)
         if self.jobs is not None:
             check_whole_number("jobs", self.jobs, 1)
 
@@ -82,4 +90,4 @@ def check_session_options(options: SessionOptions) -> None:
         raise OptionError(f"{varied[0]} differs from point to point of a sweep: give it to the Grid")
 
 
-_GRID_FIELDS = (*("qformat", "weight_qformat", "formats", "rounding", "overflow", "accumulator_bits", "per_channel"),)
+_GRID_FIELDS = ("qformat", "weight_qformat", "formats", "rounding", "overflow", "accumulator_bits", "per_channel")

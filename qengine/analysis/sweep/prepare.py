@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qengine.analysis.sweep.points import Point
 from qengine.model.formats.files import FormatsByName, format_to_json
@@ -49,7 +49,9 @@ class Prepared:
             return InferenceSession(self.graph, options.in_float32()).in_float32()
         assert point.rounding is not None
         assert point.overflow is not None
-        own = options.with_(rounding=point.rounding, overflow=point.overflow, accumulator_bits=point.accumulator_bits)
+        own = replace(
+            options, rounding=point.rounding, overflow=point.overflow, accumulator_bits=point.accumulator_bits
+        )
         if self.formats is None:
             return InferenceSession(self.graph, own, qformat=point.qformat, per_channel=point.per_channel)
         return InferenceSession(self.graph, own, formats=self.formats)

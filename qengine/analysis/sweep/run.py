@@ -14,7 +14,6 @@ from typing import Unpack
 import numpy as np
 
 import qengine
-from qengine.analysis.keywords import check_keywords, options_with
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.key import Context, graph_digest
 from qengine.analysis.sweep.measure import metrics_of
@@ -32,6 +31,8 @@ from qengine.data.datasets import Dataset, samples_at_once
 from qengine.data.datasets.runs import Runs
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
+from qengine.keywords import check_keywords, options_with
+from qengine.metrics.declaration import find_metric
 from qengine.metrics.tasks import Task, check_labels, task_of
 from qengine.model.custom import Custom
 from qengine.model.graph import Graph
@@ -120,7 +121,7 @@ def sweep(
     >>> [(row.point.width, row.outcome.measures.top1) for row in result.rows]
     [(None, 0.99), (4, 0.92), (8, 0.99)]
     """
-    check_keywords("sweep", keywords, SweepOptions, SessionOptions)
+    check_keywords("sweep", keywords, SweepKeywords)
     settings = options_with(SweepOptions, options, keywords)
     session = options_with(SessionOptions, session, keywords)
     check_session_options(session)
@@ -169,7 +170,7 @@ class _SweepRun:
         self._observe(left, observed)
         settings, options = self._settings, self._options
         runner, threads = _runner(settings, options.threads) if left else (in_turn, options.threads)
-        work = Work(self._source, str(observed.resolve()), self._context, options.with_(threads=threads))
+        work = Work(self._source, str(observed.resolve()), self._context, replace(options, threads=threads))
         with self._progress("sweeping", len(points)) as advance:
             advance(len(points) - len(left))
             with closing(runner(work, left)) as outcomes:
@@ -204,7 +205,11 @@ class _SweepRun:
             pixel_scale=self._source.pixel_scale,
         )
         check_labels(task, output, first, self._dataset.labels)
-        metrics_of(task, ssim=self._settings.ssim)
+        measured = metrics_of(task, ssim=self._settings.ssim)
+        if self._settings.metric is not None:
+            metric = find_metric(self._settings.metric, task, has_labels=self._dataset.labels is not None)
+            if metric not in measured:
+                raise OptionError(f"{metric} is left out of this sweep: measure it, or name another metric")
         return task, output
 
     def _known(self, store: Store, keys: Mapping[Point, str]) -> dict[str, Row]:

@@ -113,7 +113,7 @@ def _table(result: Blame) -> Table:
     headings = ("noise\nshare", "alone, dB\nat output", "here", "in the\nrun, dB")
     for heading in (*headings, "saturated", "underflow", "unused\nbits"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("try", overflow="fold")
+    table.add_column("try", overflow="fold", min_width=20)
     for tensor in result.tensors:
         is_bad = tensor.saturated > _WARN_SATURATED * tensor.elements
         table.add_row(

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -16,8 +17,8 @@ from qengine.analysis.report import percent
 from qengine.errors import printable
 from qengine.metrics.declaration import Metric, Unit
 
-# In a narrower table numbers would be cut; wrapped lines are better than that.
 _MIN_WIDTH, _PIPE_WIDTH = 80, 200
+_MIN_FOLDED = 8  # narrowest column of names that are folded
 
 
 @contextmanager
@@ -50,6 +51,8 @@ def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Tex
     # A pipe has no width, and its reader does not expect folded names.
     is_open_ended = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _MIN_WIDTH)
+    # In a narrower table columns would be cut, or left out; wrapped lines are better than that.
+    console.width = max(console.width, *(_min_width(console, one) for one in _tables(table)))
     with console.capture() as captured:
         console.print(title if isinstance(title, Text) else Text(printable(title), style="bold"), soft_wrap=True)
         console.print(table)
@@ -57,6 +60,23 @@ def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Tex
         for line in lines:
             console.print(line, soft_wrap=True)
     return captured.get().rstrip() + "\n"
+
+
+def _tables(renderable: RenderableType) -> list[Table]:
+    """Return the tables in a table or group."""
+    parts = renderable.renderables if isinstance(renderable, Group) else [renderable]
+    return [part for part in parts if isinstance(part, Table)]
+
+
+def _min_width(console: Console, table: Table) -> int:
+    """Return the width at which no column of a table is cut: only columns that fold are narrower than their cells."""
+    options, padding = console.options.update(width=1 << 16), table.padding[1]
+    width = -padding
+    for column in table.columns:
+        cells = max(Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells))
+        folded = max(column.min_width or 0, min(cells, _MIN_FOLDED))
+        width += padding + (cells if column.no_wrap else folded)
+    return width
 
 
 def open_table() -> Table:

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from qengine.model.graph import ActivationBounds, Graph, Node
+from qengine.model.graph import NO_ACTIVATION, ActivationBounds, Graph, Node
 from qengine.model.ops.functions import LARGEST
 from qengine.model.ops.operator import find
 from qengine.model.steps import Combine, Linear, Table
@@ -23,8 +23,8 @@ def fuse_activations(graph: Graph) -> Graph:
     place: dict[str, int] = {}  # position of the node that computes a tensor
     for i, node in enumerate(graph.nodes):
         nodes[i] = node
-        activation = _bounds(node, graph.constants)
-        if activation and node.inputs[0] in read_once and node.inputs[0] in place:
+        activation = constant_bounds(node, graph.constants)
+        if activation not in (None, NO_ACTIVATION) and node.inputs[0] in read_once and node.inputs[0] in place:
             source = nodes[place[node.inputs[0]]]
             if _can_fuse(source):
                 del nodes[place[node.inputs[0]]]
@@ -41,7 +41,7 @@ def _can_fuse(node: Node) -> bool:
     return fusable and node.activation is None and len(node.outputs) == 1 and not factors
 
 
-def _bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> ActivationBounds | None:
+def constant_bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> ActivationBounds | None:
     """Return the bounds of a Relu or Clip if they are constant real numbers, else None."""
     if node.domain or not node.inputs or len(node.outputs) != 1:
         return None
@@ -58,7 +58,7 @@ def _bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> ActivationBoun
         if any(name and (bound is None or bound.size != 1) for name, bound in zip(names, arrays, strict=True)):
             return None
         bounds = [None if bound is None else bound.item() for bound in arrays]
-    # Not fused: NaN, which has no code, integers, which may exceed a float, and a Clip without bounds.
-    if bounds == [None, None] or not all(b is None or (isinstance(b, float) and b == b) for b in bounds):
+    # Neither NaN, which has no code, nor integers, which may exceed a float.
+    if not all(b is None or (isinstance(b, float) and b == b) for b in bounds):
         return None
     return ActivationBounds(*bounds)

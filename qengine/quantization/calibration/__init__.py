@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Unpack
 
+from qengine.keywords import check_keywords, options_with
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.formats import choose_formats
 from qengine.quantization.calibration.observation_file import load_observation, save_observation
 from qengine.quantization.calibration.observe import Feeds, Observation, observe
 from qengine.quantization.calibration.options import CalibrationKeywords, CalibrationOptions
 from qengine.quantization.calibration.result import Calibration, TensorRange
-from qengine.runtime.options import SessionKeywords, SessionOptions
+from qengine.runtime.options import SessionOptions
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
@@ -78,12 +79,10 @@ def calibrate(
     ('Q0.7', 'Q-1.8')
     >>> session = qengine.InferenceSession(srcnn.path, formats=formats)
     """
-    given = cast("dict[str, Any]", keywords)
-    limits = {name: value for name, value in given.items() if name in _LIMITS}
-    choices = {name: value for name, value in given.items() if name not in _LIMITS}
-    # Checked before the runs, which may take long.
-    checked = CalibrationOptions.of(options, cast("CalibrationKeywords", choices))
-    return choose_formats(observe(model, feeds, session, **cast("SessionKeywords", limits)), checked)
+    check_keywords("calibrate", keywords, CalibrateKeywords)
+    options = options_with(CalibrationOptions, options, keywords)
+    limits = {name: value for name, value in keywords.items() if name in _LIMITS}
+    return choose_formats(observe(model, feeds, options_with(SessionOptions, session, limits)), options)
 
 
 __all__ = [

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError
+from qengine.keywords import check_keywords, options_with
 from qengine.metrics.decibels import decibels
 from qengine.model.formats.files import format_to_json
 from qengine.qformat import ChannelFormats, Format, QFormat
@@ -41,7 +42,8 @@ def choose_formats(
     FormatError
         If no format holds the values of a tensor.
     """
-    options = CalibrationOptions.of(options, keywords)
+    check_keywords("choose_formats", keywords, CalibrationKeywords)
+    options = options_with(CalibrationOptions, options, keywords)
     tensors = quantized_tensors(observation.model, observation.optimized, tie_joins=options.tie_joins)
     activations = _ActivationFormats(observation, tensors, options)
     for group in tensors.groups:

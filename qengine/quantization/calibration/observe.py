@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FeedError, QEngineError
+from qengine.keywords import check_keywords, options_with
 from qengine.model.graph import Graph
 from qengine.model.steps import Tensor
 from qengine.quantization.calibration.histogram import Histogram
@@ -72,7 +73,8 @@ def observe(
     QEngineError
         If the model cannot be read or run.
     """
-    float32 = SessionOptions.of(options, keywords).in_float32()
+    check_keywords("observe", keywords, SessionKeywords)
+    float32 = options_with(SessionOptions, options, keywords).in_float32()
     session = InferenceSession(model, float32, isa="reference").in_float32()
     if isinstance(feeds, Mapping):
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")

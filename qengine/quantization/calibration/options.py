@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypedDict
 
 from qengine.checks import check_whole_number
@@ -71,11 +71,6 @@ class CalibrationOptions:
             raise OptionError(f"percentile is above 0 and at most 100, not {self.percentile!r}")
         if not _is_number(self.headroom) or not 1.0 <= self.headroom <= _MAX_HEADROOM:
             raise OptionError(f"headroom is a factor of 1 to {_MAX_HEADROOM:g}, not {self.headroom!r}")
-
-    @classmethod
-    def of(cls, options: CalibrationOptions | None, changes: CalibrationKeywords) -> CalibrationOptions:
-        """Return options with changes; None for the defaults."""
-        return cls(**changes) if options is None else replace(options, **changes)
 
     @property
     def weight_word_length(self) -> int:

@@ -61,6 +61,7 @@ def round_columns(
     ndarray
         The codes as float64 numbers, (groups, filters, columns).
     """
+    weights = np.ascontiguousarray(weights)  # native kernels need rows in one piece
     nearest = np.clip(np.rint(weights), least, most)
     diagonal = np.einsum("gii->gi", products)
     mean = _ordered_sum(diagonal) / diagonal.shape[1]
@@ -144,7 +145,7 @@ def _blocks(columns: int) -> Iterator[tuple[int, int]]:
 
 def _times(error: Reals, products: Reals) -> Reals:
     """Return e H, (groups, filters, columns), with every sum in the order of the columns."""
-    total = np.zeros_like(error)
+    total = np.zeros(error.shape)  # in C order, also where the errors are not
     _add_products(total, np.ascontiguousarray(error.swapaxes(1, 2)), products)
     return total
 

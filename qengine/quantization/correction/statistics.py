@@ -24,13 +24,13 @@ from qengine.kernels.reference.functions import erf, exp
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import find
 from qengine.model.passes import fold_constants, fold_gemm_factors, remove_dead
+from qengine.model.passes.activation import constant_bounds
 from qengine.model.passes.batchnorm import is_constant_batchnorm
 from qengine.quantization.correction.bias import correct_bias
 from qengine.quantization.correction.registry import RecipeState, correction
 
 Reals = NDArray[np.float64]
 
-_KEEP_MEAN = {"Identity", "Dropout", "GlobalAveragePool", "Flatten"}
 _MAX_DEVIATIONS = 1e6  # bounds further from the mean, in standard deviations, are cut off
 
 
@@ -60,8 +60,9 @@ def expected_means(graph: Graph) -> dict[str, Reals]:
         if is_constant_batchnorm(node, graph.constants):
             normals[y] = _normalized(node, graph.constants)
             means[y] = normals[y].mean
-        elif x in normals and (bounds := _bounds(node, graph.constants)) is not None:
-            means[y] = _bounded_mean(normals[x], *bounds)
+        elif x in normals and (bounds := constant_bounds(node, graph.constants)) is not None:
+            low = -np.inf if bounds.low is None else bounds.low
+            means[y] = _bounded_mean(normals[x], low, np.inf if bounds.high is None else bounds.high)
         elif x in normals and node.operator == "LeakyRelu":
             slope = node.number("alpha", 0.01)
             means[y] = _bounded_mean(normals[x], 0.0, np.inf) + slope * _bounded_mean(normals[x], -np.inf, 0.0)
@@ -86,31 +87,6 @@ def _normalized(node: Node, constants: Mapping[str, NDArray[Any]]) -> _Normal:
     gamma, beta, _, var = (constants[name].astype(np.float64).ravel() for name in node.inputs[1:])
     epsilon = node.number("epsilon", 1e-5)
     return _Normal(beta, np.abs(gamma) * np.sqrt(var / (var + epsilon)))
-
-
-def _is_mean(node: Node) -> bool:
-    """Whether a node is an AveragePool that counts no padding."""
-    pads = np.any(np.asarray(node.attributes.get("pads", 0)) != 0)
-    padded = pads or node.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    return node.operator == "AveragePool" and not (bool(padded) and bool(node.number("count_include_pad", 0)))
-
-
-def _bounds(node: Node, constants: Mapping[str, NDArray[Any]]) -> tuple[float, float] | None:
-    """Return the bounds of a Relu or Clip; None where they are computed, or it is neither."""
-    if node.operator == "Relu":
-        return 0.0, np.inf
-    if node.operator != "Clip":
-        return None
-    bounds = [-np.inf, np.inf]
-    for i, key in enumerate(("min", "max")):
-        name = node.inputs[1 + i] if len(node.inputs) > 1 + i else ""
-        if name and name not in constants:
-            return None
-        if name:
-            bounds[i] = float(constants[name])
-        elif key in node.attributes:
-            bounds[i] = node.number(key, 0.0)
-    return bounds[0], bounds[1]
 
 
 def _bounded_mean(x: _Normal, low: float, high: float) -> Reals:

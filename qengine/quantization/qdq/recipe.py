@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from qengine.errors import OptionError
+from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.files import FormatsByName, parse_format
 from qengine.model.graph import Graph
 from qengine.model.loader import load
@@ -69,7 +70,8 @@ def quantize_model(
     QEngineError
         See `calibrate`, `correct` and `quantized_model`.
     """
-    options = CalibrationOptions.of(options, keywords)
+    check_keywords("quantize_model", keywords, CalibrationKeywords)
+    options = options_with(CalibrationOptions, options, keywords)
     if formats is None and data is None:
         raise OptionError("a model is quantized with formats, or with data that they are chosen on: give one of them")
     if formats is None and options.activation_word_length not in ACTIVATION_BITS:

@@ -184,8 +184,3 @@ def taps_of(w: NDArray[Any], sampling: Sampling, block: int, low: int, per: int)
     table = np.array(parts, np.int64).reshape(-1, 4)
     weights = np.stack(lanes, axis=1) if lanes else np.zeros((channels, 0, per), w.dtype)
     return Taps(table[:, 0], table[:, 1], table[:, 2], table[:, 3], weights)
-
-
-_NO_INDICES = np.zeros(0, np.int64)
-NO_TAPS = Taps(_NO_INDICES, _NO_INDICES, _NO_INDICES, _NO_INDICES, np.zeros((0, 0, 1)))
-"""A table without taps."""

@@ -39,13 +39,17 @@ def test_keywords_are_fields_of_the_objects(data):
         ({"max_runs": 0}, "max_runs must be a whole number, 1 or more, not 0"),
         ({"sensitivity_samples": 0}, "sensitivity_samples must be a whole number"),
         ({"cost": "area"}, "no cost is named 'area'; there are weights, activations, bit-operations"),
+        ({"metric": "f1"}, "no metric is named 'f1'; there are top1, agreement, psnr, ssim, sqnr"),
+        ({"bits": [1, 8]}, "^bits must be a whole number, 2 to 16, not 1"),
+        ({"weight_bits": [8, 17]}, "weight_bits must be a whole number, 2 to 16, not 17"),
+        ({"activation_bits": [4.5]}, "activation_bits must be a whole number, 2 to 16, not 4.5"),
         ({"least": 1.0, "max_drop": 1.0}, "max_drop and least both say what is good enough"),
         ({"threads": 0}, "threads must be a whole number"),
     ],
 )
-def test_options_without_a_meaning(data, keywords, message):
+def test_options_without_a_meaning_are_refused_before_a_run(keywords, message):
     with pytest.raises(OptionError, match=message):
-        qengine.search(*data, **keywords)
+        qengine.search(MODEL, None, **keywords)
 
 
 def test_an_unknown_keyword_is_a_type_error(data):

@@ -139,7 +139,7 @@ def test_the_written_file_holds_what_was_asked_for(data, tmp_path):
         total += batch.count
     assert right / total == found.best.value
     assert right / total >= found.reference - 0.03 - 1e-9
-    assert {unit.name: unit.bits for unit in found.units if unit.kind == "weights"} == {
+    assert {unit.name: unit.bits for unit in found.units if unit.kind == "constant"} == {
         name: session.formats[name].bits for name in ("w1", "w2")
     }
     assert price(model, found.formats, "macs") == found.best.cost
@@ -164,7 +164,7 @@ def test_tensors_that_share_a_format_move_together(tmp_path):
     assert set(by_name["r"].tensors) == {"c", "r", "m", "f"}
     assert len({found.formats[name] for name in by_name["r"].tensors}) == 1
     assert by_name["r"].bits < 16
-    assert [unit.bits for unit in found.units if unit.kind == "weights"] == [16, 16]
+    assert [unit.bits for unit in found.units if unit.kind == "constant"] == [16, 16]
     assert by_name["w"].sensitivity == {}
     assert any("2 tensors add nothing to activation memory" in note for note in found.notes)
     # Every tensor that a run keeps counts, moved codes too.
@@ -227,8 +227,8 @@ def test_runs_and_time_end_it(data):
 def test_one_kind_can_stay_as_it_is(data):
     model = classifier(4)
     found = search(model, data(model), cost="macs", bits=BITS, activation_bits=[8], max_drop=5)
-    assert {unit.bits for unit in found.units if unit.kind == "activations"} == {8}
-    assert min(unit.bits for unit in found.units if unit.kind == "weights") < 8
+    assert {unit.bits for unit in found.units if unit.kind == "activation"} == {8}
+    assert min(unit.bits for unit in found.units if unit.kind == "constant") < 8
     # One word length for all that is chosen for.
     assert found.uniform[4].widths == (8, 4, 8, 4, 8)
 
@@ -276,7 +276,7 @@ def test_what_cannot_be_done_is_said(data, tmp_path):
         search(model, dataset, cost="area")
     with pytest.raises(OptionError, match="bits must be a whole number, 2 to 16, not 17"):
         search(model, dataset, bits=[4, 17])
-    with pytest.raises(OptionError, match="there are no word lengths for weights"):
+    with pytest.raises(OptionError, match="there are no word lengths for constants"):
         search(model, dataset, weight_bits=[])
     with pytest.raises(OptionError, match="top1 needs labels"):
         search(model, data(model, labels=False), metric="top1")

@@ -32,11 +32,11 @@ def units(weight_bits=(3, 5), activation_bits=(4, 8), calibration=None):
 def test_tensors_with_one_format_are_one_unit():
     found = units()
     assert [(unit.name, unit.kind) for unit in found] == [
-        ("x", "activations"),
-        ("w", "weights"),
-        ("r", "activations"),
-        ("v", "weights"),
-        ("y", "activations"),
+        ("x", "activation"),
+        ("w", "constant"),
+        ("r", "activation"),
+        ("v", "constant"),
+        ("y", "activation"),
     ]
     assert set(found[2].tensors) == {"c", "r", "f"}
     assert [unit.widths for unit in found] == [(4, 8), (3, 5), (4, 8), (3, 5), (4, 8)]
@@ -85,7 +85,7 @@ def test_an_assignment_as_formats():
 @pytest.mark.parametrize(
     ("bits", "message"),
     [
-        ({"weight_bits": ()}, "there are no word lengths for weights: give at least one"),
+        ({"weight_bits": ()}, "there are no word lengths for constants: give at least one"),
         ({"activation_bits": ()}, "there are no word lengths for activations"),
         ({"weight_bits": (3, 17)}, "2 to 16, not 17"),
         ({"activation_bits": (1,)}, "2 to 16, not 1"),

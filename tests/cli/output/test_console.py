@@ -20,6 +20,16 @@ def test_width(capsys, monkeypatch, columns, widest):
     assert max(map(len, table)) <= widest
 
 
+def test_no_column_is_cut(capsys, monkeypatch):
+    """A table that needs more than 80 columns has them; lines that a terminal wraps show every figure."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["inspect", "digits", "--data", "digits", "--limit", "2", "--qformat", "Q4.3"]) == 0
+    lines = capsys.readouterr().out.split("\n\n")[0].splitlines()
+    assert lines[2].split()[:4] == ["tensor", "kind", "format", "share"]
+    assert "activation  Q4.3    49.3%      19.58  23.39" in lines[3]
+    assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
+
+
 def test_status_is_for_terminals(monkeypatch, capsys):
     with console.status("running", quiet=False):
         pass

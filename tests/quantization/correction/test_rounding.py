@@ -54,6 +54,15 @@ def test_most_filters_of_three_weights_are_the_best_there_are():
     assert ours < 1.08 * least < 0.75 * nearest, (ours / least, nearest / least)
 
 
+def test_any_order_of_the_weights_in_memory():
+    """A MatMul keeps its filters in columns, so that blocks of them are no rows in one piece."""
+    weights, products = problem(3, filters=6, columns=9)
+    wanted = round_columns(weights, products, -8, 7)
+    turned = np.ascontiguousarray(weights.swapaxes(1, 2)).swapaxes(1, 2)
+    np.testing.assert_array_equal(round_columns(turned, products, -8, 7), wanted)
+    np.testing.assert_array_equal(error(turned, 0 * turned, products), error(weights, 0 * weights, products))
+
+
 @pytest.mark.parametrize("seed", range(25))
 @pytest.mark.parametrize(("least", "most"), [(-128, 127), (-8, 7), (-2, 1)])
 def test_never_worse_than_nearest_for_any_filter(seed, least, most):
