@@ -258,10 +258,10 @@ def test_halves_of_a_sum_are_kept_apart_up_to_46_bits_and_from_16_dropped_bits_o
 def test_an_accumulator_wraps_where_the_sums_of_any_channel_leave_it():
     for limits in ((100, 1 << 40), (1 << 40, 100)):
         data = choose_epilogue(np.zeros(2, np.int64), np.array(limits), 4, Word(8, True), accumulator_bits=20)
-        assert data.epilogue.accumulator
+        assert data.epilogue.wraps_sums
         assert data.scalars[-1] == 32 - 20
     data = choose_epilogue(np.zeros(2, np.int64), np.array((100, 200)), 4, Word(8, True), accumulator_bits=20)
-    assert (data.epilogue.accumulator, data.scalars[-1]) == (False, 0)
+    assert (data.epilogue.wraps_sums, data.scalars[-1]) == (False, 0)
 
 
 def test_a_lane_without_a_channel_has_no_bias_and_no_shift():

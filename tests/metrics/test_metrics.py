@@ -54,6 +54,7 @@ def test_classes():
     assert found.top1 == 3 / 5  # of equal scores the first counts
     assert found.agreement == 3 / 5
     assert measured(Task.CLASSES, real, exact).top1 is None
+    assert measured(Task.CLASSES, real[:1], exact[:1], labels=np.int64([0])).top1 == 1.0
     assert (found.psnr_db, found.ssim, found.against) == (None, None, None)
 
 
@@ -117,6 +118,7 @@ def test_tasks():
     assert task({"i": classes, "a": picture[:, :2]}) == (Task.OTHER, "a")
     assert task({"i": classes, "a": picture}, labels=True) == (Task.CLASSES, "i")
     assert task({"i": classes[:, None]}) == (Task.CLASSES, "i")
+    assert task({"i": classes[:1], "a": picture}, labels=True) == (Task.CLASSES, "i")
     assert task({"i": classes, "a": scores}, labels=True) == (Task.CLASSES, "a")
     assert task({"i": np.zeros((3, 8, 8), np.int64)}) == (Task.OTHER, "i")
     assert task({"a": picture[:, :, :4]}) == (Task.OTHER, "a")
