@@ -1,4 +1,4 @@
-"""The suite tests the reference, which defines every bit; tests/native holds the native kernels against it."""
+"""The suite tests the reference, which defines every bit; tests/runtime/native holds the native kernels against it."""
 
 import os
 from pathlib import Path
