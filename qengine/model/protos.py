@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx  # noqa: TID251 - it builds onnx messages
 
 from qengine.model.graph import Graph, Node, OpaqueAttribute, Value
+from qengine.model.schemas import schema
 
 IR_VERSION = 10
 """IR version of written models: the oldest with every element type and opset that qengine writes."""
-
-
-@cache
-def schema(operator: str, version: int, domain: str) -> Any:
-    """Return ONNX's definition of an operator at an opset; None where it has none."""
-    try:
-        return onnx.defs.get_schema(operator, version, domain)
-    except onnx.defs.SchemaError:
-        return None
 
 
 def attribute_proto(node: Node, name: str, value: Any) -> onnx.AttributeProto:

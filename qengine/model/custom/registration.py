@@ -15,10 +15,10 @@ from qengine.errors import OperatorError, OptionError
 from qengine.model.custom.calls import call_function
 from qengine.model.custom.operator import Custom
 from qengine.model.custom.signature import Signature
-from qengine.model.eager import onnx_reference
 from qengine.model.ops import operator
 from qengine.model.ops.operator import ANY, REAL, Facts, Operator
 from qengine.model.ops.signature import NEVER, Parameter, Role
+from qengine.model.schemas import defines
 from qengine.model.steps import Step, Table, Tensor
 
 _RESERVED = ("", "ai.onnx", "qengine")
@@ -179,7 +179,7 @@ def _check_names(name: Any, domain: Any, since: Any) -> None:
     if domain in _RESERVED:
         owner = "qengine's own" if domain == "qengine" else "ONNX's own"
         raise OptionError(f"domain {domain!r} is {owner}; register {name} in a domain of yours")
-    if onnx_reference.defines(name, domain) or (domain, name) in operator.versions():
+    if defines(name, domain) or (domain, name) in operator.versions():
         raise OptionError(f"{domain}.{name} is defined already and needs no registration")
     check_whole_number("since", since, 1)
 

@@ -12,38 +12,17 @@ from typing import Any
 
 import numpy as np
 import onnx  # noqa: TID251 - a node is handed to onnx
-from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError, first_line
+from qengine.model.eager.evaluator import Element
 from qengine.model.graph import Node
-from qengine.model.protos import IR_VERSION, attribute_proto, schema
-
-Element = NDArray[Any] | list[Any] | None
-"""Type of an input or output: a tensor, a sequence, or None."""
+from qengine.model.protos import IR_VERSION, attribute_proto
+from qengine.model.schemas import schema
 
 _RENAMED = {"Scatter": "ScatterElements"}
 """Old operators that onnx.reference has under their new name only."""
 _FIRST_OPSET = {"DequantizeLinear": 19}
 """First opset at which onnx.reference has an operator; it serves earlier opsets too."""
-
-
-def is_defined(node: Node) -> bool:
-    """Whether ONNX defines the node's operator at its opset and does not deprecate it."""
-    defined = schema(node.operator, node.version, node.domain)
-    return defined is not None and not defined.deprecated
-
-
-def defines(operator: str, domain: str) -> bool:
-    """Whether ONNX defines an operator, at any opset."""
-    return bool(onnx.defs.has(operator, domain))
-
-
-def is_deterministic(node: Node) -> bool:
-    """Whether the same inputs always give the same outputs."""
-    defined = schema(node.operator, node.version, node.domain)
-    if defined is None:
-        return False
-    return bool(defined.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic)
 
 
 def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
@@ -65,7 +44,6 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
     """
     if (node.operator, node.domain) == ("Optional", ""):  # onnx.reference would return a sequence
         return [inputs[0] if inputs else None]
-    _check_types(node, inputs)
     inputs = _adapted(node, inputs)
     types = tuple(_type_proto(array) if name else None for name, array in zip(node.inputs, inputs, strict=True))
     with node.errors_named():
@@ -90,26 +68,6 @@ def _adapted(node: Node, inputs: Sequence[Element]) -> Sequence[Element]:
     if (node.operator, node.domain) == ("CumSum", "") and isinstance(inputs[1], np.ndarray) and inputs[1].size == 1:
         return [signal, inputs[1].reshape(())]  # torch writes the axis as a vector of one element
     return inputs
-
-
-def _check_types(node: Node, inputs: Sequence[Element]) -> None:
-    """Raise ModelError for element types that ONNX does not allow: onnx.reference does not check them."""
-    defined = schema(node.operator, node.version, node.domain)
-    if defined is None or not defined.inputs:
-        return
-    bound: dict[str, tuple[str, str]] = {}
-    for k, (name, array) in enumerate(zip(node.inputs, inputs, strict=True)):
-        formal = defined.inputs[min(k, len(defined.inputs) - 1)]
-        if not name or not isinstance(array, np.ndarray):
-            continue
-        kind = onnx.TensorProto.DataType.Name(onnx.helper.np_dtype_to_tensor_dtype(array.dtype)).lower()
-        allowed = formal.types
-        if not any(f"tensor({kind})" in one for one in allowed):
-            listed = ", ".join(sorted(one.removeprefix("tensor(").removesuffix(")") for one in allowed))
-            raise ModelError(f"{node}: '{name}' is {kind}; {node.operator} takes {listed}")
-        first = bound.setdefault(formal.type_str, (kind, name))
-        if formal.is_homogeneous and first[0] != kind:
-            raise ModelError(f"{node}: inputs '{first[1]}' ({first[0]}) and '{name}' ({kind}) differ in type")
 
 
 def _element(result: Any) -> Element:

@@ -1,4 +1,4 @@
-"""Evaluation of a single node on real numbers, by its registered function or by onnx.reference."""
+"""Evaluation of a single node on real numbers, by its registered function, by an evaluator or by onnx.reference."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from qengine.errors import UnsupportedError
+from qengine.model import schemas
 from qengine.model.custom import Custom
-from qengine.model.eager import onnx_reference
-from qengine.model.eager.onnx_reference import Element
+from qengine.model.eager import evaluators, onnx_reference  # noqa: F401 - importing the package declares the evaluators
+from qengine.model.eager.evaluator import Element, delegations, find_evaluator
 from qengine.model.graph import Node, Value
 from qengine.model.ops.operator import find
 
 
 def is_computable(node: Node) -> bool:
-    """Whether the node has a registered function or is an operator of ONNX."""
-    return isinstance(find(node), Custom) or onnx_reference.is_defined(node)
+    """Whether the node has a registered function or an evaluator, or is an operator of ONNX."""
+    return isinstance(find(node), Custom) or find_evaluator(node) is not None or schemas.is_defined(node)
 
 
 def is_deterministic(node: Node) -> bool:
     """Whether the same inputs always give the same outputs."""
     op = find(node)
-    return op.deterministic if isinstance(op, Custom) else onnx_reference.is_deterministic(node)
+    if isinstance(op, Custom):
+        return op.deterministic
+    return schemas.is_deterministic(node) or (bool(node.domain) and find_evaluator(node) is not None)
 
 
 def declared_types(node: Node, values: Mapping[str, Value]) -> list[np.dtype[Any] | None]:
@@ -48,7 +52,15 @@ def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) 
         If the node cannot be computed from these inputs; the message names the node.
     """
     op = find(node)
-    if not isinstance(op, Custom):
-        return onnx_reference.compute(node, inputs)
     with node.errors_named():
-        return list(op.compute(node, inputs, declared_types(node, values)))
+        if isinstance(op, Custom):
+            return list(op.compute(node, inputs, declared_types(node, values)))
+        schemas.check_types(node, inputs)
+        own = find_evaluator(node)
+        if own is not None:
+            return own.compute(node, inputs)
+        delegation = delegations().get((node.domain, node.operator))
+        reason = delegation.is_refused and delegation.is_refused(node, inputs) if delegation else None
+        if reason:
+            raise UnsupportedError(reason)
+        return onnx_reference.compute(node, inputs)

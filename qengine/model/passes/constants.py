@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import UnsupportedError
-from qengine.model.eager import onnx_reference, single_node
+from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsRun, find
+from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import Tensor
 
@@ -53,7 +54,7 @@ def _computed(node: Node, known: Callable[[str], Tensor]) -> dict[str, NDArray[A
     except NeedsRun:
         return None
     except UnsupportedError:
-        if not onnx_reference.is_defined(node):
+        if not is_defined(node):
             raise
         return None
     if any(prod(step.shape) > _MAX_ELEMENTS for step in steps):

@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import UnsupportedError
-from qengine.model.eager import onnx_reference, single_node
+from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
+from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import Convert, Island, Linear, Move, Step, Tensor
 from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, FixedPointSettings, Plan
@@ -164,7 +165,7 @@ class _Builder:
         except NeedsRun:
             raise
         except UnsupportedError as error:
-            if onnx_reference.is_defined(node):  # onnx.reference may compute what the handler refuses
+            if is_defined(node):  # onnx.reference may compute what the handler refuses
                 raise NeedsRun(str(error)) from None
             raise
         for name, step in zip(node.outputs, steps, strict=False):

@@ -42,6 +42,7 @@ class Case:
     expected : the outputs, where neither is right.
     rtol, atol : for float32, unless the operator only picks elements; see `EXACT`.
     opsets : the first and last opset, where the schema alone does not tell.
+    domain : domain of the operator.
     """
 
     operator: str
@@ -53,15 +54,16 @@ class Case:
     rtol: float = 1e-5
     atol: float = 1e-6
     opsets: tuple[int, int] = (OLDEST, NEWEST)
+    domain: str = ""
 
     def versions(self) -> list[int]:
         """Return the opsets to run at."""
         usable = [v for v in range(self.opsets[0], self.opsets[1] + 1) if self._fits(v)]
-        firsts = {schema(self.operator, v).since_version: v for v in reversed(usable)}
+        firsts = {schema(self.operator, v, self.domain).since_version: v for v in reversed(usable)}
         return sorted({*firsts.values(), *usable[-1:]})
 
     def _fits(self, version: int) -> bool:
-        found = schema(self.operator, version)
+        found = schema(self.operator, version, self.domain)
         if found is None or not found.min_input <= len(self.inputs) <= found.max_input:
             return False
         if not set(self.attributes) <= set(found.attributes) or self.outputs > found.max_output:
@@ -85,7 +87,7 @@ class Case:
             k: numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v for k, v in self.attributes.items()
         }
         graph = helper.make_graph(
-            [helper.make_node(self.operator, names, outputs, name="node", **attributes)],
+            [helper.make_node(self.operator, names, outputs, name="node", domain=self.domain, **attributes)],
             "case",
             [
                 helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
@@ -94,13 +96,15 @@ class Case:
             [onnx.ValueInfoProto(name=name) for name in outputs],
             [numpy_helper.from_array(a, n) for n, a in given.items() if n not in feeds],
         )
-        opset = helper.make_opsetid("", version)
-        return helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString(), feeds
+        opsets = [helper.make_opsetid(self.domain, version)]
+        if self.domain:
+            opsets.append(helper.make_opsetid("", NEWEST))
+        return helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString(), feeds
 
     def check(self, version: int) -> None:
         """Run at an opset, with inputs fed and with all but the first constant, and compare."""
-        handler = find(Node(self.operator, (), (), version=version))
-        exact = set(handler.kinds) <= EXACT
+        handler = find(Node(self.operator, (), (), domain=self.domain, version=version))
+        exact = bool(handler.kinds) and set(handler.kinds) <= EXACT
         for constant in {False, len(self.inputs) > 1}:
             model, feeds = self.model(version, constant)
             found = qengine.InferenceSession(model).run(None, feeds)
@@ -148,10 +152,10 @@ def by_reference(model: bytes, feeds: dict[str, NDArray[Any]]) -> list[NDArray[A
 
 
 @cache
-def schema(operator: str, version: int) -> onnx.defs.OpSchema | None:
+def schema(operator: str, version: int, domain: str = "") -> onnx.defs.OpSchema | None:
     """Return the schema in force at an opset, None where there is none or it is deprecated."""
     try:
-        found = onnx.defs.get_schema(operator, version)
+        found = onnx.defs.get_schema(operator, version, domain)
     except onnx.defs.SchemaError:
         return None
     return None if found.deprecated else found

@@ -9,12 +9,12 @@ import pytest
 from onnx.defs import OpSchema
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.eager.onnx_reference import is_defined
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import ANY, Known, find, operator, versions
 from qengine.model.ops.signature import NEVER
 from qengine.model.ops.support_check import check_supported
+from qengine.model.schemas import is_defined
 from qengine.model.steps import Island, Tensor
 
 from . import __path__ as here

@@ -1,0 +1,196 @@
+"""Declaration of evaluators: NumPy functions that compute one node on real numbers, integers or text.
+
+An operator without a handler in `qengine.model.ops` becomes no steps. It is computed at once, by one of two: an
+*evaluator* of qengine, or onnx.reference. onnx.reference is trusted with an operator only where its results agree with
+a second source, which `delegate` declares and a test compares. Every other operator has an evaluator, or is refused
+by name.
+
+An evaluator is a function with the decorator `@evaluator`:
+
+- Its positional parameters are the inputs in ONNX's order, None where a node leaves an optional one out.
+- Its keyword-only parameters are the attributes, with ONNX's names and defaults. The name `node` is not an attribute:
+  the function then gets the `Node`, because it depends on the opset or on the number of outputs.
+- It gets arrays that it must not write to, and returns an array, a list (a sequence), or a tuple for several outputs.
+- It raises ModelError for values that ONNX does not allow, such as an index out of range, and UnsupportedError for
+  values that ONNX allows and it does not implement.
+
+Importing the package `qengine.model.eager.evaluators` declares all of this. There is no other list to extend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError
+from qengine.model.custom.signature import Signature
+from qengine.model.graph import Node
+
+Element = NDArray[Any] | list[Any] | None
+"""Type of an input or output: a tensor, a sequence, or None."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """A function that computes an operator.
+
+    Attributes
+    ----------
+    name, domain : operator and its domain.
+    since : first opset that it serves; of several evaluators the newest that a node's opset reaches is used.
+    function : function that computes it.
+    signature : inputs and attributes of the function.
+    takes_node : whether the function takes the node too.
+    """
+
+    name: str
+    domain: str
+    since: int
+    function: Callable[..., Any]
+    signature: Signature
+    takes_node: bool
+
+    def compute(self, node: Node, inputs: Sequence[Element]) -> list[Element]:
+        """Return the outputs of a node, None for an output that is left out.
+
+        Parameters
+        ----------
+        node
+            Node whose operator this is.
+        inputs
+            An element for each name in `node.inputs`; None where the name is empty.
+
+        Raises
+        ------
+        QEngineError
+            If the node cannot be computed from these inputs; without the node's name.
+        """
+        self.signature.check(node)
+        for name, value in zip(self.signature.inputs[: self.signature.required], inputs, strict=False):
+            if value is None:
+                raise ModelError(f"input '{name}' is an empty optional")
+        keywords = self.signature.keywords(node.attributes)
+        if self.takes_node:
+            keywords["node"] = node
+        result = self.function(*self.signature.arguments(inputs), **keywords)
+        outputs = list(result) if isinstance(result, tuple) else [result]
+        if len(outputs) < len(node.outputs):
+            raise ModelError(f"has {len(outputs)} outputs, {len(node.outputs)} are asked for")
+        return [_element(one) if name else None for name, one in zip(node.outputs, outputs, strict=False)]
+
+
+_registry: dict[tuple[str, str], list[Evaluator]] = {}
+
+
+def evaluator(*names: str, since: int = 1, domain: str = "") -> Callable[[_Function], _Function]:
+    """Declare a function as the evaluator of one or several operators.
+
+    Parameters
+    ----------
+    names
+        Operators that the function computes.
+    since
+        First opset that it serves.
+    domain
+        Domain of the operators.
+
+    Raises
+    ------
+    ValueError
+        If an operator has two evaluators since the same opset.
+    """
+
+    def declare(function: _Function) -> _Function:
+        signature = Signature.of(function, function.__name__)
+        attributes = {
+            name: replace(attribute, default=_as_float32(attribute.default))
+            for name, attribute in signature.attributes.items()
+            if name != "node"
+        }
+        takes_node = "node" in signature.attributes
+        for name in names:
+            versions = _registry.setdefault((domain, name), [])
+            if any(one.since == since for one in versions):
+                raise ValueError(f"{name} since {since} is declared twice")
+            signature = replace(signature, attributes=attributes)
+            versions.append(Evaluator(name, domain, since, function, signature, takes_node))
+            versions.sort(key=lambda one: one.since)
+        return function
+
+    return declare
+
+
+@dataclass(frozen=True)
+class Delegation:
+    """An operator that onnx.reference computes.
+
+    Attributes
+    ----------
+    source : software that its results were compared with, such as "ONNX Runtime".
+    is_refused : function that returns why onnx.reference must not compute a node from these inputs, as where its result
+        is known to be wrong; None where it may. None for no such cases.
+    """
+
+    source: str
+    is_refused: Callable[[Node, Sequence[Element]], str | None] | None = None
+
+
+_delegations: dict[tuple[str, str], Delegation] = {}
+
+
+def delegate(
+    *names: str,
+    source: str,
+    domain: str = "",
+    is_refused: Callable[[Node, Sequence[Element]], str | None] | None = None,
+) -> None:
+    """Declare that onnx.reference computes operators, at the opsets at which none of them has an evaluator.
+
+    Parameters
+    ----------
+    names, domain
+        The operators.
+    source, is_refused
+        See `Delegation`.
+
+    Raises
+    ------
+    ValueError
+        If an operator is declared already.
+    """
+    for name in names:
+        if (domain, name) in _delegations:
+            raise ValueError(f"{name} is delegated twice")
+        _delegations[domain, name] = Delegation(source, is_refused)
+
+
+def delegations() -> Mapping[tuple[str, str], Delegation]:
+    """Return every operator that onnx.reference computes, by (domain, name)."""
+    return _delegations
+
+
+def versions() -> Mapping[tuple[str, str], Sequence[Evaluator]]:
+    """Return every evaluator by (domain, name), the versions of an operator in ascending order."""
+    return _registry
+
+
+def find_evaluator(node: Node) -> Evaluator | None:
+    """Return the evaluator that serves a node; None where there is none."""
+    served = [one for one in _registry.get((node.domain, node.operator), ()) if one.since <= node.version]
+    return served[-1] if served else None
+
+
+def _element(result: Any) -> Element:
+    """Return an output as an array, a list or None: NumPy returns scalars where an array has no axes."""
+    return result if result is None or isinstance(result, list) else np.asarray(result)
+
+
+def _as_float32(default: Any) -> Any:
+    """Return a default as a model would store it: a real number as the nearest float32."""
+    return float(np.float32(default)) if isinstance(default, float) else default

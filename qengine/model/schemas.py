@@ -1,0 +1,61 @@
+"""ONNX's definitions of operators: which exist at an opset, and which types their inputs may have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx  # noqa: TID251 - it holds the definitions
+
+from qengine.errors import ModelError
+from qengine.model.graph import Node
+
+
+@cache
+def schema(operator: str, version: int, domain: str) -> Any:
+    """Return ONNX's definition of an operator at an opset; None where it has none."""
+    try:
+        return onnx.defs.get_schema(operator, version, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def is_defined(node: Node) -> bool:
+    """Whether ONNX defines the node's operator at its opset and does not deprecate it."""
+    defined = schema(node.operator, node.version, node.domain)
+    return defined is not None and not defined.deprecated
+
+
+def defines(operator: str, domain: str) -> bool:
+    """Whether ONNX defines an operator, at any opset."""
+    return bool(onnx.defs.has(operator, domain))
+
+
+def is_deterministic(node: Node) -> bool:
+    """Whether the same inputs always give the same outputs."""
+    defined = schema(node.operator, node.version, node.domain)
+    if defined is None:
+        return False
+    return bool(defined.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic)
+
+
+def check_types(node: Node, inputs: Sequence[Any]) -> None:
+    """Raise ModelError for element types that ONNX does not allow in inputs of the node."""
+    defined = schema(node.operator, node.version, node.domain)
+    if defined is None or not defined.inputs:
+        return
+    bound: dict[str, tuple[str, str]] = {}
+    for k, (name, array) in enumerate(zip(node.inputs, inputs, strict=True)):
+        formal = defined.inputs[min(k, len(defined.inputs) - 1)]
+        if not name or not isinstance(array, np.ndarray):
+            continue
+        kind = onnx.TensorProto.DataType.Name(onnx.helper.np_dtype_to_tensor_dtype(array.dtype)).lower()
+        allowed = formal.types
+        if not any(f"tensor({kind})" in one for one in allowed):
+            listed = ", ".join(sorted(one.removeprefix("tensor(").removesuffix(")") for one in allowed))
+            raise ModelError(f"{node}: '{name}' is {kind}; {node.operator} takes {listed}")
+        first = bound.setdefault(formal.type_str, (kind, name))
+        if formal.is_homogeneous and first[0] != kind:
+            raise ModelError(f"{node}: inputs '{first[1]}' ({first[0]}) and '{name}' ({kind}) differ in type")
