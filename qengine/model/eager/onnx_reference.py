@@ -93,6 +93,8 @@ class _NodeKey:
 
 def _type_proto(array: Element) -> bytes:
     """Return the serialized TypeProto of an input; lengths of axes are left open."""
+    if isinstance(array, dict):
+        raise UnsupportedError("takes a map, which onnx.reference does not compute")
     if array is None:
         kind = onnx.TypeProto()
         kind.optional_type.elem_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
