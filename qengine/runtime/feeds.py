@@ -14,6 +14,8 @@ from qengine.model.graph import Dim, Graph, Value
 
 _DTYPE_KINDS = "biuf"
 """Kinds of NumPy dtypes, in an order in which each kind holds the values of those before it."""
+_MAP_VALUES: dict[str, type[Any]] = {"float": np.float32, "double": np.float64, "int64": np.int64, "string": str}
+"""Types of the values of a map, by ONNX's name."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,41 @@ def _checked_feed(value: Value, feed: Any) -> Any:
 
 
 def _container(container: str, feed: Any, label: str) -> Any:
-    """Return the feed of a sequence or an optional: a list of arrays, an array, or None."""
+    """Return the feed of a sequence, a map or an optional: a list, a dict, an array, or None."""
     if container.startswith("optional("):
         if feed is None:
             return None
         container = container.removeprefix("optional(").removesuffix(")")
+    if container.startswith("map("):
+        return _map(container, feed, label)
     if not container.startswith("seq("):
         return np.asarray(feed)
+    elements = container.removeprefix("seq(").removesuffix(")")
+    is_map = elements.startswith("map(")
     if not isinstance(feed, Sequence) or isinstance(feed, str):
-        raise FeedError(f"{label} needs a list of arrays ({container}), not {type(feed).__name__}")
+        kind = "dicts" if is_map else "arrays"
+        raise FeedError(f"{label} needs a list of {kind} ({container}), not {type(feed).__name__}")
+    if is_map:
+        return [_map(elements, element, label) for element in feed]
     return [None if element is None else np.asarray(element) for element in feed]
+
+
+def _map(container: str, feed: Any, label: str) -> dict[Any, Any]:
+    """Return the feed of a map, such as map(string,tensor(float)), with values of its type."""
+    if not isinstance(feed, Mapping):
+        raise FeedError(f"{label} needs a dict ({container}), not {type(feed).__name__}")
+    key, _, value = container.removeprefix("map(").removesuffix(")").partition(",tensor(")
+    kind = _MAP_VALUES.get(value.removesuffix(")"))
+    if kind is None:
+        raise FeedError(f"{label} is a {container}, which cannot be fed")
+    keys = str if key == "string" else (int, np.integer)
+    values = str if kind is str else (int, np.integer) if kind is np.int64 else (int, float, np.number)
+    if not all(isinstance(k, keys) and isinstance(v, values) for k, v in feed.items()):
+        raise FeedError(f"{label} needs a dict with keys and values of {container}")
+    try:
+        return {k if key == "string" else int(k): kind(v) for k, v in feed.items()}
+    except (OverflowError, ValueError):
+        raise FeedError(f"{label} has a value outside {container}") from None
 
 
 def _lengths(shape: tuple[Dim, ...]) -> str:

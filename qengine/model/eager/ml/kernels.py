@@ -47,7 +47,7 @@ class Kernel:
         if self.kernel_type == "RBF":
             squares = (x * x).sum(axis=1)[:, None] + (vectors * vectors).sum(axis=1)
             near = np.maximum(squares.astype(np.float64) - 2 * (x.astype(np.float64) @ vectors.T.astype(np.float64)), 0)
-            return np.exp(-gamma * near).astype(np.float32)
+            return np.asarray(np.exp(-gamma * near), np.float32)
         product: NDArray[np.float32] = gamma * (x @ vectors.T) + coef0
         result: NDArray[np.float32] = np.tanh(product) if self.kernel_type == "SIGMOID" else product**degree
         return result
