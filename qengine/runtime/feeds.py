@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FeedError
+from qengine.model.eager.sequences import TensorSequence
 from qengine.model.graph import Dim, Graph, Value
 
 _DTYPE_KINDS = "biuf"
 """Kinds of NumPy dtypes, in an order in which each kind holds the values of those before it."""
+_NUMPY_NAMES = {"float": "float32", "double": "float64", "string": "object"}
+"""NumPy's names of the element types that ONNX writes in another way."""
 _MAP_VALUES: dict[str, type[Any]] = {"float": np.float32, "double": np.float64, "int64": np.int64, "string": str}
 """Types of the values of a map, by ONNX's name."""
 
@@ -38,7 +41,7 @@ class Argument:
         """Return the description of a value of the graph."""
         if value.container is not None:
             return cls(value.name, None, value.container)
-        names = {"float32": "float", "float64": "double", "object": "string"}
+        names = {own: name for name, own in _NUMPY_NAMES.items()}
         kind = "unknown" if value.dtype is None else names.get(value.dtype.name, value.dtype.name)
         return cls(value.name, None if value.shape is None else list(value.shape), f"tensor({kind})")
 
@@ -90,7 +93,7 @@ def _container(container: str, feed: Any, label: str) -> Any:
     if container.startswith("map("):
         return _map(container, feed, label)
     if not container.startswith("seq("):
-        return np.asarray(feed)
+        return _array(Value("", _element_type(container)), feed, label)
     elements = container.removeprefix("seq(").removesuffix(")")
     is_map = elements.startswith("map(")
     if not isinstance(feed, Sequence) or isinstance(feed, str):
@@ -98,7 +101,17 @@ def _container(container: str, feed: Any, label: str) -> Any:
         raise FeedError(f"{label} needs a list of {kind} ({container}), not {type(feed).__name__}")
     if is_map:
         return [_map(elements, element, label) for element in feed]
-    return [None if element is None else np.asarray(element) for element in feed]
+    dtype = _element_type(elements)
+    return TensorSequence([_array(Value("", dtype), element, f"{label}[{i}]") for i, element in enumerate(feed)], dtype)
+
+
+def _element_type(kind: str) -> np.dtype[Any] | None:
+    """Return the element type of a type such as "tensor(float)"; None for one that NumPy does not know by name."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    try:
+        return np.dtype(_NUMPY_NAMES.get(name, name))
+    except TypeError:
+        return None
 
 
 def _map(container: str, feed: Any, label: str) -> dict[Any, Any]:

@@ -149,7 +149,7 @@ def _parameters(function: Callable[..., Any], what: str) -> list[inspect.Paramet
 
 
 def _kind(annotation: Any) -> tuple[type | None, type | None]:
-    """Return the type of an annotation that is checked, T for `T | None`, and of a list's elements; None for others."""
+    """Return the type of an annotation that is checked, T for `T | None`, and that of a list's elements."""
     if get_origin(annotation) in (Union, types.UnionType):
         others = [a for a in get_args(annotation) if a is not type(None)]
         annotation = others[0] if len(others) == 1 else None

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.elements import checked_shape
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.ml.features import DOMAIN, check_size, floats, rows_of, tensor_of
+from qengine.model.eager.ml.features import DOMAIN, floats, rows_of, tensor_of
 from qengine.model.eager.ml.lookup import positions_in
 
 _NORMS = ("MAX", "L1", "L2")
@@ -26,7 +27,7 @@ def array_feature_extractor(x: NDArray[Any], indices: NDArray[Any]) -> NDArray[A
     if chosen.min() < 0 or chosen.max() >= length:
         wrong = chosen[(chosen < 0) | (chosen >= length)][0]
         raise ModelError(f"index {wrong} is outside 0..{length - 1} of the last axis")
-    check_size((*x.shape[:-1], chosen.size))
+    checked_shape((*x.shape[:-1], chosen.size))
     result = x[..., chosen]
     return result[None] if x.ndim == 1 else result
 
@@ -47,7 +48,7 @@ def feature_vectorizer(*inputs: NDArray[Any], inputdimensions: tuple[int, ...] =
     parts = [_flat_rows(tensor_of(one)) for one in inputs]
     if len({len(part) for part in parts}) > 1:
         raise ModelError(f"its inputs have different numbers of rows: {[len(part) for part in parts]}")
-    check_size((len(parts[0]), sum(inputdimensions)))
+    checked_shape((len(parts[0]), sum(inputdimensions)))
     result = np.zeros((len(parts[0]), sum(inputdimensions)), np.float32)
     start = 0
     for part, width in zip(parts, inputdimensions, strict=True):
@@ -140,7 +141,7 @@ def one_hot_encoder(
     if bool(cats_strings) != (x.dtype == object):
         raise ModelError(f"its categories are {'text' if cats_strings else 'integers'}, and its input is {x.dtype}")
     count = len(cats_int64s or cats_strings)
-    check_size((*x.shape, count))
+    checked_shape((*x.shape, count))
     if x.dtype.kind == "f":  # as a cast to int64, without undefined results
         x = np.where(np.isfinite(x) & (np.abs(x) < 2.0**63), np.trunc(x), np.nan)
     found = positions_in(x.reshape(-1), cats_int64s or cats_strings)

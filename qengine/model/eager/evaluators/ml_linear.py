@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.elements import checked_shape
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.ml.features import DOMAIN, check_size, floats, labels_of, rows_of
+from qengine.model.eager.ml.features import DOMAIN, floats, labels_of, rows_of
 from qengine.model.eager.ml.scores import check_transform, of_two_classes, transformed
 
 
@@ -64,6 +65,6 @@ def _products(
         )
     if len(intercepts) not in (0, count):
         raise ModelError(f"has {len(intercepts)} intercepts for {count} sets of coefficients")
-    check_size((len(rows), count))
+    checked_shape((len(rows), count))
     result: NDArray[np.float32] = rows @ floats(coefficients).reshape(count, -1).T
     return result + floats(intercepts) if intercepts else result

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.elements import checked_shape
 from qengine.model.eager.evaluator import Element, evaluator
-from qengine.model.eager.ml.features import DOMAIN, check_size, labels_of, rows_of, text
+from qengine.model.eager.ml.features import DOMAIN, labels_of, rows_of, text
 
 _CASTS = {"TO_FLOAT": np.float32, "TO_INT64": np.int64, "TO_STRING": object}
 _PADDING = {"TO_FLOAT": 0.0, "TO_INT64": 0, "TO_STRING": "0.f"}  # as in ONNX Runtime
@@ -59,7 +60,7 @@ def cast_map(x: Element, *, cast_to: str = "TO_FLOAT", map_form: str = "DENSE", 
         raise ModelError(f"max_map is {max_map}; with map_form SPARSE it must be positive")
     if keys and keys[0] < 0:
         raise ModelError(f"the map has the key {keys[0]}; with map_form SPARSE keys are positions")
-    check_size((1, max_map))
+    checked_shape((1, max_map))
     row = _row([_PADDING[cast_to]], cast_to).repeat(max_map, axis=1)
     within = [key for key in keys if key < max_map]
     if within:

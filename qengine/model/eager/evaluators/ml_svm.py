@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.model.eager.elements import checked_shape
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.ml.features import DOMAIN, check_size, floats, labels_of, rows_of
+from qengine.model.eager.ml.features import DOMAIN, floats, labels_of, rows_of
 from qengine.model.eager.ml.kernels import Kernel, class_probabilities
 from qengine.model.eager.ml.scores import check_transform, of_two_classes, transformed
 
@@ -43,7 +44,7 @@ class Machine:
         self.check("coefficients", count * x.shape[1])
         if not self.rho:
             raise ModelError("has no rho")
-        check_size((len(x), count))
+        checked_shape((len(x), count))
         return x @ floats(self.coefficients).reshape(count, -1).T + np.float32(self.rho[0])
 
     def check(self, name: str, count: int) -> None:
@@ -140,7 +141,7 @@ def _pairwise(
     pairs = count * (count - 1) // 2
     machine.check("coefficients", (count - 1) * total)
     machine.check("rho", pairs)
-    check_size((len(rows), pairs))
+    checked_shape((len(rows), pairs))
     values = machine.kernel_values(rows, total).astype(np.float64)
     weights = floats(machine.coefficients).reshape(count - 1, total)
     ends = np.cumsum(vectors)

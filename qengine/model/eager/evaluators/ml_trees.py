@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.model.eager.elements import checked_shape
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.ml.features import DOMAIN, check_size, labels_of, rows_of
+from qengine.model.eager.ml.features import DOMAIN, labels_of, rows_of
 from qengine.model.eager.ml.forest import Reals
 from qengine.model.eager.ml.scores import TRANSFORMS, check_transform, of_two_classes, transformed
 from qengine.model.eager.ml.trees import NodeLists, Trees, WeightLists, forest_of, reals
@@ -76,7 +77,7 @@ def tree_ensemble_regressor(
     lists = WeightLists(weights.target_treeids, weights.target_nodeids, weights.target_ids, values)
     base = _base(weights.base_values, weights.base_values_as_tensor, targets, dtype)
     rows = rows_of(x).astype(dtype)
-    check_size((len(rows), targets))
+    checked_shape((len(rows), targets))
     forest = forest_of(nodes, lists, targets, dtype)
     scores, _ = forest.aggregated(forest.leaves(rows), aggregate_function)
     return transformed(scores + base, post_transform).astype(np.float32)
@@ -100,7 +101,7 @@ def tree_ensemble_classifier(
     dtype = _computed(x)
     values = reals(weights.class_weights, weights.class_weights_as_tensor, "class_weights")
     rows = rows_of(x).astype(dtype)
-    check_size((len(rows), len(labels)))
+    checked_shape((len(rows), len(labels)))
     lists = WeightLists(weights.class_treeids, weights.class_nodeids, weights.class_ids, values)
     forest = forest_of(nodes, lists, len(labels), dtype)
     scores, is_given = forest.aggregated(forest.leaves(rows), "SUM")
@@ -137,7 +138,7 @@ def tree_ensemble(
     rows = rows_of(x).astype(dtype)
     if targets < 1:
         raise ModelError(f"n_targets is {targets}; it must be positive")
-    check_size((len(rows), targets))
+    checked_shape((len(rows), targets))
     forest = trees.forest(targets, x.dtype, dtype)
     scores, _ = forest.aggregated(forest.leaves(rows), _AGGREGATES[aggregate_function])
     return transformed(scores, TRANSFORMS[post_transform]).astype(x.dtype)
@@ -152,7 +153,7 @@ def _base(numbers: tuple[float, ...], tensor: Any, count: int, dtype: Any) -> Re
     """Return the base values of `count` targets, zeros where none are given."""
     if count < 1:
         raise ModelError(f"n_targets is {count}; it must be positive")
-    check_size((count,))
+    checked_shape((count,))
     base = reals(numbers, tensor, "base_values")
     if len(base) not in (0, count):
         raise ModelError(f"has {len(base)} base_values; it needs none or {count}")

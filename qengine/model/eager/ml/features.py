@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError, UnsupportedError
+from qengine.errors import ModelError
 from qengine.model.eager.evaluator import Element
 
 DOMAIN = "ai.onnx.ml"
-MAX_ELEMENTS = 1 << 28
-"""Largest number of elements of a result whose size an attribute decides."""
 
 
 def rows_of(x: NDArray[Any]) -> NDArray[Any]:
@@ -62,15 +60,6 @@ def text(values: Sequence[str]) -> NDArray[Any]:
 def floats(values: Sequence[float]) -> NDArray[np.float32]:
     """Return an attribute of numbers as a float32 vector."""
     return np.array(values, np.float32)
-
-
-def check_size(shape: Sequence[int]) -> None:
-    """Raise UnsupportedError for a result of too many elements."""
-    size = 1
-    for length in shape:
-        size *= length
-    if size > MAX_ELEMENTS:
-        raise UnsupportedError(f"its result {list(shape)} would have {size:,} elements, more than {MAX_ELEMENTS:,}")
 
 
 def tensor_of(value: Element) -> NDArray[Any]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.eager.ml.features import check_size, floats
+from qengine.model.eager.elements import checked_shape
+from qengine.model.eager.ml.features import floats
 from qengine.model.eager.ml.scores import logistic
 
 KERNELS = ("LINEAR", "POLY", "RBF", "SIGMOID")
@@ -39,7 +40,7 @@ class Kernel:
 
     def values(self, x: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the kernel of each sample [N, C] and each support vector [V, C], [N, V]."""
-        check_size((len(x), len(vectors)))
+        checked_shape((len(x), len(vectors)))
         if self.kernel_type == "LINEAR":
             plain: NDArray[np.float32] = x @ vectors.T
             return plain
@@ -70,7 +71,7 @@ def class_probabilities(
     classes
         Number of classes.
     """
-    check_size((len(scores), classes, classes))
+    checked_shape((len(scores), classes, classes))
     share = np.clip(1 - logistic(scores * slope + offset), _LEAST_SHARE, 1 - _LEAST_SHARE)
     pair = np.zeros((len(scores), classes, classes), np.float32)  # chance of i against j
     for k, (i, j) in enumerate(combinations(range(classes), 2)):
