@@ -153,7 +153,7 @@ def _is_container(session: InferenceSession, name: str) -> bool:
 
 
 def _check_tensors(outputs: Arrays, others: Mapping[str, Any], out: Path | None) -> None:
-    """Raise OptionError where no output is a tensor, or where others are to be written."""
+    """Raise OptionError where no output is a tensor, or where a file cannot hold the others."""
     if not others or (outputs and out is None):
         return
     name, value = next(iter(others.items()))

@@ -45,7 +45,7 @@ class RuntimeValue:
         Raises
         ------
         ModelError
-            If it is no tensor.
+            If it is not a tensor.
         """
         if not isinstance(self.value, np.ndarray):
             kinds = {list: "a sequence", dict: "a map"}

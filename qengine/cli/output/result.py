@@ -48,7 +48,7 @@ class RunResult:
     options : the options of fixed point as typed.
     session : the session that ran.
     feeds, outputs : arrays by name; the outputs as real numbers.
-    others : outputs that are no tensors: lists, dicts and None.
+    others : outputs that are not tensors: lists, dicts and None.
     comparison, advice : comparison with float32, and a better format; None in a float32 run.
     evaluated_output : name of the output that the metrics are about.
     quality : figures of the metrics that the evaluated output has.
@@ -88,7 +88,7 @@ class RunResult:
         return str(self.session.options.overflow)
 
     def summaries(self) -> list[OutputSummary]:
-        """Return the figures of every output, those that are no tensors last."""
+        """Return the figures of every output, those that are not tensors last."""
         tensors = [self._summary(name, array) for name, array in self.outputs.items()]
         return tensors + [self._summary_of_other(name, value) for name, value in self.others.items()]
 

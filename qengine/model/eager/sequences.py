@@ -21,7 +21,7 @@ class TensorSequence(list[NDArray[Any]]):
     """
 
     def __init__(self, tensors: Iterable[Any] = (), dtype: np.dtype[Any] | None = None) -> None:
-        """Raise ModelError for tensors of another type, or for an element that is no tensor."""
+        """Raise ModelError for tensors of another type, or for an element that is not a tensor."""
         super().__init__(tensors)
         self.dtype = dtype
         for tensor in self:
