@@ -73,7 +73,8 @@ def _element(result: Any) -> Element:
         return result
     if hasattr(result, "todense") or isinstance(result, dict):
         raise UnsupportedError(f"gives a {type(result).__name__}, which is not supported")
-    return np.asarray(result)
+    array = np.asarray(result)
+    return array.astype(object) if array.dtype.kind == "U" else array
 
 
 class _NodeKey:

@@ -183,12 +183,7 @@ def _options() -> onnxruntime.SessionOptions:
 
 
 _OPTIONS = _options()
-_TYPE = {
-    number: {"float32": "float", "float64": "double"}.get(np.dtype(dtype).name, np.dtype(dtype).name)
-    for number in range(1, 14)
-    if number != 8
-    for dtype in [helper.tensor_dtype_to_np_dtype(number)]
-}
+_TYPE = {number: onnx.TensorProto.DataType.Name(number).lower() for number in onnx.TensorProto.DataType.values()}
 
 
 def each(cases: list[Case]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from qengine.errors import ModelError
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.eager.ml.features import DOMAIN, floats, text
 from qengine.model.eager.ml.lookup import positions_in
+from qengine.model.graph import Node
 
 _KINDS = {"f": "real", "i": "integers", "O": "text"}
 
@@ -98,8 +99,11 @@ class Labels:
 
 
 @evaluator("LabelEncoder", domain=DOMAIN, since=2)
-def label_encoder_2(x: NDArray[Any], *, labels: Labels) -> NDArray[Any]:
-    """Return the value of each key, in the type of the values."""
+def label_encoder_2(x: NDArray[Any], *, labels: Labels, node: Node) -> NDArray[Any]:
+    """Return the value of each key, in the type of the values.
+
+    Since version 4 the last of equal keys counts. Before, the first does, as in ONNX Runtime: nothing else says it.
+    """
     keys, values = labels.vector("keys"), labels.vector("values")
     if len(keys) != len(values):
         raise ModelError(f"has {len(keys)} keys and {len(values)} values")
@@ -107,7 +111,7 @@ def label_encoder_2(x: NDArray[Any], *, labels: Labels) -> NDArray[Any]:
         raise ModelError(f"maps {keys.dtype} to {values.dtype}; keys and values are real, integers or text")
     if keys.dtype.kind != x.dtype.kind:
         raise ModelError(f"its keys are {_KINDS[keys.dtype.kind]}, and its input is {x.dtype}")
-    return _mapped(x, keys, values, labels.default(values.dtype), prefers_first=True)
+    return _mapped(x, keys, values, labels.default(values.dtype), prefers_first=node.version < 4)
 
 
 def _mapped(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError
+from qengine.errors import ModelError, UnsupportedError
 from qengine.model.eager.elements import checked_shape
 from qengine.model.eager.evaluator import Element, evaluator
 from qengine.model.eager.ml.features import DOMAIN, labels_of, rows_of, text
@@ -33,6 +33,8 @@ def dict_vectorizer(
 ) -> NDArray[Any]:
     """Return one row with the value of each key of the vocabulary; 0 or empty text where a map has none."""
     entries, dtype = _map_of(x)
+    if dtype is None:
+        raise UnsupportedError("the map is empty, which leaves the type of the result open; give it an entry")
     vocabulary = labels_of(int64_vocabulary, string_vocabulary).tolist()
     if any(isinstance(key, str) != bool(string_vocabulary) for key in entries):
         raise ModelError(f"its vocabulary is {'text' if string_vocabulary else 'integers'}, and the keys are not")
@@ -77,18 +79,20 @@ def _cast(value: Any, cast_to: str) -> Any:
     try:
         if cast_to == "TO_STRING":
             return value if isinstance(value, str) else f"{value:f}"
+        if isinstance(value, str) and "_" in value:  # Python allows 1_000
+            raise ValueError
         number = float(np.float32(value))
         return int(value if isinstance(value, str) else number) if cast_to == "TO_INT64" else number
     except (ValueError, OverflowError):
-        raise ModelError(f"cannot cast {value!r} {cast_to}") from None
+        raise ModelError(f"cannot cast '{value}' {cast_to}") from None
 
 
-def _map_of(x: Element) -> tuple[dict[Any, Any], np.dtype[Any]]:
-    """Return a map, and the element type of its values; raise ModelError for anything else."""
+def _map_of(x: Element) -> tuple[dict[Any, Any], np.dtype[Any] | None]:
+    """Return a map, and the element type of its values, None of an empty one; raise ModelError for anything else."""
     if not isinstance(x, dict):
         raise ModelError("takes a map, such as {'a': 1.0}")
     kinds = {type(value) for value in x.values()}
     if len(kinds) > 1:
         raise ModelError("takes a map whose values have one type")
-    kind = next(iter(kinds), np.float32)
-    return x, np.dtype(object if kind is str else kind)
+    kind = next(iter(kinds), None)
+    return x, None if kind is None else np.dtype(object if kind is str else kind)
