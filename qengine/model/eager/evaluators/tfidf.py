@@ -19,7 +19,7 @@ from qengine.model.eager.ml.features import floats, rows_of, text
 from qengine.model.eager.ml.lookup import positions_in
 
 _MODES = ("TF", "IDF", "TFIDF")
-_MAX_WINDOWS = 1 << 28
+_MAX_WINDOWS = 1 << 26
 """Largest number of windows of the input that are looked up."""
 
 
