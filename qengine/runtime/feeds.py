@@ -101,6 +101,8 @@ def _container(container: str, feed: Any, label: str) -> Any:
         raise FeedError(f"{label} needs a list of {kind} ({container}), not {type(feed).__name__}")
     if is_map:
         return [_map(elements, element, label) for element in feed]
+    if not elements.startswith("tensor("):
+        return [None if element is None else np.asarray(element) for element in feed]
     dtype = _element_type(elements)
     return TensorSequence([_array(Value("", dtype), element, f"{label}[{i}]") for i, element in enumerate(feed)], dtype)
 
