@@ -139,8 +139,10 @@ def _lengths(shape: tuple[Dim, ...]) -> str:
 
 
 def _description(value: Value) -> str:
-    """Return the dtype and the shape of an input as text, as far as they are declared."""
-    return " ".join([str(value.dtype or "any type"), *([] if value.shape is None else [_lengths(value.shape)])])
+    """Return the type and the shape of an input as text, as far as they are declared."""
+    return " ".join(
+        [str(value.container or value.dtype or "any type"), *([] if value.shape is None else [_lengths(value.shape)])]
+    )
 
 
 def _array(value: Value, feed: Any, label: str) -> NDArray[Any]:

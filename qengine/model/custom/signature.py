@@ -181,8 +181,9 @@ def _converted(name: str, value: Any, attribute: Attribute) -> Any:
 
 def _list(name: str, values: tuple[Any, ...], kind: type) -> tuple[Any, ...]:
     """Return a list in the type of its annotation."""
-    if kind is float and all(isinstance(value, int) for value in values):
+    kinds = set(map(type, values))  # lists may be long
+    if kind is float and all(issubclass(one, int) for one in kinds):
         return tuple(map(float, values))
-    if not all(isinstance(value, kind) for value in values):
+    if not all(issubclass(one, kind) for one in kinds):
         raise ModelError(f"attribute '{name}' is a list with other elements than {_PLURALS[kind]}")
     return values

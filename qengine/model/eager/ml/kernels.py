@@ -46,8 +46,8 @@ class Kernel:
             return plain
         gamma, coef0, degree = floats(self.kernel_params)
         if self.kernel_type == "RBF":
-            squares = (x * x).sum(axis=1)[:, None] + (vectors * vectors).sum(axis=1)
-            near = np.maximum(squares.astype(np.float64) - 2 * (x.astype(np.float64) @ vectors.T.astype(np.float64)), 0)
+            a, b = x.astype(np.float64), vectors.astype(np.float64)
+            near = np.maximum((a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T), 0)
             return np.asarray(np.exp(-gamma * near), np.float32)
         product: NDArray[np.float32] = gamma * (x @ vectors.T) + coef0
         result: NDArray[np.float32] = np.tanh(product) if self.kernel_type == "SIGMOID" else product**degree

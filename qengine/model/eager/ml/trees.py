@@ -100,7 +100,8 @@ def forest_of(nodes: NodeLists, weights: WeightLists, targets: int, dtype: Any) 
     tracks = nodes.nodes_missing_value_tracks_true
     if tracks:
         _check_length("nodes_missing_value_tracks_true", tracks, count)
-    modes = np.array([_mode(name) for name in nodes.nodes_modes], np.intp)
+    numbers = {name: _mode(name) for name in set(nodes.nodes_modes)}
+    modes = np.fromiter((numbers[name] for name in nodes.nodes_modes), np.intp, count)
     is_branch = modes >= 0
     branch = np.flatnonzero(is_branch)
     # The joint numbering of a forest: branches first.
