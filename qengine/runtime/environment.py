@@ -112,12 +112,17 @@ class Environment:
     def format_of(self, name: str, value: RuntimeValue) -> QFormat | None:
         """Return the format in which a value is kept; None for real numbers and for values that are not float tensors.
 
+        The element of an optional is kept as real numbers, as the elements of a sequence are.
+
         Raises
         ------
         FormatError
             If the tensor needs a format and has none.
         """
         if self.fixed is None or value.is_known or value.dtype is None or value.dtype.kind != "f":
+            return None
+        declared = self.graph.values.get(name)
+        if declared is not None and declared.container is not None:
             return None
         return self.fixed.formats.activation(name)
 

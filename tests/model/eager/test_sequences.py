@@ -176,3 +176,26 @@ def test_feeds_have_the_declared_type():
     assert length == 0
     with pytest.raises(QEngineError):  # an empty feed has the declared type
         run("SequenceInsert", [[], i64(1)], types={"x0": sequence_type()})
+
+
+def test_elements_of_sequences_and_optionals_are_real_numbers_in_fixed_point():
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("SequenceConstruct", ["r", "r"], ["s"]),
+        helper.make_node("SequenceAt", ["s", "zero"], ["a"]),
+        helper.make_node("Optional", ["a"], ["o"]),
+        helper.make_node("OptionalGetElement", ["o"], ["g"]),
+        helper.make_node("Neg", ["g"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "containers",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])],
+        [onnx.ValueInfoProto(name=name) for name in "syo"],
+        [onnx.numpy_helper.from_array(i64(0)[0:1].reshape(()), "zero")],
+    )
+    built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    x = np.float32([0.3, -1, 7.99])
+    s, y, o = qengine.InferenceSession(built, qformat="Q3.4").run(None, {"x": x})
+    rounded = np.float32([0.3125, 0, 7.9375])
+    same([*s, y, o], [rounded, rounded, -rounded, rounded])
