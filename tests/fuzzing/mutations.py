@@ -296,9 +296,7 @@ def wrap_in_branch(rng: Rng, model: ModelProto) -> None:
         other = helper.make_graph(values, "other", [], list(inner.output))
         graph.initializer.append(onnx.numpy_helper.from_array(np.array(rng.random() < 0.7), f"flag{depth}"))
         del graph.node[:]
-        graph.node.append(
-            helper.make_node("If", [f"flag{depth}"], names, then_branch=inner, else_branch=other)
-        )
+        graph.node.append(helper.make_node("If", [f"flag{depth}"], names, then_branch=inner, else_branch=other))
 
 
 def move_between_inputs_and_constants(rng: Rng, model: ModelProto) -> None:

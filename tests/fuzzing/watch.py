@@ -87,7 +87,9 @@ def _work(connection: Connection, numbers: Iterable[int], run_case: RunCase, mem
     connection.send(None)
 
 
-def run(numbers: range, run_case: RunCase, *, jobs: int, limit: float, memory: int, report: Callable[[int], None]) -> Summary:
+def run(
+    numbers: range, run_case: RunCase, *, jobs: int, limit: float, memory: int, report: Callable[[int], None]
+) -> Summary:
     """Run cases in worker processes, and return the summary.
 
     Parameters
