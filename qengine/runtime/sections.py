@@ -162,7 +162,8 @@ class SectionedPlan:
                 start += 1
             elif section.count == 0 and needs.issuperset(section.needs):
                 raise UnsupportedError(f"{node}: {', '.join(section.needs)} decides shapes, and is not known in time")
-            needs = frozenset(section.needs or ())
+            # A node that needs several tensors says so one by one. Each section begins later, or knows more.
+            needs = frozenset(section.needs or ()) | (needs if section.needs and not section.count else frozenset())
             if missing := needs - set(env):
                 raise UnsupportedError(f"{node}: the elements of '{min(missing)}' are not known in time")
             env.keep_only(self._read_from(start))

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import onnx  # noqa: TID251 - the loader's own
-import onnx.shape_inference  # noqa: TID251 - the loader's own
 import onnx.version_converter  # noqa: TID251 - the loader's own
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
@@ -15,9 +14,11 @@ from onnx import ModelProto  # noqa: TID251 - the loader's own
 from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.model.graph import Graph
 from qengine.model.loader.graph_reader import GraphReader
+from qengine.model.loader.guards import infer, types_of, unsafe_node
 from qengine.model.loader.inlining import inline
-from qengine.model.loader.names import check_names, check_text, standard
+from qengine.model.loader.names import check_names, check_text, label, standard
 from qengine.model.loader.shapes import with_inferred
+from qengine.model.loader.validation import check_nodes
 from qengine.model.qlinear import expand_qlinear
 
 OLDEST_OPSET = 7
@@ -71,10 +72,12 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) 
     check_text(proto)
     opsets = _check_header(proto)
     check_names(proto.graph)
-    proto = _converted(proto, opsets, least_opset)
     if proto.functions:
         inline(proto, opsets)
+        del proto.functions[:]
         check_names(proto.graph)
+    check_nodes(proto.graph, opsets)
+    proto = _converted(proto, opsets, least_opset)
     graph = GraphReader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
     return expand_qlinear(with_inferred(graph, proto.graph, opsets), runtime_only=True)
 
@@ -138,8 +141,15 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
 
 def _spread_slopes(proto: ModelProto) -> None:
     """Reshape the slopes of PRelu in place so that they broadcast, which onnx's version converter does not do."""
-    inferred = onnx.shape_inference.infer_shapes(proto).graph
-    ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in (*inferred.input, *inferred.value_info)}
+    if not any(node.op_type == "PRelu" for node in proto.graph.node):
+        return
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    try:
+        types = types_of(infer(copy, strict=False).graph)
+    except Exception:  # foreign code with no list of what it raises; the conversion fails for the same reason
+        return
+    ranks = {name: len(kind.tensor_type.shape.dim) for name, kind in types.items()}
     initializers = {one.name: one for one in proto.graph.initializer}
     for node in proto.graph.node:
         slope = initializers.get(node.input[1]) if node.op_type == "PRelu" and len(node.input) == 2 else None
@@ -159,10 +169,13 @@ def _converted(proto: ModelProto, opsets: dict[str, int], least: int) -> ModelPr
     if opsets[""] < OLDEST_OPSET:
         _spread_slopes(proto)
     try:
+        if (unsafe := unsafe_node(proto)) is not None:
+            raise UnsupportedError(f"the shapes that {label(unsafe)} reads are not known")
         converted = onnx.version_converter.convert_version(proto, least)
     except Exception as error:  # foreign code with no list of what it raises
         raise UnsupportedError(
             f"has opset {opsets['']}, and onnx cannot convert it to {least} ({first_line(error)}); export it again"
         ) from None
     opsets[""] = least
+    check_nodes(converted.graph, opsets)
     return converted
