@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError, UnsupportedError, first_line
+from qengine.input_files import NotAFileError, read_input
 from qengine.model.graph import Graph
 from qengine.model.loader.graph_reader import GraphReader
 from qengine.model.loader.guards import infer, types_of, unsafe_node
@@ -84,11 +85,11 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) 
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_input(path)
     except FileNotFoundError:
         raise ModelError("no such file; give the path of an .onnx file") from None
-    except IsADirectoryError:
-        raise ModelError("is a directory; give the path of an .onnx file") from None
+    except NotAFileError as error:
+        raise ModelError(f"{error.strerror}; give the path of an .onnx file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise ModelError(f"cannot be read ({reason}); give the path of a readable .onnx file") from None

@@ -2,7 +2,6 @@
 
 import math
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
@@ -15,6 +14,7 @@ from onnx.helper import tensor_dtype_to_np_dtype  # noqa: TID251 - the loader's 
 from onnx.numpy_helper import to_array  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.input_files import NotAFileError, open_input
 
 DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
     {code: np.dtype(tensor_dtype_to_np_dtype(code)) for code in TensorProto.DataType.values() if code}
@@ -209,11 +209,8 @@ def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -
     if length != nbytes:
         raise _mismatch(proto, what, f"{nbytes} bytes", length)
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for a writer forever.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        with open_input(path) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelError(f"{what}: its external data {str(path)!r} is not a regular file; restore the file")
             if offset + nbytes > status.st_size:
                 raise ModelError(
                     f"{what} of shape {tuple(proto.dims)} takes {nbytes} bytes from offset {offset} of "
@@ -222,6 +219,8 @@ def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -
                 )
             file.seek(offset)
             return np.fromfile(file, np.uint8, nbytes)
+    except NotAFileError as error:
+        raise ModelError(f"{what}: its external data {str(path)!r} {error.strerror}; restore the file") from None
     except OSError as error:
         raise ModelError(
             f"{what}: its external data {str(path)!r} cannot be read ({error.strerror}); "
