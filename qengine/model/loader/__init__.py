@@ -11,6 +11,7 @@ import onnx.version_converter  # noqa: TID251 - the loader's own
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
 
+from qengine import memory
 from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.input_files import NotAFileError, read_input
 from qengine.model.graph import Graph
@@ -51,7 +52,8 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int
         raise ModelError(f"a model is a path, the bytes of a file, or an onnx.ModelProto, not {type(model).__name__}")
     where = "model" if isinstance(model, (bytes, ModelProto)) else os.fspath(model)
     try:
-        return _load(model, least_opset)
+        with memory.limited(None, keep=True):
+            return _load(model, least_opset)
     except (ModelError, UnsupportedError) as error:
         raise type(error)(f"{where}: {error}") from None
     except RecursionError:
@@ -130,7 +132,8 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
         raise ModelError("its graph has no outputs; export the model again")
     opsets: dict[str, int] = {}
     for one in proto.opset_import:
-        if opsets.setdefault(standard(one.domain), one.version) != one.version or one.version < 1:
+        is_known = 1 <= one.version < 2**31
+        if opsets.setdefault(standard(one.domain), one.version) != one.version or not is_known:
             raise ModelError(
                 f"imports opset {one.version} of {one.domain!r}, which is invalid or imported twice; export it again"
             )

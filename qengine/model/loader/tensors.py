@@ -13,6 +13,7 @@ from onnx import SparseTensorProto, TensorProto  # noqa: TID251 - the loader's o
 from onnx.helper import tensor_dtype_to_np_dtype  # noqa: TID251 - the loader's own
 from onnx.numpy_helper import to_array  # noqa: TID251 - the loader's own
 
+from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
 from qengine.input_files import NotAFileError, open_input
 
@@ -145,7 +146,7 @@ def dense(proto: SparseTensorProto, what: str, folder: Path | None) -> NDArray[A
     """Return a sparse tensor with its zeros as a read-only array; parameters and errors as in `tensor`."""
     values, indices = tensor(proto.values, what, folder), tensor(proto.indices, f"indices of {what}", folder)
     shape = tuple(proto.dims)
-    if any(n < 0 for n in shape) or math.prod(shape) > _MAX_DENSE:
+    if len(shape) > _MAX_AXES or any(n < 0 for n in shape) or math.prod(shape) > _MAX_DENSE:
         raise UnsupportedError(f"{what} has the shape {shape}, too large to be stored with its zeros; use a dense one")
     if (
         values.ndim != 1
@@ -153,8 +154,11 @@ def dense(proto: SparseTensorProto, what: str, folder: Path | None) -> NDArray[A
         or indices.shape not in ((len(values),), (len(values), len(shape)))
     ):
         raise ModelError(f"{what} has values and indices that do not fit each other; export the model again")
+    memory.hold(math.prod(shape) * values.dtype.itemsize, what)
     array = np.zeros(shape, values.dtype)
     try:
+        if indices.size and indices.min() < 0:
+            raise IndexError
         where = np.unravel_index(indices, shape) if indices.ndim == 1 else tuple(indices.T)
         array[where] = values
     except (IndexError, ValueError):
