@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from qengine.atomic_files import replacing
 from qengine.errors import QEngineError
+from qengine.input_files import open_input
 
 if TYPE_CHECKING:
     import os
@@ -74,7 +74,7 @@ def read_golden(path: str | os.PathLike[str]) -> tuple[Arrays, Arrays]:
     outputs: Arrays = {}
     try:
         # np.load does not close a file that it opened itself if that is not an archive.
-        with Path(path).open("rb") as file:
+        with open_input(path) as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise QEngineError(f"golden {path}: a single array, not an .npz file")

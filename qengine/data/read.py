@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qengine.data.images import SUFFIXES, PixelScale, read_image
 from qengine.errors import FeedError, first_line
+from qengine.input_files import NotAFileError, check_regular, open_input
 from qengine.model.graph import Dim, Value
 from qengine.model.loader.tensorfile import load_tensor
 from qengine.runtime.plan.plan import MAX_ELEMENTS
@@ -80,8 +81,12 @@ def _read(text: str, declared: Value, pixel_scale: PixelScale, max_elements: int
     suffix = _suffix(text)
     if suffix not in _FILES:
         return _literal(text, declared)
-    if not os.path.isfile(text):  # noqa: PTH113 - pathlib raises for names that are too long
-        raise FeedError(f"{text} is a folder" if os.path.isdir(text) else f"there is no file {text}")  # noqa: PTH112
+    try:
+        check_regular(os.stat(text).st_mode, text)  # noqa: PTH116 - pathlib raises for names that are too long
+    except NotAFileError as error:
+        raise FeedError(f"{text} {error.strerror}") from None
+    except (OSError, ValueError):
+        raise FeedError(f"there is no file {text}") from None
     if suffix == ".npy":
         return _npy(Path(text), max_elements)
     if suffix == ".npz":
@@ -93,7 +98,7 @@ def _read(text: str, declared: Value, pixel_scale: PixelScale, max_elements: int
 
 def _npy(path: Path, max_elements: int) -> NDArray[Any]:
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             return _array(file, path.stat().st_size, str(path), max_elements)
     except OSError as error:
         raise FeedError(f"{path} cannot be read: {error.strerror or error}") from None
@@ -102,7 +107,7 @@ def _npy(path: Path, max_elements: int) -> NDArray[Any]:
 def _npz(path: Path, name: str, max_elements: int) -> NDArray[Any]:
     """Return the array with the key `name`, or in:`name` as in golden files, or the only array of the file."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_input(path) as opened, zipfile.ZipFile(opened) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             key = next((key for key in (name, f"in:{name}") if key in entries), None)
             if key is None and len(entries) == 1:

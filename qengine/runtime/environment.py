@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.elementwise import bounded
 from qengine.kernels.reference.requantize import Tally, new_tally, quantize
+from qengine.memory import bytes_of
 from qengine.model.graph import Graph, Node
 from qengine.model.steps import Tensor, codes_of
 from qengine.qformat import Format, QFormat, fraction_bits_of
+from qengine.runtime.control_flow import Iterations
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output, quantize_input
 from qengine.runtime.values import RuntimeValue
 
@@ -35,10 +37,17 @@ class Environment:
     graph : the graph that runs.
     fixed : fixed-point arithmetic; None in float32.
     tallies : counts of every tensor in fixed point, which the run adds to; None to count nothing.
+    iterations : count of the iterations of the whole run.
     """
 
-    def __init__(self, graph: Graph, fixed: FixedPointSettings | None, tallies: dict[str, Tally] | None) -> None:
-        self.graph, self.fixed, self.tallies = graph, fixed, tallies
+    def __init__(
+        self,
+        graph: Graph,
+        fixed: FixedPointSettings | None,
+        tallies: dict[str, Tally] | None,
+        iterations: Iterations,
+    ) -> None:
+        self.graph, self.fixed, self.tallies, self.iterations = graph, fixed, tallies, iterations
         self._values: dict[str, RuntimeValue] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -49,6 +58,10 @@ class Environment:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
+
+    def bytes(self) -> int:
+        """Return the size of all values."""
+        return sum(bytes_of(value.value) for value in self._values.values())
 
     def feed(self, feeds: Mapping[str, RuntimeValue], value_inputs: Collection[str]) -> None:
         """Store the inputs of the graph; quantize those that have a format and do not decide shapes.

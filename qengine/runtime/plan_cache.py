@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import OptionError
 from qengine.kernels.isa import Isa
 from qengine.lru_cache import LruCache, digest
@@ -68,7 +69,8 @@ class PlanCache:
         def make() -> Plan:
             options = self.options
             fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
-            plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
+            with memory.limited(options.memory_limit(), keep=True):
+                plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
         return self._plans.get(key, make)
@@ -102,7 +104,9 @@ class PlanCache:
         network, overrides = self._overriding(arrays)
         options = self.options
         run = partial(self.run, raw=True)
-        settings = SectionSettings(options.arithmetic(), options.strict, options.max_elements, run, on_inner_tensor)
+        settings = SectionSettings(
+            options.arithmetic(), options.strict, options.max_elements, options.max_iterations, run, on_inner_tensor
+        )
         key = (outputs, overrides, on_inner_tensor)
         return self._sectioned.get(key, lambda: SectionedPlan(network, outputs, settings))
 
@@ -110,6 +114,7 @@ class PlanCache:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""
         if self.isa is None or not plan.steps:
             return plan.run(arrays, raw=raw)
+        memory.require(plan.bytes, plan.heaviest)
         known = {name: t for name, t in plan.outputs.items() if t.value is not None}
         outputs = {name: np.array(decode_output(t, t.elements, raw), order="C") for name, t in known.items()}
         return outputs | self.executor(plan, raw=raw).run(arrays)

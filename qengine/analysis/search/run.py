@@ -70,7 +70,7 @@ def search(
     options
         Goal, choices and budget; None for the defaults.
     session
-        Options of every session: rounding, overflow, accumulator_bits, strict, isa, threads and max_elements.
+        Options of every session: rounding, overflow, accumulator_bits, strict, isa, threads and the limits.
     calibration
         Options by which the formats of a word length are chosen; their word lengths are ignored.
     progress

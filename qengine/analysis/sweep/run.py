@@ -93,7 +93,7 @@ def sweep(
     options
         Data and workers; None for the defaults.
     session
-        Options of every session: `strict`, `isa`, `threads` and `max_elements`. Workers share the threads.
+        Options of every session: `strict`, `isa`, `threads` and the limits. Workers share the threads.
     progress
         Function that is called with the progress.
     keywords

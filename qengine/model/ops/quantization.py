@@ -73,6 +73,16 @@ def _check_parameters(node: str, scale: Tensor, zero_point: Tensor | None, block
         raise ModelError(f"scale {list(scale.shape)} and zero point {list(zero_point.shape)} differ in shape")
 
 
+def _check_scale(name: str, scale: NDArray[Any], *, may_be_zero: bool) -> None:
+    """Raise ModelError for a scale that is no number, or 0 where the model divides by it or nothing else would be left.
+
+    One channel of weights may have the scale 0, and so may what is computed from an empty range.
+    """
+    found = scale[~np.isfinite(scale) | ((scale == 0) & (not may_be_zero))]
+    if found.size:
+        raise ModelError(f"scale '{name}' holds {found[0]}; a finite number other than 0 is needed")
+
+
 @operator("QuantizeLinear", since=10, elements=REAL)
 def quantize_linear(
     x: Tensor,
@@ -99,6 +109,7 @@ def quantize_linear(
     offset_shape = () if zero_point is None else _spread(zero_point, x, axis)
 
     def convert(values: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        _check_scale(scale.name, np.atleast_1d(step), may_be_zero=False)
         codes = np.rint(values / step.reshape(shape)).astype(np.float64)
         if offsets:
             codes = codes + offsets[0].reshape(offset_shape)
@@ -123,6 +134,8 @@ def dequantize_linear(
         raise UnsupportedError(f"DequantizeLinear of {x.dtype} has no handler")
     if zero_point is not None and zero_point.dtype != x.dtype:
         raise ModelError(f"'{x.name}' ({x.dtype}) and zero point '{zero_point.name}' ({zero_point.dtype}) differ")
+    if scale.value is not None:
+        _check_scale(scale.name, np.atleast_1d(scale.value), may_be_zero=scale.value.size > 1)
     fmt, offset = _constant_format(x.dtype, scale, zero_point)
     if fmt is not None:
         return FromCodes(x, fmt, offset, scale.dtype)

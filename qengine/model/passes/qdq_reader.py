@@ -151,6 +151,8 @@ class _PairReader:
         if source in self.constants:
             self._quantize_constant(node)
             return
+        if source in self.stored:
+            raise NotFixedPointError(f"{node} quantizes the integers '{source}'")
         fmt, zero_point = self._format(node, default_dtype(node.number("output_dtype", 0)))
         real = self._real(stored)
         self.nodes.append(Node("Requantize", (source,), (real,), {}, node.name, "qengine"))

@@ -16,6 +16,7 @@ import numpy as np
 
 from qengine.atomic_files import replacing
 from qengine.errors import FeedError, first_line
+from qengine.input_files import open_input
 from qengine.model.graph import Graph
 from qengine.quantization.calibration.histogram import HistogramArrays
 from qengine.quantization.calibration.observe import Observation
@@ -73,7 +74,7 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
     """
     what = f"observation {Path(path)}"
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with open_input(path) as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(archive["header"].tobytes())
             arrays = HistogramArrays(*(archive[name] for name in HistogramArrays._fields))
         version, stored_key, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))

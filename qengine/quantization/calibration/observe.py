@@ -62,8 +62,8 @@ def observe(
     feeds
         Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
     options, keywords
-        See `SessionOptions`. The runs are in float32 on the reference, so that only `threads` and `max_elements`
-        have an effect.
+        See `SessionOptions`. The runs are in float32 on the reference, so that only `threads` and the limits
+        (``max_...``) have an effect.
 
     Raises
     ------

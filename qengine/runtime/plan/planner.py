@@ -13,7 +13,7 @@ elements if they are known. For each node the operator's handler returns steps. 
 Last, the planner computes lifetimes: after which step each tensor is no longer read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import UnsupportedError
 from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node
@@ -130,6 +131,7 @@ class _Builder:
     inputs : inputs that are not known.
     steps, islands : steps that are bound, and the nodes of those that are float32 islands.
     shape_deciding : names of the inputs that decide shapes, and of what was computed from them.
+    known_bytes : size of the constants, and of what was computed from them.
     """
 
     def __init__(self, graph: Graph, fixed: FixedPointSettings | None, max_elements: int) -> None:
@@ -144,6 +146,7 @@ class _Builder:
         self.steps: list[BoundStep] = []
         self.islands: list[Node] = []
         self.shape_deciding: set[str] = set()
+        self.known_bytes = sum(array.nbytes for array in graph.constants.values())
 
     def declare_input(self, name: str, tensor: Tensor) -> None:
         self._check_size(tensor.shape, f"input '{name}'")
@@ -185,7 +188,8 @@ class _Builder:
         if not may_be_known(node) or any(t is None or t.value is None for t in tensors):
             raise NeedsRun(f"{node} runs by itself")
         inputs = [self.tensors[name].value if name else None for name in node.inputs]
-        results = single_node.compute(node, inputs, self.graph.values)
+        with memory.holding(self.known_bytes):
+            results = single_node.compute(node, inputs, self.graph.values)
         for name, array in zip(node.outputs, results, strict=True):
             if name and not isinstance(array, np.ndarray):
                 raise NeedsRun(f"{node} gives no tensor")
@@ -194,6 +198,7 @@ class _Builder:
         for name, array in zip(node.outputs, results, strict=True):
             if isinstance(array, np.ndarray):
                 self._check_size(array.shape, str(node))
+                self.known_bytes += array.nbytes
                 self.tensors[name] = Tensor(name, array.dtype, array.shape, array)
 
     def finish(self, wanted: set[str]) -> Plan:
@@ -201,7 +206,12 @@ class _Builder:
         if self.fixed and self.fixed.strict and self.islands:
             listed = ", ".join(str(node) for node in self.islands)
             raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
-        return Plan(tuple(self.inputs), self._with_lifetimes(), outputs, tuple(self.encoded.values()), self.fixed)
+        steps = self._with_lifetimes()
+        most, heaviest = most_bytes(self.inputs, steps)
+        plan = Plan(tuple(self.inputs), steps, outputs, tuple(self.encoded.values()), self.fixed)
+        plan = replace(plan, bytes=self.known_bytes + most, heaviest=heaviest)
+        memory.require(plan.bytes, plan.heaviest)
+        return plan
 
     def check_quantized_input(self, outputs: Mapping[str, Tensor]) -> None:
         """Refuse outputs in float32 in a run in fixed point that has no input left to quantize."""
@@ -261,6 +271,9 @@ class _Builder:
             if self.fixed and isinstance(step, Linear):
                 # Arithmetic on shapes has no filters, so this is data, and the planner would compute it in float32.
                 raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")
+        size = prod(step.shape) * step.dtype.itemsize
+        memory.require(self.known_bytes + size, str(node))
+        self.known_bytes += size
         value = step.known()
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
 
@@ -307,6 +320,29 @@ class _Builder:
             steps.append(replace(bound_step, release=tuple(sorted(names - read_later))))
             read_later |= names
         return tuple(reversed(steps))
+
+
+def most_bytes(inputs: Sequence[Tensor], steps: Sequence[BoundStep]) -> tuple[int, str]:
+    """Return the largest number of bytes that tensors take at the same time on the reference, and the node where.
+
+    An output in fixed point is computed as integers of 64 bits first.
+    """
+    sizes = {t.name: _bytes(t) for t in inputs}
+    alive = most = sum(sizes.values())
+    heaviest = "the inputs of a run"
+    for bound_step in steps:
+        output, step = bound_step.output, bound_step.step
+        computed = max(prod(output.shape), prod(step.scratch)) * (output.dtype.itemsize if output.format is None else 8)
+        sizes[output.name] = _bytes(output)
+        alive += sizes[output.name]
+        if alive + computed > most:
+            most, heaviest = alive + computed, str(bound_step.node)
+        alive -= sum(sizes.pop(name, 0) for name in bound_step.release)
+    return most, heaviest
+
+
+def _bytes(t: Tensor) -> int:
+    return prod(t.shape) * (t.dtype.itemsize if t.format is None else t.one_format.word().dtype.itemsize)
 
 
 def _source(t: Tensor) -> str | NDArray[Any]:
