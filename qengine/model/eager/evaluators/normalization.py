@@ -44,7 +44,7 @@ def _per_channel(values: NDArray[Any], x: NDArray[Any], what: str) -> Reals:
 
 
 def _window_sums(x: Reals, before: int, after: int) -> Reals:
-    """Return for each element of axis 1 the sum of the elements from `before` places before it to `after` behind.
+    """Return for each element of axis 1 the sum from `before` places before it to `after` places after it.
 
     A window of k elements is the end of a block of k and the begin of the next one: sums that run to the end of their
     block, and sums from its begin, give every window without a difference.
@@ -141,7 +141,8 @@ def mean_variance_normalization(x: NDArray[Any], *, axes: tuple[int, ...] = (0, 
     count = max(rows.shape[-1], 1)
     centred = rows - _last_sum(rows) / count
     y = centred / (np.sqrt(_last_sum(centred * centred) / count) + 1e-9)
-    return y.reshape(moved.shape).transpose(np.argsort([*kept, *over])).astype(x.dtype)
+    y = y.reshape(moved.shape).transpose(np.argsort([*kept, *over]))
+    return np.asarray(y.astype(x.dtype))
 
 
 @evaluator("LpNormalization")
