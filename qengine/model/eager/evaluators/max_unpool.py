@@ -36,12 +36,13 @@ class _Pool:
         if min(shape, default=0) < 1 or not _are_in_range(indices, shape):
             return False
         places = np.unravel_index(indices, shape)
-        own = np.indices(indices.shape, sparse=True)
-        if any((place != at).any() for place, at in zip(places[:2], own[:2], strict=True)):
-            return False
-        rows = zip(places[2:], own[2:], self.strides, self.pads, self.kernel, strict=True)
-        offsets = (place - (at * s - a) for place, at, s, (a, _), _ in rows)
-        return all(((one >= 0) & (one < k)).all() for one, k in zip(offsets, self.kernel, strict=True))
+        strides, pads, kernel = (1, 1, *self.strides), ((0, 0), (0, 0), *self.pads), (1, 1, *self.kernel)
+        for axis, (place, s, (a, _), k) in enumerate(zip(places, strides, pads, kernel, strict=True)):
+            own = np.arange(indices.shape[axis]).reshape(-1, *(1,) * (indices.ndim - axis - 1))
+            offset = place - (own * s - a)
+            if (offset < 0).any() or (offset >= k).any():
+                return False
+        return True
 
 
 def _are_in_range(indices: NDArray[np.int64], shape: _Ints) -> bool:

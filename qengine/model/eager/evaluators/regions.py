@@ -27,7 +27,7 @@ def _scaled(rois: NDArray[Any], spatial_scale: float) -> NDArray[Any]:
     """Return the corners of regions in the coordinates of X."""
     if not np.isfinite(reals(rois)).all():
         raise ModelError("rois has elements that are infinite or NaN")
-    return widened(rois) * widened(rois).dtype.type(spatial_scale)
+    return np.asarray(widened(rois) * widened(rois).dtype.type(spatial_scale))
 
 
 def _check_batch(indices: NDArray[Any], x: NDArray[Any]) -> NDArray[np.int64]:
@@ -50,7 +50,7 @@ def max_roi_pool(
     y = np.zeros(checked_shape((rois.shape[0], x.shape[1], *pooled_shape)), x.dtype)
     whole = reals(rois[:, 0])
     if (whole != np.trunc(whole)).any():
-        raise ModelError("the first number of a region is that of an image, and one is no integer")
+        raise ModelError("the first number of a region is the index of an image; an integer is needed")
     batch = _check_batch(whole, x)
     corners = round_real(reals(_scaled(rois[:, 1:], spatial_scale)), "half_away")
     # Beyond 2^30 a corner is far outside of every image, and lengths stay exact.
