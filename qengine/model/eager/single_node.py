@@ -10,7 +10,7 @@ import numpy as np
 from qengine.errors import UnsupportedError
 from qengine.model import schemas
 from qengine.model.custom import Custom
-from qengine.model.eager import evaluators, onnx_reference  # noqa: F401 - importing the package declares the evaluators
+from qengine.model.eager import evaluators, onnx_reference, wide_handlers  # noqa: F401 - importing declares the evaluators
 from qengine.model.eager.evaluator import Element, delegations, find_evaluator
 from qengine.model.graph import Node, Value
 from qengine.model.ops.operator import find
@@ -59,6 +59,8 @@ def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) 
         own = find_evaluator(node)
         if own is not None:
             return own.compute(node, inputs)
+        if wide_handlers.computes(node, inputs):
+            return wide_handlers.compute(node, inputs)
         delegation = delegations().get((node.domain, node.operator))
         reason = delegation.is_refused and delegation.is_refused(node, inputs) if delegation else None
         if reason:

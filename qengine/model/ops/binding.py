@@ -62,7 +62,8 @@ def _inputs(op: Operator, node: Node, tensor: Callable[[str], Tensor]) -> list[A
             _check_elements(t, op.elements)
             first = first or t
             if t.dtype != first.dtype and not _is_wide_bias(t, parameter.role):
-                raise ModelError(f"inputs '{first.name}' ({first.dtype}) and '{name}' ({t.dtype}) differ in type")
+                # ONNX allows it for some operators, which is checked where the node is computed by itself.
+                raise UnsupportedError(f"inputs '{first.name}' ({first.dtype}) and '{name}' ({t.dtype}) differ in type")
         elif parameter.role is Role.SELECTOR:
             _check_elements(t, "iub")
         elif parameter.role is Role.KNOWN and t.value is None:
