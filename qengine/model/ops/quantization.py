@@ -54,8 +54,33 @@ def _constant_format(dtype: np.dtype[Any], scale: Tensor, zero_point: Tensor | N
     return stored_format(dtype, float(scale.value.item()), offset), offset
 
 
-def _spread(parameter: Tensor, x: Tensor, axis: int) -> tuple[int, ...]:
-    """Return the shape in which a scale or zero point broadcasts against x."""
+def check_scale(scale: NDArray[Any], what: str, *, may_be_zero: bool = False) -> None:
+    """Raise ModelError for a scale that quantizes nothing: NaN, infinity, a negative number or 0.
+
+    Parameters
+    ----------
+    scale
+        Array of scales.
+    what
+        Name for the message.
+    may_be_zero
+        Whether 0 is allowed: all codes then represent 0, as in channels without weights.
+    """
+    wrong = ~((scale >= 0) & (scale < np.inf)) if may_be_zero else ~((scale > 0) & (scale < np.inf))
+    if wrong.any():
+        found = float(scale[wrong].flat[0])
+        allowed = "0 or a positive number" if may_be_zero else "a positive number"
+        raise ModelError(f"{what} is {found}, and must be {allowed}; quantize the model again")
+
+
+def spread(parameter: Tensor, x: Tensor, axis: int) -> tuple[int, ...]:
+    """Return the shape in which a scale or zero point broadcasts against x.
+
+    Raises
+    ------
+    ModelError
+        If it is neither a single number nor one for each index of the axis.
+    """
     if parameter.shape in ((), (1,)):
         return ()
     (axis,) = normalized(x, (axis,))
@@ -95,10 +120,11 @@ def quantize_linear(
         return ToCodes(x, fmt, offset, dtype)
     if precision or dtype.kind == "V":
         raise UnsupportedError("QuantizeLinear with a precision has no handler")
-    shape, limits = _spread(scale, x, axis), np.iinfo(dtype)
-    offset_shape = () if zero_point is None else _spread(zero_point, x, axis)
+    shape, limits = spread(scale, x, axis), np.iinfo(dtype)
+    offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(values: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        check_scale(step, f"scale '{scale.name}'")
         codes = np.rint(values / step.reshape(shape)).astype(np.float64)
         if offsets:
             codes = codes + offsets[0].reshape(offset_shape)
@@ -126,10 +152,11 @@ def dequantize_linear(
     fmt, offset = _constant_format(x.dtype, scale, zero_point)
     if fmt is not None:
         return FromCodes(x, fmt, offset, scale.dtype)
-    shape = _spread(scale, x, axis)
-    offset_shape = () if zero_point is None else _spread(zero_point, x, axis)
+    shape = spread(scale, x, axis)
+    offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(codes: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        check_scale(step, f"scale '{scale.name}'", may_be_zero=True)
         values = codes.astype(np.float32)
         if offsets:
             values = values - offsets[0].reshape(offset_shape).astype(np.float32)
@@ -147,4 +174,12 @@ def requantize(x: Tensor) -> Join | Convert:
     return Join((x,), Concatenated(0) if x.ndim else np.copy, x.shape)
 
 
-__all__ = ["default_dtype", "dequantize_linear", "quantize_linear", "requantize", "stored_format"]
+__all__ = [
+    "check_scale",
+    "default_dtype",
+    "dequantize_linear",
+    "quantize_linear",
+    "requantize",
+    "spread",
+    "stored_format",
+]
