@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.model.graph import Attribute, Graph, Node
+from qengine.model.ops.quantization import check_scale
 
 CONTRIB = "com.microsoft"
 """Domain of ONNX Runtime's own operators."""
@@ -118,6 +119,10 @@ class _Expander:
             nodes.append(bias)
             operands.append(bias.outputs[0])
         scale, zero_point = inputs[layout.output : layout.output + 2]
+        with node.errors_named():
+            for one in (*(inputs[place + 1] for place in places), scale):
+                if one in self.constants:
+                    check_scale(self.constants[one], f"scale '{one}'")
         name = self._name(f"{node.outputs[0]} as real numbers") if scale else node.outputs[0]
         attributes: Mapping[str, Attribute] = {
             key: value for key, value in node.attributes.items() if key not in _DROPPED_ATTRIBUTES

@@ -54,8 +54,32 @@ def _constant_format(dtype: np.dtype[Any], scale: Tensor, zero_point: Tensor | N
     return stored_format(dtype, float(scale.value.item()), offset), offset
 
 
-def _spread(parameter: Tensor, x: Tensor, axis: int) -> tuple[int, ...]:
-    """Return the shape in which a scale or zero point broadcasts against x."""
+def check_scale(scale: NDArray[Any], what: str, *, may_be_zero: bool = False) -> None:
+    """Raise ModelError for a scale that quantizes nothing: NaN, infinity, or 0.
+
+    Parameters
+    ----------
+    scale
+        Array of scales.
+    what
+        Name for the message.
+    may_be_zero
+        Whether 0 is allowed: all codes then represent 0, as in channels without weights.
+    """
+    wrong = ~np.isfinite(scale) | ((scale == 0) & (not may_be_zero))
+    if wrong.any():
+        found = float(np.asarray(scale)[wrong].flat[0])
+        raise ModelError(f"{what} is {found}, and must be a finite number other than 0; quantize the model again")
+
+
+def spread(parameter: Tensor, x: Tensor, axis: int) -> tuple[int, ...]:
+    """Return the shape in which a scale or zero point broadcasts against x.
+
+    Raises
+    ------
+    ModelError
+        If it is neither a single number nor one for each index of the axis.
+    """
     if parameter.shape in ((), (1,)):
         return ()
     (axis,) = normalized(x, (axis,))
@@ -71,16 +95,6 @@ def _check_parameters(node: str, scale: Tensor, zero_point: Tensor | None, block
         raise UnsupportedError(f"{node} in blocks has no handler")
     if zero_point is not None and zero_point.shape != scale.shape and zero_point.shape not in ((), (1,)):
         raise ModelError(f"scale {list(scale.shape)} and zero point {list(zero_point.shape)} differ in shape")
-
-
-def _check_scale(name: str, scale: NDArray[Any], *, may_be_zero: bool) -> None:
-    """Raise ModelError for a scale that is no number, or 0 where the model divides by it or nothing else would be left.
-
-    One channel of weights may have the scale 0, and so may what is computed from an empty range.
-    """
-    found = scale[~np.isfinite(scale) | ((scale == 0) & (not may_be_zero))]
-    if found.size:
-        raise ModelError(f"scale '{name}' holds {found[0]}; a finite number other than 0 is needed")
 
 
 @operator("QuantizeLinear", since=10, elements=REAL)
@@ -105,11 +119,11 @@ def quantize_linear(
         return ToCodes(x, fmt, offset, dtype)
     if precision or dtype.kind == "V":
         raise UnsupportedError("QuantizeLinear with a precision has no handler")
-    shape, limits = _spread(scale, x, axis), np.iinfo(dtype)
-    offset_shape = () if zero_point is None else _spread(zero_point, x, axis)
+    shape, limits = spread(scale, x, axis), np.iinfo(dtype)
+    offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(values: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
-        _check_scale(scale.name, np.atleast_1d(step), may_be_zero=False)
+        check_scale(step, f"scale '{scale.name}'")
         codes = np.rint(values / step.reshape(shape)).astype(np.float64)
         if offsets:
             codes = codes + offsets[0].reshape(offset_shape)
@@ -135,14 +149,15 @@ def dequantize_linear(
     if zero_point is not None and zero_point.dtype != x.dtype:
         raise ModelError(f"'{x.name}' ({x.dtype}) and zero point '{zero_point.name}' ({zero_point.dtype}) differ")
     if scale.value is not None:
-        _check_scale(scale.name, np.atleast_1d(scale.value), may_be_zero=scale.value.size > 1)
+        check_scale(scale.value, f"scale '{scale.name}'", may_be_zero=scale.value.size > 1)
     fmt, offset = _constant_format(x.dtype, scale, zero_point)
     if fmt is not None:
         return FromCodes(x, fmt, offset, scale.dtype)
-    shape = _spread(scale, x, axis)
-    offset_shape = () if zero_point is None else _spread(zero_point, x, axis)
+    shape = spread(scale, x, axis)
+    offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(codes: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        check_scale(step, f"scale '{scale.name}'", may_be_zero=step.size > 1)
         values = codes.astype(np.float32)
         if offsets:
             values = values - offsets[0].reshape(offset_shape).astype(np.float32)
@@ -160,4 +175,12 @@ def requantize(x: Tensor) -> Join | Convert:
     return Join((x,), Concatenated(0) if x.ndim else np.copy, x.shape)
 
 
-__all__ = ["default_dtype", "dequantize_linear", "quantize_linear", "requantize", "stored_format"]
+__all__ = [
+    "check_scale",
+    "default_dtype",
+    "dequantize_linear",
+    "quantize_linear",
+    "requantize",
+    "spread",
+    "stored_format",
+]
