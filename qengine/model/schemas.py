@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,12 @@ from qengine.errors import ModelError
 from qengine.model.graph import Node
 
 
+DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
+    {code: np.dtype(onnx.helper.tensor_dtype_to_np_dtype(code)) for code in onnx.TensorProto.DataType.values() if code}
+)
+"""The dtype of NumPy or ml_dtypes for each element type of ONNX; strings are objects."""
+
+
 @cache
 def schema(operator: str, version: int, domain: str) -> Any:
     """Return ONNX's definition of an operator at an opset; None where it has none."""
@@ -20,6 +27,13 @@ def schema(operator: str, version: int, domain: str) -> Any:
         return onnx.defs.get_schema(operator, version, domain)
     except onnx.defs.SchemaError:
         return None
+
+
+def dtype_of(code: int) -> np.dtype[Any]:
+    """Return the dtype of an element type by ONNX's number; raise ModelError where there is none."""
+    if code not in DTYPES:
+        raise ModelError(f"element type {code} does not exist; ONNX numbers them from 1 to {max(DTYPES)}")
+    return DTYPES[code]
 
 
 def is_defined(node: Node) -> bool:

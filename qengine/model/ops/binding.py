@@ -80,7 +80,7 @@ def _is_wide_bias(t: Tensor, role: Role) -> bool:
 
 
 def _check_elements(t: Tensor, kinds: str) -> None:
-    if t.dtype.kind not in kinds:
+    if t.dtype.kind not in kinds or t.dtype.isbuiltin != 1:  # NumPy calls a float8 of ml_dtypes a float too
         names = {"f": "floating-point", "i": "integer", "b": "boolean"}
         allowed = " or ".join(name for kind, name in names.items() if kind in kinds)
         raise UnsupportedError(f"'{t.name}' is {t.dtype}; {allowed} elements are needed")
