@@ -13,11 +13,17 @@ import onnx  # noqa: TID251 - it holds the definitions
 from qengine.errors import ModelError
 from qengine.model.graph import Node
 
-
 DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
     {code: np.dtype(onnx.helper.tensor_dtype_to_np_dtype(code)) for code in onnx.TensorProto.DataType.values() if code}
 )
 """The dtype of NumPy or ml_dtypes for each element type of ONNX; strings are objects."""
+
+
+_ATTRIBUTES: Mapping[str, tuple[type, bool]] = MappingProxyType(
+    {"INT": (int, False), "FLOAT": (float, False), "STRING": (str, False), "TENSOR": (np.ndarray, False)}
+    | {"INTS": (int, True), "FLOATS": (float, True), "STRINGS": (str, True)}
+)
+"""Type of an attribute's value, and whether there are several, by ONNX's name of the type."""
 
 
 @cache
@@ -53,6 +59,32 @@ def is_deterministic(node: Node) -> bool:
     if defined is None:
         return False
     return bool(defined.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic)
+
+
+def check_form(node: Node) -> None:
+    """Raise ModelError for attributes that the operator does not have or has of another type, and for more outputs.
+
+    Graphs and types in attributes are not looked at.
+    """
+    defined = schema(node.operator, node.version, node.domain)
+    if defined is None:
+        return
+    for name, value in node.attributes.items():
+        if name not in defined.attributes:
+            listed = ", ".join(sorted(defined.attributes)) or "none"
+            raise ModelError(f"attribute '{name}' does not exist at opset {node.version}; there are {listed}")
+        kind = str(defined.attributes[name].type).rpartition(".")[2]
+        if kind in _ATTRIBUTES and not _is_a(value, *_ATTRIBUTES[kind]):
+            raise ModelError(f"attribute '{name}' is {str(value)[:60]}; {kind} is needed")
+    for name, attribute in defined.attributes.items():
+        if attribute.required and name not in node.attributes:
+            raise ModelError(f"attribute '{name}' is missing")
+    if len(node.outputs) > defined.max_output:
+        raise ModelError(f"gives at most {defined.max_output} outputs, {len(node.outputs)} are asked for")
+
+
+def _is_a(value: Any, kind: type, several: bool) -> bool:
+    return isinstance(value, tuple) and all(isinstance(v, kind) for v in value) if several else isinstance(value, kind)
 
 
 def check_types(node: Node, inputs: Sequence[Any]) -> None:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 
+_FIRST_FOREIGN = 256  # of NumPy's numbers of types
 _NO_POWER = 255
-"""Code of float8e8m0 for what is no power of two; the code of 2^e is e + 127."""
+"""Code of NaN in float8e8m0; the code of 2^e is e + 127."""
 
 
 def bits_per_element(dtype: np.dtype[Any]) -> int:
@@ -27,14 +28,17 @@ def bits_per_element(dtype: np.dtype[Any]) -> int:
     return int(digits[0]) if digits else 8 * dtype.itemsize
 
 
+def is_foreign(dtype: np.dtype[Any]) -> bool:
+    """Whether a type is of ml_dtypes and not of NumPy, which calls one of them, float8_e5m2, a float too."""
+    return dtype.num >= _FIRST_FOREIGN
+
+
 def is_integer(dtype: np.dtype[Any]) -> bool:
     """Whether elements are integers, those of 2 and 4 bits included, for which NumPy has another kind."""
     return dtype.name.startswith(("int", "uint"))
 
 
-def converted(
-    x: NDArray[Any], dtype: np.dtype[Any], *, saturate: bool = True, round_mode: str = "up"
-) -> NDArray[Any]:
+def converted(x: NDArray[Any], dtype: np.dtype[Any], *, saturate: bool = True, round_mode: str = "up") -> NDArray[Any]:
     """Return numbers or truth values in another element type.
 
     Parameters
@@ -44,17 +48,16 @@ def converted(
     dtype
         Type of the result.
     saturate
-        Whether numbers beyond float8 become its largest number; otherwise infinite or, where the type has no infinity,
-        no number.
+        Whether numbers beyond float8 become its largest number; otherwise infinity or, where the type has none, NaN.
     round_mode
         Rounding to float8e8m0: "up", "down" or "nearest".
     """
     if dtype == x.dtype:
         return x
-    if x.dtype.isbuiltin != 1:  # types of ml_dtypes convert between themselves only by way of a wider one
+    if is_foreign(x.dtype):  # types of ml_dtypes convert between themselves only by way of a wider one
         x = x.astype(np.int32 if is_integer(x.dtype) else np.float32)
     if dtype.kind == "b":
-        return x != 0
+        return np.asarray(x != 0)
     if is_integer(dtype):
         return to_integers(x, dtype) if x.dtype.kind == "f" else x.astype(dtype)
     if dtype.name == "float8_e8m0fnu":
@@ -94,7 +97,7 @@ def _largest(dtype: np.dtype[Any]) -> float:
 
 
 def _to_powers(v: NDArray[np.float64], dtype: np.dtype[Any], saturate: bool, round_mode: str) -> NDArray[Any]:
-    """Return numbers as powers of two, float8e8m0; negative ones are no number."""
+    """Return numbers as powers of two, float8e8m0; negative ones as NaN."""
     fraction, exponent = np.frexp(v)  # v = fraction 2^exponent, fraction from 1/2 to below 1
     if round_mode == "up":
         exponent = exponent - (fraction == 0.5)

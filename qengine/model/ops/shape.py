@@ -83,12 +83,6 @@ def range_of(
     return Island((), series, (count,), start.dtype)
 
 
-@operator("NonZero", since=9)
-def non_zero(x: Known) -> Island:
-    """The indices of the elements that are not 0, one row for each axis."""
-    return known(np.array(np.nonzero(x), np.int64))
-
-
 def _cast(x: Tensor, dtype: np.dtype[Any]) -> Island:
     return Island((x,), lambda v: converted(v, dtype), x.shape, dtype)
 

@@ -1,4 +1,4 @@
-"""Cast and CastLike of text, and of numbers that NumPy itself does not have: bfloat16, float8, int4 and the like."""
+"""Cast and CastLike of text, and of numbers that NumPy itself does not have: bfloat16, float8, int4 and others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qengine.model.eager.evaluator import evaluator
 from qengine.model.ops.conversion import converted, is_integer
 from qengine.model.schemas import dtype_of
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan", re.IGNORECASE | re.ASCII)
 
 
 @evaluator("Cast")
@@ -24,9 +24,7 @@ def cast(x: NDArray[Any], *, to: int, saturate: int = 1, round_mode: str = "up")
 
 
 @evaluator("CastLike")
-def cast_like(
-    x: NDArray[Any], target_type: NDArray[Any], *, saturate: int = 1, round_mode: str = "up"
-) -> NDArray[Any]:
+def cast_like(x: NDArray[Any], target_type: NDArray[Any], *, saturate: int = 1, round_mode: str = "up") -> NDArray[Any]:
     """x in the element type of another tensor."""
     return _cast(x, target_type.dtype, saturate, round_mode)
 
@@ -60,8 +58,8 @@ def _numbers(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     words = [str(word).strip() for word in x.ravel().tolist()]
     for word in words:
         if not _NUMBER.fullmatch(word):
-            raise ModelError(f"text {word[:40]!r} is no number, and cannot be cast to {dtype}")
-    if is_integer(dtype) and all(re.fullmatch(r"[+-]?\d{1,40}", word) for word in words):
+            raise ModelError(f"text {word[:40]!r} is not a number, and cannot be cast to {dtype}")
+    if is_integer(dtype) and all(re.fullmatch(r"[+-]?[0-9]{1,40}", word) for word in words):
         low_bits = np.array([int(word) & (1 << 64) - 1 for word in words], np.uint64)
         return low_bits.reshape(x.shape).view(np.int64)
     return np.array([float(word) for word in words], np.float64).reshape(x.shape)

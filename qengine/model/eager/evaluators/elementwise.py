@@ -33,7 +33,7 @@ _FUNCTIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 def _declare(name: str, function: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
     def compute(x: NDArray[Any]) -> NDArray[Any]:
-        # In float64 whatever the type of x, and rounded once: the last bit is the same on almost every machine.
+        # In float64 for every type, and rounded once: the last bit is the same on almost every machine.
         return function(x.astype(np.float64)).astype(x.dtype)
 
     evaluator(name)(compute)
@@ -64,7 +64,7 @@ for _name, _pairwise in _BITWISE.items():
 @evaluator("BitwiseNot")
 def bitwise_not(x: NDArray[Any]) -> NDArray[Any]:
     """All bits of x inverted."""
-    return np.bitwise_not(x)
+    return np.asarray(np.bitwise_not(x))
 
 
 @evaluator("BitShift")
@@ -93,13 +93,13 @@ def bit_cast(x: NDArray[Any], *, to: int) -> NDArray[Any]:
 def is_inf(x: NDArray[Any], *, detect_negative: int = 1, detect_positive: int = 1) -> NDArray[Any]:
     """Whether an element is infinite, of the signs that the attributes ask for."""
     v = widened(x)
-    return (bool(detect_positive) & (v == np.inf)) | (bool(detect_negative) & (v == -np.inf))
+    return np.asarray((bool(detect_positive) & (v == np.inf)) | (bool(detect_negative) & (v == -np.inf)))
 
 
 @evaluator("IsNaN")
 def is_nan(x: NDArray[Any]) -> NDArray[Any]:
-    """Whether an element is no number."""
-    return np.isnan(widened(x))
+    """Whether an element is NaN."""
+    return np.asarray(np.isnan(widened(x)))
 
 
 @evaluator("Mean")

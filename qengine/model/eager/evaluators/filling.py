@@ -33,7 +33,7 @@ def eye_like(x: NDArray[Any], *, dtype: int | None = None, k: int = 0) -> NDArra
     kind = x.dtype if dtype is None else dtype_of(dtype)
     if kind.kind in "Oc":
         raise ModelError(f"dtype is {kind}; numbers or truth values are needed")
-    return (_distance(*x.shape) == k).astype(kind)
+    return np.asarray(_distance(*x.shape) == k).astype(kind)
 
 
 def _distance(rows: int, columns: int) -> NDArray[np.int64]:
@@ -58,7 +58,7 @@ def one_hot(indices: NDArray[Any], depth: NDArray[Any], values: NDArray[Any], *,
         whole = whole.astype(np.int64)
         whole = np.where(whole < 0, whole + n, whole)
     counted = np.arange(n, dtype=whole.dtype).reshape(n, *(1,) * (indices.ndim - place))
-    return values[(np.expand_dims(whole, place) == counted).astype(np.int64)]
+    return np.asarray(values[(np.expand_dims(whole, place) == counted).astype(np.int64)])
 
 
 @evaluator("Hardmax")
@@ -86,7 +86,7 @@ def _marked(rows: NDArray[Any]) -> NDArray[Any]:
 
 @evaluator("CumSum")
 def cumulative_sum(x: NDArray[Any], axis: NDArray[Any], *, exclusive: int = 0, reverse: int = 0) -> NDArray[Any]:
-    """Sums of all elements up to each one along an axis, without itself where `exclusive`, from the end in `reverse`."""
+    """Sums of all elements up to each along an axis, without itself where `exclusive`, from the end in `reverse`."""
     return _accumulated(np.add, 0, x, axis, exclusive, reverse)
 
 

@@ -113,17 +113,16 @@ def _flat_places(
 
 def _written(data: NDArray[Any], places: Any, updates: NDArray[Any], reduction: str, node: Node) -> NDArray[Any]:
     """Return data with updates at places, in the order of the updates where places occur twice."""
-    allowed = ["none"]
-    if node.operator != "Scatter" and node.version >= 16:
-        allowed += ["add", "mul", *(("max", "min") if node.version >= 18 else ())]
+    # ONNX has "max" and "min" from opset 18 on; torch writes them at 16, and ONNX Runtime computes them there.
+    allowed = ["none", *(_REDUCTIONS if node.operator != "Scatter" and node.version >= 16 else ())]
     if reduction not in allowed:
         raise ModelError(f"reduction '{reduction}' is not one of {', '.join(allowed)} at opset {node.version}")
     if reduction == "none":
         y = data.copy()
         y[places] = updates
         return y
-    if data.dtype.kind in "Oc" and (data.dtype.kind == "O" or reduction in ("max", "min")):
-        raise UnsupportedError(f"reduction '{reduction}' of {data.dtype} is not supported; numbers are needed")
+    if reduction not in {"O": ["add"], "c": ["add", "mul"]}.get(data.dtype.kind, allowed):
+        raise UnsupportedError(f"reduction '{reduction}' of {data.dtype} is not supported; real numbers are needed")
     y = np.array(widened(data))
     _REDUCTIONS[reduction].at(y, places, widened(updates))  # type: ignore[attr-defined]
     return y.astype(data.dtype)

@@ -51,7 +51,7 @@ def _log_sum_exp(x: NDArray[Any], axes: Axes) -> NDArray[Any]:
     if not is_float(x.dtype) and x.size:
         # The largest, and as often as it occurs: e^(x - largest) of another integer is below 1, and truncated.
         most = np.max(x, axis=axes, keepdims=True)
-        return most + _in_type(np.log(np.sum(x == most, axis=axes, keepdims=True)), x.dtype)
+        return np.asarray(most + _in_type(np.log(np.sum(x == most, axis=axes, keepdims=True)), x.dtype))
     v = x.astype(np.float64)
     most = np.max(v, axis=axes, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(most), most, 0.0)

@@ -1,4 +1,4 @@
-"""Operators whose elements decide which others remain: TopK, Compress, Unique, ReverseSequence."""
+"""Operators whose elements decide which others remain: NonZero, TopK, Compress, Unique, ReverseSequence."""
 
 from __future__ import annotations
 
@@ -9,10 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.eager.elements import axis_of, one_integer, widened
+from qengine.model.eager.elements import axis_of, one_integer, widened, zero
 from qengine.model.eager.evaluator import evaluator
 
 Arrays = tuple[NDArray[Any], ...]
+
+
+@evaluator("NonZero")
+def non_zero(x: NDArray[Any]) -> NDArray[Any]:
+    """The indices of the elements that are not 0, one row for each axis."""
+    return np.array(np.nonzero(x), np.int64).reshape(x.ndim, -1) if x.ndim else _indices_of_number(x)
+
+
+def _indices_of_number(x: NDArray[Any]) -> NDArray[Any]:
+    """Return the indices of a tensor without axes: no rows, and a column if it is not 0."""
+    return np.zeros((0, int(bool(x != zero(x.dtype)))), np.int64)
 
 
 @evaluator("TopK")
@@ -68,9 +79,7 @@ def unique(x: NDArray[Any], *, axis: int | None = None, sorted: int = 1) -> Arra
     ranks = np.unique(widened(v), return_inverse=True)[1].reshape(v.shape)  # in the order of the elements
     rows = np.moveaxis(ranks, place, 0).reshape(v.shape[place], prod(v.shape) // max(v.shape[place], 1))
     if rows.shape[1]:
-        _, first, inverse, counts = np.unique(
-            rows, axis=0, return_index=True, return_inverse=True, return_counts=True
-        )
+        _, first, inverse, counts = np.unique(rows, axis=0, return_index=True, return_inverse=True, return_counts=True)
     else:  # slices without elements are all equal
         count = min(len(rows), 1)
         first, inverse, counts = np.zeros(count, int), np.zeros(len(rows), int), np.full(count, len(rows))
@@ -102,5 +111,3 @@ def reverse_sequence(
     if time_axis == 0:
         return x[source, np.arange(batch)]
     return x[np.arange(batch)[:, None], source.T]
-
-
