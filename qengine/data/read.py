@@ -219,7 +219,10 @@ def _literal(text: str, declared: Value) -> NDArray[Any]:
     """Return numbers separated by commas, in the declared shape if their count determines it."""
     dtype = declared.dtype or np.dtype(np.float32)
     try:
-        flat = np.array([_number(part, dtype) for part in text.split(",")], dtype)
+        if dtype.kind == "O":  # text, in which a comma cannot occur
+            flat = np.array(text.split(","), object)
+        else:
+            flat = np.array([_number(part, dtype) for part in text.split(",")], dtype)
     except _BeyondError as error:
         raise FeedError(f"'{error}' is beyond the numbers of {dtype}") from None
     except (ValueError, KeyError):

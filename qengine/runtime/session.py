@@ -179,7 +179,8 @@ class InferenceSession:
         output_names
             Tensors to return, intermediate ones included; None for the model's outputs.
         feeds
-            An array for every input, of the shape and dtype that `get_inputs` returns.
+            An array for every input, of the shape and dtype that `get_inputs` returns; a list for a sequence, and a
+            dict for a map.
         raw
             Whether to return integer codes for the tensors in fixed point, instead of the real numbers that the codes
             represent. Weights are those of the run, with every BatchNormalization that was folded into them.
@@ -188,6 +189,7 @@ class InferenceSession:
         -------
         list of ndarray
             The tensors in the order of the names. The arrays are new: they share no memory with feeds or session.
+            A sequence is a list, a map a dict, and an empty optional None.
 
         Raises
         ------
@@ -321,5 +323,13 @@ class InferenceSession:
 
 def _result(value: RuntimeValue, raw: bool) -> Any:
     """Return a value as `run` returns it: new arrays, real numbers unless codes are requested."""
-    decoded = decode_value(value, raw)
-    return np.array(decoded, order="C") if isinstance(value.value, np.ndarray) else decoded
+    return _copied(decode_value(value, raw))
+
+
+def _copied(value: Any) -> Any:
+    """Return a tensor, sequence, map or None that shares no memory with another one."""
+    if isinstance(value, np.ndarray):
+        return np.array(value, order="C")
+    if isinstance(value, list):
+        return [_copied(element) for element in value]
+    return dict(value) if isinstance(value, dict) else value

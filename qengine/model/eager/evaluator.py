@@ -32,8 +32,8 @@ from qengine.errors import ModelError
 from qengine.model.custom.signature import Attribute, Signature
 from qengine.model.graph import Node
 
-Element = NDArray[Any] | list[Any] | None
-"""Type of an input or output: a tensor, a sequence, or None."""
+Element = NDArray[Any] | list[Any] | dict[Any, Any] | None
+"""Type of an input or output: a tensor, a sequence, a map, or None."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -206,8 +206,8 @@ def _attributes(group: type[Any]) -> dict[str, Attribute]:
 
 
 def _element(result: Any) -> Element:
-    """Return an output as an array, a list or None: NumPy returns scalars where an array has no axes."""
-    return result if result is None or isinstance(result, list) else np.asarray(result)
+    """Return an output as an array, a list, a dict or None: NumPy returns scalars where an array has no axes."""
+    return result if result is None or isinstance(result, list | dict) else np.asarray(result)
 
 
 def _as_float32(default: Any) -> Any:

@@ -21,6 +21,9 @@ _MAX_VECTOR = 16_384
 
 _INFERENCE_ERROR = re.compile(r"\(op_type:([^,)]*)(?:, node name: (.*?))?\): \[\w+\] (.*)")
 
+_UNKNOWN_TYPE = re.compile(r"\b(is|was|be) null\b|expected to have type info")
+"""Reasons that say that a type is unknown: inference knows none of Scaler and of other operators of ai.onnx.ml."""
+
 
 def with_inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> Graph:
     """Return the graph with inferred types and shapes; a declaration stays where it does not contradict them."""
@@ -70,6 +73,8 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
             fault = _INFERENCE_ERROR.search(str(error))
         else:
             return [_without_generated(one) for one in inferred]
+        if fault and _UNKNOWN_TYPE.search(fault.group(3)):
+            continue
         # An error in a function that onnx expands itself may be onnx's own.
         if fault and not declared and is_flat and "Inference error(s)" not in fault.group(3):
             operator, name, reason = fault.groups()
