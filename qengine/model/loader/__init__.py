@@ -13,12 +13,13 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError, UnsupportedError, first_line
+from qengine.model.contrib import expand_contrib
 from qengine.model.graph import Graph
 from qengine.model.loader.graph_reader import GraphReader
 from qengine.model.loader.inlining import inline
+from qengine.model.loader.node_inference import infer_outputs
 from qengine.model.loader.names import check_names, check_text, standard
 from qengine.model.loader.shapes import with_inferred
-from qengine.model.qlinear import expand_qlinear
 
 OLDEST_OPSET = 7
 """Oldest opset of ONNX's own domain that is read. Before it, Add and others broadcast in another way; onnx converts."""
@@ -76,7 +77,7 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) 
         inline(proto, opsets)
         check_names(proto.graph)
     graph = GraphReader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
-    return expand_qlinear(with_inferred(graph, proto.graph, opsets), runtime_only=True)
+    return expand_contrib(with_inferred(graph, proto.graph, opsets), infer_outputs)
 
 
 def _bytes(path: Path) -> bytes:
