@@ -12,6 +12,7 @@ from qengine.errors import UnsupportedError
 from qengine.model.contrib.expansion import CONTRIB, OLDEST, Builder, Infer, expansions
 from qengine.model.graph import Graph, Names, Node, Value
 from qengine.model.ops.operator import registered
+from qengine.model.schemas import is_defined
 
 _LAYOUT_DOMAINS = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
 """Domains of operators in the blocked layouts of one kind of CPU, which only a run of ONNX Runtime should see."""
@@ -41,10 +42,15 @@ def expand_contrib(graph: Graph, infer: Infer) -> Graph:
 def _has_contrib(graph: Graph) -> bool:
     return any(
         node.domain in (CONTRIB, *_LAYOUT_DOMAINS)
-        or (node.domain, node.operator) in expansions()
+        or _is_expanded(node)
         or any(map(_has_contrib, node.graphs.values()))
         for node in graph.nodes
     )
+
+
+def _is_expanded(node: Node) -> bool:
+    """Whether a node has an expansion; one of ONNX's own domain only where ONNX lacks the operator at its opset."""
+    return (node.domain, node.operator) in expansions() and (bool(node.domain) or not is_defined(node))
 
 
 class _Expander:
@@ -92,7 +98,7 @@ class _Expander:
             )
         if key in registered():
             return [node]
-        if key in expansions():
+        if _is_expanded(node):
             builder = Builder(node, self.version, self.constants, self.values, self.names, self.infer)
             return expansions()[key].expand(builder)
         self._note(node)

@@ -4,6 +4,7 @@ from qengine.errors import ModelError
 from qengine.model.contrib.activations import activated
 from qengine.model.contrib.expansion import Builder, expansion
 from qengine.model.contrib.fused import channels_first, channels_last
+from qengine.model.graph import Attribute
 
 
 @expansion("SkipLayerNormalization")
@@ -57,6 +58,23 @@ def _inverse_deviation(builder: Builder, x: str, epsilon: float, axes: tuple[int
     """Add 1 / sqrt(mean of x² + epsilon)."""
     variance = _mean(builder, builder.op("Mul", x, x), axes)
     return builder.op("Reciprocal", builder.op("Sqrt", builder.op("Add", variance, builder.number(epsilon, x))))
+
+
+@expansion("LayerNormalization", domain="")
+def layer_normalization(
+    builder: Builder,
+    x: str,
+    scale: str,
+    b: str | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> tuple[str, ...]:
+    """LayerNormalization, which ONNX Runtime writes at opsets too at which ONNX does not have it."""
+    count = max((i + 1 for i in range(3) if builder.wants(i)), default=1)
+    attributes: dict[str, Attribute] = {"axis": axis, "epsilon": epsilon, "stash_type": stash_type}
+    return builder.ops(count, "LayerNormalization", x, scale, b, since=17, **attributes)
 
 
 @expansion("SimplifiedLayerNormalization")
