@@ -17,7 +17,7 @@ def activated(builder: Builder, x: str, activation: str, numbers: tuple[float, .
     activation
         Name of an operator; "" for none.
     numbers
-        Its parameters; those that are left out have ONNX's defaults.
+        Numbers of the activation; those that are left out have ONNX's defaults.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def activated(builder: Builder, x: str, activation: str, numbers: tuple[float, .
         return builder.op("HardSwish", x, since=14)
     if activation not in _PARAMETERS:
         raise UnsupportedError(f"has the activation '{activation}'; {', '.join(sorted(_PARAMETERS))} are supported")
-    return builder.op(activation, x, **given)
+    return builder.op(activation, x, alpha=given.get("alpha"), beta=given.get("beta"))
 
 
 _LARGEST = 3.4028234663852886e38
@@ -97,9 +97,13 @@ def bias_softmax(builder: Builder, x: str, bias: str, *, axis: int = 1, is_inner
     last ones, unless `is_inner_broadcast`: then the first are those of x, and those before `axis` repeat.
     """
     del is_inner_broadcast  # the lengths of the bias say it
-    total = builder.op("Add", x, bias)
-    rank = builder.rank(x)
-    if axis % rank == rank - 1:
+    total, shape = builder.op("Add", x, bias), builder.shape(x)
+    if axis == -1 or (shape is not None and axis == len(shape) - 1):
         return builder.op("Softmax", total, axis=-1)
-    rows = builder.op("Softmax", builder.op("Flatten", total, axis=axis), axis=-1)
-    return builder.op("Reshape", rows, builder.op("Shape", total))
+    return softmax_from(builder, total, axis)
+
+
+def softmax_from(builder: Builder, x: str, axis: int) -> str:
+    """Add Softmax over all axes from one on, as it was before opset 13."""
+    rows = builder.op("Softmax", builder.op("Flatten", x, axis=axis), axis=-1)
+    return builder.op("Reshape", rows, builder.op("Shape", x))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import asdict, dataclass
+from math import prod, sqrt
 
 import numpy as np
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.contrib.expansion import Builder, expansion
 from qengine.model.contrib.masks import causal_mask, padding_mask
+from qengine.model.graph import Dim
 from qengine.model.ops.operator import Ints
 
 
@@ -19,18 +20,29 @@ class _Settings:
 
     Attributes
     ----------
-    num_heads, unidirectional, mask_filter_value : as in the operators.
+    num_heads : number of heads.
+    unidirectional : whether a token attends to none after it.
+    mask_filter_value : number that is added to a masked score.
     scale : factor of the products; None or 0 for the root of the length of a head, inverted.
     """
 
     num_heads: int
-    unidirectional: int
-    mask_filter_value: float
-    scale: float | None
+    unidirectional: int = 0
+    mask_filter_value: float = -10000.0
+    scale: float | None = None
 
     def __post_init__(self) -> None:
         if self.num_heads < 1:
             raise ModelError(f"num_heads is {self.num_heads}, which must be positive")
+
+
+@dataclass(frozen=True)
+class _OfDevices:
+    """Attributes that only other devices than a CPU have."""
+
+    do_rotary: int = 0
+    rotary_embedding_dim: int = 0
+    past_present_share_buffer: int = 0
 
 
 @expansion("Attention")
@@ -44,26 +56,15 @@ def attention(
     attention_bias: str | None = None,
     past_sequence_length: str | None = None,
     *,
-    num_heads: int,
-    unidirectional: int = 0,
     qkv_hidden_sizes: Ints | None = None,
-    mask_filter_value: float = -10000.0,
-    scale: float | None = None,
-    do_rotary: int = 0,
-    rotary_embedding_dim: int = 0,
-    past_present_share_buffer: int = 0,
+    settings: _Settings,
+    of_devices: _OfDevices,
 ) -> tuple[str, str]:
     """Attention of x to itself: projection by weights of queries, keys and values side by side, then attention."""
-    _check_plain(
-        do_rotary=do_rotary,
-        rotary_embedding_dim=rotary_embedding_dim,
-        past_present_share_buffer=past_present_share_buffer,
-        past_sequence_length=bool(past_sequence_length),
-    )
+    _check_plain(**asdict(of_devices), past_sequence_length=bool(past_sequence_length))
     projected = builder.op("MatMul", x, weights)
     if bias:
         projected = builder.op("Add", projected, bias)
-    settings = _Settings(num_heads, unidirectional, mask_filter_value, scale)
     return _self_attention(builder, projected, settings, qkv_hidden_sizes, (mask_index, attention_bias, past))
 
 
@@ -80,19 +81,14 @@ def q_attention(
     weight_zero_point: str | None = None,
     past: str | None = None,
     *,
-    num_heads: int,
-    unidirectional: int = 0,
-    mask_filter_value: float = -10000.0,
-    scale: float | None = None,
-    do_rotary: int = 0,
-    past_present_share_buffer: int = 0,
+    settings: _Settings,
+    of_devices: _OfDevices,
 ) -> tuple[str, str]:
     """Attention of quantized x and weights, whose projection is a sum of integers."""
-    _check_plain(do_rotary=do_rotary, past_present_share_buffer=past_present_share_buffer)
+    _check_plain(**asdict(of_devices))
     sums = builder.op("MatMulInteger", x, weight, input_zero_point or "", weight_zero_point or "")
     factor = builder.op("Mul", input_scale, weight_scale)
     real = builder.op("Mul", builder.op("Cast", sums, to=1), factor)
-    settings = _Settings(num_heads, unidirectional, mask_filter_value, scale)
     return _self_attention(builder, builder.op("Add", real, bias), settings, None, (mask_index, None, past))
 
 
@@ -144,18 +140,14 @@ def multi_head_attention(
     past_sequence_length: str | None = None,
     cache_indirection: str | None = None,
     *,
-    num_heads: int,
-    unidirectional: int = 0,
-    mask_filter_value: float = -10000.0,
-    scale: float | None = None,
+    settings: _Settings,
 ) -> tuple[str, ...]:
     """Attention of queries to keys and values, which are projected already; the present keys and values; the scores."""
     _check_plain(past_sequence_length=bool(past_sequence_length), cache_indirection=bool(cache_indirection))
-    settings = _Settings(num_heads, unidirectional, mask_filter_value, scale)
     parts = _separated(builder, query, key, value)
     if bias:
-        parts = _biased(builder, parts, bias, num_heads)
-    q, k, v = (part if builder.rank(part) == 4 else _heads(builder, part, num_heads) for part in parts)
+        parts = _biased(builder, parts, bias)
+    q, k, v = (part if builder.rank(part) == 4 else _heads(builder, part, settings.num_heads) for part in parts)
     if bool(past_key) != bool(past_value):
         raise ModelError("has past keys or past values, and not both; give both")
     if past_key and past_value:
@@ -179,34 +171,30 @@ def _separated(builder: Builder, query: str, key: str | None, value: str | None)
     return parts if count == 3 else [query, *parts]
 
 
-def _biased(builder: Builder, parts: list[str], bias: str, num_heads: int) -> list[str]:
+def _biased(builder: Builder, parts: list[str], bias: str) -> list[str]:
     """Add the parts of a bias to queries, keys and values; keys and values in heads have theirs already."""
-    lengths = []
-    for part in parts:
-        shape = builder.shape(part)
-        size = None if shape is None else shape[-1] if len(shape) == 3 else _product(shape[1], shape[3])
-        lengths.append(size)
+    sizes = [_hidden_size(builder.shape(part)) for part in parts]
     whole = builder.shape(bias)
-    known = [length for length in lengths if isinstance(length, int)]
-    if len(known) < 3 and whole is not None and isinstance(whole[0], int):
+    total = whole[0] if whole else None
+    if None in sizes and isinstance(total, int):
         # Queries and keys have the same size; without another hint the values have it too.
-        first = next((length for length in lengths[:2] if isinstance(length, int)), whole[0] // 3)
-        lengths = [first, first, whole[0] - 2 * first]
-    if not all(isinstance(length, int) for length in lengths):
+        first = next((size for size in sizes[:2] if size is not None), total // 3)
+        sizes = [first, first, total - 2 * first]
+    known = [size for size in sizes if size is not None]
+    if len(known) < 3:
         raise UnsupportedError(f"the sizes of the parts of '{bias}' are not known; declare shapes in value_info")
-    split = builder.ops(3, "Split", bias, builder.ints(*(int(n) for n in lengths if isinstance(n, int))), axis=0)
-    result = []
-    for part, own in zip(parts, split, strict=True):
-        if builder.rank(part) == 3:
-            result.append(builder.op("Add", part, own))
-        else:
-            result.append(part)
-    return result
+    split = builder.ops(3, "Split", bias, builder.ints(*known), axis=0)
+    return [
+        builder.op("Add", part, own) if builder.rank(part) == 3 else part
+        for part, own in zip(parts, split, strict=True)
+    ]
 
 
-def _product(*lengths: object) -> int | None:
+def _hidden_size(shape: tuple[Dim, ...] | None) -> int | None:
+    """Return the size of all heads together, of [batch, length, size] or [batch, heads, length, size of a head]."""
+    lengths = [] if shape is None else [shape[2]] if len(shape) == 3 else [shape[1], shape[3]]
     numbers = [length for length in lengths if isinstance(length, int)]
-    return int(np.prod(numbers)) if len(numbers) == len(lengths) else None
+    return prod(numbers) if numbers and len(numbers) == len(lengths) else None
 
 
 def _heads(builder: Builder, x: str, num_heads: int) -> str:

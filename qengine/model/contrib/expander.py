@@ -41,9 +41,7 @@ def expand_contrib(graph: Graph, infer: Infer) -> Graph:
 
 def _has_contrib(graph: Graph) -> bool:
     return any(
-        node.domain in (CONTRIB, *_LAYOUT_DOMAINS)
-        or _is_expanded(node)
-        or any(map(_has_contrib, node.graphs.values()))
+        node.domain in (CONTRIB, *_LAYOUT_DOMAINS) or _is_expanded(node) or any(map(_has_contrib, node.graphs.values()))
         for node in graph.nodes
     )
 
@@ -114,4 +112,6 @@ class _Expander:
 
     def _is_known(self, name: str) -> bool:
         value = self.values.get(name)
-        return value is not None and (value.container is not None or (value.dtype is not None and value.shape is not None))
+        return value is not None and (
+            value.container is not None or (value.dtype is not None and value.shape is not None)
+        )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.custom.signature import Signature
+from qengine.model.custom.signature import GroupedSignature
 from qengine.model.graph import Attribute, Dim, Names, Node, Value
 
 CONTRIB = "com.microsoft"
@@ -89,7 +89,9 @@ class Builder:
         """Add a node, and what is inferred of its outputs."""
         self.nodes.append(node)
         self.values |= {
-            name: value for name, value in self._infer(node, self.values, self.constants).items() if name in node.outputs
+            name: value
+            for name, value in self._infer(node, self.values, self.constants).items()
+            if name in node.outputs
         }
 
     # Constants
@@ -170,7 +172,7 @@ class Expansion:
     """
 
     function: Callable[..., Any]
-    signature: Signature
+    signature: GroupedSignature
 
     def expand(self, builder: Builder) -> list[Node]:
         """Return the nodes that replace the builder's node, with the names of its outputs.
@@ -180,12 +182,10 @@ class Expansion:
         QEngineError
             If the node does not fit its operator, or cannot be expressed; without the node's name.
         """
-        node = builder.node
-        self.signature.check(node)
-        missing = len(self.signature.inputs) - len(node.inputs)
-        result = self.function(
-            builder, *node.inputs, *[""] * missing, **self.signature.keywords(node.attributes)
-        )
+        node, signature = builder.node, self.signature.signature
+        signature.check(node)
+        missing = len(signature.inputs) - len(node.inputs)
+        result = self.function(builder, *node.inputs, *[""] * missing, **self.signature.keywords(node.attributes))
         results = [result] if isinstance(result, str) else list(result)
         if any(node.outputs[len(results) :]):
             raise ModelError(f"has {len(results)} outputs, {len(node.outputs)} are asked for")
@@ -232,10 +232,11 @@ def expansion(*names: str, domain: str = CONTRIB) -> Callable[[_Function], _Func
     """
 
     def declare(function: _Function) -> _Function:
-        signature = Signature.of(function, function.__name__)
-        if "builder" not in signature.inputs[:1]:
+        whole = GroupedSignature.of(function)
+        own = whole.signature
+        if "builder" not in own.inputs[:1]:
             raise ValueError(f"the first parameter of {function.__name__} is not the builder")
-        signature = replace(signature, inputs=signature.inputs[1:], required=signature.required - 1)
+        signature = replace(whole, signature=replace(own, inputs=own.inputs[1:], required=own.required - 1))
         for name in names:
             if (domain, name) in _registry:
                 raise ValueError(f"{name} is declared twice")

@@ -1,18 +1,46 @@
 """Linear operators with an activation, an addition or a transposition in them."""
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from qengine.errors import ModelError
+from qengine.errors import ModelError, UnsupportedError
 from qengine.model.contrib.activations import activated
 from qengine.model.contrib.expansion import Builder, expansion
 from qengine.model.ops.operator import Floats, Ints
 
 
-def _window(**given: Any) -> dict[str, Any]:
-    """Return the attributes of a window that are given."""
-    return {name: value for name, value in given.items() if value is not None}
+@dataclass(frozen=True)
+class ConvAttributes:
+    """The attributes of Conv."""
+
+    auto_pad: str | None = None
+    dilations: Ints | None = None
+    group: int = 1
+    kernel_shape: Ints | None = None
+    pads: Ints | None = None
+    strides: Ints | None = None
+
+
+@dataclass(frozen=True)
+class PoolAttributes:
+    """The attributes of every kind of pool."""
+
+    kernel_shape: Ints
+    auto_pad: str | None = None
+    ceil_mode: int = 0
+    pads: Ints | None = None
+    strides: Ints | None = None
+
+
+@dataclass(frozen=True)
+class _Activation:
+    """The activation after a convolution, and its numbers."""
+
+    activation: str = ""
+    activation_params: Floats = ()
 
 
 @expansion("FusedConv")
@@ -23,23 +51,14 @@ def fused_conv(
     b: str | None = None,
     z: str | None = None,
     *,
-    activation: str = "",
-    activation_params: Floats = (),
-    auto_pad: str | None = None,
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
+    window: ConvAttributes,
+    last: _Activation,
 ) -> str:
     """Conv, plus z, then an activation."""
-    window = _window(
-        auto_pad=auto_pad, dilations=dilations, kernel_shape=kernel_shape, pads=pads, strides=strides, group=group
-    )
-    y = builder.op("Conv", x, w, b or "", **window)
+    y = builder.op("Conv", x, w, b, **asdict(window))
     if z:
         y = builder.op("Add", y, z)
-    return activated(builder, y, activation, activation_params)
+    return activated(builder, y, last.activation, last.activation_params)
 
 
 @expansion("NhwcFusedConv", "NhwcConv")
@@ -50,53 +69,21 @@ def nhwc_fused_conv(
     b: str | None = None,
     z: str | None = None,
     *,
-    activation: str = "",
-    activation_params: Floats = (),
-    auto_pad: str | None = None,
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
+    window: ConvAttributes,
+    last: _Activation,
 ) -> str:
     """FusedConv of a tensor whose channels are the last axis; the weights are those of Conv."""
     rank = builder.rank(w)
-    y = fused_conv(
-        builder,
-        channels_first(builder, x, rank),
-        w,
-        b,
-        channels_first(builder, z, rank) if z else "",
-        activation=activation,
-        activation_params=activation_params,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )
-    return channels_last(builder, y, rank)
+    image, added = (channels_first(builder, one, rank) if one else None for one in (x, z))
+    return channels_last(builder, fused_conv(builder, image or x, w, b, added, window=window, last=last), rank)
 
 
 @expansion("NhwcMaxPool")
-def nhwc_max_pool(
-    builder: Builder,
-    x: str,
-    *,
-    kernel_shape: Ints,
-    auto_pad: str | None = None,
-    ceil_mode: int = 0,
-    dilations: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
-) -> str:
+def nhwc_max_pool(builder: Builder, x: str, *, pool: PoolAttributes, dilations: Ints | None = None) -> str:
     """MaxPool of a tensor whose channels are the last axis."""
-    rank = len(kernel_shape) + 2
-    window = _window(auto_pad=auto_pad, dilations=dilations, pads=pads, strides=strides)
+    rank = len(pool.kernel_shape) + 2
     inner = channels_first(builder, x, rank)
-    pooled = builder.op("MaxPool", inner, kernel_shape=kernel_shape, ceil_mode=ceil_mode, **window)
-    return channels_last(builder, pooled, rank)
+    return channels_last(builder, builder.op("MaxPool", inner, dilations=dilations, **asdict(pool)), rank)
 
 
 def channels_first(builder: Builder, x: str, rank: int) -> str:
@@ -109,6 +96,30 @@ def channels_last(builder: Builder, x: str, rank: int) -> str:
     return builder.op("Transpose", x, perm=(0, *range(2, rank), 1))
 
 
+@dataclass(frozen=True)
+class _GemmActivation:
+    """The activation after a product of matrices, and its numbers; none that is fused has a third."""
+
+    activation: str = ""
+    activation_alpha: float | None = None
+    activation_beta: float | None = None
+    activation_gamma: float | None = None
+
+    @property
+    def numbers(self) -> Floats:
+        """The numbers that are given."""
+        return tuple(n for n in (self.activation_alpha, self.activation_beta) if n is not None)
+
+
+@dataclass(frozen=True)
+class GemmAttributes:
+    """The attributes of every kind of Gemm."""
+
+    alpha: float = 1.0
+    transA: int = 0  # noqa: N815 - ONNX's name
+    transB: int = 0  # noqa: N815 - ONNX's name
+
+
 @expansion("FusedGemm")
 def fused_gemm(
     builder: Builder,
@@ -116,20 +127,13 @@ def fused_gemm(
     b: str,
     c: str | None = None,
     *,
-    activation: str = "",
-    activation_alpha: float | None = None,
-    activation_beta: float | None = None,
-    activation_gamma: float | None = None,  # of activations that ONNX Runtime does not fuse
-    alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803 - ONNX's name
-    transB: int = 0,  # noqa: N803 - ONNX's name
+    gemm: GemmAttributes,
+    last: _GemmActivation,
 ) -> str:
     """Gemm, then an activation."""
-    del activation_gamma
-    numbers = [activation_alpha, activation_beta]
-    y = builder.op("Gemm", a, b, c or "", alpha=alpha, beta=beta, transA=transA, transB=transB)
-    return activated(builder, y, activation, tuple(n for n in numbers if n is not None))
+    y = builder.op("Gemm", a, b, c, beta=beta, **asdict(gemm))
+    return activated(builder, y, last.activation, last.numbers)
 
 
 @expansion("FusedMatMul", "TransposeMatMul")
@@ -154,9 +158,9 @@ def fused_matmul(
 
 
 def _transposed(builder: Builder, x: str, *, matrix: bool, batch: bool) -> str:
-    """Add the transposition of a factor of FusedMatMul.
+    """Add the transposition of a factor of FusedMatMul, except for a vector.
 
-    `batch` moves the first axis behind the others but the last, `matrix` then swaps the last two. A vector stays.
+    `batch` moves the first axis to the place before the last, `matrix` then swaps the last two.
     """
     if not (matrix or batch):
         return x
@@ -180,6 +184,24 @@ def matmul_integer16(builder: Builder, a: str, b: str) -> str:
     return builder.op("MatMul", *whole)
 
 
+@dataclass(frozen=True)
+class _Blocks:
+    """The attributes of weights that are stored in blocks."""
+
+    K: int
+    N: int
+    block_size: int
+    bits: int = 4
+    accuracy_level: int = 0  # how coarsely a kernel may compute
+    weight_prepacked: int = 0
+
+    def __post_init__(self) -> None:
+        if self.bits not in (2, 4, 8) or self.block_size < 16 or self.block_size & (self.block_size - 1):
+            raise ModelError(f"has {self.bits} bits in blocks of {self.block_size}, which no model may have")
+        if min(self.K, self.N) < 1:
+            raise ModelError(f"has {self.N} x {self.K} weights; N and K must be positive")
+
+
 @expansion("MatMulNBits")
 def matmul_nbits(
     builder: Builder,
@@ -190,40 +212,34 @@ def matmul_nbits(
     g_idx: str | None = None,
     bias: str | None = None,
     *,
-    K: int,  # noqa: N803 - ONNX Runtime's name
-    N: int,  # noqa: N803 - ONNX Runtime's name
-    block_size: int,
-    bits: int = 4,
-    accuracy_level: int = 0,
-    weight_prepacked: int = 0,
+    stored: _Blocks,
 ) -> str:
     """A @ transposed W, of weights that are stored in blocks of a few bits and are decoded here."""
-    del accuracy_level  # how coarsely a kernel may compute
-    if weight_prepacked or g_idx:
-        raise ModelError("has weights that were packed for one device, or g_idx; quantize the model again without")
+    if stored.weight_prepacked or g_idx:
+        raise UnsupportedError("has weights that were packed for one device, or g_idx; quantize the model without them")
+    rows, count = stored.N, -(-stored.K // stored.block_size)
     packed = builder.known(b, "the packed matrix")
     scale = builder.known(scales, "the scales")
-    if bits not in (2, 4, 8) or block_size < 16 or block_size & (block_size - 1) or min(K, N) < 1:
-        raise ModelError(f"has {bits} bits in blocks of {block_size} for {N} x {K} weights, which no model may have")
-    blocks = -(-K // block_size)
-    if packed.size != N * blocks * block_size * bits // 8 or scale.size != N * blocks:
-        raise ModelError(f"has {packed.size} bytes and {scale.size} scales, not those of {N} x {K} weights")
-    codes = _unpacked(packed.reshape(N, blocks, -1), bits)
-    offset: Any = 1 << (bits - 1)
+    if packed.size != rows * count * stored.block_size * stored.bits // 8 or scale.size != rows * count:
+        raise ModelError(f"has {packed.size} bytes and {scale.size} scales, not those of {rows} x {stored.K} weights")
+    codes = _unpacked(packed.reshape(rows, count, -1), stored.bits)
+    offset: Any = 1 << (stored.bits - 1)
     if zero_points:
-        given = builder.known(zero_points, "the zero points")
-        if given.dtype == np.uint8:
-            given = _unpacked(given.reshape(N, -1), bits)[:, :blocks]
-        if given.size != N * blocks:
-            raise ModelError(f"has {given.size} zero points, not {N * blocks}")
-        offset = given.reshape(N, blocks, 1)
-    real = (codes.astype(np.float32) - np.asarray(offset, np.float32)) * scale.reshape(N, blocks, 1).astype(np.float32)
-    weights = real.reshape(N, -1)[:, :K].T.astype(scale.dtype)
+        offset = builder.known(zero_points, "the zero points")
+        if offset.dtype == np.uint8 and offset.size == rows * -(-count * stored.bits // 8):
+            offset = _unpacked(offset.reshape(rows, -1), stored.bits)[:, :count]
+        if offset.size != rows * count:
+            raise ModelError(f"has {offset.size} zero points, not {rows * count}")
+        offset = offset.reshape(rows, count, 1)
+    real = (codes.astype(np.float32) - np.asarray(offset, np.float32)) * scale.reshape(rows, count, 1).astype(
+        np.float32
+    )
+    weights = real.reshape(rows, -1)[:, : stored.K].T.astype(scale.dtype)
     y = builder.op("MatMul", a, builder.constant(np.ascontiguousarray(weights)))
     return builder.op("Add", y, bias) if bias else y
 
 
-def _unpacked(packed: Any, bits: int) -> Any:
+def _unpacked(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """Return the codes in the bytes of the last axis, the lowest bits first."""
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
     return ((packed[..., None] >> shifts) & np.uint8((1 << bits) - 1)).reshape(*packed.shape[:-1], -1)

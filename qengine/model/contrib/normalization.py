@@ -83,12 +83,13 @@ def simplified_layer_normalization(
     builder: Builder, x: str, scale: str, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> tuple[str, ...]:
     """RMSNormalization, and the inverse deviation."""
+    shape = builder.shape(x)
+    if shape is not None and not -len(shape) <= axis < len(shape):
+        raise ModelError(f"has no axis {axis}: '{x}' has {len(shape)} axes")
     y = builder.op("RMSNormalization", x, scale, since=23, axis=axis, epsilon=epsilon, stash_type=stash_type)
     if not builder.wants(1):
         return (y,)
     rank = builder.rank(x)
-    if not -rank <= axis < rank:
-        raise ModelError(f"has no axis {axis}: '{x}' has {rank}")
     real = builder.op("Cast", x, to=1)
     return y, _inverse_deviation(builder, real, epsilon, tuple(range(axis % rank, rank)))
 
@@ -194,4 +195,7 @@ def q_embed_layer_normalization(
         builder.op("DequantizeLinear", stored, scale, zero) if stored else ""
         for stored, scale, zero in zip(rest[:5], rest[6:11], rest[11:], strict=True)
     ]
-    return embed_layer_normalization(builder, input_ids, segment_ids, *tables, rest[5], epsilon=epsilon)
+    word, position, segment, gamma, beta = tables
+    return embed_layer_normalization(
+        builder, input_ids, segment_ids, word, position, segment, gamma, beta, rest[5], epsilon=epsilon
+    )

@@ -1,31 +1,48 @@
 """Operators on quantized tensors: DequantizeLinear of every input, the plain operator, QuantizeLinear of the output.
 
-Thereby a quantized model in the form of ONNX Runtime's "QOperator" becomes the one that pairs of QuantizeLinear and
+So a quantized model in the form of ONNX Runtime's "QOperator" becomes the one that pairs of QuantizeLinear and
 DequantizeLinear describe, and runs in fixed point if its scales are powers of two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.model.contrib.activations import softmax_from
 from qengine.model.contrib.expansion import Builder, expansion
-from qengine.model.contrib.fused import channels_first, channels_last
+from qengine.model.contrib.fused import (
+    ConvAttributes,
+    GemmAttributes,
+    PoolAttributes,
+    channels_first,
+    channels_last,
+)
 from qengine.model.ops.operator import Ints
 
 
-def real(builder: Builder, x: str, scale: str, zero_point: str | None, axis: int | None = None) -> str:
+def real(builder: Builder, x: str | None, scale: str | None, zero_point: str | None, axis: int | None = None) -> str:
     """Add DequantizeLinear of a tensor; `axis` counts the channels where there are several scales."""
-    lengths = builder.shape(scale)
+    lengths = builder.shape(scale or "")
     is_one = lengths is not None and (lengths in ((), (1,)))
     return builder.op("DequantizeLinear", x, scale, zero_point, axis=None if is_one else axis)
 
 
-def stored(builder: Builder, y: str, scale: str, zero_point: str | None, like: str) -> str:
+class _Scale(NamedTuple):
+    """The names of the scale and the zero point of a result."""
+
+    scale: str | None
+    zero_point: str | None
+
+
+def stored(builder: Builder, y: str, scaled: _Scale, like: str) -> str:
     """Add QuantizeLinear of a result to the element type of the tensor `like`."""
+    scale, zero_point = scaled
+    builder.needs(y_scale=scale)
     if not zero_point:
         dtype = builder.dtype(like)
         if dtype is None:
@@ -64,12 +81,7 @@ def qlinear_conv(
     b: str | None = None,
     *,
     channels_last: int = 0,
-    auto_pad: str | None = None,
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
+    window: ConvAttributes,
 ) -> str:
     """Conv of quantized tensors, with an int32 bias."""
 
@@ -77,17 +89,8 @@ def qlinear_conv(
         operands = [real(builder, image, x_scale, x_zero_point), real(builder, w, w_scale, w_zero_point, axis=0)]
         if b:
             operands.append(real(builder, b, product(builder, x_scale, w_scale), None, axis=0))
-        y = builder.op(
-            "Conv",
-            *operands,
-            auto_pad=auto_pad,
-            dilations=dilations,
-            group=group,
-            kernel_shape=kernel_shape,
-            pads=pads,
-            strides=strides,
-        )
-        return stored(builder, y, y_scale, y_zero_point, x)
+        y = builder.op("Conv", *operands, **asdict(window))
+        return stored(builder, y, _Scale(y_scale, y_zero_point), x)
 
     return _in_layout(builder, x, builder.rank(w) if channels_last else 0, channels_last, compute)
 
@@ -105,23 +108,21 @@ def qgemm(
     y_scale: str | None = None,
     y_zero_point: str | None = None,
     *,
-    alpha: float = 1.0,
-    transA: int = 0,  # noqa: N803 - ONNX's name
-    transB: int = 0,  # noqa: N803 - ONNX's name
+    gemm: GemmAttributes,
 ) -> str:
     """Gemm of quantized matrices, with an int32 bias; the result is real where it has no scale."""
     operands = [
         real(builder, a, a_scale, a_zero_point),
-        real(builder, b, b_scale, b_zero_point, axis=0 if transB else 1),
+        real(builder, b, b_scale, b_zero_point, axis=0 if gemm.transB else 1),
     ]
     if c:
-        scale = product(builder, a_scale, b_scale, alpha)
+        scale = product(builder, a_scale, b_scale, gemm.alpha)
         if builder.shape(scale) in ((), (1,)) or builder.shape(c) == builder.shape(scale):
             operands.append(real(builder, c, scale, None, axis=0))
         else:
             operands.append(builder.op("Mul", builder.op("Cast", c, to=1), scale))
-    y = builder.op("Gemm", *operands, alpha=alpha, transA=transA, transB=transB)
-    return stored(builder, y, y_scale, y_zero_point, a) if y_scale else y
+    y = builder.op("Gemm", *operands, **asdict(gemm))
+    return stored(builder, y, _Scale(y_scale, y_zero_point), a) if y_scale else y
 
 
 @expansion("QLinearAdd")
@@ -137,7 +138,9 @@ def qlinear_add(
     y_zero_point: str | None = None,
 ) -> str:
     """A + B."""
-    return _of_two(builder, "Add", (a, a_scale, a_zero_point), (b, b_scale, b_zero_point), (y_scale, y_zero_point))
+    builder.needs(B=b, B_scale=b_scale)
+    parts = real(builder, a, a_scale, a_zero_point), real(builder, b, b_scale, b_zero_point)
+    return stored(builder, builder.op("Add", *parts), _Scale(y_scale, y_zero_point), a)
 
 
 @expansion("QLinearMul")
@@ -153,13 +156,9 @@ def qlinear_mul(
     y_zero_point: str | None = None,
 ) -> str:
     """A * B."""
-    return _of_two(builder, "Mul", (a, a_scale, a_zero_point), (b, b_scale, b_zero_point), (y_scale, y_zero_point))
-
-
-def _of_two(builder: Builder, operator: str, first: Any, second: Any, result: Any) -> str:
-    builder.needs(B=second[0], B_scale=second[1], C_scale=result[0])
-    y = builder.op(operator, real(builder, *first), real(builder, *second))
-    return stored(builder, y, *result, first[0])
+    builder.needs(B=b, B_scale=b_scale)
+    parts = real(builder, a, a_scale, a_zero_point), real(builder, b, b_scale, b_zero_point)
+    return stored(builder, builder.op("Mul", *parts), _Scale(y_scale, y_zero_point), a)
 
 
 @expansion("QLinearConcat")
@@ -167,8 +166,8 @@ def qlinear_concat(builder: Builder, y_scale: str, y_zero_point: str, *inputs: s
     """Concat of tensors, each with a scale and a zero point."""
     if not inputs or len(inputs) % 3:
         raise ModelError(f"has {len(inputs)} inputs, not a tensor, a scale and a zero point for each part")
-    parts = [real(builder, *inputs[i : i + 3]) for i in range(0, len(inputs), 3)]
-    return stored(builder, builder.op("Concat", *parts, axis=axis), y_scale, y_zero_point, inputs[0])
+    parts = [real(builder, *part) for part in zip(inputs[::3], inputs[1::3], inputs[2::3], strict=True)]
+    return stored(builder, builder.op("Concat", *parts, axis=axis), _Scale(y_scale, y_zero_point), inputs[0])
 
 
 @expansion("QLinearWhere")
@@ -186,7 +185,7 @@ def qlinear_where(
 ) -> str:
     """X where the condition holds, Y elsewhere."""
     parts = real(builder, x, x_scale, x_zero_point), real(builder, y, y_scale, y_zero_point)
-    return stored(builder, builder.op("Where", condition, *parts, since=16), z_scale, z_zero_point, x)
+    return stored(builder, builder.op("Where", condition, *parts, since=16), _Scale(z_scale, z_zero_point), x)
 
 
 @expansion("QLinearSigmoid")
@@ -199,7 +198,8 @@ def qlinear_sigmoid(
     y_zero_point: str | None = None,
 ) -> str:
     """Sigmoid of x."""
-    return _of_one(builder, (x, x_scale, x_zero_point), (y_scale, y_zero_point), "Sigmoid")
+    y = builder.op("Sigmoid", real(builder, x, x_scale, x_zero_point))
+    return stored(builder, y, _Scale(y_scale, y_zero_point), x)
 
 
 @expansion("QLinearLeakyRelu")
@@ -214,7 +214,8 @@ def qlinear_leaky_relu(
     alpha: float = 0.01,
 ) -> str:
     """LeakyRelu of x."""
-    return _of_one(builder, (x, x_scale, x_zero_point), (y_scale, y_zero_point), "LeakyRelu", since=16, alpha=alpha)
+    y = builder.op("LeakyRelu", real(builder, x, x_scale, x_zero_point), since=16, alpha=alpha)
+    return stored(builder, y, _Scale(y_scale, y_zero_point), x)
 
 
 @expansion("QLinearSoftmax")
@@ -230,13 +231,9 @@ def qlinear_softmax(
     opset: int,
 ) -> str:
     """Softmax of x over one axis or, as before opset 13, over all axes from one on."""
-    if opset >= 13:
-        return _of_one(builder, (x, x_scale, x_zero_point), (y_scale, y_zero_point), "Softmax", axis=axis)
-    builder.needs(y_scale=y_scale)
     values = real(builder, x, x_scale, x_zero_point)
-    rows = builder.op("Softmax", builder.op("Flatten", values, axis=axis), axis=-1)
-    y = builder.op("Reshape", rows, builder.op("Shape", values))
-    return stored(builder, y, y_scale or "", y_zero_point, x)
+    y = builder.op("Softmax", values, axis=axis) if opset >= 13 else softmax_from(builder, values, axis)
+    return stored(builder, y, _Scale(y_scale, y_zero_point), x)
 
 
 @expansion("QLinearReduceMean")
@@ -252,16 +249,9 @@ def qlinear_reduce_mean(
     keepdims: int,
 ) -> str:
     """The mean over axes."""
-    builder.needs(y_scale=y_scale)
     values = real(builder, x, x_scale, x_zero_point)
     y = builder.op("ReduceMean", values, builder.ints(*axes), since=18, keepdims=keepdims)
-    return stored(builder, y, y_scale or "", y_zero_point, x)
-
-
-def _of_one(builder: Builder, source: Any, result: Any, operator: str, **attributes: Any) -> str:
-    builder.needs(y_scale=result[0])
-    y = builder.op(operator, real(builder, *source), **attributes)
-    return stored(builder, y, *result, source[0])
+    return stored(builder, y, _Scale(y_scale, y_zero_point), x)
 
 
 @expansion("QLinearAveragePool")
@@ -273,36 +263,23 @@ def qlinear_average_pool(
     y_scale: str | None = None,
     y_zero_point: str | None = None,
     *,
-    kernel_shape: Ints,
-    auto_pad: str | None = None,
-    ceil_mode: int = 0,
     channels_last: int = 0,
     count_include_pad: int = 0,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
+    pool: PoolAttributes,
 ) -> str:
     """AveragePool of x."""
-    if ceil_mode and count_include_pad:
+    if pool.ceil_mode and count_include_pad:
         raise UnsupportedError(
             "has ceil_mode and count_include_pad, with which ONNX Runtime divides by cells outside of the padding too; "
             "quantize the model without one of them"
         )
 
     def compute(image: str) -> str:
-        return _of_one(
-            builder,
-            (image, x_scale, x_zero_point),
-            (y_scale, y_zero_point),
-            "AveragePool",
-            kernel_shape=kernel_shape,
-            auto_pad=auto_pad,
-            ceil_mode=ceil_mode,
-            count_include_pad=count_include_pad,
-            pads=pads,
-            strides=strides,
-        )
+        values = real(builder, image, x_scale, x_zero_point)
+        y = builder.op("AveragePool", values, count_include_pad=count_include_pad, **asdict(pool))
+        return stored(builder, y, _Scale(y_scale, y_zero_point), x)
 
-    return _in_layout(builder, x, len(kernel_shape) + 2, channels_last, compute)
+    return _in_layout(builder, x, len(pool.kernel_shape) + 2, channels_last, compute)
 
 
 @expansion("QLinearGlobalAveragePool")
@@ -319,6 +296,7 @@ def qlinear_global_average_pool(
     """GlobalAveragePool of x."""
 
     def compute(image: str) -> str:
-        return _of_one(builder, (image, x_scale, x_zero_point), (y_scale, y_zero_point), "GlobalAveragePool")
+        y = builder.op("GlobalAveragePool", real(builder, image, x_scale, x_zero_point))
+        return stored(builder, y, _Scale(y_scale, y_zero_point), x)
 
     return _in_layout(builder, x, builder.rank(x) if channels_last else 0, channels_last, compute)

@@ -17,8 +17,8 @@ from qengine.model.contrib import expand_contrib
 from qengine.model.graph import Graph
 from qengine.model.loader.graph_reader import GraphReader
 from qengine.model.loader.inlining import inline
+from qengine.model.loader.names import check_names, check_text, everywhere, standard
 from qengine.model.loader.node_inference import infer_outputs
-from qengine.model.loader.names import check_names, check_text, standard
 from qengine.model.loader.shapes import with_inferred
 
 OLDEST_OPSET = 7
@@ -120,13 +120,16 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
         raise UnsupportedError(
             f"has IR version {proto.ir_version}, and the installed onnx reads up to {onnx.IR_VERSION}; upgrade onnx"
         )
-    for what, present in (("opset import", proto.opset_import), ("nodes", proto.graph.node)):
-        if not present:
-            raise ModelError(f"has no {what}; export the model again")
+    if not proto.opset_import:
+        raise ModelError("has no opset import; export the model again")
     if not proto.graph.output:
         raise ModelError("its graph has no outputs; export the model again")
+    bodies = (proto.graph.node, *(function.node for function in proto.functions))
+    used = {"", *(standard(node.domain) for nodes in bodies for node in everywhere(nodes))}
     opsets: dict[str, int] = {}
     for one in proto.opset_import:
+        if standard(one.domain) not in used:  # tools leave such imports in a model, with any version
+            continue
         if opsets.setdefault(standard(one.domain), one.version) != one.version or one.version < 1:
             raise ModelError(
                 f"imports opset {one.version} of {one.domain!r}, which is invalid or imported twice; export it again"

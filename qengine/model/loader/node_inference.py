@@ -17,10 +17,11 @@ from qengine.model.schemas import schema
 _MAX_ELEMENTS = 1024
 """Largest constant whose elements may decide a shape."""
 
+_UNSAFE = frozenset({"Einsum", "GatherND"})
+"""Operators whose inference reads beyond the shapes of some inputs."""
 
-def infer_outputs(
-    node: Node, values: Mapping[str, Value], constants: Mapping[str, NDArray[Any]]
-) -> dict[str, Value]:
+
+def infer_outputs(node: Node, values: Mapping[str, Value], constants: Mapping[str, NDArray[Any]]) -> dict[str, Value]:
     """Return what onnx infers of the outputs of a node; nothing where it fails.
 
     Parameters
@@ -28,10 +29,10 @@ def infer_outputs(
     node
         Node of ONNX's own domain without graphs in its attributes; any other gives nothing.
     values, constants
-        What is known of the tensors that the node reads.
+        Types, shapes and elements that are known.
     """
     defined = None if node.domain or node.graphs else schema(node.operator, node.version, "")
-    if defined is None:
+    if defined is None or not _is_safe(node, values, constants):
         return {}
     types, data = {}, {}
     for name in filter(None, node.inputs):
@@ -52,10 +53,20 @@ def infer_outputs(
     return {name: without_generated(one) for name, one in found.items()}
 
 
+def _is_safe(node: Node, values: Mapping[str, Value], constants: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether onnx, which does not check them, may be given the integers of a node."""
+    numbers = [one for one in node.attributes.values() if isinstance(one, int)]
+    numbers += [n for one in node.attributes.values() if isinstance(one, tuple) for n in one if isinstance(n, int)]
+    if any(not -(1 << 31) <= n < 1 << 31 for n in numbers) or node.operator in _UNSAFE:
+        return False
+    axis, first = node.attributes.get("axis"), next(iter(node.inputs), "")
+    shape = constants[first].shape if first in constants else values[first].shape if first in values else None
+    return not isinstance(axis, int) or (shape is not None and -len(shape) <= axis <= len(shape))
+
+
 def _type(known: Value | None) -> onnx.TypeProto | None:
     return None if known is None or known.dtype is None else _tensor_type(known.dtype, known.shape)
 
 
 def _tensor_type(dtype: np.dtype[Any], shape: Any) -> onnx.TypeProto:
     return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), shape)
-

@@ -27,7 +27,7 @@ def inverse(x: NDArray[Any]) -> NDArray[Any]:
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ModelError(f"X has the shape {list(x.shape)}; matrices with as many rows as columns are needed")
     try:
-        return np.linalg.inv(x.astype(np.float64)).astype(x.dtype)
+        return np.asarray(np.linalg.inv(x.astype(np.float64)).astype(x.dtype))
     except np.linalg.LinAlgError:
         raise ModelError("X has a matrix without an inverse") from None
 
@@ -43,7 +43,7 @@ def irfft(x: NDArray[Any], *, signal_ndim: int, onesided: int = 1, normalized: i
     if x.ndim < 2 or x.shape[-1] != 2 or x.shape[-2] < 2:
         raise ModelError(f"X has the shape {list(x.shape)}; two or more frequencies of two parts each are needed")
     parts = x.astype(np.float64)
-    return np.fft.irfft(parts[..., 0] + 1j * parts[..., 1], axis=-1).astype(x.dtype)
+    return np.asarray(np.fft.irfft(parts[..., 0] + 1j * parts[..., 1], axis=-1).astype(x.dtype))
 
 
 @evaluator("CDist", domain=_DOMAIN)
@@ -58,7 +58,7 @@ def cdist(a: NDArray[Any], b: NDArray[Any], *, metric: str = "sqeuclidean") -> N
     rows, others = a.astype(np.float64), b.astype(np.float64)
     squares = (rows**2).sum(1)[:, None] + (others**2).sum(1) - 2.0 * (rows @ others.T)
     squares = np.maximum(squares, 0.0)
-    return (np.sqrt(squares) if metric == "euclidean" else squares).astype(a.dtype)
+    return np.asarray(np.sqrt(squares) if metric == "euclidean" else squares, a.dtype)
 
 
 @evaluator("UnfoldTensor", domain=_DOMAIN)

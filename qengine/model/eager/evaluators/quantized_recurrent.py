@@ -37,24 +37,19 @@ def dynamic_quantize_lstm(
     x: NDArray[Any],
     w: NDArray[Any],
     r: NDArray[Any],
-    b: NDArray[Any] | None = None,
-    sequence_lens: NDArray[Any] | None = None,
-    initial_h: NDArray[Any] | None = None,
-    initial_c: NDArray[Any] | None = None,
-    p: NDArray[Any] | None = None,
-    w_scale: NDArray[Any] | None = None,
-    w_zero_point: NDArray[Any] | None = None,
-    r_scale: NDArray[Any] | None = None,
-    r_zero_point: NDArray[Any] | None = None,
-    *,
+    *rest: NDArray[Any] | None,
     input_forget: int = 0,
     options: RecurrentOptions,
 ) -> tuple[NDArray[Any], ...]:
     """LSTM whose products are of integers: x is quantized as a whole, the states of a batch at each step.
 
-    As in ONNX Runtime, a sequence that has ended counts in the range of the states as zeros, and a reverse direction
-    begins with the last element of every sequence.
+    As in ONNX Runtime, steps after the end of the longest sequence do not count in the range of x, a sequence that has
+    ended counts in the range of the states as zeros, and a reverse direction begins with the last element of every
+    sequence.
     """
+    if len(rest) != 9:
+        raise ModelError(f"has {3 + len(rest)} inputs; it has 12, some of which may be empty")
+    b, sequence_lens, initial_h, initial_c, p, w_scale, w_zero_point, r_scale, r_zero_point = rest
     if x.dtype != np.float32 or any(one.dtype not in (np.int8, np.uint8) for one in (w, r)):
         raise ModelError(f"X is {x.dtype}, W and R are {w.dtype} and {r.dtype}; float32 and int8 or uint8 are needed")
     check_shape(x, (None, None, None), "X")
@@ -67,7 +62,8 @@ def dynamic_quantize_lstm(
     check_shape(r, (n, hidden, 4 * hidden), "R")
     biases = _checked(b, (n, 8 * hidden), "B").reshape(n, 2, 4 * hidden).sum(1)
     peepholes = _checked(p, (n, 3 * hidden), "P")
-    first = [_checked(one, (n, batch, hidden), name) for name, one in (("initial_h", initial_h), ("initial_c", initial_c))]
+    shape = (n, batch, hidden)
+    first_h, first_c = _checked(initial_h, shape, "initial_h"), _checked(initial_c, shape, "initial_c")
     of_x = _products(w, w_scale, w_zero_point, "W")
     of_h = _products(r, r_scale, r_zero_point, "R")
     lengths = sequence_lengths(sequence_lens, batch, time)
@@ -75,9 +71,9 @@ def dynamic_quantize_lstm(
     last: list[tuple[Reals, Reals]] = []
     for d, functions in enumerate(options.gates(("Sigmoid", "Tanh", "Tanh"))):
         f, g, last_function = *map(options.clipped, functions[:2]), functions[2]
-        inputs = of_x[d](reals(x)) + biases[d]
+        inputs = of_x[d](reals(x[: lengths.max(initial=0)])) + biases[d]
         cell = _Cell(of_h[d], (f, g, last_function), peepholes[d], bool(input_forget))
-        last.append(_scan(inputs, (first[0][d], first[1][d]), cell, lengths, y[:, d], options.is_reverse(d)))
+        last.append(_scan(inputs, (first_h[d], first_c[d]), cell, lengths, y[:, d], options.is_reverse(d)))
     states = (np.stack(one).astype(np.float32) for one in zip(*last, strict=True))
     return y, *states
 
@@ -95,11 +91,11 @@ def _products(
 ) -> list[_Product]:
     """Return the product with the weights of each direction, which have one scale or one for each column."""
     n, _, columns = stored.shape
+    if scale is None or zero_point is None:
+        raise ModelError(f"{what}_scale or {what}_zero_point is missing")
     for name, one in (("scale", scale), ("zero_point", zero_point)):
-        if one is None or one.shape not in ((n,), (n, 1), (n, columns)):
-            shape = "none" if one is None else list(one.shape)
-            raise ModelError(f"the shape of {what}_{name} is {shape}, [{n}] or [{n}, {columns}] is needed")
-    assert scale is not None and zero_point is not None
+        if one.shape not in ((n,), (n, 1), (n, columns)):
+            raise ModelError(f"the shape of {what}_{name} is {list(one.shape)}, [{n}] or [{n}, {columns}] is needed")
     return [_product(*one) for one in zip(stored, scale, zero_point, strict=True)]
 
 
