@@ -192,14 +192,20 @@ def _biased(builder: Builder, parts: list[str], bias: str) -> list[str]:
 
 def _hidden_size(shape: tuple[Dim, ...] | None) -> int | None:
     """Return the size of all heads together, of [batch, length, size] or [batch, heads, length, size of a head]."""
-    lengths = [] if shape is None else [shape[2]] if len(shape) == 3 else [shape[1], shape[3]]
+    if shape is None or len(shape) not in (3, 4):
+        return None
+    lengths = [shape[2]] if len(shape) == 3 else [shape[1], shape[3]]
     numbers = [length for length in lengths if isinstance(length, int)]
-    return prod(numbers) if numbers and len(numbers) == len(lengths) else None
+    return prod(numbers) if len(numbers) == len(lengths) else None
 
 
 def _heads(builder: Builder, x: str, num_heads: int) -> str:
     """Add [batch, length, hidden size] -> [batch, heads, length, size of a head]."""
-    split = builder.op("Reshape", x, builder.ints(0, 0, num_heads, -1))
+    hidden = _hidden_size(builder.shape(x))
+    if hidden is not None and hidden % num_heads:
+        raise ModelError(f"'{x}' has {hidden} numbers for each token, which {num_heads} heads do not divide")
+    # -1 would not do for a tensor without elements.
+    split = builder.op("Reshape", x, builder.ints(0, 0, num_heads, -1 if hidden is None else hidden // num_heads))
     return builder.op("Transpose", split, perm=(0, 2, 1, 3))
 
 
@@ -219,13 +225,14 @@ def _attended(
     scores = _scaled(builder, scores, q, settings.scale)
     if mask:
         scores = builder.op("Add", scores, padding_mask(builder, mask, q, k, settings.mask_filter_value))
-    if settings.unidirectional:
+    if settings.unidirectional == 1:
         scores = causal_mask(builder, scores, past or builder.ints(0))
     if bias:
         scores = builder.op("Add", scores, bias)
     weights = builder.op("Softmax", scores, axis=-1)
     y = builder.op("Transpose", builder.op("MatMul", weights, v), perm=(0, 2, 1, 3))
-    return builder.op("Reshape", y, builder.ints(0, 0, -1)), scores
+    hidden = _hidden_size(builder.shape(v))
+    return builder.op("Reshape", y, builder.ints(0, 0, -1 if hidden is None else hidden)), scores
 
 
 def _scaled(builder: Builder, scores: str, q: str, scale: float | None) -> str:
@@ -258,7 +265,7 @@ def rotary_embedding(
     _check_plain(is_packed_batching=is_packed_batching)
     del scale  # ONNX Runtime does not read it
     rank = builder.rank(x)
-    if builder.rank(position_ids) == 1:
+    if builder.rank(position_ids) < 2:
         axis = 2 if rank == 4 else 1
         length = builder.op("Squeeze", builder.op("Shape", x, since=15, start=axis, end=axis + 1))
         steps = builder.op("Range", builder.constant(np.array(0)), length, builder.constant(np.array(1)))
@@ -279,7 +286,7 @@ def rotary_embedding(
         sin_cache,
         position_ids,
         since=23,
-        interleaved=interleaved,
+        interleaved=int(interleaved == 1),
         num_heads=num_heads or None,
         rotary_embedding_dim=rotary_embedding_dim or None,
     )

@@ -211,7 +211,17 @@ def _with_outputs(builder: Builder, results: Sequence[str]) -> list[Node]:
     def new_names(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(renamed.get(name, name) for name in names)
 
-    return [replace(node, inputs=new_names(node.inputs), outputs=new_names(node.outputs)) for node in builder.nodes]
+    is_alone = len(builder.nodes) == 1
+    labels = Names(())  # other software refuses two nodes of one name
+    return [
+        replace(
+            node,
+            inputs=new_names(node.inputs),
+            outputs=new_names(node.outputs),
+            name=node.name if is_alone or not node.name else labels.fresh(f"{node.name}/{node.operator}"),
+        )
+        for node in builder.nodes
+    ]
 
 
 _registry: dict[tuple[str, str], Expansion] = {}

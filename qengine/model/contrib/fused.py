@@ -34,6 +34,10 @@ class PoolAttributes:
     pads: Ints | None = None
     strides: Ints | None = None
 
+    def __post_init__(self) -> None:
+        if self.ceil_mode not in (0, 1):
+            raise ModelError(f"ceil_mode is {self.ceil_mode}; 0 or 1 is needed")
+
 
 @dataclass(frozen=True)
 class _Activation:
@@ -220,6 +224,8 @@ def matmul_nbits(
     rows, count = stored.N, -(-stored.K // stored.block_size)
     packed = builder.known(b, "the packed matrix")
     scale = builder.known(scales, "the scales")
+    if packed.dtype != np.uint8 or scale.dtype.kind != "f":
+        raise ModelError(f"has {packed.dtype} weights and {scale.dtype} scales; uint8 and real numbers are needed")
     if packed.size != rows * count * stored.block_size * stored.bits // 8 or scale.size != rows * count:
         raise ModelError(f"has {packed.size} bytes and {scale.size} scales, not those of {rows} x {stored.K} weights")
     codes = _unpacked(packed.reshape(rows, count, -1), stored.bits)

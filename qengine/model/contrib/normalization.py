@@ -40,10 +40,11 @@ def _sum(builder: Builder, x: str, skip: str, bias: str | None) -> str:
 
 
 def _statistics(builder: Builder, x: str, epsilon: float, *, centered: bool) -> tuple[str, str]:
-    """Add the mean and the inverse deviation over the last axis that outputs 1 and 2 of the node ask for."""
+    """Add the mean, 0 where it is not subtracted, and the inverse deviation over the last axis, where they are read."""
     mean = deviation = x
     if builder.wants(1):
         mean = _mean(builder, x)
+        mean = mean if centered else builder.op("Sub", mean, mean)
     if builder.wants(2):
         rest = builder.op("Sub", x, _mean(builder, x)) if centered else x
         deviation = _inverse_deviation(builder, rest, epsilon, axes=(-1,))

@@ -111,6 +111,8 @@ def qgemm(
     gemm: GemmAttributes,
 ) -> str:
     """Gemm of quantized matrices, with an int32 bias; the result is real where it has no scale."""
+    if bool(y_scale) != bool(y_zero_point):
+        raise ModelError("has a scale or a zero point of its result, and not both; give both or none")
     operands = [
         real(builder, a, a_scale, a_zero_point),
         real(builder, b, b_scale, b_zero_point, axis=0 if gemm.transB else 1),
@@ -231,6 +233,8 @@ def qlinear_softmax(
     opset: int,
 ) -> str:
     """Softmax of x over one axis or, as before opset 13, over all axes from one on."""
+    if not 1 <= opset < 1 << 31:
+        raise ModelError(f"opset is {opset}; that of a Softmax is needed")
     values = real(builder, x, x_scale, x_zero_point)
     y = builder.op("Softmax", values, axis=axis) if opset >= 13 else softmax_from(builder, values, axis)
     return stored(builder, y, _Scale(y_scale, y_zero_point), x)

@@ -13,7 +13,6 @@ from onnx import helper, numpy_helper
 import qengine
 
 DOMAIN = "com.microsoft"
-OPSET = 17
 
 onnxruntime.set_default_logger_severity(4)
 
@@ -30,7 +29,7 @@ class RuntimeCase:
     expected : the outputs, where ONNX Runtime has no kernel on a CPU.
     rtol, atol : for real numbers.
     ties : share of the integers that may differ by 1, where a real number is rounded near a tie.
-    domain : domain of the node.
+    domain, opset : domain of the node, and opset of ONNX's own domain.
     """
 
     operator: str
@@ -43,6 +42,7 @@ class RuntimeCase:
     atol: float = 1e-5
     ties: float = 0.0
     domain: str = DOMAIN
+    opset: int = 17
 
     def model(self, constants: tuple[int, ...]) -> tuple[bytes, dict[str, NDArray[Any]]]:
         """Return the model and its feeds."""
@@ -67,7 +67,7 @@ class RuntimeCase:
             ],
             [numpy_helper.from_array(a, n) for n, a in given.items() if n in stored],
         )
-        opsets = [helper.make_opsetid("", OPSET), *([helper.make_opsetid(self.domain, 1)] if self.domain else [])]
+        opsets = [helper.make_opsetid("", self.opset), *([helper.make_opsetid(self.domain, 1)] if self.domain else [])]
         return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString(), feeds
 
     def check(self) -> None:

@@ -25,6 +25,7 @@ def of_itself(unidirectional):
     yield attention(x, w, b, **flag)
     yield attention(x, w, **flag, scale=0.3)
     yield attention(x, w, b, outputs=both, **flag)
+    yield attention(x[:0], w, b, **flag)
     yield attention(x, w, b, ENDS, **flag)
     yield attention(x, w, b, np.array([3, 4, 1, 0], np.int32), **flag)
     yield attention(x, w, b, np.array([3, 4, 0, 4, 8, 0, 4, 8], np.int32), **flag)
@@ -64,6 +65,7 @@ def of_others(unidirectional):
     flag = {"unidirectional": unidirectional}
     three = (True, True, True)
     yield across(q, k, v, **flag)
+    yield across(q, k, v, unidirectional=2 * unidirectional)
     yield across(q, k, v, real(24), outputs=three, **flag)
     yield across(q, k, real(BATCH, KEYS, 12), real(28), scale=0.2, **flag)
     yield across(q, k, v, None, np.array([3, 5], np.int32), **flag)
@@ -90,13 +92,14 @@ def packed(*, queries):
 
 def rotations():
     for interleaved in (0, 1):
-        for places in (np.array([0]), np.array([2]), DRAWS.rng.integers(0, 10, (2, 4))):
+        for places in (np.array([0]), np.array(2), DRAWS.rng.integers(0, 10, (2, 4))):
             flag = {"interleaved": interleaved}
             partly = {**flag, "num_heads": 2, "rotary_embedding_dim": 4}
             yield RuntimeCase("RotaryEmbedding", (real(2, 4, 16), places, real(12, 4), real(12, 4)), flag)
             yield RuntimeCase("RotaryEmbedding", (real(2, 2, 4, 8), places, real(12, 4), real(12, 4)), flag)
             yield RuntimeCase("RotaryEmbedding", (real(2, 4, 16), places, real(12, 2), real(12, 2)), partly)
     inputs = (real(2, 4, 16), DRAWS.rng.integers(0, 10, (2, 4)), real(12, 4), real(12, 4))
+    yield RuntimeCase("RotaryEmbedding", inputs, {"interleaved": 2})
     yield RuntimeCase("RotaryEmbedding", inputs, {"scale": 2.0})
 
 

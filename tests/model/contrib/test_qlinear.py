@@ -143,6 +143,11 @@ def test_what_is_refused():
     refused(RuntimeCase("QLinearConcat", (scale, point, x, scale), {"axis": 1}), "2 inputs", error=ModelError)
     refused(RuntimeCase("QLinearAdd", (x, scale, point, x, scale, point)), "'y_scale'", error=ModelError)
     refused(RuntimeCase("QLinearSigmoid", (x, scale)), "'y_scale'", error=ModelError)
+    case = RuntimeCase("QLinearSoftmax", (x, scale, point, scale, point), {"opset": 2**40})
+    refused(case, "opset is", error=ModelError)
+    matrix = codes(np.uint8, 2, 2)
+    case = RuntimeCase("QGemm", (matrix, scale, point, matrix, scale, point, None, scale))
+    refused(case, "not both", error=ModelError)
 
 
 def test_powers_of_two_run_in_fixed_point_in_every_layout():

@@ -87,6 +87,7 @@ def crop_and_resize(
     if mode not in ("bilinear", "nearest"):
         raise ModelError(f"mode is '{mode}'; bilinear or nearest is needed")
     _check_real(x, "X")
+    _check_real(rois, "rois")
     check_shape(x, (None, None, None, None), "X")
     check_shape(rois, (None, 4), "rois")
     check_shape(batch_indices, (rois.shape[0],), "batch_indices")
