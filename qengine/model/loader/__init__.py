@@ -14,14 +14,15 @@ from onnx import ModelProto  # noqa: TID251 - the loader's own
 from qengine import memory
 from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.input_files import NotAFileError, read_input
+from qengine.model.contrib import expand_contrib
 from qengine.model.graph import Graph
 from qengine.model.loader.graph_reader import GraphReader
 from qengine.model.loader.guards import infer, types_of, unsafe_node
 from qengine.model.loader.inlining import inline
-from qengine.model.loader.names import check_names, check_text, label, standard
+from qengine.model.loader.names import check_names, check_text, everywhere, label, standard
+from qengine.model.loader.node_inference import infer_outputs
 from qengine.model.loader.shapes import with_inferred
 from qengine.model.loader.validation import check_nodes
-from qengine.model.qlinear import expand_qlinear
 
 OLDEST_OPSET = 7
 """Oldest opset of ONNX's own domain that is read. Before it, Add and others broadcast in another way; onnx converts."""
@@ -82,7 +83,7 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) 
     check_nodes(proto.graph, opsets)
     proto = _converted(proto, opsets, least_opset)
     graph = GraphReader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
-    return expand_qlinear(with_inferred(graph, proto.graph, opsets), runtime_only=True)
+    return expand_contrib(with_inferred(graph, proto.graph, opsets), infer_outputs)
 
 
 def _bytes(path: Path) -> bytes:
@@ -125,13 +126,16 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
         raise UnsupportedError(
             f"has IR version {proto.ir_version}, and the installed onnx reads up to {onnx.IR_VERSION}; upgrade onnx"
         )
-    for what, present in (("opset import", proto.opset_import), ("nodes", proto.graph.node)):
-        if not present:
-            raise ModelError(f"has no {what}; export the model again")
+    if not proto.opset_import:
+        raise ModelError("has no opset import; export the model again")
     if not proto.graph.output:
         raise ModelError("its graph has no outputs; export the model again")
+    bodies = (proto.graph.node, *(function.node for function in proto.functions))
+    used = {"", *(standard(node.domain) for nodes in bodies for node in everywhere(nodes))}
     opsets: dict[str, int] = {}
     for one in proto.opset_import:
+        if standard(one.domain) not in used:  # tools leave such imports in a model, with any version
+            continue
         is_known = 1 <= one.version < 2**31
         if opsets.setdefault(standard(one.domain), one.version) != one.version or not is_known:
             raise ModelError(

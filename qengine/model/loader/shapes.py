@@ -72,7 +72,7 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
         except Exception as error:  # foreign code with no list of what it raises; a run does not need the result
             fault = _INFERENCE_ERROR.search(str(error))
         else:
-            return [_without_generated(one) for one in inferred]
+            return [without_generated(one) for one in inferred]
         if fault and _UNKNOWN_TYPE.search(fault.group(3)):
             continue
         # An error in a function that onnx expands itself may be onnx's own.
@@ -135,7 +135,7 @@ def _value_info(one: Value) -> ValueInfoProto:
     return onnx.helper.make_tensor_value_info(one.name, onnx.helper.np_dtype_to_tensor_dtype(one.dtype), one.shape)
 
 
-def _without_generated(one: Value) -> Value:
+def without_generated(one: Value) -> Value:
     """Return the value without the names ("unk__0") that inference generates for unknown lengths."""
     if one.shape is None:
         return one

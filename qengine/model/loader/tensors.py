@@ -203,7 +203,7 @@ def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -
         raise ModelError(f"{what} has two entries of the same name for its external data; export the model again")
     path = _inside(folder, entries.get("location", ""), what)
     offset = _byte_count(entries, "offset", 0, what)
-    length = _byte_count(entries, "length", nbytes, what)
+    length = _byte_count(entries, "length", nbytes, what) or nbytes  # some tools write 0 for a whole file
     if length != nbytes:
         raise _mismatch(proto, what, f"{nbytes} bytes", length)
     try:

@@ -85,10 +85,9 @@ def test_models_without_what_every_model_has():
         proto = relu()
         proto.ClearField(field)
         refused(proto, "no " + {"ir_version": "IR version", "opset_import": "opset import"}.get(field, field))
-    for field, word in (("node", "no nodes"), ("output", "no outputs")):
-        proto = relu()
-        proto.graph.ClearField(field)
-        refused(proto, word)
+    proto = relu()
+    proto.graph.ClearField("output")
+    refused(proto, "no outputs")
 
 
 def test_versions_that_are_not_supported():
@@ -99,7 +98,7 @@ def test_versions_that_are_not_supported():
     refused(relu(ir=onnx.IR_VERSION + 1), "IR version", "upgrade onnx", error=UnsupportedError)
     refused(relu(imports=[("", 13)]), "opset 13", "''")
     refused(relu(imports=[("ai.onnx", 13)]), "opset 13", "'ai.onnx'")
-    refused(relu(imports=[("d", 0)]), "opset 0", "'d'")
+    refused(relu(imports=[("", 0)]), "opset 0", "''")
     refused(model([node("Magic", ["x"], ["y"], domain="d")]), "(d.Magic)", "'d'", "not imported")
 
 
