@@ -17,7 +17,7 @@ from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
 from qengine.quantization.correction import describe_recipes, needs_data
-from qengine.quantization.qdq import opset_for, quantize_model
+from qengine.quantization.qdq import quantize_model
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="ONNX file to write.")]
@@ -56,7 +56,7 @@ def quantize(
     if name is None and (given is None or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")
     with status(f"quantizing {model}", quiet=command.json), np.errstate(all="ignore"):
-        graph = load(zoo.path_of(model), least_opset=opset_for(given, wanted))
+        graph = load(zoo.path_of(model))
         dataset = None if name is None else data.open(name, entry, graph, max_elements, several=True)
         quantized = quantize_model(graph, dataset, recipe=recipe, formats=given, options=wanted)
         with replacing(out) as temporary:

@@ -33,6 +33,16 @@ def defines(operator: str, domain: str) -> bool:
     return bool(onnx.defs.has(operator, domain))
 
 
+def defaults(definition: Any) -> dict[str, Any]:
+    """Return the default of each attribute of a definition that has one."""
+    return {
+        name: value.decode() if isinstance(value, bytes) else value
+        for name, one in definition.attributes.items()
+        if one.default_value.type
+        for value in [onnx.helper.get_attribute_value(one.default_value)]
+    }
+
+
 def is_deterministic(node: Node) -> bool:
     """Whether the same inputs always give the same outputs."""
     defined = schema(node.operator, node.version, node.domain)

@@ -18,6 +18,7 @@ from qengine.errors import FormatError, UnsupportedError
 from qengine.model.graph import Attribute, Graph, Node, Value
 from qengine.model.loader.shapes import with_inferred
 from qengine.model.ops.operator import Role, find
+from qengine.model.opset_conversion import at_opset
 from qengine.model.protos import graph_proto
 from qengine.model.steps import Table
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
@@ -38,20 +39,26 @@ def with_pairs(network: Network, version: int) -> Graph:
     network
         A network in fixed point.
     version
-        Opset of the new nodes.
+        Opset of all nodes; older nodes are converted to it.
 
     Raises
     ------
+    OldOpsetError
+        If the opset has no integers of the word length of a tensor.
     FormatError
         If no stored integer has the word length of a tensor.
     UnsupportedError
-        If ONNX has no such operator, a tensor has a type that is not quantized, or the opset is too old.
+        If ONNX has no such operator, or a tensor has a type that is not quantized.
     """
-    check_opset(version, 8)
     graph = network.model
     writer = _Writer(network, version, NameSupply(graph.tensors() | graph.inner_tensors()))
     writer.check_outputs()
     return writer.write(graph.inputs)
+
+
+def version_of(graph: Graph, default: int) -> int:
+    """Return the opset of ONNX's own domain that the nodes of a graph are written in; `default` if it has none."""
+    return max((node.version for node in graph.nodes if not node.domain), default=default)
 
 
 def _folded(graph: Graph) -> Graph:
@@ -95,7 +102,9 @@ class _Writer:
     ) -> None:
         assert network.table is not None
         self.network, self.version, self.names, self.outer = network, version, names, outer
-        self.graph = _folded(network.model)
+        folded = _folded(network.model)
+        self.read_version = version_of(folded, version)
+        self.graph = at_opset(folded, version, names.fresh)
         self.formats = network.table.by_model_name()
         self.rounded = frozenset(network.table.activations.keys() & network.optimized.tensors())
         self.outputs = {value.name for value in self.graph.outputs}
@@ -145,7 +154,12 @@ class _Writer:
         )
 
     def _output(self, value: Value) -> Value:
-        """Return an output of the graph; one that has another name after its pair gets a node of its own."""
+        """Return an output of the graph with its type; one that has another name after its pair gets its own node."""
+        array = self.graph.constants.get(value.name)
+        if array is not None:
+            value = replace(value, dtype=array.dtype, shape=array.shape)
+        elif value.dtype is None and value.container is None and value.name in self.rounded:
+            value = replace(value, dtype=np.dtype(np.float32))
         if value.name not in self.names_after_pairs:
             return value
         out = self.names.fresh(f"{value.name}_answered")
@@ -178,7 +192,7 @@ class _Writer:
         values = [self.values.get(name, Value(name)) for name in captured if name not in outer]
         forms = {value.name: fmt for value in values if isinstance(fmt := self.formats.get(value.name), QFormat)}
         inputs = (*graph.inputs, *values)
-        closed = _typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.version)
+        closed = _typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.read_version)
         network = self.network.of_inner_graph(replace(graph, values=closed.values), inputs, outer, forms)
         names_after = {
             value.name: self.names_after_pairs[value.name] for value in values if value.name in self.names_after_pairs

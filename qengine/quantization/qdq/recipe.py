@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Unpack
 
 from qengine.errors import OptionError
 from qengine.keywords import check_keywords, options_with
-from qengine.model.formats.files import FormatsByName, parse_format
+from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, correct
-from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, first_opset
+from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS
 from qengine.quantization.qdq.write import quantized_model
 from qengine.runtime.session import InferenceSession
 
@@ -52,8 +52,7 @@ def quantize_model(
     Parameters
     ----------
     model
-        Model that `InferenceSession` takes. If its opset is below 13, or below 21 for 16 bits, onnx converts it; a
-        `Graph` must have the opset of `opset_for` already.
+        Model that `InferenceSession` takes.
     data
         List or other iterable of feeds that can be read again. Where formats are given, only corrections need it.
     recipe
@@ -76,7 +75,7 @@ def quantize_model(
         raise OptionError("a model is quantized with formats, or with data that they are chosen on: give one of them")
     if formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
-    graph = model if isinstance(model, Graph) else load(model, least_opset=opset_for(formats, options))
+    graph = model if isinstance(model, Graph) else load(model)
 
     def formats_of(changed: Graph) -> FormatsByName:
         if formats is not None or data is None:
@@ -86,18 +85,3 @@ def quantize_model(
     corrected = correct(graph, formats_of, data, recipe)
     session = InferenceSession(corrected.graph, formats=corrected.formats)
     return QuantizedModel(quantized_model(session), session, corrected.entries)
-
-
-def opset_for(formats: FormatsByName | None, options: CalibrationOptions) -> int:
-    """Return the first opset that stores the word lengths of given formats or, for None, of the options.
-
-    Raises
-    ------
-    FormatError
-        If a format cannot be read.
-    """
-    if formats is None:
-        return first_opset(max(options.activation_word_length, options.weight_word_length))
-    parsed = [parse_format(name, given) for name, given in formats.items()]
-    each = [one for fmt in parsed for one in (fmt if isinstance(fmt, tuple) else (fmt,))]
-    return first_opset(max((one.bits for one in each), default=8))

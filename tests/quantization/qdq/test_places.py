@@ -9,7 +9,6 @@ from onnx import helper, numpy_helper
 
 import qengine
 from qengine.errors import UnsupportedError
-from qengine.model.loader import load
 from qengine.quantization.qdq import quantized_model
 
 RNG = np.random.default_rng(11)
@@ -71,9 +70,7 @@ def fed(session):
 
 
 def check_comes_back(model, qformat, feeds, *, as_onnxruntime=True, **options):
-    session = qengine.InferenceSession(
-        load(model, least_opset=21), qformat=qformat, per_channel=True, isa="reference", **options
-    )
+    session = qengine.InferenceSession(model, qformat=qformat, per_channel=True, isa="reference", **options)
     written = quantized_model(session)
     onnx.checker.check_model(written, full_check=True)
     back = qengine.InferenceSession(written, isa="reference")
@@ -165,6 +162,14 @@ def test_branches_have_pairs_of_their_own(qformat, condition):
     assert all("QuantizeLinear" in {node.op_type for node in one.g.node} for one in found.attribute)
 
 
+def test_an_output_of_any_rank():
+    graph = outer(helper.make_node("Reshape", ["r", "s"], ["y"]), [("x", 1, [2, 3]), ("s", 7, ["k"])], None)
+    session = qengine.InferenceSession(graph, qformat="Q3.4")
+    back = qengine.InferenceSession(quantized_model(session))
+    feeds = {"x": numbers(2, 3), "s": np.array([3, 2, 1])}
+    np.testing.assert_array_equal(back.run(None, feeds)[0], session.run(None, feeds)[0], strict=True)
+
+
 @pytest.mark.parametrize("qformat", ["Q3.4", "Q5.10"])
 def test_a_loop_has_pairs_of_its_own(qformat):
     body = inner(
@@ -195,10 +200,6 @@ def test_a_loop_has_pairs_of_its_own(qformat):
             "'x' is float64, and a quantized model rounds float32: convert",
         ),
         (
-            outer(helper.make_node("Reshape", ["r", "s"], ["y"]), [("x", 1, [2, 3]), ("s", 7, ["k"])], None),
-            "onnx.checker refuses the quantized model: .*; check the model with",
-        ),
-        (
             network([("Clip", "x low", "y")], inputs={"x": [2, 3], "low": []}),
             r"node 'the_y' \(Clip\): its bound or fill 'low' is computed: make it a constant",
         ),
@@ -207,7 +208,7 @@ def test_a_loop_has_pairs_of_its_own(qformat):
             "put it after a Gemm or Conv, or write it as Mul and Add",
         ),
     ],
-    ids=["an input", "float64", "an output of any rank", "a computed bound", "a batchnorm of a matrix"],
+    ids=["an input", "float64", "a computed bound", "a batchnorm of a matrix"],
 )
 def test_what_cannot_be_written_is_refused(model, reason):
     with pytest.raises(UnsupportedError, match=reason):
