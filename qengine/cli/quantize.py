@@ -60,5 +60,7 @@ def quantize(
         dataset = None if name is None else data.open(name, entry, graph, max_elements, several=True)
         quantized = quantize_model(graph, dataset, recipe=recipe, formats=given, options=wanted)
         with replacing(out) as temporary:
-            temporary.write_bytes(quantized.model.SerializeToString())
+            temporary.write_bytes(content := quantized.model.SerializeToString())
+            if temporary.read_bytes() != content:
+                raise OptionError(f"cannot write {out}: the file does not hold what was written to it")
     return (as_json if command.json else as_table)(model, out, recipe, quantized)

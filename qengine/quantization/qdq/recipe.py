@@ -14,6 +14,8 @@ from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, correct
+from qengine.quantization.qdq.check import check_written
+from qengine.quantization.qdq.shape_formats import with_shape_formats
 from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS
 from qengine.quantization.qdq.write import quantized_model
 from qengine.runtime.session import InferenceSession
@@ -31,11 +33,13 @@ class QuantizedModel:
     model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear.
     session : session in fixed point that gives the same bits.
     entries : entry for each layer that a correction changed or left.
+    check : what was compared between the model, read back, and the session; or why nothing was.
     """
 
     model: onnx.ModelProto
     session: InferenceSession
     entries: tuple[CorrectionEntry, ...]
+    check: str
 
 
 def quantize_model(
@@ -66,6 +70,9 @@ def quantize_model(
     ------
     OptionError
         If there are neither formats nor data, or the value of an option is not allowed.
+    UnsupportedError
+        If the model, read back, gives other codes than the session, on the first sample of the data or, without data,
+        on one that is made up.
     QEngineError
         See `calibrate`, `correct` and `quantized_model`.
     """
@@ -83,5 +90,6 @@ def quantize_model(
         return choose_formats(observe(changed, data), options).formats
 
     corrected = correct(graph, formats_of, data, recipe)
-    session = InferenceSession(corrected.graph, formats=corrected.formats)
-    return QuantizedModel(quantized_model(session), session, corrected.entries)
+    session = with_shape_formats(InferenceSession(corrected.graph, formats=corrected.formats), data)
+    written = quantized_model(session)
+    return QuantizedModel(written, session, corrected.entries, check_written(session, written, data))

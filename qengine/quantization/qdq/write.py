@@ -7,6 +7,7 @@ from qengine.errors import OptionError, UnsupportedError, first_line
 from qengine.model.protos import model_proto
 from qengine.model.steps import Arithmetic
 from qengine.quantization.qdq.pairs import version_of, with_pairs
+from qengine.quantization.qdq.shape_formats import with_shape_formats
 from qengine.quantization.qdq.stored_constants import OPSET, WIDE_OPSET, OldOpsetError
 from qengine.runtime.session import InferenceSession
 
@@ -37,6 +38,7 @@ def quantized_model(session: InferenceSession) -> onnx.ModelProto:
         raise OptionError("a session in float32 has no formats to write: give it a qformat or formats")
     if session.arithmetic != Arithmetic():
         raise OptionError("a quantized model rounds half to even, saturates and has no accumulator to wrap")
+    session = with_shape_formats(session, None)
     graph = session.graph
     version = version_of(graph, OPSET)
     try:

@@ -22,13 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import UnsupportedError
+from qengine.kernels.reference.requantize import dequantize
 from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Convert, Island, Linear, Move, Step, Tensor
+from qengine.model.steps import Convert, Island, Linear, Move, Rounded, Step, Tensor
 from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, FixedPointSettings, Plan
 
 
@@ -262,6 +263,9 @@ class _Builder:
                 # Arithmetic on shapes has no filters, so this is data, and the planner would compute it in float32.
                 raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")
         value = step.known()
+        if isinstance(step, Rounded) and self.fixed and name in (given := self.fixed.formats.shape_constants):
+            codes = Tensor(name, value.dtype, value.shape, value, given[name]).codes
+            value = dequantize(codes, given[name].fraction_bits).astype(value.dtype)
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
