@@ -40,9 +40,17 @@ def value_inputs(graph: Graph) -> frozenset[str]:
     return frozenset(seen & inputs)
 
 
-def known_tensors(graph: Graph) -> frozenset[str]:
-    """Return the names of all tensors whose elements are known when the plan is made, constants included."""
-    known = set(graph.constants) | value_inputs(graph)
+def known_tensors(graph: Graph, around: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return the names of all tensors whose elements are known when the plan is made, constants included.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    around
+        Known tensors from around a graph inside of a node, which are inputs of it here.
+    """
+    known = set(graph.constants) | value_inputs(graph) | around
     for node in graph.nodes:
         roles = find(node).roles(node)
         if may_be_known(node) and all(name in known for name, role in roles if role is not Role.SHAPED):

@@ -137,7 +137,7 @@ class SectionedPlan:
         return outputs
 
     def _environment(self, feeds: Mapping[str, RuntimeValue], tallies: dict[str, Tally] | None) -> Environment:
-        env = Environment(self.graph, self._fixed, tallies)
+        env = Environment(self.graph, self._fixed, tallies, self.network.known)
         env.feed(feeds, self.network.value_inputs)
         return env
 
@@ -256,16 +256,17 @@ class SectionedPlan:
 
     def _inner_plan(self, node: Node, attribute: str, feeds: Mapping[str, RuntimeValue]) -> SectionedPlan:
         """Return the plan of the graph in an attribute, whose captured tensors become inputs and constants."""
-        key = (id(node), attribute, tuple((name, value.format, value.dtype) for name, value in feeds.items()))
+        own = {value.name: value for value in node.graphs[attribute].inputs}
+        known = frozenset(name for name, value in feeds.items() if name not in own and value.is_known)
+        key = (id(node), attribute, known, tuple((name, value.format, value.dtype) for name, value in feeds.items()))
         if key not in self._inner:
             graph = node.graphs[attribute]
-            own = {value.name: value for value in graph.inputs}
             inputs = []
             for name, fed in feeds.items():
                 inputs.append(Value(name, fed.dtype, own[name].shape if name in own else None))
             captured = {name: self.graph.constants[name] for name in node.captures if name in self.graph.constants}
             formats = {n: fed.format for n, fed in feeds.items() if n not in own and fed.format is not None}
-            network = self.network.of_inner_graph(graph, inputs, captured, formats)
+            network = self.network.of_inner_graph(graph, inputs, captured, formats, known)
             outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))
             self._inner[key] = SectionedPlan(network, outputs, self.settings)
         return self._inner[key]

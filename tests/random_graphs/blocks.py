@@ -82,9 +82,7 @@ def softmax(s: Scope, x: str) -> str:
 
 def centred(s: Scope, x: str) -> str:
     mean = (
-        s.node("ReduceMean", [x, s.constant([2], np.int64)])
-        if s.opset >= 18
-        else s.node("ReduceMean", [x], axes=[2])
+        s.node("ReduceMean", [x, s.constant([2], np.int64)]) if s.opset >= 18 else s.node("ReduceMean", [x], axes=[2])
     )
     return s.node("Sub", [x, mean])
 
@@ -248,7 +246,9 @@ def scan(s: Scope, x: str) -> str:
     w = weights(inside, s.numbers(d, d, scale=d**-0.5))
     new = inside.node("Tanh", [inside.node("MatMul", [mixed, w])])
     again = inside.node("Identity", [new])
-    body = inside.graph("step", [value(state, FLOAT, ["n", d]), value(row, FLOAT, ["n", d])], [value(new), value(again)])
+    body = inside.graph(
+        "step", [value(state, FLOAT, ["n", d]), value(row, FLOAT, ["n", d])], [value(new), value(again)]
+    )
     first = mean_over(s, x, 1)
     last, rows = s.node("Scan", [first, x], 2, body=body, num_scan_inputs=1, scan_input_axes=[1], scan_output_axes=[1])
     return s.node("Add", [rows, s.axes("Unsqueeze", last, [1])]) if s.rng.random() < 0.5 else rows

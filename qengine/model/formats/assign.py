@@ -31,7 +31,6 @@ from qengine.model.formats.files import FormatsByName, parse_format
 from qengine.model.formats.groups import Group, format_groups, is_real, may_be_real
 from qengine.model.graph import Graph
 from qengine.model.ops.operator import Role, find
-from qengine.model.static_values import known_tensors
 from qengine.qformat import Format, QFormat
 
 _UserFormats = Mapping[str, QFormat | tuple[QFormat, ...]]
@@ -119,7 +118,7 @@ class FormatTable:
         return self._derived.get(name, name)
 
 
-def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> FormatTable:
+def assign_formats(model: Graph, optimized: Graph, request: FormatRequest, known: frozenset[str]) -> FormatTable:
     """Return the format of every tensor.
 
     A constant has one format, for all operators that read it and for all constants that passes computed from it.
@@ -132,6 +131,8 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
         Graph after all passes, which a run computes.
     request
         Formats that the user requests.
+    known
+        Tensors of `model` whose elements are known before a run; see `known_tensors`.
 
     Raises
     ------
@@ -140,7 +141,6 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     """
     user_formats = _parsed_formats(model, request)
     stored: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
-    known = known_tensors(model)
     groups = format_groups(model, known)
     _check_names(user_formats, model, groups)
     remaining = optimized.tensors()

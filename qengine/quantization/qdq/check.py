@@ -31,7 +31,7 @@ def check_written(session: InferenceSession, model: onnx.ModelProto, data: Feeds
     Returns
     -------
     str
-        What was compared, or why nothing could be: a sentence without a full stop.
+        A phrase that tells what was compared, or why nothing could be.
 
     Raises
     ------

@@ -29,6 +29,22 @@ from qengine.runtime.plan.network import Network
 _NO_CONSTANTS: Mapping[str, NDArray[Any]] = {}
 
 
+class UndecidedFormatError(FormatError):
+    """Real numbers that shapes decide have no format of their own.
+
+    Attributes
+    ----------
+    names : names of the tensors.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(
+            f"'{names[0]}' follows from lengths of axes, and each length rounds it in another format: "
+            "name it in the formats, or give a qformat for the rest"
+        )
+        self.names = names
+
+
 def with_pairs(network: Network, version: int) -> Graph:
     """Return the model of a network with a pair after every rounded tensor, and with constants as stored integers.
 
@@ -47,11 +63,17 @@ def with_pairs(network: Network, version: int) -> Graph:
         If the opset has no integers of the word length of a tensor.
     FormatError
         If no stored integer has the word length of a tensor.
+    UndecidedFormatError
+        If real numbers that shapes decide have no format of their own.
     UnsupportedError
         If ONNX has no such operator, or a tensor has a type that is not quantized.
     """
     graph = network.model
-    return _Writer(network, version, NameSupply(graph.tensors() | graph.inner_tensors())).write(graph.inputs)
+    writer = _Writer(network, version, NameSupply(graph.tensors() | graph.inner_tensors()), set())
+    written = writer.write(graph.inputs)
+    if writer.undecided:
+        raise UndecidedFormatError(tuple(sorted(writer.undecided)))
+    return written
 
 
 def version_of(graph: Graph, default: int) -> int:
@@ -84,6 +106,8 @@ class _Writer:
         Opset of the new nodes.
     names
         Names of the whole model.
+    undecided
+        Set to which the real numbers are added that shapes decide and that have no format.
     names_after_pairs
         Names after their pairs of the tensors from around the graph.
     outer
@@ -95,17 +119,19 @@ class _Writer:
         network: Network,
         version: int,
         names: NameSupply,
+        undecided: set[str],
         names_after_pairs: Mapping[str, str] | None = None,
         outer: Mapping[str, NDArray[Any]] = _NO_CONSTANTS,
     ) -> None:
         assert network.table is not None
         self.network, self.version, self.names, self.outer = network, version, names, outer
+        self.undecided = undecided
         folded = _folded(network.model)
         self.read_version = version_of(folded, version)
         self.graph = at_opset(folded, version, names.fresh)
         self.formats = network.table.by_model_name()
         self.rounded = frozenset(network.table.activations.keys() & network.optimized.tensors())
-        self.known = network.table.known - self.graph.constants.keys()
+        self.known = network.known - self.graph.constants.keys()
         self.outputs = {value.name for value in self.graph.outputs}
         self.values = {v.name: v for v in (*self.graph.outputs, *self.graph.inputs)} | dict(self.graph.values)
         self.names_after_pairs = dict(names_after_pairs or {})
@@ -182,14 +208,16 @@ class _Writer:
         captured = [name for name in node.captures if name in reads]
         outer = {name: self.graph.constants[name] for name in captured if name in self.graph.constants}
         values = [self.values.get(name, Value(name)) for name in captured if name not in outer]
-        forms = {value.name: fmt for value in values if isinstance(fmt := self.formats.get(value.name), QFormat)}
+        rounded = [value.name for value in values if value.name not in self.known]
+        forms = {name: fmt for name in rounded if isinstance(fmt := self.formats.get(name), QFormat)}
         inputs = (*graph.inputs, *values)
         closed = _typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.read_version)
-        network = self.network.of_inner_graph(replace(graph, values=closed.values), inputs, outer, forms)
+        known = frozenset(value.name for value in values if value.name in self.known)
+        network = self.network.of_inner_graph(replace(graph, values=closed.values), inputs, outer, forms, known)
         names_after = {
             value.name: self.names_after_pairs[value.name] for value in values if value.name in self.names_after_pairs
         }
-        writer = _Writer(network, self.version, self.names, names_after, outer)
+        writer = _Writer(network, self.version, self.names, self.undecided, names_after, outer)
         return writer.write(graph.inputs, frozenset(forms))
 
     def _input(self, node: Node, place: int) -> str:
@@ -247,7 +275,7 @@ class _Writer:
         return self.formats[self.graph.derived.get(constant, constant)]
 
     def _reads_known(self, node: Node, place: int) -> bool:
-        """Whether a node that a run computes reads real numbers that are known before a run, but are no constant."""
+        """Whether a node that a run computes reads real numbers that are known before a run and not constant."""
         name = node.inputs[place]
         if name not in self.known or self.known.issuperset(filter(None, node.outputs)):
             return False
@@ -258,7 +286,8 @@ class _Writer:
     def _rounded_to(self, name: str, fmt: Format | None) -> str:
         """Return the name of a computed tensor after a pair of its own that rounds it to a format."""
         if not isinstance(fmt, QFormat):
-            raise FormatError(f"'{name}' follows from lengths of axes and has no format: name it in the formats")
+            self.undecided.add(name)
+            return name
         if (name, fmt) not in self.rounded_to:
             out = self.names.fresh(f"{name}_rounded")
             self._add_pair(fmt, name, self.names_after_pairs.get(name, name), out)

@@ -12,10 +12,12 @@ from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.model.loader import load
+from qengine.qformat import QFormat
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, correct
 from qengine.quantization.qdq.check import check_written
-from qengine.quantization.qdq.shape_formats import with_shape_formats
+from qengine.quantization.qdq.pairs import UndecidedFormatError
+from qengine.quantization.qdq.shape_formats import with_formats, with_shape_formats
 from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS
 from qengine.quantization.qdq.write import quantized_model
 from qengine.runtime.session import InferenceSession
@@ -33,7 +35,7 @@ class QuantizedModel:
     model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear.
     session : session in fixed point that gives the same bits.
     entries : entry for each layer that a correction changed or left.
-    check : what was compared between the model, read back, and the session; or why nothing was.
+    check : phrase that tells what was compared of the model, read back, and the session; or why nothing was.
     """
 
     model: onnx.ModelProto
@@ -48,6 +50,7 @@ def quantize_model(
     *,
     recipe: str | Sequence[str] = ("fold",),
     formats: FormatsByName | None = None,
+    qformat: QFormat | str | None = None,
     options: CalibrationOptions | None = None,
     **keywords: Unpack[CalibrationKeywords],
 ) -> QuantizedModel:
@@ -63,6 +66,9 @@ def quantize_model(
         "best", "none", or names of corrections; see `qengine.quantization.correction.correct`.
     formats
         Formats of the activations, and of constants if wanted, in place of those that are chosen on the data.
+    qformat
+        Format of the activations that have none otherwise: those that `formats` does not name, and those that no run of
+        the data computed, as in a branch that was never taken.
     options, keywords
         See `CalibrationOptions`. Activations have 8 or 16 bits.
 
@@ -79,17 +85,34 @@ def quantize_model(
     check_keywords("quantize_model", keywords, CalibrationKeywords)
     options = options_with(CalibrationOptions, options, keywords)
     if formats is None and data is None:
-        raise OptionError("a model is quantized with formats, or with data that they are chosen on: give one of them")
+        if qformat is None:
+            raise OptionError("formats are needed, or a qformat, or data that formats are chosen on: give one of them")
+        formats = {}
     if formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
     graph = model if isinstance(model, Graph) else load(model)
 
     def formats_of(changed: Graph) -> FormatsByName:
         if formats is not None or data is None:
-            return formats or {}
-        return choose_formats(observe(changed, data), options).formats
+            found = formats or {}
+        else:
+            found = choose_formats(observe(changed, data), options).formats
+        return found if qformat is None else _with_rest(changed, found, qformat)
 
     corrected = correct(graph, formats_of, data, recipe)
-    session = with_shape_formats(InferenceSession(corrected.graph, formats=corrected.formats), data)
-    written = quantized_model(session)
+    session = with_shape_formats(InferenceSession(corrected.graph, formats=corrected.formats, qformat=qformat), data)
+    try:
+        written = quantized_model(session)
+    except UndecidedFormatError as error:
+        if qformat is None:
+            raise
+        session = with_formats(session, dict.fromkeys(error.names, QFormat.of(qformat)))
+        written = quantized_model(session)
     return QuantizedModel(written, session, corrected.entries, check_written(session, written, data))
+
+
+def _with_rest(graph: Graph, formats: FormatsByName, qformat: QFormat | str) -> FormatsByName:
+    """Return formats with one for the activations that have none."""
+    all_formats = InferenceSession(graph, formats=formats, qformat=qformat).formats
+    constants = {graph.derived.get(name, name) for name in graph.constants}
+    return {**{name: str(fmt) for name, fmt in all_formats.items() if name not in constants}, **formats}

@@ -7,15 +7,17 @@ all shapes. So the plans of the data decide: the finest format in which none of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
-from qengine.errors import FormatError, QEngineError
-from qengine.model.formats.files import format_to_json
+import numpy as np
+
+from qengine.errors import QEngineError
 from qengine.model.formats.groups import may_be_real
 from qengine.model.graph import Graph
 from qengine.model.ops.operator import Role, find
+from qengine.model.steps import Tensor
 from qengine.qformat import Format, QFormat
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.qdq.made_up import made_up_feeds
@@ -33,24 +35,28 @@ def with_shape_formats(session: InferenceSession, data: Feeds | None) -> Inferen
     data
         Feeds whose plans decide the formats. For None the shapes that the model declares do.
 
-    Raises
-    ------
-    FormatError
-        If there is no data, and lengths that the model leaves open decide the numbers.
+    Returns
+    -------
+    InferenceSession
+        The session itself where nothing is to decide. Numbers that no plan computed keep no format, nor do those
+        that lengths decide which the model leaves open, where there is no data.
     """
     if not _undecided(session.network) and not any(node.graphs for node in session.graph.nodes):
         return session
     formats = _formats(session, data) if data is not None else _formats_of_declared_shapes(session)
-    if not formats:
-        return session
-    given = {**(session.options.request().formats), **{name: format_to_json(fmt) for name, fmt in formats.items()}}
+    return with_formats(session, formats) if formats else session
+
+
+def with_formats(session: InferenceSession, formats: Mapping[str, QFormat]) -> InferenceSession:
+    """Return a session of the same model and options with further formats."""
+    given = {**session.options.request().formats, **{name: str(fmt) for name, fmt in formats.items()}}
     return InferenceSession(session.network.source, replace(session.options, formats=given))
 
 
 def _undecided(network: Network) -> set[str]:
     """Return the real numbers that shapes decide, and that a run quantizes in no format of their own."""
     assert network.table is not None
-    known, graph = network.table.known, network.model
+    known, graph = network.known, network.model
     read = {
         name
         for node in graph.nodes
@@ -64,21 +70,29 @@ def _undecided(network: Network) -> set[str]:
 
 def _formats(session: InferenceSession, data: Iterable[Mapping[str, Any]]) -> dict[str, QFormat]:
     """Return the formats that the plans of feeds choose: for each name the one with the fewest fraction bits."""
-    known = session.formats.keys() | _constants(session.graph)
     formats: dict[str, QFormat] = {}
-    seen: set[int] = set()
     for feeds in data:
-        for plan in session.plans_of_run(session.check_feeds(feeds)):
-            if id(plan) in seen:
-                continue
-            seen.add(id(plan))
-            for tensor in plan.constants:
-                if tensor.name not in known and tensor.format is not None:
-                    formats[tensor.name] = _coarsest(tensor.format, formats.get(tensor.name))
+        for tensor in _shape_constants(session, feeds):
+            formats[tensor.name] = _coarsest(tensor.format, formats.get(tensor.name))
     return formats
 
 
-def _coarsest(fmt: Format, other: QFormat | None) -> QFormat:
+def _shape_constants(session: InferenceSession, feeds: Mapping[str, Any]) -> Iterator[Tensor]:
+    """Yield the real numbers that shapes decide and a run quantizes in a format of the plan's own."""
+    decided = session.formats.keys() | _constants(session.graph)
+    for plan in session.plans_of_run(session.check_feeds(feeds)):
+        yield from (tensor for tensor in plan.constants if tensor.name not in decided)
+
+
+def _same_value(one: Tensor, other: Tensor) -> bool:
+    assert one.value is not None
+    assert other.value is not None
+    return np.array_equal(one.value, other.value)
+
+
+def _coarsest(fmt: Format | None, other: QFormat | None = None) -> QFormat:
+    """Return the format with the fewest fraction bits, of all channels."""
+    assert fmt is not None
     each = [fmt] if isinstance(fmt, QFormat) else list(fmt.formats)
     each += [] if other is None else [other]
     bits = max(one.bits for one in each)
@@ -88,21 +102,15 @@ def _coarsest(fmt: Format, other: QFormat | None) -> QFormat:
 
 def _formats_of_declared_shapes(session: InferenceSession) -> dict[str, QFormat]:
     """Return the formats of numbers that do not depend on lengths that the model leaves open."""
-    found = []
-    for feeds in islice(made_up_feeds(session), 2):
-        try:
-            found.append(_formats(session, [feeds]))
-        except QEngineError:
-            continue
-    undecided = sorted(_undecided(session.network))
-    if found and all(one == found[0] for one in found) and found[0].keys() >= set(undecided):
-        return found[0]
-    if not undecided:
-        return {}
-    raise FormatError(
-        f"'{undecided[0]}' follows from lengths of axes, and each length rounds it in another format: "
-        "name it in the formats, or give data"
-    )
+    found: list[dict[str, Tensor]] = []
+    for feeds in made_up_feeds(session):
+        with suppress(QEngineError):  # the lengths may not fit the model
+            found.append({tensor.name: tensor for tensor in _shape_constants(session, feeds)})
+        if len(found) == 2:
+            break
+    first, last = (found[0], found[-1]) if found else ({}, {})
+    same = [name for name, tensor in first.items() if name in last and _same_value(tensor, last[name])]
+    return {name: _coarsest(first[name].format) for name in same}
 
 
 def _constants(graph: Graph) -> set[str]:

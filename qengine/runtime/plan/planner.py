@@ -29,7 +29,8 @@ from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Convert, Island, Linear, Move, Rounded, Step, Tensor
+from qengine.model.steps import Convert, Island, Linear, Move, Rounded, Step, Tensor, codes_of
+from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, FixedPointSettings, Plan
 
 
@@ -166,9 +167,12 @@ class _Builder:
         except NeedsRun:
             raise
         except UnsupportedError as error:
-            if is_defined(node):  # onnx.reference may compute what the handler refuses
-                raise NeedsRun(str(error)) from None
-            raise
+            if not is_defined(node):
+                raise
+            if not self._is_computed(node):  # onnx.reference may compute what the handler refuses
+                self._delegate(node)
+                return
+            raise NeedsRun(str(error)) from None
         for name, step in zip(node.outputs, steps, strict=False):
             if not name:
                 continue
@@ -263,10 +267,23 @@ class _Builder:
                 # Arithmetic on shapes has no filters, so this is data, and the planner would compute it in float32.
                 raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")
         value = step.known()
-        if isinstance(step, Rounded) and self.fixed and name in (given := self.fixed.formats.shape_constants):
-            codes = Tensor(name, value.dtype, value.shape, value, given[name]).codes
-            value = dequantize(codes, given[name].fraction_bits).astype(value.dtype)
+        fmt = self._format_of_known(name, step)
+        if fmt is not None and self.fixed is not None:
+            codes = codes_of(value, name, fmt, self.fixed.arithmetic, None)
+            value = dequantize(codes, fmt.fraction_bits).astype(value.dtype)
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
+
+    def _format_of_known(self, name: str, step: Step) -> QFormat | None:
+        """Return the format to which a computed output is rounded although a plan knows it; None for no rounding.
+
+        What is known before every run is rounded only by a pair of a quantized model. What only this plan knows, as
+        its data decide shapes, is rounded as in any other run.
+        """
+        if self.fixed is None or step.dtype.kind != "f":
+            return None
+        formats = self.fixed.formats
+        given = formats.shape_constants.get(name) if isinstance(step, Rounded) else None
+        return formats.activations.get(name, given)
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
         fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
@@ -286,7 +303,9 @@ class _Builder:
         """Whether a step mixes codes with real numbers without a format, and is neither an island nor a conversion."""
         if not self.is_partial or isinstance(step, Island | Convert):
             return False
-        operands = (step.x, step.w) if isinstance(step, Linear) else step.operands  # a bias never has a format
+        operands = step.operands
+        if isinstance(step, Linear) and step.b is not None and step.b.value is not None:
+            operands = (step.x, step.w)  # a constant bias never has a format
         return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
 
     def _computes_reals(self, step: Step, output: Tensor) -> bool:

@@ -88,8 +88,10 @@ MODELS = {
         inputs={"z": [4, 4]},
         constants={"w": numbers(4, 4)},
     ),
-    "a computed bound": network([("Abs", "z", "a"), ("ReduceMax", "a", "m", {"keepdims": 0}), ("Clip", "x - m", "y")],
-        inputs={"x": [1, 3, 6, 6], "z": [2, 4]}),
+    "a computed bound": network(
+        [("Abs", "z", "a"), ("ReduceMax", "a", "m", {"keepdims": 0}), ("Clip", "x - m", "y")],
+        inputs={"x": [1, 3, 6, 6], "z": [2, 4]},
+    ),
     "a bound that is fed": network([("Clip", "x low", "y")], inputs={"x": [2, 3], "low": []}),
     "a sequence": network(
         [
