@@ -40,17 +40,17 @@ def value_inputs(graph: Graph) -> frozenset[str]:
     return frozenset(seen & inputs)
 
 
-def known_tensors(graph: Graph, around: frozenset[str] = frozenset()) -> frozenset[str]:
+def known_tensors(graph: Graph, inputs: frozenset[str] | None = None) -> frozenset[str]:
     """Return the names of all tensors whose elements are known when the plan is made, constants included.
 
     Parameters
     ----------
     graph
         The graph.
-    around
-        Known tensors from around a graph inside of a node, which are inputs of it here.
+    inputs
+        Inputs that are known; by default the `value_inputs`.
     """
-    known = set(graph.constants) | value_inputs(graph) | around
+    known = set(graph.constants) | (value_inputs(graph) if inputs is None else inputs)
     for node in graph.nodes:
         roles = find(node).roles(node)
         if may_be_known(node) and all(name in known for name, role in roles if role is not Role.SHAPED):

@@ -94,8 +94,15 @@ class SectionedPlan:
             A value for every input of the graph: real numbers or codes.
         """
         env = self._environment(feeds, None)
+        unreported = {name: env[name] for name in feeds if name in env}
         for section, inputs in self._advance(env, None):
             env.store_section(section.plan, self._run_section(section.plan, inputs))
+            unreported = {name: value for name, value in unreported.items() if name not in inputs}
+        if self.settings.on_inner_tensor is not None:  # a section reports what it reads
+            for name, value in unreported.items():
+                if isinstance(value.value, np.ndarray) and not value.is_known:
+                    event = _event(name, value, None)
+                    self.settings.on_inner_tensor(event.tensor, event.array)
         return {name: env.output(name) for name in self.outputs}
 
     def trace(self, feeds: Mapping[str, RuntimeValue], tallies: dict[str, Tally] | None = None) -> Iterator[Event]:

@@ -107,13 +107,52 @@ def looked_up(s: Scope, x: str) -> str:
 
 def scaled_by_length(s: Scope, x: str) -> str:
     root = s.node("Sqrt", [s.real(s.length(x, s.pick(-1, -1, 1)))])
+    s.known.append(root)
     return s.node(s.pick("Div", "Mul"), [x, root])
+
+
+def scaled_again(s: Scope, x: str) -> str:
+    """Use real numbers that shapes decided before, perhaps around this graph, as they are or after more arithmetic."""
+    number = s.pick(*s.known) if s.known else s.node("Log", [s.real(s.length(x, 2))])
+    for _ in range(s.whole(0, 2)):
+        number = s.node(s.pick("Neg", "Abs", "Tanh"), [s.node("Mul", [number, s.constant(0.7)])])
+    s.known.append(number)
+    return s.node(s.pick("Mul", "Add", "Max"), [number, x])
 
 
 def positions(s: Scope, x: str) -> str:
     steps = s.node("Range", [s.constant(0, np.int64), s.length(x, 1), s.constant(1, np.int64)])
     column = s.axes("Unsqueeze", s.node("Mul", [s.real(steps), s.constant(0.1)]), [1])
     return s.node("Add", [x, s.node("Sin", [column])])
+
+
+def resized(s: Scope, x: str) -> str:
+    """Enlarge the width, and take the mean of neighbours."""
+    mode, scales = s.pick("nearest", "linear"), [1.0, 1.0, 2.0]
+    if s.opset < 9:
+        y = s.node("Upsample", [x], mode=mode, scales=scales)
+    elif s.opset < 11:
+        y = s.node("Upsample" if s.opset == 9 else "Resize", [x, s.constant(scales)], mode=mode)
+    else:
+        roi = s.constant(np.zeros(0)) if s.opset < 13 else ""
+        coordinates = s.pick("half_pixel", "asymmetric", "align_corners")
+        y = s.node("Resize", [x, roi, s.constant(scales)], mode=mode, coordinate_transformation_mode=coordinates)
+    return s.node(s.pick("AveragePool", "MaxPool"), [y], kernel_shape=[2], strides=[2])
+
+
+def limited_by_data(s: Scope, x: str) -> str:
+    most = s.node("ReduceMax", [s.node("Abs", [x])], keepdims=0)
+    return s.node("Clip", [x, "", s.node("Mul", [most, s.constant(0.6)])])
+
+
+def normalized(s: Scope, x: str) -> str:
+    d = s.widths[x]
+    return s.node("LayerNormalization", [x, s.constant(s.numbers(d)), s.constant(s.numbers(d))], axis=2)
+
+
+def in_a_sequence(s: Scope, x: str) -> str:
+    parts = s.node("SplitToSequence", [x], axis=2)
+    return s.node("ConcatFromSequence", [parts], axis=2)
 
 
 def expanded(s: Scope, x: str) -> str:
@@ -172,7 +211,7 @@ def value(name: str, kind: int = FLOAT, shape=None) -> ValueInfoProto:
 def chain(s: Scope, x: str, least: int = 1, most: int = 3) -> str:
     """Add some blocks, one after the other."""
     for _ in range(s.whole(least, most)):
-        allowed = [name for name, block in BLOCKS.items() if s.depth < 2 or block not in (branches, loop, scan, called)]
+        allowed = [name for name in BLOCKS if FIRST.get(name, 0) <= s.opset and (s.depth < 2 or name not in DEEP)]
         name = s.pick(*allowed)
         s.shared.trail.append("  " * s.depth + name)
         y = BLOCKS[name](s, x)
@@ -208,6 +247,17 @@ def branches(s: Scope, x: str) -> str:
         graphs.append(inside.graph(name, [], [value(y)]))
     chosen = s.node("If", [condition], then_branch=graphs[0], else_branch=graphs[1])
     return s.node("Add", [x, chosen])
+
+
+def loop_of_constants(s: Scope, x: str) -> str:
+    """Add what a Loop makes of constants alone."""
+    inside, d = s.inner(), s.widths[x]
+    i, go, state = inside.name(), inside.name(), inside.name()
+    new = inside.node("Tanh", [inside.node("Mul", [state, inside.constant(s.numbers(d))])])
+    inputs = [value(i, INT64, []), value(go, BOOL, []), value(state)]
+    body = inside.graph("body", inputs, [value(inside.node("Identity", [go]), BOOL), value(new)])
+    found = s.node("Loop", [s.constant(s.whole(0, 3), np.int64), "", s.constant(s.numbers(d))], body=body)
+    return s.node("Add", [x, s.node("Sqrt", [s.node("Abs", [found])]) if s.rng.random() < 0.5 else found])
 
 
 def loop(s: Scope, x: str) -> str:
@@ -279,7 +329,14 @@ BLOCKS: dict[str, Block] = {
     block.__name__: block
     for block in (
         function_of_one_variable, linear, conv, combine_constant, combine, clip, softmax, centred, halves, looked_up,
-        scaled_by_length, positions, expanded, cut_to_length, filled, flattened, masked, attention, weights_by_shape,
-        branches, loop, scan, called,
+        resized, limited_by_data, normalized, in_a_sequence, scaled_by_length, scaled_again, positions, expanded,
+        cut_to_length, filled, flattened, masked, attention, weights_by_shape, branches, loop_of_constants, loop, scan,
+        called,
     )
 }  # fmt: skip
+DEEP = ("branches", "loop_of_constants", "loop", "scan", "called")
+FIRST = {
+    "expanded": 8, "weights_by_shape": 8, "scan": 9, "masked": 11, "filled": 9, "cut_to_length": 10, "positions": 11,
+    "limited_by_data": 11, "in_a_sequence": 11, "normalized": 17, "scaled_again": 7, "flattened": 7,
+}  # fmt: skip
+"""The first opset of blocks that do not exist at opset 7."""

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from .blocks import BLOCKS, chain, value
+from .blocks import BLOCKS, FIRST, chain, value
 from .scope import BOOL, Scope, Shared
 
-OPSETS = (11, 13, 17, 18, 21)
+OPSETS = (7, 9, 10, 11, 13, 17, 18, 21)
 HEAVY = ("branches", "loop", "scan", "called")
 
 
@@ -37,17 +37,22 @@ def random_program(seed: int) -> Program:
     scope.widths["x"] = width
     y = chain(scope, "x", 1, 4)
     if rng.random() < 0.5:
-        name = scope.pick(*HEAVY)
+        name = scope.pick(*(name for name in HEAVY if FIRST.get(name, 0) <= shared.opset))
         shared.trail.append(name)
         scope.widths[z := BLOCKS[name](scope, y)] = width
         y = z
     outputs = [y]
     if rng.random() < 0.2:
-        outputs.append(scope.pick(*scope.widths))
+        outputs.append(scope.pick(*scope.widths, *(one.name for one in scope.initializers if one.data_type == 1)))
     outputs = list(dict.fromkeys(outputs))
+    stored = {one.name: list(one.dims) for one in scope.initializers}
+
+    def shape_of(name: str) -> list:
+        return stored.get(name, ["n", "l", width])
+
     axes = scope.pick(["n", "length", width], [2, 5, width], [None, "length", width])
     inputs = [value("x", shape=axes)] + ([value("choice", BOOL, [])] if shared.choices else [])
-    graph = scope.graph("program", inputs, [value(name, shape=["n", "l", width]) for name in outputs])
+    graph = scope.graph("program", inputs, [value(name, shape=shape_of(name)) for name in outputs])
     imports = [helper.make_opsetid("", shared.opset), helper.make_opsetid("my", 1)]
     model = helper.make_model(graph, opset_imports=imports, functions=shared.functions, ir_version=10)
     shapes = [(2, 5), (1, 3), (3, 7)] if axes[1] == "length" else [(2, 5)] * 3

@@ -37,6 +37,7 @@ class Scope:
     nodes: list = field(default_factory=list)
     initializers: list = field(default_factory=list)
     widths: dict = field(default_factory=dict)
+    known: list = field(default_factory=list)  # real numbers that shapes decide, and that broadcast
 
     @property
     def rng(self) -> np.random.Generator:
@@ -48,7 +49,7 @@ class Scope:
 
     def inner(self) -> Scope:
         """Return a scope inside of a node of this one, which may read its tensors unless this is a function."""
-        return Scope(self.shared, self.depth + 1, self.is_function, widths=dict(self.widths))
+        return Scope(self.shared, self.depth + 1, self.is_function, widths=dict(self.widths), known=list(self.known))
 
     def name(self) -> str:
         return f"t{next(self.shared.numbers)}"

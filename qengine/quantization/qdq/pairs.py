@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 
 from qengine.errors import FormatError, UnsupportedError
 from qengine.model.graph import Attribute, Graph, Node, Value
-from qengine.model.loader.shapes import with_inferred
 from qengine.model.ops.operator import Role, find
-from qengine.model.opset_conversion import at_opset
-from qengine.model.protos import graph_proto
 from qengine.model.steps import Table
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
-from qengine.quantization.correction import fold_graph
+from qengine.quantization.qdq.operators import typed, values_with_types, written_operators
 from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, NameSupply, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
 
@@ -76,25 +73,6 @@ def with_pairs(network: Network, version: int) -> Graph:
     return written
 
 
-def version_of(graph: Graph, default: int) -> int:
-    """Return the opset of ONNX's own domain that the nodes of a graph are written in; `default` if it has none."""
-    return max((node.version for node in graph.nodes if not node.domain), default=default)
-
-
-def _folded(graph: Graph) -> Graph:
-    """Return a graph in which all is folded that fixed point folds; UnsupportedError if a node is none of ONNX."""
-    result = fold_graph(graph)
-    for node in result.nodes:
-        if (node.operator, node.domain) == ("ScaleShift", "qengine"):
-            raise UnsupportedError(
-                f"{node}: a BatchNormalization that cannot be folded into a layer is written for images only; "
-                "put it after a Gemm or Conv, or write it as Mul and Add"
-            )
-        if node.domain == "qengine":
-            raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
-    return result
-
-
 class _Writer:
     """Writer of one graph: the model, or a graph inside of a node.
 
@@ -126,14 +104,14 @@ class _Writer:
         assert network.table is not None
         self.network, self.version, self.names, self.outer = network, version, names, outer
         self.undecided = undecided
-        folded = _folded(network.model)
-        self.read_version = version_of(folded, version)
-        self.graph = at_opset(folded, version, names.fresh)
+        self.graph = written_operators(network.model, version, names.fresh)
         self.formats = network.table.by_model_name()
-        self.rounded = frozenset(network.table.activations.keys() & network.optimized.tensors())
+        values = values_with_types(self.graph)
+        self.values = {v.name: v for v in (*self.graph.outputs, *self.graph.inputs)} | values
+        whole = {name for name, value in values.items() if value.dtype is not None and value.dtype.kind != "f"}
+        self.rounded = frozenset((network.table.activations.keys() & network.optimized.tensors()) - whole)
         self.known = network.known - self.graph.constants.keys()
         self.outputs = {value.name for value in self.graph.outputs}
-        self.values = {v.name: v for v in (*self.graph.outputs, *self.graph.inputs)} | dict(self.graph.values)
         self.names_after_pairs = dict(names_after_pairs or {})
         self.rounded_to: dict[tuple[str, QFormat], str] = {}
         self.nodes: list[Node] = []
@@ -174,8 +152,8 @@ class _Writer:
         array = self.graph.constants.get(value.name)
         if array is not None:
             value = replace(value, dtype=array.dtype, shape=array.shape)
-        elif value.dtype is None and value.container is None and value.name in self.rounded:
-            value = replace(value, dtype=np.dtype(np.float32))
+        else:
+            value = replace(value, dtype=self._value(value.name).dtype)
         after = self.names_after_pairs.get(value.name)
         if array is not None and value.name in self._quantized:
             after = self.constants.in_format(value.name, array, self._form(value.name))
@@ -207,11 +185,11 @@ class _Writer:
         reads = {name for inner in graph.nodes for name in inner.reads} | {value.name for value in graph.outputs}
         captured = [name for name in node.captures if name in reads]
         outer = {name: self.graph.constants[name] for name in captured if name in self.graph.constants}
-        values = [self.values.get(name, Value(name)) for name in captured if name not in outer]
+        values = [self._value(name) for name in captured if name not in outer]
         rounded = [value.name for value in values if value.name not in self.known]
         forms = {name: fmt for name in rounded if isinstance(fmt := self.formats.get(name), QFormat)}
         inputs = (*graph.inputs, *values)
-        closed = _typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.read_version)
+        closed = typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.version)
         known = frozenset(value.name for value in values if value.name in self.known)
         network = self.network.of_inner_graph(replace(graph, values=closed.values), inputs, outer, forms, known)
         names_after = {
@@ -219,6 +197,12 @@ class _Writer:
         }
         writer = _Writer(network, self.version, self.names, self.undecided, names_after, outer)
         return writer.write(graph.inputs, frozenset(forms))
+
+    def _value(self, name: str) -> Value:
+        """Return the type and shape of a tensor; one that has a format is float32 where the model does not say."""
+        value = self.values.get(name, Value(name))
+        is_real = value.dtype is None and value.container is None and name in self.rounded
+        return replace(value, dtype=np.dtype(np.float32)) if is_real else value
 
     def _input(self, node: Node, place: int) -> str:
         """Return the name of the tensor that a written node reads as input number `place`."""
@@ -350,13 +334,6 @@ def _role(node: Node, place: int) -> Role | None:
     """Return the way in which a node reads input number `place`."""
     parameter = find(node).parameter(place)
     return None if parameter is None else parameter.role
-
-
-def _typed(graph: Graph, version: int) -> Graph:
-    """Return a graph inside of a node with the element types that onnx infers."""
-    known = {value.name: value for value in graph.outputs} | dict(graph.values)
-    opsets = {"": version} | {node.domain: node.version for node in graph.nodes if node.domain}
-    return with_inferred(replace(graph, values=known), graph_proto(graph), opsets)
 
 
 def _reads_around(graph: Graph) -> set[str]:

@@ -6,7 +6,8 @@ import onnx.checker  # noqa: TID251 - as above
 from qengine.errors import OptionError, UnsupportedError, first_line
 from qengine.model.protos import model_proto
 from qengine.model.steps import Arithmetic
-from qengine.quantization.qdq.pairs import version_of, with_pairs
+from qengine.quantization.qdq.operators import version_of
+from qengine.quantization.qdq.pairs import with_pairs
 from qengine.quantization.qdq.shape_formats import with_shape_formats
 from qengine.quantization.qdq.stored_constants import OPSET, WIDE_OPSET, OldOpsetError
 from qengine.runtime.session import InferenceSession

@@ -42,7 +42,9 @@ class Network:
     as_float32
         Whether to ignore the formats that a quantized model has.
     around
-        Inputs of a graph inside of a node that are known tensors of the graph around it; see `known_tensors`.
+        Inputs of a graph inside of a node that are known tensors of the graph around it.
+    data
+        Inputs that are data, even where their elements decide shapes.
 
     Attributes
     ----------
@@ -67,12 +69,13 @@ class Network:
         *,
         as_float32: bool = False,
         around: frozenset[str] = frozenset(),
+        data: frozenset[str] = frozenset(),
     ) -> None:
         check_supported(model, is_runnable)
         self._stages = optimize(model)
         self.model, self.optimized = self._stages[1], self._stages[-1]
-        self.value_inputs = value_inputs(self.model)
-        self.known = known_tensors(self.model, around)
+        self.value_inputs = value_inputs(self.model) - data
+        self.known = known_tensors(self.model, self.value_inputs | around)
         self._assign(request, as_float32)
 
     def _assign(self, request: FormatRequest | None, as_float32: bool) -> None:
@@ -128,10 +131,13 @@ class Network:
             names = {name for node in closed.nodes for name in (*node.reads, *node.outputs)}
             names |= {value.name for value in inputs} | closed.inner_tensors()
             formats = {name: fmt for name, fmt in request.formats.items() if name in names}
-            decide = value_inputs(closed)
-            formats |= {name: fmt for name, fmt in captured.items() if name not in decide}
+            formats |= captured
             request = replace(request, formats=formats, is_partial=self.table.is_partial)
-        return Network(closed, request, as_float32=self.as_float32, around=known)
+        # Their shapes are not known before a run, so that they could be taken for numbers that decide shapes.
+        own = {value.name for value in graph.inputs}
+        data = [value for value in inputs if value.shape is None or value.name not in own]
+        reals = frozenset(value.name for value in data if value.dtype is None or value.dtype.kind == "f")
+        return Network(closed, request, as_float32=self.as_float32, around=known, data=reals)
 
     @property
     def source(self) -> Graph:

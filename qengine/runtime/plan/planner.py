@@ -29,7 +29,7 @@ from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Convert, Island, Linear, Move, Rounded, Step, Tensor, codes_of
+from qengine.model.steps import Convert, Island, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
 from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, FixedPointSettings, Plan
 
@@ -199,6 +199,8 @@ class _Builder:
         for name, array in zip(node.outputs, results, strict=True):
             if isinstance(array, np.ndarray):
                 self._check_size(array.shape, str(node))
+                if self.fixed:
+                    array = self._rounded(name, array, self.fixed.formats.activations.get(name))
                 self.tensors[name] = Tensor(name, array.dtype, array.shape, array)
 
     def finish(self, wanted: set[str]) -> Plan:
@@ -256,7 +258,9 @@ class _Builder:
         return False
 
     def _is_computed(self, node: Node) -> bool:
-        """Whether the run computes the node, and not the planner."""
+        """Whether the run computes the node, or this planner does only because its data decide shapes."""
+        if self.fixed and not self.fixed.formats.known.issuperset(filter(None, node.outputs)):
+            return True
         roles = find(node).roles(node)
         return any(self.tensors[name].value is None for name, role in roles if role is not Role.SHAPED)
 
@@ -266,32 +270,35 @@ class _Builder:
             if self.fixed and isinstance(step, Linear):
                 # Arithmetic on shapes has no filters, so this is data, and the planner would compute it in float32.
                 raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")
-        value = step.known()
-        fmt = self._format_of_known(name, step)
-        if fmt is not None and self.fixed is not None:
-            codes = codes_of(value, name, fmt, self.fixed.arithmetic, None)
-            value = dequantize(codes, fmt.fraction_bits).astype(value.dtype)
+        fmt = self.fixed.formats.activations.get(name) if self.fixed and step.dtype.kind == "f" else None
+        output, step, kernel = self._with_kernel(name, step, fmt)
+        if output.format is None and all(t.format is None for t in step.operands):
+            value = step.known()
+        else:
+            value = kernel(*[t.elements for t in step.operands])
+            value = value if fmt is None else dequantize(value, fmt.fraction_bits).astype(step.dtype)
+        if isinstance(step, Rounded) and self.fixed and fmt is None:
+            value = self._rounded(name, value, self.fixed.formats.shape_constants.get(name))
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
 
-    def _format_of_known(self, name: str, step: Step) -> QFormat | None:
-        """Return the format to which a computed output is rounded although a plan knows it; None for no rounding.
+    def _rounded(self, name: str, value: NDArray[Any], fmt: QFormat | None) -> NDArray[Any]:
+        """Return real numbers that a plan knows, rounded to a format; None for no rounding."""
+        if fmt is None or self.fixed is None or value.dtype.kind != "f":
+            return value
+        codes = codes_of(value, name, fmt, self.fixed.arithmetic, None)
+        return dequantize(codes, fmt.fraction_bits).astype(value.dtype)
 
-        What is known before every run is rounded only by a pair of a quantized model. What only this plan knows, as
-        its data decide shapes, is rounded as in any other run.
-        """
-        if self.fixed is None or step.dtype.kind != "f":
-            return None
-        formats = self.fixed.formats
-        given = formats.shape_constants.get(name) if isinstance(step, Rounded) else None
-        return formats.activations.get(name, given)
-
-    def _bind(self, name: str, step: Step, node: Node) -> None:
-        fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
+    def _with_kernel(self, name: str, step: Step, fmt: QFormat | None) -> tuple[Tensor, Step, Kernel]:
+        """Return the output of a step, the step in float32 where it mixes codes and real numbers, and the kernel."""
         output = Tensor(name, step.dtype, step.shape, None, fmt)
         if self._is_mixed(step, output):
             step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
-        kernel = step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
+        return output, step, step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
+
+    def _bind(self, name: str, step: Step, node: Node) -> None:
+        fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
+        output, step, kernel = self._with_kernel(name, step, fmt)
         sources = tuple(_source(t) for t in step.operands)
         bound_step = BoundStep(node, step, output, kernel, sources, is_real=self._computes_reals(step, output))
         if bound_step.is_island:
