@@ -106,7 +106,7 @@ def looked_up(s: Scope, x: str) -> str:
 
 
 def scaled_by_length(s: Scope, x: str) -> str:
-    root = s.node("Sqrt", [s.real(s.length(x, s.pick(-1, -1, 1)))])
+    root = s.node("Sqrt", [s.real(s.length(x, s.pick(2, 1, -1 if s.opset >= 11 else 2)))])
     s.known.append(root)
     return s.node(s.pick("Div", "Mul"), [x, root])
 
@@ -337,6 +337,6 @@ BLOCKS: dict[str, Block] = {
 DEEP = ("branches", "loop_of_constants", "loop", "scan", "called")
 FIRST = {
     "expanded": 8, "weights_by_shape": 8, "scan": 9, "masked": 11, "filled": 9, "cut_to_length": 10, "positions": 11,
-    "limited_by_data": 11, "in_a_sequence": 11, "normalized": 17, "scaled_again": 7, "flattened": 7,
+    "limited_by_data": 11, "in_a_sequence": 11, "normalized": 17,
 }  # fmt: skip
 """The first opset of blocks that do not exist at opset 7."""

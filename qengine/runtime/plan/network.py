@@ -19,7 +19,7 @@ from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import optimize, remove_dead
-from qengine.model.static_values import known_tensors, value_inputs
+from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
 from qengine.qformat import Format
 from qengine.runtime.control_flow import CONTROL
@@ -133,11 +133,8 @@ class Network:
             formats = {name: fmt for name, fmt in request.formats.items() if name in names}
             formats |= captured
             request = replace(request, formats=formats, is_partial=self.table.is_partial)
-        # Their shapes are not known before a run, so that they could be taken for numbers that decide shapes.
-        own = {value.name for value in graph.inputs}
-        data = [value for value in inputs if value.shape is None or value.name not in own]
-        reals = frozenset(value.name for value in data if value.dtype is None or value.dtype.kind == "f")
-        return Network(closed, request, as_float32=self.as_float32, around=known, data=reals)
+        data = real_inner_data(graph, inputs)
+        return Network(closed, request, as_float32=self.as_float32, around=known, data=data)
 
     @property
     def source(self) -> Graph:
