@@ -38,6 +38,8 @@ class Environment:
     fixed : fixed-point arithmetic; None in float32.
     tallies : counts of every tensor in fixed point, which the run adds to; None to count nothing.
     iterations : count of the iterations of the whole run.
+    known : tensors that are known before every run. Other real numbers are data, also where this run computed them from
+        constants alone, as a Loop may.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class Environment:
         fixed: FixedPointSettings | None,
         tallies: dict[str, Tally] | None,
         iterations: Iterations,
+        known: frozenset[str],
     ) -> None:
-        self.graph, self.fixed, self.tallies, self.iterations = graph, fixed, tallies, iterations
+        self.graph, self.fixed, self.tallies, self.iterations, self.known = graph, fixed, tallies, iterations, known
         self._values: dict[str, RuntimeValue] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -83,7 +86,7 @@ class Environment:
                 tensor = Tensor(name, fed.value.dtype, fed.value.shape, None, fmt)
                 codes = quantize_input(tensor, fed.value, self.fixed, self.tallies)
                 fed = RuntimeValue(codes, fmt, real_dtype=fed.value.dtype)
-            self._values[name] = self._converted(fed, fmt)
+            self._values[name] = self._converted(self._as_data(name, fed), fmt)
 
     def lookup(self, name: str) -> RuntimeValue:
         """Return a computed tensor or a constant; raise ModelError where there is none of that name."""
@@ -103,7 +106,8 @@ class Environment:
             if name in self._values:
                 continue
             if tensor.value is not None:
-                self._values[name] = RuntimeValue(tensor.value, None, is_known=True)
+                value = RuntimeValue(tensor.value, None, is_known=True)
+                self._values[name] = self._converted(self._as_data(name, value), self.format_of(name, value))
             elif name in arrays:
                 self._values[name] = RuntimeValue(arrays[name], tensor.format, real_dtype=tensor.dtype)
 
@@ -115,7 +119,7 @@ class Environment:
         UnsupportedError
             If the node computed in float32 what is in fixed point, and the run is strict.
         """
-        self._values[name] = self._encoded(name, value, node)
+        self._values[name] = self._as_data(name, self._encoded(name, value, node))
 
     def keep_only(self, names: Collection[str]) -> None:
         """Drop all values but those of the names."""
@@ -130,9 +134,16 @@ class Environment:
         FormatError
             If the tensor needs a format and has none.
         """
-        if self.fixed is None or value.is_known or value.dtype is None or value.dtype.kind != "f":
+        if self.fixed is None or value.dtype is None or value.dtype.kind != "f":
+            return None
+        if value.is_known and name in self.known:
             return None
         return self.fixed.formats.activation(name)
+
+    def _as_data(self, name: str, value: RuntimeValue) -> RuntimeValue:
+        """Return a value of real numbers as data, unless it is known before every run."""
+        is_data = value.dtype is not None and value.dtype.kind == "f" and name not in self.known
+        return replace(value, is_known=False) if value.is_known and is_data else value
 
     def _converted(self, value: RuntimeValue, fmt: Format | None) -> RuntimeValue:
         """Return a value in another format; None decodes it."""

@@ -99,8 +99,15 @@ class SectionedPlan:
             Count of the iterations of the run that this is a part of; None for a run of its own.
         """
         env = self._environment(feeds, None, iterations)
+        unreported = {name: env[name] for name in feeds if name in env}
         for section, inputs in self._advance(env, None):
             env.store_section(section.plan, self._run_section(section.plan, inputs))
+            unreported = {name: value for name, value in unreported.items() if name not in inputs}
+        if self.settings.on_inner_tensor is not None:  # a section reports what it reads
+            for name, value in unreported.items():
+                if isinstance(value.value, np.ndarray) and not value.is_known:
+                    event = _event(name, value, None)
+                    self.settings.on_inner_tensor(event.tensor, event.array)
         return {name: env.output(name) for name in self.outputs}
 
     def trace(self, feeds: Mapping[str, RuntimeValue], tallies: dict[str, Tally] | None = None) -> Iterator[Event]:
@@ -148,7 +155,7 @@ class SectionedPlan:
         iterations: Iterations | None = None,
     ) -> Environment:
         iterations = Iterations(self.settings.max_iterations) if iterations is None else iterations
-        env = Environment(self.graph, self._fixed, tallies, iterations)
+        env = Environment(self.graph, self._fixed, tallies, iterations, self.network.known)
         env.feed(feeds, self.network.value_inputs)
         return env
 
@@ -272,16 +279,17 @@ class SectionedPlan:
 
     def _inner_plan(self, node: Node, attribute: str, feeds: Mapping[str, RuntimeValue]) -> SectionedPlan:
         """Return the plan of the graph in an attribute, whose captured tensors become inputs and constants."""
-        key = (id(node), attribute, tuple((name, value.format, value.dtype) for name, value in feeds.items()))
+        own = {value.name: value for value in node.graphs[attribute].inputs}
+        known = frozenset(name for name, value in feeds.items() if name not in own and value.is_known)
+        key = (id(node), attribute, known, tuple((name, value.format, value.dtype) for name, value in feeds.items()))
         if key not in self._inner:
             graph = node.graphs[attribute]
-            own = {value.name: value for value in graph.inputs}
             inputs = []
             for name, fed in feeds.items():
                 inputs.append(Value(name, fed.dtype, own[name].shape if name in own else None))
             captured = {name: self.graph.constants[name] for name in node.captures if name in self.graph.constants}
             formats = {n: fed.format for n, fed in feeds.items() if n not in own and fed.format is not None}
-            network = self.network.of_inner_graph(graph, inputs, captured, formats)
+            network = self.network.of_inner_graph(graph, inputs, captured, formats, known)
             outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))
             self._inner[key] = SectionedPlan(network, outputs, self.settings)
         return self._inner[key]

@@ -278,6 +278,23 @@ class InferenceSession:
         plan = self._plans.whole_plan(arrays, names)
         return () if plan is None else plan.constants
 
+    def plans_of_run(self, arrays: Mapping[str, Any]) -> list[Plan]:
+        """Return the plans of a run: one, or those of all sections, also of graphs inside of nodes.
+
+        Where the data decides how a run continues, this runs the model.
+
+        Parameters
+        ----------
+        arrays
+            Feeds that `check_feeds` returned.
+        """
+        plan = self._plans.whole_plan(arrays, None)
+        if plan is not None:
+            return [plan]
+        plans: dict[int, Plan] = {}
+        self._plans.recording_plan(arrays, plans).run(self._runtime_values(arrays))
+        return list(plans.values())
+
     def executor(self, plan: Plan, *, raw: bool = False) -> Executor:
         """Return a plan on this session's native kernels, compiled on first use.
 

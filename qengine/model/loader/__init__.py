@@ -30,7 +30,7 @@ OLDEST_OPSET = 7
 _MAX_BYTES = 2**31 - 1  # of one protobuf message
 
 
-def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int = OLDEST_OPSET) -> Graph:
+def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     """Return the graph of an ONNX model.
 
     Local functions are inlined, Constant nodes become constants, and shapes are inferred as far as they are known
@@ -40,7 +40,6 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int
     ----------
     model : path of a model file, the bytes of one, or a ModelProto, which is not changed. External data is read only
         for a path, and only from the folder of the file.
-    least_opset : oldest opset to accept; onnx converts an older model to it.
 
     Raises
     ------
@@ -54,7 +53,7 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int
     where = "model" if isinstance(model, (bytes, ModelProto)) else os.fspath(model)
     try:
         with memory.limited(None, keep=True):
-            return _load(model, least_opset)
+            return _load(model)
     except (ModelError, UnsupportedError) as error:
         raise type(error)(f"{where}: {error}") from None
     except RecursionError:
@@ -63,7 +62,7 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int
         raise ModelError(f"{where}: it needs more memory than there is; use a smaller model") from None
 
 
-def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) -> Graph:
+def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     folder, stem = None, "model"
     if not isinstance(model, (bytes, ModelProto)):
         path = Path(model)
@@ -81,7 +80,7 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) 
         del proto.functions[:]
         check_names(proto.graph)
     check_nodes(proto.graph, opsets)
-    proto = _converted(proto, opsets, least_opset)
+    proto = _converted(proto, opsets)
     graph = GraphReader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
     return expand_contrib(with_inferred(graph, proto.graph, opsets), infer_outputs)
 
@@ -170,20 +169,20 @@ def _spread_slopes(proto: ModelProto) -> None:
                     )
 
 
-def _converted(proto: ModelProto, opsets: dict[str, int], least: int) -> ModelProto:
-    """Return the model, converted to opset `least` if it is older; `opsets` is updated."""
-    if opsets.get("", least) >= least:
+def _converted(proto: ModelProto, opsets: dict[str, int]) -> ModelProto:
+    """Return the model, converted to `OLDEST_OPSET` if it is older; `opsets` is updated."""
+    if opsets.get("", OLDEST_OPSET) >= OLDEST_OPSET:
         return proto
-    if opsets[""] < OLDEST_OPSET:
-        _spread_slopes(proto)
+    _spread_slopes(proto)
     try:
         if (unsafe := unsafe_node(proto)) is not None:
             raise UnsupportedError(f"the shapes that {label(unsafe)} reads are not known")
-        converted = onnx.version_converter.convert_version(proto, least)
+        converted = onnx.version_converter.convert_version(proto, OLDEST_OPSET)
     except Exception as error:  # foreign code with no list of what it raises
         raise UnsupportedError(
-            f"has opset {opsets['']}, and onnx cannot convert it to {least} ({first_line(error)}); export it again"
+            f"has opset {opsets['']}, and onnx cannot convert it to {OLDEST_OPSET} ({first_line(error)}); "
+            "export it again"
         ) from None
-    opsets[""] = least
+    opsets[""] = OLDEST_OPSET
     check_nodes(converted.graph, opsets)
     return converted

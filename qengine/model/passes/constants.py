@@ -1,7 +1,9 @@
 """Constant folding: nodes whose inputs are all constants are computed once, in float arithmetic."""
 
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from math import prod
 from time import monotonic
 from typing import Any
@@ -53,7 +55,10 @@ def fold_constants(graph: Graph, keep: Container[str] = ()) -> Graph:
                 "fold the constants where the model is exported"
             )
         if node.operator not in keep and may_be_known(node) and all(name in constants for name in node.reads):
-            outputs = _delegated(node, constants, graph.values) if find(node).is_delegated else _computed(node, known)
+            if find(node).is_delegated:
+                outputs = _delegated(node, constants, graph.values)
+            else:
+                outputs = _computed(node, known, partial(_delegated, node, constants, graph.values))
         if outputs is None:
             kept.append(node)
         else:
@@ -62,8 +67,13 @@ def fold_constants(graph: Graph, keep: Container[str] = ()) -> Graph:
     return replace(graph, nodes=tuple(kept), constants=constants)
 
 
-def _computed(node: Node, known: Callable[[str], Tensor]) -> dict[str, NDArray[Any]] | None:
-    """Return the outputs of a node by name, computed by its handler; None if a run must compute them."""
+def _computed(
+    node: Node, known: Callable[[str], Tensor], delegated: Callable[[], dict[str, NDArray[Any]] | None]
+) -> dict[str, NDArray[Any]] | None:
+    """Return the outputs of a node by name, computed by its handler; None if a run must compute them.
+
+    What the handler refuses, such as a Cast of bfloat16, is `delegated`.
+    """
     try:
         steps = make_steps(node, known)
     except NeedsRun:
@@ -71,6 +81,8 @@ def _computed(node: Node, known: Callable[[str], Tensor]) -> dict[str, NDArray[A
     except UnsupportedError:
         if not is_defined(node):
             raise
+        with suppress(UnsupportedError):
+            return delegated()
         return None
     if any(prod(step.shape) > _MAX_ELEMENTS for step in steps):
         return None

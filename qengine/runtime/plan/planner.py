@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 
 from qengine import memory
 from qengine.errors import UnsupportedError
+from qengine.kernels.reference.requantize import dequantize
 from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Convert, Island, Linear, Move, Step, Tensor
+from qengine.model.steps import Convert, Island, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
+from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, FixedPointSettings, Plan
 
 
@@ -168,9 +170,12 @@ class _Builder:
         except NeedsRun:
             raise
         except UnsupportedError as error:
-            if is_defined(node):  # onnx.reference may compute what the handler refuses
-                raise NeedsRun(str(error)) from None
-            raise
+            if not is_defined(node):
+                raise
+            if not self._is_computed(node):  # onnx.reference may compute what the handler refuses
+                self._delegate(node)
+                return
+            raise NeedsRun(str(error)) from None
         for name, step in zip(node.outputs, steps, strict=False):
             if not name:
                 continue
@@ -199,6 +204,8 @@ class _Builder:
             if isinstance(array, np.ndarray):
                 self._check_size(array.shape, str(node))
                 self.known_bytes += array.nbytes
+                if self.fixed:
+                    array = self._rounded(name, array, self.fixed.formats.activations.get(name))
                 self.tensors[name] = Tensor(name, array.dtype, array.shape, array)
 
     def finish(self, wanted: set[str]) -> Plan:
@@ -261,7 +268,9 @@ class _Builder:
         return False
 
     def _is_computed(self, node: Node) -> bool:
-        """Whether the run computes the node, and not the planner."""
+        """Whether the run computes the node, or this planner does only because its data decide shapes."""
+        if self.fixed and not self.fixed.formats.known.issuperset(filter(None, node.outputs)):
+            return True
         roles = find(node).roles(node)
         return any(self.tensors[name].value is None for name, role in roles if role is not Role.SHAPED)
 
@@ -274,16 +283,35 @@ class _Builder:
         size = prod(step.shape) * step.dtype.itemsize
         memory.require(self.known_bytes + size, str(node))
         self.known_bytes += size
-        value = step.known()
+        fmt = self.fixed.formats.activations.get(name) if self.fixed and step.dtype.kind == "f" else None
+        output, step, kernel = self._with_kernel(name, step, fmt)
+        if output.format is None and all(t.format is None for t in step.operands):
+            value = step.known()
+        else:
+            value = kernel(*[t.elements for t in step.operands])
+            value = value if fmt is None else dequantize(value, fmt.fraction_bits).astype(step.dtype)
+        if isinstance(step, Rounded) and self.fixed and fmt is None:
+            value = self._rounded(name, value, self.fixed.formats.shape_constants.get(name))
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
 
-    def _bind(self, name: str, step: Step, node: Node) -> None:
-        fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
+    def _rounded(self, name: str, value: NDArray[Any], fmt: QFormat | None) -> NDArray[Any]:
+        """Return real numbers that a plan knows, rounded to a format; None for no rounding."""
+        if fmt is None or self.fixed is None or value.dtype.kind != "f":
+            return value
+        codes = codes_of(value, name, fmt, self.fixed.arithmetic, None)
+        return dequantize(codes, fmt.fraction_bits).astype(value.dtype)
+
+    def _with_kernel(self, name: str, step: Step, fmt: QFormat | None) -> tuple[Tensor, Step, Kernel]:
+        """Return the output of a step, the step in float32 where it mixes codes and real numbers, and the kernel."""
         output = Tensor(name, step.dtype, step.shape, None, fmt)
         if self._is_mixed(step, output):
             step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
-        kernel = step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
+        return output, step, step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
+
+    def _bind(self, name: str, step: Step, node: Node) -> None:
+        fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
+        output, step, kernel = self._with_kernel(name, step, fmt)
         sources = tuple(_source(t) for t in step.operands)
         bound_step = BoundStep(node, step, output, kernel, sources, is_real=self._computes_reals(step, output))
         if bound_step.is_island:
@@ -295,7 +323,9 @@ class _Builder:
         """Whether a step mixes codes with real numbers without a format, and is neither an island nor a conversion."""
         if not self.is_partial or isinstance(step, Island | Convert):
             return False
-        operands = (step.x, step.w) if isinstance(step, Linear) else step.operands  # a bias never has a format
+        operands = step.operands
+        if isinstance(step, Linear) and step.b is not None and step.b.value is not None:
+            operands = (step.x, step.w)  # a constant bias never has a format
         return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
 
     def _computes_reals(self, step: Step, output: Tensor) -> bool:
