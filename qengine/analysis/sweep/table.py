@@ -41,6 +41,8 @@ class Table:
         same.
     version
         Version of the table, 1 or more.
+    is_exclusive
+        Whether no other program can open the file until it is closed.
 
     Raises
     ------
@@ -48,12 +50,16 @@ class Table:
         If the file cannot be used, is damaged, or holds another table.
     """
 
-    def __init__(self, path: Path, name: str, types: Mapping[str, str], version: int) -> None:
+    def __init__(
+        self, path: Path, name: str, types: Mapping[str, str], version: int, *, is_exclusive: bool = False
+    ) -> None:
         self._path, self._name, self._types, self._key = path, name, dict(types), next(iter(types))
         with self._errors():
             self._refuse_no_file()
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=_WAIT_SECONDS)
             try:
+                if is_exclusive:
+                    self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 self._open(version)
                 self._checked = dict(self._rows())
             except BaseException:
