@@ -6,15 +6,14 @@ files and needs torch.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.atomic_files import replacing
-from qengine.errors import QEngineError
+from qengine.data.read import ARRAY_ERRORS
+from qengine.errors import QEngineError, first_line
 from qengine.input_files import open_input
 
 if TYPE_CHECKING:
@@ -88,7 +87,6 @@ def read_golden(path: str | os.PathLike[str]) -> tuple[Arrays, Arrays]:
                     outputs[key.removeprefix(_OUT)] = value
                 else:
                     raise QEngineError(f"golden {path}: key '{key}' begins neither with 'in:' nor with 'out:'")
-    # zipfile raises RuntimeError for an unknown compression or version, and for encryption.
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise QEngineError(f"cannot read golden {path}: {error}") from error
+    except ARRAY_ERRORS as error:
+        raise QEngineError(f"cannot read golden {path}: {first_line(error)}") from error
     return inputs, outputs

@@ -4,6 +4,7 @@ import lzma
 import math
 import os
 import struct
+import sys
 import tokenize
 import warnings
 import zipfile
@@ -31,7 +32,11 @@ ARCHIVE_ERRORS = (
 )
 """Exceptions that reading an .npz file raises if it is damaged, encrypted or of an unknown compression."""
 
-_HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, *ARCHIVE_ERRORS)
+ARRAY_ERRORS = (
+    *(ValueError, TypeError, LookupError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError),
+    *ARCHIVE_ERRORS,
+)
+"""Exceptions that NumPy raises for a damaged array file or archive of them."""
 
 
 def read_value(
@@ -121,6 +126,21 @@ def _npz(path: Path, name: str, max_elements: int) -> NDArray[Any]:
         raise FeedError(f"{path} is not an .npz file, or damaged: {first_line(error)}") from None
 
 
+def read_entry(archive: zipfile.ZipFile, key: str, max_elements: int = sys.maxsize) -> NDArray[Any]:
+    """Return an array of an open .npz file, all of whose bytes are read, so that their checksum is compared.
+
+    Damage raises `ARCHIVE_ERRORS` as well.
+
+    Raises
+    ------
+    FeedError
+        If the entry holds something else than numbers, or another size than its header says.
+    """
+    entry = archive.getinfo(f"{key}.npy")
+    with archive.open(entry) as file:
+        return _array(file, entry.file_size, f"{archive.filename} ['{key}']", max_elements)
+
+
 def _array(file: IO[bytes], size: int, label: str, max_elements: int) -> NDArray[Any]:
     """Return the array of a .npy file of `size` bytes, after a check of its header against that size."""
     shape, fortran, dtype = array_header(file, size, label)
@@ -186,7 +206,7 @@ def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtyp
             version = np.lib.format.read_magic(file)
             if version in readers:
                 return readers[version](file)
-    except _HEADER as error:
+    except ARRAY_ERRORS as error:
         raise FeedError(f"{label} is not an array file: {first_line(error)}") from None
     raise FeedError(f"{label} is of .npy version {version}, which is not supported; save it again with NumPy")
 
