@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from qengine.atomic_files import replacing
 from qengine.errors import FeedError, OptionError
+from qengine.input_files import open_input
 from qengine.model.graph import Dim
 from qengine.model.pictures import READ_ERRORS, fault_of
 from qengine.runtime.plan.plan import MAX_ELEMENTS
@@ -112,7 +113,7 @@ def read_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd but readable files
-            with Image.open(path, formats=_IMAGE_FORMATS) as image:
+            with open_input(path) as file, Image.open(file, formats=_IMAGE_FORMATS) as image:
                 _check(image, f"image {path}", channels, max_elements)
                 _check_size(image, f"image {path}", height, width)
                 upright = ImageOps.exif_transpose(image)

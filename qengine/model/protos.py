@@ -32,18 +32,20 @@ def attribute_proto(node: Node, name: str, value: Any) -> onnx.AttributeProto:
     return onnx.helper.make_attribute(name, value, attr_type=kind)
 
 
+def node_proto(node: Node) -> onnx.NodeProto:
+    """Return the NodeProto of a node without its fused activation, which ONNX cannot express."""
+    proto = onnx.helper.make_node(
+        node.operator, node.inputs, node.outputs, name=node.name or None, domain=node.domain or None
+    )
+    proto.attribute.extend(attribute_proto(node, name, value) for name, value in node.attributes.items())
+    return proto
+
+
 def graph_proto(graph: Graph) -> onnx.GraphProto:
     """Return the GraphProto of a graph without fused activations, which ONNX cannot express."""
-    nodes = []
-    for node in graph.nodes:
-        proto = onnx.helper.make_node(
-            node.operator, node.inputs, node.outputs, name=node.name or None, domain=node.domain or None
-        )
-        proto.attribute.extend(attribute_proto(node, name, value) for name, value in node.attributes.items())
-        nodes.append(proto)
     overridable = [value for value in graph.overridable if value.name in graph.constants]
     return onnx.helper.make_graph(
-        nodes,
+        [node_proto(node) for node in graph.nodes],
         graph.name or "graph",
         [_value_info(value) for value in (*graph.inputs, *overridable)],
         [_value_info(value) for value in graph.outputs],
