@@ -162,5 +162,22 @@ def test_a_type_that_inference_does_not_know_is_no_contradiction(operator, tail)
     )
     proto.opset_import.add(domain="ai.onnx.ml", version=1)
     proto.graph.output[0].CopyFrom(onnx.ValueInfoProto(name="y"))
-    session = InferenceSession(proto)
-    assert session.run(None, {"x": np.ones((2, 4), np.float32)})
+    assert load(proto).values["s"].dtype == np.float32
+    assert InferenceSession(proto).run(None, {"x": np.ones((2, 4), np.float32)})
+
+
+def test_a_type_that_no_definition_gives_is_no_contradiction_either():
+    """Imputer gives the type that it reads, and onnx does not know that of an operator of another domain."""
+    proto = model(
+        [
+            onnx.helper.make_node("Unknown", ["x"], ["u"], domain="own"),
+            onnx.helper.make_node("Imputer", ["u"], ["s"], domain="ai.onnx.ml", imputed_value_floats=[1.0]),
+            node("MatMul", ["s", "w"], ["y"]),
+        ],
+        [info("x", (2, 4))],
+        inits=[init("w", np.ones((4, 3), np.float32))],
+    )
+    for domain in ("ai.onnx.ml", "own"):
+        proto.opset_import.add(domain=domain, version=1)
+    proto.graph.output[0].CopyFrom(onnx.ValueInfoProto(name="y"))
+    assert load(proto).values["s"].dtype is None
