@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
 
 MAX_ELEMENTS = 1 << 30
@@ -80,18 +81,26 @@ def indices_in(indices: NDArray[Any], length: int, what: str = "an index") -> ND
     return np.where(found < 0, found + length, found)
 
 
-def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+def checked_shape(shape: Sequence[int], itemsize: int = 4) -> tuple[int, ...]:
     """Return the shape of a result that is not too large to be allocated.
+
+    Parameters
+    ----------
+    shape
+        Length of each axis.
+    itemsize
+        Bytes of an element, with those of intermediate arrays of the same shape.
 
     Raises
     ------
     ModelError
         If a length is negative.
     UnsupportedError
-        If there are more than `MAX_ELEMENTS` elements.
+        If there are more than `MAX_ELEMENTS` elements, or more bytes than the run may use.
     """
     if min(shape, default=0) < 0:
         raise ModelError(f"a result of shape {list(shape)} has a negative length")
     if prod(shape) > MAX_ELEMENTS:
         raise UnsupportedError(f"a result of {' x '.join(map(str, shape))} has more than {MAX_ELEMENTS:,} elements")
+    memory.require(prod(shape) * itemsize, f"a result of {' x '.join(map(str, shape))}")
     return tuple(shape)

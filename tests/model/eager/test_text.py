@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from model.eager.nodes import check, run, text
+from model.eager.nodes import check, model, run, text
 from onnx import TensorProto, helper
 
+import qengine
 from qengine import QEngineError
 
 WORDS = text("The", "cat", "the", "DOG")
@@ -100,3 +101,15 @@ def test_what_is_not_valid_is_refused(name):
     operator, inputs, attributes = ERRORS[name]
     with pytest.raises(QEngineError):
         run(operator, inputs, 2 if operator == "StringSplit" else 1, **attributes)
+
+
+def test_results_stay_within_the_memory_of_a_run():
+    bombs = [
+        ("StringConcat", [text("a" * 4096)[:, None], np.full(2**13, "", object)], {}),
+        ("StringSplit", [text("," * 2**17, *[""] * 64)], {"delimiter": ","}),
+    ]
+    for operator, inputs, attributes in bombs:
+        built, feeds = model(operator, inputs, 1 + (operator == "StringSplit"), **attributes)
+        assert qengine.InferenceSession(built).run(None, feeds)
+        with pytest.raises(QEngineError, match="--max-memory"):
+            qengine.InferenceSession(built, max_memory="16M").run(None, feeds)

@@ -77,9 +77,8 @@ def tree_ensemble_regressor(
     lists = WeightLists(weights.target_treeids, weights.target_nodeids, weights.target_ids, values)
     base = _base(weights.base_values, weights.base_values_as_tensor, targets, dtype)
     rows = rows_of(x).astype(dtype)
-    checked_shape((len(rows), targets))
     forest = forest_of(nodes, lists, targets, dtype)
-    scores, _ = forest.aggregated(forest.leaves(rows), aggregate_function)
+    scores, _ = forest.scores(rows, aggregate_function)
     return transformed(scores + base, post_transform).astype(np.float32)
 
 
@@ -101,10 +100,9 @@ def tree_ensemble_classifier(
     dtype = _computed(x)
     values = reals(weights.class_weights, weights.class_weights_as_tensor, "class_weights")
     rows = rows_of(x).astype(dtype)
-    checked_shape((len(rows), len(labels)))
     lists = WeightLists(weights.class_treeids, weights.class_nodeids, weights.class_ids, values)
     forest = forest_of(nodes, lists, len(labels), dtype)
-    scores, is_given = forest.aggregated(forest.leaves(rows), "SUM")
+    scores, is_given = forest.scores(rows, "SUM")
     base_size = len(weights.base_values or (() if (t := weights.base_values_as_tensor) is None else t))
     is_single = len(labels) == 2 and len(set(weights.class_ids)) == 1
     base = _base(weights.base_values, weights.base_values_as_tensor, 1 if is_single else len(labels), dtype)
@@ -138,9 +136,8 @@ def tree_ensemble(
     rows = rows_of(x).astype(dtype)
     if targets < 1:
         raise ModelError(f"n_targets is {targets}; it must be positive")
-    checked_shape((len(rows), targets))
     forest = trees.forest(targets, x.dtype, dtype)
-    scores, _ = forest.aggregated(forest.leaves(rows), _AGGREGATES[aggregate_function])
+    scores, _ = forest.scores(rows, _AGGREGATES[aggregate_function])
     return transformed(scores, TRANSFORMS[post_transform]).astype(x.dtype)
 
 

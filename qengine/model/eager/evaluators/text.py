@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.eager.elements import MAX_ELEMENTS, checked_shape
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.eager.regex import compiled
 
+_POINTER = 8  # bytes
 _ACTIONS = ("NONE", "LOWER", "UPPER")
 _LOCALE = re.compile(r"(C|POSIX|([A-Za-z]{2,3})([_-][A-Za-z0-9]{2,4})?)?(\.[A-Za-z0-9-]+)?(@[a-z]+)?")
 _TO_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -79,9 +81,10 @@ def _upper(text: str) -> str:
 @evaluator("StringConcat")
 def string_concat(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     """Return the texts of two tensors joined, with broadcasting."""
-    shape = checked_shape(np.broadcast_shapes(x.shape, y.shape))
+    shape = checked_shape(np.broadcast_shapes(x.shape, y.shape), _POINTER)
     count = int(np.prod(shape))
     length = sum(sum(map(len, one.flat)) * (count // one.size) for one in (x, y) if one.size)
+    memory.require(length, "the text of the result")
     if length > MAX_ELEMENTS:
         raise UnsupportedError(f"its result has {length:,} characters, more than {MAX_ELEMENTS:,}")
     result: NDArray[Any] = np.empty(shape, object)
@@ -105,7 +108,7 @@ def string_split(
         parts = [text.strip().split(None, limit) for text in x.flat]
     counts = np.fromiter(map(len, parts), np.int64, len(parts))
     widest = int(counts.max(initial=0))
-    result: NDArray[Any] = np.full(checked_shape((x.size, widest)), "", object)
+    result: NDArray[Any] = np.full(checked_shape((x.size, widest), _POINTER), "", object)
     result[np.arange(widest) < counts[:, None]] = [part for row in parts for part in row]
     return result.reshape(*x.shape, widest), counts.reshape(x.shape)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.model.eager.elements import checked_shape
 from qengine.model.eager.ml.lookup import positions_in
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
@@ -91,8 +92,15 @@ class Forest:
             raise ModelError("has no trees")
         _check_depth(branches)
 
-    def leaves(self, x: Reals) -> Indices:
-        """Return the leaf, counted from 0, that each sample [N, C] reaches in each tree, [N, T].
+    def scores(self, x: Reals, function: str) -> tuple[Reals, NDArray[np.bool_]]:
+        """Return a number for each sample and target, and whether any leaf has a weight for it.
+
+        Parameters
+        ----------
+        x
+            Samples, [N, C].
+        function
+            SUM, AVERAGE, MIN or MAX of the weights of the leaves that a sample reaches.
 
         Raises
         ------
@@ -103,10 +111,15 @@ class Forest:
         if x.shape[1] < needed:
             raise ModelError(f"its trees compare feature {needed - 1}, and the input has {x.shape[1]} features")
         step = max(1, _PAIRS_AT_ONCE // len(self.roots))
-        parts = [self._descend(x[i : i + step]) for i in range(0, len(x), step)]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.roots)), np.intp)
+        scores = np.zeros(checked_shape((len(x), self.targets), self.weight.itemsize + 1), self.weight.dtype)
+        is_given = np.zeros(scores.shape, bool)
+        for i in range(0, len(x), step):
+            part = slice(i, i + step)
+            self._aggregate(self._descend(x[part]), function, scores[part], is_given[part])
+        return scores, is_given
 
     def _descend(self, x: Reals) -> Indices:
+        """Return the leaf, counted from 0, that each sample reaches in each tree, [N, T]."""
         branches, trees = self.branches, len(self.roots)
         count = len(branches)
         at = np.tile(self.roots, len(x))
@@ -140,20 +153,11 @@ class Forest:
         at = positions_in(value, every)
         return (at >= 0) & np.isin(which * len(every) + at, codes)
 
-    def aggregated(self, leaves: Indices, function: str) -> tuple[Reals, NDArray[np.bool_]]:
-        """Return a number for each sample and target, and whether any leaf has a weight for it.
+    def _aggregate(self, leaves: Indices, function: str, scores: Reals, is_given: NDArray[np.bool_]) -> None:
+        """Join the weights of leaves into scores, which are zeros, and note which targets have one.
 
         Weights are added tree by tree in their own dtype, as a loop over the trees does.
-
-        Parameters
-        ----------
-        leaves
-            Result of `leaves`.
-        function
-            SUM, AVERAGE, MIN or MAX of the weights.
         """
-        scores = np.zeros((len(leaves), self.targets), self.weight.dtype)
-        is_given = np.zeros(scores.shape, bool)
         join = {"MIN": np.minimum, "MAX": np.maximum}.get(function, np.add)
         for tree in leaves.T:
             first, count = self.leaf_first[tree], self.leaf_count[tree]
@@ -163,7 +167,8 @@ class Forest:
                 joined = join(scores[rows, column], weight)
                 scores[rows, column] = np.where(is_given[rows, column], joined, weight)
                 is_given[rows, column] = True
-        return (scores / scores.dtype.type(leaves.shape[1]) if function == "AVERAGE" else scores), is_given
+        if function == "AVERAGE":
+            scores /= scores.dtype.type(leaves.shape[1])
 
 
 def _check_depth(branches: Branches) -> None:

@@ -71,7 +71,7 @@ def class_probabilities(
     classes
         Number of classes.
     """
-    checked_shape((len(scores), classes, classes))
+    checked_shape((len(scores), classes, classes), 3 * 4)
     share = np.clip(1 - logistic(scores * slope + offset), _LEAST_SHARE, 1 - _LEAST_SHARE)
     pair = np.zeros((len(scores), classes, classes), np.float32)  # chance of i against j
     for k, (i, j) in enumerate(combinations(range(classes), 2)):
