@@ -149,10 +149,10 @@ def _array(value: Value, feed: Any, label: str) -> NDArray[Any]:
     try:
         array = np.asarray(feed)
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        if array.dtype.kind in "UO" and value.dtype in (None, np.dtype(object)):
+            return _text(array, label)
         if value.dtype is None or array.dtype == value.dtype:
             return array
-        if value.dtype == object and array.dtype.kind in "UO":  # text
-            return array.astype(object)
         fits = not array.size or _DTYPE_KINDS.find(array.dtype.kind) <= _DTYPE_KINDS.find(value.dtype.kind)
         if array.dtype.kind in _DTYPE_KINDS and fits and not hasattr(feed, "dtype"):
             with np.errstate(over="ignore"):
@@ -161,3 +161,12 @@ def _array(value: Value, feed: Any, label: str) -> NDArray[Any]:
         raise FeedError(f"{label} needs an array of {value.dtype}, not {type(feed).__name__}") from None
     remedy = f": convert it with .astype('{value.dtype}')" if array.dtype.kind in _DTYPE_KINDS else ""
     raise FeedError(f"{label} needs dtype {value.dtype}, not {array.dtype}{remedy}")
+
+
+def _text(array: NDArray[Any], label: str) -> NDArray[Any]:
+    """Return an array of text as objects; raise FeedError for an element of another type."""
+    objects = array.astype(object)
+    for element in objects.flat:
+        if not isinstance(element, str):
+            raise FeedError(f"{label} needs text (str), and holds {type(element).__name__}")
+    return objects

@@ -205,3 +205,15 @@ def test_a_sequence_has_its_declared_type_also_where_it_is_empty():
     assert fed(Value("x", container="seq(tensor(int64))"), []).dtype == np.int64
     (found,) = fed(Value("x", container="seq(tensor(float))"), [[1, 2]])
     assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("element", [1, None, b"a", ["a"]], ids=repr)
+def test_text_is_text(element):
+    array = np.empty(2, object)
+    array[:] = ["a", element]
+    for declared in (value(object), value(None), Value("x", container="seq(tensor(string))")):
+        feed = [array] if declared.container else array
+        with pytest.raises(FeedError, match=f"needs text .* holds {type(element).__name__}"):
+            fed(declared, feed)
+    assert fed(value(object), np.array(["a", "é"])).tolist() == ["a", "é"]
+    assert fed(value(object), [["a"], ["b"]]).shape == (2, 1)
