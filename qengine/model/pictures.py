@@ -18,6 +18,11 @@ from qengine.errors import ModelError, UnsupportedError, first_line
 MAX_PIXELS = 89_478_485
 """Largest number of pixels that ImageDecoder unpacks; Pillow's own bound, above which it warns of a bomb."""
 
+_PNG_HEADER = 8
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row of each pass of an interlaced image, and the steps to the next ones."""
+_PIECE = 1 << 20
 # Formats that ONNX lists. Pillow has others too, and runs programs for some.
 _FORMATS = ("BMP", "JPEG", "JPEG2000", "TIFF", "PNG", "WEBP", "PPM")
 
@@ -51,6 +56,8 @@ def decode(stream: bytes, mode: str) -> NDArray[np.uint8]:
                     )
                 if fault := fault_of(image):
                     raise UnsupportedError(f"the image {fault}")
+                if image.format == "PNG" and not _has_all_rows(stream):
+                    raise ModelError("the image cannot be decoded: rows of pixels are missing")
                 return np.array(image.convert(mode))
     except UnidentifiedImageError:
         raise ModelError(f"its stream is not an image of {', '.join(_FORMATS)}") from None
@@ -84,3 +91,33 @@ def _is_deep(image: Image.Image) -> bool:
         if codec.startswith("ppm") and any(isinstance(part, int) and part > 255 for part in parts):
             return True
     return False
+
+
+def _has_all_rows(png: bytes) -> bool:
+    """Whether a PNG file has the data of all its pixels; Pillow takes rows that are missing for black."""
+    needed, count, at = 0, 0, _PNG_HEADER
+    unpacker = zlib.decompressobj()
+    while at + 8 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, at)
+        chunk = png[at + 8 : at + 8 + length]
+        if kind == b"IHDR":
+            needed = _png_bytes(chunk)
+        elif kind == b"IDAT":
+            while chunk and count < needed:
+                count += len(unpacker.decompress(chunk, _PIECE))
+                chunk = unpacker.unconsumed_tail
+        at += length + 12
+    return count >= needed
+
+
+def _png_bytes(header: bytes) -> int:
+    """Return the number of bytes of unpacked rows, each with its filter, by the header of a PNG file."""
+    width, height, depth, colours, _, _, is_interlaced = struct.unpack(">IIBBBBB", header)
+    bits = depth * _PNG_CHANNELS[colours]
+    passes = _ADAM7 if is_interlaced else ((0, 0, 1, 1),)
+    total = 0
+    for x, y, step_x, step_y in passes:
+        columns, rows = -(-(width - x) // step_x), -(-(height - y) // step_y)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + -(-columns * bits // 8))
+    return total

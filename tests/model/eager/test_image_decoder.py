@@ -51,7 +51,7 @@ def test_every_mode_has_the_channels_that_were_asked_for(mode):
 def png(width, height, depth=8, rows=0):
     """Return a PNG file with the size of a large image, and the data of a few rows."""
     parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0))]
-    parts += [(b"IDAT", zlib.compress(bytes(rows * (1 + 3 * width * depth // 8)))), (b"IEND", b"")]
+    parts += [(b"IDAT", zlib.compress(bytes(int(rows * (1 + 3 * width * depth // 8))))), (b"IEND", b"")]
     chunks = [struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in parts]
     return np.frombuffer(b"\x89PNG\r\n\x1a\n" + b"".join(chunks), np.uint8)
 
@@ -66,6 +66,8 @@ def test_bombs_are_refused_before_they_are_unpacked(size, monkeypatch):
 DAMAGED = {
     "cut short": stream(PICTURE, "PNG")[:200],
     "cut short JPEG": stream(PICTURE, "JPEG")[:400],
+    "rows are missing": png(10, 10, rows=3),
+    "the last row is cut": png(10, 10, rows=9.97),
     "nothing": np.zeros(0, np.uint8),
     "noise": np.random.default_rng(1).integers(0, 256, 500).astype(np.uint8),
     "program": np.frombuffer(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", np.uint8),
@@ -92,3 +94,16 @@ def test_pixel_formats():
 def test_no_file_is_opened(monkeypatch):
     monkeypatch.setattr("builtins.open", None)
     np.testing.assert_array_equal(pictures.decode(stream(PICTURE, "PNG").tobytes(), "RGB"), PIXELS)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (9, 11), (17, 2)])
+def test_the_data_of_all_rows_is_there(size, mode):
+    """Whole files of any mode pass the check of their rows."""
+    picture = PICTURE.resize(size).convert(mode)
+    assert decoded(stream(picture, "PNG")).shape == (*size[::-1], 3)
+
+
+def test_interlaced_pictures():
+    """Seven passes of some rows each; the sums are those of the specification of PNG."""
+    assert [pictures._png_bytes(struct.pack(">IIBBBBB", n, n, 8, 0, 0, 0, 1)) for n in (1, 2, 8)] == [2, 7, 79]
