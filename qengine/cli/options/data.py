@@ -78,8 +78,8 @@ class _SampleOptions:
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Samples: an .npz (arrays by input name, labels or target), a folder of images, .npy files or "
-            f"test_data_set_*, or a bundled set: {', '.join(ENTRIES)}. Default: the set of a bundled model.",
+            help="Samples: an .npz (arrays by input name, labels or target), an image, a folder of images, .npy files "
+            f"or test_data_set_*, or a bundled set: {', '.join(ENTRIES)}. Default: the set of a bundled model.",
             rich_help_panel=INPUTS,
         ),
     ] = None

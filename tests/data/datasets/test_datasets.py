@@ -124,6 +124,15 @@ def test_a_folder_of_images_into_channels_last(tmp_path):
     np.testing.assert_array_equal(stacked(found), pictures * np.float32(0.5))
 
 
+def test_one_image_is_one_sample(tmp_path):
+    pixels = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = open_dataset(str(tmp_path / "a.png"), LAST)
+    np.testing.assert_array_equal(stacked(found), pixels[None].astype(np.float32))
+    with pytest.raises(FeedError, match=r"image .*a\.png feeds one input, and the model needs 'a', 'b'"):
+        open_dataset(str(tmp_path / "a.png"), TWO)
+
+
 def test_numbers_for_channels_that_may_be_first_or_last_are_asked_about(tmp_path):
     graph = load(network([("Relu", "x", "y")], inputs={"x": ["N", 3, 4, 3]}))
     pixels = RNG.integers(0, 256, (2, 3, 4, 3), dtype=np.uint8)
