@@ -86,6 +86,7 @@ def _check_without_data(
     """Raise OptionError for an option that only a run reads."""
     read_in_a_run = {
         **{"--batch": data.batch, "--limit": data.limit, "--scale": data.scale, "--mean": data.mean},
+        **{"--layout": data.layout, "--convert": data.convert},
         **{"--bgr": data.bgr or None, "--csv": files.csv, "--fetch": fetch, "--plot": files.plot, "-o": files.out},
         **{"--threads": limits.threads, "--rounding": fixed.rounding, "--overflow": fixed.overflow},
         **{"--accumulator-bits": fixed.accumulator_bits},

@@ -71,12 +71,21 @@ def words(option: str, text: str) -> list[str]:
     return parts
 
 
-def pixel_scale(base: PixelScale, scale: str | None, mean: str | None, bgr: bool) -> PixelScale:
+def pixel_scale(
+    base: PixelScale,
+    scale: str | None,
+    mean: str | None,
+    bgr: bool,
+    layout: str | None = None,
+    convert: str | None = None,
+) -> PixelScale:
     """Return the scale of images: from the options, and for those that were left out from `base`."""
     return PixelScale(
         base.scale if scale is None else numbers("--scale", scale),
         base.mean if mean is None else numbers("--mean", mean),
         bgr or base.bgr,
+        layout or base.layout,
+        base.convert if convert is None else tuple(words("--convert", convert)),
     )
 
 

@@ -105,12 +105,12 @@ def run(
         shows_images = bool(
             entry or source.scale or output.target or any(is_image(text) for text in source.inputs or ())
         )
-        evaluated = _evaluated_output(outputs, shows_images)
+        evaluated = _evaluated_output(outputs, shows_images, pixel_scale.layout)
         array = outputs[evaluated]
         if output.target is not None:
             declared = Value(evaluated, None, array.shape)
             target = read_value(output.target, declared, pixel_scale, kernels.max_elements, "--target")
-            truth = read_truth(target, array)
+            truth = read_truth(target, array, pixel_scale.layout)
         elif sample and sample.data_input not in given and not output.fetch:
             truth = _sample_truth(sample, array, reference, feeds)
         else:  # the target of the sample does not belong to another input, or to another tensor
@@ -165,10 +165,12 @@ def _check_tensors(outputs: Arrays, others: Mapping[str, Any], out: Path | None)
     )
 
 
-def _evaluated_output(outputs: Arrays, shows_images: bool) -> str:
+def _evaluated_output(outputs: Arrays, shows_images: bool, layout: str | None) -> str:
     """Return the output whose quality is computed: the first that is an image or scores of classes, else the first."""
     candidates = (
-        name for name, array in outputs.items() if is_scores(array) or (shows_images and planes_of(array) is not None)
+        name
+        for name, array in outputs.items()
+        if is_scores(array) or (shows_images and planes_of(array, layout) is not None)
     )
     return next(candidates, next(iter(outputs)))
 

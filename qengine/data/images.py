@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from qengine.atomic_files import replacing
+from qengine.data.channels import CHANNELS, LAYOUTS, channel_axis
 from qengine.errors import FeedError, OptionError
 from qengine.input_files import open_input
 from qengine.model.graph import Dim
-from qengine.model.pictures import READ_ERRORS, fault_of
+from qengine.model.pictures import READ_ERRORS, fault_of, is_deep
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
@@ -23,9 +25,20 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff",
 LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 """Image formats that are written, by the ending of the name: those that keep every pixel."""
 
+CONVERSIONS = {
+    "grey": "grey pictures become three equal channels",
+    "alpha": "transparency is dropped",
+    "depth": "more than 8 bits a channel are cut to the high 8",
+    "size": "pictures are resized to the height and width that the model needs",
+}
+"""Changes of pictures that are made only where they are asked for."""
+
 # The content of a file decides its format, not its name. Pillow has other formats too, and runs programs for some.
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 _MAX_NUMBER = 1e30
+_MOST_16_BITS = 0xFFFF
+_OPAQUE = 255
+_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
@@ -37,16 +50,21 @@ class PixelScale:
     ----------
     scale, mean : number for all channels, or one number per channel in the model's order of channels.
     bgr : whether the model's channels are blue, green, red.
+    layout : "nchw" or "nhwc": whether the channels of the model's pictures are before height and width or after them;
+        None where the shapes tell.
+    convert : names in `CONVERSIONS`: the changes that may be made to pictures that do not fit.
 
     Raises
     ------
     OptionError
-        If a number is not finite or beyond 1e30, or a scale is 0.
+        If a number is not finite or beyond 1e30, a scale is 0, or there is no such layout or conversion.
     """
 
     scale: tuple[float, ...] = (1.0,)
     mean: tuple[float, ...] = (0.0,)
     bgr: bool = False
+    layout: str | None = None
+    convert: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for number in self.scale:
@@ -55,6 +73,16 @@ class PixelScale:
         for number in self.mean:
             if not abs(number) <= _MAX_NUMBER:
                 raise OptionError(f"mean {number:g} must be a finite number, in pixels 0..255")
+        if self.layout is not None and self.layout not in LAYOUTS:
+            raise OptionError(f"layout '{self.layout}' is not one of {', '.join(LAYOUTS)}")
+        for name in self.convert:
+            if name not in CONVERSIONS:
+                raise OptionError(f"no conversion of pictures is named '{name}'; there are {', '.join(CONVERSIONS)}")
+
+    @property
+    def is_same_for_channels(self) -> bool:
+        """Whether all channels have one scale and one mean, and their order does not matter."""
+        return len(self.scale) == len(self.mean) == 1 and not self.bgr
 
     def fits(self, channels: int) -> bool:
         """Whether scale and mean have one number, or one for each of `channels` channels."""
@@ -89,10 +117,11 @@ def read_image(
     *,
     height: Dim = None,
     width: Dim = None,
+    convert: Collection[str] = ("grey", "alpha"),
 ) -> NDArray[np.uint8]:
     """Return an image file as uint8 pixels (H, W, C), with 3 channels for RGB or 1 for grey.
 
-    The image is turned upright as its EXIF orientation says. Transparency is dropped.
+    The image is turned upright as its EXIF orientation says. Colours become grey where there is one channel.
 
     Parameters
     ----------
@@ -104,20 +133,26 @@ def read_image(
         Limit on the number of elements. A larger image is refused before it is decoded.
     height, width
         Size that the image must have; a name or None for any. Another size is refused before decoding.
+    convert
+        Names in `CONVERSIONS`: what may be changed. An image that needs another change is refused.
 
     Raises
     ------
     FeedError
-        If the file is not an image or is damaged, has more than 8 bits a channel or several frames, or is too large.
+        If the file is not an image or is damaged, needs a change that is not allowed, has several frames, or is too
+        large.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd but readable files
             with open_input(path) as file, Image.open(file, formats=_IMAGE_FORMATS) as image:
-                _check(image, f"image {path}", channels, max_elements)
-                _check_size(image, f"image {path}", height, width)
-                upright = ImageOps.exif_transpose(image)
-                pixels = np.asarray(upright.convert("RGB" if channels == 3 else "L"))
+                _check(image, f"image {path}", channels, max_elements, convert)
+                if "size" not in convert:
+                    _check_size(image, f"image {path}", height, width)
+                upright = _in_8_bits(ImageOps.exif_transpose(image), f"image {path}")
+                _check_colours(upright, f"image {path}", channels, convert)
+                plain = upright.convert("RGB" if channels == 3 else "L")
+                pixels = np.asarray(_resized(plain, height, width, channels, max_elements))
     except UnidentifiedImageError:
         raise FeedError(f"image {path} is not an image that can be read") from None
     except Image.DecompressionBombError:
@@ -128,7 +163,7 @@ def read_image(
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def _check(image: Image.Image, label: str, channels: int, max_elements: int) -> None:
+def _check(image: Image.Image, label: str, channels: int, max_elements: int, convert: Collection[str]) -> None:
     """Raise FeedError for an image that is too large, or that Pillow would read only in part."""
     width, height = image.size
     if width * height * channels > max_elements:
@@ -136,6 +171,9 @@ def _check(image: Image.Image, label: str, channels: int, max_elements: int) -> 
             f"{label} has {width} x {height} pixels, {channels * width * height:,} elements, more than "
             f"{max_elements:,}; raise the limit (--max-elements, max_elements=) if you need it"
         )
+    if is_deep(image) and ("depth" not in convert or image.mode == "F"):
+        remedy = "convert it to .npy" if image.mode == "F" else f"{_allow('depth')}, or convert it to .npy"
+        raise FeedError(f"{label} has more than 8 bits a channel: {remedy}")
     if fault := fault_of(image):
         raise FeedError(f"{label} {fault}")
 
@@ -147,16 +185,58 @@ def _check_size(image: Image.Image, label: str, height: Dim, width: Dim) -> None
         actual = image.size
     if any(isinstance(n, int) and n != m for n, m in zip((height, width), actual, strict=True)):
         wanted = " x ".join(str(n) if isinstance(n, int) else "?" for n in (width, height))
-        raise FeedError(f"{label} is {actual[1]} x {actual[0]} pixels, and {wanted} are needed; resize it first")
+        found = f"{actual[1]} x {actual[0]}"
+        raise FeedError(f"{label} is {found} pixels, and {wanted} are needed; resize it first, or {_allow('size')}")
 
 
-def planes_of(tensor: NDArray[Any]) -> NDArray[Any] | None:
-    """Return a tensor that is one image as (C, H, W) with C = 1 or 3; None if it is not one image."""
+def _allow(conversion: str) -> str:
+    """Return the words that tell how to allow a conversion."""
+    return f"give --convert {conversion}, with which {CONVERSIONS[conversion]}"
+
+
+def _in_8_bits(image: Image.Image, label: str) -> Image.Image:
+    """Return a grey image of 16 bits by its high 8; Pillow reads colours so itself."""
+    if not image.mode.startswith("I"):
+        return image
+    deep = np.asarray(image).astype(np.int64)
+    if deep.min(initial=0) < 0 or deep.max(initial=0) > _MOST_16_BITS:
+        raise FeedError(f"{label} has more than 16 bits a channel: convert it to .npy")
+    return Image.fromarray((deep >> 8).astype(np.uint8))
+
+
+def _check_colours(image: Image.Image, label: str, channels: int, convert: Collection[str]) -> None:
+    """Raise FeedError for a grey image where colours are needed, or one that is transparent somewhere."""
+    if channels == 3 and image.mode in _GREY_MODES and "grey" not in convert:
+        raise FeedError(f"{label} is grey, and the input takes 3 channels: {_allow('grey')}")
+    may_be_clear = "alpha" not in convert and image.has_transparency_data
+    if may_be_clear and np.asarray(image.convert("RGBA"))[..., 3].min(initial=_OPAQUE) < _OPAQUE:
+        raise FeedError(f"{label} is transparent, and the input takes no such channel: {_allow('alpha')}")
+
+
+def _resized(image: Image.Image, height: Dim, width: Dim, channels: int, max_elements: int) -> Image.Image:
+    """Return an image of the needed size; bilinear, with all pixels weighted where it shrinks."""
+    columns, rows = (n if isinstance(n, int) else m for n, m in zip((width, height), image.size, strict=True))
+    if (columns, rows) == image.size or not columns * rows:
+        return image
+    if columns * rows * channels > max_elements:
+        raise FeedError(f"{columns} x {rows} pixels are more than {max_elements:,} elements (--max-elements)")
+    return image.resize((columns, rows), Image.Resampling.BILINEAR)
+
+
+def planes_of(tensor: NDArray[Any], layout: str | None = None) -> NDArray[Any] | None:
+    """Return a tensor that is one image as (C, H, W) with C = 1 or 3; None if it is not one image.
+
+    Without a layout, a tensor whose channels may be first or last is none.
+    """
     if tensor.ndim == 4 and tensor.shape[0] == 1:
         tensor = tensor[0]
-    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3) or 0 in tensor.shape:
+    if tensor.ndim != 3 or 0 in tensor.shape:
         return None
-    return tensor
+    try:
+        planes = np.moveaxis(tensor, channel_axis(tensor.shape, layout), 0)
+    except FeedError:
+        return None
+    return planes if len(planes) in CHANNELS else None
 
 
 def pixels_of(tensor: NDArray[Any], pixel_scale: PixelScale) -> NDArray[np.float64] | None:
@@ -164,7 +244,7 @@ def pixels_of(tensor: NDArray[Any], pixel_scale: PixelScale) -> NDArray[np.float
 
     uint8 elements are pixels already and are not scaled.
     """
-    planes = planes_of(tensor)
+    planes = planes_of(tensor, pixel_scale.layout)
     if planes is None or not (planes.dtype.kind == "f" or planes.dtype == np.uint8):
         return None
     own_scale = PixelScale(bgr=pixel_scale.bgr) if planes.dtype == np.uint8 else pixel_scale

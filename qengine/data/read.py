@@ -1,5 +1,6 @@
 """Reading of a VALUE, which a user gives for an input: an array, tensor or image file, or a literal."""
 
+import io
 import lzma
 import math
 import os
@@ -15,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data.channels import CHANNELS, channel_axis
 from qengine.data.images import SUFFIXES, PixelScale, read_image
 from qengine.errors import FeedError, first_line
 from qengine.input_files import NotAFileError, check_regular, open_input
@@ -24,6 +26,7 @@ from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 _FILES = SUFFIXES | {".npy", ".npz", ".pb"}
 _FILE_KINDS = "a .npy, .npz, .pb or image file"
+_MAX_HEADER = 1 << 16
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 ARCHIVE_ERRORS = (
@@ -182,7 +185,7 @@ def array_header(file: IO[bytes], size: int, label: str) -> tuple[tuple[int, ...
     if dtype.hasobject:
         raise FeedError(f"{label} holds pickled Python objects, which are never loaded; save plain numbers")
     if dtype.kind not in "biuf":
-        raise FeedError(f"{label} holds {dtype}; numbers are needed")
+        raise FeedError(f"{label} holds {dtype}; numbers are needed: save it with .astype('float32')")
     if not all(type(length) is int and length >= 0 for length in shape):
         raise FeedError(f"{label} is not an array file: its header gives the shape {shape}")
     expected, actual = math.prod(shape) * dtype.itemsize, size - file.tell()
@@ -196,16 +199,21 @@ def array_header(file: IO[bytes], size: int, label: str) -> tuple[tuple[int, ...
 
 def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtype[Any]]:
     """Return the shape, whether the array is in Fortran order, and the dtype, all unchecked."""
+    # Of each version: the reader, and the bytes of the length of the header that comes first.
     readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
+        (1, 0): (np.lib.format.read_array_header_1_0, 2),
+        (2, 0): (np.lib.format.read_array_header_2_0, 4),
     }
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about headers that Python 2 wrote
             version = np.lib.format.read_magic(file)
             if version in readers:
-                return readers[version](file)
+                reader, digits = readers[version]
+                length = file.read(digits)
+                if int.from_bytes(length, "little") > _MAX_HEADER:  # which NumPy would read into memory first
+                    raise ValueError("its header is too long")
+                return reader(io.BytesIO(length + file.read(int.from_bytes(length, "little"))))
     except ARRAY_ERRORS as error:
         raise FeedError(f"{label} is not an array file: {first_line(error)}") from None
     raise FeedError(f"{label} is of .npy version {version}, which is not supported; save it again with NumPy")
@@ -214,14 +222,18 @@ def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtyp
 def _image(path: Path, declared: Value, pixel_scale: PixelScale, max_elements: int) -> NDArray[Any]:
     shape = declared.shape if declared.shape is not None else (None, None, None, None)
     if len(shape) not in (2, 3, 4):
-        raise FeedError(f"it has {len(shape)} axes; an image has the axes N, C, H, W, or the last two or three")
-    channels = shape[-3] if len(shape) > 2 else 1
-    if channels not in (1, 3) and isinstance(channels, int):
+        raise FeedError(f"it has {len(shape)} axes; an image has the axes N, C, H, W (or N, H, W, C), or fewer")
+    axis = channel_axis(shape, pixel_scale.layout) if len(shape) > 2 else None
+    channels = 1 if axis is None else shape[axis]
+    if channels not in CHANNELS and isinstance(channels, int):
         raise FeedError(f"it has {channels} channels, where an image has 3 (RGB) or 1 (grey)")
-    height, width = shape[-2:]
-    pixels = read_image(path, 1 if channels == 1 else 3, max_elements, height=height, width=width)
+    height, width = shape[-3:-1] if axis == -1 else shape[-2:]
+    pixels = read_image(
+        *(path, 1 if channels == 1 else 3, max_elements), height=height, width=width, convert=pixel_scale.convert
+    )
     planes = pixel_scale.to_numbers(pixels)
-    tensor = planes[0] if len(shape) == 2 else planes if len(shape) == 3 else planes[None]
+    picture = planes[0] if axis is None else np.ascontiguousarray(np.moveaxis(planes, 0, axis))
+    tensor = picture[None] if len(shape) == 4 else picture
     if declared.dtype is None or declared.dtype == tensor.dtype:
         return tensor
     if declared.dtype.kind in "iu":

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.atomic_files import check_writable, replacing
+from qengine.data.channels import channel_axis
 from qengine.data.images import LOSSLESS, SUFFIXES, PixelScale, pixels_of, write_image
-from qengine.errors import OptionError
+from qengine.errors import FeedError, OptionError
 
 _MAX_NAME = 0xFFFF  # bytes of a name in a zip file
 
@@ -102,9 +103,19 @@ def _first_image(
     for name, array in outputs.items():
         pixels = pixels_of(array, pixel_scale)
         if pixels is None:
+            if array.ndim in (3, 4) and array.dtype.kind in "fu" and array.shape[0] in (1, 3):
+                _tell_layout(path, name, array, pixel_scale.layout)
             continue
         if np.isnan(pixels).any():
             raise OptionError(f"cannot write {path}: '{name}' holds NaN, which is not a pixel value; use .npz")
         return name, pixels
     shapes = ", ".join(f"'{name}' {list(array.shape)}" for name, array in outputs.items())
     raise OptionError(f"cannot write {path}: no output is one image of 1 or 3 channels: {shapes}; use .npz")
+
+
+def _tell_layout(path: Path, name: str, array: NDArray[Any], layout: str | None) -> None:
+    """Raise OptionError for an output whose channels may be first or last."""
+    try:
+        channel_axis(array.shape, layout)
+    except FeedError as error:
+        raise OptionError(f"cannot write {path}: output '{name}': {error}") from None

@@ -1,12 +1,13 @@
 """Figures of the evaluated output of a single run: every metric, against float32 and against the true output."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data.channels import LAYOUTS
 from qengine.data.images import PixelScale, pixels_of, planes_of
 from qengine.errors import OptionError
 from qengine.metrics.declaration import EvaluatedBatch, Metric, Reference, all_metrics
@@ -53,7 +54,7 @@ class Truth:
     labels: NDArray[np.int64] | None = None
 
 
-def read_truth(value: NDArray[Any], output: NDArray[Any]) -> Truth:
+def read_truth(value: NDArray[Any], output: NDArray[Any], layout: str | None = None) -> Truth:
     """Return an array as the true output: a picture where the output is one, else labels.
 
     Raises
@@ -61,7 +62,7 @@ def read_truth(value: NDArray[Any], output: NDArray[Any]) -> Truth:
     OptionError
         If the array fits neither way.
     """
-    if planes_of(output) is not None:
+    if planes_of(output, layout) is not None:
         if _lengths(value) != _lengths(output):
             raise OptionError(f"the target has shape {list(value.shape)}, the output {list(output.shape)}")
         return Truth(image=value.reshape(output.shape))
@@ -159,7 +160,7 @@ def _forms(
         yield Task.OTHER, _Tensors(output, exact, Truth(), pixel_scale)
     if is_scores(output):
         yield Task.CLASSES, _Tensors(output, exact, Truth(labels=truth.labels), pixel_scale)
-    planes = planes_of(output)
+    planes = planes_of(output, pixel_scale.layout)
     if planes is None or not pixel_scale.fits(len(planes)) or pixels_of(output, pixel_scale) is None:
         return
 
@@ -167,8 +168,10 @@ def _forms(
         """Return a picture as one sample (1, C, H, W); None if it has another shape, or is not a picture."""
         if tensor is None or tensor.shape != output.shape or pixels_of(tensor, pixel_scale) is None:
             return None
-        return tensor.reshape(1, *planes.shape)
+        picture = planes_of(tensor, pixel_scale.layout)
+        return None if picture is None else picture[None]
 
     own = images(output)
     assert own is not None
-    yield Task.IMAGES, _Tensors(own, images(exact), Truth(images(truth.image), images(truth.baseline)), pixel_scale)
+    scale = replace(pixel_scale, layout=LAYOUTS[0])
+    yield Task.IMAGES, _Tensors(own, images(exact), Truth(images(truth.image), images(truth.baseline)), scale)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data.channels import CHANNELS, LAYOUTS, channel_axis
 from qengine.data.images import PixelScale
 from qengine.errors import FeedError, UnsupportedError
 
@@ -100,6 +101,10 @@ def _is_class_numbers(array: NDArray[Any]) -> bool:
 
 
 def _is_image(array: NDArray[Any], pixel_scale: PixelScale) -> bool:
-    if array.ndim != 4 or array.dtype.kind != "f" or array.shape[1] not in (1, 3) or not len(array):
+    if array.ndim != 4 or array.dtype.kind != "f" or not len(array):
         return False
-    return min(array.shape[2:]) >= _MIN_IMAGE_SIDE and pixel_scale.fits(array.shape[1])
+    # Without a layout, the last axis is more likely that of coordinates than of channels.
+    axis = channel_axis(array.shape, pixel_scale.layout or LAYOUTS[0])
+    sides = array.shape[1:3] if axis == -1 else array.shape[2:]
+    channels = array.shape[axis]
+    return channels in CHANNELS and min(sides) >= _MIN_IMAGE_SIDE and pixel_scale.fits(channels)

@@ -54,6 +54,8 @@ def decode(stream: bytes, mode: str) -> NDArray[np.uint8]:
                     raise UnsupportedError(
                         f"the image has {width} x {height} pixels, more than {MAX_PIXELS:,}; scale it down"
                     )
+                if is_deep(image):
+                    raise UnsupportedError("the image has more than 8 bits a channel; convert it to 8 bits")
                 if fault := fault_of(image):
                     raise UnsupportedError(f"the image {fault}")
                 if image.format == "PNG" and not _has_all_rows(stream):
@@ -72,15 +74,13 @@ def fault_of(image: Image.Image) -> str | None:
     if any(tile[0] == "libtiff" for tile in getattr(image, "tile", ())):
         # libtiff decodes damaged data to wrong pixels without an error, and writes to standard error.
         return "is a compressed TIFF, which is not read; save it as PNG, or without compression"
-    if _is_deep(image):
-        return "has more than 8 bits a channel; convert it to 8 bits, or to .npy"
     # A photograph of a phone (MPO) may hold the same scene twice, for depth or as a preview.
     if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
         return f"has {frames} frames; save one of them as a file"
     return None
 
 
-def _is_deep(image: Image.Image) -> bool:
+def is_deep(image: Image.Image) -> bool:
     """Whether the image has more than 8 bits a channel; Pillow drops the low bits of colours without an error."""
     if image.mode.startswith(("I", "F")):
         return True

@@ -139,6 +139,51 @@ def test_images_in_and_out(capsys, tmp_path):
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), pixels)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_images_in_and_out_of_channels_last(capsys, tmp_path, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    model = network([("Identity", "x", "y")], inputs={"x": (kind, [1, 6, 5, 3])})
+    (tmp_path / "same.onnx").write_bytes(model)
+    found = told(capsys, tmp_path / "same.onnx", "-i", f"x={tmp_path / 'in.png'}", "-o", tmp_path / "out.png")
+    assert found["written"] == [str(tmp_path / "out.png")]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), pixels)
+
+
+def test_a_picture_of_channels_last_is_measured_as_one(capsys, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 15, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    last, first = ([1, 16, 15, 3], [1, 3, 16, 15])
+    figures = []
+    for shape in (last, first):
+        (tmp_path / "neg.onnx").write_bytes(network([("Neg", "x", "n"), ("Neg", "n", "y")], inputs={"x": shape}))
+        words = ["-i", f"x={tmp_path / 'in.png'}", "--scale", "1/255", "--qformat", "Q2.5"]
+        figures.append(told(capsys, tmp_path / "neg.onnx", *words, "--target", tmp_path / "in.png")["metrics"])
+    assert figures[0]["psnr"]["against_target"] is not None
+    assert figures[0]["psnr"] == pytest.approx(figures[1]["psnr"])
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ((), "say which with --layout nchw or --layout nhwc"),
+        (("--layout", "first"), "layout 'first' is not one of nchw, nhwc"),
+        (("--layout", "nchw", "--convert", "hue"), "no conversion of pictures is named 'hue'; there are grey, alpha"),
+        (("--layout", "nchw"), "give --convert size, with which pictures are resized"),
+    ],
+)
+def test_what_cannot_be_told_of_a_picture_is_asked_for_by_option(capsys, tmp_path, words, reason):
+    Image.fromarray(np.zeros((6, 5, 3), np.uint8)).save(tmp_path / "in.png")
+    (tmp_path / "m.onnx").write_bytes(network([("Identity", "x", "y")], inputs={"x": [1, 3, 4, 3]}))
+    command = ["run", str(tmp_path / "m.onnx"), "-i", f"x={tmp_path / 'in.png'}", *words]
+    assert cli.main(command) == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert said.count("\n") == 1
+    assert cli.main([*command[:4], "--layout", "nchw", "--convert", "size", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["outputs"]
+
+
 def test_a_tensor_file_and_literals(capsys, tmp_path):
     (tmp_path / "add.onnx").write_bytes(
         network([("Add", "a b", "y")], inputs={"a": (np.int64, [3]), "b": (np.int64, [3])})

@@ -123,3 +123,23 @@ def test_text_is_saved_as_text_of_numpy(tmp_path):
     with pytest.raises(OptionError, match="ends with NUL"):  # which NumPy would drop
         write_outputs(tmp_path / "b.npy", {"label": np.array(["cat\0"], object)}, UNIT)
     assert not (tmp_path / "b.npy").exists()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(4, 5), (1, 4, 5)])
+def test_an_image_with_its_channels_last(tmp_path, channels, shape):
+    first = PICTURE[:, :channels]
+    last = np.moveaxis(first, 1, -1).reshape(*shape, channels)
+    write_outputs(tmp_path / "first.png", {"y": first}, UNIT)
+    write_outputs(tmp_path / "last.png", {"y": last}, UNIT)
+    assert (tmp_path / "last.png").read_bytes() == (tmp_path / "first.png").read_bytes()
+
+
+def test_an_image_whose_channels_may_be_first_or_last_is_asked_about(tmp_path):
+    square = PICTURE[:, :, :, :3]
+    reason = r"cannot write .*a.png: output 'y': a picture in the shape \[1, 3, 4, 3\] .*--layout nchw"
+    with pytest.raises(OptionError, match=reason):
+        write_outputs(tmp_path / "a.png", {"y": square, "z": PICTURE}, UNIT)
+    for layout, size in {"nchw": (4, 3), "nhwc": (3, 4)}.items():
+        write_outputs(tmp_path / "a.png", {"y": square}, PixelScale((1 / 255,), layout=layout))
+        assert read_image(tmp_path / "a.png", 3).shape[:2] == size

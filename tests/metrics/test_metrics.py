@@ -12,6 +12,7 @@ from qengine.analysis.sweep.measure import Meter, metrics_of
 from qengine.data.datasets import Batch
 from qengine.data.images import PixelScale
 from qengine.errors import FeedError, SweepError, UnsupportedError
+from qengine.metrics.declaration import EvaluatedBatch, all_metrics
 from qengine.metrics.tasks import Task, check_labels, task_of
 
 UNIT = PixelScale(scale=(1 / 255,))
@@ -122,6 +123,22 @@ def test_tasks():
     assert task({"i": classes, "a": scores}, labels=True) == (Task.CLASSES, "a")
     assert task({"i": np.zeros((3, 8, 8), np.int64)}) == (Task.OTHER, "i")
     assert task({"a": picture[:, :, :4]}) == (Task.OTHER, "a")
+    last = {"a": np.moveaxis(picture, 1, -1)}
+    assert task(last) == (Task.OTHER, "a")  # (N, H, W, 3) may as well be boxes or points
+    nhwc = PixelScale((1 / 255,), layout="nhwc")
+    assert task_of(last, has_labels=False, targets={}, pixel_scale=nhwc) == (Task.IMAGES, "a")
+
+
+def test_pictures_with_their_channels_last_have_the_same_figures():
+    exact = np.random.default_rng(0).random((2, 3, 16, 16)).astype(np.float32)
+    output = exact + np.float32(0.01)
+    figures = []
+    for layout in ("nchw", "nhwc"):
+        pair = [np.moveaxis(a, 1, -1) if layout == "nhwc" else a for a in (output, exact)]
+        accumulator = next(one for one in all_metrics() if one.name == "psnr").accumulator()
+        accumulator.add(EvaluatedBatch(*pair, pixel_scale=PixelScale((1 / 255,), layout=layout)))
+        figures.append(accumulator.value())
+    assert figures[0] == pytest.approx(figures[1])
 
 
 @pytest.mark.parametrize(("labels", "is_wrong"), [([0, 4], False), ([1, 5], True), ([-1, 0], True)])

@@ -1,8 +1,8 @@
 """A file of what a search has measured: measurements are added as they are made, and a later search repeats none.
 
-A key is a digest of all that a measurement depends on: the model, the data, the arithmetic and what was measured. The
-goal and the budget are no part of it. So a search that was ended at any point continues as if it had not been: it asks
-for the same measurements in the same order, and finds those that were made.
+A key is a digest of all that a measurement depends on: the model, the data, the arithmetic and what was measured,
+without the goal and the budget. A search that was ended at any point continues as if it had not been, because the
+same command needs the same measurements in the same order, and those that were made are found.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class MemorizedModel:
     model
         Computation of the figures.
     memory
-        Where they are kept.
+        Memory that keeps them.
     part
         Name of the part of the data.
 

@@ -51,7 +51,7 @@ def measure_sensitivity(
     advance
         Function that is called with the number of samples that are done.
     memory
-        Where the sums of each batch are kept, and those of an earlier call are found.
+        Memory of the sums after each batch, those of an earlier call among them.
     until
         Time of `time.monotonic` at which the measurement ends.
 

@@ -44,11 +44,28 @@ class InputOptions:
     bgr: Annotated[
         bool, typer.Option("--bgr", metavar="", help="The model's first channel is blue.", rich_help_panel=INPUTS)
     ] = False
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="L",
+            help="Where images have their channels: nchw (first) or nhwc (last). Needed where shapes do not tell.",
+            rich_help_panel=INPUTS,
+        ),
+    ] = None
+    convert: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Changes to make to images that do not fit: grey (to 3 channels), alpha (drop it), depth (cut 16 bits "
+            "to 8), size (resize).",
+            rich_help_panel=INPUTS,
+        ),
+    ] = None
 
     def pixel_scale(self, entry: Entry | None) -> PixelScale:
         """Return the scale that was typed; for what was left out, that of a bundled model or the default."""
         base = PixelScale() if entry is None else entry.pixel_scale
-        return parsing.pixel_scale(base, self.scale, self.mean, self.bgr)
+        return parsing.pixel_scale(base, self.scale, self.mean, self.bgr, self.layout, self.convert)
 
     def arrays(self, graph: Graph, pixel_scale: PixelScale, max_elements: int) -> dict[str, Any]:
         """Return the arrays that were typed, by the name of the input; see `parsing.inputs`."""
@@ -61,8 +78,8 @@ class _SampleOptions:
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Samples: an .npz (arrays by input name, labels or target), a folder of images, .npy files or "
-            f"test_data_set_*, or a bundled set: {', '.join(ENTRIES)}. Default: the set of a bundled model.",
+            help="Samples: an .npz (arrays by input name, labels or target), an image, a folder of images, .npy files "
+            f"or test_data_set_*, or a bundled set: {', '.join(ENTRIES)}. Default: the set of a bundled model.",
             rich_help_panel=INPUTS,
         ),
     ] = None

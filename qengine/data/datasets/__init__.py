@@ -8,9 +8,9 @@ from qengine.checks import check_whole_number
 from qengine.data import zoo
 from qengine.data.datasets.batches import samples_at_once
 from qengine.data.datasets.dataset import Arrays, Batch, Dataset, Source
-from qengine.data.datasets.folder import folder_source
+from qengine.data.datasets.folder import files_source, folder_source
 from qengine.data.datasets.npz import NpzSource
-from qengine.data.images import PixelScale
+from qengine.data.images import SUFFIXES, PixelScale
 from qengine.errors import FeedError, OptionError
 from qengine.model.graph import Graph
 from qengine.model.static_values import value_inputs
@@ -32,7 +32,8 @@ def open_dataset(
     Parameters
     ----------
     data
-        Path of an .npz file or of a folder of images, .npy files or test data sets; or the name of a bundled set.
+        Path of an .npz file, an image, or a folder of images, .npy files or test data sets; or the name of a bundled
+        set.
     graph
         The model, as it was loaded.
     pixel_scale
@@ -65,9 +66,12 @@ def open_dataset(
     if path.is_dir():
         source = folder_source(path, graph, given, scale, max_elements)
     elif path.is_file():
-        if path.suffix.lower() != ".npz":
-            raise FeedError(f"data {data} is not an .npz file, a folder, or a bundled set ({', '.join(zoo.ENTRIES)})")
-        source = NpzSource(path, graph, given, value_inputs(graph), scale, max_elements)
+        if path.suffix.lower() in SUFFIXES:
+            source = files_source(f"image {data} feeds", [path], graph, given, scale, max_elements)
+        elif path.suffix.lower() == ".npz":
+            source = NpzSource(path, graph, given, value_inputs(graph), scale, max_elements)
+        else:
+            raise FeedError(f"data {data} is not an .npz file, a folder, or a bundled set ({_bundled()}), and no image")
     elif path.exists():
         raise FeedError(f"data {data} is neither a regular file nor a folder")
     else:

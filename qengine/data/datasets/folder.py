@@ -132,11 +132,29 @@ def folder_source(
     if bool(arrays) == bool(images):
         content = "both images and .npy files" if arrays else "no images, .npy files or test_data_set_* folders"
         raise FeedError(f"folder {folder} holds {content}; one kind is needed")
+    return files_source(f"the files in folder {folder} feed", arrays or images, graph, given, pixel_scale, max_elements)
+
+
+def files_source(
+    what: str,
+    paths: Sequence[Path],
+    graph: Graph,
+    given: frozenset[str],
+    pixel_scale: PixelScale,
+    max_elements: int,
+) -> Source:
+    """Return a reader of files with one sample each; `what` begins the error where the model needs other inputs too.
+
+    Raises
+    ------
+    FeedError
+        If the model does not need exactly one input besides those that are given.
+    """
     wanted = [value for value in graph.inputs if value.name not in given]
     if len(wanted) != 1:
         listed = ", ".join(f"'{value.name}'" for value in wanted) or "none"
         raise FeedError(
-            f"the files in folder {folder} feed one input, and the model needs {listed}; give the others with "
-            "-i NAME=VALUE, or all samples in an .npz file"
+            f"{what} one input, and the model needs {listed}; give the others with -i NAME=VALUE, or all samples in an "
+            ".npz file"
         )
-    return FolderSource(arrays or images, wanted[0], pixel_scale, max_elements)
+    return FolderSource(paths, wanted[0], pixel_scale, max_elements)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.data.channels import CHANNELS, LAYOUTS, channel_axis
 from qengine.data.images import PixelScale
 from qengine.errors import FeedError
-from qengine.model.graph import Value
+from qengine.model.graph import Dim, Value
 
 
 class SampleLayout(Enum):
@@ -18,34 +19,54 @@ class SampleLayout(Enum):
 
     ROWS = "the first axis counts samples, as the input's own first axis does"
     GREY = "like ROWS, without the axis of the only channel"
-    COLOUR_LAST = "like ROWS, with the channels of pixels last"
+    COLOUR_LAST = "like ROWS, with the channels of pixels last where the input has them first"
+    COLOUR_FIRST = "like ROWS, with the channels of pixels first where the input has them last"
     RUNS = "the first axis counts runs, and the other axes are those of the input"
     WHOLE = "no axis counts samples: the same in every run"
 
     @property
     def is_stacked(self) -> bool:
         """Whether several samples can be in one feed."""
-        return self in (SampleLayout.ROWS, SampleLayout.GREY, SampleLayout.COLOUR_LAST)
+        return self not in (SampleLayout.RUNS, SampleLayout.WHOLE)
 
     def feed(self, row: NDArray[Any], declared: Value, pixel_scale: PixelScale) -> NDArray[Any]:
         """Return a sample, whose first axis has the length 1, as an array that the input takes."""
         if self is SampleLayout.RUNS:
             row = row[0]
         elif self is SampleLayout.GREY:
-            row = row[:, None]
+            assert declared.shape is not None
+            row = np.expand_dims(row, channel_axis(declared.shape, pixel_scale.layout))
         elif self is SampleLayout.COLOUR_LAST:
             row = np.moveaxis(row, -1, 1)
+        elif self is SampleLayout.COLOUR_FIRST:
+            row = np.moveaxis(row, 1, -1)
         if row.dtype != np.uint8 or (declared.dtype is not None and declared.dtype.kind != "f"):
             return row
         real = declared.dtype or np.dtype(np.float32)
-        if row.ndim == 4:
-            return np.stack([pixel_scale.to_numbers(np.moveaxis(image, 0, -1)) for image in row]).astype(real)
-        # No image: one scale and one mean for all elements.
+        if row.ndim == 4 and not pixel_scale.is_same_for_channels:
+            axis = channel_axis(_lengths(declared, row), pixel_scale.layout)
+            numbers = [pixel_scale.to_numbers(np.moveaxis(image, axis, -1)) for image in row]
+            return np.moveaxis(np.stack(numbers), 1, axis).astype(real)
+        # One scale and one mean for all elements.
         return pixel_scale.to_numbers(row.reshape(-1, 1, 1)).reshape(row.shape).astype(real)
 
 
+def _lengths(declared: Value, row: NDArray[Any]) -> tuple[Dim, ...]:
+    """Return the lengths that tell the axis of the channels: those of the input, or of its pictures."""
+    shape = declared.shape
+    if shape is not None and len(shape) == row.ndim and {shape[1], shape[-1]} & set(CHANNELS):
+        return shape
+    return row.shape
+
+
 def layout_of(
-    label: str, shape: tuple[int, ...], dtype: np.dtype[Any], declared: Value, *, is_single: bool
+    label: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    declared: Value,
+    *,
+    is_single: bool,
+    layout: str | None = None,
 ) -> SampleLayout:
     """Return the layout of an array.
 
@@ -59,25 +80,37 @@ def layout_of(
         The input that the array feeds.
     is_single
         Whether the input decides shapes. It is then the same in every run, unless the array has one axis more.
+    layout
+        See `PixelScale`.
 
     Raises
     ------
     FeedError
-        If the number of axes does not fit the input.
+        If the number of axes does not fit the input, or the channel of a grey picture may be first or last.
     """
     if declared.shape is None:
         return SampleLayout.ROWS if shape and not is_single else SampleLayout.WHOLE
-    rank, channels = len(declared.shape), declared.shape[1] if len(declared.shape) == 4 else None
+    rank = len(declared.shape)
     if len(shape) == rank + 1:
         return SampleLayout.RUNS
     if len(shape) == rank:
         if is_single or not rank:
             return SampleLayout.WHOLE
-        if rank == 4 and dtype == np.uint8 and isinstance(channels, int) and shape[1] != channels == shape[3]:
-            return SampleLayout.COLOUR_LAST
+        if rank == 4 and dtype == np.uint8:
+            return _of_pixels(shape, declared.shape, layout)
         return SampleLayout.ROWS
-    if len(shape) == rank - 1 and channels == 1:
+    if len(shape) == rank - 1 == 3 and declared.shape[channel_axis(declared.shape, layout)] == 1:
         return SampleLayout.GREY
     raise FeedError(
         f"{label} has {len(shape)} axes; input '{declared.name}' needs {rank}, the first of which counts samples"
     )
+
+
+def _of_pixels(shape: tuple[int, ...], wanted: tuple[Dim, ...], layout: str | None) -> SampleLayout:
+    """Return the layout of uint8 pictures that have as many axes as the input."""
+    (_, first, _, last), (_, wanted_first, _, wanted_last) = shape, wanted
+    is_last = layout == LAYOUTS[1] or (layout is None and wanted_last in CHANNELS and wanted_first not in CHANNELS)
+    if is_last:
+        return SampleLayout.COLOUR_FIRST if last != wanted_last == first else SampleLayout.ROWS
+    is_known = isinstance(wanted_first, int)
+    return SampleLayout.COLOUR_LAST if is_known and first != wanted_first == last else SampleLayout.ROWS

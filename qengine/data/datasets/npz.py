@@ -73,7 +73,14 @@ class NpzSource(Source):
         self._inputs = self._match(arrays, graph, given)
         self._targets, labels = self._references(arrays, graph)
         self._layouts = {
-            name: layout_of(f"{path} ['{array.key}']", array.shape, array.dtype, value, is_single=name in single)
+            name: layout_of(
+                f"{path} ['{array.key}']",
+                array.shape,
+                array.dtype,
+                value,
+                is_single=name in single,
+                layout=pixel_scale.layout,
+            )
             for name, (value, array) in self._inputs.items()
         }
         self.names = tuple(self._inputs)

@@ -101,6 +101,50 @@ def test_pixels_become_numbers(tmp_path):
     np.testing.assert_array_equal(stacked(grey), 2 * pixels[:, :1].astype(np.float32))
 
 
+LAST = load(network([("Relu", "x", "y")], inputs={"x": ["N", 4, 5, 3]}))
+GREY_LAST = load(network([("Relu", "x", "y")], inputs={"x": ["N", 4, 5, 1]}))
+
+
+def test_pixels_become_numbers_of_channels_last(tmp_path):
+    pixels = RNG.integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
+    scale = PixelScale(scale=(1 / 255,), mean=(1.0, 2.0, 3.0), bgr=True)
+    expected = ((pixels[..., ::-1].astype(np.float64) - [1, 2, 3]) / 255).astype(np.float32)
+    for array in (pixels, pixels.transpose(0, 3, 1, 2)):
+        found = open_dataset(npz(tmp_path, x=array), LAST, pixel_scale=scale)
+        np.testing.assert_allclose(stacked(found), expected, rtol=1e-6)
+    grey = open_dataset(npz(tmp_path, x=pixels[..., 0]), GREY_LAST, pixel_scale=PixelScale(scale=(2.0,)))
+    np.testing.assert_array_equal(stacked(grey), 2 * pixels[..., :1].astype(np.float32))
+
+
+def test_a_folder_of_images_into_channels_last(tmp_path):
+    pictures = RNG.integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
+    for i, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    found = open_dataset(str(tmp_path), LAST, batch=3, pixel_scale=PixelScale(scale=(0.5,)))
+    np.testing.assert_array_equal(stacked(found), pictures * np.float32(0.5))
+
+
+def test_one_image_is_one_sample(tmp_path):
+    pixels = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = open_dataset(str(tmp_path / "a.png"), LAST)
+    np.testing.assert_array_equal(stacked(found), pixels[None].astype(np.float32))
+    with pytest.raises(FeedError, match=r"image .*a\.png feeds one input, and the model needs 'a', 'b'"):
+        open_dataset(str(tmp_path / "a.png"), TWO)
+
+
+def test_numbers_for_channels_that_may_be_first_or_last_are_asked_about(tmp_path):
+    graph = load(network([("Relu", "x", "y")], inputs={"x": ["N", 3, 4, 3]}))
+    pixels = RNG.integers(0, 256, (2, 3, 4, 3), dtype=np.uint8)
+    path = npz(tmp_path, x=pixels)
+    np.testing.assert_array_equal(stacked(open_dataset(path, graph)), pixels.astype(np.float32))
+    with pytest.raises(FeedError, match="say which with --layout nchw or --layout nhwc"):
+        stacked(open_dataset(path, graph, pixel_scale=PixelScale(bgr=True)))
+    for layout, wanted in {"nchw": pixels[:, ::-1], "nhwc": pixels[..., ::-1]}.items():
+        found = open_dataset(path, graph, pixel_scale=PixelScale(bgr=True, layout=layout))
+        np.testing.assert_array_equal(stacked(found), wanted.astype(np.float32))
+
+
 def test_a_fixed_first_axis_is_the_batch(tmp_path):
     found = open_dataset(npz(tmp_path, x=X), FIXED, limit=8)
     assert [feeds["x"].shape[0] for feeds in found] == [4, 4]

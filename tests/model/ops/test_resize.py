@@ -187,3 +187,15 @@ def test_nearest_to_sizes_is_exact_on_every_kernel(isa, options, coordinates, ne
     places = [(r, c) for r in rows for c in columns]
     for channel in (0, 15):
         assert [got[0, channel, r, c] for r, c in places] == [10 * rows[r] + columns[c] for r, c in places]
+
+
+def test_a_length_that_keeps_the_aspect_ratio_is_rounded_half_up_exactly():
+    """27 · 13 / 6 is 58.5, and a bit less in float64."""
+    x = np.zeros((1, 1, 6, 27), np.float32)
+    options = {"axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"}
+    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], **options)
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "xy"]
+    wanted = numpy_helper.from_array(np.int64([13, 90]), "sizes")
+    graph = helper.make_graph([node], "g", values[:1], values[1:], [wanted])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    assert qengine.InferenceSession(model).run(None, {"x": x})[0].shape == (1, 1, 13, 59)
