@@ -13,13 +13,13 @@ import secrets
 import stat
 from collections import deque
 from contextlib import suppress
+from functools import cache
 
 _MAX_LINKS = 40
 _SEARCH = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ANOTHERS = "belongs to another user"
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 TEMPORARY = r"\.[0-9a-f]{16}\.tmp"
 """Regular expression of the names of unfinished files."""
@@ -139,9 +139,26 @@ def _fault(status: os.stat_result, *, sticky: bool = False) -> str | None:
     """Return how another user could have changed a file or folder; None for not at all."""
     if not _is_ours(status):
         return _ANOTHERS
-    if status.st_mode & _OTHERS_WRITE and not (sticky and status.st_mode & stat.S_ISVTX):
+    others = stat.S_IWOTH
+    if status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid):
+        others |= stat.S_IWGRP
+    if status.st_mode & others and not (sticky and status.st_mode & stat.S_ISVTX):
         return "can be written to by other users"
     return None
+
+
+@cache
+def _is_own_group(group: int) -> bool:
+    """Whether a group has this user alone, as many systems make one of the user's name for every user."""
+    import grp  # seldom needed
+    import pwd
+
+    try:
+        user, entry = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    is_named = group == user.pw_gid != 0 and entry.gr_name == user.pw_name
+    return is_named and set(entry.gr_mem) <= {user.pw_name}
 
 
 def _make(name: str, folder: int) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import stat
+from types import SimpleNamespace
 
 import pytest
 
-from qengine.kernels.private_folder import TEMPORARY, NotPrivateError, PrivateFolder
+from qengine.kernels.private_folder import TEMPORARY, NotPrivateError, PrivateFolder, _is_own_group
 
 SOMEBODY = 54321
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
@@ -69,6 +70,32 @@ def test_entries_of_others_are_refused_where_all_may_write(tmp_path):
     refused(shared / "kernels", shared / "kernels", "belongs to another user")
     refused(shared / "kernels" / "inner", shared / "kernels", "belongs to another user")
     assert not (shared / "kernels" / "inner").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "members", "is_own"),
+    [
+        ("ann", 1000, [], True),
+        ("ann", 1000, ["ann"], True),
+        ("ann", 1000, ["ann", "bob"], False),
+        ("staff", 1000, [], False),  # other users may have it too
+        ("ann", 1001, [], False),
+        ("ann", 0, [], False),
+    ],
+)
+def test_the_group_of_this_user_alone_may_write(monkeypatch, name, group, members, is_own):
+    user = SimpleNamespace(pw_name="ann", pw_gid=group if group != 1001 else 1000)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: user)
+    monkeypatch.setattr("grp.getgrgid", lambda gid: SimpleNamespace(gr_name=name, gr_mem=members))
+    assert _is_own_group.__wrapped__(group) is is_own
+
+
+def test_a_group_without_an_entry_is_not_ones_own(monkeypatch):
+    def missing(gid):
+        raise KeyError(gid)
+
+    monkeypatch.setattr("grp.getgrgid", missing)
+    assert not _is_own_group.__wrapped__(12345)
 
 
 def test_links_are_followed(tmp_path):
