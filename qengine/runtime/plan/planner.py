@@ -165,7 +165,7 @@ class _Builder:
         except NeedsRun:
             raise
         except UnsupportedError as error:
-            if is_defined(node):  # by itself it may be computed from what the handler refuses
+            if is_defined(node):  # onnx.reference may compute what the handler refuses
                 raise NeedsRun(str(error)) from None
             raise
         for name, step in zip(node.outputs, steps, strict=False):
