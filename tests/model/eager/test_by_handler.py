@@ -114,6 +114,16 @@ def test_agrees_with_the_references(case, version):
     case.check(version)
 
 
+def test_a_seed_says_what_a_training_drops():
+    x = real(40, 50)
+    given = (x, scalar(0.25), scalar(True, bool))
+    y, mask = alone("Dropout", given, {"seed": 3}, outputs=2)
+    np.testing.assert_allclose(y, np.where(mask, x / 0.75, 0), rtol=1e-6)
+    assert 0.7 < mask.mean() < 0.8
+    np.testing.assert_array_equal(alone("Dropout", given, {"seed": 3})[0], y)
+    assert np.any(alone("Dropout", given, {"seed": 4})[0] != y)
+
+
 def test_sequences_pass_through_identity():
     (y,) = alone("Identity", ([f32(1), f32(2, 3)],))
     assert [a.tolist() for a in y] == [[1], [2, 3]]

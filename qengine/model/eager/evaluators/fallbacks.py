@@ -48,12 +48,16 @@ def dropout(
     ratio: NDArray[Any] | None = None,
     training_mode: NDArray[Any] | None = None,
     *,
-    seed: int | None = None,  # noqa: ARG001 - nothing is drawn
+    seed: int | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The input itself and a mask that is true everywhere; a training that drops elements is refused."""
+    """The input itself and a mask that is true everywhere; in training a mask of the numbers that a seed gives."""
     share = 0.5 if ratio is None else float(ratio.item()) if ratio.size == 1 else np.nan
-    if training_mode is not None and training_mode.any() and share != 0:
-        if not 0 <= share < 1:
-            raise ModelError(f"ratio is {share}, outside of 0..1")
+    if training_mode is None or not training_mode.any() or share == 0:
+        return data.copy(), np.ones(data.shape, bool)
+    if not 0 <= share < 1:
+        raise ModelError(f"ratio is {share}, outside of 0..1")
+    if seed is None:
         raise UnsupportedError("training_mode is on, and drops elements at random; export the model in eval mode")
-    return data.copy(), np.ones(data.shape, bool)
+    # ONNX names no generator. Its test suite has the numbers of this one.
+    mask = np.random.RandomState(seed % (1 << 32)).uniform(0, 1, data.shape) >= share
+    return (mask * data.astype(np.float64) / (1 - share)).astype(data.dtype), mask
