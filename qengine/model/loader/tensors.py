@@ -5,21 +5,15 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import SparseTensorProto, TensorProto  # noqa: TID251 - the loader's own
-from onnx.helper import tensor_dtype_to_np_dtype  # noqa: TID251 - the loader's own
 from onnx.numpy_helper import to_array  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError, UnsupportedError
-
-DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
-    {code: np.dtype(tensor_dtype_to_np_dtype(code)) for code in TensorProto.DataType.values() if code}
-)
-"""The dtype of NumPy or ml_dtypes for each element type of ONNX; strings are objects."""
+from qengine.model.schemas import DTYPES
 
 _FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _FIELD_OF: Mapping[int, str] = {

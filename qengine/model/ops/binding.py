@@ -8,6 +8,7 @@ import numpy as np
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.graph import Node
+from qengine.model.ops.conversion import is_foreign
 from qengine.model.ops.operator import NeedsElements, Operator, Role, find
 from qengine.model.steps import Combine, Linear, Step, Tensor
 
@@ -81,7 +82,7 @@ def _is_wide_bias(t: Tensor, role: Role) -> bool:
 
 
 def _check_elements(t: Tensor, kinds: str) -> None:
-    if t.dtype.kind not in kinds:
+    if t.dtype.kind not in kinds or is_foreign(t.dtype):
         names = {"f": "floating-point", "i": "integer", "b": "boolean"}
         allowed = " or ".join(name for kind, name in names.items() if kind in kinds)
         raise UnsupportedError(f"'{t.name}' is {t.dtype}; {allowed} elements are needed")

@@ -17,7 +17,7 @@ from .samples import SAMPLES, Sample, for_samples, is_real
 # An operator that is added declares a fact, or its author puts it here.
 WITHOUT_FACTS = {
     *("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Xor"),
-    *("ArgMax", "ArgMin", "Cast", "CastLike", "ConstantOfShape", "NonZero", "Range", "Shape", "Size"),
+    *("ArgMax", "ArgMin", "Cast", "CastLike", "ConstantOfShape", "Range", "Shape", "Size"),
     *("BatchNormalization", "GridSample", "LayerNormalization", "LogSoftmax"),
     *("Ceil", "Floor", "Mod", "Neg", "Pow", "Reciprocal", "Round", "Sign", "Sub"),
     *("Celu", "Elu", "Erf", "Gelu", "HardSwish", "Log", "Mish", "Selu", "Softsign", "Swish", "Tanh"),

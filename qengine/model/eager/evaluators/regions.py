@@ -81,7 +81,9 @@ def _largest(x: NDArray[Any], parts: tuple[NDArray[np.int64], NDArray[np.int64]]
     y = np.zeros((*x.shape[:axis], len(begins), *x.shape[axis + 1 :]), x.dtype)
     for i, (begin, end) in enumerate(zip(begins, ends, strict=True)):
         if begin < end:
-            np.maximum.reduce(x[(slice(None),) * axis + (slice(begin, end),)], axis, out=y[(slice(None),) * axis + (i,)])
+            np.maximum.reduce(
+                x[(slice(None),) * axis + (slice(begin, end),)], axis, out=y[(slice(None),) * axis + (i,)]
+            )
     return y
 
 
