@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
@@ -24,6 +25,7 @@ _ATTRIBUTES: Mapping[str, tuple[type, bool]] = MappingProxyType(
     | {"INTS": (int, True), "FLOATS": (float, True), "STRINGS": (str, True)}
 )
 """Type of an attribute's value, and whether there are several, by ONNX's name of the type."""
+_TENSOR = re.compile(r"tensor\((\w+)\)")
 
 
 @cache
@@ -51,6 +53,50 @@ def is_defined(node: Node) -> bool:
 def defines(operator: str, domain: str) -> bool:
     """Whether ONNX defines an operator, at any opset."""
     return bool(onnx.defs.has(operator, domain))
+
+
+def defaults(definition: Any) -> dict[str, Any]:
+    """Return the default of each attribute of a definition that has one."""
+    return {
+        name: value.decode() if isinstance(value, bytes) else value
+        for name, one in definition.attributes.items()
+        if one.default_value.type
+        for value in [onnx.helper.get_attribute_value(one.default_value)]
+    }
+
+
+def output_types(node: Node, inputs: Sequence[np.dtype[Any] | None]) -> list[np.dtype[Any] | None]:
+    """Return the element type of each output of a node, by the definition of its operator; None where it is open.
+
+    Parameters
+    ----------
+    node
+        The node.
+    inputs
+        Element types of its inputs; None where unknown.
+    """
+    defined = schema(node.operator, node.version, node.domain)
+    if defined is None or node.graphs:
+        return [None] * len(node.outputs)
+    given = node.attributes.get("to", node.attributes.get("dtype"))
+    bound: dict[str, np.dtype[Any]] = {}
+    for k, dtype in enumerate(inputs):
+        if dtype is not None and defined.inputs:
+            bound.setdefault(defined.inputs[min(k, len(defined.inputs) - 1)].type_str, dtype)
+    found: list[np.dtype[Any] | None] = []
+    for k in range(len(node.outputs)):
+        formal = defined.outputs[min(k, len(defined.outputs) - 1)]
+        only = _TENSOR.fullmatch(next(iter(formal.types))) if len(formal.types) == 1 else None
+        if isinstance(given, int) and k == 0:
+            found.append(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(given)))
+        else:
+            found.append(_dtype(only[1]) if only else bound.get(formal.type_str))
+    return found
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    """Return the dtype of an element type as definitions write it, such as "float"."""
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(name.upper())))
 
 
 def is_deterministic(node: Node) -> bool:

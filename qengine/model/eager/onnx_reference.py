@@ -39,8 +39,6 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
     ModelError
         If onnx.reference refuses the inputs.
     """
-    if (node.operator, node.domain) == ("Optional", ""):  # onnx.reference would return a sequence
-        return [inputs[0] if inputs else None]
     inputs = _adapted(node, inputs)
     types = tuple(_type_proto(array) if name else None for name, array in zip(node.inputs, inputs, strict=True))
     with node.errors_named():
@@ -70,7 +68,8 @@ def _element(result: Any) -> Element:
         return result
     if hasattr(result, "todense") or isinstance(result, dict):
         raise UnsupportedError(f"gives a {type(result).__name__}, which is not supported")
-    return np.asarray(result)
+    array = np.asarray(result)
+    return array.astype(object) if array.dtype.kind == "U" else array
 
 
 class _NodeKey:
@@ -88,11 +87,13 @@ class _NodeKey:
 
 def _type_proto(array: Element) -> bytes:
     """Return the serialized TypeProto of an input; lengths of axes are left open."""
+    if isinstance(array, dict):
+        raise UnsupportedError("takes a map, which onnx.reference does not compute")
     if array is None:
         kind = onnx.TypeProto()
         kind.optional_type.elem_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     elif isinstance(array, list):
-        dtype = next((a.dtype for a in array if a is not None), np.dtype(np.float32))
+        dtype = next((a.dtype for a in array if a is not None), getattr(array, "dtype", None) or np.dtype(np.float32))
         element = onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), None)
         kind = onnx.helper.make_sequence_type_proto(element)
     else:

@@ -10,7 +10,11 @@ import numpy as np
 from qengine.errors import UnsupportedError
 from qengine.model import schemas
 from qengine.model.custom import Custom
-from qengine.model.eager import by_handler, evaluators, onnx_reference  # noqa: F401 - importing the package declares the evaluators
+from qengine.model.eager import (  # noqa: F401 - importing `evaluators` declares them
+    by_handler,
+    evaluators,
+    onnx_reference,
+)
 from qengine.model.eager.evaluator import Element, delegations, find_evaluator
 from qengine.model.graph import Node, Value
 from qengine.model.ops.operator import find

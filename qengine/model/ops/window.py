@@ -116,7 +116,7 @@ class Window:
         ModelError
             If an attribute does not fit, or a window is larger than the padded input.
         """
-        spatial = len(size)
+        spatial, auto_pad = len(size), auto_pad or "NOTSET"  # some tools write "" for the default
         kernel, strides, dilations, extent = _checked(spatial, kernel, auto_pad, strides, dilations)
         if auto_pad.startswith("SAME"):
             # The output has ceil(size / stride) windows, and padding is chosen for that.
@@ -188,7 +188,7 @@ class Transposed:
         ModelError
             If an attribute does not fit, or no output is left.
         """
-        spatial = len(size)
+        spatial, auto_pad = len(size), auto_pad or "NOTSET"  # some tools write "" for the default
         kernel, strides, dilations, extent = _checked(spatial, kernel, auto_pad, strides, dilations)
         extra = per_axis(output_padding, spatial, "output_padding", least=0)
         full = [s * (n - 1) + e for n, s, e in zip(size, strides, extent, strict=True)]

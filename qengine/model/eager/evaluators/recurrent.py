@@ -166,14 +166,15 @@ def _layer(
         w=reals(w),
         r=reals(r),
         b=np.zeros((n, 2, count * hidden)) if b is None else reals(b).reshape(n, 2, count * hidden),
-        lengths=_lengths(sequence_lens, batch, time),
+        lengths=sequence_lengths(sequence_lens, batch, time),
         states=tuple(first),
         options=options,
         dtype=x.dtype,
     )
 
 
-def _lengths(given: NDArray[Any] | None, batch: int, time: int) -> NDArray[np.int64]:
+def sequence_lengths(given: NDArray[Any] | None, batch: int, time: int) -> NDArray[np.int64]:
+    """Return the length of each sequence, by default that of the longest; raise ModelError for one out of range."""
     if given is None:
         return np.full(batch, time, np.int64)
     check_shape(given, (batch,), "sequence_lens")
