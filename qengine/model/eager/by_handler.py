@@ -2,7 +2,9 @@
 
 - Operators that move elements (Reshape, Gather, Concat ...) do so for any type: text, complex numbers, bfloat16,
   float8, int4. The handler moves the *positions* of the elements instead, and the elements are picked by them.
-- Any other operator on bfloat16 is computed in float32, and its results of the same type are rounded once.
+- Any other operator on bfloat16, or on real numbers of two types, is computed in one wider type, and its results are
+  rounded once to the types that ONNX gives them. Resize and GridSample compute integers so too, which are then rounded
+  with ties to even and saturate, as those of onnx.reference.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.model.eager.elements import checked_shape, zero
+from qengine.model.eager.elements import checked_shape, is_float, zero
 from qengine.model.eager.evaluator import Element
 from qengine.model.graph import Node
 from qengine.model.ops.binding import make_steps
@@ -21,6 +23,7 @@ from qengine.model.ops.operator import Operator, Role, find
 from qengine.model.schemas import schema
 from qengine.model.steps import Join, Move, Step, Tensor
 
+_DATA = (Role.DATA, Role.WEIGHTS, Role.BIAS)
 _MOVING = frozenset(
     [
         "Concat",
@@ -70,9 +73,20 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element] | None:
     known: dict[str, NDArray[Any]] = arrays  # type: ignore[assignment]
     if node.operator in _MOVING:
         return _moved(node, op, known)
-    if any(value.dtype.name == "bfloat16" for value in known.values()):
-        return _rounded(node, known)
-    return None
+    wide = _wide(node, op, known)
+    return None if wide is None else _rounded(node, known, wide)
+
+
+def _wide(node: Node, op: Operator, arrays: dict[str, NDArray[Any]]) -> np.dtype[Any] | None:
+    """Return the type in which the handler computes a node; None where it takes the types, or no other is right."""
+    data = [arrays[name].dtype for name, role in op.roles(node) if role in _DATA]
+    has_narrow = any(value.dtype.name == "bfloat16" for value in arrays.values())
+    if has_narrow or (len(set(data)) > 1 and all(map(is_float, data))):
+        return np.dtype(np.float64 if np.dtype(np.float64) in data else np.float32)
+    is_small = bool(data) and data[0].kind in "iu" and data[0].itemsize < 8  # float64 holds the integers exactly
+    interpolates = node.operator in ("Resize", "Upsample")
+    picks = node.operator == "GridSample" and node.attributes.get("mode") == "nearest"
+    return np.dtype(np.float64) if is_small and (interpolates or picks) else None
 
 
 def _moved(node: Node, op: Operator, arrays: dict[str, NDArray[Any]]) -> list[Element]:
@@ -91,20 +105,22 @@ def _moved(node: Node, op: Operator, arrays: dict[str, NDArray[Any]]) -> list[El
     return [elements[found] if isinstance(step, Move | Join) else found for step, found in _computed(node, positions)]
 
 
-def _rounded(node: Node, arrays: dict[str, NDArray[Any]]) -> list[Element]:
-    """Return the outputs of a node on bfloat16."""
-    definition = schema(node.operator, node.version, "")
-    narrow = next(value.dtype for value in arrays.values() if value.dtype.name == "bfloat16")
+def _rounded(node: Node, arrays: dict[str, NDArray[Any]], wide: np.dtype[Any]) -> list[Element]:
+    """Return the outputs of a node that is computed in a wider type."""
+    definition, roles = schema(node.operator, node.version, ""), find(node).roles(node)
+    widened = {name for name, role in roles if role in _DATA or arrays[name].dtype.name == "bfloat16"}
     types = {
-        definition.inputs[min(i, len(definition.inputs) - 1)].type_str
+        definition.inputs[min(i, len(definition.inputs) - 1)].type_str: arrays[name].dtype
         for i, name in enumerate(node.inputs)
-        if name and arrays[name].dtype == narrow
+        if name in widened
     }
-    wide = {name: value.astype(np.float32) if value.dtype == narrow else value for name, value in arrays.items()}
+    given = {name: value.astype(wide) if name in widened else value for name, value in arrays.items()}
     outputs: list[Element] = []
-    for i, (_, found) in enumerate(_computed(node, wide)):
-        is_narrow = definition.outputs[min(i, len(definition.outputs) - 1)].type_str in types
-        outputs.append(found.astype(narrow) if is_narrow else found)
+    for i, (_, found) in enumerate(_computed(node, given)):
+        kind = types.get(definition.outputs[min(i, len(definition.outputs) - 1)].type_str, found.dtype)
+        if kind.kind in "iu" and found.dtype == wide:
+            found = np.rint(found).clip(np.iinfo(kind).min, np.iinfo(kind).max)
+        outputs.append(found.astype(kind))
     return outputs
 
 

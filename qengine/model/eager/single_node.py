@@ -14,7 +14,6 @@ from qengine.model.eager import (  # noqa: F401 - importing `evaluators` declare
     by_handler,
     evaluators,
     onnx_reference,
-    wide_handlers,
 )
 from qengine.model.eager.evaluator import Element, delegations, find_evaluator
 from qengine.model.graph import Node, Value
@@ -65,8 +64,6 @@ def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) 
         own = find_evaluator(node)
         if own is not None:
             return own.compute(node, inputs)
-        if wide_handlers.computes(node, inputs):
-            return wide_handlers.compute(node, inputs)
         by_its_handler = by_handler.compute(node, inputs)
         if by_its_handler is not None:
             return by_its_handler

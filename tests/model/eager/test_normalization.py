@@ -44,7 +44,7 @@ LRN = [
     *(
         Case("LRN", (x,), {"size": size, **more}, expected=lrn(x, size, **more))
         for x in (X3, X4, X5, real(1, 7, 3, 3), real(2, 9), real(0, 3, 2, 2))
-        for size, more in ((1, {}), (2, STRONG), (3, {}), (4, STRONG), (5, STRONG), (40, STRONG), (2**62 + 1, {}))
+        for size, more in ((1, {}), (2, STRONG), (3, {}), (4, STRONG), (5, STRONG), (40, STRONG), (2**31 - 1, {}))
     ),
     half(Case("LRN", (X4,), {"size": 3})),
 ]

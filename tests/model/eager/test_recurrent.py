@@ -196,7 +196,7 @@ X, W, R = inputs("RNN", 1, bias=False)
     ("arrays", "attributes", "message"),
     [
         ((X, W, R), {"hidden_size": 7}, "hidden_size is 7"),
-        ((X, W, R), {"hidden_size": 2**62}, "hidden_size is"),
+        ((X, W, R), {"hidden_size": 2**31 - 1}, "hidden_size is"),
         ((X, W, R), {"direction": "sideways"}, "forward, reverse or bidirectional"),
         ((X, W, R), {"direction": "bidirectional"}, "R has the shape"),
         ((X, W[:, :, 1:], R), {}, "W has the shape"),

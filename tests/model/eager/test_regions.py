@@ -110,7 +110,7 @@ BOX, HERE = np.float32([[0, 0, 4, 4]]), i64(0)
         ("RoiAlign", (X, BOX, HERE), {"mode": "sum"}, "mode 'sum'"),
         ("RoiAlign", (X, BOX, HERE), {"coordinate_transformation_mode": "pixel"}, "'pixel' is not"),
         ("RoiAlign", (X, BOX, HERE), {"output_height": 0}, "output_height 0"),
-        ("RoiAlign", (X, BOX, HERE), {"output_height": 2**40}, "more than|int32"),
+        ("RoiAlign", (X, BOX, HERE), {"output_height": 2**31 - 1}, "more than"),
         ("RoiAlign", (X, BOX, HERE), {"sampling_ratio": 2**30}, "coordinates along an axis"),
         ("RoiAlign", (X, BOX * np.float32(1e9), HERE), {}, "coordinates along an axis"),
         ("RoiAlign", (X[:, :, :0], BOX, HERE), {}, "no elements"),

@@ -140,12 +140,12 @@ def test_ceil_mode_agrees_with_torch(size, include):
 
 @pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
 @pytest.mark.parametrize(
-    ("pads", "dilation", "extent"), [([3, 0], 1, 3), ([0, 3], 1, 3), ([5, 0], 2, 5), ([2**40, 2**40], 1, 3)]
+    ("pads", "dilation", "extent"), [([3, 0], 1, 3), ([0, 3], 1, 3), ([5, 0], 2, 5), ([2**31 - 1, 2**31 - 1], 1, 3)]
 )
 def test_padding_as_wide_as_a_window_is_refused(operator, pads, dilation, extent):
     attributes = {"kernel_shape": [3], "pads": pads} | ({"dilations": [dilation]} if dilation > 1 else {})
     model, feeds = Case(operator, (X1,), attributes).model(19, constant=False)
-    with pytest.raises(qengine.QEngineError, match=f"as wide as a window of {extent}|int32"):
+    with pytest.raises(qengine.QEngineError, match=f"as wide as a window of {extent}"):
         qengine.InferenceSession(model).run(None, feeds)
 
 

@@ -75,7 +75,10 @@ def lrn(x: NDArray[Any], *, alpha: float = 1e-4, beta: float = 0.75, bias: float
     most = x.shape[1] - 1
     wide = reals(x)
     squares = _window_sums(wide * wide, min((size - 1) // 2, most), min(size // 2, most))
-    return np.asarray(wide * power(bias + alpha / size * squares, -beta)).astype(x.dtype)
+    base = bias + alpha / size * squares
+    root = np.sqrt(base)
+    scale = root * np.sqrt(root) if beta == 0.75 else power(base, beta)  # the default needs no general power
+    return np.asarray(wide / scale).astype(x.dtype)
 
 
 @evaluator("InstanceNormalization")

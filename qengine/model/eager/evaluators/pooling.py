@@ -19,15 +19,22 @@ from qengine.model.ops.window import Window, check_pads
 _Ints = tuple[int, ...]
 
 
-def _power(x: Reals, p: float) -> Reals:
-    return x if p == 1 else power(x, p)
+_MAX_PRODUCTS = 64  # of a power that is computed as products
 
 
-def _order(p: float) -> float:
-    """Return the order of a norm, which was a real number before opset 2."""
-    if not p >= 1:
+def _power(x: Reals, p: int) -> Reals:
+    """Return x^p for x from 0 to 1."""
+    if p > _MAX_PRODUCTS:
+        return power(x, p)
+    y, square = np.ones_like(x), x
+    while p:
+        y, square, p = (y * square if p & 1 else y), square * square, p >> 1
+    return y
+
+
+def _check_order(p: int) -> None:
+    if p < 1:
         raise ModelError(f"p is {p}, 1 or more is needed")
-    return p
 
 
 def _spatial(x: NDArray[Any]) -> tuple[int, ...]:
@@ -36,9 +43,9 @@ def _spatial(x: NDArray[Any]) -> tuple[int, ...]:
     return x.shape[2:]
 
 
-def _scaled_back(total: Reals, largest: Reals, p: float) -> Reals:
+def _scaled_back(total: Reals, largest: Reals, p: int) -> Reals:
     """Return the norm of elements of which `total` is the sum of powers after division by the largest of them."""
-    return np.where(np.isfinite(largest), largest * _power(total, 1.0 / p), largest)
+    return np.where(np.isfinite(largest), largest * (total if p == 1 else power(total, 1.0 / p)), largest)
 
 
 @evaluator("LpPool")
@@ -55,7 +62,7 @@ def lp_pool(
 ) -> NDArray[Any]:
     """The norm of order p of each window; padding is 0."""
     size = _spatial(x)
-    order = _order(p)
+    _check_order(p)
     window = Window.of(size, kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
     check_pads(window)
     shape = checked_shape((*x.shape[:2], *window.out))
@@ -72,8 +79,8 @@ def lp_pool(
     unit = np.where(largest > 0, largest, 1.0)
     total = np.zeros(shape)
     for taps in product(*places):
-        total += _power(_taken(magnitude, taps) / unit, order)
-    return _scaled_back(total, largest, order).astype(x.dtype)
+        total += _power(_taken(magnitude, taps) / unit, p)
+    return _scaled_back(total, largest, p).astype(x.dtype)
 
 
 _Taps = tuple[NDArray[np.int64], NDArray[np.bool_]]
@@ -105,9 +112,9 @@ def _taken(x: Reals, taps: tuple[_Taps, ...]) -> Reals:
 @evaluator("GlobalLpPool")
 def global_lp_pool(x: NDArray[Any], *, p: int = 2) -> NDArray[Any]:
     """The norm of order p of each channel of each image."""
-    order = _order(p)
+    _check_order(p)
     rows = np.abs(reals(x)).reshape(*x.shape[:2], prod(_spatial(x)))
     largest = rows.max(-1, keepdims=True, initial=0.0)
-    powers = _power(rows / np.where(largest > 0, largest, 1.0), order)
+    powers = _power(rows / np.where(largest > 0, largest, 1.0), p)
     total = np.add.accumulate(powers, axis=-1)[..., -1:] if powers.shape[-1] else np.zeros(largest.shape)
-    return _scaled_back(total, largest, order).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)).astype(x.dtype)
+    return _scaled_back(total, largest, p).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)).astype(x.dtype)

@@ -184,8 +184,10 @@ def sequence_lengths(given: NDArray[Any] | None, batch: int, time: int) -> NDArr
 
 
 def _merged(layer: _Layer, biases: Reals) -> list[Reals]:
-    """Return x W^T + bias of each direction, for all steps at once."""
-    return [layer.x @ w.T + bias for w, bias in zip(layer.w, biases, strict=True)]
+    """Return x W^T + bias of each direction, in one product for all steps."""
+    time, batch, size = layer.x.shape
+    rows = layer.x.reshape(time * batch, size)
+    return [(rows @ w.T + bias).reshape(time, batch, len(bias)) for w, bias in zip(layer.w, biases, strict=True)]
 
 
 @evaluator("RNN")

@@ -58,9 +58,12 @@ def max_roi_pool(
     for region, (image, (left, top, right, bottom)) in enumerate(zip(batch, corners, strict=True)):
         rows = _parts(int(top), int(bottom), pooled_shape[0], x.shape[2])
         columns = _parts(int(left), int(right), pooled_shape[1], x.shape[3])
-        y[region] = _largest(_largest(x[image], rows, 1), columns, 2)
-        y[region][:, rows[0] >= rows[1]] = 0
-        y[region][:, :, columns[0] >= columns[1]] = 0
+        inside = x[image][:, rows[0].min() : rows[1].max(), columns[0].min() : columns[1].max()]
+        if inside.size:
+            across = _largest(inside, columns, 2)
+            y[region] = _largest(across, rows, 1)
+            y[region][:, rows[0] >= rows[1]] = 0
+            y[region][:, :, columns[0] >= columns[1]] = 0
     return y
 
 
@@ -73,17 +76,15 @@ def _parts(first: int, last: int, count: int, length: int) -> tuple[NDArray[np.i
 
 
 def _largest(x: NDArray[Any], parts: tuple[NDArray[np.int64], NDArray[np.int64]], axis: int) -> NDArray[Any]:
-    """Return the largest element of each part along an axis; any element for a part without one."""
-    begins, ends = parts
-    low, high = begins.min(), max(ends.max(), begins.min() + 1)
-    inside = x.take(range(low, min(high, x.shape[axis])), axis)
-    shape = list(inside.shape)
-    shape[axis] = 1
-    padded = np.concatenate([inside, np.zeros(shape, x.dtype)], axis)  # so that the end of a part is a place
-    bounds = np.stack([begins - low, np.maximum(ends, begins) - low], 1).ravel()
-    return np.maximum.reduceat(padded, bounds.clip(0, padded.shape[axis] - 1), axis).take(
-        range(0, 2 * len(begins), 2), axis
-    )
+    """Return the largest element of each part along an axis that has these parts alone; any for an empty part."""
+    begins, ends = parts[0] - parts[0].min(), parts[1] - parts[0].min()
+    y = np.zeros((*x.shape[:axis], len(begins), *x.shape[axis + 1 :]), x.dtype)
+    for i, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+        if begin < end:
+            np.maximum.reduce(
+                x[(slice(None),) * axis + (slice(begin, end),)], axis, out=y[(slice(None),) * axis + (i,)]
+            )
+    return y
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,12 @@ class _Samples:
 
 
 def _averages(x: Reals, rows: _Samples, columns: _Samples) -> Reals:
-    total = rows.matrix(x.shape[1]) @ x @ columns.matrix(x.shape[2]).T
-    return np.asarray(total / max(rows.each * columns.each, 1))
+    if not rows.each * columns.each:
+        return np.zeros((x.shape[0], rows.parts, columns.parts))
+    inside = x[:, rows.low.min() : rows.high.max() + 1, columns.low.min() : columns.high.max() + 1]
+    across = inside @ columns.matrix(x.shape[2])[:, columns.low.min() : columns.high.max() + 1].T
+    total = rows.matrix(x.shape[1])[:, rows.low.min() : rows.high.max() + 1] @ across
+    return np.asarray(total / (rows.each * columns.each))
 
 
 def _maxima(x: Reals, rows: _Samples, columns: _Samples) -> Reals:
@@ -197,10 +202,11 @@ def _aligned(
     if not all(x.shape[2:]):
         raise ModelError(f"X {list(x.shape)} has no elements to interpolate")
     pool = _averages if mode == "avg" else _maxima
+    images = reals(x)
     for region, (image, (left, top, right, bottom)) in enumerate(zip(batch, corners, strict=True)):
         rows = _Samples.of(top, bottom, shape[0], sampling_ratio, x.shape[2], half_pixel=half_pixel)
         columns = _Samples.of(left, right, shape[1], sampling_ratio, x.shape[3], half_pixel=half_pixel)
-        y[region] = pool(reals(x[image]), rows, columns)
+        y[region] = pool(images[image], rows, columns)
     return y
 
 

@@ -1,4 +1,4 @@
-"""Nodes whose element types their handlers do not take."""
+"""Nodes of pools, Resize and normalizations whose element types their handlers do not take."""
 
 import ml_dtypes
 import numpy as np
