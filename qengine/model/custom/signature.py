@@ -13,7 +13,13 @@ import numpy as np
 from qengine.errors import ModelError, OptionError, UnsupportedError, did_you_mean
 from qengine.model.graph import Graph, Node, OpaqueAttribute
 
-_NAMES = {float: "a number", int: "an integer", bool: "0 or 1", str: "text"}
+_NAMES = {
+    **{float: "a number", int: "an integer", bool: "0 or 1", str: "text", tuple: "a list"},
+    OpaqueAttribute: "a type",
+}
+_LISTS = {tuple[int, ...]: int, tuple[float, ...]: float, tuple[str, ...]: str}
+"""Type of the elements, by the annotations of lists."""
+_PLURALS = {float: "numbers", int: "integers", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,19 @@ class Attribute:
     kind : type that is checked; None where the annotation names no such type.
     default : default value.
     required : whether the parameter has no default.
+    elements : type of the elements of a list, which is checked; None for any.
     """
 
     kind: type | None
     default: Any
     required: bool
+    elements: type | None = None
+
+    @classmethod
+    def of(cls, annotation: Any, default: Any) -> Attribute:
+        """Return the attribute that a parameter or a field declares."""
+        kind, elements = _kind(annotation)
+        return cls(kind, default, default is inspect.Parameter.empty, elements)
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class Signature:
             if p.kind is p.VAR_POSITIONAL:
                 variadic = True
             elif p.kind is p.KEYWORD_ONLY:
-                attributes[p.name] = Attribute(_kind(p.annotation), p.default, p.default is p.empty)
+                attributes[p.name] = Attribute.of(p.annotation, p.default)
             elif p.default is p.empty:
                 inputs.append(p.name)
                 required = len(inputs)
@@ -95,7 +109,8 @@ class Signature:
     def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keyword arguments for the attributes of a node, defaults included."""
         for name, value in given.items():
-            if isinstance(value, OpaqueAttribute | Graph):
+            expected = self.attributes[name].kind if name in self.attributes else None
+            if isinstance(value, OpaqueAttribute | Graph) and expected is not type(value):
                 raise UnsupportedError(f"attribute '{name}' is a graph or a type, which a function cannot take")
             if name not in self.attributes:
                 listed = ", ".join(self.attributes) or "none"
@@ -133,12 +148,14 @@ def _parameters(function: Callable[..., Any], what: str) -> list[inspect.Paramet
         return list(inspect.signature(function).parameters.values())
 
 
-def _kind(annotation: Any) -> type | None:
-    """Return the type of an annotation that is checked, T for `T | None`; None for any other annotation."""
+def _kind(annotation: Any) -> tuple[type | None, type | None]:
+    """Return the type of an annotation that is checked, T for `T | None`, and that of a list's elements."""
     if get_origin(annotation) in (Union, types.UnionType):
         others = [a for a in get_args(annotation) if a is not type(None)]
         annotation = others[0] if len(others) == 1 else None
-    return annotation if annotation in _NAMES else None
+    if annotation in _LISTS:
+        return tuple, _LISTS[annotation]
+    return annotation if annotation in _NAMES else None, None
 
 
 def _converted(name: str, value: Any, attribute: Attribute) -> Any:
@@ -151,6 +168,8 @@ def _converted(name: str, value: Any, attribute: Attribute) -> Any:
             value = value.view()
             value.flags.writeable = False
         return value
+    if attribute.elements is not None and isinstance(value, tuple):
+        return _list(name, value, attribute.elements)
     if kind is float and isinstance(value, int):
         return float(value)
     if kind is bool and value in (0, 1) and isinstance(value, int):
@@ -158,3 +177,12 @@ def _converted(name: str, value: Any, attribute: Attribute) -> Any:
     if kind is bool or not isinstance(value, kind):
         raise ModelError(f"attribute '{name}' is {value!r}, and its function takes {_NAMES[kind]}")
     return value
+
+
+def _list(name: str, values: tuple[Any, ...], kind: type) -> tuple[Any, ...]:
+    """Return a list in the type of its annotation."""
+    if kind is float and all(isinstance(value, int) for value in values):
+        return tuple(map(float, values))
+    if not all(isinstance(value, kind) for value in values):
+        raise ModelError(f"attribute '{name}' is a list with other elements than {_PLURALS[kind]}")
+    return values

@@ -10,6 +10,7 @@ An evaluator is a function with the decorator `@evaluator`:
 - Its positional parameters are the inputs in ONNX's order, None where a node leaves an optional one out.
 - Its keyword-only parameters are the attributes, with ONNX's names and defaults. The name `node` is not an attribute:
   the function then gets the `Node`, because it depends on the opset or on the number of outputs.
+- A keyword-only parameter whose annotation is a dataclass is several attributes: the fields, with their defaults.
 - It gets arrays that it must not write to, and returns an array, a list (a sequence), or a tuple for several outputs.
 - It raises ModelError for values that ONNX does not allow, such as an index out of range, and UnsupportedError for
   values that ONNX allows and it does not implement.
@@ -19,15 +20,16 @@ Importing the package `qengine.model.eager.evaluators` declares all of this. The
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.custom.signature import Signature
+from qengine.model.custom.signature import Attribute, Signature
 from qengine.model.graph import Node
 
 Element = NDArray[Any] | list[Any] | None
@@ -47,6 +49,7 @@ class Evaluator:
     function : function that computes it.
     signature : inputs and attributes of the function.
     takes_node : whether the function takes the node too.
+    groups : dataclass of several attributes, by the name of the parameter that takes it.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Evaluator:
     function: Callable[..., Any]
     signature: Signature
     takes_node: bool
+    groups: Mapping[str, type[Any]]
 
     def compute(self, node: Node, inputs: Sequence[Element]) -> list[Element]:
         """Return the outputs of a node, None for an output that is left out.
@@ -76,6 +80,8 @@ class Evaluator:
             if value is None:
                 raise ModelError(f"input '{name}' is an empty optional")
         keywords = self.signature.keywords(node.attributes)
+        for name, group in self.groups.items():
+            keywords[name] = group(**{one.name: keywords.pop(one.name) for one in fields(group)})
         if self.takes_node:
             keywords["node"] = node
         result = self.function(*self.signature.arguments(inputs), **keywords)
@@ -108,18 +114,22 @@ def evaluator(*names: str, since: int = 1, domain: str = "") -> Callable[[_Funct
 
     def declare(function: _Function) -> _Function:
         signature = Signature.of(function, function.__name__)
-        attributes = {
-            name: replace(attribute, default=_as_float32(attribute.default))
-            for name, attribute in signature.attributes.items()
-            if name != "node"
+        groups = {
+            name: kind
+            for name, kind in get_type_hints(function).items()
+            if name in signature.attributes and is_dataclass(kind) and isinstance(kind, type) and name != "node"
         }
+        declared = {k: v for k, v in signature.attributes.items() if k not in groups and k != "node"}
+        for group in groups.values():
+            declared |= _attributes(group)
+        attributes = {name: replace(one, default=_as_float32(one.default)) for name, one in declared.items()}
         takes_node = "node" in signature.attributes
         for name in names:
             versions = _registry.setdefault((domain, name), [])
             if any(one.since == since for one in versions):
                 raise ValueError(f"{name} since {since} is declared twice")
-            signature = replace(signature, attributes=attributes)
-            versions.append(Evaluator(name, domain, since, function, signature, takes_node))
+            own = replace(signature, attributes=attributes)
+            versions.append(Evaluator(name, domain, since, function, own, takes_node, groups))
             versions.sort(key=lambda one: one.since)
         return function
 
@@ -184,6 +194,15 @@ def find_evaluator(node: Node) -> Evaluator | None:
     """Return the evaluator that serves a node; None where there is none."""
     served = [one for one in _registry.get((node.domain, node.operator), ()) if one.since <= node.version]
     return served[-1] if served else None
+
+
+def _attributes(group: type[Any]) -> dict[str, Attribute]:
+    """Return the attributes that the fields of a dataclass declare."""
+    hints = get_type_hints(group)
+    return {
+        one.name: Attribute.of(hints[one.name], inspect.Parameter.empty if one.default is MISSING else one.default)
+        for one in fields(group)
+    }
 
 
 def _element(result: Any) -> Element:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.model.eager.elements import axis_of
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import BFLOAT16, axis_index, element_dtype
+from qengine.model.eager.numbers import BFLOAT16, element_dtype
 from qengine.model.ops.quantization import check_scale, spread
 from qengine.model.steps import Tensor
 
@@ -119,7 +120,7 @@ def _expanded(parameter: Array, x: Array, axis: int, block_size: int, what: str)
     if not block_size:
         tensors = (Tensor(what, parameter.dtype, parameter.shape), Tensor("x", x.dtype, x.shape))
         return parameter.reshape(spread(*tensors, axis))
-    along = axis_index(axis, x.ndim)
+    along = axis_of(axis, x.ndim)
     blocks = -(-x.shape[along] // block_size)
     wanted = (*x.shape[:along], blocks, *x.shape[along + 1 :])
     if parameter.shape != wanted:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.elements import axis_of
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import REALS, axis_index, check_size, element_dtype, scalar
+from qengine.model.eager.numbers import REALS, check_size, element_dtype, scalar
 
 Array = NDArray[Any]
 
@@ -37,7 +38,7 @@ def dft(
 
 
 def _dft(x: Array, dft_length: Array | None, axis: int, *, inverse: bool, onesided: bool) -> Array:
-    along = axis_index(axis, x.ndim)
+    along = axis_of(axis, x.ndim)
     if x.ndim < 2 or x.shape[-1] not in (1, 2) or along == x.ndim - 1:
         raise ModelError(
             f"input {list(x.shape)}, axis {axis}: the last axis must have 1 (real) or 2 (complex) elements, and the "
