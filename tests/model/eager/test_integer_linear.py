@@ -8,6 +8,7 @@ from model.ops.cases import Case, each, f32
 from qengine.errors import QEngineError
 
 U, S = np.uint8, np.int8
+SMALL, LARGE = scalar(0.02, np.float32), scalar(0.7, np.float32)
 
 
 def codes(kind, *shape):
@@ -40,8 +41,7 @@ MATMUL = [
         Case("MatMulInteger", (a, b, scalar(3, ta), scalar(3, tb)), follows="reference"),
         Case(
             "QLinearMatMul",
-            (a, scalar(0.02, np.float32), scalar(3, ta), b, scalar(0.03, np.float32), scalar(3, tb))
-            + (scalar(0.7, np.float32), scalar(7, ta)),
+            (a, SMALL, scalar(3, ta), b, SMALL, scalar(3, tb), LARGE, scalar(7, ta)),
             follows=follows if min(len(sa), len(sb)) > 1 else "reference",
         ),
     )
@@ -53,10 +53,9 @@ MATMUL += [
     *(
         Case(
             "QLinearMatMul",
-            (codes(U, *sa), scalar(0.02, np.float32), scalar(3, U), codes(S, *sb), positive(*parameters))
-            + (codes(S, *parameters), scalar(0.7, np.float32), scalar(7, U)),
+            (codes(U, *sa), SMALL, scalar(3, U), codes(S, *sb), positive(*p), codes(S, *p), LARGE, scalar(7, U)),
         )
-        for sa, sb, parameters in (((3, 4), (4, 5), (5,)), ((2, 3, 4), (2, 4, 5), (2, 1, 5)))
+        for sa, sb, p in (((3, 4), (4, 5), (5,)), ((2, 3, 4), (2, 4, 5), (2, 1, 5)))
     ),
 ]
 WINDOWS = [
