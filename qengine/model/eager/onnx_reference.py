@@ -21,8 +21,6 @@ from qengine.model.schemas import schema
 
 _RENAMED = {"Scatter": "ScatterElements"}
 """Old operators that onnx.reference has under their new name only."""
-_FIRST_OPSET = {"DequantizeLinear": 19}
-"""First opset at which onnx.reference has an operator; it serves earlier opsets too."""
 
 
 def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
@@ -62,11 +60,8 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
 
 def _adapted(node: Node, inputs: Sequence[Element]) -> Sequence[Element]:
     """Return the inputs in the only shapes that onnx.reference accepts, where ONNX allows others."""
-    signal = inputs[0] if inputs else None
-    if (node.operator, node.domain) == ("STFT", "") and isinstance(signal, np.ndarray) and signal.ndim == 2:
-        return [signal[..., None], *inputs[1:]]  # torch leaves out the last axis of a real signal
     if (node.operator, node.domain) == ("CumSum", "") and isinstance(inputs[1], np.ndarray) and inputs[1].size == 1:
-        return [signal, inputs[1].reshape(())]  # torch writes the axis as a vector of one element
+        return [inputs[0], inputs[1].reshape(())]  # torch writes the axis as a vector of one element
     return inputs
 
 
@@ -126,7 +121,7 @@ def _evaluator(key: _NodeKey, types: tuple[bytes | None, ...]) -> Any:
     graph = onnx.helper.make_graph(
         [proto], "node", infos, [onnx.helper.make_empty_tensor_value_info(name) for name in outputs if name]
     )
-    version = node.version if node.domain else max(node.version, _FIRST_OPSET.get(operator, 0))
+    version = node.version
     if operator != node.operator:
         version = max(version, schema(operator, onnx.defs.onnx_opset_version(), "").since_version)
     opsets = [onnx.helper.make_opsetid(node.domain, version)]

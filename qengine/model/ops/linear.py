@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError, UnsupportedError
+from qengine.errors import ModelError
 from qengine.model.ops.filters import ConvFilters, MatrixFilters, ScaleFilters, TransposedConvFilters
 from qengine.model.ops.operator import NUMBER, Bias, Ints, Since, Until, Weights, operator
 from qengine.model.ops.window import Transposed, Window, spatial_axes
@@ -159,15 +159,15 @@ def batch_normalization(
 ) -> tuple[Island, ...]:
     """(x - mean) / sqrt(var + epsilon) * scale + b, channel by channel, with statistics that are not constants.
 
-    They are inputs or, in training mode, those of the batch. Before opset 14 a node with more than one output is in
-    training mode; torch exports a BatchNorm without running statistics so.
+    They are inputs or, in training mode, those of the batch. With spatial 0 each element of a sample has its own.
+    Before opset 14 a node with more than one output is in training mode; torch exports a BatchNorm without running
+    statistics so.
     """
-    if not spatial:
-        raise UnsupportedError("spatial 0 is not supported")
+    column = (x.shape[1:2] + (1,) * (x.ndim - 2)) if spatial else x.shape[1:]
     for t in (scale, b, mean, var):
-        if x.ndim < 2 or prod(t.shape) != x.shape[1]:
-            raise ModelError(f"'{t.name}' {list(t.shape)} must have one number for each channel of '{x.name}'")
-    column = (-1, *(1,) * (x.ndim - 2))
+        if x.ndim < 2 or prod(t.shape) != prod(column):
+            each = "channel" if spatial else "element of a sample"
+            raise ModelError(f"'{t.name}' {list(t.shape)} must have one number for each {each} of '{x.name}'")
 
     def normalize(values: NDArray[Any], *parameters: NDArray[Any]) -> NDArray[Any]:
         gain, offset, centre, variance = (p.reshape(column) for p in parameters)
@@ -175,7 +175,7 @@ def batch_normalization(
 
     if not training_mode and outputs == 1:
         return (Island((x, scale, b, mean, var), normalize, x.shape, x.dtype),)
-    over = (0, *range(2, x.ndim))
+    over = (0, *range(2, x.ndim)) if spatial else (0,)
 
     def mean_of(values: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(values.mean(axis=over, dtype=np.float64))
