@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -14,6 +15,7 @@ from qengine.model.eager.evaluator import evaluator
 from qengine.model.eager.numbers import REALS, check_size, element_dtype, working_dtype
 
 Array = NDArray[Any]
+Modifier = Callable[[Array], Array]
 
 _RAW, _CAPPED, _BIASED, _PROBABILITIES = range(4)
 """Values of qk_matmul_output_mode."""
@@ -90,25 +92,53 @@ def attention_25(
 
 @evaluator("FlexAttention", domain="ai.onnx.preview")
 def flex_attention(
+    q: Array, k: Array, v: Array, *, scale: float | None = None, softmax_precision: int | None = None
+) -> Array:
+    """Attention without masks and without graphs that modify it."""
+    return attend(q, k, v, scale, softmax_precision)
+
+
+def attend(
     q: Array,
     k: Array,
     v: Array,
-    *,
-    prob_mod: None = None,
-    scale: float | None = None,
-    score_mod: None = None,
-    softmax_precision: int | None = None,
+    scale: float | None,
+    softmax_precision: int | None,
+    score_mod: Modifier | None = None,
+    prob_mod: Modifier | None = None,
 ) -> Array:
-    """Attention without masks; the graphs `score_mod` and `prob_mod` are refused before it is called."""
-    del score_mod, prob_mod
+    """Return the output of FlexAttention.
+
+    Parameters
+    ----------
+    q, k, v
+        The inputs, (batch, heads, positions, size).
+    scale, softmax_precision
+        The attributes.
+    score_mod, prob_mod
+        Functions that change the scores before softmax, and the probabilities after it; None for none.
+    """
     if {q.ndim, k.ndim, v.ndim} != {4}:
         raise ModelError(f"Q {list(q.shape)}, K {list(k.shape)} and V {list(v.shape)} must have 4 axes")
     _check_heads(q, k, v)
     precise = working_dtype(q.dtype)
     if softmax_precision is not None:
         precise = element_dtype(softmax_precision, REALS, "softmax_precision")
-    scores = _scores(q, k, _scale(scale, q)).astype(precise)
-    return _weighted(_softmax(scores), v, working_dtype(q.dtype, precise)).astype(q.dtype)
+    scores = _modified(_scores(q, k, _scale(scale, q)).astype(precise), score_mod, "score_mod")
+    weights = _modified(_softmax(scores), prob_mod, "prob_mod")
+    return _weighted(weights, v, working_dtype(q.dtype, precise)).astype(q.dtype)
+
+
+def _modified(x: Array, modifier: Modifier | None, name: str) -> Array:
+    if modifier is None:
+        return x
+    y = modifier(x)
+    if y.shape != x.shape or y.dtype != x.dtype:
+        raise ModelError(
+            f"{name} gives {y.dtype} {list(y.shape)}, and must give the type and shape of its input, {x.dtype} "
+            f"{list(x.shape)}"
+        )
+    return y
 
 
 def _attention(
