@@ -24,7 +24,7 @@ def adagrad(
     t: Array,
     *tensors: Array,
     decay_factor: float = 0.0,
-    epsilon: float = 0.0,
+    epsilon: float = 1e-6,
     norm_coefficient: float = 0.0,
 ) -> tuple[Array, ...]:
     """A step against the gradient, divided by the root of the accumulated squared gradients."""
