@@ -115,6 +115,8 @@ def quantize_linear(
     dtype = default_dtype(output_dtype) if zero_point is None else zero_point.dtype
     if dtype is None or dtype.name not in _STORED:
         raise UnsupportedError(f"QuantizeLinear to {dtype} has no handler")
+    if scale.value is not None:
+        check_scale(scale.value, f"scale '{scale.name}'")
     fmt, offset = _constant_format(dtype, scale, zero_point)
     if fmt is not None:
         return ToCodes(x, fmt, offset, dtype)
@@ -124,7 +126,6 @@ def quantize_linear(
     offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(values: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
-        check_scale(step, f"scale '{scale.name}'")
         codes = np.rint(values / step.reshape(shape)).astype(np.float64)
         if offsets:
             codes = codes + offsets[0].reshape(offset_shape)
@@ -149,6 +150,8 @@ def dequantize_linear(
         raise UnsupportedError(f"DequantizeLinear of {x.dtype} has no handler")
     if zero_point is not None and zero_point.dtype != x.dtype:
         raise ModelError(f"'{x.name}' ({x.dtype}) and zero point '{zero_point.name}' ({zero_point.dtype}) differ")
+    if scale.value is not None:
+        check_scale(scale.value, f"scale '{scale.name}'", may_be_zero=True)
     fmt, offset = _constant_format(x.dtype, scale, zero_point)
     if fmt is not None:
         return FromCodes(x, fmt, offset, scale.dtype)
@@ -156,7 +159,6 @@ def dequantize_linear(
     offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(codes: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
-        check_scale(step, f"scale '{scale.name}'", may_be_zero=True)
         values = codes.astype(np.float32)
         if offsets:
             values = values - offsets[0].reshape(offset_shape).astype(np.float32)

@@ -31,7 +31,8 @@ CASES = [
     *(case((Q, K, V, real(*shape))) for shape in ((4, 5), (3, 4, 5), (1, 4, 5), (2, 1, 4, 5), (1, 1, 4, 5))),
     # ONNX Runtime refuses these before opset 25, and 24.
     *(case((Q, K, V, real(*shape)), opsets=(25, 25)) for shape in ((5,), (1, 5), (3, 1, 5), (2, 3, 1, 5))),
-    *(case((Q, K, V, real(*shape)), follows="reference") for shape in ((4, 1), (1, 5), (5,))),
+    *(case((Q, K, V, real(*shape)), follows="reference") for shape in ((1, 5), (5,))),
+    case((Q, K, V, real(4, 1)), follows="reference", opsets=(24, 25)),
     # onnx.reference masks only the first query where the mask has one row.
     case((Q, K, V, real(1, 5)), {"is_causal": 1}, "onnxruntime", opsets=(25, 25)),
     case((Q, K, V, None, *PAST)),
@@ -78,6 +79,13 @@ def test_agrees_with_the_references(case, version):
 def test_a_query_without_keys_gives_zeros():
     y, *_ = run("Attention", (Q, K[:, :, :0], V[:, :, :0]), version=23, outputs=2)
     np.testing.assert_array_equal(y, np.zeros((2, 3, 4, 6), np.float32), strict=True)
+
+
+def test_the_mask_of_one_key_broadcasts_at_first():
+    mask = np.float32([[3], [-np.inf], [0], [-1]])
+    (y,) = run("Attention", (Q, K, V, mask, *PAST), version=23)
+    (wanted,) = run("Attention", (Q, K, V, mask.repeat(7, 1), *PAST), version=23)
+    np.testing.assert_array_equal(y, wanted)
 
 
 def test_an_infinite_score_that_is_masked_does_not_take_part():

@@ -54,6 +54,10 @@ def attention(
     options: _Attributes,
 ) -> tuple[Array, ...]:
     """Attention, with a mask, a causal mask and a cache of keys and values."""
+    if mask is not None and mask.ndim and mask.shape[-1] == 1:
+        # From opset 24 on, the mask of a single key masks the others.
+        keys = k.shape[-2] + (0 if past_key is None else past_key.shape[-2])
+        mask = np.broadcast_to(mask, (*mask.shape[:-1], keys))
     return _attention((q, k, v), (past_key, past_value), (mask, None), options, _Window())
 
 
