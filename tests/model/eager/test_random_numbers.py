@@ -145,3 +145,11 @@ ERRORS = [
 def test_what_onnx_does_not_allow_is_an_error(operator, inputs, attributes, message):
     with pytest.raises(QEngineError, match=message):
         run(operator, inputs, attributes, version=22)
+
+
+def test_a_class_without_probability_is_never_drawn(monkeypatch):
+    monkeypatch.setattr(random_numbers, "_fractions", lambda _, count: np.zeros(count))
+    x = np.float32([[-np.inf, -np.inf, 0, -np.inf]])
+    assert random_numbers.multinomial(x, sample_size=3).tolist() == [[2, 2, 2]]
+    monkeypatch.setattr(random_numbers, "_fractions", lambda _, count: np.full(count, 1 - 2**-53))
+    assert random_numbers.multinomial(x, sample_size=3).tolist() == [[2, 2, 2]]
