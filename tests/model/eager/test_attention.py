@@ -88,6 +88,11 @@ def test_the_mask_of_one_key_broadcasts_at_first():
     np.testing.assert_array_equal(y, wanted)
 
 
+def test_a_mask_with_too_few_keys_is_an_error_at_first():
+    with pytest.raises(QEngineError, match="does not broadcast"):
+        run("Attention", (Q, K, V, real(4, 3)), version=23)
+
+
 def test_an_infinite_score_that_is_masked_does_not_take_part():
     k = K.copy()
     k[0, 0, 1] = 3e38

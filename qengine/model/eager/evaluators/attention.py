@@ -54,11 +54,7 @@ def attention(
     options: _Attributes,
 ) -> tuple[Array, ...]:
     """Attention, with a mask, a causal mask and a cache of keys and values."""
-    if mask is not None and mask.ndim and mask.shape[-1] == 1:
-        # From opset 24 on, the mask of a single key masks the others.
-        keys = k.shape[-2] + (0 if past_key is None else past_key.shape[-2])
-        mask = np.broadcast_to(mask, (*mask.shape[:-1], keys))
-    return _attention((q, k, v), (past_key, past_value), (mask, None), options, _Window())
+    return _attention((q, k, v), (past_key, past_value), (mask, None), options, _Window(), pads_mask=False)
 
 
 @evaluator("Attention", since=24)
@@ -151,6 +147,8 @@ def _attention(
     limits: tuple[Array | None, Array | None],
     options: _Attributes,
     window: _Window,
+    *,
+    pads_mask: bool = True,
 ) -> tuple[Array, ...]:
     """Return the outputs.
 
@@ -164,6 +162,8 @@ def _attention(
         The mask, and the number of keys of each sample.
     options, window
         The attributes.
+    pads_mask
+        Whether a mask may have fewer keys, and masks the others; else it only broadcasts.
     """
     q, k, v = _by_heads(*inputs, options)
     mask, lengths = limits
@@ -180,7 +180,7 @@ def _attention(
     if lengths is not None and lengths.shape != q.shape[:1]:
         raise ModelError(f"nonpad_kv_seqlen {list(lengths.shape)} must be [{len(q)}], a number for each sample")
     scores = _scores(q, k, _scale(options.scale, q))
-    bias = _masked(_bias(mask, q, k.shape[2]), past, lengths, bool(options.is_causal), window)
+    bias = _masked(_bias(mask, q, k.shape[2], pads_mask), past, lengths, bool(options.is_causal), window)
     biased, debug = _with_bias(scores, bias, options)
     if options.softmax_precision is not None:
         biased = biased.astype(element_dtype(options.softmax_precision, REALS, "softmax_precision"))
@@ -294,7 +294,7 @@ def _with_bias(scores: Array, bias: Array, options: _Attributes) -> tuple[Array,
     return biased, {_RAW: scores, _CAPPED: capped}.get(options.qk_matmul_output_mode, biased)
 
 
-def _bias(mask: Array | None, q: Array, keys: int) -> Array:
+def _bias(mask: Array | None, q: Array, keys: int, pads: bool) -> Array:
     """Return an attention mask as numbers to add, in a shape that broadcasts to (batch, heads, queries, keys)."""
     wide = working_dtype(q.dtype)
     if mask is None:
@@ -303,7 +303,7 @@ def _bias(mask: Array | None, q: Array, keys: int) -> Array:
         raise ModelError(f"attn_mask {list(mask.shape)} has more than 4 axes")
     bias: Array = np.where(mask, wide.type(0), wide.type(-np.inf)) if mask.dtype == bool else mask.astype(wide)
     bias = bias[(None,) * (4 - mask.ndim)]
-    if mask.ndim and bias.shape[3] < keys:
+    if pads and mask.ndim and bias.shape[3] < keys:
         bias = np.pad(bias, [(0, 0)] * 3 + [(0, keys - bias.shape[3])], constant_values=-np.inf)
     wanted = (*q.shape[:3], keys)
     if any(n not in (1, most) for n, most in zip(bias.shape, wanted, strict=True)):

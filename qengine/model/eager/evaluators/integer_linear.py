@@ -188,7 +188,7 @@ def _per_filter(parameter: Array | None, w: Array, what: str) -> Any:
         return scalar(parameter, what)
     if parameter.shape != w.shape[:1]:
         raise ModelError(
-            f"{what} {list(parameter.shape)} must be a single number or one for each of {w.shape[0]} filters"
+            f"{what} {list(parameter.shape)} must be a single number or one for each filter, {list(w.shape[:1])}"
         )
     return parameter.reshape(-1, *(1,) * (w.ndim - 1))
 
