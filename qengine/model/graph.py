@@ -20,7 +20,7 @@ Attribute: TypeAlias = (
     "int | float | str | NDArray[Any] | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Graph | OpaqueAttribute"
 )
 
-RUNS_GRAPHS = ("If", "Loop", "Scan", "SequenceMap")
+RUNS_GRAPHS = ("If", "Loop", "Scan", "SequenceMap", "FlexAttention")
 """Operators that run the graphs in their attributes."""
 
 _Number = TypeVar("_Number", int, float)

@@ -1,4 +1,4 @@
-"""Control flow: If, Loop, Scan and SequenceMap, whose attributes hold graphs.
+"""Control flow: If, Loop, Scan, SequenceMap and FlexAttention, whose attributes hold graphs.
 
 A function here decides which graph of the node runs, how often, and on which values. It does not run a graph itself: it
 calls `call(attribute, inputs)`, which the caller of `perform` gives. So the rules of ONNX are here once, and the same
@@ -16,9 +16,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
+from qengine.model.eager.evaluators.attention import attend
 from qengine.model.graph import RUNS_GRAPHS, Graph, Node
 from qengine.runtime.values import RuntimeValue
 
@@ -213,7 +215,24 @@ def _run_sequence_map(node: Node, inputs: Sequence[RuntimeValue], call: Call) ->
     return [RuntimeValue([row[k].value for row in results]) for k in range(len(_body(node).outputs))]
 
 
+def _run_flex_attention(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[RuntimeValue]:
+    if len(inputs) != 3:
+        raise ModelError(f"takes 3 inputs, {len(inputs)} given")
+
+    def modifier(attribute: str) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+        if attribute not in node.attributes:
+            return None
+        _body(node, attribute)
+        return lambda array: call(attribute, [RuntimeValue(array)])[0].array
+
+    scale: Any = node.attributes.get("scale")
+    precision: Any = node.attributes.get("softmax_precision")
+    q, k, v = (value.array for value in inputs)
+    y = attend(q, k, v, scale, precision, modifier("score_mod"), modifier("prob_mod"))
+    return [RuntimeValue(y)]
+
+
 CONTROL: dict[str, Callable[[Node, Sequence[RuntimeValue], Call], list[RuntimeValue]]] = dict(
-    zip(RUNS_GRAPHS, (_run_if, _run_loop, _run_scan, _run_sequence_map), strict=True)
+    zip(RUNS_GRAPHS, (_run_if, _run_loop, _run_scan, _run_sequence_map, _run_flex_attention), strict=True)
 )
 """The function of each control flow operator, by its name."""

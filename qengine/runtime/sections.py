@@ -37,7 +37,7 @@ from qengine.runtime.event import Event
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan
 from qengine.runtime.plan.planner import Section, plan_section
-from qengine.runtime.standalone_nodes import compute_standalone
+from qengine.runtime.standalone_nodes import compute_standalone, is_island
 from qengine.runtime.values import RuntimeValue
 
 _CACHED_SECTIONS = 64
@@ -271,7 +271,8 @@ class SectionedPlan:
         reads = {name for inner in graph.nodes for name in inner.reads} | {value.name for value in graph.outputs}
         for name in node.captures:
             if name in reads and name not in self.graph.constants:
-                feeds[name] = env.lookup(name)
+                value = env.lookup(name)
+                feeds[name] = RuntimeValue(real_numbers(value)) if is_island(node) else value
         if attribute == BODY:
             env.iterations.add()
         outputs = self._inner_plan(node, attribute, feeds).run(feeds, env.iterations)
@@ -290,6 +291,8 @@ class SectionedPlan:
             captured = {name: self.graph.constants[name] for name in node.captures if name in self.graph.constants}
             formats = {n: fed.format for n, fed in feeds.items() if n not in own and fed.format is not None}
             network = self.network.of_inner_graph(graph, inputs, captured, formats, known)
+            if is_island(node):
+                network = network.with_request(None, as_float32=True)
             outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))
             self._inner[key] = SectionedPlan(network, outputs, self.settings)
         return self._inner[key]

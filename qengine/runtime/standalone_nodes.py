@@ -23,6 +23,11 @@ CallGraph = Callable[[Node, str, Sequence[RuntimeValue]], list[RuntimeValue]]
 """(node, attribute, inputs) -> outputs of the graph in that attribute of the node."""
 
 
+def is_island(node: Node) -> bool:
+    """Whether a node with graphs in its attributes, and these graphs, compute real numbers in fixed point too."""
+    return bool(node.graphs and node.domain)
+
+
 def compute_standalone(
     node: Node, inputs: Sequence[RuntimeValue], env: Environment, call_graph: CallGraph
 ) -> list[RuntimeValue]:
@@ -45,6 +50,11 @@ def compute_standalone(
         If the node cannot be computed from such inputs, or is a float32 island in a strict run.
     """
     fixed = env.fixed
+    reads_codes = any(value.format is not None for value in inputs)
+    if is_island(node):
+        if fixed is not None and fixed.strict and reads_codes:
+            raise UnsupportedError(f"{node}: strict: no fixed-point rule; it would run as a float32 island")
+        inputs = [RuntimeValue(real_numbers(value)) for value in inputs]
     if node.graphs:
         with node.errors_named():
             outputs = control_flow.perform(node, inputs, lambda attribute, args: call_graph(node, attribute, args))
@@ -56,6 +66,6 @@ def compute_standalone(
             return custom_nodes.perform(
                 node, op, inputs, env.graph.values, fixed.formats, fixed.arithmetic, env.tallies
             )
-    if fixed is not None and fixed.strict and any(value.format is not None for value in inputs):
+    if fixed is not None and fixed.strict and reads_codes:
         raise UnsupportedError(f"{node}: strict: no fixed-point rule; it would run as a float32 island")
     return [RuntimeValue(value) for value in compute(node, [real_numbers(v) for v in inputs], env.graph.values)]

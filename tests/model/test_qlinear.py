@@ -1,10 +1,12 @@
 import numpy as np
 import onnx
+import pytest
 from model.passes.quantized_models import RNG, assert_bits_of_onnx, codes
 from networks import network
 from onnx import helper
 
 import qengine
+from qengine.errors import ModelError
 
 
 def test_quantized_operators_are_three_in_one():
@@ -67,3 +69,27 @@ def test_operators_of_onnx_runtime_are_read_too():
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     theirs = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     np.testing.assert_array_equal(found, theirs.run(None, {"x": x})[0], strict=True)
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.25, np.nan, np.inf])
+@pytest.mark.parametrize("place", [1, 4, 6])
+@pytest.mark.parametrize("domain", ["", "com.microsoft"])
+def test_a_scale_that_is_not_positive_is_an_error(domain, place, scale):
+    """A scale of 0 with other scales that are powers of two, which are read as formats."""
+    operator = "QLinearAdd" if domain else "QLinearMatMul"
+    scales = {1: 0.25, 4: 0.5, 6: 0.25} | {place: scale}
+    names = ["x", "s1", "z", "x", "s4", "z", "s6", "z"]
+    graph = helper.make_graph(
+        [helper.make_node(operator, names, ["y"], name="node", domain=domain)],
+        "scales",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.UINT8, [2, 2])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.UINT8, None)],
+        [
+            onnx.numpy_helper.from_array(np.array(0, np.uint8), "z"),
+            *(onnx.numpy_helper.from_array(np.float32(s), f"s{i}") for i, s in scales.items()),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    with pytest.raises(ModelError, match=rf"node 'node' .*scale 's{place}' is .*must be a positive number"):
+        qengine.InferenceSession(model.SerializeToString())

@@ -81,16 +81,3 @@ def scalar(array: NDArray[Any] | None, what: str) -> Any:
     if array.size != 1:
         raise ModelError(f"{what} of shape {list(array.shape)} must be a single number")
     return array.item()
-
-
-def axis_index(axis: int, ndim: int, what: str = "axis") -> int:
-    """Return an axis counted from the front.
-
-    Raises
-    ------
-    ModelError
-        If it is out of range.
-    """
-    if not -ndim <= axis < ndim:
-        raise ModelError(f"{what} {axis} is out of range for {ndim} axes")
-    return axis % ndim

@@ -114,6 +114,8 @@ def quantize_linear(
     dtype = default_dtype(output_dtype) if zero_point is None else zero_point.dtype
     if dtype is None or dtype.name not in _STORED:
         raise UnsupportedError(f"QuantizeLinear to {dtype} has no handler")
+    if scale.value is not None:
+        check_scale(scale.value, f"scale '{scale.name}'")
     fmt, offset = _constant_format(dtype, scale, zero_point)
     if fmt is not None:
         return ToCodes(x, fmt, offset, dtype)
@@ -123,7 +125,6 @@ def quantize_linear(
     offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(values: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
-        check_scale(step, f"scale '{scale.name}'")
         codes = np.rint(values / step.reshape(shape)).astype(np.float64)
         if offsets:
             codes = codes + offsets[0].reshape(offset_shape)
@@ -157,7 +158,6 @@ def dequantize_linear(
     offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(codes: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
-        check_scale(step, f"scale '{scale.name}'", may_be_zero=step.size > 1)
         values = codes.astype(np.float32)
         if offsets:
             values = values - offsets[0].reshape(offset_shape).astype(np.float32)

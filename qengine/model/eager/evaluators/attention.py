@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -12,115 +13,161 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.eager.numbers import REALS, check_size, element_dtype, working_dtype
-from qengine.model.graph import Node
 
 Array = NDArray[Any]
+Modifier = Callable[[Array], Array]
 
 _RAW, _CAPPED, _BIASED, _PROBABILITIES = range(4)
 """Values of qk_matmul_output_mode."""
 
 
 @dataclass(frozen=True)
-class _Options:
+class _Attributes:
     """The attributes of Attention."""
 
-    is_causal: int
-    kv_num_heads: int | None
-    q_num_heads: int | None
-    qk_matmul_output_mode: int
-    scale: float | None
-    softcap: float
-    softmax_precision: int | None
+    is_causal: int = 0
+    kv_num_heads: int | None = None
+    q_num_heads: int | None = None
+    qk_matmul_output_mode: int = _RAW
+    scale: float | None = None
+    softcap: float = 0.0
+    softmax_precision: int | None = None
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The keys that a query may attend, counted from its own position; -1 for no bound."""
+
     left_window_size: int = -1
     right_window_size: int = -1
 
 
 @evaluator("Attention", since=23)
 def attention(
-    *inputs: Array | None,
-    is_causal: int = 0,
-    kv_num_heads: int | None = None,
-    q_num_heads: int | None = None,
-    qk_matmul_output_mode: int = 0,
-    scale: float | None = None,
-    softcap: float = 0.0,
-    softmax_precision: int | None = None,
-    node: Node,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    past_key: Array | None = None,
+    past_value: Array | None = None,
+    *,
+    options: _Attributes,
 ) -> tuple[Array, ...]:
     """Attention, with a mask, a causal mask and a cache of keys and values."""
-    options = _Options(is_causal, kv_num_heads, q_num_heads, qk_matmul_output_mode, scale, softcap, softmax_precision)
-    return _attention(_padded(inputs, 6 if node.version < 24 else 7), options)
+    return _attention((q, k, v), (past_key, past_value), (mask, None), options, _Window(), pads_mask=False)
+
+
+@evaluator("Attention", since=24)
+def attention_24(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    past_key: Array | None = None,
+    past_value: Array | None = None,
+    nonpad_kv_seqlen: Array | None = None,
+    *,
+    options: _Attributes,
+) -> tuple[Array, ...]:
+    """Attention that also takes the number of keys of each sample."""
+    return _attention((q, k, v), (past_key, past_value), (mask, nonpad_kv_seqlen), options, _Window())
 
 
 @evaluator("Attention", since=25)
 def attention_25(
-    *inputs: Array | None,
-    is_causal: int = 0,
-    kv_num_heads: int | None = None,
-    left_window_size: int = -1,
-    q_num_heads: int | None = None,
-    qk_matmul_output_mode: int = 0,
-    right_window_size: int = -1,
-    scale: float | None = None,
-    softcap: float = 0.0,
-    softmax_precision: int | None = None,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    past_key: Array | None = None,
+    past_value: Array | None = None,
+    nonpad_kv_seqlen: Array | None = None,
+    *,
+    options: _Attributes,
+    window: _Window,
 ) -> tuple[Array, ...]:
     """Attention whose queries may also be limited to a window of keys."""
-    options = _Options(
-        is_causal,
-        kv_num_heads,
-        q_num_heads,
-        qk_matmul_output_mode,
-        scale,
-        softcap,
-        softmax_precision,
-        left_window_size,
-        right_window_size,
-    )
-    return _attention(_padded(inputs, 7), options)
+    return _attention((q, k, v), (past_key, past_value), (mask, nonpad_kv_seqlen), options, window)
 
 
 @evaluator("FlexAttention", domain="ai.onnx.preview")
 def flex_attention(
+    q: Array, k: Array, v: Array, *, scale: float | None = None, softmax_precision: int | None = None
+) -> Array:
+    """Attention without masks and without graphs that modify it."""
+    return attend(q, k, v, scale, softmax_precision)
+
+
+def attend(
     q: Array,
     k: Array,
     v: Array,
-    *,
-    prob_mod: None = None,
-    scale: float | None = None,
-    score_mod: None = None,
-    softmax_precision: int | None = None,
+    scale: float | None,
+    softmax_precision: int | None,
+    score_mod: Modifier | None = None,
+    prob_mod: Modifier | None = None,
 ) -> Array:
-    """Attention without masks; the graphs `score_mod` and `prob_mod` are refused before it is called."""
-    del score_mod, prob_mod
+    """Return the output of FlexAttention.
+
+    Parameters
+    ----------
+    q, k, v
+        The inputs, (batch, heads, positions, size).
+    scale, softmax_precision
+        The attributes.
+    score_mod, prob_mod
+        Functions that change the scores before softmax, and the probabilities after it; None for none.
+    """
     if {q.ndim, k.ndim, v.ndim} != {4}:
         raise ModelError(f"Q {list(q.shape)}, K {list(k.shape)} and V {list(v.shape)} must have 4 axes")
     _check_heads(q, k, v)
     precise = working_dtype(q.dtype)
     if softmax_precision is not None:
         precise = element_dtype(softmax_precision, REALS, "softmax_precision")
-    scores = _scores(q, k, _scale(scale, q)).astype(precise)
-    return _weighted(_softmax(scores), v, working_dtype(q.dtype, precise)).astype(q.dtype)
+    scores = _modified(_scores(q, k, _scale(scale, q)).astype(precise), score_mod, "score_mod")
+    weights = _modified(_softmax(scores), prob_mod, "prob_mod")
+    return _weighted(weights, v, working_dtype(q.dtype, precise)).astype(q.dtype)
 
 
-def _padded(inputs: tuple[Array | None, ...], most: int) -> list[Array | None]:
-    """Return the inputs with None for those that are left out at the end."""
-    if len(inputs) > most:
-        raise ModelError(f"takes at most {most} inputs at this opset, {len(inputs)} given")
-    padded = [*inputs, *[None] * (7 - len(inputs))]
-    for name, array in zip("QKV", padded, strict=False):
-        if array is None:
-            raise ModelError(f"input '{name}' is missing")
-    return padded
+def _modified(x: Array, modifier: Modifier | None, name: str) -> Array:
+    if modifier is None:
+        return x
+    y = modifier(x)
+    if y.shape != x.shape or y.dtype != x.dtype:
+        raise ModelError(
+            f"{name} gives {y.dtype} {list(y.shape)}, and must give the type and shape of its input, {x.dtype} "
+            f"{list(x.shape)}"
+        )
+    return y
 
 
-def _attention(inputs: list[Array | None], options: _Options) -> tuple[Array, ...]:
-    q, k, v, mask, past_key, past_value, lengths = inputs
-    assert q is not None
-    assert k is not None
-    assert v is not None
-    packed = q.ndim == 3
-    q, k, v = _by_heads(q, k, v, options)
+def _attention(
+    inputs: tuple[Array, Array, Array],
+    cache: tuple[Array | None, Array | None],
+    limits: tuple[Array | None, Array | None],
+    options: _Attributes,
+    window: _Window,
+    *,
+    pads_mask: bool = True,
+) -> tuple[Array, ...]:
+    """Return the outputs.
+
+    Parameters
+    ----------
+    inputs
+        Q, K and V.
+    cache
+        The keys and values before K and V.
+    limits
+        The mask, and the number of keys of each sample.
+    options, window
+        The attributes.
+    pads_mask
+        Whether a mask may have fewer keys, and masks the others; else it only broadcasts.
+    """
+    q, k, v = _by_heads(*inputs, options)
+    mask, lengths = limits
+    past_key, past_value = cache
     past = 0
     if (past_key is None) != (past_value is None):
         raise ModelError("past_key and past_value must be given together")
@@ -130,22 +177,23 @@ def _attention(inputs: list[Array | None], options: _Options) -> tuple[Array, ..
         k, v = _appended(past_key, k, "past_key"), _appended(past_value, v, "past_value")
         past = past_key.shape[2]
     _check_heads(q, k, v)
+    if lengths is not None and lengths.shape != q.shape[:1]:
+        raise ModelError(f"nonpad_kv_seqlen {list(lengths.shape)} must be [{len(q)}], a number for each sample")
     scores = _scores(q, k, _scale(options.scale, q))
-    bias = _bias(q, k, mask, past, lengths, options)
+    bias = _masked(_bias(mask, q, k.shape[2], pads_mask), past, lengths, bool(options.is_causal), window)
     biased, debug = _with_bias(scores, bias, options)
-
     if options.softmax_precision is not None:
         biased = biased.astype(element_dtype(options.softmax_precision, REALS, "softmax_precision"))
     weights = _softmax(biased)
     if options.qk_matmul_output_mode == _PROBABILITIES:
         debug = weights
     y = _weighted(weights, v, working_dtype(q.dtype)).astype(q.dtype)
-    if packed:
+    if inputs[0].ndim == 3:
         y = y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], y.shape[1] * y.shape[3])
     return y, k, v, debug.astype(q.dtype)
 
 
-def _by_heads(q: Array, k: Array, v: Array, options: _Options) -> tuple[Array, Array, Array]:
+def _by_heads(q: Array, k: Array, v: Array, options: _Attributes) -> tuple[Array, Array, Array]:
     """Return Q, K and V as (batch, heads, positions, size)."""
     if {q.ndim, k.ndim, v.ndim} == {3}:
         if options.q_num_heads is None or options.kv_num_heads is None:
@@ -231,7 +279,7 @@ def _softmax(x: Array) -> Array:
     return np.asarray(powers / np.where(total == 0, wide.dtype.type(1), total)).astype(x.dtype)
 
 
-def _with_bias(scores: Array, bias: Array, options: _Options) -> tuple[Array, Array]:
+def _with_bias(scores: Array, bias: Array, options: _Attributes) -> tuple[Array, Array]:
     """Return the scores that softmax gets, and the output of qk_matmul_output_mode 0, 1 or 2."""
     if options.softcap < 0:
         raise ModelError(f"softcap {options.softcap} must be 0 or more")
@@ -246,49 +294,45 @@ def _with_bias(scores: Array, bias: Array, options: _Options) -> tuple[Array, Ar
     return biased, {_RAW: scores, _CAPPED: capped}.get(options.qk_matmul_output_mode, biased)
 
 
-def _bias(q: Array, k: Array, mask: Array | None, past: int, lengths: Array | None, options: _Options) -> Array:
-    """Return the number that is added to each score, in a shape that broadcasts: -inf for a key that is masked."""
-    batch, queries, keys = q.shape[0], q.shape[2], k.shape[2]
+def _bias(mask: Array | None, q: Array, keys: int, pads: bool) -> Array:
+    """Return an attention mask as numbers to add, in a shape that broadcasts to (batch, heads, queries, keys)."""
     wide = working_dtype(q.dtype)
-    bias = np.zeros((1, 1, queries, keys), wide) if mask is None else _of_mask(mask, q, keys, wide)
-    # Position of the first query among the keys.
-    first = np.full((1, 1, 1, 1), past, np.int64)
-    key = np.arange(keys)
-    masked = np.zeros((1, 1, 1, 1), bool)
-    if lengths is not None:
-        if lengths.shape != (batch,) or (lengths < 0).any() or (lengths > keys).any():
-            raise ModelError(
-                f"nonpad_kv_seqlen {lengths.ravel()[:8].tolist()} must hold a number from 0 to {keys} "
-                f"for each of the {batch} samples"
-            )
-        column = lengths.reshape(batch, 1, 1, 1)
-        masked = key >= column
-        first = column - queries
-    position = first + np.arange(queries)[:, None]
-    if options.is_causal:
-        masked = masked | (key > position)
-    for name, size in (
-        ("left_window_size", options.left_window_size),
-        ("right_window_size", options.right_window_size),
-    ):
-        if size < -1:
-            raise ModelError(f"{name} {size} must be -1 or more")
-    if options.left_window_size >= 0:
-        masked = masked | (position - key > options.left_window_size)
-    if options.right_window_size >= 0:
-        masked = masked | (key - position > options.right_window_size)
-    return np.where(masked, wide.type(-np.inf), bias)
-
-
-def _of_mask(mask: Array, q: Array, keys: int, wide: np.dtype[Any]) -> Array:
-    """Return an attention mask as numbers to add, (batch or 1, heads or 1, queries or 1, keys)."""
-    wanted = (*q.shape[:3], keys)
+    if mask is None:
+        return np.zeros((1, 1, q.shape[2], keys), wide)
     if mask.ndim > 4:
         raise ModelError(f"attn_mask {list(mask.shape)} has more than 4 axes")
     bias: Array = np.where(mask, wide.type(0), wide.type(-np.inf)) if mask.dtype == bool else mask.astype(wide)
     bias = bias[(None,) * (4 - mask.ndim)]
-    if mask.ndim and bias.shape[3] < keys:
+    if pads and mask.ndim and bias.shape[3] < keys:
         bias = np.pad(bias, [(0, 0)] * 3 + [(0, keys - bias.shape[3])], constant_values=-np.inf)
+    wanted = (*q.shape[:3], keys)
     if any(n not in (1, most) for n, most in zip(bias.shape, wanted, strict=True)):
         raise ModelError(f"attn_mask {list(mask.shape)} does not broadcast to {list(wanted)}")
-    return bias
+    return np.broadcast_to(bias, (*bias.shape[:2], *wanted[2:]))
+
+
+def _masked(bias: Array, past: int, lengths: Array | None, is_causal: bool, window: _Window) -> Array:
+    """Return the bias with -inf for the keys that a query does not attend."""
+    queries, keys = bias.shape[2:]
+    key = np.arange(keys)
+    first = np.full((1, 1, 1, 1), past, np.int64)  # position of the first query among the keys
+    masked = np.zeros((1, 1, 1, 1), bool)
+    if lengths is not None:
+        if (lengths < 0).any() or (lengths > keys).any():
+            raise ModelError(
+                f"nonpad_kv_seqlen {lengths.ravel()[:8].tolist()} must hold a number from 0 to {keys} for each sample"
+            )
+        column = lengths.reshape(-1, 1, 1, 1)
+        masked = key >= column
+        first = column - queries
+    position = first + np.arange(queries)[:, None]
+    if is_causal:
+        masked = masked | (key > position)
+    left, right = window.left_window_size, window.right_window_size
+    if min(left, right) < -1:
+        raise ModelError(f"left_window_size {left} and right_window_size {right} must be -1 or more")
+    if left >= 0:
+        masked = masked | (position - key > left)
+    if right >= 0:
+        masked = masked | (key - position > right)
+    return np.where(masked, bias.dtype.type(-np.inf), bias)

@@ -31,7 +31,7 @@ def einsum(*inputs: Array, equation: str) -> Array:
     wide = working_dtype(dtype) if dtype.kind in "fV" else dtype
     terms, result = _parsed(equation, [one.ndim for one in inputs])
     lengths = _lengths(terms, inputs, equation)
-    operands = [_diagonal(one.astype(wide), term, lengths) for one, term in zip(inputs, terms, strict=True)]
+    operands = [_diagonal(one.astype(wide, copy=False), term, lengths) for one, term in zip(inputs, terms, strict=True)]
     return np.asarray(_contracted(operands, result, lengths)).astype(dtype)
 
 
@@ -96,7 +96,10 @@ def _lengths(terms: Sequence[tuple[Label, ...]], inputs: Sequence[Array], equati
     """Return the length of each label; an axis of length 1 broadcasts."""
     lengths: dict[Label, int] = {}
     for term, array in zip(terms, inputs, strict=True):
+        own: dict[Label, int] = {}
         for label, length in zip(term, array.shape, strict=True):
+            if own.setdefault(label, length) != length:
+                raise ModelError(f"equation '{equation}': '{label}' has lengths {own[label]} and {length} in a term")
             known = lengths.setdefault(label, length)
             if known == 1:
                 lengths[label] = length

@@ -6,6 +6,7 @@ exact, and BLAS is fast.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,18 @@ from qengine.model.steps import Tensor
 Array = NDArray[Any]
 
 
+@dataclass(frozen=True)
+class _Window:
+    """The attributes of a convolution."""
+
+    auto_pad: str = "NOTSET"
+    dilations: Ints | None = None
+    group: int = 1
+    kernel_shape: Ints | None = None
+    pads: Ints | None = None
+    strides: Ints | None = None
+
+
 @evaluator("MatMulInteger", since=10)
 def matmul_integer(a: Array, b: Array, a_zero_point: Array | None = None, b_zero_point: Array | None = None) -> Array:
     """np.matmul of integers minus their zero points."""
@@ -35,24 +48,13 @@ def conv_integer(
     x_zero_point: Array | None = None,
     w_zero_point: Array | None = None,
     *,
-    auto_pad: str = "NOTSET",
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
+    window: _Window,
 ) -> Array:
     """Cross-correlation of integers minus their zero points; padding is the zero point."""
-    centred = _centred(x, scalar(x_zero_point, "x_zero_point"))
     return _convolution(
-        centred,
+        _centred(x, scalar(x_zero_point, "x_zero_point")),
         _centred(w, _per_filter(w_zero_point, w, "w_zero_point")),
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
+        window,
     )
 
 
@@ -90,35 +92,25 @@ def qlinear_matmul(
 
 @evaluator("QLinearConv", since=10)
 def qlinear_conv(
-    *inputs: Array | None,
-    auto_pad: str = "NOTSET",
-    dilations: Ints | None = None,
-    group: int = 1,
-    kernel_shape: Ints | None = None,
-    pads: Ints | None = None,
-    strides: Ints | None = None,
+    x: Array,
+    x_scale: Array,
+    x_zero_point: Array,
+    w: Array,
+    w_scale: Array,
+    w_zero_point: Array,
+    y_scale: Array,
+    y_zero_point: Array,
+    bias: Array | None = None,
+    *,
+    window: _Window,
 ) -> Array:
     """Cross-correlation of quantized numbers, quantized again."""
-    if not 8 <= len(inputs) <= 9 or any(one is None for one in inputs[:8]):
-        raise ModelError("needs x, w and y_zero_point with their scales and zero points, and takes a bias")
-    x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias = [*inputs, None][:9]
-    assert x is not None
-    assert x_scale is not None
-    assert w is not None
-    assert w_scale is not None
-    assert y_scale is not None
-    assert y_zero_point is not None
     for name, scale in (("x_scale", x_scale), ("w_scale", w_scale), ("y_scale", y_scale)):
         check_scale(scale, name)
     total = _convolution(
         _centred(x, scalar(x_zero_point, "x_zero_point")),
         _centred(w, _per_filter(w_zero_point, w, "w_zero_point")),
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
+        window,
     )
     column = (-1, *(1,) * (x.ndim - 2))
     if bias is not None:
@@ -196,7 +188,7 @@ def _per_filter(parameter: Array | None, w: Array, what: str) -> Any:
         return scalar(parameter, what)
     if parameter.shape != w.shape[:1]:
         raise ModelError(
-            f"{what} {list(parameter.shape)} must be a single number or one for each of {w.shape[0]} filters"
+            f"{what} {list(parameter.shape)} must be a single number or one for each filter, {list(w.shape[:1])}"
         )
     return parameter.reshape(-1, *(1,) * (w.ndim - 1))
 
@@ -209,8 +201,8 @@ def _matrix_product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[n
     return _wrapped(a @ b)
 
 
-def _convolution(x: NDArray[np.float64], w: NDArray[np.float64], **attributes: Any) -> NDArray[np.int32]:
-    step = conv(Tensor("x", x.dtype, x.shape), Tensor("w", w.dtype, w.shape), **attributes)
+def _convolution(x: NDArray[np.float64], w: NDArray[np.float64], window: _Window) -> NDArray[np.int32]:
+    step = conv(Tensor("x", x.dtype, x.shape), Tensor("w", w.dtype, w.shape), **vars(window))
     check_size(step.shape, 8, "the output")
     check_size(step.scratch, 8, "the padded input")
     return _wrapped(step.product(x, w))

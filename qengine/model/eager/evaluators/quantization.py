@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.model.eager.elements import axis_of
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import BFLOAT16, axis_index, element_dtype
+from qengine.model.eager.numbers import BFLOAT16, element_dtype
 from qengine.model.ops.quantization import check_scale, spread
 from qengine.model.steps import Tensor
 
@@ -43,7 +44,7 @@ def quantize_linear(
 ) -> Array:
     """saturate(round(x / scale) + zero point), divided in the type of the scale or in `precision`."""
     dtype = _target(output_dtype, y_zero_point)
-    check_scale(y_scale.astype(np.float64), "y_scale")
+    check_scale(y_scale.astype(np.float64), "y_scale", may_be_zero=True)  # the model may compute it from zeros
     if precision:
         wide = element_dtype(precision, ("float32", "float16", "bfloat16"), "precision")
     else:
@@ -119,7 +120,7 @@ def _expanded(parameter: Array, x: Array, axis: int, block_size: int, what: str)
     if not block_size:
         tensors = (Tensor(what, parameter.dtype, parameter.shape), Tensor("x", x.dtype, x.shape))
         return parameter.reshape(spread(*tensors, axis))
-    along = axis_index(axis, x.ndim)
+    along = axis_of(axis, x.ndim)
     blocks = -(-x.shape[along] // block_size)
     wanted = (*x.shape[:along], blocks, *x.shape[along + 1 :])
     if parameter.shape != wanted:

@@ -8,7 +8,8 @@ others in every run. The numbers are not those of other software with the same s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from qengine.model.ops.operator import Ints
 Array = NDArray[Any]
 Reals = NDArray[np.float64]
 
+_BLOCK = 1 << 16
+"""Most numbers that are drawn at a time; the numbers of a seed do not depend on it."""
 _ANY = (*REALS, *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "bool")
 
 
@@ -110,38 +113,55 @@ def _fractions(generator: np.random.PCG64, count: int) -> Reals:
     return np.asarray((raw >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
-def _length(shape: Sequence[int]) -> int:
-    """Return the number of elements of the output, whose size is checked."""
+def _filled(shape: Sequence[int], dtype: np.dtype[Any], draw: Callable[[int], NDArray[Any]]) -> Array:
+    """Return an array of numbers that are drawn a block at a time.
+
+    Parameters
+    ----------
+    shape, dtype
+        Shape and element type of the array; the shape is checked.
+    draw
+        Function that draws about as many numbers as it is asked for, at least one.
+    """
     if any(n < 0 for n in shape):
         raise ModelError(f"shape {list(shape)} must not have negative lengths")
-    check_size(shape, 8, "the output")
-    return int(np.prod([int(n) for n in shape], dtype=object)) if shape else 1
+    check_size(shape, dtype.itemsize, "the output")
+    flat = np.empty(prod(shape), dtype)
+    start = 0
+    while start < flat.size:
+        block = draw(min(_BLOCK, flat.size - start))[: flat.size - start]
+        flat[start : start + block.size] = block
+        start += block.size
+    return flat.reshape(shape)
 
 
 def _normal(shape: Sequence[int], dtype: np.dtype[Any], mean: float, scale: float, seed: float | None) -> Array:
     if not (np.isfinite(mean) and 0 <= scale < np.inf):
         raise ModelError(f"mean {mean} must be finite, and scale {scale} 0 or more")
-    wanted, generator = _length(shape), _generator(seed)
-    parts, found = [np.zeros(0)], 0
-    while found < wanted:
-        # Marsaglia's polar method: points in the unit disc give two numbers each.
-        points = 2.0 * _fractions(generator, 2 * (wanted - found) + 16).reshape(2, -1) - 1.0
-        radius = points[0] * points[0] + points[1] * points[1]
-        points, radius = points[:, (radius > 0) & (radius < 1)], radius[(radius > 0) & (radius < 1)]
-        parts.append((points * np.sqrt(-2.0 * log(radius) / radius)).T.ravel())
-        found += parts[-1].size
-    return (mean + scale * np.concatenate(parts)[:wanted]).reshape(shape).astype(dtype)
+    generator = _generator(seed)
+
+    def draw(count: int) -> Reals:
+        # Marsaglia's polar method: a point in the unit disc gives two numbers.
+        points = 2.0 * _fractions(generator, 2 * count + 16).reshape(-1, 2) - 1.0
+        radius = points[:, 0] * points[:, 0] + points[:, 1] * points[:, 1]
+        inside = (radius > 0) & (radius < 1)
+        points, radius = points[inside], radius[inside]
+        return np.asarray(mean + scale * (points * np.sqrt(-2.0 * log(radius) / radius)[:, None]).ravel())
+
+    return _filled(shape, dtype, draw)
 
 
 def _uniform(shape: Sequence[int], dtype: np.dtype[Any], low: float, high: float, seed: float | None) -> Array:
     if not (np.isfinite(low) and np.isfinite(high) and low <= high):
         raise ModelError(f"low {low} and high {high} must be finite, and low not above high")
-    numbers = low + (high - low) * _fractions(_generator(seed), _length(shape)).reshape(shape)
-    rounded = numbers.astype(dtype)
-    if low == high:
-        return rounded
-    # Rounding to a short type may reach the upper bound, which does not belong to the interval.
-    return np.where(rounded >= dtype.type(high), dtype.type(low), rounded)
+    generator = _generator(seed)
+
+    def draw(count: int) -> Array:
+        rounded = (low + (high - low) * _fractions(generator, count)).astype(dtype)
+        # Rounding to a short type may reach the upper bound, which does not belong to the interval.
+        return rounded if low == high else np.where(rounded >= dtype.type(high), dtype.type(low), rounded)
+
+    return _filled(shape, dtype, draw)
 
 
 __all__ = [

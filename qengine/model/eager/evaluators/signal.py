@@ -1,6 +1,6 @@
 """Fourier transforms, window functions, and the mel scale.
 
-Transforms are computed in float64 and rounded once.
+Transforms are computed in float64 for float64 and else in float32, as in the reference.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.elements import axis_of
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import REALS, axis_index, check_size, element_dtype, scalar
+from qengine.model.eager.numbers import REALS, check_size, element_dtype, scalar, working_dtype
 
 Array = NDArray[Any]
 
@@ -37,7 +38,7 @@ def dft(
 
 
 def _dft(x: Array, dft_length: Array | None, axis: int, *, inverse: bool, onesided: bool) -> Array:
-    along = axis_index(axis, x.ndim)
+    along = axis_of(axis, x.ndim)
     if x.ndim < 2 or x.shape[-1] not in (1, 2) or along == x.ndim - 1:
         raise ModelError(
             f"input {list(x.shape)}, axis {axis}: the last axis must have 1 (real) or 2 (complex) elements, and the "
@@ -51,10 +52,11 @@ def _dft(x: Array, dft_length: Array | None, axis: int, *, inverse: bool, onesid
     if length < 1:
         raise ModelError(f"a transform of length {length} is not possible")
     check_size((*x.shape[:along], length, *x.shape[along + 1 : -1], 2), 8, "the transform")
-    return _transformed(x.astype(np.float64), length, along, inverse=inverse, onesided=onesided).astype(x.dtype)
+    wide = x.astype(working_dtype(x.dtype))
+    return _transformed(wide, length, along, inverse=inverse, onesided=onesided).astype(x.dtype)
 
 
-def _transformed(x: NDArray[np.float64], length: int, axis: int, *, inverse: bool, onesided: bool) -> Array:
+def _transformed(x: Array, length: int, axis: int, *, inverse: bool, onesided: bool) -> Array:
     """Return the transform; the last axis of input and output holds real and imaginary parts."""
     values = x[..., 0] if x.shape[-1] == 1 else x[..., 0] + 1j * x[..., 1]
     if inverse and onesided:
@@ -94,9 +96,10 @@ def stft(
     frames = (x.shape[1] - length) // step + 1
     check_size((x.shape[0], frames, length, 2), 8, "the frames")
     places = np.arange(frames)[:, None] * step + np.arange(length)
-    parts = x.astype(np.float64)[:, places]
+    wide = working_dtype(signal.dtype)
+    parts = x.astype(wide)[:, places]
     if window is not None:
-        parts = parts * window.astype(np.float64)[:, None]
+        parts = parts * window.astype(wide)[:, None]
     y = _transformed(parts, length, 2, inverse=False, onesided=bool(onesided) and x.shape[2] == 1)
     # With a complex signal the bins are not the whole transform; ONNX Runtime gives them too.
     return y[:, :, : length // 2 + 1 if onesided else length].astype(signal.dtype)

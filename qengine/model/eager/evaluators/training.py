@@ -24,11 +24,11 @@ def adagrad(
     t: Array,
     *tensors: Array,
     decay_factor: float = 0.0,
-    epsilon: float = 0.0,
+    epsilon: float = 1e-6,
     norm_coefficient: float = 0.0,
 ) -> tuple[Array, ...]:
     """A step against the gradient, divided by the root of the accumulated squared gradients."""
-    rate = float(scalar(r, "R")) / (1 + int(scalar(t, "T")) * decay_factor)
+    rate = np.float64(scalar(r, "R")) / (1 + int(scalar(t, "T")) * decay_factor)
 
     def update(x: Reals, gradient: Reals, squares: Reals) -> tuple[Reals, Reals]:
         regular = norm_coefficient * x + gradient

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.elements import axis_of
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.eager.evaluators.attention import split_heads
-from qengine.model.eager.numbers import axis_index, check_size, working_dtype
+from qengine.model.eager.numbers import check_size, working_dtype
 
 Array = NDArray[Any]
 
@@ -97,7 +98,7 @@ def tensor_scatter(
     if mode not in ("linear", "circular"):
         raise ModelError(f"mode '{mode}' is not linear or circular")
     shape = past_cache.shape
-    along = axis_index(axis, past_cache.ndim)
+    along = axis_of(axis, past_cache.ndim)
     if not along:
         raise ModelError(f"axis {axis} is the batch; another axis is needed")
     length = update.shape[along] if update.ndim == past_cache.ndim else -1
