@@ -119,11 +119,25 @@ def test_an_operator_that_the_user_registered_stays(monkeypatch):
     np.testing.assert_array_equal(y, 2 * X)
 
 
-def test_integers_from_the_file_never_reach_inference_unchecked():
-    """onnx's inference ends the process for some of these axes."""
+def test_axes_that_do_not_exist_are_refused():
     for axis in (2**40, -(2**62), 7, -9):
         for operator in ("LayerNormalization", "SimplifiedLayerNormalization"):
             nodes = [("Relu", "x", "r"), (operator, "r s", "y", {"axis": axis})]
             model = network(nodes, constants={"s": real(5)}, opset=14)
             with pytest.raises(qengine.errors.QEngineError):
                 qengine.InferenceSession(model).run(None, {"x": X})
+
+
+def test_integers_that_end_onnx_do_not_reach_it():
+    """onnx's inference ends the process for this node, now that the rank of the tensor before it is known."""
+    nodes = [(GELU, "x", "g"), ("GatherND", "g i", "y", {"batch_dims": -3})]
+    model = network(nodes, constants={"i": np.zeros((1, 3, 1), np.int64)})
+    assert load(model).values["g"].shape == (1, 3, 6, 5)
+
+
+def test_new_nodes_have_names_of_their_own():
+    """ONNX Runtime refuses two nodes of one name."""
+    nodes = [(f"{DOMAIN}.SkipLayerNormalization", "x x s", "n"), (f"{DOMAIN}.BiasGelu", "n s", "y")]
+    names = [node.name for node in load(network(nodes, constants={"s": real(5)})).nodes]
+    assert names == ["the_n/Add", "the_n/LayerNormalization", "the_y/Add", "the_y/Gelu"]
+    assert [node.name for node in load(network([(GELU, "x", "y")])).nodes] == ["the_y"]
