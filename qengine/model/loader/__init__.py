@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError, UnsupportedError, first_line
-from qengine.model.contrib import expand_contrib
+from qengine.model.contrib import CONTRIB, expand_contrib
 from qengine.model.graph import Graph
 from qengine.model.loader.graph_reader import GraphReader
 from qengine.model.loader.inlining import inline
@@ -70,13 +70,13 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) 
         proto = ModelProto()
         proto.CopyFrom(model)
     check_text(proto)
-    opsets = _check_header(proto)
+    opsets, ir_version = _check_header(proto), proto.ir_version
     check_names(proto.graph)
     proto = _converted(proto, opsets, least_opset)
     if proto.functions:
         inline(proto, opsets)
         check_names(proto.graph)
-    graph = GraphReader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
+    graph = GraphReader(opsets, folder, ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
     return expand_contrib(with_inferred(graph, proto.graph, opsets), infer_outputs)
 
 
@@ -134,6 +134,7 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
             raise ModelError(
                 f"imports opset {one.version} of {one.domain!r}, which is invalid or imported twice; export it again"
             )
+    opsets.setdefault(CONTRIB, 1)  # its only one; older quantizers of ONNX Runtime import none
     newest = onnx.defs.onnx_opset_version()
     if opsets.get("", newest) > newest:
         raise UnsupportedError(f"has opset {opsets['']}, and the installed onnx reads up to {newest}; upgrade onnx")
@@ -162,6 +163,7 @@ def _converted(proto: ModelProto, opsets: dict[str, int], least: int) -> ModelPr
         return proto
     if opsets[""] < OLDEST_OPSET:
         _spread_slopes(proto)
+    proto.ir_version = max(proto.ir_version, 4)  # before, onnx wants every initializer to be an input too
     try:
         converted = onnx.version_converter.convert_version(proto, least)
     except Exception as error:  # foreign code with no list of what it raises

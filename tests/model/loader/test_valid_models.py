@@ -76,6 +76,10 @@ VALID = {
     "an import twice": imports(("ai.onnx", 17), ("", 17)),
     "an unused domain twice": imports(("ai.onnx.ml", 1), ("ai.onnx.ml", 2)),
     "an unused domain of opset 0": imports(("com.example", 0)),
+    "ONNX Runtime's domain without an import": model([node("Gelu", ["x"], ["y"], domain="com.microsoft")], [INPUT]),
+    "old weights that are not inputs": model(
+        [node("InstanceNormalization", ["x", "c", "c"], ["y"])], [INPUT], inits=[init("c", C[:3])], ir=3, version=6
+    ),
     "no nodes": without_nodes(["x"]),
     "no nodes, a constant": without_nodes(["c", "x"]),
     "unused constants": model([RELU], [INPUT], inits=[init("c", C), init("s", np.array(["a"], object))]),
