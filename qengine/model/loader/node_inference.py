@@ -1,6 +1,7 @@
 """Inference of types and shapes of one node's outputs, for nodes that are not in the model file."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,12 @@ def infer_outputs(node: Node, values: Mapping[str, Value], constants: Mapping[st
     except Exception:  # foreign code with no list of what it raises; a run does not need the result
         return {}
     found = {name: value(onnx.ValueInfoProto(name=name, type=kind)) for name, kind in inferred.items() if name}
-    return {name: without_generated(one) for name, one in found.items()}
+    found = {name: without_generated(one) for name, one in found.items()}
+    if node.operator == "Reshape" and node.inputs[1] in constants:
+        # onnx infers not even the rank where the shape of the input is unknown.
+        rank = tuple(int(n) if n > 0 else None for n in constants[node.inputs[1]].reshape(-1))
+        found = {name: one if one.shape is not None else replace(one, shape=rank) for name, one in found.items()}
+    return found
 
 
 def _is_safe(node: Node, values: Mapping[str, Value], constants: Mapping[str, NDArray[Any]]) -> bool:
