@@ -68,7 +68,28 @@ def model_proto(graph: Graph, opsets: Mapping[str, int]) -> onnx.ModelProto:
 
 
 def _value_info(value: Value) -> onnx.ValueInfoProto:
+    if value.container is not None:
+        return onnx.helper.make_value_info(value.name, _type_proto(value.container))
     if value.dtype is None:
         return onnx.helper.make_empty_tensor_value_info(value.name)
     kind = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
     return onnx.helper.make_tensor_value_info(value.name, kind, value.shape)
+
+
+def _type_proto(kind: str) -> onnx.TypeProto:
+    """Return a type that is written as text, such as "seq(map(int64,tensor(float)))"."""
+    name, _, inner = kind.removesuffix(")").partition("(")
+    if name == "seq":
+        return onnx.helper.make_sequence_type_proto(_type_proto(inner))
+    if name == "optional":
+        return onnx.helper.make_optional_type_proto(_type_proto(inner))
+    if name == "map":
+        key, _, element = inner.partition(",")
+        return onnx.helper.make_map_type_proto(_code(key), _type_proto(element))
+    make = onnx.helper.make_sparse_tensor_type_proto if name == "sparse_tensor" else onnx.helper.make_tensor_type_proto
+    return make(_code(inner), None)
+
+
+def _code(name: str) -> int:
+    """Return ONNX's number of an element type."""
+    return int(onnx.TensorProto.DataType.Value(name.upper()))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.model.graph import Attribute, Graph, Names, Node
+from qengine.model.ops.quantization import check_scale
 
 _MIN_OPSET = 13  # of the new nodes: the first opset of QuantizeLinear with one scale per channel
 
@@ -53,6 +54,11 @@ class _Expander:
             if scale is None:
                 return None
             nodes.append(self._dequantize((bias, scale, ""), 0, node))
+        with node.errors_named():
+            for one in (inputs[1], inputs[4], inputs[6]):
+                if one in self.constants:
+                    is_per_channel = one == inputs[4] and self.constants[one].size > 1
+                    check_scale(self.constants[one], f"scale '{one}'", may_be_zero=is_per_channel)
         operands = tuple(one.outputs[0] for one in nodes)
         name = self._names.fresh(f"{node.outputs[0]} as real numbers")
         nodes.append(Node(operator, operands, (name,), node.attributes, node.name, "", self.version))

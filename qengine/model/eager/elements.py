@@ -56,7 +56,7 @@ def one_integer(x: NDArray[Any], what: str) -> int:
     Raises
     ------
     ModelError
-        If there is another number of elements, or the element is no integer; `what` names the input.
+        If there is another number of elements, or it is no integer; `what` names it.
     """
     if x.size != 1 or x.ndim > 1 or x.dtype.kind not in "iu":
         raise ModelError(f"{what} of shape {list(x.shape)} is {x.dtype}; a single integer is needed")

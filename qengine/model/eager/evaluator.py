@@ -31,8 +31,8 @@ from qengine.errors import ModelError
 from qengine.model.custom.signature import GroupedSignature, Signature
 from qengine.model.graph import Node
 
-Element = NDArray[Any] | list[Any] | None
-"""Type of an input or output: a tensor, a sequence, or None."""
+Element = NDArray[Any] | list[Any] | dict[Any, Any] | None
+"""Type of an input or output: a tensor, a sequence, a map, or None."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -187,5 +187,5 @@ def find_evaluator(node: Node) -> Evaluator | None:
 
 
 def _element(result: Any) -> Element:
-    """Return an output as an array, a list or None: NumPy returns scalars where an array has no axes."""
-    return result if result is None or isinstance(result, list) else np.asarray(result)
+    """Return an output as an array, a list, a dict or None: NumPy returns scalars where an array has no axes."""
+    return result if result is None or isinstance(result, list | dict) else np.asarray(result)

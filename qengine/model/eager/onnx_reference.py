@@ -17,10 +17,7 @@ from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.model.eager.evaluator import Element
 from qengine.model.graph import Node
 from qengine.model.protos import IR_VERSION, attribute_proto
-from qengine.model.schemas import schema
 
-_RENAMED = {"Scatter": "ScatterElements"}
-"""Old operators that onnx.reference has under their new name only."""
 _FIRST_OPSET = {"DequantizeLinear": 19}
 """First opset at which onnx.reference has an operator; it serves earlier opsets too."""
 
@@ -42,8 +39,6 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
     ModelError
         If onnx.reference refuses the inputs.
     """
-    if (node.operator, node.domain) == ("Optional", ""):  # onnx.reference would return a sequence
-        return [inputs[0] if inputs else None]
     inputs = _adapted(node, inputs)
     types = tuple(_type_proto(array) if name else None for name, array in zip(node.inputs, inputs, strict=True))
     with node.errors_named():
@@ -65,8 +60,6 @@ def _adapted(node: Node, inputs: Sequence[Element]) -> Sequence[Element]:
     signal = inputs[0] if inputs else None
     if (node.operator, node.domain) == ("STFT", "") and isinstance(signal, np.ndarray) and signal.ndim == 2:
         return [signal[..., None], *inputs[1:]]  # torch leaves out the last axis of a real signal
-    if (node.operator, node.domain) == ("CumSum", "") and isinstance(inputs[1], np.ndarray) and inputs[1].size == 1:
-        return [signal, inputs[1].reshape(())]  # torch writes the axis as a vector of one element
     return inputs
 
 
@@ -75,7 +68,8 @@ def _element(result: Any) -> Element:
         return result
     if hasattr(result, "todense") or isinstance(result, dict):
         raise UnsupportedError(f"gives a {type(result).__name__}, which is not supported")
-    return np.asarray(result)
+    array = np.asarray(result)
+    return array.astype(object) if array.dtype.kind == "U" else array
 
 
 class _NodeKey:
@@ -93,11 +87,13 @@ class _NodeKey:
 
 def _type_proto(array: Element) -> bytes:
     """Return the serialized TypeProto of an input; lengths of axes are left open."""
+    if isinstance(array, dict):
+        raise UnsupportedError("takes a map, which onnx.reference does not compute")
     if array is None:
         kind = onnx.TypeProto()
         kind.optional_type.elem_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     elif isinstance(array, list):
-        dtype = next((a.dtype for a in array if a is not None), np.dtype(np.float32))
+        dtype = next((a.dtype for a in array if a is not None), getattr(array, "dtype", None) or np.dtype(np.float32))
         element = onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), None)
         kind = onnx.helper.make_sequence_type_proto(element)
     else:
@@ -114,8 +110,7 @@ def _evaluator(key: _NodeKey, types: tuple[bytes | None, ...]) -> Any:
     node = key.node
     inputs = ["" if kind is None else f"i{k}" for k, kind in enumerate(types)]
     outputs = [f"o{k}" if name else "" for k, name in enumerate(node.outputs)]
-    operator = _RENAMED.get(node.operator, node.operator) if not node.domain else node.operator
-    proto = onnx.helper.make_node(operator, inputs, outputs, domain=node.domain)
+    proto = onnx.helper.make_node(node.operator, inputs, outputs, domain=node.domain)
     proto.attribute.extend(attribute_proto(node, name, value) for name, value in node.attributes.items())
     infos = []
     for k, kind in enumerate(types):
@@ -126,9 +121,7 @@ def _evaluator(key: _NodeKey, types: tuple[bytes | None, ...]) -> Any:
     graph = onnx.helper.make_graph(
         [proto], "node", infos, [onnx.helper.make_empty_tensor_value_info(name) for name in outputs if name]
     )
-    version = node.version if node.domain else max(node.version, _FIRST_OPSET.get(operator, 0))
-    if operator != node.operator:
-        version = max(version, schema(operator, onnx.defs.onnx_opset_version(), "").since_version)
+    version = node.version if node.domain else max(node.version, _FIRST_OPSET.get(node.operator, 0))
     opsets = [onnx.helper.make_opsetid(node.domain, version)]
     if node.domain:
         opsets.append(onnx.helper.make_opsetid("", onnx.defs.onnx_opset_version()))

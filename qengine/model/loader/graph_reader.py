@@ -19,7 +19,8 @@ from onnx import (  # noqa: TID251 - the loader's own
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.graph import RUNS_GRAPHS, Attribute, Dim, Graph, Node, OpaqueAttribute, Value
 from qengine.model.loader.names import is_constant, label, standard, subgraphs
-from qengine.model.loader.tensors import DTYPES, dense, dtype_name, tensor
+from qengine.model.loader.tensors import dense, dtype_name, tensor
+from qengine.model.schemas import DTYPES
 
 _FIELD_OF = {
     AttributeProto.FLOAT: "f",

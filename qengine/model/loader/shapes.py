@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import onnx  # noqa: TID251 - the loader's own
-import onnx.shape_inference  # noqa: TID251 - the loader's own
 from onnx import GraphProto, ModelProto, ValueInfoProto  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError
 from qengine.model.graph import Dim, Graph, Value
 from qengine.model.loader.graph_reader import value
+from qengine.model.loader.guards import infer, propagate
 from qengine.model.loader.names import is_constant
 
 _MAX_SHAPE_ELEMENTS = 1024
@@ -20,6 +20,9 @@ _MAX_VECTOR = 16_384
 """Longest vector with which onnx may evaluate arithmetic on shapes: it keeps an object for each element."""
 
 _INFERENCE_ERROR = re.compile(r"\(op_type:([^,)]*)(?:, node name: (.*?))?\): \[\w+\] (.*)")
+
+_UNKNOWN_TYPE = re.compile(r"\b(is|was|be) null\b|expected to have type info")
+"""Reasons that say that a type is unknown: inference knows none of Scaler and of other operators of ai.onnx.ml."""
 
 
 def with_inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> Graph:
@@ -70,6 +73,8 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
             fault = _INFERENCE_ERROR.search(str(error))
         else:
             return [without_generated(one) for one in inferred]
+        if fault and _UNKNOWN_TYPE.search(fault.group(3)):
+            continue
         # An error in a function that onnx expands itself may be onnx's own.
         if fault and not declared and is_flat and "Inference error(s)" not in fault.group(3):
             operator, name, reason = fault.groups()
@@ -80,13 +85,16 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
 
 def _run(model: ModelProto, strict: bool) -> list[Value]:
     """Return the inferred values; a second pass evaluates arithmetic on shapes where it is cheap."""
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=strict).graph
-    inferred = [value(info) for info in (*graph.value_info, *graph.output)]
+    model = infer(model, strict)
+    inferred = _values(model.graph)
     shapes = [one.shape for one in (*inferred, *map(value, model.graph.input))]
     is_costly = any(shape is not None and len(shape) == 1 and _is_long(shape[0]) for shape in shapes)
     if is_costly or not any(node.op_type in ("Shape", "Size") for node in model.graph.node):
         return inferred
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True).graph
+    return _values(propagate(model, strict).graph)
+
+
+def _values(graph: GraphProto) -> list[Value]:
     return [value(info) for info in (*graph.value_info, *graph.output)]
 
 

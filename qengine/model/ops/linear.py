@@ -162,12 +162,13 @@ def batch_normalization(
     They are inputs or, in training mode, those of the batch. Before opset 14 a node with more than one output is in
     training mode; torch exports a BatchNorm without running statistics so.
     """
-    if not spatial:
-        raise UnsupportedError("spatial 0 is not supported")
+    if not spatial and outputs > 1:
+        raise UnsupportedError("spatial 0 in training mode is not supported")
     for t in (scale, b, mean, var):
-        if x.ndim < 2 or prod(t.shape) != x.shape[1]:
-            raise ModelError(f"'{t.name}' {list(t.shape)} must have one number for each channel of '{x.name}'")
-    column = (-1, *(1,) * (x.ndim - 2))
+        if x.ndim < 2 or prod(t.shape) != prod(x.shape[1:] if not spatial else x.shape[1:2]):
+            each = "channel" if spatial else "element after the batch"
+            raise ModelError(f"'{t.name}' {list(t.shape)} must have one number for each {each} of '{x.name}'")
+    column = (-1, *(1,) * (x.ndim - 2)) if spatial else x.shape[1:]
 
     def normalize(values: NDArray[Any], *parameters: NDArray[Any]) -> NDArray[Any]:
         gain, offset, centre, variance = (p.reshape(column) for p in parameters)

@@ -54,8 +54,32 @@ def _constant_format(dtype: np.dtype[Any], scale: Tensor, zero_point: Tensor | N
     return stored_format(dtype, float(scale.value.item()), offset), offset
 
 
-def _spread(parameter: Tensor, x: Tensor, axis: int) -> tuple[int, ...]:
-    """Return the shape in which a scale or zero point broadcasts against x."""
+def check_scale(scale: NDArray[Any], what: str, *, may_be_zero: bool = False) -> None:
+    """Raise ModelError for a scale that quantizes nothing: NaN, infinity, or 0.
+
+    Parameters
+    ----------
+    scale
+        Array of scales.
+    what
+        Name for the message.
+    may_be_zero
+        Whether 0 is allowed: all codes then represent 0, as in channels without weights.
+    """
+    wrong = ~np.isfinite(scale) | ((scale == 0) & (not may_be_zero))
+    if wrong.any():
+        found = float(np.asarray(scale)[wrong].flat[0])
+        raise ModelError(f"{what} is {found}, and must be a finite number other than 0; quantize the model again")
+
+
+def spread(parameter: Tensor, x: Tensor, axis: int) -> tuple[int, ...]:
+    """Return the shape in which a scale or zero point broadcasts against x.
+
+    Raises
+    ------
+    ModelError
+        If it is neither a single number nor one for each index of the axis.
+    """
     if parameter.shape in ((), (1,)):
         return ()
     (axis,) = normalized(x, (axis,))
@@ -95,10 +119,11 @@ def quantize_linear(
         return ToCodes(x, fmt, offset, dtype)
     if precision or dtype.kind == "V":
         raise UnsupportedError("QuantizeLinear with a precision has no handler")
-    shape, limits = _spread(scale, x, axis), np.iinfo(dtype)
-    offset_shape = () if zero_point is None else _spread(zero_point, x, axis)
+    shape, limits = spread(scale, x, axis), np.iinfo(dtype)
+    offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(values: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        check_scale(step, f"scale '{scale.name}'")
         codes = np.rint(values / step.reshape(shape)).astype(np.float64)
         if offsets:
             codes = codes + offsets[0].reshape(offset_shape)
@@ -123,13 +148,16 @@ def dequantize_linear(
         raise UnsupportedError(f"DequantizeLinear of {x.dtype} has no handler")
     if zero_point is not None and zero_point.dtype != x.dtype:
         raise ModelError(f"'{x.name}' ({x.dtype}) and zero point '{zero_point.name}' ({zero_point.dtype}) differ")
+    if scale.value is not None:
+        check_scale(scale.value, f"scale '{scale.name}'", may_be_zero=scale.value.size > 1)
     fmt, offset = _constant_format(x.dtype, scale, zero_point)
     if fmt is not None:
         return FromCodes(x, fmt, offset, scale.dtype)
-    shape = _spread(scale, x, axis)
-    offset_shape = () if zero_point is None else _spread(zero_point, x, axis)
+    shape = spread(scale, x, axis)
+    offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(codes: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        check_scale(step, f"scale '{scale.name}'", may_be_zero=step.size > 1)
         values = codes.astype(np.float32)
         if offsets:
             values = values - offsets[0].reshape(offset_shape).astype(np.float32)
@@ -147,4 +175,12 @@ def requantize(x: Tensor) -> Join | Convert:
     return Join((x,), Concatenated(0) if x.ndim else np.copy, x.shape)
 
 
-__all__ = ["default_dtype", "dequantize_linear", "quantize_linear", "requantize", "stored_format"]
+__all__ = [
+    "check_scale",
+    "default_dtype",
+    "dequantize_linear",
+    "quantize_linear",
+    "requantize",
+    "spread",
+    "stored_format",
+]

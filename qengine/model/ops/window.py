@@ -140,6 +140,14 @@ class Window:
         return cls(kernel, strides, dilations, tuple(grown), declared_pads, tuple(out))
 
 
+def check_pads(window: Window) -> None:
+    """Raise ModelError for padding as wide as the windows of a pool, where one would have no element of the input."""
+    for k, d, (a, b) in zip(window.kernel, window.dilations, window.declared_pads, strict=True):
+        extent = (k - 1) * d + 1
+        if max(a, b) >= extent:
+            raise ModelError(f"padding of {a} and {b} is as wide as a window of {extent}; pads must be smaller")
+
+
 @dataclass(frozen=True)
 class Transposed:
     """The position of the output of a ConvTranspose in the full output, which every input element reaches whole.

@@ -85,9 +85,17 @@ def test_models_without_what_every_model_has():
         proto = relu()
         proto.ClearField(field)
         refused(proto, "no " + {"ir_version": "IR version", "opset_import": "opset import"}.get(field, field))
+    for field, word in (("node", "nothing produces"), ("output", "no outputs")):
+        proto = relu()
+        proto.graph.ClearField(field)
+        refused(proto, word)
+
+
+def test_a_graph_may_have_no_nodes():
     proto = relu()
-    proto.graph.ClearField("output")
-    refused(proto, "no outputs")
+    del proto.graph.node[:]
+    proto.graph.output[0].name = proto.graph.input[0].name
+    assert load(proto).nodes == ()
 
 
 def test_versions_that_are_not_supported():

@@ -143,6 +143,14 @@ CASES = [
         )
     ),
     Case("BatchNormalization", (real(2, 3, 4), *STATISTICS), {"spatial": 1}, atol=1e-5, follows="onnxruntime"),
+    # onnx.reference takes the statistics of the batch, one for each channel.
+    Case(
+        "BatchNormalization",
+        (real(2, 3, 4), *(np.abs(real(3, 4, seed=s)) + np.float32(0.5) for s in range(4))),
+        {"spatial": 0},
+        atol=1e-5,
+        follows="onnxruntime",
+    ),
     Case("BatchNormalization", (real(2, 3, 4), *STATISTICS), {"training_mode": 0}, atol=1e-5),
     # Statistics of the batch; ONNX Runtime's running variance is that of a sample.
     Case(

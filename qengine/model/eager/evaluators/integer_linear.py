@@ -1,0 +1,232 @@
+"""Products of integers: exact sums, which wrap around in 32 bits as ONNX allows, and their requantization.
+
+Sums are computed in float64. Each product is below 2^18 and a sum of fewer than 2^35 of them below 2^53, so they are
+exact, and BLAS is fast.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.numbers import check_size, scalar
+from qengine.model.ops.linear import conv
+from qengine.model.ops.operator import Ints
+from qengine.model.ops.quantization import check_scale
+from qengine.model.steps import Tensor
+
+Array = NDArray[Any]
+
+
+@evaluator("MatMulInteger", since=10)
+def matmul_integer(a: Array, b: Array, a_zero_point: Array | None = None, b_zero_point: Array | None = None) -> Array:
+    """np.matmul of integers minus their zero points."""
+    return _matrix_product(_row_centred(a, a_zero_point), _column_centred(b, b_zero_point))
+
+
+@evaluator("ConvInteger", since=10)
+def conv_integer(
+    x: Array,
+    w: Array,
+    x_zero_point: Array | None = None,
+    w_zero_point: Array | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Ints | None = None,
+    group: int = 1,
+    kernel_shape: Ints | None = None,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Array:
+    """Cross-correlation of integers minus their zero points; padding is the zero point."""
+    centred = _centred(x, scalar(x_zero_point, "x_zero_point"))
+    return _convolution(
+        centred,
+        _centred(w, _per_filter(w_zero_point, w, "w_zero_point")),
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        pads=pads,
+        strides=strides,
+    )
+
+
+@evaluator("QLinearMatMul", since=10)
+def qlinear_matmul(
+    a: Array,
+    a_scale: Array,
+    a_zero_point: Array,
+    b: Array,
+    b_scale: Array,
+    b_zero_point: Array,
+    y_scale: Array,
+    y_zero_point: Array,
+) -> Array:
+    """np.matmul of quantized numbers, quantized again."""
+    for what, array in (("a", a), ("b", b), ("y", y_zero_point)):
+        if array.dtype not in (np.int8, np.uint8):
+            raise UnsupportedError(f"{what} is {array.dtype}; only int8 and uint8 are supported")
+    for name, scale in (("a_scale", a_scale), ("b_scale", b_scale), ("y_scale", y_scale)):
+        check_scale(scale, name)
+    for one, scale, zero_point in (("a", a_scale, a_zero_point), ("b", b_scale, b_zero_point)):
+        if scale.shape != zero_point.shape and scale.size != 1 and zero_point.size != 1:
+            raise ModelError(
+                f"scale {list(scale.shape)} and zero point {list(zero_point.shape)} of {one} differ in shape"
+            )
+    total = _matrix_product(_row_centred(a, a_zero_point), _column_centred(b, b_zero_point))
+    rows = _per_row(a_scale, a, "a_scale").astype(np.float32)
+    columns = _per_column(b_scale, b, "b_scale").astype(np.float32)
+    if b.ndim == 1 and rows.ndim:
+        rows = rows[..., 0]
+    if a.ndim == 1 and columns.ndim > 1:
+        columns = columns[..., 0, :]
+    return _requantized(total, rows * columns, y_scale, y_zero_point)
+
+
+@evaluator("QLinearConv", since=10)
+def qlinear_conv(
+    *inputs: Array | None,
+    auto_pad: str = "NOTSET",
+    dilations: Ints | None = None,
+    group: int = 1,
+    kernel_shape: Ints | None = None,
+    pads: Ints | None = None,
+    strides: Ints | None = None,
+) -> Array:
+    """Cross-correlation of quantized numbers, quantized again."""
+    if not 8 <= len(inputs) <= 9 or any(one is None for one in inputs[:8]):
+        raise ModelError("needs x, w and y_zero_point with their scales and zero points, and takes a bias")
+    x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias = [*inputs, None][:9]
+    assert x is not None
+    assert x_scale is not None
+    assert w is not None
+    assert w_scale is not None
+    assert y_scale is not None
+    assert y_zero_point is not None
+    for name, scale in (("x_scale", x_scale), ("w_scale", w_scale), ("y_scale", y_scale)):
+        check_scale(scale, name)
+    total = _convolution(
+        _centred(x, scalar(x_zero_point, "x_zero_point")),
+        _centred(w, _per_filter(w_zero_point, w, "w_zero_point")),
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        pads=pads,
+        strides=strides,
+    )
+    column = (-1, *(1,) * (x.ndim - 2))
+    if bias is not None:
+        if bias.shape != w.shape[:1]:
+            raise ModelError(f"bias {list(bias.shape)} must be [{w.shape[0]}]")
+        total = total + bias.reshape(column)
+    filters = np.asarray(_per_filter(w_scale, w, "w_scale"), np.float32)
+    if filters.ndim:
+        filters = filters.reshape(column)
+    factor = np.float32(scalar(x_scale, "x_scale")) * filters
+    return _requantized(total, factor, y_scale, y_zero_point)
+
+
+@evaluator("DynamicQuantizeLinear", since=11)
+def dynamic_quantize_linear(x: Array) -> tuple[Array, Array, Array]:
+    """Codes in uint8, with the scale and zero point that the range of x and 0 gives."""
+    if not np.isfinite(x).all():
+        raise ModelError("x holds NaN or infinity, which has no scale")
+    low = np.float32(x.min(initial=0))
+    high = np.float32(x.max(initial=0))
+    scale = (
+        np.float32((high.astype(np.float64) - low) / 255) if np.isinf(high - low) else (high - low) / np.float32(255)
+    )
+    if scale == 0:
+        scale = np.float32(1)  # also where the range is too small for a scale
+    zero_point = np.uint8(np.rint(np.clip(-low / scale, 0, 255)))
+    codes = np.rint(x / scale) + np.float32(zero_point)
+    return np.clip(codes, 0, 255).astype(np.uint8), np.asarray(scale), np.asarray(zero_point)
+
+
+def _centred(x: Array, zero_point: Any) -> NDArray[np.float64]:
+    """Return integers minus their zero point."""
+    values = x.astype(np.float64)
+    return values if zero_point is None else values - np.asarray(zero_point, np.float64)
+
+
+def _row_centred(a: Array, zero_point: Array | None) -> NDArray[np.float64]:
+    return _centred(a, None if zero_point is None else _per_row(zero_point, a, "a_zero_point"))
+
+
+def _column_centred(b: Array, zero_point: Array | None) -> NDArray[np.float64]:
+    return _centred(b, None if zero_point is None else _per_column(zero_point, b, "b_zero_point"))
+
+
+def _per_row(parameter: Array, a: Array, what: str) -> Array:
+    """Return a scale or zero point of A as a scalar, or with one number for each row: (..., M, 1)."""
+    if parameter.size == 1:
+        return parameter.reshape(())
+    if a.ndim > 1 and parameter.shape == a.shape[-2:-1]:
+        return parameter[:, None]
+    return _checked(parameter, a, (*a.shape[:-1], 1), what)
+
+
+def _per_column(parameter: Array, b: Array, what: str) -> Array:
+    """Return a scale or zero point of B as a scalar, or with one number for each column: (..., 1, N)."""
+    if parameter.size == 1:
+        return parameter.reshape(())
+    if b.ndim > 1 and parameter.shape == b.shape[-1:]:
+        return parameter[None]
+    return _checked(parameter, b, (*b.shape[:-2], 1, *b.shape[-1:]), what)
+
+
+def _checked(parameter: Array, x: Array, wanted: tuple[int, ...], what: str) -> Array:
+    if x.ndim < 2 or parameter.shape != wanted:
+        raise ModelError(
+            f"{what} {list(parameter.shape)} of a matrix {list(x.shape)} must be a single number, a number for each "
+            f"row or column, or {list(wanted)}"
+        )
+    return parameter
+
+
+def _per_filter(parameter: Array | None, w: Array, what: str) -> Any:
+    """Return a scale or zero point of filters as a number, or as an array that broadcasts against them."""
+    if parameter is None or parameter.size == 1:
+        return scalar(parameter, what)
+    if parameter.shape != w.shape[:1]:
+        raise ModelError(
+            f"{what} {list(parameter.shape)} must be a single number or one for each of {w.shape[0]} filters"
+        )
+    return parameter.reshape(-1, *(1,) * (w.ndim - 1))
+
+
+def _matrix_product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.int32]:
+    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise ModelError(f"A {list(a.shape)} and B {list(b.shape)} do not fit")
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    check_size((*stack, *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ())), 8, "the output")
+    return _wrapped(a @ b)
+
+
+def _convolution(x: NDArray[np.float64], w: NDArray[np.float64], **attributes: Any) -> NDArray[np.int32]:
+    step = conv(Tensor("x", x.dtype, x.shape), Tensor("w", w.dtype, w.shape), **attributes)
+    check_size(step.shape, 8, "the output")
+    check_size(step.scratch, 8, "the padded input")
+    return _wrapped(step.product(x, w))
+
+
+def _wrapped(total: Any) -> NDArray[np.int32]:
+    """Return exact sums in 32 bits."""
+    return np.asarray(total).astype(np.int64).astype(np.int32)
+
+
+def _requantized(total: NDArray[np.int32], factor: Array, y_scale: Array, y_zero_point: Array) -> Array:
+    """Return saturate(round(total * factor / y_scale) + y_zero_point), in float32 as ONNX Runtime does."""
+    limits = np.iinfo(y_zero_point.dtype)
+    zero_point = np.float32(scalar(y_zero_point, "y_zero_point"))
+    real = total.astype(np.float32) * (factor / np.float32(scalar(y_scale, "y_scale")))
+    return np.clip(np.rint(real) + zero_point, limits.min, limits.max).astype(y_zero_point.dtype)
+
+
+__all__ = ["conv_integer", "dynamic_quantize_linear", "matmul_integer", "qlinear_conv", "qlinear_matmul"]
