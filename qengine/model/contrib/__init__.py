@@ -9,9 +9,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from qengine.model.contrib.expander import expand_contrib
-from qengine.model.contrib.expansion import expansions
+from qengine.model.contrib.expansion import CONTRIB, expansions
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["expand_contrib", "expansions"]
+__all__ = ["CONTRIB", "expand_contrib", "expansions"]

@@ -18,6 +18,13 @@ _LAYOUT_DOMAINS = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
 """Domains of operators in the blocked layouts of one kind of CPU, which only a run of ONNX Runtime should see."""
 
 
+_SIMILAR = {"DynamicQuantizeLSTM": ("LSTM", 3), "Inverse": ("Identity", 1)}
+"""Operators of ONNX whose outputs have the types and shapes of those of ONNX Runtime, and how many inputs they need.
+
+The first input alone decides; it stands for the others, whose types may not be those of ONNX.
+"""
+
+
 def expand_contrib(graph: Graph, infer: Infer) -> Graph:
     """Return the graph without the operators of ONNX Runtime that ONNX's operators can express.
 
@@ -106,6 +113,9 @@ class _Expander:
         """Remember what is inferred of the outputs of a node, where the model did not say it."""
         if node.graphs or all(self._is_known(name) for name in node.outputs if name):
             return
+        if node.domain == CONTRIB and node.operator in _SIMILAR:
+            operator, count = _SIMILAR[node.operator]
+            node = replace(node, operator=operator, domain="", inputs=node.inputs[:1] * count, version=self.version)
         for name, value in self.infer(node, self.values, self.constants).items():
             if not self._is_known(name):
                 self.values[name] = value

@@ -52,7 +52,7 @@ def _between(builder: Builder, mask: str, q: str, k: str) -> str:
     return builder.op(
         "And",
         builder.op("Less", keys, column[0]),
-        builder.op("GreaterOrEqual", keys, column[1]),
+        builder.op("GreaterOrEqual", keys, column[1], since=16),
     )
 
 

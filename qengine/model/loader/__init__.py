@@ -14,7 +14,7 @@ from onnx import ModelProto  # noqa: TID251 - the loader's own
 from qengine import memory
 from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.input_files import NotAFileError, read_input
-from qengine.model.contrib import expand_contrib
+from qengine.model.contrib import CONTRIB, expand_contrib
 from qengine.model.graph import Graph
 from qengine.model.loader.graph_reader import GraphReader
 from qengine.model.loader.guards import infer, types_of, unsafe_node
@@ -73,7 +73,7 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         proto = ModelProto()
         proto.CopyFrom(model)
     check_text(proto)
-    opsets = _check_header(proto)
+    opsets, ir_version = _check_header(proto), proto.ir_version
     check_names(proto.graph)
     if proto.functions:
         inline(proto, opsets)
@@ -81,7 +81,7 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         check_names(proto.graph)
     check_nodes(proto.graph, opsets)
     proto = _converted(proto, opsets)
-    graph = GraphReader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
+    graph = GraphReader(opsets, folder, ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
     return expand_contrib(with_inferred(graph, proto.graph, opsets), infer_outputs)
 
 
@@ -140,6 +140,7 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
             raise ModelError(
                 f"imports opset {one.version} of {one.domain!r}, which is invalid or imported twice; export it again"
             )
+    opsets.setdefault(CONTRIB, 1)  # its only one; older quantizers of ONNX Runtime import none
     newest = onnx.defs.onnx_opset_version()
     if opsets.get("", newest) > newest:
         raise UnsupportedError(f"has opset {opsets['']}, and the installed onnx reads up to {newest}; upgrade onnx")
@@ -174,6 +175,7 @@ def _converted(proto: ModelProto, opsets: dict[str, int]) -> ModelProto:
     if opsets.get("", OLDEST_OPSET) >= OLDEST_OPSET:
         return proto
     _spread_slopes(proto)
+    proto.ir_version = max(proto.ir_version, 4)  # before, onnx wants every initializer to be an input too
     try:
         if (unsafe := unsafe_node(proto)) is not None:
             raise UnsupportedError(f"the shapes that {label(unsafe)} reads are not known")

@@ -43,7 +43,7 @@ def infer(model: ModelProto, strict: bool) -> ModelProto:
     _add_types(model.graph)
     version = _version(model)
     _drop_inner(model.graph, version)
-    kept = {k for k, node in enumerate(nodes) if not _is_guarded(node, version)}
+    kept = {k for k, node in enumerate(nodes) if not is_guarded(node, version)}
     inferred = _infer(model, [nodes[k] for k in sorted(kept)], strict)
     for _ in range(_MAX_PASSES):
         types = types_of(inferred.graph)
@@ -66,19 +66,19 @@ def unsafe_node(model: ModelProto) -> NodeProto | None:
         if name not in known:
             model.graph.value_info.add(name=name).type.CopyFrom(kind)
     version = _version(model)
-    guarded = [node for node in everywhere(model.graph.node) if _is_guarded(node, version)]
+    guarded = [node for node in everywhere(model.graph.node) if is_guarded(node, version)]
     if not guarded:
         return None
     copy = ModelProto()
     copy.CopyFrom(model)
-    safe = [node.output[:] for node in infer(copy, strict=False).graph.node if _is_guarded(node, version)]
+    safe = [node.output[:] for node in infer(copy, strict=False).graph.node if is_guarded(node, version)]
     return next((node for node in guarded if node.output[:] not in safe), None)
 
 
 def propagate(model: ModelProto, strict: bool) -> ModelProto:
     """Return an inferred model with what arithmetic on shapes adds; guarded nodes are left out."""
     version = _version(model)
-    nodes = [node for node in model.graph.node if not _is_guarded(node, version)]
+    nodes = [node for node in model.graph.node if not is_guarded(node, version)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True)
@@ -107,7 +107,8 @@ def _infer(model: ModelProto, nodes: list[NodeProto], strict: bool) -> ModelProt
     return onnx.shape_inference.infer_shapes(model, strict_mode=strict)
 
 
-def _is_guarded(node: NodeProto, version: int) -> bool:
+def is_guarded(node: NodeProto, version: int) -> bool:
+    """Whether inference is safe with a node only where the shapes of its inputs are; `version` is ONNX's opset."""
     guard = GUARDS.get(node.op_type)
     return guard is not None and version < guard.until and not standard(node.domain)
 
@@ -131,7 +132,7 @@ def _drop_inner(graph: GraphProto, version: int) -> None:
     """Remove the guarded nodes from the graphs inside of a graph's nodes."""
     for node in graph.node:
         for inner in subgraphs(node):
-            safe = [one for one in inner.node if not _is_guarded(one, version)]
+            safe = [one for one in inner.node if not is_guarded(one, version)]
             if len(safe) < len(inner.node):
                 del inner.node[:]
                 inner.node.extend(safe)

@@ -49,6 +49,42 @@ def test_shapes_after_an_unknown_operator_are_inferred():
     assert (values["c"].shape, values["f"].shape, values["y"].shape) == ((1, 2, 4, 3), (1, 24), (4, 1))
 
 
+def test_ranks_after_attention_are_known_at_every_opset():
+    """A second node of attention needs the rank of its inputs, which nothing in the file declares."""
+    nodes = [
+        (f"{DOMAIN}.MultiHeadAttention", "x x x b lengths", "a", {"num_heads": 2}),
+        ("MatMul", "a w", "q"),
+        (f"{DOMAIN}.MultiHeadAttention", "q q q b lengths", "y", {"num_heads": 2}),
+    ]
+    constants = {"w": real(8, 8), "b": real(24), "lengths": np.array([3, 5], np.int32)}
+    for opset in (11, 14, 17):
+        model = network(nodes, inputs={"x": [2, 5, 8]}, constants=constants, opset=opset)
+        assert_as_runtime(model, {"x": real(2, 5, 8)}, 1e-4)
+
+
+def test_the_rank_after_a_reshape_is_that_of_its_constant():
+    nodes = [
+        (f"{DOMAIN}.UnfoldTensor", "x", "u", {"size": 2}),
+        ("Relu", "u", "r"),
+        ("Reshape", "r s", "m"),
+        (f"{DOMAIN}.FusedMatMul", "m m", "y", {"transB": 1}),
+    ]
+    model = network(nodes, inputs={"x": [3, 4]}, constants={"s": np.array([3, -1])}, values={"r": (np.float32, None)})
+    assert_as_runtime(model, {"x": real(3, 4)})
+
+
+def test_ranks_after_a_recurrent_layer_are_known():
+    nodes = [
+        (f"{DOMAIN}.DynamicQuantizeLSTM", "x w r - - - - - s z s z", "h", {"hidden_size": 4}),
+        ("Squeeze", "h one", "q"),
+        (f"{DOMAIN}.FusedMatMul", "q q", "y", {"transB": 1}),
+    ]
+    codes = np.random.default_rng(0).integers(-99, 99, (2, 1, 4, 16)).astype(np.int8)
+    constants = {"w": codes[0], "r": codes[1], "s": [0.01], "z": np.zeros(1, np.int8), "one": np.array([1])}
+    model = network(nodes, inputs={"x": [5, 2, 4]}, constants=constants)
+    assert_as_runtime(model, {"x": real(5, 2, 4)})
+
+
 def test_the_same_name_twice():
     """Two nodes of one operator, and a tensor that has the name of a new one."""
     nodes = [("Relu", "x", "y_by_Add"), (f"{DOMAIN}.BiasGelu", "y_by_Add b", "g"), (f"{DOMAIN}.BiasGelu", "g b", "y")]
@@ -119,11 +155,25 @@ def test_an_operator_that_the_user_registered_stays(monkeypatch):
     np.testing.assert_array_equal(y, 2 * X)
 
 
-def test_integers_from_the_file_never_reach_inference_unchecked():
-    """onnx's inference ends the process for some of these axes."""
+def test_axes_that_do_not_exist_are_refused():
     for axis in (2**40, -(2**62), 7, -9):
         for operator in ("LayerNormalization", "SimplifiedLayerNormalization"):
             nodes = [("Relu", "x", "r"), (operator, "r s", "y", {"axis": axis})]
             model = network(nodes, constants={"s": real(5)}, opset=14)
             with pytest.raises(qengine.errors.QEngineError):
                 qengine.InferenceSession(model).run(None, {"x": X})
+
+
+def test_integers_that_end_onnx_do_not_reach_it():
+    """onnx's inference ends the process for this node, now that the rank of the tensor before it is known."""
+    nodes = [(GELU, "x", "g"), ("GatherND", "g i", "y", {"batch_dims": -3})]
+    model = network(nodes, constants={"i": np.zeros((1, 3, 1), np.int64)})
+    assert load(model).values["g"].shape == (1, 3, 6, 5)
+
+
+def test_new_nodes_have_names_of_their_own():
+    """ONNX Runtime refuses two nodes of one name."""
+    nodes = [(f"{DOMAIN}.SkipLayerNormalization", "x x s", "n"), (f"{DOMAIN}.BiasGelu", "n s", "y")]
+    names = [node.name for node in load(network(nodes, constants={"s": real(5)})).nodes]
+    assert names == ["the_n/Add", "the_n/LayerNormalization", "the_y/Add", "the_y/Gelu"]
+    assert [node.name for node in load(network([(GELU, "x", "y")])).nodes] == ["the_y"]

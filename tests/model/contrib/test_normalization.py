@@ -40,6 +40,7 @@ IDS, SEGMENTS = np.array([[1, 2, 9, 0, 3], [4, 4, 4, 5, 6]], np.int32), np.array
 TABLES = (real(10, 8), real(6, 8), real(2, 8))
 ENDS = (real(8), real(8))
 MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]], np.int32)
+ODD_MASK = np.array([[2, 1, 1, 0, 0], [0, 1, -1, 1, 0]], np.int32)
 PLACES = np.array([[0, 5, 4, 3, 2], [1, 1, 2, 2, 3]], np.int32)
 
 
@@ -91,7 +92,7 @@ CASES = [
     RuntimeCase("EmbedLayerNormalization", (IDS, SEGMENTS, *TABLES, *ENDS, MASK), {"epsilon": 1e-4}, (True, True)),
     RuntimeCase("EmbedLayerNormalization", (IDS, SEGMENTS, *TABLES, *ENDS), {}, (True, True, True)),
     RuntimeCase("EmbedLayerNormalization", (IDS, None, *TABLES[:2], None, *ENDS, MASK), {}, (True, True, True)),
-    RuntimeCase("EmbedLayerNormalization", (IDS, SEGMENTS, *TABLES, *ENDS, bits(2, 5), PLACES), {}, (True, True, True)),
+    RuntimeCase("EmbedLayerNormalization", (IDS, SEGMENTS, *TABLES, *ENDS, ODD_MASK, PLACES), {}, (True, True, True)),
     RuntimeCase("EmbedLayerNormalization", (IDS, SEGMENTS, *TABLES, *ENDS, None, PLACES[:1]), {}, (True, True)),
     stored_tables(np.uint8),
     stored_tables(np.int8),

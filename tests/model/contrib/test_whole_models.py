@@ -180,3 +180,17 @@ def test_quantized_with_samples(tmp_path, name, form, types):
     )
     assert_as_runtime(quantized, feeds, 4)
     assert_as_runtime(optimized(quantized, "extended"), feeds, 4)
+
+
+@pytest.mark.parametrize("name", ["classifier", "transformer"])
+def test_optimized_by_onnx_runtime_and_quantized_by_qengine(tmp_path, name):
+    """The nodes of an expansion may be of a newer opset than the model."""
+    model, feeds = NETWORKS[name]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model)
+    quantized = qengine.quantize_model(optimized(str(path), "extended"), [feeds])
+    (session,) = quantized.session.run(None, feeds)
+    content = quantized.model.SerializeToString()
+    (read,), (theirs,) = qengine.InferenceSession(content).run(None, feeds), by_runtime(content, feeds)
+    np.testing.assert_array_equal(read, session, strict=True)
+    np.testing.assert_allclose(theirs, session, rtol=0, atol=np.ptp(session) / 64)

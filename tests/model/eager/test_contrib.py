@@ -52,6 +52,7 @@ def test_against_onnx_runtime(case):
 SIZE = np.array([2, 2], np.int32)
 REFUSED = {
     "image": (RuntimeCase("CropAndResize", (X, ROIS, IMAGES + 1, SIZE)), "outside of 0..1"),
+    "pixels": (RuntimeCase("CropAndResize", (X[..., :0], ROIS, IMAGES, SIZE)), "a pixel or more"),
     "size": (RuntimeCase("CropAndResize", (X, ROIS, IMAGES, 0 * SIZE)), "positive"),
     "boxes": (RuntimeCase("CropAndResize", (X, ROIS[:2], IMAGES, SIZE)), "batch_indices"),
     "mode": (RuntimeCase("CropAndResize", (X, ROIS, IMAGES, SIZE), {"mode": "cubic"}), "cubic"),

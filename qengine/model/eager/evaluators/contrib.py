@@ -89,6 +89,8 @@ def crop_and_resize(
     _check_real(x, "X")
     _check_real(rois, "rois")
     check_shape(x, (None, None, None, None), "X")
+    if 0 in x.shape[2:]:
+        raise ModelError(f"X has the shape {list(x.shape)}; images with a pixel or more are needed")
     check_shape(rois, (None, 4), "rois")
     check_shape(batch_indices, (rois.shape[0],), "batch_indices")
     check_shape(crop_size, (2,), "crop_size")
