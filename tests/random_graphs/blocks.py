@@ -59,7 +59,8 @@ def conv(s: Scope, x: str) -> str:
 def combine_constant(s: Scope, x: str) -> str:
     d = s.widths[x]
     other = s.constant(s.numbers(*s.pick((), (d,), (1, 1, d))))
-    return s.node(s.pick("Add", "Mul", "Sub", "Max", "Min"), [x, other] if s.rng.random() < 0.5 else [other, x])
+    extreme = ("Max", "Min") if s.opset >= 8 else ("Add", "Add")
+    return s.node(s.pick("Add", "Mul", "Sub", *extreme), [x, other] if s.rng.random() < 0.5 else [other, x])
 
 
 def combine(s: Scope, x: str) -> str:
@@ -117,7 +118,7 @@ def scaled_again(s: Scope, x: str) -> str:
     for _ in range(s.whole(0, 2)):
         number = s.node(s.pick("Neg", "Abs", "Tanh"), [s.node("Mul", [number, s.constant(0.7)])])
     s.known.append(number)
-    return s.node(s.pick("Mul", "Add", "Max"), [number, x])
+    return s.node(s.pick("Mul", "Add", "Max" if s.opset >= 8 else "Sub"), [number, x])
 
 
 def positions(s: Scope, x: str) -> str:
@@ -129,9 +130,7 @@ def positions(s: Scope, x: str) -> str:
 def resized(s: Scope, x: str) -> str:
     """Enlarge the width, and take the mean of neighbours."""
     mode, scales = s.pick("nearest", "linear"), [1.0, 1.0, 2.0]
-    if s.opset < 9:
-        y = s.node("Upsample", [x], mode=mode, scales=scales)
-    elif s.opset < 11:
+    if s.opset < 11:
         y = s.node("Upsample" if s.opset == 9 else "Resize", [x, s.constant(scales)], mode=mode)
     else:
         roi = s.constant(np.zeros(0)) if s.opset < 13 else ""
@@ -336,7 +335,7 @@ BLOCKS: dict[str, Block] = {
 }  # fmt: skip
 DEEP = ("branches", "loop_of_constants", "loop", "scan", "called")
 FIRST = {
-    "expanded": 8, "weights_by_shape": 8, "scan": 9, "masked": 11, "filled": 9, "cut_to_length": 10, "positions": 11,
+    "resized": 9, "expanded": 8, "weights_by_shape": 8, "scan": 9, "masked": 11, "filled": 9, "cut_to_length": 10, "positions": 11,
     "limited_by_data": 11, "in_a_sequence": 11, "normalized": 17,
 }  # fmt: skip
 """The first opset of blocks that do not exist at opset 7."""

@@ -42,7 +42,7 @@ def test_what_cannot_be_read_back_is_refused():
     session = qengine.InferenceSession(MODEL, qformat="Q3.4")
     model = quantized_model(session)
     model.graph.node[0].op_type = "NoSuch"
-    with pytest.raises(UnsupportedError, match="cannot be read back, and is not kept: .*NoSuch"):
+    with pytest.raises(UnsupportedError, match=r"cannot be read back, and is not kept: .*NoSuch"):
         check_written(session, model, [{"x": X}])
     scaled = changed(quantized_model(session), "v_quantized")
     (scale,) = (one for one in scaled.graph.initializer if one.name == "x_scale")
