@@ -4,24 +4,27 @@ A model file is untrusted: for any content, `load` returns a graph or raises an 
 """
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import onnx  # noqa: TID251 - the loader's own
 import onnx.shape_inference  # noqa: TID251 - the loader's own
-import onnx.version_converter  # noqa: TID251 - the loader's own
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
 
-from qengine.errors import ModelError, UnsupportedError, first_line
-from qengine.model.graph import Graph
+from qengine.errors import ModelError, UnsupportedError
+from qengine.model.graph import Graph, Value
 from qengine.model.loader.graph_reader import GraphReader
 from qengine.model.loader.inlining import inline
 from qengine.model.loader.names import check_names, check_text, standard
 from qengine.model.loader.shapes import with_inferred
+from qengine.model.opset_conversion import at_opset
+from qengine.model.protos import graph_proto
 from qengine.model.qlinear import expand_qlinear
 
 OLDEST_OPSET = 7
-"""Oldest opset of ONNX's own domain that is read. Before it, Add and others broadcast in another way; onnx converts."""
+"""Oldest opset of ONNX's own domain that handlers serve; before it, Add and others broadcast in another way."""
 
 _MAX_BYTES = 2**31 - 1  # of one protobuf message
 
@@ -74,8 +77,10 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         inline(proto, opsets)
         del proto.functions[:]
         check_names(proto.graph)
-    proto = _converted(proto, opsets)
     graph = GraphReader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
+    if opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
+        graph, opsets[""] = _converted(graph), OLDEST_OPSET
+        proto = ModelProto(graph=graph_proto(replace(graph, constants={})))
     return expand_qlinear(with_inferred(graph, proto.graph, opsets), runtime_only=True)
 
 
@@ -134,33 +139,26 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
     return opsets
 
 
-def _spread_slopes(proto: ModelProto) -> None:
-    """Reshape the slopes of PRelu in place so that they broadcast, which onnx's version converter does not do."""
-    inferred = onnx.shape_inference.infer_shapes(proto).graph
-    ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in (*inferred.input, *inferred.value_info)}
-    initializers = {one.name: one for one in proto.graph.initializer}
-    for node in proto.graph.node:
-        slope = initializers.get(node.input[1]) if node.op_type == "PRelu" and len(node.input) == 2 else None
-        if slope is not None and len(slope.dims) == 1 and slope.dims[0] > 1:
-            slope.dims.extend([1] * (ranks.get(node.input[0], 2) - 2))
-            for info in proto.graph.input:
-                if info.name == slope.name:
-                    info.type.tensor_type.shape.CopyFrom(
-                        onnx.helper.make_tensor_type_proto(1, slope.dims).tensor_type.shape
-                    )
+def _converted(graph: Graph) -> Graph:
+    """Return a graph of an opset before `OLDEST_OPSET` in that opset, with the graphs inside of its nodes."""
+    taken = graph.tensors() | graph.inner_tensors()
 
+    def fresh(wanted: str) -> str:
+        name, count = wanted, 1
+        while name in taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        taken.add(name)
+        return name
 
-def _converted(proto: ModelProto, opsets: dict[str, int]) -> ModelProto:
-    """Return the model, converted to `OLDEST_OPSET` if it is older; `opsets` is updated."""
-    if opsets.get("", OLDEST_OPSET) >= OLDEST_OPSET:
-        return proto
-    _spread_slopes(proto)
-    try:
-        converted = onnx.version_converter.convert_version(proto, OLDEST_OPSET)
-    except Exception as error:  # foreign code with no list of what it raises
-        raise UnsupportedError(
-            f"has opset {opsets['']}, and onnx cannot convert it to {OLDEST_OPSET} ({first_line(error)}); "
-            "export it again"
-        ) from None
-    opsets[""] = OLDEST_OPSET
-    return converted
+    def infer(part: Graph) -> Mapping[str, Value]:
+        return with_inferred(part, graph_proto(replace(part, constants={})), {"": OLDEST_OPSET}).values
+
+    def convert(one: Graph) -> Graph:
+        nodes = []
+        for node in one.nodes:
+            inner = {name: convert(held) for name, held in node.graphs.items()}
+            nodes.append(replace(node, attributes={**node.attributes, **inner}) if inner else node)
+        return at_opset(replace(one, nodes=tuple(nodes)), OLDEST_OPSET, fresh, infer)
+
+    return convert(graph)
