@@ -129,13 +129,17 @@ def positions(s: Scope, x: str) -> str:
 
 def resized(s: Scope, x: str) -> str:
     """Enlarge the width, and take the mean of neighbours."""
-    mode, scales = s.pick("nearest", "linear"), [1.0, 1.0, 2.0]
+    mode, scales = s.pick("nearest", "linear"), s.constant([1.0, 1.0, 2.0])
+    if s.rng.random() < 0.5:  # a scale of 2 that shapes decide
+        width = s.real(s.axes("Unsqueeze", s.length(x, 2), [0]))
+        twice = s.node("Div", [s.node("Add", [width, width]), width])
+        scales = s.node("Concat", [s.constant([1.0, 1.0]), twice], axis=0)
     if s.opset < 11:
-        y = s.node("Upsample" if s.opset == 9 else "Resize", [x, s.constant(scales)], mode=mode)
+        y = s.node("Upsample" if s.opset == 9 else "Resize", [x, scales], mode=mode)
     else:
         roi = s.constant(np.zeros(0)) if s.opset < 13 else ""
         coordinates = s.pick("half_pixel", "asymmetric", "align_corners")
-        y = s.node("Resize", [x, roi, s.constant(scales)], mode=mode, coordinate_transformation_mode=coordinates)
+        y = s.node("Resize", [x, roi, scales], mode=mode, coordinate_transformation_mode=coordinates)
     return s.node(s.pick("AveragePool", "MaxPool"), [y], kernel_shape=[2], strides=[2])
 
 

@@ -75,6 +75,22 @@ def test_resize_before_opset_11(operator, opset, scales, mode, bits):
     check(proto, {"x": numbers(2, 3, 8, 8)}, bits=bits, in_onnxruntime=mode == "nearest" or bits == 8)
 
 
+@pytest.mark.parametrize(("operator", "opset"), [("Upsample", 9), ("Resize", 10)])
+def test_resize_before_opset_11_by_scales_that_shapes_decide(operator, opset):
+    nodes = [
+        ("Shape", "x", "s"),
+        ("Slice", "s", "d", {"starts": [2], "ends": [9], "axes": [0]}) if opset == 9 else ("Slice", "s two nine", "d"),
+        ("Cast", "d", "f", {"to": 1}),
+        ("Div", "size f", "r"),
+        ("Concat", "ones r", "c", {"axis": 0}),
+        (operator, "x c", "y", {"mode": "nearest"}),
+    ]
+    constants = {"size": np.float32([16, 24]), "ones": np.ones(2, np.float32)}
+    constants |= {} if opset == 9 else {"two": np.array([2]), "nine": np.array([9])}
+    proto = network(nodes, inputs={"x": [2, 3, "h", "w"]}, constants=constants, opset=opset)
+    check(proto, {"x": numbers(2, 3, 8, 8)}, {"x": numbers(2, 3, 16, 12)})
+
+
 SHAPE_DECIDED = {
     "x / sqrt(width)": [
         ("Shape", "x", "s"),
@@ -243,6 +259,41 @@ def test_a_branch_that_no_data_took_has_the_qformat():
     with pytest.raises(FormatError, match=r"no format for 'e': name them in the formats, or give a qformat"):
         qengine.quantize_model(branching(), feeds[:1])
     check(branching(), *feeds, qformat="Q3.4")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("outside", ["Add", "Gemm", "Gather", "an output"])
+def test_constants_that_a_branch_reads_in_another_way(outside, bits):
+    """Weights and the bias of one branch are data of the other, and data, a table or an output of the model."""
+    then = helper.make_graph([helper.make_node("Gemm", ["t", "m", "v"], ["a"])], "then", [], [value("a", ["n", 4])])
+    nodes = [helper.make_node("Add", ["t", "v"], ["b"]), helper.make_node("MatMul", ["b", "m"], ["c"])]
+    other = helper.make_graph(nodes, "else", [], [value("c", ["n", 4])])
+    first = {
+        "Add": [helper.make_node("Add", ["x", "v"], ["t"])],
+        "Gemm": [helper.make_node("Gemm", ["x", "m", "v"], ["t"], transB=1)],
+        "Gather": [
+            helper.make_node("ArgMax", ["x"], ["i"], axis=1, keepdims=0),
+            helper.make_node("Gather", ["m", "i"], ["row"]),
+            helper.make_node("Add", ["x", "row"], ["t"]),
+        ],
+        "an output": [helper.make_node("Tanh", ["x"], ["t"])],
+    }[outside]
+    branch = helper.make_node("If", ["choice"], ["y"], then_branch=then, else_branch=other)
+    outputs = [value("y", ["n", 4]), *([value("v", [4]), value("m", [4, 4])] if outside == "an output" else [])]
+    proto = model(
+        [*first, branch],
+        [value("x", ["n", 4]), value("choice", [], TensorProto.BOOL)],
+        outputs,
+        [("m", weights(4, 4)), ("v", weights(4))],
+    )
+    feeds = [{"x": numbers(3, 4), "choice": np.asarray(choice)} for choice in (True, False)]
+    for per_channel in (False, True):
+        found = qengine.quantize_model(proto, feeds, bits=bits, per_channel=per_channel)
+        back = qengine.InferenceSession(found.model, isa="reference")
+        for one in feeds:
+            expected = found.session.run(None, one, raw=True)
+            for ours, theirs in zip(back.run(None, one, raw=True), expected, strict=True):
+                np.testing.assert_array_equal(ours, theirs, strict=True)
 
 
 def test_a_loop_of_constants_has_formats():
