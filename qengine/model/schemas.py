@@ -94,6 +94,12 @@ def output_types(node: Node, inputs: Sequence[np.dtype[Any] | None]) -> list[np.
     return found
 
 
+def element_type_code(name: str) -> int | None:
+    """Return ONNX's number of an element type by its name, such as "FLOAT"; None where there is none."""
+    names = onnx.TensorProto.DataType
+    return int(names.Value(name)) if name in names.keys() and name != "UNDEFINED" else None  # noqa: SIM118
+
+
 def _dtype(name: str) -> np.dtype[Any]:
     """Return the dtype of an element type as definitions write it, such as "float"."""
     return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(name.upper())))

@@ -59,7 +59,8 @@ def conv(s: Scope, x: str) -> str:
 def combine_constant(s: Scope, x: str) -> str:
     d = s.widths[x]
     other = s.constant(s.numbers(*s.pick((), (d,), (1, 1, d))))
-    return s.node(s.pick("Add", "Mul", "Sub", "Max", "Min"), [x, other] if s.rng.random() < 0.5 else [other, x])
+    extreme = ("Max", "Min") if s.opset >= 8 else ("Add", "Add")
+    return s.node(s.pick("Add", "Mul", "Sub", *extreme), [x, other] if s.rng.random() < 0.5 else [other, x])
 
 
 def combine(s: Scope, x: str) -> str:
@@ -117,7 +118,7 @@ def scaled_again(s: Scope, x: str) -> str:
     for _ in range(s.whole(0, 2)):
         number = s.node(s.pick("Neg", "Abs", "Tanh"), [s.node("Mul", [number, s.constant(0.7)])])
     s.known.append(number)
-    return s.node(s.pick("Mul", "Add", "Max"), [number, x])
+    return s.node(s.pick("Mul", "Add", "Max" if s.opset >= 8 else "Sub"), [number, x])
 
 
 def positions(s: Scope, x: str) -> str:
@@ -128,15 +129,17 @@ def positions(s: Scope, x: str) -> str:
 
 def resized(s: Scope, x: str) -> str:
     """Enlarge the width, and take the mean of neighbours."""
-    mode, scales = s.pick("nearest", "linear"), [1.0, 1.0, 2.0]
-    if s.opset < 9:
-        y = s.node("Upsample", [x], mode=mode, scales=scales)
-    elif s.opset < 11:
-        y = s.node("Upsample" if s.opset == 9 else "Resize", [x, s.constant(scales)], mode=mode)
+    mode, scales = s.pick("nearest", "linear"), s.constant([1.0, 1.0, 2.0])
+    if s.rng.random() < 0.5:  # a scale of 2 that shapes decide
+        width = s.real(s.axes("Unsqueeze", s.length(x, 2), [0]))
+        twice = s.node("Div", [s.node("Add", [width, width]), width])
+        scales = s.node("Concat", [s.constant([1.0, 1.0]), twice], axis=0)
+    if s.opset < 11:
+        y = s.node("Upsample" if s.opset == 9 else "Resize", [x, scales], mode=mode)
     else:
         roi = s.constant(np.zeros(0)) if s.opset < 13 else ""
         coordinates = s.pick("half_pixel", "asymmetric", "align_corners")
-        y = s.node("Resize", [x, roi, s.constant(scales)], mode=mode, coordinate_transformation_mode=coordinates)
+        y = s.node("Resize", [x, roi, scales], mode=mode, coordinate_transformation_mode=coordinates)
     return s.node(s.pick("AveragePool", "MaxPool"), [y], kernel_shape=[2], strides=[2])
 
 
@@ -148,6 +151,41 @@ def limited_by_data(s: Scope, x: str) -> str:
 def normalized(s: Scope, x: str) -> str:
     d = s.widths[x]
     return s.node("LayerNormalization", [x, s.constant(s.numbers(d)), s.constant(s.numbers(d))], axis=2)
+
+
+def largest(s: Scope, x: str) -> str:
+    values, _ = s.node("TopK", [x, s.constant([1], np.int64)], 2, axis=2)
+    return s.node("Add", [x, values])
+
+
+def compressed(s: Scope, x: str) -> str:
+    """Add the sum of those rows that have a large element: as many as the data decide."""
+    if s.opset >= 18:
+        most = s.node("ReduceMax", [x, s.constant([0, 2], np.int64)], keepdims=0)
+    else:
+        most = s.node("ReduceMax", [x], axes=[0, 2], keepdims=0)
+    rows = s.node("Compress", [x, s.node("Greater", [most, s.constant(0.9)])], axis=1)
+    if s.opset >= 13:
+        total = s.node("ReduceSum", [rows, s.constant([1], np.int64)])
+    else:
+        total = s.node("ReduceSum", [rows], axes=[1])
+    return s.node("Add", [x, total])
+
+
+def loop_over_lengths(s: Scope, x: str) -> str:
+    """Add rows of a table, as many as a Loop has counted."""
+    inside, d = s.inner(), s.widths[x]
+    i, go, state, sums = (inside.name() for _ in range(4))
+    new = inside.node("Add", [state, inside.constant([1], np.int64)])
+    cut = inside.node("Slice", [inside.constant(s.numbers(8, d)), inside.constant([0], np.int64), new])
+    mean = mean_over(inside, cut, 0)
+    added = inside.node("Add", [sums, mean])
+    inputs = [value(i, INT64, []), value(go, BOOL, []), value(state, INT64, [1]), value(sums)]
+    outputs = [value(inside.node("Identity", [go]), BOOL), value(new, INT64), value(added)]
+    body = inside.graph("body", inputs, outputs)
+    first = s.constant([1], np.int64)
+    _, found = s.node("Loop", [s.constant(s.whole(1, 3), np.int64), "", first, x], 2, body=body)
+    return found
 
 
 def in_a_sequence(s: Scope, x: str) -> str:
@@ -329,14 +367,16 @@ BLOCKS: dict[str, Block] = {
     block.__name__: block
     for block in (
         function_of_one_variable, linear, conv, combine_constant, combine, clip, softmax, centred, halves, looked_up,
-        resized, limited_by_data, normalized, in_a_sequence, scaled_by_length, scaled_again, positions, expanded,
-        cut_to_length, filled, flattened, masked, attention, weights_by_shape, branches, loop_of_constants, loop, scan,
+        largest, compressed, resized, limited_by_data, normalized, in_a_sequence, scaled_by_length, scaled_again,
+        positions, expanded, cut_to_length, filled, flattened, masked, attention, weights_by_shape, branches,
+        loop_of_constants, loop_over_lengths, loop, scan,
         called,
     )
 }  # fmt: skip
-DEEP = ("branches", "loop_of_constants", "loop", "scan", "called")
+DEEP = ("branches", "loop_of_constants", "loop_over_lengths", "loop", "scan", "called")
 FIRST = {
-    "expanded": 8, "weights_by_shape": 8, "scan": 9, "masked": 11, "filled": 9, "cut_to_length": 10, "positions": 11,
-    "limited_by_data": 11, "in_a_sequence": 11, "normalized": 17,
+    "resized": 9, "expanded": 8, "weights_by_shape": 8, "scan": 9, "masked": 11, "filled": 9, "cut_to_length": 10,
+    "positions": 11, "limited_by_data": 11, "in_a_sequence": 11, "normalized": 17, "compressed": 11, "largest": 10,
+    "loop_over_lengths": 11,
 }  # fmt: skip
 """The first opset of blocks that do not exist at opset 7."""

@@ -48,6 +48,7 @@ class FormatRequest:
     formats : formats by tensor name.
     per_channel : whether weights get one number of fraction bits per output channel.
     is_partial : whether tensors without a format stay real numbers; in a quantized model they always do.
+    around : tensors from around a graph inside of a node: other graphs may read them in other ways.
     """
 
     qformat: QFormat | None = None
@@ -55,6 +56,7 @@ class FormatRequest:
     formats: FormatsByName = field(default_factory=dict)
     per_channel: bool = False
     is_partial: bool = False
+    around: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.per_channel and self.weight_qformat:
@@ -142,7 +144,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest, known
     user_formats = _parsed_formats(model, request)
     stored: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
     groups = format_groups(model, known)
-    _check_names(user_formats, model, groups)
+    _check_names({name: fmt for name, fmt in user_formats.items() if name not in request.around}, model, groups)
     remaining = optimized.tensors()
     is_partial = bool(stored) or (request.is_partial and request.qformat is None)
     needed = set() if is_partial else {name for name in remaining if is_real(name, model)}
@@ -165,6 +167,8 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest, known
         chosen = chooser.choose(name, list(values.values())) if values else None
         if chosen is not None:
             constants |= dict.fromkeys(values, chosen)
+    answered = (value.name for value in optimized.outputs if value.name in optimized.constants)
+    constants |= {name: stored[name] for name in answered if name in stored and name not in constants}
     activations |= {name: activations[real] for name, real in model.aliases.items() if real in activations}
     computed = {name: fmt for name, fmt in activations.items() if name not in known}
     notes = _notes(user_formats, groups, remaining, readers.keys() | _captured(optimized))
@@ -214,12 +218,10 @@ def _check_names(user_formats: _UserFormats, model: Graph, groups: Mapping[str, 
         read_as = roles.get(name, set())
         if not may_be_real(name, model):
             why = "it holds no real numbers"
-        elif read_as & {Role.DATA, Role.WEIGHTS}:
+        elif read_as & {Role.DATA, Role.WEIGHTS} or name in captured:  # the graph in the node may read it so
             continue
         elif Role.BIAS in read_as:
             why = "a bias has 32 bits and the fraction bits of the accumulator"
-        elif name in captured:  # the graph in the node decides its format
-            continue
         elif Role.KNOWN in read_as:
             why = "its elements decide shapes or options"
         else:

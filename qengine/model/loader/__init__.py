@@ -4,28 +4,30 @@ A model file is untrusted: for any content, `load` returns a graph or raises an 
 """
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import onnx  # noqa: TID251 - the loader's own
-import onnx.version_converter  # noqa: TID251 - the loader's own
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
 
 from qengine import memory
-from qengine.errors import ModelError, UnsupportedError, first_line
+from qengine.errors import ModelError, UnsupportedError
 from qengine.input_files import NotAFileError, read_input
 from qengine.model.contrib import CONTRIB, expand_contrib
-from qengine.model.graph import Graph
+from qengine.model.graph import Graph, Value
 from qengine.model.loader.graph_reader import GraphReader
-from qengine.model.loader.guards import infer, types_of, unsafe_node
 from qengine.model.loader.inlining import inline
-from qengine.model.loader.names import check_names, check_text, everywhere, label, standard
+from qengine.model.loader.names import check_names, check_text, everywhere, standard
 from qengine.model.loader.node_inference import infer_outputs
 from qengine.model.loader.shapes import with_inferred
 from qengine.model.loader.validation import check_nodes
+from qengine.model.opset_conversion import at_opset
+from qengine.model.protos import graph_proto
 
 OLDEST_OPSET = 7
-"""Oldest opset of ONNX's own domain that is read. Before it, Add and others broadcast in another way; onnx converts."""
+"""Oldest opset of ONNX's own domain that handlers serve; before it, Add and others broadcast in another way."""
 
 _MAX_BYTES = 2**31 - 1  # of one protobuf message
 
@@ -80,8 +82,11 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
         del proto.functions[:]
         check_names(proto.graph)
     check_nodes(proto.graph, opsets)
-    proto = _converted(proto, opsets)
     graph = GraphReader(opsets, folder, ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
+    if opsets.get("", OLDEST_OPSET) < OLDEST_OPSET:
+        graph, opsets[""] = _converted(graph), OLDEST_OPSET
+        proto = ModelProto(graph=graph_proto(replace(graph, constants={})))
+        check_nodes(proto.graph, opsets)
     return expand_contrib(with_inferred(graph, proto.graph, opsets), infer_outputs)
 
 
@@ -147,44 +152,26 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
     return opsets
 
 
-def _spread_slopes(proto: ModelProto) -> None:
-    """Reshape the slopes of PRelu in place so that they broadcast, which onnx's version converter does not do."""
-    if not any(node.op_type == "PRelu" for node in proto.graph.node):
-        return
-    copy = ModelProto()
-    copy.CopyFrom(proto)
-    try:
-        types = types_of(infer(copy, strict=False).graph)
-    except Exception:  # foreign code with no list of what it raises; the conversion fails for the same reason
-        return
-    ranks = {name: len(kind.tensor_type.shape.dim) for name, kind in types.items()}
-    initializers = {one.name: one for one in proto.graph.initializer}
-    for node in proto.graph.node:
-        slope = initializers.get(node.input[1]) if node.op_type == "PRelu" and len(node.input) == 2 else None
-        if slope is not None and len(slope.dims) == 1 and slope.dims[0] > 1:
-            slope.dims.extend([1] * (ranks.get(node.input[0], 2) - 2))
-            for info in proto.graph.input:
-                if info.name == slope.name:
-                    info.type.tensor_type.shape.CopyFrom(
-                        onnx.helper.make_tensor_type_proto(1, slope.dims).tensor_type.shape
-                    )
+def _converted(graph: Graph) -> Graph:
+    """Return a graph of an opset before `OLDEST_OPSET` in that opset, with the graphs inside of its nodes."""
+    taken = graph.tensors() | graph.inner_tensors()
 
+    def fresh(wanted: str) -> str:
+        name, count = wanted, 1
+        while name in taken:
+            count += 1
+            name = f"{wanted}_{count}"
+        taken.add(name)
+        return name
 
-def _converted(proto: ModelProto, opsets: dict[str, int]) -> ModelProto:
-    """Return the model, converted to `OLDEST_OPSET` if it is older; `opsets` is updated."""
-    if opsets.get("", OLDEST_OPSET) >= OLDEST_OPSET:
-        return proto
-    _spread_slopes(proto)
-    proto.ir_version = max(proto.ir_version, 4)  # before, onnx wants every initializer to be an input too
-    try:
-        if (unsafe := unsafe_node(proto)) is not None:
-            raise UnsupportedError(f"the shapes that {label(unsafe)} reads are not known")
-        converted = onnx.version_converter.convert_version(proto, OLDEST_OPSET)
-    except Exception as error:  # foreign code with no list of what it raises
-        raise UnsupportedError(
-            f"has opset {opsets['']}, and onnx cannot convert it to {OLDEST_OPSET} ({first_line(error)}); "
-            "export it again"
-        ) from None
-    opsets[""] = OLDEST_OPSET
-    check_nodes(converted.graph, opsets)
-    return converted
+    def infer(part: Graph) -> Mapping[str, Value]:
+        return with_inferred(part, graph_proto(replace(part, constants={})), {"": OLDEST_OPSET}).values
+
+    def convert(one: Graph) -> Graph:
+        nodes = []
+        for node in one.nodes:
+            inner = {name: convert(held) for name, held in node.graphs.items()}
+            nodes.append(replace(node, attributes={**node.attributes, **inner}) if inner else node)
+        return at_opset(replace(one, nodes=tuple(nodes)), OLDEST_OPSET, fresh, infer)
+
+    return convert(graph)

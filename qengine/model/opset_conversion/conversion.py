@@ -30,11 +30,15 @@ class Conversion:
     ----------
     graph : graph with its old nodes.
     fresh : function that returns free names.
+    infer : function that infers types and shapes of a graph, for tensors of which the graph does not know them.
+    converted : nodes that were converted so far.
     added : new constants by name.
     """
 
     graph: Graph
     fresh: Fresh
+    infer: Callable[[Graph], Mapping[str, Value]]
+    converted: list[Node] = field(default_factory=list)
     added: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def constant(self, wanted: str, array: NDArray[Any]) -> str:
@@ -53,9 +57,33 @@ class Conversion:
         array = self.graph.constants.get(name)
         return known.get(name, Value(name)) if array is None else Value(name, array.dtype, array.shape)
 
+    def rank(self, name: str) -> int | None:
+        """Return the number of axes of a tensor; None where it is not known."""
+        shape = self.value(name).shape
+        if shape is None and name not in self.graph.constants:
+            constants = {**self.graph.constants, **self.added}
+            values = self.infer(replace(self.graph, nodes=tuple(self.converted), outputs=(), constants=constants))
+            self.graph = replace(self.graph, values={**values, **self.graph.values})
+            shape = values.get(name, Value(name)).shape
+        return None if shape is None else len(shape)
+
     def dtype(self, name: str) -> np.dtype[Any]:
         """Return the element type of a tensor; float32 where the model does not declare it."""
         return self.value(name).dtype or np.dtype(np.float32)
+
+
+def without(node: Node, *names: str, **given: Any) -> Node:
+    """Return a node without attributes, and with others."""
+    kept = {name: value for name, value in node.attributes.items() if name not in names}
+    return replace(node, attributes={**kept, **given})
+
+
+def with_inputs(node: Node, *names: str) -> Node:
+    """Return a node with inputs, of which none at the end is left out."""
+    inputs = list(names)
+    while inputs and not inputs[-1]:
+        inputs.pop()
+    return replace(node, inputs=tuple(inputs))
 
 
 Rule = Callable[[Node, Conversion], tuple[Node, ...]]
@@ -81,7 +109,13 @@ def declared_rules() -> Mapping[str, list[tuple[int, Rule]]]:
     return _rules
 
 
-def at_opset(graph: Graph, version: int, fresh: Fresh) -> Graph:
+def _known_values(graph: Graph) -> Mapping[str, Value]:
+    return graph.values
+
+
+def at_opset(
+    graph: Graph, version: int, fresh: Fresh, infer: Callable[[Graph], Mapping[str, Value]] = _known_values
+) -> Graph:
     """Return a graph with nodes of a newer opset of ONNX's own domain that compute the same.
 
     Graphs inside of nodes stay unchanged. Every tensor keeps its name.
@@ -94,15 +128,18 @@ def at_opset(graph: Graph, version: int, fresh: Fresh) -> Graph:
         The opset.
     fresh
         Function that returns free names for new tensors.
+    infer
+        Function that returns types and shapes of the tensors of a graph; by default those that it knows.
 
     Raises
     ------
     UnsupportedError
         If the newer opset has no equal of a node.
     """
-    conversion = Conversion(graph, fresh)
-    nodes = tuple(new for node in graph.nodes for new in _converted(node, version, conversion))
-    return replace(graph, nodes=nodes, constants={**graph.constants, **conversion.added})
+    conversion = Conversion(graph, fresh, infer)
+    for node in graph.nodes:
+        conversion.converted += _converted(node, version, conversion)
+    return replace(graph, nodes=tuple(conversion.converted), constants={**graph.constants, **conversion.added})
 
 
 def _converted(node: Node, version: int, conversion: Conversion) -> list[Node]:

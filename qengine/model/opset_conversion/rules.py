@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from qengine.errors import UnsupportedError
 from qengine.model.graph import Node
 from qengine.model.ops.functions import LARGEST
-from qengine.model.opset_conversion.conversion import Conversion, rule
-
-
-def _without(node: Node, *names: str, **given: Any) -> Node:
-    """Return a node without attributes, and with others."""
-    kept = {name: value for name, value in node.attributes.items() if name not in names}
-    return replace(node, attributes={**kept, **given})
-
-
-def _with_inputs(node: Node, *names: str) -> Node:
-    """Return a node with inputs, of which none at the end is left out."""
-    inputs = list(names)
-    while inputs and not inputs[-1]:
-        inputs.pop()
-    return replace(node, inputs=tuple(inputs))
+from qengine.model.opset_conversion.conversion import Conversion, rule, with_inputs, without
 
 
 def _axes_as_input(node: Node, to: Conversion) -> tuple[Node, ...]:
     axes = node.attributes.get("axes")
     name = to.whole_numbers(f"{node.outputs[0]}_axes", axes) if axes else ""
-    return (_with_inputs(_without(node, "axes"), node.inputs[0], name),)
+    return (with_inputs(without(node, "axes"), node.inputs[0], name),)
 
 
 rule("Squeeze", "Unsqueeze", "ReduceSum", to=13)(_axes_as_input)
@@ -47,7 +32,7 @@ def _clip(node: Node, to: Conversion) -> tuple[Node, ...]:
     bounds = {"min": node.number("min", -LARGEST), "max": node.number("max", LARGEST)}
     with np.errstate(over="ignore"):
         names = [to.constant(f"{out}_{bound}", np.array(n).astype(to.dtype(x))) for bound, n in bounds.items()]
-    return (_with_inputs(_without(node, "min", "max"), x, *names),)
+    return (with_inputs(without(node, "min", "max"), x, *names),)
 
 
 @rule("Pad", to=11)
@@ -55,7 +40,7 @@ def _pad(node: Node, to: Conversion) -> tuple[Node, ...]:
     x, out = node.inputs[0], node.outputs[0]
     pads = to.whole_numbers(f"{out}_pads", node.attributes["pads"])
     fill = to.constant(f"{out}_fill", np.array(node.number("value", 0.0), to.dtype(x)))
-    return (_with_inputs(_without(node, "pads", "value"), x, pads, fill),)
+    return (with_inputs(without(node, "pads", "value"), x, pads, fill),)
 
 
 @rule("Slice", to=10)
@@ -64,40 +49,40 @@ def _slice(node: Node, to: Conversion) -> tuple[Node, ...]:
         to.whole_numbers(f"{node.outputs[0]}_{name}", node.attributes[name]) if name in node.attributes else ""
         for name in ("starts", "ends", "axes")
     ]
-    return (_with_inputs(_without(node, "starts", "ends", "axes"), node.inputs[0], *names),)
+    return (with_inputs(without(node, "starts", "ends", "axes"), node.inputs[0], *names),)
 
 
 @rule("Split", to=13)
 def _split(node: Node, to: Conversion) -> tuple[Node, ...]:
     lengths = node.attributes.get("split")
     name = "" if lengths is None else to.whole_numbers(f"{node.outputs[0]}_split", lengths)
-    return (_with_inputs(_without(node, "split"), node.inputs[0], name),)
+    return (with_inputs(without(node, "split"), node.inputs[0], name),)
 
 
 @rule("Split", to=18)
 def _split_evenly(node: Node, to: Conversion) -> tuple[Node, ...]:  # noqa: ARG001
     has_lengths = len(node.inputs) > 1 and node.inputs[1]
-    return (node if has_lengths else _without(node, num_outputs=len(node.outputs)),)
+    return (node if has_lengths else without(node, num_outputs=len(node.outputs)),)
 
 
 @rule("TopK", to=10)
 def _top_k(node: Node, to: Conversion) -> tuple[Node, ...]:
     count = to.whole_numbers(f"{node.outputs[0] or node.outputs[1]}_k", [node.number("k", 0)])
-    return (_with_inputs(_without(node, "k"), node.inputs[0], count),)
+    return (with_inputs(without(node, "k"), node.inputs[0], count),)
 
 
 @rule("Dropout", to=12)
 def _dropout(node: Node, to: Conversion) -> tuple[Node, ...]:  # noqa: ARG001
     if node.version < 10 and any(node.outputs[1:]):
         raise UnsupportedError("its mask has another type at a newer opset; export the model again")
-    return (_without(node, "ratio"),)
+    return (without(node, "ratio"),)
 
 
 @rule("BatchNormalization", to=9)
 def _batchnorm(node: Node, to: Conversion) -> tuple[Node, ...]:  # noqa: ARG001
     if not node.number("spatial", 1):
         raise UnsupportedError("statistics for each element (spatial=0) do not exist at a newer opset; export it again")
-    return (_without(node, "spatial"),)
+    return (without(node, "spatial"),)
 
 
 @rule("BatchNormalization", to=14)
@@ -113,11 +98,11 @@ def _over_axes(node: Node, to: Conversion) -> tuple[Node, ...]:
     (x, *_), (out, *_) = node.inputs, node.outputs
     shape, axis = to.value(x).shape, node.number("axis", 1)
     if shape is not None and axis in (-1, len(shape) - 1):
-        return (_without(node, axis=-1),)
+        return (without(node, axis=-1),)
     matrix, rows, lengths = (to.fresh(f"{out}_{what}") for what in ("matrix", "rows", "shape"))
     return (
         Node("Flatten", (x,), (matrix,), {"axis": axis}, matrix),
-        replace(_without(node, axis=-1), inputs=(matrix,), outputs=(rows,)),
+        replace(without(node, axis=-1), inputs=(matrix,), outputs=(rows,)),
         Node("Shape", (x,), (lengths,), {}, lengths),
         Node("Reshape", (rows, lengths), (out,), {}, out),
     )
@@ -126,7 +111,7 @@ def _over_axes(node: Node, to: Conversion) -> tuple[Node, ...]:
 @rule("Upsample", to=9)
 def _upsample(node: Node, to: Conversion) -> tuple[Node, ...]:
     scales = to.constant(f"{node.outputs[0]}_scales", np.array(node.attributes["scales"], np.float32))
-    return (_with_inputs(_without(node, "scales"), node.inputs[0], scales),)
+    return (with_inputs(without(node, "scales"), node.inputs[0], scales),)
 
 
 @rule("Upsample", to=10)
@@ -139,11 +124,11 @@ def _resize(node: Node, to: Conversion) -> tuple[Node, ...]:
     """Spell the coordinates of Resize-10; its nearest element is above where an axis shrinks, and else below."""
     (x, scales), (out,) = node.inputs, node.outputs
     roi = to.constant(f"{out}_roi", np.zeros(0, np.float32))
-    spelled = _without(node, coordinate_transformation_mode="asymmetric")
+    spelled = without(node, coordinate_transformation_mode="asymmetric")
     factors = to.graph.constants.get(scales, to.added.get(scales))
     if node.attributes.get("mode", "nearest") != "nearest":
         return (replace(spelled, inputs=(x, roi, scales)),)
-    below, above = (_without(spelled, nearest_mode=mode) for mode in ("floor", "ceil"))
+    below, above = (without(spelled, nearest_mode=mode) for mode in ("floor", "ceil"))
     if factors is not None and (factors >= 1).all():
         return (replace(below, inputs=(x, roi, scales)),)
     if factors is not None and (factors <= 1).all():
@@ -165,19 +150,19 @@ def _scatter(node: Node, to: Conversion) -> tuple[Node, ...]:  # noqa: ARG001
 
 @rule("RoiAlign", to=16)
 def _roi_align(node: Node, to: Conversion) -> tuple[Node, ...]:  # noqa: ARG001
-    return (_without(node, coordinate_transformation_mode="output_half_pixel"),)
+    return (without(node, coordinate_transformation_mode="output_half_pixel"),)
 
 
 @rule("GridSample", to=20)
 def _grid_sample(node: Node, to: Conversion) -> tuple[Node, ...]:  # noqa: ARG001
     mode = str(node.attributes.get("mode", "bilinear"))
-    return (_without(node, mode={"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)),)
+    return (without(node, mode={"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)),)
 
 
 @rule("DFT", to=20)
 def _dft(node: Node, to: Conversion) -> tuple[Node, ...]:
     axis = to.whole_numbers(f"{node.outputs[0]}_axis", node.number("axis", 1))
-    return (_with_inputs(_without(node, "axis"), *(*node.inputs, "")[:2], axis),)
+    return (with_inputs(without(node, "axis"), *(*node.inputs, "")[:2], axis),)
 
 
 @rule("GroupNormalization", to=21)

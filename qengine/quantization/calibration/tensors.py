@@ -113,6 +113,7 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
         order |= dict.fromkeys(value.name for value in graph.inputs)
         for node in graph.nodes:
             order |= dict.fromkeys(name for name in (*node.inputs, *node.outputs) if name)
+    constants = {name: constant for name, constant in constants.items() if name not in tables}
     named = [name for name in order if name in union.parents or name in constants]
     return QuantizedTensors(tuple(named), union.groups(named), constants, tables, frozenset(never), frozenset(real))
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qengine.errors import FormatError, UnsupportedError
 from qengine.model.graph import Attribute, Graph, Node, Value
 from qengine.model.ops.operator import Role, find
+from qengine.model.static_values import known_tensors
 from qengine.model.steps import Table
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
 from qengine.quantization.qdq.operators import typed, values_with_types, written_operators
@@ -103,14 +104,15 @@ class _Writer:
     ) -> None:
         assert network.table is not None
         self.network, self.version, self.names, self.outer = network, version, names, outer
-        self.undecided = undecided
+        self.undecided, self.is_inner = undecided, names_after_pairs is not None
         self.graph = written_operators(network.model, version, names.fresh)
         self.formats = network.table.by_model_name()
         values = values_with_types(self.graph)
         self.values = {v.name: v for v in (*self.graph.outputs, *self.graph.inputs)} | values
         whole = {name for name, value in values.items() if value.dtype is not None and value.dtype.kind != "f"}
         self.rounded = frozenset((network.table.activations.keys() & network.optimized.tensors()) - whole)
-        self.known = network.known - self.graph.constants.keys()
+        known_inputs = frozenset(value.name for value in self.graph.inputs if value.name in network.known)
+        self.known = known_tensors(self.graph, known_inputs) - self.graph.constants.keys()
         self.outputs = {value.name for value in self.graph.outputs}
         self.names_after_pairs = dict(names_after_pairs or {})
         self.rounded_to: dict[tuple[str, QFormat], str] = {}
@@ -155,8 +157,11 @@ class _Writer:
         else:
             value = replace(value, dtype=self._value(value.name).dtype)
         after = self.names_after_pairs.get(value.name)
-        if array is not None and value.name in self._quantized:
-            after = self.constants.in_format(value.name, array, self._form(value.name))
+        encoded = {} if self.is_inner else self.network.encoded_constants((value.name,))
+        for tensor in encoded.values():  # a run answers with the codes of a constant
+            assert tensor.value is not None
+            assert tensor.format is not None
+            after = self.constants.in_format(value.name, tensor.value, tensor.format)
         if after is None or after == value.name:
             return value
         if not any(after in node.outputs for node in self.nodes):  # it is of the graph around
@@ -241,7 +246,8 @@ class _Writer:
                 elif self._bias_bits(node) is None or _role(node, place) is not Role.BIAS:
                     real.add(name)
         real -= {name for name in quantized if holds(self._form(name), self.graph.constants[name])}
-        real |= (self.outputs & self.graph.constants.keys()) - quantized
+        answered = self.outputs & self.graph.constants.keys()
+        real |= answered if self.is_inner else answered - quantized
         return real | captured | (numbers - quantized), quantized
 
     def _reads_codes(self, node: Node, place: int) -> bool:

@@ -132,7 +132,9 @@ class Network:
             names |= {value.name for value in inputs} | closed.inner_tensors()
             formats = {name: fmt for name, fmt in request.formats.items() if name in names}
             formats |= captured
-            request = replace(request, formats=formats, is_partial=self.table.is_partial)
+            own = {value.name for value in graph.inputs}
+            around = frozenset(constants) | {value.name for value in inputs if value.name not in own}
+            request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around)
         data = real_inner_data(graph, inputs)
         return Network(closed, request, as_float32=self.as_float32, around=known, data=data)
 

@@ -72,6 +72,9 @@ MODELS = {
         outputs=["c", "y"],
         constants={"w": numbers(4, 3, 1, 1), "b": numbers(4), "w2": numbers(4, 4)},
     ),
+    "a slope that is an output": network(
+        [("PRelu", "z s", "y")], inputs={"z": [2, 4]}, outputs=["y", "s"], constants={"s": np.array([0.3], np.float32)}
+    ),
     "one initializer as weights and as bias": network(
         [("MatMul", "z w", "m"), ("Gemm", "m v w", "y")],
         inputs={"z": [4, 4]},
