@@ -71,7 +71,7 @@ def _application() -> tuple[Callable[..., Any], type[BaseException]]:
 def _leaving_at_interrupt() -> Iterator[None]:
     """End the process at an interrupt while the context lasts.
 
-    Foreign modules may turn a KeyboardInterrupt into another error while they are imported; nothing is to be tidied yet.
+    Foreign modules may turn a KeyboardInterrupt into another error while they are imported; nothing is to tidy.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():

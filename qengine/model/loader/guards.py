@@ -152,7 +152,7 @@ def _lengths(name: str, types: _Types) -> TensorShapeProto | None:
 
 
 def _is_safe_einsum(node: NodeProto, types: _Types) -> bool:
-    """Whether each term has as many letters as its operand has axes; inference counts below 0 for fewer axes."""
+    """Whether each term has as many letters as its operand has axes; at other characters inference does not advance."""
     equation = next((one.s for one in node.attribute if one.name == "equation"), b"").replace(b" ", b"")
     if not re.fullmatch(rb"[A-Za-z.,]*(->[A-Za-z.]*)?", equation):
         return False

@@ -21,6 +21,9 @@ _MAX_VECTOR = 16_384
 
 _INFERENCE_ERROR = re.compile(r"\(op_type:([^,)]*)(?:, node name: (.*?))?\): \[\w+\] (.*)")
 
+_ONNX_OWN = re.compile(r"Inference error\(s\)|'(sizes|scales)' \(0\) must be same as rank")
+"""Errors of onnx and not of the model: in a function that it expands itself, and a length that it does not know."""
+
 
 def with_inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> Graph:
     """Return the graph with inferred types and shapes; a declaration stays where it does not contradict them."""
@@ -70,8 +73,7 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
             fault = _INFERENCE_ERROR.search(str(error))
         else:
             return [_without_generated(one) for one in inferred]
-        # An error in a function that onnx expands itself may be onnx's own.
-        if fault and not declared and is_flat and "Inference error(s)" not in fault.group(3):
+        if fault and not declared and is_flat and not _ONNX_OWN.search(fault.group(3)):
             operator, name, reason = fault.groups()
             which = f"node '{name}' ({operator})" if name else f"a node without a name ({operator})"
             raise ModelError(f"{which} cannot run: {reason}; export the model again")
