@@ -179,7 +179,7 @@ def _is_safe_gather_nd(node: NodeProto, types: _Types) -> bool:
     data, indices = (_lengths(name, types) for name in node.input)
     if data is None or indices is None or not indices.dim or batch_axes < 0:
         return False
-    return 0 <= batch_axes + indices.dim[-1].dim_value <= len(data.dim)
+    return bool(0 <= batch_axes + indices.dim[-1].dim_value <= len(data.dim))
 
 
 def _is_safe_expand(node: NodeProto, types: _Types) -> bool:

@@ -74,10 +74,7 @@ def _check_parameters(node: str, scale: Tensor, zero_point: Tensor | None, block
 
 
 def _check_scale(name: str, scale: NDArray[Any], *, may_be_zero: bool) -> None:
-    """Raise ModelError for a scale that is no number, or 0 where the model divides by it or nothing else would be left.
-
-    One channel of weights may have the scale 0, and so may what is computed from an empty range.
-    """
+    """Raise ModelError for a scale that is NaN, infinite or 0; one of several channels `may_be_zero`."""
     found = scale[~np.isfinite(scale) | ((scale == 0) & (not may_be_zero))]
     if found.size:
         raise ModelError(f"scale '{name}' holds {found[0]}; a finite number other than 0 is needed")
