@@ -229,8 +229,9 @@ class _ThreadPool:
             try:
                 threading.Thread(target=target, name="qengine", daemon=True).start()
             except RuntimeError:
-                for queue in (self._jobs, *self._parts):
-                    queue.put(None)  # those that have started end
+                self._jobs.put(None)  # those that have started end
+                for parts in self._parts:
+                    parts.put(None)
                 raise ThreadsError(f"{threads} threads are needed, and {count} can be started") from None
 
     def run(self, job: _Job) -> None:

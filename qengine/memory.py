@@ -63,7 +63,7 @@ def machine_bytes() -> int:
 
 
 def default_limit() -> int:
-    """Return the limit of a run that asks for none: 80 % of `machine_bytes`."""
+    """Return the limit of a run without an option: 80 % of `machine_bytes`."""
     return int(machine_bytes() * _SHARE)
 
 
@@ -86,7 +86,7 @@ def parse_size(name: str, value: Any) -> int:
 
 
 def size_text(size: int) -> str:
-    """Return a number of bytes for people, such as "1.5 GiB"."""
+    """Return a number of bytes as text, such as "1.5 GiB"."""
     for unit, bits in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if size >= 1 << bits:
             return f"{size / (1 << bits):,.1f} {unit}"
@@ -155,7 +155,7 @@ def require(size: int, what: str) -> None:
     size
         Number of bytes, in addition to those that are in use.
     what
-        What needs them, for the message.
+        Name of the node or object that needs them, for the message.
 
     Raises
     ------

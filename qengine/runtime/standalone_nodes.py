@@ -58,7 +58,7 @@ def compute_standalone(
     if node.graphs:
         with node.errors_named():
             outputs = control_flow.perform(node, inputs, lambda attribute, args: call_graph(node, attribute, args))
-        if len(outputs) < len([name for name in node.outputs if name]):
+        if any(node.outputs[len(outputs) :]):
             raise ModelError(f"{node}: gives {len(outputs)} outputs, {len(node.outputs)} are needed")
         return outputs
     if fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:

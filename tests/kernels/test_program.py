@@ -213,3 +213,24 @@ def test_a_forked_child_runs_with_threads_of_its_own():
     assert receive.recv() == [7, 8]
     child.join()
     assert child.exitcode == 0
+
+
+def test_threads_that_cannot_be_started(monkeypatch):
+    """Those that have started end, and a later run may have as many."""
+    start, started = threading.Thread.start, []
+
+    def refuse_the_fourth(self):
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    calls = [[] for _ in range(7)]
+    monkeypatch.setattr(threading.Thread, "start", refuse_the_fourth)
+    with pytest.raises(program.ThreadsError, match="7 threads are needed, and 3 can be started"):
+        Program(available()[-1], calls).run({})
+    for thread in started:
+        thread.join(10)
+        assert not thread.is_alive()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    Program(available()[-1], calls).run({})

@@ -153,7 +153,7 @@ def _lengths(name: str, types: _Types) -> TensorShapeProto | None:
 
 
 def _is_safe_einsum(node: NodeProto, types: _Types) -> bool:
-    """Whether each term has as many letters as its operand has axes; inference counts below 0 for fewer axes."""
+    """Whether each term has as many letters as its operand has axes; at other characters inference does not advance."""
     equation = next((one.s for one in node.attribute if one.name == "equation"), b"").replace(b" ", b"")
     if not re.fullmatch(rb"[A-Za-z.,]*(->[A-Za-z.]*)?", equation):
         return False
@@ -180,7 +180,7 @@ def _is_safe_gather_nd(node: NodeProto, types: _Types) -> bool:
     data, indices = (_lengths(name, types) for name in node.input)
     if data is None or indices is None or not indices.dim or batch_axes < 0:
         return False
-    return 0 <= batch_axes + indices.dim[-1].dim_value <= len(data.dim)
+    return bool(0 <= batch_axes + indices.dim[-1].dim_value <= len(data.dim))
 
 
 def _is_safe_expand(node: NodeProto, types: _Types) -> bool:

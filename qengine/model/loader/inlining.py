@@ -14,8 +14,9 @@ For one call, the body is copied with these changes:
 - graphs in the body's nodes see the names around them and are renamed too; a graph that the *call* passes has the
   caller's names already and stays.
 
-Every function is checked once: its body must not read names of the caller. Recursion is an error, and so is growth
-beyond `_MAX_NODES`, since functions that call functions twice make a small file an endless graph.
+Every function is checked once: its body must not read names of the caller. Recursion is an error, and so are calls
+deeper than `_MAX_DEPTH`, and growth beyond `_MAX_NODES` or `_MAX_BYTES`: functions that call functions twice make a
+small file an endless graph.
 
 onnx.inliner does the same, but drops the default values of a function's attributes (seen in onnx 1.23).
 """
@@ -28,6 +29,8 @@ from qengine.errors import ModelError, UnsupportedError
 from qengine.model.loader.names import check_order, everywhere, graphs, label, standard, subgraphs
 
 _MAX_NODES = 100_000
+_MAX_DEPTH = 64
+_MAX_BYTES = 2**31 - 1
 
 _Key = tuple[str, str, str]
 """Domain, name and overload of a function."""
@@ -61,6 +64,7 @@ class _Inliner:
         self.checked_functions: set[_Key] = set()
         self.copy_counts: dict[str, int] = {}
         self.node_count = 0
+        self.byte_count = 0
 
     def replace(self, graph: GraphProto, callers: tuple[_Key, ...]) -> None:
         """Replace the calls in a graph and its subgraphs in place; `callers` are the functions that contain it."""
@@ -76,6 +80,8 @@ class _Inliner:
             key = _key(node)
             if key in callers:
                 raise ModelError(f"{label(node)} is in a local function that calls itself; export the model again")
+            if len(callers) > _MAX_DEPTH:
+                raise ModelError(f"its local functions call each other more than {_MAX_DEPTH} deep; export it without")
             self.node_count += 1
             if self.node_count > _MAX_NODES:
                 raise ModelError(
@@ -138,6 +144,9 @@ class _Inliner:
         for node in function.node:
             one = self._instance(node, names, given)
             one.name = "/".join(filter(None, (call.name, node.name)))
+            self.byte_count += one.ByteSize()
+            if self.byte_count > _MAX_BYTES:
+                raise ModelError("its local functions have more than 2 GB when inlined; export it without them")
             yield one
         yield from identities
 

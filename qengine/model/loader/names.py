@@ -64,19 +64,26 @@ def check_text(message: Message) -> None:
                 raise ModelError(f"a name ({part[:40]!r}) is not UTF-8: the file is damaged; export it again")
 
 
-def check_names(graph: GraphProto, outer: Iterable[str] = ()) -> None:
+MAX_DEPTH = 24
+"""Most graphs inside of each other: protobuf reads 33 at most, and onnx needs some of its own."""
+
+
+def check_names(graph: GraphProto, outer: Iterable[str] = (), depth: int = 0) -> None:
     """Check that each name names one tensor, and that nodes read only tensors that exist before them.
 
     Parameters
     ----------
     graph : graph to check, with the graphs in its nodes.
     outer : names of the surrounding graph that exist where the graph runs.
+    depth : number of graphs around it.
 
     Raises
     ------
     ModelError
-        If a name is missing, used twice, or read before it is computed.
+        If a name is missing, used twice, or read before it is computed, or graphs are nested deeper than `MAX_DEPTH`.
     """
+    if depth > MAX_DEPTH:
+        raise ModelError(f"graph {graph.name!r} is nested in more than {MAX_DEPTH} others; flatten the model")
     visible = set(outer)
     inputs = [_non_empty(value.name, f"an input of graph {graph.name!r}") for value in graph.input]
     initializers = [_non_empty(proto.name, f"an initializer of graph {graph.name!r}") for proto in graph.initializer]
@@ -88,13 +95,13 @@ def check_names(graph: GraphProto, outer: Iterable[str] = ()) -> None:
                 raise ModelError(f"{kind} {name!r} has the name of another tensor; rename one of them")
             seen.add(name)
         visible |= seen
-    check_order(graph.node, visible, f"graph {graph.name!r}")
+    check_order(graph.node, visible, f"graph {graph.name!r}", depth)
     for value in graph.output:
         if _non_empty(value.name, f"an output of graph {graph.name!r}") not in visible:
             raise ModelError(f"nothing produces the graph's output {value.name!r}; export the model again")
 
 
-def check_order(nodes: Iterable[NodeProto], visible: set[str], where: str) -> None:
+def check_order(nodes: Iterable[NodeProto], visible: set[str], where: str, depth: int = 0) -> None:
     """Check nodes like `check_names`, and add their outputs to `visible`; `where` names their graph in errors."""
     producers = {name: node for node in nodes for name in node.output}
     for node in nodes:
@@ -104,7 +111,7 @@ def check_order(nodes: Iterable[NodeProto], visible: set[str], where: str) -> No
             if name and name not in visible:
                 raise _missing(node, name, producers.get(name))
         for graph in subgraphs(node):
-            check_names(graph, visible)
+            check_names(graph, visible, depth + 1)
         for name in filter(None, node.output):
             if name in visible:
                 raise ModelError(

@@ -27,6 +27,8 @@ _INFERENCE_ERROR = re.compile(r"\(op_type:([^,)]*)(?:, node name: (.*?))?\): \[\
 _ML = "ai.onnx.ml"
 _UNKNOWN_TYPE = re.compile(r"\b(is|was|be) null\b|expected to have type info|\btype=0\b")
 """Reasons that say that a type is unknown: inference knows none of Scaler and of other operators of ai.onnx.ml."""
+_ONNX_OWN = re.compile(r"Inference error\(s\)|'(sizes|scales)' \(0\) must be same as rank")
+"""Errors of onnx and not of the model: in a function that it expands itself, and a length that it does not know."""
 
 
 def with_inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> Graph:
@@ -80,8 +82,7 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
             return [without_generated(one) for one in inferred]
         if fault and _UNKNOWN_TYPE.search(fault.group(3)):
             continue
-        # An error in a function that onnx expands itself may be onnx's own.
-        if fault and declared is defined and is_flat and "Inference error(s)" not in fault.group(3):
+        if fault and declared is defined and is_flat and not _ONNX_OWN.search(fault.group(3)):
             operator, name, reason = fault.groups()
             which = f"node '{name}' ({operator})" if name else f"a node without a name ({operator})"
             raise ModelError(f"{which} cannot run: {reason}; export the model again")

@@ -37,7 +37,7 @@ _ANY_NUMBER = {
 
 @dataclass(frozen=True)
 class _Definition:
-    """What the schema of an operator allows in a node.
+    """Definition of an operator, as far as nodes are compared with it.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class _Definition:
 
 @cache
 def _definition(operator: str, version: int, domain: str) -> _Definition | None:
-    """Return what the schema of an operator allows; None where onnx has none."""
+    """Return the definition of an operator at an opset; None where onnx has none."""
     defined = schema(operator, version, domain)
     if defined is None:
         return None

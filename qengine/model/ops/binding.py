@@ -34,7 +34,7 @@ def make_steps(node: Node, tensor: Callable[[str], Tensor]) -> tuple[Step, ...]:
     with node.errors_named():
         steps = op.handler(*_inputs(op, node, tensor), **_attributes(op, node))
         steps = steps if isinstance(steps, tuple) else (steps,)
-        if len([n for n in node.outputs if n]) > len(steps):
+        if any(node.outputs[len(steps) :]):
             raise UnsupportedError(f"gives {len(steps)} output(s), the model needs {len(node.outputs)}")
         return (_with_activation(steps[0], node), *steps[1:]) if node.activation else steps
 

@@ -233,6 +233,8 @@ class _PairReader:
         offset = code_of_zero(node, zero_point)
         formats = [scale_format(node, dtype, float(one), offset) for one in scale.reshape(-1)]
         axis = node.attributes.get("axis")
+        if isinstance(axis, int) and array.ndim and not -array.ndim <= axis < array.ndim:
+            raise NotFixedPointError(f"{node} has the axis {axis} for a tensor of {array.ndim}")
         is_one_channel = isinstance(axis, int) and scale.ndim == 1 and array.ndim and array.shape[axis] == 1
         if len(formats) == 1 and not is_one_channel:
             return formats[0]

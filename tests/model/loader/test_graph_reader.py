@@ -122,6 +122,12 @@ def test_sparse_tensors():
     square.indices.CopyFrom(init("i", [[0, 1], [1, 2]]))
     proto = model([node("Constant", [], ["w"], name="k", sparse_value=square), node("Add", ["x", "w"], ["y"])])
     refused(proto, "'k'", "indices outside")
+    square.indices.CopyFrom(init("i", [[0, 1], [1, -1]]))
+    proto = model([node("Constant", [], ["w"], name="k", sparse_value=square), node("Add", ["x", "w"], ["y"])])
+    refused(proto, "'k'", "indices outside")
+    square.dims.extend([1] * 64)
+    proto = model([node("Constant", [], ["w"], name="k", sparse_value=square), node("Add", ["x", "w"], ["y"])])
+    refused(proto, "'k'", "too large", error=UnsupportedError)
     sparse.dims[0] = 1 << 40
     proto = model([node("Constant", [], ["w"], name="k", sparse_value=sparse), node("Add", ["x", "w"], ["y"])])
     refused(proto, "'k'", "too large", error=UnsupportedError)

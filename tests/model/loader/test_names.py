@@ -1,4 +1,5 @@
 from qengine.model.loader import load
+from qengine.model.loader.names import MAX_DEPTH
 
 from .models import branch, conditional, info, init, model, node, refused, relu
 
@@ -72,3 +73,15 @@ def test_text_that_is_not_utf8():
     proto = relu()
     proto.doc_string = "note"
     load(proto.SerializeToString().replace(b"note", b"n\xffte"))
+
+
+def test_graphs_that_are_nested_too_deeply():
+    def nested(depth):
+        inner = branch("last", [node("Relu", ["x"], ["t"])], "t")
+        for k in range(depth - 1):
+            other = branch(f"e{k}", [node("Neg", ["x"], [f"e{k}"])], f"e{k}")
+            inner = branch(f"g{k}", [node("If", ["c"], [f"y{k}"], then_branch=inner, else_branch=other)], f"y{k}")
+        return conditional(inner)
+
+    assert load(nested(MAX_DEPTH)).outputs
+    refused(nested(MAX_DEPTH + 1), "is nested in more than 24 others")

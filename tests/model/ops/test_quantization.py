@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
+from networks import network
 
+from qengine import InferenceSession
+from qengine.errors import ModelError
 from qengine.model.ops.quantization import stored_format
 
 from .cases import Case, each, f32, real, scalar
@@ -75,3 +78,27 @@ def test_stored_format(dtype, scale, zero_point, expected):
 @pytest.mark.parametrize(**each(CASES))
 def test_agrees_with_the_references(case, version):
     case.check(version)
+
+
+@pytest.mark.parametrize("scale", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("operator", ["QuantizeLinear", "DequantizeLinear"])
+@pytest.mark.parametrize("is_fed", [False, True])
+def test_a_scale_that_is_no_scale(scale, operator, is_fed):
+    dtype = np.dtype(np.float32 if operator == "QuantizeLinear" else np.int8)
+    inputs, constants = {"x": (dtype, [2])}, {"s": np.float32(scale), "z": np.int8(0)}
+    feeds = {"x": np.zeros(2, dtype)}
+    if is_fed:
+        inputs["s"], feeds["s"] = (np.float32, []), constants.pop("s")
+    session = InferenceSession(network([(operator, "x s z", "y")], inputs=inputs, constants=constants))
+    if operator == "DequantizeLinear" and is_fed:  # as DynamicQuantizeLinear gives it for zeros
+        assert session.run(None, feeds)[0].shape == (2,)
+        return
+    with pytest.raises(ModelError, match=r"scale 's' holds (0.0|nan|inf); a finite number other than 0 is needed"):
+        session.run(None, feeds)
+
+
+def test_one_channel_of_weights_may_have_the_scale_0():
+    codes = np.int8([[1, 2], [3, 4]])
+    nodes, scales = [("DequantizeLinear", "x s", "y", {"axis": 0})], {"s": f32(0, 0.5)}
+    made = network(nodes, inputs={"x": (np.int8, [2, 2])}, constants=scales)
+    assert InferenceSession(made).run(None, {"x": codes})[0].tolist() == [[0, 0], [1.5, 2]]

@@ -290,3 +290,17 @@ def test_types_that_are_no_codes_are_noted():
         [("DequantizeLinear", "q s", "y")], inputs={"q": (np.int32, [3])}, constants={"s": np.float32(0.25)}, opset=21
     )
     assert "int32 elements, which are not codes" in qengine.InferenceSession(model).notes[0]
+
+
+def test_a_quantize_linear_of_stored_integers_is_no_fixed_point():
+    """ONNX does not allow it: a run says so."""
+    spelled = [("QuantizeLinear", "x s z", "q"), ("QuantizeLinear", "q s u", "p"), ("DequantizeLinear", "p s u", "y")]
+    constants = {"s": np.float32(0.125), "z": np.int8(0), "u": np.uint8(0)}
+    nodes = [helper.make_node(operator, inputs.split(), [output]) for operator, inputs, output in spelled]
+    held = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [3])
+    graph = helper.make_graph(nodes, "g", [x], [helper.make_empty_tensor_value_info("y")], held)
+    session = qengine.InferenceSession(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]))
+    assert "quantizes the integers 'q'" in session.notes[0]
+    with pytest.raises(qengine.QEngineError, match=r"^node 'p' \(QuantizeLinear\): 'q' is int8"):
+        session.run(None, {"x": np.zeros(3, np.float32)})
