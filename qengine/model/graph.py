@@ -30,7 +30,7 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class OpaqueAttribute:
-    """An attribute that only onnx reads: a type, or a graph in a node that onnx.reference evaluates.
+    """An attribute that only onnx reads: a type, or a graph in a node that does not run it.
 
     Attributes
     ----------

@@ -28,6 +28,9 @@ _ATTRIBUTES: Mapping[str, tuple[type, bool]] = MappingProxyType(
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 
 
+_DOMAINS = frozenset(definition.domain for definition in onnx.defs.get_all_schemas())
+
+
 @cache
 def schema(operator: str, version: int, domain: str) -> Any:
     """Return ONNX's definition of an operator at an opset; None where it has none."""
@@ -42,6 +45,11 @@ def dtype_of(code: int) -> np.dtype[Any]:
     if code not in DTYPES:
         raise ModelError(f"element type {code} does not exist; ONNX numbers them from 1 to {max(DTYPES)}")
     return DTYPES[code]
+
+
+def is_standard(domain: str) -> bool:
+    """Whether ONNX defines the operators of a domain."""
+    return domain in _DOMAINS
 
 
 def is_defined(node: Node) -> bool:

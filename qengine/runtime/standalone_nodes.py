@@ -2,7 +2,7 @@
 
 - A node with graphs in its attributes (If, Loop, Scan, SequenceMap) decides while it runs which graph runs how often.
 - A custom operator with a fixed-point rule of its own computes codes from codes.
-- Any other node without a handler is computed by a registered function or by onnx.reference on real numbers. In fixed
+- Any other node without a handler is computed by a registered function or by an evaluator on real numbers. In fixed
   point it is a float32 island.
 """
 

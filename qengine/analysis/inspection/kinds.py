@@ -2,7 +2,7 @@
 
 The kind of a node is known before a run. It depends on the operator, and on what the passes make of the node: they
 fuse nodes into others, and compute nodes whose inputs are static. Nodes that no plan can contain (control flow,
-operators that onnx.reference computes, operators that cannot run) are cut out of the graph, so that the rest can be
+operators that evaluators compute, operators that cannot run) are cut out of the graph, so that the rest can be
 planned; a tensor that a removed node computes becomes an input, and a tensor that it reads becomes an output.
 """
 
@@ -30,7 +30,7 @@ MEANINGS: Mapping[Kind, str] = {
     "fused": "part of another operator",
     "shape": "known before a run: shapes and constants",
     "island": "computes in float32 inside of fixed point",
-    "delegated": "computes in onnx.reference, in float32",
+    "delegated": "computes node by node, in float32",
     "control": "runs the graphs that it contains",
     "unused": "no output needs it",
     "unsupported": "cannot run",

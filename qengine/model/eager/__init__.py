@@ -1,1 +1,1 @@
-"""Evaluation of single nodes, by onnx.reference or by a registered function."""
+"""Evaluation of single nodes: by a registered function, an evaluator or a handler."""

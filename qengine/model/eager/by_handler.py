@@ -1,10 +1,12 @@
-"""A node computed by its handler where only the element type kept a plan from it.
+"""A node computed by its handler from elements that are all known.
+
+Where only the element type keeps a plan from a node, the handler computes it in another way:
 
 - Operators that move elements (Reshape, Gather, Concat ...) do so for any type: text, complex numbers, bfloat16,
   float8, int4. The handler moves the *positions* of the elements instead, and the elements are picked by them.
 - Any other operator on bfloat16, or on real numbers of two types, is computed in one wider type, and its results are
   rounded once to the types that ONNX gives them. Resize and GridSample compute integers so too, which are then rounded
-  with ties to even and saturate, as those of onnx.reference.
+  with ties to even and saturate.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.errors import ModelError
 from qengine.model.eager.elements import checked_shape, is_float, zero
 from qengine.model.eager.evaluator import Element
 from qengine.model.graph import Node
@@ -47,34 +50,39 @@ _MOVING = frozenset(
 """Operators of ONNX that give their elements unchanged."""
 
 
-def compute(node: Node, inputs: Sequence[Element]) -> list[Element] | None:
-    """Return the outputs of a node; None where its handler cannot compute it in one of these ways.
+def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
+    """Return the outputs of a node, None for an output that is left out.
 
     Parameters
     ----------
     node
-        Node without graphs in its attributes.
+        Node without graphs in its attributes, whose operator has a handler.
     inputs
         An element for each name in `node.inputs`; None where the name is empty.
 
     Raises
     ------
     QEngineError
-        If the handler refuses the node, for another reason than the element type.
+        If the handler refuses the node, and no other way is right.
     """
     op = find(node)
-    if op.is_delegated or node.domain:
-        return None
     arrays = {name: value for name, value in zip(node.inputs, inputs, strict=True) if name}
     if node.operator == "Identity" and not isinstance(inputs[0], np.ndarray):
         return [inputs[0]]  # a sequence, or an empty optional
     if not all(isinstance(value, np.ndarray) for value in arrays.values()):
-        return None
+        raise ModelError("is given a sequence, a map or an empty optional, and takes tensors")
     known: dict[str, NDArray[Any]] = arrays  # type: ignore[assignment]
-    if node.operator in _MOVING:
-        return _moved(node, op, known)
-    wide = _wide(node, op, known)
-    return None if wide is None else _rounded(node, known, wide)
+    wide = None if node.domain else _wide(node, op, known)
+    results: list[Element]
+    if node.operator in _MOVING and not node.domain:
+        results = _moved(node, op, known)
+    elif wide is not None:
+        results = _rounded(node, known, wide)
+    else:
+        results = [found for _, found in _computed(node, known)]
+    if len(results) < len(node.outputs):
+        raise ModelError(f"has {len(results)} outputs, {len(node.outputs)} are asked for")
+    return [found if name else None for name, found in zip(node.outputs, results, strict=False)]
 
 
 def _wide(node: Node, op: Operator, arrays: dict[str, NDArray[Any]]) -> np.dtype[Any] | None:

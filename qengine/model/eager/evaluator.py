@@ -1,9 +1,8 @@
 """Declaration of evaluators: NumPy functions that compute one node on real numbers, integers or text.
 
-An operator without a handler in `qengine.model.ops` becomes no steps. It is computed at once, by one of two: an
-*evaluator* of qengine, or onnx.reference. onnx.reference is trusted with an operator only where its results agree with
-a second source, which `delegate` declares and a test compares. Every other operator has an evaluator, or is refused
-by name.
+An operator without a handler in `qengine.model.ops` becomes no steps: its *evaluator* computes the whole node at once.
+Every operator of ONNX has a handler, an evaluator, or both, or is refused by name; none is left to onnx.reference,
+whose results are wrong for some. Tests compare evaluators with software that we did not write.
 
 An evaluator is a function with the decorator `@evaluator`:
 
@@ -15,7 +14,7 @@ An evaluator is a function with the decorator `@evaluator`:
 - It raises ModelError for values that ONNX does not allow, such as an index out of range, and UnsupportedError for
   values that ONNX allows and it does not implement.
 
-Importing the package `qengine.model.eager.evaluators` declares all of this. There is no other list to extend.
+Importing the package `qengine.model.eager.evaluators` declares every evaluator. There is no other list to extend.
 """
 
 from __future__ import annotations
@@ -124,55 +123,6 @@ def evaluator(*names: str, since: int = 1, domain: str = "") -> Callable[[_Funct
         return function
 
     return declare
-
-
-@dataclass(frozen=True)
-class Delegation:
-    """An operator that onnx.reference computes.
-
-    Attributes
-    ----------
-    source : software that its results were compared with, such as "ONNX Runtime".
-    is_refused : function that returns why onnx.reference must not compute a node from these inputs, as where its result
-        is known to be wrong; None where it may. None for no such cases.
-    """
-
-    source: str
-    is_refused: Callable[[Node, Sequence[Element]], str | None] | None = None
-
-
-_delegations: dict[tuple[str, str], Delegation] = {}
-
-
-def delegate(
-    *names: str,
-    source: str,
-    domain: str = "",
-    is_refused: Callable[[Node, Sequence[Element]], str | None] | None = None,
-) -> None:
-    """Declare that onnx.reference computes operators, at the opsets at which none of them has an evaluator.
-
-    Parameters
-    ----------
-    names, domain
-        The operators.
-    source, is_refused
-        See `Delegation`.
-
-    Raises
-    ------
-    ValueError
-        If an operator is declared already.
-    """
-    for name in names:
-        if (domain, name) in _delegations:
-            raise ValueError(f"{name} is delegated twice")
-        _delegations[domain, name] = Delegation(source, is_refused)
-
-
-def delegations() -> Mapping[tuple[str, str], Delegation]:
-    """Return every operator that onnx.reference computes, by (domain, name)."""
-    return _delegations
 
 
 def versions() -> Mapping[tuple[str, str], Sequence[Evaluator]]:

@@ -1,4 +1,4 @@
-"""Evaluation of a single node on real numbers: by a registered function, an evaluator, a handler or onnx.reference."""
+"""Evaluation of a single node on real numbers: by a registered function, an evaluator or its handler."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import numpy as np
 from qengine.errors import UnsupportedError
 from qengine.model import schemas
 from qengine.model.custom import Custom
-from qengine.model.eager import (  # noqa: F401 - importing `evaluators` declares them
-    by_handler,
-    evaluators,
-    onnx_reference,
-)
-from qengine.model.eager.evaluator import Element, delegations, find_evaluator
+from qengine.model.eager import by_handler, evaluators  # noqa: F401 - importing `evaluators` declares them
+from qengine.model.eager.evaluator import Element, find_evaluator
 from qengine.model.graph import Node, Value
 from qengine.model.ops.operator import find
 
 
 def is_computable(node: Node) -> bool:
-    """Whether the node has a registered function or an evaluator, or is an operator of ONNX."""
-    return isinstance(find(node), Custom) or find_evaluator(node) is not None or schemas.is_defined(node)
+    """Whether something computes a node that has no handler, or that its handler refuses."""
+    op = find(node)
+    if isinstance(op, Custom) or not op.is_delegated:
+        return True
+    return find_evaluator(node) is not None and (not schemas.is_standard(node.domain) or schemas.is_defined(node))
 
 
 def is_deterministic(node: Node) -> bool:
@@ -64,11 +63,6 @@ def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) 
         own = find_evaluator(node)
         if own is not None:
             return own.compute(node, inputs)
-        by_its_handler = by_handler.compute(node, inputs)
-        if by_its_handler is not None:
-            return by_its_handler
-        delegation = delegations().get((node.domain, node.operator))
-        reason = delegation.is_refused and delegation.is_refused(node, inputs) if delegation else None
-        if reason:
-            raise UnsupportedError(reason)
-        return onnx_reference.compute(node, inputs)
+        if op.is_delegated:
+            raise UnsupportedError("nothing computes it")
+        return by_handler.compute(node, inputs)

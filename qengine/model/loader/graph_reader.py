@@ -190,7 +190,7 @@ class GraphReader:
         content: Any = getattr(proto, field)
         if field == "t":
             return tensor(content, what, self.folder)
-        if field == "g" and node.op_type not in RUNS_GRAPHS:  # onnx.reference runs it
+        if field == "g" and node.op_type not in RUNS_GRAPHS:  # nothing runs it
             if captured := _captures(node):
                 raise UnsupportedError(f"{what} reads {captured[0]!r} from around it, which is not supported")
             return OpaqueAttribute(proto.SerializeToString())

@@ -16,8 +16,6 @@ from qengine.model.steps import Island, Tensor
 
 def _softmax(x: Tensor, axis: int, *, coerced: bool, logarithm: bool) -> Island:
     """Return softmax over one axis or, where it is `coerced` (before opset 13), over all axes from that one on."""
-    if x.dtype.itemsize < 4 and not coerced and not logarithm:
-        raise UnsupportedError(f"{x.dtype} sums are rounded as they go, as onnx.reference does")
     (axis,) = normalized(x, (axis,)) if x.ndim else (0,)
 
     def compute(v: NDArray[Any]) -> NDArray[Any]:

@@ -12,7 +12,7 @@ The declaration has three parts, and there is no other list to extend:
 
 Importing the package `qengine.model.ops` imports every file in it, and so declares every operator. `find` returns the
 `Operator` that serves a node: the newest version that the node's opset reaches, then one that a user registered, and
-else an operator without a handler, which onnx.reference computes. `binding.make_steps` calls the handler.
+else an operator without a handler, which an evaluator computes. `binding.make_steps` calls the handler.
 """
 
 from collections.abc import Callable, Mapping, Sequence

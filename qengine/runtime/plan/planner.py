@@ -172,7 +172,7 @@ class _Builder:
         except UnsupportedError as error:
             if not is_defined(node):
                 raise
-            if not self._is_computed(node):  # onnx.reference may compute what the handler refuses
+            if not self._is_computed(node):  # an evaluator may compute what the handler refuses
                 self._delegate(node)
                 return
             raise NeedsRun(str(error)) from None

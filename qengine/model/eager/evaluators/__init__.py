@@ -1,4 +1,4 @@
-"""Evaluators, one family a file, with the family's operators that onnx.reference computes.
+"""Evaluators, one family a file.
 
 Importing the package imports every file in it, and so declares every evaluator; see `qengine.model.eager.evaluator`.
 """
