@@ -6,9 +6,10 @@ import alone takes longer than a run. Loading an object file needs LLVM only, so
 
 On disk an object file lies in a folder for its *generation*: a hash of the kernels' sources, the versions of the
 compilers and the CPU. A change of any of these makes a new folder, so a kernel on disk is never checked against its
-source. The last few generations are kept, for several checkouts in use. A file begins with a checksum, is written to a
-temporary name and renamed, and is compiled again if the checksum is wrong. Code runs from the folder, so the folder
-must belong to the user, and no other user may have permission to write to it.
+source. The last few generations are kept, for several checkouts in use. A file begins with a checksum of its content,
+its generation, its instruction set and its specification: a file that is damaged, or that stands under the name of
+another, is compiled again and replaced. Code runs from the folder, so no other user may be able to write there
+(`private_folder`); where that is not so, kernels stay in memory.
 """
 
 import ctypes
@@ -16,12 +17,8 @@ import hashlib
 import logging
 import os
 import platform
-import re
-import stat
 import sys
-import tempfile
 import zlib
-from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +29,7 @@ import llvmlite.binding as llvm
 
 from .isa import Isa
 from .locks import Lock
+from .private_folder import TEMPORARY, NotPrivateError, PrivateFolder
 from .spec import Spec
 
 logger = logging.getLogger("qengine")
@@ -39,7 +37,8 @@ logger = logging.getLogger("qengine")
 CACHE_VARIABLE = "QENGINE_CACHE_DIR"
 """Environment variable with the folder that compiled kernels are kept in."""
 
-_MAGIC = b"qengine kernel 1\n"
+_MAGIC = b"qengine kernel 2\n"
+_CHECKSUM_BYTES = 32
 _KEPT_GENERATIONS = 4
 
 ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
@@ -64,19 +63,20 @@ class _KernelCache:
             return self._addresses[key]
 
     def _object(self, spec: Spec, isa: Isa) -> tuple[str, bytes]:
-        name = hashlib.sha256(f"{isa!r} {spec!r}".encode()).hexdigest()[:40]
-        folder = _folder()
-        kernel = None if folder is None else _read(folder / name)
+        identity = f"{isa!r} {spec!r}".encode()
+        name = hashlib.sha256(identity).hexdigest()[:40]
+        folder, reason = _folder()
+        content = None if folder is None else folder.read(name)
+        kernel = None if content is None else _unpacked(content, identity)
         if kernel is None:
             if not self._has_warned:
                 self._has_warned = True
-                where = "they will not be kept: no private folder for them" if folder is None else f"kept in {folder}"
-                logger.warning("qengine: compiling kernels for %s, once (%s)", isa.name, where)
+                logger.warning("qengine: compiling kernels for %s, once (%s)", isa.name, _fate(folder, reason))
             from .emit import compile_kernel
 
             kernel = compile_kernel.compile_kernel(spec, isa)
             if folder is not None:
-                _write(folder / name, *kernel)
+                folder.write(name, _packed(*kernel, identity))
         return kernel
 
     def _load(self, symbol: str, code: bytes) -> int:
@@ -122,79 +122,72 @@ def generation() -> str:
     return digest.hexdigest()[:16]
 
 
-def cache_root() -> Path:
-    """Return the folder of all generations of kernels, which need not exist."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "qengine"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qengine"
+def _cache_root() -> str:
+    """Return the path of the folder of all generations of kernels, which need not exist.
+
+    Raises
+    ------
+    NotPrivateError
+        If there is no home folder.
+    """
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return chosen
+    mac = sys.platform == "darwin"
+    base = "" if mac else os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # noqa: PTH117 - the standard says to ignore such a path
+        home = os.environ.get("HOME", os.path.expanduser("~"))  # noqa: PTH111 - Path raises where there is none
+        if not os.path.isabs(home):  # noqa: PTH117
+            raise NotPrivateError("there is no home folder")
+        base = os.path.join(home, "Library/Caches" if mac else ".cache")  # noqa: PTH118
+    return os.path.join(base, "qengine")  # noqa: PTH118
 
 
 @cache
-def _private_folder(root: str) -> Path | None:
-    """Return the folder of this generation, created if it does not exist; None where it cannot be written safely."""
+def _private_folder(root: str) -> tuple[PrivateFolder | None, str]:
+    """Return the folder of this generation below a root, and why there is none."""
+    name = generation()
     try:
-        folder = Path(root) / generation()
-        if not folder.is_dir():
-            folder.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-            folder.mkdir(mode=0o700, exist_ok=True)
-            with suppress(OSError):
-                _prune(folder)
-        status = folder.stat()
-        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
-            return None
-    except (OSError, RuntimeError):  # RuntimeError: no home folder
-        return None
-    return folder
+        above = PrivateFolder(root)
+        if above.make(name):
+            above.prune(r"[0-9a-f]{16}", rf"[0-9a-f]{{40}}|{TEMPORARY}", _KEPT_GENERATIONS)
+        return PrivateFolder(os.path.join(root, name)), ""  # noqa: PTH118
+    except NotPrivateError as error:
+        return None, str(error)
 
 
-def _folder() -> Path | None:
+def _folder() -> tuple[PrivateFolder | None, str]:
     try:
-        return _private_folder(str(cache_root()))
-    except RuntimeError:
-        return None
+        return _private_folder(_cache_root())
+    except NotPrivateError as error:
+        return None, str(error)
 
 
-def _prune(current: Path) -> None:
-    """Delete the kernels of all but the last few generations, and no other files."""
-    older = [
-        p for p in current.parent.iterdir() if p != current and re.fullmatch(r"[0-9a-f]{16}", p.name) and p.is_dir()
-    ]
-    older.sort(key=lambda p: p.stat().st_mtime)
-    for folder in older[: -_KEPT_GENERATIONS + 1]:
-        for path in folder.iterdir():
-            if re.fullmatch(r"[0-9a-f]{40}", path.name):
-                path.unlink()
-        with suppress(OSError):  # the folder holds something else
-            folder.rmdir()
+def _fate(folder: PrivateFolder | None, reason: str) -> str:
+    """Return what becomes of compiled kernels, in words."""
+    if folder is not None:
+        if folder.is_writable():
+            return f"kept in {folder.path}"
+        reason = f"{folder.path} cannot be written to"
+    return f"they will not be kept: {reason}; {CACHE_VARIABLE} names another folder"
 
 
-def _read(path: Path) -> tuple[str, bytes] | None:
-    """Return the symbol and the object file of a kernel on disk; None where it is missing or damaged."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    header = len(_MAGIC) + 32
-    body = data[header:]
-    if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(body).digest() != data[len(_MAGIC) : header]:
+def _checksum(body: bytes, identity: bytes) -> bytes:
+    """Return a checksum of the content of a file, and of all that it was compiled from."""
+    head = hashlib.sha256(generation().encode() + b" " + identity).digest()
+    return hashlib.sha256(head + body).digest()
+
+
+def _packed(symbol: str, code: bytes, identity: bytes) -> bytes:
+    """Return the content of the file of a kernel."""
+    body = symbol.encode() + b"\0" + zlib.compress(code, 1)
+    return _MAGIC + _checksum(body, identity) + body
+
+
+def _unpacked(content: bytes, identity: bytes) -> tuple[str, bytes] | None:
+    """Return the symbol and the object file of a kernel; None where the file is damaged or another kernel's."""
+    start = len(_MAGIC) + _CHECKSUM_BYTES
+    body = content[start:]
+    if content[:start] != _MAGIC + _checksum(body, identity):
         return None
     symbol, _, compressed = body.partition(b"\0")
     return symbol.decode(), zlib.decompress(compressed)
-
-
-def _write(path: Path, symbol: str, code: bytes) -> None:
-    """Write a kernel to disk, whole or not at all; if that fails, the next process compiles the kernel again."""
-    body = symbol.encode() + b"\0" + zlib.compress(code, 1)
-    name = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-        os.replace(name, path)  # noqa: PTH105 - atomic, also with other processes
-    except OSError:
-        if name is not None:
-            with suppress(OSError):
-                Path(name).unlink()

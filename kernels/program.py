@@ -207,6 +207,10 @@ class _Job:
             raise self.error
 
 
+class ThreadsError(RuntimeError):
+    """The threads of a run cannot be started."""
+
+
 class _ThreadPool:
     """Threads that run one job after the other, each thread one part of every job.
 
@@ -217,12 +221,17 @@ class _ThreadPool:
     """
 
     def __init__(self, threads: int) -> None:
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()
-        self._parts: list[SimpleQueue[Callable[[], None]]] = [SimpleQueue() for _ in range(threads - 1)]
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._parts: list[SimpleQueue[Callable[[], None] | None]] = [SimpleQueue() for _ in range(threads - 1)]
         self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
         work: list[Callable[[], None]] = [self._lead, *(partial(self._follow, parts) for parts in self._parts)]
-        for target in work:
-            threading.Thread(target=target, name="qengine", daemon=True).start()
+        for count, target in enumerate(work):
+            try:
+                threading.Thread(target=target, name="qengine", daemon=True).start()
+            except RuntimeError:
+                for queue in (self._jobs, *self._parts):
+                    queue.put(None)  # those that have started end
+                raise ThreadsError(f"{threads} threads are needed, and {count} can be started") from None
 
     def run(self, job: _Job) -> None:
         """Run a job after the jobs before it, and wait for its end."""
@@ -232,15 +241,17 @@ class _ThreadPool:
     def _lead(self) -> None:
         while True:
             job = self._jobs.get()
+            if job is None:
+                return
             for parts, part in zip(self._parts, job.parts[1:], strict=True):
                 parts.put(part)
             errors = [_outcome(job.parts[0]), *(self._ended.get() for _ in self._parts)]
             job.error = next((error for error in errors if error is not None), None)
             job.finish()
 
-    def _follow(self, parts: "SimpleQueue[Callable[[], None]]") -> None:
-        while True:
-            self._ended.put(_outcome(parts.get()))
+    def _follow(self, parts: "SimpleQueue[Callable[[], None] | None]") -> None:
+        while (part := parts.get()) is not None:
+            self._ended.put(_outcome(part))
 
 
 def _outcome(part: Callable[[], None]) -> BaseException | None:

@@ -76,4 +76,4 @@ class OptionError(QEngineError):
 
 
 class SweepError(QEngineError):
-    """A sweep cannot begin or continue: its folder is in use, or its workers cannot read the model or the data."""
+    """A sweep or a search cannot begin or continue: what it keeps is in use or damaged, or its workers see no data."""

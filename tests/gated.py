@@ -1,17 +1,22 @@
-"""A `qengine` command whose sweep waits for permits of the test: `python gated.py FOLDER sweep MODEL ...`.
+"""A `qengine` command that waits for permits of the test: `python gated.py FOLDER sweep MODEL ...`, or search.
 
-Each point takes one file from the folder before it is computed, and waits while there is none. So a test knows how far
-a sweep has come when it sends a signal, on a machine of any speed.
+Each point of a sweep, and each measurement of a search, takes one file from the folder before it is computed, and waits
+while there is none. So a test knows how far a command has come when it sends a signal, on a machine of any speed. A
+measurement is written to a log when it begins and when it has ended, so the test knows which were made, and how often.
 """
 
+import json
 import os
 import sys
 import time
 from pathlib import Path
 
+from qengine.analysis.search.evaluate import ModelEvaluator
 from qengine.analysis.sweep.work import evaluate as computed
 
 VARIABLE = "QENGINE_TEST_PERMITS"
+LOG = "log"
+in_formats = ModelEvaluator.in_formats
 
 
 def allow(folder, count):
@@ -28,8 +33,29 @@ def evaluate(work, point):
     return computed(work, point)
 
 
+def measured(model, formats, *more):
+    """Measure formats once there is a permit for it."""
+    folder, text = Path(os.environ[VARIABLE]), json.dumps(formats, sort_keys=True)
+    with (folder / LOG).open("a") as log:
+        print("begun", text, file=log, flush=True)
+        while not _taken(folder):
+            time.sleep(0.002)
+        value = in_formats(model, formats, *more)
+        print("ended", text, file=log, flush=True)
+    return value
+
+
+def logged(folder, word):
+    """Return the formats in the log whose measurement was begun, or ended."""
+    path = folder / LOG
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line.removeprefix(f"{word} ") for line in lines if line.startswith(word)]
+
+
 def _taken(folder):
     for permit in folder.iterdir():
+        if permit.name == LOG:
+            continue
         try:
             permit.unlink()
         except FileNotFoundError:  # another worker was first
@@ -46,6 +72,7 @@ def main():
 
     os.environ[VARIABLE] = sys.argv[1]
     processes.evaluate = gated.evaluate
+    ModelEvaluator.in_formats = gated.measured
     sys.exit(cli.main(sys.argv[2:]))
 
 

@@ -23,6 +23,15 @@ def bounded(v: NDArray[Any], low: float | None, high: float | None, out: NDArray
     return v
 
 
+def divide_integers(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Return integer quotients, truncated toward zero as ONNX divides; the smallest integer by -1 wraps to itself.
+
+    No element of b is 0.
+    """
+    quotient, rest = np.divmod(a, b)
+    return np.asarray(quotient + ((rest != 0) & ((a < 0) != (b < 0))), a.dtype)
+
+
 def add_fixed(
     operands: Sequence[Codes],
     fraction_bits: Sequence[int],

@@ -1,7 +1,7 @@
-"""Resize: coordinates of the input, taps around them, and weighted sums over the taps.
+"""Resize: taps around the coordinates of the input, and weighted sums over the taps.
 
-ONNX defines a resize by coordinates: an output index is mapped to a real coordinate of the input by one of seven
-formulas (`coordinates`), along each axis on its own. The input has values at whole coordinates only, so an output is a
+ONNX defines a resize by coordinates: an output index is mapped to a coordinate of the input by one of seven formulas
+(`coordinates`), along each axis on its own. The input has values at whole coordinates only, so an output is a
 weighted sum of a few neighbours, the *taps*: one for "nearest" (`nearest_taps`), two for linear and four for cubic
 interpolation, more with antialiasing (`interpolation_taps`). Taps depend on the shapes alone, so they are computed once
 and every axis is a table (out, taps) of indices and of weights; `ResizeTaps` is that table.
@@ -13,34 +13,17 @@ are rounded once, by tap_bits * axes bits more than the change of format.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import floor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .coordinates import Axis, Coordinates, coordinates
 from .requantize import LARGEST, Tally, requantize
 from .rounding import integer_dtype, round_real
 from .word import Codes, Word
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Resize of one axis, in ONNX's terms.
-
-    Attributes
-    ----------
-    axis : number of the axis in the tensor.
-    size, out : length of the axis before and after.
-    scale : factor in the model, which out / size need not equal.
-    roi : start and end of the region of interest, for tf_crop_and_resize.
-    """
-
-    axis: int
-    size: int
-    out: int
-    scale: float
-    roi: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -59,62 +42,15 @@ class ResizeTaps:
     outside: NDArray[np.bool_] | None
 
 
-def coordinates(a: Axis, mode: str) -> NDArray[np.float64]:
-    """Return the input coordinate of every output index, by ONNX's formula for the mode.
-
-    Where the formula says `length_resized`, it is scale * size before it is cut to a whole number, as in
-    ONNX's own test data; only the comparison with 1 uses the output's length.
-    """
-    at = np.arange(a.out, dtype=np.float64)
-    if a.out == 0:
-        return at
-    resized = a.scale * a.size
-    if mode == "half_pixel":
-        return (at + 0.5) / a.scale - 0.5
-    if mode == "half_pixel_symmetric":
-        centre = a.size / 2 * (1 - a.out / resized)
-        return centre + (at + 0.5) / a.scale - 0.5
-    if mode == "pytorch_half_pixel":
-        return (at + 0.5) / a.scale - 0.5 if a.out > 1 else np.zeros_like(at)
-    if mode == "align_corners":
-        return at * (a.size - 1) / (resized - 1) if a.out > 1 else np.zeros_like(at)
-    if mode == "asymmetric":
-        return at / a.scale
-    if mode == "tf_half_pixel_for_nn":
-        return (at + 0.5) / a.scale
-    if mode == "tf_crop_and_resize":
-        start, end = a.roi
-        if a.out > 1:
-            return start * (a.size - 1) + at * (end - start) * (a.size - 1) / (resized - 1)
-        return np.full_like(at, 0.5 * (start + end) * (a.size - 1))
-    raise ValueError(f"no coordinate_transformation_mode is named {mode!r}")
-
-
-def _outside(x: NDArray[np.float64], a: Axis, mode: str) -> NDArray[np.bool_] | None:
-    return (x < 0) | (x > a.size - 1) if mode == "tf_crop_and_resize" else None
+def _outside(at: Coordinates, a: Axis, mode: str) -> NDArray[np.bool_] | None:
+    return at.outside(a.size) if mode == "tf_crop_and_resize" else None
 
 
 def nearest_taps(a: Axis, mode: str, nearest_mode: str) -> ResizeTaps:
-    """Return one tap of weight 1 per output coordinate.
-
-    `nearest_mode` is ONNX's, or "simple" as in ONNX Runtime before there was a choice: up where the axis shrinks,
-    else down.
-    """
-    x = coordinates(a, mode)
-    whole = np.floor(x)
-    rest = x - whole
-    if nearest_mode == "round_prefer_floor":
-        whole += rest > 0.5
-    elif nearest_mode == "round_prefer_ceil":
-        whole += rest >= 0.5
-    elif nearest_mode == "ceil":
-        whole += rest > 0
-    elif nearest_mode == "simple":
-        whole += (rest > 0) & (a.scale < 1)
-    elif nearest_mode != "floor":
-        raise ValueError(f"no nearest_mode is named {nearest_mode!r}")
-    index = np.clip(whole, 0, a.size - 1).astype(np.intp)
-    return ResizeTaps(index[:, None], np.ones((a.out, 1)), _outside(x, a, mode))
+    """Return one tap of weight 1 per output coordinate; `nearest_mode` is that of `Coordinates.nearest`."""
+    at = coordinates(a, mode)
+    index = np.clip(at.nearest(nearest_mode, shrinks=a.scale < 1), 0, a.size - 1).astype(np.intp)
+    return ResizeTaps(index[:, None], np.ones((a.out, 1)), _outside(at, a, mode))
 
 
 def _linear(distance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -139,13 +75,13 @@ def interpolation_taps(
     """
     if a.out == 0:  # the scale may be tiny, and the stretched kernel huge
         return ResizeTaps(np.zeros((0, 1), np.intp), np.zeros((0, 1)), None)
-    x = coordinates(a, mode)
+    at = coordinates(a, mode)
     radius = 1 if kind == "linear" else 2
-    stretch = min(a.scale, 1.0) if antialias else 1.0
-    reach = radius if stretch == 1.0 else floor(radius / stretch) + 1
-    first = np.floor(x).astype(np.int64) - reach + 1
-    index = first[:, None] + np.arange(2 * reach)
-    distance = (index - x[:, None]) * stretch
+    stretch = min(a.scale, Fraction(1)) if antialias else Fraction(1)
+    reach = radius if stretch == 1 else floor(radius / stretch) + 1
+    steps = np.arange(1 - reach, reach + 1)
+    index = at.whole[:, None] + steps
+    distance = (steps - at.fraction[:, None]) * float(stretch)
     weight = _linear(distance) if kind == "linear" else _cubic(distance, cubic_coeff_a)
     if antialias:
         weight = weight / _row_sums(weight)
@@ -153,7 +89,7 @@ def interpolation_taps(
         weight = np.where((index < 0) | (index >= a.size), 0.0, weight)
         total = _row_sums(weight)
         weight = weight / np.where(total == 0, 1.0, total)
-    return ResizeTaps(np.clip(index, 0, a.size - 1).astype(np.intp), weight, _outside(x, a, mode))
+    return ResizeTaps(np.clip(index, 0, a.size - 1).astype(np.intp), weight, _outside(at, a, mode))
 
 
 def _row_sums(weight: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,13 +2,13 @@
 
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import TextIO
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
 
-import typer
-
-from qengine.cli.app import app
 from qengine.errors import QEngineError
 
 _DONE, _ERROR, _INTERRUPTED = 0, 2, 130
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_safe()
+    with _leaving_at_interrupt():
+        app, abort = _application()
     try:
         answer = app(words or ["--help"], prog_name="qengine", standalone_mode=False)
         if isinstance(answer, str):
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except QEngineError as error:
         return _fail(error)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, abort):
         return _INTERRUPTED
     except (BrokenPipeError, SystemExit):  # Typer exits when the reader of its help has closed the pipe
         _discard(sys.stdout)
@@ -54,6 +56,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = getattr(getattr(error, "ctx", None), "command_path", "qengine")
         return _fail(QEngineError(f"{describe()} (see '{command} --help')"))
     return answer if isinstance(answer, int) else _DONE
+
+
+def _application() -> tuple[Callable[..., Any], type[BaseException]]:
+    """Return the Typer application, and the exception with which Typer reports an interrupt."""
+    import typer
+
+    from qengine.cli.app import app  # slow: it imports all of qengine
+
+    return app, typer.Abort
+
+
+@contextmanager
+def _leaving_at_interrupt() -> Iterator[None]:
+    """End the process at an interrupt while the context lasts.
+
+    Foreign modules may turn a KeyboardInterrupt into another error while they are imported.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _fail(error: QEngineError) -> int:

@@ -44,7 +44,7 @@ def calibrate(
             dataset = data.open(data.data or model, entry, graph, limits.max_elements)
         with progress(f"calibrating {model}", len(dataset), quiet=command.json) as advance:
             feeds = feeds_of(dataset.batches(), advance)
-            observation = observe(graph, feeds, threads=limits.threads, max_elements=limits.max_elements)
+            observation = observe(graph, feeds, **vars(limits))
         calibration = choose_formats(observation, wanted)
     if out is not None:
         calibration.save(out)

@@ -8,6 +8,7 @@ from traceback import extract_tb
 from types import ModuleType
 
 from qengine.errors import OptionError, QEngineError, first_line
+from qengine.input_files import read_input
 
 
 def run_files(paths: Sequence[Path]) -> None:
@@ -25,7 +26,7 @@ def run_files(paths: Sequence[Path]) -> None:
 def _run(path: Path) -> None:
     what = f"--operators {path}"
     try:
-        source = path.read_bytes()
+        source = read_input(path)
     except OSError as error:
         raise OptionError(f"{what}: {error.strerror or error}") from None
     # A module name that no other file has, and the same each time: a second run replaces the operators of the first.

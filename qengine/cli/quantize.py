@@ -17,10 +17,18 @@ from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
 from qengine.quantization.correction import describe_recipes, needs_data
-from qengine.quantization.qdq import opset_for, quantize_model
+from qengine.quantization.qdq import quantize_model
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="ONNX file to write.")]
+QFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--qformat",
+        metavar="F",
+        help="Format of activations that --formats does not name, or that no run of the data computed.",
+    ),
+]
 Recipe = Annotated[
     str,
     typer.Option(metavar="R", help=f"Corrections: {describe_recipes()}."),
@@ -35,6 +43,7 @@ def quantize(
     data: options.DataOptions,
     choice: options.FormatChoiceOptions,
     formats: options.Formats = None,
+    qformat: QFormat = None,
     max_elements: options.MaxElements = MAX_ELEMENTS,
     command: options.CommandOptions,
 ) -> str:
@@ -42,7 +51,7 @@ def quantize(
 
     qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx ...
 
-    Formats come from --formats, or are chosen on the data as by `qengine calibrate`.
+    Formats come from --formats and --qformat, or are chosen on the data as by `qengine calibrate`.
     """
     wanted = choice.calibration_options()
     given = None if formats is None else read_formats(formats)
@@ -53,12 +62,14 @@ def quantize(
     check_writable(out)
     entry = zoo.find(model)
     name = data.data or (model if entry else None)
-    if name is None and (given is None or reads_data):
+    if name is None and ((given is None and qformat is None) or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")
     with status(f"quantizing {model}", quiet=command.json), np.errstate(all="ignore"):
-        graph = load(zoo.path_of(model), least_opset=opset_for(given, wanted))
+        graph = load(zoo.path_of(model))
         dataset = None if name is None else data.open(name, entry, graph, max_elements, several=True)
-        quantized = quantize_model(graph, dataset, recipe=recipe, formats=given, options=wanted)
+        quantized = quantize_model(graph, dataset, recipe=recipe, formats=given, qformat=qformat, options=wanted)
         with replacing(out) as temporary:
-            temporary.write_bytes(quantized.model.SerializeToString())
+            temporary.write_bytes(content := quantized.model.SerializeToString())
+            if temporary.read_bytes() != content:
+                raise OptionError(f"cannot write {out}: the file does not hold what was written to it")
     return (as_json if command.json else as_table)(model, out, recipe, quantized)

@@ -91,9 +91,16 @@ def run(
         given = source.arrays(session.graph, pixel_scale, kernels.max_elements)
         sample = entry.sample(pixel_scale) if entry else None
         feeds = {**(sample.feeds if sample else {}), **given}
-        comparison = compare(session, reference, feeds, names) if session.in_fixed_point else None
-        outputs = comparison.outputs if comparison else dict(zip(names, session.run(names, feeds), strict=True))
-        _check_tensors(outputs)
+        containers = [name for name in names if _is_container(session, name)]
+        tensors = [name for name in names if name not in containers]
+        comparison = compare(session, reference, feeds, tensors) if session.in_fixed_point and tensors else None
+        rest = containers if comparison else names
+        found = dict(comparison.outputs) if comparison else {}
+        found |= dict(zip(rest, session.run(rest, feeds), strict=True)) if rest else {}
+        outputs = {name: found[name] for name in names}
+        others = {name: value for name, value in outputs.items() if not isinstance(value, np.ndarray)}
+        outputs = {name: value for name, value in outputs.items() if name not in others}
+        _check_tensors(outputs, others, output.out)
 
         shows_images = bool(
             entry or source.scale or output.target or any(is_image(text) for text in source.inputs or ())
@@ -116,7 +123,9 @@ def run(
             notes += _write(output.out, comparison.codes if comparison and output.raw else outputs, pixel_scale)
 
     written = (str(output.out),) if output.out else ()
-    result = RunResult(model, fixed, session, feeds, outputs, comparison, evaluated, quality, advice, notes, written)
+    result = RunResult(
+        model, fixed, session, feeds, outputs, others, comparison, evaluated, quality, advice, notes, written
+    )
     return (as_json if command.json else as_tables)(result)
 
 
@@ -137,12 +146,23 @@ def _write(out: Path, arrays: Arrays, pixel_scale: PixelScale) -> tuple[str, ...
     return (f"{out} holds one image, and not {listed}; an .npz file holds all",) if missing else ()
 
 
-def _check_tensors(outputs: Mapping[str, Any]) -> None:
-    """Raise OptionError for an output that is not a tensor."""
-    for name, value in outputs.items():
-        if not isinstance(value, np.ndarray):
-            kind = "an empty optional" if value is None else f"a sequence of {len(value)}"
-            raise OptionError(f"'{name}' is {kind}, and only tensors can be shown: name others with --fetch")
+def _is_container(session: InferenceSession, name: str) -> bool:
+    """Whether the model declares that a value is a sequence, a map or an optional."""
+    value = session.graph.values.get(name)
+    return value is not None and value.container is not None
+
+
+def _check_tensors(outputs: Arrays, others: Mapping[str, Any], out: Path | None) -> None:
+    """Raise OptionError where no output is a tensor, or where a file cannot hold the others."""
+    if not others or (outputs and out is None):
+        return
+    name, value = next(iter(others.items()))
+    kinds = {list: "a sequence", dict: "a map"}
+    kind = next((f"{text} of {len(value)}" for kind, text in kinds.items() if isinstance(value, kind)), None)
+    verb = "saved" if outputs else "shown"
+    raise OptionError(
+        f"'{name}' is {kind or 'an empty optional'}, and only tensors can be {verb}: name others with --fetch"
+    )
 
 
 def _evaluated_output(outputs: Arrays, shows_images: bool) -> str:

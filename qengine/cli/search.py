@@ -1,5 +1,14 @@
 """`qengine search`: the fewest bits in which a model is still good enough."""
 
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from qengine.analysis.search import SearchOptions
@@ -36,6 +45,8 @@ def search(
 
     qengine search digits --hold-out 0.3 --max-drop 1% -o formats.json
 
+    With -o, a search that was stopped continues when the same command is given again.
+
     The sensitivity to each tensor at each word length is measured first; then the model itself, in ever fewer bits.
     """
     bits = parsing.widths("--bits", goal.bits)
@@ -56,26 +67,65 @@ def search(
         graph = load(zoo.path_of(model))
         dataset = data.open(name, entry, graph, kernels.max_elements, several=True)
 
-    result = find_formats(
-        graph,
-        dataset,
-        SearchOptions(
-            metric=goal.metric,
-            max_drop=goal.max_drop,
-            least=goal.least,
-            hold_out=goal.hold_out,
-            cost=goal.cost,
-            bits=bits,
-            weight_bits=weight_bits,
-            activation_bits=activation_bits,
-            pixel_scale=data.data_scale(name, entry),
-            max_runs=goal.runs,
-            seconds=goal.budget,
-        ),
-        session=SessionOptions(**typed, **vars(kernels)),
-        calibration=calibration,
-        progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.json),
-    )
+    # The code of registered operators is in no key.
+    keep = None if out is None or command.operators else out.with_name(f"{out.name}.measured")
+    with _kept(keep):
+        result = find_formats(
+            graph,
+            dataset,
+            SearchOptions(
+                metric=goal.metric,
+                max_drop=goal.max_drop,
+                least=goal.least,
+                hold_out=goal.hold_out,
+                cost=goal.cost,
+                bits=bits,
+                weight_bits=weight_bits,
+                activation_bits=activation_bits,
+                pixel_scale=data.data_scale(name, entry),
+                max_runs=goal.runs,
+                seconds=goal.budget,
+                keep=keep,
+            ),
+            session=SessionOptions(**typed, **vars(kernels)),
+            calibration=calibration,
+            progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.json),
+        )
     if out is not None:
         result.save(out)
+    if keep is not None and result.is_complete:
+        keep.unlink(missing_ok=True)
+    elif keep is not None:
+        note = f"{keep} keeps what was measured: give the same command with a larger --runs or --budget to continue"
+        result = replace(result, notes=(*result.notes, note))
     return (as_json if command.json else as_tables)(model, dataset, result, out)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came; it ends a search as Ctrl-C does."""
+
+
+@contextmanager
+def _kept(keep: Path | None) -> Iterator[None]:
+    """Tell where the measurements of a search are that a signal ends; after that, SIGTERM ends the process as ever."""
+
+    def terminate(*_: object) -> None:
+        raise _Terminated
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if keep is None or not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except KeyboardInterrupt as end:
+        word = "terminated" if isinstance(end, _Terminated) else "interrupted"
+        text = f"qengine: {word}; {keep} keeps what was measured: give the same command to continue"
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        if isinstance(end, _Terminated):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

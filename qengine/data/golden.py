@@ -6,16 +6,15 @@ files and needs torch.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.atomic_files import replacing
-from qengine.errors import QEngineError
+from qengine.data.read import ARRAY_ERRORS
+from qengine.errors import QEngineError, first_line
+from qengine.input_files import open_input
 
 if TYPE_CHECKING:
     import os
@@ -74,7 +73,7 @@ def read_golden(path: str | os.PathLike[str]) -> tuple[Arrays, Arrays]:
     outputs: Arrays = {}
     try:
         # np.load does not close a file that it opened itself if that is not an archive.
-        with Path(path).open("rb") as file:
+        with open_input(path) as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise QEngineError(f"golden {path}: a single array, not an .npz file")
@@ -88,7 +87,6 @@ def read_golden(path: str | os.PathLike[str]) -> tuple[Arrays, Arrays]:
                     outputs[key.removeprefix(_OUT)] = value
                 else:
                     raise QEngineError(f"golden {path}: key '{key}' begins neither with 'in:' nor with 'out:'")
-    # zipfile raises RuntimeError for an unknown compression or version, and for encryption.
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise QEngineError(f"cannot read golden {path}: {error}") from error
+    except ARRAY_ERRORS as error:
+        raise QEngineError(f"cannot read golden {path}: {first_line(error)}") from error
     return inputs, outputs

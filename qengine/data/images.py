@@ -1,11 +1,7 @@
 """Image files and tensors: reading an image as a float32 tensor, and writing a tensor as an image."""
 
-import logging
 import os
-import re
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from qengine.atomic_files import replacing
 from qengine.errors import FeedError, OptionError
+from qengine.input_files import open_input
 from qengine.model.graph import Dim
+from qengine.model.pictures import READ_ERRORS, fault_of
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
@@ -29,12 +27,6 @@ LOSSLESS = {".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 _IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 _MAX_NUMBER = 1e30
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # its errors say the same
-# Pillow raises these for damaged files, in addition to errors of its own.
-_READ_ERRORS = (
-    *(OSError, EOFError, MemoryError, ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError),
-    *(struct.error, zlib.error),
-)
 
 
 @dataclass(frozen=True)
@@ -121,7 +113,7 @@ def read_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd but readable files
-            with Image.open(path, formats=_IMAGE_FORMATS) as image:
+            with open_input(path) as file, Image.open(file, formats=_IMAGE_FORMATS) as image:
                 _check(image, f"image {path}", channels, max_elements)
                 _check_size(image, f"image {path}", height, width)
                 upright = ImageOps.exif_transpose(image)
@@ -130,7 +122,7 @@ def read_image(
         raise FeedError(f"image {path} is not an image that can be read") from None
     except Image.DecompressionBombError:
         raise FeedError(f"image {path} has more pixels than Pillow unpacks; scale it down, or give .npy") from None
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FeedError(f"image {path} cannot be read: {reason or 'not enough memory'}") from None
     return pixels.reshape(*pixels.shape[:2], channels)
@@ -144,14 +136,8 @@ def _check(image: Image.Image, label: str, channels: int, max_elements: int) -> 
             f"{label} has {width} x {height} pixels, {channels * width * height:,} elements, more than "
             f"{max_elements:,}; raise the limit (--max-elements, max_elements=) if you need it"
         )
-    if any(tile[0] == "libtiff" for tile in getattr(image, "tile", ())):
-        # libtiff decodes damaged data to wrong pixels without an error, and writes to standard error.
-        raise FeedError(f"{label} is a compressed TIFF, which is not read; save it as PNG, or without compression")
-    if _is_deep(image):
-        raise FeedError(f"{label} has more than 8 bits a channel; convert it to 8 bits, or to .npy")
-    # A photograph of a phone (MPO) may hold the same scene twice, for depth or as a preview.
-    if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-        raise FeedError(f"{label} has {frames} frames; save one of them as a file")
+    if fault := fault_of(image):
+        raise FeedError(f"{label} {fault}")
 
 
 def _check_size(image: Image.Image, label: str, height: Dim, width: Dim) -> None:
@@ -162,19 +148,6 @@ def _check_size(image: Image.Image, label: str, height: Dim, width: Dim) -> None
     if any(isinstance(n, int) and n != m for n, m in zip((height, width), actual, strict=True)):
         wanted = " x ".join(str(n) if isinstance(n, int) else "?" for n in (width, height))
         raise FeedError(f"{label} is {actual[1]} x {actual[0]} pixels, and {wanted} are needed; resize it first")
-
-
-def _is_deep(image: Image.Image) -> bool:
-    """Whether the image has more than 8 bits a channel; Pillow drops the low bits of colours without an error."""
-    if image.mode.startswith(("I", "F")):
-        return True
-    for codec, _, _, arguments in getattr(image, "tile", ()):
-        parts = arguments if isinstance(arguments, tuple) else (arguments,)
-        if any(isinstance(part, str) and re.search(r";(16|32)[BLN]", part) for part in parts):
-            return True
-        if codec.startswith("ppm") and any(isinstance(part, int) and part > 255 for part in parts):
-            return True
-    return False
 
 
 def planes_of(tensor: NDArray[Any]) -> NDArray[Any] | None:

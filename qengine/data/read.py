@@ -4,6 +4,7 @@ import lzma
 import math
 import os
 import struct
+import sys
 import tokenize
 import warnings
 import zipfile
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from qengine.data.images import SUFFIXES, PixelScale, read_image
 from qengine.errors import FeedError, first_line
+from qengine.input_files import NotAFileError, check_regular, open_input
 from qengine.model.graph import Dim, Value
 from qengine.model.loader.tensorfile import load_tensor
 from qengine.runtime.plan.plan import MAX_ELEMENTS
@@ -30,7 +32,11 @@ ARCHIVE_ERRORS = (
 )
 """Exceptions that reading an .npz file raises if it is damaged, encrypted or of an unknown compression."""
 
-_HEADER = (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError, *ARCHIVE_ERRORS)
+ARRAY_ERRORS = (
+    *(ValueError, TypeError, LookupError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError),
+    *ARCHIVE_ERRORS,
+)
+"""Exceptions that NumPy raises for a damaged array file or archive of them."""
 
 
 def read_value(
@@ -80,8 +86,12 @@ def _read(text: str, declared: Value, pixel_scale: PixelScale, max_elements: int
     suffix = _suffix(text)
     if suffix not in _FILES:
         return _literal(text, declared)
-    if not os.path.isfile(text):  # noqa: PTH113 - pathlib raises for names that are too long
-        raise FeedError(f"{text} is a folder" if os.path.isdir(text) else f"there is no file {text}")  # noqa: PTH112
+    try:
+        check_regular(os.stat(text).st_mode, text)  # noqa: PTH116 - pathlib raises for names that are too long
+    except NotAFileError as error:
+        raise FeedError(f"{text} {error.strerror}") from None
+    except (OSError, ValueError):
+        raise FeedError(f"there is no file {text}") from None
     if suffix == ".npy":
         return _npy(Path(text), max_elements)
     if suffix == ".npz":
@@ -93,7 +103,7 @@ def _read(text: str, declared: Value, pixel_scale: PixelScale, max_elements: int
 
 def _npy(path: Path, max_elements: int) -> NDArray[Any]:
     try:
-        with path.open("rb") as file:
+        with open_input(path) as file:
             return _array(file, path.stat().st_size, str(path), max_elements)
     except OSError as error:
         raise FeedError(f"{path} cannot be read: {error.strerror or error}") from None
@@ -102,7 +112,7 @@ def _npy(path: Path, max_elements: int) -> NDArray[Any]:
 def _npz(path: Path, name: str, max_elements: int) -> NDArray[Any]:
     """Return the array with the key `name`, or in:`name` as in golden files, or the only array of the file."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_input(path) as opened, zipfile.ZipFile(opened) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             key = next((key for key in (name, f"in:{name}") if key in entries), None)
             if key is None and len(entries) == 1:
@@ -114,6 +124,21 @@ def _npz(path: Path, name: str, max_elements: int) -> NDArray[Any]:
                 return _array(file, entries[key].file_size, f"{path} ['{key}']", max_elements)
     except ARCHIVE_ERRORS as error:
         raise FeedError(f"{path} is not an .npz file, or damaged: {first_line(error)}") from None
+
+
+def read_entry(archive: zipfile.ZipFile, key: str, max_elements: int = sys.maxsize) -> NDArray[Any]:
+    """Return an array of an open .npz file, all of whose bytes are read, so that their checksum is compared.
+
+    Damage raises `ARCHIVE_ERRORS` as well.
+
+    Raises
+    ------
+    FeedError
+        If the entry holds something else than numbers, or another size than its header says.
+    """
+    entry = archive.getinfo(f"{key}.npy")
+    with archive.open(entry) as file:
+        return _array(file, entry.file_size, f"{archive.filename} ['{key}']", max_elements)
 
 
 def _array(file: IO[bytes], size: int, label: str, max_elements: int) -> NDArray[Any]:
@@ -181,7 +206,7 @@ def _header(file: IO[bytes], label: str) -> tuple[tuple[Any, ...], bool, np.dtyp
             version = np.lib.format.read_magic(file)
             if version in readers:
                 return readers[version](file)
-    except _HEADER as error:
+    except ARRAY_ERRORS as error:
         raise FeedError(f"{label} is not an array file: {first_line(error)}") from None
     raise FeedError(f"{label} is of .npy version {version}, which is not supported; save it again with NumPy")
 
@@ -214,7 +239,10 @@ def _literal(text: str, declared: Value) -> NDArray[Any]:
     """Return numbers separated by commas, in the declared shape if their count determines it."""
     dtype = declared.dtype or np.dtype(np.float32)
     try:
-        flat = np.array([_number(part, dtype) for part in text.split(",")], dtype)
+        if dtype.kind == "O":  # text, in which a comma cannot occur
+            flat = np.array(text.split(","), object)
+        else:
+            flat = np.array([_number(part, dtype) for part in text.split(",")], dtype)
     except _BeyondError as error:
         raise FeedError(f"'{error}' is beyond the numbers of {dtype}") from None
     except (ValueError, KeyError):

@@ -65,7 +65,7 @@ def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: 
         if len(outputs) != 1:
             raise OptionError(f"cannot write {path}: there are {len(outputs)} outputs; use .npz")
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, next(iter(outputs.values())), allow_pickle=False)
+            np.save(file, _plain(path, *next(iter(outputs.items()))), allow_pickle=False)
     elif suffix == ".npz":
         with replacing(path) as temporary:
             _write_npz(temporary, outputs)
@@ -84,7 +84,16 @@ def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
+                np.lib.format.write_array(file, _plain(path, name, array), allow_pickle=False)
+
+
+def _plain(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that NumPy writes without pickling: text as NumPy's own, which drops NUL at its end."""
+    if array.dtype != object:
+        return array
+    if any(isinstance(element, str) and element.endswith("\0") for element in array.flat):
+        raise OptionError(f"cannot write {path}: '{name}' holds text that ends with NUL")
+    return array.astype(str)
 
 
 def _first_image(

@@ -1,7 +1,7 @@
 """A model as frozen data without protobuf: nodes in an order in which they can run, constants, named values."""
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -146,6 +146,23 @@ class Node:
             raise UnsupportedError(f"{self}: not enough memory") from None
         except (ValueError, OverflowError) as error:
             raise ModelError(f"{self}: {first_line(error)}") from error
+
+
+class Names:
+    """Names of tensors that are taken, for code that adds many."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._counts: dict[str, int] = {}
+
+    def fresh(self, wanted: str) -> str:
+        """Return the wanted name, with a number added if it is taken, and take it."""
+        name = wanted
+        while name in self._taken:
+            self._counts[wanted] = self._counts.get(wanted, 1) + 1
+            name = f"{wanted} {self._counts[wanted]}"
+        self._taken.add(name)
+        return name
 
 
 @dataclass(frozen=True)

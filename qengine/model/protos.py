@@ -32,18 +32,20 @@ def attribute_proto(node: Node, name: str, value: Any) -> onnx.AttributeProto:
     return onnx.helper.make_attribute(name, value, attr_type=kind)
 
 
+def node_proto(node: Node) -> onnx.NodeProto:
+    """Return the NodeProto of a node without its fused activation, which ONNX cannot express."""
+    proto = onnx.helper.make_node(
+        node.operator, node.inputs, node.outputs, name=node.name or None, domain=node.domain or None
+    )
+    proto.attribute.extend(attribute_proto(node, name, value) for name, value in node.attributes.items())
+    return proto
+
+
 def graph_proto(graph: Graph) -> onnx.GraphProto:
     """Return the GraphProto of a graph without fused activations, which ONNX cannot express."""
-    nodes = []
-    for node in graph.nodes:
-        proto = onnx.helper.make_node(
-            node.operator, node.inputs, node.outputs, name=node.name or None, domain=node.domain or None
-        )
-        proto.attribute.extend(attribute_proto(node, name, value) for name, value in node.attributes.items())
-        nodes.append(proto)
     overridable = [value for value in graph.overridable if value.name in graph.constants]
     return onnx.helper.make_graph(
-        nodes,
+        [node_proto(node) for node in graph.nodes],
         graph.name or "graph",
         [_value_info(value) for value in (*graph.inputs, *overridable)],
         [_value_info(value) for value in graph.outputs],
@@ -66,7 +68,28 @@ def model_proto(graph: Graph, opsets: Mapping[str, int]) -> onnx.ModelProto:
 
 
 def _value_info(value: Value) -> onnx.ValueInfoProto:
+    if value.container is not None:
+        return onnx.helper.make_value_info(value.name, _type_proto(value.container))
     if value.dtype is None:
         return onnx.helper.make_empty_tensor_value_info(value.name)
     kind = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
     return onnx.helper.make_tensor_value_info(value.name, kind, value.shape)
+
+
+def _type_proto(kind: str) -> onnx.TypeProto:
+    """Return a type that is written as text, such as "seq(map(int64,tensor(float)))"."""
+    name, _, inner = kind.removesuffix(")").partition("(")
+    if name == "seq":
+        return onnx.helper.make_sequence_type_proto(_type_proto(inner))
+    if name == "optional":
+        return onnx.helper.make_optional_type_proto(_type_proto(inner))
+    if name == "map":
+        key, _, element = inner.partition(",")
+        return onnx.helper.make_map_type_proto(_code(key), _type_proto(element))
+    make = onnx.helper.make_sparse_tensor_type_proto if name == "sparse_tensor" else onnx.helper.make_tensor_type_proto
+    return make(_code(inner), None)
+
+
+def _code(name: str) -> int:
+    """Return ONNX's number of an element type."""
+    return int(onnx.TensorProto.DataType.Value(name.upper()))

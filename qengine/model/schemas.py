@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,19 @@ import onnx  # noqa: TID251 - it holds the definitions
 
 from qengine.errors import ModelError
 from qengine.model.graph import Node
+
+DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
+    {code: np.dtype(onnx.helper.tensor_dtype_to_np_dtype(code)) for code in onnx.TensorProto.DataType.values() if code}
+)
+"""The dtype of NumPy or ml_dtypes for each element type of ONNX; strings are objects."""
+
+
+_ATTRIBUTES: Mapping[str, tuple[type, bool]] = MappingProxyType(
+    {"INT": (int, False), "FLOAT": (float, False), "STRING": (str, False), "TENSOR": (np.ndarray, False)}
+    | {"INTS": (int, True), "FLOATS": (float, True), "STRINGS": (str, True)}
+)
+"""Type of an attribute's value, and whether there are several, by ONNX's name of the type."""
+_TENSOR = re.compile(r"tensor\((\w+)\)")
 
 
 @cache
@@ -20,6 +35,13 @@ def schema(operator: str, version: int, domain: str) -> Any:
         return onnx.defs.get_schema(operator, version, domain)
     except onnx.defs.SchemaError:
         return None
+
+
+def dtype_of(code: int) -> np.dtype[Any]:
+    """Return the dtype of an element type by ONNX's number; raise ModelError where there is none."""
+    if code not in DTYPES:
+        raise ModelError(f"element type {code} does not exist; ONNX numbers them from 1 to {max(DTYPES)}")
+    return DTYPES[code]
 
 
 def is_defined(node: Node) -> bool:
@@ -33,12 +55,82 @@ def defines(operator: str, domain: str) -> bool:
     return bool(onnx.defs.has(operator, domain))
 
 
+def defaults(definition: Any) -> dict[str, Any]:
+    """Return the default of each attribute of a definition that has one."""
+    return {
+        name: value.decode() if isinstance(value, bytes) else value
+        for name, one in definition.attributes.items()
+        if one.default_value.type
+        for value in [onnx.helper.get_attribute_value(one.default_value)]
+    }
+
+
+def output_types(node: Node, inputs: Sequence[np.dtype[Any] | None]) -> list[np.dtype[Any] | None]:
+    """Return the element type of each output of a node, by the definition of its operator; None where it is open.
+
+    Parameters
+    ----------
+    node
+        The node.
+    inputs
+        Element types of its inputs; None where unknown.
+    """
+    defined = schema(node.operator, node.version, node.domain)
+    if defined is None or node.graphs:
+        return [None] * len(node.outputs)
+    given = node.attributes.get("to", node.attributes.get("dtype"))
+    bound: dict[str, np.dtype[Any]] = {}
+    for k, dtype in enumerate(inputs):
+        if dtype is not None and defined.inputs:
+            bound.setdefault(defined.inputs[min(k, len(defined.inputs) - 1)].type_str, dtype)
+    found: list[np.dtype[Any] | None] = []
+    for k in range(len(node.outputs)):
+        formal = defined.outputs[min(k, len(defined.outputs) - 1)]
+        only = _TENSOR.fullmatch(next(iter(formal.types))) if len(formal.types) == 1 else None
+        if isinstance(given, int) and k == 0:
+            found.append(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(given)))
+        else:
+            found.append(_dtype(only[1]) if only else bound.get(formal.type_str))
+    return found
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    """Return the dtype of an element type as definitions write it, such as "float"."""
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(name.upper())))
+
+
 def is_deterministic(node: Node) -> bool:
     """Whether the same inputs always give the same outputs."""
     defined = schema(node.operator, node.version, node.domain)
     if defined is None:
         return False
     return bool(defined.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic)
+
+
+def check_form(node: Node) -> None:
+    """Raise ModelError for attributes that the operator does not have or has of another type, and for more outputs.
+
+    Graphs and types in attributes are not looked at.
+    """
+    defined = schema(node.operator, node.version, node.domain)
+    if defined is None:
+        return
+    for name, value in node.attributes.items():
+        if name not in defined.attributes:
+            listed = ", ".join(sorted(defined.attributes)) or "none"
+            raise ModelError(f"attribute '{name}' does not exist at opset {node.version}; there are {listed}")
+        kind = str(defined.attributes[name].type).rpartition(".")[2]
+        if kind in _ATTRIBUTES and not _is_a(value, *_ATTRIBUTES[kind]):
+            raise ModelError(f"attribute '{name}' is {str(value)[:60]}; {kind} is needed")
+    for name, attribute in defined.attributes.items():
+        if attribute.required and name not in node.attributes:
+            raise ModelError(f"attribute '{name}' is missing")
+    if len(node.outputs) > defined.max_output:
+        raise ModelError(f"gives at most {defined.max_output} outputs, {len(node.outputs)} are asked for")
+
+
+def _is_a(value: Any, kind: type, several: bool) -> bool:
+    return isinstance(value, tuple) and all(isinstance(v, kind) for v in value) if several else isinstance(value, kind)
 
 
 def check_types(node: Node, inputs: Sequence[Any]) -> None:

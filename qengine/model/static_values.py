@@ -6,8 +6,10 @@ small inputs that a plan is keyed by (`value_inputs`). Nodes that compute them a
 Everything else is data and is computed in the run.
 """
 
+from collections.abc import Iterable
+
 from qengine.model.eager import single_node
-from qengine.model.graph import Graph, Node
+from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.operator import Role, find
 
 
@@ -40,9 +42,34 @@ def value_inputs(graph: Graph) -> frozenset[str]:
     return frozenset(seen & inputs)
 
 
-def known_tensors(graph: Graph) -> frozenset[str]:
-    """Return the names of all tensors whose elements are known when the plan is made, constants included."""
-    known = set(graph.constants) | value_inputs(graph)
+def real_inner_data(graph: Graph, inputs: Iterable[Value]) -> frozenset[str]:
+    """Return the real inputs of a graph inside of a node that are data, even where their elements decide shapes.
+
+    Nobody knows their shapes before a run, so that each could be taken for a number that decides shapes.
+
+    Parameters
+    ----------
+    graph
+        The graph in an attribute of the node.
+    inputs
+        Inputs of the graph, and tensors around it that it reads.
+    """
+    own = {value.name for value in graph.inputs}
+    data = [value for value in inputs if value.shape is None or value.name not in own]
+    return frozenset(value.name for value in data if value.dtype is None or value.dtype.kind == "f")
+
+
+def known_tensors(graph: Graph, inputs: frozenset[str] | None = None) -> frozenset[str]:
+    """Return the names of all tensors whose elements are known when the plan is made, constants included.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    inputs
+        Inputs that are known; by default the `value_inputs`.
+    """
+    known = set(graph.constants) | (value_inputs(graph) if inputs is None else inputs)
     for node in graph.nodes:
         roles = find(node).roles(node)
         if may_be_known(node) and all(name in known for name, role in roles if role is not Role.SHAPED):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.eager.evaluators.attention import attend
 from qengine.model.graph import RUNS_GRAPHS, Graph, Node
@@ -25,6 +26,32 @@ from qengine.runtime.values import RuntimeValue
 
 Call = Callable[[str, Sequence[RuntimeValue]], list[RuntimeValue]]
 """(attribute, inputs) -> outputs of the graph in that attribute of the node."""
+
+
+BODY = "body"
+"""The attribute of the graph that Loop, Scan and SequenceMap repeat."""
+
+
+class Iterations:
+    """Count of the iterations in a run, of all loops and at any depth.
+
+    Parameters
+    ----------
+    most
+        Largest number.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._count = most, 0
+
+    def add(self) -> None:
+        """Count one more iteration; raise UnsupportedError where there are too many."""
+        self._count += 1
+        if self._count > self._most:
+            raise UnsupportedError(
+                f"the loops of this run have more than {self._most:,} iterations; raise the limit (--max-iterations, "
+                "max_iterations=) if you need it"
+            )
 
 
 def perform(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[RuntimeValue]:
@@ -53,7 +80,7 @@ def _scalar(value: RuntimeValue, label: str) -> Any:
     return value.array.item()
 
 
-def _body(node: Node, attribute: str = "body") -> Graph:
+def _body(node: Node, attribute: str = BODY) -> Graph:
     graph = node.attributes.get(attribute)
     if not isinstance(graph, Graph):
         raise ModelError(f"attribute '{attribute}' holds no graph")
@@ -82,14 +109,20 @@ def _run_loop(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[Ru
     rows: list[list[RuntimeValue]] = [[] for _ in range(scans)]
     count = 0
     while keeps_on and (limit is None or count < limit):
-        results = call("body", [RuntimeValue(np.array(count, np.int64)), RuntimeValue(np.array(keeps_on)), *states])
+        results = call(BODY, [RuntimeValue(np.array(count, np.int64)), RuntimeValue(np.array(keeps_on)), *states])
         keeps_on = bool(_scalar(results[0], "the condition"))
         states = results[1 : 1 + len(states)]
         for row, value in zip(rows, results[1 + len(states) :], strict=True):
-            row.append(value)
+            _collect(row, value, str(node))
         count += 1
     declared = body.outputs[1 + len(states) :]
     return [*states, *(_stacked(row, d.dtype, d.shape, 0) for row, d in zip(rows, declared, strict=True))]
+
+
+def _collect(row: list[RuntimeValue], value: RuntimeValue, what: str) -> None:
+    """Add the value of one iteration to a scan output; it is held twice where all are stacked."""
+    memory.hold(2 * memory.bytes_of(value.value), what)
+    row.append(value)
 
 
 def _stacked(row: list[RuntimeValue], dtype: Any, shape: Any, axis: int, *, backward: bool = False) -> RuntimeValue:
@@ -141,10 +174,10 @@ def _scanned(
         raise ModelError(f"its scan inputs have different lengths, {sorted(lengths)}")
     rows: list[list[RuntimeValue]] = [[] for _ in range(outputs)]
     for parts in zip(*slices, strict=True):
-        results = call("body", [*states, *parts])
+        results = call(BODY, [*states, *parts])
         states = results[: len(states)]
         for row, value in zip(rows, results[len(states) :], strict=True):
-            row.append(value)
+            _collect(row, value, str(node))
     stacked = []
     declared = body.outputs[len(states) :]
     for row, output, axis, backward in zip(rows, declared, out_axes, out_directions, strict=True):
@@ -172,7 +205,9 @@ def _run_scan_8(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[
 def _run_sequence_map(node: Node, inputs: Sequence[RuntimeValue], call: Call) -> list[RuntimeValue]:
     def rows() -> Iterator[list[RuntimeValue]]:
         for i in range(len(inputs[0].value)):
-            yield call("body", [RuntimeValue(v.value[i]) if isinstance(v.value, list) else v for v in inputs])
+            row = call(BODY, [RuntimeValue(v.value[i]) if isinstance(v.value, list) else v for v in inputs])
+            memory.hold(sum(memory.bytes_of(value.value) for value in row), str(node))
+            yield row
 
     if not inputs or not isinstance(inputs[0].value, list):
         raise ModelError("its first input is not a sequence")

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.elementwise import bounded
 from qengine.kernels.reference.requantize import Tally, new_tally, quantize
+from qengine.memory import bytes_of
 from qengine.model.graph import Graph, Node
 from qengine.model.steps import Tensor, codes_of
 from qengine.qformat import Format, QFormat, fraction_bits_of
+from qengine.runtime.control_flow import Iterations
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output, quantize_input
 from qengine.runtime.values import RuntimeValue
 
@@ -35,10 +37,20 @@ class Environment:
     graph : the graph that runs.
     fixed : fixed-point arithmetic; None in float32.
     tallies : counts of every tensor in fixed point, which the run adds to; None to count nothing.
+    iterations : count of the iterations of the whole run.
+    known : tensors that are known before every run. Other real numbers are data, also where this run computed them from
+        constants alone, as a Loop may.
     """
 
-    def __init__(self, graph: Graph, fixed: FixedPointSettings | None, tallies: dict[str, Tally] | None) -> None:
-        self.graph, self.fixed, self.tallies = graph, fixed, tallies
+    def __init__(
+        self,
+        graph: Graph,
+        fixed: FixedPointSettings | None,
+        tallies: dict[str, Tally] | None,
+        iterations: Iterations,
+        known: frozenset[str],
+    ) -> None:
+        self.graph, self.fixed, self.tallies, self.iterations, self.known = graph, fixed, tallies, iterations, known
         self._values: dict[str, RuntimeValue] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -49,6 +61,10 @@ class Environment:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
+
+    def bytes(self) -> int:
+        """Return the size of all values."""
+        return sum(bytes_of(value.value) for value in self._values.values())
 
     def feed(self, feeds: Mapping[str, RuntimeValue], value_inputs: Collection[str]) -> None:
         """Store the inputs of the graph; quantize those that have a format and do not decide shapes.
@@ -70,7 +86,7 @@ class Environment:
                 tensor = Tensor(name, fed.value.dtype, fed.value.shape, None, fmt)
                 codes = quantize_input(tensor, fed.value, self.fixed, self.tallies)
                 fed = RuntimeValue(codes, fmt, real_dtype=fed.value.dtype)
-            self._values[name] = self._converted(fed, fmt)
+            self._values[name] = self._converted(self._as_data(name, fed), fmt)
 
     def lookup(self, name: str) -> RuntimeValue:
         """Return a computed tensor or a constant; raise ModelError where there is none of that name."""
@@ -90,7 +106,8 @@ class Environment:
             if name in self._values:
                 continue
             if tensor.value is not None:
-                self._values[name] = RuntimeValue(tensor.value, None, is_known=True)
+                value = RuntimeValue(tensor.value, None, is_known=True)
+                self._values[name] = self._converted(self._as_data(name, value), self.format_of(name, value))
             elif name in arrays:
                 self._values[name] = RuntimeValue(arrays[name], tensor.format, real_dtype=tensor.dtype)
 
@@ -102,7 +119,7 @@ class Environment:
         UnsupportedError
             If the node computed in float32 what is in fixed point, and the run is strict.
         """
-        self._values[name] = self._encoded(name, value, node)
+        self._values[name] = self._as_data(name, self._encoded(name, value, node))
 
     def keep_only(self, names: Collection[str]) -> None:
         """Drop all values but those of the names."""
@@ -112,14 +129,26 @@ class Environment:
     def format_of(self, name: str, value: RuntimeValue) -> QFormat | None:
         """Return the format in which a value is kept; None for real numbers and for values that are not float tensors.
 
+        The element of an optional is kept as real numbers, as the elements of a sequence are.
+
         Raises
         ------
         FormatError
             If the tensor needs a format and has none.
         """
-        if self.fixed is None or value.is_known or value.dtype is None or value.dtype.kind != "f":
+        if self.fixed is None or value.dtype is None or value.dtype.kind != "f":
+            return None
+        if value.is_known and name in self.known:
+            return None
+        declared = self.graph.values.get(name)
+        if declared is not None and declared.container is not None:
             return None
         return self.fixed.formats.activation(name)
+
+    def _as_data(self, name: str, value: RuntimeValue) -> RuntimeValue:
+        """Return a value of real numbers as data, unless it is known before every run."""
+        is_data = value.dtype is not None and value.dtype.kind == "f" and name not in self.known
+        return replace(value, is_known=False) if value.is_known and is_data else value
 
     def _converted(self, value: RuntimeValue, fmt: Format | None) -> RuntimeValue:
         """Return a value in another format; None decodes it."""

@@ -10,6 +10,7 @@ from typing import TypedDict
 from qengine.checks import check_whole_number
 from qengine.errors import OptionError
 from qengine.kernels.isa import Isa, choose
+from qengine.memory import parse_size
 from qengine.model.formats.assign import FormatRequest
 from qengine.model.formats.files import FormatsByName, read_formats
 from qengine.model.steps import Arithmetic
@@ -18,6 +19,15 @@ from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 Formats = FormatsByName | str | os.PathLike[str]
 """Formats by tensor name, or the path of a JSON file of them."""
+
+
+MAX_ITERATIONS = 100_000
+"""The default limit on the iterations of a run."""
+
+_RANGES = (("threads", 1, 1024), ("accumulator_bits", 2, 64), ("max_elements", 1, None), ("max_iterations", 1, None))
+
+_ALWAYS_READ = ("isa", "threads", "max_elements", "max_memory", "max_iterations")
+"""Options that also apply in float32."""
 
 
 class SessionKeywords(TypedDict, total=False):
@@ -34,6 +44,8 @@ class SessionKeywords(TypedDict, total=False):
     isa: str | None
     threads: int | None
     max_elements: int
+    max_memory: int | str | None
+    max_iterations: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,11 @@ class SessionOptions:
         Number of threads of a run, 1 to 1024; None for one per core. It never changes a result in fixed point.
     max_elements
         Largest number of elements of a tensor in a run, 1 or more. A model with a larger one is refused.
+    max_memory
+        Largest number of bytes that a run may have in use at the same time, as a number or a text such as "2G". None
+        for 80 % of the memory of the machine, or of the container that limits it.
+    max_iterations
+        Largest number of iterations of Loop, Scan and SequenceMap in a run, all together.
 
     Raises
     ------
@@ -86,13 +103,17 @@ class SessionOptions:
     isa: str | None = None
     threads: int | None = None
     max_elements: int = MAX_ELEMENTS
+    max_memory: int | str | None = None
+    max_iterations: int = MAX_ITERATIONS
 
     def __post_init__(self) -> None:
         self.instruction_set()
-        for name, least, most in (("threads", 1, 1024), ("accumulator_bits", 2, 64), ("max_elements", 1, None)):
+        for name, least, most in _RANGES:
             value = getattr(self, name)
-            if value is not None or name == "max_elements":
+            if value is not None or name.startswith("max_"):
                 object.__setattr__(self, name, check_whole_number(name, value, least, most))
+        if self.max_memory is not None:
+            object.__setattr__(self, "max_memory", parse_size("max_memory", self.max_memory))
         self.arithmetic()
         # A file is read, and a mapping copied, once, so that all sessions with these options have the same formats.
         object.__setattr__(self, "formats", _read(self.formats))
@@ -129,12 +150,17 @@ class SessionOptions:
 
     def unread_in_float32(self) -> list[str]:
         """Return the names of options that differ from their default and that a run in float32 does not read."""
-        read = {"qformat", "formats", "isa", "threads", "max_elements"}
+        read = {"qformat", "formats", *_ALWAYS_READ}
         return [f.name for f in fields(self) if f.name not in read and getattr(self, f.name) != f.default]
 
     def in_float32(self) -> SessionOptions:
         """Return the options that also apply in float32; the others are the defaults."""
-        return SessionOptions(isa=self.isa, threads=self.threads, max_elements=self.max_elements)
+        return SessionOptions(**{name: getattr(self, name) for name in _ALWAYS_READ})
+
+    def memory_limit(self) -> int | None:
+        """Return the largest number of bytes in use in a run; None for the default of the machine."""
+        assert not isinstance(self.max_memory, str)
+        return self.max_memory
 
 
 def _format(name: str, given: QFormat | str | None) -> QFormat | None:

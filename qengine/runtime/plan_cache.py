@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import OptionError
 from qengine.kernels.isa import Isa
 from qengine.lru_cache import LruCache, digest
@@ -26,7 +27,7 @@ from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
 from qengine.runtime.plan.planner import make_plan
-from qengine.runtime.sections import InnerTensorCallback, SectionedPlan, SectionSettings
+from qengine.runtime.sections import InnerTensorCallback, RunPlan, SectionedPlan, SectionSettings
 from qengine.threads import available_threads
 
 _CACHED_PLANS = 16
@@ -68,7 +69,8 @@ class PlanCache:
         def make() -> Plan:
             options = self.options
             fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
-            plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
+            with memory.limited(options.memory_limit(), keep=True):
+                plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
         return self._plans.get(key, make)
@@ -100,16 +102,38 @@ class PlanCache:
         """
         outputs = self.names(names)
         network, overrides = self._overriding(arrays)
-        options = self.options
-        run = partial(self.run, raw=True)
-        settings = SectionSettings(options.arithmetic(), options.strict, options.max_elements, run, on_inner_tensor)
+        settings = self._section_settings(partial(self.run, raw=True), on_inner_tensor)
         key = (outputs, overrides, on_inner_tensor)
         return self._sectioned.get(key, lambda: SectionedPlan(network, outputs, settings))
+
+    def recording_plan(self, arrays: Mapping[str, Any], plans: dict[int, Plan]) -> SectionedPlan:
+        """Return the plan of a run that is planned section by section, which adds every plan that it runs to `plans`.
+
+        Parameters
+        ----------
+        arrays
+            Checked feeds.
+        plans
+            Plans by their ids.
+        """
+
+        def run(plan: Plan, inputs: Arrays) -> Arrays:
+            plans[id(plan)] = plan
+            return self.run(plan, inputs, raw=True)
+
+        return SectionedPlan(self._overriding(arrays)[0], self.names(None), self._section_settings(run, None))
+
+    def _section_settings(self, run: RunPlan, on_inner_tensor: InnerTensorCallback | None) -> SectionSettings:
+        options = self.options
+        return SectionSettings(
+            options.arithmetic(), options.strict, options.max_elements, options.max_iterations, run, on_inner_tensor
+        )
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""
         if self.isa is None or not plan.steps:
             return plan.run(arrays, raw=raw)
+        memory.require(plan.bytes, plan.heaviest)
         known = {name: t for name, t in plan.outputs.items() if t.value is not None}
         outputs = {name: np.array(decode_output(t, t.elements, raw), order="C") for name, t in known.items()}
         return outputs | self.executor(plan, raw=raw).run(arrays)

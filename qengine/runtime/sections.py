@@ -24,12 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.requantize import Tally
 from qengine.lru_cache import LruCache, digest
 from qengine.model.graph import Node, Value
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Arithmetic, Tensor
+from qengine.runtime.control_flow import BODY, Iterations
 from qengine.runtime.environment import Environment, decides, real_numbers, shape_elements
 from qengine.runtime.event import Event
 from qengine.runtime.plan.network import Network
@@ -53,7 +55,7 @@ class SectionSettings:
 
     Attributes
     ----------
-    arithmetic, strict, max_elements : see `SessionOptions`.
+    arithmetic, strict, max_elements, max_iterations : see `SessionOptions`.
     run_plan : function that runs the plan of a section.
     on_inner_tensor : function that is called with the tensors that graphs inside of nodes compute, which then run on
         the reference; None for no calls.
@@ -62,6 +64,7 @@ class SectionSettings:
     arithmetic: Arithmetic
     strict: bool
     max_elements: int
+    max_iterations: int
     run_plan: RunPlan
     on_inner_tensor: InnerTensorCallback | None = None
 
@@ -85,17 +88,26 @@ class SectionedPlan:
         self._sections: LruCache[Section] = LruCache(_CACHED_SECTIONS)
         self._inner: dict[Any, SectionedPlan] = {}  # of graphs inside of nodes
 
-    def run(self, feeds: Mapping[str, RuntimeValue]) -> dict[str, RuntimeValue]:
+    def run(self, feeds: Mapping[str, RuntimeValue], iterations: Iterations | None = None) -> dict[str, RuntimeValue]:
         """Return the outputs by name.
 
         Parameters
         ----------
         feeds
             A value for every input of the graph: real numbers or codes.
+        iterations
+            Count of the iterations of the run that this is a part of; None for a run of its own.
         """
-        env = self._environment(feeds, None)
+        env = self._environment(feeds, None, iterations)
+        unreported = {name: env[name] for name in feeds if name in env}
         for section, inputs in self._advance(env, None):
             env.store_section(section.plan, self._run_section(section.plan, inputs))
+            unreported = {name: value for name, value in unreported.items() if name not in inputs}
+        if self.settings.on_inner_tensor is not None:  # a section reports what it reads
+            for name, value in unreported.items():
+                if isinstance(value.value, np.ndarray) and not value.is_known:
+                    event = _event(name, value, None)
+                    self.settings.on_inner_tensor(event.tensor, event.array)
         return {name: env.output(name) for name in self.outputs}
 
     def trace(self, feeds: Mapping[str, RuntimeValue], tallies: dict[str, Tally] | None = None) -> Iterator[Event]:
@@ -136,8 +148,14 @@ class SectionedPlan:
                 outputs[tensor.name] = array
         return outputs
 
-    def _environment(self, feeds: Mapping[str, RuntimeValue], tallies: dict[str, Tally] | None) -> Environment:
-        env = Environment(self.graph, self._fixed, tallies)
+    def _environment(
+        self,
+        feeds: Mapping[str, RuntimeValue],
+        tallies: dict[str, Tally] | None,
+        iterations: Iterations | None = None,
+    ) -> Environment:
+        iterations = Iterations(self.settings.max_iterations) if iterations is None else iterations
+        env = Environment(self.graph, self._fixed, tallies, iterations, self.network.known)
         env.feed(feeds, self.network.value_inputs)
         return env
 
@@ -151,6 +169,7 @@ class SectionedPlan:
         while start < len(nodes):
             section = self._section(start, env, needs)
             inputs = {t.name: env[t.name].value for t in section.plan.inputs}
+            memory.require(env.bytes() + section.plan.bytes, section.plan.heaviest)
             if section.count:
                 yield section, inputs
             start += section.count
@@ -158,11 +177,13 @@ class SectionedPlan:
                 break
             node = nodes[start]
             if section.needs is None:
-                self._run_alone(node, env, alone)
+                with memory.holding(env.bytes()):
+                    self._run_alone(node, env, alone)
                 start += 1
             elif section.count == 0 and needs.issuperset(section.needs):
                 raise UnsupportedError(f"{node}: {', '.join(section.needs)} decides shapes, and is not known in time")
-            needs = frozenset(section.needs or ())
+            # A node that needs several tensors says so one by one. Each section begins later, or knows more.
+            needs = frozenset(section.needs or ()) | (needs if section.needs and not section.count else frozenset())
             if missing := needs - set(env):
                 raise UnsupportedError(f"{node}: the elements of '{min(missing)}' are not known in time")
             env.keep_only(self._read_from(start))
@@ -252,21 +273,24 @@ class SectionedPlan:
             if name in reads and name not in self.graph.constants:
                 value = env.lookup(name)
                 feeds[name] = RuntimeValue(real_numbers(value)) if is_island(node) else value
-        outputs = self._inner_plan(node, attribute, feeds).run(feeds)
+        if attribute == BODY:
+            env.iterations.add()
+        outputs = self._inner_plan(node, attribute, feeds).run(feeds, env.iterations)
         return [outputs[value.name] for value in graph.outputs]
 
     def _inner_plan(self, node: Node, attribute: str, feeds: Mapping[str, RuntimeValue]) -> SectionedPlan:
         """Return the plan of the graph in an attribute, whose captured tensors become inputs and constants."""
-        key = (id(node), attribute, tuple((name, value.format, value.dtype) for name, value in feeds.items()))
+        own = {value.name: value for value in node.graphs[attribute].inputs}
+        known = frozenset(name for name, value in feeds.items() if name not in own and value.is_known)
+        key = (id(node), attribute, known, tuple((name, value.format, value.dtype) for name, value in feeds.items()))
         if key not in self._inner:
             graph = node.graphs[attribute]
-            own = {value.name: value for value in graph.inputs}
             inputs = []
             for name, fed in feeds.items():
                 inputs.append(Value(name, fed.dtype, own[name].shape if name in own else None))
             captured = {name: self.graph.constants[name] for name in node.captures if name in self.graph.constants}
             formats = {n: fed.format for n, fed in feeds.items() if n not in own and fed.format is not None}
-            network = self.network.of_inner_graph(graph, inputs, captured, formats)
+            network = self.network.of_inner_graph(graph, inputs, captured, formats, known)
             if is_island(node):
                 network = network.with_request(None, as_float32=True)
             outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))

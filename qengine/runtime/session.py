@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import OptionError
 from qengine.kernels.reference.requantize import Tally
 from qengine.keywords import check_keywords, options_with
@@ -79,6 +80,12 @@ class InferenceSession:
     ) -> None:
         check_keywords("InferenceSession", keywords, SessionKeywords)
         self._options = options_with(SessionOptions, options, keywords)
+        with memory.limited(self._options.memory_limit()):
+            self._network = self._read(model)
+        self._plans = PlanCache(self._network, self._options, self._options.instruction_set())
+
+    def _read(self, model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph) -> Network:
+        """Return the network of a model with the formats that the options request."""
         graph = model if isinstance(model, Graph) else load(model)
         is_requested, unread = self._options.requests_fixed_point, self._options.unread_in_float32()
         network = Network(graph, self._options.request() if is_requested else None)
@@ -86,7 +93,7 @@ class InferenceSession:
             if network.table is None:
                 raise OptionError(f"{unread[0]} has no meaning in float32: give a qformat or formats with it")
             network = network.with_request(self._options.request())
-        self._network, self._plans = network, PlanCache(network, self._options, self._options.instruction_set())
+        return network
 
     def get_inputs(self) -> list[Argument]:
         """Return the inputs that every run needs."""
@@ -172,7 +179,8 @@ class InferenceSession:
         output_names
             Tensors to return, intermediate ones included; None for the model's outputs.
         feeds
-            An array for every input, of the shape and dtype that `get_inputs` returns.
+            An array for every input, of the shape and dtype that `get_inputs` returns; a list for a sequence, and a
+            dict for a map.
         raw
             Whether to return integer codes for the tensors in fixed point, instead of the real numbers that the codes
             represent. Weights are those of the run, with every BatchNormalization that was folded into them.
@@ -181,6 +189,7 @@ class InferenceSession:
         -------
         list of ndarray
             The tensors in the order of the names. The arrays are new: they share no memory with feeds or session.
+            A sequence is a list, a map a dict, and an empty optional None.
 
         Raises
         ------
@@ -195,7 +204,7 @@ class InferenceSession:
             raise OptionError(f"output_names is a list of names, or None, not {output_names!r}")
         names = list(output_names or (value.name for value in self.graph.outputs))
         arrays = self.check_feeds(feeds)
-        with self.limited():
+        with self.limited(), memory.limited(self._options.memory_limit()):
             results = self._run(arrays, tuple(dict.fromkeys(names)), raw)
         # A name that is listed twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
@@ -234,6 +243,16 @@ class InferenceSession:
             Function that is called with the tensors that graphs inside of nodes compute, for which there are no
             events; None for no calls.
         """
+        events = self._events(arrays, names, tallies, on_inner_tensor)
+        return memory.each_limited(self._options.memory_limit(), events)
+
+    def _events(
+        self,
+        arrays: Mapping[str, Any],
+        names: Sequence[str] | None,
+        tallies: dict[str, Tally] | None,
+        on_inner_tensor: InnerTensorCallback | None,
+    ) -> Iterator[Event]:
         plan = self._plans.whole_plan(arrays, names)
         if plan is None:
             yield from self._plans.sectioned_plan(arrays, names, on_inner_tensor).trace(
@@ -258,6 +277,23 @@ class InferenceSession:
         """Return the constants that a run quantizes; none where the run is planned section by section."""
         plan = self._plans.whole_plan(arrays, names)
         return () if plan is None else plan.constants
+
+    def plans_of_run(self, arrays: Mapping[str, Any]) -> list[Plan]:
+        """Return the plans of a run: one, or those of all sections, also of graphs inside of nodes.
+
+        Where the data decides how a run continues, this runs the model.
+
+        Parameters
+        ----------
+        arrays
+            Feeds that `check_feeds` returned.
+        """
+        plan = self._plans.whole_plan(arrays, None)
+        if plan is not None:
+            return [plan]
+        plans: dict[int, Plan] = {}
+        self._plans.recording_plan(arrays, plans).run(self._runtime_values(arrays))
+        return list(plans.values())
 
     def executor(self, plan: Plan, *, raw: bool = False) -> Executor:
         """Return a plan on this session's native kernels, compiled on first use.
@@ -304,5 +340,13 @@ class InferenceSession:
 
 def _result(value: RuntimeValue, raw: bool) -> Any:
     """Return a value as `run` returns it: new arrays, real numbers unless codes are requested."""
-    decoded = decode_value(value, raw)
-    return np.array(decoded, order="C") if isinstance(value.value, np.ndarray) else decoded
+    return _copied(decode_value(value, raw))
+
+
+def _copied(value: Any) -> Any:
+    """Return a tensor, sequence, map or None that shares no memory with another one."""
+    if isinstance(value, np.ndarray):
+        return np.array(value, order="C")
+    if isinstance(value, list):
+        return [_copied(element) for element in value]
+    return dict(value) if isinstance(value, dict) else value

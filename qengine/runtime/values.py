@@ -1,4 +1,4 @@
-"""RuntimeValue: a tensor, sequence or optional between two nodes of a run."""
+"""RuntimeValue: a tensor, sequence, map or optional between two nodes of a run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _FLOAT = np.dtype(np.float32)
 
 @dataclass(frozen=True)
 class RuntimeValue:
-    """A tensor, sequence or optional between two nodes of a run.
+    """A tensor, sequence, map or optional between two nodes of a run.
 
     Attributes
     ----------
-    value : array; list of arrays for a sequence; None for an empty optional and for an input that is left out.
+    value : array; list for a sequence; dict for a map; None for an empty optional and for an input that is left out.
     format : format of the codes in `value`; None where it holds no codes.
     is_known : whether the value follows from shapes and constants alone.
     real_dtype : element type of the real numbers that the codes represent.
@@ -45,8 +45,10 @@ class RuntimeValue:
         Raises
         ------
         ModelError
-            If it is a sequence or None.
+            If it is not a tensor.
         """
         if not isinstance(self.value, np.ndarray):
-            raise ModelError(f"a tensor is needed, not {'a sequence' if isinstance(self.value, list) else 'nothing'}")
+            kinds = {list: "a sequence", dict: "a map"}
+            kind = next((text for kind, text in kinds.items() if isinstance(self.value, kind)), "nothing")
+            raise ModelError(f"a tensor is needed, not {kind}")
         return self.value

@@ -232,3 +232,20 @@ def test_the_errors_of_the_library_are_the_errors_of_the_command(capsys):
     with pytest.raises(QEngineError) as raised:
         qengine.InferenceSession(DIGITS, qformat="Q99.9")
     assert refused(capsys, "run", "digits", "--qformat", "Q99.9") == f"qengine: error: {raised.value}\n"
+
+
+@pytest.mark.parametrize("module", ["numpy", "typer", "onnx"])
+def test_interrupted_while_modules_are_imported(module, tmp_path):
+    code = f"""
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "{module}":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from qengine.cli import main
+sys.exit(main(["run", "digits"]))
+"""
+    process = start([sys.executable, "-c", code], cwd=tmp_path)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out, error) == (130, "", "")

@@ -126,7 +126,7 @@ def test_a_file_that_fails(capsys, folder, command, text, reason):
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("none.py", "No such file"), ("x.npy", "SyntaxError"), (".", "Is a directory")]
+    ("name", "reason"), [("none.py", "No such file"), ("x.npy", "SyntaxError"), (".", "is a directory")]
 )
 def test_what_is_no_file_of_operators(capsys, folder, name, reason):
     assert f"--operators {name}: {reason}" in refused(capsys, "run", "table.onnx", "--operators", name)

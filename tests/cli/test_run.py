@@ -3,9 +3,10 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 from networks import network
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from qengine import InferenceSession, cli, quantize, zoo
@@ -206,3 +207,55 @@ def test_what_is_no_tensor_is_refused(capsys, tmp_path):
     assert cli.main(["run", str(tmp_path / "s.onnx"), "-i", f"x={tmp_path / 'x.npy'}"]) == 2
     assert "'s' is a sequence of 2, and only tensors can be shown" in capsys.readouterr().err
     assert cli.main(["inspect", str(tmp_path / "s.onnx")]) == 0
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    """Return a classifier with a text label and a list of dicts, and its input as a file."""
+    keys = {"domain": "ai.onnx.ml", "classlabels_strings": ["no", "yes"]}
+    nodes = [
+        helper.make_node(
+            "LinearClassifier", ["x"], ["label", "scores"], **keys, coefficients=[1.0, -1.0], intercepts=[0.0] * 2
+        ),
+        helper.make_node("ZipMap", ["scores"], ["maps"], **keys),
+    ]
+    kind = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.STRING, [None]),
+        helper.make_value_info("maps", helper.make_sequence_type_proto(kind)),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    graph = helper.make_graph(nodes, "classifier", inputs, outputs)
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "c.onnx")
+    return tmp_path / "c.onnx", "-i", "x=1,-2"
+
+
+@pytest.mark.parametrize("words", [(), ("--qformat", "Q3.4")])
+def test_text_and_maps_are_shown_beside_tensors(capsys, classifier, words):
+    found = told(capsys, *classifier, *words)
+    label, maps = found["outputs"]
+    assert (label["name"], label["shape"], label["dtype"], label["min"]) == ("label", [2], "string", None)
+    assert (maps["name"], maps["shape"], maps["dtype"]) == ("maps", [2], "seq(map(string,tensor(float)))")
+    assert found["evaluated_output"] == "label"
+    assert cli.main(["run", *map(str, (*classifier, *words))]) == 0
+    if not words:
+        assert "seq(map(string,tensor(float)))" in capsys.readouterr().out
+
+
+def test_maps_are_not_saved_as_arrays(capsys, classifier, tmp_path):
+    words = [*map(str, classifier), "-o", str(tmp_path / "out.npz")]
+    assert cli.main(["run", *words]) == 2
+    assert "'maps' is a sequence of 2, and only tensors can be saved" in capsys.readouterr().err
+    assert cli.main(["run", *words, "--fetch", "label", "--fetch", "scores"]) == 0
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as found:
+        assert found["label"].tolist() == ["no", "yes"]
+
+
+def test_text_is_typed_as_it_is(capsys, tmp_path):
+    node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="UPPER")
+    kinds = [helper.make_tensor_value_info(name, TensorProto.STRING, [None]) for name in "xy"]
+    graph = helper.make_graph([node], "upper", kinds[:1], kinds[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "u.onnx")
+    told(capsys, tmp_path / "u.onnx", "-i", "x=a b,é", "-o", tmp_path / "y.npy")
+    assert np.load(tmp_path / "y.npy", allow_pickle=False).tolist() == ["A B", "É"]

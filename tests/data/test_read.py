@@ -336,7 +336,7 @@ def test_files_that_are_not_there(tmp_path, suffix):
     refused("n" * 5000 + suffix, "there is no file")
     refused("a\0b" + suffix, "there is no file")
     (tmp_path / f"folder{suffix}").mkdir()
-    refused(tmp_path / f"folder{suffix}", "is a folder")
+    refused(tmp_path / f"folder{suffix}", "is a directory")
 
 
 def test_no_more_elements_than_the_limit(tmp_path):

@@ -111,3 +111,15 @@ def test_names_that_no_archive_holds(tmp_path, name):
     assert not os.listdir(tmp_path)
     write_outputs(tmp_path / "a.npy", {name: VECTOR}, UNIT)
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), VECTOR)
+
+
+def test_text_is_saved_as_text_of_numpy(tmp_path):
+    outputs = {"label": np.array(["cat", "é"], object), "y": VECTOR}
+    write_outputs(tmp_path / "a.npz", outputs, UNIT)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as found:
+        assert found["label"].tolist() == ["cat", "é"]
+    write_outputs(tmp_path / "a.npy", {"label": outputs["label"]}, UNIT)
+    assert np.load(tmp_path / "a.npy", allow_pickle=False).tolist() == ["cat", "é"]
+    with pytest.raises(OptionError, match="ends with NUL"):  # which NumPy would drop
+        write_outputs(tmp_path / "b.npy", {"label": np.array(["cat\0"], object)}, UNIT)
+    assert not (tmp_path / "b.npy").exists()

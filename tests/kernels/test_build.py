@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 
@@ -31,8 +32,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "kernels"
 
 
-def process(folder):
-    env = {**os.environ, build.CACHE_VARIABLE: str(folder)}
+def process(folder, **variables):
+    env = {**os.environ, build.CACHE_VARIABLE: str(folder), **variables}
     done = subprocess.run([sys.executable, "-c", RUN, MODEL.hex()], capture_output=True, text=True, env=env, check=True)
     return done.stdout, done.stderr
 
@@ -71,28 +72,88 @@ def test_damage_is_mended(folder, damage):
         assert process(folder)[1] == ""
 
 
+def test_a_file_under_the_name_of_another_does_not_run(folder):
+    """Two kernels under each other's names are whole files of the right generation, and the wrong machine code."""
+    first = build._KernelCache()
+    code = [first._object(Fill(size), GENERIC) for size in (2, 4)]
+    files = kept(folder)
+    content = [path.read_bytes() for path in files]
+    for path, other in zip(files, reversed(content), strict=True):
+        path.write_bytes(other)
+    second = build._KernelCache()
+    again = [second._object(Fill(size), GENERIC) for size in (2, 4)]
+    assert not set(again) & set(code)
+    assert not {path.read_bytes() for path in files} & set(content)
+    assert [build._KernelCache()._object(Fill(size), GENERIC) for size in (2, 4)] == again
+
+
+@pytest.mark.parametrize("part", ["generation", "isa", "spec"])
+def test_the_checksum_covers_all_that_code_depends_on(part, monkeypatch):
+    packed = build._packed("symbol", b"code", b"isa spec")
+    assert build._unpacked(packed, b"isa spec") == ("symbol", b"code")
+    if part == "generation":
+        monkeypatch.setattr(build, "generation", lambda: "0" * 16)
+    identity = {"generation": b"isa spec", "isa": b"isb spec", "spec": b"isa sped"}[part]
+    assert build._unpacked(packed, identity) is None
+
+
+def test_every_damaged_byte_is_noticed():
+    packed = build._packed("symbol", b"code" * 9, b"isa spec")
+    for place in range(len(packed)):
+        for damaged in (packed[:place], packed[:place] + bytes([packed[place] ^ 32]) + packed[place + 1 :]):
+            assert build._unpacked(damaged, b"isa spec") is None
+    assert build._unpacked(packed + b"0", b"isa spec") is None
+
+
+def not_kept(folder, **variables):
+    """Run a process whose kernels are not kept, and return the reason that it logs, once."""
+    out, said = process(folder, **variables)
+    assert out.startswith("[[")
+    assert said.count("\n") == 1
+    return re.search(r"\(they will not be kept: (.*); QENGINE_CACHE_DIR names another folder\)", said)[1]
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    first, said = process(tmp_path / "file" / "kernels")
-    assert "they will not be kept" in said
-    assert first.startswith("[[")
+    assert not_kept(tmp_path / "file" / "kernels") == f"{tmp_path / 'file'} cannot be used: Not a directory"
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no owners and modes")
 def test_a_folder_that_others_may_write_is_not_used(folder):
     process(folder)
     (generation,) = folder.iterdir()
     generation.chmod(0o777)
-    _, said = process(folder)
-    assert "they will not be kept: no private folder for them" in said
+    before = {path: path.stat().st_mtime_ns for path in kept(folder)}
+    assert not_kept(folder) == f"{generation} can be written to by other users"
+    assert {path: path.stat().st_mtime_ns for path in kept(folder)} == before
+
+
+@pytest.mark.parametrize("home", ["", "somewhere"])
+def test_without_a_home_folder_there_is_no_folder(home, monkeypatch):
+    monkeypatch.delenv(build.CACHE_VARIABLE, raising=False)
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert build._folder() == (None, "there is no home folder")
+
+
+def test_places(monkeypatch, tmp_path):
+    monkeypatch.delenv(build.CACHE_VARIABLE, raising=False)
+    monkeypatch.setenv("HOME", "/home/u")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert build._cache_root() == "/home/u/Library/Caches/qengine"
+    monkeypatch.setattr("sys.platform", "linux")
+    assert build._cache_root() == "/caches/qengine"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert build._cache_root() == "/home/u/.cache/qengine"
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path))
+    assert build._cache_root() == str(tmp_path)
 
 
 def test_it_is_private_and_kept_apart(folder):
     process(folder)
     (generation,) = folder.iterdir()
     assert generation.name == build.generation()
-    if hasattr(os, "getuid"):
-        assert generation.stat().st_mode & 0o077 == 0
+    assert generation.stat().st_mode & 0o077 == 0
 
 
 def test_old_generations_go_and_nothing_else(folder):

@@ -11,27 +11,27 @@ import numpy as np
 from .codes import Ambiguous, Codes, Fmt, Options, object_array, quantize_value, round_fraction, scaled
 
 
-def source_coordinate(mode: str, i: int, n_in: int, n_out: int, scale, roi):
-    """Where output index i reads, by the formulas of ONNX; the type of `scale` sets the arithmetic."""
-    one = type(scale)(1)
-    half = one / 2
+def source_coordinate(mode: str, i: int, n_in: int, n_out: int, scale: Fraction, roi) -> Fraction:
+    """Where output index i reads, by the formulas of ONNX."""
+    half = Fraction(1, 2)
+    # The resized length before it is cut to a whole number, as in ONNX's own test data.
+    resized = max(scale * n_in, Fraction(n_out))
     if mode == "asymmetric":
         return i / scale
     if mode == "half_pixel":
         return (i + half) / scale - half
     if mode == "pytorch_half_pixel":
-        return (i + half) / scale - half if n_out > 1 else 0 * one
+        return (i + half) / scale - half if n_out > 1 else Fraction(0)
     if mode == "align_corners":
-        # The resized length before it is cut to a whole number, as in ONNX's own test data.
-        return i * (n_in - 1) / (scale * n_in - 1) if n_out > 1 else 0 * one
+        return i * (n_in - 1) / (resized - 1) if n_out > 1 else Fraction(0)
     if mode == "half_pixel_symmetric":
         adjustment = n_out / (scale * n_in)
         return n_in * half * (1 - adjustment) + (i + half) / scale - half
     if mode == "tf_crop_and_resize":
-        start, end = (type(scale)(float(edge)) for edge in roi)
+        start, end = (Fraction(float(edge)) for edge in roi)
         if n_out == 1:
             return (start + end) * (n_in - 1) * half
-        return start * (n_in - 1) + i * (end - start) * (n_in - 1) / (scale * n_in - 1)
+        return start * (n_in - 1) + i * (end - start) * (n_in - 1) / (resized - 1)
     raise Ambiguous(mode)
 
 
@@ -43,9 +43,9 @@ def nearest_index(x, nearest_mode: str) -> int:
     below = math.floor(x)
     rest = x - below
     if nearest_mode == "round_prefer_floor":
-        return below if rest <= 0.5 else below + 1
+        return below if rest <= Fraction(1, 2) else below + 1
     assert nearest_mode == "round_prefer_ceil"
-    return below if rest < 0.5 else below + 1
+    return below if rest < Fraction(1, 2) else below + 1
 
 
 def kernel(mode: str, t, a):
@@ -113,22 +113,15 @@ def resize(x: Codes, roi, scales, sizes, attrs: dict, fmt: Fmt, opt: Options) ->
         resized += 1
         lines = []
         for i in range(n_out):
-            place = source_coordinate(coordinates, i, n_in, n_out, float(scale), edges)
-            exact = source_coordinate(coordinates, i, n_in, n_out, scale, edges)
-            outside = crops and not 0 <= exact <= n_in - 1
-            if crops and outside != (not 0 <= place <= n_in - 1):
-                raise Ambiguous("what is outside hangs on the last bit of a float")
-            if outside:
+            place = source_coordinate(coordinates, i, n_in, n_out, scale, edges)
+            if crops and not 0 <= place <= n_in - 1:
                 line = None
             elif mode == "nearest":
-                p = nearest_index(place, nearest_mode)
-                if p != nearest_index(exact, nearest_mode):
-                    raise Ambiguous("the nearest index hangs on the last bit of a float")
-                line = [(min(max(p, 0), n_in - 1), 1)]
+                line = [(min(max(nearest_index(place, nearest_mode), 0), n_in - 1), 1)]
             else:
                 stretch = min(scale, 1) if attrs.get("antialias", 0) else Fraction(1)
-                line = integer_taps(mode, place, n_in, a, exclude, float(stretch), c)
-                again = integer_taps(mode, exact, n_in, Fraction(a), exclude, stretch, c)
+                line = integer_taps(mode, float(place), n_in, a, exclude, float(stretch), c)
+                again = integer_taps(mode, place, n_in, Fraction(a), exclude, stretch, c)
                 if spread_taps(line) != spread_taps(again):
                     raise Ambiguous("a tap hangs on the last bit of a float")
             lines.append(line)

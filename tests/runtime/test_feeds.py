@@ -162,3 +162,58 @@ def test_feeds_of_other_names(declared, feeds, message):
 
 def test_nothing_is_asked_for_and_nothing_given():
     assert check_feeds(graph(), {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "feed", "expected"),
+    [
+        ("map(int64,tensor(float))", {np.int32(1): 2}, {1: np.float32(2)}),
+        ("map(string,tensor(double))", {"a": np.float32(0.5)}, {"a": np.float64(0.5)}),
+        ("map(string,tensor(int64))", {"a": 2**62}, {"a": np.int64(2**62)}),
+        ("map(int64,tensor(string))", {1: "b"}, {1: "b"}),
+        ("optional(map(int64,tensor(float)))", None, None),
+        ("seq(map(int64,tensor(float)))", [{1: 2.0}, {}], [{1: np.float32(2)}, {}]),
+    ],
+)
+def test_maps(kind, feed, expected):
+    found = fed(Value("x", container=kind), feed)
+    assert found == expected
+    if isinstance(found, dict):
+        assert [type(one) for one in found.values()] == [type(one) for one in expected.values()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "feed", "reason"),
+    [
+        ("map(int64,tensor(float))", [1.0], r"needs a dict \(map\(int64,tensor\(float\)\)\), not list"),
+        ("map(int64,tensor(float))", {"a": 1.0}, "keys and values of"),
+        ("map(int64,tensor(float))", {1: "a"}, "keys and values of"),
+        ("map(string,tensor(int64))", {"a": 1.5}, "keys and values of"),
+        ("map(string,tensor(int64))", {"a": 2**70}, "outside map"),
+        ("map(string,tensor(bool))", {"a": True}, "cannot be fed"),
+        ("seq(map(int64,tensor(float)))", {1: 2.0}, "needs a list of dicts"),
+        ("seq(tensor(float))", [X, X.astype(np.float64)], r"'x'\[1\] needs dtype float32, not float64"),
+        ("optional(tensor(float))", X.astype(np.int64), "needs dtype float32, not int64"),
+    ],
+)
+def test_what_is_not_of_the_declared_type_is_refused(kind, feed, reason):
+    with pytest.raises(FeedError, match=reason):
+        fed(Value("x", container=kind), feed)
+
+
+def test_a_sequence_has_its_declared_type_also_where_it_is_empty():
+    assert fed(Value("x", container="seq(tensor(int64))"), []).dtype == np.int64
+    (found,) = fed(Value("x", container="seq(tensor(float))"), [[1, 2]])
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("element", [1, None, b"a", ["a"]], ids=repr)
+def test_text_is_text(element):
+    array = np.empty(2, object)
+    array[:] = ["a", element]
+    for declared in (value(object), value(None), Value("x", container="seq(tensor(string))")):
+        feed = [array] if declared.container else array
+        with pytest.raises(FeedError, match=f"needs text .* holds {type(element).__name__}"):
+            fed(declared, feed)
+    assert fed(value(object), np.array(["a", "é"])).tolist() == ["a", "é"]
+    assert fed(value(object), [["a"], ["b"]]).shape == (2, 1)

@@ -323,13 +323,22 @@ def test_sections_are_planned_once_for_each_shape_and_known_value(monkeypatch, i
 
 
 def test_a_tensor_that_decides_shapes_may_have_so_many_elements(monkeypatch):
-    nodes = [("NonZero", "x", "i"), ("ReduceMax", "i", "shape", {"axes": [1], "keepdims": 0})]
-    nodes.append(("Expand", "one shape", "y"))
-    built = network(nodes, inputs={"x": [2, 3, 2, 2]}, constants={"one": np.float32(1)})
-    x = np.zeros((2, 3, 2, 2), np.float32)
-    x[1, 2, 1, 1] = 1
+    built = network(
+        [("Cast", "x", "c", {"to": 7}), ("Reshape", "c flat", "s"), ("Expand", "one s", "y")],
+        inputs={"x": [24, 1]}, constants={"one": np.float32(1), "flat": [-1]},
+    )  # fmt: skip
+    x = np.ones((24, 1), np.float32)
     session = InferenceSession(built)
-    assert session.run(None, {"x": x})[0].shape == (1, 2, 1, 1)
+    assert session.run(None, {"x": x})[0].shape == (1,) * 24
     monkeypatch.setattr(environment, "MAX_SHAPE_ELEMENTS", 23)
-    with pytest.raises(UnsupportedError, match="'x' decide shapes or options, and it has 24 of them: at most 23"):
+    with pytest.raises(UnsupportedError, match="'s' decide shapes or options, and it has 24 of them: at most 23"):
         session.run(None, {"x": x})
+
+
+def test_all_indices_of_a_large_tensor_that_are_not_zero():
+    built = network([("Relu", "x", "r"), ("NonZero", "r", "y")], inputs={"x": [200, 100]}, opset=17)
+    x = np.random.default_rng(0).normal(size=(200, 100)).astype(np.float32)
+    for options in ({}, {"qformat": "Q4.11"}):
+        (y,) = InferenceSession(built, **options).run(None, {"x": x})
+        codes = x if not options else np.rint(x * 2**11)
+        np.testing.assert_array_equal(y, np.nonzero(codes > 0))

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -66,15 +66,23 @@ class ModelEvaluator:
         """Return the figure of float32."""
         return self._figure(lambda _, exact: exact[self.output])
 
-    def in_formats(self, formats: Mapping[str, FormatText]) -> float | None:
-        """Return the figure in formats by tensor; None where there is no number."""
-        session = InferenceSession(self.graph, self.options, formats=formats)
-        return self._figure(lambda batch, _: session.run([self.output], batch.feeds)[0])
+    def in_formats(self, formats: Mapping[str, FormatText], until: float = math.inf) -> float | None:
+        """Return the figure in formats by tensor; None where there is no number.
 
-    def _figure(self, output_of: Callable[[Batch, Outputs], Any]) -> float | None:
+        Raises
+        ------
+        BudgetExhausted
+            If the time `until` of `time.monotonic` comes before the end.
+        """
+        session = InferenceSession(self.graph, self.options, formats=formats)
+        return self._figure(lambda batch, _: session.run([self.output], batch.feeds)[0], until)
+
+    def _figure(self, output_of: Callable[[Batch, Outputs], Any], until: float = math.inf) -> float | None:
         accumulator, name = self.metric.accumulator(), self.output
         with np.errstate(all="ignore"):
             for batch, exact in zip(self.runs, self.exact, strict=True):
+                if time.monotonic() >= until:
+                    raise BudgetExhausted
                 real = output_of(batch, exact)
                 target = batch.targets.get(name)
                 accumulator.add(EvaluatedBatch(real, exact[name], batch.labels, target, self.pixel_scale))
@@ -82,7 +90,21 @@ class ModelEvaluator:
         return None if value is None or math.isnan(value) else value
 
 
-def goal_on(model: ModelEvaluator, longest: Mapping[str, FormatText], drop: Drop, least: float | None) -> Goal:
+class FiguresOfModel(Protocol):
+    """The figures of a model, computed or remembered."""
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the figures."""
+
+    def in_float32(self) -> float | None:
+        """Return the figure of float32."""
+
+    def in_formats(self, formats: Mapping[str, FormatText]) -> float | None:
+        """Return the figure in formats by tensor; None where there is no number."""
+
+
+def goal_on(model: FiguresOfModel, longest: Mapping[str, FormatText], drop: Drop, least: float | None) -> Goal:
     """Return the figure that is good enough: `least`, or the figure of the reference less the drop.
 
     The reference is float32 or, where its figure is infinite, the longest words.
@@ -116,17 +138,21 @@ class Evaluator:
         Time after which no other is measured; None for no limit.
     advance
         Function that is called after each.
+    is_known
+        Function that tells whether the figure in formats needs no run: then no time has to be left for it.
     """
 
     def __init__(
         self,
-        model: ModelEvaluator,
+        model: FiguresOfModel,
         units: Sequence[Unit],
         cost: CostModel,
         max_runs: int,
         seconds: float | None,
         advance: Callable[[float], None],
+        is_known: Callable[[Mapping[str, FormatText]], bool] = lambda _: False,
     ) -> None:
+        self._is_known = is_known
         self._model, self._units, self._cost = model, units, cost
         self._left, self._advance = max_runs, advance
         self._until = math.inf if seconds is None else time.monotonic() + seconds
@@ -143,10 +169,12 @@ class Evaluator:
         known = self.measured.get(assignment)
         if known is not None:
             return known
-        if self.measured and (not self._left or time.monotonic() >= self._until):
+        formats = formats_of(self._units, assignment)
+        is_late = time.monotonic() >= self._until and not self._is_known(formats)
+        if self.measured and (not self._left or is_late):
             raise BudgetExhausted
         try:
-            value = self._model.in_formats(formats_of(self._units, assignment))
+            value = self._model.in_formats(formats)
         except QEngineError as error:
             names = ", ".join(f"{unit.name} {width}" for unit, width in zip(self._units, assignment, strict=True))
             raise error.about(f"in the word lengths {names}") from None

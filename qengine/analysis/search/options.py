@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class SearchKeywords(SessionKeywords, total=False):
     sensitivity_samples: int
     max_runs: int
     seconds: float | None
+    keep: str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,11 @@ class SearchOptions:
     max_runs
         Number of assignments that are measured at most.
     seconds
-        Time after which no other assignment is measured; None for no limit.
+        Time after which the search ends, with the best assignment so far; None for no limit. The longest words are
+        measured in any case.
+    keep
+        Path of a file in which every measurement is kept as it is made. The same call with the same file does not
+        repeat it: a search that was ended continues. None for no file.
 
     Raises
     ------
@@ -84,6 +90,7 @@ class SearchOptions:
     sensitivity_samples: int = 128
     max_runs: int = 500
     seconds: float | None = None
+    keep: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         if self.max_drop is not None and self.least is not None:

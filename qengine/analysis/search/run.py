@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -15,6 +17,7 @@ from qengine.analysis.inspection.costs import Workload, find_cost
 from qengine.analysis.search.cost import cost_model
 from qengine.analysis.search.descent import Choices, descent
 from qengine.analysis.search.evaluate import BudgetExhausted, Evaluator, ModelEvaluator, goal_on
+from qengine.analysis.search.memory import MemorizedModel, Memory, context_of, seconds_left
 from qengine.analysis.search.options import SearchKeywords, SearchOptions, check_session_options
 from qengine.analysis.search.refine import bisect_path, refine
 from qengine.analysis.search.result import Candidate, Goal, HeldOut, SearchResult, UnitInfo, cheapest, front_of
@@ -70,7 +73,7 @@ def search(
     options
         Goal, choices and budget; None for the defaults.
     session
-        Options of every session: rounding, overflow, accumulator_bits, strict, isa, threads and max_elements.
+        Options of every session: rounding, overflow, accumulator_bits, strict, isa, threads and the limits.
     calibration
         Options by which the formats of a word length are chosen; their word lengths are ignored.
     progress
@@ -106,14 +109,15 @@ def search(
         job = _SearchRun(
             graph, dataset, settings, session, _OutputFolder(graph, session, Path(folder), progress or silent)
         )
-        try:
-            choices = job.choices(calibration or CalibrationOptions())
-        except NeedsRun as reason:
-            raise UnsupportedError(
-                f"the data decides how this model runs ({reason}), and no tensor can be rounded alone; "
-                "choose word lengths for all at once instead (qengine sweep)"
-            ) from None
-        return job.search(choices)
+        with job.memory:
+            try:
+                choices = job.choices(calibration or CalibrationOptions())
+            except NeedsRun as reason:
+                raise UnsupportedError(
+                    f"the data decides how this model runs ({reason}), and no tensor can be rounded alone; "
+                    "choose word lengths for all at once instead (qengine sweep)"
+                ) from None
+            return job.search(choices)
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ class _SearchRun:
     def __init__(
         self, graph: Graph, dataset: Dataset, settings: SearchOptions, options: SessionOptions, folder: _OutputFolder
     ) -> None:
+        self._until = inf if settings.seconds is None else time.monotonic() + settings.seconds
         self._graph, self._settings, self._options, self._folder = graph, settings, options, folder
         self._progress = folder.progress
         self._cost = find_cost(settings.cost)
@@ -170,6 +175,11 @@ class _SearchRun:
         allowed = self._metric.default_drop if settings.max_drop is None else settings.max_drop
         self._drop = Drop.parse(allowed, self._metric)
         self._units: tuple[Unit, ...] = ()
+        path, context = None, ""
+        if settings.keep is not None:
+            path = Path(settings.keep)
+            context = context_of(graph, dataset, settings, options, self._metric, self._output)
+        self.memory = Memory(path, context)
 
     def choices(self, calibration: CalibrationOptions) -> Choices:
         """Return the word lengths to choose from, with the sensitivity and the cost of each.
@@ -195,30 +205,39 @@ class _SearchRun:
         samples = min(settings.sensitivity_samples, runs.samples)
         cost = cost_model(self._cost, Workload(session, runs.first.feeds, runs.first.count), unit_of)
         with self._progress("measuring tensors", samples) as advance:
-            sensitivity = measure_sensitivity(session, self._output, units, cost.units, runs, samples, advance)
+            try:
+                sensitivity = measure_sensitivity(
+                    session, self._output, units, cost.units, runs, samples, advance, self.memory, self._until
+                )
+            except BudgetExhausted:  # only the longest words, and what was measured before, are left
+                sensitivity = [{} for _ in units]
         return Choices([unit.widths for unit in units], sensitivity, cost)
 
     def _longest(self) -> dict[str, str | list[str]]:
         return formats_of(self._units, [unit.widths[-1] for unit in self._units])
 
-    def _model(self, runs: Runs, exact: Float32Outputs) -> ModelEvaluator:
-        return ModelEvaluator(self._graph, runs, exact, self._output, self._scale, self._metric, self._options)
+    def _model(self, runs: Runs, exact: Float32Outputs, part: str) -> MemorizedModel:
+        model = ModelEvaluator(self._graph, runs, exact, self._output, self._scale, self._metric, self._options)
+        return MemorizedModel(model, self.memory, part)
 
-    def _goal(self, model: ModelEvaluator) -> Goal:
+    def _goal(self, model: MemorizedModel) -> Goal:
         return goal_on(model, self._longest(), self._drop, self._settings.least)
 
     def search(self, choices: Choices) -> SearchResult:
         """Return the cheapest good assignment among the choices."""
         settings = self._settings
-        model = self._model(self._runs, self._exact)
+        model = self._model(self._runs, self._exact, "searched")
         goal = self._goal(model)
         held_out = None
         if self._held_out is not None:
-            other = self._model(self._held_out, self._folder.outputs("held out", self._held_out))
+            other = self._model(self._held_out, self._folder.outputs("held out", self._held_out), "held out")
             held_out = other, self._goal(other)
         with self._progress("searching", settings.max_runs) as advance:
-            evaluate = Evaluator(model, self._units, choices.cost, settings.max_runs, settings.seconds, advance)
+            evaluate = Evaluator(
+                *(model, self._units, choices.cost, settings.max_runs, seconds_left(self._until), advance, model.knows)
+            )
             start = evaluate(choices.longest)
+            model.until = self._until
             if not goal.is_met(start.value):
                 raise OptionError(_too_much(goal, start))
             best, is_complete = best_assignment(choices, evaluate, goal)

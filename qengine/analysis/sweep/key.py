@@ -12,7 +12,9 @@ import numpy as np
 
 from qengine.analysis.sweep.points import Point
 from qengine.lru_cache import digest
-from qengine.model.graph import Graph
+from qengine.model.custom import Custom
+from qengine.model.graph import Graph, Node
+from qengine.model.ops.operator import find
 
 ARITHMETIC = 1
 """Version of the results of runs in fixed point, calibrations and corrections; a new number changes every key."""
@@ -62,6 +64,17 @@ class Context:
 
 def _hashed(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def first_registered(graph: Graph) -> Node | None:
+    """Return the first node with a registered operator, whose code is in no key; None for none."""
+    for node in graph.nodes:
+        if isinstance(find(node), Custom):
+            return node
+        for inner in node.graphs.values():
+            if (found := first_registered(inner)) is not None:
+                return found
+    return None
 
 
 def graph_digest(graph: Graph) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 import qengine
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
-from qengine.analysis.sweep.key import Context, graph_digest
+from qengine.analysis.sweep.key import Context, first_registered, graph_digest
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
 from qengine.analysis.sweep.points import Grid, Point
@@ -34,9 +34,7 @@ from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedErr
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
 from qengine.metrics.tasks import Task, check_labels, task_of
-from qengine.model.custom import Custom
 from qengine.model.graph import Graph
-from qengine.model.ops.operator import find
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.threads import available_threads
@@ -93,7 +91,7 @@ def sweep(
     options
         Data and workers; None for the defaults.
     session
-        Options of every session: `strict`, `isa`, `threads` and `max_elements`. Workers share the threads.
+        Options of every session: `strict`, `isa`, `threads` and the limits. Workers share the threads.
     progress
         Function that is called with the progress.
     keywords
@@ -287,8 +285,5 @@ def _with_batches(source: ModelAndData, graph: Graph) -> tuple[ModelAndData, Dat
 
 def _refuse_registered(graph: Graph) -> None:
     """Refuse a model with registered operators: their code is in no key."""
-    for node in graph.nodes:
-        if isinstance(find(node), Custom):
-            raise UnsupportedError(f"{node}: a sweep does not know registered operators, as their code is in no key")
-        for inner in node.graphs.values():
-            _refuse_registered(inner)
+    if (node := first_registered(graph)) is not None:
+        raise UnsupportedError(f"{node}: a sweep does not know registered operators, as their code is in no key")

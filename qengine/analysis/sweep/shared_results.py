@@ -22,7 +22,8 @@ from qengine.analysis.sweep.progress import Advance
 from qengine.atomic_files import replacing
 from qengine.data.datasets import Batch
 from qengine.data.datasets.runs import feeds_of
-from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError
+from qengine.data.read import ARRAY_ERRORS, read_entry
+from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError, first_line
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Observation, load_observation, observe, save_observation
 from qengine.runtime.options import SessionOptions
@@ -116,7 +117,7 @@ def ensure_float32(
                     raise UnsupportedError(
                         f"output '{names[i]}' is not a tensor of numbers: there is nothing to measure"
                     )
-                with archive.open(_entry(done, i), "w", force_zip64=True) as file:
+                with archive.open(f"{_entry(done, i)}.npy", "w", force_zip64=True) as file:
                     npy.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
             done += 1
             advance(batch.count)
@@ -125,7 +126,7 @@ def ensure_float32(
 
 
 def _entry(run: int, output: int) -> str:
-    return f"{run}/{output}.npy"
+    return f"{run}/{output}"
 
 
 class Float32Outputs:
@@ -151,8 +152,8 @@ class Float32Outputs:
                 raise ValueError("it belongs to another sweep")
             self.names: list[str] = header["outputs"]
             self.runs: int = header["runs"]
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise SweepError(f"{path} cannot be read: {error}") from None
+        except ARRAY_ERRORS as error:
+            raise SweepError(f"{path} cannot be read: {first_line(error)}") from None
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the outputs of each run, by name."""
@@ -161,8 +162,9 @@ class Float32Outputs:
                 for run in range(self.runs):
                     found = {}
                     for i, name in enumerate(self.names):
-                        with archive.open(_entry(run, i)) as file:
-                            found[name] = npy.read_array(file, allow_pickle=False)
+                        found[name] = read_entry(archive, _entry(run, i))
                     yield found
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise SweepError(f"{self._path} cannot be read: {error}") from None
+        except (*ARRAY_ERRORS, FeedError) as error:
+            raise SweepError(
+                f"{self._path} is damaged ({first_line(error)}): delete it, and give the same command again"
+            ) from None

@@ -6,16 +6,16 @@ import fcntl
 import json
 import math
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from qengine.analysis.sweep.row import Row, columns, cost_columns, metric_columns
+from qengine.analysis.sweep.table import Table
 from qengine.errors import SweepError
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the table."""
 
 _INTEGERS = ("samples", "weight_bits", "activation_bits", "accumulator_bits", "tries")
@@ -61,41 +61,15 @@ class Store:
     Raises
     ------
     SweepError
-        If the file is not such a table, or has another version or other columns.
+        If the file cannot be used or is damaged, or has another version or other columns.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._errors():
-            self._names = columns()
-            self._connection = sqlite3.connect(path, isolation_level=None)
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version == 0 and not self._connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                types = ", ".join(f'"{name}" {_type(name)}' for name in self._names)
-                self._connection.executescript(
-                    f"BEGIN; CREATE TABLE points ({types}, PRIMARY KEY (key)); PRAGMA user_version = {SCHEMA}; COMMIT"
-                )
-            elif version != SCHEMA:
-                self._connection.close()
-                raise SweepError(f"{path} is of version {version}, and this qengine writes version {SCHEMA}: move it")
-            elif self._stored() != self._names:
-                self._connection.close()
-                raise SweepError(f"{path} has other columns than this qengine's results: give another folder")
-
-    def _stored(self) -> tuple[str, ...]:
-        return tuple(name for _, name, *_ in self._connection.execute("PRAGMA table_info(points)"))
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Raise errors of SQLite as errors that name the file."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise SweepError(f"{self._path} cannot be used ({error}): move it, or give another folder") from None
+        self._table = Table(path, "points", {name: _type(name) for name in columns()}, SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._table.close()
 
     def __enter__(self) -> Store:
         return self
@@ -105,36 +79,16 @@ class Store:
 
     def add(self, row: Row) -> None:
         """Add a finished point, in one transaction: after a crash it is there as a whole or not at all."""
-        record = {name: _plain(value) for name, value in row.record().items()}
-        names, marks = ", ".join(f'"{name}"' for name in self._names), ", ".join("?" for _ in self._names)
-        with self._errors():
-            self._connection.execute(
-                f"INSERT INTO points ({names}) VALUES ({marks})",
-                [record[name] for name in self._names],
-            )
+        self._table.add(row.record() | {_BY_OUTPUT: _spelled(row.outcome.measures.sqnr_by_output)})
 
     def forget(self, keys: Iterable[str]) -> None:
         """Delete the rows of some keys, in one transaction."""
-        with self._errors():
-            self._connection.execute("BEGIN")
-            try:
-                self._connection.executemany("DELETE FROM points WHERE key = ?", [(key,) for key in keys])
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
+        self._table.forget(keys)
 
     def rows(self, sweep: str | None = None) -> dict[str, Row]:
         """Return the rows of a sweep, or of all, by key, in the order in which they were added."""
-        names = ", ".join(f'"{name}"' for name in self._names)
-        query, values = f"SELECT {names} FROM points", tuple[str, ...]()
-        if sweep is not None:
-            query, values = f"{query} WHERE sweep = ?", (sweep,)
-        with self._errors(), closing(self._connection.cursor()) as cursor:
-            cursor.execute(f"{query} ORDER BY rowid", values)
-            records = [dict(zip(self._names, one, strict=True)) for one in cursor.fetchall()]
-        return {record["key"]: Row.of(_restored(record)) for record in records}
+        rows = self._table.rows().items()
+        return {key: Row.of(_restored(record)) for key, record in rows if sweep in {None, record["sweep"]}}
 
 
 def _type(column: str) -> str:
@@ -144,10 +98,8 @@ def _type(column: str) -> str:
     return "REAL" if column in (*_REALS, *metric_columns(), *cost_columns()) else "TEXT"
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return json.dumps({name: spelled(one) for name, one in value.items()})
-    return int(value) if isinstance(value, bool) else value
+def _spelled(ratios: dict[str, float | None]) -> str:
+    return json.dumps({name: spelled(one) for name, one in ratios.items()})
 
 
 def _restored(record: dict[str, Any]) -> dict[str, Any]:

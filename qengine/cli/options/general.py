@@ -9,6 +9,7 @@ import typer
 from qengine.cli.options.panels import INPUTS, RUN
 from qengine.data.zoo import ENTRIES
 from qengine.kernels.isa import BEST_FIRST
+from qengine.runtime.options import MAX_ITERATIONS
 from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 Model = Annotated[
@@ -37,6 +38,24 @@ Fetch = Annotated[
 MaxElements = Annotated[
     int, typer.Option(min=1, metavar="N", help="Refuse larger tensors and images.", rich_help_panel=RUN)
 ]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Refuse runs that need more memory at once, such as 512M or 2G. Default: 80 % of the machine's or the "
+        "container's.",
+        rich_help_panel=RUN,
+    ),
+]
+MaxIterations = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Refuse runs with more iterations of Loop, Scan and SequenceMap, all together.",
+        rich_help_panel=RUN,
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object and nothing else.", rich_help_panel=RUN)
 ]
@@ -57,6 +76,8 @@ class LimitOptions:
         ),
     ] = None
     max_elements: MaxElements = MAX_ELEMENTS
+    max_memory: MaxMemory = None
+    max_iterations: MaxIterations = MAX_ITERATIONS
 
 
 @dataclass(frozen=True, kw_only=True)

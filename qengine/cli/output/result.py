@@ -21,7 +21,7 @@ class OutputSummary:
 
     Attributes
     ----------
-    name, shape, dtype : name, shape and type of the array.
+    name, shape, dtype : name, shape and type of the array; length and type of a sequence or a map.
     format : format of the output; None where it is not in fixed point.
     min, max : least and largest finite element; None without one.
     nonfinite : number of elements that are NaN or infinite.
@@ -48,6 +48,7 @@ class RunResult:
     options : the options of fixed point as typed.
     session : the session that ran.
     feeds, outputs : arrays by name; the outputs as real numbers.
+    others : outputs that are not tensors: lists, dicts and None.
     comparison, advice : comparison with float32, and a better format; None in a float32 run.
     evaluated_output : name of the output that the metrics are about.
     quality : figures of the metrics that the evaluated output has.
@@ -60,6 +61,7 @@ class RunResult:
     session: InferenceSession
     feeds: Mapping[str, NDArray[Any]]
     outputs: Mapping[str, NDArray[Any]]
+    others: Mapping[str, Any]
     comparison: Comparison | None
     evaluated_output: str
     quality: list[Quality]
@@ -86,19 +88,30 @@ class RunResult:
         return str(self.session.options.overflow)
 
     def summaries(self) -> list[OutputSummary]:
-        """Return the figures of every output."""
-        return [self._summary(name, array) for name, array in self.outputs.items()]
+        """Return the figures of every output, those that are not tensors last."""
+        tensors = [self._summary(name, array) for name, array in self.outputs.items()]
+        return tensors + [self._summary_of_other(name, value) for name, value in self.others.items()]
+
+    def _summary_of_other(self, name: str, value: Any) -> OutputSummary:
+        """Return the length and the type of a sequence, map or optional; nothing else is known of it."""
+        declared = self.session.graph.values.get(name)
+        kinds = {list: "sequence", dict: "map"}
+        kind = next((text for kind, text in kinds.items() if isinstance(value, kind)), "optional")
+        shape = () if value is None else (len(value),)
+        container = declared.container if declared is not None else None
+        return OutputSummary(name, shape, container or kind, None, None, None, 0, None)
 
     def _summary(self, name: str, array: NDArray[Any]) -> OutputSummary:
         finite = array[np.isfinite(array)] if array.dtype.kind in "fc" else array
+        is_text = array.dtype.kind not in "biufc"
         fmt = self.session.formats.get(name)
         return OutputSummary(
             name,
             array.shape,
-            str(array.dtype),
+            "string" if is_text else str(array.dtype),
             None if fmt is None else str(fmt),
-            finite.min().item() if finite.size else None,
-            finite.max().item() if finite.size else None,
+            finite.min().item() if finite.size and not is_text else None,
+            finite.max().item() if finite.size and not is_text else None,
             array.size - finite.size,
             sqnr(self.comparison.float_outputs[name], array) if self.comparison and array.dtype.kind == "f" else None,
         )

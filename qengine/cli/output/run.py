@@ -8,7 +8,8 @@ arithmetic          "float32" or "fixed"
 qformat, ...        the options of fixed point as typed (`FixedPointOptions.record`), rounding and overflow with their
                     defaults; null in float32
 inputs              [{name, shape, dtype}]
-outputs             [{name, shape, dtype, format, min, max, nonfinite, sqnr_db}], real numbers
+outputs             [{name, shape, dtype, format, min, max, nonfinite, sqnr_db}], real numbers; a sequence or a map has
+                    its length as the shape, and its type as the dtype
 written             paths of the files
 evaluated_output    name of the output that the metrics are about
 metrics             {metric: {against_float32, against_target, float32_against_target, baseline_against_target}} of the

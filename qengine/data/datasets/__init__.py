@@ -68,6 +68,8 @@ def open_dataset(
         if path.suffix.lower() != ".npz":
             raise FeedError(f"data {data} is not an .npz file, a folder, or a bundled set ({', '.join(zoo.ENTRIES)})")
         source = NpzSource(path, graph, given, value_inputs(graph), scale, max_elements)
+    elif path.exists():
+        raise FeedError(f"data {data} is neither a regular file nor a folder")
     else:
         raise OptionError(f"there is no data '{data}': neither a file nor a folder; bundled are {_bundled()}")
     count = len(source) if limit is None else min(limit, len(source))

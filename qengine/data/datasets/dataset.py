@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FeedError
+from qengine.input_files import open_input
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -177,7 +178,7 @@ class Dataset:
         for path in self._source.files(self._count):
             digest.update(f"\n{path.name} ".encode())
             try:
-                with path.open("rb") as file:
+                with open_input(path) as file:
                     while block := file.read(_BLOCK):
                         digest.update(block)
             except OSError as error:

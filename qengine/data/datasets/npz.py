@@ -18,6 +18,7 @@ from qengine.data.datasets.layout import SampleLayout, layout_of
 from qengine.data.images import PixelScale
 from qengine.data.read import ARCHIVE_ERRORS, array_header
 from qengine.errors import FeedError, first_line
+from qengine.input_files import open_input
 from qengine.model.graph import Graph, Value
 
 _ALIASES = ("x", "input", "images", "image", "data")
@@ -122,7 +123,7 @@ class NpzSource(Source):
     def _headers(self) -> dict[str, _Array]:
         arrays = {}
         try:
-            with zipfile.ZipFile(self._path) as archive:
+            with open_input(self._path) as opened, zipfile.ZipFile(opened) as archive:
                 for entry in archive.infolist():
                     key = entry.filename.removesuffix(".npy")
                     with archive.open(entry) as file:
@@ -198,7 +199,7 @@ class NpzSource(Source):
     def _open(self, array: _Array, stack: ExitStack) -> IO[bytes]:
         try:
             # One handle for each array, because the arrays are read in turns.
-            archive = stack.enter_context(zipfile.ZipFile(self._path))
+            archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(open_input(self._path))))
             entry = next(e for e in archive.infolist() if e.filename.removesuffix(".npy") == array.key)
             file = stack.enter_context(archive.open(entry))
             array_header(file, entry.file_size, f"{self._path} ['{array.key}']")

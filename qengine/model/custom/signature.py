@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Union, get_args, get_origin
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -139,6 +139,59 @@ class Signature:
         return f"({', '.join([*self.inputs, *rest, *self.attributes])})"
 
 
+@dataclass(frozen=True)
+class GroupedSignature:
+    """A signature in which a keyword-only parameter may be several attributes: the fields of a dataclass.
+
+    Attributes
+    ----------
+    signature : inputs, and the attributes of all groups.
+    groups : dataclass of several attributes, by the name of the parameter that takes it.
+    """
+
+    signature: Signature
+    groups: Mapping[str, type[Any]]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], aside: Collection[str] = ()) -> GroupedSignature:
+        """Return the signature of a function; `aside` names keyword-only parameters of another kind.
+
+        The defaults of real numbers are rounded to float32, in which a model stores them.
+        """
+        signature = Signature.of(function, function.__name__)
+        groups = {
+            name: kind
+            for name, kind in get_type_hints(function).items()
+            if name in signature.attributes and is_dataclass(kind) and isinstance(kind, type) and name not in aside
+        }
+        declared = {k: v for k, v in signature.attributes.items() if k not in groups and k not in aside}
+        for group in groups.values():
+            declared |= _fields(group)
+        attributes = {name: replace(one, default=_as_float32(one.default)) for name, one in declared.items()}
+        return cls(replace(signature, attributes=attributes), groups)
+
+    def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keyword arguments for the attributes of a node, defaults included."""
+        keywords = self.signature.keywords(given)
+        for name, group in self.groups.items():
+            keywords[name] = group(**{one.name: keywords.pop(one.name) for one in fields(group)})
+        return keywords
+
+
+def _fields(group: type[Any]) -> dict[str, Attribute]:
+    """Return the attributes that the fields of a dataclass declare."""
+    hints = get_type_hints(group)
+    return {
+        one.name: Attribute.of(hints[one.name], inspect.Parameter.empty if one.default is MISSING else one.default)
+        for one in fields(group)
+    }
+
+
+def _as_float32(default: Any) -> Any:
+    """Return a default as a model would store it: a real number as the nearest float32."""
+    return float(np.float32(default)) if isinstance(default, float) else default
+
+
 def _parameters(function: Callable[..., Any], what: str) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(function, eval_str=True).parameters.values())
@@ -181,8 +234,9 @@ def _converted(name: str, value: Any, attribute: Attribute) -> Any:
 
 def _list(name: str, values: tuple[Any, ...], kind: type) -> tuple[Any, ...]:
     """Return a list in the type of its annotation."""
-    if kind is float and all(isinstance(value, int) for value in values):
+    kinds = set(map(type, values))  # lists may be long
+    if kind is float and all(issubclass(one, int) for one in kinds):
         return tuple(map(float, values))
-    if not all(isinstance(value, kind) for value in values):
+    if not all(issubclass(one, kind) for one in kinds):
         raise ModelError(f"attribute '{name}' is a list with other elements than {_PLURALS[kind]}")
     return values

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
 
 MAX_ELEMENTS = 1 << 30
@@ -56,7 +57,7 @@ def one_integer(x: NDArray[Any], what: str) -> int:
     Raises
     ------
     ModelError
-        If there is another number of elements, or the element is not an integer; `what` names the input.
+        If there is another number of elements, or it is no integer; `what` names it.
     """
     if x.size != 1 or x.ndim > 1 or x.dtype.kind not in "iu":
         raise ModelError(f"{what} of shape {list(x.shape)} is {x.dtype}; a single integer is needed")
@@ -80,18 +81,26 @@ def indices_in(indices: NDArray[Any], length: int, what: str = "an index") -> ND
     return np.where(found < 0, found + length, found)
 
 
-def checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+def checked_shape(shape: Sequence[int], itemsize: int = 4) -> tuple[int, ...]:
     """Return the shape of a result that is not too large to be allocated.
+
+    Parameters
+    ----------
+    shape
+        Length of each axis.
+    itemsize
+        Bytes of an element, with those of intermediate arrays of the same shape.
 
     Raises
     ------
     ModelError
         If a length is negative.
     UnsupportedError
-        If there are more than `MAX_ELEMENTS` elements.
+        If there are more than `MAX_ELEMENTS` elements, or more bytes than the run may use.
     """
     if min(shape, default=0) < 0:
         raise ModelError(f"a result of shape {list(shape)} has a negative length")
     if prod(shape) > MAX_ELEMENTS:
         raise UnsupportedError(f"a result of {' x '.join(map(str, shape))} has more than {MAX_ELEMENTS:,} elements")
+    memory.require(prod(shape) * itemsize, f"a result of {' x '.join(map(str, shape))}")
     return tuple(shape)

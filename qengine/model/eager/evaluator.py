@@ -20,20 +20,19 @@ Importing the package `qengine.model.eager.evaluators` declares all of this. The
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.custom.signature import Attribute, Signature
+from qengine.model.custom.signature import GroupedSignature, Signature
 from qengine.model.graph import Node
 
-Element = NDArray[Any] | list[Any] | None
-"""Type of an input or output: a tensor, a sequence, or None."""
+Element = NDArray[Any] | list[Any] | dict[Any, Any] | None
+"""Type of an input or output: a tensor, a sequence, a map, or None."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -47,18 +46,21 @@ class Evaluator:
     name, domain : operator and its domain.
     since : first opset that it serves; of several evaluators the newest that a node's opset reaches is used.
     function : function that computes it.
-    signature : inputs and attributes of the function.
+    grouped : inputs and attributes of the function.
     takes_node : whether the function takes the node too.
-    groups : dataclass of several attributes, by the name of the parameter that takes it.
     """
 
     name: str
     domain: str
     since: int
     function: Callable[..., Any]
-    signature: Signature
+    grouped: GroupedSignature
     takes_node: bool
-    groups: Mapping[str, type[Any]]
+
+    @property
+    def signature(self) -> Signature:
+        """The inputs and attributes of the function."""
+        return self.grouped.signature
 
     def compute(self, node: Node, inputs: Sequence[Element]) -> list[Element]:
         """Return the outputs of a node, None for an output that is left out.
@@ -79,9 +81,7 @@ class Evaluator:
         for name, value in zip(self.signature.inputs[: self.signature.required], inputs, strict=False):
             if value is None:
                 raise ModelError(f"input '{name}' is an empty optional")
-        keywords = self.signature.keywords(node.attributes)
-        for name, group in self.groups.items():
-            keywords[name] = group(**{one.name: keywords.pop(one.name) for one in fields(group)})
+        keywords = self.grouped.keywords(node.attributes)
         if self.takes_node:
             keywords["node"] = node
         result = self.function(*self.signature.arguments(inputs), **keywords)
@@ -113,23 +113,13 @@ def evaluator(*names: str, since: int = 1, domain: str = "") -> Callable[[_Funct
     """
 
     def declare(function: _Function) -> _Function:
-        signature = Signature.of(function, function.__name__)
-        groups = {
-            name: kind
-            for name, kind in get_type_hints(function).items()
-            if name in signature.attributes and is_dataclass(kind) and isinstance(kind, type) and name != "node"
-        }
-        declared = {k: v for k, v in signature.attributes.items() if k not in groups and k != "node"}
-        for group in groups.values():
-            declared |= _attributes(group)
-        attributes = {name: replace(one, default=_as_float32(one.default)) for name, one in declared.items()}
-        takes_node = "node" in signature.attributes
+        grouped = GroupedSignature.of(function, aside=("node",))
+        takes_node = "node" in Signature.of(function, function.__name__).attributes
         for name in names:
             versions = _registry.setdefault((domain, name), [])
             if any(one.since == since for one in versions):
                 raise ValueError(f"{name} since {since} is declared twice")
-            own = replace(signature, attributes=attributes)
-            versions.append(Evaluator(name, domain, since, function, own, takes_node, groups))
+            versions.append(Evaluator(name, domain, since, function, grouped, takes_node))
             versions.sort(key=lambda one: one.since)
         return function
 
@@ -196,20 +186,6 @@ def find_evaluator(node: Node) -> Evaluator | None:
     return served[-1] if served else None
 
 
-def _attributes(group: type[Any]) -> dict[str, Attribute]:
-    """Return the attributes that the fields of a dataclass declare."""
-    hints = get_type_hints(group)
-    return {
-        one.name: Attribute.of(hints[one.name], inspect.Parameter.empty if one.default is MISSING else one.default)
-        for one in fields(group)
-    }
-
-
 def _element(result: Any) -> Element:
-    """Return an output as an array, a list or None: NumPy returns scalars where an array has no axes."""
-    return result if result is None or isinstance(result, list) else np.asarray(result)
-
-
-def _as_float32(default: Any) -> Any:
-    """Return a default as a model would store it: a real number as the nearest float32."""
-    return float(np.float32(default)) if isinstance(default, float) else default
+    """Return an output as an array, a list, a dict or None: NumPy returns scalars where an array has no axes."""
+    return result if result is None or isinstance(result, list | dict) else np.asarray(result)

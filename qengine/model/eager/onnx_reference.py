@@ -17,10 +17,6 @@ from qengine.errors import ModelError, UnsupportedError, first_line
 from qengine.model.eager.evaluator import Element
 from qengine.model.graph import Node
 from qengine.model.protos import IR_VERSION, attribute_proto
-from qengine.model.schemas import schema
-
-_RENAMED = {"Scatter": "ScatterElements"}
-"""Old operators that onnx.reference has under their new name only."""
 
 
 def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
@@ -40,9 +36,6 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
     ModelError
         If onnx.reference refuses the inputs.
     """
-    if (node.operator, node.domain) == ("Optional", ""):  # onnx.reference would return a sequence
-        return [inputs[0] if inputs else None]
-    inputs = _adapted(node, inputs)
     types = tuple(_type_proto(array) if name else None for name, array in zip(node.inputs, inputs, strict=True))
     with node.errors_named():
         try:
@@ -58,19 +51,13 @@ def compute(node: Node, inputs: Sequence[Element]) -> list[Element]:
         return [_element(next(outputs)) if name else None for name in node.outputs]
 
 
-def _adapted(node: Node, inputs: Sequence[Element]) -> Sequence[Element]:
-    """Return the inputs in the only shapes that onnx.reference accepts, where ONNX allows others."""
-    if (node.operator, node.domain) == ("CumSum", "") and isinstance(inputs[1], np.ndarray) and inputs[1].size == 1:
-        return [inputs[0], inputs[1].reshape(())]  # torch writes the axis as a vector of one element
-    return inputs
-
-
 def _element(result: Any) -> Element:
     if result is None or isinstance(result, list):
         return result
     if hasattr(result, "todense") or isinstance(result, dict):
         raise UnsupportedError(f"gives a {type(result).__name__}, which is not supported")
-    return np.asarray(result)
+    array = np.asarray(result)
+    return array.astype(object) if array.dtype.kind == "U" else array
 
 
 class _NodeKey:
@@ -88,11 +75,13 @@ class _NodeKey:
 
 def _type_proto(array: Element) -> bytes:
     """Return the serialized TypeProto of an input; lengths of axes are left open."""
+    if isinstance(array, dict):
+        raise UnsupportedError("takes a map, which onnx.reference does not compute")
     if array is None:
         kind = onnx.TypeProto()
         kind.optional_type.elem_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     elif isinstance(array, list):
-        dtype = next((a.dtype for a in array if a is not None), np.dtype(np.float32))
+        dtype = next((a.dtype for a in array if a is not None), getattr(array, "dtype", None) or np.dtype(np.float32))
         element = onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), None)
         kind = onnx.helper.make_sequence_type_proto(element)
     else:
@@ -109,8 +98,7 @@ def _evaluator(key: _NodeKey, types: tuple[bytes | None, ...]) -> Any:
     node = key.node
     inputs = ["" if kind is None else f"i{k}" for k, kind in enumerate(types)]
     outputs = [f"o{k}" if name else "" for k, name in enumerate(node.outputs)]
-    operator = _RENAMED.get(node.operator, node.operator) if not node.domain else node.operator
-    proto = onnx.helper.make_node(operator, inputs, outputs, domain=node.domain)
+    proto = onnx.helper.make_node(node.operator, inputs, outputs, domain=node.domain)
     proto.attribute.extend(attribute_proto(node, name, value) for name, value in node.attributes.items())
     infos = []
     for k, kind in enumerate(types):
@@ -122,8 +110,6 @@ def _evaluator(key: _NodeKey, types: tuple[bytes | None, ...]) -> Any:
         [proto], "node", infos, [onnx.helper.make_empty_tensor_value_info(name) for name in outputs if name]
     )
     version = node.version
-    if operator != node.operator:
-        version = max(version, schema(operator, onnx.defs.onnx_opset_version(), "").since_version)
     opsets = [onnx.helper.make_opsetid(node.domain, version)]
     if node.domain:
         opsets.append(onnx.helper.make_opsetid("", onnx.defs.onnx_opset_version()))

@@ -1,4 +1,4 @@
-"""Evaluation of a single node on real numbers, by its registered function, by an evaluator or by onnx.reference."""
+"""Evaluation of a single node on real numbers: by a registered function, an evaluator, a handler or onnx.reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import numpy as np
 from qengine.errors import UnsupportedError
 from qengine.model import schemas
 from qengine.model.custom import Custom
-from qengine.model.eager import evaluators, onnx_reference  # noqa: F401 - importing the package declares the evaluators
+from qengine.model.eager import (  # noqa: F401 - importing `evaluators` declares them
+    by_handler,
+    evaluators,
+    onnx_reference,
+    wide_handlers,
+)
 from qengine.model.eager.evaluator import Element, delegations, find_evaluator
 from qengine.model.graph import Node, Value
 from qengine.model.ops.operator import find
@@ -55,10 +60,16 @@ def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) 
     with node.errors_named():
         if isinstance(op, Custom):
             return list(op.compute(node, inputs, declared_types(node, values)))
+        schemas.check_form(node)
         schemas.check_types(node, inputs)
         own = find_evaluator(node)
         if own is not None:
             return own.compute(node, inputs)
+        if wide_handlers.computes(node, inputs):
+            return wide_handlers.compute(node, inputs)
+        by_its_handler = by_handler.compute(node, inputs)
+        if by_its_handler is not None:
+            return by_its_handler
         delegation = delegations().get((node.domain, node.operator))
         reason = delegation.is_refused and delegation.is_refused(node, inputs) if delegation else None
         if reason:

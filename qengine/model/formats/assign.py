@@ -31,7 +31,6 @@ from qengine.model.formats.files import FormatsByName, parse_format
 from qengine.model.formats.groups import Group, format_groups, is_real, may_be_real
 from qengine.model.graph import Graph
 from qengine.model.ops.operator import Role, find
-from qengine.model.static_values import known_tensors
 from qengine.qformat import Format, QFormat
 
 _UserFormats = Mapping[str, QFormat | tuple[QFormat, ...]]
@@ -72,7 +71,9 @@ class FormatTable:
     constants : formats of the constants that a run reads, by their names in the graph after the passes.
     notes : remarks on requested formats that have no effect.
     is_partial : whether tensors without a format stay real numbers, as in a model that is quantized in part.
-    known : tensors without a format because their elements are known before a run (shapes, options, constants).
+    known : tensors whose elements are known before a run (shapes, options, constants).
+    shape_constants : formats of those of them that are real numbers which shapes decide, such as 1 / sqrt(length),
+        where the user or a quantized model gives one. Each plan chooses a format for the others; see `constant`.
     """
 
     activations: Mapping[str, QFormat]
@@ -80,6 +81,7 @@ class FormatTable:
     notes: tuple[str, ...]
     is_partial: bool
     known: frozenset[str]
+    shape_constants: Mapping[str, QFormat]
     _chooser: ConstantFormats
     _derived: Mapping[str, str]
     _aliases: frozenset[str]
@@ -89,7 +91,7 @@ class FormatTable:
 
         A constant that only the shapes of a plan made known has no entry in `constants`; its format is chosen now.
         """
-        fmt = self.constants.get(name)
+        fmt = self.constants.get(name, self.shape_constants.get(name))
         return self._chooser.choose(self._model_name(name), [value]) if fmt is None else fmt
 
     def activation(self, name: str) -> QFormat | None:
@@ -109,13 +111,14 @@ class FormatTable:
     def by_model_name(self) -> dict[str, Format]:
         """Return all formats by the names that the model gives its tensors."""
         activations = {name: fmt for name, fmt in self.activations.items() if name not in self._aliases}
-        return activations | {self._model_name(name): fmt for name, fmt in self.constants.items()}
+        constants = {**self.constants, **self.shape_constants}
+        return activations | {self._model_name(name): fmt for name, fmt in constants.items()}
 
     def _model_name(self, name: str) -> str:
         return self._derived.get(name, name)
 
 
-def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> FormatTable:
+def assign_formats(model: Graph, optimized: Graph, request: FormatRequest, known: frozenset[str]) -> FormatTable:
     """Return the format of every tensor.
 
     A constant has one format, for all operators that read it and for all constants that passes computed from it.
@@ -128,6 +131,8 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
         Graph after all passes, which a run computes.
     request
         Formats that the user requests.
+    known
+        Tensors of `model` whose elements are known before a run; see `known_tensors`.
 
     Raises
     ------
@@ -136,7 +141,6 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     """
     user_formats = _parsed_formats(model, request)
     stored: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
-    known = known_tensors(model)
     groups = format_groups(model, known)
     _check_names(user_formats, model, groups)
     remaining = optimized.tensors()
@@ -166,8 +170,10 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest) -> Fo
     notes = _notes(user_formats, groups, remaining, readers.keys() | _captured(optimized))
     if model.formats and not stored:
         notes = (f"{request.qformat} replaces the formats that the quantized model has", *notes)
+    given = {name: user_formats.get(name, stored.get(name)) for name in known - optimized.constants.keys()}
+    decided = {name: fmt for name, fmt in given.items() if isinstance(fmt, QFormat) and may_be_real(name, model)}
     aliases = frozenset(model.aliases)
-    return FormatTable(computed, constants, notes, is_partial, known, chooser, optimized.derived, aliases)
+    return FormatTable(computed, constants, notes, is_partial, known, decided, chooser, optimized.derived, aliases)
 
 
 def _parsed_formats(model: Graph, request: FormatRequest) -> dict[str, QFormat | tuple[QFormat, ...]]:

@@ -12,12 +12,13 @@ What complicates the rule:
 - weights may have one n per output channel, if all readers agree on the axis that counts output channels.
 - a model that is quantized already brings formats; then a constant takes the stored format, or any format that holds it
   exactly, or stays real numbers.
-- infinities saturate in every format and do not count.
+- infinities saturate in every format and do not count. But the code that an infinity saturates to must do what an
+  infinity does: in an Add, it must saturate every sum (a mask of -inf before a Softmax). The format leaves room for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,8 @@ from qengine.qformat import (
 LARGEST = float(np.finfo(np.float32).max)
 """Magnitude from which a number counts as infinite: attention masks use the least float32 as minus infinity."""
 
+_SUMS = ("Add", "Sub", "Sum")
+
 
 @dataclass(frozen=True)
 class Readers:
@@ -66,11 +69,12 @@ class Readers:
         return axes.pop() if len(axes) == 1 else None
 
     def max_fraction_bits(
-        self, activations: Mapping[str, QFormat], constants: Mapping[str, NDArray[Any]], channels: int
+        self, activations: Mapping[str, QFormat], constants: Mapping[str, NDArray[Any]], channels: int, bits: int
     ) -> list[int | None]:
-        """Return for each channel of weights the largest n at which no constant bias of a reader saturates.
+        """Return for each channel of weights the largest n that its readers allow; None where none limits n.
 
-        A bias is held in 32 bits at n_x + n_w fraction bits. None where no bias limits n.
+        A bias is held in 32 bits at n_x + n_w fraction bits, and must not saturate there. The code of an infinity must
+        saturate the results of the readers, as the infinity does.
 
         Parameters
         ----------
@@ -80,8 +84,13 @@ class Readers:
             Constants of the graph of the nodes.
         channels
             Number of output channels; 1 for weights with one format.
+        bits
+            Word length of the constant.
         """
         limits: list[int | None] = [None] * channels
+        if any(holds_infinity(constants[name]) for name in self.names if name in constants):
+            magnitude = saturating_magnitude(self.names, [node for node, _ in self.places], activations)
+            limits = [largest_scale(-magnitude, 0.0, bits) if magnitude else None] * channels
         for node, role in self.places:
             roles = find(node).roles(node) if role is Role.WEIGHTS else []
             bias = next((constants[n] for n, r in roles if r is Role.BIAS and n in constants), None)
@@ -94,6 +103,37 @@ class Readers:
                     before = limits[c]
                     limits[c] = limit if before is None else min(before, limit)
         return limits
+
+
+def saturating_magnitude(names: set[str], readers: Iterable[Node], activations: Mapping[str, QFormat]) -> float:
+    """Return the least magnitude of an operand that saturates the results of its readers as an infinity does.
+
+    It is the largest magnitude of the format of a result; in a sum, the other terms are added. 0 where no result has a
+    format.
+
+    Parameters
+    ----------
+    names
+        Names of the operand.
+    readers
+        Nodes that read it.
+    activations
+        Formats of the tensors that a run computes.
+    """
+    largest = 0.0
+    for node in readers:
+        result = activations.get(node.outputs[0]) if node.outputs else None
+        if result is None:
+            continue
+        terms = node.inputs if node.operator in _SUMS and not node.domain else ()
+        others = [activations[name] for name in terms if name not in names and name in activations]
+        largest = max(largest, sum(-fmt.min if fmt.signed else fmt.max for fmt in (result, *others)))
+    return largest
+
+
+def holds_infinity(values: NDArray[Any]) -> bool:
+    """Whether an array of real numbers has an element that counts as infinite; see `LARGEST`."""
+    return values.dtype.kind == "f" and bool((np.abs(values) >= _largest(values.dtype)).any())
 
 
 def readers_of(graph: Graph, known: frozenset[str]) -> dict[str, Readers]:
@@ -188,7 +228,7 @@ class ConstantFormats:
         bits = self._word_length(name)
         channels = 1 if axis is None else values[0].shape[axis]
         readers = self.readers.get(name, Readers(set(), []))
-        limits = readers.max_fraction_bits(self.activations, self.constants, channels)
+        limits = readers.max_fraction_bits(self.activations, self.constants, channels, bits)
         if axis is None:
             fmt = finest_format(finite(np.concatenate([value.ravel() for value in values])), bits)
             return _limited(fmt, limits[0])
@@ -234,5 +274,8 @@ def _limited(fmt: QFormat, fraction_bits: int | None) -> QFormat:
 
 def finite(values: NDArray[Any]) -> NDArray[Any]:
     """Return the values with 0 in place of infinities, which saturate in every format; see `LARGEST`."""
-    largest = min(LARGEST, float(np.finfo(values.dtype).max))
-    return np.where(np.abs(values.astype(np.float64)) < largest, values, 0)
+    return np.where(np.abs(values.astype(np.float64)) < _largest(values.dtype), values, 0)
+
+
+def _largest(dtype: np.dtype[Any]) -> float:
+    return min(LARGEST, float(np.finfo(dtype).max))

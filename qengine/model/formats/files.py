@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from qengine.atomic_files import replacing
 from qengine.errors import FormatError
+from qengine.input_files import read_input
 from qengine.qformat import ChannelFormats, Format, QFormat, channel_formats
 
 FormatsByName = Mapping[str, Format | str | Sequence[QFormat | str]]
@@ -38,7 +38,7 @@ def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
         return result
 
     try:
-        formats = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
+        formats = json.loads(read_input(path).decode("utf-8-sig"), object_pairs_hook=unique)
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise FormatError(f"formats file {path}: {reason}") from None

@@ -7,18 +7,22 @@ import os
 from pathlib import Path
 
 import onnx  # noqa: TID251 - the loader's own
-import onnx.shape_inference  # noqa: TID251 - the loader's own
 import onnx.version_converter  # noqa: TID251 - the loader's own
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto  # noqa: TID251 - the loader's own
 
+from qengine import memory
 from qengine.errors import ModelError, UnsupportedError, first_line
+from qengine.input_files import NotAFileError, read_input
+from qengine.model.contrib import expand_contrib
 from qengine.model.graph import Graph
 from qengine.model.loader.graph_reader import GraphReader
+from qengine.model.loader.guards import infer, types_of, unsafe_node
 from qengine.model.loader.inlining import inline
-from qengine.model.loader.names import check_names, check_text, standard
+from qengine.model.loader.names import check_names, check_text, everywhere, label, standard
+from qengine.model.loader.node_inference import infer_outputs
 from qengine.model.loader.shapes import with_inferred
-from qengine.model.qlinear import expand_qlinear
+from qengine.model.loader.validation import check_nodes
 
 OLDEST_OPSET = 7
 """Oldest opset of ONNX's own domain that is read. Before it, Add and others broadcast in another way; onnx converts."""
@@ -26,7 +30,7 @@ OLDEST_OPSET = 7
 _MAX_BYTES = 2**31 - 1  # of one protobuf message
 
 
-def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int = OLDEST_OPSET) -> Graph:
+def load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     """Return the graph of an ONNX model.
 
     Local functions are inlined, Constant nodes become constants, and shapes are inferred as far as they are known
@@ -36,7 +40,6 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int
     ----------
     model : path of a model file, the bytes of one, or a ModelProto, which is not changed. External data is read only
         for a path, and only from the folder of the file.
-    least_opset : oldest opset to accept; onnx converts an older model to it.
 
     Raises
     ------
@@ -49,7 +52,8 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int
         raise ModelError(f"a model is a path, the bytes of a file, or an onnx.ModelProto, not {type(model).__name__}")
     where = "model" if isinstance(model, (bytes, ModelProto)) else os.fspath(model)
     try:
-        return _load(model, least_opset)
+        with memory.limited(None, keep=True):
+            return _load(model)
     except (ModelError, UnsupportedError) as error:
         raise type(error)(f"{where}: {error}") from None
     except RecursionError:
@@ -58,7 +62,7 @@ def load(model: str | os.PathLike[str] | bytes | ModelProto, *, least_opset: int
         raise ModelError(f"{where}: it needs more memory than there is; use a smaller model") from None
 
 
-def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) -> Graph:
+def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     folder, stem = None, "model"
     if not isinstance(model, (bytes, ModelProto)):
         path = Path(model)
@@ -71,21 +75,23 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto, least_opset: int) 
     check_text(proto)
     opsets = _check_header(proto)
     check_names(proto.graph)
-    proto = _converted(proto, opsets, least_opset)
     if proto.functions:
         inline(proto, opsets)
+        del proto.functions[:]
         check_names(proto.graph)
+    check_nodes(proto.graph, opsets)
+    proto = _converted(proto, opsets)
     graph = GraphReader(opsets, folder, proto.ir_version).graph(proto.graph, proto.graph.name or stem, fed=True)
-    return expand_qlinear(with_inferred(graph, proto.graph, opsets), runtime_only=True)
+    return expand_contrib(with_inferred(graph, proto.graph, opsets), infer_outputs)
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_input(path)
     except FileNotFoundError:
         raise ModelError("no such file; give the path of an .onnx file") from None
-    except IsADirectoryError:
-        raise ModelError("is a directory; give the path of an .onnx file") from None
+    except NotAFileError as error:
+        raise ModelError(f"{error.strerror}; give the path of an .onnx file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise ModelError(f"cannot be read ({reason}); give the path of a readable .onnx file") from None
@@ -119,14 +125,18 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
         raise UnsupportedError(
             f"has IR version {proto.ir_version}, and the installed onnx reads up to {onnx.IR_VERSION}; upgrade onnx"
         )
-    for what, present in (("opset import", proto.opset_import), ("nodes", proto.graph.node)):
-        if not present:
-            raise ModelError(f"has no {what}; export the model again")
+    if not proto.opset_import:
+        raise ModelError("has no opset import; export the model again")
     if not proto.graph.output:
         raise ModelError("its graph has no outputs; export the model again")
+    bodies = (proto.graph.node, *(function.node for function in proto.functions))
+    used = {"", *(standard(node.domain) for nodes in bodies for node in everywhere(nodes))}
     opsets: dict[str, int] = {}
     for one in proto.opset_import:
-        if opsets.setdefault(standard(one.domain), one.version) != one.version or one.version < 1:
+        if standard(one.domain) not in used:  # tools leave such imports in a model, with any version
+            continue
+        is_known = 1 <= one.version < 2**31
+        if opsets.setdefault(standard(one.domain), one.version) != one.version or not is_known:
             raise ModelError(
                 f"imports opset {one.version} of {one.domain!r}, which is invalid or imported twice; export it again"
             )
@@ -138,8 +148,15 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
 
 def _spread_slopes(proto: ModelProto) -> None:
     """Reshape the slopes of PRelu in place so that they broadcast, which onnx's version converter does not do."""
-    inferred = onnx.shape_inference.infer_shapes(proto).graph
-    ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in (*inferred.input, *inferred.value_info)}
+    if not any(node.op_type == "PRelu" for node in proto.graph.node):
+        return
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    try:
+        types = types_of(infer(copy, strict=False).graph)
+    except Exception:  # foreign code with no list of what it raises; the conversion fails for the same reason
+        return
+    ranks = {name: len(kind.tensor_type.shape.dim) for name, kind in types.items()}
     initializers = {one.name: one for one in proto.graph.initializer}
     for node in proto.graph.node:
         slope = initializers.get(node.input[1]) if node.op_type == "PRelu" and len(node.input) == 2 else None
@@ -152,17 +169,20 @@ def _spread_slopes(proto: ModelProto) -> None:
                     )
 
 
-def _converted(proto: ModelProto, opsets: dict[str, int], least: int) -> ModelProto:
-    """Return the model, converted to opset `least` if it is older; `opsets` is updated."""
-    if opsets.get("", least) >= least:
+def _converted(proto: ModelProto, opsets: dict[str, int]) -> ModelProto:
+    """Return the model, converted to `OLDEST_OPSET` if it is older; `opsets` is updated."""
+    if opsets.get("", OLDEST_OPSET) >= OLDEST_OPSET:
         return proto
-    if opsets[""] < OLDEST_OPSET:
-        _spread_slopes(proto)
+    _spread_slopes(proto)
     try:
-        converted = onnx.version_converter.convert_version(proto, least)
+        if (unsafe := unsafe_node(proto)) is not None:
+            raise UnsupportedError(f"the shapes that {label(unsafe)} reads are not known")
+        converted = onnx.version_converter.convert_version(proto, OLDEST_OPSET)
     except Exception as error:  # foreign code with no list of what it raises
         raise UnsupportedError(
-            f"has opset {opsets['']}, and onnx cannot convert it to {least} ({first_line(error)}); export it again"
+            f"has opset {opsets['']}, and onnx cannot convert it to {OLDEST_OPSET} ({first_line(error)}); "
+            "export it again"
         ) from None
-    opsets[""] = least
+    opsets[""] = OLDEST_OPSET
+    check_nodes(converted.graph, opsets)
     return converted

@@ -19,7 +19,8 @@ from onnx import (  # noqa: TID251 - the loader's own
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.graph import RUNS_GRAPHS, Attribute, Dim, Graph, Node, OpaqueAttribute, Value
 from qengine.model.loader.names import is_constant, label, standard, subgraphs
-from qengine.model.loader.tensors import DTYPES, dense, dtype_name, tensor
+from qengine.model.loader.tensors import dense, dtype_name, tensor
+from qengine.model.schemas import DTYPES
 
 _FIELD_OF = {
     AttributeProto.FLOAT: "f",
@@ -34,12 +35,12 @@ _FIELD_OF = {
 
 
 def value(proto: ValueInfoProto, *, fed: bool = False) -> Value:
-    """Return the declared type and shape of a tensor.
+    """Return the declared type and shape of a tensor; a negative length, as some tools write, is unknown.
 
     Parameters
     ----------
     proto : declaration; of a sequence, a map or an optional only the type is kept, as text.
-    fed : whether it is an input of a run, which must have a type and no negative length.
+    fed : whether it is an input of a run, which must have a type.
     """
     name, kind = proto.name, proto.type.WhichOneof("value")
     if fed and kind is None:
@@ -51,8 +52,6 @@ def value(proto: ValueInfoProto, *, fed: bool = False) -> Value:
         raise ModelError(f"{name!r} has the element type {declared.elem_type}, unknown to ONNX; export the model again")
     shape: tuple[Dim, ...] | None = None
     if declared.HasField("shape"):
-        if fed and any(dim.dim_value < 0 for dim in declared.shape.dim):
-            raise ModelError(f"input {name!r} has an axis of negative length; make it symbolic or positive")
         shape = tuple(
             (dim.dim_value if dim.dim_value >= 0 else None) if dim.HasField("dim_value") else dim.dim_param or None
             for dim in declared.shape.dim

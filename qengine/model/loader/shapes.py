@@ -3,15 +3,18 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import onnx  # noqa: TID251 - the loader's own
-import onnx.shape_inference  # noqa: TID251 - the loader's own
 from onnx import GraphProto, ModelProto, ValueInfoProto  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError
 from qengine.model.graph import Dim, Graph, Value
 from qengine.model.loader.graph_reader import value
+from qengine.model.loader.guards import infer, propagate
 from qengine.model.loader.names import is_constant
+from qengine.model.schemas import output_types
 
 _MAX_SHAPE_ELEMENTS = 1024
 """Largest constant that may be a shape; larger ones are given to onnx without their elements."""
@@ -20,6 +23,10 @@ _MAX_VECTOR = 16_384
 """Longest vector with which onnx may evaluate arithmetic on shapes: it keeps an object for each element."""
 
 _INFERENCE_ERROR = re.compile(r"\(op_type:([^,)]*)(?:, node name: (.*?))?\): \[\w+\] (.*)")
+
+_ML = "ai.onnx.ml"
+_UNKNOWN_TYPE = re.compile(r"\b(is|was|be) null\b|expected to have type info|\btype=0\b")
+"""Reasons that say that a type is unknown: inference knows none of Scaler and of other operators of ai.onnx.ml."""
 
 
 def with_inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> Graph:
@@ -59,34 +66,56 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
         If nodes and constants contradict each other under any declaration of the tensors in between.
     """
     fed = {one.name for one in (*graph.inputs, *graph.overridable)}
-    values = [one for one in graph.values.values() if one.name not in fed]
+    defined = _defined(graph)
+    values = [*defined, *(one for one in graph.values.values() if one.name not in fed)]
     # Inference takes external weights in an If or Loop for an error, as it cannot read them.
     is_flat = not any(node.graphs for node in graph.nodes)
     # Strict inference also fails for a wrong declaration, which is accepted; the second attempt has no declarations.
-    for declared, strict in ((values, True), ([], True), (values, False)):
+    for declared, strict in ((values, True), (defined, True), (values, False)):
         try:
             inferred = _run(_skeleton(graph, proto, opsets, declared), strict)
         except Exception as error:  # foreign code with no list of what it raises; a run does not need the result
             fault = _INFERENCE_ERROR.search(str(error))
         else:
-            return [_without_generated(one) for one in inferred]
+            return [without_generated(one) for one in inferred]
+        if fault and _UNKNOWN_TYPE.search(fault.group(3)):
+            continue
         # An error in a function that onnx expands itself may be onnx's own.
-        if fault and not declared and is_flat and "Inference error(s)" not in fault.group(3):
+        if fault and declared is defined and is_flat and "Inference error(s)" not in fault.group(3):
             operator, name, reason = fault.groups()
             which = f"node '{name}' ({operator})" if name else f"a node without a name ({operator})"
             raise ModelError(f"{which} cannot run: {reason}; export the model again")
     return []
 
 
+def _defined(graph: Graph) -> list[Value]:
+    """Return the element types that definitions give to results for which onnx infers none: those of ai.onnx.ml."""
+    types = {name: array.dtype for name, array in graph.constants.items()}
+    known: dict[str, np.dtype[Any] | None] = {**types, **{one.name: one.dtype for one in graph.values.values()}}
+    found = []
+    for node in graph.nodes:
+        if node.domain != _ML:
+            continue
+        dtypes = output_types(node, [known.get(name) for name in node.inputs])
+        for name, dtype in zip(node.outputs, dtypes, strict=True):
+            if name and dtype is not None and name not in known:
+                known[name] = dtype
+                found.append(Value(name, dtype))
+    return found
+
+
 def _run(model: ModelProto, strict: bool) -> list[Value]:
     """Return the inferred values; a second pass evaluates arithmetic on shapes where it is cheap."""
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=strict).graph
-    inferred = [value(info) for info in (*graph.value_info, *graph.output)]
+    model = infer(model, strict)
+    inferred = _values(model.graph)
     shapes = [one.shape for one in (*inferred, *map(value, model.graph.input))]
     is_costly = any(shape is not None and len(shape) == 1 and _is_long(shape[0]) for shape in shapes)
     if is_costly or not any(node.op_type in ("Shape", "Size") for node in model.graph.node):
         return inferred
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True).graph
+    return _values(propagate(model, strict).graph)
+
+
+def _values(graph: GraphProto) -> list[Value]:
     return [value(info) for info in (*graph.value_info, *graph.output)]
 
 
@@ -127,7 +156,7 @@ def _value_info(one: Value) -> ValueInfoProto:
     return onnx.helper.make_tensor_value_info(one.name, onnx.helper.np_dtype_to_tensor_dtype(one.dtype), one.shape)
 
 
-def _without_generated(one: Value) -> Value:
+def without_generated(one: Value) -> Value:
     """Return the value without the names ("unk__0") that inference generates for unknown lengths."""
     if one.shape is None:
         return one

@@ -1,7 +1,6 @@
 """Reading of a file that holds one TensorProto, as in onnx's test data."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto  # noqa: TID251 - the loader's own
 
 from qengine.errors import FeedError, QEngineError
+from qengine.input_files import read_input
 from qengine.model.loader.tensors import tensor
 
 
@@ -22,7 +22,7 @@ def load_tensor(path: str | os.PathLike[str]) -> NDArray[Any]:
     """
     proto = TensorProto()
     try:
-        data = Path(path).read_bytes()
+        data = read_input(path)
         proto.ParseFromString(data)
     except OSError as error:
         raise FeedError(f"tensor file {path}: {error.strerror or error}") from None

@@ -2,24 +2,19 @@
 
 import math
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import SparseTensorProto, TensorProto  # noqa: TID251 - the loader's own
-from onnx.helper import tensor_dtype_to_np_dtype  # noqa: TID251 - the loader's own
 from onnx.numpy_helper import to_array  # noqa: TID251 - the loader's own
 
+from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
-
-DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
-    {code: np.dtype(tensor_dtype_to_np_dtype(code)) for code in TensorProto.DataType.values() if code}
-)
-"""The dtype of NumPy or ml_dtypes for each element type of ONNX; strings are objects."""
+from qengine.input_files import NotAFileError, open_input
+from qengine.model.schemas import DTYPES
 
 _FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _FIELD_OF: Mapping[int, str] = {
@@ -145,7 +140,7 @@ def dense(proto: SparseTensorProto, what: str, folder: Path | None) -> NDArray[A
     """Return a sparse tensor with its zeros as a read-only array; parameters and errors as in `tensor`."""
     values, indices = tensor(proto.values, what, folder), tensor(proto.indices, f"indices of {what}", folder)
     shape = tuple(proto.dims)
-    if any(n < 0 for n in shape) or math.prod(shape) > _MAX_DENSE:
+    if len(shape) > _MAX_AXES or any(n < 0 for n in shape) or math.prod(shape) > _MAX_DENSE:
         raise UnsupportedError(f"{what} has the shape {shape}, too large to be stored with its zeros; use a dense one")
     if (
         values.ndim != 1
@@ -153,8 +148,11 @@ def dense(proto: SparseTensorProto, what: str, folder: Path | None) -> NDArray[A
         or indices.shape not in ((len(values),), (len(values), len(shape)))
     ):
         raise ModelError(f"{what} has values and indices that do not fit each other; export the model again")
+    memory.hold(math.prod(shape) * values.dtype.itemsize, what)
     array = np.zeros(shape, values.dtype)
     try:
+        if indices.size and indices.min() < 0:
+            raise IndexError
         where = np.unravel_index(indices, shape) if indices.ndim == 1 else tuple(indices.T)
         array[where] = values
     except (IndexError, ValueError):
@@ -205,15 +203,12 @@ def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -
         raise ModelError(f"{what} has two entries of the same name for its external data; export the model again")
     path = _inside(folder, entries.get("location", ""), what)
     offset = _byte_count(entries, "offset", 0, what)
-    length = _byte_count(entries, "length", nbytes, what)
+    length = _byte_count(entries, "length", nbytes, what) or nbytes  # some tools write 0 for a whole file
     if length != nbytes:
         raise _mismatch(proto, what, f"{nbytes} bytes", length)
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for a writer forever.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        with open_input(path) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelError(f"{what}: its external data {str(path)!r} is not a regular file; restore the file")
             if offset + nbytes > status.st_size:
                 raise ModelError(
                     f"{what} of shape {tuple(proto.dims)} takes {nbytes} bytes from offset {offset} of "
@@ -222,6 +217,8 @@ def _external(proto: TensorProto, what: str, folder: Path | None, nbytes: int) -
                 )
             file.seek(offset)
             return np.fromfile(file, np.uint8, nbytes)
+    except NotAFileError as error:
+        raise ModelError(f"{what}: its external data {str(path)!r} {error.strerror}; restore the file") from None
     except OSError as error:
         raise ModelError(
             f"{what}: its external data {str(path)!r} cannot be read ({error.strerror}); "

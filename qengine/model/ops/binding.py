@@ -8,6 +8,7 @@ import numpy as np
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.graph import Node
+from qengine.model.ops.conversion import is_foreign
 from qengine.model.ops.operator import NeedsElements, Operator, Role, find
 from qengine.model.steps import Combine, Linear, Step, Tensor
 
@@ -62,7 +63,8 @@ def _inputs(op: Operator, node: Node, tensor: Callable[[str], Tensor]) -> list[A
             _check_elements(t, op.elements)
             first = first or t
             if t.dtype != first.dtype and not _is_wide_bias(t, parameter.role):
-                raise ModelError(f"inputs '{first.name}' ({first.dtype}) and '{name}' ({t.dtype}) differ in type")
+                # ONNX allows it for some operators, which is checked where the node is computed by itself.
+                raise UnsupportedError(f"inputs '{first.name}' ({first.dtype}) and '{name}' ({t.dtype}) differ in type")
         elif parameter.role is Role.SELECTOR:
             _check_elements(t, "iub")
         elif parameter.role is Role.KNOWN and t.value is None:
@@ -80,7 +82,7 @@ def _is_wide_bias(t: Tensor, role: Role) -> bool:
 
 
 def _check_elements(t: Tensor, kinds: str) -> None:
-    if t.dtype.kind not in kinds:
+    if t.dtype.kind not in kinds or is_foreign(t.dtype):
         names = {"f": "floating-point", "i": "integer", "b": "boolean"}
         allowed = " or ".join(name for kind, name in names.items() if kind in kinds)
         raise UnsupportedError(f"'{t.name}' is {t.dtype}; {allowed} elements are needed")

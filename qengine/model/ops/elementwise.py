@@ -97,8 +97,14 @@ def negate(x: Tensor) -> Island:
 @operator("Mod", since=28, elements=NUMBER)
 def modulo(a: Tensor, b: Tensor, *, fmod: int = 0) -> Island:
     """The remainder, with the sign of the divisor, or of the dividend with `fmod`."""
-    shape = np.broadcast_shapes(a.shape, b.shape)
-    return Island((a, b), np.fmod if fmod else np.mod, shape, a.dtype)
+    remainder = np.fmod if fmod else np.mod
+
+    def compute(v: NDArray[Any], w: NDArray[Any]) -> NDArray[Any]:
+        if w.dtype.kind in "iu" and not np.all(w):
+            raise ModelError("an integer is divided by 0, which has no remainder; mask the divisor before Mod")
+        return np.asarray(remainder(v, w))
+
+    return Island((a, b), compute, np.broadcast_shapes(a.shape, b.shape), a.dtype)
 
 
 @operator("Mod", since=10, elements=NUMBER)

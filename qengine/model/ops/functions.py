@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference import functions as f
 from qengine.model.graph import Dim, Node
+from qengine.model.ops.conversion import to_integers
 from qengine.model.ops.facts import Constants, channels_stay
 from qengine.model.ops.operator import NUMBER, Channels, Known, NumberKind, Sign, find, operator
 from qengine.model.steps import Combine, Island, Move, Table, Tensor
@@ -201,9 +202,14 @@ def power(x: Tensor, exponent: Known) -> Table | Island:
         raise UnsupportedError(f"an exponent of shape {list(exponent.shape)}: only a single number is supported")
     if x.is_float:
         return Table(x, lambda v: f.power(v, float(exponent.item())))
-    # NumPy refuses a negative power of integers; ONNX means the real power, truncated to an integer.
-    kind = x.dtype if exponent.dtype.kind in "iu" and exponent.item() >= 0 else np.dtype(np.float64)
-    return Island((x,), lambda v: np.power(v.astype(kind), exponent), x.shape, x.dtype)
+    return Island((x,), lambda v: integer_power(v, exponent), x.shape, x.dtype)
+
+
+def integer_power(x: NDArray[Any], exponent: NDArray[Any]) -> NDArray[Any]:
+    """Return powers of integers in their type: exact and wrapped, or the real power truncated to an integer."""
+    if exponent.dtype.kind in "iu" and np.all(exponent >= 0):  # NumPy refuses a negative power of integers
+        return np.asarray(np.power(x, exponent)).astype(x.dtype)
+    return to_integers(np.asarray(np.power(x.astype(np.float64), exponent.astype(np.float64))), x.dtype)
 
 
 @operator("PRelu", elements=NUMBER, channels=channels_stay)

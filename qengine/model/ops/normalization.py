@@ -16,7 +16,7 @@ from qengine.model.steps import Island, Tensor
 
 def _softmax(x: Tensor, axis: int, *, coerced: bool, logarithm: bool) -> Island:
     """Return softmax over one axis or, where it is `coerced` (before opset 13), over all axes from that one on."""
-    if x.dtype.itemsize < 4:
+    if x.dtype.itemsize < 4 and not coerced and not logarithm:
         raise UnsupportedError(f"{x.dtype} sums are rounded as they go, as onnx.reference does")
     (axis,) = normalized(x, (axis,)) if x.ndim else (0,)
 
@@ -60,13 +60,15 @@ def layer_normalization(
     *,
     axis: int = -1,
     epsilon: float = 1e-5,
-    stash_type: int = 1,  # noqa: ARG001 - float64 is kept in any case
+    stash_type: int = 1,
 ) -> Island:
     """(x - mean) / sqrt(variance + epsilon) * scale + b, the statistics over all axes from `axis` on."""
+    if stash_type not in (1, 11):
+        raise UnsupportedError(f"stash_type is {stash_type}; statistics in float32 (1) or float64 (11) are supported")
     (first,) = normalized(x, (axis,))
     for t in (scale,) if b is None else (scale, b):
-        if np.broadcast_shapes(x.shape[first:], t.shape) != x.shape[first:]:
-            raise ModelError(f"'{t.name}' {list(t.shape)} does not broadcast to the last axes of {list(x.shape)}")
+        if t.ndim > x.ndim or np.broadcast_shapes(x.shape, t.shape) != x.shape:
+            raise ModelError(f"'{t.name}' {list(t.shape)} does not broadcast to '{x.name}' {list(x.shape)}")
 
     def compute(v: NDArray[Any], gain: NDArray[Any], *offset: NDArray[Any]) -> NDArray[Any]:
         rows = v.reshape(*v.shape[:first], prod(v.shape[first:]))

@@ -11,7 +11,7 @@ from qengine.model.graph import Node
 from qengine.model.ops.facts import channels_of_images_stay
 from qengine.model.ops.operator import NUMBER, Ints, Sign, Since, operator
 from qengine.model.ops.reduce import end_of_range, extreme, total
-from qengine.model.ops.window import Window, spatial_axes
+from qengine.model.ops.window import Window, check_pads, spatial_axes
 from qengine.model.steps import Mean, Move, Tensor
 from qengine.model.steps.forms import WindowMax, WindowSum
 
@@ -31,7 +31,7 @@ def max_pool_(
 ) -> tuple[Move, ...]:
     """The largest value of each window, and its index in the tensor; padding is never the largest."""
     window = Window.of(spatial_axes(x), kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
-
+    check_pads(window)
     pool = WindowMax(window.kernel, window.strides, window.dilations, window.pads)
     shape, padded = (*x.shape[:2], *window.out), window.padded(x.shape)
     largest = Move(x, pool, shape, constants=(end_of_range(x.dtype, -1),), scratch=padded)
@@ -75,6 +75,7 @@ def average_pool(
     """The mean of each window, over the elements that count."""
     size = spatial_axes(x)
     window = Window.of(size, kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
+    check_pads(window)
     add = WindowSum(window.kernel, window.strides, window.dilations, window.pads)
     count = partial(_counts, window, size, bool(count_include_pad))
     return Mean(x, add, (*x.shape[:2], *window.out), count, scratch=window.padded(x.shape))

@@ -55,7 +55,7 @@ def _constant_format(dtype: np.dtype[Any], scale: Tensor, zero_point: Tensor | N
 
 
 def check_scale(scale: NDArray[Any], what: str, *, may_be_zero: bool = False) -> None:
-    """Raise ModelError for a scale that quantizes nothing: NaN, infinity, a negative number or 0.
+    """Raise ModelError for a scale that quantizes nothing: NaN, infinity, or 0.
 
     Parameters
     ----------
@@ -66,11 +66,10 @@ def check_scale(scale: NDArray[Any], what: str, *, may_be_zero: bool = False) ->
     may_be_zero
         Whether 0 is allowed: all codes then represent 0, as in channels without weights.
     """
-    wrong = ~((scale >= 0) & (scale < np.inf)) if may_be_zero else ~((scale > 0) & (scale < np.inf))
+    wrong = ~np.isfinite(scale) | ((scale == 0) & (not may_be_zero))
     if wrong.any():
-        found = float(scale[wrong].flat[0])
-        allowed = "0 or a positive number" if may_be_zero else "a positive number"
-        raise ModelError(f"{what} is {found}, and must be {allowed}; quantize the model again")
+        found = float(np.asarray(scale)[wrong].flat[0])
+        raise ModelError(f"{what} is {found}, and must be a finite number other than 0; quantize the model again")
 
 
 def spread(parameter: Tensor, x: Tensor, axis: int) -> tuple[int, ...]:
@@ -151,7 +150,7 @@ def dequantize_linear(
     if zero_point is not None and zero_point.dtype != x.dtype:
         raise ModelError(f"'{x.name}' ({x.dtype}) and zero point '{zero_point.name}' ({zero_point.dtype}) differ")
     if scale.value is not None:
-        check_scale(scale.value, f"scale '{scale.name}'", may_be_zero=True)
+        check_scale(scale.value, f"scale '{scale.name}'", may_be_zero=scale.value.size > 1)
     fmt, offset = _constant_format(x.dtype, scale, zero_point)
     if fmt is not None:
         return FromCodes(x, fmt, offset, scale.dtype)

@@ -1,13 +1,15 @@
 """Resize in all its versions, and Upsample, which it replaced."""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.kernels.reference.resize import Axis
+from qengine.kernels.reference.coordinates import Axis
 from qengine.model.graph import Node
 from qengine.model.ops.axes import normalized
 from qengine.model.ops.facts import Constants
@@ -47,13 +49,13 @@ def _scaled(length: int, scale: float) -> int:
     return int(np.floor(np.float32(length) * np.float32(scale)))
 
 
-def _fitted(sizes: list[int], lengths: list[int], policy: str) -> tuple[list[int], list[float]]:
-    """Return the output's lengths and scales for requested sizes."""
-    ratios = [wanted / n if n else 1.0 for wanted, n in zip(sizes, lengths, strict=True)]
+def _fitted(sizes: list[int], lengths: list[int], policy: str) -> tuple[list[int], list[Fraction]]:
+    """Return the output's lengths and exact scales for requested sizes."""
+    ratios = [Fraction(wanted, n) if n else Fraction(1) for wanted, n in zip(sizes, lengths, strict=True)]
     if policy == "stretch":
         return sizes, ratios
     scale = min(ratios) if policy == "not_larger" else max(ratios)
-    return [int(np.floor(scale * n + 0.5)) for n in lengths], [scale] * len(sizes)
+    return [floor(scale * n + Fraction(1, 2)) for n in lengths], [scale] * len(sizes)
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,8 @@ def _resize(
 
 def _lengths_and_scales(
     x: Tensor, lengths: list[int], scales: NDArray[Any] | None, sizes: NDArray[Any] | None, policy: str
-) -> tuple[list[int], list[float]]:
-    """Return the output's lengths along the resized axes, and the scale of each."""
+) -> tuple[list[int], list[Fraction]]:
+    """Return the output's lengths along the resized axes, and the exact scale of each."""
     by_scale, by_size = scales is not None and scales.size > 0, sizes is not None and sizes.size > 0
     if by_scale == by_size:
         raise ModelError("needs either scales or sizes" + (", not both" if by_scale else ""))
@@ -144,7 +146,7 @@ def _lengths_and_scales(
     if by_scale:
         if not all(np.isfinite(s) and s > 0 for s in given):
             raise ModelError(f"scales {given}: each must be a positive, finite number")
-        return [_scaled(n, s) for n, s in zip(lengths, given, strict=True)], given
+        return [_scaled(n, s) for n, s in zip(lengths, given, strict=True)], [Fraction(s) for s in given]
     if any(s < 0 for s in given):
         raise ModelError(f"sizes {given}: none may be negative")
     return _fitted(given, lengths, policy)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.ops.axes import whole_numbers
+from qengine.model.ops.conversion import converted
 from qengine.model.ops.operator import ANY, Known, Shaped, Since, operator
 from qengine.model.steps import Island, Tensor
 
@@ -82,14 +83,8 @@ def range_of(
     return Island((), series, (count,), start.dtype)
 
 
-@operator("NonZero", since=9)
-def non_zero(x: Known) -> Island:
-    """The indices of the elements that are not 0, one row for each axis."""
-    return known(np.array(np.nonzero(x), np.int64))
-
-
 def _cast(x: Tensor, dtype: np.dtype[Any]) -> Island:
-    return Island((x,), lambda v: v.astype(dtype), x.shape, dtype)
+    return Island((x,), lambda v: converted(v, dtype), x.shape, dtype)
 
 
 @operator("Cast", elements=ANY)

@@ -43,12 +43,18 @@ def check_supported(graph: Graph, is_run: Callable[[Node], bool]) -> None:
 
 
 def _remedy(node: Node) -> str:
-    """Return the way to register an operator of a domain of its own."""
+    """Return the way to avoid an operator of a domain of its own, or to register it."""
     others = registered().get((node.domain, node.operator))
     if others:
         return (
             f"{node.operator} is registered since {others[0].since}: register it with since={node.version} for this "
             "model"
+        )
+    if node.domain == "com.microsoft":
+        return (
+            "docs/models.md lists the operators of ONNX Runtime that run: save the model with a lower "
+            f'graph_optimization_level, or register them, as @qengine.register_operator("{node.operator}", '
+            f'domain="{node.domain}")'
         )
     return (
         f'register them first, as @qengine.register_operator("{node.operator}", domain="{node.domain}"), on the '

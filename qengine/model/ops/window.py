@@ -116,7 +116,7 @@ class Window:
         ModelError
             If an attribute does not fit, or a window is larger than the padded input.
         """
-        spatial = len(size)
+        spatial, auto_pad = len(size), auto_pad or "NOTSET"  # some tools write "" for the default
         kernel, strides, dilations, extent = _checked(spatial, kernel, auto_pad, strides, dilations)
         if auto_pad.startswith("SAME"):
             # The output has ceil(size / stride) windows, and padding is chosen for that.
@@ -138,6 +138,14 @@ class Window:
             out.append(count)
             grown.append((a, max(b, (count - 1) * s + e - n - a)))
         return cls(kernel, strides, dilations, tuple(grown), declared_pads, tuple(out))
+
+
+def check_pads(window: Window) -> None:
+    """Raise ModelError for padding as wide as the windows of a pool, where one would have no element of the input."""
+    for k, d, (a, b) in zip(window.kernel, window.dilations, window.declared_pads, strict=True):
+        extent = (k - 1) * d + 1
+        if max(a, b) >= extent:
+            raise ModelError(f"padding of {a} and {b} is as wide as a window of {extent}; pads must be smaller")
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,7 @@ class Transposed:
         ModelError
             If an attribute does not fit, or no output is left.
         """
-        spatial = len(size)
+        spatial, auto_pad = len(size), auto_pad or "NOTSET"  # some tools write "" for the default
         kernel, strides, dilations, extent = _checked(spatial, kernel, auto_pad, strides, dilations)
         extra = per_axis(output_padding, spatial, "output_padding", least=0)
         full = [s * (n - 1) + e for n, s, e in zip(size, strides, extent, strict=True)]

@@ -1,13 +1,17 @@
 """Constant folding: nodes whose inputs are all constants are computed once, in float arithmetic."""
 
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from math import prod
+from time import monotonic
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import UnsupportedError
 from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node, Value
@@ -19,6 +23,12 @@ from qengine.model.steps import Tensor
 
 _MAX_ELEMENTS = 1 << 22
 """Largest result that is folded: a node such as ConstantOfShape takes less memory than its output."""
+
+
+MAX_SECONDS = 120
+"""Seconds in which the constants of a model are computed. What is left is not computed in the run instead: whether a
+tensor is constant decides its format, and the speed of a machine must not.
+"""
 
 
 def fold_constants(graph: Graph, keep: Container[str] = ()) -> Graph:
@@ -36,19 +46,34 @@ def fold_constants(graph: Graph, keep: Container[str] = ()) -> Graph:
         return Tensor(name, value.dtype, value.shape, value)
 
     kept = []
+    start = monotonic()
     for node in graph.nodes:
         outputs = None
+        if monotonic() - start > MAX_SECONDS:
+            raise UnsupportedError(
+                f"what follows from its constants takes longer than {MAX_SECONDS} seconds to compute, at {node}; "
+                "fold the constants where the model is exported"
+            )
         if node.operator not in keep and may_be_known(node) and all(name in constants for name in node.reads):
-            outputs = _delegated(node, constants, graph.values) if find(node).is_delegated else _computed(node, known)
+            if find(node).is_delegated:
+                outputs = _delegated(node, constants, graph.values)
+            else:
+                outputs = _computed(node, known, partial(_delegated, node, constants, graph.values))
         if outputs is None:
             kept.append(node)
         else:
+            memory.hold(sum(array.nbytes for array in outputs.values()), str(node))
             constants |= outputs
     return replace(graph, nodes=tuple(kept), constants=constants)
 
 
-def _computed(node: Node, known: Callable[[str], Tensor]) -> dict[str, NDArray[Any]] | None:
-    """Return the outputs of a node by name, computed by its handler; None if a run must compute them."""
+def _computed(
+    node: Node, known: Callable[[str], Tensor], delegated: Callable[[], dict[str, NDArray[Any]] | None]
+) -> dict[str, NDArray[Any]] | None:
+    """Return the outputs of a node by name, computed by its handler; None if a run must compute them.
+
+    What the handler refuses, such as a Cast of bfloat16, is `delegated`.
+    """
     try:
         steps = make_steps(node, known)
     except NeedsRun:
@@ -56,6 +81,8 @@ def _computed(node: Node, known: Callable[[str], Tensor]) -> dict[str, NDArray[A
     except UnsupportedError:
         if not is_defined(node):
             raise
+        with suppress(UnsupportedError):
+            return delegated()
         return None
     if any(prod(step.shape) > _MAX_ELEMENTS for step in steps):
         return None

@@ -77,9 +77,22 @@ def _attributes(node: Node, widths: tuple[int, ...], fill: float | None) -> dict
     operator = find(node)
     if own.shape != (len(widths),) or fill != operator.facts.padding_value:
         return None
-    attributes = {**node.attributes, "auto_pad": "NOTSET", "pads": tuple((own + widths).tolist())}
+    pads = tuple((own + widths).tolist())
+    if operator.facts.filters is None and _is_too_wide(node, pads):
+        return None
+    attributes = {**node.attributes, "auto_pad": "NOTSET", "pads": pads}
     if "count_include_pad" in operator.attributes:
         if own.any() and not node.number("count_include_pad", 0):
             return None
         attributes["count_include_pad"] = 1
     return attributes
+
+
+def _is_too_wide(node: Node, pads: tuple[int, ...]) -> bool:
+    """Whether pads are as wide as the window of a pool, which refuses them."""
+    spatial = len(pads) // 2
+    kernel, dilations = node.attributes.get("kernel_shape", ()), node.attributes.get("dilations", (1,) * spatial)
+    if not isinstance(kernel, tuple) or not isinstance(dilations, tuple) or len(kernel) != spatial:
+        return True  # the pool refuses the attribute
+    extents = (np.array(kernel, np.int64) - 1) * np.array(dilations, np.int64) + 1
+    return bool((np.array(pads).reshape(2, spatial) >= extents).any())

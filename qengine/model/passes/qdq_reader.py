@@ -151,6 +151,8 @@ class _PairReader:
         if source in self.constants:
             self._quantize_constant(node)
             return
+        if source in self.stored:
+            raise NotFixedPointError(f"{node} quantizes the integers '{source}'")
         fmt, zero_point = self._format(node, default_dtype(node.number("output_dtype", 0)))
         real = self._real(stored)
         self.nodes.append(Node("Requantize", (source,), (real,), {}, node.name, "qengine"))
@@ -282,7 +284,11 @@ def _check_numbers(graph: Graph) -> None:
         op = find(node)
         if not isinstance(fmt, QFormat) or node.attributes.get("mode", "constant") != "constant":
             continue
+        computed = [i for i in op.number_inputs if graph.formats.get("".join(node.inputs[i : i + 1])) == fmt]
+        rounded = {op.parameters[i].name for i in computed}
         for name, number in op.numbers(node, graph.constants).items():
+            if name in rounded:
+                continue
             if number is None or not _is_code(number, fmt, is_bound=op.facts.numbers[name] is NumberKind.BOUND):
                 raise NotFixedPointError(f"{node} holds {number or 'a number'}, which is not a code of {fmt}")
 

@@ -8,7 +8,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.reference.elementwise import add_fixed, bounded, divide_fixed, multiply_fixed, prelu_fixed
+from qengine.errors import ModelError
+from qengine.kernels.reference.elementwise import (
+    add_fixed,
+    bounded,
+    divide_fixed,
+    divide_integers,
+    multiply_fixed,
+    prelu_fixed,
+)
 from qengine.kernels.reference.requantize import Tally
 from qengine.model.graph import NO_ACTIVATION, ActivationBounds
 from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
@@ -19,9 +27,9 @@ Operation = Literal["add", "subtract", "multiply", "divide", "prelu"]
 def _divide(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     if a.dtype.kind not in "iu":
         return np.asarray(np.true_divide(a, b))
-    # ONNX divides integers toward zero, NumPy downward.
-    quotient, rest = np.divmod(a, b)
-    return np.asarray(quotient + ((rest != 0) & ((a < 0) != (b < 0))), a.dtype)
+    if not np.all(b):
+        raise ModelError("an integer is divided by 0, which has no result; mask the divisor before the division")
+    return divide_integers(a, b)
 
 
 _FLOAT: dict[Operation, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]] = {

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.reference.elementwise import divide_integers
 from qengine.kernels.reference.pool import mean_fixed
 from qengine.kernels.reference.requantize import Tally
 from qengine.model.steps.step import Arithmetic, Kernel, OneOperand, Tensor
@@ -34,14 +35,16 @@ class Mean(OneOperand):
     def float32(self) -> Kernel:
         """Return the kernel on real numbers or integers."""
         total, count = self.total, self._count()
-        # The sum of many float16 numbers may overflow where their mean does not.
-        wide = np.dtype(np.float32) if self.x.dtype == np.float16 else self.x.dtype
+        # The sum of many small numbers may overflow where their mean does not.
+        wide = self.x.dtype if self.x.dtype.itemsize >= 4 else np.dtype(np.float32)
+        if self.x.dtype.kind in "iu":
+            wide = self.x.dtype if self.x.dtype.itemsize == 8 else np.dtype(np.int64)
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             (x,) = arrays
             sums = total(x.astype(wide, copy=False))
             if not (isinstance(count, int) and count == 1):
-                sums = sums / count
+                sums = sums / count if wide.kind == "f" else divide_integers(sums, np.asarray(count, wide))
             return np.asarray(sums).astype(x.dtype, copy=False)
 
         return run

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.reference.coordinates import Axis
 from qengine.kernels.reference.requantize import Tally, count
 from qengine.kernels.reference.resize import (
-    Axis,
     ResizeTaps,
     integer_taps,
     interpolate_fixed,

@@ -25,6 +25,8 @@ class CalibrateKeywords(CalibrationKeywords, total=False):
 
     threads: int | None
     max_elements: int
+    max_memory: int | str | None
+    max_iterations: int
 
 
 _LIMITS = frozenset(CalibrateKeywords.__annotations__) - frozenset(CalibrationKeywords.__annotations__)
@@ -52,7 +54,7 @@ def calibrate(
     session
         Options of the runs, see `observe`; None for the defaults.
     keywords
-        Single fields of `CalibrationOptions`, such as ``bits=6``, and `threads` and `max_elements` of
+        Single fields of `CalibrationOptions`, such as ``bits=6``, and `threads` and the limits (``max_...``) of
         `SessionOptions`; they replace those of `options` and `session`.
 
     Returns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Unpack
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from qengine.errors import FormatError
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.decibels import decibels
+from qengine.model.formats.constants import saturating_magnitude
 from qengine.model.formats.files import format_to_json
-from qengine.qformat import ChannelFormats, Format, QFormat
+from qengine.qformat import ChannelFormats, Format, QFormat, largest_scale
 from qengine.quantization.calibration.choose import Method, for_histogram, for_values
 from qengine.quantization.calibration.error import exact_error, sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
@@ -48,6 +50,7 @@ def choose_formats(
     activations = _ActivationFormats(observation, tensors, options)
     for group in tensors.groups:
         activations.add(group)
+    activations.widen_for_infinities()
     formats: dict[str, Format] = dict(activations.formats)
     ranges = dict(activations.ranges)
     notes = list(activations.notes)
@@ -104,6 +107,26 @@ class _ActivationFormats:
             if histogram.nan or histogram.infinite:
                 lost = f"{histogram.nan + histogram.infinite:,} values of '{name}' are NaN or infinite in float32"
                 self.notes.append(f"{lost}, and were left out")
+
+    def widen_for_infinities(self) -> None:
+        """Make room, where a tensor was infinite, for codes that saturate the results of its readers."""
+        readers = self._observation.optimized.readers()
+        for group in reversed(self._tensors.groups):
+            counts = {name: histogram for name in group if (histogram := self._histogram(name)) is not None}
+            infinite = [name for name, histogram in counts.items() if histogram.infinite]
+            magnitude = max(
+                (saturating_magnitude({name}, readers.get(name, ()), self.formats) for name in infinite), default=0.0
+            )
+            if not magnitude:
+                continue
+            fmt = self.formats[group[0]]
+            n = largest_scale(-magnitude, 0.0, fmt.bits) if fmt.signed else fmt.fraction_bits
+            if n < fmt.fraction_bits:
+                wider = fmt.with_fraction_bits(n)
+                self.formats |= dict.fromkeys(group, wider)
+                for name, histogram in counts.items():
+                    sqnr = sqnr_in(histogram, wider)
+                    self.ranges[name] = replace(self.ranges[name], format=str(wider), sqnr_db=sqnr)
 
     def _histogram(self, name: str) -> Histogram | None:
         """Return the histogram of a tensor that runs computed, or of a constant; None for any other."""
@@ -171,7 +194,9 @@ def _constant(
 ) -> tuple[Format, TensorRange]:
     """Return the format of a constant, which leaves room for the bias of its operator, and the range."""
     rows = constant.rows()
-    room = constant.readers.max_fraction_bits(activations, constant.graph_constants, len(rows))
+    room = constant.readers.max_fraction_bits(
+        activations, constant.graph_constants, len(rows), options.weight_word_length
+    )
     if constant.axis is None or not options.per_channel:
         known = [most for most in room if most is not None]
         rows, room = rows.reshape(1, -1), [min(known) if known else None]

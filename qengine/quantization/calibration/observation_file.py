@@ -9,20 +9,20 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from qengine.atomic_files import replacing
+from qengine.data.read import ARRAY_ERRORS, read_entry
 from qengine.errors import FeedError, first_line
+from qengine.input_files import open_input
 from qengine.model.graph import Graph
 from qengine.quantization.calibration.histogram import HistogramArrays
 from qengine.quantization.calibration.observe import Observation
 from qengine.runtime.session import InferenceSession
 
 VERSION = 2
-_READ_ERRORS = (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 def save_observation(observation: Observation, path: str | os.PathLike[str], key: str) -> None:
@@ -73,12 +73,12 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
     """
     what = f"observation {Path(path)}"
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            header = json.loads(archive["header"].tobytes())
-            arrays = HistogramArrays(*(archive[name] for name in HistogramArrays._fields))
+        with open_input(path) as file, zipfile.ZipFile(file) as archive:
+            header = json.loads(read_entry(archive, "header").tobytes())
+            arrays = HistogramArrays(*(read_entry(archive, name) for name in HistogramArrays._fields))
         version, stored_key, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))
         histograms = arrays.histograms()
-    except _READ_ERRORS as error:
+    except ARRAY_ERRORS as error:
         raise FeedError(f"{what} cannot be read: {first_line(error)}") from None
     if version != VERSION:
         raise FeedError(f"{what} has version {version}, and this qengine reads version {VERSION}: observe again")

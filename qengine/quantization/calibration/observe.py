@@ -15,6 +15,7 @@ from qengine.keywords import check_keywords, options_with
 from qengine.model.graph import Graph
 from qengine.model.steps import Tensor
 from qengine.quantization.calibration.histogram import Histogram
+from qengine.quantization.calibration.masks import Scores, scores_of
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.plan import refuse_nan
 from qengine.runtime.session import InferenceSession
@@ -34,7 +35,7 @@ class Observation:
     ----------
     model, optimized : the graph as it was loaded, and after the passes.
     histograms : histogram of every floating-point tensor that a run computed, the inputs included, by the model's own
-        names.
+        names. Scores that a Softmax cannot tell from a mask are counted as the least that it can.
     runs : number of feeds.
     """
 
@@ -61,8 +62,8 @@ def observe(
     feeds
         Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
     options, keywords
-        See `SessionOptions`. The runs are in float32 on the reference, so that only `threads` and `max_elements`
-        have an effect.
+        See `SessionOptions`. The runs are in float32 on the reference, so that only `threads` and the limits
+        (``max_...``) have an effect.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def observe(
     session = InferenceSession(model, float32, isa="reference").in_float32()
     if isinstance(feeds, Mapping):
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")
-    counts, runs = _Histograms(frozenset(session.graph.tensors())), 0
+    counts, runs = _Histograms(frozenset(session.graph.tensors()), scores_of(session.graph)), 0
     for runs, feed in enumerate(feeds, 1):
         try:
             arrays = session.check_feeds(feed)
@@ -101,16 +102,20 @@ class _Histograms:
     ----------
     outer
         Names of the tensors of the model itself, without those of the graphs inside of nodes.
+    scores
+        Tensors that only a Softmax reads.
     """
 
-    def __init__(self, outer: frozenset[str]) -> None:
+    def __init__(self, outer: frozenset[str], scores: Mapping[str, Scores]) -> None:
         self.by_name: dict[str, Histogram] = {}
-        self._outer = outer
+        self._outer, self._scores = outer, scores
 
     def add(self, tensor: Tensor, array: NDArray[Any]) -> None:
         """Count the elements of a tensor, if they are floating-point numbers."""
         if tensor.is_float:
-            self.by_name.setdefault(tensor.name, Histogram()).add(array)
+            scores = self._scores.get(tensor.name)
+            values = array if scores is None else scores.visible(array)
+            self.by_name.setdefault(tensor.name, Histogram()).add(values)
 
     def add_inner(self, tensor: Tensor, array: NDArray[Any]) -> None:
         """Count the elements of a tensor of a graph inside of a node, unless the node captured it."""

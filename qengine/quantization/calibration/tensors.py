@@ -26,7 +26,7 @@ from qengine.model.formats.groups import format_groups, is_real
 from qengine.model.graph import Graph, Value
 from qengine.model.ops.operator import Role, find
 from qengine.model.passes import optimize
-from qengine.model.static_values import known_tensors
+from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Join
 from qengine.quantization.calibration.signs import never_negative
 
@@ -95,8 +95,7 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
     constants: dict[str, Constant] = {}
     tables: dict[str, NDArray[Any]] = {}
     never, real = set[str](), set[str]()
-    for graph, after in _graphs(model, optimized):
-        known = known_tensors(graph)
+    for graph, after, known in _graphs(model, optimized, known_tensors(model)):
         groups = format_groups(graph, known)
         for name, group in groups.items():
             for member in group.members:
@@ -145,9 +144,12 @@ class _UnionFind:
         return tuple(map(tuple, by_root.values()))
 
 
-def _graphs(model: Graph, optimized: Graph) -> Iterator[tuple[Graph, Graph]]:
-    """Yield a graph and the graphs inside of its nodes at any depth, each before and after the passes."""
-    yield model, optimized
+def _graphs(model: Graph, optimized: Graph, known: frozenset[str]) -> Iterator[tuple[Graph, Graph, frozenset[str]]]:
+    """Yield a graph and the graphs inside of its nodes at any depth, each before and after the passes.
+
+    The third item has the tensors of the graph that are known before a run.
+    """
+    yield model, optimized, known
     for node in optimized.nodes:
         for graph in node.graphs.values():
             captured = {name: optimized.constants[name] for name in node.captures if name in optimized.constants}
@@ -160,7 +162,9 @@ def _graphs(model: Graph, optimized: Graph) -> Iterator[tuple[Graph, Graph]]:
                 constants={**captured, **graph.constants},
                 values={**{n: declared[n] for n in node.captures if n in declared}, **graph.values},
             )
-            yield from _graphs(closed, optimize(closed)[-1])
+            decide = value_inputs(closed) - real_inner_data(graph, closed.inputs)
+            inside = known_tensors(closed, decide | (known & set(node.captures)))
+            yield from _graphs(closed, optimize(closed)[-1], inside)
 
 
 def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Mapping[str, Any]) -> dict[str, Constant]:

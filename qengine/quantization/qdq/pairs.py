@@ -16,16 +16,30 @@ from numpy.typing import NDArray
 
 from qengine.errors import FormatError, UnsupportedError
 from qengine.model.graph import Attribute, Graph, Node, Value
-from qengine.model.loader.shapes import with_inferred
 from qengine.model.ops.operator import Role, find
-from qengine.model.protos import graph_proto
 from qengine.model.steps import Table
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
-from qengine.quantization.correction import fold_graph
+from qengine.quantization.qdq.operators import typed, values_with_types, written_operators
 from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, NameSupply, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
 
 _NO_CONSTANTS: Mapping[str, NDArray[Any]] = {}
+
+
+class UndecidedFormatError(FormatError):
+    """Real numbers that shapes decide have no format of their own.
+
+    Attributes
+    ----------
+    names : names of the tensors.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(
+            f"'{names[0]}' follows from lengths of axes, and each length rounds it in another format: "
+            "name it in the formats, or give a qformat for the rest"
+        )
+        self.names = names
 
 
 def with_pairs(network: Network, version: int) -> Graph:
@@ -38,34 +52,25 @@ def with_pairs(network: Network, version: int) -> Graph:
     network
         A network in fixed point.
     version
-        Opset of the new nodes.
+        Opset of all nodes; older nodes are converted to it.
 
     Raises
     ------
+    OldOpsetError
+        If the opset has no integers of the word length of a tensor.
     FormatError
         If no stored integer has the word length of a tensor.
+    UndecidedFormatError
+        If real numbers that shapes decide have no format of their own.
     UnsupportedError
-        If ONNX has no such operator, a tensor has a type that is not quantized, or the opset is too old.
+        If ONNX has no such operator, or a tensor has a type that is not quantized.
     """
-    check_opset(version, 8)
     graph = network.model
-    writer = _Writer(network, version, NameSupply(graph.tensors() | graph.inner_tensors()))
-    writer.check_outputs()
-    return writer.write(graph.inputs)
-
-
-def _folded(graph: Graph) -> Graph:
-    """Return a graph in which all is folded that fixed point folds; UnsupportedError if a node is none of ONNX."""
-    result = fold_graph(graph)
-    for node in result.nodes:
-        if (node.operator, node.domain) == ("ScaleShift", "qengine"):
-            raise UnsupportedError(
-                f"{node}: a BatchNormalization that cannot be folded into a layer is written for images only; "
-                "put it after a Gemm or Conv, or write it as Mul and Add"
-            )
-        if node.domain == "qengine":
-            raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
-    return result
+    writer = _Writer(network, version, NameSupply(graph.tensors() | graph.inner_tensors()), set())
+    written = writer.write(graph.inputs)
+    if writer.undecided:
+        raise UndecidedFormatError(tuple(sorted(writer.undecided)))
+    return written
 
 
 class _Writer:
@@ -79,6 +84,8 @@ class _Writer:
         Opset of the new nodes.
     names
         Names of the whole model.
+    undecided
+        Set to which the real numbers are added that shapes decide and that have no format.
     names_after_pairs
         Names after their pairs of the tensors from around the graph.
     outer
@@ -90,31 +97,27 @@ class _Writer:
         network: Network,
         version: int,
         names: NameSupply,
+        undecided: set[str],
         names_after_pairs: Mapping[str, str] | None = None,
         outer: Mapping[str, NDArray[Any]] = _NO_CONSTANTS,
     ) -> None:
         assert network.table is not None
         self.network, self.version, self.names, self.outer = network, version, names, outer
-        self.graph = _folded(network.model)
+        self.undecided = undecided
+        self.graph = written_operators(network.model, version, names.fresh)
         self.formats = network.table.by_model_name()
-        self.rounded = frozenset(network.table.activations.keys() & network.optimized.tensors())
+        values = values_with_types(self.graph)
+        self.values = {v.name: v for v in (*self.graph.outputs, *self.graph.inputs)} | values
+        whole = {name for name, value in values.items() if value.dtype is not None and value.dtype.kind != "f"}
+        self.rounded = frozenset((network.table.activations.keys() & network.optimized.tensors()) - whole)
+        self.known = network.known - self.graph.constants.keys()
         self.outputs = {value.name for value in self.graph.outputs}
-        self.values = {v.name: v for v in (*self.graph.outputs, *self.graph.inputs)} | dict(self.graph.values)
         self.names_after_pairs = dict(names_after_pairs or {})
+        self.rounded_to: dict[tuple[str, QFormat], str] = {}
         self.nodes: list[Node] = []
         self._real, self._quantized = self._constants_by_use()
         kept = self._real | outer.keys()
         self.constants = StoredConstants(self.graph, version, names, kept, self.nodes.append)
-
-    def check_outputs(self) -> None:
-        """Raise UnsupportedError if an output is an input or constant that is read both rounded and not rounded."""
-        inputs = {value.name for value in self.graph.inputs}
-        for name in self.outputs:
-            if (name in inputs and name in self.rounded) or name in self._real & self._quantized:
-                what = "an input" if name in inputs else "a constant"
-                raise UnsupportedError(
-                    f"output '{name}' is {what} without rounding, and a pair would round it: leave it out"
-                )
 
     def write(self, inputs: tuple[Value, ...], rounded_before: frozenset[str] = frozenset()) -> Graph:
         """Return the graph as nodes of ONNX.
@@ -128,7 +131,7 @@ class _Writer:
         """
         for value in self.graph.inputs:
             if value.name in self.rounded and value.name not in rounded_before:
-                self._add_pair(value.name, value.name, self.names.fresh(f"{value.name}_dequantized"))
+                self._round(value.name, value.name, self.names.fresh(f"{value.name}_dequantized"))
         for node in self.graph.nodes:
             self._add(node)
         outputs = tuple(self._output(value) for value in self.graph.outputs)
@@ -145,14 +148,21 @@ class _Writer:
         )
 
     def _output(self, value: Value) -> Value:
-        """Return an output of the graph; one that has another name after its pair gets a node of its own."""
-        if value.name not in self.names_after_pairs:
+        """Return an output of the graph with its type; one that is needed unrounded too gets another name."""
+        array = self.graph.constants.get(value.name)
+        if array is not None:
+            value = replace(value, dtype=array.dtype, shape=array.shape)
+        else:
+            value = replace(value, dtype=self._value(value.name).dtype)
+        after = self.names_after_pairs.get(value.name)
+        if array is not None and value.name in self._quantized:
+            after = self.constants.in_format(value.name, array, self._form(value.name))
+        if after is None or after == value.name:
             return value
-        out = self.names.fresh(f"{value.name}_answered")
-        self.nodes.append(
-            Node("Identity", (self.names_after_pairs[value.name],), (out,), {}, out, version=self.version)
-        )
-        return replace(value, name=out)
+        if not any(after in node.outputs for node in self.nodes):  # it is of the graph around
+            around, after = after, self.names.fresh(f"{value.name}_answered")
+            self.nodes.append(Node("Identity", (around,), (after,), {}, after, version=self.version))
+        return replace(value, name=after)
 
     # Nodes
 
@@ -168,23 +178,31 @@ class _Writer:
         self.nodes.append(replace(node, inputs=inputs, outputs=outputs, attributes=attributes, captures=captures))
         for name, real in zip(node.outputs, outputs, strict=True):
             if name in self.rounded:
-                self._add_pair(name, real, name if real != name else self.names.fresh(f"{name}_dequantized"))
+                self._round(name, real, name if real != name else self.names.fresh(f"{name}_dequantized"))
 
     def _inner(self, node: Node, graph: Graph) -> Graph:
         """Return a graph inside of a node as nodes of ONNX."""
         reads = {name for inner in graph.nodes for name in inner.reads} | {value.name for value in graph.outputs}
         captured = [name for name in node.captures if name in reads]
         outer = {name: self.graph.constants[name] for name in captured if name in self.graph.constants}
-        values = [self.values.get(name, Value(name)) for name in captured if name not in outer]
-        forms = {value.name: fmt for value in values if isinstance(fmt := self.formats.get(value.name), QFormat)}
+        values = [self._value(name) for name in captured if name not in outer]
+        rounded = [value.name for value in values if value.name not in self.known]
+        forms = {name: fmt for name in rounded if isinstance(fmt := self.formats.get(name), QFormat)}
         inputs = (*graph.inputs, *values)
-        closed = _typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.version)
-        network = self.network.of_inner_graph(replace(graph, values=closed.values), inputs, outer, forms)
+        closed = typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.version)
+        known = frozenset(value.name for value in values if value.name in self.known)
+        network = self.network.of_inner_graph(replace(graph, values=closed.values), inputs, outer, forms, known)
         names_after = {
             value.name: self.names_after_pairs[value.name] for value in values if value.name in self.names_after_pairs
         }
-        writer = _Writer(network, self.version, self.names, names_after, outer)
+        writer = _Writer(network, self.version, self.names, self.undecided, names_after, outer)
         return writer.write(graph.inputs, frozenset(forms))
+
+    def _value(self, name: str) -> Value:
+        """Return the type and shape of a tensor; one that has a format is float32 where the model does not say."""
+        value = self.values.get(name, Value(name))
+        is_real = value.dtype is None and value.container is None and name in self.rounded
+        return replace(value, dtype=np.dtype(np.float32)) if is_real else value
 
     def _input(self, node: Node, place: int) -> str:
         """Return the name of the tensor that a written node reads as input number `place`."""
@@ -192,11 +210,13 @@ class _Writer:
         array = self.graph.constants.get(name)
         if (number := self._number_format(node, place)) is not None:
             if array is None:
-                raise UnsupportedError(f"{node}: its bound or fill '{name}' is computed: make it a constant")
+                return self._rounded_to(name, number)
             return self.constants.number(name, array, number)
+        if array is None and self._reads_known(node, place):
+            return self._rounded_to(name, self.formats.get(name))
         if array is None or array.dtype.kind != "f":
             return self.names_after_pairs.get(name, name)
-        role = _role(node, name)
+        role = _role(node, place)
         if role is Role.BIAS and (bits := self._bias_bits(node)) is not None:
             return self.constants.bias(name, array, bits, is_own=name not in self._quantized)
         if name in self._quantized and (name not in self._real or self._reads_codes(node, place)):
@@ -218,9 +238,10 @@ class _Writer:
                     numbers.add(name)
                 elif self._reads_codes(node, place):
                     quantized.add(name)
-                elif self._bias_bits(node) is None or _role(node, name) is not Role.BIAS:
+                elif self._bias_bits(node) is None or _role(node, place) is not Role.BIAS:
                     real.add(name)
         real -= {name for name in quantized if holds(self._form(name), self.graph.constants[name])}
+        real |= (self.outputs & self.graph.constants.keys()) - quantized
         return real | captured | (numbers - quantized), quantized
 
     def _reads_codes(self, node: Node, place: int) -> bool:
@@ -231,11 +252,31 @@ class _Writer:
         if place and Table in find(node).kinds and self.graph.constants[name].size == 1:
             return False  # one number, such as the slope of a PRelu, is part of a table's function
         has_format = self.graph.derived.get(name, name) in self.formats
-        return has_format and _role(node, name) in (Role.DATA, Role.WEIGHTS)
+        return has_format and _role(node, place) in (Role.DATA, Role.WEIGHTS)
 
     def _form(self, constant: str) -> Format:
         """Return the format of a constant; the table has it under the name in the model."""
         return self.formats[self.graph.derived.get(constant, constant)]
+
+    def _reads_known(self, node: Node, place: int) -> bool:
+        """Whether a node that a run computes reads real numbers that are known before a run and not constant."""
+        name = node.inputs[place]
+        if name not in self.known or self.known.issuperset(filter(None, node.outputs)):
+            return False
+        dtype = self.values.get(name, Value(name)).dtype
+        is_real = name in self.formats or (dtype is not None and dtype.kind == "f")
+        return is_real and _role(node, place) in (Role.DATA, Role.WEIGHTS)
+
+    def _rounded_to(self, name: str, fmt: Format | None) -> str:
+        """Return the name of a computed tensor after a pair of its own that rounds it to a format."""
+        if not isinstance(fmt, QFormat):
+            self.undecided.add(name)
+            return name
+        if (name, fmt) not in self.rounded_to:
+            out = self.names.fresh(f"{name}_rounded")
+            self._add_pair(fmt, name, self.names_after_pairs.get(name, name), out)
+            self.rounded_to[name, fmt] = out
+        return self.rounded_to[name, fmt]
 
     def _number_format(self, node: Node, place: int) -> QFormat | None:
         """Return the format of an input that is a single number, such as a bound; None for other inputs."""
@@ -261,10 +302,17 @@ class _Writer:
 
     # Pairs
 
-    def _add_pair(self, name: str, real: str, out: str) -> None:
+    def _round(self, name: str, real: str, out: str) -> None:
         """Add the pair that rounds the tensor `real` to the format of the model's tensor `name` and gives `out`."""
-        fmt, value = self.formats[name], self.values.get(name, Value(name))
+        fmt = self.formats[name]
         assert isinstance(fmt, QFormat)
+        self._add_pair(fmt, name, real, out)
+        if out != name:
+            self.names_after_pairs[name] = out
+
+    def _add_pair(self, fmt: QFormat, name: str, real: str, out: str) -> None:
+        """Add the pair that rounds the tensor `real`, which is `name` in the model, and gives `out`."""
+        value = self.values.get(name, Value(name))
         if fmt.bits not in ACTIVATION_BITS:
             raise FormatError(
                 f"'{name}' is {fmt}, of {fmt.bits} bits; a quantized model stores activations in 8 or 16 bits"
@@ -280,19 +328,12 @@ class _Writer:
         for operator, source, result in (("QuantizeLinear", real, stored), ("DequantizeLinear", stored, out)):
             node = Node(operator, (source, scale, zero), (result,), {}, f"{result}/{operator}", version=self.version)
             self.nodes.append(node)
-        if out != name:
-            self.names_after_pairs[name] = out
 
 
-def _role(node: Node, name: str) -> Role | None:
-    return dict(find(node).roles(node)).get(name)
-
-
-def _typed(graph: Graph, version: int) -> Graph:
-    """Return a graph inside of a node with the element types that onnx infers."""
-    known = {value.name: value for value in graph.outputs} | dict(graph.values)
-    opsets = {"": version} | {node.domain: node.version for node in graph.nodes if node.domain}
-    return with_inferred(replace(graph, values=known), graph_proto(graph), opsets)
+def _role(node: Node, place: int) -> Role | None:
+    """Return the way in which a node reads input number `place`."""
+    parameter = find(node).parameter(place)
+    return None if parameter is None else parameter.role
 
 
 def _reads_around(graph: Graph) -> set[str]:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Unpack
 
 from qengine.errors import OptionError
 from qengine.keywords import check_keywords, options_with
-from qengine.model.formats.files import FormatsByName, parse_format
+from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.model.loader import load
+from qengine.qformat import QFormat
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, correct
-from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, first_opset
+from qengine.quantization.qdq.check import check_written
+from qengine.quantization.qdq.pairs import UndecidedFormatError
+from qengine.quantization.qdq.shape_formats import with_formats, with_shape_formats
+from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS
 from qengine.quantization.qdq.write import quantized_model
 from qengine.runtime.session import InferenceSession
 
@@ -31,11 +35,13 @@ class QuantizedModel:
     model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear.
     session : session in fixed point that gives the same bits.
     entries : entry for each layer that a correction changed or left.
+    check : phrase that tells what was compared of the model, read back, and the session; or why nothing was.
     """
 
     model: onnx.ModelProto
     session: InferenceSession
     entries: tuple[CorrectionEntry, ...]
+    check: str
 
 
 def quantize_model(
@@ -44,6 +50,7 @@ def quantize_model(
     *,
     recipe: str | Sequence[str] = ("fold",),
     formats: FormatsByName | None = None,
+    qformat: QFormat | str | None = None,
     options: CalibrationOptions | None = None,
     **keywords: Unpack[CalibrationKeywords],
 ) -> QuantizedModel:
@@ -52,14 +59,16 @@ def quantize_model(
     Parameters
     ----------
     model
-        Model that `InferenceSession` takes. If its opset is below 13, or below 21 for 16 bits, onnx converts it; a
-        `Graph` must have the opset of `opset_for` already.
+        Model that `InferenceSession` takes.
     data
         List or other iterable of feeds that can be read again. Where formats are given, only corrections need it.
     recipe
         "best", "none", or names of corrections; see `qengine.quantization.correction.correct`.
     formats
         Formats of the activations, and of constants if wanted, in place of those that are chosen on the data.
+    qformat
+        Format of the activations that have none otherwise: those that `formats` does not name, and those that no run of
+        the data computed, as in a branch that was never taken.
     options, keywords
         See `CalibrationOptions`. Activations have 8 or 16 bits.
 
@@ -67,37 +76,43 @@ def quantize_model(
     ------
     OptionError
         If there are neither formats nor data, or the value of an option is not allowed.
+    UnsupportedError
+        If the model, read back, gives other codes than the session, on the first sample of the data or, without data,
+        on one that is made up.
     QEngineError
         See `calibrate`, `correct` and `quantized_model`.
     """
     check_keywords("quantize_model", keywords, CalibrationKeywords)
     options = options_with(CalibrationOptions, options, keywords)
     if formats is None and data is None:
-        raise OptionError("a model is quantized with formats, or with data that they are chosen on: give one of them")
+        if qformat is None:
+            raise OptionError("formats are needed, or a qformat, or data that formats are chosen on: give one of them")
+        formats = {}
     if formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
-    graph = model if isinstance(model, Graph) else load(model, least_opset=opset_for(formats, options))
+    graph = model if isinstance(model, Graph) else load(model)
 
     def formats_of(changed: Graph) -> FormatsByName:
         if formats is not None or data is None:
-            return formats or {}
-        return choose_formats(observe(changed, data), options).formats
+            found = formats or {}
+        else:
+            found = choose_formats(observe(changed, data), options).formats
+        return found if qformat is None else _with_rest(changed, found, qformat)
 
     corrected = correct(graph, formats_of, data, recipe)
-    session = InferenceSession(corrected.graph, formats=corrected.formats)
-    return QuantizedModel(quantized_model(session), session, corrected.entries)
+    session = with_shape_formats(InferenceSession(corrected.graph, formats=corrected.formats, qformat=qformat), data)
+    try:
+        written = quantized_model(session)
+    except UndecidedFormatError as error:
+        if qformat is None:
+            raise
+        session = with_formats(session, dict.fromkeys(error.names, QFormat.of(qformat)))
+        written = quantized_model(session)
+    return QuantizedModel(written, session, corrected.entries, check_written(session, written, data))
 
 
-def opset_for(formats: FormatsByName | None, options: CalibrationOptions) -> int:
-    """Return the first opset that stores the word lengths of given formats or, for None, of the options.
-
-    Raises
-    ------
-    FormatError
-        If a format cannot be read.
-    """
-    if formats is None:
-        return first_opset(max(options.activation_word_length, options.weight_word_length))
-    parsed = [parse_format(name, given) for name, given in formats.items()]
-    each = [one for fmt in parsed for one in (fmt if isinstance(fmt, tuple) else (fmt,))]
-    return first_opset(max((one.bits for one in each), default=8))
+def _with_rest(graph: Graph, formats: FormatsByName, qformat: QFormat | str) -> FormatsByName:
+    """Return formats with one for the activations that have none."""
+    all_formats = InferenceSession(graph, formats=formats, qformat=qformat).formats
+    constants = {graph.derived.get(name, name) for name in graph.constants}
+    return {**{name: str(fmt) for name, fmt in all_formats.items() if name not in constants}, **formats}

@@ -16,21 +16,18 @@ from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
 ACTIVATION_BITS = (8, 16)
 
 OPSET, WIDE_OPSET = 13, 21
-"""The first opset with a scale for each channel, and the first with 16-bit integers."""
+"""The first opset with a scale for each channel, and the first with 16-bit integers: those that are written."""
 
 
-def first_opset(bits: int) -> int:
-    """Return the first opset that stores integers of a word length."""
-    return WIDE_OPSET if bits > 8 else OPSET
+class OldOpsetError(UnsupportedError):
+    """An opset has no integers of a word length."""
 
 
 def check_opset(version: int, bits: int) -> None:
-    """Raise UnsupportedError if an opset is too old for integers of a word length."""
-    if version < (least := first_opset(bits)):
-        raise UnsupportedError(
-            f"the model has opset {version}, and a quantized one with {16 if bits > 8 else 8} bits needs {least}: "
-            f"load it with qengine.model.loader.load(path, least_opset={least})"
-        )
+    """Raise OldOpsetError if an opset is too old for integers of a word length."""
+    least = WIDE_OPSET if bits > 8 else OPSET
+    if version < least:
+        raise OldOpsetError(f"integers of {bits} bits exist from opset {least} on, not at {version}")
 
 
 class NameSupply:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FeedError
+from qengine.errors import FeedError, OptionError
 from qengine.kernels.isa import Isa
 from qengine.kernels.locks import Lock
+from qengine.kernels.program import ThreadsError
 from qengine.model.steps import Tensor
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.schedule import CompiledOps
@@ -67,7 +68,10 @@ class NativeSegment:
     def run(self, arrays: Arrays) -> None:
         """Run the segment: it reads arrays by name, and adds its outputs to them."""
         arrays |= self.new_arrays()
-        self.compiled.program.run(arrays)
+        try:
+            self.compiled.program.run(arrays)
+        except ThreadsError as error:
+            raise OptionError(f"{error}; give fewer (--threads, threads=)") from None
 
 
 @dataclass(frozen=True)

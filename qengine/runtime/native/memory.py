@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.layout import Halo
+from qengine.memory import require
 from qengine.runtime.native.tensor_buffer import STORED_DTYPE, TensorBuffer
 
 
@@ -43,6 +44,7 @@ class Memory:
 
     def allocate(self, size: int) -> int:
         """Return the address of new memory at a multiple of 64 bytes."""
+        require(self.bytes + size, "a run on native kernels with inputs of these shapes")
         array = np.zeros(size + 64, np.uint8)
         self._arrays.append(array)
         self.bytes += size

@@ -19,7 +19,7 @@ from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import optimize, remove_dead
-from qengine.model.static_values import value_inputs
+from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
 from qengine.qformat import Format
 from qengine.runtime.control_flow import CONTROL
@@ -41,6 +41,10 @@ class Network:
         Formats that the user requests; None for those that a quantized model has, and for float32.
     as_float32
         Whether to ignore the formats that a quantized model has.
+    around
+        Inputs of a graph inside of a node that are known tensors of the graph around it.
+    data
+        Inputs that are data, even where their elements decide shapes.
 
     Attributes
     ----------
@@ -49,6 +53,7 @@ class Network:
     as_float32 : whether the formats that a quantized model has are ignored.
     request : formats that were requested, or an empty request for a quantized model; None in float32.
     value_inputs : inputs whose elements decide shapes.
+    known : tensors whose elements are known before a run; see `known_tensors`.
     table : format of every tensor; None in float32.
 
     Raises
@@ -57,11 +62,20 @@ class Network:
         If an operator is not supported, or the formats do not fit the model.
     """
 
-    def __init__(self, model: Graph, request: FormatRequest | None, *, as_float32: bool = False) -> None:
+    def __init__(
+        self,
+        model: Graph,
+        request: FormatRequest | None,
+        *,
+        as_float32: bool = False,
+        around: frozenset[str] = frozenset(),
+        data: frozenset[str] = frozenset(),
+    ) -> None:
         check_supported(model, is_runnable)
         self._stages = optimize(model)
         self.model, self.optimized = self._stages[1], self._stages[-1]
-        self.value_inputs = value_inputs(self.model)
+        self.value_inputs = value_inputs(self.model) - data
+        self.known = known_tensors(self.model, self.value_inputs | around)
         self._assign(request, as_float32)
 
     def _assign(self, request: FormatRequest | None, as_float32: bool) -> None:
@@ -69,7 +83,7 @@ class Network:
         if request is None and self.model.formats and not as_float32:
             request = FormatRequest()
         self.request = request
-        self.table = None if request is None else assign_formats(self.model, self.optimized, request)
+        self.table = None if request is None else assign_formats(self.model, self.optimized, request, self.known)
 
     def with_request(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
         """Return the same network with another request, without running the passes again."""
@@ -87,6 +101,7 @@ class Network:
         inputs: Sequence[Value],
         constants: Mapping[str, NDArray[Any]],
         captured: Mapping[str, Format],
+        known: frozenset[str],
     ) -> "Network":
         """Return the network of a graph inside of a node, with the part of the request that names its tensors.
 
@@ -100,6 +115,8 @@ class Network:
             Constants around the graph that it reads.
         captured
             Formats of the tensors around the graph that it reads.
+        known
+            Tensors around the graph that it reads and whose elements are known before a run.
         """
         closed = replace(
             graph,
@@ -114,10 +131,10 @@ class Network:
             names = {name for node in closed.nodes for name in (*node.reads, *node.outputs)}
             names |= {value.name for value in inputs} | closed.inner_tensors()
             formats = {name: fmt for name, fmt in request.formats.items() if name in names}
-            decide = value_inputs(closed)
-            formats |= {name: fmt for name, fmt in captured.items() if name not in decide}
+            formats |= captured
             request = replace(request, formats=formats, is_partial=self.table.is_partial)
-        return Network(closed, request, as_float32=self.as_float32)
+        data = real_inner_data(graph, inputs)
+        return Network(closed, request, as_float32=self.as_float32, around=known, data=data)
 
     @property
     def source(self) -> Graph:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import FeedError
 from qengine.kernels.reference.requantize import Tally, dequantize, new_tally, quantize
 from qengine.model.formats.assign import FormatTable
@@ -85,6 +86,8 @@ class Plan:
     constants : constants that are quantized.
     fixed : fixed-point arithmetic; None in float32.
     encoded : names of the inputs that are fed as codes.
+    bytes : largest number of bytes that the tensors of a run on the reference take at the same time.
+    heaviest : the node at which they take that many, as text.
     """
 
     inputs: tuple[Tensor, ...]
@@ -93,6 +96,8 @@ class Plan:
     constants: tuple[Tensor, ...]
     fixed: FixedPointSettings | None
     encoded: frozenset[str] = frozenset()
+    bytes: int = 0
+    heaviest: str = "a run"
 
     def trace(self, feeds: Arrays, tallies: dict[str, Tally] | None = None) -> Iterator[tuple[Tensor, NDArray[Any]]]:
         """Run on the reference kernels, and yield every tensor as it is computed, the inputs included.
@@ -109,6 +114,7 @@ class Plan:
         tensor, array
             The tensor and its elements: codes in fixed point.
         """
+        memory.require(self.bytes, self.heaviest)
         env: dict[str, NDArray[Any]] = {}
         for tensor in self.inputs:
             fed = feeds[tensor.name]

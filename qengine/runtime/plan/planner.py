@@ -13,7 +13,7 @@ elements if they are known. For each node the operator's handler returns steps. 
 Last, the planner computes lifetimes: after which step each tensor is no longer read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -21,14 +21,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.errors import UnsupportedError
+from qengine.kernels.reference.requantize import dequantize
 from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Convert, Island, Linear, Move, Step, Tensor
+from qengine.model.steps import Convert, Island, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
+from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, FixedPointSettings, Plan
 
 
@@ -130,6 +133,7 @@ class _Builder:
     inputs : inputs that are not known.
     steps, islands : steps that are bound, and the nodes of those that are float32 islands.
     shape_deciding : names of the inputs that decide shapes, and of what was computed from them.
+    known_bytes : size of the constants, and of what was computed from them.
     """
 
     def __init__(self, graph: Graph, fixed: FixedPointSettings | None, max_elements: int) -> None:
@@ -144,6 +148,7 @@ class _Builder:
         self.steps: list[BoundStep] = []
         self.islands: list[Node] = []
         self.shape_deciding: set[str] = set()
+        self.known_bytes = sum(array.nbytes for array in graph.constants.values())
 
     def declare_input(self, name: str, tensor: Tensor) -> None:
         self._check_size(tensor.shape, f"input '{name}'")
@@ -165,9 +170,12 @@ class _Builder:
         except NeedsRun:
             raise
         except UnsupportedError as error:
-            if is_defined(node):  # onnx.reference may compute what the handler refuses
-                raise NeedsRun(str(error)) from None
-            raise
+            if not is_defined(node):
+                raise
+            if not self._is_computed(node):  # onnx.reference may compute what the handler refuses
+                self._delegate(node)
+                return
+            raise NeedsRun(str(error)) from None
         for name, step in zip(node.outputs, steps, strict=False):
             if not name:
                 continue
@@ -185,7 +193,8 @@ class _Builder:
         if not may_be_known(node) or any(t is None or t.value is None for t in tensors):
             raise NeedsRun(f"{node} runs by itself")
         inputs = [self.tensors[name].value if name else None for name in node.inputs]
-        results = single_node.compute(node, inputs, self.graph.values)
+        with memory.holding(self.known_bytes):
+            results = single_node.compute(node, inputs, self.graph.values)
         for name, array in zip(node.outputs, results, strict=True):
             if name and not isinstance(array, np.ndarray):
                 raise NeedsRun(f"{node} gives no tensor")
@@ -194,6 +203,9 @@ class _Builder:
         for name, array in zip(node.outputs, results, strict=True):
             if isinstance(array, np.ndarray):
                 self._check_size(array.shape, str(node))
+                self.known_bytes += array.nbytes
+                if self.fixed:
+                    array = self._rounded(name, array, self.fixed.formats.activations.get(name))
                 self.tensors[name] = Tensor(name, array.dtype, array.shape, array)
 
     def finish(self, wanted: set[str]) -> Plan:
@@ -201,7 +213,12 @@ class _Builder:
         if self.fixed and self.fixed.strict and self.islands:
             listed = ", ".join(str(node) for node in self.islands)
             raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
-        return Plan(tuple(self.inputs), self._with_lifetimes(), outputs, tuple(self.encoded.values()), self.fixed)
+        steps = self._with_lifetimes()
+        most, heaviest = most_bytes(self.inputs, steps)
+        plan = Plan(tuple(self.inputs), steps, outputs, tuple(self.encoded.values()), self.fixed)
+        plan = replace(plan, bytes=self.known_bytes + most, heaviest=heaviest)
+        memory.require(plan.bytes, plan.heaviest)
+        return plan
 
     def check_quantized_input(self, outputs: Mapping[str, Tensor]) -> None:
         """Refuse outputs in float32 in a run in fixed point that has no input left to quantize."""
@@ -251,7 +268,9 @@ class _Builder:
         return False
 
     def _is_computed(self, node: Node) -> bool:
-        """Whether the run computes the node, and not the planner."""
+        """Whether the run computes the node, or this planner does only because its data decide shapes."""
+        if self.fixed and not self.fixed.formats.known.issuperset(filter(None, node.outputs)):
+            return True
         roles = find(node).roles(node)
         return any(self.tensors[name].value is None for name, role in roles if role is not Role.SHAPED)
 
@@ -261,16 +280,38 @@ class _Builder:
             if self.fixed and isinstance(step, Linear):
                 # Arithmetic on shapes has no filters, so this is data, and the planner would compute it in float32.
                 raise UnsupportedError("shapes depend on its result: data-dependent shapes are not supported")
-        value = step.known()
+        size = prod(step.shape) * step.dtype.itemsize
+        memory.require(self.known_bytes + size, str(node))
+        self.known_bytes += size
+        fmt = self.fixed.formats.activations.get(name) if self.fixed and step.dtype.kind == "f" else None
+        output, step, kernel = self._with_kernel(name, step, fmt)
+        if output.format is None and all(t.format is None for t in step.operands):
+            value = step.known()
+        else:
+            value = kernel(*[t.elements for t in step.operands])
+            value = value if fmt is None else dequantize(value, fmt.fraction_bits).astype(step.dtype)
+        if isinstance(step, Rounded) and self.fixed and fmt is None:
+            value = self._rounded(name, value, self.fixed.formats.shape_constants.get(name))
         self.tensors[name] = Tensor(name, value.dtype, value.shape, value)
 
-    def _bind(self, name: str, step: Step, node: Node) -> None:
-        fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
+    def _rounded(self, name: str, value: NDArray[Any], fmt: QFormat | None) -> NDArray[Any]:
+        """Return real numbers that a plan knows, rounded to a format; None for no rounding."""
+        if fmt is None or self.fixed is None or value.dtype.kind != "f":
+            return value
+        codes = codes_of(value, name, fmt, self.fixed.arithmetic, None)
+        return dequantize(codes, fmt.fraction_bits).astype(value.dtype)
+
+    def _with_kernel(self, name: str, step: Step, fmt: QFormat | None) -> tuple[Tensor, Step, Kernel]:
+        """Return the output of a step, the step in float32 where it mixes codes and real numbers, and the kernel."""
         output = Tensor(name, step.dtype, step.shape, None, fmt)
         if self._is_mixed(step, output):
             step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
-        kernel = step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
+        return output, step, step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
+
+    def _bind(self, name: str, step: Step, node: Node) -> None:
+        fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
+        output, step, kernel = self._with_kernel(name, step, fmt)
         sources = tuple(_source(t) for t in step.operands)
         bound_step = BoundStep(node, step, output, kernel, sources, is_real=self._computes_reals(step, output))
         if bound_step.is_island:
@@ -282,7 +323,9 @@ class _Builder:
         """Whether a step mixes codes with real numbers without a format, and is neither an island nor a conversion."""
         if not self.is_partial or isinstance(step, Island | Convert):
             return False
-        operands = (step.x, step.w) if isinstance(step, Linear) else step.operands  # a bias never has a format
+        operands = step.operands
+        if isinstance(step, Linear) and step.b is not None and step.b.value is not None:
+            operands = (step.x, step.w)  # a constant bias never has a format
         return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
 
     def _computes_reals(self, step: Step, output: Tensor) -> bool:
@@ -307,6 +350,29 @@ class _Builder:
             steps.append(replace(bound_step, release=tuple(sorted(names - read_later))))
             read_later |= names
         return tuple(reversed(steps))
+
+
+def most_bytes(inputs: Sequence[Tensor], steps: Sequence[BoundStep]) -> tuple[int, str]:
+    """Return the largest number of bytes that tensors take at the same time on the reference, and the node where.
+
+    An output in fixed point is computed as integers of 64 bits first.
+    """
+    sizes = {t.name: _bytes(t) for t in inputs}
+    alive = most = sum(sizes.values())
+    heaviest = "the inputs of a run"
+    for bound_step in steps:
+        output, step = bound_step.output, bound_step.step
+        computed = max(prod(output.shape), prod(step.scratch)) * (output.dtype.itemsize if output.format is None else 8)
+        sizes[output.name] = _bytes(output)
+        alive += sizes[output.name]
+        if alive + computed > most:
+            most, heaviest = alive + computed, str(bound_step.node)
+        alive -= sum(sizes.pop(name, 0) for name in bound_step.release)
+    return most, heaviest
+
+
+def _bytes(t: Tensor) -> int:
+    return prod(t.shape) * (t.dtype.itemsize if t.format is None else t.one_format.word().dtype.itemsize)
 
 
 def _source(t: Tensor) -> str | NDArray[Any]:

@@ -2,10 +2,12 @@
 
 import math
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -105,6 +107,148 @@ def test_a_table_of_other_columns_is_refused(tmp_path):
     connection.close()
     with pytest.raises(SweepError, match="has other columns than this qengine's results: give another folder"):
         Store(tmp_path / "results.sqlite")
+
+
+WRONG = {"TEXT": (5, 0.5, b"x", None), "INTEGER": ("x", 0.5, b"x", 7), "REAL": ("x", b"x", 0.25)}
+BY_OUTPUT = ("[]", "{", '{"y": "x"}', "5", "")
+
+
+def stored(path):
+    with Store(path) as store:
+        store.add(ROW)
+        store.add(FAILED)
+    return path
+
+
+def opened(path):
+    with Store(path) as store:
+        return store.rows()
+
+
+def changed(path, *statements):
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for words in statements:
+            connection.execute(*words)
+
+
+@pytest.mark.parametrize("column", columns())
+def test_a_value_that_was_changed_is_refused_in_every_column(tmp_path, column):
+    path = stored(tmp_path / "results.sqlite")
+    whole = path.read_bytes()
+    with closing(sqlite3.connect(path)) as connection:
+        types = {name: kind for _, name, kind, *_ in connection.execute("PRAGMA table_info(points)")}
+    values = [*WRONG[types[column]], *(BY_OUTPUT if column == "sqnr_by_output" else ())]
+    for value in values:
+        path.write_bytes(whole)
+        query = f"SELECT {column} IS ? FROM points WHERE rowid = 1"
+        changed(path, (f"UPDATE points SET {column} = ? WHERE rowid = 1", (value,)))
+        with closing(sqlite3.connect(path)) as connection:
+            (is_same,) = connection.execute(query, (row_value(column),)).fetchone()
+        if not is_same:
+            with pytest.raises(SweepError, match=r"results\.sqlite is damaged \(.*\): move it away and compute again"):
+                opened(path)
+
+
+def row_value(column):
+    value = ROW.record()[column]
+    return '{"y": "inf", "z": null, "v": 3.25}' if column == "sqnr_by_output" else value
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["DROP TABLE points"],
+        ["DROP TABLE checksums"],
+        ["ALTER TABLE points RENAME TO dots"],
+        ["ALTER TABLE points ADD COLUMN more"],
+        ["CREATE TRIGGER t AFTER INSERT ON points BEGIN DELETE FROM points; END"],
+        ["DROP TABLE points", "CREATE TABLE points (key, sweep)"],
+        ["DROP TABLE points", "CREATE VIEW points AS SELECT 1 AS key"],
+    ],
+)
+def test_another_schema_is_refused(tmp_path, statements):
+    path = stored(tmp_path / "results.sqlite")
+    changed(path, *((one,) for one in statements))
+    with pytest.raises(SweepError, match="has other columns than this qengine's results: give another folder"):
+        opened(path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("DELETE FROM points WHERE key = 'k1'", "1 of its rows are gone"),
+        ("DELETE FROM checksums", "row 1 is not as it was written"),
+        ("UPDATE points SET key = 'k3' WHERE key = 'k2'", "row 2 is not as it was written"),
+    ],
+)
+def test_rows_that_came_or_went_are_noticed(tmp_path, statement, reason):
+    path = stored(tmp_path / "results.sqlite")
+    changed(path, (statement,))
+    with pytest.raises(SweepError, match=f"is damaged \\({reason}"):
+        opened(path)
+
+
+def test_a_store_of_another_program_is_refused(tmp_path):
+    changed(tmp_path / "other.sqlite", ("CREATE TABLE notes (text)",))
+    with pytest.raises(SweepError, match=r"other\.sqlite is of version 0"):
+        opened(tmp_path / "other.sqlite")
+
+
+def offsets(path):
+    """Return some offsets of a file, and all others of bytes other than 0 if all tests run."""
+    data = path.read_bytes()
+    return data, [i for i, byte in enumerate(data) if byte or i % 64 == 0]
+
+
+@pytest.mark.parametrize("part", [0, *(pytest.param(i, marks=pytest.mark.exhaustive) for i in range(1, 16))])
+@pytest.mark.parametrize("damage", ["flipped", "one bit", "cut"])
+def test_damaged_bytes_are_refused_or_do_no_harm(tmp_path, damage, part):
+    path = stored(tmp_path / "results.sqlite")
+    data, places = offsets(path)
+    whole = {"k1": ROW, "k2": FAILED}
+    refused = []
+    for place in places[part::16]:
+        for leftover in tmp_path.glob("results.sqlite-*"):
+            leftover.unlink()
+        mask = {"flipped": 0xFF, "one bit": 1, "cut": 0}[damage]
+        broken = data[:place] + bytes([data[place] ^ mask]) + data[place + 1 :]
+        path.write_bytes(data[: max(place, 1)] if damage == "cut" else broken)
+        try:
+            assert opened(path) == whole, place
+        except SweepError as error:
+            refused.append(str(error))
+    assert len(refused) > len(places[part::16]) // 4
+    assert all(str(path) in text and re.search(r"move it|give another folder", text) for text in refused)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, reason in {"folder": "a folder", "pipe": "not a regular file", "loop": "Too many levels"}.items():
+        with pytest.raises(SweepError, match=rf"{name} cannot be used \({reason}.*\): move it, or give another folder"):
+            Store(tmp_path / name)
+
+
+def test_a_store_that_another_program_holds_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("qengine.analysis.sweep.table._WAIT_SECONDS", 0.01)
+    path = stored(tmp_path / "results.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(SweepError, match="is in use by another program: close that program"):
+            Store(path)
+    assert len(opened(path)) == 2
+
+
+def test_a_store_that_cannot_be_written_is_refused_before_any_point(tmp_path, monkeypatch):
+    """As root every file can be written; SQLite opens one to be read where it cannot."""
+    path = stored(tmp_path / "results.sqlite")
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda given, **options: connect(f"file:{given}?mode=ro", uri=True, **options)
+    )
+    with pytest.raises(SweepError, match=r"cannot be used \(attempt to write a readonly database\)"):
+        Store(path)
 
 
 def test_one_sweep_at_a_time(tmp_path):

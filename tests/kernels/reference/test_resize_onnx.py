@@ -1,5 +1,8 @@
 """Resize beside onnx.reference and ONNX Runtime, and where they differ from the specification."""
 
+from fractions import Fraction
+from math import floor
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -7,9 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from qengine.kernels.reference.coordinates import Axis, coordinates
 from qengine.kernels.reference.resize import (
-    Axis,
-    coordinates,
     interpolate_float,
     interpolation_taps,
     nearest_taps,
@@ -57,10 +59,10 @@ def ours(x, attributes, scales=None, sizes=None, roi=None):
     """Resize as the kernels are meant to be put together; a scale is a float32 number, as in a model."""
     rank = x.ndim
     if sizes is None:
-        factors = [float(np.float32(s)) for s in scales]
-        sizes = [int(np.float64(n * s)) for n, s in zip(x.shape, factors, strict=True)]
+        factors = [Fraction(float(np.float32(s))) for s in scales]
+        sizes = [floor(n * s) for n, s in zip(x.shape, factors, strict=True)]
     else:
-        factors = [m / n for m, n in zip(sizes, x.shape, strict=True)]
+        factors = [Fraction(m, n) for m, n in zip(sizes, x.shape, strict=True)]
     bounds = np.array(roi or [0] * rank + [1] * rank, np.float32).astype(float).tolist()
     axes = [
         Axis(i, x.shape[i], sizes[i], factors[i], (bounds[i], bounds[i + rank]))
@@ -159,12 +161,12 @@ def test_a_single_output_is_where_the_specification_says():
     assert onnx_reference(x, attributes=crop, scales=[0.3], roi=[0.0, 1.0]).tolist() == [1.0]
 
 
-def test_a_coordinate_just_above_a_whole_number_reads_that_element():
-    """onnx.reference rounds it to the whole number in one place and not in another, and reads the one before."""
+def test_a_coordinate_that_is_whole_reads_that_element():
+    """The centre and the scale cancel to 3; in float64 a little is left, and onnx.reference reads the one before."""
     x = np.arange(7, dtype=np.float32)
     symmetric = {**LINEAR[0], "coordinate_transformation_mode": "half_pixel_symmetric"}
-    third = coordinates(Axis(0, 7, 5, float(np.float32(0.8))), "half_pixel_symmetric")[2]
-    assert 0 < third - 3 < 1e-12
+    at = coordinates(Axis(0, 7, 5, Fraction(float(np.float32(0.8)))), "half_pixel_symmetric")
+    assert (at.whole[2], at.rest[2]) == (3, 0)
     assert ours(x, symmetric, scales=[0.8])[2] == 3.0
     assert onnx_reference(x, attributes=symmetric, scales=[0.8])[2] == 2.0
 

@@ -180,11 +180,15 @@ def test_per_channel_and_a_weight_format_exclude_each_other():
 
 
 @pytest.mark.parametrize("lowest", [-np.inf, np.finfo(np.float32).min])  # masks spell it in either way
-def test_infinities_saturate_and_do_not_count(lowest):
+def test_infinities_saturate_and_take_only_the_range_that_saturates_every_result(lowest):
     s = session([("Max", "x m", "y")], qformat="Q4.3", constants={"m": np.float32([lowest, 0.5, 0.25, 0, 0])})
-    assert s.formats["m"] == Q("Q0.7")
-    (y,) = s.run(None, {"x": X}, raw=True)
-    assert y[..., 0].min() < 0
+    assert s.formats["m"] == Q("Q4.3")
+    x, y = s.run(["x", "y"], {"x": X}, raw=True)
+    np.testing.assert_array_equal(y[..., 0], x[..., 0])
+    s = session([("Add", "x m", "y")], qformat="Q4.3", constants={"m": np.float32([lowest, 0.5, 0.25, 0, 0])})
+    assert s.formats["m"] == Q("Q5.2")
+    (y,) = s.run(["y"], {"x": np.full_like(X, 15.875)}, raw=True)
+    assert (y[..., 0] == -128).all()
 
 
 def test_not_a_number_in_a_constant_is_named():
@@ -213,7 +217,7 @@ def test_shared_weights_have_the_format_that_holds_both():
 def test_the_least_float16_is_infinity_too():
     mask = np.float16([0, -65504, 0.5, 0.25, 0])
     found = session([("Max", "x m", "y")], qformat="Q3.4", inputs={"x": (np.float16, [5])}, constants={"m": mask})
-    assert found.formats["m"] == Q("Q0.7")
+    assert found.formats["m"] == Q("Q3.4")
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_files_that_hold_no_formats(tmp_path, content, message):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(FormatError, match=r"none\.json: No such file"):
         read_formats(tmp_path / "none.json")
-    with pytest.raises(FormatError, match=r": Is a directory"):
+    with pytest.raises(FormatError, match=r": is a directory"):
         read_formats(tmp_path)
     with pytest.raises(FormatError, match=r"null"):
         read_formats("a\0b")

@@ -85,10 +85,17 @@ def test_models_without_what_every_model_has():
         proto = relu()
         proto.ClearField(field)
         refused(proto, "no " + {"ir_version": "IR version", "opset_import": "opset import"}.get(field, field))
-    for field, word in (("node", "no nodes"), ("output", "no outputs")):
+    for field, word in (("node", "nothing produces"), ("output", "no outputs")):
         proto = relu()
         proto.graph.ClearField(field)
         refused(proto, word)
+
+
+def test_a_graph_may_have_no_nodes():
+    proto = relu()
+    del proto.graph.node[:]
+    proto.graph.output[0].name = proto.graph.input[0].name
+    assert load(proto).nodes == ()
 
 
 def test_versions_that_are_not_supported():
@@ -99,7 +106,7 @@ def test_versions_that_are_not_supported():
     refused(relu(ir=onnx.IR_VERSION + 1), "IR version", "upgrade onnx", error=UnsupportedError)
     refused(relu(imports=[("", 13)]), "opset 13", "''")
     refused(relu(imports=[("ai.onnx", 13)]), "opset 13", "'ai.onnx'")
-    refused(relu(imports=[("d", 0)]), "opset 0", "'d'")
+    refused(relu(imports=[("", 0)]), "opset 0", "''")
     refused(model([node("Magic", ["x"], ["y"], domain="d")]), "(d.Magic)", "'d'", "not imported")
 
 

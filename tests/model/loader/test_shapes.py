@@ -3,6 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from qengine import InferenceSession
 from qengine.model.loader import load
 
 from .models import branch, conditional, info, init, model, node, put, refused, relu
@@ -138,3 +139,45 @@ def test_external_weights_in_a_branch_are_no_contradiction(folder):
     shape = then.initializer.add(name="s", data_type=TensorProto.INT64, dims=[1], data_location=TensorProto.EXTERNAL)
     shape.external_data.add(key="location", value="w.bin")
     load(put(folder, proto))
+
+
+@pytest.mark.parametrize("tail", ["MatMul", "Relu", "Concat", "If", "SequenceConstruct", "TopK", "Split", "Where"])
+@pytest.mark.parametrize("operator", ["Scaler", "Normalizer", "Imputer", "FeatureVectorizer"])
+def test_a_type_that_inference_does_not_know_is_no_contradiction(operator, tail):
+    """onnx infers no types for most operators of ai.onnx.ml, and then fails at the node that reads the result."""
+    attributes = {"FeatureVectorizer": {"inputdimensions": [4]}, "Imputer": {"imputed_value_floats": [1.0]}}
+    attributes["Scaler"] = {"scale": [1.0], "offset": [0.0]}
+    inputs = {"MatMul": ["s", "w"], "Concat": ["s", "s"], "If": ["b"], "TopK": ["s", "k"], "Where": ["b", "s", "s"]}
+    more = {"Concat": {"axis": 1}, "Split": {"axis": 1}}.get(tail, {})
+    if tail == "If":
+        body = onnx.helper.make_graph([node("Relu", ["s"], ["r"])], "body", [], [onnx.ValueInfoProto(name="r")])
+        more = {"then_branch": body, "else_branch": body}
+    proto = model(
+        [
+            onnx.helper.make_node(operator, ["x"], ["s"], domain="ai.onnx.ml", **attributes.get(operator, {})),
+            node(tail, inputs.get(tail, ["s"]), ["y", "z"][: 1 + (tail in ("TopK", "Split"))], **more),
+        ],
+        [info("x", (2, 4))],
+        inits=[init("w", np.ones((4, 3), np.float32)), init("k", [1]), init("b", np.array([True]))],
+    )
+    proto.opset_import.add(domain="ai.onnx.ml", version=1)
+    proto.graph.output[0].CopyFrom(onnx.ValueInfoProto(name="y"))
+    assert load(proto).values["s"].dtype == np.float32
+    assert InferenceSession(proto).run(None, {"x": np.ones((2, 4), np.float32)})
+
+
+def test_a_type_that_no_definition_gives_is_no_contradiction_either():
+    """Imputer gives the type that it reads, and onnx does not know that of an operator of another domain."""
+    proto = model(
+        [
+            onnx.helper.make_node("Unknown", ["x"], ["u"], domain="own"),
+            onnx.helper.make_node("Imputer", ["u"], ["s"], domain="ai.onnx.ml", imputed_value_floats=[1.0]),
+            node("MatMul", ["s", "w"], ["y"]),
+        ],
+        [info("x", (2, 4))],
+        inits=[init("w", np.ones((4, 3), np.float32))],
+    )
+    for domain in ("ai.onnx.ml", "own"):
+        proto.opset_import.add(domain=domain, version=1)
+    proto.graph.output[0].CopyFrom(onnx.ValueInfoProto(name="y"))
+    assert load(proto).values["s"].dtype is None

@@ -136,3 +136,21 @@ def test_ceil_mode_agrees_with_torch(size, include):
                     model, feeds = Case(operator, (x,), {**attributes, **count}).model(19, constant=False)
                     (found,) = qengine.InferenceSession(model).run(None, feeds)
                     np.testing.assert_allclose(found, layer(torch.tensor(x)).numpy(), 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize(
+    ("pads", "dilation", "extent"), [([3, 0], 1, 3), ([0, 3], 1, 3), ([5, 0], 2, 5), ([2**40, 2**40], 1, 3)]
+)
+def test_padding_as_wide_as_a_window_is_refused(operator, pads, dilation, extent):
+    attributes = {"kernel_shape": [3], "pads": pads} | ({"dilations": [dilation]} if dilation > 1 else {})
+    model, feeds = Case(operator, (X1,), attributes).model(19, constant=False)
+    with pytest.raises(qengine.QEngineError, match=f"as wide as a window of {extent}|int32"):
+        qengine.InferenceSession(model).run(None, feeds)
+
+
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_padding_of_a_dilated_window(operator):
+    # ONNX Runtime compares with the kernel before it is dilated, and refuses this.
+    attributes = {"kernel_shape": [3], "pads": [4, 4], "dilations": [2]}
+    Case(operator, (X1,), attributes, follows="reference").check(19)

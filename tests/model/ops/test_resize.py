@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import qengine
 
 from .cases import NEWEST, Case, each, f32, i64, real
 
@@ -152,3 +155,35 @@ CASES = [
 @pytest.mark.parametrize(**each(CASES))
 def test_agrees_with_the_references(case, version):
     case.check(version)
+
+
+def enlarged(sizes, nearest_mode, coordinates):
+    """Return a model of Resize to sizes over two axes, (1, 16, 7, 10) before."""
+    options = {"mode": "nearest", "nearest_mode": nearest_mode, "coordinate_transformation_mode": coordinates}
+    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], **options)
+    shapes = [(1, 16, 7, 10), (1, 16, *sizes)]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in zip("xy", shapes, strict=True)]
+    wanted = numpy_helper.from_array(np.array(shapes[1]), "sizes")
+    graph = helper.make_graph([node], "resize", values[:1], values[1:], [wanted])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+@pytest.mark.parametrize("isa", ["reference", None])
+@pytest.mark.parametrize("options", [{}, {"qformat": "Q3.4"}, {"qformat": "Q9.6"}])
+@pytest.mark.parametrize(
+    ("coordinates", "nearest_mode", "sizes", "rows", "columns"),
+    [
+        # Row 8 of 17 lies at exactly 3, column 19 of 26 at exactly 7, row 14 and column 9 of the second at exactly 3.
+        ("half_pixel", "ceil", (17, 26), {8: 3, 9: 4}, {3: 1, 19: 7}),
+        ("align_corners", "floor", (29, 28), {14: 3, 28: 6}, {9: 3, 27: 9}),
+        ("half_pixel", "round_prefer_floor", (14, 4), {0: 0, 1: 0, 13: 6}, {0: 1, 1: 3, 2: 6, 3: 8}),
+        ("half_pixel_symmetric", "round_prefer_ceil", (7, 2), {3: 3}, {0: 2, 1: 7}),
+    ],
+)
+def test_nearest_to_sizes_is_exact_on_every_kernel(isa, options, coordinates, nearest_mode, sizes, rows, columns):
+    x = np.broadcast_to((10 * np.arange(7)[:, None] + np.arange(10)) / 16, (1, 16, 7, 10)).astype(np.float32)
+    model = enlarged(sizes, nearest_mode, coordinates)
+    got = qengine.InferenceSession(model, isa=isa, **options).run(None, {"x": x})[0] * 16
+    places = [(r, c) for r in rows for c in columns]
+    for channel in (0, 15):
+        assert [got[0, channel, r, c] for r, c in places] == [10 * rows[r] + columns[c] for r, c in places]

@@ -67,10 +67,12 @@ def test_a_constant_that_cannot_be_computed_names_its_node():
         qengine.InferenceSession(model)
 
 
-def test_integers_divided_by_zero_do_not_end_the_process():
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+def test_integers_divided_by_zero_are_refused(operator):
     model = network(
-        [("Div", "c zero", "d"), ("Cast", "d", "f", {"to": 1}), ("Add", "x f", "y")],
+        [(operator, "c zero", "d"), ("Cast", "d", "f", {"to": 1}), ("Add", "x f", "y")],
         constants={"c": [1], "zero": [0]},
         inputs={"x": [1]},
     )
-    qengine.InferenceSession(model)
+    with pytest.raises(ModelError, match=rf"\({operator}\): an integer is divided by 0"):
+        qengine.InferenceSession(model)

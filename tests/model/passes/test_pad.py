@@ -12,12 +12,12 @@ READERS = {
     "conv": ("Conv", "p W", "y"),
     "conv with pads": ("Conv", "p W", "y", {"pads": [1, 0, 2, 1], "strides": [2, 1]}),
     "conv, VALID": ("Conv", "p W", "y", {"auto_pad": "VALID"}),
-    "average pool": ("AveragePool", "p", "y", {"kernel_shape": [3, 2]}),
+    "average pool": ("AveragePool", "p", "y", {"kernel_shape": [3, 4]}),
     "average pool that counts": (
         "AveragePool",
         "p",
         "y",
-        {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1},
+        {"kernel_shape": [3, 5], "pads": [1, 1, 1, 1], "count_include_pad": 1},
     ),
     "max pool": ("MaxPool", "p", "y", {"kernel_shape": [4, 4], "strides": [2, 2]}),
 }
@@ -72,6 +72,11 @@ def test_every_way_to_write_it(pad, opset, constants):
 
 
 STAYS = {
+    "as wide as the windows of a pool": (
+        ("AveragePool", "p", "y", {"kernel_shape": [3, 3]}),
+        ("Pad", "x pads", "p"),
+        {},
+    ),
     "another mode": (READERS["conv"], ("Pad", "x pads", "p", {"mode": "edge"}), {}),
     "another number": (READERS["conv"], ("Pad", "x pads fill", "p"), {"fill": 1.0}),
     "zeros before a max pool": (READERS["max pool"], ("Pad", "x pads fill", "p"), {"fill": 0.0}),

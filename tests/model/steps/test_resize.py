@@ -5,15 +5,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from qengine.kernels.reference.coordinates import Axis
 from qengine.kernels.reference.requantize import LARGEST, TOTAL, new_tally
-from qengine.kernels.reference.resize import Axis
 from qengine.model.steps.resize import Resize
 
 from .tensors import fixed_kernel, tensor
 
 
 def resize(mode, form, out=6, size=3, coordinates="half_pixel", **options):
-    return Resize(tensor("x", form, (size,)), (Axis(0, size, out, out / size),), (out,), mode, coordinates, **options)
+    axis = Axis(0, size, out, Fraction(out, size))
+    return Resize(tensor("x", form, (size,)), (axis,), (out,), mode, coordinates, **options)
 
 
 @pytest.mark.parametrize(("form", "bits"), [("Q3.4", 11), ("UQ3.5", 11), ("Q4.4", 14), ("Q7.8", 14), ("Q1.2", 11)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from qengine.kernels.isa import GENERIC
-from qengine.kernels.reference.resize import Axis
+from qengine.kernels.reference.coordinates import Axis
 from qengine.model.steps import Arithmetic, Combine, Join, Linear, Mean, Move, Resize, Table, Tensor
 from qengine.model.steps.forms import (
     AxisExtreme,
@@ -307,7 +309,7 @@ def test_a_mean_of_60_bits(n, lowered):
 
 @pytest.mark.parametrize(("a", "lowered"), [(-1.0, True), (-1e6, False)])
 def test_a_row_of_a_resize_of_31_bits(a, lowered):
-    axis = Axis(3, 8, 16, 2.0)
+    axis = Axis(3, 8, 16, Fraction(2))
     step = Resize(tensor("x", IMAGE.shape, "Q0.15"), (axis,), (1, 16, 8, 16), "cubic", "half_pixel", cubic_coeff_a=a)
     if lowered:
         columns, rows = lower(step, "Q0.15").ops
@@ -332,7 +334,8 @@ def test_a_row_of_a_resize_of_31_bits(a, lowered):
         (Table(IMAGE, np.sin), "a function of float32"),
         (Join((IMAGE, IMAGE), Concatenated(2), (1, 16, 16, 8)), "an axis other than channels"),
         (Join((IMAGE, tensor("c", IMAGE.shape, value=1)), Concatenated(1), (1, 32, 8, 8)), "a constant part"),
-        (Resize(IMAGE, (Axis(1, 16, 32, 2.0),), (1, 32, 8, 8), "linear", "half_pixel"), "axes other than the spatial"),
+        (Resize(IMAGE, (Axis(1, 16, 32, Fraction(2)),), (1, 32, 8, 8), "linear", "half_pixel"),
+         "axes other than the spatial"),
         (Linear(IMAGE, tensor("w", (8, 16, 1, 1)), None, Convolution(*WINDOW[1:], 1), (1, 8, 4, 4), (1,), 1, ()),
          "weights that are computed"),
     ],

@@ -1,0 +1,197 @@
+"""A folder that no other user can write to, and files in it that no other user has written.
+
+Machine code that is read from disk runs, so it must come from where only this user, or root, can put it. A path is
+opened step by step from the root of the file system: each step by the descriptor of the folder before it, so that what
+was checked is what is used. Every folder on the way must belong to this user or root, and no other user may write to
+it; in a folder like /tmp, where only its owner can replace an entry (the sticky bit), others may, and the entry must
+belong to this user or root. So must a symbolic link, which is followed by its text.
+"""
+
+import os
+import re
+import secrets
+import stat
+from collections import deque
+from contextlib import suppress
+
+_MAX_LINKS = 40
+_SEARCH = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ANOTHERS = "belongs to another user"
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+TEMPORARY = r"\.[0-9a-f]{16}\.tmp"
+"""Regular expression of the names of unfinished files."""
+
+
+class NotPrivateError(Exception):
+    """A folder cannot be opened or made, or another user can write to it; the message says which and why."""
+
+
+class PrivateFolder:
+    """An open folder that only this user and root can write to.
+
+    Parameters
+    ----------
+    path
+        Path of the folder. Folders that are missing are made, for this user alone.
+
+    Raises
+    ------
+    NotPrivateError
+        If the folder cannot be opened or made, or another user can write to it or replace a folder on the way.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            self.path = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH117, PTH118
+            self._folder = _opened(self.path)
+        except OSError as error:
+            raise NotPrivateError(f"{path} cannot be used: {error.strerror}") from None
+
+    def is_writable(self) -> bool:
+        """Whether files can be made: the folder may be root's, or on a disk that is only read."""
+        name = _temporary()
+        try:
+            os.close(os.open(name, _MAKE, 0o600, dir_fd=self._folder))
+            os.unlink(name, dir_fd=self._folder)
+        except OSError:
+            return False
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file; None where it is missing, not regular, or may be by another user."""
+        try:
+            with open(os.open(name, _READ, dir_fd=self._folder), "rb") as file:  # noqa: PTH123 - a descriptor
+                status = os.fstat(file.fileno())
+                is_safe = stat.S_ISREG(status.st_mode) and _fault(status) is None
+                return file.read() if is_safe else None
+        except OSError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file for this user alone, whole or not at all; where that fails there is none."""
+        temporary = _temporary()
+        with suppress(OSError):
+            try:
+                with open(os.open(temporary, _MAKE, 0o600, dir_fd=self._folder), "wb") as file:  # noqa: PTH123
+                    os.fchmod(file.fileno(), 0o600)  # the umask may have taken bits
+                    file.write(content)
+                os.replace(temporary, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=self._folder)
+                raise
+
+    def make(self, name: str) -> bool:
+        """Make a folder in this one; return whether it is new."""
+        try:
+            _make(name, self._folder)
+        except OSError:
+            return False
+        return True
+
+    def prune(self, folders: str, files: str, kept: int) -> None:
+        """Delete all but the folders that changed last, of those with a name like `folders`.
+
+        Only files with a name like `files` are deleted; a folder that holds others stays.
+        """
+        with suppress(OSError):
+            found = []
+            for name in filter(re.compile(folders).fullmatch, _names(self._folder)):
+                status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode):
+                    found.append((status.st_mtime, name))
+            for _, name in sorted(found)[: max(0, len(found) - kept)]:
+                self._delete(name, re.compile(files))
+
+    def _delete(self, name: str, files: re.Pattern[str]) -> None:
+        inner = os.open(name, _SEARCH, dir_fd=self._folder)
+        try:
+            for file in filter(files.fullmatch, _names(inner)):
+                os.unlink(file, dir_fd=inner)
+        finally:
+            os.close(inner)
+        with suppress(OSError):  # the folder holds something else
+            os.rmdir(name, dir_fd=self._folder)
+
+
+def _temporary() -> str:
+    return f".{secrets.token_hex(8)}.tmp"
+
+
+def _names(folder: int) -> list[str]:
+    """Return the names in a folder whose descriptor may be one that only searches."""
+    readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.listdir(readable)  # noqa: PTH208 - a descriptor
+    finally:
+        os.close(readable)
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    """Whether a file or folder belongs to this user or root."""
+    return status.st_uid in {0, os.geteuid()}
+
+
+def _fault(status: os.stat_result, *, sticky: bool = False) -> str | None:
+    """Return how another user could have changed a file or folder; None for not at all."""
+    if not _is_ours(status):
+        return _ANOTHERS
+    if status.st_mode & _OTHERS_WRITE and not (sticky and status.st_mode & stat.S_ISVTX):
+        return "can be written to by other users"
+    return None
+
+
+def _make(name: str, folder: int) -> None:
+    os.mkdir(name, 0o700, dir_fd=folder)
+    os.chmod(name, 0o700, dir_fd=folder)  # the umask may have taken bits
+
+
+def _opened(path: str) -> int:
+    """Return a descriptor of a folder, after the checks of all folders and links on the way to it."""
+    here, at, links = os.open("/", _SEARCH), "/", 0
+    left = deque(path.split("/"))
+    try:
+        while True:
+            while left and left[0] in {"", "."}:
+                left.popleft()
+            if (fault := _fault(os.fstat(here), sticky=bool(left))) is not None:
+                raise NotPrivateError(f"{at} {fault}")
+            if not left:
+                return here
+            name = left.popleft()
+            place = os.path.join(at, name)  # noqa: PTH118
+            try:
+                status = _status_or_made(name, here)
+                if stat.S_ISLNK(status.st_mode):
+                    links += 1
+                    if not _is_ours(status):
+                        raise NotPrivateError(f"the link {place} {_ANOTHERS}")
+                    if links > _MAX_LINKS:
+                        raise NotPrivateError(f"the link {place} has too many links before it")
+                    target = os.readlink(name, dir_fd=here)
+                    left.extendleft(reversed(target.split("/")))
+                    if not target.startswith("/"):
+                        continue
+                    inner, place = os.open("/", _SEARCH), "/"
+                else:
+                    inner = os.open(name, _SEARCH, dir_fd=here)
+            except OSError as error:
+                raise NotPrivateError(f"{place} cannot be used: {error.strerror}") from None
+            os.close(here)
+            here, at = inner, place
+    except BaseException:
+        os.close(here)
+        raise
+
+
+def _status_or_made(name: str, folder: int) -> os.stat_result:
+    """Return the status of an entry of a folder, which is made as a folder for this user alone if it is missing."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        with suppress(FileExistsError):  # another process was first
+            _make(name, folder)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)

@@ -1,0 +1,202 @@
+"""Normalizations, with statistics in float64: sums run in the order of the elements, the same on every machine."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.kernels.reference.functions import power
+from qengine.kernels.reference.normalization import standardize
+from qengine.model.eager.arithmetic import Reals, check_shape, reals
+from qengine.model.eager.elements import axes_of, axis_of
+from qengine.model.eager.evaluator import delegate, evaluator
+
+# The handler leaves it float16 and bfloat16 since opset 13, where sums are rounded as they go.
+delegate("Softmax", source="ONNX Runtime")
+
+_STASH_TYPES = (1, 11)  # float32 and float64; statistics in float64 serve both
+
+
+def _check_stash_type(stash_type: int) -> None:
+    if stash_type not in _STASH_TYPES:
+        raise UnsupportedError(f"stash_type is {stash_type}; statistics in float32 (1) or float64 (11) are supported")
+
+
+def _last_sum(rows: Reals) -> Reals:
+    """Return the sum over the last axis, in the order of the elements."""
+    return np.add.accumulate(rows, axis=-1)[..., -1:] if rows.shape[-1] else np.zeros((*rows.shape[:-1], 1))
+
+
+def _check_broadcast(x: NDArray[Any], other: NDArray[Any], what: str) -> None:
+    try:
+        fits = np.broadcast_shapes(x.shape, other.shape) == x.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ModelError(f"{what} {list(other.shape)} does not broadcast to X {list(x.shape)}")
+
+
+def _per_channel(values: NDArray[Any], x: NDArray[Any], what: str) -> Reals:
+    """Return one number per channel, in a shape that broadcasts to x."""
+    check_shape(values, x.shape[1:2], what)
+    return reals(values).reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def _window_sums(x: Reals, before: int, after: int) -> Reals:
+    """Return for each element of axis 1 the sum from `before` places before it to `after` places after it.
+
+    A window of k elements is the end of a block of k and the begin of the next one: sums that run to the end of their
+    block, and sums from its begin, give every window without a difference.
+    """
+    count, k = x.shape[1], before + after + 1
+    padded = np.zeros((x.shape[0], -(-(count + k - 1) // k) * k, *x.shape[2:]))
+    padded[:, before : before + count] = x
+    blocks = padded.reshape(x.shape[0], -1, k, *x.shape[2:])
+    begins = np.add.accumulate(blocks, axis=2).reshape(padded.shape)
+    ends = np.add.accumulate(blocks[:, :, ::-1], axis=2)[:, :, ::-1].reshape(padded.shape)
+    last = begins[:, k - 1 : k - 1 + count]
+    inside = (np.arange(count) % k != 0).reshape(-1, *(1,) * (x.ndim - 2))  # a window that is a block is one sum
+    return np.where(inside, ends[:, :count] + last, last)
+
+
+@evaluator("LRN")
+def lrn(x: NDArray[Any], *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int) -> NDArray[Any]:
+    """x / (bias + alpha / size * s) ^ beta, with s the sum of the squares of `size` channels around each channel."""
+    if x.ndim < 2:
+        raise ModelError(f"X {list(x.shape)} needs the axes batch and channel")
+    if size < 1:
+        raise ModelError(f"size is {size}, 1 or more channels are needed")
+    if not x.size:
+        return x
+    most = x.shape[1] - 1
+    wide = reals(x)
+    squares = _window_sums(wide * wide, min((size - 1) // 2, most), min(size // 2, most))
+    return np.asarray(wide * power(bias + alpha / size * squares, -beta)).astype(x.dtype)
+
+
+@evaluator("InstanceNormalization")
+def instance_normalization(
+    x: NDArray[Any],
+    scale: NDArray[Any],
+    b: NDArray[Any],
+    *,
+    epsilon: float = 1e-5,
+) -> NDArray[Any]:
+    """scale * (x - mean) / sqrt(variance + epsilon) + b, the statistics over each channel of each image."""
+    if x.ndim < 3:
+        raise ModelError(f"the input {list(x.shape)} needs the axes batch, channel and at least one more")
+    gain, offset = _per_channel(scale, x, "scale"), _per_channel(b, x, "B")
+    rows = standardize(x.reshape(*x.shape[:2], prod(x.shape[2:])), epsilon).reshape(x.shape)
+    return np.asarray(rows * gain + offset).astype(x.dtype)
+
+
+def _in_groups(x: NDArray[Any], num_groups: int, epsilon: float) -> Reals:
+    if x.ndim < 2:
+        raise ModelError(f"X {list(x.shape)} needs the axes batch and channel")
+    if num_groups < 1 or x.shape[1] % num_groups:
+        raise ModelError(f"num_groups is {num_groups}, a divisor of {x.shape[1]} channels is needed")
+    rows = x.reshape(x.shape[0], num_groups, x.shape[1] // num_groups * prod(x.shape[2:]))
+    return standardize(rows, epsilon).reshape(x.shape)
+
+
+@evaluator("GroupNormalization", since=18)
+def group_normalization_18(
+    x: NDArray[Any], scale: NDArray[Any], bias: NDArray[Any], *, epsilon: float = 1e-5, num_groups: int
+) -> NDArray[Any]:
+    """scale * (x - mean) / sqrt(variance + epsilon) + bias, with one scale and bias for a group of channels."""
+    y = _in_groups(x, num_groups, epsilon)
+    check_shape(scale, (num_groups,), "scale")
+    check_shape(bias, (num_groups,), "bias")
+    each = x.shape[1] // num_groups
+    gain, offset = _per_channel(np.repeat(scale, each), x, "scale"), _per_channel(np.repeat(bias, each), x, "bias")
+    return np.asarray(y * gain + offset).astype(x.dtype)
+
+
+@evaluator("GroupNormalization", since=21)
+def group_normalization_21(
+    x: NDArray[Any],
+    scale: NDArray[Any],
+    bias: NDArray[Any],
+    *,
+    epsilon: float = 1e-5,
+    num_groups: int,
+    stash_type: int = 1,
+) -> NDArray[Any]:
+    """scale * (x - mean) / sqrt(variance + epsilon) + bias, with one scale and bias for a channel."""
+    _check_stash_type(stash_type)
+    y = _in_groups(x, num_groups, epsilon)
+    return np.asarray(y * _per_channel(scale, x, "scale") + _per_channel(bias, x, "bias")).astype(x.dtype)
+
+
+@evaluator("MeanVarianceNormalization")
+def mean_variance_normalization(x: NDArray[Any], *, axes: tuple[int, ...] = (0, 2, 3)) -> NDArray[Any]:
+    """(x - mean) / (standard deviation + 1e-9), the statistics over `axes`."""
+    if not axes:
+        raise ModelError("axes is empty; name the axes of the mean and the variance")
+    over = axes_of(axes, x.ndim)
+    kept = [axis for axis in range(x.ndim) if axis not in over]
+    moved = reals(x).transpose(*kept, *over)
+    rows = moved.reshape(*(x.shape[axis] for axis in kept), prod(x.shape[axis] for axis in over))
+    count = max(rows.shape[-1], 1)
+    centred = rows - _last_sum(rows) / count
+    y = centred / (np.sqrt(_last_sum(centred * centred) / count) + 1e-9)
+    y = y.reshape(moved.shape).transpose(np.argsort([*kept, *over]))
+    return np.asarray(y.astype(x.dtype))
+
+
+@evaluator("LpNormalization")
+def lp_normalization(x: NDArray[Any], *, axis: int = -1, p: int = 2) -> NDArray[Any]:
+    """x divided by its norm of order 1 or 2 along an axis; 0 where the norm is 0."""
+    if p not in (1, 2):
+        raise ModelError(f"p is {p}, ONNX has the norms of order 1 and 2")
+    rows = np.moveaxis(reals(x), axis_of(axis, x.ndim), -1)
+    norm = _last_sum(np.abs(rows)) if p == 1 else np.sqrt(_last_sum(rows * rows))
+    y = np.where(norm == 0, 0.0, rows / norm)
+    return np.moveaxis(y, -1, axis_of(axis, x.ndim)).astype(x.dtype)
+
+
+@evaluator("RMSNormalization")
+def rms_normalization(
+    x: NDArray[Any], scale: NDArray[Any], *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+) -> NDArray[Any]:
+    """x / sqrt(mean of x^2 + epsilon) * scale, the mean over all axes from `axis` on; of the type of the scale."""
+    _check_stash_type(stash_type)
+    _check_broadcast(x, scale, "scale")
+    first = axis_of(axis, x.ndim)
+    rows = reals(x).reshape(*x.shape[:first], prod(x.shape[first:]))
+    mean = _last_sum(rows * rows) / max(rows.shape[-1], 1)
+    y = (rows / np.sqrt(mean + epsilon)).reshape(x.shape)
+    return np.asarray(y * reals(scale)).astype(scale.dtype)
+
+
+@evaluator("LayerNormalization")
+def layer_normalization(
+    x: NDArray[Any],
+    scale: NDArray[Any],
+    b: NDArray[Any] | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> tuple[NDArray[Any], ...]:
+    """LayerNormalization with the outputs Mean and InvStdDev, which the handler does not give."""
+    _check_stash_type(stash_type)
+    for what, given in (("Scale", scale), ("B", b)):
+        if given is not None:
+            _check_broadcast(x, given, what)
+    first = axis_of(axis, x.ndim)
+    rows = reals(x).reshape(*x.shape[:first], prod(x.shape[first:]))
+    count = max(rows.shape[-1], 1)
+    mean = _last_sum(rows) / count
+    centred = rows - mean
+    inverse = 1.0 / np.sqrt(_last_sum(centred * centred) / count + epsilon)
+    y = (centred * inverse).reshape(x.shape) * reals(scale)
+    statistics = (*x.shape[:first], *(1,) * (x.ndim - first))
+    return (
+        (y if b is None else y + reals(b)).astype(x.dtype),
+        *(one.reshape(statistics).astype(np.float32) for one in (mean, inverse)),
+    )

@@ -1,0 +1,287 @@
+"""LSTM, GRU and RNN, computed for all sequences of a batch at once, one step of time after the other.
+
+The bound `clip` holds for the gates of a step, and not for the cell that LSTM hands to its last activation, as in ONNX
+Runtime. A sequence of length 0 has a last state of zeros, as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError
+from qengine.model.eager.arithmetic import Reals, check_shape, reals
+from qengine.model.eager.elements import checked_shape
+from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluators.gates import Gate, gates
+
+_States = tuple[Reals, ...]
+_Cell = Callable[[Reals, _States], _States]
+
+
+@dataclass(frozen=True)
+class RecurrentOptions:
+    """The attributes that LSTM, GRU and RNN share; `output_sequence` existed before opset 7."""
+
+    activation_alpha: tuple[float, ...] = ()
+    activation_beta: tuple[float, ...] = ()
+    activations: tuple[str, ...] | None = None
+    clip: float | None = None
+    direction: str = "forward"
+    hidden_size: int | None = None
+    layout: int = 0
+    output_sequence: int = 0
+
+    @property
+    def directions(self) -> int:
+        """The number of directions."""
+        return 2 if self.direction == "bidirectional" else 1
+
+    def is_reverse(self, direction: int) -> bool:
+        """Whether a direction runs from the end of each sequence to its begin."""
+        return direction == 1 or self.direction == "reverse"
+
+    def gates(self, defaults: tuple[str, ...]) -> list[list[Gate]]:
+        """Return the functions of each direction."""
+        names = self.activations or defaults * self.directions
+        if len(names) != len(defaults) * self.directions:
+            raise ModelError(
+                f"activations has {len(names)} names, direction '{self.direction}' needs "
+                f"{len(defaults) * self.directions}"
+            )
+        functions = gates(names, self.activation_alpha, self.activation_beta)
+        return [functions[d * len(defaults) : (d + 1) * len(defaults)] for d in range(self.directions)]
+
+    def clipped(self, gate: Gate) -> Gate:
+        """Return a function of a gate that gets its argument in the bounds of `clip`."""
+        bound = self.clip
+        if bound is None:
+            return gate
+        if not bound > 0:
+            raise ModelError(f"clip is {bound}, a positive number is needed")
+        return lambda x: gate(np.clip(x, -bound, bound))
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The checked inputs of a node, in float64 and with the axes of layout 0.
+
+    Attributes
+    ----------
+    x : sequences [time, batch, size].
+    w, r : weights [direction, gates * hidden, size] and [direction, gates * hidden, hidden].
+    b : biases of both [direction, 2, gates * hidden].
+    lengths : length of each sequence.
+    states : first states, each [direction, batch, hidden].
+    options : attributes.
+    dtype : element type of the outputs.
+    """
+
+    x: Reals
+    w: Reals
+    r: Reals
+    b: Reals
+    lengths: NDArray[np.int64]
+    states: _States
+    options: RecurrentOptions
+    dtype: np.dtype[Any]
+
+    @property
+    def hidden(self) -> int:
+        """The number of elements of a state."""
+        return int(self.r.shape[2])
+
+    def run(self, inputs: Sequence[Reals], cells: Sequence[_Cell]) -> tuple[NDArray[Any], ...]:
+        """Return Y and the last states.
+
+        Parameters
+        ----------
+        inputs
+            Part of the gates that comes from x, by direction: [time, batch, gates * hidden].
+        cells
+            Function of a step by direction: the states after it, from its inputs and the states before it.
+        """
+        y = np.zeros((*self.x.shape[:1], len(cells), *self.x.shape[1:2], self.hidden), self.dtype)
+        last = []
+        for d, cell in enumerate(cells):
+            first = tuple(state[d] for state in self.states)
+            last.append(self._scan(inputs[d], first, cell, y[:, d], reverse=self.options.is_reverse(d)))
+        states = [np.stack(one).astype(self.dtype) for one in zip(*last, strict=True)]
+        if self.options.layout:
+            return y.transpose(2, 0, 1, 3), *(state.swapaxes(0, 1) for state in states)
+        return y, *states
+
+    def _scan(self, inputs: Reals, states: _States, cell: _Cell, y: NDArray[Any], *, reverse: bool) -> _States:
+        """Return the last states of a direction, and write every state that is an output to `y`."""
+        shortest, longest = (self.lengths.min(), self.lengths.max()) if self.lengths.size and self.hidden else (0, 0)
+        for t in range(longest - 1, -1, -1) if reverse else range(longest):
+            after = cell(inputs[t], states)
+            if t < shortest:
+                y[t], states = after[0], after
+            else:
+                runs = (t < self.lengths)[:, None]
+                y[t] = np.where(runs, after[0], 0.0)
+                states = tuple(np.where(runs, new, old) for new, old in zip(after, states, strict=True))
+        return tuple(np.where((self.lengths > 0)[:, None], state, 0.0) for state in states)
+
+
+def _layer(
+    count: int,
+    options: RecurrentOptions,
+    data: tuple[NDArray[Any], ...],
+    b: NDArray[Any] | None,
+    sequence_lens: NDArray[Any] | None,
+    states: Sequence[tuple[str, NDArray[Any] | None]],
+) -> _Layer:
+    """Return the inputs of an operator with `count` gates; raise ModelError where they do not fit each other."""
+    x, w, r = data
+    if options.direction not in ("forward", "reverse", "bidirectional"):
+        raise ModelError(f"direction '{options.direction}' is not forward, reverse or bidirectional")
+    if options.layout not in (0, 1):
+        raise ModelError(f"layout is {options.layout}, 0 or 1 is needed")
+    check_shape(x, (None, None, None), "X")
+    check_shape(r, (None, None, None), "R")
+    n, hidden = options.directions, r.shape[2]
+    if options.hidden_size is not None and options.hidden_size != hidden:
+        raise ModelError(f"hidden_size is {options.hidden_size}, the weights R {list(r.shape)} are for {hidden}")
+    x = x.swapaxes(0, 1) if options.layout else x
+    time, batch, size = x.shape
+    check_shape(r, (n, count * hidden, hidden), "R")
+    check_shape(w, (n, count * hidden, size), "W")
+    checked_shape((time, batch, max(n * count * hidden, 1)))
+    if b is not None:
+        check_shape(b, (n, 2 * count * hidden), "B")
+    first = []
+    for name, state in states:
+        if state is not None:
+            check_shape(state, (batch, n, hidden) if options.layout else (n, batch, hidden), name)
+            state = state.swapaxes(0, 1) if options.layout else state
+        first.append(np.zeros((n, batch, hidden)) if state is None else reals(state))
+    return _Layer(
+        x=reals(x),
+        w=reals(w),
+        r=reals(r),
+        b=np.zeros((n, 2, count * hidden)) if b is None else reals(b).reshape(n, 2, count * hidden),
+        lengths=sequence_lengths(sequence_lens, batch, time),
+        states=tuple(first),
+        options=options,
+        dtype=x.dtype,
+    )
+
+
+def sequence_lengths(given: NDArray[Any] | None, batch: int, time: int) -> NDArray[np.int64]:
+    """Return the length of each sequence, by default that of the longest; raise ModelError for one out of range."""
+    if given is None:
+        return np.full(batch, time, np.int64)
+    check_shape(given, (batch,), "sequence_lens")
+    if given.size and (given.min() < 0 or given.max() > time):
+        raise ModelError(f"sequence_lens has lengths from {given.min()} to {given.max()}, X has steps for 0 to {time}")
+    return given.astype(np.int64)
+
+
+def _merged(layer: _Layer, biases: Reals) -> list[Reals]:
+    """Return x W^T + bias of each direction, for all steps at once."""
+    return [layer.x @ w.T + bias for w, bias in zip(layer.w, biases, strict=True)]
+
+
+@evaluator("RNN")
+def rnn(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    r: NDArray[Any],
+    b: NDArray[Any] | None = None,
+    sequence_lens: NDArray[Any] | None = None,
+    initial_h: NDArray[Any] | None = None,
+    *,
+    options: RecurrentOptions,
+) -> tuple[NDArray[Any], ...]:
+    """H = f(x W^T + H R^T + Wb + Rb)."""
+    layer = _layer(1, options, (x, w, r), b, sequence_lens, [("initial_h", initial_h)])
+
+    def cell(f: Gate, r: Reals) -> _Cell:
+        return lambda inputs, states: (f(inputs + states[0] @ r.T),)
+
+    cells = [cell(options.clipped(f), r) for (f,), r in zip(options.gates(("Tanh",)), layer.r, strict=True)]
+    return layer.run(_merged(layer, layer.b.sum(1)), cells)
+
+
+@evaluator("GRU")
+def gru(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    r: NDArray[Any],
+    b: NDArray[Any] | None = None,
+    sequence_lens: NDArray[Any] | None = None,
+    initial_h: NDArray[Any] | None = None,
+    *,
+    linear_before_reset: int = 0,
+    options: RecurrentOptions,
+) -> tuple[NDArray[Any], ...]:
+    """H = (1 - z) h + z H with the gates z and r and the hidden gate h."""
+    layer = _layer(3, options, (x, w, r), b, sequence_lens, [("initial_h", initial_h)])
+    n = layer.hidden
+    biases = layer.b.sum(1)
+    if linear_before_reset:  # the bias Rb of the hidden gate is inside the product with r
+        biases[:, 2 * n :] = layer.b[:, 0, 2 * n :]
+
+    def cell(functions: list[Gate], r: Reals, hidden_bias: Reals) -> _Cell:
+        f, g = map(options.clipped, functions)
+        both, own = r[: 2 * n].T, r[2 * n :].T
+
+        def step(inputs: Reals, states: _States) -> _States:
+            (h,) = states
+            gate = f(inputs[:, : 2 * n] + h @ both)
+            z, reset = gate[:, :n], gate[:, n:]
+            recurrent = reset * (h @ own + hidden_bias) if linear_before_reset else (reset * h) @ own
+            return ((1.0 - z) * g(inputs[:, 2 * n :] + recurrent) + z * h,)
+
+        return step
+
+    functions = options.gates(("Sigmoid", "Tanh"))
+    cells = [cell(*one) for one in zip(functions, layer.r, layer.b[:, 1, 2 * n :], strict=True)]
+    return layer.run(_merged(layer, biases), cells)
+
+
+@evaluator("LSTM")
+def lstm(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    r: NDArray[Any],
+    b: NDArray[Any] | None = None,
+    sequence_lens: NDArray[Any] | None = None,
+    initial_h: NDArray[Any] | None = None,
+    initial_c: NDArray[Any] | None = None,
+    p: NDArray[Any] | None = None,
+    *,
+    input_forget: int = 0,
+    options: RecurrentOptions,
+) -> tuple[NDArray[Any], ...]:
+    """C = f C + i c and H = o h(C), with the gates i, o, f and c; `p` are weights from the cell to three of them."""
+    first = [("initial_h", initial_h), ("initial_c", initial_c)]
+    layer = _layer(4, options, (x, w, r), b, sequence_lens, first)
+    n = layer.hidden
+    if p is not None:
+        check_shape(p, (options.directions, 3 * n), "P")
+    peepholes = np.zeros((options.directions, 3 * n)) if p is None else reals(p)
+
+    def cell(functions: list[Gate], r: Reals, peephole: Reals) -> _Cell:
+        f, g, h = *map(options.clipped, functions[:2]), functions[2]
+        to_input, to_output, to_forget = peephole[:n], peephole[n : 2 * n], peephole[2 * n :]
+
+        def step(inputs: Reals, states: _States) -> _States:
+            gate = inputs + states[0] @ r.T
+            c = states[1]
+            enter = f(gate[:, :n] + to_input * c)
+            keep = 1.0 - enter if input_forget else f(gate[:, 2 * n : 3 * n] + to_forget * c)
+            c = keep * c + enter * g(gate[:, 3 * n :])
+            return f(gate[:, n : 2 * n] + to_output * c) * h(c), c
+
+        return step
+
+    functions = options.gates(("Sigmoid", "Tanh", "Tanh"))
+    cells = [cell(*one) for one in zip(functions, layer.r, peepholes, strict=True)]
+    return layer.run(_merged(layer, layer.b.sum(1)), cells)

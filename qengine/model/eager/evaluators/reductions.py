@@ -1,0 +1,102 @@
+"""Reductions without a handler; before opset 18 their axes are an attribute, from then on an input.
+
+Real numbers are reduced in float64 and rounded once. Integers stay in their own type: sums and products wrap, and the
+square root, logarithm and power of e of an integer are truncated toward zero, as in ONNX Runtime. No axes at all, with
+`noop_with_empty_axes`, leave the function of single elements: ReduceSumSquare then gives squares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.errors import ModelError
+from qengine.model.eager.elements import axes_of, is_float
+from qengine.model.eager.evaluator import evaluator
+from qengine.model.ops.conversion import to_integers
+
+Axes = tuple[int, ...]
+Reduction = Callable[[NDArray[Any], Axes], NDArray[Any]]
+"""(x, axes) -> results, the axes kept with length 1; x is float64, or integers of any type."""
+
+
+def _sum(x: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    return np.asarray(np.sum(x, axis=axes, keepdims=True, dtype=x.dtype))
+
+
+def _l1(x: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    return _sum(np.abs(x), axes)
+
+
+def _sum_of_squares(x: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    return _sum(x * x, axes)
+
+
+def _product(x: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    return np.asarray(np.prod(x, axis=axes, keepdims=True, dtype=x.dtype))
+
+
+def _l2(x: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    return _in_type(np.sqrt(_sum_of_squares(x.astype(np.float64), axes)), x.dtype)
+
+
+def _log_sum(x: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    return _in_type(np.log(_sum(x.astype(np.float64), axes)), x.dtype)
+
+
+def _log_sum_exp(x: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    if not is_float(x.dtype) and x.size:
+        # The largest, and as often as it occurs: e^(x - largest) of another integer is below 1, and truncated.
+        most = np.max(x, axis=axes, keepdims=True)
+        return np.asarray(most + _in_type(np.log(np.sum(x == most, axis=axes, keepdims=True)), x.dtype))
+    v = x.astype(np.float64)
+    most = np.max(v, axis=axes, keepdims=True, initial=-np.inf)
+    shift = np.where(np.isfinite(most), most, 0.0)
+    return _in_type(np.log(_sum(np.exp(v - shift), axes)) + shift, x.dtype)
+
+
+def _in_type(y: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    return y.astype(dtype) if is_float(dtype) else to_integers(y, dtype)
+
+
+_REDUCTIONS: dict[str, Reduction] = {
+    "ReduceL1": _l1,
+    "ReduceL2": _l2,
+    "ReduceLogSum": _log_sum,
+    "ReduceLogSumExp": _log_sum_exp,
+    "ReduceProd": _product,
+    "ReduceSumSquare": _sum_of_squares,
+}
+
+
+def _reduced(reduction: Reduction, data: NDArray[Any], axes: Axes, keepdims: int) -> NDArray[Any]:
+    y = reduction(data.astype(np.float64) if is_float(data.dtype) else data, axes)
+    kept = y if keepdims else y.reshape([n for i, n in enumerate(data.shape) if i not in axes])
+    return kept.astype(data.dtype)
+
+
+def _declare(name: str, reduction: Reduction) -> None:
+    def with_attribute(data: NDArray[Any], *, axes: Axes | None = None, keepdims: int = 1) -> NDArray[Any]:
+        places = axes_of(axes, data.ndim) if axes else tuple(range(data.ndim))
+        return _reduced(reduction, data, places, keepdims)
+
+    def with_input(
+        data: NDArray[Any], axes: NDArray[Any] | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+    ) -> NDArray[Any]:
+        if axes is not None and axes.ndim > 1:
+            raise ModelError(f"axes have shape {list(axes.shape)}; a list of numbers is needed")
+        if axes is None or not axes.size:
+            places = () if noop_with_empty_axes else tuple(range(data.ndim))
+        else:
+            places = axes_of(axes.ravel().tolist(), data.ndim)
+        return _reduced(reduction, data, places, keepdims)
+
+    evaluator(name)(with_attribute)
+    evaluator(name, since=18)(with_input)
+
+
+for _name, _reduction in _REDUCTIONS.items():
+    _declare(_name, _reduction)

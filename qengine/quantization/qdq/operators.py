@@ -1,0 +1,102 @@
+"""The nodes of a graph as nodes of ONNX at one opset, before pairs are added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from qengine.errors import ModelError, UnsupportedError
+from qengine.model.graph import Graph, Node, Value
+from qengine.model.loader.shapes import with_inferred
+from qengine.model.opset_conversion import at_opset
+from qengine.model.protos import graph_proto
+from qengine.model.schemas import output_types
+from qengine.quantization.correction import fold_graph
+
+
+def version_of(graph: Graph, default: int) -> int:
+    """Return the opset of ONNX's own domain that the nodes of a graph are written in; `default` if it has none."""
+    return max((node.version for node in graph.nodes if not node.domain), default=default)
+
+
+def written_operators(graph: Graph, version: int, fresh: Callable[[str], str]) -> Graph:
+    """Return a graph in which all is folded that fixed point folds, with nodes of ONNX at an opset.
+
+    Parameters
+    ----------
+    graph
+        The model, or a graph inside of a node.
+    version
+        The opset.
+    fresh
+        Function that returns free names for new tensors.
+
+    Raises
+    ------
+    UnsupportedError
+        If a node is none of ONNX, or the opset has no equal of it.
+    """
+    folded = fold_graph(graph)
+    constants = dict(folded.constants)
+    nodes: list[Node] = []
+    for node in folded.nodes:
+        if (node.operator, node.domain) == ("ScaleShift", "qengine"):
+            nodes += _as_conv(node, version, constants, fresh)
+        elif node.domain == "qengine":
+            raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
+        else:
+            nodes.append(node)
+    return at_opset(replace(folded, nodes=tuple(nodes), constants=constants), version, fresh)
+
+
+def _as_conv(node: Node, version: int, constants: dict[str, Any], fresh: Callable[[str], str]) -> list[Node]:
+    """Return a linear operator of each channel, for any number of axes, as a Conv with one weight for each channel."""
+    (x, scale, shift), (out,) = node.inputs, node.outputs
+    array = constants[scale]
+    constants[scale] = array.reshape(array.size, 1, 1)
+    rows, lengths, given, result = (fresh(f"{out}_{what}") for what in ("rows", "row_lengths", "shape", "scaled"))
+    constants[lengths] = np.array([0, array.size, -1])
+    return [
+        Node("Reshape", (x, lengths), (rows,), {}, rows, version=version),
+        Node("Conv", (rows, scale, shift), (result,), {"group": array.size}, node.name, version=version),
+        Node("Shape", (x,), (given,), {}, given, version=version),
+        Node("Reshape", (result, given), (out,), {}, out, version=version),
+    ]
+
+
+def typed(graph: Graph, version: int) -> Graph:
+    """Return a graph inside of a node with the types of its tensors that onnx or its definitions of operators give.
+
+    Parameters
+    ----------
+    graph
+        The graph, whose inputs have types.
+    version
+        Opset of its nodes, if it has none of ONNX itself.
+    """
+    known = {value.name: value for value in graph.outputs} | dict(graph.values)
+    known |= {value.name: value for value in graph.inputs if value.dtype is not None}
+    opsets = {"": version_of(graph, version)} | {node.domain: node.version for node in graph.nodes if node.domain}
+    try:
+        graph = with_inferred(replace(graph, values=known), graph_proto(graph), opsets)
+    except ModelError:  # onnx needs types that it could not infer itself
+        graph = replace(graph, values=known)
+    return replace(graph, values=values_with_types(graph))
+
+
+def values_with_types(graph: Graph) -> dict[str, Value]:
+    """Return the types and shapes of tensors, with the element types that the definitions of operators give."""
+    values = dict(graph.values)
+    types = {name: value.dtype for name, value in values.items()}
+    types |= {value.name: value.dtype for value in graph.inputs}
+    types |= {name: array.dtype for name, array in graph.constants.items()}
+    for node in graph.nodes:
+        found = output_types(node, [types.get(name) for name in node.inputs])
+        for name, dtype in zip(node.outputs, found, strict=True):
+            if name and types.get(name) is None and dtype is not None:
+                types[name] = dtype
+                values[name] = replace(values.get(name, Value(name)), dtype=dtype)
+    return values

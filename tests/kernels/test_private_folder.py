@@ -1,0 +1,149 @@
+"""Folders and files that another user could have changed are not used, and all others are."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+import pytest
+
+from qengine.kernels.private_folder import TEMPORARY, NotPrivateError, PrivateFolder
+
+SOMEBODY = 54321
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+
+
+def refused(path, *words):
+    with pytest.raises(NotPrivateError, match=re.escape(words[-1])) as caught:
+        PrivateFolder(str(path))
+    assert all(str(word) in str(caught.value) for word in words)
+
+
+def mode(path):
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
+def test_what_is_made_is_private_under_any_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        folder = PrivateFolder(str(tmp_path / "a" / "b"))
+        assert folder.make("c")
+        assert not folder.make("c")
+        folder.write("file", b"content")
+    finally:
+        os.umask(before)
+    assert [mode(tmp_path / name) for name in ("a", "a/b", "a/b/c", "a/b/file")] == [0o700, 0o700, 0o700, 0o600]
+    assert folder.read("file") == b"content"
+    assert folder.is_writable()
+    assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == ["c", "file"]
+
+
+@pytest.mark.parametrize("bits", [0o720, 0o702, 0o777])
+def test_a_folder_that_others_may_write_is_refused_and_so_is_what_it_holds(tmp_path, bits):
+    inner = tmp_path / "open" / "kernels"
+    inner.mkdir(parents=True, mode=0o700)
+    inner.parent.chmod(bits)
+    refused(inner, inner.parent, "can be written to by other users")
+    inner.parent.chmod(0o700)
+    inner.chmod(bits)
+    refused(inner, inner, "can be written to by other users")
+
+
+def test_in_a_folder_like_tmp_only_owners_replace_entries(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    PrivateFolder(str(shared / "kernels"))
+    assert mode(shared / "kernels") == 0o700
+    refused(shared, shared, "can be written to by other users")  # files in it may be by anyone
+
+
+@as_root
+def test_entries_of_others_are_refused_where_all_may_write(tmp_path):
+    shared = tmp_path / "shared"
+    (shared / "kernels").mkdir(parents=True)
+    shared.chmod(0o1777)
+    os.chown(shared / "kernels", SOMEBODY, SOMEBODY)
+    refused(shared / "kernels", shared / "kernels", "belongs to another user")
+    refused(shared / "kernels" / "inner", shared / "kernels", "belongs to another user")
+    assert not (shared / "kernels" / "inner").exists()
+
+
+def test_links_are_followed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "absolute").symlink_to(tmp_path / "real")
+    (tmp_path / "relative").symlink_to("../" + tmp_path.name + "/absolute")
+    PrivateFolder(str(tmp_path / "relative" / ".." / "real" / "new")).write("file", b"1")
+    assert (tmp_path / "real" / "new" / "file").read_bytes() == b"1"
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "into").symlink_to("open/deep")
+    refused(tmp_path / "into", tmp_path / "open", "can be written to by other users")
+    (tmp_path / "loop").symlink_to("loop")
+    refused(tmp_path / "loop", tmp_path / "loop", "has too many links before it")
+
+
+@as_root
+def test_a_link_of_another_user_is_refused(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "link").symlink_to("mine")
+    os.chown(tmp_path / "link", SOMEBODY, SOMEBODY, follow_symlinks=False)
+    refused(tmp_path / "link", f"the link {tmp_path / 'link'}", "belongs to another user")
+
+
+def test_what_is_in_the_way(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    refused(tmp_path / "file" / "kernels", tmp_path / "file", "cannot be used: Not a directory")
+    refused("/proc/none/kernels", "/proc/none", "cannot be used:")
+    refused(tmp_path / ("n" * 300), "cannot be used:")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    assert PrivateFolder("here").path == str(gone / "here")
+    (gone / "here").rmdir()
+    gone.rmdir()
+    refused("here", "here", "cannot be used: No such file or directory")
+
+
+def test_files_that_are_not_ours_alone_are_not_read_and_are_replaced(tmp_path):
+    folder = PrivateFolder(str(tmp_path))
+    for name, spoil in {
+        "writable": lambda path: path.chmod(0o666),
+        "link": lambda path: (path.rename(tmp_path / "other"), path.symlink_to("other")),
+        "pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+        "cut": lambda path: path.unlink(),
+    }.items():
+        folder.write(name, b"content")
+        spoil(tmp_path / name)
+        assert folder.read(name) is None
+        folder.write(name, b"again")
+        assert folder.read(name) == b"again"
+        assert mode(tmp_path / name) == 0o600
+    (tmp_path / "folder").mkdir()
+    assert folder.read("folder") is None
+    folder.write("folder", b"content")
+    assert not any(re.fullmatch(TEMPORARY, p.name) for p in tmp_path.iterdir())
+
+
+@as_root
+def test_a_file_of_another_user_is_not_read(tmp_path):
+    folder = PrivateFolder(str(tmp_path))
+    folder.write("file", b"content")
+    os.chown(tmp_path / "file", SOMEBODY, SOMEBODY)
+    assert folder.read("file") is None
+
+
+def test_prune_keeps_the_last_and_what_it_does_not_know(tmp_path):
+    for i, name in enumerate(("a0", "a1", "a2", "b0")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "k1").touch()
+        os.utime(tmp_path / name, (i, i))
+    (tmp_path / "a3").symlink_to("b0")
+    (tmp_path / "a0" / "letter").touch()
+    os.utime(tmp_path / "a0", (0, 0))
+    PrivateFolder(str(tmp_path)).prune("a[0-9]", "k[0-9]", 1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a0", "a2", "a3", "b0"]
+    assert [p.name for p in (tmp_path / "a0").iterdir()] == ["letter"]
+    assert (tmp_path / "b0" / "k1").exists()

@@ -1,0 +1,140 @@
+"""Masks before a Softmax take no range, and mask in fixed point too."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import qengine
+from qengine.quantization.calibration.masks import VISIBLE, Scores, scores_of
+
+LOWEST = float(np.finfo(np.float32).min)
+VALUES = [-np.inf, -1e9, LOWEST, -65504.0, -1e4]
+MASK = np.array([[0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]], bool)
+
+
+def real(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+FEEDS = {"q": real(1, 2, 4, 8), "k": real(1, 2, 8, 5, seed=1), "v": real(1, 2, 5, 8, seed=2)}
+
+
+def added(value):
+    """The mask is a constant that is added."""
+    return [("Add", ["s", "m"], ["t"], {})], {"m": np.where(MASK, value, 0)}, {}
+
+
+def chosen(value):
+    """The mask is a number that Where chooses."""
+    return [("Where", ["c", "n", "s"], ["t"], {})], {"c": MASK, "n": np.array(value)}, {}
+
+
+def fed(value):
+    """The mask is an input of the model."""
+    return [("Add", ["s", "m"], ["t"], {})], {}, {"m": np.where(MASK, value, 0)}
+
+
+def computed(value):
+    """The mask is computed from an input of zeros and ones, as BERT's exports do."""
+    nodes = [("Mul", ["f", "n"], ["m"], {}), ("Add", ["s", "m"], ["t"], {})]
+    return nodes, {"n": np.array(value if np.isfinite(value) else LOWEST)}, {"f": MASK}
+
+
+def reshaped(value):
+    """The mask is added in another shape, as Swin's exports do."""
+    nodes = [
+        ("Add", ["s", "m"], ["a"], {}),
+        ("Reshape", ["a", "r"], ["t"], {}),
+    ]
+    return nodes, {"m": np.where(MASK, value, 0), "r": np.array([2, 4, 5])}, {}
+
+
+def scaled(value):
+    """The mask is added before the scores are scaled."""
+    return (
+        [("Add", ["s", "m"], ["a"], {}), ("Div", ["a", "d"], ["t"], {})],
+        {
+            "m": np.where(MASK, value, 0),
+            "d": np.array(2.0),
+        },
+        {},
+    )
+
+
+def attention(form, value, opset=17, axis=-1):
+    nodes, constants, inputs = form(value)
+    v = "v" if form is not reshaped else "w"
+    spelled = [
+        ("MatMul", ["q", "k"], ["s"], {}),
+        *nodes,
+        ("Softmax", ["t"], ["p"], {"axis": axis}),
+        ("MatMul", ["p", v], ["y"], {}),
+    ]
+    if form is reshaped:
+        spelled.insert(0, ("Reshape", ["v", "rv"], ["w"], {}))
+        constants["rv"] = np.array([2, 5, 8])
+    feeds = {**FEEDS, **{name: np.asarray(a, np.float32) for name, a in inputs.items()}}
+    stored = {n: a.astype(np.float32) if np.asarray(a).dtype.kind == "f" else a for n, a in constants.items()}
+    graph = helper.make_graph(
+        [helper.make_node(op, i, o, **attributes) for op, i, o, attributes in spelled],
+        "attention",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, a.shape) for n, a in feeds.items()],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(a), n) for n, a in stored.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), feeds
+
+
+def sqnr(wanted, given):
+    return 10 * np.log10(np.sum(wanted**2) / np.sum((wanted - given) ** 2))
+
+
+@pytest.mark.parametrize("form", [added, chosen, fed, computed, reshaped, scaled])
+@pytest.mark.parametrize("value", VALUES)
+def test_a_mask_costs_the_scores_nothing_and_masks(form, value):
+    model, feeds = attention(form, value)
+    wanted = qengine.InferenceSession(model).run(None, feeds)[0].astype(np.float64)
+    for bits, least in ((16, 55), (8, 15)):
+        formats = qengine.calibrate(model, [feeds], bits=bits)
+        runs = [
+            qengine.InferenceSession(model, formats=formats, isa=isa).run(None, feeds)[0] for isa in ("reference", None)
+        ]
+        np.testing.assert_array_equal(*runs)
+        assert sqnr(wanted, runs[0]) >= least, (bits, sqnr(wanted, runs[0]))
+
+
+def test_before_opset_13_a_row_lies_along_all_axes_from_the_axis_on():
+    model, feeds = attention(added, -1e9, opset=11, axis=3)
+    assert scores_of(qengine.InferenceSession(model).graph)["t"] == Scores(3, True, VISIBLE)
+    formats = qengine.calibrate(model, [feeds], bits=16)
+    assert qengine.QFormat.parse(formats["t"]).max < 64
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_formats_without_data_leave_room_for_an_infinite_mask(value):
+    model, feeds = attention(added, value)
+    session = qengine.InferenceSession(model, qformat="Q5.10")
+    p = session.run(["p"], feeds)[0]
+    assert p[..., MASK].max() < 2**-10
+
+
+def test_scores_that_something_else_reads_keep_their_range():
+    model, feeds = attention(added, -1e4)
+    model.graph.output.append(helper.make_tensor_value_info("t", TensorProto.FLOAT, None))
+    formats = qengine.calibrate(model, [feeds], bits=16)
+    assert qengine.QFormat.parse(formats["t"]).min <= -1e4
+
+
+@pytest.mark.parametrize(
+    ("scores", "axis", "is_rest", "expected"),
+    [
+        ([[0.0, -100.0, 5.0]], -1, False, [[0.0, -5.0, 5.0]]),
+        ([[0.0, -100.0], [-np.inf, -np.inf]], 1, False, [[0.0, -10.0], [-np.inf, -np.inf]]),
+        ([[0.0, -100.0], [20.0, 3.0]], 0, True, [[10.0, 10.0], [20.0, 10.0]]),
+        ([[0.0, -100.0], [20.0, 3.0]], 0, False, [[10.0, -7.0], [20.0, 3.0]]),
+        (np.zeros((2, 0)), -1, False, np.zeros((2, 0))),
+    ],
+)
+def test_a_score_far_below_the_greatest_of_its_row_counts_as_the_distance(scores, axis, is_rest, expected):
+    given = np.array(scores, np.float32)
+    np.testing.assert_array_equal(Scores(axis, is_rest, 10.0).visible(given), np.array(expected, np.float32))
