@@ -71,10 +71,10 @@ def test_operators_of_onnx_runtime_are_read_too():
     np.testing.assert_array_equal(found, theirs.run(None, {"x": x})[0], strict=True)
 
 
-@pytest.mark.parametrize("scale", [0.0, -0.25, np.nan, np.inf])
+@pytest.mark.parametrize("scale", [0.0, np.nan, np.inf])
 @pytest.mark.parametrize("place", [1, 4, 6])
 @pytest.mark.parametrize("domain", ["", "com.microsoft"])
-def test_a_scale_that_is_not_positive_is_an_error(domain, place, scale):
+def test_a_scale_that_means_nothing_is_an_error(domain, place, scale):
     """A scale of 0 with other scales that are powers of two, which are read as formats."""
     operator = "QLinearAdd" if domain else "QLinearMatMul"
     scales = {1: 0.25, 4: 0.5, 6: 0.25} | {place: scale}
@@ -91,5 +91,5 @@ def test_a_scale_that_is_not_positive_is_an_error(domain, place, scale):
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    with pytest.raises(ModelError, match=rf"node 'node' .*scale 's{place}' is .*must be a positive number"):
-        qengine.InferenceSession(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"node 'node.*scale.* is .*must be a finite number other than 0"):
+        qengine.InferenceSession(model.SerializeToString()).run(None, {"x": np.ones((2, 2), np.uint8)})

@@ -57,7 +57,7 @@ def one_integer(x: NDArray[Any], what: str) -> int:
     Raises
     ------
     ModelError
-        If there is another number of elements, or another type; `what` names it.
+        If there is another number of elements or another type; `what` names the input.
     """
     if x.size != 1 or x.ndim > 1 or x.dtype.kind not in "iu":
         raise ModelError(f"{what} of shape {list(x.shape)} is {x.dtype}; a single integer is needed")

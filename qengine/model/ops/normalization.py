@@ -20,10 +20,20 @@ def _softmax(x: Tensor, axis: int, *, coerced: bool, logarithm: bool) -> Island:
 
     def compute(v: NDArray[Any]) -> NDArray[Any]:
         rows = v.reshape(prod(v.shape[:axis]), prod(v.shape[axis:])) if coerced else np.moveaxis(v, axis, -1)
-        y = softmax_rows(rows, logarithm=logarithm)
+        is_body = v.dtype.itemsize < 4 and not coerced and not logarithm
+        y = _rounded_softmax(rows) if is_body else softmax_rows(rows, logarithm=logarithm)
         return (y.reshape(v.shape) if coerced else np.moveaxis(y, -1, axis)).astype(v.dtype)
 
     return Island((x,), compute, x.shape, x.dtype)
+
+
+def _rounded_softmax(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return softmax over the last axis with every step of ONNX's function body rounded to the type of the rows."""
+    dtype = rows.dtype
+    shifted = (rows - rows.max(axis=-1, keepdims=True, initial=-np.inf)).astype(dtype)
+    powers = np.exp(shifted.astype(np.float32)).astype(dtype)
+    total = powers.astype(np.float64).cumsum(axis=-1)[..., -1:].astype(dtype)
+    return np.asarray(powers / total)
 
 
 @operator("Softmax", sign=Sign.NOT_NEGATIVE)

@@ -123,8 +123,8 @@ ERRORS = [
     ("QuantizeLinear", (X, ONE, scalar(0, np.int8)), {"output_dtype": 22, "precision": 1}, "must be the same"),
     ("QuantizeLinear", (X, ONE, np.ones((), ml_dtypes.float8_e5m2)), {}, "other than 0 is not supported"),
     *(
-        ("QuantizeLinear", (X, np.full((2, 3), scale, np.float32)), BLOCK, "a positive number")
-        for scale in (-1.0, np.nan, np.inf)
+        ("QuantizeLinear", (X, np.full((2, 3), scale, np.float32)), BLOCK, "must be a finite number")
+        for scale in (np.nan, np.inf)
     ),
 ]
 
@@ -142,12 +142,12 @@ def test_what_onnx_does_not_allow_is_an_error(operator, inputs, attributes, mess
 
 @pytest.mark.parametrize(
     ("operator", "scale"),
-    [("Quantize", s) for s in (0.0, -0.3, np.nan, np.inf)] + [("Dequantize", s) for s in (-0.3, np.nan, np.inf)],
+    [("Quantize", s) for s in (0.0, np.nan, np.inf)] + [("Dequantize", s) for s in (np.nan, np.inf)],
 )
 @pytest.mark.parametrize("version", [10, 13, 25])
-def test_a_constant_scale_that_is_not_positive_is_an_error(operator, scale, version):
+def test_a_constant_scale_that_means_nothing_is_an_error(operator, scale, version):
     x = X if operator == "Quantize" else X.astype(np.int8)
-    with pytest.raises(QEngineError, match="a positive number"):
+    with pytest.raises(QEngineError, match="must be a finite number"):
         run(f"{operator}Linear", (x, scalar(scale, np.float32), scalar(0, np.int8)), version=version, fed=False)
 
 
