@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.kernels.reference import functions as f
 from qengine.kernels.reference.normalization import softmax as softmax_rows
 from qengine.kernels.reference.normalization import standardize
 from qengine.model.ops.axes import normalized
@@ -31,7 +32,7 @@ def _rounded_softmax(rows: NDArray[Any]) -> NDArray[Any]:
     """Return softmax over the last axis with every step of ONNX's function body rounded to the type of the rows."""
     dtype = rows.dtype
     shifted = (rows - rows.max(axis=-1, keepdims=True, initial=-np.inf)).astype(dtype)
-    powers = np.exp(shifted.astype(np.float32)).astype(dtype)
+    powers = f.exp(shifted.astype(np.float64)).astype(dtype)
     total = powers.astype(np.float64).cumsum(axis=-1)[..., -1:].astype(dtype)
     return np.asarray(powers / total)
 
