@@ -21,6 +21,8 @@ _MAX_VECTOR = 16_384
 
 _INFERENCE_ERROR = re.compile(r"\(op_type:([^,)]*)(?:, node name: (.*?))?\): \[\w+\] (.*)")
 
+_MAX_ERROR = 4000
+
 _ONNX_OWN = re.compile(r"Inference error\(s\)|'(sizes|scales)' \(0\) must be same as rank")
 """Errors of onnx and not of the model: in a function that it expands itself, and a length that it does not know."""
 
@@ -70,7 +72,7 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
         try:
             inferred = _run(_skeleton(graph, proto, opsets, declared), strict)
         except Exception as error:  # foreign code with no list of what it raises; a run does not need the result
-            fault = _INFERENCE_ERROR.search(str(error))
+            fault = _INFERENCE_ERROR.search(str(error)[:_MAX_ERROR])  # a name in it may have any length
         else:
             return [_without_generated(one) for one in inferred]
         if fault and not declared and is_flat and not _ONNX_OWN.search(fault.group(3)):
