@@ -40,6 +40,8 @@ class QEngineError(Exception):
     """
 
     def __init__(self, message: str) -> None:
+        if len(message) > 2 * _MAX_MESSAGE:
+            message = f"{message[:_MAX_MESSAGE]}...{message[-_MAX_MESSAGE:]}"
         line = printable(message)
         half = _MAX_MESSAGE // 2  # a quoted name may be very long, and the reason comes after it
         super().__init__(line if len(line) <= _MAX_MESSAGE else f"{line[:half]}...{line[-half:]}")

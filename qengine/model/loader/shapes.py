@@ -27,6 +27,8 @@ _INFERENCE_ERROR = re.compile(r"\(op_type:([^,)]*)(?:, node name: (.*?))?\): \[\
 _ML = "ai.onnx.ml"
 _UNKNOWN_TYPE = re.compile(r"\b(is|was|be) null\b|expected to have type info|\btype=0\b")
 """Reasons that say that a type is unknown: inference knows none of Scaler and of other operators of ai.onnx.ml."""
+_MAX_ERROR = 4000
+
 _ONNX_OWN = re.compile(r"Inference error\(s\)|'(sizes|scales)' \(0\) must be same as rank")
 """Errors of onnx and not of the model: in a function that it expands itself, and a length that it does not know."""
 
@@ -77,7 +79,7 @@ def _inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> lis
         try:
             inferred = _run(_skeleton(graph, proto, opsets, declared), strict)
         except Exception as error:  # foreign code with no list of what it raises; a run does not need the result
-            fault = _INFERENCE_ERROR.search(str(error))
+            fault = _INFERENCE_ERROR.search(str(error)[:_MAX_ERROR])  # a name in it may have any length
         else:
             return [without_generated(one) for one in inferred]
         if fault and _UNKNOWN_TYPE.search(fault.group(3)):
