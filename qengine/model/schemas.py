@@ -148,14 +148,17 @@ def _is_a(value: Any, kind: type, several: bool) -> bool:
 
 
 def check_types(node: Node, inputs: Sequence[Any]) -> None:
-    """Raise ModelError for element types that ONNX does not allow in inputs of the node."""
+    """Raise ModelError for inputs that ONNX does not allow: other element types, or sequences in place of tensors."""
     defined = schema(node.operator, node.version, node.domain)
     if defined is None or not defined.inputs:
         return
     bound: dict[str, tuple[str, str]] = {}
     for k, (name, array) in enumerate(zip(node.inputs, inputs, strict=True)):
         formal = defined.inputs[min(k, len(defined.inputs) - 1)]
-        if not name or not isinstance(array, np.ndarray):
+        if not name:
+            continue
+        if not isinstance(array, np.ndarray):
+            _check_container(node, name, array, formal.types)
             continue
         kind = onnx.TensorProto.DataType.Name(onnx.helper.np_dtype_to_tensor_dtype(array.dtype)).lower()
         allowed = formal.types
@@ -165,3 +168,13 @@ def check_types(node: Node, inputs: Sequence[Any]) -> None:
         first = bound.setdefault(formal.type_str, (kind, name))
         if formal.is_homogeneous and first[0] != kind:
             raise ModelError(f"{node}: inputs '{first[1]}' ({first[0]}) and '{name}' ({kind}) differ in type")
+
+
+def _check_container(node: Node, name: str, value: Any, allowed: Sequence[str]) -> None:
+    """Raise ModelError for a sequence, a map or an empty optional where none of the allowed types is one."""
+    kind, word = ("sequence", "seq(") if isinstance(value, list) else ("map", "map(")
+    if value is None:
+        kind, word = "empty optional", "optional("
+    if not any(word in one for one in allowed):
+        article = "an" if value is None else "a"
+        raise ModelError(f"{node}: '{name}' is {article} {kind}; {node.operator} does not take one there")

@@ -21,7 +21,7 @@ Formats = FormatsByName | str | os.PathLike[str]
 """Formats by tensor name, or the path of a JSON file of them."""
 
 
-MAX_ITERATIONS = 100_000
+MAX_ITERATIONS = 10_000
 """The default limit on the iterations of a run."""
 
 _RANGES = (("threads", 1, 1024), ("accumulator_bits", 2, 64), ("max_elements", 1, None), ("max_iterations", 1, None))

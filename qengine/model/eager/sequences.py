@@ -32,6 +32,13 @@ class TensorSequence(list[NDArray[Any]]):
             if tensor.dtype != self.dtype:
                 raise ModelError(f"a sequence of {self.dtype} cannot hold a tensor of {tensor.dtype}")
 
+    @classmethod
+    def joined(cls, tensors: Iterable[NDArray[Any]], dtype: np.dtype[Any] | None) -> TensorSequence:
+        """Return a sequence of tensors that are known to have one type, which a loop may build one by one."""
+        result = cls((), dtype)
+        result.extend(tensors)
+        return result
+
 
 def sequence(value: Element) -> TensorSequence:
     """Return an input that must be a sequence of tensors; raise ModelError for anything else."""

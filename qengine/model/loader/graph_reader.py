@@ -208,9 +208,11 @@ def _check_default(declared: Value, default: NDArray[Any]) -> None:
         len(declared.shape) == default.ndim
         and all(not isinstance(a, int) or a == b for a, b in zip(declared.shape, default.shape, strict=True))
     )
-    if not fits or (declared.dtype is not None and declared.dtype != default.dtype):
+    differs = declared.container is not None or (declared.dtype is not None and declared.dtype != default.dtype)
+    if not fits or differs:
+        kind = declared.container or f"{declared.dtype} {declared.shape}"
         raise ModelError(
-            f"input {declared.name!r} is declared as {declared.dtype} {declared.shape}, but its default is "
+            f"input {declared.name!r} is declared as {kind}, but its default is "
             f"{default.dtype} {default.shape}; export the model again"
         )
 

@@ -21,7 +21,7 @@ from onnx import (  # noqa: TID251 - the loader's own
     TypeProto,
 )
 
-from qengine.model.loader.names import everywhere, standard, subgraphs
+from qengine.model.loader.names import standard, subgraphs
 from qengine.model.loader.validation import MAX_AXES
 
 _MAX_PASSES = 8
@@ -53,26 +53,6 @@ def infer(model: ModelProto, strict: bool) -> ModelProto:
         kept |= safe
         inferred = _infer(model, [nodes[k] for k in sorted(kept)], strict)
     return inferred
-
-
-def unsafe_node(model: ModelProto) -> NodeProto | None:
-    """Return a node with which inference of the whole model is not known to be safe; None where there is none.
-
-    Every tensor of the model gets a type.
-    """
-    _add_types(model.graph)
-    known = {info.name for info in model.graph.input}
-    for name, kind in _constant_types(model.graph).items():
-        if name not in known:
-            model.graph.value_info.add(name=name).type.CopyFrom(kind)
-    version = _version(model)
-    guarded = [node for node in everywhere(model.graph.node) if is_guarded(node, version)]
-    if not guarded:
-        return None
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    safe = [node.output[:] for node in infer(copy, strict=False).graph.node if is_guarded(node, version)]
-    return next((node for node in guarded if node.output[:] not in safe), None)
 
 
 def propagate(model: ModelProto, strict: bool) -> ModelProto:

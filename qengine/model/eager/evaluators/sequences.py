@@ -52,7 +52,7 @@ def sequence_erase(x: Element, position: NDArray[Any] | None = None) -> TensorSe
     if not tensors:
         raise ModelError("the sequence is empty: there is nothing to erase")
     at = len(tensors) - 1 if position is None else _position(position, len(tensors), len(tensors) - 1)
-    return TensorSequence([*tensors[:at], *tensors[at + 1 :]], tensors.dtype)
+    return TensorSequence.joined([*tensors[:at], *tensors[at + 1 :]], tensors.dtype)
 
 
 @evaluator("SequenceInsert")
@@ -60,7 +60,8 @@ def sequence_insert(x: Element, tensor: NDArray[Any], position: NDArray[Any] | N
     """Return the sequence with a tensor before a position, by default at the end."""
     tensors = sequence(x)
     at = len(tensors) if position is None else _position(position, len(tensors), len(tensors))
-    return TensorSequence([*tensors[:at], tensor, *tensors[at:]], tensors.dtype)
+    added = TensorSequence([tensor], tensors.dtype)
+    return TensorSequence.joined([*tensors[:at], *added, *tensors[at:]], added.dtype)
 
 
 def _position(position: NDArray[Any], length: int, last: int) -> int:
