@@ -1,4 +1,4 @@
-"""Limit on the bytes that a run may have in use at the same time, checked before memory is taken.
+"""Limits on the memory of a run, checked before memory is taken: bytes at the same time, and elements of a tensor.
 
 A budget belongs to the code that runs inside `limited`, in one thread. What takes much memory calls `require` first:
 the planner for the tensors of a plan, native kernels for their buffers, constant folding and the loader for what they
@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from qengine.errors import OptionError, UnsupportedError
+
+MAX_ELEMENTS = 1 << 30
+"""Number of elements that a tensor may have without an option."""
 
 _SHARE = 0.8
 """Part of the machine's memory that a run may use by default."""
@@ -36,9 +40,10 @@ _Item = TypeVar("_Item")
 
 @dataclass
 class _Budget:
-    """Bytes that may be in use, and those that are."""
+    """Bytes that may be in use, elements that a tensor may have, and bytes that are in use."""
 
     limit: int
+    max_elements: int
     held: int = 0
 
 
@@ -94,30 +99,32 @@ def size_text(size: int) -> str:
 
 
 @contextmanager
-def limited(limit: int | None, *, keep: bool = False) -> Iterator[None]:
+def limited(limit: int | None, *, max_elements: int = MAX_ELEMENTS, keep: bool = False) -> Iterator[None]:
     """Limit memory while the context lasts.
 
     Parameters
     ----------
     limit
         Number of bytes; None for `default_limit`.
+    max_elements
+        Number of elements of a tensor.
     keep
         Whether a budget that is active already stays.
     """
     if keep and _budget.get() is not None:
         yield
         return
-    token = _budget.set(_Budget(default_limit() if limit is None else limit))
+    token = _budget.set(_Budget(default_limit() if limit is None else limit, max_elements))
     try:
         yield
     finally:
         _budget.reset(token)
 
 
-def each_limited(limit: int | None, items: Iterator[_Item]) -> Iterator[_Item]:
+def each_limited(limit: int | None, items: Iterator[_Item], *, max_elements: int = MAX_ELEMENTS) -> Iterator[_Item]:
     """Yield the items of an iterator, with memory limited while it computes them and not in between."""
     while True:
-        with limited(limit):
+        with limited(limit, max_elements=max_elements):
             try:
                 item = next(items)
             except StopIteration:
@@ -167,6 +174,33 @@ def require(size: int, what: str) -> None:
         raise UnsupportedError(
             f"{what} needs {size_text(budget.held + size)} of memory at once, more than {size_text(budget.limit)}; "
             "raise the limit (--max-memory, max_memory=) if you need it, or use smaller inputs"
+        )
+
+
+def check_elements(shape: Sequence[int], what: str, limit: int | None = None) -> None:
+    """Check that a tensor does not have too many elements.
+
+    Parameters
+    ----------
+    shape
+        Length of each axis.
+    what
+        Noun for the tensor, for the message.
+    limit
+        Number of elements; None for that of the active budget, or `MAX_ELEMENTS` where none is active.
+
+    Raises
+    ------
+    UnsupportedError
+        If there are more elements than the limit.
+    """
+    budget = _budget.get()
+    if limit is None:
+        limit = MAX_ELEMENTS if budget is None else budget.max_elements
+    if prod(shape) > limit:
+        raise UnsupportedError(
+            f"{what} of {' x '.join(map(str, shape))} has more than {limit:,} elements; "
+            "raise the limit (--max-elements, max_elements=) if you need it"
         )
 
 

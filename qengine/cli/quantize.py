@@ -13,12 +13,12 @@ from qengine.cli.output.console import status
 from qengine.cli.output.quantize import as_json, as_table
 from qengine.data import zoo
 from qengine.errors import OptionError
+from qengine.memory import MAX_ELEMENTS
 from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
 from qengine.quantization.correction import describe_recipes, needs_data
 from qengine.quantization.qdq import quantize_model
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="ONNX file to write.")]
 QFormat = Annotated[

@@ -15,9 +15,9 @@ from qengine.atomic_files import replacing
 from qengine.data.channels import CHANNELS, LAYOUTS, channel_axis
 from qengine.errors import FeedError, OptionError
 from qengine.input_files import open_input
+from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Dim
 from qengine.model.pictures import READ_ERRORS, fault_of, is_deep
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 """Endings of the names of image files that are read."""

@@ -20,9 +20,9 @@ from qengine.data.channels import CHANNELS, channel_axis
 from qengine.data.images import SUFFIXES, PixelScale, read_image
 from qengine.errors import FeedError, first_line
 from qengine.input_files import NotAFileError, check_regular, open_input
+from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Dim, Value
 from qengine.model.loader.tensorfile import load_tensor
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 _FILES = SUFFIXES | {".npy", ".npz", ".pb"}
 _FILE_KINDS = "a .npy, .npz, .pb or image file"

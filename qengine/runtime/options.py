@@ -10,12 +10,11 @@ from typing import TypedDict
 from qengine.checks import check_whole_number
 from qengine.errors import OptionError
 from qengine.kernels.isa import Isa, choose
-from qengine.memory import parse_size
+from qengine.memory import MAX_ELEMENTS, parse_size
 from qengine.model.formats.assign import FormatRequest
 from qengine.model.formats.files import FormatsByName, read_formats
 from qengine.model.steps import Arithmetic
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 Formats = FormatsByName | str | os.PathLike[str]
 """Formats by tensor name, or the path of a JSON file of them."""

@@ -69,7 +69,7 @@ class PlanCache:
         def make() -> Plan:
             options = self.options
             fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
-            with memory.limited(options.memory_limit(), keep=True):
+            with memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True):
                 plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 

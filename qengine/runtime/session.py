@@ -80,7 +80,7 @@ class InferenceSession:
     ) -> None:
         check_keywords("InferenceSession", keywords, SessionKeywords)
         self._options = options_with(SessionOptions, options, keywords)
-        with memory.limited(self._options.memory_limit()):
+        with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
             self._network = self._read(model)
         self._plans = PlanCache(self._network, self._options, self._options.instruction_set())
 
@@ -204,7 +204,7 @@ class InferenceSession:
             raise OptionError(f"output_names is a list of names, or None, not {output_names!r}")
         names = list(output_names or (value.name for value in self.graph.outputs))
         arrays = self.check_feeds(feeds)
-        with self.limited(), memory.limited(self._options.memory_limit()):
+        with self.limited(), memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
             results = self._run(arrays, tuple(dict.fromkeys(names)), raw)
         # A name that is listed twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
@@ -244,7 +244,7 @@ class InferenceSession:
             events; None for no calls.
         """
         events = self._events(arrays, names, tallies, on_inner_tensor)
-        return memory.each_limited(self._options.memory_limit(), events)
+        return memory.each_limited(self._options.memory_limit(), events, max_elements=self._options.max_elements)
 
     def _events(
         self,

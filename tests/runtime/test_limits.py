@@ -165,3 +165,33 @@ def test_a_length_that_onnx_does_not_know_is_no_fault():
     for sizes in ([8], [[8]]):
         (y,) = session.run(None, {"x": np.arange(4, dtype=np.float32), "k": np.array(sizes)})
         assert y.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+MADE_LARGE = {
+    "Einsum": ([(300,), (300,)], {"equation": "i,j->ij"}),
+    "Attention": ([(1, 1, 300, 1)] * 3, {}),
+    "RandomNormal": ([], {"shape": [300, 300]}),
+    "MatMulInteger": ([(300, 1), (1, 300)], {}),
+    "Expand": ([(1,)], {}),
+}
+
+
+@pytest.mark.parametrize("operator", MADE_LARGE)
+@pytest.mark.parametrize(
+    ("option", "limit", "reason"),
+    [("max_memory", "200K", "at once, more than 200.0 KiB"), ("max_elements", 1000, "more than 1,000 elements")],
+    ids=["memory", "elements"],
+)
+def test_what_operators_make_of_small_inputs_counts(operator, option, limit, reason):
+    """A node without a handler is no exception, nor are its intermediate results."""
+    shapes, attributes = MADE_LARGE[operator]
+    kind = TensorProto.UINT8 if operator == "MatMulInteger" else _FLOAT
+    kinds = {f"x{i}": (kind, [None] * len(shape)) for i, shape in enumerate(shapes)}
+    held = {"shape": np.array([300, 300])} if operator == "Expand" else {}
+    node = helper.make_node(operator, [*kinds, *held], ["y"], **attributes)
+    made = model([node], [info(name, *about) for name, about in kinds.items()], ["y"], held)
+    made.opset_import[0].version, made.ir_version = 23, 11
+    feeds = dict(zip(kinds, (np.ones(s, helper.tensor_dtype_to_np_dtype(kind)) for s in shapes), strict=True))
+    assert InferenceSession(made).run(None, feeds)[0].size >= 300
+    with pytest.raises(UnsupportedError, match=rf"node 'y' \({operator}\).* {reason}; .*{option}="):
+        InferenceSession(made, **{option: limit}).run(None, feeds)

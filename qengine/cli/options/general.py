@@ -9,8 +9,8 @@ import typer
 from qengine.cli.options.panels import INPUTS, RUN
 from qengine.data.zoo import ENTRIES
 from qengine.kernels.isa import BEST_FIRST
+from qengine.memory import MAX_ELEMENTS
 from qengine.runtime.options import MAX_ITERATIONS
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 Model = Annotated[
     str,

@@ -12,9 +12,9 @@ from qengine.data.datasets.folder import files_source, folder_source
 from qengine.data.datasets.npz import NpzSource
 from qengine.data.images import SUFFIXES, PixelScale
 from qengine.errors import FeedError, OptionError
+from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Graph
 from qengine.model.static_values import value_inputs
-from qengine.runtime.plan.plan import MAX_ELEMENTS
 
 
 def open_dataset(

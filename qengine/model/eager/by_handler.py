@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.eager.elements import checked_shape, is_float, zero
+from qengine.model.eager.elements import checked_shape, is_float, working_dtype, zero
 from qengine.model.eager.evaluator import Element
 from qengine.model.graph import Node
 from qengine.model.ops.binding import make_steps
@@ -90,7 +90,7 @@ def _wide(node: Node, op: Operator, arrays: dict[str, NDArray[Any]]) -> np.dtype
     data = [arrays[name].dtype for name, role in op.roles(node) if role in _DATA]
     has_narrow = any(value.dtype.name == "bfloat16" for value in arrays.values())
     if has_narrow or (len(set(data)) > 1 and all(map(is_float, data))):
-        return np.dtype(np.float64 if np.dtype(np.float64) in data else np.float32)
+        return working_dtype(*data)
     is_small = bool(data) and data[0].kind in "iu" and data[0].itemsize < 8  # float64 holds the integers exactly
     interpolates = node.operator in ("Resize", "Upsample")
     picks = node.operator == "GridSample" and node.attributes.get("mode") == "nearest"

@@ -1,8 +1,8 @@
-"""Element types, axes, indices and sizes, read and checked in the same way by all evaluators."""
+"""Element types, numbers, axes, indices and sizes, read and checked in the same way by all evaluators."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import prod
 from typing import Any
 
@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine import memory
-from qengine.errors import ModelError, UnsupportedError
+from qengine.errors import ModelError
+from qengine.model.schemas import DTYPES
 
-MAX_ELEMENTS = 1 << 30
-"""Largest number of elements of a result whose size an attribute or the elements of an input decide."""
+Reals = NDArray[np.float64]
+
+REALS = ("float16", "float32", "float64", "bfloat16")
+"""Names of the types of real numbers that most operators take."""
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:
@@ -29,6 +32,39 @@ def is_narrow(dtype: np.dtype[Any]) -> bool:
 def widened(x: NDArray[Any]) -> NDArray[Any]:
     """Return float16, bfloat16 and narrower numbers as float32, and any other array unchanged."""
     return x.astype(np.float32) if is_narrow(x.dtype) else x
+
+
+def reals(x: NDArray[Any]) -> Reals:
+    """Return real numbers of any type in float64."""
+    return np.asarray(x, np.float64)
+
+
+def working_dtype(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type that arithmetic on real numbers is done in: float64 if one of them is float64, else float32."""
+    return np.dtype(np.float64 if np.dtype(np.float64) in dtypes else np.float32)
+
+
+def element_dtype(code: int, allowed: Collection[str], what: str) -> np.dtype[Any]:
+    """Return the type that ONNX numbers so (TensorProto.DataType).
+
+    Parameters
+    ----------
+    code
+        ONNX's number.
+    allowed
+        Names of the types that the operator allows.
+    what
+        Name of the attribute that holds the number.
+
+    Raises
+    ------
+    ModelError
+        If the operator does not allow the type.
+    """
+    dtype = DTYPES.get(code)
+    if dtype is None or dtype.name not in allowed:
+        raise ModelError(f"{what} {code} is not a type that the operator allows, which are {', '.join(allowed)}")
+    return dtype
 
 
 def zero(dtype: np.dtype[Any]) -> Any:
@@ -49,6 +85,21 @@ def axes_of(axes: Sequence[int], ndim: int) -> tuple[int, ...]:
     if len(set(front)) < len(front):
         raise ModelError(f"axes {list(axes)} occur twice")
     return front
+
+
+def scalar(x: NDArray[Any] | None, what: str) -> Any:
+    """Return the only element of an input, of any number of axes, as a Python number; None for None.
+
+    Raises
+    ------
+    ModelError
+        If there are more or fewer elements; `what` names the input.
+    """
+    if x is None:
+        return None
+    if x.size != 1:
+        raise ModelError(f"{what} of shape {list(x.shape)} must be a single number")
+    return x.item()
 
 
 def one_integer(x: NDArray[Any], what: str) -> int:
@@ -81,7 +132,14 @@ def indices_in(indices: NDArray[Any], length: int, what: str = "an index") -> ND
     return np.where(found < 0, found + length, found)
 
 
-def checked_shape(shape: Sequence[int], itemsize: int = 4) -> tuple[int, ...]:
+def check_shape(x: NDArray[Any], shape: Sequence[int | None], what: str) -> None:
+    """Raise ModelError if an array has another shape; None stands for any length, and `what` names the array."""
+    if x.ndim != len(shape) or any(n is not None and m != n for m, n in zip(x.shape, shape, strict=True)):
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ModelError(f"{what} has the shape {list(x.shape)}, [{wanted}] is needed")
+
+
+def checked_shape(shape: Sequence[int], itemsize: int = 4, what: str = "a result") -> tuple[int, ...]:
     """Return the shape of a result that is not too large to be allocated.
 
     Parameters
@@ -90,17 +148,18 @@ def checked_shape(shape: Sequence[int], itemsize: int = 4) -> tuple[int, ...]:
         Length of each axis.
     itemsize
         Bytes of an element, with those of intermediate arrays of the same shape.
+    what
+        Noun for the messages.
 
     Raises
     ------
     ModelError
         If a length is negative.
     UnsupportedError
-        If there are more than `MAX_ELEMENTS` elements, or more bytes than the run may use.
+        If there are more elements than a tensor may have, or more bytes than the run may use.
     """
     if min(shape, default=0) < 0:
-        raise ModelError(f"a result of shape {list(shape)} has a negative length")
-    if prod(shape) > MAX_ELEMENTS:
-        raise UnsupportedError(f"a result of {' x '.join(map(str, shape))} has more than {MAX_ELEMENTS:,} elements")
-    memory.require(prod(shape) * itemsize, f"a result of {' x '.join(map(str, shape))}")
+        raise ModelError(f"{what} of shape {list(shape)} has a negative length")
+    memory.check_elements(shape, what)
+    memory.require(prod(shape) * itemsize, f"{what} of {' x '.join(map(str, shape))}")
     return tuple(shape)

@@ -24,9 +24,6 @@ from qengine.qformat import fraction_bits_of
 
 Arrays = Mapping[str, NDArray[Any]]
 
-MAX_ELEMENTS = 1 << 30
-"""The default limit on the number of elements of a tensor."""
-
 
 @dataclass(frozen=True)
 class FixedPointSettings:

@@ -32,14 +32,14 @@ from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import Convert, Island, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
 from qengine.qformat import QFormat
-from qengine.runtime.plan.plan import MAX_ELEMENTS, BoundStep, FixedPointSettings, Plan
+from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
 
 
 def make_plan(
     graph: Graph,
     inputs: Mapping[str, Tensor],
     fixed: FixedPointSettings | None = None,
-    max_elements: int = MAX_ELEMENTS,
+    max_elements: int = memory.MAX_ELEMENTS,
 ) -> Plan:
     """Bind every node of a graph to kernels.
 
@@ -91,7 +91,7 @@ def plan_section(
     graph: Graph,
     inputs: Mapping[str, Tensor],
     fixed: FixedPointSettings | None = None,
-    max_elements: int = MAX_ELEMENTS,
+    max_elements: int = memory.MAX_ELEMENTS,
     encoded: frozenset[str] = frozenset(),
 ) -> Section:
     """Bind the nodes of a graph to kernels, up to the first node that cannot be planned.
@@ -335,11 +335,7 @@ class _Builder:
         return output.is_float and all(t.format is None for t in (output, *step.operands))
 
     def _check_size(self, shape: tuple[int, ...], label: str) -> None:
-        if prod(shape) > self.max_elements:
-            raise UnsupportedError(
-                f"{label}: a tensor of {' x '.join(map(str, shape))} has more than {self.max_elements:,} elements; "
-                "raise the limit (--max-elements, max_elements=) if you need it"
-            )
+        memory.check_elements(shape, f"{label}: a tensor", self.max_elements)
 
     def _with_lifetimes(self) -> tuple[BoundStep, ...]:
         """Return the steps, each with the tensors that no later step reads: its operands, and its output if unread."""

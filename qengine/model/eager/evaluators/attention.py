@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.elements import REALS, checked_shape, element_dtype, working_dtype
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import REALS, check_size, element_dtype, working_dtype
 
 Array = NDArray[Any]
 Modifier = Callable[[Array], Array]
@@ -251,7 +251,7 @@ def _scale(scale: float | None, q: Array) -> float:
 
 def _scores(q: Array, k: Array, scale: float) -> Array:
     """Return Q K' scale as (batch, heads, queries, keys)."""
-    check_size((*q.shape[:3], k.shape[2]), 8, "the product of Q and K")
+    checked_shape((*q.shape[:3], k.shape[2]), 8, "the product of Q and K")
     wide = working_dtype(q.dtype)
     groups = _grouped(q.astype(wide), k.shape[1])
     product = groups @ np.swapaxes(k.astype(wide), -1, -2)[:, :, None] * wide.type(scale)
@@ -265,7 +265,7 @@ def _grouped(x: Array, heads: int) -> Array:
 
 def _weighted(weights: Array, v: Array, wide: np.dtype[Any]) -> Array:
     """Return the sums of V over keys, as (batch, heads, queries, size)."""
-    check_size((*weights.shape[:3], v.shape[3]), 8, "the output")
+    checked_shape((*weights.shape[:3], v.shape[3]), 8, "the output")
     y = _grouped(weights.astype(wide), v.shape[1]) @ v.astype(wide)[:, :, None]
     return np.asarray(y.reshape(*weights.shape[:3], v.shape[3]))
 

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.eager.arithmetic import check_shape
-from qengine.model.eager.elements import axis_of, checked_shape, is_float, widened
+from qengine.model.eager.elements import axis_of, check_shape, checked_shape, is_float, widened
 from qengine.model.eager.evaluator import evaluator
 
 _DOMAIN = "com.microsoft"

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.elements import checked_shape, working_dtype
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import check_size, working_dtype
 
 Array = NDArray[Any]
 Label = str | int
@@ -131,7 +131,7 @@ def _contracted(operands: list[_Operand], result: tuple[Label, ...], lengths: di
         pairs = [(i, j) for i in range(len(operands)) for j in range(i + 1, len(operands))]
         left, right = min(pairs, key=lambda pair: prod(lengths[label] for label in _product(pair, operands, result)))
         labels = _product((left, right), operands, result)
-        check_size([lengths[label] for label in labels], operands[left].array.itemsize, "an intermediate result")
+        checked_shape([lengths[label] for label in labels], operands[left].array.itemsize, "an intermediate result")
         joined = _multiplied(operands[left], operands[right], labels, lengths)
         operands = [one for i, one in enumerate(operands) if i not in (left, right)] + [joined]
     (last,) = operands
@@ -139,7 +139,7 @@ def _contracted(operands: list[_Operand], result: tuple[Label, ...], lengths: di
     array = last.without(label for label in last.labels if label not in result).array
     array = array.transpose([[one for one in last.labels if one in result].index(label) for label in present])
     shape = [lengths.get(label, 1) for label in result]
-    check_size(shape, array.itemsize, "the output")
+    checked_shape(shape, array.itemsize, "the output")
     array = array.reshape([n if label in present else 1 for n, label in zip(shape, result, strict=True)])
     return np.broadcast_to(array, shape)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qengine.errors import ModelError
-from qengine.model.eager.arithmetic import Reals
+from qengine.model.eager.elements import Reals
 
 Gate = Callable[[Reals], Reals]
 

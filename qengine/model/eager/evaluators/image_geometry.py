@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.eager.arithmetic import check_shape, reals
-from qengine.model.eager.elements import axes_of, checked_shape, widened, zero
+from qengine.model.eager.elements import axes_of, check_shape, checked_shape, reals, widened, zero
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.ops.window import Window
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.model.eager.elements import checked_shape, scalar
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import check_size, scalar
 from qengine.model.ops.linear import conv
 from qengine.model.ops.operator import Ints
 from qengine.model.ops.quantization import check_scale
@@ -197,14 +197,14 @@ def _matrix_product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[n
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ModelError(f"A {list(a.shape)} and B {list(b.shape)} do not fit")
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    check_size((*stack, *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ())), 8, "the output")
+    checked_shape((*stack, *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ())), 8, "the output")
     return _wrapped(a @ b)
 
 
 def _convolution(x: NDArray[np.float64], w: NDArray[np.float64], window: _Window) -> NDArray[np.int32]:
     step = conv(Tensor("x", x.dtype, x.shape), Tensor("w", w.dtype, w.shape), **vars(window))
-    check_size(step.shape, 8, "the output")
-    check_size(step.scratch, 8, "the padded input")
+    checked_shape(step.shape, 8, "the output")
+    checked_shape(step.scratch, 8, "the padded input")
     return _wrapped(step.product(x, w))
 
 

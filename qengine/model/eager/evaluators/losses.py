@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.elements import working_dtype
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import working_dtype
 
 Array = NDArray[Any]
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.kernels.reference.window import Pads
-from qengine.model.eager.arithmetic import check_shape
-from qengine.model.eager.elements import checked_shape
+from qengine.model.eager.elements import check_shape, checked_shape
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.ops.window import paired, per_axis
 

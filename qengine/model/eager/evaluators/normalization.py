@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.functions import power
 from qengine.kernels.reference.normalization import standardize
-from qengine.model.eager.arithmetic import Reals, check_shape, reals
-from qengine.model.eager.elements import axes_of, axis_of
+from qengine.model.eager.elements import Reals, axes_of, axis_of, check_shape, reals
 from qengine.model.eager.evaluator import evaluator
 
 _STASH_TYPES = (1, 11)  # float32 and float64; statistics in float64 serve both

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.kernels.reference.functions import power
-from qengine.model.eager.arithmetic import Reals, reals
-from qengine.model.eager.elements import checked_shape
+from qengine.model.eager.elements import Reals, checked_shape, reals
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.ops.window import Window, check_pads
 

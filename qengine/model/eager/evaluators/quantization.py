@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.eager.elements import axis_of
+from qengine.model.eager.elements import axis_of, element_dtype
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import BFLOAT16, element_dtype
 from qengine.model.ops.quantization import check_scale, spread
 from qengine.model.steps import Tensor
 
@@ -48,7 +47,7 @@ def quantize_linear(
     if precision:
         wide = element_dtype(precision, ("float32", "float16", "bfloat16"), "precision")
     else:
-        wide = y_scale.dtype if y_scale.dtype in (np.float16, np.float64, BFLOAT16) else np.dtype(np.float32)
+        wide = y_scale.dtype if y_scale.dtype in (np.float16, np.float64, ml_dtypes.bfloat16) else np.dtype(np.float32)
     real = x.astype(wide) / _expanded(y_scale, x, axis, block_size, "y_scale").astype(wide)
     if dtype.name in _INTEGERS:
         limits: Any = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.eager.arithmetic import Reals, check_shape, reals
-from qengine.model.eager.elements import checked_shape
+from qengine.model.eager.elements import Reals, check_shape, checked_shape, reals
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.eager.evaluators.gates import Gate
 from qengine.model.eager.evaluators.recurrent import RecurrentOptions, sequence_lengths

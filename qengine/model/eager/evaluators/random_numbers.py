@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.kernels.reference.functions import exp, log
+from qengine.model.eager.elements import REALS, checked_shape, element_dtype
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import REALS, check_size, element_dtype
 from qengine.model.ops.operator import Ints
 
 Array = NDArray[Any]
@@ -77,7 +77,7 @@ def multinomial(x: Array, *, dtype: int = 6, sample_size: int = 1, seed: float |
     kind = element_dtype(dtype, ("int32", "int64"), "dtype")
     if x.ndim != 2 or sample_size < 1 or (x.shape[0] and not x.shape[1]):
         raise ModelError(f"input {list(x.shape)} must be [batch, classes], and sample_size {sample_size} 1 or more")
-    check_size((x.shape[0], sample_size), 8, "the samples")
+    checked_shape((x.shape[0], sample_size), 8, "the samples")
     logits = x.astype(np.float64)
     top = logits.max(axis=1, keepdims=True, initial=-np.inf)
     if not np.isfinite(top).all():
@@ -125,7 +125,7 @@ def _filled(shape: Sequence[int], dtype: np.dtype[Any], draw: Callable[[int], ND
     """
     if any(n < 0 for n in shape):
         raise ModelError(f"shape {list(shape)} must not have negative lengths")
-    check_size(shape, dtype.itemsize, "the output")
+    checked_shape(shape, dtype.itemsize, "the output")
     flat = np.empty(prod(shape), dtype)
     start = 0
     while start < flat.size:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.rounding import round_real
-from qengine.model.eager.arithmetic import Reals, check_shape, reals
-from qengine.model.eager.elements import checked_shape, widened
+from qengine.model.eager.elements import Reals, check_shape, checked_shape, reals, widened
 from qengine.model.eager.evaluator import evaluator
 
 _MAX_SAMPLES = 1 << 22

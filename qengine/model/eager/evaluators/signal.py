@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.eager.elements import axis_of
+from qengine.model.eager.elements import REALS, axis_of, checked_shape, element_dtype, scalar, working_dtype
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import REALS, check_size, element_dtype, scalar, working_dtype
 
 Array = NDArray[Any]
 
@@ -51,7 +50,7 @@ def _dft(x: Array, dft_length: Array | None, axis: int, *, inverse: bool, onesid
         length = 2 * (x.shape[along] - 1) if inverse and onesided else x.shape[along]
     if length < 1:
         raise ModelError(f"a transform of length {length} is not possible")
-    check_size((*x.shape[:along], length, *x.shape[along + 1 : -1], 2), 8, "the transform")
+    checked_shape((*x.shape[:along], length, *x.shape[along + 1 : -1], 2), 8, "the transform")
     wide = x.astype(working_dtype(x.dtype))
     return _transformed(wide, length, along, inverse=inverse, onesided=onesided).astype(x.dtype)
 
@@ -94,7 +93,7 @@ def stft(
             "longer than the signal, and the step must be 1 or more"
         )
     frames = (x.shape[1] - length) // step + 1
-    check_size((x.shape[0], frames, length, 2), 8, "the frames")
+    checked_shape((x.shape[0], frames, length, 2), 8, "the frames")
     places = np.arange(frames)[:, None] * step + np.arange(length)
     wide = working_dtype(signal.dtype)
     parts = x.astype(wide)[:, places]
@@ -114,7 +113,7 @@ def _declare_window(name: str, shape: Callable[[NDArray[np.float64]], NDArray[np
         length = scalar(size, "size")
         if length < 0:
             raise ModelError(f"size {length} must be 0 or more")
-        check_size((length,), 8, "the window")
+        checked_shape((length,), 8, "the window")
         if length == 1 and not periodic:
             return np.ones(1, dtype)  # the peak alone
         angle = 2 * np.pi * np.arange(length) / max(length if periodic else length - 1, 1)
@@ -154,7 +153,7 @@ def mel_weight_matrix(
             f"{low} not negative and not above upper_edge_hertz {high}"
         )
     rows = length // 2 + 1
-    check_size((rows, bands), 8, "the matrix")
+    checked_shape((rows, bands), 8, "the matrix")
     mel = np.linspace(_mel(low), _mel(high), bands + 2, endpoint=False)
     edges = np.floor((length + 1) * (700 * (10 ** (mel / 2595) - 1)) / rate)
     if edges[-1] >= rows:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.eager.elements import MAX_ELEMENTS, checked_shape
+from qengine.memory import MAX_ELEMENTS
+from qengine.model.eager.elements import checked_shape
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.eager.regex import compiled
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.elements import scalar
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.numbers import scalar
 
 Array = NDArray[Any]
 Reals = NDArray[np.float64]

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.eager.elements import axis_of
+from qengine.model.eager.elements import axis_of, checked_shape, working_dtype
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.eager.evaluators.attention import split_heads
-from qengine.model.eager.numbers import check_size, working_dtype
 
 Array = NDArray[Any]
 
@@ -163,7 +162,7 @@ def linear_attention(
     if k.shape[3] != size:
         raise ModelError(f"query has {size} elements a head, key {k.shape[3]}")
     shape = (batch, kv_num_heads, size, v.shape[3])
-    check_size(shape, 8, "the state")
+    checked_shape(shape, 8, "the state")
     if past_state is not None and past_state.shape != shape:
         raise ModelError(f"past_state {list(past_state.shape)} must be {list(shape)}")
     state = np.zeros(shape, wide) if past_state is None else past_state.astype(wide)
@@ -172,7 +171,7 @@ def linear_attention(
     factor = wide.type(scale or (1.0 / sqrt(size) if size else 1.0))
 
     outputs = np.zeros((batch, q_num_heads, length, v.shape[3]), wide)
-    check_size(outputs.shape, 8, "the output")
+    checked_shape(outputs.shape, 8, "the output")
     groups = q_num_heads // kv_num_heads
     for t in range(length):
         if gains is not None:
