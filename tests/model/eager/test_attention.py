@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from model.eager.single import run
+from model.eager.nodes import run
 from model.ops.cases import Case, each, i64, real
 
 from qengine.errors import ModelError, QEngineError
@@ -77,28 +77,28 @@ def test_agrees_with_the_references(case, version):
 
 
 def test_a_query_without_keys_gives_zeros():
-    y, *_ = run("Attention", (Q, K[:, :, :0], V[:, :, :0]), version=23, outputs=2)
+    y, *_ = run("Attention", (Q, K[:, :, :0], V[:, :, :0]), 2, opset=23)
     np.testing.assert_array_equal(y, np.zeros((2, 3, 4, 6), np.float32), strict=True)
 
 
 def test_the_mask_of_one_key_broadcasts_at_first():
     mask = np.float32([[3], [-np.inf], [0], [-1]])
-    (y,) = run("Attention", (Q, K, V, mask, *PAST), version=23)
-    (wanted,) = run("Attention", (Q, K, V, mask.repeat(7, 1), *PAST), version=23)
+    (y,) = run("Attention", (Q, K, V, mask, *PAST), opset=23)
+    (wanted,) = run("Attention", (Q, K, V, mask.repeat(7, 1), *PAST), opset=23)
     np.testing.assert_array_equal(y, wanted)
 
 
 def test_a_mask_with_too_few_keys_is_an_error_at_first():
     with pytest.raises(QEngineError, match="does not broadcast"):
-        run("Attention", (Q, K, V, real(4, 3)), version=23)
+        run("Attention", (Q, K, V, real(4, 3)), opset=23)
 
 
 def test_an_infinite_score_that_is_masked_does_not_take_part():
     k = K.copy()
     k[0, 0, 1] = 3e38
     q = np.abs(Q) * 1e3
-    (y,) = run("Attention", (q, k, V, np.arange(5) != 1), version=23)
-    (wanted,) = run("Attention", (q, np.delete(k, 1, 2), np.delete(V, 1, 2)), version=23)
+    (y,) = run("Attention", (q, k, V, np.arange(5) != 1), opset=23)
+    (wanted,) = run("Attention", (q, np.delete(k, 1, 2), np.delete(V, 1, 2)), opset=23)
     np.testing.assert_allclose(y, wanted, 1e-5, 1e-6)
 
 
@@ -126,7 +126,7 @@ def test_an_infinite_score_that_is_masked_does_not_take_part():
 )
 def test_what_onnx_does_not_allow_is_an_error(inputs, attributes, message):
     with pytest.raises(QEngineError) as caught:
-        run("Attention", inputs, attributes, version=25)
+        run("Attention", inputs, opset=25, **attributes)
     assert "node 'node' (Attention)" in str(caught.value)
     # onnx's own inference refuses some of them first.
     assert message in str(caught.value) or "cannot run" in str(caught.value)
@@ -135,9 +135,9 @@ def test_what_onnx_does_not_allow_is_an_error(inputs, attributes, message):
 def test_a_result_that_is_too_large_is_refused_before_it_is_made():
     q = np.zeros((1, 1, 1 << 16, 1), np.float32)
     with pytest.raises(QEngineError, match="more than 1,073,741,824 elements"):
-        run("Attention", (q, q, q), version=23)
+        run("Attention", (q, q, q), opset=23)
 
 
 def test_a_mask_of_another_opset_is_refused():
     with pytest.raises(ModelError, match="Attention takes"):
-        run("Attention", (Q, K, V, None, None, None, i64(3, 5)), version=23)
+        run("Attention", (Q, K, V, None, None, None, i64(3, 5)), opset=23)

@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from model.eager.single import run, scalar
+from model.eager.nodes import run, scalar
 from model.ops.cases import i64, real
 
 HEADS = {"q_num_heads": 2, "kv_num_heads": 2, "update_rule": "linear"}
@@ -29,8 +29,8 @@ def test_results_are_rounded_once(node):
     operator, inputs, attributes, version, outputs = node
     narrow = [a.astype(ml_dtypes.bfloat16) if a.dtype == np.float32 else a for a in inputs]
     wide = [a.astype(np.float32) if a.dtype == ml_dtypes.bfloat16 else a for a in narrow]
-    found = run(operator, narrow, attributes, version=version, outputs=outputs)
-    wanted = run(operator, wide, attributes, version=version, outputs=outputs)
+    found = run(operator, narrow, outputs, opset=version, **attributes)
+    wanted = run(operator, wide, outputs, opset=version, **attributes)
     for ours, theirs in zip(found, wanted, strict=True):
         kind = ml_dtypes.bfloat16 if theirs.dtype == np.float32 else theirs.dtype
         np.testing.assert_array_equal(ours, theirs.astype(kind), strict=True)
@@ -38,6 +38,6 @@ def test_results_are_rounded_once(node):
 
 @pytest.mark.parametrize("name", ["HannWindow", "HammingWindow", "BlackmanWindow"])
 def test_windows(name):
-    (y,) = run(name, (scalar(7),), {"output_datatype": 16}, version=17)
-    (wide,) = run(name, (scalar(7),), {"output_datatype": 11}, version=17)
+    (y,) = run(name, (scalar(7),), opset=17, output_datatype=16)
+    (wide,) = run(name, (scalar(7),), opset=17, output_datatype=11)
     np.testing.assert_array_equal(y, wide.astype(ml_dtypes.bfloat16), strict=True)

@@ -4,11 +4,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+from model.eager.nodes import alone, refused
 from model.ops.cases import Case, each, f32, i64, scalar
 
 from qengine.errors import ModelError
-
-from .alone import alone, refused
 
 BOXES = f32(0, 0, 1, 1, 0, 0.1, 1, 1.1, 0, -0.1, 1, 0.9, 0, 10, 1, 11, 1, 11, 0, 10, 0, 100, 1, 101).reshape(1, 6, 4)
 SCORES = f32(0.9, 0.75, 0.6, 0.95, 0.5, 0.3, 0.1, 0.2, 0.9, 0.9, 0.3, 0.05).reshape(1, 2, 6)

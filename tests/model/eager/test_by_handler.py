@@ -3,11 +3,10 @@
 import ml_dtypes as ml
 import numpy as np
 import pytest
+from model.eager.nodes import alone, refused
 from model.ops.cases import Case, each, f32, i64, real, scalar
 
 from qengine.errors import ModelError, UnsupportedError
-
-from .alone import alone, refused
 
 WORDS = np.array([["a", "", "ccc"], ["é", "x y", "0"]], object)
 BFLOAT = np.array([[1, 2, 3], [-4.5, 0.5, 0]]).astype(ml.bfloat16)

@@ -3,13 +3,12 @@
 import ml_dtypes as ml
 import numpy as np
 import pytest
+from model.eager.nodes import alone, refused
 from model.ops.cases import Case, each, f32, i64
 from onnx import TensorProto as Onnx
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from qengine.errors import ModelError
-
-from .alone import alone, refused
 
 FLOATS = (np.float16, np.float32, np.float64)
 INTEGERS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from model.eager.single import run
+from model.eager.nodes import run
 from model.ops.cases import Case, each, real
 
 from qengine.errors import ModelError, QEngineError, UnsupportedError
@@ -119,4 +119,4 @@ def test_an_equation_that_does_not_fit_is_an_error(equation, shapes):
 
 def test_an_error_names_the_node():
     with pytest.raises(QEngineError, match=r"node 'node' \(Einsum\)"):
-        run("Einsum", (real(3), real(4)), {"equation": "i,i"}, version=12)
+        run("Einsum", (real(3), real(4)), opset=12, equation="i,i")

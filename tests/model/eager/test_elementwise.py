@@ -3,11 +3,10 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from model.eager.nodes import refused
 from model.ops.cases import Case, each, f32, i64, real, scalar
 
 from qengine.errors import ModelError
-
-from .alone import refused
 
 FLOATS = (np.float16, np.float32, np.float64)
 INTEGERS = (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64)

@@ -3,11 +3,10 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from model.eager.nodes import refused
 from model.ops.cases import Case, each, f32, i64, real, scalar
 
 from qengine.errors import ModelError, UnsupportedError
-
-from .alone import refused
 
 X = real(2, 3, 4)
 TIES = np.array([[3, 1, 3, 0], [1, 1, 0, 1], [-1, -2, -1, -1]], np.float32)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from model.eager.single import run, scalar
+from model.eager.nodes import run, scalar
 from model.ops.cases import Case, each, f32
 
 from qengine.errors import QEngineError
@@ -124,44 +124,44 @@ def test_zero_points_of_rows(shape):
     a, b = codes(U, *shape, 4), codes(S, 4, 5)
     for zero_point in (codes(U, 3), codes(U, *shape, 1)):
         column = zero_point.reshape(-1, 1) if zero_point.ndim == 1 else zero_point
-        (y,) = run("MatMulInteger", (a, b, zero_point), version=10)
+        (y,) = run("MatMulInteger", (a, b, zero_point), opset=10)
         np.testing.assert_array_equal(y, (a.astype(np.int32) - column.astype(np.int32)) @ b.astype(np.int32))
 
 
 def test_zero_points_of_filters():
     x, w, zero = codes(U, 2, 3, 6, 5), codes(S, 4, 3, 3, 2), codes(S, 4)
-    parts = [run("ConvInteger", (x, w[i : i + 1], scalar(9, U), zero[i].reshape(())), version=10)[0] for i in range(4)]
-    (y,) = run("ConvInteger", (x, w, scalar(9, U), zero), version=10)
+    parts = [run("ConvInteger", (x, w[i : i + 1], scalar(9, U), zero[i].reshape(())), opset=10)[0] for i in range(4)]
+    (y,) = run("ConvInteger", (x, w, scalar(9, U), zero), opset=10)
     np.testing.assert_array_equal(y, np.concatenate(parts, axis=1))
 
 
 def test_sums_wrap_around_in_32_bits():
     count = 140_000
     a, b = np.full((1, count), 255, U), np.full((count, 1), 255, U)
-    (y,) = run("MatMulInteger", (a, b), version=10)
+    (y,) = run("MatMulInteger", (a, b), opset=10)
     assert y.item() == (255 * 255 * count + 2**31) % 2**32 - 2**31
 
 
 def test_products_of_nothing_are_zeros():
-    (y,) = run("MatMulInteger", (codes(U, 3, 0), codes(U, 0, 5)), version=10)
+    (y,) = run("MatMulInteger", (codes(U, 3, 0), codes(U, 0, 5)), opset=10)
     np.testing.assert_array_equal(y, np.zeros((3, 5), np.int32), strict=True)
 
 
 def test_the_zero_point_is_added_after_rounding():
     inputs = (U([[1]]), scalar(0.5, np.float32), scalar(0, U), U([[1]]), scalar(1, np.float32), scalar(0, U))
-    (y,) = run("QLinearMatMul", (*inputs, scalar(1, np.float32), scalar(1, U)), version=10)
+    (y,) = run("QLinearMatMul", (*inputs, scalar(1, np.float32), scalar(1, U)), opset=10)
     assert y.item() == 1  # half to even is 0, and not 1.5 rounded to 2
 
 
 def test_a_range_beyond_float32_has_a_scale():
-    y, scale, zero_point = run("DynamicQuantizeLinear", (f32(-3e38, 3e38),), version=11, outputs=3)
+    y, scale, zero_point = run("DynamicQuantizeLinear", (f32(-3e38, 3e38),), 3, opset=11)
     assert y.tolist() == [0, 255]
     assert np.isfinite(scale)
     assert zero_point == 128
 
 
 def test_a_range_below_every_scale_counts_as_zeros():
-    y, scale, zero_point = run("DynamicQuantizeLinear", (f32(1e-45, 0),), version=11, outputs=3)
+    y, scale, zero_point = run("DynamicQuantizeLinear", (f32(1e-45, 0),), 3, opset=11)
     assert (y.tolist(), scale.item(), zero_point.item()) == ([0, 0], 1.0, 0)
 
 
@@ -179,7 +179,7 @@ def test_a_scale_that_means_nothing_is_an_error(operator, scale, place, fed):
     inputs = [first, half, zero, second, half, zero, half, zero]
     inputs[place] = scalar(scale, np.float32)
     with pytest.raises(QEngineError, match="must be a finite number other than 0"):
-        run(operator, inputs, version=10, fed=fed)
+        run(operator, inputs, opset=10, fed=fed)
 
 
 ERRORS = [
@@ -201,7 +201,7 @@ ERRORS = [
 )
 def test_what_onnx_does_not_allow_is_an_error(operator, inputs, message):
     with pytest.raises(QEngineError, match=message):
-        run(operator, inputs, version=11, outputs=3 if operator.startswith("Dynamic") else 1)
+        run(operator, inputs, 3 if operator.startswith("Dynamic") else 1, opset=11)
 
 
 def test_float8_is_refused():
@@ -210,4 +210,4 @@ def test_float8_is_refused():
     a = np.ones((2, 2), ml_dtypes.float8_e4m3fn)
     one, zero = scalar(1, np.float32), np.zeros((), ml_dtypes.float8_e4m3fn)
     with pytest.raises(QEngineError, match="only int8 and uint8"):
-        run("QLinearMatMul", (a, one, zero, a, one, zero, one, zero), version=21)
+        run("QLinearMatMul", (a, one, zero, a, one, zero, one, zero), opset=21)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from model.eager.single import run
+from model.eager.nodes import run
 from model.ops.cases import Case, each, i64, real
 
 from qengine.errors import QEngineError
@@ -58,16 +58,14 @@ def test_agrees_with_the_references(case, version):
 def test_nothing_counted(operator, reduction, count):
     x, target = real(count, 5), np.ones(count, np.int64)
     attributes = {"reduction": reduction, "ignore_index": 1}
-    y, *_ = run(operator, (x, target), attributes, version=13)
+    y, *_ = run(operator, (x, target), opset=13, **attributes)
     function = torch.nn.functional.nll_loss if operator == LOSSES[0] else torch.nn.functional.cross_entropy
     wanted = function(torch.tensor(x), torch.tensor(target), reduction=reduction, ignore_index=1).numpy()
     np.testing.assert_array_equal(y, wanted, strict=True)
 
 
 def test_large_scores_do_not_overflow():
-    y, log_prob = run(
-        LOSSES[1], (np.float32([[1e4, 0], [-1e30, 1e30]]), i64(1, 1)), {"reduction": "none"}, version=13, outputs=2
-    )
+    y, log_prob = run(LOSSES[1], (np.float32([[1e4, 0], [-1e30, 1e30]]), i64(1, 1)), 2, opset=13, reduction="none")
     np.testing.assert_array_equal(y, np.float32([1e4, 0]))
     assert np.isfinite(log_prob).all()
 
@@ -88,6 +86,6 @@ ERRORS = [
 @pytest.mark.parametrize(("inputs", "attributes", "message"), ERRORS, ids=[one[2][:20] for one in ERRORS])
 def test_what_onnx_does_not_allow_is_an_error(operator, inputs, attributes, message):
     with pytest.raises(QEngineError) as caught:
-        run(operator, inputs, attributes, version=13)
+        run(operator, inputs, opset=13, **attributes)
     # onnx's own inference refuses some of them first.
     assert message in str(caught.value) or "cannot run" in str(caught.value)

@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from model.eager.single import run, scalar
+from model.eager.nodes import run, scalar
 from model.ops.cases import real
 
 from qengine.errors import QEngineError
@@ -32,11 +32,11 @@ def test_blocks(name, block):
     limits = ml_dtypes.iinfo(kind)
     scale = np.random.default_rng(block).uniform(0.1, 2, (2, -(-6 // block))).astype(np.float32)
     zero = np.random.default_rng(block).integers(0, 2, scale.shape).astype(kind)
-    (codes,) = run("QuantizeLinear", (X, scale, zero), {"axis": -1, "block_size": block}, version=25)
+    (codes,) = run("QuantizeLinear", (X, scale, zero), opset=25, axis=-1, block_size=block)
     wide = np.rint(X / spread(scale, 1, block)) + spread(zero.astype(np.int64), 1, block)
     np.testing.assert_array_equal(codes.astype(np.int64), np.clip(wide, int(limits.min), int(limits.max)))
     assert codes.dtype == kind
-    (y,) = run("DequantizeLinear", (codes, scale, zero), {"axis": 1, "block_size": block}, version=25)
+    (y,) = run("DequantizeLinear", (codes, scale, zero), opset=25, axis=1, block_size=block)
     wide = codes.astype(np.float32) - spread(zero.astype(np.float32), 1, block)
     np.testing.assert_array_equal(y, wide * spread(scale, 1, block), strict=True)
 
@@ -46,14 +46,14 @@ def test_blocks(name, block):
 def test_small_floats(name, saturate):
     kind = dtype_of(name)
     scale = np.float32([0.5, 2])
-    (codes,) = run("QuantizeLinear", (X, scale, np.zeros(2, kind)), {"axis": 0, "saturate": saturate}, version=28)
+    (codes,) = run("QuantizeLinear", (X, scale, np.zeros(2, kind)), opset=28, axis=0, saturate=saturate)
     real_numbers = X / scale[:, None]
     if saturate:
         largest = np.float32(ml_dtypes.finfo(kind).max)
         real_numbers = np.clip(real_numbers, -largest, largest)
     np.testing.assert_array_equal(codes.astype(np.float32), real_numbers.astype(kind).astype(np.float32))
     assert codes.dtype == kind
-    (y,) = run("DequantizeLinear", (codes, scale), {"axis": 0}, version=28)
+    (y,) = run("DequantizeLinear", (codes, scale), opset=28, axis=0)
     np.testing.assert_array_equal(y, codes.astype(np.float32) * scale[:, None], strict=True)
 
 
@@ -72,31 +72,29 @@ def test_values_beyond_float8():
     ("code", "name"), [(2, "uint8"), (22, "int4"), (25, "uint2"), (17, "float8_e4m3fn"), (0, "uint8")]
 )
 def test_the_type_without_a_zero_point(code, name):
-    (codes,) = run(
-        "QuantizeLinear", (X, np.ones((2, 3), np.float32)), {"output_dtype": code, "block_size": 2}, version=25
-    )
+    (codes,) = run("QuantizeLinear", (X, np.ones((2, 3), np.float32)), opset=25, output_dtype=code, block_size=2)
     assert codes.dtype == dtype_of(name)
 
 
 def test_the_precision_of_the_division():
     x, scale = np.float32([1000.4]), np.float32([0.1])
-    (codes,) = run("QuantizeLinear", (x, scale), {"precision": 10, "output_dtype": 4}, version=23)
+    (codes,) = run("QuantizeLinear", (x, scale), opset=23, precision=10, output_dtype=4)
     assert codes.item() == np.rint(np.float16(1000.4) / np.float16(0.1))
-    (codes,) = run("QuantizeLinear", (x, scale), {"precision": 1, "output_dtype": 4}, version=23)
+    (codes,) = run("QuantizeLinear", (x, scale), opset=23, precision=1, output_dtype=4)
     assert codes.item() == 10004
 
 
 @pytest.mark.parametrize(("code", "name"), [(1, "float32"), (10, "float16"), (16, "bfloat16")])
 def test_the_type_of_what_is_dequantized(code, name):
     codes = np.arange(-6, 6, dtype=np.int8).reshape(2, 6)
-    (y,) = run("DequantizeLinear", (codes, scalar(0.3, np.float32)), {"output_dtype": code}, version=23)
+    (y,) = run("DequantizeLinear", (codes, scalar(0.3, np.float32)), opset=23, output_dtype=code)
     np.testing.assert_array_equal(y, (codes * np.float32(0.3)).astype(dtype_of(name)), strict=True)
 
 
 def test_a_scale_of_a_power_of_two_in_eight_bits():
     scale = np.array([[0.5], [4]], ml_dtypes.float8_e8m0fnu)
     codes = np.arange(12, dtype=np.uint8).reshape(2, 6)
-    (y,) = run("DequantizeLinear", (codes, scale), {"block_size": 6, "output_dtype": 1}, version=25)
+    (y,) = run("DequantizeLinear", (codes, scale), opset=25, block_size=6, output_dtype=1)
     np.testing.assert_array_equal(y, codes * np.float32([[0.5], [4]]), strict=True)
     with pytest.raises(QEngineError, match="output_dtype"):
         dequantize_linear(codes, scale, block_size=6)
@@ -104,7 +102,7 @@ def test_a_scale_of_a_power_of_two_in_eight_bits():
 
 def test_integers_are_quantized():
     x = np.int32([[-(2**31), 2**31 - 1, 100, -7]])
-    (codes,) = run("QuantizeLinear", (x, scalar(2.0, np.float32), scalar(3, np.uint8)), version=10)
+    (codes,) = run("QuantizeLinear", (x, scalar(2.0, np.float32), scalar(3, np.uint8)), opset=10)
     np.testing.assert_array_equal(codes, np.uint8([[0, 255, 53, 0]]), strict=True)
 
 
@@ -135,7 +133,7 @@ ERRORS = [
 )
 def test_what_onnx_does_not_allow_is_an_error(operator, inputs, attributes, message, fed):
     with pytest.raises(QEngineError) as caught:
-        run(operator, inputs, attributes, version=25, fed=fed)
+        run(operator, inputs, opset=25, fed=fed, **attributes)
     # onnx's own inference refuses some of them first.
     assert message in str(caught.value) or "cannot run" in str(caught.value)
 
@@ -148,24 +146,24 @@ def test_what_onnx_does_not_allow_is_an_error(operator, inputs, attributes, mess
 def test_a_constant_scale_that_means_nothing_is_an_error(operator, scale, version):
     x = X if operator == "Quantize" else X.astype(np.int8)
     with pytest.raises(QEngineError, match="must be a finite number"):
-        run(f"{operator}Linear", (x, scalar(scale, np.float32), scalar(0, np.int8)), version=version, fed=False)
+        run(f"{operator}Linear", (x, scalar(scale, np.float32), scalar(0, np.int8)), opset=version, fed=False)
 
 
 @pytest.mark.parametrize("attributes", [{}, {"block_size": 2}], ids=["whole", "blocks"])
 def test_a_scale_that_is_computed_from_zeros(attributes):
     scale = np.zeros((2, 3) if attributes else (), np.float32)
-    (y,) = run("QuantizeLinear", (np.zeros((2, 6), np.float32), scale), attributes, version=25)
+    (y,) = run("QuantizeLinear", (np.zeros((2, 6), np.float32), scale), opset=25, **attributes)
     np.testing.assert_array_equal(y, np.zeros((2, 6), np.uint8), strict=True)
 
 
 def test_a_channel_without_weights_may_have_the_scale_0():
     codes = np.zeros((2, 6), np.int8)
-    (y,) = run("DequantizeLinear", (codes, np.float32([0, 0.3])), {"axis": 0}, version=13)
+    (y,) = run("DequantizeLinear", (codes, np.float32([0, 0.3])), opset=13, axis=0)
     np.testing.assert_array_equal(y, np.zeros((2, 6), np.float32), strict=True)
 
 
 @pytest.mark.parametrize("version", [10, 13])
 def test_opsets_before_the_reference(version):
     codes = real(2, 6).astype(np.int8)
-    (y,) = run("DequantizeLinear", (codes, scalar(0.3, np.float32)), version=version)
+    (y,) = run("DequantizeLinear", (codes, scalar(0.3, np.float32)), opset=version)
     np.testing.assert_array_equal(y, codes * np.float32(0.3), strict=True)

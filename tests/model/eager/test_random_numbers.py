@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from model.eager.single import run
+from model.eager.nodes import run
 from model.ops.cases import real
 from onnx import helper
 
@@ -29,7 +29,7 @@ IDS = [one[0] for one in NODES]
 @pytest.mark.parametrize(("operator", "inputs", "attributes"), NODES, ids=IDS)
 def test_a_seed_gives_the_same_numbers_and_no_seed_others(operator, inputs, attributes):
     def numbers(**seed):
-        return run(operator, inputs, {**attributes, **seed}, version=22)[0]
+        return run(operator, inputs, opset=22, **{**attributes, **seed})[0]
 
     first = numbers(seed=0.5)
     np.testing.assert_array_equal(first, numbers(seed=0.5), strict=True)
@@ -53,17 +53,14 @@ DIGEST = "078d433c977528a6"
 @pytest.mark.parametrize("dtype", [1, 10, 11, 16])
 @pytest.mark.parametrize("like", [False, True])
 def test_distributions(dtype, like):
-    end, inputs, shape = ("Like", (PLAIN,), {}) if like else ("", (), SHAPE)
-    (y,) = run(
-        f"RandomNormal{end}", inputs, {**shape, "mean": 3.0, "scale": 2.0, "dtype": dtype, "seed": 1.0}, version=22
-    )
+    end, inputs, shape = ("Like", (PLAIN,), {}) if like else ("", (), dict(SHAPE))
+    shape |= {"dtype": dtype, "seed": 1.0}
+    (y,) = run(f"RandomNormal{end}", inputs, opset=22, **shape, mean=3.0, scale=2.0)
     wide = y.astype(np.float64)
     assert abs(wide.mean() - 3) < 0.1
     assert abs(wide.std() - 2) < 0.1
     assert abs((np.abs(wide - 3) < 2).mean() - 0.6827) < 0.02
-    (y,) = run(
-        f"RandomUniform{end}", inputs, {**shape, "low": -1.0, "high": 3.0, "dtype": dtype, "seed": 1.0}, version=22
-    )
+    (y,) = run(f"RandomUniform{end}", inputs, opset=22, **shape, low=-1.0, high=3.0)
     wide = y.astype(np.float64)
     assert wide.min() >= -1
     assert wide.max() < 3
@@ -74,14 +71,14 @@ def test_distributions(dtype, like):
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_the_type_is_that_of_the_other_tensor(kind):
     for operator in ("RandomNormalLike", "RandomUniformLike"):
-        assert run(operator, (PLAIN.astype(kind),), version=22)[0].dtype == kind
-    assert run("Bernoulli", (HALVES.astype(kind),), version=22)[0].dtype == kind
+        assert run(operator, (PLAIN.astype(kind),), opset=22)[0].dtype == kind
+    assert run("Bernoulli", (HALVES.astype(kind),), opset=22)[0].dtype == kind
 
 
 @pytest.mark.parametrize("dtype", [1, 6, 9, 10, 2])
 def test_bernoulli(dtype):
     p = np.float32([[0], [0.25], [1]]).repeat(4000, 1)
-    (y,) = run("Bernoulli", (p,), {"dtype": dtype, "seed": 3.0}, version=15)
+    (y,) = run("Bernoulli", (p,), opset=15, dtype=dtype, seed=3.0)
     np.testing.assert_allclose(y.astype(np.float64).mean(1), [0, 0.25, 1], atol=0.03)
     assert y.dtype.name == {1: "float32", 6: "int32", 9: "bool", 10: "float16", 2: "uint8"}[dtype]
 
@@ -91,7 +88,7 @@ def test_multinomial(dtype):
     share = np.array([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
     with np.errstate(divide="ignore"):
         x = np.float32(np.log(share) + np.array([[2.0], [-50.0]]))
-    (y,) = run("Multinomial", (x,), {"dtype": dtype, "sample_size": 8000, "seed": 2.0}, version=7)
+    (y,) = run("Multinomial", (x,), opset=7, dtype=dtype, sample_size=8000, seed=2.0)
     for row in y:
         np.testing.assert_allclose(np.bincount(row, minlength=6) / 8000, share, atol=0.03)
     assert y.dtype == (np.int32 if dtype == 6 else np.int64)
@@ -114,8 +111,8 @@ def test_numbers_do_not_depend_on_the_size_of_blocks(monkeypatch):
 
 
 def test_no_elements():
-    assert run("RandomNormal", (), {"shape": [0, 3], "seed": 1.0}, version=22)[0].shape == (0, 3)
-    assert run("Multinomial", (real(0, 3),), version=22)[0].shape == (0, 1)
+    assert run("RandomNormal", (), opset=22, shape=[0, 3], seed=1.0)[0].shape == (0, 3)
+    assert run("Multinomial", (real(0, 3),), opset=22)[0].shape == (0, 1)
 
 
 ERRORS = [
@@ -144,7 +141,7 @@ ERRORS = [
 )
 def test_what_onnx_does_not_allow_is_an_error(operator, inputs, attributes, message):
     with pytest.raises(QEngineError, match=message):
-        run(operator, inputs, attributes, version=22)
+        run(operator, inputs, opset=22, **attributes)
 
 
 def test_a_class_without_probability_is_never_drawn(monkeypatch):

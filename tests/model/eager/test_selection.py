@@ -3,11 +3,10 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from model.eager.nodes import alone, refused
 from model.ops.cases import Case, each, f32, i64, real, scalar
 
 from qengine.errors import ModelError
-
-from .alone import alone, refused
 
 R = np.random.default_rng(7)
 TYPES = (np.float16, np.float32, np.float64, np.int8, np.int32, np.int64, np.uint8, np.uint64)

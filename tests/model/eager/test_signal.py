@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from model.eager.single import run, scalar
+from model.eager.nodes import run, scalar
 from model.ops.cases import Case, each, real
 
 from qengine.errors import QEngineError
@@ -93,12 +93,12 @@ def test_agrees_with_the_references(case, version):
 
 @pytest.mark.parametrize("name", WINDOWS)
 def test_a_symmetric_window_of_one_element_is_its_peak(name):
-    (y,) = run(name, (scalar(1),), {"periodic": 0}, version=17)
+    (y,) = run(name, (scalar(1),), opset=17, periodic=0)
     np.testing.assert_array_equal(y, np.float32([1]), strict=True)
 
 
 def test_no_signals():
-    (y,) = run("DFT", (real(0, 6, 1),), {"onesided": 1}, version=20)
+    (y,) = run("DFT", (real(0, 6, 1),), opset=20, onesided=1)
     assert y.shape == (0, 4, 2)
 
 
@@ -140,6 +140,6 @@ ERRORS = [
 )
 def test_what_onnx_does_not_allow_is_an_error(operator, inputs, attributes, message):
     with pytest.raises(QEngineError) as caught:
-        run(operator, inputs, attributes, version=20)
+        run(operator, inputs, opset=20, **attributes)
     # onnx's own inference refuses some of them first.
     assert message in str(caught.value) or "cannot run" in str(caught.value)

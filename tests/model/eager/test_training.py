@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from model.eager.single import run, scalar
+from model.eager.nodes import run, scalar
 from model.ops.cases import Case, each, real
 
 from qengine.errors import QEngineError
@@ -55,18 +55,12 @@ def test_agrees_with_the_reference(case, version):
 
 def test_the_type_is_that_of_the_tensors():
     tensors = [a.astype(np.float64) for a in (X, X2, G, G2, V, V2, H, H2)]
-    found = run("Adam", (RATE, scalar(3), *tensors), ADAM, version=1, outputs=6, domain=DOMAIN)
+    found = run("Adam", (RATE, scalar(3), *tensors), 6, opset=1, domain=DOMAIN, **ADAM)
     assert {y.dtype.name for y in found} == {"float64"}
-    narrow = run("Adam", (RATE, scalar(3), X, G, V, H), ADAM, version=1, outputs=3, domain=DOMAIN)
+    narrow = run("Adam", (RATE, scalar(3), X, G, V, H), 3, opset=1, domain=DOMAIN, **ADAM)
     np.testing.assert_allclose(narrow[0], found[0], 1e-5)
-    (wide, _) = run(
-        "Momentum",
-        (scalar(0.1, np.float64), scalar(3), X, G, V),
-        {**MOMENTUM, "mode": "standard"},
-        version=1,
-        outputs=2,
-        domain=DOMAIN,
-    )
+    inputs = (scalar(0.1, np.float64), scalar(3), X, G, V)
+    (wide, _) = run("Momentum", inputs, 2, opset=1, domain=DOMAIN, **(MOMENTUM | {"mode": "standard"}))
     assert wide.dtype == np.float32
 
 
@@ -78,14 +72,8 @@ def test_steps_of_adam_are_those_of_torch():
         weight.grad = torch.tensor(G * step)
         optimizer.step()
         rate = scalar(0.01, np.float32)
-        x, mean, squares = run(
-            "Adam",
-            (rate, scalar(step), x, G * step, mean, squares),
-            {"epsilon": 0.0},
-            version=1,
-            outputs=3,
-            domain=DOMAIN,
-        )
+        inputs = (rate, scalar(step), x, G * step, mean, squares)
+        x, mean, squares = run("Adam", inputs, 3, opset=1, domain=DOMAIN, epsilon=0.0)
     np.testing.assert_allclose(x, weight.detach().numpy(), 1e-4, 1e-6)
 
 
@@ -101,9 +89,9 @@ def test_steps_of_adam_are_those_of_torch():
 )
 def test_what_onnx_does_not_allow_is_an_error(operator, inputs, attributes):
     with pytest.raises(QEngineError, match=operator):
-        run(operator, (RATE, scalar(1), *inputs), attributes, version=1, outputs=2, domain=DOMAIN)
+        run(operator, (RATE, scalar(1), *inputs), 2, opset=1, domain=DOMAIN, **attributes)
 
 
 def test_gradient_is_refused_by_name():
     with pytest.raises(QEngineError, match="Gradient"):
-        run("Gradient", (X,), {"xs": ["x0"], "y": "y0"}, version=1, domain=DOMAIN)
+        run("Gradient", (X,), opset=1, domain=DOMAIN, xs=["x0"], y="y0")

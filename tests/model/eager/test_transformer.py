@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from model.eager.single import run
+from model.eager.nodes import run
 from model.ops.cases import Case, each, i64, real
 
 from qengine.errors import QEngineError
@@ -99,16 +99,11 @@ def test_agrees_with_the_references(case, version):
 
 
 def test_no_positions():
-    y, state = run(
-        "LinearAttention",
-        (real(2, 0, 8),) * 3,
-        {"q_num_heads": 2, "kv_num_heads": 2, "update_rule": "linear"},
-        version=27,
-        outputs=2,
-    )
+    attributes = {"q_num_heads": 2, "kv_num_heads": 2, "update_rule": "linear"}
+    y, state = run("LinearAttention", (real(2, 0, 8),) * 3, 2, opset=27, **attributes)
     assert y.shape == (2, 0, 8)
     np.testing.assert_array_equal(state, np.zeros((2, 2, 4, 4), np.float32), strict=True)
-    y, state = run("CausalConvWithState", (real(2, 3, 0), real(3, 1, 3)), version=27, outputs=2)
+    y, state = run("CausalConvWithState", (real(2, 3, 0), real(3, 1, 3)), 2, opset=27)
     assert y.shape == (2, 3, 0)
     assert state.shape == (2, 3, 2)
 
@@ -158,6 +153,6 @@ OPSETS = {"RotaryEmbedding": 23, "TensorScatter": 24, "SwiGLU": 28}
 )
 def test_what_onnx_does_not_allow_is_an_error(operator, inputs, attributes, message):
     with pytest.raises(QEngineError) as caught:
-        run(operator, inputs, attributes, version=OPSETS.get(operator, 27), outputs=1 + (operator in TWO))
+        run(operator, inputs, 1 + (operator in TWO), opset=OPSETS.get(operator, 27), **attributes)
     # onnx's own inference refuses some of them first.
     assert message in str(caught.value) or "cannot run" in str(caught.value)
