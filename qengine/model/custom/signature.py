@@ -56,14 +56,12 @@ class Signature:
     required : number of inputs that must be given; the others may be left out.
     variadic : whether any number of inputs may follow.
     attributes : keyword-only parameters by name.
-    takes_gaps : whether the inputs that follow may be left out, which the annotation `| None` tells.
     """
 
     inputs: tuple[str, ...]
     required: int
     variadic: bool
     attributes: Mapping[str, Attribute]
-    takes_gaps: bool = False
 
     @classmethod
     def of(cls, function: Callable[..., Any], what: str) -> Signature:
@@ -74,12 +72,12 @@ class Signature:
         OptionError
             If its parameters are not positional inputs followed by keyword-only attributes.
         """
-        inputs, attributes, required, variadic, takes_gaps = [], {}, 0, False, False
+        inputs, attributes, required, variadic = [], {}, 0, False
         for p in _parameters(function, what):
             if p.kind is p.VAR_KEYWORD:
                 raise OptionError(f"{what}: '**{p.name}' names no attributes; name each, as in (x, *, alpha)")
             if p.kind is p.VAR_POSITIONAL:
-                variadic, takes_gaps = True, type(None) in get_args(p.annotation)
+                variadic = True
             elif p.kind is p.KEYWORD_ONLY:
                 attributes[p.name] = Attribute.of(p.annotation, p.default)
             elif p.default is p.empty:
@@ -92,7 +90,7 @@ class Signature:
                     f"{what}: input '{p.name}' has the default {p.default!r}; an optional input has the default None, "
                     "and an attribute stands after '*'"
                 )
-        return cls(tuple(inputs), required, variadic, attributes, takes_gaps)
+        return cls(tuple(inputs), required, variadic, attributes)
 
     def check(self, node: Node) -> None:
         """Raise ModelError or UnsupportedError, without the node's name, if a node does not fit the signature."""

@@ -1,13 +1,12 @@
 """Declaration of evaluators: NumPy functions that compute one node on real numbers, integers or text.
 
 An operator without a handler in `qengine.model.ops` becomes no steps: its *evaluator* computes the whole node at once.
-Every operator of ONNX has a handler, an evaluator, or both, or is refused by name. Tests compare evaluators with
-software that we did not write.
+Every operator of ONNX has a handler, an evaluator, or both, or is refused by name; none is left to onnx.reference,
+whose results are wrong for some. Tests compare evaluators with software that we did not write.
 
 An evaluator is a function with the decorator `@evaluator`:
 
-- Its positional parameters are the inputs in ONNX's order, None where a node leaves an optional one out; those of
-  `*inputs` may be left out where they are annotated with `| None`.
+- Its positional parameters are the inputs in ONNX's order, None where a node leaves an optional one out.
 - Its keyword-only parameters are the attributes, with ONNX's names and defaults. The name `node` is not an attribute:
   the function then gets the `Node`, because it depends on the opset or on the number of outputs.
 - A keyword-only parameter whose annotation is a dataclass is several attributes: the fields, with their defaults.
@@ -81,9 +80,6 @@ class Evaluator:
         for name, value in zip(self.signature.inputs[: self.signature.required], inputs, strict=False):
             if value is None:
                 raise ModelError(f"input '{name}' is an empty optional")
-        rest = inputs[len(self.signature.inputs) :]
-        if not self.signature.takes_gaps and any(value is None for value in rest):
-            raise ModelError("one of its inputs is left out, and none may be")
         keywords = self.grouped.keywords(node.attributes)
         if self.takes_node:
             keywords["node"] = node

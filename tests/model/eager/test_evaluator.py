@@ -70,21 +70,3 @@ def test_a_type_is_taken_where_it_is_declared(compute):
 def test_attributes_of_another_type_are_refused(compute, attributes, reason):
     with pytest.raises(ModelError, match=reason):
         compute(**attributes)
-
-
-@pytest.mark.parametrize("annotation", [np.ndarray, np.ndarray | None], ids=["needed", "optional"])
-def test_inputs_of_a_list_are_left_out_where_that_is_declared(monkeypatch, annotation):
-    monkeypatch.setattr(declared, "_registry", {})
-
-    def mine(*given):
-        return np.array([one is None for one in given])
-
-    mine.__annotations__["given"] = annotation
-    declared.evaluator("Mine", domain="own")(mine)
-    node = Node("Mine", ("x", ""), ("y",), {}, domain="own", version=3)
-    served = declared.find_evaluator(node)
-    if annotation is np.ndarray:
-        with pytest.raises(ModelError, match="one of its inputs is left out"):
-            served.compute(node, [np.zeros(1), None])
-    else:
-        assert served.compute(node, [np.zeros(1), None])[0].tolist() == [False, True]

@@ -19,7 +19,7 @@ _MAX_PARTS = 1 << 20
 
 
 @evaluator("SequenceConstruct")
-def sequence_construct(*inputs: NDArray[Any]) -> TensorSequence:
+def sequence_construct(*inputs: Element) -> TensorSequence:
     """Return the inputs as a sequence."""
     if not inputs:
         raise ModelError("has no inputs; at least one is needed")
