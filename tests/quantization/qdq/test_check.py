@@ -9,8 +9,9 @@ from onnx import numpy_helper
 import qengine
 from qengine import cli
 from qengine.errors import UnsupportedError
-from qengine.quantization.qdq import quantized_model, recipe
+from qengine.quantization.qdq import check, quantized_model, recipe
 from qengine.quantization.qdq.check import check_written
+from qengine.runtime.options import SessionOptions
 
 MODEL = network(
     [("Conv", "x w", "c"), ("Sigmoid", "c", "s"), ("Conv", "s v", "y")],
@@ -49,6 +50,17 @@ def test_what_cannot_be_read_back_is_refused():
     scale.CopyFrom(numpy_helper.from_array(np.float32(0.3), "x_scale"))
     with pytest.raises(UnsupportedError, match="not in fixed point"):
         check_written(session, scaled, [{"x": X}])
+
+
+def test_what_is_read_back_runs_within_the_limits_of_the_session(monkeypatch):
+    limits = {"max_iterations": 20_000, "max_memory": "1G", "max_elements": 90, "isa": "reference", "threads": 1}
+    session = qengine.InferenceSession(MODEL, qformat="Q3.4", **limits)
+    made = []
+    monkeypatch.setattr(
+        check, "InferenceSession", lambda *given: made.append(qengine.InferenceSession(*given)) or made[0]
+    )
+    assert check_written(session, quantized_model(session), [{"x": X}]).startswith("read back")
+    assert made[0].options == SessionOptions(**limits)
 
 
 def test_what_cannot_be_checked_is_reported():
