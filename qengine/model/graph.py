@@ -149,10 +149,10 @@ class Node:
 
 
 class Names:
-    """Names of tensors that are taken, for code that adds many."""
+    """Names of tensors that are taken, for code that adds many; `separator` stands before the number of a new name."""
 
-    def __init__(self, taken: Iterable[str]) -> None:
-        self._taken = set(taken)
+    def __init__(self, taken: Iterable[str], separator: str = " ") -> None:
+        self._taken, self._separator = set(taken), separator
         self._counts: dict[str, int] = {}
 
     def fresh(self, wanted: str) -> str:
@@ -160,7 +160,7 @@ class Names:
         name = wanted
         while name in self._taken:
             self._counts[wanted] = self._counts.get(wanted, 1) + 1
-            name = f"{wanted} {self._counts[wanted]}"
+            name = f"{wanted}{self._separator}{self._counts[wanted]}"
         self._taken.add(name)
         return name
 

@@ -172,7 +172,7 @@ def test_types_that_onnx_does_not_allow_are_refused():
         InferenceSession(built).run(None, {"x": np.eye(3, dtype=np.int32)})
 
 
-def test_what_onnx_reference_makes_of_codes_is_an_island_though_it_gives_indices():
+def test_an_evaluator_on_codes_is_an_island_though_it_gives_truth_values():
     model = network([("IsNaN", "x", "y")], inputs={"x": [2, 3]})
     session = InferenceSession(model, qformat="Q3.4")
     x = np.float32([[0, 1, 0.01], [0.5, 0, -2]])
@@ -239,7 +239,7 @@ def test_a_comparison_where_one_run_knows_what_the_other_computes():
     np.testing.assert_allclose(found.outputs["y"], found.float_outputs["y"], rtol=0, atol=1e-2)
 
 
-def test_old_opsets_of_what_onnx_reference_has_anew():
+def test_quantization_in_old_opsets():
     nodes = [("QuantizeLinear", "x s z", "q"), ("DequantizeLinear", "q s z", "y")]
     for opset in (10, 13, 18):
         built = network(nodes, constants={"s": np.float32(0.25), "z": np.int8(1)}, opset=opset)

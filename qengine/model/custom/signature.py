@@ -12,6 +12,7 @@ import numpy as np
 
 from qengine.errors import ModelError, OptionError, UnsupportedError, did_you_mean
 from qengine.model.graph import Graph, Node, OpaqueAttribute
+from qengine.model.ops.signature import as_float32
 
 _NAMES = {
     **{float: "a number", int: "an integer", bool: "0 or 1", str: "text", tuple: "a list"},
@@ -167,7 +168,7 @@ class GroupedSignature:
         declared = {k: v for k, v in signature.attributes.items() if k not in groups and k not in aside}
         for group in groups.values():
             declared |= _fields(group)
-        attributes = {name: replace(one, default=_as_float32(one.default)) for name, one in declared.items()}
+        attributes = {name: replace(one, default=as_float32(one.default)) for name, one in declared.items()}
         return cls(replace(signature, attributes=attributes), groups)
 
     def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,11 +186,6 @@ def _fields(group: type[Any]) -> dict[str, Attribute]:
         one.name: Attribute.of(hints[one.name], inspect.Parameter.empty if one.default is MISSING else one.default)
         for one in fields(group)
     }
-
-
-def _as_float32(default: Any) -> Any:
-    """Return a default as a model would store it: a real number as the nearest float32."""
-    return float(np.float32(default)) if isinstance(default, float) else default
 
 
 def _parameters(function: Callable[..., Any], what: str) -> list[inspect.Parameter]:

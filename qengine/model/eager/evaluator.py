@@ -1,8 +1,8 @@
 """Declaration of evaluators: NumPy functions that compute one node on real numbers, integers or text.
 
 An operator without a handler in `qengine.model.ops` becomes no steps: its *evaluator* computes the whole node at once.
-Every operator of ONNX has a handler, an evaluator, or both, or is refused by name; none is left to onnx.reference,
-whose results are wrong for some. Tests compare evaluators with software that we did not write.
+Every operator of ONNX has a handler, an evaluator, or both, or is refused by name. Tests compare evaluators with
+software that we did not write.
 
 An evaluator is a function with the decorator `@evaluator`:
 

@@ -16,7 +16,7 @@ from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
 from qengine.input_files import NotAFileError, read_input
 from qengine.model.contrib import CONTRIB, expand_contrib
-from qengine.model.graph import Graph, Value
+from qengine.model.graph import Graph, Names, Value
 from qengine.model.loader.graph_reader import GraphReader
 from qengine.model.loader.inlining import inline
 from qengine.model.loader.names import check_names, check_text, everywhere, standard
@@ -154,15 +154,7 @@ def _check_header(proto: ModelProto) -> dict[str, int]:
 
 def _converted(graph: Graph) -> Graph:
     """Return a graph of an opset before `OLDEST_OPSET` in that opset, with the graphs inside of its nodes."""
-    taken = graph.tensors() | graph.inner_tensors()
-
-    def fresh(wanted: str) -> str:
-        name, count = wanted, 1
-        while name in taken:
-            count += 1
-            name = f"{wanted}_{count}"
-        taken.add(name)
-        return name
+    names = Names(graph.tensors() | graph.inner_tensors(), "_")
 
     def infer(part: Graph) -> Mapping[str, Value]:
         return with_inferred(part, graph_proto(replace(part, constants={})), {"": OLDEST_OPSET}).values
@@ -172,6 +164,6 @@ def _converted(graph: Graph) -> Graph:
         for node in one.nodes:
             inner = {name: convert(held) for name, held in node.graphs.items()}
             nodes.append(replace(node, attributes={**node.attributes, **inner}) if inner else node)
-        return at_opset(replace(one, nodes=tuple(nodes)), OLDEST_OPSET, fresh, infer)
+        return at_opset(replace(one, nodes=tuple(nodes)), OLDEST_OPSET, names.fresh, infer)
 
     return convert(graph)

@@ -163,7 +163,7 @@ def _parameter(name: str, hint: Any, default: Any, *, variadic: bool = False) ->
     return Parameter(
         name=name,
         element=_unmarked(hint),
-        default=_as_float32(default),
+        default=as_float32(default),
         role=next((mark for mark in marks if isinstance(mark, Role)), Role.DATA),
         required=default is MISSING,
         variadic=variadic,
@@ -181,6 +181,6 @@ def _unmarked(hint: Any) -> Any:
     return hint
 
 
-def _as_float32(default: Any) -> Any:
+def as_float32(default: Any) -> Any:
     """Return a default as a model would store it: a real number as the nearest float32."""
     return float(np.float32(default)) if isinstance(default, float) else default

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError, UnsupportedError
-from qengine.model.graph import Attribute, Graph, Node, Value
+from qengine.model.graph import Attribute, Graph, Names, Node, Value
 from qengine.model.ops.operator import Role, find
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Table
 from qengine.qformat import ChannelFormats, Format, QFormat, holds
 from qengine.quantization.qdq.operators import typed, values_with_types, written_operators
-from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, NameSupply, StoredConstants, check_opset
+from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
 
 _NO_CONSTANTS: Mapping[str, NDArray[Any]] = {}
@@ -67,7 +67,7 @@ def with_pairs(network: Network, version: int) -> Graph:
         If ONNX has no such operator, or a tensor has a type that is not quantized.
     """
     graph = network.model
-    writer = _Writer(network, version, NameSupply(graph.tensors() | graph.inner_tensors()), set())
+    writer = _Writer(network, version, Names(graph.tensors() | graph.inner_tensors(), "_"), set())
     written = writer.write(graph.inputs)
     if writer.undecided:
         raise UndecidedFormatError(tuple(sorted(writer.undecided)))
@@ -97,7 +97,7 @@ class _Writer:
         self,
         network: Network,
         version: int,
-        names: NameSupply,
+        names: Names,
         undecided: set[str],
         names_after_pairs: Mapping[str, str] | None = None,
         outer: Mapping[str, NDArray[Any]] = _NO_CONSTANTS,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import FormatError, UnsupportedError
 from qengine.kernels.reference.requantize import quantize
-from qengine.model.graph import Graph, Node
+from qengine.model.graph import Graph, Names, Node
 from qengine.model.steps import Tensor
 from qengine.model.steps.linear import bias_codes
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
@@ -28,28 +28,6 @@ def check_opset(version: int, bits: int) -> None:
     least = WIDE_OPSET if bits > 8 else OPSET
     if version < least:
         raise OldOpsetError(f"integers of {bits} bits exist from opset {least} on, not at {version}")
-
-
-class NameSupply:
-    """Supply of names that no tensor of a model has, not even in the graphs inside of nodes.
-
-    Parameters
-    ----------
-    taken
-        Names of all tensors; new names are added.
-    """
-
-    def __init__(self, taken: set[str]) -> None:
-        self._taken = taken
-
-    def fresh(self, wanted: str) -> str:
-        """Return the wanted name if it is free, and otherwise the name with a number."""
-        name, count = wanted, 1
-        while name in self._taken:
-            count += 1
-            name = f"{wanted}_{count}"
-        self._taken.add(name)
-        return name
 
 
 class StoredConstants:
@@ -74,7 +52,7 @@ class StoredConstants:
     """
 
     def __init__(
-        self, graph: Graph, version: int, names: NameSupply, kept: Container[str], add_node: Callable[[Node], None]
+        self, graph: Graph, version: int, names: Names, kept: Container[str], add_node: Callable[[Node], None]
     ) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
         self._derived, self._version, self._names, self._add_node = graph.derived, version, names, add_node
