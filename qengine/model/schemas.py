@@ -96,7 +96,7 @@ def output_types(node: Node, inputs: Sequence[np.dtype[Any] | None]) -> list[np.
         formal = defined.outputs[min(k, len(defined.outputs) - 1)]
         only = _TENSOR.fullmatch(next(iter(formal.types))) if len(formal.types) == 1 else None
         if isinstance(given, int) and k == 0:
-            found.append(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(given)))
+            found.append(DTYPES.get(given))
         else:
             found.append(_dtype(only[1]) if only else bound.get(formal.type_str))
     return found
@@ -110,7 +110,7 @@ def element_type_code(name: str) -> int | None:
 
 def _dtype(name: str) -> np.dtype[Any]:
     """Return the dtype of an element type as definitions write it, such as "float"."""
-    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(name.upper())))
+    return DTYPES[onnx.TensorProto.DataType.Value(name.upper())]
 
 
 def is_deterministic(node: Node) -> bool:

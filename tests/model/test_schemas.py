@@ -5,7 +5,7 @@ import pytest
 
 from qengine.errors import ModelError
 from qengine.model.graph import Node
-from qengine.model.schemas import check_form, dtype_of
+from qengine.model.schemas import check_form, dtype_of, output_types
 
 
 def node(operator, attributes, version=17, outputs=("y",), domain=""):
@@ -46,3 +46,12 @@ def test_element_types():
     for code in (0, 99, -1, 2**40):
         with pytest.raises(ModelError, match=f"element type {code} does not exist"):
             dtype_of(code)
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "expected"),
+    [("Cast", {"to": 10}, np.float16), ("Cast", {"to": 99}, None), ("Shape", {}, np.int64), ("Relu", {}, np.float32)],
+    ids=str,
+)
+def test_types_of_outputs(operator, attributes, expected):
+    assert output_types(node(operator, attributes), [np.dtype(np.float32)]) == [expected]

@@ -14,6 +14,7 @@ from onnx.numpy_helper import to_array  # noqa: TID251 - the loader's own
 from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
 from qengine.input_files import NotAFileError, open_input
+from qengine.model.loader.validation import MAX_AXES
 from qengine.model.schemas import DTYPES
 
 _FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
@@ -28,7 +29,6 @@ _FIELD_OF: Mapping[int, str] = {
 }
 """The field of numbers that are not in raw_data; int32_data for all types that are not listed."""
 
-_MAX_AXES = 32
 _MAX_DENSE = 1 << 28  # elements of a sparse tensor with its zeros
 _FIELD_DTYPE = {
     "float_data": np.float32,
@@ -71,8 +71,8 @@ def tensor(proto: TensorProto, what: str, folder: Path | None) -> NDArray[Any]:
     if proto.HasField("segment"):
         raise UnsupportedError(f"{what} is split into segments, which is not supported; export the model again")
     dtype, shape = DTYPES[code], tuple(proto.dims)
-    if len(shape) > _MAX_AXES:  # else their product may have millions of digits
-        raise ModelError(f"{what} has {len(shape)} axes, more than {_MAX_AXES}; export the model again")
+    if len(shape) > MAX_AXES:  # else their product may have millions of digits
+        raise ModelError(f"{what} has {len(shape)} axes, more than {MAX_AXES}; export the model again")
     if any(length < 0 for length in shape):
         raise ModelError(f"{what} has the shape {shape} with a negative length; export the model again")
     flat = (_elements if is_native(code) else _onnx_elements)(proto, dtype, math.prod(shape), what, folder)
@@ -140,7 +140,7 @@ def dense(proto: SparseTensorProto, what: str, folder: Path | None) -> NDArray[A
     """Return a sparse tensor with its zeros as a read-only array; parameters and errors as in `tensor`."""
     values, indices = tensor(proto.values, what, folder), tensor(proto.indices, f"indices of {what}", folder)
     shape = tuple(proto.dims)
-    if len(shape) > _MAX_AXES or any(n < 0 for n in shape) or math.prod(shape) > _MAX_DENSE:
+    if len(shape) > MAX_AXES or any(n < 0 for n in shape) or math.prod(shape) > _MAX_DENSE:
         raise UnsupportedError(f"{what} has the shape {shape}, too large to be stored with its zeros; use a dense one")
     if (
         values.ndim != 1

@@ -19,7 +19,7 @@ from qengine.model.schemas import schema
 _LEAST, _MOST = -(2**31), 2**31 - 1
 
 MAX_AXES = 64
-"""Most axes of a tensor, as in NumPy."""
+"""Most axes of a tensor, as in NumPy 2."""
 
 _ANY_NUMBER = {
     ("Constant", "value_int"),

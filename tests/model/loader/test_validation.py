@@ -87,6 +87,10 @@ def test_what_is_allowed(model):
 def test_more_axes_than_numpy_has():
     assert load(one("Relu", [[1] * MAX_AXES], ["y"])).outputs
     refused(one("Relu", [[1] * (MAX_AXES + 1)], ["y"]), "'i0' has 65 axes, more than 64")
+    assert load(one("Relu", [np.ones([1] * MAX_AXES, np.float32)], ["y"])).outputs
+    wide = one("Relu", [np.ones(1, np.float32)], ["y"])
+    wide.graph.initializer[0].dims.extend([1] * MAX_AXES)
+    refused(wide, "65 axes, more than 64")
 
 
 @pytest.mark.parametrize("version", [2**31, 2**40, 2**62])
