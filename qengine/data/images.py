@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from qengine.atomic_files import replacing
 from qengine.data.channels import CHANNELS, LAYOUTS, channel_axis
@@ -17,7 +17,7 @@ from qengine.errors import FeedError, OptionError
 from qengine.input_files import open_input
 from qengine.memory import MAX_ELEMENTS
 from qengine.model.graph import Dim
-from qengine.model.pictures import READ_ERRORS, fault_of, is_deep
+from qengine.model.pictures import READ_ERRORS, fault_of, has_all_rows, is_deep
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 """Endings of the names of image files that are read."""
@@ -163,7 +163,7 @@ def read_image(
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def _check(image: Image.Image, label: str, channels: int, max_elements: int, convert: Collection[str]) -> None:
+def _check(image: ImageFile.ImageFile, label: str, channels: int, max_elements: int, convert: Collection[str]) -> None:
     """Raise FeedError for an image that is too large, or that Pillow would read only in part."""
     width, height = image.size
     if width * height * channels > max_elements:
@@ -176,6 +176,8 @@ def _check(image: Image.Image, label: str, channels: int, max_elements: int, con
         raise FeedError(f"{label} has more than 8 bits a channel: {remedy}")
     if fault := fault_of(image):
         raise FeedError(f"{label} {fault}")
+    if not has_all_rows(image):
+        raise FeedError(f"{label} cannot be read: rows of pixels are missing; make the file again")
 
 
 def _check_size(image: Image.Image, label: str, height: Dim, width: Dim) -> None:

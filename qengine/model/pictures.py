@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from qengine.errors import ModelError, UnsupportedError, first_line
 
@@ -58,7 +58,7 @@ def decode(stream: bytes, mode: str) -> NDArray[np.uint8]:
                     raise UnsupportedError("the image has more than 8 bits a channel; convert it to 8 bits")
                 if fault := fault_of(image):
                     raise UnsupportedError(f"the image {fault}")
-                if image.format == "PNG" and not _has_all_rows(stream):
+                if not has_all_rows(image):
                     raise ModelError("the image cannot be decoded: rows of pixels are missing")
                 return np.array(image.convert(mode))
     except UnidentifiedImageError:
@@ -93,8 +93,19 @@ def is_deep(image: Image.Image) -> bool:
     return False
 
 
-def _has_all_rows(png: bytes) -> bool:
-    """Whether a PNG file has the data of all its pixels; Pillow takes rows that are missing for black."""
+def has_all_rows(image: ImageFile.ImageFile) -> bool:
+    """Whether an image has the data of all its pixels, asked before it is loaded.
+
+    Pillow takes rows that are missing in a PNG file for black; for other formats it raises.
+    """
+    if image.format != "PNG":
+        return True
+    file = image.fp
+    assert file is not None, "the image is loaded already"
+    place = file.tell()
+    file.seek(0)
+    png = file.read()
+    file.seek(place)
     needed, count, at = 0, 0, _PNG_HEADER
     unpacker = zlib.decompressobj()
     while at + 8 <= len(png):

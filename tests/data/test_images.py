@@ -91,6 +91,15 @@ def test_more_than_8_bits_is_refused_never_cut(tmp_path):
     refused(plain, deep)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 3.9])
+def test_missing_rows_are_refused_never_black(tmp_path, rows):
+    path = tmp_path / "cut.png"
+    path.write_bytes(png(2, 4, 8, 2, bytes(int(rows * 7))))
+    refused(path, "rows of pixels are missing")
+    path.write_bytes(png(2, 4, 8, 2, bytes(4 * 7)))
+    assert read_image(path, 3).shape == (4, 2, 3)
+
+
 def test_fewer_than_8_bits_is_read(tmp_path):
     ppm = tmp_path / "few.ppm"
     ppm.write_bytes(b"P6 1 1 15\n" + bytes([15, 0, 5]))
