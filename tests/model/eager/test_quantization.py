@@ -117,13 +117,14 @@ ERRORS = [
     ("QuantizeLinear", (X, np.ones((2, 2), np.float32)), BLOCK, "must be [2, 3]"),
     ("QuantizeLinear", (X, np.ones((2, 3), np.float32)), {**BLOCK, "axis": 5}, "axis 5 is out of range"),
     ("QuantizeLinear", (X, np.ones((2, 3), np.float32)), {"block_size": -2}, "block_size -2 must be 0 or more"),
-    ("QuantizeLinear", (X, np.ones((2, 3), np.float32)), {**BLOCK, "output_dtype": 1}, "is not a type of codes"),
+    ("QuantizeLinear", (X, np.ones((2, 3), np.float32)), {**BLOCK, "output_dtype": 1}, "output_dtype 1 is not a type"),
     ("QuantizeLinear", (X, ONE, scalar(0, np.int8)), {"output_dtype": 22, "precision": 1}, "must be the same"),
     ("QuantizeLinear", (X, ONE, np.ones((), ml_dtypes.float8_e5m2)), {}, "other than 0 is not supported"),
     *(
         ("QuantizeLinear", (X, np.full((2, 3), scale, np.float32)), BLOCK, "must be a finite number")
-        for scale in (np.nan, np.inf)
+        for scale in (np.nan, np.inf, 0.0)
     ),
+    ("QuantizeLinear", (X.astype(ml_dtypes.bfloat16), scalar(0, ml_dtypes.bfloat16)), {}, "y_scale is 0.0"),
 ]
 
 

@@ -17,16 +17,10 @@ from qengine.model.steps import Tensor
 Array = NDArray[Any]
 
 _INTEGERS = {f"{sign}int{bits}" for bits in (2, 4, 8, 16) for sign in ("", "u")} | {"int32"}
-_FLOATS = {
-    17: "float8_e4m3fn",
-    18: "float8_e4m3fnuz",
-    19: "float8_e5m2",
-    20: "float8_e5m2fnuz",
-    23: "float4_e2m1fn",
-    27: "float6_e2m3fn",
-    28: "float6_e3m2fn",
-}
-_CODES = {2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 21: "uint4", 22: "int4", 25: "uint2", 26: "int2"}
+_FLOATS = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+_FLOATS += ("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn")
+_CODES = (*sorted(_INTEGERS - {"int32"}), *_FLOATS)
+"""Types of codes that output_dtype may name."""
 
 
 @evaluator("QuantizeLinear", since=10)
@@ -43,12 +37,15 @@ def quantize_linear(
 ) -> Array:
     """saturate(round(x / scale) + zero point), divided in the type of the scale or in `precision`."""
     dtype = _target(output_dtype, y_zero_point)
-    check_scale(y_scale.astype(np.float64), "y_scale", may_be_zero=True)  # the model may compute it from zeros
     if precision:
         wide = element_dtype(precision, ("float32", "float16", "bfloat16"), "precision")
     else:
         wide = y_scale.dtype if y_scale.dtype in (np.float16, np.float64, ml_dtypes.bfloat16) else np.dtype(np.float32)
-    real = x.astype(wide) / _expanded(y_scale, x, axis, block_size, "y_scale").astype(wide)
+    scale = _expanded(y_scale, x, axis, block_size, "y_scale").astype(wide)
+    # The model may compute a scale of 0 from zeros, which it then quantizes.
+    check_scale(np.where(x == 0, 1.0, scale.astype(np.float64)), "y_scale")
+    check_scale(y_scale.astype(np.float64), "y_scale", may_be_zero=True)
+    real = x.astype(wide) / scale
     if dtype.name in _INTEGERS:
         limits: Any = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
         codes = np.rint(real).astype(np.float64)
@@ -94,12 +91,7 @@ def dequantize_linear(
 
 def _target(output_dtype: int, zero_point: Array | None) -> np.dtype[Any]:
     """Return the type of the codes."""
-    named = None
-    if output_dtype:
-        name = {**_CODES, **_FLOATS}.get(output_dtype)
-        if name is None:
-            raise ModelError(f"output_dtype {output_dtype} is not a type of codes")
-        named = np.dtype(getattr(ml_dtypes, name, name))
+    named = element_dtype(output_dtype, _CODES, "output_dtype") if output_dtype else None
     if zero_point is None:
         return named or np.dtype(np.uint8)
     if named is not None and named != zero_point.dtype:
