@@ -1,4 +1,4 @@
-"""Operators of ONNX Runtime's own domain, com.microsoft, which its quantizer and optimizer write.
+"""Operators that ONNX does not have: those of com.microsoft, which ONNX Runtime writes, and experiments of old opsets.
 
 When a model is loaded, each is replaced by nodes of ONNX's own operators, so that passes, fixed point, calibration and
 native kernels serve it as any other model. Importing the package imports every file in it, and so declares every

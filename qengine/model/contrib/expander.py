@@ -1,4 +1,4 @@
-"""Replacement of every node of ONNX Runtime's own domain in a graph by the nodes that its operator means."""
+"""Replacement of every node in a graph that has an expansion by the nodes that its operator means."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ The first input alone decides; it stands for the others, whose types may not be 
 
 
 def expand_contrib(graph: Graph, infer: Infer) -> Graph:
-    """Return the graph without the operators of ONNX Runtime that ONNX's operators can express.
+    """Return the graph without the operators that have an expansion.
 
     An operator that the user registered under its name stays.
 

@@ -1,4 +1,4 @@
-"""Declaration of expansions: an operator of ONNX Runtime as nodes of ONNX's own operators.
+"""Declaration of expansions: an operator that ONNX does not have, as nodes of operators that it has.
 
 An expansion is one function with the decorator `@expansion`. Its first parameter is a `Builder`; the other positional
 ones are the names of the operator's inputs, "" for one that is left out, and the keyword-only ones its attributes. The

@@ -1,4 +1,4 @@
-"""Signature of a registered function: the inputs and attributes of its operator."""
+"""Signature of a function that computes or expands an operator, also of a user's: its inputs and attributes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLURALS = {float: "numbers", int: "integers", str: "text"}
 
 @dataclass(frozen=True)
 class Attribute:
-    """An attribute of a registered operator.
+    """An attribute of an operator.
 
     Attributes
     ----------
