@@ -173,19 +173,26 @@ MADE_LARGE = {
     "RandomNormal": ([], {"shape": [300, 300]}),
     "MatMulInteger": ([(300, 1), (1, 300)], {}),
     "Expand": ([(1,)], {}),
+    "BitwiseAnd": ([(300, 1), (1, 300)], {}),
+    "BitShift": ([(300, 1), (1, 300)], {"direction": "LEFT"}),
+    "Pow": ([(300, 1), (1, 300)], {}),
+    "Equal": ([(300, 1), (1, 300)], {}),
+    "Mean": ([(300, 1), (1, 300)], {}),
 }
+KINDS = {"MatMulInteger": TensorProto.UINT8, "BitwiseAnd": TensorProto.INT32, "BitShift": TensorProto.UINT32}
+KINDS |= {"Pow": TensorProto.BFLOAT16, "Equal": TensorProto.BFLOAT16}
 
 
 @pytest.mark.parametrize("operator", MADE_LARGE)
 @pytest.mark.parametrize(
     ("option", "limit", "reason"),
-    [("max_memory", "200K", "at once, more than 200.0 KiB"), ("max_elements", 1000, "more than 1,000 elements")],
+    [("max_memory", "80K", "at once, more than 80.0 KiB"), ("max_elements", 1000, "more than 1,000 elements")],
     ids=["memory", "elements"],
 )
 def test_what_operators_make_of_small_inputs_counts(operator, option, limit, reason):
     """A node without a handler is no exception, nor are its intermediate results."""
     shapes, attributes = MADE_LARGE[operator]
-    kind = TensorProto.UINT8 if operator == "MatMulInteger" else _FLOAT
+    kind = KINDS.get(operator, _FLOAT)
     kinds = {f"x{i}": (kind, [None] * len(shape)) for i, shape in enumerate(shapes)}
     held = {"shape": np.array([300, 300])} if operator == "Expand" else {}
     node = helper.make_node(operator, [*kinds, *held], ["y"], **attributes)

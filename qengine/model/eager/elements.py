@@ -139,6 +139,12 @@ def check_shape(x: NDArray[Any], shape: Sequence[int | None], what: str) -> None
         raise ModelError(f"{what} has the shape {list(x.shape)}, [{wanted}] is needed")
 
 
+def broadcast(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Return views of arrays in the shape that they broadcast to; see `checked_shape` for the errors."""
+    shape = checked_shape(np.broadcast_shapes(*(x.shape for x in arrays)), max(x.itemsize for x in arrays))
+    return tuple(np.broadcast_to(x, shape) for x in arrays)
+
+
 def checked_shape(shape: Sequence[int], itemsize: int = 4, what: str = "a result") -> tuple[int, ...]:
     """Return the shape of a result that is not too large to be allocated.
 

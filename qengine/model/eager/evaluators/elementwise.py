@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.eager.elements import is_float, widened
+from qengine.model.eager.elements import broadcast, checked_shape, is_float, widened
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.graph import Node
 from qengine.model.ops.conversion import bits_per_element, to_integers
@@ -52,7 +52,7 @@ _BITWISE: dict[str, Callable[..., NDArray[Any]]] = {
 
 def _declare_bitwise(name: str, function: Callable[..., NDArray[Any]]) -> None:
     def compute(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-        return function(a, b)
+        return function(*broadcast(a, b))
 
     evaluator(name)(compute)
 
@@ -72,6 +72,7 @@ def bit_shift(x: NDArray[Any], y: NDArray[Any], *, direction: str) -> NDArray[An
     """Bits of x moved by y; an amount that is negative or at least the number of bits leaves only the sign's fill."""
     if direction not in ("LEFT", "RIGHT"):
         raise ModelError(f"direction '{direction}' is not LEFT or RIGHT")
+    x, y = broadcast(x, y)
     bits = x.dtype.itemsize * 8
     is_far = (y < 0) | (y >= bits)
     amount = np.where(is_far, 0, y).astype(x.dtype)
@@ -109,6 +110,7 @@ def mean(*data: NDArray[Any], node: Node) -> NDArray[Any]:
         raise ModelError("Mean of no tensors; at least one is needed")
     if node.version < 8 and len({x.shape for x in data}) > 1:
         raise ModelError(f"shapes {[list(x.shape) for x in data]} differ, which opset {node.version} does not allow")
+    checked_shape(np.broadcast_shapes(*(x.shape for x in data)), 8)
     total = reduce(np.add, (x.astype(np.float64) for x in data))
     return np.asarray(total / len(data)).astype(data[0].dtype)
 

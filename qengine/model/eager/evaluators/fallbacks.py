@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference import functions as f
-from qengine.model.eager.elements import is_float
+from qengine.model.eager.elements import broadcast, is_float
 from qengine.model.eager.evaluator import evaluator
 from qengine.model.ops.conversion import to_integers
 from qengine.model.ops.functions import integer_power
@@ -18,12 +18,14 @@ from qengine.model.ops.functions import integer_power
 @evaluator("Equal")
 def equal(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """Whether two elements are equal, texts and bfloat16 too."""
+    a, b = broadcast(a, b)
     return np.asarray(a == b).astype(bool)
 
 
 @evaluator("Pow")
 def power(x: NDArray[Any], exponent: NDArray[Any]) -> NDArray[Any]:
     """x to powers that broadcast with it, in the type of x."""
+    x, exponent = broadcast(x, exponent)
     if is_float(x.dtype):
         return np.asarray(np.power(x.astype(np.float64), exponent.astype(np.float64))).astype(x.dtype)
     return integer_power(x, exponent)
