@@ -17,9 +17,9 @@ from qengine.model.steps import Tensor
 Array = NDArray[Any]
 
 _INTEGERS = {f"{sign}int{bits}" for bits in (2, 4, 8, 16) for sign in ("", "u")} | {"int32"}
-_FLOATS = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
-_FLOATS += ("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn")
-_CODES = (*sorted(_INTEGERS - {"int32"}), *_FLOATS)
+_FLOATS = {"float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"}
+_FLOATS |= {"float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn"}
+_CODES = (*sorted(_INTEGERS - {"int32"}), *sorted(_FLOATS))
 """Types of codes that output_dtype may name."""
 
 
