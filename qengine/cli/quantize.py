@@ -1,5 +1,6 @@
 """`qengine quantize`: write a quantized ONNX model, with formats chosen on data."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -61,6 +62,9 @@ def quantize(
     run_files(command.operators or [])
     check_writable(out)
     entry = zoo.find(model)
+    with suppress(OSError):
+        if out.samefile(zoo.path_of(model)):
+            raise OptionError(f"-o {out} is the model itself, which would be lost: give another name")
     name = data.data or (model if entry else None)
     if name is None and ((given is None and qformat is None) or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")

@@ -78,3 +78,13 @@ def test_errors(capsys, tmp_path, words, reason):
     assert re.fullmatch(r"qengine: error: .*\n", found.err)
     assert reason in found.err
     assert not (tmp_path / "q.onnx").exists()
+
+
+def test_the_model_itself_is_not_replaced(capsys, tmp_path):
+    model, link = tmp_path / "m.onnx", tmp_path / "link.onnx"
+    model.write_bytes(MODEL)
+    link.hardlink_to(model)
+    for out in (model, link):
+        assert cli.main(["quantize", str(model), "--qformat", "Q3.4", "-o", str(out)]) == 2
+        assert f"-o {out} is the model itself" in capsys.readouterr().err
+    assert model.read_bytes() == MODEL
