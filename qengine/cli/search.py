@@ -45,7 +45,8 @@ def search(
 
     qengine search digits --hold-out 0.3 --max-drop 1% -o formats.json
 
-    With -o, a search that was stopped continues when the same command is given again.
+    With -o FILE, FILE.measured keeps every measurement: a search that was stopped continues when the same command is
+    given again.
 
     The sensitivity to each tensor at each word length is measured first; then the model itself, in ever fewer bits.
     """
