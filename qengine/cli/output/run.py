@@ -31,7 +31,7 @@ from rich.text import Text
 
 from qengine.analysis.report import Comparison
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import decibels, figure, open_table, rendered, share
+from qengine.cli.output.console import counted_samples, decibels, figure, open_table, rendered, share
 from qengine.cli.output.result import RunResult
 from qengine.errors import printable
 from qengine.metrics.declaration import Reference, Unit
@@ -152,7 +152,7 @@ def _measures(result: RunResult) -> Iterator[str]:
         each = (f"{printable(one.name)} {decibels(one.sqnr_db)}" for one in measured)
         yield f"SQNR against float32, dB: {', '.join(each)}"
     array = result.outputs[result.evaluated_output]
-    samples = f"{len(array) if array.ndim else 1:,} samples"
+    samples = counted_samples(len(array) if array.ndim else 1)
     for one in result.quality:
         metric = one.metric
         unit = f", {metric.unit}" if metric.unit is Unit.DB else ""
