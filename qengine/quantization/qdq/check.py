@@ -46,7 +46,7 @@ def check_written(session: InferenceSession, model: onnx.ModelProto, data: Feeds
             reason = str(error)
             continue
         try:
-            back = InferenceSession(model.SerializeToString(), isa=session.options.isa, threads=session.options.threads)
+            back = InferenceSession(model.SerializeToString(), session.options.in_float32())
             found = back.run(None, feeds, raw=True)
             if not back.in_fixed_point:
                 raise UnsupportedError(next(iter(back.notes), "it has no formats"))
