@@ -23,6 +23,7 @@ advice              {format, reason, sqnr_db_before, sqnr_db}
 ==================  ================================================================================================
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -139,7 +140,8 @@ def _summary(result: RunResult) -> Iterator[Text]:
         yield Text(printable(f"note: {note}"), style="yellow")
     if result.advice is not None:
         advice = result.advice
-        gain = f"SQNR {decibels(advice.sqnr_db)} dB instead of {decibels(advice.sqnr_db_before)}"
+        unit = "" if advice.sqnr_db == math.inf else " dB"
+        gain = f"SQNR {decibels(advice.sqnr_db)}{unit} instead of {decibels(advice.sqnr_db_before)}"
         yield Text(printable(f"{advice.reason}: try --qformat {advice.format} ({gain})"), style="bold green")
     for path in result.written:
         yield Text(printable(f"wrote {path}"))
