@@ -1,6 +1,5 @@
 """`qengine quantize`: write a quantized ONNX model, with formats chosen on data."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -60,11 +59,8 @@ def quantize(
         raise OptionError("--formats gives the formats: leave out options that choose them, such as --bits")
     reads_data = needs_data(recipe)
     run_files(command.operators or [])
-    check_writable(out)
     entry = zoo.find(model)
-    with suppress(OSError):
-        if out.samefile(zoo.path_of(model)):
-            raise OptionError(f"-o {out} is the model itself, which would be lost: give another name")
+    check_writable(out, zoo.path_of(model))
     name = data.data or (model if entry else None)
     if name is None and ((given is None and qformat is None) or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")

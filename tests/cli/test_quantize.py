@@ -80,13 +80,15 @@ def test_errors(capsys, tmp_path, words, reason):
     assert not (tmp_path / "q.onnx").exists()
 
 
-def test_the_model_itself_is_not_replaced(capsys, tmp_path):
-    model, link = tmp_path / "m.onnx", tmp_path / "link.onnx"
+@pytest.mark.parametrize("command", ["calibrate", "search", "quantize"])
+def test_the_model_itself_is_not_replaced(capsys, tmp_path, command):
+    model, link, data = tmp_path / "m.onnx", tmp_path / "link.onnx", tmp_path / "d.npz"
     model.write_bytes(MODEL)
     link.hardlink_to(model)
+    np.savez(data, x=np.ones((2, 3, 4, 4), np.float32))
     for out in (model, link):
-        assert cli.main(["quantize", str(model), "--qformat", "Q3.4", "-o", str(out)]) == 2
-        assert f"-o {out} is the model itself" in capsys.readouterr().err
+        assert cli.main([command, str(model), "--data", str(data), "-o", str(out)]) == 2
+        assert f"cannot write {out}: it is the model itself" in capsys.readouterr().err
     assert model.read_bytes() == MODEL
 
 
