@@ -1,4 +1,4 @@
-"""Values that are read for an input, and what is refused."""
+"""Reading of values from files in tests."""
 
 import numpy as np
 import pytest
@@ -24,6 +24,12 @@ def refused(text, reason, *given, **options):
     assert message.startswith("input 'x': ")
     assert reason in message
     assert "\n" not in message
+
+
+def saved(tmp_path, content, suffix=".npy"):
+    path = tmp_path / f"file{suffix}"
+    path.write_bytes(content)
+    return path
 
 
 def pictured(tmp_path, pixels=PIXELS):

@@ -1,15 +1,67 @@
-"""Pictures as inputs: where their channels go, and what must be asked for."""
-
 import numpy as np
 import pytest
+from data.reading import PIXELS, pictured, read, refused
 from PIL import Image
 
 from qengine.data.images import PixelScale
-from qengine.data.read import read_value
+from qengine.data.read import is_image, read_value
 from qengine.errors import FeedError
 from qengine.model.graph import Value
 
-from .reading import PIXELS, pictured, read, refused
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [
+        (("N", 3, "H", "W"), PIXELS.transpose(2, 0, 1)[None]),
+        ((1, None, 4, 6), PIXELS.transpose(2, 0, 1)[None]),
+        (None, PIXELS.transpose(2, 0, 1)[None]),
+        ((3, "H", "W"), PIXELS.transpose(2, 0, 1)),
+        (("N", 1, "H", "W"), PIXELS[None, None, ..., 0]),
+        ((1, 4, 6), PIXELS[None, ..., 0]),
+        ((None, 6), PIXELS[..., 0]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [None, np.float32, np.float64, np.float16, np.uint8, np.int16])
+def test_images_in_the_declared_shape_and_type(tmp_path, shape, wanted, dtype):
+    grey = wanted.size == PIXELS[..., 0].size
+    found = read(pictured(tmp_path, PIXELS[..., 0] if grey else PIXELS), dtype, shape)
+    np.testing.assert_array_equal(found, wanted.astype(dtype or np.float32), strict=True)
+
+
+def test_colours_become_grey_where_there_is_one_channel(tmp_path):
+    for shape in ((None, None), (1, 4, 6), ("N", 1, "H", "W")):
+        found = read(pictured(tmp_path), np.float32, shape)
+        assert np.abs(found.reshape(4, 6) - PIXELS @ [0.299, 0.587, 0.114]).max() <= 1
+
+
+def test_pixels_are_scaled(tmp_path):
+    scale = PixelScale((0.5, 0.25, 2.0), (1.0, 2.0, 3.0), bgr=True)
+    found = read(pictured(tmp_path), np.float32, (3, None, None), scale)
+    wanted = (PIXELS[..., ::-1] - [1.0, 2.0, 3.0]) * [0.5, 0.25, 2.0]
+    np.testing.assert_array_equal(found, wanted.transpose(2, 0, 1).astype(np.float32), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "scale", "reason"),
+    [
+        (np.float32, (6,), 1.0, "it has 1 axes"),
+        (np.float32, (), 1.0, "it has 0 axes"),
+        (np.float32, (1, 1, 3, 4, 6), 1.0, "it has 5 axes"),
+        (np.float32, (1, 2, 4, 6), 1.0, "it has 2 channels, where an image has 3 (RGB) or 1 (grey)"),
+        (np.float32, (0, 4, 6), 1.0, "it has 0 channels"),
+        (bool, (3, 4, 6), 1.0, "it takes bool, and pixels are numbers"),
+        (np.int8, (3, 4, 6), 1.0, "it takes int8, which cannot hold the scaled pixels"),
+        (np.uint8, (3, 4, 6), -1.0, "it takes uint8, which cannot hold the scaled pixels"),
+        (np.uint8, (3, 4, 6), 1 / 255, "it takes uint8, which cannot hold the scaled pixels"),
+    ],
+)
+def test_images_that_do_not_fit_the_input(tmp_path, dtype, shape, scale, reason):
+    refused(pictured(tmp_path), reason, dtype, shape, PixelScale((scale,)))
+
+
+def test_which_values_are_images():
+    assert is_image("a/b.PNG")
+    assert not any(map(is_image, ("a.npy", "png", "1,2", "a.png.npy")))
 
 
 def test_pixels_at_the_edge_of_a_type_are_not_wrapped(tmp_path):
