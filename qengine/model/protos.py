@@ -27,8 +27,9 @@ def attribute_proto(node: Node, name: str, value: Any) -> onnx.AttributeProto:
         return onnx.helper.make_attribute(name, onnx.numpy_helper.from_array(value))
     defined = schema(node.operator, node.version, node.domain)
     kind = None
-    if value == () and defined is not None and name in defined.attributes:
-        kind = int(defined.attributes[name].type.value)
+    if isinstance(value, tuple) and not value:  # an empty list does not tell its type
+        is_known = defined is not None and name in defined.attributes
+        kind = int(defined.attributes[name].type.value) if is_known else int(onnx.AttributeProto.INTS)
     return onnx.helper.make_attribute(name, value, attr_type=kind)
 
 

@@ -156,6 +156,8 @@ def check_types(node: Node, inputs: Sequence[Any]) -> None:
     for k, (name, array) in enumerate(zip(node.inputs, inputs, strict=True)):
         formal = defined.inputs[min(k, len(defined.inputs) - 1)]
         if not name:
+            if formal.option == onnx.defs.OpSchema.FormalParameterOption.Variadic:
+                raise ModelError(f"{node}: one of its inputs '{formal.name}' is left out, and none may be")
             continue
         if not isinstance(array, np.ndarray):
             _check_container(node, name, array, formal.types)

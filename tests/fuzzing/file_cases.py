@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from time import monotonic, sleep
 
 import numpy as np
@@ -232,6 +235,7 @@ def _template() -> Path:
     """Return a folder with a small valid file of every kind, which is removed when the process ends."""
     import atexit
 
+    _import_everything()
     rng = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp())
     owner = os.getpid()
@@ -262,6 +266,15 @@ def _template() -> Path:
         if outcome.kind != "result":
             raise RuntimeError(f"{words}: {outcome}")
     return folder
+
+
+def _import_everything() -> None:
+    """Import what the commands import when they need it: a forked process then begins with all of it."""
+    for name in ("cli", "analysis", "data", "model", "quantization", "runtime"):
+        package = import_module(f"qengine.{name}")
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            if not re.search(r"\.(rivals|scheduler|cluster|plots)\b", module.name):
+                import_module(module.name)
 
 
 def _model(rng: Rng) -> onnx.ModelProto:

@@ -24,6 +24,7 @@ from qengine.data.datasets import Batch
 from qengine.data.datasets.runs import feeds_of
 from qengine.data.read import ARRAY_ERRORS, read_entry
 from qengine.errors import FeedError, QEngineError, SweepError, UnsupportedError, first_line
+from qengine.input_files import open_input
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Observation, load_observation, observe, save_observation
 from qengine.runtime.options import SessionOptions
@@ -146,7 +147,7 @@ class Float32Outputs:
     def __init__(self, path: Path, key: str) -> None:
         self._path = path
         try:
-            with zipfile.ZipFile(path) as archive:
+            with open_input(path) as file, zipfile.ZipFile(file) as archive:
                 header = json.loads(archive.read("header.json"))
             if header["version"] != 1 or header["key"] != key:
                 raise ValueError("it belongs to another sweep")
@@ -158,7 +159,7 @@ class Float32Outputs:
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the outputs of each run, by name."""
         try:
-            with zipfile.ZipFile(self._path) as archive:
+            with open_input(self._path) as file, zipfile.ZipFile(file) as archive:
                 for run in range(self.runs):
                     found = {}
                     for i, name in enumerate(self.names):

@@ -80,8 +80,6 @@ class Evaluator:
         for name, value in zip(self.signature.inputs[: self.signature.required], inputs, strict=False):
             if value is None:
                 raise ModelError(f"input '{name}' is an empty optional")
-        if self.signature.variadic and any(value is None for value in inputs[len(self.signature.inputs) :]):
-            raise ModelError("one of its inputs is left out, and none may be")
         keywords = self.grouped.keywords(node.attributes)
         if self.takes_node:
             keywords["node"] = node

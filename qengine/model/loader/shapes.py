@@ -147,7 +147,11 @@ def _skeleton(graph: Graph, proto: GraphProto, opsets: Mapping[str, int], declar
         else:
             model.graph.input.append(_value_info(Value(name, array.dtype, array.shape)))
     known = {one.name: one for one in declared}
-    model.graph.output.extend(info(known.get(one.name, Value(one.name))) for one in graph.outputs)
+    # An output without a type would hide the type of an input or constant of its name.
+    sources = {one.name: one for one in (*graph.inputs, *graph.overridable)}
+    sources |= {name: Value(name, array.dtype, array.shape) for name, array in graph.constants.items()}
+    for one in graph.outputs:
+        model.graph.output.append(info(sources.get(one.name) or known.get(one.name, Value(one.name))))
     outputs = {one.name for one in graph.outputs}
     model.graph.value_info.extend(info(one) for name, one in known.items() if name not in outputs)
     return model

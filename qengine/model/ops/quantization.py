@@ -125,7 +125,10 @@ def quantize_linear(
     offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(values: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
-        codes = np.rint(values / step.reshape(shape)).astype(np.float64)
+        # DynamicQuantizeLinear, spelled in other operators, computes a scale of 0 for zeros.
+        check_scale(step, f"scale '{scale.name}'", may_be_zero=not values.any())
+        quotient = np.rint(values / step.reshape(shape)).astype(np.float64)
+        codes = np.where(np.isnan(quotient), 0.0, quotient)
         if offsets:
             codes = codes + offsets[0].reshape(offset_shape)
         return np.asarray(np.clip(codes, limits.min, limits.max).astype(dtype))
@@ -158,6 +161,7 @@ def dequantize_linear(
     offset_shape = () if zero_point is None else spread(zero_point, x, axis)
 
     def convert(codes: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        check_scale(step, f"scale '{scale.name}'", may_be_zero=step.size > 1 or scale.value is None)
         values = codes.astype(np.float32)
         if offsets:
             values = values - offsets[0].reshape(offset_shape).astype(np.float32)

@@ -48,6 +48,8 @@ def reference_cases():
 def test_reference_cases_keep_their_bits():
     wrong, count = [], 0
     for case in reference_cases():
+        if case.attributes.get("spatial") == 0:  # refused: newer opsets have no such BatchNormalization
+            continue
         for old in (one for one in case.versions() if one < 21):
             count += 1
             version = 13 if old < 13 and count % 2 else 21

@@ -149,7 +149,7 @@ def test_nodes(name):
         (spelled("Add", "a c", broadcast=1, axis=4), 6, "axis 4 of 4 axes leaves no room"),
         (spelled("Cast", "a", to="NUMBER"), 1, "no element type 'NUMBER'"),
         (spelled("Tile", "a c c"), 1, "its axis does not fit"),
-        (spelled("Pad", "a"), 1, "no attribute 'paddings'"),
+        (spelled("Pad", "a"), 1, "attribute 'paddings' is missing"),
     ],
 )
 def test_what_cannot_be_converted(node, opset, reason):
