@@ -9,18 +9,20 @@ from pathlib import Path
 from qengine.errors import OptionError
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
+def check_writable(path: str | os.PathLike[str], model: str | os.PathLike[str] | None = None) -> None:
     """Check before a long computation that `replacing` can write a file.
 
     Parameters
     ----------
     path
         The file to write later.
+    model
+        The model that is read, which must not be replaced; None where there is none.
 
     Raises
     ------
     OptionError
-        If the folder does not exist or cannot be written to, or `path` is a folder or a device.
+        If the folder does not exist or cannot be written to, or `path` is a folder, a device or the model.
     """
     folder = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 - pathlib raises for names that are too long
     if not os.path.isdir(folder):  # noqa: PTH112
@@ -31,6 +33,9 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise OptionError(f"cannot write {path}: it is not a regular file")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OptionError(f"cannot write {path}: no permission to write in {Path(path).parent}")
+    with suppress(OSError):
+        if model is not None and Path(path).samefile(model):
+            raise OptionError(f"cannot write {path}: it is the model itself, which would be lost; give another name")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pytest
 import qengine
 from qengine import cli
 from qengine.analysis.sweep import columns
+from qengine.model.eager.evaluators import linear_algebra
 from qengine.model.ops import functions
 
 ROOT = Path(__file__).parent.parent
@@ -99,10 +100,14 @@ def test_sweeps_has_every_column():
     assert tuple(re.findall(r"`(\w+)`", " ".join(listed))) == columns()
 
 
-def test_the_operator_that_is_shown_is_the_one_that_there_is():
-    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/adding-an-operator.md").read_text(), re.DOTALL)
-    imports, definition = shown.split("\n\n\n")
-    assert definition in inspect.getsource(functions)
-    namespace = {}
-    exec(imports, namespace)
-    assert (namespace["operator"], namespace["Table"]) == (functions.operator, functions.Table)
+def test_the_operators_that_are_shown_are_those_that_there_are():
+    page = (ROOT / "docs/adding-an-operator.md").read_text()
+    shown = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for block, module, names in zip(
+        shown, (functions, linear_algebra), (("operator", "Table"), ("evaluator", "ModelError")), strict=True
+    ):
+        imports, definition = block.split("\n\n\n")
+        assert definition in inspect.getsource(module)
+        namespace = {}
+        exec(imports, namespace)
+        assert [namespace[name] for name in names] == [getattr(module, name) for name in names]

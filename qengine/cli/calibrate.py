@@ -33,9 +33,9 @@ def calibrate(
     """
     wanted = choice.calibration_options()
     run_files(command.operators or [])
-    if out is not None:
-        check_writable(out)
     entry = zoo.find(model)
+    if out is not None:
+        check_writable(out, zoo.path_of(model))
     if data.data is None and entry is None:
         raise OptionError("--data is needed: give the samples to calibrate on")
     with np.errstate(all="ignore"):

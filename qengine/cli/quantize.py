@@ -13,12 +13,12 @@ from qengine.cli.output.console import status
 from qengine.cli.output.quantize import as_json, as_table
 from qengine.data import zoo
 from qengine.errors import OptionError
-from qengine.memory import MAX_ELEMENTS
 from qengine.model.formats.files import read_formats
 from qengine.model.loader import load
 from qengine.quantization.calibration import CalibrationOptions
 from qengine.quantization.correction import describe_recipes, needs_data
 from qengine.quantization.qdq import quantize_model
+from qengine.runtime.options import SessionOptions
 
 ModelOut = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="ONNX file to write.")]
 QFormat = Annotated[
@@ -44,7 +44,7 @@ def quantize(
     choice: options.FormatChoiceOptions,
     formats: options.Formats = None,
     qformat: QFormat = None,
-    max_elements: options.MaxElements = MAX_ELEMENTS,
+    limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
     """Write a model as a quantized ONNX model with power-of-two scales and 8 or 16 bits; qengine runs it bit for bit.
@@ -59,15 +59,18 @@ def quantize(
         raise OptionError("--formats gives the formats: leave out options that choose them, such as --bits")
     reads_data = needs_data(recipe)
     run_files(command.operators or [])
-    check_writable(out)
     entry = zoo.find(model)
+    check_writable(out, zoo.path_of(model))
     name = data.data or (model if entry else None)
     if name is None and ((given is None and qformat is None) or reads_data):
         raise OptionError("--data is needed: give the samples to choose formats or corrections on")
     with status(f"quantizing {model}", quiet=command.json), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
-        dataset = None if name is None else data.open(name, entry, graph, max_elements, several=True)
-        quantized = quantize_model(graph, dataset, recipe=recipe, formats=given, qformat=qformat, options=wanted)
+        dataset = None if name is None else data.open(name, entry, graph, limits.max_elements, several=True)
+        session = SessionOptions(**vars(limits))
+        quantized = quantize_model(
+            graph, dataset, recipe=recipe, formats=given, qformat=qformat, options=wanted, session=session
+        )
         with replacing(out) as temporary:
             temporary.write_bytes(content := quantized.model.SerializeToString())
             if temporary.read_bytes() != content:

@@ -45,7 +45,8 @@ def search(
 
     qengine search digits --hold-out 0.3 --max-drop 1% -o formats.json
 
-    With -o, a search that was stopped continues when the same command is given again.
+    With -o FILE, FILE.measured keeps every measurement: a search that was stopped continues when the same command is
+    given again.
 
     The sensitivity to each tensor at each word length is measured first; then the model itself, in ever fewer bits.
     """
@@ -56,9 +57,9 @@ def search(
     typed = {name: value for name, value in vars(arithmetic).items() if value is not None}
     if goal.max_drop is not None and goal.least is not None:
         raise OptionError("--max-drop and --min both say what is good enough: give one of them")
-    if out is not None:
-        check_writable(out)
     entry = zoo.find(model)
+    if out is not None:
+        check_writable(out, zoo.path_of(model))
     if data.data is None and entry is None:
         raise OptionError("--data is needed: the samples that the model is evaluated on")
     name = data.data or model

@@ -78,3 +78,44 @@ def test_errors(capsys, tmp_path, words, reason):
     assert re.fullmatch(r"qengine: error: .*\n", found.err)
     assert reason in found.err
     assert not (tmp_path / "q.onnx").exists()
+
+
+@pytest.mark.parametrize("command", ["calibrate", "search", "quantize"])
+def test_the_model_itself_is_not_replaced(capsys, tmp_path, command):
+    model, link, data = tmp_path / "m.onnx", tmp_path / "link.onnx", tmp_path / "d.npz"
+    model.write_bytes(MODEL)
+    link.hardlink_to(model)
+    np.savez(data, x=np.ones((2, 3, 4, 4), np.float32))
+    for out in (model, link):
+        assert cli.main([command, str(model), "--data", str(data), "-o", str(out)]) == 2
+        assert f"cannot write {out}: it is the model itself" in capsys.readouterr().err
+    assert model.read_bytes() == MODEL
+
+
+@pytest.mark.parametrize("recipe", ["fold", "round", "bias"])
+@pytest.mark.parametrize(("limit", "reason"), [("max-memory", "of memory at once"), ("max-elements", "elements")])
+def test_limits_of_its_runs(capsys, tmp_path, recipe, limit, reason):
+    """What an error of a run names can be given to the command."""
+    out = tmp_path / "q.onnx"
+    words = ["quantize", "digits", "--limit", "2", "--batch", "1", "--recipe", recipe, "-o", str(out)]
+    assert cli.main([*words, f"--{limit}", "1000"]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert f"(--{limit}" in error
+    assert not out.exists()
+    assert cli.main([*words, f"--{limit}", "1G" if limit == "max-memory" else "1000000"]) == 0
+
+
+def test_iterations_of_a_loop(monkeypatch, tmp_path):
+    """Corrections, the check and the observation run as many iterations as the options allow."""
+    found = []
+    run = qengine.InferenceSession.run
+
+    def noted(session, *given, **options):
+        found.append((session.options.max_iterations, session.options.threads))
+        return run(session, *given, **options)
+
+    monkeypatch.setattr(qengine.InferenceSession, "run", noted)
+    words = ["quantize", "digits", "--limit", "2", "--recipe", "best", "-o", str(tmp_path / "q.onnx")]
+    assert cli.main([*words, "--max-iterations", "77", "--threads", "1"]) == 0
+    assert set(found) == {(77, 1)}

@@ -10,6 +10,7 @@ from networks import network
 from qengine import cli
 from qengine.analysis.sweep import columns
 from qengine.analysis.sweep.store import Store
+from qengine.quantization.correction import moments, weights
 
 
 @pytest.fixture
@@ -155,3 +156,17 @@ def test_a_metric_that_the_data_does_not_have_is_refused_before_the_first_point(
     assert message in err
     with Store(files / "out" / "results.sqlite") as store:
         assert store.rows() == {}
+
+
+def test_limits_hold_for_corrections(monkeypatch, tmp_path):
+    found = set()
+    run = moments.observe_moments
+
+    def noted(session, *given, **options):
+        found.add(session.options.max_iterations)
+        return run(session, *given, **options)
+
+    monkeypatch.setattr(weights, "observe_moments", noted)
+    words = ["sweep", "digits", "--limit", "2", "--bits", "6", "--recipe", "fold+round", "--jobs", "1"]
+    assert cli.main([*words, "--max-iterations", "77", "-o", str(tmp_path / "s")]) == 0
+    assert found == {77}

@@ -81,10 +81,18 @@ class Preparer:
     observation
         Function that returns the histograms of a model on the data. Its arguments are the result of
         `corrected_for_ranges` and the corrections.
+    options
+        Options of the runs that corrections make, of which the limits and `threads` have an effect.
     """
 
-    def __init__(self, graph: Graph, data: Feeds, observation: Callable[[Graph, Ranges], Observation]) -> None:
-        self._graph, self._data, self._observation = graph, data, observation
+    def __init__(
+        self,
+        graph: Graph,
+        data: Feeds,
+        observation: Callable[[Graph, Ranges], Observation],
+        options: SessionOptions | None = None,
+    ) -> None:
+        self._graph, self._data, self._observation, self._options = graph, data, observation, options
         self._states: dict[str, RecipeState] = {}
         self._observations: dict[Ranges, Observation] = {}
         self._corrected: tuple[tuple[str, str], CorrectedModel] | None = None  # the last: a grid goes recipe by recipe
@@ -127,5 +135,5 @@ class Preparer:
         formats = self._formats(state.graph, point)
         key = (point.recipe, json.dumps(formats, sort_keys=True))
         if self._corrected is None or self._corrected[0] != key:
-            self._corrected = key, fit_formats(state, formats, self._data)
+            self._corrected = key, fit_formats(state, formats, self._data, self._options)
         return self._corrected[1]

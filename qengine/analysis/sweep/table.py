@@ -103,10 +103,10 @@ class Table:
             elif found != version:
                 raise SweepError(
                     f"{self._path} is of version {found}, and this qengine writes version {version}: move it, or give "
-                    "another folder"
+                    "another path"
                 )
             elif schema != wanted:
-                raise SweepError(f"{self._path} has other columns than this qengine's results: give another folder")
+                raise SweepError(f"{self._path} has other columns than this qengine's results: give another path")
             elif (sound := run("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
                 raise self._damaged(first_line(ValueError(str(sound and sound[0]))))
             # A file that cannot be written raises here, and not after the first computation.
@@ -169,7 +169,7 @@ class Table:
         self._connection.close()
 
     def _unusable(self, reason: str) -> SweepError:
-        return SweepError(f"{self._path} cannot be used ({reason}): move it, or give another folder")
+        return SweepError(f"{self._path} cannot be used ({reason}): move it, or give another path")
 
     def _damaged(self, reason: str) -> SweepError:
         return SweepError(
@@ -185,7 +185,7 @@ class Table:
             code = getattr(error, "sqlite_errorcode", None)
             if code is not None and code & 0xFF in _BUSY:
                 raise SweepError(
-                    f"{self._path} is in use by another program: close that program, or give another folder"
+                    f"{self._path} is in use by another program: close that program, or give another path"
                 ) from None
             if code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT:
                 raise self._damaged(first_line(error)) from None

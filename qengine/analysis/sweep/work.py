@@ -123,7 +123,7 @@ class OpenedWork:
             )
         self.work = work
         self.runs = Runs(self.dataset.batches, len(self.dataset))
-        self._preparer = Preparer(self.graph, Feeds(self.runs), self._histograms)
+        self._preparer = Preparer(self.graph, Feeds(self.runs), self._histograms, work.options)
         self.exact = Float32Outputs(float32_path(Path(work.folder), context.key), context.key)
         self.task, self.evaluated_output = task_of(
             next(iter(self.exact)),

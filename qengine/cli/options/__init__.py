@@ -14,7 +14,6 @@ from qengine.cli.options.general import (
     Json,
     KernelOptions,
     LimitOptions,
-    MaxElements,
     Model,
 )
 
@@ -31,7 +30,6 @@ __all__ = [
     "Json",
     "KernelOptions",
     "LimitOptions",
-    "MaxElements",
     "MethodOptions",
     "Model",
     "RangeOptions",

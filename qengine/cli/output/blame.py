@@ -33,7 +33,7 @@ from qengine.analysis.blame import Blame, TensorBlame
 from qengine.atomic_files import replacing
 from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
-from qengine.cli.output.console import decibels, open_table, rendered, share
+from qengine.cli.output.console import counted_samples, decibels, open_table, rendered, share
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
 from qengine.model.formats.files import format_to_json
@@ -101,7 +101,7 @@ def _spelled(fmt: Format) -> str:
 def as_tables(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blame, written: tuple[str, ...]) -> str:
     """Return a table and a summary, in colour if standard output is a terminal."""
     words = [model, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
-    words.append(f"{len(dataset):,} samples of {dataset.name}")
+    words.append(f"{counted_samples(len(dataset))} of {dataset.name}")
     return rendered(", ".join(filter(None, words)), _table(result), _summary(result, written))
 
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import decibels, open_table, rendered
+from qengine.cli.output.console import counted_samples, decibels, open_table, rendered
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
 from qengine.qformat import QFormat, channel_formats
@@ -64,7 +64,7 @@ def as_tables(model: str, dataset: Dataset, calibration: Calibration, out: Path 
     if options.headroom != 1.0:
         words.append(f"headroom {options.headroom:g}")
     words += [word for word, wanted in (("per channel", options.per_channel), ("unsigned", options.unsigned)) if wanted]
-    words.append(f"{len(dataset):,} samples of {dataset.name}")
+    words.append(f"{counted_samples(len(dataset))} of {dataset.name}")
     return rendered(", ".join(words), _table(calibration), _summary(calibration, out))
 
 

@@ -84,6 +84,11 @@ def open_table() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
 
 
+def counted_samples(n: int) -> str:
+    """Return a number of samples in words."""
+    return "1 sample" if n == 1 else f"{n:,} samples"
+
+
 def share(count: int, total: int) -> str:
     """Return a share in per cent as text; "0" for an exact 0."""
     return percent(count, total) if count else "0"

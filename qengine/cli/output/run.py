@@ -23,6 +23,7 @@ advice              {format, reason, sqnr_db_before, sqnr_db}
 ==================  ================================================================================================
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -31,7 +32,7 @@ from rich.text import Text
 
 from qengine.analysis.report import Comparison
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import decibels, figure, open_table, rendered, share
+from qengine.cli.output.console import counted_samples, decibels, figure, open_table, rendered, share
 from qengine.cli.output.result import RunResult
 from qengine.errors import printable
 from qengine.metrics.declaration import Reference, Unit
@@ -139,7 +140,8 @@ def _summary(result: RunResult) -> Iterator[Text]:
         yield Text(printable(f"note: {note}"), style="yellow")
     if result.advice is not None:
         advice = result.advice
-        gain = f"SQNR {decibels(advice.sqnr_db)} dB instead of {decibels(advice.sqnr_db_before)}"
+        unit = "" if advice.sqnr_db == math.inf else " dB"
+        gain = f"SQNR {decibels(advice.sqnr_db)}{unit} instead of {decibels(advice.sqnr_db_before)}"
         yield Text(printable(f"{advice.reason}: try --qformat {advice.format} ({gain})"), style="bold green")
     for path in result.written:
         yield Text(printable(f"wrote {path}"))
@@ -152,7 +154,7 @@ def _measures(result: RunResult) -> Iterator[str]:
         each = (f"{printable(one.name)} {decibels(one.sqnr_db)}" for one in measured)
         yield f"SQNR against float32, dB: {', '.join(each)}"
     array = result.outputs[result.evaluated_output]
-    samples = f"{len(array) if array.ndim else 1:,} samples"
+    samples = counted_samples(len(array) if array.ndim else 1)
     for one in result.quality:
         metric = one.metric
         unit = f", {metric.unit}" if metric.unit is Unit.DB else ""

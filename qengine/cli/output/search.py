@@ -34,7 +34,7 @@ from rich.text import Text
 
 from qengine.analysis.search import Candidate, SearchResult, UnitInfo
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import decibels, figure, open_table, rendered
+from qengine.cli.output.console import counted_samples, decibels, figure, open_table, rendered
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
 from qengine.metrics.decibels import ratio_in_decibels
@@ -86,7 +86,7 @@ def as_tables(model: str, dataset: Dataset, result: SearchResult, out: Path | No
     bound = "at least" if result.metric.higher_is_better else "at most"
     asked = f"{result.metric} {bound} {_figure(result, result.least)}"
     searched = len(dataset) - (result.held_out.samples if result.held_out else 0)
-    title = f"{model}, least {result.cost.label}, {asked}, {searched:,} samples of {dataset.name}"
+    title = f"{model}, least {result.cost.label}, {asked}, {counted_samples(searched)} of {dataset.name}"
     return rendered(title, Group(_units(result), Text(), _front(result)), _summary(result, out))
 
 
@@ -146,7 +146,8 @@ def _summary(result: SearchResult, out: Path | None) -> Iterator[Text]:
     yield Text(f"{result.metric}: {reference}, found {_figure(result, best.value)} at {result.cost.spelled(best.cost)}")
     if (held := result.held_out) is not None:
         there = f"{result.goal.reference_of} {_figure(result, held.reference)}, found {_figure(result, held.value)}"
-        yield Text(f"on {held.samples:,} samples that were held out: {there}, asked for {_figure(result, held.least)}")
+        those = f"{counted_samples(held.samples)} that {'was' if held.samples == 1 else 'were'} held out"
+        yield Text(f"on {those}: {there}, asked for {_figure(result, held.least)}")
     good = {bits: candidate for bits, candidate in result.uniform.items() if result.is_good(candidate)}
     if good:
         bits = min(good, key=lambda bits: good[bits].cost)

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from qengine.analysis.sweep import Measures, Row, Sweep
 from qengine.cli.jsontext import as_object
-from qengine.cli.output.console import figure, open_table, rendered
+from qengine.cli.output.console import counted_samples, figure, open_table, rendered
 from qengine.errors import printable
 from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics
 from qengine.quantization.correction import recipe_name
@@ -48,7 +48,7 @@ def as_json(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str
 def as_tables(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str:
     """Return a table and a summary, coloured if standard output is a terminal."""
     first = result.rows[0]
-    title = f"{first.model}, {first.samples:,} samples of {first.data}, output {result.evaluated_output}"
+    title = f"{first.model}, {counted_samples(first.samples)} of {first.data}, output {result.evaluated_output}"
     return rendered(title, _table(result), _summary(result, written, notes))
 
 

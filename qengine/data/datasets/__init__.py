@@ -92,9 +92,9 @@ def _batch_of(source: Source, graph: Graph, count: int) -> int:
     (length,) = lengths
     batch = max(int(length), 1)
     if count % batch:
+        remedy = f"use --limit {count - count % batch}, or give more" if count > batch else f"give {batch} or more"
         raise FeedError(
-            f"{count} samples do not fill batches of {batch}, which is what the model takes: use --limit "
-            f"{count - count % batch}, or give more"
+            f"the number of samples, {count}, does not fill batches of {batch}, which is what the model takes: {remedy}"
         )
     return batch
 

@@ -29,6 +29,7 @@ from qengine.quantization.correction.moments import key_of, observe_moments
 from qengine.quantization.correction.registry import RecipeState, correction
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
 from qengine.quantization.correction.weights import fixed_session, on_grid
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 _NAME = "bias"
@@ -42,6 +43,7 @@ def correct_bias(
     *,
     means: Mapping[str, ArrayLike] | None = None,
     reference: Graph | None = None,
+    session: SessionOptions | None = None,
 ) -> CorrectedModel:
     """Subtract from each bias the mean error that the quantized weights add to the output channel.
 
@@ -59,6 +61,8 @@ def correct_bias(
         Mean of each channel of tensors by name, as `expected_means` returns them; padding is not taken into account.
     reference
         The graph before its weights were rounded, with the same operators; None for the graph itself.
+    session
+        Options of the runs, of which the limits and `threads` have an effect.
 
     Returns
     -------
@@ -76,15 +80,17 @@ def correct_bias(
     check_real(graph)
     graph, reference = fold_graph(graph), fold_graph(graph if reference is None else reference)
     _check_alike(graph, reference)
-    session = fixed_session(graph, formats)
+    fixed = fixed_session(graph, formats, session)
     biased, exact = _with_own_biases(graph), _with_own_biases(reference)
     layers = linear_layers(biased)
     candidates = [layer for layer in layers if layer.bias in biased.constants]
-    inputs = _observed_means(exact, candidates, data) if data is not None else _tap_means(candidates, means or {})
+    inputs = (
+        _observed_means(exact, candidates, data, session) if data is not None else _tap_means(candidates, means or {})
+    )
     changed: dict[str, Layer] = {}
     constants, entries = dict(graph.constants), []
     for layer in layers:
-        fmt = session.formats.get(graph.derived.get(layer.weights, layer.weights))
+        fmt = fixed.formats.get(graph.derived.get(layer.weights, layer.weights))
         reason = _reason_left(layer, fmt, inputs, biased, from_data=data is not None)
         if reason or fmt is None:
             entries.append(CorrectionEntry(_NAME, str(layer), False, reason))
@@ -102,7 +108,9 @@ def correct_bias(
 
 @correction(_NAME, order=40, needs_formats=True, needs_data=True, in_best=True, corrects="biases")
 def _correct(state: RecipeState) -> RecipeState:
-    return state.after(correct_bias(state.graph, state.formats, state.data, reference=state.reference))
+    return state.after(
+        correct_bias(state.graph, state.formats, state.data, reference=state.reference, session=state.session)
+    )
 
 
 def _check_alike(graph: Graph, reference: Graph) -> None:
@@ -134,9 +142,10 @@ def _with_own_biases(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes[node.outputs[:1]] for node in graph.nodes), constants=constants)
 
 
-def _observed_means(graph: Graph, layers: list[Layer], data: Feeds) -> dict[str, Reals]:
+def _observed_means(graph: Graph, layers: list[Layer], data: Feeds, session: SessionOptions | None) -> dict[str, Reals]:
     """Return by the layer's output the mean input of each tap of a filter on data, (groups, inputs x taps)."""
-    moments = observe_moments(InferenceSession(graph, isa="reference"), layers, data)
+    limits = (session or SessionOptions()).in_float32()
+    moments = observe_moments(InferenceSession(graph, limits, isa="reference"), layers, data)
     keys = {layer.node.outputs[0]: key_of(layer, graph) for layer in layers}
     return {out: moments[key].sums / max(moments[key].count, 1) for out, key in keys.items() if key in moments}
 

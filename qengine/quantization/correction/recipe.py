@@ -17,6 +17,7 @@ from qengine.quantization.correction.layers import check_real
 from qengine.quantization.correction.registry import Correction, RecipeState, corrections
 from qengine.quantization.correction.result import CorrectedModel
 from qengine.quantization.correction.weights import fixed_session
+from qengine.runtime.options import SessionOptions
 
 
 def recipes() -> Mapping[str, tuple[str, ...]]:
@@ -112,7 +113,9 @@ def change_ranges(graph: Graph, recipe: str | Sequence[str] = "best") -> RecipeS
     return state
 
 
-def fit_formats(state: RecipeState, formats: FormatsByName, data: Feeds | None = None) -> CorrectedModel:
+def fit_formats(
+    state: RecipeState, formats: FormatsByName, data: Feeds | None = None, session: SessionOptions | None = None
+) -> CorrectedModel:
     """Do the corrections of a recipe that need formats.
 
     Parameters
@@ -121,7 +124,7 @@ def fit_formats(state: RecipeState, formats: FormatsByName, data: Feeds | None =
         Result of `change_ranges`.
     formats
         Formats of the tensors of its graph, as a session takes them; those of constants may be left out.
-    data
+    data, session
         See `correct`.
 
     Raises
@@ -135,7 +138,13 @@ def fit_formats(state: RecipeState, formats: FormatsByName, data: Feeds | None =
         raise OptionError(f"the correction '{readers[0]}' needs data")
     if len(readers) > 1 and data is not None and iter(data) is data:
         raise OptionError("the data is read twice, and this iterator only once: give a list, or what can be read again")
-    state = replace(state, formats=_with_constants(state.graph, formats), data=data, reference=state.graph)
+    state = replace(
+        state,
+        formats=_with_constants(state.graph, formats),
+        data=data,
+        reference=state.graph,
+        session=session or SessionOptions(),
+    )
     for one in steps:
         state = one.apply(state)
     return CorrectedModel(state.graph, state.entries, state.formats)
@@ -146,6 +155,7 @@ def correct(
     formats_of: Callable[[Graph], FormatsByName],
     data: Feeds | None = None,
     recipe: str | Sequence[str] = "best",
+    session: SessionOptions | None = None,
 ) -> CorrectedModel:
     """Correct the constants of a model for fixed point.
 
@@ -161,6 +171,8 @@ def correct(
         something else that can be read again.
     recipe
         "best", "none", or names of `corrections`, as a list or with "+" between them.
+    session
+        Options of the runs, of which the limits and `threads` have an effect; None for the defaults.
 
     Returns
     -------
@@ -176,11 +188,11 @@ def correct(
         If a correction fails, for example as the model is quantized already.
     """
     state = change_ranges(graph, recipe)
-    return fit_formats(state, formats_of(state.graph), data)
+    return fit_formats(state, formats_of(state.graph), data, session)
 
 
 def _with_constants(graph: Graph, formats: FormatsByName) -> FormatsByName:
     """Return formats with those that a session would choose for constants, so that later values do not change them."""
     constants = {graph.derived.get(name, name) for name in graph.constants}
-    chosen = fixed_session(graph, formats).formats
+    chosen = fixed_session(graph, formats, None).formats
     return {**{name: format_to_json(fmt) for name, fmt in chosen.items() if name in constants}, **formats}

@@ -27,6 +27,7 @@ from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
+from qengine.runtime.options import SessionOptions
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class RecipeState:
     formats : formats by tensor name, the constants' included; empty before formats are chosen.
     data : feeds of the runs that corrections may look at; None where there are none.
     reference : the model for which formats were chosen, with its weights in float32; `original` before that.
+    session : options of the runs, of which the limits and `threads` have an effect.
     """
 
     original: Graph
@@ -53,6 +55,7 @@ class RecipeState:
     formats: FormatsByName = field(default_factory=dict)
     data: Feeds | None = None
     reference: Graph | None = None
+    session: SessionOptions = field(default_factory=SessionOptions)
 
     def after(self, result: CorrectedModel) -> RecipeState:
         """Return the state after a correction with that result."""

@@ -79,7 +79,9 @@ def _correct_analytically(state: RecipeState) -> RecipeState:
         name: mean / state.factors[name] if name in state.factors else mean
         for name, mean in expected_means(state.original).items()
     }
-    return state.after(correct_bias(state.graph, state.formats, means=means, reference=state.reference))
+    return state.after(
+        correct_bias(state.graph, state.formats, means=means, reference=state.reference, session=state.session)
+    )
 
 
 def _normalized(node: Node, constants: Mapping[str, NDArray[Any]]) -> _Normal:

@@ -30,12 +30,20 @@ from qengine.quantization.correction.moments import Key, Moments, key_of, observ
 from qengine.quantization.correction.registry import RecipeState, correction
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
 from qengine.quantization.correction.rounding import output_error, round_columns
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 _NAME = "round"
 
 
-def round_weights(graph: Graph, formats: FormatsByName, data: Feeds, *, damping: float = 0.01) -> CorrectedModel:
+def round_weights(
+    graph: Graph,
+    formats: FormatsByName,
+    data: Feeds,
+    *,
+    damping: float = 0.01,
+    session: SessionOptions | None = None,
+) -> CorrectedModel:
     """Round the weights of linear operators so that the operators' outputs on data change least.
 
     Parameters
@@ -48,6 +56,8 @@ def round_weights(graph: Graph, formats: FormatsByName, data: Feeds, *, damping:
         Feeds of the runs, read once.
     damping
         See `round_columns`.
+    session
+        Options of the runs, of which the limits and `threads` have an effect.
 
     Returns
     -------
@@ -61,15 +71,15 @@ def round_weights(graph: Graph, formats: FormatsByName, data: Feeds, *, damping:
     """
     check_real(graph)
     graph = fold_graph(graph)
-    session = fixed_session(graph, formats)
+    fixed = fixed_session(graph, formats, session)
     layers = linear_layers(graph)
-    moments = observe_moments(session, layers, data, products=True)
+    moments = observe_moments(fixed, layers, data, products=True)
     constants, entries, named = dict(graph.constants), [], dict(formats)
     by_weights: dict[str, list[Layer]] = {}
     for layer in layers:
         by_weights.setdefault(layer.weights, []).append(layer)
     for name, readers in by_weights.items():
-        fmt = session.formats.get(graph.derived.get(name, name))
+        fmt = fixed.formats.get(graph.derived.get(name, name))
         text = str(readers[0]) + (f" and {len(readers) - 1} more" if readers[1:] else "")
         products = _products(readers, graph, moments)
         if fmt is None or products is None or not np.isfinite(constants[name]).all():
@@ -84,12 +94,13 @@ def round_weights(graph: Graph, formats: FormatsByName, data: Feeds, *, damping:
 @correction(_NAME, order=30, needs_formats=True, needs_data=True, in_best=True)
 def _round(state: RecipeState) -> RecipeState:
     assert state.data is not None
-    return state.after(round_weights(state.graph, state.formats, state.data))
+    return state.after(round_weights(state.graph, state.formats, state.data, session=state.session))
 
 
-def fixed_session(graph: Graph, formats: FormatsByName) -> InferenceSession:
+def fixed_session(graph: Graph, formats: FormatsByName, session: SessionOptions | None) -> InferenceSession:
     """Return the session in fixed point, on the reference, that corrections are made for."""
-    return InferenceSession(graph, formats=formats, isa="reference")
+    limits = (session or SessionOptions()).in_float32()
+    return InferenceSession(graph, limits, formats=formats, isa="reference")
 
 
 def on_grid(weights: NDArray[Any], fmt: Format) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from qengine.quantization.qdq.pairs import UndecidedFormatError
 from qengine.quantization.qdq.shape_formats import with_formats, with_shape_formats
 from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS
 from qengine.quantization.qdq.write import quantized_model
+from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def quantize_model(
     formats: FormatsByName | None = None,
     qformat: QFormat | str | None = None,
     options: CalibrationOptions | None = None,
+    session: SessionOptions | None = None,
     **keywords: Unpack[CalibrationKeywords],
 ) -> QuantizedModel:
     """Return a model as a quantized ONNX model, with its constants corrected and formats chosen on data.
@@ -71,6 +73,8 @@ def quantize_model(
         the data computed, as in a branch that was never taken.
     options, keywords
         See `CalibrationOptions`. Activations have 8 or 16 bits.
+    session
+        Options of the runs, of which the limits (``max_...``) and `threads` have an effect; None for the defaults.
 
     Raises
     ------
@@ -84,6 +88,7 @@ def quantize_model(
     """
     check_keywords("quantize_model", keywords, CalibrationKeywords)
     options = options_with(CalibrationOptions, options, keywords)
+    limits = (session or SessionOptions()).in_float32()
     if formats is None and data is None:
         if qformat is None:
             raise OptionError("formats are needed, or a qformat, or data that formats are chosen on: give one of them")
@@ -96,19 +101,20 @@ def quantize_model(
         if formats is not None or data is None:
             found = formats or {}
         else:
-            found = choose_formats(observe(changed, data), options).formats
+            found = choose_formats(observe(changed, data, limits), options).formats
         return found if qformat is None else _with_rest(changed, found, qformat)
 
-    corrected = correct(graph, formats_of, data, recipe)
-    session = with_shape_formats(InferenceSession(corrected.graph, formats=corrected.formats, qformat=qformat), data)
+    corrected = correct(graph, formats_of, data, recipe, limits)
+    fixed = InferenceSession(corrected.graph, limits, formats=corrected.formats, qformat=qformat)
+    fixed = with_shape_formats(fixed, data)
     try:
-        written = quantized_model(session)
+        written = quantized_model(fixed)
     except UndecidedFormatError as error:
         if qformat is None:
             raise
-        session = with_formats(session, dict.fromkeys(error.names, QFormat.of(qformat)))
-        written = quantized_model(session)
-    return QuantizedModel(written, session, corrected.entries, check_written(session, written, data))
+        fixed = with_formats(fixed, dict.fromkeys(error.names, QFormat.of(qformat)))
+        written = quantized_model(fixed)
+    return QuantizedModel(written, fixed, corrected.entries, check_written(fixed, written, data))
 
 
 def _with_rest(graph: Graph, formats: FormatsByName, qformat: QFormat | str) -> FormatsByName:

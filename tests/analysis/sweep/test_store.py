@@ -88,7 +88,7 @@ def test_a_result_leaves_out_what_differs_from_run_to_run():
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "text").write_text("hello, this is no database at all, but a text that is long enough")
-    with pytest.raises(SweepError, match=r"text cannot be used \(.*not a database\): move it, or give another folder"):
+    with pytest.raises(SweepError, match=r"text cannot be used \(.*not a database\): move it, or give another path"):
         Store(tmp_path / "text")
     with Store(tmp_path / "results.sqlite"):
         pass
@@ -105,7 +105,7 @@ def test_a_table_of_other_columns_is_refused(tmp_path):
     connection = sqlite3.connect(tmp_path / "results.sqlite")
     connection.execute("ALTER TABLE points DROP COLUMN recipe")
     connection.close()
-    with pytest.raises(SweepError, match="has other columns than this qengine's results: give another folder"):
+    with pytest.raises(SweepError, match="has other columns than this qengine's results: give another path"):
         Store(tmp_path / "results.sqlite")
 
 
@@ -169,7 +169,7 @@ def row_value(column):
 def test_another_schema_is_refused(tmp_path, statements):
     path = stored(tmp_path / "results.sqlite")
     changed(path, *((one,) for one in statements))
-    with pytest.raises(SweepError, match="has other columns than this qengine's results: give another folder"):
+    with pytest.raises(SweepError, match="has other columns than this qengine's results: give another path"):
         opened(path)
 
 
@@ -218,7 +218,7 @@ def test_damaged_bytes_are_refused_or_do_no_harm(tmp_path, damage, part):
         except SweepError as error:
             refused.append(str(error))
     assert len(refused) > len(places[part::16]) // 4
-    assert all(str(path) in text and re.search(r"move it|give another folder", text) for text in refused)
+    assert all(str(path) in text and re.search(r"move it|give another path", text) for text in refused)
 
 
 def test_what_is_no_file_is_refused(tmp_path):
@@ -226,7 +226,7 @@ def test_what_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     for name, reason in {"folder": "a folder", "pipe": "not a regular file", "loop": "Too many levels"}.items():
-        with pytest.raises(SweepError, match=rf"{name} cannot be used \({reason}.*\): move it, or give another folder"):
+        with pytest.raises(SweepError, match=rf"{name} cannot be used \({reason}.*\): move it, or give another path"):
             Store(tmp_path / name)
 
 

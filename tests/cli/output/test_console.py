@@ -41,3 +41,9 @@ def test_status_is_for_terminals(monkeypatch, capsys):
     with console.status("running", quiet=False):
         pass
     assert "running" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("limit", "words"), [("1", ", 1 sample of digits"), ("2", ", 2 samples of digits")])
+def test_one_sample_is_no_plural(capsys, limit, words):
+    assert cli.main(["calibrate", "digits", "--limit", limit]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(words)

@@ -105,3 +105,10 @@ def test_names_from_a_file_are_text(capsys, tmp_path):
     text = shown(capsys, tmp_path / "m.onnx", "-i", f"x={tmp_path / 'x.npy'}", "--qformat", "Q2.5")
     assert "\x1b" not in text
     assert "\\x1b[2J[red]" in text
+
+
+def test_a_format_without_error_is_exact(capsys, tmp_path):
+    words = model(tmp_path, ("Mul", "x x", "y"))
+    np.save(tmp_path / "x.npy", 3 * X)
+    assert cli.main(["run", *map(str, words), "--qformat", "Q3.4"]) == 0
+    assert re.search(r"try --qformat \S+ \(SQNR exact instead of [0-9.]+\)", capsys.readouterr().out)

@@ -148,8 +148,10 @@ def test_numbers_for_channels_that_may_be_first_or_last_are_asked_about(tmp_path
 def test_a_fixed_first_axis_is_the_batch(tmp_path):
     found = open_dataset(npz(tmp_path, x=X), FIXED, limit=8)
     assert [feeds["x"].shape[0] for feeds in found] == [4, 4]
-    with pytest.raises(FeedError, match=r"10 samples do not fill batches of 4.* use --limit 8"):
+    with pytest.raises(FeedError, match=r"samples, 10, does not fill batches of 4.*: use --limit 8, or give more$"):
         open_dataset(npz(tmp_path, x=X), FIXED)
+    with pytest.raises(FeedError, match=r"samples, 3, does not fill batches of 4.*: give 4 or more$"):
+        open_dataset(npz(tmp_path, x=X[:3]), FIXED)
 
 
 @pytest.mark.parametrize(
