@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ class SearchOptions:
     def __post_init__(self) -> None:
         if self.max_drop is not None and self.least is not None:
             raise OptionError("max_drop and least both say what is good enough: give one of them")
+        if self.least is not None and not math.isfinite(self.least):
+            raise OptionError(f"the figure that is good enough is {self.least}; a finite number is needed")
         find_cost(self.cost)
         if self.metric is not None:
             metric_named(self.metric)

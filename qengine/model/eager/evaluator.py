@@ -19,9 +19,10 @@ Importing the package `qengine.model.eager.evaluators` declares every evaluator.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,7 @@ class Evaluator:
     function : function that computes it.
     grouped : inputs and attributes of the function.
     takes_node : whether the function takes the node too.
+    omits : whether those of its inputs that `*name` takes may be left out.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Evaluator:
     function: Callable[..., Any]
     grouped: GroupedSignature
     takes_node: bool
+    omits: bool
 
     @property
     def signature(self) -> Signature:
@@ -80,6 +83,8 @@ class Evaluator:
         for name, value in zip(self.signature.inputs[: self.signature.required], inputs, strict=False):
             if value is None:
                 raise ModelError(f"input '{name}' is an empty optional")
+        if not self.omits and any(value is None for value in inputs[len(self.signature.inputs) :]):
+            raise ModelError("one of its inputs is left out, and none may be")
         keywords = self.grouped.keywords(node.attributes)
         if self.takes_node:
             keywords["node"] = node
@@ -114,11 +119,12 @@ def evaluator(*names: str, since: int = 1, domain: str = "") -> Callable[[_Funct
     def declare(function: _Function) -> _Function:
         grouped = GroupedSignature.of(function, aside=("node",))
         takes_node = "node" in Signature.of(function, function.__name__).attributes
+        omits = _may_be_none(function)
         for name in names:
             versions = _registry.setdefault((domain, name), [])
             if any(one.since == since for one in versions):
                 raise ValueError(f"{name} since {since} is declared twice")
-            versions.append(Evaluator(name, domain, since, function, grouped, takes_node))
+            versions.append(Evaluator(name, domain, since, function, grouped, takes_node, omits))
             versions.sort(key=lambda one: one.since)
         return function
 
@@ -134,6 +140,12 @@ def find_evaluator(node: Node) -> Evaluator | None:
     """Return the evaluator that serves a node; None where there is none."""
     served = [one for one in _registry.get((node.domain, node.operator), ()) if one.since <= node.version]
     return served[-1] if served else None
+
+
+def _may_be_none(function: Callable[..., Any]) -> bool:
+    """Whether the parameter `*name` of a function, if there is one, is declared to take None too."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return any(p.kind is p.VAR_POSITIONAL and type(None) in get_args(p.annotation) for p in parameters)
 
 
 def _element(result: Any) -> Element:

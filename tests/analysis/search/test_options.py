@@ -44,6 +44,8 @@ def test_keywords_are_fields_of_the_objects(data):
         ({"weight_bits": [8, 17]}, "weight_bits must be a whole number, 2 to 16, not 17"),
         ({"activation_bits": [4.5]}, "activation_bits must be a whole number, 2 to 16, not 4.5"),
         ({"least": 1.0, "max_drop": 1.0}, "max_drop and least both say what is good enough"),
+        ({"least": float("nan")}, "the figure that is good enough is nan; a finite number"),
+        ({"least": float("inf")}, "the figure that is good enough is inf"),
         ({"threads": 0}, "threads must be a whole number"),
     ],
 )

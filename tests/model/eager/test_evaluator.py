@@ -70,3 +70,23 @@ def test_a_type_is_taken_where_it_is_declared(compute):
 def test_attributes_of_another_type_are_refused(compute, attributes, reason):
     with pytest.raises(ModelError, match=reason):
         compute(**attributes)
+
+
+@pytest.mark.parametrize("omits", [True, False])
+def test_inputs_of_any_number_may_be_left_out_where_the_function_says_so(monkeypatch, omits):
+    monkeypatch.setattr(declared, "_registry", {})
+
+    def count(x, *rest: np.ndarray | None):
+        return np.array([one is None for one in rest])
+
+    def refuse(x, *rest: np.ndarray):
+        return np.array(len(rest))
+
+    declared.evaluator("Mine", domain="own")(count if omits else refuse)
+    node = Node("Mine", ("x", "", "z"), ("y",), {}, domain="own", version=1)
+    given = [np.zeros(1), None, np.zeros(1)]
+    if omits:
+        assert declared.find_evaluator(node).compute(node, given)[0].tolist() == [True, False]
+    else:
+        with pytest.raises(ModelError, match="one of its inputs is left out"):
+            declared.find_evaluator(node).compute(node, given)
