@@ -122,7 +122,8 @@ def _kept(keep: Path | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt as end:
         word = "terminated" if isinstance(end, _Terminated) else "interrupted"
-        text = f"qengine: {word}; {keep} keeps what was measured: give the same command to continue"
+        kept = f"{keep} keeps what was measured: give the same command to continue"
+        text = f"qengine: {word}; {kept if keep.exists() else 'nothing was measured yet'}"
         print(text, file=sys.stderr, flush=True)  # noqa: T201
         if isinstance(end, _Terminated):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)

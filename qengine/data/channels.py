@@ -1,7 +1,8 @@
 """Layouts of pictures: which axis of a tensor has the channels.
 
 A picture in a tensor has its channels, 1 or 3, before its height and width (nchw) or after them (nhwc). The shape of an
-input or output usually tells. Where it does not, the user is asked, and nothing is guessed.
+input or output usually tells. Where both axes may be the channels, the user is asked. Where neither has a length, the
+channels are first, as ONNX's own operators have them.
 """
 
 from collections.abc import Sequence
