@@ -19,7 +19,7 @@ from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsRun, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Tensor
+from qengine.model.steps import Linear, Step, Tensor
 
 _MAX_ELEMENTS = 1 << 22
 """Largest result that is folded: a node such as ConstantOfShape takes less memory than its output."""
@@ -29,6 +29,15 @@ MAX_SECONDS = 120
 """Seconds in which the constants of a model are computed. What is left is not computed in the run instead: whether a
 tensor is constant decides its format, and the speed of a machine must not.
 """
+
+
+MAX_PRODUCTS = 1 << 33
+"""Largest number of products of one node that is folded, about half a minute: time is looked at between nodes only."""
+
+
+def _products(step: Step) -> int:
+    """Return the number of products in a step; 0 unless it is linear."""
+    return prod(step.shape) * prod(step.w.shape[axis] for axis in step.summed) if isinstance(step, Linear) else 0
 
 
 def fold_constants(graph: Graph, keep: Container[str] = ()) -> Graph:
@@ -86,6 +95,10 @@ def _computed(
         return None
     if any(prod(step.shape) > _MAX_ELEMENTS for step in steps):
         return None
+    if (products := sum(map(_products, steps))) > MAX_PRODUCTS:
+        raise UnsupportedError(
+            f"{node}: {products:,} products of constants take too long; fold the constants where the model is exported"
+        )
     with node.errors_named():
         return {name: step.known() for name, step in zip(node.outputs, steps, strict=False) if name}
 

@@ -3,7 +3,7 @@ import pytest
 from networks import network, run_onnxruntime, weights
 
 import qengine
-from qengine.errors import ModelError
+from qengine.errors import ModelError, UnsupportedError
 from qengine.model.loader import load
 from qengine.model.passes import constants, fold_constants
 
@@ -76,3 +76,18 @@ def test_integers_divided_by_zero_are_refused(operator):
     )
     with pytest.raises(ModelError, match=rf"\({operator}\): an integer is divided by 0"):
         qengine.InferenceSession(model)
+
+
+@pytest.mark.parametrize(("most", "is_refused"), [(63, True), (64, False)])
+def test_products_of_constants_that_take_too_long_are_refused(monkeypatch, most, is_refused):
+    monkeypatch.setattr(constants, "MAX_PRODUCTS", most)
+    model = network(
+        [("MatMul", "a b", "c"), ("Add", "x c", "y")],
+        constants={"a": np.ones((4, 4)), "b": np.ones((4, 4))},
+        inputs={"x": [4, 4]},
+    )
+    if is_refused:
+        with pytest.raises(UnsupportedError, match="64 products of constants take too long; fold"):
+            fold_constants(load(model))
+    else:
+        assert [node.operator for node in fold_constants(load(model)).nodes] == ["Add"]
