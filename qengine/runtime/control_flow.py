@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from qengine import memory
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.eager.evaluators.attention import attend
 from qengine.model.graph import RUNS_GRAPHS, Graph, Node
 from qengine.runtime.values import RuntimeValue
 
@@ -228,6 +227,8 @@ def _run_flex_attention(node: Node, inputs: Sequence[RuntimeValue], call: Call) 
     scale: Any = node.attributes.get("scale")
     precision: Any = node.attributes.get("softmax_precision")
     q, k, v = (value.array for value in inputs)
+    from qengine.model.eager.evaluators.attention import attend  # slow to import, and seldom needed
+
     y = attend(q, k, v, scale, precision, modifier("score_mod"), modifier("prob_mod"))
     return [RuntimeValue(y)]
 

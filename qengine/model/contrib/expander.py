@@ -48,7 +48,9 @@ def expand_contrib(graph: Graph, infer: Infer) -> Graph:
 
 def _has_contrib(graph: Graph) -> bool:
     return any(
-        node.domain in (CONTRIB, *_LAYOUT_DOMAINS) or _is_expanded(node) or any(map(_has_contrib, node.graphs.values()))
+        node.domain in (CONTRIB, *_LAYOUT_DOMAINS)
+        or not (node.domain or is_defined(node))
+        or any(map(_has_contrib, node.graphs.values()))
         for node in graph.nodes
     )
 

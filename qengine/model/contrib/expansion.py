@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, TypeVar
 
 import numpy as np
@@ -258,4 +261,13 @@ def expansion(*names: str, domain: str = CONTRIB) -> Callable[[_Function], _Func
 
 def expansions() -> Mapping[tuple[str, str], Expansion]:
     """Return every expansion by (domain, name)."""
+    _declare()
     return _registry
+
+
+@cache
+def _declare() -> None:
+    """Import every file of the package; slow, and most models need none."""
+    package = import_module("qengine.model.contrib")
+    for module in iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{module.name}")

@@ -14,7 +14,8 @@ An evaluator is a function with the decorator `@evaluator`:
 - It raises ModelError for values that ONNX does not allow, such as an index out of range, and UnsupportedError for
   values that ONNX allows and it does not implement.
 
-Importing the package `qengine.model.eager.evaluators` declares every evaluator. There is no other list to extend.
+Importing the package `qengine.model.eager.evaluators` declares every evaluator, which the first search for one does.
+There is no other list to extend.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -133,12 +135,13 @@ def evaluator(*names: str, since: int = 1, domain: str = "") -> Callable[[_Funct
 
 def versions() -> Mapping[tuple[str, str], Sequence[Evaluator]]:
     """Return every evaluator by (domain, name), the versions of an operator in ascending order."""
+    import_module("qengine.model.eager.evaluators")  # slow, and most models need none
     return _registry
 
 
 def find_evaluator(node: Node) -> Evaluator | None:
     """Return the evaluator that serves a node; None where there is none."""
-    served = [one for one in _registry.get((node.domain, node.operator), ()) if one.since <= node.version]
+    served = [one for one in versions().get((node.domain, node.operator), ()) if one.since <= node.version]
     return served[-1] if served else None
 
 

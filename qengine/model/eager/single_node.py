@@ -10,7 +10,7 @@ import numpy as np
 from qengine.errors import UnsupportedError
 from qengine.model import schemas
 from qengine.model.custom import Custom
-from qengine.model.eager import by_handler, evaluators  # noqa: F401 - importing `evaluators` declares them
+from qengine.model.eager import by_handler
 from qengine.model.eager.evaluator import Element, find_evaluator
 from qengine.model.graph import Node, Value
 from qengine.model.ops.operator import find

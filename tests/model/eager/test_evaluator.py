@@ -1,5 +1,7 @@
 """Declaration of evaluators: attributes as parameters, and several of them as a dataclass."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,3 +92,15 @@ def test_inputs_of_any_number_may_be_left_out_where_the_function_says_so(monkeyp
     else:
         with pytest.raises(ModelError, match="one of its inputs is left out"):
             declared.find_evaluator(node).compute(node, given)
+
+
+def test_a_model_with_handlers_alone_imports_no_evaluators_and_expansions():
+    code = """
+import sys
+from qengine import InferenceSession, zoo
+InferenceSession(zoo.find("digits").path, isa="reference").run(None, zoo.find("digits").sample().feeds)
+needless = ("qengine.model.eager.evaluators", "qengine.model.contrib.attention")
+print([name for name in sys.modules if name.startswith(needless)])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
