@@ -1,6 +1,7 @@
 """Option `--operators`: Python files that register operators."""
 
 import hashlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def _run(path: Path) -> None:
     except OSError as error:
         raise OptionError(f"{what}: {error.strerror or error}") from None
     # A module name that no other file has, and the same each time: a second run replaces the operators of the first.
-    name = f"{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    name = f"{path.stem}_{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:12]}"
     module = sys.modules[name] = ModuleType(name)
     module.__file__ = str(path)
     try:

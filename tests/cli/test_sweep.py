@@ -158,6 +158,13 @@ def test_a_metric_that_the_data_does_not_have_is_refused_before_the_first_point(
         assert store.rows() == {}
 
 
+def test_a_link_to_itself_is_no_data(files, capsys):
+    (files / "loop.npz").symlink_to("loop.npz")
+    status, out, err = called(capsys, "--data", "loop.npz", "--bits", "4")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "there is no data" in err
+
+
 def test_limits_hold_for_corrections(monkeypatch, tmp_path):
     found = set()
     run = moments.observe_moments

@@ -138,7 +138,7 @@ class _SweepRun:
         self.folder = folder
         self._model, self._settings, self._options, self._progress = model, settings, options, progress
         source = _source(model, settings, options.max_elements)
-        if folder.resolve() == Path(source.data):
+        if os.path.realpath(folder) == source.data:
             raise OptionError(
                 f"{folder} holds the data, among which plots would be samples: give another folder for results"
             )
@@ -264,8 +264,8 @@ def _source(model: str, settings: SweepOptions, max_elements: int) -> ModelAndDa
     name = os.fspath(model if settings.data is None else settings.data)
     bundled = zoo.ENTRIES.get(name) or entry
     return ModelAndData(
-        model if entry else str(Path(model).resolve()),
-        name if name in zoo.ENTRIES else str(Path(name).resolve()),
+        model if entry else os.path.realpath(model),
+        name if name in zoo.ENTRIES else os.path.realpath(name),  # a circular link is left to the reader
         dict(settings.inputs or {}),
         settings.pixel_scale or (bundled.pixel_scale if bundled else PixelScale()),
         settings.batch,
