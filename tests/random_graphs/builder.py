@@ -8,11 +8,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from .chance import Chance
+
 OPSETS = (11, 13, 17, 18, 21)
 
 
 @dataclass
-class Builder:
+class Builder(Chance):
     """A graph under construction; shapes are followed by ONNX's own inference."""
 
     rng: np.random.Generator
@@ -50,12 +52,3 @@ class Builder:
         inferred = onnx.shape_inference.infer_shapes(self.model([name]), strict_mode=True, data_prop=True)
         (info,) = (o for o in inferred.graph.output if o.name == name)
         return tuple(d.dim_value for d in info.type.tensor_type.shape.dim)
-
-    def pick(self, *options):
-        return options[int(self.rng.integers(len(options)))]
-
-    def whole(self, low: int, high: int) -> int:
-        return int(self.rng.integers(low, high + 1))
-
-    def numbers(self, *shape: int, scale: float = 1.0) -> np.ndarray:
-        return (self.rng.standard_normal(shape) * scale).astype(np.float32)

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from .chance import Chance
+
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
@@ -25,7 +27,7 @@ class Shared:
 
 
 @dataclass
-class Scope:
+class Scope(Chance):
     """One graph: its nodes, its constants, and the tensors of real numbers that it may read.
 
     A tensor of real numbers has the shape [batch, length, width]; only the width is fixed.
@@ -53,15 +55,6 @@ class Scope:
 
     def name(self) -> str:
         return f"t{next(self.shared.numbers)}"
-
-    def pick(self, *options):
-        return options[int(self.rng.integers(len(options)))]
-
-    def whole(self, low: int, high: int) -> int:
-        return int(self.rng.integers(low, high + 1))
-
-    def numbers(self, *shape: int, scale: float = 1.0) -> np.ndarray:
-        return (self.rng.standard_normal(shape) * scale).astype(np.float32)
 
     def constant(self, array, dtype=np.float32) -> str:
         """Add an initializer or a Constant node."""

@@ -127,8 +127,8 @@ def qgemm(
     return stored(builder, y, _Scale(y_scale, y_zero_point), a) if y_scale else y
 
 
-@expansion("QLinearAdd")
-def qlinear_add(
+@expansion("QLinearAdd", "QLinearMul")
+def qlinear_combination(
     builder: Builder,
     a: str,
     a_scale: str,
@@ -139,28 +139,11 @@ def qlinear_add(
     y_scale: str | None = None,
     y_zero_point: str | None = None,
 ) -> str:
-    """A + B."""
+    """A + B or A * B."""
     builder.needs(B=b, B_scale=b_scale)
     parts = real(builder, a, a_scale, a_zero_point), real(builder, b, b_scale, b_zero_point)
-    return stored(builder, builder.op("Add", *parts), _Scale(y_scale, y_zero_point), a)
-
-
-@expansion("QLinearMul")
-def qlinear_mul(
-    builder: Builder,
-    a: str,
-    a_scale: str,
-    a_zero_point: str | None = None,
-    b: str | None = None,
-    b_scale: str | None = None,
-    b_zero_point: str | None = None,
-    y_scale: str | None = None,
-    y_zero_point: str | None = None,
-) -> str:
-    """A * B."""
-    builder.needs(B=b, B_scale=b_scale)
-    parts = real(builder, a, a_scale, a_zero_point), real(builder, b, b_scale, b_zero_point)
-    return stored(builder, builder.op("Mul", *parts), _Scale(y_scale, y_zero_point), a)
+    y = builder.op(builder.node.operator.removeprefix("QLinear"), *parts)
+    return stored(builder, y, _Scale(y_scale, y_zero_point), a)
 
 
 @expansion("QLinearConcat")
