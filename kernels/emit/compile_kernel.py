@@ -52,6 +52,11 @@ def _function(spec: Spec, isa: Isa) -> Any:
 
 def compile_kernel(spec: Spec, isa: Isa) -> tuple[str, bytes]:
     """Return a kernel's symbol and its object file."""
+    module = import_module(f"{__package__}.{spec.emitter}")
+    if hasattr(module, "python_kernel"):
+        from .python_loops import compile_function
+
+        return compile_function(module.python_kernel(spec), spec, isa)
     flags = compiler.Flags()
     flags.nrt = False  # no kernel allocates
     flags.no_cpython_wrapper = True
