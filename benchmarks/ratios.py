@@ -1,6 +1,7 @@
 """Comparison of models with other runtimes, in turns: the ratio of their times to ours.
 
     python benchmarks/ratios.py [--seconds S] [--process] [MODEL ...]
+    python benchmarks/ratios.py --models DIR [--threads N] [--memory]     # any files, beside ONNX Runtime
 
 The times of a block were taken in turns. Other runtimes have their best settings; see qengine/analysis/bench/rivals.
 """
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 import benchmark_networks
+import model_files
 import numpy as np
 
 from qengine import InferenceSession, zoo
@@ -94,7 +96,17 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(benchmark_networks.MODELS))
     parser.add_argument("--seconds", type=float, default=8.0, help="approximate duration of each measurement")
     parser.add_argument("--process", action="store_true", help="also time whole processes")
+    parser.add_argument(
+        "--models", dest="folder", type=Path, metavar="DIR", help="measure the .onnx files of a folder instead"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of --models")
+    parser.add_argument("--memory", action="store_true", help="also the peak memory of --models")
     arguments = parser.parse_args()
+    if arguments.folder is not None:
+        if not any(arguments.folder.glob("**/*.onnx")):
+            parser.error(f"there is no .onnx file in {arguments.folder}")
+        model_files.compare_folder(arguments.folder, arguments.threads, arguments.seconds, memory=arguments.memory)
+        return
     if unknown := set(arguments.models) - set(benchmark_networks.MODELS):
         parser.error(f"no model is named {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
