@@ -1,8 +1,7 @@
 """Machine code of kernels: compiled once, kept on disk, loaded by later processes.
 
 `address` returns the address of a kernel's machine code for a specification (`spec.Spec`) and an instruction set. It
-looks for the code in this process, then on disk, and compiles it only if it finds none. Compiling needs Numba, whose
-import alone takes longer than a run. Loading an object file needs LLVM only, so `.emit` is imported only to compile.
+looks for the code in this process, then on disk, and compiles it only if it finds none; `.emit` is imported only then.
 
 On disk an object file lies in a folder for its *generation*: a hash of the kernels' sources, the versions of the
 compilers and the CPU. A change of any of these makes a new folder, so a kernel on disk is never checked against its
@@ -42,7 +41,7 @@ _CHECKSUM_BYTES = 32
 _KEPT_GENERATIONS = 4
 
 ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-"""Signature of a compiled kernel: addresses of Numba's result, of Numba's exception and of the arguments."""
+"""Signature of a compiled kernel: addresses of a result and an exception, as Numba has them, and of the arguments."""
 
 
 class _KernelCache:

@@ -42,7 +42,7 @@ def kept(folder):
     return sorted(path for path in folder.glob("*/*") if path.is_file())
 
 
-def test_the_second_process_compiles_nothing_and_needs_no_numba(folder):
+def test_the_second_process_compiles_nothing_and_none_needs_numba(folder):
     first, said = process(folder)
     assert "compiling kernels for generic, once (kept in" in said
     assert said.count("\n") == 1
@@ -50,8 +50,8 @@ def test_the_second_process_compiles_nothing_and_needs_no_numba(folder):
     assert files
     second, said = process(folder)
     assert said == ""
-    assert first.split("] ")[0] == second.split("] ")[0]
-    assert (first.split()[-1], second.split()[-1]) == ("True", "False")
+    assert first == second
+    assert first.split()[-1] == "False"
     assert {path: path.stat().st_mtime_ns for path in kept(folder)} == files
 
 
@@ -81,10 +81,8 @@ def test_a_file_under_the_name_of_another_does_not_run(folder):
     for path, other in zip(files, reversed(content), strict=True):
         path.write_bytes(other)
     second = build._KernelCache()
-    again = [second._object(Fill(size), GENERIC) for size in (2, 4)]
-    assert not set(again) & set(code)
-    assert not {path.read_bytes() for path in files} & set(content)
-    assert [build._KernelCache()._object(Fill(size), GENERIC) for size in (2, 4)] == again
+    assert [second._object(Fill(size), GENERIC) for size in (2, 4)] == code
+    assert [path.read_bytes() for path in files] == content
 
 
 @pytest.mark.parametrize("part", ["generation", "isa", "spec"])
