@@ -30,7 +30,7 @@ import numpy as np
 Feeds = dict[str, np.ndarray]
 Run = Callable[[Feeds], list]
 
-LENGTHS = (16, 32, 64, 128, 224, 8, 4, 1)
+LENGTHS = (16, 32, 64, 128, 224, 512, 16000, 8, 4, 1)
 """Lengths for axes that a model leaves open, in the order in which they are tried."""
 
 TYPES = {
