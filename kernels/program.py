@@ -100,12 +100,20 @@ class Program:
 
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         self.isa, self.calls = isa, threads
-        self._memory: list[NDArray[np.int64]] = []
-        self._slots: list[tuple[NDArray[np.int64], int, Slot]] = []
+        self._values = np.zeros(sum(_argument_count(call) for calls in threads for call in calls), np.int64)
+        self._used = 0
+        self._slots: dict[str, list[tuple[int, int]]] = {}  # (place among the values, offset) by the array's name
         self._barrier = np.array([0, 0, _yield_address()], np.int64)  # see `emit.runner`
         self._run: Callable[..., int] | None = None  # the runner, once the machine code is loaded
         self._tables: list[NDArray[np.int64]] = []
         self._arguments = [self._table(calls, len(threads)) for calls in threads]
+        self._places: list[tuple[str, NDArray[np.int64], NDArray[np.int64]]] = []
+        for name, pairs in self._slots.items():
+            places, offsets = zip(*pairs, strict=True)
+            self._places.append((name, np.array(places, np.int64), np.array(offsets, np.int64)))
+        self._starts = [int(arguments.ctypes.data) for arguments in self._arguments]
+        self._result = np.zeros(2, np.int64)  # kernels have results and exceptions, as Numba has them, and use neither
+        self._unused = int(self._result.ctypes.data)
         self._may_be_running = False  # a run on several threads has begun, and is not known to have ended
 
     def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
@@ -114,15 +122,14 @@ class Program:
         for i, call in enumerate(calls):
             if call is None:
                 continue
-            values = np.zeros(len(call.spec.arguments), np.int64)
-            for j, name in enumerate(call.spec.arguments):
+            table[i, 1] = self._values.ctypes.data + 8 * self._used
+            for name in call.spec.arguments:
                 value = call.arguments[name]
                 if isinstance(value, Slot):
-                    self._slots.append((values, j, value))
+                    self._slots.setdefault(value.name, []).append((self._used, value.offset))
                 else:
-                    values[j] = value
-            self._memory.append(values)
-            table[i, 1] = values.ctypes.data
+                    self._values[self._used] = value
+                self._used += 1
         self._tables.append(table)
         return np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, threads], np.int64)
 
@@ -153,21 +160,24 @@ class Program:
             # empty job that comes after it has.
             _pool(len(self._arguments)).run(_Job([_do_nothing] * len(self._arguments), None))
         self._barrier[0] = 0  # threads that do not exist in a forked child may have arrived at a barrier
-        for values, position, slot in self._slots:
-            values[position] = arrays[slot.name].ctypes.data + slot.offset
-        if len(self._arguments) == 1:
-            self._run_table(self._arguments[0])
+        for name, places, offsets in self._places:
+            self._values[places] = offsets + arrays[name].__array_interface__["data"][0]
+        if len(self._starts) == 1:
+            self._run_table(self._starts[0])
             return
         # The job keeps the arrays until the last thread has ended, even if this thread is interrupted.
-        job = _Job([partial(self._run_table, arguments) for arguments in self._arguments], arrays)
+        job = _Job([partial(self._run_table, start) for start in self._starts], arrays)
         self._may_be_running = True
         _pool(len(self._arguments)).run(job)
         self._may_be_running = False
 
-    def _run_table(self, arguments: NDArray[np.int64]) -> None:
+    def _run_table(self, start: int) -> None:
         assert self._run is not None
-        result, exception = ctypes.c_int64(), ctypes.c_void_p()
-        self._run(ctypes.addressof(result), ctypes.addressof(exception), arguments.ctypes.data)
+        self._run(self._unused, self._unused + 8, start)
+
+
+def _argument_count(call: Call | None) -> int:
+    return 0 if call is None else len(call.spec.arguments)
 
 
 def load(programs: Sequence[Program]) -> None:
