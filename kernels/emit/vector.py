@@ -233,16 +233,14 @@ class Value:
             with every_lane:
                 self.store(address)
             with some_lanes:
-                self._store_masked(address, count)
+                self.store_masked(address, first_lanes(count, self.lanes))
 
-    def _store_masked(self, address: Value, count: Value) -> None:
-        b, lanes = self.b, self.lanes
-        kind = "f" if self._is_float() else "i"
-        name = f"llvm.masked.store.v{lanes}{kind}{_BITS[self.element]}.p0"
-        numbers = self._new(ir.Constant(ir.VectorType(I32, lanes), list(range(lanes))))
-        mask = numbers < count.truncated(I32).splat(lanes)
+    def store_masked(self, address: Value, mask: Value) -> None:
+        """Write the lanes of a mask only."""
+        b = self.b
         target = pointer(address, self.v.type)
         signature = ir.FunctionType(ir.VoidType(), [self.v.type, target.type, I32, mask.v.type])
+        name = f"llvm.masked.store.{_suffix(self)}.p0"
         b.call(function(b, signature, name), [self.v, target, ir.Constant(I32, 1), mask.v])
 
 
@@ -272,6 +270,25 @@ def load(address: Value, element: ir.Type, lanes: int = LANES, align: int = 1) -
     value = address.b.load(pointer(address, ir.VectorType(element, lanes)))
     value.align = align
     return Value(address.b, value)
+
+
+def first_lanes(count: Value, lanes: int) -> Value:
+    """Return a mask of the first `count` lanes."""
+    numbers = Value(count.b, ir.Constant(ir.VectorType(I32, lanes), list(range(lanes))))
+    return numbers < count.truncated(I32).splat(lanes)
+
+
+def _suffix(v: Value) -> str:
+    """Return LLVM's name of the type of a vector, as its functions have it."""
+    return f"v{v.lanes}{'f' if v.element in (F32, F64) else 'i'}{_BITS[v.element]}"
+
+
+def load_masked(address: Value, mask: Value, other: Value) -> Value:
+    """Return the lanes of a mask from an address, whose other lanes are not read, and those of `other` elsewhere."""
+    b, source = address.b, pointer(address, other.v.type)
+    signature = ir.FunctionType(other.v.type, [source.type, I32, mask.v.type, other.v.type])
+    name = f"llvm.masked.load.{_suffix(other)}.p0"
+    return Value(b, b.call(function(b, signature, name), [source, ir.Constant(I32, 1), mask.v, other.v]))
 
 
 def load_scalar(address: Value, element: ir.Type) -> Value:
