@@ -236,14 +236,26 @@ class Value:
                 self._store_masked(address, count)
 
     def _store_masked(self, address: Value, count: Value) -> None:
-        b, lanes = self.b, self.lanes
-        kind = "f" if self._is_float() else "i"
-        name = f"llvm.masked.store.v{lanes}{kind}{_BITS[self.element]}.p0"
-        numbers = self._new(ir.Constant(ir.VectorType(I32, lanes), list(range(lanes))))
-        mask = numbers < count.truncated(I32).splat(lanes)
+        self.store_lanes(address, first_lanes(count, self.lanes))
+
+    def store_lanes(self, address: Value, mask: Value) -> None:
+        """Write the lanes of a mask only; memory of the others is not touched."""
+        b = self.b
+        name = f"llvm.masked.store.{_suffix(self.v.type)}.p0"
         target = pointer(address, self.v.type)
         signature = ir.FunctionType(ir.VoidType(), [self.v.type, target.type, I32, mask.v.type])
         b.call(function(b, signature, name), [self.v, target, ir.Constant(I32, 1), mask.v])
+
+
+def _suffix(vector: ir.VectorType) -> str:
+    """Return the name of a vector type in the names of LLVM's functions."""
+    return f"v{vector.count}{'f' if vector.element in (F32, F64) else 'i'}{_BITS[vector.element]}"
+
+
+def first_lanes(count: Value, lanes: int = LANES) -> Value:
+    """Return a mask of the first `count` lanes: none where it is not positive, all where it is large."""
+    numbers = Value(count.b, ir.Constant(ir.VectorType(I64, lanes), list(range(lanes))))
+    return numbers < count.splat(lanes)
 
 
 def pointer(address: Value, pointee: ir.Type) -> ir.Value:
@@ -272,6 +284,24 @@ def load(address: Value, element: ir.Type, lanes: int = LANES, align: int = 1) -
     value = address.b.load(pointer(address, ir.VectorType(element, lanes)))
     value.align = align
     return Value(address.b, value)
+
+
+def load_lanes(address: Value, element: ir.Type, mask: Value) -> Value:
+    """Return the lanes of a mask from the vector at an address, and 0 in the others, whose memory is not touched."""
+    b, kind = address.b, ir.VectorType(element, mask.lanes)
+    source = pointer(address, kind)
+    signature = ir.FunctionType(kind, [source.type, I32, mask.v.type, kind])
+    arguments = [source, ir.Constant(I32, 1), mask.v, ir.Constant(kind, None)]
+    return Value(b, b.call(function(b, signature, f"llvm.masked.load.{_suffix(kind)}.p0"), arguments))
+
+
+def fused(total: Value, x: Value, w: Value, *, is_fused: bool) -> Value:
+    """Return total + x * w of floats, rounded once if `is_fused`: where the CPU has no such instruction it is slow."""
+    if not is_fused:
+        return total + x * w
+    kind = ir.FunctionType(total.v.type, [total.v.type] * 3)
+    name = _suffix(total.v.type) if total.is_vector else f"f{_BITS[total.element]}"
+    return Value(total.b, total.b.call(function(total.b, kind, f"llvm.fma.{name}"), [x.v, w.v, total.v]))
 
 
 def load_scalar(address: Value, element: ir.Type) -> Value:
