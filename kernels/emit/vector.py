@@ -304,6 +304,13 @@ def fused(total: Value, x: Value, w: Value, *, is_fused: bool) -> Value:
     return Value(total.b, total.b.call(function(total.b, kind, f"llvm.fma.{name}"), [x.v, w.v, total.v]))
 
 
+def root(x: Value) -> Value:
+    """Return the square root of floats; NaN below 0."""
+    kind = ir.FunctionType(x.v.type, [x.v.type])
+    name = _suffix(x.v.type) if x.is_vector else f"f{_BITS[x.element]}"
+    return Value(x.b, x.b.call(function(x.b, kind, f"llvm.sqrt.{name}"), [x.v]))
+
+
 def load_scalar(address: Value, element: ir.Type) -> Value:
     """Return the scalar that lies at an address, which need not be aligned."""
     value = address.b.load(pointer(address, element))
