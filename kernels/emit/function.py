@@ -23,7 +23,7 @@ def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
     return total
 
 
-def _exp(x: Value) -> Value:
+def exp(x: Value) -> Value:
     """Return e^x = 2^k e^r to about two units in the last place; infinite from 88.4 on, NaN stays."""
     bounded = x.at_least(-87.3).at_most(88.8)
     shifted = bounded * (1.0 / log(2.0)) + _ROUNDING_ADDEND
@@ -36,7 +36,7 @@ def _exp(x: Value) -> Value:
 
 
 def _logistic(x: Value) -> Value:
-    return x.like(1.0) / (_exp(x * -1.0) + 1.0)
+    return x.like(1.0) / (exp(x * -1.0) + 1.0)
 
 
 def _tanh(x: Value) -> Value:
@@ -51,7 +51,7 @@ def _normal(x: Value) -> Value:
     negative = x < 0.0
     z = (x * -1.0).where(negative, x) * sqrt(0.5)
     t = x.like(1.0) / (z * _ERF_P + 1.0)
-    tail = t * _polynomial(t, _ERF) * _exp(z * z * -1.0) * 0.5
+    tail = t * _polynomial(t, _ERF) * exp(z * z * -1.0) * 0.5
     return x * tail.where(negative, x.like(1.0) - tail)
 
 
