@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .epilogue import LANES, Epilogue
+from .epilogue import LANES, Epilogue, Sums
 from .isa import AVX2, Isa
 
 FactorType = Literal["s8", "s16", "f32"]
@@ -58,7 +58,7 @@ class Dot:
     pixels: int
     vectors: int
     step: int
-    epilogue: Epilogue | None
+    epilogue: Epilogue | Sums | None
     masked: bool = False
     fetches: bool = False
     partial: bool = False

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..dot import Dot, weight_bytes
+from ..epilogue import Epilogue, Sums
 from ..isa import Isa
-from .epilogue import VectorEpilogue, number_bytes
+from .epilogue import SumsEpilogue, VectorEpilogue, number_bytes
 from .loops import Arguments, counted, each_tile, tile_count
 from .memory import Variable
 from .products import Products
@@ -81,7 +82,7 @@ class _Tile:
         """Build the sums over the taps, the epilogue and the stores."""
         spec, a, epilogue = self.spec, self.a, self.spec.epilogue
         numbers = [self.numbers + v * number_bytes(epilogue) for v in range(spec.vectors)]
-        epilogues = [] if epilogue is None else [VectorEpilogue(epilogue, address, a.scalars) for address in numbers]
+        epilogues = [] if epilogue is None else [_epilogue(epilogue, address, a.scalars) for address in numbers]
         biases = [load(address, F32) for address in numbers] if epilogue is None else [e.bias for e in epilogues]
         places = [(r, p) for r in range(spec.rows) for p in range(spec.pixels)]
         is_wide = epilogue is not None and epilogue.wide
@@ -119,3 +120,9 @@ class _Tile:
             result.store_first(address, self.last)
         else:
             result.store(address)
+
+
+def _epilogue(epilogue: Epilogue | Sums, numbers: Value, scalars: Value) -> SumsEpilogue | VectorEpilogue:
+    if isinstance(epilogue, Sums):
+        return SumsEpilogue(epilogue, numbers)
+    return VectorEpilogue(epilogue, numbers, scalars)

@@ -1,18 +1,42 @@
 """The epilogue in vector code, the same for every kernel that ends in a sum; see `kernels.epilogue`."""
 
-from ..epilogue import Epilogue
+from ..epilogue import Epilogue, Sums
 from .rounding import ShiftRight, overflow
 from .sums import WideSum
-from .vector import I8, I16, I32, I64, LANES, Value, load, load_scalar
+from .vector import F32, I8, I16, I32, I64, LANES, Value, load, load_scalar
 
 _OUT_OF_RANGE = 1 << 17  # outside every word, and still outside after any left shift
 
 
-def number_bytes(epilogue: Epilogue | None) -> int:
+def number_bytes(epilogue: Epilogue | Sums | None) -> int:
     """Return the bytes of the numbers of 16 channels; without an epilogue they are float32 biases."""
     if epilogue is None:
         return LANES * 4
+    if isinstance(epilogue, Sums):
+        return epilogue.number_bytes
     return LANES * (3 * 4 if epilogue.split else 3 * 8 if epilogue.wide else 2 * 4)
+
+
+class SumsEpilogue:
+    """The end of the sums of 16 channels that are stored in 32 bits; see `kernels.epilogue.Sums`.
+
+    Attributes
+    ----------
+    bias : vector that sums begin with.
+    """
+
+    def __init__(self, epilogue: Sums, numbers: Value) -> None:
+        self.bias = load(numbers, I32)
+        self._line = [load(numbers + i * LANES * 4, F32) for i in (1, 2)] if epilogue.real else None
+
+    def codes(self, total: Value | WideSum, *, has_bias: bool = False) -> Value:
+        """Return what is stored of sums that include `bias`."""
+        assert isinstance(total, Value)
+        assert has_bias
+        if self._line is None:
+            return total
+        factor, addend = self._line
+        return total.as_floats(F32) * factor + addend
 
 
 class VectorEpilogue:
