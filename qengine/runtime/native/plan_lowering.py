@@ -49,7 +49,7 @@ from qengine.runtime.native.lowering_table import (
 from qengine.runtime.native.lowerings import lowering_of, plain_lowering_of
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.schedule import compile_ops
-from qengine.runtime.native.segment_tensors import Segment, SegmentTensors
+from qengine.runtime.native.segment_tensors import SegmentTensors
 from qengine.runtime.native.tensor_buffer import TensorBuffer, element_type, images, stored_as
 from qengine.runtime.plan.plan import BoundStep, Plan
 
@@ -112,21 +112,26 @@ class _PlanLowering(SegmentTensors):
     def _try_native(self, bound_step: BoundStep) -> str | None:
         """Add a step to the segment; where no native kernel computes it, add nothing and return the reason."""
         widened = self.wide_steps.of(bound_step)
+        if self._turn(widened):
+            self.segment.steps.append((bound_step, ()))
+            return None
         ways: list[Callable[[BoundStep], tuple[Op, ...]]] = [self._lower_to_blocks]
         entry = plain_lowering_of(widened.step)
         if entry is not None:
             ways.insert(0 if entry.is_first or self._reads_plain(bound_step.step) else 1, self._lower_to_plain)
+        if any(t.name in self.turned and t.name not in self.plain for t in bound_step.step.operands):
+            ways.insert(0, self._lower_to_turned)
         reasons = []
         for way in ways:
-            state = len(self.segment.ops), len(self.faults), dict(self.plain)
+            state = len(self.segment.ops), len(self.faults), dict(self.plain), dict(self.turned), dict(self.sources)
             buffers = {name: list(existing) for name, existing in self.buffers.items()}
             try:
                 ops = way(widened)
                 if widened is not bound_step:
                     ops = (*ops, *self._round(widened, bound_step.output))
             except NotLowered as reason:
-                reasons.append(str(reason))
-                op_count, fault_count, self.plain = state
+                reasons += [str(reason)] if way != self._lower_to_turned else []
+                op_count, fault_count, self.plain, self.turned, self.sources = state
                 del self.segment.ops[op_count:], self.faults[fault_count:]
                 self.buffers = buffers
             else:
@@ -137,7 +142,15 @@ class _PlanLowering(SegmentTensors):
     def _reads_plain(self, step: Step) -> bool:
         """Whether the inputs of a step lie in plain order only."""
         names = [t.name for t in step.operands if t.value is None]
-        return any(name in self.plain for name in names) and not any(name in self.buffers for name in names)
+        plain = self.plain.keys() | self.sources.keys()
+        return any(name in plain for name in names) and not any(name in self.buffers for name in names)
+
+    def _lower_to_turned(self, bound_step: BoundStep) -> tuple[Op, ...]:
+        """Add a step on the bases of turned tensors, and return its ops."""
+        found = self._turned_step(bound_step)
+        if found is None:
+            raise NotLowered("no tensor with channels last in blocks")
+        return self._lower_to_blocks(found)
 
     def _lower_to_blocks(self, bound_step: BoundStep) -> tuple[Op, ...]:
         """Add a step on blocks of channels, and return its ops."""
@@ -204,7 +217,7 @@ class _PlanLowering(SegmentTensors):
     def _output(self, t: Tensor) -> OutputSource:
         """Return the source of an output, and add the ops that it takes."""
         real = t.format is not None and not self.raw
-        if t.name in self.buffers | self.plain and t.name not in self.arrays:
+        if t.name in self._held and t.name not in self.arrays:
             if real and t.dtype == np.float32 and t.name in self.buffers:
                 return OutputSource(self._unpack(t, real=True))
             self._unpack(t)
@@ -216,7 +229,7 @@ class _PlanLowering(SegmentTensors):
         """End the segment, and add a step that the reference computes."""
         read = {s for s in bound_step.sources if isinstance(s, str)}
         for name in sorted(read - self.arrays):
-            if name in self.buffers | self.plain:
+            if name in self._held:
                 self._unpack(self.tensors[name])
             else:
                 self._quantize_input(self.tensors[name])
@@ -228,7 +241,7 @@ class _PlanLowering(SegmentTensors):
     def _close_segment(self, index: int) -> None:
         """End the segment before the step of an index: unpack what later steps read."""
         is_last = index == len(self.plan.steps)
-        for name in sorted((self.buffers.keys() | self.plain.keys()) - self.arrays):
+        for name in sorted(self._held - self.arrays):
             is_read = self.last_read.get(name, -1) > index or (name in self.plan.outputs and not is_last)
             is_quantized_input = name in self.input_index and self.tensors[name].format is not None
             if is_read and not is_quantized_input:
@@ -239,4 +252,5 @@ class _PlanLowering(SegmentTensors):
             outputs = tuple(segment.outputs.values())
             self.parts.append(NativeSegment(tuple(segment.ops), compiled, tuple(segment.steps), outputs))
             self.reads.append(segment.reads)
-        self.segment, self.buffers, self.plain, self.evaluated = Segment(), {}, {}, {}
+        self._forget()
+        self.evaluated = {}

@@ -16,6 +16,8 @@ from qengine.kernels.isa import Isa
 from qengine.kernels.layout import natural_block
 from qengine.kernels.program import Slot
 from qengine.model.steps import Arithmetic, Tensor
+from qengine.model.steps.moves import Strided
+from qengine.runtime.native.block_copies import ChannelsLastOp, is_raw
 from qengine.runtime.native.broadcast_op import broadcast_op
 from qengine.runtime.native.executor import (
     NAN_COUNTS,
@@ -31,7 +33,9 @@ from qengine.runtime.native.lowering_table import (
 from qengine.runtime.native.lowerings.elementwise import round_op
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.packing import PackOp, RelayoutOp, UnpackOp, copy_bytes_op
+from qengine.runtime.native.strided_copies import copy_view
 from qengine.runtime.native.tensor_buffer import TensorBuffer, element_type, images, stored_as
+from qengine.runtime.native.turned import base_of, first_order, last_order, on_bases, transposition
 from qengine.runtime.plan.plan import BoundStep, Plan
 
 
@@ -70,6 +74,8 @@ class SegmentTensors:
     buffers : buffers of the current segment, by the tensor's name.
     tensors : tensors that were computed so far, by name.
     plain : plain buffers of the current segment, by the tensor's name.
+    turned : base of each tensor that lies in its base's buffers; see `turned`.
+    sources : tensor that another one is the transposition of, with channels second; see `turned`.
     arrays : names of tensors that are arrays of codes or numbers. Inputs in fixed point are not: they are numbers yet.
     """
 
@@ -81,13 +87,15 @@ class SegmentTensors:
         self.reads: list[set[str]] = []
         self.buffers: dict[str, list[TensorBuffer]] = {}
         self.plain: dict[str, TensorBuffer] = {}
+        self.turned: dict[str, Tensor] = {}
+        self.sources: dict[str, Tensor] = {}
         self.tensors = {t.name: t for t in plan.inputs}
         self.input_index = {t.name: i for i, t in enumerate(plan.inputs)}
         self.arrays = {t.name for t in plan.inputs if t.format is None} | plan.encoded
 
     def _round(self, widened: BoundStep, output: Tensor) -> tuple[Op, ...]:
         """Round what a step has computed to float16, and return the ops that do."""
-        name = output.name
+        name = output.name if output.name not in self.turned else self.turned[output.name].name
         if not is_half(output) or not is_rounded(widened.step):
             return ()
         first = len(self.segment.ops)
@@ -116,7 +124,14 @@ class SegmentTensors:
         if element_type(tensor) is None or 0 in tensor.shape:
             raise NotLowered(f"'{t.name}' {list(t.shape)} {t.dtype}")
         buffer = TensorBuffer.plain(wide(tensor))
-        if t.name in self.buffers and (t.name not in self.arrays or is_half(tensor)):
+        if t.name in self.turned and self.turned[t.name].name in self.buffers:
+            (blocks, *_) = self.buffers[self.turned[t.name].name]
+            self.segment.append(ChannelsLastOp(self.isa, (blocks,), buffer, packs=False))
+        elif t.name in self.sources and t.name not in self.buffers:
+            last = self.sources[t.name]
+            view = Strided.whole(last.shape).transposed(first_order(last.ndim))
+            self.segment.append(copy_view(self.isa, self._request_plain(wide(last)), view, buffer))
+        elif t.name in self.buffers and (t.name not in self.arrays or is_half(tensor)):
             (source, *_) = self.buffers[t.name]
             unpacked = TensorBuffer(t.name, source.shape, buffer.stored, 1, view_of=buffer)
             self.segment.append(UnpackOp(self.isa, (source,), unpacked, buffer.stored, 0))
@@ -161,12 +176,20 @@ class SegmentTensors:
     def _pack(self, t: Tensor, shape: tuple[int, int, int, int], block: int | None) -> TensorBuffer:
         """Add the op that packs an array, or a tensor that lies in memory in another shape; return its buffer."""
         tensor = wide(self.tensors[t.name])
-        if is_half(self.tensors[t.name]) and t.name not in self.buffers:
+        if is_half(self.tensors[t.name]) and t.name not in self.buffers and t.name not in self.sources:
             self._request_plain(tensor)
         buffer = TensorBuffer.of(Tensor(t.name, t.dtype, shape, None, tensor.format), block or natural_block(shape[1]))
         word, bits, nan = None, 0, Slot(NAN_COUNTS, 8 * self.input_index.get(t.name, 0))
         source_type = element_type(tensor)
         assert source_type is not None
+        if t.name in self.sources and not (t.name in self.plain or t.name in self.buffers):
+            if shape != images(t.shape):
+                self._request_plain(tensor)
+                return self._pack(t, shape, block)
+            last = self._request_plain(wide(self.sources[t.name]))
+            self.segment.append(ChannelsLastOp(self.isa, (last,), buffer, packs=True))
+            self.buffers[t.name] = [buffer]
+            return buffer
         if t.name in self.plain and t.name not in self.buffers:
             plain = self.plain[t.name]
             source = TensorBuffer(f"{t.name} in order", shape, plain.stored, 1, view_of=plain)
@@ -190,6 +213,58 @@ class SegmentTensors:
         self.buffers.setdefault(t.name, []).append(buffer)
         return buffer
 
+    @property
+    def _held(self) -> set[str]:
+        """The names of the tensors that lie in the memory of the current segment, or are transpositions of such."""
+        return self.buffers.keys() | self.plain.keys() | self.turned.keys() | self.sources.keys()
+
+    def _forget(self) -> None:
+        """Begin a new segment without any tensors."""
+        self.segment = Segment()
+        self.buffers, self.plain, self.turned, self.sources = {}, {}, {}, {}
+
+    def _turn(self, bound_step: BoundStep) -> bool:
+        """Keep a Transpose that puts channels last or second for the readers of its output; see `turned`."""
+        step, out, order = bound_step.step, bound_step.output, transposition(bound_step.step)
+        if order is None or step.operands[0].value is not None or 0 in out.shape:
+            return False
+        (x,) = step.operands
+        is_last, is_first = order == last_order(x.ndim), order == first_order(x.ndim)
+        if is_first and x.name in self.turned:
+            self.buffers[out.name] = self.buffers[self.turned[x.name].name]
+        elif is_last and x.name in self.buffers and x.name not in self.plain and self._is_stored_raw(x):
+            self.turned[out.name] = wide(x)
+        elif is_first and self._is_stored_raw(x):
+            self.sources[out.name] = x
+        else:
+            return False
+        return True
+
+    def _is_stored_raw(self, t: Tensor) -> bool:
+        element = element_type(wide(t))
+        return element is not None and stored_as(wide(t)) is not None and is_raw(element, TensorBuffer.of(wide(t)))
+
+    def _turned_step(self, bound_step: BoundStep) -> BoundStep | None:
+        """Return a step that reads turned tensors as the same step on their bases; None for other steps."""
+        step, out = bound_step.step, bound_step.output
+        found = on_bases(step, self._base)
+        if found is None or not self._is_stored_raw(out):
+            return None
+        if len(found.shape) > 2:  # a mean of whole images has no channels last
+            base = base_of(out, f"{out.name} with channels second")
+            self.tensors[base.name] = self.turned[out.name] = base
+            out = base
+        return replace(bound_step, step=found, output=out)
+
+    def _base(self, t: Tensor) -> Tensor | None:
+        """Return the tensor with channels second of a tensor with channels last, which is packed if it must be."""
+        if t.name not in self.turned:
+            if not self._is_stored_raw(t):
+                return None
+            base = base_of(t, f"{t.name} with channels second")
+            self.tensors[base.name], self.sources[base.name], self.turned[t.name] = base, t, base
+        return self.turned[t.name]
+
     def _quantize_input(self, t: Tensor) -> None:
         """Add the quantization of an input by the reference, before all other parts."""
         self.parts.insert(0, QuantizePart(t, self.plan))
@@ -200,6 +275,8 @@ class SegmentTensors:
         """Add what makes a tensor an array, of codes or of real numbers; return the name of the array."""
         if is_half(t):
             return self._write_half(t)
+        if t.name not in self.plain and t.name not in self.buffers:
+            self._request_plain(t)
         if t.name in self.plain and not (real and t.format is not None):
             return self._write_out(t)
         buffer, key = self.buffers[t.name][0], f"\0real {t.name}" if real else t.name
