@@ -29,9 +29,8 @@ FactorType = Literal["s8", "s16", "f32"]
 
 ITEMSIZE: dict[FactorType, int] = {"s8": 1, "s16": 2, "f32": 4}
 """Bytes of a factor."""
-"""Bytes of a factor."""
+
 LANE_BYTES = 4
-"""Bytes of a lane, and of a tap."""
 """Bytes of a lane, and of a tap."""
 
 PARTIAL_TAPS = 256
@@ -133,7 +132,7 @@ class Tile:
         if taps * weight_bytes(kind, isa) * self.vectors > _L1_WEIGHT_BYTES:
             loads = max(loads, weights)
         in_registers = 2 * self.sums <= sums_in_registers(kind, isa)
-        widening = chunks * products * (1.0 if in_registers else 2.1) if chunks > 1 else 0.0
+        widening = chunks * products * (1.0 if in_registers else 2.1)
         return taps * max(halves * products / 2, loads, 4.5) + widening + 4 * products + 20
 
 

@@ -86,17 +86,15 @@ class _Tile:
         places = [(r, p) for r in range(spec.rows) for p in range(spec.pixels)]
         is_wide = epilogue is not None and epilogue.wide
         if is_wide:
-            count = len(places) * spec.vectors
-            sums: list[Any] = sum_wide(self.products, count, a.chunks, a.chunk_count, self._add_tap)
+            start = [e.start for e in epilogues] * len(places)
+            sums: list[Any] = sum_wide(self.products, start, a.chunks, a.chunk_count, self._add_tap)
         else:
             sums = sum_over_taps(biases * len(places), a.taps, self._add_tap, partial=spec.partial)
         low, high = float_bounds(a.scalars) if epilogue is None else (None, None)
         for i, total in enumerate(sums):
             (r, p), v = places[i // spec.vectors], i % spec.vectors
-            if epilogue is None:
-                result = total.at_least(low).at_most(high)
-            else:
-                result = epilogues[v].codes(total, has_bias=not is_wide)
+            codes = None if epilogue is None else epilogues[v].codes(total, has_bias=True)
+            result = total.at_least(low).at_most(high) if codes is None else codes
             self._store(result, self.y + a.y_row * r + a.y_pixel * p + a.y_vector * v, v)
 
     def _add_tap(self, tap: Value, sums: list[Variable]) -> None:
