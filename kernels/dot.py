@@ -48,7 +48,8 @@ class Dot:
     step : bytes from one output pixel's input to the next's; 0 if the argument "x_step" gives it.
     epilogue : epilogue of the sums; None for float32.
     masked : whether the last vector has fewer than 16 channels.
-    fetches : whether the weights of the next channels are prefetched while these are used.
+    outer : whether the loop over channels encloses that over pixels, and the weights of the next channels are
+        prefetched while these are used: other tensors push them out of the L2 cache from run to run.
     partial : whether float32 sums are sums of partial sums, see `PARTIAL_TAPS`.
     """
 
@@ -59,13 +60,13 @@ class Dot:
     step: int
     epilogue: Epilogue | None
     masked: bool = False
-    fetches: bool = False
+    outer: bool = False
     partial: bool = False
 
     emitter = "dot"
     arguments = (
         "x", "x_batch", "x_row", "x_step", "offsets", "taps", "chunks", "chunk_count", "w", "w_vector", "numbers",
-        "scalars", "y", "y_batch", "y_vector", "y_row", "y_pixel", "batch", "rows", "width", "vectors", "last", "outer",
+        "scalars", "y", "y_batch", "y_vector", "y_row", "y_pixel", "batch", "rows", "width", "vectors", "last",
     )  # fmt: skip
 
 

@@ -19,8 +19,7 @@ def emit(spec: Dot, isa: Isa, a: Arguments) -> None:
     x_step = constant(a.b, spec.step) if spec.step else a.x_step
     blocks = a.vectors.divided_by(spec.vectors)
     # An outer loop over channels keeps the weights in the cache, an outer loop over pixels the input.
-    is_outer = a.outer.differs(0)
-    outside, inside = blocks.where(is_outer, one), one.where(is_outer, blocks)
+    outside, inside = (blocks, one) if spec.outer else (one, blocks)
     tall, long = tile_count(a.rows, spec.rows), tile_count(a.width, spec.pixels)
     # Over its tiles a block prefetches all of the next one's weights. Without taps nothing must be divided by 0.
     block_weights = a.w_vector * spec.vectors
@@ -100,7 +99,7 @@ class _Tile:
     def _add_tap(self, tap: Value, sums: list[Variable]) -> None:
         spec, a = self.spec, self.a
         offset = load_scalar(a.offsets + (tap << 3), I64)
-        if spec.fetches:
+        if spec.outer:
             prefetch(self.next + tap * self.next_step)
         first = self.w + tap * weight_bytes(spec.kind, self.products.isa)
         weights = [self.products.weights(first + a.w_vector * v) for v in range(spec.vectors)]
