@@ -20,15 +20,17 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .build import ENTRY, address
+from .build import ENTRY, addresses
 from .isa import Isa
 from .locks import Lock
+from .spec import Spec
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ BARRIER = None
 
 
 class Program:
-    """Calls of kernels, ready to run.
+    """Calls of kernels. Their machine code is found by `load`, for many programs at once, or when the first run begins.
 
     Parameters
     ----------
@@ -101,12 +103,13 @@ class Program:
         self._memory: list[NDArray[np.int64]] = []
         self._slots: list[tuple[NDArray[np.int64], int, Slot]] = []
         self._barrier = np.array([0, 0, _yield_address()], np.int64)  # see `emit.runner`
-        self._run = ENTRY(address(Runner(), isa))
+        self._run: Callable[..., int] | None = None  # the runner, once the machine code is loaded
+        self._tables: list[NDArray[np.int64]] = []
         self._arguments = [self._table(calls, len(threads)) for calls in threads]
         self._may_be_running = False  # a run on several threads has begun, and is not known to have ended
 
     def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
-        """Write a thread's calls into a table; return the arguments of the runner."""
+        """Write a thread's calls into a table, without the machine code; return the arguments of the runner."""
         table = np.zeros((len(calls), 2), np.int64)
         for i, call in enumerate(calls):
             if call is None:
@@ -119,9 +122,21 @@ class Program:
                 else:
                     values[j] = value
             self._memory.append(values)
-            table[i] = address(call.spec, self.isa), values.ctypes.data
-        self._memory.append(table)
+            table[i, 1] = values.ctypes.data
+        self._tables.append(table)
         return np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, threads], np.int64)
+
+    def specs(self) -> list[Spec]:
+        """Return the specifications of all calls, and of the runner."""
+        return [Runner(), *(call.spec for calls in self.calls for call in calls if call is not None)]
+
+    def set_machine_code(self, addresses: Sequence[int]) -> None:
+        """Fill in the addresses of the machine code of `specs`."""
+        runner, *codes = addresses
+        left = iter(codes)
+        for table, calls in zip(self._tables, self.calls, strict=True):
+            table[:, 0] = [0 if call is None else next(left) for call in calls]
+        self._run = ENTRY(runner)
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Run all calls; only one run at a time is allowed.
@@ -131,6 +146,8 @@ class Program:
         arrays
             Arrays of the slots by name: contiguous, and at least as large as the calls assume.
         """
+        if self._run is None:
+            load([self])
         if self._may_be_running:
             # A run that was interrupted may still be running, or may never have reached the pool. It has ended when an
             # empty job that comes after it has.
@@ -148,8 +165,18 @@ class Program:
         self._may_be_running = False
 
     def _run_table(self, arguments: NDArray[np.int64]) -> None:
+        assert self._run is not None
         result, exception = ctypes.c_int64(), ctypes.c_void_p()
         self._run(ctypes.addressof(result), ctypes.addressof(exception), arguments.ctypes.data)
+
+
+def load(programs: Sequence[Program]) -> None:
+    """Load the machine code of programs of one instruction set, compiling together all kernels that are new."""
+    if programs:
+        specs = [program.specs() for program in programs]
+        left = iter(addresses([spec for some in specs for spec in some], programs[0].isa))
+        for program, some in zip(programs, specs, strict=True):
+            program.set_machine_code(list(islice(left, len(some))))
 
 
 def _yield_address() -> int:

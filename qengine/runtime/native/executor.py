@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FeedError, OptionError
+from qengine.errors import FeedError, ModelError, OptionError
 from qengine.kernels.isa import Isa
 from qengine.kernels.locks import Lock
 from qengine.kernels.program import ThreadsError
+from qengine.model.graph import Node
 from qengine.model.steps import Tensor
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.schedule import CompiledOps
@@ -20,6 +21,9 @@ from qengine.runtime.plan.plan import BoundStep, Plan, decode_output, quantize_i
 
 NAN_COUNTS = "\0nan"
 """Name of the array in which kernels count the NaN of each input: int64 (inputs,)."""
+
+FAULTS = "\0faults"
+"""Name of the array in which kernels mark elements that the model may not have: int64 (faults,)."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -125,6 +129,26 @@ class OutputSource:
     codes: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Error of a node whose elements are not allowed, which only a kernel sees.
+
+    Attributes
+    ----------
+    node : the node.
+    message : message of the error; `{}` in it becomes the number that the kernel wrote.
+    """
+
+    node: Node
+    message: str
+
+    def check(self, number: int) -> None:
+        """Raise ModelError if a kernel wrote another number than 0."""
+        if number:
+            with self.node.errors_named():
+                raise ModelError(self.message.format(number))
+
+
 @dataclass
 class Executor:
     """A plan on native kernels, which runs again and again in the same memory.
@@ -137,6 +161,7 @@ class Executor:
     outputs : source of each output, by name.
     release : names of the arrays that nothing reads after each part.
     unread : inputs in fixed point that no part reads; they are checked for NaN too.
+    faults : errors that kernels may find.
     segments : parts that run on native kernels.
     """
 
@@ -147,6 +172,7 @@ class Executor:
     outputs: Mapping[str, OutputSource]
     release: tuple[tuple[str, ...], ...]
     unread: tuple[Tensor, ...] = ()
+    faults: tuple[Fault, ...] = ()
     segments: tuple[NativeSegment, ...] = field(init=False)
     _lock: Lock = field(default_factory=Lock)
 
@@ -166,6 +192,7 @@ class Executor:
         final = {t.name for t in inputs if t.format is None} | self.plan.encoded
         arrays |= {name: arrays[feed_key(name)] for name in final}
         arrays[NAN_COUNTS] = np.zeros(max(len(inputs), 1), np.int64)
+        arrays[FAULTS] = np.zeros(max(len(self.faults), 1), np.int64)
         return arrays
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -175,6 +202,8 @@ class Executor:
         ------
         FeedError
             If an input in fixed point holds NaN.
+        ModelError
+            If a node has elements that ONNX does not allow.
         """
         with self._lock.guard:
             arrays = self.arrays(feeds)
@@ -185,6 +214,9 @@ class Executor:
                 if arrays[NAN_COUNTS].any():
                     name = self.plan.inputs[int(np.flatnonzero(arrays[NAN_COUNTS])[0])].name
                     raise FeedError(f"input '{name}' holds NaN: fixed point has no code for it")
+                if arrays[FAULTS].any():
+                    for fault, number in zip(self.faults, arrays[FAULTS], strict=True):
+                        fault.check(int(number))
                 for name in released:
                     arrays.pop(name, None)
             return {name: self._output(arrays, source) for name, source in self.outputs.items()}

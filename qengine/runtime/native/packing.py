@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
-from qengine.kernels.packing import Pack, Relayout, Unpack
+from qengine.kernels.isa import Isa
+from qengine.kernels.packing import Move, Pack, Relayout, Unpack
 from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
 from qengine.runtime.native.op import Op, Rows, double_bits
-from qengine.runtime.native.tensor_buffer import Address, View
+from qengine.runtime.native.plain_op import Part, PlainOp
+from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, View
+
+_COPY_PART = 1 << 14
+"""Bytes of a part of a copy that threads share."""
 
 
 @dataclass(eq=False)
@@ -102,3 +108,16 @@ class RelayoutOp(Op):
             }
             calls.append(Call(Relayout(buffer.stored, self.out.stored), arguments))  # type: ignore[arg-type]
         return calls
+
+
+def copy_bytes_op(isa: Isa, x: TensorBuffer, out: TensorBuffer) -> PlainOp:
+    """Return the op that copies all elements of a plain buffer to another."""
+    size = prod(x.shape) * ITEMSIZE[x.stored]
+    parts = -(-size // _COPY_PART)
+
+    def arguments(part: Part) -> dict[str, Address]:
+        first, end = part.first * _COPY_PART, min(part.end * _COPY_PART, size)
+        x_part, y_part = part.inputs[0] + first, part.outputs[0] + first
+        return {"x": x_part, "y": y_part, "plane": 0, "planes": 1, "size": end - first}
+
+    return PlainOp(isa, (x,), out, Move(), arguments, parts, size / 16, label="copy")

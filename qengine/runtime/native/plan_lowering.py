@@ -10,6 +10,10 @@ are *unpacked* into arrays of the plain (N, C, H, W) order, the reference comput
 segment *packs* what it reads. A tensor may have several buffers at a time, such as one in blocks of 16 channels and
 one in planes: `_request_buffer` finds the one that a lowering requests, or adds the op that makes it.
 
+Some steps work on *plain* buffers instead: elements in ONNX's order, as arrays have them, of any type and with any
+number of axes. What convolutions read lies in blocks; what transformers read lies in plain order. A step that has
+lowerings for both is computed where its inputs are; a tensor goes from one to the other by packing and unpacking.
+
 Halos are settled here too. A *halo* is a margin of zeros around each plane, so that a convolution reads beyond the
 edges without a test. Only the reader knows its size, and readers come after the writer: each op that is added widens
 the halos of its inputs, and memory is laid out when the whole segment is known (see `schedule`).
@@ -17,18 +21,21 @@ the halos of its inputs, and memory is laid out when the whole segment is known 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import natural_block
-from qengine.kernels.program import Slot
-from qengine.model.steps import Arithmetic, Step, Tensor
+from qengine.kernels.program import Slot, load
+from qengine.model.steps import Arithmetic, Evaluated, Step, Tensor
 from qengine.runtime.native.executor import (
+    FAULTS,
     NAN_COUNTS,
     Executor,
+    Fault,
     NativeSegment,
     OutputArray,
     OutputSource,
@@ -37,12 +44,19 @@ from qengine.runtime.native.executor import (
     ReferencePart,
     feed_key,
 )
-from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, function_of
-from qengine.runtime.native.lowerings import lowering_of
+from qengine.runtime.native.lowering_table import (
+    Lowered,
+    LoweringContext,
+    NotLowered,
+    PlainContext,
+    function_of,
+    plain_function_of,
+)
+from qengine.runtime.native.lowerings import lowering_of, plain_lowering_of
 from qengine.runtime.native.op import Op
-from qengine.runtime.native.packing import PackOp, RelayoutOp, UnpackOp
+from qengine.runtime.native.packing import PackOp, RelayoutOp, UnpackOp, copy_bytes_op
 from qengine.runtime.native.schedule import compile_ops
-from qengine.runtime.native.tensor_buffer import TensorBuffer, images, stored_as
+from qengine.runtime.native.tensor_buffer import TensorBuffer, element_type, images, stored_as
 from qengine.runtime.plan.plan import BoundStep, Plan
 
 
@@ -95,6 +109,9 @@ class _PlanLowering:
     parts, reads : finished parts, and the names of the arrays that each reads.
     buffers : buffers of the current segment, by the tensor's name.
     tensors : tensors that were computed so far, by name.
+    plain : plain buffers of the current segment, by the tensor's name.
+    evaluated : plain buffers of all outputs of nodes with several outputs, by the id of the evaluation.
+    faults : errors that kernels may find.
     arrays : names of tensors that are arrays of codes or numbers. Inputs in fixed point are not: they are numbers yet.
     """
 
@@ -105,6 +122,9 @@ class _PlanLowering:
         self.parts: list[Part] = []
         self.reads: list[set[str]] = []
         self.buffers: dict[str, list[TensorBuffer]] = {}
+        self.plain: dict[str, TensorBuffer] = {}
+        self.evaluated: dict[int, tuple[TensorBuffer, ...]] = {}
+        self.faults: list[Fault] = []
         self.tensors = {t.name: t for t in plan.inputs}
         self.input_index = {t.name: i for i, t in enumerate(plan.inputs)}
         self.arrays = {t.name for t in plan.inputs if t.format is None} | plan.encoded
@@ -119,6 +139,7 @@ class _PlanLowering:
                 self._add_reference(bound_step, reason, i)
         outputs = {name: self._output(t) for name, t in self.plan.outputs.items() if t.value is None}
         self._close_segment(len(self.plan.steps))
+        load([part.compiled.program for part in self.parts if isinstance(part, NativeSegment)])
         release, later = [], {source.key for source in outputs.values()}
         for reads in reversed(self.reads):
             release.append(tuple(sorted(reads - later)))
@@ -126,25 +147,110 @@ class _PlanLowering:
         read = set().union(*self.reads)
         quantized = [t for t in self.plan.inputs if t.format is not None and t.name not in self.plan.encoded]
         unread = tuple(t for t in quantized if feed_key(t.name) not in read)
-        return Executor(self.plan, self.isa, self.threads, tuple(self.parts), outputs, tuple(reversed(release)), unread)
+        parts, faults = tuple(self.parts), tuple(self.faults)
+        return Executor(self.plan, self.isa, self.threads, parts, outputs, tuple(reversed(release)), unread, faults)
 
     def _try_native(self, bound_step: BoundStep) -> str | None:
         """Add a step to the segment; where no native kernel computes it, add nothing and return the reason."""
-        op_count, output = len(self.segment.ops), bound_step.output
-        buffers = {name: list(existing) for name, existing in self.buffers.items()}
-        try:
-            if stored_as(output) is None or images(output.shape) is None or 0 in output.shape:
-                raise NotLowered(f"{len(output.shape)} axes of {output.dtype}")
-            lowered = self._lower(bound_step.step, output)
-        except NotLowered as reason:
-            del self.segment.ops[op_count:]
-            self.buffers = buffers
-            return str(reason)
+        ways: list[Callable[[BoundStep], tuple[Op, ...]]] = [self._lower_to_blocks]
+        entry = plain_lowering_of(bound_step.step)
+        if entry is not None:
+            ways.insert(0 if entry.is_first or self._reads_plain(bound_step.step) else 1, self._lower_to_plain)
+        reasons = []
+        for way in ways:
+            state = len(self.segment.ops), len(self.faults), dict(self.plain)
+            buffers = {name: list(existing) for name, existing in self.buffers.items()}
+            try:
+                ops = way(bound_step)
+            except NotLowered as reason:
+                reasons.append(str(reason))
+                op_count, fault_count, self.plain = state
+                del self.segment.ops[op_count:], self.faults[fault_count:]
+                self.buffers = buffers
+            else:
+                self.segment.steps.append((bound_step, ops))
+                return None
+        return reasons[0]
+
+    def _reads_plain(self, step: Step) -> bool:
+        """Whether the inputs of a step lie in plain order only."""
+        names = [t.name for t in step.operands if t.value is None]
+        return any(name in self.plain for name in names) and not any(name in self.buffers for name in names)
+
+    def _lower_to_blocks(self, bound_step: BoundStep) -> tuple[Op, ...]:
+        """Add a step on blocks of channels, and return its ops."""
+        output = bound_step.output
+        if stored_as(output) is None or images(output.shape) is None or 0 in output.shape:
+            raise NotLowered(f"{len(output.shape)} axes of {output.dtype}")
+        lowered = self._lower(bound_step.step, output)
         for op in lowered.ops:
             self.segment.append(op)
         self.buffers[output.name] = list(lowered.outputs)
-        self.segment.steps.append((bound_step, lowered.ops))
-        return None
+        return lowered.ops
+
+    def _lower_to_plain(self, bound_step: BoundStep) -> tuple[Op, ...]:
+        """Add a step on plain buffers, and return its ops."""
+        step, output = bound_step.step, bound_step.output
+        entry = plain_lowering_of(step)
+        assert entry is not None
+        evaluation, index = (step.evaluation, step.index) if isinstance(step, Evaluated) else (None, 0)
+        if evaluation is not None and id(evaluation) in self.evaluated:
+            self.plain[output.name] = self.evaluated[id(evaluation)][index]
+            return ()
+        outputs = (output,) if evaluation is None else evaluation.outputs
+        if any(0 in t.shape for t in (*step.operands, *outputs)):
+            raise NotLowered("a tensor without elements")
+        if any(element_type(t) is None for t in outputs):
+            raise NotLowered(f"elements of {outputs[0].dtype}")
+        is_real = all(t.format is None for t in (*step.operands, *outputs, output))
+        if evaluation is not None and not (is_real and bound_step.node.activation is None):
+            raise NotLowered("an island in fixed point")
+        context = PlainContext(
+            step=step,
+            function=plain_function_of(step),
+            outputs=outputs,
+            arithmetic=self.arithmetic,
+            isa=self.isa,
+            request=self._request_plain,
+            fault=lambda message: self._add_fault(bound_step, message),
+        )
+        lowered = entry.lowering(context)
+        for op in lowered.ops:
+            self.segment.append(op)
+        if evaluation is not None:
+            self.evaluated[id(evaluation)] = lowered.outputs
+        self.plain[output.name] = lowered.outputs[index]
+        return lowered.ops
+
+    def _add_fault(self, bound_step: BoundStep, message: str) -> Slot:
+        self.faults.append(Fault(bound_step.node, message))
+        return Slot(FAULTS, 8 * (len(self.faults) - 1))
+
+    def _request_plain(self, t: Tensor) -> TensorBuffer:
+        """Return the plain buffer of an input; see `PlainContext`."""
+        if t.value is not None:
+            buffer = TensorBuffer.plain(t) if element_type(t) is not None else None
+            if buffer is None or t.value.size == 0:
+                raise NotLowered(f"constant '{t.name}' {list(t.shape)} {t.dtype}")
+            buffer.elements = np.ascontiguousarray(t.elements)
+            return buffer
+        if t.name in self.plain:
+            return self.plain[t.name]
+        tensor = self.tensors[t.name]
+        if element_type(tensor) is None or 0 in tensor.shape:
+            raise NotLowered(f"'{t.name}' {list(t.shape)} {t.dtype}")
+        buffer = TensorBuffer.plain(tensor)
+        if t.name in self.buffers and t.name not in self.arrays:
+            (source, *_) = self.buffers[t.name]
+            unpacked = TensorBuffer(t.name, source.shape, buffer.stored, 1, view_of=buffer)
+            self.segment.append(UnpackOp(self.isa, (source,), unpacked, buffer.stored, 0))
+        else:
+            if t.name not in self.arrays:
+                self._quantize_input(tensor)
+            self.segment.reads.add(t.name)
+            buffer.array = t.name
+        self.plain[t.name] = buffer
+        return buffer
 
     def _lower(self, step: Step, out: Tensor) -> Lowered:
         """Return the ops of a step."""
@@ -191,7 +297,11 @@ class _PlanLowering:
         buffer = TensorBuffer.of(Tensor(t.name, t.dtype, shape, None, tensor.format), block or natural_block(shape[1]))
         word, bits, nan = None, 0, Slot(NAN_COUNTS, 8 * self.input_index.get(t.name, 0))
         source_type = element_type(tensor)
-        if t.name in self.buffers:
+        assert source_type is not None
+        if t.name in self.plain and t.name not in self.buffers:
+            plain = self.plain[t.name]
+            source = TensorBuffer(f"{t.name} in order", shape, plain.stored, 1, view_of=plain)
+        elif t.name in self.buffers:
             # The new shape is one of the elements in plain order: unpack them, and pack them again.
             first, key = self.buffers[t.name][0], f"{t.name} in order"
             plain = first.like(key, block=1)
@@ -218,9 +328,12 @@ class _PlanLowering:
         self.arrays.add(t.name)
 
     def _unpack(self, t: Tensor, *, real: bool = False) -> str:
-        """Add the op that unpacks a tensor, as codes or as real numbers; return the name of the array."""
+        """Add what makes a tensor an array, of codes or of real numbers; return the name of the array."""
+        if t.name in self.plain and not (real and t.format is not None):
+            return self._write_out(t)
         buffer, key = self.buffers[t.name][0], f"\0real {t.name}" if real else t.name
         target = "f32" if real else element_type(t)
+        assert target is not None
         dtype = np.dtype(np.float32) if target == "f32" else t.one_format.word().dtype
         array = TensorBuffer(key, buffer.shape, "f32" if target == "f32" else buffer.stored, 1, array=key)
         self.segment.append(UnpackOp(self.isa, (buffer,), array, target, t.fraction_bits if real else 0))
@@ -229,11 +342,25 @@ class _PlanLowering:
             self.arrays.add(t.name)
         return key
 
+    def _write_out(self, t: Tensor) -> str:
+        """Make a plain buffer an array: its memory, or a copy where that has a name already."""
+        buffer = self.plain[t.name]
+        storage = buffer.storage
+        if storage.array is None and storage.elements is None:
+            storage.array = t.name
+        else:
+            copy = replace(TensorBuffer.plain(t), array=t.name)
+            self.segment.append(copy_bytes_op(self.isa, buffer, copy))
+        dtype = t.dtype if t.format is None else t.one_format.word().dtype
+        self.segment.outputs[t.name] = OutputArray(t.name, t.shape, dtype)
+        self.arrays.add(t.name)
+        return t.name
+
     def _output(self, t: Tensor) -> OutputSource:
         """Return the source of an output, and add the ops that it takes."""
         real = t.format is not None and not self.raw
-        if t.name in self.buffers and t.name not in self.arrays:
-            if real and t.dtype == np.float32:
+        if t.name in self.buffers | self.plain and t.name not in self.arrays:
+            if real and t.dtype == np.float32 and t.name in self.buffers:
                 return OutputSource(self._unpack(t, real=True))
             self._unpack(t)
         elif t.name not in self.arrays:
@@ -244,7 +371,7 @@ class _PlanLowering:
         """End the segment, and add a step that the reference computes."""
         read = {s for s in bound_step.sources if isinstance(s, str)}
         for name in sorted(read - self.arrays):
-            if name in self.buffers:
+            if name in self.buffers | self.plain:
                 self._unpack(self.tensors[name])
             else:
                 self._quantize_input(self.tensors[name])
@@ -256,7 +383,7 @@ class _PlanLowering:
     def _close_segment(self, index: int) -> None:
         """End the segment before the step of an index: unpack what later steps read."""
         is_last = index == len(self.plan.steps)
-        for name in sorted(self.buffers.keys() - self.arrays):
+        for name in sorted((self.buffers.keys() | self.plain.keys()) - self.arrays):
             is_read = self.last_read.get(name, -1) > index or (name in self.plan.outputs and not is_last)
             is_quantized_input = name in self.input_index and self.tensors[name].format is not None
             if is_read and not is_quantized_input:
@@ -267,12 +394,4 @@ class _PlanLowering:
             outputs = tuple(segment.outputs.values())
             self.parts.append(NativeSegment(tuple(segment.ops), compiled, tuple(segment.steps), outputs))
             self.reads.append(segment.reads)
-        self.segment, self.buffers = _Segment(), {}
-
-
-def element_type(t: Tensor) -> str:
-    """Return the element type of a tensor's array, as kernels name it: "f32", or the type of its codes."""
-    if t.format is None:
-        return "f32"
-    dtype = t.one_format.word().dtype
-    return f"{dtype.kind}{8 * dtype.itemsize}"
+        self.segment, self.buffers, self.plain, self.evaluated = _Segment(), {}, {}, {}
