@@ -204,7 +204,7 @@ class InferenceSession:
             raise OptionError(f"output_names is a list of names, or None, not {output_names!r}")
         names = list(output_names or (value.name for value in self.graph.outputs))
         arrays = self.check_feeds(feeds)
-        with self.limited(), memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
+        with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
             results = self._run(arrays, tuple(dict.fromkeys(names)), raw)
         # A name that is listed twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
@@ -213,8 +213,9 @@ class InferenceSession:
         plan = self._plans.whole_plan(arrays, names)
         if plan is not None:
             return self._plans.run(plan, arrays, raw=raw)
-        sectioned = self._plans.sectioned_plan(arrays, names)
-        results = sectioned.run(self._runtime_values(arrays))
+        with self.limited():
+            sectioned = self._plans.sectioned_plan(arrays, names)
+            results = sectioned.run(self._runtime_values(arrays))
         for name, constant in sectioned.network.encoded_constants(names).items():
             results[name] = RuntimeValue(constant.codes, constant.format, real_dtype=constant.dtype)
         return {name: _result(value, raw) for name, value in results.items()}
