@@ -86,14 +86,21 @@ class VectorEpilogue:
             codes = codes + zero
         return codes.truncated(I8 if epilogue.itemsize == 1 else I16)
 
+    @property
+    def start(self) -> WideSum:
+        """Sums of two parts before the first tap: the bias, or 0 where it is added to whole sums."""
+        return WideSum.nothing(self.bias.b) if self._low_bias is None else WideSum(self.bias, self._low_bias)
+
     def codes(self, total: Value | WideSum, *, has_bias: bool = False) -> Value:
-        """Return stored codes of the sums of a loop over taps."""
+        """Return stored codes of the sums of a loop over taps, which began with the bias or did not."""
         if isinstance(total, WideSum):
-            return self._split(total) if self.epilogue.split else self.codes(total.whole())
+            return self._split(total, has_bias) if self._low_bias is not None else self.codes(total.whole())
         return self(total if has_bias else total + self.bias.repeated(total.lanes))
 
-    def _split(self, total: WideSum) -> Value:
-        """Return stored codes of sums high * 2^16 + low, to which the bias is added here; low is 0 or more."""
+    def _split(self, total: WideSum, has_bias: bool) -> Value:
+        """Return stored codes of sums high * 2^16 + low; with the bias, low has 16 bits."""
+        if has_bias:
+            return self(total.high, total.low)
         assert self._low_bias is not None
         lanes = total.high.lanes
         low = total.low + self._low_bias.repeated(lanes)

@@ -168,7 +168,7 @@ MODELS = {
             inputs={"x": [1, 67]},
             constants={"w": weights(10, 67, scale=0.2), "b": weights(10, seed=3)},
         ),
-        "dot",
+        ("dot", "matmul"),  # in fixed point, in float32
     ),
     "a classifier": (
         model_of(
