@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .epilogue import LANES, Epilogue
+from .epilogue import LANES, Epilogue, flag_arguments
 from .isa import AVX2, Isa
 
 FactorType = Literal["s8", "s16", "f32"]
@@ -36,6 +36,12 @@ LANE_BYTES = 4
 
 PARTIAL_TAPS = 256
 """Number of taps after which a float32 sum is added to another one: rounding errors grow with the length of a sum."""
+
+
+_ARGUMENTS = (
+    "x", "x_batch", "x_row", "x_step", "offsets", "taps", "chunks", "chunk_count", "w", "w_vector", "numbers",
+    "scalars", "y", "y_batch", "y_vector", "y_row", "y_pixel", "batch", "rows", "width", "vectors", "last", "outer",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,11 @@ class Dot:
     partial: bool = False
 
     emitter = "dot"
-    arguments = (
-        "x", "x_batch", "x_row", "x_step", "offsets", "taps", "chunks", "chunk_count", "w", "w_vector", "numbers",
-        "scalars", "y", "y_batch", "y_vector", "y_row", "y_pixel", "batch", "rows", "width", "vectors", "last", "outer",
-    )  # fmt: skip
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_ARGUMENTS, *flag_arguments(self.epilogue))
 
 
 def is_paired(kind: FactorType, isa: Isa) -> bool:

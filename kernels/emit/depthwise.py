@@ -1,12 +1,13 @@
 """The code of `kernels.depthwise`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..depthwise import Depthwise, lane_items
 from ..dot import ITEMSIZE
 from ..isa import Isa
 from ..narrow_conv import pixels_in_vector
-from .epilogue import VectorEpilogue, number_bytes
+from .epilogue import FlaggedCodes, VectorEpilogue, number_bytes
 from .loops import Arguments, counted, each_plane, each_tile, tile_count
 from .memory import Variable
 from .products import VECTOR, Products
@@ -64,12 +65,12 @@ class _Tile:
             bias = load(numbers, F32)
         else:
             epilogues = [
-                VectorEpilogue(epilogue, numbers + i * number_bytes(epilogue), a.scalars) for i in range(items)
+                VectorEpilogue(epilogue, numbers + i * number_bytes(epilogue), a) for i in range(items)
             ]
         for k, (r, v) in enumerate(self.places):
             own = sums[k * items : (k + 1) * items]
             if epilogue is None:
-                result = (own[0] + bias).at_least(low).at_most(high)
+                result: Value | FlaggedCodes = (own[0] + bias).at_least(low).at_most(high)
             else:
                 codes = [epilogue.codes(total) for epilogue, total in zip(epilogues, own, strict=True)]
                 result = _side_by_side(codes, epilogue.itemsize)
@@ -84,8 +85,16 @@ class _Tile:
         return joined([load(address + i * self.x_pixel, self.products.element, lanes) for i in range(self.in_vector)])
 
 
-def _side_by_side(codes: list[Value], itemsize: int) -> Value:
-    """Return the codes of a lane's channels, one vector each, in the order of the channels."""
+def _side_by_side(codes: Sequence[Value | FlaggedCodes], itemsize: int) -> Value | FlaggedCodes:
+    """Return the codes of a lane's channels, one vector each, in the order of the channels, with their flags."""
+    flagged = [one for one in codes if isinstance(one, FlaggedCodes)]
+    if flagged:
+        both = [_lane_by_lane([getattr(one, part) for one in flagged], itemsize) for part in ("codes", "flags")]
+        return FlaggedCodes(*both, flagged[0].distance)
+    return _lane_by_lane([one for one in codes if isinstance(one, Value)], itemsize)
+
+
+def _lane_by_lane(codes: list[Value], itemsize: int) -> Value:
     if len(codes) * itemsize != 4:
         return interleaved(codes)
     lanes = codes[0].widened(I32, signed=False)

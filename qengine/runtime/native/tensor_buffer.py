@@ -16,7 +16,7 @@ from qengine.model.steps import Tensor
 
 Address = int | Slot
 
-ITEMSIZE = {"u8": 1, "i16": 2, "f32": 4, "i32": 4}
+ITEMSIZE = {"u8": 1, "i16": 2, "f32": 4, "i32": 4, "f64": 8}
 
 STORED_DTYPE: dict[str, Any] = {"u8": np.uint8, "i16": np.int16, "f32": np.float32, "i32": np.int32}
 """The element type of an array that holds stored elements."""
@@ -55,6 +55,7 @@ class TensorBuffer:
     halo : margin that readers need around each plane.
     array : name of the caller's array that is used as memory; None for memory of the plan.
     view_of : buffer whose memory this one uses with another shape.
+    flagged : whether the flags of the codes are stored behind them.
     """
 
     name: str
@@ -67,9 +68,18 @@ class TensorBuffer:
     halo: Halo = field(default_factory=Halo)
     array: str | None = None
     view_of: TensorBuffer | None = None
+    flagged: bool = False
 
     @classmethod
-    def of(cls, t: Tensor, block: int | None = None, low: int | None = None, high: int | None = None) -> TensorBuffer:
+    def of(
+        cls,
+        t: Tensor,
+        block: int | None = None,
+        low: int | None = None,
+        high: int | None = None,
+        *,
+        flagged: bool = False,
+    ) -> TensorBuffer:
         """Return a buffer for a tensor of a type that native kernels read, with codes between bounds."""
         shape, stored = images(t.shape), stored_as(t)
         assert shape is not None
@@ -80,11 +90,12 @@ class TensorBuffer:
             buffer.zero = stored_zero(word.signed, word.dtype.itemsize)
             buffer.low = word.least if low is None else min(max(low, word.least), word.most)
             buffer.high = word.most if high is None else min(max(high, word.least), word.most)
+            buffer.flagged = flagged
         return buffer
 
     def like(self, name: str, **changes: Any) -> TensorBuffer:
-        """Return another buffer with the same properties but for some changes, and without a halo."""
-        return replace(self, name=name, halo=Halo(), array=None, view_of=None, **changes)
+        """Return another buffer with the same properties but for some changes, and without a halo or flags."""
+        return replace(self, name=name, halo=Halo(), array=None, view_of=None, flagged=False, **changes)
 
     @property
     def storage(self) -> TensorBuffer:
@@ -94,12 +105,12 @@ class TensorBuffer:
     @property
     def layout(self) -> Layout:
         """The layout of the whole tensor in memory."""
-        return Layout(*self.shape, ITEMSIZE[self.stored], self.block, self.halo)
+        return Layout(*self.shape, ITEMSIZE[self.stored], self.block, self.halo, self.flagged)
 
     @property
     def bytes(self) -> int:
-        """The size of the elements in bytes, without padding and halo."""
-        return prod(self.shape) * ITEMSIZE[self.stored]
+        """The size of the elements in bytes, with their flags, without padding and halo."""
+        return prod(self.shape) * ITEMSIZE[self.stored] * (2 if self.flagged else 1)
 
     @property
     def max_magnitude(self) -> int:
@@ -115,6 +126,7 @@ class View:
     ----------
     origin : address of pixel (0, 0) of the first block.
     image, plane, row, pixel : strides in bytes.
+    flags : distance in bytes from a code to its flags; 0 where there are none.
     """
 
     origin: Address
@@ -122,6 +134,7 @@ class View:
     plane: int
     row: int
     pixel: int
+    flags: int = 0
 
     def at(self, row: int = 0, pixel: int = 0) -> Address:
         """Return the address of a pixel of the first block."""
@@ -130,8 +143,13 @@ class View:
     @classmethod
     def whole(cls, base: Address, layout: Layout) -> View:
         """Return the view of a whole tensor whose memory begins at an address."""
-        return cls(base + layout.origin, layout.image, layout.plane, layout.row, layout.pixel)
+        return cls(base + layout.origin, layout.image, layout.plane, layout.row, layout.pixel, layout.flags)
 
     def arguments(self, name: str, row: int = 0) -> dict[str, Address]:
         """Return the arguments of a kernel for this operand: its address at a row, and its strides."""
         return {name: self.at(row), f"{name}_batch": self.image, f"{name}_block": self.plane, f"{name}_row": self.row}
+
+    @property
+    def flag_arguments(self) -> dict[str, Address]:
+        """The arguments of a kernel that stores flags into this tensor; none where there are no flags."""
+        return {"y_flags": self.flags} if self.flags else {}

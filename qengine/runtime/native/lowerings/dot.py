@@ -153,7 +153,7 @@ class DotOp(LinearOp):
         (x,) = views
         if self.filters.as_pixels:
             x = View(x.origin, 0, x.plane, 0, x.image)
-            out = View(out.origin, 0, out.plane, 0, out.image)
+            out = View(out.origin, 0, out.plane, 0, out.image, out.flags)
         calls = []
         begin, end = share_bounds(sum(s.channels.vectors for s in self._sets), rows.share, rows.shares)
         seen = 0
@@ -233,6 +233,7 @@ class DotOp(LinearOp):
             "vectors": vectors,
             "last": last,
             "outer": int(outer),
+            **out.flag_arguments,
         }
         return Call(spec, arguments)
 
