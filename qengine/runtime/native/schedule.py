@@ -35,6 +35,7 @@ LARGE_BYTES = 1 << 21
 
 _MIN_CYCLES = 12_000  # below this, starting another thread costs more than it saves
 _MAX_BAND_WEIGHT_BYTES = 1 << 19  # weights are read again for every band
+_MIN_COUNTED_ROWS = 16  # bands of two plans: fewer rows make many calls, and those do not stay in the cache either
 
 ThreadCalls = list[list[Call | None]]
 """The calls of each thread; None is a barrier."""
@@ -202,7 +203,8 @@ class _Schedule:
         # A tensor taller than the last one adds more than one row to a row of the band.
         scale = max(1.0, max(op.out.shape[2] for op in ops) / height)
         # 70 % of the cache for the rows of a band: the rest is for rows that several bands read.
-        rows = int(min(max(CACHE_BYTES * 0.7 / max(row_bytes * scale, 1), 2), -(-height // self.threads)))
+        least = _MIN_COUNTED_ROWS if self.counts else 2
+        rows = int(min(max(CACHE_BYTES * 0.7 / max(row_bytes * scale, 1), least), -(-height // self.threads)))
         for t in range(self.threads):
             begin, end = share_bounds(height, t, self.threads)
             for index, calls in BandCalls(ops, self._outside_views(ops, ends), self.memory).calls(begin, end, rows):

@@ -41,11 +41,14 @@ class RowWindow:
         memory.fill(self.address, self.layout.size, buffer)
         self.first, self.end = 0, 0  # rows of the tensor that were written and are still in memory
         self.span = Span(base, base)
+        self._view, self._view_base = View.whole(self.address, self.layout), 0
 
     def view(self) -> View:
         """Return the window as a view of the whole tensor, of which only the rows in memory may be touched."""
-        whole = View.whole(self.address, self.layout)
-        return replace(whole, origin=whole.at(-self.base))
+        if self._view_base != self.base:  # a region of thousands of bands asks for tens of thousands of views
+            whole = View.whole(self.address, self.layout)
+            self._view, self._view_base = replace(whole, origin=whole.at(-self.base)), self.base
+        return self._view
 
     def make_room(self, span: Span) -> list[Call]:
         """Return the calls that make room for a span: its written rows move to the top, rows beyond edges become 0."""
