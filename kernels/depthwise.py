@@ -16,7 +16,6 @@ from .epilogue import LANES, Epilogue, flag_arguments
 from .isa import Isa
 from .narrow_conv import pixels_in_vector
 
-
 _ARGUMENTS = (
     "x", "x_batch", "x_block", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "w_block",
     "numbers", "scalars", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "width",

@@ -12,9 +12,9 @@ magnitude:
 - *split*: the sum comes as high * 2^16 + low in 32 bits each and at least 16 bits are dropped, so the high half is
   rounded in 32 bits; the low half gives a carry and shows ties.
 
-With `counts` an epilogue also stores the *flags* of each code: whether it saturated, whether a number other than 0
-became 0, whether the sum left a simulated accumulator. Flags tell of the sum before it is rounded, so it is kept whole
-then: nothing is put into the bias, and sums beyond 32 bits are not split.
+With `counts` an epilogue also stores the *flags* of each code: whether it saturated, whether a number other than 0 got
+the code 0, whether the sum left a simulated accumulator. Flags describe the sum before it is rounded. So the sum is
+kept whole: nothing is put into the bias, and sums beyond 32 bits are not split.
 
 An `Epilogue` is the form, which a kernel is compiled for. `EpilogueData` adds the numbers, which are loaded: bias and
 shifts for each channel, bounds for all. A code is *stored* with an offset that suits the CPU: see `stored_zero`.

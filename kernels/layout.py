@@ -52,7 +52,7 @@ class Layout:
     itemsize : number of bytes of a stored element.
     block : number of channels of a pixel: 16, or all of them where there are fewer, or 1 for planes of one channel.
     halo : halo around every plane.
-    flagged : whether the flags of the codes (see `epilogue`) lie behind them, as images of the same layout.
+    flagged : whether the flags of the codes (see `epilogue`) follow them, as images of the same layout.
     """
 
     batch: int

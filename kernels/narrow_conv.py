@@ -15,7 +15,6 @@ from .dot import LANE_BYTES, FactorType, is_split, sums_in_registers
 from .epilogue import LANES, Epilogue, flag_arguments
 from .isa import Isa
 
-
 _ARGUMENTS = (
     "x", "x_batch", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "numbers",
     "scalars", "y", "y_batch", "y_channel", "y_row", "batch", "rows", "width",

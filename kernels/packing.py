@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from .elementwise import Stored
 from .epilogue import FLAG_ARGUMENTS
 
-
 # Distances are in bytes. `scale` holds the bits of a float64 power of two. `nan` is the address of an int64 that
 # becomes 1 if there is NaN.
 _PACK_ARGUMENTS = (

@@ -6,7 +6,6 @@ from typing import Literal
 from .elementwise import Stored
 from .epilogue import FLAG_ARGUMENTS
 
-
 # `x` and `y` are row 0 of the image; the kernel computes `rows` rows from row `first` on. `empty` is the address of
 # the output pixel of a window without cells. A mean is (sum << left) / (count << right); it is brought into low
 # .. high, after keeping the low `bits` where it wraps.

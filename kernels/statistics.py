@@ -1,4 +1,4 @@
-"""Specifications of the kernels that count: figures of a tensor's codes beside its float32 values, and a sample of these.
+"""Specifications of the kernels that count: figures of a tensor's codes and float32 values, and a sample.
 
 A kernel that counts stores *flags* with its codes (see `epilogue`). `Statistics` reads both, and the same tensor in
 float32, and writes one *record* of numbers for every row. A record depends on its row alone: it makes no difference
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 RECORD = (
     "saturated", "underflowed", "overflowed", "least", "largest", "signal", "noise", "minimum", "maximum",
 )  # fmt: skip
-"""The float64 numbers of a record: counts of flags, the smallest and the largest code, sums of f^2 and of (f - q)^2, and
+"""The float64 numbers of a record: counts of flags, the smallest and the largest code, sums of f^2 and of (f - q)^2,
 the smallest and the largest finite f."""
 
 _ARGUMENTS = (

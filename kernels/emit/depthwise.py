@@ -64,9 +64,7 @@ class _Tile:
             low, high = float_bounds(a.scalars)
             bias = load(numbers, F32)
         else:
-            epilogues = [
-                VectorEpilogue(epilogue, numbers + i * number_bytes(epilogue), a) for i in range(items)
-            ]
+            epilogues = [VectorEpilogue(epilogue, numbers + i * number_bytes(epilogue), a) for i in range(items)]
         for k, (r, v) in enumerate(self.places):
             own = sums[k * items : (k + 1) * items]
             if epilogue is None:
@@ -89,8 +87,8 @@ def _side_by_side(codes: Sequence[Value | FlaggedCodes], itemsize: int) -> Value
     """Return the codes of a lane's channels, one vector each, in the order of the channels, with their flags."""
     flagged = [one for one in codes if isinstance(one, FlaggedCodes)]
     if flagged:
-        both = [_lane_by_lane([getattr(one, part) for one in flagged], itemsize) for part in ("codes", "flags")]
-        return FlaggedCodes(*both, flagged[0].distance)
+        flags = _lane_by_lane([one.flags for one in flagged], itemsize)
+        return FlaggedCodes(_lane_by_lane([one.codes for one in flagged], itemsize), flags, flagged[0].distance)
     return _lane_by_lane([one for one in codes if isinstance(one, Value)], itemsize)
 
 

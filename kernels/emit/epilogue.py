@@ -76,7 +76,9 @@ class VectorEpilogue:
         self._low_bias = parts[1] if epilogue.split else None
         self._left = parts[2] if epilogue.shifts_left else None
         self._shift = ShiftRight(right, epilogue.rounding)
-        self._scalars = [load_scalar(scalars + 8 * i, I64).truncated(element) for i in range(7 if epilogue.counts else 5)]
+        self._scalars = [
+            load_scalar(scalars + 8 * i, I64).truncated(element) for i in range(7 if epilogue.counts else 5)
+        ]
         self._splat: dict[int, list[Value]] = {}
         self._constants(LANES)
 

@@ -50,7 +50,9 @@ def _tile(spec: NarrowConv, isa: Isa, a: Arguments, x: Value, y: Value, count: V
         if epilogue is None:
             total = _added_up(own, group)
             low, high = float_bounds(a.scalars, total.lanes)
-            result: Value | FlaggedCodes = (total + load(numbers, F32).repeated(total.lanes)).at_least(low).at_most(high)
+            result: Value | FlaggedCodes = (
+                (total + load(numbers, F32).repeated(total.lanes)).at_least(low).at_most(high)
+            )
         elif epilogue.wide:
             wide = WideSum(_added_up([w.high for w in own], group), _added_up([w.low for w in own], group))
             result = VectorEpilogue(epilogue, numbers, a).codes(wide)

@@ -67,7 +67,8 @@ class _Sums:
         if self.spec.has_flags:
             flags = load(x + self.a.x_flags, element).widened(I32).where(mask, 0)
             for name, bit in (("saturated", SATURATED), ("underflowed", UNDERFLOWED), ("overflowed", OVERFLOWED)):
-                self._put(name, lambda total, bit=bit: total + (flags.shift_right_logical(bit.bit_length() - 1) & 1))
+                is_set = flags.shift_right_logical(bit.bit_length() - 1) & 1
+                self.lanes[name].put(self.lanes[name].get() + is_set)
         if self.spec.has_values:
             self._add_values(code, load(f, F32), mask)
 
@@ -97,5 +98,6 @@ class _Sums:
                     total = total.at_least(one)
                 else:
                     total = total + one
-            number = total.as_floats(F64) if lanes.element == I32 else total.doubled() if lanes.element == F32 else total
-            number.store(address + 8 * i)
+            if lanes.element != F64:
+                total = total.as_floats(F64) if lanes.element == I32 else total.doubled()
+            total.store(address + 8 * i)

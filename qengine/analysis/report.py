@@ -1,10 +1,11 @@
 """Comparison of a run in fixed point with the float32 run of the same input, tensor by tensor.
 
 Both runs go in step: when a tensor has been computed in fixed point, its real value is compared with the same tensor
-in float32, and then released. Native kernels do this in one program (`qengine.runtime.native.counting`); on the
-reference, and where the data decides how the run continues, two traced runs do it. Each tensor is reported with its SQNR (signal power over noise power, in dB), the codes
-that saturated, the values that underflowed (the code is 0, the value is not), and the top bits of its word that no
-code used. Losses that these figures do not show, such as a constant that does not fit its format, become notes.
+in float32, and then released. Native kernels do this in one program (`qengine.runtime.native.counting`). On the
+reference, and where the data decides how the run continues, two traced runs do it. Each tensor is reported with its
+SQNR (signal power over noise power, in dB), the codes that saturated, the values that underflowed (the code is 0, the
+value is not), and the top bits of its word that no code used. Losses that these figures do not show, such as a constant
+that does not fit its format, become notes.
 """
 
 from __future__ import annotations
@@ -137,13 +138,14 @@ def compare(
     found |= run.outputs
     if missing := [name for name in wanted if name not in found]:
         raise UnsupportedError(f"'{missing[0]}' is not a tensor and cannot be compared: request other outputs")
+    tallies = {one.tensor.name: one.figures.tally for one in run.tensors}
     return Comparison(
         tuple(_report(one) for one in run.tensors),
         {name: found[name].real for name in wanted},
         {name: found[name].exact for name in wanted},
         {name: found[name].codes for name in wanted},
         tuple(dict.fromkeys(run.islands)),
-        (*fixed.notes, *losses(constants, run.bound_steps, {one.tensor.name: one.figures.tally for one in run.tensors})),
+        (*fixed.notes, *losses(constants, run.bound_steps, tallies)),
         {one.tensor.name: one.figures.sample for one in run.tensors},
     )
 
@@ -179,7 +181,7 @@ def _native_run(
     computed: list[tuple[Tensor, BoundStep | None]] = [(t, None) for t in plan.inputs]
     computed += [(bound_step.output, bound_step) for bound_step in plan.steps]
     tensors = [
-        _Compared(t, step and step.node, step.step.kind if step else "quantize", run.tensors[t.name])
+        _Compared(t, step.node if step else None, step.step.kind if step else "quantize", run.tensors[t.name])
         for t, step in computed
         if t.format is not None
     ]

@@ -4,8 +4,8 @@ A report needs, of every tensor, how many codes saturated or underflowed, the la
 float32. Two runs after each other would have to keep every tensor of the first. So both plans become *one*: its steps
 alternate, first the float32 step that computes a tensor, then the fixed-point step. Each kernel that rounds stores
 *flags* with its codes (`kernels.epilogue`), and right after the two steps a `StatisticsOp` reads codes, flags and
-float32 values of the tensor and writes a record for each row. The schedule treats it like any op. Where the tensors are
-large it runs in bands with the ops around it, so that no tensor is ever whole in memory (`schedule`, `bands`).
+float32 values of the tensor and writes a record for each row. The schedule treats it like any op. Large tensors are
+computed and counted in bands, and are never whole in memory (`schedule`, `bands`).
 
 The reference counts where it computes a step: it adds to a tally. Tensors that kernels do not read, such as those of
 float16, are compared as arrays after the segment that computes them. Results and counts are those of the reference.
@@ -53,7 +53,7 @@ class CountedRun:
     Attributes
     ----------
     codes : outputs of the plan in fixed point that are computed, as codes.
-    real : the same as real numbers.
+    real : outputs of the plan in fixed point as real numbers.
     exact : the outputs in float32.
     tensors : figures of every tensor in fixed point.
     """
@@ -66,7 +66,7 @@ class CountedRun:
 
 @dataclass(frozen=True)
 class _Compared:
-    """What a run gives of a tensor in fixed point: names of arrays.
+    """Names of the arrays that a run gives for a tensor in fixed point.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class CountedExecutor:
     ----------
     executor : executor of the common plan.
     fixed, float32 : the two plans.
-    compared : what the run gives of each tensor in fixed point.
+    compared : names of the arrays of figures for each tensor in fixed point.
     """
 
     executor: Executor
@@ -178,14 +178,12 @@ def _common_plan(fixed: Plan, float32: Plan) -> Plan | None:
     computed = [{name for name, t in plan.outputs.items() if t.value is None} for plan in (fixed, float32)]
     if names[0] != names[1] or computed[0] != computed[1] or fixed.encoded:
         return None
-    steps = [
-        step for pair in zip(map(_renamed_step, float32.steps), fixed.steps, strict=True) for step in pair
-    ]
+    steps = [step for pair in zip(map(_renamed_step, float32.steps), fixed.steps, strict=True) for step in pair]
     return replace(
         fixed,
         inputs=(*fixed.inputs, *map(_renamed, float32.inputs)),
         steps=tuple(steps),
-        outputs=fixed.outputs | {float_name(name): _renamed(t) for name, t in float32.outputs.items()},
+        outputs={**fixed.outputs} | {float_name(name): _renamed(t) for name, t in float32.outputs.items()},
     )
 
 
@@ -218,7 +216,7 @@ class _CountedLowering(PlanLowering):
 
     Attributes
     ----------
-    compared : what a run gives of each tensor in fixed point.
+    compared : names of the arrays of figures for each tensor in fixed point.
     pending : comparisons of arrays that are added after the current segment, with the names that they read.
     """
 
@@ -278,9 +276,7 @@ class _CountedLowering(PlanLowering):
         key, sample = f"\0statistics {name}", None
         if len(buffers) == 2:
             sample = _sample_key(name)
-            self.segment.outputs[sample] = OutputArray(
-                sample, (-(-size // sample_step(size)),), np.dtype(np.float32)
-            )
+            self.segment.outputs[sample] = OutputArray(sample, (-(-size // sample_step(size)),), np.dtype(np.float32))
         is_array = codes.array is not None
         kind, zero = (element_type(t), 0) if is_array else (codes.stored, codes.zero)
         records = records_buffer(key, codes.shape[2])
@@ -324,12 +320,12 @@ class _CountedLowering(PlanLowering):
                 if t.format is not None:
                     outputs[_real_name(name)] = self._output(t, raw=False)
                 outputs[name] = self._output(t, raw=True)
-        for name, one in self.compared.items():
-            keys = [one.records, one.sample, one.tally, _sums_key(name) if one.records is None else None]
+        for one in self.compared.values():
+            keys = (one.records, one.sample, one.tally)
             outputs |= {key: OutputSource(key) for key in keys if key is not None}
         for part in self._all_comparisons():
-            keys = [_sums_key(part.tensor.name), _sample_key(part.tensor.name)]
-            outputs |= {key: OutputSource(key) for key in keys}
+            name = part.tensor.name
+            outputs |= {key: OutputSource(key) for key in (_sums_key(name), _sample_key(name))}
         return outputs
 
     def _all_comparisons(self) -> list[ComparePart]:

@@ -137,7 +137,6 @@ class Part(Protocol):
         """Run the part: it reads arrays by name, and adds its outputs to them."""
 
 
-
 @dataclass(frozen=True)
 class OutputSource:
     """Source of an output of the plan.

@@ -8,8 +8,8 @@ The ops of a segment run in order. There are two ways to run them, and the sched
 - **A region of ops in bands** (see `bands`). Where tensors between ops do not fit the L2 cache, each op would
   write them to memory and the next one read them back. In a region, a thread instead computes some rows of the last
   op with all the rows before that they take, and then the next rows: the tensors between stay in the cache. The
-  threads need no barrier within a region. A region must be closed: only its last output is read outside. In a run that
-  counts (see `counting`) two plans alternate, so there a region may have several outputs, and records that nothing reads.
+  threads need no barrier within a region. A region must be closed: only its last output is read outside. Where a run
+  counts (see `counting`) two plans alternate: a region may have several outputs, and records that nothing reads.
 
 Memory is shared: a tensor gets memory when it is first written, and returns it after its last reader.
 """

@@ -1,10 +1,11 @@
-"""Op that counts: a record for every row of a tensor's codes beside its float32 values; and what a run's records give."""
+"""Op that counts, a record for every row of a tensor; and the figures that the records of a run give."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ class StatisticsOp(Op):
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """Figures of a tensor in fixed point beside the same tensor in float32.
+    """Figures of a tensor in fixed point against the same tensor in float32.
 
     Attributes
     ----------
@@ -110,24 +111,24 @@ class TensorStatistics:
     sample: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
-def measure(codes: NDArray[np.generic], exact: NDArray[np.generic], tally: Tally) -> TensorStatistics:
-    """Return the figures of codes, as real numbers, beside float32 values, with a tally that the reference counted."""
+def measure(real: NDArray[Any], exact: NDArray[Any], tally: Tally) -> TensorStatistics:
+    """Return the figures of a tensor as the run gives it and in float32, with a tally that the reference counted."""
     signal = noise = None
-    if codes.shape == exact.shape:
+    if real.shape == exact.shape:
         wide = exact.astype(np.float64).ravel()
         with np.errstate(over="ignore", invalid="ignore"):
-            apart = wide - codes.ravel()
+            apart = wide - real.ravel()
             signal, noise = float(np.sum(wide * wide)), float(np.sum(apart * apart))
     finite = exact.ravel()[np.isfinite(exact.ravel())]
     extremes = [finite.min(), finite.max()] if finite.size else []
     return TensorStatistics(tally, signal, noise, _with_extremes(_every(exact), exact.size, extremes))
 
 
-def _every(values: NDArray[np.generic]) -> NDArray[np.generic]:
+def _every(values: NDArray[Any]) -> NDArray[Any]:
     return values.ravel()[:: sample_step(values.size)]
 
 
-def _with_extremes(sample: NDArray[np.generic], size: int, extremes: Sequence[float]) -> NDArray[np.float64]:
+def _with_extremes(sample: NDArray[Any], size: int, extremes: Sequence[float]) -> NDArray[np.float64]:
     """Return the finite elements of a sample of a tensor of a size, with the extremes where the sample is not all."""
     finite = sample[np.isfinite(sample)].astype(np.float64)
     return np.concatenate([finite, extremes]) if size > SAMPLE_SIZE else finite

@@ -55,7 +55,7 @@ class TensorBuffer:
     halo : margin that readers need around each plane.
     array : name of the caller's array that is used as memory; None for memory of the plan.
     view_of : buffer whose memory this one uses with another shape.
-    flagged : whether the flags of the codes are stored behind them.
+    flagged : whether the flags of the codes are stored after them.
     """
 
     name: str

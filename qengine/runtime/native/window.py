@@ -45,7 +45,7 @@ class RowWindow:
 
     def view(self) -> View:
         """Return the window as a view of the whole tensor, of which only the rows in memory may be touched."""
-        if self._view_base != self.base:  # a region of thousands of bands asks for tens of thousands of views
+        if self._view_base != self.base:  # a region of many bands takes tens of thousands of views
             whole = View.whole(self.address, self.layout)
             self._view, self._view_base = replace(whole, origin=whole.at(-self.base)), self.base
         return self._view

@@ -1,4 +1,4 @@
-"""Counted runs on native kernels: codes and counts are the reference's, and so are SQNR and samples but for rounding."""
+"""Counted runs on native kernels: codes and counts equal the reference, SQNR and samples but for float32 rounding."""
 
 from __future__ import annotations
 

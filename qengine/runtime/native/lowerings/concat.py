@@ -32,7 +32,7 @@ def lower_concat(context: LoweringContext[Join]) -> Lowered:
     parts: list[TensorBuffer] = []
     for t, start in zip(step.joined, starts, strict=False):
         x = context.request_buffer(t, block=block if is_aligned else None)
-        # Codes that are counted get flags of their own: those of the input told of its rounding.
+        # Codes that are counted get flags of their own: those of the input belong to its rounding.
         if is_aligned or t.format != out.format or (context.counts and word is not None):
             target, skip = buffer, start
             if not is_aligned:
