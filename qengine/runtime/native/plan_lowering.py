@@ -72,7 +72,7 @@ def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool) -> Executor:
     raw
         Whether outputs in fixed point are codes instead of real numbers.
     """
-    return _PlanLowering(plan, isa, threads, raw).executor()
+    return PlanLowering(plan, isa, threads, raw).executor()
 
 
 @dataclass
@@ -100,7 +100,7 @@ class _Segment:
         op.out.halo = op.out.halo.covering(op.output_halo)
 
 
-class _PlanLowering:
+class PlanLowering:
     """State of the lowering of a plan, step after step.
 
     Attributes
@@ -113,7 +113,10 @@ class _PlanLowering:
     evaluated : plain buffers of all outputs of nodes with several outputs, by the id of the evaluation.
     faults : errors that kernels may find.
     arrays : names of tensors that are arrays of codes or numbers. Inputs in fixed point are not: they are numbers yet.
+    counts : whether kernels that round store flags, and steps of the reference count; see `counting`.
     """
+
+    counts = False
 
     def __init__(self, plan: Plan, isa: Isa, threads: int, raw: bool) -> None:
         self.plan, self.isa, self.threads, self.raw = plan, isa, threads, raw
@@ -132,12 +135,14 @@ class _PlanLowering:
 
     def executor(self) -> Executor:
         """Lower all steps and return the executor."""
+        self._before_steps()
         for i, bound_step in enumerate(self.plan.steps):
             reason = self._try_native(bound_step)
             self.tensors[bound_step.output.name] = bound_step.output
             if reason is not None:
                 self._add_reference(bound_step, reason, i)
-        outputs = {name: self._output(t) for name, t in self.plan.outputs.items() if t.value is None}
+            self._after_step(bound_step, is_native=reason is None)
+        outputs = self._outputs()
         self._close_segment(len(self.plan.steps))
         load([part.compiled.program for part in self.parts if isinstance(part, NativeSegment)])
         release, later = [], {source.key for source in outputs.values()}
@@ -149,6 +154,16 @@ class _PlanLowering:
         unread = tuple(t for t in quantized if feed_key(t.name) not in read)
         parts, faults = tuple(self.parts), tuple(self.faults)
         return Executor(self.plan, self.isa, self.threads, parts, outputs, tuple(reversed(release)), unread, faults)
+
+    def _before_steps(self) -> None:
+        """Add what comes before the first step."""
+
+    def _after_step(self, bound_step: BoundStep, *, is_native: bool) -> None:
+        """Add what comes after a step."""
+
+    def _outputs(self) -> dict[str, OutputSource]:
+        """Return the source of every output that a run computes."""
+        return {name: self._output(t, self.raw) for name, t in self.plan.outputs.items() if t.value is None}
 
     def _try_native(self, bound_step: BoundStep) -> str | None:
         """Add a step to the segment; where no native kernel computes it, add nothing and return the reason."""
@@ -262,6 +277,7 @@ class _PlanLowering:
             isa=self.isa,
             request_buffer=self._request_buffer,
             buffers=lambda name: self.buffers.get(name, []),
+            counts=self.counts,
         )
         return lowering_of(step)(context)
 
@@ -313,6 +329,7 @@ class _PlanLowering:
             if is_unquantized and tensor.dtype == np.float32:
                 key, stored, source_type = feed_key(t.name), "f32", "f32"
                 word, bits = self.arithmetic.word(tensor.one_format), tensor.fraction_bits
+                buffer.flagged = self.counts
             elif is_unquantized:
                 self._quantize_input(tensor)
             self.segment.reads.add(key)
@@ -323,7 +340,7 @@ class _PlanLowering:
 
     def _quantize_input(self, t: Tensor) -> None:
         """Add the quantization of an input by the reference, before all other parts."""
-        self.parts.insert(0, QuantizePart(t, self.plan))
+        self.parts.insert(0, QuantizePart(t, self.plan, self.counts))
         self.reads.insert(0, {feed_key(t.name)})
         self.arrays.add(t.name)
 
@@ -356,13 +373,14 @@ class _PlanLowering:
         self.arrays.add(t.name)
         return t.name
 
-    def _output(self, t: Tensor) -> OutputSource:
-        """Return the source of an output, and add the ops that it takes."""
-        real = t.format is not None and not self.raw
-        if t.name in self.buffers | self.plain and t.name not in self.arrays:
+    def _output(self, t: Tensor, raw: bool) -> OutputSource:
+        """Return the source of an output, as codes or real numbers, and add the ops that it takes."""
+        real = t.format is not None and not raw
+        if t.name in self.buffers | self.plain and (t.name not in self.arrays or real):
             if real and t.dtype == np.float32 and t.name in self.buffers:
                 return OutputSource(self._unpack(t, real=True))
-            self._unpack(t)
+            if t.name not in self.arrays:
+                self._unpack(t)
         elif t.name not in self.arrays:
             self._quantize_input(t)
         return OutputSource(t.name, t if real else None)
@@ -376,7 +394,7 @@ class _PlanLowering:
             else:
                 self._quantize_input(self.tensors[name])
         self._close_segment(index)
-        self.parts.append(ReferencePart(bound_step, reason))
+        self.parts.append(ReferencePart(bound_step, reason, self.counts and bound_step.output.format is not None))
         self.reads.append(read)
         self.arrays.add(bound_step.output.name)
 

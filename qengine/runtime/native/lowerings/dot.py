@@ -151,7 +151,7 @@ class DotOp(LinearOp):
         (x,) = views
         if self.filters.as_pixels:
             x = View(x.origin, 0, x.plane, 0, x.image)
-            out = View(out.origin, 0, out.plane, 0, out.image)
+            out = View(out.origin, 0, out.plane, 0, out.image, out.flags)
         calls = []
         begin, end = share_bounds(sum(s.channels.vectors for s in self._sets), rows.share, rows.shares)
         seen = 0
@@ -229,6 +229,7 @@ class DotOp(LinearOp):
             "width": span.width,
             "vectors": vectors,
             "last": last,
+            **out.flag_arguments,
         }
         return Call(spec, arguments)
 
