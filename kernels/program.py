@@ -101,7 +101,7 @@ class Program:
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         self.isa, self.calls = isa, threads
         self._memory: list[NDArray[np.int64]] = []
-        self._slots: list[tuple[NDArray[np.int64], int, Slot]] = []
+        self._slots: dict[str, list[tuple[NDArray[np.int64], ...]]] = {}  # arguments, positions, offsets, by array
         self._barrier = np.array([0, 0, _yield_address()], np.int64)  # see `emit.runner`
         self._run: Callable[..., int] | None = None  # the runner, once the machine code is loaded
         self._tables: list[NDArray[np.int64]] = []
@@ -110,19 +110,24 @@ class Program:
 
     def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
         """Write a thread's calls into a table, without the machine code; return the arguments of the runner."""
-        table = np.zeros((len(calls), 2), np.int64)
-        for i, call in enumerate(calls):
+        values: list[int] = []
+        starts: list[int] = []
+        slots: dict[str, list[tuple[int, int]]] = {}
+        for call in calls:
+            starts.append(8 * len(values))
             if call is None:
                 continue
-            values = np.zeros(len(call.spec.arguments), np.int64)
-            for j, name in enumerate(call.spec.arguments):
+            for name in call.spec.arguments:
                 value = call.arguments[name]
                 if isinstance(value, Slot):
-                    self._slots.append((values, j, value))
-                else:
-                    values[j] = value
-            self._memory.append(values)
-            table[i, 1] = values.ctypes.data
+                    slots.setdefault(value.name, []).append((len(values), value.offset))
+                    value = 0
+                values.append(value)
+        arguments, table = np.array(values, np.int64), np.zeros((len(calls), 2), np.int64)
+        table[:, 1] = np.array(starts, np.int64) + arguments.ctypes.data
+        for name, places in slots.items():
+            self._slots.setdefault(name, []).append((arguments, *np.array(places, np.int64).T))
+        self._memory.append(arguments)
         self._tables.append(table)
         return np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, threads], np.int64)
 
@@ -153,8 +158,10 @@ class Program:
             # empty job that comes after it has.
             _pool(len(self._arguments)).run(_Job([_do_nothing] * len(self._arguments), None))
         self._barrier[0] = 0  # threads that do not exist in a forked child may have arrived at a barrier
-        for values, position, slot in self._slots:
-            values[position] = arrays[slot.name].ctypes.data + slot.offset
+        for name, slots in self._slots.items():
+            address = arrays[name].ctypes.data
+            for values, positions, offsets in slots:
+                values[positions] = address + offsets
         if len(self._arguments) == 1:
             self._run_table(self._arguments[0])
             return

@@ -241,13 +241,18 @@ def planes_of(tensor: NDArray[Any], layout: str | None = None) -> NDArray[Any] |
     return planes if len(planes) in CHANNELS else None
 
 
+def is_picture(tensor: NDArray[Any], layout: str | None = None) -> bool:
+    """Whether a tensor is one image whose elements can be pixels: real numbers or uint8."""
+    return planes_of(tensor, layout) is not None and (tensor.dtype.kind == "f" or tensor.dtype == np.uint8)
+
+
 def pixels_of(tensor: NDArray[Any], pixel_scale: PixelScale) -> NDArray[np.float64] | None:
     """Return a tensor as float64 pixels (H, W, C), clipped to 0..255 and not rounded; None if it is not one image.
 
     uint8 elements are pixels already and are not scaled.
     """
     planes = planes_of(tensor, pixel_scale.layout)
-    if planes is None or not (planes.dtype.kind == "f" or planes.dtype == np.uint8):
+    if planes is None or not is_picture(tensor, pixel_scale.layout):
         return None
     own_scale = PixelScale(bgr=pixel_scale.bgr) if planes.dtype == np.uint8 else pixel_scale
     return own_scale.to_pixels(planes)
