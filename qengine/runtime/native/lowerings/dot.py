@@ -115,7 +115,7 @@ class DotOp(LinearOp):
         return _FilterSet(
             sampling,
             channels,
-            Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0]),
+            Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0].copy()),  # a view would keep the weights
             chunks=self.address_of(chunks),
             weights=self.aligned_copy(dot.packed_weights(taps.lanes, self.kind, self.isa)),
             numbers=self.aligned_copy(numbers),
