@@ -35,7 +35,8 @@ class PackOp(Op):
         quantizes = word is not None and self.source == "f32"
         if quantizes:
             assert word is not None
-            spec = Pack("f32", buffer.stored, word.rounding, word.overflow == "wrap", word.signed)  # type: ignore[arg-type]
+            wraps = word.overflow == "wrap"
+            spec = Pack("f32", buffer.stored, word.rounding, wraps, wraps and word.signed)  # type: ignore[arg-type]
         else:
             spec = Pack(self.source, buffer.stored)  # type: ignore[arg-type]
         self.kernel = "quantize" if quantizes else "pack"

@@ -197,7 +197,8 @@ class DotOp(LinearOp):
         # A block has room for 16 channels; a call of isolated channels, or of a narrower block, writes only its own.
         left = channels.count - (span.first + vectors - 1) * LANES
         last = min(left if channels.isolated or block != LANES else LANES, LANES)
-        step = 0 if self.filters.as_pixels and span.width > 1 else s.stride_x * x.pixel
+        is_row_of_pixels = self.filters.as_pixels and span.width > 1
+        step = 0 if is_row_of_pixels or tile.pixels == 1 else s.stride_x * x.pixel  # few kernels: see `Dot.step`
         vector_bytes = taps * dot.weight_bytes(self.kind, self.isa)
         key = (x.plane, x.row, x.pixel)
         if key not in filter_set.offsets:

@@ -171,5 +171,6 @@ def _lower_mean(context: LoweringContext[Mean], windows: Windows) -> Lowered:
     sum_bits = 17 + prod(windows.kernel).bit_length() + max(-shift, 0)
     if max(sum_bits, int(counts.max(initial=1)).bit_length() + max(shift, 0)) > MAX_SUM_BITS:
         raise NotLowered("sums of more than 60 bits")
-    spec = Pool("mean", x.stored, x.block, word.rounding, buffer.stored, word.overflow == "wrap", word.signed)  # type: ignore[arg-type]
+    wraps = word.overflow == "wrap"
+    spec = Pool("mean", x.stored, x.block, word.rounding, buffer.stored, wraps, wraps and word.signed)  # type: ignore[arg-type]
     return Lowered.by(PoolOp(context.isa, (x,), buffer, spec, windows, counts, shift, word))
