@@ -28,7 +28,7 @@ class Pack:
     stored : stored form of the elements.
     rounding : rounding of the quantization, one of the five.
     wraps : whether the quantization wraps instead of saturating; infinities saturate in either case.
-    signed : whether the codes are signed.
+    signed : whether codes that wrap are signed; False where they saturate.
     counts : whether flags are stored with the codes.
     """
 

@@ -217,7 +217,8 @@ class Executor:
     @property
     def memory(self) -> int:
         """The bytes of memory for tensors between steps."""
-        return sum(segment.compiled.memory.bytes for segment in self.segments)
+        memories = {id(segment.compiled.memory): segment.compiled.memory for segment in self.segments}
+        return sum(memory.bytes for memory in memories.values())
 
     def arrays(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the arrays, by name, with which a run begins."""

@@ -42,7 +42,8 @@ class PackOp(Op):
         if quantizes:
             assert word is not None
             wraps = word.overflow == "wrap"
-            spec = Pack("f32", buffer.stored, word.rounding, wraps, word.signed, buffer.flagged)  # type: ignore[arg-type]
+            signed = wraps and word.signed
+            spec = Pack("f32", buffer.stored, word.rounding, wraps, signed, buffer.flagged)  # type: ignore[arg-type]
         else:
             spec = Pack(self.source, buffer.stored)  # type: ignore[arg-type]
         self.kernel = "quantize" if quantizes else "pack"

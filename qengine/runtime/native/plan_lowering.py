@@ -53,6 +53,7 @@ from qengine.runtime.native.lowering_table import (
     plain_function_of,
 )
 from qengine.runtime.native.lowerings import lowering_of, plain_lowering_of
+from qengine.runtime.native.memory import Memory
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.packing import PackOp, RelayoutOp, UnpackOp, copy_bytes_op
 from qengine.runtime.native.schedule import compile_ops
@@ -106,6 +107,7 @@ class PlanLowering:
     Attributes
     ----------
     segment : segment that steps are added to.
+    memory : memory of the tensors between ops, which the segments use one after the other.
     parts, reads : finished parts, and the names of the arrays that each reads.
     buffers : buffers of the current segment, by the tensor's name.
     tensors : tensors that were computed so far, by name.
@@ -122,6 +124,7 @@ class PlanLowering:
         self.plan, self.isa, self.threads, self.raw = plan, isa, threads, raw
         self.arithmetic = plan.fixed.arithmetic if plan.fixed else Arithmetic()
         self.segment = _Segment()
+        self.memory = Memory()
         self.parts: list[Part] = []
         self.reads: list[set[str]] = []
         self.buffers: dict[str, list[TensorBuffer]] = {}
@@ -408,7 +411,7 @@ class PlanLowering:
                 self._unpack(self.tensors[name])
         segment = self.segment
         if segment.ops or segment.steps:
-            compiled = compile_ops(segment.ops, self.isa, self.threads)
+            compiled = compile_ops(segment.ops, self.isa, self.threads, self.memory)
             outputs = tuple(segment.outputs.values())
             self.parts.append(NativeSegment(tuple(segment.ops), compiled, tuple(segment.steps), outputs))
             self.reads.append(segment.reads)

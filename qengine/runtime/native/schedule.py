@@ -59,9 +59,12 @@ class CompiledOps:
     calls: tuple[ThreadCalls, ...]
 
 
-def compile_ops(ops: Sequence[Op], isa: Isa, threads: int) -> CompiledOps:
-    """Return ops as a program that runs them in order on some threads."""
-    return _Schedule(ops, isa, threads).compiled()
+def compile_ops(ops: Sequence[Op], isa: Isa, threads: int, memory: Memory | None = None) -> CompiledOps:
+    """Return ops as a program that runs them in order on some threads.
+
+    Programs that run one after the other, and pass nothing on in memory, may share it; None is memory of its own.
+    """
+    return _Schedule(ops, isa, threads, memory or Memory()).compiled()
 
 
 class _Schedule:
@@ -75,9 +78,8 @@ class _Schedule:
     readers, writers : indices of the ops that read and that write each buffer, by the buffer's id.
     """
 
-    def __init__(self, ops: Sequence[Op], isa: Isa, threads: int) -> None:
-        self.ops, self.isa, self.threads = list(ops), isa, threads
-        self.memory = Memory()
+    def __init__(self, ops: Sequence[Op], isa: Isa, threads: int, memory: Memory) -> None:
+        self.ops, self.isa, self.threads, self.memory = list(ops), isa, threads, memory
         self.calls: ThreadCalls = [[] for _ in range(threads)]
         self.calls_of_op: list[ThreadCalls] = [[[] for _ in range(threads)] for _ in self.ops]
         self.addresses: dict[int, int] = {}
