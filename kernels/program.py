@@ -90,33 +90,34 @@ class Program:
 
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         self.isa, self.calls = isa, threads
-        self._values = np.zeros(sum(_argument_count(entry) for calls in threads for entry in calls), np.int64)
-        self._used = 0
-        self._slots: dict[str, list[tuple[int, int]]] = {}  # (place among the values, offset) by the array's name
+        self._memory: list[NDArray[np.int64]] = []
+        self._slots: dict[str, list[tuple[NDArray[np.int64], ...]]] = {}  # arguments, positions, offsets, by array
         self._barrier = np.array([0, 0, yield_address()], np.int64)  # see `emit.runner`
         self._kernels: tuple[int, ...] = ()  # machine code of the runner and the team, once it is loaded
         self._tables: list[NDArray[np.int64]] = []
         self._arguments = [self._table(calls, len(threads)) for calls in threads]
         self._parts = np.array([arguments.ctypes.data for arguments in self._arguments], np.int64)
-        self._places: list[tuple[str, NDArray[np.int64], NDArray[np.int64]]] = []
-        for name, pairs in self._slots.items():
-            places, offsets = zip(*pairs, strict=True)
-            self._places.append((name, np.array(places, np.int64), np.array(offsets, np.int64)))
 
     def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
         """Write a thread's calls into a table, without the machine code; return the arguments of the runner."""
-        table = np.zeros((len(calls), 2), np.int64)
-        for i, entry in enumerate(calls):
+        values: list[int] = []
+        starts: list[int] = []
+        slots: dict[str, list[tuple[int, int]]] = {}
+        for entry in calls:
+            starts.append(8 * len(values))
             if entry is None:
                 continue
-            table[i, 1] = self._values.ctypes.data + 8 * self._used
             for name in entry.spec.arguments:
                 value = entry.arguments[name]
                 if isinstance(value, Slot):
-                    self._slots.setdefault(value.name, []).append((self._used, value.offset))
-                else:
-                    self._values[self._used] = value
-                self._used += 1
+                    slots.setdefault(value.name, []).append((len(values), value.offset))
+                    value = 0
+                values.append(value)
+        arguments, table = np.array(values, np.int64), np.zeros((len(calls), 2), np.int64)
+        table[:, 1] = np.array(starts, np.int64) + arguments.ctypes.data
+        for name, places in slots.items():
+            self._slots.setdefault(name, []).append((arguments, *np.array(places, np.int64).T))
+        self._memory.append(arguments)
         self._tables.append(table)
         return np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, threads], np.int64)
 
@@ -144,17 +145,15 @@ class Program:
         if not self._kernels:
             load([self])
         self._barrier[0] = 0  # threads that do not exist in a forked child may have arrived at a barrier
-        for name, places, offsets in self._places:
-            self._values[places] = offsets + arrays[name].__array_interface__["data"][0]
+        for name, slots in self._slots.items():
+            address = arrays[name].__array_interface__["data"][0]
+            for values, positions, offsets in slots:
+                values[positions] = offsets + address
         runner, *team_kernels = self._kernels
         if team_kernels:
             team(len(self.calls), *team_kernels).run(runner, self._parts)
         else:
             call(runner, int(self._parts[0]))
-
-
-def _argument_count(entry: Call | None) -> int:
-    return 0 if entry is None else len(entry.spec.arguments)
 
 
 def load(programs: Sequence[Program]) -> None:

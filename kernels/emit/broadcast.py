@@ -10,8 +10,9 @@ from ..broadcast import ELEMENT_BYTES, Broadcast
 from ..isa import Isa
 from . import element as e
 from .loops import Arguments, counted
+from .mathematics import Mathematics, size_of
 from .strided import each_stretch
-from .vector import I8, Value, constant, first_lanes, load, load_masked, load_scalar
+from .vector import I8, I64, Value, constant, first_lanes, load, load_masked, load_scalar
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,21 @@ def _shift_right(o: _Operands) -> Value:
     return x.shift_right_logical(amount.where(is_near, 0)).where(is_near, 0)
 
 
+def _power(o: _Operands) -> Value:
+    """Return powers of float32, computed in float64."""
+    x, exponent = (e.converted(v, name, "f64") for v, name in zip(o.values, o.spec.operands, strict=True))
+    m, size = Mathematics(o.isa), size_of(x)
+    result = m.exp(m.log(size) * exponent)
+    whole = e.whole(exponent)
+    half = exponent * 0.5
+    is_odd = whole.equals(exponent) & e.whole(half).differs(half)
+    signed = (result * -1.0).where(is_odd & (x.bits(I64) < 0), result)
+    is_real = (x >= 0.0) | whole.equals(exponent) | size.equals(float("inf"))
+    signed = signed.where(is_real | x.is_nan(), float("nan"))
+    is_one = x.equals(1.0) | exponent.equals(0.0) | (x.equals(-1.0) & size_of(exponent).equals(float("inf")))
+    return x.like(1.0).where(is_one, signed).halved()
+
+
 def _compared(relation: Callable[[Value, Value, str], Value]) -> Callable[[_Operands], Value]:
     return lambda o: relation(o.values[0], o.values[1], o.kind).widened(I8, signed=False)
 
@@ -125,6 +141,7 @@ _OPERATIONS: dict[str, Callable[[_Operands], Value]] = {
     "is below": lambda o: o.values[0].equals(float("-inf")).widened(I8, signed=False),
     "is infinite": lambda o: (o.values[0].equals(float("inf")) | o.values[0].equals(float("-inf"))).widened(I8, False),
     "is nothing": lambda o: o.values[0].differs(o.values[0]).widened(I8, signed=False),
+    "power": _power,
     "round": lambda o: e.widened(e.narrowed(o.values[0], "f16", o.isa), "f16", o.isa),
     "copy": lambda o: o.values[0],
     "cast": lambda o: e.converted(o.values[0], o.spec.operands[0], o.spec.result),
@@ -134,7 +151,8 @@ _OPERATIONS: dict[str, Callable[[_Operands], Value]] = {
 def emit(spec: Broadcast, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     b, names, size = a.b, (*spec.operands, spec.result), ELEMENT_BYTES[spec.result]
-    lanes = 64 // max(4 if name in ("f16", "bf16") else ELEMENT_BYTES[name] for name in names)
+    widest = max(4 if name in ("f16", "bf16") else ELEMENT_BYTES[name] for name in names)
+    lanes = 8 if spec.operation == "power" else 64 // widest  # powers are computed in float64
     bounds = _bounds(spec, isa, a, lanes) if spec.is_bounded else None
     operands = range(len(spec.operands))
     vectors = a.inner.divided_by(lanes)

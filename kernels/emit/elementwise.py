@@ -5,7 +5,7 @@ from typing import Any
 from ..elementwise import Elementwise
 from ..isa import Isa
 from .element import narrowed, widened
-from .epilogue import VectorEpilogue
+from .epilogue import FlaggedCodes, VectorEpilogue
 from .loops import Arguments, each_row, each_vector
 from .vector import F32, I32, I64, STORED, Value, float_bounds, load
 
@@ -13,11 +13,11 @@ from .vector import F32, I32, I64, STORED, Value, float_bounds, load
 def emit(spec: Elementwise, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     epilogue, operands = spec.epilogue, range(len(spec.operands))
-    requantize = None if epilogue is None else VectorEpilogue(epilogue, a.numbers, a.scalars)
+    requantize = None if epilogue is None else VectorEpilogue(epilogue, a.numbers, a)
     bounds: Any = float_bounds(a.scalars) if epilogue is None else None
     with each_row(a, "y", *(f"x{i}" for i in operands)) as (y, *rows):
 
-        def compute(v: Value) -> Value:
+        def compute(v: Value) -> Value | FlaggedCodes:
             total = _total(spec, a, [rows[i] + v * a[f"x{i}_step"] for i in operands])
             if requantize is not None:
                 return requantize.codes(total)

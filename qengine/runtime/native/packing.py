@@ -46,7 +46,9 @@ class PackOp(Op):
         quantizes = word is not None and self.source == "f32"
         if quantizes:
             assert word is not None
-            spec = Pack("f32", buffer.stored, word.rounding, word.overflow == "wrap", word.signed)  # type: ignore[arg-type]
+            wraps = word.overflow == "wrap"
+            signed = wraps and word.signed
+            spec = Pack("f32", buffer.stored, word.rounding, wraps, signed, buffer.flagged)  # type: ignore[arg-type]
         else:
             spec = Pack(self.source, buffer.stored)  # type: ignore[arg-type]
         self.kernel = "quantize" if quantizes else "pack"
@@ -57,6 +59,7 @@ class PackOp(Op):
             **{"block": buffer.block, "batch": batch, "channels": channels, "rows": rows.count, "width": width},
             **{"scale": double_bits(2.0**self.fraction_bits), "zero": buffer.zero, "nan": self.nan},
             **({"low": word.least, "high": word.most, "bits": word.bits} if word else {"low": 0, "high": 0, "bits": 0}),
+            **out.flag_arguments,
         }
         return [Call(spec, arguments)]
 
@@ -115,7 +118,12 @@ class RelayoutOp(Op):
                 **{"x_channels": buffer.block, "y_channels": self.out.block, "skip": skip, "batch": batch},
                 **{"channels": channels, "rows": rows.count, "width": width, "change": self.out.zero - buffer.zero},
             }
-            calls.append(Call(Relayout(buffer.stored, self.out.stored), arguments))  # type: ignore[arg-type]
+            spec = Relayout(buffer.stored, self.out.stored)  # type: ignore[arg-type]
+            calls.append(Call(spec, arguments))
+            if out.flags:
+                assert x.flags
+                flags = {"x": arguments["x"] + x.flags, "y": arguments["y"] + out.flags, "change": 0}
+                calls.append(Call(spec, {**arguments, **flags}))
         return calls
 
 

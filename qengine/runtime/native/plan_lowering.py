@@ -47,6 +47,7 @@ from qengine.runtime.native.lowering_table import (
     plain_function_of,
 )
 from qengine.runtime.native.lowerings import lowering_of, plain_lowering_of
+from qengine.runtime.native.memory import Memory
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.schedule import compile_ops
 from qengine.runtime.native.segment_tensors import SegmentTensors
@@ -66,15 +67,16 @@ def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool) -> Executor:
     raw
         Whether outputs in fixed point are codes instead of real numbers.
     """
-    return _PlanLowering(plan, isa, threads, raw).executor()
+    return PlanLowering(plan, isa, threads, raw).executor()
 
 
-class _PlanLowering(SegmentTensors):
+class PlanLowering(SegmentTensors):
     """State of the lowering of a plan, step after step.
 
     Attributes
     ----------
     threads, raw : number of threads, and whether outputs in fixed point are codes.
+    memory : memory of the tensors between ops, which the segments use one after the other.
     evaluated : plain buffers of all outputs of nodes with several outputs, by the id of the evaluation.
     faults : errors that kernels may find.
     wide_steps : steps on float32 in the place of float16.
@@ -83,7 +85,7 @@ class _PlanLowering(SegmentTensors):
 
     def __init__(self, plan: Plan, isa: Isa, threads: int, raw: bool) -> None:
         super().__init__(plan, isa)
-        self.threads, self.raw = threads, raw
+        self.threads, self.raw, self.memory = threads, raw, Memory()
         self.evaluated: dict[int, tuple[TensorBuffer, ...]] = {}
         self.faults: list[Fault] = []
         self.wide_steps = WideSteps()
@@ -91,12 +93,14 @@ class _PlanLowering(SegmentTensors):
 
     def executor(self) -> Executor:
         """Lower all steps and return the executor."""
+        self._before_steps()
         for i, bound_step in enumerate(self.plan.steps):
             reason = self._try_native(bound_step)
             self.tensors[bound_step.output.name] = bound_step.output
             if reason is not None:
                 self._add_reference(bound_step, reason, i)
-        outputs = {name: self._output(t) for name, t in self.plan.outputs.items() if t.value is None}
+            self._after_step(bound_step, is_native=reason is None)
+        outputs = self._outputs()
         self._close_segment(len(self.plan.steps))
         load([part.compiled.program for part in self.parts if isinstance(part, NativeSegment)])
         release, later = [], {source.key for source in outputs.values()}
@@ -108,6 +112,16 @@ class _PlanLowering(SegmentTensors):
         unread = tuple(t for t in quantized if feed_key(t.name) not in read)
         parts, faults = tuple(self.parts), tuple(self.faults)
         return Executor(self.plan, self.isa, self.threads, parts, outputs, tuple(reversed(release)), unread, faults)
+
+    def _before_steps(self) -> None:
+        """Add what comes before the first step."""
+
+    def _after_step(self, bound_step: BoundStep, *, is_native: bool) -> None:
+        """Add what comes after a step."""
+
+    def _outputs(self) -> dict[str, OutputSource]:
+        """Return the source of every output that a run computes."""
+        return {name: self._output(t, self.raw) for name, t in self.plan.outputs.items() if t.value is None}
 
     def _try_native(self, bound_step: BoundStep) -> str | None:
         """Add a step to the segment; where no native kernel computes it, add nothing and return the reason."""
@@ -211,16 +225,18 @@ class _PlanLowering(SegmentTensors):
             isa=self.isa,
             request_buffer=self._request_buffer,
             buffers=lambda name: self.buffers.get(name, []),
+            counts=self.counts,
         )
         return lowering_of(step)(context)
 
-    def _output(self, t: Tensor) -> OutputSource:
-        """Return the source of an output, and add the ops that it takes."""
-        real = t.format is not None and not self.raw
-        if t.name in self._held and t.name not in self.arrays:
+    def _output(self, t: Tensor, raw: bool) -> OutputSource:
+        """Return the source of an output, as codes or real numbers, and add the ops that it takes."""
+        real = t.format is not None and not raw
+        if t.name in self._held and (t.name not in self.arrays or real):
             if real and t.dtype == np.float32 and t.name in self.buffers:
                 return OutputSource(self._unpack(t, real=True))
-            self._unpack(t)
+            if t.name not in self.arrays:
+                self._unpack(t)
         elif t.name not in self.arrays:
             self._quantize_input(t)
         return OutputSource(t.name, t if real else None)
@@ -234,7 +250,7 @@ class _PlanLowering(SegmentTensors):
             else:
                 self._quantize_input(self.tensors[name])
         self._close_segment(index)
-        self.parts.append(ReferencePart(bound_step, reason))
+        self.parts.append(ReferencePart(bound_step, reason, self.counts and bound_step.output.format is not None))
         self.reads.append(read)
         self.arrays.add(bound_step.output.name)
 
@@ -248,7 +264,7 @@ class _PlanLowering(SegmentTensors):
                 self._unpack(self.tensors[name])
         segment = self.segment
         if segment.ops or segment.steps:
-            compiled = compile_ops(segment.ops, self.isa, self.threads)
+            compiled = compile_ops(segment.ops, self.isa, self.threads, self.memory)
             outputs = tuple(segment.outputs.values())
             self.parts.append(NativeSegment(tuple(segment.ops), compiled, tuple(segment.steps), outputs))
             self.reads.append(segment.reads)

@@ -77,7 +77,10 @@ class SegmentTensors:
     turned : base of each tensor that lies in its base's buffers; see `turned`.
     sources : tensor that another one is the transposition of, with channels second; see `turned`.
     arrays : names of tensors that are arrays of codes or numbers. Inputs in fixed point are not: they are numbers yet.
+    counts : whether kernels that round store flags, and steps of the reference count; see `counting`.
     """
+
+    counts = False
 
     def __init__(self, plan: Plan, isa: Isa) -> None:
         self.plan, self.isa = plan, isa
@@ -205,6 +208,7 @@ class SegmentTensors:
             if is_unquantized and tensor.dtype == np.float32:
                 key, stored, source_type = feed_key(t.name), "f32", "f32"
                 word, bits = self.arithmetic.word(tensor.one_format), tensor.fraction_bits
+                buffer.flagged = self.counts
             elif is_unquantized:
                 self._quantize_input(tensor)
             self.segment.reads.add(key)
@@ -224,9 +228,12 @@ class SegmentTensors:
         self.buffers, self.plain, self.turned, self.sources = {}, {}, {}, {}
 
     def _turn(self, bound_step: BoundStep) -> bool:
-        """Keep a Transpose that puts channels last or second for the readers of its output; see `turned`."""
+        """Keep a Transpose that puts channels last or second for the readers of its output; see `turned`.
+
+        A run that counts compares each tensor where it lies, so there every tensor has buffers of its own.
+        """
         step, out, order = bound_step.step, bound_step.output, transposition(bound_step.step)
-        if order is None or step.operands[0].value is not None or 0 in out.shape:
+        if self.counts or order is None or step.operands[0].value is not None or 0 in out.shape:
             return False
         (x,) = step.operands
         is_last, is_first = order == last_order(x.ndim), order == first_order(x.ndim)
@@ -267,7 +274,7 @@ class SegmentTensors:
 
     def _quantize_input(self, t: Tensor) -> None:
         """Add the quantization of an input by the reference, before all other parts."""
-        self.parts.insert(0, QuantizePart(t, self.plan))
+        self.parts.insert(0, QuantizePart(t, self.plan, self.counts))
         self.reads.insert(0, {feed_key(t.name)})
         self.arrays.add(t.name)
 

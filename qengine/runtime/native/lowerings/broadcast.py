@@ -16,7 +16,7 @@ from qengine.runtime.native.broadcast_op import broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
 
-_MAX_TERMS = 8
+MAX_TERMS = 8
 """Largest number of tensors that one kernel takes."""
 
 
@@ -31,7 +31,7 @@ def lower_pairs(
 ) -> Lowered:
     """Return an operation on tensors that broadcast, lowered to one op."""
     out = context.out
-    if len(tensors) > _MAX_TERMS:
+    if len(tensors) > MAX_TERMS:
         raise NotLowered(f"{operation} of {len(tensors)} tensors")
     operands = [(context.request(t), t.shape) for t in tensors]
     buffer = TensorBuffer.plain(out)

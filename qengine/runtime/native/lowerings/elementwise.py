@@ -106,6 +106,7 @@ class ElementwiseOp(Op):
             **{"rows": rows.count, "vectors": items // LANES, "rest": items % LANES},
             **out.arguments("y", rows.first),
             **{"y": out.at(rows.first) + self.skip // block * out.plane, "y_step": LANES * ITEMSIZE[self.out.stored]},
+            **out.flag_arguments,
         }
         for i, (buffer, view, shift) in enumerate(zip(buffers, operand_views, self.shifts, strict=True)):
             # A single pixel is broadcast: every channel has one number, block by block.
@@ -128,7 +129,7 @@ def requantize_op(
     bounds: tuple[int | None, int | None] = (None, None),
     skip: int = 0,
 ) -> ElementwiseOp:
-    """Return the op that brings codes to another format and between bounds.
+    """Return the op that brings codes to another format and between bounds, with flags where the output has some.
 
     Raises
     ------
@@ -136,7 +137,9 @@ def requantize_op(
         If 64 bits do not hold the shifted codes.
     """
     low, high = bounds
-    requantization = choose_epilogue(np.array([-x.zero]), x.max_magnitude, shift, word, low=low, high=high)
+    requantization = choose_epilogue(
+        np.array([-x.zero]), x.max_magnitude, shift, word, low=low, high=high, counts=out.flagged
+    )
     if requantization is None:
         raise NotLowered("shifted codes of more than 64 bits")
     return ElementwiseOp(isa, (x,), out, "add", (0,), requantization, float_bounds(None, None), skip=skip)
