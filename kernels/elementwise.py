@@ -27,12 +27,13 @@ class Elementwise:
     Attributes
     ----------
     operation : "add", "multiply", or "prelu": the first operand where it is not negative, elsewhere the product.
+        "round" of one operand in float32 rounds to numbers of float16.
     operands : stored form of each operand.
     epilogue : epilogue of the results; None for float32.
     signs : +1 or -1 for each operand that is added; the first is +1.
     """
 
-    operation: Literal["add", "multiply", "prelu"]
+    operation: Literal["add", "multiply", "prelu", "round"]
     operands: tuple[Stored, ...]
     epilogue: Epilogue | None
     signs: tuple[int, ...] = ()

@@ -10,6 +10,7 @@ from qengine.kernels.isa import Isa
 from qengine.kernels.packing import Move, Pack, Relayout, Unpack
 from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
+from qengine.runtime.native.block_copies import PlainStrides, block_copies, is_raw
 from qengine.runtime.native.op import Op, Rows, double_bits
 from qengine.runtime.native.plain_op import Part, PlainOp
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, View
@@ -38,6 +39,10 @@ class PackOp(Op):
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
         (x,), buffer, word = views, self.out, self.word
+        if word is None and is_raw(self.source, buffer):
+            self.kernel = "pack"
+            strides = PlainStrides(x.image, x.plane, x.row, ITEMSIZE[self.source])
+            return block_copies(self, x.at(rows.first), strides, out, buffer, rows, packs=True)
         quantizes = word is not None and self.source == "f32"
         if quantizes:
             assert word is not None
@@ -75,6 +80,10 @@ class UnpackOp(Op):
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
         (x,), (buffer,) = views, self.inputs
+        if is_raw(self.target, buffer) and (self.target == "f32") == (buffer.stored == "f32"):
+            self.kernel = "unpack"
+            strides = PlainStrides(out.image, out.plane, out.row, ITEMSIZE[self.target])
+            return block_copies(self, out.at(rows.first), strides, x, buffer, rows, packs=False)
         self.kernel = "dequantize" if self.target == "f32" and buffer.stored != "f32" else "unpack"
         batch, channels, _, width = buffer.shape
         arguments: dict[str, Address] = {
