@@ -85,7 +85,8 @@ class PlanLowering(SegmentTensors):
 
     def __init__(self, plan: Plan, isa: Isa, threads: int, raw: bool) -> None:
         super().__init__(plan, isa)
-        self.threads, self.raw, self.memory = threads, raw, Memory()
+        self.threads, self.raw = threads, raw
+        self.memory = Memory()
         self.evaluated: dict[int, tuple[TensorBuffer, ...]] = {}
         self.faults: list[Fault] = []
         self.wide_steps = WideSteps()
