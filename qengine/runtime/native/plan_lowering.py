@@ -22,12 +22,13 @@ the halos of its inputs, and memory is laid out when the whole segment is known 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Slot, load
-from qengine.model.steps import Evaluated, Step, Tensor
+from qengine.model.steps import Evaluated, Linear, Step, Tensor
 from qengine.runtime.native.executor import (
     FAULTS,
     Executor,
@@ -37,6 +38,7 @@ from qengine.runtime.native.executor import (
     ReferencePart,
     feed_key,
 )
+from qengine.runtime.native.frames import depth_of, frames_of, on_frames
 from qengine.runtime.native.half import WideSteps
 from qengine.runtime.native.lowering_table import (
     Lowered,
@@ -136,9 +138,12 @@ class PlanLowering(SegmentTensors):
             ways.insert(0 if entry.is_first or self._reads_plain(bound_step.step) else 1, self._lower_to_plain)
         if any(t.name in self.turned and t.name not in self.plain for t in bound_step.step.operands):
             ways.insert(0, self._lower_to_turned)
+        if depth_of(bound_step.step) is not None:
+            ways.append(self._lower_to_frames)
         reasons = []
         for way in ways:
-            state = len(self.segment.ops), len(self.faults), dict(self.plain), dict(self.turned), dict(self.sources)
+            state = len(self.segment.ops), len(self.faults)
+            plain, others = dict(self.plain), [dict(names) for names in (self.turned, self.sources, self.frames)]
             buffers = {name: list(existing) for name, existing in self.buffers.items()}
             try:
                 ops = way(widened)
@@ -146,7 +151,8 @@ class PlanLowering(SegmentTensors):
                     ops = (*ops, *self._round(widened, bound_step.output))
             except NotLowered as reason:
                 reasons += [str(reason)] if way != self._lower_to_turned else []
-                op_count, fault_count, self.plain, self.turned, self.sources = state
+                op_count, fault_count = state
+                self.plain, (self.turned, self.sources, self.frames) = plain, others
                 del self.segment.ops[op_count:], self.faults[fault_count:]
                 self.buffers = buffers
             else:
@@ -166,6 +172,25 @@ class PlanLowering(SegmentTensors):
         if found is None:
             raise NotLowered("no tensor with channels last in blocks")
         return self._lower_to_blocks(found)
+
+    def _lower_to_frames(self, bound_step: BoundStep) -> tuple[Op, ...]:
+        """Add a convolution or pool over three spatial axes as one over two, and return its ops."""
+        step, out = bound_step.step, bound_step.output
+        depth, weights = depth_of(step), step.w if isinstance(step, Linear) else None
+        assert depth is not None
+        if self.counts or 0 in out.shape or (weights is not None and weights.value is None):
+            raise NotLowered("three spatial axes, with weights that are computed or in a run that counts")
+        before = len(self.segment.ops)
+        if isinstance(step, Linear):
+            frames = self._taps(step, depth, f"{out.name} taps")
+        else:
+            frames = self._as_frames(step.operands[0])
+        is_pooled = weights is None and (depth.kernel, depth.stride, depth.out) != (1, 1, depth.length)
+        found = frames_of(out, out.shape[1], depth.length if is_pooled else depth.out, f"{out.name} frames")
+        self.tensors[found.name] = found
+        self._lower_to_blocks(replace(bound_step, step=on_frames(step, frames, depth), output=found))
+        self.frames[out.name] = self._largest(found, out, depth) if is_pooled else found
+        return tuple(self.segment.ops[before:])
 
     def _lower_to_blocks(self, bound_step: BoundStep) -> tuple[Op, ...]:
         """Add a step on blocks of channels, and return its ops."""
