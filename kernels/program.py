@@ -17,7 +17,7 @@ arrays live until then. In a forked child the pool's threads do not exist; it st
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -153,6 +153,22 @@ class Program:
         arrays
             Arrays of the slots by name: contiguous, and at least as large as the calls assume.
         """
+        self.prepare(arrays)
+        if len(self._starts) == 1:
+            self._run_table(self._starts[0])
+        else:
+            self.start([partial(self._run_table, start) for start in self._starts], arrays)
+
+    def prepare(self, arrays: Mapping[str, NDArray[Any]], without: Collection[str] = ()) -> None:
+        """Load the machine code if it is not there, wait for the end of earlier runs, and fill in slots.
+
+        Parameters
+        ----------
+        arrays
+            Arrays of the slots by name.
+        without
+            Names of slots that keep their addresses.
+        """
         if self._run is None:
             load([self])
         if self._may_be_running:
@@ -161,14 +177,25 @@ class Program:
             _pool(len(self._arguments)).run(_Job([_do_nothing] * len(self._arguments), None))
         self._barrier[0] = 0  # threads that do not exist in a forked child may have arrived at a barrier
         for name, places, offsets in self._places:
-            self._values[places] = offsets + arrays[name].__array_interface__["data"][0]
-        if len(self._starts) == 1:
-            self._run_table(self._starts[0])
+            if name not in without:
+                self._values[places] = offsets + arrays[name].__array_interface__["data"][0]
+
+    def start(self, parts: Sequence[Callable[[], Any]], memory: Any) -> None:
+        """Run a function on each thread, and wait for the end of all.
+
+        Parameters
+        ----------
+        parts
+            A function for each thread.
+        memory
+            Objects that must live until the last thread has ended, even if this thread is interrupted.
+        """
+        if len(parts) == 1:
+            parts[0]()
             return
-        # The job keeps the arrays until the last thread has ended, even if this thread is interrupted.
-        job = _Job([partial(self._run_table, start) for start in self._starts], arrays)
+        job = _Job(parts, memory)
         self._may_be_running = True
-        _pool(len(self._arguments)).run(job)
+        _pool(len(parts)).run(job)
         self._may_be_running = False
 
     def _run_table(self, start: int) -> None:
