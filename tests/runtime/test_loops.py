@@ -81,7 +81,8 @@ LOOPS = {
         [*STEP, ("Less", "i seven", "go"), ("Cast", "i", "f", {"to": 1}), ("Mul", "t f", "u")], S, "go u u i", scans=2
     ),
     "states that change places": loop(
-        [("Add", "a b", "sum")], {"a": (FLOAT, [1, 4], "x"), "b": (FLOAT, [1, 4], "start")}, "yes b sum a", count=2, scans=1
+        [("Add", "a b", "sum")], {"a": (FLOAT, [1, 4], "x"), "b": (FLOAT, [1, 4], "start")},
+        "yes b sum a", count=2, scans=1,
     ),
     "a state that stays, and one that becomes constant": loop(
         STEP, {**S, "p": (FLOAT, [1, 4], "start"), "q": (FLOAT, [1, 4], "x")}, "yes t p start p q", count=3, scans=2
