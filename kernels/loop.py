@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .build import ENTRY
 from .isa import Isa
 from .program import Call, Program
 from .spec import Spec
@@ -56,8 +54,7 @@ class LoopProgram(Program):
         super().__init__(isa, threads)
         ends = np.cumsum([sum(len(call.spec.arguments) for call in calls if call) for calls in threads])
         self._thread_of = np.searchsorted(ends, np.arange(len(self._values)), side="right")
-        self._loop: Any = None
-        self._runner = 0
+        self._loop = 0  # address of the machine code of the loop, once it is loaded
 
     def specs(self) -> list[Spec]:
         """Return the specifications of all calls, of the runner and of the loop."""
@@ -67,7 +64,7 @@ class LoopProgram(Program):
         """Fill in the addresses of the machine code of `specs`."""
         loop, *others = addresses
         super().set_machine_code(others)
-        self._loop, self._runner = ENTRY(loop), others[0]
+        self._loop = loop
 
     def iterate(
         self,
@@ -104,17 +101,28 @@ class LoopProgram(Program):
                 block[:, 2], block[:, 3], block[:, 4] = one.even + offsets, one.odd + offsets, one.stride
                 rows.append(block)
         table = np.concatenate(rows) if rows else np.zeros((0, 5), np.int64)
-        moves = [np.ascontiguousarray(table[table[:, 0] == t, 1:]) for t in range(len(self._starts))]
-        done = np.full(len(self._starts), first, np.int64)
-        checked = faults is not None and len(self._starts) == 1
+        moves = [np.ascontiguousarray(table[table[:, 0] == t, 1:]) for t in range(len(self._parts))]
+        done = np.full(len(self._parts), first, np.int64)
+        checked = faults is not None and len(self._parts) == 1
         fault_at, fault_count = (faults.ctypes.data, faults.size) if checked and faults is not None else (0, 0)
         given = np.array(
             [
-                [self._runner, start, one.ctypes.data, len(one), first, end, go.even, go.odd, fault_at, fault_count, at]
-                for start, one, at in zip(self._starts, moves, done.ctypes.data + 8 * np.arange(len(done)), strict=True)
+                [
+                    self._kernels[0],
+                    start,
+                    one.ctypes.data,
+                    len(one),
+                    first,
+                    end,
+                    go.even,
+                    go.odd,
+                    fault_at,
+                    fault_count,
+                    at,
+                ]
+                for start, one, at in zip(self._parts, moves, done.ctypes.data + 8 * np.arange(len(done)), strict=True)
             ],
             np.int64,
         )
-        parts = [partial(self._loop, self._unused, self._unused + 8, int(row.ctypes.data)) for row in given]
-        self.start(parts, (arrays, moves, done, given))
+        self.start(self._loop, given.ctypes.data + given.strides[0] * np.arange(len(given)))
         return int(done[0])

@@ -28,7 +28,7 @@ from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
 from qengine.runtime.plan.planner import make_plan
 from qengine.runtime.sections import InnerTensorCallback, RunPlan, SectionedPlan, SectionSettings
-from qengine.threads import available_threads
+from qengine.threads import BLAS, available_threads
 
 _CACHED_PLANS = 16
 
@@ -85,7 +85,8 @@ class PlanCache:
         def make() -> Plan:
             options = self.options
             fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
-            with memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True):
+            limit = memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True)
+            with limit, BLAS.limited(options.threads):
                 plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
@@ -147,12 +148,17 @@ class PlanCache:
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""
+        threads = self.options.threads
         if self.isa is None or not plan.steps:
-            return plan.run(arrays, raw=raw)
+            with BLAS.limited(threads):
+                return plan.run(arrays, raw=raw)
         memory.require(plan.bytes, plan.heaviest)
         known = {name: t for name, t in plan.outputs.items() if t.value is not None}
         outputs = {name: np.array(decode_output(t, t.elements, raw), order="C") for name, t in known.items()}
-        return outputs | self.executor(plan, raw=raw).run(arrays)
+        executor = self.executor(plan, raw=raw)
+        # Native kernels do not call NumPy's linear algebra, and the limit takes as long as a layer.
+        with BLAS.limited(None if executor.is_native else threads):
+            return outputs | executor.run(arrays)
 
     def prepared(self, key: RunKey) -> Executor | None:
         """Return the executor that `prepare` kept under a key."""
@@ -185,7 +191,12 @@ class PlanCache:
         if isa is None:
             raise OptionError("the session runs on the reference, which has no native kernels")
         threads = self.options.threads or available_threads()
-        return self._executors.get((id(plan), raw), lambda: make_executor(plan, isa, threads, raw=raw))
+
+        def make() -> Executor:
+            with BLAS.limited(self.options.threads):
+                return make_executor(plan, isa, threads, raw=raw)
+
+        return self._executors.get((id(plan), raw), make)
 
     def _input(self, name: str, array: Any) -> Tensor:
         """Return an input as the plan needs it: with its elements where they decide shapes."""

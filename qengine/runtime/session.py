@@ -208,7 +208,7 @@ class InferenceSession:
             raise OptionError(f"output_names is a list of names, or None, not {output_names!r}")
         names = list(output_names or (value.name for value in self.graph.outputs))
         arrays = self.check_feeds(feeds)
-        with self.limited(), memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
+        with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
             results = self._run(arrays, tuple(dict.fromkeys(names)), raw, key)
         # A name that is listed twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
@@ -222,8 +222,9 @@ class InferenceSession:
             if key is not None:
                 self._plans.prepare(key, plan)
             return outputs
-        sectioned = self._plans.sectioned_plan(arrays, names)
-        results = sectioned.run(self._runtime_values(arrays))
+        with self.limited():
+            sectioned = self._plans.sectioned_plan(arrays, names)
+            results = sectioned.run(self._runtime_values(arrays))
         for name, constant in sectioned.network.encoded_constants(names).items():
             results[name] = RuntimeValue(constant.codes, constant.format, real_dtype=constant.dtype)
         return {name: _result(value, raw) for name, value in results.items()}

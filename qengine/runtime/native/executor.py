@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qengine.errors import FeedError, ModelError, OptionError
 from qengine.kernels.isa import Isa
 from qengine.kernels.locks import Lock
-from qengine.kernels.program import ThreadsError
+from qengine.kernels.team import ThreadsError
 from qengine.model.graph import Node
 from qengine.model.steps import Tensor
 from qengine.runtime.native.op import Op
@@ -179,19 +179,20 @@ class Executor:
 
     def __post_init__(self) -> None:
         self.segments = tuple(part for part in self.parts if isinstance(part, NativeSegment))
+        self._may_find_nan = any(tensor.format is not None for tensor in self.plan.inputs)
         self._new_arrays = {output.key for segment in self.segments for output in segment.outputs}
         final = {t.name for t in self.plan.inputs if t.format is None} | self.plan.encoded
         self._feeds = [(t.name, feed_key(t.name), t.shape, t.name in final) for t in self.plan.inputs]
 
     @property
+    def is_native(self) -> bool:
+        """Whether no part runs on the reference."""
+        return len(self.segments) == len(self.parts)
+
+    @property
     def memory(self) -> int:
         """The bytes of memory for tensors between steps."""
         return sum(segment.compiled.memory.bytes for segment in self.segments)
-
-    @property
-    def is_native(self) -> bool:
-        """Whether native kernels compute everything."""
-        return len(self.segments) == len(self.parts)
 
     def arrays(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the arrays, by name, with which a run begins."""
@@ -223,7 +224,7 @@ class Executor:
                 refuse_nan(tensor, arrays[feed_key(tensor.name)])
             for part, released in zip(self.parts, self.release, strict=True):
                 part.run(arrays)
-                if self.plan.fixed is not None and arrays[NAN_COUNTS].any():
+                if self._may_find_nan and arrays[NAN_COUNTS].any():
                     name = self.plan.inputs[int(np.flatnonzero(arrays[NAN_COUNTS])[0])].name
                     raise FeedError(f"input '{name}' holds NaN: fixed point has no code for it")
                 self.check_faults(arrays)
