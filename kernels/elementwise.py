@@ -71,14 +71,16 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Function:
-    """Specification of a function of one float32 variable; NaN stays.
+    """Specification of a function of one real variable; NaN stays.
 
     Attributes
     ----------
-    name : name of the function in `emit.function`. Its two coefficients are float32 at the address "numbers".
+    name : name of the function in `emit.function`. Its two coefficients are at the address "numbers".
+    element : type of the elements and of the coefficients.
     """
 
     name: str
+    element: Literal["f32", "f64"] = "f32"
 
     emitter = "function"
     arguments = (

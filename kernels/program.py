@@ -20,15 +20,17 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .build import ENTRY, address
+from .build import ENTRY, addresses
 from .isa import Isa
 from .locks import Lock
+from .spec import Spec
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ BARRIER = None
 
 
 class Program:
-    """Calls of kernels, ready to run.
+    """Calls of kernels. Their machine code is found by `load`, for many programs at once, or when the first run begins.
 
     Parameters
     ----------
@@ -98,30 +100,50 @@ class Program:
 
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         self.isa, self.calls = isa, threads
-        self._memory: list[NDArray[np.int64]] = []
-        self._slots: list[tuple[NDArray[np.int64], int, Slot]] = []
+        self._values = np.zeros(sum(_argument_count(call) for calls in threads for call in calls), np.int64)
+        self._used = 0
+        self._slots: dict[str, list[tuple[int, int]]] = {}  # (place among the values, offset) by the array's name
         self._barrier = np.array([0, 0, _yield_address()], np.int64)  # see `emit.runner`
-        self._run = ENTRY(address(Runner(), isa))
+        self._run: Callable[..., int] | None = None  # the runner, once the machine code is loaded
+        self._tables: list[NDArray[np.int64]] = []
         self._arguments = [self._table(calls, len(threads)) for calls in threads]
+        self._places: list[tuple[str, NDArray[np.int64], NDArray[np.int64]]] = []
+        for name, pairs in self._slots.items():
+            places, offsets = zip(*pairs, strict=True)
+            self._places.append((name, np.array(places, np.int64), np.array(offsets, np.int64)))
+        self._starts = [int(arguments.ctypes.data) for arguments in self._arguments]
+        self._result = np.zeros(2, np.int64)  # kernels have results and exceptions, as Numba has them, and use neither
+        self._unused = int(self._result.ctypes.data)
         self._may_be_running = False  # a run on several threads has begun, and is not known to have ended
 
     def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
-        """Write a thread's calls into a table; return the arguments of the runner."""
+        """Write a thread's calls into a table, without the machine code; return the arguments of the runner."""
         table = np.zeros((len(calls), 2), np.int64)
         for i, call in enumerate(calls):
             if call is None:
                 continue
-            values = np.zeros(len(call.spec.arguments), np.int64)
-            for j, name in enumerate(call.spec.arguments):
+            table[i, 1] = self._values.ctypes.data + 8 * self._used
+            for name in call.spec.arguments:
                 value = call.arguments[name]
                 if isinstance(value, Slot):
-                    self._slots.append((values, j, value))
+                    self._slots.setdefault(value.name, []).append((self._used, value.offset))
                 else:
-                    values[j] = value
-            self._memory.append(values)
-            table[i] = address(call.spec, self.isa), values.ctypes.data
-        self._memory.append(table)
+                    self._values[self._used] = value
+                self._used += 1
+        self._tables.append(table)
         return np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, threads], np.int64)
+
+    def specs(self) -> list[Spec]:
+        """Return the specifications of all calls, and of the runner."""
+        return [Runner(), *(call.spec for calls in self.calls for call in calls if call is not None)]
+
+    def set_machine_code(self, addresses: Sequence[int]) -> None:
+        """Fill in the addresses of the machine code of `specs`."""
+        runner, *codes = addresses
+        left = iter(codes)
+        for table, calls in zip(self._tables, self.calls, strict=True):
+            table[:, 0] = [0 if call is None else next(left) for call in calls]
+        self._run = ENTRY(runner)
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Run all calls; only one run at a time is allowed.
@@ -131,25 +153,40 @@ class Program:
         arrays
             Arrays of the slots by name: contiguous, and at least as large as the calls assume.
         """
+        if self._run is None:
+            load([self])
         if self._may_be_running:
             # A run that was interrupted may still be running, or may never have reached the pool. It has ended when an
             # empty job that comes after it has.
             _pool(len(self._arguments)).run(_Job([_do_nothing] * len(self._arguments), None))
         self._barrier[0] = 0  # threads that do not exist in a forked child may have arrived at a barrier
-        for values, position, slot in self._slots:
-            values[position] = arrays[slot.name].ctypes.data + slot.offset
-        if len(self._arguments) == 1:
-            self._run_table(self._arguments[0])
+        for name, places, offsets in self._places:
+            self._values[places] = offsets + arrays[name].__array_interface__["data"][0]
+        if len(self._starts) == 1:
+            self._run_table(self._starts[0])
             return
         # The job keeps the arrays until the last thread has ended, even if this thread is interrupted.
-        job = _Job([partial(self._run_table, arguments) for arguments in self._arguments], arrays)
+        job = _Job([partial(self._run_table, start) for start in self._starts], arrays)
         self._may_be_running = True
         _pool(len(self._arguments)).run(job)
         self._may_be_running = False
 
-    def _run_table(self, arguments: NDArray[np.int64]) -> None:
-        result, exception = ctypes.c_int64(), ctypes.c_void_p()
-        self._run(ctypes.addressof(result), ctypes.addressof(exception), arguments.ctypes.data)
+    def _run_table(self, start: int) -> None:
+        assert self._run is not None
+        self._run(self._unused, self._unused + 8, start)
+
+
+def _argument_count(call: Call | None) -> int:
+    return 0 if call is None else len(call.spec.arguments)
+
+
+def load(programs: Sequence[Program]) -> None:
+    """Load the machine code of programs of one instruction set, compiling together all kernels that are new."""
+    if programs:
+        specs = [program.specs() for program in programs]
+        left = iter(addresses([spec for some in specs for spec in some], programs[0].isa))
+        for program, some in zip(programs, specs, strict=True):
+            program.set_machine_code(list(islice(left, len(some))))
 
 
 def _yield_address() -> int:

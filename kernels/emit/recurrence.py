@@ -49,7 +49,7 @@ class _Tile:
     def __init__(self, spec: Recurrence, isa: Isa, a: Arguments, first: Value) -> None:
         self.spec, self.a, self.b, self.first = spec, a, a.b, first
         self.products = Products(a.b, "f32", isa)
-        self.compute = Gates(self.products)
+        self.compute = Gates(isa)
         self.rows = range(spec.rows)
         self.gates = GATES[spec.cell]
         row = a.blocks * _VECTOR

@@ -11,11 +11,11 @@ round and the acquire of those that spin order everything written before the bar
 """
 
 from llvmlite import ir
-from numba.core import cgutils
 
 from ..isa import Isa
 from ..program import Runner
 from .loops import Arguments, counted
+from .memory import room
 from .vector import I32, I64, Value, function, load_scalar, pointer
 
 _SPINS = 4096  # rounds of spinning before the thread yields the core
@@ -25,7 +25,7 @@ _VOID_POINTER = ir.IntType(8).as_pointer()
 def emit(spec: Runner, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     b = a.b
-    result = b.ptrtoint(cgutils.alloca_once(b, ir.ArrayType(I64, 2)), I64)
+    result = b.ptrtoint(room(b, ir.ArrayType(I64, 2)), I64)
     with counted(a.count) as i:
         code, arguments = (load_scalar(a.calls + i * 16 + 8 * j, I64) for j in range(2))
         with b.if_else(code.equals(0).v) as (is_barrier, is_call):
@@ -48,7 +48,7 @@ def _wait(a: Arguments, *, pauses: bool) -> None:
             b.store_atomic(none, arrived, "release", 8)
             b.store_atomic(b.add(before, one), rounds, "release", 8)
         with is_early:
-            spins = cgutils.alloca_once_value(b, none)
+            spins = room(b, I64)
             b.store(none, spins)
             spin, done = b.append_basic_block("spin"), b.append_basic_block("done")
             b.branch(spin)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,21 @@ from qengine.threads import available_threads
 _CACHED_PLANS = 16
 
 
+class RunKey(NamedTuple):
+    """Everything that two runs must share for the second to need no checks.
+
+    Attributes
+    ----------
+    outputs : names of the tensors to return; None for the outputs of the model.
+    feeds : name, dtype and shape of every feed.
+    raw : whether outputs in fixed point are codes.
+    """
+
+    outputs: tuple[str, ...] | None
+    feeds: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
+    raw: bool
+
+
 class PlanCache:
     """Thread-safe cache of what a session prepares for its runs.
 
@@ -49,6 +64,7 @@ class PlanCache:
         self._executors: LruCache[Executor] = LruCache(_CACHED_PLANS)
         self._overridden: LruCache[Network] = LruCache(_CACHED_PLANS)
         self._sectioned: LruCache[SectionedPlan] = LruCache(_CACHED_PLANS)
+        self._prepared: dict[RunKey, Executor] = {}
         self._unplannable: set[tuple[str, ...]] = set()  # outputs that no single plan can compute
 
     def names(self, names: Sequence[str] | None) -> tuple[str, ...]:
@@ -137,6 +153,31 @@ class PlanCache:
         known = {name: t for name, t in plan.outputs.items() if t.value is not None}
         outputs = {name: np.array(decode_output(t, t.elements, raw), order="C") for name, t in known.items()}
         return outputs | self.executor(plan, raw=raw).run(arrays)
+
+    def prepared(self, key: RunKey) -> Executor | None:
+        """Return the executor that `prepare` kept under a key."""
+        return self._prepared.get(key)
+
+    def prepare(self, key: RunKey, plan: Plan) -> None:
+        """Keep the executor of a plan that has just run.
+
+        Only a plan that native kernels compute whole, and that depends on no elements of the feeds: then a run with
+        the same key needs no other check.
+        """
+        inputs = {value.name for value in self.network.model.inputs}
+        reads_all = {t.name for t in plan.inputs} == {name for name, *_ in key.feeds} == inputs
+        if (
+            self.isa is None
+            or not plan.steps
+            or not reads_all
+            or any(t.value is not None for t in plan.outputs.values())
+        ):
+            return
+        executor = self.executor(plan, raw=key.raw)
+        if executor.is_native:
+            if len(self._prepared) >= _CACHED_PLANS:
+                self._prepared.clear()
+            self._prepared[key] = executor
 
     def executor(self, plan: Plan, *, raw: bool) -> Executor:
         """Return a plan on native kernels; see `InferenceSession.executor`."""
