@@ -2,7 +2,7 @@
 
 For Sigmoid and Tanh, of which an LSTM needs five for every unit, one approximation serves: tanh(x) = x P(x^2) / Q(x^2)
 to some 10^-7, in fewer instructions than by way of the exponential function. Sigmoid is (1 + tanh(x / 2)) / 2, whose
-error is as small beside 1, but not beside a result near 0: gates are factors of states.
+error is small in comparison with 1, not with a result near 0: gates are factors of states.
 """
 
 from ..isa import Isa

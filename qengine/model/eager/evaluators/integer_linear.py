@@ -7,6 +7,7 @@ exact, and BLAS is fast.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.eager.elements import checked_shape, scalar
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator
 from qengine.model.ops.linear import conv
 from qengine.model.ops.operator import Ints
-from qengine.model.ops.quantization import check_scale
+from qengine.model.ops.quantization import NOT_FINITE, check_scale
 from qengine.model.steps import Tensor
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,19 @@ class _Window:
     strides: Ints | None = None
 
 
-@evaluator("MatMulInteger", since=10)
+def _matmul_integer_types(
+    a: Tensor, b: Tensor, a_zero_point: Tensor | None = None, b_zero_point: Tensor | None = None
+) -> tuple[OutputType]:
+    for zero_point, matrix, rule, what in (
+        (a_zero_point, a, _per_row_shape, "a_zero_point"),
+        (b_zero_point, b, _per_column_shape, "b_zero_point"),
+    ):
+        if zero_point is not None:
+            rule(zero_point.shape, matrix.shape, what)
+    return ((_product_shape(a.shape, b.shape), np.dtype(np.int32)),)
+
+
+@evaluator("MatMulInteger", since=10, outputs=_matmul_integer_types)
 def matmul_integer(a: Array, b: Array, a_zero_point: Array | None = None, b_zero_point: Array | None = None) -> Array:
     """np.matmul of integers minus their zero points."""
     return _matrix_product(_row_centred(a, a_zero_point), _column_centred(b, b_zero_point))
@@ -124,11 +138,15 @@ def qlinear_conv(
     return _requantized(total, factor, y_scale, y_zero_point)
 
 
-@evaluator("DynamicQuantizeLinear", since=11)
+def _dynamic_types(x: Tensor) -> tuple[OutputType, OutputType, OutputType]:
+    return (x.shape, np.dtype(np.uint8)), ((), np.dtype(np.float32)), ((), np.dtype(np.uint8))
+
+
+@evaluator("DynamicQuantizeLinear", since=11, outputs=_dynamic_types)
 def dynamic_quantize_linear(x: Array) -> tuple[Array, Array, Array]:
     """Codes in uint8, with the scale and zero point that the range of x and 0 gives."""
     if not np.isfinite(x).all():
-        raise ModelError("x holds NaN or infinity, which has no scale")
+        raise ModelError(NOT_FINITE)
     low = np.float32(x.min(initial=0))
     high = np.float32(x.max(initial=0))
     scale = (
@@ -157,26 +175,36 @@ def _column_centred(b: Array, zero_point: Array | None) -> NDArray[np.float64]:
 
 def _per_row(parameter: Array, a: Array, what: str) -> Array:
     """Return a scale or zero point of A as a scalar, or with one number for each row: (..., M, 1)."""
-    if parameter.size == 1:
-        return parameter.reshape(())
-    if a.ndim > 1 and parameter.shape == a.shape[-2:-1]:
-        return parameter[:, None]
-    return _checked(parameter, a, (*a.shape[:-1], 1), what)
+    return parameter.reshape(_per_row_shape(parameter.shape, a.shape, what))
+
+
+def _per_row_shape(parameter: Shape, a: Shape, what: str) -> Shape:
+    """Return the shape in which a scale or zero point of A broadcasts against it."""
+    if prod(parameter) == 1:
+        return ()
+    if len(a) > 1 and parameter == a[-2:-1]:
+        return (*parameter, 1)
+    return _checked(parameter, a, (*a[:-1], 1), what)
 
 
 def _per_column(parameter: Array, b: Array, what: str) -> Array:
     """Return a scale or zero point of B as a scalar, or with one number for each column: (..., 1, N)."""
-    if parameter.size == 1:
-        return parameter.reshape(())
-    if b.ndim > 1 and parameter.shape == b.shape[-1:]:
-        return parameter[None]
-    return _checked(parameter, b, (*b.shape[:-2], 1, *b.shape[-1:]), what)
+    return parameter.reshape(_per_column_shape(parameter.shape, b.shape, what))
 
 
-def _checked(parameter: Array, x: Array, wanted: tuple[int, ...], what: str) -> Array:
-    if x.ndim < 2 or parameter.shape != wanted:
+def _per_column_shape(parameter: Shape, b: Shape, what: str) -> Shape:
+    """Return the shape in which a scale or zero point of B broadcasts against it."""
+    if prod(parameter) == 1:
+        return ()
+    if len(b) > 1 and parameter == b[-1:]:
+        return (1, *parameter)
+    return _checked(parameter, b, (*b[:-2], 1, *b[-1:]), what)
+
+
+def _checked(parameter: Shape, x: Shape, wanted: Shape, what: str) -> Shape:
+    if len(x) < 2 or parameter != wanted:
         raise ModelError(
-            f"{what} {list(parameter.shape)} of a matrix {list(x.shape)} must be a single number, a number for each "
+            f"{what} {list(parameter)} of a matrix {list(x)} must be a single number, a number for each "
             f"row or column, or {list(wanted)}"
         )
     return parameter
@@ -194,11 +222,16 @@ def _per_filter(parameter: Array | None, w: Array, what: str) -> Any:
 
 
 def _matrix_product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.int32]:
-    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
-        raise ModelError(f"A {list(a.shape)} and B {list(b.shape)} do not fit")
-    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    checked_shape((*stack, *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ())), 8, "the output")
+    _product_shape(a.shape, b.shape)
     return _wrapped(a @ b)
+
+
+def _product_shape(a: Shape, b: Shape) -> Shape:
+    """Return the shape of a product of matrices; raise ModelError where they do not fit."""
+    if not a or not b or a[-1] != b[-2 if len(b) > 1 else 0]:
+        raise ModelError(f"A {list(a)} and B {list(b)} do not fit")
+    stack = np.broadcast_shapes(a[:-2], b[:-2])
+    return checked_shape((*stack, *a[-2:-1], *(b[-1:] if len(b) > 1 else ())), 8, "the output")
 
 
 def _convolution(x: NDArray[np.float64], w: NDArray[np.float64], window: _Window) -> NDArray[np.int32]:
