@@ -97,3 +97,44 @@ def packed_form(isa: Isa) -> Form:
     if is_paired("s8", isa):
         return "halves"
     return "wide" if is_split("s8", isa) else "bytes"
+
+
+@dataclass(frozen=True)
+class PackImages:
+    """Bytes of images (N, C, H, W) in blocks of channels, with padding around them that is the zero point.
+
+    Attributes
+    ----------
+    signed : whether the bytes are signed; they are stored as unsigned ones.
+    """
+
+    signed: bool
+
+    emitter = "pack_images"
+    # Rows `first` to `end` of the padded images are written; distances are in bytes.
+    arguments = (
+        "x", "zero", "y", "y_batch", "y_block", "y_row", "block", "batch", "channels", "height", "width", "top", "left",
+        "padded", "first", "end",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class UnpackSums:
+    """Sums of a convolution in blocks of channels as images (N, C, H, W), less the part that zero points add.
+
+    Attributes
+    ----------
+    signed : whether the input is signed.
+    has_points : whether filters have zero points: each group then has one more channel, the sums of its input.
+    """
+
+    signed: bool
+    has_points: bool
+
+    emitter = "unpack_sums"
+    # `sums` are those of the filters, `points` their zero points and `bias` is added: int32 for each channel. `length`
+    # is the number of products of a sum, and `group` the number of channels of a group.
+    arguments = (
+        "x", "x_batch", "x_block", "x_row", "block", "zero", "sums", "points", "bias", "y", "channels", "group",
+        "length", "height", "width", "first", "end",
+    )  # fmt: skip

@@ -56,3 +56,19 @@ class Dequantize:
 
     emitter = "dequantize"
     arguments = ("x", "y", "scale", "zero", "first", "end", "inner", "count")
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """Sums in int32 to integers: saturate(round(x * scale) + zero point), half to even; x is rounded to float32.
+
+    Attributes
+    ----------
+    target, by_column : see `Quantize`.
+    """
+
+    target: str
+    by_column: bool = False
+
+    emitter = "rescale"
+    arguments = ("x", "y", "scale", "zero", "first", "end", "inner", "count")

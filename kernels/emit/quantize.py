@@ -1,4 +1,4 @@
-"""The code of `kernels.quantization.Quantize`, and the loop that it shares with `Dequantize`."""
+"""The code of `kernels.quantization.Quantize`, and what it shares with the other conversions."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from llvmlite import ir
 
 from ..broadcast import ELEMENT_BYTES
 from ..isa import Isa
-from ..quantization import Dequantize, Quantize
+from ..quantization import Dequantize, Quantize, Rescale
 from .element import converted, in_memory
 from .loops import Arguments, counted
 from .vector import F32, I32, LANES, Value, first_lanes, load, load_lanes, load_masked, load_scalar
@@ -20,21 +20,20 @@ Compute = Callable[[Value, Value, Value], Value]
 
 def emit(spec: Quantize, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    bits = 8 * ELEMENT_BYTES[spec.target]
-    low, high = (0, 2**bits - 1) if spec.target[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    element = in_memory(spec.target)
+    each_element(spec, a, "f32", spec.target, spec.target, lambda x, scale, zero: rounded(x / scale, zero, spec.target))
 
-    def compute(x: Value, scale: Value, zero: Value) -> Value:
-        quotient = (x / scale).at_least(-_BEYOND).at_most(_BEYOND)
-        whole = quotient + _ADDEND - _ADDEND
-        whole = whole.like(0.0).where(whole.is_nan(), whole)
-        return (whole + zero).at_least(low).at_most(high).as_integers(I32).truncated(element)
 
-    each_element(spec, a, "f32", spec.target, spec.target, compute)
+def rounded(real: Value, zero: Value, target: str) -> Value:
+    """Return real numbers rounded half to even, plus a zero point, saturated to a type of integers; NaN as 0."""
+    bits = 8 * ELEMENT_BYTES[target]
+    low, high = (0, 2**bits - 1) if target[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    whole = real.at_least(-_BEYOND).at_most(_BEYOND) + _ADDEND - _ADDEND
+    whole = whole.like(0.0).where(whole.is_nan(), whole)
+    return (whole + zero).at_least(low).at_most(high).as_integers(I32).truncated(in_memory(target))
 
 
 def each_element(
-    spec: Quantize | Dequantize, a: Arguments, source: str, target: str, zero_type: str, compute: Compute
+    spec: Quantize | Dequantize | Rescale, a: Arguments, source: str, target: str, zero_type: str, compute: Compute
 ) -> None:
     """Build the loops over rows and their vectors."""
     sizes = ELEMENT_BYTES[source], ELEMENT_BYTES[target]

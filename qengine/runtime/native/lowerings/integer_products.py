@@ -1,7 +1,8 @@
-"""Lowering of MatMulInteger: exact products of 8-bit integers with zero points; see `kernels.integer_product`."""
+"""Lowering of MatMulInteger and QLinearMatMul, exact products of 8-bit integers; see `kernels.integer_product`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -17,6 +18,7 @@ from qengine.kernels.program import Call
 from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.native.exact_sums import split_taps
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
+from qengine.runtime.native.lowerings.quantize import known, rescale_op
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls, PlainOp
 from qengine.runtime.native.row_product import Places, RowProduct, constant_buffer, flat, tap_offsets
@@ -70,19 +72,46 @@ def lower_matmul_integer(context: PlainContext[Evaluated]) -> Lowered:
     a, b, a_zero, b_zero = (*context.step.evaluation.inputs, None, None)[:4]
     assert a is not None
     assert b is not None
-    if a.dtype.itemsize != 1 or b.dtype.itemsize != 1:
-        raise NotLowered(f"MatMulInteger of {a.dtype} and {b.dtype}")
-    shape = _Shape.of(a.shape, b.shape)
-    left = _Left(context, a, a_zero, shape)
-    weights = _weights(context, b, b_zero, shape)
     out = TensorBuffer.plain(context.out)
-    starts = weights.right_zero is None and left.zeros == 1
-    numbers = _start_sums(context.isa, left, weights) if starts else None
-    ops = [*left.ops, *weights.ops, *([] if numbers is None else [numbers])]
-    ops.append(_product(context.isa, shape, left, weights, None if numbers is None else numbers.out, out))
+    return Lowered(_sums(context, (a, a_zero), (b, b_zero), out), (out,))
+
+
+@lowers_plain(Evaluated, "QLinearMatMul")
+def lower_qlinear_matmul(context: PlainContext[Evaluated]) -> Lowered:
+    """Lower QLinearMatMul with constant scales, one of the left matrix and one or one for each column of the right."""
+    inputs: Sequence[Any] = context.step.evaluation.inputs
+    a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = inputs
+    rows, columns = known(a_scale, "a_scale"), known(b_scale, "b_scale")
+    if rows.size > 1 or columns.size not in (1, b.shape[-1]) or (columns.size > 1 and b.ndim == 1):
+        raise NotLowered("scales of rows or of several matrices")
+    sums = TensorBuffer(f"sums of {context.out.name}", flat(prod(context.out.shape)), "i32", 1)
+    ops = _sums(context, (a, a_zero), (b, b_zero), sums)
+    factors = np.float32(rows.reshape(())) * columns.ravel() / np.float32(known(y_scale, "y_scale").reshape(()))
+    spread = (*(1,) * (len(context.out.shape) - 1), -1) if factors.size > 1 else ()
+    out = TensorBuffer.plain(context.out)
+    numbers = np.array(factors, np.float32), known(y_zero).ravel()
+    return Lowered((*ops, rescale_op(context.isa, sums, numbers, out, context.out.shape, spread)), (out,))
+
+
+_Matrix = tuple[Tensor, Tensor | None]
+"""Integers and their zero points."""
+
+
+def _sums(context: PlainContext[Evaluated], left: _Matrix, right: _Matrix, out: TensorBuffer) -> tuple[Op, ...]:
+    """Return the ops that write the sums of products to a plain buffer."""
+    (a, a_zero), (b, b_zero) = left, right
+    if a.dtype.itemsize != 1 or b.dtype.itemsize != 1:
+        raise NotLowered(f"a product of {a.dtype} and {b.dtype}")
+    shape = _Shape.of(a.shape, b.shape)
+    rows = _Left(context, a, a_zero, shape)
+    weights = _weights(context, b, b_zero, shape)
+    starts = weights.right_zero is None and rows.zeros == 1
+    numbers = _start_sums(context.isa, rows, weights) if starts else None
+    ops = [*rows.ops, *weights.ops, *([] if numbers is None else [numbers])]
+    ops.append(_product(context.isa, shape, rows, weights, None if numbers is None else numbers.out, out))
     if not starts:
-        ops.append(_centred(context.isa, shape, left, weights, out))
-    return Lowered(tuple(ops), (out,))
+        ops.append(_centred(context.isa, shape, rows, weights, out))
+    return tuple(ops)
 
 
 class _Left:

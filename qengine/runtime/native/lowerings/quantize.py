@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.isa import Isa
-from qengine.kernels.quantization import Dequantize, Quantize, Range, RangeScale
-from qengine.model.ops.quantization import NOT_FINITE, Dequantized, Quantized
+from qengine.kernels.quantization import Dequantize, Quantize, Range, RangeScale, Rescale
+from qengine.model.ops.quantization import NOT_FINITE, Dequantized, Quantized, check_scale
 from qengine.model.steps import Evaluated, FromCodes, Island, Tensor, ToCodes
 from qengine.runtime.native.broadcast_op import broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
@@ -74,7 +74,11 @@ class _Spread:
 
 
 def _conversion(
-    isa: Isa, spec: Quantize | Dequantize, inputs: tuple[TensorBuffer, ...], out: TensorBuffer, spread: _Spread
+    isa: Isa,
+    spec: Quantize | Dequantize | Rescale,
+    inputs: tuple[TensorBuffer, ...],
+    out: TensorBuffer,
+    spread: _Spread,
 ) -> PlainOp:
     """Return the op of a conversion of (elements, scales, zero points)."""
     rows, inner, count, step = spread.outer * spread.count, spread.inner, spread.count, 0
@@ -93,7 +97,7 @@ def _conversion(
             numbers = {"first": 0, "end": 1, "inner": end - start, "count": 1}
         return {"x": x, "y": y, "scale": scale, "zero": zero, **numbers}
 
-    work = (1.5 if isinstance(spec, Quantize) else 0.3) * spread.outer * spread.count * spread.inner
+    work = (1.5 if isinstance(spec, Quantize) else 0.4) * spread.outer * spread.count * spread.inner
     return PlainOp(isa, inputs, out, spec, arguments, rows, work)
 
 
@@ -114,6 +118,55 @@ def quantize_op(
     spread = spread or _Spread(1, 1, prod(out.shape))
     by_column = spread.count > 1 and spread.inner == 1
     return _conversion(isa, Quantize(out.stored, by_column), inputs, out, spread)
+
+
+def rescale_op(
+    isa: Isa,
+    sums: TensorBuffer,
+    numbers: tuple[Parameters, Parameters],
+    out: TensorBuffer,
+    shape: tuple[int, ...],
+    spread: tuple[int, ...],
+) -> PlainOp:
+    """Return the op that makes integers of sums.
+
+    Parameters
+    ----------
+    isa
+        Instruction set that the kernel is compiled for.
+    sums, out
+        Buffers.
+    numbers
+        Factors, and one zero point.
+    shape, spread
+        Shape of the output, and that in which factors broadcast against it.
+    """
+    factors, zero = numbers
+    axis = _Spread.of(shape, spread)
+    spec = Rescale(out.stored, by_column=axis.count > 1 and axis.inner == 1)
+    inputs = sums, constant_buffer(factors), constant_buffer(np.array(np.broadcast_to(zero, factors.shape)))
+    return _conversion(isa, spec, inputs, out, axis)
+
+
+def known(t: Tensor, scale: str | None = None, *, may_be_zero: bool = False) -> Parameters:
+    """Return the elements of a constant; NotLowered for a tensor that is computed.
+
+    Parameters
+    ----------
+    t
+        The tensor.
+    scale
+        Name of a scale, which is checked; None for another tensor.
+    may_be_zero
+        Whether the scale may be 0.
+    """
+    if t.value is None:
+        raise NotLowered(f"'{t.name}', which is computed during the run")
+    if scale is not None:
+        if t.value.dtype != np.float32:
+            raise NotLowered(f"scales of {t.value.dtype}")
+        check_scale(t.value, scale, may_be_zero=may_be_zero)
+    return t.value
 
 
 _INTEGERS = ("i8", "u8", "i16", "u16")

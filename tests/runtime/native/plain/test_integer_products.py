@@ -63,6 +63,25 @@ CASES = {
 }  # fmt: skip
 
 
+def requantized(a, b, b_scale=0.03, b_zero=3):
+    """QLinearMatMul of arrays, the left one an input."""
+    constants = {"as": np.float32(0.02), "a0": a.dtype.type(3), "b": b, "bs": np.array(b_scale, np.float32)}
+    constants |= {"b0": np.array(b_zero, b.dtype), "ys": np.float32(0.7), "y0": a.dtype.type(7)}
+    model = network(
+        [("QLinearMatMul", "a as a0 b bs b0 ys y0", "y")],
+        inputs={"a": (a.dtype, list(a.shape))},
+        constants=constants,
+    )
+    return PlainCase(model, {"a": a}, "rescale")
+
+
+CASES |= {
+    "requantized": requantized(codes(U, 30, 64), codes(S, 64, 40)),
+    "requantized by columns": requantized(codes(S, 2, 9), codes(U, 9, 21), np.linspace(0.01, 0.1, 21), codes(U, 21)),
+    "requantized stacks": requantized(codes(U, 3, 5, 9), codes(U, 3, 9, 21)),
+}
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_native_equals_the_reference(case, isa):
