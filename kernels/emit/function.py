@@ -62,8 +62,8 @@ _FUNCTIONS: dict[str, Body] = {
     "exp": lambda m, x, *_: m.exp(x),
     "log": lambda m, x, *_: m.log(x),
     "sqrt": lambda _, x, *__: root(x),
+    "root": lambda _, x, *__: x.like(float("inf")).where(size_of(x).equals(float("inf")), root(x)),
     "reciprocal": lambda _, x, *__: x.like(1.0) / x,
-    "inverse root": lambda _, x, *__: x.like(1.0) / root(x),
     "square": lambda _, x, *__: x * x,
     "cube": lambda _, x, *__: x * x * x,
     "abs": lambda _, x, *__: size_of(x),
@@ -111,4 +111,3 @@ def emit(spec: Function, isa: Isa, a: Arguments) -> None:
         with a.b.if_then((a.rest > 0).v):
             mask = first_lanes(a.rest, lanes)
             compute(load_lanes(x + a.vectors * 64, element, mask)).store_lanes(y + a.vectors * 64, mask)
-

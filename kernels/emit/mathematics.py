@@ -3,13 +3,13 @@
 A CPU has no instruction for e^x. The idea is the same for nearly all of them: bring the argument into a short interval
 by an identity (e^x = 2^k e^r, log x = k log 2 + log m, sin x = sin(x - k pi / 2)), and there take a polynomial. Its
 coefficients are those of the Chebyshev series, which is near the best polynomial of its degree; `chebyshev` finds them
-while a kernel is built. Results are within a few units in the last place. Trigonometric functions and powers are computed
-in float64 and rounded to float32 by the caller.
+while a kernel is built. Results are within a few units in the last place. Trigonometric functions and powers are
+computed in float64, and the caller rounds them to float32.
 """
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from math import cos, erf, erfc, exp, expm1, factorial, log, log1p, pi, sqrt
+from math import cos, erf, erfc, expm1, factorial, log, log1p, pi, sqrt
 
 from ..isa import Isa
 from .vector import F32, I32, I64, Value, fused, root
@@ -24,7 +24,13 @@ _ERF_ABOVE = (
     *(-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05),
     *(-7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02),
 )
-_ERF_BELOW = (-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02)
+_ERF_BELOW = (
+    -1.45660718464996e-05,
+    -2.13374055278905e-04,
+    -1.68282697438203e-03,
+    -7.37332916720468e-03,
+    -1.42647390514189e-02,
+)
 _TWO_OVER_PI_BITS = int("a2f9836e4e441529fc2757d1f534ddc0db6295993c439041fe5163abdebbc561b7246e3a424dd2e0", 16)
 """The first 320 bits of 2 / pi after the binary point."""
 
@@ -349,7 +355,6 @@ def with_sign(sign: Value, x: Value) -> Value:
     bits = I32 if x.element == F32 else I64
     lowest = -(1 << 31) if x.element == F32 else -(1 << 63)
     return ((sign.bits(bits) & lowest) | size_of(x).bits(bits)).bits(x.element)
-
 
 
 def _window(place: Value) -> Value:

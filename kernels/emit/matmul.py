@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from llvmlite import ir
 
 from ..isa import Isa
-from ..matmul import ITEMSIZE, VECTOR_BYTES, Matmul, lanes_of, panel_vectors, tile_rows
+from ..matmul import BLOCK, ITEMSIZE, VECTOR_BYTES, Matmul, lanes_of, panel_vectors, tile_rows
 from .loops import Arguments, counted
 from .memory import Variable
 from .vector import F32, F64, I64, Value, first_lanes, fused, load, load_lanes, load_scalar
@@ -28,12 +28,12 @@ def emit(spec: Matmul, isa: Isa, a: Arguments) -> None:
         width = ITEMSIZE[spec.element]
         y_row = a.columns * width
         y = a.y + matrix * a.rows * y_row + column * width
-        blocks = (a.inner + (a.block - 1)).divided_by(a.block)
+        blocks = (a.inner + (BLOCK - 1)).divided_by(BLOCK)
         columns = _Columns(w + panel * a.w_panel, y, a.c + column * width, [None] * vectors)
         left = a.columns - column
         with counted(blocks) as number:
-            start = number * a.block
-            inner = _Inner(start, (a.inner - start).at_most(a.block), number.equals(0), number.equals(blocks - 1))
+            start = number * BLOCK
+            inner = _Inner(start, (a.inner - start).at_most(BLOCK), number.equals(0), number.equals(blocks - 1))
             with a.b.if_else((left >= vectors * lanes).v, likely=True) as (whole, cut):
                 with whole:
                     _emit_rows(_Tile(spec, isa, a, x, columns, inner), first, end)
@@ -99,11 +99,15 @@ class _Tile:
 
     def emit(self, row: Value, rows: int) -> None:
         """Build the tile that begins at a row."""
-        y_row = self.a.columns * ITEMSIZE[self.spec.element]
+        b, y_row = self.a.b, self.a.columns * ITEMSIZE[self.spec.element]
         results = [self.columns.y + (row + r) * y_row for r in range(rows)]
-        sums = self._started(results)
+        kind = ir.VectorType(self._element, self._lanes)
+        sums = [Variable(Value(b, ir.Constant(kind, None))) for _ in results for _ in self._vectors]
         self._multiply(self.x + row * self.a.x_row, rows, sums)
-        b = self.a.b
+        with b.if_then(b.not_(self.inner.is_first.v)):
+            for i, total in enumerate(sums):
+                r, v = divmod(i, len(self._vectors))
+                total.put(total.get() + self._load(results[r], v))
         with b.if_else(self.inner.is_last.v) as (last, others):
             with last:
                 self._store(results, self._finished(row, [total.get() for total in sums]))
@@ -121,17 +125,6 @@ class _Tile:
     @property
     def _element(self) -> ir.Type:
         return F32 if self.spec.element == "f32" else F64
-
-    def _started(self, results: list[Value]) -> list[Variable]:
-        """Return sums that begin at 0 or, after the first block, at what the blocks before it gave."""
-        b, kind = self.a.b, ir.VectorType(self._element, self._lanes)
-        sums = [Variable(Value(b, ir.Constant(kind, None))) for _ in results for _ in self._vectors]
-        with b.if_then(b.not_(self.inner.is_first.v)):
-            for i, address in enumerate(results):
-                for v in self._vectors:
-                    part = self._load(address, v)
-                    sums[i * len(self._vectors) + v].put(part)
-        return sums
 
     def _multiply(self, x: Value, rows: int, sums: list[Variable]) -> None:
         """Build the loop over the inner axis; a tile of few sums takes several elements at a time."""

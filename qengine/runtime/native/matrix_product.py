@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.isa import Isa
-from qengine.kernels.matmul import Matmul, PackPanels, inner_block, packed_panels, panel_width, tile_rows
+from qengine.kernels.matmul import Matmul, PackPanels, packed_panels, panel_width, tile_rows
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainOp
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
@@ -48,7 +48,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Added:
-    """What is added to a product.
+    """Addend of a product.
 
     Attributes
     ----------
@@ -138,7 +138,6 @@ def product_ops(
         **{"x_row": x.row * itemsize, "x_step": x.column * itemsize, "c_row": third.row * itemsize},
         **{"w_row": w_row * itemsize, "w_panel": w_panel * itemsize, "panels": panels, "groups": groups},
         **{"group_rows": group_rows, "rows": rows, "inner": inner, "columns": columns},
-        "block": inner_block(element, isa, inner, group_rows),
     }
 
     def arguments(part: Part) -> dict[str, Address]:

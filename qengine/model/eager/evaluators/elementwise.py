@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import broadcast, checked_shape, is_float, widened
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import evaluator, same_type
 from qengine.model.graph import Node
 from qengine.model.ops.conversion import bits_per_element, to_integers
 from qengine.model.schemas import dtype_of
@@ -36,7 +36,7 @@ def _declare(name: str, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Non
         # In float64 for every type, and rounded once: the last bit is the same on almost every machine.
         return function(x.astype(np.float64)).astype(x.dtype)
 
-    evaluator(name)(compute)
+    evaluator(name, outputs=same_type)(compute)
 
 
 for _name, _function in _FUNCTIONS.items():

@@ -56,9 +56,7 @@ def _lower(
     rows, inner = left[-2:][::-1] if product.transposed_x else left[-2:]
     columns = right[-2] if product.transposed_w else right[-1]
     added = None if c is None else _added(context, c, rows, columns, factors[1], is_one=not stack)
-    ops = product_ops(
-        context.isa, a, b, out, (rows, inner, columns), factor=factors[0], added=added, bounds=bounds
-    )
+    ops = product_ops(context.isa, a, b, out, (rows, inner, columns), factor=factors[0], added=added, bounds=bounds)
     return Lowered(ops, (out,))
 
 
