@@ -65,6 +65,26 @@ class Epilogue:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """End of sums of integers that are not codes: each is stored in 32 bits, modulo 2^32.
+
+    Attributes
+    ----------
+    real : whether a sum is stored as a float32, times a factor plus a number of its channel.
+    """
+
+    real: bool = False
+
+    wide = False
+    itemsize = 4
+
+    @property
+    def number_bytes(self) -> int:
+        """The bytes of the numbers of 16 channels: where sums begin (int32), and factors and addends (float32)."""
+        return 4 * LANES * (3 if self.real else 1)
+
+
+@dataclass(frozen=True)
 class EpilogueData:
     """Epilogue with its numbers.
 

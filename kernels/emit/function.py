@@ -110,4 +110,4 @@ def emit(spec: Function, isa: Isa, a: Arguments) -> None:
             compute(load(x + v * 64, element, lanes)).store(y + v * 64)
         with a.b.if_then((a.rest > 0).v):
             mask = first_lanes(a.rest, lanes)
-            compute(load_lanes(x + a.vectors * 64, element, mask)).store_lanes(y + a.vectors * 64, mask)
+            compute(load_lanes(x + a.vectors * 64, element, mask)).store_masked(y + a.vectors * 64, mask)

@@ -187,4 +187,4 @@ class _Tile:
             if mask is None:
                 total.store(place)
             else:
-                total.store_lanes(place, mask)
+                total.store_masked(place, mask)

@@ -70,15 +70,17 @@ def _target(isa: Isa) -> tuple[Any, Any]:
         config.CPU_NAME, config.CPU_FEATURES = before
 
 
-def compile_function(function: Callable[..., None], spec: Spec, isa: Isa) -> tuple[str, bytes]:
+def object_code(symbol: str, spec: Spec, isa: Isa, function: Callable[..., None]) -> tuple[str, bytes]:
     """Return the symbol and the object file of a kernel.
 
     Parameters
     ----------
-    function
-        The function that `python_kernel(spec)` of the module returned.
+    symbol
+        Name of the function, which the symbol contains.
     spec, isa
         Specification and instruction set.
+    function
+        The function that `python_kernel(spec)` of the module returned.
     """
     assert tuple(inspect.signature(function).parameters) == spec.arguments, spec
     flags = compiler.Flags()
@@ -90,10 +92,10 @@ def compile_function(function: Callable[..., None], spec: Spec, isa: Isa) -> tup
     count = len(spec.arguments)
     listed = ", ".join(f"a[{i}]" for i in range(count))
     scope: dict[str, Any] = {"body": njit(inline="always")(function)}
-    exec(f"def {spec.emitter}(a):\n    body({listed})\n", scope)
+    exec(f"def {symbol}(a):\n    body({listed})\n", scope)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = compiler.compile_extra(
-            typing_context, target_context, scope[spec.emitter], (_ARGUMENTS,), types.void, flags, {}
+            typing_context, target_context, scope[symbol], (_ARGUMENTS,), types.void, flags, {}
         )
     return result.fndesc.llvm_func_name, bytes(result.library._get_compiled_object())

@@ -81,7 +81,7 @@ class Rows:
         if place.mask is None:
             value.store(base + place.distance)
         else:
-            value.store_lanes(base + place.distance, place.mask)
+            value.store_masked(base + place.distance, place.mask)
 
     def each(self, body: Callable[[Spot], None], span: tuple[Value, Value] | None = None) -> None:
         """Build a loop over the row, or over a span (first element, number of elements) of one that is not strided."""
@@ -149,7 +149,7 @@ class Rows:
         if self.lanes is None:
             value.lane(0).store(target)
         else:
-            value.store_lanes(target, self.lanes)
+            value.store_masked(target, self.lanes)
 
     def _row(self, index: Value) -> Spot:
         """Return the spot of an element of rows that are side by side."""

@@ -233,23 +233,15 @@ class Value:
             with every_lane:
                 self.store(address)
             with some_lanes:
-                self._store_masked(address, count)
+                self.store_masked(address, first_lanes(count, self.lanes))
 
-    def _store_masked(self, address: Value, count: Value) -> None:
-        self.store_lanes(address, first_lanes(count, self.lanes))
-
-    def store_lanes(self, address: Value, mask: Value) -> None:
+    def store_masked(self, address: Value, mask: Value) -> None:
         """Write the lanes of a mask only; memory of the others is not touched."""
         b = self.b
-        name = f"llvm.masked.store.{_suffix(self.v.type)}.p0"
         target = pointer(address, self.v.type)
         signature = ir.FunctionType(ir.VoidType(), [self.v.type, target.type, I32, mask.v.type])
+        name = f"llvm.masked.store.{_suffix(self)}.p0"
         b.call(function(b, signature, name), [self.v, target, ir.Constant(I32, 1), mask.v])
-
-
-def _suffix(vector: ir.VectorType) -> str:
-    """Return the name of a vector type in the names of LLVM's functions."""
-    return f"v{vector.count}{'f' if vector.element in (F32, F64) else 'i'}{_BITS[vector.element]}"
 
 
 def first_lanes(count: Value, lanes: int = LANES) -> Value:
@@ -286,13 +278,22 @@ def load(address: Value, element: ir.Type, lanes: int = LANES, align: int = 1) -
     return Value(address.b, value)
 
 
+def _suffix(v: Value) -> str:
+    """Return LLVM's name of the type of a vector, as its functions have it."""
+    return f"v{v.lanes}{'f' if v.element in (F32, F64) else 'i'}{_BITS[v.element]}"
+
+
+def load_masked(address: Value, mask: Value, other: Value) -> Value:
+    """Return the lanes of a mask from an address, whose other lanes are not read, and those of `other` elsewhere."""
+    b, source = address.b, pointer(address, other.v.type)
+    signature = ir.FunctionType(other.v.type, [source.type, I32, mask.v.type, other.v.type])
+    name = f"llvm.masked.load.{_suffix(other)}.p0"
+    return Value(b, b.call(function(b, signature, name), [source, ir.Constant(I32, 1), mask.v, other.v]))
+
+
 def load_lanes(address: Value, element: ir.Type, mask: Value) -> Value:
-    """Return the lanes of a mask from the vector at an address, and 0 in the others, whose memory is not touched."""
-    b, kind = address.b, ir.VectorType(element, mask.lanes)
-    source = pointer(address, kind)
-    signature = ir.FunctionType(kind, [source.type, I32, mask.v.type, kind])
-    arguments = [source, ir.Constant(I32, 1), mask.v, ir.Constant(kind, None)]
-    return Value(b, b.call(function(b, signature, f"llvm.masked.load.{_suffix(kind)}.p0"), arguments))
+    """Return the lanes of a mask from an address, and 0 in the others, whose memory is not touched."""
+    return load_masked(address, mask, zeros(address.b, element, mask.lanes))
 
 
 def fused(total: Value, x: Value, w: Value, *, is_fused: bool) -> Value:
@@ -300,14 +301,14 @@ def fused(total: Value, x: Value, w: Value, *, is_fused: bool) -> Value:
     if not is_fused:
         return total + x * w
     kind = ir.FunctionType(total.v.type, [total.v.type] * 3)
-    name = _suffix(total.v.type) if total.is_vector else f"f{_BITS[total.element]}"
+    name = _suffix(total) if total.is_vector else f"f{_BITS[total.element]}"
     return Value(total.b, total.b.call(function(total.b, kind, f"llvm.fma.{name}"), [x.v, w.v, total.v]))
 
 
 def root(x: Value) -> Value:
     """Return the square root of floats; NaN below 0."""
     kind = ir.FunctionType(x.v.type, [x.v.type])
-    name = _suffix(x.v.type) if x.is_vector else f"f{_BITS[x.element]}"
+    name = _suffix(x) if x.is_vector else f"f{_BITS[x.element]}"
     return Value(x.b, x.b.call(function(x.b, kind, f"llvm.sqrt.{name}"), [x.v]))
 
 

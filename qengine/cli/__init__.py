@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from qengine.cli.warnings_shown import show_warnings
 from qengine.errors import QEngineError
 
 _DONE, _ERROR, _INTERRUPTED = 0, 2, 130
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_safe()
+    show_warnings()
     with _leaving_at_interrupt():
         app, abort = _application()
     try:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qengine.errors import FeedError, ModelError, OptionError
 from qengine.kernels.isa import Isa
 from qengine.kernels.locks import Lock
-from qengine.kernels.program import ThreadsError
+from qengine.kernels.team import ThreadsError
 from qengine.model.graph import Node
 from qengine.model.steps import Tensor
 from qengine.runtime.native.op import Op
@@ -178,7 +178,15 @@ class Executor:
 
     def __post_init__(self) -> None:
         self.segments = tuple(part for part in self.parts if isinstance(part, NativeSegment))
+        self._may_find_nan = any(tensor.format is not None for tensor in self.plan.inputs)
         self._new_arrays = {output.key for segment in self.segments for output in segment.outputs}
+        final = {t.name for t in self.plan.inputs if t.format is None} | self.plan.encoded
+        self._feeds = [(t.name, feed_key(t.name), t.shape, t.name in final) for t in self.plan.inputs]
+
+    @property
+    def is_native(self) -> bool:
+        """Whether no part runs on the reference."""
+        return len(self.segments) == len(self.parts)
 
     @property
     def memory(self) -> int:
@@ -187,11 +195,15 @@ class Executor:
 
     def arrays(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
         """Return the arrays, by name, with which a run begins."""
-        inputs = self.plan.inputs
-        arrays: Arrays = {feed_key(t.name): np.ascontiguousarray(feeds[t.name]).reshape(t.shape) for t in inputs}
-        final = {t.name for t in inputs if t.format is None} | self.plan.encoded
-        arrays |= {name: arrays[feed_key(name)] for name in final}
-        arrays[NAN_COUNTS] = np.zeros(max(len(inputs), 1), np.int64)
+        arrays: Arrays = {}
+        for name, key, shape, is_final in self._feeds:
+            array = feeds[name]
+            if not array.flags.c_contiguous or array.shape != shape:
+                array = np.ascontiguousarray(array).reshape(shape)
+            arrays[key] = array
+            if is_final:
+                arrays[name] = array
+        arrays[NAN_COUNTS] = np.zeros(max(len(self._feeds), 1), np.int64)
         arrays[FAULTS] = np.zeros(max(len(self.faults), 1), np.int64)
         return arrays
 
@@ -211,10 +223,10 @@ class Executor:
                 refuse_nan(tensor, arrays[feed_key(tensor.name)])
             for part, released in zip(self.parts, self.release, strict=True):
                 part.run(arrays)
-                if arrays[NAN_COUNTS].any():
+                if self._may_find_nan and arrays[NAN_COUNTS].any():
                     name = self.plan.inputs[int(np.flatnonzero(arrays[NAN_COUNTS])[0])].name
                     raise FeedError(f"input '{name}' holds NaN: fixed point has no code for it")
-                if arrays[FAULTS].any():
+                if self.faults and arrays[FAULTS].any():
                     for fault, number in zip(self.faults, arrays[FAULTS], strict=True):
                         fault.check(int(number))
                 for name in released:

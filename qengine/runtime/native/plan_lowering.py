@@ -29,7 +29,7 @@ import numpy as np
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import natural_block
-from qengine.kernels.program import Slot
+from qengine.kernels.program import Slot, load
 from qengine.model.steps import Arithmetic, Evaluated, Step, Tensor
 from qengine.runtime.native.executor import (
     FAULTS,
@@ -139,6 +139,7 @@ class _PlanLowering:
                 self._add_reference(bound_step, reason, i)
         outputs = {name: self._output(t) for name, t in self.plan.outputs.items() if t.value is None}
         self._close_segment(len(self.plan.steps))
+        load([part.compiled.program for part in self.parts if isinstance(part, NativeSegment)])
         release, later = [], {source.key for source in outputs.values()}
         for reads in reversed(self.reads):
             release.append(tuple(sorted(reads - later)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.broadcast import ELEMENT_BYTES
 from qengine.kernels.elementwise import Stored
 from qengine.kernels.epilogue import stored_zero
 from qengine.kernels.layout import Halo, Layout, natural_block
@@ -18,10 +19,7 @@ from qengine.qformat import QFormat
 
 Address = int | Slot
 
-ITEMSIZE = {
-    **{"b8": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "f16": 2, "bf16": 2, "i32": 4, "u32": 4, "f32": 4},
-    **{"i64": 8, "u64": 8, "f64": 8},
-}
+ITEMSIZE = ELEMENT_BYTES
 """The bytes of an element by its type, as kernels name it."""
 
 STORED_DTYPE: dict[str, Any] = {"u8": np.uint8, "i16": np.int16, "f32": np.float32, "i32": np.int32}

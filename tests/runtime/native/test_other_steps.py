@@ -140,11 +140,11 @@ MODELS = {
     ),
     "product of matrices": (
         model_of(("MatMul", "x w", "y"), inputs={"x": [7, 33]}, constants={"w": weights(33, 21, scale=0.2)}),
-        ("dot", "matmul"),
+        ("dot", "matmul"),  # in fixed point, in float32
     ),
     "product of a stack": (
         model_of(("MatMul", "x w", "y"), inputs={"x": [2, 5, 18]}, constants={"w": weights(18, 40, scale=0.2)}),
-        ("dot", "matmul"),
+        ("dot", "matmul"),  # in fixed point, in float32
     ),
     "gemm of one row": (
         model_of(
@@ -152,7 +152,7 @@ MODELS = {
             inputs={"x": [1, 67]},
             constants={"w": weights(10, 67, scale=0.2), "b": weights(10, seed=3)},
         ),
-        ("dot", "matmul"),
+        ("dot", "matmul"),  # in fixed point, in float32
     ),
     "a classifier": (
         model_of(
