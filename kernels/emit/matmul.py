@@ -9,7 +9,7 @@ from ..isa import Isa
 from ..matmul import BLOCK, ITEMSIZE, VECTOR_BYTES, Matmul, lanes_of, panel_vectors, tile_rows
 from .loops import Arguments, counted
 from .memory import Variable
-from .vector import F32, F64, I64, Value, first_lanes, fused, load, load_lanes, load_scalar
+from .vector import F32, F64, I64, Value, first_lanes, fused, load, load_lanes, load_scalar, prefetch
 
 _CHAINS = 8  # sums that a core needs, as each takes 4 cycles and two begin in each
 
@@ -155,6 +155,9 @@ class _Tile:
             load(line + v * VECTOR_BYTES, self._element, lanes, align=4) if self.spec.packed else self._load(line, v)
             for v in self._vectors
         ]
+        if self.spec.packed and rows == tile_rows(self.isa)[0]:
+            for v in self._vectors:  # the next block of the panel, or the next panel, comes after this one
+                prefetch(line + (BLOCK * len(self._vectors) + v) * VECTOR_BYTES)
         column = x + k * a.x_step
         for r in range(rows):
             factor = load_scalar(column + a.x_row * r, self._element).splat(lanes)
