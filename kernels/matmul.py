@@ -37,18 +37,20 @@ class Matmul:
     ----------
     element : type of the elements.
     packed : whether w is in panels, filled up with zeros.
+    masks : whether the result is -infinity where c is, also for an infinite product or NaN.
     """
 
     element: Element
     packed: bool
+    masks: bool = False
 
     emitter = "matmul"
-    # `offsets` are the distances of x and w of each matrix of the stack: int64 (stack, 2). Elements of x are x_step
-    # apart along the inner axis and x_row along the rows; of w, w_row and w_panel. c_row is 0 for a vector c.
+    # `offsets` are the distances of x, w, y and c of each matrix of the stack: int64 (stack, 4). Elements of x are
+    # x_step apart along the inner axis and x_row along the rows; of w, w_row and w_panel. c_row is 0 for a vector c.
     # `scalars` are alpha, beta and two bounds.
     arguments = (
-        "x", "x_row", "x_step", "w", "w_row", "w_panel", "y", "c", "c_row", "scalars", "offsets", "first", "end",
-        "panels", "groups", "group_rows", "rows", "inner", "columns",
+        "x", "x_row", "x_step", "w", "w_row", "w_panel", "y", "y_row", "c", "c_row", "scalars", "offsets", "first",
+        "end", "panels", "groups", "group_rows", "rows", "inner", "columns",
     )  # fmt: skip
 
 

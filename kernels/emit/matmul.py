@@ -21,15 +21,13 @@ def emit(spec: Matmul, isa: Isa, a: Arguments) -> None:
         panel, others = unit.modulo(a.panels), unit.divided_by(a.panels)
         group, matrix = others.modulo(a.groups), others.divided_by(a.groups)
         column = panel * (vectors * lanes)
-        offsets = a.offsets + (matrix << 4)
-        x, w = (a[name] + load_scalar(offsets + 8 * i, I64) for i, name in enumerate(("x", "w")))
+        offsets = a.offsets + (matrix << 5)
+        x, w, y, c = (a[name] + load_scalar(offsets + 8 * i, I64) for i, name in enumerate("xwyc"))
         first = group * a.group_rows
         end = (first + a.group_rows).at_most(a.rows)
         width = ITEMSIZE[spec.element]
-        y_row = a.columns * width
-        y = a.y + matrix * a.rows * y_row + column * width
         blocks = (a.inner + (BLOCK - 1)).divided_by(BLOCK)
-        columns = _Columns(w + panel * a.w_panel, y, a.c + column * width, [None] * vectors)
+        columns = _Columns(w + panel * a.w_panel, y + column * width, c + column * width, [None] * vectors)
         left = a.columns - column
         with counted(blocks) as number:
             start = number * BLOCK
@@ -99,7 +97,7 @@ class _Tile:
 
     def emit(self, row: Value, rows: int) -> None:
         """Build the tile that begins at a row."""
-        b, y_row = self.a.b, self.a.columns * ITEMSIZE[self.spec.element]
+        b, y_row = self.a.b, self.a.y_row
         results = [self.columns.y + (row + r) * y_row for r in range(rows)]
         kind = ir.VectorType(self._element, self._lanes)
         sums = [Variable(Value(b, ir.Constant(kind, None))) for _ in results for _ in self._vectors]
@@ -173,7 +171,8 @@ class _Tile:
         for i, total in enumerate(totals):
             r, v = divmod(i, len(self._vectors))
             added = self._load(self.columns.c + (row + r) * a.c_row, v)
-            finished.append((total * alpha + added * beta).at_least(low).at_most(high))
+            result = (total * alpha + added * beta).at_least(low).at_most(high)
+            finished.append(added.where(added.equals(-float("inf")), result) if self.spec.masks else result)
         return finished
 
     def _load(self, address: Value, v: int) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.elementwise import Function, Lookup
+from qengine.kernels.isa import Isa
 from qengine.kernels.rows import ITEMSIZE, lanes_of
 from qengine.model.steps import Evaluated, Table
 from qengine.model.steps.forms import Curve
@@ -62,11 +64,29 @@ def _function(context: PlainContext[Any], function: Any, out: TensorBuffer) -> L
         raise NotLowered("a function that is not known by name")
     if out.stored != "f32" and not (out.stored == "f64" and function.name in _IN_DOUBLE):
         raise NotLowered(f"{function.name} of {x.dtype}")
+    op = function_op(context.isa, function.name, function.numbers, context.request(x), out, prod(x.shape))
+    return Lowered.by(op)
+
+
+def function_op(
+    isa: Isa, name: str, numbers: Sequence[float], x: TensorBuffer, out: TensorBuffer, count: int
+) -> PlainOp:
+    """Return the op of a function of one variable.
+
+    Parameters
+    ----------
+    isa
+        Instruction set.
+    name, numbers
+        Name of the function in `qengine.kernels.emit.function`, and the numbers that it takes.
+    x, out, count
+        Input, output, and their number of elements.
+    """
     element: Any = out.stored
-    numbers = np.zeros(2, np.float32 if element == "f32" else np.float64)
-    numbers[: len(function.numbers)] = function.numbers
-    table = constant_buffer("numbers", element, numbers)
-    count, size, lanes = prod(x.shape), ITEMSIZE[element], lanes_of(element)
+    padded = np.zeros(2, np.float32 if element == "f32" else np.float64)
+    padded[: len(numbers)] = numbers
+    table = constant_buffer("numbers", element, padded)
+    size, lanes = ITEMSIZE[element], lanes_of(element)
 
     def arguments(part: Part) -> dict[str, Address]:
         source, own = part.inputs
@@ -74,11 +94,9 @@ def _function(context: PlainContext[Any], function: Any, out: TensorBuffer) -> L
         addresses = {"x": source + start * size, "y": part.outputs[0] + start * size, "numbers": own}
         return {**_ONE, **addresses, "vectors": items // lanes, "rest": items % lanes}
 
-    spec = Function(function.name, element)
+    spec = Function(name, element)
     parts, work = -(-count // _CHUNK), (1.5 if element == "f32" else 3.0) * count
-    return Lowered.by(
-        PlainOp(context.isa, (context.request(x), table), out, spec, arguments, parts, work, label=function.name)
-    )
+    return PlainOp(isa, (x, table), out, spec, arguments, parts, work, label=name)
 
 
 def _table(context: PlainContext[Table], entries: NDArray[Any], out: TensorBuffer) -> Lowered:
