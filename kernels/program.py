@@ -9,7 +9,7 @@ Each thread has a table of its own. A *barrier*, an entry at the same place of e
 wait for each other, so that a kernel can read what another thread wrote. The threads are those of a `team`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -90,21 +90,33 @@ class Program:
 
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         self.isa, self.calls = isa, threads
-        self._memory: list[NDArray[np.int64]] = []
-        self._slots: dict[str, list[tuple[NDArray[np.int64], ...]]] = {}  # arguments, positions, offsets, by array
         self._barrier = np.array([0, 0, yield_address()], np.int64)  # see `emit.runner`
         self._kernels: tuple[int, ...] = ()  # machine code of the runner and the team, once it is loaded
-        self._tables: list[NDArray[np.int64]] = []
-        self._arguments = [self._table(calls, len(threads)) for calls in threads]
+        values: list[int] = []
+        slots: dict[str, list[tuple[int, int]]] = {}  # (place among the values, offset) by the array's name
+        starts = [self._add_arguments(calls, values, slots) for calls in threads]
+        self._values = np.array(values, np.int64)
+        self._places: list[tuple[str, NDArray[np.int64], NDArray[np.int64]]] = []
+        for name, pairs in slots.items():
+            places, offsets = np.array(pairs, np.int64).T
+            self._places.append((name, np.ascontiguousarray(places), np.ascontiguousarray(offsets)))
+        self._tables = [np.zeros((len(some), 2), np.int64) for some in starts]
+        for table, some in zip(self._tables, starts, strict=True):
+            table[:, 1] = np.array(some, np.int64) * 8 + self._values.ctypes.data
+        self._arguments = [
+            np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, len(threads)], np.int64)
+            for table in self._tables
+        ]
         self._parts = np.array([arguments.ctypes.data for arguments in self._arguments], np.int64)
 
-    def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
-        """Write a thread's calls into a table, without the machine code; return the arguments of the runner."""
-        values: list[int] = []
-        starts: list[int] = []
-        slots: dict[str, list[tuple[int, int]]] = {}
+    @staticmethod
+    def _add_arguments(
+        calls: Sequence[Call | None], values: list[int], slots: dict[str, list[tuple[int, int]]]
+    ) -> list[int]:
+        """Append the arguments of a thread's calls to the values; return the place of the first one of each call."""
+        starts = []
         for entry in calls:
-            starts.append(8 * len(values))
+            starts.append(len(values))
             if entry is None:
                 continue
             for name in entry.spec.arguments:
@@ -113,13 +125,7 @@ class Program:
                     slots.setdefault(value.name, []).append((len(values), value.offset))
                     value = 0
                 values.append(value)
-        arguments, table = np.array(values, np.int64), np.zeros((len(calls), 2), np.int64)
-        table[:, 1] = np.array(starts, np.int64) + arguments.ctypes.data
-        for name, places in slots.items():
-            self._slots.setdefault(name, []).append((arguments, *np.array(places, np.int64).T))
-        self._memory.append(arguments)
-        self._tables.append(table)
-        return np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, threads], np.int64)
+        return starts
 
     def specs(self) -> list[Spec]:
         """Return the specifications of the runner, of the team's kernels where there is a team, and of all calls."""
@@ -142,18 +148,41 @@ class Program:
         arrays
             Arrays of the slots by name: contiguous, and at least as large as the calls assume.
         """
+        self.prepare(arrays)
+        self.start(self._kernels[0], self._parts)
+
+    def prepare(self, arrays: Mapping[str, NDArray[Any]], without: Collection[str] = ()) -> None:
+        """Load the machine code if it is not there, and fill in slots.
+
+        Parameters
+        ----------
+        arrays
+            Arrays of the slots by name.
+        without
+            Names of slots that keep their addresses.
+        """
         if not self._kernels:
             load([self])
         self._barrier[0] = 0  # threads that do not exist in a forked child may have arrived at a barrier
-        for name, slots in self._slots.items():
-            address = arrays[name].__array_interface__["data"][0]
-            for values, positions, offsets in slots:
-                values[positions] = offsets + address
-        runner, *team_kernels = self._kernels
+        for name, places, offsets in self._places:
+            if name not in without:
+                self._values[places] = offsets + arrays[name].__array_interface__["data"][0]
+
+    def start(self, code: int, parts: NDArray[np.int64]) -> None:
+        """Call a kernel on each thread, and wait for the end of all.
+
+        Parameters
+        ----------
+        code
+            Address of the machine code of the kernel.
+        parts
+            (threads,) addresses of the kernel's arguments.
+        """
+        team_kernels = self._kernels[1:]
         if team_kernels:
-            team(len(self.calls), *team_kernels).run(runner, self._parts)
+            team(len(self.calls), *team_kernels).run(code, parts)
         else:
-            call(runner, int(self._parts[0]))
+            call(code, int(parts[0]))
 
 
 def load(programs: Sequence[Program]) -> None:

@@ -143,9 +143,9 @@ class PlanCache:
 
     def _section_settings(self, run: RunPlan, on_inner_tensor: InnerTensorCallback | None) -> SectionSettings:
         options = self.options
-        return SectionSettings(
-            options.arithmetic(), options.strict, options.max_elements, options.max_iterations, run, on_inner_tensor
-        )
+        executor = None if self.isa is None else partial(self.executor, raw=True)
+        limits = options.max_elements, options.max_iterations
+        return SectionSettings(options.arithmetic(), options.strict, *limits, run, executor, on_inner_tensor)
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""

@@ -188,6 +188,7 @@ class Executor:
     release : names of the arrays that nothing reads after each part.
     unread : inputs in fixed point that no part reads; they are checked for NaN too.
     faults : errors that kernels may find.
+    lock : lock that a run holds.
     segments : parts that run on native kernels.
     """
 
@@ -200,7 +201,7 @@ class Executor:
     unread: tuple[Tensor, ...] = ()
     faults: tuple[Fault, ...] = ()
     segments: tuple[NativeSegment, ...] = field(init=False)
-    _lock: Lock = field(default_factory=Lock)
+    lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         self.segments = tuple(part for part in self.parts if isinstance(part, NativeSegment))
@@ -244,7 +245,7 @@ class Executor:
         ModelError
             If a node has elements that ONNX does not allow.
         """
-        with self._lock.guard:
+        with self.lock.guard:
             arrays = self.arrays(feeds)
             for tensor in self.unread:
                 refuse_nan(tensor, arrays[feed_key(tensor.name)])
@@ -253,12 +254,16 @@ class Executor:
                 if self._may_find_nan and arrays[NAN_COUNTS].any():
                     name = self.plan.inputs[int(np.flatnonzero(arrays[NAN_COUNTS])[0])].name
                     raise FeedError(f"input '{name}' holds NaN: fixed point has no code for it")
-                if self.faults and arrays[FAULTS].any():
-                    for fault, number in zip(self.faults, arrays[FAULTS], strict=True):
-                        fault.check(int(number))
+                self.check_faults(arrays)
                 for name in released:
                     arrays.pop(name, None)
             return {name: self._output(arrays, source) for name, source in self.outputs.items()}
+
+    def check_faults(self, arrays: Arrays) -> None:
+        """Raise the error that a kernel found, if there is one."""
+        if self.faults and arrays[FAULTS].any():
+            for fault, number in zip(self.faults, arrays[FAULTS], strict=True):
+                fault.check(int(number))
 
     def _output(self, arrays: Arrays, source: OutputSource) -> NDArray[Any]:
         """Return an output as an array of the caller's own."""
