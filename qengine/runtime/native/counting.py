@@ -14,7 +14,7 @@ float16, are compared as arrays after the segment that computes them. Results an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.reference.requantize import new_tally
-from qengine.model.steps import Step, Tensor
+from qengine.model.steps import Tensor
 from qengine.runtime.native.executor import Arrays, Executor, OutputArray, OutputSource, tally_key
 from qengine.runtime.native.plan_lowering import PlanLowering, element_type
 from qengine.runtime.native.statistics import (
@@ -194,21 +194,7 @@ def _renamed(t: Tensor) -> Tensor:
 
 def _renamed_step(bound_step: BoundStep) -> BoundStep:
     """Return a step of the float32 plan with the names of the common plan."""
-    renamed: dict[str, Any] = {}
-    step: Step = bound_step.step
-    for one in fields(step):  # type: ignore[arg-type]
-        value = getattr(step, one.name)
-        if isinstance(value, Tensor):
-            renamed[one.name] = _renamed(value)
-        elif isinstance(value, tuple) and any(isinstance(v, Tensor) for v in value):
-            renamed[one.name] = tuple(_renamed(v) if isinstance(v, Tensor) else v for v in value)
-    return replace(
-        bound_step,
-        step=replace(step, **renamed),  # type: ignore[type-var]
-        output=_renamed(bound_step.output),
-        sources=tuple(float_name(s) if isinstance(s, str) else s for s in bound_step.sources),
-        release=tuple(map(float_name, bound_step.release)),
-    )
+    return bound_step.with_operands(_renamed, _renamed(bound_step.output))
 
 
 class _CountedLowering(PlanLowering):

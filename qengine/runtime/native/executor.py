@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FeedError, OptionError
+from qengine.errors import FeedError, FormatError, OptionError
 from qengine.kernels.isa import Isa
 from qengine.kernels.locks import Lock
 from qengine.kernels.program import ThreadsError
@@ -20,7 +20,7 @@ from qengine.runtime.native.schedule import CompiledOps
 from qengine.runtime.plan.plan import BoundStep, Plan, decode_output, quantize_input, refuse_nan
 
 NAN_COUNTS = "\0nan"
-"""Name of the array in which kernels count the NaN of each input: int64 (inputs,)."""
+"""Name of the array in which kernels count the NaN of each input, then of each step that rounds: int64."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -163,6 +163,7 @@ class Executor:
     outputs : source of each output, by name.
     release : names of the arrays that nothing reads after each part.
     unread : inputs in fixed point that no part reads; they are checked for NaN too.
+    rounding : steps that round real numbers on native kernels, in the order of their counters of NaN.
     segments : parts that run on native kernels.
     """
 
@@ -173,6 +174,7 @@ class Executor:
     outputs: Mapping[str, OutputSource]
     release: tuple[tuple[str, ...], ...]
     unread: tuple[Tensor, ...] = ()
+    rounding: tuple[BoundStep, ...] = ()
     segments: tuple[NativeSegment, ...] = field(init=False)
     _lock: Lock = field(default_factory=Lock)
 
@@ -191,7 +193,7 @@ class Executor:
         arrays: Arrays = {feed_key(t.name): np.ascontiguousarray(feeds[t.name]).reshape(t.shape) for t in inputs}
         final = {t.name for t in inputs if t.format is None} | self.plan.encoded
         arrays |= {name: arrays[feed_key(name)] for name in final}
-        arrays[NAN_COUNTS] = np.zeros(max(len(inputs), 1), np.int64)
+        arrays[NAN_COUNTS] = np.zeros(max(len(inputs) + len(self.rounding), 1), np.int64)
         return arrays
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
@@ -209,11 +211,20 @@ class Executor:
             for part, released in zip(self.parts, self.release, strict=True):
                 part.run(arrays)
                 if arrays[NAN_COUNTS].any():
-                    name = self.plan.inputs[int(np.flatnonzero(arrays[NAN_COUNTS])[0])].name
-                    raise FeedError(f"input '{name}' holds NaN: fixed point has no code for it")
+                    self._refuse_nan(int(np.flatnonzero(arrays[NAN_COUNTS])[0]))
                 for name in released:
                     arrays.pop(name, None)
             return {name: self._output(arrays, source) for name, source in self.outputs.items()}
+
+    def _refuse_nan(self, counter: int) -> NoReturn:
+        """Raise the error of the tensor whose counter is not 0."""
+        inputs = self.plan.inputs
+        if counter < len(inputs):
+            raise FeedError(f"input '{inputs[counter].name}' holds NaN: fixed point has no code for it")
+        bound_step = self.rounding[counter - len(inputs)]
+        name = bound_step.output.name.partition("\0")[0]  # names that are made up have more
+        with bound_step.node.errors_named():
+            raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
 
     def _output(self, arrays: Arrays, source: OutputSource) -> NDArray[Any]:
         """Return an output as an array of the caller's own."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from qengine.kernels.isa import Isa
+from qengine.kernels.program import Slot
 from qengine.model.steps import Arithmetic, Step, Tensor
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.tensor_buffer import TensorBuffer
@@ -62,6 +63,8 @@ class LoweringContext(Generic[S]):
     isa : instruction set that kernels are compiled for.
     request_buffer : function that returns the buffer of an input.
     buffers : buffers that already hold a tensor, by the tensor's name.
+    nan_counter : function that returns the address of a counter: if it is not 0 after the run, the step found NaN that
+        has no code.
     counts : whether kernels that round store flags with the codes.
     """
 
@@ -72,6 +75,7 @@ class LoweringContext(Generic[S]):
     isa: Isa
     request_buffer: RequestBuffer
     buffers: Callable[[str], list[TensorBuffer]]
+    nan_counter: Callable[[], Slot]
     counts: bool = False
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import natural_block
 from qengine.kernels.program import Slot
-from qengine.model.steps import Arithmetic, Step, Tensor
+from qengine.model.steps import Arithmetic, Tensor
 from qengine.runtime.native.executor import (
     NAN_COUNTS,
     Executor,
@@ -96,6 +96,7 @@ class PlanLowering:
     buffers : buffers of the current segment, by the tensor's name.
     tensors : tensors that were computed so far, by name.
     arrays : names of tensors that are arrays of codes or numbers. Inputs in fixed point are not: they are numbers yet.
+    rounding : steps that round real numbers, which may be NaN.
     counts : whether kernels that round store flags, and steps of the reference count; see `counting`.
     """
 
@@ -108,6 +109,7 @@ class PlanLowering:
         self.parts: list[Part] = []
         self.reads: list[set[str]] = []
         self.buffers: dict[str, list[TensorBuffer]] = {}
+        self.rounding: list[BoundStep] = []
         self.tensors = {t.name: t for t in plan.inputs}
         self.input_index = {t.name: i for i, t in enumerate(plan.inputs)}
         self.arrays = {t.name for t in plan.inputs if t.format is None} | plan.encoded
@@ -131,7 +133,8 @@ class PlanLowering:
         read = set().union(*self.reads)
         quantized = [t for t in self.plan.inputs if t.format is not None and t.name not in self.plan.encoded]
         unread = tuple(t for t in quantized if feed_key(t.name) not in read)
-        return Executor(self.plan, self.isa, self.threads, tuple(self.parts), outputs, tuple(reversed(release)), unread)
+        parts, rounding = tuple(self.parts), tuple(self.rounding)
+        return Executor(self.plan, self.isa, self.threads, parts, outputs, tuple(reversed(release)), unread, rounding)
 
     def _before_steps(self) -> None:
         """Add what comes before the first step."""
@@ -150,7 +153,7 @@ class PlanLowering:
         try:
             if stored_as(output) is None or images(output.shape) is None or 0 in output.shape:
                 raise NotLowered(f"{len(output.shape)} axes of {output.dtype}")
-            lowered = self._lower(bound_step.step, output)
+            lowered = self._lower(bound_step, output)
         except NotLowered as reason:
             del self.segment.ops[op_count:]
             self.buffers = buffers
@@ -161,8 +164,9 @@ class PlanLowering:
         self.segment.steps.append((bound_step, lowered.ops))
         return None
 
-    def _lower(self, step: Step, out: Tensor) -> Lowered:
+    def _lower(self, bound_step: BoundStep, out: Tensor) -> Lowered:
         """Return the ops of a step."""
+        step = bound_step.step
         context = LoweringContext(
             step=step,
             function=function_of(step),
@@ -171,9 +175,15 @@ class PlanLowering:
             isa=self.isa,
             request_buffer=self._request_buffer,
             buffers=lambda name: self.buffers.get(name, []),
+            nan_counter=lambda: self._nan_counter(bound_step),
             counts=self.counts,
         )
         return lowering_of(step)(context)
+
+    def _nan_counter(self, bound_step: BoundStep) -> Slot:
+        """Return the counter of NaN in what a step rounds; those of the inputs come first."""
+        self.rounding.append(bound_step)
+        return Slot(NAN_COUNTS, 8 * (len(self.plan.inputs) + len(self.rounding) - 1))
 
     def _request_buffer(
         self,

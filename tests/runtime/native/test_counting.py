@@ -30,7 +30,7 @@ def executor_of(model, feeds, isa, threads=1, names=None, **options):
     arrays = session.check_feeds(feeds)
     names = names or [value.name for value in session.graph.outputs]
     real = session.in_float32()
-    executor = session._plans.counted(session.plan(arrays, names), real.plan(arrays, names))
+    executor = session.plans.counted(session.plan(arrays, names), real.plan(arrays, names))
     assert executor is not None
     return executor.executor
 
