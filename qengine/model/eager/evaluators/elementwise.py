@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import broadcast, checked_shape, is_float, widened
-from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator, same_type
 from qengine.model.graph import Node
 from qengine.model.ops.conversion import bits_per_element, to_integers
 from qengine.model.schemas import dtype_of
@@ -143,7 +143,7 @@ def mean(*data: NDArray[Any], node: Node) -> NDArray[Any]:
     return np.asarray(total / len(data)).astype(data[0].dtype)
 
 
-@evaluator("Shrink")
+@evaluator("Shrink", outputs=same_type)
 def shrink(x: NDArray[Any], *, bias: float = 0.0, lambd: float = 0.5) -> NDArray[Any]:
     """x + bias below -lambd, x - bias above lambd, and 0 between; integers are truncated toward zero."""
     v = x.astype(np.float64)

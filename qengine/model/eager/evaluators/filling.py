@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import axis_of, checked_shape, is_float, one_integer, widened, zero
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import evaluator, same_type
 from qengine.model.ops.conversion import is_integer, to_integers
 from qengine.model.schemas import dtype_of
 
@@ -61,7 +61,7 @@ def one_hot(indices: NDArray[Any], depth: NDArray[Any], values: NDArray[Any], *,
     return np.asarray(values[(np.expand_dims(whole, place) == counted).astype(np.int64)])
 
 
-@evaluator("Hardmax")
+@evaluator("Hardmax", outputs=same_type)
 def hardmax(x: NDArray[Any], *, axis: int = 1) -> NDArray[Any]:
     """1 at the first largest element of all axes from `axis` on, and 0 elsewhere."""
     first = x.ndim if axis == x.ndim else axis_of(axis, x.ndim)
@@ -69,7 +69,7 @@ def hardmax(x: NDArray[Any], *, axis: int = 1) -> NDArray[Any]:
     return _marked(rows).reshape(x.shape)
 
 
-@evaluator("Hardmax", since=13)
+@evaluator("Hardmax", since=13, outputs=same_type)
 def hardmax_13(x: NDArray[Any], *, axis: int = -1) -> NDArray[Any]:
     """1 at the first largest element along one axis, and 0 elsewhere."""
     place = axis_of(axis, x.ndim)
