@@ -31,7 +31,7 @@ def _replaced() -> Callable[[Any, Any], Any]:
     def join(_: Any, new: Any) -> Any:
         return new
 
-    return join  # type: ignore[no-any-return]
+    return join
 
 
 def _joined(spec: PutElements | PutSlices) -> Callable[[Any, Any], Any]:
@@ -53,7 +53,7 @@ def _joined(spec: PutElements | PutSlices) -> Callable[[Any, Any], Any]:
             return new
         return old
 
-    return join  # type: ignore[no-any-return]
+    return join
 
 
 def _elements(spec: Any, join: Any) -> Callable[..., None]:
