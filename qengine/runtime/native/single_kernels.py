@@ -23,8 +23,8 @@ from qengine.model.eager import single_node
 from qengine.model.eager.boxes import Suppressed
 from qengine.model.graph import Node
 
-_ROOM = 4096
-"""Rows that a kernel gets room for first."""
+_ROOM = 1 << 18
+"""Most rows that a kernel gets room for at first; what it does not write takes no memory."""
 
 Arrays = list[NDArray[Any]]
 
