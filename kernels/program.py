@@ -90,35 +90,42 @@ class Program:
 
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         self.isa, self.calls = isa, threads
-        self._values = np.zeros(sum(_argument_count(entry) for calls in threads for entry in calls), np.int64)
-        self._used = 0
-        self._slots: dict[str, list[tuple[int, int]]] = {}  # (place among the values, offset) by the array's name
         self._barrier = np.array([0, 0, yield_address()], np.int64)  # see `emit.runner`
         self._kernels: tuple[int, ...] = ()  # machine code of the runner and the team, once it is loaded
-        self._tables: list[NDArray[np.int64]] = []
-        self._arguments = [self._table(calls, len(threads)) for calls in threads]
-        self._parts = np.array([arguments.ctypes.data for arguments in self._arguments], np.int64)
+        values: list[int] = []
+        slots: dict[str, list[tuple[int, int]]] = {}  # (place among the values, offset) by the array's name
+        starts = [self._add_arguments(calls, values, slots) for calls in threads]
+        self._values = np.array(values, np.int64)
         self._places: list[tuple[str, NDArray[np.int64], NDArray[np.int64]]] = []
-        for name, pairs in self._slots.items():
-            places, offsets = zip(*pairs, strict=True)
-            self._places.append((name, np.array(places, np.int64), np.array(offsets, np.int64)))
+        for name, pairs in slots.items():
+            places, offsets = np.array(pairs, np.int64).T
+            self._places.append((name, np.ascontiguousarray(places), np.ascontiguousarray(offsets)))
+        self._tables = [np.zeros((len(some), 2), np.int64) for some in starts]
+        for table, some in zip(self._tables, starts, strict=True):
+            table[:, 1] = np.array(some, np.int64) * 8 + self._values.ctypes.data
+        self._arguments = [
+            np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, len(threads)], np.int64)
+            for table in self._tables
+        ]
+        self._parts = np.array([arguments.ctypes.data for arguments in self._arguments], np.int64)
 
-    def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
-        """Write a thread's calls into a table, without the machine code; return the arguments of the runner."""
-        table = np.zeros((len(calls), 2), np.int64)
-        for i, entry in enumerate(calls):
+    @staticmethod
+    def _add_arguments(
+        calls: Sequence[Call | None], values: list[int], slots: dict[str, list[tuple[int, int]]]
+    ) -> list[int]:
+        """Append the arguments of a thread's calls to the values; return the place of the first one of each call."""
+        starts = []
+        for entry in calls:
+            starts.append(len(values))
             if entry is None:
                 continue
-            table[i, 1] = self._values.ctypes.data + 8 * self._used
             for name in entry.spec.arguments:
                 value = entry.arguments[name]
                 if isinstance(value, Slot):
-                    self._slots.setdefault(value.name, []).append((self._used, value.offset))
-                else:
-                    self._values[self._used] = value
-                self._used += 1
-        self._tables.append(table)
-        return np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, threads], np.int64)
+                    slots.setdefault(value.name, []).append((len(values), value.offset))
+                    value = 0
+                values.append(value)
+        return starts
 
     def specs(self) -> list[Spec]:
         """Return the specifications of the runner, of the team's kernels where there is a team, and of all calls."""
@@ -176,10 +183,6 @@ class Program:
             team(len(self.calls), *team_kernels).run(code, parts)
         else:
             call(code, int(parts[0]))
-
-
-def _argument_count(entry: Call | None) -> int:
-    return 0 if entry is None else len(entry.spec.arguments)
 
 
 def load(programs: Sequence[Program]) -> None:

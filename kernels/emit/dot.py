@@ -6,7 +6,7 @@ from typing import Any
 from ..dot import Dot, weight_bytes
 from ..epilogue import Epilogue, Sums
 from ..isa import Isa
-from .epilogue import SumsEpilogue, VectorEpilogue, number_bytes
+from .epilogue import FlaggedCodes, SumsEpilogue, VectorEpilogue, number_bytes
 from .loops import Arguments, counted, each_tile, tile_count
 from .memory import Variable
 from .products import Products
@@ -81,7 +81,7 @@ class _Tile:
         """Build the sums over the taps, the epilogue and the stores."""
         spec, a, epilogue = self.spec, self.a, self.spec.epilogue
         numbers = [self.numbers + v * number_bytes(epilogue) for v in range(spec.vectors)]
-        epilogues = [] if epilogue is None else [_epilogue(epilogue, address, a.scalars) for address in numbers]
+        epilogues = [] if epilogue is None else [_epilogue(epilogue, address, a) for address in numbers]
         biases = [load(address, F32) for address in numbers] if epilogue is None else [e.bias for e in epilogues]
         places = [(r, p) for r in range(spec.rows) for p in range(spec.pixels)]
         is_wide = epilogue is not None and epilogue.wide
@@ -93,8 +93,10 @@ class _Tile:
         low, high = float_bounds(a.scalars) if epilogue is None else (None, None)
         for i, total in enumerate(sums):
             (r, p), v = places[i // spec.vectors], i % spec.vectors
-            codes = None if epilogue is None else epilogues[v].codes(total, has_bias=True)
-            result = total.at_least(low).at_most(high) if codes is None else codes
+            if epilogue is None:
+                result: Value | FlaggedCodes = total.at_least(low).at_most(high)
+            else:
+                result = epilogues[v].codes(total, has_bias=True)
             self._store(result, self.y + a.y_row * r + a.y_pixel * p + a.y_vector * v, v)
 
     def _add_tap(self, tap: Value, sums: list[Variable]) -> None:
@@ -112,14 +114,14 @@ class _Tile:
                     total = sums[(r * spec.pixels + p) * spec.vectors + v]
                     total.put(self.products.add(total.get(), x, weights[v]))
 
-    def _store(self, result: Value, address: Value, v: int) -> None:
+    def _store(self, result: Value | FlaggedCodes, address: Value, v: int) -> None:
         if self.spec.masked and v == self.spec.vectors - 1:
             result.store_first(address, self.last)
         else:
             result.store(address)
 
 
-def _epilogue(epilogue: Epilogue | Sums, numbers: Value, scalars: Value) -> SumsEpilogue | VectorEpilogue:
+def _epilogue(epilogue: Epilogue | Sums, numbers: Value, a: Arguments) -> SumsEpilogue | VectorEpilogue:
     if isinstance(epilogue, Sums):
         return SumsEpilogue(epilogue, numbers)
-    return VectorEpilogue(epilogue, numbers, scalars)
+    return VectorEpilogue(epilogue, numbers, a)

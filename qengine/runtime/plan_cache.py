@@ -22,7 +22,7 @@ from qengine.lru_cache import LruCache, digest
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Tensor
 from qengine.runtime.environment import decides
-from qengine.runtime.native import Executor, make_executor
+from qengine.runtime.native import CountedExecutor, Executor, make_counted_executor, make_executor
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
@@ -62,6 +62,7 @@ class PlanCache:
         self.network, self.options, self.isa = network, options, isa
         self._plans: LruCache[Plan] = LruCache(_CACHED_PLANS)
         self._executors: LruCache[Executor] = LruCache(_CACHED_PLANS)
+        self._counted: LruCache[CountedExecutor | None] = LruCache(_CACHED_PLANS)
         self._overridden: LruCache[Network] = LruCache(_CACHED_PLANS)
         self._sectioned: LruCache[SectionedPlan] = LruCache(_CACHED_PLANS)
         self._prepared: dict[RunKey, Executor] = {}
@@ -197,6 +198,18 @@ class PlanCache:
                 return make_executor(plan, isa, threads, raw=raw)
 
         return self._executors.get((id(plan), raw), make)
+
+    def counted(self, plan: Plan, float32: Plan) -> CountedExecutor | None:
+        """Return a plan in fixed point and the same in float32 as one program on native kernels that counts.
+
+        None where there are no native kernels, or where the plans do not correspond.
+        """
+        isa = self.isa
+        if isa is None:
+            return None
+        memory.require(plan.bytes, plan.heaviest)
+        threads = self.options.threads or available_threads()
+        return self._counted.get((id(plan), id(float32)), lambda: make_counted_executor(plan, float32, isa, threads))
 
     def _input(self, name: str, array: Any) -> Tensor:
         """Return an input as the plan needs it: with its elements where they decide shapes."""

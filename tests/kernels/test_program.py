@@ -48,6 +48,15 @@ def test_slots_are_addresses_of_the_arrays_of_each_run():
             assert y.tolist() == [9, 0, first + 1, first + 2, first + 3, 0]
 
 
+def test_slots_of_several_arrays_on_several_threads():
+    calls = [[copy(Slot("x", 4 * t + i), Slot("y", 4 * t + 3 - i), 1) for i in range(4)] for t in range(2)]
+    run = Program(ISA, [[BARRIER, *calls[0]], [*calls[1], BARRIER]]).run
+    for first in (1, 9):
+        x, y = np.arange(first, first + 8, dtype=np.uint8), np.zeros(8, np.uint8)
+        run({"x": x, "y": y})
+        assert y.tolist() == [*x[3::-1], *x[:3:-1]]
+
+
 def test_an_array_that_no_slot_is_given_for():
     made = Program(ISA, [[fill(Slot("y"), 1)]])
     with pytest.raises(KeyError, match="y"):

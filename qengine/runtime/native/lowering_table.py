@@ -67,6 +67,7 @@ class LoweringContext(Generic[S]):
     isa : instruction set that kernels are compiled for.
     request_buffer : function that returns the buffer of an input.
     buffers : buffers that already hold a tensor, by the tensor's name.
+    counts : whether kernels that round store flags with the codes.
     """
 
     step: S
@@ -76,6 +77,7 @@ class LoweringContext(Generic[S]):
     isa: Isa
     request_buffer: RequestBuffer
     buffers: Callable[[str], list[TensorBuffer]]
+    counts: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,8 @@ def plain_function_of(step: Step) -> Any:
     """Return what chooses the plain lowering of a step: its function, or the name of the operator."""
     if isinstance(step, Evaluated):
         return step.evaluation.node.operator
-    return getattr(step, "function", None) or getattr(step, "product", None) or getattr(step, "operation", None)
+    fields = ("function", "product", "operation", "total")
+    return next((value for value in (getattr(step, field, None) for field in fields) if value is not None), None)
 
 
 def plain_lowering_of(step: Step) -> PlainEntry | None:

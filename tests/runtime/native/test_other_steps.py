@@ -76,6 +76,22 @@ MODELS = {
         model_of(("Concat", "x z", "y", {"axis": 1}), inputs={"x": [2, 32, 5, 6], "z": [2, 9, 5, 6]}),
         "requantize",
     ),
+    **{
+        f"pad in blocks, {mode}": (
+            model_of(
+                ("Pad", "x p c", "y", {"mode": mode}),
+                inputs=IMAGE,
+                constants={"p": np.array([0, 0, 2, 1, 0, 0, -1, 3]), "c": np.float32(0.75)},
+                opset=19,
+            ),
+            "pad",
+        )
+        for mode in ("constant", "edge", "reflect", "wrap")
+    },
+    "pad of one axis": (
+        model_of(("Pad", "x p", "y"), inputs={"x": [2, 5, 7]}, constants={"p": np.array([0, 0, 2, 0, 0, 1])}),
+        "pad",
+    ),
     "max pool": (
         model_of(
             ("MaxPool", "x", "y", {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 1, 1, 0]}), inputs=IMAGE
