@@ -145,7 +145,7 @@ class PlanCache:
         options = self.options
         executor = None if self.isa is None else partial(self.executor, raw=True)
         limits = options.max_elements, options.max_iterations
-        return SectionSettings(options.arithmetic(), options.strict, *limits, run, executor, on_inner_tensor)
+        return SectionSettings(options.arithmetic(), options.strict, *limits, run, self.isa, executor, on_inner_tensor)
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""
