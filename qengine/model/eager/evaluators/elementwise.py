@@ -145,7 +145,7 @@ def mean(*data: NDArray[Any], node: Node) -> NDArray[Any]:
     return np.asarray(total / len(data)).astype(data[0].dtype)
 
 
-@evaluator("Shrink")
+@evaluator("Shrink", outputs=same_type)
 def shrink(x: NDArray[Any], *, bias: float = 0.0, lambd: float = 0.5) -> NDArray[Any]:
     """x + bias below -lambd, x - bias above lambd, and 0 between; integers are truncated toward zero."""
     v = x.astype(np.float64)

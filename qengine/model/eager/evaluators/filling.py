@@ -84,7 +84,7 @@ def one_hot(indices: NDArray[Any], depth: NDArray[Any], values: NDArray[Any], *,
     return np.asarray(values[(np.expand_dims(whole, place) == counted).astype(np.int64)])
 
 
-@evaluator("Hardmax")
+@evaluator("Hardmax", outputs=same_type)
 def hardmax(x: NDArray[Any], *, axis: int = 1) -> NDArray[Any]:
     """1 at the first largest element of all axes from `axis` on, and 0 elsewhere."""
     first = x.ndim if axis == x.ndim else axis_of(axis, x.ndim)
@@ -92,7 +92,7 @@ def hardmax(x: NDArray[Any], *, axis: int = 1) -> NDArray[Any]:
     return _marked(rows).reshape(x.shape)
 
 
-@evaluator("Hardmax", since=13)
+@evaluator("Hardmax", since=13, outputs=same_type)
 def hardmax_13(x: NDArray[Any], *, axis: int = -1) -> NDArray[Any]:
     """1 at the first largest element along one axis, and 0 elsewhere."""
     place = axis_of(axis, x.ndim)
