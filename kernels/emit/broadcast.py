@@ -9,6 +9,7 @@ from llvmlite import ir
 from ..broadcast import ELEMENT_BYTES, Broadcast
 from ..isa import Isa
 from . import element as e
+from .exact import ExactOperation
 from .loops import Arguments, counted
 from .mathematics import Mathematics, size_of
 from .strided import each_stretch
@@ -152,7 +153,8 @@ def emit(spec: Broadcast, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     b, names, size = a.b, (*spec.operands, spec.result), ELEMENT_BYTES[spec.result]
     widest = max(4 if name in ("f16", "bf16") else ELEMENT_BYTES[name] for name in names)
-    lanes = 8 if spec.operation == "power" else 64 // widest  # powers are computed in float64
+    lanes = 8 if spec.operation == "power" or spec.rounding else 64 // widest  # those are computed in 64 bits
+    exact = ExactOperation(spec, a, lanes) if spec.rounding else None
     bounds = _bounds(spec, isa, a, lanes) if spec.is_bounded else None
     operands = range(len(spec.operands))
     vectors = a.inner.divided_by(lanes)
@@ -171,6 +173,9 @@ def emit(spec: Broadcast, isa: Isa, a: Arguments) -> None:
             repeated[i] if i in repeated else e.widened(loaded(i, addresses[i], at, mask), spec.operands[i], isa)
             for i in operands
         ]
+        if exact is not None:
+            wide = [v.widened(I64, signed=spec.operands[i][0] == "i") for i, v in enumerate(values)]
+            return exact(wide).truncated(e.in_memory(spec.result))
         result = _OPERATIONS[spec.operation](_Operands(spec, isa, values, a.fault))
         if bounds is not None:
             kind = e.kind_of(spec.result)
