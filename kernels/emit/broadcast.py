@@ -91,6 +91,11 @@ def _shift_right(o: _Operands) -> Value:
     return x.shift_right_logical(amount.where(is_near, 0)).where(is_near, 0)
 
 
+def _half(o: _Operands, x: Value) -> Value:
+    """Return float32 numbers rounded to numbers of float16."""
+    return e.widened(e.narrowed(x, "f16", o.isa), "f16", o.isa)
+
+
 def _power(o: _Operands) -> Value:
     """Return powers of float32, computed in float64."""
     x, exponent = (e.converted(v, name, "f64") for v, name in zip(o.values, o.spec.operands, strict=True))
@@ -143,8 +148,9 @@ _OPERATIONS: dict[str, Callable[[_Operands], Value]] = {
     "is infinite": lambda o: (o.values[0].equals(float("inf")) | o.values[0].equals(float("-inf"))).widened(I8, False),
     "is nothing": lambda o: o.values[0].differs(o.values[0]).widened(I8, signed=False),
     "power": _power,
-    "round": lambda o: e.widened(e.narrowed(o.values[0], "f16", o.isa), "f16", o.isa),
+    "round": lambda o: _half(o, o.values[0]),
     "copy": lambda o: o.values[0],
+    "cast to half": lambda o: _half(o, e.converted(o.values[0], o.spec.operands[0], "f16")),
     "cast": lambda o: e.converted(o.values[0], o.spec.operands[0], o.spec.result),
 }
 
