@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Range:
     """The least and the largest of some float32 and 0, for each chunk of them.
 
-    `fault` becomes 1 where a number is not finite.
+    `fault` becomes 1 where a number is not finite, and the two are NaN.
     """
 
     emitter = "range"

@@ -12,20 +12,17 @@ from numpy.typing import NDArray
 
 from qengine.kernels import dot
 from qengine.kernels.epilogue import LANES, Sums
-from qengine.kernels.integer_product import CentreSums, PackColumns, PackRows, StartSums, packed_form
+from qengine.kernels.integer_product import CentreSums, PackColumns, StartSums, packed_form
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Call
 from qengine.model.steps import Evaluated, Tensor
-from qengine.runtime.native.exact_sums import split_taps
+from qengine.runtime.native.byte_weights import TAP, ByteWeights, packed_rows
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.lowerings.quantize import known, rescale_op
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls, PlainOp
 from qengine.runtime.native.row_product import Places, RowProduct, constant_buffer, flat, tap_offsets
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
-
-_TAP = 4  # bytes
-_BYTES = TensorBuffer("bytes", (1, 1, 1, 1), "u8", 1, low=0, high=255)
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class _Shape:
     @property
     def taps(self) -> int:
         """The number of taps of a row."""
-        return -(-self.length // _TAP)
+        return -(-self.length // TAP)
 
     @property
     def vectors(self) -> int:
@@ -129,23 +126,14 @@ class _Left:
         self.is_signed = a.dtype == np.int8
         source = context.request(a)
         self.ops: list[Op] = []
-        self.row = shape.taps * _TAP
+        self.row = shape.taps * TAP
         self.zero = constant_buffer(np.zeros(1, a.dtype)) if zero is None else context.request(zero)
         self.zeros = 1 if zero is None else prod(zero.shape)
         self.buffer = source
-        if self.is_signed or shape.length % _TAP:
-            count = prod(a.shape) // shape.length
-            self.buffer = TensorBuffer(f"{a.name} packed", flat(count * self.row), "u8", 1)
-            self.ops.append(self._packing(context.isa, source, shape, count))
-
-    def _packing(self, isa: Isa, source: TensorBuffer, shape: _Shape, rows: int) -> Op:
-        def arguments(part: Part) -> dict[str, Address]:
-            (x,), (y,) = part.inputs, part.outputs
-            numbers = {"first": part.first, "end": part.end, "length": shape.length, "y_row": self.row}
-            return {"x": x, "y": y, **numbers}
-
-        work = rows * self.row / 8
-        return PlainOp(isa, (source,), self.buffer, PackRows(self.is_signed), arguments, rows, work)
+        if self.is_signed or shape.length % TAP:
+            size = prod(a.shape) // shape.length, shape.length
+            self.buffer, packing = packed_rows(context.isa, source, size, is_signed=self.is_signed)
+            self.ops.append(packing)
 
 
 @dataclass(frozen=True)
@@ -216,16 +204,8 @@ def _constant_weights(isa: Isa, b: NDArray[Any], zero: NDArray[Any] | None, shap
     else:
         stack = stack if b.dtype == np.int8 else stack - 128
         right_zero, right_zeros = constant_buffer(points.ravel()), points.size
-    weights = np.zeros((len(stack), shape.vectors * LANES, shape.taps * _TAP), np.int8)
-    weights[:, : shape.columns, : shape.length] = stack.swapaxes(1, 2)
-    lanes = weights.reshape(-1, shape.taps, _TAP)
-    offsets = tap_offsets(shape.taps)
-    if dot.is_paired("s8", isa):
-        taps, kept = split_taps(lanes, _BYTES, paired=True)
-        lanes, offsets = np.where(kept, lanes[:, taps], 0).astype(np.int8), offsets[taps]
-    packed = constant_buffer(dot.packed_weights(lanes, "s8", isa))
-    sums = constant_buffer(weights.sum(axis=2, dtype=np.int32).ravel())
-    return _Weights(packed, sums, offsets, b.dtype == np.int8, right_zero, right_zeros)
+    weights = ByteWeights.of(stack, isa)
+    return _Weights(weights.packed, weights.sums, weights.offsets, b.dtype == np.int8, right_zero, right_zeros)
 
 
 def _start_sums(isa: Isa, left: _Left, weights: _Weights) -> Op:
