@@ -65,7 +65,7 @@ class PackPanels:
     width: int
 
     emitter = "pack_panels"
-    # Panel p of the stack of matrices is panel p % panels of matrix p // panels, whose distance in bytes is in `offsets`.
+    # Panel p of the stack is panel p % panels of matrix p // panels, whose distance in bytes is in `offsets`.
     # w_column is the number of elements from a column to the next, w_row that from a row to the next.
     arguments = ("w", "w_row", "w_column", "offsets", "y", "first", "end", "panels", "inner", "columns")
 

@@ -20,12 +20,13 @@ class _Operands:
 
     Attributes
     ----------
-    spec : specification of the kernel.
+    spec, isa : specification and instruction set of the kernel.
     values : the operands.
     fault : address to write to where a divisor is 0.
     """
 
     spec: Broadcast
+    isa: Isa
     values: Sequence[Value]
     fault: Value
 
@@ -124,6 +125,7 @@ _OPERATIONS: dict[str, Callable[[_Operands], Value]] = {
     "is below": lambda o: o.values[0].equals(float("-inf")).widened(I8, signed=False),
     "is infinite": lambda o: (o.values[0].equals(float("inf")) | o.values[0].equals(float("-inf"))).widened(I8, False),
     "is nothing": lambda o: o.values[0].differs(o.values[0]).widened(I8, signed=False),
+    "round": lambda o: e.widened(e.narrowed(o.values[0], "f16", o.isa), "f16", o.isa),
     "copy": lambda o: o.values[0],
     "cast": lambda o: e.converted(o.values[0], o.spec.operands[0], o.spec.result),
 }
@@ -151,7 +153,7 @@ def emit(spec: Broadcast, isa: Isa, a: Arguments) -> None:
             repeated[i] if i in repeated else e.widened(loaded(i, addresses[i], at, mask), spec.operands[i], isa)
             for i in operands
         ]
-        result = _OPERATIONS[spec.operation](_Operands(spec, values, a.fault))
+        result = _OPERATIONS[spec.operation](_Operands(spec, isa, values, a.fault))
         if bounds is not None:
             kind = e.kind_of(spec.result)
             result = e.smaller(e.larger(result, bounds[0], kind), bounds[1], kind)

@@ -111,4 +111,3 @@ def emit(spec: Function, isa: Isa, a: Arguments) -> None:
         with a.b.if_then((a.rest > 0).v):
             mask = first_lanes(a.rest, lanes)
             compute(load_lanes(x + a.vectors * 64, element, mask)).store_masked(y + a.vectors * 64, mask)
-

@@ -67,5 +67,7 @@ def _write_spans(spec: Normalize, a: Arguments, rows: Rows, standard: Callable[[
     spans = a.length.divided_by(a.span)
     with counted(spans) as i:
         number = (rows.number * spans + i).modulo(a.gains) * ITEMSIZE[spec.element]
-        gain, offset = (load_scalar(base + number, rows.kind).splat(rows.vector(0.0).lanes) for base in (a.gain, a.offset))
+        gain, offset = (
+            load_scalar(base + number, rows.kind).splat(rows.vector(0.0).lanes) for base in (a.gain, a.offset)
+        )
         rows.each(lambda place: rows.store(a.y, place, standard(place) * gain + offset), (i * a.span, a.span))

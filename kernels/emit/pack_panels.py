@@ -25,7 +25,10 @@ def python_kernel(spec: PackPanels) -> Callable[..., None]:
         distances = integers(offsets)
         for panel in range(first, end):
             matrix, start = panel // panels, (panel % panels) * width
-            source, target = items(w + distances[matrix] + size * start * w_column), items(y + size * panel * inner * width)
+            source, target = (
+                items(w + distances[matrix] + size * start * w_column),
+                items(y + size * panel * inner * width),
+            )
             count = width if start + width <= columns else columns - start
             for k in range(0, inner, 16):  # 16 elements of a column are a cache line
                 last = k + 16 if k + 16 <= inner else inner

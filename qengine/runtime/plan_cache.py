@@ -22,13 +22,13 @@ from qengine.lru_cache import LruCache, digest
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Tensor
 from qengine.runtime.environment import decides
-from qengine.runtime.native import Executor, make_executor
+from qengine.runtime.native import CountedExecutor, Executor, make_counted_executor, make_executor
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
 from qengine.runtime.plan.planner import make_plan
 from qengine.runtime.sections import InnerTensorCallback, RunPlan, SectionedPlan, SectionSettings
-from qengine.threads import available_threads
+from qengine.threads import BLAS, available_threads
 
 _CACHED_PLANS = 16
 
@@ -62,6 +62,7 @@ class PlanCache:
         self.network, self.options, self.isa = network, options, isa
         self._plans: LruCache[Plan] = LruCache(_CACHED_PLANS)
         self._executors: LruCache[Executor] = LruCache(_CACHED_PLANS)
+        self._counted: LruCache[CountedExecutor | None] = LruCache(_CACHED_PLANS)
         self._overridden: LruCache[Network] = LruCache(_CACHED_PLANS)
         self._sectioned: LruCache[SectionedPlan] = LruCache(_CACHED_PLANS)
         self._prepared: dict[RunKey, Executor] = {}
@@ -85,7 +86,8 @@ class PlanCache:
         def make() -> Plan:
             options = self.options
             fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
-            with memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True):
+            limit = memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True)
+            with limit, BLAS.limited(options.threads):
                 plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
@@ -141,18 +143,23 @@ class PlanCache:
 
     def _section_settings(self, run: RunPlan, on_inner_tensor: InnerTensorCallback | None) -> SectionSettings:
         options = self.options
-        return SectionSettings(
-            options.arithmetic(), options.strict, options.max_elements, options.max_iterations, run, on_inner_tensor
-        )
+        executor = None if self.isa is None else partial(self.executor, raw=True)
+        limits = options.max_elements, options.max_iterations
+        return SectionSettings(options.arithmetic(), options.strict, *limits, run, executor, on_inner_tensor)
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""
+        threads = self.options.threads
         if self.isa is None or not plan.steps:
-            return plan.run(arrays, raw=raw)
+            with BLAS.limited(threads):
+                return plan.run(arrays, raw=raw)
         memory.require(plan.bytes, plan.heaviest)
         known = {name: t for name, t in plan.outputs.items() if t.value is not None}
         outputs = {name: np.array(decode_output(t, t.elements, raw), order="C") for name, t in known.items()}
-        return outputs | self.executor(plan, raw=raw).run(arrays)
+        executor = self.executor(plan, raw=raw)
+        # Native kernels do not call NumPy's linear algebra, and the limit takes as long as a layer.
+        with BLAS.limited(None if executor.is_native else threads):
+            return outputs | executor.run(arrays)
 
     def prepared(self, key: RunKey) -> Executor | None:
         """Return the executor that `prepare` kept under a key."""
@@ -185,7 +192,24 @@ class PlanCache:
         if isa is None:
             raise OptionError("the session runs on the reference, which has no native kernels")
         threads = self.options.threads or available_threads()
-        return self._executors.get((id(plan), raw), lambda: make_executor(plan, isa, threads, raw=raw))
+
+        def make() -> Executor:
+            with BLAS.limited(self.options.threads):
+                return make_executor(plan, isa, threads, raw=raw)
+
+        return self._executors.get((id(plan), raw), make)
+
+    def counted(self, plan: Plan, float32: Plan) -> CountedExecutor | None:
+        """Return a plan in fixed point and the same in float32 as one program on native kernels that counts.
+
+        None where there are no native kernels, or where the plans do not correspond.
+        """
+        isa = self.isa
+        if isa is None:
+            return None
+        memory.require(plan.bytes, plan.heaviest)
+        threads = self.options.threads or available_threads()
+        return self._counted.get((id(plan), id(float32)), lambda: make_counted_executor(plan, float32, isa, threads))
 
     def _input(self, name: str, array: Any) -> Tensor:
         """Return an input as the plan needs it: with its elements where they decide shapes."""
