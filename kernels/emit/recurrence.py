@@ -9,6 +9,7 @@ from ..isa import Isa
 from ..recurrent import GATES, Recurrence
 from .gates import Gates
 from .loops import Arguments, counted
+from .mathematics import Mathematics
 from .memory import Variable
 from .products import Products
 from .vector import F32, I32, I64, LANES, Value, load, load_scalar, zeros
@@ -49,7 +50,7 @@ class _Tile:
     def __init__(self, spec: Recurrence, isa: Isa, a: Arguments, first: Value) -> None:
         self.spec, self.a, self.b, self.first = spec, a, a.b, first
         self.products = Products(a.b, "f32", isa)
-        self.compute = Gates(isa)
+        self.compute = Gates(Mathematics(isa))
         self.rows = range(spec.rows)
         self.gates = GATES[spec.cell]
         row = a.blocks * _VECTOR

@@ -160,6 +160,7 @@ class RowProduct:
             0,
             self.epilogue,
             masked=last != LANES,
+            outer=is_outer,
             partial=self.kind == "f32" and self.taps > dot.PARTIAL_TAPS,
         )
         arguments: dict[str, Address] = {
@@ -168,7 +169,7 @@ class RowProduct:
             **{"w": places.w + first * self.vector_bytes, "w_vector": self.vector_bytes},
             **{"numbers": places.numbers + first * number_bytes, "scalars": int(_UNBOUNDED.ctypes.data)},
             **{"y": places.y + first * _VECTOR, "y_batch": 0, "y_vector": _VECTOR, "y_row": 0, "y_pixel": places.y_row},
-            **{"batch": 1, "rows": 1, "width": rows, "vectors": vectors, "last": last, "outer": int(is_outer)},
+            **{"batch": 1, "rows": 1, "width": rows, "vectors": vectors, "last": last},
         }
         return Call(spec, arguments)
 
