@@ -7,7 +7,7 @@ from ..integer_product import StartReals
 from .python_loops import elements
 
 
-def python_kernel(spec: StartReals) -> Callable[..., None]:  # noqa: ARG001
+def python_kernel(spec: StartReals) -> Callable[..., None]:
     """Return the kernel."""
     integers, floats, codes = elements("i32"), elements("f32"), elements("u8")
 
