@@ -4,7 +4,7 @@ The problem: a product of matrices does far more arithmetic than it has elements
 multiply-adds and not on loads. The idea is the *tile*: some rows of the result times one *panel* of columns, two
 vectors wide with AVX-512. Its sums stay in registers over the whole loop over the inner axis; each step of the loop
 loads the panel's vectors once and broadcasts one number of the left matrix for every row. Where a matrix has more rows
-than a tile, the inner axis is cut into blocks, so that the panel's part stays in the L1 cache for all rows.
+than a tile, a panel's part should stay in the L1 cache for all of them, so the inner axis is cut into blocks.
 
 The right matrix is read in place, row after row, or *packed*: panel after panel, each panel's rows side by side, filled
 up with zeros. Constants are packed once, when a plan is made; a transposed right matrix by the kernel `PackPanels`.
@@ -22,7 +22,8 @@ Element = Literal["f32", "f64"]
 VECTOR_BYTES = 64
 ITEMSIZE: dict[Element, int] = {"f32": 4, "f64": 8}
 
-_BLOCK_BYTES = 32768  # of a panel's part, which stays in the L1 cache
+BLOCK = 256
+"""The length of a block of the inner axis: small enough for the L1 cache, and for the rounding errors of a sum."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +37,20 @@ class Matmul:
     ----------
     element : type of the elements.
     packed : whether w is in panels, filled up with zeros.
+    masks : whether the result is -infinity where c is, also for an infinite product or NaN.
     """
 
     element: Element
     packed: bool
+    masks: bool = False
 
     emitter = "matmul"
-    # `offsets` are the distances of x and w of each matrix of the stack: int64 (stack, 2). Elements of x are x_step
-    # apart along the inner axis and x_row along the rows; of w, w_row and w_panel. c_row is 0 for a vector c.
+    # `offsets` are the distances of x, w, y and c of each matrix of the stack: int64 (stack, 4). Elements of x are
+    # x_step apart along the inner axis and x_row along the rows; of w, w_row and w_panel. c_row is 0 for a vector c.
     # `scalars` are alpha, beta and two bounds.
     arguments = (
-        "x", "x_row", "x_step", "w", "w_row", "w_panel", "y", "c", "c_row", "scalars", "offsets", "first", "end",
-        "panels", "groups", "group_rows", "rows", "inner", "columns", "block",
+        "x", "x_row", "x_step", "w", "w_row", "w_panel", "y", "y_row", "c", "c_row", "scalars", "offsets", "first",
+        "end", "panels", "groups", "group_rows", "rows", "inner", "columns",
     )  # fmt: skip
 
 
@@ -89,13 +92,6 @@ def tile_rows(isa: Isa) -> tuple[int, ...]:
     """Return the numbers of rows of tiles, in descending order; the last is 1."""
     most = isa.registers // panel_vectors(isa)
     return tuple(n for n in (most, 4, 1) if n <= most) if most > 4 else tuple({most, 1})
-
-
-def inner_block(element: Element, isa: Isa, inner: int, rows: int) -> int:
-    """Return the length of the blocks of the inner axis."""
-    if rows <= tile_rows(isa)[0]:
-        return inner  # a panel is read once
-    return max(1, min(inner, _BLOCK_BYTES // (panel_width(element, isa) * ITEMSIZE[element])))
 
 
 def packed_panels(w: NDArray[Any], element: Element, isa: Isa) -> NDArray[Any]:

@@ -69,7 +69,9 @@ class Normalize:
     arguments = (*_ROWS, "scalars", "gain", "offset", "gains", "span", "mean", "inverse")
 
 
-Fold = Literal["sum", "mean", "product", "largest", "smallest", "size", "squares", "root", "log", "log of exp"]
+Fold = Literal[
+    "sum", "mean", "product", "largest", "smallest", "size", "squares", "root", "root of sum", "log", "log of exp"
+]
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class Reduce:
     ----------
     element : type of the elements.
     strided : whether elements of a row are `inner` apart.
-    fold : result; "size" is the sum of magnitudes, "squares" and "root" are the sum of squares and its root, "log" and
-        "log of exp" are logarithms of sums.
+    fold : result; "size" is the sum of magnitudes, "squares" and "root" are the sum of squares and its root, "root of
+        sum", "log" and "log of exp" are the root and logarithms of sums.
     """
 
     element: Element

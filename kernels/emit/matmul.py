@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from llvmlite import ir
 
 from ..isa import Isa
-from ..matmul import ITEMSIZE, VECTOR_BYTES, Matmul, lanes_of, panel_vectors, tile_rows
+from ..matmul import BLOCK, ITEMSIZE, VECTOR_BYTES, Matmul, lanes_of, panel_vectors, tile_rows
 from .loops import Arguments, counted
 from .memory import Variable
-from .vector import F32, F64, I64, Value, first_lanes, fused, load, load_lanes, load_scalar
+from .vector import F32, F64, I64, Value, first_lanes, fused, load, load_lanes, load_scalar, prefetch
 
 _CHAINS = 8  # sums that a core needs, as each takes 4 cycles and two begin in each
 
@@ -21,19 +21,17 @@ def emit(spec: Matmul, isa: Isa, a: Arguments) -> None:
         panel, others = unit.modulo(a.panels), unit.divided_by(a.panels)
         group, matrix = others.modulo(a.groups), others.divided_by(a.groups)
         column = panel * (vectors * lanes)
-        offsets = a.offsets + (matrix << 4)
-        x, w = (a[name] + load_scalar(offsets + 8 * i, I64) for i, name in enumerate(("x", "w")))
+        offsets = a.offsets + (matrix << 5)
+        x, w, y, c = (a[name] + load_scalar(offsets + 8 * i, I64) for i, name in enumerate("xwyc"))
         first = group * a.group_rows
         end = (first + a.group_rows).at_most(a.rows)
         width = ITEMSIZE[spec.element]
-        y_row = a.columns * width
-        y = a.y + matrix * a.rows * y_row + column * width
-        blocks = (a.inner + (a.block - 1)).divided_by(a.block)
-        columns = _Columns(w + panel * a.w_panel, y, a.c + column * width, [None] * vectors)
+        blocks = (a.inner + (BLOCK - 1)).divided_by(BLOCK)
+        columns = _Columns(w + panel * a.w_panel, y + column * width, c + column * width, [None] * vectors)
         left = a.columns - column
         with counted(blocks) as number:
-            start = number * a.block
-            inner = _Inner(start, (a.inner - start).at_most(a.block), number.equals(0), number.equals(blocks - 1))
+            start = number * BLOCK
+            inner = _Inner(start, (a.inner - start).at_most(BLOCK), number.equals(0), number.equals(blocks - 1))
             with a.b.if_else((left >= vectors * lanes).v, likely=True) as (whole, cut):
                 with whole:
                     _emit_rows(_Tile(spec, isa, a, x, columns, inner), first, end)
@@ -99,11 +97,15 @@ class _Tile:
 
     def emit(self, row: Value, rows: int) -> None:
         """Build the tile that begins at a row."""
-        y_row = self.a.columns * ITEMSIZE[self.spec.element]
+        b, y_row = self.a.b, self.a.y_row
         results = [self.columns.y + (row + r) * y_row for r in range(rows)]
-        sums = self._started(results)
+        kind = ir.VectorType(self._element, self._lanes)
+        sums = [Variable(Value(b, ir.Constant(kind, None))) for _ in results for _ in self._vectors]
         self._multiply(self.x + row * self.a.x_row, rows, sums)
-        b = self.a.b
+        with b.if_then(b.not_(self.inner.is_first.v)):
+            for i, total in enumerate(sums):
+                r, v = divmod(i, len(self._vectors))
+                total.put(total.get() + self._load(results[r], v))
         with b.if_else(self.inner.is_last.v) as (last, others):
             with last:
                 self._store(results, self._finished(row, [total.get() for total in sums]))
@@ -121,17 +123,6 @@ class _Tile:
     @property
     def _element(self) -> ir.Type:
         return F32 if self.spec.element == "f32" else F64
-
-    def _started(self, results: list[Value]) -> list[Variable]:
-        """Return sums that begin at 0 or, after the first block, at what the blocks before it gave."""
-        b, kind = self.a.b, ir.VectorType(self._element, self._lanes)
-        sums = [Variable(Value(b, ir.Constant(kind, None))) for _ in results for _ in self._vectors]
-        with b.if_then(b.not_(self.inner.is_first.v)):
-            for i, address in enumerate(results):
-                for v in self._vectors:
-                    part = self._load(address, v)
-                    sums[i * len(self._vectors) + v].put(part)
-        return sums
 
     def _multiply(self, x: Value, rows: int, sums: list[Variable]) -> None:
         """Build the loop over the inner axis; a tile of few sums takes several elements at a time."""
@@ -162,6 +153,9 @@ class _Tile:
             load(line + v * VECTOR_BYTES, self._element, lanes, align=4) if self.spec.packed else self._load(line, v)
             for v in self._vectors
         ]
+        if self.spec.packed and rows == tile_rows(self.isa)[0]:
+            for v in self._vectors:  # the next block of the panel, or the next panel, comes after this one
+                prefetch(line + (BLOCK * len(self._vectors) + v) * VECTOR_BYTES)
         column = x + k * a.x_step
         for r in range(rows):
             factor = load_scalar(column + a.x_row * r, self._element).splat(lanes)
@@ -177,7 +171,8 @@ class _Tile:
         for i, total in enumerate(totals):
             r, v = divmod(i, len(self._vectors))
             added = self._load(self.columns.c + (row + r) * a.c_row, v)
-            finished.append((total * alpha + added * beta).at_least(low).at_most(high))
+            result = (total * alpha + added * beta).at_least(low).at_most(high)
+            finished.append(added.where(added.equals(-float("inf")), result) if self.spec.masks else result)
         return finished
 
     def _load(self, address: Value, v: int) -> Value:

@@ -6,7 +6,7 @@ from ..isa import Isa
 from ..rows import ITEMSIZE, Normalize
 from .loops import Arguments, counted
 from .mathematics import size_of
-from .rows import Place, Rows, each_unit, scalars
+from .rows import Rows, Spot, each_unit, scalars
 from .vector import Value, load_scalar, root
 
 
@@ -19,7 +19,7 @@ def emit(spec: Normalize, isa: Isa, a: Arguments) -> None:
             rows.write(a.mean, rows.vector(0.0) if mean is None else mean)
             rows.write(a.inverse, inverse)
 
-        def standard(place: Place) -> Value:
+        def standard(place: Spot) -> Value:
             value = rows.load(a.x, place)
             return (value if mean is None else value - mean) * inverse
 
@@ -49,20 +49,20 @@ def _square(x: Value) -> Value:
     return x * x
 
 
-def _write(spec: Normalize, a: Arguments, rows: Rows, standard: Callable[[Place], Value]) -> None:
+def _write(spec: Normalize, a: Arguments, rows: Rows, standard: Callable[[Spot], Value]) -> None:
     """Build the results of a row, with a gain and an offset of each element or none."""
 
-    def write(place: Place) -> None:
+    def write(place: Spot) -> None:
         value = standard(place)
         if spec.gain is not None:
-            own = Place(place.index, place.index * ITEMSIZE[spec.element], place.mask)
+            own = Spot(place.index, place.index * ITEMSIZE[spec.element], place.mask)
             value = value * rows.load(a.gain, own) + rows.load(a.offset, own)
         rows.store(a.y, place, value)
 
     rows.each(write)
 
 
-def _write_spans(spec: Normalize, a: Arguments, rows: Rows, standard: Callable[[Place], Value]) -> None:
+def _write_spans(spec: Normalize, a: Arguments, rows: Rows, standard: Callable[[Spot], Value]) -> None:
     """Build the results of a row of parts that have a gain and an offset each."""
     spans = a.length.divided_by(a.span)
     with counted(spans) as i:

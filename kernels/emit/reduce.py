@@ -37,6 +37,8 @@ def _result(spec: Reduce, a: Arguments, rows: Rows, mathematics: Mathematics, co
             total = rows.sum(lambda place: mathematics.exp(rows.load(a.x, place) - shift))
             return mathematics.log(total) + shift
     total = rows.sum(lambda place: rows.load(a.x, place))
+    if spec.fold == "root of sum":
+        return root(total)
     if spec.fold == "log":
         return mathematics.log(total)
     return total / count if spec.fold == "mean" else total

@@ -12,6 +12,7 @@ from .memory import Variable
 from .vector import F32, F64, Value, constant, first_lanes, load, load_lanes, load_scalar
 
 _UNROLLED = 4  # vectors at a time, as sums of one after the other would wait for each other
+_PARTIAL = 64  # additions after which a sum is added to another one: rounding errors grow with the length of a sum
 
 Pairwise = Callable[[Value, Value], Value]
 """Function of two vectors, such as their sum."""
@@ -23,8 +24,8 @@ def type_of(element: Element) -> ir.Type:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Vector of a row.
+class Spot:
+    """A vector of a row.
 
     Attributes
     ----------
@@ -40,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Rows:
-    """One row, or neighbouring rows side by side.
+    """A row, or neighbouring rows side by side.
 
     Attributes
     ----------
@@ -68,26 +69,25 @@ class Rows:
         """Return a number in every lane."""
         return Value(self.a.b, ir.Constant(ir.VectorType(self.kind, lanes_of(self.element)), None)).like(number)
 
-    def load(self, base: Value, place: Place, fill: float | None = None) -> Value:
+    def load(self, base: Value, place: Spot, fill: float | None = None) -> Value:
         """Return the elements of a place; lanes that are none are `fill`, or 0."""
         if place.mask is None:
             return load(base + place.distance, self.kind, lanes_of(self.element), align=4)
         value = load_lanes(base + place.distance, self.kind, place.mask)
         return value if fill is None else value.where(place.mask, fill)
 
-    def store(self, base: Value, place: Place, value: Value) -> None:
+    def store(self, base: Value, place: Spot, value: Value) -> None:
         """Write the elements of a place."""
         if place.mask is None:
             value.store(base + place.distance)
         else:
             value.store_masked(base + place.distance, place.mask)
 
-    def each(self, body: Callable[[Place], None], span: tuple[Value, Value] | None = None) -> None:
+    def each(self, body: Callable[[Spot], None], span: tuple[Value, Value] | None = None) -> None:
         """Build a loop over the row, or over a span (first element, number of elements) of one that is not strided."""
-        size = ITEMSIZE[self.element]
         if self.is_strided:
             with counted(self.a.length) as i:
-                body(Place(i, self.start + i * self.a.inner * size, self.lanes))
+                body(self._row(i))
             return
         first, count = span or (constant(self.a.b, 0), self.a.length)
         lanes = lanes_of(self.element)
@@ -96,34 +96,50 @@ class Rows:
             body(self._at(first + v * lanes, None))
         self._tail(first, count, whole, body)
 
-    def fold(self, start: float, of: Callable[[Place], Value], join: Pairwise) -> Value:
-        """Return `join` of the values of all elements, in every lane of its row; what is no element counts as `start`.
+    def fold(self, start: float, of: Callable[[Spot], Value], join: Pairwise) -> Value:
+        """Join the values of all elements, and return the result in every lane of its row.
 
-        `of` gives lanes that are no elements any value.
+        `start` changes nothing that it is joined with; `of` gives the values of a place.
         """
-        total = Variable(self.vector(start))
-
-        def add(place: Place) -> None:
-            value = of(place)
-            kept = value if place.mask is None else value.where(place.mask, self.vector(start))
-            total.put(join(total.get(), kept))
-
         if self.is_strided:
-            self.each(add)
-            return total.get()
+            return self._joined(self.a.length, 1, start, join, lambda i, _: self._kept(of, self._row(i), start))[0]
         lanes, count = lanes_of(self.element), self.a.length
         blocks, whole = count.divided_by(lanes * _UNROLLED), count.divided_by(lanes)
-        others = [Variable(self.vector(start)) for _ in range(_UNROLLED - 1)]
-        with counted(blocks) as block:
-            for i, part in enumerate([total, *others]):
-                part.put(join(part.get(), of(self._at((block * _UNROLLED + i) * lanes, None))))
+        parts = self._joined(
+            blocks, _UNROLLED, start, join, lambda i, part: of(self._at((i * _UNROLLED + part) * lanes, None))
+        )
+        total = Variable(join(join(parts[0], parts[1]), join(parts[2], parts[3])))
         with counted(whole, blocks * _UNROLLED) as v:
-            add(self._at(v * lanes, None))
-        self._tail(constant(self.a.b, 0), count, whole, add)
-        parts = [total.get(), *(other.get() for other in others)]
-        return _across(join(join(parts[0], parts[1]), join(parts[2], parts[3])), join)
+            total.put(join(total.get(), of(self._at(v * lanes, None))))
 
-    def sum(self, of: Callable[[Place], Value]) -> Value:
+        def add(spot: Spot) -> None:
+            total.put(join(total.get(), self._kept(of, spot, start)))
+
+        self._tail(constant(self.a.b, 0), count, whole, add)
+        return _across(total.get(), join)
+
+    def _kept(self, of: Callable[[Spot], Value], spot: Spot, start: float) -> Value:
+        """Return the values of a spot; lanes that are not elements have `start`."""
+        return of(spot) if spot.mask is None else of(spot).where(spot.mask, self.vector(start))
+
+    def _joined(
+        self, count: Value, parts: int, start: float, join: Pairwise, of: Callable[[Value, int], Value]
+    ) -> list[Value]:
+        """Return for each part the join of `of(i, part)` of all i below a count, `_PARTIAL` at a time."""
+        nothing = self.vector(start)
+        totals = [Variable(nothing) for _ in range(parts)]
+        partial = [Variable(nothing) for _ in range(parts)]
+        with counted((count + (_PARTIAL - 1)).divided_by(_PARTIAL)) as block:
+            first = block * _PARTIAL
+            with counted((first + _PARTIAL).at_most(count), first) as i:
+                for part, some in enumerate(partial):
+                    some.put(join(some.get(), of(i, part)))
+            for some, total in zip(partial, totals, strict=True):
+                total.put(join(total.get(), some.get()))
+                some.put(nothing)
+        return [total.get() for total in totals]
+
+    def sum(self, of: Callable[[Spot], Value]) -> Value:
         """Return the sum of the values of all elements."""
         return self.fold(0.0, of, lambda a, b: a + b)
 
@@ -135,10 +151,14 @@ class Rows:
         else:
             value.store_masked(target, self.lanes)
 
-    def _at(self, index: Value, mask: Value | None) -> Place:
-        return Place(index, self.start + index * ITEMSIZE[self.element], mask)
+    def _row(self, index: Value) -> Spot:
+        """Return the spot of an element of rows that are side by side."""
+        return Spot(index, self.start + index * self.a.inner * ITEMSIZE[self.element], self.lanes)
 
-    def _tail(self, first: Value, count: Value, whole: Value, body: Callable[[Place], None]) -> None:
+    def _at(self, index: Value, mask: Value | None) -> Spot:
+        return Spot(index, self.start + index * ITEMSIZE[self.element], mask)
+
+    def _tail(self, first: Value, count: Value, whole: Value, body: Callable[[Spot], None]) -> None:
         """Build what comes after whole vectors."""
         lanes = lanes_of(self.element)
         rest = count - whole * lanes

@@ -4,7 +4,7 @@ from ..isa import Isa
 from ..rows import Softmax
 from .loops import Arguments
 from .mathematics import Mathematics
-from .rows import Place, Rows, each_unit, largest
+from .rows import Rows, Spot, each_unit, largest
 from .vector import Value
 
 
@@ -26,7 +26,7 @@ def emit(spec: Softmax, isa: Isa, a: Arguments) -> None:
 def _write_quotients(spec: Softmax, a: Arguments, rows: Rows, mathematics: Mathematics, most: Value) -> None:
     """Build e^(x - most) / sum."""
 
-    def power(place: Place) -> Value:
+    def power(place: Spot) -> Value:
         result = mathematics.exp_below_0(rows.load(a.x, place) - most)
         rows.store(a.y, place, result)
         return result

@@ -188,6 +188,11 @@ def find_evaluator(node: Node) -> Evaluator | None:
     return served[-1] if served else None
 
 
+def same_type(x: Tensor, *_: Tensor | None, **__: Any) -> tuple[OutputType, ...]:
+    """Return the shape and dtype of the first input: `outputs` of operators whose output has them."""
+    return ((x.shape, x.dtype),)
+
+
 def known_elements(t: Tensor) -> NDArray[Any]:
     """Return the elements of an input that decides the shape of an output.
 

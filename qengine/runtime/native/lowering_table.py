@@ -207,7 +207,8 @@ def plain_function_of(step: Step) -> Any:
     """Return what chooses the plain lowering of a step: its function, or the name of the operator."""
     if isinstance(step, Evaluated):
         return step.evaluation.node.operator
-    return getattr(step, "function", None) or getattr(step, "product", None) or getattr(step, "operation", None)
+    fields = ("function", "product", "operation", "total")
+    return next((value for value in (getattr(step, field, None) for field in fields) if value is not None), None)
 
 
 def plain_lowering_of(step: Step) -> PlainEntry | None:

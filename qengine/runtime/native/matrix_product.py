@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.isa import Isa
-from qengine.kernels.matmul import Matmul, PackPanels, inner_block, packed_panels, panel_width, tile_rows
+from qengine.kernels.matmul import Matmul, PackPanels, packed_panels, panel_width, tile_rows
+from qengine.model.steps.moves import Strided
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainOp
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
@@ -26,7 +28,7 @@ _UNITS = 8  # parts that threads can share
 
 @dataclass(frozen=True)
 class Stack:
-    """Operand of a product: matrices of one size in a plain buffer; distances are in elements.
+    """Operand or result of a product: matrices of one size in a plain buffer; distances are in elements.
 
     Attributes
     ----------
@@ -48,18 +50,22 @@ class Stack:
 
 @dataclass(frozen=True)
 class Added:
-    """What is added to a product.
+    """Addend of a product.
 
     Attributes
     ----------
     buffer : buffer of a row, or of whole matrices.
     row : distance in elements from row to row: 0 for one row.
     factor : factor of it.
+    offsets : distance in elements of the addend of each matrix of the stack; () for the same one for all.
+    masks : see `Matmul`.
     """
 
     buffer: TensorBuffer
     row: int = 0
     factor: float = 1.0
+    offsets: tuple[int, ...] = ()
+    masks: bool = False
 
 
 def stack_offsets(shape: Sequence[int], stack: Sequence[int]) -> tuple[int, ...]:
@@ -77,6 +83,37 @@ def stack_offsets(shape: Sequence[int], stack: Sequence[int]) -> tuple[int, ...]
     return tuple(np.broadcast_to(numbers, tuple(stack)).ravel().tolist())
 
 
+def stack_of(buffer: TensorBuffer, view: Strided, axes: tuple[int, int]) -> Stack | None:
+    """Return a view as a stack of matrices; None where no one distance leads from row to row, or column to column.
+
+    Parameters
+    ----------
+    buffer
+        Buffer that the view is of.
+    view
+        View whose axes are first those of the stack, then those of the rows, then those of the columns.
+    axes
+        Number of axes of the stack, and of the rows.
+    """
+    first, second = axes[0], axes[0] + axes[1]
+    row = _one_step(view.shape[first:second], view.strides[first:second])
+    column = _one_step(view.shape[second:], view.strides[second:])
+    if row is None or column is None:
+        return None
+    offsets = np.zeros((), np.int64) + view.offset
+    for n, stride in zip(view.shape[:first], view.strides[:first], strict=True):
+        offsets = offsets[..., None] + np.arange(n) * stride
+    return Stack(buffer, tuple(offsets.ravel().tolist()), row, column)
+
+
+def _one_step(shape: Sequence[int], strides: Sequence[int]) -> int | None:
+    """Return the distance from place to place of axes that are like one axis; None where they are not."""
+    long = [(n, s) for n, s in zip(shape, strides, strict=True) if n > 1]
+    if any(s != m * t for (_, s), (m, t) in pairwise(long)):
+        return None
+    return long[-1][1] if long else 1
+
+
 def constant_buffer(name: str, stored: str, array: NDArray[Any]) -> TensorBuffer:
     """Return a plain buffer of elements that are known, at a multiple of 64 bytes."""
     memory = np.empty(array.nbytes + 64, np.uint8)
@@ -90,14 +127,14 @@ def product_ops(
     isa: Isa,
     x: Stack,
     w: Stack,
-    out: TensorBuffer,
+    out: TensorBuffer | Stack,
     size: tuple[int, int, int],
     *,
     factor: float = 1.0,
     added: Added | None = None,
     bounds: tuple[float | None, float | None] = (None, None),
 ) -> tuple[Op, ...]:
-    """Return the ops that compute out = bounds(factor x w + added), a contiguous stack of matrices.
+    """Return the ops that compute out = bounds(factor x w + added), a stack of matrices.
 
     Parameters
     ----------
@@ -106,14 +143,16 @@ def product_ops(
     x, w
         Left and right matrices, as many as there are of the result.
     out
-        Buffer of the result.
+        Result; a buffer is a contiguous stack. Columns are next to each other.
     size
         Rows of the result, length of the inner axis, columns of the result.
     factor, added, bounds
         Factor of the product, what is added to it, and bounds of the sum.
     """
     rows, inner, columns = size
-    element: Any = out.stored
+    if isinstance(out, TensorBuffer):
+        out = Stack(out, tuple(i * rows * columns for i in range(len(x.offsets))), columns, 1)
+    element: Any = out.buffer.stored
     width = panel_width(element, isa)
     panels, itemsize = -(-columns // width), x.size
     before: tuple[Op, ...] = ()
@@ -125,20 +164,23 @@ def product_ops(
     if w.buffer.elements is not None:
         weights = _packed_constant(isa, w, different, (inner, columns))
     elif is_packed:
-        weights = TensorBuffer(f"{out.name} (panels)", (1, 1, 1, len(different) * panels * inner * width), element, 1)
+        weights = TensorBuffer(
+            f"{out.buffer.name} (panels)", (1, 1, 1, len(different) * panels * inner * width), element, 1
+        )
         before = (_pack_op(isa, w, weights, different, (inner, columns)),)
     w_row, w_panel = (width, inner * width) if is_packed else (w.row, width)
     third = added or Added(constant_buffer("zeros", element, np.zeros(columns, _dtype(element))))
     limits = [-np.inf if bounds[0] is None else bounds[0], np.inf if bounds[1] is None else bounds[1]]
     scalars = np.array([factor, third.factor, *limits], _dtype(element))
-    offsets = np.array(list(zip(x.offsets, distances, strict=True)), np.int64) * itemsize
+    addends = third.offsets or (0,) * len(x.offsets)
+    offsets = np.array([x.offsets, distances, out.offsets, addends], np.int64).T.copy() * itemsize
     group_rows = _group_rows(isa, rows, inner * itemsize, len(x.offsets) * panels)
     groups = -(-rows // group_rows)
     numbers = {
         **{"x_row": x.row * itemsize, "x_step": x.column * itemsize, "c_row": third.row * itemsize},
+        "y_row": out.row * itemsize,
         **{"w_row": w_row * itemsize, "w_panel": w_panel * itemsize, "panels": panels, "groups": groups},
         **{"group_rows": group_rows, "rows": rows, "inner": inner, "columns": columns},
-        "block": inner_block(element, isa, inner, group_rows),
     }
 
     def arguments(part: Part) -> dict[str, Address]:
@@ -150,7 +192,7 @@ def product_ops(
     work = len(x.offsets) * rows * inner * columns / (8 * isa.registers / 7 if isa.parts == 1 else 8)
     units = len(x.offsets) * groups * panels
     inputs = (x.buffer, weights, third.buffer)
-    return (*before, PlainOp(isa, inputs, out, Matmul(element, is_packed), arguments, units, work))
+    return (*before, PlainOp(isa, inputs, out.buffer, Matmul(element, is_packed, third.masks), arguments, units, work))
 
 
 def _dtype(element: str) -> Any:

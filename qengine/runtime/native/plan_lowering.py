@@ -152,7 +152,8 @@ class PlanLowering(SegmentTensors):
             else:
                 self.segment.steps.append((bound_step, ops))
                 return None
-        return reasons[0]
+        # A lowering that is tried first although blocks are usual need not have the better reason.
+        return reasons[-1] if entry is not None and entry.is_first else reasons[0]
 
     def _reads_plain(self, step: Step) -> bool:
         """Whether the inputs of a step lie in plain order only."""
@@ -188,7 +189,7 @@ class PlanLowering(SegmentTensors):
             self.plain[output.name] = self.evaluated[id(evaluation)][index]
             return ()
         outputs = (output,) if evaluation is None else evaluation.outputs
-        if any(0 in t.shape for t in (*step.operands, *outputs)):
+        if any(0 in t.shape for t in (*step.operands, *outputs) if t.value is None):
             raise NotLowered("a tensor without elements")
         if any(element_type(t) is None for t in outputs):
             raise NotLowered(f"elements of {outputs[0].dtype}")

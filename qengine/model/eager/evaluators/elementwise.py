@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import broadcast, checked_shape, is_float, widened
-from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator, same_type
 from qengine.model.graph import Node
 from qengine.model.ops.conversion import bits_per_element, to_integers
 from qengine.model.schemas import dtype_of
@@ -37,7 +37,7 @@ def _declare(name: str, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Non
         # In float64 for every type, and rounded once: the last bit is the same on almost every machine.
         return function(x.astype(np.float64)).astype(x.dtype)
 
-    evaluator(name)(compute)
+    evaluator(name, outputs=same_type)(compute)
 
 
 for _name, _function in _FUNCTIONS.items():
@@ -46,10 +46,6 @@ for _name, _function in _FUNCTIONS.items():
 
 def _broadcast_types(a: Tensor, b: Tensor) -> tuple[OutputType]:
     return ((np.broadcast_shapes(a.shape, b.shape), a.dtype),)
-
-
-def _same_types(x: Tensor) -> tuple[OutputType]:
-    return ((x.shape, x.dtype),)
 
 
 _BITWISE: dict[str, Callable[..., NDArray[Any]]] = {
@@ -70,7 +66,7 @@ for _name, _pairwise in _BITWISE.items():
     _declare_bitwise(_name, _pairwise)
 
 
-@evaluator("BitwiseNot", outputs=_same_types)
+@evaluator("BitwiseNot", outputs=same_type)
 def bitwise_not(x: NDArray[Any]) -> NDArray[Any]:
     """All bits of x inverted."""
     return np.asarray(np.bitwise_not(x))
