@@ -71,4 +71,5 @@ class Rescale:
     by_column: bool = False
 
     emitter = "rescale"
-    arguments = ("x", "y", "scale", "zero", "first", "end", "inner", "count")
+    # Integers are brought between `low` and `high`, which are integers of the type.
+    arguments = ("x", "y", "scale", "zero", "first", "end", "inner", "count", "low", "high")

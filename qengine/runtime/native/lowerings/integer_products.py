@@ -90,6 +90,42 @@ def lower_qlinear_matmul(context: PlainContext[Evaluated]) -> Lowered:
     return Lowered((*ops, rescale_op(context.isa, sums, numbers, out, context.out.shape, spread)), (out,))
 
 
+def product_sums(
+    context: PlainContext[Any],
+    left: tuple[Tensor, NDArray[Any]],
+    matrix: NDArray[np.int32],
+    bias: NDArray[np.int32] | None,
+    out: TensorBuffer,
+) -> tuple[Op, ...]:
+    """Return the ops that write the sums of products of rows with a constant matrix to a plain buffer.
+
+    Parameters
+    ----------
+    context
+        Context of the step.
+    left
+        The rows, and their zero point.
+    matrix
+        (length, columns) integers of signed bytes.
+    bias
+        Integer of each column, which is added to the sums.
+    out
+        Buffer of the sums.
+    """
+    a, zero = left
+    shape = _Shape.of(a.shape, matrix.shape)
+    rows = _Left(context, a, None, shape)
+    weights = ByteWeights.of(matrix[None], context.isa)
+    point = int(zero.reshape(())) + (128 if rows.is_signed else 0)
+    assert weights.sums.elements is not None
+    start = -point * weights.sums.elements.astype(np.int64)
+    if bias is not None:
+        start[: shape.columns] += bias
+    numbers = constant_buffer(start.astype(np.int32))
+    packed = _Weights(weights.packed, weights.sums, weights.offsets, True, None, 1)
+    return (*rows.ops, _product(context.isa, shape, rows, packed, numbers, out))
+
+
 _Matrix = tuple[Tensor, Tensor | None]
 """Integers and their zero points."""
 
@@ -122,7 +158,7 @@ class _Left:
     ops : ops that pack the rows.
     """
 
-    def __init__(self, context: PlainContext[Evaluated], a: Tensor, zero: Tensor | None, shape: _Shape) -> None:
+    def __init__(self, context: PlainContext[Any], a: Tensor, zero: Tensor | None, shape: _Shape) -> None:
         self.is_signed = a.dtype == np.int8
         source = context.request(a)
         self.ops: list[Op] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -97,8 +98,9 @@ def _conversion(
     inputs: tuple[TensorBuffer, ...],
     out: TensorBuffer,
     spread: _Spread,
+    more: Mapping[str, int] | None = None,
 ) -> PlainOp:
-    """Return the op of a conversion of (elements, scales, zero points)."""
+    """Return the op of a conversion of (elements, scales, zero points), with `more` arguments of its kernel."""
     rows, inner, count, step = spread.outer * spread.count, spread.inner, spread.count, 0
     if spec.by_column:
         rows, inner, count = spread.outer, spread.count, 1
@@ -113,7 +115,7 @@ def _conversion(
             start, end = part.first * step, min(part.end * step, inner)
             x, y = x + start * sizes[0], y + start * sizes[1]
             numbers = {"first": 0, "end": 1, "inner": end - start, "count": 1}
-        return {"x": x, "y": y, "scale": scale, "zero": zero, **numbers}
+        return {"x": x, "y": y, "scale": scale, "zero": zero, **numbers, **(more or {})}
 
     work = (1.5 if isinstance(spec, Quantize) else 0.4) * spread.outer * spread.count * spread.inner
     return PlainOp(isa, inputs, out, spec, arguments, rows, work)
@@ -145,6 +147,7 @@ def rescale_op(
     out: TensorBuffer,
     shape: tuple[int, ...],
     spread: tuple[int, ...],
+    bounds: tuple[int, int] | None = None,
 ) -> PlainOp:
     """Return the op that makes integers of sums.
 
@@ -158,12 +161,16 @@ def rescale_op(
         Factors, and one zero point.
     shape, spread
         Shape of the output, and that in which factors broadcast against it.
+    bounds
+        Least and largest integer; None for those of the type.
     """
     factors, zero = numbers
     axis = _Spread.of(shape, spread)
     spec = Rescale(out.stored, by_column=axis.count > 1 and axis.inner == 1)
     inputs = sums, constant_buffer(factors), constant_buffer(np.array(np.broadcast_to(zero, factors.shape)))
-    return _conversion(isa, spec, inputs, out, axis)
+    limits = np.iinfo(numbers[1].dtype)
+    low, high = bounds or (int(limits.min), int(limits.max))
+    return _conversion(isa, spec, inputs, out, axis, {"low": low, "high": high})
 
 
 def known(t: Tensor, scale: str | None = None, *, may_be_zero: bool = False) -> Parameters:
