@@ -52,6 +52,7 @@ from qengine.runtime.native.lowering_table import (
 from qengine.runtime.native.lowerings import lowering_of, plain_lowering_of
 from qengine.runtime.native.memory import Memory
 from qengine.runtime.native.op import Op
+from qengine.runtime.native.quantized_steps import with_quantized_steps
 from qengine.runtime.native.schedule import compile_ops
 from qengine.runtime.native.segment_tensors import SegmentTensors
 from qengine.runtime.native.tensor_buffer import TensorBuffer, element_type, images, stored_as
@@ -70,7 +71,7 @@ def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool) -> Executor:
     raw
         Whether outputs in fixed point are codes instead of real numbers.
     """
-    return PlanLowering(plan, isa, threads, raw).executor()
+    return PlanLowering(with_quantized_steps(plan), isa, threads, raw).executor()
 
 
 class PlanLowering(SegmentTensors):
