@@ -38,13 +38,14 @@ class RowWindow:
         self.buffer, self.base = buffer, base
         self.layout = replace(buffer.layout, height=height, halo=Halo(0, 0, buffer.halo.gap))
         self.address = memory.allocate(self.layout.size)
+        self._whole = View.whole(self.address, self.layout)
         memory.fill(self.address, self.layout.size, buffer)
         self.first, self.end = 0, 0  # rows of the tensor that were written and are still in memory
         self.span = Span(base, base)
 
     def view(self) -> View:
         """Return the window as a view of the whole tensor, of which only the rows in memory may be touched."""
-        whole = View.whole(self.address, self.layout)
+        whole = self._whole
         return View(whole.at(-self.base), whole.image, whole.plane, whole.row, whole.pixel)
 
     def make_room(self, span: Span) -> list[Call]:
