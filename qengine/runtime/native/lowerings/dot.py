@@ -27,8 +27,6 @@ from qengine.runtime.native.op import Rows, share_bounds
 from qengine.runtime.native.sampling import Sampling, Taps, taps_of
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, View
 
-_L2_WEIGHT_BYTES = 1 << 19  # bytes of weights that do not stay in the L2 cache until they are needed again
-
 
 @dataclass
 class _FilterSet:
@@ -153,7 +151,7 @@ class DotOp(LinearOp):
         (x,) = views
         if self.filters.as_pixels:
             x = View(x.origin, 0, x.plane, 0, x.image)
-            out = View(out.origin, 0, out.plane, 0, out.image)
+            out = View(out.origin, 0, out.plane, 0, out.image, out.flags)
         calls = []
         begin, end = share_bounds(sum(s.channels.vectors for s in self._sets), rows.share, rows.shares)
         seen = 0
@@ -206,9 +204,8 @@ class DotOp(LinearOp):
         item = 4 if epilogue is None else epilogue.itemsize
         y_vector = out.plane if block == LANES else LANES * item
         outer = self._loops_over_channels_outside(vector_bytes * vectors, rows)
-        fetches = outer and vector_bytes * vectors > _L2_WEIGHT_BYTES
         partial = self.kind == "f32" and taps > dot.PARTIAL_TAPS
-        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, epilogue, last != LANES, fetches, partial)
+        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, epilogue, last != LANES, outer, partial)
         arguments: dict[str, Address] = {
             "x": x.at(span.begin * s.stride_y),
             "x_batch": x.image,
@@ -233,7 +230,7 @@ class DotOp(LinearOp):
             "width": span.width,
             "vectors": vectors,
             "last": last,
-            "outer": int(outer),
+            **out.flag_arguments,
         }
         return Call(spec, arguments)
 
