@@ -90,15 +90,15 @@ class _KernelCache:
     def _compiled(self, specs: Sequence[Spec], isa: Isa) -> Generator[tuple[int, Kernel], None, None]:
         """Yield the index and the machine code of each kernel, and log that they are compiled."""
         if specs:
-            processes = process_count(len(specs))
-            self._warn(len(specs), isa, processes)
+            processes = process_count(specs)
+            self._warn(specs, isa, processes)
             yield from compiled(specs, isa, processes)
 
-    def _warn(self, count: int, isa: Isa, processes: int) -> None:
+    def _warn(self, specs: Sequence[Spec], isa: Isa, processes: int) -> None:
         """Log that a batch of kernels is compiled; the first time also what becomes of them."""
-        seconds = round(estimated_seconds(count, processes))
-        text = f"qengine: compiling {count} new kernel{'s' * (count > 1)} for {isa.name}"
-        text += f" on {processes} cores" if processes else ""
+        seconds = round(estimated_seconds(specs, processes))
+        text = f"qengine: compiling {len(specs)} new kernel{'s' * (len(specs) > 1)} for {isa.name}"
+        text += f" on {processes} cores" if processes > 1 else ""
         text += f", about {seconds} s" if seconds else ""
         if not self._has_warned:
             text += f" ({_fate(*_folder())})"

@@ -209,7 +209,7 @@ def test_a_batch_is_announced_once_and_nothing_where_nothing_is_compiled(folder,
 def test_the_time_is_estimated_where_it_is_noticed(kernels, processes, about, caplog, monkeypatch):
     monkeypatch.setattr(build, "_folder", lambda: (None, "there is no home folder"))
     with caplog.at_level(logging.WARNING, "qengine"):
-        build._KernelCache()._warn(kernels, GENERIC, processes)
+        build._KernelCache()._warn([Fill(2)] * kernels, GENERIC, processes)
     cores = f" on {processes} cores" if processes else ""
     fate = "they will not be kept: there is no home folder; QENGINE_CACHE_DIR names another folder"
     assert caplog.messages == [f"qengine: compiling {kernels} new kernels for generic{cores}{about} ({fate})"]
