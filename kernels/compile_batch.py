@@ -1,6 +1,6 @@
 """Compilation of many kernels on all cores.
 
-LLVM takes 20 to 150 ms for a kernel, Numba 300 to 1000, and a network needs 10 to 30. llvmlite lets only one thread of a
+LLVM takes 20 to 150 ms for a kernel, Numba 300 to 1000, and a network needs 10 to 30. llvmlite lets one thread of a
 process compile at a time, so a batch is shared by processes (`emit.compile_process`): each compiles one kernel after
 the other, and gets the next one when it has answered. A process is started with Python's own isolation and this
 process's path of modules, so that neither variables of the environment nor the current folder decide what it imports.
