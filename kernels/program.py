@@ -5,8 +5,11 @@ Python would take longer than the work. So a program writes its calls into table
 and a run calls one kernel, the `Runner`, once per thread: it goes through the thread's table. All arguments are known
 by then except the addresses of the caller's arrays, which are `Slot`s: a run fills them in when it begins.
 
-Each thread has a table of its own. A *barrier*, an entry at the same place of every table's order, makes the threads
-wait for each other, so that a kernel can read what another thread wrote. The threads are those of a `team`.
+Each thread has a list of calls. A *barrier*, an entry at the same place of every list's order, makes the threads wait
+for each other, so that a kernel can read what another thread wrote. Barriers cut the lists into *sections*, and a
+section has a *part* for each thread. What must be done before the next section is all parts, but not by all threads: a
+thread takes its own part first, and then those that nobody has taken yet. So where the system has given a thread's core
+to another process, the others do its parts, and wait only for what it has begun. The threads are those of a `team`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,10 +28,10 @@ from .team import Follow, Lead, call, team, yield_address
 
 @dataclass(frozen=True)
 class Runner:
-    """Specification of the kernel that calls the others."""
+    """Specification of the kernel that calls the others, on one thread of a run."""
 
     emitter = "runner"
-    arguments = ("calls", "count", "barrier", "threads")
+    arguments = ("sections", "threads", "spans", "taken", "done", "yield_core", "own")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,9 @@ class Call:
 BARRIER = None
 """Entry in a list of calls that makes a thread wait for the others."""
 
+_LINE = 8
+"""Numbers of a cache line."""
+
 
 class Program:
     """Calls of kernels. Their machine code is found by `load`, for many programs at once, or when the first run begins.
@@ -92,29 +98,41 @@ class Program:
         self.isa, self.calls = isa, threads
         self._memory: list[NDArray[np.int64]] = []
         self._slots: list[tuple[NDArray[np.int64], int, Slot]] = []
-        self._barrier = np.array([0, 0, yield_address()], np.int64)  # see `emit.runner`
         self._kernels: tuple[int, ...] = ()  # machine code of the runner and the team, once it is loaded
-        self._tables: list[NDArray[np.int64]] = []
-        self._arguments = [self._table(calls, len(threads)) for calls in threads]
-        self._parts = np.array([arguments.ctypes.data for arguments in self._arguments], np.int64)
+        # Rows of machine code and arguments: the calls of the first thread, then those of the second.
+        self._table = np.array([(0, self._values(c)) for calls in threads for c in calls if c is not None], np.int64)
+        self._spans = self._table_spans()
+        sections, count = self._spans.shape[:2]
+        self._state = np.zeros(_LINE + sections * count, np.int64)  # sections that are done; parts that are taken
+        done = self._state.ctypes.data
+        shared = (sections, count, self._spans.ctypes.data, done + 8 * _LINE, done, yield_address())
+        self._arguments = np.array([(*shared, part) for part in range(count)], np.int64)
+        self._parts = self._arguments.ctypes.data + np.arange(count) * self._arguments.strides[0]
 
-    def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
-        """Write a thread's calls into a table, without the machine code; return the arguments of the runner."""
-        table = np.zeros((len(calls), 2), np.int64)
-        for i, entry in enumerate(calls):
-            if entry is None:
-                continue
-            values = np.zeros(len(entry.spec.arguments), np.int64)
-            for j, name in enumerate(entry.spec.arguments):
-                value = entry.arguments[name]
-                if isinstance(value, Slot):
-                    self._slots.append((values, j, value))
-                else:
-                    values[j] = value
-            self._memory.append(values)
-            table[i, 1] = values.ctypes.data
-        self._tables.append(table)
-        return np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, threads], np.int64)
+    def _values(self, call: Call) -> int:
+        """Return the address of a call's arguments, as far as they are known."""
+        values = np.zeros(len(call.spec.arguments), np.int64)
+        for i, name in enumerate(call.spec.arguments):
+            value = call.arguments[name]
+            if isinstance(value, Slot):
+                self._slots.append((values, i, value))
+            else:
+                values[i] = value
+        self._memory.append(values)
+        return int(values.ctypes.data)
+
+    def _table_spans(self) -> NDArray[np.int64]:
+        """Return the address of the first row and the number of rows of each part: (sections, threads, 2)."""
+        lengths = []
+        for calls in self.calls:
+            ends = [i for i, call in enumerate(calls) if call is BARRIER]
+            lengths.append(np.diff([-1, *ends, len(calls)]) - 1)
+        counts = np.array(lengths, np.int64).T
+        if len(self.calls) == 1:
+            counts = counts.sum(axis=0, keepdims=True)  # one thread waits for nobody
+        before = np.cumsum(counts.T).reshape(counts.T.shape).T - counts
+        row_bytes = 16
+        return np.ascontiguousarray(np.stack([self._table.ctypes.data + before * row_bytes, counts], axis=2))
 
     def specs(self) -> list[Spec]:
         """Return the specifications of the runner, of the team's kernels where there is a team, and of all calls."""
@@ -124,9 +142,8 @@ class Program:
     def set_machine_code(self, addresses: Sequence[int]) -> None:
         """Fill in the addresses of the machine code of `specs`."""
         own = 3 if len(self.calls) > 1 else 1
-        left = iter(addresses[own:])
-        for table, calls in zip(self._tables, self.calls, strict=True):
-            table[:, 0] = [0 if entry is None else next(left) for entry in calls]
+        if self._table.size:
+            self._table[:, 0] = addresses[own:]
         self._kernels = tuple(addresses[:own])
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -139,7 +156,7 @@ class Program:
         """
         if not self._kernels:
             load([self])
-        self._barrier[0] = 0  # threads that do not exist in a forked child may have arrived at a barrier
+        self._state[:] = 0
         for values, position, slot in self._slots:
             values[position] = arrays[slot.name].ctypes.data + slot.offset
         runner, *team_kernels = self._kernels

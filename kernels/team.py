@@ -1,10 +1,10 @@
 """Teams: threads that compute one run together, and how the caller hands the run to them.
 
-A run on several threads has one part for each; parts wait for each other at barriers, so they must run at the same
-time. The caller's thread *leads*: it computes part 0 itself. The other parts belong to *followers*, threads that a team
-starts once and that wait for runs in machine code. A run is handed over there too, without Python and its lock: the
-leader writes the addresses of the parts into memory that all see, the *mailbox*, and adds 1 to the number of the run. A
-follower that still spins sees it at once; one that sleeps is woken.
+The caller's thread *leads*. The others are *followers*, threads that a team starts once and that wait for runs in
+machine code. A run is handed over there too, without Python and its lock: the leader writes the addresses of the
+threads' arguments into memory that all see, the *mailbox*, and adds 1 to the number of the run. A follower that still
+spins sees it at once; one that sleeps is woken. A follower *joins* a run, and when the leader has nothing left to do it
+withdraws the offer to those who have not joined, and waits for the others alone.
 
 Python raises KeyboardInterrupt between two steps of the main thread, and never while that thread is in machine code.
 Handing over, computing and waiting for the followers is a single call, so an interrupt comes before a run or after it,
@@ -26,17 +26,19 @@ from numpy.typing import NDArray
 from .build import ENTRY
 from .locks import Lock
 
-RUN, RUNNER, PARTS, ENDED, SLEEPING, YIELD, LOCK, UNLOCK, SLEEP, WAKE, MUTEX, CONDITION = (
-    0, 1, 2, 8, 16, 24, 25, 26, 27, 28, 32, 64,
+RUN, RUNNER, PARTS, ENDED, SLEEPING, YIELD, LOCK, UNLOCK, SLEEP, WAKE, MUTEX, CONDITION, OFFERS = (
+    0, 1, 2, 8, 16, 24, 25, 26, 27, 28, 32, 64, 96,
 )  # fmt: skip
 """Places in the mailbox, in 64-bit numbers; what different threads write lies in different cache lines.
 
 The number of the run, the address of its runner and of the addresses of its parts' arguments (0: followers return);
 how many followers have ended; how many sleep; addresses of functions that yield the core, lock, unlock, sleep, and wake
-all who sleep; a mutex and a condition variable.
+all who sleep; a mutex and a condition variable; for each thread, the number of the run that it may join, 0 for none.
 """
 
-_MAILBOX_NUMBERS = 96
+OFFER = 8
+"""Numbers from a thread's offer to the next one's."""
+
 _POSIX = ("sched_yield", "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait", "pthread_cond_broadcast")
 _WINDOWS = ("SwitchToThread", "AcquireSRWLockExclusive", "ReleaseSRWLockExclusive", "SleepConditionVariableSRW",
             "WakeAllConditionVariable")  # fmt: skip
@@ -45,7 +47,7 @@ _STOP_SECONDS = 1.0  # at most, for followers to end with the process
 
 @dataclass(frozen=True)
 class Lead:
-    """Specification of the kernel that hands a run to the followers, computes part 0 and waits for the others.
+    """Specification of the kernel that hands a run to the followers, takes part and waits for those who joined.
 
     Without parts, it lets the followers return.
     """
@@ -56,7 +58,7 @@ class Lead:
 
 @dataclass(frozen=True)
 class Follow:
-    """Specification of the kernel that waits for runs and computes one part of each, until there are no parts."""
+    """Specification of the kernel that waits for runs and joins them, until there is one without parts."""
 
     emitter = "team"
     arguments = ("mailbox", "part")
@@ -114,7 +116,7 @@ class Team:
 
     def __init__(self, threads: int, lead: int, follow: int) -> None:
         self._turn, self._lead = Lock(), lead
-        self._mailbox, self._arguments = _new_mailbox(), np.zeros(len(Lead.arguments), np.int64)
+        self._mailbox, self._arguments = _new_mailbox(threads), np.zeros(len(Lead.arguments), np.int64)
         self._threads: list[threading.Thread] = []
         for part in range(1, threads):
             # The thread's own reference keeps the mailbox alive for as long as it may look there.
@@ -158,11 +160,12 @@ def _follow(code: int, mailbox: NDArray[np.int64], part: int) -> None:
     call(code, arguments.ctypes.data)
 
 
-def _new_mailbox() -> NDArray[np.int64]:
+def _new_mailbox(threads: int) -> NDArray[np.int64]:
     """Return the mailbox of a team whose first run is still to come."""
-    memory = np.zeros(_MAILBOX_NUMBERS + 8, np.int64)
+    size = OFFERS + OFFER * threads
+    memory = np.zeros(size + 8, np.int64)
     start = -memory.ctypes.data % 64 // 8
-    box = memory[start : start + _MAILBOX_NUMBERS]
+    box = memory[start : start + size]
     functions = _functions()
     if not all(functions[1:]):
         raise ThreadsError("this system has no condition variables: give 1 thread")
