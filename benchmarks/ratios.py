@@ -63,7 +63,9 @@ def compare(name: str, folder: Path, seconds: float, thread_counts: list[int]) -
 def whole_processes(repeats: int = 7) -> None:
     """Print the time of `qengine run` as a process, and of a script that does the same with ONNX Runtime, in turns."""
     entry = zoo.find("srcnn")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has bytecode
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "bytecode")
         image = Path(folder) / "in.png"
         from PIL import Image
 

@@ -129,8 +129,9 @@ def _start() -> "subprocess.Popen[bytes]":
     paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - an empty path is the current folder
     name = f"{__package__}.emit.compile_process"
     code = f"import sys; sys.path[:] = {paths!r}; from {name} import main; main()"
+    options = ["-I", *["-B"] * sys.dont_write_bytecode]
     return subprocess.Popen(
-        [sys.executable, "-I", "-c", code],
+        [sys.executable, *options, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -15,13 +15,14 @@ shapes is the fastest. Sums that could leave 32 bits are widened after every *ch
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .epilogue import LANES, Epilogue
+from .epilogue import LANES, Epilogue, Sums, flag_arguments
 from .isa import AVX2, Isa
 
 FactorType = Literal["s8", "s16", "f32"]
@@ -35,6 +36,12 @@ LANE_BYTES = 4
 
 PARTIAL_TAPS = 256
 """Number of taps after which a float32 sum is added to another one: rounding errors grow with the length of a sum."""
+
+
+_ARGUMENTS = (
+    "x", "x_batch", "x_row", "x_step", "offsets", "taps", "chunks", "chunk_count", "w", "w_vector", "numbers",
+    "scalars", "y", "y_batch", "y_vector", "y_row", "y_pixel", "batch", "rows", "width", "vectors", "last",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,16 +65,17 @@ class Dot:
     pixels: int
     vectors: int
     step: int
-    epilogue: Epilogue | None
+    epilogue: Epilogue | Sums | None
     masked: bool = False
     outer: bool = False
     partial: bool = False
 
     emitter = "dot"
-    arguments = (
-        "x", "x_batch", "x_row", "x_step", "offsets", "taps", "chunks", "chunk_count", "w", "w_vector", "numbers",
-        "scalars", "y", "y_batch", "y_vector", "y_row", "y_pixel", "batch", "rows", "width", "vectors", "last",
-    )  # fmt: skip
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_ARGUMENTS, *flag_arguments(self.epilogue))
 
 
 def is_paired(kind: FactorType, isa: Isa) -> bool:
@@ -150,6 +158,7 @@ _SHAPES = (
 )  # fmt: skip
 
 
+@lru_cache(4096)  # bands ask for the same few shapes hundreds of times
 def best_tile(kind: FactorType, isa: Isa, rows: int, width: int, vectors: int, taps: int, chunks: int) -> Tile:
     """Return the shape of tile that is estimated to cover rows x width pixels x vectors of channels the fastest.
 

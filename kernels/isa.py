@@ -37,6 +37,11 @@ class Isa:
         """Whether one instruction sums four products of bytes."""
         return "avx512vnni" in self.requires
 
+    @property
+    def has_fma(self) -> bool:
+        """Whether one instruction multiplies and adds floats."""
+        return "fma" in self.requires
+
 
 AVX512VNNI = Isa(
     "avx512vnni",

@@ -12,7 +12,7 @@ thread takes its own part first, and then those that nobody has taken yet. So wh
 to another process, the others do its parts, and wait only for what it has begun. The threads are those of a `team`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -96,43 +96,53 @@ class Program:
 
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         self.isa, self.calls = isa, threads
-        self._memory: list[NDArray[np.int64]] = []
-        self._slots: list[tuple[NDArray[np.int64], int, Slot]] = []
         self._kernels: tuple[int, ...] = ()  # machine code of the runner and the team, once it is loaded
+        values: list[int] = []
+        slots: dict[str, list[tuple[int, int]]] = {}  # (place among the values, offset) by the array's name
+        starts = [place for calls in threads for place in self._add_arguments(calls, values, slots)]
+        self._values = np.array(values, np.int64)
+        self._places: list[tuple[str, NDArray[np.int64], NDArray[np.int64]]] = []
+        for name, pairs in slots.items():
+            places, offsets = np.array(pairs, np.int64).T
+            self._places.append((name, np.ascontiguousarray(places), np.ascontiguousarray(offsets)))
         # Rows of machine code and arguments: the calls of the first thread, then those of the second.
-        self._table = np.array([(0, self._values(c)) for calls in threads for c in calls if c is not None], np.int64)
+        self._table = np.zeros((len(starts), 2), np.int64)
+        self._table[:, 1] = np.array(starts, np.int64) * 8 + self._values.ctypes.data
         self._spans = self._table_spans()
         sections, count = self._spans.shape[:2]
-        self._state = np.zeros(_LINE + sections * count, np.int64)  # sections that are done; parts that are taken
+        self._state = np.zeros(_LINE + sections * count, np.int64)  # parts that are done; those that are taken
         done = self._state.ctypes.data
         shared = (sections, count, self._spans.ctypes.data, done + 8 * _LINE, done, yield_address())
         self._arguments = np.array([(*shared, part) for part in range(count)], np.int64)
         self._parts = self._arguments.ctypes.data + np.arange(count) * self._arguments.strides[0]
 
-    def _values(self, call: Call) -> int:
-        """Return the address of a call's arguments, as far as they are known."""
-        values = np.zeros(len(call.spec.arguments), np.int64)
-        for i, name in enumerate(call.spec.arguments):
-            value = call.arguments[name]
-            if isinstance(value, Slot):
-                self._slots.append((values, i, value))
-            else:
-                values[i] = value
-        self._memory.append(values)
-        return int(values.ctypes.data)
+    @staticmethod
+    def _add_arguments(
+        calls: Sequence[Call | None], values: list[int], slots: dict[str, list[tuple[int, int]]]
+    ) -> list[int]:
+        """Append the arguments of a thread's calls to the values; return the place of the first one of each call."""
+        starts = []
+        for entry in calls:
+            if entry is None:
+                continue
+            starts.append(len(values))
+            for name in entry.spec.arguments:
+                value = entry.arguments[name]
+                if isinstance(value, Slot):
+                    slots.setdefault(value.name, []).append((len(values), value.offset))
+                    value = 0
+                values.append(value)
+        return starts
 
     def _table_spans(self) -> NDArray[np.int64]:
         """Return the address of the first row and the number of rows of each part: (sections, threads, 2)."""
-        lengths = []
-        for calls in self.calls:
-            ends = [i for i, call in enumerate(calls) if call is BARRIER]
-            lengths.append(np.diff([-1, *ends, len(calls)]) - 1)
-        counts = np.array(lengths, np.int64).T
+        ends = [[i for i, entry in enumerate((*calls, BARRIER)) if entry is BARRIER] for calls in self.calls]
+        counts = np.diff(np.array(ends, np.int64), axis=1, prepend=-1) - 1
         if len(self.calls) == 1:
-            counts = counts.sum(axis=0, keepdims=True)  # one thread waits for nobody
-        before = np.cumsum(counts.T).reshape(counts.T.shape).T - counts
-        row_bytes = 16
-        return np.ascontiguousarray(np.stack([self._table.ctypes.data + before * row_bytes, counts], axis=2))
+            counts = counts.sum(axis=1, keepdims=True)  # one thread waits for nobody
+        rows = np.cumsum(counts).reshape(counts.shape) - counts
+        spans = np.stack([self._table.ctypes.data + rows * self._table.strides[0], counts], axis=2)
+        return np.ascontiguousarray(spans.swapaxes(0, 1))
 
     def specs(self) -> list[Spec]:
         """Return the specifications of the runner, of the team's kernels where there is a team, and of all calls."""
@@ -154,16 +164,40 @@ class Program:
         arrays
             Arrays of the slots by name: contiguous, and at least as large as the calls assume.
         """
+        self.prepare(arrays)
+        self.start()
+
+    def prepare(self, arrays: Mapping[str, NDArray[Any]], without: Collection[str] = ()) -> None:
+        """Load the machine code if it is not there, and fill in slots.
+
+        Parameters
+        ----------
+        arrays
+            Arrays of the slots by name.
+        without
+            Names of slots that keep their addresses.
+        """
         if not self._kernels:
             load([self])
-        self._state[:] = 0
-        for values, position, slot in self._slots:
-            values[position] = arrays[slot.name].ctypes.data + slot.offset
-        runner, *team_kernels = self._kernels
-        if team_kernels:
-            team(len(self.calls), *team_kernels).run(runner, self._parts)
-        else:
-            call(runner, int(self._parts[0]))
+        for name, places, offsets in self._places:
+            if name not in without:
+                self._values[places] = offsets + arrays[name].__array_interface__["data"][0]
+
+    def start(self, use: Callable[[int, int], None] = call) -> None:
+        """Run all calls once, on all threads, and wait for the end of all.
+
+        Parameters
+        ----------
+        use
+            Function that calls a kernel, once or more often, by the address of its machine code and of its arguments.
+        """
+        runner, *kernels = self._kernels
+        if not kernels:
+            use(runner, int(self._parts[0]))
+            return
+        threads = team(len(self.calls), *kernels)
+        with threads.turn.guard:
+            use(*threads.hand_over(runner, self._parts, self._state))
 
 
 def load(programs: Sequence[Program]) -> None:

@@ -53,7 +53,7 @@ class Lead:
     """
 
     emitter = "team"
-    arguments = ("mailbox", "followers", "runner", "parts")
+    arguments = ("mailbox", "followers", "runner", "parts", "state", "state_count")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,11 @@ def yield_address() -> int:
 
 
 class Team:
-    """Followers of runs on a number of threads. Runs of several callers take turns.
+    """Followers of runs on a number of threads.
+
+    Attributes
+    ----------
+    turn : lock of the caller whose turn it is.
 
     Parameters
     ----------
@@ -115,7 +119,7 @@ class Team:
     """
 
     def __init__(self, threads: int, lead: int, follow: int) -> None:
-        self._turn, self._lead = Lock(), lead
+        self.turn, self._lead = Lock(), lead
         self._mailbox, self._arguments = _new_mailbox(threads), np.zeros(len(Lead.arguments), np.int64)
         self._threads: list[threading.Thread] = []
         for part in range(1, threads):
@@ -128,30 +132,33 @@ class Team:
                 raise ThreadsError(f"{threads} threads are needed, and {part} can be had") from None
             self._threads.append(work)
 
-    def run(self, runner: int, parts: NDArray[np.int64]) -> None:
-        """Run the parts of a run, one on each thread.
+    def hand_over(self, runner: int, parts: NDArray[np.int64], state: NDArray[np.int64]) -> tuple[int, int]:
+        """Return machine code and arguments of the kernel that runs the parts of a run; for the one whose turn it is.
 
         Parameters
         ----------
         runner
             Address of the machine code of a kernel.
         parts
-            (threads,) addresses of the kernel's arguments, one for each part.
+            (threads,) addresses of the kernel's arguments, one for each thread.
+        state
+            Numbers that are set to 0 before.
         """
-        with self._turn.guard:
-            self._arguments[:] = self._mailbox.ctypes.data, len(self._threads), runner, parts.ctypes.data
-            call(self._lead, self._arguments.ctypes.data)
+        followers = len(self._threads)
+        addresses = (runner, parts.ctypes.data, state.ctypes.data)
+        self._arguments[:] = self._mailbox.ctypes.data, followers, *addresses, state.size
+        return self._lead, self._arguments.ctypes.data
 
     def stop(self) -> None:
         """Let the followers return, unless a run is on its way, and wait until they have."""
-        if self._turn.guard.acquire(timeout=_STOP_SECONDS):
+        if self.turn.guard.acquire(timeout=_STOP_SECONDS):
             self._tell_to_return()
             for thread in self._threads:
                 thread.join(_STOP_SECONDS)
 
     def _tell_to_return(self) -> None:
         """Hand over a run without parts."""
-        self._arguments[:] = self._mailbox.ctypes.data, 0, 0, 0
+        self._arguments[:] = self._mailbox.ctypes.data, 0, 0, 0, 0, 0
         call(self._lead, self._arguments.ctypes.data)
 
 

@@ -1,12 +1,13 @@
 """The code of `kernels.depthwise`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..depthwise import Depthwise, lane_items
 from ..dot import ITEMSIZE
 from ..isa import Isa
 from ..narrow_conv import pixels_in_vector
-from .epilogue import VectorEpilogue, number_bytes
+from .epilogue import FlaggedCodes, VectorEpilogue, number_bytes
 from .loops import Arguments, counted, each_plane, each_tile, tile_count
 from .memory import Variable
 from .products import VECTOR, Products
@@ -55,9 +56,7 @@ class _Tile:
                     total.put(self.products.add(total.get(), inputs, weight))
 
         size = number_bytes(epilogue)
-        epilogues = (
-            [] if epilogue is None else [VectorEpilogue(epilogue, numbers + i * size, a.scalars) for i in range(items)]
-        )
+        epilogues = [] if epilogue is None else [VectorEpilogue(epilogue, numbers + i * size, a) for i in range(items)]
         if epilogue is not None and epilogue.wide:
             start = [e.start for e in epilogues] * len(self.places)
             sums: list[Any] = sum_wide(self.products, start, a.chunks, a.chunk_count, add_tap)
@@ -69,7 +68,7 @@ class _Tile:
         for k, (r, v) in enumerate(self.places):
             own = sums[k * items : (k + 1) * items]
             if epilogue is None:
-                result = own[0].at_least(low).at_most(high)
+                result: Value | FlaggedCodes = own[0].at_least(low).at_most(high)
             else:
                 codes = [epilogue.codes(total, has_bias=True) for epilogue, total in zip(epilogues, own, strict=True)]
                 result = _side_by_side(codes, epilogue.itemsize)
@@ -84,8 +83,16 @@ class _Tile:
         return joined([load(address + i * self.x_pixel, self.products.element, lanes) for i in range(self.in_vector)])
 
 
-def _side_by_side(codes: list[Value], itemsize: int) -> Value:
-    """Return the codes of a lane's channels, one vector each, in the order of the channels."""
+def _side_by_side(codes: Sequence[Value | FlaggedCodes], itemsize: int) -> Value | FlaggedCodes:
+    """Return the codes of a lane's channels, one vector each, in the order of the channels, with their flags."""
+    flagged = [one for one in codes if isinstance(one, FlaggedCodes)]
+    if flagged:
+        flags = _lane_by_lane([one.flags for one in flagged], itemsize)
+        return FlaggedCodes(_lane_by_lane([one.codes for one in flagged], itemsize), flags, flagged[0].distance)
+    return _lane_by_lane([one for one in codes if isinstance(one, Value)], itemsize)
+
+
+def _lane_by_lane(codes: list[Value], itemsize: int) -> Value:
     if len(codes) * itemsize != 4:
         return interleaved(codes)
     lanes = codes[0].widened(I32, signed=False)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..dot import PARTIAL_TAPS, Dot, weight_bytes
+from ..epilogue import Epilogue, Sums
 from ..isa import Isa
-from .epilogue import VectorEpilogue, number_bytes
+from .epilogue import FlaggedCodes, SumsEpilogue, VectorEpilogue, number_bytes
 from .loops import Arguments, counted, each_tile, tile_count
 from .memory import Variable, aligned_room
 from .products import VECTOR, Products
@@ -151,7 +152,7 @@ class _Tile:
         """Build the sums over the taps, the epilogue and the stores."""
         epilogue, a, epilogues = self.spec.epilogue, self.a, self._epilogues()
         if epilogue is not None and epilogue.wide:
-            start = [e.start for e in epilogues] * self._places
+            start = [e.start for e in epilogues if isinstance(e, VectorEpilogue)] * self._places
             sums: list[Any] = sum_wide(self.products, start, a.chunks, a.chunk_count, self._add_tap)
         else:
             biases = [e.bias for e in epilogues] * self._places if epilogues else self.biases()
@@ -171,12 +172,15 @@ class _Tile:
         """Build the bounds and the stores of float32 sums that have the bias."""
         self._finish(sums, [])
 
-    def _finish(self, sums: Sequence[Any], epilogues: list[VectorEpilogue]) -> None:
+    def _finish(self, sums: Sequence[Any], epilogues: Sequence[SumsEpilogue | VectorEpilogue]) -> None:
         spec, a = self.spec, self.a
         low, high = (None, None) if epilogues else float_bounds(a.scalars)
         for i, total in enumerate(sums):
             (r, p), v = divmod(i // spec.vectors, spec.pixels), i % spec.vectors
-            result = epilogues[v].codes(total, has_bias=True) if epilogues else total.at_least(low).at_most(high)
+            if epilogues:
+                result: Value | FlaggedCodes = epilogues[v].codes(total, has_bias=True)
+            else:
+                result = total.at_least(low).at_most(high)
             self._store(result, self.y + a.y_row * r + a.y_pixel * p + a.y_vector * v, v)
 
     @property
@@ -186,9 +190,9 @@ class _Tile:
     def _numbers(self) -> list[Value]:
         return [self.numbers + v * number_bytes(self.spec.epilogue) for v in range(self.spec.vectors)]
 
-    def _epilogues(self) -> list[VectorEpilogue]:
+    def _epilogues(self) -> list[SumsEpilogue | VectorEpilogue]:
         epilogue = self.spec.epilogue
-        return [] if epilogue is None else [VectorEpilogue(epilogue, n, self.a.scalars) for n in self._numbers()]
+        return [] if epilogue is None else [_epilogue(epilogue, numbers, self.a) for numbers in self._numbers()]
 
     def _add_tap(self, tap: Value, sums: list[Variable]) -> None:
         spec, a = self.spec, self.a
@@ -205,8 +209,14 @@ class _Tile:
                     total = sums[(r * spec.pixels + p) * spec.vectors + v]
                     total.put(self.products.add(total.get(), x, weights[v]))
 
-    def _store(self, result: Value, address: Value, v: int) -> None:
+    def _store(self, result: Value | FlaggedCodes, address: Value, v: int) -> None:
         if self.spec.masked and v == self.spec.vectors - 1:
             result.store_first(address, self.last)
         else:
             result.store(address)
+
+
+def _epilogue(epilogue: Epilogue | Sums, numbers: Value, a: Arguments) -> SumsEpilogue | VectorEpilogue:
+    if isinstance(epilogue, Sums):
+        return SumsEpilogue(epilogue, numbers)
+    return VectorEpilogue(epilogue, numbers, a)

@@ -9,11 +9,22 @@ last is moved back to end at the edge (`each_tile`).
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from llvmlite import ir
 
 from ..spec import Spec
 from .vector import I64, Value
+
+
+class Storable(Protocol):
+    """Vector, or several that are written together."""
+
+    def store(self, address: Value, align: int = 1) -> None:
+        """Write all lanes to an address."""
+
+    def store_first(self, address: Value, count: Value) -> None:
+        """Write the first `count` lanes only."""
 
 
 class Arguments:
@@ -80,7 +91,7 @@ def in_blocks(channel: Value, block: Value, plane: Value, itemsize: int) -> Valu
 
 
 def each_vector(
-    vectors: Value, rest: Value, compute: Callable[[Value], Value], address: Callable[[Value], Value]
+    vectors: Value, rest: Value, compute: Callable[[Value], Storable], address: Callable[[Value], Value]
 ) -> None:
     """Build the loop over the vectors of a row, and what comes after it for the `rest` lanes that are left.
 

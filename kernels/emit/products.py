@@ -7,7 +7,7 @@ from llvmlite import ir
 
 from ..dot import LANE_BYTES, FactorType, is_paired, is_split
 from ..isa import AVX2, Isa
-from .vector import F32, I8, I16, I32, LANES, Value, function, joined, load
+from .vector import F32, I8, I16, I32, LANES, Value, function, fused, joined, load
 
 VECTOR = LANES * LANE_BYTES
 """Bytes of 16 lanes."""
@@ -47,7 +47,7 @@ class Products:
     def add(self, total: Value, x: list[Value], w: list[Value]) -> Value:
         """Return total + dot(x, w); bytes of x are unsigned, everything else is signed."""
         if self.kind == "f32":
-            return self._fused(total, x[0], w[0])
+            return fused(total, x[0], w[0], is_fused=self.isa.has_fma)
         if self.isa.has_vnni:
             name = "llvm.x86.avx512.vpdpbusd.512" if self.kind == "s8" else "llvm.x86.avx512.vpdpwssd.512"
             return self._instruction(name, total, x[0], w[0])
@@ -65,13 +65,6 @@ class Products:
         if self.isa.has_vnni and not self.isa.adds_beside:
             return self._instruction("llvm.x86.avx512.vpdpwssd.512", total, x, x.like(1 << 16))
         return total + (x >> 16)
-
-    def _fused(self, total: Value, x: Value, w: Value) -> Value:
-        if "fma" not in self.isa.requires:
-            return total + x * w  # without the instruction, fma would be a call
-        kind = ir.FunctionType(total.v.type, [total.v.type] * 3)
-        fma = function(self.b, kind, f"llvm.fma.v{total.lanes}f32")
-        return Value(self.b, self.b.call(fma, [x.v, w.v, total.v]))
 
     def _instruction(self, name: str, total: Value, x: Value, w: Value) -> Value:
         items = _item_type(name)

@@ -4,10 +4,10 @@ The runner never returns to Python between two calls, so that a small call costs
 is rows of the table; a row has two numbers, the address of a kernel's machine code and the address of the kernel's
 arguments.
 
-The threads share some numbers: one for each part, which the thread that computes it changes from 0 to 1, and how many
-parts are done. When all parts of the section are, the next one begins; until then a thread that finds nothing to take
-spins. The release when a part is done and the acquire of those that read the number order everything written in a
-section before everything read in the next.
+One thread has one part. Several share some numbers: one for each part, which the thread that computes it changes from 0
+to 1, and how many parts are done. When all parts of the section are, the next one begins; until then a thread that
+finds nothing to take spins. The release when a part is done and the acquire of those that read the number order
+everything written in a section before everything read in the next.
 """
 
 from llvmlite import ir
@@ -24,6 +24,15 @@ _VOID_POINTER = ir.IntType(8).as_pointer()
 
 def emit(spec: Runner, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
+    b = a.b
+    with b.if_else(a.threads.equals(1).v) as (is_alone, are_several):
+        with is_alone:
+            _run_part(a, a.spans)
+        with are_several:
+            _share_sections(a, isa)
+
+
+def _share_sections(a: Arguments, isa: Isa) -> None:
     b = a.b
     done, one = pointer(a.done, I64), ir.Constant(I64, 1)
     with counted(a.sections) as section:

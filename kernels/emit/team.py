@@ -92,6 +92,8 @@ class _Mailbox:
 
 def _lead(mailbox: _Mailbox, isa: Isa, a: Arguments) -> None:
     b = a.b
+    with counted(a.state_count) as i:
+        b.store(ir.Constant(I64, 0), pointer(a.state + i * 8, I64))
     run = mailbox.read(RUN) + 1
     mailbox.write(ENDED, a.followers.like(0))
     mailbox.write(RUNNER, a.runner)

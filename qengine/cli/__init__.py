@@ -1,5 +1,6 @@
 """The command line: the only package that prints, and that decides the exit status of a process."""
 
+import gc
 import io
 import os
 import signal
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _make_safe()
     show_warnings()
     with _leaving_at_interrupt():
-        app, abort = _application()
+        app, abort = _application(words)
     try:
         answer = app(words or ["--help"], prog_name="qengine", standalone_mode=False)
         if isinstance(answer, str):
@@ -60,13 +61,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return answer if isinstance(answer, int) else _DONE
 
 
-def _application() -> tuple[Callable[..., Any], type[BaseException]]:
+def _application(words: Sequence[str]) -> tuple[Callable[..., Any], type[BaseException]]:
     """Return the Typer application, and the exception with which Typer reports an interrupt."""
-    import typer
+    with _importing():
+        import typer
 
-    from qengine.cli.app import app  # slow: it imports all of qengine
+        from qengine.cli.app import application  # slow: it imports most of qengine
 
-    return app, typer.Abort
+        return application(words), typer.Abort
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Collect no garbage while the context lasts, and never what was imported first: all of it stays."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not gc.get_freeze_count():
+            gc.freeze()
+        gc.enable()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from qengine.lru_cache import LruCache, digest
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Tensor
 from qengine.runtime.environment import decides
-from qengine.runtime.native import Executor, make_executor
+from qengine.runtime.native import CountedExecutor, Executor, make_counted_executor, make_executor
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
@@ -31,6 +31,21 @@ from qengine.runtime.sections import InnerTensorCallback, RunPlan, SectionedPlan
 from qengine.threads import BLAS, available_threads
 
 _CACHED_PLANS = 16
+
+
+class RunKey(NamedTuple):
+    """Everything that two runs must share for the second to need no checks.
+
+    Attributes
+    ----------
+    outputs : names of the tensors to return; None for the outputs of the model.
+    feeds : name, dtype and shape of every feed.
+    raw : whether outputs in fixed point are codes.
+    """
+
+    outputs: tuple[str, ...] | None
+    feeds: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
+    raw: bool
 
 
 class PlanCache:
@@ -47,8 +62,10 @@ class PlanCache:
         self.network, self.options, self.isa = network, options, isa
         self._plans: LruCache[Plan] = LruCache(_CACHED_PLANS)
         self._executors: LruCache[Executor] = LruCache(_CACHED_PLANS)
+        self._counted: LruCache[CountedExecutor | None] = LruCache(_CACHED_PLANS)
         self._overridden: LruCache[Network] = LruCache(_CACHED_PLANS)
         self._sectioned: LruCache[SectionedPlan] = LruCache(_CACHED_PLANS)
+        self._prepared: dict[RunKey, Executor] = {}
         self._unplannable: set[tuple[str, ...]] = set()  # outputs that no single plan can compute
 
     def names(self, names: Sequence[str] | None) -> tuple[str, ...]:
@@ -126,9 +143,9 @@ class PlanCache:
 
     def _section_settings(self, run: RunPlan, on_inner_tensor: InnerTensorCallback | None) -> SectionSettings:
         options = self.options
-        return SectionSettings(
-            options.arithmetic(), options.strict, options.max_elements, options.max_iterations, run, on_inner_tensor
-        )
+        executor = None if self.isa is None else partial(self.executor, raw=True)
+        limits = options.max_elements, options.max_iterations
+        return SectionSettings(options.arithmetic(), options.strict, *limits, run, executor, on_inner_tensor)
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""
@@ -144,6 +161,31 @@ class PlanCache:
         with BLAS.limited(None if executor.is_native else threads):
             return outputs | executor.run(arrays)
 
+    def prepared(self, key: RunKey) -> Executor | None:
+        """Return the executor that `prepare` kept under a key."""
+        return self._prepared.get(key)
+
+    def prepare(self, key: RunKey, plan: Plan) -> None:
+        """Keep the executor of a plan that has just run.
+
+        Only a plan that native kernels compute whole, and that depends on no elements of the feeds: then a run with
+        the same key needs no other check.
+        """
+        inputs = {value.name for value in self.network.model.inputs}
+        reads_all = {t.name for t in plan.inputs} == {name for name, *_ in key.feeds} == inputs
+        if (
+            self.isa is None
+            or not plan.steps
+            or not reads_all
+            or any(t.value is not None for t in plan.outputs.values())
+        ):
+            return
+        executor = self.executor(plan, raw=key.raw)
+        if executor.is_native:
+            if len(self._prepared) >= _CACHED_PLANS:
+                self._prepared.clear()
+            self._prepared[key] = executor
+
     def executor(self, plan: Plan, *, raw: bool) -> Executor:
         """Return a plan on native kernels; see `InferenceSession.executor`."""
         isa = self.isa
@@ -156,6 +198,18 @@ class PlanCache:
                 return make_executor(plan, isa, threads, raw=raw)
 
         return self._executors.get((id(plan), raw), make)
+
+    def counted(self, plan: Plan, float32: Plan) -> CountedExecutor | None:
+        """Return a plan in fixed point and the same in float32 as one program on native kernels that counts.
+
+        None where there are no native kernels, or where the plans do not correspond.
+        """
+        isa = self.isa
+        if isa is None:
+            return None
+        memory.require(plan.bytes, plan.heaviest)
+        threads = self.options.threads or available_threads()
+        return self._counted.get((id(plan), id(float32)), lambda: make_counted_executor(plan, float32, isa, threads))
 
     def _input(self, name: str, array: Any) -> Tensor:
         """Return an input as the plan needs it: with its elements where they decide shapes."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
@@ -23,6 +23,7 @@ from qengine import memory
 from qengine.errors import OptionError
 from qengine.kernels.reference.requantize import Tally
 from qengine.keywords import check_keywords, options_with
+from qengine.model.formats.assign import FormatRequest
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.steps import Arithmetic, Tensor
@@ -30,11 +31,11 @@ from qengine.qformat import Format
 from qengine.runtime.environment import decode_value
 from qengine.runtime.event import Event
 from qengine.runtime.feeds import Argument, check_feeds
-from qengine.runtime.native import Executor
+from qengine.runtime.native import CountedRun, Executor
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Plan
-from qengine.runtime.plan_cache import PlanCache
+from qengine.runtime.plan_cache import PlanCache, RunKey
 from qengine.runtime.sections import InnerTensorCallback
 from qengine.runtime.values import RuntimeValue
 from qengine.threads import BLAS
@@ -81,14 +82,14 @@ class InferenceSession:
         check_keywords("InferenceSession", keywords, SessionKeywords)
         self._options = options_with(SessionOptions, options, keywords)
         with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
-            self._network = self._read(model)
+            graph = model if isinstance(model, Graph) else load(model)
+            self._network = self._read(lambda request: Network(graph, request))
         self._plans = PlanCache(self._network, self._options, self._options.instruction_set())
 
-    def _read(self, model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph) -> Network:
+    def _read(self, network_with: Callable[[FormatRequest | None], Network]) -> Network:
         """Return the network of a model with the formats that the options request."""
-        graph = model if isinstance(model, Graph) else load(model)
         is_requested, unread = self._options.requests_fixed_point, self._options.unread_in_float32()
-        network = Network(graph, self._options.request() if is_requested else None)
+        network = network_with(self._options.request() if is_requested else None)
         if unread and not is_requested:
             if network.table is None:
                 raise OptionError(f"{unread[0]} has no meaning in float32: give a qformat or formats with it")
@@ -151,6 +152,22 @@ class InferenceSession:
         """Whether runs are in fixed point: the options give formats, or a quantized model has its own."""
         return self._network.table is not None
 
+    def with_options(self, options: SessionOptions) -> InferenceSession:
+        """Return a session of the same model with other options, which shares all that does not depend on them.
+
+        Raises
+        ------
+        QEngineError
+            If the formats do not fit the model.
+        """
+        other = copy.copy(self)
+        other.__dict__.pop("formats", None)
+        other._options = options
+        with memory.limited(options.memory_limit(), max_elements=options.max_elements):
+            other._network = other._read(self._network.with_request)
+        other._plans = PlanCache(other._network, options, options.instruction_set())
+        return other
+
     def in_float32(self) -> InferenceSession:
         """Return a session of the same model in float32, after the same passes, to compare fixed point with.
 
@@ -198,6 +215,10 @@ class InferenceSession:
         QEngineError
             If the shapes do not fit each other, or a tensor would be too large.
         """
+        key = _key_of_run(output_names, feeds, raw)
+        if key is not None and (executor := self._plans.prepared(key)) is not None:
+            outputs = executor.run(feeds)
+            return [outputs[name] for name in key.outputs or [value.name for value in self.graph.outputs]]
         if isinstance(output_names, str):
             raise OptionError(f"output_names is a list of names: give ['{output_names}']")
         if not isinstance(output_names, Sequence | None) or any(not isinstance(n, str) for n in output_names or ()):
@@ -205,14 +226,19 @@ class InferenceSession:
         names = list(output_names or (value.name for value in self.graph.outputs))
         arrays = self.check_feeds(feeds)
         with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
-            results = self._run(arrays, tuple(dict.fromkeys(names)), raw)
+            results = self._run(arrays, tuple(dict.fromkeys(names)), raw, key)
         # A name that is listed twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
 
-    def _run(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> Mapping[str, Any]:
+    def _run(
+        self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool, key: RunKey | None
+    ) -> Mapping[str, Any]:
         plan = self._plans.whole_plan(arrays, names)
         if plan is not None:
-            return self._plans.run(plan, arrays, raw=raw)
+            outputs = self._plans.run(plan, arrays, raw=raw)
+            if key is not None:
+                self._plans.prepare(key, plan)
+            return outputs
         with self.limited():
             sectioned = self._plans.sectioned_plan(arrays, names)
             results = sectioned.run(self._runtime_values(arrays))
@@ -264,6 +290,32 @@ class InferenceSession:
         for tensor, array in plan.trace(arrays, tallies):
             bound_step = steps.get(tensor.name)
             yield Event(tensor, array, None if bound_step is None else bound_step.node, bound_step)
+
+    def run_counted(
+        self, float32: InferenceSession, arrays: Mapping[str, Any], names: Sequence[str]
+    ) -> tuple[Plan, CountedRun] | None:
+        """Run in fixed point and in float32 on native kernels, which count; see `CountedRun`.
+
+        None where that is not possible: on the reference, and where the run is planned section by section.
+
+        Parameters
+        ----------
+        float32
+            Session of the same model in float32.
+        arrays
+            Feeds that `check_feeds` returned.
+        names
+            Tensors to compute.
+
+        Returns
+        -------
+        plan, run
+            The plan in fixed point, and its outputs and figures.
+        """
+        with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
+            plan, other = self._plans.whole_plan(arrays, names), float32._plans.whole_plan(arrays, names)
+            executor = None if plan is None or other is None else self._plans.counted(plan, other)
+            return None if plan is None or executor is None else (plan, executor.run(arrays))
 
     def known_outputs(self, arrays: Mapping[str, Any], names: Sequence[str]) -> dict[str, Tensor]:
         """Return those of the tensors that need no run, with their elements: `trace` does not yield them."""
@@ -337,6 +389,21 @@ class InferenceSession:
     def limited(self) -> AbstractContextManager[None]:
         """Limit the threads of NumPy's linear algebra to those of the session, while the context lasts."""
         return BLAS.limited(self._options.threads)
+
+
+def _key_of_run(names: Sequence[str] | None, feeds: Any, raw: bool) -> RunKey | None:
+    """Return the key of a run whose feeds are plain arrays; None for any other, which needs every check."""
+    if type(feeds) is not dict or not isinstance(names, list | None):
+        return None
+    listed = None if names is None else tuple(names)
+    if listed is not None and (any(type(name) is not str for name in listed) or len(set(listed)) < len(listed)):
+        return None
+    described = []
+    for name, feed in feeds.items():
+        if type(feed) is not np.ndarray or not feed.dtype.isnative:
+            return None
+        described.append((name, feed.dtype, feed.shape))
+    return RunKey(listed or None, tuple(described), raw)
 
 
 def _result(value: RuntimeValue, raw: bool) -> Any:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.custom import Custom
@@ -19,9 +19,6 @@ from qengine.runtime import control_flow, custom_nodes
 from qengine.runtime.environment import Environment, real_numbers
 from qengine.runtime.values import RuntimeValue
 
-CallGraph = Callable[[Node, str, Sequence[RuntimeValue]], list[RuntimeValue]]
-"""(node, attribute, inputs) -> outputs of the graph in that attribute of the node."""
-
 
 def is_island(node: Node) -> bool:
     """Whether a node with graphs in its attributes, and these graphs, compute real numbers in fixed point too."""
@@ -29,7 +26,7 @@ def is_island(node: Node) -> bool:
 
 
 def compute_standalone(
-    node: Node, inputs: Sequence[RuntimeValue], env: Environment, call_graph: CallGraph
+    node: Node, inputs: Sequence[RuntimeValue], env: Environment, graphs: control_flow.Graphs
 ) -> list[RuntimeValue]:
     """Return the outputs of a node.
 
@@ -41,8 +38,8 @@ def compute_standalone(
         Value for each name in `node.inputs`, codes in fixed point.
     env
         The run, with its arithmetic and its tallies.
-    call_graph
-        Function that runs a graph in an attribute of the node.
+    graphs
+        The graphs in the attributes of the node.
 
     Raises
     ------
@@ -57,7 +54,7 @@ def compute_standalone(
         inputs = [RuntimeValue(real_numbers(value)) for value in inputs]
     if node.graphs:
         with node.errors_named():
-            outputs = control_flow.perform(node, inputs, lambda attribute, args: call_graph(node, attribute, args))
+            outputs = control_flow.perform(node, inputs, graphs)
         if any(node.outputs[len(outputs) :]):
             raise ModelError(f"{node}: gives {len(outputs)} outputs, {len(node.outputs)} are needed")
         return outputs

@@ -10,9 +10,9 @@ import pytest
 
 from qengine.kernels import program
 from qengine.kernels.isa import available
+from qengine.kernels.locks import Lock
 from qengine.kernels.packing import Fill, Move
 from qengine.kernels.program import BARRIER, Call, Program, Slot
-from qengine.kernels.team import call
 
 ISA = available()[0]
 
@@ -48,6 +48,15 @@ def test_slots_are_addresses_of_the_arrays_of_each_run():
             y = np.zeros(6, np.uint8)
             run({"x": x + first, "y": y})
             assert y.tolist() == [9, 0, first + 1, first + 2, first + 3, 0]
+
+
+def test_slots_of_several_arrays_on_several_threads():
+    calls = [[copy(Slot("x", 4 * t + i), Slot("y", 4 * t + 3 - i), 1) for i in range(4)] for t in range(2)]
+    run = Program(ISA, [[BARRIER, *calls[0]], [*calls[1], BARRIER]]).run
+    for first in (1, 9):
+        x, y = np.arange(first, first + 8, dtype=np.uint8), np.zeros(8, np.uint8)
+        run({"x": x, "y": y})
+        assert y.tolist() == [*x[3::-1], *x[:3:-1]]
 
 
 def test_an_array_that_no_slot_is_given_for():
@@ -120,10 +129,14 @@ def test_a_thread_takes_the_parts_that_others_do_not(threads, monkeypatch):
 
 
 class Alone:
-    """A team whose followers do nothing."""
+    """A team in which the last follower does everything."""
 
-    def run(self, runner, parts):
-        call(runner, int(parts[-1]))
+    def __init__(self):
+        self.turn = Lock()
+
+    def hand_over(self, runner, parts, state):
+        state[:] = 0
+        return runner, int(parts[-1])
 
 
 def test_programs_of_several_callers_take_turns():

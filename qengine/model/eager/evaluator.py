@@ -128,10 +128,12 @@ class Evaluator:
                 raise ModelError(f"input '{name}' is an empty optional")
         if not self.omits and any(value is None for value in inputs[len(self.signature.inputs) :]):
             raise ModelError("one of its inputs is left out, and none may be")
+        return function(*self.signature.arguments(inputs), **self.keywords(node))
+
+    def keywords(self, node: Node) -> dict[str, Any]:
+        """Return the keyword arguments that the function gets for a node, and the node itself if it takes it."""
         keywords = self.grouped.keywords(node.attributes)
-        if self.takes_node:
-            keywords["node"] = node
-        return function(*self.signature.arguments(inputs), **keywords)
+        return keywords | {"node": node} if self.takes_node else keywords
 
 
 _registry: dict[tuple[str, str], list[Evaluator]] = {}

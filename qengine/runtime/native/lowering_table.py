@@ -67,6 +67,7 @@ class LoweringContext(Generic[S]):
     isa : instruction set that kernels are compiled for.
     request_buffer : function that returns the buffer of an input.
     buffers : buffers that already hold a tensor, by the tensor's name.
+    counts : whether kernels that round store flags with the codes.
     """
 
     step: S
@@ -76,6 +77,7 @@ class LoweringContext(Generic[S]):
     isa: Isa
     request_buffer: RequestBuffer
     buffers: Callable[[str], list[TensorBuffer]]
+    counts: bool = False
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,47 @@ class Part:
 
 
 @dataclass(eq=False)
+class PlainCalls(Op):
+    """Several calls of kernels on plain buffers that threads share; see `PlainOp` for one kernel.
+
+    Attributes
+    ----------
+    label : name of the kernels, for display.
+    make : function that returns the calls of some parts.
+    parts, work, others, scratch : see `PlainOp`.
+    """
+
+    label: InitVar[str]
+    make: Callable[[Part], list[Call]]
+    parts: int = 1
+    work: float = 0.0
+    others: InitVar[tuple[TensorBuffer, ...]] = ()
+    scratch: int = 0
+
+    def __post_init__(self, label: str, others: tuple[TensorBuffer, ...]) -> None:
+        self.other_outputs, self.kernel = others, label
+
+    @property
+    def part_count(self) -> int:
+        """The number of parts."""
+        return self.parts
+
+    @property
+    def cycles(self) -> float:
+        """An estimate of the processor cycles on one thread."""
+        return self.work
+
+    @property
+    def scratch_bytes(self) -> int:
+        """The bytes of memory that each thread needs while it computes."""
+        return self.scratch
+
+    def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
+        """Return the calls that compute some parts."""
+        return self.make(_part(len(self.inputs), views, out, rows))
+
+
+@dataclass(eq=False)
 class PlainOp(Op):
     """A kernel on plain buffers.
 
@@ -80,8 +121,10 @@ class PlainOp(Op):
 
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the call that computes some parts."""
-        addresses = [view.origin for view in views]
-        count = len(self.inputs)
-        outputs = (out.origin, *addresses[count:])
-        part = Part(tuple(addresses[:count]), outputs, rows.first, rows.end, rows.scratch)
-        return [Call(self.spec, self.arguments(part))]
+        return [Call(self.spec, self.arguments(_part(len(self.inputs), views, out, rows)))]
+
+
+def _part(inputs: int, views: Sequence[View], out: View, rows: Rows) -> Part:
+    addresses = [view.origin for view in views]
+    outputs = (out.origin, *addresses[inputs:])
+    return Part(tuple(addresses[:inputs]), outputs, rows.first, rows.end, rows.scratch)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.broadcast import ELEMENT_BYTES
 from qengine.kernels.elementwise import Stored
 from qengine.kernels.epilogue import stored_zero
 from qengine.kernels.layout import Halo, Layout, natural_block
@@ -18,10 +19,7 @@ from qengine.qformat import QFormat
 
 Address = int | Slot
 
-ITEMSIZE = {
-    **{"b8": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "f16": 2, "bf16": 2, "i32": 4, "u32": 4, "f32": 4},
-    **{"i64": 8, "u64": 8, "f64": 8},
-}
+ITEMSIZE = ELEMENT_BYTES
 """The bytes of an element by its type, as kernels name it."""
 
 STORED_DTYPE: dict[str, Any] = {"u8": np.uint8, "i16": np.int16, "f32": np.float32, "i32": np.int32}
@@ -77,6 +75,7 @@ class TensorBuffer:
     array : name of the caller's array that is used as memory; None for memory of the plan.
     view_of : buffer whose memory this one uses with another shape.
     elements : elements of a constant, which are its memory; None for a tensor that is computed.
+    flagged : whether the flags of the codes are stored after them.
     """
 
     name: str
@@ -90,6 +89,7 @@ class TensorBuffer:
     array: str | None = None
     view_of: TensorBuffer | None = None
     elements: NDArray[Any] | None = None
+    flagged: bool = False
 
     @classmethod
     def plain(cls, t: Tensor) -> TensorBuffer:
@@ -99,7 +99,15 @@ class TensorBuffer:
         return cls(t.name, (1, 1, 1, prod(t.shape)), stored, 1)
 
     @classmethod
-    def of(cls, t: Tensor, block: int | None = None, low: int | None = None, high: int | None = None) -> TensorBuffer:
+    def of(
+        cls,
+        t: Tensor,
+        block: int | None = None,
+        low: int | None = None,
+        high: int | None = None,
+        *,
+        flagged: bool = False,
+    ) -> TensorBuffer:
         """Return a buffer for a tensor of a type that native kernels read, with codes between bounds."""
         shape, stored = images(t.shape), stored_as(t)
         assert shape is not None
@@ -110,11 +118,13 @@ class TensorBuffer:
             buffer.zero = stored_zero(word.signed, word.dtype.itemsize)
             buffer.low = word.least if low is None else min(max(low, word.least), word.most)
             buffer.high = word.most if high is None else min(max(high, word.least), word.most)
+            buffer.flagged = flagged
         return buffer
 
     def like(self, name: str, **changes: Any) -> TensorBuffer:
-        """Return another buffer with the same properties but for some changes, and without a halo."""
-        return replace(self, name=name, halo=Halo(), array=None, view_of=None, elements=None, **changes)
+        """Return another buffer with the same properties but for some changes, and without a halo or flags."""
+        changes = {"halo": Halo(), "array": None, "view_of": None, "elements": None, "flagged": False, **changes}
+        return replace(self, name=name, **changes)
 
     @property
     def storage(self) -> TensorBuffer:
@@ -124,12 +134,12 @@ class TensorBuffer:
     @property
     def layout(self) -> Layout:
         """The layout of the whole tensor in memory."""
-        return Layout(*self.shape, ITEMSIZE[self.stored], self.block, self.halo)
+        return Layout(*self.shape, ITEMSIZE[self.stored], self.block, self.halo, self.flagged)
 
     @property
     def bytes(self) -> int:
-        """The size of the elements in bytes, without padding and halo."""
-        return prod(self.shape) * ITEMSIZE[self.stored]
+        """The size of the elements in bytes, with their flags, without padding and halo."""
+        return prod(self.shape) * ITEMSIZE[self.stored] * (2 if self.flagged else 1)
 
     @property
     def max_magnitude(self) -> int:
@@ -145,6 +155,7 @@ class View:
     ----------
     origin : address of pixel (0, 0) of the first block.
     image, plane, row, pixel : strides in bytes.
+    flags : distance in bytes from a code to its flags; 0 where there are none.
     """
 
     origin: Address
@@ -152,6 +163,7 @@ class View:
     plane: int
     row: int
     pixel: int
+    flags: int = 0
 
     def at(self, row: int = 0, pixel: int = 0) -> Address:
         """Return the address of a pixel of the first block."""
@@ -160,8 +172,13 @@ class View:
     @classmethod
     def whole(cls, base: Address, layout: Layout) -> View:
         """Return the view of a whole tensor whose memory begins at an address."""
-        return cls(base + layout.origin, layout.image, layout.plane, layout.row, layout.pixel)
+        return cls(base + layout.origin, layout.image, layout.plane, layout.row, layout.pixel, layout.flags)
 
     def arguments(self, name: str, row: int = 0) -> dict[str, Address]:
         """Return the arguments of a kernel for this operand: its address at a row, and its strides."""
         return {name: self.at(row), f"{name}_batch": self.image, f"{name}_block": self.plane, f"{name}_row": self.row}
+
+    @property
+    def flag_arguments(self) -> dict[str, Address]:
+        """The arguments of a kernel that stores flags into this tensor; none where there are no flags."""
+        return {"y_flags": self.flags} if self.flags else {}

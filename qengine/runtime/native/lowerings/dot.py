@@ -113,7 +113,7 @@ class DotOp(LinearOp):
         return _FilterSet(
             sampling,
             channels,
-            Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0]),
+            Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0].copy()),  # a view would keep the weights
             chunks=self.address_of(chunks),
             weights=self.aligned_copy(dot.packed_weights(taps.lanes, self.kind, self.isa)),
             numbers=self.aligned_copy(numbers),
@@ -151,7 +151,7 @@ class DotOp(LinearOp):
         (x,) = views
         if self.filters.as_pixels:
             x = View(x.origin, 0, x.plane, 0, x.image)
-            out = View(out.origin, 0, out.plane, 0, out.image)
+            out = View(out.origin, 0, out.plane, 0, out.image, out.flags)
         calls = []
         begin, end = share_bounds(sum(s.channels.vectors for s in self._sets), rows.share, rows.shares)
         seen = 0
@@ -195,7 +195,8 @@ class DotOp(LinearOp):
         # A block has room for 16 channels; a call of isolated channels, or of a narrower block, writes only its own.
         left = channels.count - (span.first + vectors - 1) * LANES
         last = min(left if channels.isolated or block != LANES else LANES, LANES)
-        step = 0 if self.filters.as_pixels and span.width > 1 else s.stride_x * x.pixel
+        is_row_of_pixels = self.filters.as_pixels and span.width > 1
+        step = 0 if is_row_of_pixels or tile.pixels == 1 else s.stride_x * x.pixel  # few kernels: see `Dot.step`
         vector_bytes = taps * dot.weight_bytes(self.kind, self.isa)
         key = (x.plane, x.row, x.pixel)
         if key not in filter_set.offsets:
@@ -229,6 +230,7 @@ class DotOp(LinearOp):
             "width": span.width,
             "vectors": vectors,
             "last": last,
+            **out.flag_arguments,
         }
         return Call(spec, arguments)
 

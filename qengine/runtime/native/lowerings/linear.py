@@ -98,13 +98,13 @@ def _lower(
     step, out = context.step, context.out
     kind = _kind(step.x, w)
     x = context.request_buffer(step.x, stored=_STORED[kind], shape=rows)
-    filters = Filters(kind, w.astype(_WEIGHT_DTYPE[kind]), group, samplings, as_pixels=rows is not None)
+    filters = Filters(kind, w.astype(_WEIGHT_DTYPE[kind], copy=False), group, samplings, as_pixels=rows is not None)
     stage = _output_stage(context, filters.w, x)
     op = next(op for op in OPS if op.accepts(filters, x, out))
     shaped = out if rows is None else Tensor(out.name, out.dtype, (rows[0], out.shape[-1]), None, out.format)
     activation = step.activation or NO_ACTIVATION
     bounds = (None, None) if out.format is None else map(out.encode_bound, (activation.low, activation.high))
-    buffer = TensorBuffer.of(shaped, op.output_block(filters.channels), *bounds)
+    buffer = TensorBuffer.of(shaped, op.output_block(filters.channels), *bounds, flagged=context.counts)
     return Lowered.by(op(context.isa, (x,), buffer, filters, stage))
 
 
@@ -179,6 +179,7 @@ def _output_stage(context: LoweringContext[Linear], w: NDArray[Any], x: TensorBu
         high=out.encode_bound(activation.high),
         accumulator_bits=arithmetic.accumulator_bits,
         splits=True,
+        counts=context.counts,
     )
     if requantization is None:
         raise NotLowered("sums of more than 64 bits")
