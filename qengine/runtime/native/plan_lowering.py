@@ -30,6 +30,7 @@ from qengine.kernels.program import Slot, load
 from qengine.model.steps import Evaluated, Step, Tensor
 from qengine.runtime.native.executor import (
     FAULTS,
+    NAN_COUNTS,
     Executor,
     Fault,
     NativeSegment,
@@ -79,6 +80,7 @@ class PlanLowering(SegmentTensors):
     memory : memory of the tensors between ops, which the segments use one after the other.
     evaluated : plain buffers of all outputs of nodes with several outputs, by the id of the evaluation.
     faults : errors that kernels may find.
+    rounding : steps that round real numbers, which may be NaN.
     wide_steps : steps on float32 in the place of float16.
     last_read : index of the last step that reads a tensor, by name.
     """
@@ -89,6 +91,7 @@ class PlanLowering(SegmentTensors):
         self.memory = Memory()
         self.evaluated: dict[int, tuple[TensorBuffer, ...]] = {}
         self.faults: list[Fault] = []
+        self.rounding: list[BoundStep] = []
         self.wide_steps = WideSteps()
         self.last_read = {s: i for i, b in enumerate(plan.steps) for s in b.sources if isinstance(s, str)}
 
@@ -111,8 +114,17 @@ class PlanLowering(SegmentTensors):
         read = set().union(*self.reads)
         quantized = [t for t in self.plan.inputs if t.format is not None and t.name not in self.plan.encoded]
         unread = tuple(t for t in quantized if feed_key(t.name) not in read)
-        parts, faults = tuple(self.parts), tuple(self.faults)
-        return Executor(self.plan, self.isa, self.threads, parts, outputs, tuple(reversed(release)), unread, faults)
+        return Executor(
+            self.plan,
+            self.isa,
+            self.threads,
+            tuple(self.parts),
+            outputs,
+            tuple(reversed(release)),
+            unread,
+            tuple(self.faults),
+            tuple(self.rounding),
+        )
 
     def _before_steps(self) -> None:
         """Add what comes before the first step."""
@@ -138,7 +150,8 @@ class PlanLowering(SegmentTensors):
             ways.insert(0, self._lower_to_turned)
         reasons = []
         for way in ways:
-            state = len(self.segment.ops), len(self.faults), dict(self.plain), dict(self.turned), dict(self.sources)
+            counts = len(self.segment.ops), len(self.faults), len(self.rounding)
+            state = dict(self.plain), dict(self.turned), dict(self.sources)
             buffers = {name: list(existing) for name, existing in self.buffers.items()}
             try:
                 ops = way(widened)
@@ -146,8 +159,9 @@ class PlanLowering(SegmentTensors):
                     ops = (*ops, *self._round(widened, bound_step.output))
             except NotLowered as reason:
                 reasons += [str(reason)] if way != self._lower_to_turned else []
-                op_count, fault_count, self.plain, self.turned, self.sources = state
-                del self.segment.ops[op_count:], self.faults[fault_count:]
+                op_count, fault_count, rounding_count = counts
+                self.plain, self.turned, self.sources = state
+                del self.segment.ops[op_count:], self.faults[fault_count:], self.rounding[rounding_count:]
                 self.buffers = buffers
             else:
                 self.segment.steps.append((bound_step, ops))
@@ -173,7 +187,7 @@ class PlanLowering(SegmentTensors):
         output = bound_step.output
         if stored_as(output) is None or images(output.shape) is None or 0 in output.shape:
             raise NotLowered(f"{len(output.shape)} axes of {output.dtype}")
-        lowered = self._lower(bound_step.step, output)
+        lowered = self._lower(bound_step, output)
         for op in lowered.ops:
             self.segment.append(op)
         self.buffers[output.name] = list(lowered.outputs)
@@ -217,8 +231,9 @@ class PlanLowering(SegmentTensors):
         self.faults.append(Fault(bound_step.node, message))
         return Slot(FAULTS, 8 * (len(self.faults) - 1))
 
-    def _lower(self, step: Step, out: Tensor) -> Lowered:
+    def _lower(self, bound_step: BoundStep, out: Tensor) -> Lowered:
         """Return the ops of a step."""
+        step = bound_step.step
         context = LoweringContext(
             step=step,
             function=function_of(step),
@@ -227,9 +242,15 @@ class PlanLowering(SegmentTensors):
             isa=self.isa,
             request_buffer=self._request_buffer,
             buffers=lambda name: self.buffers.get(name, []),
+            nan_counter=lambda: self._nan_counter(bound_step),
             counts=self.counts,
         )
         return lowering_of(step)(context)
+
+    def _nan_counter(self, bound_step: BoundStep) -> Slot:
+        """Return the counter of NaN in what a step rounds; those of the inputs come first."""
+        self.rounding.append(bound_step)
+        return Slot(NAN_COUNTS, 8 * (len(self.plan.inputs) + len(self.rounding) - 1))
 
     def _output(self, t: Tensor, raw: bool) -> OutputSource:
         """Return the source of an output, as codes or real numbers, and add the ops that it takes."""
