@@ -45,7 +45,7 @@ def lower_table(context: PlainContext[Table]) -> Lowered:
         return _function(context, step.function, out)
     if step.x.format is None or context.out.format is None:
         raise NotLowered("a table between codes and real numbers")
-    return _table(context, step.entries(context.out, context.arithmetic), out)
+    return _table(context, step.table(context.out, context.arithmetic)[0], out)
 
 
 def lower_evaluated(context: PlainContext[Evaluated]) -> Lowered:
