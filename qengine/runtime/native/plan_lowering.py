@@ -40,6 +40,7 @@ from qengine.runtime.native.executor import (
     feed_key,
 )
 from qengine.runtime.native.frames import depth_of, frames_of, on_frames
+from qengine.runtime.native.fusion import fuse_biases
 from qengine.runtime.native.half import WideSteps
 from qengine.runtime.native.lowering_table import (
     Lowered,
@@ -71,7 +72,7 @@ def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool) -> Executor:
     raw
         Whether outputs in fixed point are codes instead of real numbers.
     """
-    return PlanLowering(with_quantized_steps(plan), isa, threads, raw).executor()
+    return PlanLowering(fuse_biases(with_quantized_steps(plan)), isa, threads, raw).executor()
 
 
 class PlanLowering(SegmentTensors):
@@ -175,10 +176,13 @@ class PlanLowering(SegmentTensors):
         return reasons[-1] if entry is not None and entry.is_first else reasons[0]
 
     def _reads_plain(self, step: Step) -> bool:
-        """Whether the inputs of a step lie in plain order only."""
-        names = [t.name for t in step.operands if t.value is None]
+        """Whether the inputs of a step lie in plain order only; of arrays, images are better packed into blocks."""
+        computed = [t for t in step.operands if t.value is None]
+        if any(t.name in self.buffers for t in computed):
+            return False
         plain = self.plain.keys() | self.sources.keys()
-        return any(name in plain for name in names) and not any(name in self.buffers for name in names)
+        are_arrays = bool(computed) and all(t.format is None and t.ndim < 4 for t in computed)
+        return are_arrays or any(t.name in plain for t in computed)
 
     def _lower_to_turned(self, bound_step: BoundStep) -> tuple[Op, ...]:
         """Add a step on the bases of turned tensors, and return its ops."""
