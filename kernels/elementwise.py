@@ -27,12 +27,13 @@ class Elementwise:
     Attributes
     ----------
     operation : "add", "multiply", or "prelu": the first operand where it is not negative, elsewhere the product.
+        "round" of one operand in float32 rounds to numbers of float16.
     operands : stored form of each operand.
     epilogue : epilogue of the results; None for float32.
     signs : +1 or -1 for each operand that is added; the first is +1.
     """
 
-    operation: Literal["add", "multiply", "prelu"]
+    operation: Literal["add", "multiply", "prelu", "round"]
     operands: tuple[Stored, ...]
     epilogue: Epilogue | None
     signs: tuple[int, ...] = ()
@@ -80,14 +81,16 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Function:
-    """Specification of a function of one float32 variable; NaN stays.
+    """Specification of a function of one real variable; NaN stays.
 
     Attributes
     ----------
-    name : name of the function in `emit.function`. Its two coefficients are float32 at the address "numbers".
+    name : name of the function in `emit.function`. Its two coefficients are at the address "numbers".
+    element : type of the elements and of the coefficients.
     """
 
     name: str
+    element: Literal["f32", "f64"] = "f32"
 
     emitter = "function"
     arguments = (

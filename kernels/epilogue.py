@@ -54,7 +54,8 @@ class Epilogue:
     ----------
     rounding : name of the rounding.
     wraps : whether codes wrap instead of saturating.
-    signed : whether the bits that wrapping keeps are in two's complement.
+    signed : whether the bits that wrapping keeps are in two's complement; False where codes saturate, as kernels for
+        signed and unsigned codes are then the same.
     itemsize : number of bytes of a stored code.
     wide : whether sums and shifts have 64 bits instead of 32.
     shifts_left : whether some channel shifts to the left.
@@ -76,9 +77,29 @@ class Epilogue:
     counts: bool = False
 
 
-def flag_arguments(epilogue: Epilogue | None) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Sums:
+    """End of sums of integers that are not codes: each is stored in 32 bits, modulo 2^32.
+
+    Attributes
+    ----------
+    real : whether a sum is stored as a float32, times a factor plus a number of its channel.
+    """
+
+    real: bool = False
+
+    wide = False
+    itemsize = 4
+
+    @property
+    def number_bytes(self) -> int:
+        """The bytes of the numbers of 16 channels: where sums begin (int32), and factors and addends (float32)."""
+        return 4 * LANES * (3 if self.real else 1)
+
+
+def flag_arguments(epilogue: Epilogue | Sums | None) -> tuple[str, ...]:
     """Return the names of the arguments that a kernel takes for the flags of an epilogue, if it has any."""
-    return FLAG_ARGUMENTS if epilogue is not None and epilogue.counts else ()
+    return FLAG_ARGUMENTS if isinstance(epilogue, Epilogue) and epilogue.counts else ()
 
 
 @dataclass(frozen=True)
@@ -197,9 +218,8 @@ def choose_epilogue(
     to_left = bool((left > 0).any())
     split = wide and splits and not (dropped or counts) and word.rounding in ("half_even", "half_up", "floor")
     split = split and int(right.min(initial=16)) >= 16 and room < 1 << 46
-    epilogue = Epilogue(
-        word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero), split, counts
-    )
+    signed = wraps and word.signed
+    epilogue = Epilogue(word.rounding, wraps, signed, itemsize, wide, to_left, bool(dropped), bool(zero), split, counts)
     size = 64 if wide and not split else 32
     # A saturation that the fused activation would have made anyway is not counted.
     unbounded = 1 << (size - 1)

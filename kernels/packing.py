@@ -28,7 +28,7 @@ class Pack:
     stored : stored form of the elements.
     rounding : rounding of the quantization, one of the five.
     wraps : whether the quantization wraps instead of saturating; infinities saturate in either case.
-    signed : whether the codes are signed.
+    signed : whether codes that wrap are signed; False where they saturate.
     counts : whether flags are stored with the codes.
     """
 
@@ -74,7 +74,7 @@ _QUANTIZE_ARGUMENTS = (
 
 
 @dataclass(frozen=True)
-class Quantize:
+class QuantizeBlocks:
     """Specification of the quantization of float32 values within the layout; see `Pack`.
 
     A row is `vectors` vectors of 16 elements and `rest` more; in the last plane only the first `last` lanes of a vector
@@ -92,7 +92,7 @@ class Quantize:
     signed: bool
     counts: bool = False
 
-    emitter = "quantize"
+    emitter = "quantize_blocks"
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ class Quantize:
 
 
 @dataclass(frozen=True)
-class Dequantize:
+class DequantizeBlocks:
     """Specification of the float32 values of codes within the layout; see `Unpack`.
 
     Attributes
@@ -111,7 +111,7 @@ class Dequantize:
 
     stored: Stored
 
-    emitter = "dequantize"
+    emitter = "dequantize_blocks"
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "vectors",
         "rest", "scale", "zero",

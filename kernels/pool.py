@@ -28,7 +28,7 @@ class Pool:
     rounding : rounding of the mean of codes, one of the five.
     target : stored form of the output's elements for "mean".
     wraps : whether the mean wraps instead of saturating.
-    signed : whether the output's codes are signed.
+    signed : whether the output's codes are signed, where they wrap; False where they saturate.
     counts : whether flags are stored with the codes of a mean.
     """
 

@@ -12,7 +12,7 @@ from .loops import Arguments, counted, each_plane, each_tile, tile_count
 from .memory import Variable
 from .products import VECTOR, Products
 from .sums import sum_over_taps, sum_wide
-from .vector import F32, I32, I64, LANES, Value, float_bounds, interleaved, joined, load, load_scalar, zeros
+from .vector import F32, I32, I64, LANES, Value, float_bounds, interleaved, joined, load, load_scalar
 
 
 def emit(spec: Depthwise, isa: Isa, a: Arguments) -> None:
@@ -55,22 +55,22 @@ class _Tile:
                 for total, weight in zip(sums[k * items : (k + 1) * items], weights, strict=True):
                     total.put(self.products.add(total.get(), inputs, weight))
 
-        size = len(self.places) * items
+        size = number_bytes(epilogue)
+        epilogues = [] if epilogue is None else [VectorEpilogue(epilogue, numbers + i * size, a) for i in range(items)]
         if epilogue is not None and epilogue.wide:
-            sums: list[Any] = sum_wide(self.products, size, a.chunks, a.chunk_count, add_tap)
+            start = [e.start for e in epilogues] * len(self.places)
+            sums: list[Any] = sum_wide(self.products, start, a.chunks, a.chunk_count, add_tap)
         else:
-            sums = sum_over_taps([zeros(a.b, self.products.element)] * size, a.taps, add_tap)
+            biases = [load(numbers, F32)] if epilogue is None else [e.bias for e in epilogues]
+            sums = sum_over_taps(biases * len(self.places), a.taps, add_tap)
         if epilogue is None:
             low, high = float_bounds(a.scalars)
-            bias = load(numbers, F32)
-        else:
-            epilogues = [VectorEpilogue(epilogue, numbers + i * number_bytes(epilogue), a) for i in range(items)]
         for k, (r, v) in enumerate(self.places):
             own = sums[k * items : (k + 1) * items]
             if epilogue is None:
-                result: Value | FlaggedCodes = (own[0] + bias).at_least(low).at_most(high)
+                result: Value | FlaggedCodes = own[0].at_least(low).at_most(high)
             else:
-                codes = [epilogue.codes(total) for epilogue, total in zip(epilogues, own, strict=True)]
+                codes = [epilogue.codes(total, has_bias=True) for epilogue, total in zip(epilogues, own, strict=True)]
                 result = _side_by_side(codes, epilogue.itemsize)
             left = (count - v * self.in_vector) * (result.lanes // self.in_vector)
             result.store_first(y + a.y_row * r + v * self.in_vector * self.y_pixel, left)

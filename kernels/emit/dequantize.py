@@ -1,19 +1,17 @@
-"""The code of `kernels.packing.Dequantize`."""
+"""The code of `kernels.quantization.Dequantize`."""
 
-from ..elementwise import ITEMSIZE
 from ..isa import Isa
-from ..packing import Dequantize
-from .loops import Arguments, each_row, each_vector
-from .vector import F64, I32, LANES, STORED, Value, load
+from ..quantization import Dequantize
+from .element import converted
+from .loops import Arguments
+from .quantize import each_element
+from .vector import Value
 
 
 def emit(spec: Dequantize, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    step, scale = LANES * ITEMSIZE[spec.stored], a.scale.bits(F64).splat()
-    with each_row(a, "x", "y") as (x, y):
 
-        def compute(v: Value) -> Value:
-            code = load(x + v * step, STORED[spec.stored]).widened(I32, signed=spec.stored != "u8")
-            return ((code - a.zero.truncated(I32).splat()).as_floats(F64) * scale).halved()
+    def compute(x: Value, scale: Value, zero: Value) -> Value:
+        return (converted(x, spec.source, "f32") - zero) * scale
 
-        each_vector(a.vectors, a.rest, compute, lambda v: y + v * (LANES * 4))
+    each_element(spec, a, spec.source, "f32", spec.source, compute)

@@ -4,6 +4,7 @@ from typing import Any
 
 from ..elementwise import Elementwise
 from ..isa import Isa
+from .element import narrowed, widened
 from .epilogue import FlaggedCodes, VectorEpilogue
 from .loops import Arguments, each_row, each_vector
 from .vector import F32, I32, I64, STORED, Value, float_bounds, load
@@ -20,6 +21,8 @@ def emit(spec: Elementwise, isa: Isa, a: Arguments) -> None:
             total = _total(spec, a, [rows[i] + v * a[f"x{i}_step"] for i in operands])
             if requantize is not None:
                 return requantize.codes(total)
+            if spec.operation == "round":
+                total = widened(narrowed(total, "f16", isa), "f16", isa)
             return total.at_least(bounds[0]).at_most(bounds[1])
 
         each_vector(a.vectors, a.rest, compute, lambda v: y + v * a.y_step)

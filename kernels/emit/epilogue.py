@@ -4,19 +4,21 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from ..epilogue import OVERFLOWED, SATURATED, UNDERFLOWED, Epilogue, flag_arguments
+from ..epilogue import OVERFLOWED, SATURATED, UNDERFLOWED, Epilogue, Sums, flag_arguments
 from .loops import Arguments
 from .rounding import ShiftRight, overflow
 from .sums import WideSum
-from .vector import I8, I16, I32, I64, LANES, Value, load, load_scalar
+from .vector import F32, I8, I16, I32, I64, LANES, Value, load, load_scalar
 
 _OUT_OF_RANGE = 1 << 17  # outside every word, and still outside after any left shift
 
 
-def number_bytes(epilogue: Epilogue | None) -> int:
+def number_bytes(epilogue: Epilogue | Sums | None) -> int:
     """Return the bytes of the numbers of 16 channels; without an epilogue they are float32 biases."""
     if epilogue is None:
         return LANES * 4
+    if isinstance(epilogue, Sums):
+        return epilogue.number_bytes
     return LANES * (3 * 4 if epilogue.split else 3 * 8 if epilogue.wide else 2 * 4)
 
 
@@ -55,6 +57,28 @@ def flags_of(element: ir.Type, saturated: Value, underflowed: Value, overflowed:
     flags = saturated.widened(element, signed=False) * SATURATED
     flags = flags | (underflowed.widened(element, signed=False) * UNDERFLOWED)
     return flags if overflowed is None else flags | (overflowed.widened(element, signed=False) * OVERFLOWED)
+
+
+class SumsEpilogue:
+    """The end of the sums of 16 channels that are stored in 32 bits; see `kernels.epilogue.Sums`.
+
+    Attributes
+    ----------
+    bias : vector that sums begin with.
+    """
+
+    def __init__(self, epilogue: Sums, numbers: Value) -> None:
+        self.bias = load(numbers, I32)
+        self._line = [load(numbers + i * LANES * 4, F32) for i in (1, 2)] if epilogue.real else None
+
+    def codes(self, total: Value | WideSum, *, has_bias: bool = False) -> Value:
+        """Return what is stored of sums that include `bias`."""
+        assert isinstance(total, Value)
+        assert has_bias
+        if self._line is None:
+            return total
+        factor, addend = self._line
+        return total.as_floats(F32) * factor + addend
 
 
 class VectorEpilogue:
@@ -107,6 +131,11 @@ class VectorEpilogue:
         codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
         return self._stored(codes, zero)
 
+    @property
+    def start(self) -> WideSum:
+        """Sums of two parts before the first tap: the bias, or 0 where it is added to whole sums."""
+        return WideSum.nothing(self.bias.b) if self._low_bias is None else WideSum(self.bias, self._low_bias)
+
     def _stored(self, codes: Value, zero: Value) -> Value:
         return (codes + zero if self.epilogue.adds_zero else codes).truncated(self._element)
 
@@ -135,13 +164,15 @@ class VectorEpilogue:
         return FlaggedCodes(self._stored(codes, zero), flags, distance)
 
     def codes(self, total: Value | WideSum, *, has_bias: bool = False) -> Value | FlaggedCodes:
-        """Return stored codes of the sums of a loop over taps."""
+        """Return stored codes of the sums of a loop over taps, which began with the bias or did not."""
         if isinstance(total, WideSum):
-            return self._split(total) if self.epilogue.split else self.codes(total.whole())
+            return self._split(total, has_bias) if self._low_bias is not None else self.codes(total.whole())
         return self(total if has_bias else total + self.bias.repeated(total.lanes))
 
-    def _split(self, total: WideSum) -> Value | FlaggedCodes:
-        """Return stored codes of sums high * 2^16 + low, to which the bias is added here; low is 0 or more."""
+    def _split(self, total: WideSum, has_bias: bool) -> Value | FlaggedCodes:
+        """Return stored codes of sums high * 2^16 + low; with the bias, low has 16 bits."""
+        if has_bias:
+            return self(total.high, total.low)
         assert self._low_bias is not None
         lanes = total.high.lanes
         low = total.low + self._low_bias.repeated(lanes)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from llvmlite import ir
-from numba.core import cgutils
 
 from ..spec import Spec
 from .vector import I64, Value
@@ -50,8 +49,19 @@ class Arguments:
 @contextmanager
 def counted(count: Value, start: Value | None = None) -> Iterator[Value]:
     """Build a loop over start, start + 1, ... below `count`; yields the counter."""
-    with cgutils.for_range(count.b, count.v, None if start is None else start.v) as loop:
-        yield Value(count.b, loop.index)
+    b, first = count.b, ir.Constant(count.v.type, 0) if start is None else start.v
+    before, header = b.basic_block, b.append_basic_block("loop")
+    body, end = b.append_basic_block("body"), b.append_basic_block("end")
+    b.branch(header)
+    b.position_at_end(header)
+    index = b.phi(count.v.type)
+    b.cbranch(b.icmp_signed("<", index, count.v), body, end)
+    b.position_at_end(body)
+    yield Value(b, index)
+    index.add_incoming(first, before)
+    index.add_incoming(b.add(index, ir.Constant(index.type, 1), flags=["nsw"]), b.basic_block)
+    b.branch(header)
+    b.position_at_end(end)
 
 
 @contextmanager

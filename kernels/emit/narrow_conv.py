@@ -42,7 +42,7 @@ def _tile(spec: NarrowConv, isa: Isa, a: Arguments, x: Value, y: Value, count: V
 
     size = spec.channels * spec.vectors
     if epilogue is not None and epilogue.wide:
-        sums: list[Any] = sum_wide(products, size, a.chunks, a.chunk_count, add_tap)
+        sums: list[Any] = sum_wide(products, [WideSum.nothing(a.b)] * size, a.chunks, a.chunk_count, add_tap)
     else:
         sums = sum_over_taps([zeros(a.b, products.element)] * size, a.taps, add_tap, partial=spec.partial)
     for c in range(spec.channels):

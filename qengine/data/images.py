@@ -253,9 +253,9 @@ def planes_of(tensor: NDArray[Any], layout: str | None = None) -> NDArray[Any] |
     return planes if len(planes) in CHANNELS else None
 
 
-def is_picture(tensor: NDArray[Any], layout: str | None) -> bool:
-    """Whether a tensor is one image of real numbers, or of uint8 pixels."""
-    return (tensor.dtype.kind == "f" or tensor.dtype == np.uint8) and planes_of(tensor, layout) is not None
+def is_picture(tensor: NDArray[Any], layout: str | None = None) -> bool:
+    """Whether a tensor is one image whose elements can be pixels: real numbers or uint8."""
+    return planes_of(tensor, layout) is not None and (tensor.dtype.kind == "f" or tensor.dtype == np.uint8)
 
 
 def pixels_of(tensor: NDArray[Any], pixel_scale: PixelScale) -> NDArray[np.float64] | None:

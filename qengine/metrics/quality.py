@@ -141,7 +141,10 @@ def qualities(
     list of Quality
         Figures in the order of the metrics; metrics without any figure are left out.
     """
-    forms = dict(_forms(output, float_output, pixel_scale, truth or Truth()))
+    truth = truth or Truth()
+    if float_output is None and truth.image is None and truth.labels is None:
+        return []  # there is nothing to compare with
+    forms = dict(_forms(output, float_output, pixel_scale, truth))
     if not is_image:
         forms.pop(Task.IMAGES, None)
     found = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,24 @@ from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
 from qengine.runtime.plan.planner import make_plan
 from qengine.runtime.sections import InnerTensorCallback, RunPlan, SectionedPlan, SectionSettings
-from qengine.threads import available_threads
+from qengine.threads import BLAS, available_threads
 
 _CACHED_PLANS = 16
+
+
+class RunKey(NamedTuple):
+    """Everything that two runs must share for the second to need no checks.
+
+    Attributes
+    ----------
+    outputs : names of the tensors to return; None for the outputs of the model.
+    feeds : name, dtype and shape of every feed.
+    raw : whether outputs in fixed point are codes.
+    """
+
+    outputs: tuple[str, ...] | None
+    feeds: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
+    raw: bool
 
 
 class PlanCache:
@@ -50,6 +65,7 @@ class PlanCache:
         self._counted: LruCache[CountedExecutor | None] = LruCache(_CACHED_PLANS)
         self._overridden: LruCache[Network] = LruCache(_CACHED_PLANS)
         self._sectioned: LruCache[SectionedPlan] = LruCache(_CACHED_PLANS)
+        self._prepared: dict[RunKey, Executor] = {}
         self._unplannable: set[tuple[str, ...]] = set()  # outputs that no single plan can compute
 
     def names(self, names: Sequence[str] | None) -> tuple[str, ...]:
@@ -70,7 +86,8 @@ class PlanCache:
         def make() -> Plan:
             options = self.options
             fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
-            with memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True):
+            limit = memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True)
+            with limit, BLAS.limited(options.threads):
                 plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
@@ -126,18 +143,48 @@ class PlanCache:
 
     def _section_settings(self, run: RunPlan, on_inner_tensor: InnerTensorCallback | None) -> SectionSettings:
         options = self.options
-        return SectionSettings(
-            options.arithmetic(), options.strict, options.max_elements, options.max_iterations, run, on_inner_tensor
-        )
+        executor = None if self.isa is None else partial(self.executor, raw=True)
+        limits = options.max_elements, options.max_iterations
+        return SectionSettings(options.arithmetic(), options.strict, *limits, run, self.isa, executor, on_inner_tensor)
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""
+        threads = self.options.threads
         if self.isa is None or not plan.steps:
-            return plan.run(arrays, raw=raw)
+            with BLAS.limited(threads):
+                return plan.run(arrays, raw=raw)
         memory.require(plan.bytes, plan.heaviest)
         known = {name: t for name, t in plan.outputs.items() if t.value is not None}
         outputs = {name: np.array(decode_output(t, t.elements, raw), order="C") for name, t in known.items()}
-        return outputs | self.executor(plan, raw=raw).run(arrays)
+        executor = self.executor(plan, raw=raw)
+        # Native kernels do not call NumPy's linear algebra, and the limit takes as long as a layer.
+        with BLAS.limited(None if executor.is_native else threads):
+            return outputs | executor.run(arrays)
+
+    def prepared(self, key: RunKey) -> Executor | None:
+        """Return the executor that `prepare` kept under a key."""
+        return self._prepared.get(key)
+
+    def prepare(self, key: RunKey, plan: Plan) -> None:
+        """Keep the executor of a plan that has just run.
+
+        Only a plan that native kernels compute whole, and that depends on no elements of the feeds: then a run with
+        the same key needs no other check.
+        """
+        inputs = {value.name for value in self.network.model.inputs}
+        reads_all = {t.name for t in plan.inputs} == {name for name, *_ in key.feeds} == inputs
+        if (
+            self.isa is None
+            or not plan.steps
+            or not reads_all
+            or any(t.value is not None for t in plan.outputs.values())
+        ):
+            return
+        executor = self.executor(plan, raw=key.raw)
+        if executor.is_native:
+            if len(self._prepared) >= _CACHED_PLANS:
+                self._prepared.clear()
+            self._prepared[key] = executor
 
     def executor(self, plan: Plan, *, raw: bool) -> Executor:
         """Return a plan on native kernels; see `InferenceSession.executor`."""
@@ -145,7 +192,12 @@ class PlanCache:
         if isa is None:
             raise OptionError("the session runs on the reference, which has no native kernels")
         threads = self.options.threads or available_threads()
-        return self._executors.get((id(plan), raw), lambda: make_executor(plan, isa, threads, raw=raw))
+
+        def make() -> Executor:
+            with BLAS.limited(self.options.threads):
+                return make_executor(plan, isa, threads, raw=raw)
+
+        return self._executors.get((id(plan), raw), make)
 
     def run_counted(
         self, float32: PlanCache, arrays: Mapping[str, Any], names: Sequence[str]

@@ -35,7 +35,7 @@ from qengine.runtime.native import Executor
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Plan
-from qengine.runtime.plan_cache import PlanCache
+from qengine.runtime.plan_cache import PlanCache, RunKey
 from qengine.runtime.sections import InnerTensorCallback
 from qengine.runtime.values import RuntimeValue
 from qengine.threads import BLAS
@@ -215,23 +215,33 @@ class InferenceSession:
         QEngineError
             If the shapes do not fit each other, or a tensor would be too large.
         """
+        key = _key_of_run(output_names, feeds, raw)
+        if key is not None and (executor := self._plans.prepared(key)) is not None:
+            outputs = executor.run(feeds)
+            return [outputs[name] for name in key.outputs or [value.name for value in self.graph.outputs]]
         if isinstance(output_names, str):
             raise OptionError(f"output_names is a list of names: give ['{output_names}']")
         if not isinstance(output_names, Sequence | None) or any(not isinstance(n, str) for n in output_names or ()):
             raise OptionError(f"output_names is a list of names, or None, not {output_names!r}")
         names = list(output_names or (value.name for value in self.graph.outputs))
         arrays = self.check_feeds(feeds)
-        with self.limited(), memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
-            results = self._run(arrays, tuple(dict.fromkeys(names)), raw)
+        with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
+            results = self._run(arrays, tuple(dict.fromkeys(names)), raw, key)
         # A name that is listed twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
 
-    def _run(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> Mapping[str, Any]:
+    def _run(
+        self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool, key: RunKey | None
+    ) -> Mapping[str, Any]:
         plan = self._plans.whole_plan(arrays, names)
         if plan is not None:
-            return self._plans.run(plan, arrays, raw=raw)
-        sectioned = self._plans.sectioned_plan(arrays, names)
-        results = sectioned.run(self._runtime_values(arrays))
+            outputs = self._plans.run(plan, arrays, raw=raw)
+            if key is not None:
+                self._plans.prepare(key, plan)
+            return outputs
+        with self.limited():
+            sectioned = self._plans.sectioned_plan(arrays, names)
+            results = sectioned.run(self._runtime_values(arrays))
         for name, constant in sectioned.network.encoded_constants(names).items():
             results[name] = RuntimeValue(constant.codes, constant.format, real_dtype=constant.dtype)
         return {name: _result(value, raw) for name, value in results.items()}
@@ -358,6 +368,21 @@ class InferenceSession:
     def limited(self) -> AbstractContextManager[None]:
         """Limit the threads of NumPy's linear algebra to those of the session, while the context lasts."""
         return BLAS.limited(self._options.threads)
+
+
+def _key_of_run(names: Sequence[str] | None, feeds: Any, raw: bool) -> RunKey | None:
+    """Return the key of a run whose feeds are plain arrays; None for any other, which needs every check."""
+    if type(feeds) is not dict or not isinstance(names, list | None):
+        return None
+    listed = None if names is None else tuple(names)
+    if listed is not None and (any(type(name) is not str for name in listed) or len(set(listed)) < len(listed)):
+        return None
+    described = []
+    for name, feed in feeds.items():
+        if type(feed) is not np.ndarray or not feed.dtype.isnative:
+            return None
+        described.append((name, feed.dtype, feed.shape))
+    return RunKey(listed or None, tuple(described), raw)
 
 
 def _result(value: RuntimeValue, raw: bool) -> Any:

@@ -59,6 +59,20 @@ def kernel(tmp_path_factory):
         yield
 
 
+def test_words_of_either_sign_that_saturate_share_a_kernel():
+    bias, word = np.zeros(LANES, np.int64), {"bits": 8, "rounding": "half_even"}
+    forms = {
+        overflow: [
+            choose_epilogue(bias, 1000, 4, Word(signed=signed, overflow=overflow, **word)).epilogue
+            for signed in (True, False)
+        ]
+        for overflow in ("saturate", "wrap")
+    }
+    assert forms["saturate"][0] == forms["saturate"][1]
+    assert forms["wrap"][0].signed
+    assert not forms["wrap"][1].signed
+
+
 def codes_of(data, isa, totals, surplus=None, order=None):
     """Run totals (count, 16) through an epilogue; stored codes."""
     form, count = data.epilogue, len(totals)

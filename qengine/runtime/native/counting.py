@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.reference.requantize import new_tally
-from qengine.model.steps import Tensor
+from qengine.model.steps import Move, Tensor
 from qengine.runtime.native.executor import Arrays, Executor, OutputArray, OutputSource, tally_key
-from qengine.runtime.native.plan_lowering import PlanLowering, element_type
+from qengine.runtime.native.lowering_table import NotLowered
+from qengine.runtime.native.op import Op
+from qengine.runtime.native.plan_lowering import PlanLowering
 from qengine.runtime.native.statistics import (
     StatisticsOp,
     TensorStatistics,
@@ -34,7 +36,7 @@ from qengine.runtime.native.statistics import (
     records_buffer,
     sample_step,
 )
-from qengine.runtime.native.tensor_buffer import TensorBuffer, images, stored_as
+from qengine.runtime.native.tensor_buffer import TensorBuffer, element_type, images, stored_as
 from qengine.runtime.plan.plan import BoundStep, Plan, decode_output
 
 _MIN_ARRAY_ELEMENTS = 1 << 16
@@ -238,21 +240,33 @@ class _CountedLowering(PlanLowering):
             self._compare(t, has_flags=False)
             return
         _, ops = self.segment.steps[-1]
-        is_new = bool(ops) and ops[-1].out is self.buffers[t.name][0]
-        self._compare(t, has_flags=is_new and ops[-1].out.flagged)
+        (buffer, *_) = self.buffers.get(t.name) or [self.plain[t.name]]
+        is_new = bool(ops) and ops[-1].out is buffer
+        self._compare(t, has_flags=is_new and buffer.flagged)
+
+    def _turn(self, bound_step: BoundStep) -> bool:  # noqa: ARG002
+        """Keep no Transpose for the readers of its output: the output is counted too."""
+        return False
+
+    def _lower_to_plain(self, bound_step: BoundStep) -> tuple[Op, ...]:
+        """Add a step on plain buffers: of those in fixed point only moves, as these kernels store no flags."""
+        if bound_step.output.format is not None and not isinstance(bound_step.step, Move):
+            raise NotLowered("a step that counts, on plain buffers")
+        return super()._lower_to_plain(bound_step)
 
     def _compare(self, t: Tensor, *, has_flags: bool) -> None:
         """Add the comparison of a tensor with its float32 counterpart, on a kernel where there is one."""
         name, exact = t.name, self.tensors[float_name(t.name)]
-        tally = None if name in self.buffers else tally_key(name)
+        is_native = name in self.buffers or name in self.plain
+        tally = None if is_native else tally_key(name)
         is_comparable = exact.shape == t.shape and exact.dtype == t.dtype == np.float32
         buffers = self._buffers_to_compare(t, exact) if is_comparable else None
-        if buffers is None and name in self.buffers:
-            buffers = (self.buffers[name][0],)
+        if buffers is None and is_native:
+            buffers = (self.buffers[name][0] if name in self.buffers else self.plain[name],)
         if buffers is None or len(buffers) == 1:
             if name not in self.arrays:
                 self._unpack(t)
-            if exact.name in self.buffers and exact.name not in self.arrays:
+            if exact.name in self.buffers | self.plain and exact.name not in self.arrays:
                 self._unpack(exact)
             self._pending.append(ComparePart(t, exact.name))
         if buffers is None:
@@ -263,8 +277,9 @@ class _CountedLowering(PlanLowering):
         if len(buffers) == 2:
             sample = _sample_key(name)
             self.segment.outputs[sample] = OutputArray(sample, (-(-size // sample_step(size)),), np.dtype(np.float32))
-        is_array = codes.array is not None
-        kind, zero = (element_type(t), 0) if is_array else (codes.stored, codes.zero)
+        is_plain = codes not in self.buffers.get(name, [])
+        kind, zero = (element_type(t), 0) if is_plain else (codes.stored, codes.zero)
+        assert kind is not None
         records = records_buffer(key, codes.shape[2])
         self.segment.outputs[key] = OutputArray(key, records.shape[2:], np.dtype(np.float64))
         op = StatisticsOp(self.isa, buffers, records, kind, zero, t.fraction_bits, has_flags, sample)
@@ -279,16 +294,9 @@ class _CountedLowering(PlanLowering):
             return first, self._request_buffer(exact, block=first.block, shape=first.shape)
         if values:
             return self._request_buffer(t, block=values[0].block, shape=values[0].shape), values[0]
-        size = prod(t.shape)
-        if size < _MIN_ARRAY_ELEMENTS:
+        if not {t.name, exact.name} & self.plain.keys() and prod(t.shape) < _MIN_ARRAY_ELEMENTS:
             return None
-        self.segment.reads |= {t.name, exact.name}
-        shape, stored = (1, 1, 1, size), stored_as(t)
-        assert stored is not None
-        return (
-            TensorBuffer(t.name, shape, stored, 1, array=t.name),
-            TensorBuffer(exact.name, shape, "f32", 1, array=exact.name),
-        )
+        return self._request_plain(t), self._request_plain(exact)
 
     def _close_segment(self, index: int) -> None:
         """End the segment, and add the comparisons of arrays that waited for it."""

@@ -17,7 +17,7 @@ Memory is shared: a tensor gets memory when it is first written, and returns it 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import BARRIER, Call, Program, Slot
@@ -59,9 +59,12 @@ class CompiledOps:
     calls: tuple[ThreadCalls, ...]
 
 
-def compile_ops(ops: Sequence[Op], isa: Isa, threads: int) -> CompiledOps:
-    """Return ops as a program that runs them in order on some threads."""
-    return _Schedule(ops, isa, threads).compiled()
+def compile_ops(ops: Sequence[Op], isa: Isa, threads: int, memory: Memory | None = None) -> CompiledOps:
+    """Return ops as a program that runs them in order on some threads.
+
+    Programs that run one after the other, and pass nothing on in memory, may share it; None is memory of its own.
+    """
+    return _Schedule(ops, isa, threads, memory or Memory()).compiled()
 
 
 class _Schedule:
@@ -71,19 +74,21 @@ class _Schedule:
     ----------
     calls, calls_of_op : calls of each thread so far, in all and for each op.
     addresses : address of the memory of each buffer, by the buffer's id.
+    scratch : size and address of the memory of its own that each thread has.
     readers, writers : indices of the ops that read and that write each buffer, by the buffer's id.
     """
 
-    def __init__(self, ops: Sequence[Op], isa: Isa, threads: int) -> None:
-        self.ops, self.isa, self.threads = list(ops), isa, threads
-        self.memory = Memory()
+    def __init__(self, ops: Sequence[Op], isa: Isa, threads: int, memory: Memory) -> None:
+        self.ops, self.isa, self.threads, self.memory = list(ops), isa, threads, memory
         self.calls: ThreadCalls = [[] for _ in range(threads)]
         self.calls_of_op: list[ThreadCalls] = [[[] for _ in range(threads)] for _ in self.ops]
         self.addresses: dict[int, int] = {}
+        self.scratch: dict[int, tuple[int, int]] = {}
         self.readers: dict[int, list[int]] = {}
         self.writers: dict[int, list[int]] = {}
         for i, op in enumerate(self.ops):
-            self.writers.setdefault(id(op.out.storage), []).append(i)
+            for buffer in (op.out, *op.other_outputs):
+                self.writers.setdefault(id(buffer.storage), []).append(i)
             for buffer in op.inputs:
                 self.readers.setdefault(id(buffer.storage), []).append(i)
         self.counts = any(isinstance(op, StatisticsOp) for op in self.ops)
@@ -97,11 +102,11 @@ class _Schedule:
             region_end = self._region_end(first)
             last = first if region_end is None else region_end
             for op in self.ops[first : last + 1]:
-                buffer = op.out.storage
                 is_window = region_end is not None and not self._is_end(op, last)
-                if not is_window and buffer.array is None and id(buffer) not in self.addresses:
-                    allocations[id(buffer)] = self.memory.acquire(buffer)
-                    self.addresses[id(buffer)] = allocations[id(buffer)].address
+                for buffer in () if is_window else (op.out.storage, *(b.storage for b in op.other_outputs)):
+                    if buffer.array is None and id(buffer) not in self.addresses:
+                        allocations[id(buffer)] = self.memory.acquire(buffer)
+                        self.addresses[id(buffer)] = allocations[id(buffer)].address
             if region_end is None:
                 self._add_op(first)
             else:
@@ -129,9 +134,12 @@ class _Schedule:
 
     def _view(self, buffer: TensorBuffer) -> View:
         """Return the view of a whole tensor outside of regions."""
-        if buffer.array is not None:
-            return View.whole(Slot(buffer.array), buffer.layout)
-        return View.whole(self.addresses[id(buffer.storage)], buffer.layout)
+        storage = buffer.storage
+        if storage.elements is not None:
+            return View.whole(int(storage.elements.ctypes.data), buffer.layout)
+        if storage.array is not None:
+            return View.whole(Slot(storage.array), buffer.layout)
+        return View.whole(self.addresses[id(storage)], buffer.layout)
 
     def _add(self, thread: int, index: int, calls: list[Call]) -> None:
         self.calls[thread] += calls
@@ -142,15 +150,23 @@ class _Schedule:
     def _add_op(self, index: int) -> None:
         """Add the calls of one op, in shares of rows or of channels."""
         op = self.ops[index]
-        views, out = [self._view(b) for b in op.inputs], self._view(op.out)
-        height = op.out.shape[2]
+        views, out = [self._view(b) for b in (*op.inputs, *op.other_outputs)], self._view(op.out)
+        height = op.part_count
         threads = self.threads if op.cycles > _MIN_CYCLES else 1
         outweighs = op.weight_bytes > sum(b.bytes for b in op.inputs)
         by_channels = threads > 1 and op.splits_channels and (height < 2 * threads or outweighs)
         for t in range(threads):
             rows = Rows(0, height, t, threads) if by_channels else Rows(*share_bounds(height, t, threads))
+            rows = replace(rows, scratch=self._scratch(t, op.scratch_bytes))
             if rows.count:
                 self._add(t, index, op.calls(views, out, rows))
+
+    def _scratch(self, thread: int, size: int) -> int:
+        """Return the address of memory of a thread's own; ops use it one after the other."""
+        held, address = self.scratch.get(thread, (0, 0))
+        if size > held:
+            self.scratch[thread] = held, address = size, self.memory.allocate(size)
+        return address
 
     # Regions of ops in bands
 

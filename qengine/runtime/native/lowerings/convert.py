@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qengine.kernels.epilogue import LANES
-from qengine.kernels.packing import Dequantize, Quantize
+from qengine.kernels.packing import DequantizeBlocks, QuantizeBlocks
 from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
 from qengine.model.steps import FromCodes, Rounded
@@ -41,7 +41,7 @@ class QuantizeOp(Op):
         is_blocked = buffer.block == LANES
         last = buffer.shape[1] - (buffer.layout.blocks - 1) * LANES if is_blocked else LANES
         wraps = word.overflow == "wrap"
-        spec = Quantize(self.out.stored, word.rounding, wraps, word.signed, self.out.flagged)  # type: ignore[arg-type]
+        spec = QuantizeBlocks(self.out.stored, word.rounding, wraps, word.signed, self.out.flagged)  # type: ignore[arg-type]
         arguments: dict[str, Address] = {
             **_rows_of(buffer, x, out, rows),
             **{"last": last, "scale": double_bits(2.0**self.fraction_bits), "low": word.least, "high": word.most},
@@ -72,7 +72,7 @@ class DequantizeOp(Op):
             **_rows_of(buffer, x, out, rows),
             **{"scale": double_bits(2.0**-self.fraction_bits), "zero": buffer.zero},
         }
-        return [Call(Dequantize(buffer.stored), arguments)]  # type: ignore[arg-type]
+        return [Call(DequantizeBlocks(buffer.stored), arguments)]  # type: ignore[arg-type]
 
 
 def _rows_of(buffer: TensorBuffer, x: View, out: View, rows: Rows) -> dict[str, Address]:

@@ -98,7 +98,7 @@ def _lower(
     step, out = context.step, context.out
     kind = _kind(step.x, w)
     x = context.request_buffer(step.x, stored=_STORED[kind], shape=rows)
-    filters = Filters(kind, w.astype(_WEIGHT_DTYPE[kind]), group, samplings, as_pixels=rows is not None)
+    filters = Filters(kind, w.astype(_WEIGHT_DTYPE[kind], copy=False), group, samplings, as_pixels=rows is not None)
     stage = _output_stage(context, filters.w, x)
     op = next(op for op in OPS if op.accepts(filters, x, out))
     shaped = out if rows is None else Tensor(out.name, out.dtype, (rows[0], out.shape[-1]), None, out.format)

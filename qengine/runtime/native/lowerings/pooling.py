@@ -173,5 +173,6 @@ def _lower_mean(context: LoweringContext[Mean], windows: Windows) -> Lowered:
     if max(sum_bits, int(counts.max(initial=1)).bit_length() + max(shift, 0)) > MAX_SUM_BITS:
         raise NotLowered("sums of more than 60 bits")
     wraps = word.overflow == "wrap"
-    spec = Pool("mean", x.stored, x.block, word.rounding, buffer.stored, wraps, word.signed, context.counts)  # type: ignore[arg-type]
+    signed = wraps and word.signed
+    spec = Pool("mean", x.stored, x.block, word.rounding, buffer.stored, wraps, signed, context.counts)  # type: ignore[arg-type]
     return Lowered.by(PoolOp(context.isa, (x,), buffer, spec, windows, counts, shift, word))
