@@ -15,6 +15,7 @@ shapes is the fastest. Sums that could leave 32 bits are widened after every *ch
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Any, Literal
 
@@ -147,6 +148,7 @@ _SHAPES = (
 )  # fmt: skip
 
 
+@lru_cache(4096)
 def best_tile(kind: FactorType, isa: Isa, rows: int, width: int, vectors: int, taps: int, chunks: int) -> Tile:
     """Return the shape of tile that is estimated to cover rows x width pixels x vectors of channels the fastest.
 

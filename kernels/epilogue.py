@@ -63,6 +63,13 @@ class Epilogue:
     adds_zero: bool = False
     split: bool = False
 
+    @property
+    def channel_bytes(self) -> int:
+        """The bytes of a channel's numbers; see `EpilogueData.packed`."""
+        if self.split:
+            return 3 * 4
+        return 3 * 8 if self.wide else 2 * 4
+
 
 @dataclass(frozen=True)
 class EpilogueData:
@@ -143,16 +150,22 @@ def choose_epilogue(
     splits
         Whether the kernel has sums beyond 32 bits as high * 2^16 + low.
     """
-    channels = len(bias)
-    limits = np.broadcast_to(np.asarray(limit, object), channels)
-    shifts = np.broadcast_to(np.asarray(shift, np.int64), channels)
-    right, left = np.clip(shifts, 0, _MAX_RIGHT_SHIFT), np.clip(-shifts, 0, _MAX_LEFT_SHIFT)
-    most = max((int(v) for v in limits), default=0)
+    # Sums of 62 bits or more are refused below, however large they are.
+    limits = np.asarray(np.minimum(np.asarray(limit), 1 << 62), np.int64)
+    shifts = np.asarray(shift, np.int64)
+    right = np.minimum(np.maximum(shifts, 0), _MAX_RIGHT_SHIFT)
+    left = np.minimum(np.maximum(-shifts, 0), _MAX_LEFT_SHIFT)
+    most = int(limits.max(initial=0)) if len(bias) else 0
     dropped = 0
     if accumulator_bits is not None and accumulator_bits <= most.bit_length():
         dropped, most = accumulator_bits, 1 << (accumulator_bits - 1)
     half = (np.int64(1) << right) >> 1
-    room = max((min(int(v), most) + (1 << int(r)) for v, r in zip(limits, right, strict=True)), default=0)
+    if right.size == 1:
+        room = most + (1 << right.item()) if len(bias) else 0
+    else:
+        limits = np.broadcast_to(limits, len(bias))
+        highest = [min(int(limits[right == r].max()), most) + (1 << int(r)) for r in np.unique(right)]
+        room = max(highest, default=0)
     wide = room >= 1 << 31 or bool((left > 0).any())
     if wide and room >= 1 << 62:
         return None
@@ -178,4 +191,7 @@ def choose_epilogue(
     epilogue = Epilogue(word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero), split)
     size = 64 if wide and not split else 32
     scalars = [*bounds, zero, size - word.bits, size - dropped if dropped else 0]
-    return EpilogueData(epilogue, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))
+    channels = np.empty((3, len(bias)), np.int64)
+    for row, numbers in zip(channels, (bias, right, left), strict=True):
+        row[:] = numbers
+    return EpilogueData(epilogue, channels, np.array(scalars, np.int64))

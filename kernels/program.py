@@ -152,6 +152,19 @@ class Program:
         self._run(ctypes.addressof(result), ctypes.addressof(exception), arguments.ctypes.data)
 
 
+_FUNCTIONS: dict[tuple[Any, Isa], Any] = {}
+
+
+def run_call(call: Call, isa: Isa) -> None:
+    """Run one call on this thread, at once: for work on arrays that are there, which no program repeats."""
+    key = (call.spec, isa)
+    if key not in _FUNCTIONS:
+        _FUNCTIONS[key] = ENTRY(address(call.spec, isa))
+    values = np.array([call.arguments[name] for name in call.spec.arguments], np.int64)
+    result, exception = ctypes.c_int64(), ctypes.c_void_p()
+    _FUNCTIONS[key](ctypes.addressof(result), ctypes.addressof(exception), values.ctypes.data)
+
+
 def _yield_address() -> int:
     """Return the address of a C function that gives the core to another thread, 0 if there is none."""
     try:

@@ -142,7 +142,7 @@ class Rerun:
         reads = {i for i, _, _ in point.uses}
         steps = []
         for i, bound_step in enumerate(self._plan.steps):
-            if i in reads or any(isinstance(s, str) and s in names for s in bound_step.sources):
+            if i in reads or names.intersection(bound_step.reads):
                 steps.append(i)
                 names.add(bound_step.output.name)
         return tuple(steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +108,11 @@ class ReferencePart:
         arrays[bound_step.output.name] = np.ascontiguousarray(array).reshape(array.shape)
 
 
-Part = NativeSegment | QuantizePart | ReferencePart
+class Part(Protocol):
+    """A part of a run."""
+
+    def run(self, arrays: Arrays) -> None:
+        """Run the part: it reads arrays by name, and adds its outputs to them."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool) -> Executor:
     raw
         Whether outputs in fixed point are codes instead of real numbers.
     """
-    return _PlanLowering(plan, isa, threads, raw).executor()
+    return PlanLowering(plan, isa, threads, raw).executor()
 
 
 @dataclass
@@ -86,7 +86,7 @@ class _Segment:
         op.out.halo = op.out.halo.covering(op.output_halo)
 
 
-class _PlanLowering:
+class PlanLowering:
     """State of the lowering of a plan, step after step.
 
     Attributes
@@ -108,7 +108,7 @@ class _PlanLowering:
         self.tensors = {t.name: t for t in plan.inputs}
         self.input_index = {t.name: i for i, t in enumerate(plan.inputs)}
         self.arrays = {t.name for t in plan.inputs if t.format is None} | plan.encoded
-        self.last_read = {s: i for i, b in enumerate(plan.steps) for s in b.sources if isinstance(s, str)}
+        self.last_read = {s: i for i, b in enumerate(plan.steps) for s in b.reads}
 
     def executor(self) -> Executor:
         """Lower all steps and return the executor."""
@@ -117,6 +117,7 @@ class _PlanLowering:
             self.tensors[bound_step.output.name] = bound_step.output
             if reason is not None:
                 self._add_reference(bound_step, reason, i)
+            self._after_step(bound_step, is_native=reason is None)
         outputs = {name: self._output(t) for name, t in self.plan.outputs.items() if t.value is None}
         self._close_segment(len(self.plan.steps))
         release, later = [], {source.key for source in outputs.values()}
@@ -128,17 +129,22 @@ class _PlanLowering:
         unread = tuple(t for t in quantized if feed_key(t.name) not in read)
         return Executor(self.plan, self.isa, self.threads, tuple(self.parts), outputs, tuple(reversed(release)), unread)
 
+    def _after_step(self, bound_step: BoundStep, *, is_native: bool) -> None:
+        """Add what comes after a step."""
+
     def _try_native(self, bound_step: BoundStep) -> str | None:
         """Add a step to the segment; where no native kernel computes it, add nothing and return the reason."""
         op_count, output = len(self.segment.ops), bound_step.output
-        buffers = {name: list(existing) for name, existing in self.buffers.items()}
+        buffers = {name: list(self.buffers.get(name, ())) for name in bound_step.reads}
         try:
             if stored_as(output) is None or images(output.shape) is None or 0 in output.shape:
                 raise NotLowered(f"{len(output.shape)} axes of {output.dtype}")
             lowered = self._lower(bound_step.step, output)
         except NotLowered as reason:
             del self.segment.ops[op_count:]
-            self.buffers = buffers
+            self.buffers |= buffers
+            for name in [name for name, existing in buffers.items() if not existing]:
+                del self.buffers[name]
             return str(reason)
         for op in lowered.ops:
             self.segment.append(op)
@@ -242,7 +248,7 @@ class _PlanLowering:
 
     def _add_reference(self, bound_step: BoundStep, reason: str, index: int) -> None:
         """End the segment, and add a step that the reference computes."""
-        read = {s for s in bound_step.sources if isinstance(s, str)}
+        read = set(bound_step.reads)
         for name in sorted(read - self.arrays):
             if name in self.buffers:
                 self._unpack(self.tensors[name])
