@@ -23,6 +23,7 @@ from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Tensor
 from qengine.runtime.environment import decides
 from qengine.runtime.native import Executor, make_executor
+from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
@@ -47,6 +48,7 @@ class PlanCache:
         self.network, self.options, self.isa = network, options, isa
         self._plans: LruCache[Plan] = LruCache(_CACHED_PLANS)
         self._executors: LruCache[Executor] = LruCache(_CACHED_PLANS)
+        self._observers: LruCache[Observer] = LruCache(_CACHED_PLANS)
         self._overridden: LruCache[Network] = LruCache(_CACHED_PLANS)
         self._sectioned: LruCache[SectionedPlan] = LruCache(_CACHED_PLANS)
         self._unplannable: set[tuple[str, ...]] = set()  # outputs that no single plan can compute
@@ -145,6 +147,13 @@ class PlanCache:
             raise OptionError("the session runs on the reference, which has no native kernels")
         threads = self.options.threads or available_threads()
         return self._executors.get((id(plan), raw), lambda: make_executor(plan, isa, threads, raw=raw))
+
+    def observer(self, plan: Plan, as_arrays: frozenset[str]) -> Observer:
+        """Return a plan in float32 on native kernels that count; see `InferenceSession.observer`."""
+        assert self.isa is not None
+        isa, threads = self.isa, self.options.threads or available_threads()
+        memory.require(plan.bytes, plan.heaviest)
+        return self._observers.get((id(plan), as_arrays), lambda: Observer(plan, isa, threads, as_arrays))
 
     def _input(self, name: str, array: Any) -> Tensor:
         """Return an input as the plan needs it: with its elements where they decide shapes."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
@@ -23,6 +23,7 @@ from qengine import memory
 from qengine.errors import OptionError
 from qengine.kernels.reference.requantize import Tally
 from qengine.keywords import check_keywords, options_with
+from qengine.model.formats.assign import FormatRequest
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.steps import Arithmetic, Tensor
@@ -31,6 +32,7 @@ from qengine.runtime.environment import decode_value
 from qengine.runtime.event import Event
 from qengine.runtime.feeds import Argument, check_feeds
 from qengine.runtime.native import Executor
+from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Plan
@@ -81,14 +83,14 @@ class InferenceSession:
         check_keywords("InferenceSession", keywords, SessionKeywords)
         self._options = options_with(SessionOptions, options, keywords)
         with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
-            self._network = self._read(model)
+            graph = model if isinstance(model, Graph) else load(model)
+            self._network = self._read(lambda request: Network(graph, request))
         self._plans = PlanCache(self._network, self._options, self._options.instruction_set())
 
-    def _read(self, model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph) -> Network:
+    def _read(self, network_with: Callable[[FormatRequest | None], Network]) -> Network:
         """Return the network of a model with the formats that the options request."""
-        graph = model if isinstance(model, Graph) else load(model)
         is_requested, unread = self._options.requests_fixed_point, self._options.unread_in_float32()
-        network = Network(graph, self._options.request() if is_requested else None)
+        network = network_with(self._options.request() if is_requested else None)
         if unread and not is_requested:
             if network.table is None:
                 raise OptionError(f"{unread[0]} has no meaning in float32: give a qformat or formats with it")
@@ -151,6 +153,22 @@ class InferenceSession:
         """Whether runs are in fixed point: the options give formats, or a quantized model has its own."""
         return self._network.table is not None
 
+    def with_options(self, options: SessionOptions) -> InferenceSession:
+        """Return a session of the same model with other options, which shares all that does not depend on them.
+
+        Raises
+        ------
+        QEngineError
+            If the formats do not fit the model.
+        """
+        other = copy.copy(self)
+        other.__dict__.pop("formats", None)
+        other._options = options
+        with memory.limited(options.memory_limit(), max_elements=options.max_elements):
+            other._network = other._read(self._network.with_request)
+        other._plans = PlanCache(other._network, options, options.instruction_set())
+        return other
+
     def in_float32(self) -> InferenceSession:
         """Return a session of the same model in float32, after the same passes, to compare fixed point with.
 
@@ -209,6 +227,14 @@ class InferenceSession:
         # A name that is listed twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
 
+    def prepare(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, raw: bool = False) -> None:
+        """Plan a run and compile its kernels ahead; see `run`. Where the data decides how it continues, do nothing."""
+        arrays = self.check_feeds(feeds)
+        with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
+            plan = self._plans.whole_plan(arrays, output_names)
+            if plan is not None and plan.steps and self._plans.isa is not None:
+                self._plans.executor(plan, raw=raw)
+
     def _run(self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool) -> Mapping[str, Any]:
         plan = self._plans.whole_plan(arrays, names)
         if plan is not None:
@@ -263,6 +289,21 @@ class InferenceSession:
         for tensor, array in plan.trace(arrays, tallies):
             bound_step = steps.get(tensor.name)
             yield Event(tensor, array, None if bound_step is None else bound_step.node, bound_step)
+
+    def observer(self, arrays: Mapping[str, Any], as_arrays: Collection[str]) -> Observer | None:
+        """Return a run on native kernels that counts the values of tensors; None where the run is on the reference.
+
+        Parameters
+        ----------
+        arrays
+            Feeds that `check_feeds` returned.
+        as_arrays
+            Names of tensors that the run gives as arrays.
+        """
+        plan = self._plans.whole_plan(arrays, None)
+        if plan is None or self._plans.isa is None or self.in_fixed_point:
+            return None
+        return self._plans.observer(plan, frozenset(as_arrays))
 
     def known_outputs(self, arrays: Mapping[str, Any], names: Sequence[str]) -> dict[str, Tensor]:
         """Return those of the tensors that need no run, with their elements: `trace` does not yield them."""
