@@ -18,6 +18,7 @@ import logging
 import os
 import platform
 import sys
+import time
 import zlib
 from functools import cache
 from importlib.metadata import version
@@ -53,13 +54,16 @@ class _KernelCache:
         self._addresses: dict[tuple[str, str], int] = {}
         self._engines: list[Any] = []  # they own the machine code
         self._has_warned = False
+        self.seconds = 0.0
 
     def address(self, spec: Spec, isa: Isa) -> int:
         """Return the address of a kernel's machine code."""
         key = (isa.name, repr(spec))
         with self._lock.guard:
             if key not in self._addresses:
+                started = time.perf_counter()
                 self._addresses[key] = self._load(*self._object(spec, isa))
+                self.seconds += time.perf_counter() - started
             return self._addresses[key]
 
     def _object(self, spec: Spec, isa: Isa) -> tuple[str, bytes]:
@@ -106,6 +110,11 @@ def address(spec: Spec, isa: Isa) -> int:
     The code has the signature `ENTRY`. Several threads may call this at the same time.
     """
     return _CACHE.address(spec, isa)
+
+
+def build_seconds() -> float:
+    """Return the seconds that this process has spent so far on compiling kernels, and on loading compiled ones."""
+    return _CACHE.seconds
 
 
 @cache
