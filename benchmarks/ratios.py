@@ -1,6 +1,7 @@
 """Comparison of models with other runtimes, in turns: the ratio of their times to ours.
 
-    python benchmarks/ratios.py [--seconds S] [--process] [MODEL ...]
+    python benchmarks/ratios.py [--seconds S] [--threads 1,2] [--process] [MODEL ...]
+    python benchmarks/ratios.py --models DIR [--threads 1] [--memory]     # any files, beside ONNX Runtime
 
 The times of a block were taken in turns. Other runtimes have their best settings; see qengine/analysis/bench/rivals.
 """
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 import benchmark_networks
+import model_files
 import numpy as np
 
 from qengine import InferenceSession, zoo
@@ -38,12 +40,12 @@ Image.fromarray(np.rint(y[0].transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint
 """
 
 
-def compare(name: str, folder: Path, seconds: float) -> None:
-    """Print the times of a model in float32, 8 and 16 bits, on one thread and on two."""
+def compare(name: str, folder: Path, seconds: float, thread_counts: list[int]) -> None:
+    """Print the times of a model in float32, 8 and 16 bits, on each number of threads."""
     path, feeds = benchmark_networks.prepared(name, folder)
     for word, (form, bits) in (SRCNN if name == "srcnn" else FORMATS).items():
         ours: dict[int, float] = {}
-        for threads in (1, 2):
+        for threads in thread_counts:
             session = InferenceSession(path, qformat=form, threads=threads)
             runs = {"qengine": lambda s=session: s.run(None, feeds)}
             rivals = rival_runs(["onnxruntime", "openvino"], RivalSetup(path, feeds, bits, threads))
@@ -52,13 +54,18 @@ def compare(name: str, folder: Path, seconds: float) -> None:
             ours[threads] = times["qengine"]
             beside = ", ".join(f"{r} {t:.2f} ms ({t / ours[threads]:.2f}x)" for r, t in times.items() if r != "qengine")
             print(f"{name:13} {word:8} {threads} thread(s): {ours[threads]:8.2f} ms   {beside}", flush=True)
-        print(f"{name:13} {word:8} two threads against one: {ours[1] / ours[2]:.2f}x", flush=True)
+        first, *others = thread_counts
+        for threads in others:
+            gain = ours[first] / ours[threads]
+            print(f"{name:13} {word:8} {threads} threads against {first}: {gain:.2f}x", flush=True)
 
 
 def whole_processes(repeats: int = 7) -> None:
     """Print the time of `qengine run` as a process, and of a script that does the same with ONNX Runtime, in turns."""
     entry = zoo.find("srcnn")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has bytecode
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "bytecode")
         image = Path(folder) / "in.png"
         from PIL import Image
 
@@ -94,12 +101,23 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(benchmark_networks.MODELS))
     parser.add_argument("--seconds", type=float, default=8.0, help="approximate duration of each measurement")
     parser.add_argument("--process", action="store_true", help="also time whole processes")
+    parser.add_argument(
+        "--models", dest="folder", type=Path, metavar="DIR", help="measure the .onnx files of a folder instead"
+    )
+    parser.add_argument("--threads", default="1,2", help="numbers of threads; --models takes the first")
+    parser.add_argument("--memory", action="store_true", help="also the peak memory of --models")
     arguments = parser.parse_args()
+    thread_counts = [int(n) for n in arguments.threads.split(",")]
+    if arguments.folder is not None:
+        if not any(arguments.folder.glob("**/*.onnx")):
+            parser.error(f"there is no .onnx file in {arguments.folder}")
+        model_files.compare_folder(arguments.folder, thread_counts[0], arguments.seconds, memory=arguments.memory)
+        return
     if unknown := set(arguments.models) - set(benchmark_networks.MODELS):
         parser.error(f"no model is named {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models or benchmark_networks.MODELS:
-            compare(name, Path(folder), arguments.seconds)
+            compare(name, Path(folder), arguments.seconds, thread_counts)
     if arguments.process:
         whole_processes()
 

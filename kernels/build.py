@@ -1,8 +1,8 @@
 """Machine code of kernels: compiled once, kept on disk, loaded by later processes.
 
-`address` returns the address of a kernel's machine code for a specification (`spec.Spec`) and an instruction set. It
-looks for the code in this process, then on disk, and compiles it only if it finds none. Compiling needs Numba, whose
-import alone takes longer than a run. Loading an object file needs LLVM only, so `.emit` is imported only to compile.
+`addresses` returns the addresses of the machine code of kernels, by their specifications (`spec.Spec`), for an
+instruction set. It looks for the code in this process, then on disk, and has compiled what it does not find
+(`compile_batch`). It is called once for all kernels of a plan, so that they are compiled and loaded together.
 
 On disk an object file lies in a folder for its *generation*: a hash of the kernels' sources, the versions of the
 compilers and the CPU. A change of any of these makes a new folder, so a kernel on disk is never checked against its
@@ -20,6 +20,8 @@ import platform
 import sys
 import time
 import zlib
+from collections.abc import Sequence
+from contextlib import closing
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +30,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from .compile_batch import Kernel, compiled, estimated_seconds, process_count
 from .isa import Isa
 from .locks import Lock
 from .private_folder import TEMPORARY, NotPrivateError, PrivateFolder
@@ -43,7 +46,7 @@ _CHECKSUM_BYTES = 32
 _KEPT_GENERATIONS = 4
 
 ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-"""Signature of a compiled kernel: addresses of Numba's result, of Numba's exception and of the arguments."""
+"""Signature of a compiled kernel: addresses of a result and an exception, as Numba has them, and of the arguments."""
 
 
 class _KernelCache:
@@ -56,42 +59,62 @@ class _KernelCache:
         self._has_warned = False
         self.seconds = 0.0
 
-    def address(self, spec: Spec, isa: Isa) -> int:
-        """Return the address of a kernel's machine code."""
-        key = (isa.name, repr(spec))
+    def addresses(self, specs: Sequence[Spec], isa: Isa) -> list[int]:
+        """Return the addresses of the machine code of kernels."""
+        names = {identity: repr(spec) for identity, spec in {id(spec): spec for spec in specs}.items()}
+        keys = [(isa.name, names[id(spec)]) for spec in specs]
         with self._lock.guard:
-            if key not in self._addresses:
+            new = {key: spec for key, spec in zip(keys, specs, strict=True) if key not in self._addresses}
+            if new:
                 started = time.perf_counter()
-                self._addresses[key] = self._load(*self._object(spec, isa))
+                self._addresses |= zip(new, self._loaded(self._objects(list(new.values()), isa)), strict=True)
                 self.seconds += time.perf_counter() - started
-            return self._addresses[key]
+            return [self._addresses[key] for key in keys]
 
-    def _object(self, spec: Spec, isa: Isa) -> tuple[str, bytes]:
-        identity = f"{isa!r} {spec!r}".encode()
-        name = hashlib.sha256(identity).hexdigest()[:40]
+    def _objects(self, specs: Sequence[Spec], isa: Isa) -> list[Kernel]:
+        """Return the symbols and the object files of kernels, and keep those that are compiled."""
+        identities = [f"{isa!r} {spec!r}".encode() for spec in specs]
+        names = [hashlib.sha256(identity).hexdigest()[:40] for identity in identities]
         folder, reason = _folder()
-        content = None if folder is None else folder.read(name)
-        kernel = None if content is None else _unpacked(content, identity)
-        if kernel is None:
-            if not self._has_warned:
-                self._has_warned = True
-                logger.warning("qengine: compiling kernels for %s, once (%s)", isa.name, _fate(folder, reason))
-            from .emit import compile_kernel
+        found: dict[int, Kernel] = {}
+        for i, (name, identity) in enumerate(zip(names, identities, strict=True)):
+            content = None if folder is None else folder.read(name)
+            kernel = None if content is None else _unpacked(content, identity)
+            if kernel is not None:
+                found[i] = kernel
+        missing = [i for i in range(len(specs)) if i not in found]
+        if missing:
+            processes = process_count(len(missing))
+            self._warn(len(missing), isa, processes, folder, reason)
+            with closing(compiled([specs[i] for i in missing], isa, processes)) as kernels:
+                for k, kernel in kernels:
+                    i = missing[k]
+                    found[i] = kernel
+                    if folder is not None:
+                        folder.write(names[i], _packed(*kernel, identities[i]))
+        return [found[i] for i in range(len(specs))]
 
-            kernel = compile_kernel.compile_kernel(spec, isa)
-            if folder is not None:
-                folder.write(name, _packed(*kernel, identity))
-        return kernel
+    def _warn(self, count: int, isa: Isa, processes: int, folder: PrivateFolder | None, reason: str) -> None:
+        """Log that a batch of kernels is compiled; the first time also what becomes of them."""
+        seconds = round(estimated_seconds(count, processes))
+        text = f"qengine: compiling {count} new kernel{'s' * (count > 1)} for {isa.name}"
+        text += f" on {processes} cores" if processes else ""
+        text += f", about {seconds} s" if seconds else ""
+        if not self._has_warned:
+            text += f" ({_fate(folder, reason)})"
+            self._has_warned = True
+        logger.warning("%s", text)
 
-    def _load(self, symbol: str, code: bytes) -> int:
-        # One engine per kernel: kernels that other processes compiled may have the same symbol.
-        # An engine owns its target machine, and frees it when it is freed.
+    def _loaded(self, kernels: Sequence[Kernel]) -> list[int]:
+        """Return the addresses of kernels, which are loaded together."""
+        # One engine for all: one for each would take 30 times as long. It owns its target machine, and frees it.
         machine = _target().create_target_machine(jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        for _, code in kernels:
+            engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         self._engines.append(engine)
-        return int(engine.get_function_address(symbol))
+        return [int(engine.get_function_address(symbol)) for symbol, _ in kernels]
 
 
 @cache
@@ -104,12 +127,12 @@ def _target() -> Any:
 _CACHE = _KernelCache()
 
 
-def address(spec: Spec, isa: Isa) -> int:
-    """Return the address of a kernel's machine code, compiling it if it is not on disk.
+def addresses(specs: Sequence[Spec], isa: Isa) -> list[int]:
+    """Return the addresses of the machine code of kernels, compiling together those that are not on disk.
 
     The code has the signature `ENTRY`. Several threads may call this at the same time.
     """
-    return _CACHE.address(spec, isa)
+    return _CACHE.addresses(specs, isa)
 
 
 def build_seconds() -> float:
@@ -175,9 +198,15 @@ def _fate(folder: PrivateFolder | None, reason: str) -> str:
     """Return what becomes of compiled kernels, in words."""
     if folder is not None:
         if folder.is_writable():
-            return f"kept in {folder.path}"
+            return f"kept in {_with_tilde(os.path.dirname(folder.path))}"  # noqa: PTH120
         reason = f"{folder.path} cannot be written to"
     return f"they will not be kept: {reason}; {CACHE_VARIABLE} names another folder"
+
+
+def _with_tilde(path: str) -> str:
+    """Return a path with ~ for the home folder."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path raises where there is none
+    return f"~{path[len(home) :]}" if home != "/" and path.startswith(f"{home}{os.sep}") else path
 
 
 def _checksum(body: bytes, identity: bytes) -> bytes:
@@ -192,7 +221,7 @@ def _packed(symbol: str, code: bytes, identity: bytes) -> bytes:
     return _MAGIC + _checksum(body, identity) + body
 
 
-def _unpacked(content: bytes, identity: bytes) -> tuple[str, bytes] | None:
+def _unpacked(content: bytes, identity: bytes) -> Kernel | None:
     """Return the symbol and the object file of a kernel; None where the file is damaged or another kernel's."""
     start = len(_MAGIC) + _CHECKSUM_BYTES
     body = content[start:]

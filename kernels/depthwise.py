@@ -12,9 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dot import ITEMSIZE, LANE_BYTES, FactorType, is_split, sums_in_registers
-from .epilogue import LANES, Epilogue
+from .epilogue import LANES, Epilogue, flag_arguments
 from .isa import Isa
 from .narrow_conv import pixels_in_vector
+
+_ARGUMENTS = (
+    "x", "x_batch", "x_block", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "w_block",
+    "numbers", "scalars", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "width",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,11 @@ class Depthwise:
     epilogue: Epilogue | None
 
     emitter = "depthwise"
-    arguments = (
-        "x", "x_batch", "x_block", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "w_block",
-        "numbers", "scalars", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "width",
-    )  # fmt: skip
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_ARGUMENTS, *flag_arguments(self.epilogue))
 
 
 def lane_items(kind: FactorType) -> int:

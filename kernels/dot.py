@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .epilogue import LANES, Epilogue
+from .epilogue import LANES, Epilogue, Sums, flag_arguments
 from .isa import AVX2, Isa
 
 FactorType = Literal["s8", "s16", "f32"]
@@ -30,13 +30,18 @@ FactorType = Literal["s8", "s16", "f32"]
 
 ITEMSIZE: dict[FactorType, int] = {"s8": 1, "s16": 2, "f32": 4}
 """Bytes of a factor."""
-"""Bytes of a factor."""
+
 LANE_BYTES = 4
-"""Bytes of a lane, and of a tap."""
 """Bytes of a lane, and of a tap."""
 
 PARTIAL_TAPS = 256
 """Number of taps after which a float32 sum is added to another one: rounding errors grow with the length of a sum."""
+
+
+_ARGUMENTS = (
+    "x", "x_batch", "x_row", "x_step", "offsets", "taps", "chunks", "chunk_count", "w", "w_vector", "numbers",
+    "scalars", "y", "y_batch", "y_vector", "y_row", "y_pixel", "batch", "rows", "width", "vectors", "last",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Dot:
     step : bytes from one output pixel's input to the next's; 0 if the argument "x_step" gives it.
     epilogue : epilogue of the sums; None for float32.
     masked : whether the last vector has fewer than 16 channels.
-    fetches : whether the weights of the next channels are prefetched while these are used.
+    outer : whether the loop over channels encloses that over pixels, and the weights of the next channels are
+        prefetched while these are used: other tensors push them out of the L2 cache from run to run.
     partial : whether float32 sums are sums of partial sums, see `PARTIAL_TAPS`.
     """
 
@@ -59,16 +65,17 @@ class Dot:
     pixels: int
     vectors: int
     step: int
-    epilogue: Epilogue | None
+    epilogue: Epilogue | Sums | None
     masked: bool = False
-    fetches: bool = False
+    outer: bool = False
     partial: bool = False
 
     emitter = "dot"
-    arguments = (
-        "x", "x_batch", "x_row", "x_step", "offsets", "taps", "chunks", "chunk_count", "w", "w_vector", "numbers",
-        "scalars", "y", "y_batch", "y_vector", "y_row", "y_pixel", "batch", "rows", "width", "vectors", "last", "outer",
-    )  # fmt: skip
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_ARGUMENTS, *flag_arguments(self.epilogue))
 
 
 def is_paired(kind: FactorType, isa: Isa) -> bool:
@@ -134,7 +141,7 @@ class Tile:
         if taps * weight_bytes(kind, isa) * self.vectors > _L1_WEIGHT_BYTES:
             loads = max(loads, weights)
         in_registers = 2 * self.sums <= sums_in_registers(kind, isa)
-        widening = chunks * products * (1.0 if in_registers else 2.1) if chunks > 1 else 0.0
+        widening = chunks * products * (1.0 if in_registers else 2.1)
         return taps * max(halves * products / 2, loads, 4.5) + widening + 4 * products + 20
 
 
@@ -148,7 +155,7 @@ _SHAPES = (
 )  # fmt: skip
 
 
-@lru_cache(4096)
+@lru_cache(4096)  # bands ask for the same few shapes hundreds of times
 def best_tile(kind: FactorType, isa: Isa, rows: int, width: int, vectors: int, taps: int, chunks: int) -> Tile:
     """Return the shape of tile that is estimated to cover rows x width pixels x vectors of channels the fastest.
 

@@ -6,7 +6,7 @@ Sums and products of codes are exact and rounded once. With one operand a sum br
 from dataclasses import dataclass
 from typing import Literal
 
-from .epilogue import Epilogue
+from .epilogue import FLAG_ARGUMENTS, Epilogue, flag_arguments
 
 Stored = Literal["u8", "i16", "f32"]
 """Stored form of an element: an unsigned byte or signed 16 bits for a code (see `epilogue.stored_zero`), or float32."""
@@ -27,12 +27,13 @@ class Elementwise:
     Attributes
     ----------
     operation : "add", "multiply", or "prelu": the first operand where it is not negative, elsewhere the product.
+        "round" of one operand in float32 rounds to numbers of float16.
     operands : stored form of each operand.
     epilogue : epilogue of the results; None for float32.
     signs : +1 or -1 for each operand that is added; the first is +1.
     """
 
-    operation: Literal["add", "multiply", "prelu"]
+    operation: Literal["add", "multiply", "prelu", "round"]
     operands: tuple[Stored, ...]
     epilogue: Epilogue | None
     signs: tuple[int, ...] = ()
@@ -47,7 +48,13 @@ class Elementwise:
         (x0 - x0_zero) << x0_shift etc.; the bias in `numbers` already has its zeros. For "prelu" x0_shift applies to
         what is not negative, and x1 is shifted before it is multiplied.
         """
-        return (*_ARGUMENTS, *(f"x{i}{name}" for i in range(len(self.operands)) for name in _OPERAND))
+        operands = (f"x{i}{name}" for i in range(len(self.operands)) for name in _OPERAND)
+        return (*_ARGUMENTS, *operands, *flag_arguments(self.epilogue))
+
+
+_LOOKUP_ARGUMENTS = (
+    "table", "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "items",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,28 +64,33 @@ class Lookup:
     Attributes
     ----------
     source, target : stored form of the codes before and after.
+    counts : whether flags, from a table of their own, are stored with the codes.
     """
 
     source: Stored
     target: Stored
+    counts: bool = False
 
     emitter = "lookup"
-    arguments = (
-        "table", "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows",
-        "items",
-    )  # fmt: skip
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_LOOKUP_ARGUMENTS, *(("flags", *FLAG_ARGUMENTS) if self.counts else ()))
 
 
 @dataclass(frozen=True)
 class Function:
-    """Specification of a function of one float32 variable; NaN stays.
+    """Specification of a function of one real variable; NaN stays.
 
     Attributes
     ----------
-    name : name of the function in `emit.function`. Its two coefficients are float32 at the address "numbers".
+    name : name of the function in `emit.function`. Its two coefficients are at the address "numbers".
+    element : type of the elements and of the coefficients.
     """
 
     name: str
+    element: Literal["f32", "f64"] = "f32"
 
     emitter = "function"
     arguments = (

@@ -12,6 +12,10 @@ magnitude:
 - *split*: the sum comes as high * 2^16 + low in 32 bits each and at least 16 bits are dropped, so the high half is
   rounded in 32 bits; the low half gives a carry and shows ties.
 
+With `counts` an epilogue also stores the *flags* of each code: whether it saturated, whether a number other than 0 got
+the code 0, whether the sum left a simulated accumulator. Flags describe the sum before it is rounded. So the sum is
+kept whole: nothing is put into the bias, and sums beyond 32 bits are not split.
+
 An `Epilogue` is the form, which a kernel is compiled for. `EpilogueData` adds the numbers, which are loaded: bias and
 shifts for each channel, bounds for all. A code is *stored* with an offset that suits the CPU: see `stored_zero`.
 """
@@ -26,6 +30,12 @@ from .reference.word import Word
 
 LANES = 16
 """Channels of a vector."""
+
+SATURATED, UNDERFLOWED, OVERFLOWED = 1, 2, 4
+"""Bits of a flag: what `reference.requantize` counts as saturated, underflowed, and overflowed in the accumulator."""
+
+FLAG_ARGUMENTS = ("y_flags",)
+"""Arguments of a kernel that stores flags: the distance in bytes from a code to its flags."""
 
 _MAX_LEFT_SHIFT = 40  # a larger shift to the left makes no difference, see `reference.rounding.shift_left`
 _MAX_RIGHT_SHIFT = 62  # a larger shift to the right makes none for sums below 2^60
@@ -44,13 +54,15 @@ class Epilogue:
     ----------
     rounding : name of the rounding.
     wraps : whether codes wrap instead of saturating.
-    signed : whether the bits that wrapping keeps are in two's complement.
+    signed : whether the bits that wrapping keeps are in two's complement; False where codes saturate, as kernels for
+        signed and unsigned codes are then the same.
     itemsize : number of bytes of a stored code.
     wide : whether sums and shifts have 64 bits instead of 32.
     shifts_left : whether some channel shifts to the left.
     wraps_sums : whether the sum wraps at the width of an accumulator before it is rounded.
     adds_zero : whether the stored code of 0 is added at the end; if not, the bias includes it.
     split : whether sums come as high * 2^16 + low, in 32 bits each, with at least 16 bits to drop.
+    counts : whether flags are stored with the codes.
     """
 
     rounding: str
@@ -62,13 +74,37 @@ class Epilogue:
     wraps_sums: bool = False
     adds_zero: bool = False
     split: bool = False
+    counts: bool = False
 
     @property
-    def channel_bytes(self) -> int:
-        """The bytes of a channel's numbers; see `EpilogueData.packed`."""
-        if self.split:
-            return 3 * 4
-        return 3 * 8 if self.wide else 2 * 4
+    def number_bytes(self) -> int:
+        """The bytes of the numbers of 16 channels; see `EpilogueData.packed`."""
+        return LANES * (3 * 4 if self.split else 3 * 8 if self.wide else 2 * 4)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """End of sums of integers that are not codes: each is stored in 32 bits, modulo 2^32.
+
+    Attributes
+    ----------
+    real : whether a sum is stored as a float32, times a factor plus a number of its channel.
+    """
+
+    real: bool = False
+
+    wide = False
+    itemsize = 4
+
+    @property
+    def number_bytes(self) -> int:
+        """The bytes of the numbers of 16 channels: where sums begin (int32), and factors and addends (float32)."""
+        return 4 * LANES * (3 if self.real else 1)
+
+
+def flag_arguments(epilogue: Epilogue | Sums | None) -> tuple[str, ...]:
+    """Return the names of the arguments that a kernel takes for the flags of an epilogue, if it has any."""
+    return FLAG_ARGUMENTS if isinstance(epilogue, Epilogue) and epilogue.counts else ()
 
 
 @dataclass(frozen=True)
@@ -79,8 +115,8 @@ class EpilogueData:
     ----------
     epilogue : epilogue that the kernel is compiled for.
     channels : int64 (3, channels): bias, shift to the right, shift to the left.
-    scalars : int64 (5,): lower bound, upper bound, stored code of 0, and how many high bits wrapping and the
-        accumulator drop.
+    scalars : int64 (7,): lower bound, upper bound, stored code of 0, how many high bits wrapping and the accumulator
+        drop, and the smallest and largest integer that does not count as saturated.
     """
 
     epilogue: Epilogue
@@ -130,6 +166,7 @@ def choose_epilogue(
     high: int | None = None,
     accumulator_bits: int | None = None,
     splits: bool = False,
+    counts: bool = False,
 ) -> EpilogueData | None:
     """Return the epilogue overflow(round((a + bias) * 2^-shift)) for sums a; None if 64 bits do not hold them.
 
@@ -149,6 +186,8 @@ def choose_epilogue(
         Width of the accumulator, which wraps; None for an unbounded one.
     splits
         Whether the kernel has sums beyond 32 bits as high * 2^16 + low.
+    counts
+        Whether flags are stored with the codes.
     """
     # Sums of 62 bits or more are refused below, however large they are.
     limits = np.asarray(np.minimum(np.asarray(limit), 1 << 62), np.int64)
@@ -158,7 +197,9 @@ def choose_epilogue(
     most = int(limits.max(initial=0)) if len(bias) else 0
     dropped = 0
     if accumulator_bits is not None and accumulator_bits <= most.bit_length():
-        dropped, most = accumulator_bits, 1 << (accumulator_bits - 1)
+        dropped = accumulator_bits
+        if not counts:  # the low bits are enough
+            most = 1 << (accumulator_bits - 1)
     half = (np.int64(1) << right) >> 1
     if right.size == 1:
         room = most + (1 << right.item()) if len(bias) else 0
@@ -169,7 +210,7 @@ def choose_epilogue(
     wide = room >= 1 << 31 or bool((left > 0).any())
     if wide and room >= 1 << 62:
         return None
-    if not dropped and rounds_to_nearest(word.rounding):
+    if not (dropped or counts) and rounds_to_nearest(word.rounding):
         bias = bias + half  # once here instead of in every sum
     itemsize = word.dtype.itemsize
     zero = stored_zero(word.signed, itemsize)
@@ -180,17 +221,22 @@ def choose_epilogue(
     if high is not None:
         bounds = [min(b, min(max(high, least), largest)) for b in bounds]
     wraps = word.overflow == "wrap"
-    folds = zero and not (wide or wraps or dropped) and word.rounding in ("half_even", "half_up", "floor")
+    folds = zero and not (wide or wraps or dropped or counts) and word.rounding in ("half_even", "half_up", "floor")
     if folds and room + (abs(zero) << int(right.max(initial=0))) < 1 << 31:
         # The stored code of 0 is even: adding it changes neither what is a tie nor which way a tie goes.
         bias = bias + (np.int64(zero) << right)
         bounds, zero = [b + zero for b in bounds], 0
     to_left = bool((left > 0).any())
-    split = wide and splits and not dropped and word.rounding in ("half_even", "half_up", "floor")
+    split = wide and splits and not (dropped or counts) and word.rounding in ("half_even", "half_up", "floor")
     split = split and int(right.min(initial=16)) >= 16 and room < 1 << 46
-    epilogue = Epilogue(word.rounding, wraps, word.signed, itemsize, wide, to_left, bool(dropped), bool(zero), split)
+    signed = wraps and word.signed
+    epilogue = Epilogue(word.rounding, wraps, signed, itemsize, wide, to_left, bool(dropped), bool(zero), split, counts)
     size = 64 if wide and not split else 32
-    scalars = [*bounds, zero, size - word.bits, size - dropped if dropped else 0]
+    # A saturation that the fused activation would have made anyway is not counted.
+    unbounded = 1 << (size - 1)
+    first = -unbounded if not wraps and low is not None and low >= least else least
+    last = unbounded - 1 if not wraps and high is not None and high <= largest else largest
+    scalars = [*bounds, zero, size - word.bits, size - dropped if dropped else 0, first, last]
     channels = np.empty((3, len(bias)), np.int64)
     for row, numbers in zip(channels, (bias, right, left), strict=True):
         row[:] = numbers

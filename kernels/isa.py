@@ -21,6 +21,7 @@ class Isa:
     requires : features that a CPU must have, by LLVM's names.
     registers : number of vectors of 16 sums in 32 bits that a tile may hold; see `dot.sums_in_registers`.
     parts : number of registers that such a vector takes.
+    adds_beside : whether the CPU shifts and adds on units of their own while others multiply.
     """
 
     name: str
@@ -29,11 +30,17 @@ class Isa:
     requires: tuple[str, ...]
     registers: int
     parts: int
+    adds_beside: bool = False
 
     @property
     def has_vnni(self) -> bool:
         """Whether one instruction sums four products of bytes."""
         return "avx512vnni" in self.requires
+
+    @property
+    def has_fma(self) -> bool:
+        """Whether one instruction multiplies and adds floats."""
+        return "fma" in self.requires
 
 
 AVX512VNNI = Isa(
@@ -43,6 +50,7 @@ AVX512VNNI = Isa(
     ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "avx512vnni", "fma"),
     28,
     1,
+    adds_beside=llvm.get_host_cpu_name().startswith("znver"),
 )
 AVX2 = Isa("avx2", "x86-64-v3", "", ("avx2", "fma", "bmi2"), 6, 2)
 GENERIC = Isa("generic", "", "", (), 2, 4)

@@ -52,6 +52,7 @@ class Layout:
     itemsize : number of bytes of a stored element.
     block : number of channels of a pixel: 16, or all of them where there are fewer, or 1 for planes of one channel.
     halo : halo around every plane.
+    flagged : whether the flags of the codes (see `epilogue`) follow them, as images of the same layout.
     """
 
     batch: int
@@ -61,6 +62,17 @@ class Layout:
     itemsize: int
     block: int
     halo: Halo = Halo()
+    flagged: bool = False
+
+    @property
+    def planes(self) -> int:
+        """The number of planes of all images, those of flags included."""
+        return self.batch * self.blocks * (2 if self.flagged else 1)
+
+    @property
+    def flags(self) -> int:
+        """The distance from a code to its flags; 0 where there are none."""
+        return self.batch * self.image if self.flagged else 0
 
     @property
     def blocks(self) -> int:
@@ -95,7 +107,7 @@ class Layout:
     @property
     def size(self) -> int:
         """The number of bytes of the memory, including those that kernels may read beyond the last row."""
-        return self.origin + self.batch * self.image + self.row + SLACK
+        return self.origin + self.planes * self.plane + self.row + SLACK
 
     @property
     def row_items(self) -> int:

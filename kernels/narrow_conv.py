@@ -12,8 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dot import LANE_BYTES, FactorType, is_split, sums_in_registers
-from .epilogue import LANES, Epilogue
+from .epilogue import LANES, Epilogue, flag_arguments
 from .isa import Isa
+
+_ARGUMENTS = (
+    "x", "x_batch", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "numbers",
+    "scalars", "y", "y_batch", "y_channel", "y_row", "batch", "rows", "width",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,11 @@ class NarrowConv:
     partial: bool = False
 
     emitter = "narrow_conv"
-    arguments = (
-        "x", "x_batch", "x_row", "offsets", "taps", "chunks", "chunk_count", "w", "numbers",
-        "scalars", "y", "y_batch", "y_channel", "y_row", "batch", "rows", "width",
-    )  # fmt: skip
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_ARGUMENTS, *flag_arguments(self.epilogue))
 
 
 def best_vectors(channels: int, kind: FactorType, isa: Isa) -> int:

@@ -7,6 +7,14 @@ a halo and stored codes; see `layout`.
 from dataclasses import dataclass
 
 from .elementwise import Stored
+from .epilogue import FLAG_ARGUMENTS
+
+# Distances are in bytes. `scale` holds the bits of a float64 power of two. `nan` is the address of an int64 that
+# becomes 1 if there is NaN.
+_PACK_ARGUMENTS = (
+    "x", "x_batch", "x_channel", "x_row", "y", "y_batch", "y_block", "y_row", "block", "batch", "channels", "rows",
+    "width", "scale", "low", "high", "zero", "bits", "nan",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,8 @@ class Pack:
     stored : stored form of the elements.
     rounding : rounding of the quantization, one of the five.
     wraps : whether the quantization wraps instead of saturating; infinities saturate in either case.
-    signed : whether the codes are signed.
+    signed : whether codes that wrap are signed; False where they saturate.
+    counts : whether flags are stored with the codes.
     """
 
     source: str
@@ -28,14 +37,14 @@ class Pack:
     rounding: str = ""
     wraps: bool = False
     signed: bool = False
+    counts: bool = False
 
     emitter = "pack"
-    # Distances are in bytes. `scale` holds the bits of a float64 power of two. `nan` is the address of an int64 that
-    # becomes 1 if there is NaN.
-    arguments = (
-        "x", "x_batch", "x_channel", "x_row", "y", "y_batch", "y_block", "y_row", "block", "batch", "channels", "rows",
-        "width", "scale", "low", "high", "zero", "bits", "nan",
-    )  # fmt: skip
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_PACK_ARGUMENTS, *(FLAG_ARGUMENTS if self.counts else ()))
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,57 @@ class Unpack:
     arguments = (
         "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_channel", "y_row", "block", "batch", "channels", "rows",
         "width", "scale", "zero",
+    )  # fmt: skip
+
+
+_QUANTIZE_ARGUMENTS = (
+    "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "vectors",
+    "rest", "last", "scale", "low", "high", "zero", "bits", "nan",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class QuantizeBlocks:
+    """Specification of the quantization of float32 values within the layout; see `Pack`.
+
+    A row is `vectors` vectors of 16 elements and `rest` more; in the last plane only the first `last` lanes of a vector
+    are channels.
+
+    Attributes
+    ----------
+    stored : stored form of the codes.
+    rounding, wraps, signed, counts : see `Pack`.
+    """
+
+    stored: Stored
+    rounding: str
+    wraps: bool
+    signed: bool
+    counts: bool = False
+
+    emitter = "quantize_blocks"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_QUANTIZE_ARGUMENTS, *(FLAG_ARGUMENTS if self.counts else ()))
+
+
+@dataclass(frozen=True)
+class DequantizeBlocks:
+    """Specification of the float32 values of codes within the layout; see `Unpack`.
+
+    Attributes
+    ----------
+    stored : stored form of the codes.
+    """
+
+    stored: Stored
+
+    emitter = "dequantize_blocks"
+    arguments = (
+        "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "vectors",
+        "rest", "scale", "zero",
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .build import ENTRY, address
+from .build import ENTRY, addresses
 from .dot import ITEMSIZE, LANE_BYTES, FactorType
 from .epilogue import LANES
 from .isa import Isa
@@ -40,7 +40,7 @@ def peak_rate(kind: FactorType, isa: Isa, seconds: float = 0.3) -> float:
     chains = min(CHAINS, max(isa.registers, 4))
     out = np.arange(1, 2 * LANES + 1, dtype=np.float32 if kind == "f32" else np.int32)
     arguments = np.array([1000, out.ctypes.data], np.int64)
-    run, result, exception = ENTRY(address(Peak(kind, chains), isa)), ctypes.c_int64(), ctypes.c_void_p()
+    run, result, exception = ENTRY(addresses([Peak(kind, chains)], isa)[0]), ctypes.c_int64(), ctypes.c_void_p()
 
     def once(rounds: int) -> float:
         arguments[0] = rounds

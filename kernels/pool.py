@@ -4,6 +4,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .elementwise import Stored
+from .epilogue import FLAG_ARGUMENTS
+
+# `x` and `y` are row 0 of the image; the kernel computes `rows` rows from row `first` on. `empty` is the address of
+# the output pixel of a window without cells. A mean is (sum << left) / (count << right); it is brought into low
+# .. high, after keeping the low `bits` where it wraps.
+_ARGUMENTS = (
+    "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "first", "rows",
+    "width", "height_in", "width_in", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w",
+    "top", "left_pad", "empty", "counts", "left", "right", "low", "high", "zero_in", "zero_out", "bits",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -18,7 +28,8 @@ class Pool:
     rounding : rounding of the mean of codes, one of the five.
     target : stored form of the output's elements for "mean".
     wraps : whether the mean wraps instead of saturating.
-    signed : whether the output's codes are signed.
+    signed : whether the output's codes are signed, where they wrap; False where they saturate.
+    counts : whether flags are stored with the codes of a mean.
     """
 
     operation: Literal["max", "mean"]
@@ -28,13 +39,11 @@ class Pool:
     target: Stored = "f32"
     wraps: bool = False
     signed: bool = False
+    counts: bool = False
 
     emitter = "pool"
-    # `x` and `y` are row 0 of the image; the kernel computes `rows` rows from row `first` on. `empty` is the address of
-    # the output pixel of a window without cells. A mean is (sum << left) / (count << right); it is brought into low
-    # .. high, after keeping the low `bits` where it wraps.
-    arguments = (
-        "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "first", "rows",
-        "width", "height_in", "width_in", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w",
-        "top", "left_pad", "empty", "counts", "left", "right", "low", "high", "zero_in", "zero_out", "bits",
-    )  # fmt: skip
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_ARGUMENTS, *(FLAG_ARGUMENTS if self.counts else ()))

@@ -6,29 +6,21 @@ and a run calls one kernel, the `Runner`, once per thread: it goes through the t
 by then except the addresses of the caller's arrays, which are `Slot`s: a run fills them in when it begins.
 
 Each thread has a table of its own. A *barrier*, an entry at the same place of every table's order, makes the threads
-wait for each other, so that a kernel can read what another thread wrote. The parts of a job must therefore run at the
-same time: a pool of threads of exactly that size runs them, and jobs of one pool run one after the other.
-
-Python raises KeyboardInterrupt in the main thread, between any two of its steps, while kernels know no interrupts. So
-the threads of a pool do the work and the caller only waits: an interrupt is raised when all parts have ended, and the
-arrays live until then. In a forked child the pool's threads do not exist; it starts new ones.
+wait for each other, so that a kernel can read what another thread wrote. The threads are those of a `team`.
 """
 
-import ctypes
-import os
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from queue import SimpleQueue
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .build import ENTRY, address
+from .build import addresses
 from .isa import Isa
-from .locks import Lock
+from .spec import Spec
+from .team import Follow, Lead, call, team, yield_address
 
 
 @dataclass(frozen=True)
@@ -86,7 +78,7 @@ BARRIER = None
 
 
 class Program:
-    """Calls of kernels, ready to run.
+    """Calls of kernels. Their machine code is found by `load`, for many programs at once, or when the first run begins.
 
     Parameters
     ----------
@@ -98,30 +90,55 @@ class Program:
 
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         self.isa, self.calls = isa, threads
-        self._memory: list[NDArray[np.int64]] = []
-        self._slots: list[tuple[NDArray[np.int64], int, Slot]] = []
-        self._barrier = np.array([0, 0, _yield_address()], np.int64)  # see `emit.runner`
-        self._run = ENTRY(address(Runner(), isa))
-        self._arguments = [self._table(calls, len(threads)) for calls in threads]
-        self._may_be_running = False  # a run on several threads has begun, and is not known to have ended
+        self._barrier = np.array([0, 0, yield_address()], np.int64)  # see `emit.runner`
+        self._kernels: tuple[int, ...] = ()  # machine code of the runner and the team, once it is loaded
+        values: list[int] = []
+        slots: dict[str, list[tuple[int, int]]] = {}  # (place among the values, offset) by the array's name
+        starts = [self._add_arguments(calls, values, slots) for calls in threads]
+        self._values = np.array(values, np.int64)
+        self._places: list[tuple[str, NDArray[np.int64], NDArray[np.int64]]] = []
+        for name, pairs in slots.items():
+            places, offsets = np.array(pairs, np.int64).T
+            self._places.append((name, np.ascontiguousarray(places), np.ascontiguousarray(offsets)))
+        self._tables = [np.zeros((len(some), 2), np.int64) for some in starts]
+        for table, some in zip(self._tables, starts, strict=True):
+            table[:, 1] = np.array(some, np.int64) * 8 + self._values.ctypes.data
+        self._arguments = [
+            np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, len(threads)], np.int64)
+            for table in self._tables
+        ]
+        self._parts = np.array([arguments.ctypes.data for arguments in self._arguments], np.int64)
 
-    def _table(self, calls: Sequence[Call | None], threads: int) -> NDArray[np.int64]:
-        """Write a thread's calls into a table; return the arguments of the runner."""
-        table = np.zeros((len(calls), 2), np.int64)
-        for i, call in enumerate(calls):
-            if call is None:
+    @staticmethod
+    def _add_arguments(
+        calls: Sequence[Call | None], values: list[int], slots: dict[str, list[tuple[int, int]]]
+    ) -> list[int]:
+        """Append the arguments of a thread's calls to the values; return the place of the first one of each call."""
+        starts = []
+        for entry in calls:
+            starts.append(len(values))
+            if entry is None:
                 continue
-            values = np.zeros(len(call.spec.arguments), np.int64)
-            for j, name in enumerate(call.spec.arguments):
-                value = call.arguments[name]
+            for name in entry.spec.arguments:
+                value = entry.arguments[name]
                 if isinstance(value, Slot):
-                    self._slots.append((values, j, value))
-                else:
-                    values[j] = value
-            self._memory.append(values)
-            table[i] = address(call.spec, self.isa), values.ctypes.data
-        self._memory.append(table)
-        return np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, threads], np.int64)
+                    slots.setdefault(value.name, []).append((len(values), value.offset))
+                    value = 0
+                values.append(value)
+        return starts
+
+    def specs(self) -> list[Spec]:
+        """Return the specifications of the runner, of the team's kernels where there is a team, and of all calls."""
+        own: list[Spec] = [Runner(), Lead(), Follow()] if len(self.calls) > 1 else [Runner()]
+        return own + [entry.spec for calls in self.calls for entry in calls if entry is not None]
+
+    def set_machine_code(self, addresses: Sequence[int]) -> None:
+        """Fill in the addresses of the machine code of `specs`."""
+        own = 3 if len(self.calls) > 1 else 1
+        left = iter(addresses[own:])
+        for table, calls in zip(self._tables, self.calls, strict=True):
+            table[:, 0] = [0 if entry is None else next(left) for entry in calls]
+        self._kernels = tuple(addresses[:own])
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Run all calls; only one run at a time is allowed.
@@ -131,163 +148,59 @@ class Program:
         arrays
             Arrays of the slots by name: contiguous, and at least as large as the calls assume.
         """
-        if self._may_be_running:
-            # A run that was interrupted may still be running, or may never have reached the pool. It has ended when an
-            # empty job that comes after it has.
-            _pool(len(self._arguments)).run(_Job([_do_nothing] * len(self._arguments), None))
+        self.prepare(arrays)
+        self.start(self._kernels[0], self._parts)
+
+    def prepare(self, arrays: Mapping[str, NDArray[Any]], without: Collection[str] = ()) -> None:
+        """Load the machine code if it is not there, and fill in slots.
+
+        Parameters
+        ----------
+        arrays
+            Arrays of the slots by name.
+        without
+            Names of slots that keep their addresses.
+        """
+        if not self._kernels:
+            load([self])
         self._barrier[0] = 0  # threads that do not exist in a forked child may have arrived at a barrier
-        for values, position, slot in self._slots:
-            values[position] = arrays[slot.name].ctypes.data + slot.offset
-        if len(self._arguments) == 1:
-            self._run_table(self._arguments[0])
-            return
-        # The job keeps the arrays until the last thread has ended, even if this thread is interrupted.
-        job = _Job([partial(self._run_table, arguments) for arguments in self._arguments], arrays)
-        self._may_be_running = True
-        _pool(len(self._arguments)).run(job)
-        self._may_be_running = False
+        for name, places, offsets in self._places:
+            if name not in without:
+                self._values[places] = offsets + arrays[name].__array_interface__["data"][0]
 
-    def _run_table(self, arguments: NDArray[np.int64]) -> None:
-        result, exception = ctypes.c_int64(), ctypes.c_void_p()
-        self._run(ctypes.addressof(result), ctypes.addressof(exception), arguments.ctypes.data)
+    def start(self, code: int, parts: NDArray[np.int64]) -> None:
+        """Call a kernel on each thread, and wait for the end of all.
+
+        Parameters
+        ----------
+        code
+            Address of the machine code of the kernel.
+        parts
+            (threads,) addresses of the kernel's arguments.
+        """
+        team_kernels = self._kernels[1:]
+        if team_kernels:
+            team(len(self.calls), *team_kernels).run(code, parts)
+        else:
+            call(code, int(parts[0]))
 
 
-_FUNCTIONS: dict[tuple[Any, Isa], Any] = {}
+def load(programs: Sequence[Program]) -> None:
+    """Load the machine code of programs of one instruction set, compiling together all kernels that are new."""
+    if programs:
+        specs = [program.specs() for program in programs]
+        left = iter(addresses([spec for some in specs for spec in some], programs[0].isa))
+        for program, some in zip(programs, specs, strict=True):
+            program.set_machine_code(list(islice(left, len(some))))
 
 
-def run_call(call: Call, isa: Isa) -> None:
+_ADDRESSES: dict[tuple[Any, Isa], int] = {}
+
+
+def run_call(entry: Call, isa: Isa) -> None:
     """Run one call on this thread, at once: for work on arrays that are there, which no program repeats."""
-    key = (call.spec, isa)
-    if key not in _FUNCTIONS:
-        _FUNCTIONS[key] = ENTRY(address(call.spec, isa))
-    values = np.array([call.arguments[name] for name in call.spec.arguments], np.int64)
-    result, exception = ctypes.c_int64(), ctypes.c_void_p()
-    _FUNCTIONS[key](ctypes.addressof(result), ctypes.addressof(exception), values.ctypes.data)
-
-
-def _yield_address() -> int:
-    """Return the address of a C function that gives the core to another thread, 0 if there is none."""
-    try:
-        return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
-    except (AttributeError, OSError, TypeError):
-        return 0
-
-
-_POLL_SECONDS = 0.1
-"""Seconds until a waiting thread checks again: another thread may have taken the lock that signals the end."""
-
-
-def _do_nothing() -> None:
-    """Do nothing. The end of a job of these parts shows that all earlier jobs have ended."""
-
-
-class _Job:
-    """Work for all threads of a pool, in parts that must run at the same time because they wait for each other.
-
-    Attributes
-    ----------
-    parts : function that each thread calls.
-    memory : objects that must live until all parts have ended.
-    error : the first error that a part raised.
-    """
-
-    def __init__(self, parts: Sequence[Callable[[], None]], memory: Any) -> None:
-        self.parts, self.memory = parts, memory
-        self.error: BaseException | None = None
-        self._process = os.getpid()
-        self._has_ended = False
-        # Not a threading.Event: an interrupt could leave its lock, which is taken in Python, taken forever.
-        self._end = threading.Lock()
-        self._end.acquire()
-
-    def finish(self) -> None:
-        """Wake the thread that waits."""
-        self.memory = None
-        self._has_ended = True
-        self._end.release()
-
-    def wait(self) -> None:
-        """Wait until all parts have ended; then raise the interrupt that came meanwhile, or the error of a part."""
-        interrupt: BaseException | None = None
-        while not self._has_ended and self._process == os.getpid():  # a forked child has no threads to wait for
-            try:
-                self._end.acquire(timeout=_POLL_SECONDS)
-            except KeyboardInterrupt as error:
-                interrupt = error
-        if interrupt is not None:
-            raise interrupt
-        if self.error is not None:
-            raise self.error
-
-
-class ThreadsError(RuntimeError):
-    """The threads of a run cannot be started."""
-
-
-class _ThreadPool:
-    """Threads that run one job after the other, each thread one part of every job.
-
-    The thread that requests a job only waits. It may be the main thread, where an interrupt can come between any two
-    steps, and it must not be possible that only some of the parts have begun. So it hands the job to the first thread
-    of the pool in one step; that thread hands out the parts, runs its own, and signals the end. None of the pool's
-    threads ever sees an interrupt.
-    """
-
-    def __init__(self, threads: int) -> None:
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._parts: list[SimpleQueue[Callable[[], None] | None]] = [SimpleQueue() for _ in range(threads - 1)]
-        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
-        work: list[Callable[[], None]] = [self._lead, *(partial(self._follow, parts) for parts in self._parts)]
-        for count, target in enumerate(work):
-            try:
-                threading.Thread(target=target, name="qengine", daemon=True).start()
-            except RuntimeError:
-                self._jobs.put(None)  # those that have started end
-                for parts in self._parts:
-                    parts.put(None)
-                raise ThreadsError(f"{threads} threads are needed, and {count} can be started") from None
-
-    def run(self, job: _Job) -> None:
-        """Run a job after the jobs before it, and wait for its end."""
-        self._jobs.put(job)
-        job.wait()
-
-    def _lead(self) -> None:
-        while True:
-            job = self._jobs.get()
-            if job is None:
-                return
-            for parts, part in zip(self._parts, job.parts[1:], strict=True):
-                parts.put(part)
-            errors = [_outcome(job.parts[0]), *(self._ended.get() for _ in self._parts)]
-            job.error = next((error for error in errors if error is not None), None)
-            job.finish()
-
-    def _follow(self, parts: "SimpleQueue[Callable[[], None] | None]") -> None:
-        while (part := parts.get()) is not None:
-            self._ended.put(_outcome(part))
-
-
-def _outcome(part: Callable[[], None]) -> BaseException | None:
-    """Return the error that a part raises, or None."""
-    try:
-        part()
-    except BaseException as error:
-        return error
-    return None
-
-
-_POOLS: dict[int, _ThreadPool] = {}
-_POOLS_LOCK = Lock()
-
-
-def _pool(threads: int) -> _ThreadPool:
-    with _POOLS_LOCK.guard:
-        if threads not in _POOLS:
-            _POOLS[threads] = _ThreadPool(threads)
-        return _POOLS[threads]
-
-
-if hasattr(os, "register_at_fork"):
-    # A forked child has only the thread that forked.
-    os.register_at_fork(after_in_child=_POOLS.clear)
+    key = (entry.spec, isa)
+    if key not in _ADDRESSES:
+        _ADDRESSES[key] = addresses([entry.spec], isa)[0]
+    values = np.array([entry.arguments[name] for name in entry.spec.arguments], np.int64)
+    call(_ADDRESSES[key], values.ctypes.data)

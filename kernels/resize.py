@@ -7,7 +7,7 @@ computes its rows from those sums and ends in the epilogue. So a code is rounded
 from dataclasses import dataclass
 
 from .elementwise import Stored
-from .epilogue import Epilogue
+from .epilogue import Epilogue, flag_arguments
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,14 @@ class ResizeColumns:
     )  # fmt: skip
 
 
+# `indices` is the address of (rows, taps) int64: rows of the input, counted from row 0, which lies at `x`.
+# `weights` is the address of (rows, taps) int32 or float32.
+_ROWS_ARGUMENTS = (
+    "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "items",
+    "indices", "weights", "numbers", "scalars",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class ResizeRows:
     """Specification of the weighted sums over taps down columns, from the output of `ResizeColumns`.
@@ -48,12 +56,11 @@ class ResizeRows:
     epilogue: Epilogue | None
 
     emitter = "resize_rows"
-    # `indices` is the address of (rows, taps) int64: rows of the input, counted from row 0, which lies at `x`.
-    # `weights` is the address of (rows, taps) int32 or float32.
-    arguments = (
-        "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "items",
-        "indices", "weights", "numbers", "scalars",
-    )  # fmt: skip
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_ROWS_ARGUMENTS, *flag_arguments(self.epilogue))
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,24 @@ class LruCache(Generic[_T]):
                 self._items.move_to_end(key)
                 return self._items[key]
         item = make()
+        self.put(key, item)
+        return item
+
+    def find(self, key: Any) -> _T | None:
+        """Return the item of a key; None where it is missing."""
+        with self._lock.guard:
+            if key not in self._items:
+                return None
+            self._items.move_to_end(key)
+            return self._items[key]
+
+    def put(self, key: Any, item: _T) -> None:
+        """Store an item."""
         with self._lock.guard:
             self._items[key] = item
             self._items.move_to_end(key)
             if len(self._items) > self._size:
                 self._items.popitem(last=False)
-        return item
 
 
 def digest(array: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:

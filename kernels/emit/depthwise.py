@@ -1,17 +1,18 @@
 """The code of `kernels.depthwise`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..depthwise import Depthwise, lane_items
 from ..dot import ITEMSIZE
 from ..isa import Isa
 from ..narrow_conv import pixels_in_vector
-from .epilogue import VectorEpilogue, number_bytes
+from .epilogue import FlaggedCodes, VectorEpilogue, number_bytes
 from .loops import Arguments, counted, each_plane, each_tile, tile_count
 from .memory import Variable
 from .products import VECTOR, Products
 from .sums import sum_over_taps, sum_wide
-from .vector import F32, I32, I64, LANES, Value, float_bounds, interleaved, joined, load, load_scalar, zeros
+from .vector import F32, I32, I64, LANES, Value, float_bounds, interleaved, joined, load, load_scalar
 
 
 def emit(spec: Depthwise, isa: Isa, a: Arguments) -> None:
@@ -54,24 +55,22 @@ class _Tile:
                 for total, weight in zip(sums[k * items : (k + 1) * items], weights, strict=True):
                     total.put(self.products.add(total.get(), inputs, weight))
 
-        size = len(self.places) * items
+        size = number_bytes(epilogue)
+        epilogues = [] if epilogue is None else [VectorEpilogue(epilogue, numbers + i * size, a) for i in range(items)]
         if epilogue is not None and epilogue.wide:
-            sums: list[Any] = sum_wide(self.products, size, a.chunks, a.chunk_count, add_tap)
+            start = [e.start for e in epilogues] * len(self.places)
+            sums: list[Any] = sum_wide(self.products, start, a.chunks, a.chunk_count, add_tap)
         else:
-            sums = sum_over_taps([zeros(a.b, self.products.element)] * size, a.taps, add_tap)
+            biases = [load(numbers, F32)] if epilogue is None else [e.bias for e in epilogues]
+            sums = sum_over_taps(biases * len(self.places), a.taps, add_tap)
         if epilogue is None:
             low, high = float_bounds(a.scalars)
-            bias = load(numbers, F32)
-        else:
-            epilogues = [
-                VectorEpilogue(epilogue, numbers + i * number_bytes(epilogue), a.scalars) for i in range(items)
-            ]
         for k, (r, v) in enumerate(self.places):
             own = sums[k * items : (k + 1) * items]
             if epilogue is None:
-                result = (own[0] + bias).at_least(low).at_most(high)
+                result: Value | FlaggedCodes = own[0].at_least(low).at_most(high)
             else:
-                codes = [epilogue.codes(total) for epilogue, total in zip(epilogues, own, strict=True)]
+                codes = [epilogue.codes(total, has_bias=True) for epilogue, total in zip(epilogues, own, strict=True)]
                 result = _side_by_side(codes, epilogue.itemsize)
             left = (count - v * self.in_vector) * (result.lanes // self.in_vector)
             result.store_first(y + a.y_row * r + v * self.in_vector * self.y_pixel, left)
@@ -84,8 +83,16 @@ class _Tile:
         return joined([load(address + i * self.x_pixel, self.products.element, lanes) for i in range(self.in_vector)])
 
 
-def _side_by_side(codes: list[Value], itemsize: int) -> Value:
-    """Return the codes of a lane's channels, one vector each, in the order of the channels."""
+def _side_by_side(codes: Sequence[Value | FlaggedCodes], itemsize: int) -> Value | FlaggedCodes:
+    """Return the codes of a lane's channels, one vector each, in the order of the channels, with their flags."""
+    flagged = [one for one in codes if isinstance(one, FlaggedCodes)]
+    if flagged:
+        flags = _lane_by_lane([one.flags for one in flagged], itemsize)
+        return FlaggedCodes(_lane_by_lane([one.codes for one in flagged], itemsize), flags, flagged[0].distance)
+    return _lane_by_lane([one for one in codes if isinstance(one, Value)], itemsize)
+
+
+def _lane_by_lane(codes: list[Value], itemsize: int) -> Value:
     if len(codes) * itemsize != 4:
         return interleaved(codes)
     lanes = codes[0].widened(I32, signed=False)

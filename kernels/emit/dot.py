@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..dot import Dot, weight_bytes
+from ..epilogue import Epilogue, Sums
 from ..isa import Isa
-from .epilogue import VectorEpilogue, number_bytes
+from .epilogue import FlaggedCodes, SumsEpilogue, VectorEpilogue, number_bytes
 from .loops import Arguments, counted, each_tile, tile_count
 from .memory import Variable
 from .products import Products
@@ -19,8 +20,7 @@ def emit(spec: Dot, isa: Isa, a: Arguments) -> None:
     x_step = constant(a.b, spec.step) if spec.step else a.x_step
     blocks = a.vectors.divided_by(spec.vectors)
     # An outer loop over channels keeps the weights in the cache, an outer loop over pixels the input.
-    is_outer = a.outer.differs(0)
-    outside, inside = blocks.where(is_outer, one), one.where(is_outer, blocks)
+    outside, inside = (blocks, one) if spec.outer else (one, blocks)
     tall, long = tile_count(a.rows, spec.rows), tile_count(a.width, spec.pixels)
     # Over its tiles a block prefetches all of the next one's weights. Without taps nothing must be divided by 0.
     block_weights = a.w_vector * spec.vectors
@@ -81,28 +81,28 @@ class _Tile:
         """Build the sums over the taps, the epilogue and the stores."""
         spec, a, epilogue = self.spec, self.a, self.spec.epilogue
         numbers = [self.numbers + v * number_bytes(epilogue) for v in range(spec.vectors)]
-        epilogues = [] if epilogue is None else [VectorEpilogue(epilogue, address, a.scalars) for address in numbers]
+        epilogues = [] if epilogue is None else [_epilogue(epilogue, address, a) for address in numbers]
         biases = [load(address, F32) for address in numbers] if epilogue is None else [e.bias for e in epilogues]
         places = [(r, p) for r in range(spec.rows) for p in range(spec.pixels)]
         is_wide = epilogue is not None and epilogue.wide
         if is_wide:
-            count = len(places) * spec.vectors
-            sums: list[Any] = sum_wide(self.products, count, a.chunks, a.chunk_count, self._add_tap)
+            start = [e.start for e in epilogues if isinstance(e, VectorEpilogue)] * len(places)
+            sums: list[Any] = sum_wide(self.products, start, a.chunks, a.chunk_count, self._add_tap)
         else:
             sums = sum_over_taps(biases * len(places), a.taps, self._add_tap, partial=spec.partial)
         low, high = float_bounds(a.scalars) if epilogue is None else (None, None)
         for i, total in enumerate(sums):
             (r, p), v = places[i // spec.vectors], i % spec.vectors
             if epilogue is None:
-                result = total.at_least(low).at_most(high)
+                result: Value | FlaggedCodes = total.at_least(low).at_most(high)
             else:
-                result = epilogues[v].codes(total, has_bias=not is_wide)
+                result = epilogues[v].codes(total, has_bias=True)
             self._store(result, self.y + a.y_row * r + a.y_pixel * p + a.y_vector * v, v)
 
     def _add_tap(self, tap: Value, sums: list[Variable]) -> None:
         spec, a = self.spec, self.a
         offset = load_scalar(a.offsets + (tap << 3), I64)
-        if spec.fetches:
+        if spec.outer:
             prefetch(self.next + tap * self.next_step)
         first = self.w + tap * weight_bytes(spec.kind, self.products.isa)
         weights = [self.products.weights(first + a.w_vector * v) for v in range(spec.vectors)]
@@ -114,8 +114,14 @@ class _Tile:
                     total = sums[(r * spec.pixels + p) * spec.vectors + v]
                     total.put(self.products.add(total.get(), x, weights[v]))
 
-    def _store(self, result: Value, address: Value, v: int) -> None:
+    def _store(self, result: Value | FlaggedCodes, address: Value, v: int) -> None:
         if self.spec.masked and v == self.spec.vectors - 1:
             result.store_first(address, self.last)
         else:
             result.store(address)
+
+
+def _epilogue(epilogue: Epilogue | Sums, numbers: Value, a: Arguments) -> SumsEpilogue | VectorEpilogue:
+    if isinstance(epilogue, Sums):
+        return SumsEpilogue(epilogue, numbers)
+    return VectorEpilogue(epilogue, numbers, a)

@@ -4,7 +4,8 @@ from typing import Any
 
 from ..elementwise import Elementwise
 from ..isa import Isa
-from .epilogue import VectorEpilogue
+from .element import narrowed, widened
+from .epilogue import FlaggedCodes, VectorEpilogue
 from .loops import Arguments, each_row, each_vector
 from .vector import F32, I32, I64, STORED, Value, float_bounds, load
 
@@ -12,14 +13,16 @@ from .vector import F32, I32, I64, STORED, Value, float_bounds, load
 def emit(spec: Elementwise, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     epilogue, operands = spec.epilogue, range(len(spec.operands))
-    requantize = None if epilogue is None else VectorEpilogue(epilogue, a.numbers, a.scalars)
+    requantize = None if epilogue is None else VectorEpilogue(epilogue, a.numbers, a)
     bounds: Any = float_bounds(a.scalars) if epilogue is None else None
     with each_row(a, "y", *(f"x{i}" for i in operands)) as (y, *rows):
 
-        def compute(v: Value) -> Value:
+        def compute(v: Value) -> Value | FlaggedCodes:
             total = _total(spec, a, [rows[i] + v * a[f"x{i}_step"] for i in operands])
             if requantize is not None:
                 return requantize.codes(total)
+            if spec.operation == "round":
+                total = widened(narrowed(total, "f16", isa), "f16", isa)
             return total.at_least(bounds[0]).at_most(bounds[1])
 
         each_vector(a.vectors, a.rest, compute, lambda v: y + v * a.y_step)

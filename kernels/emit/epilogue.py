@@ -1,18 +1,80 @@
 """The epilogue in vector code, the same for every kernel that ends in a sum; see `kernels.epilogue`."""
 
-from ..epilogue import Epilogue
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from ..epilogue import OVERFLOWED, SATURATED, UNDERFLOWED, Epilogue, Sums, flag_arguments
+from .loops import Arguments
 from .rounding import ShiftRight, overflow
 from .sums import WideSum
-from .vector import I8, I16, I32, I64, LANES, Value, load, load_scalar
+from .vector import F32, I8, I16, I32, I64, LANES, Value, load, load_scalar
 
 _OUT_OF_RANGE = 1 << 17  # outside every word, and still outside after any left shift
 
 
-def number_bytes(epilogue: Epilogue | None) -> int:
+def number_bytes(epilogue: Epilogue | Sums | None) -> int:
     """Return the bytes of the numbers of 16 channels; without an epilogue they are float32 biases."""
-    if epilogue is None:
-        return LANES * 4
-    return LANES * (3 * 4 if epilogue.split else 3 * 8 if epilogue.wide else 2 * 4)
+    return LANES * 4 if epilogue is None else epilogue.number_bytes
+
+
+@dataclass(frozen=True)
+class FlaggedCodes:
+    """Stored codes, and flags of the same type, which are stored together.
+
+    Attributes
+    ----------
+    codes, flags : vectors of the same type.
+    distance : distance in bytes from a code to its flags.
+    """
+
+    codes: Value
+    flags: Value
+    distance: Value
+
+    @property
+    def lanes(self) -> int:
+        """The number of lanes."""
+        return self.codes.lanes
+
+    def store(self, address: Value, align: int = 1) -> None:
+        """Write all lanes to an address."""
+        self.codes.store(address, align)
+        self.flags.store(address + self.distance, align)
+
+    def store_first(self, address: Value, count: Value) -> None:
+        """Write the first `count` lanes only."""
+        self.codes.store_first(address, count)
+        self.flags.store_first(address + self.distance, count)
+
+
+def flags_of(element: ir.Type, saturated: Value, underflowed: Value, overflowed: Value | None = None) -> Value:
+    """Return masks as flags of an element type."""
+    flags = saturated.widened(element, signed=False) * SATURATED
+    flags = flags | (underflowed.widened(element, signed=False) * UNDERFLOWED)
+    return flags if overflowed is None else flags | (overflowed.widened(element, signed=False) * OVERFLOWED)
+
+
+class SumsEpilogue:
+    """The end of the sums of 16 channels that are stored in 32 bits; see `kernels.epilogue.Sums`.
+
+    Attributes
+    ----------
+    bias : vector that sums begin with.
+    """
+
+    def __init__(self, epilogue: Sums, numbers: Value) -> None:
+        self.bias = load(numbers, I32)
+        self._line = [load(numbers + i * LANES * 4, F32) for i in (1, 2)] if epilogue.real else None
+
+    def codes(self, total: Value | WideSum, *, has_bias: bool = False) -> Value:
+        """Return what is stored of sums that include `bias`."""
+        assert isinstance(total, Value)
+        assert has_bias
+        if self._line is None:
+            return total
+        factor, addend = self._line
+        return total.as_floats(F32) * factor + addend
 
 
 class VectorEpilogue:
@@ -23,8 +85,9 @@ class VectorEpilogue:
     bias : vector that sums begin with, or that is added to them at the end.
     """
 
-    def __init__(self, epilogue: Epilogue, numbers: Value, scalars: Value) -> None:
-        self.epilogue = epilogue
+    def __init__(self, epilogue: Epilogue, numbers: Value, a: Arguments) -> None:
+        self.epilogue, scalars = epilogue, a.scalars
+        self._distance = a.y_flags if flag_arguments(epilogue) else None
         element = I64 if epilogue.wide and not epilogue.split else I32
         size = 8 if element == I64 else 4
         count = number_bytes(epilogue) // LANES // size
@@ -33,7 +96,9 @@ class VectorEpilogue:
         self._low_bias = parts[1] if epilogue.split else None
         self._left = parts[2] if epilogue.shifts_left else None
         self._shift = ShiftRight(right, epilogue.rounding)
-        self._scalars = [load_scalar(scalars + 8 * i, I64).truncated(element) for i in range(5)]
+        self._scalars = [
+            load_scalar(scalars + 8 * i, I64).truncated(element) for i in range(7 if epilogue.counts else 5)
+        ]
         self._splat: dict[int, list[Value]] = {}
         self._constants(LANES)
 
@@ -42,11 +107,13 @@ class VectorEpilogue:
             self._splat[lanes] = [scalar.splat(lanes) for scalar in self._scalars]
         return self._splat[lanes]
 
-    def __call__(self, total: Value, below: Value | None = None) -> Value:
+    def __call__(self, total: Value, below: Value | None = None) -> Value | FlaggedCodes:
         """Return stored codes, as i8 or i16, of sums that include `bias`.
 
         The sums have 16 lanes, or that repeated or cut. Sums without their low 16 bits come with those in `below`.
         """
+        if self._distance is not None:
+            return self._flagged(total, self._distance)
         epilogue, lanes = self.epilogue, total.lanes
         low, high, zero, wrapped, dropped = self._constants(lanes)
         shift = self._shift.repeated(lanes)
@@ -58,18 +125,50 @@ class VectorEpilogue:
                 codes = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE)
             codes = codes << self._left.repeated(lanes)
         codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
-        if epilogue.adds_zero:
-            codes = codes + zero
-        return codes.truncated(I8 if epilogue.itemsize == 1 else I16)
+        return self._stored(codes, zero)
 
-    def codes(self, total: Value | WideSum, *, has_bias: bool = False) -> Value:
-        """Return stored codes of the sums of a loop over taps."""
+    @property
+    def start(self) -> WideSum:
+        """Sums of two parts before the first tap: the bias, or 0 where it is added to whole sums."""
+        return WideSum.nothing(self.bias.b) if self._low_bias is None else WideSum(self.bias, self._low_bias)
+
+    def _stored(self, codes: Value, zero: Value) -> Value:
+        return (codes + zero if self.epilogue.adds_zero else codes).truncated(self._element)
+
+    @property
+    def _element(self) -> ir.Type:
+        return I8 if self.epilogue.itemsize == 1 else I16
+
+    def _flagged(self, total: Value, distance: Value) -> FlaggedCodes:
+        """Return stored codes with their flags, of whole sums."""
+        epilogue, lanes = self.epilogue, total.lanes
+        low, high, zero, wrapped, dropped, first, last = self._constants(lanes)
+        shift = self._shift.repeated(lanes)
+        overflowed = None
+        if epilogue.wraps_sums:
+            exact, total = total, (total << dropped) >> dropped
+            overflowed = total.differs(exact)
+        codes = exact = shift(shift.with_half(total))
+        if self._left is not None:
+            left = self._left.repeated(lanes)
+            exact = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE) << left
+            codes = codes << left if epilogue.wraps else exact
+        flags = flags_of(
+            self._element, (exact > last) | (exact < first), exact.equals(0) & total.differs(0), overflowed
+        )
+        codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
+        return FlaggedCodes(self._stored(codes, zero), flags, distance)
+
+    def codes(self, total: Value | WideSum, *, has_bias: bool = False) -> Value | FlaggedCodes:
+        """Return stored codes of the sums of a loop over taps, which began with the bias or did not."""
         if isinstance(total, WideSum):
-            return self._split(total) if self.epilogue.split else self.codes(total.whole())
+            return self._split(total, has_bias) if self._low_bias is not None else self.codes(total.whole())
         return self(total if has_bias else total + self.bias.repeated(total.lanes))
 
-    def _split(self, total: WideSum) -> Value:
-        """Return stored codes of sums high * 2^16 + low, to which the bias is added here; low is 0 or more."""
+    def _split(self, total: WideSum, has_bias: bool) -> Value | FlaggedCodes:
+        """Return stored codes of sums high * 2^16 + low; with the bias, low has 16 bits."""
+        if has_bias:
+            return self(total.high, total.low)
         assert self._low_bias is not None
         lanes = total.high.lanes
         low = total.low + self._low_bias.repeated(lanes)

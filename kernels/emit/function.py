@@ -1,84 +1,113 @@
 """The code of `kernels.elementwise.Function`."""
 
 from collections.abc import Callable
-from math import factorial, log, pi, sqrt
+from math import pi, sqrt
+from typing import Any
+
+from llvmlite import ir
 
 from ..elementwise import Function
 from ..isa import Isa
-from .loops import Arguments, each_row, each_vector
-from .vector import F32, I32, Value, load, load_scalar
+from .loops import Arguments, counted, each_row
+from .mathematics import Mathematics, size_of
+from .vector import F32, F64, LANES, Value, first_lanes, load, load_lanes, load_scalar, root
 
-_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # k times the first is exact
-_ROUNDING_ADDEND = 1.5 * 2.0**23  # adding a number to it rounds the number to an integer
-# Abramowitz and Stegun 7.1.26: erf(z) to 1.5e-7, innermost first.
-_ERF_P, _ERF = 0.3275911, (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
-_TANH = (62 / 2835, -17 / 315, 2 / 15, -1 / 3, 1.0)
-
-
-def _polynomial(x: Value, coefficients: tuple[float, ...]) -> Value:
-    """Return the polynomial by Horner's rule, the highest power first."""
-    total = x.like(coefficients[0])
-    for one in coefficients[1:]:
-        total = total * x + one
-    return total
-
-
-def _exp(x: Value) -> Value:
-    """Return e^x = 2^k e^r to about two units in the last place; infinite from 88.4 on, NaN stays."""
-    bounded = x.at_least(-87.3).at_most(88.8)
-    shifted = bounded * (1.0 / log(2.0)) + _ROUNDING_ADDEND
-    k = shifted - _ROUNDING_ADDEND
-    r = bounded - k * _LN2_HIGH - k * _LN2_LOW
-    power = _polynomial(r, tuple(1.0 / factorial(n) for n in range(7, -1, -1)))
-    # The low bits of `shifted` are k. The exponent of a float32 begins at bit 23 and is 127 for 1.
-    scale = (((shifted.bits(I32) & 0x1FF) + 127) << 23) & 0x7F800000
-    return power * scale.bits(F32)
-
-
-def _logistic(x: Value) -> Value:
-    return x.like(1.0) / (_exp(x * -1.0) + 1.0)
-
-
-def _tanh(x: Value) -> Value:
-    square = x * x
-    near = x * _polynomial(square, _TANH)
-    far = _logistic(x * 2.0) * 2.0 - 1.0
-    return near.where(square < 0.0625, far)
-
-
-def _normal(x: Value) -> Value:
-    """Return x Phi(x) = x (1 + erf(x / sqrt(2))) / 2."""
-    negative = x < 0.0
-    z = (x * -1.0).where(negative, x) * sqrt(0.5)
-    t = x.like(1.0) / (z * _ERF_P + 1.0)
-    tail = t * _polynomial(t, _ERF) * _exp(z * z * -1.0) * 0.5
-    return x * tail.where(negative, x.like(1.0) - tail)
-
-
-def _gelu_by_tanh(x: Value) -> Value:
-    # (1 + tanh(u)) / 2 is the logistic function of 2 u.
-    return x * _logistic((x * x * x * 0.044715 + x) * (2.0 * sqrt(2.0 / pi)))
+Body = Callable[[Mathematics, Value, Value, Value], Value]
+"""Function (mathematics, x, first number, second number) -> y."""
 
 
 def _between_0_and_1(x: Value) -> Value:
     return x.at_least(0.0).at_most(1.0)
 
 
-_FUNCTIONS: dict[str, Callable[[Value, Value, Value], Value]] = {
-    "leaky": lambda x, a, _: (x * a).where(x < 0.0, x),
-    "hard sigmoid": lambda x, a, b: _between_0_and_1(x * a + b),
-    "hard swish": lambda x, a, b: x * _between_0_and_1(x * a + b),
-    "logistic": lambda x, a, _: _logistic(x * a),
-    "swish": lambda x, a, _: x * _logistic(x * a),
-    "tanh": lambda x, *_: _tanh(x),
-    "gelu": lambda x, *_: _normal(x),
-    "gelu by tanh": lambda x, *_: _gelu_by_tanh(x),
+def _elu(m: Mathematics, x: Value, alpha: Value, gamma: Value) -> Value:
+    return (m.expm1(x) * alpha).where(x < 0.0, x) * gamma
+
+
+def _celu(m: Mathematics, x: Value, alpha: Value, inverse: Value) -> Value:
+    return x.at_least(0.0) + (m.expm1(x * inverse) * alpha).at_most(0.0)
+
+
+def _gelu_by_tanh(m: Mathematics, x: Value, _: Value, __: Value) -> Value:
+    # (1 + tanh(u)) / 2 is the logistic function of 2 u.
+    return x * m.logistic((x * x * x * 0.044715 + x) * (2.0 * sqrt(2.0 / pi)))
+
+
+def _sign(_: Mathematics, x: Value, __: Value, ___: Value) -> Value:
+    one, nothing = x.like(1.0), x.like(0.0)
+    return x.where(x.is_nan(), one.where(x > 0.0, (one * -1.0).where(x < 0.0, nothing)))
+
+
+def _wide(function: Callable[[Mathematics, Value], Value]) -> Body:
+    """Return a function that computes in float64, and rounds once."""
+    return lambda m, x, *_: function(m, x.doubled()).halved()
+
+
+def _power(m: Mathematics, x: Value, exponent: Value, *, is_integer: bool, is_odd: bool) -> Value:
+    if x.element != F32:
+        return m.power(x, exponent, is_integer=is_integer, is_odd=is_odd)
+    return m.power(x.doubled(), exponent.doubled(), is_integer=is_integer, is_odd=is_odd).halved()
+
+
+_FUNCTIONS: dict[str, Body] = {
+    "leaky": lambda _, x, a, __: (x * a).where(x < 0.0, x),
+    "hard sigmoid": lambda m, x, a, b: _between_0_and_1(m.fused(x, a, b)),
+    "hard swish": lambda m, x, a, b: x * _between_0_and_1(m.fused(x, a, b)),
+    "logistic": lambda m, x, a, _: m.logistic(x * a),
+    "swish": lambda m, x, a, _: x * m.logistic(x * a),
+    "tanh": lambda m, x, *_: m.tanh(x),
+    "gelu": lambda m, x, *_: m.normal(x),
+    "gelu by tanh": _gelu_by_tanh,
+    "erf": lambda m, x, *_: m.erf(x),
+    "exp": lambda m, x, *_: m.exp(x),
+    "log": lambda m, x, *_: m.log(x),
+    "sqrt": lambda _, x, *__: root(x),
+    "root": lambda _, x, *__: x.like(float("inf")).where(size_of(x).equals(float("inf")), root(x)),
+    "reciprocal": lambda _, x, *__: x.like(1.0) / x,
+    "square": lambda _, x, *__: x * x,
+    "cube": lambda _, x, *__: x * x * x,
+    "abs": lambda _, x, *__: size_of(x),
+    "negative": lambda _, x, *__: x * -1.0,
+    "sign": _sign,
+    "floor": lambda m, x, *_: m.floor(x),
+    "ceil": lambda m, x, *_: m.ceil(x),
+    "round": lambda m, x, *_: m.rounded(x),
+    "thresholded": lambda _, x, a, __: x.where((x > a), x.like(0.0)),
+    "elu": _elu,
+    "celu": _celu,
+    "softplus": lambda m, x, *_: m.softplus(x),
+    "softsign": lambda _, x, *__: x / (size_of(x) + 1.0),
+    "mish": lambda m, x, *_: x * m.tanh(m.softplus(x)),
+    "power": lambda m, x, a, _: _power(m, x, a, is_integer=False, is_odd=False),
+    "even power": lambda m, x, a, _: _power(m, x, a, is_integer=True, is_odd=False),
+    "odd power": lambda m, x, a, _: _power(m, x, a, is_integer=True, is_odd=True),
+    "Sin": lambda m, x, *_: m.sine(x).halved(),
+    "Cos": lambda m, x, *_: m.sine(x, quarter=1).halved(),
+    "Tan": lambda m, x, *_: (m.sine(x) / m.sine(x, quarter=1)).halved(),
+    "Asin": _wide(Mathematics.arc_sine),
+    "Acos": _wide(lambda m, x: m.arc_sine(x) * -1.0 + pi / 2.0),
+    "Atan": _wide(Mathematics.arc_tangent),
+    "Sinh": _wide(Mathematics.hyperbolic_sine),
+    "Cosh": _wide(Mathematics.hyperbolic_cosine),
+    "Asinh": _wide(Mathematics.area_sine),
+    "Acosh": _wide(Mathematics.area_cosine),
+    "Atanh": _wide(Mathematics.area_tangent),
 }
 
 
 def emit(spec: Function, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    compute = _FUNCTIONS[spec.name]
-    first, second = (load_scalar(a.numbers + 4 * i, F32).splat() for i in range(2))
+    element: ir.Type = F32 if spec.element == "f32" else F64
+    size, lanes = (4, LANES) if spec.element == "f32" else (8, LANES // 2)
+    mathematics = Mathematics(isa)
+    first, second = (load_scalar(a.numbers + size * i, element).splat(lanes) for i in range(2))
+
+    def compute(x: Any) -> Value:
+        return _FUNCTIONS[spec.name](mathematics, x, first, second)
+
     with each_row(a, "x", "y") as (x, y):
-        each_vector(a.vectors, a.rest, lambda v: compute(load(x + v * 64, F32), first, second), lambda v: y + v * 64)
+        with counted(a.vectors) as v:
+            compute(load(x + v * 64, element, lanes)).store(y + v * 64)
+        with a.b.if_then((a.rest > 0).v):
+            mask = first_lanes(a.rest, lanes)
+            compute(load_lanes(x + a.vectors * 64, element, mask)).store_masked(y + a.vectors * 64, mask)

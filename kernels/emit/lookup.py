@@ -16,3 +16,6 @@ def emit(spec: Lookup, isa: Isa, a: Arguments) -> None:
         with counted(a.items) as i:
             code = source.get(i).widened(I64, signed=spec.source != "u8")
             target.put(i, table.get(code + first))
+            if spec.counts:
+                flags = Array(a.flags, STORED[spec.target])
+                Array(y + a.y_flags, STORED[spec.target]).put(i, flags.get(code + first))

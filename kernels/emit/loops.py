@@ -9,12 +9,22 @@ last is moved back to end at the edge (`each_tile`).
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from llvmlite import ir
-from numba.core import cgutils
 
 from ..spec import Spec
 from .vector import I64, Value
+
+
+class Storable(Protocol):
+    """Vector, or several that are written together."""
+
+    def store(self, address: Value, align: int = 1) -> None:
+        """Write all lanes to an address."""
+
+    def store_first(self, address: Value, count: Value) -> None:
+        """Write the first `count` lanes only."""
 
 
 class Arguments:
@@ -39,8 +49,19 @@ class Arguments:
 @contextmanager
 def counted(count: Value, start: Value | None = None) -> Iterator[Value]:
     """Build a loop over start, start + 1, ... below `count`; yields the counter."""
-    with cgutils.for_range(count.b, count.v, None if start is None else start.v) as loop:
-        yield Value(count.b, loop.index)
+    b, first = count.b, ir.Constant(count.v.type, 0) if start is None else start.v
+    before, header = b.basic_block, b.append_basic_block("loop")
+    body, end = b.append_basic_block("body"), b.append_basic_block("end")
+    b.branch(header)
+    b.position_at_end(header)
+    index = b.phi(count.v.type)
+    b.cbranch(b.icmp_signed("<", index, count.v), body, end)
+    b.position_at_end(body)
+    yield Value(b, index)
+    index.add_incoming(first, before)
+    index.add_incoming(b.add(index, ir.Constant(index.type, 1), flags=["nsw"]), b.basic_block)
+    b.branch(header)
+    b.position_at_end(end)
 
 
 @contextmanager
@@ -70,7 +91,7 @@ def in_blocks(channel: Value, block: Value, plane: Value, itemsize: int) -> Valu
 
 
 def each_vector(
-    vectors: Value, rest: Value, compute: Callable[[Value], Value], address: Callable[[Value], Value]
+    vectors: Value, rest: Value, compute: Callable[[Value], Storable], address: Callable[[Value], Value]
 ) -> None:
     """Build the loop over the vectors of a row, and what comes after it for the `rest` lanes that are left.
 

@@ -1,9 +1,14 @@
 """Memory of a kernel: variables that its loops change, arrays of scalars, room on the stack."""
 
 from llvmlite import ir
-from numba.core import cgutils
 
 from .vector import I8, I64, Value, pointer
+
+
+def room(b: ir.IRBuilder, kind: ir.Type) -> ir.Value:
+    """Return a pointer to new memory on the stack, taken once a call even if it is used in a loop."""
+    with b.goto_entry_block():
+        return b.alloca(kind)
 
 
 class Variable:
@@ -11,7 +16,8 @@ class Variable:
 
     def __init__(self, start: Value) -> None:
         self._b = start.b
-        self._cell = cgutils.alloca_once_value(start.b, start.v)
+        self._cell = room(start.b, start.v.type)
+        self.put(start)
 
     def get(self) -> Value:
         """Return the value at this point of the kernel."""
@@ -39,5 +45,5 @@ class Array:
 
 def aligned_room(b: ir.IRBuilder, size: int) -> Value:
     """Return the address of `size` bytes on the stack at a multiple of 64, which LLVM alone does not guarantee."""
-    room = cgutils.alloca_once(b, ir.ArrayType(I8, size + 64))
-    return (Value(b, b.ptrtoint(room, I64)) + 63) & -64
+    address = b.ptrtoint(room(b, ir.ArrayType(I8, size + 64)), I64)
+    return (Value(b, address) + 63) & -64

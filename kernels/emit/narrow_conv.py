@@ -4,7 +4,7 @@ from typing import Any
 
 from ..isa import Isa
 from ..narrow_conv import NarrowConv, pixels_in_vector
-from .epilogue import VectorEpilogue, number_bytes
+from .epilogue import FlaggedCodes, VectorEpilogue, number_bytes
 from .loops import Arguments, counted, tile_count
 from .memory import Variable
 from .products import VECTOR, Products
@@ -42,7 +42,7 @@ def _tile(spec: NarrowConv, isa: Isa, a: Arguments, x: Value, y: Value, count: V
 
     size = spec.channels * spec.vectors
     if epilogue is not None and epilogue.wide:
-        sums: list[Any] = sum_wide(products, size, a.chunks, a.chunk_count, add_tap)
+        sums: list[Any] = sum_wide(products, [WideSum.nothing(a.b)] * size, a.chunks, a.chunk_count, add_tap)
     else:
         sums = sum_over_taps([zeros(a.b, products.element)] * size, a.taps, add_tap, partial=spec.partial)
     for c in range(spec.channels):
@@ -50,12 +50,14 @@ def _tile(spec: NarrowConv, isa: Isa, a: Arguments, x: Value, y: Value, count: V
         if epilogue is None:
             total = _added_up(own, group)
             low, high = float_bounds(a.scalars, total.lanes)
-            result = (total + load(numbers, F32).repeated(total.lanes)).at_least(low).at_most(high)
+            result: Value | FlaggedCodes = (
+                (total + load(numbers, F32).repeated(total.lanes)).at_least(low).at_most(high)
+            )
         elif epilogue.wide:
             wide = WideSum(_added_up([w.high for w in own], group), _added_up([w.low for w in own], group))
-            result = VectorEpilogue(epilogue, numbers, a.scalars).codes(wide)
+            result = VectorEpilogue(epilogue, numbers, a).codes(wide)
         else:
-            result = VectorEpilogue(epilogue, numbers, a.scalars).codes(_added_up(own, group))
+            result = VectorEpilogue(epilogue, numbers, a).codes(_added_up(own, group))
         result.store_first(y + a.y_channel * c, count)
 
 

@@ -4,7 +4,8 @@ from math import inf
 
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
-from ..packing import Pack
+from ..packing import Pack, QuantizeBlocks
+from .epilogue import flags_of
 from .loops import Arguments, counted, each_channel_row, each_tile, in_blocks
 from .memory import Array
 from .rounding import overflow, quarters_of_float, round_quarters
@@ -40,13 +41,16 @@ def _quantize(spec: Pack, a: Arguments, x: Value, y: Value) -> None:
     zero = a.width.like(0)
 
     def convert(p: Value, lanes: int) -> None:
-        codes, target = _codes(spec, a, load(x + p * 4, F32, lanes)), y + p * step
+        codes, flags = codes_of_floats(spec, a, load(x + p * 4, F32, lanes))
+        target = y + p * step
         with a.b.if_else(step.equals(itemsize).v) as (is_dense, is_apart):
             with is_dense:
-                codes.store(target)
+                for value, address in _stores(spec, a, codes, flags, target):
+                    value.store(address)
             with is_apart:
-                for i in range(lanes):
-                    codes.lane(i).store(target + step * i)
+                for value, address in _stores(spec, a, codes, flags, target):
+                    for i in range(lanes):
+                        value.lane(i).store(address + step * i)
 
     with each_tile(a.width.where(a.width >= LANES, zero), LANES) as (_, p):
         convert(p, LANES)
@@ -54,8 +58,13 @@ def _quantize(spec: Pack, a: Arguments, x: Value, y: Value) -> None:
         convert(p, 1)
 
 
-def _codes(spec: Pack, a: Arguments, x: Value) -> Value:
-    """Return the stored codes of float32 values; `nan` becomes 1 if there is NaN among them."""
+def _stores(spec: Pack, a: Arguments, codes: Value, flags: Value, target: Value) -> list[tuple[Value, Value]]:
+    """Return the vectors to store, and where: the codes and, where they are counted, their flags."""
+    return [(codes, target), *([(flags, target + a.y_flags)] if spec.counts else [])]
+
+
+def codes_of_floats(spec: Pack | QuantizeBlocks, a: Arguments, x: Value) -> tuple[Value, Value]:
+    """Return the stored codes of float32 values, and their flags; `nan` becomes 1 if there is NaN among them."""
     is_nan, lanes = x.is_nan(), x.lanes
     with a.b.if_then(is_nan.any().v, likely=False):
         constant(a.b, 1).store(a.nan)
@@ -64,12 +73,20 @@ def _codes(spec: Pack, a: Arguments, x: Value) -> Value:
     fourfold = x.like(0.0).where(is_nan, x).doubled() * (a.scale.bits(F64) * 4.0).splat(lanes)
     if not spec.wraps:
         # The bounds are integers, so that it makes no difference whether numbers are saturated before they are rounded.
-        least, most = ((bound.as_floats(F64) * 4.0).splat(lanes) for bound in (a.low, a.high))
+        # Numbers that saturate stay beyond the bounds until they are counted.
+        beyond = 1 if spec.counts else 0
+        least, most = ((bound.as_floats(F64) * 4.0).splat(lanes) for bound in (a.low - beyond, a.high + beyond))
         codes = round_quarters(quarters_of_float(overflow(fourfold, least, most), integer), spec.rounding)
+        saturates, is_zero = (codes > high) | (codes < low), codes.equals(0)
+        if spec.counts:
+            codes = overflow(codes, low, high)
     else:
         is_far = (fourfold > 4.0 * _WRAPS_TO_ZERO) | (fourfold < -4.0 * _WRAPS_TO_ZERO)
         near = fourfold.like(0.0).where(is_far, fourfold)
         codes = round_quarters(quarters_of_float(near, integer), spec.rounding)
+        saturates, is_zero = is_far | (codes > high) | (codes < low), codes.equals(0)
+        is_zero = near.equals(fourfold) & is_zero  # what is far does not round to 0
         codes = overflow(codes, low, high, codes.like(bit_width(integer)) - bits, spec.signed)
         codes = high.where(x.equals(inf), low.where(x.equals(-inf), codes))  # infinities saturate also if codes wrap
-    return (codes + zero).truncated(STORED[spec.stored])
+    stored = (codes + zero).truncated(STORED[spec.stored])
+    return stored, flags_of(stored.element, saturates, is_zero & x.differs(0.0))

@@ -3,6 +3,7 @@
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
 from ..pool import Pool
+from .epilogue import FlaggedCodes, flags_of
 from .loops import Arguments, counted, each_plane
 from .memory import Array, Variable
 from .rounding import overflow, quarters_of_quotient, round_quarters
@@ -28,7 +29,7 @@ def emit(spec: Pool, isa: Isa, a: Arguments) -> None:
                 is_empty = count.equals(0)
                 cell = a.empty.where(is_empty, cell)
                 rows_or_1, columns_or_1 = rows.like(1).where(is_empty, rows), columns.like(1).where(is_empty, columns)
-                result = _reduced(spec, a, cell, rows_or_1, columns_or_1, x_pixel)
+                result: Value | FlaggedCodes = _reduced(spec, a, cell, rows_or_1, columns_or_1, x_pixel)
             else:
                 total = _reduced(spec, a, cell, rows, columns, x_pixel)
                 result = _mean(spec, a, total, count, counts.get(r * a.width + p))
@@ -62,7 +63,7 @@ def _reduced(spec: Pool, a: Arguments, cell: Value, rows: Value, columns: Value,
     return result.get()
 
 
-def _mean(spec: Pool, a: Arguments, total: Value, cells: Value, count: Value) -> Value:
+def _mean(spec: Pool, a: Arguments, total: Value, cells: Value, count: Value) -> Value | FlaggedCodes:
     """Return the mean of a window from the sums of its stored values: stored codes, or float32."""
     if spec.stored == "f32":
         return (total / count.as_floats(F64).splat(spec.lanes)).halved()
@@ -70,5 +71,9 @@ def _mean(spec: Pool, a: Arguments, total: Value, cells: Value, count: Value) ->
     quarters = quarters_of_quotient(exact, (count << a.right).splat(spec.lanes))
     low, high, zero, bits = (scalar.splat(spec.lanes) for scalar in (a.low, a.high, a.zero_out, a.bits))
     dropped = bits.like(64) - bits if spec.wraps else None
-    codes = overflow(round_quarters(quarters, spec.rounding), low, high, dropped, spec.signed)
-    return (codes + zero).truncated(STORED[spec.target])
+    rounded = round_quarters(quarters, spec.rounding)
+    codes = (overflow(rounded, low, high, dropped, spec.signed) + zero).truncated(STORED[spec.target])
+    if not spec.counts:
+        return codes
+    flags = flags_of(codes.element, (rounded > high) | (rounded < low), rounded.equals(0) & exact.differs(0))
+    return FlaggedCodes(codes, flags, a.y_flags)

@@ -6,8 +6,8 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from ..dot import LANE_BYTES, FactorType, is_paired, is_split
-from ..isa import AVX2, AVX512VNNI, Isa
-from .vector import F32, I8, I16, I32, LANES, Value, function, joined, load
+from ..isa import AVX2, Isa
+from .vector import F32, I8, I16, I32, LANES, Value, function, fused, joined, load
 
 VECTOR = LANES * LANE_BYTES
 """Bytes of 16 lanes."""
@@ -47,8 +47,8 @@ class Products:
     def add(self, total: Value, x: list[Value], w: list[Value]) -> Value:
         """Return total + dot(x, w); bytes of x are unsigned, everything else is signed."""
         if self.kind == "f32":
-            return self._fused(total, x[0], w[0])
-        if self.isa == AVX512VNNI:
+            return fused(total, x[0], w[0], is_fused=self.isa.has_fma)
+        if self.isa.has_vnni:
             name = "llvm.x86.avx512.vpdpbusd.512" if self.kind == "s8" else "llvm.x86.avx512.vpdpwssd.512"
             return self._instruction(name, total, x[0], w[0])
         if is_paired(self.kind, self.isa):
@@ -58,17 +58,13 @@ class Products:
         return total
 
     def add_high(self, total: Value, x: Value) -> Value:
-        """Return total + (x >> 16): the product of the pair (low, high) with (0, 1), where that is one instruction."""
-        if self.isa == AVX512VNNI:
+        """Return total + (x >> 16).
+
+        The product of the pair (low, high) with (0, 1) is one instruction, but it takes the units of all the others.
+        """
+        if self.isa.has_vnni and not self.isa.adds_beside:
             return self._instruction("llvm.x86.avx512.vpdpwssd.512", total, x, x.like(1 << 16))
         return total + (x >> 16)
-
-    def _fused(self, total: Value, x: Value, w: Value) -> Value:
-        if "fma" not in self.isa.requires:
-            return total + x * w  # without the instruction, fma would be a call
-        kind = ir.FunctionType(total.v.type, [total.v.type] * 3)
-        fma = function(self.b, kind, f"llvm.fma.v{total.lanes}f32")
-        return Value(self.b, self.b.call(fma, [x.v, w.v, total.v]))
 
     def _instruction(self, name: str, total: Value, x: Value, w: Value) -> Value:
         items = _item_type(name)

@@ -2,7 +2,7 @@
 
 from ..isa import Isa
 from ..resize import ResizeRows
-from .epilogue import VectorEpilogue
+from .epilogue import FlaggedCodes, VectorEpilogue
 from .loops import Arguments, counted, each_plane, each_vector
 from .vector import F32, I32, I64, LANES, Value, load, load_scalar, zeros
 
@@ -13,11 +13,11 @@ def emit(spec: ResizeRows, isa: Isa, a: Arguments) -> None:
     number = F32 if epilogue is None else I32
     sum_type = I64 if epilogue is not None and epilogue.wide else number
     size = 4 if epilogue is None else epilogue.itemsize
-    requantize = None if epilogue is None else VectorEpilogue(epilogue, a.numbers, a.scalars)
+    requantize = None if epilogue is None else VectorEpilogue(epilogue, a.numbers, a)
     with each_plane(a, "x", "y") as (_, (x, y)), counted(a.rows) as r:
         indices, weights = a.indices + r * (taps * 8), a.weights + r * (taps * 4)
 
-        def compute(v: Value) -> Value:
+        def compute(v: Value) -> Value | FlaggedCodes:
             total = zeros(a.b, sum_type)
             for k in range(taps):
                 row = load_scalar(indices + 8 * k, I64)

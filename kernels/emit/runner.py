@@ -11,35 +11,35 @@ round and the acquire of those that spin order everything written before the bar
 """
 
 from llvmlite import ir
-from numba.core import cgutils
 
 from ..isa import Isa
 from ..program import Runner
 from .loops import Arguments, counted
-from .vector import I32, I64, Value, function, load_scalar, pointer
+from .memory import room
+from .vector import I32, I64, Value, load_scalar, pointer
+from .waiting import spin_until
 
-_SPINS = 4096  # rounds of spinning before the thread yields the core
 _VOID_POINTER = ir.IntType(8).as_pointer()
 
 
 def emit(spec: Runner, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     b = a.b
-    result = b.ptrtoint(cgutils.alloca_once(b, ir.ArrayType(I64, 2)), I64)
+    result = b.ptrtoint(room(b, ir.ArrayType(I64, 2)), I64)
     with counted(a.count) as i:
         code, arguments = (load_scalar(a.calls + i * 16 + 8 * j, I64) for j in range(2))
         with b.if_else(code.equals(0).v) as (is_barrier, is_call):
             with is_barrier:
-                _wait(a, pauses=isa.cpu.startswith("x86"))
+                _wait(a, isa)
             with is_call:
                 kernel = b.inttoptr(code.v, ir.FunctionType(I32, [_VOID_POINTER] * 3).as_pointer())
                 b.call(kernel, [b.inttoptr(v, _VOID_POINTER) for v in (result, result, arguments.v)])
 
 
-def _wait(a: Arguments, *, pauses: bool) -> None:
+def _wait(a: Arguments, isa: Isa) -> None:
     """Wait until all threads are here: the last to come begins a new round."""
     b = a.b
-    arrived, rounds, yield_core = (pointer(a.barrier + 8 * i, I64) for i in range(3))
+    arrived, rounds = (pointer(a.barrier + 8 * i, I64) for i in range(2))
     one, none = ir.Constant(I64, 1), ir.Constant(I64, 0)
     before = b.load_atomic(rounds, "acquire", 8)
     mine = Value(b, b.atomic_rmw("add", arrived, one, "acq_rel"))
@@ -48,18 +48,5 @@ def _wait(a: Arguments, *, pauses: bool) -> None:
             b.store_atomic(none, arrived, "release", 8)
             b.store_atomic(b.add(before, one), rounds, "release", 8)
         with is_early:
-            spins = cgutils.alloca_once_value(b, none)
-            b.store(none, spins)
-            spin, done = b.append_basic_block("spin"), b.append_basic_block("done")
-            b.branch(spin)
-            b.position_at_end(spin)
-            if pauses:
-                b.call(function(b, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"), [])
-            spun = b.add(b.load(spins), one)
-            b.store(spun, spins)
-            address = b.load(yield_core)
-            is_long = b.icmp_signed(">", spun, ir.Constant(I64, _SPINS))
-            with b.if_then(b.and_(is_long, b.icmp_signed("!=", address, none))):
-                b.call(b.inttoptr(address, ir.FunctionType(I32, []).as_pointer()), [])
-            b.cbranch(b.icmp_signed("==", b.load_atomic(rounds, "acquire", 8), before), spin, done)
-            b.position_at_end(done)
+            is_over = lambda: b.icmp_signed("!=", b.load_atomic(rounds, "acquire", 8), before)  # noqa: E731
+            spin_until(is_over, load_scalar(a.barrier + 16, I64), isa)

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llvmlite import ir
+
 from ..dot import PARTIAL_TAPS, sums_in_registers
 from .loops import counted
 from .memory import Variable, aligned_room
 from .products import Products
-from .vector import I64, LANES, Value, constant, load, load_scalar, zeros
+from .vector import I32, I64, LANES, Value, constant, load, load_scalar, zeros
 
 _VECTOR = LANES * 4
 
@@ -40,25 +42,31 @@ def sum_over_taps(start: list[Value], taps: Value, add_tap: AddTap, *, partial: 
 
 @dataclass(frozen=True)
 class WideSum:
-    """Vector of sums high * 2^16 + low, in 32 bits each; low is not negative."""
+    """Vector of sums high * 2^16 + low, in 32 bits each; low has 16 bits after a loop over taps."""
 
     high: Value
     low: Value
+
+    @classmethod
+    def nothing(cls, b: ir.IRBuilder) -> "WideSum":
+        """Return sums of 0."""
+        return cls(zeros(b, I32), zeros(b, I32))
 
     def whole(self) -> Value:
         """Return the sums as int64."""
         return (self.high.widened(I64) << 16) + self.low.widened(I64)
 
 
-def sum_wide(products: Products, count: int, chunks: Value, chunk_count: Value, add_tap: AddTap) -> list[WideSum]:
-    """Return `count` vectors of sums over all taps.
+def sum_wide(
+    products: Products, start: list[WideSum], chunks: Value, chunk_count: Value, add_tap: AddTap
+) -> list[WideSum]:
+    """Return `start` plus the products of all taps: vectors of sums whose low parts have 16 bits, as those of `start`.
 
     `chunks` is the address of the taps where the chunks end; within a chunk no sum leaves 32 bits. After each chunk,
     the bits above bit 15 move to a second sum.
     """
-    nothing = zeros(products.b, products.element)
-    sums = [Variable(nothing) for _ in range(count)]
-    high = _Vectors([nothing] * count, sums_in_registers(products.kind, products.isa) // 2)
+    sums = [Variable(total.low) for total in start]
+    high = _Vectors([total.high for total in start], sums_in_registers(products.kind, products.isa) // 2)
     first = Variable(constant(products.b, 0))
     with counted(chunk_count) as chunk:
         end = load_scalar(chunks + (chunk << 3), I64)

@@ -233,17 +233,21 @@ class Value:
             with every_lane:
                 self.store(address)
             with some_lanes:
-                self._store_masked(address, count)
+                self.store_masked(address, first_lanes(count, self.lanes))
 
-    def _store_masked(self, address: Value, count: Value) -> None:
-        b, lanes = self.b, self.lanes
-        kind = "f" if self._is_float() else "i"
-        name = f"llvm.masked.store.v{lanes}{kind}{_BITS[self.element]}.p0"
-        numbers = self._new(ir.Constant(ir.VectorType(I32, lanes), list(range(lanes))))
-        mask = numbers < count.truncated(I32).splat(lanes)
+    def store_masked(self, address: Value, mask: Value) -> None:
+        """Write the lanes of a mask only; memory of the others is not touched."""
+        b = self.b
         target = pointer(address, self.v.type)
         signature = ir.FunctionType(ir.VoidType(), [self.v.type, target.type, I32, mask.v.type])
+        name = f"llvm.masked.store.{_suffix(self)}.p0"
         b.call(function(b, signature, name), [self.v, target, ir.Constant(I32, 1), mask.v])
+
+
+def first_lanes(count: Value, lanes: int = LANES) -> Value:
+    """Return a mask of the first `count` lanes: none where it is not positive, all where it is large."""
+    numbers = Value(count.b, ir.Constant(ir.VectorType(I64, lanes), list(range(lanes))))
+    return numbers < count.splat(lanes)
 
 
 def pointer(address: Value, pointee: ir.Type) -> ir.Value:
@@ -272,6 +276,40 @@ def load(address: Value, element: ir.Type, lanes: int = LANES, align: int = 1) -
     value = address.b.load(pointer(address, ir.VectorType(element, lanes)))
     value.align = align
     return Value(address.b, value)
+
+
+def _suffix(v: Value) -> str:
+    """Return LLVM's name of the type of a vector, as its functions have it."""
+    return f"v{v.lanes}{'f' if v.element in (F32, F64) else 'i'}{_BITS[v.element]}"
+
+
+def load_masked(address: Value, mask: Value, other: Value) -> Value:
+    """Return the lanes of a mask from an address, whose other lanes are not read, and those of `other` elsewhere."""
+    b, source = address.b, pointer(address, other.v.type)
+    signature = ir.FunctionType(other.v.type, [source.type, I32, mask.v.type, other.v.type])
+    name = f"llvm.masked.load.{_suffix(other)}.p0"
+    return Value(b, b.call(function(b, signature, name), [source, ir.Constant(I32, 1), mask.v, other.v]))
+
+
+def load_lanes(address: Value, element: ir.Type, mask: Value) -> Value:
+    """Return the lanes of a mask from an address, and 0 in the others, whose memory is not touched."""
+    return load_masked(address, mask, zeros(address.b, element, mask.lanes))
+
+
+def fused(total: Value, x: Value, w: Value, *, is_fused: bool) -> Value:
+    """Return total + x * w of floats, rounded once if `is_fused`: where the CPU has no such instruction it is slow."""
+    if not is_fused:
+        return total + x * w
+    kind = ir.FunctionType(total.v.type, [total.v.type] * 3)
+    name = _suffix(total) if total.is_vector else f"f{_BITS[total.element]}"
+    return Value(total.b, total.b.call(function(total.b, kind, f"llvm.fma.{name}"), [x.v, w.v, total.v]))
+
+
+def root(x: Value) -> Value:
+    """Return the square root of floats; NaN below 0."""
+    kind = ir.FunctionType(x.v.type, [x.v.type])
+    name = _suffix(x) if x.is_vector else f"f{_BITS[x.element]}"
+    return Value(x.b, x.b.call(function(x.b, kind, f"llvm.sqrt.{name}"), [x.v]))
 
 
 def load_scalar(address: Value, element: ir.Type) -> Value:

@@ -1,14 +1,16 @@
 """Comparison of a run in fixed point with the float32 run of the same input, tensor by tensor.
 
 Both runs go in step: when a tensor has been computed in fixed point, its real value is compared with the same tensor
-in float32, and then released. Each tensor is reported with its SQNR (signal power over noise power, in dB), the codes
-that saturated, the values that underflowed (the code is 0, the value is not), and the top bits of its word that no
-code used. Losses that these figures do not show, such as a constant that does not fit its format, become notes.
+in float32, and then released. Native kernels do this in one program (`qengine.runtime.native.counting`). On the
+reference, and where the data decides how the run continues, two traced runs do it. Each tensor is reported with its
+SQNR (signal power over noise power, in dB), the codes that saturated, the values that underflowed (the code is 0, the
+value is not), and the top bits of its word that no code used. Losses that these figures do not show, such as a constant
+that does not fit its format, become notes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -27,16 +29,15 @@ from qengine.kernels.reference.requantize import (
     new_tally,
     quantize,
 )
-from qengine.metrics.sqnr import sqnr
+from qengine.metrics.decibels import decibels
 from qengine.model.graph import Node
 from qengine.model.steps import Linear, Tensor
 from qengine.qformat import Format, fraction_bits_of
 from qengine.runtime.event import Event
+from qengine.runtime.native import TensorStatistics, measure
 from qengine.runtime.plan.plan import BoundStep, decode_output
 from qengine.runtime.session import InferenceSession
 
-# Number of elements of a large tensor, evenly spread, from which a better format is chosen.
-_SAMPLE_SIZE = 1 << 16
 # Share of a constant's elements that may underflow without a note.
 _UNDERFLOW_SHARE = 0.5
 
@@ -132,34 +133,84 @@ def compare(
     found = {
         n: _Output(t.elements, decode_output(t, t.elements, raw=False), reference[n].elements) for n, t in known.items()
     }
-    tallies: dict[str, Tally] = {}
-    tensors, statistics, bound_steps, islands = [], {}, [], []
-    pairs = _paired_events(fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted))
     with fixed.limited():
-        for event, float_event in pairs:
-            tensor, exact = event.tensor, float_event.array
-            real = decode_output(tensor, event.array, raw=False)
-            if tensor.name in wanted:
-                found[tensor.name] = _Output(np.array(event.array), np.array(real), np.array(exact))
-            if tensor.format is not None:
-                statistics[tensor.name] = _sample(exact)
-                decibels = sqnr(exact, real) if exact.shape == real.shape else None
-                tensors.append(_report(event, tallies.get(tensor.name, new_tally()), decibels))
-            if event.bound_step is not None:
-                bound_steps.append(event.bound_step)
-            if event.is_island:
-                islands.append(str(event.node))
+        run = _native_run(fixed, float32, arrays, wanted) or _traced_run(fixed, float32, arrays, wanted)
+    found |= run.outputs
     if missing := [name for name in wanted if name not in found]:
         raise UnsupportedError(f"'{missing[0]}' is not a tensor and cannot be compared: request other outputs")
+    tallies = {one.tensor.name: one.figures.tally for one in run.tensors}
     return Comparison(
-        tuple(tensors),
+        tuple(_report(one) for one in run.tensors),
         {name: found[name].real for name in wanted},
         {name: found[name].exact for name in wanted},
         {name: found[name].codes for name in wanted},
-        tuple(dict.fromkeys(islands)),
-        (*fixed.notes, *losses(constants, bound_steps, tallies)),
-        statistics,
+        tuple(dict.fromkeys(run.islands)),
+        (*fixed.notes, *losses(constants, run.bound_steps, tallies)),
+        {one.tensor.name: one.figures.sample for one in run.tensors},
     )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A tensor in fixed point, the node and the kind of step that computed it, and its figures."""
+
+    tensor: Tensor
+    node: Node | None
+    kind: str
+    figures: TensorStatistics
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Tensors in fixed point of a run, requested tensors by name, steps, and nodes that computed in float32."""
+
+    tensors: Sequence[_Compared]
+    outputs: Mapping[str, _Output]
+    bound_steps: Sequence[BoundStep]
+    islands: Sequence[str]
+
+
+def _native_run(
+    fixed: InferenceSession, float32: InferenceSession, arrays: Mapping[str, Any], wanted: list[str]
+) -> _Run | None:
+    """Return a run on native kernels that count; None where there is none."""
+    counted = fixed.plans.run_counted(float32.plans, arrays, wanted)
+    if counted is None:
+        return None
+    plan, run = counted
+    computed: list[tuple[Tensor, BoundStep | None]] = [(t, None) for t in plan.inputs]
+    computed += [(bound_step.output, bound_step) for bound_step in plan.steps]
+    tensors = [
+        _Compared(t, step.node if step else None, step.step.kind if step else "quantize", run.tensors[t.name])
+        for t, step in computed
+        if t.format is not None
+    ]
+    outputs = {name: _Output(codes, run.real[name], run.exact[name]) for name, codes in run.codes.items()}
+    islands = [str(bound_step.node) for bound_step in plan.steps if bound_step.is_island]
+    return _Run(tensors, outputs, plan.steps, islands)
+
+
+def _traced_run(
+    fixed: InferenceSession, float32: InferenceSession, arrays: Mapping[str, Any], wanted: list[str]
+) -> _Run:
+    """Return two traced runs in step on the reference."""
+    tallies: dict[str, Tally] = {}
+    outputs: dict[str, _Output] = {}
+    tensors: list[_Compared] = []
+    bound_steps, islands = [], []
+    for event, float_event in _paired_events(fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted)):
+        tensor, exact = event.tensor, float_event.array
+        real = decode_output(tensor, event.array, raw=False)
+        if tensor.name in wanted:
+            outputs[tensor.name] = _Output(np.array(event.array), np.array(real), np.array(exact))
+        if tensor.format is not None:
+            figures = measure(real, exact, tallies.get(tensor.name, new_tally()))
+            tensors.append(_Compared(tensor, event.node, event.kind, figures))
+        if event.bound_step is not None:
+            bound_steps.append(event.bound_step)
+        if event.is_island:
+            islands.append(str(event.node))
+    return _Run(tensors, outputs, bound_steps, islands)
 
 
 def _paired_events(fixed: Iterator[Event], float32: Iterator[Event]) -> Iterator[tuple[Event, Event]]:
@@ -219,20 +270,20 @@ def losses(
             yield f"{sums} did not fit into the accumulator and wrapped"
 
 
-def _report(event: Event, tally: Tally, decibels: float | None) -> TensorReport:
-    tensor, fmt = event.tensor, event.tensor.one_format
+def _report(one: _Compared) -> TensorReport:
+    fmt, figures, tally = one.tensor.one_format, one.figures, one.figures.tally
     largest = int(tally[LARGEST])
     return TensorReport(
-        name=tensor.name,
-        operator=operator_label(event.node),
-        kind=event.kind,
+        name=one.tensor.name,
+        operator=operator_label(one.node),
+        kind=one.kind,
         format=str(fmt),
         saturated=int(tally[SATURATED]),
         underflowed=int(tally[UNDERFLOWED]),
         largest=largest,
         elements=int(tally[TOTAL]),
         unused_bits=unused_bits(fmt, largest),
-        sqnr_db=decibels,
+        sqnr_db=None if figures.noise is None else decibels(figures.signal or 0.0, figures.noise),
     )
 
 
@@ -250,15 +301,6 @@ def operator_label(node: Node | None) -> str:
         return name
     plain_relu = node.activation.low == 0.0 and node.activation.high is None
     return f"{name}+{'Relu' if plain_relu else 'Clip'}"
-
-
-def _sample(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the finite values; from a large tensor _SAMPLE_SIZE evenly spread ones, and the extremes."""
-    flat = values.ravel()
-    flat = flat[np.isfinite(flat)]
-    if flat.size > _SAMPLE_SIZE:
-        flat = np.concatenate([flat[:: -(-flat.size // _SAMPLE_SIZE)], [flat.min(), flat.max()]])
-    return flat.astype(np.float64)
 
 
 def percent(count: int, total: int) -> str:

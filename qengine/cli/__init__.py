@@ -1,5 +1,6 @@
 """The command line: the only package that prints, and that decides the exit status of a process."""
 
+import gc
 import io
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from qengine.cli.warnings_shown import show_warnings
 from qengine.errors import QEngineError
 
 _DONE, _ERROR, _INTERRUPTED = 0, 2, 130
@@ -29,8 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_safe()
+    show_warnings()
     with _leaving_at_interrupt():
-        app, abort = _application()
+        app, abort = _application(words)
     try:
         answer = app(words or ["--help"], prog_name="qengine", standalone_mode=False)
         if isinstance(answer, str):
@@ -58,13 +61,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return answer if isinstance(answer, int) else _DONE
 
 
-def _application() -> tuple[Callable[..., Any], type[BaseException]]:
+def _application(words: Sequence[str]) -> tuple[Callable[..., Any], type[BaseException]]:
     """Return the Typer application, and the exception with which Typer reports an interrupt."""
-    import typer
+    with _importing():
+        import typer
 
-    from qengine.cli.app import app  # slow: it imports all of qengine
+        from qengine.cli.app import application  # slow: it imports most of qengine
 
-    return app, typer.Abort
+        return application(words), typer.Abort
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Collect no garbage while the context lasts, and never what was imported first: all of it stays."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not gc.get_freeze_count():
+            gc.freeze()
+        gc.enable()
 
 
 @contextmanager

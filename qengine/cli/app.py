@@ -1,30 +1,43 @@
-"""The Typer application: all commands."""
+"""The Typer application: all commands, or the one that is called."""
 
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from qengine import __version__
 from qengine.cli.arguments import expanded
-from qengine.cli.bench import bench
-from qengine.cli.calibrate import calibrate
-from qengine.cli.inspect import inspect
-from qengine.cli.quantize import quantize
-from qengine.cli.run import run
-from qengine.cli.search import search
-from qengine.cli.sweep import sweep
 
-app = typer.Typer(
-    name="qengine",
-    help="Run ONNX networks in float32 or in exact Qm.n fixed point.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (run, inspect, calibrate, quantize, sweep, search, bench):
-    app.command(name=command.__name__)(expanded(command))
+COMMANDS = ("run", "inspect", "calibrate", "quantize", "sweep", "search", "bench")
+"""The commands in the order of the help; each is the function of its name in the module of its name."""
+
+
+def application(words: Sequence[str]) -> typer.Typer:
+    """Return the application for some words of a command line.
+
+    Only the command that the first word names is imported: most commands import much that the others do not need.
+    """
+    app = typer.Typer(
+        name="qengine",
+        help="Run ONNX networks in float32 or in exact Qm.n fixed point.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name in _called(words[0] if words else ""):
+        app.command(name=name)(expanded(getattr(import_module(f"qengine.cli.{name}"), name)))
+    return app
+
+
+def _called(word: str) -> tuple[str, ...]:
+    """Return the commands that the first word of a command line may need."""
+    if word == "--version":
+        return ()
+    return (word,) if word in COMMANDS else COMMANDS
 
 
 def _show_version(is_requested: bool) -> None:
@@ -33,8 +46,7 @@ def _show_version(is_requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,

@@ -27,7 +27,6 @@ from qengine.metrics.quality import Truth, qualities, read_truth
 from qengine.metrics.tasks import is_scores
 from qengine.model.graph import Value
 from qengine.qformat import QFormat
-from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -117,7 +116,7 @@ def run(
             truth = Truth()
         exact = comparison.float_outputs[evaluated] if comparison else None
         quality = qualities(array, exact, pixel_scale, truth, is_image=shows_images)
-        advice = _advice(comparison, path, settings, feeds) if comparison and fixed.formats is None else None
+        advice = _advice(comparison, session, feeds) if comparison and fixed.formats is None else None
         notes = comparison.notes if comparison else session.notes
         if output.out is not None:
             notes += _write(output.out, comparison.codes if comparison and output.raw else outputs, pixel_scale)
@@ -184,14 +183,15 @@ def _sample_truth(sample: zoo.Sample, output: NDArray[Any], reference: Inference
     return Truth(image, baseline, sample.labels)
 
 
-def _advice(comparison: Comparison, path: Path, settings: SessionOptions, feeds: Arrays) -> Advice | None:
+def _advice(comparison: Comparison, session: InferenceSession, feeds: Arrays) -> Advice | None:
     """Return a better format for the whole model; None where no format was given for all activations."""
+    settings = session.options
     if settings.qformat is None:
         return None
 
     def run_in(candidate: QFormat) -> dict[str, NDArray[Any]]:
-        session = InferenceSession(path, replace(settings, qformat=candidate))
         names = list(comparison.outputs)
-        return dict(zip(names, session.run(names, feeds), strict=True))
+        other = session.with_options(replace(settings, qformat=candidate))
+        return dict(zip(names, other.run(names, feeds), strict=True))
 
     return advise(comparison, QFormat.of(settings.qformat), run_in)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.data.channels import LAYOUTS
-from qengine.data.images import PixelScale, pixels_of, planes_of
+from qengine.data.images import PixelScale, is_picture, planes_of
 from qengine.errors import OptionError
 from qengine.metrics.declaration import EvaluatedBatch, Metric, Reference, all_metrics
 from qengine.metrics.tasks import Task, is_scores
@@ -141,7 +141,10 @@ def qualities(
     list of Quality
         Figures in the order of the metrics; metrics without any figure are left out.
     """
-    forms = dict(_forms(output, float_output, pixel_scale, truth or Truth()))
+    truth = truth or Truth()
+    if float_output is None and truth.image is None and truth.labels is None:
+        return []  # there is nothing to compare with
+    forms = dict(_forms(output, float_output, pixel_scale, truth))
     if not is_image:
         forms.pop(Task.IMAGES, None)
     found = []
@@ -161,12 +164,12 @@ def _forms(
     if is_scores(output):
         yield Task.CLASSES, _Tensors(output, exact, Truth(labels=truth.labels), pixel_scale)
     planes = planes_of(output, pixel_scale.layout)
-    if planes is None or not pixel_scale.fits(len(planes)) or pixels_of(output, pixel_scale) is None:
+    if planes is None or not pixel_scale.fits(len(planes)) or not is_picture(output, pixel_scale.layout):
         return
 
     def images(tensor: NDArray[Any] | None) -> NDArray[Any] | None:
         """Return a picture as one sample (1, C, H, W); None if it has another shape, or is not a picture."""
-        if tensor is None or tensor.shape != output.shape or pixels_of(tensor, pixel_scale) is None:
+        if tensor is None or tensor.shape != output.shape or not is_picture(tensor, pixel_scale.layout):
             return None
         picture = planes_of(tensor, pixel_scale.layout)
         return None if picture is None else picture[None]

@@ -28,7 +28,6 @@ _ATTRIBUTES: Mapping[str, tuple[type, bool]] = MappingProxyType(
 _TENSOR = re.compile(r"tensor\((\w+)\)")
 
 
-_DOMAINS = frozenset(definition.domain for definition in onnx.defs.get_all_schemas())
 _DEPRECATED_LATER = frozenset({("", "GroupNormalization")})
 """Operators whose definition a later release of ONNX deprecated at its own opset: models of before mean it still."""
 
@@ -51,7 +50,12 @@ def dtype_of(code: int) -> np.dtype[Any]:
 
 def is_standard(domain: str) -> bool:
     """Whether ONNX defines the operators of a domain."""
-    return domain in _DOMAINS
+    return domain in _domains()
+
+
+@cache
+def _domains() -> frozenset[str]:
+    return frozenset(definition.domain for definition in onnx.defs.get_all_schemas())
 
 
 def is_defined(node: Node) -> bool:

@@ -60,9 +60,9 @@ def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(feeds, Mapping):
         raise FeedError(f"feeds must be a mapping of input names to arrays, not {type(feeds).__name__}")
     declared = {value.name: value for value in (*graph.inputs, *graph.overridable)}
-    listed = ", ".join(f"'{value.name}'" for value in graph.inputs) or "none"
     for name in feeds:
         if name not in declared:
+            listed = ", ".join(f"'{value.name}'" for value in graph.inputs) or "none"
             raise FeedError(f"the model has no input '{name}'; its inputs are {listed}")
     if missing := [value.name for value in graph.inputs if value.name not in feeds]:
         described = ", ".join(f"'{name}' ({_description(declared[name])})" for name in missing)

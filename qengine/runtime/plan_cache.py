@@ -7,10 +7,10 @@ of the feeds, the elements of feeds that decide shapes, and the initializers tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +19,46 @@ from qengine import memory
 from qengine.errors import OptionError
 from qengine.kernels.isa import Isa
 from qengine.lru_cache import LruCache, digest
+from qengine.model.formats.assign import FormatRequest
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Tensor
 from qengine.runtime.environment import decides
-from qengine.runtime.native import Executor, make_executor
+from qengine.runtime.native import CountedExecutor, CountedRun, Executor, make_counted_executor, make_executor
 from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
 from qengine.runtime.plan.planner import make_plan
 from qengine.runtime.sections import InnerTensorCallback, RunPlan, SectionedPlan, SectionSettings
-from qengine.threads import available_threads
+from qengine.threads import BLAS, available_threads
 
 _CACHED_PLANS = 16
+
+
+class RunKey(NamedTuple):
+    """Everything that two runs must share for the second to need no checks.
+
+    Attributes
+    ----------
+    outputs : names of the tensors to return; None for the outputs of the model.
+    feeds : name, dtype and shape of every feed.
+    raw : whether outputs in fixed point are codes.
+    """
+
+    outputs: tuple[str, ...] | None
+    feeds: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
+    raw: bool
+
+
+def requested_network(network_with: Callable[[FormatRequest | None], Network], options: SessionOptions) -> Network:
+    """Return the network of a model with the formats that options request."""
+    is_requested, unread = options.requests_fixed_point, options.unread_in_float32()
+    network = network_with(options.request() if is_requested else None)
+    if unread and not is_requested:
+        if network.table is None:
+            raise OptionError(f"{unread[0]} has no meaning in float32: give a qformat or formats with it")
+        network = network.with_request(options.request())
+    return network
 
 
 class PlanCache:
@@ -49,8 +76,10 @@ class PlanCache:
         self._plans: LruCache[Plan] = LruCache(_CACHED_PLANS)
         self._executors: LruCache[Executor] = LruCache(_CACHED_PLANS)
         self._observers: LruCache[Observer] = LruCache(_CACHED_PLANS)
+        self._counted: LruCache[CountedExecutor | None] = LruCache(_CACHED_PLANS)
         self._overridden: LruCache[Network] = LruCache(_CACHED_PLANS)
         self._sectioned: LruCache[SectionedPlan] = LruCache(_CACHED_PLANS)
+        self._prepared: dict[RunKey, Executor] = {}
         self._unplannable: set[tuple[str, ...]] = set()  # outputs that no single plan can compute
 
     def names(self, names: Sequence[str] | None) -> tuple[str, ...]:
@@ -71,7 +100,8 @@ class PlanCache:
         def make() -> Plan:
             options = self.options
             fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
-            with memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True):
+            limit = memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True)
+            with limit, BLAS.limited(options.threads):
                 plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
@@ -127,18 +157,48 @@ class PlanCache:
 
     def _section_settings(self, run: RunPlan, on_inner_tensor: InnerTensorCallback | None) -> SectionSettings:
         options = self.options
-        return SectionSettings(
-            options.arithmetic(), options.strict, options.max_elements, options.max_iterations, run, on_inner_tensor
-        )
+        executor = None if self.isa is None else partial(self.executor, raw=True)
+        limits = options.max_elements, options.max_iterations
+        return SectionSettings(options.arithmetic(), options.strict, *limits, run, self.isa, executor, on_inner_tensor)
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""
+        threads = self.options.threads
         if self.isa is None or not plan.steps:
-            return plan.run(arrays, raw=raw)
+            with BLAS.limited(threads):
+                return plan.run(arrays, raw=raw)
         memory.require(plan.bytes, plan.heaviest)
         known = {name: t for name, t in plan.outputs.items() if t.value is not None}
         outputs = {name: np.array(decode_output(t, t.elements, raw), order="C") for name, t in known.items()}
-        return outputs | self.executor(plan, raw=raw).run(arrays)
+        executor = self.executor(plan, raw=raw)
+        # Native kernels do not call NumPy's linear algebra, and the limit takes as long as a layer.
+        with BLAS.limited(None if executor.is_native else threads):
+            return outputs | executor.run(arrays)
+
+    def prepared(self, key: RunKey) -> Executor | None:
+        """Return the executor that `prepare` kept under a key."""
+        return self._prepared.get(key)
+
+    def prepare(self, key: RunKey, plan: Plan) -> None:
+        """Keep the executor of a plan that has just run.
+
+        Only a plan that native kernels compute whole, and that depends on no elements of the feeds: then a run with
+        the same key needs no other check.
+        """
+        inputs = {value.name for value in self.network.model.inputs}
+        reads_all = {t.name for t in plan.inputs} == {name for name, *_ in key.feeds} == inputs
+        if (
+            self.isa is None
+            or not plan.steps
+            or not reads_all
+            or any(t.value is not None for t in plan.outputs.values())
+        ):
+            return
+        executor = self.executor(plan, raw=key.raw)
+        if executor.is_native:
+            if len(self._prepared) >= _CACHED_PLANS:
+                self._prepared.clear()
+            self._prepared[key] = executor
 
     def executor(self, plan: Plan, *, raw: bool) -> Executor:
         """Return a plan on native kernels; see `InferenceSession.executor`."""
@@ -146,13 +206,76 @@ class PlanCache:
         if isa is None:
             raise OptionError("the session runs on the reference, which has no native kernels")
         threads = self.options.threads or available_threads()
-        return self._executors.get((id(plan), raw), lambda: make_executor(plan, isa, threads, raw=raw))
 
-    def observer(self, plan: Plan, as_arrays: frozenset[str]) -> Observer:
-        """Return a plan in float32 on native kernels that count; see `InferenceSession.observer`."""
-        assert self.isa is not None
-        isa, threads = self.isa, self.options.threads or available_threads()
+        def make() -> Executor:
+            with BLAS.limited(self.options.threads):
+                return make_executor(plan, isa, threads, raw=raw)
+
+        return self._executors.get((id(plan), raw), make)
+
+    def run_counted(
+        self, float32: PlanCache, arrays: Mapping[str, Any], names: Sequence[str]
+    ) -> tuple[Plan, CountedRun] | None:
+        """Run in fixed point and in float32 on native kernels, which count.
+
+        None where that is not possible: on the reference, and where the run is planned section by section.
+
+        Parameters
+        ----------
+        float32
+            Plans of the same model in float32.
+        arrays
+            Checked feeds.
+        names
+            Tensors to compute.
+
+        Returns
+        -------
+        plan, run
+            The plan in fixed point, and its outputs and figures.
+        """
+        options = self.options
+        with memory.limited(options.memory_limit(), max_elements=options.max_elements):
+            plan, other = self.whole_plan(arrays, names), float32.whole_plan(arrays, names)
+            executor = None if plan is None or other is None else self.counted(plan, other)
+            return None if plan is None or executor is None else (plan, executor.run(arrays))
+
+    def counted(self, plan: Plan, float32: Plan) -> CountedExecutor | None:
+        """Return a plan in fixed point and the same in float32 as one program on native kernels that counts.
+
+        None where there are no native kernels, or where the plans do not correspond.
+        """
+        isa = self.isa
+        if isa is None:
+            return None
         memory.require(plan.bytes, plan.heaviest)
+        threads = self.options.threads or available_threads()
+        return self._counted.get((id(plan), id(float32)), lambda: make_counted_executor(plan, float32, isa, threads))
+
+    def compile(self, arrays: Mapping[str, Any], names: Sequence[str] | None, *, raw: bool) -> None:
+        """Plan a run and compile its kernels; see `InferenceSession.prepare`."""
+        with memory.limited(self.options.memory_limit(), max_elements=self.options.max_elements):
+            plan = self.whole_plan(arrays, names)
+            if plan is not None and plan.steps and self.isa is not None:
+                self.executor(plan, raw=raw)
+
+    def observer(self, arrays: Mapping[str, Any], as_arrays: frozenset[str]) -> Observer | None:
+        """Return the run of a plan in float32 on native kernels that count.
+
+        None where that is not possible: on the reference, and where the run is planned section by section.
+
+        Parameters
+        ----------
+        arrays
+            Checked feeds.
+        as_arrays
+            Names of tensors that the run gives as arrays.
+        """
+        plan, isa = self.whole_plan(arrays, None), self.isa
+        if plan is None or isa is None:
+            return None
+        memory.require(plan.bytes, plan.heaviest)
+        threads = self.options.threads or available_threads()
         return self._observers.get((id(plan), as_arrays), lambda: Observer(plan, isa, threads, as_arrays))
 
     def _input(self, name: str, array: Any) -> Tensor:

@@ -25,19 +25,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine import memory
-from qengine.errors import ModelError, UnsupportedError
+from qengine.errors import UnsupportedError
+from qengine.kernels.isa import Isa
 from qengine.kernels.reference.requantize import Tally
 from qengine.lru_cache import LruCache, digest
-from qengine.model.graph import Node, Value
+from qengine.model.graph import Graph, Node, Value
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Arithmetic, Tensor
-from qengine.runtime.control_flow import BODY, Iterations
+from qengine.runtime.control_flow import Iterations
 from qengine.runtime.environment import Environment, decides, real_numbers, shape_elements
 from qengine.runtime.event import Event
+from qengine.runtime.inner_graphs import GraphsOfNode, InnerGraph
+from qengine.runtime.native.executor import Executor
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan
 from qengine.runtime.plan.planner import Section, plan_section
-from qengine.runtime.standalone_nodes import compute_standalone, is_island
+from qengine.runtime.standalone_nodes import compute_standalone
 from qengine.runtime.values import RuntimeValue
 
 _CACHED_SECTIONS = 64
@@ -57,6 +60,8 @@ class SectionSettings:
     ----------
     arithmetic, strict, max_elements, max_iterations : see `SessionOptions`.
     run_plan : function that runs the plan of a section.
+    isa : instruction set of native kernels; None where the reference runs.
+    executor : function that returns a plan on native kernels; None where the reference runs.
     on_inner_tensor : function that is called with the tensors that graphs inside of nodes compute, which then run on
         the reference; None for no calls.
     """
@@ -66,6 +71,8 @@ class SectionSettings:
     max_elements: int
     max_iterations: int
     run_plan: RunPlan
+    isa: Isa | None = None
+    executor: Callable[[Plan], Executor] | None = None
     on_inner_tensor: InnerTensorCallback | None = None
 
 
@@ -86,7 +93,9 @@ class SectionedPlan:
         if network.table is not None:
             self._fixed = FixedPointSettings(network.table, settings.arithmetic, settings.strict)
         self._sections: LruCache[Section] = LruCache(_CACHED_SECTIONS)
-        self._inner: dict[Any, SectionedPlan] = {}  # of graphs inside of nodes
+        self._reads: dict[int, frozenset[str]] = {}
+        self._rests: dict[tuple[int, tuple[str, ...]], tuple[Graph, frozenset[str]]] = {}
+        self._inner: dict[int, dict[str, InnerGraph]] = {}  # graphs inside of nodes, by the id of the node
 
     def run(self, feeds: Mapping[str, RuntimeValue], iterations: Iterations | None = None) -> dict[str, RuntimeValue]:
         """Return the outputs by name.
@@ -188,9 +197,20 @@ class SectionedPlan:
                 raise UnsupportedError(f"{node}: the elements of '{min(missing)}' are not known in time")
             env.keep_only(self._read_from(start))
 
-    def _read_from(self, start: int) -> set[str]:
+    def _read_from(self, start: int) -> frozenset[str]:
         """Return the names that the nodes from `start` on read, and the outputs."""
-        return {name for node in self.graph.nodes[start:] for name in node.reads} | set(self.outputs)
+        if start not in self._reads:
+            names = {name for node in self.graph.nodes[start:] for name in node.reads}
+            self._reads[start] = frozenset(names).union(self.outputs)
+        return self._reads[start]
+
+    def _rest(self, start: int, names: tuple[str, ...]) -> tuple[Graph, frozenset[str]]:
+        """Return the graph from a node on, whose inputs are the values that are there, and those that decide shapes."""
+        key = (start, names)
+        if key not in self._rests:
+            rest = replace(self.graph, nodes=self.graph.nodes[start:], inputs=tuple(Value(name) for name in names))
+            self._rests[key] = rest, value_inputs(rest)
+        return self._rests[key]
 
     def _section(self, start: int, env: Environment, needs: frozenset[str]) -> Section:
         """Return the section that begins at a node, planned on first use.
@@ -205,16 +225,15 @@ class SectionedPlan:
             Names of tensors whose elements the plan must know.
         """
         read = self._read_from(start)
-        rest = replace(
-            self.graph, nodes=self.graph.nodes[start:], inputs=tuple(Value(name) for name in env if name in read)
-        )
-        valued = (value_inputs(rest) & {name for name in env if decides(env[name].value)}) | needs
+        names = tuple(sorted(name for name in env if name in read))
+        rest, deciding = self._rest(start, names)
+        valued = {name for name in deciding if decides(env[name].value)} | needs
         is_all_fixed = self._fixed is not None and not self._fixed.formats.is_partial
-        constants: dict[str, NDArray[Any]] = dict(self.graph.constants)
+        known: dict[str, NDArray[Any]] = {}
         inputs: dict[str, Tensor] = {}
         encoded: set[str] = set()
         key: list[Any] = [start]
-        for name in sorted(set(env) & read):
+        for name in names:
             value = env[name]
             if not isinstance(value.value, np.ndarray):
                 continue  # only nodes that run alone read sequences and optionals
@@ -226,7 +245,7 @@ class SectionedPlan:
             if value.is_known or name in valued or (is_unformatted and env.format_of(name, value) is None):
                 key.append((name, digest(elements)))
                 if value.is_known and start:
-                    constants[name] = elements
+                    known[name] = elements
                 else:
                     inputs[name] = Tensor(name, elements.dtype, elements.shape, elements)
                 continue
@@ -235,9 +254,10 @@ class SectionedPlan:
             key.append((name, value.dtype, value.value.shape, value.format))
             if value.format is not None:
                 encoded.add(name)
-        graph = replace(rest, constants=constants, inputs=tuple(Value(name, t.dtype) for name, t in inputs.items()))
 
         def make() -> Section:
+            constants = {**self.graph.constants, **known}
+            graph = replace(rest, constants=constants, inputs=tuple(Value(name, t.dtype) for name, t in inputs.items()))
             return plan_section(graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded))
 
         return self._sections.get(tuple(key), make)
@@ -246,9 +266,8 @@ class SectionedPlan:
         """Run one node, store its outputs, and report them as events or to `on_inner_tensor`."""
         inputs = [env.lookup(name) if name else RuntimeValue(None) for name in node.inputs]
         reads_codes = not node.graphs and any(value.format is not None for value in inputs)
-        outputs = compute_standalone(
-            node, inputs, env, lambda node, attribute, args: self._call(node, attribute, args, env)
-        )
+        isa = self.settings.isa if alone is None and self.settings.on_inner_tensor is None else None
+        outputs = compute_standalone(node, inputs, env, self._graphs_of(node, env), isa)
         for name, value in zip(node.outputs, outputs, strict=False):
             if not name:
                 continue
@@ -262,40 +281,90 @@ class SectionedPlan:
             elif self.settings.on_inner_tensor is not None:
                 self.settings.on_inner_tensor(event.tensor, event.array)
 
-    def _call(self, node: Node, attribute: str, args: Sequence[RuntimeValue], env: Environment) -> list[RuntimeValue]:
-        """Run the graph in an attribute of a node, on its inputs and on what it captures from around it."""
-        graph = node.graphs[attribute]
-        if len(args) != len(graph.inputs):
-            raise ModelError(f"'{attribute}' takes {len(graph.inputs)} inputs, {len(args)} given")
-        feeds = {value.name: arg for value, arg in zip(graph.inputs, args, strict=True)}
-        reads = {name for inner in graph.nodes for name in inner.reads} | {value.name for value in graph.outputs}
-        for name in node.captures:
-            if name in reads and name not in self.graph.constants:
-                value = env.lookup(name)
-                feeds[name] = RuntimeValue(real_numbers(value)) if is_island(node) else value
-        if attribute == BODY:
-            env.iterations.add()
-        outputs = self._inner_plan(node, attribute, feeds).run(feeds, env.iterations)
-        return [outputs[value.name] for value in graph.outputs]
+    def straight_run(
+        self, feeds: Mapping[str, RuntimeValue], names: Sequence[str], outputs: Sequence[str]
+    ) -> StraightRun | None:
+        """Return how a run with such feeds goes if it is a single section that changes no feed; None if it is not.
 
-    def _inner_plan(self, node: Node, attribute: str, feeds: Mapping[str, RuntimeValue]) -> SectionedPlan:
-        """Return the plan of the graph in an attribute, whose captured tensors become inputs and constants."""
-        own = {value.name: value for value in node.graphs[attribute].inputs}
-        known = frozenset(name for name, value in feeds.items() if name not in own and value.is_known)
-        key = (id(node), attribute, known, tuple((name, value.format, value.dtype) for name, value in feeds.items()))
-        if key not in self._inner:
-            graph = node.graphs[attribute]
-            inputs = []
-            for name, fed in feeds.items():
-                inputs.append(Value(name, fed.dtype, own[name].shape if name in own else None))
-            captured = {name: self.graph.constants[name] for name in node.captures if name in self.graph.constants}
-            formats = {n: fed.format for n, fed in feeds.items() if n not in own and fed.format is not None}
-            network = self.network.of_inner_graph(graph, inputs, captured, formats, known)
-            if is_island(node):
-                network = network.with_request(None, as_float32=True)
-            outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))
-            self._inner[key] = SectionedPlan(network, outputs, self.settings)
-        return self._inner[key]
+        Parameters
+        ----------
+        feeds
+            Feeds of a run that has ended.
+        names, outputs
+            Names of the feeds and of the outputs, in the order of the values of later calls; names may be repeated.
+        """
+        if self.settings.on_inner_tensor is not None or set(names) != set(feeds):
+            return None
+        env = self._environment(feeds, None, None)
+        if any(env[name].value is not feeds[name].value for name in env):
+            return None
+        section = self._section(0, env, frozenset()) if self.graph.nodes else None
+        if section is None or section.count < len(self.graph.nodes) or section.needs is not None:
+            return None
+        plan, place = section.plan, {name: i for i, name in enumerate(names)}
+        inputs = {t.name for t in plan.inputs}
+        decisive = [place[name] for name in env if name in self._read_from(0) and name not in inputs]
+        size = env.bytes() + plan.bytes
+        env.store_section(plan, {})
+        parts: list[str | int | RuntimeValue] = []
+        likes = []
+        for name in outputs:
+            t = plan.outputs.get(name)
+            if name in place:
+                parts.append(place[name])
+                likes.append(env.output(name))
+            elif name in env or t is None or t.value is not None:
+                parts.append(env.output(name))
+                likes.append(env.output(name))
+            else:
+                parts.append(name)
+                like = np.broadcast_to(
+                    np.zeros((), t.dtype if t.format is None else t.one_format.word().dtype), t.shape
+                )
+                likes.append(RuntimeValue(like, t.format, real_dtype=t.dtype))
+        run = tuple((t.name, place[t.name]) for t in plan.inputs)
+        return StraightRun(self.settings.run_plan, plan, run, tuple(parts), tuple(likes), tuple(decisive), size)
+
+    def _graphs_of(self, node: Node, env: Environment) -> GraphsOfNode:
+        """Return the graphs in the attributes of a node."""
+        if id(node) not in self._inner:
+            self._inner[id(node)] = {name: InnerGraph(self, node, name) for name in node.graphs}
+        return GraphsOfNode(self._inner[id(node)], env)
+
+
+@dataclass(frozen=True)
+class StraightRun:
+    """A run that is a single section.
+
+    Attributes
+    ----------
+    run_plan, plan : function that runs the plan of the section, and the plan.
+    inputs : name of each input of the plan, and its place among the values of a call.
+    parts : each output: a name of the plan, the place of an input, or a value that it always is.
+    likes : a value with the type, the shape and the format of each output.
+    decisive : places of the values whose elements the plan depends on.
+    bytes : memory of a run.
+    """
+
+    run_plan: RunPlan
+    plan: Plan
+    inputs: tuple[tuple[str, int], ...]
+    parts: tuple[str | int | RuntimeValue, ...]
+    likes: tuple[RuntimeValue, ...]
+    decisive: tuple[int, ...]
+    bytes: int
+
+    def outputs(self, values: Sequence[RuntimeValue]) -> list[RuntimeValue]:
+        """Return the outputs for other values with the same types, shapes and formats."""
+        memory.require(self.bytes, self.plan.heaviest)
+        arrays = self.run_plan(self.plan, {name: values[i].value for name, i in self.inputs})
+        found = []
+        for part, like in zip(self.parts, self.likes, strict=True):
+            if isinstance(part, str):
+                found.append(RuntimeValue(arrays[part], like.format, real_dtype=like.real_dtype))
+            else:
+                found.append(replace(like, value=values[part].value) if isinstance(part, int) else part)
+        return found
 
 
 def _event(name: str, value: RuntimeValue, node: Node | None) -> Event:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from qengine.data.images import PixelScale, pixels_of, planes_of, read_image, write_image
+from qengine.data.images import PixelScale, is_picture, pixels_of, planes_of, read_image, write_image
 from qengine.errors import FeedError, OptionError
 from qengine.metrics.psnr import psnr
 
@@ -231,6 +231,9 @@ def test_elements_of_type_uint8_are_pixels():
     np.testing.assert_array_equal(pixels_of(tensor, UNIT), PIXELS)
     np.testing.assert_array_equal(pixels_of(tensor, PixelScale(bgr=True)), PIXELS[..., ::-1])
     assert pixels_of(tensor.astype(np.int64), UNIT) is None
+    assert is_picture(tensor)
+    assert not is_picture(tensor.astype(np.int64))
+    assert not is_picture(tensor[0, 0])
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.bmp", "a.tif", "a.tiff"])

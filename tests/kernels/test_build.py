@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from networks import network
 
 from qengine.kernels import build
 from qengine.kernels.isa import GENERIC
-from qengine.kernels.packing import Fill
+from qengine.kernels.packing import Fill, Unpack
+from qengine.kernels.program import Call, Program, load
 
 RUN = """
 import sys
@@ -42,16 +44,18 @@ def kept(folder):
     return sorted(path for path in folder.glob("*/*") if path.is_file())
 
 
-def test_the_second_process_compiles_nothing_and_needs_no_numba(folder):
+def test_the_second_process_compiles_nothing_and_none_needs_numba(folder):
     first, said = process(folder)
-    assert "compiling kernels for generic, once (kept in" in said
+    assert re.fullmatch(
+        rf"qengine: compiling \d+ new kernels for generic.* \(kept in {re.escape(str(folder))}\)\n", said
+    )
     assert said.count("\n") == 1
     files = {path: path.stat().st_mtime_ns for path in kept(folder)}
     assert files
     second, said = process(folder)
     assert said == ""
-    assert first.split("] ")[0] == second.split("] ")[0]
-    assert (first.split()[-1], second.split()[-1]) == ("True", "False")
+    assert first == second
+    assert first.split()[-1] == "False"
     assert {path: path.stat().st_mtime_ns for path in kept(folder)} == files
 
 
@@ -75,16 +79,15 @@ def test_damage_is_mended(folder, damage):
 def test_a_file_under_the_name_of_another_does_not_run(folder):
     """Two kernels under each other's names are whole files of the right generation, and the wrong machine code."""
     first = build._KernelCache()
-    code = [first._object(Fill(size), GENERIC) for size in (2, 4)]
+    fills = [Fill(size) for size in (2, 4)]
+    code = first._objects(fills, GENERIC)
     files = kept(folder)
     content = [path.read_bytes() for path in files]
     for path, other in zip(files, reversed(content), strict=True):
         path.write_bytes(other)
     second = build._KernelCache()
-    again = [second._object(Fill(size), GENERIC) for size in (2, 4)]
-    assert not set(again) & set(code)
-    assert not {path.read_bytes() for path in files} & set(content)
-    assert [build._KernelCache()._object(Fill(size), GENERIC) for size in (2, 4)] == again
+    assert second._objects(fills, GENERIC) == code
+    assert [path.read_bytes() for path in files] == content
 
 
 @pytest.mark.parametrize("part", ["generation", "isa", "spec"])
@@ -177,7 +180,56 @@ def test_old_generations_go_and_nothing_else(folder):
 def test_one_kernel_is_compiled_once(folder, caplog):
     store = build._KernelCache()
     with caplog.at_level(logging.WARNING, "qengine"):
-        addresses = {store.address(Fill(2), GENERIC) for _ in range(3)}
+        addresses = {address for _ in range(3) for address in store.addresses([Fill(2), Fill(2)], GENERIC)}
     assert len(addresses) == 1
     assert len(caplog.records) == 1
     assert len(kept(folder)) == 1
+
+
+def test_a_batch_is_announced_once_and_nothing_where_nothing_is_compiled(folder, caplog, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    forms = [Unpack(stored, target) for stored in ("u8", "i16") for target in ("f32", "i8", "u8", "i16")]
+    stores = build._KernelCache(), build._KernelCache()
+    with caplog.at_level(logging.WARNING, "qengine"):
+        for _ in range(2):
+            stores[0].addresses(forms, GENERIC)
+        stores[0].addresses([*forms, Fill(2)], GENERIC)
+        stores[1].addresses([*forms, Fill(2)], GENERIC)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"qengine: compiling 8 new kernels for generic on 2 cores (kept in {folder})",
+        "qengine: compiling 1 new kernel for generic",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kernels", "processes", "about"), [(4, 0, ""), (60, 2, ", about 2 s"), (40, 0, ", about 2 s")]
+)
+def test_the_time_is_estimated_where_it_is_noticed(kernels, processes, about, caplog, monkeypatch):
+    with caplog.at_level(logging.WARNING, "qengine"):
+        build._KernelCache()._warn(kernels, GENERIC, processes, None, "there is no home folder")
+    cores = f" on {processes} cores" if processes else ""
+    fate = "they will not be kept: there is no home folder; QENGINE_CACHE_DIR names another folder"
+    assert caplog.messages == [f"qengine: compiling {kernels} new kernels for generic{cores}{about} ({fate})"]
+
+
+def test_the_kernels_of_many_programs_are_one_batch(folder, caplog, monkeypatch):
+    monkeypatch.setattr(build, "_CACHE", build._KernelCache())
+    y = np.zeros(8, np.uint8)
+    at = {"y": y.ctypes.data, "y_plane": 0, "planes": 1}
+    programs = [Program(GENERIC, [[Call(Fill(size), {**at, "items": 1, "code": size})]]) for size in (1, 2, 4)]
+    with caplog.at_level(logging.WARNING, "qengine"):
+        load(programs)
+        for size, program in zip((1, 2, 4), programs, strict=True):
+            program.run({})
+            assert y[:size].tolist() == [size] + [0] * (size - 1)
+    assert len(caplog.records) == 1
+    assert "compiling 4 new kernels" in caplog.messages[0]
+    load([])
+
+
+def test_folders_in_the_home_folder_are_named_with_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/u")
+    assert build._with_tilde("/home/u/.cache/qengine") == "~/.cache/qengine"
+    assert build._with_tilde("/home/ute/qengine") == "/home/ute/qengine"
+    monkeypatch.setenv("HOME", "/")
+    assert build._with_tilde("/cache") == "/cache"

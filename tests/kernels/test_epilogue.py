@@ -39,7 +39,7 @@ def emit(spec, isa, a):
     from qengine.kernels.emit.vector import I32, I64, load
 
     form = spec.epilogue
-    epilogue = VectorEpilogue(form, a.numbers, a.scalars)
+    epilogue = VectorEpilogue(form, a.numbers, a)
     with counted(a.count) as i:
         if form.split:
             total = WideSum(load(a.total + i * 64, I32), load(a.low + i * 64, I32))
@@ -57,6 +57,20 @@ def kernel(tmp_path_factory):
         patch.setitem(sys.modules, "qengine.kernels.emit.apply_epilogue", module)
         patch.setenv(build.CACHE_VARIABLE, str(tmp_path_factory.mktemp("kernels")))
         yield
+
+
+def test_words_of_either_sign_that_saturate_share_a_kernel():
+    bias, word = np.zeros(LANES, np.int64), {"bits": 8, "rounding": "half_even"}
+    forms = {
+        overflow: [
+            choose_epilogue(bias, 1000, 4, Word(signed=signed, overflow=overflow, **word)).epilogue
+            for signed in (True, False)
+        ]
+        for overflow in ("saturate", "wrap")
+    }
+    assert forms["saturate"][0] == forms["saturate"][1]
+    assert forms["wrap"][0].signed
+    assert not forms["wrap"][1].signed
 
 
 def codes_of(data, isa, totals, surplus=None, order=None):
@@ -259,9 +273,9 @@ def test_an_accumulator_wraps_where_the_sums_of_any_channel_leave_it():
     for limits in ((100, 1 << 40), (1 << 40, 100)):
         data = choose_epilogue(np.zeros(2, np.int64), np.array(limits), 4, Word(8, True), accumulator_bits=20)
         assert data.epilogue.wraps_sums
-        assert data.scalars[-1] == 32 - 20
+        assert data.scalars[4] == 32 - 20
     data = choose_epilogue(np.zeros(2, np.int64), np.array((100, 200)), 4, Word(8, True), accumulator_bits=20)
-    assert (data.epilogue.wraps_sums, data.scalars[-1]) == (False, 0)
+    assert (data.epilogue.wraps_sums, data.scalars[4]) == (False, 0)
 
 
 def test_a_lane_without_a_channel_has_no_bias_and_no_shift():

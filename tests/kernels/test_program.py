@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from functools import partial
 
 import numpy as np
 import pytest
 
-from qengine.kernels import program
 from qengine.kernels.isa import available
 from qengine.kernels.packing import Fill, Move
 from qengine.kernels.program import BARRIER, Call, Program, Slot
@@ -48,6 +46,15 @@ def test_slots_are_addresses_of_the_arrays_of_each_run():
             y = np.zeros(6, np.uint8)
             run({"x": x + first, "y": y})
             assert y.tolist() == [9, 0, first + 1, first + 2, first + 3, 0]
+
+
+def test_slots_of_several_arrays_on_several_threads():
+    calls = [[copy(Slot("x", 4 * t + i), Slot("y", 4 * t + 3 - i), 1) for i in range(4)] for t in range(2)]
+    run = Program(ISA, [[BARRIER, *calls[0]], [*calls[1], BARRIER]]).run
+    for first in (1, 9):
+        x, y = np.arange(first, first + 8, dtype=np.uint8), np.zeros(8, np.uint8)
+        run({"x": x, "y": y})
+        assert y.tolist() == [*x[3::-1], *x[:3:-1]]
 
 
 def test_an_array_that_no_slot_is_given_for():
@@ -117,82 +124,6 @@ def test_programs_of_several_callers_take_turns():
     assert [y.tolist() for y in arrays] == [[i, i] for i in (1, 2, 3, 4)]
 
 
-def test_the_first_error_of_the_parts_is_raised_when_all_have_ended():
-    ended = []
-
-    def part(i, error):
-        ended.append(i)
-        if error is not None:
-            raise error
-
-    pool = program._ThreadPool(3)
-    with pytest.raises(ValueError, match="second"):
-        pool.run(
-            program._Job([partial(part, 0, None), partial(part, 1, ValueError("second")), partial(part, 2, None)], 0)
-        )
-    assert sorted(ended) == [0, 1, 2]
-    # The threads are still there for the next job.
-    pool.run(program._Job([partial(part, i, None) for i in range(3)], 0))
-    assert sorted(ended) == [0, 0, 1, 1, 2, 2]
-
-
-class _Interrupting:
-    """A lock on which waiting is interrupted, so many times."""
-
-    def __init__(self, lock, times):
-        self.lock, self.times = lock, times
-
-    def acquire(self, *, timeout):
-        if self.times:
-            self.times -= 1
-            raise KeyboardInterrupt
-        return self.lock.acquire(timeout=timeout)
-
-    def release(self):
-        self.lock.release()
-
-
-def test_an_interrupt_is_raised_when_all_parts_have_ended_and_memory_lives_until_then():
-    may_end, was_alive = threading.Event(), []
-    pool = program._ThreadPool(2)
-
-    def part():
-        may_end.wait()
-        was_alive.append(job.memory is not None)
-
-    job = program._Job([part, part], object())
-    job._end = _Interrupting(job._end, 2)
-    threading.Timer(0.05, may_end.set).start()
-    with pytest.raises(KeyboardInterrupt):
-        pool.run(job)
-    assert was_alive == [True, True]
-    assert job.memory is None
-
-
-def test_after_an_interrupt_a_run_waits_for_the_one_before(monkeypatch):
-    """The run that was interrupted had not reached the pool yet; the next one comes after it in any case."""
-    y = np.zeros(2, np.uint8)
-    made = Program(ISA, [[fill(Slot("y"), 1, 1)], [fill(Slot("y", 1), 1, 1)]])
-    made.run({"y": y})
-    jobs, run = [], program._ThreadPool.run
-
-    def interrupted(pool, job):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(program._ThreadPool, "run", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            made.run({"y": y})
-    monkeypatch.setattr(program._ThreadPool, "run", lambda pool, job: (jobs.append(job.parts), run(pool, job)))
-    y[:] = 0
-    made.run({"y": y})
-    assert y.tolist() == [1, 1]
-    assert jobs[0] == [program._do_nothing] * 2
-    assert len(jobs) == 2
-    made.run({"y": y})
-    assert len(jobs) == 3
-
-
 def _run_in_child(made, send):
     y = np.zeros(2, np.uint8)
     made.run({"y": y})
@@ -213,24 +144,3 @@ def test_a_forked_child_runs_with_threads_of_its_own():
     assert receive.recv() == [7, 8]
     child.join()
     assert child.exitcode == 0
-
-
-def test_threads_that_cannot_be_started(monkeypatch):
-    """Those that have started end, and a later run may have as many."""
-    start, started = threading.Thread.start, []
-
-    def refuse_the_fourth(self):
-        if len(started) == 3:
-            raise RuntimeError("can't start new thread")
-        started.append(self)
-        start(self)
-
-    calls = [[] for _ in range(7)]
-    monkeypatch.setattr(threading.Thread, "start", refuse_the_fourth)
-    with pytest.raises(program.ThreadsError, match="7 threads are needed, and 3 can be started"):
-        Program(available()[-1], calls).run({})
-    for thread in started:
-        thread.join(10)
-        assert not thread.is_alive()
-    monkeypatch.setattr(threading.Thread, "start", start)
-    Program(available()[-1], calls).run({})

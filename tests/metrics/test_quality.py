@@ -37,6 +37,10 @@ def psnr(*args, **options):
     return found[: max((i + 1 for i in range(4) if found[i] is not None), default=0)]
 
 
+def test_a_run_in_float32_without_a_truth_has_no_figures():
+    assert qualities(GREY, None, BYTES) == qualities(GREY, None, BYTES, Truth(baseline=GREY)) == []
+
+
 # --- pictures
 
 

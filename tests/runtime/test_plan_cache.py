@@ -7,6 +7,7 @@ import pytest
 from networks import network, weights
 
 from qengine import InferenceSession
+from qengine.errors import FeedError
 from qengine.runtime import plan_cache
 
 X = weights(1, 3, 6, 5, seed=1, scale=2.0)
@@ -97,3 +98,32 @@ def test_one_session_in_many_threads(monkeypatch, options):
             assert all(all(found) for found in pool.map(work, range(0, 12, 2)))
     finally:
         sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize("options", [{}, {"qformat": "Q4.11"}], ids=["float32", "fixed point"])
+def test_the_second_run_of_the_same_kind_skips_the_checks_and_gives_the_same(monkeypatch, options):
+    session = InferenceSession(SMALL, isa="generic", **options)
+    first = session.run(["c", "y"], {"x": X})
+    monkeypatch.setattr(InferenceSession, "check_feeds", lambda *_: pytest.fail("feeds were checked again"))
+    strided = np.asfortranarray(np.repeat(X, 2, axis=3))[..., ::2]
+    for feed in (X, strided, X.copy()):
+        for got, want in zip(session.run(["c", "y"], {"x": feed}), first, strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_a_run_of_another_kind_is_checked(monkeypatch):
+    session = InferenceSession(SMALL, isa="generic")
+    (c, y) = session.run(["c", "y"], {"x": X})
+    checked, original = [], InferenceSession.check_feeds
+    monkeypatch.setattr(InferenceSession, "check_feeds", lambda s, feeds: (checked.append(1), original(s, feeds))[1])
+    (y_first, c_second) = session.run(["y", "c"], {"x": X})
+    np.testing.assert_array_equal(y_first, y)
+    np.testing.assert_array_equal(c_second, c)
+    assert session.run(None, {"x": X[:, :, :4]})[0].shape == (1, 4, 2, 3)
+    assert session.run(["c"], {"x": X.tolist()})[0].shape == c.shape
+    for bad in (X.astype(np.float64), X[:, :2], X.astype(">f4").astype(np.int32), X[0]):
+        with pytest.raises(FeedError):
+            session.run(["c", "y"], {"x": bad})
+    with pytest.raises(FeedError):
+        session.run(["c", "y"], {"x": X, "z": X})
+    assert len(checked) == 8

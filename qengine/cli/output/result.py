@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,7 @@ class RunResult:
         """The overflow of the session."""
         return str(self.session.options.overflow)
 
+    @cached_property
     def summaries(self) -> list[OutputSummary]:
         """Return the figures of every output, those that are not tensors last."""
         tensors = [self._summary(name, array) for name, array in self.outputs.items()]
@@ -102,7 +104,9 @@ class RunResult:
         return OutputSummary(name, shape, container or kind, None, None, None, 0, None)
 
     def _summary(self, name: str, array: NDArray[Any]) -> OutputSummary:
-        finite = array[np.isfinite(array)] if array.dtype.kind in "fc" else array
+        finite = array
+        if array.dtype.kind in "fc" and not (is_finite := np.isfinite(array)).all():
+            finite = array[is_finite]
         is_text = array.dtype.kind not in "biufc"
         fmt = self.session.formats.get(name)
         return OutputSummary(
@@ -113,5 +117,12 @@ class RunResult:
             finite.min().item() if finite.size and not is_text else None,
             finite.max().item() if finite.size and not is_text else None,
             array.size - finite.size,
-            sqnr(self.comparison.float_outputs[name], array) if self.comparison and array.dtype.kind == "f" else None,
+            self._sqnr_db(name, array),
         )
+
+    def _sqnr_db(self, name: str, array: NDArray[Any]) -> float | None:
+        """Return the SQNR of an output against float32, which the comparison knows of tensors in fixed point."""
+        if self.comparison is None or array.dtype.kind != "f":
+            return None
+        compared = next((t for t in self.comparison.tensors if t.name == name), None)
+        return compared.sqnr_db if compared else sqnr(self.comparison.float_outputs[name], array)

@@ -54,7 +54,7 @@ def as_json(result: RunResult) -> str:
         "arithmetic": "float32" if comparison is None else "fixed",
         **options,
         "inputs": [{"name": name, "shape": a.shape, "dtype": str(a.dtype)} for name, a in result.feeds.items()],
-        "outputs": [asdict(one) for one in result.summaries()],
+        "outputs": [asdict(one) for one in result.summaries],
         "written": result.written,
         "evaluated_output": result.evaluated_output,
         "metrics": {str(one.metric): one.figures() for one in result.quality},
@@ -93,7 +93,7 @@ def _float_table(result: RunResult) -> Table:
     table.add_column("type", no_wrap=True)
     for heading in ("smallest", "largest"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in result.summaries():
+    for one in result.summaries:
         shape = " x ".join(map(str, one.shape)) or "scalar"
         table.add_row(Text(printable(one.name)), shape, one.dtype, _number(one.min), _number(one.max))
     return table
@@ -128,7 +128,7 @@ def _fixed_table(comparison: Comparison) -> Table:
 
 def _summary(result: RunResult) -> Iterator[Text]:
     yield from map(Text, _measures(result))
-    for one in result.summaries():
+    for one in result.summaries:
         if one.nonfinite:
             text = f"note: {one.nonfinite:,} elements of output '{one.name}' are NaN or infinite"
             yield Text(printable(text), style="yellow")
@@ -149,7 +149,7 @@ def _summary(result: RunResult) -> Iterator[Text]:
 
 def _measures(result: RunResult) -> Iterator[str]:
     """Yield lines that compare the outputs with float32 and with their target."""
-    measured = [one for one in result.summaries() if one.sqnr_db is not None]
+    measured = [one for one in result.summaries if one.sqnr_db is not None]
     if measured:
         each = (f"{printable(one.name)} {decibels(one.sqnr_db)}" for one in measured)
         yield f"SQNR against float32, dB: {', '.join(each)}"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qengine import memory
 from qengine.errors import ModelError
 from qengine.model.schemas import DTYPES
+from qengine.model.steps import Tensor
 
 Reals = NDArray[np.float64]
 
@@ -132,7 +133,7 @@ def indices_in(indices: NDArray[Any], length: int, what: str = "an index") -> ND
     return np.where(found < 0, found + length, found)
 
 
-def check_shape(x: NDArray[Any], shape: Sequence[int | None], what: str) -> None:
+def check_shape(x: NDArray[Any] | Tensor, shape: Sequence[int | None], what: str) -> None:
     """Raise ModelError if an array has another shape; None stands for any length, and `what` names the array."""
     if x.ndim != len(shape) or any(n is not None and m != n for m, n in zip(x.shape, shape, strict=True)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qengine.errors import UnsupportedError
 from qengine.model import schemas
 from qengine.model.custom import Custom
 from qengine.model.eager import by_handler
-from qengine.model.eager.evaluator import Element, find_evaluator
+from qengine.model.eager.evaluator import Element, OutputType, find_evaluator
 from qengine.model.graph import Node, Value
 from qengine.model.ops.operator import find
+from qengine.model.steps import Tensor
 
 
 def is_computable(node: Node) -> bool:
@@ -37,6 +39,50 @@ def declared_types(node: Node, values: Mapping[str, Value]) -> list[np.dtype[Any
     return [values[name].dtype if name in values else None for name in node.outputs]
 
 
+def output_types(node: Node, inputs: Sequence[Tensor | None]) -> Sequence[OutputType] | None:
+    """Return the shape and dtype of each output of a node that an evaluator computes.
+
+    Parameters
+    ----------
+    node
+        Node without graphs in its attributes.
+    inputs
+        A tensor for each name in `node.inputs`; None where the name is empty.
+
+    Returns
+    -------
+    sequence of (shape, dtype), or None
+        None where only a run knows them, or where no evaluator computes the node.
+
+    Raises
+    ------
+    NeedsElements
+        If they depend on elements that only a run computes.
+    QEngineError
+        If the node cannot be computed from such inputs; the message names the node.
+    """
+    if isinstance(find(node), Custom) or node.graphs:
+        return None
+    own = find_evaluator(node)
+    if own is None or own.outputs is None or not is_deterministic(node):
+        return None
+    with node.errors_named():
+        schemas.check_form(node)
+        schemas.check_types(node, [None if t is None else _stand_in(t) for t in inputs])
+        return own.output_types(node, inputs)
+
+
+def _stand_in(t: Tensor) -> NDArray[Any]:
+    """Return an array of a tensor's type and shape that takes no memory."""
+    return np.broadcast_to(np.zeros((), t.dtype), t.shape)
+
+
+def check(node: Node, inputs: Sequence[Element]) -> None:
+    """Raise ModelError where a node or the types of its inputs are not what ONNX's schema allows."""
+    schemas.check_form(node)
+    schemas.check_types(node, inputs)
+
+
 def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) -> list[Element]:
     """Return the outputs of a node, None for an output that is left out.
 
@@ -58,8 +104,7 @@ def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) 
     with node.errors_named():
         if isinstance(op, Custom):
             return list(op.compute(node, inputs, declared_types(node, values)))
-        schemas.check_form(node)
-        schemas.check_types(node, inputs)
+        check(node, inputs)
         own = find_evaluator(node)
         if own is not None:
             return own.compute(node, inputs)

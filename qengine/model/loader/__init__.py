@@ -74,6 +74,7 @@ def _load(model: str | os.PathLike[str] | bytes | ModelProto) -> Graph:
     if proto is model:  # the caller's own, and the steps below change it in place
         proto = ModelProto()
         proto.CopyFrom(model)
+    del model  # the bytes of a file are as large as all weights
     check_text(proto)
     opsets, ir_version = _check_header(proto), proto.ir_version
     check_names(proto.graph)

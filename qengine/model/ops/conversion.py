@@ -10,6 +10,7 @@ the low bits are kept.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,17 @@ def converted(x: NDArray[Any], dtype: np.dtype[Any], *, saturate: bool = True, r
         largest = _largest(dtype)
         x = np.clip(x.astype(np.float64), -largest, largest)  # NaN stays
     return x.astype(dtype)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Elements in another type."""
+
+    dtype: np.dtype[Any]
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the elements."""
+        return converted(x, self.dtype)
 
 
 def to_integers(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

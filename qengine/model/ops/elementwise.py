@@ -1,15 +1,11 @@
 """Operators on two or more tensors that broadcast."""
 
-from collections.abc import Callable
-from functools import reduce
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.ops.operator import ANY, LOGICAL, NUMBER, Selector, Sign, operator
 from qengine.model.steps import Combine, Island, Join, Tensor
+from qengine.model.steps.pairs import Chosen, Extreme, Predicate, Remainder
 
 
 @operator("Add", elements=NUMBER, sign=Sign.KEPT)
@@ -42,23 +38,20 @@ def add_all(*terms: Tensor) -> Combine:
     return Combine("add", terms)
 
 
-def _join(inputs: tuple[Tensor, ...], pick: Callable[..., Any]) -> Join:
-    def joined(*arrays: NDArray[Any]) -> NDArray[Any]:
-        return np.array(reduce(pick, arrays))
-
-    return Join(inputs, joined, np.broadcast_shapes(*(t.shape for t in inputs)))
+def _extreme(inputs: tuple[Tensor, ...], *, largest: bool) -> Join:
+    return Join(inputs, Extreme(largest), np.broadcast_shapes(*(t.shape for t in inputs)))
 
 
 @operator("Max", elements=NUMBER, sign=Sign.KEPT)
 def maximum(*inputs: Tensor) -> Join:
     """The largest of one or more tensors."""
-    return _join(inputs, np.maximum)
+    return _extreme(inputs, largest=True)
 
 
 @operator("Min", elements=NUMBER, sign=Sign.KEPT)
 def minimum(*inputs: Tensor) -> Join:
     """The smallest of one or more tensors."""
-    return _join(inputs, np.minimum)
+    return _extreme(inputs, largest=False)
 
 
 @operator("Where", since=9, elements=ANY, sign=Sign.KEPT)
@@ -67,12 +60,12 @@ def where(condition: Selector, x: Tensor, y: Tensor) -> Join:
     if condition.dtype != bool:
         raise ModelError(f"condition '{condition.name}' is {condition.dtype}; boolean elements are needed")
     shape = np.broadcast_shapes(condition.shape, x.shape, y.shape)
-    return Join((x, y), np.where, shape, lead=(condition,))
+    return Join((x, y), Chosen(), shape, lead=(condition,))
 
 
-def _declare_predicate(name: str, since: int, elements: str, function: Callable[..., Any]) -> None:
+def _declare_predicate(name: str, since: int, elements: str, function: np.ufunc) -> None:
     def compare(a: Tensor, b: Tensor) -> Island:
-        return Island((a, b), function, np.broadcast_shapes(a.shape, b.shape), np.dtype(bool))
+        return Island((a, b), Predicate(function.__name__), np.broadcast_shapes(a.shape, b.shape), np.dtype(bool))
 
     compare.__doc__ = f"{function.__name__} of each pair of elements."
     operator(name, since=since, elements=elements)(compare)
@@ -91,20 +84,13 @@ _declare_predicate("Xor", 1, LOGICAL, np.logical_xor)
 @operator("Not", elements=LOGICAL)
 def negate(x: Tensor) -> Island:
     """Logical not."""
-    return Island((x,), np.logical_not, x.shape, x.dtype)
+    return Island((x,), Predicate("logical_not"), x.shape, x.dtype)
 
 
 @operator("Mod", since=28, elements=NUMBER)
 def modulo(a: Tensor, b: Tensor, *, fmod: int = 0) -> Island:
     """The remainder, with the sign of the divisor, or of the dividend with `fmod`."""
-    remainder = np.fmod if fmod else np.mod
-
-    def compute(v: NDArray[Any], w: NDArray[Any]) -> NDArray[Any]:
-        if w.dtype.kind in "iu" and not np.all(w):
-            raise ModelError("an integer is divided by 0, which has no remainder; mask the divisor before Mod")
-        return np.asarray(remainder(v, w))
-
-    return Island((a, b), compute, np.broadcast_shapes(a.shape, b.shape), a.dtype)
+    return Island((a, b), Remainder(bool(fmod)), np.broadcast_shapes(a.shape, b.shape), a.dtype)
 
 
 @operator("Mod", since=10, elements=NUMBER)

@@ -20,9 +20,9 @@ LARGEST = float(np.finfo(np.float32).max)
 """The bound of a Clip before opset 11 that gives none."""
 
 
-def _table_or_integers(x: Tensor, function: Callable[[NDArray[Any]], Any]) -> Table | Island:
+def _table_or_integers(x: Tensor, curve: Curve) -> Table | Island:
     """Return a table for real numbers; integers, which are shapes or indices, are computed without a table."""
-    return Table(x, function) if x.is_float else Island((x,), function, x.shape, x.dtype)
+    return Table(x, curve) if x.is_float else Island((x,), curve, x.shape, x.dtype)
 
 
 @operator("Sigmoid", sign=Sign.NOT_NEGATIVE)
@@ -46,67 +46,67 @@ def tanh(x: Tensor) -> Table:
 @operator("Erf", since=9)
 def erf(x: Tensor) -> Table:
     """Error function."""
-    return Table(x, f.erf)
+    return Table(x, Curve("erf", f.erf))
 
 
 @operator("Exp", sign=Sign.NOT_NEGATIVE)
 def exp(x: Tensor) -> Table:
     """e^x."""
-    return Table(x, f.exp)
+    return Table(x, Curve("exp", f.exp))
 
 
 @operator("Log")
 def log(x: Tensor) -> Table:
     """Natural logarithm."""
-    return Table(x, f.log)
+    return Table(x, Curve("log", f.log))
 
 
 @operator("Sqrt", sign=Sign.NOT_NEGATIVE)
 def sqrt(x: Tensor) -> Table:
     """Square root."""
-    return Table(x, np.sqrt)
+    return Table(x, Curve("sqrt", np.sqrt))
 
 
 @operator("Reciprocal")
 def reciprocal(x: Tensor) -> Table:
     """1 / x."""
-    return Table(x, lambda v: 1.0 / v)
+    return Table(x, Curve("reciprocal", lambda v: 1.0 / v))
 
 
 @operator("Abs", elements=NUMBER, sign=Sign.NOT_NEGATIVE)
 def absolute(x: Tensor) -> Table | Island:
     """|x|."""
-    return _table_or_integers(x, np.abs)
+    return _table_or_integers(x, Curve("abs", np.abs))
 
 
 @operator("Neg", elements=NUMBER)
 def negative(x: Tensor) -> Table | Island:
     """-x."""
-    return _table_or_integers(x, np.negative)
+    return _table_or_integers(x, Curve("negative", np.negative))
 
 
 @operator("Sign", since=9, elements=NUMBER)
 def sign(x: Tensor) -> Table | Island:
     """-1, 0 or 1."""
-    return _table_or_integers(x, np.sign)
+    return _table_or_integers(x, Curve("sign", np.sign))
 
 
 @operator("Floor")
 def floor(x: Tensor) -> Table:
     """The largest integer that is not above x."""
-    return Table(x, np.floor)
+    return Table(x, Curve("floor", np.floor))
 
 
 @operator("Ceil")
 def ceil(x: Tensor) -> Table:
     """The smallest integer that is not below x."""
-    return Table(x, np.ceil)
+    return Table(x, Curve("ceil", np.ceil))
 
 
 @operator("Round", since=11)
 def round_(x: Tensor) -> Table:
     """The nearest integer, ties to even."""
-    return Table(x, np.rint)
+    return Table(x, Curve("round", np.rint))
 
 
 @operator("HardSigmoid", sign=Sign.NOT_NEGATIVE)
@@ -134,31 +134,36 @@ def _leaky(x: Tensor, slope: float) -> Table:
 @operator("ThresholdedRelu", since=10)
 def thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Table:
     """x if x > alpha, else 0."""
-    return Table(x, lambda v: np.where(v > alpha, v, 0.0))
+    return Table(x, Curve("thresholded", lambda v: np.where(v > alpha, v, 0.0), (alpha,)))
 
 
 @operator("Elu")
 def elu(x: Tensor, *, alpha: float = 1.0) -> Table:
     """x if x >= 0, else alpha (e^x - 1)."""
-    return Table(x, lambda v: np.where(v < 0, alpha * f.expm1(v), v))
+    return Table(x, Curve("elu", lambda v: np.where(v < 0, alpha * f.expm1(v), v), (alpha, 1.0)))
 
 
 @operator("Selu")
 def selu(x: Tensor, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> Table:
     """gamma elu(x)."""
-    return Table(x, lambda v: gamma * np.where(v < 0, alpha * f.expm1(v), v))
+    curve = Curve("elu", lambda v: gamma * np.where(v < 0, alpha * f.expm1(v), v), (alpha, gamma))
+    return Table(x, curve)
 
 
 @operator("Celu", since=12)
 def celu(x: Tensor, *, alpha: float = 1.0) -> Table:
     """max(0, x) + min(0, alpha (e^(x / alpha) - 1))."""
-    return Table(x, lambda v: np.maximum(0.0, v) + np.minimum(0.0, alpha * f.expm1(v / alpha)))
+
+    def exact(v: Reals) -> Reals:
+        return np.maximum(0.0, v) + np.minimum(0.0, alpha * f.expm1(v / alpha))
+
+    return Table(x, Curve("celu", exact, (alpha, 1.0 / alpha)) if alpha else exact)
 
 
 @operator("Softplus", sign=Sign.NOT_NEGATIVE)
 def softplus(x: Tensor) -> Table:
     """log(1 + e^x)."""
-    return Table(x, _softplus)
+    return Table(x, Curve("softplus", _softplus))
 
 
 def _softplus(v: Reals) -> Reals:
@@ -168,13 +173,13 @@ def _softplus(v: Reals) -> Reals:
 @operator("Softsign")
 def softsign(x: Tensor) -> Table:
     """x / (1 + |x|)."""
-    return Table(x, lambda v: v / (1.0 + np.abs(v)))
+    return Table(x, Curve("softsign", lambda v: v / (1.0 + np.abs(v))))
 
 
 @operator("Mish", since=18)
 def mish(x: Tensor) -> Table:
     """x tanh(softplus(x))."""
-    return Table(x, lambda v: v * f.tanh(_softplus(v)))
+    return Table(x, Curve("mish", lambda v: v * f.tanh(_softplus(v))))
 
 
 @operator("Swish", since=24)
@@ -201,8 +206,25 @@ def power(x: Tensor, exponent: Known) -> Table | Island:
     if exponent.size != 1 or exponent.ndim > x.ndim:
         raise UnsupportedError(f"an exponent of shape {list(exponent.shape)}: only a single number is supported")
     if x.is_float:
-        return Table(x, lambda v: f.power(v, float(exponent.item())))
+        return Table(x, power_curve(float(exponent.item())))
     return Island((x,), lambda v: integer_power(v, exponent), x.shape, x.dtype)
+
+
+_POWERS = {2.0: "square", 3.0: "cube", 0.5: "root", -1.0: "reciprocal"}
+
+
+def power_curve(exponent: float) -> Curve | Callable[[Reals], Reals]:
+    """Return x^exponent."""
+
+    def exact(v: Reals) -> Reals:
+        return f.power(v, exponent)
+
+    if exponent in _POWERS:
+        return Curve(_POWERS[exponent], exact)
+    if exponent == 0.0 or not np.isfinite(exponent):
+        return exact
+    kind = "power" if not exponent.is_integer() else "odd power" if exponent % 2 else "even power"
+    return Curve(kind, exact, (exponent,))
 
 
 def integer_power(x: NDArray[Any], exponent: NDArray[Any]) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """Conv, ConvTranspose, Gemm, MatMul, and a BatchNormalization that cannot be folded into the operator before it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Annotated, Any
@@ -88,6 +89,28 @@ def conv_transpose(
     return Linear(x, w, b, product, shape, (0, *range(2, w.ndim)), 1, column, scratch=spread)
 
 
+@dataclass(frozen=True)
+class ScaledProduct:
+    """alpha times a product of matrices, plus beta times a third one.
+
+    Attributes
+    ----------
+    product : product of the first two.
+    alpha, beta : factors.
+    """
+
+    product: MatrixProduct
+    alpha: float
+    beta: float
+
+    def __call__(self, a: NDArray[Any], b: NDArray[Any], *c: NDArray[Any]) -> NDArray[Any]:
+        """Return the matrix."""
+        # Sums of products of codes are exact in float64, and so the same on every machine.
+        wide = np.dtype(np.float64) if a.dtype.kind == "f" else a.dtype
+        y = self.product(a.astype(wide), b.astype(wide)) * self.alpha
+        return np.asarray(y + c[0] * self.beta if c else y)
+
+
 @operator("Gemm", elements=NUMBER, filters=MatrixFilters())
 def gemm(
     a: Tensor,
@@ -112,14 +135,7 @@ def gemm(
 
     product = MatrixProduct(bool(transA), bool(transB))
     if alpha != 1.0 or (c is not None and beta != 1.0):
-        # Sums of products of codes are exact in float64, and so the same on every machine.
-        wide = np.dtype(np.float64) if a.is_float else a.dtype
-
-        def scaled(left: NDArray[Any], right: NDArray[Any], *third: NDArray[Any]) -> NDArray[Any]:
-            y = product(left.astype(wide), right.astype(wide)) * alpha
-            return np.asarray(y + third[0] * beta if third else y)
-
-        return Island((a, b) if c is None else (a, b, c), scaled, shape, a.dtype)
+        return Island((a, b) if c is None else (a, b, c), ScaledProduct(product, alpha, beta), shape, a.dtype)
     return Linear(a, b, c, product, shape, (1 if transB else 0,), 1, () if c is None else c.shape)
 
 

@@ -12,6 +12,7 @@ from qengine.model.ops.facts import Constants, channels_stay
 from qengine.model.ops.operator import ANY, Channels, Ints, Known, Since, operator
 from qengine.model.steps import Island, Move, Tensor
 from qengine.model.steps.forms import Reshaped
+from qengine.model.steps.moves import Expanded, Rearranged, Tiled, Transposed
 
 
 def _as_shape(x: Tensor, shape: tuple[int, ...]) -> Move:
@@ -23,7 +24,7 @@ def _as_shape(x: Tensor, shape: tuple[int, ...]) -> Move:
 @operator("Identity", elements=ANY, channels=channels_stay, keeps_mean=True)
 def identity(x: Tensor) -> Move:
     """The input itself."""
-    return Move(x, lambda v: v, x.shape)
+    return Move(x, Reshaped(x.shape), x.shape)
 
 
 @operator("Dropout", until=10, channels=channels_stay, keeps_mean=True)
@@ -166,7 +167,7 @@ def transpose(x: Tensor, *, perm: Ints | None = None) -> Move:
     order = tuple(reversed(range(x.ndim))) if perm is None else perm
     if sorted(order) != list(range(x.ndim)):
         raise ModelError(f"perm {list(order)} is not an order of the {x.ndim} axes of '{x.name}'")
-    return Move(x, lambda v: np.asarray(v.transpose(order), order="C"), tuple(x.shape[a] for a in order))
+    return Move(x, Transposed(order), tuple(x.shape[a] for a in order))
 
 
 @operator("Tile", elements=ANY)
@@ -175,14 +176,14 @@ def tile(x: Tensor, repeats: Known) -> Move:
     times = whole_numbers(repeats, "repeats")
     if len(times) != x.ndim or min(times, default=0) < 0:
         raise ModelError(f"repeats {list(times)} do not fit '{x.name}' {list(x.shape)}")
-    return Move(x, lambda v: np.tile(v, times), tuple(n * t for n, t in zip(x.shape, times, strict=True)))
+    return Move(x, Tiled(times), tuple(n * t for n, t in zip(x.shape, times, strict=True)))
 
 
 @operator("Expand", since=8, elements=ANY)
 def expand(x: Tensor, shape: Known) -> Move:
     """x broadcast with a shape."""
     wide = np.broadcast_shapes(x.shape, whole_numbers(shape, "the lengths"))
-    return Move(x, lambda v: np.array(np.broadcast_to(v, wide)), wide)
+    return Move(x, Expanded(wide), wide)
 
 
 @operator("DepthToSpace", elements=ANY)
@@ -220,4 +221,4 @@ def _blocks(x: Tensor, blocksize: int, mode: str) -> None:
 
 
 def _rearranged(x: Tensor, split: tuple[int, ...], order: tuple[int, ...], shape: tuple[int, ...]) -> Move:
-    return Move(x, lambda v: v.reshape(split).transpose(order).reshape(shape), shape)
+    return Move(x, Rearranged(split, order, shape), shape)

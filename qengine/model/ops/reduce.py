@@ -1,11 +1,9 @@
 """Reductions over axes, which are an attribute or, in newer opsets, an input."""
 
-from collections.abc import Callable
 from math import prod
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.graph import Dim, Node
@@ -25,6 +23,7 @@ from qengine.model.ops.operator import (
 )
 from qengine.model.steps import Mean, Move, Tensor
 from qengine.model.steps.forms import AxisExtreme, AxisSum
+from qengine.model.steps.row_forms import AxisIndex
 
 
 def _axes(x: Tensor, given: Any, noop_with_empty_axes: int = 0) -> tuple[int, ...]:
@@ -121,27 +120,22 @@ def reduce_min_18(x: Tensor, axes: Known | None = None, *, keepdims: int = 1, no
     return extreme(x, _axes(x, axes, noop_with_empty_axes), keepdims, largest=False)
 
 
-def _index(x: Tensor, axis: int, keepdims: int, last: int, pick: Callable[..., Any]) -> Move:
+def _index(x: Tensor, axis: int, keepdims: int, last: int, *, largest: bool) -> Move:
     (axis,) = normalized(x, (axis,))
     if not x.shape[axis]:
         raise ModelError(f"axis {axis} of '{x.name}' {list(x.shape)} is empty")
 
-    def index(v: NDArray[Any]) -> NDArray[Any]:
-        if last:
-            v = np.flip(v, axis)
-        indices = np.asarray(pick(v, axis=axis, keepdims=bool(keepdims)), np.int64)
-        return x.shape[axis] - 1 - indices if last else indices
-
+    index = AxisIndex(axis, bool(keepdims), bool(last), largest)
     return Move(x, index, _reduced(x, (axis,), keepdims), out_dtype=np.dtype(np.int64))
 
 
 @operator("ArgMax", elements=NUMBER, preserves_format=False)
 def arg_max(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: Annotated[int, Since(12)] = 0) -> Move:
     """The index of the largest element, of equal ones the first; the same on codes."""
-    return _index(x, axis, keepdims, select_last_index, np.argmax)
+    return _index(x, axis, keepdims, select_last_index, largest=True)
 
 
 @operator("ArgMin", elements=NUMBER, preserves_format=False)
 def arg_min(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: Annotated[int, Since(12)] = 0) -> Move:
     """The index of the smallest element, of equal ones the first; the same on codes."""
-    return _index(x, axis, keepdims, select_last_index, np.argmin)
+    return _index(x, axis, keepdims, select_last_index, largest=False)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.ops.axes import whole_numbers
-from qengine.model.ops.conversion import converted
+from qengine.model.ops.conversion import Converted
 from qengine.model.ops.operator import ANY, Known, Shaped, Since, operator
 from qengine.model.steps import Island, Tensor
 
@@ -84,7 +84,7 @@ def range_of(
 
 
 def _cast(x: Tensor, dtype: np.dtype[Any]) -> Island:
-    return Island((x,), lambda v: converted(v, dtype), x.shape, dtype)
+    return Island((x,), Converted(dtype), x.shape, dtype)
 
 
 @operator("Cast", elements=ANY)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
@@ -10,6 +9,7 @@ from qengine.model.ops.axes import normalized, whole_numbers
 from qengine.model.ops.operator import ANY, Ints, Known, NumberKind, Selector, Sign, operator
 from qengine.model.steps import Join, Move, Tensor
 from qengine.model.steps.forms import Concatenated
+from qengine.model.steps.moves import Gathered, Padded, Sliced
 
 
 def _slice(x: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Move:
@@ -28,7 +28,7 @@ def _slice(x: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Move:
         cut[a] = slice(max(b, -n), None if e < -n else e, s) if s < 0 else slice(b, e, s)
     where = tuple(cut)
     shape = tuple(len(range(*c.indices(n))) for c, n in zip(where, x.shape, strict=True))
-    return Move(x, lambda v: np.asarray(v[where], order="C"), shape)
+    return Move(x, Sliced(where), shape)
 
 
 @operator("Slice", elements=ANY)
@@ -48,9 +48,9 @@ def _split(x: Tensor, axis: int, lengths: tuple[int, ...], outputs: int) -> tupl
         raise ModelError(f"cannot split {x.shape[axis]} into {list(lengths)} for {outputs} output(s)")
     parts, start = [], 0
     for n in lengths:
-        where = (*(slice(None),) * axis, slice(start, start + n))
+        where = (*(slice(None),) * axis, slice(start, start + n), *(slice(None),) * (x.ndim - axis - 1))
         shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
-        parts.append(Move(x, lambda v, where=where: np.asarray(v[where], order="C"), shape))
+        parts.append(Move(x, Sliced(where), shape))
         start += n
     return tuple(parts)
 
@@ -99,11 +99,7 @@ def gather(x: Tensor, indices: Selector, *, axis: int = 0) -> Move:
     if indices.dtype.kind != "i":
         raise ModelError(f"indices '{indices.name}' are {indices.dtype}; int32 or int64 is needed")
 
-    def pick(v: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
-        if at.size and not -n <= int(at.min()) <= int(at.max()) < n:
-            raise ModelError(f"an index of '{indices.name}' is outside of {-n}..{n - 1}")
-        return np.take(v, at, axis=axis)
-
+    pick = Gathered(axis, n, indices.name)
     return Move(x, pick, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), (indices,))
 
 
@@ -123,16 +119,7 @@ def _pad(x: Tensor, pads: tuple[int, ...], value: float, mode: str, axes: tuple[
         reach = left - 1 if mode == "reflect" else left if mode == "wrap" else None
         if left < 0 or (reach is not None and max(width[a]) > reach):
             raise ModelError(f"pads {before}, {after} are too much for an axis of {n} in mode '{mode}'")
-    where = tuple(cut)
-
-    def padded(v: NDArray[Any], fill: Any) -> NDArray[Any]:
-        if not any(before or after for before, after in width):  # np.pad does not take a scalar
-            return np.array(v[where])
-        if mode == "constant":
-            return np.pad(v[where], width, constant_values=v.dtype.type(fill))
-        return np.pad(v[where], width, mode=mode)  # type: ignore[call-overload,no-any-return]
-
-    return Move(x, padded, tuple(shape), constants=(value,))
+    return Move(x, Padded(tuple(width), tuple(cut), mode), tuple(shape), constants=(value,))
 
 
 def _pad_by_inputs(

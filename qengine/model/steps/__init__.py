@@ -7,6 +7,7 @@ docs/fixed-point.md first.
 
 from qengine.model.steps.combine import Combine
 from qengine.model.steps.convert import Convert, FromCodes, Rounded, ToCodes
+from qengine.model.steps.evaluated import Evaluated, Evaluation
 from qengine.model.steps.island import Island
 from qengine.model.steps.join import Join
 from qengine.model.steps.linear import Linear
@@ -20,6 +21,8 @@ __all__ = [
     "Arithmetic",
     "Combine",
     "Convert",
+    "Evaluated",
+    "Evaluation",
     "FromCodes",
     "Island",
     "Join",

@@ -21,6 +21,9 @@ from qengine.kernels.reference.requantize import Tally
 from qengine.model.graph import NO_ACTIVATION, ActivationBounds
 from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
 
+NO_QUOTIENT = "an integer is divided by 0, which has no result; mask the divisor before the division"
+"""Message of the error of a division by 0."""
+
 Operation = Literal["add", "subtract", "multiply", "divide", "prelu"]
 
 
@@ -28,7 +31,7 @@ def _divide(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     if a.dtype.kind not in "iu":
         return np.asarray(np.true_divide(a, b))
     if not np.all(b):
-        raise ModelError("an integer is divided by 0, which has no result; mask the divisor before the division")
+        raise ModelError(NO_QUOTIENT)
     return divide_integers(a, b)
 
 

@@ -237,7 +237,7 @@ class Curve:
 
     Attributes
     ----------
-    name : "leaky", "hard sigmoid", "hard swish", "logistic", "swish", "tanh", "gelu" or "gelu by tanh".
+    name : name of the function in `qengine.kernels.emit.function`.
     exact : the function on float64 arrays.
     numbers : factors and offsets of the function, at most two.
     """

@@ -50,7 +50,7 @@ class Table(OneOperand):
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
         source = self.x.one_format.word()
-        entries, saturates, underflows = self._table(out, arithmetic)
+        entries, saturates, underflows = self.table(out, arithmetic)
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             (codes,) = arrays
@@ -61,10 +61,7 @@ class Table(OneOperand):
 
         return run
 
-    def entries(self, out: Tensor, arithmetic: Arithmetic) -> Codes:
-        """Return the code of the output for every code of x, in ascending order."""
-        return self._table(out, arithmetic)[0]
-
-    def _table(self, out: Tensor, arithmetic: Arithmetic) -> tuple[Codes, NDArray[np.bool_], NDArray[np.bool_]]:
+    def table(self, out: Tensor, arithmetic: Arithmetic) -> tuple[Codes, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the code of the output for every code of x, in ascending order, and which saturate and underflow."""
         word = arithmetic.word(out.one_format)
         return make_table(self.function, self.x.one_format.word(), self.x.fraction_bits, out.fraction_bits, word)

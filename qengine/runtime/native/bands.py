@@ -12,6 +12,10 @@ The rows that a band reads come from `Op.input_rows`, from the last op back to t
 so what a band reads and what a later one still needs are two things: a *span* covers both, and `reached` remembers how
 far a tensor was read. Each thread has bands and windows of its own, and computes the rows at its border itself.
 
+A region may have several *ends*: ops whose output is read after the region, or by nobody, such as records of rows. They
+keep step with the last op: when it has computed a third of its rows, they have computed a third of theirs. So each of
+their rows is computed by one thread, once.
+
 Two things must hold, and are checked when calls are made: an op writes only rows that its output's window has room
 for, and reads only rows that were written, or are zeros beyond the edge.
 """
@@ -44,21 +48,21 @@ class _Band:
 
 
 class BandCalls:
-    """Calls of one thread for a region of ops, of which each but the last is read by later ones only.
+    """Calls of one thread for a region of ops.
 
     Parameters
     ----------
     ops
-        Ops of the region in order.
+        Ops of the region in order. The last is an end.
     outside
-        Views of the tensors that the region reads from outside, and of the one that it writes, by the buffer's id.
+        Views of the tensors that the region reads from outside, and of those that its ends write, by the buffer's id.
     memory
         Memory of the windows.
     """
 
     def __init__(self, ops: Sequence[Op], outside: dict[int, View], memory: Memory) -> None:
         self.ops, self.outside, self.memory = ops, outside, memory
-        self.inner = {id(op.out): op.out for op in ops[:-1] if id(op.out) not in outside}
+        self.inner = {id(op.out): op.out for op in ops if id(op.out) not in outside}
 
     def calls(self, begin: int, end: int, rows: int) -> list[tuple[int, list[Call]]]:
         """Return the calls that compute rows begin..end of the last output, each list with the index of its op.
@@ -103,20 +107,23 @@ class BandCalls:
         done: dict[int, int] = {}  # for each op, the row after the last that was computed or is not needed any more
         reached: dict[int, int] = {}  # for each tensor, the row after the last that was read
         bands = []
+        whole = self.ops[-1].out.shape[2]
         for first in range(begin, end, rows):
-            last_out = id(self.ops[-1].out)
-            spans = {last_out: Span(first, min(first + rows, end))}
+            spans: dict[int, Span] = {}
             computed = [(0, 0)] * len(self.ops)
             for i in reversed(range(len(self.ops))):
                 op = self.ops[i]
                 span, height = spans.get(id(op.out)), op.out.shape[2]
-                if span is None:
+                if id(op.out) in self.outside:
+                    # Rows that are still to come are only those of this thread.
+                    start, stop, limit = (row * height // whole for row in (first, min(first + rows, end), end))
+                elif span is None:
                     continue  # nothing reads what is left to compute
-                start = min(max(done.get(i, 0), span.low, 0), height)
-                stop = max(start, min(span.high, height))
-                computed[i], done[i] = (start, stop), stop
-                # Rows that are still to come: of the last op only those of this thread.
-                limit = end if i == len(self.ops) - 1 else height
+                else:
+                    start = min(max(done.get(i, 0), span.low, 0), height)
+                    stop, limit = max(start, min(span.high, height)), height
+                    done[i] = stop
+                computed[i] = start, stop
                 for buffer in op.inputs:
                     if id(buffer) in self.inner:
                         _widen(spans, reached, op, buffer, (start, stop, limit))

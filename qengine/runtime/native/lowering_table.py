@@ -9,6 +9,10 @@ declares the steps that it is for with the decorator `lowers`:
 The key is the type of the step and, for steps that hold a function, the type of that function. Importing the package
 `lowerings` imports all of its modules, so a new lowering is one new file. Every lowering has the same signature. It
 raises `NotLowered`, with the reason, for a step that its kernels do not compute exactly: the reference computes it.
+
+There are two such tables. Lowerings of `lowers` work on blocks of channels (`qengine.kernels.layout`), which is what
+convolutions read. Lowerings of `lowers_plain` work on *plain* buffers: elements of any type one after the other, with
+any number of axes. A step may have both; `plan_lowering` says which is taken.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from qengine.kernels.isa import Isa
-from qengine.model.steps import Arithmetic, Step, Tensor
+from qengine.kernels.program import Slot
+from qengine.model.steps import Arithmetic, Evaluated, Step, Tensor
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.tensor_buffer import TensorBuffer
 
@@ -62,6 +67,9 @@ class LoweringContext(Generic[S]):
     isa : instruction set that kernels are compiled for.
     request_buffer : function that returns the buffer of an input.
     buffers : buffers that already hold a tensor, by the tensor's name.
+    nan_counter : function that returns the address of a counter: if it is not 0 after the run, the step found NaN that
+        has no code.
+    counts : whether kernels that round store flags with the codes.
     """
 
     step: S
@@ -71,6 +79,46 @@ class LoweringContext(Generic[S]):
     isa: Isa
     request_buffer: RequestBuffer
     buffers: Callable[[str], list[TensorBuffer]]
+    nan_counter: Callable[[], Slot]
+    counts: bool = False
+
+
+@dataclass(frozen=True)
+class PlainContext(Generic[S]):
+    """Everything that a lowering to ops on plain buffers reads.
+
+    Attributes
+    ----------
+    step : step that is lowered.
+    function : function of the step whose type chose the lowering; the operator's name for an `Evaluated` step.
+    outputs : tensors that the step computes: one, or all outputs of the node of an `Evaluated` step.
+    arithmetic : rounding, overflow and accumulator of the run.
+    isa : instruction set that kernels are compiled for.
+    request : function that returns the plain buffer of an input, a constant's too; it raises NotLowered where kernels
+        do not know the type.
+    fault : function that takes a message and returns the address of an int64 to which a kernel writes another number
+        than 0 where the model's elements are not allowed, such as an index out of range. The run then raises a
+        ModelError with that message, so the kernel must go on without touching memory that is not its own. `{}` in
+        the message becomes the number.
+    """
+
+    step: S
+    function: Any
+    outputs: tuple[Tensor, ...]
+    arithmetic: Arithmetic
+    isa: Isa
+    request: Callable[[Tensor], TensorBuffer]
+    fault: Callable[[str], Slot]
+
+    @property
+    def out(self) -> Tensor:
+        """The tensor that the step computes, or the first of them."""
+        return self.outputs[0]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether nothing that the step reads or computes is codes."""
+        return all(t.format is None for t in (*self.step.operands, *self.outputs))
 
 
 @dataclass(frozen=True)
@@ -87,7 +135,24 @@ class Lowered:
 
 
 Lowering = Callable[[LoweringContext[Any]], Lowered]
+PlainLowering = Callable[[PlainContext[Any]], Lowered]
 
+
+@dataclass(frozen=True)
+class PlainEntry:
+    """A lowering to plain buffers.
+
+    Attributes
+    ----------
+    lowering : the function.
+    is_first : whether it is tried before a lowering to blocks of channels also where the inputs lie in blocks.
+    """
+
+    lowering: PlainLowering
+    is_first: bool
+
+
+_PLAIN: dict[tuple[type[Step], type | str | None], PlainEntry] = {}
 _LOWERINGS: dict[tuple[type[Step], type | None], Lowering] = {}
 _FUNCTION_FIELDS: dict[type[Step], str] = {}
 
@@ -115,6 +180,45 @@ def lowers(
         return lowering
 
     return enter
+
+
+def lowers_plain(
+    step: type[S], function: type | str | None = None, *, first: bool = False
+) -> Callable[[Callable[[PlainContext[S]], Lowered]], Callable[[PlainContext[S]], Lowered]]:
+    """Return a decorator that enters a lowering to plain buffers into the table.
+
+    Parameters
+    ----------
+    step
+        Type of the steps that the function lowers.
+    function
+        Type of the step's function; the name of the operator for an `Evaluated` step; None for every step of the type
+        that has no lowering for its function.
+    first
+        See `PlainEntry`.
+    """
+
+    def enter(lowering: Callable[[PlainContext[S]], Lowered]) -> Callable[[PlainContext[S]], Lowered]:
+        assert (step, function) not in _PLAIN, (step, function)
+        _PLAIN[step, function] = PlainEntry(lowering, first)
+        return lowering
+
+    return enter
+
+
+def plain_function_of(step: Step) -> Any:
+    """Return what chooses the plain lowering of a step: its function, or the name of the operator."""
+    if isinstance(step, Evaluated):
+        return step.evaluation.node.operator
+    fields = ("function", "product", "operation", "total")
+    return next((value for value in (getattr(step, field, None) for field in fields) if value is not None), None)
+
+
+def plain_lowering_of(step: Step) -> PlainEntry | None:
+    """Return the lowering of a step to plain buffers; None where the table has none."""
+    function = plain_function_of(step)
+    key = function if isinstance(function, str) else type(function)
+    return _PLAIN.get((type(step), key)) or _PLAIN.get((type(step), None))
 
 
 def function_of(step: Step) -> Any:

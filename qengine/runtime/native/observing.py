@@ -91,15 +91,20 @@ class _ObservingLowering(PlanLowering):
         if not is_native:
             self._give(tensor)
             return
-        buffer = self.buffers[tensor.name][0]
+        (buffer, *_) = self.buffers.get(tensor.name) or [self.plain[tensor.name]]
         if tensor.name in self._as_arrays or buffer.stored != "f32":
-            self._unpack(tensor)
+            if tensor.name not in self.arrays:
+                self._unpack(tensor)
             self._pending.append(tensor)
             return
         shape, key = (1, 1, buffer.shape[2], 1), f"\0counts {tensor.name}"
         op = CountOp(self.isa, (buffer,), TensorBuffer(key, shape, "u8", 1, array=key), tensor.name)
         self.segment.append(op)
         self.count_ops.append(op)
+
+    def _turn(self, bound_step: BoundStep) -> bool:  # noqa: ARG002
+        """Keep no Transpose for the readers of its output: the output is counted too."""
+        return False
 
     def _give(self, tensor: Tensor) -> None:
         self.parts.append(_ArrayPart(tensor, self._observer))

@@ -26,12 +26,14 @@ class Rows:
     ----------
     first, end : first row, and the row after the last.
     share, shares : index of the share of the channels, and number of shares; see `Op.splits_channels`.
+    scratch : address of memory of the thread's own, as large as `Op.scratch_bytes`.
     """
 
     first: int
     end: int
     share: int = 0
     shares: int = 1
+    scratch: int = 0
 
     @property
     def count(self) -> int:
@@ -47,6 +49,7 @@ class Op(ABC):
     ----------
     isa : instruction set that kernels are compiled for.
     inputs, out : buffers that are read and written.
+    other_outputs : buffers that are written too; their views come after those of the inputs.
     kernel : name of the kernel and its tile; for display only; known once calls were made.
     note : width of the sums and how often they are widened, for display only.
     """
@@ -56,6 +59,7 @@ class Op(ABC):
     out: TensorBuffer
     kernel: str = field(default="", init=False)
     note: str = field(default="", init=False)
+    other_outputs: tuple[TensorBuffer, ...] = field(default=(), init=False)
     _arrays: list[Any] = field(default_factory=list, init=False)
 
     @abstractmethod
@@ -65,8 +69,18 @@ class Op(ABC):
         Parameters
         ----------
         views
-            View of every input, in the order of `inputs`.
+            View of every input, in the order of `inputs`, and then of every other output.
         """
+
+    @property
+    def part_count(self) -> int:
+        """The number of parts, such as rows of the output, that threads may compute in any order."""
+        return self.out.shape[2]
+
+    @property
+    def scratch_bytes(self) -> int:
+        """The bytes of memory that each thread needs while it computes."""
+        return 0
 
     def input_rows(self, buffer: TensorBuffer, first: int, end: int) -> tuple[int, int] | None:  # noqa: ARG002
         """Return the rows of an input that rows first..end of the output read, beyond its edges too; None for none.

@@ -50,7 +50,7 @@ class OutputStage:
     @property
     def vector_bytes(self) -> int:
         """The bytes of the numbers of 16 channels."""
-        return LANES * (4 if self.requantize is None else self.requantize.epilogue.channel_bytes)
+        return 4 * LANES if self.requantize is None else self.requantize.epilogue.number_bytes
 
     @property
     def scalars(self) -> NDArray[Any]:

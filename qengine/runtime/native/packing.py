@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
-from qengine.kernels.packing import Pack, Relayout, Unpack
+from qengine.kernels.isa import Isa
+from qengine.kernels.packing import Move, Pack, Relayout, Unpack
 from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
+from qengine.runtime.native.block_copies import PlainStrides, block_copies, is_raw
 from qengine.runtime.native.op import Op, Rows, double_bits
-from qengine.runtime.native.tensor_buffer import Address, View
+from qengine.runtime.native.plain_op import Part, PlainOp
+from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, View
+
+_COPY_PART = 1 << 14
+"""Bytes of a part of a copy that threads share."""
 
 
 @dataclass(eq=False)
@@ -32,10 +39,16 @@ class PackOp(Op):
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
         (x,), buffer, word = views, self.out, self.word
+        if word is None and is_raw(self.source, buffer):
+            self.kernel = "pack"
+            strides = PlainStrides(x.image, x.plane, x.row, ITEMSIZE[self.source])
+            return block_copies(self, x.at(rows.first), strides, out, buffer, rows, packs=True)
         quantizes = word is not None and self.source == "f32"
         if quantizes:
             assert word is not None
-            spec = Pack("f32", buffer.stored, word.rounding, word.overflow == "wrap", word.signed)  # type: ignore[arg-type]
+            wraps = word.overflow == "wrap"
+            signed = wraps and word.signed
+            spec = Pack("f32", buffer.stored, word.rounding, wraps, signed, buffer.flagged)  # type: ignore[arg-type]
         else:
             spec = Pack(self.source, buffer.stored)  # type: ignore[arg-type]
         self.kernel = "quantize" if quantizes else "pack"
@@ -46,6 +59,7 @@ class PackOp(Op):
             **{"block": buffer.block, "batch": batch, "channels": channels, "rows": rows.count, "width": width},
             **{"scale": double_bits(2.0**self.fraction_bits), "zero": buffer.zero, "nan": self.nan},
             **({"low": word.least, "high": word.most, "bits": word.bits} if word else {"low": 0, "high": 0, "bits": 0}),
+            **out.flag_arguments,
         }
         return [Call(spec, arguments)]
 
@@ -66,6 +80,10 @@ class UnpackOp(Op):
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
         (x,), (buffer,) = views, self.inputs
+        if is_raw(self.target, buffer) and (self.target == "f32") == (buffer.stored == "f32"):
+            self.kernel = "unpack"
+            strides = PlainStrides(out.image, out.plane, out.row, ITEMSIZE[self.target])
+            return block_copies(self, out.at(rows.first), strides, x, buffer, rows, packs=False)
         self.kernel = "dequantize" if self.target == "f32" and buffer.stored != "f32" else "unpack"
         batch, channels, _, width = buffer.shape
         arguments: dict[str, Address] = {
@@ -100,5 +118,23 @@ class RelayoutOp(Op):
                 **{"x_channels": buffer.block, "y_channels": self.out.block, "skip": skip, "batch": batch},
                 **{"channels": channels, "rows": rows.count, "width": width, "change": self.out.zero - buffer.zero},
             }
-            calls.append(Call(Relayout(buffer.stored, self.out.stored), arguments))  # type: ignore[arg-type]
+            spec = Relayout(buffer.stored, self.out.stored)  # type: ignore[arg-type]
+            calls.append(Call(spec, arguments))
+            if out.flags:
+                assert x.flags
+                flags = {"x": arguments["x"] + x.flags, "y": arguments["y"] + out.flags, "change": 0}
+                calls.append(Call(spec, {**arguments, **flags}))
         return calls
+
+
+def copy_bytes_op(isa: Isa, x: TensorBuffer, out: TensorBuffer) -> PlainOp:
+    """Return the op that copies all elements of a plain buffer to another."""
+    size = prod(x.shape) * ITEMSIZE[x.stored]
+    parts = -(-size // _COPY_PART)
+
+    def arguments(part: Part) -> dict[str, Address]:
+        first, end = part.first * _COPY_PART, min(part.end * _COPY_PART, size)
+        x_part, y_part = part.inputs[0] + first, part.outputs[0] + first
+        return {"x": x_part, "y": y_part, "plane": 0, "planes": 1, "size": end - first}
+
+    return PlainOp(isa, (x,), out, Move(), arguments, parts, size / 16, label="copy")

@@ -7,16 +7,20 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from qengine.kernels.broadcast import ELEMENT_BYTES
 from qengine.kernels.elementwise import Stored
 from qengine.kernels.epilogue import stored_zero
 from qengine.kernels.layout import Halo, Layout, natural_block
 from qengine.kernels.program import Slot
 from qengine.model.steps import Tensor
+from qengine.qformat import QFormat
 
 Address = int | Slot
 
-ITEMSIZE = {"u8": 1, "i16": 2, "f32": 4, "i32": 4}
+ITEMSIZE = ELEMENT_BYTES
+"""The bytes of an element by its type, as kernels name it."""
 
 STORED_DTYPE: dict[str, Any] = {"u8": np.uint8, "i16": np.int16, "f32": np.float32, "i32": np.int32}
 """The element type of an array that holds stored elements."""
@@ -38,9 +42,24 @@ def stored_as(t: Tensor) -> Stored | None:
     return "f32" if t.dtype == np.float32 else None
 
 
+def element_type(t: Tensor) -> str | None:
+    """Return the type of a tensor's elements in plain order, as kernels name it; None for one that they do not know.
+
+    It is a kind and a number of bits: "f32", "i64", "b8" for booleans, "bf16". Codes have the integers of their word.
+    """
+    if t.format is not None and not isinstance(t.format, QFormat):
+        return None
+    dtype = t.dtype if t.format is None else t.one_format.word().dtype
+    name = "bf16" if dtype.name == "bfloat16" else f"{dtype.kind}{8 * dtype.itemsize}"
+    return name if name in ITEMSIZE else None
+
+
 @dataclass(eq=False)
 class TensorBuffer:
-    """A tensor in memory, in blocks of channels; see `qengine.kernels.layout`.
+    """A tensor in memory, in blocks of channels (see `qengine.kernels.layout`) or in plain order.
+
+    A *plain* buffer has all elements one after the other, in ONNX's order, as arrays have, with any number of axes and
+    any type: it is one row of one channel, and `stored` is its `element_type`.
 
     Halos grow while steps are lowered: each op adds the halo that it reads.
 
@@ -55,6 +74,8 @@ class TensorBuffer:
     halo : margin that readers need around each plane.
     array : name of the caller's array that is used as memory; None for memory of the plan.
     view_of : buffer whose memory this one uses with another shape.
+    elements : elements of a constant, which are its memory; None for a tensor that is computed.
+    flagged : whether the flags of the codes are stored after them.
     """
 
     name: str
@@ -67,9 +88,26 @@ class TensorBuffer:
     halo: Halo = field(default_factory=Halo)
     array: str | None = None
     view_of: TensorBuffer | None = None
+    elements: NDArray[Any] | None = None
+    flagged: bool = False
 
     @classmethod
-    def of(cls, t: Tensor, block: int | None = None, low: int | None = None, high: int | None = None) -> TensorBuffer:
+    def plain(cls, t: Tensor) -> TensorBuffer:
+        """Return a plain buffer for a tensor whose type kernels know."""
+        stored = element_type(t)
+        assert stored is not None
+        return cls(t.name, (1, 1, 1, prod(t.shape)), stored, 1)
+
+    @classmethod
+    def of(
+        cls,
+        t: Tensor,
+        block: int | None = None,
+        low: int | None = None,
+        high: int | None = None,
+        *,
+        flagged: bool = False,
+    ) -> TensorBuffer:
         """Return a buffer for a tensor of a type that native kernels read, with codes between bounds."""
         shape, stored = images(t.shape), stored_as(t)
         assert shape is not None
@@ -80,11 +118,13 @@ class TensorBuffer:
             buffer.zero = stored_zero(word.signed, word.dtype.itemsize)
             buffer.low = word.least if low is None else min(max(low, word.least), word.most)
             buffer.high = word.most if high is None else min(max(high, word.least), word.most)
+            buffer.flagged = flagged
         return buffer
 
     def like(self, name: str, **changes: Any) -> TensorBuffer:
-        """Return another buffer with the same properties but for some changes, and without a halo."""
-        return replace(self, name=name, halo=Halo(), array=None, view_of=None, **changes)
+        """Return another buffer with the same properties but for some changes, and without a halo or flags."""
+        changes = {"halo": Halo(), "array": None, "view_of": None, "elements": None, "flagged": False, **changes}
+        return replace(self, name=name, **changes)
 
     @property
     def storage(self) -> TensorBuffer:
@@ -94,12 +134,12 @@ class TensorBuffer:
     @property
     def layout(self) -> Layout:
         """The layout of the whole tensor in memory."""
-        return Layout(*self.shape, ITEMSIZE[self.stored], self.block, self.halo)
+        return Layout(*self.shape, ITEMSIZE[self.stored], self.block, self.halo, self.flagged)
 
     @property
     def bytes(self) -> int:
-        """The size of the elements in bytes, without padding and halo."""
-        return prod(self.shape) * ITEMSIZE[self.stored]
+        """The size of the elements in bytes, with their flags, without padding and halo."""
+        return prod(self.shape) * ITEMSIZE[self.stored] * (2 if self.flagged else 1)
 
     @property
     def max_magnitude(self) -> int:
@@ -115,6 +155,7 @@ class View:
     ----------
     origin : address of pixel (0, 0) of the first block.
     image, plane, row, pixel : strides in bytes.
+    flags : distance in bytes from a code to its flags; 0 where there are none.
     """
 
     origin: Address
@@ -122,6 +163,7 @@ class View:
     plane: int
     row: int
     pixel: int
+    flags: int = 0
 
     def at(self, row: int = 0, pixel: int = 0) -> Address:
         """Return the address of a pixel of the first block."""
@@ -130,8 +172,13 @@ class View:
     @classmethod
     def whole(cls, base: Address, layout: Layout) -> View:
         """Return the view of a whole tensor whose memory begins at an address."""
-        return cls(base + layout.origin, layout.image, layout.plane, layout.row, layout.pixel)
+        return cls(base + layout.origin, layout.image, layout.plane, layout.row, layout.pixel, layout.flags)
 
     def arguments(self, name: str, row: int = 0) -> dict[str, Address]:
         """Return the arguments of a kernel for this operand: its address at a row, and its strides."""
         return {name: self.at(row), f"{name}_batch": self.image, f"{name}_block": self.plane, f"{name}_row": self.row}
+
+    @property
+    def flag_arguments(self) -> dict[str, Address]:
+        """The arguments of a kernel that stores flags into this tensor; none where there are no flags."""
+        return {"y_flags": self.flags} if self.flags else {}

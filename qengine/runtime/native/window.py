@@ -41,11 +41,14 @@ class RowWindow:
         memory.fill(self.address, self.layout.size, buffer)
         self.first, self.end = 0, 0  # rows of the tensor that were written and are still in memory
         self.span = Span(base, base)
+        self._view, self._view_base = View.whole(self.address, self.layout), 0
 
     def view(self) -> View:
         """Return the window as a view of the whole tensor, of which only the rows in memory may be touched."""
-        whole = View.whole(self.address, self.layout)
-        return View(whole.at(-self.base), whole.image, whole.plane, whole.row, whole.pixel)
+        if self._view_base != self.base:  # a region of many bands takes tens of thousands of views
+            whole = View.whole(self.address, self.layout)
+            self._view, self._view_base = replace(whole, origin=whole.at(-self.base)), self.base
+        return self._view
 
     def make_room(self, span: Span) -> list[Call]:
         """Return the calls that make room for a span: its written rows move to the top, rows beyond edges become 0."""
@@ -64,7 +67,7 @@ class RowWindow:
         layout = self.layout
         size = (self.end - first) * layout.row + layout.halo.gap * layout.pixel
         arguments = {"x": self._row(first, self.base), "y": self._row(first, base), "size": size}
-        return Call(Move(), {**arguments, "plane": layout.plane, "planes": layout.batch * layout.blocks})
+        return Call(Move(), {**arguments, "plane": layout.plane, "planes": layout.planes})
 
     def _zeros(self, first: int, end: int) -> list[Call]:
         """Return the call that writes the code of 0 to rows, and to the gap after the last."""
@@ -74,7 +77,7 @@ class RowWindow:
         self._check_room(first, end)
         items = ((end - first) * layout.row + layout.halo.gap * layout.pixel) // layout.itemsize
         arguments = {"y": self._row(first, self.base), "y_plane": layout.plane, "items": items}
-        arguments |= {"code": self.buffer.zero, "planes": layout.batch * layout.blocks}
+        arguments |= {"code": self.buffer.zero, "planes": layout.planes}
         return [Call(Fill(layout.itemsize), arguments)]
 
     def _row(self, row: int, base: int) -> int:

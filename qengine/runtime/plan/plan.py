@@ -7,8 +7,8 @@ kernel, store the output under its name, drop the tensors of `release`. The loop
 point, as the kernels differ and not the loop. Native executors (`native`) take the same plan and compile it.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -72,6 +72,10 @@ class BoundStep:
     def reads(self) -> list[str]:
         """The names of the operands that a run computes."""
         return [t.name for t in self.step.operands if t.value is None]
+
+    def with_operands(self, change: Callable[[Tensor], Tensor], output: Tensor | None = None) -> "BoundStep":
+        """Return the step on other operands, see `Step.with_operands`; nothing is released after it."""
+        return replace(self, step=self.step.with_operands(change), output=output or self.output, release=())
 
     @property
     def is_island(self) -> bool:

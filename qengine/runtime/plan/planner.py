@@ -15,6 +15,7 @@ Last, the planner computes lifetimes: after which step each tensor is no longer 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -30,7 +31,7 @@ from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsElements, NeedsRun, Role, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Convert, Island, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
+from qengine.model.steps import Convert, Evaluation, Island, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
 from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
 
@@ -175,7 +176,12 @@ class _Builder:
             if not self._is_computed(node):  # an evaluator may compute what the handler refuses
                 self._delegate(node)
                 return
-            raise NeedsRun(str(error)) from None
+            if not self._add_evaluation(node):
+                raise NeedsRun(str(error)) from None
+            return
+        self._add_steps(node, steps)
+
+    def _add_steps(self, node: Node, steps: Sequence[Step]) -> None:
         for name, step in zip(node.outputs, steps, strict=False):
             if not name:
                 continue
@@ -191,7 +197,9 @@ class _Builder:
         """Compute a node without a handler where everything that it reads is known."""
         tensors = [self.tensors.get(name) for name in node.reads]
         if not may_be_known(node) or any(t is None or t.value is None for t in tensors):
-            raise NeedsRun(f"{node} runs by itself")
+            if None in tensors or not self._add_evaluation(node):
+                raise NeedsRun(f"{node} runs by itself")
+            return
         inputs = [self.tensors[name].value if name else None for name in node.inputs]
         with memory.holding(self.known_bytes):
             results = single_node.compute(node, inputs, self.graph.values)
@@ -207,6 +215,17 @@ class _Builder:
                 if self.fixed:
                     array = self._rounded(name, array, self.fixed.formats.activations.get(name))
                 self.tensors[name] = Tensor(name, array.dtype, array.shape, array)
+
+    def _add_evaluation(self, node: Node) -> bool:
+        """Bind the steps of a node that an evaluator computes; return whether its outputs are known without a run."""
+        types = single_node.output_types(node, [self.tensors[name] if name else None for name in node.inputs])
+        if types is None or node.captures:
+            return False
+        outputs = tuple(Tensor(name, t, shape) for name, (shape, t) in zip(node.outputs, types, strict=True))
+        inputs = tuple(self.tensors[name] if name else None for name in node.inputs)
+        compute = partial(single_node.compute, node, values=self.graph.values)
+        self._add_steps(node, Evaluation(node, inputs, outputs, compute).steps())
+        return True
 
     def finish(self, wanted: set[str]) -> Plan:
         outputs = {name: tensor for name, tensor in self.tensors.items() if name in wanted}

@@ -67,8 +67,10 @@ def test_corrected_points_are_corrections_made_alone(normalized, tmp_path):
 
 def test_word_lengths_share_kernels(tmp_path, monkeypatch):
     used = []
-    address = build.address
-    monkeypatch.setattr("qengine.kernels.program.address", lambda spec, isa: used.append(spec) or address(spec, isa))
+    addresses = build.addresses
+    monkeypatch.setattr(
+        "qengine.kernels.program.addresses", lambda specs, isa: used.extend(specs) or addresses(specs, isa)
+    )
     (tmp_path / "model.onnx").write_bytes(classifier_bytes())
     np.savez(tmp_path / "set.npz", x=np.random.default_rng(2).normal(size=(4, 1, 6, 6)).astype(np.float32))
     by_sweep = []

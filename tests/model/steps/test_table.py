@@ -13,7 +13,7 @@ def test_an_entry_for_every_code():
     step = Table(tensor("x", "Q1.2", (4,)), lambda x: x * x / 4)
     out = tensor("y", "Q1.2", (4,))
     squares = [min(round((k / 4) ** 2 / 4 * 4), 7) for k in range(-8, 8)]
-    assert step.entries(out, Arithmetic()).tolist() == squares
+    assert step.table(out, Arithmetic())[0].tolist() == squares
     codes, tally = np.int8([-8, 1, 7, 2]), new_tally()
     kernel = fixed_kernel(step, "Q1.2")
     assert kernel(codes).tolist() == kernel(codes, tally=tally).tolist() == [squares[k + 8] for k in codes]

@@ -40,10 +40,11 @@ def both(model, feeds, isa: str, threads: int = 1, names=None, **options) -> tup
 
 
 def assert_same(got: Arrays, want: Arrays) -> None:
-    """Codes are equal; float32 differs by rounding alone, 1e-5 of the largest number at most."""
+    """Codes are equal; floats differ by rounding alone, 1e-5 of the largest number at most, 1e-3 in float16."""
     for a, b in zip(got, want, strict=True):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        if a.dtype == np.float32:
-            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1.0, float(np.abs(b).max(initial=0))))
+        if a.dtype in (np.float32, np.float16):
+            step = 1e-5 if a.dtype == np.float32 else 1e-3
+            np.testing.assert_allclose(a, b, rtol=0, atol=step * max(1.0, float(np.abs(b).max(initial=0))))
         else:
             np.testing.assert_array_equal(a, b)

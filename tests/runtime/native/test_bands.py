@@ -22,6 +22,8 @@ CONSTANTS = {
     "t": weights(20, 4, 3, 3, seed=6, scale=0.3),
     "none": np.zeros(0, np.float32),
     "scales": np.float32([1, 1, 1.5, 1.25]),
+    "widths": np.array([0, 0, 2, 3, 0, 0, 5, -1]),
+    "fill": np.float32(0.5),
 }
 PADDED = {"pads": [1] * 4}
 CHAINS = {
@@ -49,6 +51,12 @@ CHAINS = {
         ("ConvTranspose", "p t", "q", {"strides": [3, 2], "pads": [0, 1, 0, 1]}),
         ("AveragePool", "q", "v", {"kernel_shape": [2, 2], "pads": [1, 0, 0, 1]}),
         ("Resize", "v none scales", "y", {"mode": "nearest"}),
+    ],
+    "padded in between": [
+        ("Conv", "x a b", "p", {"pads": [2] * 4}),
+        ("Relu", "p", "r"),
+        ("Pad", "r widths fill", "q"),
+        ("Conv", "q f", "y", PADDED),
     ],
 }
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from covering import covering
 from networks import network
+from runtime.native import native
 from runtime.native.native import ISAS, assert_same, both
 
 from qengine import QFormat
+from qengine.kernels.isa import available
 
 WORDS = {
     "float32": {},
@@ -86,6 +90,19 @@ def test_every_shape_and_word(name, operator, word, isa, threads):
     assert_same(got, want)
     assert any(kernel.startswith(ran) for kernel in kernels), kernels
     assert not any(kernel.startswith("reference") for kernel in kernels), kernels
+
+
+@pytest.mark.parametrize("name", ["3x3", "to three channels", "depthwise"])
+def test_sums_are_widened_by_either_instruction(name, monkeypatch):
+    """The CPU decides which one is the faster; both give the same sums."""
+    best = available()[0]
+    other = replace(best, name=f"{best.name}, the other way", adds_beside=not best.adds_beside)
+    monkeypatch.setattr(native, "ISAS", [other.name])
+    monkeypatch.setattr("qengine.kernels.isa.available", lambda: (other,))
+    model, feeds, ran = convolution(name)
+    got, want, kernels = both(model, feeds, other.name, **WORDS["int16"])
+    assert_same(got, want)
+    assert any(kernel.startswith(ran) for kernel in kernels), kernels
 
 
 ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")

@@ -76,6 +76,22 @@ MODELS = {
         model_of(("Concat", "x z", "y", {"axis": 1}), inputs={"x": [2, 32, 5, 6], "z": [2, 9, 5, 6]}),
         "requantize",
     ),
+    **{
+        f"pad in blocks, {mode}": (
+            model_of(
+                ("Pad", "x p c", "y", {"mode": mode}),
+                inputs=IMAGE,
+                constants={"p": np.array([0, 0, 2, 1, 0, 0, -1, 3]), "c": np.float32(0.75)},
+                opset=19,
+            ),
+            "pad",
+        )
+        for mode in ("constant", "edge", "reflect", "wrap")
+    },
+    "pad of one axis": (
+        model_of(("Pad", "x p", "y"), inputs={"x": [2, 5, 7]}, constants={"p": np.array([0, 0, 2, 0, 0, 1])}),
+        "pad",
+    ),
     "max pool": (
         model_of(
             ("MaxPool", "x", "y", {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 1, 1, 0]}), inputs=IMAGE
@@ -140,11 +156,11 @@ MODELS = {
     ),
     "product of matrices": (
         model_of(("MatMul", "x w", "y"), inputs={"x": [7, 33]}, constants={"w": weights(33, 21, scale=0.2)}),
-        "dot",
+        ("dot", "matmul"),  # in fixed point, in float32
     ),
     "product of a stack": (
         model_of(("MatMul", "x w", "y"), inputs={"x": [2, 5, 18]}, constants={"w": weights(18, 40, scale=0.2)}),
-        "dot",
+        ("dot", "matmul"),  # in fixed point, in float32
     ),
     "gemm of one row": (
         model_of(
@@ -152,7 +168,7 @@ MODELS = {
             inputs={"x": [1, 67]},
             constants={"w": weights(10, 67, scale=0.2), "b": weights(10, seed=3)},
         ),
-        "dot",
+        ("dot", "matmul"),  # in fixed point, in float32
     ),
     "a classifier": (
         model_of(

@@ -228,6 +228,15 @@ def test_memory_is_shared_by_tensors_that_are_not_alive_together(uncompiled):
     assert compile_ops(ops, GENERIC, 1).memory.bytes == 3 * one
 
 
+def test_programs_that_run_one_after_the_other_share_memory(uncompiled):
+    shared, used = Memory(), []
+    for _ in range(2):
+        buffers = [buffer("in", array="x"), buffer("a"), buffer("b"), buffer("out", array="y")]
+        assert compile_ops(chain(*buffers), GENERIC, 1, shared).memory is shared
+        used.append(shared.bytes)
+    assert used == [2 * buffers[1].layout.size] * 2
+
+
 def test_a_view_of_a_tensor_has_its_memory(uncompiled):
     a = buffer("a")
     view = buffer("a again", 16, width=8, view_of=a)

@@ -12,23 +12,24 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import REALS, checked_shape, element_dtype, working_dtype
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.steps import Tensor
 
 Array = NDArray[Any]
 Modifier = Callable[[Array], Array]
 
-_RAW, _CAPPED, _BIASED, _PROBABILITIES = range(4)
+RAW, CAPPED, BIASED, PROBABILITIES = range(4)
 """Values of qk_matmul_output_mode."""
 
 
 @dataclass(frozen=True)
-class _Attributes:
+class AttentionOptions:
     """The attributes of Attention."""
 
     is_causal: int = 0
     kv_num_heads: int | None = None
     q_num_heads: int | None = None
-    qk_matmul_output_mode: int = _RAW
+    qk_matmul_output_mode: int = RAW
     scale: float | None = None
     softcap: float = 0.0
     softmax_precision: int | None = None
@@ -42,7 +43,31 @@ class _Window:
     right_window_size: int = -1
 
 
-@evaluator("Attention", since=23)
+def _types(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,  # noqa: ARG001 - what it may be is checked in the run
+    past_key: Tensor | None = None,
+    past_value: Tensor | None = None,
+    *_: Tensor | None,
+    options: AttentionOptions,
+    **__: Any,
+) -> tuple[OutputType, ...]:
+    empty = [np.broadcast_to(np.zeros((), t.dtype), t.shape) for t in (q, k, v)]  # without memory
+    queries, keys, values = _by_heads(empty[0], empty[1], empty[2], options)
+    _check_heads(queries, keys, values)
+    if (past_key is None) != (past_value is None):
+        raise ModelError("past_key and past_value must be given together")
+    past = past_key.shape[2] if past_key is not None and past_key.ndim == 4 else 0
+    batch, count, positions, _size = queries.shape
+    total = past + keys.shape[2]
+    y = (batch, positions, count * values.shape[3]) if q.ndim == 3 else (batch, count, positions, values.shape[3])
+    present = [((*one.shape[:2], total, one.shape[3]), one.dtype) for one in (keys, values)]
+    return (y, q.dtype), *present, ((batch, count, positions, total), q.dtype)
+
+
+@evaluator("Attention", since=23, outputs=_types)
 def attention(
     q: Array,
     k: Array,
@@ -51,13 +76,13 @@ def attention(
     past_key: Array | None = None,
     past_value: Array | None = None,
     *,
-    options: _Attributes,
+    options: AttentionOptions,
 ) -> tuple[Array, ...]:
     """Attention, with a mask, a causal mask and a cache of keys and values."""
     return _attention((q, k, v), (past_key, past_value), (mask, None), options, _Window(), pads_mask=False)
 
 
-@evaluator("Attention", since=24)
+@evaluator("Attention", since=24, outputs=_types)
 def attention_24(
     q: Array,
     k: Array,
@@ -67,13 +92,13 @@ def attention_24(
     past_value: Array | None = None,
     nonpad_kv_seqlen: Array | None = None,
     *,
-    options: _Attributes,
+    options: AttentionOptions,
 ) -> tuple[Array, ...]:
     """Attention that also takes the number of keys of each sample."""
     return _attention((q, k, v), (past_key, past_value), (mask, nonpad_kv_seqlen), options, _Window())
 
 
-@evaluator("Attention", since=25)
+@evaluator("Attention", since=25, outputs=_types)
 def attention_25(
     q: Array,
     k: Array,
@@ -83,7 +108,7 @@ def attention_25(
     past_value: Array | None = None,
     nonpad_kv_seqlen: Array | None = None,
     *,
-    options: _Attributes,
+    options: AttentionOptions,
     window: _Window,
 ) -> tuple[Array, ...]:
     """Attention whose queries may also be limited to a window of keys."""
@@ -145,7 +170,7 @@ def _attention(
     inputs: tuple[Array, Array, Array],
     cache: tuple[Array | None, Array | None],
     limits: tuple[Array | None, Array | None],
-    options: _Attributes,
+    options: AttentionOptions,
     window: _Window,
     *,
     pads_mask: bool = True,
@@ -185,7 +210,7 @@ def _attention(
     if options.softmax_precision is not None:
         biased = biased.astype(element_dtype(options.softmax_precision, REALS, "softmax_precision"))
     weights = _softmax(biased)
-    if options.qk_matmul_output_mode == _PROBABILITIES:
+    if options.qk_matmul_output_mode == PROBABILITIES:
         debug = weights
     y = _weighted(weights, v, working_dtype(q.dtype)).astype(q.dtype)
     if inputs[0].ndim == 3:
@@ -193,7 +218,7 @@ def _attention(
     return y, k, v, debug.astype(q.dtype)
 
 
-def _by_heads(q: Array, k: Array, v: Array, options: _Attributes) -> tuple[Array, Array, Array]:
+def _by_heads(q: Array, k: Array, v: Array, options: AttentionOptions) -> tuple[Array, Array, Array]:
     """Return Q, K and V as (batch, heads, positions, size)."""
     if {q.ndim, k.ndim, v.ndim} == {3}:
         if options.q_num_heads is None or options.kv_num_heads is None:
@@ -279,11 +304,11 @@ def _softmax(x: Array) -> Array:
     return np.asarray(powers / np.where(total == 0, wide.dtype.type(1), total)).astype(x.dtype)
 
 
-def _with_bias(scores: Array, bias: Array, options: _Attributes) -> tuple[Array, Array]:
+def _with_bias(scores: Array, bias: Array, options: AttentionOptions) -> tuple[Array, Array]:
     """Return the scores that softmax gets, and the output of qk_matmul_output_mode 0, 1 or 2."""
     if options.softcap < 0:
         raise ModelError(f"softcap {options.softcap} must be 0 or more")
-    if not _RAW <= options.qk_matmul_output_mode <= _PROBABILITIES:
+    if not RAW <= options.qk_matmul_output_mode <= PROBABILITIES:
         raise ModelError(f"qk_matmul_output_mode {options.qk_matmul_output_mode} is not 0, 1, 2 or 3")
     capped = scores
     if options.softcap:
@@ -291,7 +316,7 @@ def _with_bias(scores: Array, bias: Array, options: _Attributes) -> tuple[Array,
         capped = np.tanh(scores / cap) * cap
     # A key that is masked does not take part, also where its score is infinite.
     biased = np.where(np.isneginf(bias), bias, capped + bias)
-    return biased, {_RAW: scores, _CAPPED: capped}.get(options.qk_matmul_output_mode, biased)
+    return biased, {RAW: scores, CAPPED: capped}.get(options.qk_matmul_output_mode, biased)
 
 
 def _bias(mask: Array | None, q: Array, keys: int, pads: bool) -> Array:

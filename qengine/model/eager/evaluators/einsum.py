@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import checked_shape, working_dtype
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.steps import Tensor
 
 Array = NDArray[Any]
 Label = str | int
@@ -22,15 +23,26 @@ Label = str | int
 _MAX_OPERANDS = 64
 
 
-@evaluator("Einsum", since=12)
-def einsum(*inputs: Array, equation: str) -> Array:
-    """Sums of products over the labels that the output does not have."""
+def _types(*inputs: Tensor, equation: str) -> tuple[OutputType, ...]:
+    _check_count(inputs)
+    terms, result = labels_of(equation, [one.ndim for one in inputs])
+    lengths = lengths_of(terms, [one.shape for one in inputs], equation)
+    return ((tuple(lengths.get(label, 1) for label in result), inputs[0].dtype),)
+
+
+def _check_count(inputs: Sequence[Any]) -> None:
     if not inputs or len(inputs) > _MAX_OPERANDS or any(one is None for one in inputs):
         raise ModelError(f"takes 1 to {_MAX_OPERANDS} inputs, none of them left out")
+
+
+@evaluator("Einsum", since=12, outputs=_types)
+def einsum(*inputs: Array, equation: str) -> Array:
+    """Sums of products over the labels that the output does not have."""
+    _check_count(inputs)
     dtype = inputs[0].dtype
     wide = working_dtype(dtype) if dtype.kind in "fV" else dtype
-    terms, result = _parsed(equation, [one.ndim for one in inputs])
-    lengths = _lengths(terms, inputs, equation)
+    terms, result = labels_of(equation, [one.ndim for one in inputs])
+    lengths = lengths_of(terms, [one.shape for one in inputs], equation)
     operands = [_diagonal(one.astype(wide, copy=False), term, lengths) for one, term in zip(inputs, terms, strict=True)]
     return np.asarray(_contracted(operands, result, lengths)).astype(dtype)
 
@@ -51,7 +63,7 @@ class _Operand:
         return _Operand(np.asarray(self.array.sum(axis=axes, dtype=self.array.dtype)), kept)
 
 
-def _parsed(equation: str, ranks: Sequence[int]) -> tuple[list[tuple[Label, ...]], tuple[Label, ...]]:
+def labels_of(equation: str, ranks: Sequence[int]) -> tuple[list[tuple[Label, ...]], tuple[Label, ...]]:
     """Return the labels of each input and of the output."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     texts = left.split(",")
@@ -92,12 +104,14 @@ def _labels(text: str, width: int) -> tuple[Label, ...]:
     return (*before, *range(-width, 0), *after)
 
 
-def _lengths(terms: Sequence[tuple[Label, ...]], inputs: Sequence[Array], equation: str) -> dict[Label, int]:
+def lengths_of(
+    terms: Sequence[tuple[Label, ...]], shapes: Sequence[tuple[int, ...]], equation: str
+) -> dict[Label, int]:
     """Return the length of each label; an axis of length 1 broadcasts."""
     lengths: dict[Label, int] = {}
-    for term, array in zip(terms, inputs, strict=True):
+    for term, shape in zip(terms, shapes, strict=True):
         own: dict[Label, int] = {}
-        for label, length in zip(term, array.shape, strict=True):
+        for label, length in zip(term, shape, strict=True):
             if own.setdefault(label, length) != length:
                 raise ModelError(f"equation '{equation}': '{label}' has lengths {own[label]} and {length} in a term")
             known = lengths.setdefault(label, length)
@@ -172,4 +186,4 @@ def _multiplied(a: _Operand, b: _Operand, labels: tuple[Label, ...], lengths: di
     return _Operand((x @ y).reshape([lengths[label] for label in order]), order)
 
 
-__all__ = ["einsum"]
+__all__ = ["Label", "einsum", "labels_of", "lengths_of"]

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import broadcast, checked_shape, is_float, widened
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator, same_type
 from qengine.model.graph import Node
 from qengine.model.ops.conversion import bits_per_element, to_integers
 from qengine.model.schemas import dtype_of
+from qengine.model.steps import Tensor
 
 _FUNCTIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "Acos": np.arccos,
@@ -36,11 +37,15 @@ def _declare(name: str, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Non
         # In float64 for every type, and rounded once: the last bit is the same on almost every machine.
         return function(x.astype(np.float64)).astype(x.dtype)
 
-    evaluator(name)(compute)
+    evaluator(name, outputs=same_type)(compute)
 
 
 for _name, _function in _FUNCTIONS.items():
     _declare(_name, _function)
+
+
+def _broadcast_types(a: Tensor, b: Tensor) -> tuple[OutputType]:
+    return ((np.broadcast_shapes(a.shape, b.shape), a.dtype),)
 
 
 _BITWISE: dict[str, Callable[..., NDArray[Any]]] = {
@@ -54,20 +59,26 @@ def _declare_bitwise(name: str, function: Callable[..., NDArray[Any]]) -> None:
     def compute(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
         return function(*broadcast(a, b))
 
-    evaluator(name)(compute)
+    evaluator(name, outputs=_broadcast_types)(compute)
 
 
 for _name, _pairwise in _BITWISE.items():
     _declare_bitwise(_name, _pairwise)
 
 
-@evaluator("BitwiseNot")
+@evaluator("BitwiseNot", outputs=same_type)
 def bitwise_not(x: NDArray[Any]) -> NDArray[Any]:
     """All bits of x inverted."""
     return np.asarray(np.bitwise_not(x))
 
 
-@evaluator("BitShift")
+def _shift_types(x: Tensor, y: Tensor, *, direction: str) -> tuple[OutputType]:
+    if direction not in ("LEFT", "RIGHT"):
+        raise ModelError(f"direction '{direction}' is not LEFT or RIGHT")
+    return _broadcast_types(x, y)
+
+
+@evaluator("BitShift", outputs=_shift_types)
 def bit_shift(x: NDArray[Any], y: NDArray[Any], *, direction: str) -> NDArray[Any]:
     """Bits of x moved by y; an amount that is negative or at least the number of bits leaves only the sign's fill."""
     if direction not in ("LEFT", "RIGHT"):
@@ -90,14 +101,27 @@ def bit_cast(x: NDArray[Any], *, to: int) -> NDArray[Any]:
     return x.view(np.uint8) != 0 if dtype.kind == "b" else np.array(x, order="C").view(dtype)
 
 
-@evaluator("IsInf")
+def _is_inf_types(
+    x: Tensor,
+    *,
+    detect_negative: int = 1,  # noqa: ARG001
+    detect_positive: int = 1,  # noqa: ARG001
+) -> tuple[OutputType]:
+    return _truth_types(x)
+
+
+def _truth_types(x: Tensor) -> tuple[OutputType]:
+    return ((x.shape, np.dtype(bool)),)
+
+
+@evaluator("IsInf", outputs=_is_inf_types)
 def is_inf(x: NDArray[Any], *, detect_negative: int = 1, detect_positive: int = 1) -> NDArray[Any]:
     """Whether an element is infinite, of the signs that the attributes ask for."""
     v = widened(x)
     return np.asarray((bool(detect_positive) & (v == np.inf)) | (bool(detect_negative) & (v == -np.inf)))
 
 
-@evaluator("IsNaN")
+@evaluator("IsNaN", outputs=_truth_types)
 def is_nan(x: NDArray[Any]) -> NDArray[Any]:
     """Whether an element is NaN."""
     return np.asarray(np.isnan(widened(x)))
@@ -115,7 +139,7 @@ def mean(*data: NDArray[Any], node: Node) -> NDArray[Any]:
     return np.asarray(total / len(data)).astype(data[0].dtype)
 
 
-@evaluator("Shrink")
+@evaluator("Shrink", outputs=same_type)
 def shrink(x: NDArray[Any], *, bias: float = 0.0, lambd: float = 0.5) -> NDArray[Any]:
     """x + bias below -lambd, x - bias above lambd, and 0 between; integers are truncated toward zero."""
     v = x.astype(np.float64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import axis_of, checked_shape, is_float, one_integer, widened, zero
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import evaluator, same_type
 from qengine.model.ops.conversion import is_integer, to_integers
 from qengine.model.schemas import dtype_of
 
@@ -61,7 +61,7 @@ def one_hot(indices: NDArray[Any], depth: NDArray[Any], values: NDArray[Any], *,
     return np.asarray(values[(np.expand_dims(whole, place) == counted).astype(np.int64)])
 
 
-@evaluator("Hardmax")
+@evaluator("Hardmax", outputs=same_type)
 def hardmax(x: NDArray[Any], *, axis: int = 1) -> NDArray[Any]:
     """1 at the first largest element of all axes from `axis` on, and 0 elsewhere."""
     first = x.ndim if axis == x.ndim else axis_of(axis, x.ndim)
@@ -69,7 +69,7 @@ def hardmax(x: NDArray[Any], *, axis: int = 1) -> NDArray[Any]:
     return _marked(rows).reshape(x.shape)
 
 
-@evaluator("Hardmax", since=13)
+@evaluator("Hardmax", since=13, outputs=same_type)
 def hardmax_13(x: NDArray[Any], *, axis: int = -1) -> NDArray[Any]:
     """1 at the first largest element along one axis, and 0 elsewhere."""
     place = axis_of(axis, x.ndim)
@@ -84,13 +84,13 @@ def _marked(rows: NDArray[Any]) -> NDArray[Any]:
     return y
 
 
-@evaluator("CumSum")
+@evaluator("CumSum", outputs=same_type)
 def cumulative_sum(x: NDArray[Any], axis: NDArray[Any], *, exclusive: int = 0, reverse: int = 0) -> NDArray[Any]:
     """Sums of all elements up to each along an axis, without itself where `exclusive`, from the end in `reverse`."""
     return _accumulated(np.add, 0, x, axis, exclusive, reverse)
 
 
-@evaluator("CumProd")
+@evaluator("CumProd", outputs=same_type)
 def cumulative_product(x: NDArray[Any], axis: NDArray[Any], *, exclusive: int = 0, reverse: int = 0) -> NDArray[Any]:
     """Products of all elements up to each one along an axis; see `cumulative_sum`."""
     return _accumulated(np.multiply, 1, x, axis, exclusive, reverse)

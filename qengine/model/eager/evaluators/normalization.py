@@ -12,7 +12,8 @@ from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.functions import power
 from qengine.kernels.reference.normalization import standardize
 from qengine.model.eager.elements import Reals, axes_of, axis_of, check_shape, reals
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator, same_type
+from qengine.model.steps import Tensor
 
 _STASH_TYPES = (1, 11)  # float32 and float64; statistics in float64 serve both
 
@@ -59,7 +60,7 @@ def _window_sums(x: Reals, before: int, after: int) -> Reals:
     return np.where(inside, ends[:, :count] + last, last)
 
 
-@evaluator("LRN")
+@evaluator("LRN", outputs=same_type)
 def lrn(x: NDArray[Any], *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int) -> NDArray[Any]:
     """x / (bias + alpha / size * s) ^ beta, with s the sum of the squares of `size` channels around each channel."""
     if x.ndim < 2:
@@ -77,7 +78,7 @@ def lrn(x: NDArray[Any], *, alpha: float = 1e-4, beta: float = 0.75, bias: float
     return np.asarray(wide / scale).astype(x.dtype)
 
 
-@evaluator("InstanceNormalization")
+@evaluator("InstanceNormalization", outputs=same_type)
 def instance_normalization(
     x: NDArray[Any],
     scale: NDArray[Any],
@@ -102,7 +103,7 @@ def _in_groups(x: NDArray[Any], num_groups: int, epsilon: float) -> Reals:
     return standardize(rows, epsilon).reshape(x.shape)
 
 
-@evaluator("GroupNormalization", since=18)
+@evaluator("GroupNormalization", since=18, outputs=same_type)
 def group_normalization_18(
     x: NDArray[Any], scale: NDArray[Any], bias: NDArray[Any], *, epsilon: float = 1e-5, num_groups: int
 ) -> NDArray[Any]:
@@ -115,7 +116,7 @@ def group_normalization_18(
     return np.asarray(y * gain + offset).astype(x.dtype)
 
 
-@evaluator("GroupNormalization", since=21)
+@evaluator("GroupNormalization", since=21, outputs=same_type)
 def group_normalization_21(
     x: NDArray[Any],
     scale: NDArray[Any],
@@ -131,7 +132,7 @@ def group_normalization_21(
     return np.asarray(y * _per_channel(scale, x, "scale") + _per_channel(bias, x, "bias")).astype(x.dtype)
 
 
-@evaluator("MeanVarianceNormalization")
+@evaluator("MeanVarianceNormalization", outputs=same_type)
 def mean_variance_normalization(x: NDArray[Any], *, axes: tuple[int, ...] = (0, 2, 3)) -> NDArray[Any]:
     """(x - mean) / (standard deviation + 1e-9), the statistics over `axes`."""
     if not axes:
@@ -147,7 +148,7 @@ def mean_variance_normalization(x: NDArray[Any], *, axes: tuple[int, ...] = (0, 
     return np.asarray(y.astype(x.dtype))
 
 
-@evaluator("LpNormalization")
+@evaluator("LpNormalization", outputs=same_type)
 def lp_normalization(x: NDArray[Any], *, axis: int = -1, p: int = 2) -> NDArray[Any]:
     """x divided by its norm of order 1 or 2 along an axis; 0 where the norm is 0."""
     if p not in (1, 2):
@@ -158,7 +159,11 @@ def lp_normalization(x: NDArray[Any], *, axis: int = -1, p: int = 2) -> NDArray[
     return np.moveaxis(y, -1, axis_of(axis, x.ndim)).astype(x.dtype)
 
 
-@evaluator("RMSNormalization")
+def _rms_types(x: Tensor, scale: Tensor, **_: Any) -> tuple[OutputType, ...]:
+    return ((x.shape, scale.dtype),)
+
+
+@evaluator("RMSNormalization", outputs=_rms_types)
 def rms_normalization(
     x: NDArray[Any], scale: NDArray[Any], *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> NDArray[Any]:
@@ -172,7 +177,13 @@ def rms_normalization(
     return np.asarray(y * reals(scale)).astype(scale.dtype)
 
 
-@evaluator("LayerNormalization")
+def _layer_types(x: Tensor, *_: Tensor | None, axis: int = -1, **__: Any) -> tuple[OutputType, ...]:
+    first = axis_of(axis, x.ndim)
+    statistics = (*x.shape[:first], *(1,) * (x.ndim - first)), np.dtype(np.float32)
+    return (x.shape, x.dtype), statistics, statistics
+
+
+@evaluator("LayerNormalization", outputs=_layer_types)
 def layer_normalization(
     x: NDArray[Any],
     scale: NDArray[Any],

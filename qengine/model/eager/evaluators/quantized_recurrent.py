@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError
 from qengine.model.eager.elements import Reals, check_shape, checked_shape, reals
 from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.evaluators.gates import Gate
-from qengine.model.eager.evaluators.recurrent import RecurrentOptions, sequence_lengths
+from qengine.model.eager.evaluators.recurrent import sequence_lengths
+from qengine.model.eager.recurrent_sizes import Function, RecurrentOptions
 
 _Product = Callable[[Reals], Reals]
 
@@ -101,7 +101,7 @@ def _products(
 class _Cell:
     """A step of time of one direction."""
 
-    def __init__(self, of_h: _Product, functions: tuple[Gate, Gate, Gate], peephole: Reals, coupled: bool) -> None:
+    def __init__(self, of_h: _Product, functions: tuple[Function, ...], peephole: Reals, coupled: bool) -> None:
         self._of_h, self._functions, self._coupled = of_h, functions, coupled
         self._peepholes = np.split(peephole, 3)
 

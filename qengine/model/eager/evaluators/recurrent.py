@@ -14,55 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.eager.elements import Reals, check_shape, checked_shape, reals
-from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.evaluators.gates import Gate, gates
+from qengine.model.eager.elements import Reals, check_shape, reals
+from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.eager.gates import Gate
+from qengine.model.eager.recurrent_sizes import LENGTH_MESSAGE, Function, RecurrentOptions, RecurrentSizes
+from qengine.model.steps import Tensor
 
 _States = tuple[Reals, ...]
 _Cell = Callable[[Reals, _States], _States]
-
-
-@dataclass(frozen=True)
-class RecurrentOptions:
-    """The attributes that LSTM, GRU and RNN share; `output_sequence` existed before opset 7."""
-
-    activation_alpha: tuple[float, ...] = ()
-    activation_beta: tuple[float, ...] = ()
-    activations: tuple[str, ...] | None = None
-    clip: float | None = None
-    direction: str = "forward"
-    hidden_size: int | None = None
-    layout: int = 0
-    output_sequence: int = 0
-
-    @property
-    def directions(self) -> int:
-        """The number of directions."""
-        return 2 if self.direction == "bidirectional" else 1
-
-    def is_reverse(self, direction: int) -> bool:
-        """Whether a direction runs from the end of each sequence to its begin."""
-        return direction == 1 or self.direction == "reverse"
-
-    def gates(self, defaults: tuple[str, ...]) -> list[list[Gate]]:
-        """Return the functions of each direction."""
-        names = self.activations or defaults * self.directions
-        if len(names) != len(defaults) * self.directions:
-            raise ModelError(
-                f"activations has {len(names)} names, direction '{self.direction}' needs "
-                f"{len(defaults) * self.directions}"
-            )
-        functions = gates(names, self.activation_alpha, self.activation_beta)
-        return [functions[d * len(defaults) : (d + 1) * len(defaults)] for d in range(self.directions)]
-
-    def clipped(self, gate: Gate) -> Gate:
-        """Return a function of a gate that gets its argument in the bounds of `clip`."""
-        bound = self.clip
-        if bound is None:
-            return gate
-        if not bound > 0:
-            raise ModelError(f"clip is {bound}, a positive number is needed")
-        return lambda x: gate(np.clip(x, -bound, bound))
 
 
 @dataclass(frozen=True)
@@ -137,35 +96,19 @@ def _layer(
     states: Sequence[tuple[str, NDArray[Any] | None]],
 ) -> _Layer:
     """Return the inputs of an operator with `count` gates; raise ModelError where they do not fit each other."""
-    x, w, r = data
-    if options.direction not in ("forward", "reverse", "bidirectional"):
-        raise ModelError(f"direction '{options.direction}' is not forward, reverse or bidirectional")
-    if options.layout not in (0, 1):
-        raise ModelError(f"layout is {options.layout}, 0 or 1 is needed")
-    check_shape(x, (None, None, None), "X")
-    check_shape(r, (None, None, None), "R")
-    n, hidden = options.directions, r.shape[2]
-    if options.hidden_size is not None and options.hidden_size != hidden:
-        raise ModelError(f"hidden_size is {options.hidden_size}, the weights R {list(r.shape)} are for {hidden}")
-    x = x.swapaxes(0, 1) if options.layout else x
-    time, batch, size = x.shape
-    check_shape(r, (n, count * hidden, hidden), "R")
-    check_shape(w, (n, count * hidden, size), "W")
-    checked_shape((time, batch, max(n * count * hidden, 1)))
-    if b is not None:
-        check_shape(b, (n, 2 * count * hidden), "B")
-    first = []
-    for name, state in states:
+    sizes = RecurrentSizes.of(count, options, data, b, states)
+    n, hidden = sizes.directions, sizes.hidden
+    (x, w, r), first = data, []
+    for _, state in states:
         if state is not None:
-            check_shape(state, (batch, n, hidden) if options.layout else (n, batch, hidden), name)
             state = state.swapaxes(0, 1) if options.layout else state
-        first.append(np.zeros((n, batch, hidden)) if state is None else reals(state))
+        first.append(np.zeros((n, sizes.batch, hidden)) if state is None else reals(state))
     return _Layer(
-        x=reals(x),
+        x=reals(x.swapaxes(0, 1) if options.layout else x),
         w=reals(w),
         r=reals(r),
         b=np.zeros((n, 2, count * hidden)) if b is None else reals(b).reshape(n, 2, count * hidden),
-        lengths=sequence_lengths(sequence_lens, batch, time),
+        lengths=sequence_lengths(sequence_lens, sizes.batch, sizes.time),
         states=tuple(first),
         options=options,
         dtype=x.dtype,
@@ -177,8 +120,9 @@ def sequence_lengths(given: NDArray[Any] | None, batch: int, time: int) -> NDArr
     if given is None:
         return np.full(batch, time, np.int64)
     check_shape(given, (batch,), "sequence_lens")
-    if given.size and (given.min() < 0 or given.max() > time):
-        raise ModelError(f"sequence_lens has lengths from {given.min()} to {given.max()}, X has steps for 0 to {time}")
+    wrong = given[(given < 0) | (given > time)]
+    if wrong.size:
+        raise ModelError(LENGTH_MESSAGE.format(wrong[0], time))
     return given.astype(np.int64)
 
 
@@ -189,7 +133,66 @@ def _merged(layer: _Layer, biases: Reals) -> list[Reals]:
     return [(rows @ w.T + bias).reshape(time, batch, len(bias)) for w, bias in zip(layer.w, biases, strict=True)]
 
 
-@evaluator("RNN")
+def _rnn_types(
+    x: Tensor,
+    w: Tensor,
+    r: Tensor,
+    b: Tensor | None = None,
+    sequence_lens: Tensor | None = None,
+    initial_h: Tensor | None = None,
+    *,
+    options: RecurrentOptions,
+) -> tuple[OutputType, ...]:
+    sizes = RecurrentSizes.of(1, options, (x, w, r), b, [("initial_h", initial_h)])
+    _check_lengths(sequence_lens, sizes)
+    options.gates(("Tanh",))
+    return sizes.outputs(1, options, x.dtype)
+
+
+def _gru_types(
+    x: Tensor,
+    w: Tensor,
+    r: Tensor,
+    b: Tensor | None = None,
+    sequence_lens: Tensor | None = None,
+    initial_h: Tensor | None = None,
+    *,
+    linear_before_reset: int = 0,  # noqa: ARG001
+    options: RecurrentOptions,
+) -> tuple[OutputType, ...]:
+    sizes = RecurrentSizes.of(3, options, (x, w, r), b, [("initial_h", initial_h)])
+    _check_lengths(sequence_lens, sizes)
+    options.gates(("Sigmoid", "Tanh"))
+    return sizes.outputs(1, options, x.dtype)
+
+
+def _lstm_types(
+    x: Tensor,
+    w: Tensor,
+    r: Tensor,
+    b: Tensor | None = None,
+    sequence_lens: Tensor | None = None,
+    initial_h: Tensor | None = None,
+    initial_c: Tensor | None = None,
+    p: Tensor | None = None,
+    *,
+    input_forget: int = 0,  # noqa: ARG001
+    options: RecurrentOptions,
+) -> tuple[OutputType, ...]:
+    sizes = RecurrentSizes.of(4, options, (x, w, r), b, [("initial_h", initial_h), ("initial_c", initial_c)])
+    _check_lengths(sequence_lens, sizes)
+    if p is not None:
+        check_shape(p, (sizes.directions, 3 * sizes.hidden), "P")
+    options.gates(("Sigmoid", "Tanh", "Tanh"))
+    return sizes.outputs(2, options, x.dtype)
+
+
+def _check_lengths(sequence_lens: Tensor | None, sizes: RecurrentSizes) -> None:
+    if sequence_lens is not None:
+        check_shape(sequence_lens, (sizes.batch,), "sequence_lens")
+
+
+@evaluator("RNN", outputs=_rnn_types)
 def rnn(
     x: NDArray[Any],
     w: NDArray[Any],
@@ -203,14 +206,14 @@ def rnn(
     """H = f(x W^T + H R^T + Wb + Rb)."""
     layer = _layer(1, options, (x, w, r), b, sequence_lens, [("initial_h", initial_h)])
 
-    def cell(f: Gate, r: Reals) -> _Cell:
+    def cell(f: Function, r: Reals) -> _Cell:
         return lambda inputs, states: (f(inputs + states[0] @ r.T),)
 
     cells = [cell(options.clipped(f), r) for (f,), r in zip(options.gates(("Tanh",)), layer.r, strict=True)]
     return layer.run(_merged(layer, layer.b.sum(1)), cells)
 
 
-@evaluator("GRU")
+@evaluator("GRU", outputs=_gru_types)
 def gru(
     x: NDArray[Any],
     w: NDArray[Any],
@@ -247,7 +250,7 @@ def gru(
     return layer.run(_merged(layer, biases), cells)
 
 
-@evaluator("LSTM")
+@evaluator("LSTM", outputs=_lstm_types)
 def lstm(
     x: NDArray[Any],
     w: NDArray[Any],

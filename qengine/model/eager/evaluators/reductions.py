@@ -7,7 +7,7 @@ square root, logarithm and power of e of an integer are truncated toward zero, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import axes_of, is_float
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator, known_elements
 from qengine.model.ops.conversion import to_integers
+from qengine.model.steps import Tensor
 
 Axes = tuple[int, ...]
 Reduction = Callable[[NDArray[Any], Axes], NDArray[Any]]
@@ -78,24 +79,51 @@ def _reduced(reduction: Reduction, data: NDArray[Any], axes: Axes, keepdims: int
     return kept.astype(data.dtype)
 
 
+def _places(axes: Sequence[int] | None, ndim: int, noop_with_empty_axes: int = 0) -> Axes:
+    """Return the axes that are reduced: those given, or all, or none."""
+    if axes is not None and len(axes):
+        return axes_of(axes, ndim)
+    return () if noop_with_empty_axes else tuple(range(ndim))
+
+
+def _types(data: Tensor, axes: Axes, keepdims: int) -> tuple[OutputType, ...]:
+    lengths = [1 if i in axes else n for i, n in enumerate(data.shape) if keepdims or i not in axes]
+    return ((tuple(lengths), data.dtype),)
+
+
+def _types_by_attribute(data: Tensor, *, axes: Axes | None = None, keepdims: int = 1) -> tuple[OutputType, ...]:
+    return _types(data, _places(axes, data.ndim), keepdims)
+
+
+def _types_by_input(
+    data: Tensor, axes: Tensor | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> tuple[OutputType, ...]:
+    return _types(
+        data,
+        _places(_listed(None if axes is None else known_elements(axes)), data.ndim, noop_with_empty_axes),
+        keepdims,
+    )
+
+
+def _listed(axes: NDArray[Any] | None) -> list[int] | None:
+    """Return the elements of an input of axes."""
+    if axes is not None and axes.ndim > 1:
+        raise ModelError(f"axes have shape {list(axes.shape)}; a list of numbers is needed")
+    return None if axes is None else [int(axis) for axis in axes.ravel()]
+
+
 def _declare(name: str, reduction: Reduction) -> None:
     def with_attribute(data: NDArray[Any], *, axes: Axes | None = None, keepdims: int = 1) -> NDArray[Any]:
-        places = axes_of(axes, data.ndim) if axes else tuple(range(data.ndim))
-        return _reduced(reduction, data, places, keepdims)
+        return _reduced(reduction, data, _places(axes, data.ndim), keepdims)
 
     def with_input(
         data: NDArray[Any], axes: NDArray[Any] | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
     ) -> NDArray[Any]:
-        if axes is not None and axes.ndim > 1:
-            raise ModelError(f"axes have shape {list(axes.shape)}; a list of numbers is needed")
-        if axes is None or not axes.size:
-            places = () if noop_with_empty_axes else tuple(range(data.ndim))
-        else:
-            places = axes_of(axes.ravel().tolist(), data.ndim)
+        places = _places(_listed(axes), data.ndim, noop_with_empty_axes)
         return _reduced(reduction, data, places, keepdims)
 
-    evaluator(name)(with_attribute)
-    evaluator(name, since=18)(with_input)
+    evaluator(name, outputs=_types_by_attribute)(with_attribute)
+    evaluator(name, since=18, outputs=_types_by_input)(with_input)
 
 
 for _name, _reduction in _REDUCTIONS.items():

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.rounding import round_real
 from qengine.model.eager.elements import Reals, check_shape, checked_shape, reals, widened
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.steps import Tensor
 
 _MAX_SAMPLES = 1 << 22
 """Largest number of coordinates along an axis of a region at which RoiAlign interpolates."""
@@ -37,7 +38,12 @@ def _check_batch(indices: NDArray[Any], x: NDArray[Any]) -> NDArray[np.int64]:
     return indices.astype(np.int64)
 
 
-@evaluator("MaxRoiPool")
+def _max_roi_types(x: Tensor, rois: Tensor, *, pooled_shape: tuple[int, ...], **_: Any) -> tuple[OutputType]:
+    check_shape(x, (None, None, None, None), "X")
+    return (((rois.shape[0], x.shape[1], *pooled_shape), x.dtype),)
+
+
+@evaluator("MaxRoiPool", outputs=_max_roi_types)
 def max_roi_pool(
     x: NDArray[Any], rois: NDArray[Any], *, pooled_shape: tuple[int, ...], spatial_scale: float = 1.0
 ) -> NDArray[Any]:
@@ -209,7 +215,15 @@ def _aligned(
     return y
 
 
-@evaluator("RoiAlign", since=10)
+def _aligned_types(
+    x: Tensor, rois: Tensor, batch_indices: Tensor, *, output_height: int = 1, output_width: int = 1, **_: Any
+) -> tuple[OutputType]:
+    check_shape(x, (None, None, None, None), "X")
+    check_shape(batch_indices, rois.shape[:1], "batch_indices")
+    return (((rois.shape[0], x.shape[1], output_height, output_width), x.dtype),)
+
+
+@evaluator("RoiAlign", since=10, outputs=_aligned_types)
 def roi_align_10(
     x: NDArray[Any],
     rois: NDArray[Any],
@@ -226,7 +240,7 @@ def roi_align_10(
     return _aligned((x, rois, batch_indices), mode, shape, sampling_ratio, spatial_scale, half_pixel=False)
 
 
-@evaluator("RoiAlign", since=16)
+@evaluator("RoiAlign", since=16, outputs=_aligned_types)
 def roi_align_16(
     x: NDArray[Any],
     rois: NDArray[Any],

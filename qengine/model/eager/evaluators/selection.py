@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import axis_of, one_integer, widened, zero
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator, known_elements
+from qengine.model.steps import Tensor
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -26,13 +27,34 @@ def _indices_of_number(x: NDArray[Any]) -> NDArray[Any]:
     return np.zeros((0, int(bool(x != zero(x.dtype)))), np.int64)
 
 
-@evaluator("TopK")
+def _top_k_types(x: Tensor, k: int, axis: int) -> tuple[OutputType, OutputType]:
+    place = axis_of(axis, x.ndim)
+    shape = (*x.shape[:place], _checked_k(k, x.shape[place], place), *x.shape[place + 1 :])
+    return (shape, x.dtype), (shape, np.dtype(np.int64))
+
+
+def _top_k_1_types(x: Tensor, *, k: int, axis: int = -1) -> tuple[OutputType, OutputType]:
+    return _top_k_types(x, k, axis)
+
+
+def _top_k_10_types(
+    x: Tensor,
+    k: Tensor,
+    *,
+    axis: int = -1,
+    largest: int = 1,  # noqa: ARG001
+    sorted: int = 1,  # noqa: ARG001
+) -> tuple[OutputType, OutputType]:
+    return _top_k_types(x, one_integer(known_elements(k), "k"), axis)
+
+
+@evaluator("TopK", outputs=_top_k_1_types)
 def top_k_1(x: NDArray[Any], *, k: int, axis: int = -1) -> Arrays:
     """The k largest elements along an axis, and their indices; k is an attribute."""
     return _top_k(x, k, axis, largest=True)
 
 
-@evaluator("TopK", since=10)
+@evaluator("TopK", since=10, outputs=_top_k_10_types)
 def top_k_10(
     x: NDArray[Any],
     k: NDArray[Any],
@@ -45,12 +67,17 @@ def top_k_10(
     return _top_k(x, one_integer(k, "k"), axis, largest=bool(largest))
 
 
+def _checked_k(k: int, n: int, place: int) -> int:
+    if not 0 <= k <= n:
+        raise ModelError(f"k is {k}, outside of 0..{n}, the length of axis {place}")
+    return k
+
+
 def _top_k(x: NDArray[Any], k: int, axis: int, *, largest: bool) -> Arrays:
     """Return the first k of all elements in order, equal ones in the order of their indices; NaN is the largest."""
     place = axis_of(axis, x.ndim)
     n = x.shape[place]
-    if not 0 <= k <= n:
-        raise ModelError(f"k is {k}, outside of 0..{n}, the length of axis {place}")
+    _checked_k(k, n, place)
     v = widened(x)
     if largest:  # the order of the mirrored elements, read from its end
         order = n - 1 - np.flip(np.argsort(np.flip(v, place), place, kind="stable"), place)

@@ -56,10 +56,11 @@ def lower_combine(context: LoweringContext[Combine]) -> Lowered:
         raise NotLowered("intermediate results of more than 60 bits")
     low, high = out.encode_bound(activation.low), out.encode_bound(activation.high)
     word, shift = context.arithmetic.word(out.one_format), a.fraction_bits - out.fraction_bits
-    requantization = choose_epilogue(np.array([a.bias]), a.limit, shift, word, low=low, high=high)
+    counts = context.counts
+    requantization = choose_epilogue(np.array([a.bias]), a.limit, shift, word, low=low, high=high, counts=counts)
     if requantization is None:
         raise NotLowered("intermediate results of more than 64 bits")
-    buffer, bounds = TensorBuffer.of(out, block, low, high), float_bounds(None, None)
+    buffer, bounds = TensorBuffer.of(out, block, low, high, flagged=counts), float_bounds(None, None)
     op = ElementwiseOp(context.isa, tuple(inputs), buffer, operation, a.shifts, requantization, bounds, constant, signs)
     return Lowered.by(op)
 

@@ -24,7 +24,7 @@ def lower_concat(context: LoweringContext[Join]) -> Lowered:
         raise NotLowered("Concat along an axis other than channels, or with a constant part")
     block = natural_block(shape[1])
     starts = [0, *accumulate(t.shape[1] for t in step.joined)]
-    buffer = TensorBuffer.of(out, block)
+    buffer = TensorBuffer.of(out, block, flagged=context.counts)
     word = context.arithmetic.word(out.one_format) if out.format is not None else None
     # Where every input begins a block, requantization writes directly into the output.
     is_aligned = all(s % block == 0 for s in starts[:-1]) and block == LANES
@@ -32,11 +32,12 @@ def lower_concat(context: LoweringContext[Join]) -> Lowered:
     parts: list[TensorBuffer] = []
     for t, start in zip(step.joined, starts, strict=False):
         x = context.request_buffer(t, block=block if is_aligned else None)
-        if is_aligned or t.format != out.format:
+        # Codes that are counted get flags of their own: those of the input belong to its rounding.
+        if is_aligned or t.format != out.format or (context.counts and word is not None):
             target, skip = buffer, start
             if not is_aligned:
                 part = Tensor(f"{out.name} part {len(ops)}", t.dtype, t.shape, None, out.format)
-                target, skip = TensorBuffer.of(part, x.block), 0
+                target, skip = TensorBuffer.of(part, x.block, flagged=context.counts), 0
             if word is None:
                 ops.append(copy_op(isa, x, target, skip=skip))
             else:

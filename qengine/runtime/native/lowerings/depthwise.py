@@ -94,5 +94,6 @@ class DepthwiseOp(LinearOp):
             **out.arguments("y", rows.first),
             **{"y": out.at(rows.first) + first * out.plane},
             **{"batch": batch, "blocks": end - first, "rows": rows.count, "width": width},
+            **out.flag_arguments,
         }
         return [Call(spec, arguments)]

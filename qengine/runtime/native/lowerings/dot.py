@@ -26,8 +26,6 @@ from qengine.runtime.native.op import Rows, share_bounds
 from qengine.runtime.native.sampling import Sampling, Taps
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, View
 
-_L2_WEIGHT_BYTES = 1 << 19  # bytes of weights that do not stay in the L2 cache until they are needed again
-
 
 @dataclass
 class _FilterSet:
@@ -136,7 +134,7 @@ class DotOp(LinearOp):
         (x,) = views
         if self.filters.as_pixels:
             x = View(x.origin, 0, x.plane, 0, x.image)
-            out = View(out.origin, 0, out.plane, 0, out.image)
+            out = View(out.origin, 0, out.plane, 0, out.image, out.flags)
         calls = []
         begin, end = share_bounds(sum(s.channels.vectors for s in self._sets), rows.share, rows.shares)
         seen = 0
@@ -180,7 +178,8 @@ class DotOp(LinearOp):
         # A block has room for 16 channels; a call of isolated channels, or of a narrower block, writes only its own.
         left = channels.count - (span.first + vectors - 1) * LANES
         last = min(left if channels.isolated or block != LANES else LANES, LANES)
-        step = 0 if self.filters.as_pixels and span.width > 1 else s.stride_x * x.pixel
+        is_row_of_pixels = self.filters.as_pixels and span.width > 1
+        step = 0 if is_row_of_pixels or tile.pixels == 1 else s.stride_x * x.pixel  # few kernels: see `Dot.step`
         vector_bytes = taps * dot.weight_bytes(self.kind, self.isa)
         key = (x.plane, x.row, x.pixel)
         if key not in filter_set.offsets:
@@ -188,9 +187,8 @@ class DotOp(LinearOp):
         item = 4 if epilogue is None else epilogue.itemsize
         y_vector = out.plane if block == LANES else LANES * item
         outer = self._loops_over_channels_outside(vector_bytes * vectors, rows)
-        fetches = outer and vector_bytes * vectors > _L2_WEIGHT_BYTES
         partial = self.kind == "f32" and taps > dot.PARTIAL_TAPS
-        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, epilogue, last != LANES, fetches, partial)
+        spec = Dot(self.kind, tile.rows, tile.pixels, tile.vectors, step, epilogue, last != LANES, outer, partial)
         arguments: dict[str, Address] = {
             "x": x.at(span.begin * s.stride_y),
             "x_batch": x.image,
@@ -215,7 +213,7 @@ class DotOp(LinearOp):
             "width": span.width,
             "vectors": vectors,
             "last": last,
-            "outer": int(outer),
+            **out.flag_arguments,
         }
         return Call(spec, arguments)
 

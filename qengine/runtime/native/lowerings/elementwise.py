@@ -19,7 +19,7 @@ from qengine.runtime.native.lowering_table import NotLowered
 from qengine.runtime.native.op import Op, Rows, float_bounds
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, View
 
-Operation = Literal["add", "multiply", "prelu"]
+Operation = Literal["add", "multiply", "prelu", "round"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class ElementwiseOp(Op):
         self._numbers = self.aligned_copy(np.zeros(64, np.uint8) if data is None else data.packed(order))
         self._scalars = self.address_of(self.bounds if data is None else data.scalars)
         self._constant = self.aligned_copy(self.constant.rows) if self.constant is not None else 0
-        self.kernel = self.operation if len(self._operands()) > 1 else "requantize"
+        self.kernel = (
+            self.operation if len(self._operands()) > 1 else "round" if self.operation == "round" else "requantize"
+        )
 
     def _operands(self) -> list[TensorBuffer]:
         """Return the buffers of the operands in order."""
@@ -104,6 +106,7 @@ class ElementwiseOp(Op):
             **{"rows": rows.count, "vectors": items // LANES, "rest": items % LANES},
             **out.arguments("y", rows.first),
             **{"y": out.at(rows.first) + self.skip // block * out.plane, "y_step": LANES * ITEMSIZE[self.out.stored]},
+            **out.flag_arguments,
         }
         for i, (buffer, view, shift) in enumerate(zip(buffers, operand_views, self.shifts, strict=True)):
             # A single pixel is broadcast: every channel has one number, block by block.
@@ -126,7 +129,7 @@ def requantize_op(
     bounds: tuple[int | None, int | None] = (None, None),
     skip: int = 0,
 ) -> ElementwiseOp:
-    """Return the op that brings codes to another format and between bounds.
+    """Return the op that brings codes to another format and between bounds, with flags where the output has some.
 
     Raises
     ------
@@ -134,10 +137,17 @@ def requantize_op(
         If 64 bits do not hold the shifted codes.
     """
     low, high = bounds
-    requantization = choose_epilogue(np.array([-x.zero]), x.max_magnitude, shift, word, low=low, high=high)
+    requantization = choose_epilogue(
+        np.array([-x.zero]), x.max_magnitude, shift, word, low=low, high=high, counts=out.flagged
+    )
     if requantization is None:
         raise NotLowered("shifted codes of more than 64 bits")
     return ElementwiseOp(isa, (x,), out, "add", (0,), requantization, float_bounds(None, None), skip=skip)
+
+
+def round_op(isa: Isa, x: TensorBuffer, out: TensorBuffer) -> ElementwiseOp:
+    """Return the op that rounds float32 numbers to numbers of float16."""
+    return ElementwiseOp(isa, (x,), out, "round", (0,), None, float_bounds(None, None))
 
 
 def copy_op(

@@ -114,7 +114,7 @@ def _lower(
     shaped = out if rows is None else Tensor(out.name, out.dtype, (rows[0], out.shape[-1]), None, out.format)
     activation = step.activation or NO_ACTIVATION
     bounds = (None, None) if out.format is None else map(out.encode_bound, (activation.low, activation.high))
-    buffer = TensorBuffer.of(shaped, op.output_block(filters.channels), *bounds)
+    buffer = TensorBuffer.of(shaped, op.output_block(filters.channels), *bounds, flagged=context.counts)
     return Lowered.by(op(context.isa, (x,), buffer, filters, stage))
 
 
@@ -198,6 +198,7 @@ def _output_stage(context: LoweringContext[Linear], filters: Filters, x: TensorB
         high=out.encode_bound(activation.high),
         accumulator_bits=arithmetic.accumulator_bits,
         splits=True,
+        counts=context.counts,
     )
     if requantization is None:
         raise NotLowered("sums of more than 64 bits")

@@ -133,6 +133,7 @@ class NarrowConvOp(LinearOp):
                 **{"chunks": group.chunks, "chunk_count": group.chunk_count},
                 **{"y": out.at(rows.first) + group.first * out.plane, "y_batch": out.image, "y_channel": out.plane},
                 **{"y_row": out.row, "batch": batch, "rows": rows.count, "width": width},
+                **out.flag_arguments,
             }
             calls.append(Call(spec, arguments))
         self.kernel = f"narrow {self._step}"

@@ -118,6 +118,7 @@ class PoolOp(Op):
             **{"counts": self._counts, "left": max(-self.shift, 0), "right": max(self.shift, 0)},
             **{"low": word.least if word else 0, "high": word.most if word else 0, "bits": word.bits if word else 0},
             **{"zero_in": buffer.zero, "zero_out": self.out.zero},
+            **out.flag_arguments,
         }
         return [Call(self.spec, arguments)]
 
@@ -163,7 +164,7 @@ def _lower_mean(context: LoweringContext[Mean], windows: Windows) -> Lowered:
     step, out = context.step, context.out
     count = step.count() if callable(step.count) else step.count
     x = context.request_buffer(step.x)
-    buffer = TensorBuffer.of(out, x.block)
+    buffer = TensorBuffer.of(out, x.block, flagged=context.counts)
     counts = np.broadcast_to(np.asarray(count, np.int64).reshape(-1), (prod(buffer.shape[2:]),))
     if out.format is None:
         return Lowered.by(PoolOp(context.isa, (x,), buffer, Pool("mean", "f32", x.block), windows, counts))
@@ -171,5 +172,7 @@ def _lower_mean(context: LoweringContext[Mean], windows: Windows) -> Lowered:
     sum_bits = 17 + prod(windows.kernel).bit_length() + max(-shift, 0)
     if max(sum_bits, int(counts.max(initial=1)).bit_length() + max(shift, 0)) > MAX_SUM_BITS:
         raise NotLowered("sums of more than 60 bits")
-    spec = Pool("mean", x.stored, x.block, word.rounding, buffer.stored, word.overflow == "wrap", word.signed)  # type: ignore[arg-type]
+    wraps = word.overflow == "wrap"
+    signed = wraps and word.signed
+    spec = Pool("mean", x.stored, x.block, word.rounding, buffer.stored, wraps, signed, context.counts)  # type: ignore[arg-type]
     return Lowered.by(PoolOp(context.isa, (x,), buffer, spec, windows, counts, shift, word))

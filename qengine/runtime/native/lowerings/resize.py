@@ -91,7 +91,7 @@ class ResizeRowsOp(Op):
         self._weights = self.address_of(self.taps.weight.astype(np.float32 if data is None else np.int32))
         order = np.zeros((1, LANES), np.intp)
         self._numbers = self.aligned_copy(np.zeros(64, np.uint8) if data is None else data.packed(order))
-        self._scalars = self.address_of(np.zeros(5, np.int64) if data is None else data.scalars)
+        self._scalars = self.address_of(np.zeros(7, np.int64) if data is None else data.scalars)
         self.kernel = "resize rows"
         self.note = "float32 sums" if data is None else "64-bit sums" if data.epilogue.wide else "32-bit sums"
 
@@ -114,6 +114,7 @@ class ResizeRowsOp(Op):
             **{"batch": self.out.shape[0], "blocks": self.out.layout.blocks, "rows": rows.count},
             **{"items": self.out.layout.row_items, "indices": self._indices + rows.first * count * 8},
             **{"weights": self._weights + rows.first * count * 4, "numbers": self._numbers, "scalars": self._scalars},
+            **out.flag_arguments,
         }
         return [Call(spec, arguments)]
 
@@ -177,7 +178,9 @@ def lower_resize(context: LoweringContext[Resize]) -> Lowered:
     middle = TensorBuffer(f"{out.name} along rows", (*x.shape[:3], shape[3]), stored, x.block)
     return Lowered.by(
         ResizeColumnsOp(context.isa, (x,), middle, horizontal),
-        ResizeRowsOp(context.isa, (middle,), TensorBuffer.of(out, x.block), vertical, requantization),
+        ResizeRowsOp(
+            context.isa, (middle,), TensorBuffer.of(out, x.block, flagged=context.counts), vertical, requantization
+        ),
     )
 
 
@@ -197,7 +200,8 @@ def _requantization(
         raise NotLowered("sums along rows of more than 32 bits")
     shift = step.tap_bits * len(step.axes) + step.x.fraction_bits - out.fraction_bits
     word = context.arithmetic.word(out.one_format)
-    requantization = choose_epilogue(np.zeros(1, np.int64), x.max_magnitude * row * column, shift, word)
+    limit = x.max_magnitude * row * column
+    requantization = choose_epilogue(np.zeros(1, np.int64), limit, shift, word, counts=context.counts)
     if requantization is None:
         raise NotLowered("sums of more than 64 bits")
     return requantization

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.elementwise import Function, Lookup
-from qengine.kernels.epilogue import LANES
+from qengine.kernels.epilogue import LANES, SATURATED, UNDERFLOWED
 from qengine.kernels.program import Call
 from qengine.model.steps import Table
 from qengine.model.steps.forms import Curve
@@ -27,12 +27,15 @@ class LookupOp(Op):
     Attributes
     ----------
     entries : stored code of the output for every stored code of the input, in ascending order of the latter.
+    flags : flags of each entry; None where codes are not counted.
     """
 
     entries: NDArray[Any]
+    flags: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         self._entries = self.aligned_copy(self.entries)
+        self._flags = 0 if self.flags is None else self.aligned_copy(self.flags)
         self.kernel = "table"
 
     @property
@@ -48,8 +51,10 @@ class LookupOp(Op):
             **{"items": buffer.layout.row_items},
             **x.arguments("x", rows.first),
             **out.arguments("y", rows.first),
+            **out.flag_arguments,
+            **({} if self.flags is None else {"flags": self._flags}),
         }
-        return [Call(Lookup(buffer.stored, self.out.stored), arguments)]  # type: ignore[arg-type]
+        return [Call(Lookup(buffer.stored, self.out.stored, self.flags is not None), arguments)]  # type: ignore[arg-type]
 
 
 @dataclass(eq=False)
@@ -97,11 +102,15 @@ def lower_table(context: LoweringContext[Table]) -> Lowered:
         x = context.request_buffer(step.x)
         return Lowered.by(FunctionOp(context.isa, (x,), TensorBuffer.of(out, x.block), step.function))
     x = context.request_buffer(step.x)
-    codes = step.entries(out, context.arithmetic)
-    buffer = TensorBuffer.of(out, x.block, int(codes.min()), int(codes.max()))
+    codes, saturates, underflows = step.table(out, context.arithmetic)
+    buffer = TensorBuffer.of(out, x.block, int(codes.min()), int(codes.max()), flagged=context.counts)
     source, dtype = step.x.one_format.word(), STORED_DTYPE[buffer.stored]
     # Stored codes of 16 bits are signed: the table begins with -32768.
     size, first = (256, source.least + x.zero) if x.stored == "u8" else (65536, source.least + x.zero + 32768)
     entries = np.full(size, buffer.zero, dtype)
     entries[first : first + len(codes)] = (codes.astype(np.int64) + buffer.zero).astype(dtype)
-    return Lowered.by(LookupOp(context.isa, (x,), buffer, entries))
+    flags = None
+    if context.counts:
+        flags = np.zeros(size, dtype)
+        flags[first : first + len(codes)] = saturates * SATURATED + underflows * UNDERFLOWED
+    return Lowered.by(LookupOp(context.isa, (x,), buffer, entries, flags))

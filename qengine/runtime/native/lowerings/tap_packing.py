@@ -62,7 +62,7 @@ def packed_taps(
         Instruction set of the kernels.
     """
     kind, inputs = filters.kind, filters.w.shape[1]
-    has_own_form = dot.is_paired(kind, isa) or dot.is_split(kind, isa)
+    has_own_form = dot.is_paired(kind, isa) or dot.is_split(kind, isa) or filters.w.itemsize != ITEMSIZE[kind]
     if has_own_form or channels.high - channels.low != inputs:
         return _packed_by_numpy(filters, sampling, channels, x, epilogue, isa)
     item = ITEMSIZE[kind]
@@ -126,4 +126,4 @@ def _weights_of(filters: Filters, channels: ChannelRange) -> NDArray[Any]:
 
 
 def _without_weights(taps: Taps) -> Taps:
-    return Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0])
+    return Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0].copy())  # a view would keep the weights

@@ -10,7 +10,24 @@ import numpy as np
 from qengine.errors import ModelError
 from qengine.model.eager.elements import Reals
 
-Gate = Callable[[Reals], Reals]
+
+@dataclass(frozen=True)
+class Gate:
+    """A function with its numbers.
+
+    Attributes
+    ----------
+    name : ONNX's name in lower case.
+    alpha, beta : numbers of the function; 0 where it has none.
+    """
+
+    name: str
+    alpha: float
+    beta: float
+
+    def __call__(self, x: Reals) -> Reals:
+        """Compute in float64."""
+        return _KINDS[self.name].function(x, self.alpha, self.beta)
 
 
 @dataclass(frozen=True)
@@ -96,5 +113,4 @@ def _numbers(attribute: str, given: Sequence[float], takes: Sequence[bool]) -> l
 def _bound(name: str, kind: _Kind, alpha: float | None, beta: float | None) -> Gate:
     if (kind.takes_alpha and alpha is None) or (kind.takes_beta and beta is None):
         raise ModelError(f"activation '{name}' needs activation_alpha and activation_beta, which have no default")
-    a, b = alpha or 0.0, beta or 0.0
-    return lambda x: kind.function(x, a, b)
+    return Gate(name.lower(), alpha or 0.0, beta or 0.0)

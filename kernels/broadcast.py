@@ -1,0 +1,40 @@
+"""Specification of operations on elements of tensors that broadcast: arithmetic, comparisons, conversions."""
+
+from dataclasses import dataclass
+
+ELEMENT_BYTES = {
+    **{"b8": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "f16": 2, "bf16": 2, "i32": 4, "u32": 4, "f32": 4},
+    **{"i64": 8, "u64": 8, "f64": 8},
+}
+"""The bytes of an element by its type, as kernels name it."""
+
+
+@dataclass(frozen=True)
+class Broadcast:
+    """An operation, element by element, along outer axes and two inner ones; see `strided_copy`.
+
+    The table of the outer axes has for each the length, and the distance in bytes in y and in every operand. Rows first
+    .. end - 1 of `mid`, of all outer places, are computed. Along `inner` elements are contiguous, or one is repeated.
+    The result is brought between the two elements at `bounds`. `fault` becomes 1 where an integer is divided by 0.
+
+    Attributes
+    ----------
+    operation : name of the operation in `emit.broadcast`.
+    operands, result : types of the elements.
+    repeats : whether one element of each operand is repeated along `inner`.
+    is_bounded : whether there are bounds.
+    """
+
+    operation: str
+    operands: tuple[str, ...]
+    result: str
+    repeats: tuple[bool, ...]
+    is_bounded: bool = False
+
+    emitter = "broadcast"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments; those of operand 0 begin with "x0"."""
+        operands = tuple(f"x{i}{name}" for i in range(len(self.operands)) for name in ("", "_mid"))
+        return ("y", "y_mid", *operands, "axes", "outer", "first", "end", "mid", "inner", "bounds", "fault")

@@ -1,0 +1,94 @@
+"""Kernels that go over rows of plain buffers: Softmax, normalizations, reductions.
+
+A *row* is the elements that one result depends on: those of an axis, or of several neighbouring axes. Elements of a
+row are next to each other where the axis is the last one, else `inner` elements apart. In the first case lanes of a
+vector are elements of one row, and are added up at its end; in the second, lanes are neighbouring rows.
+
+The work of a kernel is a number of *units*. Where elements are next to each other a unit is a row. Else it is
+`lanes` neighbouring rows, or fewer at the end: unit u is group u % groups of the rows that begin at element
+(u // groups) length inner.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Element = Literal["f32", "f64"]
+ITEMSIZE: dict[Element, int] = {"f32": 4, "f64": 8}
+VECTOR_BYTES = 64
+
+_ROWS = ("x", "y", "first", "end", "length", "inner", "groups")
+
+
+def lanes_of(element: Element) -> int:
+    """Return the number of elements of a vector."""
+    return VECTOR_BYTES // ITEMSIZE[element]
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Specification of e^x / sum(e^x), or of its logarithm.
+
+    Attributes
+    ----------
+    strided : whether elements of a row are `inner` apart.
+    logarithm : whether the result is the logarithm.
+    gives_zeros : whether a row of -infinity gives zeros, as in Attention, and not NaN.
+    """
+
+    strided: bool
+    logarithm: bool = False
+    gives_zeros: bool = False
+
+    emitter = "softmax"
+    arguments = _ROWS
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Specification of (x - mean) / deviation times a gain, plus an offset, of each row.
+
+    Attributes
+    ----------
+    element : type of the elements.
+    strided : whether elements of a row are `inner` apart.
+    measure : "variance" for the root of variance + epsilon, "deviation" for that of the variance, plus epsilon;
+        "squares" for the root of the mean of the squares + epsilon, without a mean; "norm 1" and "norm 2" for the sum
+        of the magnitudes and the root of the sum of the squares, where a quotient by 0 is 0.
+    gain : "element" for a gain and an offset of each element of a row; "span" for one of each part of `span` elements,
+        the parts of all rows taken in turn from `gains` numbers.
+    writes : whether the mean and the inverse of the deviation of each row are written.
+    """
+
+    element: Element
+    strided: bool
+    measure: Literal["variance", "deviation", "squares", "norm 1", "norm 2"]
+    gain: Literal["element", "span"] | None = None
+    writes: bool = False
+
+    emitter = "normalize"
+    arguments = (*_ROWS, "scalars", "gain", "offset", "gains", "span", "mean", "inverse")
+
+
+Fold = Literal[
+    "sum", "mean", "product", "largest", "smallest", "size", "squares", "root", "root of sum", "log", "log of exp"
+]
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """Specification of one result for each row.
+
+    Attributes
+    ----------
+    element : type of the elements.
+    strided : whether elements of a row are `inner` apart.
+    fold : result; "size" is the sum of magnitudes, "squares" and "root" are the sum of squares and its root, "root of
+        sum", "log" and "log of exp" are the root and logarithms of sums.
+    """
+
+    element: Element
+    strided: bool
+    fold: Fold
+
+    emitter = "reduce"
+    arguments = (*_ROWS, "scalars")

@@ -1,0 +1,33 @@
+"""Warnings of the logger "qengine" on standard error, folded to the width of a terminal."""
+
+import logging
+import shutil
+import sys
+import textwrap
+from contextlib import suppress
+
+_MIN_WIDTH = 40
+
+
+class _Handler(logging.Handler):
+    """Handler that writes to the standard error of the moment, which a status line may have replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; where standard error is closed, nothing."""
+        text = record.getMessage()
+        with suppress(OSError, ValueError, AttributeError):
+            if sys.stderr.isatty():
+                width = max(shutil.get_terminal_size().columns, _MIN_WIDTH)
+                text = textwrap.fill(
+                    text, width - 1, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+                )
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+
+_HANDLER = _Handler(logging.WARNING)
+
+
+def show_warnings() -> None:
+    """Write warnings to standard error from now on."""
+    logging.getLogger("qengine").addHandler(_HANDLER)  # a second time changes nothing

@@ -1,0 +1,78 @@
+"""Steps of an operator that an evaluator computes whole: one step for each output, all of one `Evaluation`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.reference.elementwise import bounded
+from qengine.model.graph import NO_ACTIVATION, Node
+from qengine.model.steps.island import Island
+from qengine.model.steps.step import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A node that an evaluator computes, with all its inputs and outputs.
+
+    Attributes
+    ----------
+    node : the node.
+    inputs : inputs in ONNX's order; None for one that is left out.
+    outputs : outputs, with shapes and dtypes; those that the node leaves out have no name.
+    compute : function of arrays in the order of `inputs`, None where one is left out, that returns the outputs.
+    """
+
+    node: Node
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    compute: Callable[[Sequence[NDArray[Any] | None]], Sequence[Any]]
+    _changed: list[tuple[Any, Evaluation]] = field(default_factory=list, repr=False)
+
+    def steps(self) -> tuple[Evaluated, ...]:
+        """Return a step for each output."""
+        operands = tuple(t for t in self.inputs if t is not None)
+        return tuple(
+            Evaluated(operands, self._output(i), out.shape, out.dtype, self, i) for i, out in enumerate(self.outputs)
+        )
+
+    def _output(self, index: int) -> Callable[..., NDArray[Any]]:
+        activation = self.node.activation or NO_ACTIVATION
+
+        def output(*arrays: NDArray[Any]) -> NDArray[Any]:
+            given = iter(arrays)
+            # An evaluator gets real numbers in the type that the model declares.
+            inputs = [None if t is None else next(given).astype(t.dtype, copy=False) for t in self.inputs]
+            return np.asarray(bounded(self.compute(inputs)[index], activation.low, activation.high))
+
+        return output
+
+    def of_other_tensors(self, change: Callable[[Tensor], Tensor]) -> Evaluation:
+        """Return the same computation of other tensors, one object for all steps that are changed alike."""
+        if not self._changed or self._changed[0][0] is not change:
+            inputs = tuple(None if t is None else change(t) for t in self.inputs)
+            other = replace(self, inputs=inputs, outputs=tuple(map(change, self.outputs)), _changed=[])
+            self._changed[:] = [(change, other)]
+        return self._changed[0][1]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated(Island):
+    """An output of an evaluation; an island in fixed point.
+
+    Attributes
+    ----------
+    evaluation : the node with all its inputs and outputs.
+    index : place of the output.
+    """
+
+    evaluation: Evaluation
+    index: int
+
+    def with_operands(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Return the same output of an evaluation of other tensors."""
+        return replace(super().with_operands(change), evaluation=self.evaluation.of_other_tensors(change))

@@ -1,0 +1,122 @@
+"""Lowering of functions of one variable in plain order, and of tables of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.elementwise import Function, Lookup
+from qengine.kernels.isa import Isa
+from qengine.kernels.rows import ITEMSIZE, lanes_of
+from qengine.model.steps import Evaluated, Table
+from qengine.model.steps.forms import Curve
+from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
+from qengine.runtime.native.matrix_product import constant_buffer
+from qengine.runtime.native.plain_op import Part, PlainOp
+from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
+
+_CHUNK = 256  # elements of a part
+_IN_DOUBLE = {"sqrt", "root", "reciprocal", "square", "cube", "abs", "negative", "sign", "floor", "ceil", "round"} | {
+    "thresholded", "softsign", "exp", "log", "power", "even power", "odd power", "leaky", "hard sigmoid", "hard swish"
+}  # fmt: skip
+_TRIGONOMETRIC = (*("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin", "Sinh", "Tan"),)
+_ONE = {
+    "x_batch": 0,
+    "x_block": 0,
+    "x_row": 0,
+    "y_batch": 0,
+    "y_block": 0,
+    "y_row": 0,
+    "batch": 1,
+    "blocks": 1,
+    "rows": 1,
+}
+
+
+@lowers_plain(Table)
+def lower_table(context: PlainContext[Table]) -> Lowered:
+    """Lower a function of one variable: of codes any, of real numbers those that kernels compute."""
+    step, out = context.step, TensorBuffer.plain(context.out)
+    if step.x.format is None and context.out.format is None:
+        return _function(context, step.function, out)
+    if step.x.format is None or context.out.format is None:
+        raise NotLowered("a table between codes and real numbers")
+    return _table(context, step.table(context.out, context.arithmetic)[0], out)
+
+
+def lower_evaluated(context: PlainContext[Evaluated]) -> Lowered:
+    """Lower a trigonometric function."""
+    return _function(context, Curve(context.step.evaluation.node.operator, np.asarray), TensorBuffer.plain(context.out))
+
+
+for _name in _TRIGONOMETRIC:
+    lowers_plain(Evaluated, _name)(lower_evaluated)
+
+
+def _function(context: PlainContext[Any], function: Any, out: TensorBuffer) -> Lowered:
+    """Return the op of a function of real numbers."""
+    (x,) = context.step.operands
+    if not isinstance(function, Curve):
+        raise NotLowered("a function that is not known by name")
+    if out.stored != "f32" and not (out.stored == "f64" and function.name in _IN_DOUBLE):
+        raise NotLowered(f"{function.name} of {x.dtype}")
+    op = function_op(context.isa, function.name, function.numbers, context.request(x), out, prod(x.shape))
+    return Lowered.by(op)
+
+
+def function_op(
+    isa: Isa, name: str, numbers: Sequence[float], x: TensorBuffer, out: TensorBuffer, count: int
+) -> PlainOp:
+    """Return the op of a function of one variable.
+
+    Parameters
+    ----------
+    isa
+        Instruction set.
+    name, numbers
+        Name of the function in `qengine.kernels.emit.function`, and the numbers that it takes.
+    x, out, count
+        Input, output, and their number of elements.
+    """
+    element: Any = out.stored
+    padded = np.zeros(2, np.float32 if element == "f32" else np.float64)
+    padded[: len(numbers)] = numbers
+    table = constant_buffer("numbers", element, padded)
+    size, lanes = ITEMSIZE[element], lanes_of(element)
+
+    def arguments(part: Part) -> dict[str, Address]:
+        source, own = part.inputs
+        start, items = part.first * _CHUNK, min(part.end * _CHUNK, count) - part.first * _CHUNK
+        addresses = {"x": source + start * size, "y": part.outputs[0] + start * size, "numbers": own}
+        return {**_ONE, **addresses, "vectors": items // lanes, "rest": items % lanes}
+
+    spec = Function(name, element)
+    parts, work = -(-count // _CHUNK), (1.5 if element == "f32" else 3.0) * count
+    return PlainOp(isa, (x, table), out, spec, arguments, parts, work, label=name)
+
+
+def _table(context: PlainContext[Table], entries: NDArray[Any], out: TensorBuffer) -> Lowered:
+    """Return the op of a table of codes, which are bytes or 16 bits in the order of their bits."""
+    x, word = context.request(context.step.x), context.step.x.one_format.word()
+    size = int(x.stored[1:]) // 8
+    values = 1 << (8 * size)
+    full = np.zeros(values, entries.dtype)
+    # A lookup takes bytes without a sign, and 16 bits from -32768 on.
+    first = 0 if size == 1 else values // 2
+    full[(np.arange(word.least, word.most + 1) + first) % values] = entries
+    table = constant_buffer("table", out.stored, full)
+    count = prod(context.out.shape)
+
+    def arguments(part: Part) -> dict[str, Address]:
+        source, own = part.inputs
+        start, items = part.first * _CHUNK, min(part.end * _CHUNK, count) - part.first * _CHUNK
+        addresses = {"x": source + start * size, "y": part.outputs[0] + start * full.itemsize, "table": own}
+        return {**_ONE, **addresses, "items": items}
+
+    spec = Lookup("u8" if size == 1 else "i16", "u8" if full.itemsize == 1 else "i16")
+    op = PlainOp(context.isa, (x, table), out, spec, arguments, -(-count // _CHUNK), float(count), label="table")
+    return Lowered.by(op)

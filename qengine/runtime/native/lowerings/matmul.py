@@ -1,0 +1,99 @@
+"""Lowering of matrix products of real numbers in plain order: MatMul and Gemm, also of two computed tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from qengine.model.graph import NO_ACTIVATION
+from qengine.model.ops.linear import ScaledProduct
+from qengine.model.steps import Island, Linear, Tensor
+from qengine.model.steps.forms import MatrixProduct
+from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
+from qengine.runtime.native.matrix_product import Added, Stack, constant_buffer, product_ops, stack_offsets
+from qengine.runtime.native.tensor_buffer import TensorBuffer
+
+_REALS = ("f32", "f64")
+
+
+@lowers_plain(Linear, MatrixProduct, first=True)
+def lower_matrix_product(context: PlainContext[Linear]) -> Lowered:
+    """Lower a product with its bias and its activation."""
+    step = context.step
+    activation = step.activation or NO_ACTIVATION
+    bias = None if step.b is None else Tensor(step.b.name, step.b.dtype, step.bias_shape, step.b.value)
+    return _lower(context, (step.x, step.w, bias), context.function, bounds=(activation.low, activation.high))
+
+
+@lowers_plain(Island, ScaledProduct, first=True)
+def lower_scaled_product(context: PlainContext[Island]) -> Lowered:
+    """Lower a Gemm with factors."""
+    x, w, *third = context.step.inputs
+    scaled = context.function
+    return _lower(context, (x, w, third[0] if third else None), scaled.product, (scaled.alpha, scaled.beta))
+
+
+def _lower(
+    context: PlainContext[Linear] | PlainContext[Island],
+    operands: tuple[Tensor, Tensor, Tensor | None],
+    product: MatrixProduct,
+    factors: tuple[float, float] = (1.0, 1.0),
+    bounds: tuple[float | None, float | None] = (None, None),
+) -> Lowered:
+    """Return the ops of factors[0] x w + factors[1] c."""
+    x, w, c = operands
+    out = TensorBuffer.plain(context.out)
+    if not context.is_float or out.stored not in _REALS:
+        raise NotLowered(f"a product of {'codes' if not context.is_float else x.dtype}")
+    left, right = (1, *x.shape) if x.ndim == 1 else x.shape, (*w.shape, 1) if w.ndim == 1 else w.shape
+    stack = np.broadcast_shapes(left[:-2], right[:-2])
+    if prod(right[:-2]) == 1 and not product.transposed_x:  # all rows are one matrix
+        left, right, stack = (prod(left[:-1]), left[-1]), right[-2:], ()
+    a = Stack(context.request(x), stack_offsets(left, stack), *_steps(left, is_transposed=product.transposed_x))
+    b = Stack(context.request(w), stack_offsets(right, stack), *_steps(right, is_transposed=product.transposed_w))
+    rows, inner = left[-2:][::-1] if product.transposed_x else left[-2:]
+    columns = right[-2] if product.transposed_w else right[-1]
+    added = None if c is None else _added(context, c, rows, columns, factors[1], is_one=not stack)
+    ops = product_ops(context.isa, a, b, out, (rows, inner, columns), factor=factors[0], added=added, bounds=bounds)
+    return Lowered(ops, (out,))
+
+
+def _steps(shape: Sequence[int], *, is_transposed: bool) -> tuple[int, int]:
+    """Return the distances from row to row and from column to column of the matrix as the product reads it."""
+    return (1, shape[-1]) if is_transposed else (shape[-1], 1)
+
+
+def _added(
+    context: PlainContext[Linear] | PlainContext[Island],
+    c: Tensor,
+    rows: int,
+    columns: int,
+    factor: float,
+    *,
+    is_one: bool,
+) -> Added:
+    """Return what is added: a row, or a number for every element of a product of two matrices.
+
+    Parameters
+    ----------
+    context, c, rows, columns, factor
+        Context, tensor that is added, shape of the result, and factor of the tensor.
+    is_one
+        Whether the result is one matrix.
+    """
+    is_row = prod(c.shape[:-1]) == 1
+    if c.value is not None:
+        array = np.asarray(c.value, context.out.dtype)
+        if is_row:
+            full = np.broadcast_to(array.reshape(-1), (columns,))
+        elif is_one and len(c.shape) <= 2:
+            full = np.broadcast_to(array, (rows, columns))
+        else:
+            raise NotLowered(f"a bias of shape {list(c.shape)}")
+        stored = TensorBuffer.plain(context.out).stored
+        return Added(constant_buffer(c.name, stored, np.ascontiguousarray(full)), 0 if is_row else columns, factor)
+    if c.dtype != context.out.dtype or prod(c.shape) != (columns if is_row else rows * columns) or not is_one:
+        raise NotLowered(f"a computed bias of shape {list(c.shape)}")
+    return Added(context.request(c), 0 if is_row else columns, factor)

@@ -1,0 +1,237 @@
+"""Ops of a product of two stacks of matrices in plain buffers.
+
+An operand is a `Stack`: a buffer, the distance of each of its matrices, and the distances from row to row and from
+column to column. A broadcast stack repeats distances, and a transposed matrix exchanges the two others, so neither is
+copied. Only a right matrix whose columns are not next to each other is packed first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.kernels.isa import Isa
+from qengine.kernels.matmul import Matmul, PackPanels, packed_panels, panel_width, tile_rows
+from qengine.model.steps.moves import Strided
+from qengine.runtime.native.op import Op
+from qengine.runtime.native.plain_op import Part, PlainOp
+from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
+
+_GROUP_BYTES = 1 << 18  # of rows of the left matrix, which stay in the L2 cache while panels pass
+_UNITS = 8  # parts that threads can share
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Operand or result of a product: matrices of one size in a plain buffer; distances are in elements.
+
+    Attributes
+    ----------
+    buffer : buffer.
+    offsets : distance of each matrix from the first element.
+    row, column : distance from row to row, and from column to column.
+    """
+
+    buffer: TensorBuffer
+    offsets: tuple[int, ...]
+    row: int
+    column: int
+
+    @property
+    def size(self) -> int:
+        """The bytes of an element."""
+        return ITEMSIZE[self.buffer.stored]
+
+
+@dataclass(frozen=True)
+class Added:
+    """Addend of a product.
+
+    Attributes
+    ----------
+    buffer : buffer of a row, or of whole matrices.
+    row : distance in elements from row to row: 0 for one row.
+    factor : factor of it.
+    offsets : distance in elements of the addend of each matrix of the stack; () for the same one for all.
+    masks : see `Matmul`.
+    """
+
+    buffer: TensorBuffer
+    row: int = 0
+    factor: float = 1.0
+    offsets: tuple[int, ...] = ()
+    masks: bool = False
+
+
+def stack_offsets(shape: Sequence[int], stack: Sequence[int]) -> tuple[int, ...]:
+    """Return the distance of each matrix of a contiguous tensor that is broadcast to a stack.
+
+    Parameters
+    ----------
+    shape
+        Shape of the tensor, the last two axes those of a matrix.
+    stack
+        Shape of the stack.
+    """
+    own = tuple(shape[:-2])
+    numbers = np.arange(int(np.prod(own, dtype=np.int64)), dtype=np.int64).reshape(own) * (shape[-2] * shape[-1])
+    return tuple(np.broadcast_to(numbers, tuple(stack)).ravel().tolist())
+
+
+def stack_of(buffer: TensorBuffer, view: Strided, axes: tuple[int, int]) -> Stack | None:
+    """Return a view as a stack of matrices; None where no one distance leads from row to row, or column to column.
+
+    Parameters
+    ----------
+    buffer
+        Buffer that the view is of.
+    view
+        View whose axes are first those of the stack, then those of the rows, then those of the columns.
+    axes
+        Number of axes of the stack, and of the rows.
+    """
+    first, second = axes[0], axes[0] + axes[1]
+    row = _one_step(view.shape[first:second], view.strides[first:second])
+    column = _one_step(view.shape[second:], view.strides[second:])
+    if row is None or column is None:
+        return None
+    offsets = np.zeros((), np.int64) + view.offset
+    for n, stride in zip(view.shape[:first], view.strides[:first], strict=True):
+        offsets = offsets[..., None] + np.arange(n) * stride
+    return Stack(buffer, tuple(offsets.ravel().tolist()), row, column)
+
+
+def _one_step(shape: Sequence[int], strides: Sequence[int]) -> int | None:
+    """Return the distance from place to place of axes that are like one axis; None where they are not."""
+    long = [(n, s) for n, s in zip(shape, strides, strict=True) if n > 1]
+    if any(s != m * t for (_, s), (m, t) in pairwise(long)):
+        return None
+    return long[-1][1] if long else 1
+
+
+def constant_buffer(name: str, stored: str, array: NDArray[Any]) -> TensorBuffer:
+    """Return a plain buffer of elements that are known, at a multiple of 64 bytes."""
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    elements = memory[start : start + array.nbytes].view(array.dtype)
+    elements[:] = array.ravel()
+    return TensorBuffer(name, (1, 1, 1, array.size), stored, 1, elements=elements)
+
+
+def product_ops(
+    isa: Isa,
+    x: Stack,
+    w: Stack,
+    out: TensorBuffer | Stack,
+    size: tuple[int, int, int],
+    *,
+    factor: float = 1.0,
+    added: Added | None = None,
+    bounds: tuple[float | None, float | None] = (None, None),
+) -> tuple[Op, ...]:
+    """Return the ops that compute out = bounds(factor x w + added), a stack of matrices.
+
+    Parameters
+    ----------
+    isa
+        Instruction set.
+    x, w
+        Left and right matrices, as many as there are of the result.
+    out
+        Result; a buffer is a contiguous stack. Columns are next to each other.
+    size
+        Rows of the result, length of the inner axis, columns of the result.
+    factor, added, bounds
+        Factor of the product, what is added to it, and bounds of the sum.
+    """
+    rows, inner, columns = size
+    if isinstance(out, TensorBuffer):
+        out = Stack(out, tuple(i * rows * columns for i in range(len(x.offsets))), columns, 1)
+    element: Any = out.buffer.stored
+    width = panel_width(element, isa)
+    panels, itemsize = -(-columns // width), x.size
+    before: tuple[Op, ...] = ()
+    different = sorted(set(w.offsets))
+    index = {offset: i for i, offset in enumerate(different)}
+    is_packed = w.buffer.elements is not None or w.column != 1
+    distances = [index[o] * panels * inner * width for o in w.offsets] if is_packed else w.offsets
+    weights = w.buffer
+    if w.buffer.elements is not None:
+        weights = _packed_constant(isa, w, different, (inner, columns))
+    elif is_packed:
+        weights = TensorBuffer(
+            f"{out.buffer.name} (panels)", (1, 1, 1, len(different) * panels * inner * width), element, 1
+        )
+        before = (_pack_op(isa, w, weights, different, (inner, columns)),)
+    w_row, w_panel = (width, inner * width) if is_packed else (w.row, width)
+    third = added or Added(constant_buffer("zeros", element, np.zeros(columns, _dtype(element))))
+    limits = [-np.inf if bounds[0] is None else bounds[0], np.inf if bounds[1] is None else bounds[1]]
+    scalars = np.array([factor, third.factor, *limits], _dtype(element))
+    addends = third.offsets or (0,) * len(x.offsets)
+    offsets = np.array([x.offsets, distances, out.offsets, addends], np.int64).T.copy() * itemsize
+    group_rows = _group_rows(isa, rows, inner * itemsize, len(x.offsets) * panels)
+    groups = -(-rows // group_rows)
+    numbers = {
+        **{"x_row": x.row * itemsize, "x_step": x.column * itemsize, "c_row": third.row * itemsize},
+        "y_row": out.row * itemsize,
+        **{"w_row": w_row * itemsize, "w_panel": w_panel * itemsize, "panels": panels, "groups": groups},
+        **{"group_rows": group_rows, "rows": rows, "inner": inner, "columns": columns},
+    }
+
+    def arguments(part: Part) -> dict[str, Address]:
+        left, right, c = part.inputs
+        tables = {"scalars": int(scalars.ctypes.data), "offsets": int(offsets.ctypes.data)}
+        ends = {"first": part.first, "end": part.end}
+        return {"x": left, "w": right, "c": c, "y": part.outputs[0], **tables, **ends, **numbers}
+
+    work = len(x.offsets) * rows * inner * columns / (8 * isa.registers / 7 if isa.parts == 1 else 8)
+    units = len(x.offsets) * groups * panels
+    inputs = (x.buffer, weights, third.buffer)
+    return (*before, PlainOp(isa, inputs, out.buffer, Matmul(element, is_packed, third.masks), arguments, units, work))
+
+
+def _dtype(element: str) -> Any:
+    return np.float32 if element == "f32" else np.float64
+
+
+def _group_rows(isa: Isa, rows: int, row_bytes: int, others: int) -> int:
+    """Return the rows of a group: as many as stay in a cache, and so few that there is work for threads."""
+    tile = tile_rows(isa)[0]
+    most = max(_GROUP_BYTES // max(row_bytes, 1), 4 * tile)
+    if others < _UNITS:
+        most = min(most, -(-rows * others // _UNITS))
+    return min(rows, max(1, most // tile) * tile)
+
+
+def _packed_constant(isa: Isa, w: Stack, offsets: Iterable[int], size: tuple[int, int]) -> TensorBuffer:
+    """Return constant matrices in panels."""
+    assert w.buffer.elements is not None
+    flat = w.buffer.elements.reshape(-1)
+    itemsize = flat.itemsize
+    strides = (w.row * itemsize, w.column * itemsize)
+    matrices = [np.lib.stride_tricks.as_strided(flat[o:], size, strides, writeable=False) for o in offsets]
+    packed = packed_panels(np.stack(matrices), w.buffer.stored, isa)  # type: ignore[arg-type]
+    return constant_buffer(w.buffer.name, w.buffer.stored, packed)
+
+
+def _pack_op(isa: Isa, w: Stack, out: TensorBuffer, offsets: Sequence[int], size: tuple[int, int]) -> Op:
+    """Return the op that packs matrices into panels."""
+    inner, columns = size
+    element: Any = out.stored
+    width = panel_width(element, isa)
+    panels = -(-columns // width)
+    table = np.array(offsets, np.int64) * w.size
+
+    def arguments(part: Part) -> dict[str, Address]:
+        numbers = {"panels": panels, "inner": inner, "columns": columns, "w_row": w.row, "w_column": w.column}
+        ends = {"first": part.first, "end": part.end, "offsets": int(table.ctypes.data)}
+        return {"w": part.inputs[0], "y": part.outputs[0], **numbers, **ends}
+
+    parts = len(offsets) * panels
+    work = 1.5 * len(offsets) * inner * panels * width
+    return PlainOp(isa, (w.buffer,), out, PackPanels(element, width), arguments, parts, work)

@@ -1,0 +1,98 @@
+"""Tensors with their channels last, whose elements lie in blocks of channels: transpositions that cost nothing.
+
+A model that was exported from TensorFlow has its channels last, and a Transpose before and after every convolution. In
+blocks a pixel has its channels side by side either way. So a Transpose that puts channels last is not computed: the
+tensor is *turned*, it lies in the buffer of the tensor before the Transpose, its *base*. A step that works element by
+element is lowered on the bases of its operands, and its output is turned too. A Transpose that puts channels second
+then ends where it began. Only what reads a turned tensor in ONNX's order makes it so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from qengine.model.steps import Combine, Join, Mean, Move, Step, Table, Tensor
+from qengine.model.steps.forms import AxisSum, Bounded, Concatenated
+from qengine.model.steps.moves import Padded, Transposed
+
+
+def last_order(ndim: int) -> tuple[int, ...]:
+    """Return the order of axes that puts channels last."""
+    return (0, *range(2, ndim), 1)
+
+
+def first_order(ndim: int) -> tuple[int, ...]:
+    """Return the order of axes that puts channels second."""
+    return (0, ndim - 1, *range(1, ndim - 1))
+
+
+def transposition(step: Step) -> tuple[int, ...] | None:
+    """Return the order of the axes of a Transpose of 3 or 4 axes; None for other steps."""
+    if isinstance(step, Move) and isinstance(step.function, Transposed) and step.x.ndim in (3, 4):
+        return step.function.order
+    return None
+
+
+def base_of(t: Tensor, name: str) -> Tensor:
+    """Return the tensor with channels second that a tensor is the transposition of."""
+    return Tensor(name, t.dtype, tuple(t.shape[a] for a in first_order(t.ndim)), None, t.format)
+
+
+def _turned_constant(t: Tensor, ndim: int) -> Tensor:
+    """Return a constant as it broadcasts against tensors with channels second."""
+    assert t.value is not None
+    value = t.value.reshape(*(1,) * (ndim - t.ndim), *t.shape).transpose(first_order(ndim))
+    return Tensor(t.name, t.dtype, value.shape, value, t.format)
+
+
+def _is_elementwise(step: Step) -> bool:
+    return isinstance(step, Combine | Table) or (isinstance(step, Move) and isinstance(step.function, Bounded))
+
+
+def on_bases(step: Step, base: Callable[[Tensor], Tensor | None]) -> Step | None:
+    """Return a step as the same step on tensors with channels second; None where there is no such step.
+
+    Parameters
+    ----------
+    step
+        Step that reads turned tensors.
+    base
+        Function that returns the base of an operand that is not constant; None where it has none.
+    """
+    ndim = len(step.shape)
+    changed: dict[int, Tensor] = {}
+    if isinstance(step, Mean) and isinstance(step.total, AxisSum):
+        ndim = step.x.ndim
+    for t in step.operands:
+        if t.value is not None and t.ndim > ndim:
+            return None
+        other = _turned_constant(t, ndim) if t.value is not None else base(t) if t.ndim == ndim else None
+        if other is None:
+            return None
+        changed[id(t)] = other
+    return _with_operands(step, lambda t: changed[id(t)], ndim)
+
+
+def _with_operands(step: Step, of: Callable[[Tensor], Tensor], ndim: int) -> Step | None:
+    order = first_order(ndim)
+    shape = tuple(step.shape[a] for a in order) if len(step.shape) == ndim else step.shape
+    any_step: Any = step
+    if isinstance(step, Combine):
+        return replace(step, terms=tuple(map(of, step.terms)))
+    if _is_elementwise(step):
+        changes = {"shape": shape} if isinstance(step, Move) else {}
+        turned: Step = replace(any_step, x=of(any_step.x), **changes)
+        return turned
+    if isinstance(step, Move) and isinstance(step.function, Padded):
+        form = step.function
+        width, where = tuple(form.width[a] for a in order), tuple(form.where[a] for a in order)
+        return replace(step, x=of(step.x), function=Padded(width, where, form.mode), shape=shape)
+    if isinstance(step, Join) and isinstance(step.function, Concatenated):
+        axis = order.index(step.function.axis)
+        return replace(step, joined=tuple(map(of, step.joined)), function=Concatenated(axis), shape=shape)
+    if isinstance(step, Mean) and isinstance(step.total, AxisSum):
+        axes = tuple(order.index(a % ndim) for a in step.total.axes)
+        return replace(step, x=of(step.x), total=replace(step.total, axes=axes), shape=shape)
+    return None

@@ -1,0 +1,45 @@
+"""Which commands are imported for a command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import qengine.cli
+from qengine.cli.app import COMMANDS, application
+
+
+def names(words):
+    return [command.name for command in application(words).registered_commands]
+
+
+@pytest.mark.parametrize("words", [["run", "model.onnx"], ["bench"], ["inspect", "--help"]])
+def test_a_command_comes_alone(words):
+    assert names(words) == words[:1]
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["rum"], ["-h", "run"], [""]])
+def test_help_and_errors_know_all_commands(words):
+    assert names(words) == list(COMMANDS)
+
+
+def test_the_version_needs_no_command():
+    assert names(["--version"]) == []
+
+
+def test_all_modules_of_commands_are_listed():
+    modules = Path(qengine.cli.__file__).parent.glob("*.py")
+    found = {path.stem for path in modules if f"def {path.stem}(" in path.read_text()}
+    assert set(COMMANDS) == found
+
+
+def test_a_run_imports_neither_sweeps_nor_numba():
+    code = "import sys; from qengine.cli.app import application; application(['run']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "qengine.cli.run" in loaded
+    assert not loaded & {"numba", "torch", "onnxruntime", "onnx.reference", "multiprocessing", "qengine.cli.sweep"}
+    assert not {name for name in loaded if name.startswith(("qengine.analysis.sweep", "qengine.analysis.search"))}

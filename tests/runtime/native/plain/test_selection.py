@@ -1,0 +1,52 @@
+"""Elements that are picked by their order, on native kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from networks import network
+from runtime.native.native import ISAS
+from runtime.native.plain.cases import PlainCase, check
+
+
+def top_k(dtype, shape, k, axis, largest, values=6):
+    rng = np.random.default_rng(3)
+    x = rng.integers(-values, values, shape).astype(dtype)  # with equal elements
+    if np.dtype(dtype).kind == "f":
+        x[rng.random(shape) < 0.1] = np.nan
+    model = network(
+        [("TopK", "x k", "v i", {"axis": axis, "largest": largest})],
+        inputs={"x": (x.dtype, list(shape))},
+        outputs=("v", "i"),
+        constants={"k": np.array([k])},
+        opset=18,
+    )
+    return PlainCase(model, {"x": x}, "top_k")
+
+
+CASES = {
+    f"{np.dtype(dtype).name} {list(shape)} axis {axis} k {k} {'largest' if largest else 'smallest'}": top_k(
+        dtype, shape, k, axis, largest
+    )
+    for dtype, shape, k, axis, largest in (
+        (np.float32, (4, 50), 5, -1, 1),
+        (np.float32, (4, 50), 50, -1, 0),
+        (np.float32, (3, 31, 7), 9, 1, 1),
+        (np.float32, (31,), 1, 0, 0),
+        (np.float64, (2, 3, 17), 4, 2, 1),
+        (np.int64, (17, 5), 6, 0, 1),
+        (np.int32, (5, 40), 7, 1, 0),
+    )
+}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_native_equals_the_reference(case, isa):
+    check(case, isa, threads=1)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_any_number_of_threads_gives_the_same(threads):
+    case = top_k(np.float32, (300, 90), 11, 1, 1)
+    check(case, ISAS[0], threads)

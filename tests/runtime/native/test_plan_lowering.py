@@ -1,0 +1,53 @@
+"""Plans of several segments: their kernels are one batch, and they take turns in one memory."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from networks import network
+
+from qengine import InferenceSession
+from qengine.kernels import build
+from qengine.runtime.native import plan_lowering
+from qengine.runtime.native.lowering_table import NotLowered
+
+OPERATORS = ["LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "Relu"]
+CHAIN = [(operator, "x" if i == 0 else f"t{i}", f"t{i + 1}") for i, operator in enumerate(OPERATORS)]
+
+
+@pytest.fixture
+def every_other_step_on_the_reference(monkeypatch):
+    lowering_of = plan_lowering.lowering_of
+
+    def lowering(step):
+        def refuse(context):
+            raise NotLowered("for a test")
+
+        lowering.steps += 1
+        return refuse if lowering.steps % 2 == 0 else lowering_of(step)
+
+    lowering.steps = 0
+    monkeypatch.setattr(plan_lowering, "lowering_of", lowering)
+
+
+@pytest.mark.parametrize("qformat", [None, "Q3.4"])
+def test_segments_share_memory_and_one_batch_of_kernels(
+    qformat, every_other_step_on_the_reference, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(build, "_CACHE", build._KernelCache())
+    model = network(CHAIN, inputs={"x": [1, 20, 9, 7]}, outputs=[f"t{len(CHAIN)}"])
+    x = np.random.default_rng(0).normal(0, 2, (1, 20, 9, 7)).astype(np.float32)
+    session = InferenceSession(model, qformat=qformat, isa="generic", threads=1)
+    with caplog.at_level(logging.WARNING, "qengine"):
+        (got,) = session.run(None, {"x": x})
+    assert len(caplog.records) == 1
+    (want,) = InferenceSession(model, qformat=qformat, isa="reference").run(None, {"x": x})
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 if qformat is None else 0)
+    executor = session.executor(session.plan({"x": x}), raw=False)
+    assert len(executor.segments) == 3
+    memories = [segment.compiled.memory for segment in executor.segments]
+    assert memories == [memories[0]] * 3
+    assert executor.memory == memories[0].bytes
