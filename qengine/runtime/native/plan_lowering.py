@@ -97,7 +97,7 @@ class PlanLowering(SegmentTensors):
         self.faults: list[Fault] = []
         self.rounding: list[BoundStep] = []
         self.wide_steps = WideSteps()
-        self.last_read = {s: i for i, b in enumerate(plan.steps) for s in b.sources if isinstance(s, str)}
+        self.last_read = {s: i for i, b in enumerate(plan.steps) for s in b.reads}
 
     def executor(self) -> Executor:
         """Lower all steps and return the executor."""
@@ -294,7 +294,7 @@ class PlanLowering(SegmentTensors):
 
     def _add_reference(self, bound_step: BoundStep, reason: str, index: int) -> None:
         """End the segment, and add a step that the reference computes."""
-        read = {s for s in bound_step.sources if isinstance(s, str)}
+        read = set(bound_step.reads)
         for name in sorted(read - self.arrays):
             if name in self._held:
                 self._unpack(self.tensors[name])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import OptionError, did_you_mean
 from qengine.model.eager import single_node
-from qengine.model.formats.assign import FormatRequest, assign_formats
+from qengine.model.formats.assign import FormatRequest, Formattable, assign_formats
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import optimize, remove_dead
@@ -77,6 +77,7 @@ class Network:
         self.model, self.optimized = self._stages[1], self._stages[-1]
         self.value_inputs = value_inputs(self.model) - data
         self.known = known_tensors(self.model, self.value_inputs | around)
+        self._formattable = Formattable(self.model, self.optimized, self.known)
         self._assign(request, as_float32)
 
     def _assign(self, request: FormatRequest | None, as_float32: bool) -> None:
@@ -84,7 +85,7 @@ class Network:
         if request is None and self.model.formats and not as_float32:
             request = FormatRequest()
         self.request = request
-        self.table = None if request is None else assign_formats(self.model, self.optimized, request, self.known)
+        self.table = None if request is None else assign_formats(self._formattable, request)
 
     def with_request(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
         """Return the same network with another request, without running the passes again."""

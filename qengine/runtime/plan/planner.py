@@ -383,8 +383,7 @@ class _Builder:
     def _bind(self, name: str, step: Step, node: Node) -> None:
         fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
         output, step, kernel = self._with_kernel(name, step, fmt)
-        sources = tuple(_source(t) for t in step.operands)
-        bound_step = BoundStep(node, step, output, kernel, sources, is_real=self._computes_reals(step, output))
+        bound_step = BoundStep(node, step, output, kernel, is_real=self._computes_reals(step, output))
         if bound_step.is_island:
             self.islands.append(node)
         self.steps.append(bound_step)
@@ -413,7 +412,7 @@ class _Builder:
         read_later: set[str] = set()
         steps = []
         for bound_step in reversed(self.steps):
-            names = {s for s in bound_step.sources if isinstance(s, str)} | {bound_step.output.name}
+            names = {*bound_step.reads, bound_step.output.name}
             steps.append(replace(bound_step, release=tuple(sorted(names - read_later))))
             read_later |= names
         return tuple(reversed(steps))
@@ -440,7 +439,3 @@ def most_bytes(inputs: Sequence[Tensor], steps: Sequence[BoundStep]) -> tuple[in
 
 def _bytes(t: Tensor) -> int:
     return prod(t.shape) * (t.dtype.itemsize if t.format is None else t.one_format.word().dtype.itemsize)
-
-
-def _source(t: Tensor) -> str | NDArray[Any]:
-    return t.name if t.value is None else t.elements
