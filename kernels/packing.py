@@ -67,6 +67,57 @@ class Unpack:
     )  # fmt: skip
 
 
+_QUANTIZE_ARGUMENTS = (
+    "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "vectors",
+    "rest", "last", "scale", "low", "high", "zero", "bits", "nan",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class QuantizeBlocks:
+    """Specification of the quantization of float32 values within the layout; see `Pack`.
+
+    A row is `vectors` vectors of 16 elements and `rest` more; in the last plane only the first `last` lanes of a vector
+    are channels.
+
+    Attributes
+    ----------
+    stored : stored form of the codes.
+    rounding, wraps, signed, counts : see `Pack`.
+    """
+
+    stored: Stored
+    rounding: str
+    wraps: bool
+    signed: bool
+    counts: bool = False
+
+    emitter = "quantize_blocks"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the arguments."""
+        return (*_QUANTIZE_ARGUMENTS, *(FLAG_ARGUMENTS if self.counts else ()))
+
+
+@dataclass(frozen=True)
+class DequantizeBlocks:
+    """Specification of the float32 values of codes within the layout; see `Unpack`.
+
+    Attributes
+    ----------
+    stored : stored form of the codes.
+    """
+
+    stored: Stored
+
+    emitter = "dequantize_blocks"
+    arguments = (
+        "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows", "vectors",
+        "rest", "scale", "zero",
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Relayout:
     """Specification of the copy from one block size to another, from 8 to 16 bits, or into a wider tensor.

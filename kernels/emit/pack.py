@@ -4,7 +4,7 @@ from math import inf
 
 from ..elementwise import ITEMSIZE
 from ..isa import Isa
-from ..packing import Pack
+from ..packing import Pack, QuantizeBlocks
 from .epilogue import flags_of
 from .loops import Arguments, counted, each_channel_row, each_tile, in_blocks
 from .memory import Array
@@ -41,7 +41,7 @@ def _quantize(spec: Pack, a: Arguments, x: Value, y: Value) -> None:
     zero = a.width.like(0)
 
     def convert(p: Value, lanes: int) -> None:
-        codes, flags = _codes(spec, a, load(x + p * 4, F32, lanes))
+        codes, flags = codes_of_floats(spec, a, load(x + p * 4, F32, lanes))
         target = y + p * step
         with a.b.if_else(step.equals(itemsize).v) as (is_dense, is_apart):
             with is_dense:
@@ -63,7 +63,7 @@ def _stores(spec: Pack, a: Arguments, codes: Value, flags: Value, target: Value)
     return [(codes, target), *([(flags, target + a.y_flags)] if spec.counts else [])]
 
 
-def _codes(spec: Pack, a: Arguments, x: Value) -> tuple[Value, Value]:
+def codes_of_floats(spec: Pack | QuantizeBlocks, a: Arguments, x: Value) -> tuple[Value, Value]:
     """Return the stored codes of float32 values, and their flags; `nan` becomes 1 if there is NaN among them."""
     is_nan, lanes = x.is_nan(), x.lanes
     with a.b.if_then(is_nan.any().v, likely=False):

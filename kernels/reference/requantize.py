@@ -29,11 +29,19 @@ SATURATED, UNDERFLOWED, LARGEST, TOTAL, ACCUMULATOR_OVERFLOWS = range(5)
 
 _OUT_OF_RANGE = 1 << 17  # outside every word of up to 16 bits, and still outside after any left shift
 _SMALLEST_FLOAT64 = 5e-324
+_MAX_EXACT_SHIFT = 512  # by which float32 numbers stay normal in float64
 
 
 def new_tally() -> Tally:
     """Return a tally with all counters 0."""
     return np.zeros(5, np.int64)
+
+
+def add_tally(total: Tally, tally: Tally) -> None:
+    """Add a tally to the sum of several."""
+    largest = max(int(total[LARGEST]), int(tally[LARGEST]))
+    total += tally
+    total[LARGEST] = largest
 
 
 def requantize(
@@ -157,6 +165,8 @@ def scale(x: NDArray[Any], fraction_bits: int | NDArray[np.int64]) -> NDArray[np
     Numbers too large for float64 become infinite, too small ones tiny but never 0: they round as exact ones do.
     """
     wide = x.astype(np.float64)
+    if x.dtype in (np.float16, np.float32) and np.max(np.abs(fraction_bits), initial=0) <= _MAX_EXACT_SHIFT:
+        return np.asarray(wide * np.ldexp(1.0, fraction_bits))  # nothing leaves the range of float64
     with np.errstate(over="ignore", under="ignore"):
         scaled = np.ldexp(wide, fraction_bits)
     return np.where((scaled == 0) & (wide != 0), np.copysign(_SMALLEST_FLOAT64, wide), scaled)
@@ -195,4 +205,6 @@ def quantize(
 
 def dequantize(codes: Codes, fraction_bits: int | NDArray[np.int64]) -> NDArray[np.float32]:
     """Return float32(code * 2^-fraction_bits)."""
-    return np.asarray(np.ldexp(codes.astype(np.float64), -fraction_bits)).astype(np.float32)
+    if np.max(np.abs(fraction_bits), initial=0) <= _MAX_EXACT_SHIFT:  # a product is faster than `ldexp`
+        return np.asarray(codes.astype(np.float64) * np.ldexp(1.0, np.negative(fraction_bits))).astype(np.float32)
+    return np.asarray(np.ldexp(codes.astype(np.float64), np.negative(fraction_bits))).astype(np.float32)

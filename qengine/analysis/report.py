@@ -174,7 +174,7 @@ def _native_run(
     fixed: InferenceSession, float32: InferenceSession, arrays: Mapping[str, Any], wanted: list[str]
 ) -> _Run | None:
     """Return a run on native kernels that count; None where there is none."""
-    counted = fixed.run_counted(float32, arrays, wanted)
+    counted = fixed.plans.run_counted(float32.plans, arrays, wanted)
     if counted is None:
         return None
     plan, run = counted

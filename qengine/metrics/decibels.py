@@ -61,6 +61,14 @@ class Energy:
         self.signal += sums[0]
         self.noise += sums[1]
 
+    def add_sums(self, signal: float, noise: float) -> None:
+        """Add the sums of squares of a tensor, which are not finite where an element is not."""
+        if math.isfinite(signal) and math.isfinite(noise):
+            self.signal += signal
+            self.noise += noise
+        else:
+            self.nonfinite += 1
+
     def _squares(self, exact: NDArray[Any], other: NDArray[Any]) -> tuple[float, float]:
         """Return the sums of squares of a piece of two tensors, and count what is not finite."""
         # Plain sums and no BLAS: their order does not depend on the number of threads.

@@ -22,7 +22,7 @@ from qengine.lru_cache import LruCache, digest
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Tensor
 from qengine.runtime.environment import decides
-from qengine.runtime.native import CountedExecutor, Executor, make_counted_executor, make_executor
+from qengine.runtime.native import CountedExecutor, CountedRun, Executor, make_counted_executor, make_executor
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
@@ -145,7 +145,7 @@ class PlanCache:
         options = self.options
         executor = None if self.isa is None else partial(self.executor, raw=True)
         limits = options.max_elements, options.max_iterations
-        return SectionSettings(options.arithmetic(), options.strict, *limits, run, executor, on_inner_tensor)
+        return SectionSettings(options.arithmetic(), options.strict, *limits, run, self.isa, executor, on_inner_tensor)
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""
@@ -198,6 +198,33 @@ class PlanCache:
                 return make_executor(plan, isa, threads, raw=raw)
 
         return self._executors.get((id(plan), raw), make)
+
+    def run_counted(
+        self, float32: PlanCache, arrays: Mapping[str, Any], names: Sequence[str]
+    ) -> tuple[Plan, CountedRun] | None:
+        """Run in fixed point and in float32 on native kernels, which count.
+
+        None where that is not possible: on the reference, and where the run is planned section by section.
+
+        Parameters
+        ----------
+        float32
+            Plans of the same model in float32.
+        arrays
+            Checked feeds.
+        names
+            Tensors to compute.
+
+        Returns
+        -------
+        plan, run
+            The plan in fixed point, and its outputs and figures.
+        """
+        options = self.options
+        with memory.limited(options.memory_limit(), max_elements=options.max_elements):
+            plan, other = self.whole_plan(arrays, names), float32.whole_plan(arrays, names)
+            executor = None if plan is None or other is None else self.counted(plan, other)
+            return None if plan is None or executor is None else (plan, executor.run(arrays))
 
     def counted(self, plan: Plan, float32: Plan) -> CountedExecutor | None:
         """Return a plan in fixed point and the same in float32 as one program on native kernels that counts.

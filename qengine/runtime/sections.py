@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from qengine import memory
 from qengine.errors import UnsupportedError
+from qengine.kernels.isa import Isa
 from qengine.kernels.reference.requantize import Tally
 from qengine.lru_cache import LruCache, digest
 from qengine.model.graph import Graph, Node, Value
@@ -59,6 +60,7 @@ class SectionSettings:
     ----------
     arithmetic, strict, max_elements, max_iterations : see `SessionOptions`.
     run_plan : function that runs the plan of a section.
+    isa : instruction set of native kernels; None where the reference runs.
     executor : function that returns a plan on native kernels; None where the reference runs.
     on_inner_tensor : function that is called with the tensors that graphs inside of nodes compute, which then run on
         the reference; None for no calls.
@@ -69,6 +71,7 @@ class SectionSettings:
     max_elements: int
     max_iterations: int
     run_plan: RunPlan
+    isa: Isa | None = None
     executor: Callable[[Plan], Executor] | None = None
     on_inner_tensor: InnerTensorCallback | None = None
 
@@ -263,7 +266,8 @@ class SectionedPlan:
         """Run one node, store its outputs, and report them as events or to `on_inner_tensor`."""
         inputs = [env.lookup(name) if name else RuntimeValue(None) for name in node.inputs]
         reads_codes = not node.graphs and any(value.format is not None for value in inputs)
-        outputs = compute_standalone(node, inputs, env, self._graphs_of(node, env))
+        isa = self.settings.isa if alone is None and self.settings.on_inner_tensor is None else None
+        outputs = compute_standalone(node, inputs, env, self._graphs_of(node, env), isa)
         for name, value in zip(node.outputs, outputs, strict=False):
             if not name:
                 continue

@@ -31,7 +31,7 @@ from qengine.qformat import Format
 from qengine.runtime.environment import decode_value
 from qengine.runtime.event import Event
 from qengine.runtime.feeds import Argument, check_feeds
-from qengine.runtime.native import CountedRun, Executor
+from qengine.runtime.native import Executor
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Plan
@@ -291,32 +291,6 @@ class InferenceSession:
             bound_step = steps.get(tensor.name)
             yield Event(tensor, array, None if bound_step is None else bound_step.node, bound_step)
 
-    def run_counted(
-        self, float32: InferenceSession, arrays: Mapping[str, Any], names: Sequence[str]
-    ) -> tuple[Plan, CountedRun] | None:
-        """Run in fixed point and in float32 on native kernels, which count; see `CountedRun`.
-
-        None where that is not possible: on the reference, and where the run is planned section by section.
-
-        Parameters
-        ----------
-        float32
-            Session of the same model in float32.
-        arrays
-            Feeds that `check_feeds` returned.
-        names
-            Tensors to compute.
-
-        Returns
-        -------
-        plan, run
-            The plan in fixed point, and its outputs and figures.
-        """
-        with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
-            plan, other = self._plans.whole_plan(arrays, names), float32._plans.whole_plan(arrays, names)
-            executor = None if plan is None or other is None else self._plans.counted(plan, other)
-            return None if plan is None or executor is None else (plan, executor.run(arrays))
-
     def known_outputs(self, arrays: Mapping[str, Any], names: Sequence[str]) -> dict[str, Tensor]:
         """Return those of the tensors that need no run, with their elements: `trace` does not yield them."""
         plan = self._plans.whole_plan(arrays, names)
@@ -364,6 +338,11 @@ class InferenceSession:
             If the session runs on the reference.
         """
         return self._plans.executor(plan, raw=raw)
+
+    @property
+    def plans(self) -> PlanCache:
+        """The plans of the session and their executors, for an analysis that runs plans of its own."""
+        return self._plans
 
     def check_feeds(self, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Return the feeds as arrays, after every check that needs no shapes of other tensors; see `run`."""

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qengine.errors import ModelError, UnsupportedError
+from qengine.kernels.isa import Isa
 from qengine.model.custom import Custom
 from qengine.model.eager.single_node import compute
 from qengine.model.graph import Node
 from qengine.model.ops.operator import find
 from qengine.runtime import control_flow, custom_nodes
 from qengine.runtime.environment import Environment, real_numbers
+from qengine.runtime.native.single_kernels import compute_alone
 from qengine.runtime.values import RuntimeValue
 
 
@@ -26,7 +28,7 @@ def is_island(node: Node) -> bool:
 
 
 def compute_standalone(
-    node: Node, inputs: Sequence[RuntimeValue], env: Environment, graphs: control_flow.Graphs
+    node: Node, inputs: Sequence[RuntimeValue], env: Environment, graphs: control_flow.Graphs, isa: Isa | None = None
 ) -> list[RuntimeValue]:
     """Return the outputs of a node.
 
@@ -40,6 +42,8 @@ def compute_standalone(
         The run, with its arithmetic and its tallies.
     graphs
         The graphs in the attributes of the node.
+    isa
+        Instruction set of native kernels; None for the reference.
 
     Raises
     ------
@@ -65,4 +69,6 @@ def compute_standalone(
             )
     if fixed is not None and fixed.strict and reads_codes:
         raise UnsupportedError(f"{node}: strict: no fixed-point rule; it would run as a float32 island")
-    return [RuntimeValue(value) for value in compute(node, [real_numbers(v) for v in inputs], env.graph.values)]
+    reals = [real_numbers(value) for value in inputs]
+    computed = None if isa is None or isinstance(find(node), Custom) else compute_alone(node, reals, isa)
+    return [RuntimeValue(value) for value in computed or compute(node, reals, env.graph.values)]

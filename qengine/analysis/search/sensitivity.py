@@ -83,7 +83,7 @@ def measure_sensitivity(
             arrays = session.check_feeds(batch.feeds)
             plan = session.plan(arrays, (output,))
             if rerun is None or plan is not planned:
-                planned, rerun = plan, Rerun(plan, float32.plan(arrays, (output,)))
+                planned, rerun = plan, Rerun(plan, float32.plan(arrays, (output,)), float32)
             with session.limited(), np.errstate(all="ignore"):
                 rerun.run(arrays)
                 for unit, by_width in zip(units, energies, strict=True):

@@ -77,6 +77,12 @@ def _stand_in(t: Tensor) -> NDArray[Any]:
     return np.broadcast_to(np.zeros((), t.dtype), t.shape)
 
 
+def check(node: Node, inputs: Sequence[Element]) -> None:
+    """Raise ModelError where a node or the types of its inputs are not what ONNX's schema allows."""
+    schemas.check_form(node)
+    schemas.check_types(node, inputs)
+
+
 def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) -> list[Element]:
     """Return the outputs of a node, None for an output that is left out.
 
@@ -98,8 +104,7 @@ def compute(node: Node, inputs: Sequence[Element], values: Mapping[str, Value]) 
     with node.errors_named():
         if isinstance(op, Custom):
             return list(op.compute(node, inputs, declared_types(node, values)))
-        schemas.check_form(node)
-        schemas.check_types(node, inputs)
+        check(node, inputs)
         own = find_evaluator(node)
         if own is not None:
             return own.compute(node, inputs)

@@ -1,5 +1,6 @@
 """QuantizeLinear and DequantizeLinear: exact if the scale is a power of two, else in float32 as in ONNX."""
 
+from dataclasses import dataclass
 from math import frexp
 from typing import Annotated, Any
 
@@ -13,6 +14,9 @@ from qengine.model.ops.shape import ELEMENTS
 from qengine.model.steps import Convert, FromCodes, Island, Join, Rounded, Tensor, ToCodes
 from qengine.model.steps.forms import Concatenated
 from qengine.qformat import QFormat
+
+NOT_FINITE = "x holds NaN or infinity, which has no scale"
+"""Message for a DynamicQuantizeLinear of such numbers."""
 
 Plain = Annotated[Tensor, Role.PLAIN]
 
@@ -97,6 +101,58 @@ def _check_parameters(node: str, scale: Tensor, zero_point: Tensor | None, block
         raise ModelError(f"scale {list(scale.shape)} and zero point {list(zero_point.shape)} differ in shape")
 
 
+@dataclass(frozen=True)
+class Quantized:
+    """Integers of real numbers: saturate(round(x / scale) + zero point), half to even; NaN as 0.
+
+    Attributes
+    ----------
+    shape, offset_shape : shapes in which scales and zero points broadcast against x; see `spread`.
+    dtype : type of the integers.
+    scale : name of the scale, for messages.
+    """
+
+    shape: tuple[int, ...]
+    offset_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scale: str
+
+    def __call__(self, values: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        """Return the integers."""
+        # DynamicQuantizeLinear, spelled in other operators, computes a scale of 0 for zeros.
+        check_scale(step, f"scale '{self.scale}'", may_be_zero=not values.any())
+        quotient = np.rint(values / step.reshape(self.shape)).astype(np.float64)
+        codes = np.where(np.isnan(quotient), 0.0, quotient)
+        if offsets:
+            codes = codes + offsets[0].reshape(self.offset_shape)
+        limits = np.iinfo(self.dtype)
+        return np.asarray(np.clip(codes, limits.min, limits.max).astype(self.dtype))
+
+
+@dataclass(frozen=True)
+class Dequantized:
+    """Real numbers of integers: (x - zero point) * scale.
+
+    Attributes
+    ----------
+    shape, offset_shape, scale : see `Quantized`.
+    may_be_zero : whether a single scale may be 0.
+    """
+
+    shape: tuple[int, ...]
+    offset_shape: tuple[int, ...]
+    scale: str
+    may_be_zero: bool
+
+    def __call__(self, codes: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
+        """Return the numbers."""
+        check_scale(step, f"scale '{self.scale}'", may_be_zero=step.size > 1 or self.may_be_zero)
+        values = codes.astype(np.float32)
+        if offsets:
+            values = values - offsets[0].reshape(self.offset_shape).astype(np.float32)
+        return np.asarray(values * step.reshape(self.shape))
+
+
 @operator("QuantizeLinear", since=10, elements=REAL)
 def quantize_linear(
     x: Tensor,
@@ -121,18 +177,8 @@ def quantize_linear(
         return ToCodes(x, fmt, offset, dtype)
     if precision or dtype.kind == "V":
         raise UnsupportedError("QuantizeLinear with a precision has no handler")
-    shape, limits = spread(scale, x, axis), np.iinfo(dtype)
     offset_shape = () if zero_point is None else spread(zero_point, x, axis)
-
-    def convert(values: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
-        # DynamicQuantizeLinear, spelled in other operators, computes a scale of 0 for zeros.
-        check_scale(step, f"scale '{scale.name}'", may_be_zero=not values.any())
-        quotient = np.rint(values / step.reshape(shape)).astype(np.float64)
-        codes = np.where(np.isnan(quotient), 0.0, quotient)
-        if offsets:
-            codes = codes + offsets[0].reshape(offset_shape)
-        return np.asarray(np.clip(codes, limits.min, limits.max).astype(dtype))
-
+    convert = Quantized(spread(scale, x, axis), offset_shape, dtype, scale.name)
     return Island((x, scale) if zero_point is None else (x, scale, zero_point), convert, x.shape, dtype)
 
 
@@ -157,16 +203,8 @@ def dequantize_linear(
     fmt, offset = _constant_format(x.dtype, scale, zero_point)
     if fmt is not None:
         return FromCodes(x, fmt, offset, scale.dtype)
-    shape = spread(scale, x, axis)
     offset_shape = () if zero_point is None else spread(zero_point, x, axis)
-
-    def convert(codes: NDArray[Any], step: NDArray[Any], *offsets: NDArray[Any]) -> NDArray[Any]:
-        check_scale(step, f"scale '{scale.name}'", may_be_zero=step.size > 1 or scale.value is None)
-        values = codes.astype(np.float32)
-        if offsets:
-            values = values - offsets[0].reshape(offset_shape).astype(np.float32)
-        return np.asarray(values * step.reshape(shape))
-
+    convert = Dequantized(spread(scale, x, axis), offset_shape, scale.name, may_be_zero=scale.value is None)
     operands = (x, scale) if zero_point is None else (x, scale, zero_point)
     return Island(operands, convert, x.shape, scale.dtype)
 
@@ -180,6 +218,9 @@ def requantize(x: Tensor) -> Join | Convert:
 
 
 __all__ = [
+    "NOT_FINITE",
+    "Dequantized",
+    "Quantized",
     "check_scale",
     "default_dtype",
     "dequantize_linear",

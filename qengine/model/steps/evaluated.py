@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ class Evaluation:
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     compute: Callable[[Sequence[NDArray[Any] | None]], Sequence[Any]]
+    _changed: list[tuple[Any, Evaluation]] = field(default_factory=list, repr=False)
 
     def steps(self) -> tuple[Evaluated, ...]:
         """Return a step for each output."""
@@ -50,6 +51,14 @@ class Evaluation:
 
         return output
 
+    def of_other_tensors(self, change: Callable[[Tensor], Tensor]) -> Evaluation:
+        """Return the same computation of other tensors, one object for all steps that are changed alike."""
+        if not self._changed or self._changed[0][0] is not change:
+            inputs = tuple(None if t is None else change(t) for t in self.inputs)
+            other = replace(self, inputs=inputs, outputs=tuple(map(change, self.outputs)), _changed=[])
+            self._changed[:] = [(change, other)]
+        return self._changed[0][1]
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluated(Island):
@@ -63,3 +72,7 @@ class Evaluated(Island):
 
     evaluation: Evaluation
     index: int
+
+    def with_operands(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Return the same output of an evaluation of other tensors."""
+        return replace(super().with_operands(change), evaluation=self.evaluation.of_other_tensors(change))

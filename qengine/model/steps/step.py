@@ -1,9 +1,10 @@
 """The base of every kind of step: operands, an output, a kernel in float32 and one in fixed point."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from qengine.errors import FormatError
 from qengine.kernels.reference.requantize import Tally, quantize
 from qengine.kernels.reference.word import Codes, Word
+from qengine.model.graph import StoredConstant
 from qengine.qformat import Format, Overflow, QFormat, Rounding, fraction_bits_of
 
 _MAX_BOUND_CODE = 1 << 20  # a code that is larger than every word
@@ -54,6 +56,7 @@ class Tensor:
     shape : lengths of the axes.
     value : elements, if they are known when the plan is made.
     format : format in fixed point; None for a tensor that is never quantized.
+    stored : integers of which the elements of a constant were computed, if there are any.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Tensor:
     shape: tuple[int, ...]
     value: NDArray[Any] | None = None
     format: Format | None = None
+    stored: StoredConstant | None = None
 
     @property
     def ndim(self) -> int:
@@ -161,6 +165,17 @@ class Step(ABC):
     @abstractmethod
     def operands(self) -> tuple[Tensor, ...]:
         """The arguments of the kernels, in order."""
+
+    def with_operands(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Return the same computation of other tensors of the same types and shapes: the results of a function."""
+        changed: dict[str, Any] = {}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                changed[field.name] = change(value)
+            elif isinstance(value, tuple) and any(isinstance(one, Tensor) for one in value):
+                changed[field.name] = tuple(change(one) if isinstance(one, Tensor) else one for one in value)
+        return replace(self, **changed)  # type: ignore[type-var]
 
     @abstractmethod
     def float32(self) -> Kernel:

@@ -14,7 +14,7 @@ float16, are compared as arrays after the segment that computes them. Results an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.reference.requantize import new_tally
-from qengine.model.steps import Evaluated, Evaluation, Move, Step, Tensor
+from qengine.model.steps import Move, Tensor
 from qengine.runtime.native.executor import Arrays, Executor, OutputArray, OutputSource, tally_key
 from qengine.runtime.native.lowering_table import NotLowered
 from qengine.runtime.native.op import Op
@@ -180,9 +180,7 @@ def _common_plan(fixed: Plan, float32: Plan) -> Plan | None:
     computed = [{name for name, t in plan.outputs.items() if t.value is None} for plan in (fixed, float32)]
     if names[0] != names[1] or computed[0] != computed[1] or fixed.encoded:
         return None
-    evaluations: dict[int, Evaluation] = {}
-    renamed = [_renamed_step(bound_step, evaluations) for bound_step in float32.steps]
-    steps = [step for pair in zip(renamed, fixed.steps, strict=True) for step in pair]
+    steps = [step for pair in zip(map(_renamed_step, float32.steps), fixed.steps, strict=True) for step in pair]
     return replace(
         fixed,
         inputs=(*fixed.inputs, *map(_renamed, float32.inputs)),
@@ -196,37 +194,9 @@ def _renamed(t: Tensor) -> Tensor:
     return Tensor(float_name(t.name), t.dtype, t.shape, t.value, t.format)
 
 
-def _renamed_step(bound_step: BoundStep, evaluations: dict[int, Evaluation]) -> BoundStep:
-    """Return a step of the float32 plan with the names of the common plan.
-
-    Parameters
-    ----------
-    bound_step
-        The step.
-    evaluations
-        Renamed evaluations by the id of the original, which this adds to: the steps of a node share one.
-    """
-    renamed: dict[str, Any] = {}
-    step: Step = bound_step.step
-    if isinstance(step, Evaluated):
-        old = step.evaluation
-        if id(old) not in evaluations:
-            inputs = tuple(None if t is None else _renamed(t) for t in old.inputs)
-            evaluations[id(old)] = replace(old, inputs=inputs, outputs=tuple(map(_renamed, old.outputs)))
-        renamed["evaluation"] = evaluations[id(old)]
-    for one in fields(step):  # type: ignore[arg-type]
-        value = getattr(step, one.name)
-        if isinstance(value, Tensor):
-            renamed[one.name] = _renamed(value)
-        elif isinstance(value, tuple) and any(isinstance(v, Tensor) for v in value):
-            renamed[one.name] = tuple(_renamed(v) if isinstance(v, Tensor) else v for v in value)
-    return replace(
-        bound_step,
-        step=replace(step, **renamed),  # type: ignore[type-var]
-        output=_renamed(bound_step.output),
-        sources=tuple(float_name(s) if isinstance(s, str) else s for s in bound_step.sources),
-        release=tuple(map(float_name, bound_step.release)),
-    )
+def _renamed_step(bound_step: BoundStep) -> BoundStep:
+    """Return a step of the float32 plan with the names of the common plan."""
+    return bound_step.with_operands(_renamed, _renamed(bound_step.output))
 
 
 class _CountedLowering(PlanLowering):

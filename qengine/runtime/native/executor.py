@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FeedError, ModelError, OptionError
+from qengine.errors import FeedError, FormatError, ModelError, OptionError
 from qengine.kernels.isa import Isa
 from qengine.kernels.locks import Lock
 from qengine.kernels.reference.requantize import Tally, new_tally
@@ -21,7 +21,7 @@ from qengine.runtime.native.schedule import CompiledOps
 from qengine.runtime.plan.plan import BoundStep, Plan, decode_output, quantize_input, refuse_nan
 
 NAN_COUNTS = "\0nan"
-"""Name of the array in which kernels count the NaN of each input: int64 (inputs,)."""
+"""Name of the array in which kernels count the NaN of each input, then of each step that rounds: int64."""
 
 FAULTS = "\0faults"
 """Name of the array in which kernels mark elements that the model may not have: int64 (faults,)."""
@@ -188,6 +188,7 @@ class Executor:
     release : names of the arrays that nothing reads after each part.
     unread : inputs in fixed point that no part reads; they are checked for NaN too.
     faults : errors that kernels may find.
+    rounding : steps that round real numbers on native kernels, in the order of their counters of NaN.
     lock : lock that a run holds.
     segments : parts that run on native kernels.
     """
@@ -200,12 +201,13 @@ class Executor:
     release: tuple[tuple[str, ...], ...]
     unread: tuple[Tensor, ...] = ()
     faults: tuple[Fault, ...] = ()
+    rounding: tuple[BoundStep, ...] = ()
     segments: tuple[NativeSegment, ...] = field(init=False)
     lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         self.segments = tuple(part for part in self.parts if isinstance(part, NativeSegment))
-        self._may_find_nan = any(tensor.format is not None for tensor in self.plan.inputs)
+        self._may_find_nan = bool(self.rounding) or any(tensor.format is not None for tensor in self.plan.inputs)
         self._new_arrays = {output.key for segment in self.segments for output in segment.outputs}
         final = {t.name for t in self.plan.inputs if t.format is None} | self.plan.encoded
         self._feeds = [(t.name, feed_key(t.name), t.shape, t.name in final) for t in self.plan.inputs]
@@ -231,7 +233,7 @@ class Executor:
             arrays[key] = array
             if is_final:
                 arrays[name] = array
-        arrays[NAN_COUNTS] = np.zeros(max(len(self._feeds), 1), np.int64)
+        arrays[NAN_COUNTS] = np.zeros(max(len(self._feeds) + len(self.rounding), 1), np.int64)
         arrays[FAULTS] = np.zeros(max(len(self.faults), 1), np.int64)
         return arrays
 
@@ -252,8 +254,7 @@ class Executor:
             for part, released in zip(self.parts, self.release, strict=True):
                 part.run(arrays)
                 if self._may_find_nan and arrays[NAN_COUNTS].any():
-                    name = self.plan.inputs[int(np.flatnonzero(arrays[NAN_COUNTS])[0])].name
-                    raise FeedError(f"input '{name}' holds NaN: fixed point has no code for it")
+                    self._refuse_nan(int(np.flatnonzero(arrays[NAN_COUNTS])[0]))
                 self.check_faults(arrays)
                 for name in released:
                     arrays.pop(name, None)
@@ -264,6 +265,16 @@ class Executor:
         if self.faults and arrays[FAULTS].any():
             for fault, number in zip(self.faults, arrays[FAULTS], strict=True):
                 fault.check(int(number))
+
+    def _refuse_nan(self, counter: int) -> NoReturn:
+        """Raise the error of the tensor whose counter is not 0."""
+        inputs = self.plan.inputs
+        if counter < len(inputs):
+            raise FeedError(f"input '{inputs[counter].name}' holds NaN: fixed point has no code for it")
+        bound_step = self.rounding[counter - len(inputs)]
+        name = bound_step.output.name.partition("\0")[0]  # names that are made up have more
+        with bound_step.node.errors_named():
+            raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
 
     def _output(self, arrays: Arrays, source: OutputSource) -> NDArray[Any]:
         """Return an output as an array of the caller's own."""

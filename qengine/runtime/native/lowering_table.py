@@ -67,6 +67,8 @@ class LoweringContext(Generic[S]):
     isa : instruction set that kernels are compiled for.
     request_buffer : function that returns the buffer of an input.
     buffers : buffers that already hold a tensor, by the tensor's name.
+    nan_counter : function that returns the address of a counter: if it is not 0 after the run, the step found NaN that
+        has no code.
     counts : whether kernels that round store flags with the codes.
     """
 
@@ -77,6 +79,7 @@ class LoweringContext(Generic[S]):
     isa: Isa
     request_buffer: RequestBuffer
     buffers: Callable[[str], list[TensorBuffer]]
+    nan_counter: Callable[[], Slot]
     counts: bool = False
 
 

@@ -22,14 +22,16 @@ the halos of its inputs, and memory is laid out when the whole segment is known 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Slot, load
-from qengine.model.steps import Evaluated, Step, Tensor
+from qengine.model.steps import Evaluated, Linear, Step, Tensor
 from qengine.runtime.native.executor import (
     FAULTS,
+    NAN_COUNTS,
     Executor,
     Fault,
     NativeSegment,
@@ -37,6 +39,7 @@ from qengine.runtime.native.executor import (
     ReferencePart,
     feed_key,
 )
+from qengine.runtime.native.frames import depth_of, frames_of, on_frames
 from qengine.runtime.native.fusion import fuse_biases
 from qengine.runtime.native.half import WideSteps
 from qengine.runtime.native.lowering_table import (
@@ -50,6 +53,7 @@ from qengine.runtime.native.lowering_table import (
 from qengine.runtime.native.lowerings import lowering_of, plain_lowering_of
 from qengine.runtime.native.memory import Memory
 from qengine.runtime.native.op import Op
+from qengine.runtime.native.quantized_steps import with_quantized_steps
 from qengine.runtime.native.schedule import compile_ops
 from qengine.runtime.native.segment_tensors import SegmentTensors
 from qengine.runtime.native.tensor_buffer import TensorBuffer, element_type, images, stored_as
@@ -68,7 +72,7 @@ def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool) -> Executor:
     raw
         Whether outputs in fixed point are codes instead of real numbers.
     """
-    return PlanLowering(fuse_biases(plan), isa, threads, raw).executor()
+    return PlanLowering(fuse_biases(with_quantized_steps(plan)), isa, threads, raw).executor()
 
 
 class PlanLowering(SegmentTensors):
@@ -80,6 +84,7 @@ class PlanLowering(SegmentTensors):
     memory : memory of the tensors between ops, which the segments use one after the other.
     evaluated : plain buffers of all outputs of nodes with several outputs, by the id of the evaluation.
     faults : errors that kernels may find.
+    rounding : steps that round real numbers, which may be NaN.
     wide_steps : steps on float32 in the place of float16.
     last_read : index of the last step that reads a tensor, by name.
     """
@@ -90,6 +95,7 @@ class PlanLowering(SegmentTensors):
         self.memory = Memory()
         self.evaluated: dict[int, tuple[TensorBuffer, ...]] = {}
         self.faults: list[Fault] = []
+        self.rounding: list[BoundStep] = []
         self.wide_steps = WideSteps()
         self.last_read = {s: i for i, b in enumerate(plan.steps) for s in b.sources if isinstance(s, str)}
 
@@ -112,8 +118,17 @@ class PlanLowering(SegmentTensors):
         read = set().union(*self.reads)
         quantized = [t for t in self.plan.inputs if t.format is not None and t.name not in self.plan.encoded]
         unread = tuple(t for t in quantized if feed_key(t.name) not in read)
-        parts, faults = tuple(self.parts), tuple(self.faults)
-        return Executor(self.plan, self.isa, self.threads, parts, outputs, tuple(reversed(release)), unread, faults)
+        return Executor(
+            self.plan,
+            self.isa,
+            self.threads,
+            tuple(self.parts),
+            outputs,
+            tuple(reversed(release)),
+            unread,
+            tuple(self.faults),
+            tuple(self.rounding),
+        )
 
     def _before_steps(self) -> None:
         """Add what comes before the first step."""
@@ -137,9 +152,12 @@ class PlanLowering(SegmentTensors):
             ways.insert(0 if entry.is_first or self._reads_plain(bound_step.step) else 1, self._lower_to_plain)
         if any(t.name in self.turned and t.name not in self.plain for t in bound_step.step.operands):
             ways.insert(0, self._lower_to_turned)
+        if depth_of(bound_step.step) is not None:
+            ways.append(self._lower_to_frames)
         reasons = []
         for way in ways:
-            state = len(self.segment.ops), len(self.faults), dict(self.plain), dict(self.turned), dict(self.sources)
+            counts = len(self.segment.ops), len(self.faults), len(self.rounding)
+            state = dict(self.plain), dict(self.turned), dict(self.sources), dict(self.frames)
             buffers = {name: list(existing) for name, existing in self.buffers.items()}
             try:
                 ops = way(widened)
@@ -147,8 +165,9 @@ class PlanLowering(SegmentTensors):
                     ops = (*ops, *self._round(widened, bound_step.output))
             except NotLowered as reason:
                 reasons += [str(reason)] if way != self._lower_to_turned else []
-                op_count, fault_count, self.plain, self.turned, self.sources = state
-                del self.segment.ops[op_count:], self.faults[fault_count:]
+                op_count, fault_count, rounding_count = counts
+                self.plain, self.turned, self.sources, self.frames = state
+                del self.segment.ops[op_count:], self.faults[fault_count:], self.rounding[rounding_count:]
                 self.buffers = buffers
             else:
                 self.segment.steps.append((bound_step, ops))
@@ -172,12 +191,31 @@ class PlanLowering(SegmentTensors):
             raise NotLowered("no tensor with channels last in blocks")
         return self._lower_to_blocks(found)
 
+    def _lower_to_frames(self, bound_step: BoundStep) -> tuple[Op, ...]:
+        """Add a convolution or pool over three spatial axes as one over two, and return its ops."""
+        step, out = bound_step.step, bound_step.output
+        depth, weights = depth_of(step), step.w if isinstance(step, Linear) else None
+        assert depth is not None
+        if self.counts or 0 in out.shape or (weights is not None and weights.value is None):
+            raise NotLowered("three spatial axes, with weights that are computed or in a run that counts")
+        before = len(self.segment.ops)
+        if isinstance(step, Linear):
+            frames = self._taps(step, depth, f"{out.name} taps")
+        else:
+            frames = self._as_frames(step.operands[0])
+        is_pooled = weights is None and (depth.kernel, depth.stride, depth.out) != (1, 1, depth.length)
+        found = frames_of(out, out.shape[1], depth.length if is_pooled else depth.out, f"{out.name} frames")
+        self.tensors[found.name] = found
+        self._lower_to_blocks(replace(bound_step, step=on_frames(step, frames, depth), output=found))
+        self.frames[out.name] = self._largest(found, out, depth) if is_pooled else found
+        return tuple(self.segment.ops[before:])
+
     def _lower_to_blocks(self, bound_step: BoundStep) -> tuple[Op, ...]:
         """Add a step on blocks of channels, and return its ops."""
         output = bound_step.output
         if stored_as(output) is None or images(output.shape) is None or 0 in output.shape:
             raise NotLowered(f"{len(output.shape)} axes of {output.dtype}")
-        lowered = self._lower(bound_step.step, output)
+        lowered = self._lower(bound_step, output)
         for op in lowered.ops:
             self.segment.append(op)
         self.buffers[output.name] = list(lowered.outputs)
@@ -221,8 +259,9 @@ class PlanLowering(SegmentTensors):
         self.faults.append(Fault(bound_step.node, message))
         return Slot(FAULTS, 8 * (len(self.faults) - 1))
 
-    def _lower(self, step: Step, out: Tensor) -> Lowered:
+    def _lower(self, bound_step: BoundStep, out: Tensor) -> Lowered:
         """Return the ops of a step."""
+        step = bound_step.step
         context = LoweringContext(
             step=step,
             function=function_of(step),
@@ -231,9 +270,15 @@ class PlanLowering(SegmentTensors):
             isa=self.isa,
             request_buffer=self._request_buffer,
             buffers=lambda name: self.buffers.get(name, []),
+            nan_counter=lambda: self._nan_counter(bound_step),
             counts=self.counts,
         )
         return lowering_of(step)(context)
+
+    def _nan_counter(self, bound_step: BoundStep) -> Slot:
+        """Return the counter of NaN in what a step rounds; those of the inputs come first."""
+        self.rounding.append(bound_step)
+        return Slot(NAN_COUNTS, 8 * (len(self.plan.inputs) + len(self.rounding) - 1))
 
     def _output(self, t: Tensor, raw: bool) -> OutputSource:
         """Return the source of an output, as codes or real numbers, and add the ops that it takes."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qengine.kernels.epilogue import LANES
 from qengine.kernels.program import Call
@@ -16,6 +15,7 @@ from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.native.lowering_table import PlainContext
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
+from qengine.runtime.native.row_product import constant_buffer, flat
 from qengine.runtime.native.tensor_buffer import TensorBuffer
 
 
@@ -61,11 +61,6 @@ class RecurrentNode:
         return 2 if self.resets_after else self.gates
 
 
-def flat(count: int) -> tuple[int, int, int, int]:
-    """Return the shape of a plain buffer of some elements."""
-    return 1, 1, 1, count
-
-
 class RecurrentWeights:
     """Packed weights and biases: of constants once, else by kernels in each run.
 
@@ -93,7 +88,7 @@ class RecurrentWeights:
         self.r = self._matrix(r, by_item=True)
         hidden = sizes.hidden
         if b is None:
-            self.bias = self._constant(np.zeros((sizes.directions, gates, units), np.float32))
+            self.bias = constant_buffer(np.zeros((sizes.directions, gates, units), np.float32))
             self.own_bias = self.bias
         else:
             self.bias = self._vector(b, gates, 0, node.first_biases, gates * hidden)
@@ -101,18 +96,11 @@ class RecurrentWeights:
         self.peephole = self.bias if p is None else self._vector(p, 3, 0, 0, 0)
         self.has_peephole = p is not None
 
-    def _constant(self, array: NDArray[np.float32]) -> TensorBuffer:
-        memory = np.zeros(array.size + LANES, np.float32)  # begins at a multiple of 64 bytes
-        start = -memory.ctypes.data % 64 // 4
-        memory[start : start + array.size] = array.ravel()
-        elements = memory[start : start + array.size]
-        return TensorBuffer("weights", flat(array.size), "f32", 1, elements=elements)
-
     def _matrix(self, t: Tensor, *, by_item: bool) -> TensorBuffer:
         node, (directions, _, length) = self._node, t.shape
         if t.value is not None:
             packed = [packed_gates(one, node.gates, by_item=by_item) for one in t.value]
-            return self._constant(np.stack(packed))
+            return constant_buffer(np.stack(packed))
         gates, units, hidden = node.gates, node.units, node.sizes.hidden
         items = units if by_item else length
         source = self._context.request(t)
@@ -142,7 +130,7 @@ class RecurrentWeights:
         if t.value is not None:
             numbers = t.value[:, skip : skip + gates * hidden].copy()
             numbers[:, : added * hidden] += t.value[:, more + skip : more + skip + added * hidden]
-            return self._constant(np.stack([padded_gates(one, gates) for one in numbers]))
+            return constant_buffer(np.stack([padded_gates(one, gates) for one in numbers]))
         source = self._context.request(t)
         target = TensorBuffer(f"{t.name} packed", flat(directions * gates * units), "f32", 1)
 

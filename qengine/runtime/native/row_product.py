@@ -6,9 +6,12 @@ by side, so that the table is 0, 4, 8, ... for every row.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qengine.kernels import dot
 from qengine.kernels.dot import Dot, FactorType
@@ -16,10 +19,11 @@ from qengine.kernels.epilogue import LANES, Sums
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Call
 from qengine.runtime.native.op import float_bounds
-from qengine.runtime.native.tensor_buffer import Address
+from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
 
 _VECTOR = 4 * LANES
 _OUTER_BYTES = 1 << 15  # more weights than the L1 cache holds
+_PART_ROWS, _PART_VECTORS = 14, 4  # rows or vectors of a part; the largest tile has as many rows
 _UNBOUNDED = float_bounds(None, None)
 
 
@@ -45,6 +49,44 @@ class Places:
         """Return the places of a later row."""
         x, y = self.x + row * self.x_row, self.y + row * self.y_row
         return Places(x, self.x_row, self.w, self.numbers, y, self.y_row)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Parts of several products of the same size: rows, or vectors of columns where there are few rows.
+
+    Attributes
+    ----------
+    count : number of products.
+    rows, vectors : size of a result.
+    by_rows : whether parts are rows.
+    """
+
+    count: int
+    rows: int
+    vectors: int
+    by_rows: bool
+
+    @property
+    def _step(self) -> int:
+        return _PART_ROWS if self.by_rows else _PART_VECTORS
+
+    @property
+    def _each(self) -> int:
+        return -(-(self.rows if self.by_rows else self.vectors) // self._step)
+
+    @property
+    def parts(self) -> int:
+        """The number of parts."""
+        return self.count * self._each
+
+    def within(self, first: int, end: int) -> Iterator[tuple[int, range, range]]:
+        """Yield what some parts are of each product: its number, rows and vectors."""
+        each, size = self._each, self.rows if self.by_rows else self.vectors
+        for i in range(first // each, -(-end // each)):
+            begin, stop = (min(max(n - i * each, 0), each) * self._step for n in (first, end))
+            some = range(begin, min(stop, size))
+            yield (i, some, range(self.vectors)) if self.by_rows else (i, range(self.rows), some)
 
 
 @dataclass(frozen=True)
@@ -83,6 +125,10 @@ class RowProduct:
         """An estimate of the processor cycles of a row."""
         return self.taps * self.vectors * (0.6 if self.kind == "f32" or self.isa.has_vnni else 3.0)
 
+    def grid(self, rows: int, count: int = 1) -> Grid:
+        """Return how threads share several products of some rows."""
+        return Grid(count, rows, self.vectors, by_rows=rows >= 2 * _PART_ROWS or self.vectors <= 2 * _PART_VECTORS)
+
     def calls(self, places: Places, rows: int, first: int = 0, end: int | None = None) -> list[Call]:
         """Return the calls that compute vectors `first` to `end` of some rows."""
         stop = self.vectors if end is None else end
@@ -114,6 +160,7 @@ class RowProduct:
             0,
             self.epilogue,
             masked=last != LANES,
+            outer=is_outer,
             partial=self.kind == "f32" and self.taps > dot.PARTIAL_TAPS,
         )
         arguments: dict[str, Address] = {
@@ -122,11 +169,26 @@ class RowProduct:
             **{"w": places.w + first * self.vector_bytes, "w_vector": self.vector_bytes},
             **{"numbers": places.numbers + first * number_bytes, "scalars": int(_UNBOUNDED.ctypes.data)},
             **{"y": places.y + first * _VECTOR, "y_batch": 0, "y_vector": _VECTOR, "y_row": 0, "y_pixel": places.y_row},
-            **{"batch": 1, "rows": 1, "width": rows, "vectors": vectors, "last": last, "outer": int(is_outer)},
+            **{"batch": 1, "rows": 1, "width": rows, "vectors": vectors, "last": last},
         }
         return Call(spec, arguments)
 
 
-def tap_offsets(taps: int) -> np.ndarray:
+def flat(count: int) -> tuple[int, int, int, int]:
+    """Return the shape of a plain buffer of some elements."""
+    return 1, 1, 1, count
+
+
+def constant_buffer(array: NDArray[Any]) -> TensorBuffer:
+    """Return a buffer that holds constant elements, at a multiple of 64 bytes and with room for a vector at the end."""
+    memory = np.zeros(array.nbytes + 128, np.uint8)
+    start = -memory.ctypes.data % 64
+    elements = memory[start : start + array.nbytes].view(array.dtype)
+    elements[:] = array.ravel()
+    stored = f"{array.dtype.kind}{8 * array.dtype.itemsize}"
+    return TensorBuffer("constant", flat(array.size), stored, 1, elements=elements)
+
+
+def tap_offsets(taps: int) -> NDArray[np.int64]:
     """Return the distances of the taps of a row: they lie side by side."""
     return np.arange(taps, dtype=np.int64) * dot.LANE_BYTES

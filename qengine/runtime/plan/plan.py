@@ -7,8 +7,8 @@ kernel, store the output under its name, drop the tensors of `release`. The loop
 point, as the kernels differ and not the loop. Native executors (`native`) take the same plan and compile it.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,12 @@ class BoundStep:
     sources: tuple[str | NDArray[Any], ...]
     release: tuple[str, ...] = ()
     is_real: bool = False
+
+    def with_operands(self, change: Callable[[Tensor], Tensor], output: Tensor | None = None) -> "BoundStep":
+        """Return the step on other operands, see `Step.with_operands`; nothing is released after it."""
+        step = self.step.with_operands(change)
+        sources = tuple(t.name if t.value is None else t.elements for t in step.operands)
+        return replace(self, step=step, output=output or self.output, sources=sources, release=())
 
     @property
     def is_island(self) -> bool:

@@ -171,7 +171,7 @@ COLUMNS, IMAGE, BLOCK = folded(1, 1, (5, 5), (2, 2)).inputs
         ("DeformConv", (X, W, OFFSET), {"kernel_shape": [3, 2]}, "kernel_shape .3, 2. is not"),
         ("DeformConv", (X, W, OFFSET * np.nan), {}, "NaN"),
         ("Col2Im", (COLUMNS[:, :, 1:], IMAGE, BLOCK), {}, "does not fit blocks"),
-        ("Col2Im", (COLUMNS, i64(5, 2**40), BLOCK), {}, "does not fit blocks|int32"),
+        ("Col2Im", (COLUMNS, i64(5, 2**40), BLOCK), {}, "does not fit blocks|int32|more than"),
         ("Col2Im", (COLUMNS, i64(5, -5), BLOCK), {}, "positive numbers|cannot run"),
         ("Col2Im", (COLUMNS, IMAGE, i64(2, 0)), {}, "positive numbers|cannot run"),
         ("Col2Im", (COLUMNS > 0, IMAGE, BLOCK), {}, "bool"),

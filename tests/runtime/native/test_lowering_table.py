@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from qengine.kernels.isa import GENERIC
+from qengine.kernels.program import Slot
 from qengine.kernels.reference.coordinates import Axis
 from qengine.model.steps import Arithmetic, Combine, Join, Linear, Mean, Move, Resize, Table, Tensor
 from qengine.model.steps.forms import (
@@ -57,7 +58,7 @@ def lower(step, form=None, arithmetic=None, buffers=None):
     buffers = buffers or {}
     context = LoweringContext(
         step, function_of(step), out, arithmetic or Arithmetic(), GENERIC, request_buffer,
-        lambda name: buffers.get(name, []),
+        lambda name: buffers.get(name, []), lambda: Slot("nan"),
     )  # fmt: skip
     return lowering_of(step)(context)
 

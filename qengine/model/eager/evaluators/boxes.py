@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError
-from qengine.model.eager.elements import one_integer
+from qengine.model.eager.boxes import Suppressed
 from qengine.model.eager.evaluator import evaluator
 
 Corners = tuple[NDArray[np.float32], ...]
@@ -26,33 +25,16 @@ def non_max_suppression(
     center_point_box: int = 0,
 ) -> NDArray[Any]:
     """Rows (batch, class, box) of the boxes with the highest scores, without those that overlap a better one."""
-    if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape != (len(scores), scores.shape[2], 4):
-        raise ModelError(
-            f"boxes {list(boxes.shape)} and scores {list(scores.shape)} do not fit: [batches, boxes, 4] and "
-            "[batches, classes, boxes] are needed"
-        )
-    if center_point_box not in (0, 1):
-        raise ModelError(f"center_point_box is {center_point_box}; 0 or 1 is needed")
-    most = 0 if max_output_boxes_per_class is None else one_integer(max_output_boxes_per_class, "the number of boxes")
-    overlap = _threshold(iou_threshold, "iou_threshold", np.float32(0))
-    if not 0 <= overlap <= 1:
-        raise ModelError(f"iou_threshold is {overlap}, outside of 0..1")
-    least = None if score_threshold is None else _threshold(score_threshold, "score_threshold", np.float32(0))
+    given = Suppressed.of(
+        *(boxes, scores, max_output_boxes_per_class, iou_threshold, score_threshold), center_point_box=center_point_box
+    )
     rows = [np.zeros((0, 3), np.int64)]
-    for batch in range(len(scores) if most > 0 else 0):
+    for batch in range(len(scores) if given.most > 0 else 0):
         corners = _corners(boxes[batch], center_point_box)
         for category, ranked in enumerate(scores[batch]):
-            chosen = _chosen(corners, ranked, most, overlap, least)
+            chosen = _chosen(corners, ranked, given.most, given.overlap, given.least)
             rows.append(np.column_stack([np.full_like(chosen, batch), np.full_like(chosen, category), chosen]))
     return np.concatenate(rows)
-
-
-def _threshold(given: NDArray[np.float32] | None, what: str, default: np.float32) -> np.float32:
-    if given is None:
-        return default
-    if given.size != 1 or given.ndim > 1:
-        raise ModelError(f"{what} has shape {list(given.shape)}; a single number is needed")
-    return np.float32(given.item())
 
 
 def _corners(boxes: NDArray[np.float32], center_point_box: int) -> Corners:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import Reals, check_shape, checked_shape, reals
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator
 from qengine.model.ops.window import Window
+from qengine.model.steps import Tensor
 
 _Ints = tuple[int, ...]
 
@@ -30,7 +31,7 @@ class DeformOptions:
     strides: _Ints | None = None
 
 
-def _window(x: NDArray[Any], w: NDArray[Any], options: DeformOptions) -> Window:
+def _window(x: NDArray[Any] | Tensor, w: NDArray[Any] | Tensor, options: DeformOptions) -> Window:
     """Return the windows; raise ModelError where the weights do not fit the input."""
     if x.ndim < 3 or w.ndim != x.ndim:
         raise ModelError(f"X {list(x.shape)} and W {list(w.shape)} need the same number of axes, 3 or more")
@@ -75,7 +76,11 @@ def _interpolated(x: Reals, places: Reals, size: _Ints) -> Reals:
     return total
 
 
-@evaluator("DeformConv")
+def _deform_types(x: Tensor, w: Tensor, *_: Tensor | None, options: DeformOptions) -> tuple[OutputType]:
+    return (((x.shape[0], w.shape[0], *_window(x, w, options).out), x.dtype),)
+
+
+@evaluator("DeformConv", outputs=_deform_types)
 def deform_conv(
     x: NDArray[Any],
     w: NDArray[Any],

@@ -10,13 +10,20 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.eager.elements import axes_of, check_shape, checked_shape, reals, widened, zero
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator, known_elements
 from qengine.model.ops.window import Window
+from qengine.model.steps import Tensor
 
 _Ints = tuple[int, ...]
 
 
-@evaluator("Col2Im", since=18)
+def _col2im_types(x: Tensor, image_shape: Tensor, block_shape: Tensor, **_: Any) -> tuple[OutputType]:
+    image, block = known_elements(image_shape), known_elements(block_shape)
+    check_shape(x, (None, None, None), "the input")
+    return (((x.shape[0], x.shape[1] // max(prod(block.tolist()), 1), *image.tolist()), x.dtype),)
+
+
+@evaluator("Col2Im", since=18, outputs=_col2im_types)
 def col2im(
     x: NDArray[Any],
     image_shape: NDArray[Any],
@@ -53,7 +60,12 @@ def col2im(
     return y[(slice(None), slice(None), *inside)].astype(x.dtype)
 
 
-@evaluator("AffineGrid", since=20)
+def _affine_grid_types(theta: Tensor, size: Tensor, **_: Any) -> tuple[OutputType]:
+    lengths = known_elements(size).tolist()
+    return (((*lengths[:1], *lengths[2:], max(len(lengths) - 2, 0)), theta.dtype),)
+
+
+@evaluator("AffineGrid", since=20, outputs=_affine_grid_types)
 def affine_grid(theta: NDArray[Any], size: NDArray[Any], *, align_corners: int = 0) -> NDArray[Any]:
     """Coordinates of the pixels of images of a size, from -1 to 1, multiplied by the matrices theta."""
     check_shape(size, (None,), "size")
@@ -74,14 +86,24 @@ def affine_grid(theta: NDArray[Any], size: NDArray[Any], *, align_corners: int =
     return y.reshape(shape).astype(theta.dtype)
 
 
-@evaluator("CenterCropPad", since=18)
-def center_crop_pad(x: NDArray[Any], shape: NDArray[Any], *, axes: _Ints | None = None) -> NDArray[Any]:
-    """x cut or filled with zeros at both ends of axes; an odd element is cut from, or added at, the end."""
+def _crop_types(x: Tensor, shape: Tensor, *, axes: _Ints | None = None) -> tuple[OutputType]:
+    return ((_cropped(x, known_elements(shape), axes), x.dtype),)
+
+
+def _cropped(x: NDArray[Any] | Tensor, shape: NDArray[Any], axes: _Ints | None) -> _Ints:
+    """Return the lengths of all axes after those over `axes` became those of `shape`."""
     over = tuple(range(x.ndim)) if axes is None else axes_of(axes, x.ndim)
     check_shape(shape, (len(over),), "shape")
     lengths = list(x.shape)
     for axis, n in zip(over, shape.tolist(), strict=True):
         lengths[axis] = n
+    return tuple(lengths)
+
+
+@evaluator("CenterCropPad", since=18, outputs=_crop_types)
+def center_crop_pad(x: NDArray[Any], shape: NDArray[Any], *, axes: _Ints | None = None) -> NDArray[Any]:
+    """x cut or filled with zeros at both ends of axes; an odd element is cut from, or added at, the end."""
+    lengths = _cropped(x, shape, axes)
     y = np.full(checked_shape(lengths), zero(x.dtype), x.dtype)
     read, write = [], []
     for n, m in zip(x.shape, lengths, strict=True):

@@ -6,7 +6,7 @@ exact, and BLAS is fast.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,41 +14,60 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.eager.elements import checked_shape, scalar
-from qengine.model.eager.evaluator import evaluator
-from qengine.model.ops.linear import conv
-from qengine.model.ops.operator import Ints
-from qengine.model.ops.quantization import check_scale
+from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.eager.integer_window import IntegerWindow
+from qengine.model.ops.quantization import NOT_FINITE, check_scale
 from qengine.model.steps import Tensor
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class _Window:
-    """The attributes of a convolution."""
+def _matmul_integer_types(
+    a: Tensor, b: Tensor, a_zero_point: Tensor | None = None, b_zero_point: Tensor | None = None
+) -> tuple[OutputType]:
+    for zero_point, matrix, rule, what in (
+        (a_zero_point, a, _per_row_shape, "a_zero_point"),
+        (b_zero_point, b, _per_column_shape, "b_zero_point"),
+    ):
+        if zero_point is not None:
+            rule(zero_point.shape, matrix.shape, what)
+    return ((_product_shape(a.shape, b.shape), np.dtype(np.int32)),)
 
-    auto_pad: str = "NOTSET"
-    dilations: Ints | None = None
-    group: int = 1
-    kernel_shape: Ints | None = None
-    pads: Ints | None = None
-    strides: Ints | None = None
 
-
-@evaluator("MatMulInteger", since=10)
+@evaluator("MatMulInteger", since=10, outputs=_matmul_integer_types)
 def matmul_integer(a: Array, b: Array, a_zero_point: Array | None = None, b_zero_point: Array | None = None) -> Array:
     """np.matmul of integers minus their zero points."""
     return _matrix_product(_row_centred(a, a_zero_point), _column_centred(b, b_zero_point))
 
 
-@evaluator("ConvInteger", since=10)
+def _conv_integer_types(
+    x: Tensor,
+    w: Tensor,
+    x_zero_point: Tensor | None = None,
+    w_zero_point: Tensor | None = None,
+    *,
+    window: IntegerWindow,
+) -> tuple[OutputType]:
+    _check_points(x_zero_point, w_zero_point, w)
+    return ((window.step(x, w).shape, np.dtype(np.int32)),)
+
+
+def _check_points(x_zero_point: Tensor | None, w_zero_point: Tensor | None, w: Tensor) -> None:
+    if x_zero_point is not None and prod(x_zero_point.shape) != 1:
+        raise ModelError(f"x_zero_point of shape {list(x_zero_point.shape)} must be a single number")
+    if w_zero_point is not None:
+        _filter_shape(w_zero_point.shape, w.shape, "w_zero_point")
+
+
+@evaluator("ConvInteger", since=10, outputs=_conv_integer_types)
 def conv_integer(
     x: Array,
     w: Array,
     x_zero_point: Array | None = None,
     w_zero_point: Array | None = None,
     *,
-    window: _Window,
+    window: IntegerWindow,
 ) -> Array:
     """Cross-correlation of integers minus their zero points; padding is the zero point."""
     return _convolution(
@@ -58,7 +77,24 @@ def conv_integer(
     )
 
 
-@evaluator("QLinearMatMul", since=10)
+def _qlinear_matmul_types(
+    a: Tensor,
+    a_scale: Tensor,
+    a_zero_point: Tensor,
+    b: Tensor,
+    b_scale: Tensor,
+    b_zero_point: Tensor,
+    y_scale: Tensor,  # noqa: ARG001
+    y_zero_point: Tensor,
+) -> tuple[OutputType]:
+    for one in (a_scale, a_zero_point):
+        _per_row_shape(one.shape, a.shape, "a_scale")
+    for one in (b_scale, b_zero_point):
+        _per_column_shape(one.shape, b.shape, "b_scale")
+    return ((_product_shape(a.shape, b.shape), y_zero_point.dtype),)
+
+
+@evaluator("QLinearMatMul", since=10, outputs=_qlinear_matmul_types)
 def qlinear_matmul(
     a: Array,
     a_scale: Array,
@@ -90,7 +126,27 @@ def qlinear_matmul(
     return _requantized(total, rows * columns, y_scale, y_zero_point)
 
 
-@evaluator("QLinearConv", since=10)
+def _qlinear_conv_types(
+    x: Tensor,
+    x_scale: Tensor,  # noqa: ARG001
+    x_zero_point: Tensor,
+    w: Tensor,
+    w_scale: Tensor,
+    w_zero_point: Tensor,
+    y_scale: Tensor,  # noqa: ARG001
+    y_zero_point: Tensor,
+    bias: Tensor | None = None,
+    *,
+    window: IntegerWindow,
+) -> tuple[OutputType]:
+    _check_points(x_zero_point, w_zero_point, w)
+    _filter_shape(w_scale.shape, w.shape, "w_scale")
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ModelError(f"bias {list(bias.shape)} must be [{w.shape[0]}]")
+    return ((window.step(x, w).shape, y_zero_point.dtype),)
+
+
+@evaluator("QLinearConv", since=10, outputs=_qlinear_conv_types)
 def qlinear_conv(
     x: Array,
     x_scale: Array,
@@ -102,7 +158,7 @@ def qlinear_conv(
     y_zero_point: Array,
     bias: Array | None = None,
     *,
-    window: _Window,
+    window: IntegerWindow,
 ) -> Array:
     """Cross-correlation of quantized numbers, quantized again."""
     for name, scale in (("x_scale", x_scale), ("w_scale", w_scale), ("y_scale", y_scale)):
@@ -124,11 +180,15 @@ def qlinear_conv(
     return _requantized(total, factor, y_scale, y_zero_point)
 
 
-@evaluator("DynamicQuantizeLinear", since=11)
+def _dynamic_types(x: Tensor) -> tuple[OutputType, OutputType, OutputType]:
+    return (x.shape, np.dtype(np.uint8)), ((), np.dtype(np.float32)), ((), np.dtype(np.uint8))
+
+
+@evaluator("DynamicQuantizeLinear", since=11, outputs=_dynamic_types)
 def dynamic_quantize_linear(x: Array) -> tuple[Array, Array, Array]:
     """Codes in uint8, with the scale and zero point that the range of x and 0 gives."""
     if not np.isfinite(x).all():
-        raise ModelError("x holds NaN or infinity, which has no scale")
+        raise ModelError(NOT_FINITE)
     low = np.float32(x.min(initial=0))
     high = np.float32(x.max(initial=0))
     scale = (
@@ -157,26 +217,36 @@ def _column_centred(b: Array, zero_point: Array | None) -> NDArray[np.float64]:
 
 def _per_row(parameter: Array, a: Array, what: str) -> Array:
     """Return a scale or zero point of A as a scalar, or with one number for each row: (..., M, 1)."""
-    if parameter.size == 1:
-        return parameter.reshape(())
-    if a.ndim > 1 and parameter.shape == a.shape[-2:-1]:
-        return parameter[:, None]
-    return _checked(parameter, a, (*a.shape[:-1], 1), what)
+    return parameter.reshape(_per_row_shape(parameter.shape, a.shape, what))
+
+
+def _per_row_shape(parameter: Shape, a: Shape, what: str) -> Shape:
+    """Return the shape in which a scale or zero point of A broadcasts against it."""
+    if prod(parameter) == 1:
+        return ()
+    if len(a) > 1 and parameter == a[-2:-1]:
+        return (*parameter, 1)
+    return _checked(parameter, a, (*a[:-1], 1), what)
 
 
 def _per_column(parameter: Array, b: Array, what: str) -> Array:
     """Return a scale or zero point of B as a scalar, or with one number for each column: (..., 1, N)."""
-    if parameter.size == 1:
-        return parameter.reshape(())
-    if b.ndim > 1 and parameter.shape == b.shape[-1:]:
-        return parameter[None]
-    return _checked(parameter, b, (*b.shape[:-2], 1, *b.shape[-1:]), what)
+    return parameter.reshape(_per_column_shape(parameter.shape, b.shape, what))
 
 
-def _checked(parameter: Array, x: Array, wanted: tuple[int, ...], what: str) -> Array:
-    if x.ndim < 2 or parameter.shape != wanted:
+def _per_column_shape(parameter: Shape, b: Shape, what: str) -> Shape:
+    """Return the shape in which a scale or zero point of B broadcasts against it."""
+    if prod(parameter) == 1:
+        return ()
+    if len(b) > 1 and parameter == b[-1:]:
+        return (1, *parameter)
+    return _checked(parameter, b, (*b[:-2], 1, *b[-1:]), what)
+
+
+def _checked(parameter: Shape, x: Shape, wanted: Shape, what: str) -> Shape:
+    if len(x) < 2 or parameter != wanted:
         raise ModelError(
-            f"{what} {list(parameter.shape)} of a matrix {list(x.shape)} must be a single number, a number for each "
+            f"{what} {list(parameter)} of a matrix {list(x)} must be a single number, a number for each "
             f"row or column, or {list(wanted)}"
         )
     return parameter
@@ -186,23 +256,33 @@ def _per_filter(parameter: Array | None, w: Array, what: str) -> Any:
     """Return a scale or zero point of filters as a number, or as an array that broadcasts against them."""
     if parameter is None or parameter.size == 1:
         return scalar(parameter, what)
-    if parameter.shape != w.shape[:1]:
-        raise ModelError(
-            f"{what} {list(parameter.shape)} must be a single number or one for each filter, {list(w.shape[:1])}"
-        )
-    return parameter.reshape(-1, *(1,) * (w.ndim - 1))
+    return parameter.reshape(_filter_shape(parameter.shape, w.shape, what))
+
+
+def _filter_shape(parameter: Shape, w: Shape, what: str) -> Shape:
+    """Return the shape in which a scale or zero point of filters broadcasts against them."""
+    if prod(parameter) == 1:
+        return ()
+    if parameter != w[:1]:
+        raise ModelError(f"{what} {list(parameter)} must be a single number or one for each filter, {list(w[:1])}")
+    return (-1, *(1,) * (len(w) - 1))
 
 
 def _matrix_product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.int32]:
-    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
-        raise ModelError(f"A {list(a.shape)} and B {list(b.shape)} do not fit")
-    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    checked_shape((*stack, *a.shape[-2:-1], *(b.shape[-1:] if b.ndim > 1 else ())), 8, "the output")
+    _product_shape(a.shape, b.shape)
     return _wrapped(a @ b)
 
 
-def _convolution(x: NDArray[np.float64], w: NDArray[np.float64], window: _Window) -> NDArray[np.int32]:
-    step = conv(Tensor("x", x.dtype, x.shape), Tensor("w", w.dtype, w.shape), **vars(window))
+def _product_shape(a: Shape, b: Shape) -> Shape:
+    """Return the shape of a product of matrices; raise ModelError where they do not fit."""
+    if not a or not b or a[-1] != b[-2 if len(b) > 1 else 0]:
+        raise ModelError(f"A {list(a)} and B {list(b)} do not fit")
+    stack = np.broadcast_shapes(a[:-2], b[:-2])
+    return checked_shape((*stack, *a[-2:-1], *(b[-1:] if len(b) > 1 else ())), 8, "the output")
+
+
+def _convolution(x: NDArray[np.float64], w: NDArray[np.float64], window: IntegerWindow) -> NDArray[np.int32]:
+    step = window.step(Tensor("x", x.dtype, x.shape), Tensor("w", w.dtype, w.shape))
     checked_shape(step.shape, 8, "the output")
     checked_shape(step.scratch, 8, "the padded input")
     return _wrapped(step.product(x, w))

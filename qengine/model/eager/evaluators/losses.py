@@ -9,12 +9,17 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import working_dtype
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.steps import Tensor
 
 Array = NDArray[Any]
 
 
-@evaluator("NegativeLogLikelihoodLoss", since=12)
+def _loss_types(x: Tensor, target: Tensor, *_: Tensor | None, reduction: str = "mean", **__: Any) -> tuple[OutputType]:
+    return ((target.shape if reduction == "none" else (), x.dtype),)
+
+
+@evaluator("NegativeLogLikelihoodLoss", since=12, outputs=_loss_types)
 def negative_log_likelihood_loss(
     x: Array, target: Array, weight: Array | None = None, *, ignore_index: int | None = None, reduction: str = "mean"
 ) -> Array:
@@ -22,7 +27,11 @@ def negative_log_likelihood_loss(
     return _loss(x.astype(working_dtype(x.dtype)), target, weight, ignore_index, reduction).astype(x.dtype)
 
 
-@evaluator("SoftmaxCrossEntropyLoss", since=12)
+def _entropy_types(x: Tensor, *others: Tensor, **attributes: Any) -> tuple[OutputType, OutputType]:
+    return *_loss_types(x, *others, **attributes), (x.shape, x.dtype)
+
+
+@evaluator("SoftmaxCrossEntropyLoss", since=12, outputs=_entropy_types)
 def softmax_cross_entropy_loss(
     scores: Array,
     labels: Array,

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError
 from qengine.kernels.reference.window import Pads
 from qengine.model.eager.elements import check_shape, checked_shape
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator, known_elements
 from qengine.model.ops.window import paired, per_axis
+from qengine.model.steps import Tensor
 
 _Ints = tuple[int, ...]
 
@@ -51,13 +52,38 @@ def _are_in_range(indices: NDArray[np.int64], shape: _Ints) -> bool:
 def _scattered(x: NDArray[Any], indices: NDArray[np.int64], shape: _Ints) -> NDArray[Any]:
     """Return zeros of a shape with each element at its index."""
     if not _are_in_range(indices, shape):
-        raise ModelError(f"I has indices from {indices.min()} to {indices.max()}, outside of the result {list(shape)}")
+        size = int(np.prod(shape, dtype=object))
+        wrong = indices[(indices < 0) | (indices >= size)]
+        raise ModelError(f"I has the index {wrong[-1]}, outside of 0..{size - 1}")
     y = np.zeros(shape, x.dtype)
     y.reshape(-1)[indices.ravel()] = x.ravel()
     return y
 
 
-@evaluator("MaxUnpool")
+def _unpool_types(
+    x: Tensor,
+    indices: Tensor,
+    output_shape: Tensor | None = None,
+    *,
+    kernel_shape: _Ints,
+    pads: _Ints | None = None,
+    strides: _Ints | None = None,
+) -> tuple[OutputType]:
+    if output_shape is not None:
+        return ((tuple(known_elements(output_shape).tolist()), x.dtype),)
+    check_shape(indices, x.shape, "I")
+    return ((_pool_of(x, kernel_shape, pads, strides).shape(x.shape), x.dtype),)
+
+
+def _pool_of(x: NDArray[Any] | Tensor, kernel: _Ints, pads: _Ints | None, strides: _Ints | None) -> _Pool:
+    if x.ndim < 3:
+        raise ModelError(f"X {list(x.shape)} needs the axes batch, channel and at least one more")
+    spatial = x.ndim - 2
+    sizes, steps = per_axis(kernel, spatial, "kernel_shape"), per_axis(strides, spatial, "strides")
+    return _Pool(sizes, steps, paired(pads, spatial))
+
+
+@evaluator("MaxUnpool", outputs=_unpool_types)
 def max_unpool(
     x: NDArray[Any],
     indices: NDArray[Any],
@@ -73,12 +99,8 @@ def max_unpool(
     case whose indices count the elements of the smaller shape that the strides give. Indices are read so where that
     alone puts each inside of the window that its element comes from.
     """
-    if x.ndim < 3:
-        raise ModelError(f"X {list(x.shape)} needs the axes batch, channel and at least one more")
+    pool = _pool_of(x, kernel_shape, pads, strides)
     check_shape(indices, x.shape, "I")
-    spatial = x.ndim - 2
-    kernel, steps = per_axis(kernel_shape, spatial, "kernel_shape"), per_axis(strides, spatial, "strides")
-    pool = _Pool(kernel, steps, paired(pads, spatial))
     spanned = pool.shape(x.shape)
     if output_shape is None:
         return _scattered(x, indices, checked_shape(spanned))

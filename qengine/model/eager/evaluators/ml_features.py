@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,19 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import checked_shape
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator, same_type
 from qengine.model.eager.ml.features import DOMAIN, floats, rows_of, tensor_of
 from qengine.model.eager.ml.lookup import positions_in
+from qengine.model.steps import Tensor
 
 _NORMS = ("MAX", "L1", "L2")
 
 
-@evaluator("ArrayFeatureExtractor", domain=DOMAIN)
+def _extractor_types(x: Tensor, indices: Tensor) -> tuple[OutputType]:
+    return (((*(x.shape[:-1] if x.ndim > 1 else (1,)), prod(indices.shape)), x.dtype),)
+
+
+@evaluator("ArrayFeatureExtractor", domain=DOMAIN, outputs=_extractor_types)
 def array_feature_extractor(x: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:
     """Return the columns of the last axis at the indices; of a vector, as a matrix of one row."""
     if x.ndim == 0:
@@ -32,13 +38,18 @@ def array_feature_extractor(x: NDArray[Any], indices: NDArray[Any]) -> NDArray[A
     return result[None] if x.ndim == 1 else result
 
 
-@evaluator("Binarizer", domain=DOMAIN)
+@evaluator("Binarizer", domain=DOMAIN, outputs=same_type)
 def binarizer(x: NDArray[Any], *, threshold: float = 0.0) -> NDArray[Any]:
     """Return 1 where an element is above the threshold, else 0."""
     return (x > np.float64(threshold)).astype(x.dtype)
 
 
-@evaluator("FeatureVectorizer", domain=DOMAIN)
+def _vectorizer_types(*inputs: Tensor, inputdimensions: tuple[int, ...] = ()) -> tuple[OutputType]:
+    rows = inputs[0].shape[0] if inputs and inputs[0].ndim > 1 else 1
+    return (((rows, sum(inputdimensions)), np.dtype(np.float32)),)
+
+
+@evaluator("FeatureVectorizer", domain=DOMAIN, outputs=_vectorizer_types)
 def feature_vectorizer(*inputs: NDArray[Any], inputdimensions: tuple[int, ...] = ()) -> NDArray[Any]:
     """Return the inputs side by side, each cut or filled with zeros to its number of columns."""
     if not inputs or len(inputs) != len(inputdimensions):
@@ -65,7 +76,7 @@ def _flat_rows(x: NDArray[Any]) -> NDArray[Any]:
     return x.reshape(len(x), int(np.prod(x.shape[1:]))) if x.ndim > 1 else x[None]
 
 
-@evaluator("Imputer", domain=DOMAIN)
+@evaluator("Imputer", domain=DOMAIN, outputs=same_type)
 def imputer(
     x: NDArray[Any],
     *,
@@ -89,7 +100,11 @@ def imputer(
     return np.where(found, values.astype(x.dtype), x)
 
 
-@evaluator("Scaler", domain=DOMAIN)
+def _float_types(x: Tensor, **_: Any) -> tuple[OutputType]:
+    return ((x.shape, np.dtype(np.float32)),)
+
+
+@evaluator("Scaler", domain=DOMAIN, outputs=_float_types)
 def scaler(x: NDArray[Any], *, offset: tuple[float, ...] = (), scale: tuple[float, ...] = ()) -> NDArray[Any]:
     """Return (x - offset) * scale, with a number for each column or for all, as float32."""
     if not scale or len(scale) != len(offset):
@@ -112,7 +127,7 @@ def _per_feature(x: NDArray[Any], values: NDArray[Any], what: str) -> NDArray[An
     return values
 
 
-@evaluator("Normalizer", domain=DOMAIN)
+@evaluator("Normalizer", domain=DOMAIN, outputs=_float_types)
 def normalizer(x: NDArray[Any], *, norm: str = "MAX") -> NDArray[Any]:
     """Return each row divided by its norm, as float32; a row whose norm is 0 stays."""
     if norm not in _NORMS:
@@ -131,7 +146,13 @@ def normalizer(x: NDArray[Any], *, norm: str = "MAX") -> NDArray[Any]:
     return result.reshape(x.shape)
 
 
-@evaluator("OneHotEncoder", domain=DOMAIN)
+def _encoder_types(
+    x: Tensor, *, cats_int64s: tuple[int, ...] = (), cats_strings: tuple[str, ...] = (), **_: Any
+) -> tuple[OutputType]:
+    return (((*x.shape, len(cats_int64s or cats_strings)), np.dtype(np.float32)),)
+
+
+@evaluator("OneHotEncoder", domain=DOMAIN, outputs=_encoder_types)
 def one_hot_encoder(
     x: NDArray[Any], *, cats_int64s: tuple[int, ...] = (), cats_strings: tuple[str, ...] = (), zeros: int = 1
 ) -> NDArray[Any]:

@@ -9,12 +9,17 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import checked_shape
-from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.ml.features import DOMAIN, floats, labels_of, rows_of
+from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.eager.ml.features import DOMAIN, floats, labels_of, row_count, rows_of
 from qengine.model.eager.ml.scores import check_transform, of_two_classes, transformed
+from qengine.model.steps import Tensor
 
 
-@evaluator("LinearRegressor", domain=DOMAIN)
+def _regressor_types(x: Tensor, *, targets: int = 1, **_: Any) -> tuple[OutputType]:
+    return (((row_count(x), targets), np.dtype(np.float32)),)
+
+
+@evaluator("LinearRegressor", domain=DOMAIN, outputs=_regressor_types)
 def linear_regressor(
     x: NDArray[Any],
     *,
@@ -27,7 +32,21 @@ def linear_regressor(
     return transformed(_products(x, coefficients, intercepts, targets), post_transform)
 
 
-@evaluator("LinearClassifier", domain=DOMAIN)
+def _classifier_types(
+    x: Tensor,
+    *,
+    coefficients: tuple[float, ...],
+    classlabels_ints: tuple[int, ...] = (),
+    classlabels_strings: tuple[str, ...] = (),
+    intercepts: tuple[float, ...] = (),
+    **_: Any,
+) -> tuple[OutputType, OutputType]:
+    rows, count = row_count(x), len(intercepts) or len(coefficients) // max(x.shape[-1], 1)
+    labels = labels_of(classlabels_ints, classlabels_strings, count if count > 1 else 2)
+    return ((rows,), labels.dtype), ((rows, len(labels)), np.dtype(np.float32))
+
+
+@evaluator("LinearClassifier", domain=DOMAIN, outputs=_classifier_types)
 def linear_classifier(
     x: NDArray[Any],
     *,

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.eager.elements import checked_shape
-from qengine.model.eager.evaluator import evaluator
-from qengine.model.eager.ml.features import DOMAIN, floats, labels_of, rows_of
+from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.eager.ml.features import DOMAIN, floats, labels_of, row_count, rows_of
 from qengine.model.eager.ml.kernels import Kernel, class_probabilities
 from qengine.model.eager.ml.scores import check_transform, of_two_classes, transformed
+from qengine.model.steps import Tensor
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,11 @@ class Machine:
             raise ModelError(f"has {len(getattr(self, name))} {name}; {count} are needed")
 
 
-@evaluator("SVMRegressor", domain=DOMAIN)
+def _regressor_types(x: Tensor, **_: Any) -> tuple[OutputType]:
+    return (((row_count(x), 1), np.dtype(np.float32)),)
+
+
+@evaluator("SVMRegressor", domain=DOMAIN, outputs=_regressor_types)
 def svm_regressor(
     x: NDArray[Any], *, machine: Machine, n_supports: int = 0, one_class: int = 0, post_transform: str = "NONE"
 ) -> NDArray[Any]:

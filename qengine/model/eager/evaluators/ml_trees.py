@@ -13,7 +13,7 @@ from qengine.model.eager.elements import checked_shape
 from qengine.model.eager.evaluator import OutputType, evaluator
 from qengine.model.eager.kept import keep
 from qengine.model.eager.ml.ensemble import Ensemble
-from qengine.model.eager.ml.features import DOMAIN, labels_of
+from qengine.model.eager.ml.features import DOMAIN, labels_of, row_count
 from qengine.model.eager.ml.forest import Reals
 from qengine.model.eager.ml.scores import TRANSFORMS, check_transform
 from qengine.model.eager.ml.trees import NodeLists, Trees, WeightLists, forest_of, reals
@@ -101,24 +101,9 @@ def _ensemble_of(
     return keep(node, x.dtype, lambda: attributes.ensemble(nodes, dtype))
 
 
-def kept_ensemble(node: Node, x: Tensor) -> Ensemble:
-    """Return the trees of a node whose output types were asked for."""
-
-    def missing() -> Ensemble:
-        raise AssertionError(node)
-
-    return keep(node, x.dtype, missing)
-
-
-def _row_count(x: Tensor) -> int:
-    if x.ndim not in (1, 2):
-        raise ModelError(f"its features have {x.ndim} axes, {list(x.shape)}; they must be [N, C] or [C]")
-    return x.shape[0] if x.ndim == 2 else 1
-
-
 def _regressor_types(x: Tensor, *, nodes: NodeLists, attributes: Regressor, node: Node) -> tuple[OutputType]:
     ensemble = _ensemble_of(node, x, nodes, attributes)
-    return (((_row_count(x), ensemble.forest.targets), ensemble.dtype),)
+    return (((row_count(x), ensemble.forest.targets), ensemble.dtype),)
 
 
 @evaluator("TreeEnsembleRegressor", domain=DOMAIN, outputs=_regressor_types)
@@ -132,7 +117,7 @@ def _classifier_types(
 ) -> tuple[OutputType, OutputType]:
     ensemble = _ensemble_of(node, x, nodes, attributes)
     assert ensemble.labels is not None
-    count = _row_count(x)
+    count = row_count(x)
     return ((count,), ensemble.labels.dtype), ((count, len(ensemble.labels)), ensemble.dtype)
 
 
@@ -179,7 +164,7 @@ def _tree_ensemble_types(
     node: Node,
 ) -> tuple[OutputType]:
     ensemble = _tree_ensemble(node, x, trees, aggregate_function, n_targets, post_transform)
-    return (((_row_count(x), ensemble.forest.targets), ensemble.dtype),)
+    return (((row_count(x), ensemble.forest.targets), ensemble.dtype),)
 
 
 @evaluator("TreeEnsemble", domain=DOMAIN, since=5, outputs=_tree_ensemble_types)

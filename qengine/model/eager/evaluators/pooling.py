@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError
 from qengine.kernels.reference.functions import power
 from qengine.model.eager.elements import Reals, checked_shape, reals
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator
 from qengine.model.ops.window import Window, check_pads
+from qengine.model.steps import Tensor
 
 _Ints = tuple[int, ...]
 
@@ -36,7 +37,7 @@ def _check_order(p: int) -> None:
         raise ModelError(f"p is {p}, 1 or more is needed")
 
 
-def _spatial(x: NDArray[Any]) -> tuple[int, ...]:
+def _spatial(x: NDArray[Any] | Tensor) -> tuple[int, ...]:
     if x.ndim < 3:
         raise ModelError(f"X {list(x.shape)} needs the axes batch, channel and at least one more")
     return x.shape[2:]
@@ -47,7 +48,22 @@ def _scaled_back(total: Reals, largest: Reals, p: int) -> Reals:
     return np.where(np.isfinite(largest), largest * (total if p == 1 else power(total, 1.0 / p)), largest)
 
 
-@evaluator("LpPool")
+def _lp_types(
+    x: Tensor,
+    *,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: _Ints | None = None,
+    kernel_shape: _Ints,
+    pads: _Ints | None = None,
+    strides: _Ints | None = None,
+    **_: Any,
+) -> tuple[OutputType]:
+    window = Window.of(_spatial(x), kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
+    return (((*x.shape[:2], *window.out), x.dtype),)
+
+
+@evaluator("LpPool", outputs=_lp_types)
 def lp_pool(
     x: NDArray[Any],
     *,
@@ -108,7 +124,11 @@ def _taken(x: Reals, taps: tuple[_Taps, ...]) -> Reals:
     return x
 
 
-@evaluator("GlobalLpPool")
+def _global_lp_types(x: Tensor, **_: Any) -> tuple[OutputType]:
+    return (((*x.shape[:2], *(1 for _ in _spatial(x))), x.dtype),)
+
+
+@evaluator("GlobalLpPool", outputs=_global_lp_types)
 def global_lp_pool(x: NDArray[Any], *, p: int = 2) -> NDArray[Any]:
     """The norm of order p of each channel of each image."""
     _check_order(p)

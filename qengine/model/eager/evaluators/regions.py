@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.rounding import round_real
 from qengine.model.eager.elements import Reals, check_shape, checked_shape, reals, widened
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator
+from qengine.model.steps import Tensor
 
 _MAX_SAMPLES = 1 << 22
 """Largest number of coordinates along an axis of a region at which RoiAlign interpolates."""
@@ -30,14 +31,18 @@ def _scaled(rois: NDArray[Any], spatial_scale: float) -> NDArray[Any]:
 
 
 def _check_batch(indices: NDArray[Any], x: NDArray[Any]) -> NDArray[np.int64]:
-    if indices.size and not (indices.min() >= 0 and indices.max() < x.shape[0]):
-        raise ModelError(
-            f"the regions are of images from {indices.min()} to {indices.max()}, X has {x.shape[0]} images"
-        )
+    wrong = indices[(indices < 0) | (indices >= x.shape[0])]
+    if wrong.size:
+        raise ModelError(f"a region is of image {int(wrong[-1])}, X has {x.shape[0]} images")
     return indices.astype(np.int64)
 
 
-@evaluator("MaxRoiPool")
+def _max_roi_types(x: Tensor, rois: Tensor, *, pooled_shape: tuple[int, ...], **_: Any) -> tuple[OutputType]:
+    check_shape(x, (None, None, None, None), "X")
+    return (((rois.shape[0], x.shape[1], *pooled_shape), x.dtype),)
+
+
+@evaluator("MaxRoiPool", outputs=_max_roi_types)
 def max_roi_pool(
     x: NDArray[Any], rois: NDArray[Any], *, pooled_shape: tuple[int, ...], spatial_scale: float = 1.0
 ) -> NDArray[Any]:
@@ -209,7 +214,15 @@ def _aligned(
     return y
 
 
-@evaluator("RoiAlign", since=10)
+def _aligned_types(
+    x: Tensor, rois: Tensor, batch_indices: Tensor, *, output_height: int = 1, output_width: int = 1, **_: Any
+) -> tuple[OutputType]:
+    check_shape(x, (None, None, None, None), "X")
+    check_shape(batch_indices, rois.shape[:1], "batch_indices")
+    return (((rois.shape[0], x.shape[1], output_height, output_width), x.dtype),)
+
+
+@evaluator("RoiAlign", since=10, outputs=_aligned_types)
 def roi_align_10(
     x: NDArray[Any],
     rois: NDArray[Any],
@@ -226,7 +239,7 @@ def roi_align_10(
     return _aligned((x, rois, batch_indices), mode, shape, sampling_ratio, spatial_scale, half_pixel=False)
 
 
-@evaluator("RoiAlign", since=16)
+@evaluator("RoiAlign", since=16, outputs=_aligned_types)
 def roi_align_16(
     x: NDArray[Any],
     rois: NDArray[Any],

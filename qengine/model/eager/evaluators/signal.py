@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import REALS, axis_of, checked_shape, element_dtype, scalar, working_dtype
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator, known_elements
+from qengine.model.steps import Tensor
 
 Array = NDArray[Any]
 
@@ -21,13 +22,36 @@ _NUMBERS = (*REALS, *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 1
 """Types that the attribute output_datatype may name."""
 
 
-@evaluator("DFT", since=17)
+def _dft_17_types(
+    x: Tensor, dft_length: Tensor | None = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0
+) -> tuple[OutputType]:
+    return _transform_types(x, dft_length, axis, inverse, onesided)
+
+
+def _dft_types(
+    x: Tensor, dft_length: Tensor | None = None, axis: Tensor | None = None, *, inverse: int = 0, onesided: int = 0
+) -> tuple[OutputType]:
+    along = -2 if axis is None else scalar(known_elements(axis), "axis")
+    return _transform_types(x, dft_length, along, inverse, onesided)
+
+
+def _transform_types(x: Tensor, dft_length: Tensor | None, axis: int, inverse: int, onesided: int) -> tuple[OutputType]:
+    along = axis_of(axis, x.ndim)
+    length = None if dft_length is None else scalar(known_elements(dft_length), "dft_length")
+    if length is None:
+        length = 2 * (x.shape[along] - 1) if inverse and onesided else x.shape[along]
+    found = length // 2 + 1 if onesided and not inverse else length
+    parts = 1 if onesided and inverse else 2
+    return (((*x.shape[:along], found, *x.shape[along + 1 : -1], parts), x.dtype),)
+
+
+@evaluator("DFT", since=17, outputs=_dft_17_types)
 def dft_17(x: Array, dft_length: Array | None = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0) -> Array:
     """Discrete Fourier transform along an axis that is an attribute."""
     return _dft(x, dft_length, axis, inverse=bool(inverse), onesided=bool(onesided))
 
 
-@evaluator("DFT", since=20)
+@evaluator("DFT", since=20, outputs=_dft_types)
 def dft(
     x: Array, dft_length: Array | None = None, axis: Array | None = None, *, inverse: int = 0, onesided: int = 0
 ) -> Array:
@@ -69,7 +93,25 @@ def _transformed(x: Array, length: int, axis: int, *, inverse: bool, onesided: b
     return np.stack((y.real, y.imag), axis=-1)
 
 
-@evaluator("STFT", since=17)
+def _stft_types(
+    signal: Tensor,
+    frame_step: Tensor,
+    window: Tensor | None = None,
+    frame_length: Tensor | None = None,
+    *,
+    onesided: int = 1,
+) -> tuple[OutputType]:
+    step = scalar(known_elements(frame_step), "frame_step")
+    length = None if frame_length is None else scalar(known_elements(frame_length), "frame_length")
+    if length is None:
+        length = signal.shape[1] if window is None else window.shape[0]
+    if step < 1 or not 1 <= length <= signal.shape[1]:
+        raise ModelError(f"frames of {length} elements, {step} apart, do not fit a signal of {signal.shape[1]}")
+    frames = (signal.shape[1] - length) // step + 1
+    return (((signal.shape[0], frames, length // 2 + 1 if onesided else length, 2), signal.dtype),)
+
+
+@evaluator("STFT", since=17, outputs=_stft_types)
 def stft(
     signal: Array,
     frame_step: Array,

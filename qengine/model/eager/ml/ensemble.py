@@ -20,9 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.model.eager.kept import keep
 from qengine.model.eager.ml.features import rows_of
 from qengine.model.eager.ml.forest import Forest, Reals
 from qengine.model.eager.ml.scores import of_two_classes, transformed
+from qengine.model.graph import Node
+from qengine.model.steps import Tensor
 
 
 @dataclass(frozen=True)
@@ -84,3 +87,12 @@ class Ensemble:
 
     def _scores(self, x: NDArray[Any]) -> tuple[Reals, NDArray[np.bool_]]:
         return self.forest.scores(rows_of(x).astype(self.forest.weight.dtype), self.function)
+
+
+def kept_ensemble(node: Node, x: Tensor) -> Ensemble:
+    """Return the trees of a node whose output types are known."""
+
+    def missing() -> Ensemble:
+        raise AssertionError(node)
+
+    return keep(node, x.dtype, missing)

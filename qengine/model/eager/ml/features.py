@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.evaluator import Element
+from qengine.model.steps import Tensor
 
 DOMAIN = "ai.onnx.ml"
 
@@ -25,6 +26,13 @@ def rows_of(x: NDArray[Any]) -> NDArray[Any]:
     if x.ndim not in (1, 2):
         raise ModelError(f"its features have {x.ndim} axes, {list(x.shape)}; they must be [N, C] or [C]")
     return x if x.ndim == 2 else x[None]
+
+
+def row_count(x: Tensor) -> int:
+    """Return the number of rows of a feature matrix; see `rows_of`."""
+    if x.ndim not in (1, 2):
+        raise ModelError(f"its features have {x.ndim} axes, {list(x.shape)}; they must be [N, C] or [C]")
+    return x.shape[0] if x.ndim == 2 else 1
 
 
 def labels_of(integers: Sequence[int], texts: Sequence[str], count: int | None = None) -> NDArray[Any]:

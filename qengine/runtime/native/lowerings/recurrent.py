@@ -14,8 +14,8 @@ from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
-from qengine.runtime.native.recurrent_weights import RecurrentNode, RecurrentWeights, flat
-from qengine.runtime.native.row_product import Places, RowProduct, tap_offsets
+from qengine.runtime.native.recurrent_weights import RecurrentNode, RecurrentWeights
+from qengine.runtime.native.row_product import Places, RowProduct, flat, tap_offsets
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
 
 _FUNCTIONS: dict[Cell, tuple[str, ...]] = {
@@ -24,7 +24,6 @@ _FUNCTIONS: dict[Cell, tuple[str, ...]] = {
     "rnn": ("Tanh",),
 }
 _INPUTS = 8  # of an LSTM: X, W, R, B, sequence_lens, initial_h, initial_c, P
-_PRODUCT_ROWS = 14  # rows of a part of the product with W
 
 
 @lowers_plain(Evaluated, "LSTM")
@@ -81,33 +80,28 @@ class _InputProduct:
     def op(self, x: TensorBuffer, out: TensorBuffer) -> Op:
         """Return the op: parts are some rows of a direction."""
         node, sizes, weights = self._node, self._node.sizes, self._weights
-        rows = sizes.time * sizes.batch
-        blocks = -(-rows // _PRODUCT_ROWS)
-        offsets = tap_offsets(sizes.size)
+        rows, offsets = sizes.time * sizes.batch, tap_offsets(sizes.size)
         columns = node.gates * node.units
-        address = int(offsets.ctypes.data)
-        product = RowProduct(self._isa, "f32", address, sizes.size, columns)
+        product = RowProduct(self._isa, "f32", int(offsets.ctypes.data), sizes.size, columns)
+        grid = product.grid(rows, sizes.directions)
 
         def make(part: Part) -> list[Call]:
+            x_place, w, bias = part.inputs
             calls = []
-            for d in range(sizes.directions):
-                begin, end = (min(max(n - d * blocks, 0), blocks) * _PRODUCT_ROWS for n in (part.first, part.end))
-                end = min(end, rows)
-                if begin < end:
-                    x_place, w, bias = part.inputs
-                    places = Places(
-                        x_place,
-                        4 * sizes.size,
-                        w + d * 4 * columns * sizes.size,
-                        bias + d * 4 * columns,
-                        part.outputs[0] + d * rows * node.gate_bytes,
-                        node.gate_bytes,
-                    )
-                    calls += product.calls(places.at(begin), end - begin)
+            for d, some, vectors in grid.within(part.first, part.end):
+                places = Places(
+                    x=x_place,
+                    x_row=4 * sizes.size,
+                    w=w + d * 4 * columns * sizes.size,
+                    numbers=bias + d * 4 * columns,
+                    y=part.outputs[0] + d * rows * node.gate_bytes,
+                    y_row=node.gate_bytes,
+                )
+                calls += product.calls(places.at(some.start), len(some), vectors.start, vectors.stop)
             return calls
 
         work = product.cycles * rows * sizes.directions
-        op = PlainCalls(self._isa, (x, weights.w, weights.bias), out, "dot", make, blocks * sizes.directions, work)
+        op = PlainCalls(self._isa, (x, weights.w, weights.bias), out, "dot", make, grid.parts, work)
         op.address_of(offsets)
         return op
 

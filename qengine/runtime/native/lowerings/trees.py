@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.trees import FOREST, LANES, RESULTS, Choice, Join, Transform, TreeResults, Trees, node_words
-from qengine.model.eager.evaluators.ml_trees import kept_ensemble
 from qengine.model.eager.kept import keep
 from qengine.model.eager.ml.descent import Descent, descent_of
-from qengine.model.eager.ml.ensemble import Ensemble
+from qengine.model.eager.ml.ensemble import Ensemble, kept_ensemble
 from qengine.model.steps import Evaluated
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.plain_op import Part, PlainOp
