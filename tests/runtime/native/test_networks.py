@@ -72,12 +72,12 @@ MIXED = network(
     [
         ("Conv", "x w", "c", {"pads": [1] * 4}),
         ("Transpose", "c", "t", {"perm": [0, 1, 3, 2]}),
-        ("Softmax", "t", "s", {"axis": 1}),
+        ("Mod", "t k", "s", {"fmod": 1}),
         ("Conv", "s v", "d"),
         ("Reshape", "d shape", "y"),
     ],
     inputs={"x": [2, 3, 6, 7]},
-    constants={"w": weights(18, 3, 3, 3), "v": weights(5, 18, 1, 1), "shape": np.array([2, -1])},
+    constants={"w": weights(18, 3, 3, 3), "v": weights(5, 18, 1, 1), "shape": np.array([2, -1]), "k": 0.75},
 )
 
 
