@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class OutputStage:
             return self.requantize.packed(order, self.zero * w.reshape(len(w), -1).sum(axis=1, dtype=np.int64))
         return np.where(order < 0, np.float32(0), self.bias[order]).astype(np.float32).view(np.uint8).ravel()
 
-    @property
+    @cached_property
     def vector_bytes(self) -> int:
         """The bytes of the numbers of 16 channels."""
         channels = len(self.bias)

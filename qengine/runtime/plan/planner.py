@@ -142,7 +142,8 @@ class _Builder:
         self.is_partial = fixed is not None and fixed.formats.is_partial
         # A constant that a pass computed has the name of the model's constant that it was computed from.
         self.tensors = {
-            name: Tensor(graph.derived.get(name, name), a.dtype, a.shape, a) for name, a in graph.constants.items()
+            name: Tensor(graph.derived.get(name, name), a.dtype, a.shape, a, stored=graph.stored_of(name))
+            for name, a in graph.constants.items()
         }
         self.encoded: dict[str, Tensor] = {}
         self.inputs: list[Tensor] = []

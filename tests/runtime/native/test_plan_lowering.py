@@ -30,6 +30,7 @@ def every_other_step_on_the_reference(monkeypatch):
 
     lowering.steps = 0
     monkeypatch.setattr(plan_lowering, "lowering_of", lowering)
+    monkeypatch.setattr(plan_lowering, "plain_lowering_of", lambda step: None)
 
 
 @pytest.mark.parametrize("qformat", [None, "Q3.4"])
