@@ -277,10 +277,10 @@ class SectionedPlan:
                 env.store_output(name, value, node)
             if not isinstance(env[name].value, np.ndarray):
                 continue
-            event = replace(_event(name, env[name], node), reads_codes=reads_codes)
             if alone is not None:
-                alone.append(event)
+                alone.append(replace(_event(name, env[name], node), reads_codes=reads_codes))
             elif self.settings.on_inner_tensor is not None:
+                event = _event(name, env[name], node)
                 self.settings.on_inner_tensor(event.tensor, event.array)
 
     def straight_run(
