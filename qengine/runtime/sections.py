@@ -268,11 +268,11 @@ class SectionedPlan:
         reads_codes = not node.graphs and any(value.format is not None for value in inputs)
         isa = self.settings.isa if alone is None and self.settings.on_inner_tensor is None else None
         outputs = compute_standalone(node, inputs, env, self._graphs_of(node, env), isa)
-        for name, value in zip(node.outputs, outputs, strict=False):
-            if not name:
-                continue
-            with node.errors_named():
+        named = [(name, value) for name, value in zip(node.outputs, outputs, strict=False) if name]
+        with node.errors_named():
+            for name, value in named:
                 env.store_output(name, value, node)
+        for name, _ in named:
             if not isinstance(env[name].value, np.ndarray):
                 continue
             if alone is not None:
