@@ -44,6 +44,8 @@ from qengine.runtime.standalone_nodes import compute_standalone
 from qengine.runtime.values import RuntimeValue
 
 _CACHED_SECTIONS = 64
+_KEPT_BYTES = 1 << 21
+"""Most bytes of memory that the native kernels of a graph inside of a node may keep for each shape of its inputs."""
 
 RunPlan = Callable[[Plan, Arrays], Arrays]
 """(plan, feeds) -> outputs of the plan by name, codes in fixed point."""
@@ -323,7 +325,12 @@ class SectionedPlan:
                 )
                 likes.append(RuntimeValue(like, t.format, real_dtype=t.dtype))
         run = tuple((t.name, place[t.name]) for t in plan.inputs)
-        return StraightRun(self.settings.run_plan, plan, run, tuple(parts), tuple(likes), tuple(decisive), size)
+        executor = self.settings.executor(plan) if self.settings.executor is not None and plan.steps else None
+        if executor is not None and (not executor.is_native or executor.memory > _KEPT_BYTES):
+            executor = None
+        return StraightRun(
+            self.settings.run_plan, executor, plan, run, tuple(parts), tuple(likes), tuple(decisive), size
+        )
 
     def _graphs_of(self, node: Node, env: Environment) -> GraphsOfNode:
         """Return the graphs in the attributes of a node."""
@@ -338,7 +345,8 @@ class StraightRun:
 
     Attributes
     ----------
-    run_plan, plan : function that runs the plan of the section, and the plan.
+    run_plan, executor : function that runs a plan, and the native kernels of the section, where they are small.
+    plan : plan of the section.
     inputs : name of each input of the plan, and its place among the values of a call.
     parts : each output: a name of the plan, the place of an input, or a value that it always is.
     likes : a value with the type, the shape and the format of each output.
@@ -347,6 +355,7 @@ class StraightRun:
     """
 
     run_plan: RunPlan
+    executor: Executor | None
     plan: Plan
     inputs: tuple[tuple[str, int], ...]
     parts: tuple[str | int | RuntimeValue, ...]
@@ -357,7 +366,8 @@ class StraightRun:
     def outputs(self, values: Sequence[RuntimeValue]) -> list[RuntimeValue]:
         """Return the outputs for other values with the same types, shapes and formats."""
         memory.require(self.bytes, self.plan.heaviest)
-        arrays = self.run_plan(self.plan, {name: values[i].value for name, i in self.inputs})
+        inputs = {name: values[i].value for name, i in self.inputs}
+        arrays = self.run_plan(self.plan, inputs) if self.executor is None else self.executor.run(inputs)
         found = []
         for part, like in zip(self.parts, self.likes, strict=True):
             if isinstance(part, str):
