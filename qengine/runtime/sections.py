@@ -260,7 +260,9 @@ class SectionedPlan:
         def make() -> Section:
             constants = {**self.graph.constants, **known}
             graph = replace(rest, constants=constants, inputs=tuple(Value(name, t.dtype) for name, t in inputs.items()))
-            return plan_section(graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded))
+            return plan_section(
+                graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded), self.network.branch
+            )
 
         return self._sections.get(tuple(key), make)
 
