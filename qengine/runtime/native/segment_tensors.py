@@ -189,7 +189,8 @@ class SegmentTensors:
     def _pack(self, t: Tensor, shape: tuple[int, int, int, int], block: int | None) -> TensorBuffer:
         """Add the op that packs an array, or a tensor that lies in memory in another shape; return its buffer."""
         tensor = wide(self.tensors[t.name])
-        if is_half(self.tensors[t.name]) and t.name not in self.buffers and t.name not in self.sources:
+        is_elsewhere = is_half(self.tensors[t.name]) or t.name in self.turned or t.name in self.frames
+        if is_elsewhere and t.name not in self.buffers and t.name not in self.sources:
             self._request_plain(tensor)
         buffer = TensorBuffer.of(Tensor(t.name, t.dtype, shape, None, tensor.format), block or natural_block(shape[1]))
         word, bits, nan = None, 0, Slot(NAN_COUNTS, 8 * self.input_index.get(t.name, 0))
