@@ -18,6 +18,7 @@ import logging
 import os
 import platform
 import sys
+import time
 import zlib
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
@@ -57,6 +58,7 @@ class _KernelCache:
         self._addresses: dict[tuple[str, str], int] = {}
         self._engines: list[Any] = []  # they own the machine code
         self._has_warned = False
+        self.seconds = 0.0
 
     def addresses(self, specs: Sequence[Spec], isa: Isa) -> list[int]:
         """Return the addresses of the machine code of kernels."""
@@ -65,7 +67,9 @@ class _KernelCache:
         with self._lock.guard:
             new = {key: spec for key, spec in zip(keys, specs, strict=True) if key not in self._addresses}
             if new:
+                started = time.perf_counter()
                 self._addresses |= zip(new, self._loaded(self._objects(list(new.values()), isa)), strict=True)
+                self.seconds += time.perf_counter() - started
             return [self._addresses[key] for key in keys]
 
     def _objects(self, specs: Sequence[Spec], isa: Isa) -> list[Kernel]:
@@ -133,6 +137,11 @@ def addresses(specs: Sequence[Spec], isa: Isa) -> list[int]:
     The code has the signature `ENTRY`. Several threads may call this at the same time.
     """
     return _CACHE.addresses(specs, isa)
+
+
+def build_seconds() -> float:
+    """Return the seconds that this process has spent so far on compiling kernels, and on loading compiled ones."""
+    return _CACHE.seconds
 
 
 @cache

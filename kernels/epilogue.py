@@ -76,6 +76,11 @@ class Epilogue:
     split: bool = False
     counts: bool = False
 
+    @property
+    def number_bytes(self) -> int:
+        """The bytes of the numbers of 16 channels; see `EpilogueData.packed`."""
+        return LANES * (3 * 4 if self.split else 3 * 8 if self.wide else 2 * 4)
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -184,18 +189,24 @@ def choose_epilogue(
     counts
         Whether flags are stored with the codes.
     """
-    channels = len(bias)
-    limits = np.broadcast_to(np.asarray(limit, object), channels)
-    shifts = np.broadcast_to(np.asarray(shift, np.int64), channels)
-    right, left = np.clip(shifts, 0, _MAX_RIGHT_SHIFT), np.clip(-shifts, 0, _MAX_LEFT_SHIFT)
-    most = max((int(v) for v in limits), default=0)
+    # Sums of 62 bits or more are refused below, however large they are.
+    limits = np.asarray(np.minimum(np.asarray(limit), 1 << 62), np.int64)
+    shifts = np.asarray(shift, np.int64)
+    right = np.minimum(np.maximum(shifts, 0), _MAX_RIGHT_SHIFT)
+    left = np.minimum(np.maximum(-shifts, 0), _MAX_LEFT_SHIFT)
+    most = int(limits.max(initial=0)) if len(bias) else 0
     dropped = 0
     if accumulator_bits is not None and accumulator_bits <= most.bit_length():
         dropped = accumulator_bits
         if not counts:  # the low bits are enough
             most = 1 << (accumulator_bits - 1)
     half = (np.int64(1) << right) >> 1
-    room = max((min(int(v), most) + (1 << int(r)) for v, r in zip(limits, right, strict=True)), default=0)
+    if right.size == 1:
+        room = most + (1 << right.item()) if len(bias) else 0
+    else:
+        limits = np.broadcast_to(limits, len(bias))
+        highest = [min(int(limits[right == r].max()), most) + (1 << int(r)) for r in np.unique(right)]
+        room = max(highest, default=0)
     wide = room >= 1 << 31 or bool((left > 0).any())
     if wide and room >= 1 << 62:
         return None
@@ -226,4 +237,7 @@ def choose_epilogue(
     first = -unbounded if not wraps and low is not None and low >= least else least
     last = unbounded - 1 if not wraps and high is not None and high <= largest else largest
     scalars = [*bounds, zero, size - word.bits, size - dropped if dropped else 0, first, last]
-    return EpilogueData(epilogue, np.stack([np.asarray(bias, np.int64), right, left]), np.array(scalars, np.int64))
+    channels = np.empty((3, len(bias)), np.int64)
+    for row, numbers in zip(channels, (bias, right, left), strict=True):
+        row[:] = numbers
+    return EpilogueData(epilogue, channels, np.array(scalars, np.int64))

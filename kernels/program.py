@@ -207,3 +207,15 @@ def load(programs: Sequence[Program]) -> None:
         left = iter(addresses([spec for some in specs for spec in some], programs[0].isa))
         for program, some in zip(programs, specs, strict=True):
             program.set_machine_code(list(islice(left, len(some))))
+
+
+_ADDRESSES: dict[tuple[Any, Isa], int] = {}
+
+
+def run_call(entry: Call, isa: Isa) -> None:
+    """Run one call on this thread, at once: for work on arrays that are there, which no program repeats."""
+    key = (entry.spec, isa)
+    if key not in _ADDRESSES:
+        _ADDRESSES[key] = addresses([entry.spec], isa)[0]
+    values = np.array([entry.arguments[name] for name in entry.spec.arguments], np.int64)
+    call(_ADDRESSES[key], values.ctypes.data)

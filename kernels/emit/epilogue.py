@@ -15,11 +15,7 @@ _OUT_OF_RANGE = 1 << 17  # outside every word, and still outside after any left 
 
 def number_bytes(epilogue: Epilogue | Sums | None) -> int:
     """Return the bytes of the numbers of 16 channels; without an epilogue they are float32 biases."""
-    if epilogue is None:
-        return LANES * 4
-    if isinstance(epilogue, Sums):
-        return epilogue.number_bytes
-    return LANES * (3 * 4 if epilogue.split else 3 * 8 if epilogue.wide else 2 * 4)
+    return LANES * 4 if epilogue is None else epilogue.number_bytes
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from qengine.qformat.arrays import dequantize, holds, quantize
 from qengine.qformat.channels import ChannelFormats, Format, channel_formats, fraction_bits_of
-from qengine.qformat.choice import exact_format, finest_format, finest_per_channel, largest_scale
+from qengine.qformat.choice import exact_format, finest_format, finest_per_channel, largest_scale, largest_scales
 from qengine.qformat.modes import Overflow, Rounding, overflow_mode, rounding_mode
 from qengine.qformat.single import FRACTION_BITS, QFormat
 
@@ -21,6 +21,7 @@ __all__ = [
     "fraction_bits_of",
     "holds",
     "largest_scale",
+    "largest_scales",
     "overflow_mode",
     "quantize",
     "rounding_mode",

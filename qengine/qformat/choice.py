@@ -1,6 +1,6 @@
 """Functions that choose the format with the most fraction bits for given values."""
 
-from math import frexp, isfinite, ldexp
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -49,15 +49,22 @@ def finest_format(values: NDArray[Any], bits: int, signed: bool = True) -> QForm
 
 def largest_scale(least: float, most: float, bits: int, signed: bool = True) -> int:
     """Return the largest n at which finite values from `least` to `most`, not both 0, fit `bits` bits as codes."""
+    return int(largest_scales(np.array([least]), np.array([most]), bits, signed)[0])
+
+
+def largest_scales(
+    least: NDArray[np.float64], most: NDArray[np.float64], bits: int, signed: bool = True
+) -> NDArray[np.int64]:
+    """Return the `largest_scale` of each of some pairs of a smallest and a largest value."""
     # 2^(e-1) <= largest < 2^e. One more fraction bit than fits `largest` whole may do for a negative power
     # of two; one fewer is needed where rounding reaches the next power of two.
     word = Word(bits, signed, "half_even", "saturate")
-    fits_whole = bits - signed - frexp(max(most, -least))[1]
-    return next(
-        n
-        for n in (fits_whole + 1, fits_whole, fits_whole - 1)
-        if word.least <= round(ldexp(least, n)) <= round(ldexp(most, n)) <= word.most
-    )
+    fits_whole = bits - signed - np.frexp(np.maximum(most, -least))[1].astype(np.int64)
+    found = fits_whole - 1
+    for n in (fits_whole, fits_whole + 1):
+        fits = (word.least <= np.rint(np.ldexp(least, n))) & (np.rint(np.ldexp(most, n)) <= word.most)
+        found = np.where(fits, n, found)
+    return found
 
 
 def exact_format(values: NDArray[Any]) -> QFormat | None:

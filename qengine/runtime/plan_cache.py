@@ -7,7 +7,7 @@ of the feeds, the elements of feeds that decide shapes, and the initializers tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,10 +19,12 @@ from qengine import memory
 from qengine.errors import OptionError
 from qengine.kernels.isa import Isa
 from qengine.lru_cache import LruCache, digest
+from qengine.model.formats.assign import FormatRequest
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Tensor
 from qengine.runtime.environment import decides
 from qengine.runtime.native import CountedExecutor, CountedRun, Executor, make_counted_executor, make_executor
+from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
@@ -48,6 +50,17 @@ class RunKey(NamedTuple):
     raw: bool
 
 
+def requested_network(network_with: Callable[[FormatRequest | None], Network], options: SessionOptions) -> Network:
+    """Return the network of a model with the formats that options request."""
+    is_requested, unread = options.requests_fixed_point, options.unread_in_float32()
+    network = network_with(options.request() if is_requested else None)
+    if unread and not is_requested:
+        if network.table is None:
+            raise OptionError(f"{unread[0]} has no meaning in float32: give a qformat or formats with it")
+        network = network.with_request(options.request())
+    return network
+
+
 class PlanCache:
     """Thread-safe cache of what a session prepares for its runs.
 
@@ -62,6 +75,7 @@ class PlanCache:
         self.network, self.options, self.isa = network, options, isa
         self._plans: LruCache[Plan] = LruCache(_CACHED_PLANS)
         self._executors: LruCache[Executor] = LruCache(_CACHED_PLANS)
+        self._observers: LruCache[Observer] = LruCache(_CACHED_PLANS)
         self._counted: LruCache[CountedExecutor | None] = LruCache(_CACHED_PLANS)
         self._overridden: LruCache[Network] = LruCache(_CACHED_PLANS)
         self._sectioned: LruCache[SectionedPlan] = LruCache(_CACHED_PLANS)
@@ -88,7 +102,9 @@ class PlanCache:
             fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
             limit = memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True)
             with limit, BLAS.limited(options.threads):
-                plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
+                plan = make_plan(
+                    network.graph_with_outputs(outputs), inputs, fixed, options.max_elements, network.branch
+                )
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
         return self._plans.get(key, make)
@@ -237,6 +253,32 @@ class PlanCache:
         memory.require(plan.bytes, plan.heaviest)
         threads = self.options.threads or available_threads()
         return self._counted.get((id(plan), id(float32)), lambda: make_counted_executor(plan, float32, isa, threads))
+
+    def compile(self, arrays: Mapping[str, Any], names: Sequence[str] | None, *, raw: bool) -> None:
+        """Plan a run and compile its kernels; see `InferenceSession.prepare`."""
+        with memory.limited(self.options.memory_limit(), max_elements=self.options.max_elements):
+            plan = self.whole_plan(arrays, names)
+            if plan is not None and plan.steps and self.isa is not None:
+                self.executor(plan, raw=raw)
+
+    def observer(self, arrays: Mapping[str, Any], as_arrays: frozenset[str]) -> Observer | None:
+        """Return the run of a plan in float32 on native kernels that count.
+
+        None where that is not possible: on the reference, and where the run is planned section by section.
+
+        Parameters
+        ----------
+        arrays
+            Checked feeds.
+        as_arrays
+            Names of tensors that the run gives as arrays.
+        """
+        plan, isa = self.whole_plan(arrays, None), self.isa
+        if plan is None or isa is None:
+            return None
+        memory.require(plan.bytes, plan.heaviest)
+        threads = self.options.threads or available_threads()
+        return self._observers.get((id(plan), as_arrays), lambda: Observer(plan, isa, threads, as_arrays))
 
     def _input(self, name: str, array: Any) -> Tensor:
         """Return an input as the plan needs it: with its elements where they decide shapes."""

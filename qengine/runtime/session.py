@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from qengine import memory
 from qengine.errors import OptionError
+from qengine.kernels.isa import Isa
 from qengine.kernels.reference.requantize import Tally
 from qengine.keywords import check_keywords, options_with
-from qengine.model.formats.assign import FormatRequest
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.steps import Arithmetic, Tensor
@@ -32,10 +32,11 @@ from qengine.runtime.environment import decode_value
 from qengine.runtime.event import Event
 from qengine.runtime.feeds import Argument, check_feeds
 from qengine.runtime.native import Executor
+from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Plan
-from qengine.runtime.plan_cache import PlanCache, RunKey
+from qengine.runtime.plan_cache import PlanCache, RunKey, requested_network
 from qengine.runtime.sections import InnerTensorCallback
 from qengine.runtime.values import RuntimeValue
 from qengine.threads import BLAS
@@ -83,18 +84,8 @@ class InferenceSession:
         self._options = options_with(SessionOptions, options, keywords)
         with memory.limited(self._options.memory_limit(), max_elements=self._options.max_elements):
             graph = model if isinstance(model, Graph) else load(model)
-            self._network = self._read(lambda request: Network(graph, request))
+            self._network = requested_network(lambda request: Network(graph, request), self._options)
         self._plans = PlanCache(self._network, self._options, self._options.instruction_set())
-
-    def _read(self, network_with: Callable[[FormatRequest | None], Network]) -> Network:
-        """Return the network of a model with the formats that the options request."""
-        is_requested, unread = self._options.requests_fixed_point, self._options.unread_in_float32()
-        network = network_with(self._options.request() if is_requested else None)
-        if unread and not is_requested:
-            if network.table is None:
-                raise OptionError(f"{unread[0]} has no meaning in float32: give a qformat or formats with it")
-            network = network.with_request(self._options.request())
-        return network
 
     def get_inputs(self) -> list[Argument]:
         """Return the inputs that every run needs."""
@@ -153,20 +144,11 @@ class InferenceSession:
         return self._network.table is not None
 
     def with_options(self, options: SessionOptions) -> InferenceSession:
-        """Return a session of the same model with other options, which shares all that does not depend on them.
-
-        Raises
-        ------
-        QEngineError
-            If the formats do not fit the model.
-        """
-        other = copy.copy(self)
-        other.__dict__.pop("formats", None)
-        other._options = options
+        """Return a session of the same model with other options, which shares all that does not depend on them."""
         with memory.limited(options.memory_limit(), max_elements=options.max_elements):
-            other._network = other._read(self._network.with_request)
-        other._plans = PlanCache(other._network, options, options.instruction_set())
-        return other
+            return self._other(
+                requested_network(self._network.with_request, options), options, options.instruction_set()
+            )
 
     def in_float32(self) -> InferenceSession:
         """Return a session of the same model in float32, after the same passes, to compare fixed point with.
@@ -175,10 +157,14 @@ class InferenceSession:
         """
         if not self.in_fixed_point:
             return self
+        return self._other(
+            self._network.with_request(None, as_float32=True), self._options.in_float32(), self._plans.isa
+        )
+
+    def _other(self, network: Network, options: SessionOptions, isa: Isa | None) -> InferenceSession:
         other = copy.copy(self)
         other.__dict__.pop("formats", None)
-        other._network, other._options = self._network.with_request(None, as_float32=True), self._options.in_float32()
-        other._plans = PlanCache(other._network, other._options, self._plans.isa)
+        other._network, other._options, other._plans = network, options, PlanCache(network, options, isa)
         return other
 
     @property
@@ -229,6 +215,10 @@ class InferenceSession:
             results = self._run(arrays, tuple(dict.fromkeys(names)), raw, key)
         # A name that is listed twice gives two arrays.
         return [copy.copy(results[name]) if name in names[:i] else results[name] for i, name in enumerate(names)]
+
+    def prepare(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, raw: bool = False) -> None:
+        """Plan a run and compile its kernels ahead; see `run`. Where the data decides how it continues, do nothing."""
+        self._plans.compile(self.check_feeds(feeds), output_names, raw=raw)
 
     def _run(
         self, arrays: Mapping[str, Any], names: tuple[str, ...], raw: bool, key: RunKey | None
@@ -290,6 +280,10 @@ class InferenceSession:
         for tensor, array in plan.trace(arrays, tallies):
             bound_step = steps.get(tensor.name)
             yield Event(tensor, array, None if bound_step is None else bound_step.node, bound_step)
+
+    def observer(self, arrays: Mapping[str, Any], as_arrays: Collection[str]) -> Observer | None:
+        """Return the run on native kernels that counts the values of tensors; see `PlanCache.observer`."""
+        return None if self.in_fixed_point else self._plans.observer(arrays, frozenset(as_arrays))
 
     def known_outputs(self, arrays: Mapping[str, Any], names: Sequence[str]) -> dict[str, Tensor]:
         """Return those of the tensors that need no run, with their elements: `trace` does not yield them."""

@@ -42,10 +42,12 @@ def test_json(files, capsys):
         "task",
         "evaluated_output",
         "computed",
+        "seconds",
         "rows",
         "written",
         "notes",
     }
+    assert set(found["seconds"]) == {"before", "inference", "rest", "compiling"}
     assert (found["model"], found["data"], found["samples"]) == ("model.onnx", "set.npz", 10)
     assert (found["task"], found["evaluated_output"], found["computed"], found["notes"]) == ("classes", "y", 13, [])
     assert [row["activation_bits"] for row in found["rows"]] == [None] + [4] * 4 + [6] * 4 + [7] * 4
@@ -71,13 +73,14 @@ def test_for_a_person(files, capsys):
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "model.onnx, 10 samples of set.npz, output y"
-    assert lines[2].split() == ["formats", "bits", "float32", "dB", "kiB", "s"]
+    assert lines[2].split() == ["formats", "bits", "float32", "dB", "kiB", "s", "inference"]
     assert lines[3].split()[:3] == ["float32", "100.00%", "exact"]
     assert [line.split()[:5] for line in lines[4:6]] == [["6", "bits,", "weights", "4", w] for w in ("12", "all")]
     assert [line.split()[:2] for line in lines[8:10]] == [["Q3.4", "12"], ["Q3.4", "all"]]
     assert lines[10].split() == ["bad.json", "12", "failed"]
     for sums in ("12", "all"):
         assert sum(line.startswith(f"failed: bad.json, {sums}: formats name 'nothing'") for line in lines) == 1
+    assert "s of other work in points" in lines[-2]
     assert lines[-1].startswith("wrote out/results.sqlite, out/results.csv, out/accuracy.png")
     status, out, _ = called(capsys, *words, "--qformat", "Q3.4")
     assert "9 of 9 points were in the folder already" in out

@@ -90,5 +90,5 @@ def _moves(bound_step: BoundStep) -> bool:
 
 def _check_counterpart(bound_step: BoundStep, counterpart: BoundStep) -> None:
     """Raise UnsupportedError unless two steps compute the same tensor from as many operands."""
-    if bound_step.output.name != counterpart.output.name or len(bound_step.sources) != len(counterpart.sources):
+    if bound_step.output.name != counterpart.output.name or len(bound_step.reads) != len(counterpart.reads):
         raise UnsupportedError(f"{bound_step.node} has other steps in float32, and its tensors cannot be compared")

@@ -123,11 +123,11 @@ class Rerun:
         names = {point.name} if point.kind != CONSTANT else set()
         uses, steps = self._rounded_constants(point, fmt), []
         for i, bound_step in enumerate(self._plan.steps):
-            if i in uses or names.intersection(_reads(bound_step)):
+            if i in uses or names.intersection(bound_step.reads):
                 steps.append(bound_step.with_operands(uses.get(i, _same)))
                 names.add(bound_step.output.name)
         computed = {step.output.name for step in steps}
-        read = dict.fromkeys(name for step in steps for name in _reads(step) if name not in computed)
+        read = dict.fromkeys(name for step in steps for name in step.reads if name not in computed)
         outputs = {name: self._tensors[name] for name in self.outputs if name in computed}
         return _plan_of(self._plan, tuple(self._tensors[name] for name in read), steps, outputs)
 
@@ -167,8 +167,8 @@ class Rerun:
 
         back = FromCodes(codes, fmt, 0, tensor.dtype)
         return before, [
-            BoundStep(node, Rounded(before), codes, encode, (before.name,)),
-            BoundStep(node, back, tensor, decode, (codes.name,)),
+            BoundStep(node, Rounded(before), codes, encode),
+            BoundStep(node, back, tensor, decode),
         ]
 
     def _rounded_constants(self, point: Point, fmt: Format | None) -> dict[int, Change]:
@@ -199,13 +199,9 @@ def _both(first: Change, second: Change) -> Change:
     return lambda tensor: second(first(tensor))
 
 
-def _reads(bound_step: BoundStep) -> list[str]:
-    return [source for source in bound_step.sources if isinstance(source, str)]
-
-
 def _plan_of(plan: Plan, inputs: tuple[Tensor, ...], steps: Sequence[BoundStep], outputs: Mapping[str, Tensor]) -> Plan:
     """Return a plan of other inputs, steps and outputs, which releases each tensor after its last reader."""
-    last_read = {name: i for i, step in enumerate(steps) for name in _reads(step)}
+    last_read = {name: i for i, step in enumerate(steps) for name in step.reads}
     release: list[list[str]] = [[] for _ in steps]
     for name, i in last_read.items():
         if name not in outputs:

@@ -83,15 +83,22 @@ class Cost:
     def __str__(self) -> str:
         return self.name
 
-    def total(self, work: Workload) -> float | None:
-        """Return the cost in its unit, in the formats of the session; None where shapes are known only in a run."""
+    def terms_or_none(self, work: Workload) -> Sequence[Term] | None:
+        """Return the terms, which no format changes; None where shapes are known only in a run."""
         try:
-            terms = self.terms(work)
+            return self.terms(work)
         except NeedsRun:
             return None
+
+    def total(self, work: Workload) -> float | None:
+        """Return the cost in its unit, in the formats of the session; None where shapes are known only in a run."""
+        return self.total_of(self.terms_or_none(work), work.session.formats)
+
+    def total_of(self, terms: Sequence[Term] | None, formats: Mapping[str, Format]) -> float | None:
+        """Return the sum of terms in formats by tensor, in the unit of the cost; None for no terms."""
         if terms is None:
             return None
-        bits = {name: word_length(fmt) for name, fmt in work.session.formats.items()}
+        bits = {name: word_length(fmt) for name, fmt in formats.items()}
         return (
             sum(one.factor * prod(bits.get(name, FLOAT_BITS) for name in one.tensors) for one in terms) / self.divisor
         )

@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,6 +63,11 @@ class ModelEvaluator:
     metric: Metric
     options: SessionOptions
 
+    @cached_property
+    def _float32(self) -> InferenceSession:
+        """The session that those in formats share the model and the passes with."""
+        return InferenceSession(self.graph, self.options.in_float32())
+
     def in_float32(self) -> float | None:
         """Return the figure of float32."""
         return self._figure(lambda _, exact: exact[self.output])
@@ -74,7 +80,7 @@ class ModelEvaluator:
         BudgetExhausted
             If the time `until` of `time.monotonic` comes before the end.
         """
-        session = InferenceSession(self.graph, self.options, formats=formats)
+        session = self._float32.with_options(replace(self.options, formats=formats))
         return self._figure(lambda batch, _: session.run([self.output], batch.feeds)[0], until)
 
     def _figure(self, output_of: Callable[[Batch, Outputs], Any], until: float = math.inf) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from qengine.errors import OptionError
 from qengine.qformat import Format
-from qengine.quantization.calibration import CalibrationOptions, Observation, choose_formats
+from qengine.quantization.calibration import CalibrationOptions, FormatChooser, Observation
 from qengine.quantization.calibration.tensors import quantized_tensors
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
@@ -70,14 +70,14 @@ def units_of(
     for name, bits in ((CONSTANT, weight_bits), (ACTIVATION, activation_bits)):
         if not bits:
             raise OptionError(f"there are no word lengths for {name}s: give at least one")
-    longest = max(activation_bits)
+    longest, chooser = max(activation_bits), FormatChooser.of(observation)
     chosen: dict[str, dict[int, Mapping[str, FormatText]]] = {
         CONSTANT: {
-            bits: choose_formats(observation, replace(options, weight_bits=bits, activation_bits=longest)).formats
+            bits: chooser.formats(replace(options, weight_bits=bits, activation_bits=longest))
             for bits in sorted(set(weight_bits))
         },
         ACTIVATION: {
-            bits: choose_formats(observation, replace(options, weight_bits=bits, activation_bits=bits)).formats
+            bits: chooser.formats(replace(options, weight_bits=bits, activation_bits=bits))
             for bits in sorted(set(activation_bits))
         },
     }
@@ -98,9 +98,10 @@ def units_of(
 def _with_formats(observation: Observation, units: list[Unit], options: SessionOptions) -> tuple[Unit, ...]:
     """Return the units with the formats of a session, which knows the channel axis of formats per channel."""
     formats: list[dict[int, Format]] = [{} for _ in units]
+    float32 = InferenceSession(observation.model, options.in_float32(), isa="reference")
     for place in range(max(len(unit.widths) for unit in units)):
         widths = [unit.widths[min(place, len(unit.widths) - 1)] for unit in units]
-        session = InferenceSession(observation.model, options, formats=formats_of(units, widths), isa="reference")
+        session = float32.with_options(replace(options, formats=formats_of(units, widths), isa="reference"))
         for unit, width, known in zip(units, widths, formats, strict=True):
             if unit.name in session.formats:
                 known[width] = session.formats[unit.name]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
+from qengine.analysis.inspection.costs import Term, Workload, all_costs
+from qengine.analysis.sweep.measure import Figures
 from qengine.analysis.sweep.points import Point
+from qengine.lru_cache import LruCache
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
-from qengine.quantization.calibration import Feeds, Observation, choose_formats
+from qengine.qformat import Format
+from qengine.quantization.calibration import Feeds, FormatChooser, Observation
 from qengine.quantization.correction import (
-    CorrectedModel,
     RecipeState,
     change_ranges,
     fit_formats,
@@ -24,7 +29,46 @@ from qengine.runtime.session import InferenceSession
 Ranges = tuple[str, ...] | None
 """The corrections that decide the range of a model's tensors; None for the uncorrected model."""
 
+_KEPT_FORMATS = 64  # choices of formats that are kept for points which differ in something else
 _FOLD_ONLY = ("fold",)  # the passes of every run do the same
+
+
+class SharedModel:
+    """A model before the passes, corrected or not, and what all points that run it have in common.
+
+    Parameters
+    ----------
+    graph
+        The model.
+    options
+        Options of every session.
+
+    Attributes
+    ----------
+    graph : the model.
+    """
+
+    def __init__(self, graph: Graph, options: SessionOptions) -> None:
+        self.graph, self._options = graph, options
+        self._terms: dict[str, Sequence[Term] | None] = {}
+
+    @cached_property
+    def _float32(self) -> InferenceSession:
+        return InferenceSession(self.graph, self._options.in_float32())
+
+    def session(self, options: SessionOptions | None = None) -> InferenceSession:
+        """Return a session with some options; None for float32."""
+        return self._float32.in_float32() if options is None else self._float32.with_options(options)
+
+    def costs(self, formats: Mapping[str, Format], feeds: Mapping[str, Any], samples: int) -> Figures:
+        """Return every cost in some formats, by column; the feeds are those of any run, with a number of samples."""
+        work = Workload(self.session(), feeds, samples)
+        totals: dict[str, float | None] = {}
+        for one in all_costs():
+            if one.column not in self._terms:
+                self._terms[one.column] = one.terms_or_none(work)
+            totals[one.column] = one.total_of(self._terms[one.column], formats)
+        return Figures(totals)
 
 
 @dataclass(frozen=True)
@@ -33,12 +77,12 @@ class Prepared:
 
     Attributes
     ----------
-    graph : the model before the passes, corrected where the point says so.
+    model : the model, corrected where the point says so.
     point : the point.
     formats : formats by tensor; None where the point has one format for all activations, and in float32.
     """
 
-    graph: Graph
+    model: SharedModel
     point: Point
     formats: FormatsByName | None = None
 
@@ -46,15 +90,15 @@ class Prepared:
         """Return a session for the point; the options of the sweep change no bit."""
         point = self.point
         if point.is_float32:
-            return InferenceSession(self.graph, options.in_float32()).in_float32()
+            return self.model.session()
         assert point.rounding is not None
         assert point.overflow is not None
         own = replace(
             options, rounding=point.rounding, overflow=point.overflow, accumulator_bits=point.accumulator_bits
         )
         if self.formats is None:
-            return InferenceSession(self.graph, own, qformat=point.qformat, per_channel=point.per_channel)
-        return InferenceSession(self.graph, own, formats=self.formats)
+            return self.model.session(replace(own, qformat=point.qformat, per_channel=point.per_channel))
+        return self.model.session(replace(own, formats=self.formats))
 
 
 def ranges(point: Point) -> Ranges:
@@ -92,10 +136,14 @@ class Preparer:
         observation: Callable[[Graph, Ranges], Observation],
         options: SessionOptions | None = None,
     ) -> None:
-        self._graph, self._data, self._observation, self._options = graph, data, observation, options
+        self._graph, self._data, self._observation = graph, data, observation
+        self._options = options or SessionOptions()
+        self._model = SharedModel(graph, self._options)
         self._states: dict[str, RecipeState] = {}
         self._observations: dict[Ranges, Observation] = {}
-        self._corrected: tuple[tuple[str, str], CorrectedModel] | None = None  # the last: a grid goes recipe by recipe
+        self._formats_of: LruCache[FormatsByName] = LruCache(_KEPT_FORMATS)
+        # The last: a grid goes recipe by recipe.
+        self._corrected: tuple[tuple[str, str], SharedModel, FormatsByName] | None = None
 
     def prepare(self, point: Point) -> Prepared:
         """Return a point that is ready to run.
@@ -106,13 +154,12 @@ class Preparer:
             If a correction cannot be made, or no format holds the numbers of a tensor.
         """
         if point.is_float32:
-            return Prepared(self._graph, point)
+            return Prepared(self._model, point)
         if ranges(point) is not None:
-            corrected = self._corrected_model(point)
-            return Prepared(corrected.graph, point, corrected.formats)
+            return Prepared(*self._corrected_model(point))
         if point.qformat is not None:
-            return Prepared(self._graph, point)
-        return Prepared(self._graph, point, self._formats(self._graph, point))
+            return Prepared(self._model, point)
+        return Prepared(self._model, point, self._formats(self._graph, point))
 
     def _formats(self, graph: Graph, point: Point) -> FormatsByName:
         if point.formats is not None:
@@ -124,10 +171,11 @@ class Preparer:
         key = ranges(point)
         if key not in self._observations:
             self._observations[key] = self._observation(graph, key)
-        return choose_formats(self._observations[key], point.calibration()).formats
+        chooser, options = FormatChooser.of(self._observations[key]), point.calibration()
+        return self._formats_of.get((key, options), lambda: chooser.formats(options))
 
-    def _corrected_model(self, point: Point) -> CorrectedModel:
-        """Return the model of a point, corrected for its formats."""
+    def _corrected_model(self, point: Point) -> tuple[SharedModel, Point, FormatsByName]:
+        """Return the model of a point, corrected for its formats, the point, and the formats."""
         assert point.recipe is not None
         if point.recipe not in self._states:
             self._states[point.recipe] = change_ranges(self._graph, point.recipe)
@@ -135,5 +183,7 @@ class Preparer:
         formats = self._formats(state.graph, point)
         key = (point.recipe, json.dumps(formats, sort_keys=True))
         if self._corrected is None or self._corrected[0] != key:
-            self._corrected = key, fit_formats(state, formats, self._data, self._options)
-        return self._corrected[1]
+            corrected = fit_formats(state, formats, self._data, self._options)
+            self._corrected = key, SharedModel(corrected.graph, self._options), corrected.formats
+        _, model, chosen = self._corrected
+        return model, point, chosen

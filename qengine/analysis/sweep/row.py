@@ -11,6 +11,8 @@ from qengine.analysis.sweep.points import Point
 from qengine.metrics.declaration import all_metrics
 
 DONE, FAILED = "done", "failed"
+TIMES = ("seconds", "inference_seconds", "compile_seconds")
+"""Columns that differ from one computation of a point to the next."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,9 @@ class Outcome:
     measures : figures of how good the point is.
     costs : costs by column, such as `weight_bytes`; see `qengine.analysis.inspection.costs`.
     codes : digest of the codes of all outputs on all data.
-    seconds : time that the point took.
+    seconds : time that the point took, without compiling.
+    inference_seconds : time of it that the runs took; 0 in float32, whose outputs are known.
+    compile_seconds : time that compiling kernels took, and loading compiled ones, where no point before used them.
     error : reason why the point failed; None where it did not.
     tries : number of times that the point was begun.
     """
@@ -31,6 +35,8 @@ class Outcome:
     costs: Figures = field(default_factory=lambda: Figures(dict.fromkeys(cost_columns())))
     codes: str | None = None
     seconds: float | None = None
+    inference_seconds: float | None = None
+    compile_seconds: float | None = None
     error: str | None = None
     tries: int = 1
 
@@ -65,6 +71,12 @@ class Row:
         """Whether the point was computed: "done", or "failed"."""
         return DONE if self.outcome.error is None else FAILED
 
+    @property
+    def inference_share(self) -> float | None:
+        """The share of the point's time that its runs took; None where it ran nothing."""
+        seconds, inference = self.outcome.seconds, self.outcome.inference_seconds
+        return inference / seconds if seconds and inference else None
+
     def record(self) -> dict[str, Any]:
         """Return the row as values by column; see docs/sweeps.md."""
         outcome, measures = self.outcome, self.outcome.measures
@@ -81,7 +93,7 @@ class Row:
             "sqnr_by_output": dict(measures.sqnr_by_output),
             "against": measures.against,
             **{name: outcome.costs.get(name) for name in cost_columns()},
-            **{name: getattr(outcome, name) for name in ("codes", "seconds", "error", "tries")},
+            **{name: getattr(outcome, name) for name in ("codes", *TIMES, "error", "tries")},
             "finished": self.finished,
         }
 
@@ -100,7 +112,7 @@ class Row:
 
     def result(self) -> dict[str, Any]:
         """Return the record without the time, duration and number of tries: equal in every sweep of the same inputs."""
-        return {name: value for name, value in self.record().items() if name not in ("seconds", "finished", "tries")}
+        return {name: value for name, value in self.record().items() if name not in (*TIMES, "finished", "tries")}
 
 
 def metric_columns() -> tuple[str, ...]:

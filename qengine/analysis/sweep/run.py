@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,13 +20,13 @@ from qengine.analysis.sweep.key import Context, first_registered, graph_digest
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
 from qengine.analysis.sweep.points import Grid, Point
-from qengine.analysis.sweep.prepare import corrected_for_ranges, ranges
+from qengine.analysis.sweep.prepare import Ranges, corrected_for_ranges, ranges
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
 from qengine.analysis.sweep.shared_results import ensure_float32, ensure_histograms
 from qengine.analysis.sweep.store import Store, locked
-from qengine.analysis.sweep.work import ModelAndData, Work
+from qengine.analysis.sweep.work import ModelAndData, Source, Work, kept_open
 from qengine.data import zoo
 from qengine.data.datasets import Dataset, samples_at_once
 from qengine.data.datasets.runs import Runs
@@ -35,6 +36,7 @@ from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
 from qengine.metrics.tasks import Task, check_labels, task_of
 from qengine.model.graph import Graph
+from qengine.quantization.calibration import Observation
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.threads import available_threads
@@ -56,6 +58,8 @@ class Sweep:
     task : kind of the evaluated output.
     evaluated_output : name of the output that the metrics are about.
     folder : folder of the results.
+    new_rows : rows that are new.
+    seconds_before : time before the first point began: for reading the model and the data, and for float32.
     """
 
     rows: tuple[Row, ...]
@@ -63,6 +67,8 @@ class Sweep:
     task: Task
     evaluated_output: str
     folder: Path
+    new_rows: tuple[Row, ...] = ()
+    seconds_before: float = 0.0
 
 
 def sweep(
@@ -135,7 +141,7 @@ class _SweepRun:
     def __init__(
         self, model: str, folder: Path, settings: SweepOptions, options: SessionOptions, progress: Progress
     ) -> None:
-        self.folder = folder
+        self.folder, self._began = folder, time.perf_counter()
         self._model, self._settings, self._options, self._progress = model, settings, options, progress
         source = _source(model, settings, options.max_elements)
         if os.path.realpath(folder) == source.data:
@@ -165,11 +171,13 @@ class _SweepRun:
         keys = {point: self._context.point_key(point) for point in points}
         known = self._known(store, keys)
         left = [point for point in points if keys[point] not in known]
-        self._observe(left, observed)
+        observations = self._observe(left, observed)
         settings, options = self._settings, self._options
         runner, threads = _runner(settings, options.threads) if left else (in_turn, options.threads)
         work = Work(self._source, str(observed.resolve()), self._context, replace(options, threads=threads))
-        with self._progress("sweeping", len(points)) as advance:
+        before, new = time.perf_counter() - self._began, []
+        source = Source(self._graph, self._dataset, self._runs, observations)
+        with self._progress("sweeping", len(points)) as advance, kept_open(work, source):
             advance(len(points) - len(left))
             with closing(runner(work, left)) as outcomes:
                 for point, outcome in outcomes:
@@ -186,10 +194,11 @@ class _SweepRun:
                     )
                     store.add(row)
                     known[row.key] = row
+                    new.append(row)
                     advance(1)
         # The names of formats files are those of this call, and not of the call that computed the point.
         rows = tuple(replace(known[keys[point]], point=point) for point in points)
-        return Sweep(rows, len(left), task, output, self.folder)
+        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before)
 
     def _evaluated(self, observed: Path) -> tuple[Task, str]:
         """Return the task and the evaluated output, after the run in float32."""
@@ -219,17 +228,19 @@ class _SweepRun:
             known = {key: row for key, row in known.items() if key not in failed}
         return known
 
-    def _observe(self, points: Sequence[Point], observed: Path) -> None:
-        """Write the histograms from which the formats of the points are chosen."""
+    def _observe(self, points: Sequence[Point], observed: Path) -> dict[Ranges, Observation]:
+        """Return the histograms from which the formats of the points are chosen, which are in the folder too."""
+        observations: dict[Ranges, Observation] = {}
         for corrections in dict.fromkeys(ranges(point) for point in points if point.is_calibrated):
             try:
                 observable = corrected_for_ranges(self._graph, corrections)
             except QEngineError:  # each such point will be a row with the error
                 continue
             with self._progress("calibrating", len(self._dataset)) as advance:
-                ensure_histograms(
+                observations[corrections] = ensure_histograms(
                     observed, self._context.key, corrections, observable, self._runs, advance, self._options
                 )
+        return observations
 
 
 def _observed(folder: Path) -> Path:

@@ -30,6 +30,8 @@ from qengine.quantization.calibration import Observation, load_observation, obse
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
+_MAX_CACHED_BYTES = 1 << 26  # larger outputs are read again for every point
+
 
 def histograms_path(folder: Path, key: str, corrections: Ranges) -> Path:
     """Return the path of the histograms of a model with some corrections."""
@@ -53,8 +55,8 @@ def ensure_histograms(
     runs: Iterable[Batch],
     advance: Advance,
     options: SessionOptions,
-) -> None:
-    """Compute the histograms of a model on its data, and write them to the folder; existing ones are kept.
+) -> Observation:
+    """Return the histograms of a model on its data: those in the folder, or new ones, written there.
 
     Parameters
     ----------
@@ -70,10 +72,11 @@ def ensure_histograms(
         Options of the session that observes the model.
     """
     try:
-        load_histograms(folder, key, corrections, graph)
+        return load_histograms(folder, key, corrections, graph)
     except SweepError:  # missing or damaged: only time is lost
         observation = observe(graph, feeds_of(runs, advance), options)
         save_observation(observation, histograms_path(folder, key, corrections), key + _suffix(corrections))
+        return observation
 
 
 def load_histograms(folder: Path, key: str, corrections: Ranges, graph: Graph) -> Observation:
@@ -146,6 +149,7 @@ class Float32Outputs:
 
     def __init__(self, path: Path, key: str) -> None:
         self._path = path
+        self._cached: list[dict[str, NDArray[Any]]] | None = None
         try:
             with open_input(path) as file, zipfile.ZipFile(file) as archive:
                 header = json.loads(archive.read("header.json"))
@@ -157,14 +161,23 @@ class Float32Outputs:
             raise SweepError(f"{path} cannot be read: {first_line(error)}") from None
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Yield the outputs of each run, by name."""
+        """Yield the outputs of each run, by name; they are read once if they are small."""
+        if self._cached is not None:
+            yield from self._cached
+            return
         try:
+            is_small = self._path.stat().st_size <= _MAX_CACHED_BYTES
+            kept = []
             with open_input(self._path) as file, zipfile.ZipFile(file) as archive:
                 for run in range(self.runs):
                     found = {}
                     for i, name in enumerate(self.names):
                         found[name] = read_entry(archive, _entry(run, i))
+                    if is_small:
+                        kept.append(found)
                     yield found
+            if is_small:
+                self._cached = kept
         except (*ARRAY_ERRORS, FeedError) as error:
             raise SweepError(
                 f"{self._path} is damaged ({first_line(error)}): delete it, and give the same command again"

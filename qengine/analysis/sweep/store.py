@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from qengine.analysis.sweep.row import Row, columns, cost_columns, metric_columns
+from qengine.analysis.sweep.row import TIMES, Row, columns, cost_columns, metric_columns
 from qengine.analysis.sweep.table import Table
 from qengine.errors import SweepError
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the table."""
 
 _INTEGERS = ("samples", "weight_bits", "activation_bits", "accumulator_bits", "tries")
 _BOOLEAN = ("per_channel", "unsigned", "tie_joins")
-_REALS = ("percentile", "headroom", "seconds")
+_REALS = ("percentile", "headroom", *TIMES)
 _BY_OUTPUT = "sqnr_by_output"
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import qengine
-from qengine.analysis.inspection.costs import Workload, all_costs
 from qengine.analysis.sweep.key import ARITHMETIC, MEASURES, Context, graph_digest
-from qengine.analysis.sweep.measure import Figures, Meter, metrics_of
+from qengine.analysis.sweep.measure import Meter, metrics_of
 from qengine.analysis.sweep.points import Point
 from qengine.analysis.sweep.prepare import Preparer, Ranges
 from qengine.analysis.sweep.row import Outcome
@@ -29,6 +29,7 @@ from qengine.data.datasets import Dataset, open_dataset
 from qengine.data.datasets.runs import Feeds, Runs
 from qengine.data.images import PixelScale
 from qengine.errors import QEngineError, SweepError
+from qengine.kernels.build import build_seconds
 from qengine.metrics.tasks import task_of
 from qengine.model.graph import Graph
 from qengine.model.loader import load
@@ -95,25 +96,40 @@ class Work:
     options: SessionOptions
 
 
-class OpenedWork:
-    """The model and the data of a sweep, opened in this process.
+@dataclass(frozen=True)
+class Source:
+    """The model and the data of a sweep, open.
 
-    Raises
-    ------
-    SweepError
-        If this process sees another model, other data or another version of qengine than the sweep began with.
+    Attributes
+    ----------
+    graph : the model.
+    dataset, runs : the data, and the runs over it.
+    observations : histograms of the model, by the corrections that it has, as far as they are known here.
     """
 
-    def __init__(self, work: Work) -> None:
+    graph: Graph
+    dataset: Dataset
+    runs: Runs
+    observations: Mapping[Ranges, Observation] = field(default_factory=dict)
+
+    @classmethod
+    def opened(cls, work: Work) -> Source:
+        """Open the model and the data of a sweep.
+
+        Raises
+        ------
+        SweepError
+            If this process sees another model, other data or another version of qengine than the sweep began with.
+        """
         context, source = work.context, work.source
         if (context.version, context.arithmetic, context.measures) != (qengine.__version__, ARITHMETIC, MEASURES):
             raise SweepError(
                 f"a worker has qengine {qengine.__version__}, and the sweep is by {context.version}: install the same"
             )
         try:
-            self.graph = source.graph()
-            self.dataset = source.dataset(self.graph)
-            is_same = graph_digest(self.graph) == context.model and self.dataset.digest == context.data
+            graph = source.graph()
+            dataset = source.dataset(graph)
+            is_same = graph_digest(graph) == context.model and dataset.digest == context.data
         except QEngineError as error:
             raise SweepError(f"a worker cannot open the model and the data: {error}") from None
         if not is_same:
@@ -121,44 +137,62 @@ class OpenedWork:
                 f"a worker sees another model in {source.model}, or other data in {source.data}, than the sweep began "
                 "with: do not change them while it runs, and let all workers share the folder"
             )
-        self.work = work
-        self.runs = Runs(self.dataset.batches, len(self.dataset))
-        self._preparer = Preparer(self.graph, Feeds(self.runs), self._histograms, work.options)
+        return cls(graph, dataset, Runs(dataset.batches, len(dataset)))
+
+
+class OpenedWork:
+    """The work of a sweep in this process: the model, the data, and what its points share.
+
+    Parameters
+    ----------
+    work
+        The work.
+    source
+        The model and the data.
+    """
+
+    def __init__(self, work: Work, source: Source) -> None:
+        context = work.context
+        self.work, self.runs, self._observations = work, source.runs, source.observations
+        self._preparer = Preparer(source.graph, Feeds(self.runs), self._histograms, work.options)
         self.exact = Float32Outputs(float32_path(Path(work.folder), context.key), context.key)
         self.task, self.evaluated_output = task_of(
             next(iter(self.exact)),
-            has_labels=self.dataset.labels is not None,
+            has_labels=source.dataset.labels is not None,
             targets=self.runs.first.targets,
-            pixel_scale=source.pixel_scale,
+            pixel_scale=work.source.pixel_scale,
         )
 
     def _histograms(self, graph: Graph, corrections: Ranges) -> Observation:
+        if corrections in self._observations:
+            return self._observations[corrections]
         return load_histograms(Path(self.work.folder), self.work.context.key, corrections, graph)
 
     def compute(self, point: Point) -> Outcome:
         """Run a point on all data, and return its figures and costs."""
-        started = time.perf_counter()
-        work = self.work
+        started, built = time.perf_counter(), build_seconds()
+        work, inference, shapes = self.work, 0.0, set[Any]()
         with BLAS.limited(work.options.threads):  # of corrections, which workers share
             prepared = self._preparer.prepare(point)
         session = prepared.session(work.options)
         metrics = metrics_of(self.task, ssim=work.context.ssim)
         meter = Meter(self.task, self.evaluated_output, work.source.pixel_scale, metrics)
-        costs: Figures | None = None
         for batch, exact in zip(self.runs, self.exact, strict=True):
-            if costs is None:
-                costs = costs_of(Workload(session, batch.feeds, batch.count))
             codes: Mapping[str, NDArray[Any]] = exact
             if not point.is_float32:
-                codes = dict(zip(exact, session.run(list(exact), batch.feeds, raw=True), strict=True))
+                names = list(exact)
+                if batch.count not in shapes:
+                    session.prepare(names, batch.feeds, raw=True)
+                    shapes.add(batch.count)
+                begun = time.perf_counter()
+                codes = dict(zip(exact, session.run(names, batch.feeds, raw=True), strict=True))
+                inference += time.perf_counter() - begun
             meter.add(batch, codes, _real(codes, session, point), exact)
-        assert costs is not None
-        return Outcome(meter.measures(), costs, meter.codes(), time.perf_counter() - started)
-
-
-def costs_of(work: Workload) -> Figures:
-    """Return every cost of a session, by column."""
-    return Figures({one.column: one.total(work) for one in all_costs()})
+        first = self.runs.first
+        costs = prepared.model.costs(session.formats, first.feeds, first.count)
+        compiling = build_seconds() - built
+        seconds = time.perf_counter() - started - compiling
+        return Outcome(meter.measures(), costs, meter.codes(), seconds, inference, compiling)
 
 
 def _real(codes: Mapping[str, NDArray[Any]], session: InferenceSession, point: Point) -> Mapping[str, NDArray[Any]]:
@@ -183,8 +217,22 @@ def opened(work: Work) -> OpenedWork:
         key = (work.folder, work.context.key)
         if key not in _opened:
             _opened.clear()
-            _opened[key] = OpenedWork(work)
+            _opened[key] = OpenedWork(work, Source.opened(work))
         return _opened[key]
+
+
+@contextmanager
+def kept_open(work: Work, source: Source) -> Iterator[None]:
+    """Let `opened` take a model and data that this process has opened, while the context lasts."""
+    key = (work.folder, work.context.key)
+    with _lock:
+        _opened.clear()
+        _opened[key] = OpenedWork(work, source)
+    try:
+        yield
+    finally:
+        with _lock:
+            _opened.pop(key, None)
 
 
 def evaluate(work: Work, point: Point) -> Outcome:

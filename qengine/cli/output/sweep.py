@@ -8,6 +8,8 @@ samples           number of samples
 task              "classes", "images" or "other"
 evaluated_output  name of the output that the metrics are about
 computed          number of points that are new
+seconds           {"before": time before the first new point, "inference": of the runs of new points, "rest": of new
+                  points without their runs, "compiling": of kernels}
 rows              [{column: value}], float32 first; the columns are those of docs/sweeps.md
 written           the files
 notes             lines
@@ -38,6 +40,7 @@ def as_json(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str
         "task": str(result.task),
         "evaluated_output": result.evaluated_output,
         "computed": result.computed,
+        "seconds": _times(result),
         "rows": [row.record() for row in result.rows],
         "written": written,
         "notes": notes,
@@ -78,6 +81,7 @@ def _table(result: Sweep) -> Table:
     for heading, _ in columns:
         table.add_column(heading, no_wrap=True)
     numbers = [*_measures(result.rows[0].outcome.measures), ("weights\nkiB", _memory), ("s", _seconds)]
+    numbers.append(("inference", _inference))
     for heading, _ in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:
@@ -128,6 +132,23 @@ def _seconds(row: Row) -> str:
     return "-" if row.outcome.seconds is None else f"{row.outcome.seconds:.2f}"
 
 
+def _inference(row: Row) -> str:
+    share = row.inference_share
+    return "" if share is None else f"{share:.0%}"
+
+
+def _times(result: Sweep) -> dict[str, float]:
+    """Return the seconds that the new points took, by what they were for."""
+    outcomes = [row.outcome for row in result.new_rows]
+    inference = sum(one.inference_seconds or 0.0 for one in outcomes)
+    return {
+        "before": result.seconds_before,
+        "inference": inference,
+        "rest": sum(one.seconds or 0.0 for one in outcomes) - inference,
+        "compiling": sum(one.compile_seconds or 0.0 for one in outcomes),
+    }
+
+
 def _summary(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> Iterator[Text]:
     columns = _varied(result)
     for row in result.rows:
@@ -136,6 +157,12 @@ def _summary(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> It
             yield Text(printable(f"failed: {what}: {row.outcome.error}"), style="red")
     if result.computed < len(result.rows):
         yield Text(f"{len(result.rows) - result.computed:,} of {len(result.rows):,} points were in the folder already")
+    if result.computed:
+        times = _times(result)
+        yield Text(
+            f"{times['before']:.2f} s before the first point, {times['inference']:.2f} s of inference, "
+            f"{times['rest']:.2f} s of other work in points, {times['compiling']:.2f} s of compiling kernels"
+        )
     for note in notes:
         yield Text(printable(f"note: {note}"), style="yellow")
     yield Text(printable(f"wrote {', '.join(map(str, written))}"))

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError, OptionError, did_you_mean
-from qengine.model.formats.constants import ConstantFormats, readers_of
+from qengine.model.formats.constants import ConstantFormats, Readers, readers_of
 from qengine.model.formats.files import FormatsByName, parse_format
 from qengine.model.formats.groups import Group, format_groups, is_real, may_be_real
 from qengine.model.graph import Graph
@@ -120,36 +121,97 @@ class FormatTable:
         return self._derived.get(name, name)
 
 
-def assign_formats(model: Graph, optimized: Graph, request: FormatRequest, known: frozenset[str]) -> FormatTable:
+class Formattable:
+    """A model whose tensors get formats, and what no request changes.
+
+    Parameters
+    ----------
+    model
+        Graph as the file has it, after `read_quantized` only; the names in a request are its names.
+    optimized
+        Graph after all passes, which a run computes.
+    known
+        Tensors of `model` whose elements are known before a run; see `known_tensors`.
+    """
+
+    def __init__(self, model: Graph, optimized: Graph, known: frozenset[str]) -> None:
+        self.model, self.optimized, self.known = model, optimized, known
+
+    @cached_property
+    def inner(self) -> set[str]:
+        """The tensors of graphs in nodes alone."""
+        return self.model.inner_tensors() - self.model.tensors()
+
+    @cached_property
+    def tensors(self) -> set[str]:
+        """The names that formats may have."""
+        return self.model.tensors() | set(self.model.derived.values())
+
+    @cached_property
+    def groups(self) -> dict[str, Group]:
+        """The group of each activation."""
+        return format_groups(self.model, self.known)
+
+    @cached_property
+    def roles(self) -> dict[str, set[Role]]:
+        """The roles in which nodes read a tensor, by the model's names."""
+        roles: dict[str, set[Role]] = {}
+        for node in self.model.nodes:
+            for name, role in find(node).roles(node):
+                roles.setdefault(self.model.derived.get(name, name), set()).add(role)
+        return roles
+
+    @cached_property
+    def captured(self) -> set[str]:
+        """The tensors of the model that the graphs in nodes read."""
+        return _captured(self.model)
+
+    @cached_property
+    def remaining(self) -> set[str]:
+        """The tensors of the graph after the passes."""
+        return self.optimized.tensors()
+
+    @cached_property
+    def real(self) -> set[str]:
+        """The remaining tensors that the model declares as real numbers."""
+        return {name for name in self.remaining if is_real(name, self.model)}
+
+    @cached_property
+    def readers(self) -> dict[str, Readers]:
+        """The readers of every constant after the passes."""
+        return readers_of(self.optimized, self.known)
+
+    @cached_property
+    def all_readers(self) -> dict[str, Readers]:
+        """The readers of every constant, after the passes where there are any."""
+        return {**readers_of(self.model, self.known), **self.readers}
+
+
+def assign_formats(subject: Formattable, request: FormatRequest) -> FormatTable:
     """Return the format of every tensor.
 
     A constant has one format, for all operators that read it and for all constants that passes computed from it.
 
     Parameters
     ----------
-    model
-        Graph as the file has it, after `read_quantized` only; the names in `request` are its names.
-    optimized
-        Graph after all passes, which a run computes.
+    subject
+        The model.
     request
         Formats that the user requests.
-    known
-        Tensors of `model` whose elements are known before a run; see `known_tensors`.
 
     Raises
     ------
     FormatError
         If a name is unknown, a tensor has no format, or a group is given two.
     """
-    user_formats = _parsed_formats(model, request)
+    model, optimized, known = subject.model, subject.optimized, subject.known
+    user_formats = _parsed_formats(subject, request)
     stored: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
-    groups = format_groups(model, known)
-    _check_names({name: fmt for name, fmt in user_formats.items() if name not in request.around}, model, groups)
-    remaining = optimized.tensors()
+    groups, remaining, readers = subject.groups, subject.remaining, subject.readers
+    _check_names({name: fmt for name, fmt in user_formats.items() if name not in request.around}, subject)
     is_partial = bool(stored) or (request.is_partial and request.qformat is None)
-    needed = set() if is_partial else {name for name in remaining if is_real(name, model)}
+    needed = set() if is_partial else subject.real
     activations = _activation_formats(groups, user_formats, stored, request.qformat, needed)
-    readers = readers_of(optimized, known)
     chooser = ConstantFormats(
         request.qformat,
         request.weight_qformat,
@@ -157,7 +219,7 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest, known
         user_formats,
         stored if is_partial else None,
         activations,
-        {**readers_of(model, known), **readers},
+        subject.all_readers,
         {**model.constants, **optimized.constants},
     )
     constants: dict[str, Format] = {}
@@ -180,12 +242,12 @@ def assign_formats(model: Graph, optimized: Graph, request: FormatRequest, known
     return FormatTable(computed, constants, notes, is_partial, known, decided, chooser, optimized.derived, aliases)
 
 
-def _parsed_formats(model: Graph, request: FormatRequest) -> dict[str, QFormat | tuple[QFormat, ...]]:
+def _parsed_formats(subject: Formattable, request: FormatRequest) -> dict[str, QFormat | tuple[QFormat, ...]]:
     """Return the parsed formats of a request by the tensors of `model` that have them.
 
     Tensors of graphs in nodes (the branches of an If) are left out: each such graph has a table of its own.
     """
-    inner = model.inner_tensors() - model.tensors()
+    model, inner = subject.model, subject.inner
     user_formats: dict[str, QFormat | tuple[QFormat, ...]] = {}
     for requested, fmt in request.formats.items():
         name = model.decoded.get(requested, requested)
@@ -200,14 +262,9 @@ def _parsed_formats(model: Graph, request: FormatRequest) -> dict[str, QFormat |
     return user_formats
 
 
-def _check_names(user_formats: _UserFormats, model: Graph, groups: Mapping[str, Group]) -> None:
+def _check_names(user_formats: _UserFormats, subject: Formattable) -> None:
     """Raise FormatError for a name that is unknown, not quantized, or given formats per channel as an activation."""
-    tensors = model.tensors() | set(model.derived.values())
-    captured = _captured(model)
-    roles: dict[str, set[Role]] = {}
-    for node in model.nodes:
-        for name, role in find(node).roles(node):
-            roles.setdefault(model.derived.get(name, name), set()).add(role)
+    model, groups, tensors = subject.model, subject.groups, subject.tensors
     for name, fmt in user_formats.items():
         if name not in tensors:
             raise FormatError(f"formats name '{name}', and the model has no such tensor{did_you_mean(name, tensors)}")
@@ -215,10 +272,10 @@ def _check_names(user_formats: _UserFormats, model: Graph, groups: Mapping[str, 
             if not isinstance(fmt, QFormat):
                 raise FormatError(f"formats give '{name}' {len(fmt)} formats; only weights have one per channel")
             continue
-        read_as = roles.get(name, set())
+        read_as = subject.roles.get(name, set())
         if not may_be_real(name, model):
             why = "it holds no real numbers"
-        elif read_as & {Role.DATA, Role.WEIGHTS} or name in captured:  # the graph in the node may read it so
+        elif read_as & {Role.DATA, Role.WEIGHTS} or name in subject.captured:  # the graph in the node may read it so
             continue
         elif Role.BIAS in read_as:
             why = "a bias has 32 bits and the fraction bits of the accumulator"

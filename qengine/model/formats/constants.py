@@ -19,7 +19,7 @@ What complicates the rule:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,14 @@ from qengine.qformat import (
     finest_per_channel,
     holds,
     largest_scale,
+    largest_scales,
 )
 
 LARGEST = float(np.finfo(np.float32).max)
 """Magnitude from which a number counts as infinite: attention masks use the least float32 as minus infinity."""
+
+NO_LIMIT = 1 << 20
+"""Number of fraction bits that stands for no limit."""
 
 _SUMS = ("Add", "Sub", "Sum")
 
@@ -59,6 +63,7 @@ class Readers:
 
     names: set[str]
     places: list[tuple[Node, Role]]
+    _known: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def channel_axis(self, value: NDArray[Any]) -> int | None:
         """Return the axis of the constant that counts output channels; None unless all readers agree on one."""
@@ -70,8 +75,8 @@ class Readers:
 
     def max_fraction_bits(
         self, activations: Mapping[str, QFormat], constants: Mapping[str, NDArray[Any]], channels: int, bits: int
-    ) -> list[int | None]:
-        """Return for each channel of weights the largest n that its readers allow; None where none limits n.
+    ) -> NDArray[np.int64]:
+        """Return for each channel of weights the largest n that its readers allow; `NO_LIMIT` where none limits n.
 
         A bias is held in 32 bits at n_x + n_w fraction bits, and must not saturate there. The code of an infinity must
         saturate the results of the readers, as the infinity does.
@@ -81,28 +86,42 @@ class Readers:
         activations
             Formats of the tensors that a run computes.
         constants
-            Constants of the graph of the nodes.
+            Constants of the graph of the nodes, always the same.
         channels
             Number of output channels; 1 for weights with one format.
         bits
             Word length of the constant.
         """
-        limits: list[int | None] = [None] * channels
-        if any(holds_infinity(constants[name]) for name in self.names if name in constants):
+        limits = np.full(channels, NO_LIMIT, np.int64)
+        if self._holds_infinity(constants):
             magnitude = saturating_magnitude(self.names, [node for node, _ in self.places], activations)
-            limits = [largest_scale(-magnitude, 0.0, bits) if magnitude else None] * channels
+            if magnitude:
+                limits[:] = largest_scale(-magnitude, 0.0, bits)
         for node, role in self.places:
-            roles = find(node).roles(node) if role is Role.WEIGHTS else []
-            bias = next((constants[n] for n, r in roles if r is Role.BIAS and n in constants), None)
-            x = activations.get(node.inputs[0])
-            if bias is None or x is None or bias.dtype.kind != "f":
-                continue
-            for c, addends in enumerate(_by_channel(finite(bias), channels)):
-                if addends.any():
-                    limit = largest_scale(float(addends.min()), float(addends.max()), 32) - x.fraction_bits
-                    before = limits[c]
-                    limits[c] = limit if before is None else min(before, limit)
-        return limits
+            x = activations.get(node.inputs[0]) if role is Role.WEIGHTS else None
+            if x is not None:
+                limits = np.minimum(limits, self._bias_scales(node, constants, channels) - x.fraction_bits)
+        return np.where(limits > NO_LIMIT // 2, NO_LIMIT, limits)
+
+    def _holds_infinity(self, constants: Mapping[str, NDArray[Any]]) -> bool:
+        if "infinity" not in self._known:
+            found = any(holds_infinity(constants[name]) for name in self.names if name in constants)
+            self._known["infinity"] = found
+        return bool(self._known["infinity"])
+
+    def _bias_scales(self, node: Node, constants: Mapping[str, NDArray[Any]], channels: int) -> NDArray[np.int64]:
+        """Return for each channel the largest number of fraction bits at which the bias of a node fits 32 bits."""
+        key = (id(node), channels)
+        if key not in self._known:
+            bias = next((constants[n] for n, r in find(node).roles(node) if r is Role.BIAS and n in constants), None)
+            scales = np.full(channels, NO_LIMIT, np.int64)
+            if bias is not None and bias.dtype.kind == "f" and bias.size:
+                addends = _by_channel(finite(bias), channels)
+                used = addends.any(axis=1)
+                least, most = addends.min(axis=1), addends.max(axis=1)
+                scales[used] = largest_scales(least[used], most[used], 32)
+            self._known[key] = scales
+        return np.asarray(self._known[key])
 
 
 def saturating_magnitude(names: set[str], readers: Iterable[Node], activations: Mapping[str, QFormat]) -> float:
@@ -231,10 +250,10 @@ class ConstantFormats:
         limits = readers.max_fraction_bits(self.activations, self.constants, channels, bits)
         if axis is None:
             fmt = finest_format(finite(np.concatenate([value.ravel() for value in values])), bits)
-            return _limited(fmt, limits[0])
+            return _limited(fmt, int(limits[0]))
         rows = [np.moveaxis(value, axis, 0).reshape(channels, -1) for value in values]
         formats = finest_per_channel(finite(np.concatenate(rows, axis=1)), bits, 0).formats
-        return ChannelFormats(tuple(map(_limited, formats, limits)), axis)
+        return ChannelFormats(tuple(map(_limited, formats, limits.tolist())), axis)
 
     def _word_length(self, name: str) -> int:
         """Return the run's word length or, where tensors have their own, the longest of the readers' other tensors."""
@@ -265,9 +284,9 @@ def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) 
     return exact_format(np.concatenate([value.ravel() for value in values]))
 
 
-def _limited(fmt: QFormat, fraction_bits: int | None) -> QFormat:
-    """Return the format with its fraction bits limited to a number; None for no limit."""
-    if fraction_bits is None or fmt.fraction_bits <= fraction_bits:
+def _limited(fmt: QFormat, fraction_bits: int) -> QFormat:
+    """Return the format with its fraction bits limited to a number."""
+    if fmt.fraction_bits <= fraction_bits:
         return fmt
     return fmt.with_fraction_bits(max(fraction_bits, FRACTION_BITS[0]))
 

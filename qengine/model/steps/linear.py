@@ -91,7 +91,6 @@ class Linear(Step):
             known = bias_codes(self.b, self.bias_shape, sum_fraction_bits)
         activation = self.activation or NO_ACTIVATION
         options: dict[str, Any] = {
-            "bound": self._bound(known),
             "shift": sum_fraction_bits - out.fraction_bits,
             "word": arithmetic.word(out.one_format),
             "accumulator_bits": arithmetic.accumulator_bits,
@@ -99,6 +98,7 @@ class Linear(Step):
             "high": out.encode_bound(activation.high),
         }
         product = self.product
+        bounds: list[int] = []  # one, once the reference computes: native kernels need none
         bias_shift = None if known is not None or self.b is None else self.b.fraction_bits - sum_fraction_bits
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
@@ -106,7 +106,9 @@ class Linear(Step):
             bias = known
             if bias_shift is not None:
                 bias = _requantized_bias(rest[0].reshape(self.bias_shape), bias_shift)
-            return linear_fixed(x, w, bias, product, **options, tally=tally)
+            if not bounds:
+                bounds.append(self._bound(known))
+            return linear_fixed(x, w, bias, product, bound=bounds[0], **options, tally=tally)
 
         return run
 

@@ -97,6 +97,10 @@ class Tensor:
             raise FormatError(f"constant '{self.name}' holds NaN: fixed point has no code for it")
         return quantize(self.value, fraction_bits_of(self.format, self.ndim), self.format.word())
 
+    def keep_codes(self, codes: Codes) -> None:
+        """Keep codes that something else has computed: those that `codes` would compute."""
+        self.__dict__["codes"] = codes
+
     @property
     def elements(self) -> NDArray[Any]:
         """The array that a kernel reads of a known tensor: its codes or, if it is not quantized, its elements."""

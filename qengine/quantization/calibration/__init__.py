@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from qengine.keywords import check_keywords, options_with
 from qengine.quantization.calibration.choose import Method
-from qengine.quantization.calibration.formats import choose_formats
+from qengine.quantization.calibration.formats import FormatChooser, choose_formats
 from qengine.quantization.calibration.observation_file import load_observation, save_observation
 from qengine.quantization.calibration.observe import Feeds, Observation, observe
 from qengine.quantization.calibration.options import CalibrationKeywords, CalibrationOptions
@@ -92,6 +92,7 @@ __all__ = [
     "CalibrationKeywords",
     "CalibrationOptions",
     "Feeds",
+    "FormatChooser",
     "Method",
     "Observation",
     "TensorRange",

@@ -11,6 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.format_errors import padded_cells
+from qengine.kernels.reference import format_errors as reference
+from qengine.kernels.reference.format_errors import Reals
 from qengine.metrics.decibels import decibels
 from qengine.qformat import QFormat
 from qengine.quantization.calibration.histogram import Cells, Histogram
@@ -22,19 +25,25 @@ def squared_error(cells: Cells, fmt: QFormat) -> float:
     The sum is exact for values that are spread evenly over their cells, except in the cells of the extremes, which do
     not end at a power of two.
     """
-    step, word = fmt.step, fmt.word()
-    center = cells.low + cells.width / 2
-    above = cells.sign > 0
-    last = np.where(above, float(word.most), float(-word.least))  # magnitude of the last code
-    reach = np.where(above, word.most + 1.0, float(-word.least)) * step
-    target = np.minimum(np.rint(center / step), last) * step
-    spread = cells.width**2 / 12
-    error = (center - target) ** 2 + spread
-    rounds = (cells.width >= step) & (cells.low < reach)
-    # The half step beyond the greatest code is rounded down too: t^2 is integrated up to s, and not up to s/2.
-    edge = np.where(above & (cells.low + cells.width == reach), step**3 / (4 * np.maximum(cells.width, step)), 0.0)
-    error = np.where(rounds, step**2 / 12 + edge, error)
-    return float(np.sum(cells.count * error))
+    return float(sum(reference.cell_errors(own, candidates(fmt, above))[0, 0] for above, own in sides(cells)))
+
+
+def sides(cells: Cells) -> list[tuple[bool, Reals]]:
+    """Return the cells of positive numbers and those of negative ones, as kernels read them, where there are any."""
+    found = []
+    for above in (True, False):
+        own = cells.sign > 0 if above else cells.sign < 0
+        if own.any():
+            found.append((above, padded_cells(cells.low[own], cells.width[own], cells.count[own])))
+    return found
+
+
+def candidates(fmt: QFormat, above: bool, fraction_bits: NDArray[np.int64] | None = None) -> Reals:
+    """Return the candidates of cells on one side that have the word of a format and some fraction bits, or its own."""
+    word = fmt.word()
+    last, reach = (word.most, word.most + 1) if above else (-word.least, -word.least)
+    n = np.array([fmt.fraction_bits]) if fraction_bits is None else fraction_bits
+    return reference.cell_candidate(n, last, above=above, reach=reach)
 
 
 def power(cells: Cells) -> float:
@@ -45,8 +54,8 @@ def power(cells: Cells) -> float:
 def exact_error(values: NDArray[np.float64], fmt: QFormat) -> float:
     """Return the sum of (x - q(x))^2 over all values, where q rounds to nearest and saturates in the format."""
     word = fmt.word()
-    codes = np.clip(np.rint(np.ldexp(values, fmt.fraction_bits)), word.least, word.most)
-    return float(np.sum((values - np.ldexp(codes, -fmt.fraction_bits)) ** 2))
+    candidate = reference.candidate([[fmt.fraction_bits]], word.least, word.most)
+    return float(reference.value_errors(values.reshape(1, -1), candidate)[0, 0, 0])
 
 
 def sqnr_in(histogram: Histogram, fmt: QFormat) -> float | None:

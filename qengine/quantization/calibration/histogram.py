@@ -14,27 +14,20 @@ together give the *cells* that the error of a format is summed over, see `error`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.model.formats.constants import LARGEST
+from qengine.kernels.histogram import Counters, count
+from qengine.kernels.isa import Isa, choose
+from qengine.kernels.reference import histogram as reference
+from qengine.kernels.reference.histogram import BINS, FIELDS, LOG_BINS, NOTHING, Counted
 
-_LOG_BINS = 11
-BINS = 1 << _LOG_BINS
-"""Number of bins of equal width on each side of 0."""
-
-_FIELDS = 256  # values of float32's exponent field
-_SUBNORMAL, _LARGEST = 0, _FIELDS - 2  # exponent fields of 0 and subnormal numbers, and of the largest finite numbers
+_SUBNORMAL = 0  # exponent field of subnormal numbers
 _BIAS = 127
 _CHUNK_VALUES = 1 << 18  # values counted at a time
-
-
-def _count_fields(chunk: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the number of values by sign and exponent field, (2, 256)."""
-    return np.bincount(chunk.view(np.uint32) >> 23, minlength=2 * _FIELDS).reshape(2, _FIELDS)
 
 
 @dataclass(frozen=True)
@@ -73,48 +66,61 @@ class Histogram:
         self.zeros = self.infinite = self.nan = 0
         self.exponent: int | None = None
         self._fine = np.zeros((2, BINS), np.int64)
-        self._octaves = np.zeros((2, _FIELDS), np.int64)  # counts by sign and float32's exponent field
+        self._octaves = np.zeros((2, FIELDS), np.int64)  # counts by sign and float32's exponent field
 
     def add(self, values: NDArray[np.floating]) -> None:
         """Count the values of an array of any shape."""
-        flat = values.reshape(-1)
+        flat, isa = values.reshape(-1), choose(None)
         for start in range(0, flat.size, _CHUNK_VALUES):
             with np.errstate(over="ignore"):
-                self._add(np.ascontiguousarray(flat[start : start + _CHUNK_VALUES], np.float32))
+                chunk = np.ascontiguousarray(flat[start : start + _CHUNK_VALUES], np.float32)
+            old = NOTHING if self.exponent is None else self.exponent
+            found = self._counted(chunk, isa, old)
+            self.add_counts(found, old)
+            if found.beyond:
+                exponent = int(np.frexp(max(abs(found.least), abs(found.most)))[1])
+                rest = self._counted(chunk, isa, exponent, old)
+                self.add_counts(replace(rest, zeros=0, infinite=0, nan=0), exponent)
 
-    def _add(self, chunk: NDArray[np.float32]) -> None:
-        fields = _count_fields(chunk)
-        if fields[:, _LARGEST:].any():
-            kept = chunk[np.abs(chunk) < LARGEST]
-            nan = int(np.count_nonzero(np.isnan(chunk)))
-            self.nan += nan
-            self.infinite += chunk.size - kept.size - nan
-            chunk = kept
-            fields = _count_fields(chunk)
-        if not chunk.size:
+    @staticmethod
+    def _counted(chunk: NDArray[np.float32], isa: Isa | None, exponent: int, old: int | None = None) -> Counted:
+        if isa is None:
+            return reference.count(chunk, exponent, old)
+        counters = Counters()
+        counters.begin(exponent, old)
+        count(chunk, counters, isa)
+        return counters.found()
+
+    def add_counts(self, found: Counted, exponent: int) -> None:
+        """Add what was counted in a range: below 2^exponent, or nothing but 0 where it is `NOTHING`."""
+        self.least, self.most = min(self.least, found.least), max(self.most, found.most)
+        self.zeros += found.zeros
+        self.infinite += found.infinite
+        self.nan += found.nan
+        if exponent == NOTHING:
             return
-        if fields[:, _SUBNORMAL].any():
-            zeros = chunk.size - int(np.count_nonzero(chunk))
-            self.zeros += zeros
-            negative = int(np.count_nonzero((chunk < 0) & (chunk > -(2.0**-126))))
-            fields[:, _SUBNORMAL] = fields[:, _SUBNORMAL].sum() - zeros - negative, negative
-        self._octaves += fields
-        least, most = float(chunk.min()), float(chunk.max())
-        self.least, self.most = min(self.least, least), max(self.most, most)
-        if least == most == 0.0:
-            return
-        self._widen(int(np.frexp(max(most, -least))[1]))
+        self._widen(exponent)
         assert self.exponent is not None
-        index = (np.abs(chunk) * np.float64(2.0) ** (_LOG_BINS - self.exponent)).astype(np.int32)
-        index += (chunk < 0) * np.int32(BINS)
-        self._fine += np.bincount(index, minlength=2 * BINS).reshape(2, BINS)
+        bins, octaves = found.counts[:, :BINS].copy(), found.counts[:, BINS:].copy()
+        bins[:, 0] = octaves.sum(axis=1)
+        # Bin i > 0 lies in the octave of i times the width of a bin.
+        fields = np.maximum(np.frexp(np.arange(1, BINS))[1] - 1 + exponent - LOG_BINS + _BIAS, _SUBNORMAL)
+        for own, side in zip(octaves, bins, strict=True):
+            np.add.at(own, fields, side[1:])
+        self._octaves += octaves
+        if exponent < self.exponent:
+            joined = 1 << min(self.exponent - exponent, LOG_BINS)
+            sums = bins.reshape(2, BINS // joined, joined).sum(axis=2)
+            self._fine[:, : BINS // joined] += sums
+        else:
+            self._fine += bins
 
     def _widen(self, exponent: int) -> None:
         """Make the bins reach up to 2^exponent at least, joining bins where they do not yet."""
         if self.exponent is None or exponent <= self.exponent:
             self.exponent = exponent if self.exponent is None else self.exponent
             return
-        joined = 1 << min(exponent - self.exponent, _LOG_BINS)
+        joined = 1 << min(exponent - self.exponent, LOG_BINS)
         sums = self._fine.reshape(2, BINS // joined, joined).sum(axis=2)
         self._fine[:] = 0
         self._fine[:, : BINS // joined] = sums
@@ -158,10 +164,10 @@ class Histogram:
         if self.exponent is None:
             empty = np.zeros(0)
             return Cells(empty, empty, empty, empty)
-        width = 2.0 ** (self.exponent - _LOG_BINS)
+        width = 2.0 ** (self.exponent - LOG_BINS)
         side, index = np.nonzero(self._fine[:, 1:])
         # The first bin reaches up to a power of two, and holds whole octaves.
-        below = max(0, self.exponent - _LOG_BINS + _BIAS)
+        below = max(0, self.exponent - LOG_BINS + _BIAS)
         low_side, field = np.nonzero(self._octaves[:, :below])
         octave = np.ldexp(1.0, field - _BIAS)
         counts = np.concatenate([self._fine[:, 1:][side, index], self._octaves[low_side, field]])
@@ -199,7 +205,7 @@ class HistogramArrays(NamedTuple):
             np.array([(h.zeros, h.infinite, h.nan) for h in histograms], np.int64).reshape(count, 3),
             np.array([(h.exponent is not None, h.exponent or 0) for h in histograms], np.int64).reshape(count, 2),
             np.array([h._fine for h in histograms], np.int64).reshape(count, 2, BINS),
-            np.array([h._octaves for h in histograms], np.int64).reshape(count, 2, _FIELDS),
+            np.array([h._octaves for h in histograms], np.int64).reshape(count, 2, FIELDS),
         )
 
     def histograms(self) -> list[Histogram]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -16,6 +16,7 @@ from qengine.model.graph import Graph
 from qengine.model.steps import Tensor
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.quantization.calibration.masks import Scores, scores_of
+from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.plan import refuse_nan
 from qengine.runtime.session import InferenceSession
@@ -37,12 +38,14 @@ class Observation:
     histograms : histogram of every floating-point tensor that a run computed, the inputs included, by the model's own
         names. Scores that a Softmax cannot tell from a mask are counted as the least that it can.
     runs : number of feeds.
+    shared : results that were computed from the histograms, for the next choice of formats.
     """
 
     model: Graph
     optimized: Graph
     histograms: Mapping[str, Histogram]
     runs: int
+    shared: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def observe(
@@ -62,8 +65,8 @@ def observe(
     feeds
         Iterable of mappings that `InferenceSession.run` takes, one per run; read once and lazily.
     options, keywords
-        See `SessionOptions`. The runs are in float32 on the reference, so that only `threads` and the limits
-        (``max_...``) have an effect.
+        See `SessionOptions`. The runs are in float32, so that only `isa`, `threads` and the limits (``max_...``) have
+        an effect.
 
     Raises
     ------
@@ -75,24 +78,48 @@ def observe(
         If the model cannot be read or run.
     """
     check_keywords("observe", keywords, SessionKeywords)
-    float32 = options_with(SessionOptions, options, keywords).in_float32()
-    session = InferenceSession(model, float32, isa="reference").in_float32()
+    session = InferenceSession(model, options_with(SessionOptions, options, keywords).in_float32()).in_float32()
     if isinstance(feeds, Mapping):
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")
     counts, runs = _Histograms(frozenset(session.graph.tensors()), scores_of(session.graph)), 0
+    observers: dict[int, Observer] = {}
     for runs, feed in enumerate(feeds, 1):
         try:
             arrays = session.check_feeds(feed)
             with session.limited(), np.errstate(all="ignore"):
-                for event in session.trace(arrays, on_inner_tensor=counts.add_inner):
-                    if event.node is None and event.tensor.is_float:
-                        refuse_nan(event.tensor, event.array)
-                    counts.add(event.tensor, event.array)
+                observer = session.observer(arrays, counts.scores)
+                if observer is None:
+                    _trace(session, arrays, counts)
+                else:
+                    observers[id(observer)] = observer
+                    _count(observer, arrays, counts)
         except QEngineError as error:
             raise error.about(f"run {runs} of the data") from None
+    for observer in observers.values():
+        counts.take(observer)
     if not runs:
         raise FeedError("there is no data to calibrate on: the feeds are empty")
     return Observation(session.graph, session.optimized, counts.by_name, runs)
+
+
+def _trace(session: InferenceSession, arrays: Mapping[str, Any], counts: _Histograms) -> None:
+    """Run the reference, and count every tensor."""
+    for event in session.trace(arrays, on_inner_tensor=counts.add_inner):
+        if event.node is None and event.tensor.is_float:
+            refuse_nan(event.tensor, event.array)
+        counts.add(event.tensor, event.array)
+
+
+def _count(observer: Observer, arrays: Mapping[str, Any], counts: _Histograms) -> None:
+    """Run on native kernels, which count most tensors; count the inputs and the others here."""
+    for tensor in observer.plan.inputs:
+        if tensor.is_float:
+            refuse_nan(tensor, arrays[tensor.name])
+            counts.add(tensor, arrays[tensor.name])
+    for bound_step in observer.plan.steps:  # histograms are in the order of the run
+        if bound_step.output.is_float:
+            counts.begin(bound_step.output.name)
+    observer.run(arrays, counts.add)
 
 
 class _Histograms:
@@ -108,12 +135,21 @@ class _Histograms:
 
     def __init__(self, outer: frozenset[str], scores: Mapping[str, Scores]) -> None:
         self.by_name: dict[str, Histogram] = {}
-        self._outer, self._scores = outer, scores
+        self._outer, self.scores = outer, scores
+
+    def begin(self, name: str) -> None:
+        """Begin the histogram of a tensor, if there is none yet."""
+        self.by_name.setdefault(name, Histogram())
+
+    def take(self, observer: Observer) -> None:
+        """Add what native kernels have counted."""
+        for name, exponent, found in observer.counts():
+            self.by_name[name].add_counts(found, exponent)
 
     def add(self, tensor: Tensor, array: NDArray[Any]) -> None:
         """Count the elements of a tensor, if they are floating-point numbers."""
         if tensor.is_float:
-            scores = self._scores.get(tensor.name)
+            scores = self.scores.get(tensor.name)
             values = array if scores is None else scores.visible(array)
             self.by_name.setdefault(tensor.name, Histogram()).add(values)
 

@@ -45,17 +45,22 @@ class Constant:
     graph_constants : all constants of the graph that the operators are in.
     """
 
-    values: tuple[NDArray[np.float64], ...]
+    values: tuple[NDArray[np.floating], ...]
     axis: int | None
     readers: Readers
     graph_constants: Mapping[str, NDArray[Any]]
 
-    def rows(self) -> NDArray[np.float64]:
+    @property
+    def channels(self) -> int:
+        """The number of output channels; 1 where no axis counts them."""
+        return 1 if self.axis is None else self.values[0].shape[self.axis]
+
+    def rows(self) -> NDArray[np.floating]:
         """Return the values, (channels, number of values of a channel); one row where no axis counts channels."""
         if self.axis is None:
             return np.concatenate([value.ravel() for value in self.values])[None]
-        channels = self.values[0].shape[self.axis]
-        return np.concatenate([np.moveaxis(v, self.axis, 0).reshape(channels, -1) for v in self.values], axis=1)
+        rows = [np.moveaxis(v, self.axis, 0).reshape(self.channels, -1) for v in self.values]
+        return np.concatenate(rows, axis=1)
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,8 @@ def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Ma
         if any(np.isnan(array).any() for array in arrays):
             raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
         axis = readers.channel_axis(arrays[0])
-        values = tuple(finite(array).astype(np.float64) for array in arrays)
+        is_short = all(array.dtype.itemsize <= np.dtype(np.float32).itemsize for array in arrays)
+        dtype: Any = np.float32 if is_short else np.float64
+        values = tuple(finite(array).astype(dtype) for array in arrays)
         constants[name] = Constant(values, axis, readers, optimized.constants)
     return constants

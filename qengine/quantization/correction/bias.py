@@ -44,6 +44,7 @@ def correct_bias(
     means: Mapping[str, ArrayLike] | None = None,
     reference: Graph | None = None,
     session: SessionOptions | None = None,
+    observed: dict[str, Reals] | None = None,
 ) -> CorrectedModel:
     """Subtract from each bias the mean error that the quantized weights add to the output channel.
 
@@ -63,6 +64,9 @@ def correct_bias(
         The graph before its weights were rounded, with the same operators; None for the graph itself.
     session
         Options of the runs, of which the limits and `threads` have an effect.
+    observed
+        Means that an earlier call has observed on the same data with the same reference, which no formats change; an
+        empty dict gets them.
 
     Returns
     -------
@@ -84,9 +88,11 @@ def correct_bias(
     biased, exact = _with_own_biases(graph), _with_own_biases(reference)
     layers = linear_layers(biased)
     candidates = [layer for layer in layers if layer.bias in biased.constants]
-    inputs = (
-        _observed_means(exact, candidates, data, session) if data is not None else _tap_means(candidates, means or {})
-    )
+    if data is None:
+        inputs = _tap_means(candidates, means or {})
+    else:
+        inputs = {} if observed is None else observed
+        inputs |= inputs or _observed_means(exact, candidates, data, session)
     changed: dict[str, Layer] = {}
     constants, entries = dict(graph.constants), []
     for layer in layers:
@@ -109,7 +115,14 @@ def correct_bias(
 @correction(_NAME, order=40, needs_formats=True, needs_data=True, in_best=True, corrects="biases")
 def _correct(state: RecipeState) -> RecipeState:
     return state.after(
-        correct_bias(state.graph, state.formats, state.data, reference=state.reference, session=state.session)
+        correct_bias(
+            state.graph,
+            state.formats,
+            state.data,
+            reference=state.reference,
+            session=state.session,
+            observed=state.observed,
+        )
     )
 
 

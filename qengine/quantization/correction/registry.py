@@ -45,6 +45,8 @@ class RecipeState:
     data : feeds of the runs that corrections may look at; None where there are none.
     reference : the model for which formats were chosen, with its weights in float32; `original` before that.
     session : options of the runs, of which the limits and `threads` have an effect.
+    observed : mean input of each tap of a layer, by the layer's output, that a correction for other formats of the same
+        model has found on the same data.
     """
 
     original: Graph
@@ -56,6 +58,7 @@ class RecipeState:
     data: Feeds | None = None
     reference: Graph | None = None
     session: SessionOptions = field(default_factory=SessionOptions)
+    observed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def after(self, result: CorrectedModel) -> RecipeState:
         """Return the state after a correction with that result."""

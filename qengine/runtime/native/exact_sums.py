@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.chunks import first_fit
 from qengine.kernels.epilogue import Epilogue
+from qengine.kernels.isa import Isa
 from qengine.runtime.native.tensor_buffer import TensorBuffer
 
 CHUNK_LIMIT = (1 << 31) - (1 << 16) - 1
@@ -33,12 +35,16 @@ MAX_PACKED_TAPS = 1024
 
 def tap_bounds(lanes: NDArray[Any], x: TensorBuffer) -> NDArray[np.int64]:
     """Return the most that each tap's products can add to each sum, and subtract from it: (taps, 2 x sums)."""
-    # The halo holds the code 0, which need not be between the bounds.
-    low, high = min(x.low, 0) + x.zero, max(x.high, 0) + x.zero
+    low, high = factor_range(x)
     w = lanes.astype(np.int32)  # holds a product of two 16-bit factors
     most = np.maximum(w * high, w * low).sum(axis=2, dtype=np.int64).T
     least = -np.minimum(w * high, w * low).sum(axis=2, dtype=np.int64).T
     return np.asarray(np.maximum(np.concatenate([most, least], axis=1), 0), np.int64)
+
+
+def factor_range(x: TensorBuffer) -> tuple[int, int]:
+    """Return the least and the greatest stored code of an input: the halo's 0 need not be between the bounds."""
+    return min(x.low, 0) + x.zero, max(x.high, 0) + x.zero
 
 
 def split_taps(
@@ -75,7 +81,9 @@ def split_taps(
     return np.array(source, np.intp), np.array(kept, bool).reshape(-1, items)
 
 
-def chunk_taps(lanes: NDArray[Any], x: TensorBuffer) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def chunk_taps(
+    lanes: NDArray[Any], x: TensorBuffer, isa: Isa | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
     """Return an order of taps, and the ends of chunks of it whose sums stay in 32 bits.
 
     The largest tap comes first; each goes into the first chunk that has room for it in every sum (first-fit
@@ -88,21 +96,37 @@ def chunk_taps(lanes: NDArray[Any], x: TensorBuffer) -> tuple[NDArray[np.intp], 
         `split_taps` before.
     x
         Input, whose codes are multiplied.
+    isa
+        Instruction set of the kernel that packs; None for NumPy.
 
     Returns
     -------
     tuple
         (taps,) indices of taps in the new order, and (chunks,) the number of taps up to the end of each chunk.
     """
-    sums, taps, _ = lanes.shape
-    bounds = tap_bounds(lanes, x)
+    return chunk_bounds(tap_bounds(lanes, x), isa)
+
+
+def chunk_bounds(bounds: NDArray[np.int64], isa: Isa | None) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Return an order of taps, and the ends of chunks, from their bounds (taps, sums); see `chunk_taps`."""
+    taps = len(bounds)
     if (bounds.sum(axis=0) <= CHUNK_LIMIT).all():
         return np.arange(taps), np.array([taps], np.int64)
     assert (bounds <= CHUNK_LIMIT).all()
     reorders = taps <= MAX_PACKED_TAPS
     candidates = np.argsort(-bounds.max(axis=1), kind="stable") if reorders else np.arange(taps)
-    filled = np.zeros((0, 2 * sums), np.int64)
-    chunk = np.zeros(taps, np.int64)
+    if isa is None:
+        chunk = _first_fit(bounds, candidates, reorders=reorders)
+    else:
+        chunk, _ = first_fit(bounds, candidates, CHUNK_LIMIT, isa, reorders=reorders)
+    order = np.argsort(chunk, kind="stable")
+    return order, np.cumsum(np.bincount(chunk)).astype(np.int64)
+
+
+def _first_fit(bounds: NDArray[np.int64], candidates: NDArray[np.int64], *, reorders: bool) -> NDArray[np.int64]:
+    """Return the first chunk that has room for each tap in every sum, as `kernels.chunks.first_fit` does."""
+    filled = np.zeros((0, bounds.shape[1]), np.int64)
+    chunk = np.zeros(len(bounds), np.int64)
     for t in candidates:
         first = 0 if reorders else max(len(filled) - 1, 0)
         fits = (filled[first:] + bounds[t] <= CHUNK_LIMIT).all(axis=1)
@@ -110,10 +134,9 @@ def chunk_taps(lanes: NDArray[Any], x: TensorBuffer) -> tuple[NDArray[np.intp], 
             chunk[t] = first + int(fits.argmax())
         else:
             chunk[t] = len(filled)
-            filled = np.concatenate([filled, np.zeros((1, 2 * sums), np.int64)])
+            filled = np.concatenate([filled, np.zeros((1, bounds.shape[1]), np.int64)])
         filled[chunk[t]] += bounds[t]
-    order = np.argsort(chunk, kind="stable")
-    return order, np.cumsum(np.bincount(chunk)).astype(np.int64)
+    return chunk
 
 
 def widening_note(epilogue: Epilogue | None, taps: int, chunks: int, fewest: int = 1) -> str:

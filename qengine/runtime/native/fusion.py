@@ -67,5 +67,4 @@ def _with_bias(product: BoundStep, addition: BoundStep) -> BoundStep:
     shape = row.shape[-1:]
     bias = replace(row, shape=shape, value=row.value.reshape(shape))
     step = replace(linear, b=bias, bias_shape=shape, activation=combine.activation)
-    assert bias.value is not None
-    return replace(addition, step=step, kernel=step.float32(), sources=(*product.sources, bias.value))
+    return replace(addition, step=step, kernel=step.float32())

@@ -34,25 +34,24 @@ class OutputStage:
         """The epilogue that kernels are compiled for; None for float32."""
         return None if self.requantize is None else self.requantize.epilogue
 
-    def channel_numbers(self, order: NDArray[np.intp], w: NDArray[Any]) -> NDArray[np.uint8]:
+    def channel_numbers(self, order: NDArray[np.intp], totals: NDArray[np.int64] | int) -> NDArray[np.uint8]:
         """Return the numbers of the channels as kernels read them.
 
         Parameters
         ----------
         order
             (vectors, 16) channels in the lanes of vectors; -1 for a lane without one.
-        w
-            (channels, ...) weights: their sum times the stored code of 0 is taken off each channel's sum.
+        totals
+            Sum of the weights of each channel: times the stored code of 0 it is taken off the channel's sum.
         """
         if self.requantize is not None:
-            return self.requantize.packed(order, self.zero * w.reshape(len(w), -1).sum(axis=1, dtype=np.int64))
+            return self.requantize.packed(order, np.broadcast_to(self.zero * np.asarray(totals), len(self.bias)))
         return np.where(order < 0, np.float32(0), self.bias[order]).astype(np.float32).view(np.uint8).ravel()
 
     @cached_property
     def vector_bytes(self) -> int:
         """The bytes of the numbers of 16 channels."""
-        channels = len(self.bias)
-        return len(self.channel_numbers(np.zeros((1, LANES), np.intp), np.zeros((channels, 1), np.int64)))
+        return 4 * LANES if self.requantize is None else self.requantize.epilogue.number_bytes
 
     @property
     def scalars(self) -> NDArray[Any]:

@@ -29,6 +29,8 @@ import numpy as np
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Slot, load
 from qengine.model.steps import Evaluated, Linear, Step, Tensor
+from qengine.model.steps.forms import Concatenated
+from qengine.model.steps.moves import StridedMove
 from qengine.runtime.native.executor import (
     FAULTS,
     NAN_COUNTS,
@@ -97,7 +99,7 @@ class PlanLowering(SegmentTensors):
         self.faults: list[Fault] = []
         self.rounding: list[BoundStep] = []
         self.wide_steps = WideSteps()
-        self.last_read = {s: i for i, b in enumerate(plan.steps) for s in b.sources if isinstance(s, str)}
+        self.last_read = {s: i for i, b in enumerate(plan.steps) for s in b.reads}
 
     def executor(self) -> Executor:
         """Lower all steps and return the executor."""
@@ -231,7 +233,12 @@ class PlanLowering(SegmentTensors):
             self.plain[output.name] = self.evaluated[id(evaluation)][index]
             return ()
         outputs = (output,) if evaluation is None else evaluation.outputs
-        if any(0 in t.shape for t in (*step.operands, *outputs) if t.value is None):
+        if isinstance(plain_function_of(step), StridedMove) and 0 in output.shape:
+            self.plain[output.name] = TensorBuffer.plain(output)  # nothing is moved
+            return ()
+        is_concat = isinstance(plain_function_of(step), Concatenated) and output.format is None
+        joined = step.operands if is_concat else ()  # some may be empty
+        if any(0 in t.shape for t in (*step.operands, *outputs) if t.value is None and t not in joined):
             raise NotLowered("a tensor without elements")
         if any(element_type(t) is None for t in outputs):
             raise NotLowered(f"elements of {outputs[0].dtype}")
@@ -294,7 +301,7 @@ class PlanLowering(SegmentTensors):
 
     def _add_reference(self, bound_step: BoundStep, reason: str, index: int) -> None:
         """End the segment, and add a step that the reference computes."""
-        read = {s for s in bound_step.sources if isinstance(s, str)}
+        read = set(bound_step.reads)
         for name in sorted(read - self.arrays):
             if name in self._held:
                 self._unpack(self.tensors[name])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import OptionError, did_you_mean
 from qengine.model.eager import single_node
-from qengine.model.formats.assign import FormatRequest, assign_formats
+from qengine.model.formats.assign import FormatRequest, Formattable, assign_formats
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import optimize, remove_dead
@@ -71,11 +71,13 @@ class Network:
         around: frozenset[str] = frozenset(),
         data: frozenset[str] = frozenset(),
     ) -> None:
+        self._branches: dict[tuple[int, str], tuple[Node, Graph]] = {}  # with the node, so that its id stays its own
         check_supported(model, is_runnable)
         self._stages = optimize(model)
         self.model, self.optimized = self._stages[1], self._stages[-1]
         self.value_inputs = value_inputs(self.model) - data
         self.known = known_tensors(self.model, self.value_inputs | around)
+        self._formattable = Formattable(self.model, self.optimized, self.known)
         self._assign(request, as_float32)
 
     def _assign(self, request: FormatRequest | None, as_float32: bool) -> None:
@@ -83,11 +85,12 @@ class Network:
         if request is None and self.model.formats and not as_float32:
             request = FormatRequest()
         self.request = request
-        self.table = None if request is None else assign_formats(self.model, self.optimized, request, self.known)
+        self.table = None if request is None else assign_formats(self._formattable, request)
 
     def with_request(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
         """Return the same network with another request, without running the passes again."""
         other = copy.copy(self)
+        other._branches = {}
         other._assign(request, as_float32)
         return other
 
@@ -137,6 +140,20 @@ class Network:
             request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around)
         data = real_inner_data(graph, inputs)
         return Network(closed, request, as_float32=self.as_float32, around=known, data=data)
+
+    def branch(
+        self, node: Node, attribute: str, captured: Mapping[str, Tensor], constants: Mapping[str, NDArray[Any]]
+    ) -> Graph:
+        """Return a branch of an If after the passes; see `planner.Branches`."""
+        key = id(node), attribute
+        if key not in self._branches:
+            inputs = [Value(name, t.dtype) for name, t in captured.items() if name not in constants]
+            graph = node.graphs[attribute]
+            network = self.of_inner_graph(graph, inputs, constants, {}, frozenset())
+            outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))
+            closed = replace(network.graph_with_outputs(outputs), outputs=graph.outputs)
+            self._branches[key] = node, closed
+        return self._branches[key][1]
 
     @property
     def source(self) -> Graph:

@@ -9,6 +9,7 @@ point, as the kernels differ and not the loop. Native executors (`native`) take 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,6 @@ class BoundStep:
     step : kind of the step and its operands.
     output : tensor that the step computes.
     kernel : reference kernel, called with the operands.
-    sources : name of the tensor, or the array itself where it is constant, for each operand.
     release : names of the tensors that no later step reads.
     is_real : whether the step computes real numbers from real numbers, in a model that is quantized in part.
     """
@@ -60,15 +60,22 @@ class BoundStep:
     step: Step
     output: Tensor
     kernel: Kernel
-    sources: tuple[str | NDArray[Any], ...]
     release: tuple[str, ...] = ()
     is_real: bool = False
 
+    @cached_property
+    def sources(self) -> tuple[str | NDArray[Any], ...]:
+        """The name of the tensor, or the array itself where it is constant, for each operand."""
+        return tuple(t.name if t.value is None else t.elements for t in self.step.operands)
+
+    @property
+    def reads(self) -> list[str]:
+        """The names of the operands that a run computes."""
+        return [t.name for t in self.step.operands if t.value is None]
+
     def with_operands(self, change: Callable[[Tensor], Tensor], output: Tensor | None = None) -> "BoundStep":
         """Return the step on other operands, see `Step.with_operands`; nothing is released after it."""
-        step = self.step.with_operands(change)
-        sources = tuple(t.name if t.value is None else t.elements for t in step.operands)
-        return replace(self, step=step, output=output or self.output, sources=sources, release=())
+        return replace(self, step=self.step.with_operands(change), output=output or self.output, release=())
 
     @property
     def is_island(self) -> bool:

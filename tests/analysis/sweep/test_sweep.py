@@ -200,7 +200,7 @@ def test_what_nobody_foresaw_is_a_row_too(classifier, tmp_path, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("two\nlines")
 
-    monkeypatch.setattr("qengine.analysis.sweep.work.costs_of", fail)
+    monkeypatch.setattr("qengine.analysis.sweep.prepare.SharedModel.costs", fail)
     found = qengine.sweep(model, tmp_path / "out", Grid(bits=[6]), data=data)
     assert [row.outcome.error for row in found.rows] == [r"ZeroDivisionError: two\nlines"] * 2
 

@@ -134,6 +134,7 @@ def test_workers_refuse_what_has_changed(classifier, tmp_path, monkeypatch):
 
     def changed(work, points):
         np.savez(data, x=np.ones((12, 1, 6, 6), np.float32), labels=np.zeros(12, np.int64))
+        monkeypatch.setattr("qengine.analysis.sweep.work._opened", {})  # as in a process of its own
         return run(work, points)
 
     monkeypatch.setattr(module, "in_turn", changed)

@@ -231,6 +231,7 @@ AROUND = {
     "a quotient": [("Conv", "x e", "c"), ("Div", "c x", "y")],
     "a reshape in memory": [("GlobalMaxPool", "x", "g"), ("Flatten", "g", "m"), ("Neg", "m", "y")],
     "integers": [("Conv", "x e", "c"), ("ArgMax", "c", "y", {"axis": 1})],
+    "a join of one format": [("Conv", "x e", "c"), ("Concat", "c x c", "m", {"axis": 2}), ("Neg", "m", "y")],
     "an output and its reader": [("Conv", "x e", "y"), ("Neg", "y", "z")],
 }
 

@@ -47,15 +47,16 @@ class DepthwiseOp(LinearOp):
         padded[:channels] = self._sampling.weights_of(w).reshape(channels, -1)
         self._order, ends = np.arange(padded.shape[1]), np.zeros(0, np.int64)
         if epilogue is not None and epilogue.wide:
-            self._order, ends = chunk_taps(padded[:, :, None], self.inputs[0])
+            self._order, ends = chunk_taps(padded[:, :, None], self.inputs[0], self.isa)
             padded = padded[:, self._order]
         self._chunks, self._chunk_count = self.address_of(ends), len(ends)
         self.note = widening_note(epilogue, padded.shape[1], len(ends))
-        self._weights = self.aligned_copy(depthwise_weights(padded, self.kind, self.isa))
+        weights = depthwise_weights(padded, self.kind, self.isa)
+        self._weights, self._weights_block = self.aligned_copy(weights), len(weights) // blocks
         order = channel_order(blocks, self.kind)
-        self._numbers = self.aligned_copy(stage.channel_numbers(np.where(order < channels, order, -1), w))
+        numbers = stage.channel_numbers(np.where(order < channels, order, -1), self.filters.totals(self._sampling))
+        self._numbers = self.aligned_copy(numbers)
         self._scalars = self.address_of(stage.scalars)
-        self._weights_block = len(depthwise_weights(padded[:LANES], self.kind, self.isa))
         self._numbers_block = len(order) // blocks * stage.vector_bytes
         self._offsets: dict[tuple[int, int], int] = {}
 

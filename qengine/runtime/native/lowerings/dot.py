@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qengine.kernels import dot
-from qengine.kernels.dot import ITEMSIZE, LANE_BYTES, Dot
+from qengine.kernels.dot import ITEMSIZE, Dot
 from qengine.kernels.epilogue import LANES
 from qengine.kernels.layout import natural_block
 from qengine.kernels.program import Call
 from qengine.model.steps import Tensor
-from qengine.runtime.native.exact_sums import chunk_taps, split_taps, widening_note
+from qengine.runtime.native.exact_sums import widening_note
 from qengine.runtime.native.lowerings.dot_channels import ChannelRange, channel_ranges
 from qengine.runtime.native.lowerings.linear_op import Filters, LinearOp
+from qengine.runtime.native.lowerings.tap_packing import packed_taps
 from qengine.runtime.native.op import Rows, share_bounds
-from qengine.runtime.native.sampling import Sampling, Taps, taps_of
+from qengine.runtime.native.sampling import Sampling, Taps
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, View
 
 
@@ -91,43 +90,27 @@ class DotOp(LinearOp):
     def __post_init__(self) -> None:
         epilogue = self.output_stage.epilogue
         self._scalars = self.address_of(self.output_stage.scalars)
+        self._totals = {id(sampling): self.filters.totals(sampling) for sampling in self.filters.samplings}
         ranges = channel_ranges(self.filters, wide=epilogue is not None and epilogue.wide)
         self._sets = [self._filter_set(sampling, r) for sampling in self.filters.samplings for r in ranges]
         taps, chunks = sum(s.tap_count for s in self._sets), sum(s.chunk_count for s in self._sets)
         self.note = widening_note(epilogue, taps, chunks, len(self._sets))
 
     def _filter_set(self, sampling: Sampling, channels: ChannelRange) -> _FilterSet:
-        (x,), epilogue = self.inputs, self.output_stage.epilogue
-        low, per = channels.low, LANE_BYTES // ITEMSIZE[self.kind]
-        taps = taps_of(self._weights_of(channels), sampling, x.block, low, per)
-        chunks = np.zeros(0, np.int64)
-        paired = dot.is_paired(self.kind, self.isa)
-        if epilogue is not None and (epilogue.wide or paired):
-            taps = taps.take(*split_taps(taps.lanes, x, paired=paired))
-        if epilogue is not None and epilogue.wide:
-            order, chunks = chunk_taps(taps.lanes, x)
-            taps = taps.take(order)
+        (x,) = self.inputs
+        packed = packed_taps(self.filters, sampling, channels, x, self.output_stage.epilogue, self.isa)
         lanes = np.arange(channels.vectors * LANES).reshape(-1, LANES)
         channel_order = np.where(lanes < channels.count, channels.first + lanes, -1)
-        numbers = self.output_stage.channel_numbers(channel_order, sampling.weights_of(self.filters.w))
+        numbers = self.output_stage.channel_numbers(channel_order, self._totals[id(sampling)])
         return _FilterSet(
             sampling,
             channels,
-            Taps(taps.block, taps.dy, taps.dx, taps.byte, taps.lanes[:0].copy()),  # a view would keep the weights
-            chunks=self.address_of(chunks),
-            weights=self.aligned_copy(dot.packed_weights(taps.lanes, self.kind, self.isa)),
+            packed.taps,
+            chunks=self.address_of(packed.chunks),
+            weights=self.aligned_copy(packed.weights),
             numbers=self.aligned_copy(numbers),
-            chunk_count=len(chunks),
+            chunk_count=len(packed.chunks),
         )
-
-    def _weights_of(self, channels: ChannelRange) -> NDArray[Any]:
-        """Return the weights of a range of channels, of all inputs that any of them reads, in whole vectors."""
-        w, inputs, per_group = self.filters.w, self.filters.w.shape[1], self.filters.channels // self.filters.group
-        padded = np.zeros((channels.vectors * LANES, channels.high - channels.low, *w.shape[2:]), w.dtype)
-        for i, c in enumerate(range(channels.first, channels.first + channels.count)):
-            start = c // per_group * inputs - channels.low
-            padded[i, start : start + inputs] = w[c]
-        return padded
 
     @property
     def splits_channels(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 
@@ -48,9 +49,15 @@ def channel_ranges(filters: Filters, *, wide: bool) -> list[ChannelRange]:
         Whether sums are widened: few vectors then share chunks.
     """
     channels, inputs = filters.w.shape[:2]
-    per_group = channels // filters.group
-    if filters.kind == "f32" and filters.group > 1 and per_group % LANES:
-        return _isolated_groups(channels, per_group, inputs)
+    is_isolated = filters.kind == "f32" and filters.group > 1 and channels // filters.group % LANES != 0
+    return list(_ranges(channels, inputs, filters.group, is_isolated, wide))
+
+
+@lru_cache(512)
+def _ranges(channels: int, inputs: int, group: int, is_isolated: bool, wide: bool) -> tuple[ChannelRange, ...]:
+    per_group = channels // group
+    if is_isolated:
+        return tuple(_isolated_groups(channels, per_group, inputs))
     most = _MAX_CHUNKED_VECTORS if wide else ceil(channels / LANES)
     ranges: list[ChannelRange] = []
     for first in range(0, channels, LANES):
@@ -61,7 +68,7 @@ def channel_ranges(filters: Filters, *, wide: bool) -> list[ChannelRange]:
             ranges[-1] = replace(before, count=last + 1 - before.first)
         else:
             ranges.append(ChannelRange(first, last + 1 - first, low, high))
-    return ranges
+    return tuple(ranges)
 
 
 def _isolated_groups(channels: int, per_group: int, inputs: int) -> list[ChannelRange]:

@@ -42,7 +42,7 @@ class _SumsStage(OutputStage):
         """The end of the sums."""
         return Sums()
 
-    def channel_numbers(self, order: NDArray[np.intp], w: NDArray[Any]) -> NDArray[np.uint8]:  # noqa: ARG002
+    def channel_numbers(self, order: NDArray[np.intp], totals: NDArray[np.int64] | int) -> NDArray[np.uint8]:  # noqa: ARG002
         """Return the numbers that sums begin with."""
         return np.zeros(order.size, np.int32).view(np.uint8)
 

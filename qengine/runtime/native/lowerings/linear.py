@@ -14,6 +14,7 @@ from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Linear, Tensor
 from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
 from qengine.model.steps.linear import bias_codes
+from qengine.runtime.native.encoding import encoded
 from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.lowerings.depthwise import DepthwiseOp
 from qengine.runtime.native.lowerings.dot import DotOp
@@ -41,14 +42,14 @@ _ONE_TAP = convolution_sampling((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 @lowers(Linear, product=Convolution)
 def lower_convolution(context: LoweringContext[Linear]) -> Lowered:
     """Lower a convolution."""
-    w, *geometry = _window(context)
-    return _lower(context, w, context.function.group, convolution_sampling(*geometry))
+    w, sums, *geometry = _window(context)
+    return _lower(context, w, context.function.group, convolution_sampling(*geometry), sums=sums)
 
 
 @lowers(Linear, product=TransposedConvolution)
 def lower_transposed_convolution(context: LoweringContext[Linear]) -> Lowered:
     """Lower a transposed convolution, with a table of taps for each phase of its output."""
-    w, *geometry = _window(context)
+    w, _, *geometry = _window(context)
     kernel, strides, *_ = geometry
     if prod(strides) > _MAX_PHASES:
         raise NotLowered(f"a transposed convolution of strides {list(context.function.strides)}")
@@ -63,7 +64,7 @@ def lower_transposed_convolution(context: LoweringContext[Linear]) -> Lowered:
 @lowers(Linear, product=ChannelScale)
 def lower_channel_scale(context: LoweringContext[Linear]) -> Lowered:
     """Lower one factor for every channel, as a depthwise convolution of one tap."""
-    w, x = _constant_weights(context.step), context.step.x
+    (w, _), x = _constant_weights(context), context.step.x
     if images(x.shape) is None or x.ndim < 3:
         raise NotLowered(f"a tensor with {x.ndim} axes")
     return _lower(context, w.reshape(-1, 1, 1, 1), w.size, _ONE_TAP)
@@ -72,12 +73,14 @@ def lower_channel_scale(context: LoweringContext[Linear]) -> Lowered:
 @lowers(Linear, product=MatrixProduct)
 def lower_matrix_product(context: LoweringContext[Linear]) -> Lowered:
     """Lower the product of rows with a constant matrix, as a convolution of images of one pixel."""
-    w, x, product = _constant_weights(context.step), context.step.x, context.function
+    (w, sums), x, product = _constant_weights(context), context.step.x, context.function
     if product.transposed_x or w.ndim != 2 or x.ndim < 2 or not x.shape[-1]:
         raise NotLowered("a product of other than rows with a constant matrix")
     matrix = w if product.transposed_w else w.T
     rows = int(np.prod(x.shape[:-1], dtype=np.int64))
-    return _lower(context, matrix[:, :, None, None], 1, _ONE_TAP, rows=(rows, x.shape[-1], 1, 1))
+    shape = (rows, x.shape[-1], 1, 1)
+    sums = sums if product.transposed_w else None
+    return _lower(context, matrix[:, :, None, None], 1, _ONE_TAP, rows=shape, sums=sums)
 
 
 def _lower(
@@ -87,6 +90,7 @@ def _lower(
     samplings: list[Sampling],
     *,
     rows: tuple[int, int, int, int] | None = None,
+    sums: NDArray[np.int64] | None = None,
 ) -> Lowered:
     """Return the op of filters w (channels, inputs of a group, rows, columns).
 
@@ -94,12 +98,18 @@ def _lower(
     ----------
     rows
         Shape as which a matrix product reads its input; None for a convolution.
+    sums
+        See `Filters`; None where they are not known.
     """
     step, out = context.step, context.out
     kind = _kind(step.x, w)
     x = context.request_buffer(step.x, stored=_STORED[kind], shape=rows)
-    filters = Filters(kind, w.astype(_WEIGHT_DTYPE[kind], copy=False), group, samplings, as_pixels=rows is not None)
-    stage = _output_stage(context, filters.w, x)
+    if sums is None and kind != "f32":
+        wide = w.astype(np.int64)
+        sums = np.stack([wide.sum(axis=(1, 2, 3)), np.abs(wide).sum(axis=(1, 2, 3))], axis=1)
+    own = w.astype(_WEIGHT_DTYPE[kind], copy=False)
+    filters = Filters(kind, own, group, samplings, as_pixels=rows is not None, sums=sums)
+    stage = _output_stage(context, filters, x)
     op = next(op for op in OPS if op.accepts(filters, x, out))
     shaped = out if rows is None else Tensor(out.name, out.dtype, (rows[0], out.shape[-1]), None, out.format)
     activation = step.activation or NO_ACTIVATION
@@ -108,18 +118,25 @@ def _lower(
     return Lowered.by(op(context.isa, (x,), buffer, filters, stage))
 
 
-def _constant_weights(step: Linear) -> NDArray[Any]:
-    """Return the elements of the weights; NotLowered where weights or bias are computed during the run."""
+def _constant_weights(context: LoweringContext[Linear]) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    """Return the elements of the weights, and the sums along all axes but the first, as far as they are known.
+
+    Raises
+    ------
+    NotLowered
+        If weights or bias are computed during the run.
+    """
+    step = context.step
     if step.w.value is None or (step.b is not None and step.b.value is None):
         raise NotLowered("weights that are computed during the run")
-    return step.w.elements
+    return encoded(step.w, context.isa)
 
 
 def _window(
     context: LoweringContext[Linear],
-) -> tuple[NDArray[Any], tuple[int, int], tuple[int, int], tuple[int, int], Any]:
-    """Return the weights of a convolution with two spatial axes, and its kernel, strides, dilations and pads."""
-    product, w, x = context.function, _constant_weights(context.step), context.step.x
+) -> tuple[NDArray[Any], NDArray[np.int64] | None, tuple[int, int], tuple[int, int], tuple[int, int], Any]:
+    """Return the weights of a convolution with two spatial axes, their sums, kernel, strides, dilations and pads."""
+    product, (w, sums), x = context.function, _constant_weights(context), context.step.x
     if images(x.shape) is None:
         raise NotLowered(f"a convolution with {x.ndim - 2} spatial axes")
     if min(min(p) for p in product.pads) < 0:
@@ -132,6 +149,7 @@ def _window(
     w = w[:, :, None] if has_one_axis else w
     return (
         w,
+        sums,
         (w.shape[2], w.shape[3]),
         both(product.strides, 1),
         both(product.dilations, 1),
@@ -151,10 +169,10 @@ def _kind(x: Tensor, w: NDArray[Any]) -> FactorType:
     return "s8" if narrow else "s16"
 
 
-def _output_stage(context: LoweringContext[Linear], w: NDArray[Any], x: TensorBuffer) -> OutputStage:
+def _output_stage(context: LoweringContext[Linear], filters: Filters, x: TensorBuffer) -> OutputStage:
     """Return the output stage: bias, requantization and bounds of the activation."""
     step, out, arithmetic = context.step, context.out, context.arithmetic
-    channels, activation = w.shape[0], step.activation or NO_ACTIVATION
+    channels, activation = filters.channels, step.activation or NO_ACTIVATION
     no_bias = np.zeros(channels, np.float32)
     if out.format is None:
         bias = no_bias
@@ -165,7 +183,8 @@ def _output_stage(context: LoweringContext[Linear], w: NDArray[Any], x: TensorBu
     codes = np.zeros(channels, np.int64)
     if step.b is not None:
         codes = _per_channel(step, bias_codes(step.b, step.bias_shape, fraction_bits), channels)
-    sums = np.abs(w.astype(np.int64)).sum(axis=(1, 2, 3))
+    assert filters.sums is not None
+    sums = filters.sums[:, 1]
     word = step.x.one_format.word()
     largest = max(word.most, -word.least)
     if int(sums.max(initial=0)) * largest >= MAX_SUM:
@@ -173,7 +192,7 @@ def _output_stage(context: LoweringContext[Linear], w: NDArray[Any], x: TensorBu
     requantization = choose_epilogue(
         codes,
         np.abs(codes) + sums * largest,
-        np.broadcast_to(np.asarray(fraction_bits - out.fraction_bits).reshape(-1), channels),
+        np.ravel(fraction_bits - out.fraction_bits),
         arithmetic.word(out.one_format),
         low=out.encode_bound(activation.low),
         high=out.encode_bound(activation.high),

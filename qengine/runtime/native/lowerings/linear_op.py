@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.dot import FactorType
@@ -29,6 +30,7 @@ class Filters:
     group : number of groups of channels.
     samplings : positions of the taps, one for each phase of the output.
     as_pixels : whether the images of a batch, of one pixel each, are taken as pixels of a row.
+    sums : (channels, 2) sum of the codes of each filter, and that of their magnitudes; None for float32.
     """
 
     kind: FactorType
@@ -36,11 +38,21 @@ class Filters:
     group: int
     samplings: list[Sampling]
     as_pixels: bool = False
+    sums: NDArray[np.int64] | None = None
 
     @property
     def channels(self) -> int:
         """The number of output channels."""
         return int(self.w.shape[0])
+
+    def totals(self, sampling: Sampling) -> NDArray[np.int64] | int:
+        """Return the sum of the weights of each channel over the taps of a phase; 0 in float32."""
+        if self.sums is None:
+            return 0
+        if len(self.samplings) == 1:
+            return self.sums[:, 0]
+        w = sampling.weights_of(self.w)
+        return np.asarray(w.reshape(len(w), -1).sum(axis=1, dtype=np.int64))
 
 
 @dataclass(eq=False)

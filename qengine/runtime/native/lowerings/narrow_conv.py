@@ -82,7 +82,7 @@ class NarrowConvOp(LinearOp):
             lanes = np.repeat(np.arange(first, first + len(own))[:, None], LANES, axis=1)
             own, order, chunks = self._exact(own)
             weights = self.aligned_copy(narrow_conv.packed_weights(own, self.kind, self.isa))
-            numbers = self.aligned_copy(stage.channel_numbers(lanes, w))
+            numbers = self.aligned_copy(stage.channel_numbers(lanes, self.filters.totals(s)))
             group = _ChannelGroup(first, len(own), weights, numbers, self.address_of(chunks), len(chunks), order)
             self._groups.append(group)
         self._scalars = self.address_of(stage.scalars)
@@ -104,7 +104,7 @@ class NarrowConvOp(LinearOp):
         order, kept = split_taps(sums(w), self.inputs[0], paired=paired)
         w = w[:, order] * np.tile(kept, (1, LANES // per)).astype(w.dtype)
         if epilogue.wide:
-            new_order, chunks = chunk_taps(sums(w), self.inputs[0])
+            new_order, chunks = chunk_taps(sums(w), self.inputs[0], self.isa)
             w, order = w[:, new_order], order[new_order]
         return w, order, chunks
 

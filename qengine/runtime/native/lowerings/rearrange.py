@@ -69,11 +69,14 @@ def _keeps_order(view: Strided, shape: tuple[int, ...]) -> bool:
 def lower_concat(context: PlainContext[Join]) -> Lowered:
     """Lower a Concat of tensors, brought to one format."""
     step, out = context.step, context.out
-    ops, inputs = brought(context)
+    ops, brought_inputs = brought(context)
+    inputs = [buffer for buffer, t in zip(brought_inputs, step.joined, strict=True) if 0 not in t.shape]
     axis, whole = context.function.axis, Strided.whole(out.shape)
     ends = list(accumulate(t.shape[axis] for t in step.joined))
     pieces: list[Piece] = []
     for t, end in zip(step.joined, ends, strict=True):
+        if 0 in t.shape:
+            continue
         where = tuple(slice(end - n, end) if i == axis else slice(None) for i, n in enumerate(t.shape))
         pieces.append(Piece(len(pieces), Strided.whole(t.shape), whole.cut(where)))
     return Lowered.by(*ops, CopyOp(context.isa, tuple(inputs), TensorBuffer.plain(out), tuple(pieces)))

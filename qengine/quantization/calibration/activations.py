@@ -1,0 +1,193 @@
+"""Formats of activations, group by group, from the histograms of an observation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+from qengine.model.formats.constants import saturating_magnitude
+from qengine.qformat import QFormat, largest_scale
+from qengine.quantization.calibration.choose import Counts, Method
+from qengine.quantization.calibration.error import sqnr_in
+from qengine.quantization.calibration.histogram import Histogram
+from qengine.quantization.calibration.observe import Observation
+from qengine.quantization.calibration.options import CalibrationOptions
+from qengine.quantization.calibration.result import TensorRange
+from qengine.quantization.calibration.tensors import quantized_tensors
+
+
+@dataclass(frozen=True)
+class CountedGroup:
+    """Activations that share a format, and that runs computed.
+
+    Attributes
+    ----------
+    names : names of all tensors of the group.
+    histograms : histograms of those that runs computed, by name.
+    merged : histogram of all their values together.
+    """
+
+    names: Sequence[str]
+    histograms: Mapping[str, Histogram]
+    merged: Histogram
+
+
+class Groups:
+    """The groups of activations of an observation, with their histograms: what no option but `tie_joins` changes.
+
+    Attributes
+    ----------
+    observation : the observation.
+    tensors : tensors that a run quantizes.
+    inputs : names of the inputs.
+    counted : groups that runs computed.
+    notes : a note for each group that they did not, but may, by the number of counted groups before it.
+    counts : histograms of the groups.
+    """
+
+    def __init__(self, observation: Observation, *, tie_joins: bool) -> None:
+        self.observation = observation
+        self.tensors = quantized_tensors(observation.model, observation.optimized, tie_joins=tie_joins)
+        self.inputs = {value.name for value in observation.model.inputs}
+        after_passes = observation.optimized.tensors() | observation.optimized.inner_tensors()
+        self.counted: list[CountedGroup] = []
+        self.notes: dict[int, list[str]] = {}
+        for group in self.tensors.groups:
+            histograms = {name: counts for name in group if (counts := self._histogram(name)) is not None}
+            if histograms:
+                self.counted.append(CountedGroup(group, histograms, reduce(Histogram.merged, histograms.values())))
+            elif missed := [name for name in group if name in after_passes and name in self.tensors.real_activations]:
+                note = f"'{missed[0]}' has no format: no run computed it; give it one, or more data"
+                self.notes.setdefault(len(self.counted), []).append(note)
+        self.counts = Counts([g.merged for g in self.counted], [next(iter(g.histograms)) for g in self.counted])
+
+    def _histogram(self, name: str) -> Histogram | None:
+        """Return the histogram of a tensor that runs computed, or of a constant; None for any other."""
+        histogram = self.observation.histograms.get(name)
+        table = self.tensors.tables.get(name)
+        if histogram is None and table is not None:
+            histogram = Histogram()
+            histogram.add(table)
+        return histogram
+
+
+class ActivationFormats:
+    """The formats of groups of activations under some options.
+
+    Parameters
+    ----------
+    groups
+        The groups, with their histograms.
+    options
+        See `choose_formats`.
+
+    Attributes
+    ----------
+    formats : format of every tensor of the groups that runs computed.
+    notes : remarks for the user.
+
+    Raises
+    ------
+    FormatError
+        If no format holds the values of a tensor.
+    """
+
+    def __init__(self, groups: Groups, options: CalibrationOptions) -> None:
+        self._groups, self._options = groups, options
+        self.notes: list[str] = []
+        self._signed: list[bool] = []
+        for i, group in enumerate(groups.counted):
+            self.notes += groups.notes.get(i, [])
+            self._signed.append(not (options.unsigned and self._is_unsigned(group.histograms)))
+            for name, one in group.histograms.items():
+                if lost := one.nan + one.infinite:
+                    self.notes.append(f"{lost:,} values of '{name}' are NaN or infinite in float32, and were left out")
+        self.notes += groups.notes.get(len(groups.counted), [])
+        self._chosen = self._formats(groups.counts, self._signed)
+        self.formats: dict[str, QFormat] = {}
+        for group, fmt in zip(groups.counted, self._chosen, strict=True):
+            self.formats |= dict.fromkeys(group.names, fmt)
+        self._wider: dict[str, QFormat] = {}
+        self._widen_for_infinities()
+
+    def _formats(self, counts: Counts, signed: Sequence[bool]) -> list[QFormat]:
+        options = self._options
+        return counts.formats(
+            options.activation_word_length,
+            signed,
+            method=Method(options.method),
+            percentile=options.percentile,
+            headroom=options.headroom,
+        )
+
+    def _widen_for_infinities(self) -> None:
+        """Make room, where a tensor was infinite, for codes that saturate the results of its readers."""
+        groups = [g for g in self._groups.counted if any(one.infinite for one in g.histograms.values())]
+        readers = self._groups.observation.optimized.readers() if groups else {}
+        for group in reversed(groups):
+            infinite = [name for name, one in group.histograms.items() if one.infinite]
+            magnitude = max(saturating_magnitude({name}, readers.get(name, ()), self.formats) for name in infinite)
+            if not magnitude:
+                continue
+            fmt = self.formats[group.names[0]]
+            n = largest_scale(-magnitude, 0.0, fmt.bits) if fmt.signed else fmt.fraction_bits
+            if n < fmt.fraction_bits:
+                self._wider |= dict.fromkeys(group.names, fmt.with_fraction_bits(n))
+                self.formats |= dict.fromkeys(group.names, fmt.with_fraction_bits(n))
+
+    def _is_unsigned(self, histograms: Mapping[str, Histogram]) -> bool:
+        """Whether a group may be unsigned: its operators, or the data where it is an input, never give negatives."""
+        groups = self._groups
+        if any(one.least < 0 for one in histograms.values()):
+            return False
+        certain = groups.tensors.never_negative
+        if not all(name in certain or name in groups.inputs or name in groups.tensors.tables for name in histograms):
+            return False
+        for name in histograms:
+            if name in groups.inputs and name not in certain:
+                self.notes.append(f"input '{name}' is unsigned, as it was never negative: what is negative becomes 0")
+        return True
+
+    def ranges(self) -> dict[str, TensorRange]:
+        """Return the range of every tensor that runs computed, with the format that it would have alone."""
+        ranges: dict[str, TensorRange] = {}
+        for group, fmt in zip(self._groups.counted, self._chosen, strict=True):
+            several = group.histograms if len(group.histograms) > 1 else {}
+            found = self._formats(Counts(list(several.values()), list(several)), [fmt.signed] * len(several))
+            alone = dict(zip(several, found, strict=True))
+            for name, one in group.histograms.items():
+                shares = tuple(other for other in group.histograms if other != name)
+                ranges[name] = self._range(name, one, fmt, alone.get(name, fmt), shares)
+                if name in self._wider:
+                    wider = self._wider[name]
+                    ranges[name] = replace(ranges[name], format=str(wider), sqnr_db=sqnr_in(one, wider))
+        return ranges
+
+    def _range(
+        self, name: str, histogram: Histogram, fmt: QFormat, alone: QFormat, shares: tuple[str, ...]
+    ) -> TensorRange:
+        groups = self._groups
+        sqnr = sqnr_in(histogram, fmt)
+        best = sqnr if alone == fmt else sqnr_in(histogram, alone)
+        has_values = histogram.finite > 0
+        return TensorRange(
+            name,
+            "input" if name in groups.inputs else "constant" if name in groups.tensors.tables else "activation",
+            histogram.finite + histogram.nan + histogram.infinite,
+            histogram.least if has_values else None,
+            histogram.most if has_values else None,
+            histogram.nan + histogram.infinite,
+            str(fmt),
+            sqnr,
+            str(alone),
+            cost_db(best, sqnr),
+            shares,
+        )
+
+
+def cost_db(best: float | None, sqnr: float | None) -> float | None:
+    """Return the difference of two SQNR in dB; None where one has no value."""
+    if best == sqnr:
+        return 0.0
+    return None if best is None or sqnr is None else best - sqnr

@@ -1,0 +1,100 @@
+"""What the points of a sweep share changes no row: each is what a session made for it alone gives."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+import qengine
+from qengine.analysis.sweep import Grid
+from qengine.data import zoo
+from qengine.kernels import build
+from qengine.kernels.isa import available
+from qengine.quantization.calibration import CalibrationOptions, choose_formats, observe
+from qengine.quantization.correction import correct
+
+from .conftest import classifier_bytes
+
+BEST = available()[0].name
+
+
+def digest_of(outputs):
+    """Return the digest of codes that a row has."""
+    found = hashlib.sha256()
+    for name, codes in outputs:
+        found.update(f"{name} {codes.dtype.str} {codes.shape} ".encode() + np.ascontiguousarray(codes).tobytes())
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize("isa", [BEST, "reference"])
+def test_each_point_is_a_session_made_alone(classifier, tmp_path, isa):
+    model, data = classifier
+    grid = Grid(
+        bits=[2, 5, 8, 13, 16],
+        per_channel=[False, True],
+        methods=["mse", "max"],
+        roundings=["half_even", "trunc"],
+        accumulator_bits=[None, 12],
+    )
+    rows = qengine.sweep(model, tmp_path / "out", grid, data=data, isa=isa, batch=5).rows[1:]
+    x = np.load(data)["x"]
+    batches = [{"x": x[i : i + 5]} for i in range(0, 12, 5)]
+    for row in rows:
+        point = row.point
+        options = CalibrationOptions(bits=point.activation_bits, method=point.method, per_channel=point.per_channel)
+        formats = choose_formats(observe(str(model), batches, isa=isa), options)
+        session = qengine.InferenceSession(
+            str(model), formats=formats, rounding=point.rounding, accumulator_bits=point.accumulator_bits, isa=isa
+        )
+        codes = [("y", session.run(["y"], feed, raw=True)[0]) for feed in batches]
+        assert row.outcome.codes == digest_of(codes), point
+        assert row.outcome.costs.weight_bytes == (56 * point.weight_bits + 9 * 32) / 8
+
+
+def test_corrected_points_are_corrections_made_alone(normalized, tmp_path):
+    model, data = normalized
+    grid = Grid(bits=[4, 8], recipes=["none", "fold+bias", "best"], roundings=["half_even", "floor"])
+    rows = qengine.sweep(model, tmp_path / "out", grid, data=data, isa=BEST).rows[1:]
+    graph, feeds = qengine.InferenceSession(str(model)).graph, [{"x": np.load(data)["x"]}]
+    for row in rows:
+        options = CalibrationOptions(bits=row.point.activation_bits)
+        recipe = row.point.recipe if row.point.recipe == "none" else row.point.recipe.split("+")
+        fixed = correct(graph, lambda g, o=options: choose_formats(observe(g, feeds, isa=BEST), o), feeds, recipe)
+        session = qengine.InferenceSession(fixed.graph, formats=fixed.formats, rounding=row.point.rounding, isa=BEST)
+        assert row.outcome.codes == digest_of([("y", session.run(["y"], feeds[0], raw=True)[0])]), row.point
+
+
+def test_word_lengths_share_kernels(tmp_path, monkeypatch):
+    used = []
+    addresses = build.addresses
+    monkeypatch.setattr(
+        "qengine.kernels.program.addresses", lambda specs, isa: used.extend(specs) or addresses(specs, isa)
+    )
+    (tmp_path / "model.onnx").write_bytes(classifier_bytes())
+    np.savez(tmp_path / "set.npz", x=np.random.default_rng(2).normal(size=(4, 1, 6, 6)).astype(np.float32))
+    by_sweep = []
+    for bits in ([8], range(2, 9), range(2, 17)):
+        used.clear()
+        qengine.sweep(
+            tmp_path / "model.onnx", tmp_path / str(bits), Grid(bits=bits), data=tmp_path / "set.npz", isa=BEST
+        )
+        by_sweep.append({repr(spec) for spec in used if "FormatErrors" not in repr(spec)})
+    one, narrow, every = by_sweep
+    assert narrow == one  # word length, shifts and bounds are arguments
+    assert len(every) < 3 * len(one)
+
+
+def test_the_time_of_a_point_is_told_apart(tmp_path):
+    model = zoo.ENTRIES["digits"].path
+    found = qengine.sweep(str(model), tmp_path / "out", Grid(bits=[8]), data="digits", limit=50, isa=BEST)
+    exact, point = found.rows
+    assert exact.inference_share is None
+    assert 0 < point.outcome.inference_seconds < point.outcome.seconds
+    assert 0 < point.inference_share < 1
+    assert point.outcome.compile_seconds >= 0
+    assert found.seconds_before > 0
+    assert found.new_rows == found.rows
+    again = qengine.sweep(str(model), tmp_path / "out", Grid(bits=[8]), data="digits", limit=50, isa=BEST)
+    assert again.new_rows == ()
+    assert json.dumps(again.rows[1].result()) == json.dumps(point.result())
