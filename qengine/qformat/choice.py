@@ -61,7 +61,7 @@ def largest_scales(
     word = Word(bits, signed, "half_even", "saturate")
     least, most = np.asarray(least, np.float64), np.asarray(most, np.float64)  # float32 does not hold codes of 32 bits
     fits_whole = bits - signed - np.frexp(np.maximum(most, -least))[1].astype(np.int64)
-    found = fits_whole - 1
+    found: NDArray[np.int64] = fits_whole - 1
     for n in (fits_whole, fits_whole + 1):
         fits = (word.least <= np.rint(np.ldexp(least, n))) & (np.rint(np.ldexp(most, n)) <= word.most)
         found = np.where(fits, n, found)
