@@ -20,8 +20,8 @@ import platform
 import sys
 import time
 import zlib
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing, nullcontext
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +44,7 @@ CACHE_VARIABLE = "QENGINE_CACHE_DIR"
 _MAGIC = b"qengine kernel 2\n"
 _CHECKSUM_BYTES = 32
 _KEPT_GENERATIONS = 4
+_MAX_WAIT_SECONDS = 120.0  # for kernels that another process compiles
 
 ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 """Signature of a compiled kernel: addresses of a result and an exception, as Numba has them, and of the arguments."""
@@ -74,34 +75,37 @@ class _KernelCache:
     def _objects(self, specs: Sequence[Spec], isa: Isa) -> list[Kernel]:
         """Return the symbols and the object files of kernels, and keep those that are compiled."""
         identities = [f"{isa!r} {spec!r}".encode() for spec in specs]
-        names = [hashlib.sha256(identity).hexdigest()[:40] for identity in identities]
-        folder, reason = _folder()
-        found: dict[int, Kernel] = {}
-        for i, (name, identity) in enumerate(zip(names, identities, strict=True)):
-            content = None if folder is None else folder.read(name)
-            kernel = None if content is None else _unpacked(content, identity)
-            if kernel is not None:
-                found[i] = kernel
-        missing = [i for i in range(len(specs)) if i not in found]
-        if missing:
-            processes = process_count(len(missing))
-            self._warn(len(missing), isa, processes, folder, reason)
-            with closing(compiled([specs[i] for i in missing], isa, processes)) as kernels:
-                for k, kernel in kernels:
-                    i = missing[k]
-                    found[i] = kernel
-                    if folder is not None:
-                        folder.write(names[i], _packed(*kernel, identities[i]))
+        folder, _ = _folder()
+        found = _kept(folder, identities, range(len(specs)))
+        if len(found) < len(specs):
+            is_kept = folder is not None and folder.is_writable()
+            # Another process may be compiling the same kernels: it is faster to wait for them.
+            with folder.locked(_MAX_WAIT_SECONDS) if folder is not None and is_kept else nullcontext():
+                found |= _kept(folder, identities, [i for i in range(len(specs)) if i not in found])
+                missing = [i for i in range(len(specs)) if i not in found]
+                with closing(self._compiled([specs[i] for i in missing], isa)) as kernels:
+                    for k, kernel in kernels:
+                        found[missing[k]] = kernel
+                        if folder is not None:
+                            identity = identities[missing[k]]
+                            folder.write(_file_name(identity), _packed(*kernel, identity))
         return [found[i] for i in range(len(specs))]
 
-    def _warn(self, count: int, isa: Isa, processes: int, folder: PrivateFolder | None, reason: str) -> None:
+    def _compiled(self, specs: Sequence[Spec], isa: Isa) -> Generator[tuple[int, Kernel], None, None]:
+        """Yield the index and the machine code of each kernel, and log that they are compiled."""
+        if specs:
+            processes = process_count(specs)
+            self._warn(specs, isa, processes)
+            yield from compiled(specs, isa, processes)
+
+    def _warn(self, specs: Sequence[Spec], isa: Isa, processes: int) -> None:
         """Log that a batch of kernels is compiled; the first time also what becomes of them."""
-        seconds = round(estimated_seconds(count, processes))
-        text = f"qengine: compiling {count} new kernel{'s' * (count > 1)} for {isa.name}"
-        text += f" on {processes} cores" if processes else ""
+        seconds = round(estimated_seconds(specs, processes))
+        text = f"qengine: compiling {len(specs)} new kernel{'s' * (len(specs) > 1)} for {isa.name}"
+        text += f" on {processes} cores" if processes > 1 else ""
         text += f", about {seconds} s" if seconds else ""
         if not self._has_warned:
-            text += f" ({_fate(folder, reason)})"
+            text += f" ({_fate(*_folder())})"
             self._has_warned = True
         logger.warning("%s", text)
 
@@ -201,6 +205,21 @@ def _fate(folder: PrivateFolder | None, reason: str) -> str:
             return f"kept in {_with_tilde(os.path.dirname(folder.path))}"  # noqa: PTH120
         reason = f"{folder.path} cannot be written to"
     return f"they will not be kept: {reason}; {CACHE_VARIABLE} names another folder"
+
+
+def _kept(folder: PrivateFolder | None, identities: Sequence[bytes], wanted: Iterable[int]) -> dict[int, Kernel]:
+    """Return those of the wanted kernels that are in files, by index."""
+    found = {}
+    for i in wanted:
+        content = None if folder is None else folder.read(_file_name(identities[i]))
+        kernel = None if content is None else _unpacked(content, identities[i])
+        if kernel is not None:
+            found[i] = kernel
+    return found
+
+
+def _file_name(identity: bytes) -> str:
+    return hashlib.sha256(identity).hexdigest()[:40]
 
 
 def _with_tilde(path: str) -> str:

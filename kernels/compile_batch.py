@@ -1,11 +1,11 @@
 """Compilation of many kernels on all cores.
 
-LLVM takes 20 to 150 ms for a kernel, and a network needs 10 to 30. llvmlite lets only one thread of a process compile
-at a time, so a batch is shared by processes (`emit.compile_process`): each compiles one kernel after the other, and
-gets the next one when it has answered. A process is started with Python's own isolation and this process's path of
-modules, so that neither variables of the environment nor the current folder decide what it imports. It never writes
-a file; it ends with the batch, and its memory goes back. What it does not answer, because it cannot be started or
-dies, this process compiles itself, and so meets the error, if there is one.
+LLVM takes 20 to 150 ms for a kernel, Numba 300 to 1000, and a network needs 10 to 30. llvmlite lets one thread of a
+process compile at a time, so a batch is shared by processes (`emit.compile_process`): each compiles one kernel after
+the other, and gets the next one when it has answered. A process is started with Python's own isolation and this
+process's path of modules, so that neither variables of the environment nor the current folder decide what it imports.
+It never writes a file; it ends with the batch, and its memory goes back. What it does not answer, because it cannot be
+started or dies, this process compiles itself, and so meets the error, if there is one.
 """
 
 import os
@@ -16,6 +16,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -28,23 +30,44 @@ Kernel = tuple[str, bytes]
 _HEAD = struct.Struct("<8sII")  # mark, number of bytes of the symbol, number of bytes of the object file
 _MARK = b"\0kernel\n"  # anything else that a process writes is not taken for an answer
 
-_MIN_KERNELS = 4  # for fewer kernels a process takes longer to start than it saves
+_START_SECONDS, _IMPORT_SECONDS = 0.2, 0.4  # of a process, and of Numba in it
+_KERNEL_SECONDS, _PYTHON_SECONDS = 0.06, 0.6  # of a kernel in LLVM's instructions, and of one in Python
+_WORTH_SECONDS = 0.24  # work that is worth a process
 _MAX_PROCESSES = 8  # each takes about 120 MB
-_START_SECONDS, _KERNEL_SECONDS = 0.2, 0.06
 
 
-def process_count(kernels: int) -> int:
+def process_count(specs: Sequence[Spec]) -> int:
     """Return the number of processes for a batch of kernels; 0 if this process compiles them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = min(cores, kernels // _MIN_KERNELS, _MAX_PROCESSES)
+    seconds = sum(_seconds(spec) for spec in specs)
+    count = min(cores, len(specs), int(seconds / _WORTH_SECONDS + 1e-9), _MAX_PROCESSES)
     # Where Python is embedded in another program, sys.executable may be that program.
     has_python = Path(sys.executable or "").name.lower().startswith("python") and not getattr(sys, "frozen", False)
-    return count if count > 1 and has_python else 0
+    # Numba's memory goes back with the process, even if there is one alone.
+    return count if has_python and (count > 1 or _needs_numba(specs)) else 0
 
 
-def estimated_seconds(kernels: int, processes: int) -> float:
+def estimated_seconds(specs: Sequence[Spec], processes: int) -> float:
     """Return the estimated seconds until a batch is compiled."""
-    return _KERNEL_SECONDS * kernels / max(processes, 1) + (_START_SECONDS if processes else 0)
+    start = (_START_SECONDS if processes else 0) + (_IMPORT_SECONDS if _needs_numba(specs) else 0)
+    return start + sum(_seconds(spec) for spec in specs) / max(processes, 1)
+
+
+def _needs_numba(specs: Sequence[Spec]) -> bool:
+    return any(_is_python(spec.emitter) for spec in specs)
+
+
+def _seconds(spec: Spec) -> float:
+    """Return the estimated seconds that one core takes for a kernel."""
+    return _PYTHON_SECONDS if _is_python(spec.emitter) else _KERNEL_SECONDS
+
+
+@cache
+def _is_python(emitter: str) -> bool:
+    """Whether a kernel is a Python function, which Numba compiles; its module is not imported, as it imports Numba."""
+    with suppress(OSError):
+        return b"\ndef python_kernel(" in (Path(__file__).parent / "emit" / f"{emitter}.py").read_bytes()
+    return False
 
 
 def compiled(specs: Sequence[Spec], isa: Isa, processes: int) -> Generator[tuple[int, Kernel], None, None]:
@@ -110,7 +133,8 @@ class _Batch:
 
     def __init__(self, specs: Sequence[Spec], isa: Isa) -> None:
         self.answers: SimpleQueue[tuple[int, Kernel] | None] = SimpleQueue()
-        self._requests = deque((index, pickle.dumps((spec, isa))) for index, spec in enumerate(specs))
+        longest_first = sorted(range(len(specs)), key=lambda index: -_seconds(specs[index]))
+        self._requests = deque((index, pickle.dumps((specs[index], isa))) for index in longest_first)
 
     def serve(self, process: "subprocess.Popen[bytes]") -> None:
         """Give a process kernels until none are left or it fails."""

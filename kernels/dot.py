@@ -131,18 +131,21 @@ class Tile:
         """Return the estimated cycles of one tile.
 
         A core begins two products and two loads per cycle, one load where the weights come from the L2
-        cache, and each product waits for the one before it. After each chunk of taps the sums are added to wide sums,
+        cache, and each product waits for the one before it. Weights of more than two vectors, which lie far apart,
+        come from there more slowly. After each chunk of taps the sums are added to wide sums,
         which are in registers if there is room.
         """
         halves = 2 if kind == "s8" and not isa.has_vnni else 1
         products = self.sums * isa.parts
         weights = self.vectors * isa.parts * (2 if is_split(kind, isa) else 1)
         loads = (self.rows * self.pixels + weights) / 2
+        far = 1.0
         if taps * weight_bytes(kind, isa) * self.vectors > _L1_WEIGHT_BYTES:
             loads = max(loads, weights)
+            far = 1.15 if self.vectors > 2 else 1.0
         in_registers = 2 * self.sums <= sums_in_registers(kind, isa)
         widening = chunks * products * (1.0 if in_registers else 2.1)
-        return taps * max(halves * products / 2, loads, 4.5) + widening + 4 * products + 20
+        return taps * max(halves * products / 2, loads, 4.5) * far + widening + 4 * products + 20
 
 
 _L1_WEIGHT_BYTES = 24_000  # bytes of weights that fit the L1 cache with the input

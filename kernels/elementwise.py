@@ -80,6 +80,23 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class IntegerFunction:
+    """Specification of a function of one signed integer, which wraps.
+
+    Attributes
+    ----------
+    name : "negative", "abs" or "sign".
+    element : type of the elements.
+    """
+
+    name: str
+    element: str
+
+    emitter = "integer_function"
+    arguments = ("x", "y", "count")
+
+
+@dataclass(frozen=True)
 class Function:
     """Specification of a function of one real variable; NaN stays.
 

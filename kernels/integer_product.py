@@ -69,6 +69,17 @@ class StartSums:
 
 
 @dataclass(frozen=True)
+class StartReals:
+    """Numbers of columns whose sums become real: where they begin, factors and addends (`epilogue.Sums`).
+
+    The left matrix is unsigned; a factor is its scale times that of the column.
+    """
+
+    emitter = "start_reals"
+    arguments = ("scale", "zero", "sums", "factors", "addends", "y", "vectors")
+
+
+@dataclass(frozen=True)
 class CentreSums:
     """Subtraction, in place, of the part of sums that zero points add.
 

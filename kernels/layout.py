@@ -15,6 +15,7 @@ A tap of a convolution is then one distance in bytes from a pixel, the same for 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 LANES = 16
 """Channels of a block."""
@@ -74,32 +75,32 @@ class Layout:
         """The distance from a code to its flags; 0 where there are none."""
         return self.batch * self.image if self.flagged else 0
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         """The number of planes of an image."""
         return -(-self.channels // self.block)
 
-    @property
+    @cached_property
     def pixel(self) -> int:
         """The distance from a pixel to the next."""
         return self.block * self.itemsize
 
-    @property
+    @cached_property
     def row(self) -> int:
         """The distance from a row to the next."""
         return (self.width + self.halo.gap) * self.pixel
 
-    @property
+    @cached_property
     def plane(self) -> int:
         """The distance from a plane to the next."""
         return (self.halo.top + self.height + self.halo.bottom) * self.row
 
-    @property
+    @cached_property
     def image(self) -> int:
         """The distance from an image of the batch to the next."""
         return self.blocks * self.plane
 
-    @property
+    @cached_property
     def origin(self) -> int:
         """The distance from the start of the memory to the first pixel."""
         return self.halo.top * self.row + self.halo.gap * self.pixel

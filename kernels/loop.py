@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 from .isa import Isa
 from .program import Call, Program
 from .spec import Spec
+from .team import call
 
 
 @dataclass(frozen=True)
 class Loop:
-    """Specification of the kernel that calls the `Runner` in a loop."""
+    """Specification of the kernel that runs a program in a loop."""
 
     emitter = "loop"
-    # runner, table: code and arguments of the runner. moves, count: addresses to write before an iteration, see
-    # `emit.loop`. Iterations first..end run, until a byte `go` is 0 or one of the faults is not. done: where the number
-    # of the next iteration is written.
+    # code, given: machine code and arguments of the kernel that runs the program once. moves, count: addresses to write
+    # before an iteration, see `emit.loop`. Iterations first..end run, until a byte `go` is 0 or one of the faults is
+    # not. done: where the number of the next iteration is written.
     arguments = (
-        *("runner", "table", "moves", "count", "first", "end"),
+        *("code", "given", "moves", "count", "first", "end"),
         *("go_even", "go_odd", "faults", "fault_count", "done"),
     )
 
@@ -47,13 +48,11 @@ class LoopProgram(Program):
     Parameters
     ----------
     isa, threads
-        See `Program`. On several threads, the list of each thread ends with a barrier.
+        See `Program`.
     """
 
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         super().__init__(isa, threads)
-        ends = np.cumsum([sum(len(call.spec.arguments) for call in calls if call) for calls in threads])
-        self._thread_of = np.searchsorted(ends, np.arange(len(self._values)), side="right")
         self._loop = 0  # address of the machine code of the loop, once it is loaded
 
     def specs(self) -> list[Spec]:
@@ -86,8 +85,7 @@ class LoopProgram(Program):
         go
             Byte that each iteration leaves, 0 for no further one.
         faults
-            Numbers that are not 0 after an iteration that failed. On several threads only the caller looks at them:
-            one thread may be an iteration ahead.
+            Numbers that are not 0 after an iteration that failed; None where none can.
         first, end
             Number of the first iteration, and number before which the last one ends.
         """
@@ -96,33 +94,22 @@ class LoopProgram(Program):
         for name, places, offsets in self._places:
             if name in moving:
                 one = moving[name]
-                block = np.empty((len(places), 5), np.int64)
-                block[:, 0], block[:, 1] = self._thread_of[places], self._values.ctypes.data + 8 * places
-                block[:, 2], block[:, 3], block[:, 4] = one.even + offsets, one.odd + offsets, one.stride
+                block = np.empty((len(places), 4), np.int64)
+                block[:, 0] = self._values.ctypes.data + 8 * places
+                block[:, 1], block[:, 2], block[:, 3] = one.even + offsets, one.odd + offsets, one.stride
                 rows.append(block)
-        table = np.concatenate(rows) if rows else np.zeros((0, 5), np.int64)
-        moves = [np.ascontiguousarray(table[table[:, 0] == t, 1:]) for t in range(len(self._parts))]
-        done = np.full(len(self._parts), first, np.int64)
-        checked = faults is not None and len(self._parts) == 1
-        fault_at, fault_count = (faults.ctypes.data, faults.size) if checked and faults is not None else (0, 0)
-        given = np.array(
-            [
-                [
-                    self._kernels[0],
-                    start,
-                    one.ctypes.data,
-                    len(one),
-                    first,
-                    end,
-                    go.even,
-                    go.odd,
-                    fault_at,
-                    fault_count,
-                    at,
-                ]
-                for start, one, at in zip(self._parts, moves, done.ctypes.data + 8 * np.arange(len(done)), strict=True)
-            ],
-            np.int64,
+        moves = np.concatenate(rows) if rows else np.zeros((0, 4), np.int64)
+        done = np.full(1, first, np.int64)
+        fault_at, fault_count = (0, 0) if faults is None else (faults.ctypes.data, faults.size)
+        given = np.zeros(len(Loop.arguments), np.int64)
+        given[2:] = (
+            *(moves.ctypes.data, len(moves), first, end),
+            *(go.even, go.odd, fault_at, fault_count, done.ctypes.data),
         )
-        self.start(self._loop, given.ctypes.data + given.strides[0] * np.arange(len(given)))
+
+        def repeat(code: int, arguments: int) -> None:
+            given[:2] = code, arguments
+            call(self._loop, given.ctypes.data)
+
+        self.start(repeat)
         return int(done[0])

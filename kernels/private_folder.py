@@ -7,18 +7,22 @@ it; in a folder like /tmp, where only its owner can replace an entry (the sticky
 belong to this user or root. So must a symbolic link, which is followed by its text.
 """
 
+import fcntl
 import os
 import re
 import secrets
 import stat
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
+from time import monotonic, sleep
 
 _MAX_LINKS = 40
 _SEARCH = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_POLL_SECONDS = 0.02  # between two attempts to get a lock
 _ANOTHERS = "belongs to another user"
 
 TEMPORARY = r"\.[0-9a-f]{16}\.tmp"
@@ -84,6 +88,26 @@ class PrivateFolder:
                     os.unlink(temporary, dir_fd=self._folder)
                 raise
 
+    @contextmanager
+    def locked(self, seconds: float) -> Iterator[None]:
+        """Hold the folder's lock while the context lasts: other processes that ask for it wait.
+
+        Where the disk has no locks, and after some seconds of waiting, the context begins without it.
+        """
+        folder = None
+        try:
+            with suppress(OSError):
+                folder = _readable(self._folder)
+                end = monotonic() + seconds
+                while not _is_locked_now(folder) and monotonic() < end:
+                    sleep(_POLL_SECONDS)
+            yield
+        finally:
+            if folder is not None:
+                with suppress(OSError):
+                    fcntl.flock(folder, fcntl.LOCK_UN)  # a forked child may have the descriptor too
+                os.close(folder)
+
     def make(self, name: str) -> bool:
         """Make a folder in this one; return whether it is new."""
         try:
@@ -123,11 +147,25 @@ def _temporary() -> str:
 
 def _names(folder: int) -> list[str]:
     """Return the names in a folder whose descriptor may be one that only searches."""
-    readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    readable = _readable(folder)
     try:
         return os.listdir(readable)  # noqa: PTH208 - a descriptor
     finally:
         os.close(readable)
+
+
+def _readable(folder: int) -> int:
+    """Return a descriptor that reads a folder, for one that may only search it."""
+    return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+
+
+def _is_locked_now(folder: int) -> bool:
+    """Whether this process now has the lock of a folder."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_ours(status: os.stat_result) -> bool:

@@ -5,11 +5,14 @@ Python would take longer than the work. So a program writes its calls into table
 and a run calls one kernel, the `Runner`, once per thread: it goes through the thread's table. All arguments are known
 by then except the addresses of the caller's arrays, which are `Slot`s: a run fills them in when it begins.
 
-Each thread has a table of its own. A *barrier*, an entry at the same place of every table's order, makes the threads
-wait for each other, so that a kernel can read what another thread wrote. The threads are those of a `team`.
+Each thread has a list of calls. A *barrier*, an entry at the same place of every list's order, makes the threads wait
+for each other, so that a kernel can read what another thread wrote. Barriers cut the lists into *sections*, and a
+section has a *part* for each thread. What must be done before the next section is all parts, but not by all threads: a
+thread takes its own part first, and then those that nobody has taken yet. So where the system has given a thread's core
+to another process, the others do its parts, and wait only for what it has begun. The threads are those of a `team`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -25,10 +28,10 @@ from .team import Follow, Lead, call, team, yield_address
 
 @dataclass(frozen=True)
 class Runner:
-    """Specification of the kernel that calls the others."""
+    """Specification of the kernel that calls the others, on one thread of a run."""
 
     emitter = "runner"
-    arguments = ("calls", "count", "barrier", "threads")
+    arguments = ("sections", "threads", "spans", "taken", "done", "yield_core", "own")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,9 @@ class Call:
 BARRIER = None
 """Entry in a list of calls that makes a thread wait for the others."""
 
+_LINE = 8
+"""Numbers of a cache line."""
+
 
 class Program:
     """Calls of kernels. Their machine code is found by `load`, for many programs at once, or when the first run begins.
@@ -90,24 +96,25 @@ class Program:
 
     def __init__(self, isa: Isa, threads: Sequence[Sequence[Call | None]]) -> None:
         self.isa, self.calls = isa, threads
-        self._barrier = np.array([0, 0, yield_address()], np.int64)  # see `emit.runner`
         self._kernels: tuple[int, ...] = ()  # machine code of the runner and the team, once it is loaded
         values: list[int] = []
         slots: dict[str, list[tuple[int, int]]] = {}  # (place among the values, offset) by the array's name
-        starts = [self._add_arguments(calls, values, slots) for calls in threads]
+        starts = [place for calls in threads for place in self._add_arguments(calls, values, slots)]
         self._values = np.array(values, np.int64)
         self._places: list[tuple[str, NDArray[np.int64], NDArray[np.int64]]] = []
         for name, pairs in slots.items():
             places, offsets = np.array(pairs, np.int64).T
             self._places.append((name, np.ascontiguousarray(places), np.ascontiguousarray(offsets)))
-        self._tables = [np.zeros((len(some), 2), np.int64) for some in starts]
-        for table, some in zip(self._tables, starts, strict=True):
-            table[:, 1] = np.array(some, np.int64) * 8 + self._values.ctypes.data
-        self._arguments = [
-            np.array([table.ctypes.data, len(table), self._barrier.ctypes.data, len(threads)], np.int64)
-            for table in self._tables
-        ]
-        self._parts = np.array([arguments.ctypes.data for arguments in self._arguments], np.int64)
+        # Rows of machine code and arguments: the calls of the first thread, then those of the second.
+        self._table = np.zeros((len(starts), 2), np.int64)
+        self._table[:, 1] = np.array(starts, np.int64) * 8 + self._values.ctypes.data
+        self._spans = self._table_spans()
+        sections, count = self._spans.shape[:2]
+        self._state = np.zeros(_LINE + sections * count, np.int64)  # parts that are done; those that are taken
+        done = self._state.ctypes.data
+        shared = (sections, count, self._spans.ctypes.data, done + 8 * _LINE, done, yield_address())
+        self._arguments = np.array([(*shared, part) for part in range(count)], np.int64)
+        self._parts = self._arguments.ctypes.data + np.arange(count) * self._arguments.strides[0]
 
     @staticmethod
     def _add_arguments(
@@ -116,9 +123,9 @@ class Program:
         """Append the arguments of a thread's calls to the values; return the place of the first one of each call."""
         starts = []
         for entry in calls:
-            starts.append(len(values))
             if entry is None:
                 continue
+            starts.append(len(values))
             for name in entry.spec.arguments:
                 value = entry.arguments[name]
                 if isinstance(value, Slot):
@@ -126,6 +133,16 @@ class Program:
                     value = 0
                 values.append(value)
         return starts
+
+    def _table_spans(self) -> NDArray[np.int64]:
+        """Return the address of the first row and the number of rows of each part: (sections, threads, 2)."""
+        ends = [[i for i, entry in enumerate((*calls, BARRIER)) if entry is BARRIER] for calls in self.calls]
+        counts = np.diff(np.array(ends, np.int64), axis=1, prepend=-1) - 1
+        if len(self.calls) == 1:
+            counts = counts.sum(axis=1, keepdims=True)  # one thread waits for nobody
+        rows = np.cumsum(counts).reshape(counts.shape) - counts
+        spans = np.stack([self._table.ctypes.data + rows * self._table.strides[0], counts], axis=2)
+        return np.ascontiguousarray(spans.swapaxes(0, 1))
 
     def specs(self) -> list[Spec]:
         """Return the specifications of the runner, of the team's kernels where there is a team, and of all calls."""
@@ -135,9 +152,8 @@ class Program:
     def set_machine_code(self, addresses: Sequence[int]) -> None:
         """Fill in the addresses of the machine code of `specs`."""
         own = 3 if len(self.calls) > 1 else 1
-        left = iter(addresses[own:])
-        for table, calls in zip(self._tables, self.calls, strict=True):
-            table[:, 0] = [0 if entry is None else next(left) for entry in calls]
+        if self._table.size:
+            self._table[:, 0] = addresses[own:]
         self._kernels = tuple(addresses[:own])
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -149,7 +165,7 @@ class Program:
             Arrays of the slots by name: contiguous, and at least as large as the calls assume.
         """
         self.prepare(arrays)
-        self.start(self._kernels[0], self._parts)
+        self.start()
 
     def prepare(self, arrays: Mapping[str, NDArray[Any]], without: Collection[str] = ()) -> None:
         """Load the machine code if it is not there, and fill in slots.
@@ -163,26 +179,25 @@ class Program:
         """
         if not self._kernels:
             load([self])
-        self._barrier[0] = 0  # threads that do not exist in a forked child may have arrived at a barrier
         for name, places, offsets in self._places:
             if name not in without:
                 self._values[places] = offsets + arrays[name].__array_interface__["data"][0]
 
-    def start(self, code: int, parts: NDArray[np.int64]) -> None:
-        """Call a kernel on each thread, and wait for the end of all.
+    def start(self, use: Callable[[int, int], None] = call) -> None:
+        """Run all calls once, on all threads, and wait for the end of all.
 
         Parameters
         ----------
-        code
-            Address of the machine code of the kernel.
-        parts
-            (threads,) addresses of the kernel's arguments.
+        use
+            Function that calls a kernel, once or more often, by the address of its machine code and of its arguments.
         """
-        team_kernels = self._kernels[1:]
-        if team_kernels:
-            team(len(self.calls), *team_kernels).run(code, parts)
-        else:
-            call(code, int(parts[0]))
+        runner, *kernels = self._kernels
+        if not kernels:
+            use(runner, int(self._parts[0]))
+            return
+        threads = team(len(self.calls), *kernels)
+        with threads.turn.guard:
+            use(*threads.hand_over(runner, self._parts, self._state))
 
 
 def load(programs: Sequence[Program]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Range:
     """The least and the largest of some float32 and 0, for each chunk of them.
 
-    `fault` becomes 1 where a number is not finite.
+    `fault` becomes 1 where a number is not finite, and the two are NaN.
     """
 
     emitter = "range"
@@ -71,4 +71,5 @@ class Rescale:
     by_column: bool = False
 
     emitter = "rescale"
-    arguments = ("x", "y", "scale", "zero", "first", "end", "inner", "count")
+    # Integers are brought between `low` and `high`, which are integers of the type.
+    arguments = ("x", "y", "scale", "zero", "first", "end", "inner", "count", "low", "high")

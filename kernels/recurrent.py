@@ -39,6 +39,7 @@ class Recurrence:
     coupled : whether the forget gate of an LSTM is 1 minus its input gate.
     resets_after : whether a GRU multiplies by its reset gate after the product, not before.
     ragged : whether sequences have lengths of their own.
+    has_products : whether `r` holds the products of the states, rows of gates as in `x`, and not the weights.
     """
 
     cell: Cell
@@ -49,6 +50,7 @@ class Recurrence:
     coupled: bool = False
     resets_after: bool = False
     ragged: bool = False
+    has_products: bool = False
 
     emitter = "recurrence"
     # Distances are in bytes. `x` holds the gates' part of the input, gates of whole blocks one after the other. `r` is

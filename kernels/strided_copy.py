@@ -68,3 +68,15 @@ class Gather:
 
     emitter = "gather"
     arguments = ("x", "y", "indices", "first", "end", "length", "count", "run", "fault")
+
+
+@dataclass(frozen=True)
+class ReverseRuns:
+    """Copy of runs of `run` bytes, the first of each sequence in reverse order, as many as its length (int64) says.
+
+    Sequences first .. end - 1 are copied; `fault` becomes 1 where a length is outside of 0 .. time. From a sequence to
+    the next are `batch_run` bytes, from a time to the next `time_run`.
+    """
+
+    emitter = "reverse_runs"
+    arguments = ("x", "y", "lengths", "first", "end", "time", "run", "batch_run", "time_run", "fault")

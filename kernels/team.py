@@ -1,10 +1,10 @@
 """Teams: threads that compute one run together, and how the caller hands the run to them.
 
-A run on several threads has one part for each; parts wait for each other at barriers, so they must run at the same
-time. The caller's thread *leads*: it computes part 0 itself. The other parts belong to *followers*, threads that a team
-starts once and that wait for runs in machine code. A run is handed over there too, without Python and its lock: the
-leader writes the addresses of the parts into memory that all see, the *mailbox*, and adds 1 to the number of the run. A
-follower that still spins sees it at once; one that sleeps is woken.
+The caller's thread *leads*. The others are *followers*, threads that a team starts once and that wait for runs in
+machine code. A run is handed over there too, without Python and its lock: the leader writes the addresses of the
+threads' arguments into memory that all see, the *mailbox*, and adds 1 to the number of the run. A follower that still
+spins sees it at once; one that sleeps is woken. A follower *joins* a run, and when the leader has nothing left to do it
+withdraws the offer to those who have not joined, and waits for the others alone.
 
 Python raises KeyboardInterrupt between two steps of the main thread, and never while that thread is in machine code.
 Handing over, computing and waiting for the followers is a single call, so an interrupt comes before a run or after it,
@@ -26,17 +26,19 @@ from numpy.typing import NDArray
 from .build import ENTRY
 from .locks import Lock
 
-RUN, RUNNER, PARTS, ENDED, SLEEPING, YIELD, LOCK, UNLOCK, SLEEP, WAKE, MUTEX, CONDITION = (
-    0, 1, 2, 8, 16, 24, 25, 26, 27, 28, 32, 64,
+RUN, RUNNER, PARTS, ENDED, SLEEPING, YIELD, LOCK, UNLOCK, SLEEP, WAKE, MUTEX, CONDITION, OFFERS = (
+    0, 1, 2, 8, 16, 24, 25, 26, 27, 28, 32, 64, 96,
 )  # fmt: skip
 """Places in the mailbox, in 64-bit numbers; what different threads write lies in different cache lines.
 
 The number of the run, the address of its runner and of the addresses of its parts' arguments (0: followers return);
 how many followers have ended; how many sleep; addresses of functions that yield the core, lock, unlock, sleep, and wake
-all who sleep; a mutex and a condition variable.
+all who sleep; a mutex and a condition variable; for each thread, the number of the run that it may join, 0 for none.
 """
 
-_MAILBOX_NUMBERS = 96
+OFFER = 8
+"""Numbers from a thread's offer to the next one's."""
+
 _POSIX = ("sched_yield", "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait", "pthread_cond_broadcast")
 _WINDOWS = ("SwitchToThread", "AcquireSRWLockExclusive", "ReleaseSRWLockExclusive", "SleepConditionVariableSRW",
             "WakeAllConditionVariable")  # fmt: skip
@@ -45,18 +47,18 @@ _STOP_SECONDS = 1.0  # at most, for followers to end with the process
 
 @dataclass(frozen=True)
 class Lead:
-    """Specification of the kernel that hands a run to the followers, computes part 0 and waits for the others.
+    """Specification of the kernel that hands a run to the followers, takes part and waits for those who joined.
 
     Without parts, it lets the followers return.
     """
 
     emitter = "team"
-    arguments = ("mailbox", "followers", "runner", "parts")
+    arguments = ("mailbox", "followers", "runner", "parts", "state", "state_count")
 
 
 @dataclass(frozen=True)
 class Follow:
-    """Specification of the kernel that waits for runs and computes one part of each, until there are no parts."""
+    """Specification of the kernel that waits for runs and joins them, until there is one without parts."""
 
     emitter = "team"
     arguments = ("mailbox", "part")
@@ -97,7 +99,11 @@ def yield_address() -> int:
 
 
 class Team:
-    """Followers of runs on a number of threads. Runs of several callers take turns.
+    """Followers of runs on a number of threads.
+
+    Attributes
+    ----------
+    turn : lock of the caller whose turn it is.
 
     Parameters
     ----------
@@ -113,8 +119,8 @@ class Team:
     """
 
     def __init__(self, threads: int, lead: int, follow: int) -> None:
-        self._turn, self._lead = Lock(), lead
-        self._mailbox, self._arguments = _new_mailbox(), np.zeros(len(Lead.arguments), np.int64)
+        self.turn, self._lead = Lock(), lead
+        self._mailbox, self._arguments = _new_mailbox(threads), np.zeros(len(Lead.arguments), np.int64)
         self._threads: list[threading.Thread] = []
         for part in range(1, threads):
             # The thread's own reference keeps the mailbox alive for as long as it may look there.
@@ -126,30 +132,33 @@ class Team:
                 raise ThreadsError(f"{threads} threads are needed, and {part} can be had") from None
             self._threads.append(work)
 
-    def run(self, runner: int, parts: NDArray[np.int64]) -> None:
-        """Run the parts of a run, one on each thread.
+    def hand_over(self, runner: int, parts: NDArray[np.int64], state: NDArray[np.int64]) -> tuple[int, int]:
+        """Return machine code and arguments of the kernel that runs the parts of a run; for the one whose turn it is.
 
         Parameters
         ----------
         runner
             Address of the machine code of a kernel.
         parts
-            (threads,) addresses of the kernel's arguments, one for each part.
+            (threads,) addresses of the kernel's arguments, one for each thread.
+        state
+            Numbers that are set to 0 before.
         """
-        with self._turn.guard:
-            self._arguments[:] = self._mailbox.ctypes.data, len(self._threads), runner, parts.ctypes.data
-            call(self._lead, self._arguments.ctypes.data)
+        followers = len(self._threads)
+        addresses = (runner, parts.ctypes.data, state.ctypes.data)
+        self._arguments[:] = self._mailbox.ctypes.data, followers, *addresses, state.size
+        return self._lead, self._arguments.ctypes.data
 
     def stop(self) -> None:
         """Let the followers return, unless a run is on its way, and wait until they have."""
-        if self._turn.guard.acquire(timeout=_STOP_SECONDS):
+        if self.turn.guard.acquire(timeout=_STOP_SECONDS):
             self._tell_to_return()
             for thread in self._threads:
                 thread.join(_STOP_SECONDS)
 
     def _tell_to_return(self) -> None:
         """Hand over a run without parts."""
-        self._arguments[:] = self._mailbox.ctypes.data, 0, 0, 0
+        self._arguments[:] = self._mailbox.ctypes.data, 0, 0, 0, 0, 0
         call(self._lead, self._arguments.ctypes.data)
 
 
@@ -158,11 +167,12 @@ def _follow(code: int, mailbox: NDArray[np.int64], part: int) -> None:
     call(code, arguments.ctypes.data)
 
 
-def _new_mailbox() -> NDArray[np.int64]:
+def _new_mailbox(threads: int) -> NDArray[np.int64]:
     """Return the mailbox of a team whose first run is still to come."""
-    memory = np.zeros(_MAILBOX_NUMBERS + 8, np.int64)
+    size = OFFERS + OFFER * threads
+    memory = np.zeros(size + 8, np.int64)
     start = -memory.ctypes.data % 64 // 8
-    box = memory[start : start + _MAILBOX_NUMBERS]
+    box = memory[start : start + size]
     functions = _functions()
     if not all(functions[1:]):
         raise ThreadsError("this system has no condition variables: give 1 thread")

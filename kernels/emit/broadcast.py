@@ -9,9 +9,11 @@ from llvmlite import ir
 from ..broadcast import ELEMENT_BYTES, Broadcast
 from ..isa import Isa
 from . import element as e
+from .exact import ExactOperation
 from .loops import Arguments, counted
+from .mathematics import Mathematics, size_of
 from .strided import each_stretch
-from .vector import I8, Value, constant, first_lanes, load, load_masked, load_scalar
+from .vector import I8, I64, Value, constant, first_lanes, load, load_masked, load_scalar
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,26 @@ def _shift_right(o: _Operands) -> Value:
     return x.shift_right_logical(amount.where(is_near, 0)).where(is_near, 0)
 
 
+def _half(o: _Operands, x: Value) -> Value:
+    """Return float32 numbers rounded to numbers of float16."""
+    return e.widened(e.narrowed(x, "f16", o.isa), "f16", o.isa)
+
+
+def _power(o: _Operands) -> Value:
+    """Return powers of float32, computed in float64."""
+    x, exponent = (e.converted(v, name, "f64") for v, name in zip(o.values, o.spec.operands, strict=True))
+    m, size = Mathematics(o.isa), size_of(x)
+    result = m.exp(m.log(size) * exponent)
+    whole = e.whole(exponent)
+    half = exponent * 0.5
+    is_odd = whole.equals(exponent) & e.whole(half).differs(half)
+    signed = (result * -1.0).where(is_odd & (x.bits(I64) < 0), result)
+    is_real = (x >= 0.0) | whole.equals(exponent) | size.equals(float("inf"))
+    signed = signed.where(is_real | x.is_nan(), float("nan"))
+    is_one = x.equals(1.0) | exponent.equals(0.0) | (x.equals(-1.0) & size_of(exponent).equals(float("inf")))
+    return x.like(1.0).where(is_one, signed).halved()
+
+
 def _compared(relation: Callable[[Value, Value, str], Value]) -> Callable[[_Operands], Value]:
     return lambda o: relation(o.values[0], o.values[1], o.kind).widened(I8, signed=False)
 
@@ -125,8 +147,10 @@ _OPERATIONS: dict[str, Callable[[_Operands], Value]] = {
     "is below": lambda o: o.values[0].equals(float("-inf")).widened(I8, signed=False),
     "is infinite": lambda o: (o.values[0].equals(float("inf")) | o.values[0].equals(float("-inf"))).widened(I8, False),
     "is nothing": lambda o: o.values[0].differs(o.values[0]).widened(I8, signed=False),
-    "round": lambda o: e.widened(e.narrowed(o.values[0], "f16", o.isa), "f16", o.isa),
+    "power": _power,
+    "round": lambda o: _half(o, o.values[0]),
     "copy": lambda o: o.values[0],
+    "cast to half": lambda o: _half(o, e.converted(o.values[0], o.spec.operands[0], "f16")),
     "cast": lambda o: e.converted(o.values[0], o.spec.operands[0], o.spec.result),
 }
 
@@ -134,7 +158,9 @@ _OPERATIONS: dict[str, Callable[[_Operands], Value]] = {
 def emit(spec: Broadcast, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     b, names, size = a.b, (*spec.operands, spec.result), ELEMENT_BYTES[spec.result]
-    lanes = 64 // max(4 if name in ("f16", "bf16") else ELEMENT_BYTES[name] for name in names)
+    widest = max(4 if name in ("f16", "bf16") else ELEMENT_BYTES[name] for name in names)
+    lanes = 8 if spec.operation == "power" or spec.rounding else 64 // widest  # those are computed in 64 bits
+    exact = ExactOperation(spec, a, lanes) if spec.rounding else None
     bounds = _bounds(spec, isa, a, lanes) if spec.is_bounded else None
     operands = range(len(spec.operands))
     vectors = a.inner.divided_by(lanes)
@@ -153,6 +179,9 @@ def emit(spec: Broadcast, isa: Isa, a: Arguments) -> None:
             repeated[i] if i in repeated else e.widened(loaded(i, addresses[i], at, mask), spec.operands[i], isa)
             for i in operands
         ]
+        if exact is not None:
+            wide = [v.widened(I64, signed=spec.operands[i][0] == "i") for i, v in enumerate(values)]
+            return exact(wide).truncated(e.in_memory(spec.result))
         result = _OPERATIONS[spec.operation](_Operands(spec, isa, values, a.fault))
         if bounds is not None:
             kind = e.kind_of(spec.result)

@@ -46,11 +46,11 @@ def _copy_tiles(
         mid = begin + m
         source, target = x + mid * size + i * a.x_inner, y + mid * a.y_mid + i * size
         rows = [load(source + a.x_inner * k, element, lanes) for k in range(lanes)]
-        for k, row in enumerate(_transposed(rows)):
+        for k, row in enumerate(transposed(rows)):
             row.store(target + a.y_mid * k)
 
 
-def _transposed(rows: list[Value]) -> list[Value]:
+def transposed(rows: list[Value]) -> list[Value]:
     """Return the columns of a square of rows: in each round, halves of blocks are exchanged."""
     count = len(rows)
     step = count // 2

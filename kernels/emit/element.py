@@ -83,6 +83,15 @@ def larger(a: Value, c: Value, kind: str) -> Value:
     return a.where(is_first, c)
 
 
+def whole(v: Value) -> Value:
+    """Return float64 numbers rounded to integers."""
+    size = v.bits(I64) & 0x7FFFFFFFFFFFFFFF
+    is_small = size < 0x4330000000000000  # below 2^52
+    sign = v.bits(I64) & -(1 << 63)
+    large = v.like(2.0**52).bits(I64) | sign
+    return ((v + large.bits(F64)) - large.bits(F64)).where(is_small, v)
+
+
 def divided(a: Value, c: Value, kind: str) -> tuple[Value, Value]:
     """Return quotients of integers, cut towards 0, and remainders; those by 0 are not defined.
 

@@ -2,7 +2,7 @@
 
 Before an iteration, addresses among the arguments of the calls are replaced: two addresses take turns, one for even
 and one for odd iterations, and both move on by a number of bytes an iteration. After it the byte `go` decides whether
-there is a next one; it takes turns too, so that a thread may still read it while another is one iteration ahead.
+there is a next one; it takes turns too.
 """
 
 from llvmlite import ir
@@ -35,8 +35,8 @@ def emit(spec: Loop, isa: Isa, a: Arguments) -> None:
         target, even, odd, stride = (load_scalar(a.moves + i * 32 + 8 * j, I64) for j in range(4))
         chosen = Value(b, b.select(is_odd, odd.v, even.v)) + index * stride
         b.store(chosen.v, pointer(target, I64))
-    kernel = b.inttoptr(a.runner.v, ir.FunctionType(I32, [_VOID_POINTER] * 3).as_pointer())
-    b.call(kernel, [b.inttoptr(v, _VOID_POINTER) for v in (result, result, a.table.v)])
+    kernel = b.inttoptr(a.code.v, ir.FunctionType(I32, [_VOID_POINTER] * 3).as_pointer())
+    b.call(kernel, [b.inttoptr(v, _VOID_POINTER) for v in (result, result, a.given.v)])
     go = load_scalar(Value(b, b.select(is_odd, a.go_odd.v, a.go_even.v)), I8)
     faults = room(b, I64)
     b.store(ir.Constant(I64, 0), faults)

@@ -1,6 +1,6 @@
 """The code of `kernels.quantization.Quantize`, and what it shares with the other conversions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
@@ -23,10 +23,14 @@ def emit(spec: Quantize, isa: Isa, a: Arguments) -> None:
     each_element(spec, a, "f32", spec.target, spec.target, lambda x, scale, zero: rounded(x / scale, zero, spec.target))
 
 
-def rounded(real: Value, zero: Value, target: str) -> Value:
-    """Return real numbers rounded half to even, plus a zero point, saturated to a type of integers; NaN as 0."""
+def rounded(real: Value, zero: Value, target: str, bounds: Sequence[Value] | None = None) -> Value:
+    """Return real numbers rounded half to even, plus a zero point, as integers of a type; NaN as 0.
+
+    They are brought between bounds, given as float32, or else those of the type.
+    """
     bits = 8 * ELEMENT_BYTES[target]
-    low, high = (0, 2**bits - 1) if target[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    ends = (0, 2**bits - 1) if target[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    low, high = ends if bounds is None else bounds
     whole = real.at_least(-_BEYOND).at_most(_BEYOND) + _ADDEND - _ADDEND
     whole = whole.like(0.0).where(whole.is_nan(), whole)
     return (whole + zero).at_least(low).at_most(high).as_integers(I32).truncated(in_memory(target))

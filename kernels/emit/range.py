@@ -39,12 +39,14 @@ def emit(spec: Range, isa: Isa, a: Arguments) -> None:
         with a.b.if_then(rest.is_nan().any().v, likely=False):
             constant(a.b, 1).store(a.fault)
         y = a.y + i * 8
-        _least(low).store(y)
-        (_least(high * -1.0) * -1.0).store(y + 4)
+        (_least(low + rest)).store(y)
+        (_least((high + rest) * -1.0) * -1.0).store(y + 4)
 
 
 def _least(v: Value) -> Value:
+    """Return the least lane, NaN where there is one."""
     while v.lanes > 1:
         half = v.lanes // 2
-        v = v.picked(range(half)).at_most(v.picked(range(half, 2 * half)))
+        first, second = v.picked(range(half)), v.picked(range(half, 2 * half))
+        v = first.where((first < second) | first.is_nan(), second)
     return v.lane(0)

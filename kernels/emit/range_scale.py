@@ -20,9 +20,9 @@ def python_kernel(spec: RangeScale) -> Callable[..., None]:
         found, step_place, zero_place = floats(ranges), floats(scale), codes(zero)
         low, high = _NOTHING, _NOTHING
         for i in range(count):
-            if found[2 * i] < low:
+            if found[2 * i] < low or found[2 * i] != found[2 * i]:
                 low = found[2 * i]
-            if found[2 * i + 1] > high:
+            if found[2 * i + 1] > high or found[2 * i + 1] != found[2 * i + 1]:
                 high = found[2 * i + 1]
         width = high - low
         step = width / _STEPS

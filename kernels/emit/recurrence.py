@@ -161,6 +161,12 @@ class _Tile:
 
     def _sums(self, start: list[list[Value]], j: Value, states: Value, gates: range) -> list[list[Value]]:
         """Return `start` plus the products of rows of states with the weights of some gates of a block."""
+        if self.spec.has_products:
+            rows = [self.a.r + (self.first + r) * self.room.row * self.gates + j * _VECTOR for r in self.rows]
+            return [
+                [v + load(row + self.room.row * g, F32) for v, g in zip(values, gates, strict=True)]
+                for values, row in zip(start, rows, strict=True)
+            ]
         count = len(self.rows) * len(gates)
         unrolled = next(n for n in (1, 2, 4, 8) if n * count >= _MIN_SUMS)
         cells = [[[Variable(v if u == 0 else v.like(0.0)) for v in row] for row in start] for u in range(unrolled)]

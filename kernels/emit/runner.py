@@ -1,13 +1,13 @@
-"""The code of `kernels.program.Runner`: the loop over a thread's calls, and the barrier between threads.
+"""The code of `kernels.program.Runner`: a thread's way through the sections of a run.
 
-The runner never returns to Python between two calls, so that a small call costs a few nanoseconds. Its table has two
-numbers for each call, the address of a kernel's machine code and the address of the kernel's arguments; an address of
-0 is a barrier.
+The runner never returns to Python between two calls, so that a small call costs a few nanoseconds. A part of a section
+is rows of the table; a row has two numbers, the address of a kernel's machine code and the address of the kernel's
+arguments.
 
-The barrier is three 64-bit numbers that all threads see: how many have arrived, the number of the round, and the
-address of a function that yields the core. A thread reads the round, then adds itself to the arrived. The last one
-to arrive sets the arrived to 0 and begins a new round; the others spin until the round changes. The release of the new
-round and the acquire of those that spin order everything written before the barrier before everything read after it.
+One thread has one part. Several share some numbers: one for each part, which the thread that computes it changes from 0
+to 1, and how many parts are done. When all parts of the section are, the next one begins; until then a thread that
+finds nothing to take spins. The release when a part is done and the acquire of those that read the number order
+everything written in a section before everything read in the next.
 """
 
 from llvmlite import ir
@@ -25,28 +25,37 @@ _VOID_POINTER = ir.IntType(8).as_pointer()
 def emit(spec: Runner, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     b = a.b
-    result = b.ptrtoint(room(b, ir.ArrayType(I64, 2)), I64)
-    with counted(a.count) as i:
-        code, arguments = (load_scalar(a.calls + i * 16 + 8 * j, I64) for j in range(2))
-        with b.if_else(code.equals(0).v) as (is_barrier, is_call):
-            with is_barrier:
-                _wait(a, isa)
-            with is_call:
-                kernel = b.inttoptr(code.v, ir.FunctionType(I32, [_VOID_POINTER] * 3).as_pointer())
-                b.call(kernel, [b.inttoptr(v, _VOID_POINTER) for v in (result, result, arguments.v)])
+    with b.if_else(a.threads.equals(1).v) as (is_alone, are_several):
+        with is_alone:
+            _run_part(a, a.spans)
+        with are_several:
+            _share_sections(a, isa)
 
 
-def _wait(a: Arguments, isa: Isa) -> None:
-    """Wait until all threads are here: the last to come begins a new round."""
+def _share_sections(a: Arguments, isa: Isa) -> None:
     b = a.b
-    arrived, rounds = (pointer(a.barrier + 8 * i, I64) for i in range(2))
-    one, none = ir.Constant(I64, 1), ir.Constant(I64, 0)
-    before = b.load_atomic(rounds, "acquire", 8)
-    mine = Value(b, b.atomic_rmw("add", arrived, one, "acq_rel"))
-    with b.if_else(mine.equals(a.threads - 1).v) as (is_last, is_early):
-        with is_last:
-            b.store_atomic(none, arrived, "release", 8)
-            b.store_atomic(b.add(before, one), rounds, "release", 8)
-        with is_early:
-            is_over = lambda: b.icmp_signed("!=", b.load_atomic(rounds, "acquire", 8), before)  # noqa: E731
-            spin_until(is_over, load_scalar(a.barrier + 16, I64), isa)
+    done, one = pointer(a.done, I64), ir.Constant(I64, 1)
+    with counted(a.sections) as section:
+        first = section * a.threads
+        with counted(a.threads) as i:
+            part = a.own + i
+            part = first + (part - a.threads).where(part >= a.threads, part)
+            taken = pointer(a.taken + part * 8, I64)
+            is_free = Value(b, b.load_atomic(taken, "monotonic", 8)).equals(0)
+            with b.if_then(is_free.v):
+                swap = b.cmpxchg(taken, ir.Constant(I64, 0), one, "acq_rel", "monotonic")
+                with b.if_then(b.extract_value(swap, 1)):
+                    _run_part(a, a.spans + part * 16)
+                    b.atomic_rmw("add", done, one, "acq_rel")
+        end = first + a.threads
+        spin_until(lambda: (Value(b, b.load_atomic(done, "acquire", 8)) >= end).v, a.yield_core, isa)
+
+
+def _run_part(a: Arguments, span: Value) -> None:
+    b = a.b
+    result = b.ptrtoint(room(b, ir.ArrayType(I64, 2)), I64)
+    rows, count = (load_scalar(span + 8 * i, I64) for i in range(2))
+    with counted(count) as i:
+        code, arguments = (load_scalar(rows + i * 16 + 8 * j, I64) for j in range(2))
+        kernel = b.inttoptr(code.v, ir.FunctionType(I32, [_VOID_POINTER] * 3).as_pointer())
+        b.call(kernel, [b.inttoptr(v, _VOID_POINTER) for v in (result, result, arguments.v)])

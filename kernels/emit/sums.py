@@ -17,14 +17,16 @@ AddTap = Callable[[Value, list[Variable]], None]
 """Function (tap, sums) that builds the addition of one tap's products to the sums."""
 
 
-def sum_over_taps(start: list[Value], taps: Value, add_tap: AddTap, *, partial: bool = False) -> list[Value]:
+def sum_over_taps(
+    start: list[Value], taps: Value, add_tap: AddTap, first: Value | None = None, *, partial: bool = False
+) -> list[Value]:
     """Return `start` plus the products of all taps: vectors of int32 that the sums do not leave, or of float32.
 
-    With `partial`, sums of `PARTIAL_TAPS` taps at a time are added up.
+    Taps begin at `first`. With `partial`, sums of `PARTIAL_TAPS` taps at a time are added up.
     """
     if not partial:
         sums = [Variable(value) for value in start]
-        with counted(taps) as tap:
+        with counted(taps, first) as tap:
             add_tap(tap, sums)
         return [total.get() for total in sums]
     nothing = start[0].like(0)

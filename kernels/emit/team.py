@@ -16,6 +16,8 @@ from ..team import (
     ENDED,
     LOCK,
     MUTEX,
+    OFFER,
+    OFFERS,
     PARTS,
     RUN,
     RUNNER,
@@ -27,8 +29,8 @@ from ..team import (
     Follow,
     Lead,
 )
-from .loops import Arguments
-from .memory import room
+from .loops import Arguments, counted
+from .memory import Variable, room
 from .vector import I8, I32, I64, Value, load_scalar, pointer
 from .waiting import spin_until
 
@@ -59,6 +61,18 @@ class _Mailbox:
         """Return a number."""
         return Value(self.b, self.b.load_atomic(self._pointer(place), "seq_cst", 8))
 
+    def _offer(self, thread: Value) -> ir.Value:
+        return pointer(self._base + (thread * OFFER + OFFERS) * 8, I64)
+
+    def offer(self, thread: Value, run: Value) -> None:
+        """Allow a thread to join a run."""
+        self.b.store_atomic(run.v, self._offer(thread), "seq_cst", 8)
+
+    def take_offer(self, thread: Value, run: Value) -> ir.Value:
+        """Return whether a thread's offer of a run stood; it does no more, so only one of several gets it."""
+        swap = self.b.cmpxchg(self._offer(thread), run.v, ir.Constant(I64, 0), "seq_cst", "seq_cst")
+        return self.b.extract_value(swap, 1)
+
     def write(self, place: int, number: Value) -> None:
         """Change a number."""
         self.b.store_atomic(number.v, self._pointer(place), "seq_cst", 8)
@@ -78,25 +92,35 @@ class _Mailbox:
 
 def _lead(mailbox: _Mailbox, isa: Isa, a: Arguments) -> None:
     b = a.b
+    with counted(a.state_count) as i:
+        b.store(ir.Constant(I64, 0), pointer(a.state + i * 8, I64))
+    run = mailbox.read(RUN) + 1
     mailbox.write(ENDED, a.followers.like(0))
     mailbox.write(RUNNER, a.runner)
     mailbox.write(PARTS, a.parts)
-    mailbox.write(RUN, mailbox.read(RUN) + 1)
+    with counted(a.followers) as i:
+        mailbox.offer(i + 1, run)
+    mailbox.write(RUN, run)
     with b.if_then((mailbox.read(SLEEPING) > 0).v):
         mailbox.call(LOCK, [MUTEX])
         mailbox.call(WAKE, [CONDITION])
         mailbox.call(UNLOCK, [MUTEX])
     with b.if_then(a.parts.differs(0).v):
         _run_part(a.runner, load_scalar(a.parts, I64))
-    spin_until(lambda: mailbox.read(ENDED).equals(a.followers).v, mailbox.read(YIELD), isa)
+    joined = Variable(a.followers)
+    with counted(a.followers) as i:
+        withdrawn = Value(b, b.zext(mailbox.take_offer(i + 1, run), I64))
+        joined.put(joined.get() - withdrawn)
+    spin_until(lambda: mailbox.read(ENDED).equals(joined.get()).v, mailbox.read(YIELD), isa)
 
 
 def _follow(mailbox: _Mailbox, isa: Isa, a: Arguments) -> None:
     b = a.b
     seen = room(b, I64)
     b.store(ir.Constant(I64, 0), seen)
-    wait, drowsy, look, sleep, woken, awake, run, done = (
-        b.append_basic_block(name) for name in ("wait", "drowsy", "look", "sleep", "woken", "awake", "run", "return")
+    wait, drowsy, look, sleep, woken, awake, join, run, done = (
+        b.append_basic_block(name)
+        for name in ("wait", "drowsy", "look", "sleep", "woken", "awake", "join", "run", "return")
     )
 
     def is_new() -> ir.Value:
@@ -120,11 +144,14 @@ def _follow(mailbox: _Mailbox, isa: Isa, a: Arguments) -> None:
     mailbox.add(SLEEPING, -1)
     b.branch(awake)
     b.position_at_end(awake)
-    b.store(mailbox.read(RUN).v, seen)
-    parts = mailbox.read(PARTS)
-    b.cbranch(parts.equals(0).v, done, run)
+    number = mailbox.read(RUN)
+    b.store(number.v, seen)
+    b.cbranch(mailbox.read(PARTS).equals(0).v, done, join)
+    b.position_at_end(join)
+    b.cbranch(mailbox.take_offer(a.part, number), run, wait)
     b.position_at_end(run)
-    _run_part(mailbox.read(RUNNER), load_scalar(parts + (a.part << 3), I64))
+    # While somebody has joined, the leader does not begin another run: the mailbox keeps this one.
+    _run_part(mailbox.read(RUNNER), load_scalar(mailbox.read(PARTS) + (a.part << 3), I64))
     mailbox.add(ENDED, 1)
     b.branch(wait)
     b.position_at_end(done)

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,9 @@ class PixelScale:
         """Return a tensor (C, H, W) as float64 pixels (H, W, C), clipped to 0..255 and not rounded."""
         pixels = planes.astype(np.float64)
         for plane, scale, mean in zip(pixels, *self._columns(len(planes)), strict=True):
-            for rows in _strips(plane):  # in place, as a large picture would not stay in a cache between operations
-                rows /= scale
-                rows += mean
-                np.clip(rows, 0.0, 255.0, out=rows)
+            plane /= scale
+            plane += mean
+            np.clip(plane, 0.0, 255.0, out=plane)
         return np.moveaxis(pixels[::-1] if self.bgr else pixels, 0, -1)
 
     def _columns(self, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -114,12 +113,6 @@ class PixelScale:
             if len(numbers) not in (1, channels):
                 raise OptionError(f"{name} has {len(numbers)} numbers, and the image {channels} channel(s)")
         return np.resize(self.scale, channels), np.resize(self.mean, channels)
-
-
-def _strips(plane: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Yield some rows of a plane after the others, as views."""
-    count = max(_STRIP_ELEMENTS // max(plane.shape[1], 1), 1)
-    yield from (plane[first : first + count] for first in range(0, len(plane), count))
 
 
 def read_image(
@@ -263,32 +256,37 @@ def pixels_of(tensor: NDArray[Any], pixel_scale: PixelScale) -> NDArray[np.float
 
     uint8 elements are pixels already and are not scaled.
     """
+    strips = pixel_strips(tensor, pixel_scale)
+    return None if strips is None else np.concatenate([*strips])
+
+
+def pixel_strips(tensor: NDArray[Any], pixel_scale: PixelScale) -> Iterator[NDArray[np.float64]] | None:
+    """Return the pixels of `pixels_of` in strips of some rows, which stay in a cache; None if there are none."""
     planes = planes_of(tensor, pixel_scale.layout)
     if planes is None or not is_picture(tensor, pixel_scale.layout):
         return None
     own_scale = PixelScale(bgr=pixel_scale.bgr) if planes.dtype == np.uint8 else pixel_scale
-    return own_scale.to_pixels(planes)
+    channels, height, width = planes.shape
+    rows = max(_STRIP_ELEMENTS // (channels * width), 1)
+    return (own_scale.to_pixels(planes[:, first : first + rows]) for first in range(0, height, rows))
 
 
-def write_image(path: str | os.PathLike[str], pixels: NDArray[np.float64]) -> None:
-    """Round pixels (H, W, C) in 0..255 and write them, whole or not at all.
+def write_image(path: str | os.PathLike[str], strips: Iterable[NDArray[np.float64]]) -> None:
+    """Round pixels in 0..255 and write them, whole or not at all.
 
     Parameters
     ----------
     path
         File to write. The ending of its name is one of `LOSSLESS`.
-    pixels
-        Float64 pixels, 1 or 3 channels.
+    strips
+        Float64 pixels (rows, W, C) of 1 or 3 channels, in strips from the top to the bottom.
 
     Raises
     ------
     OptionError
         If the file cannot be written.
     """
-    whole = np.empty_like(pixels, np.uint8)
-    for c in range(pixels.shape[-1]):
-        for rows, target in zip(_strips(pixels[..., c]), _strips(whole[..., c]), strict=True):
-            target[...] = np.rint(rows)
+    whole = np.concatenate([np.rint(pixels).astype(np.uint8) for pixels in strips])
     image = Image.fromarray(whole[..., 0] if whole.shape[-1] == 1 else whole)
     with replacing(path) as temporary:
         image.save(temporary, format=LOSSLESS[Path(path).suffix.lower()], compress_level=_PNG_LEVEL)

@@ -1,7 +1,7 @@
 """Writing of the outputs of a run to a file: .npy, .npz or an image."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qengine.atomic_files import check_writable, replacing
 from qengine.data.channels import channel_axis
-from qengine.data.images import LOSSLESS, SUFFIXES, PixelScale, pixels_of, write_image
+from qengine.data.images import LOSSLESS, SUFFIXES, PixelScale, pixel_strips, write_image
 from qengine.errors import FeedError, OptionError
 
 _MAX_NAME = 0xFFFF  # bytes of a name in a zip file
@@ -71,8 +71,8 @@ def write_outputs(path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: 
         with replacing(path) as temporary:
             _write_npz(temporary, outputs)
     else:
-        name, pixels = _first_image(path, outputs, pixel_scale)
-        write_image(path, pixels)
+        name, strips = _first_image(path, outputs, pixel_scale)
+        write_image(path, strips)
         return tuple(other for other in outputs if other != name)
     return ()
 
@@ -99,16 +99,16 @@ def _plain(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 def _first_image(
     path: Path, outputs: Mapping[str, NDArray[Any]], pixel_scale: PixelScale
-) -> tuple[str, NDArray[np.float64]]:
+) -> tuple[str, Iterator[NDArray[np.float64]]]:
     for name, array in outputs.items():
-        pixels = pixels_of(array, pixel_scale)
-        if pixels is None:
+        strips = pixel_strips(array, pixel_scale)
+        if strips is None:
             if array.ndim in (3, 4) and array.dtype.kind in "fu" and array.shape[0] in (1, 3):
                 _tell_layout(path, name, array, pixel_scale.layout)
             continue
-        if np.isnan(pixels).any():
+        if np.isnan(array).any():
             raise OptionError(f"cannot write {path}: '{name}' holds NaN, which is not a pixel value; use .npz")
-        return name, pixels
+        return name, strips
     shapes = ", ".join(f"'{name}' {list(array.shape)}" for name, array in outputs.items())
     raise OptionError(f"cannot write {path}: no output is one image of 1 or 3 channels: {shapes}; use .npz")
 

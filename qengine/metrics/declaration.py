@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.data.images import PixelScale, pixels_of
+from qengine.data.images import PixelScale, pixel_strips, pixels_of
 from qengine.errors import OptionError, UnsupportedError
 from qengine.metrics.tasks import Task, classes_of
 
@@ -102,19 +102,31 @@ class EvaluatedBatch:
         UnsupportedError
             If the shapes differ.
         """
+        return [(_whole(one, self.pixel_scale), _whole(other, self.pixel_scale)) for one, other in self._pairs()]
+
+    def image_strips(self) -> Iterator[tuple[Pixels, Pixels]]:
+        """Yield the pixels of `images` in strips of some rows, which stay in a cache."""
+        for one, other in self._pairs():
+            strips, references = (pixel_strips(tensor, self.pixel_scale) for tensor in (one, other))
+            assert strips is not None
+            assert references is not None
+            yield from zip(strips, references, strict=True)
+
+    def _pairs(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Return the tensors of each sample, and of its reference."""
         truth = self.exact if self.target is None else self.target
         if truth.shape != self.output.shape:
             raise UnsupportedError(
                 f"an output of shape {list(self.output.shape)} cannot be compared with {self.against} of shape "
                 f"{list(truth.shape)}"
             )
-        pairs = []
-        for one, other in zip(self.output, truth, strict=True):
-            picture, original = pixels_of(one, self.pixel_scale), pixels_of(other, self.pixel_scale)
-            assert picture is not None
-            assert original is not None
-            pairs.append((picture, original))
-        return pairs
+        return zip(self.output, truth, strict=True)
+
+
+def _whole(tensor: NDArray[Any], pixel_scale: PixelScale) -> Pixels:
+    pixels = pixels_of(tensor, pixel_scale)
+    assert pixels is not None
+    return pixels
 
 
 class Accumulator(ABC):

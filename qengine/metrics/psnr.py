@@ -9,7 +9,6 @@ from qengine.metrics.declaration import Accumulator, EvaluatedBatch, Pixels, Ref
 from qengine.metrics.tasks import Task
 
 _PEAK = 255.0
-_PIECE_ELEMENTS = 1 << 16
 
 
 class _SquaredError:
@@ -19,10 +18,8 @@ class _SquaredError:
         self._squares, self._pixels = 0.0, 0
 
     def add(self, pixels: Pixels, truth: Pixels) -> None:
-        rows = max(_PIECE_ELEMENTS // max(pixels[:1].size, 1), 1)
-        for first in range(0, len(pixels), rows):  # pieces stay in a cache
-            apart = pixels[first : first + rows] - truth[first : first + rows]
-            self._squares += float(np.sum(apart * apart))
+        apart = pixels - truth
+        self._squares += float(np.sum(apart * apart))
         self._pixels += pixels.size
 
     def psnr(self) -> float | None:
@@ -53,8 +50,8 @@ class Psnr(Accumulator):
 
     def add(self, batch: EvaluatedBatch) -> None:
         """Add the pixels of a run."""
-        for picture, original in batch.images:
-            self._error.add(picture, original)
+        for pixels, truth in batch.image_strips():
+            self._error.add(pixels, truth)
 
     def value(self) -> float | None:
         """Return decibels; infinite where no pixel differs."""

@@ -166,6 +166,25 @@ class Names:
 
 
 @dataclass(frozen=True)
+class StoredConstant:
+    """Integers and numbers of which a constant was computed by DequantizeLinear: (codes - zero point) * scale.
+
+    Attributes
+    ----------
+    value : the constant.
+    codes : the integers.
+    scale, zero_point : number, or numbers for each index of the axis; no zero point is None.
+    axis : the axis.
+    """
+
+    value: NDArray[Any]
+    codes: NDArray[Any]
+    scale: NDArray[Any]
+    zero_point: NDArray[Any] | None
+    axis: int
+
+
+@dataclass(frozen=True)
 class Graph:
     """A model, or a graph inside of a node.
 
@@ -183,6 +202,7 @@ class Graph:
     aliases : tensor with the same codes, by the name of a tensor that a pass removed.
     notes : remarks for the user on how the model is read.
     decoded : tensor of the real numbers that codes represent, by the name of the integer tensor of codes.
+    stored : integers of constants that a pass computed from them, by the name of the constant.
     """
 
     name: str
@@ -197,6 +217,12 @@ class Graph:
     aliases: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     notes: tuple[str, ...] = ()
     decoded: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    stored: Mapping[str, StoredConstant] = field(default_factory=lambda: _EMPTY)
+
+    def stored_of(self, name: str) -> StoredConstant | None:
+        """Return the integers of a constant; None where it has none, or another array took its place."""
+        stored = self.stored.get(name)
+        return stored if stored is not None and stored.value is self.constants[name] else None
 
     def producers(self) -> dict[str, Node]:
         """Return the node that computes each tensor."""

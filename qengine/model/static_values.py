@@ -6,7 +6,7 @@ small inputs that a plan is keyed by (`value_inputs`). Nodes that compute them a
 Everything else is data and is computed in the run.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node, Value
@@ -24,12 +24,20 @@ def value_inputs(graph: Graph) -> frozenset[str]:
     """Return the graph inputs on whose elements, not only shapes, a plan depends.
 
     The search follows producers back from every input that an operator needs when the plan is made (a Reshape's
-    shape, a Resize's scales). It stops where only a shape is read, and at nodes that only a run can compute. An input
-    of more than one axis is data, however few elements it has: what follows from it is known in the run only.
+    shape, a Resize's scales), and from the conditions of If to single integers and booleans. It stops where only a
+    shape is read, and at nodes that only a run can compute. An input of more than one axis is data, however few
+    elements it has: what follows from it is known in the run only.
     """
     producers = graph.producers()
     inputs = {value.name for value in graph.inputs if value.shape is None or len(value.shape) <= 1}
-    pending = [name for node in graph.nodes for name, role in find(node).roles(node) if role is Role.KNOWN]
+    decisive = [name for node in graph.nodes for name, role in find(node).roles(node) if role is Role.KNOWN]
+    conditions = [name for node in graph.nodes if node.operator == "If" and not node.domain for name in node.inputs]
+    choices = {v.name for v in graph.inputs if v.shape in ((), (1,)) and v.dtype is not None and v.dtype.kind in "biu"}
+    return frozenset(_sources(decisive, producers) & inputs) | (_sources(conditions, producers) & choices & inputs)
+
+
+def _sources(pending: list[str], producers: Mapping[str, Node]) -> set[str]:
+    """Return the tensors that some tensors are computed from, by nodes that may be known."""
     seen: set[str] = set()
     while pending:
         name = pending.pop()
@@ -39,7 +47,7 @@ def value_inputs(graph: Graph) -> frozenset[str]:
         if name in producers and may_be_known(producers[name]):
             node = producers[name]
             pending.extend(n for n, role in find(node).roles(node) if role is not Role.SHAPED)
-    return frozenset(seen & inputs)
+    return seen
 
 
 def real_inner_data(graph: Graph, inputs: Iterable[Value]) -> frozenset[str]:

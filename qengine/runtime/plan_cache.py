@@ -102,7 +102,9 @@ class PlanCache:
             fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
             limit = memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True)
             with limit, BLAS.limited(options.threads):
-                plan = make_plan(network.graph_with_outputs(outputs), inputs, fixed, options.max_elements)
+                plan = make_plan(
+                    network.graph_with_outputs(outputs), inputs, fixed, options.max_elements, network.branch
+                )
             return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
 
         return self._plans.get(key, make)

@@ -258,7 +258,9 @@ class SectionedPlan:
         def make() -> Section:
             constants = {**self.graph.constants, **known}
             graph = replace(rest, constants=constants, inputs=tuple(Value(name, t.dtype) for name, t in inputs.items()))
-            return plan_section(graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded))
+            return plan_section(
+                graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded), self.network.branch
+            )
 
         return self._sections.get(tuple(key), make)
 
@@ -275,10 +277,10 @@ class SectionedPlan:
                 env.store_output(name, value, node)
             if not isinstance(env[name].value, np.ndarray):
                 continue
-            event = replace(_event(name, env[name], node), reads_codes=reads_codes)
             if alone is not None:
-                alone.append(event)
+                alone.append(replace(_event(name, env[name], node), reads_codes=reads_codes))
             elif self.settings.on_inner_tensor is not None:
+                event = _event(name, env[name], node)
                 self.settings.on_inner_tensor(event.tensor, event.array)
 
     def straight_run(

@@ -42,4 +42,6 @@ def test_a_run_imports_neither_sweeps_nor_numba():
     loaded = set(done.stdout.split())
     assert "qengine.cli.run" in loaded
     assert not loaded & {"numba", "torch", "onnxruntime", "onnx.reference", "multiprocessing", "qengine.cli.sweep"}
-    assert not {name for name in loaded if name.startswith(("qengine.analysis.sweep", "qengine.analysis.search"))}
+    needless = ("qengine.analysis.sweep", "qengine.analysis.search", "qengine.model.eager.regex")
+    assert not {name for name in loaded if name.startswith(needless)}
+    assert len({name for name in loaded if name.startswith("qengine.model.eager.evaluators.")}) < 5

@@ -240,7 +240,7 @@ def test_elements_of_type_uint8_are_pixels():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_is_written_is_read_again(tmp_path, name, channels):
     wanted = PIXELS[..., :channels]
-    write_image(tmp_path / name, wanted + 0.4)
+    write_image(tmp_path / name, [wanted[:1] + 0.4, wanted[1:] + 0.4])
     np.testing.assert_array_equal(read_image(tmp_path / name, channels), wanted.clip(0, 255))
     assert os.listdir(tmp_path) == [name]
 

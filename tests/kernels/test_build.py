@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from networks import network
 from qengine.kernels import build
 from qengine.kernels.isa import GENERIC
 from qengine.kernels.packing import Fill, Unpack
+from qengine.kernels.private_folder import PrivateFolder
 from qengine.kernels.program import Call, Program, load
 
 RUN = """
@@ -205,8 +207,9 @@ def test_a_batch_is_announced_once_and_nothing_where_nothing_is_compiled(folder,
     ("kernels", "processes", "about"), [(4, 0, ""), (60, 2, ", about 2 s"), (40, 0, ", about 2 s")]
 )
 def test_the_time_is_estimated_where_it_is_noticed(kernels, processes, about, caplog, monkeypatch):
+    monkeypatch.setattr(build, "_folder", lambda: (None, "there is no home folder"))
     with caplog.at_level(logging.WARNING, "qengine"):
-        build._KernelCache()._warn(kernels, GENERIC, processes, None, "there is no home folder")
+        build._KernelCache()._warn([Fill(2)] * kernels, GENERIC, processes)
     cores = f" on {processes} cores" if processes else ""
     fate = "they will not be kept: there is no home folder; QENGINE_CACHE_DIR names another folder"
     assert caplog.messages == [f"qengine: compiling {kernels} new kernels for generic{cores}{about} ({fate})"]
@@ -233,3 +236,25 @@ def test_folders_in_the_home_folder_are_named_with_a_tilde(monkeypatch):
     assert build._with_tilde("/home/ute/qengine") == "/home/ute/qengine"
     monkeypatch.setenv("HOME", "/")
     assert build._with_tilde("/cache") == "/cache"
+
+
+def test_kernels_that_another_process_compiles_are_waited_for(folder, caplog, monkeypatch):
+    """While this one waits for the lock, the other one writes the file."""
+    (name,) = [build._file_name(f"{GENERIC!r} {Fill(2)!r}".encode())]
+    other = build._KernelCache()._objects([Fill(2)], GENERIC)
+    caplog.clear()
+    (file,) = kept(folder)
+    assert file.name == name
+    content = file.read_bytes()
+    file.unlink()
+
+    @contextmanager
+    def locked(self, seconds):
+        self.write(name, content)
+        yield
+
+    monkeypatch.setattr(PrivateFolder, "locked", locked)
+    monkeypatch.setattr("qengine.kernels.emit.compile_kernel.compile_kernel", None)
+    with caplog.at_level(logging.WARNING, "qengine"):
+        assert build._KernelCache()._objects([Fill(2)], GENERIC) == other
+    assert not caplog.records

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from qengine.kernels import compile_batch
-from qengine.kernels.compile_batch import compiled, process_count
+from qengine.kernels.compile_batch import compiled, estimated_seconds, process_count
 from qengine.kernels.emit.compile_kernel import compile_kernel
 from qengine.kernels.isa import GENERIC
 from qengine.kernels.packing import Fill, Move, Unpack
+from qengine.kernels.top_k import TopK
 
 SPECS = [Fill(1), Fill(2), Fill(4), Move(), Unpack("u8", "f32")]
 
@@ -110,16 +111,34 @@ def test_a_kernel_that_cannot_be_built_raises_here(processes):
 )
 def test_only_large_batches_are_worth_processes(kernels, cores, count, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
-    assert process_count(kernels) == count
+    assert process_count([Fill(1)] * kernels) == count
 
 
 @pytest.mark.parametrize("executable", ["", None, "/usr/bin/uwsgi"])
 def test_another_program_is_not_started(executable, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
-    assert process_count(9) == 2
+    assert process_count([Fill(1)] * 9) == 2
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", executable)
-        assert process_count(9) == 0
+        assert process_count([Fill(1)] * 9) == 0
     assert Path(sys.executable).name.startswith("python")
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert process_count(9) == 0
+    assert process_count([Fill(1)] * 9) == 0
+
+
+@pytest.mark.parametrize(("others", "cores", "count"), [(0, 1, 1), (0, 2, 1), (1, 2, 2), (9, 2, 2), (3, 64, 3)])
+def test_numba_runs_in_another_process(others, cores, count, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    specs = [*[Fill(1)] * others, TopK("f32", True)]
+    assert process_count(specs) == count
+    assert estimated_seconds(specs, count) > 0.5 + estimated_seconds([Fill(1)] * others, 0) / count
+
+
+def test_a_kernel_in_python_comes_from_a_process_too(monkeypatch):
+    specs = [Fill(1), TopK("f32", True)]
+    requests = compile_batch._Batch(specs, GENERIC)._requests
+    assert [index for index, _ in requests] == [1, 0]  # the longest first
+    monkeypatch.setattr("qengine.kernels.emit.compile_kernel.compile_kernel", no_compiler)
+    kernels = dict(compiled(specs, GENERIC, 1))
+    assert kernels[1][0].encode() in kernels[1][1]
+    assert b"top_k" in kernels[1][0].encode()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
+import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 
+from qengine.kernels import private_folder
 from qengine.kernels.private_folder import TEMPORARY, NotPrivateError, PrivateFolder, _is_own_group
 
 SOMEBODY = 54321
@@ -174,3 +178,53 @@ def test_prune_keeps_the_last_and_what_it_does_not_know(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a0", "a2", "a3", "b0"]
     assert [p.name for p in (tmp_path / "a0").iterdir()] == ["letter"]
     assert (tmp_path / "b0" / "k1").exists()
+
+
+HOLD = """
+import sys, time
+from qengine.kernels import private_folder
+from qengine.kernels.private_folder import PrivateFolder
+with PrivateFolder(sys.argv[1]).locked(9):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock until it is told to go on."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_the_lock_of_a_folder_is_for_one_process(tmp_path, holder):
+    folder = PrivateFolder(str(tmp_path))
+    other = private_folder._readable(folder._folder)
+    with folder.locked(0.05):  # in vain
+        assert not private_folder._is_locked_now(other)
+    threading.Timer(0.1, lambda: (holder.stdin.write("\n"), holder.stdin.flush())).start()
+    with folder.locked(30):
+        assert holder.poll() is not None or not private_folder._is_locked_now(other)
+    assert private_folder._is_locked_now(other)
+    os.close(other)
+
+
+def test_a_process_that_is_killed_holds_no_lock(tmp_path, holder):
+    holder.kill()
+    with PrivateFolder(str(tmp_path)).locked(30):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_locks_nothing_waits(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("no locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with PrivateFolder(str(tmp_path)).locked(30):
+        pass
+    with pytest.raises(ValueError, match="from within"), PrivateFolder(str(tmp_path)).locked(30):
+        raise ValueError("from within")

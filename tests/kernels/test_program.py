@@ -8,7 +8,9 @@ import threading
 import numpy as np
 import pytest
 
+from qengine.kernels import program
 from qengine.kernels.isa import available
+from qengine.kernels.locks import Lock
 from qengine.kernels.packing import Fill, Move
 from qengine.kernels.program import BARRIER, Call, Program, Slot
 
@@ -110,6 +112,33 @@ def test_lists_of_different_lengths():
     assert y.tolist() == [1, 2, 2, 1, 2, 2]
 
 
+@pytest.mark.parametrize("threads", [2, 4])
+def test_a_thread_takes_the_parts_that_others_do_not(threads, monkeypatch):
+    """As where the system never gives them a core."""
+    monkeypatch.setattr(program, "team", lambda count, *kernels: Alone())
+    y = np.zeros(2 * threads, np.uint8)
+    calls = [
+        [fill(Slot("y", i), i + 1, 1), BARRIER, copy(Slot("y", threads - 1 - i), Slot("y", threads + i), 1)]
+        for i in range(threads)
+    ]
+    made = Program(ISA, calls)
+    for _ in range(3):
+        y[:] = 0
+        made.run({"y": y})
+        assert y.tolist() == [*range(1, threads + 1), *range(threads, 0, -1)]
+
+
+class Alone:
+    """A team in which the last follower does everything."""
+
+    def __init__(self):
+        self.turn = Lock()
+
+    def hand_over(self, runner, parts, state):
+        state[:] = 0
+        return runner, int(parts[-1])
+
+
 def test_programs_of_several_callers_take_turns():
     arrays = [np.zeros(2, np.uint8) for _ in range(4)]
     made = [
@@ -135,7 +164,7 @@ def _run_in_child(made, send):
 def test_a_forked_child_runs_with_threads_of_its_own():
     made = Program(ISA, [[fill(Slot("y"), 7, 1), BARRIER], [fill(Slot("y", 1), 8, 1), BARRIER]])
     made.run({"y": np.zeros(2, np.uint8)})
-    made._barrier[0] = 1  # as if a thread of the parent had arrived when it was forked
+    made._state[:] = 1  # as if threads of the parent computed when it was forked
     context = multiprocessing.get_context("fork")
     receive, send = context.Pipe(duplex=False)
     child = context.Process(target=_run_in_child, args=(made, send))

@@ -80,7 +80,7 @@ def test_a_team_that_computes_is_not_stopped(monkeypatch):
     codes = team_kernels()
     own = team.Team(2, *codes)
     monkeypatch.setattr(team, "_STOP_SECONDS", 0.01)
-    with own._turn.guard:
+    with own.turn.guard:
         own.stop()
         assert own._threads[0].is_alive()
     own.stop()

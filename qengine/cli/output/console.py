@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -39,6 +38,8 @@ def progress(text: str, total: int, quiet: bool) -> Iterator[Callable[[float], N
     if quiet or not console.is_terminal:
         yield lambda _: None
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # seldom shown
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(escape(printable(text)), total=total)

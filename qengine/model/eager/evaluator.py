@@ -27,7 +27,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -178,8 +180,16 @@ def evaluator(
 
 def versions() -> Mapping[tuple[str, str], Sequence[Evaluator]]:
     """Return every evaluator by (domain, name), the versions of an operator in ascending order."""
-    import_module("qengine.model.eager.evaluators")  # slow, and most models need none
+    _declare_all()
     return _registry
+
+
+@cache
+def _declare_all() -> None:
+    """Import every file of evaluators: slow, and most models need none."""
+    package = import_module("qengine.model.eager.evaluators")
+    for module in iter_modules(package.__path__):
+        import_module(f"{package.__name__}.{module.name}")
 
 
 def find_evaluator(node: Node) -> Evaluator | None:

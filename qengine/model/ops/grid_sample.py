@@ -1,13 +1,9 @@
 """GridSample: an input interpolated at computed coordinates."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from qengine.errors import ModelError
-from qengine.kernels.reference.grid_sample import grid_sample
 from qengine.model.ops.operator import operator
 from qengine.model.steps import Island, Tensor
+from qengine.model.steps.sampled import GridSampled
 
 _OLD_MODES = {"bilinear": "linear", "nearest": "nearest", "bicubic": "cubic"}
 _PADDINGS = ("zeros", "border", "reflection")
@@ -22,10 +18,8 @@ def _sampled(x: Tensor, grid: Tensor, mode: str | None, declared: str, padding: 
     if not all(x.shape[2:]):
         raise ModelError(f"'{x.name}' {list(x.shape)} has no elements to sample")
 
-    def compute(v: NDArray[Any], coordinates: NDArray[Any]) -> NDArray[Any]:
-        return grid_sample(v, coordinates, mode=mode, padding=padding, align_corners=bool(align_corners))
-
-    return Island((x, grid), compute, (*x.shape[:2], *grid.shape[1:-1]), x.dtype)
+    sampled = GridSampled(mode, padding, bool(align_corners))
+    return Island((x, grid), sampled, (*x.shape[:2], *grid.shape[1:-1]), x.dtype)
 
 
 @operator("GridSample", since=16)

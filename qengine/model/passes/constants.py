@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qengine import memory
 from qengine.errors import UnsupportedError
 from qengine.model.eager import single_node
-from qengine.model.graph import Graph, Node, Value
+from qengine.model.graph import Graph, Node, StoredConstant, Value
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsRun, find
 from qengine.model.schemas import is_defined
@@ -48,7 +48,7 @@ def fold_constants(graph: Graph, keep: Container[str] = ()) -> Graph:
     keep
         Operators whose nodes are not folded.
     """
-    constants = dict(graph.constants)
+    constants, stored = dict(graph.constants), dict(graph.stored)
 
     def known(name: str) -> Tensor:
         value = constants[name]
@@ -72,8 +72,18 @@ def fold_constants(graph: Graph, keep: Container[str] = ()) -> Graph:
             kept.append(node)
         else:
             memory.hold(sum(array.nbytes for array in outputs.values()), str(node))
+            if node.operator == "DequantizeLinear" and not node.domain and not node.number("block_size", 0):
+                stored[node.outputs[0]] = _stored(node, constants, outputs[node.outputs[0]])
             constants |= outputs
-    return replace(graph, nodes=tuple(kept), constants=constants)
+    return replace(graph, nodes=tuple(kept), constants=constants, stored=stored)
+
+
+def _stored(node: Node, constants: Mapping[str, NDArray[Any]], value: NDArray[Any]) -> StoredConstant:
+    """Return what a DequantizeLinear of constants reads, and its result."""
+    codes, scale, *rest = (constants.get(name) for name in node.inputs)
+    assert codes is not None
+    assert scale is not None
+    return StoredConstant(value, codes, scale, rest[0] if rest else None, int(node.number("axis", 1)))
 
 
 def _computed(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qengine.errors import FormatError
 from qengine.kernels.reference.requantize import Tally, quantize
 from qengine.kernels.reference.word import Codes, Word
+from qengine.model.graph import StoredConstant
 from qengine.qformat import Format, Overflow, QFormat, Rounding, fraction_bits_of
 
 _MAX_BOUND_CODE = 1 << 20  # a code that is larger than every word
@@ -55,6 +56,7 @@ class Tensor:
     shape : lengths of the axes.
     value : elements, if they are known when the plan is made.
     format : format in fixed point; None for a tensor that is never quantized.
+    stored : integers of which the elements of a constant were computed, if there are any.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Tensor:
     shape: tuple[int, ...]
     value: NDArray[Any] | None = None
     format: Format | None = None
+    stored: StoredConstant | None = None
 
     @property
     def ndim(self) -> int:

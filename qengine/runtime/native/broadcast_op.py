@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.broadcast import Broadcast
 from qengine.kernels.isa import Isa
+from qengine.kernels.reference.word import Word
 from qengine.model.steps.moves import Strided
 from qengine.runtime.native.plain_op import Part, PlainOp
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
@@ -20,6 +22,34 @@ _CHUNK = 1 << 12
 
 _Axis = tuple[int, tuple[int, ...]]
 """Length of an axis, and its distance in elements in the output and in each operand."""
+
+
+@dataclass(frozen=True)
+class ExactNumbers:
+    """Numbers of an operation on codes.
+
+    Attributes
+    ----------
+    word : word of the output, with the rounding and the overflow.
+    shift : bits that the exact result drops; negative for a shift to the left.
+    shifts : shift to the left of each operand.
+    low, high : bounds of a fused activation; None for none.
+    """
+
+    word: Word
+    shift: int
+    shifts: tuple[int, ...]
+    low: int | None = None
+    high: int | None = None
+
+    def table(self) -> NDArray[np.int64]:
+        """Return the numbers as the kernel reads them."""
+        word = self.word
+        low, high = (
+            end if bound is None else min(max(bound, word.least), word.most)
+            for bound, end in ((self.low, word.least), (self.high, word.most))
+        )
+        return np.array([low, high, max(self.shift, 0), max(-self.shift, 0), 64 - word.bits, *self.shifts], np.int64)
 
 
 def _merged(shape: Sequence[int], shapes: Sequence[tuple[int, ...]]) -> list[_Axis]:
@@ -47,6 +77,7 @@ def broadcast_op(
     *,
     types: Sequence[str] | None = None,
     bounds: NDArray[Any] | None = None,
+    exact: ExactNumbers | None = None,
     fault: Address = 0,
     cycles: float = 1.0,
 ) -> PlainOp:
@@ -66,6 +97,8 @@ def broadcast_op(
         Types of the elements of the operands and of the output, where kernels take them as others than the buffers say.
     bounds
         Least and largest number of the output, in its type; None for none.
+    exact
+        Numbers of an operation on codes; None for one on numbers.
     fault
         Address of the number that is set where an integer is divided by 0.
     cycles
@@ -75,8 +108,14 @@ def broadcast_op(
     names = list(types or [*(b.stored for b, _ in operands), out.stored])
     sizes = [ITEMSIZE[names[-1]], *(ITEMSIZE[name] for name in names[:-1])]
     repeats = tuple(step == 0 for step in steps[1:])
-    spec = Broadcast(operation, tuple(names[:-1]), names[-1], repeats, bounds is not None)
+    word = exact.word if exact is not None else None
+    wraps = word is not None and word.overflow == "wrap"
+    rounding = "" if word is None else word.rounding
+    signed = word is not None and wraps and word.signed
+    spec = Broadcast(operation, tuple(names[:-1]), names[-1], repeats, bounds is not None, rounding, wraps, signed)
     limits = np.zeros(2) if bounds is None else bounds
+    if exact is not None:
+        limits = exact.table()
     mid = max(axes, key=lambda axis: axis[0], default=(1, (0,) * len(sizes)))
     outer = [axis for axis in reversed(axes) if axis is not mid]
     rows = [[n, *(s * size for s, size in zip(strides, sizes, strict=True))] for n, strides in outer]

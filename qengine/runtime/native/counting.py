@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.reference.requantize import new_tally
-from qengine.model.steps import Move, Tensor
+from qengine.model.steps import Join, Move, Tensor
 from qengine.runtime.native.executor import Arrays, Executor, OutputArray, OutputSource, tally_key
 from qengine.runtime.native.lowering_table import NotLowered
 from qengine.runtime.native.op import Op
@@ -249,8 +249,10 @@ class _CountedLowering(PlanLowering):
         return False
 
     def _lower_to_plain(self, bound_step: BoundStep) -> tuple[Op, ...]:
-        """Add a step on plain buffers: of those in fixed point only moves, as these kernels store no flags."""
-        if bound_step.output.format is not None and not isinstance(bound_step.step, Move):
+        """Add a step on plain buffers; in fixed point only one that rounds nothing, as these kernels store no flags."""
+        step, fmt = bound_step.step, bound_step.output.format
+        moves = isinstance(step, Move) or (isinstance(step, Join) and all(t.format == fmt for t in step.joined))
+        if fmt is not None and not moves:
             raise NotLowered("a step that counts, on plain buffers")
         return super()._lower_to_plain(bound_step)
 

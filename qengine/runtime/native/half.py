@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from qengine.model.ops.conversion import Converted
 from qengine.model.steps import Evaluation, Join, Move, Step, Tensor
 from qengine.runtime.plan.plan import BoundStep
 
@@ -65,8 +64,6 @@ class WideSteps:
             return tuple(map(self._wide, value))
         if isinstance(value, np.dtype):
             return _WIDE if value == np.float16 else value
-        if isinstance(value, Converted):
-            return Converted(self._wide(value.dtype))
         return value
 
 

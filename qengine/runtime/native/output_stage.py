@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class OutputStage:
             return self.requantize.packed(order, np.broadcast_to(self.zero * np.asarray(totals), len(self.bias)))
         return np.where(order < 0, np.float32(0), self.bias[order]).astype(np.float32).view(np.uint8).ravel()
 
-    @property
+    @cached_property
     def vector_bytes(self) -> int:
         """The bytes of the numbers of 16 channels."""
         return 4 * LANES if self.requantize is None else self.requantize.epilogue.number_bytes

@@ -22,12 +22,15 @@ the halos of its inputs, and memory is laid out when the whole segment is known 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Slot, load
-from qengine.model.steps import Evaluated, Step, Tensor
+from qengine.model.steps import Evaluated, Linear, Step, Tensor
+from qengine.model.steps.forms import Concatenated
+from qengine.model.steps.moves import StridedMove
 from qengine.runtime.native.executor import (
     FAULTS,
     NAN_COUNTS,
@@ -38,6 +41,8 @@ from qengine.runtime.native.executor import (
     ReferencePart,
     feed_key,
 )
+from qengine.runtime.native.frames import depth_of, frames_of, on_frames
+from qengine.runtime.native.fusion import fuse_biases
 from qengine.runtime.native.half import WideSteps
 from qengine.runtime.native.lowering_table import (
     Lowered,
@@ -50,6 +55,7 @@ from qengine.runtime.native.lowering_table import (
 from qengine.runtime.native.lowerings import lowering_of, plain_lowering_of
 from qengine.runtime.native.memory import Memory
 from qengine.runtime.native.op import Op
+from qengine.runtime.native.quantized_steps import with_quantized_steps
 from qengine.runtime.native.schedule import compile_ops
 from qengine.runtime.native.segment_tensors import SegmentTensors
 from qengine.runtime.native.tensor_buffer import TensorBuffer, element_type, images, stored_as
@@ -68,7 +74,7 @@ def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool) -> Executor:
     raw
         Whether outputs in fixed point are codes instead of real numbers.
     """
-    return PlanLowering(plan, isa, threads, raw).executor()
+    return PlanLowering(fuse_biases(with_quantized_steps(plan)), isa, threads, raw).executor()
 
 
 class PlanLowering(SegmentTensors):
@@ -148,10 +154,12 @@ class PlanLowering(SegmentTensors):
             ways.insert(0 if entry.is_first or self._reads_plain(bound_step.step) else 1, self._lower_to_plain)
         if any(t.name in self.turned and t.name not in self.plain for t in bound_step.step.operands):
             ways.insert(0, self._lower_to_turned)
+        if depth_of(bound_step.step) is not None:
+            ways.append(self._lower_to_frames)
         reasons = []
         for way in ways:
             counts = len(self.segment.ops), len(self.faults), len(self.rounding)
-            state = dict(self.plain), dict(self.turned), dict(self.sources)
+            state = dict(self.plain), dict(self.turned), dict(self.sources), dict(self.frames)
             buffers = {name: list(existing) for name, existing in self.buffers.items()}
             try:
                 ops = way(widened)
@@ -160,7 +168,7 @@ class PlanLowering(SegmentTensors):
             except NotLowered as reason:
                 reasons += [str(reason)] if way != self._lower_to_turned else []
                 op_count, fault_count, rounding_count = counts
-                self.plain, self.turned, self.sources = state
+                self.plain, self.turned, self.sources, self.frames = state
                 del self.segment.ops[op_count:], self.faults[fault_count:], self.rounding[rounding_count:]
                 self.buffers = buffers
             else:
@@ -170,10 +178,13 @@ class PlanLowering(SegmentTensors):
         return reasons[-1] if entry is not None and entry.is_first else reasons[0]
 
     def _reads_plain(self, step: Step) -> bool:
-        """Whether the inputs of a step lie in plain order only."""
-        names = [t.name for t in step.operands if t.value is None]
+        """Whether the inputs of a step lie in plain order only; of arrays, images are better packed into blocks."""
+        computed = [t for t in step.operands if t.value is None]
+        if any(t.name in self.buffers for t in computed):
+            return False
         plain = self.plain.keys() | self.sources.keys()
-        return any(name in plain for name in names) and not any(name in self.buffers for name in names)
+        are_arrays = bool(computed) and all(t.format is None and t.ndim < 4 for t in computed)
+        return are_arrays or any(t.name in plain for t in computed)
 
     def _lower_to_turned(self, bound_step: BoundStep) -> tuple[Op, ...]:
         """Add a step on the bases of turned tensors, and return its ops."""
@@ -181,6 +192,25 @@ class PlanLowering(SegmentTensors):
         if found is None:
             raise NotLowered("no tensor with channels last in blocks")
         return self._lower_to_blocks(found)
+
+    def _lower_to_frames(self, bound_step: BoundStep) -> tuple[Op, ...]:
+        """Add a convolution or pool over three spatial axes as one over two, and return its ops."""
+        step, out = bound_step.step, bound_step.output
+        depth, weights = depth_of(step), step.w if isinstance(step, Linear) else None
+        assert depth is not None
+        if self.counts or 0 in out.shape or (weights is not None and weights.value is None):
+            raise NotLowered("three spatial axes, with weights that are computed or in a run that counts")
+        before = len(self.segment.ops)
+        if isinstance(step, Linear):
+            frames = self._taps(step, depth, f"{out.name} taps")
+        else:
+            frames = self._as_frames(step.operands[0])
+        is_pooled = weights is None and (depth.kernel, depth.stride, depth.out) != (1, 1, depth.length)
+        found = frames_of(out, out.shape[1], depth.length if is_pooled else depth.out, f"{out.name} frames")
+        self.tensors[found.name] = found
+        self._lower_to_blocks(replace(bound_step, step=on_frames(step, frames, depth), output=found))
+        self.frames[out.name] = self._largest(found, out, depth) if is_pooled else found
+        return tuple(self.segment.ops[before:])
 
     def _lower_to_blocks(self, bound_step: BoundStep) -> tuple[Op, ...]:
         """Add a step on blocks of channels, and return its ops."""
@@ -203,7 +233,12 @@ class PlanLowering(SegmentTensors):
             self.plain[output.name] = self.evaluated[id(evaluation)][index]
             return ()
         outputs = (output,) if evaluation is None else evaluation.outputs
-        if any(0 in t.shape for t in (*step.operands, *outputs) if t.value is None):
+        if isinstance(plain_function_of(step), StridedMove) and 0 in output.shape:
+            self.plain[output.name] = TensorBuffer.plain(output)  # nothing is moved
+            return ()
+        is_concat = isinstance(plain_function_of(step), Concatenated) and output.format is None
+        joined = step.operands if is_concat else ()  # some may be empty
+        if any(0 in t.shape for t in (*step.operands, *outputs) if t.value is None and t not in joined):
             raise NotLowered("a tensor without elements")
         if any(element_type(t) is None for t in outputs):
             raise NotLowered(f"elements of {outputs[0].dtype}")

@@ -58,7 +58,8 @@ class Sampling:
 
     def rows_within(self, first: int, end: int) -> tuple[int, int]:
         """Return the rows of this phase that lie in rows first..end of the output."""
-        return tuple(max(0, -(-(n - self.first[0]) // self.every[0])) for n in (first, end))  # type: ignore[return-value]
+        begin, every = self.first[0], self.every[0]
+        return max(0, -(-(first - begin) // every)), max(0, -(-(end - begin) // every))
 
     def input_rows(self, first: int, end: int) -> tuple[int, int] | None:
         """Return the rows of the input that rows first..end of the output read, beyond its edges too; None for none."""

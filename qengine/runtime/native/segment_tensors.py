@@ -8,6 +8,7 @@ makes it from another. Elements of float16 are float32 in every buffer but array
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import natural_block
 from qengine.kernels.program import Slot
-from qengine.model.steps import Arithmetic, Tensor
+from qengine.model.steps import Arithmetic, Linear, Tensor
 from qengine.model.steps.moves import Strided
 from qengine.runtime.native.block_copies import ChannelsLastOp, is_raw
 from qengine.runtime.native.broadcast_op import broadcast_op
@@ -26,14 +27,16 @@ from qengine.runtime.native.executor import (
     QuantizePart,
     feed_key,
 )
+from qengine.runtime.native.frames import Depth, frame_pieces, frames_of, from_frames, tap_pieces
 from qengine.runtime.native.half import is_half, is_rounded, wide
 from qengine.runtime.native.lowering_table import (
     NotLowered,
 )
+from qengine.runtime.native.lowerings.broadcast import MAX_TERMS
 from qengine.runtime.native.lowerings.elementwise import round_op
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.packing import PackOp, RelayoutOp, UnpackOp, copy_bytes_op
-from qengine.runtime.native.strided_copies import copy_view
+from qengine.runtime.native.strided_copies import CopyOp, copy_view
 from qengine.runtime.native.tensor_buffer import TensorBuffer, element_type, images, stored_as
 from qengine.runtime.native.turned import base_of, first_order, last_order, on_bases, transposition
 from qengine.runtime.plan.plan import BoundStep, Plan
@@ -76,6 +79,7 @@ class SegmentTensors:
     plain : plain buffers of the current segment, by the tensor's name.
     turned : base of each tensor that lies in its base's buffers; see `turned`.
     sources : tensor that another one is the transposition of, with channels second; see `turned`.
+    frames : frames that a tensor with three spatial axes is made of; see `frames`.
     arrays : names of tensors that are arrays of codes or numbers. Inputs in fixed point are not: they are numbers yet.
     counts : whether kernels that round store flags, and steps of the reference count; see `counting`.
     """
@@ -92,13 +96,16 @@ class SegmentTensors:
         self.plain: dict[str, TensorBuffer] = {}
         self.turned: dict[str, Tensor] = {}
         self.sources: dict[str, Tensor] = {}
+        self.frames: dict[str, Tensor] = {}
         self.tensors = {t.name: t for t in plan.inputs}
         self.input_index = {t.name: i for i, t in enumerate(plan.inputs)}
         self.arrays = {t.name for t in plan.inputs if t.format is None} | plan.encoded
 
     def _round(self, widened: BoundStep, output: Tensor) -> tuple[Op, ...]:
         """Round what a step has computed to float16, and return the ops that do."""
-        name = output.name if output.name not in self.turned else self.turned[output.name].name
+        name = output.name
+        for others in (self.turned, self.frames):
+            name = others[name].name if name in others else name
         if not is_half(output) or not is_rounded(widened.step):
             return ()
         first = len(self.segment.ops)
@@ -130,6 +137,9 @@ class SegmentTensors:
         if t.name in self.turned and self.turned[t.name].name in self.buffers:
             (blocks, *_) = self.buffers[self.turned[t.name].name]
             self.segment.append(ChannelsLastOp(self.isa, (blocks,), buffer, packs=False))
+        elif t.name in self.frames:
+            frames = self._request_plain(self.frames[t.name])
+            self.segment.append(copy_view(self.isa, frames, from_frames(t.shape), buffer))
         elif t.name in self.sources and t.name not in self.buffers:
             last = self.sources[t.name]
             view = Strided.whole(last.shape).transposed(first_order(last.ndim))
@@ -179,7 +189,8 @@ class SegmentTensors:
     def _pack(self, t: Tensor, shape: tuple[int, int, int, int], block: int | None) -> TensorBuffer:
         """Add the op that packs an array, or a tensor that lies in memory in another shape; return its buffer."""
         tensor = wide(self.tensors[t.name])
-        if is_half(self.tensors[t.name]) and t.name not in self.buffers and t.name not in self.sources:
+        is_elsewhere = is_half(self.tensors[t.name]) or t.name in self.turned or t.name in self.frames
+        if is_elsewhere and t.name not in self.buffers and t.name not in self.sources:
             self._request_plain(tensor)
         buffer = TensorBuffer.of(Tensor(t.name, t.dtype, shape, None, tensor.format), block or natural_block(shape[1]))
         word, bits, nan = None, 0, Slot(NAN_COUNTS, 8 * self.input_index.get(t.name, 0))
@@ -220,21 +231,25 @@ class SegmentTensors:
     @property
     def _held(self) -> set[str]:
         """The names of the tensors that lie in the memory of the current segment, or are transpositions of such."""
-        return self.buffers.keys() | self.plain.keys() | self.turned.keys() | self.sources.keys()
+        others = self.turned.keys() | self.sources.keys() | self.frames.keys()
+        return self.buffers.keys() | self.plain.keys() | others
 
     def _forget(self) -> None:
         """Begin a new segment without any tensors."""
         self.segment = Segment()
-        self.buffers, self.plain, self.turned, self.sources = {}, {}, {}, {}
+        self.buffers, self.plain, self.turned, self.sources, self.frames = {}, {}, {}, {}, {}
 
     def _turn(self, bound_step: BoundStep) -> bool:
-        """Keep a Transpose that puts channels last or second for the readers of its output; see `turned`."""
+        """Keep a Transpose that puts channels last or second for the readers of its output; see `turned`.
+
+        A run that counts compares each tensor where it lies, so there every tensor has buffers of its own.
+        """
         step, out, order = bound_step.step, bound_step.output, transposition(bound_step.step)
-        if order is None or step.operands[0].value is not None or 0 in out.shape:
+        if self.counts or order is None or step.operands[0].value is not None or 0 in out.shape:
             return False
         (x,) = step.operands
         is_last, is_first = order == last_order(x.ndim), order == first_order(x.ndim)
-        if is_first and x.name in self.turned:
+        if is_first and x.name in self.turned and self.turned[x.name].name in self.buffers:
             self.buffers[out.name] = self.buffers[self.turned[x.name].name]
         elif is_last and x.name in self.buffers and x.name not in self.plain and self._is_stored_raw(x):
             self.turned[out.name] = wide(x)
@@ -268,6 +283,49 @@ class SegmentTensors:
             base = base_of(t, f"{t.name} with channels second")
             self.tensors[base.name], self.sources[base.name], self.turned[t.name] = base, t, base
         return self.turned[t.name]
+
+    def _taps(self, step: Linear, depth: Depth, name: str) -> Tensor:
+        """Put the taps of a convolution along the depth together; return the tensor of frames."""
+        x, group = step.x, step.product.group  # type: ignore[attr-defined]
+        frames = frames_of(x, x.shape[1] * depth.kernel, depth.out, name)
+        source = self.frames.get(x.name)
+        buffer, plain = TensorBuffer.plain(frames), self._request_plain(source or x)
+        kind = x.dtype if x.format is None else x.one_format.word().dtype
+        zero = self._request_plain(Tensor(f"{name} zero", kind, (1,), np.zeros(1, kind)))
+        pieces = tuple(tap_pieces(x.shape, depth, group, are_frames=source is not None))
+        self.segment.append(CopyOp(self.isa, (plain, zero), buffer, pieces))
+        self.tensors[name], self.plain[name] = frames, buffer
+        return frames
+
+    def _as_frames(self, x: Tensor) -> Tensor:
+        """Return the tensor of the frames of a tensor with three spatial axes, which is made if there is none yet."""
+        if x.name not in self.frames:
+            frames = frames_of(x, x.shape[1], x.shape[2], f"{x.name} frames")
+            buffer, view = TensorBuffer.plain(frames), Strided.whole(x.shape).transposed((0, 2, 1, 3, 4))
+            self.segment.append(copy_view(self.isa, self._request_plain(x), view, buffer))
+            self.tensors[frames.name], self.plain[frames.name] = frames, buffer
+            self.frames[x.name] = frames
+        return self.frames[x.name]
+
+    def _largest(self, frames: Tensor, out: Tensor, depth: Depth) -> Tensor:
+        """Add the largest of the frames in each window along the depth; return the tensor of those."""
+        plain, size = self._request_plain(frames), prod(frames.shape[1:])
+        taps: list[tuple[TensorBuffer, tuple[int, ...]]] = []
+        found = frames_of(out, out.shape[1], depth.out, f"{out.name} pooled")
+        for k in range(depth.kernel):
+            pieces = frame_pieces(size, out.shape[0], depth, k)
+            if pieces is None:
+                raise NotLowered("a window without an element")
+            tap = TensorBuffer.plain(Tensor(f"{found.name} {k}", found.dtype, found.shape, None, found.format))
+            self.segment.append(CopyOp(self.isa, (plain,), tap, tuple(pieces)))
+            taps.append((tap, found.shape))
+        while len(taps) > 1:
+            some, taps = taps[:MAX_TERMS], taps[MAX_TERMS:]
+            buffer = TensorBuffer.plain(found)
+            self.segment.append(broadcast_op(self.isa, "maximum", some, buffer, found.shape))
+            taps.insert(0, (buffer, found.shape))
+        self.tensors[found.name], self.plain[found.name] = found, taps[0][0]
+        return found
 
     def _quantize_input(self, t: Tensor) -> None:
         """Add the quantization of an input by the reference, before all other parts."""

@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from qengine.model.steps import Combine, Join, Mean, Move, Step, Table, Tensor
-from qengine.model.steps.forms import AxisSum, Bounded, Concatenated
+from qengine.model.steps.forms import AxisExtreme, AxisSum, Bounded, Concatenated, Reshaped
 from qengine.model.steps.moves import Padded, Transposed
+from qengine.runtime.native.tensor_buffer import images
 
 
 def last_order(ndim: int) -> tuple[int, ...]:
@@ -62,9 +63,11 @@ def on_bases(step: Step, base: Callable[[Tensor], Tensor | None]) -> Step | None
         Function that returns the base of an operand that is not constant; None where it has none.
     """
     ndim = len(step.shape)
+    if isinstance(step, Move) and isinstance(step.function, Reshaped):
+        return _reshaped(step, base)
     changed: dict[int, Tensor] = {}
-    if isinstance(step, Mean) and isinstance(step.total, AxisSum):
-        ndim = step.x.ndim
+    if _reduced_axes(step) is not None:
+        ndim = step.operands[0].ndim
     for t in step.operands:
         if t.value is not None and t.ndim > ndim:
             return None
@@ -92,7 +95,31 @@ def _with_operands(step: Step, of: Callable[[Tensor], Tensor], ndim: int) -> Ste
     if isinstance(step, Join) and isinstance(step.function, Concatenated):
         axis = order.index(step.function.axis)
         return replace(step, joined=tuple(map(of, step.joined)), function=Concatenated(axis), shape=shape)
-    if isinstance(step, Mean) and isinstance(step.total, AxisSum):
-        axes = tuple(order.index(a % ndim) for a in step.total.axes)
-        return replace(step, x=of(step.x), total=replace(step.total, axes=axes), shape=shape)
+    reduced = _reduced_axes(step)
+    if reduced is not None:
+        name, axis_form = reduced
+        axes = tuple(order.index(a % ndim) for a in axis_form.axes)
+        other: Step = replace(any_step, x=of(any_step.x), shape=shape, **{name: replace(axis_form, axes=axes)})
+        return other
     return None
+
+
+def _reduced_axes(step: Step) -> tuple[str, AxisSum | AxisExtreme] | None:
+    """Return the field of a step with the axes that it reduces, and its value; None for other steps."""
+    if isinstance(step, Mean) and isinstance(step.total, AxisSum):
+        return "total", step.total
+    if isinstance(step, Move) and isinstance(step.function, AxisExtreme):
+        return "function", step.function
+    return None
+
+
+def _reshaped(step: Move, base: Callable[[Tensor], Tensor | None]) -> Step | None:
+    """Return a reshape that adds or removes an axis of length 1 between batch and channels, on the base."""
+    before, after = step.x.shape, step.shape
+    lengths = [[n for n in shape[1:-1] if n != 1] for shape in (before, after)]
+    same_ends = len(after) in (3, 4) and (before[0], before[-1]) == (after[0], after[-1])
+    x = base(step.x) if same_ends and lengths[0] == lengths[1] else None
+    if x is None:
+        return None
+    shape = tuple(after[a] for a in first_order(len(after)))
+    return replace(step, x=x, function=Reshaped(shape), shape=shape) if images(x.shape) == images(shape) else None

@@ -71,6 +71,7 @@ class Network:
         around: frozenset[str] = frozenset(),
         data: frozenset[str] = frozenset(),
     ) -> None:
+        self._branches: dict[tuple[int, str], tuple[Node, Graph]] = {}  # with the node, so that its id stays its own
         check_supported(model, is_runnable)
         self._stages = optimize(model)
         self.model, self.optimized = self._stages[1], self._stages[-1]
@@ -89,6 +90,7 @@ class Network:
     def with_request(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
         """Return the same network with another request, without running the passes again."""
         other = copy.copy(self)
+        other._branches = {}
         other._assign(request, as_float32)
         return other
 
@@ -138,6 +140,20 @@ class Network:
             request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around)
         data = real_inner_data(graph, inputs)
         return Network(closed, request, as_float32=self.as_float32, around=known, data=data)
+
+    def branch(
+        self, node: Node, attribute: str, captured: Mapping[str, Tensor], constants: Mapping[str, NDArray[Any]]
+    ) -> Graph:
+        """Return a branch of an If after the passes; see `planner.Branches`."""
+        key = id(node), attribute
+        if key not in self._branches:
+            inputs = [Value(name, t.dtype) for name, t in captured.items() if name not in constants]
+            graph = node.graphs[attribute]
+            network = self.of_inner_graph(graph, inputs, constants, {}, frozenset())
+            outputs = tuple(dict.fromkeys(value.name for value in graph.outputs))
+            closed = replace(network.graph_with_outputs(outputs), outputs=graph.outputs)
+            self._branches[key] = node, closed
+        return self._branches[key][1]
 
     @property
     def source(self) -> Graph:

@@ -1,12 +1,13 @@
 """Planner: binds every node of a graph to kernels, for inputs of known shapes.
 
 The planner visits the nodes in order and knows a `Tensor` for every name: dtype, shape, format in fixed point, and its
-elements if they are known. For each node the operator's handler returns steps. There are three cases:
+elements if they are known. For each node the operator's handler returns steps. There are four cases:
 
 - All operands of a step are *known* (constants, shapes, inputs that decide shapes): the planner computes the step at
   once, and the result is known too.
 - Otherwise the step is *bound*: its output gets a format, and the step a kernel of its arithmetic. Constants that a
   bound step reads are encoded in their formats.
+- The node is an If whose condition is known, in float32: the nodes of its branch are planned in its place.
 - The node cannot be planned: a handler needs elements that only a run computes (`NeedsElements`), or the node must run
   by itself (`NeedsRun`). Then `make_plan` fails, and `plan_section` ends the section before the node.
 
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +37,21 @@ from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
 
 
+class Branches(Protocol):
+    """Function that returns a branch of an If, after the passes."""
+
+    def __call__(
+        self, node: Node, attribute: str, captured: Mapping[str, Tensor], constants: Mapping[str, NDArray[Any]]
+    ) -> Graph:
+        """Return the graph in an attribute, given the tensors and the constants around the node that it reads."""
+
+
 def make_plan(
     graph: Graph,
     inputs: Mapping[str, Tensor],
     fixed: FixedPointSettings | None = None,
     max_elements: int = memory.MAX_ELEMENTS,
+    branches: Branches | None = None,
 ) -> Plan:
     """Bind every node of a graph to kernels.
 
@@ -54,6 +65,8 @@ def make_plan(
         Fixed-point arithmetic; None for float32.
     max_elements
         Limit on the number of elements of a tensor. A larger one is refused before anything is computed.
+    branches
+        Function that returns the branches of If; None where every If runs by itself.
 
     Raises
     ------
@@ -62,7 +75,7 @@ def make_plan(
     QEngineError
         If the inputs of a node do not fit it, a tensor is too large, or a node is an island in a strict run.
     """
-    builder = _Builder(graph, fixed, max_elements)
+    builder = _Builder(graph, fixed, max_elements, branches)
     for name, tensor in inputs.items():
         builder.declare_input(name, tensor)
     for node in graph.nodes:
@@ -94,17 +107,18 @@ def plan_section(
     fixed: FixedPointSettings | None = None,
     max_elements: int = memory.MAX_ELEMENTS,
     encoded: frozenset[str] = frozenset(),
+    branches: Branches | None = None,
 ) -> Section:
     """Bind the nodes of a graph to kernels, up to the first node that cannot be planned.
 
     Parameters
     ----------
-    graph, inputs, fixed, max_elements
+    graph, inputs, fixed, max_elements, branches
         See `make_plan`.
     encoded
         Names of the inputs that are fed as codes.
     """
-    builder = _Builder(graph, fixed, max_elements)
+    builder = _Builder(graph, fixed, max_elements, branches)
     for name, tensor in inputs.items():
         builder.declare_input(name, tensor)
     count, needs = 0, None
@@ -137,12 +151,16 @@ class _Builder:
     known_bytes : size of the constants, and of what was computed from them.
     """
 
-    def __init__(self, graph: Graph, fixed: FixedPointSettings | None, max_elements: int) -> None:
-        self.graph, self.fixed, self.max_elements = graph, fixed, max_elements
+    def __init__(
+        self, graph: Graph, fixed: FixedPointSettings | None, max_elements: int, branches: Branches | None
+    ) -> None:
+        self.graph, self.fixed, self.max_elements, self.branches = graph, fixed, max_elements, branches
+        self.constants = dict(graph.constants)
         self.is_partial = fixed is not None and fixed.formats.is_partial
         # A constant that a pass computed has the name of the model's constant that it was computed from.
         self.tensors = {
-            name: Tensor(graph.derived.get(name, name), a.dtype, a.shape, a) for name, a in graph.constants.items()
+            name: Tensor(graph.derived.get(name, name), a.dtype, a.shape, a, stored=graph.stored_of(name))
+            for name, a in graph.constants.items()
         }
         self.encoded: dict[str, Tensor] = {}
         self.inputs: list[Tensor] = []
@@ -163,6 +181,9 @@ class _Builder:
         self.tensors[name] = tensor
 
     def add(self, node: Node) -> None:
+        if node.operator == "If" and not node.domain and self.fixed is None and self.branches is not None:
+            self._add_branch(node, self.branches)
+            return
         if find(node).is_delegated:
             self._delegate(node)
             return
@@ -180,6 +201,37 @@ class _Builder:
                 raise NeedsRun(str(error)) from None
             return
         self._add_steps(node, steps)
+
+    def _add_branch(self, node: Node, branches: Branches) -> None:
+        """Plan the nodes of the branch of an If that its condition chooses."""
+        condition = self.tensors.get(node.inputs[0]) if node.inputs else None
+        if condition is None or condition.value is None or condition.value.size != 1:
+            raise NeedsRun(f"{node} runs by itself")
+        attribute = "then_branch" if condition.value.item() else "else_branch"
+        if attribute not in node.graphs or not self.tensors.keys() >= set(node.captures):
+            raise NeedsRun(f"{node} runs by itself")
+        read = {name: self.tensors[name] for name in node.captures}
+        constants = {name: self.constants[name] for name in node.captures if name in self.constants}
+        branch = branches(node, attribute, read, constants)
+        own = {name: array for name, array in branch.constants.items() if name not in constants}
+        made = {name for inner in branch.nodes for name in inner.outputs if name} | own.keys()
+        if made & self.tensors.keys() or len(branch.outputs) < len(node.outputs):
+            raise NeedsRun(f"{node} runs by itself")  # names of a branch hold in the branch only
+        before = self.constants.copy(), self.tensors.copy(), self.steps.copy(), self.shape_deciding.copy()
+        self.constants |= own
+        for name, array in own.items():
+            self.tensors[name] = Tensor(branch.derived.get(name, name), array.dtype, array.shape, array)
+        ends = [
+            Node("Identity", (value.name,), (name,), version=node.version, activation=node.activation)
+            for name, value in zip(node.outputs, branch.outputs, strict=False)
+            if name
+        ]
+        try:
+            for inner in (*branch.nodes, *ends):
+                self.add(inner)
+        except NeedsRun as error:
+            self.constants, self.tensors, self.steps, self.shape_deciding = before
+            raise NeedsRun(str(error)) from None  # elements that it may need are of tensors in the branch
 
     def _add_steps(self, node: Node, steps: Sequence[Step]) -> None:
         for name, step in zip(node.outputs, steps, strict=False):

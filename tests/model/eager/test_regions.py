@@ -103,8 +103,8 @@ BOX, HERE = np.float32([[0, 0, 4, 4]]), i64(0)
 @pytest.mark.parametrize(
     ("operator", "inputs", "attributes", "message"),
     [
-        ("RoiAlign", (X, BOX, i64(2)), {}, "from 2 to 2, X has 2 images"),
-        ("RoiAlign", (X, BOX, i64(-1)), {}, "from -1 to -1"),
+        ("RoiAlign", (X, BOX, i64(2)), {}, "image 2, X has 2 images"),
+        ("RoiAlign", (X, BOX, i64(-1)), {}, "is of image -1, X"),
         ("RoiAlign", (X, BOX, i64(2**62)), {}, "X has 2 images"),
         ("RoiAlign", (X, BOX * np.nan, HERE), {}, "infinite or NaN"),
         ("RoiAlign", (X, BOX, HERE), {"mode": "sum"}, "mode 'sum'"),

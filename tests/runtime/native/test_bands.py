@@ -52,6 +52,12 @@ CHAINS = {
         ("AveragePool", "q", "v", {"kernel_shape": [2, 2], "pads": [1, 0, 0, 1]}),
         ("Resize", "v none scales", "y", {"mode": "nearest"}),
     ],
+    "channels last before": [
+        ("Transpose", "x", "l", {"perm": [0, 2, 3, 1]}),
+        ("Transpose", "l", "s", {"perm": [0, 3, 1, 2]}),
+        ("Conv", "s a b", "p", {"pads": [2] * 4}),
+        ("Conv", "p f", "y", PADDED),
+    ],
     "padded in between": [
         ("Conv", "x a b", "p", {"pads": [2] * 4}),
         ("Relu", "p", "r"),

@@ -31,6 +31,8 @@ SHAPES = {
     "three channels": (3, 33, (5, 5), {"pads": [2] * 4}, (6, 17), "dot"),
     "to three channels": (32, 3, (5, 5), {"pads": [2] * 4}, (6, 33), "narrow"),
     "to five channels": (16, 5, (3, 3), {"pads": [0, 1, 2, 1]}, (6, 19), "narrow"),
+    "many taps": (48, 20, (3, 3), {"pads": [1] * 4}, (7, 23), "dot"),
+    "many taps of few weights": (48, 12, (3, 3), {"pads": [1] * 4}, (7, 23), "dot"),
     "stride": (17, 16, (3, 3), {"strides": [2, 2], "pads": [1] * 4}, (9, 16), "dot"),
     "stride and dilation": (
         5,

@@ -66,8 +66,8 @@ MODELS = {
         model_of(("Clip", "x l h", "y"), inputs=IMAGE, constants={"l": np.float32(-0.4), "h": np.float32(1.3)}),
         "requantize",
     ),
-    "relu of one axis": (model_of(("Relu", "x", "y"), inputs={"x": [2, 5, 7]}), "requantize"),
-    "relu of a matrix": (model_of(("Relu", "x", "y"), inputs={"x": [5, 37]}), "requantize"),
+    "relu of one axis": (model_of(("Relu", "x", "y"), inputs={"x": [2, 5, 7]}), ("requantize", "copy")),
+    "relu of a matrix": (model_of(("Relu", "x", "y"), inputs={"x": [5, 37]}), ("requantize", "copy")),
     "concat": (
         model_of(("Concat", "x z x", "y", {"axis": 1}), inputs=PAIR | {}),
         "relayout",
@@ -90,7 +90,7 @@ MODELS = {
     },
     "pad of one axis": (
         model_of(("Pad", "x p", "y"), inputs={"x": [2, 5, 7]}, constants={"p": np.array([0, 0, 2, 0, 0, 1])}),
-        "pad",
+        ("pad", "copy"),
     ),
     "max pool": (
         model_of(

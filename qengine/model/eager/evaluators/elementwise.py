@@ -127,7 +127,13 @@ def is_nan(x: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.isnan(widened(x)))
 
 
-@evaluator("Mean")
+def _mean_types(*data: Tensor, node: Node) -> tuple[OutputType]:
+    if not data or (node.version < 8 and len({x.shape for x in data}) > 1):
+        raise ModelError(f"Mean of tensors {[list(x.shape) for x in data]}; opset {node.version} does not allow it")
+    return ((np.broadcast_shapes(*(x.shape for x in data)), data[0].dtype),)
+
+
+@evaluator("Mean", outputs=_mean_types)
 def mean(*data: NDArray[Any], node: Node) -> NDArray[Any]:
     """The mean of one or more tensors, which broadcast from opset 8 on."""
     if not data:

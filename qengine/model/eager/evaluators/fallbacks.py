@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference import functions as f
 from qengine.model.eager.elements import broadcast, is_float
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator
 from qengine.model.ops.conversion import to_integers
 from qengine.model.ops.functions import integer_power
+from qengine.model.steps import Tensor
 
 
 @evaluator("Equal")
@@ -22,7 +23,11 @@ def equal(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(a == b).astype(bool)
 
 
-@evaluator("Pow")
+def _power_types(x: Tensor, exponent: Tensor) -> tuple[OutputType]:
+    return ((np.broadcast_shapes(x.shape, exponent.shape), x.dtype),)
+
+
+@evaluator("Pow", outputs=_power_types)
 def power(x: NDArray[Any], exponent: NDArray[Any]) -> NDArray[Any]:
     """x to powers that broadcast with it, in the type of x."""
     x, exponent = broadcast(x, exponent)

@@ -10,12 +10,21 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import axis_of, checked_shape, is_float, one_integer, widened, zero
-from qengine.model.eager.evaluator import evaluator, same_type
+from qengine.model.eager.evaluator import OutputType, evaluator, known_elements, same_type
 from qengine.model.ops.conversion import is_integer, to_integers
 from qengine.model.schemas import dtype_of
+from qengine.model.steps import Tensor
 
 
-@evaluator("Trilu")
+def _trilu_types(x: Tensor, k: Tensor | None = None, *, upper: int = 1) -> tuple[OutputType]:  # noqa: ARG001
+    if x.ndim < 2:
+        raise ModelError(f"x has shape {list(x.shape)}; at least 2 axes are needed")
+    if k is not None:
+        known_elements(k)
+    return ((x.shape, x.dtype),)
+
+
+@evaluator("Trilu", outputs=_trilu_types)
 def trilu(x: NDArray[Any], k: NDArray[Any] | None = None, *, upper: int = 1) -> NDArray[Any]:
     """The triangle of the last two axes above (or below) diagonal k; all else is 0."""
     if x.ndim < 2:
@@ -25,7 +34,14 @@ def trilu(x: NDArray[Any], k: NDArray[Any] | None = None, *, upper: int = 1) -> 
     return np.where(distance >= diagonal if upper else distance <= diagonal, x, zero(x.dtype)).astype(x.dtype)
 
 
-@evaluator("EyeLike")
+def _eye_types(x: Tensor, *, dtype: int | None = None, k: int = 0) -> tuple[OutputType]:  # noqa: ARG001
+    kind = x.dtype if dtype is None else dtype_of(dtype)
+    if x.ndim != 2 or kind.kind in "Oc":
+        raise ModelError(f"the input has shape {list(x.shape)} and dtype is {kind}; a matrix of numbers is needed")
+    return ((x.shape, kind),)
+
+
+@evaluator("EyeLike", outputs=_eye_types)
 def eye_like(x: NDArray[Any], *, dtype: int | None = None, k: int = 0) -> NDArray[Any]:
     """Ones on diagonal k, and zeros, in the shape of x."""
     if x.ndim != 2:
@@ -41,7 +57,14 @@ def _distance(rows: int, columns: int) -> NDArray[np.int64]:
     return np.arange(columns, dtype=np.int64) - np.arange(rows, dtype=np.int64)[:, None]
 
 
-@evaluator("OneHot")
+def _one_hot_types(indices: Tensor, depth: Tensor, values: Tensor, *, axis: int = -1) -> tuple[OutputType]:
+    place, length = axis_of(axis, indices.ndim + 1), known_elements(depth)
+    if length.size != 1 or values.shape != (2,) or not 0 <= float(length.item()) < 2**62:
+        raise ModelError(f"depth {length.tolist()} and values {list(values.shape)}; a number and two values are needed")
+    return (((*indices.shape[:place], int(length.item()), *indices.shape[place:]), values.dtype),)
+
+
+@evaluator("OneHot", outputs=_one_hot_types)
 def one_hot(indices: NDArray[Any], depth: NDArray[Any], values: NDArray[Any], *, axis: int = -1) -> NDArray[Any]:
     """values[1] where the new axis has the index, and values[0] elsewhere; an index out of range is nowhere."""
     if depth.size != 1 or depth.ndim > 1:

@@ -8,15 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.eager.evaluator import OutputType, evaluator
-from qengine.model.steps import Tensor
+from qengine.model.eager.evaluator import evaluator
 
 
-def _det_types(x: Tensor) -> tuple[OutputType]:
-    return ((x.shape[:-2], x.dtype),)
-
-
-@evaluator("Det", since=11, outputs=_det_types)
+@evaluator("Det", since=11, outputs=lambda x: [(x.shape[:-2], x.dtype)])
 def det(x: NDArray[Any]) -> NDArray[Any]:
     """Determinants of the matrices in the last two axes, computed in float64."""
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:

@@ -52,7 +52,9 @@ def _are_in_range(indices: NDArray[np.int64], shape: _Ints) -> bool:
 def _scattered(x: NDArray[Any], indices: NDArray[np.int64], shape: _Ints) -> NDArray[Any]:
     """Return zeros of a shape with each element at its index."""
     if not _are_in_range(indices, shape):
-        raise ModelError(f"I has indices from {indices.min()} to {indices.max()}, outside of the result {list(shape)}")
+        size = int(np.prod(shape, dtype=object))
+        wrong = indices[(indices < 0) | (indices >= size)]
+        raise ModelError(f"I has the index {wrong[-1]}, outside of 0..{size - 1}")
     y = np.zeros(shape, x.dtype)
     y.reshape(-1)[indices.ravel()] = x.ravel()
     return y

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.eager.elements import Reals, check_shape, checked_shape, reals
-from qengine.model.eager.evaluator import evaluator
+from qengine.model.eager.evaluator import OutputType, evaluator
 from qengine.model.eager.evaluators.recurrent import sequence_lengths
-from qengine.model.eager.recurrent_sizes import Function, RecurrentOptions
+from qengine.model.eager.recurrent_sizes import Function, RecurrentOptions, RecurrentSizes
+from qengine.model.steps import Tensor
 
 _Product = Callable[[Reals], Reals]
 
@@ -31,7 +32,57 @@ def _product(stored: NDArray[Any], scale: NDArray[Any], zero_point: NDArray[Any]
     return product
 
 
-@evaluator("DynamicQuantizeLSTM", domain="com.microsoft")
+def _types(
+    x: Tensor,
+    w: Tensor,
+    r: Tensor,
+    *rest: Tensor | None,
+    input_forget: int = 0,  # noqa: ARG001
+    options: RecurrentOptions,
+) -> tuple[OutputType, ...]:
+    sizes = _checked_sizes(x, w, r, rest, options)
+    return sizes.outputs(2, options, x.dtype)
+
+
+def _checked_sizes(
+    x: NDArray[Any] | Tensor,
+    w: NDArray[Any] | Tensor,
+    r: NDArray[Any] | Tensor,
+    rest: Sequence[NDArray[Any] | Tensor | None],
+    options: RecurrentOptions,
+) -> RecurrentSizes:
+    """Return the sizes of a node; raise ModelError where its inputs do not fit each other."""
+    if len(rest) != 9:
+        raise ModelError(f"has {3 + len(rest)} inputs; it has 12, some of which may be empty")
+    b, lengths, initial_h, initial_c, p, w_scale, w_zero_point, r_scale, r_zero_point = rest
+    if x.dtype != np.float32 or any(one.dtype not in (np.int8, np.uint8) for one in (w, r)):
+        raise ModelError(f"X is {x.dtype}, W and R are {w.dtype} and {r.dtype}; float32 and int8 or uint8 are needed")
+    check_shape(x, (None, None, None), "X")
+    check_shape(r, (None, None, None), "R")
+    (time, batch), size = x.shape[:2], x.shape[2]
+    n, hidden = options.directions, r.shape[1]
+    if options.hidden_size not in (None, hidden):
+        raise ModelError(f"hidden_size is {options.hidden_size}, the weights R {list(r.shape)} are for {hidden}")
+    checked_shape((time, batch, max(n * 4 * hidden, 1)))
+    check_shape(w, (n, size, 4 * hidden), "W")
+    check_shape(r, (n, hidden, 4 * hidden), "R")
+    optional = ((b, (n, 8 * hidden), "B"), (p, (n, 3 * hidden), "P"), (lengths, (batch,), "sequence_lens"))
+    states = ((initial_h, (n, batch, hidden), "initial_h"), (initial_c, (n, batch, hidden), "initial_c"))
+    for one, shape, what in (*optional, *states):
+        if one is not None:
+            check_shape(one, shape, what)
+    for what, scale, zero_point in (("W", w_scale, w_zero_point), ("R", r_scale, r_zero_point)):
+        if scale is None or zero_point is None:
+            raise ModelError(f"{what}_scale or {what}_zero_point is missing")
+        for name, one in (("scale", scale), ("zero_point", zero_point)):
+            if one.shape not in ((n,), (n, 1), (n, 4 * hidden)):
+                raise ModelError(
+                    f"the shape of {what}_{name} is {list(one.shape)}, [{n}] or [{n}, {4 * hidden}] is needed"
+                )
+    return RecurrentSizes(n, time, batch, size, hidden)
+
+
+@evaluator("DynamicQuantizeLSTM", domain="com.microsoft", outputs=_types)
 def dynamic_quantize_lstm(
     x: NDArray[Any],
     w: NDArray[Any],
@@ -46,25 +97,15 @@ def dynamic_quantize_lstm(
     ended counts in the range of the states as zeros, and a reverse direction begins with the last element of every
     sequence.
     """
-    if len(rest) != 9:
-        raise ModelError(f"has {3 + len(rest)} inputs; it has 12, some of which may be empty")
+    sizes = _checked_sizes(x, w, r, rest, options)
+    time, batch, n, hidden = sizes.time, sizes.batch, sizes.directions, sizes.hidden
     b, sequence_lens, initial_h, initial_c, p, w_scale, w_zero_point, r_scale, r_zero_point = rest
-    if x.dtype != np.float32 or any(one.dtype not in (np.int8, np.uint8) for one in (w, r)):
-        raise ModelError(f"X is {x.dtype}, W and R are {w.dtype} and {r.dtype}; float32 and int8 or uint8 are needed")
-    check_shape(x, (None, None, None), "X")
-    check_shape(r, (None, None, None), "R")
-    (time, batch, size), n, hidden = x.shape, options.directions, r.shape[1]
-    if options.hidden_size not in (None, hidden):
-        raise ModelError(f"hidden_size is {options.hidden_size}, the weights R {list(r.shape)} are for {hidden}")
-    checked_shape((time, batch, max(n * 4 * hidden, 1)))
-    check_shape(w, (n, size, 4 * hidden), "W")
-    check_shape(r, (n, hidden, 4 * hidden), "R")
-    biases = _checked(b, (n, 8 * hidden), "B").reshape(n, 2, 4 * hidden).sum(1)
-    peepholes = _checked(p, (n, 3 * hidden), "P")
+    biases = _given(b, (n, 8 * hidden)).reshape(n, 2, 4 * hidden).sum(1)
+    peepholes = _given(p, (n, 3 * hidden))
     shape = (n, batch, hidden)
-    first_h, first_c = _checked(initial_h, shape, "initial_h"), _checked(initial_c, shape, "initial_c")
-    of_x = _products(w, w_scale, w_zero_point, "W")
-    of_h = _products(r, r_scale, r_zero_point, "R")
+    first_h, first_c = _given(initial_h, shape), _given(initial_c, shape)
+    of_x = _products(w, w_scale, w_zero_point)
+    of_h = _products(r, r_scale, r_zero_point)
     lengths = sequence_lengths(sequence_lens, batch, time)
     y = np.zeros((time, n, batch, hidden), np.float32)
     last: list[tuple[Reals, Reals]] = []
@@ -77,24 +118,15 @@ def dynamic_quantize_lstm(
     return y, *states
 
 
-def _checked(x: NDArray[Any] | None, shape: tuple[int, ...], what: str) -> Reals:
-    """Return an optional input of a shape in float64, zeros where it is left out."""
-    if x is None:
-        return np.zeros(shape)
-    check_shape(x, shape, what)
-    return reals(x)
+def _given(x: NDArray[Any] | None, shape: tuple[int, ...]) -> Reals:
+    """Return an optional input in float64, zeros where it is left out."""
+    return np.zeros(shape) if x is None else reals(x)
 
 
-def _products(
-    stored: NDArray[Any], scale: NDArray[Any] | None, zero_point: NDArray[Any] | None, what: str
-) -> list[_Product]:
+def _products(stored: NDArray[Any], scale: NDArray[Any] | None, zero_point: NDArray[Any] | None) -> list[_Product]:
     """Return the product with the weights of each direction, which have one scale or one for each column."""
-    n, _, columns = stored.shape
-    if scale is None or zero_point is None:
-        raise ModelError(f"{what}_scale or {what}_zero_point is missing")
-    for name, one in (("scale", scale), ("zero_point", zero_point)):
-        if one.shape not in ((n,), (n, 1), (n, columns)):
-            raise ModelError(f"the shape of {what}_{name} is {list(one.shape)}, [{n}] or [{n}, {columns}] is needed")
+    assert scale is not None
+    assert zero_point is not None
     return [_product(*one) for one in zip(stored, scale, zero_point, strict=True)]
 
 

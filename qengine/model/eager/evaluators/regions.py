@@ -31,10 +31,9 @@ def _scaled(rois: NDArray[Any], spatial_scale: float) -> NDArray[Any]:
 
 
 def _check_batch(indices: NDArray[Any], x: NDArray[Any]) -> NDArray[np.int64]:
-    if indices.size and not (indices.min() >= 0 and indices.max() < x.shape[0]):
-        raise ModelError(
-            f"the regions are of images from {indices.min()} to {indices.max()}, X has {x.shape[0]} images"
-        )
+    wrong = indices[(indices < 0) | (indices >= x.shape[0])]
+    if wrong.size:
+        raise ModelError(f"a region is of image {int(wrong[-1])}, X has {x.shape[0]} images")
     return indices.astype(np.int64)
 
 

@@ -118,7 +118,16 @@ def unique(x: NDArray[Any], *, axis: int | None = None, sorted: int = 1) -> Arra
     return np.take(v, first, place), *(a.astype(np.int64) for a in (first, inverse, counts))
 
 
-@evaluator("ReverseSequence")
+def _reverse_types(x: Tensor, sequence_lens: Tensor, *, batch_axis: int = 1, time_axis: int = 0) -> tuple[OutputType]:
+    if x.ndim < 2 or {batch_axis, time_axis} != {0, 1} or sequence_lens.shape != x.shape[batch_axis : batch_axis + 1]:
+        raise ModelError(
+            f"x has shape {list(x.shape)}, sequence_lens {list(sequence_lens.shape)}, batch_axis is {batch_axis} and "
+            f"time_axis {time_axis}; a length for each sequence is needed, and axes 0 and 1"
+        )
+    return ((x.shape, x.dtype),)
+
+
+@evaluator("ReverseSequence", outputs=_reverse_types)
 def reverse_sequence(
     x: NDArray[Any], sequence_lens: NDArray[Any], *, batch_axis: int = 1, time_axis: int = 0
 ) -> NDArray[Any]:
@@ -132,7 +141,7 @@ def reverse_sequence(
     if sequence_lens.shape != (batch,):
         raise ModelError(f"sequence_lens have shape {list(sequence_lens.shape)}; {batch} are needed")
     if batch and not 0 <= int(sequence_lens.min()) <= int(sequence_lens.max()) <= time:
-        raise ModelError(f"sequence_lens {sequence_lens.tolist()[:8]} are not all in 0..{time}")
+        raise ModelError(f"sequence_lens are not all in 0..{time}")
     steps, lengths = np.arange(time)[:, None], sequence_lens[None, :]
     source = np.where(steps < lengths, lengths - 1 - steps, steps)
     if time_axis == 0:

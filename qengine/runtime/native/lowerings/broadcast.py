@@ -8,16 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Combine, Evaluated, Island, Join, Move, Tensor
 from qengine.model.steps.combine import NO_QUOTIENT
 from qengine.model.steps.forms import Bounded
 from qengine.model.steps.pairs import Chosen, Extreme, Predicate, Remainder
-from qengine.runtime.native.broadcast_op import broadcast_op
+from qengine.runtime.native.broadcast_op import ExactNumbers, broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
-from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
+from qengine.runtime.native.lowerings.combine import MAX_SUM
+from qengine.runtime.native.op import Op
+from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, element_type
 
-_MAX_TERMS = 8
+MAX_TERMS = 8
 """Largest number of tensors that one kernel takes."""
+
+_MAX_SHIFT = 44
+"""Largest shift of a result or an operand, with which codes stay in 64 bits."""
 
 
 def lower_pairs(
@@ -31,7 +37,7 @@ def lower_pairs(
 ) -> Lowered:
     """Return an operation on tensors that broadcast, lowered to one op."""
     out = context.out
-    if len(tensors) > _MAX_TERMS:
+    if len(tensors) > MAX_TERMS:
         raise NotLowered(f"{operation} of {len(tensors)} tensors")
     operands = [(context.request(t), t.shape) for t in tensors]
     buffer = TensorBuffer.plain(out)
@@ -59,9 +65,10 @@ def bounds_of(low: float | None, high: float | None, dtype: np.dtype[Any]) -> ND
 
 @lowers_plain(Combine)
 def lower_combine(context: PlainContext[Combine]) -> Lowered:
-    """Lower arithmetic on real numbers and integers."""
-    _needs_reals(context)
+    """Lower arithmetic on real numbers, integers and codes."""
     step = context.step
+    if not context.is_float:
+        return lower_codes(context)
     activation = step.activation
     bounds = None if activation is None else bounds_of(activation.low, activation.high, step.dtype)
     divides = step.operation == "divide"
@@ -79,28 +86,112 @@ def lower_bounded(context: PlainContext[Move]) -> Lowered:
     return lower_pairs(context, "copy", [x], bounds=bounds_of(low, high, dtype))
 
 
-def _same_formats(context: PlainContext[Join]) -> None:
-    if any(t.format != context.out.format for t in context.step.joined):
-        raise NotLowered("codes in several formats")
+def exact_op(
+    context: PlainContext[Any],
+    operation: str,
+    operands: Sequence[tuple[TensorBuffer, Tensor]],
+    out: Tensor,
+    numbers: ExactNumbers,
+    limit: int,
+) -> Op:
+    """Return the op of an operation on codes.
+
+    Parameters
+    ----------
+    context
+        Context of the step.
+    operation
+        "add", "subtract", "multiply", "divide" or "prelu".
+    operands
+        Buffer and tensor of each operand.
+    out
+        Output.
+    numbers
+        Shifts, word and bounds.
+    limit
+        Bound of the magnitude of the exact result.
+    """
+    if limit >= MAX_SUM or max(abs(numbers.shift), *numbers.shifts) > _MAX_SHIFT:
+        raise NotLowered("intermediate results of more than 60 bits")
+    given = [(buffer, t.shape) for buffer, t in operands]
+    return broadcast_op(context.isa, operation, given, TensorBuffer.plain(out), out.shape, exact=numbers, cycles=20.0)
+
+
+def _largest(t: Tensor) -> int:
+    word = t.one_format.word()
+    return max(word.most, -word.least)
+
+
+def lower_codes(context: PlainContext[Combine]) -> Lowered:
+    """Lower arithmetic on codes, which is exact and rounded once."""
+    step, out, terms = context.step, context.out, context.step.terms
+    if any(element_type(t) is None or t.format is None for t in (*terms, out)) or len(terms) > MAX_TERMS:
+        raise NotLowered(f"{step.operation} of codes and real numbers")
+    n, target = [t.fraction_bits for t in terms], out.fraction_bits
+    activation = step.activation or NO_ACTIVATION
+    word = context.arithmetic.word(out.one_format)
+    bounds = {"low": out.encode_bound(activation.low), "high": out.encode_bound(activation.high)}
+    sizes = [_largest(t) for t in terms]
+    shifts: tuple[int, ...]
+    if step.operation == "multiply":
+        shift, shifts, limit = sum(n) - target, (0, 0), sizes[0] * sizes[1]
+    elif step.operation == "prelu":
+        finest = max(n[1], 0)
+        shift, shifts = n[0] + finest - target, (finest, finest - n[1])
+        limit = sizes[0] * max(1 << finest, sizes[1] << shifts[1])
+    elif step.operation == "divide":
+        shift = n[0] - n[1] - target
+        shifts = max(-shift, 0), max(shift, 0)
+        shift, limit = 0, 4 * max(size << s for size, s in zip(sizes, shifts, strict=True))
+        if bounds != {"low": None, "high": None}:
+            raise NotLowered("a quotient of codes with bounds")
+    else:
+        finest = max(n)
+        shift, shifts = finest - target, tuple(finest - k for k in n)
+        limit = sum(size << s for size, s in zip(sizes, shifts, strict=True))
+    operands = [(context.request(t), t) for t in terms]
+    return Lowered.by(
+        exact_op(context, step.operation, operands, out, ExactNumbers(word, shift, shifts, **bounds), limit)
+    )
+
+
+def brought(context: PlainContext[Join]) -> tuple[list[Op], list[TensorBuffer]]:
+    """Return the joined tensors in the format of the output, and the ops that bring them there."""
+    out, ops, buffers = context.out, list[Op](), list[TensorBuffer]()
+    for t in context.step.joined:
+        x = context.request(t)
+        if t.format != out.format:
+            if t.format is None or out.format is None:
+                raise NotLowered("codes and real numbers")
+            same = Tensor(f"{t.name} in the format of {out.name}", out.dtype, t.shape, None, out.format)
+            numbers = ExactNumbers(context.arithmetic.word(out.one_format), t.fraction_bits - out.fraction_bits, (0,))
+            ops.append(exact_op(context, "add", [(x, t)], same, numbers, _largest(t)))
+            x = ops[-1].out
+        buffers.append(x)
+    return ops, buffers
 
 
 @lowers_plain(Join, Extreme)
 def lower_extreme(context: PlainContext[Join]) -> Lowered:
-    """Lower Max and Min, of codes too if they have one format."""
-    _same_formats(context)
-    return lower_pairs(context, "maximum" if context.function.largest else "minimum", context.step.joined)
+    """Lower Max and Min."""
+    ops, buffers = brought(context)
+    if len(buffers) > MAX_TERMS:
+        raise NotLowered(f"an extreme of {len(buffers)} tensors")
+    operands = [(x, t.shape) for x, t in zip(buffers, context.step.joined, strict=True)]
+    operation, buffer = "maximum" if context.function.largest else "minimum", TensorBuffer.plain(context.out)
+    return Lowered.by(*ops, broadcast_op(context.isa, operation, operands, buffer, context.out.shape))
 
 
 @lowers_plain(Join, Chosen)
 def lower_chosen(context: PlainContext[Join]) -> Lowered:
-    """Lower Where: elements of any type, or codes of one format, are picked as integers of their size."""
-    _same_formats(context)
-    tensors = context.step.operands
-    operands = [(context.request(t), t.shape) for t in tensors]
+    """Lower Where: elements of any type are picked as integers of their size."""
+    ops, buffers = brought(context)
+    given = [*map(context.request, context.step.lead), *buffers]
+    operands = [(x, t.shape) for x, t in zip(given, context.step.operands, strict=True)]
     buffer = TensorBuffer.plain(context.out)
     integer = f"i{8 * ITEMSIZE[buffer.stored]}"
     types = ("b8", integer, integer, integer)
-    return Lowered.by(broadcast_op(context.isa, "where", operands, buffer, context.out.shape, types=types))
+    return Lowered.by(*ops, broadcast_op(context.isa, "where", operands, buffer, context.out.shape, types=types))
 
 
 @lowers_plain(Island, Predicate)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.elementwise import Function, Lookup
+from qengine.kernels.elementwise import Function, IntegerFunction, Lookup
 from qengine.kernels.isa import Isa
 from qengine.kernels.rows import ITEMSIZE, lanes_of
-from qengine.model.steps import Evaluated, Table
+from qengine.model.steps import Evaluated, Island, Table
 from qengine.model.steps.forms import Curve
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.matrix_product import constant_buffer
@@ -46,6 +46,23 @@ def lower_table(context: PlainContext[Table]) -> Lowered:
     if step.x.format is None or context.out.format is None:
         raise NotLowered("a table between codes and real numbers")
     return _table(context, step.table(context.out, context.arithmetic)[0], out)
+
+
+@lowers_plain(Island, Curve)
+def lower_integer_function(context: PlainContext[Island]) -> Lowered:
+    """Lower a function of integers; those without a sign are their own magnitude."""
+    (x,), out, name = context.step.inputs, TensorBuffer.plain(context.out), context.function.name
+    source, count = context.request(x), prod(x.shape)
+    if out.stored[0] != "i":
+        raise NotLowered(f"{name} of {x.dtype}")
+    size = int(out.stored[1:]) // 8
+
+    def arguments(part: Part) -> dict[str, Address]:
+        start, end = part.first * _CHUNK, min(part.end * _CHUNK, count)
+        return {"x": part.inputs[0] + start * size, "y": part.outputs[0] + start * size, "count": end - start}
+
+    spec = IntegerFunction(name, out.stored)
+    return Lowered.by(PlainOp(context.isa, (source,), out, spec, arguments, -(-count // _CHUNK), float(count)))
 
 
 def lower_evaluated(context: PlainContext[Evaluated]) -> Lowered:

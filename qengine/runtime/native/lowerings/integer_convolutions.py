@@ -62,7 +62,7 @@ def lower_conv_integer(context: PlainContext[Evaluated]) -> Lowered:
     assert x is not None
     assert w is not None
     out = TensorBuffer.plain(context.out)
-    return Lowered(_Convolution(context, x, w, x_zero, w_zero).ops(out, None), (out,))
+    return Lowered(ConvolutionSums.of(context, x, w, x_zero, w_zero).ops(out, None), (out,))
 
 
 @lowers_plain(Evaluated, "QLinearConv")
@@ -74,7 +74,7 @@ def lower_qlinear_conv(context: PlainContext[Evaluated]) -> Lowered:
     shape = context.out.shape
     sums = TensorBuffer(f"sums of {context.out.name}", (1, 1, 1, prod(shape)), "i32", 1)
     biases = None if bias is None else known(bias)
-    ops = _Convolution(context, x, w, x_zero, w_zero).ops(sums, biases)
+    ops = ConvolutionSums.of(context, x, w, x_zero, w_zero).ops(sums, biases)
     factors = np.float32(known(x_scale, "x_scale").reshape(())) * known(w_scale, "w_scale", may_be_zero=False).ravel()
     scales = np.array(factors / np.float32(known(y_scale, "y_scale").reshape(())), np.float32)
     out = TensorBuffer.plain(context.out)
@@ -83,28 +83,45 @@ def lower_qlinear_conv(context: PlainContext[Evaluated]) -> Lowered:
     return Lowered((*ops, op), (out,))
 
 
-class _Convolution:
-    """The sums of a convolution."""
+class ConvolutionSums:
+    """The sums of a convolution of an input with constant filters, with zero points of both."""
 
     def __init__(
-        self, context: PlainContext[Evaluated], x: Tensor, w: Tensor, x_zero: Tensor | None, w_zero: Tensor | None
+        self,
+        context: PlainContext[Any],
+        form: Convolution,
+        x: Tensor,
+        w: NDArray[Any],
+        w_zero: NDArray[Any] | None,
     ) -> None:
+        shape = images(x.shape)
+        if shape is None or x.ndim < 3 or min(min(p) for p in form.pads) < 0:
+            raise NotLowered(f"a convolution of integers with {x.ndim - 2} spatial axes, or negative padding")
+        self.context, self.form, self.shape, self.x = context, form, shape, context.request(x)
+        self.is_signed = x.dtype == np.int8
+        self.zero = constant_buffer(np.zeros(1, x.dtype))
+        self.w, self.points = _centred_filters(w, w_zero)
+        if x.ndim == 3:
+            self.w = self.w[:, :, None]
+
+    @classmethod
+    def of(
+        cls, context: PlainContext[Evaluated], x: Tensor, w: Tensor, x_zero: Tensor | None, w_zero: Tensor | None
+    ) -> ConvolutionSums:
+        """Return the sums of a node."""
         node = context.step.evaluation.node
         evaluator = find_evaluator(node)
         assert evaluator is not None
         form = evaluator.keywords(node)["window"].step(x, w).product
         assert isinstance(form, Convolution)
-        shape = images(x.shape)
-        if w.value is None or (w_zero is not None and w_zero.value is None):
-            raise NotLowered("filters that are computed during the run")
-        if shape is None or x.ndim < 3 or min(min(p) for p in form.pads) < 0:
-            raise NotLowered(f"a convolution of integers with {x.ndim - 2} spatial axes, or negative padding")
-        self.context, self.form, self.shape, self.x = context, form, shape, context.request(x)
-        self.is_signed = x.dtype == np.int8
-        self.zero = constant_buffer(np.zeros(1, x.dtype)) if x_zero is None else context.request(x_zero)
-        self.w, self.points = _centred_filters(w.value, None if w_zero is None else w_zero.value)
-        if x.ndim == 3:
-            self.w = self.w[:, :, None]
+        sums = cls(context, form, x, known(w), None if w_zero is None else known(w_zero))
+        if x_zero is not None:
+            sums.zero = context.request(x_zero)
+        return sums
+
+    def zero_is(self, point: NDArray[Any]) -> None:
+        """Set a constant zero point of the input."""
+        self.zero = constant_buffer(point)
 
     def _both(self, values: Sequence[Any], other: Any) -> tuple[Any, Any]:
         return (other, values[0]) if len(values) == 1 else (values[0], values[1])
@@ -169,7 +186,7 @@ def _centred_filters(w: NDArray[Any], zero: NDArray[Any] | None) -> tuple[NDArra
     centred = w.astype(np.int32) - points.reshape(-1, *(1,) * (w.ndim - 1))
     if centred.min() >= -128 and centred.max() <= 127:
         return centred, None
-    less = 0 if w.dtype == np.int8 else 128
+    less = 128 if w.dtype == np.uint8 else 0
     return w.astype(np.int32) - less, points - less
 
 

@@ -12,20 +12,17 @@ from numpy.typing import NDArray
 
 from qengine.kernels import dot
 from qengine.kernels.epilogue import LANES, Sums
-from qengine.kernels.integer_product import CentreSums, PackColumns, PackRows, StartSums, packed_form
+from qengine.kernels.integer_product import CentreSums, PackColumns, StartSums, packed_form
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Call
 from qengine.model.steps import Evaluated, Tensor
-from qengine.runtime.native.exact_sums import split_taps
+from qengine.runtime.native.byte_weights import TAP, ByteWeights, packed_rows
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.lowerings.quantize import known, rescale_op
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls, PlainOp
 from qengine.runtime.native.row_product import Places, RowProduct, constant_buffer, flat, tap_offsets
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
-
-_TAP = 4  # bytes
-_BYTES = TensorBuffer("bytes", (1, 1, 1, 1), "u8", 1, low=0, high=255)
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class _Shape:
     @property
     def taps(self) -> int:
         """The number of taps of a row."""
-        return -(-self.length // _TAP)
+        return -(-self.length // TAP)
 
     @property
     def vectors(self) -> int:
@@ -93,6 +90,42 @@ def lower_qlinear_matmul(context: PlainContext[Evaluated]) -> Lowered:
     return Lowered((*ops, rescale_op(context.isa, sums, numbers, out, context.out.shape, spread)), (out,))
 
 
+def product_sums(
+    context: PlainContext[Any],
+    left: tuple[Tensor, NDArray[Any]],
+    matrix: NDArray[np.int32],
+    bias: NDArray[np.int32] | None,
+    out: TensorBuffer,
+) -> tuple[Op, ...]:
+    """Return the ops that write the sums of products of rows with a constant matrix to a plain buffer.
+
+    Parameters
+    ----------
+    context
+        Context of the step.
+    left
+        The rows, and their zero point.
+    matrix
+        (length, columns) integers of signed bytes.
+    bias
+        Integer of each column, which is added to the sums.
+    out
+        Buffer of the sums.
+    """
+    a, zero = left
+    shape = _Shape.of(a.shape, matrix.shape)
+    rows = _Left(context, a, None, shape)
+    weights = ByteWeights.of(matrix[None], context.isa)
+    point = int(zero.reshape(())) + (128 if rows.is_signed else 0)
+    assert weights.sums.elements is not None
+    start = -point * weights.sums.elements.astype(np.int64)
+    if bias is not None:
+        start[: shape.columns] += bias
+    numbers = constant_buffer(start.astype(np.int32))
+    packed = _Weights(weights.packed, weights.sums, weights.offsets, True, None, 1)
+    return (*rows.ops, _product(context.isa, shape, rows, packed, numbers, out))
+
+
 _Matrix = tuple[Tensor, Tensor | None]
 """Integers and their zero points."""
 
@@ -125,27 +158,18 @@ class _Left:
     ops : ops that pack the rows.
     """
 
-    def __init__(self, context: PlainContext[Evaluated], a: Tensor, zero: Tensor | None, shape: _Shape) -> None:
+    def __init__(self, context: PlainContext[Any], a: Tensor, zero: Tensor | None, shape: _Shape) -> None:
         self.is_signed = a.dtype == np.int8
         source = context.request(a)
         self.ops: list[Op] = []
-        self.row = shape.taps * _TAP
+        self.row = shape.taps * TAP
         self.zero = constant_buffer(np.zeros(1, a.dtype)) if zero is None else context.request(zero)
         self.zeros = 1 if zero is None else prod(zero.shape)
         self.buffer = source
-        if self.is_signed or shape.length % _TAP:
-            count = prod(a.shape) // shape.length
-            self.buffer = TensorBuffer(f"{a.name} packed", flat(count * self.row), "u8", 1)
-            self.ops.append(self._packing(context.isa, source, shape, count))
-
-    def _packing(self, isa: Isa, source: TensorBuffer, shape: _Shape, rows: int) -> Op:
-        def arguments(part: Part) -> dict[str, Address]:
-            (x,), (y,) = part.inputs, part.outputs
-            numbers = {"first": part.first, "end": part.end, "length": shape.length, "y_row": self.row}
-            return {"x": x, "y": y, **numbers}
-
-        work = rows * self.row / 8
-        return PlainOp(isa, (source,), self.buffer, PackRows(self.is_signed), arguments, rows, work)
+        if self.is_signed or shape.length % TAP:
+            size = prod(a.shape) // shape.length, shape.length
+            self.buffer, packing = packed_rows(context.isa, source, size, is_signed=self.is_signed)
+            self.ops.append(packing)
 
 
 @dataclass(frozen=True)
@@ -216,16 +240,8 @@ def _constant_weights(isa: Isa, b: NDArray[Any], zero: NDArray[Any] | None, shap
     else:
         stack = stack if b.dtype == np.int8 else stack - 128
         right_zero, right_zeros = constant_buffer(points.ravel()), points.size
-    weights = np.zeros((len(stack), shape.vectors * LANES, shape.taps * _TAP), np.int8)
-    weights[:, : shape.columns, : shape.length] = stack.swapaxes(1, 2)
-    lanes = weights.reshape(-1, shape.taps, _TAP)
-    offsets = tap_offsets(shape.taps)
-    if dot.is_paired("s8", isa):
-        taps, kept = split_taps(lanes, _BYTES, paired=True)
-        lanes, offsets = np.where(kept, lanes[:, taps], 0).astype(np.int8), offsets[taps]
-    packed = constant_buffer(dot.packed_weights(lanes, "s8", isa))
-    sums = constant_buffer(weights.sum(axis=2, dtype=np.int32).ravel())
-    return _Weights(packed, sums, offsets, b.dtype == np.int8, right_zero, right_zeros)
+    weights = ByteWeights.of(stack, isa)
+    return _Weights(weights.packed, weights.sums, weights.offsets, b.dtype == np.int8, right_zero, right_zeros)
 
 
 def _start_sums(isa: Isa, left: _Left, weights: _Weights) -> Op:

@@ -10,8 +10,10 @@ import numpy as np
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.ops.linear import ScaledProduct
 from qengine.model.steps import Island, Linear, Tensor
-from qengine.model.steps.forms import MatrixProduct
+from qengine.model.steps.forms import ChannelScale, MatrixProduct
+from qengine.runtime.native.broadcast_op import broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
+from qengine.runtime.native.lowerings.broadcast import bounds_of
 from qengine.runtime.native.matrix_product import Added, Stack, constant_buffer, product_ops, stack_offsets
 from qengine.runtime.native.tensor_buffer import TensorBuffer
 
@@ -33,6 +35,24 @@ def lower_scaled_product(context: PlainContext[Island]) -> Lowered:
     x, w, *third = context.step.inputs
     scaled = context.function
     return _lower(context, (x, w, third[0] if third else None), scaled.product, (scaled.alpha, scaled.beta))
+
+
+@lowers_plain(Linear, ChannelScale)
+def lower_channel_scale(context: PlainContext[Linear]) -> Lowered:
+    """Lower x times a factor of each channel, plus an offset of each."""
+    step, out = context.step, TensorBuffer.plain(context.out)
+    if not context.is_float or step.b is None or step.w.shape != (step.x.shape[1],):
+        raise NotLowered("a factor of each channel of codes")
+    column, shape = step.bias_shape, step.x.shape
+    product = TensorBuffer(f"{out.name} (product)", out.shape, out.stored, 1)
+    activation = step.activation or NO_ACTIVATION
+    bounds = bounds_of(activation.low, activation.high, step.dtype)
+    x, w, b = (context.request(t) for t in (step.x, step.w, step.b))
+    ops = (
+        broadcast_op(context.isa, "multiply", [(x, shape), (w, column)], product, shape),
+        broadcast_op(context.isa, "add", [(product, shape), (b, column)], out, shape, bounds=bounds),
+    )
+    return Lowered(ops, (out,))
 
 
 def _lower(

@@ -149,7 +149,9 @@ def _normalized(
         Gain and offset.
     """
     out, *statistics = (TensorBuffer.plain(t) for t in context.outputs)
-    if not context.is_float or out.stored not in ("f32", "f64"):
+    if not context.is_float:
+        raise NotLowered("an island in fixed point")
+    if out.stored not in ("f32", "f64"):
         raise NotLowered(f"a normalization of {x.dtype}")
     if any(t is not None and t.dtype != x.dtype for t in (*context.step.operands, *context.outputs)):
         raise NotLowered(f"a normalization of {x.dtype} with parameters or statistics of another type")

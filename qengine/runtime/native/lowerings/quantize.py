@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -19,7 +20,8 @@ from qengine.runtime.native.plain_op import Part, PlainOp
 from qengine.runtime.native.row_product import constant_buffer
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
 
-_CHUNK = 4096  # elements
+CHUNK = 4096
+"""Elements of a part of a conversion, or of a range."""
 
 Parameters = NDArray[Any]
 """Array of scales or zero points with one axis."""
@@ -33,22 +35,39 @@ def lower_dynamic_quantize(context: PlainContext[Evaluated]) -> Lowered:
     if x.stored != "f32":
         raise NotLowered(f"DynamicQuantizeLinear of {tensor.dtype}")
     codes, scale, zero = (TensorBuffer.plain(t) for t in context.outputs)
-    size = prod(tensor.shape)
-    chunks = -(-size // _CHUNK)
-    ranges = TensorBuffer(f"ranges of {tensor.name}", (1, 1, 1, 2 * chunks), "f32", 1)
-    fault = context.fault(NOT_FINITE)
+    ops = dynamic_ops(context.isa, x, (codes, scale, zero), context.fault(NOT_FINITE))
+    return Lowered(ops, (codes, scale, zero))
+
+
+def dynamic_ops(
+    isa: Isa, x: TensorBuffer, outputs: tuple[TensorBuffer, TensorBuffer, TensorBuffer], fault: Address
+) -> tuple[PlainOp, ...]:
+    """Return the ops that quantize float32 to (codes, scale, zero point), as their range demands.
+
+    Parameters
+    ----------
+    isa
+        Instruction set that kernels are compiled for.
+    x, outputs
+        Buffers.
+    fault
+        Address of the number that is set where x is not finite; the scale is NaN then.
+    """
+    codes, scale, zero = outputs
+    size = prod(x.shape)
+    chunks = -(-size // CHUNK)
+    ranges = TensorBuffer(f"ranges of {x.name}", (1, 1, 1, 2 * chunks), "f32", 1)
 
     def range_arguments(part: Part) -> dict[str, Address]:
-        numbers = {"first": part.first, "end": part.end, "chunk": _CHUNK, "size": size}
+        numbers = {"first": part.first, "end": part.end, "chunk": CHUNK, "size": size}
         return {"x": part.inputs[0], "y": part.outputs[0], **numbers, "fault": fault}
 
     def scale_arguments(part: Part) -> dict[str, Address]:
         return {"ranges": part.inputs[0], "count": chunks, "scale": part.outputs[0], "zero": part.outputs[1]}
 
-    find = PlainOp(context.isa, (x,), ranges, Range(), range_arguments, chunks, size / 8)
-    choose = PlainOp(context.isa, (ranges,), scale, RangeScale(), scale_arguments, 1, 50.0, (zero,))
-    quantize = quantize_op(context.isa, (x, scale, zero), codes)
-    return Lowered((find, choose, quantize), (codes, scale, zero))
+    find = PlainOp(isa, (x,), ranges, Range(), range_arguments, chunks, size / 8)
+    choose = PlainOp(isa, (ranges,), scale, RangeScale(), scale_arguments, 1, 50.0, (zero,))
+    return find, choose, quantize_op(isa, (x, scale, zero), codes)
 
 
 @dataclass(frozen=True)
@@ -79,13 +98,14 @@ def _conversion(
     inputs: tuple[TensorBuffer, ...],
     out: TensorBuffer,
     spread: _Spread,
+    more: Mapping[str, int] | None = None,
 ) -> PlainOp:
-    """Return the op of a conversion of (elements, scales, zero points)."""
+    """Return the op of a conversion of (elements, scales, zero points), with `more` arguments of its kernel."""
     rows, inner, count, step = spread.outer * spread.count, spread.inner, spread.count, 0
     if spec.by_column:
         rows, inner, count = spread.outer, spread.count, 1
     elif spread.count == 1:
-        rows, step = -(-inner // _CHUNK), _CHUNK
+        rows, step = -(-inner // CHUNK), CHUNK
     sizes = ITEMSIZE[inputs[0].stored], ITEMSIZE[out.stored]
 
     def arguments(part: Part) -> dict[str, Address]:
@@ -95,7 +115,7 @@ def _conversion(
             start, end = part.first * step, min(part.end * step, inner)
             x, y = x + start * sizes[0], y + start * sizes[1]
             numbers = {"first": 0, "end": 1, "inner": end - start, "count": 1}
-        return {"x": x, "y": y, "scale": scale, "zero": zero, **numbers}
+        return {"x": x, "y": y, "scale": scale, "zero": zero, **numbers, **(more or {})}
 
     work = (1.5 if isinstance(spec, Quantize) else 0.4) * spread.outer * spread.count * spread.inner
     return PlainOp(isa, inputs, out, spec, arguments, rows, work)
@@ -127,6 +147,7 @@ def rescale_op(
     out: TensorBuffer,
     shape: tuple[int, ...],
     spread: tuple[int, ...],
+    bounds: tuple[int, int] | None = None,
 ) -> PlainOp:
     """Return the op that makes integers of sums.
 
@@ -140,12 +161,16 @@ def rescale_op(
         Factors, and one zero point.
     shape, spread
         Shape of the output, and that in which factors broadcast against it.
+    bounds
+        Least and largest integer; None for those of the type.
     """
     factors, zero = numbers
     axis = _Spread.of(shape, spread)
     spec = Rescale(out.stored, by_column=axis.count > 1 and axis.inner == 1)
     inputs = sums, constant_buffer(factors), constant_buffer(np.array(np.broadcast_to(zero, factors.shape)))
-    return _conversion(isa, spec, inputs, out, axis)
+    limits = np.iinfo(numbers[1].dtype)
+    low, high = bounds or (int(limits.min), int(limits.max))
+    return _conversion(isa, spec, inputs, out, axis, {"low": low, "high": high})
 
 
 def known(t: Tensor, scale: str | None = None, *, may_be_zero: bool = False) -> Parameters:

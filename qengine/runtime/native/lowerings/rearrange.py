@@ -23,6 +23,7 @@ from qengine.model.steps.moves import (
     Transposed,
 )
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
+from qengine.runtime.native.lowerings.broadcast import brought
 from qengine.runtime.native.plain_op import Part, PlainOp
 from qengine.runtime.native.strided_copies import CopyOp, Piece, copy_view
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
@@ -66,19 +67,19 @@ def _keeps_order(view: Strided, shape: tuple[int, ...]) -> bool:
 
 @lowers_plain(Join, Concatenated)
 def lower_concat(context: PlainContext[Join]) -> Lowered:
-    """Lower a Concat of tensors of one format."""
+    """Lower a Concat of tensors, brought to one format."""
     step, out = context.step, context.out
-    if any(t.format != out.format for t in step.joined):
-        raise NotLowered("Concat of codes in several formats")
+    ops, brought_inputs = brought(context)
+    inputs = [buffer for buffer, t in zip(brought_inputs, step.joined, strict=True) if 0 not in t.shape]
     axis, whole = context.function.axis, Strided.whole(out.shape)
     ends = list(accumulate(t.shape[axis] for t in step.joined))
-    inputs: list[TensorBuffer] = []
     pieces: list[Piece] = []
     for t, end in zip(step.joined, ends, strict=True):
+        if 0 in t.shape:
+            continue
         where = tuple(slice(end - n, end) if i == axis else slice(None) for i, n in enumerate(t.shape))
-        pieces.append(Piece(len(inputs), Strided.whole(t.shape), whole.cut(where)))
-        inputs.append(context.request(t))
-    return Lowered.by(CopyOp(context.isa, tuple(inputs), TensorBuffer.plain(out), tuple(pieces)))
+        pieces.append(Piece(len(pieces), Strided.whole(t.shape), whole.cut(where)))
+    return Lowered.by(*ops, CopyOp(context.isa, tuple(inputs), TensorBuffer.plain(out), tuple(pieces)))
 
 
 @lowers_plain(Move, Padded)

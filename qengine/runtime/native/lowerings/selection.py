@@ -24,6 +24,8 @@ def lower_top_k(context: PlainContext[Evaluated]) -> Lowered:
         raise NotLowered(f"TopK of {tensor.dtype}")
     axis = axis_of(node.number("axis", -1), tensor.ndim)
     length, inner, k = tensor.shape[axis], prod(tensor.shape[axis + 1 :]), context.out.shape[axis]
+    if length >= 1 << 31:
+        raise NotLowered(f"TopK of {length:,} elements")
     rows = prod(tensor.shape) // length
 
     def arguments(part: Part) -> dict[str, Address]:

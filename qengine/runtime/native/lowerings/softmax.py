@@ -15,8 +15,10 @@ def lower_softmax(context: PlainContext[Island]) -> Lowered:
     """Lower a softmax over one axis or, before opset 13, over all axes from one on."""
     (x,), form = context.step.inputs, context.function
     out = TensorBuffer.plain(context.out)
-    if not context.is_float or out.stored != "f32":
-        raise NotLowered(f"{'codes' if not context.is_float else x.dtype} in Softmax")
+    if not context.is_float:
+        raise NotLowered("an island in fixed point")
+    if out.stored != "f32":
+        raise NotLowered(f"Softmax of {x.dtype}")
     end = x.ndim if form.coerced else form.axis + 1
     extent = extent_of(x.shape, form.axis, end)
     spec = Softmax(strided=extent[2] > 1, logarithm=form.logarithm)

@@ -40,7 +40,7 @@ POWERS = {
 
 
 def function(name, values, attributes, dtype=np.float32, shape=None):
-    x = np.asarray(values, dtype).reshape(shape or -1)
+    x = np.asarray(values).astype(dtype).reshape(shape or -1)
     model = network([(name, "x", "y", attributes)], inputs={"x": (x.dtype, list(x.shape))}, opset=24)
     return model, {"x": x}
 
@@ -103,6 +103,15 @@ def test_float64(name):
 def test_functions_run_natively_in_plain_order(name, kernel, isa):
     model, feeds = function(name, np.linspace(-3, 3, 6 * 5 * 7 * 2 * 3), {}, shape=(2, 3, 6, 5, 7))
     check(PlainCase(model, feeds, kernel, 1e-6), isa, threads=1)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", ["Abs", "Neg", "Sign"])
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
+def test_functions_of_integers(name, dtype, isa):
+    least = np.iinfo(dtype).min
+    model, feeds = function(name, [*range(-150, 150)] * 2 + [least, least + 1, -1 - least], {}, dtype)
+    check(PlainCase(model, feeds, "integer_function"), isa, threads=1)
 
 
 @pytest.mark.parametrize("threads", [2, 3])

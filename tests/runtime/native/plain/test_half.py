@@ -79,6 +79,20 @@ def test_threads_give_the_same(monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+def test_bands_change_no_bit(monkeypatch):
+    nodes = [("Conv", "x w0 b0", "a", {"pads": [1] * 4}), ("Relu", "a", "b"), ("Conv", "b w1", "y", {"group": 20})]
+    constants = {"w0": weights(20, 3, 3, 3), "b0": weights(20), "w1": weights(20, 1, 3, 3)}
+    model = network(nodes, inputs={"x": (HALF, [1, 3, 90, 21])}, constants=constants)
+    (whole,) = InferenceSession(model, isa=ISAS[0]).run(None, feeds(1, 3, 90, 21))
+    monkeypatch.setattr("qengine.runtime.native.schedule.CACHE_BYTES", 1 << 14)
+    monkeypatch.setattr("qengine.runtime.native.schedule.LARGE_BYTES", 1 << 14)
+    session = InferenceSession(model, isa=ISAS[0])
+    (found,) = session.run(None, feeds(1, 3, 90, 21))
+    np.testing.assert_array_equal(found, whole)
+    executor = session.executor(session.plan(session.check_feeds(feeds(1, 3, 90, 21))))
+    assert any(segment.compiled.bands for segment in executor.segments)
+
+
 def test_a_step_of_the_reference_reads_and_writes_float16():
     nodes = [("Relu", "x", "a"), ("GridSample", "a grid", "b"), ("Add", "b b", "y")]
     constants = {"grid": np.random.default_rng(3).uniform(-1, 1, (5, 4, 4, 2)).astype(HALF)}

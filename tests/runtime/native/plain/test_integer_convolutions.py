@@ -44,6 +44,9 @@ CASES = {
     "signed": conv_integer(codes(S, *X), codes(S, *W), S(-9), codes(S, 20), auto_pad="SAME_UPPER", strides=[2, 2]),
     "filters with zero points": conv_integer(codes(S, *X), codes(U, *W), S(-9), codes(U, 20), pads=[1, 1, 1, 1]),
     "many channels": conv_integer(codes(U, 1, 37, 5, 6), codes(U, 33, 37, 3, 3), U(9), U(120), dilations=[2, 1]),
+    "tiles of channels and columns": conv_integer(
+        codes(S, 1, 37, 4, 35), codes(S, 43, 37, 2, 3), S(9), pads=[1, 2, 0, 1]
+    ),
     "groups": conv_integer(codes(U, 2, 4, 6, 5), codes(S, 6, 2, 3, 2), U(9), group=2),
     "groups with zero points": conv_integer(codes(U, 2, 4, 6, 5), codes(U, 6, 2, 3, 2), U(9), U(100), group=2),
     "depthwise": conv_integer(codes(U, 1, 24, 6, 5), codes(U, 24, 1, 3, 3), U(9), U(100), group=24),

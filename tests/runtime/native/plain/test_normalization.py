@@ -66,6 +66,17 @@ def test_any_number_of_threads_gives_the_same(threads):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("shape", [(5, 9), (2, 9, 4, 3, 2)])
+def test_channels_have_factors_in_plain_order(shape, isa):
+    """Lower a BatchNormalization that stands alone, and the Relu after it."""
+    numbers_of = {name: np.abs(numbers((shape[1],), i)) + 0.1 for i, name in enumerate("sbmv")}
+    model = network(
+        [("BatchNormalization", "x s b m v", "t"), ("Relu", "t", "y")], inputs={"x": list(shape)}, constants=numbers_of
+    )
+    check(PlainCase(model, {"x": numbers(shape, 9)}, "multiply", 1e-6), isa, threads=1)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 def test_a_norm_of_nothing_gives_zeros(isa):
     case = normalization("LpNormalization", (3, 40))
     case.feeds["x"][1] = 0.0

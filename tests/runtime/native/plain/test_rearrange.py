@@ -129,3 +129,13 @@ def test_an_index_out_of_range_is_an_error(index):
     with pytest.raises(ModelError, match=r"an index of 'i' is outside of -11\.\.10"):
         session.run(None, feeds)
     np.testing.assert_array_equal(session.run(None, feeds | {"i": np.array([-11, 10])})[0], feeds["x"][[0, 10]])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_part_without_elements_is_joined(isa):
+    model = network(
+        [("Slice", "x two three", "s"), ("Relu", "x", "r"), ("Concat", "s r s", "y", {"axis": 0})],
+        inputs={"x": [2, 3]},
+        constants={"two": np.array([2]), "three": np.array([3])},
+    )
+    check(PlainCase(model, {"x": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)}, "copy_runs"), isa, threads=1)

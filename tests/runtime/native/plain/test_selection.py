@@ -40,6 +40,18 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("k", [1, 40, 300])
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize("nan", [0.0, 0.3])
+def test_all_kinds_of_numbers(k, largest, nan):
+    case, rng = top_k(np.float32, (3, 300), k, -1, largest), np.random.default_rng(2)
+    x = rng.normal(size=(3, 300)).astype(np.float32) * 10.0 ** rng.integers(-45, 38, (3, 300))
+    x = x.astype(np.float32)
+    x[:, 40:60:2], x[:, 41:60:2], x[1, 7], x[2, 290] = 0.0, -0.0, np.inf, -np.inf
+    x[rng.random((3, 300)) < nan] = np.nan
+    check(case._replace(feeds={"x": x}), ISAS[0], threads=1)
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_native_equals_the_reference(case, isa):

@@ -34,7 +34,13 @@ SHORT = [
     ("Relu", "d", "e"),
     ("Transpose", "e", "f", {"perm": [0, 2, 1]}),
     ("MaxPool", "f", "g", {"kernel_shape": [2], "strides": [2]}),
-    ("Transpose", "g", "y", {"perm": [0, 2, 1]}),
+    ("Transpose", "g", "h", {"perm": [0, 2, 1]}),
+    ("Unsqueeze", "h axis", "i"),
+    ("Transpose", "i", "j", TO_SECOND),
+    ("MaxPool", "j", "k", {"kernel_shape": [1, 2]}),
+    ("Transpose", "k", "l", TO_LAST),
+    ("Squeeze", "l axis", "m"),
+    ("ReduceMax", "m", "y", {"axes": [1], "keepdims": 0}),
 ]
 ALIKE = [
     ("Relu", "x", "a"),
@@ -86,7 +92,7 @@ def test_float16_is_rounded_in_turned_tensors():
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_one_spatial_axis(threads):
-    constants = {"w": weights(20, 6, 3), "shift": weights(20, seed=5)}
+    constants = {"w": weights(20, 6, 3), "shift": weights(20, seed=5), "axis": np.array([1])}
     model = network(SHORT, inputs={"x": [2, 50, 6]}, constants=constants)
     x = np.random.default_rng(2).normal(size=(2, 50, 6)).astype(np.float32)
     got, want, kernels = both(model, {"x": x}, ISAS[0], threads)
