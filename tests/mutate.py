@@ -91,7 +91,7 @@ TESTS = {
     "qengine/analysis/inspection/costs.py": ["tests/analysis/inspection/test_costs.py"],
     "qengine/analysis/search/descent.py": ["tests/analysis/search/test_descent.py"],
     "qengine/analysis/search/refine.py": ["tests/analysis/search/test_refine.py"],
-    "qengine/runtime/plan/planner.py": [
+    "qengine/runtime/plan/builder.py": [
         "tests/runtime/plan/test_plan.py",
         "tests/runtime/test_sections.py",
         "tests/model/test_static_values.py",

@@ -24,6 +24,7 @@ from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Tensor
 from qengine.runtime.environment import decides
 from qengine.runtime.native import CountedExecutor, CountedRun, Executor, make_counted_executor, make_executor
+from qengine.runtime.native.memory import SpareMemory
 from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
@@ -69,10 +70,14 @@ class PlanCache:
     network : the model, its passes and its formats.
     options : options of the session.
     isa : instruction set of the native kernels; None for the reference.
+    spare : memory of plans that are not used any more, which sessions of one model share.
     """
 
-    def __init__(self, network: Network, options: SessionOptions, isa: Isa | None) -> None:
+    def __init__(
+        self, network: Network, options: SessionOptions, isa: Isa | None, spare: SpareMemory | None = None
+    ) -> None:
         self.network, self.options, self.isa = network, options, isa
+        self.spare = SpareMemory() if spare is None else spare
         self._plans: LruCache[Plan] = LruCache(_CACHED_PLANS)
         self._executors: LruCache[Executor] = LruCache(_CACHED_PLANS)
         self._observers: LruCache[Observer] = LruCache(_CACHED_PLANS)
@@ -211,7 +216,7 @@ class PlanCache:
 
         def make() -> Executor:
             with BLAS.limited(self.options.threads):
-                return make_executor(plan, isa, threads, raw=raw)
+                return make_executor(plan, isa, threads, raw=raw, spare=self.spare)
 
         return self._executors.get((id(plan), raw), make)
 

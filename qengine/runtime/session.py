@@ -164,7 +164,8 @@ class InferenceSession:
     def _other(self, network: Network, options: SessionOptions, isa: Isa | None) -> InferenceSession:
         other = copy.copy(self)
         other.__dict__.pop("formats", None)
-        other._network, other._options, other._plans = network, options, PlanCache(network, options, isa)
+        other._network, other._options = network, options
+        other._plans = PlanCache(network, options, isa, self._plans.spare)
         return other
 
     @property

@@ -53,7 +53,7 @@ from qengine.runtime.native.lowering_table import (
     plain_function_of,
 )
 from qengine.runtime.native.lowerings import lowering_of, plain_lowering_of
-from qengine.runtime.native.memory import Memory
+from qengine.runtime.native.memory import Memory, SpareMemory
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.quantized_steps import with_quantized_steps
 from qengine.runtime.native.schedule import compile_ops
@@ -62,7 +62,7 @@ from qengine.runtime.native.tensor_buffer import TensorBuffer, element_type, ima
 from qengine.runtime.plan.plan import BoundStep, Plan
 
 
-def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool) -> Executor:
+def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool, spare: SpareMemory | None = None) -> Executor:
     """Return a plan on native kernels.
 
     Parameters
@@ -73,8 +73,10 @@ def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool) -> Executor:
         Instruction set that kernels are compiled for, and number of threads.
     raw
         Whether outputs in fixed point are codes instead of real numbers.
+    spare
+        Memory that an earlier plan left.
     """
-    return PlanLowering(fuse_biases(with_quantized_steps(plan)), isa, threads, raw).executor()
+    return PlanLowering(fuse_biases(with_quantized_steps(plan)), isa, threads, raw, spare).executor()
 
 
 class PlanLowering(SegmentTensors):
@@ -91,10 +93,10 @@ class PlanLowering(SegmentTensors):
     last_read : index of the last step that reads a tensor, by name.
     """
 
-    def __init__(self, plan: Plan, isa: Isa, threads: int, raw: bool) -> None:
+    def __init__(self, plan: Plan, isa: Isa, threads: int, raw: bool, spare: SpareMemory | None = None) -> None:
         super().__init__(plan, isa)
         self.threads, self.raw = threads, raw
-        self.memory = Memory()
+        self.memory = Memory(spare)
         self.evaluated: dict[int, tuple[TensorBuffer, ...]] = {}
         self.faults: list[Fault] = []
         self.rounding: list[BoundStep] = []

@@ -38,7 +38,7 @@ class RowWindow:
         self.buffer, self.base = buffer, base
         self.layout = replace(buffer.layout, height=height, halo=Halo(0, 0, buffer.halo.gap))
         self.address = memory.allocate(self.layout.size)
-        memory.fill(self.address, self.layout.size, buffer)
+        memory.fill_halo(self.address, self.layout, buffer)
         self.first, self.end = 0, 0  # rows of the tensor that were written and are still in memory
         self.span = Span(base, base)
         self._view, self._view_base = View.whole(self.address, self.layout), 0

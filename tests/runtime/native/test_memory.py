@@ -72,6 +72,15 @@ def test_a_halo_is_filled_with_the_code_of_0(stored, zero, guards):
     assert size == b.layout.size >= SLACK
     dtype = {"u8": np.uint8, "i16": np.int16, "i32": np.int32, "f32": np.float32}[stored]
     whole = array[start : start + size // 4 * 4].view(dtype)
+    layout = b.layout
+    rows = [
+        layout.origin + n * layout.image + k * layout.plane + r * layout.row
+        for n in range(layout.batch)
+        for k in range(layout.blocks)
+        for r in range(layout.height)
+    ]
+    for first in rows:  # what kernels write
+        whole[first // layout.itemsize : (first + layout.width * layout.pixel) // layout.itemsize] = zero
     assert (whole == zero).all()
 
 

@@ -1,0 +1,39 @@
+"""Memory that sessions of one model hand on."""
+
+import numpy as np
+from networks import network, weights
+
+from qengine import InferenceSession
+from qengine.runtime.native.memory import Memory, SpareMemory
+from qengine.runtime.options import SessionOptions
+
+
+def test_large_memory_goes_to_the_next_plan():
+    spare = SpareMemory()
+    memory = Memory(spare)
+    address, small = memory.allocate(5 << 20), memory.allocate(1000)
+    del memory
+    again = Memory(spare)
+    assert again.allocate(6 << 20) != address  # too large for it
+    assert again.allocate(4 << 20) == address
+    assert again.allocate(5 << 20) != address  # it is in use
+    assert again.allocate(1000) != small
+
+
+def test_the_next_format_runs_in_the_same_memory(monkeypatch):
+    model = network(
+        [("Conv", "x w", "c", {"pads": [1, 1, 1, 1]}), ("Conv", "c v", "y", {"pads": [1, 1, 1, 1]})],
+        inputs={"x": [8, 16, 96, 96]},
+        constants={"w": weights(16, 16, 3, 3, scale=0.2), "v": weights(16, 16, 3, 3, scale=0.2)},
+    )
+    x = np.random.default_rng(0).normal(size=(8, 16, 96, 96)).astype(np.float32)
+    base = InferenceSession(model, threads=1)
+    taken, take = [], SpareMemory.take
+    monkeypatch.setattr(SpareMemory, "take", lambda self, size: taken.append(take(self, size)) or taken[-1])
+    for qformat in ("Q2.5", "Q3.4", "Q2.5"):
+        session = base.with_options(SessionOptions(qformat=qformat, threads=1))
+        (y,) = session.run(None, {"x": x}, raw=True)
+        del session
+        (want,) = InferenceSession(model, qformat=qformat, isa="reference").run(None, {"x": x}, raw=True)
+        np.testing.assert_array_equal(y, want)
+    assert any(piece is not None for piece in taken)
