@@ -198,10 +198,11 @@ class NativeLoop:
         return f"\0input {place}"
 
     def _calls(self) -> list[list[Call | None]]:
-        """Return the calls of an iteration, on one thread where only the first has any."""
+        """Return the calls of an iteration."""
         calls = [list(one) for one in self.segment.compiled.program.calls]
-        if all(call is BARRIER for one in calls[1:] for call in one):
-            calls = [[call for call in calls[0] if call is not BARRIER]]
+        if len(calls) > 1 and self._copies:
+            for one in calls:
+                one.append(BARRIER)
         for x, y, size in self._copies:
             given: dict[str, int | Slot] = {"x": Slot(x), "y": Slot(y), "plane": 0, "planes": 1, "size": size}
             calls[0].append(Call(Move(), given))

@@ -4,7 +4,7 @@ The ops of a segment run in order. There are two ways to run them, and the sched
 
 - **One op at a time.** Every thread computes a share of the rows of the output, or, where the output has few rows or
   the weights outweigh the input, a share of the channels. Then the threads meet at a *barrier*, because the next op
-  reads rows that other threads wrote. An op of few cycles runs on one thread.
+  reads rows that other threads wrote. An op of few cycles runs on one thread, and several such ops without a barrier.
 - **A region of ops in bands** (see `bands`). Where tensors between ops do not fit the L2 cache, each op would
   write them to memory and the next one read them back. In a region, a thread instead computes some rows of the last
   op with all the rows before that they take, and then the next rows: the tensors between stay in the cache. The
@@ -74,6 +74,7 @@ class _Schedule:
     ----------
     calls, calls_of_op : calls of each thread so far, in all and for each op.
     addresses : address of the memory of each buffer, by the buffer's id.
+    busy : number of threads that have calls since they met.
     scratch : size and address of the memory of its own that each thread has.
     readers, writers : indices of the ops that read and that write each buffer, by the buffer's id.
     """
@@ -83,6 +84,7 @@ class _Schedule:
         self.calls: ThreadCalls = [[] for _ in range(threads)]
         self.calls_of_op: list[ThreadCalls] = [[[] for _ in range(threads)] for _ in self.ops]
         self.addresses: dict[int, int] = {}
+        self.busy = 0
         self.scratch: dict[int, tuple[int, int]] = {}
         self.readers: dict[int, list[int]] = {}
         self.writers: dict[int, list[int]] = {}
@@ -110,12 +112,13 @@ class _Schedule:
             if region_end is None:
                 self._add_op(first)
             else:
+                self._meet(self.threads)
                 bands.append((first, last, self._add_region(first, last)))
-            self._add_barrier()
             for key in [key for key in allocations if self._is_done(key, last)]:
                 self.memory.release(allocations.pop(key))
             first = last + 1
-        program = Program(self.isa, self.calls)
+        others = any(self.calls[1:])
+        program = Program(self.isa, self.calls if others else self.calls[:1])
         return CompiledOps(program, self.memory, tuple(bands), tuple(self.calls_of_op))
 
     def _is_done(self, key: int, index: int) -> bool:
@@ -127,10 +130,12 @@ class _Schedule:
         readers = self.readers.get(id(op.out.storage), [])
         return op.out.storage.array is not None or op.out is self.ops[last].out or max(readers, default=last + 1) > last
 
-    def _add_barrier(self) -> None:
-        if self.threads > 1:
+    def _meet(self, threads: int) -> None:
+        """Let all threads meet before the calls of some threads, unless one thread goes on alone."""
+        if max(threads, self.busy) > 1 and self.busy:
             for calls in self.calls:
                 calls.append(BARRIER)
+        self.busy = threads
 
     def _view(self, buffer: TensorBuffer) -> View:
         """Return the view of a whole tensor outside of regions."""
@@ -152,7 +157,9 @@ class _Schedule:
         op = self.ops[index]
         views, out = [self._view(b) for b in (*op.inputs, *op.other_outputs)], self._view(op.out)
         height = op.part_count
-        threads = self.threads if op.cycles > _MIN_CYCLES else 1
+        is_shared = op.cycles > _MIN_CYCLES and (height > 1 or op.splits_channels)
+        threads = self.threads if is_shared else 1
+        self._meet(threads)
         outweighs = op.weight_bytes > sum(b.bytes for b in op.inputs)
         by_channels = threads > 1 and op.splits_channels and (height < 2 * threads or outweighs)
         for t in range(threads):

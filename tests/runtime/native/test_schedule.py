@@ -206,15 +206,29 @@ def test_few_rows_are_shared_by_channels(height, shares, uncompiled):
 
 
 def test_a_thread_without_rows_has_no_calls(uncompiled):
-    (op,) = chain(buffer("a", 1, array="x"), buffer("b", 1))
-    assert rows_of(compile_ops([op], GENERIC, 3), 0) == [[], [], [(0, 1, 0, 1)]]
+    (op,) = chain(buffer("a", 2, array="x"), buffer("b", 2))
+    assert rows_of(compile_ops([op], GENERIC, 3), 0) == [[], [(0, 1, 0, 1)], [(1, 2, 0, 1)]]
 
 
 def test_barriers_between_ops_of_several_threads(uncompiled):
     ops = chain(buffer("a", array="x"), buffer("b"), buffer("c", array="y"))
     for threads in (1, 2):
         for calls in compile_ops(ops, GENERIC, threads).program:
-            assert [call is None for call in calls] == ([False] * 2 if threads == 1 else [False, True] * 2)
+            assert [call is None for call in calls] == ([False] * 2 if threads == 1 else [False, True, False])
+
+
+@pytest.mark.parametrize(
+    ("shared", "barriers"),
+    [((0, 0, 0), 0), ((1, 0, 0), 1), ((0, 0, 1), 1), ((0, 1, 0), 2), ((1, 1, 0), 2), ((1, 0, 1), 2)],
+)
+def test_one_thread_goes_on_without_barriers(shared, barriers, uncompiled):
+    ops = chain(buffer("a", array="x"), buffer("b"), buffer("c"), buffer("d", array="y"))
+    for op, is_shared in zip(ops, shared, strict=True):
+        op.estimate = 1e6 if is_shared else 1.0
+    program = compile_ops(ops, GENERIC, 2).program
+    assert len(program) == (2 if any(shared) else 1)
+    for calls in program:
+        assert sum(call is None for call in calls) == barriers
 
 
 def test_memory_is_shared_by_tensors_that_are_not_alive_together(uncompiled):
