@@ -75,6 +75,23 @@ class PackPanels:
     arguments = ("w", "w_row", "w_column", "offsets", "y", "first", "end", "panels", "inner", "columns")
 
 
+@dataclass(frozen=True)
+class PackTransposed:
+    """Specification of `PackPanels` for matrices whose columns lie in one piece.
+
+    Attributes
+    ----------
+    element : type of the elements.
+    vectors : number of vectors of a panel.
+    """
+
+    element: Element
+    vectors: int
+
+    emitter = "pack_transposed"
+    arguments = ("w", "w_column", "offsets", "y", "first", "end", "panels", "inner", "columns")
+
+
 def lanes_of(element: Element) -> int:
     """Return the number of elements of a vector."""
     return VECTOR_BYTES // ITEMSIZE[element]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.isa import Isa
-from qengine.kernels.matmul import Matmul, PackPanels, lanes_of, packed_panels, panel_vectors, tile_rows
+from qengine.kernels.matmul import Matmul, PackPanels, PackTransposed, lanes_of, packed_panels, panel_vectors, tile_rows
 from qengine.model.steps.moves import Strided
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainOp
@@ -229,12 +229,15 @@ def _pack_op(isa: Isa, w: Stack, out: TensorBuffer, offsets: Sequence[int], size
     element: Any = out.stored
     panels = -(-columns // width)
     table = np.array(offsets, np.int64) * w.size
+    is_whole = w.row == 1
 
     def arguments(part: Part) -> dict[str, Address]:
-        numbers = {"panels": panels, "inner": inner, "columns": columns, "w_row": w.row, "w_column": w.column}
+        numbers = {"panels": panels, "inner": inner, "columns": columns, "w_column": w.column}
+        numbers |= {} if is_whole else {"w_row": w.row}
         ends = {"first": part.first, "end": part.end, "offsets": int(table.ctypes.data)}
         return {"w": part.inputs[0], "y": part.outputs[0], **numbers, **ends}
 
     parts = len(offsets) * panels
-    work = 1.5 * len(offsets) * inner * panels * width
-    return PlainOp(isa, (w.buffer,), out, PackPanels(element, width), arguments, parts, work)
+    work = (0.4 if is_whole else 1.5) * len(offsets) * inner * panels * width
+    spec = PackTransposed(element, width // lanes_of(element)) if is_whole else PackPanels(element, width)
+    return PlainOp(isa, (w.buffer,), out, spec, arguments, parts, work)

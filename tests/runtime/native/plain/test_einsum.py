@@ -40,6 +40,7 @@ CASES = {
         einsum("bi,bi->bi", (4, 7), (4, 7)),
         einsum("bij,b->ij", (4, 7, 5), (4,)),
         einsum("ij,jk->ik", (7, 9), (9, 33), dtype=np.float64),
+        einsum("ij,kj->ik", (7, 29), (33, 29), dtype=np.float64),
         einsum("abc->cab", (3, 4, 5), kernel="copy_transposed"),
     )
 }

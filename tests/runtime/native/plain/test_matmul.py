@@ -65,6 +65,8 @@ CASES = {
     "Gemm": gemm((9, 20), (20, 35), (35,), constant="bc"),
     "Gemm, all transposed": gemm((20, 9), (35, 20), (35,), transA=1, transB=1),
     "Gemm, all transposed, constant": gemm((20, 9), (35, 20), (35,), constant="bc", transA=1, transB=1),
+    "Gemm, several blocks transposed": gemm((9, 50), (70, 50), transB=1),
+    "Gemm, both transposed, several blocks": gemm((50, 20), (70, 50), transA=1, transB=1),
     "Gemm, factors": gemm((9, 20), (20, 35), (9, 35), alpha=0.3, beta=-2.0),
     "Gemm, a number": gemm((9, 20), (20, 35), (), constant="c", alpha=0.3),
     "Gemm, a column": gemm((9, 20), (20, 35), (9, 1), constant="bc"),
