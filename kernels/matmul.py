@@ -37,11 +37,13 @@ class Matmul:
     ----------
     element : type of the elements.
     packed : whether w is in panels, filled up with zeros.
+    vectors : number of vectors of a panel.
     masks : whether the result is -infinity where c is, also for an infinite product or NaN.
     """
 
     element: Element
     packed: bool
+    vectors: int
     masks: bool = False
 
     emitter = "matmul"
@@ -78,26 +80,20 @@ def lanes_of(element: Element) -> int:
     return VECTOR_BYTES // ITEMSIZE[element]
 
 
-def panel_vectors(isa: Isa) -> int:
-    """Return the number of vectors of a panel."""
-    return 2 if isa.registers >= 12 else 1
-
-
-def panel_width(element: Element, isa: Isa) -> int:
-    """Return the number of columns of a panel."""
-    return lanes_of(element) * panel_vectors(isa)
+def panel_vectors(element: Element, isa: Isa, columns: int) -> int:
+    """Return the number of vectors of a panel of a matrix."""
+    return 2 if isa.registers >= 12 and columns > lanes_of(element) else 1
 
 
 def tile_rows(isa: Isa) -> tuple[int, ...]:
     """Return the numbers of rows of tiles, in descending order; the last is 1."""
-    most = isa.registers // panel_vectors(isa)
+    most = isa.registers // (2 if isa.registers >= 12 else 1)
     return tuple(n for n in (most, 4, 1) if n <= most) if most > 4 else tuple({most, 1})
 
 
-def packed_panels(w: NDArray[Any], element: Element, isa: Isa) -> NDArray[Any]:
+def packed_panels(w: NDArray[Any], width: int) -> NDArray[Any]:
     """Return a stack of matrices (stack, inner, columns) in panels: (stack, panels, inner, width)."""
     stack, inner, columns = w.shape
-    width = panel_width(element, isa)
     panels = -(-columns // width)
     full = np.zeros((stack, inner, panels * width), w.dtype)
     full[:, :, :columns] = w

@@ -69,6 +69,31 @@ class Normalize:
     arguments = (*_ROWS, "scalars", "gain", "offset", "gains", "span", "mean", "inverse")
 
 
+MAX_PLACE = 1 << 24
+"""The length of a row from which float32 does not count its elements exactly."""
+
+
+@dataclass(frozen=True)
+class RowPlace:
+    """Specification of the place, an int64, of the largest or smallest element of each row; NaN is both.
+
+    Attributes
+    ----------
+    element : type of the elements.
+    strided : whether elements of a row are `inner` apart.
+    largest : whether the largest is meant.
+    last : whether of equal elements the last is meant.
+    """
+
+    element: Element
+    strided: bool
+    largest: bool
+    last: bool
+
+    emitter = "row_place"
+    arguments = _ROWS
+
+
 Fold = Literal[
     "sum", "mean", "product", "largest", "smallest", "size", "squares", "root", "root of sum", "log", "log of exp"
 ]

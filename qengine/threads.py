@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -34,12 +34,12 @@ class _BlasThreads:
     def _pools(self) -> ThreadpoolController:
         return ThreadpoolController()
 
-    @contextmanager
-    def limited(self, threads: int | None) -> Iterator[None]:
+    def limited(self, threads: int | None) -> AbstractContextManager[None]:
         """Limit BLAS to a number of threads while the context lasts; None sets no limit."""
-        if threads is None:
-            yield
-            return
+        return nullcontext() if threads is None else self._limited(threads)
+
+    @contextmanager
+    def _limited(self, threads: int) -> Iterator[None]:
         with self._lock.guard:
             limit = self._pools.limit(limits=threads, user_api="blas")
             if not self._runs:

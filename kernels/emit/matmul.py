@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from llvmlite import ir
 
 from ..isa import Isa
-from ..matmul import BLOCK, ITEMSIZE, VECTOR_BYTES, Matmul, lanes_of, panel_vectors, tile_rows
+from ..matmul import BLOCK, ITEMSIZE, VECTOR_BYTES, Matmul, lanes_of, tile_rows
 from .loops import Arguments, counted
 from .memory import Variable
 from .vector import F32, F64, I64, Value, first_lanes, fused, load, load_lanes, load_scalar, prefetch
@@ -16,7 +16,7 @@ _CHAINS = 8  # sums that a core needs, as each takes 4 cycles and two begin in e
 
 def emit(spec: Matmul, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    vectors, lanes = panel_vectors(isa), lanes_of(spec.element)
+    vectors, lanes = spec.vectors, lanes_of(spec.element)
     with counted(a.end, a.first) as unit:
         panel, others = unit.modulo(a.panels), unit.divided_by(a.panels)
         group, matrix = others.modulo(a.groups), others.divided_by(a.groups)

@@ -143,6 +143,19 @@ class Rows:
         """Return the sum of the values of all elements."""
         return self.fold(0.0, of, lambda a, b: a + b)
 
+    def lane_numbers(self) -> Value:
+        """Return 0, 1, 2 ... in the lanes."""
+        lanes = lanes_of(self.element)
+        return Value(self.a.b, ir.Constant(ir.VectorType(self.kind, lanes), [float(i) for i in range(lanes)]))
+
+    def write_integers(self, base: Value, value: Value) -> None:
+        """Write one int64 for each row to a tensor of such numbers."""
+        target = base + self.number * 8
+        if self.lanes is None:
+            value.lane(0).store(target)
+        else:
+            value.store_masked(target, self.lanes)
+
     def write(self, base: Value, value: Value) -> None:
         """Write one number for each row to a tensor of such numbers."""
         target = base + self.number * ITEMSIZE[self.element]

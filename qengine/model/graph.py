@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
@@ -105,7 +106,7 @@ class Node:
         """The tensors that must exist before the node runs: its inputs and captures."""
         return (*filter(None, self.inputs), *self.captures)
 
-    @property
+    @cached_property
     def graphs(self) -> dict[str, "Graph"]:
         """The graphs in the node's attributes, by attribute name."""
         return {name: value for name, value in self.attributes.items() if isinstance(value, Graph)}

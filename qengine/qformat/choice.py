@@ -53,14 +53,15 @@ def largest_scale(least: float, most: float, bits: int, signed: bool = True) -> 
 
 
 def largest_scales(
-    least: NDArray[np.float64], most: NDArray[np.float64], bits: int, signed: bool = True
+    least: NDArray[np.floating], most: NDArray[np.floating], bits: int, signed: bool = True
 ) -> NDArray[np.int64]:
     """Return the `largest_scale` of each of some pairs of a smallest and a largest value."""
     # 2^(e-1) <= largest < 2^e. One more fraction bit than fits `largest` whole may do for a negative power
     # of two; one fewer is needed where rounding reaches the next power of two.
     word = Word(bits, signed, "half_even", "saturate")
+    least, most = np.asarray(least, np.float64), np.asarray(most, np.float64)  # float32 does not hold codes of 32 bits
     fits_whole = bits - signed - np.frexp(np.maximum(most, -least))[1].astype(np.int64)
-    found = fits_whole - 1
+    found: NDArray[np.int64] = fits_whole - 1
     for n in (fits_whole, fits_whole + 1):
         fits = (word.least <= np.rint(np.ldexp(least, n))) & (np.rint(np.ldexp(most, n)) <= word.most)
         found = np.where(fits, n, found)

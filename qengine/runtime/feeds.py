@@ -76,11 +76,12 @@ def _checked_feed(value: Value, feed: Any) -> Any:
         return _container(value.container, feed, label)
     array = _array(value, feed, label)
     if value.shape is not None:
-        wanted = _lengths(value.shape)
         if array.ndim != len(value.shape):
-            raise FeedError(f"{label} needs {len(value.shape)} axes {wanted}, not {array.ndim}: {list(array.shape)}")
+            raise FeedError(
+                f"{label} needs {len(value.shape)} axes {_lengths(value.shape)}, not {array.ndim}: {list(array.shape)}"
+            )
         if any(isinstance(n, int) and n != m for n, m in zip(value.shape, array.shape, strict=True)):
-            raise FeedError(f"{label} needs shape {wanted}, not {list(array.shape)}")
+            raise FeedError(f"{label} needs shape {_lengths(value.shape)}, not {list(array.shape)}")
     return array
 
 

@@ -2,8 +2,8 @@
 
 The body of a Loop may run thousands of times, each a few microseconds long. To find its plan by all that a plan depends
 on would take a hundred times as long. So an `InnerGraph` remembers how it ran for inputs of some shapes, types and
-formats. If it was a single section, and depended on no elements but those of tensors around the loop, the next call
-with such inputs runs the plan of that section at once (`_Straight`). All other calls go through a `SectionedPlan`.
+formats, and with some elements where these decide shapes. If it was a single section, the next call with such inputs
+runs the plan of that section at once (`_Straight`). All other calls go through a `SectionedPlan`.
 
 A body that is a straight run of native kernels is repeated by machine code, see `native_loop`.
 """
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from qengine.runtime.sections import SectionedPlan, StraightRun
 
 _CACHED_SHAPES = 256
+_SMALL_BYTES = 1024
 _NUMBER = RuntimeValue(np.array(0, np.int64))
 _CONDITION = RuntimeValue(np.array(True))
 
@@ -44,7 +45,7 @@ class _Straight:
     Attributes
     ----------
     run : the section, and where its inputs and outputs are.
-    elements : place and array of each input whose elements the plan depends on.
+    elements : place and array of each input with many elements, on which the plan depends.
     iterations : the run that these arrays belong to; another run may have changed them.
     loop : the native loop of the graph; None where there is none, or none yet.
     may_loop : whether there may be one.
@@ -83,7 +84,8 @@ class InnerGraph:
         self._captured = tuple(name for name in node.captures if name in reads and name not in constants)
         self._names = (*(value.name for value in graph.inputs), *self._captured)
         self._plans: dict[Any, SectionedPlan] = {}
-        self._straight: LruCache[_Straight | None] = LruCache(_CACHED_SHAPES)
+        self._straight: LruCache[_Straight] = LruCache(_CACHED_SHAPES)
+        self._decisive: dict[Signature, tuple[int, ...]] = {}  # places of inputs whose elements a plan depends on
 
     def run(self, args: Sequence[RuntimeValue], env: Environment) -> list[RuntimeValue]:
         """Return the outputs of the graph, given its inputs and the values around the node."""
@@ -93,8 +95,8 @@ class InnerGraph:
             env.iterations.add()
         values = [*args, *self._captures(env)]
         signature = _signature(values)
-        straight = None if signature is None else self._straight.find(signature)
-        if straight is not None and straight.serves(values, env.iterations):
+        straight = self._find(signature, values, env)
+        if straight is not None:
             return straight.run.outputs(values)
         feeds = dict(zip(self._names, values, strict=True))
         plan = self._plan(feeds)
@@ -102,8 +104,12 @@ class InnerGraph:
         if signature is not None:
             made = plan.straight_run(feeds, self._names, tuple(value.name for value in self.graph.outputs))
             if made is not None:
-                elements = tuple((i, values[i].value) for i in made.decisive)
-                self._straight.put(signature, _Straight(made, elements, env.iterations))
+                if len(self._decisive) >= _CACHED_SHAPES:
+                    self._decisive.clear()
+                self._decisive[signature] = made.decisive
+                elements = tuple((i, values[i].value) for i in made.decisive if not _is_small(values[i].value))
+                key = _key(signature, values, made.decisive)
+                self._straight.put(key, _Straight(made, elements, env.iterations))
         return [outputs[value.name] for value in self.graph.outputs]
 
     def repeat(self, repetition: Repetition, env: Environment) -> Repeated | None:
@@ -115,10 +121,8 @@ class InnerGraph:
             return None
         values = [*args, *self._captures(env)]
         signature = _signature(values)
-        straight = None if signature is None else self._straight.find(signature)
-        if straight is None or not straight.may_loop or not straight.serves(values, env.iterations):
-            return None
-        if any(i < len(args) for i, _ in straight.elements):
+        straight = self._find(signature, values, env)
+        if straight is None or not straight.may_loop or any(i < len(args) for i in straight.run.decisive):
             return None
         if straight.loop is None:
             roles = [Role.NUMBER, Role.CONDITION][: len(counts)] + [Role.STATE] * len(repetition.states)
@@ -136,6 +140,14 @@ class InnerGraph:
         found = [replace(like, value=array) for like, array in zip(likes, progress.states + progress.rows, strict=True)]
         count = len(progress.states)
         return Repeated(progress.count, progress.continues, found[:count], found[count:])
+
+    def _find(self, signature: Signature | None, values: Sequence[RuntimeValue], env: Environment) -> _Straight | None:
+        """Return how a call with such inputs goes; None where that is not known."""
+        decisive = None if signature is None else self._decisive.get(signature)
+        if signature is None or decisive is None:
+            return None
+        straight = self._straight.find(_key(signature, values, decisive))
+        return straight if straight is not None and straight.serves(values, env.iterations) else None
 
     def _loop(
         self, run: StraightRun, values: Sequence[RuntimeValue], roles: Sequence[Role], states: int
@@ -196,6 +208,16 @@ def _signature(values: Sequence[RuntimeValue]) -> Signature | None:
             return None
         found.append((value.is_known, value.format, array.dtype, array.shape))
     return tuple(found)
+
+
+def _is_small(array: NDArray[Any]) -> bool:
+    return array.nbytes <= _SMALL_BYTES and array.dtype != object
+
+
+def _key(signature: Signature, values: Sequence[RuntimeValue], decisive: tuple[int, ...]) -> tuple[Any, ...]:
+    """Return a signature with those elements that a plan depends on, where they are few."""
+    elements = [values[i].value for i in decisive]
+    return (signature, *(array.tobytes() for array in elements if _is_small(array)))
 
 
 class GraphsOfNode:

@@ -44,6 +44,8 @@ from qengine.runtime.standalone_nodes import compute_standalone
 from qengine.runtime.values import RuntimeValue
 
 _CACHED_SECTIONS = 64
+_KEPT_BYTES = 1 << 21
+"""Most bytes of memory that the native kernels of a graph inside of a node may keep for each shape of its inputs."""
 
 RunPlan = Callable[[Plan, Arrays], Arrays]
 """(plan, feeds) -> outputs of the plan by name, codes in fixed point."""
@@ -270,11 +272,11 @@ class SectionedPlan:
         reads_codes = not node.graphs and any(value.format is not None for value in inputs)
         isa = self.settings.isa if alone is None and self.settings.on_inner_tensor is None else None
         outputs = compute_standalone(node, inputs, env, self._graphs_of(node, env), isa)
-        for name, value in zip(node.outputs, outputs, strict=False):
-            if not name:
-                continue
-            with node.errors_named():
+        named = [(name, value) for name, value in zip(node.outputs, outputs, strict=False) if name]
+        with node.errors_named():
+            for name, value in named:
                 env.store_output(name, value, node)
+        for name, _ in named:
             if not isinstance(env[name].value, np.ndarray):
                 continue
             if alone is not None:
@@ -325,7 +327,12 @@ class SectionedPlan:
                 )
                 likes.append(RuntimeValue(like, t.format, real_dtype=t.dtype))
         run = tuple((t.name, place[t.name]) for t in plan.inputs)
-        return StraightRun(self.settings.run_plan, plan, run, tuple(parts), tuple(likes), tuple(decisive), size)
+        executor = self.settings.executor(plan) if self.settings.executor is not None and plan.steps else None
+        if executor is not None and (not executor.is_native or executor.memory > _KEPT_BYTES):
+            executor = None
+        return StraightRun(
+            self.settings.run_plan, executor, plan, run, tuple(parts), tuple(likes), tuple(decisive), size
+        )
 
     def _graphs_of(self, node: Node, env: Environment) -> GraphsOfNode:
         """Return the graphs in the attributes of a node."""
@@ -340,7 +347,8 @@ class StraightRun:
 
     Attributes
     ----------
-    run_plan, plan : function that runs the plan of the section, and the plan.
+    run_plan, executor : function that runs a plan, and the native kernels of the section, where they are small.
+    plan : plan of the section.
     inputs : name of each input of the plan, and its place among the values of a call.
     parts : each output: a name of the plan, the place of an input, or a value that it always is.
     likes : a value with the type, the shape and the format of each output.
@@ -349,6 +357,7 @@ class StraightRun:
     """
 
     run_plan: RunPlan
+    executor: Executor | None
     plan: Plan
     inputs: tuple[tuple[str, int], ...]
     parts: tuple[str | int | RuntimeValue, ...]
@@ -359,7 +368,8 @@ class StraightRun:
     def outputs(self, values: Sequence[RuntimeValue]) -> list[RuntimeValue]:
         """Return the outputs for other values with the same types, shapes and formats."""
         memory.require(self.bytes, self.plan.heaviest)
-        arrays = self.run_plan(self.plan, {name: values[i].value for name, i in self.inputs})
+        inputs = {name: values[i].value for name, i in self.inputs}
+        arrays = self.run_plan(self.plan, inputs) if self.executor is None else self.executor.run(inputs)
         found = []
         for part, like in zip(self.parts, self.likes, strict=True):
             if isinstance(part, str):

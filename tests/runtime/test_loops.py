@@ -208,6 +208,21 @@ def test_shapes_that_grow_are_planned_once_each(monkeypatch):
     assert len(planned) == 7  # the graph around the loop
 
 
+def test_numbers_that_decide_shapes_are_planned_once_each(monkeypatch):
+    """A slice between the number of the iteration and the next one: another plan in each, kept for the next run."""
+    body = [("Unsqueeze", "i axis", "a"), ("Add", "a one", "b"), ("Slice", "rows a b axis", "r"), ("Add", "s r", "t")]
+    built = loop(body, S, "yes t t", scans=1, inputs=[value("rows", FLOAT, [5, 4])])
+    session, planned, rows = session_of(built), [], weights(5, 4, seed=9)
+    run = SectionedPlan.run
+    monkeypatch.setattr(SectionedPlan, "run", lambda self, *given: planned.append(self) or run(self, *given))
+    for count in (6, 7, 8):  # the graph around the loop, and in the first run five times the body
+        last, kept = session.run(None, {"x": X, "n": np.array(5), "rows": rows})
+        np.testing.assert_allclose(last, X + rows.sum(0), rtol=1e-5)
+        np.testing.assert_allclose(kept[:, 0], X + rows.cumsum(0), rtol=1e-5)
+        rows = rows[::-1].copy()
+        assert len(planned) == count
+
+
 def test_elements_around_a_loop_that_decide_shapes():
     """A run with other elements is another plan, though its arrays are the same."""
     body = [("Expand", "half shape", "e"), ("ReduceSum", "e", "r"), ("Add", "s r", "t")]

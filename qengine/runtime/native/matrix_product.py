@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.isa import Isa
-from qengine.kernels.matmul import Matmul, PackPanels, packed_panels, panel_width, tile_rows
+from qengine.kernels.matmul import Matmul, PackPanels, lanes_of, packed_panels, panel_vectors, tile_rows
 from qengine.model.steps.moves import Strided
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainOp
@@ -153,7 +153,8 @@ def product_ops(
     if isinstance(out, TensorBuffer):
         out = Stack(out, tuple(i * rows * columns for i in range(len(x.offsets))), columns, 1)
     element: Any = out.buffer.stored
-    width = panel_width(element, isa)
+    vectors = panel_vectors(element, isa, columns)
+    width = vectors * lanes_of(element)
     panels, itemsize = -(-columns // width), x.size
     before: tuple[Op, ...] = ()
     different = sorted(set(w.offsets))
@@ -162,12 +163,12 @@ def product_ops(
     distances = [index[o] * panels * inner * width for o in w.offsets] if is_packed else w.offsets
     weights = w.buffer
     if w.buffer.elements is not None:
-        weights = _packed_constant(isa, w, different, (inner, columns))
+        weights = _packed_constant(w, different, (inner, columns), width)
     elif is_packed:
         weights = TensorBuffer(
             f"{out.buffer.name} (panels)", (1, 1, 1, len(different) * panels * inner * width), element, 1
         )
-        before = (_pack_op(isa, w, weights, different, (inner, columns)),)
+        before = (_pack_op(isa, w, weights, different, (inner, columns, width)),)
     w_row, w_panel = (width, inner * width) if is_packed else (w.row, width)
     third = added or Added(constant_buffer("zeros", element, np.zeros(columns, _dtype(element))))
     limits = [-np.inf if bounds[0] is None else bounds[0], np.inf if bounds[1] is None else bounds[1]]
@@ -192,7 +193,10 @@ def product_ops(
     work = len(x.offsets) * rows * inner * columns / (8 * isa.registers / 7 if isa.parts == 1 else 8)
     units = len(x.offsets) * groups * panels
     inputs = (x.buffer, weights, third.buffer)
-    return (*before, PlainOp(isa, inputs, out.buffer, Matmul(element, is_packed, third.masks), arguments, units, work))
+    return (
+        *before,
+        PlainOp(isa, inputs, out.buffer, Matmul(element, is_packed, vectors, third.masks), arguments, units, work),
+    )
 
 
 def _dtype(element: str) -> Any:
@@ -208,22 +212,21 @@ def _group_rows(isa: Isa, rows: int, row_bytes: int, others: int) -> int:
     return min(rows, max(1, most // tile) * tile)
 
 
-def _packed_constant(isa: Isa, w: Stack, offsets: Iterable[int], size: tuple[int, int]) -> TensorBuffer:
-    """Return constant matrices in panels."""
+def _packed_constant(w: Stack, offsets: Iterable[int], size: tuple[int, int], width: int) -> TensorBuffer:
+    """Return constant matrices in panels of a width."""
     assert w.buffer.elements is not None
     flat = w.buffer.elements.reshape(-1)
     itemsize = flat.itemsize
     strides = (w.row * itemsize, w.column * itemsize)
     matrices = [np.lib.stride_tricks.as_strided(flat[o:], size, strides, writeable=False) for o in offsets]
-    packed = packed_panels(np.stack(matrices), w.buffer.stored, isa)  # type: ignore[arg-type]
+    packed = packed_panels(np.stack(matrices), width)
     return constant_buffer(w.buffer.name, w.buffer.stored, packed)
 
 
-def _pack_op(isa: Isa, w: Stack, out: TensorBuffer, offsets: Sequence[int], size: tuple[int, int]) -> Op:
-    """Return the op that packs matrices into panels."""
-    inner, columns = size
+def _pack_op(isa: Isa, w: Stack, out: TensorBuffer, offsets: Sequence[int], size: tuple[int, int, int]) -> Op:
+    """Return the op that packs matrices, of `inner` rows and some columns, into panels of a width."""
+    inner, columns, width = size
     element: Any = out.stored
-    width = panel_width(element, isa)
     panels = -(-columns // width)
     table = np.array(offsets, np.int64) * w.size
 

@@ -131,7 +131,7 @@ class _Schedule:
         return op.out.storage.array is not None or op.out is self.ops[last].out or max(readers, default=last + 1) > last
 
     def _meet(self, threads: int) -> None:
-        """Let all threads meet before the calls of some of them, except where one thread calls after itself."""
+        """Add a barrier before the calls of several threads, not where a single thread continues."""
         if max(threads, self.busy) > 1 and self.busy:
             for calls in self.calls:
                 calls.append(BARRIER)

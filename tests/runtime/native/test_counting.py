@@ -173,7 +173,12 @@ def small_caches(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "word", "threads", "height"),
-    covering(CHAINS, [{"qformat": "Q2.5"}, {"qformat": "Q3.12"}], [1, 2, 3], [101, 120]),
+    covering(
+        [name for name in CHAINS if name != "channels last before"],  # a run that counts transposes in plain order
+        [{"qformat": "Q2.5"}, {"qformat": "Q3.12"}],
+        [1, 2, 3],
+        [101, 120],
+    ),
 )
 def test_bands_count_every_row_once(name, word, threads, height, small_caches):
     model = network(CHAINS[name], inputs={"x": [1 + height % 2, 3, height, 21]}, constants=CONSTANTS, opset=18)

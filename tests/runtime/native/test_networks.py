@@ -87,7 +87,7 @@ def test_steps_of_the_reference_between(word):
     got, want, ran = both(MIXED, feeds, ISAS[0], names=["c", "t", "s", "d", "y", "x"], **word)
     assert_same(got, want)
     assert sum(kernel.startswith("dot") for kernel in ran) == 2
-    assert ("reference: an island in fixed point" in ran) == bool(word)
+    assert [kernel for kernel in ran if kernel.startswith("reference")]
 
 
 def test_outputs_are_the_callers_own():

@@ -6,7 +6,9 @@ import numpy as np
 
 from qengine.kernels.epilogue import choose_epilogue
 from qengine.kernels.reference.word import Word
+from qengine.runtime.native.lowerings.linear_op import Filters
 from qengine.runtime.native.output_stage import OutputStage
+from qengine.runtime.native.sampling import transposed_sampling
 
 ORDER = np.array([[2, 0, 1, *[-1] * 13]])
 BOUNDS = np.array([-1, np.inf], np.float32)
@@ -22,7 +24,7 @@ def fixed(zero):
 
 def test_float32_has_a_bias_in_the_order_of_the_lanes():
     stage = OutputStage(None, 0, np.float32([1.5, -2, 3]), BOUNDS)
-    numbers = stage.channel_numbers(ORDER, np.ones((3, 7)))
+    numbers = stage.channel_numbers(ORDER, 0)
     assert numbers.dtype == np.uint8
     assert numbers.view(np.float32).tolist() == [3, 1.5, -2, *[0] * 13]
     assert stage.epilogue is None
@@ -31,17 +33,18 @@ def test_float32_has_a_bias_in_the_order_of_the_lanes():
 
 
 def test_the_stored_code_of_0_is_taken_off_the_sum():
-    w = np.arange(12).reshape(3, 2, 2)  # sums 6, 22, 38
-    plain, shifted = (fixed(zero).channel_numbers(ORDER, w).view(np.int32).reshape(2, 16) for zero in (0, 128))
+    totals = np.array([6, 22, 38])
+    plain, shifted = (fixed(zero).channel_numbers(ORDER, totals).view(np.int32).reshape(2, 16) for zero in (0, 128))
     np.testing.assert_array_equal(plain[0, :3] - shifted[0, :3], [128 * 38, 128 * 6, 128 * 22])
     np.testing.assert_array_equal(shifted[1, :3], [3, 1, 2])
     np.testing.assert_array_equal(shifted[:, 3:], 0)
 
 
 def test_sums_of_weights_do_not_overflow_their_type():
-    w = np.full((3, 1000), 127, np.int8)
-    plain, shifted = (fixed(zero).channel_numbers(ORDER, w).view(np.int32).reshape(2, 16) for zero in (0, 128))
-    np.testing.assert_array_equal(plain[0, :3] - shifted[0, :3], 128 * 127_000)
+    w = np.full((3, 1, 10, 100), 127, np.int8)
+    phases = transposed_sampling((10, 100), (2, 2), (1, 1), ((0, 0), (0, 0)))
+    filters = Filters("s8", w, 1, phases, sums=np.zeros((3, 2), np.int64))
+    assert [filters.totals(phase).tolist() for phase in phases] == [[127 * 250] * 3] * 4
 
 
 def test_fixed_point_has_the_numbers_of_the_requantization():
@@ -50,5 +53,4 @@ def test_fixed_point_has_the_numbers_of_the_requantization():
     assert stage.epilogue is stage.requantize.epilogue
     assert stage.scalars is stage.requantize.scalars
     assert stage.vector_bytes == 2 * 16 * 4
-    w = np.ones((3, 1), np.int8)
-    assert stage.vector_bytes == len(stage.channel_numbers(ORDER, w))
+    assert stage.vector_bytes == len(stage.channel_numbers(ORDER, np.ones(3, np.int64)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qengine.kernels.rows import Reduce
+from qengine.kernels.rows import MAX_PLACE, Reduce, RowPlace
 from qengine.kernels.scan import Accumulate, AxisPlace, ReduceIntegers
 from qengine.model.eager.elements import axes_of, axis_of
 from qengine.model.steps import Evaluated, Mean, Move, Tensor
@@ -142,6 +142,10 @@ def lower_axis_index(context: PlainContext[Move]) -> Lowered:
     out = TensorBuffer.plain(context.out)
     spec = AxisPlace(x.stored, form.largest, form.last)
     extent = extent_of(context.step.x.shape, form.axis, form.axis + 1)
+    if x.stored in ("f32", "f64") and extent[1] < MAX_PLACE:
+        element: Any = x.stored
+        rows = RowPlace(element, extent[2] > 1, form.largest, form.last)
+        return Lowered.by(row_op(context.isa, rows, x, out, extent, element_cycles=0.5))
     return Lowered.by(scan_op(context, spec, x, out, extent))
 
 

@@ -84,13 +84,19 @@ def place(operator, dtype, shape, axis, last, keepdims=0):
         x[np.random.default_rng(7).random(shape) < 0.05] = np.nan
     attributes = {"axis": axis, "select_last_index": last, "keepdims": keepdims}
     model = network([(operator, "x", "y", attributes)], inputs={"x": (x.dtype, list(shape))})
-    return PlainCase(model, {"x": x}, "axis_place")
+    return PlainCase(model, {"x": x}, "row_place" if np.dtype(dtype).kind == "f" else "axis_place")
 
 
 PLACES = {
     f"{operator} {np.dtype(dtype).name} {list(shape)} {axis} {last}": place(operator, dtype, shape, axis, last)
     for operator in ("ArgMax", "ArgMin")
-    for dtype, shape, axis in ((np.float32, (2, 30, 5), 1), (np.float64, (4, 30), -1), (np.int32, (4, 30), 0))
+    for dtype, shape, axis in (
+        (np.float32, (2, 30, 5), 1),
+        (np.float32, (3, 150), 1),
+        (np.float32, (3, 1), 1),
+        (np.float64, (4, 30), -1),
+        (np.int32, (4, 30), 0),
+    )
     for last in (0, 1)
 }
 

@@ -49,6 +49,7 @@ ALIKE = [
     ("Mul", "c c", "d"),
     ("Slice", "d from to", "e"),
     ("Mul", "c other", "y"),
+    ("MaxPool", "c", "z", {"kernel_shape": [2, 2]}),
 ]
 
 
@@ -104,7 +105,9 @@ def test_one_spatial_axis(threads):
 def test_a_turned_tensor_meets_others(options):
     """It is read in ONNX's order too, and together with a tensor that has its channels last in memory."""
     inputs = {"x": [2, 5, 7, 6], "other": [2, 6, 5, 5]}
-    model = network(ALIKE, inputs=inputs, outputs=("y", "e"), constants={"from": np.array([1]), "to": np.array([2])})
+    model = network(
+        ALIKE, inputs=inputs, outputs=("y", "e", "z"), constants={"from": np.array([1]), "to": np.array([2])}
+    )
     rng = np.random.default_rng(3)
     feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in inputs.items()}
     got, want, _ = both(model, feeds, ISAS[0], **options)
