@@ -23,7 +23,8 @@ from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
 
 _VECTOR = 4 * LANES
 _OUTER_BYTES = 1 << 15  # more weights than the L1 cache holds
-_PART_ROWS, _PART_VECTORS = 14, 4  # rows or vectors of a part; the largest tile has as many rows
+_PART_ROWS, _PART_VECTORS = 16, 4  # rows or vectors of a part: whole tiles
+_TILE = dot.Tile(1, 4, 4)
 _UNBOUNDED = float_bounds(None, None)
 
 
@@ -146,6 +147,9 @@ class RowProduct:
         return calls
 
     def _tile(self, rows: int, vectors: int) -> dot.Tile:
+        # Rows lie at distances that only the arguments tell, of which few have addresses in registers.
+        if self.isa.has_vnni and rows >= _TILE.pixels and vectors % _TILE.vectors == 0:
+            return _TILE
         return dot.best_tile(self.kind, self.isa, 1, rows, vectors, self.taps, 0)
 
     def _call(self, places: Places, rows: int, tile: dot.Tile, first: int, vectors: int) -> Call:

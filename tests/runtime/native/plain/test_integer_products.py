@@ -52,6 +52,10 @@ CASES = {
             (U, S, (1, 2), (2, 1), ("no zeros", ()), ("b",)),
         )
     },
+    "a zero point of unsigned rows": product(codes(U, 30, 64), codes(S, 64, 40), U(99)),
+    "a zero point of signed rows": product(codes(S, 30, 37), codes(S, 37, 40), S(-99)),
+    "signed rows": product(codes(S, 1, 64), codes(S, 64, 40)),
+    "zero points that fit": product(codes(U, 3, 64), codes(U, 64, 40) // 2, U(99), U(60)),
     "zero points of rows and columns": product(codes(U, 5, 9), codes(S, 9, 21), codes(U, 5), codes(S, 21)),
     "zero points of rows and columns that run": product(
         codes(S, 2, 5, 9), codes(U, 9, 21), codes(S, 2, 5, 1), codes(U, 21), constant=()

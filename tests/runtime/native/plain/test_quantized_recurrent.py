@@ -51,6 +51,7 @@ CASES = {
     "unsigned, in both directions": case(kind=np.uint8, direction="bidirectional", given="bhcp"),
     "backwards, by columns": case(by_column=True, direction="reverse", size=8, hidden=32, batch=1),
     "coupled gates and bounds": case(given="b", input_forget=1, clip=0.4, batch=9),
+    "tiles of rows that overlap": case(given="bc", batch=5),
     "last states alone": case(given="", keep="c", time=1),
 }
 
