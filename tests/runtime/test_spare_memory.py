@@ -26,11 +26,11 @@ def test_the_next_format_runs_in_the_same_memory(monkeypatch):
         constants={"w": weights(16, 16, 3, 3, scale=0.2), "v": weights(16, 16, 3, 3, scale=0.2)},
     )
     x = np.random.default_rng(0).normal(size=(8, 16, 96, 96)).astype(np.float32)
-    base = InferenceSession(model, threads=1)
+    base = InferenceSession(model, threads=1, isa="generic")
     taken, take = [], SpareMemory.take
     monkeypatch.setattr(SpareMemory, "take", lambda self, size: taken.append(take(self, size)) or taken[-1])
     for qformat in ("Q2.5", "Q3.4", "Q2.5"):
-        session = base.with_options(SessionOptions(qformat=qformat, threads=1))
+        session = base.with_options(SessionOptions(qformat=qformat, threads=1, isa="generic"))
         (y,) = session.run(None, {"x": x}, raw=True)
         del session
         (want,) = InferenceSession(model, qformat=qformat, isa="reference").run(None, {"x": x}, raw=True)
