@@ -25,3 +25,8 @@ def keep(node: Node, key: Hashable, make: Callable[[], _T]) -> _T:
     if key not in own:
         own[key] = make()
     return cast("_T", own[key])
+
+
+def kept(node: Node) -> list[Any]:
+    """Return all objects of a node."""
+    return list(_kept.get(id(node), {}).values())

@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.model.eager.kept import keep
+from qengine.model.eager.kept import kept
 from qengine.model.eager.ml.features import rows_of
 from qengine.model.eager.ml.forest import Forest, Reals
 from qengine.model.eager.ml.scores import of_two_classes, transformed
 from qengine.model.graph import Node
-from qengine.model.steps import Tensor
 
 
 @dataclass(frozen=True)
@@ -89,10 +88,7 @@ class Ensemble:
         return self.forest.scores(rows_of(x).astype(self.forest.weight.dtype), self.function)
 
 
-def kept_ensemble(node: Node, x: Tensor) -> Ensemble:
-    """Return the trees of a node whose output types are known."""
-
-    def missing() -> Ensemble:
-        raise AssertionError(node)
-
-    return keep(node, x.dtype, missing)
+def kept_ensemble(node: Node) -> Ensemble | None:
+    """Return the trees of a node that was planned; None where that was for features of several types."""
+    found = [one for one in kept(node) if isinstance(one, Ensemble)]
+    return found[0] if len(found) == 1 else None

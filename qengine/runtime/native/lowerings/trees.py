@@ -59,7 +59,9 @@ def _lower(context: PlainContext[Evaluated]) -> Lowered:
     x = context.request(tensor)
     if x.stored not in _FEATURES:
         raise NotLowered(f"features of {tensor.dtype}")
-    ensemble = kept_ensemble(node, tensor)
+    ensemble = kept_ensemble(node)  # float16 features may come as float32 here, which they are computed in
+    if ensemble is None or ensemble.forest.weight.dtype != (np.float64 if x.stored == "f64" else np.float32):
+        raise NotLowered("trees for features of several types")
     if ensemble.transform == "PROBIT":
         raise NotLowered("the transform PROBIT")
     if ensemble.labels is not None and len(context.outputs) < 2:

@@ -104,6 +104,9 @@ CASES = {
         for dtype in (np.float32, np.float64)
         for join in range(4)
     },
+    "TreeEnsemble float16": case(
+        *("TreeEnsemble", 21, 1, ensemble(rng(), 7, 3, np.float16) | {"aggregate_function": 1}, np.float16), opset=5
+    )._replace(tolerance=1e-3),
 }
 
 
