@@ -33,7 +33,7 @@ import llvmlite.binding as llvm
 from .compile_batch import Kernel, compiled, estimated_seconds, process_count
 from .isa import Isa
 from .locks import Lock
-from .private_folder import TEMPORARY, NotPrivateError, PrivateFolder
+from .private_folder import LOCKS, TEMPORARY, NotPrivateError, PrivateFolder
 from .spec import Spec
 
 logger = logging.getLogger("qengine")
@@ -80,7 +80,8 @@ class _KernelCache:
         if len(found) < len(specs):
             is_kept = folder is not None and folder.is_writable()
             # Another process may be compiling the same kernels: it is faster to wait for them.
-            with folder.locked(_MAX_WAIT_SECONDS) if folder is not None and is_kept else nullcontext():
+            names = [_file_name(identities[i]) for i in range(len(specs)) if i not in found]
+            with folder.locked(names, _MAX_WAIT_SECONDS) if folder is not None and is_kept else nullcontext():
                 found |= _kept(folder, identities, [i for i in range(len(specs)) if i not in found])
                 missing = [i for i in range(len(specs)) if i not in found]
                 with closing(self._compiled([specs[i] for i in missing], isa)) as kernels:
@@ -185,7 +186,7 @@ def _private_folder(root: str) -> tuple[PrivateFolder | None, str]:
     try:
         above = PrivateFolder(root)
         if above.make(name):
-            above.prune(r"[0-9a-f]{16}", rf"[0-9a-f]{{40}}|{TEMPORARY}", _KEPT_GENERATIONS)
+            above.prune(r"[0-9a-f]{16}", rf"[0-9a-f]{{40}}|{LOCKS}|{TEMPORARY}", _KEPT_GENERATIONS)
         return PrivateFolder(os.path.join(root, name)), ""  # noqa: PTH118
     except NotPrivateError as error:
         return None, str(error)

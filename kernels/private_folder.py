@@ -13,7 +13,7 @@ import re
 import secrets
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from time import monotonic, sleep
@@ -23,10 +23,15 @@ _SEARCH = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _POLL_SECONDS = 0.02  # between two attempts to get a lock
+_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LOCK_DIGITS = 15
 _ANOTHERS = "belongs to another user"
 
 TEMPORARY = r"\.[0-9a-f]{16}\.tmp"
 """Regular expression of the names of unfinished files."""
+
+LOCKS = "locks"
+"""The name of the file whose bytes stand for the locks of others; it stays empty."""
 
 
 class NotPrivateError(Exception):
@@ -89,24 +94,32 @@ class PrivateFolder:
                 raise
 
     @contextmanager
-    def locked(self, seconds: float) -> Iterator[None]:
-        """Hold the folder's lock while the context lasts: other processes that ask for it wait.
+    def locked(self, names: Collection[str], seconds: float) -> Iterator[None]:
+        """Hold the locks of files while the context lasts: other processes that ask for one of them wait.
 
-        Where the disk has no locks, and after some seconds of waiting, the context begins without it.
+        Where the disk has no locks, and after some seconds of waiting, the context begins without them. A process must
+        not ask for locks while it holds some.
+
+        Parameters
+        ----------
+        names
+            Names of the files, which need not exist; they begin with hexadecimal digits.
+        seconds
+            Longest time to wait.
         """
-        folder = None
+        file = None
         try:
             with suppress(OSError):
-                folder = _readable(self._folder)
+                file = os.open(LOCKS, _LOCK, 0o600, dir_fd=self._folder)
                 end = monotonic() + seconds
-                while not _is_locked_now(folder) and monotonic() < end:
-                    sleep(_POLL_SECONDS)
+                # One byte of a common file stands for each name. In a fixed order, no two processes wait in a circle.
+                for place in sorted(int(name[:_LOCK_DIGITS], 16) for name in names):
+                    while not _is_locked_now(file, place) and monotonic() < end:
+                        sleep(_POLL_SECONDS)
             yield
         finally:
-            if folder is not None:
-                with suppress(OSError):
-                    fcntl.flock(folder, fcntl.LOCK_UN)  # a forked child may have the descriptor too
-                os.close(folder)
+            if file is not None:
+                os.close(file)  # which opens the locks
 
     def make(self, name: str) -> bool:
         """Make a folder in this one; return whether it is new."""
@@ -159,11 +172,11 @@ def _readable(folder: int) -> int:
     return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
 
 
-def _is_locked_now(folder: int) -> bool:
-    """Whether this process now has the lock of a folder."""
+def _is_locked_now(file: int, place: int) -> bool:
+    """Whether this process now has the lock of a byte of a file."""
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+    except (BlockingIOError, PermissionError):  # POSIX allows both
         return False
     return True
 

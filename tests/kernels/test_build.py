@@ -16,7 +16,7 @@ from networks import network
 from qengine.kernels import build
 from qengine.kernels.isa import GENERIC
 from qengine.kernels.packing import Fill, Unpack
-from qengine.kernels.private_folder import PrivateFolder
+from qengine.kernels.private_folder import LOCKS, PrivateFolder
 from qengine.kernels.program import Call, Program, load
 
 RUN = """
@@ -43,7 +43,7 @@ def process(folder, **variables):
 
 
 def kept(folder):
-    return sorted(path for path in folder.glob("*/*") if path.is_file())
+    return sorted(path for path in folder.glob("*/*") if path.is_file() and path.name != LOCKS)
 
 
 def test_the_second_process_compiles_nothing_and_none_needs_numba(folder):
@@ -167,6 +167,7 @@ def test_old_generations_go_and_nothing_else(folder):
         old = folder / f"{i:016x}"
         old.mkdir()
         (old / ("0" * 40)).write_text("a kernel")
+        (old / LOCKS).touch()
         os.utime(old, (i, i))
     (folder / "0123456789abcdeX").mkdir()
     mine = folder / f"{1:016x}" / "letters.txt"
@@ -249,7 +250,8 @@ def test_kernels_that_another_process_compiles_are_waited_for(folder, caplog, mo
     file.unlink()
 
     @contextmanager
-    def locked(self, seconds):
+    def locked(self, names, seconds):
+        assert names == [name]
         self.write(name, content)
         yield
 

@@ -184,7 +184,7 @@ HOLD = """
 import sys, time
 from qengine.kernels import private_folder
 from qengine.kernels.private_folder import PrivateFolder
-with PrivateFolder(sys.argv[1]).locked(9):
+with PrivateFolder(sys.argv[1]).locked(["ab" * 20, "cd" * 20], 9):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -200,31 +200,43 @@ def holder(tmp_path):
         process.kill()
 
 
-def test_the_lock_of_a_folder_is_for_one_process(tmp_path, holder):
+def is_free(tmp_path, name):
+    """Whether another process could have the lock of a name."""
+    script = "import sys; from qengine.kernels import private_folder as p; from pathlib import Path; "
+    script += "file = open(Path(sys.argv[1]) / p.LOCKS, 'r+'); "
+    script += "print(p._is_locked_now(file.fileno(), int(sys.argv[2][: p._LOCK_DIGITS], 16)))"
+    command = [sys.executable, "-c", script, str(tmp_path), name]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def test_a_lock_is_for_one_process(tmp_path, holder):
     folder = PrivateFolder(str(tmp_path))
-    other = private_folder._readable(folder._folder)
-    with folder.locked(0.05):  # in vain
-        assert not private_folder._is_locked_now(other)
+    with folder.locked(["cd" * 20], 0.05):  # in vain
+        assert not is_free(tmp_path, "cd" * 20)
+    with folder.locked(["ef" * 20, "01" * 20], 0):  # of other files
+        assert not is_free(tmp_path, "ef" * 20)
+        assert not is_free(tmp_path, "01" * 20)
+        assert is_free(tmp_path, "23" * 20)
+    assert is_free(tmp_path, "ef" * 20)
     threading.Timer(0.1, lambda: (holder.stdin.write("\n"), holder.stdin.flush())).start()
-    with folder.locked(30):
-        assert holder.poll() is not None or not private_folder._is_locked_now(other)
-    assert private_folder._is_locked_now(other)
-    os.close(other)
+    with folder.locked(["ab" * 20], 30):
+        assert not is_free(tmp_path, "ab" * 20)
+        assert is_free(tmp_path, "cd" * 20)
 
 
 def test_a_process_that_is_killed_holds_no_lock(tmp_path, holder):
     holder.kill()
-    with PrivateFolder(str(tmp_path)).locked(30):
-        pass
-    assert list(tmp_path.iterdir()) == []
+    with PrivateFolder(str(tmp_path)).locked(["ab" * 20], 30):
+        assert not is_free(tmp_path, "ab" * 20)
+    assert [path.name for path in tmp_path.iterdir()] == [private_folder.LOCKS]
 
 
 def test_without_locks_nothing_waits(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError("no locks available")
 
-    monkeypatch.setattr("fcntl.flock", refuse)
-    with PrivateFolder(str(tmp_path)).locked(30):
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with PrivateFolder(str(tmp_path)).locked(["ab"], 30):
         pass
-    with pytest.raises(ValueError, match="from within"), PrivateFolder(str(tmp_path)).locked(30):
+    with pytest.raises(ValueError, match="from within"), PrivateFolder(str(tmp_path)).locked(["ab"], 30):
         raise ValueError("from within")
