@@ -178,7 +178,8 @@ def _unmarked(hint: Any) -> Any:
         return _unmarked(get_args(hint)[0])
     if get_origin(hint) in (Union, types.UnionType):
         return next(_unmarked(a) for a in get_args(hint) if a is not type(None))
-    return hint
+    alias = getattr(get_origin(hint), "__value__", None)  # NumPy 2.5 declares NDArray with `type`
+    return hint if alias is None else get_origin(alias)
 
 
 def as_float32(default: Any) -> Any:

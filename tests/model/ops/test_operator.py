@@ -2,17 +2,20 @@
 
 import importlib
 import pkgutil
+import types
+from typing import Annotated, Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx.defs import OpSchema
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.binding import make_steps
+from qengine.model.ops.binding import _is_a, make_steps
 from qengine.model.ops.operator import ANY, Known, find, operator, versions
-from qengine.model.ops.signature import NEVER
+from qengine.model.ops.signature import NEVER, _unmarked
 from qengine.model.ops.support_check import check_supported
 from qengine.model.schemas import is_defined
 from qengine.model.steps import Island, Tensor
@@ -178,3 +181,16 @@ def test_a_handler_gets_values_and_defaults(declared):
     for attributes, factor in (({}, 6), ({"k": 5}, 15)):
         (step,) = make_steps(Node(declared, ("a", "n"), ("y",), attributes, "", "test", 1), tensors.__getitem__)
         assert step.float32()(np.float32([2]))[0] == 2 * factor
+
+
+class _Alias:
+    """Stand-in of a generic alias that was declared with `type`, as NumPy's NDArray is from Python 3.12 on."""
+
+    __value__ = NDArray[Any]
+
+
+@pytest.mark.parametrize("hint", [NDArray[Any], types.GenericAlias(_Alias, (int,)), Annotated[NDArray[Any], 1]])
+def test_an_attribute_may_be_an_array_however_numpy_declares_it(hint):
+    element = _unmarked(hint)
+    assert _is_a(np.zeros(2), element)
+    assert not _is_a((1, 2), element)

@@ -86,7 +86,7 @@ def test_bands_change_no_bit(monkeypatch):
     (whole,) = InferenceSession(model, isa=ISAS[0]).run(None, feeds(1, 3, 90, 21))
     monkeypatch.setattr("qengine.runtime.native.schedule.CACHE_BYTES", 1 << 14)
     monkeypatch.setattr("qengine.runtime.native.schedule.LARGE_BYTES", 1 << 14)
-    session = InferenceSession(model, isa=ISAS[0])
+    session = InferenceSession(model, isa=ISAS[0], threads=1)
     (found,) = session.run(None, feeds(1, 3, 90, 21))
     np.testing.assert_array_equal(found, whole)
     executor = session.executor(session.plan(session.check_feeds(feeds(1, 3, 90, 21))))
