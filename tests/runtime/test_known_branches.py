@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qengine import InferenceSession
+from qengine.analysis.report import compare
 from qengine.model.ops.operator import NeedsRun
 
 X = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
@@ -114,3 +115,21 @@ def test_two_branches_may_have_the_same_names():
     y, q = InferenceSession(proto).run(None, {"x": X})
     np.testing.assert_array_equal(y, q)
     np.testing.assert_array_equal(y, X + X)
+
+
+def test_real_numbers_of_a_branch_are_data():
+    """A constant that a branch gives is a tensor of the run, as where the branch runs by itself."""
+    then = branch("then", ("Identity", "c", "z"), constants=[("c", np.float32([[1.5, 2.5, 3.5]]))])
+    session = InferenceSession(model(BY_SHAPE, then, DOUBLED))
+    traced = [event.tensor.name for event in session.trace(session.check_feeds({"x": X}))]
+    assert traced == ["x", "y"]
+    np.testing.assert_array_equal(session.run(None, {"x": X})[0], np.float32([[1.5, 2.5, 3.5]]))
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_report_compares_a_branch_that_one_run_plans_and_the_other_enters(rows):
+    proto = model(BY_SHAPE, DOUBLED, SCALED)
+    fixed = InferenceSession(proto, qformat="Q4.11")
+    found = compare(fixed, fixed.in_float32(), {"x": X[:rows]})
+    assert [one.name for one in found.tensors] == ["x", "y"]
+    assert found.tensors[-1].sqnr_db > 40

@@ -131,11 +131,22 @@ class PlanBuilder:
             if name
         ]
         try:
-            for inner in (*branch.nodes, *ends):
+            for inner in branch.nodes:
                 self.add(inner)
+            for end in ends:
+                self._add_end(end)
         except NeedsRun as error:
             self.constants, self.tensors, self.steps, self.shape_deciding = before
             raise NeedsRun(str(error)) from None  # elements that it may need are of tensors in the branch
+
+    def _add_end(self, node: Node) -> None:
+        """Add the Identity that gives an output of a branch its name: real numbers are data, as of any If."""
+        known = self.tensors[node.inputs[0]]
+        if known.value is None or not known.is_float:
+            self.add(node)
+            return
+        (step,) = make_steps(node, lambda name: self._operand(name, node))
+        self._bind(node.outputs[0], step, node)
 
     def _add_steps(self, node: Node, steps: Sequence[Step]) -> None:
         for name, step in zip(node.outputs, steps, strict=False):
