@@ -15,8 +15,8 @@ from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.native.lowering_table import PlainContext
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
-from qengine.runtime.native.row_product import constant_buffer, flat
-from qengine.runtime.native.tensor_buffer import TensorBuffer
+from qengine.runtime.native.row_product import flat
+from qengine.runtime.native.tensor_buffer import TensorBuffer, constant_buffer
 
 
 @dataclass(frozen=True)

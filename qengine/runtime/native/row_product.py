@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from qengine.kernels.epilogue import LANES, Sums
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Call
 from qengine.runtime.native.op import float_bounds
-from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
+from qengine.runtime.native.tensor_buffer import Address
 
 _VECTOR = 4 * LANES
 _OUTER_BYTES = 1 << 15  # more weights than the L1 cache holds
@@ -181,16 +180,6 @@ class RowProduct:
 def flat(count: int) -> tuple[int, int, int, int]:
     """Return the shape of a plain buffer of some elements."""
     return 1, 1, 1, count
-
-
-def constant_buffer(array: NDArray[Any]) -> TensorBuffer:
-    """Return a buffer that holds constant elements, at a multiple of 64 bytes and with room for a vector at the end."""
-    memory = np.zeros(array.nbytes + 128, np.uint8)
-    start = -memory.ctypes.data % 64
-    elements = memory[start : start + array.nbytes].view(array.dtype)
-    elements[:] = array.ravel()
-    stored = f"{array.dtype.kind}{8 * array.dtype.itemsize}"
-    return TensorBuffer("constant", flat(array.size), stored, 1, elements=elements)
 
 
 def tap_offsets(taps: int) -> NDArray[np.int64]:

@@ -25,8 +25,8 @@ from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainCont
 from qengine.runtime.native.lowerings.quantize import CHUNK, dynamic_ops
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
-from qengine.runtime.native.row_product import Places, RowProduct, constant_buffer, flat
-from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
+from qengine.runtime.native.row_product import Places, RowProduct, flat
+from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
 
 _GATES = 4
 _MOST_ROWS = 4  # sequences of which the gates are computed at once
