@@ -44,10 +44,10 @@ def test_examples_in_docstrings(module):
 @pytest.mark.parametrize(
     ("page", "folder"),
     [
-        *(
-            ("architecture.md", folder)
-            for folder in ("kernels", "qengine/model", "qengine/runtime", "qengine/runtime/plan")
-        ),
+        ("architecture.md", "kernels"),
+        ("architecture.md", "qengine/model"),
+        ("architecture.md", "qengine/runtime"),
+        ("architecture.md", "qengine/runtime/plan"),
         ("kernels.md", "qengine/runtime/native"),
     ],
 )

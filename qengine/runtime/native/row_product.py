@@ -7,7 +7,7 @@ by side, so that the table is 0, 4, 8, ... for every row.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,6 +143,31 @@ class RowProduct:
                         tile, left = other, left - left % even
             calls.append(self._call(places, rows, tile, done, left))
             done += left
+        return calls
+
+    def grid_calls(self, grid: Grid, places: Places, number_bytes: int, first: int, end: int) -> list[Call]:
+        """Return the calls that compute some parts of the products of the same rows with several right matrices.
+
+        Parameters
+        ----------
+        grid
+            Parts of all products.
+        places
+            Places of the first product; weights, numbers and results of the others follow.
+        number_bytes
+            Bytes of the numbers of a product.
+        first, end
+            Parts that are computed.
+        """
+        calls, w_bytes, y_bytes = [], self.vectors * self.vector_bytes, grid.rows * places.y_row
+        for i, rows, vectors in grid.within(first, end):
+            one = replace(
+                places,
+                w=places.w + i * w_bytes,
+                numbers=places.numbers + i * number_bytes,
+                y=places.y + i * y_bytes,
+            )
+            calls += self.calls(one.at(rows.start), len(rows), vectors.start, vectors.stop)
         return calls
 
     def _tile(self, rows: int, vectors: int) -> dot.Tile:
