@@ -2,12 +2,6 @@
 
 from dataclasses import dataclass
 
-ELEMENT_BYTES = {
-    **{"b8": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "f16": 2, "bf16": 2, "i32": 4, "u32": 4, "f32": 4},
-    **{"i64": 8, "u64": 8, "f64": 8},
-}
-"""The bytes of an element by its type, as kernels name it."""
-
 
 @dataclass(frozen=True)
 class Broadcast:

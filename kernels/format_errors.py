@@ -36,7 +36,31 @@ class FormatErrors:
     )  # fmt: skip
 
 
-class RowErrors:
+class _ErrorTables:
+    """A table of candidates in memory, and a program that sums their errors.
+
+    Parameters
+    ----------
+    rows, candidates
+        Number of rows that have candidates of their own, and of candidates of each.
+    """
+
+    def __init__(self, rows: int, candidates: int) -> None:
+        self._lock = Lock()
+        self._table = np.zeros((rows, candidates, NUMBERS))
+        self._errors: list[Reals] = []  # (chunks, ..., candidates, 2) of each array or side
+        self._program: Program | None = None
+
+    def _run(self, candidates: Reals) -> list[Reals]:
+        """Return the errors of the candidates of each array or side, added up over its chunks."""
+        with self._lock.guard:
+            self._table[:] = candidates
+            if self._program is not None:
+                self._program.run({})
+            return [_total(errors) for errors in self._errors]
+
+
+class RowErrors(_ErrorTables):
     """Errors of formats for arrays of rows of finite numbers, for one table of candidates after the other.
 
     Parameters
@@ -56,10 +80,9 @@ class RowErrors:
     """
 
     def __init__(self, arrays: Sequence[NDArray[Any]], candidates: int, isa: Isa | None, threads: int = 1) -> None:
-        self._arrays, self._isa, self._lock = arrays, isa, Lock()
         self.rows = sum(len(array) for array in arrays)
-        self._table = np.zeros((self.rows, candidates, NUMBERS))
-        self._errors: list[Reals] = []  # (chunks, rows, candidates, 2) of each array
+        super().__init__(self.rows, candidates)
+        self._arrays, self._isa = arrays, isa
         self._padded: list[NDArray[Any]] = []
         if isa is not None:
             work, first = [], 0
@@ -67,7 +90,8 @@ class RowErrors:
                 work += self._calls(array, self._table[first : first + len(array)])
                 first += len(array)
             shares = min(threads, len(work))
-            self._program = Program(isa, [work[t::shares] for t in range(shares)]) if work else None
+            if work:
+                self._program = Program(isa, [work[t::shares] for t in range(shares)])
 
     def _calls(self, array: NDArray[Any], table: Reals) -> list[Call]:
         """Return the calls that sum the errors of an array, and keep the memory that they use."""
@@ -99,15 +123,11 @@ class RowErrors:
             parts = zip(self._arrays, ends, strict=True)
             found = [reference.value_errors(array, candidates[end - len(array) : end]) for array, end in parts]
         else:
-            with self._lock.guard:
-                self._table[:] = candidates
-                if self._program is not None:
-                    self._program.run({})
-                found = [_total(errors) for errors in self._errors]
+            found = self._run(candidates)
         return np.concatenate(found) if found else np.zeros((0, self._table.shape[1], 2))
 
 
-class CellErrors:
+class CellErrors(_ErrorTables):
     """Errors of formats for the cells of many histograms, for one table of candidates after the other.
 
     Parameters
@@ -121,9 +141,8 @@ class CellErrors:
     """
 
     def __init__(self, sides: Sequence[Reals], candidates: int, isa: Isa | None) -> None:
-        self._sides, self._isa, self._lock = sides, isa, Lock()
-        self._table = np.zeros((len(sides), candidates, NUMBERS))
-        self._errors: list[Reals] = []  # (chunks, candidates, 2) of each side
+        super().__init__(len(sides), candidates)
+        self._sides, self._isa = sides, isa
         calls = []
         for cells, table in zip(sides, self._table, strict=True):
             errors = np.zeros((-(-cells.shape[1] // CHUNK), candidates, 2))
@@ -136,7 +155,8 @@ class CellErrors:
                     **{"candidates": candidates, "errors": errors[c].ctypes.data, "errors_row": 0},
                 }
                 calls.append(Call(FormatErrors("cells"), arguments))
-        self._program = Program(isa, [calls]) if isa is not None and calls else None
+        if isa is not None and calls:
+            self._program = Program(isa, [calls])
 
     def errors(self, candidates: Reals) -> Reals:
         """Return the errors of the candidates (sides, candidates, 6), (sides, candidates, 2); see the reference."""
@@ -144,11 +164,7 @@ class CellErrors:
             parts = zip(self._sides, candidates, strict=True)
             found = [reference.cell_errors(cells, own) for cells, own in parts]
         else:
-            with self._lock.guard:
-                self._table[:] = candidates
-                if self._program is not None:
-                    self._program.run({})
-                found = [_total(errors) for errors in self._errors]
+            found = self._run(candidates)
         return np.stack(found) if found else np.zeros((*self._table.shape[:2], 2))
 
 

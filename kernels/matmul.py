@@ -11,16 +11,13 @@ up with zeros. Constants are packed once, when a plan is made; a transposed righ
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .elements import Real, lanes_of
 from .isa import Isa
-
-Element = Literal["f32", "f64"]
-VECTOR_BYTES = 64
-ITEMSIZE: dict[Element, int] = {"f32": 4, "f64": 8}
 
 BLOCK = 256
 """The length of a block of the inner axis: small enough for the L1 cache, and for the rounding errors of a sum."""
@@ -41,7 +38,7 @@ class Matmul:
     masks : whether the result is -infinity where c is, also for an infinite product or NaN.
     """
 
-    element: Element
+    element: Real
     packed: bool
     vectors: int
     masks: bool = False
@@ -66,7 +63,7 @@ class PackPanels:
     width : number of columns of a panel.
     """
 
-    element: Element
+    element: Real
     width: int
 
     emitter = "pack_panels"
@@ -85,19 +82,14 @@ class PackTransposed:
     vectors : number of vectors of a panel.
     """
 
-    element: Element
+    element: Real
     vectors: int
 
     emitter = "pack_transposed"
     arguments = ("w", "w_column", "offsets", "y", "first", "end", "panels", "inner", "columns")
 
 
-def lanes_of(element: Element) -> int:
-    """Return the number of elements of a vector."""
-    return VECTOR_BYTES // ITEMSIZE[element]
-
-
-def panel_vectors(element: Element, isa: Isa, columns: int) -> int:
+def panel_vectors(element: Real, isa: Isa, columns: int) -> int:
     """Return the number of vectors of a panel of a matrix."""
     return 2 if isa.registers >= 12 and columns > lanes_of(element) else 1
 

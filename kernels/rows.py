@@ -12,16 +12,9 @@ The work of a kernel is a number of *units*. Where elements are next to each oth
 from dataclasses import dataclass
 from typing import Literal
 
-Element = Literal["f32", "f64"]
-ITEMSIZE: dict[Element, int] = {"f32": 4, "f64": 8}
-VECTOR_BYTES = 64
+from .elements import Real
 
 _ROWS = ("x", "y", "first", "end", "length", "inner", "groups")
-
-
-def lanes_of(element: Element) -> int:
-    """Return the number of elements of a vector."""
-    return VECTOR_BYTES // ITEMSIZE[element]
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ class Normalize:
     writes : whether the mean and the inverse of the deviation of each row are written.
     """
 
-    element: Element
+    element: Real
     strided: bool
     measure: Literal["variance", "deviation", "squares", "norm 1", "norm 2"]
     gain: Literal["element", "span"] | None = None
@@ -85,7 +78,7 @@ class RowPlace:
     last : whether of equal elements the last is meant.
     """
 
-    element: Element
+    element: Real
     strided: bool
     largest: bool
     last: bool
@@ -111,7 +104,7 @@ class Reduce:
         sum", "log" and "log of exp" are the root and logarithms of sums.
     """
 
-    element: Element
+    element: Real
     strided: bool
     fold: Fold
 

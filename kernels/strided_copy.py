@@ -6,6 +6,9 @@ length, the distance in x and the distance in y of each, the last axis first. Al
 
 from dataclasses import dataclass
 
+STRIP = 16
+"""Places of `mid` in a strip of `CopyTransposed`."""
+
 
 @dataclass(frozen=True)
 class CopyRuns:
@@ -22,7 +25,7 @@ class CopyRuns:
 class CopyTransposed:
     """Transposition of matrices: x is contiguous along `mid`, y along `inner`.
 
-    Each matrix is cut into strips of 16 places of `mid`; strips first .. end - 1 of all matrices are copied.
+    Each matrix is cut into strips of `STRIP` places of `mid`; strips first .. end - 1 of all matrices are copied.
 
     Attributes
     ----------

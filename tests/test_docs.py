@@ -41,6 +41,22 @@ def test_examples_in_docstrings(module):
     assert failed == 0
 
 
+@pytest.mark.parametrize(
+    ("page", "folder"),
+    [
+        ("architecture.md", "kernels"),
+        ("architecture.md", "qengine/model"),
+        ("architecture.md", "qengine/runtime"),
+        ("architecture.md", "qengine/runtime/plan"),
+        ("kernels.md", "qengine/runtime/native"),
+    ],
+)
+def test_the_layout_names_every_file(page, folder):
+    text = (ROOT / "docs" / page).read_text()
+    names = [path.name for path in (ROOT / folder).glob("*.py") if path.name != "__init__.py"]
+    assert not [name for name in names if not re.search(rf"\b{name}", text)]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links(page):
     links = re.findall(r"\]\(([^)#]+)", page.read_text())

@@ -6,7 +6,8 @@ from functools import reduce
 
 from llvmlite import ir
 
-from ..broadcast import ELEMENT_BYTES, Broadcast
+from ..broadcast import Broadcast
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
 from . import element as e
 from .exact import ExactOperation

@@ -4,8 +4,8 @@ from ..isa import Isa
 from ..strided_copy import CopyElements
 from .loops import Arguments, counted
 from .memory import Array
-from .strided import INTEGERS, each_stretch
-from .vector import load_scalar
+from .strided import each_stretch
+from .vector import INTEGERS, load_scalar
 
 
 def emit(spec: CopyElements, isa: Isa, a: Arguments) -> None:

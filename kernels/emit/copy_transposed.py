@@ -8,13 +8,10 @@ before.
 from llvmlite import ir
 
 from ..isa import Isa
-from ..strided_copy import CopyTransposed
+from ..strided_copy import STRIP, CopyTransposed
 from .loops import Arguments, counted, each_tile
-from .strided import INTEGERS, each_stretch
-from .vector import Value, load, load_scalar
-
-STRIP = 16
-"""Places of `mid` in a strip."""
+from .strided import each_stretch
+from .vector import INTEGERS, Value, load, load_scalar
 
 
 def emit(spec: CopyTransposed, isa: Isa, a: Arguments) -> None:

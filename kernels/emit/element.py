@@ -6,11 +6,10 @@ once where it is stored. Truth values are bytes of 0 or 1.
 
 from llvmlite import ir
 
-from ..broadcast import ELEMENT_BYTES
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
-from .vector import F32, F64, I8, I16, I32, I64, Value
+from .vector import F32, F64, I8, I16, I32, I64, INTEGERS, Value
 
-INTEGERS = {8: I8, 16: I16, 32: I32, 64: I64}
 _HALF = ir.HalfType()
 
 
@@ -21,7 +20,7 @@ def kind_of(name: str) -> str:
 
 def in_memory(name: str) -> ir.Type:
     """Return LLVM's type of an element in memory."""
-    return {"f32": F32, "f64": F64}.get(name) or INTEGERS[8 * ELEMENT_BYTES[name]]
+    return {"f32": F32, "f64": F64}.get(name) or INTEGERS[ELEMENT_BYTES[name]]
 
 
 def widened(v: Value, name: str, isa: Isa) -> Value:

@@ -3,8 +3,8 @@
 from ..isa import Isa
 from ..strided_copy import Gather
 from .loops import Arguments, counted
-from .strided import INTEGERS, by_width, copy_run
-from .vector import I64, constant, load_scalar
+from .strided import by_width, copy_run
+from .vector import I64, INTEGERS, constant, load_scalar
 
 
 def emit(spec: Gather, isa: Isa, a: Arguments) -> None:

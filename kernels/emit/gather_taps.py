@@ -3,9 +3,7 @@
 from ..encode import GatherTaps
 from ..isa import Isa
 from .loops import Arguments, counted
-from .vector import I8, I16, I32, I64, LANES, Value, load_scalar
-
-_ELEMENTS = {1: I8, 2: I16, 4: I32}
+from .vector import I32, I64, INTEGERS, LANES, Value, load_scalar
 
 _LANE_BYTES = 4
 
@@ -31,5 +29,5 @@ def emit(spec: GatherTaps, isa: Isa, a: Arguments) -> None:
 
 def _item(spec: GatherTaps, w: Value, offset: Value) -> Value:
     is_kept = offset >= 0
-    value = load_scalar(w + offset.at_least(0) * spec.itemsize, _ELEMENTS[spec.itemsize])
+    value = load_scalar(w + offset.at_least(0) * spec.itemsize, INTEGERS[spec.itemsize])
     return value.where(is_kept, 0)

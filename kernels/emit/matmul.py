@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from llvmlite import ir
 
+from ..elements import ELEMENT_BYTES, VECTOR_BYTES, lanes_of
 from ..isa import Isa
-from ..matmul import BLOCK, ITEMSIZE, VECTOR_BYTES, Matmul, lanes_of, tile_rows
+from ..matmul import BLOCK, Matmul, tile_rows
 from .loops import Arguments, counted
 from .memory import Variable
 from .vector import F32, F64, I64, Value, first_lanes, fused, load, load_lanes, load_scalar, prefetch
@@ -25,7 +26,7 @@ def emit(spec: Matmul, isa: Isa, a: Arguments) -> None:
         x, w, y, c = (a[name] + load_scalar(offsets + 8 * i, I64) for i, name in enumerate("xwyc"))
         first = group * a.group_rows
         end = (first + a.group_rows).at_most(a.rows)
-        width = ITEMSIZE[spec.element]
+        width = ELEMENT_BYTES[spec.element]
         blocks = (a.inner + (BLOCK - 1)).divided_by(BLOCK)
         columns = _Columns(w + panel * a.w_panel, y + column * width, c + column * width, [None] * vectors)
         left = a.columns - column
@@ -165,7 +166,7 @@ class _Tile:
 
     def _finished(self, row: Value, totals: list[Value]) -> list[Value]:
         """Return alpha times the sums plus beta times c, between bounds."""
-        a, lanes, size = self.a, self._lanes, ITEMSIZE[self.spec.element]
+        a, lanes, size = self.a, self._lanes, ELEMENT_BYTES[self.spec.element]
         alpha, beta, low, high = (load_scalar(a.scalars + size * i, self._element).splat(lanes) for i in range(4))
         finished = []
         for i, total in enumerate(totals):

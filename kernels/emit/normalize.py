@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
-from ..rows import ITEMSIZE, Normalize
+from ..rows import Normalize
 from .loops import Arguments, counted
 from .mathematics import size_of
 from .rows import Rows, Spot, each_unit, scalars
@@ -55,7 +56,7 @@ def _write(spec: Normalize, a: Arguments, rows: Rows, standard: Callable[[Spot],
     def write(place: Spot) -> None:
         value = standard(place)
         if spec.gain is not None:
-            own = Spot(place.index, place.index * ITEMSIZE[spec.element], place.mask)
+            own = Spot(place.index, place.index * ELEMENT_BYTES[spec.element], place.mask)
             value = value * rows.load(a.gain, own) + rows.load(a.offset, own)
         rows.store(a.y, place, value)
 
@@ -66,7 +67,7 @@ def _write_spans(spec: Normalize, a: Arguments, rows: Rows, standard: Callable[[
     """Build the results of a row of parts that have a gain and an offset each."""
     spans = a.length.divided_by(a.span)
     with counted(spans) as i:
-        number = (rows.number * spans + i).modulo(a.gains) * ITEMSIZE[spec.element]
+        number = (rows.number * spans + i).modulo(a.gains) * ELEMENT_BYTES[spec.element]
         gain, offset = (
             load_scalar(base + number, rows.kind).splat(rows.vector(0.0).lanes) for base in (a.gain, a.offset)
         )

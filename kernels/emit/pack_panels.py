@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-from ..matmul import ITEMSIZE, PackPanels
+from ..elements import ELEMENT_BYTES
+from ..matmul import PackPanels
 from .python_loops import elements
 
 
 def python_kernel(spec: PackPanels) -> Callable[..., None]:
     """Return the kernel."""
-    items, integers, width, size = elements(spec.element), elements("i64"), spec.width, ITEMSIZE[spec.element]
+    items, integers, width, size = elements(spec.element), elements("i64"), spec.width, ELEMENT_BYTES[spec.element]
 
     def pack_panels(
         w: int,

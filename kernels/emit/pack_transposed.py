@@ -1,14 +1,15 @@
 """The code of `kernels.matmul.PackTransposed`: squares of a vector's length, transposed in registers."""
 
+from ..elements import ELEMENT_BYTES, VECTOR_BYTES, lanes_of
 from ..isa import Isa
-from ..matmul import ITEMSIZE, VECTOR_BYTES, PackTransposed, lanes_of
+from ..matmul import PackTransposed
 from .loops import Arguments, counted
 from .vector import F32, F64, I64, Value, constant, first_lanes, load_lanes, load_scalar
 
 
 def emit(spec: PackTransposed, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    size, lanes = ITEMSIZE[spec.element], lanes_of(spec.element)
+    size, lanes = ELEMENT_BYTES[spec.element], lanes_of(spec.element)
     width = spec.vectors * lanes
     with counted(a.end, a.first) as panel:
         start = panel.modulo(a.panels) * width

@@ -2,7 +2,7 @@
 
 from llvmlite import ir
 
-from ..broadcast import ELEMENT_BYTES
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
 from ..plain_pool import PlainMax
 from .element import in_memory, kind_of, larger

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from ..broadcast import ELEMENT_BYTES
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
 from ..quantization import Dequantize, Quantize, Rescale
 from .element import converted, in_memory

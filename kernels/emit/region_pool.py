@@ -60,6 +60,22 @@ def python_kernel(spec: RegionPool) -> Callable[..., None]:
                         if value > out[at] or value != value:
                             out[at] = value
 
+    @njit(inline="always")
+    def neighbours(coordinate: Any, length: int, scratch: int) -> Any:
+        """Return the elements before and after a coordinate, and their shares, which are 0 outside of the image."""
+        at, is_inside = coordinate, coordinate >= -1 and coordinate <= length
+        if not is_inside or at < 0:
+            at = single(0.0)
+        before = integer(at, scratch)
+        if before >= length - 1:
+            before, at = length - 1, single(length - 1)
+        after = before + 1 if before + 1 < length else length - 1
+        low = at - single(before)
+        high = single(1.0) - low
+        if not is_inside:
+            low, high = single(0.0), single(0.0)
+        return before, after, high, low
+
     def region_pool(
         x: int,
         regions: int,
@@ -123,32 +139,12 @@ def python_kernel(spec: RegionPool) -> Callable[..., None]:
             for row in range(rows):
                 for i in range(down):
                     v = top + single(row) * part_height + (single(i) + single(0.5)) * part_height / single(down)
-                    row_in = v >= -1 and v <= height
-                    if not row_in or v < 0:
-                        v = single(0.0)
-                    above = integer(v, scratch)
-                    if above >= height - 1:
-                        above, v = height - 1, single(height - 1)
-                    below = above + 1 if above + 1 < height else height - 1
-                    low_v = v - single(above)
-                    high_v = single(1.0) - low_v
-                    if not row_in:
-                        low_v, high_v = single(0.0), single(0.0)
+                    above, below, high_v, low_v = neighbours(v, height, scratch)
                     for column in range(columns):
                         for j in range(across):
                             u = (single(j) + single(0.5)) * part_width / single(across)
                             u = left + single(column) * part_width + u
-                            column_in = u >= -1 and u <= width
-                            if not column_in or u < 0:
-                                u = single(0.0)
-                            before = integer(u, scratch)
-                            if before >= width - 1:
-                                before, u = width - 1, single(width - 1)
-                            after = before + 1 if before + 1 < width else width - 1
-                            low_u = u - single(before)
-                            high_u = single(1.0) - low_u
-                            if not column_in:
-                                low_u, high_u = single(0.0), single(0.0)
+                            before, after, high_u, low_u = neighbours(u, width, scratch)
                             t, w = 5 * size, 4 * size
                             table[t], table[t + 1] = above * width + before, above * width + after
                             table[t + 2], table[t + 3] = below * width + before, below * width + after

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from ..rows import ITEMSIZE, Element, lanes_of
+from ..elements import ELEMENT_BYTES, Real, lanes_of
 from .loops import Arguments, counted
 from .memory import Variable
 from .vector import F32, F64, Value, constant, first_lanes, load, load_lanes, load_scalar
@@ -18,7 +18,7 @@ Pairwise = Callable[[Value, Value], Value]
 """Function of two vectors, such as their sum."""
 
 
-def type_of(element: Element) -> ir.Type:
+def type_of(element: Real) -> ir.Type:
     """Return LLVM's type of an element."""
     return F32 if element == "f32" else F64
 
@@ -53,7 +53,7 @@ class Rows:
     lanes : lanes that are rows, where lanes are.
     """
 
-    element: Element
+    element: Real
     is_strided: bool
     a: Arguments
     number: Value
@@ -158,7 +158,7 @@ class Rows:
 
     def write(self, base: Value, value: Value) -> None:
         """Write one number for each row to a tensor of such numbers."""
-        target = base + self.number * ITEMSIZE[self.element]
+        target = base + self.number * ELEMENT_BYTES[self.element]
         if self.lanes is None:
             value.lane(0).store(target)
         else:
@@ -166,10 +166,10 @@ class Rows:
 
     def _row(self, index: Value) -> Spot:
         """Return the spot of an element of rows that are side by side."""
-        return Spot(index, self.start + index * self.a.inner * ITEMSIZE[self.element], self.lanes)
+        return Spot(index, self.start + index * self.a.inner * ELEMENT_BYTES[self.element], self.lanes)
 
     def _at(self, index: Value, mask: Value | None) -> Spot:
-        return Spot(index, self.start + index * ITEMSIZE[self.element], mask)
+        return Spot(index, self.start + index * ELEMENT_BYTES[self.element], mask)
 
     def _tail(self, first: Value, count: Value, whole: Value, body: Callable[[Spot], None]) -> None:
         """Build what comes after whole vectors."""
@@ -199,9 +199,9 @@ def smallest(a: Value, b: Value) -> Value:
 
 
 @contextmanager
-def each_unit(a: Arguments, element: Element, *, is_strided: bool) -> Iterator[Rows]:
+def each_unit(a: Arguments, element: Real, *, is_strided: bool) -> Iterator[Rows]:
     """Build the loop over units first..end; see `kernels.rows`."""
-    size, lanes = ITEMSIZE[element], lanes_of(element)
+    size, lanes = ELEMENT_BYTES[element], lanes_of(element)
     with counted(a.end, a.first) as unit:
         if is_strided:
             outer, group = unit.divided_by(a.groups), unit.modulo(a.groups)
@@ -213,7 +213,7 @@ def each_unit(a: Arguments, element: Element, *, is_strided: bool) -> Iterator[R
             yield Rows(element, False, a, unit, unit * a.length * size, None)
 
 
-def scalars(a: Arguments, element: Element, count: int) -> Sequence[Value]:
+def scalars(a: Arguments, element: Real, count: int) -> Sequence[Value]:
     """Return the numbers at the address `scalars` as vectors."""
-    size, lanes = ITEMSIZE[element], lanes_of(element)
+    size, lanes = ELEMENT_BYTES[element], lanes_of(element)
     return [load_scalar(a.scalars + size * i, type_of(element)).splat(lanes) for i in range(count)]

@@ -3,14 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from llvmlite import ir
-
 from .loops import Arguments, counted
 from .memory import Variable
 from .vector import I8, I64, Value, constant, load, load_scalar
-
-INTEGERS = {1: ir.IntType(8), 2: ir.IntType(16), 4: ir.IntType(32), 8: ir.IntType(64)}
-"""The integer of a number of bytes: what moves is not looked at."""
 
 _WIDTHS = (64, 32, 16, 8, 4, 2, 1)
 

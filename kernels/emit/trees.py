@@ -68,6 +68,32 @@ def python_kernel(spec: Trees) -> Callable[..., None]:
                     sums[place] = weight
                 flags[place] = 1
 
+    @njit(inline="always")
+    def descend(x: Any, nodes: Any, thresholds: Any, depth: int, found: Any, a0: int, features: int) -> None:
+        """Go down from the eight nodes at `found`, with a row each: the first at `a0`, the others `features` apart."""
+        n0, n1, n2, n3, n4, n5, n6, n7 = found[0], found[1], found[2], found[3], found[4], found[5], found[6], found[7]
+        a1, a2, a3 = a0 + features, a0 + 2 * features, a0 + 3 * features
+        a4, a5, a6, a7 = a0 + 4 * features, a0 + 5 * features, a0 + 6 * features, a0 + 7 * features
+        level = depth
+        while level > 0:
+            n0, n1 = step(x, nodes, thresholds, n0, a0), step(x, nodes, thresholds, n1, a1)
+            n2, n3 = step(x, nodes, thresholds, n2, a2), step(x, nodes, thresholds, n3, a3)
+            n4, n5 = step(x, nodes, thresholds, n4, a4), step(x, nodes, thresholds, n5, a5)
+            n6, n7 = step(x, nodes, thresholds, n6, a6), step(x, nodes, thresholds, n7, a7)
+            level -= 1
+            if (level & 7) == 7 and (
+                is_leaf(nodes, n0)
+                & is_leaf(nodes, n1)
+                & is_leaf(nodes, n2)
+                & is_leaf(nodes, n3)
+                & is_leaf(nodes, n4)
+                & is_leaf(nodes, n5)
+                & is_leaf(nodes, n6)
+                & is_leaf(nodes, n7)
+            ):
+                level = 0
+        found[0], found[1], found[2], found[3], found[4], found[5], found[6], found[7] = n0, n1, n2, n3, n4, n5, n6, n7
+
     def trees(x: int, scores: int, given: int, first: int, end: int, forest: int, scratch: int) -> None:
         facts = integers(forest)
         features, columns, block, nodes, roots = facts[0], facts[1], facts[2], facts[3], facts[4]
@@ -89,81 +115,31 @@ def python_kernel(spec: Trees) -> Callable[..., None]:
             for t in range(count):
                 start, depth, r = root_of[t], depth_of[t], 0
                 while r < together:
-                    a0 = (begin + r) * features
-                    a1, a2, a3 = a0 + features, a0 + 2 * features, a0 + 3 * features
-                    a4, a5, a6, a7 = a0 + 4 * features, a0 + 5 * features, a0 + 6 * features, a0 + 7 * features
-                    n0 = n1 = n2 = n3 = n4 = n5 = n6 = n7 = start
-                    level = depth
-                    while level > 0:
-                        n0, n1 = step(source, table, splits, n0, a0), step(source, table, splits, n1, a1)
-                        n2, n3 = step(source, table, splits, n2, a2), step(source, table, splits, n3, a3)
-                        n4, n5 = step(source, table, splits, n4, a4), step(source, table, splits, n5, a5)
-                        n6, n7 = step(source, table, splits, n6, a6), step(source, table, splits, n7, a7)
-                        level -= 1
-                        if (level & 7) == 7 and (
-                            is_leaf(table, n0)
-                            & is_leaf(table, n1)
-                            & is_leaf(table, n2)
-                            & is_leaf(table, n3)
-                            & is_leaf(table, n4)
-                            & is_leaf(table, n5)
-                            & is_leaf(table, n6)
-                            & is_leaf(table, n7)
-                        ):
-                            level = 0
-                    found[0], found[1], found[2], found[3] = n0, n1, n2, n3
-                    found[4], found[5], found[6], found[7] = n4, n5, n6, n7
                     for k in range(8):
-                        add(
-                            table,
-                            splits,
-                            found[k],
-                            sums,
-                            flags,
-                            (begin + r + k) * columns,
-                            leaf_table,
-                            target_of,
-                            weight_of,
-                            join,
-                        )
+                        found[k] = start
+                    descend(source, table, splits, depth, found, (begin + r) * features, features)
+                    for k in range(8):
+                        at = (begin + r + k) * columns
+                        add(table, splits, found[k], sums, flags, at, leaf_table, target_of, weight_of, join)
                     r += 8
             for r in range(together, rows):
                 row, at, t = (begin + r) * features, (begin + r) * columns, 0
                 while t < count:
-                    n0 = n1 = n2 = n3 = n4 = n5 = n6 = n7 = root_of[t]
                     level, live = depth_of[t], 1
+                    found[0] = root_of[t]
                     if t + 8 <= count:
                         live = 8
-                        n1, n2, n3, n4 = root_of[t + 1], root_of[t + 2], root_of[t + 3], root_of[t + 4]
-                        n5, n6, n7 = root_of[t + 5], root_of[t + 6], root_of[t + 7]
                         for k in range(1, 8):
+                            found[k] = root_of[t + k]
                             if depth_of[t + k] > level:
                                 level = depth_of[t + k]
-                        while level > 0:
-                            n0, n1 = step(source, table, splits, n0, row), step(source, table, splits, n1, row)
-                            n2, n3 = step(source, table, splits, n2, row), step(source, table, splits, n3, row)
-                            n4, n5 = step(source, table, splits, n4, row), step(source, table, splits, n5, row)
-                            n6, n7 = step(source, table, splits, n6, row), step(source, table, splits, n7, row)
-                            level -= 1
-                            if (level & 7) == 7 and (
-                                is_leaf(table, n0)
-                                & is_leaf(table, n1)
-                                & is_leaf(table, n2)
-                                & is_leaf(table, n3)
-                                & is_leaf(table, n4)
-                                & is_leaf(table, n5)
-                                & is_leaf(table, n6)
-                                & is_leaf(table, n7)
-                            ):
-                                level = 0
+                        descend(source, table, splits, level, found, row, 0)
                     else:
-                        while level > 0:
-                            n0 = step(source, table, splits, n0, row)
+                        node = found[0]
+                        while level > 0 and not is_leaf(table, node):
+                            node = step(source, table, splits, node, row)
                             level -= 1
-                            if is_leaf(table, n0):
-                                level = 0
-                    found[0], found[1], found[2], found[3] = n0, n1, n2, n3
-                    found[4], found[5], found[6], found[7] = n4, n5, n6, n7
+                        found[0] = node
                     for k in range(live):
                         add(table, splits, found[k], sums, flags, at, leaf_table, target_of, weight_of, join)
                     t += live

@@ -26,6 +26,9 @@ LANES = 16
 STORED = {"u8": I8, "i16": I16, "f32": F32}
 """LLVM type of an element by its stored form."""
 
+INTEGERS = {1: I8, 2: I16, 4: I32, 8: I64}
+"""LLVM type of an element by its number of bytes, where it moves without being looked at."""
+
 _BITS = {I8: 8, I16: 16, I32: 32, I64: 64, F32: 32, F64: 64}
 
 

@@ -50,6 +50,21 @@ class RunKey(NamedTuple):
     feeds: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
     raw: bool
 
+    @classmethod
+    def of(cls, names: Sequence[str] | None, feeds: Any, raw: bool) -> RunKey | None:
+        """Return the key of a run whose feeds are plain arrays; None for any other, which needs every check."""
+        if type(feeds) is not dict or not isinstance(names, list | None):
+            return None
+        listed = None if names is None else tuple(names)
+        if listed is not None and (any(type(name) is not str for name in listed) or len(set(listed)) < len(listed)):
+            return None
+        described = []
+        for name, feed in feeds.items():
+            if type(feed) is not np.ndarray or not feed.dtype.isnative:
+                return None
+            described.append((name, feed.dtype, feed.shape))
+        return cls(listed or None, tuple(described), raw)
+
 
 def requested_network(network_with: Callable[[FormatRequest | None], Network], options: SessionOptions) -> Network:
     """Return the network of a model with the formats that options request."""

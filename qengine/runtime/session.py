@@ -202,7 +202,7 @@ class InferenceSession:
         QEngineError
             If the shapes do not fit each other, or a tensor would be too large.
         """
-        key = _key_of_run(output_names, feeds, raw)
+        key = RunKey.of(output_names, feeds, raw)
         if key is not None and (executor := self._plans.prepared(key)) is not None:
             outputs = executor.run(feeds)
             return [outputs[name] for name in key.outputs or [value.name for value in self.graph.outputs]]
@@ -363,21 +363,6 @@ class InferenceSession:
     def limited(self) -> AbstractContextManager[None]:
         """Limit the threads of NumPy's linear algebra to those of the session, while the context lasts."""
         return BLAS.limited(self._options.threads)
-
-
-def _key_of_run(names: Sequence[str] | None, feeds: Any, raw: bool) -> RunKey | None:
-    """Return the key of a run whose feeds are plain arrays; None for any other, which needs every check."""
-    if type(feeds) is not dict or not isinstance(names, list | None):
-        return None
-    listed = None if names is None else tuple(names)
-    if listed is not None and (any(type(name) is not str for name in listed) or len(set(listed)) < len(listed)):
-        return None
-    described = []
-    for name, feed in feeds.items():
-        if type(feed) is not np.ndarray or not feed.dtype.isnative:
-            return None
-        described.append((name, feed.dtype, feed.shape))
-    return RunKey(listed or None, tuple(described), raw)
 
 
 def _result(value: RuntimeValue, raw: bool) -> Any:

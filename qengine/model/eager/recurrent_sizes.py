@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.kernels.recurrent import Cell
 from qengine.model.eager.elements import Reals, check_shape, checked_shape
 from qengine.model.eager.evaluator import OutputType
 from qengine.model.eager.gates import Gate, gates
@@ -19,6 +20,14 @@ LENGTH_MESSAGE = "sequence_lens has the length {}, X has steps for 0 to {}"
 """Message for a length that is not allowed, and the number of steps."""
 
 Function = Callable[[Reals], Reals]
+
+
+_FUNCTIONS: dict[Cell, tuple[str, ...]] = {
+    "lstm": ("Sigmoid", "Tanh", "Tanh"),
+    "gru": ("Sigmoid", "Tanh"),
+    "rnn": ("Tanh",),
+}
+"""The functions of a cell where a node names none."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,9 @@ class RecurrentOptions:
         """Whether a direction runs from the end of each sequence to its begin."""
         return direction == 1 or self.direction == "reverse"
 
-    def gates(self, defaults: tuple[str, ...]) -> list[list[Gate]]:
+    def gates(self, cell: Cell) -> list[list[Gate]]:
         """Return the functions of each direction."""
+        defaults = _FUNCTIONS[cell]
         names = self.activations or defaults * self.directions
         if len(names) != len(defaults) * self.directions:
             raise ModelError(

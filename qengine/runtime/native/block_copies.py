@@ -13,11 +13,9 @@ from math import prod
 import numpy as np
 
 from qengine.kernels.program import Call
-from qengine.kernels.strided_copy import CopyElements, CopyRuns, CopyTransposed
+from qengine.kernels.strided_copy import STRIP, CopyElements, CopyRuns, CopyTransposed
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, View
-
-_STRIP = 16
 
 
 @dataclass(frozen=True)
@@ -108,9 +106,9 @@ def _call(
         return Call(CopyElements(size, False), {**numbers, "end": places * pixels, **inner})
     if packs:
         numbers |= {"mid": pixels, "y_mid": pixel, "inner": lanes, "x_inner": strides.channel}
-        return Call(CopyTransposed(size), {**numbers, "end": places * -(-pixels // _STRIP)})
+        return Call(CopyTransposed(size), {**numbers, "end": places * -(-pixels // STRIP)})
     numbers |= {"mid": lanes, "y_mid": strides.channel, "inner": pixels, "x_inner": pixel}
-    return Call(CopyTransposed(size), {**numbers, "end": places * -(-lanes // _STRIP)})
+    return Call(CopyTransposed(size), {**numbers, "end": places * -(-lanes // STRIP)})
 
 
 @dataclass(eq=False)

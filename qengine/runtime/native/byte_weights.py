@@ -14,8 +14,8 @@ from qengine.kernels.integer_product import PackRows
 from qengine.kernels.isa import Isa
 from qengine.runtime.native.exact_sums import split_taps
 from qengine.runtime.native.plain_op import Part, PlainOp
-from qengine.runtime.native.row_product import constant_buffer, flat, tap_offsets
-from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
+from qengine.runtime.native.row_product import flat, tap_offsets
+from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
 
 TAP = 4
 """Bytes of a tap."""

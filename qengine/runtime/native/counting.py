@@ -244,10 +244,6 @@ class _CountedLowering(PlanLowering):
         is_new = bool(ops) and ops[-1].out is buffer
         self._compare(t, has_flags=is_new and buffer.flagged)
 
-    def _turn(self, bound_step: BoundStep) -> bool:  # noqa: ARG002
-        """Keep no Transpose for the readers of its output: the output is counted too."""
-        return False
-
     def _lower_to_plain(self, bound_step: BoundStep) -> tuple[Op, ...]:
         """Add a step on plain buffers; in fixed point only one that rounds nothing, as these kernels store no flags."""
         step, fmt = bound_step.step, bound_step.output.format

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 from qengine.model.steps import Linear, Move, Step, Tensor
@@ -139,8 +138,3 @@ def on_frames(step: Step, x: Tensor, depth: Depth) -> Step:
     assert isinstance(window, WindowMax)
     flat = WindowMax(window.kernel[1:], window.strides[1:], window.dilations[1:], window.pads[1:])
     return replace(step, x=x, function=flat, shape=(n * depth.length, c, *size))
-
-
-def elements_of_frame(shape: tuple[int, ...]) -> int:
-    """Return the number of elements of a frame of a tensor (N, C, D, H, W)."""
-    return shape[1] * prod(shape[3:])

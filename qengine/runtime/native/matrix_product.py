@@ -13,14 +13,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qengine.kernels.elements import lanes_of
 from qengine.kernels.isa import Isa
-from qengine.kernels.matmul import Matmul, PackPanels, PackTransposed, lanes_of, packed_panels, panel_vectors, tile_rows
+from qengine.kernels.matmul import Matmul, PackPanels, PackTransposed, packed_panels, panel_vectors, tile_rows
 from qengine.model.steps.moves import Strided
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainOp
-from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
+from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, constant_buffer
 
 _GROUP_BYTES = 1 << 18  # of rows of the left matrix, which stay in the L2 cache while panels pass
 _UNITS = 8  # parts that threads can share
@@ -114,15 +114,6 @@ def _one_step(shape: Sequence[int], strides: Sequence[int]) -> int | None:
     return long[-1][1] if long else 1
 
 
-def constant_buffer(name: str, stored: str, array: NDArray[Any]) -> TensorBuffer:
-    """Return a plain buffer of elements that are known, at a multiple of 64 bytes."""
-    memory = np.empty(array.nbytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    elements = memory[start : start + array.nbytes].view(array.dtype)
-    elements[:] = array.ravel()
-    return TensorBuffer(name, (1, 1, 1, array.size), stored, 1, elements=elements)
-
-
 def product_ops(
     isa: Isa,
     x: Stack,
@@ -170,7 +161,7 @@ def product_ops(
         )
         before = (_pack_op(isa, w, weights, different, (inner, columns, width)),)
     w_row, w_panel = (width, inner * width) if is_packed else (w.row, width)
-    third = added or Added(constant_buffer("zeros", element, np.zeros(columns, _dtype(element))))
+    third = added or Added(constant_buffer(np.zeros(columns, _dtype(element)), "zeros"))
     limits = [-np.inf if bounds[0] is None else bounds[0], np.inf if bounds[1] is None else bounds[1]]
     scalars = np.array([factor, third.factor, *limits], _dtype(element))
     addends = third.offsets or (0,) * len(x.offsets)
@@ -220,7 +211,7 @@ def _packed_constant(w: Stack, offsets: Iterable[int], size: tuple[int, int], wi
     strides = (w.row * itemsize, w.column * itemsize)
     matrices = [np.lib.stride_tricks.as_strided(flat[o:], size, strides, writeable=False) for o in offsets]
     packed = packed_panels(np.stack(matrices), width)
-    return constant_buffer(w.buffer.name, w.buffer.stored, packed)
+    return constant_buffer(packed, w.buffer.name)
 
 
 def _pack_op(isa: Isa, w: Stack, out: TensorBuffer, offsets: Sequence[int], size: tuple[int, int, int]) -> Op:

@@ -148,6 +148,7 @@ class NativeLoop:
         self.body, self.segment = body, executor.parts[0]
         has_condition = Role.CONDITION in body.roles
         self._state_places = [i for i, role in enumerate(body.roles) if role is Role.STATE]
+        self._number_places = [i for i, role in enumerate(body.roles) if role is Role.NUMBER]
         go, others = (body.outputs[0], body.outputs[1:]) if has_condition else (None, body.outputs)
         self.states, self.rows = others[: len(self._state_places)], others[len(self._state_places) :]
         self._copies: list[tuple[str, str, int]] = []
@@ -248,36 +249,14 @@ class NativeLoop:
         count: Callable[[int], int],
         what: str,
     ) -> Progress:
-        executor, roles = self.body.executor, self.body.roles
+        executor = self.body.executor
         own = [output for output in self.segment.outputs if output.key not in self._written]
         arrays: Arrays = {output.key: np.empty(output.shape, output.dtype) for output in own} | self._constants
         arrays[NAN_COUNTS] = np.zeros(max(len(executor.plan.inputs), 1), np.int64)
         arrays[FAULTS] = faults = np.zeros(max(len(executor.faults), 1), np.int64)
-        moving: dict[str, Moving] = {}
-
-        def move(place: int, one: Moving) -> None:
-            for key in (self.body.names[place], feed_key(self.body.names[place]), self._input_slot(place)):
-                moving[key] = one
-
-        always = np.ones(1, np.bool_)
-        go_array = np.ones(2, np.bool_)
-        for place, (value, role) in enumerate(zip(values, roles, strict=True)):
-            if role is Role.CONDITION:
-                move(place, _fixed(always))
-            elif role is Role.ROW:
-                move(place, Moving(_address(value), _address(value), value.nbytes // max(len(value), 1)))
-            elif role is not Role.NUMBER:
-                move(place, _fixed(value))
-        pairs: list[tuple[NDArray[Any], NDArray[Any]] | None] = []
-        for place, slot in zip(self._state_places, self._state_slots, strict=True):
-            if slot is None:
-                pairs.append(None)
-                continue
-            old, new = values[place].copy(), np.empty_like(values[place])
-            even, odd = (old, new) if first % 2 == 0 else (new, old)
-            pairs.append((even, odd))
-            move(place, Moving(_address(even), _address(odd)))
-            moving[slot] = Moving(_address(odd), _address(even))
+        always, go_array = np.ones(1, np.bool_), np.ones(2, np.bool_)
+        moving = self._moving_inputs(values, always)
+        states = self._moving_states(values, first, moving)
         go = _fixed(always)
         if self._go is not None:
             go = moving[self._go] = Moving(_address(go_array), _address(go_array) + 1)
@@ -286,18 +265,11 @@ class NativeLoop:
         while continues and (limit is None or at < limit):
             wanted = self._at_once if limit is None else min(self._at_once, limit - at)
             end = at + count(wanted)
-            for row, slot in zip(rows, self._row_slots, strict=True):
-                used = at - first
-                if end - first > len(row.array):
-                    row.make_room(used, self._room(row, end - first, None if limit is None else limit - first), what)
-                base = _address(row.array) - first * row.row_bytes
-                assert slot is not None
-                moving[slot] = Moving(base, base, row.row_bytes)
+            self._move_rows(rows, (first, at, end, limit), moving, what)
             numbers = np.arange(at, end)
-            for place, role in enumerate(roles):
-                if role is Role.NUMBER:
-                    base = _address(numbers) - 8 * at
-                    move(place, Moving(base, base, 8))
+            number = Moving(_address(numbers) - 8 * at, _address(numbers) - 8 * at, 8)
+            for place in self._number_places:
+                moving.update(dict.fromkeys(self._keys(place), number))
             began = time.perf_counter()
             before, at = at, self.program.iterate(arrays, moving, go, faults if executor.faults else None, at, end)
             executor.check_faults(arrays)
@@ -305,10 +277,64 @@ class NativeLoop:
             count(at - end)  # those that did not run
             if at > before:
                 continues = bool(go_array[(at - 1) % 2]) if self._go is not None else True
-        states = []
-        for place, pair in zip(self._state_places, pairs, strict=True):
-            states.append(values[place] if pair is None else pair[at % 2])
-        return Progress(at, continues, states, [row.array[: at - first] for row in rows])
+        return Progress(at, continues, [pair[at % 2] for pair in states], [row.array[: at - first] for row in rows])
+
+    def _keys(self, place: int) -> tuple[str, str, str]:
+        """Return the names of the slots of an input."""
+        name = self.body.names[place]
+        return name, feed_key(name), self._input_slot(place)
+
+    def _moving_inputs(self, values: Sequence[NDArray[Any]], always: NDArray[np.bool_]) -> dict[str, Moving]:
+        """Return the addresses of all inputs but the number: states as if no iteration changed them."""
+        moving: dict[str, Moving] = {}
+        for place, (value, role) in enumerate(zip(values, self.body.roles, strict=True)):
+            one = _fixed(always if role is Role.CONDITION else value)
+            if role is Role.ROW:
+                one = Moving(_address(value), _address(value), value.nbytes // max(len(value), 1))
+            if role is not Role.NUMBER:
+                moving |= dict.fromkeys(self._keys(place), one)
+        return moving
+
+    def _moving_states(
+        self, values: Sequence[NDArray[Any]], first: int, moving: dict[str, Moving]
+    ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """Add the addresses of the states that change, and return the array of each before even and odd iterations."""
+        pairs = []
+        for place, slot in zip(self._state_places, self._state_slots, strict=True):
+            if slot is None:
+                pairs.append((values[place], values[place]))
+                continue
+            old, new = values[place].copy(), np.empty_like(values[place])
+            even, odd = (old, new) if first % 2 == 0 else (new, old)
+            pairs.append((even, odd))
+            moving |= dict.fromkeys(self._keys(place), Moving(_address(even), _address(odd)))
+            moving[slot] = Moving(_address(odd), _address(even))
+        return pairs
+
+    def _move_rows(
+        self, rows: Sequence[_Rows], span: tuple[int, int, int, int | None], moving: dict[str, Moving], what: str
+    ) -> None:
+        """Make room for the scan outputs of the next iterations, and set their addresses.
+
+        Parameters
+        ----------
+        rows
+            The scan outputs.
+        span
+            Numbers of the first iteration, of the next one and of that after the next ones, and the limit.
+        moving
+            Addresses by slot.
+        what
+            The node, for the messages of errors.
+        """
+        first, at, end, limit = span
+        for row, slot in zip(rows, self._row_slots, strict=True):
+            if end - first > len(row.array):
+                room = self._room(row, end - first, None if limit is None else limit - first)
+                row.make_room(at - first, room, what)
+            base = _address(row.array) - first * row.row_bytes
+            assert slot is not None
+            moving[slot] = Moving(base, base, row.row_bytes)
 
     def _adapt(self, seconds: float, count: int) -> None:
         """Set the number of iterations after which Python is entered again, from the time that some took."""

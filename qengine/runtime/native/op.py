@@ -15,7 +15,7 @@ from qengine.kernels.dot import FactorType
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import Halo
 from qengine.kernels.program import Call
-from qengine.runtime.native.tensor_buffer import TensorBuffer, View
+from qengine.runtime.native.tensor_buffer import TensorBuffer, View, aligned_copy
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,9 @@ class Op(ABC):
 
     def aligned_copy(self, array: NDArray[Any]) -> int:
         """Return the address of a copy at a multiple of 64 bytes, and keep the copy as long as the op."""
-        memory = np.zeros(array.nbytes + 192, np.uint8)  # kernels may read one more vector beyond a row
-        start = -memory.ctypes.data % 64
-        memory[start : start + array.nbytes] = array.view(np.uint8).ravel()
-        self._arrays.append(memory)
-        return int(memory.ctypes.data) + start
+        copy = aligned_copy(array)
+        self._arrays.append(copy)
+        return int(copy.ctypes.data)
 
 
 def share_bounds(total: int, share: int, shares: int) -> tuple[int, int]:

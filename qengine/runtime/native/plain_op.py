@@ -34,8 +34,31 @@ class Part:
         return self.end - self.first
 
 
+class _Parted(Op):
+    """Op whose fields say how its work is cut into parts."""
+
+    parts: int
+    work: float
+    scratch: int
+
+    @property
+    def part_count(self) -> int:
+        """The number of parts."""
+        return self.parts
+
+    @property
+    def cycles(self) -> float:
+        """An estimate of the processor cycles on one thread."""
+        return self.work
+
+    @property
+    def scratch_bytes(self) -> int:
+        """The bytes of memory that each thread needs while it computes."""
+        return self.scratch
+
+
 @dataclass(eq=False)
-class PlainCalls(Op):
+class PlainCalls(_Parted):
     """Several calls of kernels on plain buffers that threads share; see `PlainOp` for one kernel.
 
     Attributes
@@ -55,28 +78,13 @@ class PlainCalls(Op):
     def __post_init__(self, label: str, others: tuple[TensorBuffer, ...]) -> None:
         self.other_outputs, self.kernel = others, label
 
-    @property
-    def part_count(self) -> int:
-        """The number of parts."""
-        return self.parts
-
-    @property
-    def cycles(self) -> float:
-        """An estimate of the processor cycles on one thread."""
-        return self.work
-
-    @property
-    def scratch_bytes(self) -> int:
-        """The bytes of memory that each thread needs while it computes."""
-        return self.scratch
-
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute some parts."""
         return self.make(_part(len(self.inputs), views, out, rows))
 
 
 @dataclass(eq=False)
-class PlainOp(Op):
+class PlainOp(_Parted):
     """A kernel on plain buffers.
 
     A kernel must not read or write beyond the elements of a tensor: inputs may be arrays of the user's.
@@ -103,21 +111,6 @@ class PlainOp(Op):
     def __post_init__(self, others: tuple[TensorBuffer, ...], label: str | None) -> None:
         self.other_outputs = others
         self.kernel = label or self.spec.emitter
-
-    @property
-    def part_count(self) -> int:
-        """The number of parts."""
-        return self.parts
-
-    @property
-    def cycles(self) -> float:
-        """An estimate of the processor cycles on one thread."""
-        return self.work
-
-    @property
-    def scratch_bytes(self) -> int:
-        """The bytes of memory that each thread needs while it computes."""
-        return self.scratch
 
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the call that computes some parts."""

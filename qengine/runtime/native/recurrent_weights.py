@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qengine.kernels.epilogue import LANES
 from qengine.kernels.program import Call
@@ -15,8 +16,8 @@ from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.native.lowering_table import PlainContext
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
-from qengine.runtime.native.row_product import constant_buffer, flat
-from qengine.runtime.native.tensor_buffer import TensorBuffer
+from qengine.runtime.native.row_product import flat
+from qengine.runtime.native.tensor_buffer import TensorBuffer, constant_buffer
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,29 @@ class RecurrentNode:
     def first_biases(self) -> int:
         """The number of gates whose bias of h is added with that of x."""
         return 2 if self.resets_after else self.gates
+
+
+@dataclass(frozen=True)
+class GateFunctions:
+    """The functions of the gates of a direction, as `Recurrence` reads them.
+
+    Attributes
+    ----------
+    names : name of each function.
+    numbers : bound of their arguments, 0 for none, then the two numbers of each.
+    """
+
+    names: tuple[str, ...]
+    numbers: NDArray[np.float32]
+
+
+def gate_functions(options: RecurrentOptions, cell: Cell) -> list[GateFunctions]:
+    """Return the functions of each direction."""
+    found = []
+    for gates in options.gates(cell):
+        numbers = [options.bound or 0.0, *(n for gate in gates for n in (gate.alpha, gate.beta))]
+        found.append(GateFunctions(tuple(gate.name for gate in gates), np.array(numbers, np.float32)))
+    return found
 
 
 class RecurrentWeights:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
+from qengine.kernels.elements import lanes_of
 from qengine.kernels.isa import Isa
-from qengine.kernels.rows import lanes_of
 from qengine.runtime.native.plain_op import Part, PlainOp
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
 

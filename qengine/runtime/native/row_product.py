@@ -7,8 +7,7 @@ by side, so that the table is 0, 4, 8, ... for every row.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from qengine.kernels.epilogue import LANES, Sums
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Call
 from qengine.runtime.native.op import float_bounds
-from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
+from qengine.runtime.native.tensor_buffer import Address
 
 _VECTOR = 4 * LANES
 _OUTER_BYTES = 1 << 15  # more weights than the L1 cache holds
@@ -146,6 +145,31 @@ class RowProduct:
             done += left
         return calls
 
+    def grid_calls(self, grid: Grid, places: Places, number_bytes: int, first: int, end: int) -> list[Call]:
+        """Return the calls that compute some parts of the products of the same rows with several right matrices.
+
+        Parameters
+        ----------
+        grid
+            Parts of all products.
+        places
+            Places of the first product; weights, numbers and results of the others follow.
+        number_bytes
+            Bytes of the numbers of a product.
+        first, end
+            Parts that are computed.
+        """
+        calls, w_bytes, y_bytes = [], self.vectors * self.vector_bytes, grid.rows * places.y_row
+        for i, rows, vectors in grid.within(first, end):
+            one = replace(
+                places,
+                w=places.w + i * w_bytes,
+                numbers=places.numbers + i * number_bytes,
+                y=places.y + i * y_bytes,
+            )
+            calls += self.calls(one.at(rows.start), len(rows), vectors.start, vectors.stop)
+        return calls
+
     def _tile(self, rows: int, vectors: int) -> dot.Tile:
         # Rows lie at distances that only the arguments tell, of which few have addresses in registers.
         if self.isa.has_vnni and rows >= _TILE.pixels and vectors % _TILE.vectors == 0:
@@ -181,16 +205,6 @@ class RowProduct:
 def flat(count: int) -> tuple[int, int, int, int]:
     """Return the shape of a plain buffer of some elements."""
     return 1, 1, 1, count
-
-
-def constant_buffer(array: NDArray[Any]) -> TensorBuffer:
-    """Return a buffer that holds constant elements, at a multiple of 64 bytes and with room for a vector at the end."""
-    memory = np.zeros(array.nbytes + 128, np.uint8)
-    start = -memory.ctypes.data % 64
-    elements = memory[start : start + array.nbytes].view(array.dtype)
-    elements[:] = array.ravel()
-    stored = f"{array.dtype.kind}{8 * array.dtype.itemsize}"
-    return TensorBuffer("constant", flat(array.size), stored, 1, elements=elements)
 
 
 def tap_offsets(taps: int) -> NDArray[np.int64]:

@@ -29,9 +29,7 @@ from qengine.runtime.native.executor import (
 )
 from qengine.runtime.native.frames import Depth, frame_pieces, frames_of, from_frames, tap_pieces
 from qengine.runtime.native.half import is_half, is_rounded, wide
-from qengine.runtime.native.lowering_table import (
-    NotLowered,
-)
+from qengine.runtime.native.lowering_table import NotLowered
 from qengine.runtime.native.lowerings.broadcast import MAX_TERMS
 from qengine.runtime.native.lowerings.elementwise import round_op
 from qengine.runtime.native.op import Op

@@ -20,17 +20,13 @@ from typing import Any
 import numpy as np
 
 from qengine.kernels.program import Call
-from qengine.kernels.strided_copy import CopyElements, CopyRuns, CopyTransposed
+from qengine.kernels.strided_copy import STRIP, CopyElements, CopyRuns, CopyTransposed
 from qengine.model.steps.moves import Strided
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, View
 
-STRIP = 16
-"""Rows of a transposed matrix that are one part of the work."""
-
 _LONG_RUN = 1 << 14
 """Bytes of a run above which it is cut, so that threads can share it."""
-
 
 _CYCLES_PER_BYTE = {CopyRuns: 0.06, CopyTransposed: 0.2, CopyElements: 0.5}
 
@@ -158,9 +154,9 @@ class CopyOp(Op):
     @property
     def cycles(self) -> float:
         """An estimate of the processor cycles on one thread."""
-        factor = {CopyRuns: 0.06, CopyTransposed: 0.2, CopyElements: 0.5}
         sizes = [
-            factor[type(plan.spec)] * prod(piece.x.shape) for plan, piece in zip(self._plans, self.pieces, strict=True)
+            _CYCLES_PER_BYTE[type(plan.spec)] * prod(piece.x.shape)
+            for plan, piece in zip(self._plans, self.pieces, strict=True)
         ]
         return sum(sizes) * ITEMSIZE[self.out.stored] + 8.0 * self.part_count
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.broadcast import ELEMENT_BYTES
+from qengine.kernels.elements import ELEMENT_BYTES
 from qengine.kernels.elementwise import Stored
 from qengine.kernels.epilogue import stored_zero
 from qengine.kernels.layout import Halo, Layout, natural_block
@@ -145,6 +145,22 @@ class TensorBuffer:
     def max_magnitude(self) -> int:
         """The largest magnitude of a code, at least 1."""
         return max(abs(self.low), abs(self.high), 1)
+
+
+def aligned_copy(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the elements one after the other, at a multiple of 64 bytes and with room for a vector at the end."""
+    memory = np.zeros(array.nbytes + 192, np.uint8)  # kernels may read one more vector beyond a row
+    start = -memory.ctypes.data % 64
+    elements = memory[start : start + array.nbytes].view(array.dtype)
+    elements[:] = array.ravel()
+    return elements
+
+
+def constant_buffer(array: NDArray[Any], name: str = "constant") -> TensorBuffer:
+    """Return a plain buffer of known elements."""
+    elements = aligned_copy(array)
+    stored = f"{array.dtype.kind}{8 * array.dtype.itemsize}"
+    return TensorBuffer(name, (1, 1, 1, array.size), stored, 1, elements=elements)
 
 
 @dataclass(frozen=True)

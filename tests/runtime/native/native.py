@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from qengine import InferenceSession
+from qengine.errors import ModelError
 from qengine.kernels.isa import available
 from qengine.runtime.native.executor import NativeSegment
 
@@ -37,6 +39,17 @@ def both(model, feeds, isa: str, threads: int = 1, names=None, **options) -> tup
     for first, second in zip(got, again, strict=True):
         np.testing.assert_array_equal(first, second)
     return got, want, kernels(native, feeds)
+
+
+def error_of_both(model, feeds) -> str:
+    """Message of the error of a run, which is the same on native kernels and on the reference."""
+    messages = []
+    for isa in (ISAS[0], "reference"):
+        with pytest.raises(ModelError) as caught:
+            InferenceSession(model, isa=isa).run(None, feeds)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    return messages[0]
 
 
 def assert_same(got: Arrays, want: Arrays) -> None:

@@ -109,7 +109,7 @@ def dynamic_quantize_lstm(
     lengths = sequence_lengths(sequence_lens, batch, time)
     y = np.zeros((time, n, batch, hidden), np.float32)
     last: list[tuple[Reals, Reals]] = []
-    for d, functions in enumerate(options.gates(("Sigmoid", "Tanh", "Tanh"))):
+    for d, functions in enumerate(options.gates("lstm")):
         f, g, last_function = *map(options.clipped, functions[:2]), functions[2]
         inputs = of_x[d](reals(x[: lengths.max(initial=0)])) + biases[d]
         cell = _Cell(of_h[d], (f, g, last_function), peepholes[d], bool(input_forget))

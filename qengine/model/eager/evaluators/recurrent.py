@@ -145,7 +145,7 @@ def _rnn_types(
 ) -> tuple[OutputType, ...]:
     sizes = RecurrentSizes.of(1, options, (x, w, r), b, [("initial_h", initial_h)])
     _check_lengths(sequence_lens, sizes)
-    options.gates(("Tanh",))
+    options.gates("rnn")
     return sizes.outputs(1, options, x.dtype)
 
 
@@ -162,7 +162,7 @@ def _gru_types(
 ) -> tuple[OutputType, ...]:
     sizes = RecurrentSizes.of(3, options, (x, w, r), b, [("initial_h", initial_h)])
     _check_lengths(sequence_lens, sizes)
-    options.gates(("Sigmoid", "Tanh"))
+    options.gates("gru")
     return sizes.outputs(1, options, x.dtype)
 
 
@@ -183,7 +183,7 @@ def _lstm_types(
     _check_lengths(sequence_lens, sizes)
     if p is not None:
         check_shape(p, (sizes.directions, 3 * sizes.hidden), "P")
-    options.gates(("Sigmoid", "Tanh", "Tanh"))
+    options.gates("lstm")
     return sizes.outputs(2, options, x.dtype)
 
 
@@ -209,7 +209,7 @@ def rnn(
     def cell(f: Function, r: Reals) -> _Cell:
         return lambda inputs, states: (f(inputs + states[0] @ r.T),)
 
-    cells = [cell(options.clipped(f), r) for (f,), r in zip(options.gates(("Tanh",)), layer.r, strict=True)]
+    cells = [cell(options.clipped(f), r) for (f,), r in zip(options.gates("rnn"), layer.r, strict=True)]
     return layer.run(_merged(layer, layer.b.sum(1)), cells)
 
 
@@ -245,7 +245,7 @@ def gru(
 
         return step
 
-    functions = options.gates(("Sigmoid", "Tanh"))
+    functions = options.gates("gru")
     cells = [cell(*one) for one in zip(functions, layer.r, layer.b[:, 1, 2 * n :], strict=True)]
     return layer.run(_merged(layer, biases), cells)
 
@@ -286,6 +286,6 @@ def lstm(
 
         return step
 
-    functions = options.gates(("Sigmoid", "Tanh", "Tanh"))
+    functions = options.gates("lstm")
     cells = [cell(*one) for one in zip(functions, layer.r, peepholes, strict=True)]
     return layer.run(_merged(layer, layer.b.sum(1)), cells)

@@ -19,11 +19,11 @@ from qengine.model.steps.moves import Strided
 from qengine.runtime.native.broadcast_op import broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.lowerings.functions import function_op
-from qengine.runtime.native.matrix_product import Added, Stack, constant_buffer, product_ops, stack_of
+from qengine.runtime.native.matrix_product import Added, Stack, product_ops, stack_of
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.row_op import row_op
 from qengine.runtime.native.strided_copies import CopyOp, Piece, copy_view
-from qengine.runtime.native.tensor_buffer import TensorBuffer
+from qengine.runtime.native.tensor_buffer import TensorBuffer, constant_buffer
 
 _FLOAT = 1  # ONNX's number of float32
 
@@ -175,7 +175,7 @@ class _Attention:
         quotients, bounded = self._between("quotients", shape), self._between("bounded quotients", shape)
         self.ops += product_ops(isa, *factors, quotients, size, factor=factor / softcap)
         self.ops.append(function_op(isa, "tanh", (), quotients, bounded, prod(shape)))
-        cap = constant_buffer("cap", "f32", np.array([softcap], np.float32))
+        cap = constant_buffer(np.array([softcap], np.float32), "cap")
         self.ops.append(broadcast_op(isa, "multiply", [(bounded, shape), (cap, (1,))], capped, shape))
         if added is None:
             return capped
@@ -192,7 +192,7 @@ class _Attention:
         """Add x + mask; where the mask is -infinity the result is, also for NaN."""
         isa, total = self.context.isa, self._between("sums", shape)
         is_masked = TensorBuffer(f"{out.name} (masked)", (1, 1, 1, prod(mask[1])), "b8", 1)
-        lowest = constant_buffer("lowest", "f32", np.array([-np.inf], np.float32))
+        lowest = constant_buffer(np.array([-np.inf], np.float32), "lowest")
         self.ops += [
             broadcast_op(isa, "add", [(x, shape), mask], total, shape),
             broadcast_op(isa, "equal", [mask, (lowest, (1,))], is_masked, mask[1]),
@@ -208,7 +208,7 @@ class _Attention:
         if mask is None:
             if limit is None:
                 return None
-            buffer = constant_buffer("limit", "f32", limit)
+            buffer = constant_buffer(limit, "limit")
             return Added(buffer, shape[3], masks=True), buffer, limit.shape
         pads = self.node.version >= 24 and mask.ndim > 0 and mask.shape[-1] < shape[3]
         if mask.ndim > 4 or (mask.ndim and mask.shape[-1] not in (1, shape[3]) and not pads):
@@ -219,7 +219,7 @@ class _Attention:
             raise NotLowered(f"a mask of {mask.dtype}")
         full = (wanted[0], wanted[1], shape[2] if limit is not None else wanted[2], shape[3])
         if buffer.stored == "b8":
-            numbers = [(constant_buffer(str(n), "f32", np.array([n], np.float32)), (1,)) for n in (0.0, -np.inf)]
+            numbers = [(constant_buffer(np.array([n], np.float32), str(n)), (1,)) for n in (0.0, -np.inf)]
             real = self._between("mask", wanted)
             types = ("b8", "i32", "i32", "i32")
             op = broadcast_op(context.isa, "where", [(buffer, wanted), *numbers], real, wanted, types=types)
@@ -229,7 +229,7 @@ class _Attention:
             buffer, wanted = self._padded_mask(buffer, wanted, shape[3])
         if limit is not None or full != wanted:
             other = np.zeros((1, shape[3]), np.float32) if limit is None else limit
-            operands = [(buffer, wanted), (constant_buffer("limit", "f32", other), other.shape)]
+            operands = [(buffer, wanted), (constant_buffer(other, "limit"), other.shape)]
             whole = self._between("whole mask", full)
             self.ops.append(broadcast_op(context.isa, "add", operands, whole, full))
             buffer = whole
@@ -244,7 +244,7 @@ class _Attention:
         """Return a mask that leaves out the keys that it does not reach, and its shape."""
         whole = Strided.whole((*shape[:3], keys))
         inner, outer = (whole.cut((*[slice(None)] * 3, s)) for s in (slice(0, shape[3]), slice(shape[3], None)))
-        lowest = constant_buffer("lowest", "f32", np.array([-np.inf], np.float32))
+        lowest = constant_buffer(np.array([-np.inf], np.float32), "lowest")
         pieces = Piece(0, Strided.whole(shape), inner), Piece(1, Strided(outer.shape, (0,) * 4), outer)
         target = self._between("padded mask", whole.shape)
         self.ops.append(CopyOp(self.context.isa, (mask, lowest), target, pieces))

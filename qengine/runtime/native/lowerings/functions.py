@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.elements import ELEMENT_BYTES, lanes_of
 from qengine.kernels.elementwise import Function, IntegerFunction, Lookup
 from qengine.kernels.isa import Isa
-from qengine.kernels.rows import ITEMSIZE, lanes_of
 from qengine.model.steps import Evaluated, Island, Table
 from qengine.model.steps.forms import Curve
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
-from qengine.runtime.native.matrix_product import constant_buffer
 from qengine.runtime.native.plain_op import Part, PlainOp
-from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
+from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
 
 _CHUNK = 256  # elements of a part
 _IN_DOUBLE = {"sqrt", "root", "reciprocal", "square", "cube", "abs", "negative", "sign", "floor", "ceil", "round"} | {
@@ -102,8 +101,8 @@ def function_op(
     element: Any = out.stored
     padded = np.zeros(2, np.float32 if element == "f32" else np.float64)
     padded[: len(numbers)] = numbers
-    table = constant_buffer("numbers", element, padded)
-    size, lanes = ITEMSIZE[element], lanes_of(element)
+    table = constant_buffer(padded, "numbers")
+    size, lanes = ELEMENT_BYTES[element], lanes_of(element)
 
     def arguments(part: Part) -> dict[str, Address]:
         source, own = part.inputs
@@ -125,7 +124,7 @@ def _table(context: PlainContext[Table], entries: NDArray[Any], out: TensorBuffe
     # A lookup takes bytes without a sign, and 16 bits from -32768 on.
     first = 0 if size == 1 else values // 2
     full[(np.arange(word.least, word.most + 1) + first) % values] = entries
-    table = constant_buffer("table", out.stored, full)
+    table = constant_buffer(full, "table")
     count = prod(context.out.shape)
 
     def arguments(part: Part) -> dict[str, Address]:

@@ -28,9 +28,8 @@ from qengine.runtime.native.lowerings.quantize import known, rescale_op
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.output_stage import OutputStage
 from qengine.runtime.native.plain_op import Part, PlainCalls
-from qengine.runtime.native.row_product import constant_buffer
 from qengine.runtime.native.sampling import convolution_sampling
-from qengine.runtime.native.tensor_buffer import TensorBuffer, View, images
+from qengine.runtime.native.tensor_buffer import TensorBuffer, View, constant_buffer, images
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainCont
 from qengine.runtime.native.lowerings.quantize import known, rescale_op
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls, PlainOp
-from qengine.runtime.native.row_product import Places, RowProduct, constant_buffer, flat, tap_offsets
-from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
+from qengine.runtime.native.row_product import Places, RowProduct, flat, tap_offsets
+from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from qengine.model.steps.forms import ChannelScale, MatrixProduct
 from qengine.runtime.native.broadcast_op import broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.lowerings.broadcast import bounds_of
-from qengine.runtime.native.matrix_product import Added, Stack, constant_buffer, product_ops, stack_offsets
-from qengine.runtime.native.tensor_buffer import TensorBuffer
+from qengine.runtime.native.matrix_product import Added, Stack, product_ops, stack_offsets
+from qengine.runtime.native.tensor_buffer import TensorBuffer, constant_buffer
 
 _REALS = ("f32", "f64")
 
@@ -112,8 +112,7 @@ def _added(
             full = np.broadcast_to(array, (rows, columns))
         else:
             raise NotLowered(f"a bias of shape {list(c.shape)}")
-        stored = TensorBuffer.plain(context.out).stored
-        return Added(constant_buffer(c.name, stored, np.ascontiguousarray(full)), 0 if is_row else columns, factor)
+        return Added(constant_buffer(np.ascontiguousarray(full), c.name), 0 if is_row else columns, factor)
     if c.dtype != context.out.dtype or prod(c.shape) != (columns if is_row else rows * columns) or not is_one:
         raise NotLowered(f"a computed bias of shape {list(c.shape)}")
     return Added(context.request(c), 0 if is_row else columns, factor)

@@ -14,9 +14,8 @@ from qengine.model.graph import Node
 from qengine.model.steps import Evaluated, Island, Tensor
 from qengine.model.steps.row_forms import LayerStandardized
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
-from qengine.runtime.native.matrix_product import constant_buffer
 from qengine.runtime.native.row_op import Extent, extent_of, row_op
-from qengine.runtime.native.tensor_buffer import TensorBuffer
+from qengine.runtime.native.tensor_buffer import TensorBuffer, constant_buffer
 
 Context = PlainContext[Island] | PlainContext[Evaluated]
 
@@ -159,7 +158,7 @@ def _normalized(
     gain, offset = (
         _parameter(context, t, parameters.count, fill) for t, fill in ((parameters.gain, 1.0), (parameters.offset, 0.0))
     )
-    scalars = constant_buffer("scalars", element, np.array([measure[1], extent[1]], x.dtype))
+    scalars = constant_buffer(np.array([measure[1], extent[1]], x.dtype), "scalars")
     others: dict[str, TensorBuffer] = {}
     if statistics:
         spare = [TensorBuffer(f"{out.name} ({name})", (1, 1, 1, extent[0]), element, 1) for name in ("mean", "inverse")]
@@ -176,7 +175,7 @@ def _parameter(context: Context, t: Tensor | None, count: int, fill: float) -> T
     """Return the buffer of a gain or an offset, of numbers where there is none."""
     dtype = context.out.dtype
     if t is None:
-        return constant_buffer(str(fill), TensorBuffer.plain(context.out).stored, np.full(max(count, 1), fill, dtype))
+        return constant_buffer(np.full(max(count, 1), fill, dtype), str(fill))
     if prod(t.shape) != count:
         raise NotLowered(f"'{t.name}' {list(t.shape)} as {count} parameters")
     return context.request(t)

@@ -17,8 +17,7 @@ from qengine.model.steps import Evaluated, FromCodes, Island, Tensor, ToCodes
 from qengine.runtime.native.broadcast_op import broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.plain_op import Part, PlainOp
-from qengine.runtime.native.row_product import constant_buffer
-from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
+from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, constant_buffer
 
 CHUNK = 4096
 """Elements of a part of a conversion, or of a range."""

@@ -25,8 +25,9 @@ from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainCont
 from qengine.runtime.native.lowerings.quantize import CHUNK, dynamic_ops
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
-from qengine.runtime.native.row_product import Places, RowProduct, constant_buffer, flat
-from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
+from qengine.runtime.native.recurrent_weights import gate_functions
+from qengine.runtime.native.row_product import Places, RowProduct, flat
+from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
 
 _GATES = 4
 _MOST_ROWS = 4  # sequences of which the gates are computed at once
@@ -157,18 +158,8 @@ class _QuantizedLstm:
 
         def multiply(part: Part) -> list[Call]:
             source, w, n = part.inputs
-            calls = []
-            for d, some, vectors in grid.within(part.first, part.end):
-                places = Places(
-                    x=source,
-                    x_row=length,
-                    w=w + d * product.vectors * product.vector_bytes,
-                    numbers=n + d * self._number_bytes,
-                    y=part.outputs[0] + d * rows * self.gate_bytes,
-                    y_row=self.gate_bytes,
-                )
-                calls += product.calls(places.at(some.start), len(some), vectors.start, vectors.stop)
-            return calls
+            places = Places(source, length, w, n, part.outputs[0], self.gate_bytes)
+            return product.grid_calls(grid, places, self._number_bytes, part.first, part.end)
 
         inputs = (scale, zero, weights.sums, self.of_x.factors, self.of_x.addends)
         ops.append(PlainCalls(self.isa, inputs, numbers, "start_reals", start))
@@ -188,44 +179,36 @@ class _QuantizedLstm:
             *(self.rows, weights.packed, weights.sums, self.of_h.factors, self.of_h.addends, self.peepholes),
             *(nothing if state is None else state for state in states),
         )
-        specs, numbers = self._gates()
+        gates = self._gates()
         room = _Room.of(self.batch * self.units, self._number_bytes, self.batch * self.gate_bytes)
-        rows = specs[0].rows
-        size = room.size + scratch_bytes(self.hidden, rows)
+        size = room.size + scratch_bytes(self.hidden, gates[0][0].rows)
 
         def make(part: Part) -> list[Call]:
-            return [
-                call
-                for d in range(part.first, part.end)
-                for call in self._direction(d, part, room, (specs[d], numbers[d]))
-            ]
+            return [call for d in range(part.first, part.end) for call in self._direction(d, part, room, gates[d])]
 
         work = self.directions * self.time * self.batch * self.columns * (self.units / 64 + 8.0)
         op = PlainCalls(self.isa, inputs, outputs[0], "lstm", make, self.directions, work, outputs[1:], scratch=size)
         op.address_of(weights.offsets)
-        for array in numbers:
-            op.address_of(array)
+        for _, numbers in gates:
+            op.address_of(numbers)
         return op
 
-    def _gates(self) -> tuple[list[Recurrence], list[NDArray[np.float32]]]:
+    def _gates(self) -> list[tuple[Recurrence, NDArray[np.float32]]]:
         """Return the kernel of a step, and the numbers of its functions, for each direction."""
         tiles = -(-self.batch // _MOST_ROWS)
-        specs, numbers = [], []
-        for functions in self.options.gates(("Sigmoid", "Tanh", "Tanh")):
-            specs.append(
-                Recurrence(
-                    "lstm",
-                    -(-self.batch // tiles),
-                    tuple(gate.name for gate in functions),
-                    clips=self.options.bound is not None,
-                    peepholes=self.inputs["p"] is not None,
-                    coupled=self.is_coupled,
-                    has_products=True,
-                )
+        gates = []
+        for functions in gate_functions(self.options, "lstm"):
+            spec = Recurrence(
+                "lstm",
+                -(-self.batch // tiles),
+                functions.names,
+                clips=self.options.bound is not None,
+                peepholes=self.inputs["p"] is not None,
+                coupled=self.is_coupled,
+                has_products=True,
             )
-            parameters = [n for gate in functions for n in (gate.alpha, gate.beta)]
-            numbers.append(np.array([self.options.bound or 0.0, *parameters], np.float32))
-        return specs, numbers
+            gates.append((spec, functions.numbers))
+        return gates
 
     def _direction(self, d: int, part: Part, room: _Room, gates: tuple[Recurrence, NDArray[np.float32]]) -> list[Call]:
         """Return the calls of all steps of a direction."""

@@ -14,15 +14,10 @@ from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
-from qengine.runtime.native.recurrent_weights import RecurrentNode, RecurrentWeights
+from qengine.runtime.native.recurrent_weights import RecurrentNode, RecurrentWeights, gate_functions
 from qengine.runtime.native.row_product import Places, RowProduct, flat, tap_offsets
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
 
-_FUNCTIONS: dict[Cell, tuple[str, ...]] = {
-    "lstm": ("Sigmoid", "Tanh", "Tanh"),
-    "gru": ("Sigmoid", "Tanh"),
-    "rnn": ("Tanh",),
-}
 _INPUTS = 8  # of an LSTM: X, W, R, B, sequence_lens, initial_h, initial_c, P
 
 
@@ -87,18 +82,8 @@ class _InputProduct:
 
         def make(part: Part) -> list[Call]:
             x_place, w, bias = part.inputs
-            calls = []
-            for d, some, vectors in grid.within(part.first, part.end):
-                places = Places(
-                    x=x_place,
-                    x_row=4 * sizes.size,
-                    w=w + d * 4 * columns * sizes.size,
-                    numbers=bias + d * 4 * columns,
-                    y=part.outputs[0] + d * rows * node.gate_bytes,
-                    y_row=node.gate_bytes,
-                )
-                calls += product.calls(places.at(some.start), len(some), vectors.start, vectors.stop)
-            return calls
+            places = Places(x_place, 4 * sizes.size, w, bias, part.outputs[0], node.gate_bytes)
+            return product.grid_calls(grid, places, 4 * columns, part.first, part.end)
 
         work = product.cycles * rows * sizes.directions
         op = PlainCalls(self._isa, (x, weights.w, weights.bias), out, "dot", make, grid.parts, work)
@@ -146,7 +131,7 @@ def _recurrence(
     options, sizes = node.options, node.sizes
     rows = _tile_rows(node, context.isa)
     tiles = -(-sizes.batch // rows)
-    functions = options.gates(_FUNCTIONS[node.cell])
+    functions = gate_functions(options, node.cell)
     is_lstm, ragged = node.cell == "lstm", given.places[0] is not None
     fault: Address = 0
     if ragged:
@@ -154,15 +139,11 @@ def _recurrence(
     strides = _Strides(node)
     spare = scratch_bytes(sizes.hidden, rows)
     names = [t.name for t in context.outputs]
-    numbers = [
-        np.array([options.bound or 0.0, *(n for gate in one for n in (gate.alpha, gate.beta))], np.float32)
-        for one in functions
-    ]
     specs = [
         Recurrence(
             node.cell,
             rows,
-            tuple(gate.name for gate in one),
+            one.names,
             clips=options.bound is not None,
             peepholes=weights.has_peephole,
             coupled=bool(node.keywords.get("input_forget", 0)),
@@ -193,7 +174,7 @@ def _recurrence(
             "r": r + d * node.gate_bytes * node.units,
             "own_bias": own_bias + (d * 4 * node.units if node.resets_after else 0),
             "peephole": peephole + d * (3 if weights.has_peephole else 0) * 4 * node.units,
-            "numbers": int(numbers[d].ctypes.data),
+            "numbers": int(functions[d].numbers.ctypes.data),
             "lengths": (given.address(0, tuple(others)) or 0) if ragged else 0,
             "fault": fault,
             "h": zero if h is None else h + d * strides.state_direction,
@@ -228,7 +209,7 @@ def _recurrence(
         outputs[1:],
         scratch=spare,
     )
-    for array in (*numbers, nothing):
+    for array in (*(one.numbers for one in functions), nothing):
         op.address_of(array)
     return op
 

@@ -15,11 +15,10 @@ from qengine.model.steps import Evaluated, Mean, Move, Tensor
 from qengine.model.steps.forms import AxisExtreme, AxisSum
 from qengine.model.steps.row_forms import AxisIndex
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
-from qengine.runtime.native.matrix_product import constant_buffer
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainOp
 from qengine.runtime.native.row_op import Extent, extent_of, row_op
-from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
+from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
 
 _FOLDS = {
     **{"ReduceL1": "size", "ReduceL2": "root", "ReduceSumSquare": "squares", "ReduceProd": "product"},
@@ -116,7 +115,7 @@ def _fold_op(
     if x.stored[0] != "f":
         return scan_op(context, ReduceIntegers(x.stored, fold), x, out, extent)
     element: Any = x.stored
-    scalars = constant_buffer("count", element, np.array([count], np.float32 if element == "f32" else np.float64))
+    scalars = constant_buffer(np.array([count], np.float32 if element == "f32" else np.float64), "count")
     cycles = 2.0 if fold == "log of exp" else 0.3
     spec = Reduce(element, extent[2] > 1, fold)
     return row_op(context.isa, spec, x, out, extent, inputs={"scalars": scalars}, element_cycles=cycles)

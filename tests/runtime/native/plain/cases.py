@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
-from runtime.native.native import both
+import pytest
+from runtime.native.native import ISAS, both
 
 
 class PlainCase(NamedTuple):
@@ -17,6 +20,22 @@ class PlainCase(NamedTuple):
     kernel: str
     tolerance: float = 0.0
     options: Mapping[str, Any] = {}
+
+
+def on_isas(cases: Mapping[str, PlainCase]) -> list[Any]:
+    """Cases and instruction sets for a test.
+
+    Each case is tried on every instruction set. Of the cases of a kernel in Python, which is the same code for all, and
+    takes a second to compile for each, only the first one is tried on other instruction sets than the best.
+    """
+    tried, found = set(), []
+    for name, case in cases.items():
+        module = f"qengine.kernels.emit.{case.kernel}"
+        is_python = find_spec(module) is not None and hasattr(import_module(module), "python_kernel")
+        isas = ISAS[:1] if is_python and case.kernel in tried else ISAS
+        found += [pytest.param(case, isa, id=f"{name}-{isa}") for isa in isas]
+        tried.add(case.kernel)
+    return found
 
 
 def check(case: PlainCase, isa: str, threads: int) -> None:

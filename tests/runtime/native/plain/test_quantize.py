@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from networks import network
 from runtime.native.native import ISAS
-from runtime.native.plain.cases import PlainCase, check
+from runtime.native.plain.cases import PlainCase, check, on_isas
 
 from qengine import InferenceSession
 from qengine.errors import ModelError
@@ -86,8 +86,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(("case", "isa"), on_isas(CASES))
 def test_native_equals_the_reference(case, isa):
     check(case, isa, threads=1)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from networks import network
 from runtime.native.native import ISAS
-from runtime.native.plain.cases import PlainCase, check
+from runtime.native.plain.cases import PlainCase, check, on_isas
 
 REAL = ("Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp")
 WHOLE = ("Mean", "Sum", "Max", "Min", "Prod", "L1", "SumSquare")
@@ -53,8 +53,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(("case", "isa"), on_isas(CASES))
 def test_native_equals_the_reference(case, isa):
     check(case, isa, threads=1)
 
@@ -101,8 +100,7 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("case", PLACES.values(), ids=PLACES.keys())
+@pytest.mark.parametrize(("case", "isa"), on_isas(PLACES))
 def test_places_are_equal(case, isa):
     check(case, isa, threads=1)
 
@@ -128,8 +126,7 @@ SUMS = {
 } | {"products": accumulated("CumProd", np.float32, (3, 20), 1, 26)}
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("case", SUMS.values(), ids=SUMS.keys())
+@pytest.mark.parametrize(("case", "isa"), on_isas(SUMS))
 def test_sums_so_far(case, isa):
     check(case, isa, threads=1)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from networks import network
 from runtime.native.native import ISAS
-from runtime.native.plain.cases import PlainCase, check
+from runtime.native.plain.cases import PlainCase, check, on_isas
 
 
 def top_k(dtype, shape, k, axis, largest, values=6):
@@ -52,8 +52,7 @@ def test_all_kinds_of_numbers(k, largest, nan):
     check(case._replace(feeds={"x": x}), ISAS[0], threads=1)
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(("case", "isa"), on_isas(CASES))
 def test_native_equals_the_reference(case, isa):
     check(case, isa, threads=1)
 
