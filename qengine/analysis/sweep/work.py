@@ -170,7 +170,7 @@ class OpenedWork:
 
     def compute(self, point: Point) -> Outcome:
         """Run a point on all data, and return its figures and costs."""
-        started, built = time.perf_counter(), build_seconds()
+        started, built = _clock(), build_seconds()
         work, inference, shapes = self.work, 0.0, set[Any]()
         with BLAS.limited(work.options.threads):  # of corrections, which workers share
             prepared = self._preparer.prepare(point)
@@ -181,18 +181,28 @@ class OpenedWork:
             codes: Mapping[str, NDArray[Any]] = exact
             if not point.is_float32:
                 names = list(exact)
-                if batch.count not in shapes:
+                own = _shapes(batch.feeds)
+                if own not in shapes:
                     session.prepare(names, batch.feeds, raw=True)
-                    shapes.add(batch.count)
-                begun = time.perf_counter()
+                    shapes.add(own)
+                begun = _clock()
                 codes = dict(zip(exact, session.run(names, batch.feeds, raw=True), strict=True))
-                inference += time.perf_counter() - begun
+                inference += _clock() - begun
             meter.add(batch, codes, _real(codes, session, point), exact)
         first = self.runs.first
         costs = prepared.model.costs(session.formats, first.feeds, first.count)
-        compiling = build_seconds() - built
-        seconds = time.perf_counter() - started - compiling
+        seconds, compiling = _clock() - started, build_seconds() - built
         return Outcome(meter.measures(), costs, meter.codes(), seconds, inference, compiling)
+
+
+def _clock() -> float:
+    """Return a time in seconds that stands still while kernels are compiled."""
+    return time.perf_counter() - build_seconds()
+
+
+def _shapes(feeds: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the shapes of all feeds that are arrays."""
+    return tuple(feed.shape if isinstance(feed, np.ndarray) else () for feed in feeds.values())
 
 
 def _real(codes: Mapping[str, NDArray[Any]], session: InferenceSession, point: Point) -> Mapping[str, NDArray[Any]]:

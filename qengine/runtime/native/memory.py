@@ -39,16 +39,19 @@ class SpareMemory:
     """
 
     def __init__(self) -> None:
-        self._pieces: list[NDArray[np.uint8]] = []
+        self._pieces: dict[int, NDArray[np.uint8]] = {}
 
     def keep(self, pieces: list[NDArray[np.uint8]]) -> None:
         """Keep pieces in the place of those that are kept."""
-        self._pieces = [piece for piece in pieces if piece.nbytes >= _LARGE_BYTES]
+        self._pieces = {id(piece): piece for piece in pieces if piece.nbytes >= _LARGE_BYTES}
 
     def take(self, size: int) -> NDArray[np.uint8] | None:
         """Return the smallest piece of at least a size and at most twice as large, with any content; None for none."""
-        fitting = [(piece.nbytes, i) for i, piece in enumerate(self._pieces) if size <= piece.nbytes <= 2 * size]
-        return self._pieces.pop(min(fitting)[1]) if fitting else None
+        # A plan of another thread, or one that the garbage collector ends, may change the pieces at any time.
+        pieces = self._pieces
+        fitting = sorted((p.nbytes, key) for key, p in tuple(pieces.items()) if size <= p.nbytes <= 2 * size)
+        taken = (pieces.pop(key, None) for _, key in fitting)
+        return next((piece for piece in taken if piece is not None), None)
 
 
 class Memory:

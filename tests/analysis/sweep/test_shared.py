@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import time
 
 import numpy as np
 import pytest
+from networks import network
 
 import qengine
 from qengine.analysis.sweep import Grid
@@ -98,3 +100,38 @@ def test_the_time_of_a_point_is_told_apart(tmp_path):
     again = qengine.sweep(str(model), tmp_path / "out", Grid(bits=[8]), data="digits", limit=50, isa=BEST)
     assert again.new_rows == ()
     assert json.dumps(again.rows[1].result()) == json.dumps(point.result())
+
+
+def test_kernels_that_a_run_compiles_are_no_inference(tmp_path, monkeypatch):
+    """Samples of several shapes, and compilers that take 1,000 s."""
+    model = network(
+        [("Conv", "x w", "y", {"pads": [1, 1, 1, 1]})],
+        inputs={"x": [1, 1, "H", 20]},
+        constants={"w": np.full((1, 1, 3, 3), 1 / 9, np.float32)},
+    )
+    (tmp_path / "model.onnx").write_bytes(model)
+    (tmp_path / "set").mkdir()
+    for i, height in enumerate([8, 8, 11, 30]):
+        np.save(tmp_path / "set" / f"{i}.npy", np.random.default_rng(i).random((1, height, 20)).astype(np.float32))
+    compiled, prepared = [0.0], []
+    run, prepare = qengine.InferenceSession.run, qengine.InferenceSession.prepare
+
+    def slow_run(self, *arguments, **keywords):
+        compiled[0] += 1000.0
+        time.sleep(0.01)
+        return run(self, *arguments, **keywords)
+
+    def told_prepare(self, names, feeds, **keywords):
+        prepared.append(feeds["x"].shape)
+        return prepare(self, names, feeds, **keywords)
+
+    clock = time.perf_counter
+    monkeypatch.setattr(qengine.InferenceSession, "prepare", told_prepare)
+    monkeypatch.setattr(qengine.InferenceSession, "run", slow_run)
+    monkeypatch.setattr("qengine.analysis.sweep.work.build_seconds", lambda: compiled[0])
+    monkeypatch.setattr("qengine.analysis.sweep.work.time.perf_counter", lambda: clock() + compiled[0])
+    found = qengine.sweep(tmp_path / "model.onnx", tmp_path / "out", Grid(bits=[8]), data=tmp_path / "set", isa=BEST)
+    outcome = found.rows[1].outcome
+    assert prepared == [(1, 1, 8, 20), (1, 1, 11, 20), (1, 1, 30, 20)]
+    assert 0.04 <= outcome.inference_seconds < outcome.seconds < 900
+    assert outcome.compile_seconds == 4000.0
