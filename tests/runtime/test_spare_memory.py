@@ -19,6 +19,24 @@ def test_large_memory_goes_to_the_next_plan():
     assert again.allocate(5 << 20) != address  # it is in use
 
 
+def test_a_piece_that_is_taken_meanwhile_is_not_taken_again():
+    spare = SpareMemory()
+    pieces = [np.zeros(size << 20, np.uint8) for size in (5, 4)]
+    spare.keep(pieces)
+
+    class Size(int):
+        """A size that another thread and the end of a plan come before, when it is compared."""
+
+        def __le__(self, other):
+            taken.append(spare.take(4 << 20))
+            spare.keep([np.zeros(1 << 20, np.uint8)])
+            return int(self) <= other
+
+    taken = []
+    assert spare.take(Size(4 << 20)) is pieces[0]
+    assert taken[0] is pieces[1]
+
+
 def test_the_next_format_runs_in_the_same_memory(monkeypatch):
     model = network(
         [("Conv", "x w", "c", {"pads": [1, 1, 1, 1]}), ("Conv", "c v", "y", {"pads": [1, 1, 1, 1]})],

@@ -39,16 +39,24 @@ class SpareMemory:
     """
 
     def __init__(self) -> None:
-        self._pieces: list[NDArray[np.uint8]] = []
+        self._pieces: dict[int, NDArray[np.uint8]] = {}
 
     def keep(self, pieces: list[NDArray[np.uint8]]) -> None:
         """Keep pieces in the place of those that are kept."""
-        self._pieces = [piece for piece in pieces if piece.nbytes >= _LARGE_BYTES]
+        self._pieces = {i: piece for i, piece in enumerate(pieces) if piece.nbytes >= _LARGE_BYTES}
 
     def take(self, size: int) -> NDArray[np.uint8] | None:
-        """Return the smallest piece of at least a size and at most twice as large, with any content; None for none."""
-        fitting = [(piece.nbytes, i) for i, piece in enumerate(self._pieces) if size <= piece.nbytes <= 2 * size]
-        return self._pieces.pop(min(fitting)[1]) if fitting else None
+        """Return the smallest piece of at least a size and at most twice as large, with any content; None for none.
+
+        Another thread may take a piece meanwhile, and the end of a plan, which no lock can hold up, may keep others.
+        """
+        pieces = self._pieces
+        fitting = [(piece.nbytes, key) for key, piece in tuple(pieces.items()) if size <= piece.nbytes <= 2 * size]
+        for _, key in sorted(fitting):
+            piece = pieces.pop(key, None)
+            if piece is not None:
+                return piece
+        return None
 
 
 class Memory:
