@@ -94,9 +94,10 @@ class PlanCache:
         self.network, self.options, self.isa = network, options, isa
         self.spare = SpareMemory() if spare is None else spare
         self._plans: LruCache[Plan] = LruCache(_CACHED_PLANS)
-        self._executors: LruCache[Executor] = LruCache(_CACHED_PLANS)
+        # What is kept by the id of a plan keeps the plan too: another one may get the id of a plan that is gone.
+        self._executors: LruCache[tuple[Plan, Executor]] = LruCache(_CACHED_PLANS)
         self._observers: LruCache[Observer] = LruCache(_CACHED_PLANS)
-        self._counted: LruCache[CountedExecutor | None] = LruCache(_CACHED_PLANS)
+        self._counted: LruCache[tuple[Plan, Plan, CountedExecutor | None]] = LruCache(_CACHED_PLANS)
         self._overridden: LruCache[Network] = LruCache(_CACHED_PLANS)
         self._sectioned: LruCache[SectionedPlan] = LruCache(_CACHED_PLANS)
         self._prepared: dict[RunKey, Executor] = {}
@@ -229,11 +230,11 @@ class PlanCache:
             raise OptionError("the session runs on the reference, which has no native kernels")
         threads = self.options.threads or available_threads()
 
-        def make() -> Executor:
+        def make() -> tuple[Plan, Executor]:
             with BLAS.limited(self.options.threads):
-                return make_executor(plan, isa, threads, raw=raw, spare=self.spare)
+                return plan, make_executor(plan, isa, threads, raw=raw, spare=self.spare)
 
-        return self._executors.get((id(plan), raw), make)
+        return self._executors.get((id(plan), raw), make)[1]
 
     def run_counted(
         self, float32: PlanCache, arrays: Mapping[str, Any], names: Sequence[str]
@@ -272,7 +273,11 @@ class PlanCache:
             return None
         memory.require(plan.bytes, plan.heaviest)
         threads = self.options.threads or available_threads()
-        return self._counted.get((id(plan), id(float32)), lambda: make_counted_executor(plan, float32, isa, threads))
+
+        def make() -> tuple[Plan, Plan, CountedExecutor | None]:
+            return plan, float32, make_counted_executor(plan, float32, isa, threads)
+
+        return self._counted.get((id(plan), id(float32)), make)[2]
 
     def compile(self, arrays: Mapping[str, Any], names: Sequence[str] | None, *, raw: bool) -> None:
         """Plan a run and compile its kernels; see `InferenceSession.prepare`."""

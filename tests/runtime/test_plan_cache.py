@@ -1,5 +1,7 @@
+import gc
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -127,3 +129,20 @@ def test_a_run_of_another_kind_is_checked(monkeypatch):
     with pytest.raises(FeedError):
         session.run(["c", "y"], {"x": X, "z": X})
     assert len(checked) == 8
+
+
+def test_an_executor_keeps_the_plan_that_it_is_found_by():
+    model = network(
+        [("MatMul", "x w", "a"), ("Add", "a b", "y")],
+        inputs={"x": ["n", 4]},
+        constants={"w": weights(4, 5), "b": weights(5)},
+    )
+    session = InferenceSession(model, isa="generic")
+    x = {"x": np.ones((1, 4), np.float32)}
+    session.run(None, x)
+    plan = weakref.ref(session.plan(x))
+    assert session.executor(plan()).plan is not plan()  # it is of another form of the plan
+    for n in range(2, 40):
+        session.plan({"x": np.ones((n, 4), np.float32)})
+    gc.collect()
+    assert plan() is not None  # a new plan cannot get its id

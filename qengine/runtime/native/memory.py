@@ -43,15 +43,20 @@ class SpareMemory:
 
     def keep(self, pieces: list[NDArray[np.uint8]]) -> None:
         """Keep pieces in the place of those that are kept."""
-        self._pieces = {id(piece): piece for piece in pieces if piece.nbytes >= _LARGE_BYTES}
+        self._pieces = {i: piece for i, piece in enumerate(pieces) if piece.nbytes >= _LARGE_BYTES}
 
     def take(self, size: int) -> NDArray[np.uint8] | None:
-        """Return the smallest piece of at least a size and at most twice as large, with any content; None for none."""
-        # A plan of another thread, or one that the garbage collector ends, may change the pieces at any time.
+        """Return the smallest piece of at least a size and at most twice as large, with any content; None for none.
+
+        Another thread may take a piece meanwhile, and the end of a plan, which no lock can hold up, may keep others.
+        """
         pieces = self._pieces
-        fitting = sorted((p.nbytes, key) for key, p in tuple(pieces.items()) if size <= p.nbytes <= 2 * size)
-        taken = (pieces.pop(key, None) for _, key in fitting)
-        return next((piece for piece in taken if piece is not None), None)
+        fitting = [(piece.nbytes, key) for key, piece in tuple(pieces.items()) if size <= piece.nbytes <= 2 * size]
+        for _, key in sorted(fitting):
+            piece = pieces.pop(key, None)
+            if piece is not None:
+                return piece
+        return None
 
 
 class Memory:
