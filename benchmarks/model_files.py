@@ -93,7 +93,10 @@ def _read(path: Path) -> Feeds:
 
 
 def _largest_difference(ours: list, theirs: list) -> float:
-    """Return the largest difference of the outputs, relative to the largest number of each."""
+    """Return the largest difference of the outputs, relative to the largest number of each.
+
+    It is infinite where shapes differ, or where one runtime gives NaN or an infinity and the other does not.
+    """
     worst = 0.0
     for a, b in zip(ours, theirs, strict=True):
         if not isinstance(a, np.ndarray) or a.dtype.kind not in "fiub" or not a.size:
@@ -102,8 +105,10 @@ def _largest_difference(ours: list, theirs: list) -> float:
             return float("inf")
         a, b = a.astype(np.float64), b.astype(np.float64)
         finite = np.isfinite(a) & np.isfinite(b)
+        if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+            return float("inf")
         scale = max(float(np.abs(b[finite]).max(initial=0)), 1e-30)
-        worst = max(worst, float(np.abs(a - b)[finite].max(initial=0)) / scale)
+        worst = max(worst, float(np.abs(a[finite] - b[finite]).max(initial=0)) / scale)
     return worst
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import benchmark_networks
@@ -52,7 +53,12 @@ def compare(name: str, folder: Path, seconds: float, thread_counts: list[int]) -
             runs |= {rival: run for rival, run in rivals.items() if callable(run)}
             times = {runtime: t.best_ms for runtime, t in interleaved(runs, seconds).items()}
             ours[threads] = times["qengine"]
-            beside = ", ".join(f"{r} {t:.2f} ms ({t / ours[threads]:.2f}x)" for r, t in times.items() if r != "qengine")
+            beside = ", ".join(
+                f"{rival} {times[rival]:.2f} ms ({times[rival] / ours[threads]:.2f}x)"
+                if rival in times
+                else f"{rival}: {reason}"
+                for rival, reason in rivals.items()
+            )
             print(f"{name:13} {word:8} {threads} thread(s): {ours[threads]:8.2f} ms   {beside}", flush=True)
         first, *others = thread_counts
         for threads in others:
@@ -95,6 +101,17 @@ def whole_processes(repeats: int = 7) -> None:
         print(f"process       the first ever, compiling                {time.perf_counter() - start:.1f} s")
 
 
+def _thread_counts(text: str) -> list[int]:
+    """Return the numbers of threads that an option names."""
+    counts = [int(n) for n in text.split(",")]
+    if min(counts) < 1:
+        raise ValueError
+    return counts
+
+
+_thread_counts.__name__ = "list of numbers of threads"  # argparse names it in its message
+
+
 def main() -> None:
     """Parse the command line and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -104,20 +121,21 @@ def main() -> None:
     parser.add_argument(
         "--models", dest="folder", type=Path, metavar="DIR", help="measure the .onnx files of a folder instead"
     )
-    parser.add_argument("--threads", default="1,2", help="numbers of threads; --models takes the first")
+    parser.add_argument("--threads", type=_thread_counts, default="1,2", help="--models takes the first")
     parser.add_argument("--memory", action="store_true", help="also the peak memory of --models")
     arguments = parser.parse_args()
-    thread_counts = [int(n) for n in arguments.threads.split(",")]
     if arguments.folder is not None:
         if not any(arguments.folder.glob("**/*.onnx")):
             parser.error(f"there is no .onnx file in {arguments.folder}")
-        model_files.compare_folder(arguments.folder, thread_counts[0], arguments.seconds, memory=arguments.memory)
+        if find_spec("onnxruntime") is None:
+            parser.error("onnxruntime is not installed: pip install -e '.[bench]'")
+        model_files.compare_folder(arguments.folder, arguments.threads[0], arguments.seconds, memory=arguments.memory)
         return
     if unknown := set(arguments.models) - set(benchmark_networks.MODELS):
         parser.error(f"no model is named {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models or benchmark_networks.MODELS:
-            compare(name, Path(folder), arguments.seconds, thread_counts)
+            compare(name, Path(folder), arguments.seconds, arguments.threads)
     if arguments.process:
         whole_processes()
 

@@ -58,6 +58,7 @@ class _KernelCache:
         self._addresses: dict[tuple[str, str], int] = {}
         self._engines: list[Any] = []  # they own the machine code
         self._has_warned = False
+        self._untold, self._untold_seconds = 0, 0.0  # kernels that no line has named yet
         self.seconds = 0.0
 
     def addresses(self, specs: Sequence[Spec], isa: Isa) -> list[int]:
@@ -100,15 +101,21 @@ class _KernelCache:
             yield from compiled(specs, isa, processes)
 
     def _warn(self, specs: Sequence[Spec], isa: Isa, processes: int) -> None:
-        """Log that a batch of kernels is compiled; the first time also what becomes of them."""
-        seconds = round(estimated_seconds(specs, processes))
-        text = f"qengine: compiling {len(specs)} new kernel{'s' * (len(specs) > 1)} for {isa.name}"
+        """Log that a batch of kernels is compiled, where that is noticed; the first time also what becomes of them.
+
+        While a plan is made, a few small kernels are compiled one by one, each in less than a tenth of a second. A line
+        for each would hide the one that matters, so they are counted in the next line.
+        """
+        self._untold += len(specs)
+        self._untold_seconds += estimated_seconds(specs, processes)
+        seconds, fate = round(self._untold_seconds), "" if self._has_warned else f" ({_fate(*_folder())})"
+        if not seconds and "not be kept" not in fate:
+            return
+        text = f"qengine: compiling {self._untold} new kernel{'s' * (self._untold > 1)} for {isa.name}"
         text += f" on {processes} cores" if processes > 1 else ""
         text += f", about {seconds} s" if seconds else ""
-        if not self._has_warned:
-            text += f" ({_fate(*_folder())})"
-            self._has_warned = True
-        logger.warning("%s", text)
+        logger.warning("%s", text + fate)
+        self._has_warned, self._untold, self._untold_seconds = True, 0, 0.0
 
     def _loaded(self, kernels: Sequence[Kernel]) -> list[int]:
         """Return the addresses of kernels, which are loaded together."""

@@ -23,6 +23,8 @@ RUN = """
 import sys
 import numpy as np
 from qengine import InferenceSession
+from qengine.kernels import build
+build.estimated_seconds = lambda specs, processes: 2.0  # every batch is announced
 session = InferenceSession(bytes.fromhex(sys.argv[1]), isa="generic", threads=1, qformat="Q3.4")
 x = np.arange(-3, 3, 0.25, np.float32).reshape(1, 2, 3, 4)
 print(session.run(None, {"x": x}, raw=True)[0].tolist(), "numba" in sys.modules)
@@ -34,6 +36,12 @@ MODEL = network([("Relu", "x", "y")], inputs={"x": [1, 2, 3, 4]})
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path / "kernels"))
     return tmp_path / "kernels"
+
+
+@pytest.fixture
+def _noticed(monkeypatch):
+    """Have every batch take a time that is announced."""
+    monkeypatch.setattr(build, "estimated_seconds", lambda specs, processes: 2.0)
 
 
 def process(folder, **variables):
@@ -180,6 +188,7 @@ def test_old_generations_go_and_nothing_else(folder):
     assert mine.read_text() == "not a kernel"
 
 
+@pytest.mark.usefixtures("_noticed")
 def test_one_kernel_is_compiled_once(folder, caplog):
     store = build._KernelCache()
     with caplog.at_level(logging.WARNING, "qengine"):
@@ -189,6 +198,7 @@ def test_one_kernel_is_compiled_once(folder, caplog):
     assert len(kept(folder)) == 1
 
 
+@pytest.mark.usefixtures("_noticed")
 def test_a_batch_is_announced_once_and_nothing_where_nothing_is_compiled(folder, caplog, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     forms = [Unpack(stored, target) for stored in ("u8", "i16") for target in ("f32", "i8", "u8", "i16")]
@@ -199,15 +209,15 @@ def test_a_batch_is_announced_once_and_nothing_where_nothing_is_compiled(folder,
         stores[0].addresses([*forms, Fill(2)], GENERIC)
         stores[1].addresses([*forms, Fill(2)], GENERIC)
     assert [record.getMessage() for record in caplog.records] == [
-        f"qengine: compiling 8 new kernels for generic on 2 cores (kept in {folder})",
-        "qengine: compiling 1 new kernel for generic",
+        f"qengine: compiling 8 new kernels for generic on 2 cores, about 2 s (kept in {folder})",
+        "qengine: compiling 1 new kernel for generic, about 2 s",
     ]
 
 
 @pytest.mark.parametrize(
     ("kernels", "processes", "about"), [(4, 0, ""), (60, 2, ", about 2 s"), (40, 0, ", about 2 s")]
 )
-def test_the_time_is_estimated_where_it_is_noticed(kernels, processes, about, caplog, monkeypatch):
+def test_the_time_is_estimated(kernels, processes, about, caplog, monkeypatch):
     monkeypatch.setattr(build, "_folder", lambda: (None, "there is no home folder"))
     with caplog.at_level(logging.WARNING, "qengine"):
         build._KernelCache()._warn([Fill(2)] * kernels, GENERIC, processes)
@@ -216,6 +226,18 @@ def test_the_time_is_estimated_where_it_is_noticed(kernels, processes, about, ca
     assert caplog.messages == [f"qengine: compiling {kernels} new kernels for generic{cores}{about} ({fate})"]
 
 
+def test_kernels_of_an_instant_are_counted_in_the_next_line(folder, caplog):
+    store = build._KernelCache()
+    with caplog.at_level(logging.WARNING, "qengine"):
+        for kernels in (1, 1, 40, 1, 8, 1):
+            store._warn([Fill(2)] * kernels, GENERIC, 0)
+    assert caplog.messages == [
+        f"qengine: compiling 42 new kernels for generic, about 3 s (kept in {folder})",
+        "qengine: compiling 9 new kernels for generic, about 1 s",
+    ]
+
+
+@pytest.mark.usefixtures("_noticed")
 def test_the_kernels_of_many_programs_are_one_batch(folder, caplog, monkeypatch):
     monkeypatch.setattr(build, "_CACHE", build._KernelCache())
     y = np.zeros(8, np.uint8)
