@@ -11,9 +11,6 @@ from .epilogue import FLAG_ARGUMENTS, Epilogue, flag_arguments
 Stored = Literal["u8", "i16", "f32"]
 """Stored form of an element: an unsigned byte or signed 16 bits for a code (see `epilogue.stored_zero`), or float32."""
 
-ITEMSIZE: dict[Stored, int] = {"u8": 1, "i16": 2, "f32": 4}
-"""Bytes of an element."""
-
 _ARGUMENTS = (
     "numbers", "scalars", "batch", "blocks", "rows", "vectors", "rest", "y", "y_batch", "y_block", "y_row", "y_step",
 )  # fmt: skip

@@ -12,7 +12,6 @@ from .epilogue import LANES
 from .isa import Isa
 
 CHAINS = 16
-VECTOR_BYTES = LANES * LANE_BYTES
 
 
 @dataclass(frozen=True)

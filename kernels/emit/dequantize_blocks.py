@@ -1,6 +1,6 @@
 """The code of `kernels.packing.DequantizeBlocks`."""
 
-from ..elementwise import ITEMSIZE
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
 from ..packing import DequantizeBlocks
 from .loops import Arguments, each_row, each_vector
@@ -9,7 +9,7 @@ from .vector import F64, I32, LANES, STORED, Value, load
 
 def emit(spec: DequantizeBlocks, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    step, scale = LANES * ITEMSIZE[spec.stored], a.scale.bits(F64).splat()
+    step, scale = LANES * ELEMENT_BYTES[spec.stored], a.scale.bits(F64).splat()
     with each_row(a, "x", "y") as (x, y):
 
         def compute(v: Value) -> Value:

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from ..elementwise import ITEMSIZE
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
 from ..packing import Pack, QuantizeBlocks
 from .epilogue import flags_of
@@ -22,7 +22,7 @@ def emit(spec: Pack, isa: Isa, a: Arguments) -> None:
     quantizes = spec.source == "f32" and spec.stored != "f32"
     with each_channel_row(a) as (n, c, r):
         x = a.x + n * a.x_batch + c * a.x_channel + r * a.x_row
-        y = a.y + n * a.y_batch + in_blocks(c, a.block, a.y_block, ITEMSIZE[spec.stored]) + r * a.y_row
+        y = a.y + n * a.y_batch + in_blocks(c, a.block, a.y_block, ELEMENT_BYTES[spec.stored]) + r * a.y_row
         (_quantize if quantizes else _copy)(spec, a, x, y)
 
 
@@ -36,7 +36,7 @@ def _copy(spec: Pack, a: Arguments, x: Value, y: Value) -> None:
 
 
 def _quantize(spec: Pack, a: Arguments, x: Value, y: Value) -> None:
-    itemsize = ITEMSIZE[spec.stored]
+    itemsize = ELEMENT_BYTES[spec.stored]
     step = a.block * itemsize
     zero = a.width.like(0)
 

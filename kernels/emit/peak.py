@@ -1,7 +1,8 @@
 """The code of `kernels.peak`."""
 
+from ..elements import VECTOR_BYTES
 from ..isa import Isa
-from ..peak import VECTOR_BYTES, Peak
+from ..peak import Peak
 from .loops import Arguments
 from .memory import Variable
 from .products import Products

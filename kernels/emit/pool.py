@@ -1,6 +1,6 @@
 """The code of `kernels.pool`."""
 
-from ..elementwise import ITEMSIZE
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
 from ..pool import Pool
 from .epilogue import FlaggedCodes, flags_of
@@ -14,7 +14,7 @@ def emit(spec: Pool, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     is_max = spec.operation == "max"
     x_pixel, y_pixel = (
-        spec.lanes * ITEMSIZE[stored] for stored in (spec.stored, spec.stored if is_max else spec.target)
+        spec.lanes * ELEMENT_BYTES[stored] for stored in (spec.stored, spec.stored if is_max else spec.target)
     )
     counts = Array(a.counts, I64)
     with each_plane(a, "x", "y") as (_, (x, y)), counted(a.first + a.rows, a.first) as r:

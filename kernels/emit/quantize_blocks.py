@@ -2,7 +2,7 @@
 
 from llvmlite import ir
 
-from ..elementwise import ITEMSIZE
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
 from ..packing import QuantizeBlocks
 from .epilogue import FlaggedCodes
@@ -14,7 +14,7 @@ from .vector import F32, I32, LANES, Value, load
 def emit(spec: QuantizeBlocks, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     lanes = Value(a.b, ir.Constant(ir.VectorType(I32, LANES), list(range(LANES))))
-    step = LANES * ITEMSIZE[spec.stored]
+    step = LANES * ELEMENT_BYTES[spec.stored]
 
     def codes(address: Value, count: Value) -> Storable:
         """Return the codes of a vector; what lies in lanes beyond a count may be NaN and is not read."""

@@ -1,6 +1,6 @@
 """The code of `kernels.packing.Relayout`."""
 
-from ..elementwise import ITEMSIZE
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
 from ..packing import Relayout
 from .loops import Arguments, counted, each_channel_row, in_blocks
@@ -10,7 +10,7 @@ from .vector import I64, STORED
 
 def emit(spec: Relayout, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    x_size, y_size = ITEMSIZE[spec.source], ITEMSIZE[spec.target]
+    x_size, y_size = ELEMENT_BYTES[spec.source], ELEMENT_BYTES[spec.target]
     with each_channel_row(a) as (n, c, r):
         x = a.x + n * a.x_batch + in_blocks(c, a.x_channels, a.x_block, x_size) + r * a.x_row
         y = a.y + n * a.y_batch + in_blocks(c + a.skip, a.y_channels, a.y_block, y_size) + r * a.y_row

@@ -1,6 +1,6 @@
 """The code of `kernels.packing.Unpack`."""
 
-from ..elementwise import ITEMSIZE
+from ..elements import ELEMENT_BYTES
 from ..isa import Isa
 from ..packing import Unpack
 from .loops import Arguments, counted, each_channel_row, in_blocks
@@ -12,7 +12,7 @@ from .vector import F64, I64, STORED
 def emit(spec: Unpack, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
     with each_channel_row(a) as (n, c, r):
-        x = a.x + n * a.x_batch + in_blocks(c, a.block, a.x_block, ITEMSIZE[spec.stored]) + r * a.x_row
+        x = a.x + n * a.x_batch + in_blocks(c, a.block, a.x_block, ELEMENT_BYTES[spec.stored]) + r * a.x_row
         y = a.y + n * a.y_batch + c * a.y_channel + r * a.y_row
         source, target = Array(x, STORED[spec.stored]), Array(y, CODES[spec.target])
         with counted(a.width) as p:

@@ -20,7 +20,7 @@ class Convert(Step):
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
-        """x."""
+        """The input."""
         return (self.x,)
 
     @property

@@ -208,5 +208,5 @@ class OneOperand(Step):
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
-        """x."""
+        """The input."""
         return (self.x,)

@@ -14,7 +14,7 @@ from qengine.kernels.integer_product import PackRows
 from qengine.kernels.isa import Isa
 from qengine.runtime.native.exact_sums import split_taps
 from qengine.runtime.native.plain_op import Part, PlainOp
-from qengine.runtime.native.row_product import flat, tap_offsets
+from qengine.runtime.native.row_product import tap_offsets
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
 
 TAP = 4
@@ -70,7 +70,7 @@ def packed_rows(isa: Isa, x: TensorBuffer, size: tuple[int, int], *, is_signed: 
     """
     rows, length = size
     row = -(-length // TAP) * TAP
-    out = TensorBuffer(f"{x.name} packed", flat(rows * row), "u8", 1)
+    out = TensorBuffer.flat(f"{x.name} packed", rows * row, "u8")
 
     def arguments(part: Part) -> dict[str, Address]:
         numbers = {"first": part.first, "end": part.end, "length": length, "y_row": row}

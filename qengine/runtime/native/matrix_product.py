@@ -156,9 +156,7 @@ def product_ops(
     if w.buffer.elements is not None:
         weights = _packed_constant(w, different, (inner, columns), width)
     elif is_packed:
-        weights = TensorBuffer(
-            f"{out.buffer.name} (panels)", (1, 1, 1, len(different) * panels * inner * width), element, 1
-        )
+        weights = TensorBuffer.flat(f"{out.buffer.name} (panels)", len(different) * panels * inner * width, element)
         before = (_pack_op(isa, w, weights, different, (inner, columns, width)),)
     w_row, w_panel = (width, inner * width) if is_packed else (w.row, width)
     third = added or Added(constant_buffer(np.zeros(columns, _dtype(element)), "zeros"))

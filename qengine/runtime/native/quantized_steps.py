@@ -69,7 +69,7 @@ class QuantizedLinear(Step):
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
-        """x."""
+        """The input."""
         return (self.x,)
 
     @property

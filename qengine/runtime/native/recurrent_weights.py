@@ -16,7 +16,6 @@ from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.native.lowering_table import PlainContext
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
-from qengine.runtime.native.row_product import flat
 from qengine.runtime.native.tensor_buffer import TensorBuffer, constant_buffer
 
 
@@ -128,7 +127,7 @@ class RecurrentWeights:
         gates, units, hidden = node.gates, node.units, node.sizes.hidden
         items = units if by_item else length
         source = self._context.request(t)
-        target = TensorBuffer(f"{t.name} packed", flat(directions * gates * units * items), "f32", 1)
+        target = TensorBuffer.flat(f"{t.name} packed", directions * gates * units * items, "f32")
         item = gates * LANES if by_item else LANES
         distances = {"y_item": item, "y_gate": LANES if by_item else units * items}
         numbers = {"gates": gates, "hidden": hidden, "length": length, "padded": items, "y_block": items * item}
@@ -156,7 +155,7 @@ class RecurrentWeights:
             numbers[:, : added * hidden] += t.value[:, more + skip : more + skip + added * hidden]
             return constant_buffer(np.stack([padded_gates(one, gates) for one in numbers]))
         source = self._context.request(t)
-        target = TensorBuffer(f"{t.name} packed", flat(directions * gates * units), "f32", 1)
+        target = TensorBuffer.flat(f"{t.name} packed", directions * gates * units, "f32")
 
         def make(part: Part) -> list[Call]:
             calls = []

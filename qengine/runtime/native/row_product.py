@@ -202,11 +202,6 @@ class RowProduct:
         return Call(spec, arguments)
 
 
-def flat(count: int) -> tuple[int, int, int, int]:
-    """Return the shape of a plain buffer of some elements."""
-    return 1, 1, 1, count
-
-
 def tap_offsets(taps: int) -> NDArray[np.int64]:
     """Return the distances of the taps of a row: they lie side by side."""
     return np.arange(taps, dtype=np.int64) * dot.LANE_BYTES

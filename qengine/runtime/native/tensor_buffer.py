@@ -92,11 +92,16 @@ class TensorBuffer:
     flagged: bool = False
 
     @classmethod
+    def flat(cls, name: str, count: int, stored: str) -> TensorBuffer:
+        """Return a plain buffer for some elements between two ops."""
+        return cls(name, (1, 1, 1, count), stored, 1)
+
+    @classmethod
     def plain(cls, t: Tensor) -> TensorBuffer:
         """Return a plain buffer for a tensor whose type kernels know."""
         stored = element_type(t)
         assert stored is not None
-        return cls(t.name, (1, 1, 1, prod(t.shape)), stored, 1)
+        return cls.flat(t.name, prod(t.shape), stored)
 
     @classmethod
     def of(

@@ -102,7 +102,7 @@ class _Attention:
         return Lowered(tuple(self.ops), tuple(outputs))
 
     def _between(self, name: str, shape: tuple[int, ...]) -> TensorBuffer:
-        return TensorBuffer(f"{self.context.out.name} ({name})", (1, 1, 1, prod(shape)), "f32", 1)
+        return TensorBuffer.flat(f"{self.context.out.name} ({name})", prod(shape), "f32")
 
     def _view(self, t: Tensor, heads: int) -> Strided:
         """Return a tensor of three or four axes as (batch, heads, positions, size)."""
@@ -191,7 +191,7 @@ class _Attention:
     ) -> None:
         """Add x + mask; where the mask is -infinity the result is, also for NaN."""
         isa, total = self.context.isa, self._between("sums", shape)
-        is_masked = TensorBuffer(f"{out.name} (masked)", (1, 1, 1, prod(mask[1])), "b8", 1)
+        is_masked = TensorBuffer.flat(f"{out.name} (masked)", prod(mask[1]), "b8")
         lowest = constant_buffer(np.array([-np.inf], np.float32), "lowest")
         self.ops += [
             broadcast_op(isa, "add", [(x, shape), mask], total, shape),

@@ -110,7 +110,7 @@ def _stack(
     axes = len(stack), len(rows)
     found = stack_of(buffer, ordered, axes)
     if found is None:
-        copy = TensorBuffer(f"{buffer.name} {labels}", (1, 1, 1, prod(view.shape)), buffer.stored, 1)
+        copy = TensorBuffer.flat(f"{buffer.name} {labels}", prod(view.shape), buffer.stored)
         ops.append(copy_view(context.isa, buffer, ordered, copy))
         found = stack_of(copy, Strided.whole(ordered.shape), axes)
     assert found is not None

@@ -71,7 +71,7 @@ def lower_qlinear_conv(context: PlainContext[Evaluated]) -> Lowered:
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = inputs[:8]
     bias = inputs[8] if len(inputs) > 8 else None
     shape = context.out.shape
-    sums = TensorBuffer(f"sums of {context.out.name}", (1, 1, 1, prod(shape)), "i32", 1)
+    sums = TensorBuffer.flat(f"sums of {context.out.name}", prod(shape), "i32")
     biases = None if bias is None else known(bias)
     ops = ConvolutionSums.of(context, x, w, x_zero, w_zero).ops(sums, biases)
     factors = np.float32(known(x_scale, "x_scale").reshape(())) * known(w_scale, "w_scale", may_be_zero=False).ravel()

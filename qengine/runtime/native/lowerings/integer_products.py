@@ -21,7 +21,7 @@ from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainCont
 from qengine.runtime.native.lowerings.quantize import known, rescale_op
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls, PlainOp
-from qengine.runtime.native.row_product import Places, RowProduct, flat, tap_offsets
+from qengine.runtime.native.row_product import Places, RowProduct, tap_offsets
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
 
 
@@ -81,7 +81,7 @@ def lower_qlinear_matmul(context: PlainContext[Evaluated]) -> Lowered:
     rows, columns = known(a_scale, "a_scale"), known(b_scale, "b_scale")
     if rows.size > 1 or columns.size not in (1, b.shape[-1]) or (columns.size > 1 and b.ndim == 1):
         raise NotLowered("scales of rows or of several matrices")
-    sums = TensorBuffer(f"sums of {context.out.name}", flat(prod(context.out.shape)), "i32", 1)
+    sums = TensorBuffer.flat(f"sums of {context.out.name}", prod(context.out.shape), "i32")
     ops = _sums(context, (a, a_zero), (b, b_zero), sums)
     factors = np.float32(rows.reshape(())) * columns.ravel() / np.float32(known(y_scale, "y_scale").reshape(()))
     spread = (*(1,) * (len(context.out.shape) - 1), -1) if factors.size > 1 else ()
@@ -201,8 +201,8 @@ def _weights(context: PlainContext[Evaluated], b: Tensor, zero: Tensor | None, s
     count = prod(b.shape[:-2])
     taps = np.repeat(tap_offsets(shape.taps), 2) if form == "halves" else tap_offsets(shape.taps)
     vector = len(taps) * dot.weight_bytes("s8", context.isa)
-    packed = TensorBuffer(f"{b.name} packed", flat(count * shape.vectors * vector), "u8", 1)
-    sums = TensorBuffer(f"sums of {b.name}", flat(count * shape.vectors * LANES), "i32", 1)
+    packed = TensorBuffer.flat(f"{b.name} packed", count * shape.vectors * vector, "u8")
+    sums = TensorBuffer.flat(f"sums of {b.name}", count * shape.vectors * LANES, "i32")
 
     def make(part: Part) -> list[Call]:
         calls = []
@@ -247,7 +247,7 @@ def _constant_weights(isa: Isa, b: NDArray[Any], zero: NDArray[Any] | None, shap
 def _start_sums(isa: Isa, left: _Left, weights: _Weights) -> Op:
     """Return the op that makes the numbers that columns begin with."""
     count = prod(weights.sums.shape)
-    out = TensorBuffer("start of sums", flat(count), "i32", 1)
+    out = TensorBuffer.flat("start of sums", count, "i32")
 
     def arguments(part: Part) -> dict[str, Address]:
         zero, sums = part.inputs

@@ -161,7 +161,7 @@ def _normalized(
     scalars = constant_buffer(np.array([measure[1], extent[1]], x.dtype), "scalars")
     others: dict[str, TensorBuffer] = {}
     if statistics:
-        spare = [TensorBuffer(f"{out.name} ({name})", (1, 1, 1, extent[0]), element, 1) for name in ("mean", "inverse")]
+        spare = [TensorBuffer.flat(f"{out.name} ({name})", extent[0], element) for name in ("mean", "inverse")]
         statistics = [*statistics, *spare[len(statistics) :]]
         others = {"mean": statistics[0], "inverse": statistics[1]}
     spec = Normalize(element, extent[2] > 1, measure[0], parameters.kind, bool(statistics))

@@ -55,7 +55,7 @@ def dynamic_ops(
     codes, scale, zero = outputs
     size = prod(x.shape)
     chunks = -(-size // CHUNK)
-    ranges = TensorBuffer(f"ranges of {x.name}", (1, 1, 1, 2 * chunks), "f32", 1)
+    ranges = TensorBuffer.flat(f"ranges of {x.name}", 2 * chunks, "f32")
 
     def range_arguments(part: Part) -> dict[str, Address]:
         numbers = {"first": part.first, "end": part.end, "chunk": CHUNK, "size": size}

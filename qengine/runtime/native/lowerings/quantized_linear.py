@@ -36,7 +36,7 @@ def lower_matrix_product(context: PlainContext[QuantizedLinear]) -> Lowered:
 
 
 def _sums(context: PlainContext[QuantizedLinear]) -> TensorBuffer:
-    return TensorBuffer(f"sums of {context.out.name}", (1, 1, 1, prod(context.out.shape)), "i32", 1)
+    return TensorBuffer.flat(f"sums of {context.out.name}", prod(context.out.shape), "i32")
 
 
 def _rescaled(

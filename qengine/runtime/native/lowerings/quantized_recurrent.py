@@ -26,7 +26,7 @@ from qengine.runtime.native.lowerings.quantize import CHUNK, dynamic_ops
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
 from qengine.runtime.native.recurrent_weights import gate_functions
-from qengine.runtime.native.row_product import Places, RowProduct, flat
+from qengine.runtime.native.row_product import Places, RowProduct
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
 
 _GATES = 4
@@ -89,7 +89,7 @@ class _QuantizedLstm:
         self.of_h = self._product("r", np.zeros_like(bias[:, 0]), self.units)
         p = np.zeros((self.directions, 3 * self.hidden), np.float32) if inputs["p"] is None else self._known("p")
         self.peepholes = constant_buffer(np.stack([padded_gates(one, 3) for one in p]))
-        self.rows = TensorBuffer("gates", flat(self.directions * self.time * self.batch * self.columns), "f32", 1)
+        self.rows = TensorBuffer.flat("gates", self.directions * self.time * self.batch * self.columns, "f32")
 
     def _known(self, name: str) -> NDArray[np.float32]:
         tensor = self.inputs[name]
@@ -135,11 +135,9 @@ class _QuantizedLstm:
         assert tensor is not None
         x, product, rows = self.context.request(tensor), self._row_product(self.of_x), self.time * self.batch
         length = -(-self.size // TAP) * TAP
-        codes = TensorBuffer(f"codes of {x.name}", flat(rows * self.size), "u8", 1)
-        scale, zero = (
-            TensorBuffer(f"{what} of {x.name}", flat(1), t, 1) for what, t in (("scale", "f32"), ("zero", "u8"))
-        )
-        numbers = TensorBuffer("numbers", flat(self.directions * self._number_bytes // 4), "f32", 1)
+        codes = TensorBuffer.flat(f"codes of {x.name}", rows * self.size, "u8")
+        scale, zero = (TensorBuffer.flat(f"{what} of {x.name}", 1, t) for what, t in (("scale", "f32"), ("zero", "u8")))
+        numbers = TensorBuffer.flat("numbers", self.directions * self._number_bytes // 4, "f32")
         ignored = constant_buffer(np.zeros(1, np.int64))
         assert ignored.elements is not None
         quantize = dynamic_ops(self.isa, x, (codes, scale, zero), int(ignored.elements.ctypes.data))

@@ -15,7 +15,7 @@ from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainCont
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
 from qengine.runtime.native.recurrent_weights import RecurrentNode, RecurrentWeights, gate_functions
-from qengine.runtime.native.row_product import Places, RowProduct, flat, tap_offsets
+from qengine.runtime.native.row_product import Places, RowProduct, tap_offsets
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
 
 _INPUTS = 8  # of an LSTM: X, W, R, B, sequence_lens, initial_h, initial_c, P
@@ -54,7 +54,7 @@ def _lower(context: PlainContext[Evaluated], cell: Cell) -> Lowered:
         raise NotLowered(f"{evaluation.node.operator} of {x.dtype}")
     node = RecurrentNode(cell, options, keywords, RecurrentSizes.of(GATES[cell], options, (x, w, r), b, []))
     weights = RecurrentWeights(context, node, w, r, b, p)
-    product = TensorBuffer(f"gates of {context.out.name}", flat(weights.rows * node.gate_bytes // 4), "f32", 1)
+    product = TensorBuffer.flat(f"gates of {context.out.name}", weights.rows * node.gate_bytes // 4, "f32")
     outputs = tuple(TensorBuffer.plain(t) for t in context.outputs)
     first = _InputProduct(node, weights, context.isa)
     given = _Given(context, lengths, h, c)

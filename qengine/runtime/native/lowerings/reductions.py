@@ -99,7 +99,7 @@ def _reduced(context: PlainContext[Any], x: Tensor, axes: Sequence[int], fold: s
         is_last = i == len(groups) - 1
         extent = extent_of(shape, first, end)
         shape[first:end] = [1] * (end - first)
-        target = out if is_last else TensorBuffer(f"{out.name} ({i})", (1, 1, 1, prod(shape)), out.stored, 1)
+        target = out if is_last else TensorBuffer.flat(f"{out.name} ({i})", prod(shape), out.stored)
         name = fold
         if len(groups) > 1:
             name = (_FIRST if i == 0 else _LAST if is_last else _BETWEEN).get(fold, fold)

@@ -77,8 +77,8 @@ def _lower(context: PlainContext[Evaluated]) -> Lowered:
     outputs, columns, wide = tuple(TensorBuffer.plain(t) for t in context.outputs), forest.targets, tensor.dtype == "f8"
     stored, out = "f64" if wide else "f32", outputs[-1]
     is_final = ensemble.labels is None and stored == out.stored and (columns < 2 or ensemble.transform == "NONE")
-    scores = out if is_final else TensorBuffer("scores", (1, 1, 1, rows * columns), stored, 1)
-    given = TensorBuffer("given", (1, 1, 1, 1 if is_single else rows * columns), "u8", 1)
+    scores = out if is_final else TensorBuffer.flat("scores", rows * columns, stored)
+    given = TensorBuffer.flat("given", 1 if is_single else rows * columns, "u8")
     spec = Trees(x.stored, wide, tables.has_nan, is_single)
     constants = _constants(ensemble, tables)
     names = constants.pop("names")
