@@ -51,7 +51,7 @@ def max_index(
     axes = tuple(range(-len(kernel), 0))
     largest = max_pool(x, kernel=kernel, strides=strides, dilations=dilations, pads=pads)
     hit = ((view == np.expand_dims(largest, axes)) | (view != view)) & (at >= 0)  # NaN is the largest
-    flat = (*hit.shape[: -len(kernel)], -1)
+    flat = (*hit.shape[: -len(kernel)], int(np.prod(kernel)))
     first = hit.reshape(flat).argmax(axis=-1)[..., None]
     index = np.take_along_axis(np.broadcast_to(at, hit.shape).reshape(flat), first, axis=-1)[..., 0]
     planes = np.arange(batch * channels).reshape(batch, channels, *(1,) * len(spatial)) * cells

@@ -148,3 +148,9 @@ def test_a_window_wholly_in_the_padding_has_no_index():
     x = np.float32([[[5, 3, 4]], [[1, 2, 2]]])
     options = {"kernel": (1,), "strides": (2,), "dilations": (1,), "pads": ((2, 2),)}
     assert max_index(x, **options).tolist() == [[[-1, 0, 2, -1]], [[-1, 3, 5, -1]]]
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5, 6), (2, 0, 5, 6)])
+def test_no_windows_have_no_index(shape):
+    index = max_index(np.zeros(shape, np.float32), kernel=(2, 3), strides=(1, 2), dilations=(1, 1), pads=((0, 0),) * 2)
+    assert (index.shape, index.dtype) == ((*shape[:2], 4, 2), np.int64)
