@@ -1,6 +1,6 @@
 """Comparison of models with other runtimes, in turns: the ratio of their times to ours.
 
-    python benchmarks/ratios.py [--seconds S] [--threads 1,2] [--process] [MODEL ...]
+    python benchmarks/ratios.py [--seconds S] [--threads 1,2] [--cpu-time] [--process] [MODEL ...]
     python benchmarks/ratios.py --models DIR [--threads 1] [--memory]     # any files, beside ONNX Runtime
 
 The times of a block were taken in turns. Other runtimes have their best settings; see qengine/analysis/bench/rivals.
@@ -41,7 +41,7 @@ Image.fromarray(np.rint(y[0].transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint
 """
 
 
-def compare(name: str, folder: Path, seconds: float, thread_counts: list[int]) -> None:
+def compare(name: str, folder: Path, seconds: float, thread_counts: list[int], *, cpu_time: bool) -> None:
     """Print the times of a model in float32, 8 and 16 bits, on each number of threads."""
     path, feeds = benchmark_networks.prepared(name, folder)
     for word, (form, bits) in (SRCNN if name == "srcnn" else FORMATS).items():
@@ -51,7 +51,8 @@ def compare(name: str, folder: Path, seconds: float, thread_counts: list[int]) -
             runs = {"qengine": lambda s=session: s.run(None, feeds)}
             rivals = rival_runs(["onnxruntime", "openvino"], RivalSetup(path, feeds, bits, threads))
             runs |= {rival: run for rival, run in rivals.items() if callable(run)}
-            times = {runtime: t.best_ms for runtime, t in interleaved(runs, seconds).items()}
+            clock = time.process_time if cpu_time and threads == 1 else time.perf_counter
+            times = {runtime: t.best_ms for runtime, t in interleaved(runs, seconds, clock=clock).items()}
             ours[threads] = times["qengine"]
             beside = ", ".join(
                 f"{rival} {times[rival]:.2f} ms ({times[rival] / ours[threads]:.2f}x)"
@@ -122,6 +123,7 @@ def main() -> None:
         "--models", dest="folder", type=Path, metavar="DIR", help="measure the .onnx files of a folder instead"
     )
     parser.add_argument("--threads", type=_thread_counts, default="1,2", help="--models takes the first")
+    parser.add_argument("--cpu-time", action="store_true", help="measure CPU time where there is one thread")
     parser.add_argument("--memory", action="store_true", help="also the peak memory of --models")
     arguments = parser.parse_args()
     if arguments.folder is not None:
@@ -135,7 +137,7 @@ def main() -> None:
         parser.error(f"no model is named {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models or benchmark_networks.MODELS:
-            compare(name, Path(folder), arguments.seconds, arguments.threads)
+            compare(name, Path(folder), arguments.seconds, arguments.threads, cpu_time=arguments.cpu_time)
     if arguments.process:
         whole_processes()
 

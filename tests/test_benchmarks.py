@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import ratios
 
+from qengine.analysis.bench import timing
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -42,3 +44,10 @@ def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, capsys):
 )
 def test_difference_of_outputs(ours, theirs, difference):
     assert model_files._largest_difference([np.float32(ours)], [np.float32(theirs)]) == pytest.approx(difference)
+
+
+def test_turns_are_timed_by_the_clock_that_is_asked_for(monkeypatch):
+    monkeypatch.setattr(timing, "_PAUSE", 0)
+    seconds = iter(range(100))
+    found = timing.interleaved({"a": int, "b": int}, 0, least=2, clock=lambda: next(seconds) ** 2)
+    assert found == {"a": timing.Timing(1000, 5000), "b": timing.Timing(5000, 9000)}

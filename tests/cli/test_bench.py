@@ -67,6 +67,17 @@ def test_a_model_for_a_person(model, capsys):
     assert re.search(r"one run +[\d.]+ ms best, [\d.]+ ms median", out)
 
 
+def test_products_of_computed_matrices_count(tmp_path, capsys):
+    (tmp_path / "product.onnx").write_bytes(network([("MatMul", "a b", "y")], inputs={"a": [3, 4, 5], "b": [3, 5, 7]}))
+    out = bench(capsys, str(tmp_path / "product.onnx"))
+    assert re.search(r"one run .* GMAC/s of 0.00042 MMAC\npeak of a core   f32 \d+ GMAC/s", out)
+
+
+def test_a_model_without_multiply_accumulates_has_no_rate(tmp_path, capsys):
+    (tmp_path / "sum.onnx").write_bytes(network([("Add", "a a", "y")], inputs={"a": [3, 4]}))
+    assert "GMAC/s" not in bench(capsys, str(tmp_path / "sum.onnx")).split("\n", 2)[2]
+
+
 def test_what_is_left_to_the_reference(tmp_path, capsys):
     (tmp_path / "island.onnx").write_bytes(network([("Softmax", "x", "y")], inputs={"x": [1, 3, 8, 8]}))
     out = bench(capsys, str(tmp_path / "island.onnx"), "--qformat", "Q3.4")
@@ -74,8 +85,8 @@ def test_what_is_left_to_the_reference(tmp_path, capsys):
 
 
 def test_a_model_that_no_one_plan_computes(tmp_path, capsys):
-    (tmp_path / "det.onnx").write_bytes(network([("NonZero", "x", "y")], inputs={"x": [1, 3, 3]}))
-    assert cli.main(["bench", str(tmp_path / "det.onnx")]) == 2
+    (tmp_path / "places.onnx").write_bytes(network([("NonZero", "x", "y")], inputs={"x": [3, 3]}))
+    assert cli.main(["bench", str(tmp_path / "places.onnx")]) == 2
     assert "(NonZero) runs by itself, and only a model of which one plan computes" in capsys.readouterr().err
 
 

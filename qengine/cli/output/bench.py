@@ -46,9 +46,10 @@ def report_table(model: str, report: Report, bits: int | None) -> str:
             *(_text(name) for name in (row.tensor, row.operator, row.kernel)), *_numbers(row), _text(row.note)
         )
     peaks = ", ".join(f"{kind} {rate:.0f}" for kind, rate in report.peaks.items())
+    work = f"   {report.gmacs:.0f} GMAC/s of {_macs(report.macs)}" if report.macs else ""
     lines = [
-        f"one run          {_time(report.run)}   {report.gmacs:.0f} GMAC/s of {report.macs / 1e9:.2f} GMAC",
-        f"peak of a core   {peaks or 'not measured'} GMAC/s, measured now on registers",
+        f"one run          {_time(report.run)}{work}",
+        *([f"peak of a core   {peaks} GMAC/s, measured now on registers"] if peaks else []),
         f"memory           {report.memory / 1e6:.1f} MB of tensors between steps",
     ]
     for name, rival in report.rivals.items():
@@ -118,6 +119,10 @@ def _text(words: str) -> Text:
 
 def _time(timing: Timing) -> str:
     return f"{timing.best_ms:.2f} ms best, {timing.median_ms:.2f} ms median"
+
+
+def _macs(count: int) -> str:
+    return f"{count / 1e9:.2f} GMAC" if count >= 1e7 else f"{count / 1e6:.3g} MMAC"
 
 
 def _beside(rival: Timing, ours: Timing) -> str:

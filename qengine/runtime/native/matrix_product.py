@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from qengine.kernels.dot import FactorType
 from qengine.kernels.elements import lanes_of
 from qengine.kernels.isa import Isa
 from qengine.kernels.matmul import Matmul, PackPanels, PackTransposed, packed_panels, panel_vectors, tile_rows
@@ -66,6 +67,28 @@ class Added:
     factor: float = 1.0
     offsets: tuple[int, ...] = ()
     masks: bool = False
+
+
+@dataclass(eq=False)
+class ProductOp(PlainOp):
+    """A product of two stacks of matrices.
+
+    Attributes
+    ----------
+    products : number of multiply-accumulates.
+    """
+
+    products: int = 0
+
+    @property
+    def kind(self) -> FactorType | None:
+        """The type of the factors of the op's multiply-accumulates; None for float64."""
+        return "f32" if self.out.stored == "f32" else None
+
+    @property
+    def macs(self) -> int:
+        """The multiply-accumulates of the operator."""
+        return self.products
 
 
 def stack_offsets(shape: Sequence[int], stack: Sequence[int]) -> tuple[int, ...]:
@@ -179,13 +202,12 @@ def product_ops(
         ends = {"first": part.first, "end": part.end}
         return {"x": left, "w": right, "c": c, "y": part.outputs[0], **tables, **ends, **numbers}
 
-    work = len(x.offsets) * rows * inner * columns / (8 * isa.registers / 7 if isa.parts == 1 else 8)
+    products = len(x.offsets) * rows * inner * columns
+    work = products / (8 * isa.registers / 7 if isa.parts == 1 else 8)
     units = len(x.offsets) * groups * panels
     inputs = (x.buffer, weights, third.buffer)
-    return (
-        *before,
-        PlainOp(isa, inputs, out.buffer, Matmul(element, is_packed, vectors, third.masks), arguments, units, work),
-    )
+    spec = Matmul(element, is_packed, vectors, third.masks)
+    return *before, ProductOp(isa, inputs, out.buffer, spec, arguments, units, work, products=products)
 
 
 def _dtype(element: str) -> Any:

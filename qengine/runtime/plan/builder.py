@@ -198,7 +198,7 @@ class PlanBuilder:
         """Return the plan of what was added, with those outputs that are wanted."""
         outputs = {name: tensor for name, tensor in self.tensors.items() if name in wanted}
         if self.fixed and self.fixed.strict and self.islands:
-            listed = ", ".join(str(node) for node in self.islands)
+            listed = ", ".join(dict.fromkeys(map(str, self.islands)))  # a step for each output
             raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
         steps = self._with_lifetimes()
         most, heaviest = most_bytes(self.inputs, steps)

@@ -333,3 +333,16 @@ def test_what_a_kernel_makes_on_its_way_is_limited_too(node, inputs):
     assert qengine.InferenceSession(model, max_elements=100_000).run(None, feeds)[0].size < 10_000
     with pytest.raises(UnsupportedError, match=r"node 'the_y' .*, scratch array: a tensor of 1 x 1 x .* than 10,000"):
         qengine.InferenceSession(model, max_elements=10_000).run(None, feeds)
+
+
+def test_strict_names_a_node_of_several_outputs_once():
+    found = session(
+        [("GRU", "x w r", "y last", {"hidden_size": 3})],
+        inputs={"x": [4, 1, 2]},
+        constants={"w": weights(1, 9, 2), "r": weights(1, 9, 3)},
+        outputs=["y", "last"],
+        qformat="Q3.4",
+        fixed={"strict": True},
+    )
+    with pytest.raises(UnsupportedError, match=r"^strict: no fixed-point rule for node 'the_y' \(GRU\); they"):
+        found.run(None, {"x": np.zeros((4, 1, 2), np.float32)})
