@@ -30,7 +30,7 @@ MEANINGS: Mapping[Kind, str] = {
     "fused": "part of another operator",
     "shape": "known before a run: shapes and constants",
     "island": "computes in float32 inside of fixed point",
-    "delegated": "computes node by node, in float32",
+    "delegated": "computes in float32, a whole node at once",
     "control": "runs the graphs that it contains",
     "unused": "no output needs it",
     "unsupported": "cannot run",

@@ -56,7 +56,7 @@ def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Tex
     console.width = max(console.width, *(_min_width(console, one) for one in _tables(table)))
     with console.capture() as captured:
         console.print(title if isinstance(title, Text) else Text(printable(title), style="bold"), soft_wrap=True)
-        console.print(table)
+        console.print(table, crop=False)  # a column that is as wide as it must be may stand beyond the width
         console.print()
         for line in lines:
             console.print(line, soft_wrap=True)

@@ -47,3 +47,14 @@ def test_status_is_for_terminals(monkeypatch, capsys):
 def test_one_sample_is_no_plural(capsys, limit, words):
     assert cli.main(["calibrate", "digits", "--limit", limit]) == 0
     assert capsys.readouterr().out.splitlines()[0].endswith(words)
+
+
+def test_a_column_with_a_least_width_keeps_its_words(monkeypatch):
+    """Where two columns fold, rich may make one narrower than its least width, and then cut what stands beyond."""
+    monkeypatch.setenv("COLUMNS", "80")
+    table = console.open_table()
+    table.add_column("tensor", overflow="fold", min_width=8)
+    table.add_column("figures", no_wrap=True)
+    table.add_column("try", overflow="fold", min_width=20)
+    table.add_row("a.long.name.of.a.tensor", "1" * 60, "Q2.5: 2 fewer integer bits (+11.9 dB)")
+    assert "(+11.9" in console.rendered("title", table, [])
