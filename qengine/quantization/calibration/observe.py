@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -89,10 +89,11 @@ def observe(
             with session.limited(), np.errstate(all="ignore"):
                 observer = session.observer(arrays, counts.scores)
                 if observer is None:
-                    _trace(session, arrays, counts)
+                    computed = _trace(session, arrays, counts)
                 else:
                     observers[id(observer)] = observer
-                    _count(observer, arrays, counts)
+                    computed = _count(observer, arrays, counts)
+                _count_branches(session, arrays, counts, computed)
         except QEngineError as error:
             raise error.about(f"run {runs} of the data") from None
     for observer in observers.values():
@@ -102,16 +103,19 @@ def observe(
     return Observation(session.graph, session.optimized, counts.by_name, runs)
 
 
-def _trace(session: InferenceSession, arrays: Mapping[str, Any], counts: _Histograms) -> None:
-    """Run the reference, and count every tensor."""
+def _trace(session: InferenceSession, arrays: Mapping[str, Any], counts: _Histograms) -> set[str]:
+    """Run the reference, count every tensor, and return their names."""
+    computed = set()
     for event in session.trace(arrays, on_inner_tensor=counts.add_inner):
+        computed.add(event.tensor.name)
         if event.node is None and event.tensor.is_float:
             refuse_nan(event.tensor, event.array)
         counts.add(event.tensor, event.array)
+    return computed
 
 
-def _count(observer: Observer, arrays: Mapping[str, Any], counts: _Histograms) -> None:
-    """Run on native kernels, which count most tensors; count the inputs and the others here."""
+def _count(observer: Observer, arrays: Mapping[str, Any], counts: _Histograms) -> set[str]:
+    """Run on native kernels, which count most tensors, count the inputs and the others here, and return their names."""
     for tensor in observer.plan.inputs:
         if tensor.is_float:
             refuse_nan(tensor, arrays[tensor.name])
@@ -120,6 +124,21 @@ def _count(observer: Observer, arrays: Mapping[str, Any], counts: _Histograms) -
         if bound_step.output.is_float:
             counts.begin(bound_step.output.name)
     observer.run(arrays, counts.add)
+    return {bound_step.output.name for bound_step in observer.plan.steps}
+
+
+def _count_branches(
+    session: InferenceSession, arrays: Mapping[str, Any], counts: _Histograms, computed: Container[str]
+) -> None:
+    """Count what a branch of an If gives without being computed in float32, such as a constant of the branch."""
+    for node in session.optimized.nodes:
+        if node.operator != "If" or node.domain:
+            continue
+        for name in node.outputs:
+            if name and name not in computed:
+                (array,) = session.run([name], arrays)
+                if isinstance(array, np.ndarray):
+                    counts.add(Tensor(name, array.dtype, array.shape), array)
 
 
 class _Histograms:
