@@ -10,7 +10,7 @@ that does not fit its format, become notes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -198,8 +198,13 @@ def _traced_run(
     outputs: dict[str, _Output] = {}
     tensors: list[_Compared] = []
     bound_steps, islands = [], []
-    for event, float_event in _paired_events(fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted)):
-        tensor, exact = event.tensor, float_event.array
+
+    def computed(name: str) -> NDArray[Any]:
+        return float32.run([name], arrays)[0]
+
+    events = fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted)
+    for event, exact in _paired_events(*events, computed):
+        tensor = event.tensor
         real = decode_output(tensor, event.array, raw=False)
         if tensor.name in wanted:
             outputs[tensor.name] = _Output(np.array(event.array), np.array(real), np.array(exact))
@@ -213,18 +218,24 @@ def _traced_run(
     return _Run(tensors, outputs, bound_steps, islands)
 
 
-def _paired_events(fixed: Iterator[Event], float32: Iterator[Event]) -> Iterator[tuple[Event, Event]]:
-    """Yield the events of a run in fixed point, each with the event of the same tensor in float32.
+def _paired_events(
+    fixed: Iterator[Event], float32: Iterator[Event], computed: Callable[[str], NDArray[Any]]
+) -> Iterator[tuple[Event, NDArray[Any]]]:
+    """Yield the events of a run in fixed point, each with the same tensor in float32.
 
     Where the data decides how a run continues, a tensor may be static in one run and computed in the other. Then the
-    float32 run is ahead, and its events are kept until the fixed-point run reaches the same tensors.
+    float32 run is ahead, and its tensors are kept until the fixed-point run reaches them. `computed` returns a tensor
+    that is static in the float32 run alone, which has no event.
     """
-    unpaired: dict[str, Event] = {}
+    unpaired: dict[str, NDArray[Any]] = {}
     for event in fixed:
         name = event.tensor.name
         while name not in unpaired:
-            float_event = next(float32)
-            unpaired[float_event.tensor.name] = float_event
+            float_event = next(float32, None)
+            if float_event is None:
+                unpaired[name] = computed(name)
+            else:
+                unpaired[float_event.tensor.name] = float_event.array
         yield event, unpaired.pop(name)
 
 

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from qengine import InferenceSession
 from qengine.analysis.report import compare
 from qengine.model.ops.operator import NeedsRun
+from qengine.quantization.calibration import choose_formats, observe
 
 X = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
 
@@ -133,3 +134,19 @@ def test_a_report_compares_a_branch_that_one_run_plans_and_the_other_enters(rows
     found = compare(fixed, fixed.in_float32(), {"x": X[:rows]})
     assert [one.name for one in found.tensors] == ["x", "y"]
     assert found.tensors[-1].sqnr_db > 40
+
+
+@pytest.mark.parametrize("isa", ["reference", None])
+def test_a_branch_that_gives_a_constant_is_counted_and_compared(isa):
+    """Float32 plans the branch, and fixed point enters it: both have its tensor."""
+    constant = branch("else", constants=[("z", np.float32([[0.5, -0.25, 0.75]]))])
+    proto = onnx.load_from_string(model(BY_SHAPE, DOUBLED, constant))
+    proto.graph.node.append(helper.make_node("Add", ["x", "y"], ["sum"]))
+    proto.graph.output[0].name = "sum"
+    given = proto.SerializeToString()
+    formats = choose_formats(observe(given, [{"x": X[:1]}], isa=isa), bits=8).formats
+    assert formats["y"] == "Q0.7"
+    session = InferenceSession(given, formats=formats, isa=isa)
+    found = compare(session, session.in_float32(), {"x": X[:1]})
+    (one,) = [tensor for tensor in found.tensors if tensor.name == "y"]
+    assert (one.elements, one.largest, one.sqnr_db) == (3, 96, np.inf)

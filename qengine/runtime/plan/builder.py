@@ -122,6 +122,7 @@ class PlanBuilder:
         if made & self.tensors.keys() or len(branch.outputs) < len(node.outputs):
             raise NeedsRun(f"{node} runs by itself")  # names of a branch hold in the branch only
         before = self.constants.copy(), self.tensors.copy(), self.steps.copy(), self.shape_deciding.copy()
+        known_bytes = self.known_bytes
         self.constants |= own
         for name, array in own.items():
             self.tensors[name] = Tensor(branch.derived.get(name, name), array.dtype, array.shape, array)
@@ -137,6 +138,7 @@ class PlanBuilder:
                 self._add_end(end)
         except NeedsRun as error:
             self.constants, self.tensors, self.steps, self.shape_deciding = before
+            self.known_bytes = known_bytes
             raise NeedsRun(str(error)) from None  # elements that it may need are of tensors in the branch
 
     def _add_end(self, node: Node) -> None:
