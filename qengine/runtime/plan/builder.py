@@ -110,10 +110,11 @@ class PlanBuilder:
 
     def _is_power_by_tensor(self, node: Node) -> bool:
         """Whether a node in float32 is a Pow by exponents that are not known: no shape and no table depends on them."""
-        if self.fixed is not None or node.operator != "Pow" or node.domain or len(node.inputs) < 2:
+        tensors = [self.tensors.get(name) for name in node.inputs]
+        if self.fixed is not None or node.operator != "Pow" or node.domain or len(tensors) != 2:
             return False
-        exponent = self.tensors.get(node.inputs[1])
-        return exponent is not None and exponent.value is None and prod(exponent.shape) != 1
+        x, exponent = tensors
+        return x is not None and exponent is not None and exponent.value is None and prod(exponent.shape) != 1
 
     def _add_branch(self, node: Node, branches: Branches) -> None:
         """Plan the nodes of the branch of an If that its condition chooses."""
