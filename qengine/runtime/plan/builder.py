@@ -91,6 +91,8 @@ class PlanBuilder:
         if find(node).is_delegated:
             self._delegate(node)
             return
+        if self._is_power_by_tensor(node) and self._add_evaluation(node):
+            return
         try:
             steps = make_steps(node, lambda name: self._operand(name, node))
         except NeedsRun:
@@ -105,6 +107,14 @@ class PlanBuilder:
                 raise NeedsRun(str(error)) from None
             return
         self._add_steps(node, steps)
+
+    def _is_power_by_tensor(self, node: Node) -> bool:
+        """Whether a node in float32 is a Pow by exponents that are not known: no shape and no table depends on them."""
+        tensors = [self.tensors.get(name) for name in node.inputs]
+        if self.fixed is not None or node.operator != "Pow" or node.domain or len(tensors) != 2:
+            return False
+        x, exponent = tensors
+        return x is not None and exponent is not None and exponent.value is None and prod(exponent.shape) != 1
 
     def _add_branch(self, node: Node, branches: Branches) -> None:
         """Plan the nodes of the branch of an If that its condition chooses."""

@@ -85,3 +85,15 @@ def test_a_length_out_of_range_is_an_error():
     with pytest.raises(ModelError, match=r"sequence_lens are not all in 0\.\.9"):
         session.run(None, {"x1": x, "n2": np.array([0, 10])})
     session.run(None, given.feeds)
+
+
+@pytest.mark.parametrize("shape", [(1, 5000), (100, 70), (0, 3)])
+def test_powers_by_fed_exponents_of_any_size(shape):
+    model = network([("Pow", "x e", "y")], inputs={"x": ["a", "b"], "e": ["c", "b"]})
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.uniform(0.5, 2, shape).astype(np.float32), "e": rng.normal(size=shape).astype(np.float32)}
+    session = InferenceSession(model, isa=ISAS[0])
+    (want,) = InferenceSession(model, isa="reference").run(None, feeds)
+    np.testing.assert_allclose(want, feeds["x"] ** feeds["e"], rtol=1e-6)
+    np.testing.assert_allclose(session.run(None, feeds)[0], want, rtol=1e-6)
+    assert session.executor(session.plan(feeds)).is_native == (want.size > 0)
