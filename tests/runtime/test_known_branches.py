@@ -6,9 +6,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from random_graphs import random_program
 
 from qengine import InferenceSession
+from qengine.analysis.report import compare
 from qengine.model.ops.operator import NeedsRun
+from qengine.quantization.calibration import choose_formats, observe
 
 X = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
 
@@ -114,3 +117,28 @@ def test_two_branches_may_have_the_same_names():
     y, q = InferenceSession(proto).run(None, {"x": X})
     np.testing.assert_array_equal(y, q)
     np.testing.assert_array_equal(y, X + X)
+
+
+@pytest.mark.parametrize("isa", ["reference", None])
+def test_a_branch_that_gives_a_constant_is_counted_and_compared(isa):
+    """Float32 knows it before a run, and has no step for it; fixed point computes it."""
+    constant = branch("else", constants=[("z", np.float32([[0.5, -0.25, 0.75]]))])
+    proto = onnx.load_from_string(model(BY_SHAPE, DOUBLED, constant))
+    proto.graph.node.append(helper.make_node("Add", ["x", "y"], ["sum"]))
+    proto.graph.output[0].name = "sum"
+    given = proto.SerializeToString()
+    formats = choose_formats(observe(given, [{"x": X[:1]}], isa=isa), bits=8).formats
+    assert formats["y"] == "Q0.7"
+    session = InferenceSession(given, formats=formats, isa=isa)
+    found = compare(session, session.in_float32(), {"x": X[:1]})
+    (one,) = [tensor for tensor in found.tensors if tensor.name == "y"]
+    assert (one.elements, one.largest, one.sqnr_db) == (3, 96, np.inf)
+
+
+@pytest.mark.parametrize("seed", [5423, 5927])
+def test_formats_name_what_a_branch_inside_a_graph_gives(seed):
+    program = random_program(seed)
+    formats = choose_formats(observe(program.model, program.feeds), bits=8).formats
+    session = InferenceSession(program.model, formats=formats)
+    for feeds in program.feeds:
+        session.run(None, feeds)

@@ -133,6 +133,9 @@ class PlanBuilder:
         try:
             for inner in (*branch.nodes, *ends):
                 self.add(inner)
+            made_by_end = [self.tensors[name] for end in ends for name in end.outputs]
+            if any(t.is_float and t.value is not None for t in made_by_end):
+                raise NeedsRun(f"{node} runs by itself")  # fixed point computes it, and calibration must see it
         except NeedsRun as error:
             self.constants, self.tensors, self.steps, self.shape_deciding = before
             raise NeedsRun(str(error)) from None  # elements that it may need are of tensors in the branch
