@@ -7,9 +7,10 @@ Each measurement is a process of its own, so that a model that fails, hangs or t
     python benchmarks/ratios.py --models DIR                                      # a table of all files of a folder
 
 The first two print one line of JSON. Times are CPU time of the process for one thread, which the load of a shared
-machine changes little, and wall time for several. Memory (Linux only) is the peak of the process above what it has
-after its imports, with kernels compiled. Feeds are those of MODEL.npz, if there is one, and else random: axes without
-a length get 1 in front and a length of `LENGTHS` elsewhere, the first that ONNX Runtime accepts.
+machine changes little, and wall time for several. Memory (Linux only) is the peak of the process, with kernels
+compiled, above what it has after a first run of a model with one node: each runtime loads its libraries then, one
+while it is imported, the other when it first runs. Feeds are those of MODEL.npz, if there is one, and else random:
+axes without a length get 1 in front and a length of `LENGTHS` elsewhere, the first that ONNX Runtime accepts.
 """
 
 from __future__ import annotations
@@ -146,16 +147,17 @@ def compare_times(path: Path, feeds: Feeds, threads: int, seconds: float) -> dic
 
 
 def peak_memory(path: Path, feeds: Feeds, runtime: str) -> dict:
-    """Return the peak of this process above what it has after its imports, in MB, for a session and two runs."""
+    """Return the peak of this process above what it has after a first small run, in MB, for a session and two runs."""
     if runtime == "qengine":
         import qengine
-        import qengine.runtime.session
 
         make = qengine.InferenceSession
     else:
-        import onnxruntime  # noqa: F401
-
         make = rival_session
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "small.onnx"
+        small.write_bytes(_small_model())
+        make(small, threads=1).run(None, {"x": np.ones((1, 4), np.float32)})
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = _kilobytes("VmRSS")
@@ -163,6 +165,16 @@ def peak_memory(path: Path, feeds: Feeds, runtime: str) -> dict:
     for _ in range(2):
         session.run(None, feeds)
     return {"mb": (_kilobytes("VmHWM") - before) / 1024}
+
+
+def _small_model() -> bytes:
+    """Return a model with one node."""
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "small", [x], [y])
+    imports = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
 
 
 def _kilobytes(field: str) -> int:
