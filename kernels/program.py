@@ -70,7 +70,7 @@ class Call:
     arguments: Mapping[str, int | Slot]
 
     def __post_init__(self) -> None:
-        if set(self.arguments) != set(self.spec.arguments):
+        if self.arguments.keys() != set(self.spec.arguments):
             missing = sorted(set(self.spec.arguments) - set(self.arguments))
             unknown = sorted(set(self.arguments) - set(self.spec.arguments))
             raise ValueError(f"the arguments of {self.spec}: {missing} are missing, {unknown} are unknown")

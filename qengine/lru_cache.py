@@ -1,8 +1,9 @@
-"""A thread-safe LRU cache, and the digest of an array as a part of its keys."""
+"""A thread-safe LRU cache, the digest of an array as a part of its keys, and results that are kept with an array."""
 
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -59,3 +60,19 @@ def digest(array: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
     dense = np.ascontiguousarray(array)
     data = repr(dense.tolist()).encode() if dense.dtype == object else dense.tobytes()
     return dense.dtype.str + dense.dtype.name, array.shape, hashlib.sha256(data).digest()
+
+
+def cached_by_array(function: Callable[[NDArray[Any]], _T]) -> Callable[[NDArray[Any]], _T]:
+    """Return a function of an array, which nobody changes, that keeps its result as long as the array lives."""
+    results: dict[int, tuple[weakref.ref[NDArray[Any]], _T]] = {}
+
+    def cached(array: NDArray[Any]) -> _T:
+        key = id(array)
+        kept = results.get(key)
+        if kept is not None and kept[0]() is array:
+            return kept[1]
+        result = function(array)
+        results[key] = weakref.ref(array, lambda _: results.pop(key, None)), result
+        return result
+
+    return cached

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError
+from qengine.lru_cache import cached_by_array
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import Role, find
 from qengine.qformat import (
@@ -233,7 +234,7 @@ class ConstantFormats:
             return channel_formats(fmt, axis)
         if self.weight_qformat:
             return self.weight_qformat
-        if any(np.isnan(value).any() for value in values):
+        if any(_extremes(value) is None for value in values):
             raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
         if self.stored is not None:
             return _exact(self.stored.get(name), axis, values)
@@ -249,7 +250,8 @@ class ConstantFormats:
         readers = self.readers.get(name, Readers(set(), []))
         limits = readers.max_fraction_bits(self.activations, self.constants, channels, bits)
         if axis is None:
-            fmt = finest_format(finite(np.concatenate([value.ravel() for value in values])), bits)
+            extremes = [_extremes(value) or () for value in values]  # without NaN there are some
+            fmt = finest_format(np.array(extremes), bits)
             return _limited(fmt, int(limits[0]))
         rows = [np.moveaxis(value, axis, 0).reshape(channels, -1) for value in values]
         formats = finest_per_channel(finite(np.concatenate(rows, axis=1)), bits, 0).formats
@@ -294,6 +296,15 @@ def _limited(fmt: QFormat, fraction_bits: int) -> QFormat:
 def finite(values: NDArray[Any]) -> NDArray[Any]:
     """Return the values with 0 in place of infinities, which saturate in every format; see `LARGEST`."""
     return np.where(np.abs(values.astype(np.float64)) < _largest(values.dtype), values, 0)
+
+
+@cached_by_array
+def _extremes(values: NDArray[Any]) -> tuple[float, float] | None:
+    """Return the smallest and the largest of the `finite` values and 0; None where one is NaN."""
+    if np.isnan(values).any():
+        return None
+    real = finite(values)
+    return float(real.min(initial=0)), float(real.max(initial=0))
 
 
 def _largest(dtype: np.dtype[Any]) -> float:

@@ -50,7 +50,8 @@ class Sampling:
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return the number of rows and columns that an output of a size has of this phase."""
-        return tuple(max(0, -(-(n - f) // e)) for n, f, e in zip((height, width), self.first, self.every, strict=True))  # type: ignore[return-value]
+        (y, x), (every_y, every_x) = self.first, self.every
+        return max(0, -(-(height - y) // every_y)), max(0, -(-(width - x) // every_x))
 
     def weights_of(self, w: NDArray[Any]) -> NDArray[Any]:
         """Return the weights (channels, inputs, kernel rows, kernel columns) of this phase's taps, in their order."""
