@@ -55,8 +55,8 @@ class CalibrationOptions:
     method: str = Method.MSE
     percentile: float = 99.99
     headroom: float = 1.0
-    per_channel: bool = False
-    unsigned: bool = False
+    per_channel: bool = True
+    unsigned: bool = True
     tie_joins: bool = False
 
     def __post_init__(self) -> None:
