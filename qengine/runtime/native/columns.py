@@ -9,7 +9,7 @@ in another buffer, as for any other shape of the same elements.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from qengine.model.steps import Combine, Join, Linear, Mean, Move, Step, Table, Tensor
 from qengine.model.steps.forms import (
@@ -25,10 +25,25 @@ from qengine.model.steps.forms import (
 )
 from qengine.runtime.plan.plan import BoundStep
 
+Form = TypeVar("Form", Convolution, TransposedConvolution)
+
 
 def is_column(shape: tuple[int, ...]) -> bool:
     """Whether a shape is that of images of one column; one pixel is one row as well."""
     return len(shape) == 4 and shape[3] == 1 and shape[2] > 1
+
+
+def convolution_on_rows(form: Form, weights: tuple[int, ...]) -> Form | None:
+    """Return a convolution of images of one column, with weights of a shape, on images of one row; None if it is none.
+
+    The kernel of one on rows is one row of the same weights.
+    """
+    if len(weights) != 4 or weights[3] != 1 or form.pads[1] != (0, 0):
+        return None
+    changes: dict[str, Any] = {"strides": form.strides[:1], "dilations": form.dilations[:1], "pads": form.pads[:1]}
+    if isinstance(form, TransposedConvolution):
+        changes["output_padding"] = form.output_padding[:1]
+    return replace(form, **changes)
 
 
 def on_rows(bound_step: BoundStep) -> BoundStep:
@@ -68,23 +83,19 @@ def _linear(step: Linear) -> Linear | None:
     w, form = step.w, step.product
     if w.value is None or step.channel_axis % 4 != 1 or step.bias_shape[-1:] not in ((), (1,)):
         return None
-    if isinstance(form, ChannelScale):
-        own: Any = form
-        weights = w
-    elif isinstance(form, Convolution | TransposedConvolution) and w.shape[3] == 1 and form.pads[1] == (0, 0):
-        if isinstance(form, TransposedConvolution):
-            form = replace(form, output_padding=form.output_padding[:1])
-        own = replace(form, strides=form.strides[:1], dilations=form.dilations[:1], pads=form.pads[:1])
-        weights = _row(w)
-    else:
+    own: Any = form if isinstance(form, ChannelScale) else None
+    if isinstance(form, Convolution | TransposedConvolution):
+        own = convolution_on_rows(form, w.shape)
+    if own is None:
         return None
+    w = w if own is form else _row(w)
     return replace(
         step,
         x=_row(step.x),
-        w=weights,
+        w=w,
         product=own,
         shape=step.shape[:3],
-        summed=tuple(a for a in step.summed if a < weights.ndim),
+        summed=tuple(a for a in step.summed if a < w.ndim),
         channel_axis=1,
         bias_shape=step.bias_shape[:-1],
     )
