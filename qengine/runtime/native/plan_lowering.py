@@ -307,6 +307,8 @@ class PlanLowering(SegmentTensors):
         """End the segment, and add a step that the reference computes."""
         read = set(bound_step.reads)
         for name in sorted(read - self.arrays):
+            if name in self.arrays:  # an input became an array for the one before, which is its transposition
+                continue
             if name in self._held:
                 self._unpack(self.tensors[name])
             else:
