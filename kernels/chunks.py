@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .address import address
 from .epilogue import LANES
 from .isa import Isa
 from .program import Call, run_call
@@ -76,8 +77,8 @@ def tap_bounds(packed: NDArray[Any], low: int, high: int, isa: Isa) -> Bounds:
     bounds = np.empty((sets, taps, sums), np.int64)
     totals, most = np.zeros((sets, sums), np.int64), np.empty((sets, taps), np.int64)
     arguments = {
-        **{"w": packed.ctypes.data, "sets": sets, "vectors": vectors, "taps": taps, "low": low, "high": high},
-        **{"bounds": bounds.ctypes.data, "totals": totals.ctypes.data, "most": most.ctypes.data},
+        **{"w": address(packed), "sets": sets, "vectors": vectors, "taps": taps, "low": low, "high": high},
+        **{"bounds": address(bounds), "totals": address(totals), "most": address(most)},
     }
     run_call(Call(TapBounds(packed.itemsize), arguments), isa)
     return Bounds(bounds, totals, most)
@@ -107,9 +108,9 @@ def first_fit(
     filled, chunks = np.empty(padded.shape[1:], np.int64), np.empty((sets, taps), np.int64)
     order = np.ascontiguousarray(candidates, np.int64)
     arguments = {
-        **{"bounds": padded.ctypes.data, "sets": sets, "taps": taps, "sums": padded.shape[2]},
-        **{"candidates": order.ctypes.data, "filled": filled.ctypes.data, "limit": limit},
-        **{"reorders": int(reorders), "chunks": chunks.ctypes.data},
+        **{"bounds": address(padded), "sets": sets, "taps": taps, "sums": padded.shape[2]},
+        **{"candidates": address(order), "filled": address(filled), "limit": limit},
+        **{"reorders": int(reorders), "chunks": address(chunks)},
     }
     run_call(Call(FirstFit(), arguments), isa)
     return chunks

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qengine.data.datasets import Batch
 from qengine.data.images import PixelScale
 from qengine.errors import UnsupportedError
-from qengine.metrics.declaration import EvaluatedBatch, Metric, all_metrics
+from qengine.metrics.declaration import Accumulator, EvaluatedBatch, Metric, all_metrics
 from qengine.metrics.sqnr import Sqnr
 from qengine.metrics.tasks import Outputs, Task
 
@@ -78,7 +78,7 @@ class Meter:
         self._accumulators = {one.column: one.accumulator() for one in metrics if task in one.tasks}
         own = [one for one in self._accumulators.values() if isinstance(one, Sqnr)]
         self._own = own[0] if own else None  # of the evaluated output, which is measured once
-        self._by_output: dict[str, Sqnr] = {}
+        self._by_output: dict[str, Accumulator] = {}
         self._codes = hashlib.sha256()
         self._has_images = task is Task.IMAGES
         self._against: str | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.address import address
 from qengine.kernels.elements import ELEMENT_BYTES
 from qengine.kernels.elementwise import Stored
 from qengine.kernels.epilogue import stored_zero
@@ -169,7 +170,7 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """Return an array of zeros at a multiple of 64 bytes and with room for a vector at the end."""
     size = prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(size + 192, np.uint8)  # kernels may read one more vector beyond a row
-    start = -memory.ctypes.data % 64
+    start = -address(memory) % 64
     elements: NDArray[Any] = memory[start : start + size].view(dtype)
     return elements.reshape(shape)
 
