@@ -51,14 +51,14 @@ def declare_halve(**options):
 
 
 def test_those_that_there_are():
-    assert [one.name for one in corrections()] == ["fold", "equalize", "round", "bias", "analytic"]
-    assert steps_of("best") == ("fold", "equalize", "round", "bias")
-    assert [one.name for one in corrections() if one.needs_data] == ["round", "bias"]
+    assert [one.name for one in corrections()] == ["fold", "equalize", "round", "bias", "bias=full", "analytic"]
+    assert steps_of("best") == ("fold", "equalize", "round", "bias", "bias=full", "guard")
+    assert [one.name for one in corrections() if one.needs_data] == ["round", "bias", "bias=full"]
     assert range_steps("best") == ("fold", "equalize")
     assert [needs_data(recipe) for recipe in ("none", "fold+equalize+analytic", "bias", "best")] == [
         *(False, False, True, True)
     ]
-    assert describe_recipes() == "none, best, or steps with +: fold, equalize, round, bias, analytic"
+    assert describe_recipes() == "none, best, or steps with +: fold, equalize, round, bias, bias=full, analytic, guard"
 
 
 def test_a_new_one_that_changes_ranges(capsys, tmp_path):
@@ -92,8 +92,8 @@ def test_a_new_one_that_needs_formats_and_data():
         seen.append(state)
         return scaled(state, "double", np.float32(2))
 
-    assert steps_of("best") == ("fold", "equalize", "round", "double", "bias")
-    assert recipe_name("fold+equalize+round+double+bias") == "best"
+    assert steps_of("best") == ("fold", "equalize", "round", "double", "bias", "bias=full", "guard")
+    assert recipe_name("fold+equalize+round+double+bias+bias=full+guard") == "best"
     assert range_steps("fold+double") == ("fold",)
     with pytest.raises(OptionError, match="the correction 'double' needs data"):
         correct(GRAPH, lambda _: FORMATS, recipe="fold+double")
