@@ -13,7 +13,7 @@ need more of the range of an activation than they give back in weights. So a gua
   numbers the share of elements that differ stands for the ratio of noise to signal. The figure of the model is the mean
   over its outputs.
 - A step is kept if the figure rises by 0.1 dB at least, no output loses more than half a decibel, and the gain is no
-  accident: each output of each run is cut into pieces of 16 elements and more, 8 at most, and the mean gain of a piece
+  accident: each output of each run is cut into pieces of 16 elements and more, 16 at most, and the mean gain of a piece
   in decibels must be at least twice its standard error. Fewer than 4 pieces are too few: nothing is kept.
 - Of steps that correct the same constants, the best one is kept.
 
@@ -48,7 +48,7 @@ _LEAST_DB, _MOST_DB = -20.0, 100.0
 _MOST_LOSS_DB = 0.5
 _GAIN_DB = 0.1
 _ERRORS = 2.0  # standard errors that the mean gain of a piece is above 0
-_LEAST_PIECES, _MOST_PIECES, _PIECE_ELEMENTS = 4, 8, 16
+_LEAST_PIECES, _MOST_PIECES, _PIECE_ELEMENTS = 4, 16, 16
 _FLOOR, _MOST_PIECE_DB = 1e-10, 20.0
 
 Formats = Callable[[Graph], FormatsByName]

@@ -80,7 +80,7 @@ def test_formats_are_chosen_on_what_was_equalized():
 
 def test_what_was_done_is_told():
     found = correct(badly_scaled_digits(), fit(8), DATA)
-    assert [one.step for one in found.verdicts] == ["equalize", "round", "bias", "bias=full"]
+    assert [one.step for one in found.verdicts] == ["equalize", "absorb", "round", "bias", "bias=full", "logits"]
     kept = [one.step for one in found.verdicts if one.is_kept]
     assert {"equalize", "round"} <= set(kept)
     told = [entry.correction for entry in found.entries]
@@ -105,7 +105,7 @@ def test_without_data():
         ("fold+", "no recipe or correction is named ''"),
         (
             ["fold", "folds"],
-            r"named 'folds'; there are none, best, or steps with \+: fold, equalize, round, bias, bias=full, ",
+            r"named 'folds'; there are none, best, or steps with \+: fold, equalize, absorb, round, ",
         ),
         ("bias+analytic", "give one of them"),
         (["bias", "analytic"], "give one of them"),
@@ -117,7 +117,7 @@ def test_recipes_that_there_are_not(recipe, message):
 
 
 def test_recipes_are_written_in_one_way():
-    spelled = ["guard", "bias", "round", "bias=full", "equalize", "fold"]
+    spelled = ["guard", "logits", "bias", "round", "bias=full", "equalize", "fold", "absorb"]
     assert steps_of("best") == steps_of(spelled) == steps_of(" + ".join(spelled))
     assert recipe_name("+".join(steps_of("best"))) == "best"
     assert steps_of("none") == steps_of([]) == ()
