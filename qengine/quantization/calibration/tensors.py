@@ -126,7 +126,12 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
         for node in graph.nodes:
             order |= dict.fromkeys(name for name in (*node.inputs, *node.outputs) if name)
     constants = {name: constant for name, constant in constants.items() if name not in tables}
-    named = [n for n in order if n not in model.added and (n in union.parents or n in constants)]
+    found = [name for name in order if name in union.parents or name in constants or name in joins]
+    # Tensors that a pass added are in no formats file, unless nothing else stands for them.
+    hidden = {
+        name for group in union.groups(found) if not model.added.issuperset(group) for name in group
+    } & model.added
+    named = [name for name in found if name not in hidden]
     parts = {name: node.inputs for name, node in joins.items()}
     return QuantizedTensors(
         tuple(named), union.groups(named), constants, tables, frozenset(never), frozenset(real), parts
