@@ -204,6 +204,7 @@ class Graph:
     notes : remarks for the user on how the model is read.
     decoded : tensor of the real numbers that codes represent, by the name of the integer tensor of codes.
     stored : integers of constants that a pass computed from them, by the name of the constant.
+    added : tensors that a pass added, which the model's file does not have.
     """
 
     name: str
@@ -219,6 +220,7 @@ class Graph:
     notes: tuple[str, ...] = ()
     decoded: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     stored: Mapping[str, StoredConstant] = field(default_factory=lambda: _EMPTY)
+    added: frozenset[str] = frozenset()
 
     def stored_of(self, name: str) -> StoredConstant | None:
         """Return the integers of a constant; None where it has none, or another array took its place."""

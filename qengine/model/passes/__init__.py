@@ -12,11 +12,13 @@ from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.dead import remove_dead
 from qengine.model.passes.function_recognition import recognise_functions
 from qengine.model.passes.gemm import fold_gemm_factors
+from qengine.model.passes.joins import take_joins_apart
 from qengine.model.passes.pad import fold_pads
 from qengine.model.passes.qdq_reader import read_quantized
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     read_quantized,
+    take_joins_apart,
     remove_dead,
     fold_constants,
     recognise_functions,
@@ -47,4 +49,5 @@ __all__ = [
     "read_quantized",
     "recognise_functions",
     "remove_dead",
+    "take_joins_apart",
 ]

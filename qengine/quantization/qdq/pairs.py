@@ -19,7 +19,7 @@ from qengine.model.graph import Attribute, Graph, Names, Node, Value
 from qengine.model.ops.operator import Role, find
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Table
-from qengine.qformat import ChannelFormats, Format, QFormat, holds
+from qengine.qformat import Format, QFormat, holds
 from qengine.quantization.qdq.operators import typed, values_with_types, written_operators
 from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
@@ -213,6 +213,8 @@ class _Writer:
         """Return the name of the tensor that a written node reads as input number `place`."""
         name = node.inputs[place]
         array = self.graph.constants.get(name)
+        if (part := self._part_format(node, place)) is not None and part != self.formats.get(name):
+            return self._rounded_part(node, place, part)
         if (number := self._number_format(node, place)) is not None:
             if array is None:
                 return self._rounded_to(name, number)
@@ -229,6 +231,22 @@ class _Writer:
         if name in self.outer and self.outer[name] is not array:  # folding changed it inside of this graph
             return self.constants.add(f"{name}_folded", array)
         return name
+
+    def _part_format(self, node: Node, place: int) -> QFormat | None:
+        """Return the format that the user gives a part in a join that has a format for each."""
+        assert self.network.table is not None
+        joined = self.network.table.joins.get(node.outputs[0])
+        return None if joined is None or joined.given is None else joined.given[place]
+
+    def _rounded_part(self, node: Node, place: int, fmt: QFormat) -> str:
+        """Return the name of a part of a join after a pair of its own, which rounds its codes."""
+        name = node.inputs[place]
+        if name not in self.graph.constants:
+            return self._rounded_to(name, fmt)
+        stored = self.constants.in_format(name, self.graph.constants[name], self._form(name))
+        out = self.names.fresh(f"{name}_rounded")
+        self._add_pair(fmt, name, stored, out)
+        return out
 
     def _constants_by_use(self) -> tuple[set[str], set[str]]:
         """Return the tensors that are read as real numbers, and the constants that are read in a format.
@@ -303,7 +321,7 @@ class _Writer:
         w = self.formats.get(self.graph.derived.get(inputs[Role.WEIGHTS], inputs[Role.WEIGHTS]))
         if not isinstance(x, QFormat) or w is None:
             return None
-        each = w.formats if isinstance(w, ChannelFormats) else (w,)
+        each = (w,) if isinstance(w, QFormat) else w.formats
         return np.array([x.fraction_bits + one.fraction_bits for one in each], np.int64)
 
     # Pairs

@@ -39,8 +39,10 @@ def images(shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
 
 def stored_as(t: Tensor) -> Stored | None:
     """Return the storage type of a tensor's elements; None for types that native kernels do not read."""
-    if t.format is not None:
-        return "u8" if t.one_format.word().dtype.itemsize == 1 else "i16"
+    if isinstance(t.format, QFormat):
+        return "u8" if t.format.dtype.itemsize == 1 else "i16"
+    if t.format is not None:  # no kernel computes with a tensor in parts
+        return None
     return "f32" if t.dtype == np.float32 else None
 
 

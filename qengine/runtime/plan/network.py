@@ -48,7 +48,7 @@ class Network:
 
     Attributes
     ----------
-    model : graph as it was loaded, without the nodes of its quantization.
+    model : graph as it was loaded, without the nodes of its quantization, and with joins taken apart.
     optimized : graph after the passes.
     as_float32 : whether the formats that a quantized model has are ignored.
     request : formats that were requested, or an empty request for a quantized model; None in float32.
@@ -74,7 +74,7 @@ class Network:
         self._branches: dict[tuple[int, str], tuple[Node, Graph]] = {}  # with the node, so that its id stays its own
         check_supported(model, is_runnable)
         self._stages = optimize(model)
-        self.model, self.optimized = self._stages[1], self._stages[-1]
+        self.model, self.optimized = self._stages[2], self._stages[-1]
         self.value_inputs = value_inputs(self.model) - data
         self.known = known_tensors(self.model, self.value_inputs | around)
         self._formattable = Formattable(self.model, self.optimized, self.known)
@@ -137,7 +137,7 @@ class Network:
             formats |= captured
             own = {value.name for value in graph.inputs}
             around = frozenset(constants) | {value.name for value in inputs if value.name not in own}
-            request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around)
+            request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around, is_inner=True)
         data = real_inner_data(graph, inputs)
         return Network(closed, request, as_float32=self.as_float32, around=known, data=data)
 

@@ -8,7 +8,7 @@ from networks import network, run_onnxruntime, weights
 
 import qengine
 from qengine.model.loader import load
-from qengine.model.passes import PASSES, fold_gemm_factors, optimize
+from qengine.model.passes import PASSES, fold_gemm_factors, optimize, read_quantized, take_joins_apart
 from qengine.qformat import Overflow, Rounding
 
 ARITHMETIC = list(itertools.product(Rounding, Overflow))
@@ -125,7 +125,7 @@ def test_no_pass_changes_a_bit(monkeypatch, rounding, overflow):
         options = {**OPTIONS[seed % len(OPTIONS)], "rounding": rounding, "overflow": overflow}
         found = qengine.InferenceSession(model, **options).run(survivors, feeds(seed), raw=True)
         with monkeypatch.context() as patch:
-            patch.setattr("qengine.model.passes.PASSES", (fold_gemm_factors,))
+            patch.setattr("qengine.model.passes.PASSES", (read_quantized, take_joins_apart, fold_gemm_factors))
             plain = qengine.InferenceSession(model, **options).run(survivors, feeds(seed), raw=True)
         for name, ours, theirs in zip(survivors, found, plain, strict=True):
             assert ours.dtype.kind in "iu"
@@ -148,7 +148,7 @@ def test_float32_is_that_of_onnxruntime(seed):
 def test_in_float32_no_pass_but_the_norms_changes_a_bit(monkeypatch, seed):
     model = RandomNetwork(seed, norms=False).build()
     found = qengine.InferenceSession(model).run(None, feeds(seed))
-    monkeypatch.setattr("qengine.model.passes.PASSES", (fold_gemm_factors,))
+    monkeypatch.setattr("qengine.model.passes.PASSES", (read_quantized, take_joins_apart, fold_gemm_factors))
     for ours, theirs in zip(found, qengine.InferenceSession(model).run(None, feeds(seed)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
