@@ -180,10 +180,17 @@ class _Writer:
         attributes |= {key: self._inner(node, graph) for key, graph in node.graphs.items()}
         inner = [graph for graph in attributes.values() if isinstance(graph, Graph)]
         captures = tuple(sorted(set().union(*map(_reads_around, inner))))
-        self.nodes.append(replace(node, inputs=inputs, outputs=outputs, attributes=attributes, captures=captures))
+        new = replace(node, inputs=inputs, outputs=outputs, attributes=attributes, captures=captures)
+        self.nodes += self._in_two(new) if (node.operator, node.domain) == ("MatMul", "qengine") else (new,)
         for name, real in zip(node.outputs, outputs, strict=True):
             if name in self.rounded:
                 self._round(name, real, name if real != name else self.names.fresh(f"{name}_dequantized"))
+
+    def _in_two(self, node: Node) -> tuple[Node, Node]:
+        """Return a MatMul with a bias as two nodes of ONNX; nothing is rounded between them."""
+        product = self.names.fresh(f"{node.outputs[0]}_product")
+        matmul = Node("MatMul", node.inputs[:2], (product,), {}, node.name, version=self.version)
+        return matmul, Node("Add", (product, node.inputs[2]), node.outputs, {}, product, version=self.version)
 
     def _inner(self, node: Node, graph: Graph) -> Graph:
         """Return a graph inside of a node as nodes of ONNX."""
@@ -317,8 +324,8 @@ class _Writer:
         inputs = {role: name for name, role in find(node).roles(node)}
         if Role.WEIGHTS not in inputs or Role.BIAS not in inputs:
             return None
-        x = self.formats.get(node.inputs[0])
-        w = self.formats.get(self.graph.derived.get(inputs[Role.WEIGHTS], inputs[Role.WEIGHTS]))
+        factors = (node.inputs[0], inputs[Role.WEIGHTS])
+        x, w = (self.formats.get(self.graph.derived.get(name, name)) for name in factors)
         if not isinstance(x, QFormat) or w is None:
             return None
         each = (w,) if isinstance(w, QFormat) else w.formats
