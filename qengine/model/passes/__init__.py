@@ -8,6 +8,7 @@ from collections.abc import Callable
 from qengine.model.graph import Graph
 from qengine.model.passes.activation import fuse_activations
 from qengine.model.passes.batchnorm import fold_batchnorm
+from qengine.model.passes.chains import fuse_chains
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.dead import remove_dead
 from qengine.model.passes.function_recognition import recognise_functions
@@ -24,6 +25,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_gemm_factors,
     fold_batchnorm,
     fuse_activations,
+    fuse_chains,
     remove_dead,
 )
 
@@ -43,6 +45,7 @@ __all__ = [
     "fold_gemm_factors",
     "fold_pads",
     "fuse_activations",
+    "fuse_chains",
     "optimize",
     "read_quantized",
     "recognise_functions",
