@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from qengine.model.graph import Graph
 from qengine.model.passes.activation import fuse_activations
+from qengine.model.passes.affine import join_affine
 from qengine.model.passes.batchnorm import fold_batchnorm
 from qengine.model.passes.chains import fuse_chains
 from qengine.model.passes.constants import fold_constants
@@ -24,6 +25,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_pads,
     fold_gemm_factors,
     fold_batchnorm,
+    join_affine,
     fuse_activations,
     fuse_chains,
     remove_dead,
@@ -46,6 +48,7 @@ __all__ = [
     "fold_pads",
     "fuse_activations",
     "fuse_chains",
+    "join_affine",
     "optimize",
     "read_quantized",
     "recognise_functions",
