@@ -173,7 +173,7 @@ class _PairReader:
         if np.isnan(value).any():
             raise NotFixedPointError(f"{node} quantizes NaN")
         codes = quantize(value, fraction_bits_of(fmt, value.ndim), fmt.word())
-        self.constants[stored] = np.asarray((codes.astype(np.int64) + offset).astype(dtype))
+        self.constants[stored] = (codes.astype(np.int64) + offset).astype(dtype)
 
     def _dequantize(self, node: Node) -> None:
         """Make the output of a DequantizeLinear an alias of the real tensor; one of integers that are fed stays."""
@@ -210,7 +210,7 @@ class _PairReader:
             n = whole_exponents(node, scale)
             check_channels(node, scale, codes)
             exact = np.asarray(np.ldexp(codes.astype(np.float64), -per_channel(n, codes.ndim, node)))
-            rounded = np.asarray(exact.astype(scale.dtype))
+            rounded = exact.astype(scale.dtype)
             # float32 does not hold every bias of 32 bits; float64 keeps its codes.
             self.constants[out] = rounded if np.array_equal(rounded, exact) else exact
             return

@@ -31,6 +31,7 @@ from qengine.kernels.program import Slot, load
 from qengine.model.steps import Evaluated, Linear, Step, Tensor
 from qengine.model.steps.forms import Concatenated
 from qengine.model.steps.moves import StridedMove
+from qengine.runtime.native.columns import on_rows
 from qengine.runtime.native.executor import (
     FAULTS,
     NAN_COUNTS,
@@ -216,6 +217,7 @@ class PlanLowering(SegmentTensors):
 
     def _lower_to_blocks(self, bound_step: BoundStep) -> tuple[Op, ...]:
         """Add a step on blocks of channels, and return its ops."""
+        bound_step = on_rows(bound_step)
         output = bound_step.output
         if stored_as(output) is None or images(output.shape) is None or 0 in output.shape:
             raise NotLowered(f"{len(output.shape)} axes of {output.dtype}")
