@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.model.graph import Graph, Node
+from qengine.model.passes.function_recognition import recognise_functions
 
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 Reals = NDArray[np.float64]
@@ -62,8 +63,9 @@ def join_affine(graph: Graph) -> Graph:
     nodes: dict[int, Node] = dict(enumerate(graph.nodes))
     ends: dict[str, tuple[int, _Affine]] = {}  # by the tensor that it computes: its place in the graph
     runs: dict[int, _Affine] = {}
+    plain = {id(node) for node in recognise_functions(graph).nodes}  # the others are parts of functions
     for i, node in enumerate(graph.nodes):
-        affine = _affine(node, graph)
+        affine = _affine(node, graph) if id(node) in plain else None
         if affine is None:
             continue
         if affine.x in ends and affine.x in read_once:

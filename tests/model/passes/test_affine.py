@@ -10,7 +10,15 @@ from qengine.model.passes import optimize
 from qengine.quantization.qdq.write import quantized_model
 
 MEAN, STD = weights(3, 1, 1, seed=1), np.abs(weights(3, 1, 1, seed=2)) + 0.5
-CONSTANTS = {"m": MEAN, "s": STD, "k": np.float32(1.5), "l": np.float32([0.25])} | {
+CONSTANTS = {
+    "m": MEAN,
+    "s": STD,
+    "k": np.float32(1.5),
+    "l": np.float32([0.25]),
+    "three": 3.0,
+    "zero": 0.0,
+    "six": 6.0,
+} | {
     "w": weights(5),
     "b": weights(1, 3, 1, 1),
 }
@@ -76,10 +84,20 @@ def test_it_is_rounded_once(kind):
     assert np.abs(y - wanted).max() <= 2.0**-9 + 2.0**-13 * 2 + 1e-5
 
 
+WRITTEN = (
+    ONE
+    | STAYS
+    | {
+        "a function in several operators": "Mul x s a; Add a three c; Clip c zero six d; Div d six y",
+        "a chain after it": "Mul x s a; Add a m c; Add c k d; Tanh d e; Mul e k y",
+    }
+)
+
+
 @pytest.mark.parametrize("word", ["Q3.4", "Q3.12"])
-@pytest.mark.parametrize("kind", ONE)
+@pytest.mark.parametrize("kind", WRITTEN)
 def test_what_is_written_is_read(kind, word):
-    session = qengine.InferenceSession(model_of(ONE[kind]), qformat=word, isa="reference", per_channel=True)
+    session = qengine.InferenceSession(model_of(WRITTEN[kind]), qformat=word, isa="reference", per_channel=True)
     back = qengine.InferenceSession(quantized_model(session), isa="reference", strict=True)
     x = {"x": weights(2, 3, 4, 5, scale=3.0)}
     np.testing.assert_array_equal(back.run(None, x)[0], session.run(None, x)[0])
