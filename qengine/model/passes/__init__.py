@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from qengine.model.graph import Graph
 from qengine.model.passes.activation import fuse_activations
+from qengine.model.passes.affine import join_affine
+from qengine.model.passes.chains import fuse_chains
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.dead import remove_dead
 from qengine.model.passes.function_recognition import recognise_functions
@@ -25,7 +27,9 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_pads,
     fold_gemm_factors,
     fold_affine,
+    join_affine,
     fuse_activations,
+    fuse_chains,
     remove_dead,
 )
 
@@ -45,6 +49,8 @@ __all__ = [
     "fold_gemm_factors",
     "fold_pads",
     "fuse_activations",
+    "fuse_chains",
+    "join_affine",
     "optimize",
     "read_quantized",
     "recognise_functions",

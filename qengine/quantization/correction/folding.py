@@ -17,7 +17,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.model.graph import Graph, Node, Value
-from qengine.model.passes import fold_affine, fold_constants, fold_gemm_factors, fold_pads, remove_dead
+from qengine.model.passes import (
+    fold_affine,
+    fold_constants,
+    fold_gemm_factors,
+    fold_pads,
+    join_affine,
+    remove_dead,
+)
 from qengine.quantization.correction.registry import RecipeState, correction
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
 
@@ -35,12 +42,12 @@ def fold_graph(graph: Graph) -> Graph:
     channel with one weight; for tensors that are not known to be images it becomes the linear operator ScaleShift of
     the domain qengine.
     """
-    return _named(graph, fold_affine(_fold_constants(graph)))
+    return _named(graph, join_affine(fold_affine(_fold_constants(graph))))
 
 
 def fold_all_but_batchnorm(graph: Graph) -> Graph:
     """Return the graph as `fold_graph` does, but with every BatchNormalization as a linear operator of its own."""
-    return _named(graph, fold_affine(_fold_constants(graph), merge=False))
+    return _named(graph, join_affine(fold_affine(_fold_constants(graph), merge=False)))
 
 
 @correction("fold", order=10, in_best=True, otherwise=fold_all_but_batchnorm)

@@ -117,6 +117,7 @@ class _Writer:
         self.names_after_pairs = dict(names_after_pairs or {})
         self.rounded_to: dict[tuple[str, QFormat], str] = {}
         self.nodes: list[Node] = []
+        self._in_tables = _computed_by_tables(network.optimized, self.graph)
         self._real, self._quantized = self._constants_by_use()
         kept = self._real | outer.keys()
         self.constants = StoredConstants(self.graph, version, names, kept, self.nodes.append)
@@ -282,6 +283,8 @@ class _Writer:
             return False
         if place and Table in find(node).kinds and self.graph.constants[name].size == 1:
             return False  # one number, such as the slope of a PRelu, is part of a table's function
+        if self._in_tables.intersection(node.outputs):
+            return False
         has_format = self.graph.derived.get(name, name) in self.formats
         return has_format and _role(node, place) in (Role.DATA, Role.WEIGHTS)
 
@@ -359,6 +362,21 @@ class _Writer:
         for operator, source, result in (("QuantizeLinear", real, stored), ("DequantizeLinear", stored, out)):
             node = Node(operator, (source, scale, zero), (result,), {}, f"{result}/{operator}", version=self.version)
             self.nodes.append(node)
+
+
+def _computed_by_tables(optimized: Graph, written: Graph) -> set[str]:
+    """Return the tensors of a written graph that tables compute: their results, and those inside of functions."""
+    producers = written.producers()
+    found = set[str]()
+    for node in optimized.nodes:
+        if find(node).kinds == (Table,):
+            waiting = [name for name in node.outputs if name in producers]
+            while waiting:
+                name = waiting.pop()
+                found.add(name)
+                inner = [n for n in producers[name].inputs if n in producers and n not in node.inputs]
+                waiting += [n for n in inner if n not in found]
+    return found
 
 
 def _role(node: Node, place: int) -> Role | None:
