@@ -25,13 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine import memory
-from qengine.errors import UnsupportedError
+from qengine.errors import QEngineError, UnsupportedError
 from qengine.kernels.isa import Isa
 from qengine.kernels.reference.requantize import Tally
 from qengine.lru_cache import LruCache, digest
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Arithmetic, Tensor
+from qengine.runtime import control_flow
 from qengine.runtime.control_flow import Iterations
 from qengine.runtime.environment import Environment, decides, real_numbers, shape_elements
 from qengine.runtime.event import Event
@@ -66,6 +67,8 @@ class SectionSettings:
     executor : function that returns a plan on native kernels; None where the reference runs.
     on_inner_tensor : function that is called with the tensors that graphs inside of nodes compute, which then run on
         the reference; None for no calls.
+    has_all_graphs : whether graphs that the data leaves out run too, for the sake of `on_inner_tensor`: the other
+        branch of an If, and the body of a loop without iterations.
     """
 
     arithmetic: Arithmetic
@@ -76,6 +79,7 @@ class SectionSettings:
     isa: Isa | None = None
     executor: Callable[[Plan], Executor] | None = None
     on_inner_tensor: InnerTensorCallback | None = None
+    has_all_graphs: bool = False
 
 
 class SectionedPlan:
@@ -257,12 +261,12 @@ class SectionedPlan:
             if value.format is not None:
                 encoded.add(name)
 
+        branches = None if self.settings.has_all_graphs else self.network.branch  # in a plan only one branch runs
+
         def make() -> Section:
             constants = {**self.graph.constants, **known}
             graph = replace(rest, constants=constants, inputs=tuple(Value(name, t.dtype) for name, t in inputs.items()))
-            return plan_section(
-                graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded), self.network.branch
-            )
+            return plan_section(graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded), branches)
 
         return self._sections.get(tuple(key), make)
 
@@ -276,6 +280,8 @@ class SectionedPlan:
         with node.errors_named():
             for name, value in named:
                 env.store_output(name, value, node)
+        if self.settings.has_all_graphs:
+            self._run_left_out(node, inputs, env)
         for name, _ in named:
             if not isinstance(env[name].value, np.ndarray):
                 continue
@@ -284,6 +290,14 @@ class SectionedPlan:
             elif self.settings.on_inner_tensor is not None:
                 event = _event(name, env[name], node)
                 self.settings.on_inner_tensor(event.tensor, event.array)
+
+    def _run_left_out(self, node: Node, inputs: Sequence[RuntimeValue], env: Environment) -> None:
+        """Run graphs of a node that its inputs left out, as far as the values around it let them."""
+        for attribute, args in control_flow.left_out(node, inputs):
+            try:
+                self._graphs_of(node, env)(attribute, args)
+            except QEngineError:  # its branch is for other shapes
+                continue
 
     def straight_run(
         self, feeds: Mapping[str, RuntimeValue], names: Sequence[str], outputs: Sequence[str]

@@ -282,6 +282,12 @@ class InferenceSession:
             bound_step = steps.get(tensor.name)
             yield Event(tensor, array, None if bound_step is None else bound_step.node, bound_step)
 
+    def run_all_graphs(self, arrays: Mapping[str, Any], on_inner_tensor: InnerTensorCallback) -> None:
+        """Run on the reference kernels, also graphs inside of nodes that the data leaves out; see `SectionSettings`."""
+        plan = self._plans.sectioned_plan(arrays, None, on_inner_tensor, has_all_graphs=True)
+        for _ in plan.trace(self._runtime_values(arrays)):
+            pass
+
     def observer(self, arrays: Mapping[str, Any], as_arrays: Collection[str]) -> Observer | None:
         """Return the run on native kernels that counts the values of tensors; see `PlanCache.observer`."""
         return None if self.in_fixed_point else self._plans.observer(arrays, frozenset(as_arrays))
