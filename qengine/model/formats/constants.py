@@ -52,6 +52,10 @@ NO_LIMIT = 1 << 20
 _SUMS = ("Add", "Sub", "Sum")
 
 
+_MAX_BIAS_BITS = 126
+"""Largest number of fraction bits of a bias: float32, in which models store scales, has no smaller normal scale."""
+
+
 @dataclass(frozen=True)
 class Readers:
     """The nodes that read the elements of a constant in a run.
@@ -79,8 +83,8 @@ class Readers:
     ) -> NDArray[np.int64]:
         """Return for each channel of weights the largest n that its readers allow; `NO_LIMIT` where none limits n.
 
-        A bias is held in 32 bits at n_x + n_w fraction bits, and must not saturate there. The code of an infinity must
-        saturate the results of the readers, as the infinity does.
+        A bias is held in 32 bits at n_x + n_w fraction bits, and must not saturate there; n_x + n_w is at most
+        `_MAX_BIAS_BITS`. The code of an infinity must saturate the results of the readers, as the infinity does.
 
         Parameters
         ----------
@@ -121,6 +125,7 @@ class Readers:
                 used = addends.any(axis=1)
                 least, most = addends.min(axis=1), addends.max(axis=1)
                 scales[used] = largest_scales(least[used], most[used], 32)
+                scales = np.minimum(scales, _MAX_BIAS_BITS)
             self._known[key] = scales
         return np.asarray(self._known[key])
 
