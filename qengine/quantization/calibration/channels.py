@@ -12,6 +12,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.qformat import QFormat
+
+FACTOR = 32
+"""Ratio from which on two ranges are too different for one format of 8 bits."""
+
+_FEW_STEPS = 8  # that a 32nd of the range of an unsigned word of 8 bits has
 _MUCH = 4  # a last axis of channels is shorter than the axes of an image by this factor
 
 
@@ -24,6 +30,11 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
     )
     axis = len(shape) - 1 if is_last else 1
     return axis if shape[axis] > 1 else None
+
+
+def few_steps(range_: NDArray[np.float64], whole: float, fmt: QFormat) -> NDArray[np.bool_]:
+    """Return whether values up to each range keep few steps of a format that was chosen for values up to `whole`."""
+    return (range_ > 0) & (range_ < _FEW_STEPS * fmt.step) & (range_ * FACTOR <= whole)
 
 
 class ChannelRanges:
@@ -55,3 +66,8 @@ class ChannelRanges:
             self.most, self._is_new = found, False
         else:
             self.most = np.maximum(self.most, found) if len(self.most) == len(found) else np.zeros(0)
+
+    def lost_in(self, fmt: QFormat) -> tuple[NDArray[np.int64], float]:
+        """Return the channels that keep few steps of a format, and the largest magnitude of these."""
+        lost = few_steps(self.most, float(self.most.max(initial=0)), fmt)
+        return np.flatnonzero(lost), float(self.most[lost].max(initial=0))
