@@ -117,6 +117,7 @@ class _Writer:
         self.names_after_pairs = dict(names_after_pairs or {})
         self.rounded_to: dict[tuple[str, QFormat], str] = {}
         self.nodes: list[Node] = []
+        self._in_tables = _computed_by_tables(network.optimized, self.graph)
         self._real, self._quantized = self._constants_by_use()
         kept = self._real | outer.keys()
         self.constants = StoredConstants(self.graph, version, names, kept, self.nodes.append)
@@ -180,10 +181,17 @@ class _Writer:
         attributes |= {key: self._inner(node, graph) for key, graph in node.graphs.items()}
         inner = [graph for graph in attributes.values() if isinstance(graph, Graph)]
         captures = tuple(sorted(set().union(*map(_reads_around, inner))))
-        self.nodes.append(replace(node, inputs=inputs, outputs=outputs, attributes=attributes, captures=captures))
+        new = replace(node, inputs=inputs, outputs=outputs, attributes=attributes, captures=captures)
+        self.nodes += self._in_two(new) if (node.operator, node.domain) == ("MatMul", "qengine") else (new,)
         for name, real in zip(node.outputs, outputs, strict=True):
             if name in self.rounded:
                 self._round(name, real, name if real != name else self.names.fresh(f"{name}_dequantized"))
+
+    def _in_two(self, node: Node) -> tuple[Node, Node]:
+        """Return a MatMul with a bias as two nodes of ONNX; nothing is rounded between them."""
+        product = self.names.fresh(f"{node.outputs[0]}_product")
+        matmul = Node("MatMul", node.inputs[:2], (product,), {}, node.name, version=self.version)
+        return matmul, Node("Add", (product, node.inputs[2]), node.outputs, {}, product, version=self.version)
 
     def _inner(self, node: Node, graph: Graph) -> Graph:
         """Return a graph inside of a node as nodes of ONNX."""
@@ -275,6 +283,8 @@ class _Writer:
             return False
         if place and Table in find(node).kinds and self.graph.constants[name].size == 1:
             return False  # one number, such as the slope of a PRelu, is part of a table's function
+        if self._in_tables.intersection(node.outputs):
+            return False
         has_format = self.graph.derived.get(name, name) in self.formats
         return has_format and _role(node, place) in (Role.DATA, Role.WEIGHTS)
 
@@ -317,8 +327,8 @@ class _Writer:
         inputs = {role: name for name, role in find(node).roles(node)}
         if Role.WEIGHTS not in inputs or Role.BIAS not in inputs:
             return None
-        x = self.formats.get(node.inputs[0])
-        w = self.formats.get(self.graph.derived.get(inputs[Role.WEIGHTS], inputs[Role.WEIGHTS]))
+        factors = (node.inputs[0], inputs[Role.WEIGHTS])
+        x, w = (self.formats.get(self.graph.derived.get(name, name)) for name in factors)
         if not isinstance(x, QFormat) or w is None:
             return None
         each = (w,) if isinstance(w, QFormat) else w.formats
@@ -352,6 +362,21 @@ class _Writer:
         for operator, source, result in (("QuantizeLinear", real, stored), ("DequantizeLinear", stored, out)):
             node = Node(operator, (source, scale, zero), (result,), {}, f"{result}/{operator}", version=self.version)
             self.nodes.append(node)
+
+
+def _computed_by_tables(optimized: Graph, written: Graph) -> set[str]:
+    """Return the tensors of a written graph that tables compute: their results, and those inside of functions."""
+    producers = written.producers()
+    found = set[str]()
+    for node in optimized.nodes:
+        if find(node).kinds == (Table,):
+            waiting = [name for name in node.outputs if name in producers]
+            while waiting:
+                name = waiting.pop()
+                found.add(name)
+                inner = [n for n in producers[name].inputs if n in producers and n not in node.inputs]
+                waiting += [n for n in inner if n not in found]
+    return found
 
 
 def _role(node: Node, place: int) -> Role | None:

@@ -9,6 +9,7 @@ the optimized graph, and no other tensor changes. Formats are assigned once, for
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -121,6 +122,7 @@ class Network:
         known
             Tensors around the graph that it reads and whose elements are known before a run.
         """
+        inputs = [self._with_shape(value) for value in inputs]
         closed = replace(
             graph,
             inputs=tuple(inputs),
@@ -140,6 +142,15 @@ class Network:
             request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around, is_inner=True)
         data = real_inner_data(graph, inputs)
         return Network(closed, request, as_float32=self.as_float32, around=known, data=data)
+
+    def _with_shape(self, value: Value) -> Value:
+        """Return the value of a tensor with the shape that this graph declares, where it has none."""
+        around = self._declared.get(value.name)
+        return value if value.shape is not None or around is None else replace(value, shape=around.shape)
+
+    @cached_property
+    def _declared(self) -> Mapping[str, Value]:
+        return {value.name: value for value in self.model.inputs} | dict(self.model.values)
 
     def branch(
         self, node: Node, attribute: str, captured: Mapping[str, Tensor], constants: Mapping[str, NDArray[Any]]
