@@ -60,6 +60,8 @@ class Sources:
         while (node := self._producers.get(name)) is not None:
             if node.operator in _BOUNDED and not node.domain:
                 return True
+            if node.operator == "Concat" and not node.domain:
+                return all(self.is_bounded(part) for part in node.inputs)
             if not node.inputs or not find(node).preserves_format(node):
                 return False
             name = node.inputs[0]
