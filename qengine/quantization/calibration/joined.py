@@ -21,7 +21,7 @@ _FIRST_PART = {"Concat": 0, "Where": 1}  # the inputs from this one on are parts
 def joined_parts(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], Mapping[str, NDArray[Any]]]]:
     """Yield the name of every join of a graph and those in its nodes, the parts, and the constants of its graph.
 
-    A constant from which Where fills is no part.
+    Constants with which Where fills are left out.
     """
     for one in _graphs(graph):
         for node in one.nodes:
