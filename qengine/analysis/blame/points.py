@@ -9,7 +9,7 @@ from qengine.analysis.report import operator_label
 from qengine.errors import UnsupportedError
 from qengine.model.ops.operator import find
 from qengine.model.steps import Tensor
-from qengine.qformat import Format
+from qengine.qformat import Format, PartFormats
 from qengine.runtime.plan.plan import BoundStep, Plan
 
 INPUT, ACTIVATION, CONSTANT = "input", "activation", "constant"
@@ -79,7 +79,9 @@ def _uses(i: int, bound_step: BoundStep) -> Iterator[Use]:
 
 
 def _moves(bound_step: BoundStep) -> bool:
-    """Whether a step only moves or selects codes and keeps their format."""
+    """Whether a step only moves or selects codes and keeps their format, or joins codes in formats of their own."""
+    if isinstance(bound_step.output.format, PartFormats):
+        return True
     first = bound_step.step.operands[0] if bound_step.step.operands else None
     return (
         first is not None

@@ -236,7 +236,10 @@ class ConstantFormats:
                 )
             if len(fmt) != values[0].shape[axis]:
                 raise FormatError(f"formats give '{name}' {len(fmt)} formats for {values[0].shape[axis]} channels")
-            return channel_formats(fmt, axis)
+            try:
+                return channel_formats(fmt, axis)
+            except FormatError as error:
+                raise FormatError(f"format of '{name}': {error}") from None
         if self.weight_qformat:
             return self.weight_qformat
         if any(_extremes(value) is None for value in values):
