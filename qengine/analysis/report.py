@@ -204,7 +204,7 @@ def _traced_run(
         return float32.run([name], arrays)[0]
 
     events = fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted)
-    for event, exact in _paired_events(*events, computed):
+    for event, exact in paired_events(*events, computed):
         tensor = event.tensor
         real = decode_output(tensor, event.array, raw=False)
         if tensor.name in wanted:
@@ -219,7 +219,7 @@ def _traced_run(
     return _Run(tensors, outputs, bound_steps, islands)
 
 
-def _paired_events(
+def paired_events(
     fixed: Iterator[Event], float32: Iterator[Event], computed: Callable[[str], NDArray[Any]]
 ) -> Iterator[tuple[Event, NDArray[Any]]]:
     """Yield the events of a run in fixed point, each with the same tensor in float32.
