@@ -89,6 +89,7 @@ class Node:
     name : name of the node in the model, may be "".
     activation : bounds that the fusion pass adds; None in every other graph.
     captures : tensors of the surrounding graph that the graphs in the node's attributes read.
+    hidden : tensors inside of the node that have formats; see `passes.hidden_tensors`.
     """
 
     operator: str
@@ -100,6 +101,7 @@ class Node:
     version: int = 1
     activation: ActivationBounds | None = None
     captures: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
     @property
     def reads(self) -> tuple[str, ...]:

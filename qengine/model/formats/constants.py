@@ -99,7 +99,7 @@ class Readers:
             if magnitude:
                 limits[:] = largest_scale(-magnitude, 0.0, bits)
         for node, role in self.places:
-            x = activations.get(node.inputs[0]) if role is Role.WEIGHTS else None
+            x = activations.get(_factor(node, self.names)) if role is Role.WEIGHTS else None
             if x is not None:
                 limits = np.minimum(limits, self._bias_scales(node, constants, channels) - x.fraction_bits)
         return np.where(limits > NO_LIMIT // 2, NO_LIMIT, limits)
@@ -123,6 +123,12 @@ class Readers:
                 scales[used] = largest_scales(least[used], most[used], 32)
             self._known[key] = scales
         return np.asarray(self._known[key])
+
+
+def _factor(node: Node, weights: set[str]) -> str:
+    """Return the tensor that a node multiplies by weights."""
+    filters = find(node).facts.filters
+    return filters.factor(node, weights) if filters else node.inputs[0]
 
 
 def saturating_magnitude(names: set[str], readers: Iterable[Node], activations: Mapping[str, QFormat]) -> float:

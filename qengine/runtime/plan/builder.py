@@ -200,11 +200,30 @@ class PlanBuilder:
         types = single_node.output_types(node, [self.tensors[name] if name else None for name in node.inputs])
         if types is None or node.captures:
             return False
-        outputs = tuple(Tensor(name, t, shape) for name, (shape, t) in zip(node.outputs, types, strict=True))
-        inputs = tuple(self.tensors[name] if name else None for name in node.inputs)
+        inputs = tuple(self._operand(name, node) if name else None for name in node.inputs)
+        formats = {} if self.fixed is None else self.fixed.formats.activations
+        outputs = tuple(
+            Tensor(name, t, shape, None, formats.get(name) if t.kind == "f" else None)
+            for name, (shape, t) in zip(node.outputs, types, strict=True)
+        )
         compute = partial(single_node.compute, node, values=self.graph.values)
-        self._add_steps(node, Evaluation(node, inputs, outputs, compute).steps())
+        evaluation = self._with_rule(Evaluation(node, inputs, outputs, compute))
+        self._add_steps(node, evaluation.steps())
         return True
+
+    def _with_rule(self, evaluation: Evaluation) -> Evaluation:
+        """Return an evaluation with the rule by which it computes codes, if it has one and all of it has formats."""
+        node = evaluation.node
+        rule = single_node.rule_of(node)
+        if self.fixed is None or rule is None:
+            return evaluation
+        biases = {name for name, role in find(node).roles(node) if role is Role.BIAS and name in self.constants}
+        inputs = [t for name, t in zip(node.inputs, evaluation.inputs, strict=True) if t and name not in biases]
+        named = [t for t in evaluation.outputs if t.name]
+        if any(t.is_float and t.format is None for t in (*inputs, *named)):
+            return evaluation
+        hidden = tuple(fmt for name in node.hidden if (fmt := self.fixed.formats.activation(name)) is not None)
+        return replace(evaluation, rule=rule, hidden=hidden) if len(hidden) == len(node.hidden) else evaluation
 
     def finish(self, wanted: set[str]) -> Plan:
         """Return the plan of what was added, with those outputs that are wanted."""
