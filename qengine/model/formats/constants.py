@@ -99,7 +99,7 @@ class Readers:
             if magnitude:
                 limits[:] = largest_scale(-magnitude, 0.0, bits)
         for node, role in self.places:
-            x = activations.get(_factor(node, self.names)) if role is Role.WEIGHTS else None
+            x = activations.get(_other_factor(node, role, self.names))
             if x is not None:
                 limits = np.minimum(limits, self._bias_scales(node, constants, channels) - x.fraction_bits)
         return np.where(limits > NO_LIMIT // 2, NO_LIMIT, limits)
@@ -123,12 +123,6 @@ class Readers:
                 scales[used] = largest_scales(least[used], most[used], 32)
             self._known[key] = scales
         return np.asarray(self._known[key])
-
-
-def _factor(node: Node, weights: set[str]) -> str:
-    """Return the tensor that a node multiplies by weights."""
-    filters = find(node).facts.filters
-    return filters.factor(node, weights) if filters else node.inputs[0]
 
 
 def saturating_magnitude(names: set[str], readers: Iterable[Node], activations: Mapping[str, QFormat]) -> float:
@@ -282,6 +276,14 @@ def _by_channel(bias: NDArray[Any], channels: int) -> NDArray[Any]:
     if bias.ndim and bias.size and bias.shape[-1] % channels == 0:
         return bias.reshape(-1, channels).T
     return np.broadcast_to(bias.ravel(), (channels, bias.size))
+
+
+def _other_factor(node: Node, role: Role, names: set[str]) -> str:
+    """Return the tensor whose products with a constant of some names a linear operator sums; "" for another one."""
+    if role is Role.WEIGHTS:
+        filters = find(node).facts.filters
+        return filters.factor(node, names) if filters else node.inputs[0]
+    return "" if node.hidden else next((name for name, one in find(node).roles(node) if one is Role.WEIGHTS), "")
 
 
 def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) -> Format | None:

@@ -9,6 +9,7 @@ the optimized graph, and no other tensor changes. Formats are assigned once, for
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -50,7 +51,8 @@ class Network:
 
     Attributes
     ----------
-    model : graph as it was loaded, without the nodes of its quantization.
+    model : graph as it was loaded, without the nodes of its quantization, with names for what
+        nodes compute inside, and with joins taken apart.
     optimized : graph after the passes.
     as_float32 : whether the formats that a quantized model has are ignored.
     request : formats that were requested, or an empty request for a quantized model; None in float32.
@@ -78,7 +80,7 @@ class Network:
         check_supported(model, is_runnable)
         self._gives_hidden = gives_hidden
         self._stages = optimize(model, gives_hidden=gives_hidden)
-        self.model, self.optimized = self._stages[1], self._stages[-1]
+        self.model, self.optimized = self._stages[3], self._stages[-1]
         self.value_inputs = value_inputs(self.model) - data
         self.known = known_tensors(self.model, self.value_inputs | around)
         self._formattable = Formattable(self.model, self.optimized, self.known)
@@ -131,6 +133,7 @@ class Network:
         known
             Tensors around the graph that it reads and whose elements are known before a run.
         """
+        inputs = [self._with_shape(value) for value in inputs]
         closed = replace(
             graph,
             inputs=tuple(inputs),
@@ -147,7 +150,7 @@ class Network:
             formats |= captured
             own = {value.name for value in graph.inputs}
             around = frozenset(constants) | {value.name for value in inputs if value.name not in own}
-            request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around)
+            request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around, is_inner=True)
         data = real_inner_data(graph, inputs)
         return Network(
             closed,
@@ -157,6 +160,15 @@ class Network:
             data=data,
             gives_hidden=self._gives_hidden,
         )
+
+    def _with_shape(self, value: Value) -> Value:
+        """Return the value of a tensor with the shape that this graph declares, where it has none."""
+        around = self._declared.get(value.name)
+        return value if value.shape is not None or around is None else replace(value, shape=around.shape)
+
+    @cached_property
+    def _declared(self) -> Mapping[str, Value]:
+        return {value.name: value for value in self.model.inputs} | dict(self.model.values)
 
     def branch(
         self, node: Node, attribute: str, captured: Mapping[str, Tensor], constants: Mapping[str, NDArray[Any]]
