@@ -58,7 +58,7 @@ def format_groups(model: Graph, known: frozenset[str]) -> dict[str, Group]:
 def states_of_recurrent(model: Graph) -> Iterator[tuple[str, ...]]:
     """Yield the names of each state of a recurrent node: those of h, of an LSTM also those of the cell."""
     for node in model.nodes:
-        if node.hidden:
+        if node.hidden and (model.formats is None or node.hidden[1] in model.formats):
             yield (node.hidden[0], *node.outputs[:2])
             yield (*node.hidden[2:], *node.outputs[2:3]) if node.hidden[2:] else ()
 

@@ -10,12 +10,17 @@ tensor of a name, a formats file gives it a format. So every recurrent node gets
 <Y> is the first output that the node has. Y and the last state have one format, and so have the cells and the last
 cell. A node with the last cell only gets a name for Y too, "<Y_c> (state)". `Node.hidden` keeps the names of Y, the
 gates and the cells where `remove_dead` leaves the outputs out, which it does where nobody reads them.
+
+In a quantized model `Node.hidden_formats` has their formats. A node in the model of another tool has none: it runs as
+ONNX defines it, on real numbers between pairs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from qengine.errors import FormatError
 from qengine.model.graph import Graph, Names, Node, Value
+from qengine.qformat import Format, QFormat
 
 _STATES = {"LSTM": 2, "GRU": 1, "RNN": 1}
 _STATE = " (state)"
@@ -47,7 +52,31 @@ def name_hidden_tensors(graph: Graph) -> Graph:
             if dtype is not None:
                 values |= {name: Value(name, dtype) for name in node.outputs if name and name not in declared}
         nodes.append(node)
-    return replace(graph, nodes=tuple(nodes), values=values)
+    named = replace(graph, nodes=tuple(nodes), values=values)
+    return named if graph.formats is None else replace(named, formats={**_kept_formats(named), **graph.formats})
+
+
+def _kept_formats(graph: Graph) -> dict[str, Format]:
+    """Return the formats that a quantized model keeps of the tensors inside of nodes.
+
+    Raises
+    ------
+    FormatError
+        If a node keeps others than one for each tensor.
+    """
+    formats: dict[str, Format] = {}
+    for node in graph.nodes:
+        if not node.hidden_formats:
+            continue
+        if len(node.hidden_formats) != len(node.hidden):
+            raise FormatError(
+                f"the metadata of {node} have {len(node.hidden_formats)} formats, {len(node.hidden)} are needed"
+            )
+        try:
+            formats |= zip(node.hidden, map(QFormat.parse, node.hidden_formats), strict=True)
+        except FormatError as error:
+            raise FormatError(f"the metadata of {node}: {error}") from None
+    return formats
 
 
 def _named(node: Node, names: Names) -> Node:
@@ -84,20 +113,14 @@ def _giving(node: Node, wanted: set[str] | None) -> Node:
     return replace(node, outputs=tuple(outputs))
 
 
-def without_hidden_outputs(graph: Graph) -> Graph:
-    """Return a graph whose recurrent nodes have the outputs of ONNX only, and those of the model only."""
-    nodes = []
-    read = {name for node in graph.nodes for name in node.reads} | {value.name for value in graph.outputs}
-    for node in graph.nodes:
-        if node.graphs:
-            inner = {key: without_hidden_outputs(one) for key, one in node.graphs.items()}
-            node = replace(node, attributes={**node.attributes, **inner})
-        if node.hidden:
-            outputs = list(node.outputs[: _STATES[node.operator] + 1])
-            if outputs[0] == node.hidden[0] and outputs[0].endswith(_STATE) and outputs[0] not in read:
-                outputs[0] = ""
-            while outputs and not outputs[-1]:
-                outputs.pop()
-            node = replace(node, outputs=tuple(outputs), hidden=())
-        nodes.append(node)
-    return replace(graph, nodes=tuple(nodes))
+def written_node(node: Node, formats: Mapping[str, Format]) -> Node:
+    """Return a node as a file has it: with the outputs of ONNX, and with all formats of the tensors inside, or none."""
+    if not node.hidden:
+        return node
+    outputs = list(node.outputs[: _STATES[node.operator] + 1])
+    if outputs[0].endswith(_STATE) and outputs[0] == node.hidden[0]:
+        outputs[0] = ""
+    while outputs and not outputs[-1]:
+        outputs.pop()
+    known = tuple(str(formats[name]) for name in node.hidden if name in formats)
+    return replace(node, outputs=tuple(outputs), hidden_formats=known if len(known) == len(node.hidden) else ())

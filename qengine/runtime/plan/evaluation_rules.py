@@ -23,7 +23,7 @@ def with_rule(evaluation: Evaluation, fixed: FixedPointSettings, constants: Cont
     """
     node = evaluation.node
     rule = single_node.rule_of(node)
-    if rule is None:
+    if rule is None or not node.hidden:
         return evaluation
     biases = {name for name, role in find(node).roles(node) if role is Role.BIAS and name in constants}
     inputs = [t for name, t in zip(node.inputs, evaluation.inputs, strict=True) if t and name not in biases]
