@@ -146,16 +146,17 @@ class RecurrentRule:
         total, own = self._split(codes.astype(np.int64))
         return _requantized(total, n - self.bias_bits), self._own(own, lambda v, to: _requantized(v, n - to))
 
-    def saturated_biases(self) -> int:
-        """Return the number of elements of a constant bias that saturate in 32 bits."""
+    def saturated_bias(self) -> tuple[int, Tensor] | None:
+        """Return the number of elements of the constant bias that saturate in 32 bits; see `FixedRule`."""
         b = self.inputs[3]
         if b is None or b.value is None:
-            return 0
+            return None
         total, own = self._split(b.value.astype(np.float64))
         scaled = [np.ldexp(total, self.bias_bits)]
         if self.numbers.resets_after:
             scaled.append(np.ldexp(own, self.numbers.h_bits[2 * self.sizes.hidden :]))
-        return sum(int(np.count_nonzero((one < _BIAS.min - 0.5) | (one > _BIAS.max + 0.5))) for one in scaled)
+        count = sum(int(np.count_nonzero((one < _BIAS.min - 0.5) | (one > _BIAS.max + 0.5))) for one in scaled)
+        return (count, b) if count else None
 
     def output(self, index: int, arrays: Sequence[NDArray[Any]], tally: Tally | None) -> NDArray[Any]:
         """Return the codes of an output; see `FixedRule`."""

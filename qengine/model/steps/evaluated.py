@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -32,6 +32,9 @@ class FixedRule(Protocol):
         tally
             Counts, which those of the output are added to; None counts nothing.
         """
+
+    def saturated_bias(self) -> tuple[int, Tensor] | None:
+        """Return how many elements of a bias saturate in 32 bits, and the bias; None if none do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,11 @@ class Evaluation:
         if arithmetic not in self._rules:
             self._rules[arithmetic] = self.rule(self, arithmetic)
         return self._rules[arithmetic]
+
+    @property
+    def rules(self) -> Iterable[FixedRule]:
+        """The rules that `fixed_rule` has returned."""
+        return self._rules.values()
 
     def steps(self) -> tuple[Evaluated, ...]:
         """Return a step for each output."""
@@ -109,9 +117,9 @@ class Evaluated(Island):
     index: int
 
     @property
-    def has_rule(self) -> bool:
-        """Whether the step computes codes of codes."""
-        return self.evaluation.rule is not None
+    def kind(self) -> str:  # type: ignore[override]
+        """The kind of step: "rule" where it computes codes of codes."""
+        return "island" if self.evaluation.rule is None else "rule"
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
@@ -123,6 +131,11 @@ class Evaluated(Island):
             return rule.output(self.index, arrays, tally)
 
         return run
+
+    def saturated_bias(self) -> tuple[int, Tensor] | None:
+        """Return what the rule of the node says, once for all its outputs."""
+        first = next(i for i, t in enumerate(self.evaluation.outputs) if t.name)
+        return next((rule.saturated_bias() for rule in self.evaluation.rules if self.index == first), None)
 
     def with_operands(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Return the same output of an evaluation of other tensors."""
