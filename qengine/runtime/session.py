@@ -161,9 +161,19 @@ class InferenceSession:
             self._network.with_request(None, as_float32=True), self._options.in_float32(), self._plans.isa
         )
 
+    def giving_hidden(self) -> InferenceSession:
+        """Return a session of the same model whose runs compute the tensors inside of nodes too, to look at them."""
+        return self._giving_hidden or self
+
+    @cached_property
+    def _giving_hidden(self) -> InferenceSession | None:
+        network = self._network.giving_hidden()
+        return None if network is self._network else self._other(network, self._options, self._plans.isa)
+
     def _other(self, network: Network, options: SessionOptions, isa: Isa | None) -> InferenceSession:
         other = copy.copy(self)
-        other.__dict__.pop("formats", None)
+        for cached in ("formats", "_giving_hidden"):
+            other.__dict__.pop(cached, None)
         other._network, other._options = network, options
         other._plans = PlanCache(network, options, isa, self._plans.spare)
         return other

@@ -103,7 +103,7 @@ class Readers:
             if magnitude:
                 limits[:] = largest_scale(-magnitude, 0.0, bits)
         for node, role in self.places:
-            x = activations.get(_other_factor(node, role))
+            x = activations.get(_other_factor(node, role, self.names))
             if x is not None:
                 limits = np.minimum(limits, self._bias_scales(node, constants, channels) - x.fraction_bits)
         return np.where(limits > NO_LIMIT // 2, NO_LIMIT, limits)
@@ -286,10 +286,12 @@ def _by_channel(bias: NDArray[Any], channels: int) -> NDArray[Any]:
     return np.broadcast_to(bias.ravel(), (channels, bias.size))
 
 
-def _other_factor(node: Node, role: Role) -> str:
-    """Return the tensor whose products with a constant a linear operator sums; "" for another operator."""
-    weights = next((name for name, one in find(node).roles(node) if one is Role.WEIGHTS), "")
-    return node.inputs[0] if role is Role.WEIGHTS else weights
+def _other_factor(node: Node, role: Role, names: set[str]) -> str:
+    """Return the tensor whose products with a constant of some names a linear operator sums; "" for another one."""
+    if role is Role.WEIGHTS:
+        filters = find(node).facts.filters
+        return filters.factor(node, names) if filters else node.inputs[0]
+    return "" if node.hidden else next((name for name, one in find(node).roles(node) if one is Role.WEIGHTS), "")
 
 
 def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) -> Format | None:
