@@ -25,14 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine import memory
-from qengine.errors import QEngineError, UnsupportedError
+from qengine.errors import UnsupportedError
 from qengine.kernels.isa import Isa
 from qengine.kernels.reference.requantize import Tally
 from qengine.lru_cache import LruCache, digest
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.static_values import value_inputs
 from qengine.model.steps import Arithmetic, Tensor
-from qengine.runtime import control_flow
 from qengine.runtime.control_flow import Iterations
 from qengine.runtime.environment import Environment, decides, real_numbers, shape_elements
 from qengine.runtime.event import Event
@@ -50,6 +49,9 @@ _KEPT_BYTES = 1 << 21
 
 RunPlan = Callable[[Plan, Arrays], Arrays]
 """(plan, feeds) -> outputs of the plan by name, codes in fixed point."""
+
+ChangeOutput = Callable[[str, NDArray[Any]], NDArray[Any]]
+"""(name, array) -> array in its place; called with every tensor that a node computes between two sections."""
 
 InnerTensorCallback = Callable[[Tensor, NDArray[Any]], None]
 """(tensor, array) -> None; called with every tensor that a graph inside of a node computes, codes in fixed point."""
@@ -69,6 +71,7 @@ class SectionSettings:
         the reference; None for no calls.
     has_all_graphs : whether graphs that the data leaves out run too, for the sake of `on_inner_tensor`: the other
         branch of an If, and the body of a loop without iterations.
+    change_output : function that changes what nodes between sections compute; None for no change.
     """
 
     arithmetic: Arithmetic
@@ -80,6 +83,7 @@ class SectionSettings:
     executor: Callable[[Plan], Executor] | None = None
     on_inner_tensor: InnerTensorCallback | None = None
     has_all_graphs: bool = False
+    change_output: ChangeOutput | None = None
 
 
 class SectionedPlan:
@@ -277,11 +281,16 @@ class SectionedPlan:
         isa = self.settings.isa if alone is None and self.settings.on_inner_tensor is None else None
         outputs = compute_standalone(node, inputs, env, self._graphs_of(node, env), isa)
         named = [(name, value) for name, value in zip(node.outputs, outputs, strict=False) if name]
+        change = self.settings.change_output
+        if change is not None:
+            arrays = [(name, value) for name, value in named if isinstance(value.value, np.ndarray)]
+            changed = {name: replace(value, value=change(name, value.value)) for name, value in arrays}
+            named = [(name, changed.get(name, value)) for name, value in named]
         with node.errors_named():
             for name, value in named:
                 env.store_output(name, value, node)
         if self.settings.has_all_graphs:
-            self._run_left_out(node, inputs, env)
+            self._graphs_of(node, env).run_left_out(node, inputs)
         for name, _ in named:
             if not isinstance(env[name].value, np.ndarray):
                 continue
@@ -290,14 +299,6 @@ class SectionedPlan:
             elif self.settings.on_inner_tensor is not None:
                 event = _event(name, env[name], node)
                 self.settings.on_inner_tensor(event.tensor, event.array)
-
-    def _run_left_out(self, node: Node, inputs: Sequence[RuntimeValue], env: Environment) -> None:
-        """Run graphs of a node that its inputs left out, as far as the values around it let them."""
-        for attribute, args in control_flow.left_out(node, inputs):
-            try:
-                self._graphs_of(node, env)(attribute, args)
-            except QEngineError:  # its branch is for other shapes
-                continue
 
     def straight_run(
         self, feeds: Mapping[str, RuntimeValue], names: Sequence[str], outputs: Sequence[str]

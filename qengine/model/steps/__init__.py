@@ -7,7 +7,7 @@ docs/fixed-point.md first.
 
 from qengine.model.steps.combine import Combine
 from qengine.model.steps.convert import Convert, FromCodes, Rounded, ToCodes
-from qengine.model.steps.evaluated import Evaluated, Evaluation
+from qengine.model.steps.evaluated import Evaluated, Evaluation, FixedRule, RuleOf
 from qengine.model.steps.island import Island
 from qengine.model.steps.join import Join
 from qengine.model.steps.linear import Linear
@@ -23,6 +23,7 @@ __all__ = [
     "Convert",
     "Evaluated",
     "Evaluation",
+    "FixedRule",
     "FromCodes",
     "Island",
     "Join",
@@ -32,6 +33,7 @@ __all__ = [
     "Move",
     "Resize",
     "Rounded",
+    "RuleOf",
     "Step",
     "Table",
     "Tensor",

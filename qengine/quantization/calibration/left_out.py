@@ -21,6 +21,7 @@ from qengine.model.graph import Graph, Node
 from qengine.model.steps import Tensor
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.runtime.session import InferenceSession
+from qengine.runtime.values import RuntimeValue
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ def histograms_of_left_out(
 
     try:
         with session.limited(), np.errstate(all="ignore"):
-            session.run_all_graphs(arrays, add)
+            plan = session.plans.sectioned_plan(arrays, None, add, has_all_graphs=True)
+            for _ in plan.trace({value.name: RuntimeValue(arrays[value.name]) for value in session.graph.inputs}):
+                pass
     except QEngineError:  # it is a run for what it can find
         pass
     notes = []

@@ -21,6 +21,7 @@ from qengine.model.static_values import may_be_known
 from qengine.model.steps import Convert, Evaluation, Island, Join, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
 from qengine.model.steps.forms import Concatenated
 from qengine.qformat import PartFormats, QFormat, joined_format
+from qengine.runtime.plan.evaluation_rules import with_rule
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
 
 
@@ -201,10 +202,17 @@ class PlanBuilder:
         types = single_node.output_types(node, [self.tensors[name] if name else None for name in node.inputs])
         if types is None or node.captures:
             return False
-        outputs = tuple(Tensor(name, t, shape) for name, (shape, t) in zip(node.outputs, types, strict=True))
-        inputs = tuple(self.tensors[name] if name else None for name in node.inputs)
+        inputs = tuple(self._operand(name, node) if name else None for name in node.inputs)
+        formats = {} if self.fixed is None else self.fixed.formats.activations
+        outputs = tuple(
+            Tensor(name, t, shape, None, formats.get(name) if t.kind == "f" else None)
+            for name, (shape, t) in zip(node.outputs, types, strict=True)
+        )
         compute = partial(single_node.compute, node, values=self.graph.values)
-        self._add_steps(node, Evaluation(node, inputs, outputs, compute).steps())
+        evaluation = Evaluation(node, inputs, outputs, compute)
+        if self.fixed is not None:
+            evaluation = with_rule(evaluation, self.fixed, self.constants)
+        self._add_steps(node, evaluation.steps())
         return True
 
     def finish(self, wanted: set[str]) -> Plan:

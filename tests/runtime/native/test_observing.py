@@ -98,8 +98,8 @@ def test_infinities_and_nan_are_counted_and_refused_in_inputs():
     model = network(
         [("Mul", "x k", "a"), ("Sub", "a a", "y")],
         inputs={"x": [1, 16, 1, 17]},
-        constants={"k": np.float32(1e38)},
         outputs=["a", "y"],
+        constants={"k": np.float32(1e38)},
     )
     x = whole(1, 16, 1, 17) * 100
     found, expected = (observe(model, [{"x": x}], isa=isa) for isa in (available()[0].name, "reference"))
