@@ -217,7 +217,7 @@ class _PairReader:
         fmt = self._constant_format(node, codes.dtype, scale, zero_point, codes)
         self.constant_codes[source] = out
         whole = (codes.astype(np.int64) - offset).astype(scale.dtype)
-        self.constants[out] = np.ldexp(whole, -np.asarray(fraction_bits_of(fmt, codes.ndim)))
+        self.constants[out] = np.asarray(np.ldexp(whole, -np.asarray(fraction_bits_of(fmt, codes.ndim))))
         self.formats[out] = fmt
 
     def _constant_format(

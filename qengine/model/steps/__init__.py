@@ -14,10 +14,12 @@ from qengine.model.steps.linear import Linear
 from qengine.model.steps.mean import Mean
 from qengine.model.steps.move import Move
 from qengine.model.steps.resize import Resize
-from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor, codes_of
+from qengine.model.steps.rows import Rows
+from qengine.model.steps.step import ISLANDS, Arithmetic, Kernel, Step, Tensor, codes_of
 from qengine.model.steps.table import Table
 
 __all__ = [
+    "ISLANDS",
     "Arithmetic",
     "Combine",
     "Convert",
@@ -32,6 +34,7 @@ __all__ = [
     "Move",
     "Resize",
     "Rounded",
+    "Rows",
     "Step",
     "Table",
     "Tensor",

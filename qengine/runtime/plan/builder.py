@@ -18,7 +18,7 @@ from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsRun, Role, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Convert, Evaluation, Island, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
+from qengine.model.steps import Convert, Evaluation, Island, Kernel, Linear, Move, Rounded, Rows, Step, Tensor, codes_of
 from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
 
@@ -306,6 +306,8 @@ class PlanBuilder:
         if self._is_mixed(step, output):
             step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
+        if in_fixed and self.fixed and isinstance(step, Rows) and step.is_island(self.fixed.arithmetic):
+            step = step.island()
         return output, step, step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
@@ -324,6 +326,8 @@ class PlanBuilder:
         operands = step.operands
         if isinstance(step, Linear) and step.b is not None and step.b.value is not None:
             operands = (step.x, step.w)  # a constant bias never has a format
+        if isinstance(step, Rows) and step.parameters[1:] and step.parameters[1].value is not None:
+            operands = (step.x, step.parameters[0])
         return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
 
     def _computes_reals(self, step: Step, output: Tensor) -> bool:

@@ -18,7 +18,8 @@ from .samples import SAMPLES, Sample, for_samples, is_real
 WITHOUT_FACTS = {
     *("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Xor"),
     *("ArgMax", "ArgMin", "Cast", "CastLike", "ConstantOfShape", "Range", "Shape", "Size"),
-    *("BatchNormalization", "GridSample", "LayerNormalization", "LogSoftmax"),
+    *("BatchNormalization", "GridSample", "GroupNormalization", "InstanceNormalization", "LayerNormalization"),
+    *("LogSoftmax", "LpNormalization", "MeanVarianceNormalization", "RMSNormalization"),
     *("Ceil", "Floor", "Mod", "Neg", "Pow", "Reciprocal", "Round", "Sign", "Sub"),
     *("Celu", "Elu", "Erf", "Gelu", "HardSwish", "Log", "Mish", "Selu", "Softsign", "Swish", "Tanh"),
     *("DequantizeLinear", "QuantizeLinear", "Requantize"),
@@ -187,7 +188,8 @@ def test_padding(sample):
 
 def test_operators_with_a_bias():
     with_bias = {key for key, found in versions().items() if found[0].takes_bias}
-    assert with_bias == {("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("qengine", "ScaleShift")}
+    linear = {("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("qengine", "ScaleShift")}
+    assert with_bias == linear | {("", f"{kind}Normalization") for kind in ("Group", "Instance", "Layer")}
 
 
 def test_numbers():
