@@ -121,6 +121,37 @@ def group_normalization_21(
     return _group(x, scale, bias, num_groups, epsilon, of_groups=False)
 
 
+@operator("Standardize", domain="qengine")
+def standardize(
+    x: Tensor,
+    scale: Tensor | None = None,
+    b: Bias | None = None,
+    *,
+    axes: Ints,
+    epsilon: float,
+    centred: int,
+    groups: int = 0,
+) -> Rows:
+    """(x - mean) / sqrt(variance + epsilon) * scale + b over any axes: a pass puts it in the place of its operators.
+
+    With `groups`, statistics are those of groups of channels. Where it is not `centred` there is no mean.
+    """
+    over, view = normalized(x, axes), x.shape
+    given = [t for t in (scale, b) if t is not None]
+    if scale is None and b is not None:
+        raise ModelError("an offset needs a scale")
+    each = (*(1,) * (x.ndim - max((t.ndim for t in given), default=0)),)
+    shape = (*each, *given[0].shape) if given else None
+    if any((*(1,) * (x.ndim - t.ndim), *t.shape) != shape for t in given):
+        raise UnsupportedError("a scale and an offset of two shapes")
+    if groups:
+        view = (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+        over = tuple(range(2, len(view)))
+        shape = None if shape is None else (1, groups, x.shape[1] // groups, *(1,) * (x.ndim - 2))
+    measure: Measure = "variance" if centred else "squares"
+    return Rows(x, tuple(given), Standardized(view, tuple(sorted(over)), shape, measure, epsilon))
+
+
 @operator("MeanVarianceNormalization")
 def mean_variance_normalization(x: Tensor, *, axes: Ints = (0, 2, 3)) -> Rows:
     """(x - mean) / (standard deviation + 1e-9), the statistics over `axes`."""

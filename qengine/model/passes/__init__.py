@@ -14,11 +14,13 @@ from qengine.model.passes.function_recognition import recognise_functions
 from qengine.model.passes.gemm import fold_gemm_factors
 from qengine.model.passes.pad import fold_pads
 from qengine.model.passes.qdq_reader import read_quantized
+from qengine.model.passes.row_recognition import recognise_rows
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     read_quantized,
     remove_dead,
     fold_constants,
+    recognise_rows,
     recognise_functions,
     fold_pads,
     fold_gemm_factors,
@@ -46,5 +48,6 @@ __all__ = [
     "optimize",
     "read_quantized",
     "recognise_functions",
+    "recognise_rows",
     "remove_dead",
 ]

@@ -255,6 +255,7 @@ class PlanLowering(SegmentTensors):
             isa=self.isa,
             request=self._request_plain,
             fault=lambda message: self._add_fault(bound_step, message),
+            lies_plain=self._reads_plain(step),
         )
         lowered = entry.lowering(context)
         for op in lowered.ops:

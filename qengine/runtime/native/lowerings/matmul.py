@@ -20,6 +20,7 @@ from qengine.model.steps.forms import ChannelScale, MatrixProduct
 from qengine.runtime.native.broadcast_op import ExactNumbers, broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.lowerings.broadcast import bounds_of, exact_op
+from qengine.runtime.native.lowerings.code_products import lower_product_with_constant
 from qengine.runtime.native.matrix_product import Added, Stack, product_ops, stack_offsets
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.tensor_buffer import TensorBuffer, constant_buffer
@@ -41,10 +42,10 @@ def lower_matrix_product(context: PlainContext[Linear]) -> Lowered:
 
 
 def _product_of_codes(context: PlainContext[Linear]) -> Lowered:
-    """Lower a product of codes whose right matrix is computed."""
+    """Lower a product of codes."""
     step, out = context.step, context.out
     if step.w.value is not None:
-        raise NotLowered("constant weights, which are read from blocks")
+        return lower_product_with_constant(context)
     if step.b is not None or context.arithmetic.accumulator_bits is not None:
         raise NotLowered("a product of computed codes with a bias, or with an accumulator that wraps")
     length = step.x.shape[0 if context.function.transposed_x else -1]

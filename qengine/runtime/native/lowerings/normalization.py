@@ -47,6 +47,8 @@ def lower_standardized(context: PlainContext[Rows]) -> Lowered:
     """Lower a normalization over neighbouring axes; axes of length 1 may lie between."""
     form: Standardized = context.function
     extent, parameters = _extent(form), _parameters_of(context.step, form)
+    if extent[2] > 1 and parameters.kind == "span":
+        raise NotLowered("parameters of parts of rows whose elements are apart")
     if not context.is_float:
         return _of_codes(context, extent, parameters)
     measure = "norm 2" if form.measure == "norm" else form.measure
@@ -71,6 +73,10 @@ def _parameters_of(step: Rows, form: Standardized) -> _Parameters:
         row = form.view[form.axes[0] :]
         return _Parameters(_row_of(gain, row), _row_of(offset, row), "element", prod(row))
     within = prod(form.parameter_shape[axis] for axis in form.axes)
+    if within == form.length == prod(form.parameter_shape):
+        return _Parameters(gain, offset, "element", within)
+    if form.length % within:
+        raise NotLowered("parameters of uneven parts of a row")
     return _Parameters(gain, offset, "span", prod(form.parameter_shape), form.length // within)
 
 
