@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from qengine.analysis.inspection.costs import Term, Workload, all_costs
+from qengine.analysis.sweep.key import graph_digest
 from qengine.analysis.sweep.measure import Figures
 from qengine.analysis.sweep.points import Point
 from qengine.lru_cache import LruCache
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.qformat import Format
-from qengine.quantization.calibration import Feeds, FormatChooser, Observation
+from qengine.quantization.calibration import Feeds, FormatChooser, Observation, observe
 from qengine.quantization.correction import (
     RecipeState,
     change_ranges,
+    correct,
     fit_formats,
+    is_guarded,
     range_steps,
     steps_of,
 )
@@ -80,11 +83,13 @@ class Prepared:
     model : the model, corrected where the point says so.
     point : the point.
     formats : formats by tensor; None where the point has one format for all activations, and in float32.
+    steps : verdict on each step of a guarded recipe, in words.
     """
 
     model: SharedModel
     point: Point
     formats: FormatsByName | None = None
+    steps: tuple[str, ...] = ()
 
     def session(self, options: SessionOptions) -> InferenceSession:
         """Return a session for the point; the options of the sweep change no bit."""
@@ -106,6 +111,11 @@ def ranges(point: Point) -> Ranges:
     if point.recipe is None or steps_of(point.recipe) == _FOLD_ONLY:
         return None
     return range_steps(point.recipe)
+
+
+def chooses_ranges(point: Point) -> bool:
+    """Whether the formats of a point decide which corrections it has: no histograms can be made for it ahead."""
+    return point.recipe is not None and is_guarded(point.recipe)
 
 
 def corrected_for_ranges(graph: Graph, corrections: Ranges) -> Graph:
@@ -140,10 +150,10 @@ class Preparer:
         self._options = options or SessionOptions()
         self._model = SharedModel(graph, self._options)
         self._states: dict[str, RecipeState] = {}
-        self._observations: dict[Ranges, Observation] = {}
+        self._observations: dict[Ranges | str, Observation] = {}  # a digest stands for a model that a guard tries
         self._formats_of: LruCache[FormatsByName] = LruCache(_KEPT_FORMATS)
         # The last: a grid goes recipe by recipe.
-        self._corrected: tuple[tuple[str, str], SharedModel, FormatsByName] | None = None
+        self._corrected: tuple[tuple[str, str], SharedModel, FormatsByName, tuple[str, ...]] | None = None
 
     def prepare(self, point: Point) -> Prepared:
         """Return a point that is ready to run.
@@ -168,15 +178,27 @@ class Preparer:
         if point.qformat is not None:
             session = InferenceSession(graph, qformat=point.qformat, per_channel=point.per_channel)
             return {name: format_to_json(fmt) for name, fmt in session.formats.items()}
-        key = ranges(point)
+        key: Ranges | str = graph_digest(graph) if chooses_ranges(point) else ranges(point)
         if key not in self._observations:
-            self._observations[key] = self._observation(graph, key)
+            if isinstance(key, str):
+                self._observations[key] = observe(graph, self._data, self._options)
+            else:
+                self._observations[key] = self._observation(graph, key)
         chooser, options = FormatChooser.of(self._observations[key]), point.calibration()
         return self._formats_of.get((key, options), lambda: chooser.formats(options))
 
-    def _corrected_model(self, point: Point) -> tuple[SharedModel, Point, FormatsByName]:
-        """Return the model of a point, corrected for its formats, the point, and the formats."""
+    def _corrected_model(self, point: Point) -> tuple[SharedModel, Point, FormatsByName, tuple[str, ...]]:
+        """Return the model of a point, corrected for its formats, the point, the formats, and what was kept."""
         assert point.recipe is not None
+        if chooses_ranges(point):
+            key = (point.recipe, str(replace(point, rounding=None, overflow=None, accumulator_bits=None)))
+            if self._corrected is None or self._corrected[0] != key:
+                formats_of = partial(self._formats, point=point)
+                found = correct(self._graph, formats_of, self._data, point.recipe, self._options)
+                model, steps = SharedModel(found.graph, self._options), tuple(map(str, found.verdicts))
+                self._corrected = key, model, found.formats, steps
+            _, model, chosen, steps = self._corrected
+            return model, point, chosen, steps
         if point.recipe not in self._states:
             self._states[point.recipe] = change_ranges(self._graph, point.recipe)
         state = self._states[point.recipe]
@@ -184,6 +206,6 @@ class Preparer:
         key = (point.recipe, json.dumps(formats, sort_keys=True))
         if self._corrected is None or self._corrected[0] != key:
             corrected = fit_formats(state, formats, self._data, self._options)
-            self._corrected = key, SharedModel(corrected.graph, self._options), corrected.formats
-        _, model, chosen = self._corrected
-        return model, point, chosen
+            self._corrected = key, SharedModel(corrected.graph, self._options), corrected.formats, ()
+        _, model, chosen, steps = self._corrected
+        return model, point, chosen, steps

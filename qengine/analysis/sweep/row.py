@@ -29,6 +29,7 @@ class Outcome:
     compile_seconds : time that compiling kernels took, and loading compiled ones, where no point before used them.
     error : reason why the point failed; None where it did not.
     tries : number of times that the point was begun.
+    steps : verdict on each step of a guarded recipe, in words; None for other recipes.
     """
 
     measures: Measures = field(default_factory=Measures.of)
@@ -39,6 +40,7 @@ class Outcome:
     compile_seconds: float | None = None
     error: str | None = None
     tries: int = 1
+    steps: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Row:
             "sqnr_by_output": dict(measures.sqnr_by_output),
             "against": measures.against,
             **{name: outcome.costs.get(name) for name in cost_columns()},
-            **{name: getattr(outcome, name) for name in ("codes", *TIMES, "error", "tries")},
+            **{name: getattr(outcome, name) for name in ("codes", "steps", *TIMES, "error", "tries")},
             "finished": self.finished,
         }
 

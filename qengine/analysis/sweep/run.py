@@ -20,7 +20,7 @@ from qengine.analysis.sweep.key import Context, first_registered, graph_digest
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
 from qengine.analysis.sweep.points import Grid, Point
-from qengine.analysis.sweep.prepare import Ranges, corrected_for_ranges, ranges
+from qengine.analysis.sweep.prepare import Ranges, chooses_ranges, corrected_for_ranges, ranges
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
@@ -231,7 +231,7 @@ class _SweepRun:
     def _observe(self, points: Sequence[Point], observed: Path) -> dict[Ranges, Observation]:
         """Return the histograms from which the formats of the points are chosen, which are in the folder too."""
         observations: dict[Ranges, Observation] = {}
-        for corrections in dict.fromkeys(ranges(point) for point in points if point.is_calibrated):
+        for corrections in dict.fromkeys(ranges(point) for point in points if _has_own_ranges(point)):
             try:
                 observable = corrected_for_ranges(self._graph, corrections)
             except QEngineError:  # each such point will be a row with the error
@@ -241,6 +241,11 @@ class _SweepRun:
                     observed, self._context.key, corrections, observable, self._runs, advance, self._options
                 )
         return observations
+
+
+def _has_own_ranges(point: Point) -> bool:
+    """Whether the formats of a point are chosen from histograms that are known ahead."""
+    return point.is_calibrated and not chooses_ranges(point)
 
 
 def _observed(folder: Path) -> Path:

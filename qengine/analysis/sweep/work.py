@@ -192,7 +192,8 @@ class OpenedWork:
         first = self.runs.first
         costs = prepared.model.costs(session.formats, first.feeds, first.count)
         seconds, compiling = _clock() - started, build_seconds() - built
-        return Outcome(meter.measures(), costs, meter.codes(), seconds, inference, compiling)
+        steps = "; ".join(prepared.steps) or None
+        return Outcome(meter.measures(), costs, meter.codes(), seconds, inference, compiling, steps=steps)
 
 
 def _clock() -> float:

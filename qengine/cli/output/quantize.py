@@ -4,6 +4,7 @@
 model        the model as typed
 recipe       the recipe as typed
 formats      {tensor: format, or a list of formats, one per channel}, constants included: a formats file
+steps        [{step, is_kept, before_db, after_db, runs, reason}]: the verdict on each step of a guarded recipe
 corrections  [{correction, layer, is_done, text}]: the effect of each correction on each layer
 check        what was compared between the file, read back, and the session; or why nothing was
 written      paths of the files
@@ -30,6 +31,7 @@ def as_json(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> st
         "model": model,
         "recipe": recipe,
         "formats": {name: format_to_json(fmt) for name, fmt in quantized.session.formats.items()},
+        "steps": [vars(verdict) for verdict in quantized.verdicts],
         "corrections": [vars(entry) for entry in quantized.entries],
         "check": quantized.check,
         "written": [str(out)],
@@ -49,6 +51,7 @@ def as_table(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> s
     rounded = sum(name in quantized.session.rounded for name in quantized.session.formats)
     lines = [
         f"opset {opset}, {rounded} tensors rounded, {len(quantized.session.formats) - rounded} others with formats",
+        *map(str, quantized.verdicts),
         *_unchanged(quantized),
         f"wrote {out}",
         quantized.check,

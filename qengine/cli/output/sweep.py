@@ -155,6 +155,10 @@ def _summary(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> It
         if row.outcome.error is not None:
             what = ", ".join(filter(None, (_formats(row), *(tell(row) for _, tell in columns))))
             yield Text(printable(f"failed: {what}: {row.outcome.error}"), style="red")
+    for row in result.rows:
+        if row.outcome.steps is not None:
+            what = ", ".join(filter(None, (_formats(row), *(tell(row) for _, tell in columns))))
+            yield Text(printable(f"{what}: {row.outcome.steps}"))
     if result.computed < len(result.rows):
         yield Text(f"{len(result.rows) - result.computed:,} of {len(result.rows):,} points were in the folder already")
     if result.computed:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from qengine.model.graph import Graph, Node
 from qengine.model.passes.dead import remove_dead
+from qengine.model.passes.function_recognition import recognise_functions
 
 _LAST_OPERATORS = frozenset({"Div", "Mul", "Add", "Sub"})
 
@@ -385,3 +386,8 @@ def recognise_rows(graph: Graph) -> Graph:
         return graph
     nodes = tuple(replaced.get(node.outputs[0], node) for node in graph.nodes)
     return remove_dead(replace(graph, nodes=nodes))
+
+
+def nodes_as_written(graph: Graph) -> set[int]:
+    """Return the ids of the nodes that stay as written, as they are part of nothing that is recognised."""
+    return {id(node) for node in recognise_functions(recognise_rows(graph)).nodes}

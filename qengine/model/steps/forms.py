@@ -123,13 +123,47 @@ class MatrixProduct(LinearForm):
         """Return the sums of products."""
         return matrix_product(x.T if self.transposed_x else x, w.T if self.transposed_w else w, matmul=matmul)
 
-    def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:  # noqa: ARG002
-        """Yield the rows of the input; the weights are one matrix."""
-        inputs = shape[1] if self.transposed_w else shape[0]
-        rows = (x.T if self.transposed_x else x).reshape(-1, inputs)
-        size = max(1, _STRIP_BYTES // (8 * max(1, rows.shape[1])))
-        for start in range(0, len(rows), size):
-            yield rows[None, start : start + size].astype(np.float64)
+    def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:
+        """Yield the rows of the input that each matrix of the weights is multiplied with."""
+        turned = x.T if self.transposed_x else x
+        matrix = shape[::-1] if self.transposed_w else shape
+        yield from _row_strips(_rows_by_matrix(turned, matrix, groups))
+
+    def first_patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:
+        """Yield the columns of the second operand that each matrix is multiplied with, where weights stand first.
+
+        Parameters
+        ----------
+        x
+            The second operand.
+        shape, groups
+            See `patches`.
+        """
+        turned = x.T if self.transposed_w else x
+        columns = turned.swapaxes(-1, -2) if x.ndim > 1 else turned
+        matrix = shape if self.transposed_x or len(shape) == 1 else (*shape[:-2], shape[-1], shape[-2])
+        yield from _row_strips(_rows_by_matrix(columns, matrix, groups))
+
+
+def _rows_by_matrix(x: Array, shape: tuple[int, ...], groups: int) -> Array:
+    """Return the rows of x that each matrix of a stack (..., inputs, outputs) meets, (groups, positions, inputs)."""
+    inputs = shape[-2] if len(shape) > 1 else shape[0]
+    if groups == 1:
+        return x.reshape(1, -1, inputs)
+    stack = np.broadcast_shapes(x.shape[:-2], shape[:-2])
+    x = x if x.ndim > 1 else x[None]
+    wide = np.broadcast_to(x, (*stack, *x.shape[-2:]))
+    own = (*(1,) * (len(stack) - len(shape) + 2), *shape[:-2])
+    by_matrix = [axis for axis, length in enumerate(own) if length != 1]
+    shared = [axis for axis, length in enumerate(own) if length == 1]
+    return wide.transpose(*by_matrix, *shared, len(stack), len(stack) + 1).reshape(groups, -1, inputs)
+
+
+def _row_strips(rows: Array) -> Iterator[NDArray[np.float64]]:
+    """Yield rows (groups, positions, inputs) a strip of positions at a time."""
+    size = max(1, _STRIP_BYTES // (8 * max(1, rows.shape[0] * rows.shape[2])))
+    for start in range(0, rows.shape[1], size):
+        yield rows[:, start : start + size].astype(np.float64)
 
 
 @dataclass(frozen=True)

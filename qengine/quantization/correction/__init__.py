@@ -14,13 +14,14 @@ from qengine.quantization.correction.recipe import (
     correct,
     describe_recipes,
     fit_formats,
+    is_guarded,
     needs_data,
     range_steps,
     recipe_name,
     steps_of,
 )
 from qengine.quantization.correction.registry import Correction, RecipeState, correction, corrections
-from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
+from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry, Verdict
 from qengine.quantization.correction.statistics import expected_means
 from qengine.quantization.correction.weights import round_weights
 
@@ -33,6 +34,7 @@ __all__ = [
     "CorrectionEntry",
     "EqualizedModel",
     "RecipeState",
+    "Verdict",
     "change_ranges",
     "correct",
     "correct_bias",
@@ -44,6 +46,7 @@ __all__ = [
     "fit_formats",
     "fold_all_but_batchnorm",
     "fold_graph",
+    "is_guarded",
     "needs_data",
     "range_steps",
     "recipe_name",

@@ -11,7 +11,6 @@ of a channel, and comes from the model's BatchNormalization, see `statistics`: t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -20,11 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from qengine.errors import ModelError, OptionError
 from qengine.model.formats.files import FormatsByName
-from qengine.model.graph import Graph
+from qengine.model.graph import Graph, Node
 from qengine.qformat import Format
 from qengine.quantization.calibration import Feeds
+from qengine.quantization.correction.biases import OwnBias, own_biases, shifted, with_own_biases
 from qengine.quantization.correction.folding import fold_graph
-from qengine.quantization.correction.layers import Layer, check_real, linear_layers
+from qengine.quantization.correction.layers import INNER, Layer, check_real, inner_layers, linear_layers
 from qengine.quantization.correction.moments import key_of, observe_moments
 from qengine.quantization.correction.registry import RecipeState, correction
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
@@ -85,30 +85,32 @@ def correct_bias(
     graph, reference = fold_graph(graph), fold_graph(graph if reference is None else reference)
     _check_alike(graph, reference)
     fixed = fixed_session(graph, formats, session)
-    biased, exact = _with_own_biases(graph), _with_own_biases(reference)
+    biased, exact = with_own_biases(graph), with_own_biases(reference)
     layers = linear_layers(biased)
-    candidates = [layer for layer in layers if layer.bias in biased.constants]
+    biases = own_biases(biased)
+    candidates = [layer for layer in layers if layer.node.outputs[0] in biases]
     if data is None:
         inputs = _tap_means(candidates, means or {})
     else:
         inputs = {} if observed is None else observed
-        inputs |= inputs or _observed_means(exact, candidates, data, session)
-    changed: dict[str, Layer] = {}
+        inputs |= inputs or observed_means(exact, candidates, data, session)
+    changed: dict[str, Node] = {}
     constants, entries = dict(graph.constants), []
     for layer in layers:
         fmt = fixed.formats.get(graph.derived.get(layer.weights, layer.weights))
-        reason = _reason_left(layer, fmt, inputs, biased, from_data=data is not None)
+        reason = reason_left(layer, fmt, inputs, biased, biases, from_data=data is not None)
         if reason or fmt is None:
             entries.append(CorrectionEntry(_NAME, str(layer), False, reason))
             continue
         error = layer.blocks(on_grid(biased.constants[layer.weights], fmt) - exact.constants[layer.weights])
-        shift = np.einsum("goi,gi->go", error.reshape(*error.shape[:2], -1), inputs[layer.node.outputs[0]]).ravel()
-        before = biased.constants[layer.bias]
-        constants[layer.bias] = (before.astype(np.float64) - shift).astype(before.dtype)
-        changed[layer.node.outputs[0]] = layer
+        bias, out = biases[layer.node.outputs[0]], layer.node.outputs[0]
+        shift = np.einsum("goi,gi->go", error.reshape(*error.shape[:2], -1), inputs[out])
+        constants[bias.name] = shifted(layer, biased.constants[bias.name], shift)
+        changed[bias.node.outputs[0]] = bias.node
         largest = np.abs(shift).max(initial=0.0)
         entries.append(CorrectionEntry(_NAME, str(layer), True, f"outputs were off by up to {largest:.2g} on average"))
-    nodes = tuple(changed[n.outputs[0]].node if n.outputs and n.outputs[0] in changed else n for n in graph.nodes)
+    entries += [CorrectionEntry(_NAME, one, False, INNER) for one in inner_layers(graph)]
+    nodes = tuple(changed[n.outputs[0]] if n.outputs and n.outputs[0] in changed else n for n in graph.nodes)
     return CorrectedModel(replace(graph, nodes=nodes, constants=constants), tuple(entries), dict(formats))
 
 
@@ -140,22 +142,7 @@ def _check_alike(graph: Graph, reference: Graph) -> None:
         )
 
 
-def _with_own_biases(graph: Graph) -> Graph:
-    """Return the graph with a bias of its own for each layer that may have one; a computed bias is not changed."""
-    reads = Counter(name for node in graph.nodes for name in node.reads)
-    reads.update(value.name for value in graph.outputs)
-    constants, nodes = dict(graph.constants), {node.outputs[:1]: node for node in graph.nodes}
-    for layer in linear_layers(graph):
-        bias, weights = layer.bias, graph.constants[layer.weights]
-        if not layer.takes_bias or (bias and (bias not in constants or reads[bias] == 1)):
-            continue
-        name = graph.fresh_name(bias or f"{layer.node.outputs[0]}.bias", constants)
-        constants[name] = constants[bias].copy() if bias else np.zeros(layer.outputs, weights.dtype)
-        nodes[layer.node.outputs[:1]] = replace(layer.node, inputs=(*layer.node.inputs[:2], name))
-    return replace(graph, nodes=tuple(nodes[node.outputs[:1]] for node in graph.nodes), constants=constants)
-
-
-def _observed_means(graph: Graph, layers: list[Layer], data: Feeds, session: SessionOptions | None) -> dict[str, Reals]:
+def observed_means(graph: Graph, layers: list[Layer], data: Feeds, session: SessionOptions | None) -> dict[str, Reals]:
     """Return by the layer's output the mean input of each tap of a filter on data, (groups, inputs x taps)."""
     limits = (session or SessionOptions()).in_float32()
     moments = observe_moments(InferenceSession(graph, limits, isa="reference"), layers, data)
@@ -164,12 +151,12 @@ def _observed_means(graph: Graph, layers: list[Layer], data: Feeds, session: Ses
 
 
 def _tap_means(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str, Reals]:
-    """Return by the layer's output the mean input of each tap from the means of channels; see `_observed_means`."""
+    """Return by the layer's output the mean input of each tap from the means of channels; see `observed_means`."""
     tap_means = {}
     for layer in layers:
         groups, _, inputs, taps = layer.block_shape
-        mean = np.asarray(means.get(layer.node.inputs[0], ()), np.float64).ravel()
-        if not mean.size or groups * inputs % mean.size:
+        mean = np.asarray(means.get(layer.reads, ()), np.float64).ravel()
+        if layer.is_stack or not mean.size or groups * inputs % mean.size:
             continue
         # After a Flatten several consecutive inputs belong to one channel.
         each = np.repeat(mean, groups * inputs // mean.size).reshape(groups, inputs)
@@ -178,18 +165,23 @@ def _tap_means(layers: list[Layer], means: Mapping[str, ArrayLike]) -> dict[str,
     return tap_means
 
 
-def _reason_left(
-    layer: Layer, fmt: Format | None, inputs: Mapping[str, Reals], graph: Graph, *, from_data: bool
+def reason_left(
+    layer: Layer,
+    fmt: Format | None,
+    inputs: Mapping[str, Reals],
+    graph: Graph,
+    biases: Mapping[str, OwnBias],
+    *,
+    from_data: bool,
 ) -> str:
     """Return the reason why a layer cannot be corrected; "" if it can."""
-    if not layer.takes_bias:
-        return f"a {layer.node.operator} has no bias"
-    if layer.bias not in graph.constants:
-        return f"its bias '{layer.bias}' is computed"
+    if layer.node.outputs[0] not in biases:
+        if not layer.takes_bias:
+            return f"a {layer.node.operator} has no bias, and no constant is added to its output alone"
+        return f"its bias '{layer.bias}' is computed" if layer.bias else "a bias would not fit its output"
     if fmt is None:
         return "its weights have no format"
     if layer.node.outputs[0] not in inputs:
-        name = layer.node.inputs[0]
-        return "no run computes it" if from_data else f"no BatchNormalization determines the means of '{name}'"
+        return "no run computes it" if from_data else f"no BatchNormalization determines the means of '{layer.reads}'"
     finite = np.isfinite(graph.constants[layer.weights]).all() and np.isfinite(inputs[layer.node.outputs[0]]).all()
     return "" if finite else "its weights or what it reads are not all finite"

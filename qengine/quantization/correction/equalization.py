@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from qengine.model.graph import Graph
 from qengine.quantization.correction.channels import Link, NoLink, follow
 from qengine.quantization.correction.folding import fold_graph
-from qengine.quantization.correction.layers import check_real, linear_layers
+from qengine.quantization.correction.layers import INNER, check_real, inner_layers, linear_layers
 from qengine.quantization.correction.registry import RecipeState, correction
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
 
@@ -114,11 +114,17 @@ def _equalize(state: RecipeState) -> RecipeState:
 
 def _links(graph: Graph) -> tuple[list[Link], list[CorrectionEntry]]:
     """Return the pairs of layers to equalize, and an entry for each layer that begins none."""
-    layers = {layer.node.outputs[0]: layer for layer in linear_layers(graph)}
+    found = linear_layers(graph)
+    layers = {layer.node.outputs[0]: layer for layer in found if not layer.is_stack}
     reads = Counter(name for node in graph.nodes for name in node.reads)
     reads.update(value.name for value in graph.outputs)
     links, entries = [], []
-    for layer in layers.values():
+    for layer in found:
+        if layer.is_stack:
+            entries.append(
+                CorrectionEntry(_NAME, str(layer), False, "its weights are a stack, a vector, or stand first")
+            )
+            continue
         link = follow(layer, graph, layers)
         if isinstance(link, Link):
             link = _obstacle(link, graph, reads) or link
@@ -126,6 +132,7 @@ def _links(graph: Graph) -> tuple[list[Link], list[CorrectionEntry]]:
             entries.append(CorrectionEntry(_NAME, str(layer), False, link.reason))
         else:
             links.append(link)
+    entries += [CorrectionEntry(_NAME, one, False, INNER) for one in inner_layers(graph)]
     return links, entries
 
 

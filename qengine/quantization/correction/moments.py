@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from qengine.errors import OptionError
 from qengine.model.graph import Graph
 from qengine.model.steps import Linear
-from qengine.model.steps.forms import LinearForm
+from qengine.model.steps.forms import LinearForm, MatrixProduct
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.layers import Layer
 from qengine.quantization.correction.result import as_feeds
@@ -117,7 +117,7 @@ def _reads(graph: Graph, layers: Sequence[Layer]) -> Counter[str]:
     producers = graph.producers()
     reads = Counter[str]()
     for layer in layers:
-        x = layer.node.inputs[0]
+        x = layer.reads
         reads[x] += 1
         # A pass may make a Pad part of the layer after it: then the run reads the input of the Pad.
         before = producers.get(x)
@@ -135,16 +135,34 @@ def _run(
     for event in session.trace(session.check_feeds(feeds)):
         step = event.bound_step.step if event.bound_step is not None else None
         if isinstance(step, Linear):
-            key = step.w.name, step.b.name if step.b is not None else ""
-            if key in layers and step.x.name in kept:
-                assert isinstance(step.product, LinearForm)
-                yield key, step.product.patches(kept[step.x.name], layers[key].shape, layers[key].groups)
-            if step.x.name in left:
-                left[step.x.name] -= 1
-                if not left[step.x.name]:
-                    kept.pop(step.x.name, None)
+            key, x = read_by(step, layers)
+            if key in layers and x in kept:
+                yield key, patches_of(step, kept[x], layers[key])
+            for name in {step.x.name, step.w.name} & left.keys():
+                left[name] -= 1
+                if not left[name]:
+                    kept.pop(name, None)
         if left.get(event.tensor.name):
             kept[event.tensor.name] = event.array
 
 
-__all__ = ["Key", "Moments", "key_of", "observe_moments"]
+def read_by(step: Linear, layers: Mapping[Key, Layer]) -> tuple[Key, str]:
+    """Return the key of the layer that a step computes, and the name of what the layer reads."""
+    bias = step.b.name if step.b is not None else ""
+    for weights, x in ((step.w.name, step.x.name), (step.x.name, step.w.name)):
+        for key in ((weights, bias), (weights, "")):  # a pass may have made a bias of an Add
+            if key in layers and layers[key].place == (weights == step.w.name):
+                return key, x
+    return (step.w.name, bias), step.x.name
+
+
+def patches_of(step: Linear, x: NDArray[Any], layer: Layer) -> Iterator[NDArray[np.float64]]:
+    """Return the patches of what a layer reads."""
+    assert isinstance(step.product, LinearForm)
+    if layer.place:
+        return step.product.patches(x, layer.shape, layer.groups)
+    assert isinstance(step.product, MatrixProduct)
+    return step.product.first_patches(x, layer.shape, layer.groups)
+
+
+__all__ = ["Key", "Moments", "key_of", "observe_moments", "patches_of", "read_by"]

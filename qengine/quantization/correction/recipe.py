@@ -1,7 +1,9 @@
 """Recipes: corrections done one after the other, with formats chosen between the two sorts of them.
 
-A recipe is "best", "none", or names of corrections. `correct` does it as a whole. A sweep, which tries one recipe with
-many choices of formats, calls the two halves of it: `change_ranges` once, and `fit_formats` for each choice.
+A recipe is "best", "none", or names of corrections. With the word "guard" among them each is measured, and kept only
+where it helps, see `guard`; "best" is guarded. `correct` does a recipe as a whole. A sweep, which tries one recipe with
+many choices of formats, calls the two halves of one without a guard: `change_ranges` once, and `fit_formats` for each
+choice.
 """
 
 from __future__ import annotations
@@ -13,25 +15,30 @@ from qengine.errors import OptionError
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Feeds
+from qengine.quantization.correction.guard import HeldOut, guarded
 from qengine.quantization.correction.layers import check_real
 from qengine.quantization.correction.registry import Correction, RecipeState, corrections
 from qengine.quantization.correction.result import CorrectedModel
 from qengine.quantization.correction.weights import fixed_session
 from qengine.runtime.options import SessionOptions
 
+GUARD = "guard"
+"""Word of a recipe with which each step is measured, and kept only where it helps."""
+
 
 def recipes() -> Mapping[str, tuple[str, ...]]:
     """Return the corrections of the recipes that have names of their own."""
-    return {"none": (), "best": tuple(one.name for one in corrections() if one.in_best)}
+    return {"none": (), "best": (*(one.name for one in corrections() if one.in_best), GUARD)}
 
 
 def describe_recipes() -> str:
     """Return the recipes that there are, in words."""
-    return f"{', '.join(recipes())}, or steps with +: {', '.join(one.name for one in corrections())}"
+    names = [*(one.name for one in corrections()), GUARD]
+    return f"{', '.join(recipes())}, or steps with +: {', '.join(names)}"
 
 
 def steps_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the corrections of a recipe, in the order in which they are done.
+    """Return the names of the corrections of a recipe, in the order in which they are done, and "guard" after them.
 
     Parameters
     ----------
@@ -41,22 +48,31 @@ def steps_of(recipe: str | Sequence[str]) -> tuple[str, ...]:
     Raises
     ------
     OptionError
-        If a correction does not exist, or two of them compute the same constants.
+        If a correction does not exist, or two of them compute the same constants and no guard chooses between them.
     """
-    return tuple(one.name for one in _declarations(recipe))
+    return (*(one.name for one in _declarations(recipe)), *((GUARD,) if is_guarded(recipe) else ()))
+
+
+def is_guarded(recipe: str | Sequence[str]) -> bool:
+    """Whether a recipe keeps only the steps that help."""
+    return GUARD in _words(recipe)
+
+
+def _words(recipe: str | Sequence[str]) -> Sequence[str]:
+    if isinstance(recipe, str):
+        return recipes()[recipe] if recipe in recipes() else [word.strip() for word in recipe.split("+")]
+    return recipe
 
 
 def _declarations(recipe: str | Sequence[str]) -> tuple[Correction, ...]:
-    if isinstance(recipe, str):
-        recipe = recipes()[recipe] if recipe in recipes() else [word.strip() for word in recipe.split("+")]
-    known = corrections()
-    unknown = [step for step in recipe if step not in {one.name for one in known}]
+    recipe, known = _words(recipe), corrections()
+    unknown = [step for step in recipe if step not in {GUARD, *(one.name for one in known)}]
     if unknown:
         raise OptionError(f"no recipe or correction is named {unknown[0]!r}; there are {describe_recipes()}")
     steps = tuple(one for one in known if one.name in recipe)
     for i, one in enumerate(steps):
         for other in steps[i + 1 :]:
-            if one.corrects and one.corrects == other.corrects:
+            if one.corrects and one.corrects == other.corrects and GUARD not in recipe:
                 raise OptionError(f"'{one.name}' and '{other.name}' correct the same {one.corrects}: give one of them")
     return steps
 
@@ -73,8 +89,8 @@ def range_steps(recipe: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def needs_data(recipe: str | Sequence[str]) -> bool:
-    """Whether a correction of a recipe looks at data; raises OptionError as `steps_of` does."""
-    return any(one.needs_data for one in _declarations(recipe))
+    """Whether a recipe looks at data; raises OptionError as `steps_of` does."""
+    return is_guarded(recipe) or any(one.needs_data for one in _declarations(recipe))
 
 
 def recipe_name(text: str) -> str:
@@ -102,7 +118,11 @@ def change_ranges(graph: Graph, recipe: str | Sequence[str] = "best") -> RecipeS
     """
     steps = steps_of(recipe)
     check_real(graph)
-    state = RecipeState(graph, graph, steps)
+    return _with_ranges(RecipeState(graph, graph, steps), steps)
+
+
+def _with_ranges(state: RecipeState, steps: Sequence[str]) -> RecipeState:
+    """Do those of the steps that need no formats, and what is done in place of the others."""
     for one in corrections():
         if one.needs_formats:
             continue
@@ -165,7 +185,7 @@ def correct(
         The model as it was loaded.
     formats_of
         Function that chooses the formats of a graph, as a session takes them; those of constants may be left out. It
-        is called once, after the corrections that change ranges.
+        is called once, after the corrections that change ranges, and in a guarded recipe after each of them.
     data
         Feeds of the runs that corrections look at. Each such correction reads them once, so that they must be a list or
         something else that can be read again.
@@ -187,8 +207,33 @@ def correct(
     QEngineError
         If a correction fails, for example as the model is quantized already.
     """
+    if is_guarded(recipe):
+        return _guarded(graph, formats_of, data, recipe, session or SessionOptions())
     state = change_ranges(graph, recipe)
     return fit_formats(state, formats_of(state.graph), data, session)
+
+
+def _guarded(
+    graph: Graph,
+    formats_of: Callable[[Graph], FormatsByName],
+    data: Feeds | None,
+    recipe: str | Sequence[str],
+    session: SessionOptions,
+) -> CorrectedModel:
+    """Do the steps of a recipe that help; what has something else in its place, such as `fold`, is where it starts."""
+    if data is None:
+        raise OptionError("a guarded recipe, such as 'best', needs data to measure its steps on")
+    check_real(graph)
+    steps = _declarations(recipe)
+    first = [one.name for one in steps if one.otherwise is not None]
+    start = _with_ranges(RecipeState(graph, graph, steps_of(recipe), session=session), first)
+    state, verdicts = guarded(
+        start,
+        [one for one in steps if one.name not in first],
+        lambda changed: _with_constants(changed, formats_of(changed)),
+        HeldOut(graph, data, session),
+    )
+    return CorrectedModel(state.graph, state.entries, state.formats, verdicts)
 
 
 def _with_constants(graph: Graph, formats: FormatsByName) -> FormatsByName:

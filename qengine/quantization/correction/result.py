@@ -32,6 +32,34 @@ class CorrectionEntry:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Verdict of a guarded recipe on one of its steps, from the outputs of the model on runs that were held out.
+
+    Attributes
+    ----------
+    step : name of the correction.
+    is_kept : whether the model has it.
+    before_db, after_db : SQNR of the outputs without and with the step; `after_db` is None where nothing was measured.
+    runs : number of runs.
+    reason : why it was refused; "" where it was kept.
+    """
+
+    step: str
+    is_kept: bool
+    before_db: float
+    after_db: float | None
+    runs: int
+    reason: str = ""
+
+    def __str__(self) -> str:
+        word = "kept" if self.is_kept else f"refused ({self.reason})"
+        if self.after_db is None:
+            return f"{self.step} {word}"
+        runs = "1 run" if self.runs == 1 else f"{self.runs} runs"
+        return f"{self.step} {word}: {self.before_db:.2f} dB -> {self.after_db:.2f} dB at the outputs on {runs}"
+
+
+@dataclass(frozen=True)
 class CorrectedModel:
     """A corrected model, and the formats that it was corrected for.
 
@@ -40,11 +68,13 @@ class CorrectedModel:
     graph : the model, which `InferenceSession` takes.
     entries : entry for each layer that a correction changed or left.
     formats : formats by tensor name, of a correction that needs formats: the given ones and those of all weights.
+    verdicts : verdict on each step of a guarded recipe; the entries are those of the steps that were kept.
     """
 
     graph: Graph
     entries: tuple[CorrectionEntry, ...]
     formats: FormatsByName = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
 
 
 def as_feeds(data: Feeds) -> Iterable[Mapping[str, Any]]:

@@ -61,7 +61,8 @@ def round_columns(
     ndarray
         The codes as float64 numbers, (groups, filters, columns).
     """
-    weights = np.ascontiguousarray(weights)  # native kernels need rows in one piece
+    # Native kernels need rows in one piece, and what is made from an array has its order.
+    weights, products = np.ascontiguousarray(weights), np.ascontiguousarray(products)
     nearest = np.clip(np.rint(weights), least, most)
     diagonal = np.einsum("gii->gi", products)
     mean = _ordered_sum(diagonal) / diagonal.shape[1]
@@ -79,6 +80,7 @@ def round_columns(
 
 def output_error(error: Reals, products: Reals) -> Reals:
     """Return e H e^T for each filter, (groups, filters)."""
+    products = np.ascontiguousarray(products)
     return _ordered_sum(_times(error, products) * error)
 
 

@@ -25,7 +25,7 @@ from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import find
 from qengine.model.passes import fold_constants, fold_gemm_factors, remove_dead
 from qengine.model.passes.activation import constant_bounds
-from qengine.model.passes.batchnorm import is_constant_batchnorm
+from qengine.model.passes.affine_terms import is_constant_batchnorm
 from qengine.quantization.correction.bias import correct_bias
 from qengine.quantization.correction.registry import RecipeState, correction
 
@@ -35,8 +35,13 @@ _MAX_DEVIATIONS = 1e6  # bounds further from the mean, in standard deviations, a
 
 
 @dataclass(frozen=True)
-class _Normal:
-    """Mean and standard deviation of channels that are taken for normally distributed."""
+class Normal:
+    """Mean and standard deviation of channels that are taken for normally distributed.
+
+    Attributes
+    ----------
+    mean, deviation : numbers (channels,).
+    """
 
     mean: Reals
     deviation: Reals
@@ -51,7 +56,7 @@ def expected_means(graph: Graph) -> dict[str, Reals]:
         The model before its BatchNormalization is folded.
     """
     graph = fold_gemm_factors(fold_constants(remove_dead(graph)))
-    normals: dict[str, _Normal] = {}
+    normals: dict[str, Normal] = {}
     means: dict[str, Reals] = {}
     for node in graph.nodes:
         if not node.outputs or node.domain:
@@ -73,6 +78,23 @@ def expected_means(graph: Graph) -> dict[str, Reals]:
     return means
 
 
+def channel_normals(graph: Graph) -> dict[str, Normal]:
+    """Return by name the distribution of the channels of the tensors that a BatchNormalization gives.
+
+    Parameters
+    ----------
+    graph
+        The model before its BatchNormalization is folded.
+    """
+    graph = fold_gemm_factors(fold_constants(remove_dead(graph)))
+    nodes = [node for node in graph.nodes if node.outputs and not node.domain]
+    return {
+        node.outputs[0]: _normalized(node, graph.constants)
+        for node in nodes
+        if is_constant_batchnorm(node, graph.constants)
+    }
+
+
 @correction("analytic", order=50, needs_formats=True, corrects="biases")
 def _correct_analytically(state: RecipeState) -> RecipeState:
     means = {
@@ -84,14 +106,14 @@ def _correct_analytically(state: RecipeState) -> RecipeState:
     )
 
 
-def _normalized(node: Node, constants: Mapping[str, NDArray[Any]]) -> _Normal:
+def _normalized(node: Node, constants: Mapping[str, NDArray[Any]]) -> Normal:
     """Return the distribution of what a BatchNormalization gives."""
     gamma, beta, _, var = (constants[name].astype(np.float64).ravel() for name in node.inputs[1:])
     epsilon = node.number("epsilon", 1e-5)
-    return _Normal(beta, np.abs(gamma) * np.sqrt(var / (var + epsilon)))
+    return Normal(beta, np.abs(gamma) * np.sqrt(var / (var + epsilon)))
 
 
-def _bounded_mean(x: _Normal, low: float, high: float) -> Reals:
+def _bounded_mean(x: Normal, low: float, high: float) -> Reals:
     """Return the mean of min(max(x, low), high) for normally distributed x."""
     deviation = np.maximum(x.deviation, np.finfo(np.float64).tiny)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -11,6 +11,7 @@ The runs are in fixed point with weights rounded to nearest, so that x includes 
 the layer. Its codes are integers, the same on every machine.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,7 +26,7 @@ from qengine.model.graph import Graph
 from qengine.qformat import Format, fraction_bits_of
 from qengine.quantization.calibration import Feeds
 from qengine.quantization.correction.folding import fold_graph
-from qengine.quantization.correction.layers import Layer, check_real, linear_layers
+from qengine.quantization.correction.layers import INNER, Layer, check_real, inner_layers, linear_layers
 from qengine.quantization.correction.moments import Key, Moments, key_of, observe_moments
 from qengine.quantization.correction.registry import RecipeState, correction
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
@@ -75,19 +76,22 @@ def round_weights(
     layers = linear_layers(graph)
     moments = observe_moments(fixed, layers, data, products=True)
     constants, entries, named = dict(graph.constants), [], dict(formats)
+    reads = Counter(name for node in graph.nodes for name in node.reads)
+    reads.update(value.name for value in graph.outputs)
     by_weights: dict[str, list[Layer]] = {}
     for layer in layers:
         by_weights.setdefault(layer.weights, []).append(layer)
     for name, readers in by_weights.items():
         fmt = fixed.formats.get(graph.derived.get(name, name))
         text = str(readers[0]) + (f" and {len(readers) - 1} more" if readers[1:] else "")
-        products = _products(readers, graph, moments)
+        products = _products(readers, graph, moments) if reads[name] == len(readers) else None
         if fmt is None or products is None or not np.isfinite(constants[name]).all():
             entries.append(CorrectionEntry(_NAME, text, False, _reason_left(readers, fmt, graph)))
             continue
         constants[name], gain = _round_layer(readers[0], constants[name], fmt, products, damping)
         named[graph.derived.get(name, name)] = format_to_json(fmt)
         entries.append(CorrectionEntry(_NAME, text, True, gain))
+    entries += [CorrectionEntry(_NAME, one, False, INNER) for one in inner_layers(graph)]
     return CorrectedModel(replace(graph, constants=constants), tuple(entries), named)
 
 
@@ -111,7 +115,7 @@ def on_grid(weights: NDArray[Any], fmt: Format) -> NDArray[np.float64]:
 
 def _products(readers: list[Layer], graph: Graph, moments: Mapping[Key, Moments]) -> NDArray[np.float64] | None:
     """Return the sums of products of all layers that read one constant; None where they read it in different ways."""
-    if len({(one.node.operator, one.node.domain, one.groups, one.node.number("transB", 0)) for one in readers}) > 1:
+    if len({one.layout for one in readers}) > 1:
         return None
     each = [moments[key] for key in dict.fromkeys(key_of(one, graph) for one in readers) if key in moments]
     return sum((one.products for one in each[1:]), each[0].products) if each else None
@@ -123,7 +127,7 @@ def _reason_left(readers: list[Layer], fmt: Format | None, graph: Graph) -> str:
         return "its weights are not all finite"
     if fmt is None:
         return "its weights have no format"
-    return "it is not computed in fixed point, or its weights are read in different ways"
+    return "it is not computed in fixed point, or its weights are read in different ways or by something else"
 
 
 def _round_layer(

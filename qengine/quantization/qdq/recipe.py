@@ -14,7 +14,7 @@ from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.qformat import QFormat
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
-from qengine.quantization.correction import CorrectionEntry, correct
+from qengine.quantization.correction import CorrectionEntry, Verdict, correct
 from qengine.quantization.qdq.check import check_written
 from qengine.quantization.qdq.pairs import UndecidedFormatError
 from qengine.quantization.qdq.shape_formats import with_formats, with_shape_formats
@@ -37,12 +37,14 @@ class QuantizedModel:
     session : session in fixed point that gives the same bits.
     entries : entry for each layer that a correction changed or left.
     check : phrase that tells what was compared of the model, read back, and the session; or why nothing was.
+    verdicts : verdict on each step of a guarded recipe, such as "best".
     """
 
     model: onnx.ModelProto
     session: InferenceSession
     entries: tuple[CorrectionEntry, ...]
     check: str
+    verdicts: tuple[Verdict, ...] = ()
 
 
 def quantize_model(
@@ -114,7 +116,8 @@ def quantize_model(
             raise
         fixed = with_formats(fixed, dict.fromkeys(error.names, QFormat.of(qformat)))
         written = quantized_model(fixed)
-    return QuantizedModel(written, fixed, corrected.entries, check_written(fixed, written, data))
+    check = check_written(fixed, written, data)
+    return QuantizedModel(written, fixed, corrected.entries, check, corrected.verdicts)
 
 
 def _with_rest(graph: Graph, formats: FormatsByName, qformat: QFormat | str) -> FormatsByName:

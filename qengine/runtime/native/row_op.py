@@ -42,7 +42,8 @@ def row_op(
     Parameters
     ----------
     isa, spec
-        Instruction set, and specification of the kernel; its field `strided` says whether rows alternate.
+        Instruction set, and specification of the kernel; its field `strided` says whether rows alternate, as they
+        always do where it has none.
     x, out, extent
         Input, output, and extent of the input.
     numbers, inputs, others
@@ -50,7 +51,7 @@ def row_op(
     element_cycles
         Estimate of the processor cycles of an element.
     scratch
-        Bytes of memory that each thread needs, at the argument `scratch`; 0 for none.
+        Bytes of memory that each thread needs; the argument "scratch".
     """
     outer, length, inner = extent
     element: Any = x.stored
@@ -61,9 +62,10 @@ def row_op(
         buffers = dict(zip(read, part.inputs[1:], strict=True)) | dict(zip(written, part.outputs[1:], strict=True))
         ends = {"first": part.first, "end": part.end}
         rows = {"x": part.inputs[0], "y": part.outputs[0], "length": length, "inner": inner, "groups": groups}
-        return {**rows, **ends, **(numbers or {}), **buffers, **({"scratch": part.scratch} if scratch else {})}
+        own = {"scratch": part.scratch} if scratch else {}
+        return {**rows, **ends, **(numbers or {}), **buffers, **own}
 
-    units = outer * (groups if spec.strided else inner)
+    units = outer * (groups if getattr(spec, "strided", True) else inner)
     work = element_cycles * outer * length * inner + 30.0 * units
     buffers = (x, *read.values())
     return PlainOp(isa, buffers, out, spec, arguments, units, work, tuple(written.values()), scratch)

@@ -100,7 +100,12 @@ def test_a_model_is_corrected_once_for_its_formats(normalized, tmp_path, monkeyp
         fitted.append(args[0].steps)
         return fit_formats(*args)
 
+    def guarded(*args):
+        fitted.append(args[3])
+        return correct(*args)
+
     monkeypatch.setattr("qengine.analysis.sweep.prepare.fit_formats", counted)
+    monkeypatch.setattr("qengine.analysis.sweep.prepare.correct", guarded)
     recipes = ["none", "fold+round", "fold+equalize", "fold+analytic", "fold+bias", "best"]
     grid = Grid(bits=[4, 8], recipes=recipes, roundings=["half_even", "floor"], accumulator_bits=[None, 16])
     assert qengine.sweep(model, tmp_path / "out", grid, data=data).computed == 49

@@ -19,7 +19,7 @@ WITHOUT_FACTS = {
     *("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or", "Xor"),
     *("ArgMax", "ArgMin", "Cast", "CastLike", "ConstantOfShape", "Range", "Shape", "Size"),
     *("BatchNormalization", "GridSample", "GroupNormalization", "InstanceNormalization", "LayerNormalization"),
-    *("LogSoftmax", "LpNormalization", "MeanVarianceNormalization", "RMSNormalization"),
+    *("LogSoftmax", "LpNormalization", "MeanVarianceNormalization", "RMSNormalization", "Standardize"),
     *("Ceil", "Floor", "Mod", "Neg", "Pow", "Reciprocal", "Round", "Sign", "Sub"),
     *("Celu", "Elu", "Erf", "Gelu", "HardSwish", "Log", "Mish", "Selu", "Softsign", "Swish", "Tanh"),
     *("DequantizeLinear", "QuantizeLinear", "Requantize"),
@@ -188,8 +188,9 @@ def test_padding(sample):
 
 def test_operators_with_a_bias():
     with_bias = {key for key, found in versions().items() if found[0].takes_bias}
-    linear = {("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("qengine", "ScaleShift")}
-    assert with_bias == linear | {("", f"{kind}Normalization") for kind in ("Group", "Instance", "Layer")}
+    linear = {("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("qengine", "MatMul"), ("qengine", "ScaleShift")}
+    normal = {("", f"{kind}Normalization") for kind in ("Group", "Instance", "Layer")} | {("qengine", "Standardize")}
+    assert with_bias == linear | normal
 
 
 def test_numbers():

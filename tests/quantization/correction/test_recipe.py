@@ -79,9 +79,12 @@ def test_formats_are_chosen_on_what_was_equalized():
 
 
 def test_what_was_done_is_told():
-    found = correct(badly_scaled_digits(), fit(8), DATA[:1])
+    found = correct(badly_scaled_digits(), fit(8), DATA)
+    assert [one.step for one in found.verdicts] == ["equalize", "absorb", "round", "bias", "bias=full", "logits"]
+    kept = [one.step for one in found.verdicts if one.is_kept]
+    assert {"equalize", "round"} <= set(kept)
     told = [entry.correction for entry in found.entries]
-    assert told == ["fold"] + ["equalize"] * 8 + ["round"] * 8 + ["bias"] * 8
+    assert told == ["fold", *(name for name in kept for _ in range(8))]
     assert "7 BatchNormalization folded, 0 left" in str(found.entries[0])
     assert str(found.entries[8]).startswith("equalize, node '/classifier/Gemm' (Gemm): left, ")
 
@@ -90,6 +93,8 @@ def test_without_data():
     found = correct(badly_scaled_digits(), fit(8), recipe=["fold", "equalize", "analytic"])
     assert sum(entry.is_done for entry in found.entries if entry.correction == "bias") == 7
     with pytest.raises(OptionError, match="'round' needs data"):
+        correct(badly_scaled_digits(), fit(8), recipe="round")
+    with pytest.raises(OptionError, match="a guarded recipe, such as 'best', needs data"):
         correct(badly_scaled_digits(), fit(8))
 
 
@@ -100,7 +105,7 @@ def test_without_data():
         ("fold+", "no recipe or correction is named ''"),
         (
             ["fold", "folds"],
-            r"named 'folds'; there are none, best, or steps with \+: fold, equalize, round, bias, analytic",
+            r"named 'folds'; there are none, best, or steps with \+: fold, equalize, absorb, round, ",
         ),
         ("bias+analytic", "give one of them"),
         (["bias", "analytic"], "give one of them"),
@@ -112,7 +117,8 @@ def test_recipes_that_there_are_not(recipe, message):
 
 
 def test_recipes_are_written_in_one_way():
-    assert steps_of("best") == steps_of(["round", "bias", "equalize", "fold"]) == steps_of("bias+round + fold+equalize")
+    spelled = ["guard", "logits", "bias", "round", "bias=full", "equalize", "fold", "absorb"]
+    assert steps_of("best") == steps_of(spelled) == steps_of(" + ".join(spelled))
     assert recipe_name("+".join(steps_of("best"))) == "best"
     assert steps_of("none") == steps_of([]) == ()
     assert recipe_name("fold+bias") == "fold+bias"
@@ -120,4 +126,6 @@ def test_recipes_are_written_in_one_way():
 
 def test_data_that_can_be_read_only_once():
     with pytest.raises(OptionError, match="read twice"):
+        correct(load(zoo.find("digits").path), fit(8), iter(DATA), "round+bias")
+    with pytest.raises(OptionError, match="read several times"):
         correct(load(zoo.find("digits").path), fit(8), iter(DATA))

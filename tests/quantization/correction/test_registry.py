@@ -45,20 +45,24 @@ def scaled(state, name, factor):
 
 
 def declare_halve(**options):
-    @correction("halve", order=25, **options)
+    @correction("halve", order=22, **options)
     def halve(state):
         return scaled(state, "halve", np.float32(0.5))
 
 
 def test_those_that_there_are():
-    assert [one.name for one in corrections()] == ["fold", "equalize", "round", "bias", "analytic"]
-    assert steps_of("best") == ("fold", "equalize", "round", "bias")
-    assert [one.name for one in corrections() if one.needs_data] == ["round", "bias"]
-    assert range_steps("best") == ("fold", "equalize")
+    assert [one.name for one in corrections()] == [
+        *("fold", "equalize", "absorb", "round", "bias", "bias=full", "analytic", "logits")
+    ]
+    assert steps_of("best") == ("fold", "equalize", "absorb", "round", "bias", "bias=full", "logits", "guard")
+    assert [one.name for one in corrections() if one.needs_data] == ["round", "bias", "bias=full", "logits"]
+    assert range_steps("best") == ("fold", "equalize", "absorb")
     assert [needs_data(recipe) for recipe in ("none", "fold+equalize+analytic", "bias", "best")] == [
         *(False, False, True, True)
     ]
-    assert describe_recipes() == "none, best, or steps with +: fold, equalize, round, bias, analytic"
+    assert describe_recipes() == "none, best, or steps with +: fold, equalize, absorb, round, bias, " + (
+        "bias=full, analytic, logits, guard"
+    )
 
 
 def test_a_new_one_that_changes_ranges(capsys, tmp_path):
@@ -81,7 +85,7 @@ def test_a_new_one_that_changes_ranges(capsys, tmp_path):
     points = Grid(bits=[8], recipes=["fold", "halve+fold"]).points()
     assert [point.recipe for point in points] == [None, "fold", "fold+halve"]
     assert cli.main(["quantize", "digits", "--recipe", "half", "-o", str(tmp_path / "q.onnx")]) == 2
-    assert "fold, equalize, halve, round" in " ".join(capsys.readouterr().err.split())
+    assert "fold, equalize, halve, absorb, round" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_new_one_that_needs_formats_and_data():
@@ -92,8 +96,9 @@ def test_a_new_one_that_needs_formats_and_data():
         seen.append(state)
         return scaled(state, "double", np.float32(2))
 
-    assert steps_of("best") == ("fold", "equalize", "round", "double", "bias")
-    assert recipe_name("fold+equalize+round+double+bias") == "best"
+    names = "fold+equalize+absorb+round+double+bias+bias=full+logits+guard"
+    assert steps_of("best") == tuple(names.split("+"))
+    assert recipe_name(names) == "best"
     assert range_steps("fold+double") == ("fold",)
     with pytest.raises(OptionError, match="the correction 'double' needs data"):
         correct(GRAPH, lambda _: FORMATS, recipe="fold+double")

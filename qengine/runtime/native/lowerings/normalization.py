@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 
+from qengine.kernels.elements import lanes_of
+from qengine.kernels.local_response import LocalResponse, scratch_bytes
 from qengine.kernels.reference.normalization_fixed import Z_BITS
 from qengine.kernels.rows import CodeNormalize, Normalize
 from qengine.model.eager.elements import axis_of
@@ -142,6 +146,41 @@ def lower_lp_normalization(context: PlainContext[Evaluated]) -> Lowered:
     axis = axis_of(node.number("axis", -1), x.ndim)
     none = _Parameters(None, None, None, 0)
     return _normalized(context, x, extent_of(x.shape, axis, axis + 1), ("norm 1", 0.0), none)
+
+
+_ROOTS: Mapping[float, Literal["root", "roots", "one"]] = MappingProxyType({0.5: "root", 0.75: "roots", 1.0: "one"})
+
+
+@lowers_plain(Evaluated, "LRN")
+def lower_lrn(context: PlainContext[Evaluated]) -> Lowered:
+    """Lower LRN: lanes are positions, and each goes through the channels."""
+    (x,) = context.step.evaluation.inputs
+    assert x is not None
+    node, out = context.step.evaluation.node, TensorBuffer.plain(context.out)
+    if not context.is_float:
+        raise NotLowered("an island in fixed point")
+    if out.stored not in ("f32", "f64"):
+        raise NotLowered(f"LRN of {x.dtype}")
+    beta, size = node.number("beta", 0.75), node.number("size", 0)
+    power = _ROOTS.get(beta) or ("real" if beta % 1 else "odd" if beta % 2 else "even")
+    if beta == 0 or (beta not in _ROOTS and out.stored == "f64"):
+        raise NotLowered(f"LRN of {x.dtype} with the power {beta}")
+    most = x.shape[1] - 1
+    before, after = min((size - 1) // 2, most), min(size // 2, most)
+    numbers = {"before": before, "window": before + after + 1}
+    scalars = np.array([node.number("alpha", 1e-4) / size, node.number("bias", 1.0), beta])
+    op = row_op(
+        context.isa,
+        LocalResponse(out.stored, power),  # type: ignore[arg-type]
+        context.request(x),
+        out,
+        extent_of(x.shape, 1, 2),
+        numbers=numbers,
+        inputs={"scalars": constant_buffer(scalars, "scalars")},
+        element_cycles=3.0,
+        scratch=scratch_bytes(numbers["window"], lanes_of(out.stored)),  # type: ignore[arg-type]
+    )
+    return Lowered.by(op)
 
 
 def _normalized(
