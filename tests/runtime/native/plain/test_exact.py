@@ -72,3 +72,37 @@ def test_a_fused_activation(operation, overflow):
 def test_any_number_of_threads_gives_the_same(threads, monkeypatch):
     monkeypatch.setattr("qengine.runtime.native.schedule._MIN_CYCLES", 0)
     check(case("Sub", FORMATS["words"]), ISAS[0], threads)
+
+
+NUMBERS = {
+    "8": ("Q4.3", "add"),
+    "0.25": ("Q1.6", "add"),
+    "3": ("Q4.3", "table"),
+    "-2": ("Q4.3", "table"),
+    "0": ("Q4.3", "table"),
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "formats", "rounding", "overflow", "isa"),
+    covering(NUMBERS, FORMATS, ROUNDINGS, ["saturate", "wrap"], ISAS),
+)
+def test_one_number_divides(number, formats, rounding, overflow, isa):
+    own, kernel = NUMBERS[number]
+    given = FORMATS[formats]
+    x = np.random.default_rng(8).normal(0, 2, SHAPES["a"]).astype(np.float32)
+    model = network([("Div", "a k", "y")], inputs={"a": SHAPES["a"]}, constants={"k": np.float32(number)}, opset=18)
+    options = {"formats": {"a": given["a"], "k": own, "y": given["y"]}, "rounding": rounding, "overflow": overflow}
+    check(PlainCase(model, {"a": x}, kernel, options=options), isa, threads=1)
+
+
+@pytest.mark.parametrize("target", ["Q3.4", "Q15.0", "UQ1.15", "Q20.-5"])
+@pytest.mark.parametrize("source", ["int64", "int32", "uint8", "bool", "int8"])
+def test_integers_become_codes(source, target):
+    rng = np.random.default_rng(8)
+    most = 2 if source == "bool" else min(np.iinfo(source).max, 1 << 40)
+    x = rng.integers(0 if source in ("bool", "uint8") else -most, most, (2, 3, 5, 7)) >> rng.integers(
+        0, 41, (2, 3, 5, 7)
+    )
+    model = network([("Cast", "a", "y", {"to": 1})], inputs={"a": (source, x.shape)}, opset=18)
+    check(PlainCase(model, {"a": x.astype(source)}, "add", options={"formats": {"y": target}}), ISAS[0], threads=1)
