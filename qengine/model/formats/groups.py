@@ -41,8 +41,8 @@ def format_groups(model: Graph, known: frozenset[str]) -> dict[str, Group]:
     names += [name for node in model.nodes for name in node.outputs if name]
     groups = {name: Group(name) for name in names if name not in known and may_be_real(name, model)}
     for node in model.nodes:
-        outputs = [name for name in node.outputs if name in groups]
-        if not outputs or not node.inputs or not find(node).preserves_format(node):
+        outputs = [name for name in find(node).kept_outputs(node) if name in groups]
+        if not outputs:
             continue
         source = node.inputs[0]
         if source in known:

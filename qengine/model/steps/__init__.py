@@ -6,7 +6,7 @@ docs/fixed-point.md first.
 """
 
 from qengine.model.steps.combine import Combine
-from qengine.model.steps.convert import Convert, FromCodes, Rounded, ToCodes
+from qengine.model.steps.convert import Convert, FromCodes, FromIntegers, Rounded, ToCodes
 from qengine.model.steps.evaluated import Evaluated, Evaluation
 from qengine.model.steps.island import Island
 from qengine.model.steps.join import Join
@@ -26,6 +26,7 @@ __all__ = [
     "Evaluated",
     "Evaluation",
     "FromCodes",
+    "FromIntegers",
     "Island",
     "Join",
     "Kernel",

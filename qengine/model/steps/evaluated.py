@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.elementwise import bounded
+from qengine.kernels.reference.requantize import Tally, count
 from qengine.model.graph import NO_ACTIVATION, Node
 from qengine.model.steps.island import Island
-from qengine.model.steps.step import Tensor
+from qengine.model.steps.step import Arithmetic, Kernel, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +26,14 @@ class Evaluation:
     inputs : inputs in ONNX's order; None for one that is left out.
     outputs : outputs, with shapes and dtypes; those that the node leaves out have no name.
     compute : function of arrays in the order of `inputs`, None where one is left out, that returns the outputs.
+    picks : whether outputs are elements of the first input, or places of such, which codes decide as real numbers do.
     """
 
     node: Node
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     compute: Callable[[Sequence[NDArray[Any] | None]], Sequence[Any]]
+    picks: bool = False
     _changed: list[tuple[Any, Evaluation]] = field(default_factory=list, repr=False)
 
     def steps(self) -> tuple[Evaluated, ...]:
@@ -51,6 +54,13 @@ class Evaluation:
 
         return output
 
+    def picked(self, index: int, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Return an output as codes, of arrays of which the first has codes; float32 holds all codes."""
+        codes, *others = arrays
+        given = iter((codes.astype(np.float32), *others))
+        found = np.asarray(self.compute([None if t is None else next(given) for t in self.inputs])[index])
+        return found if index else found.astype(codes.dtype)
+
     def of_other_tensors(self, change: Callable[[Tensor], Tensor]) -> Evaluation:
         """Return the same computation of other tensors, one object for all steps that are changed alike."""
         if not self._changed or self._changed[0][0] is not change:
@@ -62,7 +72,7 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class Evaluated(Island):
-    """An output of an evaluation; an island in fixed point.
+    """An output of an evaluation; an island in fixed point, unless the evaluation picks codes.
 
     Attributes
     ----------
@@ -72,6 +82,27 @@ class Evaluated(Island):
 
     evaluation: Evaluation
     index: int
+
+    def is_exact(self, out: Tensor) -> bool:
+        """Whether the step picks codes."""
+        evaluation = self.evaluation
+        if not evaluation.picks or evaluation.node.activation is not None or evaluation.inputs[0] is None:
+            return False
+        x = evaluation.inputs[0]
+        return x.format is not None and (out.format == x.format or out.dtype.kind != "f")
+
+    def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
+        """Return the kernel that takes codes and gives codes."""
+        if not self.is_exact(out):
+            return super().fixed(out, arithmetic)
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            codes = self.evaluation.picked(self.index, arrays)
+            if tally is not None and out.format is not None:
+                count(tally, codes, np.False_, np.False_, codes)
+            return codes
+
+        return run
 
     def with_operands(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Return the same output of an evaluation of other tensors."""

@@ -217,7 +217,7 @@ class PlanBuilder:
         outputs = tuple(Tensor(name, t, shape) for name, (shape, t) in zip(node.outputs, types, strict=True))
         inputs = tuple(self.tensors[name] if name else None for name in node.inputs)
         compute = partial(single_node.compute, node, values=self.graph.values)
-        self._add_steps(node, Evaluation(node, inputs, outputs, compute).steps())
+        self._add_steps(node, Evaluation(node, inputs, outputs, compute, find(node).picks(node)).steps())
         return True
 
     def finish(self, wanted: set[str]) -> Plan:

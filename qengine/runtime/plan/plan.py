@@ -81,7 +81,7 @@ class BoundStep:
     def is_island(self) -> bool:
         """Whether the step computes in float32 in the middle of fixed point."""
         in_fixed = self.output.format is not None or any(t.format is not None for t in self.step.operands)
-        return self.is_real or (isinstance(self.step, Island) and in_fixed)
+        return self.is_real or (isinstance(self.step, Island) and in_fixed and not self.step.is_exact(self.output))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from qengine.model.ops.conversion import Converted
-from qengine.model.steps import Island
+from qengine.model.steps import FromIntegers, Island
 from qengine.runtime.native.broadcast_op import ExactNumbers, broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.lowerings.broadcast import exact_op, lower_pairs
@@ -26,7 +26,7 @@ def lower_conversion(context: PlainContext[Island]) -> Lowered:
     """
     (x,) = context.step.inputs
     if not context.is_float:
-        return _to_codes(context)
+        raise NotLowered("a conversion of codes")
     if x.dtype == context.out.dtype:
         buffer = TensorBuffer.plain(context.out)
         buffer.view_of = context.request(x)
@@ -35,16 +35,17 @@ def lower_conversion(context: PlainContext[Island]) -> Lowered:
     return lower_pairs(context, "cast to half" if to_half else "cast", [x])
 
 
-def _to_codes(context: PlainContext[Island]) -> Lowered:
-    """Lower a conversion of integers or booleans to codes.
+@lowers_plain(FromIntegers)
+def lower_from_integers(context: PlainContext[FromIntegers]) -> Lowered:
+    """Lower a conversion of integers or booleans to real numbers or codes.
 
     Integers beyond those that float32 holds exactly are cut to these bounds first, where all of them saturate.
     """
-    (x,), out = context.step.inputs, context.out
-    if x.format is not None or out.format is None or x.dtype.kind not in "biu" or x.dtype == np.uint64:
-        raise NotLowered("a conversion of codes or real numbers")
+    x, out = context.step.x, context.out
+    if out.format is None:
+        return lower_pairs(context, "cast to half" if out.dtype == np.float16 else "cast", [x])
     word, n = context.arithmetic.word(out.one_format), out.fraction_bits
-    if word.overflow != "saturate" or (word.most + 1) << max(-n, 0) > _EXACT or out.dtype != np.float32:
+    if word.overflow != "saturate" or (word.most + 1) << max(-n, 0) > _EXACT or x.dtype == np.uint64:
         raise NotLowered("a conversion of large integers to codes")
     bounds = np.array([-_EXACT, _EXACT], np.int64)
     whole = TensorBuffer(f"{x.name} (integers)", (1, 1, 1, prod(x.shape)), "i64", 1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from covering import covering
 from networks import network
 from runtime.native.native import ISAS
 from runtime.native.plain.cases import PlainCase, check
+
+import qengine
 
 SHAPES = {"a": [2, 1, 3, 4, 19], "b": [3, 1, 19], "c": [2, 5, 1, 4, 1]}
 OPERATIONS = {
@@ -74,6 +78,36 @@ def test_any_number_of_threads_gives_the_same(threads, monkeypatch):
     check(case("Sub", FORMATS["words"]), ISAS[0], threads)
 
 
+PICKED = {
+    "TopK": (("TopK", "a k", "y i", {"axis": 1}), "top_k", {"k": np.int64([3])}),
+    "smallest": (("TopK", "a k", "y i", {"axis": -1, "largest": 0}), "top_k", {"k": np.int64([7])}),
+    "GatherElements": (("GatherElements", "a p", "y"), "PickElements", {"p": np.arange(12).reshape(2, 6, 1) % 2}),
+    "GatherND": (("GatherND", "a q", "y"), "PickSlices", {"q": np.int64([[1, 2], [0, -1]])}),
+    "ReverseSequence": (
+        ("ReverseSequence", "a s", "y", {"batch_axis": 0, "time_axis": 1}),
+        "reverse_runs",
+        {"s": np.int64([4, 2])},
+    ),
+}
+
+
+@pytest.mark.parametrize("fmt", ["Q3.4", "UQ2.6", "Q4.11"])
+@pytest.mark.parametrize("kind", PICKED)
+def test_codes_are_picked(kind, fmt):
+    node, kernel, constants = PICKED[kind]
+    outputs = node[2].split()
+    x = np.random.default_rng(8).normal(0, 2, (2, 6, 9)).astype(np.float32)
+    model = network([node], inputs={"a": list(x.shape)}, constants=constants, outputs=outputs, opset=18)
+    check(PlainCase(model, {"a": x}, kernel, options={"qformat": fmt, "strict": True}), ISAS[0], threads=1)
+    # Oracle: real numbers that are codes are picked in float32.
+    (codes, *places) = qengine.InferenceSession(model, qformat=fmt).run(None, {"a": x}, raw=True)
+    word = qengine.QFormat.parse(fmt)
+    rounded = np.clip(np.rint(x * 2.0**word.fraction_bits), word.word().least, word.word().most).astype(np.float32)
+    wanted = qengine.InferenceSession(model).run(None, {"a": rounded})
+    for found, want in zip((codes, *places), wanted, strict=True):
+        np.testing.assert_array_equal(found, want)
+
+
 NUMBERS = {
     "8": ("Q4.3", "add"),
     "0.25": ("Q1.6", "add"),
@@ -105,4 +139,11 @@ def test_integers_become_codes(source, target):
         0, 41, (2, 3, 5, 7)
     )
     model = network([("Cast", "a", "y", {"to": 1})], inputs={"a": (source, x.shape)}, opset=18)
-    check(PlainCase(model, {"a": x.astype(source)}, "add", options={"formats": {"y": target}}), ISAS[0], threads=1)
+    options = {"formats": {"y": target}, "strict": True}
+    check(PlainCase(model, {"a": x.astype(source)}, "add", options=options), ISAS[0], threads=1)
+    n, word = (fmt := qengine.QFormat.parse(target)).fraction_bits, fmt.word()
+    wanted = [
+        min(max(round(Fraction(int(v)) * Fraction(2) ** n), word.least), word.most) for v in x.astype(source).ravel()
+    ]
+    (codes,) = qengine.InferenceSession(model, formats={"y": target}).run(None, {"a": x.astype(source)}, raw=True)
+    assert codes.ravel().tolist() == wanted
