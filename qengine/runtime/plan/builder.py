@@ -18,7 +18,20 @@ from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsRun, Role, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Convert, Evaluation, Island, Join, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
+from qengine.model.steps import (
+    Convert,
+    Evaluation,
+    Island,
+    Join,
+    Kernel,
+    Linear,
+    Move,
+    Rounded,
+    Rows,
+    Step,
+    Tensor,
+    codes_of,
+)
 from qengine.model.steps.forms import Concatenated
 from qengine.qformat import PartFormats, QFormat, joined_format
 from qengine.runtime.plan.evaluation_rules import with_rule
@@ -209,7 +222,7 @@ class PlanBuilder:
             for name, (shape, t) in zip(node.outputs, types, strict=True)
         )
         compute = partial(single_node.compute, node, values=self.graph.values)
-        evaluation = Evaluation(node, inputs, outputs, compute)
+        evaluation = Evaluation(node, inputs, outputs, compute, picks=find(node).picks(node))
         if self.fixed is not None:
             evaluation = with_rule(evaluation, self.fixed, self.constants)
         self._add_steps(node, evaluation.steps())
@@ -328,6 +341,8 @@ class PlanBuilder:
         if self._is_mixed(step, output):
             step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
+        if in_fixed and self.fixed and isinstance(step, Rows) and step.is_island(self.fixed.arithmetic):
+            step = step.island()
         return output, step, step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
@@ -345,6 +360,8 @@ class PlanBuilder:
         operands = step.operands
         if isinstance(step, Linear) and step.b is not None and step.b.value is not None:
             operands = (step.x, step.w)  # a constant bias never has a format
+        if isinstance(step, Rows) and step.parameters[1:] and step.parameters[1].value is not None:
+            operands = (step.x, step.parameters[0])
         return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
 
     def _computes_reals(self, step: Step, output: Tensor) -> bool:
