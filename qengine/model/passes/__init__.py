@@ -17,6 +17,7 @@ from qengine.model.passes.joins import take_joins_apart
 from qengine.model.passes.linear_folding import fold_affine, join_affine
 from qengine.model.passes.pad import fold_pads
 from qengine.model.passes.qdq_reader import read_quantized
+from qengine.model.passes.row_recognition import recognise_rows
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     read_quantized,
@@ -24,6 +25,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     take_joins_apart,
     remove_dead,
     fold_constants,
+    recognise_rows,
     recognise_functions,
     fold_pads,
     fold_gemm_factors,
@@ -66,6 +68,7 @@ __all__ = [
     "optimize",
     "read_quantized",
     "recognise_functions",
+    "recognise_rows",
     "remove_dead",
     "take_joins_apart",
     "with_hidden_outputs",

@@ -249,6 +249,10 @@ class PlanLowering(SegmentTensors):
             self.plain[output.name] = self.evaluated[id(evaluation)][index]
             return ()
         outputs = (output,) if evaluation is None else evaluation.outputs
+        picks = evaluation is not None and isinstance(step, Evaluated) and step.picks(output)
+        if picks:
+            fmt = step.operands[0].format
+            outputs = tuple(Tensor(t.name, t.dtype, t.shape, None, fmt if t.is_float else None) for t in outputs)
         if isinstance(plain_function_of(step), StridedMove) and 0 in output.shape:
             self.plain[output.name] = TensorBuffer.plain(output)  # nothing is moved
             return ()
@@ -259,7 +263,7 @@ class PlanLowering(SegmentTensors):
         if any(element_type(t) is None for t in outputs):
             raise NotLowered(f"elements of {outputs[0].dtype}")
         is_real = all(t.format is None for t in (*step.operands, *outputs, output))
-        if evaluation is not None and not (is_real and bound_step.node.activation is None):
+        if evaluation is not None and not (picks or (is_real and bound_step.node.activation is None)):
             raise NotLowered("an island in fixed point")
         context = PlainContext(
             step=step,
@@ -269,6 +273,7 @@ class PlanLowering(SegmentTensors):
             isa=self.isa,
             request=self._request_plain,
             fault=lambda message: self._add_fault(bound_step, message),
+            lies_plain=self._reads_plain(step),
         )
         lowered = entry.lowering(context)
         for op in lowered.ops:
