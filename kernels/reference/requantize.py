@@ -74,6 +74,30 @@ def requantize(
     return fit(rounded, word, low=low, high=high, exact=exact, source=acc, tally=tally)
 
 
+def requantize_each(
+    acc: Integers,
+    shift: int | NDArray[np.int64],
+    word: Word,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+) -> tuple[Codes, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the codes of `requantize`, and which of them a tally counts as saturated and as underflows."""
+    if acc.dtype != object:
+        acc = acc.astype(np.int64, copy=False)
+    exact = _rounded(acc, shift, word.rounding, True)
+    rounded = exact if word.overflow == "saturate" else _rounded(acc, shift, word.rounding, False)
+    codes = fit(rounded, word, low=low, high=high)
+    return codes, _outside(exact, word, low, high), np.asarray((acc != 0) & (exact == 0), bool)
+
+
+def _outside(exact: Integers, word: Word, low: int | None, high: int | None) -> NDArray[np.bool_]:
+    """Return which integers leave a word; a saturation that the bounds would have made anyway does not count."""
+    cut_above = word.overflow == "saturate" and high is not None and high <= word.most
+    cut_below = word.overflow == "saturate" and low is not None and low >= word.least
+    return np.asarray(((exact > word.most) & (not cut_above)) | ((exact < word.least) & (not cut_below)))
+
+
 def _rounded(acc: Integers, shift: int | NDArray[np.int64], rounding: str, saturates: bool) -> Integers:
     """Return round(acc * 2^-shift), or after a left shift an integer that overflows to the same code."""
     right = np.asarray(shift) > 0
@@ -143,11 +167,7 @@ def fit(
     if tally is not None:
         exact = rounded if exact is None else exact
         source = exact if source is None else source
-        # A saturation that the fused activation would have made anyway is not counted.
-        cut_above = word.overflow == "saturate" and high is not None and high <= most
-        cut_below = word.overflow == "saturate" and low is not None and low >= least
-        outside = ((exact > most) & (not cut_above)) | ((exact < least) & (not cut_below))
-        count(tally, codes, outside, source != 0, exact)
+        count(tally, codes, _outside(exact, word, low, high), source != 0, exact)
     return codes
 
 

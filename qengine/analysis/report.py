@@ -32,7 +32,7 @@ from qengine.kernels.reference.requantize import (
 )
 from qengine.metrics.decibels import decibels
 from qengine.model.graph import Node
-from qengine.model.steps import Linear, Tensor
+from qengine.model.steps import Evaluated, Linear, Step, Tensor
 from qengine.qformat import Format, QFormat, fraction_bits_of
 from qengine.runtime.event import Event
 from qengine.runtime.native import TensorStatistics, measure
@@ -127,6 +127,7 @@ def compare(
     QEngineError
         If a run fails, or a requested value is not a tensor.
     """
+    fixed, float32 = fixed.giving_hidden(), float32.giving_hidden()
     arrays = fixed.check_feeds(feeds)
     wanted = list(dict.fromkeys(names or (value.name for value in fixed.graph.outputs)))
     known, constants = fixed.known_outputs(arrays, wanted), fixed.quantized_constants(arrays, wanted)
@@ -182,7 +183,7 @@ def _native_run(
     computed: list[tuple[Tensor, BoundStep | None]] = [(t, None) for t in plan.inputs]
     computed += [(bound_step.output, bound_step) for bound_step in plan.steps]
     tensors = [
-        _Compared(t, step.node if step else None, step.step.kind if step else "quantize", run.tensors[t.name])
+        _Compared(t, step.node if step else None, step.kind if step else "quantize", run.tensors[t.name])
         for t, step in computed
         if t.format is not None
     ]
@@ -204,7 +205,7 @@ def _traced_run(
         return float32.run([name], arrays)[0]
 
     events = fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted)
-    for event, exact in _paired_events(*events, computed):
+    for event, exact in paired_events(*events, computed):
         tensor = event.tensor
         real = decode_output(tensor, event.array, raw=False)
         if tensor.name in wanted:
@@ -219,7 +220,7 @@ def _traced_run(
     return _Run(tensors, outputs, bound_steps, islands)
 
 
-def _paired_events(
+def paired_events(
     fixed: Iterator[Event], float32: Iterator[Event], computed: Callable[[str], NDArray[Any]]
 ) -> Iterator[tuple[Event, NDArray[Any]]]:
     """Yield the events of a run in fixed point, each with the same tensor in float32.
@@ -265,13 +266,8 @@ def losses(
         if tally[UNDERFLOWED] > _UNDERFLOW_SHARE * tally[TOTAL]:
             yield f"{tally[UNDERFLOWED]:,} of {tally[TOTAL]:,} {what} underflow in {tensor.format}"
     for bound_step in bound_steps:
-        if (
-            isinstance(bound_step.step, Linear)
-            and bound_step.output.format is not None
-            and (n := bound_step.step.saturated_bias())
-        ):
-            b = bound_step.step.b
-            assert b is not None
+        if bound_step.output.format is not None and (bias := _saturated_bias(bound_step.step)) is not None:
+            n, b = bias
             yield (
                 f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in 32 bits, the word of every bias: "
                 "give the weights or the input fewer fraction bits"
@@ -291,6 +287,15 @@ def _lost_parts(fixed: InferenceSession, run: _Run, found: Mapping[str, _Output]
     formats = {one.tensor.name: one.tensor.format for one in run.tensors}
     outputs = {n: (fmt, found[n].exact) for n in wanted if isinstance(fmt := formats.get(n), QFormat)}
     return lost_in_run(fixed.graph, run.bound_steps, ranges, zeros, outputs)
+
+
+def _saturated_bias(step: Step) -> tuple[int, Tensor] | None:
+    """Return how many elements of a bias saturate in 32 bits, and the bias; None if none do."""
+    if isinstance(step, Evaluated):
+        return step.saturated_bias()
+    if isinstance(step, Linear) and step.b is not None and (n := step.saturated_bias()):
+        return n, step.b
+    return None
 
 
 def _report(one: _Compared) -> TensorReport:

@@ -83,7 +83,8 @@ def observe(
         If the model cannot be read or run.
     """
     check_keywords("observe", keywords, SessionKeywords)
-    session = InferenceSession(model, options_with(SessionOptions, options, keywords).in_float32()).in_float32()
+    options = options_with(SessionOptions, options, keywords).in_float32()
+    session = InferenceSession(model, options).in_float32().giving_hidden()
     if isinstance(feeds, Mapping):
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")
     counts, runs = _Histograms(session.graph), 0

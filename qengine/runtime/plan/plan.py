@@ -81,7 +81,14 @@ class BoundStep:
     def is_island(self) -> bool:
         """Whether the step computes in float32 in the middle of fixed point."""
         in_fixed = self.output.format is not None or any(t.format is not None for t in self.step.operands)
-        return self.is_real or (isinstance(self.step, Island) and in_fixed)
+        is_island = isinstance(self.step, Island) and not self.step.is_exact(self.output)
+        return self.is_real or (is_island and in_fixed)
+
+    @property
+    def kind(self) -> str:
+        """The kind of the step; "rule" where nodes that an evaluator computes have codes without real numbers."""
+        is_rule = isinstance(self.step, Island) and self.step.is_exact(self.output)
+        return "rule" if is_rule else self.step.kind
 
 
 @dataclass(frozen=True)
