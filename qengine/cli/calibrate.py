@@ -27,7 +27,7 @@ def calibrate(
 
     qengine calibrate digits --bits 8 -o formats.json && qengine run digits --formats formats.json
 
-    qengine calibrate model.onnx --data photos --scale 1/255 --unsigned --per-channel -o formats.json
+    qengine calibrate model.onnx --data photos --scale 1/255 -o formats.json
 
     The model runs in float32 on all samples, in the memory of one run. -i gives an input that is the same in every run.
     """
