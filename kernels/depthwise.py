@@ -6,6 +6,7 @@ channels. So each item has a sum of its own, for which the weights of the other 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,12 +54,14 @@ def lane_items(kind: FactorType) -> int:
     return LANE_BYTES // ITEMSIZE[kind]
 
 
-def channel_order(blocks: int, kind: FactorType) -> NDArray[np.intp]:
-    """Return the channel whose epilogue each lane needs, (blocks x items of a lane, 16)."""
-    items = lane_items(kind)
+@lru_cache(512)
+def channel_order(channels: int, kind: FactorType) -> NDArray[np.intp]:
+    """Return the channel whose epilogue each lane needs, (blocks x items of a lane, 16); -1 for a lane without one."""
+    items, blocks = lane_items(kind), -(-channels // LANES)
     within = (np.arange(LANES) % (LANES // items)) * items
     one = np.stack([within + j for j in range(items)])
-    return (np.arange(blocks)[:, None, None] * LANES + one).reshape(-1, LANES)
+    order = (np.arange(blocks)[:, None, None] * LANES + one).reshape(-1, LANES)
+    return np.where(order < channels, order, -1)
 
 
 def packed_weights(w: NDArray[Any], kind: FactorType, isa: Isa) -> NDArray[np.uint8]:
@@ -71,13 +74,14 @@ def packed_weights(w: NDArray[Any], kind: FactorType, isa: Isa) -> NDArray[np.ui
     """
     channels, taps = w.shape
     items, pixels = lane_items(kind), pixels_in_vector(kind)
-    lanes = w.reshape(channels // LANES, LANES // items, items, taps).transpose(0, 3, 1, 2)  # block, tap, lane, item
-    alone = lanes[:, :, None] * np.eye(items, dtype=w.dtype)[None, None, :, None, :]  # block, tap, item, lane, item
-    repeated = np.tile(alone, (1, 1, 1, pixels, 1))
+    lanes = w.reshape(channels // LANES, LANES // items, items, taps).transpose(0, 3, 2, 1)  # block, tap, item, lane
+    alone = np.zeros((channels // LANES, taps, items, pixels, LANES // items, items), w.dtype)
+    for i in range(items):
+        alone[:, :, i, :, :, i] = lanes[:, :, i, None]
     if is_split(kind, isa):
-        wide = repeated.astype(np.int16)
-        repeated = np.stack([wide[..., 0::2], wide[..., 1::2]], axis=3)
-    return np.ascontiguousarray(repeated).view(np.uint8).ravel()
+        wide = alone.reshape(*alone.shape[:3], LANES, items).astype(np.int16)
+        alone = np.stack([wide[..., 0::2], wide[..., 1::2]], axis=3)
+    return alone.view(np.uint8).ravel()
 
 
 def best_tile(kind: FactorType, rows: int, width: int, isa: Isa) -> tuple[int, int]:

@@ -93,6 +93,12 @@ class IntegerFunction:
     arguments = ("x", "y", "count")
 
 
+_FUNCTION_ARGUMENTS = (
+    "numbers", "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows",
+    "vectors", "rest",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Function:
     """Specification of a function of one real variable; NaN stays.
@@ -107,7 +113,23 @@ class Function:
     element: Literal["f32", "f64"] = "f32"
 
     emitter = "function"
-    arguments = (
-        "numbers", "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "rows",
-        "vectors", "rest",
-    )  # fmt: skip
+    arguments = _FUNCTION_ARGUMENTS
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Specification of a function of one real variable that is composed of others.
+
+    Attributes
+    ----------
+    stages : name of each operation and its operands: an earlier value by its place, where x is 0 and stage i gives
+        i + 1, or the number n of the address "numbers" as -1 - n. A function of `emit.function` has its argument and
+        its two coefficients.
+    element : type of the elements and of the numbers.
+    """
+
+    stages: tuple[tuple[str, tuple[int, ...]], ...]
+    element: Literal["f32", "f64"] = "f32"
+
+    emitter = "composed"
+    arguments = _FUNCTION_ARGUMENTS

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .address import address
 from .epilogue import LANES
 from .isa import Isa
 from .program import Call, run_call
@@ -86,9 +87,9 @@ def encode(
     if not (values.flags.c_contiguous and values.dtype == np.float32 and scales.shape == (rows,)):
         raise ValueError(f"found {values.dtype} {values.shape} and {scales.shape} scales; give contiguous float32 rows")
     arguments = {
-        **{"x": values.ctypes.data, "y": codes.ctypes.data, "rows": rows, "columns": columns},
-        **{"scales": scales.ctypes.data, "low": low, "high": high, "sums": sums.ctypes.data},
-        **{"nan": nan.ctypes.data},
+        **{"x": address(values), "y": address(codes), "rows": rows, "columns": columns},
+        **{"scales": address(scales), "low": low, "high": high, "sums": address(sums)},
+        **{"nan": address(nan)},
     }
     run_call(Call(Encode(8 * codes.itemsize), arguments), isa)
     if nan[0]:
@@ -119,7 +120,7 @@ def gather_taps(
     if w.strides[1] != w.itemsize or out.nbytes < vectors * taps * LANES * 4:
         raise ValueError(f"found weights of {w.shape}, {w.strides} and {out.nbytes} bytes: give contiguous filters")
     arguments = {
-        **{"w": w.ctypes.data, "filter": w.strides[0], "offsets": offsets.ctypes.data, "y": out.ctypes.data},
+        **{"w": address(w), "filter": w.strides[0], "offsets": address(offsets), "y": address(out)},
         **{"vectors": vectors, "taps": taps, "last": channels - (vectors - 1) * LANES},
     }
     run_call(Call(GatherTaps(w.itemsize, is_dense), arguments), isa)

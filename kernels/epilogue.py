@@ -133,17 +133,20 @@ class EpilogueData:
         surplus
             Amount that each channel's sum is too large by, because codes are stored with an offset.
         """
-        channels = self.channels
+        bias, right, left = self.channels
         if surplus is not None:
-            channels = np.stack([channels[0] - surplus, *channels[1:]])
-        picked = np.where(order < 0, 0, channels[:, order])
+            bias = bias - surplus
+        used: tuple[Any, ...] = (bias, right)
         if self.epilogue.split:
-            bias, right, _ = picked
-            used = np.stack([bias >> 16, bias & 0xFFFF, np.maximum(right - 16, 0)])
-        else:
-            used = picked if self.epilogue.wide else picked[:2]
-        kind = np.dtype(np.int64 if self.epilogue.wide and not self.epilogue.split else np.int32)
-        return np.ascontiguousarray(used.swapaxes(0, 1).astype(kind)).view(np.uint8).ravel()
+            used = (bias >> 16, bias & 0xFFFF, np.maximum(right - 16, 0))
+        elif self.epilogue.wide:
+            used = (bias, right, left)
+        kind = np.int64 if self.epilogue.wide and not self.epilogue.split else np.int32
+        numbers = np.empty((len(order), len(used), LANES), kind)
+        for i, row in enumerate(used):
+            numbers[:, i] = row[order]
+        numbers.swapaxes(0, 1)[:, order < 0] = 0
+        return numbers.view(np.uint8).ravel()
 
 
 def stored_zero(word_signed: bool, itemsize: int) -> int:
@@ -192,22 +195,33 @@ def choose_epilogue(
     # Sums of 62 bits or more are refused below, however large they are.
     limits = np.asarray(np.minimum(np.asarray(limit), 1 << 62), np.int64)
     shifts = np.asarray(shift, np.int64)
-    right = np.minimum(np.maximum(shifts, 0), _MAX_RIGHT_SHIFT)
-    left = np.minimum(np.maximum(-shifts, 0), _MAX_LEFT_SHIFT)
+    right: Any
+    left: Any
+    half: Any
+    if shifts.size == 1:  # without arrays, which take ten times as long
+        one = shifts.item()
+        right, left = min(max(one, 0), _MAX_RIGHT_SHIFT), min(max(-one, 0), _MAX_LEFT_SHIFT)
+        least_right = most_right = right
+        most_left, half = left, (1 << right) >> 1
+    else:
+        right = np.minimum(np.maximum(shifts, 0), _MAX_RIGHT_SHIFT)
+        left = np.minimum(np.maximum(-shifts, 0), _MAX_LEFT_SHIFT)
+        least_right, most_right = int(right.min(initial=16)), int(right.max(initial=0))
+        most_left, half = int(left.max(initial=0)), (np.int64(1) << right) >> 1
     most = int(limits.max(initial=0)) if len(bias) else 0
     dropped = 0
     if accumulator_bits is not None and accumulator_bits <= most.bit_length():
         dropped = accumulator_bits
         if not counts:  # the low bits are enough
             most = 1 << (accumulator_bits - 1)
-    half = (np.int64(1) << right) >> 1
-    if right.size == 1:
-        room = most + (1 << right.item()) if len(bias) else 0
+    if shifts.size == 1:
+        room = most + (1 << most_right) if len(bias) else 0
     else:
         limits = np.broadcast_to(limits, len(bias))
         highest = [min(int(limits[right == r].max()), most) + (1 << int(r)) for r in np.unique(right)]
         room = max(highest, default=0)
-    wide = room >= 1 << 31 or bool((left > 0).any())
+    to_left = most_left > 0
+    wide = room >= 1 << 31 or to_left
     if wide and room >= 1 << 62:
         return None
     if not (dropped or counts) and rounds_to_nearest(word.rounding):
@@ -222,13 +236,12 @@ def choose_epilogue(
         bounds = [min(b, min(max(high, least), largest)) for b in bounds]
     wraps = word.overflow == "wrap"
     folds = zero and not (wide or wraps or dropped or counts) and word.rounding in ("half_even", "half_up", "floor")
-    if folds and room + (abs(zero) << int(right.max(initial=0))) < 1 << 31:
+    if folds and room + (abs(zero) << most_right) < 1 << 31:
         # The stored code of 0 is even: adding it changes neither what is a tie nor which way a tie goes.
         bias = bias + (np.int64(zero) << right)
         bounds, zero = [b + zero for b in bounds], 0
-    to_left = bool((left > 0).any())
     split = wide and splits and not (dropped or counts) and word.rounding in ("half_even", "half_up", "floor")
-    split = split and int(right.min(initial=16)) >= 16 and room < 1 << 46
+    split = split and least_right >= 16 and room < 1 << 46
     signed = wraps and word.signed
     epilogue = Epilogue(word.rounding, wraps, signed, itemsize, wide, to_left, bool(dropped), bool(zero), split, counts)
     size = 64 if wide and not split else 32

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .address import address
 from .build import addresses
 from .isa import Isa
 from .spec import Spec
@@ -218,4 +219,4 @@ def run_call(entry: Call, isa: Isa) -> None:
     if key not in _ADDRESSES:
         _ADDRESSES[key] = addresses([entry.spec], isa)[0]
     values = np.array([entry.arguments[name] for name in entry.spec.arguments], np.int64)
-    call(_ADDRESSES[key], values.ctypes.data)
+    call(_ADDRESSES[key], address(values))

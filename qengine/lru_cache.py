@@ -67,6 +67,8 @@ def cached_by_array(function: Callable[[NDArray[Any]], _T]) -> Callable[[NDArray
     results: dict[int, tuple[weakref.ref[NDArray[Any]], _T]] = {}
 
     def cached(array: NDArray[Any]) -> _T:
+        if not isinstance(array, np.ndarray):  # nothing can refer to a scalar of NumPy's
+            return function(array)
         key = id(array)
         kept = results.get(key)
         if kept is not None and kept[0]() is array:

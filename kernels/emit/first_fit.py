@@ -9,11 +9,17 @@ from .vector import I64, LANES, Value, constant, load, load_scalar
 
 def emit(spec: FirstFit, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
+    with counted(a.sets) as s:
+        _pack(a, s * a.taps)
+
+
+def _pack(a: Arguments, first_tap: Value) -> None:
+    """Build the loop over the taps of a set."""
     vectors, none = a.sums.divided_by(LANES), constant(a.b, -1)
-    count = Variable(constant(a.b, 0))
-    found = Variable(none)
+    count, found = Variable(constant(a.b, 0)), Variable(none)
+    count.put(constant(a.b, 0))
     with counted(a.taps) as i:
-        tap = load_scalar(a.candidates + i * 8, I64)
+        tap = first_tap + load_scalar(a.candidates + (first_tap + i) * 8, I64)
         bounds = a.bounds + tap * a.sums * 8
         first = constant(a.b, 0).where(a.reorders.differs(0), (count.get() - 1).at_least(0))
         found.put(none)
@@ -27,7 +33,6 @@ def emit(spec: FirstFit, isa: Isa, a: Arguments) -> None:
             with is_old:
                 _put(a, found.get(), bounds, vectors, adds=True)
         found.get().store(a.chunks + tap * 8)
-    count.get().store(a.chunks + a.taps * 8)
 
 
 def _put(a: Arguments, chunk: Value, bounds: Value, vectors: Value, *, adds: bool) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from math import pi, sqrt
-from typing import Any
 
 from llvmlite import ir
 
@@ -49,7 +48,7 @@ def _power(m: Mathematics, x: Value, exponent: Value, *, is_integer: bool, is_od
     return m.power(x.doubled(), exponent.doubled(), is_integer=is_integer, is_odd=is_odd).halved()
 
 
-_FUNCTIONS: dict[str, Body] = {
+FUNCTIONS: dict[str, Body] = {
     "leaky": lambda _, x, a, __: (x * a).where(x < 0.0, x),
     "hard sigmoid": lambda m, x, a, b: _between_0_and_1(m.fused(x, a, b)),
     "hard swish": lambda m, x, a, b: x * _between_0_and_1(m.fused(x, a, b)),
@@ -97,14 +96,21 @@ _FUNCTIONS: dict[str, Body] = {
 
 def emit(spec: Function, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    element: ir.Type = F32 if spec.element == "f32" else F64
-    size, lanes = (4, LANES) if spec.element == "f32" else (8, LANES // 2)
+    element = F32 if spec.element == "f32" else F64
     mathematics = Mathematics(isa)
-    first, second = (load_scalar(a.numbers + size * i, element).splat(lanes) for i in range(2))
+    first, second = numbers(a, element, 2)
+    each_element(a, element, lambda x: FUNCTIONS[spec.name](mathematics, x, first, second))
 
-    def compute(x: Any) -> Value:
-        return _FUNCTIONS[spec.name](mathematics, x, first, second)
 
+def numbers(a: Arguments, element: ir.Type, count: int) -> list[Value]:
+    """Return the numbers at the address "numbers", each in all lanes."""
+    size, lanes = (4, LANES) if element == F32 else (8, LANES // 2)
+    return [load_scalar(a.numbers + size * i, element).splat(lanes) for i in range(count)]
+
+
+def each_element(a: Arguments, element: ir.Type, compute: Callable[[Value], Value]) -> None:
+    """Build the loops over rows, and over vectors in each."""
+    lanes = LANES if element == F32 else LANES // 2
     with each_row(a, "x", "y") as (x, y):
         with counted(a.vectors) as v:
             compute(load(x + v * 64, element, lanes)).store(y + v * 64)

@@ -282,7 +282,8 @@ def losses(
 
 
 def _report(one: _Compared) -> TensorReport:
-    fmt, figures, tally = one.tensor.one_format, one.figures, one.figures.tally
+    fmt, figures, tally = one.tensor.format, one.figures, one.figures.tally
+    assert fmt is not None
     largest = int(tally[LARGEST])
     return TensorReport(
         name=one.tensor.name,

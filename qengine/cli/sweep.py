@@ -59,7 +59,7 @@ def sweep(
         accumulator_bits=_accumulators(lists.accumulator_bits),
         recipes=parsing.words("--recipe", lists.recipe),
         **vars(ranges),
-        **vars(rules),
+        **{**vars(rules), "output_bits": rules.output_word_length},
     )
     pixel_scale = data.data_scale(data.data or model, zoo.find(model))
     fixed = data.arrays(load(zoo.path_of(model)), pixel_scale, kernels.max_elements) if data.inputs else None

@@ -18,7 +18,8 @@ Dim = int | str | None
 """Length of an axis: a number, a symbol such as "N", or None where it is unknown."""
 
 Attribute: TypeAlias = (
-    "int | float | str | NDArray[Any] | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Graph | OpaqueAttribute"
+    "int | float | str | NDArray[Any] | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]"
+    " | Graph | OpaqueAttribute | Chain"
 )
 
 RUNS_GRAPHS = ("If", "Loop", "Scan", "SequenceMap", "FlexAttention")
@@ -39,6 +40,26 @@ class OpaqueAttribute:
     """
 
     data: bytes
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Operators that compute one tensor from another one, element by element: a function of one variable.
+
+    Attributes
+    ----------
+    variable : name of the tensor that the operators read; the last one computes the result.
+    nodes : the operators, in an order in which they can run.
+    constants : the single numbers that they read.
+    """
+
+    variable: str
+    nodes: "tuple[Node, ...]"
+    constants: Mapping[str, NDArray[Any]]
+
+
+CHAIN_DOMAIN = "qengine.chain"
+"""Domain of nodes that a pass makes of a chain, their attribute "chain"; they are named by its operators."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +225,7 @@ class Graph:
     notes : remarks for the user on how the model is read.
     decoded : tensor of the real numbers that codes represent, by the name of the integer tensor of codes.
     stored : integers of constants that a pass computed from them, by the name of the constant.
+    added : tensors that a pass added, which the model's file does not have.
     """
 
     name: str
@@ -219,6 +241,7 @@ class Graph:
     notes: tuple[str, ...] = ()
     decoded: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     stored: Mapping[str, StoredConstant] = field(default_factory=lambda: _EMPTY)
+    added: frozenset[str] = frozenset()
 
     def stored_of(self, name: str) -> StoredConstant | None:
         """Return the integers of a constant; None where it has none, or another array took its place."""

@@ -108,6 +108,14 @@ def output_types(node: Node, inputs: Sequence[np.dtype[Any] | None]) -> list[np.
     return found
 
 
+def is_optional_output(node: Node, index: int) -> bool:
+    """Whether ONNX lets a node leave out one of its outputs; one that stands for any number of outputs is not such."""
+    defined = schema(node.operator, node.version, node.domain)
+    if defined is None or index >= len(defined.outputs):
+        return False
+    return bool(defined.outputs[index].option == onnx.defs.OpSchema.FormalParameterOption.Optional)
+
+
 def element_type_code(name: str) -> int | None:
     """Return ONNX's number of an element type by its name, such as "FLOAT"; None where there is none."""
     names = onnx.TensorProto.DataType

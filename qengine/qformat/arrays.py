@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from qengine.errors import FormatError
 from qengine.kernels.reference import requantize
-from qengine.qformat.channels import Format, fraction_bits_of
 from qengine.qformat.modes import overflow_mode, rounding_mode
+from qengine.qformat.parts import Format, fraction_bits_of
 from qengine.qformat.single import QFormat
 
 

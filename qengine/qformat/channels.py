@@ -1,11 +1,10 @@
-"""ChannelFormats: one format for every channel of a constant; and what it shares with a single format."""
+"""ChannelFormats: one format for every channel of a constant."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qengine.errors import FormatError
 from qengine.kernels.reference.word import Word
@@ -54,19 +53,6 @@ class ChannelFormats:
     def word(self, rounding: str = "half_even", overflow: str = "saturate") -> Word:
         """Return the word that kernels write: its length, signedness, rounding and overflow."""
         return Word(self.bits, self.signed, rounding, overflow)
-
-
-Format = QFormat | ChannelFormats
-"""The format of a tensor: one for all its elements, or one per channel."""
-
-
-def fraction_bits_of(fmt: Format, ndim: int) -> int | NDArray[np.int64]:
-    """Return the number of fraction bits; an int64 array that broadcasts against `ndim` axes for channel formats."""
-    if isinstance(fmt, QFormat):
-        return fmt.fraction_bits
-    shape = [1] * ndim
-    shape[fmt.axis] = -1
-    return np.array([f.fraction_bits for f in fmt.formats], np.int64).reshape(shape)
 
 
 def channel_formats(formats: Sequence[QFormat | str], axis: int) -> ChannelFormats:

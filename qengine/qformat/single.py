@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class QFormat:
     @classmethod
     def of(cls, fmt: "QFormat | str") -> "QFormat":
         """Return a format unchanged, or parse its text."""
-        return fmt if isinstance(fmt, QFormat) else cls.parse(fmt)
+        return fmt if isinstance(fmt, QFormat) else _parsed(fmt) if isinstance(fmt, str) else cls.parse(fmt)
 
     def __str__(self) -> str:
         return f"{'' if self.signed else 'U'}Q{self.integer_bits}.{self.fraction_bits}"
@@ -121,3 +122,8 @@ class QFormat:
     def with_fraction_bits(self, n: int) -> "QFormat":
         """Return the format with n fraction bits and the same word length and signedness."""
         return QFormat(self.bits - self.signed - n, n, self.signed)
+
+
+@lru_cache(4096)  # the formats files of a sweep name the same few again and again
+def _parsed(text: str) -> QFormat:
+    return QFormat.parse(text)

@@ -28,7 +28,7 @@ from qengine.errors import QEngineError, UnsupportedError
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.operator import find
 from qengine.model.passes import fold_constants, fold_gemm_factors, remove_dead
-from qengine.model.passes.batchnorm import is_constant_batchnorm
+from qengine.model.passes.affine_terms import is_constant_batchnorm
 from qengine.quantization.calibration import Calibration, CalibrationOptions, Observation, choose_formats, observe
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.quantization.correction.layers import Layer, check_real, linear_layers
@@ -40,8 +40,9 @@ Reals = NDArray[np.float64]
 
 _MOST_DEVIATIONS = 6.0
 _PLACES = np.linspace(-_MOST_DEVIATIONS, _MOST_DEVIATIONS, 97)
-_DENSITY = 100.0 * np.exp(-np.square(_PLACES) / 2.0)
-_COUNTS = np.maximum(np.rint(_DENSITY), np.abs(_PLACES) == _MOST_DEVIATIONS).astype(np.int64)
+_DENSITY = np.exp(-np.square(_PLACES) / 2.0)
+_SHARES = _DENSITY / _DENSITY.sum()
+_COUNTS = np.maximum(np.rint(100.0 * _DENSITY), np.abs(_PLACES) == _MOST_DEVIATIONS).astype(np.int64)
 _LENGTHS = (2, 32, 64, 224, 16, 8, 128, 1, 3)  # of axes that the model leaves open, after the first
 _ELEMENTWISE = frozenset(
     (
@@ -79,9 +80,8 @@ class _Rows:
     @property
     def normal(self) -> Normal:
         """The mean and the standard deviation of each channel."""
-        share = _COUNTS / _COUNTS.sum()
-        mean = self.values @ share
-        return Normal(mean, np.sqrt(np.maximum(np.square(self.values - mean[:, None]) @ share, 0.0)))
+        mean = self.values @ _SHARES
+        return Normal(mean, np.sqrt(np.maximum(np.square(self.values - mean[:, None]) @ _SHARES, 0.0)))
 
 
 def observe_without_data(graph: Graph, options: SessionOptions | None = None) -> Observation:

@@ -1,6 +1,7 @@
 """`qengine bench`: its figures, and what it refuses."""
 
 import json
+import logging
 import re
 
 import numpy as np
@@ -96,10 +97,12 @@ def test_the_bundled_model_and_its_sample(capsys):
 
 
 def test_beside_onnxruntime(model, capsys):
+    before = logging.getLogger().level
     for word in ([], ["--qformat", "Q2.5"], ["--qformat", "Q2.13"]):
         found = json.loads(bench(capsys, model, *word, "--vs", "onnxruntime", "--json"))
         rival = found["rivals"]["onnxruntime"]
         assert rival["times_ours"] == pytest.approx(rival["best_ms"] / found["run"]["best_ms"])
+    assert logging.getLogger().level == before  # what loggers inherit
 
 
 def test_beside_torch(tmp_path, capsys):

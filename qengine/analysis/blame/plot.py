@@ -9,7 +9,7 @@ import numpy as np
 
 from qengine.atomic_files import replacing
 from qengine.errors import OptionError
-from qengine.qformat import ChannelFormats, Format, QFormat
+from qengine.qformat import Format, QFormat
 from qengine.quantization.calibration.histogram import Histogram
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def check_plot(path: str | os.PathLike[str]) -> None:
 
 
 def _widest(fmt: Format) -> QFormat:
-    return max(fmt.formats, key=lambda one: one.integer_bits) if isinstance(fmt, ChannelFormats) else fmt
+    return fmt if isinstance(fmt, QFormat) else max(fmt.formats, key=lambda one: one.integer_bits)
 
 
 def _view(histogram: Histogram, fmt: QFormat) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from qengine.errors import QEngineError
 from qengine.model.custom import Custom
-from qengine.model.graph import Graph, Node, Value
+from qengine.model.graph import CHAIN_DOMAIN, Graph, Node, Value
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import Operator, Role, find
 from qengine.model.passes import optimize, remove_dead
@@ -88,14 +88,16 @@ def reads(graph: Graph) -> set[str]:
     return {name for node in graph.nodes for name in _read(node)} | {value.name for value in graph.outputs}
 
 
-def kinds(
+def computations(
     graph: Graph,
     tensors: Mapping[str, Tensor],
     *,
     rewritten: bool = True,
     float32_tensors: frozenset[str] = frozenset(),
-) -> list[Kind]:
-    """Return the kind of every node of a model, in order.
+) -> list[tuple[Kind, str]]:
+    """Return the kind of every node of a model, in order, and the name of what computes it.
+
+    The name is that of its operator, or of all operators of a chain that a pass made one: its first node has the name.
 
     Parameters
     ----------
@@ -114,6 +116,9 @@ def kinds(
     optimized = optimize(plain)[-1] if rewritten else plain
     computed = _computed(graph, optimized) if rewritten else dict(enumerate(graph.nodes))
     result: list[Kind] = []
+    names = [node.operator for node in graph.nodes]
+    for place, one in computed.items():
+        names[place] = one.operator if one.domain == CHAIN_DOMAIN else names[place]
     for place, node in enumerate(graph.nodes):
         missing = _kind_without_steps(node)
         if missing == "unsupported":
@@ -131,7 +136,7 @@ def kinds(
             result.append("island")
         else:
             result.append(_kind_of_step(computed[place], optimized, tensors))
-    return result
+    return list(zip(result, names, strict=True))
 
 
 def _kind_without_steps(node: Node) -> Kind | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from numpy.typing import NDArray
 
 from qengine.analysis.inspection.counts import multiply_accumulates, parameters
-from qengine.analysis.inspection.kinds import Kind, bodies, kinds, reads, runnable, supported
+from qengine.analysis.inspection.kinds import Kind, bodies, computations, reads, runnable, supported
 from qengine.analysis.inspection.result import Inspection, NodeInfo, OperatorInfo, TensorInfo
 from qengine.analysis.inspection.shapes import Shapes, feeds_of, shapes_of
 from qengine.analysis.report import losses
@@ -158,12 +158,11 @@ def _nodes(
     within: str = "",
     float32_tensors: frozenset[str] = frozenset(),
 ) -> Iterator[NodeInfo]:
-    for node, kind in zip(
-        graph.nodes, kinds(graph, tensors, rewritten=not within, float32_tensors=float32_tensors), strict=True
-    ):
+    found = computations(graph, tensors, rewritten=not within, float32_tensors=float32_tensors)
+    for node, (kind, operator) in zip(graph.nodes, found, strict=True):
         name = node.name or next((name for name in node.outputs if name), "")
         macs = multiply_accumulates(node, shapes)
-        yield NodeInfo(name, node.operator, node.domain, kind, tuple(filter(None, node.outputs)), macs, within)
+        yield NodeInfo(name, operator, node.domain, kind, tuple(filter(None, node.outputs)), macs, within)
         for _, body in bodies(node):
             inner = {name: array.shape for name, array in body.constants.items()}
             inner_values = {name: value.shape for name, value in body.values.items()}

@@ -17,7 +17,8 @@ class NodeInfo:
     Attributes
     ----------
     name : name of the node, or of its first output.
-    operator, domain : type of the operator; the domain of ONNX itself is "".
+    operator, domain : type of the operator, or names of all operators of a chain that is computed as one function; the
+        domain of ONNX itself is "".
     kind : kind of the node in fixed point; see `qengine.analysis.inspection.MEANINGS`.
     outputs : names of its outputs.
     macs : number of multiply-accumulates in one run; None where shapes are missing.

@@ -56,7 +56,7 @@ def units_of(
     observation
         Result of `qengine.quantization.calibration.observe`.
     options
-        Options by which formats are chosen; their word lengths are ignored.
+        Options by which formats are chosen; of their word lengths only that of the outputs counts.
     weight_bits, activation_bits
         Word lengths to choose from.
     session_options
@@ -71,28 +71,36 @@ def units_of(
         if not bits:
             raise OptionError(f"there are no word lengths for {name}s: give at least one")
     longest, chooser = max(activation_bits), FormatChooser.of(observation)
+    fixed = None if isinstance(options.output_bits, str) else options.output_bits  # else the search chooses
     chosen: dict[str, dict[int, Mapping[str, FormatText]]] = {
         CONSTANT: {
-            bits: chooser.formats(replace(options, weight_bits=bits, activation_bits=longest))
-            for bits in sorted(set(weight_bits))
+            bits: chooser.formats(_with_widths(options, bits, longest, fixed)) for bits in sorted(set(weight_bits))
         },
         ACTIVATION: {
-            bits: chooser.formats(replace(options, weight_bits=bits, activation_bits=bits))
-            for bits in sorted(set(activation_bits))
+            bits: chooser.formats(_with_widths(options, bits, bits, fixed)) for bits in sorted(set(activation_bits))
         },
     }
     quantized = quantized_tensors(observation.model, observation.optimized, tie_joins=options.tie_joins)
     groups = [(ACTIVATION, group) for group in quantized.groups] + [(CONSTANT, (name,)) for name in quantized.constants]
     place = {name: i for i, name in enumerate(quantized.order)}
     units = []
+    outputs = set() if fixed is None else chooser.output_groups(options)
     for kind, group in sorted(groups, key=lambda one: place[one[1][0]]):
         of_kind = chosen[kind]
+        if fixed is not None and group in outputs:
+            of_kind = {fixed: next(iter(of_kind.values()))}
         names = tuple(name for name in group if all(name in formats for formats in of_kind.values()))
         if names:
             tensor_formats = {bits: {name: formats[name] for name in names} for bits, formats in of_kind.items()}
             name = next((name for name in names if name in observation.histograms), names[0])
             units.append(Unit(name, kind, names, tuple(of_kind), tensor_formats, {}))
     return _with_formats(observation, units, session_options)
+
+
+def _with_widths(options: CalibrationOptions, weights: int, rest: int, outputs: int | None) -> CalibrationOptions:
+    """Return options with other word lengths; the outputs have that of the other activations for None."""
+    outputs = rest if outputs is None else outputs
+    return replace(options, weight_bits=weights, activation_bits=rest, output_bits=outputs)
 
 
 def _with_formats(observation: Observation, units: list[Unit], options: SessionOptions) -> tuple[Unit, ...]:

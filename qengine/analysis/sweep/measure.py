@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qengine.data.datasets import Batch
 from qengine.data.images import PixelScale
 from qengine.errors import UnsupportedError
-from qengine.metrics.declaration import EvaluatedBatch, Metric, all_metrics
+from qengine.metrics.declaration import Accumulator, EvaluatedBatch, Metric, all_metrics
 from qengine.metrics.sqnr import Sqnr
 from qengine.metrics.tasks import Outputs, Task
 
@@ -76,7 +76,9 @@ class Meter:
     def __init__(self, task: Task, output: str, pixel_scale: PixelScale, metrics: Iterable[Metric]) -> None:
         self._output, self._pixel_scale = output, pixel_scale
         self._accumulators = {one.column: one.accumulator() for one in metrics if task in one.tasks}
-        self._by_output: dict[str, Sqnr] = {}
+        own = [one for one in self._accumulators.values() if isinstance(one, Sqnr)]
+        self._own = own[0] if own else None  # of the evaluated output, which is measured once
+        self._by_output: dict[str, Accumulator] = {}
         self._codes = hashlib.sha256()
         self._has_images = task is Task.IMAGES
         self._against: str | None = None
@@ -102,7 +104,10 @@ class Meter:
             self._add_codes(name, array)
         for name, array in exact.items():
             if array.dtype.kind == "f":
-                self._by_output.setdefault(name, Sqnr()).add(EvaluatedBatch(real[name], array))
+                own = self._own if name == self._output else None
+                accumulator = self._by_output.setdefault(name, own or Sqnr())
+                if accumulator is not self._own:
+                    accumulator.add(EvaluatedBatch(real[name], array))
         name = self._output
         evaluated = EvaluatedBatch(real[name], exact[name], batch.labels, batch.targets.get(name), self._pixel_scale)
         if self._has_images:

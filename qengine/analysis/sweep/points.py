@@ -14,7 +14,7 @@ from qengine.checks import check_whole_number
 from qengine.errors import OptionError
 from qengine.model.formats.files import read_formats
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
-from qengine.quantization.calibration import CalibrationOptions, Method
+from qengine.quantization.calibration import AUTO, CalibrationOptions, Method
 from qengine.quantization.correction import steps_of
 
 NO_CORRECTION = "none"
@@ -27,7 +27,8 @@ class Point:
     Attributes
     ----------
     weight_bits, activation_bits : word lengths that formats are calibrated for.
-    method, percentile, headroom, unsigned, tie_joins : options of the calibration; see `CalibrationOptions`.
+    method, percentile, headroom, unsigned, tie_joins, output_bits : options of the calibration; see
+        `CalibrationOptions`.
     per_channel : whether weights have one number of fraction bits for each output channel.
     qformat : a format of all activations instead; constants have its word length.
     formats : formats by tensor instead: the JSON object of a formats file.
@@ -44,6 +45,7 @@ class Point:
     per_channel: bool = False
     unsigned: bool = False
     tie_joins: bool = False
+    output_bits: str | None = None
     qformat: str | None = None
     formats: str | None = None
     rounding: str | None = None
@@ -78,6 +80,7 @@ class Point:
         assert self.activation_bits is not None
         assert self.method is not None
         assert self.headroom is not None
+        assert self.output_bits is not None
         return CalibrationOptions(
             weight_bits=self.weight_bits,
             activation_bits=self.activation_bits,
@@ -87,6 +90,7 @@ class Point:
             per_channel=self.per_channel,
             unsigned=self.unsigned,
             tie_joins=self.tie_joins,
+            output_bits=AUTO if self.output_bits == AUTO else int(self.output_bits),
         )
 
 
@@ -106,7 +110,7 @@ class Grid:
     methods : methods by which formats are chosen, each a `Method`.
     percentile : parameter of the method of that name.
     per_channel : values of `CalibrationOptions.per_channel`: False, True, or both.
-    headroom, unsigned, tie_joins : options of `CalibrationOptions`, for all points.
+    headroom, unsigned, tie_joins, output_bits : options of `CalibrationOptions`, for all points.
     qformats : formats of all activations, such as "Q4.3", in addition to calibrated ones.
     formats : paths of formats files, in addition to calibrated formats.
     roundings, overflows : values of `Rounding` and of `Overflow`.
@@ -129,6 +133,7 @@ class Grid:
     per_channel: Sequence[bool] = (False,)
     unsigned: bool = False
     tie_joins: bool = False
+    output_bits: int | str = AUTO
     qformats: Sequence[str] = ()
     formats: Sequence[str | os.PathLike[str]] = ()
     roundings: Sequence[str] = ("half_even",)
@@ -174,6 +179,7 @@ class Grid:
                     "per_channel": bool(per_channel),
                     "unsigned": self.unsigned,
                     "tie_joins": self.tie_joins,
+                    "output_bits": str(self.output_bits),
                 }
         for text, per_channel in product(self.qformats, self.per_channel):
             yield {"qformat": str(QFormat.parse(text)), "per_channel": bool(per_channel)}

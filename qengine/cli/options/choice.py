@@ -7,7 +7,7 @@ import typer
 
 from qengine.cli.options.panels import CHOICE
 from qengine.errors import OptionError
-from qengine.quantization.calibration import CalibrationOptions, Method
+from qengine.quantization.calibration import AUTO, CalibrationOptions, Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,19 @@ class TensorRuleOptions:
             rich_help_panel=CHOICE,
         ),
     ] = False
+    output_bits: Annotated[
+        str,
+        typer.Option(
+            metavar="B",
+            help="Word length of the outputs; auto: as the rest, but 16 where a part or channel would lose its signal.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = AUTO
+
+    @property
+    def output_word_length(self) -> int | str:
+        """The word length of the outputs as `CalibrationOptions` takes it."""
+        return int(self.output_bits) if self.output_bits.isdecimal() else self.output_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,4 +125,4 @@ class FormatChoiceOptions(TensorRuleOptions, RangeOptions, MethodOptions, _WordL
         if self.percentile is not None and self.method != Method.PERCENTILE:
             raise OptionError("--percentile needs --method percentile")
         typed = {name: value for name, value in vars(self).items() if value is not None}
-        return CalibrationOptions(**typed)
+        return CalibrationOptions(**typed | {"output_bits": self.output_word_length})

@@ -6,7 +6,7 @@ Every key is always present. A ratio in dB is "inf" without noise, and null wher
 model, data         the model and the data as typed; null without data
 samples, runs       number of samples, and number of runs
 digest              hash of the data; null without data
-bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins
+bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins, output_bits
                     options of the choice of formats; percentile is null with other methods
 formats             {tensor: format, or a list of formats, one per channel}: a formats file
 tensors             [{name, kind, elements, least, most, nonfinite, format, sqnr_db, best, cost_db, shares}], in the
@@ -27,7 +27,7 @@ from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import counted_samples, decibels, open_table, rendered
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
-from qengine.qformat import QFormat, channel_formats
+from qengine.qformat import PartFormats, QFormat, channel_formats
 from qengine.quantization.calibration import Calibration, TensorRange
 
 
@@ -86,13 +86,13 @@ def _table(calibration: Calibration) -> Table:
         table.add_column("alone", no_wrap=True)
         table.add_column("cost\ndB", justify="right", no_wrap=True)
     for tensor in calibration.tensors:
-        costs = [_format(tensor.best), decibels(tensor.cost_db)] if tensor.cost_db else ["", ""]
+        costs = [_format(tensor, tensor.best), decibels(tensor.cost_db)] if tensor.cost_db else ["", ""]
         table.add_row(
             Text(printable(tensor.name)),
             tensor.kind,
             _number(tensor.least),
             _number(tensor.most),
-            _format(tensor.format),
+            _format(tensor, tensor.format),
             decibels(tensor.sqnr_db),
             *(costs if has_costs else []),
         )
@@ -103,8 +103,12 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _format(given: str | list[str]) -> str:
-    return str(QFormat.parse(given) if isinstance(given, str) else channel_formats(given, 0))
+def _format(tensor: TensorRange, given: str | list[str]) -> str:
+    if isinstance(given, str):
+        return str(QFormat.parse(given))
+    if tensor.kind == "constant":
+        return str(channel_formats(given, 0))
+    return str(PartFormats(tuple(map(QFormat.parse, given)), 0))
 
 
 def _summary(calibration: Calibration, out: Path | None) -> Iterator[Text]:

@@ -30,9 +30,10 @@ from qengine.errors import FormatError, OptionError, did_you_mean
 from qengine.model.formats.constants import ConstantFormats, Readers, readers_of
 from qengine.model.formats.files import FormatsByName, parse_format
 from qengine.model.formats.groups import Group, format_groups, is_real, may_be_real
-from qengine.model.graph import Graph
+from qengine.model.formats.parts import joins_in_parts
+from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import Role, find
-from qengine.qformat import Format, QFormat
+from qengine.qformat import Format, QFormat, joined_format
 
 _UserFormats = Mapping[str, QFormat | tuple[QFormat, ...]]
 """Parsed formats that the user gives, by tensor name; a tuple has one format per channel."""
@@ -50,6 +51,7 @@ class FormatRequest:
     per_channel : whether weights get one number of fraction bits per output channel.
     is_partial : whether tensors without a format stay real numbers; in a quantized model they always do.
     around : tensors from around a graph inside of a node: other graphs may read them in other ways.
+    is_inner : whether the graph is inside of a node, which gives its outputs to other nodes.
     """
 
     qformat: QFormat | None = None
@@ -58,10 +60,27 @@ class FormatRequest:
     per_channel: bool = False
     is_partial: bool = False
     around: frozenset[str] = frozenset()
+    is_inner: bool = False
 
     def __post_init__(self) -> None:
         if self.per_channel and self.weight_qformat:
             raise OptionError("per-channel formats and one weight format exclude each other: leave out one of them")
+
+
+@dataclass(frozen=True)
+class JoinedParts:
+    """A joined tensor that has a format for each part.
+
+    Attributes
+    ----------
+    parts : names of the parts.
+    axis : axis along which they lie; negative from the last.
+    given : formats that the user gives them in the join; None for the formats that they have.
+    """
+
+    parts: tuple[str, ...]
+    axis: int
+    given: tuple[QFormat, ...] | None
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,7 @@ class FormatTable:
     known : tensors whose elements are known before a run (shapes, options, constants).
     shape_constants : formats of those of them that are real numbers which shapes decide, such as 1 / sqrt(length),
         where the user or a quantized model gives one. Each plan chooses a format for the others; see `constant`.
+    joins : joined tensors that have a format for each part, by name; see `formats.parts`.
     """
 
     activations: Mapping[str, QFormat]
@@ -85,6 +105,7 @@ class FormatTable:
     is_partial: bool
     known: frozenset[str]
     shape_constants: Mapping[str, QFormat]
+    joins: Mapping[str, JoinedParts]
     _chooser: ConstantFormats
     _derived: Mapping[str, str]
     _aliases: frozenset[str]
@@ -107,7 +128,7 @@ class FormatTable:
             does not declare; `assign_formats` finds it for all others.
         """
         fmt = self.activations.get(name)
-        if fmt is None and not self.is_partial and name not in self.known:
+        if fmt is None and not self.is_partial and name not in self.known and name not in self.joins:
             raise FormatError(f"no format for '{name}': name it in the formats, or give a qformat for the rest")
         return fmt
 
@@ -115,7 +136,15 @@ class FormatTable:
         """Return all formats by the names that the model gives its tensors."""
         activations = {name: fmt for name, fmt in self.activations.items() if name not in self._aliases}
         constants = {**self.constants, **self.shape_constants}
-        return activations | {self._model_name(name): fmt for name, fmt in constants.items()}
+        joins = {name: fmt for name in self.joins if (fmt := self._joined(name)) is not None}
+        return activations | joins | {self._model_name(name): fmt for name, fmt in constants.items()}
+
+    def _joined(self, name: str) -> Format | None:
+        """Return the format of a joined tensor; None where a part has none before its plan."""
+        joined = self.joins[name]
+        found = joined.given or [self.activations.get(n, self.constants.get(n)) for n in joined.parts]
+        formats = tuple(fmt for fmt in found if isinstance(fmt, QFormat))
+        return joined_format(formats, joined.axis) if len(formats) == len(joined.parts) else None
 
     def _model_name(self, name: str) -> str:
         return self._derived.get(name, name)
@@ -207,10 +236,14 @@ def assign_formats(subject: Formattable, request: FormatRequest) -> FormatTable:
     model, optimized, known = subject.model, subject.optimized, subject.known
     user_formats = _parsed_formats(subject, request)
     stored: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
-    groups, remaining, readers = subject.groups, subject.remaining, subject.readers
-    _check_names({name: fmt for name, fmt in user_formats.items() if name not in request.around}, subject)
+    whole = {name for name, fmt in user_formats.items() if isinstance(fmt, QFormat)} | stored.keys() | known
+    joins = {} if request.is_inner else _joins(joins_in_parts(model, whole), user_formats)
+    groups = {name: group for name, group in subject.groups.items() if name not in joins}
+    remaining, readers = subject.remaining, subject.readers
+    named = {name: fmt for name, fmt in user_formats.items() if name not in request.around and name not in joins}
+    _check_names(named, subject)
     is_partial = bool(stored) or (request.is_partial and request.qformat is None)
-    needed = set() if is_partial else subject.real
+    needed = set() if is_partial else subject.real - joins.keys()
     activations = _activation_formats(groups, user_formats, stored, request.qformat, needed)
     chooser = ConstantFormats(
         request.qformat,
@@ -233,13 +266,28 @@ def assign_formats(subject: Formattable, request: FormatRequest) -> FormatTable:
     constants |= {name: stored[name] for name in answered if name in stored and name not in constants}
     activations |= {name: activations[real] for name, real in model.aliases.items() if real in activations}
     computed = {name: fmt for name, fmt in activations.items() if name not in known}
-    notes = _notes(user_formats, groups, remaining, readers.keys() | _captured(optimized))
+    notes = _notes(user_formats, groups, remaining, readers.keys() | _captured(optimized) | joins.keys())
     if model.formats and not stored:
         notes = (f"{request.qformat} replaces the formats that the quantized model has", *notes)
     given = {name: user_formats.get(name, stored.get(name)) for name in known - optimized.constants.keys()}
     decided = {name: fmt for name, fmt in given.items() if isinstance(fmt, QFormat) and may_be_real(name, model)}
     aliases = frozenset(model.aliases)
-    return FormatTable(computed, constants, notes, is_partial, known, decided, chooser, optimized.derived, aliases)
+    return FormatTable(
+        computed, constants, notes, is_partial, known, decided, joins, chooser, optimized.derived, aliases
+    )
+
+
+def _joins(nodes: Mapping[str, Node], user_formats: _UserFormats) -> dict[str, JoinedParts]:
+    """Return the joined tensors that have a format for each part."""
+    joins = {}
+    for name, node in nodes.items():
+        given = user_formats.get(name)
+        assert not isinstance(given, QFormat)
+        if given is not None and len(given) != len(node.inputs):
+            parts = ", ".join(f"'{part}'" for part in node.inputs)
+            raise FormatError(f"formats give '{name}' {len(given)} formats; give one, or one for each part: {parts}")
+        joins[name] = JoinedParts(node.inputs, node.number("axis", 1), given)
+    return joins
 
 
 def _parsed_formats(subject: Formattable, request: FormatRequest) -> dict[str, QFormat | tuple[QFormat, ...]]:

@@ -99,7 +99,7 @@ class Readers:
             if magnitude:
                 limits[:] = largest_scale(-magnitude, 0.0, bits)
         for node, role in self.places:
-            x = activations.get(node.inputs[0]) if role is Role.WEIGHTS else None
+            x = activations.get(_other_factor(node, role))
             if x is not None:
                 limits = np.minimum(limits, self._bias_scales(node, constants, channels) - x.fraction_bits)
         return np.where(limits > NO_LIMIT // 2, NO_LIMIT, limits)
@@ -276,6 +276,12 @@ def _by_channel(bias: NDArray[Any], channels: int) -> NDArray[Any]:
     if bias.ndim and bias.size and bias.shape[-1] % channels == 0:
         return bias.reshape(-1, channels).T
     return np.broadcast_to(bias.ravel(), (channels, bias.size))
+
+
+def _other_factor(node: Node, role: Role) -> str:
+    """Return the tensor whose products with a constant a linear operator sums; "" for another operator."""
+    weights = next((name for name, one in find(node).roles(node) if one is Role.WEIGHTS), "")
+    return node.inputs[0] if role is Role.WEIGHTS else weights
 
 
 def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) -> Format | None:

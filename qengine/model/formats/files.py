@@ -1,7 +1,7 @@
 """Formats by tensor name, as users give them and as formats files hold them.
 
 A formats file is a JSON object: each key is a tensor name, each value a format such as "Q4.3" or a list of formats,
-one for each output channel of a constant.
+one for each output channel of a constant or for each part of a join.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from qengine.atomic_files import replacing
 from qengine.errors import FormatError
 from qengine.input_files import read_input
-from qengine.qformat import ChannelFormats, Format, QFormat, channel_formats
+from qengine.qformat import ChannelFormats, Format, PartFormats, QFormat
 
 FormatsByName = Mapping[str, Format | str | Sequence[QFormat | str]]
-"""Formats by tensor name; a list gives a constant one format per channel."""
+"""Formats by tensor name; a list gives a constant one format per channel, and a join one per part."""
 
 
 def read_formats(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -60,12 +60,12 @@ def write_formats(path: str | os.PathLike[str], formats: Mapping[str, str | list
 
 
 def format_to_json(fmt: Format) -> str | list[str]:
-    """Return a format as a formats file holds it: its text, or a list of texts, one per channel."""
+    """Return a format as a formats file holds it: its text, or a list of texts, one per channel or part."""
     return str(fmt) if isinstance(fmt, QFormat) else [str(channel) for channel in fmt.formats]
 
 
 def parse_format(name: str, fmt: Any) -> QFormat | tuple[QFormat, ...]:
-    """Return the format that a user gives for the tensor `name`: one format, or one per channel.
+    """Return the format that a user gives for the tensor `name`: one format, or one per channel or part.
 
     Raises
     ------
@@ -77,10 +77,10 @@ def parse_format(name: str, fmt: Any) -> QFormat | tuple[QFormat, ...]:
     try:
         if isinstance(fmt, QFormat | str):
             return QFormat.of(fmt)
-        if isinstance(fmt, ChannelFormats):
+        if isinstance(fmt, ChannelFormats | PartFormats):
             return fmt.formats
         if isinstance(fmt, Sequence) and fmt and all(isinstance(channel, QFormat | str) for channel in fmt):
-            return channel_formats(fmt, 0).formats
+            return tuple(QFormat.of(one) for one in fmt)
     except FormatError as error:
         raise FormatError(f"format of '{name}': {error}") from None
     raise FormatError(f"format of '{name}': {fmt!r} is neither a format such as Q4.3 nor a list of formats")

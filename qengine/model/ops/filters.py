@@ -1,7 +1,7 @@
 """Layouts of the weights of linear operators, with all that depends on the layout.
 
 A linear operator sums products of inputs and weights. Each operator stores its weights in an order of its own; code
-that works on filters (corrections, folding of BatchNormalization, the count of products) uses one common form, blocks:
+that works on filters (corrections, equalization, the count of products) uses one common form, blocks:
 an array (groups, outputs, inputs, taps). A group is a part of the channels that does not meet the others; outputs and
 inputs are the channels of one group; taps are the positions of a kernel. A matrix is one group with one tap.
 

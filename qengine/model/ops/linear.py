@@ -1,7 +1,7 @@
 """Conv, ConvTranspose, Gemm, MatMul, and a BatchNormalization that cannot be folded into the operator before it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError
 from qengine.model.ops.filters import ConvFilters, MatrixFilters, ScaleFilters, TransposedConvFilters
-from qengine.model.ops.operator import NUMBER, Bias, Ints, Since, Until, Weights, operator
+from qengine.model.ops.operator import NUMBER, REAL, Bias, Ints, Since, Until, Weights, operator
 from qengine.model.ops.window import Transposed, Window, spatial_axes
 from qengine.model.steps import Island, Linear, Tensor
 from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
@@ -147,6 +147,15 @@ def matmul(a: Tensor, b: Weights) -> Linear:
     stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     shape = (*stack, *(a.shape[-2:-1] if a.ndim > 1 else ()), *(b.shape[-1:] if b.ndim > 1 else ()))
     return Linear(a, b, None, MatrixProduct(), shape, (-2 if b.ndim > 1 else 0,), -1, ())
+
+
+@operator("MatMul", domain="qengine", elements=REAL, filters=MatrixFilters())
+def matmul_with_bias(a: Tensor, b: Weights, c: Bias) -> Linear:
+    """np.matmul plus a row, or plus a column: a MatMul with the constant that is added to its result."""
+    linear = matmul(a, b)
+    if np.broadcast_shapes(c.shape, linear.shape) != linear.shape:
+        raise ModelError(f"'{c.name}' {list(c.shape)} does not broadcast to {list(linear.shape)}")
+    return replace(linear, b=c, bias_shape=c.shape)
 
 
 @operator("ScaleShift", domain="qengine", filters=ScaleFilters())

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TypeVar
 
-from qengine.model.graph import Node
+from qengine.model.graph import CHAIN_DOMAIN, Node
 from qengine.model.ops.declaration import NeedsElements, NeedsRun, Operator, no_handler
 from qengine.model.ops.facts import NO_FACTS, ChannelRule, Facts, NumberKind, Sign, SignRule
 from qengine.model.ops.filters import Channels, Filters
@@ -156,7 +156,7 @@ def registered() -> Mapping[tuple[str, str], Sequence[Operator]]:
 
 def find(node: Node) -> Operator:
     """Return the operator that serves a node; one without a handler where none is declared or registered."""
-    key = (node.domain, node.operator)
+    key = (node.domain, "Chain" if node.domain == CHAIN_DOMAIN else node.operator)
     served = [o for o in _registry.get(key) or _registered.get(key, []) if o.since <= node.version]
     if served and node.version < served[-1].until:
         return served[-1]

@@ -7,23 +7,29 @@ from collections.abc import Callable
 
 from qengine.model.graph import Graph
 from qengine.model.passes.activation import fuse_activations
-from qengine.model.passes.batchnorm import fold_batchnorm
+from qengine.model.passes.affine import join_affine
+from qengine.model.passes.chains import fuse_chains
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.dead import remove_dead
 from qengine.model.passes.function_recognition import recognise_functions
 from qengine.model.passes.gemm import fold_gemm_factors
+from qengine.model.passes.joins import take_joins_apart
+from qengine.model.passes.linear_folding import fold_affine
 from qengine.model.passes.pad import fold_pads
 from qengine.model.passes.qdq_reader import read_quantized
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     read_quantized,
+    take_joins_apart,
     remove_dead,
     fold_constants,
     recognise_functions,
     fold_pads,
     fold_gemm_factors,
-    fold_batchnorm,
+    fold_affine,
+    join_affine,
     fuse_activations,
+    fuse_chains,
     remove_dead,
 )
 
@@ -38,13 +44,16 @@ def optimize(graph: Graph) -> tuple[Graph, ...]:
 
 __all__ = [
     "PASSES",
-    "fold_batchnorm",
+    "fold_affine",
     "fold_constants",
     "fold_gemm_factors",
     "fold_pads",
     "fuse_activations",
+    "fuse_chains",
+    "join_affine",
     "optimize",
     "read_quantized",
     "recognise_functions",
     "remove_dead",
+    "take_joins_apart",
 ]

@@ -209,7 +209,7 @@ class _PairReader:
         if codes.dtype in (np.int32, np.int64) and not offset:
             n = whole_exponents(node, scale)
             check_channels(node, scale, codes)
-            exact = np.ldexp(codes.astype(np.float64), -per_channel(n, codes.ndim, node))
+            exact = np.asarray(np.ldexp(codes.astype(np.float64), -per_channel(n, codes.ndim, node)))
             rounded = exact.astype(scale.dtype)
             # float32 does not hold every bias of 32 bits; float64 keeps its codes.
             self.constants[out] = rounded if np.array_equal(rounded, exact) else exact
@@ -217,7 +217,7 @@ class _PairReader:
         fmt = self._constant_format(node, codes.dtype, scale, zero_point, codes)
         self.constant_codes[source] = out
         whole = (codes.astype(np.int64) - offset).astype(scale.dtype)
-        self.constants[out] = np.ldexp(whole, -np.asarray(fraction_bits_of(fmt, codes.ndim)))
+        self.constants[out] = np.asarray(np.ldexp(whole, -np.asarray(fraction_bits_of(fmt, codes.ndim))))
         self.formats[out] = fmt
 
     def _constant_format(

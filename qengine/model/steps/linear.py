@@ -86,9 +86,9 @@ class Linear(Step):
         """Return the kernel on codes."""
         weight_bits = self.weight_fraction_bits()
         sum_fraction_bits = self.x.fraction_bits + weight_bits
-        known = None
-        if self.b is not None and self.b.value is not None:
-            known = bias_codes(self.b, self.bias_shape, sum_fraction_bits)
+        constant = self.b if self.b is not None and self.b.value is not None else None
+        if constant is not None:
+            _refuse_nan(constant)
         activation = self.activation or NO_ACTIVATION
         options: dict[str, Any] = {
             "shift": sum_fraction_bits - out.fraction_bits,
@@ -98,17 +98,18 @@ class Linear(Step):
             "high": out.encode_bound(activation.high),
         }
         product = self.product
-        bounds: list[int] = []  # one, once the reference computes: native kernels need none
-        bias_shift = None if known is not None or self.b is None else self.b.fraction_bits - sum_fraction_bits
+        known: list[tuple[NDArray[np.int64] | None, int]] = []  # bias and bound, once: native kernels need none
+        bias_shift = None if constant is not None or self.b is None else self.b.fraction_bits - sum_fraction_bits
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             x, w, *rest = arrays
-            bias = known
+            if not known:
+                codes = None if constant is None else bias_codes(constant, self.bias_shape, sum_fraction_bits)
+                known.append((codes, self._bound(codes)))
+            bias, bound = known[0]
             if bias_shift is not None:
                 bias = _requantized_bias(rest[0].reshape(self.bias_shape), bias_shift)
-            if not bounds:
-                bounds.append(self._bound(known))
-            return linear_fixed(x, w, bias, product, bound=bounds[0], **options, tally=tally)
+            return linear_fixed(x, w, bias, product, bound=bound, **options, tally=tally)
 
         return run
 
@@ -146,14 +147,19 @@ class Linear(Step):
 
 def bias_codes(b: Tensor, shape: tuple[int, ...], fraction_bits: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """Return a constant bias as int32 with the fraction bits of the accumulator: half_even, saturated."""
-    return np.clip(_scaled_bias(b, shape, fraction_bits), _BIAS.min, _BIAS.max).astype(np.int64)
+    scaled = _scaled_bias(b, shape, fraction_bits)
+    return np.minimum(np.maximum(scaled, _BIAS.min), _BIAS.max).astype(np.int64)
 
 
 def _scaled_bias(b: Tensor, shape: tuple[int, ...], fraction_bits: int | NDArray[np.int64]) -> NDArray[np.float64]:
     assert b.value is not None
-    if np.isnan(b.value).any():
-        raise FormatError(f"constant '{b.name}' holds NaN: fixed point has no code for it")
+    _refuse_nan(b)
     return np.asarray(np.rint(np.ldexp(b.value.reshape(shape).astype(np.float64), fraction_bits)))
+
+
+def _refuse_nan(b: Tensor) -> None:
+    if np.isnan(b.value).any():  # type: ignore[arg-type]
+        raise FormatError(f"constant '{b.name}' holds NaN: fixed point has no code for it")
 
 
 def _requantized_bias(codes: NDArray[Any], shift: int | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -121,7 +121,7 @@ class Tensor:
         """
         if value is None:
             return None
-        return int(np.clip(np.rint(np.ldexp(float(value), self.fraction_bits)), -_MAX_BOUND_CODE, _MAX_BOUND_CODE))
+        return round(min(max(float(value) * 2.0**self.fraction_bits, -_MAX_BOUND_CODE), _MAX_BOUND_CODE))
 
 
 def codes_of(y: NDArray[Any], name: str, fmt: QFormat, arithmetic: Arithmetic, tally: Tally | None) -> Codes:

@@ -9,10 +9,15 @@ from numpy.typing import NDArray
 from qengine.kernels.reference.requantize import Tally
 from qengine.kernels.reference.table import Function, count_table, look_up, make_table
 from qengine.kernels.reference.word import Codes
+from qengine.model.steps.composition import Composition
 from qengine.model.steps.step import Arithmetic, Kernel, OneOperand, Tensor
 
 _CHUNK_ELEMENTS = 1 << 15
 """Number of elements that are computed at a time in float32, so that float64 intermediates stay in a cache."""
+
+
+def _on_reals(function: Function, x: NDArray[Any]) -> NDArray[Any]:
+    return function.rounded(x) if isinstance(function, Composition) else function(x.astype(np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +39,15 @@ class Table(OneOperand):
         return self.x.shape
 
     def float32(self) -> Kernel:
-        """Return the kernel on real numbers; it computes in float64."""
+        """Return the kernel on real numbers: in float64, a composition with every stage rounded."""
         function = self.function
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             (x,) = arrays
             y, flat = np.empty(x.shape, x.dtype), x.reshape(-1)
             for start in range(0, x.size, _CHUNK_ELEMENTS):
-                piece = flat[start : start + _CHUNK_ELEMENTS].astype(np.float64)
-                y.reshape(-1)[start : start + _CHUNK_ELEMENTS] = function(piece)
+                piece = flat[start : start + _CHUNK_ELEMENTS]
+                y.reshape(-1)[start : start + _CHUNK_ELEMENTS] = _on_reals(function, piece)
             return y
 
         return run

@@ -10,7 +10,7 @@ from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.formats import FormatChooser, choose_formats
 from qengine.quantization.calibration.observation_file import load_observation, save_observation
 from qengine.quantization.calibration.observe import Feeds, Observation, observe
-from qengine.quantization.calibration.options import CalibrationKeywords, CalibrationOptions
+from qengine.quantization.calibration.options import AUTO, CalibrationKeywords, CalibrationOptions
 from qengine.quantization.calibration.result import Calibration, TensorRange
 from qengine.runtime.options import SessionOptions
 
@@ -88,6 +88,7 @@ def calibrate(
 
 
 __all__ = [
+    "AUTO",
     "Calibration",
     "CalibrationKeywords",
     "CalibrationOptions",

@@ -13,6 +13,7 @@ from qengine.quantization.calibration.error import sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.quantization.calibration.observe import Observation
 from qengine.quantization.calibration.options import CalibrationOptions
+from qengine.quantization.calibration.outputs import STEPS, WIDE, Sources, has_lost, largest, listed, lost_channels
 from qengine.quantization.calibration.result import TensorRange
 from qengine.quantization.calibration.tensors import quantized_tensors
 
@@ -44,6 +45,7 @@ class Groups:
     counted : groups that runs computed.
     notes : a note for each group that they did not, but may, by the number of counted groups before it.
     counts : histograms of the groups.
+    outputs : number of the counted group of each output, or of each part of one that has a format for each part.
     """
 
     def __init__(self, observation: Observation, *, tie_joins: bool) -> None:
@@ -54,18 +56,54 @@ class Groups:
         self.counted: list[CountedGroup] = []
         self.notes: dict[int, list[str]] = {}
         for group in self.tensors.groups:
-            histograms = {name: counts for name in group if (counts := self._histogram(name)) is not None}
+            histograms = {name: counts for name in group if (counts := self.histogram(name)) is not None}
             if histograms:
                 self.counted.append(CountedGroup(group, histograms, reduce(Histogram.merged, histograms.values())))
             elif missed := [name for name in group if name in after_passes and name in self.tensors.real_activations]:
                 note = f"'{missed[0]}' has no format: no run computed it; give it one, or more data"
                 self.notes.setdefault(len(self.counted), []).append(note)
         self.counts = Counts([g.merged for g in self.counted], [next(iter(g.histograms)) for g in self.counted])
+        self.place = {name: i for i, group in enumerate(self.counted) for name in group.names}
+        self.sources = Sources(observation.model)
+        outputs = [value.name for value in observation.model.outputs]
+        self._output_of = {part: name for name in outputs for part in self.tensors.joins.get(name, (name,))}
+        sources = {part: self.sources.named(part, self.place) for part in self._output_of}
+        self.outputs = {part: self.place[name] for part, name in sources.items() if name is not None}
 
-    def _histogram(self, name: str) -> Histogram | None:
+    def lost_outputs(self, formats: Sequence[QFormat], notes: list[str]) -> list[int]:
+        """Return the groups of outputs that would lose the signal of a part or a channel, and add a note on each."""
+        found = []
+        for part, place in self.outputs.items():
+            fmt, group = formats[place], self.counted[place]
+            if fmt.bits >= WIDE or place in found:
+                continue
+            one = group.histograms.get(self.sources.named(part, self.place) or part)
+            what, lost = "", self.lost_channels(part, fmt)
+            if one is not None and has_lost(largest(one), largest(group.merged), fmt):
+                what = f"its values up to {largest(one):.3g}"
+            elif lost is not None:
+                what = lost
+            if what:
+                found.append(place)
+                output = self._output_of[part]
+                name = f"output '{output}'" if part == output else f"part '{part}' of output '{output}'"
+                notes.append(f"{name} has {WIDE} bits: in {fmt} {what} would have fewer than {STEPS} steps")
+        return found
+
+    def lost_channels(self, name: str, fmt: QFormat) -> str | None:
+        """Return the channels of an output, or of a part of one, that lose their signal in a format, as text."""
+        ranges = self.observation.channels.get(name)
+        if ranges is None or self.sources.is_bounded(name):
+            return None
+        channels = lost_channels(ranges.most, fmt)
+        return listed(channels, len(ranges.most)) if len(channels) else None
+
+    def histogram(self, name: str) -> Histogram | None:
         """Return the histogram of a tensor that runs computed, or of a constant; None for any other."""
         histogram = self.observation.histograms.get(name)
         table = self.tensors.tables.get(name)
+        if histogram is None and name in self.tensors.constants:
+            table = self.tensors.constants[name].rows()
         if histogram is None and table is not None:
             histogram = Histogram()
             histogram.add(table)
@@ -104,17 +142,31 @@ class ActivationFormats:
                 if lost := one.nan + one.infinite:
                     self.notes.append(f"{lost:,} values of '{name}' are NaN or infinite in float32, and were left out")
         self.notes += groups.notes.get(len(groups.counted), [])
-        self._chosen = self._formats(groups.counts, self._signed)
+        self._chosen = self._formats(groups.counts, self._signed, options.activation_word_length)
+        self._set_outputs()
         self.formats: dict[str, QFormat] = {}
         for group, fmt in zip(groups.counted, self._chosen, strict=True):
             self.formats |= dict.fromkeys(group.names, fmt)
         self._wider: dict[str, QFormat] = {}
         self._widen_for_infinities()
 
-    def _formats(self, counts: Counts, signed: Sequence[bool]) -> list[QFormat]:
+    def _set_outputs(self) -> None:
+        """Give the groups of the outputs a word length of their own."""
+        groups, wanted = self._groups, self._options.output_bits
+        wide = groups.lost_outputs(self._chosen, self.notes) if isinstance(wanted, str) else groups.outputs.values()
+        bits = WIDE if isinstance(wanted, str) else wanted
+        places = sorted({place for place in wide if self._chosen[place].bits != bits})
+        if places:
+            counted = [groups.counted[i] for i in places]
+            counts = Counts([one.merged for one in counted], [next(iter(one.histograms)) for one in counted])
+            found = self._formats(counts, [self._signed[i] for i in places], bits)
+            for place, fmt in zip(places, found, strict=True):
+                self._chosen[place] = fmt
+
+    def _formats(self, counts: Counts, signed: Sequence[bool], bits: int) -> list[QFormat]:
         options = self._options
         return counts.formats(
-            options.activation_word_length,
+            bits,
             signed,
             method=Method(options.method),
             percentile=options.percentile,
@@ -154,7 +206,7 @@ class ActivationFormats:
         ranges: dict[str, TensorRange] = {}
         for group, fmt in zip(self._groups.counted, self._chosen, strict=True):
             several = group.histograms if len(group.histograms) > 1 else {}
-            found = self._formats(Counts(list(several.values()), list(several)), [fmt.signed] * len(several))
+            found = self._formats(Counts(list(several.values()), list(several)), [fmt.signed] * len(several), fmt.bits)
             alone = dict(zip(several, found, strict=True))
             for name, one in group.histograms.items():
                 shares = tuple(other for other in group.histograms if other != name)

@@ -12,11 +12,13 @@ from qengine.keywords import check_keywords, options_with
 from qengine.metrics.decibels import decibels
 from qengine.model.formats.constants import NO_LIMIT
 from qengine.model.formats.files import format_to_json
-from qengine.qformat import ChannelFormats, Format, QFormat
+from qengine.qformat import ChannelFormats, Format, QFormat, joined_format
 from qengine.quantization.calibration.activations import ActivationFormats, Groups, cost_db
 from qengine.quantization.calibration.choose import ConstantRows, Method
+from qengine.quantization.calibration.error import power, squared_error
 from qengine.quantization.calibration.observe import Observation
 from qengine.quantization.calibration.options import CalibrationKeywords, CalibrationOptions
+from qengine.quantization.calibration.range_notes import range_notes
 from qengine.quantization.calibration.result import Calibration, TensorRange
 
 
@@ -100,14 +102,23 @@ class FormatChooser:
             ranges[name] = _constant_range(name, array, (fmt, alone), [decibels(power, one) for one in noises])
             if ranges[name].best != ranges[name].format:
                 notes.append(f"the weights '{name}' have fewer fraction bits than they could: the bias needs the room")
-        order = [name for name in groups.tensors.order if name in formats]
+        for name, parts in groups.tensors.joins.items():
+            if name in self._observation.histograms and (found := _joined_range(name, parts, groups, formats)):
+                ranges[name] = found
+        notes += range_notes(groups, activations.formats)
+        order = [name for name in groups.tensors.order if name in formats or name in ranges]
         return Calibration(
-            {name: format_to_json(formats[name]) for name in order},
+            {name: format_to_json(formats[name]) for name in order if name in formats},
             tuple(ranges[name] for name in order if name in ranges),
             options,
             self._observation.runs,
             tuple(notes),
         )
+
+    def output_groups(self, options: CalibrationOptions) -> set[tuple[str, ...]]:
+        """Return the groups of activations that the outputs are of."""
+        groups = self._groups_of(options)
+        return {tuple(groups.counted[place].names) for place in groups.outputs.values()}
 
     def _groups_of(self, options: CalibrationOptions) -> Groups:
         if options.tie_joins not in self._groups:
@@ -151,6 +162,25 @@ class FormatChooser:
             found[name] = fmt, fmt if own == best else as_format(best)
             first = end
         return found
+
+
+def _joined_range(name: str, parts: Sequence[str], groups: Groups, formats: Mapping[str, Format]) -> TensorRange | None:
+    """Return the range of a joined tensor whose parts have formats of their own; None where one has none."""
+    found, noise = [], 0.0
+    for part in parts:
+        source = groups.sources.named(part, formats)
+        fmt = None if source is None else formats[source]
+        histogram = groups.histogram(part)
+        if not isinstance(fmt, QFormat) or histogram is None:
+            return None
+        found.append(fmt)
+        noise += squared_error(histogram.cells(), fmt)
+    whole = groups.observation.histograms[name]
+    text = format_to_json(joined_format(tuple(found), 0))
+    count, lost = whole.finite + whole.nan + whole.infinite, whole.nan + whole.infinite
+    least, most = (whole.least, whole.most) if whole.finite else (None, None)
+    sqnr = decibels(power(whole.cells()), noise)
+    return TensorRange(name, "activation", count, least, most, lost, text, sqnr, text, 0.0, ())
 
 
 def _noise(rows: ConstantRows, bits: int, formats: Sequence[Format]) -> list[float]:

@@ -1,7 +1,7 @@
 """File of an observation, with which formats can be chosen again without a run.
 
 The file is an .npz of the five arrays of `HistogramArrays`, and a header of JSON: the version of this layout, a key
-that identifies the model and the data, the number of runs, and the tensors' names.
+that identifies the model and the data, the number of runs, the tensors' names, and the ranges of channels.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from qengine.data.read import ARRAY_ERRORS, read_entry
 from qengine.errors import FeedError, first_line
 from qengine.input_files import open_input
 from qengine.model.graph import Graph
+from qengine.quantization.calibration.channels import ChannelRanges
 from qengine.quantization.calibration.histogram import HistogramArrays
 from qengine.quantization.calibration.observe import Observation
 from qengine.runtime.session import InferenceSession
 
-VERSION = 2
+VERSION = 3
 
 
 def save_observation(observation: Observation, path: str | os.PathLike[str], key: str) -> None:
@@ -47,6 +48,7 @@ def save_observation(observation: Observation, path: str | os.PathLike[str], key
         "key": key,
         "runs": observation.runs,
         "tensors": list(observation.histograms),
+        "channels": {name: one.most.tolist() for name, one in observation.channels.items()},
     }
     arrays = HistogramArrays.of(list(observation.histograms.values()))
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -77,6 +79,7 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
             header = json.loads(read_entry(archive, "header").tobytes())
             arrays = HistogramArrays(*(read_entry(archive, name) for name in HistogramArrays._fields))
         version, stored_key, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))
+        channels = {name: ChannelRanges(np.array(most, float)) for name, most in header.get("channels", {}).items()}
         histograms = arrays.histograms()
     except ARRAY_ERRORS as error:
         raise FeedError(f"{what} cannot be read: {first_line(error)}") from None
@@ -85,4 +88,4 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
     if stored_key != key or len(names) != len(histograms):
         raise FeedError(f"{what} was made of another model, or of other data: observe again")
     session = InferenceSession(model, isa="reference").in_float32()
-    return Observation(session.graph, session.optimized, dict(zip(names, histograms, strict=True)), runs)
+    return Observation(session.graph, session.optimized, dict(zip(names, histograms, strict=True)), runs, channels)

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from qengine.errors import FeedError, QEngineError
 from qengine.keywords import check_keywords, options_with
+from qengine.model.formats.parts import joins_in_parts
 from qengine.model.graph import Graph
 from qengine.model.steps import Tensor
+from qengine.quantization.calibration.channels import ChannelRanges
 from qengine.quantization.calibration.histogram import Histogram
-from qengine.quantization.calibration.masks import Scores, scores_of
+from qengine.quantization.calibration.masks import scores_of
 from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.plan import refuse_nan
@@ -38,6 +40,7 @@ class Observation:
     histograms : histogram of every floating-point tensor that a run computed, the inputs included, by the model's own
         names. Scores that a Softmax cannot tell from a mask are counted as the least that it can.
     runs : number of feeds.
+    channels : ranges of the channels of the outputs, and of the parts of those that have a format for each part.
     shared : results that were computed from the histograms, for the next choice of formats.
     """
 
@@ -45,6 +48,7 @@ class Observation:
     optimized: Graph
     histograms: Mapping[str, Histogram]
     runs: int
+    channels: Mapping[str, ChannelRanges] = field(default_factory=dict)
     shared: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -81,13 +85,13 @@ def observe(
     session = InferenceSession(model, options_with(SessionOptions, options, keywords).in_float32()).in_float32()
     if isinstance(feeds, Mapping):
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")
-    counts, runs = _Histograms(frozenset(session.graph.tensors()), scores_of(session.graph)), 0
+    counts, runs = _Histograms(session.graph), 0
     observers: dict[int, Observer] = {}
     for runs, feed in enumerate(feeds, 1):
         try:
             arrays = session.check_feeds(feed)
             with session.limited(), np.errstate(all="ignore"):
-                observer = session.observer(arrays, counts.scores)
+                observer = session.observer(arrays, counts.as_arrays)
                 if observer is None:
                     _trace(session, arrays, counts)
                 else:
@@ -99,7 +103,7 @@ def observe(
         counts.take(observer)
     if not runs:
         raise FeedError("there is no data to calibrate on: the feeds are empty")
-    return Observation(session.graph, session.optimized, counts.by_name, runs)
+    return Observation(session.graph, session.optimized, counts.by_name, runs, counts.channels)
 
 
 def _trace(session: InferenceSession, arrays: Mapping[str, Any], counts: _Histograms) -> None:
@@ -127,15 +131,25 @@ class _Histograms:
 
     Parameters
     ----------
-    outer
-        Names of the tensors of the model itself, without those of the graphs inside of nodes.
-    scores
-        Tensors that only a Softmax reads.
+    graph
+        The model.
+
+    Attributes
+    ----------
+    by_name : histograms.
+    channels : ranges of channels.
+    as_arrays : names of the tensors that are needed as arrays: those whose channels count, and what only a Softmax
+        reads.
     """
 
-    def __init__(self, outer: frozenset[str], scores: Mapping[str, Scores]) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.by_name: dict[str, Histogram] = {}
-        self._outer, self.scores = outer, scores
+        self.channels: dict[str, ChannelRanges] = {}
+        self._outer, self._scores = frozenset(graph.tensors()), scores_of(graph)
+        joins = joins_in_parts(graph, ())
+        outputs = [value.name for value in graph.outputs]
+        self._watched = frozenset(p for name in outputs for p in (joins[name].inputs if name in joins else [name]))
+        self.as_arrays = self._watched | self._scores.keys()
 
     def begin(self, name: str) -> None:
         """Begin the histogram of a tensor, if there is none yet."""
@@ -149,9 +163,11 @@ class _Histograms:
     def add(self, tensor: Tensor, array: NDArray[Any]) -> None:
         """Count the elements of a tensor, if they are floating-point numbers."""
         if tensor.is_float:
-            scores = self.scores.get(tensor.name)
+            scores = self._scores.get(tensor.name)
             values = array if scores is None else scores.visible(array)
             self.by_name.setdefault(tensor.name, Histogram()).add(values)
+            if tensor.name in self._watched:
+                self.channels.setdefault(tensor.name, ChannelRanges()).add(array)
 
     def add_inner(self, tensor: Tensor, array: NDArray[Any]) -> None:
         """Count the elements of a tensor of a graph inside of a node, unless the node captured it."""

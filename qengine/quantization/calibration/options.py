@@ -11,6 +11,9 @@ from qengine.quantization.calibration.choose import Method
 
 _MAX_HEADROOM = 1024.0
 
+AUTO = "auto"
+"""The word length of outputs that depends on what they would lose."""
+
 
 class CalibrationKeywords(TypedDict, total=False):
     """The fields of `CalibrationOptions` as keyword arguments."""
@@ -24,6 +27,7 @@ class CalibrationKeywords(TypedDict, total=False):
     per_channel: bool
     unsigned: bool
     tie_joins: bool
+    output_bits: int | str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,8 @@ class CalibrationOptions:
     per_channel : whether the weights of an operator have one number of fraction bits per output channel.
     unsigned : whether tensors that are never negative have unsigned formats.
     tie_joins : whether the inputs of Concat, Where, Max and Min share the format of the output.
+    output_bits : word length of the outputs, and of what shares their formats; "auto" for that of all activations, but
+        16 for an output of which a part or a channel would lose its signal, see `outputs`.
 
     Raises
     ------
@@ -58,8 +64,13 @@ class CalibrationOptions:
     per_channel: bool = False
     unsigned: bool = False
     tie_joins: bool = False
+    output_bits: int | str = AUTO
 
     def __post_init__(self) -> None:
+        if self.output_bits != AUTO:
+            if isinstance(self.output_bits, str):
+                raise OptionError(f"output_bits is {AUTO!r} or a word length of 2 to 16, not {self.output_bits!r}")
+            object.__setattr__(self, "output_bits", check_whole_number("output_bits", self.output_bits, 2, 16))
         for name in ("bits", "weight_bits", "activation_bits"):
             given = getattr(self, name)
             if given is None and name != "bits":

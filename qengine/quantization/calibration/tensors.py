@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from qengine.errors import FormatError
 from qengine.model.formats.constants import Readers, finite, readers_of
 from qengine.model.formats.groups import format_groups, is_real
+from qengine.model.formats.parts import joins_in_parts
 from qengine.model.graph import Graph, Value
 from qengine.model.ops.operator import Role, find
 from qengine.model.passes import optimize
@@ -75,6 +76,7 @@ class QuantizedTensors:
     tables : values of the constants that are in a group, as a Gather looks up elements of them.
     never_negative : activations that are never negative, for any inputs.
     real_activations : activations that the model declares as floating-point numbers.
+    joins : parts of the joined tensors that have a format for each part, by name.
     """
 
     order: tuple[str, ...]
@@ -83,6 +85,7 @@ class QuantizedTensors:
     tables: Mapping[str, NDArray[Any]]
     never_negative: frozenset[str]
     real_activations: frozenset[str]
+    joins: Mapping[str, tuple[str, ...]]
 
 
 def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False) -> QuantizedTensors:
@@ -95,13 +98,17 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
     tie_joins
         Whether the inputs of Concat, Where, Max and Min share the format of the output.
     """
+    known_before = known_tensors(model)
+    joins = {} if tie_joins else joins_in_parts(model, known_before)
     order: dict[str, None] = {}
     union = _UnionFind()
     constants: dict[str, Constant] = {}
     tables: dict[str, NDArray[Any]] = {}
     never, real = set[str](), set[str]()
-    for graph, after, known in _graphs(model, optimized, known_tensors(model)):
+    for graph, after, known in _graphs(model, optimized, known_before):
         groups = format_groups(graph, known)
+        if graph is model:
+            groups = {name: group for name, group in groups.items() if name not in joins}
         for name, group in groups.items():
             for member in group.members:
                 union.join(name, member)
@@ -119,8 +126,16 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
         for node in graph.nodes:
             order |= dict.fromkeys(name for name in (*node.inputs, *node.outputs) if name)
     constants = {name: constant for name, constant in constants.items() if name not in tables}
-    named = [name for name in order if name in union.parents or name in constants]
-    return QuantizedTensors(tuple(named), union.groups(named), constants, tables, frozenset(never), frozenset(real))
+    found = [name for name in order if name in union.parents or name in constants or name in joins]
+    # Tensors that a pass added are in no formats file, unless nothing else stands for them.
+    hidden = {
+        name for group in union.groups(found) if not model.added.issuperset(group) for name in group
+    } & model.added
+    named = [name for name in found if name not in hidden]
+    parts = {name: node.inputs for name, node in joins.items()}
+    return QuantizedTensors(
+        tuple(named), union.groups(named), constants, tables, frozenset(never), frozenset(real), parts
+    )
 
 
 class _UnionFind:

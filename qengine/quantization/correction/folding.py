@@ -3,9 +3,10 @@
 A BatchNormalization with constant statistics computes y = (x - mean) gamma / sqrt(var + epsilon) + beta for each
 channel. After a linear layer it is part of the layer: the weights are multiplied by gamma / sqrt(var + epsilon), and
 the bias becomes (bias - mean) gamma / sqrt(var + epsilon) + beta (Jacob et al., "Quantization and Training of Neural
-Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2). Every run in fixed point folds;
-here it is done to the graph, so that corrections see the constants that a run reads. To show what folding gives, a
-recipe may leave it out: then each BatchNormalization becomes a linear operator of its own, which no pass folds.
+Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2). Constant factors and addends next
+to a linear layer become part of it in the same way. Every run folds; here it is done to the graph, so that corrections
+see the constants that a run reads. To show what folding gives, a recipe may leave it out: then each BatchNormalization
+becomes a linear operator of its own, which no pass folds.
 """
 
 from collections import Counter
@@ -16,7 +17,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.model.graph import Graph, Node, Value
-from qengine.model.passes import fold_batchnorm, fold_constants, fold_gemm_factors, remove_dead
+from qengine.model.passes import (
+    fold_affine,
+    fold_constants,
+    fold_gemm_factors,
+    fold_pads,
+    join_affine,
+    remove_dead,
+)
 from qengine.quantization.correction.registry import RecipeState, correction
 from qengine.quantization.correction.result import CorrectedModel, CorrectionEntry
 
@@ -24,7 +32,7 @@ _DEFAULT_OPSET = 13  # for a Conv in a model that has no operator of ONNX
 
 
 def fold_graph(graph: Graph) -> Graph:
-    """Return the graph without dead code, and with constants, Gemm's factors and BatchNormalization folded.
+    """Return the graph without dead code, with constants, factors and addends, Pad and BatchNormalization folded.
 
     A constant that folding changed keeps the model's own name, unless it became several different ones: then they have
     names of their own, and `Graph.derived` maps them to the model's. So formats by the model's own names fit both. An
@@ -34,25 +42,32 @@ def fold_graph(graph: Graph) -> Graph:
     channel with one weight; for tensors that are not known to be images it becomes the linear operator ScaleShift of
     the domain qengine.
     """
-    return _named(graph, fold_batchnorm(_fold_constants(graph)))
+    return _named(graph, join_affine(fold_affine(_fold_constants(graph))))
 
 
 def fold_all_but_batchnorm(graph: Graph) -> Graph:
     """Return the graph as `fold_graph` does, but with every BatchNormalization as a linear operator of its own."""
-    return _named(graph, fold_batchnorm(_fold_constants(graph), merge=False))
+    return _named(graph, join_affine(fold_affine(_fold_constants(graph), merge=False)))
 
 
 @correction("fold", order=10, in_best=True, otherwise=fold_all_but_batchnorm)
 def _fold(state: RecipeState) -> RecipeState:
-    folded = fold_graph(state.graph)
-    count = sum(node.operator == "BatchNormalization" for node in state.graph.nodes)
-    left = count - (len(fold_all_but_batchnorm(state.graph).nodes) - len(folded.nodes))
+    before = _fold_constants(state.graph)
+    after = fold_affine(before)
+    count = _count(before, "BatchNormalization") - _count(after, "BatchNormalization")
+    left = _count(after, "ScaleShift") - _count(before, "ScaleShift")
     text = f"{count - left} BatchNormalization folded, {left} left"
-    return state.after(CorrectedModel(folded, (CorrectionEntry("fold", "the model", True, text),)))
+    if others := len(before.nodes) - len(after.nodes) - (count - left):
+        text += f"; {others} with constant factors and addends folded"
+    return state.after(CorrectedModel(fold_graph(state.graph), (CorrectionEntry("fold", "the model", True, text),)))
+
+
+def _count(graph: Graph, operator: str) -> int:
+    return sum(node.operator == operator for node in graph.nodes)
 
 
 def _fold_constants(graph: Graph) -> Graph:
-    return fold_gemm_factors(fold_constants(remove_dead(graph)))
+    return fold_gemm_factors(fold_pads(fold_constants(remove_dead(graph))))
 
 
 def _named(model: Graph, graph: Graph) -> Graph:

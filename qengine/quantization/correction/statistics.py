@@ -25,7 +25,7 @@ from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import find
 from qengine.model.passes import fold_constants, fold_gemm_factors, remove_dead
 from qengine.model.passes.activation import constant_bounds
-from qengine.model.passes.batchnorm import is_constant_batchnorm
+from qengine.model.passes.affine_terms import is_constant_batchnorm
 from qengine.quantization.correction.bias import correct_bias
 from qengine.quantization.correction.registry import RecipeState, correction
 

@@ -25,6 +25,8 @@ def version_of(graph: Graph, default: int) -> int:
 def written_operators(graph: Graph, version: int, fresh: Callable[[str], str]) -> Graph:
     """Return a graph in which all is folded that fixed point folds, with nodes of ONNX at an opset.
 
+    A MatMul with a bias stays one: the writer knows what its constants are.
+
     Parameters
     ----------
     graph
@@ -45,7 +47,7 @@ def written_operators(graph: Graph, version: int, fresh: Callable[[str], str]) -
     for node in folded.nodes:
         if (node.operator, node.domain) == ("ScaleShift", "qengine"):
             nodes += _as_conv(node, version, constants, fresh)
-        elif node.domain == "qengine":
+        elif node.domain == "qengine" and node.operator != "MatMul":
             raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
         else:
             nodes.append(node)

@@ -19,7 +19,7 @@ from qengine.model.graph import Attribute, Graph, Names, Node, Value
 from qengine.model.ops.operator import Role, find
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Table
-from qengine.qformat import ChannelFormats, Format, QFormat, holds
+from qengine.qformat import Format, QFormat, holds
 from qengine.quantization.qdq.operators import typed, values_with_types, written_operators
 from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
@@ -117,6 +117,7 @@ class _Writer:
         self.names_after_pairs = dict(names_after_pairs or {})
         self.rounded_to: dict[tuple[str, QFormat], str] = {}
         self.nodes: list[Node] = []
+        self._in_tables = _computed_by_tables(network.optimized, self.graph)
         self._real, self._quantized = self._constants_by_use()
         kept = self._real | outer.keys()
         self.constants = StoredConstants(self.graph, version, names, kept, self.nodes.append)
@@ -180,10 +181,17 @@ class _Writer:
         attributes |= {key: self._inner(node, graph) for key, graph in node.graphs.items()}
         inner = [graph for graph in attributes.values() if isinstance(graph, Graph)]
         captures = tuple(sorted(set().union(*map(_reads_around, inner))))
-        self.nodes.append(replace(node, inputs=inputs, outputs=outputs, attributes=attributes, captures=captures))
+        new = replace(node, inputs=inputs, outputs=outputs, attributes=attributes, captures=captures)
+        self.nodes += self._in_two(new) if (node.operator, node.domain) == ("MatMul", "qengine") else (new,)
         for name, real in zip(node.outputs, outputs, strict=True):
             if name in self.rounded:
                 self._round(name, real, name if real != name else self.names.fresh(f"{name}_dequantized"))
+
+    def _in_two(self, node: Node) -> tuple[Node, Node]:
+        """Return a MatMul with a bias as two nodes of ONNX; nothing is rounded between them."""
+        product = self.names.fresh(f"{node.outputs[0]}_product")
+        matmul = Node("MatMul", node.inputs[:2], (product,), {}, node.name, version=self.version)
+        return matmul, Node("Add", (product, node.inputs[2]), node.outputs, {}, product, version=self.version)
 
     def _inner(self, node: Node, graph: Graph) -> Graph:
         """Return a graph inside of a node as nodes of ONNX."""
@@ -213,6 +221,8 @@ class _Writer:
         """Return the name of the tensor that a written node reads as input number `place`."""
         name = node.inputs[place]
         array = self.graph.constants.get(name)
+        if (part := self._part_format(node, place)) is not None and part != self.formats.get(name):
+            return self._rounded_part(node, place, part)
         if (number := self._number_format(node, place)) is not None:
             if array is None:
                 return self._rounded_to(name, number)
@@ -229,6 +239,22 @@ class _Writer:
         if name in self.outer and self.outer[name] is not array:  # folding changed it inside of this graph
             return self.constants.add(f"{name}_folded", array)
         return name
+
+    def _part_format(self, node: Node, place: int) -> QFormat | None:
+        """Return the format that the user gives a part in a join that has a format for each."""
+        assert self.network.table is not None
+        joined = self.network.table.joins.get(node.outputs[0])
+        return None if joined is None or joined.given is None else joined.given[place]
+
+    def _rounded_part(self, node: Node, place: int, fmt: QFormat) -> str:
+        """Return the name of a part of a join after a pair of its own, which rounds its codes."""
+        name = node.inputs[place]
+        if name not in self.graph.constants:
+            return self._rounded_to(name, fmt)
+        stored = self.constants.in_format(name, self.graph.constants[name], self._form(name))
+        out = self.names.fresh(f"{name}_rounded")
+        self._add_pair(fmt, name, stored, out)
+        return out
 
     def _constants_by_use(self) -> tuple[set[str], set[str]]:
         """Return the tensors that are read as real numbers, and the constants that are read in a format.
@@ -257,6 +283,8 @@ class _Writer:
             return False
         if place and Table in find(node).kinds and self.graph.constants[name].size == 1:
             return False  # one number, such as the slope of a PRelu, is part of a table's function
+        if self._in_tables.intersection(node.outputs):
+            return False
         has_format = self.graph.derived.get(name, name) in self.formats
         return has_format and _role(node, place) in (Role.DATA, Role.WEIGHTS)
 
@@ -299,11 +327,11 @@ class _Writer:
         inputs = {role: name for name, role in find(node).roles(node)}
         if Role.WEIGHTS not in inputs or Role.BIAS not in inputs:
             return None
-        x = self.formats.get(node.inputs[0])
-        w = self.formats.get(self.graph.derived.get(inputs[Role.WEIGHTS], inputs[Role.WEIGHTS]))
+        factors = (node.inputs[0], inputs[Role.WEIGHTS])
+        x, w = (self.formats.get(self.graph.derived.get(name, name)) for name in factors)
         if not isinstance(x, QFormat) or w is None:
             return None
-        each = w.formats if isinstance(w, ChannelFormats) else (w,)
+        each = (w,) if isinstance(w, QFormat) else w.formats
         return np.array([x.fraction_bits + one.fraction_bits for one in each], np.int64)
 
     # Pairs
@@ -334,6 +362,21 @@ class _Writer:
         for operator, source, result in (("QuantizeLinear", real, stored), ("DequantizeLinear", stored, out)):
             node = Node(operator, (source, scale, zero), (result,), {}, f"{result}/{operator}", version=self.version)
             self.nodes.append(node)
+
+
+def _computed_by_tables(optimized: Graph, written: Graph) -> set[str]:
+    """Return the tensors of a written graph that tables compute: their results, and those inside of functions."""
+    producers = written.producers()
+    found = set[str]()
+    for node in optimized.nodes:
+        if find(node).kinds == (Table,):
+            waiting = [name for name in node.outputs if name in producers]
+            while waiting:
+                name = waiting.pop()
+                found.add(name)
+                inner = [n for n in producers[name].inputs if n in producers and n not in node.inputs]
+                waiting += [n for n in inner if n not in found]
+    return found
 
 
 def _role(node: Node, place: int) -> Role | None:

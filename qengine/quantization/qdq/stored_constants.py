@@ -72,7 +72,7 @@ class StoredConstants:
             check_opset(self._version, fmt.bits)
             codes = quantize(array, fraction_bits_of(fmt, array.ndim), fmt.word())
             axis = fmt.axis if isinstance(fmt, ChannelFormats) else None
-            each = fmt.formats if isinstance(fmt, ChannelFormats) else (fmt,)
+            each = (fmt,) if isinstance(fmt, QFormat) else fmt.formats
             out = self._own_name(name)
             self._outputs[name, fmt] = self._dequantize(codes, out, [one.fraction_bits for one in each], axis)
         return self._outputs[name, fmt]

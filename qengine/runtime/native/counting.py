@@ -275,7 +275,7 @@ class _CountedLowering(PlanLowering):
         if len(buffers) == 2:
             sample = _sample_key(name)
             self.segment.outputs[sample] = OutputArray(sample, (-(-size // sample_step(size)),), np.dtype(np.float32))
-        is_plain = codes not in self.buffers.get(name, [])
+        is_plain = codes not in self.buffers.get(name, ())
         kind, zero = (element_type(t), 0) if is_plain else (codes.stored, codes.zero)
         assert kind is not None
         records = records_buffer(key, codes.shape[2])

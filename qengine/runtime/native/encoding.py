@@ -40,7 +40,7 @@ def encoded(t: Tensor, isa: Isa) -> tuple[NDArray[Any], NDArray[np.int64] | None
     n = np.asarray(fraction_bits_of(fmt, value.ndim))
     if not value.flags.c_contiguous or (n.size > 1 and n.size != n.shape[0]):
         return t.elements, None
-    scales = np.ldexp(1.0, n.ravel() if n.size == len(value) else np.full(len(value), n.item()))
+    scales = np.full(len(value), 2.0 ** n.item()) if n.size == 1 else np.ldexp(1.0, n.ravel())
     word = fmt.word()
     try:
         codes, sums = encode(value.reshape(len(value), -1), scales, word.least, word.most, word.dtype, isa)

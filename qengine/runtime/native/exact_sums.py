@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.chunks import first_fit
+from qengine.kernels.chunks import Bounds, first_fit
 from qengine.kernels.epilogue import Epilogue
 from qengine.kernels.isa import Isa
 from qengine.runtime.native.tensor_buffer import TensorBuffer
@@ -104,23 +104,26 @@ def chunk_taps(
     tuple
         (taps,) indices of taps in the new order, and (chunks,) the number of taps up to the end of each chunk.
     """
-    return chunk_bounds(tap_bounds(lanes, x), isa)
+    bounds = tap_bounds(lanes, x)[None]
+    order, (ends,) = chunk_bounds(Bounds(bounds, bounds.sum(axis=1), bounds.max(axis=2, initial=0)), isa)
+    return order[0], ends
 
 
-def chunk_bounds(bounds: NDArray[np.int64], isa: Isa | None) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """Return an order of taps, and the ends of chunks, from their bounds (taps, sums); see `chunk_taps`."""
-    taps = len(bounds)
-    if (bounds.sum(axis=0) <= CHUNK_LIMIT).all():
-        return np.arange(taps), np.array([taps], np.int64)
-    assert (bounds <= CHUNK_LIMIT).all()
+def chunk_bounds(bounds: Bounds, isa: Isa | None) -> tuple[NDArray[np.intp], list[NDArray[np.int64]]]:
+    """Return an order of the taps of each set of sums, (sets, taps), and the ends of its chunks; see `chunk_taps`."""
+    sets, taps = bounds.most.shape
+    in_order = np.broadcast_to(np.arange(taps), (sets, taps))
+    if (bounds.totals <= CHUNK_LIMIT).all():
+        return in_order, [np.array([taps], np.int64)] * sets
+    assert (bounds.most <= CHUNK_LIMIT).all()
     reorders = taps <= MAX_PACKED_TAPS
-    candidates = np.argsort(-bounds.max(axis=1), kind="stable") if reorders else np.arange(taps)
+    candidates = np.argsort(-bounds.most, axis=1, kind="stable") if reorders else in_order
     if isa is None:
-        chunk = _first_fit(bounds, candidates, reorders=reorders)
+        each = zip(bounds.each, candidates, strict=True)
+        chunk = np.stack([_first_fit(own, order, reorders=reorders) for own, order in each])
     else:
-        chunk, _ = first_fit(bounds, candidates, CHUNK_LIMIT, isa, reorders=reorders)
-    order = np.argsort(chunk, kind="stable")
-    return order, np.cumsum(np.bincount(chunk)).astype(np.int64)
+        chunk = first_fit(bounds.each, candidates, CHUNK_LIMIT, isa, reorders=reorders)
+    return np.argsort(chunk, axis=1, kind="stable"), [np.cumsum(np.bincount(own)) for own in chunk]
 
 
 def _first_fit(bounds: NDArray[np.int64], candidates: NDArray[np.int64], *, reorders: bool) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """Steps of float32 that native kernels compute together: a product of matrices and the bias that is added to it.
 
-Exporters write a linear layer as MatMul and Add. In fixed point these are two steps, each of which rounds. In float32
-the kernel of the product adds a row to its result at no cost, so the two become one step before a plan is lowered.
+Exporters write a linear layer as MatMul and Add, which a pass makes one operator where the weights are constant. Where
+both factors are computed, they are two steps, each of which rounds in fixed point. In float32 the kernel of the product
+adds a row to its result at no cost, so the two become one step before a plan is lowered.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class LoweringContext(Generic[S]):
     arithmetic: Arithmetic
     isa: Isa
     request_buffer: RequestBuffer
-    buffers: Callable[[str], list[TensorBuffer]]
+    buffers: Callable[[str], tuple[TensorBuffer, ...]]
     nan_counter: Callable[[], Slot]
     counts: bool = False
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.address import address
 from qengine.kernels.dot import FactorType
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import Halo
@@ -127,13 +128,13 @@ class Op(ABC):
         """Return the address of an array that calls read, and keep the array as long as the op."""
         contiguous = np.ascontiguousarray(array)
         self._arrays.append(contiguous)
-        return int(contiguous.ctypes.data)
+        return address(contiguous)
 
     def aligned_copy(self, array: NDArray[Any]) -> int:
         """Return the address of a copy at a multiple of 64 bytes, and keep the copy as long as the op."""
         copy = aligned_copy(array)
         self._arrays.append(copy)
-        return int(copy.ctypes.data)
+        return address(copy)
 
 
 def share_bounds(total: int, share: int, shares: int) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from qengine.kernels.program import Slot, load
 from qengine.model.steps import Evaluated, Linear, Step, Tensor
 from qengine.model.steps.forms import Concatenated
 from qengine.model.steps.moves import StridedMove
+from qengine.runtime.native.columns import on_rows
 from qengine.runtime.native.executor import (
     FAULTS,
     NAN_COUNTS,
@@ -161,8 +162,7 @@ class PlanLowering(SegmentTensors):
         reasons = []
         for way in ways:
             counts = len(self.segment.ops), len(self.faults), len(self.rounding)
-            state = dict(self.plain), dict(self.turned), dict(self.sources), dict(self.frames)
-            buffers = {name: list(existing) for name, existing in self.buffers.items()}
+            state = dict(self.plain), dict(self.turned), dict(self.sources), dict(self.frames), dict(self.buffers)
             try:
                 ops = way(widened)
                 if widened is not bound_step:
@@ -170,9 +170,8 @@ class PlanLowering(SegmentTensors):
             except NotLowered as reason:
                 reasons += [str(reason)] if way != self._lower_to_turned else []
                 op_count, fault_count, rounding_count = counts
-                self.plain, self.turned, self.sources, self.frames = state
+                self.plain, self.turned, self.sources, self.frames, self.buffers = state
                 del self.segment.ops[op_count:], self.faults[fault_count:], self.rounding[rounding_count:]
-                self.buffers = buffers
             else:
                 self.segment.steps.append((bound_step, ops))
                 return None
@@ -216,13 +215,14 @@ class PlanLowering(SegmentTensors):
 
     def _lower_to_blocks(self, bound_step: BoundStep) -> tuple[Op, ...]:
         """Add a step on blocks of channels, and return its ops."""
+        bound_step = on_rows(bound_step)
         output = bound_step.output
         if stored_as(output) is None or images(output.shape) is None or 0 in output.shape:
             raise NotLowered(f"{len(output.shape)} axes of {output.dtype}")
         lowered = self._lower(bound_step, output)
         for op in lowered.ops:
             self.segment.append(op)
-        self.buffers[output.name] = list(lowered.outputs)
+        self.buffers[output.name] = lowered.outputs
         return lowered.ops
 
     def _lower_to_plain(self, bound_step: BoundStep) -> tuple[Op, ...]:
@@ -278,7 +278,7 @@ class PlanLowering(SegmentTensors):
             arithmetic=self.arithmetic,
             isa=self.isa,
             request_buffer=self._request_buffer,
-            buffers=lambda name: self.buffers.get(name, []),
+            buffers=lambda name: self.buffers.get(name, ()),
             nan_counter=lambda: self._nan_counter(bound_step),
             counts=self.counts,
         )
@@ -305,6 +305,8 @@ class PlanLowering(SegmentTensors):
         """End the segment, and add a step that the reference computes."""
         read = set(bound_step.reads)
         for name in sorted(read - self.arrays):
+            if name in self.arrays:  # an input became an array for the one before, which is its transposition
+                continue
             if name in self._held:
                 self._unpack(self.tensors[name])
             else:

@@ -31,19 +31,23 @@ def row_op(
     inputs: Mapping[str, TensorBuffer] | None = None,
     others: Mapping[str, TensorBuffer] | None = None,
     element_cycles: float = 0.5,
+    scratch: int = 0,
 ) -> PlainOp:
     """Return the op.
 
     Parameters
     ----------
     isa, spec
-        Instruction set, and specification of the kernel; its field `strided` says whether rows alternate.
+        Instruction set, and specification of the kernel; its field `strided` says whether rows alternate, as they
+        always do where it has none.
     x, out, extent
         Input, output, and extent of the input.
     numbers, inputs, others
         Further arguments of the kernel by name: numbers, buffers that it reads, and buffers that it writes.
     element_cycles
         Estimate of the processor cycles of an element.
+    scratch
+        Bytes of memory that each thread needs; the argument "scratch".
     """
     outer, length, inner = extent
     element: Any = x.stored
@@ -54,9 +58,10 @@ def row_op(
         buffers = dict(zip(read, part.inputs[1:], strict=True)) | dict(zip(written, part.outputs[1:], strict=True))
         ends = {"first": part.first, "end": part.end}
         rows = {"x": part.inputs[0], "y": part.outputs[0], "length": length, "inner": inner, "groups": groups}
-        return {**rows, **ends, **(numbers or {}), **buffers}
+        own = {"scratch": part.scratch} if scratch else {}
+        return {**rows, **ends, **(numbers or {}), **buffers, **own}
 
-    units = outer * (groups if spec.strided else inner)
+    units = outer * (groups if getattr(spec, "strided", True) else inner)
     work = element_cycles * outer * length * inner + 30.0 * units
     buffers = (x, *read.values())
-    return PlainOp(isa, buffers, out, spec, arguments, units, work, tuple(written.values()))
+    return PlainOp(isa, buffers, out, spec, arguments, units, work, tuple(written.values()), scratch)

@@ -55,6 +55,8 @@ class Sampling:
 
     def weights_of(self, w: NDArray[Any]) -> NDArray[Any]:
         """Return the weights (channels, inputs, kernel rows, kernel columns) of this phase's taps, in their order."""
+        if self.kernel_y == tuple(range(w.shape[2])) and self.kernel_x == tuple(range(w.shape[3])):
+            return w
         return w[:, :, list(self.kernel_y)][:, :, :, list(self.kernel_x)]
 
     def rows_within(self, first: int, end: int) -> tuple[int, int]:

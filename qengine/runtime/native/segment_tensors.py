@@ -90,7 +90,7 @@ class SegmentTensors:
         self.segment = Segment()
         self.parts: list[Part] = []
         self.reads: list[set[str]] = []
-        self.buffers: dict[str, list[TensorBuffer]] = {}
+        self.buffers: dict[str, tuple[TensorBuffer, ...]] = {}
         self.plain: dict[str, TensorBuffer] = {}
         self.turned: dict[str, Tensor] = {}
         self.sources: dict[str, Tensor] = {}
@@ -115,7 +115,7 @@ class SegmentTensors:
             (x, *_) = self.buffers[name]
             y = x.like(f"{name} rounded")
             self.segment.append(round_op(self.isa, x, y))
-            self.buffers[name] = [y]
+            self.buffers[name] = (y,)
         return tuple(self.segment.ops[first:])
 
     def _request_plain(self, t: Tensor) -> TensorBuffer:
@@ -170,7 +170,7 @@ class SegmentTensors:
         as_images, t = images(tensor.shape) if shape is None else shape, wide(tensor)
         if t.value is not None or as_images is None or stored_as(t) is None or 0 in as_images:
             raise NotLowered(f"'{t.name}' {list(t.shape)} {'constant' if t.value is not None else t.dtype}")
-        existing = [b for b in self.buffers.get(t.name, []) if b.shape == as_images]
+        existing = [b for b in self.buffers.get(t.name, ()) if b.shape == as_images]
         if not existing:
             existing = [self._pack(t, as_images, block)]
         for buffer in existing:
@@ -181,7 +181,7 @@ class SegmentTensors:
             changes |= {"stored": stored, "zero": 0}
         buffer = existing[0].like(f"{t.name} ({len(self.buffers[t.name])})", **changes)
         self.segment.append(RelayoutOp(self.isa, (existing[0],), buffer))
-        self.buffers[t.name].append(buffer)
+        self.buffers[t.name] += (buffer,)
         return buffer
 
     def _pack(self, t: Tensor, shape: tuple[int, int, int, int], block: int | None) -> TensorBuffer:
@@ -200,7 +200,7 @@ class SegmentTensors:
                 return self._pack(t, shape, block)
             last = self._request_plain(wide(self.sources[t.name]))
             self.segment.append(ChannelsLastOp(self.isa, (last,), buffer, packs=True))
-            self.buffers[t.name] = [buffer]
+            self.buffers[t.name] = (buffer,)
             return buffer
         if t.name in self.plain and t.name not in self.buffers:
             plain = self.plain[t.name]
@@ -223,7 +223,7 @@ class SegmentTensors:
             self.segment.reads.add(key)
             source = TensorBuffer(key, shape, stored, 1, array=key)
         self.segment.append(PackOp(self.isa, (source,), buffer, word, bits, source_type, nan))
-        self.buffers.setdefault(t.name, []).append(buffer)
+        self.buffers[t.name] = (*self.buffers.get(t.name, ()), buffer)
         return buffer
 
     @property

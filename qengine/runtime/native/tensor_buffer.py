@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.address import address
 from qengine.kernels.elements import ELEMENT_BYTES
 from qengine.kernels.elementwise import Stored
 from qengine.kernels.epilogue import stored_zero
@@ -37,8 +39,10 @@ def images(shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
 
 def stored_as(t: Tensor) -> Stored | None:
     """Return the storage type of a tensor's elements; None for types that native kernels do not read."""
-    if t.format is not None:
-        return "u8" if t.one_format.word().dtype.itemsize == 1 else "i16"
+    if isinstance(t.format, QFormat):
+        return "u8" if t.format.dtype.itemsize == 1 else "i16"
+    if t.format is not None:  # no kernel computes with a tensor in parts
+        return None
     return "f32" if t.dtype == np.float32 else None
 
 
@@ -139,7 +143,7 @@ class TensorBuffer:
     @property
     def layout(self) -> Layout:
         """The layout of the whole tensor in memory."""
-        return Layout(*self.shape, ITEMSIZE[self.stored], self.block, self.halo, self.flagged)
+        return _layout(self.shape, ITEMSIZE[self.stored], self.block, self.halo, self.flagged)
 
     @property
     def bytes(self) -> int:
@@ -152,13 +156,25 @@ class TensorBuffer:
         return max(abs(self.low), abs(self.high), 1)
 
 
+@lru_cache(4096)
+def _layout(shape: tuple[int, int, int, int], itemsize: int, block: int, halo: Halo, flagged: bool) -> Layout:
+    return Layout(*shape, itemsize, block, halo, flagged)
+
+
 def aligned_copy(array: NDArray[Any]) -> NDArray[Any]:
     """Return the elements one after the other, at a multiple of 64 bytes and with room for a vector at the end."""
-    memory = np.zeros(array.nbytes + 192, np.uint8)  # kernels may read one more vector beyond a row
-    start = -memory.ctypes.data % 64
-    elements = memory[start : start + array.nbytes].view(array.dtype)
+    elements = aligned_zeros((array.size,), array.dtype)
     elements[:] = array.ravel()
     return elements
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return an array of zeros at a multiple of 64 bytes and with room for a vector at the end."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + 192, np.uint8)  # kernels may read one more vector beyond a row
+    start = -address(memory) % 64
+    elements: NDArray[Any] = memory[start : start + size].view(dtype)
+    return elements.reshape(shape)
 
 
 def constant_buffer(array: NDArray[Any], name: str = "constant") -> TensorBuffer:

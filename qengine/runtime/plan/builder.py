@@ -18,8 +18,9 @@ from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsRun, Role, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Convert, Evaluation, Island, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
-from qengine.qformat import QFormat
+from qengine.model.steps import Convert, Evaluation, Island, Join, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
+from qengine.model.steps.forms import Concatenated
+from qengine.qformat import PartFormats, QFormat, joined_format
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
 
 
@@ -256,7 +257,7 @@ class PlanBuilder:
         if self.fixed is None or not self.is_partial:
             return False
         formats = self.fixed.formats
-        if any(name and name not in formats.activations for name in node.outputs):
+        if any(name and name not in formats.activations and name not in formats.joins for name in node.outputs):
             return True
         for name, role in find(node).roles(node):
             tensor = self.tensors[name]
@@ -300,7 +301,20 @@ class PlanBuilder:
         codes = codes_of(value, name, fmt, self.fixed.arithmetic, None)
         return dequantize(codes, fmt.fraction_bits).astype(value.dtype)
 
-    def _with_kernel(self, name: str, step: Step, fmt: QFormat | None) -> tuple[Tensor, Step, Kernel]:
+    def _format(self, name: str, step: Step) -> QFormat | PartFormats | None:
+        """Return the format of a tensor that a step computes; None where it stays real numbers."""
+        if self.fixed is None or step.dtype.kind != "f":
+            return None
+        joined = self.fixed.formats.joins.get(name)
+        if joined is None or not isinstance(step, Join) or not isinstance(step.function, Concatenated):
+            return self.fixed.formats.activation(name)
+        if any(t.format is None for t in step.joined):
+            return None
+        axis = step.function.axis
+        formats = joined.given or tuple(t.one_format for t in step.joined)
+        return joined_format(formats, axis, tuple(t.shape[axis] for t in step.joined))
+
+    def _with_kernel(self, name: str, step: Step, fmt: QFormat | PartFormats | None) -> tuple[Tensor, Step, Kernel]:
         """Return the output of a step, the step in float32 where it mixes codes and real numbers, and the kernel."""
         output = Tensor(name, step.dtype, step.shape, None, fmt)
         if self._is_mixed(step, output):
@@ -309,8 +323,7 @@ class PlanBuilder:
         return output, step, step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
-        fmt = self.fixed.formats.activation(name) if self.fixed and step.dtype.kind == "f" else None
-        output, step, kernel = self._with_kernel(name, step, fmt)
+        output, step, kernel = self._with_kernel(name, step, self._format(name, step))
         bound_step = BoundStep(node, step, output, kernel, is_real=self._computes_reals(step, output))
         if bound_step.is_island:
             self.islands.append(node)
@@ -366,4 +379,4 @@ def most_bytes(inputs: Sequence[Tensor], steps: Sequence[BoundStep]) -> tuple[in
 
 
 def _bytes(t: Tensor) -> int:
-    return prod(t.shape) * (t.dtype.itemsize if t.format is None else t.one_format.word().dtype.itemsize)
+    return prod(t.shape) * (t.dtype.itemsize if t.format is None else t.format.dtype.itemsize)

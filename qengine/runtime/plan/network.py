@@ -9,6 +9,7 @@ the optimized graph, and no other tensor changes. Formats are assigned once, for
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class Network:
 
     Attributes
     ----------
-    model : graph as it was loaded, without the nodes of its quantization.
+    model : graph as it was loaded, without the nodes of its quantization, and with joins taken apart.
     optimized : graph after the passes.
     as_float32 : whether the formats that a quantized model has are ignored.
     request : formats that were requested, or an empty request for a quantized model; None in float32.
@@ -74,7 +75,7 @@ class Network:
         self._branches: dict[tuple[int, str], tuple[Node, Graph]] = {}  # with the node, so that its id stays its own
         check_supported(model, is_runnable)
         self._stages = optimize(model)
-        self.model, self.optimized = self._stages[1], self._stages[-1]
+        self.model, self.optimized = self._stages[2], self._stages[-1]
         self.value_inputs = value_inputs(self.model) - data
         self.known = known_tensors(self.model, self.value_inputs | around)
         self._formattable = Formattable(self.model, self.optimized, self.known)
@@ -121,6 +122,7 @@ class Network:
         known
             Tensors around the graph that it reads and whose elements are known before a run.
         """
+        inputs = [self._with_shape(value) for value in inputs]
         closed = replace(
             graph,
             inputs=tuple(inputs),
@@ -137,9 +139,18 @@ class Network:
             formats |= captured
             own = {value.name for value in graph.inputs}
             around = frozenset(constants) | {value.name for value in inputs if value.name not in own}
-            request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around)
+            request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around, is_inner=True)
         data = real_inner_data(graph, inputs)
         return Network(closed, request, as_float32=self.as_float32, around=known, data=data)
+
+    def _with_shape(self, value: Value) -> Value:
+        """Return the value of a tensor with the shape that this graph declares, where it has none."""
+        around = self._declared.get(value.name)
+        return value if value.shape is not None or around is None else replace(value, shape=around.shape)
+
+    @cached_property
+    def _declared(self) -> Mapping[str, Value]:
+        return {value.name: value for value in self.model.inputs} | dict(self.model.values)
 
     def branch(
         self, node: Node, attribute: str, captured: Mapping[str, Tensor], constants: Mapping[str, NDArray[Any]]

@@ -116,5 +116,5 @@ def test_a_number_that_rounding_alone_makes_nan(isa):
     real = session.in_float32()
     rerun = Rerun(session.plan(feeds), real.plan(feeds), real)
     rerun.run(feeds)
-    with np.errstate(all="ignore"), pytest.raises(FormatError, match="tensor 'd' became NaN in float32"):
+    with np.errstate(all="ignore"), pytest.raises(FormatError, match="tensor 'y' became NaN in float32"):
         rerun.run_with_kinds_rounded(constants=False, activations=True)

@@ -46,6 +46,7 @@ def test_the_product():
         activation_bits=4,
         method="max",
         headroom=1.0,
+        output_bits="auto",
         per_channel=True,
         rounding="trunc",
         overflow="wrap",

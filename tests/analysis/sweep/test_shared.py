@@ -15,6 +15,7 @@ from qengine.kernels import build
 from qengine.kernels.isa import available
 from qengine.quantization.calibration import CalibrationOptions, choose_formats, observe
 from qengine.quantization.correction import correct
+from qengine.runtime.options import SessionOptions
 
 from .conftest import classifier_bytes
 
@@ -65,6 +66,59 @@ def test_corrected_points_are_corrections_made_alone(normalized, tmp_path):
         fixed = correct(graph, lambda g, o=options: choose_formats(observe(g, feeds, isa=BEST), o), feeds, recipe)
         session = qengine.InferenceSession(fixed.graph, formats=fixed.formats, rounding=row.point.rounding, isa=BEST)
         assert row.outcome.codes == digest_of([("y", session.run(["y"], feeds[0], raw=True)[0])]), row.point
+
+
+BLOCK = network(
+    [
+        ("Conv", "x w1 b1", "a"),
+        ("Relu", "a", "a6"),
+        ("Conv", "a6 w2 b2", "d", {"group": 72, "pads": [1, 1, 1, 1], "strides": [2, 2]}),
+        ("Clip", "d low high", "d6"),
+        ("Conv", "d6 w3 b3", "e"),
+        ("Conv", "d6 w4", "f"),
+        ("Add", "e f", "g"),
+        ("GlobalAveragePool", "g", "p"),
+        ("Flatten", "p", "q"),
+        ("Gemm", "q w5 b5", "y", {"transB": 1}),
+    ],
+    inputs={"x": ["N", 40, 7, 9]},
+    constants={
+        name: np.random.default_rng(i).normal(size=shape).astype(np.float32)
+        for i, (name, shape) in enumerate(
+            {
+                **{"w1": (72, 40, 1, 1), "b1": (72,), "w2": (72, 1, 3, 3), "b2": (72,), "w3": (70, 72, 1, 1)},
+                **{"b3": (70,), "w4": (70, 72, 1, 1), "w5": (5, 70), "b5": (5,)},
+            }.items()
+        )
+    }
+    | {"low": np.float32(0), "high": np.float32(6)},
+)
+"""An expansion, a depthwise convolution and two projections, of several vectors: at 16 bits their sums are widened."""
+
+
+def test_sessions_of_one_model_are_independent():
+    """Each gives what a session made alone gives, in any order, and still when others have run after it."""
+    rng, points = np.random.default_rng(5), []
+    for bits in (3, 7, 8, 9, 14, 16):
+        for i, rounding in enumerate(["half_even", "floor", "half_away"]):
+            points.append({"bits": bits, "per_channel": i == bits % 3, "rounding": rounding})
+    rng.shuffle(points)
+    feeds = {"x": rng.normal(size=(2, 40, 7, 9)).astype(np.float32)}
+    observation = observe(BLOCK, [feeds], isa=BEST)
+    shared, sessions = qengine.InferenceSession(BLOCK, isa=BEST, threads=2), []
+    for point in points:
+        chosen = choose_formats(
+            observation, CalibrationOptions(bits=point["bits"], per_channel=point["per_channel"], method="max")
+        )
+        keywords = {"formats": chosen.formats, "rounding": point["rounding"]}
+        session = shared.with_options(SessionOptions(isa=BEST, threads=2, **keywords))
+        alone = qengine.InferenceSession(BLOCK, isa="reference", **keywords)
+        expected = alone.run(["e", "g", "y"], feeds, raw=True)
+        sessions.append((session, expected, point))
+        sessions = sessions[-4:]  # memory of the others goes to the next ones
+        for older, codes, its_point in sessions:
+            for found, wanted in zip(older.run(["e", "g", "y"], feeds, raw=True), codes, strict=True):
+                np.testing.assert_array_equal(found, wanted, strict=True, err_msg=str(its_point))
 
 
 def test_word_lengths_share_kernels(tmp_path, monkeypatch):

@@ -47,7 +47,6 @@ PRESERVING = {
 NOT_PRESERVING = {
     "Sigmoid": ("Sigmoid", "x", "y"),
     "Add": ("Add", "x k", "y"),
-    "Concat": ("Concat", "x x", "y", {"axis": 0}),
     "Max": ("Max", "x k", "y"),
     "AveragePool": ("AveragePool", "x", "y", {"kernel_shape": [2, 2]}),
     "linear": ("Resize", "x - scales", "y", {"mode": "linear"}),

@@ -187,7 +187,8 @@ def test_padding(sample):
 
 def test_operators_with_a_bias():
     with_bias = {key for key, found in versions().items() if found[0].takes_bias}
-    assert with_bias == {("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("qengine", "ScaleShift")}
+    of_onnx = {("", "Conv"), ("", "ConvTranspose"), ("", "Gemm")}
+    assert with_bias == of_onnx | {("qengine", "MatMul"), ("qengine", "ScaleShift")}
 
 
 def test_numbers():

@@ -78,7 +78,7 @@ def test_it_goes_into_matrix_products(node):
 
 NOT = {
     "read twice": ((CONV, ("Relu", "c", "r"), ("Add", "r c", "y")), ["y"], {}),
-    "read by another": ((CONV, ("Relu", "c", "r"), ("Sigmoid", "c", "s"), ("Add", "r s", "y")), ["y"], {}),
+    "read by another": ((CONV, ("Relu", "c", "r"), ("Softmax", "c", "s"), ("Add", "r s", "y")), ["y"], {}),
     "an output": ((CONV, ("Relu", "c", "y")), ["y", "c"], {}),
     "not linear": ((("Sigmoid", "x", "c"), ("Relu", "c", "y")), ["y"], {}),
     "an input": ((("Relu", "x", "y"),), ["y"], {}),

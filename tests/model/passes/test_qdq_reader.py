@@ -10,6 +10,8 @@ from onnx.reference import ReferenceEvaluator
 
 import qengine
 from qengine.errors import FormatError, OptionError, UnsupportedError
+from qengine.model.loader import load
+from qengine.model.passes import read_quantized
 
 
 @pytest.mark.parametrize("stored", list(STORED))
@@ -47,6 +49,16 @@ def test_codes_are_the_stored_ones():
     raw, stored = session.run([out, "w1"], {"x": x}, raw=True)
     np.testing.assert_array_equal(stored, b.constants["w1_q"], strict=True)
     np.testing.assert_array_equal(raw, session.run(["g1_q"], {"x": x})[0], strict=True)
+
+
+@pytest.mark.parametrize("stored", [np.int8(51), np.int32(51)])
+def test_a_constant_without_axes_is_read_in_every_session(stored):
+    b = Builder("int8")
+    b.node("Mul", f"{b.pair('x', 4)} {b.weights('w', stored, 6)}", "y")
+    model = b.model(inputs={"x": [4]}, outputs=[b.pair("y", 4)])
+    assert all(isinstance(array, np.ndarray) for array in read_quantized(load(model)).constants.values())
+    (found,) = qengine.InferenceSession(model).run(None, {"x": np.float32([1, 2, -1, 0.5])})
+    np.testing.assert_array_equal(found, np.rint(np.float32([1, 2, -1, 0.5]) * 51 / 64 * 16) / 16)
 
 
 def test_a_bias_keeps_all_of_its_32_bits():

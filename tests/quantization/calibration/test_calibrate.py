@@ -157,7 +157,7 @@ def test_weights_per_channel(method):
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_bias_has_room(bits, per_channel):
     w, b = weights(4, 3, 3, 3) / 1000, np.float32([100, 1e-3, -3, 0])
-    model = network([("Conv", "x w b", "c"), ("Mul", "c k", "y")], constants={"w": w, "b": b, "k": 0.5})
+    model = network([("Conv", "x w b", "c"), ("Tanh", "c", "y")], constants={"w": w, "b": b})
     found = calibrate(model, FEEDS, bits=bits, per_channel=per_channel)
     session = InferenceSession(model, formats=found)
     notes = compare(session, InferenceSession(model), FEEDS[0]).notes

@@ -332,7 +332,7 @@ def test_a_row_of_a_resize_of_31_bits(a, lowered):
         (Move(IMAGE, AxisExtreme((2, 3), True, False), (1, 16, 1, 1), constants=(0.0,)), "the smallest value"),
         (Move(IMAGE, AxisExtreme((1,), True, True), (1, 1, 8, 8), constants=(0.0,)), "axes other than the spatial"),
         (Mean(IMAGE, AxisSum((3,), True), (1, 16, 8, 1), 8), "axes other than the spatial"),
-        (Table(IMAGE, np.sin), "a function of float32"),
+        (Table(IMAGE, np.sin), "a function that is not known by name"),
         (Join((IMAGE, IMAGE), Concatenated(2), (1, 16, 16, 8)), "an axis other than channels"),
         (Join((IMAGE, tensor("c", IMAGE.shape, value=1)), Concatenated(1), (1, 32, 8, 8)), "a constant part"),
         (Resize(IMAGE, (Axis(1, 16, 32, Fraction(2)),), (1, 32, 8, 8), "linear", "half_pixel"),

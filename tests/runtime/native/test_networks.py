@@ -165,3 +165,13 @@ def test_steady_runs_allocate_nothing_large(monkeypatch):
     tracemalloc.stop()
     output = 3 * 300 * 300 * 4
     assert peak < output + 100_000
+
+
+@pytest.mark.parametrize("name", ["a", "z"], ids=["before", "after"])
+def test_the_reference_reads_an_input_and_its_transposition(name):
+    """Whichever name comes first in the order of names."""
+    nodes = [("Transpose", "x", name, {"perm": [0, 2, 1]}), ("MatMul", f"x {name}", "y")]
+    model = network(nodes, inputs={"x": [2, 5, 5]}, outputs=["y"])
+    feeds = {"x": np.random.default_rng(0).normal(0, 1, (2, 5, 5)).astype(np.float32)}
+    got, want, _ = both(model, feeds, ISAS[0], qformat="Q2.13")
+    assert_same(got, want)

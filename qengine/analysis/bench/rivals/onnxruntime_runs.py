@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -61,11 +62,10 @@ def _quantized(key: _CacheKey) -> bytes:
         def get_next(self) -> dict[str, Any] | None:
             return next(self._left, None)
 
-    logging.getLogger().setLevel(logging.ERROR)  # the quantizer advises preprocessing even after it was done
     activations = QuantType.QUInt8 if setup.bits == 8 else QuantType.QInt16
     # Up to opset 20, QDQ with 16 bits is a contributed operator.
     extra = {} if setup.bits == 8 else {"UseQDQContribOps": True}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _root_logger_quiet():
         preprocessed, model = Path(folder) / "preprocessed.onnx", Path(folder) / "quantized.onnx"
         quant_pre_process(str(setup.path), str(preprocessed), skip_symbolic_shape=True)
         quantize_static(
@@ -79,3 +79,15 @@ def _quantized(key: _CacheKey) -> bytes:
             extra_options=extra,
         )
         return model.read_bytes()
+
+
+@contextmanager
+def _root_logger_quiet() -> Iterator[None]:
+    """Silence the quantizer, which advises preprocessing even after it was done; other loggers inherit the level."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

@@ -15,6 +15,7 @@ import numpy as np
 from qengine.kernels.rows import Softmax
 from qengine.model.eager.evaluators.attention import BIASED, CAPPED, PROBABILITIES, RAW
 from qengine.model.steps import Evaluated, Tensor
+from qengine.model.steps.forms import Curve
 from qengine.model.steps.moves import Strided
 from qengine.runtime.native.broadcast_op import broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
@@ -174,7 +175,7 @@ class _Attention:
             capped = asked
         quotients, bounded = self._between("quotients", shape), self._between("bounded quotients", shape)
         self.ops += product_ops(isa, *factors, quotients, size, factor=factor / softcap)
-        self.ops.append(function_op(isa, "tanh", (), quotients, bounded, prod(shape)))
+        self.ops.append(function_op(isa, Curve("tanh", np.tanh), quotients, bounded, prod(shape)))
         cap = constant_buffer(np.array([softcap], np.float32), "cap")
         self.ops.append(broadcast_op(isa, "multiply", [(bounded, shape), (cap, (1,))], capped, shape))
         if added is None:

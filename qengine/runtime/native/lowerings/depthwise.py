@@ -53,8 +53,8 @@ class DepthwiseOp(LinearOp):
         self.note = widening_note(epilogue, padded.shape[1], len(ends))
         weights = depthwise_weights(padded, self.kind, self.isa)
         self._weights, self._weights_block = self.aligned_copy(weights), len(weights) // blocks
-        order = channel_order(blocks, self.kind)
-        numbers = stage.channel_numbers(np.where(order < channels, order, -1), self.filters.totals(self._sampling))
+        order = channel_order(channels, self.kind)
+        numbers = stage.channel_numbers(order, self.filters.totals(self._sampling))
         self._numbers = self.aligned_copy(numbers)
         self._scalars = self.address_of(stage.scalars)
         self._numbers_block = len(order) // blocks * stage.vector_bytes

@@ -7,10 +7,12 @@ on some rows, in tiles of pixels x vectors that `best_tile` chooses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qengine.kernels import dot
 from qengine.kernels.dot import ITEMSIZE, Dot
@@ -19,7 +21,7 @@ from qengine.kernels.layout import natural_block
 from qengine.kernels.program import Call
 from qengine.model.steps import Tensor
 from qengine.runtime.native.exact_sums import widening_note
-from qengine.runtime.native.lowerings.dot_channels import ChannelRange, channel_ranges
+from qengine.runtime.native.lowerings.dot_channels import ChannelRange, channel_ranges, lane_channels
 from qengine.runtime.native.lowerings.linear_op import Filters, LinearOp
 from qengine.runtime.native.lowerings.tap_packing import packed_taps
 from qengine.runtime.native.op import Rows, share_bounds
@@ -35,7 +37,7 @@ class _FilterSet:
     ----------
     sampling : positions of the taps.
     channels : range of output channels.
-    taps : table of taps, without weights.
+    taps, order : table of taps, without weights, and index in it of each tap; None for the order of the table.
     weights, numbers, chunks : addresses of the weights, of the numbers of the output stage, of the ends of chunks.
     chunk_count : number of chunks.
     offsets : addresses of the taps' distances in bytes, by the strides of the input.
@@ -44,6 +46,7 @@ class _FilterSet:
     sampling: Sampling
     channels: ChannelRange
     taps: Taps
+    order: NDArray[np.intp] | None
     weights: int
     numbers: int
     chunks: int
@@ -92,25 +95,31 @@ class DotOp(LinearOp):
         self._scalars = self.address_of(self.output_stage.scalars)
         self._totals = {id(sampling): self.filters.totals(sampling) for sampling in self.filters.samplings}
         ranges = channel_ranges(self.filters, wide=epilogue is not None and epilogue.wide)
-        self._sets = [self._filter_set(sampling, r) for sampling in self.filters.samplings for r in ranges]
+        runs = [list(run) for _, run in groupby(ranges, lambda r: r.first if r.isolated else (r.low, r.high))]
+        self._sets = [
+            s for sampling in self.filters.samplings for run in runs for s in self._filter_sets(sampling, run)
+        ]
         taps, chunks = sum(s.tap_count for s in self._sets), sum(s.chunk_count for s in self._sets)
         self.note = widening_note(epilogue, taps, chunks, len(self._sets))
 
-    def _filter_set(self, sampling: Sampling, channels: ChannelRange) -> _FilterSet:
+    def _filter_sets(self, sampling: Sampling, ranges: Sequence[ChannelRange]) -> Iterator[_FilterSet]:
+        """Yield the filter sets of ranges of channels, one after the other, that read the same inputs."""
         (x,) = self.inputs
-        packed = packed_taps(self.filters, sampling, channels, x, self.output_stage.epilogue, self.isa)
-        lanes = np.arange(channels.vectors * LANES).reshape(-1, LANES)
-        channel_order = np.where(lanes < channels.count, channels.first + lanes, -1)
-        numbers = self.output_stage.channel_numbers(channel_order, self._totals[id(sampling)])
-        return _FilterSet(
-            sampling,
-            channels,
-            packed.taps,
-            chunks=self.address_of(packed.chunks),
-            weights=self.aligned_copy(packed.weights),
-            numbers=self.aligned_copy(numbers),
-            chunk_count=len(packed.chunks),
-        )
+        order = lane_channels(ranges[0].first, sum(channels.count for channels in ranges))
+        numbers = self.aligned_copy(self.output_stage.channel_numbers(order, self._totals[id(sampling)]))
+        packed = packed_taps(self.filters, sampling, ranges, x, self.output_stage.epilogue, self.isa)
+        for channels, own in zip(ranges, packed, strict=True):
+            yield _FilterSet(
+                sampling,
+                channels,
+                own.taps,
+                own.order,
+                chunks=self.address_of(own.chunks),
+                weights=self.address_of(own.weights),
+                numbers=numbers,
+                chunk_count=len(own.chunks),
+            )
+            numbers += channels.vectors * self.output_stage.vector_bytes
 
     @property
     def splits_channels(self) -> bool:
@@ -183,7 +192,9 @@ class DotOp(LinearOp):
         vector_bytes = taps * dot.weight_bytes(self.kind, self.isa)
         key = (x.plane, x.row, x.pixel)
         if key not in filter_set.offsets:
-            filter_set.offsets[key] = self.address_of(filter_set.taps.offsets(x))
+            distances = filter_set.taps.offsets(x)
+            order = filter_set.order
+            filter_set.offsets[key] = self.address_of(distances if order is None else distances[order])
         item = 4 if epilogue is None else epilogue.itemsize
         y_vector = out.plane if block == LANES else LANES * item
         outer = self._loops_over_channels_outside(vector_bytes * vectors, rows)

@@ -7,6 +7,9 @@ from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qengine.kernels.epilogue import LANES
 from qengine.runtime.native.lowerings.linear_op import Filters
 
@@ -69,6 +72,13 @@ def _ranges(channels: int, inputs: int, group: int, is_isolated: bool, wide: boo
         else:
             ranges.append(ChannelRange(first, last + 1 - first, low, high))
     return tuple(ranges)
+
+
+@lru_cache(512)
+def lane_channels(first: int, count: int) -> NDArray[np.intp]:
+    """Return the channels in the lanes of the vectors of some channels, (vectors, 16); -1 for a lane without one."""
+    lanes = np.arange(-(-count // LANES) * LANES).reshape(-1, LANES)
+    return np.where(lanes < count, first + lanes, -1)
 
 
 def _isolated_groups(channels: int, per_group: int, inputs: int) -> list[ChannelRange]:

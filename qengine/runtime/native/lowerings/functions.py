@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -10,18 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.elements import ELEMENT_BYTES, lanes_of
-from qengine.kernels.elementwise import Function, IntegerFunction, Lookup
+from qengine.kernels.elementwise import IntegerFunction, Lookup
 from qengine.kernels.isa import Isa
 from qengine.model.steps import Evaluated, Island, Table
 from qengine.model.steps.forms import Curve
+from qengine.runtime.native.function_kernels import cycles_of, kernel_of, label_of
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.plain_op import Part, PlainOp
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
 
 _CHUNK = 256  # elements of a part
-_IN_DOUBLE = {"sqrt", "root", "reciprocal", "square", "cube", "abs", "negative", "sign", "floor", "ceil", "round"} | {
-    "thresholded", "softsign", "exp", "log", "power", "even power", "odd power", "leaky", "hard sigmoid", "hard swish"
-}  # fmt: skip
 _TRIGONOMETRIC = (*("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin", "Sinh", "Tan"),)
 _ONE = {
     "x_batch": 0,
@@ -76,32 +73,31 @@ for _name in _TRIGONOMETRIC:
 def _function(context: PlainContext[Any], function: Any, out: TensorBuffer) -> Lowered:
     """Return the op of a function of real numbers."""
     (x,) = context.step.operands
-    if not isinstance(function, Curve):
-        raise NotLowered("a function that is not known by name")
-    if out.stored != "f32" and not (out.stored == "f64" and function.name in _IN_DOUBLE):
-        raise NotLowered(f"{function.name} of {x.dtype}")
-    op = function_op(context.isa, function.name, function.numbers, context.request(x), out, prod(x.shape))
-    return Lowered.by(op)
+    if out.stored not in ("f32", "f64"):
+        raise NotLowered(f"a function of {x.dtype}")
+    return Lowered.by(function_op(context.isa, function, context.request(x), out, prod(x.shape)))
 
 
-def function_op(
-    isa: Isa, name: str, numbers: Sequence[float], x: TensorBuffer, out: TensorBuffer, count: int
-) -> PlainOp:
+def function_op(isa: Isa, function: Any, x: TensorBuffer, out: TensorBuffer, count: int) -> PlainOp:
     """Return the op of a function of one variable.
 
     Parameters
     ----------
     isa
         Instruction set.
-    name, numbers
-        Name of the function in `qengine.kernels.emit.function`, and the numbers that it takes.
+    function
+        The function: a `Curve`, or a composition of such functions.
     x, out, count
         Input, output, and their number of elements.
+
+    Raises
+    ------
+    NotLowered
+        If no kernel computes the function.
     """
     element: Any = out.stored
-    padded = np.zeros(2, np.float32 if element == "f32" else np.float64)
-    padded[: len(numbers)] = numbers
-    table = constant_buffer(padded, "numbers")
+    spec, numbers = kernel_of(function, element)
+    table = constant_buffer(numbers, "numbers")
     size, lanes = ELEMENT_BYTES[element], lanes_of(element)
 
     def arguments(part: Part) -> dict[str, Address]:
@@ -110,9 +106,8 @@ def function_op(
         addresses = {"x": source + start * size, "y": part.outputs[0] + start * size, "numbers": own}
         return {**_ONE, **addresses, "vectors": items // lanes, "rest": items % lanes}
 
-    spec = Function(name, element)
-    parts, work = -(-count // _CHUNK), (1.5 if element == "f32" else 3.0) * count
-    return PlainOp(isa, (x, table), out, spec, arguments, parts, work, label=name)
+    parts, work = -(-count // _CHUNK), cycles_of(function) * (1.0 if element == "f32" else 2.0) * count
+    return PlainOp(isa, (x, table), out, spec, arguments, parts, work, label=label_of(function))
 
 
 def _table(context: PlainContext[Table], entries: NDArray[Any], out: TensorBuffer) -> Lowered:

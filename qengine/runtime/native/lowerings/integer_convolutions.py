@@ -21,6 +21,7 @@ from qengine.kernels.program import Call
 from qengine.model.eager.evaluator import find_evaluator
 from qengine.model.steps import Evaluated, Tensor
 from qengine.model.steps.forms import Convolution
+from qengine.runtime.native.columns import convolution_on_rows, is_column
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.lowerings.dot import DotOp
 from qengine.runtime.native.lowerings.linear_op import Filters
@@ -96,12 +97,14 @@ class ConvolutionSums:
         shape = images(x.shape)
         if shape is None or x.ndim < 3 or min(min(p) for p in form.pads) < 0:
             raise NotLowered(f"a convolution of integers with {x.ndim - 2} spatial axes, or negative padding")
+        if is_column(x.shape) and (row := convolution_on_rows(form, w.shape)) is not None:
+            form, shape = row, (*shape[:2], 1, shape[2])
         self.context, self.form, self.shape, self.x = context, form, shape, context.request(x)
         self.is_signed = x.dtype == np.int8
         self.zero = constant_buffer(np.zeros(1, x.dtype))
         self.w, self.points = _centred_filters(w, w_zero)
-        if x.ndim == 3:
-            self.w = self.w[:, :, None]
+        if len(form.strides) == 1:
+            self.w = self.w.reshape(*w.shape[:2], 1, -1)
 
     @classmethod
     def of(

@@ -36,6 +36,7 @@ _MAX_PHASES = 64  # of a transposed convolution: each phase has a table of taps
 
 _STORED: dict[FactorType, str] = {"s8": "u8", "s16": "i16", "f32": "f32"}
 _WEIGHT_DTYPE: dict[FactorType, Any] = {"s8": np.int8, "s16": np.int16, "f32": np.float32}
+_SIGNED = (np.dtype(np.int8), np.dtype(np.int16))
 _ONE_TAP = convolution_sampling((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 
 
@@ -163,10 +164,11 @@ def _kind(x: Tensor, w: NDArray[Any]) -> FactorType:
         if x.dtype != np.float32:
             raise NotLowered(f"elements of type {x.dtype}")
         return "f32"
-    if w.size and w.max() > np.iinfo(np.int16).max:
+    if x.one_format.bits <= 8 and (not w.size or w.dtype == np.int8 or (w.min() >= -128 and w.max() <= 127)):
+        return "s8"
+    if w.dtype not in _SIGNED and w.size and w.max() > np.iinfo(np.int16).max:
         raise NotLowered("unsigned weights of 16 bits")
-    narrow = x.one_format.bits <= 8 and (not w.size or (w.min() >= -128 and w.max() <= 127))
-    return "s8" if narrow else "s16"
+    return "s16"
 
 
 def _output_stage(context: LoweringContext[Linear], filters: Filters, x: TensorBuffer) -> OutputStage:

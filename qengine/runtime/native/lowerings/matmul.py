@@ -108,7 +108,7 @@ def _added(
         array = np.asarray(c.value, context.out.dtype)
         if is_row:
             full = np.broadcast_to(array.reshape(-1), (columns,))
-        elif is_one and len(c.shape) <= 2:
+        elif len(c.shape) == 2 and (is_one or c.shape == (rows, 1)):  # a column is the same for all of a stack
             full = np.broadcast_to(array, (rows, columns))
         else:
             raise NotLowered(f"a bias of shape {list(c.shape)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qengine.model.steps import Move
 from qengine.model.steps.forms import Bounded, Reshaped
+from qengine.runtime.native.columns import is_column
 from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.lowerings.elementwise import copy_op, requantize_op
 from qengine.runtime.native.tensor_buffer import TensorBuffer, images
@@ -26,7 +27,8 @@ def lower_bounded(context: LoweringContext[Move]) -> Lowered:
 def lower_reshape(context: LoweringContext[Move]) -> Lowered:
     """Lower a reshape to no op, where the order of the elements in memory stays the same."""
     step = context.step
-    buffers = [b for b in context.buffers(step.x.name) if b.shape == images(step.shape)]
+    shapes = [images(step.shape)] + [images(step.shape[:3])] * is_column(step.shape)
+    buffers = [b for b in context.buffers(step.x.name) if b.shape in shapes]
     if step.x.value is not None or not buffers:
         raise NotLowered("a reshape that changes the order in memory")
     return Lowered((), tuple(buffers))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 
+from qengine.kernels.elements import lanes_of
+from qengine.kernels.local_response import LocalResponse, scratch_bytes
 from qengine.kernels.rows import Normalize
 from qengine.model.eager.elements import axes_of, axis_of
 from qengine.model.graph import Node
@@ -131,6 +135,40 @@ def lower_mean_variance_normalization(context: PlainContext[Evaluated]) -> Lower
         raise NotLowered(f"statistics over the axes {sorted(axes)} of {list(shape)}")
     none = _Parameters(None, None, None, 0)
     return _normalized(context, _given(x), extent_of(shape, first, end), ("deviation", 1e-9), none)
+
+
+_ROOTS: Mapping[float, Literal["root", "roots", "one"]] = MappingProxyType({0.5: "root", 0.75: "roots", 1.0: "one"})
+
+
+@lowers_plain(Evaluated, "LRN")
+def lower_lrn(context: PlainContext[Evaluated]) -> Lowered:
+    """Lower LRN: lanes are positions, and each goes through the channels."""
+    (x,) = map(_given, _inputs(context, 1))
+    node, out = _node(context), TensorBuffer.plain(context.out)
+    if not context.is_float:
+        raise NotLowered("an island in fixed point")
+    if out.stored not in ("f32", "f64"):
+        raise NotLowered(f"LRN of {x.dtype}")
+    beta, size = node.number("beta", 0.75), node.number("size", 0)
+    power = _ROOTS.get(beta) or ("real" if beta % 1 else "odd" if beta % 2 else "even")
+    if beta == 0 or (beta not in _ROOTS and out.stored == "f64"):
+        raise NotLowered(f"LRN of {x.dtype} with the power {beta}")
+    most = x.shape[1] - 1
+    before, after = min((size - 1) // 2, most), min(size // 2, most)
+    numbers = {"before": before, "window": before + after + 1}
+    scalars = np.array([node.number("alpha", 1e-4) / size, node.number("bias", 1.0), beta])
+    op = row_op(
+        context.isa,
+        LocalResponse(out.stored, power),  # type: ignore[arg-type]
+        context.request(x),
+        out,
+        extent_of(x.shape, 1, 2),
+        numbers=numbers,
+        inputs={"scalars": constant_buffer(scalars, "scalars")},
+        element_cycles=3.0,
+        scratch=scratch_bytes(numbers["window"], lanes_of(out.stored)),  # type: ignore[arg-type]
+    )
+    return Lowered.by(op)
 
 
 def _normalized(

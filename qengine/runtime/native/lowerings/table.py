@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.elementwise import Function, Lookup
+from qengine.kernels.elementwise import Lookup
 from qengine.kernels.epilogue import LANES, SATURATED, UNDERFLOWED
 from qengine.kernels.program import Call
 from qengine.model.steps import Table
-from qengine.model.steps.forms import Curve
-from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
+from qengine.runtime.native.function_kernels import cycles_of, kernel_of, label_of
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, lowers
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.tensor_buffer import STORED_DTYPE, Address, TensorBuffer, View
 
@@ -66,18 +66,17 @@ class FunctionOp(Op):
     function : function, with the numbers that it takes.
     """
 
-    function: Curve
+    function: Any
 
     def __post_init__(self) -> None:
-        numbers = np.zeros(2, np.float32)
-        numbers[: len(self.function.numbers)] = self.function.numbers
+        self._spec, numbers = kernel_of(self.function, "f32")
         self._numbers = self.address_of(numbers)
-        self.kernel = self.function.name
+        self.kernel = label_of(self.function)
 
     @property
     def cycles(self) -> float:
         """An estimate of the processor cycles on one thread."""
-        return 2.0 * prod(self.out.shape)
+        return (0.5 + cycles_of(self.function)) * prod(self.out.shape)
 
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:
         """Return the calls that compute rows of the output."""
@@ -89,7 +88,7 @@ class FunctionOp(Op):
             **x.arguments("x", rows.first),
             **out.arguments("y", rows.first),
         }
-        return [Call(Function(self.function.name), arguments)]
+        return [Call(self._spec, arguments)]
 
 
 @lowers(Table)
@@ -97,8 +96,7 @@ def lower_table(context: LoweringContext[Table]) -> Lowered:
     """Lower a function of one variable: in fixed point any, in float32 those that kernels compute."""
     step, out = context.step, context.out
     if out.format is None:
-        if not isinstance(step.function, Curve):
-            raise NotLowered("a function of float32")
+        kernel_of(step.function, "f32")  # raises NotLowered before a buffer is requested
         x = context.request_buffer(step.x)
         return Lowered.by(FunctionOp(context.isa, (x,), TensorBuffer.of(out, x.block), step.function))
     x = context.request_buffer(step.x)

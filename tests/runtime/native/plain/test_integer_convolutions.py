@@ -51,6 +51,12 @@ CASES = {
     "groups with zero points": conv_integer(codes(U, 2, 4, 6, 5), codes(U, 6, 2, 3, 2), U(9), U(100), group=2),
     "depthwise": conv_integer(codes(U, 1, 24, 6, 5), codes(U, 24, 1, 3, 3), U(9), U(100), group=24),
     "one axis": conv_integer(codes(U, 1, 3, 40), codes(S, 4, 3, 3), U(200), strides=[2], pads=[3, 0]),
+    "one column": conv_integer(
+        codes(S, 2, 5, 40, 1), codes(S, 18, 5, 3, 1), S(20), strides=[2, 1], pads=[3, 0, 0, 0], dilations=[2, 1]
+    ),
+    "one column, groups": conv_integer(codes(U, 2, 4, 40, 1), codes(U, 6, 2, 3, 1), U(20), U(100), group=2),
+    "one column, padding beside": conv_integer(codes(U, 1, 4, 9, 1), codes(S, 6, 4, 3, 1), U(20), pads=[0, 1, 0, 1]),
+    "one column, requantized": qlinear_conv(codes(U, 2, 3, 40, 1), codes(S, 20, 3, 5, 1), bias=True),
     "a constant zero point": node(
         "ConvInteger", {"x": codes(U, *X), "w": codes(S, *W), "x0": U(77)}, ("x",), pads=[1, 1, 1, 1]
     ),

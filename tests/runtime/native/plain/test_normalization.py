@@ -85,3 +85,49 @@ def test_a_norm_of_nothing_gives_zeros(isa):
 def test_rows_of_one_element_have_no_deviation():
     assert prod(CASES["norm 1"].feeds["x"].shape) > 1
     check(normalization("LayerNormalization", (5, 1), (1,), (1,)), ISAS[0], threads=1)
+
+
+def responses(shape, dtype=np.float32, *, spread=1.0, **attributes):
+    """Return a case of LRN whose sums of squares change the result."""
+    attributes = {"size": 5, "alpha": 0.5} | attributes
+    model = network([("LRN", "x", "y", attributes)], inputs={"x": (np.dtype(dtype), list(shape))})
+    x = (spread * numbers(shape, 3)).astype(dtype)
+    return PlainCase(model, {"x": x}, "local_response", {np.float32: 3e-7, np.float64: 1e-15, np.float16: 0}[dtype])
+
+
+RESPONSES = {
+    "usual": responses((2, 24, 9, 7)),
+    "even window": responses((1, 7, 4, 4), size=4),
+    "window of one": responses((1, 7, 4, 4), size=1),
+    "window beyond the channels": responses((2, 5, 3, 6), size=64),
+    "window of some channels": responses((1, 6, 5, 16), size=9),
+    "one channel": responses((1, 1, 4, 5), size=3),
+    "one position": responses((3, 11)),
+    "a row": responses((2, 11, 40), beta=0.5, bias=2.0),
+    "five axes": responses((2, 11, 2, 3, 3), beta=1.0),
+    "any power": responses((2, 11, 3, 3), beta=0.6),
+    "even power": responses((2, 11, 3, 3), beta=2.0),
+    "odd power": responses((2, 11, 3, 3), beta=-3.0),
+    "negative base": responses((2, 11, 3, 3), alpha=-0.5),
+    "negative base of an odd power": responses((2, 11, 3, 3), alpha=-0.5, beta=3.0),
+    "no bias": responses((2, 11, 3, 3), bias=0.0),
+    "squares beyond float32": responses((2, 11, 3, 3), spread=1e30, beta=0.5),
+    "squares below float32": responses((2, 11, 3, 3), spread=1e-30, beta=0.5, bias=0.0),
+    "float64": responses((2, 11, 3, 3), np.float64),
+    "float16": responses((2, 11, 3, 3), np.float16),
+}
+
+
+@pytest.mark.parametrize(("case", "isa"), on_isas(RESPONSES))
+@pytest.mark.parametrize("threads", [1, 3])
+def test_local_responses(case, isa, threads):
+    check(case, isa, threads)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("beta", [0.5, 0.75, 0.6])
+def test_what_is_not_finite_stays_in_its_windows(isa, beta):
+    case = responses((1, 24, 3, 11), beta=beta)
+    x = case.feeds["x"]
+    x[0, 4, 0, 0], x[0, 12, 1, 3], x[0, 17, 2, 10], x[0, 23, 2, 10] = np.nan, np.inf, -np.inf, 3e38
+    check(case, isa, threads=1)

@@ -10,7 +10,7 @@ import qengine
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.graph import Value
 from qengine.model.loader import load
-from qengine.model.passes import fold_batchnorm, optimize
+from qengine.model.passes import fold_affine, optimize
 
 X = weights(2, 4, 6, 5, seed=1, scale=1.0)
 
@@ -302,7 +302,7 @@ def test_the_arithmetic_is_that_of_float64_rounded_once():
         inputs={"x": ["N", 4, 6, 5]},
         constants={"W": weights(6, 4, 1, 1), **given},
     )
-    graph = fold_batchnorm(load(model))
+    graph = fold_affine(load(model))
     _, w, b = graph.nodes[0].inputs
     wide = {name: value.astype(np.float64) for name, value in given.items()}
     scale = wide["gamma"] / np.sqrt(wide["var"] + np.float64(np.float32(1e-3)))
@@ -337,9 +337,9 @@ def test_a_name_that_is_taken():
         constants={**graph.constants, "W with y": np.float32([7]), "W with y 2": np.float32([8])},
         outputs=(*graph.outputs, Value("W with y")),
     )
-    found = fold_batchnorm(taken)
+    found = fold_affine(taken)
     assert found.constants["W with y"].tolist() == [7]
-    np.testing.assert_array_equal(found.constants["W with y 3"], fold_batchnorm(graph).constants["W with y"])
+    np.testing.assert_array_equal(found.constants["W with y 3"], fold_affine(graph).constants["W with y"])
 
 
 @pytest.mark.parametrize("name", ["W", "mean"])
