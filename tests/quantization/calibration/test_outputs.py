@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from joined_heads import APART, FEEDS, WHOLE, with_branches
+from joined_heads import APART, FEEDS, INSIDE, WHOLE
 from networks import network, weights
 
 import qengine
@@ -58,20 +58,22 @@ def test_a_join_with_one_format_gets_a_longer_word(name):
     assert least_sqnr(head, InferenceSession(head.model(), formats=found)) > 30
 
 
-def test_the_branches_of_an_if_get_it_too():
-    model = with_branches()
+@pytest.mark.parametrize("name", INSIDE)
+def test_the_results_of_inner_graphs_get_it_too(name):
+    model = INSIDE[name]
     found = calibrate(model, FEEDS, bits=8)
-    assert {QFormat.parse(found[name]).bits for name in ("y", "then_branch", "else_branch")} == {16}
+    assert "output 'y' has 16 bits" in found.notes[0]
+    inner = {"if": ("then_branch", "else_branch"), "loop": ("cat",), "scan": ("joined",)}[name]
+    assert {QFormat.parse(found[one]).bits for one in ("y", *inner)} == {16}
     exact, fixed = InferenceSession(model), InferenceSession(model, formats=found)
     for feeds in FEEDS:
         assert sqnr(*(one.run(None, feeds)[0][:, 4:] for one in (exact, fixed))) > 30
 
 
-@pytest.mark.parametrize("options", [{}, {"rounding": "floor", "overflow": "wrap"}])
-@pytest.mark.parametrize("bits", [5, 8, 16])
-@pytest.mark.parametrize("name", [*APART, *WHOLE, "branches"])
+@pytest.mark.parametrize(("bits", "options"), [(5, {}), (8, {"rounding": "floor", "overflow": "wrap"}), (16, {})])
+@pytest.mark.parametrize("name", [*APART, *WHOLE, *INSIDE])
 def test_every_kernel_gives_the_same_codes(name, bits, options):
-    model = with_branches() if name == "branches" else (APART | WHOLE)[name].model()
+    model = INSIDE[name] if name in INSIDE else (APART | WHOLE)[name].model()
     found = calibrate(model, FEEDS, bits=bits, unsigned=bits == 5)
     runs = [
         [InferenceSession(model, formats=found, isa=isa, **options).run(None, FEEDS[1], raw=raw) for isa in ISAS]
@@ -166,7 +168,16 @@ def test_channels_that_one_function_bounds_alike_lose_nothing():
     assert found.notes == ()
 
 
-INSIDE = network(
+@pytest.mark.parametrize("samples", [1, 4, 8, 20])
+def test_logits_of_a_few_samples_are_small_by_accident(samples):
+    model = network([("Gemm", "x w", "y")], inputs={"x": [1, 8]}, constants={"w": weights(8, 500)})
+    feeds = [{"x": weights(1, 8, seed=i)} for i in range(samples)]
+    found = calibrate(model, feeds, bits=8, per_channel=True)
+    assert QFormat.parse(found["y"]).bits == 8
+    assert found.notes == ()
+
+
+INNER = network(
     [("Conv", "x w", "c"), ("Relu", "c", "r"), ("Conv", "r v", "y")],
     constants={"w": MIXED, "v": weights(2, 6, 1, 1, seed=5)},
 )
@@ -189,7 +200,7 @@ INSIDE = network(
     ],
 )
 def test_channels_of_any_tensor_and_of_weights(isa, options, notes):
-    found = choose_formats(observe(INSIDE, FEEDS, isa=isa), **options).notes
+    found = choose_formats(observe(INNER, FEEDS, isa=isa), **options).notes
     assert len(found) == len(notes)
     for note, pattern in zip(found, notes, strict=True):
         assert re.search(pattern, note), note
