@@ -37,7 +37,7 @@ from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Plan
 from qengine.runtime.plan_cache import PlanCache, RunKey, requested_network
-from qengine.runtime.sections import InnerTensorCallback
+from qengine.runtime.sections import ChangeOutput, InnerTensorCallback, RunPlan
 from qengine.runtime.values import RuntimeValue
 from qengine.threads import BLAS
 
@@ -161,9 +161,19 @@ class InferenceSession:
             self._network.with_request(None, as_float32=True), self._options.in_float32(), self._plans.isa
         )
 
+    def giving_hidden(self) -> InferenceSession:
+        """Return a session of the same model whose runs compute the tensors inside of nodes too, to look at them."""
+        return self._giving_hidden or self
+
+    @cached_property
+    def _giving_hidden(self) -> InferenceSession | None:
+        network = self._network.giving_hidden()
+        return None if network is self._network else self._other(network, self._options, self._plans.isa)
+
     def _other(self, network: Network, options: SessionOptions, isa: Isa | None) -> InferenceSession:
         other = copy.copy(self)
-        other.__dict__.pop("formats", None)
+        for cached in ("formats", "_giving_hidden"):
+            other.__dict__.pop(cached, None)
         other._network, other._options = network, options
         other._plans = PlanCache(network, options, isa, self._plans.spare)
         return other
@@ -300,7 +310,7 @@ class InferenceSession:
         plan = self._plans.whole_plan(arrays, names)
         return () if plan is None else plan.constants
 
-    def plans_of_run(self, arrays: Mapping[str, Any]) -> list[Plan]:
+    def plans_of_run(self, arrays: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Plan]:
         """Return the plans of a run: one, or those of all sections, also of graphs inside of nodes.
 
         Where the data decides how a run continues, this runs the model.
@@ -309,13 +319,32 @@ class InferenceSession:
         ----------
         arrays
             Feeds that `check_feeds` returned.
+        names
+            Tensors to compute; None for the outputs of the model.
         """
-        plan = self._plans.whole_plan(arrays, None)
+        plan = self._plans.whole_plan(arrays, names)
         if plan is not None:
             return [plan]
         plans: dict[int, Plan] = {}
-        self._plans.recording_plan(arrays, plans).run(self._runtime_values(arrays))
+
+        def run(plan: Plan, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+            plans[id(plan)] = plan
+            return self._plans.run(plan, inputs, raw=True)
+
+        self.run_sections(run, arrays, names)
         return list(plans.values())
+
+    def run_sections(
+        self,
+        run_plan: RunPlan,
+        arrays: Mapping[str, Any],
+        names: Sequence[str] | None,
+        change_output: ChangeOutput | None = None,
+    ) -> dict[str, RuntimeValue]:
+        """Run the model section by section, on a function of the caller's; see `PlanCache.plan_run_by`."""
+        with self.limited():
+            plan = self._plans.plan_run_by(run_plan, arrays, names, change_output)
+            return plan.run(self._runtime_values(arrays))
 
     def executor(self, plan: Plan, *, raw: bool = False) -> Executor:
         """Return a plan on this session's native kernels, compiled on first use.

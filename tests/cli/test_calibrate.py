@@ -151,3 +151,16 @@ def test_nothing_is_written_where_it_fails(capsys, model, photos, tmp_path):
     out = tmp_path / "f.json"
     assert "3.png is not an image" in failed(capsys, model, "--data", photos, "-o", str(out))
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("given", "bits"), [("auto", 8), ("12", 12)])
+def test_the_word_length_of_the_outputs(capsys, model, photos, given, bits):
+    out = json.loads(told(capsys, model, "--data", photos, "--output-bits", given, "--json"))
+    assert out["output_bits"] == (given if given == "auto" else bits)
+    last = out["tensors"][-1]
+    assert qengine.QFormat.parse(last["format"]).bits == bits
+
+
+@pytest.mark.parametrize("given", ["wide", "1", "17", "8.5", "-8"])
+def test_word_lengths_of_outputs_that_are_none(capsys, model, photos, given):
+    assert "output_bits" in failed(capsys, model, "--data", photos, f"--output-bits={given}")

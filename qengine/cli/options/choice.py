@@ -99,7 +99,8 @@ class TensorRuleOptions:
         str,
         typer.Option(
             metavar="B",
-            help="Word length of the outputs; auto: as the rest, but 16 where a part or channel would lose its signal.",
+            help="Word length of the outputs; auto: as the rest (in a search: as it chooses), but 16 where a part or "
+            "channel would lose its signal.",
             rich_help_panel=CHOICE,
         ),
     ] = AUTO

@@ -197,8 +197,8 @@ class Formattable:
 
     @cached_property
     def remaining(self) -> set[str]:
-        """The tensors of the graph after the passes."""
-        return self.optimized.tensors()
+        """The tensors of the graph after the passes, with those inside of its nodes."""
+        return self.optimized.tensors().union(*(node.hidden for node in self.optimized.nodes))
 
     @cached_property
     def real(self) -> set[str]:

@@ -52,6 +52,10 @@ NO_LIMIT = 1 << 20
 _SUMS = ("Add", "Sub", "Sum")
 
 
+_MAX_BIAS_BITS = 126
+"""Largest number of fraction bits of a bias: float32, in which models store scales, has no smaller normal scale."""
+
+
 @dataclass(frozen=True)
 class Readers:
     """The nodes that read the elements of a constant in a run.
@@ -79,8 +83,8 @@ class Readers:
     ) -> NDArray[np.int64]:
         """Return for each channel of weights the largest n that its readers allow; `NO_LIMIT` where none limits n.
 
-        A bias is held in 32 bits at n_x + n_w fraction bits, and must not saturate there. The code of an infinity must
-        saturate the results of the readers, as the infinity does.
+        A bias is held in 32 bits at n_x + n_w fraction bits, and must not saturate there; n_x + n_w is at most
+        `_MAX_BIAS_BITS`. The code of an infinity must saturate the results of the readers, as the infinity does.
 
         Parameters
         ----------
@@ -99,7 +103,7 @@ class Readers:
             if magnitude:
                 limits[:] = largest_scale(-magnitude, 0.0, bits)
         for node, role in self.places:
-            x = activations.get(_other_factor(node, role))
+            x = activations.get(_other_factor(node, role, self.names))
             if x is not None:
                 limits = np.minimum(limits, self._bias_scales(node, constants, channels) - x.fraction_bits)
         return np.where(limits > NO_LIMIT // 2, NO_LIMIT, limits)
@@ -121,6 +125,7 @@ class Readers:
                 used = addends.any(axis=1)
                 least, most = addends.min(axis=1), addends.max(axis=1)
                 scales[used] = largest_scales(least[used], most[used], 32)
+                scales = np.minimum(scales, _MAX_BIAS_BITS)
             self._known[key] = scales
         return np.asarray(self._known[key])
 
@@ -231,7 +236,10 @@ class ConstantFormats:
                 )
             if len(fmt) != values[0].shape[axis]:
                 raise FormatError(f"formats give '{name}' {len(fmt)} formats for {values[0].shape[axis]} channels")
-            return channel_formats(fmt, axis)
+            try:
+                return channel_formats(fmt, axis)
+            except FormatError as error:
+                raise FormatError(f"format of '{name}': {error}") from None
         if self.weight_qformat:
             return self.weight_qformat
         if any(_extremes(value) is None for value in values):
@@ -278,10 +286,12 @@ def _by_channel(bias: NDArray[Any], channels: int) -> NDArray[Any]:
     return np.broadcast_to(bias.ravel(), (channels, bias.size))
 
 
-def _other_factor(node: Node, role: Role) -> str:
-    """Return the tensor whose products with a constant a linear operator sums; "" for another operator."""
-    weights = next((name for name, one in find(node).roles(node) if one is Role.WEIGHTS), "")
-    return node.inputs[0] if role is Role.WEIGHTS else weights
+def _other_factor(node: Node, role: Role, names: set[str]) -> str:
+    """Return the tensor whose products with a constant of some names a linear operator sums; "" for another one."""
+    if role is Role.WEIGHTS:
+        filters = find(node).facts.filters
+        return filters.factor(node, names) if filters else node.inputs[0]
+    return "" if node.hidden else next((name for name, one in find(node).roles(node) if one is Role.WEIGHTS), "")
 
 
 def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) -> Format | None:

@@ -388,6 +388,7 @@ def recognise_rows(graph: Graph) -> Graph:
     return remove_dead(replace(graph, nodes=nodes))
 
 
-def nodes_as_written(graph: Graph) -> set[int]:
-    """Return the ids of the nodes that stay as written, as they are part of nothing that is recognised."""
-    return {id(node) for node in recognise_functions(recognise_rows(graph)).nodes}
+def spelled_nodes(graph: Graph) -> set[int]:
+    """Return the `id` of each node that is a part of a function, a Softmax or a normalization in several operators."""
+    kept = {id(node) for node in recognise_functions(recognise_rows(graph)).nodes}
+    return {id(node) for node in graph.nodes if id(node) not in kept}

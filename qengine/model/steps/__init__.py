@@ -7,12 +7,13 @@ docs/fixed-point.md first.
 
 from qengine.model.steps.combine import Combine
 from qengine.model.steps.convert import Convert, FromCodes, FromIntegers, Rounded, ToCodes
-from qengine.model.steps.evaluated import Evaluated, Evaluation
+from qengine.model.steps.evaluated import Evaluated, Evaluation, FixedRule, RuleOf
 from qengine.model.steps.island import Island
 from qengine.model.steps.join import Join
 from qengine.model.steps.linear import Linear
 from qengine.model.steps.mean import Mean
 from qengine.model.steps.move import Move
+from qengine.model.steps.picking import Picking, picks_codes
 from qengine.model.steps.resize import Resize
 from qengine.model.steps.rows import Rows
 from qengine.model.steps.step import ISLANDS, Arithmetic, Kernel, Step, Tensor, codes_of
@@ -25,6 +26,7 @@ __all__ = [
     "Convert",
     "Evaluated",
     "Evaluation",
+    "FixedRule",
     "FromCodes",
     "FromIntegers",
     "Island",
@@ -33,12 +35,15 @@ __all__ = [
     "Linear",
     "Mean",
     "Move",
+    "Picking",
     "Resize",
     "Rounded",
     "Rows",
+    "RuleOf",
     "Step",
     "Table",
     "Tensor",
     "ToCodes",
     "codes_of",
+    "picks_codes",
 ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
+
+from numpy.typing import NDArray
 
 from qengine.model.formats.constants import saturating_magnitude
 from qengine.qformat import QFormat, largest_scale
 from qengine.quantization.calibration.choose import Counts, Method
 from qengine.quantization.calibration.error import sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
+from qengine.quantization.calibration.joined import branch_results, joined_parts, magnitude, reached
 from qengine.quantization.calibration.observe import Observation
 from qengine.quantization.calibration.options import CalibrationOptions
 from qengine.quantization.calibration.outputs import STEPS, WIDE, Sources, has_lost, largest, listed, lost_channels
@@ -46,6 +50,7 @@ class Groups:
     notes : a note for each group that they did not, but may, by the number of counted groups before it.
     counts : histograms of the groups.
     outputs : number of the counted group of each output, or of each part of one that has a format for each part.
+    parts : largest magnitude of each part of the joins that have one format, by the name of the join.
     """
 
     def __init__(self, observation: Observation, *, tie_joins: bool) -> None:
@@ -69,6 +74,24 @@ class Groups:
         self._output_of = {part: name for name in outputs for part in self.tensors.joins.get(name, (name,))}
         sources = {part: self.sources.named(part, self.place) for part in self._output_of}
         self.outputs = {part: self.place[name] for part, name in sources.items() if name is not None}
+        self.parts = {
+            name: {part: self._magnitude(part, constants) for part in parts}
+            for name, parts, constants in joined_parts(observation.optimized)
+            if name in self.place and name in observation.histograms
+        }
+        self._branches: dict[int, set[int]] = {}
+        for name, result in branch_results(observation.model):
+            if name in self.place and result in self.place:
+                self._branches.setdefault(self.place[name], set()).add(self.place[result])
+
+    def _magnitude(self, name: str, constants: Mapping[str, NDArray[Any]]) -> float:
+        """Return the largest magnitude of a tensor in the data; 0 where no run computed it."""
+        own = self.observation.histograms.get(name)
+        return largest(own) if own is not None else magnitude(constants[name]) if name in constants else 0.0
+
+    def of_outputs(self, places: Iterable[int] | None = None) -> list[int]:
+        """Return the groups of outputs, all or some, with those of the branches that they come from."""
+        return reached(self.outputs.values() if places is None else places, self._branches)
 
     def lost_outputs(self, formats: Sequence[QFormat], notes: list[str]) -> list[int]:
         """Return the groups of outputs that would lose the signal of a part or a channel, and add a note on each."""
@@ -78,17 +101,28 @@ class Groups:
             if fmt.bits >= WIDE or place in found:
                 continue
             one = group.histograms.get(self.sources.named(part, self.place) or part)
-            what, lost = "", self.lost_channels(part, fmt)
+            what = self._lost_part(place, formats) or self.lost_channels(part, fmt)
             if one is not None and has_lost(largest(one), largest(group.merged), fmt):
                 what = f"its values up to {largest(one):.3g}"
-            elif lost is not None:
-                what = lost
             if what:
                 found.append(place)
                 output = self._output_of[part]
                 name = f"output '{output}'" if part == output else f"part '{part}' of output '{output}'"
                 notes.append(f"{name} has {WIDE} bits: in {fmt} {what} would have fewer than {STEPS} steps")
-        return found
+        return self.of_outputs(found)
+
+    def _lost_part(self, place: int, formats: Sequence[QFormat]) -> str | None:
+        """Return a part of a join that loses its signal in the formats of an output, as text."""
+        places = set(self.of_outputs([place]))
+        for name, parts in self.parts.items():
+            own = self.place[name]
+            if own not in places or self.sources.is_bounded(name):
+                continue
+            whole = largest(self.observation.histograms[name])
+            for part, range_ in parts.items():
+                if has_lost(range_, whole, formats[own]):
+                    return f"part '{part}' (up to {range_:.3g})"
+        return None
 
     def lost_channels(self, name: str, fmt: QFormat) -> str | None:
         """Return the channels of an output, or of a part of one, that lose their signal in a format, as text."""
@@ -153,7 +187,7 @@ class ActivationFormats:
     def _set_outputs(self) -> None:
         """Give the groups of the outputs a word length of their own."""
         groups, wanted = self._groups, self._options.output_bits
-        wide = groups.lost_outputs(self._chosen, self.notes) if isinstance(wanted, str) else groups.outputs.values()
+        wide = groups.lost_outputs(self._chosen, self.notes) if isinstance(wanted, str) else groups.of_outputs()
         bits = WIDE if isinstance(wanted, str) else wanted
         places = sorted({place for place in wide if self._chosen[place].bits != bits})
         if places:

@@ -15,7 +15,7 @@ from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.parts import joins_in_parts
 from qengine.model.graph import Graph
 from qengine.model.steps import Tensor
-from qengine.quantization.calibration.channels import ChannelRanges
+from qengine.quantization.calibration.channels import ChannelRanges, counts_channels
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.quantization.calibration.masks import scores_of
 from qengine.runtime.native.observing import Observer
@@ -40,7 +40,8 @@ class Observation:
     histograms : histogram of every floating-point tensor that a run computed, the inputs included, by the model's own
         names. Scores that a Softmax cannot tell from a mask are counted as the least that it can.
     runs : number of feeds.
-    channels : ranges of the channels of the outputs, and of the parts of those that have a format for each part.
+    channels : ranges of the channels of outputs, of the parts of those that have a format for each part, and of other
+        tensors of 2 or 4 axes.
     shared : results that were computed from the histograms, for the next choice of formats.
     """
 
@@ -82,7 +83,8 @@ def observe(
         If the model cannot be read or run.
     """
     check_keywords("observe", keywords, SessionKeywords)
-    session = InferenceSession(model, options_with(SessionOptions, options, keywords).in_float32()).in_float32()
+    options = options_with(SessionOptions, options, keywords).in_float32()
+    session = InferenceSession(model, options).in_float32().giving_hidden()
     if isinstance(feeds, Mapping):
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")
     counts, runs = _Histograms(session.graph), 0
@@ -159,6 +161,10 @@ class _Histograms:
         """Add what native kernels have counted."""
         for name, exponent, found in observer.counts():
             self.by_name[name].add_counts(found, exponent)
+        shapes = {bound_step.output.name: bound_step.output.shape for bound_step in observer.plan.steps}
+        for name, most in observer.channels():
+            if counts_channels(shapes[name]):
+                self.channels.setdefault(name, ChannelRanges()).join(most.astype(np.float64))
 
     def add(self, tensor: Tensor, array: NDArray[Any]) -> None:
         """Count the elements of a tensor, if they are floating-point numbers."""
@@ -166,7 +172,7 @@ class _Histograms:
             scores = self._scores.get(tensor.name)
             values = array if scores is None else scores.visible(array)
             self.by_name.setdefault(tensor.name, Histogram()).add(values)
-            if tensor.name in self._watched:
+            if tensor.name in self._watched or counts_channels(array.shape):
                 self.channels.setdefault(tensor.name, ChannelRanges()).add(array)
 
     def add_inner(self, tensor: Tensor, array: NDArray[Any]) -> None:

@@ -34,7 +34,9 @@ from qengine.model.steps import (
 )
 from qengine.model.steps.forms import Concatenated
 from qengine.qformat import PartFormats, QFormat, joined_format
+from qengine.runtime.plan.evaluation_rules import with_rule
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
+from qengine.runtime.plan.tensor_bytes import most_bytes
 
 
 class Branches(Protocol):
@@ -214,10 +216,17 @@ class PlanBuilder:
         types = single_node.output_types(node, [self.tensors[name] if name else None for name in node.inputs])
         if types is None or node.captures:
             return False
-        outputs = tuple(Tensor(name, t, shape) for name, (shape, t) in zip(node.outputs, types, strict=True))
-        inputs = tuple(self.tensors[name] if name else None for name in node.inputs)
+        inputs = tuple(self._operand(name, node) if name else None for name in node.inputs)
+        formats = {} if self.fixed is None else self.fixed.formats.activations
+        outputs = tuple(
+            Tensor(name, t, shape, None, formats.get(name) if t.kind == "f" else None)
+            for name, (shape, t) in zip(node.outputs, types, strict=True)
+        )
         compute = partial(single_node.compute, node, values=self.graph.values)
-        self._add_steps(node, Evaluation(node, inputs, outputs, compute, find(node).picks(node)).steps())
+        evaluation = Evaluation(node, inputs, outputs, compute)
+        if self.fixed is not None:
+            evaluation = with_rule(evaluation, self.fixed, self.constants)
+        self._add_steps(node, evaluation.steps())
         return True
 
     def finish(self, wanted: set[str]) -> Plan:
@@ -374,26 +383,3 @@ class PlanBuilder:
             steps.append(replace(bound_step, release=tuple(sorted(names - read_later))))
             read_later |= names
         return tuple(reversed(steps))
-
-
-def most_bytes(inputs: Sequence[Tensor], steps: Sequence[BoundStep]) -> tuple[int, str]:
-    """Return the largest number of bytes that tensors take at the same time on the reference, and the node where.
-
-    An output in fixed point is computed as integers of 64 bits first.
-    """
-    sizes = {t.name: _bytes(t) for t in inputs}
-    alive = most = sum(sizes.values())
-    heaviest = "the inputs of a run"
-    for bound_step in steps:
-        output, step = bound_step.output, bound_step.step
-        computed = max(prod(output.shape), prod(step.scratch)) * (output.dtype.itemsize if output.format is None else 8)
-        sizes[output.name] = _bytes(output)
-        alive += sizes[output.name]
-        if alive + computed > most:
-            most, heaviest = alive + computed, str(bound_step.node)
-        alive -= sum(sizes.pop(name, 0) for name in bound_step.release)
-    return most, heaviest
-
-
-def _bytes(t: Tensor) -> int:
-    return prod(t.shape) * (t.dtype.itemsize if t.format is None else t.format.dtype.itemsize)

@@ -95,7 +95,10 @@ def test_scores_before_a_softmax_are_counted_without_the_mask():
 
 def test_infinities_and_nan_are_counted_and_refused_in_inputs():
     model = network(
-        [("Mul", "x k", "a"), ("Sub", "a a", "y")], inputs={"x": [1, 16, 1, 17]}, constants={"k": np.float32(1e38)}
+        [("Mul", "x k", "a"), ("Sub", "a a", "y")],
+        inputs={"x": [1, 16, 1, 17]},
+        outputs=["a", "y"],
+        constants={"k": np.float32(1e38)},
     )
     x = whole(1, 16, 1, 17) * 100
     found, expected = (observe(model, [{"x": x}], isa=isa) for isa in (available()[0].name, "reference"))
