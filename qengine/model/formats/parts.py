@@ -3,7 +3,7 @@
 The result of a run is real numbers: an output that a Concat joins can be decoded part by part, each in its own format,
 and no rounding to a common format is needed. That holds for a Concat of real numbers that no node reads, in the model
 itself: a graph inside of a node gives its outputs to other nodes. Concats that are read, but only in parts, are taken
-apart by a pass before (`passes.joins`). A format that the user or a quantized model gives the whole comes first, be it
+apart by a pass before (`passes.joins`). A format that the user or a quantized model gives the whole comes first,
 by name or, where not all parts are named, as the format of the rest.
 """
 
