@@ -3,8 +3,8 @@
 The result of a run is real numbers: an output that a Concat joins can be decoded part by part, each in its own format,
 and no rounding to a common format is needed. That holds for a Concat of real numbers that no node reads, in the model
 itself: a graph inside of a node gives its outputs to other nodes. Concats that are read, but only in parts, are taken
-apart by a pass before (`passes.joins`). One format that the user or a quantized model gives the whole comes first; so
-does a format of the rest, where not all parts are named.
+apart by a pass before (`passes.joins`). A format that the user or a quantized model gives the whole comes first,
+by name or, where not all parts are named, as the format of the rest.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from qengine.quantization.calibration.choose import Counts, Method
 from qengine.quantization.calibration.error import sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.quantization.calibration.joined import inner_results, joined_parts, magnitude, reached
+from qengine.quantization.calibration.masks import scores_of
 from qengine.quantization.calibration.observe import Observation
 from qengine.quantization.calibration.options import CalibrationOptions
 from qengine.quantization.calibration.outputs import STEPS, WIDE, Sources, has_lost, largest, listed, lost_channels
@@ -46,6 +47,7 @@ class Groups:
     ----------
     observation : the observation.
     tensors : tensors that a run quantizes.
+    masks : names of tensors in which an infinity masks a score.
     inputs : names of the inputs.
     counted : groups that runs computed.
     notes : a note for each group that they did not, but may, by the number of counted groups before it.
@@ -57,6 +59,7 @@ class Groups:
     def __init__(self, observation: Observation, *, tie_joins: bool) -> None:
         self.observation = observation
         self.tensors = quantized_tensors(observation.model, observation.optimized, tie_joins=tie_joins)
+        self.masks = scores_of(observation.model).keys()
         self.inputs = {value.name for value in observation.model.inputs}
         after_passes = observation.optimized.tensors() | observation.optimized.inner_tensors()
         self.counted: list[CountedGroup] = []
@@ -176,13 +179,13 @@ class ActivationFormats:
 
     def __init__(self, groups: Groups, options: CalibrationOptions) -> None:
         self._groups, self._options = groups, options
-        self.notes: list[str] = []
+        self.notes: list[str] = list(groups.observation.notes)
         self._signed: list[bool] = []
         for i, group in enumerate(groups.counted):
             self.notes += groups.notes.get(i, [])
             self._signed.append(not (options.unsigned and self._is_unsigned(group.histograms)))
             for name, one in group.histograms.items():
-                if lost := one.nan + one.infinite:
+                if lost := one.nan + one.infinite * (name not in groups.masks):
                     self.notes.append(f"{lost:,} values of '{name}' are NaN or infinite in float32, and were left out")
         self.notes += groups.notes.get(len(groups.counted), [])
         self._chosen = self._formats(groups.counts, self._signed, options.activation_word_length)
@@ -234,9 +237,11 @@ class ActivationFormats:
     def _is_unsigned(self, histograms: Mapping[str, Histogram]) -> bool:
         """Whether a group may be unsigned: its operators, or the data where it is an input, never give negatives."""
         groups = self._groups
-        if any(one.least < 0 for one in histograms.values()):
-            return False
         certain = groups.tensors.never_negative
+        if any(one.least < 0 or (one.infinite and name not in certain) for name, one in histograms.items()):
+            return False  # an infinity may be a negative one
+        if all(one.is_zero and name not in certain for name, one in histograms.items()):
+            return False  # an initial state of zeros tells nothing
         if not all(name in certain or name in groups.inputs or name in groups.tensors.tables for name in histograms):
             return False
         for name in histograms:

@@ -8,7 +8,7 @@ from joined_heads import APART, FEEDS, INSIDE, WHOLE
 from networks import network, weights
 
 import qengine
-from qengine import InferenceSession, calibrate
+from qengine import InferenceSession
 from qengine.errors import OptionError
 from qengine.metrics.sqnr import sqnr
 from qengine.qformat import PartFormats, QFormat
@@ -16,6 +16,11 @@ from qengine.quantization.calibration import choose_formats, observe
 
 ISAS = ["reference", "generic", "avx2", "avx512vnni"]
 MIXED = np.concatenate([weights(4, 3, 1, 1, seed=1, scale=100), weights(2, 3, 1, 1, seed=2, scale=0.2)])
+
+
+def calibrate(model, feeds, **options):
+    """Choose formats without room for other data: what a part loses is a matter of these samples alone."""
+    return qengine.calibrate(model, feeds, **{"method": "max", "per_channel": False, "unsigned": False, **options})
 
 
 def session(model, **options):
@@ -216,8 +221,11 @@ INNER = network(
 @pytest.mark.parametrize(
     ("options", "notes"),
     [
-        ({"per_channel": True}, [r"^Q\S+ of 'r' \(up to .*\) makes channels 4\.\.5 of 6 \(up to .*\) all zeros: try "]),
-        ({"per_channel": True, "bits": 12}, [r"^Q\S+ of 'r' .* leaves .* steps to channels 4\.\.5 of 6 \(up to"]),
+        (
+            {"per_channel": True},
+            [r"^U?Q\S+ of 'r' \(up to .*\) makes channels 4\.\.5 of 6 \(up to .*\) all zeros: try "],
+        ),
+        ({"per_channel": True, "bits": 12}, [r"^U?Q\S+ of 'r' .* leaves .* steps to channels 4\.\.5 of 6 \(up to"]),
         ({"per_channel": True, "bits": 16}, []),
         (
             {"per_channel": False},
