@@ -89,7 +89,12 @@ def measured():
     integer_bits |= {"s": 1, "v": 1, "w": 1, "u": 0} | {name: 3 for _, _, name, *_ in NODES if name[0] in "zy"}
     everything = {name: f"Q{i}.{BITS - 1 - i}" for name, i in integer_bits.items()}
     session = InferenceSession(model, formats=everything)
-    groups = {"chain": [f"z{k}" for k in range(5, 20)], "block": ["d", "e", "a"], "odd": ["x", "s", "v", "z7", "u"]}
+    groups = {
+        "chain": [f"z{k}" for k in range(5, 20)],
+        "block": ["d", "e", "a"],
+        "odd": ["x", "s", "v", "z7", "u"],
+        "last": ["v", "y"],
+    }
     return session, blame(session, FEEDS, groups=groups)
 
 
@@ -110,7 +115,7 @@ def test_groups(measured):
     session, found = measured
     rounded = [one.name for one in found.tensors if one.output_db is not None]
     exact = rounded_in_onnx_runtime(session, [])
-    assert len(found.groups) == 3
+    assert len(found.groups) == 4
     for group in found.groups:
         assert group.output_db == pytest.approx(sqnr(exact, rounded_in_onnx_runtime(session, group.tensors)), abs=0.02)
         others = [name for name in rounded if name not in group.tensors]
