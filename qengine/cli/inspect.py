@@ -97,7 +97,7 @@ def _check_without_data(
             "--rounding": fixed.rounding,
             "--overflow": fixed.overflow,
         },
-        **{"--accumulator-bits": fixed.accumulator_bits},
+        **{"--accumulator-bits": fixed.accumulator_bits, "--islands": fixed.islands},
     }
     if idle := [name for name, value in read_in_a_run.items() if value is not None]:
         raise OptionError(f"{idle[0]} has no meaning without --data: nothing is run")

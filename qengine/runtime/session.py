@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
 from numpy.typing import NDArray
 
 from qengine import memory
@@ -28,7 +27,7 @@ from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.steps import Arithmetic, Tensor
 from qengine.qformat import Format
-from qengine.runtime.environment import decode_value
+from qengine.runtime.environment import returned
 from qengine.runtime.event import Event
 from qengine.runtime.feeds import Argument, check_feeds
 from qengine.runtime.native import Executor
@@ -161,9 +160,19 @@ class InferenceSession:
             self._network.with_request(None, as_float32=True), self._options.in_float32(), self._plans.isa
         )
 
+    def giving_hidden(self) -> InferenceSession:
+        """Return a session of the same model whose runs compute the tensors inside of nodes too, to look at them."""
+        return self._giving_hidden or self
+
+    @cached_property
+    def _giving_hidden(self) -> InferenceSession | None:
+        network = self._network.giving_hidden()
+        return None if network is self._network else self._other(network, self._options, self._plans.isa)
+
     def _other(self, network: Network, options: SessionOptions, isa: Isa | None) -> InferenceSession:
         other = copy.copy(self)
-        other.__dict__.pop("formats", None)
+        for cached in ("formats", "_giving_hidden"):
+            other.__dict__.pop(cached, None)
         other._network, other._options = network, options
         other._plans = PlanCache(network, options, isa, self._plans.spare)
         return other
@@ -235,7 +244,7 @@ class InferenceSession:
             results = sectioned.run(self._runtime_values(arrays))
         for name, constant in sectioned.network.encoded_constants(names).items():
             results[name] = RuntimeValue(constant.codes, constant.format, real_dtype=constant.dtype)
-        return {name: _result(value, raw) for name, value in results.items()}
+        return {name: returned(value, raw) for name, value in results.items()}
 
     def _runtime_values(self, arrays: Mapping[str, Any]) -> dict[str, RuntimeValue]:
         return {value.name: RuntimeValue(arrays[value.name]) for value in self.graph.inputs}
@@ -381,17 +390,3 @@ class InferenceSession:
     def limited(self) -> AbstractContextManager[None]:
         """Limit the threads of NumPy's linear algebra to those of the session, while the context lasts."""
         return BLAS.limited(self._options.threads)
-
-
-def _result(value: RuntimeValue, raw: bool) -> Any:
-    """Return a value as `run` returns it: new arrays, real numbers unless codes are requested."""
-    return _copied(decode_value(value, raw))
-
-
-def _copied(value: Any) -> Any:
-    """Return a tensor, sequence, map or None that shares no memory with another one."""
-    if isinstance(value, np.ndarray):
-        return np.array(value, order="C")
-    if isinstance(value, list):
-        return [_copied(element) for element in value]
-    return dict(value) if isinstance(value, dict) else value

@@ -242,7 +242,7 @@ def test_codes_that_are_only_moved_are_not_blamed():
 def test_a_wrong_format_is_named_first():
     digits = zoo.find("digits")
     data = [{"image": digits.sample().feeds["image"][:20]}]
-    formats = dict(qengine.calibrate(digits.path, data))
+    formats = dict(qengine.calibrate(digits.path, data, per_channel=False, unsigned=False))
     for names, form, text in (
         (("block2.norm1", "block2.relu1"), "Q6.1", "3 fewer integer bits"),
         (("block1.norm2", "block1.relu2"), "Q-1.8", "3 more integer bits"),
