@@ -227,11 +227,7 @@ class Replay:
         rounded = run.kept.rounded
         if turned or is_apart:
             forms = {n: run.formats.get(n, fmt) for n, fmt in constants.items() if rounded != (n in turned)}
-            rounds = may_round and rounded != is_apart
-            key = (i, tuple(forms.items()), rounds)
-            runner = self._others.get(
-                key, lambda: self._plans.runners([self._plan_of_step(i, forms, rounds=rounds)])[0]
-            )
+            runner = self._other_step(i, forms, rounds=may_round and rounded != is_apart)
         else:
             runner = self._steps[rounded][i]
         run.changed[name] = runner(run.feeds(bound_step.reads))[name]
