@@ -39,7 +39,7 @@ def calibrate(
 
     qengine calibrate digits --bits 8 -o formats.json && qengine run digits --formats formats.json
 
-    qengine calibrate model.onnx --data photos --scale 1/255 --unsigned --per-channel -o formats.json
+    qengine calibrate model.onnx --data photos --scale 1/255 -o formats.json
 
     qengine calibrate model.onnx --data-free -o formats.json
 

@@ -57,4 +57,4 @@ def linear_weights(node: Node, graph: Graph, constants: Constants, source: str =
     return linear if linear.is_whole else None
 
 
-__all__ = ["LinearWeights", "NoFold", "linear_weights"]
+__all__ = ["LinearWeights", "NoFold", "ScaleWeights", "linear_weights"]

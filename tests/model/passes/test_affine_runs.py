@@ -31,9 +31,12 @@ ONE = {
     "single numbers around": "Add x l a; Mul a s c; Sub k c y",
     "sums alone": "Add x m a; Sub a b y",
     "a factor and a single number": "Div x s a; Add a k y",
+    "a sign": "Neg x a; Add m a y",
+    "a sign at the end": "Mul x s a; Identity a c; Neg c y",
 }
 STAYS = {
     "one": "Mul x s y",
+    "one, and the same": "Identity x a; Mul s a y",
     "along the rows": "Mul x w a; Add a m y",
     "read by another": "Mul x s a; Add a m c; Mul c a y",
     "divided by it": "Add x m a; Div s a y",
