@@ -55,6 +55,7 @@ class Counters:
         # The range and the one before, as bits of float32, and the exponent; then what the kernel finds: the extremes.
         self.state, self.counters = np.zeros(5, np.int64), np.zeros(2 * SIDE + DUMMIES, np.int64)
         self._extremes = self.state[3:].view(np.float32)[::2]
+        self._before = np.array([np.inf, -np.inf], np.float32)  # extremes of the runs that ended since `begin`
         self._channels, self._block = channels, block
         self._tops = np.zeros((-(-channels // block), LANES), np.float32)
         self.begin(NOTHING)
@@ -63,7 +64,18 @@ class Counters:
         """Set all counts to 0, and the range that is counted from now on; see `reference.histogram.count`."""
         self.counters[:] = 0
         self.state[:3] = _bits(exponent), 0 if old is None else _bits(old), exponent
+        self._extremes[:] = self._before[:] = np.inf, -np.inf
+
+    def end_run(self) -> None:
+        """Let the extremes be those of the next run; `found` has those of all."""
+        self._before[:] = np.fmin(self._before[0], self._extremes[0]), np.fmax(self._before[1], self._extremes[1])
         self._extremes[:] = np.inf, -np.inf
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The smallest and the largest finite value of the run; inf and -inf where there is none."""
+        least, most = map(float, self._extremes)
+        return least, most
 
     @property
     def addresses(self) -> dict[str, int]:
@@ -81,14 +93,15 @@ class Counters:
     def found(self) -> Counted:
         """Return what was counted since `begin`."""
         zeros, nan, infinite, _ = (int(part.sum()) for part in np.split(self.counters[2 * SIDE :], 4))
-        least, most = map(float, self._extremes)
+        least = float(min(self._extremes[0], self._before[0]))
+        most = float(max(self._extremes[1], self._before[1]))
         counts = self.counters[: 2 * SIDE].reshape(2, SIDE).copy()
         return Counted(counts, least, most, zeros, infinite, nan, int(self.is_outgrown))
 
     @property
     def largest(self) -> float:
-        """The largest magnitude of a finite value."""
-        least, most = map(float, self._extremes)
+        """The largest magnitude of a finite value of the run."""
+        least, most = self.extremes
         return max(abs(least), abs(most)) if least <= most else 0.0
 
     @property

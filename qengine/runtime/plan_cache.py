@@ -152,7 +152,12 @@ class PlanCache:
             return None
 
     def sectioned_plan(
-        self, arrays: Mapping[str, Any], names: Sequence[str] | None, on_inner_tensor: InnerTensorCallback | None = None
+        self,
+        arrays: Mapping[str, Any],
+        names: Sequence[str] | None,
+        on_inner_tensor: InnerTensorCallback | None = None,
+        *,
+        has_all_graphs: bool = False,
     ) -> SectionedPlan:
         """Return the plan of a run that is planned section by section.
 
@@ -162,13 +167,14 @@ class PlanCache:
             Checked feeds.
         names
             Tensors to compute; None for the outputs of the model.
-        on_inner_tensor
+        on_inner_tensor, has_all_graphs
             See `SectionSettings`.
         """
         outputs = self.names(names)
         network, overrides = self._overriding(arrays)
         settings = self._section_settings(partial(self.run, raw=True), on_inner_tensor)
-        key = (outputs, overrides, on_inner_tensor)
+        settings = replace(settings, has_all_graphs=has_all_graphs)
+        key = (outputs, overrides, on_inner_tensor, has_all_graphs)
         return self._sectioned.get(key, lambda: SectionedPlan(network, outputs, settings))
 
     def plan_run_by(
@@ -185,7 +191,7 @@ class PlanCache:
         run_plan
             Function that runs the plan of each section, also of graphs inside of nodes.
         arrays
-            Checked feeds.
+            Checked feeds; the plan is for all that override the same initializers.
         names
             Tensors to compute; None for the outputs of the model.
         change_output

@@ -69,6 +69,8 @@ class SectionSettings:
     executor : function that returns a plan on native kernels; None where the reference runs.
     on_inner_tensor : function that is called with the tensors that graphs inside of nodes compute, which then run on
         the reference; None for no calls.
+    has_all_graphs : whether graphs that the data leaves out run too, for the sake of `on_inner_tensor`: the other
+        branch of an If, and the body of a loop without iterations.
     change_output : function that changes what nodes between sections compute; None for no change.
     """
 
@@ -80,6 +82,7 @@ class SectionSettings:
     isa: Isa | None = None
     executor: Callable[[Plan], Executor] | None = None
     on_inner_tensor: InnerTensorCallback | None = None
+    has_all_graphs: bool = False
     change_output: ChangeOutput | None = None
 
 
@@ -262,12 +265,12 @@ class SectionedPlan:
             if value.format is not None:
                 encoded.add(name)
 
+        branches = None if self.settings.has_all_graphs else self.network.branch  # in a plan only one branch runs
+
         def make() -> Section:
             constants = {**self.graph.constants, **known}
             graph = replace(rest, constants=constants, inputs=tuple(Value(name, t.dtype) for name, t in inputs.items()))
-            return plan_section(
-                graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded), self.network.branch
-            )
+            return plan_section(graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded), branches)
 
         return self._sections.get(tuple(key), make)
 
@@ -286,6 +289,8 @@ class SectionedPlan:
         with node.errors_named():
             for name, value in named:
                 env.store_output(name, value, node)
+        if self.settings.has_all_graphs:
+            self._graphs_of(node, env).run_left_out(node, inputs)
         for name, _ in named:
             if not isinstance(env[name].value, np.ndarray):
                 continue

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
 from numpy.typing import NDArray
 
 from qengine import memory
@@ -28,7 +27,7 @@ from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.steps import Arithmetic, Tensor
 from qengine.qformat import Format
-from qengine.runtime.environment import decode_value
+from qengine.runtime.environment import returned
 from qengine.runtime.event import Event
 from qengine.runtime.feeds import Argument, check_feeds
 from qengine.runtime.native import Executor
@@ -245,7 +244,7 @@ class InferenceSession:
             results = sectioned.run(self._runtime_values(arrays))
         for name, constant in sectioned.network.encoded_constants(names).items():
             results[name] = RuntimeValue(constant.codes, constant.format, real_dtype=constant.dtype)
-        return {name: _result(value, raw) for name, value in results.items()}
+        return {name: returned(value, raw) for name, value in results.items()}
 
     def _runtime_values(self, arrays: Mapping[str, Any]) -> dict[str, RuntimeValue]:
         return {value.name: RuntimeValue(arrays[value.name]) for value in self.graph.inputs}
@@ -331,20 +330,19 @@ class InferenceSession:
             plans[id(plan)] = plan
             return self._plans.run(plan, inputs, raw=True)
 
-        self.run_sections(run, arrays, names)
+        self.sectioned_by(run, arrays, names)(arrays)
         return list(plans.values())
 
-    def run_sections(
+    def sectioned_by(
         self,
         run_plan: RunPlan,
         arrays: Mapping[str, Any],
         names: Sequence[str] | None,
         change_output: ChangeOutput | None = None,
-    ) -> dict[str, RuntimeValue]:
-        """Run the model section by section, on a function of the caller's; see `PlanCache.plan_run_by`."""
-        with self.limited():
-            plan = self._plans.plan_run_by(run_plan, arrays, names, change_output)
-            return plan.run(self._runtime_values(arrays))
+    ) -> Callable[[Mapping[str, Any]], dict[str, RuntimeValue]]:
+        """Return a function of feeds that runs the model section by section; see `PlanCache.plan_run_by`."""
+        plan = self._plans.plan_run_by(run_plan, arrays, names, change_output)
+        return lambda feeds: plan.run(self._runtime_values(feeds))
 
     def executor(self, plan: Plan, *, raw: bool = False) -> Executor:
         """Return a plan on this session's native kernels, compiled on first use.
@@ -392,17 +390,3 @@ class InferenceSession:
     def limited(self) -> AbstractContextManager[None]:
         """Limit the threads of NumPy's linear algebra to those of the session, while the context lasts."""
         return BLAS.limited(self._options.threads)
-
-
-def _result(value: RuntimeValue, raw: bool) -> Any:
-    """Return a value as `run` returns it: new arrays, real numbers unless codes are requested."""
-    return _copied(decode_value(value, raw))
-
-
-def _copied(value: Any) -> Any:
-    """Return a tensor, sequence, map or None that shares no memory with another one."""
-    if isinstance(value, np.ndarray):
-        return np.array(value, order="C")
-    if isinstance(value, list):
-        return [_copied(element) for element in value]
-    return dict(value) if isinstance(value, dict) else value

@@ -156,6 +156,17 @@ def saturating_magnitude(names: set[str], readers: Iterable[Node], activations: 
     return largest
 
 
+def nan_error(name: str, places: Iterable[tuple[Node, Role]]) -> FormatError:
+    """Return the error for a constant that holds NaN, which nodes read: fixed point has no code for it."""
+    places = list(places)
+    if places and all(node.operator == "Where" for node, _ in places):
+        return FormatError(
+            f"constant '{name}' holds NaN, which Where picks as a fill: fixed point has no code for it; "
+            "put a number there that nothing reads, such as 0"
+        )
+    return FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
+
+
 def holds_infinity(values: NDArray[Any]) -> bool:
     """Whether an array of real numbers has an element that counts as infinite; see `LARGEST`."""
     return values.dtype.kind == "f" and bool((np.abs(values) >= _largest(values.dtype)).any())
@@ -243,7 +254,7 @@ class ConstantFormats:
         if self.weight_qformat:
             return self.weight_qformat
         if any(_extremes(value) is None for value in values):
-            raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
+            raise nan_error(name, self.readers[name].places if name in self.readers else ())
         if self.stored is not None:
             return _exact(self.stored.get(name), axis, values)
         try:

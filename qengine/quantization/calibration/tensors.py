@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError
-from qengine.model.formats.constants import Readers, finite, readers_of
+from qengine.model.formats.constants import Readers, finite, nan_error, readers_of
 from qengine.model.formats.groups import format_groups, is_real
 from qengine.model.formats.parts import joins_in_parts
 from qengine.model.graph import Graph, Value
@@ -197,7 +196,7 @@ def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Ma
         if not arrays or name in groups or name not in named:
             continue
         if any(np.isnan(array).any() for array in arrays):
-            raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
+            raise nan_error(name, readers.places)
         axis = readers.channel_axis(arrays[0])
         is_short = all(array.dtype.itemsize <= np.dtype(np.float32).itemsize for array in arrays)
         dtype: Any = np.float32 if is_short else np.float64

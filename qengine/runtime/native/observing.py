@@ -133,6 +133,11 @@ class Observer:
         Instruction set of the kernels, and number of threads.
     as_arrays
         Names of tensors that are given to the caller as arrays.
+
+    Attributes
+    ----------
+    plan : the plan.
+    extremes : the smallest and the largest value in the last run of each tensor that kernels count.
     """
 
     def __init__(self, plan: Plan, isa: Isa, threads: int, as_arrays: Collection[str]) -> None:
@@ -142,6 +147,7 @@ class Observer:
         self._ops = {op.tensor: op for op in lowering.count_ops}
         self._exponents = dict.fromkeys(self._ops, NOTHING)
         self._counted: list[tuple[str, int, Counted]] = []
+        self.extremes: dict[str, tuple[float, float]] = {}
         self._on_array: OnArray | None = None
         for op in self._ops.values():
             for one in op.counters:
@@ -167,8 +173,14 @@ class Observer:
             self._executor.run(feeds)
         finally:
             self._on_array = None
+        for name, op in self._ops.items():
+            least, most = zip(*(one.extremes for one in op.counters), strict=True)
+            self.extremes[name] = min(least), max(most)
         if outgrown := [name for name, op in self._ops.items() if any(one.is_outgrown for one in op.counters)]:
             self._run_again(feeds, outgrown)
+        for op in self._ops.values():
+            for one in op.counters:
+                one.end_run()
 
     def _run_again(self, feeds: Mapping[str, NDArray[Any]], outgrown: list[str]) -> None:
         """Widen the range of some tensors, and count what lies beyond the range before."""

@@ -35,8 +35,8 @@ from qengine.model.steps import (
 from qengine.model.steps.forms import Concatenated
 from qengine.qformat import PartFormats, QFormat, joined_format
 from qengine.runtime.plan.evaluation_rules import with_rule
+from qengine.runtime.plan.lifetimes import most_bytes, with_lifetimes
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
-from qengine.runtime.plan.tensor_bytes import most_bytes
 
 
 class Branches(Protocol):
@@ -235,7 +235,7 @@ class PlanBuilder:
         if self.fixed and self.fixed.strict and self.islands:
             listed = ", ".join(dict.fromkeys(map(str, self.islands)))  # a step for each output
             raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
-        steps = self._with_lifetimes()
+        steps = with_lifetimes(self.steps)
         most, heaviest = most_bytes(self.inputs, steps)
         plan = Plan(tuple(self.inputs), steps, outputs, tuple(self.encoded.values()), self.fixed)
         plan = replace(plan, bytes=self.known_bytes + most, heaviest=heaviest)
@@ -373,13 +373,3 @@ class PlanBuilder:
 
     def _check_size(self, shape: tuple[int, ...], label: str) -> None:
         memory.check_elements(shape, f"{label}: a tensor", self.max_elements)
-
-    def _with_lifetimes(self) -> tuple[BoundStep, ...]:
-        """Return the steps, each with the tensors that no later step reads: its operands, and its output if unread."""
-        read_later: set[str] = set()
-        steps = []
-        for bound_step in reversed(self.steps):
-            names = {*bound_step.reads, bound_step.output.name}
-            steps.append(replace(bound_step, release=tuple(sorted(names - read_later))))
-            read_later |= names
-        return tuple(reversed(steps))

@@ -242,7 +242,7 @@ def test_codes_that_are_only_moved_are_not_blamed():
 def test_a_wrong_format_is_named_first():
     digits = zoo.find("digits")
     data = [{"image": digits.sample().feeds["image"][:20]}]
-    formats = dict(qengine.calibrate(digits.path, data))
+    formats = dict(qengine.calibrate(digits.path, data, per_channel=False, unsigned=False))
     for names, form, text in (
         (("block2.norm1", "block2.relu1"), "Q6.1", "3 fewer integer bits"),
         (("block1.norm2", "block1.relu2"), "Q-1.8", "3 more integer bits"),
@@ -389,3 +389,17 @@ def test_what_cannot_be_done_is_said():
     logs = network([("Log", "x", "l"), ("Softplus", "l", "y")], inputs={"x": [3]})
     with pytest.raises(FormatError, match="tensor 'y' became NaN in float32"):
         blame(InferenceSession(logs, qformat="Q3.4"), [{"x": np.float32([1, -1, 2])}])
+
+
+def test_what_rounding_makes_nan_has_no_figure():
+    """Rounded to 0, a number divided by itself is NaN in float32; the run in fixed point has a rule."""
+    model = network([("Abs", "x", "a"), ("Div", "x a", "d"), ("Neg", "d", "y")], inputs={"x": [2, 6]})
+    x = np.full((2, 6), 0.3, np.float32)
+    x[0, 0] = 0.01
+    found = blame(InferenceSession(model, qformat="Q4.3"), [{"x": x}] * 2, groups={"both": ["x", "y"]})
+    assert found.sqnr_db is not None
+    assert (found.rounded_db, found.activations_db) == (None, None)
+    assert all(one.all_but_db is None and one.gain_db is None for one in (*found.tensors, *found.groups))
+    assert found["y"].output_db > 15
+    assert any("no figure with all tensors rounded: " in note and "became NaN" in note for note in found.notes)
+    assert "no SQNR with all tensors rounded" in found.verdict[0]

@@ -1,10 +1,22 @@
-"""Memory that the tensors of a plan take."""
+"""Lifetimes of the tensors of a plan, and the most memory that they take at a time."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from qengine.model.steps import Tensor
 from qengine.runtime.plan.plan import BoundStep
+
+
+def with_lifetimes(bound_steps: Sequence[BoundStep]) -> tuple[BoundStep, ...]:
+    """Return the steps, each with the tensors that no later step reads: its operands, and its output if unread."""
+    read_later: set[str] = set()
+    steps = []
+    for bound_step in reversed(bound_steps):
+        names = {*bound_step.reads, bound_step.output.name}
+        steps.append(replace(bound_step, release=tuple(sorted(names - read_later))))
+        read_later |= names
+    return tuple(reversed(steps))
 
 
 def most_bytes(inputs: Sequence[Tensor], steps: Sequence[BoundStep]) -> tuple[int, str]:
