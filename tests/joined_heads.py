@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 from networks import network, weights
-from onnx import helper
+from onnx import helper, numpy_helper
 
 _WEIGHTS = {
     "W": weights(4, 3, 1, 1, seed=1, scale=100),  # of boxes b
@@ -148,16 +148,55 @@ WHOLE = {
 """Heads whose join has one format, of 16 bits as the small part would lose its signal in 8."""
 
 
-def with_branches() -> bytes:
-    """Return a network whose output is a Concat of the branch of an If."""
-    nodes = [*_BOTH, ("ReduceMax", "x", "m", {"keepdims": 0}), ("Greater", "m limit", "is_large")]
-    constants = {"W": _WEIGHTS["W"], "V": _WEIGHTS["V"], "limit": 2.5}
-    model = onnx.load_from_string(network(nodes, constants=constants))
-    branches = {
-        key: helper.make_graph(
-            [helper.make_node("Concat", order, [key], axis=1)], key, [], [helper.make_tensor_value_info(key, 1, None)]
-        )
-        for key, order in (("then_branch", ["b", "s"]), ("else_branch", ["b", "s"]))
-    }
-    model.graph.node.append(helper.make_node("If", ["is_large"], ["y"], **branches))
+def _graph(name, inputs, nodes, outputs):
+    """Return a graph inside of a node; what it reads beside its inputs is captured."""
+    made = [[helper.make_tensor_value_info(n, kind, None) for n, kind in ends] for ends in (inputs, outputs)]
+    return helper.make_graph([helper.make_node(*node[:3], **node[3]) for node in nodes], name, *made)
+
+
+def _with(node, nodes=(), outputs=("y",), **constants) -> bytes:
+    """Return the bytes of a network that ends with a node."""
+    known = {name: _WEIGHTS[name] for name in "WV"}
+    model = onnx.load_from_string(network([*_BOTH, *nodes], constants={**known, **constants}, outputs=outputs))
+    model.graph.node.append(node)
     return model.SerializeToString()
+
+
+def _with_if() -> bytes:
+    both = {
+        name: _graph(name, [], [("Concat", ["b", "s"], [name], {"axis": 1})], [(name, 1)])
+        for name in ("then_branch", "else_branch")
+    }
+    is_large = [("ReduceMax", "x", "m", {"keepdims": 0}), ("Greater", "m limit", "is_large")]
+    return _with(helper.make_node("If", ["is_large"], ["y"], **both), is_large, limit=2.5)
+
+
+def _with_loop() -> bytes:
+    nodes = [
+        ("Concat", ["b", "s"], ["cat"], {"axis": 1}),
+        ("Identity", ["go"], ["on"], {}),
+        ("Add", ["state", "half"], ["more"], {}),
+    ]
+    body = _graph("body", [("i", 7), ("go", 9), ("state", 1)], nodes, [("on", 9), ("more", 1), ("cat", 1)])
+    node = helper.make_node("Loop", ["n", "yes", "s"], ["last", "rows"], body=body)
+    return _with_squeezed(_with(node, outputs=("rows", "last"), n=np.array(1), yes=np.array(True), half=0.5))
+
+
+def _with_squeezed(model: bytes) -> bytes:
+    """Return a model whose output y is the only row of another one."""
+    proto = onnx.load_from_string(model)
+    proto.graph.initializer.append(numpy_helper.from_array(whole(0), "first"))
+    proto.graph.node.append(helper.make_node("Squeeze", ["rows", "first"], ["y"]))
+    proto.graph.output[0].name = "y"
+    return proto.SerializeToString()
+
+
+def _with_scan() -> bytes:
+    nodes = [("Concat", ["row", "score"], ["joined"], {"axis": 1})]
+    body = _graph("body", [("row", 1), ("score", 1)], nodes, [("joined", 1)])
+    options = {"num_scan_inputs": 2, "scan_input_axes": [2, 2], "scan_output_axes": [2]}
+    return _with(helper.make_node("Scan", ["b", "s"], ["y"], body=body, **options))
+
+
+INSIDE = {"if": _with_if(), "loop": _with_loop(), "scan": _with_scan()}
+"""Networks whose output, of boxes and scores, a graph inside of a node joins."""

@@ -52,7 +52,7 @@ ISLANDS = {
     "choose_op17": ["Greater"],
     "collect_op13": ["ConcatFromSequence"] * 2,
     "collect_op20": ["ConcatFromSequence"] * 2,
-    "peaks_op17": ["TopK", "ScatterElements"],
+    "peaks_op17": ["ScatterElements"],
     "gate_op18": ["Greater"],
     "gate_op28": ["Greater"],
     "tokens_op24": ["Attention"] * 2,

@@ -15,7 +15,7 @@ from qengine.model.graph import Graph
 from qengine.model.steps import Join
 from qengine.model.steps.forms import Concatenated
 from qengine.qformat import QFormat
-from qengine.quantization.calibration.channels import ChannelRanges
+from qengine.quantization.calibration.channels import ENOUGH, ChannelRanges
 from qengine.quantization.calibration.outputs import Sources, listed
 from qengine.quantization.calibration.range_notes import Loss, losses_of, worst
 from qengine.runtime.plan.plan import BoundStep
@@ -66,7 +66,8 @@ def lost_in_run(
         channels = ChannelRanges()
         channels.add(exact)
         lost, range_ = channels.lost_in(fmt)
-        if len(lost) and not sources.is_bounded(name):
+        is_certain = exact.size >= ENOUGH * len(channels.most) and not sources.is_bounded(name)
+        if len(lost) and is_certain:
             words, whole = listed(lost, len(channels.most)), float(channels.most.max())
             found += losses_of(words, range_, name, whole, fmt, _REMEDY)
     return worst(_of_each(found))

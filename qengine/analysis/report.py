@@ -183,7 +183,7 @@ def _native_run(
     computed: list[tuple[Tensor, BoundStep | None]] = [(t, None) for t in plan.inputs]
     computed += [(bound_step.output, bound_step) for bound_step in plan.steps]
     tensors = [
-        _Compared(t, step.node if step else None, step.kind if step else "quantize", run.tensors[t.name])
+        _Compared(t, step.node if step else None, step.step.kind if step else "quantize", run.tensors[t.name])
         for t, step in computed
         if t.format is not None
     ]

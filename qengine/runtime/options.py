@@ -70,7 +70,7 @@ class SessionOptions:
         Whether weights have one number of fraction bits for each output channel.
     islands
         Families of operators that are computed in float32 although fixed point has a rule for them: "softmax" (Softmax
-        and LogSoftmax) and "norm" (normalizations), as names or as one text with commas.
+        and LogSoftmax), "norm" (normalizations) and "recurrent" (LSTM, GRU, RNN), as names or as one text with commas.
     strict
         Whether a model is refused in which an operator has no fixed-point rule, instead of computing the operator in
         float32.

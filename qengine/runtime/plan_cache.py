@@ -191,7 +191,7 @@ class PlanCache:
         run_plan
             Function that runs the plan of each section, also of graphs inside of nodes.
         arrays
-            Checked feeds.
+            Checked feeds; the plan is for all that override the same initializers.
         names
             Tensors to compute; None for the outputs of the model.
         change_output

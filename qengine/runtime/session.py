@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
@@ -330,20 +330,19 @@ class InferenceSession:
             plans[id(plan)] = plan
             return self._plans.run(plan, inputs, raw=True)
 
-        self.run_sections(run, arrays, names)
+        self.sectioned_by(run, arrays, names)(arrays)
         return list(plans.values())
 
-    def run_sections(
+    def sectioned_by(
         self,
         run_plan: RunPlan,
         arrays: Mapping[str, Any],
         names: Sequence[str] | None,
         change_output: ChangeOutput | None = None,
-    ) -> dict[str, RuntimeValue]:
-        """Run the model section by section, on a function of the caller's; see `PlanCache.plan_run_by`."""
-        with self.limited():
-            plan = self._plans.plan_run_by(run_plan, arrays, names, change_output)
-            return plan.run(self._runtime_values(arrays))
+    ) -> Callable[[Mapping[str, Any]], dict[str, RuntimeValue]]:
+        """Return a function of feeds that runs the model section by section; see `PlanCache.plan_run_by`."""
+        plan = self._plans.plan_run_by(run_plan, arrays, names, change_output)
+        return lambda feeds: plan.run(self._runtime_values(feeds))
 
     def executor(self, plan: Plan, *, raw: bool = False) -> Executor:
         """Return a plan on this session's native kernels, compiled on first use.

@@ -142,7 +142,7 @@ def _pieces(nodes: Sequence[Node], piece: range, outputs: Collection[str]) -> It
         parts = [range(a, b) for a, b in pairwise(bounds)]
         longest = max((name for name in lives if name not in ignored), key=lambda n: _length(lives[n]), default=None)
         is_cut = len(parts) > 1 or len(piece) <= _MOST_NODES
-        if is_cut or longest is None or 4 * _length(lives[longest]) < len(piece):
+        if is_cut or longest is None or _length(lives[longest]) <= _MOST_NODES:
             break
         ignored.add(longest)
     if len(parts) == 1:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.analysis.blame.groups import groups_of
 from qengine.analysis.blame.points import CONSTANT, Point
 from qengine.analysis.blame.rerun import Rerun
@@ -26,7 +28,7 @@ from qengine.analysis.blame.sectioned import SectionedRerun
 from qengine.analysis.blame.sums import GroupSums, TensorSums, output_decibels
 from qengine.analysis.blame.verdict import verdict
 from qengine.analysis.report import losses, paired_events
-from qengine.errors import FeedError, OptionError, QEngineError
+from qengine.errors import FeedError, FormatError, OptionError, QEngineError
 from qengine.kernels.reference.requantize import Tally, add_tally, new_tally
 from qengine.metrics.decibels import Energy, OutputNoise, ratio_in_decibels
 from qengine.model.formats.groups import format_groups
@@ -37,7 +39,11 @@ from qengine.runtime.plan.plan import BoundStep, Plan, decode_output
 from qengine.runtime.session import InferenceSession
 
 Feeds = Iterable[Mapping[str, Any]]
+Arrays = Mapping[str, NDArray[Any]]
 Groups = str | Iterable[str] | Mapping[str, Collection[str]] | None
+
+_ALL, _ALL_BUT = "all tensors", "all but "
+_MAX_FAILURES = 3
 
 
 def blame(
@@ -52,7 +58,7 @@ def blame(
 
     Each feed is run once in fixed point, and in float32 with nothing rounded and with everything rounded. Then it is
     run in float32 twice per tensor: with this tensor alone rounded, and with all tensors but this one. Steps that do
-    not depend on the tensor are not computed again. The memory in use is that of the tensors of two runs, for any
+    not depend on the tensor are not computed again. The memory in use is that of the tensors of three runs, for any
     number of feeds.
 
     Parameters
@@ -135,12 +141,14 @@ class _Measure:
         self._islands: dict[str, None] = {}
         self._unmatched: dict[str, None] = {}
         self._constants: dict[str, Tensor] = {}
+        self._failures: dict[str, str] = {}  # errors by what was rounded
         self._runs = 0
 
     def add(self, feed: Mapping[str, Any]) -> None:
         """Run one feed, and add its signals and noises."""
-        arrays = self._fixed.check_feeds(feed)
-        with self._fixed.limited(), np.errstate(all="ignore"):
+        arrays, options = self._fixed.check_feeds(feed), self._fixed.options
+        limit = memory.limited(options.memory_limit(), max_elements=options.max_elements)
+        with limit, self._fixed.limited(), np.errstate(all="ignore"):
             rerun = self._rerun(arrays)
             rerun.run(arrays)
             points = [point for point in rerun.points.values() if point.rounds]
@@ -151,19 +159,33 @@ class _Measure:
                 self._sums_of(point, rerun)
             self._in_fixed_point(rerun, arrays, noise)
             self._advance(part)
-            noise.add(self._together["rounded"], rerun.together())
+            self._add(_ALL, self._together["rounded"], noise, rerun.together)
             for kind in ("constants", "activations"):
-                found = rerun.with_kinds(constants=kind == "constants", activations=kind == "activations")
-                noise.add(self._together[kind], found)
+                rounded = {"constants": kind == "constants", "activations": kind == "activations"}
+                self._add(f"all {kind}", self._together[kind], noise, partial(rerun.with_kinds, **rounded))
             self._advance(3 * part)
             for point in rerun.points.values():
                 self._measure(point, rerun, noise)
                 self._advance(2 * part * point.rounds)
-            for group in groups.values():
-                noise.add(group.at_outputs, rerun.alone(group.tensors))
-                noise.add(group.all_but, rerun.all_but(group.tensors))
+            for name, group in groups.items():
+                label = f"group '{name}'"
+                self._add(f"{label} alone", group.at_outputs, noise, partial(rerun.alone, group.tensors))
+                self._add(f"{_ALL_BUT}{label}", group.all_but, noise, partial(rerun.all_but, group.tensors))
                 self._advance(2 * part)
         self._runs += 1
+
+    def _add(self, what: str, energies: dict[str, Energy], noise: OutputNoise, run: Callable[[], Arrays]) -> None:
+        """Add the noise of a run with tensors rounded; where that makes a NaN, there is no figure, but a note."""
+        if what in self._failures or (what.startswith(_ALL_BUT) and _ALL in self._failures):
+            energies.clear()
+            return
+        try:
+            outputs = run()
+        except FormatError as error:
+            self._failures[what] = str(error)
+            energies.clear()
+            return
+        noise.add(energies, outputs)
 
     def _rerun(self, arrays: Mapping[str, NDArray[Any]]) -> Rerun | SectionedRerun:
         """Return the runs with tensors rounded for feeds of such shapes."""
@@ -240,8 +262,9 @@ class _Measure:
         if (rounded := rerun.rounded(point) if point.kind != CONSTANT else None) is not None:
             given[point.name] = rounded
             sums.add_own(rerun.exact[point.name], given[point.name])
-        noise.add(sums.at_outputs, rerun.alone([point.name], given=given))
-        noise.add(sums.all_but, rerun.all_but([point.name]))
+        label = f"'{point.name}'"
+        self._add(f"{label} alone", sums.at_outputs, noise, partial(rerun.alone, [point.name], given=given))
+        self._add(f"{_ALL_BUT}{label}", sums.all_but, noise, partial(rerun.all_but, [point.name]))
 
     def _sums_of(self, point: Point, rerun: Rerun | SectionedRerun) -> TensorSums:
         """Return the sums of a tensor; a constant is added when it is first seen."""
@@ -300,6 +323,8 @@ class _Measure:
         yield from losses(self._constants.values(), self._bound_steps.values(), self._tallies)
         for node in self._islands:
             yield f"computed in float32, without a fixed-point rule: {node}"
+        for what, error in list(self._failures.items())[:_MAX_FAILURES]:
+            yield f"no figure with {what} rounded: {error}"
         if unmatched := [name for name in self._unmatched if name not in self._sums]:
             listed = ", ".join(f"'{name}'" for name in unmatched)
             yield f"rounded in the run, and not blamed alone, as no step in float32 computes the same: {listed}"

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.analysis.blame.rounding import (
     Constants,
     Rounder,
@@ -121,6 +122,7 @@ class Replay:
     def __init__(self, plan: Plan, rounder: Rounder, plans: PlanCache, outputs: Collection[str]) -> None:
         self._plan, self._rounder, self._plans, self._outputs = plan, rounder, plans, tuple(outputs)
         self._tensors = {t.name: t for t in (*plan.inputs, *(step.output for step in plan.steps))}
+        self._bytes = 3 * sum(prod(t.shape) * t.dtype.itemsize for t in self._tensors.values())
         self._constants = [rounder.constants_of(step) for step in plan.steps]
         self._blocks = [self._block(steps) for steps in _cut(plan)]
         self._others: LruCache[Runner] = LruCache(_CACHED_STEPS)
@@ -131,6 +133,7 @@ class Replay:
 
     def run(self, feeds: Arrays, *, rounded: bool) -> Kept:
         """Run with nothing rounded, or everything, and keep every tensor."""
+        memory.require(self._bytes, "every tensor of a run, exact, rounded, and before it is rounded,")
         kept = Kept(rounded)
         for tensor in self._plan.inputs:
             fed = np.asarray(feeds[tensor.name])
@@ -224,11 +227,7 @@ class Replay:
         rounded = run.kept.rounded
         if turned or is_apart:
             forms = {n: run.formats.get(n, fmt) for n, fmt in constants.items() if rounded != (n in turned)}
-            rounds = may_round and rounded != is_apart
-            key = (i, tuple(forms.items()), rounds)
-            runner = self._others.get(
-                key, lambda: self._plans.runners([self._plan_of_step(i, forms, rounds=rounds)])[0]
-            )
+            runner = self._other_step(i, forms, rounds=may_round and rounded != is_apart)
         else:
             runner = self._steps[rounded][i]
         run.changed[name] = runner(run.feeds(bound_step.reads))[name]

@@ -7,7 +7,7 @@ nodes. Rounding may change which sections there are, so every run begins at the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from qengine.errors import UnsupportedError
 from qengine.model.graph import Graph
 from qengine.model.ops.operator import find
 from qengine.runtime.plan.plan import FixedPointSettings, Plan, decode_output
+from qengine.runtime.sections import ChangeOutput, RunPlan
 from qengine.runtime.session import InferenceSession
+from qengine.runtime.values import RuntimeValue
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -52,6 +54,9 @@ class SectionedRerun:
         self._replays: dict[int, tuple[Plan, Replay]] = {}
         self._together: Arrays | None = None
         self._nodes = {name: node for node in fixed.optimized.nodes for name in node.outputs}
+        self._run_plan: RunPlan = self._recorded
+        self._change_output: ChangeOutput = _noted({})
+        self._runner: Callable[[Mapping[str, Any]], dict[str, RuntimeValue]] | None = None
         self._between: set[str] = set()  # tensors that nodes between sections compute
         self.points: dict[str, Point] = {}
         self.unmatched: tuple[str, ...] = ()
@@ -84,7 +89,7 @@ class SectionedRerun:
         """Return a tensor of the float32 run rounded to its format; None for one of a graph inside of a node."""
         if point.name not in self.exact:
             return None
-        return in_format(point.name, self.exact[point.name], point.format, self._settings.arithmetic)
+        return self._in_format(point.name, self.exact[point.name])
 
     def alone(self, names: Collection[str], *, given: Arrays | None = None) -> Arrays:  # noqa: ARG002
         """Return the outputs of a float32 run in which some tensors alone are rounded."""
@@ -108,35 +113,50 @@ class SectionedRerun:
     def _find_points(self) -> None:
         """Add the points of a run of the last feeds."""
         fixed: dict[int, Plan] = {}
+        made: tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]] = {}, {}
 
         def record(plan: Plan, inputs: Arrays) -> Arrays:
             fixed[id(plan)] = plan
             return self._fixed.plans.run(plan, inputs, raw=True)
 
-        def record_float32(plan: Plan, inputs: Arrays) -> Arrays:
-            self._float32_plans[id(plan)] = plan
-            return self._float32.plans.run(plan, inputs, raw=False)
-
-        def note_output(name: str, array: NDArray[Any]) -> NDArray[Any]:
-            made[name] = array
-            return array
-
-        made: dict[str, NDArray[Any]] = {}
-        self._fixed.run_sections(record, self._feeds, self._names)
-        self._float32.run_sections(record_float32, self._feeds, self._names, note_output)
-        found = points_of(fixed.values(), self._float32_plans.values())
+        self._fixed.sectioned_by(record, self._feeds, self._names, _noted(made[0]))(self._feeds)
+        self._run_plan, self._change_output = self._recorded, _noted(made[1])
+        self._run_sections(self._feeds)
+        found = points_of(fixed.values(), self.plans)
         graph: Graph = self._fixed.graph
         inputs = {v.name: self._fixed.formats[v.name] for v in graph.inputs if v.name in self._fixed.formats}
         fed = {name: Point(name, INPUT, "input", fmt) for name, fmt in inputs.items() if _is_real(self._feeds[name])}
         self.points = {**fed, **self.points, **found.by_name}
         formats = self._settings.formats.activations
-        for name, array in made.items():  # by nodes between sections, such as If
-            if name in formats and array.dtype.kind == "f" and name not in self.points:
-                node = self._nodes.get(name)
-                rounds = node is None or not find(node).preserves_format(node)
-                self.points[name] = Point(name, ACTIVATION, operator_label(node), formats[name], rounds)
+        computed = {step.output.name: step for plan in self.plans for step in plan.steps}
+        for name in made[0]:  # by nodes between sections, such as If; float32 may know which branch it takes
+            is_between = name in made[1] and made[1][name].dtype.kind == "f"
+            if name not in formats or name in self.points or not (is_between or name in computed):
+                continue
+            node = self._nodes.get(name)
+            rounds = node is None or not find(node).preserves_format(node)
+            self.points[name] = Point(name, ACTIVATION, operator_label(node), formats[name], rounds)
+            if is_between:
                 self._between.add(name)
         self.unmatched = tuple(dict.fromkeys((*self.unmatched, *found.unmatched)))
+
+    def _run_sections(self, feeds: Arrays) -> dict[str, RuntimeValue]:
+        """Run in float32 by `_run_plan` and `_change_output`; the plans of the sections are made once."""
+        is_overriding = any(value.name in feeds for value in self._float32.graph.overridable)
+        if self._runner is None or is_overriding:
+
+            def run_plan(plan: Plan, inputs: Arrays) -> Arrays:
+                return self._run_plan(plan, inputs)
+
+            def change_output(name: str, array: NDArray[Any]) -> NDArray[Any]:
+                return self._change_output(name, array)
+
+            self._runner = self._float32.sectioned_by(run_plan, feeds, self._names, change_output)
+        return self._runner(feeds)
+
+    def _recorded(self, plan: Plan, inputs: Arrays) -> Arrays:
+        self._float32_plans[id(plan)] = plan
+        return self._float32.plans.run(plan, inputs, raw=False)
 
     def _run(self, apart: Collection[str], *, rounded: bool) -> Arrays:
         """Return the outputs of a run in which nothing is rounded, or everything, but the other way round for some."""
@@ -147,18 +167,21 @@ class SectionedRerun:
             known = {n: decode_output(t, t.elements, False) for n, t in plan.outputs.items() if t.value is not None}
             return {**known, **replay.outputs_of(inputs, names, rounded=rounded)}
 
-        feeds = dict(self._feeds)
-        for name, point in self.points.items():
-            if point.kind == INPUT and rounded != (name in names):
-                feeds[name] = in_format(name, feeds[name], point.format, self._settings.arithmetic)
-
         def change_output(name: str, array: NDArray[Any]) -> NDArray[Any]:
             if name not in self._between or not self.points[name].rounds or rounded == (name in names):
                 return array
-            return in_format(name, array, self.points[name].format, self._settings.arithmetic)
+            return self._in_format(name, array)
 
-        found = self._float32.run_sections(run_plan, feeds, self.outputs, change_output)
+        feeds = dict(self._feeds)
+        for name, point in self.points.items():
+            if point.kind == INPUT and rounded != (name in names):
+                feeds[name] = self._in_format(name, feeds[name])
+        self._run_plan, self._change_output = run_plan, change_output
+        found = self._run_sections(feeds)
         return {name: np.asarray(found[name].value) for name in self.outputs}
+
+    def _in_format(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        return in_format(name, array, self.points[name].format, self._settings.arithmetic)
 
     def _replay(self, plan: Plan) -> Replay:
         """Return the replay of a section, made on first use."""
@@ -169,6 +192,16 @@ class SectionedRerun:
             replay = Replay(plan, Rounder(points, self._settings), self._float32.plans, outputs)
             self._replays[id(plan)] = plan, replay
         return self._replays[id(plan)][1]
+
+
+def _noted(made: dict[str, NDArray[Any]]) -> ChangeOutput:
+    """Return a function that changes nothing, and adds what it sees to a mapping."""
+
+    def note(name: str, array: NDArray[Any]) -> NDArray[Any]:
+        made[name] = array
+        return array
+
+    return note
 
 
 def _is_real(array: Any) -> bool:

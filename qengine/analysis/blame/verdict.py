@@ -21,7 +21,7 @@ def verdict(found: Blame) -> Iterator[str]:
     """Yield sentences that say what the figures mean, and what to do."""
     rounded = found.rounded_db
     if rounded is None:
-        yield "the output has no SQNR with all tensors rounded: look at the tensors that saturate or are not finite"
+        yield "the output has no SQNR with all tensors rounded: see the notes, and first mend what becomes NaN"
         return
     if isinf(rounded):
         yield "nothing is lost at the output: there is nothing to mend"

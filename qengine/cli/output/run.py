@@ -80,7 +80,7 @@ def _title(result: RunResult) -> Text:
         if result.options.accumulator_bits:
             words.append(f"{result.options.accumulator_bits}-bit accumulator")
         if result.options.islands:
-            words.append(f"{', '.join(result.options.islands)} in float32")
+            words.append(f"{result.options.islands} in float32")
         if result.options.weight_qformat:
             words.append(f"weights {result.options.weight_qformat}")
         if result.options.per_channel:

@@ -113,7 +113,7 @@ class Operator:
         return declared if isinstance(declared, bool) else declared(node)
 
     def kept_outputs(self, node: Node) -> tuple[str, ...]:
-        """Return the outputs that have the format of the first input: of what an evaluator picks, the first."""
+        """Return the outputs of a node that have the format of its first input; of what an evaluator picks, one."""
         if not node.inputs or not self.preserves_format(node):
             return ()
         return node.outputs[:1] if self.is_delegated else node.outputs

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from qengine.model.graph import Graph
 from qengine.model.passes.affine_terms import Affine, affine_of, shape_of
 from qengine.model.passes.linear_weights import NoFold, ScaleWeights
-from qengine.model.passes.row_recognition import parts_of_recognised
+from qengine.model.passes.row_recognition import spelled_nodes
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def first_of_runs(graph: Graph) -> Mapping[int, Affine]:
     """Return the first operator of each run of two or more that round, by position, with vectors of its numbers.
 
     Constants are finite and have a number for each channel (axis 1), some of them several. Nothing else reads a tensor
-    within a run. Operators that are parts of what is recognised as one operator are in no run.
+    within a run. Parts of a function, a Softmax or a normalization in several operators are in no run.
     """
-    spelled, read_once = parts_of_recognised(graph), graph.tensors_read_once()
+    spelled, read_once = spelled_nodes(graph), graph.tensors_read_once()
     runs: dict[int, _Run] = {}
     ends: dict[str, int] = {}  # the first operator of the run that computes a tensor
     for i, node in enumerate(graph.nodes):

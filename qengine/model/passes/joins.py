@@ -7,7 +7,7 @@ part, with the Concat after it, where all that comes of it is picked from again 
 have formats of their own is always the last node before an output; see `formats.parts`.
 
 Nodes are replaced, and no tensor changes. The nodes before stay where something reads them, and else are removed later.
-A Concat whose output a quantized model rounds stays.
+A Concat stays that a quantized model rounds, or that the user gives one format.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Views:
         self.shapes |= {name: array.shape for name, array in graph.constants.items()}
         self.by_name: dict[str, list[Parts]] = {}
         self.picked: dict[str, Piece | Parts] = {}
-        self.rounded = self._rounded()
+        self.rounded = self._rounded() | {graph.aliases.get(name, name) for name in graph.whole}
 
     def _rounded(self) -> set[str]:
         """Return the tensors whose codes the stored formats of a quantized model define."""
@@ -141,7 +141,7 @@ class _Views:
         if name in self.picked:
             return self.picked[name]
         views = self.by_name.get(name)
-        if not views or is_whole:
+        if not views or is_whole or name in self.rounded:
             return None
         return None if _is_concat(node) and views[0].pieces == node.inputs else views[0]
 

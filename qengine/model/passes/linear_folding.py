@@ -23,7 +23,7 @@ from qengine.model.graph import Graph, Node
 from qengine.model.passes.affine_runs import first_of_runs
 from qengine.model.passes.affine_terms import Affine, Reals, affine_of
 from qengine.model.passes.linear_weights import LinearWeights, NoFold, linear_weights
-from qengine.model.passes.row_recognition import parts_of_recognised
+from qengine.model.passes.row_recognition import spelled_nodes
 
 _LARGE_ADDEND = 1 << 13
 _LARGEST_RATIO = 1 << 14
@@ -84,7 +84,7 @@ class _Folding:
     def __post_init__(self) -> None:
         self.arrays, self.derived = dict(self.graph.constants), dict(self.graph.derived)
         self.read_once = self.graph.tensors_read_once()
-        self.spelled = parts_of_recognised(self.graph) if self.merge else set()
+        self.spelled = spelled_nodes(self.graph) if self.merge else set()
 
     def folded(self) -> Graph:
         """Return the new graph."""

@@ -388,7 +388,7 @@ def recognise_rows(graph: Graph) -> Graph:
     return remove_dead(replace(graph, nodes=nodes))
 
 
-def parts_of_recognised(graph: Graph) -> set[int]:
-    """Return the `id` of each node that `recognise_rows` and `recognise_functions` replace or remove."""
+def spelled_nodes(graph: Graph) -> set[int]:
+    """Return the `id` of each node that is a part of a function, a Softmax or a normalization in several operators."""
     kept = {id(node) for node in recognise_functions(recognise_rows(graph)).nodes}
     return {id(node) for node in graph.nodes if id(node) not in kept}

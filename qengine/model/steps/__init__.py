@@ -13,6 +13,7 @@ from qengine.model.steps.join import Join
 from qengine.model.steps.linear import Linear
 from qengine.model.steps.mean import Mean
 from qengine.model.steps.move import Move
+from qengine.model.steps.picking import Picking, picks_codes
 from qengine.model.steps.resize import Resize
 from qengine.model.steps.rows import Rows
 from qengine.model.steps.step import ISLANDS, Arithmetic, Kernel, Step, Tensor, codes_of
@@ -34,6 +35,7 @@ __all__ = [
     "Linear",
     "Mean",
     "Move",
+    "Picking",
     "Resize",
     "Rounded",
     "Rows",
@@ -43,4 +45,5 @@ __all__ = [
     "Tensor",
     "ToCodes",
     "codes_of",
+    "picks_codes",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.elementwise import bounded
-from qengine.kernels.reference.requantize import Tally, count
+from qengine.kernels.reference.requantize import Tally
 from qengine.model.graph import NO_ACTIVATION, Node
 from qengine.model.steps.island import Island
 from qengine.model.steps.step import Arithmetic, Kernel, Tensor
@@ -49,7 +49,6 @@ class Evaluation:
     compute : function of arrays in the order of `inputs`, None where one is left out, that returns the outputs.
     rule : function that tells how codes are computed; None for an island in fixed point.
     hidden : formats of the tensors inside of the node, in the order of `Node.hidden`.
-    picks : whether outputs are elements of the first input, or places of such, which codes decide as real numbers do.
     """
 
     node: Node
@@ -58,7 +57,6 @@ class Evaluation:
     compute: Callable[[Sequence[NDArray[Any] | None]], Sequence[Any]]
     rule: RuleOf | None = None
     hidden: tuple[QFormat, ...] = ()
-    picks: bool = False
     _changed: list[tuple[Any, Evaluation]] = field(default_factory=list, repr=False)
     _rules: dict[Arithmetic, FixedRule] = field(default_factory=dict, repr=False)
 
@@ -93,13 +91,6 @@ class Evaluation:
 
         return output
 
-    def picked(self, index: int, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """Return an output as codes, of arrays of which the first has codes; float32 holds all codes."""
-        codes, *others = arrays
-        given = iter((codes.astype(np.float32), *others))
-        found = np.asarray(self.compute([None if t is None else next(given) for t in self.inputs])[index])
-        return found if index else found.astype(codes.dtype)
-
     def of_other_tensors(self, change: Callable[[Tensor], Tensor]) -> Evaluation:
         """Return the same computation of other tensors, one object for all steps that are changed alike."""
         if not self._changed or self._changed[0][0] is not change:
@@ -114,7 +105,7 @@ RuleOf = Callable[[Evaluation, Arithmetic], FixedRule]
 
 @dataclass(frozen=True, eq=False)
 class Evaluated(Island):
-    """An output of an evaluation; an island in fixed point, unless the evaluation has a rule or picks codes.
+    """An output of an evaluation; an island in fixed point unless the evaluation has a rule.
 
     Attributes
     ----------
@@ -125,31 +116,19 @@ class Evaluated(Island):
     evaluation: Evaluation
     index: int
 
-    def is_exact(self, out: Tensor) -> bool:
-        """Whether the step computes codes by a rule, or picks codes."""
-        return self.evaluation.rule is not None or self.picks(out)
-
-    def picks(self, out: Tensor) -> bool:
-        """Whether the output has codes of the first input, or places of such."""
-        evaluation = self.evaluation
-        if not evaluation.picks or evaluation.node.activation is not None or evaluation.inputs[0] is None:
-            return False
-        x = evaluation.inputs[0]
-        return x.format is not None and (out.format == x.format or out.dtype.kind != "f")
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        """The kind of step: "rule" where it computes codes of codes."""
+        return "island" if self.evaluation.rule is None else "rule"
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
-        """Return the kernel that takes codes and gives codes."""
+        """Return the kernel on codes."""
         rule = self.evaluation.fixed_rule(arithmetic)
-        if rule is None and not self.picks(out):
+        if rule is None:
             return super().fixed(out, arithmetic)
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
-            if rule is not None:
-                return rule.output(self.index, arrays, tally)
-            codes = self.evaluation.picked(self.index, arrays)
-            if tally is not None and out.format is not None:
-                count(tally, codes, np.False_, np.False_, codes)
-            return codes
+            return rule.output(self.index, arrays, tally)
 
         return run
 

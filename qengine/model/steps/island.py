@@ -29,10 +29,6 @@ class Island(Step):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def is_exact(self, out: Tensor) -> bool:  # noqa: ARG002
-        """Whether the step computes an output in fixed point without real numbers."""
-        return False
-
     @property
     def operands(self) -> tuple[Tensor, ...]:
         """The inputs."""

@@ -15,8 +15,9 @@ from qengine.kernels.reference.word import Codes, Word
 from qengine.model.graph import StoredConstant
 from qengine.qformat import Format, Overflow, QFormat, Rounding, fraction_bits_of
 
-ISLANDS = ("softmax", "norm")
-"""Families of operators with a rule in integers that a run may leave: Softmax and LogSoftmax; normalizations."""
+ISLANDS = ("softmax", "norm", "recurrent")
+"""Families of operators with a rule in integers that a run may leave: Softmax and LogSoftmax; normalizations;
+LSTM, GRU and RNN."""
 
 _MAX_BOUND_CODE = 1 << 20  # a code that is larger than every word
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from qengine.model.formats.constants import saturating_magnitude
 from qengine.qformat import QFormat, largest_scale
+from qengine.quantization.calibration.channels import ENOUGH, ChannelRanges
 from qengine.quantization.calibration.choose import Counts, Method
 from qengine.quantization.calibration.error import sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
-from qengine.quantization.calibration.joined import branch_results, joined_parts, magnitude, reached
+from qengine.quantization.calibration.joined import inner_results, joined_parts, magnitude, reached
 from qengine.quantization.calibration.masks import scores_of
 from qengine.quantization.calibration.observe import Observation
 from qengine.quantization.calibration.options import CalibrationOptions
@@ -82,10 +83,10 @@ class Groups:
             for name, parts, constants in joined_parts(observation.optimized)
             if name in self.place and name in observation.histograms
         }
-        self._branches: dict[int, set[int]] = {}
-        for name, result in branch_results(observation.model):
+        self._inner: dict[int, set[int]] = {}
+        for name, result in inner_results(observation.model):
             if name in self.place and result in self.place:
-                self._branches.setdefault(self.place[name], set()).add(self.place[result])
+                self._inner.setdefault(self.place[name], set()).add(self.place[result])
 
     def _magnitude(self, name: str, constants: Mapping[str, NDArray[Any]]) -> float:
         """Return the largest magnitude of a tensor in the data; 0 where no run computed it."""
@@ -93,8 +94,8 @@ class Groups:
         return largest(own) if own is not None else magnitude(constants[name]) if name in constants else 0.0
 
     def of_outputs(self, places: Iterable[int] | None = None) -> list[int]:
-        """Return the groups of outputs, all or some, with those of the branches that they come from."""
-        return reached(self.outputs.values() if places is None else places, self._branches)
+        """Return the groups of outputs, all or some, with those of inner graphs that they come from."""
+        return reached(self.outputs.values() if places is None else places, self._inner)
 
     def lost_outputs(self, formats: Sequence[QFormat], notes: list[str]) -> list[int]:
         """Return the groups of outputs that would lose the signal of a part or a channel, and add a note on each."""
@@ -129,11 +130,19 @@ class Groups:
 
     def lost_channels(self, name: str, fmt: QFormat) -> str | None:
         """Return the channels of an output, or of a part of one, that lose their signal in a format, as text."""
-        ranges = self.observation.channels.get(name)
-        if ranges is None or self.sources.is_bounded(name):
+        ranges = self.channels_of(name)
+        if ranges is None:
             return None
         channels = lost_channels(ranges.most, fmt)
         return listed(channels, len(ranges.most)) if len(channels) else None
+
+    def channels_of(self, name: str) -> ChannelRanges | None:
+        """Return the ranges of the channels of a tensor; None where they say nothing."""
+        ranges, histogram = self.observation.channels.get(name), self.observation.histograms.get(name)
+        if ranges is None or histogram is None or self.sources.is_bounded(name):
+            return None
+        count = histogram.finite + histogram.nan + histogram.infinite
+        return ranges if count >= ENOUGH * len(ranges.most) else None
 
     def histogram(self, name: str) -> Histogram | None:
         """Return the histogram of a tensor that runs computed, or of a constant; None for any other."""

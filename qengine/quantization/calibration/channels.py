@@ -16,6 +16,9 @@ from qengine.qformat import QFormat
 FACTOR = 32
 """Ratio from which on two ranges are too different for one format of 8 bits."""
 
+ENOUGH = 8
+"""Number of values of a channel from which on they are not all small by accident, as the logits of some classes are."""
+
 _FEW_STEPS = 8  # that a 32nd of the range of an unsigned word of 8 bits has
 _MUCH = 4  # a last axis of channels is shorter than the axes of an image by this factor
 

@@ -1,8 +1,8 @@
 """Tensors that an output takes its codes from, but does not share its format with: parts of joins, results of branches.
 
-A Concat or a Where that something computes with has one format, and brings its parts to it. The output of an If takes
-the codes of a branch, which come in the format of the branch's own output. So where an output would lose the signal of
-a part, the tensors that its codes come from need its longer word too.
+A Concat or a Where that something computes with has one format, and brings its parts to it. The output of an If, Loop
+or Scan takes codes of the graph inside, which come in the format of that graph's own output. So where an output would
+lose the signal of a part, the tensors that its codes come from need its longer word too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.model.graph import Graph, Node
+from qengine.model.graph import Graph
 
 _FIRST_PART = {"Concat": 0, "Where": 1}  # the inputs from this one on are parts
 
@@ -32,14 +32,14 @@ def joined_parts(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], Mapping[s
                 yield node.outputs[0], parts, one.constants
 
 
-def branch_results(graph: Graph) -> Iterator[tuple[str, str]]:
-    """Yield each output of an If with the outputs of its branches that it is."""
+def inner_results(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Yield each output of a node with graphs, with the outputs of these graphs that it is."""
     for one in _graphs(graph):
         for node in one.nodes:
-            if _is_if(node):
-                for branch in node.graphs.values():
-                    pairs = zip(node.outputs, branch.outputs, strict=True)
-                    yield from ((name, value.name) for name, value in pairs if name)
+            first = int(node.operator == "Loop")  # the first output of its graph is a condition
+            for inner in node.graphs.values():
+                pairs = zip(node.outputs, inner.outputs[first:], strict=False)
+                yield from ((name, value.name) for name, value in pairs if name)
 
 
 def reached(places: Iterable[int], links: Mapping[int, set[int]]) -> list[int]:
@@ -57,10 +57,6 @@ def reached(places: Iterable[int], links: Mapping[int, set[int]]) -> list[int]:
 def magnitude(array: NDArray[Any]) -> float:
     """Return the largest finite magnitude of an array; 0 where it has none."""
     return float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array))) if array.dtype.kind == "f" else 0.0
-
-
-def _is_if(node: Node) -> bool:
-    return node.operator == "If" and not node.domain
 
 
 def _graphs(graph: Graph) -> Iterator[Graph]:

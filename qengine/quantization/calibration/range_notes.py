@@ -114,9 +114,9 @@ def _of_joins(groups: Groups, formats: Mapping[str, QFormat]) -> Iterator[Loss]:
 
 def _of_channels(groups: Groups, formats: Mapping[str, QFormat]) -> Iterator[Loss]:
     """Yield losses of the channels of activations."""
-    for name, ranges in groups.observation.channels.items():
-        source = groups.sources.named(name, formats)
-        if source is None or groups.sources.is_bounded(name):
+    for name in groups.observation.channels:
+        ranges, source = groups.channels_of(name), groups.sources.named(name, formats)
+        if source is None or ranges is None:
             continue
         fmt, whole = formats[source], float(ranges.most.max(initial=0))
         channels, range_ = ranges.lost_in(fmt)

@@ -28,7 +28,7 @@ import numpy as np
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Slot, load
-from qengine.model.steps import Evaluated, Linear, Step, Tensor
+from qengine.model.steps import Evaluated, Linear, Picking, Step, Tensor
 from qengine.model.steps.forms import Concatenated
 from qengine.model.steps.moves import StridedMove
 from qengine.runtime.native.columns import on_rows
@@ -249,10 +249,6 @@ class PlanLowering(SegmentTensors):
             self.plain[output.name] = self.evaluated[id(evaluation)][index]
             return ()
         outputs = (output,) if evaluation is None else evaluation.outputs
-        picks = evaluation is not None and isinstance(step, Evaluated) and step.picks(output)
-        if picks:
-            fmt = step.operands[0].format
-            outputs = tuple(Tensor(t.name, t.dtype, t.shape, None, fmt if t.is_float else None) for t in outputs)
         if isinstance(plain_function_of(step), StridedMove) and 0 in output.shape:
             self.plain[output.name] = TensorBuffer.plain(output)  # nothing is moved
             return ()
@@ -263,6 +259,7 @@ class PlanLowering(SegmentTensors):
         if any(element_type(t) is None for t in outputs):
             raise NotLowered(f"elements of {outputs[0].dtype}")
         is_real = all(t.format is None for t in (*step.operands, *outputs, output))
+        picks = evaluation is not None and isinstance(evaluation.fixed_rule(self.arithmetic), Picking)
         if evaluation is not None and not (picks or (is_real and bound_step.node.activation is None)):
             raise NotLowered("an island in fixed point")
         context = PlainContext(

@@ -223,7 +223,7 @@ class PlanBuilder:
             for name, (shape, t) in zip(node.outputs, types, strict=True)
         )
         compute = partial(single_node.compute, node, values=self.graph.values)
-        evaluation = Evaluation(node, inputs, outputs, compute, picks=find(node).picks(node))
+        evaluation = Evaluation(node, inputs, outputs, compute)
         if self.fixed is not None:
             evaluation = with_rule(evaluation, self.fixed, self.constants)
         self._add_steps(node, evaluation.steps())

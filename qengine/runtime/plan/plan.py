@@ -20,7 +20,7 @@ from qengine.errors import FeedError
 from qengine.kernels.reference.requantize import Tally, dequantize, new_tally, quantize
 from qengine.model.formats.assign import FormatTable
 from qengine.model.graph import Node
-from qengine.model.steps import Arithmetic, Island, Kernel, Step, Tensor
+from qengine.model.steps import Arithmetic, Kernel, Step, Tensor
 from qengine.qformat import fraction_bits_of
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -81,14 +81,7 @@ class BoundStep:
     def is_island(self) -> bool:
         """Whether the step computes in float32 in the middle of fixed point."""
         in_fixed = self.output.format is not None or any(t.format is not None for t in self.step.operands)
-        is_island = isinstance(self.step, Island) and not self.step.is_exact(self.output)
-        return self.is_real or (is_island and in_fixed)
-
-    @property
-    def kind(self) -> str:
-        """The kind of the step; "rule" where nodes that an evaluator computes have codes without real numbers."""
-        is_rule = isinstance(self.step, Island) and self.step.is_exact(self.output)
-        return "rule" if is_rule else self.step.kind
+        return self.is_real or (self.step.kind == "island" and in_fixed)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from joined_heads import APART, FEEDS, WHOLE, with_branches
+from joined_heads import APART, FEEDS, INSIDE, WHOLE
 from networks import network, weights
 
 import qengine
@@ -58,20 +58,22 @@ def test_a_join_with_one_format_gets_a_longer_word(name):
     assert least_sqnr(head, InferenceSession(head.model(), formats=found)) > 30
 
 
-def test_the_branches_of_an_if_get_it_too():
-    model = with_branches()
+@pytest.mark.parametrize("name", INSIDE)
+def test_the_results_of_inner_graphs_get_it_too(name):
+    model = INSIDE[name]
     found = calibrate(model, FEEDS, bits=8)
-    assert {QFormat.parse(found[name]).bits for name in ("y", "then_branch", "else_branch")} == {16}
+    assert "output 'y' has 16 bits" in found.notes[0]
+    inner = {"if": ("then_branch", "else_branch"), "loop": ("cat",), "scan": ("joined",)}[name]
+    assert {QFormat.parse(found[one]).bits for one in ("y", *inner)} == {16}
     exact, fixed = InferenceSession(model), InferenceSession(model, formats=found)
     for feeds in FEEDS:
         assert sqnr(*(one.run(None, feeds)[0][:, 4:] for one in (exact, fixed))) > 30
 
 
-@pytest.mark.parametrize("options", [{}, {"rounding": "floor", "overflow": "wrap"}])
-@pytest.mark.parametrize("bits", [5, 8, 16])
-@pytest.mark.parametrize("name", [*APART, *WHOLE, "branches"])
+@pytest.mark.parametrize(("bits", "options"), [(5, {}), (8, {"rounding": "floor", "overflow": "wrap"}), (16, {})])
+@pytest.mark.parametrize("name", [*APART, *WHOLE, *INSIDE])
 def test_every_kernel_gives_the_same_codes(name, bits, options):
-    model = with_branches() if name == "branches" else (APART | WHOLE)[name].model()
+    model = INSIDE[name] if name in INSIDE else (APART | WHOLE)[name].model()
     found = calibrate(model, FEEDS, bits=bits, unsigned=bits == 5)
     runs = [
         [InferenceSession(model, formats=found, isa=isa, **options).run(None, FEEDS[1], raw=raw) for isa in ISAS]
@@ -115,6 +117,40 @@ def test_a_join_takes_formats_that_are_given(given, formats):
     parts = fixed.run(["b", "s"], FEEDS[0])
     for part, form, found_codes in zip(parts, each, (codes[0][:, :4], codes[0][:, 4:]), strict=True):
         np.testing.assert_array_equal(qengine.quantize(part, form), found_codes)
+
+
+@pytest.mark.parametrize("name", ["transposed", "flattened", "bounded", "sliced", "split", "gathered"])
+def test_a_whole_that_is_given_one_format_is_rounded_to_it(name):
+    model = APART[name].model()
+    found = dict(calibrate(model, FEEDS, bits=8).formats)
+    wide = dict.fromkeys(("cat", *(value.name for value in InferenceSession(model).graph.outputs)), "Q10.5")
+    kept = {one: form for one, form in found.items() if not one.startswith(("y", "z", "c"))}
+    fixed = InferenceSession(model, formats=kept | wide)
+    assert fixed.notes == ()
+    codes = fixed.run(["cat"], FEEDS[0], raw=True)[0]
+    for part, form in zip(fixed.run(["b", "s"], FEEDS[0]), (codes[:, :4], codes[:, 4:]), strict=True):
+        np.testing.assert_array_equal(qengine.quantize(part, "Q10.5").ravel(), form.ravel())
+    for output in fixed.run(None, FEEDS[0]):
+        assert np.all(output * 32 == np.round(output * 32))
+    reference = InferenceSession(model, formats=kept | wide, isa="reference")
+    for ours, theirs in zip(fixed.run(None, FEEDS[0], raw=True), reference.run(None, FEEDS[0], raw=True), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_format_of_the_rest_is_that_of_a_whole_unless_its_parts_are_named():
+    model = APART["transposed"].model()
+    found = calibrate(model, FEEDS, bits=8)
+    rest = InferenceSession(model, formats={"b": "Q10.-3"}, qformat="Q2.5")
+    assert str(rest.formats["y"]) == "Q2.5"
+    named = InferenceSession(model, formats=found, qformat="Q2.5")
+    assert str(named.formats["y"]) == "Q10.-3 | Q0.7"
+    alone = InferenceSession(model, formats=found)
+    for feeds in FEEDS:
+        np.testing.assert_array_equal(named.run(None, feeds)[0], alone.run(None, feeds)[0])
+    # A session that has run the passes for other formats runs them again.
+    for one in (named, rest, alone):
+        other = one.with_options(rest.options)
+        np.testing.assert_array_equal(other.run(None, FEEDS[0])[0], rest.run(None, FEEDS[0])[0])
 
 
 def test_as_many_formats_as_parts():
@@ -166,7 +202,16 @@ def test_channels_that_one_function_bounds_alike_lose_nothing():
     assert found.notes == ()
 
 
-INSIDE = network(
+@pytest.mark.parametrize("samples", [1, 4, 8, 20])
+def test_logits_of_a_few_samples_are_small_by_accident(samples):
+    model = network([("Gemm", "x w", "y")], inputs={"x": [1, 8]}, constants={"w": weights(8, 500)})
+    feeds = [{"x": weights(1, 8, seed=i)} for i in range(samples)]
+    found = calibrate(model, feeds, bits=8, per_channel=True)
+    assert QFormat.parse(found["y"]).bits == 8
+    assert found.notes == ()
+
+
+INNER = network(
     [("Conv", "x w", "c"), ("Relu", "c", "r"), ("Conv", "r v", "y")],
     constants={"w": MIXED, "v": weights(2, 6, 1, 1, seed=5)},
 )
@@ -189,7 +234,7 @@ INSIDE = network(
     ],
 )
 def test_channels_of_any_tensor_and_of_weights(isa, options, notes):
-    found = choose_formats(observe(INSIDE, FEEDS, isa=isa), **options).notes
+    found = choose_formats(observe(INNER, FEEDS, isa=isa), **options).notes
     assert len(found) == len(notes)
     for note, pattern in zip(found, notes, strict=True):
         assert re.search(pattern, note), note

@@ -3,7 +3,7 @@
 import numpy as np
 import onnxruntime
 import pytest
-from joined_heads import APART, FEEDS, WHOLE, with_branches
+from joined_heads import APART, FEEDS, INSIDE, WHOLE
 
 import qengine
 from qengine import InferenceSession, calibrate
@@ -23,9 +23,9 @@ def assert_same_codes(session):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("name", [*APART, *WHOLE, "branches"])
+@pytest.mark.parametrize("name", [*APART, *WHOLE, *INSIDE])
 def test_what_is_written_is_read(name, bits):
-    model = with_branches() if name == "branches" else (APART | WHOLE)[name].model()
+    model = INSIDE[name] if name in INSIDE else (APART | WHOLE)[name].model()
     session = InferenceSession(model, formats=calibrate(model, FEEDS, bits=bits, unsigned=bits == 8))
     _, back = assert_same_codes(session)
     for output in (value.name for value in session.graph.outputs):
