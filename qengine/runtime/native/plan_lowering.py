@@ -245,7 +245,8 @@ class PlanLowering(SegmentTensors):
         if any(element_type(t) is None for t in outputs):
             raise NotLowered(f"elements of {outputs[0].dtype}")
         is_real = all(t.format is None for t in (*step.operands, *outputs, output))
-        if evaluation is not None and not (is_real and bound_step.node.activation is None):
+        has_rule = evaluation is not None and evaluation.rule is not None
+        if evaluation is not None and not ((is_real or has_rule) and bound_step.node.activation is None):
             raise NotLowered("an island in fixed point")
         context = PlainContext(
             step=step,
