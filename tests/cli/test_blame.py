@@ -19,7 +19,7 @@ FORMATS = {"x": "Q2.5", "w1": ["Q1.6", "Q1.6", "Q0.7", "Q1.6", "Q1.6"], "r": "Q6
 X = weights(12, 6, seed=4)
 KEYS = {
     "model", "data", "samples", "runs", "digest", "qformat", "weight_qformat", "formats_file", "rounding", "overflow",
-    "accumulator_bits", "islands", "per_channel", "strict", "outputs", "sqnr_db", "rounded_db", "sum_db",
+    "accumulator_bits", "per_channel", "strict", "islands", "outputs", "sqnr_db", "rounded_db", "sum_db",
     "constants_db", "activations_db", "tensors", "groups", "verdict", "written", "notes",
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
 from qengine.analysis.blame.groups import groups_of
 from qengine.analysis.blame.points import CONSTANT, Point
 from qengine.analysis.blame.rerun import Rerun
@@ -57,7 +58,7 @@ def blame(
 
     Each feed is run once in fixed point, and in float32 with nothing rounded and with everything rounded. Then it is
     run in float32 twice per tensor: with this tensor alone rounded, and with all tensors but this one. Steps that do
-    not depend on the tensor are not computed again. The memory in use is that of the tensors of two runs, for any
+    not depend on the tensor are not computed again. The memory in use is that of the tensors of three runs, for any
     number of feeds.
 
     Parameters
@@ -145,8 +146,9 @@ class _Measure:
 
     def add(self, feed: Mapping[str, Any]) -> None:
         """Run one feed, and add its signals and noises."""
-        arrays = self._fixed.check_feeds(feed)
-        with self._fixed.limited(), np.errstate(all="ignore"):
+        arrays, options = self._fixed.check_feeds(feed), self._fixed.options
+        limit = memory.limited(options.memory_limit(), max_elements=options.max_elements)
+        with limit, self._fixed.limited(), np.errstate(all="ignore"):
             rerun = self._rerun(arrays)
             rerun.run(arrays)
             points = [point for point in rerun.points.values() if point.rounds]

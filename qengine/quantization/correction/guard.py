@@ -17,7 +17,8 @@ need more of the range of an activation than they give back in weights. So a gua
   figure of the model is the mean over its outputs.
 - A step is kept if the figure rises by 0.1 dB at least, no output loses more than half a decibel, and the gain is no
   accident: each output of each run is cut into pieces of 16 elements and more, 16 at most, and the mean gain of a piece
-  in decibels must be at least twice its standard error. Fewer than 4 pieces are too few: nothing is kept.
+  in decibels must be at least twice the standard deviation of Student's t for so few pieces, times its standard error.
+  Fewer than 4 pieces are too few: nothing is kept.
 - Of steps that correct the same constants, the best one is kept.
 
 Fixed point has the same bits on every machine, so that a figure differs between machines only by the last bits of
@@ -86,7 +87,8 @@ class Score:
             return "too few numbers to decide"
         ratios = np.maximum(before.pieces, _FLOOR) / np.maximum(self.pieces, _FLOOR)
         gains = np.clip(10.0 * np.log10(ratios), -_MOST_PIECE_DB, _MOST_PIECE_DB)
-        error = float(gains.std(ddof=1)) / np.sqrt(len(gains))
+        freedom = len(gains) - 1
+        error = float(gains.std(ddof=1)) / np.sqrt(len(gains)) * np.sqrt(freedom / (freedom - 2))
         return "" if float(gains.mean()) >= _ERRORS * error else "the gain may be an accident"
 
 
@@ -239,6 +241,8 @@ def guarded(
         if other.score.mean > found.score.mean:
             verdict = Verdict("fold", False, *folding, "with all steps it has less")
             return other.state, (verdict, *other.verdicts)
+    if found.first.mean == plain.score.mean:
+        return found.state, found.verdicts
     if found.first.mean < plain.score.mean:
         reason = "with all steps it has more" if found.score.mean > plain.score.mean else "the loss is small"
     return found.state, (Verdict("fold", True, *folding, reason), *found.verdicts)

@@ -386,6 +386,9 @@ def test_what_cannot_be_done_is_said():
     decided = network([("NonZero", "x", "n"), ("Cast", "n", "y", {"to": 1})], inputs={"x": [2, 6]})
     with pytest.raises(UnsupportedError, match=r"'y' is \[2, 12\] in float32 and \[2, 10\] with tensors rounded"):
         blame(InferenceSession(decided, qformat="Q3.4"), [{"x": weights(2, 6)}])
+    small = InferenceSession(PERCEPTRON, formats=FORMATS, max_memory="16K")
+    with pytest.raises(UnsupportedError, match=r"every tensor of a run, .* needs 32\.8 KiB"):
+        blame(small, [{"x": weights(200, 6)}])
     logs = network([("Log", "x", "l"), ("Softplus", "l", "y")], inputs={"x": [3]})
     with pytest.raises(FormatError, match="tensor 'y' became NaN in float32"):
         blame(InferenceSession(logs, qformat="Q3.4"), [{"x": np.float32([1, -1, 2])}])

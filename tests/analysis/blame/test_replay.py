@@ -89,7 +89,11 @@ def measured():
     integer_bits |= {"s": 1, "v": 1, "w": 1, "u": 0} | {name: 3 for _, _, name, *_ in NODES if name[0] in "zy"}
     everything = {name: f"Q{i}.{BITS - 1 - i}" for name, i in integer_bits.items()}
     session = InferenceSession(model, formats=everything)
-    groups = {"chain": [f"z{k}" for k in range(5, 20)], "block": ["d", "e", "a"], "odd": ["x", "s", "v", "z7", "u"]}
+    groups = {
+        "chain": [f"z{k}" for k in range(5, 20)],
+        "block": ["d", "e", "a"],
+        "odd": ["x", "s", "v", "z7", "u"],
+    }
     return session, blame(session, FEEDS, groups=groups)
 
 

@@ -70,6 +70,17 @@ def test_runs_with_tensors_rounded(word, isa):
     assert_close(*(r.with_kinds(constants=True, activations=False) for r in (got, want)))
 
 
+@pytest.mark.parametrize("isa", [ISAS[0], "reference"])
+def test_a_run_does_not_depend_on_earlier_ones(isa):
+    sets = (["w"], ["w", "y"], ["y"], ["x", "e"], ["e", "s"], ["e"], ["s"], [], ["w"])
+    used = rerun_of(isa, **WORDS["int8"])
+    for names in sets:
+        new = rerun_of(isa, **WORDS["int8"])
+        for run in ("alone", "all_but"):
+            got, want = (getattr(one, run)(names) for one in (used, new))
+            assert all(np.array_equal(got[name], want[name]) for name in want), (names, run)
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("word", WORDS)
 def test_all_activations_rounded(word, isa):

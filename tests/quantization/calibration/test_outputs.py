@@ -119,6 +119,40 @@ def test_a_join_takes_formats_that_are_given(given, formats):
         np.testing.assert_array_equal(qengine.quantize(part, form), found_codes)
 
 
+@pytest.mark.parametrize("name", ["transposed", "flattened", "bounded", "sliced", "split", "gathered"])
+def test_a_whole_that_is_given_one_format_is_rounded_to_it(name):
+    model = APART[name].model()
+    found = dict(calibrate(model, FEEDS, bits=8).formats)
+    wide = dict.fromkeys(("cat", *(value.name for value in InferenceSession(model).graph.outputs)), "Q10.5")
+    kept = {one: form for one, form in found.items() if not one.startswith(("y", "z", "c"))}
+    fixed = InferenceSession(model, formats=kept | wide)
+    assert fixed.notes == ()
+    codes = fixed.run(["cat"], FEEDS[0], raw=True)[0]
+    for part, form in zip(fixed.run(["b", "s"], FEEDS[0]), (codes[:, :4], codes[:, 4:]), strict=True):
+        np.testing.assert_array_equal(qengine.quantize(part, "Q10.5").ravel(), form.ravel())
+    for output in fixed.run(None, FEEDS[0]):
+        assert np.all(output * 32 == np.round(output * 32))
+    reference = InferenceSession(model, formats=kept | wide, isa="reference")
+    for ours, theirs in zip(fixed.run(None, FEEDS[0], raw=True), reference.run(None, FEEDS[0], raw=True), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_format_of_the_rest_is_that_of_a_whole_unless_its_parts_are_named():
+    model = APART["transposed"].model()
+    found = calibrate(model, FEEDS, bits=8)
+    rest = InferenceSession(model, formats={"b": "Q10.-3"}, qformat="Q2.5")
+    assert str(rest.formats["y"]) == "Q2.5"
+    named = InferenceSession(model, formats=found, qformat="Q2.5")
+    assert str(named.formats["y"]) == "Q10.-3 | Q0.7"
+    alone = InferenceSession(model, formats=found)
+    for feeds in FEEDS:
+        np.testing.assert_array_equal(named.run(None, feeds)[0], alone.run(None, feeds)[0])
+    # A session that has run the passes for other formats runs them again.
+    for one in (named, rest, alone):
+        other = one.with_options(rest.options)
+        np.testing.assert_array_equal(other.run(None, FEEDS[0])[0], rest.run(None, FEEDS[0])[0])
+
+
 def test_as_many_formats_as_parts():
     model = APART["an output"].model()
     found = dict(calibrate(model, FEEDS, bits=8).formats) | {"y": ["Q10.5"] * 3}
