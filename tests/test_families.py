@@ -47,13 +47,7 @@ LEAST = {
     "convnext_op17": (79, 32),
     "convnext_dynamo": (78, 31),
 }
-SOFTMAX, NORMALIZATIONS = ["Softmax"], ["LayerNormalization"] * 3
-ISLANDS = {
-    "vgg": SOFTMAX,
-    "mobilenet_v1": SOFTMAX,
-    "convnext_op17": NORMALIZATIONS,
-    "convnext_dynamo": NORMALIZATIONS,
-}
+ISLANDS = {}
 # What several operators of the model become, and how often.
 RECOGNISED = {
     "mobilenet_v3_op11": {"HardSwish": 5, "HardSigmoid": 2},

@@ -30,6 +30,7 @@ SATURATED, UNDERFLOWED, LARGEST, TOTAL, ACCUMULATOR_OVERFLOWS = range(5)
 _OUT_OF_RANGE = 1 << 17  # outside every word of up to 16 bits, and still outside after any left shift
 _SMALLEST_FLOAT64 = 5e-324
 _MAX_EXACT_SHIFT = 512  # by which float32 numbers stay normal in float64
+_MAX_SHORT_SHIFT = 100  # by which codes of 16 bits stay normal in float32
 
 
 def new_tally() -> Tally:
@@ -71,6 +72,30 @@ def requantize(
     # The low bits that wrapping keeps do not show which codes would have saturated.
     exact = rounded if saturates or tally is None else _rounded(acc, shift, word.rounding, True)
     return fit(rounded, word, low=low, high=high, exact=exact, source=acc, tally=tally)
+
+
+def requantize_each(
+    acc: Integers,
+    shift: int | NDArray[np.int64],
+    word: Word,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+) -> tuple[Codes, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the codes of `requantize`, and which of them a tally counts as saturated and as underflows."""
+    if acc.dtype != object:
+        acc = acc.astype(np.int64, copy=False)
+    exact = _rounded(acc, shift, word.rounding, True)
+    rounded = exact if word.overflow == "saturate" else _rounded(acc, shift, word.rounding, False)
+    codes = fit(rounded, word, low=low, high=high)
+    return codes, _outside(exact, word, low, high), np.asarray((acc != 0) & (exact == 0), bool)
+
+
+def _outside(exact: Integers, word: Word, low: int | None, high: int | None) -> NDArray[np.bool_]:
+    """Return which integers leave a word; a saturation that the bounds would have made anyway does not count."""
+    cut_above = word.overflow == "saturate" and high is not None and high <= word.most
+    cut_below = word.overflow == "saturate" and low is not None and low >= word.least
+    return np.asarray(((exact > word.most) & (not cut_above)) | ((exact < word.least) & (not cut_below)))
 
 
 def _rounded(acc: Integers, shift: int | NDArray[np.int64], rounding: str, saturates: bool) -> Integers:
@@ -142,11 +167,7 @@ def fit(
     if tally is not None:
         exact = rounded if exact is None else exact
         source = exact if source is None else source
-        # A saturation that the fused activation would have made anyway is not counted.
-        cut_above = word.overflow == "saturate" and high is not None and high <= most
-        cut_below = word.overflow == "saturate" and low is not None and low >= least
-        outside = ((exact > most) & (not cut_above)) | ((exact < least) & (not cut_below))
-        count(tally, codes, outside, source != 0, exact)
+        count(tally, codes, _outside(exact, word, low, high), source != 0, exact)
     return codes
 
 
@@ -205,6 +226,10 @@ def quantize(
 
 def dequantize(codes: Codes, fraction_bits: int | NDArray[np.int64]) -> NDArray[np.float32]:
     """Return float32(code * 2^-fraction_bits)."""
+    if codes.dtype.itemsize <= 2 and np.max(np.abs(fraction_bits), initial=0) <= _MAX_SHORT_SHIFT:
+        real = np.array(codes, np.float32)
+        real *= np.ldexp(np.float32(1), np.negative(fraction_bits))
+        return real
     if np.max(np.abs(fraction_bits), initial=0) <= _MAX_EXACT_SHIFT:  # a product is faster than `ldexp`
         return np.asarray(codes.astype(np.float64) * np.ldexp(1.0, np.negative(fraction_bits))).astype(np.float32)
     return np.asarray(np.ldexp(codes.astype(np.float64), np.negative(fraction_bits))).astype(np.float32)

@@ -97,6 +97,10 @@ class ActivationBounds:
 NO_ACTIVATION = ActivationBounds(None, None)
 
 
+HIDDEN_FORMATS = "qengine.formats"
+"""Key of the metadata of a node in a file that hold `Node.hidden_formats`, with spaces between them."""
+
+
 @dataclass(frozen=True)
 class Node:
     """A call of an operator.
@@ -110,6 +114,8 @@ class Node:
     name : name of the node in the model, may be "".
     activation : bounds that the fusion pass adds; None in every other graph.
     captures : tensors of the surrounding graph that the graphs in the node's attributes read.
+    hidden : tensors inside of the node that have formats; see `passes.hidden_tensors`.
+    hidden_formats : formats of these tensors that a quantized model keeps, as text; () for none.
     """
 
     operator: str
@@ -121,6 +127,8 @@ class Node:
     version: int = 1
     activation: ActivationBounds | None = None
     captures: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    hidden_formats: tuple[str, ...] = ()
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -226,6 +234,7 @@ class Graph:
     decoded : tensor of the real numbers that codes represent, by the name of the integer tensor of codes.
     stored : integers of constants that a pass computed from them, by the name of the constant.
     added : tensors that a pass added, which the model's file does not have.
+    whole : tensors that are given one format: a Concat of them is not taken apart.
     """
 
     name: str
@@ -242,6 +251,7 @@ class Graph:
     decoded: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     stored: Mapping[str, StoredConstant] = field(default_factory=lambda: _EMPTY)
     added: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
 
     def stored_of(self, name: str) -> StoredConstant | None:
         """Return the integers of a constant; None where it has none, or another array took its place."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx  # noqa: TID251 - it builds onnx messages
 
-from qengine.model.graph import Graph, Node, OpaqueAttribute, Value
+from qengine.model.graph import HIDDEN_FORMATS, Graph, Node, OpaqueAttribute, Value
 from qengine.model.schemas import schema
 
 IR_VERSION = 10
@@ -39,6 +39,8 @@ def node_proto(node: Node) -> onnx.NodeProto:
         node.operator, node.inputs, node.outputs, name=node.name or None, domain=node.domain or None
     )
     proto.attribute.extend(attribute_proto(node, name, value) for name, value in node.attributes.items())
+    if node.hidden_formats:
+        proto.metadata_props.add(key=HIDDEN_FORMATS, value=" ".join(node.hidden_formats))
     return proto
 
 

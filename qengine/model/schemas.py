@@ -153,7 +153,7 @@ def check_form(node: Node) -> None:
     for name, attribute in defined.attributes.items():
         if attribute.required and name not in node.attributes:
             raise ModelError(f"attribute '{name}' is missing")
-    if len(node.outputs) > defined.max_output:
+    if len([name for name in node.outputs if name not in node.hidden[1:]]) > defined.max_output:
         raise ModelError(f"gives at most {defined.max_output} outputs, {len(node.outputs)} are asked for")
 
 

@@ -72,6 +72,9 @@ def random_case(seed: int, attempt: int = 0, *, is_apart: bool = False) -> Case:
         "accumulator_bits": b.pick(None, None, 12, 16, 24, 32),
         "per_channel": b.pick(False, True),
     }
+    for node in model.graph.node:  # else a Concat has the formats of its parts, where all of them are named
+        if node.op_type == "Concat" and node.output[0] in net.group and not net.group[node.output[0]] & formats.keys():
+            formats[node.output[0]] = options["qformat"]
     feeds = {n: a.copy() for n, a in b.inputs.items()}
     if rng.random() < 0.2:
         feeds["x"].flat[int(rng.integers(feeds["x"].size))] = np.inf * rng.choice([-1, 1])

@@ -14,6 +14,7 @@ import numpy as np
 
 from qengine.errors import QEngineError
 from qengine.model.custom import Custom
+from qengine.model.eager import single_node
 from qengine.model.graph import CHAIN_DOMAIN, Graph, Node, Value
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import Operator, Role, find
@@ -127,6 +128,8 @@ def computations(
             result.append("unused")
         elif missing is not None:
             is_known = isinstance(find(node), Custom) and all(name in known_alone for name in node.outputs if name)
+            if missing == "delegated" and single_node.rule_of(node) is not None:
+                missing = "island" if float32_tensors.intersection(node.outputs) else "integer"
             result.append("shape" if is_known else missing)
         elif all(name in known for name in node.outputs if name):
             result.append("shape")

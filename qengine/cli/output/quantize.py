@@ -7,6 +7,7 @@ formats      {tensor: format, or a list of formats, one per channel}, constants 
 steps        [{step, is_kept, before_db, after_db, runs, reason}]: the verdict on each step of a guarded recipe
 corrections  [{correction, layer, is_done, text}]: the effect of each correction on each layer
 check        what was compared between the file, read back, and the session; or why nothing was
+notes        what the file cannot say to other runtimes
 written      paths of the files
 ===========  =======================================================================================================
 """
@@ -34,6 +35,7 @@ def as_json(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> st
         "steps": [vars(verdict) for verdict in quantized.verdicts],
         "corrections": [vars(entry) for entry in quantized.entries],
         "check": quantized.check,
+        "notes": quantized.notes,
         "written": [str(out)],
     }
     return as_object(record)
@@ -55,6 +57,7 @@ def as_table(model: str, out: Path, recipe: str, quantized: QuantizedModel) -> s
         *_unchanged(quantized),
         f"wrote {out}",
         quantized.check,
+        *(f"note: {note}" for note in quantized.notes),
     ]
     return rendered(f"{model}, recipe {recipe}", table, [Text(printable(line)) for line in lines])
 

@@ -15,6 +15,8 @@ An evaluator is a function with the decorator `@evaluator`:
   node, and a native kernel can compute it. It takes what the evaluator takes, with a `Tensor` in the place of each
   array, and returns a (shape, dtype) for each output. Where it needs elements, it gets them from `known_elements`,
   which raises NeedsElements where only a run computes them.
+- `rule=` names a function that tells how codes are computed: a `FixedRule` of an `Evaluation` and the arithmetic.
+  Without one the node is an island in fixed point.
 - It raises ModelError for values that ONNX does not allow, such as an index out of range, and UnsupportedError for
   values that ONNX allows and it does not implement.
 
@@ -39,7 +41,7 @@ from qengine.errors import ModelError
 from qengine.model.custom.signature import GroupedSignature, Signature
 from qengine.model.graph import Node
 from qengine.model.ops.operator import NeedsElements
-from qengine.model.steps import Tensor
+from qengine.model.steps import RuleOf, Tensor
 
 Element = NDArray[Any] | list[Any] | dict[Any, Any] | None
 """Type of an input or output: a tensor, a sequence, a map, or None."""
@@ -63,6 +65,7 @@ class Evaluator:
     takes_node : whether the function takes the node too.
     omits : whether those of its inputs that `*name` takes may be left out.
     outputs : function that returns the shapes and dtypes of the outputs; None where only a run knows them.
+    rule : function that returns how codes are computed; None for an island.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Evaluator:
     takes_node: bool
     omits: bool
     outputs: Callable[..., Sequence[OutputType]] | None = None
+    rule: RuleOf | None = None
 
     @property
     def signature(self) -> Signature:
@@ -142,7 +146,11 @@ _registry: dict[tuple[str, str], list[Evaluator]] = {}
 
 
 def evaluator(
-    *names: str, since: int = 1, domain: str = "", outputs: Callable[..., Sequence[OutputType]] | None = None
+    *names: str,
+    since: int = 1,
+    domain: str = "",
+    outputs: Callable[..., Sequence[OutputType]] | None = None,
+    rule: RuleOf | None = None,
 ) -> Callable[[_Function], _Function]:
     """Declare a function as the evaluator of one or several operators.
 
@@ -156,6 +164,8 @@ def evaluator(
         Domain of the operators.
     outputs
         Function that returns the shapes and dtypes of the outputs; None where only a run knows them.
+    rule
+        Function that returns how codes are computed; None for an island in fixed point.
 
     Raises
     ------
@@ -171,7 +181,7 @@ def evaluator(
             versions = _registry.setdefault((domain, name), [])
             if any(one.since == since for one in versions):
                 raise ValueError(f"{name} since {since} is declared twice")
-            versions.append(Evaluator(name, domain, since, function, grouped, takes_node, omits, outputs))
+            versions.append(Evaluator(name, domain, since, function, grouped, takes_node, omits, outputs, rule))
             versions.sort(key=lambda one: one.since)
         return function
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qengine.errors import ModelError
+from qengine.kernels.reference import functions as f
 from qengine.model.eager.elements import Reals
 
 
@@ -29,6 +30,11 @@ class Gate:
         """Compute in float64."""
         return _KINDS[self.name].function(x, self.alpha, self.beta)
 
+    def exactly(self, x: Reals) -> Reals:
+        """Compute in float64 with the same bits on every machine, as tables need it."""
+        kind = _KINDS[self.name]
+        return (kind.exact or kind.function)(x, self.alpha, self.beta)
+
 
 @dataclass(frozen=True)
 class _Kind:
@@ -39,6 +45,7 @@ class _Kind:
     function : function of x, alpha and beta.
     takes_alpha, takes_beta : whether it has these numbers.
     alpha, beta : default numbers; None where ONNX gives none.
+    exact : the function by operations that give the same bits on every machine; None where `function` is.
     """
 
     function: Callable[[Reals, float, float], Reals]
@@ -46,6 +53,7 @@ class _Kind:
     takes_beta: bool = False
     alpha: float | None = None
     beta: float | None = None
+    exact: Callable[[Reals, float, float], Reals] | None = None
 
 
 def _sigmoid(x: Reals, _alpha: float, _beta: float) -> Reals:
@@ -55,16 +63,29 @@ def _sigmoid(x: Reals, _alpha: float, _beta: float) -> Reals:
 
 _KINDS = {
     "relu": _Kind(lambda x, _alpha, _beta: np.maximum(x, 0.0)),
-    "tanh": _Kind(lambda x, _alpha, _beta: np.tanh(x)),
-    "sigmoid": _Kind(_sigmoid),
+    "tanh": _Kind(lambda x, _alpha, _beta: np.tanh(x), exact=lambda x, _alpha, _beta: f.tanh(x)),
+    "sigmoid": _Kind(_sigmoid, exact=lambda x, _alpha, _beta: f.sigmoid(x)),
     "affine": _Kind(lambda x, alpha, beta: alpha * x + beta, True, True, 1.0, 0.0),
     "leakyrelu": _Kind(lambda x, alpha, _beta: np.where(x >= 0, x, alpha * x), True, alpha=0.01),
     "thresholdedrelu": _Kind(lambda x, alpha, _beta: np.where(x >= alpha, x, 0.0), True, alpha=1.0),
-    "scaledtanh": _Kind(lambda x, alpha, beta: alpha * np.tanh(beta * x), True, True),
+    "scaledtanh": _Kind(
+        lambda x, alpha, beta: alpha * np.tanh(beta * x),
+        True,
+        True,
+        exact=lambda x, alpha, beta: alpha * f.tanh(beta * x),
+    ),
     "hardsigmoid": _Kind(lambda x, alpha, beta: np.clip(alpha * x + beta, 0.0, 1.0), True, True, 0.2, 0.5),
-    "elu": _Kind(lambda x, alpha, _beta: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0.0))), True, alpha=1.0),
+    "elu": _Kind(
+        lambda x, alpha, _beta: np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0.0))),
+        True,
+        alpha=1.0,
+        exact=lambda x, alpha, _beta: np.where(x >= 0, x, alpha * f.expm1(np.minimum(x, 0.0))),
+    ),
     "softsign": _Kind(lambda x, _alpha, _beta: x / (1.0 + np.abs(x))),
-    "softplus": _Kind(lambda x, _alpha, _beta: np.logaddexp(0.0, x)),
+    "softplus": _Kind(
+        lambda x, _alpha, _beta: np.logaddexp(0.0, x),
+        exact=lambda x, _alpha, _beta: np.maximum(x, 0.0) + f.log1p(f.exp(-np.abs(x))),
+    ),
 }
 _NAMES = "Relu, Tanh, Sigmoid, Affine, LeakyRelu, ThresholdedRelu, ScaledTanh, HardSigmoid, Elu, Softsign and Softplus"
 

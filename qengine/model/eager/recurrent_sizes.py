@@ -71,23 +71,25 @@ class RecurrentOptions:
             raise ModelError(f"clip is {self.clip}, a positive number is needed")
         return self.clip
 
+    def within(self, x: Reals) -> Reals:
+        """Return arguments of gates in the bounds of `clip`."""
+        return x if self.bound is None else np.clip(x, -self.bound, self.bound)
+
     def clipped(self, gate: Gate) -> Function:
         """Return a function of a gate that gets its argument in the bounds of `clip`."""
-        bound = self.bound
-        if bound is None:
-            return gate
-        return lambda x: gate(np.clip(x, -bound, bound))
+        return gate if self.bound is None else lambda x: gate(self.within(x))
 
 
 @dataclass(frozen=True)
 class RecurrentSizes:
-    """Sizes of a node: directions, steps of time, sequences of the batch, elements of an input and of a state."""
+    """Sizes of a node: directions, steps of time, sequences, elements of an input and of a state, and gates."""
 
     directions: int
     time: int
     batch: int
     size: int
     hidden: int
+    gates: int
 
     @classmethod
     def of(
@@ -134,12 +136,25 @@ class RecurrentSizes:
         for name, state in states:
             if state is not None:
                 check_shape(state, (batch, n, hidden) if options.layout else (n, batch, hidden), name)
-        return cls(n, time, batch, size, hidden)
+        return cls(n, time, batch, size, hidden, count)
 
     def outputs(self, states: int, options: RecurrentOptions, dtype: np.dtype[Any]) -> tuple[OutputType, ...]:
-        """Return the shape and dtype of Y and of some last states."""
+        """Return the shape and dtype of Y, of some last states, of the gates and, with two states, of the cells."""
         y: tuple[int, ...] = (self.time, self.directions, self.batch, self.hidden)
         last: tuple[int, ...] = (self.directions, self.batch, self.hidden)
         if options.layout:
             y, last = (self.batch, self.time, self.directions, self.hidden), (self.batch, self.directions, self.hidden)
-        return (y, dtype), *[(last, dtype)] * states
+        every = self.time, self.directions, self.batch
+        hidden = [((*every, self.gates * self.hidden), dtype), ((*every, self.hidden), dtype)]
+        return (y, dtype), *[(last, dtype)] * states, *hidden[:states]
+
+
+def sequence_lengths(given: NDArray[Any] | None, batch: int, time: int) -> NDArray[np.int64]:
+    """Return the length of each sequence, by default that of the longest; raise ModelError for one out of range."""
+    if given is None:
+        return np.full(batch, time, np.int64)
+    check_shape(given, (batch,), "sequence_lens")
+    wrong = given[(given < 0) | (given > time)]
+    if wrong.size:
+        raise ModelError(LENGTH_MESSAGE.format(wrong[0], time))
+    return given.astype(np.int64)

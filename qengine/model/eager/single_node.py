@@ -15,7 +15,7 @@ from qengine.model.eager import by_handler
 from qengine.model.eager.evaluator import Element, OutputType, find_evaluator
 from qengine.model.graph import Node, Value
 from qengine.model.ops.operator import find
-from qengine.model.steps import Tensor
+from qengine.model.steps import RuleOf, Tensor
 
 
 def is_computable(node: Node) -> bool:
@@ -70,6 +70,12 @@ def output_types(node: Node, inputs: Sequence[Tensor | None]) -> Sequence[Output
         schemas.check_form(node)
         schemas.check_types(node, [None if t is None else _stand_in(t) for t in inputs])
         return own.output_types(node, inputs)
+
+
+def rule_of(node: Node) -> RuleOf | None:
+    """Return the function that tells how codes of a node are computed; None for an island."""
+    own = None if isinstance(find(node), Custom) else find_evaluator(node)
+    return None if own is None else own.rule
 
 
 def _stand_in(t: Tensor) -> NDArray[Any]:

@@ -197,8 +197,8 @@ class Formattable:
 
     @cached_property
     def remaining(self) -> set[str]:
-        """The tensors of the graph after the passes."""
-        return self.optimized.tensors()
+        """The tensors of the graph after the passes, with those inside of its nodes."""
+        return self.optimized.tensors().union(*(node.hidden for node in self.optimized.nodes))
 
     @cached_property
     def real(self) -> set[str]:
@@ -236,7 +236,9 @@ def assign_formats(subject: Formattable, request: FormatRequest) -> FormatTable:
     model, optimized, known = subject.model, subject.optimized, subject.known
     user_formats = _parsed_formats(subject, request)
     stored: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
-    whole = {name for name, fmt in user_formats.items() if isinstance(fmt, QFormat)} | stored.keys() | known
+    whole = (
+        {name for name, fmt in user_formats.items() if isinstance(fmt, QFormat)} | stored.keys() | known | model.whole
+    )
     joins = {} if request.is_inner else _joins(joins_in_parts(model, whole), user_formats)
     groups = {name: group for name, group in subject.groups.items() if name not in joins}
     remaining, readers = subject.remaining, subject.readers

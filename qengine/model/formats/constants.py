@@ -103,7 +103,7 @@ class Readers:
             if magnitude:
                 limits[:] = largest_scale(-magnitude, 0.0, bits)
         for node, role in self.places:
-            x = activations.get(_other_factor(node, role))
+            x = activations.get(_other_factor(node, role, self.names))
             if x is not None:
                 limits = np.minimum(limits, self._bias_scales(node, constants, channels) - x.fraction_bits)
         return np.where(limits > NO_LIMIT // 2, NO_LIMIT, limits)
@@ -154,6 +154,17 @@ def saturating_magnitude(names: set[str], readers: Iterable[Node], activations: 
         others = [activations[name] for name in terms if name not in names and name in activations]
         largest = max(largest, sum(-fmt.min if fmt.signed else fmt.max for fmt in (result, *others)))
     return largest
+
+
+def nan_error(name: str, places: Iterable[tuple[Node, Role]]) -> FormatError:
+    """Return the error for a constant that holds NaN, which nodes read: fixed point has no code for it."""
+    places = list(places)
+    if places and all(node.operator == "Where" for node, _ in places):
+        return FormatError(
+            f"constant '{name}' holds NaN, which Where picks as a fill: fixed point has no code for it; "
+            "put a number there that nothing reads, such as 0"
+        )
+    return FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
 
 
 def holds_infinity(values: NDArray[Any]) -> bool:
@@ -236,11 +247,14 @@ class ConstantFormats:
                 )
             if len(fmt) != values[0].shape[axis]:
                 raise FormatError(f"formats give '{name}' {len(fmt)} formats for {values[0].shape[axis]} channels")
-            return channel_formats(fmt, axis)
+            try:
+                return channel_formats(fmt, axis)
+            except FormatError as error:
+                raise FormatError(f"format of '{name}': {error}") from None
         if self.weight_qformat:
             return self.weight_qformat
         if any(_extremes(value) is None for value in values):
-            raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
+            raise nan_error(name, self.readers[name].places if name in self.readers else ())
         if self.stored is not None:
             return _exact(self.stored.get(name), axis, values)
         try:
@@ -283,10 +297,12 @@ def _by_channel(bias: NDArray[Any], channels: int) -> NDArray[Any]:
     return np.broadcast_to(bias.ravel(), (channels, bias.size))
 
 
-def _other_factor(node: Node, role: Role) -> str:
-    """Return the tensor whose products with a constant a linear operator sums; "" for another operator."""
-    weights = next((name for name, one in find(node).roles(node) if one is Role.WEIGHTS), "")
-    return node.inputs[0] if role is Role.WEIGHTS else weights
+def _other_factor(node: Node, role: Role, names: set[str]) -> str:
+    """Return the tensor whose products with a constant of some names a linear operator sums; "" for another one."""
+    if role is Role.WEIGHTS:
+        filters = find(node).facts.filters
+        return filters.factor(node, names) if filters else node.inputs[0]
+    return "" if node.hidden else next((name for name, one in find(node).roles(node) if one is Role.WEIGHTS), "")
 
 
 def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) -> Format | None:

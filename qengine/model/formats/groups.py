@@ -6,6 +6,7 @@ tensors must have one format. The relation is transitive: the groups are its con
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,20 +41,36 @@ def format_groups(model: Graph, known: frozenset[str]) -> dict[str, Group]:
     names = [value.name for value in model.inputs]
     names += [name for node in model.nodes for name in node.outputs if name]
     groups = {name: Group(name) for name in names if name not in known and may_be_real(name, model)}
+    for tied in states_of_recurrent(model):
+        _join(groups, [name for name in tied if name in groups])
     for node in model.nodes:
-        outputs = [name for name in node.outputs if name in groups]
-        if not outputs or not node.inputs or not find(node).preserves_format(node):
+        outputs = [name for name in find(node).kept_outputs(node) if name in groups]
+        if not outputs:
             continue
         source = node.inputs[0]
         if source in known:
             groups.setdefault(source, Group(source))  # a lookup table
-        for name in outputs:
-            if source in groups and groups[source] is not groups[name]:
-                small, large = sorted((groups[source], groups[name]), key=lambda g: len(g.members))
-                large.members |= small.members
-                for member in small.members:
-                    groups[member] = large
+        if source in groups:
+            _join(groups, [source, *outputs])
     return groups
+
+
+def states_of_recurrent(model: Graph) -> Iterator[tuple[str, ...]]:
+    """Yield the names of each state of a recurrent node: those of h, of an LSTM also those of the cell."""
+    for node in model.nodes:
+        if node.hidden and (model.formats is None or node.hidden[1] in model.formats):
+            yield (node.hidden[0], *node.outputs[:2])
+            yield (*node.hidden[2:], *node.outputs[2:3]) if node.hidden[2:] else ()
+
+
+def _join(groups: dict[str, Group], names: Sequence[str]) -> None:
+    """Make one group of the groups of some names."""
+    for name in names[1:]:
+        if groups[names[0]] is not groups[name]:
+            small, large = sorted((groups[names[0]], groups[name]), key=lambda g: len(g.members))
+            large.members |= small.members
+            for member in small.members:
+                groups[member] = large
 
 
 def is_real(name: str, model: Graph) -> bool:

@@ -17,7 +17,7 @@ from onnx import (  # noqa: TID251 - the loader's own
 )
 
 from qengine.errors import ModelError, UnsupportedError
-from qengine.model.graph import RUNS_GRAPHS, Attribute, Dim, Graph, Node, OpaqueAttribute, Value
+from qengine.model.graph import HIDDEN_FORMATS, RUNS_GRAPHS, Attribute, Dim, Graph, Node, OpaqueAttribute, Value
 from qengine.model.loader.names import is_constant, label, standard, subgraphs
 from qengine.model.loader.tensors import dense, dtype_name, tensor
 from qengine.model.schemas import DTYPES
@@ -168,6 +168,7 @@ class GraphReader:
             domain=domain,
             version=self.opsets[domain],
             captures=_captures(proto),
+            hidden_formats=_hidden_formats(proto),
         )
 
     def _attribute(self, node: NodeProto, proto: AttributeProto) -> Attribute:
@@ -215,6 +216,11 @@ def _check_default(declared: Value, default: NDArray[Any]) -> None:
             f"input {declared.name!r} is declared as {kind}, but its default is "
             f"{default.dtype} {default.shape}; export the model again"
         )
+
+
+def _hidden_formats(proto: NodeProto) -> tuple[str, ...]:
+    """Return the formats of the tensors inside of a node that a quantized model keeps in its metadata."""
+    return tuple(text for one in proto.metadata_props if one.key == HIDDEN_FORMATS for text in one.value.split())
 
 
 def _captures(proto: NodeProto) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ uses one of the classes below or adds one in the file of its handler.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Container
 from enum import Enum
 from math import prod
 from typing import Any, ClassVar
@@ -76,6 +77,10 @@ class Filters(ABC):
     def reads_transposed(self, node: Node) -> bool:  # noqa: ARG002
         """Whether the operator transposes its input first, so that the last axis holds no channels."""
         return False
+
+    def factor(self, node: Node, names: Container[str]) -> str:  # noqa: ARG002
+        """Return the tensor that a node multiplies by weights of some names."""
+        return node.inputs[0]
 
     def input_stride(self, node: Node) -> int:  # noqa: ARG002
         """Return the number of positions that a filter sees for each input element, zeros between elements included."""

@@ -48,9 +48,11 @@ REAL, NUMBER, LOGICAL, ANY = "f", "fiu", "b", "fiub"
 _Declared = TypeVar("_Declared", bound=Handler)
 
 
+_ANY_INPUTS = (Parameter("input", Tensor, None, Role.PLAIN, required=False, variadic=True, since=1, until=NEVER),)
+
 _registry: dict[tuple[str, str], list[Operator]] = {}
 _registered: dict[tuple[str, str], list[Operator]] = {}
-_delegated_facts: dict[str, Facts] = {}
+_delegated_facts: dict[str, tuple[Facts, tuple[Parameter, ...]]] = {}
 
 
 def operator(
@@ -132,9 +134,23 @@ def operator(
     return declare
 
 
-def declare_delegated(name: str, facts: Facts) -> None:
-    """Declare the facts of an operator of ONNX that has no handler."""
-    _delegated_facts[name] = facts
+def declare_delegated(name: str, facts: Facts, roles: Mapping[str, Role] | None = None) -> None:
+    """Declare the facts of an operator of ONNX that has no handler.
+
+    Parameters
+    ----------
+    name
+        ONNX's name.
+    facts
+        The facts.
+    roles
+        Roles by the names of the inputs, in order; None for an operator that reads all elements unchanged.
+    """
+    given = tuple(
+        Parameter(one, Tensor, None, role, required=False, variadic=False, since=1, until=NEVER)
+        for one, role in (roles or {}).items()
+    )
+    _delegated_facts[name] = facts, given or _ANY_INPUTS
 
 
 def versions() -> Mapping[tuple[str, str], Sequence[Operator]]:
@@ -165,9 +181,8 @@ def find(node: Node) -> Operator:
 
 @cache
 def _delegated(name: str, domain: str) -> Operator:
-    inputs = Parameter("input", Tensor, None, Role.PLAIN, required=False, variadic=True, since=1, until=NEVER)
-    facts = NO_FACTS if domain else _delegated_facts.get(name, NO_FACTS)
-    return Operator(name, domain, 1, NEVER, no_handler, (inputs,), {}, ANY, (), counts_outputs=False, facts=facts)
+    facts, inputs = (NO_FACTS, _ANY_INPUTS) if domain else _delegated_facts.get(name, (NO_FACTS, _ANY_INPUTS))
+    return Operator(name, domain, 1, NEVER, no_handler, inputs, {}, ANY, (), counts_outputs=False, facts=facts)
 
 
 __all__ = [

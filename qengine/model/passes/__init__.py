@@ -12,16 +12,20 @@ from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.dead import remove_dead
 from qengine.model.passes.function_recognition import recognise_functions
 from qengine.model.passes.gemm import fold_gemm_factors
+from qengine.model.passes.hidden_tensors import name_hidden_tensors, with_hidden_outputs
 from qengine.model.passes.joins import take_joins_apart
 from qengine.model.passes.linear_folding import fold_affine, join_affine
 from qengine.model.passes.pad import fold_pads
 from qengine.model.passes.qdq_reader import read_quantized
+from qengine.model.passes.row_recognition import recognise_rows
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     read_quantized,
+    name_hidden_tensors,
     take_joins_apart,
     remove_dead,
     fold_constants,
+    recognise_rows,
     recognise_functions,
     fold_pads,
     fold_gemm_factors,
@@ -33,11 +37,21 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
 )
 
 
-def optimize(graph: Graph) -> tuple[Graph, ...]:
-    """Return the given graph and the graph after each pass; a run computes the last one."""
+def optimize(graph: Graph, *, gives_hidden: bool = False) -> tuple[Graph, ...]:
+    """Return the given graph and the graph after each pass; a run computes the last one.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+    gives_hidden
+        Whether the last graph gives the tensors inside of nodes too; see `hidden_tensors`.
+    """
     stages = [graph]
     for rewrite in PASSES:
         stages.append(rewrite(stages[-1]))
+    if gives_hidden:
+        stages[-1] = with_hidden_outputs(stages[-1])
     return tuple(stages)
 
 
@@ -50,9 +64,12 @@ __all__ = [
     "fuse_activations",
     "fuse_chains",
     "join_affine",
+    "name_hidden_tensors",
     "optimize",
     "read_quantized",
     "recognise_functions",
+    "recognise_rows",
     "remove_dead",
     "take_joins_apart",
+    "with_hidden_outputs",
 ]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from qengine.model.graph import Graph
 from qengine.model.passes.affine_terms import Affine, affine_of, shape_of
-from qengine.model.passes.function_recognition import parts_of_functions
 from qengine.model.passes.linear_weights import NoFold, RowScaleWeights, ScaleWeights
+from qengine.model.passes.row_recognition import spelled_nodes
 
 _OPERATORS: Mapping[str, type[ScaleWeights]] = {"ScaleShift": ScaleWeights, "RowScaleShift": RowScaleWeights}
 """The operators that a run may become, and where they have their channels: axis 1, or the last."""
@@ -51,10 +51,10 @@ def first_of_runs(graph: Graph) -> dict[int, tuple[Affine, str]]:
     """Return the first operator of each run of two or more that round, with vectors of its numbers, by position.
 
     Beside it stands the name of the operator that the run becomes. Constants are finite and have a number for each
-    channel, some of them several. Nothing else reads a tensor within a run. Operators that `recognise_functions` takes
-    for a part of a function are in no run.
+    channel, some of them several. Nothing else reads a tensor within a run. Parts of a function, a Softmax or a
+    normalization in several operators are in no run.
     """
-    spelled, read_once = parts_of_functions(graph), graph.tensors_read_once()
+    spelled, read_once = spelled_nodes(graph), graph.tensors_read_once()
     runs: dict[int, _Run] = {}
     ends: dict[str, int] = {}  # the first operator of the run that computes a tensor
     for i, node in enumerate(graph.nodes):

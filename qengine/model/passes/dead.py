@@ -32,7 +32,12 @@ def _without_unread(node: Node, needed: Container[str]) -> Node:
         return node
     if not node.domain and node.version < _TRAINS_BY_OUTPUTS.get(node.operator, 0):
         return node
-    outputs = [name if name in needed or not is_optional_output(node, i) else "" for i, name in enumerate(node.outputs)]
-    while not outputs[-1] and is_optional_output(node, len(outputs) - 1):
+    outputs = [name if name in needed or not _may_be_left_out(node, i) else "" for i, name in enumerate(node.outputs)]
+    while not outputs[-1] and _may_be_left_out(node, len(outputs) - 1):
         outputs.pop()
     return node if tuple(outputs) == node.outputs else replace(node, outputs=tuple(outputs))
+
+
+def _may_be_left_out(node: Node, index: int) -> bool:
+    """Whether a node may leave out one of its outputs: ONNX says so, or the output is a tensor inside of the node."""
+    return node.outputs[index] in node.hidden or is_optional_output(node, index)

@@ -95,12 +95,6 @@ def recognise_functions(graph: Graph) -> Graph:
     return remove_dead(replace(graph, nodes=tuple(nodes)))
 
 
-def parts_of_functions(graph: Graph) -> set[int]:
-    """Return the `id` of each node that `recognise_functions` replaces or removes."""
-    kept = {id(node) for node in recognise_functions(graph).nodes}
-    return {id(node) for node in graph.nodes if id(node) not in kept}
-
-
 def _recognised(node: Node, reader: FormulaReader, graph: Graph) -> Node | None:
     """Return one operator that computes the node's output from the variable of its formula; None if none does."""
     if len(node.outputs) != 1 or not node.outputs[0]:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from qengine.model.graph import Graph, Node
 from qengine.model.passes.affine_runs import first_of_runs
 from qengine.model.passes.affine_terms import Affine, Reals, affine_of
-from qengine.model.passes.function_recognition import parts_of_functions
 from qengine.model.passes.linear_weights import LinearWeights, NoFold, linear_weights
+from qengine.model.passes.row_recognition import spelled_nodes
 
 _LARGE_ADDEND = 1 << 13
 _LARGEST_RATIO = 1 << 14
@@ -34,7 +34,7 @@ mask: in fixed point such a bias leaves no fraction bits to the weights."""
 def fold_affine(graph: Graph, *, merge: bool = True) -> Graph:
     """Fold constant factors and addends into linear operators, in float64, and round the result once.
 
-    Operators that `recognise_functions` takes for a part of a function are left to it.
+    Operators that are a part of a function, a Softmax or a normalization in several operators are left to it.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class _Folding:
     def __post_init__(self) -> None:
         self.arrays, self.derived = dict(self.graph.constants), dict(self.graph.derived)
         self.read_once = self.graph.tensors_read_once()
-        self.spelled = parts_of_functions(self.graph) if self.merge else set()
+        self.spelled = spelled_nodes(self.graph) if self.merge else set()
 
     def folded(self) -> Graph:
         """Return the new graph."""

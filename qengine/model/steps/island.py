@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import Tally, dequantize
 from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor, codes_of
+from qengine.qformat import fraction_bits_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Island(Step):
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel that takes codes and gives codes."""
         compute = self.float32()
-        n = [None if t.format is None else t.fraction_bits for t in self.inputs]
+        n = [None if t.format is None else fraction_bits_of(t.format, t.ndim) for t in self.inputs]
         fmt = None if out.format is None else out.one_format
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:

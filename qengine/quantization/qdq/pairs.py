@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qengine.errors import FormatError, UnsupportedError
 from qengine.model.graph import Attribute, Graph, Names, Node, Value
 from qengine.model.ops.operator import Role, find
+from qengine.model.passes.hidden_tensors import written_node
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Table
 from qengine.qformat import Format, QFormat, holds
@@ -174,6 +175,7 @@ class _Writer:
 
     def _add(self, node: Node) -> None:
         """Add a node, with a pair after each output that is rounded."""
+        node = written_node(node, self.formats)
         inputs = tuple(self._input(node, i) for i in range(len(node.inputs)))
         renamed = self.rounded & self.outputs
         outputs = tuple(self.names.fresh(f"{name}_real") if name in renamed else name for name in node.outputs)
@@ -325,6 +327,8 @@ class _Writer:
     def _bias_bits(self, node: Node) -> NDArray[np.int64] | None:
         """Return the fraction bits of the bias of a linear operator: one number, or one for each channel."""
         inputs = {role: name for name, role in find(node).roles(node)}
+        if node.hidden:
+            return None  # a sum of two biases, which stay real numbers
         if Role.WEIGHTS not in inputs or Role.BIAS not in inputs:
             return None
         factors = (node.inputs[0], inputs[Role.WEIGHTS])

@@ -46,6 +46,15 @@ class QuantizedModel:
     check: str
     verdicts: tuple[Verdict, ...] = ()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes on what the model cannot say to other runtimes."""
+        count = _recurrent_nodes(self.session.graph)
+        if not count:
+            return ()
+        what = "1 recurrent node" if count == 1 else f"{count} recurrent nodes"
+        return (f"{what} computed on codes here: other runtimes compute gates and cells in float32, between pairs",)
+
 
 def quantize_model(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
@@ -118,6 +127,11 @@ def quantize_model(
         written = quantized_model(fixed)
     check = check_written(fixed, written, data)
     return QuantizedModel(written, fixed, corrected.entries, check, corrected.verdicts)
+
+
+def _recurrent_nodes(graph: Graph) -> int:
+    """Return the number of nodes with tensors inside that have formats, in the graphs of nodes too."""
+    return sum(bool(node.hidden) + sum(map(_recurrent_nodes, node.graphs.values())) for node in graph.nodes)
 
 
 def _with_rest(graph: Graph, formats: FormatsByName, qformat: QFormat | str) -> FormatsByName:

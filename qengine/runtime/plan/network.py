@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from qengine.errors import OptionError, did_you_mean
 from qengine.model.eager import single_node
 from qengine.model.formats.assign import FormatRequest, Formattable, assign_formats
+from qengine.model.formats.parts import whole_tensors
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
-from qengine.model.passes import optimize, remove_dead
+from qengine.model.passes import optimize, remove_dead, with_hidden_outputs
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
 from qengine.qformat import Format
@@ -46,10 +47,13 @@ class Network:
         Inputs of a graph inside of a node that are known tensors of the graph around it.
     data
         Inputs that are data, even where their elements decide shapes.
+    gives_hidden
+        Whether runs compute the tensors inside of nodes too, as a calibration and a report need them.
 
     Attributes
     ----------
-    model : graph as it was loaded, without the nodes of its quantization, and with joins taken apart.
+    model : graph as it was loaded, without the nodes of its quantization, with names for what
+        nodes compute inside, and with joins taken apart.
     optimized : graph after the passes.
     as_float32 : whether the formats that a quantized model has are ignored.
     request : formats that were requested, or an empty request for a quantized model; None in float32.
@@ -71,11 +75,14 @@ class Network:
         as_float32: bool = False,
         around: frozenset[str] = frozenset(),
         data: frozenset[str] = frozenset(),
+        gives_hidden: bool = False,
     ) -> None:
         self._branches: dict[tuple[int, str], tuple[Node, Graph]] = {}  # with the node, so that its id stays its own
         check_supported(model, is_runnable)
-        self._stages = optimize(model)
-        self.model, self.optimized = self._stages[2], self._stages[-1]
+        self._gives_hidden = gives_hidden
+        model = replace(model, whole=_whole(model, request))
+        self._stages = optimize(model, gives_hidden=gives_hidden)
+        self.model, self.optimized = self._stages[3], self._stages[-1]
         self.value_inputs = value_inputs(self.model) - data
         self.known = known_tensors(self.model, self.value_inputs | around)
         self._formattable = Formattable(self.model, self.optimized, self.known)
@@ -89,7 +96,9 @@ class Network:
         self.table = None if request is None else assign_formats(self._formattable, request)
 
     def with_request(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
-        """Return the same network with another request, without running the passes again."""
+        """Return the same network with another request; the passes run again only if it names other joins."""
+        if request is not None and _whole(self.source, request) != self.source.whole:
+            return Network(self.source, request, as_float32=as_float32, gives_hidden=self._gives_hidden)
         other = copy.copy(self)
         other._branches = {}
         other._assign(request, as_float32)
@@ -97,7 +106,13 @@ class Network:
 
     def with_model(self, model: Graph) -> "Network":
         """Return the network of another graph with the same request."""
-        return Network(model, self._requested, as_float32=self.as_float32)
+        return Network(model, self._requested, as_float32=self.as_float32, gives_hidden=self._gives_hidden)
+
+    def giving_hidden(self) -> "Network":
+        """Return the same network, whose runs compute the tensors inside of nodes too."""
+        if self._gives_hidden or not _has_hidden(self.model):
+            return self
+        return Network(self.source, self._requested, as_float32=self.as_float32, gives_hidden=True)
 
     def of_inner_graph(
         self,
@@ -141,7 +156,14 @@ class Network:
             around = frozenset(constants) | {value.name for value in inputs if value.name not in own}
             request = replace(request, formats=formats, is_partial=self.table.is_partial, around=around, is_inner=True)
         data = real_inner_data(graph, inputs)
-        return Network(closed, request, as_float32=self.as_float32, around=known, data=data)
+        return Network(
+            closed,
+            request,
+            as_float32=self.as_float32,
+            around=known,
+            data=data,
+            gives_hidden=self._gives_hidden,
+        )
 
     def _with_shape(self, value: Value) -> Value:
         """Return the value of a tensor with the shape that this graph declares, where it has none."""
@@ -206,8 +228,9 @@ class Network:
         for name in names:
             if name not in existing:
                 raise OptionError(f"the model has no tensor '{name}'{did_you_mean(str(name), existing)}")
-        nodes, constants = list(self.optimized.nodes), dict(self.optimized.constants)
-        available = self.optimized.tensors()
+        optimized = with_hidden_outputs(self.optimized, names)
+        nodes, constants = list(optimized.nodes), dict(optimized.constants)
+        available = optimized.tensors()
         merged = {name: self.model.aliases[name] for name in names if name in self.model.aliases}
         wanted = (set(names) - merged.keys()) | set(merged.values())
         for stage in reversed(self._stages[:-1]):
@@ -222,4 +245,17 @@ class Network:
             available |= needed
         nodes += [Node("Identity", (real,), (name,)) for name, real in merged.items()]
         outputs = tuple(self.model.values.get(name, Value(name)) for name in names)
-        return remove_dead(replace(self.optimized, nodes=tuple(nodes), outputs=outputs, constants=constants))
+        graph = remove_dead(replace(self.optimized, nodes=tuple(nodes), outputs=outputs, constants=constants))
+        return with_hidden_outputs(graph) if self._gives_hidden else graph
+
+
+def _whole(model: Graph, request: FormatRequest | None) -> frozenset[str]:
+    """Return the tensors that a request gives one format, as far as joins are concerned."""
+    if request is None:
+        return frozenset()
+    return whole_tensors(model, request.formats, has_rest=request.qformat is not None)
+
+
+def _has_hidden(graph: Graph) -> bool:
+    """Whether a node of a graph, at any depth, has tensors inside of it that have names."""
+    return any(node.hidden or any(map(_has_hidden, node.graphs.values())) for node in graph.nodes)

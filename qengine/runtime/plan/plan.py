@@ -20,7 +20,7 @@ from qengine.errors import FeedError
 from qengine.kernels.reference.requantize import Tally, dequantize, new_tally, quantize
 from qengine.model.formats.assign import FormatTable
 from qengine.model.graph import Node
-from qengine.model.steps import Arithmetic, Island, Kernel, Step, Tensor
+from qengine.model.steps import Arithmetic, Kernel, Step, Tensor
 from qengine.qformat import fraction_bits_of
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -81,7 +81,7 @@ class BoundStep:
     def is_island(self) -> bool:
         """Whether the step computes in float32 in the middle of fixed point."""
         in_fixed = self.output.format is not None or any(t.format is not None for t in self.step.operands)
-        return self.is_real or (isinstance(self.step, Island) and in_fixed)
+        return self.is_real or (self.step.kind == "island" and in_fixed)
 
 
 @dataclass(frozen=True)

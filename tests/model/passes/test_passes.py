@@ -15,6 +15,7 @@ from qengine.model.passes import (
     fold_gemm_factors,
     fuse_chains,
     join_affine,
+    name_hidden_tensors,
     optimize,
     read_quantized,
     remove_dead,
@@ -22,7 +23,15 @@ from qengine.model.passes import (
 )
 from qengine.qformat import Overflow, Rounding
 
-FOLDS = (read_quantized, take_joins_apart, remove_dead, fold_constants, fold_gemm_factors, fold_affine)
+FOLDS = (
+    read_quantized,
+    name_hidden_tensors,
+    take_joins_apart,
+    remove_dead,
+    fold_constants,
+    fold_gemm_factors,
+    fold_affine,
+)
 """What these fold is another model by definition; all other passes keep every bit of it."""
 ARITHMETIC = list(itertools.product(Rounding, Overflow))
 

@@ -77,8 +77,9 @@ def test_histograms_do_not_depend_on_threads_or_batches(isa):
     ):
         for name in names:
             pair = (HistogramArrays.of([each.histograms[name]]) for each in (one, other))
-            for a, b in zip(*pair, strict=True):
-                np.testing.assert_array_equal(a, b, err_msg=name)
+            for field, a, b in zip(HistogramArrays._fields, *pair, strict=True):
+                if field != "runs" or other.runs == one.runs:
+                    np.testing.assert_array_equal(a, b, err_msg=f"{name} {field}")
 
 
 def test_scores_before_a_softmax_are_counted_without_the_mask():

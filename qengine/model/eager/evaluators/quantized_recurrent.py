@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from qengine.errors import ModelError
 from qengine.model.eager.elements import Reals, check_shape, checked_shape, reals
 from qengine.model.eager.evaluator import OutputType, evaluator
-from qengine.model.eager.evaluators.recurrent import sequence_lengths
-from qengine.model.eager.recurrent_sizes import Function, RecurrentOptions, RecurrentSizes
+from qengine.model.eager.recurrent_sizes import Function, RecurrentOptions, RecurrentSizes, sequence_lengths
 from qengine.model.steps import Tensor
 
 _Product = Callable[[Reals], Reals]
@@ -79,7 +78,7 @@ def _checked_sizes(
                 raise ModelError(
                     f"the shape of {what}_{name} is {list(one.shape)}, [{n}] or [{n}, {4 * hidden}] is needed"
                 )
-    return RecurrentSizes(n, time, batch, size, hidden)
+    return RecurrentSizes(n, time, batch, size, hidden, 4)
 
 
 @evaluator("DynamicQuantizeLSTM", domain="com.microsoft", outputs=_types)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import ModelError
 from qengine.model.eager.elements import Reals, check_shape, reals
 from qengine.model.eager.evaluator import OutputType, evaluator
 from qengine.model.eager.gates import Gate
-from qengine.model.eager.recurrent_sizes import LENGTH_MESSAGE, Function, RecurrentOptions, RecurrentSizes
+from qengine.model.eager.recurrent_rule import RecurrentRule
+from qengine.model.eager.recurrent_sizes import Function, RecurrentOptions, RecurrentSizes, sequence_lengths
 from qengine.model.steps import Tensor
 
 _States = tuple[Reals, ...]
@@ -54,36 +54,42 @@ class _Layer:
         return int(self.r.shape[2])
 
     def run(self, inputs: Sequence[Reals], cells: Sequence[_Cell]) -> tuple[NDArray[Any], ...]:
-        """Return Y and the last states.
+        """Return Y, the last states, the gates and, of an LSTM, the cells.
 
         Parameters
         ----------
         inputs
             Part of the gates that comes from x, by direction: [time, batch, gates * hidden].
         cells
-            Function of a step by direction: the states after it, from its inputs and the states before it.
+            Function of a step by direction: the states after it and the gates, from its inputs and the states before.
         """
-        y = np.zeros((*self.x.shape[:1], len(cells), *self.x.shape[1:2], self.hidden), self.dtype)
+        time, batch, hidden = *self.x.shape[:2], self.hidden
+        widths = (*(hidden for _ in self.states), self.r.shape[1])
+        traces = [np.zeros((time, len(cells), batch, width), self.dtype) for width in widths]
         last = []
         for d, cell in enumerate(cells):
             first = tuple(state[d] for state in self.states)
-            last.append(self._scan(inputs[d], first, cell, y[:, d], reverse=self.options.is_reverse(d)))
+            inside = [trace[:, d] for trace in traces]
+            last.append(self._scan(inputs[d], first, cell, inside, reverse=self.options.is_reverse(d)))
         states = [np.stack(one).astype(self.dtype) for one in zip(*last, strict=True)]
+        y, *kept, gates = traces
         if self.options.layout:
-            return y.transpose(2, 0, 1, 3), *(state.swapaxes(0, 1) for state in states)
-        return y, *states
+            return y.transpose(2, 0, 1, 3), *(state.swapaxes(0, 1) for state in states), gates, *kept
+        return y, *states, gates, *kept
 
-    def _scan(self, inputs: Reals, states: _States, cell: _Cell, y: NDArray[Any], *, reverse: bool) -> _States:
-        """Return the last states of a direction, and write every state that is an output to `y`."""
+    def _scan(
+        self, inputs: Reals, states: _States, cell: _Cell, traces: Sequence[NDArray[Any]], *, reverse: bool
+    ) -> _States:
+        """Return the last states of a direction, and write the states and the gates of every step to `traces`."""
         shortest, longest = (self.lengths.min(), self.lengths.max()) if self.lengths.size and self.hidden else (0, 0)
         for t in range(longest - 1, -1, -1) if reverse else range(longest):
-            after = cell(inputs[t], states)
-            if t < shortest:
-                y[t], states = after[0], after
-            else:
-                runs = (t < self.lengths)[:, None]
-                y[t] = np.where(runs, after[0], 0.0)
-                states = tuple(np.where(runs, new, old) for new, old in zip(after, states, strict=True))
+            *after, gates = cell(inputs[t], states)
+            runs = (t < self.lengths)[:, None] if t >= shortest else None
+            for trace, found in zip(traces, (*after, gates), strict=True):
+                trace[t] = found if runs is None else np.where(runs, found, 0.0)
+            if runs is not None:
+                after = [np.where(runs, new, old) for new, old in zip(after, states, strict=True)]
+            states = tuple(after)
         return tuple(np.where((self.lengths > 0)[:, None], state, 0.0) for state in states)
 
 
@@ -113,17 +119,6 @@ def _layer(
         options=options,
         dtype=x.dtype,
     )
-
-
-def sequence_lengths(given: NDArray[Any] | None, batch: int, time: int) -> NDArray[np.int64]:
-    """Return the length of each sequence, by default that of the longest; raise ModelError for one out of range."""
-    if given is None:
-        return np.full(batch, time, np.int64)
-    check_shape(given, (batch,), "sequence_lens")
-    wrong = given[(given < 0) | (given > time)]
-    if wrong.size:
-        raise ModelError(LENGTH_MESSAGE.format(wrong[0], time))
-    return given.astype(np.int64)
 
 
 def _merged(layer: _Layer, biases: Reals) -> list[Reals]:
@@ -192,7 +187,7 @@ def _check_lengths(sequence_lens: Tensor | None, sizes: RecurrentSizes) -> None:
         check_shape(sequence_lens, (sizes.batch,), "sequence_lens")
 
 
-@evaluator("RNN", outputs=_rnn_types)
+@evaluator("RNN", outputs=_rnn_types, rule=RecurrentRule.of)
 def rnn(
     x: NDArray[Any],
     w: NDArray[Any],
@@ -207,13 +202,17 @@ def rnn(
     layer = _layer(1, options, (x, w, r), b, sequence_lens, [("initial_h", initial_h)])
 
     def cell(f: Function, r: Reals) -> _Cell:
-        return lambda inputs, states: (f(inputs + states[0] @ r.T),)
+        def step(inputs: Reals, states: _States) -> _States:
+            gate = options.within(inputs + states[0] @ r.T)
+            return f(gate), gate
 
-    cells = [cell(options.clipped(f), r) for (f,), r in zip(options.gates("rnn"), layer.r, strict=True)]
+        return step
+
+    cells = [cell(f, r) for (f,), r in zip(options.gates("rnn"), layer.r, strict=True)]
     return layer.run(_merged(layer, layer.b.sum(1)), cells)
 
 
-@evaluator("GRU", outputs=_gru_types)
+@evaluator("GRU", outputs=_gru_types, rule=RecurrentRule.of)
 def gru(
     x: NDArray[Any],
     w: NDArray[Any],
@@ -233,15 +232,16 @@ def gru(
         biases[:, 2 * n :] = layer.b[:, 0, 2 * n :]
 
     def cell(functions: list[Gate], r: Reals, hidden_bias: Reals) -> _Cell:
-        f, g = map(options.clipped, functions)
+        f, g = functions
         both, own = r[: 2 * n].T, r[2 * n :].T
 
         def step(inputs: Reals, states: _States) -> _States:
             (h,) = states
-            gate = f(inputs[:, : 2 * n] + h @ both)
-            z, reset = gate[:, :n], gate[:, n:]
+            gate = options.within(inputs[:, : 2 * n] + h @ both)
+            z, reset = f(gate[:, :n]), f(gate[:, n:])
             recurrent = reset * (h @ own + hidden_bias) if linear_before_reset else (reset * h) @ own
-            return ((1.0 - z) * g(inputs[:, 2 * n :] + recurrent) + z * h,)
+            last = options.within(inputs[:, 2 * n :] + recurrent)
+            return (1.0 - z) * g(last) + z * h, np.concatenate([gate, last], axis=1)
 
         return step
 
@@ -250,7 +250,7 @@ def gru(
     return layer.run(_merged(layer, biases), cells)
 
 
-@evaluator("LSTM", outputs=_lstm_types)
+@evaluator("LSTM", outputs=_lstm_types, rule=RecurrentRule.of)
 def lstm(
     x: NDArray[Any],
     w: NDArray[Any],
@@ -273,16 +273,21 @@ def lstm(
     peepholes = np.zeros((options.directions, 3 * n)) if p is None else reals(p)
 
     def cell(functions: list[Gate], r: Reals, peephole: Reals) -> _Cell:
-        f, g, h = *map(options.clipped, functions[:2]), functions[2]
+        f, g, h = functions
         to_input, to_output, to_forget = peephole[:n], peephole[n : 2 * n], peephole[2 * n :]
 
         def step(inputs: Reals, states: _States) -> _States:
             gate = inputs + states[0] @ r.T
             c = states[1]
-            enter = f(gate[:, :n] + to_input * c)
-            keep = 1.0 - enter if input_forget else f(gate[:, 2 * n : 3 * n] + to_forget * c)
+            gate[:, :n] += to_input * c
+            gate[:, 2 * n : 3 * n] += to_forget * c
+            out = gate[:, n : 2 * n]
+            gate = options.within(gate)
+            enter = f(gate[:, :n])
+            keep = 1.0 - enter if input_forget else f(gate[:, 2 * n : 3 * n])
             c = keep * c + enter * g(gate[:, 3 * n :])
-            return f(gate[:, n : 2 * n] + to_output * c) * h(c), c
+            gate[:, n : 2 * n] = options.within(out + to_output * c)
+            return f(gate[:, n : 2 * n]) * h(c), c, gate
 
         return step
 

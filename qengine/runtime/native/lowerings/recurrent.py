@@ -50,6 +50,10 @@ def _lower(context: PlainContext[Evaluated], cell: Cell) -> Lowered:
     assert x is not None
     assert w is not None
     assert r is not None
+    if not context.is_float:
+        raise NotLowered(f"{evaluation.node.operator} in fixed point")
+    if len(context.outputs) > 2 + (cell == "lstm"):
+        raise NotLowered(f"the gates of {evaluation.node.operator}")
     if x.dtype != np.float32:
         raise NotLowered(f"{evaluation.node.operator} of {x.dtype}")
     node = RecurrentNode(cell, options, keywords, RecurrentSizes.of(GATES[cell], options, (x, w, r), b, []))
