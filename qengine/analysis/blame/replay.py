@@ -72,13 +72,21 @@ class _Block:
     steps : indices of the steps.
     own : names of the outputs of the steps, and of the constants with formats that they read.
     reads : names of the tensors that they read from before the block.
-    plans : the steps as one plan: in which nothing is rounded, and everything.
+    later : names of the tensors that are read after the block, or are outputs.
     """
 
     steps: range
     own: frozenset[str]
     reads: tuple[str, ...]
-    plans: tuple[Plan, Plan]
+    later: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Steps and blocks that are ready to run with nothing rounded, or everything."""
+
+    steps: Sequence[Runner]
+    blocks: Sequence[Runner]
 
 
 @dataclass(frozen=True)
@@ -126,10 +134,7 @@ class Replay:
         self._constants = [rounder.constants_of(step) for step in plan.steps]
         self._blocks = [self._block(steps) for steps in _cut(plan)]
         self._others: LruCache[Runner] = LruCache(_CACHED_STEPS)
-        kept = [[self._step_plan(i, rounded=rounded) for i in range(len(plan.steps))] for rounded in (False, True)]
-        runners = iter(plans.runners([*kept[0], *kept[1], *(p for block in self._blocks for p in block.plans)]))
-        self._steps = [[next(runners) for _ in plan.steps] for _ in kept]
-        self._whole = [(next(runners), next(runners)) for _ in self._blocks]
+        self._ready: dict[bool, _Prepared] = {}
 
     def run(self, feeds: Arrays, *, rounded: bool) -> Kept:
         """Run with nothing rounded, or everything, and keep every tensor."""
@@ -141,7 +146,7 @@ class Replay:
             if rounded and self._rounder.rounds(tensor):
                 kept.before[tensor.name] = fed
                 kept.arrays[tensor.name] = self._in_format(tensor.name, fed)
-        for bound_step, run in zip(self._plan.steps, self._steps[rounded], strict=True):
+        for bound_step, run in zip(self._plan.steps, self._prepared(rounded).steps, strict=True):
             found, name = run({n: kept.arrays[n] for n in bound_step.reads}), bound_step.output.name
             kept.arrays[name] = found[name]
             if before_name(name) in found:
@@ -192,12 +197,12 @@ class Replay:
 
     def _run_blocks(self, run: _Run) -> None:
         """Run each block with a change, and add what it computes to the changed tensors."""
-        for block, runners in zip(self._blocks, self._whole, strict=True):
+        for block, runner in zip(self._blocks, self._prepared(run.kept.rounded).blocks, strict=True):
             if not run.apart.isdisjoint(block.own):
                 for i in block.steps:
                     self._run_step(i, run)
             elif run.is_new or not run.changed.keys().isdisjoint(block.reads):
-                run.changed.update(runners[run.kept.rounded](run.feeds(block.reads)))
+                run.changed.update(runner(run.feeds(block.reads)))
 
     def rounded(self, kept: Kept, name: str, fmt: Format | None = None) -> NDArray[Any]:
         """Return an input or an activation of a kept run that rounds nothing, rounded to a format, or to its own."""
@@ -229,7 +234,7 @@ class Replay:
             forms = {n: run.formats.get(n, fmt) for n, fmt in constants.items() if rounded != (n in turned)}
             runner = self._other_step(i, forms, rounds=may_round and rounded != is_apart)
         else:
-            runner = self._steps[rounded][i]
+            runner = self._prepared(rounded).steps[i]
         run.changed[name] = runner(run.feeds(bound_step.reads))[name]
 
     def _other_step(self, i: int, constants: Constants, *, rounds: bool) -> Runner:
@@ -267,11 +272,24 @@ class Replay:
         own = {step.output.name for step in bound_steps}
         own.update(name for i in steps for name in self._constants[i])
         later = {name for step in self._plan.steps[steps.stop :] for name in step.reads} | set(self._outputs)
-        inputs, plans = read_before(bound_steps, self._tensors.__getitem__), []
-        for rounded in (False, True):
-            made = [one for i in steps for one in self._steps_of(i, rounded=rounded)]
-            plans.append(self._plan_of(inputs, made, read_after(made, later), rounds=rounded))
-        return _Block(steps, frozenset(own), tuple(t.name for t in inputs), (plans[0], plans[1]))
+        reads = tuple(t.name for t in read_before(bound_steps, self._tensors.__getitem__))
+        return _Block(steps, frozenset(own), reads, frozenset(later))
+
+    def _block_plan(self, block: _Block, *, rounded: bool) -> Plan:
+        """Return a block of a kept run as a plan."""
+        steps = [one for i in block.steps for one in self._steps_of(i, rounded=rounded)]
+        inputs = [self._tensors[name] for name in block.reads]
+        return self._plan_of(inputs, steps, read_after(steps, block.later), rounds=rounded)
+
+    def _prepared(self, rounded: bool) -> _Prepared:
+        """Return the steps and blocks of a kept run, made on first use."""
+        if rounded not in self._ready:
+            count = len(self._plan.steps)
+            plans = [self._step_plan(i, rounded=rounded) for i in range(count)]
+            plans += [self._block_plan(block, rounded=rounded) for block in self._blocks]
+            runners = self._plans.runners(plans)
+            self._ready[rounded] = _Prepared(runners[:count], runners[count:])
+        return self._ready[rounded]
 
     def _steps_of(self, i: int, *, rounded: bool) -> Iterator[BoundStep]:
         bound_step = self._plan.steps[i]

@@ -36,7 +36,8 @@ class TensorBlame:
     operator : operator that computes it; for a constant, the first operator that reads it.
     format : format of the tensor.
     shares : names of the tensors that must have the same format, because only operators that keep it lie between them.
-    elements : number of values seen in all runs; for a constant, its number of elements.
+    elements : number of values seen in all runs; for a constant, its number of elements. 0 for a tensor of a
+        graph inside of a node, whose codes are not counted.
     sqnr_db : SQNR of the tensor in the run in fixed point, against float32: the noise of everything before it included.
     own_db : SQNR at the tensor itself of rounding its float32 values. None where the run does not round the tensor,
         because it only holds moved codes.

@@ -121,7 +121,7 @@ class TensorSums:
             share=share,
             saturated=int(tally[SATURATED]),
             underflowed=int(tally[UNDERFLOWED]),
-            unused_bits=unused_bits(point.format, int(tally[LARGEST])),
+            unused_bits=unused_bits(point.format, int(tally[LARGEST])) if tally[TOTAL] else 0,
             suggestion=suggest(self.histogram, point.format, share, self.rows) if point.rounds else None,
         )
 

@@ -139,7 +139,7 @@ def _table(result: Blame) -> Table:
             _db(tensor.sqnr_db),
             Text(_share(tensor.saturated, tensor.elements), style="red" if is_bad else ""),
             _share(tensor.underflowed, tensor.elements),
-            str(tensor.unused_bits),
+            str(tensor.unused_bits) if tensor.elements else "-",
         )
     return table
 
@@ -165,7 +165,9 @@ def _gain(value: float | None) -> str:
 
 
 def _share(count: int, total: int) -> str:
-    """Return a share in whole per cent; only an exact 0 or 1 is shown as 0 or 100%."""
+    """Return a share in whole per cent, only an exact 0 or 1 as 0 or 100%; "-" where nothing was counted."""
+    if not total:
+        return "-"
     if not count or count == total:
         return "100%" if count else "0"
     return "<1%" if 100 * count < total else f"{min(round(100 * count / total), 99)}%"

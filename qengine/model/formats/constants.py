@@ -79,7 +79,12 @@ class Readers:
         return axes.pop() if len(axes) == 1 else None
 
     def max_fraction_bits(
-        self, activations: Mapping[str, QFormat], constants: Mapping[str, NDArray[Any]], channels: int, bits: int
+        self,
+        activations: Mapping[str, QFormat],
+        constants: Mapping[str, NDArray[Any]],
+        channels: int,
+        bits: int,
+        values: Iterable[NDArray[Any]] = (),
     ) -> NDArray[np.int64]:
         """Return for each channel of weights the largest n that its readers allow; `NO_LIMIT` where none limits n.
 
@@ -96,9 +101,11 @@ class Readers:
             Number of output channels; 1 for weights with one format.
         bits
             Word length of the constant.
+        values
+            Elements of a constant that is none of the graph, as only the shapes of a plan made it known.
         """
         limits = np.full(channels, NO_LIMIT, np.int64)
-        if self._holds_infinity(constants):
+        if self._holds_infinity(constants, values):
             magnitude = saturating_magnitude(self.names, [node for node, _ in self.places], activations)
             if magnitude:
                 limits[:] = largest_scale(-magnitude, 0.0, bits)
@@ -108,7 +115,9 @@ class Readers:
                 limits = np.minimum(limits, self._bias_scales(node, constants, channels) - x.fraction_bits)
         return np.where(limits > NO_LIMIT // 2, NO_LIMIT, limits)
 
-    def _holds_infinity(self, constants: Mapping[str, NDArray[Any]]) -> bool:
+    def _holds_infinity(self, constants: Mapping[str, NDArray[Any]], values: Iterable[NDArray[Any]]) -> bool:
+        if self.names.isdisjoint(constants):
+            return any(map(holds_infinity, values))
         if "infinity" not in self._known:
             found = any(holds_infinity(constants[name]) for name in self.names if name in constants)
             self._known["infinity"] = found
@@ -267,7 +276,7 @@ class ConstantFormats:
         bits = self._word_length(name)
         channels = 1 if axis is None else values[0].shape[axis]
         readers = self.readers.get(name, Readers(set(), []))
-        limits = readers.max_fraction_bits(self.activations, self.constants, channels, bits)
+        limits = readers.max_fraction_bits(self.activations, self.constants, channels, bits, values)
         if axis is None:
             extremes = [_extremes(value) or () for value in values]  # without NaN there are some
             fmt = finest_format(np.array(extremes), bits)

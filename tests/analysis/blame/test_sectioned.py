@@ -112,4 +112,6 @@ def test_every_figure_is_that_of_plain_numpy(case):
     (group,) = found.groups
     assert group.output_db == pytest.approx(sqnr(run, feeds, "wuv"), abs=2e-3)
     assert group.all_but_db == pytest.approx(sqnr(run, feeds, [n for n in names if n not in "wuv"]), abs=2e-3)
+    inside = found["down" if case == "If" else "t"]
+    assert (inside.sqnr_db, inside.own_db, inside.elements, inside.unused_bits) == (None, None, 0, 0)
     assert (found["h"].sqnr_db is None, found["v"].own_db is None) == (False, False)

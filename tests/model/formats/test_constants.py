@@ -245,3 +245,11 @@ def test_the_least_float16_is_infinity_too():
 )
 def test_the_stored_format_stays_where_it_holds_every_value(stored, axis, wanted):
     assert _exact(stored, axis, [np.float32([[3, -1], [0.25, 1]]), np.float32([[2, 2], [0.5, 0]])]) == wanted
+
+
+@pytest.mark.parametrize("lowest", [-np.inf, np.finfo(np.float32).min])
+def test_a_mask_that_shapes_decide_saturates_every_result(lowest):
+    fill = {"value": np.float32([lowest])}
+    nodes = [("Shape", "x", "lengths"), ("ConstantOfShape", "lengths", "fill", fill), ("Add", "x fill", "y")]
+    (y,) = session(nodes, qformat="Q4.3").run(["y"], {"x": np.full_like(X, 15.875)}, raw=True)
+    assert (y == -128).all()
