@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .gate_table import ENTRY_BITS, GateTable, StateTable
-from .recurrent_numbers import Coded, FixedRecurrence, Recorded, Result, Sequences
+from .gate_table import StateTable
+from .recurrent_numbers import Coded, FixedRecurrence, Recorded, Result, Sequences, product_bits
 from .requantize import requantize_each
 from .rounding import integer_dtype
 from .word import Codes, Integers, wrap
 
-_BIAS_BITS = 31
 _INT64_BITS = 62  # of the largest sums in int64
 
 
@@ -47,7 +46,8 @@ class _Direction:
         self.rule, self.run, self.d, self.result = rule, run, d, result
         self.hidden = run.r.shape[2]
         self.sum_bits = rule.sum_bits
-        self.dtype = integer_dtype(self._bits())
+        product = product_bits((run.x.dtype, run.w.dtype), (rule.state.word.dtype, run.r.dtype))
+        self.dtype = integer_dtype(rule.most_bits(max(run.x.shape[2], self.hidden), product))
         self.bias = run.bias[d].astype(self.dtype)
         time, batch, size = run.x.shape
         r, rows = run.r[d], slice(None)
@@ -59,19 +59,6 @@ class _Direction:
         if rule.resets_after:  # the hidden gate's sums have their own fraction bits
             own = slice(2 * self.hidden, None)
             self.x_sums[..., own] = products[..., own]
-
-    def _bits(self) -> int:
-        """Return the bits of the largest number that a step may compute."""
-        rule, run = self.rule, self.run
-        word = 16 + run.w.dtype.itemsize * 8 + int(max(run.x.shape[2], self.hidden, 1)).bit_length()
-        spread = max(int((self.sum_bits - bits).max(initial=0)) for bits in (rule.x_bits, rule.h_bits))
-        if rule.p_bits is not None:
-            spread = max(spread, int((self.sum_bits - rule.p_bits).max(initial=0)))
-        if rule.resets_after:
-            spread = ENTRY_BITS + int(np.abs(rule.h_bits + ENTRY_BITS - rule.x_bits).max(initial=0))
-        inner = [bits for tables in rule.tables for one in tables if isinstance(one, GateTable) for bits in (one[2],)]
-        n = [rule.state.fraction_bits, rule.cells.fraction_bits if rule.cells else rule.state.fraction_bits, *inner]
-        return max(word + spread + 2, 2 * ENTRY_BITS + 4 + 2 * (max(n) - min(n)), _BIAS_BITS + 2)
 
     def _aligned(self, sums: Integers, bits: Any, to: Any) -> Integers:
         shift = np.asarray(to - bits)

@@ -6,7 +6,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .gate_table import ENTRY_BITS, GateTable
 from .word import Codes, Word
+
+_BIAS_BITS = 31
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,27 @@ class FixedRecurrence:
             with_cell = 3 * len(bits) // 4
             bits[:with_cell] = np.maximum(bits[:with_cell], self.p_bits)
         return bits
+
+    def most_bits(self, length: int, product: int) -> int:
+        """Return the bits of the largest number that a step may compute.
+
+        Parameters
+        ----------
+        length
+            Number of products of a sum.
+        product
+            Bits of the largest product of a code and a weight.
+        """
+        word = product + max(length, 1).bit_length()
+        spread = max(int((self.sum_bits - bits).max(initial=0)) for bits in (self.x_bits, self.h_bits))
+        if self.p_bits is not None:
+            spread = max(spread, int((self.sum_bits - self.p_bits).max(initial=0)))
+        if self.resets_after:
+            apart = self.h_bits + ENTRY_BITS - self.x_bits
+            spread = max(spread, ENTRY_BITS + int((-apart).max(initial=0)), int(apart.max(initial=0)), ENTRY_BITS)
+        n = [one.fraction_bits for tables in self.tables for one in tables if isinstance(one, GateTable)]
+        n += [one.fraction_bits for one in (self.state, self.cells) if one is not None]
+        return max(word + spread + 2, 2 * ENTRY_BITS + 4 + max(n) - min(n), _BIAS_BITS + 2)
 
 
 class Sequences(NamedTuple):
@@ -126,3 +150,8 @@ class Result:
     last_h: Recorded
     last_c: Recorded
     overflows: int = 0
+
+
+def product_bits(*factors: tuple[np.dtype[Any], np.dtype[Any]]) -> int:
+    """Return the bits of the largest product of two codes of some types."""
+    return max(sum(8 * one.itemsize - (one.kind == "i") for one in pair) for pair in factors)

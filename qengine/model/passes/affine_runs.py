@@ -12,8 +12,14 @@ from dataclasses import dataclass, replace
 
 from qengine.model.graph import Graph
 from qengine.model.passes.affine_terms import Affine, affine_of, shape_of
-from qengine.model.passes.linear_weights import NoFold, ScaleWeights
+from qengine.model.passes.linear_weights import NoFold, RowScaleWeights, ScaleWeights
 from qengine.model.passes.row_recognition import spelled_nodes
+
+_OPERATORS: Mapping[str, type[ScaleWeights]] = {"ScaleShift": ScaleWeights, "RowScaleShift": RowScaleWeights}
+"""The operators that a run may become, and where they have their channels: axis 1, or the last."""
+
+_MAX_AXES = 5
+"""Largest number of axes: a quantized model has the operator as a Conv."""
 
 
 @dataclass(frozen=True)
@@ -23,53 +29,64 @@ class _Run:
     Attributes
     ----------
     place : position of the first.
-    first : the first, with a number for each channel.
+    fits : the first of them with a number for each channel, by operator that all of them can go into.
     rounding : number of operators that round.
     by_channel : whether some numbers differ by channel.
     """
 
     place: int
-    first: Affine
+    fits: dict[str, Affine]
     rounding: int = 0
     by_channel: bool = False
 
-    def with_next(self, affine: Affine) -> _Run:
+    def with_next(self, affine: Affine, fits: Mapping[str, Affine]) -> _Run:
         """Return the run with one more operator."""
         rounds = not (affine.only_adds and affine.only_multiplies)
         by_channel = max(affine.scale.size, affine.shift.size) > 1
-        return replace(self, rounding=self.rounding + rounds, by_channel=self.by_channel or by_channel)
+        both = {name: first for name, first in self.fits.items() if name in fits}
+        return _Run(self.place, both, self.rounding + rounds, self.by_channel or by_channel)
 
 
-def first_of_runs(graph: Graph) -> Mapping[int, Affine]:
-    """Return the first operator of each run of two or more that round, by position, with vectors of its numbers.
+def first_of_runs(graph: Graph) -> dict[int, tuple[Affine, str]]:
+    """Return the first operator of each run of two or more that round, with vectors of its numbers, by position.
 
-    Constants are finite and have a number for each channel (axis 1), some of them several. Nothing else reads a tensor
-    within a run. Parts of a function, a Softmax or a normalization in several operators are in no run.
+    Beside it stands the name of the operator that the run becomes. Constants are finite and have a number for each
+    channel, some of them several. Nothing else reads a tensor within a run. Parts of a function, a Softmax or a
+    normalization in several operators are in no run.
     """
     spelled, read_once = spelled_nodes(graph), graph.tensors_read_once()
     runs: dict[int, _Run] = {}
     ends: dict[str, int] = {}  # the first operator of the run that computes a tensor
     for i, node in enumerate(graph.nodes):
         affine = None if id(node) in spelled else affine_of(node, graph.constants)
-        vectors = None if affine is None else _by_channel(affine, graph)
-        if affine is None or vectors is None:
+        fits = {} if affine is None else _by_channel(affine, graph)
+        if affine is None or not fits:
             continue
         place = ends.get(affine.x, i) if affine.x in read_once else i
-        runs[place] = runs.get(place, _Run(i, vectors)).with_next(affine)
-        ends[affine.y] = place
-    return {run.place: run.first for run in runs.values() if run.rounding > 1 and run.by_channel}
+        run = runs.get(place, _Run(i, fits)).with_next(affine, fits)
+        if not run.fits:  # its channels are others
+            place, run = i, _Run(i, fits).with_next(affine, fits)
+        runs[place], ends[affine.y] = run, place
+    found = (run for run in runs.values() if run.rounding > 1 and run.by_channel)
+    return {run.place: next((first, name) for name, first in run.fits.items()) for run in found}
 
 
-def _by_channel(affine: Affine, graph: Graph) -> Affine | None:
-    """Return an operator with vectors of a number for each channel; None if there are none, or if x has no channels."""
+def _by_channel(affine: Affine, graph: Graph) -> dict[str, Affine]:
+    """Return an operator with vectors of a number for each channel, by the operators that it can go into."""
     x, y = shape_of(affine.x, graph), graph.values.get(affine.y)
-    if x is None or len(x) < 2 or not x[1] or affine.by_channel or not affine.is_finite:
-        return None
+    if x is None or not 2 <= len(x) <= _MAX_AXES or affine.by_channel or not affine.is_finite:
+        return {}
     if y is None or y.dtype is None or affine.dtype not in (None, y.dtype):
-        return None
-    weights = ScaleWeights(affine.node, (x[1],), x)
-    try:
-        scale, shift = weights.added(affine.scale), weights.added(affine.shift)
-    except NoFold:
-        return None
-    return replace(affine, scale=scale, shift=shift, by_channel=True)
+        return {}
+    found = {}
+    for name, kind in _OPERATORS.items():
+        channels = x[kind(affine.node, (), x).channel_axis(len(x))]
+        if not channels:
+            continue
+        weights = kind(affine.node, (channels,), x)
+        try:
+            scale, shift = weights.added(affine.scale), weights.added(affine.shift)
+        except NoFold:
+            continue
+        found[name] = replace(affine, scale=scale, shift=shift, by_channel=True)
+    return found

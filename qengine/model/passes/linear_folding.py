@@ -7,7 +7,7 @@ the linear operator that reads its result: a factor always may, an addend only w
 
 All is computed in float64, for as many nodes as follow each other, and rounded once to the element type of the weights.
 A BatchNormalization that goes into no operator becomes a linear operator of its own, ScaleShift. So does the first of a
-run of several nodes that are left (`affine_runs`), and the others of the run go into it.
+run of several nodes that are left (`affine_runs`), or a RowScaleShift, and the others of the run go into it.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def fold_affine(graph: Graph, *, merge: bool = True) -> Graph:
 
 
 def join_affine(graph: Graph) -> Graph:
-    """Make one ScaleShift of several constant factors and addends in a row, some of which differ by channel.
+    """Make one linear operator of several constant factors and addends in a row, some of which differ by channel.
 
-    In fixed point each of them would round, and the ScaleShift rounds once. The pass is for what `fold_affine` leaves.
+    In fixed point each of them would round, and the operator rounds once. The pass is for what `fold_affine` leaves.
     """
     first = first_of_runs(graph)
     return _Folding(graph, first=first).folded() if first else graph
@@ -63,7 +63,7 @@ class _Folding:
     Attributes
     ----------
     graph, merge : see `fold_affine`.
-    first : nodes that become a ScaleShift each, by position.
+    first : nodes that become a linear operator each, by position, and the name of the operator.
     arrays, derived : constants of the new graph, and what they are derived from.
     exact : constants that were folded before they were rounded.
     nodes : nodes of the new graph, by position in the old one.
@@ -73,7 +73,7 @@ class _Folding:
 
     graph: Graph
     merge: bool = True
-    first: Mapping[int, Affine] = field(default_factory=dict)
+    first: Mapping[int, tuple[Affine, str]] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(init=False)
     derived: dict[str, str] = field(init=False)
     exact: dict[str, Reals] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class _Folding:
             self.nodes[i] = node
             affine = None if id(node) in self.spelled else affine_of(node, self.arrays)
             if i in self.first:
-                self.nodes[i] = self._scale_shift(self.first[i])
+                self.nodes[i] = self._scale_shift(*self.first[i])
             elif affine is None:
                 self._take_in(i)
             elif not (self.merge and self._folds_back(i, affine)):
@@ -234,7 +234,7 @@ class _Folding:
             self.derived[name] = self.derived.get(source, source)
         return name
 
-    def _scale_shift(self, affine: Affine) -> Node:
+    def _scale_shift(self, affine: Affine, operator: str = "ScaleShift") -> Node:
         """Return a node as a linear operator of its own, its constants in the element type of x."""
         node, values = affine.node, self.graph.values
         declared = values.get(affine.x) or values.get(affine.y)
@@ -245,7 +245,7 @@ class _Folding:
             self._add((affine.factor,), affine.y, affine.scale, dtype),
             self._add((affine.addend,), affine.y, affine.shift, dtype),
         )
-        return Node("ScaleShift", (affine.x, *names), node.outputs[:1], {}, node.name, "qengine", 1)
+        return Node(operator, (affine.x, *names), node.outputs[:1], {}, node.name, "qengine", 1)
 
 
 def _check_range(old: Reals, new: Reals, bias: Reals | None, dtype: np.dtype[Any], filters: tuple[int, ...]) -> None:

@@ -28,7 +28,7 @@ import numpy as np
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Slot, load
-from qengine.model.steps import Evaluated, Linear, Picking, Step, Tensor
+from qengine.model.steps import Evaluated, Linear, Step, Tensor
 from qengine.model.steps.forms import Concatenated
 from qengine.model.steps.moves import StridedMove
 from qengine.runtime.native.columns import on_rows
@@ -259,8 +259,8 @@ class PlanLowering(SegmentTensors):
         if any(element_type(t) is None for t in outputs):
             raise NotLowered(f"elements of {outputs[0].dtype}")
         is_real = all(t.format is None for t in (*step.operands, *outputs, output))
-        picks = evaluation is not None and isinstance(evaluation.fixed_rule(self.arithmetic), Picking)
-        if evaluation is not None and not (picks or (is_real and bound_step.node.activation is None)):
+        has_rule = evaluation is not None and evaluation.rule is not None
+        if evaluation is not None and not ((is_real or has_rule) and bound_step.node.activation is None):
             raise NotLowered("an island in fixed point")
         context = PlainContext(
             step=step,

@@ -45,6 +45,7 @@ def test_all_versions_of_an_operator_declare_facts_or_none_does():
 def test_every_operator_with_a_fact_has_a_sample(fact):
     every = [one for found in versions().values() for one in found]
     declared = {one.name for one in every if getattr(one.facts, fact) != getattr(Facts(), fact)}
+    declared -= {"Chain"}  # it has the facts of its operators
     assert declared <= {one.operator for one in SAMPLES}
 
 
@@ -188,9 +189,10 @@ def test_padding(sample):
 
 def test_operators_with_a_bias():
     with_bias = {key for key, found in versions().items() if found[0].takes_bias}
-    linear = {("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("qengine", "MatMul"), ("qengine", "ScaleShift")}
+    linear = {("", "Conv"), ("", "ConvTranspose"), ("", "Gemm"), ("qengine", "MatMul")}
+    scales = {("qengine", "ScaleShift"), ("qengine", "RowScaleShift")}
     normal = {("", f"{kind}Normalization") for kind in ("Group", "Instance", "Layer")} | {("qengine", "Standardize")}
-    assert with_bias == linear | normal
+    assert with_bias == linear | scales | normal
 
 
 def test_numbers():

@@ -81,7 +81,7 @@ def lower_scaled_product(context: PlainContext[Island]) -> Lowered:
 def lower_channel_scale(context: PlainContext[Linear]) -> Lowered:
     """Lower x times a factor of each channel, plus an offset of each."""
     step, out = context.step, TensorBuffer.plain(context.out)
-    if not context.is_float or step.b is None or step.w.shape != (step.x.shape[1],):
+    if not context.is_float or step.b is None or step.w.shape != (step.x.shape[context.function.axis],):
         raise NotLowered("a factor of each channel of codes")
     column, shape = step.bias_shape, step.x.shape
     product = TensorBuffer(f"{out.name} (product)", out.shape, out.stored, 1)

@@ -12,6 +12,7 @@ from qengine.model.eager.evaluator import find_evaluator
 from qengine.model.eager.recurrent_sizes import LENGTH_MESSAGE, RecurrentOptions, RecurrentSizes
 from qengine.model.steps import Evaluated, Tensor
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
+from qengine.runtime.native.lowerings.recurrent_codes import lower_codes
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.plain_op import Part, PlainCalls
 from qengine.runtime.native.recurrent_weights import RecurrentNode, RecurrentWeights, gate_functions
@@ -41,6 +42,8 @@ def lower_rnn(context: PlainContext[Evaluated]) -> Lowered:
 
 def _lower(context: PlainContext[Evaluated], cell: Cell) -> Lowered:
     evaluation = context.step.evaluation
+    if not context.is_float:
+        return lower_codes(context)
     evaluator = find_evaluator(evaluation.node)
     assert evaluator is not None
     keywords = evaluator.keywords(evaluation.node)
@@ -50,8 +53,6 @@ def _lower(context: PlainContext[Evaluated], cell: Cell) -> Lowered:
     assert x is not None
     assert w is not None
     assert r is not None
-    if not context.is_float:
-        raise NotLowered(f"{evaluation.node.operator} in fixed point")
     if len(context.outputs) > 2 + (cell == "lstm"):
         raise NotLowered(f"the gates of {evaluation.node.operator}")
     if x.dtype != np.float32:
