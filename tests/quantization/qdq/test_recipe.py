@@ -348,3 +348,11 @@ def test_formats_without_data():
 def test_what_is_missing_is_asked_for():
     with pytest.raises(OptionError, match="formats are needed, or a qformat, or data"):
         qengine.quantize_model(branching())
+
+
+def test_a_note_says_where_other_runtimes_may_differ():
+    nodes = [("Softmax", "x", "s"), ("LayerNormalization", "s g", "y")]
+    built = network(nodes, constants={"g": np.ones(5, np.float32)})
+    found = qengine.quantize_model(built, [{"x": numbers(1, 3, 6, 5)}])
+    (note,) = found.notes
+    assert note.startswith("2 operators on rows, such as Softmax, computed by integers here")
