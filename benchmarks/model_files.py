@@ -187,9 +187,9 @@ FAILED = "error"
 """The key of a result that holds why there is none."""
 
 
-def measured(*arguments: str, limit: float) -> dict:
-    """Return what a process of this file prints, or why it printed nothing."""
-    command = [sys.executable, __file__, *arguments]
+def measured(*arguments: str, limit: float, script: str = __file__) -> dict:
+    """Return what a process of this file, or of another script, prints last; or why it printed nothing."""
+    command = [sys.executable, script, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:

@@ -17,7 +17,8 @@ class Broadcast:
     operands, result : types of the elements.
     repeats : whether one element of each operand is repeated along `inner`.
     is_bounded : whether there are bounds.
-    rounding : rounding of exact results on codes, which are computed in 64 bits and requantized; empty for numbers.
+    rounding : rounding of exact results on codes, or on whole real numbers, which are computed in 64 bits and
+        requantized; empty for numbers.
         There is then a table of int64 at `bounds`: the least and the largest code, the shift to the right and the one
         to the left of the result, the number of high bits that wrapping drops, and the shift of each operand.
     wraps, signed : whether codes wrap instead of saturating, and then whether they have a sign.

@@ -170,6 +170,7 @@ def choose_epilogue(
     accumulator_bits: int | None = None,
     splits: bool = False,
     counts: bool = False,
+    zero: int | None = None,
 ) -> EpilogueData | None:
     """Return the epilogue overflow(round((a + bias) * 2^-shift)) for sums a; None if 64 bits do not hold them.
 
@@ -191,6 +192,8 @@ def choose_epilogue(
         Whether the kernel has sums beyond 32 bits as high * 2^16 + low.
     counts
         Whether flags are stored with the codes.
+    zero
+        Stored code of 0; None for that of `stored_zero`.
     """
     # Sums of 62 bits or more are refused below, however large they are.
     limits = np.asarray(np.minimum(np.asarray(limit), 1 << 62), np.int64)
@@ -227,7 +230,7 @@ def choose_epilogue(
     if not (dropped or counts) and rounds_to_nearest(word.rounding):
         bias = bias + half  # once here instead of in every sum
     itemsize = word.dtype.itemsize
-    zero = stored_zero(word.signed, itemsize)
+    zero = stored_zero(word.signed, itemsize) if zero is None else zero
     least, largest = word.least, word.most
     bounds = [least, largest]
     if low is not None:

@@ -16,11 +16,17 @@ DUMMIES = 4 * LANES
 NaN, of infinities, and of what is not counted."""
 
 
+def lanes_used(block: int) -> int:
+    """Return the lanes of a vector that hold whole pixels of some channels."""
+    return LANES // block * block
+
+
 @dataclass(frozen=True)
 class Count:
     """Specification of the counts of a tensor in blocks of channels.
 
-    `state` has the numbers of `State`; `counters` are int64 (2 * SIDE + DUMMIES,).
+    `state` has the numbers of `State`; `counters` are int64 (2 * SIDE + DUMMIES,); `tops` are float32 (blocks, LANES):
+    the largest finite magnitude in each lane of the vectors of a block.
 
     Attributes
     ----------
@@ -32,40 +38,70 @@ class Count:
     emitter = "histogram"
     arguments = (
         "x", "x_batch", "x_block", "x_row", "batch", "blocks", "rows", "width", "channels", "state", "counters",
+        "tops",
     )  # fmt: skip
 
 
 class Counters:
-    """Memory of the counts of one tensor on one thread, and the range that it counts."""
+    """Memory of the counts of one tensor on one thread, and the range that it counts.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    channels, block
+        Channels of the tensor, and of a pixel in one of its blocks.
+    """
+
+    def __init__(self, channels: int = 1, block: int = 1) -> None:
         # The range and the one before, as bits of float32, and the exponent; then what the kernel finds: the extremes.
         self.state, self.counters = np.zeros(5, np.int64), np.zeros(2 * SIDE + DUMMIES, np.int64)
         self._extremes = self.state[3:].view(np.float32)[::2]
+        self._before = np.array([np.inf, -np.inf], np.float32)  # extremes of the runs that ended since `begin`
+        self._channels, self._block = channels, block
+        self._tops = np.zeros((-(-channels // block), LANES), np.float32)
         self.begin(NOTHING)
 
     def begin(self, exponent: int, old: int | None = None) -> None:
         """Set all counts to 0, and the range that is counted from now on; see `reference.histogram.count`."""
         self.counters[:] = 0
         self.state[:3] = _bits(exponent), 0 if old is None else _bits(old), exponent
+        self._extremes[:] = self._before[:] = np.inf, -np.inf
+
+    def end_run(self) -> None:
+        """Let the extremes be those of the next run; `found` has those of all."""
+        self._before[:] = np.fmin(self._before[0], self._extremes[0]), np.fmax(self._before[1], self._extremes[1])
         self._extremes[:] = np.inf, -np.inf
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The smallest and the largest finite value of the run; inf and -inf where there is none."""
+        least, most = map(float, self._extremes)
+        return least, most
 
     @property
     def addresses(self) -> dict[str, int]:
         """The arguments of the kernel that name this memory."""
-        return {"state": self.state.ctypes.data, "counters": self.counters.ctypes.data}
+        memory: dict[str, NDArray[Any]] = {"state": self.state, "counters": self.counters, "tops": self._tops}
+        return {name: array.ctypes.data for name, array in memory.items()}
+
+    @property
+    def most_of_channels(self) -> NDArray[np.float32]:
+        """The largest finite magnitude of each channel in all runs."""
+        used = self._tops[:, : lanes_used(self._block)]
+        most: NDArray[np.float32] = used.reshape(len(used), -1, self._block).max(axis=1).ravel()[: self._channels]
+        return most
 
     def found(self) -> Counted:
         """Return what was counted since `begin`."""
         zeros, nan, infinite, _ = (int(part.sum()) for part in np.split(self.counters[2 * SIDE :], 4))
-        least, most = map(float, self._extremes)
+        least = float(min(self._extremes[0], self._before[0]))
+        most = float(max(self._extremes[1], self._before[1]))
         counts = self.counters[: 2 * SIDE].reshape(2, SIDE).copy()
         return Counted(counts, least, most, zeros, infinite, nan, int(self.is_outgrown))
 
     @property
     def largest(self) -> float:
-        """The largest magnitude of a finite value."""
-        least, most = map(float, self._extremes)
+        """The largest magnitude of a finite value of the run."""
+        least, most = self.extremes
         return max(abs(least), abs(most)) if least <= most else 0.0
 
     @property
@@ -112,4 +148,4 @@ def count(values: NDArray[np.float32], counters: Counters, isa: Isa) -> None:
     run_call(Call(Count(1), arguments), isa)
 
 
-__all__ = ["DUMMIES", "Count", "Counters", "count"]
+__all__ = ["DUMMIES", "Count", "Counters", "count", "lanes_used"]

@@ -62,6 +62,63 @@ class Normalize:
     arguments = (*_ROWS, "scalars", "gain", "offset", "gains", "span", "mean", "inverse")
 
 
+@dataclass(frozen=True)
+class CodeSoftmax:
+    """Specification of Softmax of codes (`reference.softmax_fixed`), or of its logarithm.
+
+    At `numbers` lie int64: shifts to the left of powers and of sums, or of distances and logarithms; bounds of a code;
+    the high bits that wrapping drops; and, for a logarithm, shifts to the right and to the left of the results.
+    `table` has the powers in 32 bits, of which `last` is the number of the last, `logs` the table of logarithms.
+
+    Attributes
+    ----------
+    source, target : integer types of the codes.
+    strided : whether elements of a row are `inner` apart.
+    logarithm : whether the result is the logarithm.
+    rounding, wraps : rounding and overflow.
+    """
+
+    source: str
+    target: str
+    strided: bool
+    logarithm: bool
+    rounding: str
+    wraps: bool
+
+    emitter = "code_softmax"
+    arguments = (*_ROWS, "scratch", "table", "last", "logs", "numbers")
+
+
+@dataclass(frozen=True)
+class CodeNormalize:
+    """Specification of a normalization of codes (`reference.normalization_fixed`).
+
+    At `numbers` lie int64: the count, epsilon and its exponent, the bits of the reciprocal; shifts of the results to
+    the right and to the left; bounds of a code; and the high bits that wrapping drops.
+
+    Attributes
+    ----------
+    source, target : integer types of the codes.
+    strided : whether elements of a row are `inner` apart.
+    centred : whether the mean is subtracted.
+    gain : see `Normalize`; gains are int32, offsets int64.
+    narrow : whether the elements about their mean, and the normalized ones, fit 32 bits.
+    rounding, wraps : rounding and overflow.
+    """
+
+    source: str
+    target: str
+    strided: bool
+    centred: bool
+    gain: Literal["element", "span"] | None
+    narrow: bool
+    rounding: str
+    wraps: bool
+
+    emitter = "code_normalize"
+    arguments = (*_ROWS, "numbers", "gain", "offset", "gains", "span")
+
+
 MAX_PLACE = 1 << 24
 """The length of a row from which float32 does not count its elements exactly."""
 

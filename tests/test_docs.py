@@ -86,7 +86,7 @@ def test_the_page_on_blame_shows_what_its_command_prints(tmp_path, monkeypatch, 
     (calibrate,) = re.findall(r"^qengine (calibrate digits.*)", page, re.MULTILINE)
     (inspect_digits,) = re.findall(r"^qengine (inspect digits.*)", page, re.MULTILINE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "136")
+    monkeypatch.setenv("COLUMNS", "80")
     assert cli.main(calibrate.split()) == 0
     formats = json.loads((tmp_path / "formats.json").read_text())
     (tmp_path / "broken.json").write_text(json.dumps({**formats, "block2.norm1": "Q6.1", "block2.relu1": "Q6.1"}))

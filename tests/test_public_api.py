@@ -104,7 +104,7 @@ def test_each_module_of_public_names_is_importable_alone():
         (
             qengine.SessionOptions,
             "(qformat=None, weight_qformat=None, formats=None, rounding='half_even', "
-            "overflow='saturate', accumulator_bits=None, per_channel=False, strict=False, isa=None, "
+            "overflow='saturate', accumulator_bits=None, per_channel=False, islands=(), strict=False, isa=None, "
             "threads=None, max_elements=1073741824, max_memory=None, "
             "max_iterations=10000)",
         ),

@@ -21,7 +21,7 @@ CHUNK = 40
 def solved(seed: int) -> tuple[Case, dict[str, Codes]]:
     """A case and every activation by the oracle."""
     for attempt in range(20):
-        case = random_case(seed, attempt)
+        case = random_case(seed, attempt, is_apart=True)
         formats = {name: Fmt.parse(text) for name, text in case.formats.items()}
         try:
             return case, run(case.model, case.feeds, Options(**expected_options(case)), formats)

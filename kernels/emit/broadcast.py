@@ -181,7 +181,10 @@ def emit(spec: Broadcast, isa: Isa, a: Arguments) -> None:
             for i in operands
         ]
         if exact is not None:
-            wide = [v.widened(I64, signed=spec.operands[i][0] == "i") for i, v in enumerate(values)]
+            wide = [
+                v.as_integers(I64) if spec.operands[i][0] == "f" else v.widened(I64, signed=spec.operands[i][0] == "i")
+                for i, v in enumerate(values)
+            ]
             return exact(wide).truncated(e.in_memory(spec.result))
         result = _OPERATIONS[spec.operation](_Operands(spec, isa, values, a.fault))
         if bounds is not None:

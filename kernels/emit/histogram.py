@@ -6,14 +6,17 @@ bits. A number that is 0, not finite, or not to be counted has a counter of its 
 each other.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from llvmlite import ir
 
-from ..histogram import Count
+from ..histogram import Count, lanes_used
 from ..isa import Isa
 from ..reference.histogram import BINS, INFINITE_BITS, LARGEST_BITS, LOG_BINS, SIDE
 from .loops import Arguments, counted, each_plane
 from .memory import Array, Variable, aligned_room
-from .vector import F32, I32, I64, LANES, Value, constant, load, load_scalar
+from .vector import F32, I32, I64, LANES, Value, constant, load, load_scalar, zeros
 
 _MAGNITUDE = 0x7FFFFFFF
 _MANTISSA_BITS = 23
@@ -35,12 +38,23 @@ class _State:
         self._extremes = [Variable(load_scalar(a.state + 8 * i, F32).splat(LANES)) for i in (3, 4)]
         for i, one in enumerate(self._extremes):
             one.put(load_scalar(a.state + 8 * (3 + i), F32).splat(LANES))
+        self._tops = Variable(zeros(a.b, F32))
+
+    def begin(self, tops: Value) -> None:
+        """Begin a plane, with the address of its magnitudes."""
+        self._tops.put(load(tops, F32))
+
+    def end(self, tops: Value) -> None:
+        """Write the magnitudes of a plane."""
+        self._tops.get().store(tops)
 
     def add(self, x: Value, used: Value) -> None:
         """Take the extremes of numbers in some lanes."""
         least, most = self._extremes
         least.put(least.get().at_most(x.where(used, least.get())))
         most.put(most.get().at_least(x.where(used, most.get())))
+        magnitude = (x.bits(I32) & _MAGNITUDE).bits(F32)
+        self._tops.put(self._tops.get().at_least(magnitude.where(used, 0.0)))
 
     def store(self) -> None:
         """Write what was found."""
@@ -60,25 +74,37 @@ def emit(spec: Count, isa: Isa, a: Arguments) -> None:
     indices = Array(buffer, I32)
     lanes = Value(a.b, ir.Constant(ir.VectorType(I32, LANES), list(range(LANES))))
     in_pixel = Value(a.b, ir.Constant(ir.VectorType(I32, LANES), [lane % spec.block for lane in range(LANES)]))
-    with each_plane(a, "x") as (k, (plane,)), counted(a.rows) as r:
+    with _each_plane(a, state) as (k, plane), counted(a.rows) as r:
         row, items = plane + r * a.x_row, a.width * spec.block
-        # A pixel of the last block has room for more channels than there are.
+        # A pixel of the last block has room for more channels than there are. Each vector has whole pixels.
         is_channel = in_pixel < (a.channels - k * spec.block).at_most(spec.block).truncated(I32).splat(LANES)
-        whole = items.divided_by(LANES)
+        used = lanes_used(spec.block)
+        is_used = Value(a.b, a.b.and_(is_channel.v, (lanes < used).v))
+        whole = (items + (used - LANES)).divided_by(used)
         with counted((whole + (_BUFFERED - 1)).divided_by(_BUFFERED)) as part:
             first = part * _BUFFERED
             count = (whole - first).at_most(_BUFFERED)
             with counted(count) as v:
-                x = load(row + (first + v) * (4 * LANES), F32)
-                _indices(state, x, is_channel, lanes).store(buffer + v * (4 * LANES))
+                x = load(row + (first + v) * (4 * used), F32)
+                _indices(state, x, is_used, lanes).store(buffer + v * (4 * LANES))
             _increment(counters, indices, count * LANES)
-        rest = items - whole * LANES
+        rest = items - whole * used
         with a.b.if_then((rest > 0).v):
             is_there = Value(a.b, a.b.and_(is_channel.v, (lanes < rest.truncated(I32).splat(LANES)).v))
-            x = _loaded(row + whole * (4 * LANES), rest)
+            x = _loaded(row + whole * (4 * used), rest)
             _indices(state, x, is_there, lanes).store(buffer)
             _increment(counters, indices, constant(a.b, LANES))
     state.store()
+
+
+@contextmanager
+def _each_plane(a: Arguments, state: _State) -> Iterator[tuple[Value, Value]]:
+    """Build the loops over planes; yields the number of the block and the address of the plane."""
+    with each_plane(a, "x") as (k, (plane,)):
+        tops = a.tops + k * (4 * LANES)
+        state.begin(tops)
+        yield k, plane
+        state.end(tops)
 
 
 def _increment(counters: Array, indices: Array, count: Value) -> None:

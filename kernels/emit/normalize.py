@@ -56,8 +56,13 @@ def _write(spec: Normalize, a: Arguments, rows: Rows, standard: Callable[[Spot],
     def write(place: Spot) -> None:
         value = standard(place)
         if spec.gain is not None:
-            own = Spot(place.index, place.index * ELEMENT_BYTES[spec.element], place.mask)
-            value = value * rows.load(a.gain, own) + rows.load(a.offset, own)
+            distance = place.index * ELEMENT_BYTES[spec.element]
+            own = Spot(place.index, distance, place.mask)
+            gain, offset = (
+                load_scalar(base + distance, rows.kind).splat(rows.width) if spec.strided else rows.load(base, own)
+                for base in (a.gain, a.offset)
+            )
+            value = value * gain + offset
         rows.store(a.y, place, value)
 
     rows.each(write)

@@ -65,14 +65,19 @@ class Rows:
         """LLVM's type of an element."""
         return type_of(self.element)
 
+    @property
+    def width(self) -> int:
+        """The number of lanes."""
+        return lanes_of(self.element)
+
     def vector(self, number: float) -> Value:
         """Return a number in every lane."""
-        return Value(self.a.b, ir.Constant(ir.VectorType(self.kind, lanes_of(self.element)), None)).like(number)
+        return Value(self.a.b, ir.Constant(ir.VectorType(self.kind, self.width), None)).like(number)
 
     def load(self, base: Value, place: Spot, fill: float | None = None) -> Value:
         """Return the elements of a place; lanes that are none are `fill`, or 0."""
         if place.mask is None:
-            return load(base + place.distance, self.kind, lanes_of(self.element), align=4)
+            return load(base + place.distance, self.kind, self.width, align=4)
         value = load_lanes(base + place.distance, self.kind, place.mask)
         return value if fill is None else value.where(place.mask, fill)
 
@@ -90,20 +95,20 @@ class Rows:
                 body(self._row(i))
             return
         first, count = span or (constant(self.a.b, 0), self.a.length)
-        lanes = lanes_of(self.element)
+        lanes = self.width
         whole = count.divided_by(lanes)
         with counted(whole) as v:
             body(self._at(first + v * lanes, None))
         self._tail(first, count, whole, body)
 
-    def fold(self, start: float, of: Callable[[Spot], Value], join: Pairwise) -> Value:
+    def fold(self, start: float | Value, of: Callable[[Spot], Value], join: Pairwise) -> Value:
         """Join the values of all elements, and return the result in every lane of its row.
 
         `start` changes nothing that it is joined with; `of` gives the values of a place.
         """
         if self.is_strided:
             return self._joined(self.a.length, 1, start, join, lambda i, _: self._kept(of, self._row(i), start))[0]
-        lanes, count = lanes_of(self.element), self.a.length
+        lanes, count = self.width, self.a.length
         blocks, whole = count.divided_by(lanes * _UNROLLED), count.divided_by(lanes)
         parts = self._joined(
             blocks, _UNROLLED, start, join, lambda i, part: of(self._at((i * _UNROLLED + part) * lanes, None))
@@ -118,15 +123,18 @@ class Rows:
         self._tail(constant(self.a.b, 0), count, whole, add)
         return _across(total.get(), join)
 
-    def _kept(self, of: Callable[[Spot], Value], spot: Spot, start: float) -> Value:
+    def _kept(self, of: Callable[[Spot], Value], spot: Spot, start: float | Value) -> Value:
         """Return the values of a spot; lanes that are not elements have `start`."""
-        return of(spot) if spot.mask is None else of(spot).where(spot.mask, self.vector(start))
+        return of(spot) if spot.mask is None else of(spot).where(spot.mask, self._filled(start))
+
+    def _filled(self, number: float | Value) -> Value:
+        return number if isinstance(number, Value) else self.vector(number)
 
     def _joined(
-        self, count: Value, parts: int, start: float, join: Pairwise, of: Callable[[Value, int], Value]
+        self, count: Value, parts: int, start: float | Value, join: Pairwise, of: Callable[[Value, int], Value]
     ) -> list[Value]:
         """Return for each part the join of `of(i, part)` of all i below a count, `_PARTIAL` at a time."""
-        nothing = self.vector(start)
+        nothing = self._filled(start)
         totals = [Variable(nothing) for _ in range(parts)]
         partial = [Variable(nothing) for _ in range(parts)]
         with counted((count + (_PARTIAL - 1)).divided_by(_PARTIAL)) as block:
@@ -173,7 +181,7 @@ class Rows:
 
     def _tail(self, first: Value, count: Value, whole: Value, body: Callable[[Spot], None]) -> None:
         """Build what comes after whole vectors."""
-        lanes = lanes_of(self.element)
+        lanes = self.width
         rest = count - whole * lanes
         with self.a.b.if_then((rest > 0).v):
             body(self._at(first + whole * lanes, first_lanes(rest, lanes)))

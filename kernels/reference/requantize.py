@@ -30,6 +30,7 @@ SATURATED, UNDERFLOWED, LARGEST, TOTAL, ACCUMULATOR_OVERFLOWS = range(5)
 _OUT_OF_RANGE = 1 << 17  # outside every word of up to 16 bits, and still outside after any left shift
 _SMALLEST_FLOAT64 = 5e-324
 _MAX_EXACT_SHIFT = 512  # by which float32 numbers stay normal in float64
+_MAX_SHORT_SHIFT = 100  # by which codes of 16 bits stay normal in float32
 
 
 def new_tally() -> Tally:
@@ -225,6 +226,10 @@ def quantize(
 
 def dequantize(codes: Codes, fraction_bits: int | NDArray[np.int64]) -> NDArray[np.float32]:
     """Return float32(code * 2^-fraction_bits)."""
+    if codes.dtype.itemsize <= 2 and np.max(np.abs(fraction_bits), initial=0) <= _MAX_SHORT_SHIFT:
+        real = np.array(codes, np.float32)
+        real *= np.ldexp(np.float32(1), np.negative(fraction_bits))
+        return real
     if np.max(np.abs(fraction_bits), initial=0) <= _MAX_EXACT_SHIFT:  # a product is faster than `ldexp`
         return np.asarray(codes.astype(np.float64) * np.ldexp(1.0, np.negative(fraction_bits))).astype(np.float32)
     return np.asarray(np.ldexp(codes.astype(np.float64), np.negative(fraction_bits))).astype(np.float32)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.analysis.lost_parts import lost_in_run
 from qengine.errors import UnsupportedError
 from qengine.kernels.reference.requantize import (
     ACCUMULATOR_OVERFLOWS,
@@ -32,7 +33,7 @@ from qengine.kernels.reference.requantize import (
 from qengine.metrics.decibels import decibels
 from qengine.model.graph import Node
 from qengine.model.steps import Evaluated, Linear, Step, Tensor
-from qengine.qformat import Format, fraction_bits_of
+from qengine.qformat import Format, QFormat, fraction_bits_of
 from qengine.runtime.event import Event
 from qengine.runtime.native import TensorStatistics, measure
 from qengine.runtime.plan.plan import BoundStep, decode_output
@@ -146,7 +147,7 @@ def compare(
         {name: found[name].exact for name in wanted},
         {name: found[name].codes for name in wanted},
         tuple(dict.fromkeys(run.islands)),
-        (*fixed.notes, *losses(constants, run.bound_steps, tallies)),
+        (*fixed.notes, *losses(constants, run.bound_steps, tallies), *_lost_parts(fixed, run, found, wanted)),
         {one.tensor.name: one.figures.sample for one in run.tensors},
     )
 
@@ -204,7 +205,7 @@ def _traced_run(
         return float32.run([name], arrays)[0]
 
     events = fixed.trace(arrays, wanted, tallies), float32.trace(arrays, wanted)
-    for event, exact in _paired_events(*events, computed):
+    for event, exact in paired_events(*events, computed):
         tensor = event.tensor
         real = decode_output(tensor, event.array, raw=False)
         if tensor.name in wanted:
@@ -219,7 +220,7 @@ def _traced_run(
     return _Run(tensors, outputs, bound_steps, islands)
 
 
-def _paired_events(
+def paired_events(
     fixed: Iterator[Event], float32: Iterator[Event], computed: Callable[[str], NDArray[Any]]
 ) -> Iterator[tuple[Event, NDArray[Any]]]:
     """Yield the events of a run in fixed point, each with the same tensor in float32.
@@ -275,6 +276,17 @@ def losses(
         if tally[ACCUMULATOR_OVERFLOWS]:
             sums = f"{tally[ACCUMULATOR_OVERFLOWS]:,} of {tally[TOTAL]:,} sums of '{bound_step.output.name}'"
             yield f"{sums} did not fit into the accumulator and wrapped"
+
+
+def _lost_parts(fixed: InferenceSession, run: _Run, found: Mapping[str, _Output], wanted: Sequence[str]) -> list[str]:
+    """Return notes on parts of tensors that lost their signal."""
+    ranges = {one.tensor.name: float(np.max(np.abs(one.figures.sample), initial=0)) for one in run.tensors}
+    zeros = [
+        one.tensor.name for one in run.tensors if one.figures.tally[UNDERFLOWED] and not one.figures.tally[LARGEST]
+    ]
+    formats = {one.tensor.name: one.tensor.format for one in run.tensors}
+    outputs = {n: (fmt, found[n].exact) for n in wanted if isinstance(fmt := formats.get(n), QFormat)}
+    return lost_in_run(fixed.graph, run.bound_steps, ranges, zeros, outputs)
 
 
 def _saturated_bias(step: Step) -> tuple[int, Tensor] | None:

@@ -1,7 +1,7 @@
 """`qengine inspect --data`: the noise that each tensor's format causes in a model in fixed point."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,9 +27,17 @@ PANEL = "Noise of each tensor"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileOptions:
-    """Files that `qengine inspect --data` writes: the table as CSV, and a plot of one tensor or of all."""
+class BlameOptions:
+    """Groups that `qengine inspect --data` measures as one, and the files that it writes: the table, and plots."""
 
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="auto|REGEX",
+            help="Blame tensors as one: auto for blocks and chains, or those whose names match. Repeatable.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     csv: Annotated[
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Save the table of --data.", rich_help_panel=PANEL),
@@ -105,7 +113,7 @@ def run_blame(
     fixed: options.FixedPointOptions,
     limits: options.LimitOptions,
     data: options.DataOptions,
-    files: FileOptions,
+    blamed: BlameOptions,
     fetch: Sequence[str] | None,
     *,
     json: bool,
@@ -116,27 +124,27 @@ def run_blame(
     ----------
     model
         The model as it was typed.
-    fixed, limits, data, files
+    fixed, limits, data, blamed
         Options of the command.
     fetch
         Tensors at which noise is measured; None for the model's outputs.
     json
         Whether the text is a JSON object instead of tables.
     """
-    files.check()
+    blamed.check()
     assert data.data is not None
     with np.errstate(all="ignore"):
         with status(f"reading {model}", quiet=json):
-            settings = replace(fixed.session_options(limits), isa="reference")
+            settings = fixed.session_options(limits)
             session = open_session(zoo.path_of(model), settings)
             if not session.in_fixed_point:
                 raise OptionError("--data measures the noise of fixed point: give a --qformat or --formats with it")
-            files.check_tensor(list(session.formats))
+            blamed.check_tensor(list(session.formats))
             dataset = data.open(data.data, zoo.find(model), session.graph, limits.max_elements, several=True)
         with progress(f"measuring {model}", len(dataset), quiet=json) as advance:
             feeds, advance_part = _fed_in_parts(dataset, advance)
-            result = blame(session, feeds, outputs=fetch, advance=advance_part)
-    written = files.write(result)
+            result = blame(session, feeds, outputs=fetch, groups=blamed.group, advance=advance_part)
+    written = blamed.write(result)
     return (as_json if json else as_tables)(model, fixed, dataset, result, written)
 
 

@@ -1,6 +1,10 @@
 """`qengine calibrate`: formats for every tensor of a model, from data."""
 
+from pathlib import Path
+from typing import Annotated
+
 import numpy as np
+import typer
 
 from qengine.atomic_files import check_writable
 from qengine.cli import options
@@ -8,10 +12,17 @@ from qengine.cli.operators import run_files
 from qengine.cli.output.calibrate import as_json, as_tables
 from qengine.cli.output.console import progress, status
 from qengine.data import zoo
+from qengine.data.datasets import Dataset
 from qengine.data.datasets.runs import feeds_of
 from qengine.errors import OptionError
 from qengine.model.loader import load
-from qengine.quantization.calibration import choose_formats, observe
+from qengine.quantization.calibration import Calibration, choose_formats, observe
+from qengine.quantization.data_free import calibrate_without_data
+from qengine.runtime.options import SessionOptions
+
+DataFree = Annotated[
+    bool, typer.Option("--data-free", help="Take ranges from the model's BatchNormalization, and no data.")
+]
 
 
 def calibrate(
@@ -19,6 +30,7 @@ def calibrate(
     model: options.Model,
     data: options.DataOptions,
     out: options.FormatsOut = None,
+    data_free: DataFree = False,
     choice: options.FormatChoiceOptions,
     limits: options.LimitOptions,
     command: options.CommandOptions,
@@ -27,7 +39,9 @@ def calibrate(
 
     qengine calibrate digits --bits 8 -o formats.json && qengine run digits --formats formats.json
 
-    qengine calibrate model.onnx --data photos --scale 1/255 --unsigned --per-channel -o formats.json
+    qengine calibrate model.onnx --data photos --scale 1/255 -o formats.json
+
+    qengine calibrate model.onnx --data-free -o formats.json
 
     The model runs in float32 on all samples, in the memory of one run. -i gives an input that is the same in every run.
     """
@@ -36,16 +50,26 @@ def calibrate(
     entry = zoo.find(model)
     if out is not None:
         check_writable(out, zoo.path_of(model))
-    if data.data is None and entry is None:
-        raise OptionError("--data is needed: give the samples to calibrate on")
+    if data_free and data.data is not None:
+        raise OptionError("--data-free takes no data: leave out one of the two")
+    if data.data is None and entry is None and not data_free:
+        raise OptionError("--data is needed: give the samples to calibrate on, or --data-free")
     with np.errstate(all="ignore"):
         with status(f"reading {model}", quiet=command.json):
             graph = load(zoo.path_of(model))
+            if data_free:
+                calibration = calibrate_without_data(graph, wanted, SessionOptions(**vars(limits)))
+                return _saved(model, None, calibration, out, is_json=command.json)
             dataset = data.open(data.data or model, entry, graph, limits.max_elements)
         with progress(f"calibrating {model}", len(dataset), quiet=command.json) as advance:
             feeds = feeds_of(dataset.batches(), advance)
             observation = observe(graph, feeds, **vars(limits))
         calibration = choose_formats(observation, wanted)
+    return _saved(model, dataset, calibration, out, is_json=command.json)
+
+
+def _saved(model: str, dataset: Dataset | None, calibration: Calibration, out: Path | None, *, is_json: bool) -> str:
+    """Write a formats file, and return the output of the command."""
     if out is not None:
         calibration.save(out)
-    return (as_json if command.json else as_tables)(model, dataset, calibration, out)
+    return (as_json if is_json else as_tables)(model, dataset, calibration, out)

@@ -7,7 +7,7 @@ import typer
 
 from qengine.analysis.inspection import inspect_model
 from qengine.cli import options, parsing
-from qengine.cli.blame import FileOptions, run_blame
+from qengine.cli.blame import BlameOptions, run_blame
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS, RUN
 from qengine.cli.output.console import status
@@ -39,7 +39,7 @@ def inspect(
     shapes: Shapes = None,
     fetch: options.Fetch = None,
     fixed: options.FixedPointOptions,
-    files: FileOptions,
+    blamed: BlameOptions,
     tensors: Tensors = False,
     limits: options.LimitOptions,
     command: options.CommandOptions,
@@ -50,16 +50,19 @@ def inspect(
 
     qengine inspect digits --formats formats.json --data digits --csv noise.csv
 
+    qengine inspect digits --qformat Q3.4 --data digits --group auto
+
     Without --data the model is not run; a bundled model has the shapes of its sample input. With --data the model runs
-    in fixed point and in float32, and each tensor is rounded alone: the one that causes the most noise at the output
-    comes first. --fetch names other tensors at which noise is measured.
+    in fixed point and in float32, and each tensor is rounded alone, and left out of the rounding alone: the one that
+    causes the most noise at the output comes first. --group does the same with blocks of tensors. --fetch names other
+    tensors at which noise is measured.
     """
     run_files(command.operators or [])
     if data.data is not None:
         if tensors or shapes:
             raise OptionError(f"{'--tensors' if tensors else '--shape'} has no meaning with --data")
-        return run_blame(model, fixed, limits, data, files, fetch, json=command.json)
-    _check_without_data(data, fixed, files, limits, fetch)
+        return run_blame(model, fixed, limits, data, blamed, fetch, json=command.json)
+    _check_without_data(data, fixed, blamed, limits, fetch)
     entry = zoo.find(model)
     with status(f"reading {model}", quiet=command.json), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
@@ -79,7 +82,7 @@ def inspect(
 def _check_without_data(
     data: options.DataOptions,
     fixed: options.FixedPointOptions,
-    files: FileOptions,
+    blamed: BlameOptions,
     limits: options.LimitOptions,
     fetch: list[str] | None,
 ) -> None:
@@ -87,9 +90,14 @@ def _check_without_data(
     read_in_a_run = {
         **{"--batch": data.batch, "--limit": data.limit, "--scale": data.scale, "--mean": data.mean},
         **{"--layout": data.layout, "--convert": data.convert},
-        **{"--bgr": data.bgr or None, "--csv": files.csv, "--fetch": fetch, "--plot": files.plot, "-o": files.out},
-        **{"--threads": limits.threads, "--rounding": fixed.rounding, "--overflow": fixed.overflow},
-        **{"--accumulator-bits": fixed.accumulator_bits},
+        **{"--bgr": data.bgr or None, "--csv": blamed.csv, "--fetch": fetch, "--plot": blamed.plot, "-o": blamed.out},
+        **{
+            "--group": blamed.group,
+            "--threads": limits.threads,
+            "--rounding": fixed.rounding,
+            "--overflow": fixed.overflow,
+        },
+        **{"--accumulator-bits": fixed.accumulator_bits, "--islands": fixed.islands},
     }
     if idle := [name for name, value in read_in_a_run.items() if value is not None]:
         raise OptionError(f"{idle[0]} has no meaning without --data: nothing is run")

@@ -31,7 +31,7 @@ QFormat = Annotated[
 ]
 Recipe = Annotated[
     str,
-    typer.Option(metavar="R", help=f"Corrections: {describe_recipes()}."),
+    typer.Option(metavar="R", help=f"Corrections: {describe_recipes()}. best keeps what helps on held-out runs."),
 ]
 
 

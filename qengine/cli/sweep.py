@@ -43,7 +43,7 @@ def sweep(
 
     A sweep that was stopped continues when the same command is given again.
     """
-    if lists.per_channel not in _CHANNELS:
+    if lists.per_channel is not None and lists.per_channel not in _CHANNELS:
         raise OptionError(f"--per-channel is one of {', '.join(_CHANNELS)}, not '{lists.per_channel}'")
     find_cost(work.cost)  # refused before the sweep, and not by the plots after it
     grid = Grid(
@@ -51,7 +51,7 @@ def sweep(
         weight_bits=parsing.some_widths("--weight-bits", lists.weight_bits),
         activation_bits=parsing.some_widths("--activation-bits", lists.activation_bits),
         methods=parsing.words("--method", lists.method),
-        per_channel=_CHANNELS[lists.per_channel],
+        per_channel=None if lists.per_channel is None else _CHANNELS[lists.per_channel],
         qformats=parsing.words("--qformat", lists.qformat) if lists.qformat is not None else (),
         formats=lists.formats or (),
         roundings=parsing.words("--rounding", lists.rounding),

@@ -52,9 +52,13 @@ class GridOptions:
         typer.Option(metavar="LIST", help=f"How formats are chosen: {', '.join(Method)}.", rich_help_panel=_GRID),
     ] = "mse"
     per_channel: Annotated[
-        str,
-        typer.Option(metavar="off|on|both", help="Give weights a format per output channel.", rich_help_panel=_GRID),
-    ] = "off"
+        str | None,
+        typer.Option(
+            metavar="off|on|both",
+            help="Give weights a format per output channel. Default: on, and off with --qformat.",
+            rich_help_panel=_GRID,
+        ),
+    ] = None
     qformat: Annotated[
         str | None,
         typer.Option(metavar="LIST", help="Formats of all activations: Q4.3,UQ0.8.", rich_help_panel=_GRID),

@@ -11,12 +11,14 @@ Every decibel of the package is computed here, from sums over all data and never
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from qengine.errors import UnsupportedError
 
 _PIECE_ELEMENTS = 1 << 16
 
@@ -92,6 +94,55 @@ class Energy:
     def ratio(self) -> float:
         """The ratio of noise to signal of the finite elements; the noise itself where there is no signal."""
         return self.noise / self.signal if self.signal else self.noise
+
+
+class OutputNoise:
+    """Noise of many approximations of the same tensors, whose signal is summed once.
+
+    Parameters
+    ----------
+    exact
+        The tensors, by name.
+    """
+
+    def __init__(self, exact: Mapping[str, NDArray[Any]]) -> None:
+        self._exact, self._signals = exact, {name: Energy() for name in exact}
+        for name, array in exact.items():
+            self._signals[name].add(array, array)
+
+    def add(self, energies: dict[str, Energy], other: Mapping[str, NDArray[Any]]) -> None:
+        """Add the approximations of the tensors to sums by name, as `Energy.add` does.
+
+        Raises
+        ------
+        UnsupportedError
+            If a tensor has another shape than its approximation, because the data decides it.
+        """
+        for name, array in other.items():
+            if array.shape != self._exact[name].shape:
+                raise UnsupportedError(
+                    f"'{name}' is {list(self._exact[name].shape)} in float32 and {list(array.shape)} with tensors "
+                    "rounded, as the data decides its shape, and has no SQNR: name another tensor (--fetch, outputs=)"
+                )
+            energy = energies.setdefault(name, Energy())
+            noise = math.nan if self._signals[name].nonfinite else _noise(self._exact[name], array)
+            if math.isfinite(noise):
+                energy.add_sums(self._signals[name].signal, noise)
+            else:
+                energy.add(self._exact[name], array)
+
+
+def _noise(exact: NDArray[Any], other: NDArray[Any]) -> float:
+    """Return the sum of squares of a difference, in the same order as `Energy.add`."""
+    if exact is other:
+        return 0.0
+    total, first, second = 0.0, exact.ravel(), other.ravel()
+    for start in range(0, first.size, _PIECE_ELEMENTS):
+        piece = slice(start, start + _PIECE_ELEMENTS)
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = np.subtract(first[piece], second[piece], dtype=np.float64)
+            total += float(np.sum(apart * apart))
+    return total
 
 
 def mean_ratio(energies: Iterable[Energy]) -> float:

@@ -234,6 +234,7 @@ class Graph:
     decoded : tensor of the real numbers that codes represent, by the name of the integer tensor of codes.
     stored : integers of constants that a pass computed from them, by the name of the constant.
     added : tensors that a pass added, which the model's file does not have.
+    whole : tensors that are given one format: a Concat of them is not taken apart.
     """
 
     name: str
@@ -250,6 +251,7 @@ class Graph:
     decoded: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     stored: Mapping[str, StoredConstant] = field(default_factory=lambda: _EMPTY)
     added: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
 
     def stored_of(self, name: str) -> StoredConstant | None:
         """Return the integers of a constant; None where it has none, or another array took its place."""

@@ -81,5 +81,7 @@ def fraction_bits_of(fmt: Format, ndim: int) -> int | NDArray[np.int64]:
     shape[fmt.axis] = -1
     each = np.array([f.fraction_bits for f in fmt.formats], np.int64)
     if isinstance(fmt, PartFormats):
+        if not fmt.lengths:
+            raise FormatError("the lengths of the parts of a tensor are unknown: decode the parts by themselves")
         each = np.repeat(each, fmt.lengths)
     return each.reshape(shape)

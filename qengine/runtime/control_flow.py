@@ -133,6 +133,19 @@ def perform(node: Node, inputs: Sequence[RuntimeValue], call: Graphs) -> list[Ru
     return CONTROL[node.operator](node, inputs, call)
 
 
+def left_out(node: Node, inputs: Sequence[RuntimeValue]) -> Iterator[tuple[str, list[RuntimeValue]]]:
+    """Yield each graph of a node that did not run on such inputs, with the inputs that it may be tried on.
+
+    It is the other branch of an If, and the body of a Loop without iterations.
+    """
+    if node.operator == "If":
+        yield "else_branch" if _scalar(inputs[0], "the condition") else "then_branch", []
+    elif node.operator == "Loop":
+        stops = [value.value is not None and not _scalar(value, "a count") for value in inputs[:2]]
+        if any(stops):
+            yield BODY, [RuntimeValue(np.array(0, np.int64)), RuntimeValue(np.array(True)), *_as_data(inputs[2:])]
+
+
 def _scalar(value: RuntimeValue, label: str) -> Any:
     if value.array.size != 1:
         raise ModelError(f"{label} has {value.array.size} elements, one is needed")

@@ -191,6 +191,20 @@ def decode_value(value: RuntimeValue, raw: bool) -> Any:
     return decode_output(Tensor("", value.real_dtype, value.array.shape, None, value.format), value.array, raw)
 
 
+def returned(value: RuntimeValue, raw: bool) -> Any:
+    """Return a value as `InferenceSession.run` returns it: new arrays, real numbers unless codes are requested."""
+    return _copied(decode_value(value, raw))
+
+
+def _copied(value: Any) -> Any:
+    """Return a tensor, sequence, map or None that shares no memory with another one."""
+    if isinstance(value, np.ndarray):
+        return np.array(value, order="C")
+    if isinstance(value, list):
+        return [_copied(element) for element in value]
+    return dict(value) if isinstance(value, dict) else value
+
+
 def decides(value: Any) -> bool:
     """Whether a plan may depend on the elements of an input: a number, or a vector of limited length."""
     return isinstance(value, np.ndarray) and value.ndim <= 1 and value.size <= MAX_SHAPE_ELEMENTS

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine import memory
-from qengine.errors import ModelError
+from qengine.errors import ModelError, QEngineError
 from qengine.lru_cache import LruCache
 from qengine.model.graph import Node, Value
-from qengine.runtime.control_flow import BODY, Iterations, Repeated, Repetition
+from qengine.runtime.control_flow import BODY, Iterations, Repeated, Repetition, left_out
 from qengine.runtime.environment import Environment, real_numbers
 from qengine.runtime.native.native_loop import Body, NativeLoop, NotRepeatable, Role, Source
 from qengine.runtime.standalone_nodes import is_island
@@ -237,6 +237,14 @@ class GraphsOfNode:
     def __call__(self, attribute: str, inputs: Sequence[RuntimeValue]) -> list[RuntimeValue]:
         """Return the outputs of a graph."""
         return self._graphs[attribute].run(inputs, self._env)
+
+    def run_left_out(self, node: Node, inputs: Sequence[RuntimeValue]) -> None:
+        """Run the graphs that the inputs of the node leave out, as far as the values around it let them."""
+        for attribute, args in left_out(node, inputs):
+            try:
+                self(attribute, args)
+            except QEngineError:  # its branch is for other shapes
+                continue
 
     def repeat(self, repetition: Repetition) -> Repeated | None:
         """Return the results of many iterations of the body."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TypedDict
 
@@ -13,7 +13,7 @@ from qengine.kernels.isa import Isa, choose
 from qengine.memory import MAX_ELEMENTS, parse_size
 from qengine.model.formats.assign import FormatRequest
 from qengine.model.formats.files import FormatsByName, read_formats
-from qengine.model.steps import Arithmetic
+from qengine.model.steps import ISLANDS, Arithmetic
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
 
 Formats = FormatsByName | str | os.PathLike[str]
@@ -39,6 +39,7 @@ class SessionKeywords(TypedDict, total=False):
     overflow: str
     accumulator_bits: int | None
     per_channel: bool
+    islands: Iterable[str] | str
     strict: bool
     isa: str | None
     threads: int | None
@@ -67,6 +68,9 @@ class SessionOptions:
         that width. None keeps all bits.
     per_channel
         Whether weights have one number of fraction bits for each output channel.
+    islands
+        Families of operators that are computed in float32 although fixed point has a rule for them: "softmax" (Softmax
+        and LogSoftmax), "norm" (normalizations) and "recurrent" (LSTM, GRU, RNN), as names or as one text with commas.
     strict
         Whether a model is refused in which an operator has no fixed-point rule, instead of computing the operator in
         float32.
@@ -98,6 +102,7 @@ class SessionOptions:
     overflow: str = "saturate"
     accumulator_bits: int | None = None
     per_channel: bool = False
+    islands: Iterable[str] | str = ()
     strict: bool = False
     isa: str | None = None
     threads: int | None = None
@@ -113,6 +118,7 @@ class SessionOptions:
                 object.__setattr__(self, name, check_whole_number(name, value, least, most))
         if self.max_memory is not None:
             object.__setattr__(self, "max_memory", parse_size("max_memory", self.max_memory))
+        object.__setattr__(self, "islands", _families(self.islands))
         self.arithmetic()
         # A file is read, and a mapping copied, once, so that all sessions with these options have the same formats.
         object.__setattr__(self, "formats", _read(self.formats))
@@ -134,7 +140,8 @@ class SessionOptions:
 
     def arithmetic(self) -> Arithmetic:
         """Return the rounding, overflow and accumulator of runs in fixed point."""
-        return Arithmetic(rounding_mode(self.rounding), overflow_mode(self.overflow), self.accumulator_bits)
+        modes = rounding_mode(self.rounding), overflow_mode(self.overflow)
+        return Arithmetic(*modes, self.accumulator_bits, frozenset(self.islands))
 
     def request(self) -> FormatRequest:
         """Return the formats that the options request."""
@@ -166,6 +173,18 @@ def _format(name: str, given: QFormat | str | None) -> QFormat | None:
     if given is not None and not isinstance(given, QFormat | str):
         raise OptionError(f"{name} must be a format such as Q4.3, not {given!r}")
     return None if given is None else QFormat.of(given)
+
+
+def _families(given: Iterable[str] | str) -> tuple[str, ...]:
+    """Return names of families of operators, each once and in the order of `ISLANDS`."""
+    if not isinstance(given, str | Iterable):
+        raise OptionError(f"islands must be names such as {ISLANDS[0]}, not {given!r}")
+    names = given.split(",") if isinstance(given, str) else list(given)
+    names = [name.strip() if isinstance(name, str) else name for name in names if name != ""]
+    for name in names:
+        if name not in ISLANDS:
+            raise OptionError(f"islands name {name!r}, and there are {', '.join(ISLANDS)}")
+    return tuple(name for name in ISLANDS if name in names)
 
 
 def _read(formats: Formats | None) -> FormatsByName | None:

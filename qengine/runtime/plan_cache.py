@@ -23,17 +23,27 @@ from qengine.model.formats.assign import FormatRequest
 from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Tensor
 from qengine.runtime.environment import decides
-from qengine.runtime.native import CountedExecutor, CountedRun, Executor, make_counted_executor, make_executor
+from qengine.runtime.native import (
+    CountedExecutor,
+    CountedRun,
+    Executor,
+    make_counted_executor,
+    make_executor,
+    make_executors,
+)
 from qengine.runtime.native.memory import SpareMemory
 from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Arrays, FixedPointSettings, Plan, decode_output
 from qengine.runtime.plan.planner import make_plan
-from qengine.runtime.sections import InnerTensorCallback, RunPlan, SectionedPlan, SectionSettings
+from qengine.runtime.sections import ChangeOutput, InnerTensorCallback, RunPlan, SectionedPlan, SectionSettings
 from qengine.threads import BLAS, available_threads
 
 _CACHED_PLANS = 16
+
+Runner = Callable[[Arrays], Arrays]
+"""Function that runs a plan on feeds, and returns its outputs as real numbers."""
 
 
 class RunKey(NamedTuple):
@@ -142,7 +152,12 @@ class PlanCache:
             return None
 
     def sectioned_plan(
-        self, arrays: Mapping[str, Any], names: Sequence[str] | None, on_inner_tensor: InnerTensorCallback | None = None
+        self,
+        arrays: Mapping[str, Any],
+        names: Sequence[str] | None,
+        on_inner_tensor: InnerTensorCallback | None = None,
+        *,
+        has_all_graphs: bool = False,
     ) -> SectionedPlan:
         """Return the plan of a run that is planned section by section.
 
@@ -152,31 +167,38 @@ class PlanCache:
             Checked feeds.
         names
             Tensors to compute; None for the outputs of the model.
-        on_inner_tensor
+        on_inner_tensor, has_all_graphs
             See `SectionSettings`.
         """
         outputs = self.names(names)
         network, overrides = self._overriding(arrays)
         settings = self._section_settings(partial(self.run, raw=True), on_inner_tensor)
-        key = (outputs, overrides, on_inner_tensor)
+        settings = replace(settings, has_all_graphs=has_all_graphs)
+        key = (outputs, overrides, on_inner_tensor, has_all_graphs)
         return self._sectioned.get(key, lambda: SectionedPlan(network, outputs, settings))
 
-    def recording_plan(self, arrays: Mapping[str, Any], plans: dict[int, Plan]) -> SectionedPlan:
-        """Return the plan of a run that is planned section by section, which adds every plan that it runs to `plans`.
+    def plan_run_by(
+        self,
+        run_plan: RunPlan,
+        arrays: Mapping[str, Any],
+        names: Sequence[str] | None,
+        change_output: ChangeOutput | None = None,
+    ) -> SectionedPlan:
+        """Return the plan of a run that is planned section by section, and that a function of the caller's runs.
 
         Parameters
         ----------
+        run_plan
+            Function that runs the plan of each section, also of graphs inside of nodes.
         arrays
-            Checked feeds.
-        plans
-            Plans by their ids.
+            Checked feeds; the plan is for all that override the same initializers.
+        names
+            Tensors to compute; None for the outputs of the model.
+        change_output
+            See `SectionSettings`.
         """
-
-        def run(plan: Plan, inputs: Arrays) -> Arrays:
-            plans[id(plan)] = plan
-            return self.run(plan, inputs, raw=True)
-
-        return SectionedPlan(self._overriding(arrays)[0], self.names(None), self._section_settings(run, None))
+        settings = replace(self._section_settings(run_plan, None), executor=None, change_output=change_output)
+        return SectionedPlan(self._overriding(arrays)[0], self.names(names), settings)
 
     def _section_settings(self, run: RunPlan, on_inner_tensor: InnerTensorCallback | None) -> SectionSettings:
         options = self.options
@@ -235,6 +257,19 @@ class PlanCache:
                 return plan, make_executor(plan, isa, threads, raw=raw, spare=self.spare)
 
         return self._executors.get((id(plan), raw), make)[1]
+
+    def runners(self, plans: Sequence[Plan]) -> list[Runner]:
+        """Return functions that run plans, one at a time, in memory that they share; nothing else keeps them.
+
+        An analysis that runs many small plans gets them all at once, so that their kernels are compiled together.
+        """
+        isa, options = self.isa, self.options
+        if isa is None:
+            return [partial(plan.run, raw=False) for plan in plans]
+        limit = memory.limited(options.memory_limit(), max_elements=options.max_elements)
+        with limit, BLAS.limited(options.threads):
+            executors = make_executors(plans, isa, options.threads or available_threads())
+        return [executor.run for executor in executors]
 
     def run_counted(
         self, float32: PlanCache, arrays: Mapping[str, Any], names: Sequence[str]

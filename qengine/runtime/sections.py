@@ -50,6 +50,9 @@ _KEPT_BYTES = 1 << 21
 RunPlan = Callable[[Plan, Arrays], Arrays]
 """(plan, feeds) -> outputs of the plan by name, codes in fixed point."""
 
+ChangeOutput = Callable[[str, NDArray[Any]], NDArray[Any]]
+"""(name, array) -> array in its place; called with every tensor that a node computes between two sections."""
+
 InnerTensorCallback = Callable[[Tensor, NDArray[Any]], None]
 """(tensor, array) -> None; called with every tensor that a graph inside of a node computes, codes in fixed point."""
 
@@ -66,6 +69,9 @@ class SectionSettings:
     executor : function that returns a plan on native kernels; None where the reference runs.
     on_inner_tensor : function that is called with the tensors that graphs inside of nodes compute, which then run on
         the reference; None for no calls.
+    has_all_graphs : whether graphs that the data leaves out run too, for the sake of `on_inner_tensor`: the other
+        branch of an If, and the body of a loop without iterations.
+    change_output : function that changes what nodes between sections compute; None for no change.
     """
 
     arithmetic: Arithmetic
@@ -76,6 +82,8 @@ class SectionSettings:
     isa: Isa | None = None
     executor: Callable[[Plan], Executor] | None = None
     on_inner_tensor: InnerTensorCallback | None = None
+    has_all_graphs: bool = False
+    change_output: ChangeOutput | None = None
 
 
 class SectionedPlan:
@@ -257,12 +265,12 @@ class SectionedPlan:
             if value.format is not None:
                 encoded.add(name)
 
+        branches = None if self.settings.has_all_graphs else self.network.branch  # in a plan only one branch runs
+
         def make() -> Section:
             constants = {**self.graph.constants, **known}
             graph = replace(rest, constants=constants, inputs=tuple(Value(name, t.dtype) for name, t in inputs.items()))
-            return plan_section(
-                graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded), self.network.branch
-            )
+            return plan_section(graph, inputs, self._fixed, self.settings.max_elements, frozenset(encoded), branches)
 
         return self._sections.get(tuple(key), make)
 
@@ -273,9 +281,16 @@ class SectionedPlan:
         isa = self.settings.isa if alone is None and self.settings.on_inner_tensor is None else None
         outputs = compute_standalone(node, inputs, env, self._graphs_of(node, env), isa)
         named = [(name, value) for name, value in zip(node.outputs, outputs, strict=False) if name]
+        change = self.settings.change_output
+        if change is not None:
+            arrays = [(name, value) for name, value in named if isinstance(value.value, np.ndarray)]
+            changed = {name: replace(value, value=change(name, value.value)) for name, value in arrays}
+            named = [(name, changed.get(name, value)) for name, value in named]
         with node.errors_named():
             for name, value in named:
                 env.store_output(name, value, node)
+        if self.settings.has_all_graphs:
+            self._graphs_of(node, env).run_left_out(node, inputs)
         for name, _ in named:
             if not isinstance(env[name].value, np.ndarray):
                 continue

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
 from numpy.typing import NDArray
 
 from qengine import memory
@@ -28,7 +27,7 @@ from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.steps import Arithmetic, Tensor
 from qengine.qformat import Format
-from qengine.runtime.environment import decode_value
+from qengine.runtime.environment import returned
 from qengine.runtime.event import Event
 from qengine.runtime.feeds import Argument, check_feeds
 from qengine.runtime.native import Executor
@@ -37,7 +36,7 @@ from qengine.runtime.options import SessionKeywords, SessionOptions
 from qengine.runtime.plan.network import Network
 from qengine.runtime.plan.plan import Plan
 from qengine.runtime.plan_cache import PlanCache, RunKey, requested_network
-from qengine.runtime.sections import InnerTensorCallback
+from qengine.runtime.sections import ChangeOutput, InnerTensorCallback, RunPlan
 from qengine.runtime.values import RuntimeValue
 from qengine.threads import BLAS
 
@@ -245,7 +244,7 @@ class InferenceSession:
             results = sectioned.run(self._runtime_values(arrays))
         for name, constant in sectioned.network.encoded_constants(names).items():
             results[name] = RuntimeValue(constant.codes, constant.format, real_dtype=constant.dtype)
-        return {name: _result(value, raw) for name, value in results.items()}
+        return {name: returned(value, raw) for name, value in results.items()}
 
     def _runtime_values(self, arrays: Mapping[str, Any]) -> dict[str, RuntimeValue]:
         return {value.name: RuntimeValue(arrays[value.name]) for value in self.graph.inputs}
@@ -310,7 +309,7 @@ class InferenceSession:
         plan = self._plans.whole_plan(arrays, names)
         return () if plan is None else plan.constants
 
-    def plans_of_run(self, arrays: Mapping[str, Any]) -> list[Plan]:
+    def plans_of_run(self, arrays: Mapping[str, Any], names: Sequence[str] | None = None) -> list[Plan]:
         """Return the plans of a run: one, or those of all sections, also of graphs inside of nodes.
 
         Where the data decides how a run continues, this runs the model.
@@ -319,13 +318,31 @@ class InferenceSession:
         ----------
         arrays
             Feeds that `check_feeds` returned.
+        names
+            Tensors to compute; None for the outputs of the model.
         """
-        plan = self._plans.whole_plan(arrays, None)
+        plan = self._plans.whole_plan(arrays, names)
         if plan is not None:
             return [plan]
         plans: dict[int, Plan] = {}
-        self._plans.recording_plan(arrays, plans).run(self._runtime_values(arrays))
+
+        def run(plan: Plan, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+            plans[id(plan)] = plan
+            return self._plans.run(plan, inputs, raw=True)
+
+        self.sectioned_by(run, arrays, names)(arrays)
         return list(plans.values())
+
+    def sectioned_by(
+        self,
+        run_plan: RunPlan,
+        arrays: Mapping[str, Any],
+        names: Sequence[str] | None,
+        change_output: ChangeOutput | None = None,
+    ) -> Callable[[Mapping[str, Any]], dict[str, RuntimeValue]]:
+        """Return a function of feeds that runs the model section by section; see `PlanCache.plan_run_by`."""
+        plan = self._plans.plan_run_by(run_plan, arrays, names, change_output)
+        return lambda feeds: plan.run(self._runtime_values(feeds))
 
     def executor(self, plan: Plan, *, raw: bool = False) -> Executor:
         """Return a plan on this session's native kernels, compiled on first use.
@@ -373,17 +390,3 @@ class InferenceSession:
     def limited(self) -> AbstractContextManager[None]:
         """Limit the threads of NumPy's linear algebra to those of the session, while the context lasts."""
         return BLAS.limited(self._options.threads)
-
-
-def _result(value: RuntimeValue, raw: bool) -> Any:
-    """Return a value as `run` returns it: new arrays, real numbers unless codes are requested."""
-    return _copied(decode_value(value, raw))
-
-
-def _copied(value: Any) -> Any:
-    """Return a tensor, sequence, map or None that shares no memory with another one."""
-    if isinstance(value, np.ndarray):
-        return np.array(value, order="C")
-    if isinstance(value, list):
-        return [_copied(element) for element in value]
-    return dict(value) if isinstance(value, dict) else value

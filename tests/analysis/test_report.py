@@ -105,10 +105,10 @@ def test_bits_that_no_code_needs(qformat, codes, unused):
 
 
 def test_islands_and_notes():
-    nodes = [("Conv", "x w", "c"), ("Softmax", "c", "s"), ("Shape", "x", "n"), ("Neg", "s", "y")]
-    model = network(nodes, constants={"w": weights(2, 3, 1, 1) + 9}, outputs=["y", "n"])
+    nodes = [("Conv", "x w", "c"), ("Mod", "c m", "s", {"fmod": 1}), ("Shape", "x", "n"), ("Neg", "s", "y")]
+    model = network(nodes, constants={"w": weights(2, 3, 1, 1) + 9, "m": 0.5}, outputs=["y", "n"])
     found = compared(model, UNIT, "Q2.5")
-    assert found.islands == ("node 'the_s' (Softmax)",)
+    assert found.islands == ("node 'the_s' (Mod)",)
     assert [(t.name, t.kind) for t in found.tensors if t.name in "cs"] == [("c", "linear"), ("s", "island")]
     assert found.notes == ()
     for values in (found.outputs, found.float_outputs, found.codes):

@@ -19,8 +19,8 @@ FORMATS = {"x": "Q2.5", "w1": ["Q1.6", "Q1.6", "Q0.7", "Q1.6", "Q1.6"], "r": "Q6
 X = weights(12, 6, seed=4)
 KEYS = {
     "model", "data", "samples", "runs", "digest", "qformat", "weight_qformat", "formats_file", "rounding", "overflow",
-    "accumulator_bits", "per_channel", "strict", "outputs", "sqnr_db", "constants_db", "activations_db", "tensors",
-    "written", "notes",
+    "accumulator_bits", "per_channel", "strict", "islands", "outputs", "sqnr_db", "rounded_db", "sum_db",
+    "constants_db", "activations_db", "tensors", "groups", "verdict", "written", "notes",
 }  # fmt: skip
 
 
@@ -65,11 +65,16 @@ def test_json(capsys):
     assert told["sqnr_db"] == pytest.approx(found.sqnr_db)
     assert told["constants_db"] == pytest.approx(found.constants_db)
     assert told["activations_db"] == pytest.approx(found.activations_db)
+    assert told["rounded_db"] == pytest.approx(found.rounded_db)
+    assert told["sum_db"] == pytest.approx(found.sum_db)
+    assert (told["groups"], told["verdict"]) == ([], list(found.verdict))
     assert [one["name"] for one in told["tensors"]] == [one.name for one in found.tensors]
     for one, other in zip(told["tensors"], found.tensors, strict=True):
         assert one["format"] == FORMATS[other.name]
         assert one["noise"]["y"] == pytest.approx(other.noise["y"])
         assert one["sqnr_db"] == pytest.approx(other.sqnr_db)
+        assert one["all_but_db"] == pytest.approx(other.all_but_db)
+        assert one["gain_db"] == pytest.approx(other.gain_db)
         assert one["saturated"] == other.saturated
     worst = told["tensors"][0]
     assert worst["name"] == "r"
@@ -96,19 +101,35 @@ def test_options_of_fixed_point(capsys):
     assert told["sqnr_db"] == pytest.approx(found.sqnr_db)
 
 
-def test_the_table(capsys):
-    lines = printed(capsys, *WORDS, "--batch", "12").splitlines()
-    found = expected()
+def test_the_table(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = printed(capsys, *WORDS, "--batch", "12", "--group", "weights=^w").splitlines()
+    found = blame(InferenceSession(MODEL, formats=FORMATS), [{"x": X}], groups="weights=^w")
     assert lines[0].startswith("model.onnx, formats.json, 12 samples of data.npz")
     rows = [line.split() for line in lines[3 : 3 + len(found.tensors)]]
     assert [row[0] for row in rows] == [one.name for one in found.tensors]
-    assert rows[0][:4] == ["r", "activation", "Q6.1", f"{found.tensors[0].share:.1%}"]
-    assert rows[0][4:7] == [f"{db:.2f}" for db in (found["r"].output_db, found["r"].own_db, found["r"].sqnr_db)]
-    hint = found["r"].suggestion
-    assert f"{hint.format}: {hint.text} (+{hint.gain_db:.1f} dB)" in lines[3]
+    r, (weights_of_all,) = found["r"], found.groups
+    figures = [f"{r.output_db:.1f}", f"{r.all_but_db:.1f}", f"{r.gain_db:+.1f}", f"{r.own_db:.1f}", f"{r.sqnr_db:.1f}"]
+    assert rows[0][:8] == ["r", "Q6.1", f"{r.share:.1%}", *figures]
+    group = next(line.split() for line in lines if line.startswith("weights "))
+    assert group[1:3] == ["2", f"{weights_of_all.output_db:.1f}"]
+    assert group[3:] == [f"{weights_of_all.all_but_db:.1f}", f"{weights_of_all.gain_db:+.1f}"]
+    hint = r.suggestion
+    assert f"try r: {hint.format}, {hint.text} (+{hint.gain_db:.1f} dB there)" in lines
     assert f"SQNR of y against float32, dB: {found.sqnr_db:.2f}" in lines
     apart = f"constants {found.constants_db:.2f}, inputs and activations {found.activations_db:.2f}"
-    assert f"SQNR with one kind alone in fixed point, dB: {apart}" in lines
+    assert f"with tensors rounded in float32, dB: all {found.rounded_db:.2f}, {apart}" in lines
+    assert [f"verdict: {sentence}" for sentence in found.verdict] == [one for one in lines if one.startswith("verdict")]
+    assert max(len(line.rstrip()) for line in lines[1 : 3 + len(found.tensors)]) <= 80
+
+
+def test_groups_of_blocks(capsys):
+    words = ("digits", "--data", "digits", "--limit", "3", "--qformat", "Q3.4", "--json", "--group", "auto")
+    told = json.loads(printed(capsys, *words, "--group", r"(block\d)\."))
+    found = {one["name"]: one["tensors"] for one in told["groups"]}
+    assert "block1.relu1" in found["block1"]
+    listed = [name for name, tensors in found.items() if name not in ("block1", "block2", "block3") for _ in tensors]
+    assert len(listed) > 10
 
 
 def test_csv(capsys, folder):
@@ -157,6 +178,9 @@ def test_a_bundled_set_of_a_bundled_model(capsys):
         ([*WORDS, "--plot", "r", "-o", "r.jpg"], "a plot is a .png, .svg, .pdf file, not r.jpg"),
         ([*WORDS, "--plot", "all", "-o", "data.npz"], "--plot all needs a folder, and data.npz is a file"),
         ([*WORDS, "--csv", "no/noise.csv"], "cannot write no/noise.csv: there is no folder no"),
+        ([*WORDS, "--group", "^q"], "--group ^q matches no tensor that the run rounds, such as 'x', 'w1', 'r'"),
+        ([*WORDS, "--group", "("], "in the regular expression"),
+        (["model.onnx", "--group", "auto"], "--group has no meaning without --data: nothing is run"),
         (["model.onnx", "--csv", "a.csv"], "--csv has no meaning without --data: nothing is run"),
         (["model.onnx", "--rounding", "floor"], "--rounding has no meaning without --data: nothing is run"),
         (["model.onnx", "--limit", "3"], "--limit has no meaning without --data: nothing is run"),

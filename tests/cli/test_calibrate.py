@@ -68,7 +68,7 @@ def failed(capsys, *words):
 def test_a_formats_file_that_run_takes(capsys, tmp_path):
     out = tmp_path / "formats.json"
     text = told(capsys, "digits", "--limit", "40", "--batch", "20", "-o", str(out))
-    assert text.startswith("digits, 8 bits, mse, 40 samples of digits\n")
+    assert text.startswith("digits, 8 bits, mse, per channel, unsigned, 40 samples of digits\n")
     assert f"wrote {out}" in text
     digits = zoo.find("digits")
     data = open_dataset("digits", load(digits.path), limit=40, batch=20)
@@ -98,7 +98,7 @@ def test_json(capsys, model, photos, tmp_path):
 
 
 def test_the_table_has_ranges_formats_and_costs(capsys, model, photos):
-    text = told(capsys, model, "--data", photos, "--bits", "6", "--method", "max")
+    text = told(capsys, model, "--data", photos, "--bits", "6", "--method", "max", "--signed")
     rows = {line.split()[0]: line.split() for line in text.splitlines()[3:8]}
     assert rows["x"][:5] == ["x", "input", "0", "254", "Q9.-4"]  # 254 / 8 would round to 32
     assert rows["w"][1] == "constant"
@@ -151,3 +151,16 @@ def test_nothing_is_written_where_it_fails(capsys, model, photos, tmp_path):
     out = tmp_path / "f.json"
     assert "3.png is not an image" in failed(capsys, model, "--data", photos, "-o", str(out))
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("given", "bits"), [("auto", 8), ("12", 12)])
+def test_the_word_length_of_the_outputs(capsys, model, photos, given, bits):
+    out = json.loads(told(capsys, model, "--data", photos, "--output-bits", given, "--json"))
+    assert out["output_bits"] == (given if given == "auto" else bits)
+    last = out["tensors"][-1]
+    assert qengine.QFormat.parse(last["format"]).bits == bits
+
+
+@pytest.mark.parametrize("given", ["wide", "1", "17", "8.5", "-8"])
+def test_word_lengths_of_outputs_that_are_none(capsys, model, photos, given):
+    assert "output_bits" in failed(capsys, model, "--data", photos, f"--output-bits={given}")

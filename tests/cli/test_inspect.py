@@ -11,9 +11,9 @@ from qengine import InferenceSession, cli, zoo
 from qengine.analysis.inspection import inspect_model
 
 SOFT = network(
-    [("Conv", "x w", "c"), ("Relu", "c", "r"), ("Softmax", "r", "y")],
+    [("Conv", "x w", "c"), ("Relu", "c", "r"), ("Mod", "r half", "y", {"fmod": 1})],
     inputs={"x": ["N", 3, "H", "W"]},
-    constants={"w": weights(4, 3, 3, 3)},
+    constants={"w": weights(4, 3, 3, 3), "half": 0.5},
 )
 KEYS = {
     "model", "name", "opsets", "inputs", "outputs", "operators", "nodes", "tensors", "parameters", "parameter_bytes",
@@ -55,8 +55,8 @@ def test_json(capsys, soft):
     assert told.keys() == KEYS
     assert (told["model"], told["name"], told["opsets"]) == (soft, "network", {"": 17})
     assert told["macs"] == 6 * 5 * 4 * 27
-    assert (told["parameters"], told["parameter_bytes"]) == (108, 432)
-    assert told["islands"] == ["node 'the_y' (Softmax)"]
+    assert (told["parameters"], told["parameter_bytes"]) == (109, 436)
+    assert told["islands"] == ["node 'the_y' (Mod)"]
     assert (told["delegated"], told["unsupported"]) == ([], [])
     assert (told["qformat"], told["per_channel"], told["formats_file"]) == ("Q3.4", False, None)
     assert told["operators"][0] == {"operator": "Conv", "domain": "", "kind": "integer", "count": 1, "macs": 3240}
@@ -66,6 +66,7 @@ def test_json(capsys, soft):
     assert {one["name"]: one["shape"] for one in told["tensors"]} == {
         "x": [1, 3, 8, 7],
         "w": [4, 3, 3, 3],
+        "half": [],
         **{name: [1, 4, 6, 5] for name in "cry"},
     }
 
@@ -73,7 +74,7 @@ def test_json(capsys, soft):
 def test_strict_warns_of_what_a_run_would_refuse(capsys, soft):
     words = (soft, "--shape", "x=1,3,8,7", "--qformat", "Q3.4", "--strict", "--json")
     warnings = json.loads(printed(capsys, *words))["warnings"]
-    assert re.search(r"a run would fail: .*no fixed-point rule.*node 'the_y' \(Softmax\)", warnings[0])
+    assert re.search(r"a run would fail: .*no fixed-point rule.*node 'the_y' \(Mod\)", warnings[0])
 
 
 def test_json_without_shapes(capsys, soft):
@@ -81,7 +82,7 @@ def test_json_without_shapes(capsys, soft):
     assert told["macs"] is None
     assert told["inputs"][0]["shape"] == ["N", 3, "H", "W"]
     assert told["per_channel"] is None
-    assert told["islands"] == ["node 'the_y' (Softmax)"]
+    assert told["islands"] == ["node 'the_y' (Mod)"]
 
 
 def test_formats_per_channel(capsys, soft):
@@ -96,17 +97,17 @@ def test_for_a_person(capsys, soft):
     assert re.search(r"soft.onnx, opset 17\n", out)
     assert re.search(r"input +x +float32 +N x 3 x H x W", out)
     assert re.search(r"Conv +1 +\? +integer +computes in integers", out)
-    assert re.search(r"Softmax +1 +island +computes in float32", out)
+    assert re.search(r"Mod +1 +island +computes in float32", out)
     assert "multiply-accumulates  unknown" in out
     assert "give it (--shape x=N,3,H,W" in out
-    assert "--strict refuses them: node 'the_y' (Softmax)" in out
+    assert "--strict refuses them: node 'the_y' (Mod)" in out
     assert "computed by" not in out
 
 
 def test_tensors(capsys, soft):
     out = printed(capsys, soft, "--shape", "x=1,3,8,7", "--qformat", "Q3.4", "--tensors")
     assert re.search(r"c +Conv +integer +float32 +1 x 4 x 6 x 5 +Q3.4 +3,240", out)
-    assert re.search(r"y +Softmax +island +float32 +1 x 4 x 6 x 5 +Q3.4", out)
+    assert re.search(r"y +Mod +island +float32 +1 x 4 x 6 x 5 +Q3.4", out)
 
 
 def test_bundled_models_are_seen_with_their_samples(capsys):

@@ -123,6 +123,8 @@ def test_weights_and_formats_of_their_own(capsys, tmp_path):
 def test_islands_are_listed_and_strict_refuses_them(capsys, tmp_path, neg):
     (tmp_path / "s.onnx").write_bytes(network([("Softmax", "x", "y")]))
     words = [tmp_path / "s.onnx", "-i", neg[1], "--qformat", "Q2.5"]
+    assert told(capsys, *words)["islands"] == told(capsys, *words, "--strict")["islands"] == []
+    words += ["--islands", "softmax"]
     assert told(capsys, *words)["islands"] == ["node 'the_y' (Softmax)"]
     assert cli.main(["run", *map(str, words), "--strict"]) == 2
     assert "no fixed-point rule for node 'the_y' (Softmax)" in capsys.readouterr().err

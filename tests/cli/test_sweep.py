@@ -69,6 +69,7 @@ def test_json(files, capsys):
 def test_for_a_person(files, capsys):
     (files / "bad.json").write_text('{"nothing": "Q4.3"}')
     words = ("--weight-bits", "4,5", "--activation-bits", "6", "--accumulator-bits", "12,all", "--formats", "bad.json")
+    words += ("--per-channel", "off")
     status, out, err = called(capsys, *words, "--qformat", "Q3.4")
     assert (status, err) == (0, "")
     lines = out.splitlines()

@@ -37,7 +37,7 @@ def test_numbers(isa, size, old, exponent):
     assert_same(counters.found(), reference.count(x, exponent, old))
 
 
-@pytest.mark.parametrize(("channels", "block"), [(16, 16), (19, 16), (3, 3), (4, 4), (5, 1)])
+@pytest.mark.parametrize(("channels", "block"), [(16, 16), (19, 16), (3, 3), (4, 4), (5, 1), (9, 9), (6, 6), (7, 4)])
 @ISAS
 def test_blocks_with_a_halo(isa, block, channels):
     x = numbers(2 * channels * 5 * 7).reshape(2, channels, 5, 7)
@@ -46,7 +46,7 @@ def test_blocks_with_a_halo(isa, block, channels):
     for n, c, r, p in np.ndindex(x.shape):
         place = layout.origin + n * layout.image + c // block * layout.plane + r * layout.row + p * layout.pixel
         memory[place // 4 + c % block] = x[n, c, r, p]
-    counters = Counters()
+    counters = Counters(channels, block)
     counters.begin(3)
     arguments = {
         **{"x": memory.ctypes.data + layout.origin, "x_batch": layout.image, "x_block": layout.plane},
@@ -55,6 +55,8 @@ def test_blocks_with_a_halo(isa, block, channels):
     }
     run_call(Call(Count(block), arguments), isa)
     assert_same(counters.found(), reference.count(x, 3))
+    magnitude = np.where(np.abs(x) < np.float32(3.4028235e38), np.abs(x), 0)  # NaN too is no magnitude
+    np.testing.assert_array_equal(counters.most_of_channels, magnitude.max(axis=(0, 2, 3)))
 
 
 def test_a_range_that_grows_counts_every_number_once():

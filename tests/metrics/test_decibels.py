@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from qengine.metrics.decibels import Energy, decibels, mean_ratio, ratio_in_decibels
+from qengine.errors import UnsupportedError
+from qengine.metrics.decibels import Energy, OutputNoise, decibels, mean_ratio, ratio_in_decibels
 from qengine.metrics.declaration import EvaluatedBatch
 from qengine.metrics.sqnr import Sqnr, sqnr, sqnr_of_outputs
 
@@ -89,3 +90,18 @@ def test_outputs_without_a_number_are_left_out_of_the_mean():
     fixed = {"a": np.float32([3, 3]), "b": np.float32([1, 2]), "silent": np.float32([0, 1]), "i": np.int64([1, 3])}
     assert sqnr_of_outputs(exact, fixed) == pytest.approx(10 * math.log10(1 / ((1 / 25 + 1 / 4) / 2)), rel=1e-12)
     assert sqnr_of_outputs({"i": exact["i"]}, fixed) is sqnr_of_outputs({"silent": exact["silent"]}, fixed) is None
+
+
+def test_noise_of_many_approximations_is_that_of_each():
+    rng = np.random.default_rng(4)
+    exact = {"a": rng.normal(size=(3, 70_000)).astype(np.float32), "b": np.float32([1, np.inf, 2])}
+    noise, found, expected = OutputNoise(exact), {}, {name: Energy() for name in exact}
+    for _ in range(3):
+        other = {"a": (exact["a"] + rng.normal(size=(3, 70_000))).astype(np.float32), "b": np.float32([1.5, 0, np.nan])}
+        noise.add(found, other)
+        for name, energy in expected.items():
+            energy.add(exact[name], other[name])
+    assert found == expected
+    assert expected["b"].nonfinite == 6
+    with pytest.raises(UnsupportedError, match=r"'b' is \[3\] in float32 and \[2\] with tensors rounded"):
+        noise.add(found, {"b": np.float32([1, 2])})

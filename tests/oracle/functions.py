@@ -1,4 +1,4 @@
-"""Functions of one variable as tables, and Softmax, the float island.
+"""Functions of one variable as tables.
 
 `unary` gives (value, exact): the value as a Fraction, and whether float64 reaches it without error, so that a tie is a
 tie for everyone.
@@ -155,26 +155,4 @@ def table(x: Codes, op: str, attrs: dict, fmt: Fmt, opt: Options) -> Codes:
         y[i], allowed = entries[code]
         if len(allowed) > 1:
             opened[flat] = allowed
-    return Codes(y, fmt, opened)
-
-
-def softmax(x: Codes, axis: int, flatten: bool, fmt: Fmt, opt: Options) -> Codes:
-    """A float island: exact here, with the codes that float32 rounding may reach within one step."""
-    data = x.exact()
-    rank = len(x.shape)
-    axis %= rank
-    axes = set(range(axis, rank)) if flatten else {axis}
-    groups: dict[tuple, list] = {}
-    for flat, i in enumerate(np.ndindex(x.shape)):
-        groups.setdefault(tuple(j for a, j in enumerate(i) if a not in axes), []).append((flat, i))
-    y, opened = object_array(x.shape), {}
-    for members in groups.values():
-        top = max(data[i] for _, i in members)
-        powers = [exp(scaled(data[i] - top, -x.fmt.n)) for _, i in members]
-        for (flat, i), power in zip(members, powers, strict=True):
-            v = scaled(power / sum(powers), fmt.n)
-            y[i] = opt.requantize(v, fmt)
-            allowed = acceptable(v, False, fmt, opt, max(Fraction(1, 100), abs(v) / 2**18))
-            if len(allowed) > 1:
-                opened[flat] = allowed
     return Codes(y, fmt, opened)

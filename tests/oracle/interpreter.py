@@ -10,11 +10,12 @@ import onnx
 
 from .arithmetic import arithmetic, average_pool, concat, max_pool, reduce
 from .codes import Ambiguous, Codes, Fmt, Options, auto_format, beside_bias, constant_formats, quantize_array
-from .functions import UNARY, softmax, table
+from .functions import UNARY, table
 from .linear import batchnorm, batchnorm_constants, conv, fold_batchnorm, gemm, matmul
 from .moves import clip, depth_to_space, pad, space_to_depth
 from .net import Net, attributes
 from .resizing import resize
+from .rows import normalize, softmax
 
 
 def run(model: onnx.ModelProto, feeds: dict, options: Options, formats: dict[str, Fmt] | None = None):
@@ -102,9 +103,13 @@ def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
         return table(x, op, attrs, fmt, opt)
     if op in UNARY:
         return table(x, op, attrs, fmt, opt)
-    if op == "Softmax":
+    if op in ("Softmax", "LogSoftmax"):
         old = net.opset < 13
-        return softmax(x, attrs.get("axis", 1 if old else -1), old, fmt, opt)
+        return softmax(x, attrs.get("axis", 1 if old else -1), old, fmt, opt, op == "LogSoftmax")
+    if op == "LayerNormalization":
+        axes = range(attrs.get("axis", -1) % len(x.shape), len(x.shape))
+        epsilon = attrs.get("epsilon", float(np.float32(1e-5)))
+        return normalize(x, axes, "variance", epsilon, operand(node.input[1]), constant(2), fmt, opt)
     if op == "Resize":
         roi, scales, sizes = constant(1), constant(2), constant(3)
         sizes = None if sizes is None or not sizes.size else sizes

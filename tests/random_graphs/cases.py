@@ -37,8 +37,12 @@ def random_format(rng: np.random.Generator, bits: int | None = None) -> str:
     return f"{'' if signed else 'U'}Q{m}.{word - signed - m}"
 
 
-def random_case(seed: int, attempt: int = 0) -> Case:
-    """Return the case of a seed; each attempt is another graph with the same operator."""
+def random_case(seed: int, attempt: int = 0, *, is_apart: bool = False) -> Case:
+    """Return the case of a seed; each attempt is another graph with the same operator.
+
+    Where it is apart, all tensors that are not fused are outputs: then every operator rounds, as the oracle has it, and
+    none is a part of a chain or of weights.
+    """
     rng = np.random.default_rng([seed, attempt])
     name = list(OPERATORS)[seed % len(OPERATORS)]
     opset = int(rng.choice([o for o in OPSETS if o >= (14 if name == "HardSwish" else 11)]))
@@ -52,6 +56,11 @@ def random_case(seed: int, attempt: int = 0) -> Case:
         last = OPERATORS[b.pick(*FOLLOWERS)](b, last)
     model = b.model([last], b.shape(last))
     net = Net(model)
+    names = net.observable()
+    if is_apart:
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        others = {value.name: value for value in inferred.value_info}
+        model.graph.output.extend(others[name] for name in names if name in others)
     formats = {}
     for group in {id(g): g for g in net.group.values()}.values():
         if rng.random() < 0.5:
@@ -63,10 +72,13 @@ def random_case(seed: int, attempt: int = 0) -> Case:
         "accumulator_bits": b.pick(None, None, 12, 16, 24, 32),
         "per_channel": b.pick(False, True),
     }
+    for node in model.graph.node:  # else a Concat has the formats of its parts, where all of them are named
+        if node.op_type == "Concat" and node.output[0] in net.group and not net.group[node.output[0]] & formats.keys():
+            formats[node.output[0]] = options["qformat"]
     feeds = {n: a.copy() for n, a in b.inputs.items()}
     if rng.random() < 0.2:
         feeds["x"].flat[int(rng.integers(feeds["x"].size))] = np.inf * rng.choice([-1, 1])
-    return Case(seed, name, b.trail, model, feeds, net.observable(), options, formats)
+    return Case(seed, name, b.trail, model, feeds, names, options, formats)
 
 
 def expected_options(case: Case) -> dict:

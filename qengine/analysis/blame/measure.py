@@ -2,35 +2,48 @@
 
 A run in fixed point differs from float32 by the rounding of every input, constant and activation. Its SQNR at the
 output does not show which of them is at fault. So each tensor is also rounded alone, in a run that is otherwise
-float32: the noise at the outputs is then the *sensitivity* of the model to this tensor's format. All signals and
-noises are summed as energies over the feeds; ratios and dB are computed from the sums at the end.
+float32: the noise at the outputs is then the *sensitivity* of the model to this tensor's format. Noises seldom just add
+up: what follows a tensor may be in saturation already, or amplify what several tensors do together. So each tensor is
+also left out: all are rounded but this one. What the output gains by that is what mending the tensor is worth. The same
+is done with groups of tensors as one. All signals and noises are summed as energies over the feeds; ratios and dB are
+computed from the sums at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine import memory
+from qengine.analysis.blame.groups import groups_of
 from qengine.analysis.blame.points import CONSTANT, Point
 from qengine.analysis.blame.rerun import Rerun
 from qengine.analysis.blame.result import Blame
-from qengine.analysis.blame.sums import TensorSums
-from qengine.analysis.report import losses
-from qengine.errors import FeedError, OptionError, QEngineError, UnsupportedError
+from qengine.analysis.blame.sectioned import SectionedRerun
+from qengine.analysis.blame.sums import GroupSums, TensorSums, output_decibels
+from qengine.analysis.blame.verdict import verdict
+from qengine.analysis.report import losses, paired_events
+from qengine.errors import FeedError, FormatError, OptionError, QEngineError
 from qengine.kernels.reference.requantize import Tally, add_tally, new_tally
-from qengine.metrics.decibels import Energy, mean_ratio, ratio_in_decibels
+from qengine.metrics.decibels import Energy, OutputNoise, ratio_in_decibels
 from qengine.model.formats.groups import format_groups
-from qengine.model.ops.operator import NeedsRun
 from qengine.model.static_values import known_tensors
-from qengine.model.steps import Arithmetic, Tensor
+from qengine.model.steps import Tensor
 from qengine.qformat import Overflow
 from qengine.runtime.plan.plan import BoundStep, Plan, decode_output
 from qengine.runtime.session import InferenceSession
 
 Feeds = Iterable[Mapping[str, Any]]
+Arrays = Mapping[str, NDArray[Any]]
+Groups = str | Iterable[str] | Mapping[str, Collection[str]] | None
+
+_ALL, _ALL_BUT = "all tensors", "all but "
+_MAX_FAILURES = 3
 
 
 def blame(
@@ -38,13 +51,15 @@ def blame(
     feeds: Feeds,
     *,
     outputs: Sequence[str] | None = None,
+    groups: Groups = None,
     advance: Callable[[float], None] | None = None,
 ) -> Blame:
-    """Measure the noise that the format of each tensor causes, alone and together.
+    """Measure the noise that the format of each tensor causes: alone, among all others, and together.
 
-    Each feed is run once in fixed point and once in float32. Then it is run in float32 once per tensor, with this
-    tensor alone rounded; steps that do not depend on the tensor are not computed again. The memory in use is that of
-    the tensors of one run, for any number of feeds.
+    Each feed is run once in fixed point, and in float32 with nothing rounded and with everything rounded. Then it is
+    run in float32 twice per tensor: with this tensor alone rounded, and with all tensors but this one. Steps that do
+    not depend on the tensor are not computed again. The memory in use is that of the tensors of three runs, for any
+    number of feeds.
 
     Parameters
     ----------
@@ -54,6 +69,10 @@ def blame(
         Iterable of mappings, one per run, as `InferenceSession.run` takes them; it is read once and lazily.
     outputs
         Tensors at which noise is measured, which may lie inside the model; None for the model's outputs.
+    groups
+        Groups of tensors that are measured as one too: "auto" for the blocks and chains of the graph; a regular
+        expression, or several, that is searched in the names of tensors ("name=expression" names the group, and an
+        expression with parentheses makes a group for each text that they match); or names of tensors by group.
     advance
         Function that is called with the fraction of a feed that is done since the last call; fractions sum to 1 per
         feed.
@@ -61,11 +80,11 @@ def blame(
     Raises
     ------
     OptionError
-        If the session is not in fixed point, or the model has no tensor of a name.
+        If the session is not in fixed point, or the model has no tensor of a name, or none in a group.
     FeedError
         If there are no feeds, or one does not fit the model.
     UnsupportedError
-        If the data decides how a run continues, or no output holds real numbers.
+        If no output holds real numbers.
 
     Examples
     --------
@@ -85,7 +104,10 @@ def blame(
         raise OptionError("nothing is rounded in float32: give the session a qformat or formats")
     if isinstance(feeds, Mapping):
         raise FeedError("feeds are an iterable of mappings, one for each run: give [feeds] for one")
-    measure = _Measure(session, tuple(outputs or (value.name for value in session.graph.outputs)), advance)
+    names = tuple(dict.fromkeys(outputs or (value.name for value in session.graph.outputs)))
+    measure = _Measure(
+        session, names, groups if groups is None or isinstance(groups, str | Mapping) else list(groups), advance
+    )
     for run, feed in enumerate(feeds, 1):
         try:
             measure.add(feed)
@@ -98,106 +120,165 @@ class _Measure:
     """Sums over the feeds, from the first to the last."""
 
     def __init__(
-        self, session: InferenceSession, names: tuple[str, ...], advance: Callable[[float], None] | None
+        self,
+        session: InferenceSession,
+        names: tuple[str, ...],
+        groups: Groups,
+        advance: Callable[[float], None] | None,
     ) -> None:
         self._fixed, self._float32 = session, session.in_float32()
-        self._groups = format_groups(session.graph, known_tensors(session.graph))
+        self._format_groups = format_groups(session.graph, known_tensors(session.graph))
         self._names, self._advance = names, advance or (lambda _: None)
-        self._reruns: tuple[Plan | None, Rerun | None] = (None, None)
+        self._wanted = groups if groups is None or isinstance(groups, str | Mapping) else list(groups)
+        self._whole: tuple[Plan, Rerun] | None = None
+        self._sectioned: SectionedRerun | None = None
         self._sums: dict[str, TensorSums] = {}
+        self._groups: dict[str, GroupSums] = {}
         self._tallies: dict[str, Tally] = {}
-        self._together = {kind: dict[str, Energy]() for kind in ("run", "constants", "activations")}
+        kinds = ("run", "rounded", "constants", "activations")
+        self._together = {kind: dict[str, Energy]() for kind in kinds}
         self._bound_steps: dict[str, BoundStep] = {}
         self._islands: dict[str, None] = {}
+        self._unmatched: dict[str, None] = {}
         self._constants: dict[str, Tensor] = {}
-        self._arithmetic = Arithmetic()
+        self._failures: dict[str, str] = {}  # errors by what was rounded
         self._runs = 0
 
     def add(self, feed: Mapping[str, Any]) -> None:
         """Run one feed, and add its signals and noises."""
-        arrays = self._fixed.check_feeds(feed)
-        plan, rerun = self._plans(arrays)
-        with self._fixed.limited(), np.errstate(all="ignore"):
+        arrays, options = self._fixed.check_feeds(feed), self._fixed.options
+        limit = memory.limited(options.memory_limit(), max_elements=options.max_elements)
+        with limit, self._fixed.limited(), np.errstate(all="ignore"):
+            rerun = self._rerun(arrays)
             rerun.run(arrays)
-            part = 1.0 / (3 + sum(point.rounds for point in rerun.points.values()))
-            self._in_fixed_point(plan, rerun, arrays)
-            self._advance(part)
+            points = [point for point in rerun.points.values() if point.rounds]
+            groups = self._groups_of(points)
+            noise = OutputNoise({name: rerun.exact[name] for name in rerun.outputs})
+            part = 1.0 / (4 + 2 * (len(points) + len(groups)))
             for point in rerun.points.values():
-                self._measure_alone(point, plan, rerun)
-                self._advance(part * point.rounds)
+                self._sums_of(point, rerun)
+            self._in_fixed_point(rerun, arrays, noise)
+            self._advance(part)
+            self._add(_ALL, self._together["rounded"], noise, rerun.together)
             for kind in ("constants", "activations"):
-                outputs = rerun.run_with_kinds_rounded(constants=kind == "constants", activations=kind == "activations")
-                self._add_outputs(self._together[kind], rerun, outputs)
-                self._advance(part)
+                rounded = {"constants": kind == "constants", "activations": kind == "activations"}
+                self._add(f"all {kind}", self._together[kind], noise, partial(rerun.with_kinds, **rounded))
+            self._advance(3 * part)
+            for point in rerun.points.values():
+                self._measure(point, rerun, noise)
+                self._advance(2 * part * point.rounds)
+            for name, group in groups.items():
+                label = f"group '{name}'"
+                self._add(f"{label} alone", group.at_outputs, noise, partial(rerun.alone, group.tensors))
+                self._add(f"{_ALL_BUT}{label}", group.all_but, noise, partial(rerun.all_but, group.tensors))
+                self._advance(2 * part)
         self._runs += 1
 
-    def _plans(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[Plan, Rerun]:
+    def _add(self, what: str, energies: dict[str, Energy], noise: OutputNoise, run: Callable[[], Arrays]) -> None:
+        """Add the noise of a run with tensors rounded; where that makes a NaN, there is no figure, but a note."""
+        if what in self._failures or (what.startswith(_ALL_BUT) and _ALL in self._failures):
+            energies.clear()
+            return
         try:
-            plan = self._fixed.plan(arrays, self._names)
-            float32 = self._float32.plan(arrays, self._names)
-        except NeedsRun as reason:
-            raise UnsupportedError(
-                f"the data decides how this model runs ({reason}), and no tensor can be rounded alone: "
-                "compare a whole run with float32 instead (qengine run)"
-            ) from None
-        known, rerun = self._reruns
-        if known is not plan or rerun is None:
-            assert plan.fixed is not None
-            self._arithmetic = plan.fixed.arithmetic
+            outputs = run()
+        except FormatError as error:
+            self._failures[what] = str(error)
+            energies.clear()
+            return
+        noise.add(energies, outputs)
+
+    def _rerun(self, arrays: Mapping[str, NDArray[Any]]) -> Rerun | SectionedRerun:
+        """Return the runs with tensors rounded for feeds of such shapes."""
+        plan = self._fixed.plans.whole_plan(arrays, self._names)
+        float32 = self._float32.plans.whole_plan(arrays, self._names)
+        if plan is None or float32 is None:
+            if self._sectioned is None:
+                self._sectioned = SectionedRerun(self._fixed, self._float32, self._names)
+            return self._sectioned
+        if self._whole is None or self._whole[0] is not plan:
             rerun = Rerun(plan, float32, self._float32)
-            self._reruns = plan, rerun
+            self._whole = plan, rerun
+            self._unmatched |= dict.fromkeys(rerun.unmatched)
             for bound_step in plan.steps:
-                self._bound_steps.setdefault(bound_step.output.name, bound_step)
-                if bound_step.is_island:
-                    self._islands.setdefault(str(bound_step.node))
+                self._add_step(bound_step)
             for tensor in plan.constants:
                 self._constants.setdefault(tensor.name, tensor)
-        return plan, rerun
+        return self._whole[1]
 
-    def _in_fixed_point(self, plan: Plan, rerun: Rerun, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def _add_step(self, bound_step: BoundStep) -> None:
+        self._bound_steps.setdefault(bound_step.output.name, bound_step)
+        if bound_step.is_island:
+            self._islands.setdefault(str(bound_step.node))
+
+    def _groups_of(self, points: Sequence[Point]) -> dict[str, GroupSums]:
+        """Return the groups, found in the first run that has all of their tensors."""
+        if self._wanted is not None and not self._groups:
+            found = groups_of(self._wanted, self._float32.optimized, points)
+            self._groups = {name: GroupSums(tensors) for name, tensors in found.items()}
+        return self._groups
+
+    def _in_fixed_point(
+        self, rerun: Rerun | SectionedRerun, arrays: Mapping[str, NDArray[Any]], noise: OutputNoise
+    ) -> None:
         """Run in fixed point, and add the noise of every tensor against float32."""
         counted = self._fixed.plans.run_counted(self._float32.plans, arrays, self._names)
         if counted is not None:
             _, run = counted
             for name, figures in run.tensors.items():
                 add_tally(self._tallies.setdefault(name, new_tally()), figures.tally)
-                if figures.signal is not None and figures.noise is not None:
-                    self._sums_of(rerun.points[name], plan).cumulative.add_sums(figures.signal, figures.noise)
+                if name in self._sums and figures.signal is not None and figures.noise is not None:
+                    self._sums[name].in_run().add_sums(figures.signal, figures.noise)
             for name in rerun.outputs:
                 self._together["run"].setdefault(name, Energy()).add(run.exact[name], run.real[name])
             return
-        for tensor, codes in plan.trace(arrays, self._tallies):
-            real = decode_output(tensor, codes, raw=False)
-            exact = rerun.exact[tensor.name]
-            if tensor.format is not None:
-                self._sums_of(rerun.points[tensor.name], plan).cumulative.add(exact, real)
-            if tensor.name in rerun.outputs:
-                self._together["run"].setdefault(tensor.name, Energy()).add(exact, real)
 
-    def _measure_alone(self, point: Point, plan: Plan, rerun: Rerun) -> None:
-        """Round one tensor alone, and measure the noise at the tensor and at the outputs."""
-        sums = self._sums_of(point, plan)
-        if point.kind != CONSTANT:
+        def computed(name: str) -> NDArray[Any]:
+            return self._float32.run([name], arrays)[0]
+
+        fixed = self._fixed.trace(arrays, self._names, self._tallies)
+        for event, exact in paired_events(fixed, self._float32.trace(arrays, self._names), computed):
+            tensor = event.tensor
+            real = decode_output(tensor, event.array, raw=False)
+            if tensor.name in self._sums:
+                if exact.shape == real.shape:
+                    self._sums[tensor.name].in_run().add(exact, real)
+            elif tensor.format is not None:
+                self._unmatched.setdefault(tensor.name)
+            if tensor.name in rerun.outputs:
+                noise.add(self._together["run"], {tensor.name: real})
+            if event.bound_step is not None:
+                self._add_step(event.bound_step)
+            elif event.is_island:
+                self._islands.setdefault(str(event.node))
+
+    def _measure(self, point: Point, rerun: Rerun | SectionedRerun, noise: OutputNoise) -> None:
+        """Round one tensor alone, and all but this one, and measure the noise at the tensor and at the outputs."""
+        sums = self._sums[point.name]
+        given: dict[str, NDArray[Any]] = {}
+        if point.kind != CONSTANT and point.name in rerun.exact:
             sums.histogram.add(rerun.exact[point.name])
         if not point.rounds:
             return
-        rounded = None
-        if point.kind != CONSTANT:
-            rounded = rerun.rounded(point)
-            sums.own.add(rerun.exact[point.name], rounded)
-        self._add_outputs(sums.at_outputs, rerun, rerun.run_with_rounded(point, array=rounded))
+        if (rounded := rerun.rounded(point) if point.kind != CONSTANT else None) is not None:
+            given[point.name] = rounded
+            sums.add_own(rerun.exact[point.name], given[point.name])
+        label = f"'{point.name}'"
+        self._add(f"{label} alone", sums.at_outputs, noise, partial(rerun.alone, [point.name], given=given))
+        self._add(f"{_ALL_BUT}{label}", sums.all_but, noise, partial(rerun.all_but, [point.name]))
 
-    def _add_outputs(self, energies: dict[str, Energy], rerun: Rerun, outputs: Mapping[str, NDArray[Any]]) -> None:
-        for name, array in outputs.items():
-            energies.setdefault(name, Energy()).add(rerun.exact[name], array)
-
-    def _sums_of(self, point: Point, plan: Plan) -> TensorSums:
+    def _sums_of(self, point: Point, rerun: Rerun | SectionedRerun) -> TensorSums:
         """Return the sums of a tensor; a constant is added when it is first seen."""
         if point.name not in self._sums:
-            self._sums[point.name] = TensorSums(point)
+            # What the runs so far do not have makes no noise in them.
+            past = self._together["rounded"] if point.rounds else {}
+            self._sums[point.name] = TensorSums(
+                point,
+                at_outputs={name: Energy(energy.signal) for name, energy in past.items()},
+                all_but={name: replace(energy) for name, energy in past.items()},
+            )
             if point.kind == CONSTANT:
                 tally = self._tallies.setdefault(point.name, new_tally())
-                self._sums[point.name].add_constant(plan, tally)
+                self._sums[point.name].add_constant(rerun.plans, tally)
         return self._sums[point.name]
 
     def result(self) -> Blame:
@@ -205,32 +286,48 @@ class _Measure:
         if not self._runs:
             raise FeedError("there is no data to run the model on: the feeds are empty")
         total = sum(sums.sensitivity for sums in self._sums.values())
+        together = {kind: output_decibels(energies) for kind, energies in self._together.items()}
+        rounded = together["rounded"]
         tensors = [
             sums.result(
-                self._tallies.get(name, new_tally()), sums.sensitivity / total if total else 0.0, self._shares(name)
+                self._tallies.get(name, new_tally()),
+                sums.sensitivity / total if total else 0.0,
+                self._shares(name),
+                rounded,
             )
             for name, sums in self._sums.items()
         ]
-        together = {kind: ratio_in_decibels(mean_ratio(energies.values())) for kind, energies in self._together.items()}
-        return Blame(
+        groups = [sums.result(name, rounded) for name, sums in self._groups.items()]
+        found = Blame(
             tensors=tuple(sorted(tensors, key=lambda one: -one.sensitivity)),
+            groups=tuple(sorted(groups, key=lambda one: -np.inf if one.gain_db is None else one.gain_db, reverse=True)),
             outputs=tuple(self._together["run"]),
             sqnr_db=together["run"],
+            rounded_db=rounded,
+            sum_db=ratio_in_decibels(total),
             constants_db=together["constants"],
             activations_db=together["activations"],
             runs=self._runs,
+            verdict=(),
             notes=tuple(self._notes()),
             histograms={name: sums.histogram for name, sums in self._sums.items()},
         )
+        return replace(found, verdict=tuple(verdict(found)))
 
     def _shares(self, name: str) -> tuple[str, ...]:
-        return tuple(sorted(self._groups[name].members - {name})) if name in self._groups else ()
+        groups = self._format_groups
+        return tuple(sorted(groups[name].members - {name})) if name in groups else ()
 
-    def _notes(self) -> Iterable[str]:
+    def _notes(self) -> Iterator[str]:
         yield from self._fixed.notes
         yield from losses(self._constants.values(), self._bound_steps.values(), self._tallies)
         for node in self._islands:
             yield f"computed in float32, without a fixed-point rule: {node}"
+        for what, error in list(self._failures.items())[:_MAX_FAILURES]:
+            yield f"no figure with {what} rounded: {error}"
+        if unmatched := [name for name in self._unmatched if name not in self._sums]:
+            listed = ", ".join(f"'{name}'" for name in unmatched)
+            yield f"rounded in the run, and not blamed alone, as no step in float32 computes the same: {listed}"
         fused = any(bound_step.node.activation is not None for bound_step in self._bound_steps.values())
-        if fused and self._arithmetic.overflow is Overflow.WRAP:
+        if fused and self._fixed.arithmetic.overflow is Overflow.WRAP:
             yield "a clipped value cannot wrap in a tensor alone; in the run it wraps before it is clipped"

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qengine.analysis.report import operator_label
-from qengine.errors import UnsupportedError
 from qengine.model.ops.operator import find
 from qengine.model.steps import Tensor
-from qengine.qformat import Format
+from qengine.qformat import Format, PartFormats
 from qengine.runtime.plan.plan import BoundStep, Plan
 
 INPUT, ACTIVATION, CONSTANT = "input", "activation", "constant"
 
-Use = tuple[int, int, Tensor]
-"""Use of a constant: the index of a step in the plan, the index of an operand, and the constant there."""
+Use = tuple[str, int, Tensor]
+"""Use of a constant: the tensor that a step computes, the index of an operand of the step, and the constant there."""
 
 
 @dataclass(frozen=True)
@@ -40,55 +39,80 @@ class Point:
     uses: tuple[Use, ...] = ()
 
 
-def points_of(fixed: Plan, float32: Plan) -> dict[str, Point]:
-    """Return the tensors of a plan that have formats, by name, in the order of the run.
+@dataclass(frozen=True)
+class Points:
+    """The points of a run.
+
+    Attributes
+    ----------
+    by_name : the points by name, in the order of the run.
+    unmatched : names of tensors with formats that the float32 run computes in another way, or not at all.
+    """
+
+    by_name: Mapping[str, Point]
+    unmatched: tuple[str, ...]
+
+
+def points_of(fixed: Iterable[Plan], float32: Iterable[Plan]) -> Points:
+    """Return the points of a run that is planned whole, or in sections.
 
     Parameters
     ----------
     fixed, float32
-        Plans of one model for the same shapes, in the two arithmetics.
-
-    Raises
-    ------
-    UnsupportedError
-        If a step of one plan has no counterpart in the other.
+        Plans of one model for the same feeds, in the two arithmetics.
     """
+    counterparts = {bound_step.output.name: bound_step for plan in float32 for bound_step in plan.steps}
     points: dict[str, Point] = {}
-    for tensor in fixed.inputs:
-        if tensor.format is not None:
-            points[tensor.name] = Point(tensor.name, INPUT, operator_label(None), tensor.format)
-    for i, bound_step in enumerate(fixed.steps):
-        _check_counterpart(bound_step, float32.steps[i])
-        for use in _uses(i, bound_step):
-            name, fmt = use[2].name, use[2].format
-            assert fmt is not None
-            first = points.get(name, Point(name, CONSTANT, operator_label(bound_step.node), fmt))
-            points[name] = Point(name, CONSTANT, first.operator, fmt, uses=(*first.uses, use))
-        out = bound_step.output
-        if out.format is not None:
-            rounds = not _moves(bound_step)
-            points[out.name] = Point(out.name, ACTIVATION, operator_label(bound_step.node), out.format, rounds)
-    return points
+    unmatched: dict[str, None] = {}
+    for plan in fixed:
+        for tensor in plan.inputs:
+            if tensor.format is not None and tensor.name not in plan.encoded:
+                points.setdefault(tensor.name, Point(tensor.name, INPUT, operator_label(None), tensor.format))
+        for bound_step in plan.steps:
+            out, counterpart = bound_step.output, counterparts.get(bound_step.output.name)
+            for k, constant in _constants(bound_step):
+                if counterpart is None or not _reads_at(counterpart, k, constant):
+                    unmatched.setdefault(constant.name)
+                    continue
+                assert constant.format is not None
+                label, use = operator_label(bound_step.node), (out.name, k, constant)
+                known = points.get(constant.name, Point(constant.name, CONSTANT, label, constant.format))
+                if known.kind == CONSTANT and not any(use[:2] == other[:2] for other in known.uses):
+                    points[constant.name] = Point(
+                        constant.name, CONSTANT, known.operator, known.format, uses=(*known.uses, use)
+                    )
+            if out.format is None:
+                continue
+            if counterpart is None or not out.is_float:
+                unmatched.setdefault(out.name)
+            elif out.name not in points:
+                label, rounds = operator_label(bound_step.node), not _moves(bound_step)
+                points[out.name] = Point(out.name, ACTIVATION, label, out.format, rounds)
+    return Points(points, tuple(name for name in unmatched if name not in points))
 
 
-def _uses(i: int, bound_step: BoundStep) -> Iterator[Use]:
-    """Yield the constants with formats that step `i` reads."""
+def _constants(bound_step: BoundStep) -> Iterator[tuple[int, Tensor]]:
+    """Yield the constants with formats that a step reads, and the index of each among the operands."""
     for k, operand in enumerate(bound_step.step.operands):
         if operand.value is not None and operand.format is not None:
-            yield i, k, operand
+            yield k, operand
+
+
+def _reads_at(counterpart: BoundStep, k: int, constant: Tensor) -> bool:
+    """Whether the step in float32 has a constant of the same name and shape as an operand."""
+    operands = counterpart.step.operands
+    if k >= len(operands) or operands[k].value is None:
+        return False
+    return operands[k].name == constant.name and operands[k].shape == constant.shape
 
 
 def _moves(bound_step: BoundStep) -> bool:
-    """Whether a step only moves or selects codes and keeps their format."""
+    """Whether a step only moves or selects codes and keeps their format, or joins codes in formats of their own."""
+    if isinstance(bound_step.output.format, PartFormats):
+        return True
     first = bound_step.step.operands[0] if bound_step.step.operands else None
     return (
         first is not None
         and first.format == bound_step.output.format
         and find(bound_step.node).preserves_format(bound_step.node)
     )
-
-
-def _check_counterpart(bound_step: BoundStep, counterpart: BoundStep) -> None:
-    """Raise UnsupportedError unless two steps compute the same tensor from as many operands."""
-    if bound_step.output.name != counterpart.output.name or len(bound_step.reads) != len(counterpart.reads):
-        raise UnsupportedError(f"{bound_step.node} has other steps in float32, and its tensors cannot be compared")

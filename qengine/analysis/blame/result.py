@@ -36,12 +36,16 @@ class TensorBlame:
     operator : operator that computes it; for a constant, the first operator that reads it.
     format : format of the tensor.
     shares : names of the tensors that must have the same format, because only operators that keep it lie between them.
-    elements : number of values seen in all runs; for a constant, its number of elements.
+    elements : number of values seen in all runs; for a constant, its number of elements. 0 for a tensor of a
+        graph inside of a node, whose codes are not counted.
     sqnr_db : SQNR of the tensor in the run in fixed point, against float32: the noise of everything before it included.
     own_db : SQNR at the tensor itself of rounding its float32 values. None where the run does not round the tensor,
         because it only holds moved codes.
     output_db : SQNR at the outputs of a float32 run in which only this tensor is rounded. With several outputs it is
         computed from the mean of their ratios of noise to signal. None where the run does not round the tensor.
+    all_but_db : SQNR at the outputs of a float32 run in which all tensors but this one are rounded.
+    gain_db : gain of `all_but_db` over `Blame.rounded_db`: what this tensor costs among the others. None where one
+        of them is not a number.
     noise : energy of the noise that this tensor alone causes, by output, in squared units of the output.
     sensitivity : noise over signal at the outputs, on average: `output_db` as a ratio. 0 where the run does not round
         the tensor.
@@ -61,6 +65,8 @@ class TensorBlame:
     sqnr_db: float | None
     own_db: float | None
     output_db: float | None
+    all_but_db: float | None
+    gain_db: float | None
     noise: Mapping[str, float]
     sensitivity: float
     share: float
@@ -71,27 +77,56 @@ class TensorBlame:
 
 
 @dataclass(frozen=True)
+class GroupBlame:
+    """Noise of several tensors as one; the figures are those of `TensorBlame`.
+
+    Attributes
+    ----------
+    name : name of the group.
+    tensors : names of its tensors.
+    output_db, all_but_db, gain_db, noise, sensitivity : figures of runs in which these tensors alone are rounded, or
+        all tensors but these.
+    """
+
+    name: str
+    tensors: tuple[str, ...]
+    output_db: float | None
+    all_but_db: float | None
+    gain_db: float | None
+    noise: Mapping[str, float]
+    sensitivity: float
+
+
+@dataclass(frozen=True)
 class Blame:
     """Result of `blame`.
 
     Attributes
     ----------
     tensors : the tensors with formats, the largest sensitivity first.
+    groups : the groups, the largest gain first.
     outputs : names of the outputs at which noise was measured.
     sqnr_db : SQNR at the outputs of the run in fixed point; several outputs as in `TensorBlame.output_db`.
+    rounded_db : SQNR at the outputs of a float32 run in which all tensors are rounded.
+    sum_db : SQNR at the outputs if the noises that the tensors cause alone just added up.
     constants_db, activations_db : SQNR at the outputs of float32 runs in which all constants, or all inputs and
         activations, are rounded.
     runs : number of feeds.
+    verdict : sentences that say what to do.
     notes : losses that these figures do not show, one line each.
     histograms : histogram of the float32 values of every tensor, by name.
     """
 
     tensors: tuple[TensorBlame, ...]
+    groups: tuple[GroupBlame, ...]
     outputs: tuple[str, ...]
     sqnr_db: float | None
+    rounded_db: float | None
+    sum_db: float | None
     constants_db: float | None
     activations_db: float | None
     runs: int
+    verdict: tuple[str, ...]
     notes: tuple[str, ...]
     histograms: Mapping[str, Histogram]
 

@@ -11,9 +11,11 @@ from qengine.analysis.blame.result import Suggestion
 from qengine.errors import FormatError
 from qengine.metrics.decibels import decibels
 from qengine.qformat import ChannelFormats, Format, QFormat
-from qengine.quantization.calibration.choose import Method, for_histogram, for_values
-from qengine.quantization.calibration.error import exact_error, sqnr_in
+from qengine.quantization.calibration.choose import ConstantRows, Method, for_histogram, for_values
+from qengine.quantization.calibration.error import row_errors, sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
+
+PER_CHANNEL = "weights per channel"
 
 _MIN_GAIN_DB = 1.0
 _MIN_CHANNEL_GAIN_DB = 3.0  # a format per channel costs hardware, and must gain more
@@ -63,12 +65,12 @@ def _for_tensor(histogram: Histogram, fmt: QFormat, share: float) -> Iterator[Su
 def _for_channels(rows: NDArray[np.float64], fmt: QFormat, share: float) -> Iterator[Suggestion]:
     now, best = _sqnr(rows, fmt), _best_for_values(rows, fmt.bits)
     best_db = None if best is None else _sqnr(rows, best)
-    each = [one for row in rows if (one := _best_for_values(row, fmt.bits)) is not None]
-    if 1 < len(rows) == len(each):
-        channels = ChannelFormats(tuple(each), 0)
+    each = _best_for_rows(rows, fmt.bits)
+    if len(each) > 1:
+        channels = ChannelFormats(each, 0)
         channels_db = _sqnr(rows, channels)
         if _gain(channels_db, best_db) >= _MIN_CHANNEL_GAIN_DB:
-            yield _suggestion("weights per channel", channels, channels_db, now)
+            yield _suggestion(PER_CHANNEL, channels, channels_db, now)
     if best is not None and best != fmt:
         yield _suggestion(_change(fmt, best), best, best_db, now)
     if share >= _LARGE_SHARE and fmt.bits < 16 and (longer := _best_for_values(rows, fmt.bits + 1)) is not None:
@@ -89,11 +91,19 @@ def _best_for_values(values: NDArray[np.float64], bits: int) -> QFormat | None:
         return None
 
 
+def _best_for_rows(rows: NDArray[np.float64], bits: int) -> tuple[QFormat, ...]:
+    """Return the best format of each row; none where the values of one are too large for any."""
+    try:
+        found = ConstantRows([rows]).fraction_bits(bits, method=Method.MSE, percentile=_PERCENTILE)
+    except FormatError:
+        return ()
+    return tuple(QFormat(0, bits - 1).with_fraction_bits(int(n)) for n in found)
+
+
 def _sqnr(rows: NDArray[np.float64], fmt: Format) -> float | None:
     """Return the SQNR in dB of rows in a format, or in one format per row."""
     forms = [fmt] * len(rows) if isinstance(fmt, QFormat) else fmt.formats
-    noise = sum(exact_error(row, one) for row, one in zip(rows, forms, strict=True))
-    return decibels(float(np.sum(rows**2)), noise)
+    return decibels(float(np.sum(rows**2)), float(sum(row_errors(rows, forms))))
 
 
 def _change(fmt: QFormat, best: QFormat) -> str:

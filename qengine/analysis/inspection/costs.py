@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from qengine.analysis.inspection.counts import multiply_accumulates
 from qengine.errors import OptionError, QEngineError
 from qengine.model.ops.operator import NeedsRun, Role, find
-from qengine.qformat import Format, QFormat
+from qengine.qformat import Format
 from qengine.runtime.session import InferenceSession
 
 FLOAT_BITS = 32
@@ -154,7 +154,7 @@ def word_length(fmt: Format | None) -> int:
     """Return the word length of a format in bits; that of float32 for no format."""
     if fmt is None:
         return FLOAT_BITS
-    return fmt.bits if isinstance(fmt, QFormat) else fmt.formats[0].bits
+    return fmt.bits
 
 
 @cost(

@@ -13,6 +13,7 @@ from qengine.analysis.inspection.counts import multiply_accumulates, parameters
 from qengine.analysis.inspection.kinds import Kind, bodies, computations, reads, runnable, supported
 from qengine.analysis.inspection.result import Inspection, NodeInfo, OperatorInfo, TensorInfo
 from qengine.analysis.inspection.shapes import Shapes, feeds_of, shapes_of
+from qengine.analysis.lost_parts import lost_by_format
 from qengine.analysis.report import losses
 from qengine.errors import QEngineError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
@@ -129,7 +130,7 @@ def _plan(
                 if not is_whole:
                     fixed = InferenceSession(plain, replace(options, formats=_formats_within(plain, session.formats)))
                 plan = fixed.plan(feeds)
-                notes += losses(plan.constants, plan.steps, {})
+                notes += [*losses(plan.constants, plan.steps, {}), *lost_by_format(plan.steps)]
                 float32_tensors = {bound_step.output.name for bound_step in plan.steps if bound_step.is_island}
         except NeedsRun as reason:
             warnings.append(f"shapes after a node are known in a run only: {reason}")

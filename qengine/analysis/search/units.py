@@ -85,7 +85,7 @@ def units_of(
     place = {name: i for i, name in enumerate(quantized.order)}
     units = []
     outputs = set() if fixed is None else chooser.output_groups(options)
-    for kind, group in sorted(groups, key=lambda one: place[one[1][0]]):
+    for kind, group in sorted(groups, key=lambda one: min(place[name] for name in one[1] if name in place)):
         of_kind = chosen[kind]
         if fixed is not None and group in outputs:
             of_kind = {fixed: next(iter(of_kind.values()))}

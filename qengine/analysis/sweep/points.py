@@ -16,6 +16,7 @@ from qengine.model.formats.files import read_formats
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
 from qengine.quantization.calibration import AUTO, CalibrationOptions, Method
 from qengine.quantization.correction import steps_of
+from qengine.runtime.options import SessionOptions
 
 NO_CORRECTION = "none"
 
@@ -109,7 +110,8 @@ class Grid:
         one of the two is given.
     methods : methods by which formats are chosen, each a `Method`.
     percentile : parameter of the method of that name.
-    per_channel : values of `CalibrationOptions.per_channel`: False, True, or both.
+    per_channel : values of `CalibrationOptions.per_channel`: False, True, or both. None: True, and False for
+        `qformats`, as in a run.
     headroom, unsigned, tie_joins, output_bits : options of `CalibrationOptions`, for all points.
     qformats : formats of all activations, such as "Q4.3", in addition to calibrated ones.
     formats : paths of formats files, in addition to calibrated formats.
@@ -130,8 +132,8 @@ class Grid:
     methods: Sequence[str] = (Method.MSE,)
     percentile: float | None = None
     headroom: float = 1.0
-    per_channel: Sequence[bool] = (False,)
-    unsigned: bool = False
+    per_channel: Sequence[bool] | None = None
+    unsigned: bool = CalibrationOptions.unsigned
     tie_joins: bool = False
     output_bits: int | str = AUTO
     qformats: Sequence[str] = ()
@@ -166,7 +168,7 @@ class Grid:
     def _formats(self) -> Iterator[dict[str, Any]]:
         """Yield the fields of a point that say which formats it has."""
         for weights, activations in self._widths():
-            for method, per_channel in product(self.methods, self.per_channel):
+            for method, per_channel in product(self.methods, self._channels(CalibrationOptions.per_channel)):
                 is_percentile = method == Method.PERCENTILE
                 yield {
                     "weight_bits": weights,
@@ -181,11 +183,14 @@ class Grid:
                     "tie_joins": self.tie_joins,
                     "output_bits": str(self.output_bits),
                 }
-        for text, per_channel in product(self.qformats, self.per_channel):
+        for text, per_channel in product(self.qformats, self._channels(SessionOptions.per_channel)):
             yield {"qformat": str(QFormat.parse(text)), "per_channel": bool(per_channel)}
         for path in self.formats:
             # A tensor that the file does not name has no format: per_channel has nothing to choose.
             yield {"formats": json.dumps(read_formats(path), sort_keys=True), "formats_name": Path(path).name}
+
+    def _channels(self, default: bool) -> Sequence[bool]:
+        return (default,) if self.per_channel is None else self.per_channel
 
     def _widths(self) -> Iterator[tuple[int, int]]:
         bits, weights, activations = (

@@ -123,7 +123,7 @@ def sweep(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     result = qengine.sweep("digits", folder, qengine.Grid(bits=[4, 8]), limit=100)
     >>> [(row.point.width, row.outcome.measures.top1) for row in result.rows]
-    [(None, 0.99), (4, 0.92), (8, 0.99)]
+    [(None, 0.99), (4, 0.98), (8, 0.99)]
     """
     check_keywords("sweep", keywords, SweepKeywords)
     settings = options_with(SweepOptions, options, keywords)

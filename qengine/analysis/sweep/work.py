@@ -33,9 +33,10 @@ from qengine.kernels.build import build_seconds
 from qengine.metrics.tasks import task_of
 from qengine.model.graph import Graph
 from qengine.model.loader import load
-from qengine.qformat import fraction_bits_of
+from qengine.qformat import PartFormats, fraction_bits_of
 from qengine.quantization.calibration import Observation
 from qengine.runtime.options import SessionOptions
+from qengine.runtime.plan.plan import decode_output
 from qengine.runtime.session import InferenceSession
 from qengine.threads import BLAS
 
@@ -188,7 +189,7 @@ class OpenedWork:
                 begun = _clock()
                 codes = dict(zip(exact, session.run(names, batch.feeds, raw=True), strict=True))
                 inference += _clock() - begun
-            meter.add(batch, codes, _real(codes, session, point), exact)
+            meter.add(batch, codes, _real(codes, session, point, batch.feeds), exact)
         first = self.runs.first
         costs = prepared.model.costs(session.formats, first.feeds, first.count)
         seconds, compiling = _clock() - started, build_seconds() - built
@@ -206,16 +207,31 @@ def _shapes(feeds: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(feed.shape if isinstance(feed, np.ndarray) else () for feed in feeds.values())
 
 
-def _real(codes: Mapping[str, NDArray[Any]], session: InferenceSession, point: Point) -> Mapping[str, NDArray[Any]]:
+def _real(
+    codes: Mapping[str, NDArray[Any]], session: InferenceSession, point: Point, feeds: Mapping[str, Any]
+) -> Mapping[str, NDArray[Any]]:
     """Return the real numbers of codes; tensors without a format are returned unchanged."""
     if point.is_float32:
         return codes
     real = dict(codes)
     for name, array in codes.items():
         fmt = session.formats.get(name)
-        if fmt is not None and array.dtype.kind in "iu":
+        if isinstance(fmt, PartFormats):
+            real[name] = _of_parts(name, list(codes), array, session, feeds)
+        elif fmt is not None and array.dtype.kind in "iu":
             real[name] = np.ldexp(array.astype(np.float64), -fraction_bits_of(fmt, array.ndim)).astype(np.float32)
     return real
+
+
+def _of_parts(
+    name: str, names: list[str], codes: NDArray[Any], session: InferenceSession, feeds: Mapping[str, Any]
+) -> NDArray[Any]:
+    """Return the real numbers of codes in parts, whose lengths a plan knows; where there is no plan, of another run."""
+    plan = session.plans.whole_plan(session.check_feeds(feeds), names)
+    if plan is None:
+        found: NDArray[Any] = session.run([name], feeds)[0]
+        return found
+    return decode_output(plan.outputs[name], codes, raw=False)
 
 
 _lock = threading.Lock()

@@ -46,9 +46,11 @@ class MethodOptions:
     per_channel: Annotated[
         bool,
         typer.Option(
-            "--per-channel", metavar="", help="Give weights a format per output channel.", rich_help_panel=CHOICE
+            "--per-channel/--per-tensor",
+            help="Give weights a format per output channel, or one.",
+            rich_help_panel=CHOICE,
         ),
-    ] = False
+    ] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +82,11 @@ class TensorRuleOptions:
     unsigned: Annotated[
         bool,
         typer.Option(
-            "--unsigned",
-            metavar="",
-            help="Give UQm.n to tensors that are never negative, such as after a Relu.",
+            "--unsigned/--signed",
+            help="Give UQm.n to tensors that are never negative, such as after a Relu, or to none.",
             rich_help_panel=CHOICE,
         ),
-    ] = False
+    ] = True
     tie_joins: Annotated[
         bool,
         typer.Option(
@@ -99,7 +100,8 @@ class TensorRuleOptions:
         str,
         typer.Option(
             metavar="B",
-            help="Word length of the outputs; auto: as the rest, but 16 where a part or channel would lose its signal.",
+            help="Word length of the outputs; auto: as the rest (in a search: as it chooses), but 16 where a part or "
+            "channel would lose its signal.",
             rich_help_panel=CHOICE,
         ),
     ] = AUTO

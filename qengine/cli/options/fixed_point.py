@@ -8,6 +8,7 @@ import typer
 
 from qengine.cli.options.general import LimitOptions
 from qengine.cli.options.panels import FIXED_POINT
+from qengine.model.steps import ISLANDS
 from qengine.qformat import Overflow, Rounding
 from qengine.runtime.options import SessionOptions
 
@@ -74,6 +75,14 @@ class ArithmeticOptions:
             max=64,
             metavar="A",
             help="Keep the low A bits of every sum of products. Default: all.",
+            rich_help_panel=FIXED_POINT,
+        ),
+    ] = None
+    islands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help=f"Compute these in float32 instead of integers: {', '.join(ISLANDS)}. Default: none.",
             rich_help_panel=FIXED_POINT,
         ),
     ] = None

@@ -9,11 +9,15 @@ digest              hash of the data
 qformat, ...        the options of fixed point as typed (`FixedPointOptions.record`); null where one was left out
 outputs             names of the outputs at which noise was measured
 sqnr_db             SQNR at the outputs of the run in fixed point
+rounded_db          SQNR at the outputs of a float32 run with all tensors rounded
+sum_db              SQNR at the outputs if the noises that the tensors cause alone just added up
 constants_db, activations_db
                     SQNR at the outputs of float32 runs with all constants, or all inputs and activations, rounded
-tensors             [{name, kind, operator, format, shares, elements, sqnr_db, own_db, output_db, noise, sensitivity,
-                    share, saturated, underflowed, unused_bits, suggestion: {text, format, gain_db}}], the largest
-                    sensitivity first; see `qengine.analysis.blame.TensorBlame`
+tensors             [{name, kind, operator, format, shares, elements, sqnr_db, own_db, output_db, all_but_db, gain_db,
+                    noise, sensitivity, share, saturated, underflowed, unused_bits, suggestion: {text, format,
+                    gain_db}}], the largest sensitivity first; see `qengine.analysis.blame.TensorBlame`
+groups              [{name, tensors, output_db, all_but_db, gain_db, noise, sensitivity}], the largest gain first
+verdict             lines of text: what to do
 written             paths of the files
 notes               lines of text
 ==================  ================================================================================================
@@ -23,9 +27,11 @@ CSV has one line per tensor, with most of these columns.
 
 import csv
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -33,17 +39,19 @@ from qengine.analysis.blame import Blame, TensorBlame
 from qengine.atomic_files import replacing
 from qengine.cli.jsontext import as_object
 from qengine.cli.options import FixedPointOptions
-from qengine.cli.output.console import counted_samples, decibels, open_table, rendered, share
+from qengine.cli.output.console import counted_samples, decibels, open_table, rendered
 from qengine.data.datasets import Dataset
 from qengine.errors import printable
 from qengine.model.formats.files import format_to_json
-from qengine.qformat import ChannelFormats, Format
+from qengine.qformat import ChannelFormats, Format, QFormat
 
 _WARN_SATURATED = 0.01
 _MAX_LISTED = 3
+_MAX_HINTS = 10
 _COLUMNS = (
-    *("name", "kind", "operator", "format", "elements", "sqnr_db", "own_db", "output_db", "sensitivity", "share"),
-    *("saturated", "underflowed", "unused_bits", "suggestion", "suggested_format", "gain_db"),
+    *("name", "kind", "operator", "format", "elements", "sqnr_db", "own_db", "output_db", "all_but_db", "gain_db"),
+    *("sensitivity", "share", "saturated", "underflowed", "unused_bits"),
+    *("suggestion", "suggested_format", "suggested_gain_db"),
 )
 
 
@@ -58,9 +66,13 @@ def as_json(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blam
         **fixed.record(),
         "outputs": result.outputs,
         "sqnr_db": result.sqnr_db,
+        "rounded_db": result.rounded_db,
+        "sum_db": result.sum_db,
         "constants_db": result.constants_db,
         "activations_db": result.activations_db,
         "tensors": [_tensor(tensor) for tensor in result.tensors],
+        "groups": [{**vars(group), "noise": dict(group.noise)} for group in result.groups],
+        "verdict": result.verdict,
         "written": written,
         "notes": result.notes,
     }
@@ -89,61 +101,106 @@ def write_csv(path: Path, result: Blame) -> None:
             better = {
                 "suggestion": hint and hint.text,
                 "suggested_format": hint and _spelled(hint.format),
-                "gain_db": hint and hint.gain_db,
+                "suggested_gain_db": hint and hint.gain_db,
             }
             writer.writerow(vars(tensor) | {"format": _spelled(tensor.format)} | better)
 
 
 def _spelled(fmt: Format) -> str:
-    return " ".join(map(str, fmt.formats)) if isinstance(fmt, ChannelFormats) else str(fmt)
+    return str(fmt) if isinstance(fmt, QFormat) else " ".join(map(str, fmt.formats))
 
 
 def as_tables(model: str, fixed: FixedPointOptions, dataset: Dataset, result: Blame, written: tuple[str, ...]) -> str:
     """Return a table and a summary, in colour if standard output is a terminal."""
     words = [model, fixed.qformat or "", fixed.formats.name if fixed.formats else ""]
     words.append(f"{counted_samples(len(dataset))} of {dataset.name}")
-    return rendered(", ".join(filter(None, words)), _table(result), _summary(result, written))
+    both = Group(_table(result), Text(), _groups(result)) if result.groups else _table(result)
+    return rendered(", ".join(filter(None, words)), both, _summary(result, written))
 
 
 def _table(result: Blame) -> Table:
     table = open_table()
-    table.add_column("tensor", overflow="fold", min_width=8)
-    for heading in ("kind", "format"):
-        table.add_column(heading, no_wrap=True)
-    headings = ("noise\nshare", "alone, dB\nat output", "here", "in the\nrun, dB")
-    for heading in (*headings, "saturated", "underflow", "unused\nbits"):
+    table.add_column("tensor", overflow="fold", min_width=10)
+    table.add_column("format", no_wrap=True)
+    headings = ("share", "alone,\ndB", "all\nbut", "gain", "here", "run", "satu-\nrated", "under\nflow", "bits\nfree")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("try", overflow="fold", min_width=20)
     for tensor in result.tensors:
         is_bad = tensor.saturated > _WARN_SATURATED * tensor.elements
+        is_rounded = tensor.output_db is not None
         table.add_row(
             Text(printable(tensor.name)),
-            tensor.kind,
-            str(tensor.format),
-            f"{tensor.share:.1%}" if tensor.output_db is not None else "",
-            decibels(tensor.output_db) if tensor.output_db is not None else "",
-            decibels(tensor.own_db) if tensor.output_db is not None else "",
-            decibels(tensor.sqnr_db),
-            Text(share(tensor.saturated, tensor.elements), style="red" if is_bad else ""),
-            share(tensor.underflowed, tensor.elements),
-            str(tensor.unused_bits),
-            _hint(tensor),
+            _short(tensor.format),
+            f"{tensor.share:.1%}" if is_rounded else "",
+            _db(tensor.output_db) if is_rounded else "",
+            _db(tensor.all_but_db) if is_rounded else "",
+            _gain(tensor.gain_db) if is_rounded else "",
+            _db(tensor.own_db) if is_rounded else "",
+            _db(tensor.sqnr_db),
+            Text(_share(tensor.saturated, tensor.elements), style="red" if is_bad else ""),
+            _share(tensor.underflowed, tensor.elements),
+            str(tensor.unused_bits) if tensor.elements else "-",
         )
     return table
 
 
-def _hint(tensor: TensorBlame) -> Text:
-    hint = tensor.suggestion
-    if hint is None:
-        return Text()
-    name = "" if isinstance(hint.format, ChannelFormats) else f"{hint.format}: "
-    return Text(f"{name}{hint.text} (+{hint.gain_db:.1f} dB)", style="green")
+def _groups(result: Blame) -> Table:
+    table = open_table()
+    table.add_column("group", overflow="fold", min_width=10)
+    for heading in ("tensors", "alone,\ndB", "all\nbut", "gain"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for group in result.groups:
+        figures = _db(group.output_db), _db(group.all_but_db), _gain(group.gain_db)
+        table.add_row(Text(printable(group.name)), str(len(group.tensors)), *figures)
+    return table
+
+
+def _db(value: float | None) -> str:
+    """Return a ratio in dB with one decimal."""
+    return decibels(value) if value is None or not isfinite(value) else f"{value:.1f}"
+
+
+def _gain(value: float | None) -> str:
+    return _db(value) if value is None or not isfinite(value) else f"{value:+.1f}".replace("-0.0", "+0.0")
+
+
+def _share(count: int, total: int) -> str:
+    """Return a share in whole per cent, only an exact 0 or 1 as 0 or 100%; "-" where nothing was counted."""
+    if not total:
+        return "-"
+    if not count or count == total:
+        return "100%" if count else "0"
+    return "<1%" if 100 * count < total else f"{min(round(100 * count / total), 99)}%"
+
+
+def _short(fmt: Format) -> str:
+    """Return a format in few letters: of several formats the word length, and of what there are several."""
+    if isinstance(fmt, QFormat):
+        return str(fmt)
+    return f"{fmt.bits}b/{'ch' if isinstance(fmt, ChannelFormats) else 'part'}"
+
+
+def _hints(result: Blame) -> Iterator[Text]:
+    """Yield the better formats of the tensors that have one, those that matter most first."""
+    hints = [tensor for tensor in result.tensors if tensor.suggestion is not None]
+    for tensor in hints[:_MAX_HINTS]:
+        hint = tensor.suggestion
+        assert hint is not None
+        form = f"{hint.format}, " if isinstance(hint.format, QFormat) else ""
+        words = f"try {printable(tensor.name)}: {form}{hint.text} (+{hint.gain_db:.1f} dB there)"
+        yield Text(words, style="green")
+    if hints[_MAX_HINTS:]:
+        yield Text(f"and {len(hints) - _MAX_HINTS} more (--csv, --json)", style="green")
 
 
 def _summary(result: Blame, written: tuple[str, ...]) -> Iterator[Text]:
+    yield from _hints(result)
     yield Text(printable(f"SQNR of {', '.join(result.outputs)} against float32, dB: {decibels(result.sqnr_db)}"))
     apart = f"constants {decibels(result.constants_db)}, inputs and activations {decibels(result.activations_db)}"
-    yield Text(f"SQNR with one kind alone in fixed point, dB: {apart}")
+    yield Text(f"with tensors rounded in float32, dB: all {decibels(result.rounded_db)}, {apart}")
+    yield Text(f"if the noises of each tensor alone just added up, dB: {decibels(result.sum_db)}")
+    for sentence in result.verdict:
+        yield Text(printable(f"verdict: {sentence}"), style="bold")
     for note in result.notes:
         yield Text(printable(f"note: {note}"), style="yellow")
     for path in written[:_MAX_LISTED]:

@@ -3,9 +3,9 @@
 Every key is always present. A ratio in dB is "inf" without noise, and null where it is not defined.
 
 ==================  ================================================================================================
-model, data         the model and the data as typed
+model, data         the model and the data as typed; null without data
 samples, runs       number of samples, and number of runs
-digest              hash of the data
+digest              hash of the data; null without data
 bits, weight_bits, activation_bits, method, percentile, headroom, per_channel, unsigned, tie_joins, output_bits
                     options of the choice of formats; percentile is null with other methods
 formats             {tensor: format, or a list of formats, one per channel}: a formats file
@@ -31,7 +31,7 @@ from qengine.qformat import PartFormats, QFormat, channel_formats
 from qengine.quantization.calibration import Calibration, TensorRange
 
 
-def as_json(model: str, dataset: Dataset, calibration: Calibration, out: Path | None) -> str:
+def as_json(model: str, dataset: Dataset | None, calibration: Calibration, out: Path | None) -> str:
     """Return the JSON object, in lines of ASCII."""
     options = asdict(calibration.options) | {
         "weight_bits": calibration.options.weight_word_length,
@@ -42,10 +42,10 @@ def as_json(model: str, dataset: Dataset, calibration: Calibration, out: Path | 
         options["percentile"] = None
     record = {
         "model": model,
-        "data": dataset.name,
-        "samples": len(dataset),
+        "data": None if dataset is None else dataset.name,
+        "samples": 0 if dataset is None else len(dataset),
         "runs": calibration.runs,
-        "digest": dataset.digest,
+        "digest": None if dataset is None else dataset.digest,
         **options,
         "formats": calibration.formats,
         "tensors": [asdict(tensor) for tensor in calibration.tensors],
@@ -55,7 +55,7 @@ def as_json(model: str, dataset: Dataset, calibration: Calibration, out: Path | 
     return as_object(record)
 
 
-def as_tables(model: str, dataset: Dataset, calibration: Calibration, out: Path | None) -> str:
+def as_tables(model: str, dataset: Dataset | None, calibration: Calibration, out: Path | None) -> str:
     """Return a table and a summary, in colour if standard output is a terminal."""
     options = calibration.options
     words = [model, _bits(calibration), str(options.method)]
@@ -64,7 +64,7 @@ def as_tables(model: str, dataset: Dataset, calibration: Calibration, out: Path 
     if options.headroom != 1.0:
         words.append(f"headroom {options.headroom:g}")
     words += [word for word, wanted in (("per channel", options.per_channel), ("unsigned", options.unsigned)) if wanted]
-    words.append(f"{counted_samples(len(dataset))} of {dataset.name}")
+    words.append("no data" if dataset is None else f"{counted_samples(len(dataset))} of {dataset.name}")
     return rendered(", ".join(words), _table(calibration), _summary(calibration, out))
 
 

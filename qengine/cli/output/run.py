@@ -79,6 +79,8 @@ def _title(result: RunResult) -> Text:
         words += [result.rounding, result.overflow]
         if result.options.accumulator_bits:
             words.append(f"{result.options.accumulator_bits}-bit accumulator")
+        if result.options.islands:
+            words.append(f"{result.options.islands} in float32")
         if result.options.weight_qformat:
             words.append(f"weights {result.options.weight_qformat}")
         if result.options.per_channel:

@@ -236,7 +236,9 @@ def assign_formats(subject: Formattable, request: FormatRequest) -> FormatTable:
     model, optimized, known = subject.model, subject.optimized, subject.known
     user_formats = _parsed_formats(subject, request)
     stored: Mapping[str, Format] = (model.formats or {}) if request.qformat is None else {}
-    whole = {name for name, fmt in user_formats.items() if isinstance(fmt, QFormat)} | stored.keys() | known
+    whole = (
+        {name for name, fmt in user_formats.items() if isinstance(fmt, QFormat)} | stored.keys() | known | model.whole
+    )
     joins = {} if request.is_inner else _joins(joins_in_parts(model, whole), user_formats)
     groups = {name: group for name, group in subject.groups.items() if name not in joins}
     remaining, readers = subject.remaining, subject.readers

@@ -52,6 +52,10 @@ NO_LIMIT = 1 << 20
 _SUMS = ("Add", "Sub", "Sum")
 
 
+_MAX_BIAS_BITS = 126
+"""Largest number of fraction bits of a bias: float32, in which models store scales, has no smaller normal scale."""
+
+
 @dataclass(frozen=True)
 class Readers:
     """The nodes that read the elements of a constant in a run.
@@ -75,12 +79,17 @@ class Readers:
         return axes.pop() if len(axes) == 1 else None
 
     def max_fraction_bits(
-        self, activations: Mapping[str, QFormat], constants: Mapping[str, NDArray[Any]], channels: int, bits: int
+        self,
+        activations: Mapping[str, QFormat],
+        constants: Mapping[str, NDArray[Any]],
+        channels: int,
+        bits: int,
+        values: Iterable[NDArray[Any]] = (),
     ) -> NDArray[np.int64]:
         """Return for each channel of weights the largest n that its readers allow; `NO_LIMIT` where none limits n.
 
-        A bias is held in 32 bits at n_x + n_w fraction bits, and must not saturate there. The code of an infinity must
-        saturate the results of the readers, as the infinity does.
+        A bias is held in 32 bits at n_x + n_w fraction bits, and must not saturate there; n_x + n_w is at most
+        `_MAX_BIAS_BITS`. The code of an infinity must saturate the results of the readers, as the infinity does.
 
         Parameters
         ----------
@@ -92,9 +101,11 @@ class Readers:
             Number of output channels; 1 for weights with one format.
         bits
             Word length of the constant.
+        values
+            Elements of a constant that is none of the graph, as only the shapes of a plan made it known.
         """
         limits = np.full(channels, NO_LIMIT, np.int64)
-        if self._holds_infinity(constants):
+        if self._holds_infinity(constants, values):
             magnitude = saturating_magnitude(self.names, [node for node, _ in self.places], activations)
             if magnitude:
                 limits[:] = largest_scale(-magnitude, 0.0, bits)
@@ -104,7 +115,9 @@ class Readers:
                 limits = np.minimum(limits, self._bias_scales(node, constants, channels) - x.fraction_bits)
         return np.where(limits > NO_LIMIT // 2, NO_LIMIT, limits)
 
-    def _holds_infinity(self, constants: Mapping[str, NDArray[Any]]) -> bool:
+    def _holds_infinity(self, constants: Mapping[str, NDArray[Any]], values: Iterable[NDArray[Any]]) -> bool:
+        if self.names.isdisjoint(constants):
+            return any(map(holds_infinity, values))
         if "infinity" not in self._known:
             found = any(holds_infinity(constants[name]) for name in self.names if name in constants)
             self._known["infinity"] = found
@@ -121,6 +134,7 @@ class Readers:
                 used = addends.any(axis=1)
                 least, most = addends.min(axis=1), addends.max(axis=1)
                 scales[used] = largest_scales(least[used], most[used], 32)
+                scales = np.minimum(scales, _MAX_BIAS_BITS)
             self._known[key] = scales
         return np.asarray(self._known[key])
 
@@ -149,6 +163,17 @@ def saturating_magnitude(names: set[str], readers: Iterable[Node], activations: 
         others = [activations[name] for name in terms if name not in names and name in activations]
         largest = max(largest, sum(-fmt.min if fmt.signed else fmt.max for fmt in (result, *others)))
     return largest
+
+
+def nan_error(name: str, places: Iterable[tuple[Node, Role]]) -> FormatError:
+    """Return the error for a constant that holds NaN, which nodes read: fixed point has no code for it."""
+    places = list(places)
+    if places and all(node.operator == "Where" for node, _ in places):
+        return FormatError(
+            f"constant '{name}' holds NaN, which Where picks as a fill: fixed point has no code for it; "
+            "put a number there that nothing reads, such as 0"
+        )
+    return FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
 
 
 def holds_infinity(values: NDArray[Any]) -> bool:
@@ -231,11 +256,14 @@ class ConstantFormats:
                 )
             if len(fmt) != values[0].shape[axis]:
                 raise FormatError(f"formats give '{name}' {len(fmt)} formats for {values[0].shape[axis]} channels")
-            return channel_formats(fmt, axis)
+            try:
+                return channel_formats(fmt, axis)
+            except FormatError as error:
+                raise FormatError(f"format of '{name}': {error}") from None
         if self.weight_qformat:
             return self.weight_qformat
         if any(_extremes(value) is None for value in values):
-            raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
+            raise nan_error(name, self.readers[name].places if name in self.readers else ())
         if self.stored is not None:
             return _exact(self.stored.get(name), axis, values)
         try:
@@ -248,7 +276,7 @@ class ConstantFormats:
         bits = self._word_length(name)
         channels = 1 if axis is None else values[0].shape[axis]
         readers = self.readers.get(name, Readers(set(), []))
-        limits = readers.max_fraction_bits(self.activations, self.constants, channels, bits)
+        limits = readers.max_fraction_bits(self.activations, self.constants, channels, bits, values)
         if axis is None:
             extremes = [_extremes(value) or () for value in values]  # without NaN there are some
             fmt = finest_format(np.array(extremes), bits)

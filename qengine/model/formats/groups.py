@@ -44,8 +44,8 @@ def format_groups(model: Graph, known: frozenset[str]) -> dict[str, Group]:
     for tied in states_of_recurrent(model):
         _join(groups, [name for name in tied if name in groups])
     for node in model.nodes:
-        outputs = [name for name in node.outputs if name in groups]
-        if not outputs or not node.inputs or not find(node).preserves_format(node):
+        outputs = [name for name in find(node).kept_outputs(node) if name in groups]
+        if not outputs:
             continue
         source = node.inputs[0]
         if source in known:

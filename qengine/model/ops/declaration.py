@@ -103,10 +103,20 @@ class Operator:
 
     # Facts
 
+    def picks(self, node: Node) -> bool:
+        """Whether an evaluator computes the node and picks elements of the first input, of codes as of real numbers."""
+        return self.is_delegated and self.preserves_format(node)
+
     def preserves_format(self, node: Node) -> bool:
         """Whether the outputs of a node have the format of its first input."""
         declared = self.facts.preserves_format
         return declared if isinstance(declared, bool) else declared(node)
+
+    def kept_outputs(self, node: Node) -> tuple[str, ...]:
+        """Return the outputs of a node that have the format of its first input; of what an evaluator picks, one."""
+        if not node.inputs or not self.preserves_format(node):
+            return ()
+        return node.outputs[:1] if self.is_delegated else node.outputs
 
     def keeps_mean(self, node: Node) -> bool:
         """Whether each channel of a node's output has the expected value of that channel of its first input."""

@@ -204,3 +204,9 @@ class ScaleFilters(Filters):
     def macs(self, node: Node, x: Shape, w: Shape | None, y: Shape) -> int:  # noqa: ARG002
         """Return one product for each output element."""
         return prod(y)
+
+
+class RowScaleFilters(ScaleFilters):
+    """Weights (channels,): one factor for each place of the last axis."""
+
+    channels = Channels.LAST

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
-from qengine.model.ops.filters import ConvFilters, MatrixFilters, ScaleFilters, TransposedConvFilters
+from qengine.model.ops.filters import ConvFilters, MatrixFilters, RowScaleFilters, ScaleFilters, TransposedConvFilters
 from qengine.model.ops.operator import NUMBER, REAL, Bias, Ints, Since, Until, Weights, operator
 from qengine.model.ops.window import Transposed, Window, spatial_axes
 from qengine.model.steps import Island, Linear, Tensor
@@ -161,11 +161,20 @@ def matmul_with_bias(a: Tensor, b: Weights, c: Bias) -> Linear:
 @operator("ScaleShift", domain="qengine", filters=ScaleFilters())
 def scale_shift(x: Tensor, scale: Weights, shift: Bias) -> Linear:
     """x * scale + shift, channel by channel: a BatchNormalization with constant statistics."""
-    if x.ndim < 2 or scale.shape != (x.shape[1],):
-        raise ModelError(f"'{x.name}' {list(x.shape)} and scale {list(scale.shape)} do not fit")
-    column = (x.shape[1], *(1,) * (x.ndim - 2))
+    return _scaled(x, scale, shift, 1)
 
-    return Linear(x, scale, shift, ChannelScale(), x.shape, (), 1, column)
+
+@operator("RowScaleShift", domain="qengine", filters=RowScaleFilters())
+def row_scale_shift(x: Tensor, scale: Weights, shift: Bias) -> Linear:
+    """x * scale + shift, with a number for each place of the last axis."""
+    return _scaled(x, scale, shift, -1)
+
+
+def _scaled(x: Tensor, scale: Tensor, shift: Tensor, axis: int) -> Linear:
+    if x.ndim < 2 or scale.shape != (x.shape[axis],):
+        raise ModelError(f"'{x.name}' {list(x.shape)} and scale {list(scale.shape)} do not fit")
+    form = ChannelScale(axis)
+    return Linear(x, scale, shift, form, x.shape, (), axis, (x.shape[axis], *form.column(x.ndim)[1:]))
 
 
 @operator("BatchNormalization")

@@ -9,7 +9,7 @@ from qengine.errors import ModelError, UnsupportedError
 from qengine.model.graph import Dim, Node
 from qengine.model.ops.axes import channels_beside_axes, normalized, whole_numbers
 from qengine.model.ops.facts import Constants, channels_stay
-from qengine.model.ops.operator import ANY, Channels, Ints, Known, Since, operator
+from qengine.model.ops.operator import ANY, Channels, Facts, Ints, Known, Sign, Since, declare_delegated, operator
 from qengine.model.steps import Island, Move, Tensor
 from qengine.model.steps.forms import Reshaped
 from qengine.model.steps.moves import Expanded, Rearranged, Tiled, Transposed
@@ -31,6 +31,11 @@ def identity(x: Tensor) -> Move:
 def dropout(x: Tensor, *, ratio: float = 0.5) -> Move:  # noqa: ARG001 - training only
     """The input itself, as nothing is dropped outside of training."""
     return identity(x)
+
+
+# Evaluators pick their elements, by their order or by indices.
+for _name in ("GatherElements", "GatherND", "ReverseSequence", "TopK"):
+    declare_delegated(_name, Facts(preserves_format=True, sign=Sign.KEPT))
 
 
 def _input_and_mask(x: Tensor) -> tuple[Move | Island, ...]:

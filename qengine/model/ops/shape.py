@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.ops.axes import whole_numbers
-from qengine.model.ops.conversion import Converted
+from qengine.model.ops.conversion import Converted, is_foreign
 from qengine.model.ops.operator import ANY, Known, Shaped, Since, operator
-from qengine.model.steps import Island, Tensor
+from qengine.model.steps import Convert, FromIntegers, Island, Join, Tensor
+from qengine.model.steps.forms import Concatenated
 
 ELEMENTS = {
     1: "float32",
@@ -83,7 +84,14 @@ def range_of(
     return Island((), series, (count,), start.dtype)
 
 
-def _cast(x: Tensor, dtype: np.dtype[Any]) -> Island:
+_REALS = ("float16", "float32", "float64")
+
+
+def _cast(x: Tensor, dtype: np.dtype[Any]) -> Island | Convert | Join:
+    if dtype.name in _REALS and x.dtype.kind in "biu" and not is_foreign(x.dtype):
+        return FromIntegers(x, dtype)
+    if dtype == x.dtype and x.format is not None:
+        return Join((x,), Concatenated(0) if x.ndim else np.copy, x.shape)
     return Island((x,), Converted(dtype), x.shape, dtype)
 
 
@@ -94,7 +102,7 @@ def cast(
     to: int,
     saturate: Annotated[int, Since(19)] = 1,  # noqa: ARG001 - for float8, which has no handler
     round_mode: Annotated[str, Since(24)] = "up",  # noqa: ARG001
-) -> Island:
+) -> Island | Convert | Join:
     """x in another element type; real numbers are truncated toward zero."""
     if to not in ELEMENTS:
         raise UnsupportedError(f"a cast to ONNX element type {to} is not supported")
@@ -108,7 +116,7 @@ def cast_like(
     *,
     saturate: Annotated[int, Since(19)] = 1,  # noqa: ARG001 - for float8, which has no handler
     round_mode: Annotated[str, Since(24)] = "up",  # noqa: ARG001
-) -> Island:
+) -> Island | Convert | Join:
     """x in the element type of another tensor."""
     if target_type.dtype.name not in ELEMENTS.values():
         raise UnsupportedError(f"a cast to {target_type.dtype} is not supported")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from qengine.model.graph import Graph
 from qengine.model.passes.activation import fuse_activations
-from qengine.model.passes.affine import join_affine
 from qengine.model.passes.chains import fuse_chains
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.dead import remove_dead
@@ -15,9 +14,10 @@ from qengine.model.passes.function_recognition import recognise_functions
 from qengine.model.passes.gemm import fold_gemm_factors
 from qengine.model.passes.hidden_tensors import name_hidden_tensors, with_hidden_outputs
 from qengine.model.passes.joins import take_joins_apart
-from qengine.model.passes.linear_folding import fold_affine
+from qengine.model.passes.linear_folding import fold_affine, join_affine
 from qengine.model.passes.pad import fold_pads
 from qengine.model.passes.qdq_reader import read_quantized
+from qengine.model.passes.row_recognition import recognise_rows
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     read_quantized,
@@ -25,6 +25,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     take_joins_apart,
     remove_dead,
     fold_constants,
+    recognise_rows,
     recognise_functions,
     fold_pads,
     fold_gemm_factors,
@@ -67,6 +68,7 @@ __all__ = [
     "optimize",
     "read_quantized",
     "recognise_functions",
+    "recognise_rows",
     "remove_dead",
     "take_joins_apart",
     "with_hidden_outputs",

@@ -32,7 +32,7 @@ class Affine:
     node : the node.
     x : name of its input.
     scale, shift : constants that broadcast against x, aligned at the last axis.
-    constant : name of the constant that a new bias is derived from; "" where there is none.
+    factor, addend : names of the constants that scale and shift are derived from; "" where there is none.
     dtype : element type of its constants; None where it has none.
     by_channel : whether scale and shift count the channels of axis 1, of any number of axes.
     """
@@ -41,7 +41,8 @@ class Affine:
     x: str
     scale: Reals = field(default_factory=lambda: np.ones(()))
     shift: Reals = field(default_factory=lambda: np.zeros(()))
-    constant: str = ""
+    factor: str = ""
+    addend: str = ""
     dtype: np.dtype[Any] | None = None
     by_channel: bool = False
 
@@ -77,7 +78,8 @@ def affine_of(node: Node, constants: Constants) -> Affine | None:
     """
     if is_constant_batchnorm(node, constants):
         scale, shift = _normalization(node, constants)
-        return Affine(node, node.inputs[0], scale, shift, node.inputs[2], by_channel=True)
+        x, gamma, beta = node.inputs[:3]
+        return Affine(node, x, scale, shift, gamma, beta, by_channel=True)
     if node.domain or node.activation is not None or any(node.outputs[1:]) or not node.outputs:
         return None
     if node.operator in _SAME and _is_the_same(node, constants):
@@ -102,7 +104,8 @@ def _of_two(node: Node, constants: Constants) -> Affine | None:
     if found is None:
         return None
     scale, shift = found
-    return Affine(node, x, scale, shift, k, constants[k].dtype)
+    factor, addend = (k, "") if node.operator in ("Mul", "Div") else ("", k)
+    return Affine(node, x, scale, shift, factor, addend, constants[k].dtype)
 
 
 def _divided(k: Reals, is_first: bool) -> tuple[Reals, Reals] | None:

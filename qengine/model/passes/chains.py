@@ -31,6 +31,9 @@ from qengine.model.steps import Combine, Join, Move, Step, Table, Tensor
 _KINDS = {Table, Combine, Join, Move}
 _ROUNDING = (Table, Combine, Join)
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
+_MAX_OPERATORS = 64
+"""Largest number of operators in a chain: a kernel for more would take long to compile."""
+
 _LENGTH = 2
 """Length of the axes of the tensors on which operators are tried."""
 
@@ -112,7 +115,7 @@ class _Candidates:
         if last not in self.steps:
             return
         places, opened = {last}, set(self.reads[last])
-        while opened:
+        while opened and len(places) <= _MAX_OPERATORS:
             if len(opened) == 1:
                 yield next(iter(opened)), frozenset(places)
             latest = max(opened, key=lambda name: self.place.get(name, -1))

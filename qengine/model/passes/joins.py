@@ -7,7 +7,7 @@ part, with the Concat after it, where all that comes of it is picked from again 
 have formats of their own is always the last node before an output; see `formats.parts`.
 
 Nodes are replaced, and no tensor changes. The nodes before stay where something reads them, and else are removed later.
-A Concat whose output a quantized model rounds stays.
+A Concat stays that a quantized model rounds, or that the user gives one format.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Views:
         self.shapes |= {name: array.shape for name, array in graph.constants.items()}
         self.by_name: dict[str, list[Parts]] = {}
         self.picked: dict[str, Piece | Parts] = {}
-        self.rounded = self._rounded()
+        self.rounded = self._rounded() | {graph.aliases.get(name, name) for name in graph.whole}
 
     def _rounded(self) -> set[str]:
         """Return the tensors whose codes the stored formats of a quantized model define."""
@@ -141,7 +141,7 @@ class _Views:
         if name in self.picked:
             return self.picked[name]
         views = self.by_name.get(name)
-        if not views or is_whole:
+        if not views or is_whole or name in self.rounded:
             return None
         return None if _is_concat(node) and views[0].pieces == node.inputs else views[0]
 
@@ -168,23 +168,34 @@ class _Rewriter:
         self.values: dict[str, Value] = dict(graph.values)
         self.added = set(graph.added)
         self.made: dict[int, tuple[Moved, str]] = {}
+        self.kept: list[int] = []  # places of nodes of the graph
 
     def rewrite(self, chosen: dict[str, Piece | Parts]) -> Graph:
         """Return the graph with replacements in the places of the nodes."""
         for node in self.graph.nodes:
             kept = tuple("" if name in chosen else name for name in node.outputs)
             if any(kept) or not any(node.outputs):
+                self.kept.append(len(self.nodes))
                 self.nodes.append(node if kept == node.outputs else replace(node, outputs=kept))
             for name in filter(None, node.outputs):
                 if name in chosen:
                     self._compute(name, chosen[name], node)
         return replace(
             self.graph,
-            nodes=tuple(self.nodes),
+            nodes=tuple(self._named()),
             constants=self.constants,
             values=self.values,
             added=frozenset(self.added),
         )
+
+    def _named(self) -> list[Node]:
+        """Return the nodes, the new ones with names of their own: that of the node replaced is for its outputs."""
+        nodes, kept = list(self.nodes), set(self.kept)
+        labels = Names(nodes[i].name for i in kept)
+        new = [i for i in range(len(nodes)) if i not in kept]
+        for i in sorted(new, key=lambda i: nodes[i].outputs[0] in self.added):
+            nodes[i] = replace(nodes[i], name=labels.fresh(nodes[i].name))
+        return nodes
 
     def _compute(self, name: str, found: Piece | Parts, node: Node) -> None:
         """Add the nodes that compute a tensor."""

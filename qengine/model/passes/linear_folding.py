@@ -6,11 +6,13 @@ the linear operator that reads its result: a factor always may, an addend only w
 `linear_weights` has the arithmetic. Both need constant weights, and the tensor in between must have no other reader.
 
 All is computed in float64, for as many nodes as follow each other, and rounded once to the element type of the weights.
-A BatchNormalization that goes into no operator becomes a linear operator of its own, ScaleShift.
+A BatchNormalization that goes into no operator becomes a linear operator of its own, ScaleShift. So does the first of a
+run of several nodes that are left (`affine_runs`), or a RowScaleShift, and the others of the run go into it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.model.graph import Graph, Node
+from qengine.model.passes.affine_runs import first_of_runs
 from qengine.model.passes.affine_terms import Affine, Reals, affine_of
-from qengine.model.passes.function_recognition import recognise_functions
 from qengine.model.passes.linear_weights import LinearWeights, NoFold, linear_weights
+from qengine.model.passes.row_recognition import spelled_nodes
 
 _LARGE_ADDEND = 1 << 13
 _LARGEST_RATIO = 1 << 14
@@ -31,7 +34,7 @@ mask: in fixed point such a bias leaves no fraction bits to the weights."""
 def fold_affine(graph: Graph, *, merge: bool = True) -> Graph:
     """Fold constant factors and addends into linear operators, in float64, and round the result once.
 
-    Operators that `recognise_functions` takes for a part of a function are left to it.
+    Operators that are a part of a function, a Softmax or a normalization in several operators are left to it.
 
     Parameters
     ----------
@@ -44,6 +47,15 @@ def fold_affine(graph: Graph, *, merge: bool = True) -> Graph:
     return _Folding(graph, merge).folded()
 
 
+def join_affine(graph: Graph) -> Graph:
+    """Make one linear operator of several constant factors and addends in a row, some of which differ by channel.
+
+    In fixed point each of them would round, and the operator rounds once. The pass is for what `fold_affine` leaves.
+    """
+    first = first_of_runs(graph)
+    return _Folding(graph, first=first).folded() if first else graph
+
+
 @dataclass
 class _Folding:
     """The rewrite of one graph.
@@ -51,6 +63,7 @@ class _Folding:
     Attributes
     ----------
     graph, merge : see `fold_affine`.
+    first : nodes that become a linear operator each, by position, and the name of the operator.
     arrays, derived : constants of the new graph, and what they are derived from.
     exact : constants that were folded before they were rounded.
     nodes : nodes of the new graph, by position in the old one.
@@ -59,7 +72,8 @@ class _Folding:
     """
 
     graph: Graph
-    merge: bool
+    merge: bool = True
+    first: Mapping[int, tuple[Affine, str]] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(init=False)
     derived: dict[str, str] = field(init=False)
     exact: dict[str, Reals] = field(default_factory=dict)
@@ -70,15 +84,16 @@ class _Folding:
     def __post_init__(self) -> None:
         self.arrays, self.derived = dict(self.graph.constants), dict(self.graph.derived)
         self.read_once = self.graph.tensors_read_once()
-        kept = {id(node) for node in recognise_functions(self.graph).nodes} if self.merge else set()
-        self.spelled = {id(node) for node in self.graph.nodes if self.merge and id(node) not in kept}
+        self.spelled = spelled_nodes(self.graph) if self.merge else set()
 
     def folded(self) -> Graph:
         """Return the new graph."""
         for i, node in enumerate(self.graph.nodes):
             self.nodes[i] = node
             affine = None if id(node) in self.spelled else affine_of(node, self.arrays)
-            if affine is None:
+            if i in self.first:
+                self.nodes[i] = self._scale_shift(*self.first[i])
+            elif affine is None:
                 self._take_in(i)
             elif not (self.merge and self._folds_back(i, affine)):
                 self._leave(i, affine)
@@ -156,7 +171,8 @@ class _Folding:
         own = self.arrays[linear.weights].dtype
         if not affine.is_finite or (not affine.by_channel and affine.dtype not in (None, own)):
             raise NoFold
-        if not affine.only_adds and any(map(self._is_stored, (linear.weights, linear.bias, affine.constant))):
+        names = (linear.weights, linear.bias, affine.factor, affine.addend)
+        if not affine.only_adds and any(map(self._is_stored, names)):
             raise NoFold
         if not affine.only_multiplies and self._is_stored(linear.bias):
             raise NoFold
@@ -194,38 +210,42 @@ class _Folding:
             scaled = weights if factors is None else weights * factors
         _check_range(weights, scaled, bias, dtype, linear.summed)
         if factors is not None:
-            name = self._add(linear.weights, affine.y, scaled, dtype)
+            name = self._add((linear.weights, affine.factor), affine.y, scaled, dtype)
         return linear.with_constants(name, linear.bias if bias is None else self._new_bias(linear, affine, bias))
 
     def _new_bias(self, linear: LinearWeights, affine: Affine, bias: Reals) -> str:
         """Return the name of a bias: that of a constant which has its elements, or of a new one."""
-        for name in filter(None, (linear.bias, affine.constant)):
+        for name in filter(None, (linear.bias, affine.addend)):
             array = self.arrays[name]
             if name not in self.exact and array.shape == bias.shape and np.array_equal(array, bias):
                 return name
-        source = linear.bias or affine.constant or linear.weights
-        return self._add(source, affine.y, bias, self.arrays[linear.weights].dtype)
+        sources = (linear.bias, affine.addend, linear.weights)
+        return self._add(sources, affine.y, bias, self.arrays[linear.weights].dtype)
 
-    def _add(self, source: str, result: str, values: Reals, dtype: np.dtype[Any]) -> str:
-        """Add the values that folding gave the constant `source`; return their name."""
-        name = self.graph.fresh_name(f"{source} with {result}", self.arrays)
+    def _add(self, sources: tuple[str, ...], result: str, values: Reals, dtype: np.dtype[Any]) -> str:
+        """Add the values that folding gave a constant, the first of the model among `sources`; return their name."""
+        known = (name for name in sources if name in self.graph.constants or name in self.derived)
+        source = next(known, "")
+        name = self.graph.fresh_name(f"{source} with {result}" if source else f"numbers of {result}", self.arrays)
         with np.errstate(over="ignore"):
             self.arrays[name] = np.asarray(values.astype(dtype))
         self.exact[name] = np.asarray(values)
-        self.derived[name] = self.derived.get(source, source)
+        if source:
+            self.derived[name] = self.derived.get(source, source)
         return name
 
-    def _scale_shift(self, affine: Affine) -> Node:
-        """Return a normalization as a linear operator of its own, its constants in the element type of x."""
-        node, declared = affine.node, self.graph.values.get(affine.x)
-        # From opset 14 on the constants of the model may have another element type than x.
+    def _scale_shift(self, affine: Affine, operator: str = "ScaleShift") -> Node:
+        """Return a node as a linear operator of its own, its constants in the element type of x."""
+        node, values = affine.node, self.graph.values
+        declared = values.get(affine.x) or values.get(affine.y)
+        # From opset 14 on the constants of a BatchNormalization may have another element type than x.
         dtype = declared.dtype if declared is not None else None
-        dtype = dtype or self.graph.constants[node.inputs[1]].dtype
+        dtype = dtype or self.graph.constants[affine.factor or affine.addend].dtype
         names = (
-            self._add(node.inputs[1], affine.y, affine.scale, dtype),
-            self._add(node.inputs[2], affine.y, affine.shift, dtype),
+            self._add((affine.factor,), affine.y, affine.scale, dtype),
+            self._add((affine.addend,), affine.y, affine.shift, dtype),
         )
-        return Node("ScaleShift", (affine.x, *names), node.outputs[:1], {}, node.name, "qengine", 1)
+        return Node(operator, (affine.x, *names), node.outputs[:1], {}, node.name, "qengine", 1)
 
 
 def _check_range(old: Reals, new: Reals, bias: Reals | None, dtype: np.dtype[Any], filters: tuple[int, ...]) -> None:

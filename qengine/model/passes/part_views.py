@@ -1,4 +1,4 @@
-"""Views of joined tensors as parts: what a node that only moves elements makes of each part by itself.
+"""Views of joined tensors as parts: what a node that only moves or bounds elements makes of each part by itself.
 
 A Concat joins its inputs, the *parts*, along an axis. A Transpose of the whole is the Concat of the transposed parts
 along another axis; a Slice that takes whole parts is the Concat of these parts, or one of them. `moved` says this for
@@ -122,6 +122,10 @@ def _each(move: Move, parts: Parts, axis: int, *others: str | NDArray[np.int64])
 
 def _identity(move: Move, parts: Parts) -> list[Result] | None:  # noqa: ARG001
     return [parts]
+
+
+def _bound(move: Move, parts: Parts) -> list[Result] | None:
+    return _each(move, parts, parts.axis, *move.node.inputs[1:])
 
 
 def _transpose(move: Move, parts: Parts) -> list[Result] | None:
@@ -310,9 +314,11 @@ def _sliced(node: Node, piece: Piece, cuts: list[tuple[int, int, int, int]]) -> 
 
 
 _RULES: Mapping[str, Callable[[Move, Parts], list[Result] | None]] = {
+    "Clip": _bound,
     "Flatten": _flatten,
     "Gather": _gather,
     "Identity": _identity,
+    "Relu": _bound,
     "Reshape": _reshape,
     "Slice": _slice,
     "Split": _split,

@@ -249,11 +249,11 @@ class _PairReader:
         moves = find(node).preserves_format(node) and not find(node).facts.numbers
         if not moves or read != [node.inputs[0]] or (stored.zero_point and _is(node, "Relu")):
             return False
-        outputs = []
+        outputs, kept = [], find(node).kept_outputs(node)
         for name in node.outputs:
-            real = self._real(name) if name else ""
+            real = self._real(name) if name in kept and name else name
             outputs.append(real)
-            if name:
+            if real != name:
                 quantizer = replace(stored.quantizer, inputs=(real, *stored.quantizer.inputs[1:]), outputs=(name,))
                 self.stored[name] = replace(stored, real=real, quantizer=quantizer)
         self.nodes.append(replace(node, inputs=(stored.real, *node.inputs[1:]), outputs=tuple(outputs)))

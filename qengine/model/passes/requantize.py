@@ -84,9 +84,9 @@ def roots(graph: Graph) -> Mapping[str, str]:
     """Return the root of each tensor: the tensor from which format-preserving operators copy its codes."""
     root = {name: name for name in (*graph.constants, *(value.name for value in graph.inputs))}
     for node in graph.nodes:
-        keeps = bool(node.inputs) and node.inputs[0] in root and find(node).preserves_format(node)
+        kept = find(node).kept_outputs(node) if node.inputs and node.inputs[0] in root else ()
         for name in filter(None, node.outputs):
-            root[name] = root[node.inputs[0]] if keeps else name
+            root[name] = root[node.inputs[0]] if name in kept else name
     return root
 
 

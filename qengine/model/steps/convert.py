@@ -10,6 +10,8 @@ from qengine.kernels.reference.requantize import Tally, requantize
 from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor, codes_of
 from qengine.qformat import QFormat
 
+_WIDE_BYTES = 8  # of integers that may be beyond 2^60
+
 
 @dataclass(frozen=True, eq=False)
 class Convert(Step):
@@ -104,6 +106,39 @@ class FromCodes(Convert):
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             (x,) = arrays
             return requantize(x.astype(np.int64) - zero_point, shift, word, tally=tally)
+
+        return run
+
+
+@dataclass(frozen=True, eq=False)
+class FromIntegers(Convert):
+    """Integers or truth values as real numbers: out = x, rounded once in fixed point.
+
+    Attributes
+    ----------
+    x : integers or truth values.
+    dtype : element type of the real numbers.
+    """
+
+    dtype: np.dtype[Any]
+
+    def float32(self) -> Kernel:
+        """Return the kernel that gives real numbers."""
+        dtype = self.dtype
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
+            return arrays[0].astype(dtype)
+
+        return run
+
+    def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
+        """Return the kernel that gives codes."""
+        shift, word = -out.fraction_bits, arithmetic.word(out.one_format)
+
+        def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
+            (x,) = arrays
+            is_narrow = x.dtype.kind == "b" or x.dtype.itemsize < _WIDE_BYTES
+            return requantize(x.astype(np.int64 if is_narrow else object), shift, word, tally=tally)
 
         return run
 

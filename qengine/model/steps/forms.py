@@ -168,16 +168,27 @@ def _row_strips(rows: Array) -> Iterator[NDArray[np.float64]]:
 
 @dataclass(frozen=True)
 class ChannelScale(LinearForm):
-    """x (N, C, ...) times w (C,), channel by channel."""
+    """x times w (C,), channel by channel.
+
+    Attributes
+    ----------
+    axis : axis of x that counts channels: 1, or -1 for the last.
+    """
+
+    axis: int = 1
 
     def __call__(self, x: Array, w: Array, *, matmul: Matmul = np.matmul) -> Array:
         """Return the products; nothing is summed."""
         del matmul
-        return np.asarray(x * w.reshape(-1, *(1,) * (x.ndim - 2)))
+        return np.asarray(x * w.reshape(self.column(x.ndim)))
+
+    def column(self, ndim: int) -> tuple[int, ...]:
+        """Return the shape in which one number for each channel broadcasts against `ndim` axes."""
+        return (-1, *(1,) * (ndim - 1 - self.axis % ndim))
 
     def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:  # noqa: ARG002
         """Yield the elements of each channel."""
-        yield np.moveaxis(x, 1, 0).reshape(groups, -1, 1).astype(np.float64)
+        yield np.moveaxis(x, self.axis, 0).reshape(groups, -1, 1).astype(np.float64)
 
 
 @dataclass(frozen=True)

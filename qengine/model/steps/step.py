@@ -15,6 +15,10 @@ from qengine.kernels.reference.word import Codes, Word
 from qengine.model.graph import StoredConstant
 from qengine.qformat import Format, Overflow, QFormat, Rounding, fraction_bits_of
 
+ISLANDS = ("softmax", "norm", "recurrent")
+"""Families of operators with a rule in integers that a run may leave: Softmax and LogSoftmax; normalizations;
+LSTM, GRU and RNN."""
+
 _MAX_BOUND_CODE = 1 << 20  # a code that is larger than every word
 
 
@@ -34,11 +38,13 @@ class Arithmetic:
     rounding, overflow : rounding and overflow of the inputs and of every requantize; constants are always rounded half
         to even and saturated.
     accumulator_bits : number of low bits of the exact sums that linear operators keep; None keeps all.
+    islands : families of operators that are computed on real numbers although integers could; see `ISLANDS`.
     """
 
     rounding: Rounding = Rounding.HALF_EVEN
     overflow: Overflow = Overflow.SATURATE
     accumulator_bits: int | None = None
+    islands: frozenset[str] = frozenset()
 
     def word(self, fmt: QFormat) -> Word:
         """Return the word in which a kernel writes codes of a format."""

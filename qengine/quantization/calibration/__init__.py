@@ -77,8 +77,8 @@ def calibrate(
     >>> from qengine import zoo
     >>> srcnn = zoo.find("srcnn")
     >>> formats = qengine.calibrate(srcnn.path, [srcnn.sample().feeds], bits=8)
-    >>> formats["input"], formats["conv1.weight"]
-    ('Q0.7', 'Q-1.8')
+    >>> formats["input"], formats["conv1.weight"][:2]
+    ('UQ0.8', ['Q-1.8', 'Q-1.8'])
     >>> session = qengine.InferenceSession(srcnn.path, formats=formats)
     """
     check_keywords("calibrate", keywords, CalibrateKeywords)

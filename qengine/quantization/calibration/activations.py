@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
+
+from numpy.typing import NDArray
 
 from qengine.model.formats.constants import saturating_magnitude
 from qengine.qformat import QFormat, largest_scale
+from qengine.quantization.calibration.channels import ENOUGH, ChannelRanges
 from qengine.quantization.calibration.choose import Counts, Method
 from qengine.quantization.calibration.error import sqnr_in
 from qengine.quantization.calibration.histogram import Histogram
+from qengine.quantization.calibration.joined import inner_results, joined_parts, magnitude, reached
+from qengine.quantization.calibration.masks import scores_of
 from qengine.quantization.calibration.observe import Observation
 from qengine.quantization.calibration.options import CalibrationOptions
 from qengine.quantization.calibration.outputs import STEPS, WIDE, Sources, has_lost, largest, listed, lost_channels
@@ -41,16 +47,19 @@ class Groups:
     ----------
     observation : the observation.
     tensors : tensors that a run quantizes.
+    masks : names of tensors in which an infinity masks a score.
     inputs : names of the inputs.
     counted : groups that runs computed.
     notes : a note for each group that they did not, but may, by the number of counted groups before it.
     counts : histograms of the groups.
     outputs : number of the counted group of each output, or of each part of one that has a format for each part.
+    parts : largest magnitude of each part of the joins that have one format, by the name of the join.
     """
 
     def __init__(self, observation: Observation, *, tie_joins: bool) -> None:
         self.observation = observation
         self.tensors = quantized_tensors(observation.model, observation.optimized, tie_joins=tie_joins)
+        self.masks = scores_of(observation.model).keys()
         self.inputs = {value.name for value in observation.model.inputs}
         after_passes = observation.optimized.tensors() | observation.optimized.inner_tensors()
         self.counted: list[CountedGroup] = []
@@ -69,6 +78,24 @@ class Groups:
         self._output_of = {part: name for name in outputs for part in self.tensors.joins.get(name, (name,))}
         sources = {part: self.sources.named(part, self.place) for part in self._output_of}
         self.outputs = {part: self.place[name] for part, name in sources.items() if name is not None}
+        self.parts = {
+            name: {part: self._magnitude(part, constants) for part in parts}
+            for name, parts, constants in joined_parts(observation.optimized)
+            if name in self.place and name in observation.histograms
+        }
+        self._inner: dict[int, set[int]] = {}
+        for name, result in inner_results(observation.model):
+            if name in self.place and result in self.place:
+                self._inner.setdefault(self.place[name], set()).add(self.place[result])
+
+    def _magnitude(self, name: str, constants: Mapping[str, NDArray[Any]]) -> float:
+        """Return the largest magnitude of a tensor in the data; 0 where no run computed it."""
+        own = self.observation.histograms.get(name)
+        return largest(own) if own is not None else magnitude(constants[name]) if name in constants else 0.0
+
+    def of_outputs(self, places: Iterable[int] | None = None) -> list[int]:
+        """Return the groups of outputs, all or some, with those of inner graphs that they come from."""
+        return reached(self.outputs.values() if places is None else places, self._inner)
 
     def lost_outputs(self, formats: Sequence[QFormat], notes: list[str]) -> list[int]:
         """Return the groups of outputs that would lose the signal of a part or a channel, and add a note on each."""
@@ -78,25 +105,44 @@ class Groups:
             if fmt.bits >= WIDE or place in found:
                 continue
             one = group.histograms.get(self.sources.named(part, self.place) or part)
-            what, lost = "", self.lost_channels(part, fmt)
+            what = self._lost_part(place, formats) or self.lost_channels(part, fmt)
             if one is not None and has_lost(largest(one), largest(group.merged), fmt):
                 what = f"its values up to {largest(one):.3g}"
-            elif lost is not None:
-                what = lost
             if what:
                 found.append(place)
                 output = self._output_of[part]
                 name = f"output '{output}'" if part == output else f"part '{part}' of output '{output}'"
                 notes.append(f"{name} has {WIDE} bits: in {fmt} {what} would have fewer than {STEPS} steps")
-        return found
+        return self.of_outputs(found)
+
+    def _lost_part(self, place: int, formats: Sequence[QFormat]) -> str | None:
+        """Return a part of a join that loses its signal in the formats of an output, as text."""
+        places = set(self.of_outputs([place]))
+        for name, parts in self.parts.items():
+            own = self.place[name]
+            if own not in places or self.sources.is_bounded(name):
+                continue
+            whole = largest(self.observation.histograms[name])
+            for part, range_ in parts.items():
+                if has_lost(range_, whole, formats[own]):
+                    return f"part '{part}' (up to {range_:.3g})"
+        return None
 
     def lost_channels(self, name: str, fmt: QFormat) -> str | None:
         """Return the channels of an output, or of a part of one, that lose their signal in a format, as text."""
-        ranges = self.observation.channels.get(name)
-        if ranges is None or self.sources.is_bounded(name):
+        ranges = self.channels_of(name)
+        if ranges is None:
             return None
         channels = lost_channels(ranges.most, fmt)
         return listed(channels, len(ranges.most)) if len(channels) else None
+
+    def channels_of(self, name: str) -> ChannelRanges | None:
+        """Return the ranges of the channels of a tensor; None where they say nothing."""
+        ranges, histogram = self.observation.channels.get(name), self.observation.histograms.get(name)
+        if ranges is None or histogram is None or self.sources.is_bounded(name):
+            return None
+        count = histogram.finite + histogram.nan + histogram.infinite
+        return ranges if count >= ENOUGH * len(ranges.most) else None
 
     def histogram(self, name: str) -> Histogram | None:
         """Return the histogram of a tensor that runs computed, or of a constant; None for any other."""
@@ -133,13 +179,13 @@ class ActivationFormats:
 
     def __init__(self, groups: Groups, options: CalibrationOptions) -> None:
         self._groups, self._options = groups, options
-        self.notes: list[str] = []
+        self.notes: list[str] = list(groups.observation.notes)
         self._signed: list[bool] = []
         for i, group in enumerate(groups.counted):
             self.notes += groups.notes.get(i, [])
             self._signed.append(not (options.unsigned and self._is_unsigned(group.histograms)))
             for name, one in group.histograms.items():
-                if lost := one.nan + one.infinite:
+                if lost := one.nan + one.infinite * (name not in groups.masks):
                     self.notes.append(f"{lost:,} values of '{name}' are NaN or infinite in float32, and were left out")
         self.notes += groups.notes.get(len(groups.counted), [])
         self._chosen = self._formats(groups.counts, self._signed, options.activation_word_length)
@@ -153,7 +199,7 @@ class ActivationFormats:
     def _set_outputs(self) -> None:
         """Give the groups of the outputs a word length of their own."""
         groups, wanted = self._groups, self._options.output_bits
-        wide = groups.lost_outputs(self._chosen, self.notes) if isinstance(wanted, str) else groups.outputs.values()
+        wide = groups.lost_outputs(self._chosen, self.notes) if isinstance(wanted, str) else groups.of_outputs()
         bits = WIDE if isinstance(wanted, str) else wanted
         places = sorted({place for place in wide if self._chosen[place].bits != bits})
         if places:
@@ -191,9 +237,11 @@ class ActivationFormats:
     def _is_unsigned(self, histograms: Mapping[str, Histogram]) -> bool:
         """Whether a group may be unsigned: its operators, or the data where it is an input, never give negatives."""
         groups = self._groups
-        if any(one.least < 0 for one in histograms.values()):
-            return False
         certain = groups.tensors.never_negative
+        if any(one.least < 0 or (one.infinite and name not in certain) for name, one in histograms.items()):
+            return False  # an infinity may be a negative one
+        if all(one.is_zero and name not in certain for name, one in histograms.items()):
+            return False  # an initial state of zeros tells nothing
         if not all(name in certain or name in groups.inputs or name in groups.tensors.tables for name in histograms):
             return False
         for name in histograms:

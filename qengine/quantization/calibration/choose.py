@@ -6,11 +6,12 @@ less, saturation loses more. `Method` names three answers to where the best n li
 
     sum over x of (x - q(x))^2,    q(x) = clip(round(x 2^n), least code, greatest code) 2^-n,
 
-is found by trying n upward from the largest n at which nothing saturates. Smaller n need not be tried: their codes are
-codes of that format too. A search of n (or of a clipping threshold) by squared error is common practice, for example
-Banner, Nahshan and Soudry, "Post Training 4-bit Quantization of Convolutional Networks for Rapid-Deployment", NeurIPS
-2019, which solves it in closed form for Laplace and normal distributions; here it is a sum over the histogram, see
-`error`. Activations are given as histograms, because there are too many values to keep; a constant as all its values.
+is found by trying n upward from the largest n at which nothing saturates. Smaller n need not be tried, as their codes
+are codes of that format too, unless later runs are expected to reach further: see `beyond`. A search of n (or of a
+clipping threshold) by squared error is common practice, for example Banner, Nahshan and Soudry, "Post Training 4-bit
+Quantization of Convolutional Networks for Rapid-Deployment", NeurIPS 2019, which solves it in closed form for Laplace
+and normal distributions; here it is a sum over the histogram, see `error`. Activations are given as histograms,
+because there are too many values to keep; a constant as all its values.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from qengine.kernels.isa import choose
 from qengine.kernels.reference import format_errors as reference
 from qengine.model.formats.constants import NO_LIMIT
 from qengine.qformat import FRACTION_BITS, QFormat, finest_format, largest_scales
+from qengine.quantization.calibration.beyond import SHORT_WORD, Beyond
 from qengine.quantization.calibration.error import candidates, sides
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.threads import available_threads
@@ -65,8 +67,8 @@ def for_histogram(
     method, percentile
         See `CalibrationOptions`.
     headroom
-        Factor by which later values may exceed those of the histogram without saturating; not kept where the least
-        squared error is that of a format in which values of the histogram saturate.
+        Factor by which later values may exceed those of the histogram, or its percentile, without saturating; 1 for no
+        demand.
 
     Raises
     ------
@@ -118,9 +120,8 @@ class Counts:
         bounds = self._finest(extremes * headroom, bits, signed)
         plain = {one: QFormat(0, bits - one, one) for one in set(signed)}
         if method is Method.MSE:
-            unsaturated = bounds if headroom == 1.0 else self._finest(extremes, bits, signed)
-            more = self._more_bits(unsaturated, [plain[one] for one in signed])
-            bounds = np.where(more == 0, bounds, unsaturated + more)
+            best = self._least_error(self._finest(extremes, bits, signed), [plain[one] for one in signed])
+            bounds = best if headroom == 1.0 else np.minimum(best, bounds)
         return [plain[one].with_fraction_bits(n) for one, n in zip(signed, bounds.tolist(), strict=True)]
 
     def _extremes_of(self, percentile: float) -> NDArray[np.float64]:
@@ -143,25 +144,29 @@ class Counts:
             found[own] = _finest_scales(extremes[own, 0], extremes[own, 1], bits, one, names)
         return found
 
-    def _more_bits(self, unsaturated: NDArray[np.int64], words: Sequence[QFormat]) -> NDArray[np.int64]:
-        """Return how many more fraction bits than without saturation have the least squared error."""
+    def _least_error(self, unsaturated: NDArray[np.int64], words: Sequence[QFormat]) -> NDArray[np.int64]:
+        """Return the fraction bits with the least squared error, of the values and of one that a later run adds."""
         owners, above, errors = self._sides
+        beyond = Beyond(self._histograms)
         word_of = np.array([words[i].signed for i in owners], bool)
         kinds = []
         for word in set(words):
             for side in (True, False):
                 own = np.flatnonzero((word_of == word.signed) & (above == side))
                 kinds.append((word, side, own))
-        search = _Search(unsaturated)
-        search.is_done |= np.array([one.is_zero for one in self._histograms], bool)
+        has_room = beyond.is_expected & np.array([word.bits > SHORT_WORD for word in words], bool)
+        first = np.maximum(unsaturated - has_room, FRACTION_BITS[0])
+        search = _Search(first)
+        is_zero = np.array([one.is_zero for one in self._histograms], bool)
+        search.is_done |= is_zero
         while not search.is_done.all():
             n, tables = search.candidates, np.zeros((len(owners), _CANDIDATES, NUMBERS))
             for word, side, own in kinds:
                 tables[own] = candidates(word, side, n[owners[own]])
             found = np.zeros((len(unsaturated), _CANDIDATES, 2))
             np.add.at(found, owners, errors.errors(tables))
-            search.add(found)
-        return search.best
+            search.add(found + beyond.errors(n, words)[..., None])
+        return np.where(is_zero, unsaturated, first + search.best)
 
 
 class _Search:

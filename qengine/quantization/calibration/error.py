@@ -8,10 +8,13 @@ s^2 / 12 per value (uniform rounding error); a narrower one, or one beyond the r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.kernels.format_errors import padded_cells
+from qengine.kernels.format_errors import RowErrors, padded_cells
+from qengine.kernels.isa import choose
 from qengine.kernels.reference import format_errors as reference
 from qengine.kernels.reference.format_errors import Reals
 from qengine.metrics.decibels import decibels
@@ -56,6 +59,13 @@ def exact_error(values: NDArray[np.float64], fmt: QFormat) -> float:
     word = fmt.word()
     candidate = reference.candidate([[fmt.fraction_bits]], word.least, word.most)
     return float(reference.value_errors(values.reshape(1, -1), candidate)[0, 0, 0])
+
+
+def row_errors(rows: NDArray[np.float64], formats: Sequence[QFormat]) -> NDArray[np.float64]:
+    """Return the `exact_error` of each row in a format of its own; all formats have one word length and sign."""
+    word = formats[0].word()
+    n = np.array([[fmt.fraction_bits] for fmt in formats])
+    return RowErrors([rows], 1, choose(None)).errors(reference.candidate(n, word.least, word.most))[:, 0, 0]
 
 
 def sqnr_in(histogram: Histogram, fmt: QFormat) -> float | None:

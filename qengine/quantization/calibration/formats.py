@@ -16,6 +16,7 @@ from qengine.qformat import ChannelFormats, Format, QFormat, joined_format
 from qengine.quantization.calibration.activations import ActivationFormats, Groups, cost_db
 from qengine.quantization.calibration.choose import ConstantRows, Method
 from qengine.quantization.calibration.error import power, squared_error
+from qengine.quantization.calibration.logarithms import logarithm_notes
 from qengine.quantization.calibration.observe import Observation
 from qengine.quantization.calibration.options import CalibrationKeywords, CalibrationOptions
 from qengine.quantization.calibration.range_notes import range_notes
@@ -105,7 +106,8 @@ class FormatChooser:
         for name, parts in groups.tensors.joins.items():
             if name in self._observation.histograms and (found := _joined_range(name, parts, groups, formats)):
                 ranges[name] = found
-        notes += range_notes(groups, activations.formats)
+        notes += logarithm_notes(groups, activations.formats)
+        notes += range_notes(groups, activations.formats, {name: fmt for name, (fmt, _) in chosen.items()})
         order = [name for name in groups.tensors.order if name in formats or name in ranges]
         return Calibration(
             {name: format_to_json(formats[name]) for name in order if name in formats},
@@ -118,7 +120,7 @@ class FormatChooser:
     def output_groups(self, options: CalibrationOptions) -> set[tuple[str, ...]]:
         """Return the groups of activations that the outputs are of."""
         groups = self._groups_of(options)
-        return {tuple(groups.counted[place].names) for place in groups.outputs.values()}
+        return {tuple(groups.counted[place].names) for place in groups.of_outputs()}
 
     def _groups_of(self, options: CalibrationOptions) -> Groups:
         if options.tie_joins not in self._groups:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -59,12 +60,14 @@ class Histogram:
     zeros, infinite, nan : number of values that are 0, infinite or NaN; the largest float32 counts as infinite, as
         masks use it.
     exponent : least integer with which every finite magnitude is below 2^exponent; None as long as all are 0.
+    runs : number of runs whose extremes are known; 0 for values that are all there are, as those of a constant.
     """
 
     def __init__(self) -> None:
         self.least, self.most = float("inf"), float("-inf")
         self.zeros = self.infinite = self.nan = 0
         self.exponent: int | None = None
+        self.runs, self._sums = 0, (Fraction(0), Fraction(0))  # exact: no order of the runs matters
         self._fine = np.zeros((2, BINS), np.int64)
         self._octaves = np.zeros((2, FIELDS), np.int64)  # counts by sign and float32's exponent field
 
@@ -81,6 +84,21 @@ class Histogram:
                 exponent = int(np.frexp(max(abs(found.least), abs(found.most)))[1])
                 rest = self._counted(chunk, isa, exponent, old)
                 self.add_counts(replace(rest, zeros=0, infinite=0, nan=0), exponent)
+
+    def end_run(self, least: float, most: float) -> None:
+        """Take note of the smallest and the largest finite value of a run; nothing where there was none."""
+        if least <= most:
+            self.runs += 1
+            self._sums = self._sums[0] + Fraction(least), self._sums[1] + Fraction(most)
+
+    @property
+    def mean_extremes(self) -> tuple[float, float]:
+        """The means of the smallest and of the largest value of a run; 0 where no run is known."""
+        least, most = (float(one / max(self.runs, 1)) for one in self._sums)
+        return least, most
+
+    def _set_mean_extremes(self, runs: int, least: float, most: float) -> None:
+        self.runs, self._sums = runs, (Fraction(least) * runs, Fraction(most) * runs)
 
     @staticmethod
     def _counted(chunk: NDArray[np.float32], isa: Isa | None, exponent: int, old: int | None = None) -> Counted:
@@ -142,6 +160,12 @@ class Histogram:
             union.zeros += one.zeros
             union.infinite += one.infinite
             union.nan += one.nan
+        seen = [one for one in (self, other) if one.runs]
+        if len(seen) == 2 or (seen and not all(one.finite for one in (self, other))):
+            # What both together reach in a run is not known: each reaches its own mean at least.
+            means = [one.mean_extremes for one in seen]
+            runs = max(one.runs for one in seen)
+            union._set_mean_extremes(runs, min(one[0] for one in means), max(one[1] for one in means))
         return union
 
     @property
@@ -188,6 +212,7 @@ class HistogramArrays(NamedTuple):
     exponents : whether there is an exponent, and the exponent or 0, (N, 2) int64.
     fine : counts by sign and bin, (N, 2, BINS) int64.
     octaves : counts by sign and float32's exponent field, (N, 2, 256) int64.
+    runs : number of runs, and the means of their extremes, (N, 3) float64.
     """
 
     extremes: NDArray[np.float64]
@@ -195,6 +220,7 @@ class HistogramArrays(NamedTuple):
     exponents: NDArray[np.int64]
     fine: NDArray[np.int64]
     octaves: NDArray[np.int64]
+    runs: NDArray[np.float64]
 
     @classmethod
     def of(cls, histograms: Sequence[Histogram]) -> HistogramArrays:
@@ -206,6 +232,7 @@ class HistogramArrays(NamedTuple):
             np.array([(h.exponent is not None, h.exponent or 0) for h in histograms], np.int64).reshape(count, 2),
             np.array([h._fine for h in histograms], np.int64).reshape(count, 2, BINS),
             np.array([h._octaves for h in histograms], np.int64).reshape(count, 2, FIELDS),
+            np.array([(h.runs, *h.mean_extremes) for h in histograms], np.float64).reshape(count, 3),
         )
 
     def histograms(self) -> list[Histogram]:
@@ -217,11 +244,12 @@ class HistogramArrays(NamedTuple):
             If the arrays have different lengths.
         """
         histograms = []
-        for extremes, special, (has_exponent, exponent), fine, octaves in zip(*self, strict=True):
+        for extremes, special, (has_exponent, exponent), fine, octaves, runs in zip(*self, strict=True):
             one = Histogram()
             one.least, one.most = map(float, extremes)
             one.zeros, one.infinite, one.nan = map(int, special)
             one.exponent = int(exponent) if has_exponent else None
             one._fine[:], one._octaves[:] = fine, octaves
+            one._set_mean_extremes(int(runs[0]), float(runs[1]), float(runs[2]))
             histograms.append(one)
         return histograms

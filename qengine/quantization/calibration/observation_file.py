@@ -1,7 +1,7 @@
 """File of an observation, with which formats can be chosen again without a run.
 
-The file is an .npz of the five arrays of `HistogramArrays`, and a header of JSON: the version of this layout, a key
-that identifies the model and the data, the number of runs, the tensors' names, and the ranges of channels.
+The file is an .npz of the arrays of `HistogramArrays`, and a header of JSON: the version of this layout, a key
+that identifies the model and the data, the number of runs, the tensors' names, the ranges of channels, and notes.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def save_observation(observation: Observation, path: str | os.PathLike[str], key
         "key": key,
         "runs": observation.runs,
         "tensors": list(observation.histograms),
+        "notes": list(observation.notes),
         "channels": {name: one.most.tolist() for name, one in observation.channels.items()},
     }
     arrays = HistogramArrays.of(list(observation.histograms.values()))
@@ -80,7 +81,7 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
             arrays = HistogramArrays(*(read_entry(archive, name) for name in HistogramArrays._fields))
         version, stored_key, runs, names = (header[name] for name in ("version", "key", "runs", "tensors"))
         channels = {name: ChannelRanges(np.array(most, float)) for name, most in header.get("channels", {}).items()}
-        histograms = arrays.histograms()
+        histograms, notes = arrays.histograms(), tuple(map(str, header["notes"]))
     except ARRAY_ERRORS as error:
         raise FeedError(f"{what} cannot be read: {first_line(error)}") from None
     if version != VERSION:
@@ -88,4 +89,5 @@ def load_observation(path: str | os.PathLike[str], model: Graph, key: str) -> Ob
     if stored_key != key or len(names) != len(histograms):
         raise FeedError(f"{what} was made of another model, or of other data: observe again")
     session = InferenceSession(model, isa="reference").in_float32()
-    return Observation(session.graph, session.optimized, dict(zip(names, histograms, strict=True)), runs, channels)
+    by_name = dict(zip(names, histograms, strict=True))
+    return Observation(session.graph, session.optimized, by_name, runs, channels, notes)

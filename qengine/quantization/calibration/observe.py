@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from qengine.errors import FeedError, QEngineError
 from qengine.keywords import check_keywords, options_with
+from qengine.model.formats.constants import LARGEST
 from qengine.model.formats.parts import joins_in_parts
 from qengine.model.graph import Graph
 from qengine.model.steps import Tensor
-from qengine.quantization.calibration.channels import ChannelRanges
+from qengine.quantization.calibration.channels import ChannelRanges, counts_channels
 from qengine.quantization.calibration.histogram import Histogram
+from qengine.quantization.calibration.left_out import add_constant_branches, histograms_of_left_out
 from qengine.quantization.calibration.masks import scores_of
 from qengine.runtime.native.observing import Observer
 from qengine.runtime.options import SessionKeywords, SessionOptions
@@ -40,7 +42,9 @@ class Observation:
     histograms : histogram of every floating-point tensor that a run computed, the inputs included, by the model's own
         names. Scores that a Softmax cannot tell from a mask are counted as the least that it can.
     runs : number of feeds.
-    channels : ranges of the channels of the outputs, and of the parts of those that have a format for each part.
+    channels : ranges of the channels of outputs, of the parts of those that have a format for each part, and of other
+        tensors of 2 or 4 axes.
+    notes : remarks for the user.
     shared : results that were computed from the histograms, for the next choice of formats.
     """
 
@@ -49,6 +53,7 @@ class Observation:
     histograms: Mapping[str, Histogram]
     runs: int
     channels: Mapping[str, ChannelRanges] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     shared: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -88,6 +93,7 @@ def observe(
         raise FeedError("feeds to calibrate on are an iterable of mappings, one for each run: give [feeds] for one")
     counts, runs = _Histograms(session.graph), 0
     observers: dict[int, Observer] = {}
+    arrays: Mapping[str, Any] = {}
     for runs, feed in enumerate(feeds, 1):
         try:
             arrays = session.check_feeds(feed)
@@ -104,7 +110,9 @@ def observe(
         counts.take(observer)
     if not runs:
         raise FeedError("there is no data to calibrate on: the feeds are empty")
-    return Observation(session.graph, session.optimized, counts.by_name, runs, counts.channels)
+    add_constant_branches(session.graph, counts.by_name)
+    others, notes = histograms_of_left_out(session, arrays, counts.by_name)
+    return Observation(session.graph, session.optimized, counts.by_name | others, runs, counts.channels, notes)
 
 
 def _trace(session: InferenceSession, arrays: Mapping[str, Any], counts: _Histograms) -> None:
@@ -125,6 +133,14 @@ def _count(observer: Observer, arrays: Mapping[str, Any], counts: _Histograms) -
         if bound_step.output.is_float:
             counts.begin(bound_step.output.name)
     observer.run(arrays, counts.add)
+    for name, extremes in observer.extremes.items():
+        counts.by_name[name].end_run(*extremes)
+
+
+def _extremes(values: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the smallest and the largest finite value, as a histogram counts them; inf and -inf for none."""
+    finite = values[np.abs(values) < LARGEST] if values.size else values
+    return (float(finite.min()), float(finite.max())) if finite.size else (float("inf"), float("-inf"))
 
 
 class _Histograms:
@@ -160,14 +176,20 @@ class _Histograms:
         """Add what native kernels have counted."""
         for name, exponent, found in observer.counts():
             self.by_name[name].add_counts(found, exponent)
+        shapes = {bound_step.output.name: bound_step.output.shape for bound_step in observer.plan.steps}
+        for name, most in observer.channels():
+            if counts_channels(shapes[name]):
+                self.channels.setdefault(name, ChannelRanges()).join(most.astype(np.float64))
 
     def add(self, tensor: Tensor, array: NDArray[Any]) -> None:
         """Count the elements of a tensor, if they are floating-point numbers."""
         if tensor.is_float:
             scores = self._scores.get(tensor.name)
             values = array if scores is None else scores.visible(array)
-            self.by_name.setdefault(tensor.name, Histogram()).add(values)
-            if tensor.name in self._watched:
+            histogram = self.by_name.setdefault(tensor.name, Histogram())
+            histogram.add(values)
+            histogram.end_run(*_extremes(values))
+            if tensor.name in self._watched or counts_channels(array.shape):
                 self.channels.setdefault(tensor.name, ChannelRanges()).add(array)
 
     def add_inner(self, tensor: Tensor, array: NDArray[Any]) -> None:

@@ -41,8 +41,8 @@ class CalibrationOptions:
         `bits`.
     method : "mse", "max" or "percentile", a `Method`.
     percentile : percentage of values that must not saturate, above 0 and at most 100; read by method "percentile".
-    headroom : factor, 1 to 1024, by which later activations may exceed those in the data without saturating; not
-        kept where method "mse" already saturates values in the data.
+    headroom : factor, 1 to 1024, by which later activations may exceed those in the data, or their percentile,
+        without saturating.
     per_channel : whether the weights of an operator have one number of fraction bits per output channel.
     unsigned : whether tensors that are never negative have unsigned formats.
     tie_joins : whether the inputs of Concat, Where, Max and Min share the format of the output.
@@ -61,8 +61,8 @@ class CalibrationOptions:
     method: str = Method.MSE
     percentile: float = 99.99
     headroom: float = 1.0
-    per_channel: bool = False
-    unsigned: bool = False
+    per_channel: bool = True
+    unsigned: bool = True
     tie_joins: bool = False
     output_bits: int | str = AUTO
 

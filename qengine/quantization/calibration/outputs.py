@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import find
 from qengine.qformat import QFormat
+from qengine.quantization.calibration.channels import FACTOR
 from qengine.quantization.calibration.histogram import Histogram
 
 WIDE = 16
@@ -24,9 +25,6 @@ WIDE = 16
 
 STEPS = 4
 """A range of fewer steps of its format has lost its signal."""
-
-FACTOR = 32
-"""Ratio from which on two ranges are too different for one format of 8 bits."""
 
 _BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "LogSoftmax", "Tanh"})
 
@@ -62,6 +60,8 @@ class Sources:
         while (node := self._producers.get(name)) is not None:
             if node.operator in _BOUNDED and not node.domain:
                 return True
+            if node.operator == "Concat" and not node.domain:
+                return all(self.is_bounded(part) for part in node.inputs)
             if not node.inputs or not find(node).preserves_format(node):
                 return False
             name = node.inputs[0]

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError
-from qengine.model.formats.constants import Readers, finite, readers_of
+from qengine.model.formats.constants import Readers, finite, nan_error, readers_of
 from qengine.model.formats.groups import format_groups, is_real
 from qengine.model.formats.parts import joins_in_parts
 from qengine.model.graph import Graph, Value
@@ -70,8 +69,10 @@ class QuantizedTensors:
 
     Attributes
     ----------
-    order : names of all tensors in the order of the model, constants before the first operator that reads them.
-    groups : names of the activations that share one format, group by group, in the same order.
+    order : names of the tensors of a formats file in the order of the model, constants before the first operator that
+        reads them.
+    groups : names of the activations that share one format, group by group, in the same order; with those that a pass
+        added.
     constants : constants that are in no group.
     tables : values of the constants that are in a group, as a Gather looks up elements of them.
     never_negative : activations that are never negative, for any inputs.
@@ -127,15 +128,12 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
             order |= dict.fromkeys(name for name in (*node.inputs, *node.outputs) if name)
     constants = {name: constant for name, constant in constants.items() if name not in tables}
     found = [name for name in order if name in union.parents or name in constants or name in joins]
+    shared = union.groups(found)
     # Tensors that a pass added are in no formats file, unless nothing else stands for them.
-    hidden = {
-        name for group in union.groups(found) if not model.added.issuperset(group) for name in group
-    } & model.added
+    hidden = {n for group in shared if not model.added.issuperset(group) for n in group} & model.added
     named = [name for name in found if name not in hidden]
     parts = {name: node.inputs for name, node in joins.items()}
-    return QuantizedTensors(
-        tuple(named), union.groups(named), constants, tables, frozenset(never), frozenset(real), parts
-    )
+    return QuantizedTensors(tuple(named), shared, constants, tables, frozenset(never), frozenset(real), parts)
 
 
 class _UnionFind:
@@ -198,7 +196,7 @@ def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Ma
         if not arrays or name in groups or name not in named:
             continue
         if any(np.isnan(array).any() for array in arrays):
-            raise FormatError(f"constant '{name}' holds NaN: fixed point has no code for it")
+            raise nan_error(name, readers.places)
         axis = readers.channel_axis(arrays[0])
         is_short = all(array.dtype.itemsize <= np.dtype(np.float32).itemsize for array in arrays)
         dtype: Any = np.float32 if is_short else np.float64

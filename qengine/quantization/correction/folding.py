@@ -47,7 +47,7 @@ def fold_graph(graph: Graph) -> Graph:
 
 def fold_all_but_batchnorm(graph: Graph) -> Graph:
     """Return the graph as `fold_graph` does, but with every BatchNormalization as a linear operator of its own."""
-    return _named(graph, join_affine(fold_affine(_fold_constants(graph), merge=False)))
+    return _named(graph, fold_affine(_fold_constants(graph), merge=False))
 
 
 @correction("fold", order=10, in_best=True, otherwise=fold_all_but_batchnorm)

@@ -17,9 +17,8 @@ for each feed, however many layers there are. The codes are the same on every ma
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -58,6 +57,7 @@ def correct_full_bias(
     *,
     reference: Graph | None = None,
     session: SessionOptions | None = None,
+    observed: dict[str, Reals] | None = None,
 ) -> CorrectedModel:
     """Give each bias the value with which the mean of the layer's output in fixed point is that in float32.
 
@@ -73,6 +73,8 @@ def correct_full_bias(
         The graph before its weights were rounded, with the same operators; None for the graph itself.
     session
         Options of the runs, of which the limits and `threads` have an effect.
+    observed
+        See `correct_bias`.
 
     Returns
     -------
@@ -85,14 +87,15 @@ def correct_full_bias(
         If the model is quantized already, a format is missing, or there are no feeds.
     """
     check_real(graph)
-    runs = _First(data)
     graph = with_own_biases(fold_graph(graph))
     exact = graph if reference is None else with_own_biases(fold_graph(reference))
     biases, layers = own_biases(graph), linear_layers(graph)
     fixed = fixed_session(graph, formats, session)
-    together = _Together(fixed, runs)
+    together = _Together(fixed, data)
     corrected = [layer for layer in layers if layer.node.outputs[0] in biases]
-    means = observed_means(exact, corrected, together.feeds, session) if together.feeds else {}
+    means = observed if observed is not None and together.is_all else {}
+    if not means and together.feeds:
+        means |= observed_means(exact, corrected, together.feeds, session)
     own, entries = dict(graph.constants), []
     errors = together.correct(_Targets(graph, exact, layers, biases, means, own))
     for layer in layers:
@@ -114,20 +117,15 @@ def correct_full_bias(
 def _correct(state: RecipeState) -> RecipeState:
     assert state.data is not None
     return state.after(
-        correct_full_bias(state.graph, state.formats, state.data, reference=state.reference, session=state.session)
+        correct_full_bias(
+            state.graph,
+            state.formats,
+            state.data,
+            reference=state.reference,
+            session=state.session,
+            observed=state.observed,
+        )
     )
-
-
-@dataclass(frozen=True)
-class _First:
-    """The first feeds of the data, which can be read again."""
-
-    data: Feeds
-
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        """Return an iterator over them."""
-        feeds: Iterable[Mapping[str, Any]] = as_feeds(self.data)
-        return islice(feeds, _MAX_RUNS)
 
 
 @dataclass(frozen=True)
@@ -179,19 +177,21 @@ class _Together:
     session
         Session on the reference.
     data
-        Feeds. Those whose run has other steps than the first one are left out, and those that memory does not hold.
+        Feeds. The first 32 are taken, or fewer that memory holds, without those whose run has other steps than the
+        first one.
 
     Attributes
     ----------
     feeds : the feeds of the runs.
+    is_all : whether these are all feeds.
     reason : why a layer is not among those that were corrected.
     """
 
     def __init__(self, session: InferenceSession, data: Feeds) -> None:
         self._session, self._runs, self.reason = session, list[tuple[Plan, dict[str, NDArray[Any]]]](), ""
         self.feeds: list[Mapping[str, Any]] = []
-        empty = True
-        for feeds in data:
+        self.is_all, empty = True, True
+        for feeds in as_feeds(data):
             empty = False
             arrays = session.check_feeds(feeds)
             try:
@@ -199,11 +199,14 @@ class _Together:
             except NeedsRun:
                 self.reason = "the data decides how the model runs"
                 return
-            if self._runs and (len(self._runs) + 1) * plan.bytes > _MOST_BYTES:
+            if len(self._runs) == _MAX_RUNS or (self._runs and (len(self._runs) + 1) * plan.bytes > _MOST_BYTES):
+                self.is_all = False
                 break
             if not self._runs or _steps(plan) == _steps(self._runs[0][0]):
                 self._runs.append((plan, arrays))
                 self.feeds.append(feeds)
+            else:
+                self.is_all = False
         if empty:
             raise OptionError("the data holds no feeds: corrections from data need at least one")
         self.reason = "it is not computed in fixed point, or its weights have several readers"

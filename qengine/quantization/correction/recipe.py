@@ -226,14 +226,20 @@ def _guarded(
     check_real(graph)
     steps = _declarations(recipe)
     first = [one.name for one in steps if one.otherwise is not None]
-    start = _with_ranges(RecipeState(graph, graph, steps_of(recipe), session=session), first)
+    loaded = RecipeState(graph, graph, steps_of(recipe), session=session)
+    start, unfolded = _with_ranges(loaded, first), _with_ranges(loaded, ())
     state, verdicts = guarded(
         start,
         [one for one in steps if one.name not in first],
         lambda changed: _with_constants(changed, formats_of(changed)),
         HeldOut(graph, data, session),
+        unfolded=None if _structure(start.graph) == _structure(unfolded.graph) else unfolded,
     )
     return CorrectedModel(state.graph, state.entries, state.formats, verdicts)
+
+
+def _structure(graph: Graph) -> list[tuple[object, ...]]:
+    return [(node.operator, node.domain, node.inputs, node.outputs) for node in graph.nodes]
 
 
 def _with_constants(graph: Graph, formats: FormatsByName) -> FormatsByName:

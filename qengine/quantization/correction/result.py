@@ -41,7 +41,7 @@ class Verdict:
     is_kept : whether the model has it.
     before_db, after_db : SQNR of the outputs without and with the step; `after_db` is None where nothing was measured.
     runs : number of runs.
-    reason : why it was refused; "" where it was kept.
+    reason : why it was refused, or kept although the outputs lose by it alone; "" otherwise.
     """
 
     step: str
@@ -52,7 +52,7 @@ class Verdict:
     reason: str = ""
 
     def __str__(self) -> str:
-        word = "kept" if self.is_kept else f"refused ({self.reason})"
+        word = ("kept" if self.is_kept else "refused") + (f" ({self.reason})" if self.reason else "")
         if self.after_db is None:
             return f"{self.step} {word}"
         runs = "1 run" if self.runs == 1 else f"{self.runs} runs"

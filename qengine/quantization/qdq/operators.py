@@ -12,6 +12,7 @@ from qengine.errors import ModelError, UnsupportedError
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.loader.shapes import with_inferred
 from qengine.model.opset_conversion import at_opset
+from qengine.model.passes.affine_terms import shape_of
 from qengine.model.protos import graph_proto
 from qengine.model.schemas import output_types
 from qengine.quantization.correction import fold_graph
@@ -45,8 +46,9 @@ def written_operators(graph: Graph, version: int, fresh: Callable[[str], str]) -
     constants = dict(folded.constants)
     nodes: list[Node] = []
     for node in folded.nodes:
-        if (node.operator, node.domain) == ("ScaleShift", "qengine"):
-            nodes += _as_conv(node, version, constants, fresh)
+        if node.domain == "qengine" and node.operator in _AS_CONV:
+            written = _AS_CONV[node.operator](node, folded, constants, fresh)
+            nodes += [replace(one, version=version) for one in written]
         elif node.domain == "qengine" and node.operator != "MatMul":
             raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
         else:
@@ -54,19 +56,39 @@ def written_operators(graph: Graph, version: int, fresh: Callable[[str], str]) -
     return at_opset(replace(folded, nodes=tuple(nodes), constants=constants), version, fresh)
 
 
-def _as_conv(node: Node, version: int, constants: dict[str, Any], fresh: Callable[[str], str]) -> list[Node]:
+def _as_conv(node: Node, graph: Graph, constants: dict[str, Any], fresh: Callable[[str], str]) -> list[Node]:
     """Return a linear operator of each channel, for any number of axes, as a Conv with one weight for each channel."""
-    (x, scale, shift), (out,) = node.inputs, node.outputs
+    (x, scale, shift), (out,), x_shape = node.inputs, node.outputs, shape_of(node.inputs[0], graph)
     array = constants[scale]
     constants[scale] = array.reshape(array.size, 1, 1)
     rows, lengths, given, result = (fresh(f"{out}_{what}") for what in ("rows", "row_lengths", "shape", "scaled"))
     constants[lengths] = np.array([0, array.size, -1])
+    shape = [Node("Shape", (x,), (given,), {}, given)]
+    if x_shape is not None and len(x_shape) == 2:  # then the number of axes of the result is known too
+        constants[given], shape = np.array([0, array.size]), []
     return [
-        Node("Reshape", (x, lengths), (rows,), {}, rows, version=version),
-        Node("Conv", (rows, scale, shift), (result,), {"group": array.size}, node.name, version=version),
-        Node("Shape", (x,), (given,), {}, given, version=version),
-        Node("Reshape", (result, given), (out,), {}, out, version=version),
+        Node("Reshape", (x, lengths), (rows,), {}, rows),
+        Node("Conv", (rows, scale, shift), (result,), {"group": array.size}, node.name),
+        *shape,
+        Node("Reshape", (result, given), (out,), {}, out),
     ]
+
+
+def _turned_conv(node: Node, graph: Graph, constants: dict[str, Any], fresh: Callable[[str], str]) -> list[Node]:
+    """Return a linear operator of each place of the last axis as a Conv between two Transposes."""
+    (x, scale, shift), (out,), shape = node.inputs, node.outputs, shape_of(node.inputs[0], graph)
+    assert shape is not None  # the pass that makes the operator knows it
+    array, spatial = constants[scale], range(1, len(shape) - 1)
+    constants[scale] = array.reshape(array.size, *(1,) * (len(shape) - 1))
+    turned, result = fresh(f"{out}_turned"), fresh(f"{out}_scaled")
+    return [
+        Node("Transpose", (x,), (turned,), {"perm": (0, len(shape) - 1, *spatial)}, turned),
+        Node("Conv", (turned, scale, shift), (result,), {"group": array.size}, node.name),
+        Node("Transpose", (result,), (out,), {"perm": (0, *(a + 1 for a in spatial), 1)}, out),
+    ]
+
+
+_AS_CONV = {"ScaleShift": _as_conv, "RowScaleShift": _turned_conv}
 
 
 def typed(graph: Graph, version: int) -> Graph:

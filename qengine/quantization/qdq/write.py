@@ -38,7 +38,7 @@ def quantized_model(session: InferenceSession) -> onnx.ModelProto:
     if not session.in_fixed_point:
         raise OptionError("a session in float32 has no formats to write: give it a qformat or formats")
     if session.arithmetic != Arithmetic():
-        raise OptionError("a quantized model rounds half to even, saturates and has no accumulator to wrap")
+        raise OptionError("a quantized model rounds half to even, saturates, and has no accumulator to wrap or islands")
     session = with_shape_formats(session, None)
     graph = session.graph
     version = version_of(graph, OPSET)

@@ -2,7 +2,7 @@
 
 from qengine.runtime.native.counting import CountedExecutor, CountedRun, make_counted_executor
 from qengine.runtime.native.executor import Executor
-from qengine.runtime.native.plan_lowering import make_executor
+from qengine.runtime.native.plan_lowering import make_executor, make_executors
 from qengine.runtime.native.statistics import TensorStatistics, measure
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "TensorStatistics",
     "make_counted_executor",
     "make_executor",
+    "make_executors",
     "measure",
 ]

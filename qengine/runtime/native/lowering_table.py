@@ -96,6 +96,7 @@ class PlainContext(Generic[S]):
     isa : instruction set that kernels are compiled for.
     request : function that returns the plain buffer of an input, a constant's too; it raises NotLowered where kernels
         do not know the type.
+    lies_plain : whether the inputs lie in plain order and not in blocks of channels.
     fault : function that takes a message and returns the address of an int64 to which a kernel writes another number
         than 0 where the model's elements are not allowed, such as an index out of range. The run then raises a
         ModelError with that message, so the kernel must go on without touching memory that is not its own. `{}` in
@@ -109,6 +110,7 @@ class PlainContext(Generic[S]):
     isa: Isa
     request: Callable[[Tensor], TensorBuffer]
     fault: Callable[[str], Slot]
+    lies_plain: bool = False
 
     @property
     def out(self) -> Tensor:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from math import frexp
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.histogram import Count, Counters
@@ -27,7 +28,7 @@ from qengine.model.steps import Tensor
 from qengine.runtime.native.executor import Arrays
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.plan_lowering import PlanLowering
-from qengine.runtime.native.tensor_buffer import TensorBuffer, View
+from qengine.runtime.native.tensor_buffer import TensorBuffer, View, images
 from qengine.runtime.plan.plan import BoundStep, Plan
 
 OnArray = Callable[[Tensor, NDArray[Any]], None]
@@ -42,9 +43,11 @@ class CountOp(Op):
     ----------
     tensor : name of the tensor.
     counters : memory of the calls.
+    has_channels : whether axis 1 of the tensor counts the channels of the buffer.
     """
 
     tensor: str = ""
+    has_channels: bool = False
     counters: tuple[Counters, ...] = ()
 
     def calls(self, views: Sequence[View], out: View, rows: Rows) -> list[Call]:  # noqa: ARG002
@@ -52,7 +55,7 @@ class CountOp(Op):
         (x,), (buffer,) = views, self.inputs
         self.kernel = "count"
         batch, channels, _, width = buffer.shape
-        own = Counters()
+        own = Counters(channels, buffer.block)
         self.counters = (*self.counters, own)
         arguments = {
             **x.arguments("x", rows.first),
@@ -98,7 +101,9 @@ class _ObservingLowering(PlanLowering):
             self._pending.append(tensor)
             return
         shape, key = (1, 1, buffer.shape[2], 1), f"\0counts {tensor.name}"
-        op = CountOp(self.isa, (buffer,), TensorBuffer(key, shape, "u8", 1, array=key), tensor.name)
+        has_channels = images(tensor.shape) == buffer.shape
+        out = TensorBuffer(key, shape, "u8", 1, array=key)
+        op = CountOp(self.isa, (buffer,), out, tensor.name, has_channels=has_channels)
         self.segment.append(op)
         self.count_ops.append(op)
 
@@ -128,6 +133,11 @@ class Observer:
         Instruction set of the kernels, and number of threads.
     as_arrays
         Names of tensors that are given to the caller as arrays.
+
+    Attributes
+    ----------
+    plan : the plan.
+    extremes : the smallest and the largest value in the last run of each tensor that kernels count.
     """
 
     def __init__(self, plan: Plan, isa: Isa, threads: int, as_arrays: Collection[str]) -> None:
@@ -137,6 +147,7 @@ class Observer:
         self._ops = {op.tensor: op for op in lowering.count_ops}
         self._exponents = dict.fromkeys(self._ops, NOTHING)
         self._counted: list[tuple[str, int, Counted]] = []
+        self.extremes: dict[str, tuple[float, float]] = {}
         self._on_array: OnArray | None = None
         for op in self._ops.values():
             for one in op.counters:
@@ -162,8 +173,14 @@ class Observer:
             self._executor.run(feeds)
         finally:
             self._on_array = None
+        for name, op in self._ops.items():
+            least, most = zip(*(one.extremes for one in op.counters), strict=True)
+            self.extremes[name] = min(least), max(most)
         if outgrown := [name for name, op in self._ops.items() if any(one.is_outgrown for one in op.counters)]:
             self._run_again(feeds, outgrown)
+        for op in self._ops.values():
+            for one in op.counters:
+                one.end_run()
 
     def _run_again(self, feeds: Mapping[str, NDArray[Any]], outgrown: list[str]) -> None:
         """Widen the range of some tensors, and count what lies beyond the range before."""
@@ -184,6 +201,12 @@ class Observer:
         """Keep what a tensor's counters hold."""
         for one in self._ops[name].counters:
             self._counted.append((name, self._exponents[name], one.found()))
+
+    def channels(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Yield the largest finite magnitude of each channel (axis 1) of tensors of which kernels know it, by name."""
+        for name, op in self._ops.items():
+            if op.has_channels and op.counters:
+                yield name, np.max([one.most_of_channels for one in op.counters], axis=0)
 
     def counts(self) -> Iterator[tuple[str, int, Counted]]:
         """Yield what was counted: the name of a tensor, the exponent of its range, and the counts.

@@ -21,7 +21,7 @@ the halos of its inputs, and memory is laid out when the whole segment is known 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -77,7 +77,20 @@ def make_executor(plan: Plan, isa: Isa, threads: int, *, raw: bool, spare: Spare
     spare
         Memory that an earlier plan left.
     """
-    return PlanLowering(fuse_biases(with_quantized_steps(plan)), isa, threads, raw, spare).executor()
+    return PlanLowering(fuse_biases(with_quantized_steps(plan)), isa, threads, raw, Memory(spare)).executor()
+
+
+def make_executors(plans: Sequence[Plan], isa: Isa, threads: int) -> list[Executor]:
+    """Return plans on native kernels that run one at a time, in memory that they share; see `make_executor`.
+
+    Their kernels are compiled together, and their outputs are real numbers.
+    """
+    memory, executors = Memory(), []
+    for plan in plans:
+        lowering = PlanLowering(fuse_biases(with_quantized_steps(plan)), isa, threads, False, memory)
+        executors.append(lowering.executor(loads=False))
+    load([segment.compiled.program for executor in executors for segment in executor.segments])
+    return executors
 
 
 class PlanLowering(SegmentTensors):
@@ -94,18 +107,18 @@ class PlanLowering(SegmentTensors):
     last_read : index of the last step that reads a tensor, by name.
     """
 
-    def __init__(self, plan: Plan, isa: Isa, threads: int, raw: bool, spare: SpareMemory | None = None) -> None:
+    def __init__(self, plan: Plan, isa: Isa, threads: int, raw: bool, memory: Memory | None = None) -> None:
         super().__init__(plan, isa)
         self.threads, self.raw = threads, raw
-        self.memory = Memory(spare)
+        self.memory = memory or Memory()
         self.evaluated: dict[int, tuple[TensorBuffer, ...]] = {}
         self.faults: list[Fault] = []
         self.rounding: list[BoundStep] = []
         self.wide_steps = WideSteps()
         self.last_read = {s: i for i, b in enumerate(plan.steps) for s in b.reads}
 
-    def executor(self) -> Executor:
-        """Lower all steps and return the executor."""
+    def executor(self, *, loads: bool = True) -> Executor:
+        """Lower all steps and return the executor, with the machine code of its kernels if `loads` is set."""
         self._before_steps()
         for i, bound_step in enumerate(self.plan.steps):
             reason = self._try_native(bound_step)
@@ -115,7 +128,8 @@ class PlanLowering(SegmentTensors):
             self._after_step(bound_step, is_native=reason is None)
         outputs = self._outputs()
         self._close_segment(len(self.plan.steps))
-        load([part.compiled.program for part in self.parts if isinstance(part, NativeSegment)])
+        if loads:
+            load([part.compiled.program for part in self.parts if isinstance(part, NativeSegment)])
         release, later = [], {source.key for source in outputs.values()}
         for reads in reversed(self.reads):
             release.append(tuple(sorted(reads - later)))
@@ -256,6 +270,7 @@ class PlanLowering(SegmentTensors):
             isa=self.isa,
             request=self._request_plain,
             fault=lambda message: self._add_fault(bound_step, message),
+            lies_plain=self._reads_plain(step),
         )
         lowered = entry.lowering(context)
         for op in lowered.ops:

@@ -7,9 +7,13 @@ from math import prod
 from typing import Any
 
 from qengine.kernels.elements import lanes_of
+from qengine.kernels.epilogue import LANES
 from qengine.kernels.isa import Isa
+from qengine.kernels.reference.word import Word
 from qengine.runtime.native.plain_op import Part, PlainOp
 from qengine.runtime.native.tensor_buffer import Address, TensorBuffer
+
+_MAX_RIGHT_SHIFT, _MAX_LEFT_SHIFT = 62, 40  # larger ones make no difference, see `reference.rounding`
 
 Extent = tuple[int, int, int]
 """Number of groups of rows, elements of a row, and rows of a group, whose elements alternate."""
@@ -51,7 +55,7 @@ def row_op(
     """
     outer, length, inner = extent
     element: Any = x.stored
-    groups = -(-inner // lanes_of(element))
+    groups = -(-inner // (lanes_of(element) if element in ("f32", "f64") else LANES))
     read, written = dict(inputs or {}), dict(others or {})
 
     def arguments(part: Part) -> dict[str, Address]:
@@ -65,3 +69,9 @@ def row_op(
     work = element_cycles * outer * length * inner + 30.0 * units
     buffers = (x, *read.values())
     return PlainOp(isa, buffers, out, spec, arguments, units, work, tuple(written.values()), scratch)
+
+
+def code_end(word: Word, shift: int) -> tuple[int, ...]:
+    """Return the numbers of the end of an exact result that drops `shift` bits; see `kernels.emit.code_rows`."""
+    right, left = min(max(shift, 0), _MAX_RIGHT_SHIFT), min(max(-shift, 0), _MAX_LEFT_SHIFT)
+    return right, left, word.least, word.most, 64 - word.bits

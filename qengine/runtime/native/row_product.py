@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels import dot
 from qengine.kernels.dot import Dot, FactorType
-from qengine.kernels.epilogue import LANES, Sums
+from qengine.kernels.epilogue import LANES, Epilogue, Sums
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Call
 from qengine.runtime.native.op import float_bounds
@@ -101,6 +101,7 @@ class RowProduct:
     taps : number of taps of a row.
     columns : number of columns of the result.
     epilogue : end of sums of integers; None for float32.
+    scalars : address of the numbers that all columns share.
     """
 
     isa: Isa
@@ -108,7 +109,8 @@ class RowProduct:
     offsets: int
     taps: int
     columns: int
-    epilogue: Sums | None = None
+    epilogue: Sums | Epilogue | None = None
+    scalars: int = int(_UNBOUNDED.ctypes.data)
 
     @property
     def vectors(self) -> int:
@@ -179,6 +181,7 @@ class RowProduct:
     def _call(self, places: Places, rows: int, tile: dot.Tile, first: int, vectors: int) -> Call:
         last = min(self.columns - (first + vectors - 1) * LANES, LANES)
         is_outer = self.vector_bytes * vectors > _OUTER_BYTES and rows * self.taps * 4 < 1 << 20
+        y_vector = LANES * (4 if self.epilogue is None else self.epilogue.itemsize)
         number_bytes = _VECTOR if self.epilogue is None else self.epilogue.number_bytes
         spec = Dot(
             self.kind,
@@ -195,8 +198,9 @@ class RowProduct:
             **{"x": places.x, "x_batch": 0, "x_row": 0, "x_step": places.x_row},
             **{"offsets": self.offsets, "taps": self.taps, "chunks": 0, "chunk_count": 0},
             **{"w": places.w + first * self.vector_bytes, "w_vector": self.vector_bytes},
-            **{"numbers": places.numbers + first * number_bytes, "scalars": int(_UNBOUNDED.ctypes.data)},
-            **{"y": places.y + first * _VECTOR, "y_batch": 0, "y_vector": _VECTOR, "y_row": 0, "y_pixel": places.y_row},
+            **{"numbers": places.numbers + first * number_bytes, "scalars": self.scalars},
+            **{"y": places.y + first * y_vector, "y_batch": 0, "y_vector": y_vector, "y_row": 0},
+            **{"y_pixel": places.y_row},
             **{"batch": 1, "rows": 1, "width": rows, "vectors": vectors, "last": last},
         }
         return Call(spec, arguments)

@@ -18,10 +18,24 @@ from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsRun, Role, find
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
-from qengine.model.steps import Convert, Evaluation, Island, Join, Kernel, Linear, Move, Rounded, Step, Tensor, codes_of
+from qengine.model.steps import (
+    Convert,
+    Evaluation,
+    Island,
+    Join,
+    Kernel,
+    Linear,
+    Move,
+    Rounded,
+    Rows,
+    Step,
+    Tensor,
+    codes_of,
+)
 from qengine.model.steps.forms import Concatenated
 from qengine.qformat import PartFormats, QFormat, joined_format
 from qengine.runtime.plan.evaluation_rules import with_rule
+from qengine.runtime.plan.lifetimes import most_bytes, with_lifetimes
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
 
 
@@ -221,7 +235,7 @@ class PlanBuilder:
         if self.fixed and self.fixed.strict and self.islands:
             listed = ", ".join(dict.fromkeys(map(str, self.islands)))  # a step for each output
             raise UnsupportedError(f"strict: no fixed-point rule for {listed}; they would run as float32 islands")
-        steps = self._with_lifetimes()
+        steps = with_lifetimes(self.steps)
         most, heaviest = most_bytes(self.inputs, steps)
         plan = Plan(tuple(self.inputs), steps, outputs, tuple(self.encoded.values()), self.fixed)
         plan = replace(plan, bytes=self.known_bytes + most, heaviest=heaviest)
@@ -328,6 +342,8 @@ class PlanBuilder:
         if self._is_mixed(step, output):
             step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
+        if in_fixed and self.fixed and isinstance(step, Rows) and step.is_island(self.fixed.arithmetic):
+            step = step.island()
         return output, step, step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
@@ -345,6 +361,8 @@ class PlanBuilder:
         operands = step.operands
         if isinstance(step, Linear) and step.b is not None and step.b.value is not None:
             operands = (step.x, step.w)  # a constant bias never has a format
+        if isinstance(step, Rows) and step.parameters[1:] and step.parameters[1].value is not None:
+            operands = (step.x, step.parameters[0])
         return len({t.format is None for t in (output, *operands) if t.is_float}) > 1
 
     def _computes_reals(self, step: Step, output: Tensor) -> bool:
@@ -355,36 +373,3 @@ class PlanBuilder:
 
     def _check_size(self, shape: tuple[int, ...], label: str) -> None:
         memory.check_elements(shape, f"{label}: a tensor", self.max_elements)
-
-    def _with_lifetimes(self) -> tuple[BoundStep, ...]:
-        """Return the steps, each with the tensors that no later step reads: its operands, and its output if unread."""
-        read_later: set[str] = set()
-        steps = []
-        for bound_step in reversed(self.steps):
-            names = {*bound_step.reads, bound_step.output.name}
-            steps.append(replace(bound_step, release=tuple(sorted(names - read_later))))
-            read_later |= names
-        return tuple(reversed(steps))
-
-
-def most_bytes(inputs: Sequence[Tensor], steps: Sequence[BoundStep]) -> tuple[int, str]:
-    """Return the largest number of bytes that tensors take at the same time on the reference, and the node where.
-
-    An output in fixed point is computed as integers of 64 bits first.
-    """
-    sizes = {t.name: _bytes(t) for t in inputs}
-    alive = most = sum(sizes.values())
-    heaviest = "the inputs of a run"
-    for bound_step in steps:
-        output, step = bound_step.output, bound_step.step
-        computed = max(prod(output.shape), prod(step.scratch)) * (output.dtype.itemsize if output.format is None else 8)
-        sizes[output.name] = _bytes(output)
-        alive += sizes[output.name]
-        if alive + computed > most:
-            most, heaviest = alive + computed, str(bound_step.node)
-        alive -= sum(sizes.pop(name, 0) for name in bound_step.release)
-    return most, heaviest
-
-
-def _bytes(t: Tensor) -> int:
-    return prod(t.shape) * (t.dtype.itemsize if t.format is None else t.format.dtype.itemsize)

@@ -4,8 +4,9 @@ from collections.abc import Container
 from dataclasses import replace
 
 from qengine.model.eager import single_node
+from qengine.model.eager.attention_rule import AttentionRule
 from qengine.model.ops.operator import Role, find
-from qengine.model.steps import Evaluation
+from qengine.model.steps import Evaluation, Picking, picks_codes
 from qengine.runtime.plan.plan import FixedPointSettings
 
 
@@ -22,8 +23,13 @@ def with_rule(evaluation: Evaluation, fixed: FixedPointSettings, constants: Cont
         Names of the constants; a constant bias needs no format.
     """
     node = evaluation.node
+    if find(node).picks(node):
+        return replace(evaluation, rule=Picking) if picks_codes(evaluation) else evaluation
     rule = single_node.rule_of(node)
-    if rule is None or not node.hidden:
+    if rule is AttentionRule:
+        is_left = "softmax" in fixed.arithmetic.islands or not AttentionRule.serves(evaluation)
+        return evaluation if is_left else replace(evaluation, rule=rule)
+    if rule is None or not node.hidden or "recurrent" in fixed.arithmetic.islands:
         return evaluation
     biases = {name for name, role in find(node).roles(node) if role is Role.BIAS and name in constants}
     inputs = [t for name, t in zip(node.inputs, evaluation.inputs, strict=True) if t and name not in biases]

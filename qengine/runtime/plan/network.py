@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qengine.errors import OptionError, did_you_mean
 from qengine.model.eager import single_node
 from qengine.model.formats.assign import FormatRequest, Formattable, assign_formats
+from qengine.model.formats.parts import whole_tensors
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import optimize, remove_dead, with_hidden_outputs
@@ -79,6 +80,7 @@ class Network:
         self._branches: dict[tuple[int, str], tuple[Node, Graph]] = {}  # with the node, so that its id stays its own
         check_supported(model, is_runnable)
         self._gives_hidden = gives_hidden
+        model = replace(model, whole=_whole(model, request))
         self._stages = optimize(model, gives_hidden=gives_hidden)
         self.model, self.optimized = self._stages[3], self._stages[-1]
         self.value_inputs = value_inputs(self.model) - data
@@ -94,7 +96,9 @@ class Network:
         self.table = None if request is None else assign_formats(self._formattable, request)
 
     def with_request(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
-        """Return the same network with another request, without running the passes again."""
+        """Return the same network with another request; the passes run again only if it names other joins."""
+        if request is not None and _whole(self.source, request) != self.source.whole:
+            return Network(self.source, request, as_float32=as_float32, gives_hidden=self._gives_hidden)
         other = copy.copy(self)
         other._branches = {}
         other._assign(request, as_float32)
@@ -243,6 +247,13 @@ class Network:
         outputs = tuple(self.model.values.get(name, Value(name)) for name in names)
         graph = remove_dead(replace(self.optimized, nodes=tuple(nodes), outputs=outputs, constants=constants))
         return with_hidden_outputs(graph) if self._gives_hidden else graph
+
+
+def _whole(model: Graph, request: FormatRequest | None) -> frozenset[str]:
+    """Return the tensors that a request gives one format, as far as joins are concerned."""
+    if request is None:
+        return frozenset()
+    return whole_tensors(model, request.formats, has_rest=request.qformat is not None)
 
 
 def _has_hidden(graph: Graph) -> bool:

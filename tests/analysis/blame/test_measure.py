@@ -75,13 +75,36 @@ def test_every_figure_is_that_of_plain_numpy():
         alone = brute_force(data, {name: form})
         assert close(found[name].own_db, alone[name]), name
         assert close(found[name].output_db, alone["y"]), name
+        others = brute_force(data, {other: FORMATS[other] for other in FORMATS if other != name})["y"]
+        assert close(found[name].all_but_db, others), name
+        assert close(found[name].gain_db, others - found.rounded_db), name
     run = brute_force(data, FORMATS)
+    assert close(found.rounded_db, run["y"])
+    assert close(found.sum_db, -10 * np.log10(sum(10 ** (-one.output_db / 10) for one in found.tensors)))
     # Nothing is rounded but these tensors: the bias has bits enough, and sums of codes are exact.
     assert all(close(found[name].sqnr_db, run[name]) for name in FORMATS)
     assert close(found.sqnr_db, run["y"])
     assert close(found.constants_db, brute_force(data, {n: FORMATS[n] for n in ("w1", "w2")})["y"])
     assert close(found.activations_db, brute_force(data, {n: FORMATS[n] for n in ("x", "r", "y")})["y"])
     assert (found.runs, found.outputs) == (3, ("y",))
+
+
+def test_groups_are_rounded_as_one():
+    data = feeds()
+    groups = {"first": ["x", "w1", "r"], "weights": ["w1", "w2"]}
+    found = blame(InferenceSession(PERCEPTRON, formats=FORMATS), data, groups=groups)
+    assert {one.name: list(one.tensors) for one in found.groups} == groups
+    for one in found.groups:
+        chosen = {name: FORMATS[name] for name in one.tensors}
+        assert close(one.output_db, brute_force(data, chosen)["y"])
+        others = {name: form for name, form in FORMATS.items() if name not in chosen}
+        assert close(one.all_but_db, brute_force(data, others)["y"])
+        assert close(one.gain_db, one.all_but_db - found.rounded_db)
+        assert one.sensitivity == pytest.approx(10 ** (-one.output_db / 10))
+    gains = [one.gain_db for one in found.groups]
+    assert gains == sorted(gains, reverse=True)
+    named = blame(InferenceSession(PERCEPTRON, formats=FORMATS), data, groups="weights=^w")
+    assert named.groups[0] == next(one for one in found.groups if one.name == "weights")
 
 
 def test_noise_is_energy_and_shares_are_of_all_sensitivity():
@@ -219,7 +242,7 @@ def test_codes_that_are_only_moved_are_not_blamed():
 def test_a_wrong_format_is_named_first():
     digits = zoo.find("digits")
     data = [{"image": digits.sample().feeds["image"][:20]}]
-    formats = dict(qengine.calibrate(digits.path, data))
+    formats = dict(qengine.calibrate(digits.path, data, per_channel=False, unsigned=False))
     for names, form, text in (
         (("block2.norm1", "block2.relu1"), "Q6.1", "3 fewer integer bits"),
         (("block1.norm2", "block1.relu2"), "Q-1.8", "3 more integer bits"),
@@ -361,8 +384,25 @@ def test_what_cannot_be_done_is_said():
     ):
         blame(InferenceSession(indices, qformat="Q3.4"), [{"x": weights(2, 6)}])
     decided = network([("NonZero", "x", "n"), ("Cast", "n", "y", {"to": 1})], inputs={"x": [2, 6]})
-    with pytest.raises(UnsupportedError, match="the data decides how this model runs"):
+    with pytest.raises(UnsupportedError, match=r"'y' is \[2, 12\] in float32 and \[2, 10\] with tensors rounded"):
         blame(InferenceSession(decided, qformat="Q3.4"), [{"x": weights(2, 6)}])
+    small = InferenceSession(PERCEPTRON, formats=FORMATS, max_memory="16K")
+    with pytest.raises(UnsupportedError, match=r"every tensor of a run, .* needs 32\.8 KiB"):
+        blame(small, [{"x": weights(200, 6)}])
     logs = network([("Log", "x", "l"), ("Softplus", "l", "y")], inputs={"x": [3]})
     with pytest.raises(FormatError, match="tensor 'y' became NaN in float32"):
         blame(InferenceSession(logs, qformat="Q3.4"), [{"x": np.float32([1, -1, 2])}])
+
+
+def test_what_rounding_makes_nan_has_no_figure():
+    """Rounded to 0, a number divided by itself is NaN in float32; the run in fixed point has a rule."""
+    model = network([("Abs", "x", "a"), ("Div", "x a", "d"), ("Neg", "d", "y")], inputs={"x": [2, 6]})
+    x = np.full((2, 6), 0.3, np.float32)
+    x[0, 0] = 0.01
+    found = blame(InferenceSession(model, qformat="Q4.3"), [{"x": x}] * 2, groups={"both": ["x", "y"]})
+    assert found.sqnr_db is not None
+    assert (found.rounded_db, found.activations_db) == (None, None)
+    assert all(one.all_but_db is None and one.gain_db is None for one in (*found.tensors, *found.groups))
+    assert found["y"].output_db > 15
+    assert any("no figure with all tensors rounded: " in note and "became NaN" in note for note in found.notes)
+    assert "no SQNR with all tensors rounded" in found.verdict[0]

@@ -64,11 +64,21 @@ def test_runs_with_tensors_rounded(word, isa):
         if point.rounds:
             # The native run may round a number at a tie to the other side: both get the same rounded tensor.
             array = None if point.kind == "constant" else want.rounded(point)
-            assert_close(got.run_with_rounded(point, array=array), want.run_with_rounded(point, array=array))
-            assert (
-                not np.array_equal(want.run_with_rounded(point, array=array)["s"], want.exact["s"]) or name in "vgmywb"
-            )
-    assert_close(*(r.run_with_kinds_rounded(constants=True, activations=False) for r in (got, want)))
+            given = {} if array is None else {name: array}
+            assert_close(got.alone([name], given=given), want.alone([name], given=given))
+            assert not np.array_equal(want.alone([name])["s"], want.exact["s"]) or name in "vgmywb"
+    assert_close(*(r.with_kinds(constants=True, activations=False) for r in (got, want)))
+
+
+@pytest.mark.parametrize("isa", [ISAS[0], "reference"])
+def test_a_run_does_not_depend_on_earlier_ones(isa):
+    sets = (["w"], ["w", "y"], ["y"], ["x", "e"], ["e", "s"], ["e"], ["s"], [], ["w"])
+    used = rerun_of(isa, **WORDS["int8"])
+    for names in sets:
+        new = rerun_of(isa, **WORDS["int8"])
+        for run in ("alone", "all_but"):
+            got, want = (getattr(one, run)(names) for one in (used, new))
+            assert all(np.array_equal(got[name], want[name]) for name in want), (names, run)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -76,13 +86,13 @@ def test_runs_with_tensors_rounded(word, isa):
 def test_all_activations_rounded(word, isa):
     """A tie may go the other way in a sum that the native kernel adds up in another order: one step of the format."""
     got, want = rerun_of(isa, **WORDS[word]), rerun_of("reference", **WORDS[word])
-    ours, theirs = (r.run_with_kinds_rounded(constants=False, activations=True) for r in (got, want))
+    ours, theirs = (r.with_kinds(constants=False, activations=True) for r in (got, want))
     for name, array in ours.items():
         apart = array != theirs[name]
         assert np.count_nonzero(apart) <= 0.01 * array.size
         assert not np.array_equal(theirs[name], want.exact[name])
     (plan,) = got._with_kinds.values()
-    executor = got._plans.executor(plan, raw=False)
+    executor = got._session_plans.executor(plan, raw=False)
     kernels = [op.kernel for part in executor.parts if isinstance(part, NativeSegment) for op in part.ops]
     assert kernels.count("quantize") >= 4
     assert kernels.count("dequantize") >= 4
@@ -91,7 +101,7 @@ def test_all_activations_rounded(word, isa):
 @pytest.mark.parametrize("word", WORDS)
 def test_figures(word):
     found = [blame(InferenceSession(NETWORK, isa=isa, **WORDS[word]), [FEEDS] * 2) for isa in (ISAS[0], "reference")]
-    for whole in ("sqnr_db", "constants_db", "activations_db"):
+    for whole in ("sqnr_db", "rounded_db", "sum_db", "constants_db", "activations_db"):
         assert getattr(found[0], whole) == pytest.approx(getattr(found[1], whole), abs=0.05)
     ours, theirs = ({t.name: t for t in one.tensors} for one in found)
     assert ours.keys() == theirs.keys()
@@ -99,7 +109,7 @@ def test_figures(word):
         other = theirs[name]
         counts = ("elements", "saturated", "underflowed", "unused_bits", "kind", "operator", "format", "shares")
         assert [getattr(one, count) for count in counts] == [getattr(other, count) for count in counts]
-        for figure in ("sqnr_db", "own_db", "output_db"):
+        for figure in ("sqnr_db", "own_db", "output_db", "all_but_db"):
             if getattr(other, figure) is None:
                 assert getattr(one, figure) is None
             else:
@@ -117,4 +127,4 @@ def test_a_number_that_rounding_alone_makes_nan(isa):
     rerun = Rerun(session.plan(feeds), real.plan(feeds), real)
     rerun.run(feeds)
     with np.errstate(all="ignore"), pytest.raises(FormatError, match="tensor 'y' became NaN in float32"):
-        rerun.run_with_kinds_rounded(constants=False, activations=True)
+        rerun.with_kinds(constants=False, activations=True)

@@ -9,10 +9,11 @@ from qengine.analysis.inspection.costs import FLOAT_BITS, Workload, all_costs, f
 from qengine.errors import OptionError
 from qengine.qformat import QFormat, channel_formats
 
-# x (2, 3) -> c (2, 5) -> y (2, 5): weights 15, a bias of 5, and a factor of 5 that is read twice.
+# x (2, 3) -> c (2, 5) -> m (2, 5) -> y (2, 5), all outputs: weights 15, a bias of 5, and a factor of 5 read twice.
 MODEL = network(
     [("Gemm", "x w b", "c"), ("Mul", "c f", "m"), ("Add", "m f", "y")],
     inputs={"x": ["N", 3]},
+    outputs=["c", "m", "y"],
     constants={"w": weights(3, 5, seed=1), "b": weights(5, seed=2), "f": weights(5, seed=3)},
 )
 FEEDS = {"x": np.ones((2, 3), np.float32)}

@@ -98,7 +98,7 @@ def test_it_is_near_the_best_of_all_assignments(data, seed, cost, metric, drop, 
     found = search(model, dataset, metric=metric, cost=cost, bits=BITS, **drop)
     figure = figures(model, dataset, metric)
 
-    observation = observe(load(model), [{"x": np.concatenate([b.feeds["x"] for b in dataset.batches()])}])
+    observation = observe(load(model), [b.feeds for b in dataset.batches()])
     units = units_of(observation, CalibrationOptions(), BITS, BITS, SessionOptions())
     assert [unit.name for unit in units] == ["x", "w1", "r", "w2", "y"]
     every = {}

@@ -25,7 +25,8 @@ BATCHES = [Batch({"x": X[:4]}, {}, None, 4), Batch({"x": X[4:8]}, {}, None, 4), 
 
 @pytest.fixture(scope="module")
 def units():
-    return units_of(observe(load(MODEL), [{"x": X}]), CalibrationOptions(), (3, 6), (3, 6), SessionOptions())
+    options = CalibrationOptions(per_channel=False)
+    return units_of(observe(load(MODEL), [{"x": X}]), options, (3, 6), (3, 6), SessionOptions())
 
 
 def measured(units, samples=12, priced=None):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from joined_heads import APART, FEEDS
 from networks import network, weights
 
 import qengine
@@ -94,3 +95,14 @@ def test_an_assignment_as_formats():
 def test_word_lengths_that_are_none(bits, message):
     with pytest.raises(OptionError, match=message):
         units(**bits)
+
+
+@pytest.mark.parametrize("given", ["auto", 12])
+def test_a_given_word_length_of_the_outputs_is_left(given):
+    for head, outputs in (("an output", {"b", "s"}), ("bounded", {"b", "s"}), ("split", {"b", "s"})):
+        observation = observe(load(APART[head].model()), FEEDS)
+        found = units_of(observation, CalibrationOptions(output_bits=given), (8,), (4, 8), SessionOptions())
+        for unit in found:
+            if outputs & set(unit.tensors):
+                assert unit.widths == ((4, 8) if given == "auto" else (12,)), (head, unit.name)
+        assert {name for unit in found for name in unit.tensors} >= outputs | {"x", "W"}

@@ -64,7 +64,7 @@ def test_weights_of_their_own():
 
 
 def test_given_formats_are_no_curve():
-    found = lines(draw_accuracy(swept(Grid(bits=[4, 8], qformats=["Q4.3", "Q1.2"]))))
+    found = lines(draw_accuracy(swept(Grid(bits=[4, 8], per_channel=[False], qformats=["Q4.3", "Q1.2"]))))
     assert set(found) == {"fixed point", "given formats", "float32"}
     assert found["given formats"].get_linestyle() == "None"
     assert [x for x, _ in points(found["given formats"])] == [4, 8]

@@ -48,6 +48,7 @@ def test_the_product():
         headroom=1.0,
         output_bits="auto",
         per_channel=True,
+        unsigned=True,
         rounding="trunc",
         overflow="wrap",
         accumulator_bits=16,

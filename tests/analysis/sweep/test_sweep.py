@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from joined_heads import APART, FEEDS, SAMPLES
 
 import qengine
 from qengine import InferenceSession
@@ -276,3 +277,19 @@ def test_registered_operators_are_refused(tmp_path):
     np.savez(tmp_path / "d.npz", x=np.zeros((2, 3, 6, 5), np.float32))
     with pytest.raises(UnsupportedError, match="does not know registered operators"):
         qengine.sweep(tmp_path / "m.onnx", tmp_path / "out", data=tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize(("output_bits", "word"), [("auto", 8), (16, 16)])
+def test_an_output_in_parts_is_compared_part_by_part(tmp_path, output_bits, word):
+    model = tmp_path / "model.onnx"
+    model.write_bytes(APART["an output"].model())
+    np.savez(tmp_path / "data.npz", x=np.stack(SAMPLES))
+    grid = Grid(bits=[8], output_bits=output_bits)
+    found = qengine.sweep(str(model), tmp_path / "out", grid, data=str(tmp_path / "data.npz"))
+    _, row = found.rows
+    formats = qengine.calibrate(str(model), FEEDS, bits=8, output_bits=output_bits)
+    sessions = InferenceSession(str(model)), InferenceSession(str(model), formats=formats)
+    exact, given = (np.concatenate([one.run(None, feeds)[0] for feeds in FEEDS]).astype(float) for one in sessions)
+    expected = 10 * math.log10(np.sum(exact**2) / np.sum((exact - given) ** 2))
+    assert row.outcome.measures.sqnr_db == pytest.approx(expected, abs=1e-4)
+    assert {form.bits for form in sessions[1].formats["y"].formats} == {word}

@@ -93,8 +93,20 @@ def test_islands_and_notes(capsys, tmp_path):
     (tmp_path / "m.onnx").write_bytes(
         network([("Mul", "x k", "m"), ("Softmax", "m", "y")], constants={"k": np.float32([3])})
     )
-    text = shown(capsys, tmp_path / "m.onnx", "-i", f"x={x}", "--qformat", "Q2.5", "--weight-qformat", "Q0.7")
+    text = shown(
+        capsys,
+        tmp_path / "m.onnx",
+        "-i",
+        f"x={x}",
+        "--qformat",
+        "Q2.5",
+        "--weight-qformat",
+        "Q0.7",
+        "--islands",
+        "softmax",
+    )
     assert "Softmax (float32)" in text
+    assert "softmax in float32" in text
     assert "note: computed in float32, without a fixed-point rule: node 'the_y' (Softmax)" in text
     assert "note: 1 of 1 elements of constant 'k' saturate in Q0.7" in text
 

@@ -264,3 +264,13 @@ def test_dequantize():
         assert real.dtype == np.float32
         assert [Fraction(float(v)) for v in real] == [scaled(int(c), n) for c in codes]
     assert dequantize(np.array(3, np.int8), 1).shape == ()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
+def test_codes_as_real_numbers(dtype):
+    codes = np.arange(np.iinfo(dtype).min, np.iinfo(dtype).max + 1).astype(dtype)
+    for n in (-100, -3, 0, 20, 101, 140, np.arange(codes.size) % 7 * 30 - 90):
+        found = dequantize(codes, n)
+        assert found.dtype == np.float32
+        with np.errstate(over="ignore", under="ignore"):
+            np.testing.assert_array_equal(found, np.ldexp(codes.astype(np.float64), np.negative(n)).astype(np.float32))

@@ -72,7 +72,7 @@ def test_formats_alone_name_every_activation():
 
 
 def test_many_without_a_format_are_counted():
-    nodes = [("Sigmoid", "x" if i == 0 else f"t{i - 1}", f"t{i}") for i in range(8)]
+    nodes = [("Softmax", "x" if i == 0 else f"t{i - 1}", f"t{i}") for i in range(8)]
     with pytest.raises(FormatError, match=r"^no format for 'x', 't0', 't1', 't2', 't3' and 5 more: name"):
         session([*nodes, ("Relu", "t7", "y")], {})
     for last, more in (("t4", " and 1 more"), ("t3", "")):

@@ -130,6 +130,13 @@ def test_every_channel_leaves_room_for_its_own_bias(operator, bias, attributes, 
     assert biased(operator, bias, attributes) == (min(n), [])
 
 
+def test_a_bias_has_at_most_as_many_fraction_bits_as_a_scale_of_float32():
+    nodes, constants = [("Conv", "x U v", "y")], {"U": np.ones((2, 4, 1, 1), np.float32), "v": np.float32([0, 1e-40])}
+    constants["U"][1] = 1e-36
+    s = session(nodes, {"x": "Q3.12", "y": "Q3.12"}, constants=constants, per_channel=True)
+    assert [one.fraction_bits for one in s.formats["U"].formats] == [14, 126 - 12]
+
+
 def test_given_formats_are_not_changed_for_a_bias():
     for options in ({"formats": {"U": "Q-6.21"}}, {"weight_qformat": "Q-6.21"}, {"formats": {"U": ["Q-6.21"] * 4}}):
         found, notes = biased("Conv", [100, 0, 0, 0], **options)
@@ -238,3 +245,11 @@ def test_the_least_float16_is_infinity_too():
 )
 def test_the_stored_format_stays_where_it_holds_every_value(stored, axis, wanted):
     assert _exact(stored, axis, [np.float32([[3, -1], [0.25, 1]]), np.float32([[2, 2], [0.5, 0]])]) == wanted
+
+
+@pytest.mark.parametrize("lowest", [-np.inf, np.finfo(np.float32).min])
+def test_a_mask_that_shapes_decide_saturates_every_result(lowest):
+    fill = {"value": np.float32([lowest])}
+    nodes = [("Shape", "x", "lengths"), ("ConstantOfShape", "lengths", "fill", fill), ("Add", "x fill", "y")]
+    (y,) = session(nodes, qformat="Q4.3").run(["y"], {"x": np.full_like(X, 15.875)}, raw=True)
+    assert (y == -128).all()

@@ -221,3 +221,13 @@ def i64(*values: int) -> NDArray[np.int64]:
 def scalar(value: float, dtype: Any = np.float32) -> NDArray[Any]:
     """Return an array without axes."""
     return np.array(value, dtype)
+
+
+def half(case: Case, tolerance: float = 2e-3) -> Case:
+    """Return a case in float16, whose result is that in float32 rounded once."""
+    wide = tuple(a if a is None else a.astype(np.float16).astype(np.float32) for a in case.inputs)
+    model, feeds = Case(case.operator, wide, case.attributes).model(NEWEST, constant=False)
+    (y,) = qengine.InferenceSession(model).run(None, feeds)
+    narrow = tuple(a if a is None else a.astype(np.float16) for a in case.inputs)
+    expected = (y.astype(np.float16),)
+    return Case(case.operator, narrow, case.attributes, expected=expected, rtol=tolerance, opsets=case.opsets)

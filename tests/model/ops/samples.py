@@ -95,6 +95,7 @@ def samples():
     yield Sample("Logistic", [real(3, 4)], {"alpha": -2.0}, 1, "qengine")
     yield Sample("MatMul", [real(2, 3, 4), real(4, 5), real(5, seed=1)], {}, 1, "qengine")
     yield Sample("ScaleShift", [real(2, 3, 4), real(3), real(3, seed=1)], {}, 1, "qengine")
+    yield Sample("RowScaleShift", [real(2, 3, 4), real(4), real(4, seed=1)], {}, 1, "qengine")
 
 
 SAMPLES = list(samples())

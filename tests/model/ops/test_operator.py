@@ -74,6 +74,7 @@ def test_signatures_are_those_of_the_schemas(name):
                 assert given[key].element == KINDS[attribute.type], f"{what}: {key}"
             default = onnx.helper.get_attribute_value(attribute.default_value) if has_default(attribute) else None
             default = default.decode() if isinstance(default, bytes) else default
+            default = tuple(default) if isinstance(default, list) else default
             if default is not None:
                 assert given[key].default == default, f"{what}: {key}"
         inputs = [p for p in found.parameters if p.serves(version)]

@@ -139,6 +139,12 @@ def test_the_longest_part_is_taken_where_a_branch_leaves():
     ]
 
 
+def test_a_longer_chain_is_several():
+    nodes = [("Tanh", f"t{i}" if i else "x", f"t{i + 1}" if i < 69 else "y") for i in range(70)]
+    found = labels(network(nodes, inputs={"x": [4]}))
+    assert [label.count("Tanh") for label in found] == [6, 64]
+
+
 def test_a_scalar_takes_no_number_with_axes():
     """A sum with a number of one axis has an axis more."""
     model = chain("Tanh x t; Mul t o m; Neg m n; Exp n y", inputs={"x": []}, o=np.float32([2.0]))

@@ -136,7 +136,7 @@ LEFT = {
     "more axes": ([CONV, ("Mul", "c k", "y")], {"k": weights(1, 1, 1, 1, 1)}),
     "more channels": ([("Conv", "x W", "c"), ("Add", "c k", "y")], {"k": weights(3, 1, 1), "W": weights(1, 4, 3, 3)}),
     "a quotient of the constant": ([CONV, ("Div", "k c", "y")], {"k": np.float32(2)}),
-    "a second reader": ([CONV, ("Mul", "c k", "m"), ("Add", "m c", "y")], {"k": np.float32(2)}),
+    "a second reader": ([CONV, ("Mul", "c k", "m"), ("Concat", "m c", "y", {"axis": 1})], {"k": np.float32(2)}),
     "another type": ([CONV, ("Cast", "c", "d", {"to": 11}), ("Mul", "d k", "y")], {"k": np.float64(2)}),
     "padding after an Add": (
         [("Add", "x k", "c"), ("Conv", "c W", "y", {"pads": [1, 0, 0, 0]})],

@@ -11,6 +11,7 @@ from qengine import InferenceSession, QFormat, calibrate, zoo
 from qengine.analysis.report import compare
 from qengine.errors import FeedError, FormatError
 from qengine.metrics.sqnr import sqnr
+from qengine.model.formats.files import format_to_json
 from qengine.qformat import finest_format
 from qengine.quantization.calibration import CalibrationOptions, choose_formats, observe
 from qengine.quantization.calibration.error import exact_error
@@ -51,12 +52,12 @@ def test_what_comes_out_is_all_that_a_session_needs(method, bits):
     assert dict(found) == found.formats
     session = InferenceSession(PLAIN, formats=found)
     assert session.notes == ()
-    assert {name: str(form) for name, form in session.formats.items()} == found.formats
+    assert {name: format_to_json(form) for name, form in session.formats.items()} == found.formats
     assert all(form.bits == bits for form in session.formats.values())
 
 
 def test_max_is_the_finest_format_of_all_runs_together():
-    values, found = traced(PLAIN), calibrate(PLAIN, FEEDS, bits=7, method="max")
+    values, found = traced(PLAIN), calibrate(PLAIN, FEEDS, bits=7, method="max", per_channel=False, unsigned=False)
     for name in ("x", "y"):
         assert found[name] == str(finest_format(values[name], 7))
     assert found["r"] == str(finest_format(np.concatenate([values["r"], values["p"]]), 7))
@@ -68,7 +69,7 @@ def test_max_is_the_finest_format_of_all_runs_together():
 
 def test_sqnr_is_that_of_the_tensor_alone():
     values = traced(PLAIN)
-    for one in calibrate(PLAIN, FEEDS, bits=8).tensors:
+    for one in calibrate(PLAIN, FEEDS, bits=8, per_channel=False).tensors:
         x = values.get(one.name, weights(4, 3, 3, 3) if one.name == "w" else weights(2, 4, 1, 1))
         own = sqnr(x, qengine.dequantize(qengine.quantize(x, one.format), one.format))
         assert one.sqnr_db == pytest.approx(own, abs=0.3), one.name
@@ -195,15 +196,16 @@ def test_unsigned_where_nothing_can_be_negative():
         outputs=["y", "q"],
         constants={"low": 0.25, "high": 1.0},
     )
-    signs = {name: QFormat.parse(form).signed for name, form in calibrate(model, FEEDS, unsigned=True).items()}
+    signs = {name: QFormat.parse(form).signed for name, form in calibrate(model, FEEDS).items()}
     # r and k share x's format.
     assert signs == {"x": True, "r": True, "s": False, "k": True, "c": False, "a": False, "q": True, "y": True}
     separate = model_of_signs()
-    found = calibrate(separate, FEEDS, unsigned=True)
+    found = calibrate(separate, FEEDS)
     signs = {name: QFormat.parse(form).signed for name, form in found.items() if name in "trskcay"}
     assert signs == {"t": True, "r": False, "s": False, "k": False, "c": False, "a": False, "y": True}
     assert found.notes == ()
-    assert all(QFormat.parse(form).signed for form in calibrate(separate, FEEDS).values())
+    found = calibrate(separate, FEEDS, unsigned=False, per_channel=False)
+    assert all(QFormat.parse(form).signed for form in found.values())
 
 
 def model_of_signs():
@@ -229,10 +231,10 @@ def model_of_signs():
 
 
 def test_an_input_is_unsigned_if_it_was_never_negative_and_that_is_told():
-    found = calibrate(PLAIN, [{"x": np.abs(x)} for x in X], unsigned=True)
+    found = calibrate(PLAIN, [{"x": np.abs(x)} for x in X], per_channel=False)
     assert found["x"].startswith("UQ")
     assert found.notes == ("input 'x' is unsigned, as it was never negative: what is negative becomes 0",)
-    assert calibrate(PLAIN, FEEDS, unsigned=True)["x"].startswith("Q")
+    assert calibrate(PLAIN, FEEDS)["x"].startswith("Q")
     assert all(form.startswith("Q") for name, form in found.items() if name in "wv")
 
 

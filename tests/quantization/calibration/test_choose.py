@@ -191,7 +191,8 @@ def test_headroom():
     for values in (one_sided, -one_sided):
         assert {str(chosen(values, 16, m, headroom=1.25)) for m in ("max", "mse", "percentile")} == {"Q1.14"}
     far = DATA["student"]
-    assert chosen(far, 4, headroom=4) == chosen(far, 4) != finest_format(far, 4)  # it clips, for the sake of the rest
+    assert chosen(far, 4) != finest_format(far, 4)  # it clips, for the sake of the rest
+    assert chosen(far, 4, headroom=4) == finest_format(4 * far, 4)  # what is asked for binds
 
 
 def test_what_is_always_zero_has_no_integer_bits():

@@ -141,7 +141,7 @@ def test_nothing_and_zeros():
 def test_arrays_of_histograms_give_them_back(count):
     histograms = [of(values(seed), [np.inf, np.nan] * seed, [0.0]) for seed in range(count)]
     arrays = HistogramArrays.of(histograms)
-    shapes = [(count, 2), (count, 3), (count, 2), (count, 2, BINS), (count, 2, 256)]
+    shapes = [(count, 2), (count, 3), (count, 2), (count, 2, BINS), (count, 2, 256), (count, 3)]
     assert [array.shape for array in arrays] == shapes
     for one, other in zip(histograms, arrays.histograms(), strict=True):
         same(one, other)

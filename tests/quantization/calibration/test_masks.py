@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from networks import network
 from onnx import TensorProto, helper, numpy_helper
 
 import qengine
-from qengine.quantization.calibration.masks import VISIBLE, Scores, scores_of
+from qengine.quantization.calibration.masks import VISIBLE, Addend, Scores, scores_of
 
 LOWEST = float(np.finfo(np.float32).min)
 VALUES = [-np.inf, -1e9, LOWEST, -65504.0, -1e4]
@@ -61,6 +62,38 @@ def scaled(value):
     )
 
 
+def with_bias(value):
+    """The mask is added to a bias, and the sum to the scores, as T5's exports do."""
+    nodes = [
+        ("Mul", ["f", "n"], ["k1"], {}),
+        ("Unsqueeze", ["k1", "a"], ["m"], {}),
+        ("Add", ["bias", "m"], ["b"], {}),
+        ("Add", ["s", "b"], ["t"], {}),
+    ]
+    lowest = np.array(value if np.isfinite(value) else LOWEST)
+    return nodes, {"n": lowest, "a": np.array([0])}, {"f": MASK, "bias": real(1, 2, 4, 5, seed=5)}
+
+
+def subtracted(value):
+    """The mask is a large number that is subtracted, as GPT-2's exports do."""
+    nodes = [("Mul", ["f", "n"], ["m"], {}), ("Sub", ["s", "m"], ["t"], {})]
+    return nodes, {"n": -np.array(value if np.isfinite(value) else LOWEST)}, {"f": MASK}
+
+
+def twice(value):
+    """Two masks are added, one of which leaves a row nothing to see."""
+    whole = MASK | np.array([[0], [0], [1], [0]], bool)
+    nodes, constants, feeds = computed(value)
+    return (
+        [("Add", ["s", "m0"], ["r"], {}), nodes[0], ("Add", ["r", "m"], ["t"], {})],
+        {
+            **constants,
+            "m0": np.where(whole, value if np.isfinite(value) else LOWEST / 4, 0),
+        },
+        feeds,
+    )
+
+
 def attention(form, value, opset=17, axis=-1):
     nodes, constants, inputs = form(value)
     v = "v" if form is not reshaped else "w"
@@ -89,7 +122,7 @@ def sqnr(wanted, given):
     return 10 * np.log10(np.sum(wanted**2) / np.sum((wanted - given) ** 2))
 
 
-@pytest.mark.parametrize("form", [added, chosen, fed, computed, reshaped, scaled])
+@pytest.mark.parametrize("form", [added, chosen, fed, computed, reshaped, scaled, with_bias, subtracted])
 @pytest.mark.parametrize("value", VALUES)
 def test_a_mask_costs_the_scores_nothing_and_masks(form, value):
     model, feeds = attention(form, value)
@@ -101,6 +134,49 @@ def test_a_mask_costs_the_scores_nothing_and_masks(form, value):
         ]
         np.testing.assert_array_equal(*runs)
         assert sqnr(wanted, runs[0]) >= least, (bits, sqnr(wanted, runs[0]))
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_row_that_is_masked_as_a_whole_takes_no_range(value):
+    model, feeds = attention(twice, value)
+    exact, given = (
+        np.delete(qengine.InferenceSession(model, formats=formats).run(None, feeds)[0], 2, axis=2)
+        for formats in (None, qengine.calibrate(model, [feeds], bits=16))
+    )
+    assert sqnr(exact.astype(np.float64), given) >= 70
+
+
+def test_what_leads_to_a_softmax_is_found_through_other_shapes_and_axes():
+    nodes = [
+        ("Cast", "a", "b", {"to": TensorProto.FLOAT}),
+        ("Transpose", "b", "c", {"perm": [0, 2, 1]}),
+        ("Softmax", "c", "p", {"axis": 2}),
+        ("Add", "p m", "q"),
+        ("Neg", "x", "a"),
+    ]
+    nodes.insert(0, nodes.pop())
+    model = network(nodes, inputs={"x": [2, 3, 4], "m": [2, 4, 3]}, outputs=["q"])
+    assert scores_of(qengine.InferenceSession(model).graph) == {
+        "a": Scores(1, False, VISIBLE),
+        "b": Scores(1, False, VISIBLE),
+        "c": Scores(2, False, VISIBLE),
+    }
+
+
+def test_only_what_is_added_to_scores_and_is_no_product_is_a_mask():
+    nodes = [
+        ("MatMul", "x x", "s"),
+        ("Sub", "s m", "t"),
+        ("Softmax", "t", "p", {"axis": 2}),
+        ("Mul", "p n", "u"),
+        ("Add", "u o", "y"),
+    ]
+    inputs = {name: [2, 3, 3] for name in "xmno"}
+    found = scores_of(qengine.InferenceSession(network(nodes, inputs=inputs)).graph)
+    assert found == {"m": Addend(is_negated=True), "t": Scores(2, False, VISIBLE)}
+    given = np.float32([1.0, 8192.0, 8191.0, -1e9])
+    np.testing.assert_array_equal(found["m"].visible(given), np.float32([1.0, np.inf, 8191.0, -1e9]))
+    np.testing.assert_array_equal(Addend().visible(given), np.float32([1.0, 8192.0, 8191.0, -np.inf]))
 
 
 def test_before_opset_13_a_row_lies_along_all_axes_from_the_axis_on():
@@ -130,6 +206,7 @@ def test_scores_that_something_else_reads_keep_their_range():
     [
         ([[0.0, -100.0, 5.0]], -1, False, [[0.0, -5.0, 5.0]]),
         ([[0.0, -100.0], [-np.inf, -np.inf]], 1, False, [[0.0, -10.0], [-np.inf, -np.inf]]),
+        ([[0.0, -100.0], [-9e3, -1e4]], 1, False, [0.0, -10.0]),
         ([[0.0, -100.0], [20.0, 3.0]], 0, True, [[10.0, 10.0], [20.0, 10.0]]),
         ([[0.0, -100.0], [20.0, 3.0]], 0, False, [[10.0, -7.0], [20.0, 3.0]]),
         (np.zeros((2, 0)), -1, False, np.zeros((2, 0))),

@@ -85,8 +85,8 @@ def test_a_matmul_has_the_bias_of_the_add_after_it():
     graph = load(network(nodes, inputs={"x": [3, 5, 16]}, constants={"w": weights(16, 6), "b": weights(6)}))
     data = [{"x": np.abs(weights(3, 5, 16, seed=i))} for i in range(4)]
     for recipe in ("fold+bias", "fold+bias=full"):
-        found = correct(graph, lambda g: calibrate(g, data, bits=16, weight_bits=3), data, recipe)
-        plain = correct(graph, lambda g: calibrate(g, data, bits=16, weight_bits=3), data, "fold")
+        found = correct(graph, lambda g: calibrate(g, data, bits=16, weight_bits=3, unsigned=False), data, recipe)
+        plain = correct(graph, lambda g: calibrate(g, data, bits=16, weight_bits=3, unsigned=False), data, "fold")
 
         def error(one):
             exact, fixed = InferenceSession(graph), InferenceSession(one.graph, formats=one.formats)

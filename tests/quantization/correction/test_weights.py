@@ -67,7 +67,7 @@ def test_one_layer(name, per_channel):
 
 def digits(bits):
     graph = fold_graph(load(zoo.find("digits").path))
-    return graph, calibrate(graph, [{"image": SAMPLE[:100]}], bits=bits, unsigned=True)
+    return graph, calibrate(graph, [{"image": SAMPLE[:100]}], bits=bits, per_channel=False)
 
 
 def test_a_session_of_the_result_has_the_same_weights():

@@ -125,3 +125,11 @@ def test_what_cannot_be_written_is_refused():
         quantized_model(session(qformat="Q3.4", accumulator_bits=24))
     with pytest.raises(FormatError, match=r"'x' is Q2\.3, of 6 bits; a quantized model stores activations in 8 or 16"):
         quantized_model(session(qformat="Q2.3"))
+
+
+def test_a_constant_without_axes_comes_back():
+    model = network([("Mul", "x a", "m"), ("Add", "m b", "y")], constants={"a": 0.75, "b": 1.5})
+    session = qengine.InferenceSession(model, qformat="Q3.4")
+    back = qengine.InferenceSession(quantized_model(session))
+    feeds = feeds_of(session)
+    np.testing.assert_array_equal(back.run(None, feeds)[0], session.run(None, feeds)[0], strict=True)

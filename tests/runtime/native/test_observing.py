@@ -77,8 +77,9 @@ def test_histograms_do_not_depend_on_threads_or_batches(isa):
     ):
         for name in names:
             pair = (HistogramArrays.of([each.histograms[name]]) for each in (one, other))
-            for a, b in zip(*pair, strict=True):
-                np.testing.assert_array_equal(a, b, err_msg=name)
+            for field, a, b in zip(HistogramArrays._fields, *pair, strict=True):
+                if field != "runs" or other.runs == one.runs:
+                    np.testing.assert_array_equal(a, b, err_msg=f"{name} {field}")
 
 
 def test_scores_before_a_softmax_are_counted_without_the_mask():
@@ -95,7 +96,10 @@ def test_scores_before_a_softmax_are_counted_without_the_mask():
 
 def test_infinities_and_nan_are_counted_and_refused_in_inputs():
     model = network(
-        [("Mul", "x k", "a"), ("Sub", "a a", "y")], inputs={"x": [1, 16, 1, 17]}, constants={"k": np.float32(1e38)}
+        [("Mul", "x k", "a"), ("Sub", "a a", "y")],
+        inputs={"x": [1, 16, 1, 17]},
+        outputs=["a", "y"],
+        constants={"k": np.float32(1e38)},
     )
     x = whole(1, 16, 1, 17) * 100
     found, expected = (observe(model, [{"x": x}], isa=isa) for isa in (available()[0].name, "reference"))

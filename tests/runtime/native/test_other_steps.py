@@ -199,6 +199,24 @@ MODELS = {
         ),
         "depthwise",
     ),
+    "rows, scaled and shifted": (
+        model_of(
+            ("Mul", "x s", "m"),
+            ("Add", "m b", "y"),
+            inputs={"x": [2, 5, 37]},
+            constants={"s": 0.5 + weights(37) ** 2, "b": weights(1, 1, 37, seed=1)},
+        ),
+        ("depthwise", "multiply"),
+    ),
+    "short rows, scaled and shifted": (
+        model_of(
+            ("Sub", "x b", "m"),
+            ("Mul", "m s", "y"),
+            inputs={"x": [2, 3, 5, 7]},
+            constants={"s": weights(7), "b": weights(7, seed=1)},
+        ),
+        ("dot", "multiply"),
+    ),
 }
 
 

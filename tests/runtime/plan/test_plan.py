@@ -254,6 +254,7 @@ def test_a_tensor_that_becomes_nan_in_an_island_names_its_node():
         qformat="Q4.3",
         inputs={"x": [2, 3]},
         constants={"g": [1.0, 1.0, 1.0]},
+        fixed={"islands": ("norm",)},
     )
     with pytest.raises(FormatError, match=r"^node 'the_y' \(LayerNormalization\): tensor 'y' became NaN"):
         s.run(None, {"x": np.ones((2, 3), np.float32)})
@@ -262,8 +263,9 @@ def test_a_tensor_that_becomes_nan_in_an_island_names_its_node():
 def test_strict_names_every_island():
     nodes = [("Softmax", "x", "s"), ("LogSoftmax", "s", "y")]
     with pytest.raises(UnsupportedError, match=r"^strict: .*node 'the_s' \(Softmax\), node 'the_y' \(LogSoftmax\)"):
-        session(nodes, qformat="Q4.3", fixed={"strict": True}).run(None, {"x": X})
-    s = session(nodes, qformat="Q4.3")
+        session(nodes, qformat="Q4.3", fixed={"strict": True, "islands": "softmax"}).run(None, {"x": X})
+    session(nodes, qformat="Q4.3", fixed={"strict": True, "islands": "norm"}).run(None, {"x": X})
+    s = session(nodes, qformat="Q4.3", fixed={"islands": "norm, softmax"})
     assert [bound.node.operator for bound in plan_of(s, {"x": X}).steps if bound.is_island] == ["Softmax", "LogSoftmax"]
     assert not any(bound.is_island for bound in plan_of(session(nodes), {"x": X}).steps)
     session(qformat="Q4.3", fixed={"strict": True}).run(None, {"x": X})

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from qengine.errors import ModelError, UnsupportedError
 from qengine.kernels.reference.functions import power
-from qengine.kernels.reference.normalization import standardize
-from qengine.model.eager.elements import Reals, axes_of, axis_of, check_shape, reals
+from qengine.kernels.reference.normalization import last_sum, norm
+from qengine.model.eager.elements import Reals, axis_of, reals
 from qengine.model.eager.evaluator import OutputType, evaluator, same_type
 from qengine.model.steps import Tensor
 
@@ -23,11 +23,6 @@ def _check_stash_type(stash_type: int) -> None:
         raise UnsupportedError(f"stash_type is {stash_type}; statistics in float32 (1) or float64 (11) are supported")
 
 
-def _last_sum(rows: Reals) -> Reals:
-    """Return the sum over the last axis, in the order of the elements."""
-    return np.add.accumulate(rows, axis=-1)[..., -1:] if rows.shape[-1] else np.zeros((*rows.shape[:-1], 1))
-
-
 def _check_broadcast(x: NDArray[Any], other: NDArray[Any], what: str) -> None:
     try:
         fits = np.broadcast_shapes(x.shape, other.shape) == x.shape
@@ -35,12 +30,6 @@ def _check_broadcast(x: NDArray[Any], other: NDArray[Any], what: str) -> None:
         fits = False
     if not fits:
         raise ModelError(f"{what} {list(other.shape)} does not broadcast to X {list(x.shape)}")
-
-
-def _per_channel(values: NDArray[Any], x: NDArray[Any], what: str) -> Reals:
-    """Return one number per channel, in a shape that broadcasts to x."""
-    check_shape(values, x.shape[1:2], what)
-    return reals(values).reshape(-1, *(1,) * (x.ndim - 2))
 
 
 def _window_sums(x: Reals, before: int, after: int) -> Reals:
@@ -78,84 +67,14 @@ def lrn(x: NDArray[Any], *, alpha: float = 1e-4, beta: float = 0.75, bias: float
     return np.asarray(wide / scale).astype(x.dtype)
 
 
-@evaluator("InstanceNormalization", outputs=same_type)
-def instance_normalization(
-    x: NDArray[Any],
-    scale: NDArray[Any],
-    b: NDArray[Any],
-    *,
-    epsilon: float = 1e-5,
-) -> NDArray[Any]:
-    """scale * (x - mean) / sqrt(variance + epsilon) + b, the statistics over each channel of each image."""
-    if x.ndim < 3:
-        raise ModelError(f"the input {list(x.shape)} needs the axes batch, channel and at least one more")
-    gain, offset = _per_channel(scale, x, "scale"), _per_channel(b, x, "B")
-    rows = standardize(x.reshape(*x.shape[:2], prod(x.shape[2:])), epsilon).reshape(x.shape)
-    return np.asarray(rows * gain + offset).astype(x.dtype)
-
-
-def _in_groups(x: NDArray[Any], num_groups: int, epsilon: float) -> Reals:
-    if x.ndim < 2:
-        raise ModelError(f"X {list(x.shape)} needs the axes batch and channel")
-    if num_groups < 1 or x.shape[1] % num_groups:
-        raise ModelError(f"num_groups is {num_groups}, a divisor of {x.shape[1]} channels is needed")
-    rows = x.reshape(x.shape[0], num_groups, x.shape[1] // num_groups * prod(x.shape[2:]))
-    return standardize(rows, epsilon).reshape(x.shape)
-
-
-@evaluator("GroupNormalization", since=18, outputs=same_type)
-def group_normalization_18(
-    x: NDArray[Any], scale: NDArray[Any], bias: NDArray[Any], *, epsilon: float = 1e-5, num_groups: int
-) -> NDArray[Any]:
-    """scale * (x - mean) / sqrt(variance + epsilon) + bias, with one scale and bias for a group of channels."""
-    y = _in_groups(x, num_groups, epsilon)
-    check_shape(scale, (num_groups,), "scale")
-    check_shape(bias, (num_groups,), "bias")
-    each = x.shape[1] // num_groups
-    gain, offset = _per_channel(np.repeat(scale, each), x, "scale"), _per_channel(np.repeat(bias, each), x, "bias")
-    return np.asarray(y * gain + offset).astype(x.dtype)
-
-
-@evaluator("GroupNormalization", since=21, outputs=same_type)
-def group_normalization_21(
-    x: NDArray[Any],
-    scale: NDArray[Any],
-    bias: NDArray[Any],
-    *,
-    epsilon: float = 1e-5,
-    num_groups: int,
-    stash_type: int = 1,
-) -> NDArray[Any]:
-    """scale * (x - mean) / sqrt(variance + epsilon) + bias, with one scale and bias for a channel."""
-    _check_stash_type(stash_type)
-    y = _in_groups(x, num_groups, epsilon)
-    return np.asarray(y * _per_channel(scale, x, "scale") + _per_channel(bias, x, "bias")).astype(x.dtype)
-
-
-@evaluator("MeanVarianceNormalization", outputs=same_type)
-def mean_variance_normalization(x: NDArray[Any], *, axes: tuple[int, ...] = (0, 2, 3)) -> NDArray[Any]:
-    """(x - mean) / (standard deviation + 1e-9), the statistics over `axes`."""
-    if not axes:
-        raise ModelError("axes is empty; name the axes of the mean and the variance")
-    over = axes_of(axes, x.ndim)
-    kept = [axis for axis in range(x.ndim) if axis not in over]
-    moved = reals(x).transpose(*kept, *over)
-    rows = moved.reshape(*(x.shape[axis] for axis in kept), prod(x.shape[axis] for axis in over))
-    count = max(rows.shape[-1], 1)
-    centred = rows - _last_sum(rows) / count
-    y = centred / (np.sqrt(_last_sum(centred * centred) / count) + 1e-9)
-    y = y.reshape(moved.shape).transpose(np.argsort([*kept, *over]))
-    return np.asarray(y.astype(x.dtype))
-
-
 @evaluator("LpNormalization", outputs=same_type)
 def lp_normalization(x: NDArray[Any], *, axis: int = -1, p: int = 2) -> NDArray[Any]:
     """x divided by its norm of order 1 or 2 along an axis; 0 where the norm is 0."""
     if p not in (1, 2):
         raise ModelError(f"p is {p}, ONNX has the norms of order 1 and 2")
     rows = np.moveaxis(reals(x), axis_of(axis, x.ndim), -1)
-    norm = _last_sum(np.abs(rows)) if p == 1 else np.sqrt(_last_sum(rows * rows))
-    y = np.where(norm == 0, 0.0, rows / norm)
+    size = last_sum(np.abs(rows))
+    y = norm(rows) if p == 2 else np.where(size == 0, 0.0, rows / np.where(size == 0, 1.0, size))
     return np.moveaxis(y, -1, axis_of(axis, x.ndim)).astype(x.dtype)
 
 
@@ -172,7 +91,7 @@ def rms_normalization(
     _check_broadcast(x, scale, "scale")
     first = axis_of(axis, x.ndim)
     rows = reals(x).reshape(*x.shape[:first], prod(x.shape[first:]))
-    mean = _last_sum(rows * rows) / max(rows.shape[-1], 1)
+    mean = last_sum(rows * rows) / max(rows.shape[-1], 1)
     y = (rows / np.sqrt(mean + epsilon)).reshape(x.shape)
     return np.asarray(y * reals(scale)).astype(scale.dtype)
 
@@ -201,9 +120,9 @@ def layer_normalization(
     first = axis_of(axis, x.ndim)
     rows = reals(x).reshape(*x.shape[:first], prod(x.shape[first:]))
     count = max(rows.shape[-1], 1)
-    mean = _last_sum(rows) / count
+    mean = last_sum(rows) / count
     centred = rows - mean
-    inverse = 1.0 / np.sqrt(_last_sum(centred * centred) / count + epsilon)
+    inverse = 1.0 / np.sqrt(last_sum(centred * centred) / count + epsilon)
     y = (centred * inverse).reshape(x.shape) * reals(scale)
     statistics = (*x.shape[:first], *(1,) * (x.ndim - first))
     return (

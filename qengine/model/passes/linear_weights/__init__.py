@@ -11,10 +11,17 @@ Constants broadcast as NumPy does, aligned at the last axis. They must not give 
 from __future__ import annotations
 
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.filters import ConvFilters, Filters, MatrixFilters, ScaleFilters, TransposedConvFilters
+from qengine.model.ops.filters import (
+    ConvFilters,
+    Filters,
+    MatrixFilters,
+    RowScaleFilters,
+    ScaleFilters,
+    TransposedConvFilters,
+)
 from qengine.model.ops.operator import find
 from qengine.model.passes.affine_terms import Constants, is_real, shape_of
-from qengine.model.passes.linear_weights.images import ConvWeights, ScaleWeights, TransposedConvWeights
+from qengine.model.passes.linear_weights.images import ConvWeights, RowScaleWeights, ScaleWeights, TransposedConvWeights
 from qengine.model.passes.linear_weights.layout import LinearWeights, NoFold
 from qengine.model.passes.linear_weights.matrices import LeftMatrixWeights, MatrixWeights
 
@@ -22,6 +29,7 @@ _KINDS: dict[type[Filters], type[LinearWeights]] = {
     TransposedConvFilters: TransposedConvWeights,
     ConvFilters: ConvWeights,
     MatrixFilters: MatrixWeights,
+    RowScaleFilters: RowScaleWeights,
     ScaleFilters: ScaleWeights,
 }
 """By the layout that an operator declares; the first that it is an instance of."""
@@ -57,4 +65,4 @@ def linear_weights(node: Node, graph: Graph, constants: Constants, source: str =
     return linear if linear.is_whole else None
 
 
-__all__ = ["LinearWeights", "NoFold", "linear_weights"]
+__all__ = ["LinearWeights", "NoFold", "RowScaleWeights", "ScaleWeights", "linear_weights"]

@@ -1,4 +1,4 @@
-"""Weights of operators whose channels are axis 1: Conv, ConvTranspose, ScaleShift."""
+"""Weights of operators whose channels are axis 1: Conv, ConvTranspose, ScaleShift; and of RowScaleShift."""
 
 from __future__ import annotations
 
@@ -78,11 +78,15 @@ class ImageWeights(LinearWeights):
             if k.ndim > 2 or k.size != 1:  # there are two axes at least
                 raise NoFold
             return _vector(k, 2, -1, length)
-        return _vector(k, self.rank, 1 - self.rank, length)
+        return _vector(k, self.rank, self.channel_axis(self.rank), length)
+
+    def channel_axis(self, rank: int) -> int:
+        """Return the axis that counts channels, from the end."""
+        return 1 - rank
 
     def _input(self, k: Reals, *, by_channel: bool) -> Reals:
         """Return a number for each input channel; a constant must not make one channel into several."""
-        known = self.x[1] if self.x is not None and len(self.x) > 1 else None
+        known = self.x[self.channel_axis(len(self.x))] if self.x is not None and len(self.x) > 1 else None
         if k.size != 1 and known != self.inputs:
             raise NoFold
         return np.broadcast_to(self._of(k, self.inputs, by_channel=by_channel), (self.inputs,))
@@ -221,3 +225,18 @@ class ScaleWeights(ImageWeights):
     def response(self, k: Reals, weights: Reals, *, by_channel: bool = False) -> Reals:
         """Return the products."""
         return np.asarray(weights * self._input(k, by_channel=by_channel))
+
+
+@dataclass(frozen=True)
+class RowScaleWeights(ScaleWeights):
+    """Weights (channels,) of a RowScaleShift."""
+
+    def channel_axis(self, rank: int) -> int:  # noqa: ARG002
+        """Return the last axis."""
+        return -1
+
+    def _of(self, k: Reals, length: int | None, *, by_channel: bool) -> Reals:
+        """Return a number for each channel; a BatchNormalization counts axis 1."""
+        if by_channel and self.rank != 2:
+            raise NoFold
+        return super()._of(k, length, by_channel=by_channel)

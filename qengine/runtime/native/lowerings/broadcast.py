@@ -16,6 +16,7 @@ from qengine.model.steps.pairs import Chosen, Extreme, Predicate, Remainder
 from qengine.runtime.native.broadcast_op import ExactNumbers, broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.lowerings.combine import MAX_SUM
+from qengine.runtime.native.lowerings.functions import lower_to_table
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, element_type
 
@@ -140,6 +141,8 @@ def lower_codes(context: PlainContext[Combine]) -> Lowered:
         shift, shifts = n[0] + finest - target, (finest, finest - n[1])
         limit = sizes[0] * max(1 << finest, sizes[1] << shifts[1])
     elif step.operation == "divide":
+        if terms[1].value is not None and terms[1].codes.size == 1 and out.shape == terms[0].shape:
+            return _quotient_by_number(context)
         shift = n[0] - n[1] - target
         shifts = max(-shift, 0), max(shift, 0)
         shift, limit = 0, 4 * max(size << s for size, s in zip(sizes, shifts, strict=True))
@@ -153,6 +156,20 @@ def lower_codes(context: PlainContext[Combine]) -> Lowered:
     return Lowered.by(
         exact_op(context, step.operation, operands, out, ExactNumbers(word, shift, shifts, **bounds), limit)
     )
+
+
+def _quotient_by_number(context: PlainContext[Combine]) -> Lowered:
+    """Lower codes divided by one number: a power of two is a shift, others make a table."""
+    step, out = context.step, context.out
+    (x, divisor), divides = step.terms, int(step.terms[1].codes.item())
+    if divides > 0 and divides & (divides - 1) == 0 and step.activation is None:
+        shift = x.fraction_bits - divisor.fraction_bits - out.fraction_bits + divides.bit_length() - 1
+        left = max(-shift, 0)
+        numbers = ExactNumbers(context.arithmetic.word(out.one_format), max(shift, 0), (left,))
+        return Lowered.by(exact_op(context, "add", [(context.request(x), x)], out, numbers, _largest(x) << left))
+    word = x.one_format.word()
+    every = np.arange(word.least, word.most + 1).astype(word.dtype)
+    return lower_to_table(context, x, step.fixed(out, context.arithmetic)(every, divisor.codes.reshape(1)))
 
 
 def brought(context: PlainContext[Join]) -> tuple[list[Op], list[TensorBuffer]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qengine.kernels.elements import ELEMENT_BYTES, lanes_of
 from qengine.kernels.elementwise import IntegerFunction, Lookup
 from qengine.kernels.isa import Isa
-from qengine.model.steps import Evaluated, Island, Table
+from qengine.model.steps import Evaluated, Island, Table, Tensor
 from qengine.model.steps.forms import Curve
 from qengine.runtime.native.function_kernels import cycles_of, kernel_of, label_of
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
@@ -41,7 +41,7 @@ def lower_table(context: PlainContext[Table]) -> Lowered:
         return _function(context, step.function, out)
     if step.x.format is None or context.out.format is None:
         raise NotLowered("a table between codes and real numbers")
-    return _table(context, step.table(context.out, context.arithmetic)[0], out)
+    return lower_to_table(context, step.x, step.table(context.out, context.arithmetic)[0])
 
 
 @lowers_plain(Island, Curve)
@@ -110,9 +110,17 @@ def function_op(isa: Isa, function: Any, x: TensorBuffer, out: TensorBuffer, cou
     return PlainOp(isa, (x, table), out, spec, arguments, parts, work, label=label_of(function))
 
 
-def _table(context: PlainContext[Table], entries: NDArray[Any], out: TensorBuffer) -> Lowered:
-    """Return the op of a table of codes, which are bytes or 16 bits in the order of their bits."""
-    x, word = context.request(context.step.x), context.step.x.one_format.word()
+def lower_to_table(context: PlainContext[Any], given: Tensor, entries: NDArray[Any]) -> Lowered:
+    """Return the op of a table of codes, which are bytes or 16 bits in the order of their bits.
+
+    Parameters
+    ----------
+    context, given
+        Context of the step, and its input.
+    entries
+        Code of the output for every code of the input, in ascending order of the latter.
+    """
+    x, word, out = context.request(given), given.one_format.word(), TensorBuffer.plain(context.out)
     size = int(x.stored[1:]) // 8
     values = 1 << (8 * size)
     full = np.zeros(values, entries.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.dot import FactorType
-from qengine.kernels.epilogue import choose_epilogue
+from qengine.kernels.epilogue import LANES, choose_epilogue
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Linear, Tensor
 from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
@@ -66,6 +66,9 @@ def lower_transposed_convolution(context: LoweringContext[Linear]) -> Lowered:
 def lower_channel_scale(context: LoweringContext[Linear]) -> Lowered:
     """Lower one factor for every channel, as a depthwise convolution of one tap."""
     (w, _), x = _constant_weights(context), context.step.x
+    if context.function.axis == -1 and x.shape[-1]:
+        rows = (int(np.prod(x.shape[:-1], dtype=np.int64)), x.shape[-1], 1, 1)
+        return _lower(context, w.reshape(-1, 1, 1, 1), w.size, _ONE_TAP, rows=rows, as_pixels=w.size < LANES)
     if images(x.shape) is None or x.ndim < 3:
         raise NotLowered(f"a tensor with {x.ndim} axes")
     return _lower(context, w.reshape(-1, 1, 1, 1), w.size, _ONE_TAP)
@@ -91,6 +94,7 @@ def _lower(
     samplings: list[Sampling],
     *,
     rows: tuple[int, int, int, int] | None = None,
+    as_pixels: bool = True,
     sums: NDArray[np.int64] | None = None,
 ) -> Lowered:
     """Return the op of filters w (channels, inputs of a group, rows, columns).
@@ -99,6 +103,8 @@ def _lower(
     ----------
     rows
         Shape as which a matrix product reads its input; None for a convolution.
+    as_pixels
+        Whether these rows are taken as pixels of an image, which the kernel of dot products can do.
     sums
         See `Filters`; None where they are not known.
     """
@@ -109,7 +115,7 @@ def _lower(
         wide = w.astype(np.int64)
         sums = np.stack([wide.sum(axis=(1, 2, 3)), np.abs(wide).sum(axis=(1, 2, 3))], axis=1)
     own = w.astype(_WEIGHT_DTYPE[kind], copy=False)
-    filters = Filters(kind, own, group, samplings, as_pixels=rows is not None, sums=sums)
+    filters = Filters(kind, own, group, samplings, as_pixels=as_pixels and rows is not None, sums=sums)
     stage = _output_stage(context, filters, x)
     op = next(op for op in OPS if op.accepts(filters, x, out))
     shaped = out if rows is None else Tensor(out.name, out.dtype, (rows[0], out.shape[-1]), None, out.format)

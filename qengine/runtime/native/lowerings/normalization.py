@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from types import MappingProxyType
 from typing import Any, Literal
@@ -12,16 +12,19 @@ import numpy as np
 
 from qengine.kernels.elements import lanes_of
 from qengine.kernels.local_response import LocalResponse, scratch_bytes
-from qengine.kernels.rows import Normalize
-from qengine.model.eager.elements import axes_of, axis_of
-from qengine.model.graph import Node
-from qengine.model.steps import Evaluated, Island, Tensor
-from qengine.model.steps.row_forms import LayerStandardized
+from qengine.kernels.reference.normalization_fixed import Z_BITS
+from qengine.kernels.rows import CodeNormalize, Normalize
+from qengine.model.eager.elements import axis_of
+from qengine.model.steps import Evaluated, Rows, Tensor
+from qengine.model.steps.row_forms import Standardized, offset_of_constant
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
-from qengine.runtime.native.row_op import Extent, extent_of, row_op
+from qengine.runtime.native.row_op import Extent, code_end, extent_of, row_op
 from qengine.runtime.native.tensor_buffer import TensorBuffer, constant_buffer
 
-Context = PlainContext[Island] | PlainContext[Evaluated]
+Context = PlainContext[Rows] | PlainContext[Evaluated]
+
+_NARROW_BITS, _NARROW_LENGTH = 30, 1 << 13
+"""Bits of an element about its mean, and length of a row, up to which kernels multiply 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -43,98 +46,106 @@ class _Parameters:
     span: int = 0
 
 
-@lowers_plain(Island, LayerStandardized)
-def lower_layer_normalization(context: PlainContext[Island]) -> Lowered:
-    """Lower LayerNormalization with one output."""
-    x, gain, *offset = context.step.inputs
-    form = context.function
-    return _layer(context, (x, gain, offset[0] if offset else None), form.first, "variance", form.epsilon)
+@lowers_plain(Rows, Standardized)
+def lower_standardized(context: PlainContext[Rows]) -> Lowered:
+    """Lower a normalization over neighbouring axes; axes of length 1 may lie between."""
+    form: Standardized = context.function
+    extent, parameters = _extent(form), _parameters_of(context.step, form)
+    if extent[2] > 1 and parameters.kind == "span":
+        raise NotLowered("parameters of parts of rows whose elements are apart")
+    if not context.is_float:
+        return _of_codes(context, extent, parameters)
+    measure = "norm 2" if form.measure == "norm" else form.measure
+    return _normalized(context, context.step.x, extent, (measure, form.epsilon), parameters)
+
+
+def _extent(form: Standardized) -> Extent:
+    """Return the extent of the rows of a form."""
+    axes = {axis for axis in form.axes if form.view[axis] > 1}
+    first, end = (min(axes), max(axes) + 1) if axes else (len(form.view) - 1, len(form.view))
+    if any(form.view[axis] > 1 and axis not in axes for axis in range(first, end)):
+        raise NotLowered(f"statistics over the axes {sorted(axes)} of {list(form.view)}")
+    return extent_of(form.view, first, end)
+
+
+def _parameters_of(step: Rows, form: Standardized) -> _Parameters:
+    """Return gain and offset of a step."""
+    if not step.parameters:
+        return _Parameters(None, None, None, 0)
+    gain, offset = (*step.parameters, None)[:2]
+    if form.parameter_shape is None:
+        row = form.view[form.axes[0] :]
+        return _Parameters(_row_of(gain, row), _row_of(offset, row), "element", prod(row))
+    within = prod(form.parameter_shape[axis] for axis in form.axes)
+    if within == form.length == prod(form.parameter_shape):
+        return _Parameters(gain, offset, "element", within)
+    if form.length % within:
+        raise NotLowered("parameters of uneven parts of a row")
+    return _Parameters(gain, offset, "span", prod(form.parameter_shape), form.length // within)
+
+
+def _of_codes(context: PlainContext[Rows], extent: Extent, parameters: _Parameters) -> Lowered:
+    """Lower a normalization of codes with constant parameters."""
+    x, out, form = context.step.x, context.out, context.function
+    if any(t.value is None for t in context.step.parameters):
+        raise NotLowered("a normalization of codes with a gain or an offset that is computed")
+    scale, buffer, word = form.scale(x), TensorBuffer.plain(out), context.arithmetic.word(out.one_format)
+    gains, offsets, bits = np.ones(1, np.int32), np.zeros(1, np.int64), Z_BITS
+    if parameters.kind is not None:
+        gain, offset = parameters.gain, parameters.offset
+        assert gain is not None
+        bits += gain.fraction_bits
+        gains = gain.codes.astype(np.int32)
+        offsets = np.zeros(gains.size, np.int64) if offset is None else offset_of_constant(offset, bits)
+    width = x.one_format.bits + max(form.length - 1, 0).bit_length()
+    narrow = width <= _NARROW_BITS and form.length <= _NARROW_LENGTH
+    source = context.request(x)
+    spec = CodeNormalize(
+        source.stored,
+        buffer.stored,
+        extent[2] > 1,
+        scale.centred,
+        parameters.kind,
+        narrow,
+        word.rounding,
+        word.overflow == "wrap",
+    )
+    first = scale.count, scale.epsilon, scale.exponent, scale.reciprocal
+    inputs = {
+        "numbers": constant_buffer(np.array([*first, *code_end(word, bits - out.fraction_bits)], np.int64), "numbers"),
+        "gain": constant_buffer(gains, "gains"),
+        "offset": constant_buffer(offsets, "offsets"),
+    }
+    numbers = {"gains": parameters.count, "span": parameters.span}
+    op = row_op(context.isa, spec, source, buffer, extent, numbers=numbers, inputs=inputs, element_cycles=6.0)
+    return Lowered.by(op)
 
 
 @lowers_plain(Evaluated, "LayerNormalization")
 def lower_layer_normalization_with_statistics(context: PlainContext[Evaluated]) -> Lowered:
     """Lower LayerNormalization with its statistics."""
-    x, gain, offset = _inputs(context, 3)
-    first = axis_of(_node(context).number("axis", -1), _given(x).ndim)
-    return _layer(context, (x, gain, offset), first, "variance", _node(context).number("epsilon", 1e-5))
-
-
-@lowers_plain(Evaluated, "RMSNormalization")
-def lower_rms_normalization(context: PlainContext[Evaluated]) -> Lowered:
-    """Lower RMSNormalization."""
-    x, gain = _inputs(context, 2)
-    first = axis_of(_node(context).number("axis", -1), _given(x).ndim)
-    return _layer(context, (x, gain, None), first, "squares", _node(context).number("epsilon", 1e-5))
-
-
-def _layer(
-    context: Context,
-    inputs: tuple[Tensor | None, Tensor | None, Tensor | None],
-    first: int,
-    measure: Any,
-    epsilon: float,
-) -> Lowered:
-    """Lower a normalization over the axes from `first` on, with a gain and an offset of each element of a row."""
-    x, gain, offset = inputs
-    shape = _given(x).shape
-    parameters = _Parameters(
-        _row_of(gain, shape[first:]), _row_of(offset, shape[first:]), "element", prod(shape[first:])
-    )
-    return _normalized(context, _given(x), extent_of(shape, first, len(shape)), (measure, epsilon), parameters)
-
-
-@lowers_plain(Evaluated, "InstanceNormalization")
-def lower_instance_normalization(context: PlainContext[Evaluated]) -> Lowered:
-    """Lower InstanceNormalization: rows are channels."""
-    x, gain, offset = _inputs(context, 3)
-    shape = _given(x).shape
-    if len(shape) < 3:
-        raise NotLowered(f"InstanceNormalization of {len(shape)} axes")
-    parameters = _Parameters(gain, offset, "span", shape[1], prod(shape[2:]))
-    measure = "variance", _node(context).number("epsilon", 1e-5)
-    return _normalized(context, _given(x), extent_of(shape, 2, len(shape)), measure, parameters)
-
-
-@lowers_plain(Evaluated, "GroupNormalization")
-def lower_group_normalization(context: PlainContext[Evaluated]) -> Lowered:
-    """Lower GroupNormalization: rows are groups of channels; before opset 21 a group has one gain."""
-    x, gain, offset = _inputs(context, 3)
-    shape, node = _given(x).shape, _node(context)
-    groups = int(node.number("num_groups", 0))
-    if len(shape) < 2 or groups < 1 or shape[1] % groups:
-        raise NotLowered(f"{groups} groups")
-    row = prod(shape[1:]) // groups
-    is_of_group = node.version < 21
-    count, span = (groups, row) if is_of_group else (shape[1], prod(shape[2:]))
-    parameters = _Parameters(gain, offset, "span", count, span)
+    given = list(context.step.evaluation.inputs)
+    x, gain, offset = [*given, None, None][:3]
+    assert x is not None
+    node = context.step.evaluation.node
+    first = axis_of(node.number("axis", -1), x.ndim)
+    row = x.shape[first:]
+    parameters = _Parameters(_row_of(gain, row), _row_of(offset, row), "element", prod(row))
     measure = "variance", node.number("epsilon", 1e-5)
-    return _normalized(context, _given(x), (shape[0] * groups, row, 1), measure, parameters)
+    return _normalized(context, x, extent_of(x.shape, first, x.ndim), measure, parameters)
 
 
 @lowers_plain(Evaluated, "LpNormalization")
 def lower_lp_normalization(context: PlainContext[Evaluated]) -> Lowered:
-    """Lower LpNormalization along one axis."""
-    (x,) = _inputs(context, 1)
-    shape, node = _given(x).shape, _node(context)
-    axis, p = axis_of(node.number("axis", -1), len(shape)), node.number("p", 2)
-    if p not in (1, 2):
-        raise NotLowered(f"a norm of order {p}")
+    """Lower LpNormalization of order 1 along one axis."""
+    (x,) = context.step.evaluation.inputs
+    assert x is not None
+    node = context.step.evaluation.node
+    if node.number("p", 2) != 1:
+        raise NotLowered(f"a norm of order {node.number('p', 2)}")
+    axis = axis_of(node.number("axis", -1), x.ndim)
     none = _Parameters(None, None, None, 0)
-    return _normalized(context, _given(x), extent_of(shape, axis, axis + 1), (f"norm {p}", 0.0), none)
-
-
-@lowers_plain(Evaluated, "MeanVarianceNormalization")
-def lower_mean_variance_normalization(context: PlainContext[Evaluated]) -> Lowered:
-    """Lower MeanVarianceNormalization over neighbouring axes; axes of length 1 may lie between."""
-    (x,) = _inputs(context, 1)
-    shape = _given(x).shape
-    given: Any = _node(context).attributes.get("axes", (0, 2, 3))
-    axes = {axis for axis in axes_of(given, len(shape)) if shape[axis] > 1}
-    first, end = (min(axes), max(axes) + 1) if axes else (len(shape) - 1, len(shape))
-    if any(shape[axis] > 1 and axis not in axes for axis in range(first, end)):
-        raise NotLowered(f"statistics over the axes {sorted(axes)} of {list(shape)}")
-    none = _Parameters(None, None, None, 0)
-    return _normalized(context, _given(x), extent_of(shape, first, end), ("deviation", 1e-9), none)
+    return _normalized(context, x, extent_of(x.shape, axis, axis + 1), ("norm 1", 0.0), none)
 
 
 _ROOTS: Mapping[float, Literal["root", "roots", "one"]] = MappingProxyType({0.5: "root", 0.75: "roots", 1.0: "one"})
@@ -143,8 +154,9 @@ _ROOTS: Mapping[float, Literal["root", "roots", "one"]] = MappingProxyType({0.5:
 @lowers_plain(Evaluated, "LRN")
 def lower_lrn(context: PlainContext[Evaluated]) -> Lowered:
     """Lower LRN: lanes are positions, and each goes through the channels."""
-    (x,) = map(_given, _inputs(context, 1))
-    node, out = _node(context), TensorBuffer.plain(context.out)
+    (x,) = context.step.evaluation.inputs
+    assert x is not None
+    node, out = context.step.evaluation.node, TensorBuffer.plain(context.out)
     if not context.is_float:
         raise NotLowered("an island in fixed point")
     if out.stored not in ("f32", "f64"):
@@ -226,19 +238,4 @@ def _row_of(t: Tensor | None, row: tuple[int, ...]) -> Tensor | None:
     if t.value is None or prod(t.shape[: max(t.ndim - len(row), 0)]) != 1:
         raise NotLowered(f"'{t.name}' {list(t.shape)}, broadcast to rows {list(row)}")
     full = np.broadcast_to(t.value.reshape(t.shape[max(t.ndim - len(row), 0) :]), row)
-    return Tensor(t.name, t.dtype, row, np.ascontiguousarray(full))
-
-
-def _inputs(context: PlainContext[Evaluated], count: int) -> list[Tensor | None]:
-    """Return the inputs of a node, None for those that are left out."""
-    given = list(context.step.evaluation.inputs)
-    return [*given, *[None] * count][:count]
-
-
-def _given(t: Tensor | None) -> Tensor:
-    assert t is not None
-    return t
-
-
-def _node(context: PlainContext[Evaluated]) -> Node:
-    return context.step.evaluation.node
+    return replace(t, shape=row, value=np.ascontiguousarray(full))

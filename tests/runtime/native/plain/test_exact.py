@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from covering import covering
 from networks import network
 from runtime.native.native import ISAS
 from runtime.native.plain.cases import PlainCase, check
+
+import qengine
 
 SHAPES = {"a": [2, 1, 3, 4, 19], "b": [3, 1, 19], "c": [2, 5, 1, 4, 1]}
 OPERATIONS = {
@@ -72,3 +76,74 @@ def test_a_fused_activation(operation, overflow):
 def test_any_number_of_threads_gives_the_same(threads, monkeypatch):
     monkeypatch.setattr("qengine.runtime.native.schedule._MIN_CYCLES", 0)
     check(case("Sub", FORMATS["words"]), ISAS[0], threads)
+
+
+PICKED = {
+    "TopK": (("TopK", "a k", "y i", {"axis": 1}), "top_k", {"k": np.int64([3])}),
+    "smallest": (("TopK", "a k", "y i", {"axis": -1, "largest": 0}), "top_k", {"k": np.int64([7])}),
+    "GatherElements": (("GatherElements", "a p", "y"), "PickElements", {"p": np.arange(12).reshape(2, 6, 1) % 2}),
+    "GatherND": (("GatherND", "a q", "y"), "PickSlices", {"q": np.int64([[1, 2], [0, -1]])}),
+    "ReverseSequence": (
+        ("ReverseSequence", "a s", "y", {"batch_axis": 0, "time_axis": 1}),
+        "reverse_runs",
+        {"s": np.int64([4, 2])},
+    ),
+}
+
+
+@pytest.mark.parametrize("fmt", ["Q3.4", "UQ2.6", "Q4.11"])
+@pytest.mark.parametrize("kind", PICKED)
+def test_codes_are_picked(kind, fmt):
+    node, kernel, constants = PICKED[kind]
+    outputs = node[2].split()
+    x = np.random.default_rng(8).normal(0, 2, (2, 6, 9)).astype(np.float32)
+    model = network([node], inputs={"a": list(x.shape)}, constants=constants, outputs=outputs, opset=18)
+    check(PlainCase(model, {"a": x}, kernel, options={"qformat": fmt, "strict": True}), ISAS[0], threads=1)
+    # Oracle: real numbers that are codes are picked in float32.
+    (codes, *places) = qengine.InferenceSession(model, qformat=fmt).run(None, {"a": x}, raw=True)
+    word = qengine.QFormat.parse(fmt)
+    rounded = np.clip(np.rint(x * 2.0**word.fraction_bits), word.word().least, word.word().most).astype(np.float32)
+    wanted = qengine.InferenceSession(model).run(None, {"a": rounded})
+    for found, want in zip((codes, *places), wanted, strict=True):
+        np.testing.assert_array_equal(found, want)
+
+
+NUMBERS = {
+    "8": ("Q4.3", "add"),
+    "0.25": ("Q1.6", "add"),
+    "3": ("Q4.3", "table"),
+    "-2": ("Q4.3", "table"),
+    "0": ("Q4.3", "table"),
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "formats", "rounding", "overflow", "isa"),
+    covering(NUMBERS, FORMATS, ROUNDINGS, ["saturate", "wrap"], ISAS),
+)
+def test_one_number_divides(number, formats, rounding, overflow, isa):
+    own, kernel = NUMBERS[number]
+    given = FORMATS[formats]
+    x = np.random.default_rng(8).normal(0, 2, SHAPES["a"]).astype(np.float32)
+    model = network([("Div", "a k", "y")], inputs={"a": SHAPES["a"]}, constants={"k": np.float32(number)}, opset=18)
+    options = {"formats": {"a": given["a"], "k": own, "y": given["y"]}, "rounding": rounding, "overflow": overflow}
+    check(PlainCase(model, {"a": x}, kernel, options=options), isa, threads=1)
+
+
+@pytest.mark.parametrize("target", ["Q3.4", "Q15.0", "UQ1.15", "Q20.-5"])
+@pytest.mark.parametrize("source", ["int64", "int32", "uint8", "bool", "int8"])
+def test_integers_become_codes(source, target):
+    rng = np.random.default_rng(8)
+    most = 2 if source == "bool" else min(np.iinfo(source).max, 1 << 40)
+    x = rng.integers(0 if source in ("bool", "uint8") else -most, most, (2, 3, 5, 7)) >> rng.integers(
+        0, 41, (2, 3, 5, 7)
+    )
+    model = network([("Cast", "a", "y", {"to": 1})], inputs={"a": (source, x.shape)}, opset=18)
+    options = {"formats": {"y": target}, "strict": True}
+    check(PlainCase(model, {"a": x.astype(source)}, "add", options=options), ISAS[0], threads=1)
+    n, word = (fmt := qengine.QFormat.parse(target)).fraction_bits, fmt.word()
+    wanted = [
+        min(max(round(Fraction(int(v)) * Fraction(2) ** n), word.least), word.most) for v in x.astype(source).ravel()
+    ]
+    (codes,) = qengine.InferenceSession(model, formats={"y": target}).run(None, {"a": x.astype(source)}, raw=True)
+    assert codes.ravel().tolist() == wanted
