@@ -240,6 +240,17 @@ def test_channels_of_any_tensor_and_of_weights(isa, options, notes):
         assert re.search(pattern, note), note
 
 
+def test_the_longest_word_is_not_advised_where_it_is_used():
+    scale = np.float32([1, 1, 1, 1, 1e-5, 1e-5]).reshape(6, 1, 1, 1)
+    model = network(
+        [("Conv", "x w", "c"), ("Relu", "c", "r"), ("Conv", "r v", "y")],
+        constants={"w": weights(6, 3, 1, 1) * scale, "v": weights(2, 6, 1, 1, seed=5)},
+    )
+    (note,) = calibrate(model, FEEDS, bits=16).notes
+    assert re.search(r"channels 4\.\.5 of 6", note)
+    assert "try" not in note
+
+
 def test_the_worst_losses_are_told_first_and_the_rest_counted():
     nodes = [("Conv", "x w", "c0")]
     for i in range(5):
