@@ -32,7 +32,7 @@ def take_joins_apart(graph: Graph) -> Graph:
     apart = _apart(graph, frozenset())
     if not graph.whole:
         return apart
-    # A tensor that is read as a whole needs a format in any case: to name it asks for nothing.
+    # Naming a tensor that is read as a whole changes nothing: it has a format in any case.
     read = {name for node in remove_dead(apart).nodes for name in node.reads}
     whole = {graph.aliases.get(name, name) for name in graph.whole} - read
     return _apart(graph, whole) if whole else apart
