@@ -240,7 +240,7 @@ INNER = network(
     ("options", "notes"),
     [
         (
-            {"per_channel": True},
+            {"per_channel": True, "unsigned": False},
             [r"^U?Q\S+ of 'r' \(up to .*\) makes channels 4\.\.5 of 6 \(up to .*\) all zeros: try "],
         ),
         ({"per_channel": True, "bits": 12}, [r"^U?Q\S+ of 'r' .* leaves .* steps to channels 4\.\.5 of 6 \(up to"]),
@@ -256,6 +256,17 @@ def test_channels_of_any_tensor_and_of_weights(isa, options, notes):
     assert len(found) == len(notes)
     for note, pattern in zip(found, notes, strict=True):
         assert re.search(pattern, note), note
+
+
+def test_the_longest_word_is_not_advised_where_it_is_used():
+    scale = np.float32([1, 1, 1, 1, 1e-5, 1e-5]).reshape(6, 1, 1, 1)
+    model = network(
+        [("Conv", "x w", "c"), ("Relu", "c", "r"), ("Conv", "r v", "y")],
+        constants={"w": weights(6, 3, 1, 1) * scale, "v": weights(2, 6, 1, 1, seed=5)},
+    )
+    (note,) = calibrate(model, FEEDS, bits=16).notes
+    assert re.search(r"channels 4\.\.5 of 6", note)
+    assert "try" not in note
 
 
 def test_the_worst_losses_are_told_first_and_the_rest_counted():
