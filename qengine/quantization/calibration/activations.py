@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.model.formats.constants import saturating_magnitude
+from qengine.model.passes.hidden_tensors import cells_of_recurrent
 from qengine.qformat import QFormat, largest_scale
 from qengine.quantization.calibration.channels import ENOUGH, ChannelRanges
 from qengine.quantization.calibration.choose import Counts, Method
@@ -189,6 +190,8 @@ class ActivationFormats:
                     self.notes.append(f"{lost:,} values of '{name}' are NaN or infinite in float32, and were left out")
         self.notes += groups.notes.get(len(groups.counted), [])
         self._chosen = self._formats(groups.counts, self._signed, options.activation_word_length)
+        cells = cells_of_recurrent(groups.observation.model)
+        self._set_words([i for i, one in enumerate(groups.counted) if cells.intersection(one.names)], WIDE)
         self._set_outputs()
         self.formats: dict[str, QFormat] = {}
         for group, fmt in zip(groups.counted, self._chosen, strict=True):
@@ -200,10 +203,14 @@ class ActivationFormats:
         """Give the groups of the outputs a word length of their own."""
         groups, wanted = self._groups, self._options.output_bits
         wide = groups.lost_outputs(self._chosen, self.notes) if isinstance(wanted, str) else groups.of_outputs()
-        bits = WIDE if isinstance(wanted, str) else wanted
-        places = sorted({place for place in wide if self._chosen[place].bits != bits})
+        self._set_words(wide, WIDE if isinstance(wanted, str) else wanted)
+
+    def _set_words(self, groups: Iterable[int], bits: int) -> None:
+        """Choose the formats of some groups again, in words of another length."""
+        places = sorted({place for place in groups if self._chosen[place].bits != bits})
         if places:
-            counted = [groups.counted[i] for i in places]
+            every = self._groups.counted
+            counted = [every[i] for i in places]
             counts = Counts([one.merged for one in counted], [next(iter(one.histograms)) for one in counted])
             found = self._formats(counts, [self._signed[i] for i in places], bits)
             for place, fmt in zip(places, found, strict=True):
