@@ -272,4 +272,6 @@ class _Attention:
 @lowers_plain(Evaluated, "Attention")
 def lower_attention(context: PlainContext[Evaluated]) -> Lowered:
     """Lower Attention with masks, a cache, and heads that share keys and values."""
+    if not context.is_float:
+        raise NotLowered("attention of codes")
     return _Attention(context).lowered()
