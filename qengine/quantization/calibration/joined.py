@@ -19,13 +19,18 @@ _FIRST_PART = {"Concat": 0, "Where": 1}  # the inputs from this one on are parts
 
 
 def joined_parts(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], Mapping[str, NDArray[Any]]]]:
-    """Yield the name of every join of a graph and those in its nodes, the parts, and the constants of its graph.
+    """Yield the name of every join of a graph and those in its nodes, the parts, and the constants among them.
 
-    Constants with which Where fills are left out.
+    The parts of the output of an If are the results of its branches. Constants with which Where fills are left out.
     """
     for one in _graphs(graph):
         for node in one.nodes:
-            if node.operator in _FIRST_PART and not node.domain:
+            if node.operator == "If" and not node.domain:
+                constants = {name: array for inner in node.graphs.values() for name, array in inner.constants.items()}
+                results = ([value.name for value in inner.outputs] for inner in node.graphs.values())
+                for name, *parts in zip(node.outputs, *results, strict=True):
+                    yield name, tuple(parts), constants
+            elif node.operator in _FIRST_PART and not node.domain:
                 parts = node.inputs[_FIRST_PART[node.operator] :]
                 if node.operator == "Where":
                     parts = tuple(name for name in parts if name not in one.constants)
