@@ -122,6 +122,11 @@ class FormatChooser:
         groups = self._groups_of(options)
         return {tuple(groups.counted[place].names) for place in groups.of_outputs()}
 
+    def inner_cells(self, options: CalibrationOptions) -> set[tuple[str, ...]]:
+        """Return the groups of activations that have 16 bits always: cells of LSTMs that do not leave their nodes."""
+        groups = self._groups_of(options)
+        return {tuple(groups.counted[place].names) for place in groups.inner_cells}
+
     def _groups_of(self, options: CalibrationOptions) -> Groups:
         if options.tie_joins not in self._groups:
             self._groups[options.tie_joins] = Groups(self._observation, tie_joins=options.tie_joins)

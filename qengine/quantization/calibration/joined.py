@@ -27,9 +27,9 @@ def joined_parts(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], Mapping[s
         for node in one.nodes:
             if node.operator == "If" and not node.domain:
                 constants = {name: array for inner in node.graphs.values() for name, array in inner.constants.items()}
-                results = ([value.name for value in inner.outputs] for inner in node.graphs.values())
-                for name, *parts in zip(node.outputs, *results, strict=True):
-                    yield name, tuple(parts), constants
+                results = [inner.outputs for inner in node.graphs.values()]
+                for name, *values in zip(node.outputs, *results, strict=True):
+                    yield name, tuple(value.name for value in values), constants
             elif node.operator in _FIRST_PART and not node.domain:
                 parts = node.inputs[_FIRST_PART[node.operator] :]
                 if node.operator == "Where":
