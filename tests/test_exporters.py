@@ -55,7 +55,6 @@ ISLANDS = {
     "peaks_op17": ["ScatterElements"],
     "gate_op18": ["Greater"],
     "gate_op28": ["Greater"],
-    "tokens_op24": ["Attention"] * 2,
     "types_op21": ["Cast"] * 3,
     "warp_op18": ["GridSample"],
 }

@@ -5,13 +5,13 @@ from typing import Any
 
 from numba import njit
 
-from ..code_recurrence import NUMBERS, ROW_NUMBERS, CodeRecurrence
-from .code_sums import product_sum, rounded
+from ..code_recurrence import BLOCK_ROWS, NUMBERS, ROW_NUMBERS, CodeRecurrence
+from .code_sums import rounded, row_sums
 from .python_loops import elements
 
 _N = {name: i for i, name in enumerate(NUMBERS)}
 _ROW = {name: i for i, name in enumerate(ROW_NUMBERS)}
-_SIZES = [_N[name] for name in ("rows", "hidden", "chunk")]
+_SIZES = [_N[name] for name in ("rows", "hidden")]
 
 
 class _Parts:
@@ -22,20 +22,30 @@ class _Parts:
     """
 
     def __init__(self, spec: CodeRecurrence) -> None:
-        product, code = product_sum(spec.split), rounded(spec.rounding, spec.wraps, spec.shifts_left)
+        sums_of, code = row_sums(spec.factors), rounded(spec.rounding, spec.wraps, spec.shifts_left)
         bits, h_left, right, left = spec.accumulator_bits, _ROW["h_left"], _ROW["right"], _ROW["left"]
         kept, sign = (1 << bits) - 1, 1 << max(bits - 1, 0)
         of_gate, low_at, high_at = _N["gate_least"], _N["low"], _N["high"]
-        rows_at, hidden_at, chunk_at = _SIZES
+        (rows_at, hidden_at), chunk_at, taps = _SIZES, _N["chunk"], spec.factors.taps
+        integers, offset = elements("i64"), spec.factors.offset
 
         @njit(inline="always")
-        def add_products(
-            known: Any, base: int, weights: Any, of_row: Any, n: Any, codes: Any, acc: Any, begin: int, end: int
-        ) -> None:
-            rows, hidden, chunk = n[rows_at], n[hidden_at], n[chunk_at]
+        def multiply(weights: Any, n: Any, memory: Any, begin: int, blocks: int) -> None:
+            """Put the products of the factors with some blocks of weights into sums from a row on."""
+            lanes, sums = (n[hidden_at] + taps - 1) // taps, memory[0] + 8 * begin
+            sums_of(weights, memory[6], lanes, n[chunk_at], sums, integers(sums), blocks)
+
+        @njit(inline="always")
+        def to_factors(state: Any, factors: Any, hidden: int) -> None:
+            for u in range(hidden):
+                factors[u] = state[u] + offset
+
+        @njit(inline="always")
+        def complete(known: Any, base: int, of_row: Any, n: Any, acc: Any, begin: int, end: int) -> None:
+            """Add the part of x to sums."""
+            rows = n[rows_at]
             for j in range(begin, end):
-                total = product(codes, 0, weights, j * hidden, hidden, chunk)
-                acc[j] = known[base + j] + (total << of_row[h_left * rows + j])
+                acc[j] = known[base + j] + (acc[j] << of_row[h_left * rows + j])
 
         @njit(inline="always")
         def wrapped(v: int) -> int:
@@ -67,16 +77,15 @@ class _Parts:
             for j in range(begin, end):
                 found[j] = table[codes[j]]
 
-        self.product, self.add_products, self.wrapped, self.code = product, add_products, wrapped, code
+        self.multiply, self.complete, self.to_factors = multiply, complete, to_factors
+        self.wrapped, self.code = wrapped, code
         self.gates, self.of_sums, self.look_up, self.word_at = gates, of_sums, look_up, word_at
 
 
 def _lstm(spec: CodeRecurrence) -> Callable[..., None]:
-    parts, (rows_at, hidden_at, _) = _Parts(spec), _SIZES
-    add_products, of_sums, look_up, code, word_at = (
-        *(parts.add_products, parts.of_sums),
-        *(parts.look_up, parts.code, parts.word_at),
-    )
+    parts, (rows_at, hidden_at), blocks_at = _Parts(spec), _SIZES, _N["blocks"]
+    multiply, complete, to_factors, of_sums = parts.multiply, parts.complete, parts.to_factors, parts.of_sums
+    look_up, code, word_at = parts.look_up, parts.code, parts.word_at
     peepholes, coupled, p_left = spec.peepholes, spec.coupled, _ROW["p_left"]
     one_at, first_at, second_at = _N["one"], _N["first_left"], _N["second_left"]
     to_sum, to_out, of_cell, of_state = _N["sum_right"], _N["out_right"], _N["cell_least"], _N["state_least"]
@@ -88,9 +97,11 @@ def _lstm(spec: CodeRecurrence) -> Callable[..., None]:
 
     @njit(inline="always")
     def step(known: Any, base: int, weights: Any, vectors: Any, tables: Any, n: Any, memory: Any) -> None:
-        (of_row, _, p), (f, g, last), (acc, found, cell, state, _) = vectors, tables, memory
+        (of_row, _, p), (f, g, last), (_, acc, found, cell, state, factors, _) = vectors, tables, memory
         rows, hidden = n[rows_at], n[hidden_at]
-        add_products(known, base, weights, of_row, n, state, acc, 0, rows)
+        to_factors(state, factors, hidden)
+        multiply(weights, n, memory, 0, n[blocks_at])
+        complete(known, base, of_row, n, acc, 0, rows)
         if peepholes:
             add_peephole(acc, cell, p, of_row, rows, 0, 0, hidden)
             add_peephole(acc, cell, p, of_row, rows, 2 * hidden, 2 * hidden, hidden)
@@ -123,38 +134,39 @@ def _lstm(spec: CodeRecurrence) -> Callable[..., None]:
 
 
 def _gru(spec: CodeRecurrence) -> Callable[..., None]:
-    parts, (rows_at, hidden_at, chunk_at) = _Parts(spec), _SIZES
-    add_products, of_sums, gates, look_up = parts.add_products, parts.of_sums, parts.gates, parts.look_up
-    product, wrapped, code, word_at, resets_after = (
-        *(parts.product, parts.wrapped, parts.code, parts.word_at),
-        spec.resets_after,
-    )
+    parts, (rows_at, hidden_at), taps = _Parts(spec), _SIZES, spec.factors.taps
+    multiply, complete, to_factors, of_sums = parts.multiply, parts.complete, parts.to_factors, parts.of_sums
+    gates, look_up, code, word_at, wrapped = parts.gates, parts.look_up, parts.code, parts.word_at, parts.wrapped
+    offset, resets_after, blocks_at, own_blocks = spec.factors.offset, spec.resets_after, _N["blocks"], _N["own_blocks"]
     one_at, first_at, second_at = _N["one"], _N["first_left"], _N["second_left"]
     to_sum, to_out, of_state = _N["sum_right"], _N["out_right"], _N["state_least"]
     x_left, r_left, own_right, own_left = (_ROW[name] for name in ("x_left", "r_left", "own_right", "own_left"))
 
     @njit(inline="always")
     def step(known: Any, base: int, weights: Any, vectors: Any, tables: Any, n: Any, memory: Any) -> None:
-        (of_row, own, _), (f, g, _), (acc, found, _, state, reset) = vectors, tables, memory
-        rows, hidden, chunk = n[rows_at], n[hidden_at], n[chunk_at]
-        add_products(known, base, weights, of_row, n, state, acc, 0, 2 * hidden)
+        (of_row, own, _), (f, g, _), (_, acc, found, _, state, factors, _) = vectors, tables, memory
+        rows, hidden, blocks = n[rows_at], n[hidden_at], n[blocks_at]
+        before = blocks * ((hidden + taps - 1) // taps) * 4 * BLOCK_ROWS
+        own_weights = (weights[0] + before, weights[1] + before)
+        to_factors(state, factors, hidden)
+        multiply(weights, n, memory, 0, blocks)
+        complete(known, base, of_row, n, acc, 0, 2 * hidden)
         of_sums(acc, of_row, n, 0, 2 * hidden)
         look_up(f, acc, found, 0, 2 * hidden)
         least, most, mask, sign = word_at(n, of_state)
         if resets_after:
-            for u in range(hidden):
-                j = 2 * hidden + u
-                acc[j] = product(state, 0, weights, j * hidden, hidden, chunk) + own[u]
+            multiply(own_weights, n, memory, 2 * hidden, n[own_blocks])
             for u in range(hidden):
                 j = 2 * hidden + u
                 of_x = wrapped(known[base + j]) << of_row[x_left * rows + j]
-                acc[j] = of_x + ((found[hidden + u] * wrapped(acc[j])) << of_row[r_left * rows + j])
+                acc[j] = of_x + ((found[hidden + u] * wrapped(acc[j] + own[u])) << of_row[r_left * rows + j])
             gates(acc, of_row, n, own_right, own_left, 2 * hidden, rows)
         else:
             right, left = n[to_out], n[to_out + 1]
             for u in range(hidden):
-                reset[u] = code(found[hidden + u] * state[u], right, left, least, most, mask, sign)
-            add_products(known, base, weights, of_row, n, reset, acc, 2 * hidden, rows)
+                factors[u] = code(found[hidden + u] * state[u], right, left, least, most, mask, sign) + offset
+            multiply(own_weights, n, memory, 2 * hidden, n[own_blocks])
+            complete(known, base, of_row, n, acc, 2 * hidden, rows)
             of_sums(acc, of_row, n, 2 * hidden, rows)
         look_up(g, acc, found, 2 * hidden, rows)
         one, first, second, right, left = n[one_at], n[first_at], n[second_at], n[to_sum], n[to_sum + 1]
@@ -167,14 +179,17 @@ def _gru(spec: CodeRecurrence) -> Callable[..., None]:
 
 
 def _rnn(spec: CodeRecurrence) -> Callable[..., None]:
-    parts, (rows_at, hidden_at, _) = _Parts(spec), _SIZES
-    add_products, of_sums, look_up = parts.add_products, parts.of_sums, parts.look_up
+    parts, (rows_at, hidden_at), blocks_at = _Parts(spec), _SIZES, _N["blocks"]
+    multiply, complete, to_factors, of_sums = parts.multiply, parts.complete, parts.to_factors, parts.of_sums
+    look_up = parts.look_up
 
     @njit(inline="always")
     def step(known: Any, base: int, weights: Any, vectors: Any, tables: Any, n: Any, memory: Any) -> None:
-        (of_row, _, _), (f, _, _), (acc, _, _, state, _) = vectors, tables, memory
+        (of_row, _, _), (f, _, _), (_, acc, _, _, state, factors, _) = vectors, tables, memory
         rows, hidden = n[rows_at], n[hidden_at]
-        add_products(known, base, weights, of_row, n, state, acc, 0, rows)
+        to_factors(state, factors, hidden)
+        multiply(weights, n, memory, 0, n[blocks_at])
+        complete(known, base, of_row, n, acc, 0, rows)
         of_sums(acc, of_row, n, 0, rows)
         look_up(f, acc, state, 0, hidden)
 
@@ -186,15 +201,16 @@ _STEPS: dict[str, Callable[[CodeRecurrence], Callable[..., None]]] = {"lstm": _l
 
 def python_kernel(spec: CodeRecurrence) -> Callable[..., None]:
     """Return the kernel."""
-    states, cells, matrix = elements(spec.state), elements(spec.cells), elements(spec.weights)
+    states, cells, factors_at = elements(spec.state), elements(spec.cells), elements(spec.factors.stored)
     integers, words, lengths_at = elements("i64"), elements("i32"), elements("i32")
     given_h, given_c = elements(spec.given_h or "i8"), elements(spec.given_c or "i8")
     has_h, has_c, ragged, is_lstm = bool(spec.given_h), bool(spec.given_c), spec.ragged, spec.cell == "lstm"
-    code, step = rounded(spec.rounding, spec.wraps, True), _STEPS[spec.cell](spec)
+    code, step, taps = rounded(spec.rounding, spec.wraps, True), _STEPS[spec.cell](spec), spec.factors.taps
     of_state, of_cell, h_right, c_right = _N["state_least"], _N["cell_least"], _N["h_right"], _N["c_right"]
     rows_at, hidden_at, time_at, batch_at, reverse_at = (_N[n] for n in ("rows", "hidden", "time", "batch", "reverse"))
     h_row, c_row, y_step, y_row = (_N[n] for n in ("h_row", "c_row", "y_step", "y_row"))
-    last_h_row, last_c_row = _N["last_h_row"], _N["last_c_row"]
+    last_h_row, last_c_row, r_at, high_at = (_N[n] for n in ("last_h_row", "last_c_row", "r", "r_high"))
+    of_row_at, own_at, p_at, f_at, g_at, last_at = (_N[n] for n in ("of_row", "own_bias", "p", "f", "g", "last"))
 
     @njit(inline="always")
     def in_word(v: int, n: Any, word: int, shift: int) -> int:
@@ -202,14 +218,6 @@ def python_kernel(spec: CodeRecurrence) -> Callable[..., None]:
 
     def code_recurrence(
         sums: int,
-        r: int,
-        high: int,
-        of_row: int,
-        own_bias: int,
-        p: int,
-        f: int,
-        g: int,
-        last: int,
         numbers: int,
         lengths: int,
         fault: int,
@@ -222,13 +230,17 @@ def python_kernel(spec: CodeRecurrence) -> Callable[..., None]:
         end: int,
         scratch: int,
     ) -> None:
-        known, weights, n = integers(sums), (matrix(r), matrix(high)), integers(numbers)
-        vectors, tables = (integers(of_row), integers(own_bias), integers(p)), (words(f), words(g), words(last))
+        known, n = integers(sums), integers(numbers)
+        weights, tables = (n[r_at], n[high_at]), (words(n[f_at]), words(n[g_at]), words(n[last_at]))
+        vectors = (integers(n[of_row_at]), integers(n[own_at]), integers(n[p_at]))
         rows, hidden, time = n[rows_at], n[hidden_at], n[time_at]
-        acc, found, cell = integers(scratch), words(scratch + 8 * rows), words(scratch + 12 * rows)
-        after = scratch + 12 * rows + 4 * hidden
-        state, reset = states(after), states(after + 2 * hidden)
-        memory = (acc, found, cell, state, reset)
+        entries = scratch + 8 * (rows + BLOCK_ROWS)
+        acc, found, cell = integers(scratch), words(entries), words(entries + 4 * rows)
+        state, after = words(entries + 4 * (rows + hidden)), entries + 4 * (rows + 2 * hidden)
+        factors = factors_at(after)
+        for u in range(hidden, hidden + taps):
+            factors[u] = 0
+        memory = (scratch, acc, found, cell, state, factors, after)
         first_h, first_c, target = given_h(h), given_c(c), states(y)
         end_h, end_c = states(last_h), cells(last_c)
         for s in range(first, end):

@@ -1,63 +1,91 @@
-"""Exact sums of products of codes, and their rounding to codes, as parts of kernels in Python.
-
-`add_product` keeps its sum in 32 bits: Numba alone would make it 64 bits, and LLVM finds the instructions for products
-of pairs of 16-bit integers only where their sum has 32.
-"""
+"""Exact sums of products of codes, and their rounding to codes, as parts of kernels in Python."""
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-_WORD = ir.IntType(32)
+from ..code_recurrence import BLOCK_ROWS, Factors
+from .products import VECTOR, Products
+from .vector import I32, I64, LANES, Value
+
 _NARROW = 1 << 17  # outside every word, and still outside after any left shift
-
-
-@intrinsic
-def _zero(_: Any) -> Any:
-    def codegen(*_: Any) -> Any:
-        return ir.Constant(_WORD, 0)
-
-    return types.int32(), codegen
-
-
-@intrinsic
-def _add_product(_: Any, total: Any, x: Any, w: Any) -> Any:
-    def codegen(context: Any, b: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        wide = [(b.sext if t.signed else b.zext)(v, _WORD) for v, t in zip(values[1:], (x, w), strict=True)]
-        return b.add(values[0], b.mul(*wide))
-
-    return types.int32(total, x, w), codegen
+_VECTORS = BLOCK_ROWS // LANES
 
 
 @cache
-def product_sum(split: bool) -> Callable[..., int]:
-    """Return the function that sums products of `length` codes with weights, which may be split in two."""
+def _adder(factors: Factors, shift: int) -> Callable[[int, int, int, int], int]:
+    """Return the function that adds products with a block of rows of weights, times 2^shift, to sums of 64 bits.
+
+    Its arguments are the addresses of weights and codes, the number of vectors of weights for each row, at least one,
+    and the address of the sums.
+    """
+
+    def codegen(_: Any, b: ir.IRBuilder, __: Any, values: Any) -> Any:
+        weights, codes, count, sums = values
+        products = Products(b, factors.kind, factors.known_isa)
+        begin, loop, end = b.block, b.append_basic_block("loop"), b.append_basic_block("end")
+        wide, many = ir.VectorType(I32, LANES), ir.VectorType(I64, LANES)
+        b.branch(loop)
+        b.position_at_end(loop)
+        k = b.phi(I64)
+        k.add_incoming(ir.Constant(I64, 0), begin)
+        totals = [b.phi(wide) for _ in range(_VECTORS)]
+        lane = b.load(b.inttoptr(b.add(codes, b.shl(k, ir.Constant(I64, 2))), I32.as_pointer()), align=1)
+        first = b.insert_element(ir.Constant(wide, ir.Undefined), lane, ir.Constant(I32, 0))
+        x = products.inputs(Value(b, b.shuffle_vector(first, first, ir.Constant(wide, [0] * LANES))))
+        at = Value(b, b.add(weights, b.mul(k, ir.Constant(I64, VECTOR * _VECTORS))))
+        added = [products.add(Value(b, t), x, products.weights(at + VECTOR * i)).v for i, t in enumerate(totals)]
+        following = b.add(k, ir.Constant(I64, 1))
+        k.add_incoming(following, b.block)
+        for total, found in zip(totals, added, strict=True):
+            total.add_incoming(ir.Constant(wide, [0] * LANES), begin)
+            total.add_incoming(found, b.block)
+        b.cbranch(b.icmp_signed("<", following, count), loop, end)
+        b.position_at_end(end)
+        for i, found in enumerate(added):
+            place = b.inttoptr(b.add(sums, ir.Constant(I64, 8 * LANES * i)), many.as_pointer())
+            part = b.shl(b.sext(found, many), ir.Constant(many, [shift] * LANES))
+            b.store(b.add(b.load(place, align=8), part), place, align=8)
+        return ir.Constant(I64, 0)
+
+    @intrinsic
+    def add(_: Any, weights: Any, codes: Any, count: Any, sums: Any) -> Any:
+        return types.int64(types.int64, types.int64, types.int64, types.int64), codegen
+
+    return cast("Callable[[int, int, int, int], int]", add)
+
+
+@cache
+def row_sums(factors: Factors) -> Callable[..., None]:
+    """Return the function that sums products of codes with blocks of rows of weights, see `kernels.code_recurrence`.
+
+    Its arguments are the addresses of the weights, of their high parts and of the codes, the number of vectors of each
+    row and of those of a chunk, the address of the sums, those sums, and the number of blocks.
+    """
+    add, add_high, split = _adder(factors, 0), _adder(factors, 8), factors.split
 
     @njit(inline="always")
-    def product(codes: Any, at: int, weights: Any, row: int, length: int, chunk: int) -> int:
+    def sums_of(weights: Any, codes: int, length: int, chunk: int, sums: int, found: Any, blocks: int) -> None:
         low, high = weights
-        total, begin = 0, 0
-        while begin < length:
-            stop = begin + chunk
-            if stop > length:
-                stop = length
-            part = _zero()
-            for i in range(begin, stop):
-                part = _add_product(part, codes[at + i], low[row + i])
-            total += part
-            if split:
-                part = _zero()
-                for i in range(begin, stop):
-                    part = _add_product(part, codes[at + i], high[row + i])
-                total += part * 256
-            begin = stop
-        return total
+        for block in range(blocks):
+            for j in range(block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS):
+                found[j] = 0
+            begin = 0
+            while begin < length:
+                count = length - begin
+                if count > chunk:
+                    count = chunk
+                place = (block * length + begin) * (4 * BLOCK_ROWS)
+                add(low + place, codes + 4 * begin, count, sums + 8 * BLOCK_ROWS * block)
+                if split:
+                    add_high(high + place, codes + 4 * begin, count, sums + 8 * BLOCK_ROWS * block)
+                begin += count
 
-    return product
+    return sums_of
 
 
 @cache

@@ -46,8 +46,8 @@ class _Direction:
         self.rule, self.run, self.d, self.result = rule, run, d, result
         self.hidden = run.r.shape[2]
         self.sum_bits = rule.sum_bits
-        product = product_bits((run.x.dtype, run.w.dtype), (rule.state.word.dtype, run.r.dtype))
-        self.dtype = integer_dtype(rule.most_bits(max(run.x.shape[2], self.hidden), product))
+        bits = product_bits((run.x.dtype, run.w.dtype), (rule.state.word.dtype, run.r.dtype))
+        self.dtype = integer_dtype(rule.most_bits(max(run.x.shape[2], self.hidden), bits))
         self.bias = run.bias[d].astype(self.dtype)
         time, batch, size = run.x.shape
         r, rows = run.r[d], slice(None)

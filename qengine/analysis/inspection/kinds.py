@@ -128,7 +128,7 @@ def computations(
             result.append("unused")
         elif missing is not None:
             is_known = isinstance(find(node), Custom) and all(name in known_alone for name in node.outputs if name)
-            if missing == "delegated" and single_node.rule_of(node) is not None:
+            if missing == "delegated" and (single_node.rule_of(node) is not None or find(node).picks(node)):
                 missing = "island" if float32_tensors.intersection(node.outputs) else "integer"
             result.append("shape" if is_known else missing)
         elif all(name in known for name in node.outputs if name):

@@ -11,6 +11,7 @@ from onnx import GraphProto, ModelProto, ValueInfoProto  # noqa: TID251 - the lo
 
 from qengine.errors import ModelError
 from qengine.model.graph import Dim, Graph, Value
+from qengine.model.loader.axes import with_axes
 from qengine.model.loader.graph_reader import value
 from qengine.model.loader.guards import infer, propagate
 from qengine.model.loader.names import is_constant
@@ -34,7 +35,10 @@ _ONNX_OWN = re.compile(r"Inference error\(s\)|'(sizes|scales)' \(0\) must be sam
 
 
 def with_inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) -> Graph:
-    """Return the graph with inferred types and shapes; a declaration stays where it does not contradict them."""
+    """Return the graph with inferred types and shapes; a declaration stays where it does not contradict them.
+
+    Where onnx infers no shape, the number of axes is there as far as `axes` can tell it.
+    """
     inferred = _inferred(graph, proto, opsets)
     values = dict(graph.values)
     for one in inferred:
@@ -46,7 +50,8 @@ def with_inferred(graph: Graph, proto: GraphProto, opsets: Mapping[str, int]) ->
             )
         shape = _merged(declared.shape, one.shape)
         values[one.name] = Value(one.name, dtype, shape, declared.container or one.container)
-    return replace(graph, values=values, outputs=tuple(values[output.name] for output in graph.outputs))
+    outputs = tuple(values[output.name] for output in graph.outputs)
+    return with_axes(replace(graph, values=values, outputs=outputs))
 
 
 def _merged(declared: tuple[Dim, ...] | None, inferred: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:

@@ -16,7 +16,9 @@ squared error that one value e + z adds, z exponential with mean b, in a format 
     (e - r)^2 + 2 b (e - r) + 2 b^2    where r < e,    and    2 b^2 exp(-(r - e) / b)    elsewhere.
 
 It is added to the error on the data. Against the rounding of thousands of values in 8 bits it is little; in 16 bits,
-or for a few values in few runs, it takes the format with more room. Constants have no later values.
+or for a few values in few runs, it takes the format with more room: in words of up to `SHORT_WORD` bits at most that
+in which no value of the data saturates, in longer ones also the one with a fraction bit less. Constants have no later
+values.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ from numpy.typing import NDArray
 from qengine.qformat import QFormat
 from qengine.quantization.calibration.histogram import Histogram
 
-FEWER_BITS = 1
-"""Fraction bits below those without saturation that are tried: room for twice the largest value at least."""
+SHORT_WORD = 8
+"""Word length up to which no room above the largest value is taken: there the step costs every value too much."""
 
 _FIRST_SPREAD = 8  # part of the largest value that one run is expected to be exceeded by
 

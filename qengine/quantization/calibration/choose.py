@@ -29,7 +29,7 @@ from qengine.kernels.isa import choose
 from qengine.kernels.reference import format_errors as reference
 from qengine.model.formats.constants import NO_LIMIT
 from qengine.qformat import FRACTION_BITS, QFormat, finest_format, largest_scales
-from qengine.quantization.calibration.beyond import FEWER_BITS, Beyond
+from qengine.quantization.calibration.beyond import SHORT_WORD, Beyond
 from qengine.quantization.calibration.error import candidates, sides
 from qengine.quantization.calibration.flat import Flat
 from qengine.quantization.calibration.histogram import Histogram
@@ -176,7 +176,8 @@ class Counts:
             for side in (True, False):
                 own = np.flatnonzero((word_of == word.signed) & (above == side))
                 kinds.append((word, side, own))
-        first = np.maximum(unsaturated - np.where(beyond.is_expected, FEWER_BITS, 0), FRACTION_BITS[0])
+        has_room = beyond.is_expected & np.array([word.bits > SHORT_WORD for word in words], bool)
+        first = np.maximum(unsaturated - has_room, FRACTION_BITS[0])
         search = _Search(first)
         is_zero = np.array([one.is_zero for one in self._histograms], bool)
         search.is_done |= is_zero

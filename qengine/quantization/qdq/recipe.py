@@ -12,6 +12,8 @@ from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.files import FormatsByName
 from qengine.model.graph import Graph
 from qengine.model.loader import load
+from qengine.model.ops.operator import find
+from qengine.model.steps import Rows
 from qengine.qformat import QFormat
 from qengine.quantization.calibration import CalibrationKeywords, CalibrationOptions, Feeds, choose_formats, observe
 from qengine.quantization.correction import CorrectionEntry, Verdict, correct
@@ -49,11 +51,17 @@ class QuantizedModel:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes on what the model cannot say to other runtimes."""
-        count = _recurrent_nodes(self.session.graph)
-        if not count:
-            return ()
-        what = "1 recurrent node" if count == 1 else f"{count} recurrent nodes"
-        return (f"{what} computed on codes here: other runtimes compute gates and cells in float32, between pairs",)
+        found = []
+        if count := _recurrent_nodes(self.session.graph):
+            what = "1 recurrent node" if count == 1 else f"{count} recurrent nodes"
+            rest = "other runtimes compute gates and cells in float32, between pairs"
+            found.append(f"{what} computed on codes here: {rest}")
+        if count := _nodes_on_rows(self.session.optimized):
+            what = "1 operator on rows" if count == 1 else f"{count} operators on rows"
+            found.append(
+                f"{what}, such as Softmax, computed by integers here: codes of other runtimes may differ by one"
+            )
+        return tuple(found)
 
 
 def quantize_model(
@@ -132,6 +140,12 @@ def quantize_model(
 def _recurrent_nodes(graph: Graph) -> int:
     """Return the number of nodes with tensors inside that have formats, in the graphs of nodes too."""
     return sum(bool(node.hidden) + sum(map(_recurrent_nodes, node.graphs.values())) for node in graph.nodes)
+
+
+def _nodes_on_rows(graph: Graph) -> int:
+    """Return the number of nodes whose results depend on rows of codes, in the graphs of nodes too."""
+    own = sum(find(node).kinds == (Rows,) or node.operator == "Attention" for node in graph.nodes)
+    return own + sum(_nodes_on_rows(inner) for node in graph.nodes for inner in node.graphs.values())
 
 
 def _with_rest(graph: Graph, formats: FormatsByName, qformat: QFormat | str) -> FormatsByName:

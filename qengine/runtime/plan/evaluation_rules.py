@@ -4,6 +4,7 @@ from collections.abc import Container
 from dataclasses import replace
 
 from qengine.model.eager import single_node
+from qengine.model.eager.attention_rule import AttentionRule
 from qengine.model.ops.operator import Role, find
 from qengine.model.steps import Evaluation, Picking, picks_codes
 from qengine.runtime.plan.plan import FixedPointSettings
@@ -25,6 +26,9 @@ def with_rule(evaluation: Evaluation, fixed: FixedPointSettings, constants: Cont
     if find(node).picks(node):
         return replace(evaluation, rule=Picking) if picks_codes(evaluation) else evaluation
     rule = single_node.rule_of(node)
+    if rule is AttentionRule:
+        is_left = "softmax" in fixed.arithmetic.islands or not AttentionRule.serves(evaluation)
+        return evaluation if is_left else replace(evaluation, rule=rule)
     if rule is None or not node.hidden or "recurrent" in fixed.arithmetic.islands:
         return evaluation
     biases = {name for name, role in find(node).roles(node) if role is Role.BIAS and name in constants}

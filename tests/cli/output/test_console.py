@@ -25,8 +25,8 @@ def test_no_column_is_cut(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert cli.main(["inspect", "digits", "--data", "digits", "--limit", "2", "--qformat", "Q4.3"]) == 0
     lines = capsys.readouterr().out.split("\n\n")[0].splitlines()
-    assert lines[2].split()[:4] == ["tensor", "kind", "format", "share"]
-    assert "activation  Q4.3    49.3%      19.58  23.39" in lines[3]
+    assert lines[2].split()[:4] == ["tensor", "format", "share", "dB"]
+    assert "Q4.3    49.3%    19.6  17.8  +1.5  23.4  20.2" in lines[3]
     assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
 
 

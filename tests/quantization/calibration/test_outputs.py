@@ -222,7 +222,7 @@ INNER = network(
     ("options", "notes"),
     [
         (
-            {"per_channel": True},
+            {"per_channel": True, "unsigned": False},
             [r"^U?Q\S+ of 'r' \(up to .*\) makes channels 4\.\.5 of 6 \(up to .*\) all zeros: try "],
         ),
         ({"per_channel": True, "bits": 12}, [r"^U?Q\S+ of 'r' .* leaves .* steps to channels 4\.\.5 of 6 \(up to"]),

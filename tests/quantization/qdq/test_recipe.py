@@ -254,11 +254,10 @@ def branching():
     )
 
 
-def test_a_branch_that_no_data_took_has_the_qformat():
+@pytest.mark.parametrize("options", [{}, {"qformat": "Q3.4"}])
+def test_a_branch_that_no_data_took_has_formats(options):
     feeds = [{"c": np.asarray(choice), "x": numbers(2)} for choice in (True, False)]
-    with pytest.raises(FormatError, match=r"no format for 'e': name them in the formats, or give a qformat"):
-        qengine.quantize_model(branching(), feeds[:1])
-    check(branching(), *feeds, qformat="Q3.4")
+    check(branching(), *feeds, **options)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -349,3 +348,11 @@ def test_formats_without_data():
 def test_what_is_missing_is_asked_for():
     with pytest.raises(OptionError, match="formats are needed, or a qformat, or data"):
         qengine.quantize_model(branching())
+
+
+def test_a_note_says_where_other_runtimes_may_differ():
+    nodes = [("Softmax", "x", "s"), ("LayerNormalization", "s g", "y")]
+    built = network(nodes, constants={"g": np.ones(5, np.float32)})
+    found = qengine.quantize_model(built, [{"x": numbers(1, 3, 6, 5)}])
+    (note,) = found.notes
+    assert note.startswith("2 operators on rows, such as Softmax, computed by integers here")

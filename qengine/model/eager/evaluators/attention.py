@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError
+from qengine.model.eager.attention_rule import AttentionRule
 from qengine.model.eager.elements import REALS, checked_shape, element_dtype, working_dtype
 from qengine.model.eager.evaluator import OutputType, evaluator
 from qengine.model.steps import Tensor
@@ -67,7 +68,7 @@ def _types(
     return (y, q.dtype), *present, ((batch, count, positions, total), q.dtype)
 
 
-@evaluator("Attention", since=23, outputs=_types)
+@evaluator("Attention", since=23, outputs=_types, rule=AttentionRule)
 def attention(
     q: Array,
     k: Array,
@@ -82,7 +83,7 @@ def attention(
     return _attention((q, k, v), (past_key, past_value), (mask, None), options, _Window(), pads_mask=False)
 
 
-@evaluator("Attention", since=24, outputs=_types)
+@evaluator("Attention", since=24, outputs=_types, rule=AttentionRule)
 def attention_24(
     q: Array,
     k: Array,
@@ -98,7 +99,7 @@ def attention_24(
     return _attention((q, k, v), (past_key, past_value), (mask, nonpad_kv_seqlen), options, _Window())
 
 
-@evaluator("Attention", since=25, outputs=_types)
+@evaluator("Attention", since=25, outputs=_types, rule=AttentionRule)
 def attention_25(
     q: Array,
     k: Array,

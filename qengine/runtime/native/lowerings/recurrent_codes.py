@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.kernels.address import address
 from qengine.kernels.code_recurrence import (
     NUMBERS,
     ROW_NUMBERS,
+    SUMS_NUMBERS,
     CodeRecurrence,
     CodeWeights,
     GateSums,
     code_weights,
     scratch_bytes,
+    sums_scratch,
     unread_at,
 )
 from qengine.kernels.program import Call
@@ -29,7 +32,7 @@ from qengine.model.eager.recurrent_sizes import LENGTH_MESSAGE
 from qengine.model.steps import Evaluated
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext
 from qengine.runtime.native.plain_op import Part, PlainCalls
-from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, constant_buffer
+from qengine.runtime.native.tensor_buffer import Address, TensorBuffer, aligned_copy
 
 _MOST_SHIFT = 62
 _MOST_LEFT_SHIFT = 40  # see `reference.rounding.shift_left`
@@ -75,55 +78,67 @@ class _Lowering:
         sizes = rule.sizes
         self.of_each = sizes.gates * sizes.hidden
         self.rows = sizes.directions * self.of_each
-        bias, own = rule.biases(None)
-        self.bias = constant_buffer(bias.astype(np.int64))
-        self.own = constant_buffer(np.zeros(1, np.int64) if own is None else own.astype(np.int64))
-        p = rule.inputs[7]
-        self.p = constant_buffer(np.zeros(1, np.int64) if p is None else p.codes.astype(np.int64))
-        every = range(sizes.directions)
-        self.of_row = constant_buffer(np.stack([_row_numbers(rule, d) for d in every]))
-        self.tables = [constant_buffer(_entries(one)) for tables in rule.numbers.tables for one in tables]
+        (bias, own), numbers = rule.biases(None), rule.numbers
+        x = rule.inputs[0]
+        assert x is not None
+        parts = (2 * sizes.hidden, sizes.hidden) if rule.cell == "gru" else (self.of_each,)
+        self.of_x = self._weights(1, x.one_format.dtype, (self.of_each,))
+        self.of_h = self._weights(2, numbers.state.word.dtype, parts)
+        to_sums = np.ones(self.of_each, bool)
+        if numbers.resets_after:
+            to_sums[2 * sizes.hidden :] = False  # the products of x and of h are summed apart
+        self.x_shift = np.where(to_sums, numbers.sum_bits - numbers.x_bits, 0)
+        h_shift = np.where(to_sums, numbers.sum_bits - numbers.h_bits, 0)
+        of_h = np.where(to_sums, self.of_h.corrections << h_shift, 0)
+        self.bias = bias.astype(np.int64) + (self.of_x.corrections << self.x_shift) + of_h
+        self.own = np.zeros((1, 1), np.int64) if own is None else own + self.of_h.corrections[:, 2 * sizes.hidden :]
+        self._kept: list[NDArray[Any]] = []
 
-    def _weights(self, place: int, largest: int) -> tuple[CodeWeights, tuple[TensorBuffer, TensorBuffer]]:
+    def _place(self, array: NDArray[Any]) -> int:
+        """Return the address of a copy that the ops keep."""
+        self._kept.append(aligned_copy(array))
+        return address(self._kept[-1])
+
+    def _weights(self, place: int, other: np.dtype[Any], parts: tuple[int, ...]) -> CodeWeights:
         t = self.rule.inputs[place]
         assert t is not None
-        found = code_weights(t.codes, largest)
-        high = found.high if found.split else np.zeros(1, np.int8)
-        return found, (constant_buffer(found.low), constant_buffer(high))
+        return code_weights(t.codes, other, parts, self.isa)
 
     def sums_op(self, x: TensorBuffer, sums: TensorBuffer) -> PlainCalls:
         """Return the op of the part that comes from x: parts are rows of a direction."""
-        rule, sizes = self.rule, self.rule.sizes
-        weights, buffers = self._weights(1, _largest(x.stored))
-        shift = rule.numbers.sum_bits - rule.numbers.x_bits
-        if rule.numbers.resets_after:
-            shift = np.where(np.arange(self.of_each) < 2 * sizes.hidden, shift, 0)
-        spec = GateSums(x.stored, weights.stored, weights.split)
-        inputs = (x, *buffers, constant_buffer(shift), self.bias)
+        sizes, weights = self.rule.sizes, self.of_x
+        spec, split = GateSums(x.stored, weights.factors), weights.factors.split
         count, columns = sizes.time * sizes.batch, self.of_each
         step, row = sizes.batch * sizes.size, sizes.size
-        if rule.options.layout:
+        if self.rule.options.layout:
             step, row = sizes.size, sizes.time * sizes.size
-        item = weights.low.dtype.itemsize
+        low, high, shift = self._place(weights.low), self._place(weights.high), self._place(self.x_shift)
+        bias, distance = self._place(self.bias), weights.low.nbytes // sizes.directions
+        every = [
+            {
+                **{"x_step": step, "x_row": row, "w": low + d * distance, "high": high + d * distance * split},
+                **{"chunk": weights.chunk, "shift": shift, "bias": bias + 8 * d * columns, "batch": sizes.batch},
+                **{"rows": columns, "blocks": weights.blocks[0], "length": sizes.size},
+            }
+            for d in range(sizes.directions)
+        ]
+        numbers = self._place(np.array([[one[name] for name in SUMS_NUMBERS] for one in every], np.int64))
 
         def arguments(part: Part, d: int, first: int, end: int) -> dict[str, Address]:
-            source, low, high, shifts, bias = part.inputs
-            distance = d * columns * sizes.size * item
             return {
-                **{"x": source, "x_step": step, "x_row": row, "w": low + distance, "chunk": weights.chunk},
-                **{"high": high + (distance if weights.split else 0), "shift": shifts, "bias": bias + 8 * d * columns},
-                **{"y": part.outputs[0] + 8 * d * count * columns, "first": first, "end": end},
-                **{"batch": sizes.batch, "rows": columns, "length": sizes.size},
+                **{"x": part.inputs[0], "numbers": numbers + 8 * d * len(SUMS_NUMBERS)},
+                **{"y": part.outputs[0] + 8 * d * count * columns, "first": first, "end": end, "scratch": part.scratch},
             }
 
-        work = count * self.rows * (sizes.size / 16 + 8.0) * (1 + weights.split)
-        return self._calls(inputs, (sums,), count, spec, arguments, work, 0)
+        work = count * self.rows * (sizes.size / 32 * (1 + split) + 1.0)
+        spare = sums_scratch(sizes.size, weights.blocks[0])
+        return self._calls((x,), (sums,), count, spec, arguments, work, spare)
 
     def steps_op(self, sums: TensorBuffer, outputs: tuple[TensorBuffer, ...]) -> PlainCalls:
         """Return the op of the steps of time: parts are sequences of a direction."""
         rule, sizes, numbers = self.rule, self.rule.sizes, self.rule.numbers
         state, cells = numbers.state.word, numbers.cells.word if numbers.cells else None
-        weights, buffers = self._weights(2, _largest(_stored(state.dtype)))
+        weights = self.of_h
         given = {
             name: (i, self.context.request(t))
             for name, i in _OPTIONAL.items()
@@ -135,8 +150,7 @@ class _Lowering:
             "i8" if cells is None else _stored(cells.dtype),
             given["h"][1].stored if "h" in given else "",
             given["c"][1].stored if "c" in given else "",
-            weights.stored,
-            weights.split,
+            weights.factors,
             state.rounding,
             wraps=state.overflow == "wrap",
             shifts_left=_shifts_left(rule),
@@ -148,46 +162,56 @@ class _Lowering:
         )
         fault: Address = self.context.fault(LENGTH_MESSAGE.format("{}", sizes.time)) if spec.ragged else 0
         strides, names = _Strides(rule), [t.name for t in self.context.outputs]
-        places_of = {"chunk": weights.chunk, **strides.numbers(names)}
-        every = [{**dict.fromkeys(NUMBERS, 0), **_numbers(rule, d), **places_of} for d in range(sizes.directions)]
-        scalars = constant_buffer(np.array([[one[name] for name in NUMBERS] for one in every], np.int64))
-        fixed = (sums, *buffers, self.of_row, self.own, self.p, scalars, *self.tables)
-        inputs = (*fixed, *(buffer for _, buffer in given.values()))
-        each, count, hidden = len(self.tables) // sizes.directions, self.of_each, sizes.hidden
-        item = weights.low.dtype.itemsize
+        numbers_at = self._steps_numbers(strides.numbers(names))
+        count, hidden = self.of_each, sizes.hidden
         spare = scratch_bytes(count, hidden)
 
         def arguments(part: Part, d: int, first: int, end: int) -> dict[str, Address]:
-            known, low, high, of_row, own, p, of_numbers, *rest = part.inputs
-            tables: list[Address] = [
-                address - 4 * least
-                for address, least in zip(rest[each * d : each * d + each], _leasts(rule, d), strict=True)
-            ]
-            tables += [tables[0]] * (3 - len(tables))
-            optional = dict(zip(given, rest[len(self.tables) :], strict=True))
+            known, *rest = part.inputs
+            optional = dict(zip(given, rest, strict=True))
             unread = part.scratch + unread_at(count, hidden)
-            places = [unread] * 3
-            for i, (name, address) in enumerate(zip(names, part.outputs, strict=True)):
+            places: list[Address] = [unread] * 3
+            for i, (name, place) in enumerate(zip(names, part.outputs, strict=True)):
                 if name:
-                    places[i] = address + strides.direction(of_y=i == 0, d=d, stored=outputs[i].stored)
+                    places[i] = place + strides.direction(of_y=i == 0, d=d, stored=outputs[i].stored)
             first_states: dict[str, Address] = {"h": 0, "c": 0}
             for key in given.keys() & first_states.keys():
                 first_states[key] = optional[key] + strides.direction(of_y=False, d=d, stored=given[key][1].stored)
-            distance, before = d * count * hidden * item, 8 * d * hidden
             return {
-                **{"sums": known + 8 * d * sizes.time * sizes.batch * count, "r": low + distance},
-                **{"high": high + (distance if weights.split else 0), "fault": fault},
-                **{"of_row": of_row + 8 * d * len(ROW_NUMBERS) * count, "numbers": of_numbers + 8 * d * len(NUMBERS)},
-                **{"own_bias": own + before * spec.resets_after, "p": p + 3 * before * spec.peepholes},
-                **dict(zip(("f", "g", "last"), tables, strict=True)),
+                **{"sums": known + 8 * d * sizes.time * sizes.batch * count, "fault": fault},
+                **{"numbers": numbers_at + 8 * d * len(NUMBERS), "lengths": optional.get("lengths", 0)},
                 **dict(zip(("y", "last_h", "last_c"), places, strict=True)),
-                **{"lengths": optional.get("lengths", 0), **first_states},
+                **first_states,
                 **{"first": first, "end": end, "scratch": part.scratch},
             }
 
         steps = sizes.time * sizes.batch * sizes.directions
-        work = steps * count * (hidden / 16 * (1 + weights.split) + 20.0)
+        work = steps * count * (hidden / 32 * (1 + spec.factors.split) + 8.0)
+        inputs = (sums, *(buffer for _, buffer in given.values()))
         return self._calls(inputs, outputs, sizes.batch, spec, arguments, work, spare)
+
+    def _steps_numbers(self, strides: dict[str, int]) -> int:
+        """Return the address of `NUMBERS` of all directions."""
+        rule, weights, hidden = self.rule, self.of_h, self.rule.sizes.hidden
+        directions = rule.sizes.directions
+        p = rule.inputs[7]
+        peephole = self._place(np.zeros(1, np.int64) if p is None else p.codes.astype(np.int64))
+        low, high, own = self._place(weights.low), self._place(weights.high), self._place(self.own)
+        distance = weights.low.nbytes // directions
+        rows = []
+        for d, tables in enumerate(rule.numbers.tables):
+            entries = [self._place(_entries(one)) - 4 * one.least for one in tables]
+            entries += [entries[0]] * (3 - len(entries))
+            found = {
+                **{**_numbers(rule, d), **strides, "chunk": weights.chunk},
+                **{"blocks": weights.blocks[0], "own_blocks": weights.blocks[-1]},
+                **{"r": low + d * distance, "r_high": high + d * distance * weights.factors.split},
+                **{"of_row": self._place(_row_numbers(rule, d)), "own_bias": own + 8 * d * hidden},
+                **{"p": peephole if p is None else peephole + 24 * d * hidden},
+                **dict(zip(("f", "g", "last"), entries, strict=True)),
+            }
+            rows.append([found.get(name, 0) for name in NUMBERS])
+        return self._place(np.array(rows, np.int64))
 
     def _calls(
         self,
@@ -210,9 +234,11 @@ class _Lowering:
                     calls.append(Call(spec, arguments(part, d, first, end)))
             return calls
 
-        return PlainCalls(
-            self.isa, inputs, outputs[0], spec.emitter, make, count * directions, work, outputs[1:], scratch=scratch
-        )
+        parts = count * directions
+        op = PlainCalls(self.isa, inputs, outputs[0], spec.emitter, make, parts, work, outputs[1:], scratch=scratch)
+        for array in self._kept:
+            op.address_of(array)
+        return op
 
 
 _OPTIONAL = {"lengths": 4, "h": 5, "c": 6}
@@ -254,21 +280,12 @@ def _stored(dtype: np.dtype[Any]) -> str:
     return f"{dtype.kind}{8 * dtype.itemsize}"
 
 
-def _largest(stored: str) -> int:
-    """Return the largest magnitude of the elements of a type."""
-    return 1 << (8 * _bytes(stored) - (stored[0] == "i"))
-
-
 def _kept_bits(bits: int | None) -> int:
     return 0 if bits is None or bits > _MOST_SHIFT else bits
 
 
 def _entries(table: Any) -> NDArray[np.int32]:
     return np.asarray(table.entries).astype(np.int32)
-
-
-def _leasts(rule: RecurrentRule, d: int) -> list[int]:
-    return [one.least for one in rule.numbers.tables[d]]
 
 
 def _right(shift: Any) -> Any:

@@ -197,7 +197,9 @@ def cast(source, target):
     model = network(
         [("Cast", "x", "y", {"to": to})], inputs={"x": (x.dtype, list(x.shape))}, values={"y": (target, None)}
     )
-    kernel = "cast to half" if target is np.float16 and source is not np.float32 else "cast"
+    kernel = "cast"
+    if target is np.float16 and source is not np.float32:
+        kernel = "cast to half" if source is np.float64 else "round"
     return PlainCase(model, {"x": x}, kernel)
 
 
