@@ -50,8 +50,9 @@ def calibrate(
     entry = zoo.find(model)
     if out is not None:
         check_writable(out, zoo.path_of(model))
-    if data_free and data.data is not None:
-        raise OptionError("--data-free takes no data: leave out one of the two")
+    idle = [name for name, typed in vars(data).items() if typed not in (None, False)]
+    if data_free and idle:
+        raise OptionError(f"--data-free takes no data: leave out --{'input' if idle[0] == 'inputs' else idle[0]}")
     if data.data is None and entry is None and not data_free:
         raise OptionError("--data is needed: give the samples to calibrate on, or --data-free")
     with np.errstate(all="ignore"):

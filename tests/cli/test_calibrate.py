@@ -139,6 +139,9 @@ def test_progress_is_shown_on_a_terminal_alone(capsys, monkeypatch, model, photo
         (["--data", "PHOTOS", "--bits", "17"], "Invalid value for '--bits'"),
         (["--data", "PHOTOS", "-i", "z=1"], "no input 'z'"),
         (["--data", "PHOTOS", "-o", "/nowhere/f.json"], "there is no folder /nowhere"),
+        (["--data-free", "--data", "PHOTOS"], "--data-free takes no data: leave out --data"),
+        (["--data-free", "--limit", "3"], "--data-free takes no data: leave out --limit"),
+        (["--data-free", "-i", "x=1"], "--data-free takes no data: leave out --input"),
         (["--data", "PHOTOS", "--scale", "none"], "--scale 'none' is not a number"),
     ],
 )

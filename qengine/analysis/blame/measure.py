@@ -105,15 +105,25 @@ def blame(
     if isinstance(feeds, Mapping):
         raise FeedError("feeds are an iterable of mappings, one for each run: give [feeds] for one")
     names = tuple(dict.fromkeys(outputs or (value.name for value in session.graph.outputs)))
-    measure = _Measure(
-        session, names, groups if groups is None or isinstance(groups, str | Mapping) else list(groups), advance
-    )
+    measure = _Measure(session, names, _checked_groups(groups), advance)
     for run, feed in enumerate(feeds, 1):
         try:
             measure.add(feed)
+        except OptionError:
+            raise
         except QEngineError as error:
             raise error.about(f"run {run} of the data") from None
     return measure.result()
+
+
+def _checked_groups(groups: Groups) -> Groups:
+    """Return groups that can be read again."""
+    if groups is None or isinstance(groups, str | Mapping):
+        return groups
+    wanted = list(groups) if isinstance(groups, Iterable) else [groups]
+    if other := [one for one in wanted if not isinstance(one, str)]:
+        raise OptionError(f"groups are 'auto', regular expressions, or names of tensors by group, not {other[0]!r}")
+    return wanted
 
 
 class _Measure:
@@ -129,7 +139,7 @@ class _Measure:
         self._fixed, self._float32 = session, session.in_float32()
         self._format_groups = format_groups(session.graph, known_tensors(session.graph))
         self._names, self._advance = names, advance or (lambda _: None)
-        self._wanted = groups if groups is None or isinstance(groups, str | Mapping) else list(groups)
+        self._wanted = groups
         self._whole: tuple[Plan, Rerun] | None = None
         self._sectioned: SectionedRerun | None = None
         self._sums: dict[str, TensorSums] = {}

@@ -41,7 +41,8 @@ def verdict(found: Blame) -> Iterator[str]:
 def _culprit(found: Blame, rounded: float) -> str:
     """Return who is to blame: a tensor, a group, or all together."""
     tensor = max(found.tensors, key=_gain_of, default=None)
-    group = max(found.groups, key=_gain_of, default=None)
+    count, total = _largest(found.tensors)
+    group = max((g for g in found.groups if len(g.tensors) < total), key=_gain_of, default=None)
     one, some = _gain_of(tensor), _gain_of(group)
     if tensor is not None and one >= _LARGE_GAIN_DB:
         return f"mend '{tensor.name}' first: without its rounding, {_words(tensor, rounded)}. Try {_remedy(tensor)}"
@@ -55,7 +56,6 @@ def _culprit(found: Blame, rounded: float) -> str:
             f"{begin}. Mend the group '{group.name}': without its rounding, {_words(group, rounded)}. "
             "Give its tensors longer words (--formats)"
         )
-    count, total = _largest(found.tensors)
     return f"{begin}. {count} of {total} tensors make {_MOST_OF_NOISE:.0%} of the noise. {_remedy_for_all(found)}"
 
 

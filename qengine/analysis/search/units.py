@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qengine.errors import OptionError
+from qengine.model.passes.hidden_tensors import cells_of_recurrent
 from qengine.qformat import Format
 from qengine.quantization.calibration import CalibrationOptions, FormatChooser, Observation
 from qengine.quantization.calibration.outputs import WIDE
@@ -86,12 +87,12 @@ def units_of(
     place = {name: i for i, name in enumerate(quantized.order)}
     units = []
     outputs = set() if fixed is None else chooser.output_groups(options)
-    cells = chooser.inner_cells(options)
+    cells = cells_of_recurrent(observation.model)
     for kind, group in sorted(groups, key=lambda one: min(place[name] for name in one[1] if name in place)):
         of_kind = chosen[kind]
         if fixed is not None and group in outputs:
             of_kind = {fixed: next(iter(of_kind.values()))}
-        if group in cells:
+        elif not cells.isdisjoint(group):
             of_kind = {WIDE: next(iter(of_kind.values()))}
         names = tuple(name for name in group if all(name in formats for formats in of_kind.values()))
         if names:

@@ -147,6 +147,7 @@ class Grid:
         """Return float32 and the points of the grid, each once."""
         if self.percentile is not None and Method.PERCENTILE not in self.methods:
             raise OptionError("a percentile is of method percentile")
+        CalibrationOptions(output_bits=self.output_bits)  # a point has it as text
         accumulators = [self._accumulator(width) for width in self.accumulator_bits]
         roundings = [str(rounding_mode(name)) for name in self.roundings]
         overflows = [str(overflow_mode(name)) for name in self.overflows]

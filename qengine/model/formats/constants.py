@@ -130,7 +130,9 @@ class Readers:
             bias = next((constants[n] for n, r in find(node).roles(node) if r is Role.BIAS and n in constants), None)
             scales = np.full(channels, NO_LIMIT, np.int64)
             if bias is not None and bias.dtype.kind == "f" and bias.size:
-                addends = _by_channel(finite(bias), channels)
+                filters = find(node).facts.filters
+                added = filters.addends(node, finite(bias)) if filters else finite(bias)
+                addends = _by_channel(added, channels)
                 used = addends.any(axis=1)
                 least, most = addends.min(axis=1), addends.max(axis=1)
                 scales[used] = largest_scales(least[used], most[used], 32)
@@ -308,10 +310,14 @@ def _by_channel(bias: NDArray[Any], channels: int) -> NDArray[Any]:
 
 def _other_factor(node: Node, role: Role, names: set[str]) -> str:
     """Return the tensor whose products with a constant of some names a linear operator sums; "" for another one."""
-    if role is Role.WEIGHTS:
-        filters = find(node).facts.filters
-        return filters.factor(node, names) if filters else node.inputs[0]
-    return "" if node.hidden else next((name for name, one in find(node).roles(node) if one is Role.WEIGHTS), "")
+    filters = find(node).facts.filters
+    if filters and (role is Role.WEIGHTS or node.hidden):
+        return filters.factor(node, names)
+    return (
+        node.inputs[0]
+        if role is Role.WEIGHTS
+        else next((name for name, one in find(node).roles(node) if one is Role.WEIGHTS), "")
+    )
 
 
 def _exact(stored: Format | None, axis: int | None, values: list[NDArray[Any]]) -> Format | None:

@@ -82,6 +82,10 @@ class Filters(ABC):
         """Return the tensor that a node multiplies by weights of some names."""
         return node.inputs[0]
 
+    def addends(self, node: Node, bias: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG002
+        """Return what a node adds to its sums, from its constant bias."""
+        return bias
+
     def input_stride(self, node: Node) -> int:  # noqa: ARG002
         """Return the number of positions that a filter sees for each input element, zeros between elements included."""
         return 1
@@ -133,6 +137,10 @@ class TransposedConvFilters(ConvFilters):
     def macs(self, node: Node, x: Shape, w: Shape | None, y: Shape) -> int | None:  # noqa: ARG002
         """Return the size of a filter for each input element."""
         return None if w is None else prod(x) * prod(w[1:])
+
+    def addends(self, node: Node, bias: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG002
+        """Return what a node adds to its sums, from its constant bias."""
+        return bias
 
     def input_stride(self, node: Node) -> int:
         """Return the product of the strides, which a transposed convolution spreads its input by."""

@@ -1,6 +1,7 @@
 """LSTM, GRU and RNN: how they read their inputs; evaluators compute them."""
 
 from collections.abc import Container
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from qengine.model.ops.facts import Facts
 from qengine.model.ops.filters import Channels, Filters, Shape
 from qengine.model.ops.operator import Role, declare_delegated
 
-_RECURRENT_WEIGHTS = 2
+_WEIGHTS, _RECURRENT_WEIGHTS, _PEEPHOLES = 1, 2, 7
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
@@ -43,8 +44,19 @@ class RecurrentFilters(Filters):
         return x[0] * x[1] * directions * rows * (size + rows // _GATES[node.operator])
 
     def factor(self, node: Node, names: Container[str]) -> str:
-        """Return the state for R, x for W."""
-        return node.hidden[0] if node.hidden and node.inputs[_RECURRENT_WEIGHTS] in names else node.inputs[0]
+        """Return the state for R, the cell for peepholes, x for W, and nothing for a first state."""
+        factors = dict(
+            zip((_WEIGHTS, _RECURRENT_WEIGHTS, _PEEPHOLES), (node.inputs[0], *node.hidden[::2]), strict=False)
+        )
+        return next((name for i, name in factors.items() if node.inputs[i : i + 1] and node.inputs[i] in names), "")
+
+    def addends(self, node: Node, bias: NDArray[Any]) -> NDArray[Any]:  # noqa: ARG002
+        """Return the two biases of each row and their sum."""
+        if bias.ndim != 2 or bias.shape[-1] % 2:
+            return bias  # a run refuses it
+        rows = bias.shape[-1] // 2
+        first, second = bias[..., :rows], bias[..., rows:]
+        return np.concatenate([first, second, first + second])
 
 
 _INPUTS = {

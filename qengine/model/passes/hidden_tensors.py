@@ -93,6 +93,12 @@ def _named(node: Node, names: Names) -> Node:
     return replace(node, outputs=(*visible, *inside), hidden=(visible[0] or visible[1], *inside))
 
 
+def cells_of_recurrent(graph: Graph) -> set[str]:
+    """Return the names of the cells of every LSTM, in the graphs of nodes too."""
+    found = {name for node in graph.nodes for name in node.hidden[2:]}
+    return found.union(*(cells_of_recurrent(inner) for node in graph.nodes for inner in node.graphs.values()))
+
+
 def with_hidden_outputs(graph: Graph, wanted: Iterable[str] | None = None) -> Graph:
     """Return a graph whose recurrent nodes give those of the tensors inside of them that are wanted; None for all."""
     names = None if wanted is None else set(wanted)

@@ -7,12 +7,12 @@ part, with the Concat after it, where all that comes of it is picked from again 
 have formats of their own is always the last node before an output; see `formats.parts`.
 
 Nodes are replaced, and no tensor changes. The nodes before stay where something reads them, and else are removed later.
-A Concat stays that a quantized model rounds, or that the user gives one format.
+A Concat stays that a quantized model rounds, or that the user gives one format, though none would be left to have one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.model.graph import Dim, Graph, Names, Node, Value
+from qengine.model.passes.dead import remove_dead
 from qengine.model.passes.part_views import Move, Moved, Parts, Piece, moved
 from qengine.model.passes.requantize import roots
 
@@ -28,7 +29,18 @@ def take_joins_apart(graph: Graph) -> Graph:
     """Let what picks or moves elements of a Concat of real numbers read its parts."""
     if not any(_is_concat(node) for node in graph.nodes):
         return graph
-    views = _Views(graph)
+    apart = _apart(graph, frozenset())
+    if not graph.whole:
+        return apart
+    # Naming a tensor that is read as a whole changes nothing: it has a format in any case.
+    read = {name for node in remove_dead(apart).nodes for name in node.reads}
+    whole = {graph.aliases.get(name, name) for name in graph.whole} - read
+    return _apart(graph, whole) if whole else apart
+
+
+def _apart(graph: Graph, whole: Collection[str]) -> Graph:
+    """Return the graph with all Concats taken apart but those that stay whole."""
+    views = _Views(graph, whole)
     for node in graph.nodes:
         views.add(node)
     chosen = views.replacements()
@@ -42,13 +54,13 @@ def _is_concat(node: Node) -> bool:
 class _Views:
     """The views of the tensors of a graph as parts; a tensor may have several."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, whole: Collection[str]) -> None:
         self.graph = graph
         self.shapes = {value.name: value.shape for value in (*graph.values.values(), *graph.inputs)}
         self.shapes |= {name: array.shape for name, array in graph.constants.items()}
         self.by_name: dict[str, list[Parts]] = {}
         self.picked: dict[str, Piece | Parts] = {}
-        self.rounded = self._rounded() | {graph.aliases.get(name, name) for name in graph.whole}
+        self.rounded = self._rounded() | set(whole)
 
     def _rounded(self) -> set[str]:
         """Return the tensors whose codes the stored formats of a quantized model define."""

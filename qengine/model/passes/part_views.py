@@ -158,6 +158,8 @@ def _reshape(move: Move, parts: Parts) -> list[Result] | None:
     wanted, shape = move.given("shape", 1), move.shape
     if wanted is None or shape is None or not move.has_input(1) or move.node.attributes.get("allowzero"):
         return None
+    if 0 in parts.lengths:  # 0 says in a new shape that a length stays
+        return None
     target = [shape[i] if n == 0 and i < len(shape) else None if n == -1 else n for i, n in enumerate(wanted)]
     for axis in range(len(target)):
         lengths = _lengths_after(parts, shape, target, axis)

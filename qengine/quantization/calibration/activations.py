@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from qengine.model.formats.constants import saturating_magnitude
+from qengine.model.passes.hidden_tensors import cells_of_recurrent
 from qengine.qformat import QFormat, largest_scale
 from qengine.quantization.calibration.channels import ENOUGH, ChannelRanges
 from qengine.quantization.calibration.choose import Counts, Method
@@ -56,7 +57,6 @@ class Groups:
     notes : a note for each group that they did not, but may, by the number of counted groups before it.
     counts : histograms of the groups.
     outputs : number of the counted group of each output, or of each part of one that has a format for each part.
-    inner_cells : numbers of the counted groups that are cells of LSTMs, and never leave their nodes.
     parts : largest magnitude of each part of the joins that have one format, by the name of the join.
     """
 
@@ -79,7 +79,6 @@ class Groups:
                 self.notes.setdefault(len(self.counted), []).append(note)
         names = [next(iter(one.histograms)) for one in self.counted]
         self.counts = Counts([one.merged for one in self.counted], names, [one.flats for one in self.counted])
-        self.inner_cells = [i for i, one in enumerate(self.counted) if readers.are_inner_cells(one.names)]
         self.place = {name: i for i, group in enumerate(self.counted) for name in group.names}
         self.sources = Sources(observation.model)
         outputs = [value.name for value in observation.model.outputs]
@@ -197,8 +196,9 @@ class ActivationFormats:
                     self.notes.append(f"{lost:,} values of '{name}' are NaN or infinite in float32, and were left out")
         self.notes += groups.notes.get(len(groups.counted), [])
         self._chosen = self._formats(groups.counts, self._signed, options.activation_word_length)
+        cells = cells_of_recurrent(groups.observation.model)
+        self._set_words([i for i, one in enumerate(groups.counted) if cells.intersection(one.names)], WIDE)
         self._set_outputs()
-        self._set_bits(groups.inner_cells, WIDE)
         self.formats: dict[str, QFormat] = {}
         for group, fmt in zip(groups.counted, self._chosen, strict=True):
             self.formats |= dict.fromkeys(group.names, fmt)
@@ -209,13 +209,14 @@ class ActivationFormats:
         """Give the groups of the outputs a word length of their own."""
         groups, wanted = self._groups, self._options.output_bits
         wide = groups.lost_outputs(self._chosen, self.notes) if isinstance(wanted, str) else groups.of_outputs()
-        self._set_bits(wide, WIDE if isinstance(wanted, str) else wanted)
+        self._set_words(wide, WIDE if isinstance(wanted, str) else wanted)
 
-    def _set_bits(self, chosen: Iterable[int], bits: int) -> None:
-        """Give some groups formats of another word length."""
-        groups, places = self._groups, sorted({place for place in chosen if self._chosen[place].bits != bits})
+    def _set_words(self, groups: Iterable[int], bits: int) -> None:
+        """Choose the formats of some groups again, in words of another length."""
+        places = sorted({place for place in groups if self._chosen[place].bits != bits})
         if places:
-            counted = [groups.counted[i] for i in places]
+            every = self._groups.counted
+            counted = [every[i] for i in places]
             counts = Counts([one.merged for one in counted], [next(iter(one.histograms)) for one in counted])
             found = self._formats(counts, [self._signed[i] for i in places], bits)
             for place, fmt in zip(places, found, strict=True):

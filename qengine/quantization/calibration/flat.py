@@ -49,15 +49,12 @@ class FlatReaders:
         self._histograms = histograms
         self._readers: dict[str, list[Node]] = {}
         self._gates: dict[str, Node] = {}
-        self._cells: set[str] = set()
         self._outputs: set[str] = set()
         for one in graphs_of(graph):
             self._outputs.update(value.name for value in one.outputs)
             for name, nodes in one.readers().items():
                 self._readers.setdefault(name, []).extend(nodes)
-            recurrent = [node for node in one.nodes if is_recurrent(node) and node.hidden]
-            self._gates |= {node.hidden[1]: node for node in recurrent}
-            self._cells.update(name for node in recurrent for name in node.hidden[2:])
+            self._gates |= {node.hidden[1]: node for node in one.nodes if is_recurrent(node) and node.hidden}
 
     def of(self, names: Iterable[str]) -> tuple[Flat, ...]:
         """Return the functions that read the tensors of a group; () where anything else does."""
@@ -73,11 +70,6 @@ class FlatReaders:
                 elif name in node.captures or not group.intersection(node.outputs) or not _moves(node, name):
                     return ()
         return () if None in found else tuple(one for one in found if one is not None)
-
-    def are_inner_cells(self, names: Iterable[str]) -> bool:
-        """Whether a group is the cells of LSTMs that nothing outside of their nodes reads."""
-        group = set(names)
-        return not group.isdisjoint(self._cells) and group.isdisjoint(self._outputs | self._readers.keys())
 
     def _of_reader(self, node: Node) -> Flat | None:
         if node.domain or (node.attributes and node.operator != "HardSigmoid"):

@@ -12,6 +12,8 @@ from qengine.keywords import check_keywords, options_with
 from qengine.metrics.decibels import decibels
 from qengine.model.formats.constants import NO_LIMIT
 from qengine.model.formats.files import format_to_json
+from qengine.model.formats.parts import joins_in_parts
+from qengine.model.static_values import known_tensors
 from qengine.qformat import ChannelFormats, Format, QFormat, joined_format
 from qengine.quantization.calibration.activations import ActivationFormats, Groups, cost_db
 from qengine.quantization.calibration.choose import ConstantRows, Method
@@ -109,8 +111,15 @@ class FormatChooser:
         notes += logarithm_notes(groups, activations.formats)
         notes += range_notes(groups, activations.formats, {name: fmt for name, (fmt, _) in chosen.items()})
         order = [name for name in groups.tensors.order if name in formats or name in ranges]
+        written = {name: format_to_json(formats[name]) for name in order if name in formats}
+        if options.tie_joins:  # one format for each part: one for the whole would ask a run not to take it apart
+            model = groups.observation.model
+            joins = joins_in_parts(model, known_tensors(model))
+            written |= {
+                name: [str(written[name])] * len(join.inputs) for name, join in joins.items() if name in written
+            }
         return Calibration(
-            {name: format_to_json(formats[name]) for name in order if name in formats},
+            written,
             tuple(ranges[name] for name in order if name in ranges),
             options,
             self._observation.runs,
@@ -121,11 +130,6 @@ class FormatChooser:
         """Return the groups of activations that the outputs are of."""
         groups = self._groups_of(options)
         return {tuple(groups.counted[place].names) for place in groups.of_outputs()}
-
-    def inner_cells(self, options: CalibrationOptions) -> set[tuple[str, ...]]:
-        """Return the groups of activations that have 16 bits always: cells of LSTMs that do not leave their nodes."""
-        groups = self._groups_of(options)
-        return {tuple(groups.counted[place].names) for place in groups.inner_cells}
 
     def _groups_of(self, options: CalibrationOptions) -> Groups:
         if options.tie_joins not in self._groups:

@@ -15,7 +15,7 @@ import numpy as np
 from qengine.qformat import Format, QFormat
 from qengine.quantization.calibration.activations import Groups
 from qengine.quantization.calibration.channels import ChannelRanges, few_steps
-from qengine.quantization.calibration.outputs import largest, listed
+from qengine.quantization.calibration.outputs import WIDE, largest, listed
 
 MAX_NOTES = 3
 """Largest number of notes."""
@@ -77,7 +77,7 @@ def losses_of(part: str, range_: float, whole: str, whole_range: float, fmt: QFo
     fmt
         Format of the tensor.
     remedy
-        Words for what to try.
+        Words for what to try; a longer word is no remedy for the longest.
     """
     steps = range_ / fmt.step
     if not few_steps(np.array(range_), whole_range, fmt):
@@ -85,7 +85,8 @@ def losses_of(part: str, range_: float, whole: str, whole_range: float, fmt: QFo
     # Half a step rounds to 0.
     effect = f"makes {part} (up to {range_:.3g}) all zeros" if steps <= 0.5 else f"leaves {steps:.2g} steps to {part}"
     extent = "" if steps <= 0.5 else f" (up to {range_:.3g})"
-    return [Loss(whole, steps, f"{fmt} of '{whole}' (up to {whole_range:.4g}) {effect}{extent}: try {remedy}")]
+    advice = "" if fmt.bits >= WIDE and remedy != _OF_WEIGHTS else f": try {remedy}"
+    return [Loss(whole, steps, f"{fmt} of '{whole}' (up to {whole_range:.4g}) {effect}{extent}{advice}")]
 
 
 def _remedy(groups: Groups, place: int | None) -> str:

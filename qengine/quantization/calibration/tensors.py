@@ -102,7 +102,7 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
     known_before = known_tensors(model)
     joins = {} if tie_joins else joins_in_parts(model, known_before)
     order: dict[str, None] = {}
-    union = _UnionFind()
+    union, ties = _UnionFind(), list[list[str]]()
     constants: dict[str, Constant] = {}
     tables: dict[str, NDArray[Any]] = {}
     never, real = set[str](), set[str]()
@@ -116,9 +116,7 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
         if tie_joins:
             for node in after.nodes:
                 if Join in find(node).kinds:
-                    names = [name for name in (*node.inputs, *node.outputs) if name in groups]
-                    for name in names[1:]:
-                        union.join(names[0], name)
+                    ties.append([name for name in (*node.inputs, *node.outputs) if name in groups])
         tables |= {name: graph.constants[name] for name in groups if name in graph.constants}
         constants |= _constants(graph, after, known, groups)
         never |= never_negative(after)
@@ -128,9 +126,12 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
             order |= dict.fromkeys(name for name in (*node.inputs, *node.outputs) if name)
     constants = {name: constant for name, constant in constants.items() if name not in tables}
     found = [name for name in order if name in union.parents or name in constants or name in joins]
+    # Tensors that a pass added are in no formats file, unless nothing else stands for them in a run.
+    hidden = {n for group in union.groups(found) if not model.added.issuperset(group) for n in group} & model.added
+    for tied in ties:
+        for name in tied[1:]:
+            union.join(tied[0], name)
     shared = union.groups(found)
-    # Tensors that a pass added are in no formats file, unless nothing else stands for them.
-    hidden = {n for group in shared if not model.added.issuperset(group) for n in group} & model.added
     named = [name for name in found if name not in hidden]
     parts = {name: node.inputs for name, node in joins.items()}
     return QuantizedTensors(tuple(named), shared, constants, tables, frozenset(never), frozenset(real), parts)

@@ -99,12 +99,17 @@ def with_own_biases(graph: Graph) -> Graph:
     constants, nodes = dict(graph.constants), {node.outputs[:1]: node for node in graph.nodes}
     for layer in linear_layers(graph):
         bias, weights = _bias_of(layer, graph, reads, readers), graph.constants[layer.weights]
-        if bias is None or (bias.name and (bias.name not in constants or reads[bias.name] == 1)):
+        if bias is None or (bias.name and bias.name not in constants):
+            continue
+        if bias.name and reads[bias.name] == 1:
+            if layer.takes_bias:  # one number for all filters may become one for each
+                constants[bias.name] = shifted(layer, constants[bias.name], np.zeros(layer.block_shape[:2]))
             continue
         if not bias.name and layer.is_stack:  # a bias of this shape might not broadcast
             continue
         name = graph.fresh_name(bias.name or f"{layer.node.outputs[0]}.bias", constants)
-        constants[name] = constants[bias.name].copy() if bias.name else np.zeros(layer.outputs, weights.dtype)
+        own = constants[bias.name] if bias.name else np.zeros(layer.outputs, weights.dtype)
+        constants[name] = shifted(layer, own, np.zeros(layer.block_shape[:2])) if layer.takes_bias else own.copy()
         inputs = (*bias.node.inputs[: bias.place], name, *bias.node.inputs[bias.place + 1 :])
         nodes[bias.node.outputs[:1]] = replace(bias.node, inputs=inputs)
     return replace(graph, nodes=tuple(nodes[node.outputs[:1]] for node in graph.nodes), constants=constants)

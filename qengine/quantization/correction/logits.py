@@ -118,8 +118,12 @@ def _candidates(fmt: QFormat) -> list[int]:
 
 def _cross_entropy(values: NDArray[Any], fmt: QFormat, axis: tuple[int, bool]) -> float:
     """Return the cross-entropy between the Softmax of real logits, and that of their codes in a format."""
-    codes = quantize(values, fmt.fraction_bits, fmt.word())
-    real, rounded = (_rows(one, axis) for one in (values, np.ldexp(codes.astype(np.float64), -fmt.fraction_bits)))
+    if not values.size:
+        return 0.0
+    real = _rows(values, axis)
+    real = real[np.isfinite(real.max(axis=-1, initial=-np.inf))]  # a Softmax has numbers only for these
+    codes = quantize(real, fmt.fraction_bits, fmt.word())
+    rounded = np.ldexp(codes.astype(np.float64), -fmt.fraction_bits)
     return -float(np.sum(exp(_log_softmax(real)) * _log_softmax(rounded)))
 
 

@@ -67,6 +67,8 @@ def _words(recipe: str | Sequence[str]) -> Sequence[str]:
 def _declarations(recipe: str | Sequence[str]) -> tuple[Correction, ...]:
     recipe, known = _words(recipe), corrections()
     unknown = [step for step in recipe if step not in {GUARD, *(one.name for one in known)}]
+    if named := [step for step in unknown if step in recipes()]:
+        raise OptionError(f"{named[0]!r} is a recipe by itself, and no step of one: give it alone, or steps")
     if unknown:
         raise OptionError(f"no recipe or correction is named {unknown[0]!r}; there are {describe_recipes()}")
     steps = tuple(one for one in known if one.name in recipe)

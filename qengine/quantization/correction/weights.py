@@ -84,7 +84,8 @@ def round_weights(
     for name, readers in by_weights.items():
         fmt = fixed.formats.get(graph.derived.get(name, name))
         text = str(readers[0]) + (f" and {len(readers) - 1} more" if readers[1:] else "")
-        products = _products(readers, graph, moments) if reads[name] == len(readers) else None
+        is_alone = reads[name] == len(readers) and constants[name].size > 0
+        products = _products(readers, graph, moments) if is_alone else None
         if fmt is None or products is None or not np.isfinite(constants[name]).all():
             entries.append(CorrectionEntry(_NAME, text, False, _reason_left(readers, fmt, graph)))
             continue

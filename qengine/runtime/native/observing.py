@@ -89,7 +89,7 @@ class _ObservingLowering(PlanLowering):
 
     def _after_step(self, bound_step: BoundStep, *, is_native: bool) -> None:
         tensor = bound_step.output
-        if not tensor.is_float:
+        if not tensor.is_float or (is_native and 0 in tensor.shape):  # a move of nothing gives no memory to count
             return
         if not is_native:
             self._give(tensor)

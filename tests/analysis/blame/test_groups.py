@@ -4,6 +4,7 @@ import pytest
 from networks import network, weights
 
 from qengine import InferenceSession
+from qengine.analysis.blame import blame
 from qengine.analysis.blame.groups import groups_of
 from qengine.analysis.blame.points import points_of
 from qengine.errors import OptionError
@@ -100,3 +101,17 @@ def test_names(wanted, expected):
 def test_errors(wanted, error):
     with pytest.raises(OptionError, match=error):
         found(RESIDUAL, wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error"),
+    [
+        ("(", r"^--group \(: .* in the regular expression"),
+        (3, "^groups are 'auto', regular expressions, or names of tensors by group, not 3"),
+        ([b"y"], "^groups are 'auto', .*, not b'y'"),
+    ],
+)
+def test_errors_come_without_a_run_of_the_data(wanted, error):
+    session = InferenceSession(network([("Relu", "x", "y")], inputs={"x": [1, 3]}), qformat="Q3.4")
+    with pytest.raises(OptionError, match=error):
+        blame(session, [{"x": weights(1, 3)}], groups=wanted)

@@ -108,7 +108,7 @@ def test_a_given_word_length_of_the_outputs_is_left(given):
         assert {name for unit in found for name in unit.tensors} >= outputs | {"x", "W"}
 
 
-def test_cells_that_do_not_leave_their_node_have_one_word_length():
+def test_cells_have_one_word_length():
     model = network(
         [("LSTM", "x w r", "y", {"hidden_size": 2})],
         inputs={"x": [4, 1, 3]},

@@ -102,6 +102,8 @@ def test_a_percentile_is_of_its_method_alone():
         (Grid(bits=[8], accumulator_bits=[1]), "a whole number, 2 to 64, not 1"),
         (Grid(bits=[8], percentile=50.0), "a percentile is of method percentile"),
         (Grid(bits=[8], weight_bits=[8], activation_bits=[8]), "give two of them"),
+        (Grid(bits=[8], output_bits="8,16"), "output_bits is 'auto' or a word length of 2 to 16, not '8,16'"),
+        (Grid(bits=[8], output_bits=17), "output_bits must be a whole number, 2 to 16, not 17"),
         (Grid(qformats=["Q40.3"]), "a word has 2 to 16"),
         (Grid(formats=["missing.json"]), "formats file missing.json"),
     ],

@@ -31,6 +31,7 @@ class Node:
         size=3,
         hidden=3,
         seed=0,
+        changed=None,
         **attributes,
     ):
         rng = np.random.default_rng([len(operator), batch, hidden, seed])
@@ -48,6 +49,7 @@ class Node:
         arrays |= {s: 2 * real(*((batch, n) if layout else (n, batch)), hidden) for s in ("h0", "c0") if s[0] in given}
         arrays |= {"p": real(n, 3 * hidden)} if "p" in given else {}
         arrays |= {"lens": np.array(lens, np.int32)} if lens is not None else {}
+        arrays |= changed or {}
         self.arrays = arrays
         self.feeds = {name: a for name, a in arrays.items() if name in {"x", "lens", *computed.split()}}
         names = ["x", "w", "r", "b", "lens", "h0", *(("c0", "p") if operator == "LSTM" else ())]
@@ -176,3 +178,16 @@ def test_random_formats(operator, seed):
     node = Node(operator, given="bhcp" if seed % 2 else "b", computed="", seed=seed, **attributes)
     wrapping = {"accumulator_bits": int(rng.integers(8, 33)), "overflow": "wrap"} if seed % 4 == 1 else {}
     check(node, qformat=fmt(4), formats=formats, per_channel=bool(seed % 3), **wrapping)
+
+
+@pytest.mark.parametrize("operator", GATES)
+def test_no_bias_saturates(operator):
+    """Products of small weights have more than 31 fraction bits; biases fit 32 bits alone, their sum does not."""
+    rows = 3 * GATES[operator]
+    small = {"w": np.full((1, rows, 3), 0.01), "r": np.full((1, rows, 3), 0.01), "b": np.full((1, 2 * rows), 0.24)}
+    small |= {"p": np.full((1, 9), 0.01)} if operator == "LSTM" else {}
+    changed = {name: array.astype(np.float32) for name, array in small.items()}
+    node = Node(operator, given="bp", changed=changed)
+    session = qengine.InferenceSession(node.model, isa="reference", qformat="Q2.13", formats={"y": "Q0.15"})
+    for got, want in zip(session.run(None, node.feeds), session.in_float32().run(None, node.feeds), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=5e-4)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from joined_heads import APART, CAT, FEEDS, WHOLE, Head, whole
-from networks import run_onnxruntime
+from networks import network, run_onnxruntime
 
 import qengine
 from qengine.model.loader import load
@@ -77,3 +77,11 @@ def test_other_picks_read_the_whole(kind):
     assert "Concat" in operators(head.model())
     (expected,) = run_onnxruntime(head.model(), FEEDS[0])
     np.testing.assert_allclose(qengine.InferenceSession(head.model()).run(None, FEEDS[0])[0], expected, rtol=1e-4)
+
+
+def test_parts_without_elements_are_reshaped_as_a_whole():
+    nodes = [("Concat", "empty x", "cat", {"axis": 1}), ("Reshape", "cat column", "y")]
+    constants = {"empty": np.zeros((1, 0), np.float32), "column": whole(3, 1)}
+    model = network(nodes, inputs={"x": [1, 3]}, constants=constants)
+    x = np.array([[1, 2, 3]], np.float32)
+    np.testing.assert_array_equal(qengine.InferenceSession(model).run(None, {"x": x})[0], x.T)

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from joined_heads import APART, FEEDS, INSIDE, WHOLE
+from joined_heads import APART, CAT, FEEDS, INSIDE, WHOLE, Head
 from networks import network, weights
 
 import qengine
@@ -161,11 +161,29 @@ def test_as_many_formats_as_parts():
         InferenceSession(model, formats=found)
 
 
+@pytest.mark.parametrize("tie_joins", [False, True])
+def test_parts_of_a_join_that_is_also_read_as_a_whole(tie_joins):
+    nodes = [CAT, ("Split", "cat parts", "y u", {"axis": 1}), ("Conv", "cat v6", "z")]
+    constants = {"parts": np.array([4, 2]), "v6": weights(2, 6, 1, 1, seed=5)}
+    head = Head(nodes, lambda found: found[1], ("y", "u", "z"), constants)
+    fixed = session(head.model(), bits=8, tie_joins=tie_joins)
+    assert fixed.formats["u"] == fixed.formats["s"]
+    assert least_sqnr(head, fixed) > 30
+
+
 def test_tied_joins_have_one_format():
     found = calibrate(APART["an output"].model(), FEEDS, bits=8, tie_joins=True)
-    assert found["y"] == found["b"]
-    assert QFormat.parse(found["y"]).bits == 16  # where the scores keep their signal
+    assert found["y"] == [found["b"]] * 2
+    assert QFormat.parse(found["b"]).bits == 16  # where the scores keep their signal
     assert "output 'y' has 16 bits" in found.notes[0]
+
+
+@pytest.mark.parametrize("name", [*APART, *WHOLE])
+def test_a_run_takes_the_formats_of_tied_joins(name):
+    model = (APART | WHOLE)[name].model()
+    fixed = session(model, bits=8, tie_joins=True)
+    for output in (value.name for value in fixed.graph.outputs):
+        assert isinstance(fixed.formats[output], QFormat)
 
 
 @pytest.mark.parametrize("bits", [2, 9, 16])
@@ -238,6 +256,17 @@ def test_channels_of_any_tensor_and_of_weights(isa, options, notes):
     assert len(found) == len(notes)
     for note, pattern in zip(found, notes, strict=True):
         assert re.search(pattern, note), note
+
+
+def test_the_longest_word_is_not_advised_where_it_is_used():
+    scale = np.float32([1, 1, 1, 1, 1e-5, 1e-5]).reshape(6, 1, 1, 1)
+    model = network(
+        [("Conv", "x w", "c"), ("Relu", "c", "r"), ("Conv", "r v", "y")],
+        constants={"w": weights(6, 3, 1, 1) * scale, "v": weights(2, 6, 1, 1, seed=5)},
+    )
+    notes = calibrate(model, FEEDS, bits=16).notes
+    assert any(re.search(r"of 'r' .* channels 4\.\.5 of 6", note) for note in notes), notes
+    assert not any("bits" in note for note in notes), notes
 
 
 def test_the_worst_losses_are_told_first_and_the_rest_counted():

@@ -81,6 +81,18 @@ def test_where_the_data_decides_nothing_is_done():
     assert not any(entry.is_done for entry in found.entries[1:])
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (7, 1), (7, 3)])
+def test_a_bias_for_all_filters_becomes_one_for_each(shape):
+    constants = {"w": weights(3, 6), "b": weights(*shape)}
+    graph = load(network([("Gemm", "x w b", "y", {"transB": 1})], inputs={"x": [7, 6]}, constants=constants, opset=11))
+    data = [{"x": np.abs(weights(7, 6, seed=i))} for i in range(3)]
+    found = correct_full_bias(graph, calibrate(graph, data, bits=12, weight_bits=3), data)
+    assert [entry.is_done for entry in found.entries] == [True]
+    fixed = InferenceSession(found.graph, formats=found.formats)
+    off = [fixed.run(None, f)[0] - InferenceSession(graph).run(None, f)[0] for f in data]
+    assert np.abs(np.mean(off, axis=(0, 1))).max() < 0.003
+
+
 def test_no_feeds():
     with pytest.raises(OptionError, match="holds no feeds"):
         correct_full_bias(GRAPH, formats_of(GRAPH), [])

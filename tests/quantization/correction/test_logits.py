@@ -72,3 +72,15 @@ def test_other_outputs_stay():
     assert fit_logits(graph, formats, [{"x": weights(4, 6)}]).formats == formats
     with pytest.raises(OptionError, match="holds no feeds"):
         fit_logits(made(), {"x": "Q3.4", "v": "Q5.2", "y": "Q0.7"}, [])
+
+
+def test_rows_without_numbers_do_not_count():
+    graph = load(network([("Log", "x", "v"), ("Softmax", "v", "y")], inputs={"x": ["n", 5]}))
+    rows = np.abs(weights(6, 5, scale=20.0))
+    rows[1, 2] = 0  # -inf is as far below as can be
+    others = np.array([[np.inf, 1, 1, 1, 1], [-1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], np.float32)
+    formats = {"x": "Q5.2", "v": "Q4.0", "y": "Q0.7"}
+    expected = fit_logits(graph, formats, [{"x": rows}]).formats
+    assert expected["v"] != formats["v"]
+    data = [{"x": np.concatenate([rows, others])}, {"x": others}, {"x": others[:0]}]
+    assert fit_logits(graph, formats, data).formats == expected

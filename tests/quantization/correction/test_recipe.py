@@ -110,6 +110,7 @@ def test_without_data():
     ("recipe", "message"),
     [
         ("better", "no recipe or correction is named 'better'; there are none, best"),
+        ("best+bias", "'best' is a recipe by itself, and no step of one"),
         ("fold+", "no recipe or correction is named ''"),
         (
             ["fold", "folds"],

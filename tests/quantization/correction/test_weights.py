@@ -185,3 +185,11 @@ def test_errors():
         round_weights(graph, {"x": "Q2.5"}, [{"x": weights(1, 3, 6, 5)}])
     with pytest.raises(OptionError, match="at least one"):
         round_weights(graph, {"x": "Q2.5", "y": "Q2.5"}, [])
+
+
+def test_weights_without_elements_are_left():
+    nodes = [("MatMul", "x w", "m"), ("Concat", "x m", "y", {"axis": 1})]
+    graph = load(network(nodes, inputs={"x": ["n", 3]}, constants={"w": np.zeros((3, 0), np.float32)}))
+    data = [{"x": weights(4, 3)}]
+    found = round_weights(graph, calibrate(graph, data, bits=8), data)
+    assert [entry.is_done for entry in found.entries] == [False]

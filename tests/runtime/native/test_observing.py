@@ -121,3 +121,11 @@ def test_a_histogram_of_an_array_grows_with_its_range(isa, monkeypatch):
     whole_at_once.add(np.concatenate(parts))
     for a, b in zip(HistogramArrays.of([step]), HistogramArrays.of([whole_at_once]), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_sliced_to_nothing_is_counted_as_nothing():
+    nodes = [("Neg", "x", "n"), ("Slice", "n zero zero one", "s"), ("Slice", "s zero one", "y")]
+    model = network(nodes, inputs={"x": [3, 2, 2]}, constants={"zero": [0], "one": [1]})
+    found = observe(model, [{"x": whole(3, 2, 2)}], isa="generic")
+    assert found.histograms["n"].finite == 12
+    assert found.histograms["s"].finite == found.histograms["y"].finite == 0
