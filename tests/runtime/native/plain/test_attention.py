@@ -104,7 +104,7 @@ def test_masked_keys_do_not_take_part_even_if_they_are_not_numbers():
 
 
 def test_attention_of_codes_has_the_codes_of_the_reference():
-    model = network([("Attention", "q k v", "y")], inputs=dict.fromkeys("qkv", [1, 2, 5, 8]), opset=23)
+    model = network([("Attention", "q k v", "y")], inputs={name: [1, 2, 5, 8] for name in "qkv"}, opset=23)
     feeds = {name: np.random.default_rng(i).standard_normal((1, 2, 5, 8), np.float32) for i, name in enumerate("qkv")}
     found = [
         InferenceSession(model, qformat="Q2.5", isa=isa).run(None, feeds, raw=True)[0] for isa in ("reference", None)
