@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qengine.errors import OptionError
+from qengine.model.passes.hidden_tensors import cells_of_recurrent
 from qengine.qformat import Format
 from qengine.quantization.calibration import CalibrationOptions, FormatChooser, Observation
+from qengine.quantization.calibration.outputs import WIDE
 from qengine.quantization.calibration.tensors import quantized_tensors
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
@@ -85,10 +87,13 @@ def units_of(
     place = {name: i for i, name in enumerate(quantized.order)}
     units = []
     outputs = set() if fixed is None else chooser.output_groups(options)
+    cells = cells_of_recurrent(observation.model)
     for kind, group in sorted(groups, key=lambda one: min(place[name] for name in one[1] if name in place)):
         of_kind = chosen[kind]
         if fixed is not None and group in outputs:
             of_kind = {fixed: next(iter(of_kind.values()))}
+        elif not cells.isdisjoint(group):
+            of_kind = {WIDE: next(iter(of_kind.values()))}
         names = tuple(name for name in group if all(name in formats for formats in of_kind.values()))
         if names:
             tensor_formats = {bits: {name: formats[name] for name in names} for bits, formats in of_kind.items()}

@@ -15,6 +15,7 @@ from qengine.qformat import QFormat, largest_scale
 from qengine.quantization.calibration.channels import ENOUGH, ChannelRanges
 from qengine.quantization.calibration.choose import Counts, Method
 from qengine.quantization.calibration.error import sqnr_in
+from qengine.quantization.calibration.flat import Flat, FlatReaders
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.quantization.calibration.joined import inner_results, joined_parts, magnitude, reached
 from qengine.quantization.calibration.masks import scores_of
@@ -34,11 +35,13 @@ class CountedGroup:
     names : names of all tensors of the group.
     histograms : histograms of those that runs computed, by name.
     merged : histogram of all their values together.
+    flats : functions that alone read them, see `flat`; () for other readers.
     """
 
     names: Sequence[str]
     histograms: Mapping[str, Histogram]
     merged: Histogram
+    flats: Sequence[Flat] = ()
 
 
 class Groups:
@@ -65,14 +68,17 @@ class Groups:
         after_passes = observation.optimized.tensors() | observation.optimized.inner_tensors()
         self.counted: list[CountedGroup] = []
         self.notes: dict[int, list[str]] = {}
+        readers = FlatReaders(observation.optimized, observation.histograms)
         for group in self.tensors.groups:
             histograms = {name: counts for name in group if (counts := self.histogram(name)) is not None}
             if histograms:
-                self.counted.append(CountedGroup(group, histograms, reduce(Histogram.merged, histograms.values())))
+                merged = reduce(Histogram.merged, histograms.values())
+                self.counted.append(CountedGroup(group, histograms, merged, readers.of(group)))
             elif missed := [name for name in group if name in after_passes and name in self.tensors.real_activations]:
                 note = f"'{missed[0]}' has no format: no run computed it; give it one, or more data"
                 self.notes.setdefault(len(self.counted), []).append(note)
-        self.counts = Counts([g.merged for g in self.counted], [next(iter(g.histograms)) for g in self.counted])
+        names = [next(iter(one.histograms)) for one in self.counted]
+        self.counts = Counts([one.merged for one in self.counted], names, [one.flats for one in self.counted])
         self.place = {name: i for i, group in enumerate(self.counted) for name in group.names}
         self.sources = Sources(observation.model)
         outputs = [value.name for value in observation.model.outputs]
@@ -261,7 +267,8 @@ class ActivationFormats:
         ranges: dict[str, TensorRange] = {}
         for group, fmt in zip(self._groups.counted, self._chosen, strict=True):
             several = group.histograms if len(group.histograms) > 1 else {}
-            found = self._formats(Counts(list(several.values()), list(several)), [fmt.signed] * len(several), fmt.bits)
+            counts = Counts(list(several.values()), list(several), [group.flats] * len(several))
+            found = self._formats(counts, [fmt.signed] * len(several), fmt.bits)
             alone = dict(zip(several, found, strict=True))
             for name, one in group.histograms.items():
                 shares = tuple(other for other in group.histograms if other != name)

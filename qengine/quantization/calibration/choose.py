@@ -31,6 +31,7 @@ from qengine.model.formats.constants import NO_LIMIT
 from qengine.qformat import FRACTION_BITS, QFormat, finest_format, largest_scales
 from qengine.quantization.calibration.beyond import SHORT_WORD, Beyond
 from qengine.quantization.calibration.error import candidates, sides
+from qengine.quantization.calibration.flat import Flat
 from qengine.quantization.calibration.histogram import Histogram
 from qengine.threads import available_threads
 
@@ -88,11 +89,19 @@ class Counts:
         Counts of the values.
     names
         Names of the tensors, for errors; None for no names.
+    flats
+        The functions that alone read each tensor, see `flat`; () for other readers.
     """
 
-    def __init__(self, histograms: Sequence[Histogram], names: Sequence[str] | None = None) -> None:
-        self._histograms, self._names = histograms, names
+    def __init__(
+        self,
+        histograms: Sequence[Histogram],
+        names: Sequence[str] | None = None,
+        flats: Sequence[Sequence[Flat]] | None = None,
+    ) -> None:
+        self._histograms, self._names, self._flats = histograms, names, flats or [()] * len(histograms)
         self._extremes: dict[float, NDArray[np.float64]] = {}
+        self._told_apart: dict[int, Counts] = {}
 
     @cached_property
     def _sides(self) -> tuple[NDArray[np.int64], NDArray[np.bool_], CellErrors]:
@@ -120,7 +129,7 @@ class Counts:
         bounds = self._finest(extremes * headroom, bits, signed)
         plain = {one: QFormat(0, bits - one, one) for one in set(signed)}
         if method is Method.MSE:
-            best = self._least_error(self._finest(extremes, bits, signed), [plain[one] for one in signed])
+            best = self._seen(bits)._least_error(bits, [plain[one] for one in signed])
             bounds = best if headroom == 1.0 else np.minimum(best, bounds)
         return [plain[one].with_fraction_bits(n) for one, n in zip(signed, bounds.tolist(), strict=True)]
 
@@ -144,8 +153,21 @@ class Counts:
             found[own] = _finest_scales(extremes[own, 0], extremes[own, 1], bits, one, names)
         return found
 
-    def _least_error(self, unsaturated: NDArray[np.int64], words: Sequence[QFormat]) -> NDArray[np.int64]:
+    def _seen(self, bits: int) -> Counts:
+        """Return the histograms of what the readers of the tensors tell apart, in results of a word length."""
+        if bits not in self._told_apart:
+            clipped = list(self._histograms)
+            for i, (one, flats) in enumerate(zip(self._histograms, self._flats, strict=True)):
+                limit = max((flat(bits) for flat in flats), default=np.inf)
+                if max(-one.least, one.most) > limit:
+                    clipped[i] = one.clipped(limit)
+            is_same = all(one is other for one, other in zip(clipped, self._histograms, strict=True))
+            self._told_apart[bits] = self if is_same else Counts(clipped, self._names)
+        return self._told_apart[bits]
+
+    def _least_error(self, bits: int, words: Sequence[QFormat]) -> NDArray[np.int64]:
         """Return the fraction bits with the least squared error, of the values and of one that a later run adds."""
+        unsaturated = self._finest(self._extremes_of(100.0), bits, [one.signed for one in words])
         owners, above, errors = self._sides
         beyond = Beyond(self._histograms)
         word_of = np.array([words[i].signed for i in owners], bool)

@@ -168,6 +168,23 @@ class Histogram:
             union._set_mean_extremes(runs, min(one[0] for one in means), max(one[1] for one in means))
         return union
 
+    def clipped(self, limit: float) -> Histogram:
+        """Return the histogram in which all magnitudes above a positive limit are that limit, as a new one.
+
+        No run adds anything to what was clipped.
+        """
+        copy = self.merged(Histogram())
+        if max(-self.least, self.most) <= limit or self.exponent is None:
+            return copy
+        copy._set_mean_extremes(0, 0.0, 0.0)
+        copy.least, copy.most = max(self.least, -limit), min(self.most, limit)
+        last = int(limit * 2.0 ** (LOG_BINS - self.exponent))
+        field = int(np.frexp(limit)[1]) - 1 + _BIAS
+        for counts, place in ((copy._fine, last), (copy._octaves, field)):
+            counts[:, place] += counts[:, place + 1 :].sum(axis=1)
+            counts[:, place + 1 :] = 0
+        return copy
+
     @property
     def finite(self) -> int:
         """The number of finite values."""

@@ -19,13 +19,18 @@ _FIRST_PART = {"Concat": 0, "Where": 1}  # the inputs from this one on are parts
 
 
 def joined_parts(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], Mapping[str, NDArray[Any]]]]:
-    """Yield the name of every join of a graph and those in its nodes, the parts, and the constants of its graph.
+    """Yield the name of every join of a graph and those in its nodes, the parts, and the constants among them.
 
-    Constants with which Where fills are left out.
+    The parts of the output of an If are the results of its branches. Constants with which Where fills are left out.
     """
-    for one in _graphs(graph):
+    for one in graphs_of(graph):
         for node in one.nodes:
-            if node.operator in _FIRST_PART and not node.domain:
+            if node.operator == "If" and not node.domain:
+                constants = {name: array for inner in node.graphs.values() for name, array in inner.constants.items()}
+                results = [inner.outputs for inner in node.graphs.values()]
+                for name, *values in zip(node.outputs, *results, strict=True):
+                    yield name, tuple(value.name for value in values), constants
+            elif node.operator in _FIRST_PART and not node.domain:
                 parts = node.inputs[_FIRST_PART[node.operator] :]
                 if node.operator == "Where":
                     parts = tuple(name for name in parts if name not in one.constants)
@@ -34,7 +39,7 @@ def joined_parts(graph: Graph) -> Iterator[tuple[str, tuple[str, ...], Mapping[s
 
 def inner_results(graph: Graph) -> Iterator[tuple[str, str]]:
     """Yield each output of a node with graphs, with the outputs of these graphs that it is."""
-    for one in _graphs(graph):
+    for one in graphs_of(graph):
         for node in one.nodes:
             first = int(node.operator == "Loop")  # the first output of its graph is a condition
             for inner in node.graphs.values():
@@ -59,9 +64,9 @@ def magnitude(array: NDArray[Any]) -> float:
     return float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array))) if array.dtype.kind == "f" else 0.0
 
 
-def _graphs(graph: Graph) -> Iterator[Graph]:
+def graphs_of(graph: Graph) -> Iterator[Graph]:
     """Yield a graph and the graphs inside of its nodes, at any depth."""
     yield graph
     for node in graph.nodes:
         for inner in node.graphs.values():
-            yield from _graphs(inner)
+            yield from graphs_of(inner)

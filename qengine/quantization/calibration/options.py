@@ -36,7 +36,7 @@ class CalibrationOptions:
 
     Attributes
     ----------
-    bits : word length of every tensor, 2 to 16.
+    bits : word length of every tensor, 2 to 16; the cells of an LSTM have 16 always.
     weight_bits, activation_bits : word length of constants, and of the inputs and all that a run computes; None for
         `bits`.
     method : "mse", "max" or "percentile", a `Method`.

@@ -94,8 +94,9 @@ class _ObservingLowering(PlanLowering):
         if not is_native:
             self._give(tensor)
             return
-        (buffer, *_) = self.buffers.get(tensor.name) or [self.plain[tensor.name]]
-        if tensor.name in self._as_arrays or buffer.stored != "f32":
+        buffer = next(iter(self.buffers.get(tensor.name, ())), self.plain.get(tensor.name))
+        # Three spatial axes lie in frames, and are put together first.
+        if buffer is None or tensor.name in self._as_arrays or buffer.stored != "f32":
             if tensor.name not in self.arrays:
                 self._unpack(tensor)
             self._pending.append(tensor)

@@ -106,3 +106,15 @@ def test_a_given_word_length_of_the_outputs_is_left(given):
             if outputs & set(unit.tensors):
                 assert unit.widths == ((4, 8) if given == "auto" else (12,)), (head, unit.name)
         assert {name for unit in found for name in unit.tensors} >= outputs | {"x", "W"}
+
+
+def test_cells_have_one_word_length():
+    model = network(
+        [("LSTM", "x w r", "y", {"hidden_size": 2})],
+        inputs={"x": [4, 1, 3]},
+        constants={"w": weights(1, 8, 3, seed=1), "r": weights(1, 8, 2, seed=2)},
+    )
+    observation = observe(load(model), [{"x": weights(4, 1, 3, seed=3)}])
+    found = {one.name: one for one in units_of(observation, CalibrationOptions(), (8,), (4, 8), SessionOptions())}
+    assert found["y (cell)"].widths == (16,)
+    assert found["y (gates)"].widths == (4, 8)

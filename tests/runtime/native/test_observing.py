@@ -129,3 +129,19 @@ def test_what_is_sliced_to_nothing_is_counted_as_nothing():
     found = observe(model, [{"x": whole(3, 2, 2)}], isa="generic")
     assert found.histograms["n"].finite == 12
     assert found.histograms["s"].finite == found.histograms["y"].finite == 0
+
+
+def test_three_spatial_axes():
+    model = network(
+        [
+            ("Conv", "x w", "c", {"pads": [1] * 6}),
+            ("Relu", "c", "r"),
+            ("MaxPool", "r", "p", {"kernel_shape": [2] * 3, "strides": [2] * 3}),
+            ("Conv", "p v", "y"),
+        ],
+        inputs={"x": [1, 2, 4, 6, 4]},
+        constants={"w": whole(3, 2, 3, 3, 3), "v": whole(4, 3, 1, 1, 1)},
+    )
+    data = [{"x": whole(1, 2, 4, 6, 4)} for _ in range(2)]
+    expected = observe(model, data, isa="reference")
+    assert_same(observe(model, data), expected, expected.histograms)

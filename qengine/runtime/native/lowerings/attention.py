@@ -271,7 +271,7 @@ class _Attention:
 
 @lowers_plain(Evaluated, "Attention")
 def lower_attention(context: PlainContext[Evaluated]) -> Lowered:
-    """Lower Attention with masks, a cache, and heads that share keys and values."""
+    """Lower Attention of real numbers with masks, a cache, and heads that share keys and values."""
     if not context.is_float:
-        raise NotLowered("attention of codes")
+        raise NotLowered("an Attention of codes")
     return _Attention(context).lowered()

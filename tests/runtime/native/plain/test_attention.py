@@ -8,6 +8,8 @@ from networks import network
 from runtime.native.native import ISAS
 from runtime.native.plain.cases import PlainCase, check, on_isas
 
+from qengine import InferenceSession
+
 NAMES = ("q", "k", "v", "mask", "past_key", "past_value")
 
 
@@ -99,3 +101,12 @@ def test_masked_keys_do_not_take_part_even_if_they_are_not_numbers():
     case.feeds["k"][:, :, 3] = np.nan
     case.feeds["v"][:, :, 3] = 0.0
     check(case, ISAS[0], threads=1)
+
+
+def test_attention_of_codes_has_the_codes_of_the_reference():
+    model = network([("Attention", "q k v", "y")], inputs={name: [1, 2, 5, 8] for name in "qkv"}, opset=23)
+    feeds = {name: np.random.default_rng(i).standard_normal((1, 2, 5, 8), np.float32) for i, name in enumerate("qkv")}
+    found = [
+        InferenceSession(model, qformat="Q2.5", isa=isa).run(None, feeds, raw=True)[0] for isa in ("reference", None)
+    ]
+    assert np.array_equal(*found)
