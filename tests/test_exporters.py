@@ -30,8 +30,8 @@ LEAST = {
     "collect_op20": 67,
     "search_op17": 68,
     "pyramid_op17": 61,
-    "reader_op13": 80,
-    "reader_functions_op17": 80,
+    "reader_op13": 83,
+    "reader_functions_op17": 83,
     "peaks_op17": 81,
     "gate_op18": 60,
     "gate_op28": 62,
@@ -103,8 +103,8 @@ def options(run):
 
 @cache
 def formats(model):
-    """Formats from all runs of a model: a branch that none takes would have none."""
-    return calibrate(path(model), [golden(run)[0] for run in RUNS if model_of(run) == model], bits=16, unsigned=True)
+    """Formats from all runs of a model, without the room that a few samples get for others."""
+    return calibrate(path(model), [golden(run)[0] for run in RUNS if model_of(run) == model], bits=16, method="max")
 
 
 def test_every_golden_is_here():
