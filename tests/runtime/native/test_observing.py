@@ -140,7 +140,7 @@ def test_three_spatial_axes():
             ("Conv", "p v", "y"),
         ],
         inputs={"x": [1, 2, 4, 6, 4]},
-        constants={"w": whole(3, 2, 3, 3, 3), "v": whole(4, 3, 1, 1, 1)},
+        constants={"w": whole(8, 2, 3, 3, 3), "v": whole(4, 8, 1, 1, 1)},
     )
     data = [{"x": whole(1, 2, 4, 6, 4)} for _ in range(2)]
     expected = observe(model, data, isa="reference")
