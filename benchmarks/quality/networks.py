@@ -98,9 +98,9 @@ def _drawn(seed: int, count: int, size: int, most: int) -> tuple[torch.Tensor, n
 @_network
 def shape_detector(path: Path) -> None:
     """Write a detector of shapes with one joined head: boxes of up to 128 pixels beside scores of up to 1."""
-    size, most = 128, 4
+    size, most, large = 128, 4, 38
     module = Detector(len(drawings.SHAPES), size)
-    x, _, boxes = _drawn(10, 1500, size, most)
+    x, _, boxes = _drawn(10, 2000, size, most)
 
     def loss(image: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         found, logits = module.raw(image)
@@ -111,13 +111,16 @@ def shape_detector(path: Path) -> None:
             used = torch.nonzero(kind >= 0)[:, 0]
             box = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)[used]
             far = (module.centres[None] - box[:, :2, None]).abs().amax(1) / module.strides
-            fits = (box[:, 2, None] / module.strides > 2.2) == (module.strides > 8)
+            fits = (box[:, 2, None] > large) == (module.strides > 8)  # every shape belongs to one level
             row, place = torch.nonzero((far <= 0.75) & fits, as_tuple=True)
             target[used[row], kind[used[row]].long(), place] = 1
-            own, scale = found[used[row], :, place], module.strides[0, place, None]
-            near = near + functional.smooth_l1_loss(own / scale, box[row] / scale, reduction="sum")
-        scores = functional.binary_cross_entropy_with_logits(logits, target, reduction="sum")
-        return (scores + near) / len(image)
+            own, right, stride = found[used[row], :, place], box[row], module.strides[0, place, None]
+            near = near + functional.smooth_l1_loss(own[:, :2] / stride, right[:, :2] / stride, reduction="sum")
+            near = near + 4 * functional.smooth_l1_loss(own[:, 2:].log(), right[:, 2:].log(), reduction="sum")
+        # Focal loss (Lin et al. 2017): the many places without a shape do not outweigh the few with one.
+        hard = (torch.sigmoid(logits) - target) ** 2
+        scores = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        return ((scores * hard).sum() + near) / len(image)
 
     _train(module, (x, torch.from_numpy(boxes).float()), loss, steps=900, size=12, rate=6e-3)
     test, _, right = _drawn(11, _CALIBRATION + 48, size, most)

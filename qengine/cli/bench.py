@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from qengine.analysis.bench import bench as bench_model
 from qengine.analysis.bench import bench_kernels, executor_of
-from qengine.analysis.bench.rivals import NAMES, RivalSetup, rival_runs
+from qengine.analysis.bench.rivals import NAMES, RivalSetup, check_names, rival_runs
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import RUN
@@ -70,6 +70,7 @@ def bench(
         with status("measuring kernels", quiet=command.json):
             layers = bench_kernels(kernels.isa)
         return (kernels_record if command.json else kernels_table)(layers)
+    check_names(names)  # before kernels are compiled
     run_files(command.operators or [])
     entry = zoo.find(model)
     path = zoo.path_of(model)

@@ -105,7 +105,7 @@ class Readers:
             Elements of a constant that is none of the graph, as only the shapes of a plan made it known.
         """
         limits = np.full(channels, NO_LIMIT, np.int64)
-        if self._holds_infinity(constants, values):
+        if self.holds_infinity(constants, values):
             magnitude = saturating_magnitude(self.names, [node for node, _ in self.places], activations)
             if magnitude:
                 limits[:] = largest_scale(-magnitude, 0.0, bits)
@@ -115,7 +115,8 @@ class Readers:
                 limits = np.minimum(limits, self._bias_scales(node, constants, channels) - x.fraction_bits)
         return np.where(limits > NO_LIMIT // 2, NO_LIMIT, limits)
 
-    def _holds_infinity(self, constants: Mapping[str, NDArray[Any]], values: Iterable[NDArray[Any]]) -> bool:
+    def holds_infinity(self, constants: Mapping[str, NDArray[Any]], values: Iterable[NDArray[Any]] = ()) -> bool:
+        """Whether an element counts as infinite; see `max_fraction_bits`."""
         if self.names.isdisjoint(constants):
             return any(map(holds_infinity, values))
         if "infinity" not in self._known:

@@ -81,11 +81,13 @@ class Move:
     rank_of: Callable[[str], int | None] = field(repr=False)
 
     def given(self, attribute: str, place: int) -> tuple[int, ...] | None:
-        """Return integers that an attribute or a constant input gives; None where there is neither."""
+        """Return integers that an attribute or a constant input gives; None where neither does."""
         found: Any = self.node.attributes.get(attribute)
         if found is None and place < len(self.node.inputs):
             found = self.constants.get(self.node.inputs[place])
-        return None if found is None else tuple(int(n) for n in np.asarray(found).ravel())
+        array = np.asarray([] if found is None else found)
+        is_given = found is not None and (array.dtype.kind in "iu" or not array.size)
+        return tuple(int(n) for n in array.ravel()) if is_given else None
 
     def has_input(self, place: int) -> bool:
         """Whether the node has an input."""

@@ -104,7 +104,10 @@ class FormatChooser:
             power = float(np.sum(array.astype(np.float64) ** 2))
             ranges[name] = _constant_range(name, array, (fmt, alone), [decibels(power, one) for one in noises])
             if ranges[name].best != ranges[name].format:
-                notes.append(f"the weights '{name}' have fewer fraction bits than they could: the bias needs the room")
+                constant = groups.tensors.constants[name]
+                is_mask = constant.readers.holds_infinity(constant.graph_constants)
+                reason = "its infinities must saturate what reads them" if is_mask else "the bias needs the room"
+                notes.append(f"constant '{name}' has fewer fraction bits than it could: {reason}")
         for name, parts in groups.tensors.joins.items():
             if name in self._observation.histograms and (found := _joined_range(name, parts, groups, formats)):
                 ranges[name] = found

@@ -41,10 +41,12 @@ def logarithm_notes(groups: Groups, formats: Mapping[str, QFormat]) -> list[str]
             continue
         squared = _squared(names[-1], one)
         cause = f", sums of squares of '{squared}'" if squared else ""
-        remedy = "take the logarithm of magnitudes instead of squares, or " if squared else ""
+        remedies = [] if is_long else [f"give it {_LONG} bits"]
+        remedies += ["take the logarithm of magnitudes instead of squares"] if squared else []
+        remedies.append("compute this part in float32, outside of the model")
         notes.append(
             f"{node} reads '{name}'{cause}: of steps of {fmt.step:.2g} in {fmt} a logarithm has about {sqnr:.0f} dB; "
-            f"{'' if is_long else f'give it {_LONG} bits, '}{remedy}compute this part in float32, outside of the model"
+            f"{', or '.join(remedies)}"
         )
     return notes
 
@@ -62,11 +64,13 @@ def _operands(node: Node, graph: Graph) -> tuple[list[str], float]:
     producers, name, least = graph.producers(), node.inputs[0], 0.0
     names = [name]
     while (before := producers.get(name)) is not None and before.operator in _LIMITS:
-        numbers = [graph.constants[n] for n in before.inputs[1:] + before.inputs[:1] if n in graph.constants]
-        if not numbers or numbers[0].size != 1 or numbers[0].dtype.kind != "f":
+        limited, limits = before.inputs[:1], before.inputs[1:2]  # of a Clip the lower limit
+        if before.operator != "Clip" and limited[0] in graph.constants:
+            limited, limits = limits, limited
+        limit = graph.constants.get(limits[0]) if limits else None
+        if limit is None or limit.size != 1 or limit.dtype.kind != "f" or limited[0] in graph.constants:
             break
-        least = max(least, float(numbers[0].item()))
-        name = next(n for n in before.inputs if n not in graph.constants)
+        least, name = max(least, float(limit.item())), limited[0]
         names.append(name)
     return names, least
 

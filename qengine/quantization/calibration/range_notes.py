@@ -77,7 +77,7 @@ def losses_of(part: str, range_: float, whole: str, whole_range: float, fmt: QFo
     fmt
         Format of the tensor.
     remedy
-        Words for what to try; a longer word is no remedy for the longest.
+        Advice on what to try. It is left out where the word has 16 bits and the advice is a longer one.
     """
     steps = range_ / fmt.step
     if not few_steps(np.array(range_), whole_range, fmt):

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from qengine.model.steps import Combine, Join, Mean, Move, Step, Table, Tensor
-from qengine.model.steps.forms import AxisExtreme, AxisSum, Bounded, Concatenated, Reshaped
+from qengine.model.steps import Combine, Join, Linear, Mean, Move, Step, Table, Tensor
+from qengine.model.steps.forms import AxisExtreme, AxisSum, Bounded, ChannelScale, Concatenated, Reshaped
 from qengine.model.steps.moves import Padded, Transposed
 from qengine.runtime.native.tensor_buffer import images
 
@@ -65,6 +65,8 @@ def on_bases(step: Step, base: Callable[[Tensor], Tensor | None]) -> Step | None
     ndim = len(step.shape)
     if isinstance(step, Move) and isinstance(step.function, Reshaped):
         return _reshaped(step, base)
+    if isinstance(step, Linear) and isinstance(step.product, ChannelScale):
+        return _scaled(step, base)
     changed: dict[int, Tensor] = {}
     if _reduced_axes(step) is not None:
         ndim = step.operands[0].ndim
@@ -111,6 +113,17 @@ def _reduced_axes(step: Step) -> tuple[str, AxisSum | AxisExtreme] | None:
     if isinstance(step, Move) and isinstance(step.function, AxisExtreme):
         return "function", step.function
     return None
+
+
+def _scaled(step: Linear, base: Callable[[Tensor], Tensor | None]) -> Step | None:
+    """Return a step that scales and shifts the last axis as one of the channels of the base."""
+    ndim = step.x.ndim
+    x = base(step.x) if step.channel_axis in (-1, ndim - 1) and step.w.value is not None else None
+    if x is None:
+        return None
+    form, shape = ChannelScale(1), tuple(step.shape[a] for a in first_order(ndim))
+    bias_shape = (shape[1], *form.column(ndim)[1:])
+    return replace(step, x=x, product=form, shape=shape, channel_axis=1, bias_shape=bias_shape)
 
 
 def _reshaped(step: Move, base: Callable[[Tensor], Tensor | None]) -> Step | None:

@@ -169,7 +169,7 @@ def test_a_bias_has_room(bits, per_channel):
         assert abs(float(added)) * 2.0 ** (QFormat.parse(form).fraction_bits + n) < 2**31
     is_bound = bits == 16
     assert (ranges(found)["w"].cost_db > 0) is is_bound
-    assert any("'w' have fewer fraction bits" in note for note in found.notes) is is_bound
+    assert any("'w' has fewer fraction bits" in note for note in found.notes) is is_bound
     if is_bound:  # and not a bit more than is needed
         most = QFormat.parse(given[0]).fraction_bits + n
         assert 100 * 2.0 ** (most + 1) >= 2**31

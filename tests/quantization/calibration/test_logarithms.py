@@ -65,5 +65,22 @@ def test_nothing_is_said_where_it_is_good_enough(nodes, limit, bits):
 def test_short_words_are_told_to_be_longer():
     notes = calibrate(model([("Abs", "x", "q"), MIX]), [{"x": DECADES}], bits=8).notes
     (note,) = [n for n in notes if "(Log)" in n]
-    assert "give it 16 bits, compute this part" in note
+    assert "give it 16 bits, or compute this part" in note
     assert "squares" not in note
+
+
+@pytest.mark.parametrize(
+    ("bound", "is_told"),
+    [(("Clip", "q - far", "m"), True), (("Clip", "q far", "m"), False), (("Clip", "q", "m"), True)],
+)
+def test_the_upper_limit_of_a_clip_bounds_nothing_from_below(bound, is_told):
+    nodes = [("Abs", "x", "a"), ("MatMul", "a w", "q"), bound, ("Log", "m", "y")]
+    constants = {"w": np.eye(64, dtype=np.float32)} | ({"far": 16.0} if "far" in bound[1] else {})
+    found = calibrate(network(nodes, inputs={"x": [4, 64]}, constants=constants), [{"x": DECADES}], bits=8)
+    assert any("(Log)" in note for note in found.notes) == is_told
+
+
+def test_a_logarithm_of_constants_says_nothing():
+    nodes = [("Add", "one two", "s"), ("Log", "s", "l"), ("Mul", "x l", "y")]
+    found = calibrate(network(nodes, constants={"one": 1.0, "two": 2.0}), [{"x": np.ones((1, 3, 6, 5), np.float32)}])
+    assert not [note for note in found.notes if "(Log)" in note]

@@ -215,3 +215,10 @@ def test_scores_that_something_else_reads_keep_their_range():
 def test_a_score_far_below_the_greatest_of_its_row_counts_as_the_distance(scores, axis, is_rest, expected):
     given = np.array(scores, np.float32)
     np.testing.assert_array_equal(Scores(axis, is_rest, 10.0).visible(given), np.array(expected, np.float32))
+
+
+def test_a_mask_is_not_told_of_as_weights_with_a_bias():
+    mask = np.where(np.arange(5) > 2, -np.inf, 0.25).astype(np.float32)
+    model = network([("Add", "x m", "s"), ("Softmax", "s", "y")], constants={"m": mask})
+    (note,) = qengine.calibrate(model, [{"x": real(1, 3, 6, 5)}]).notes
+    assert note == "constant 'm' has fewer fraction bits than it could: its infinities must saturate what reads them"

@@ -54,10 +54,9 @@ def rival_runs(names: Sequence[str], setup: RivalSetup) -> dict[str, Callable[[]
     OptionError
         If a name is not one of `NAMES`.
     """
+    check_names(names)
     runs: dict[str, Callable[[], object] | str] = {}
     for name in names:
-        if name not in NAMES:
-            raise OptionError(f"no rival is named '{name}'{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}")
         try:
             runs[name] = import_module(f"{__name__}.{name}_runs").prepare(setup)
         except ModuleNotFoundError as error:
@@ -65,3 +64,10 @@ def rival_runs(names: Sequence[str], setup: RivalSetup) -> dict[str, Callable[[]
         except Unavailable as reason:
             runs[name] = str(reason)
     return runs
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise OptionError if a name is not one of `NAMES`."""
+    for name in names:
+        if name not in NAMES:
+            raise OptionError(f"no rival is named '{name}'{did_you_mean(name, NAMES)}; there are {', '.join(NAMES)}")
