@@ -157,7 +157,7 @@ class FormatChooser:
         bits, constants, rows = options.weight_word_length, groups.tensors.constants, self._rows_of(groups, options)
         limits = []
         for constant, array in zip(constants.values(), rows.arrays, strict=True):
-            room = constant.readers.max_fraction_bits(activations, constant.graph_constants, constant.channels, bits)
+            room = constant.max_fraction_bits(activations, bits)
             limits.append(room if len(array) == len(room) else room.min(keepdims=True, initial=NO_LIMIT))
         given, alone = (
             rows.fraction_bits(bits, method=Method(options.method), percentile=options.percentile, limits=most)
