@@ -104,8 +104,7 @@ class FormatChooser:
             power = float(np.sum(array.astype(np.float64) ** 2))
             ranges[name] = _constant_range(name, array, (fmt, alone), [decibels(power, one) for one in noises])
             if ranges[name].best != ranges[name].format:
-                constant = groups.tensors.constants[name]
-                is_mask = any(one.holds_infinity(constants) for one, constants in constant.places)
+                is_mask = groups.tensors.constants[name].holds_infinity
                 reason = "its infinities must saturate what reads them" if is_mask else "the bias needs the room"
                 notes.append(f"constant '{name}' has fewer fraction bits than it could: {reason}")
         for name, parts in groups.tensors.joins.items():

@@ -54,6 +54,11 @@ class Constant:
         """The number of output channels; 1 where no axis counts them."""
         return 1 if self.axis is None else self.values[0].shape[self.axis]
 
+    @property
+    def holds_infinity(self) -> bool:
+        """Whether what operators read holds an infinity, as a mask does."""
+        return any(readers.holds_infinity(constants) for readers, constants in self.places)
+
     def merged(self, other: Constant) -> Constant:
         """Return the constant as two graphs read it, which may have folded other factors into it."""
         channels = [None if one.axis is None else (one.axis, one.channels) for one in (self, other)]
