@@ -104,8 +104,7 @@ class FormatChooser:
             power = float(np.sum(array.astype(np.float64) ** 2))
             ranges[name] = _constant_range(name, array, (fmt, alone), [decibels(power, one) for one in noises])
             if ranges[name].best != ranges[name].format:
-                constant = groups.tensors.constants[name]
-                is_mask = constant.readers.holds_infinity(constant.graph_constants)
+                is_mask = groups.tensors.constants[name].holds_infinity
                 reason = "its infinities must saturate what reads them" if is_mask else "the bias needs the room"
                 notes.append(f"constant '{name}' has fewer fraction bits than it could: {reason}")
         for name, parts in groups.tensors.joins.items():
@@ -157,7 +156,7 @@ class FormatChooser:
         bits, constants, rows = options.weight_word_length, groups.tensors.constants, self._rows_of(groups, options)
         limits = []
         for constant, array in zip(constants.values(), rows.arrays, strict=True):
-            room = constant.readers.max_fraction_bits(activations, constant.graph_constants, constant.channels, bits)
+            room = constant.max_fraction_bits(activations, bits)
             limits.append(room if len(array) == len(room) else room.min(keepdims=True, initial=NO_LIMIT))
         given, alone = (
             rows.fraction_bits(bits, method=Method(options.method), percentile=options.percentile, limits=most)

@@ -28,6 +28,7 @@ from qengine.model.ops.operator import Role, find
 from qengine.model.passes import optimize
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Join
+from qengine.qformat import QFormat
 from qengine.quantization.calibration.signs import never_negative
 
 _QUANTIZED = (Role.DATA, Role.WEIGHTS)
@@ -41,19 +42,34 @@ class Constant:
     ----------
     values : arrays that the passes computed from the constant and operators read; finite.
     axis : axis that counts output channels; None where there is none.
-    readers : operators that read the arrays.
-    graph_constants : all constants of the graph that the operators are in.
+    places : operators that read the arrays, with all constants of the graph that they are in; for each such graph.
     """
 
     values: tuple[NDArray[np.floating], ...]
     axis: int | None
-    readers: Readers
-    graph_constants: Mapping[str, NDArray[Any]]
+    places: tuple[tuple[Readers, Mapping[str, NDArray[Any]]], ...]
 
     @property
     def channels(self) -> int:
         """The number of output channels; 1 where no axis counts them."""
         return 1 if self.axis is None else self.values[0].shape[self.axis]
+
+    @property
+    def holds_infinity(self) -> bool:
+        """Whether what operators read holds an infinity, as a mask does."""
+        return any(readers.holds_infinity(constants) for readers, constants in self.places)
+
+    def merged(self, other: Constant) -> Constant:
+        """Return the constant as two graphs read it, which may have folded other factors into it."""
+        channels = [None if one.axis is None else (one.axis, one.channels) for one in (self, other)]
+        axis = self.axis if channels[0] == channels[1] else None
+        return Constant((*self.values, *other.values), axis, (*self.places, *other.places))
+
+    def max_fraction_bits(self, activations: Mapping[str, QFormat], bits: int) -> NDArray[np.int64]:
+        """Return for each channel the largest number of fraction bits that all readers allow in a word length."""
+        found = [one.max_fraction_bits(activations, constants, self.channels, bits) for one, constants in self.places]
+        least: NDArray[np.int64] = np.array(found, np.int64).min(axis=0)
+        return least
 
     def rows(self) -> NDArray[np.floating]:
         """Return the values, (channels, number of values of a channel); one row where no axis counts channels."""
@@ -118,7 +134,8 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
                 if Join in find(node).kinds:
                     ties.append([name for name in (*node.inputs, *node.outputs) if name in groups])
         tables |= {name: graph.constants[name] for name in groups if name in graph.constants}
-        constants |= _constants(graph, after, known, groups)
+        for name, constant in _constants(graph, after, known, groups).items():
+            constants[name] = constants[name].merged(constant) if name in constants else constant
         never |= never_negative(after)
         real |= {name for name in groups if is_real(name, graph)}
         order |= dict.fromkeys(value.name for value in graph.inputs)
@@ -202,5 +219,5 @@ def _constants(model: Graph, optimized: Graph, known: frozenset[str], groups: Ma
         is_short = all(array.dtype.itemsize <= np.dtype(np.float32).itemsize for array in arrays)
         dtype: Any = np.float32 if is_short else np.float64
         values = tuple(finite(array).astype(dtype) for array in arrays)
-        constants[name] = Constant(values, axis, readers, optimized.constants)
+        constants[name] = Constant(values, axis, ((readers, optimized.constants),))
     return constants

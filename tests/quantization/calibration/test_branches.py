@@ -211,3 +211,29 @@ def test_nan_that_where_picks_is_refused_by_name():
         calibrate(model, [feeds])
     with pytest.raises(FormatError, match="constant 'n' holds NaN, which Where picks as a fill"):
         InferenceSession(model, qformat="Q3.4").run(None, feeds)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_weights_that_one_branch_folds_a_factor_into_have_a_format_for_both(is_first):
+    first = body("first", [("Gemm", ["x", "w"], ["t"])], [], ["t"])
+    second = body("second", [("Gemm", ["x", "w"], ["p"]), ("Mul", ["p", "k"], ["e"])], [], ["e"], [("k", 1 / 64)])
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+            helper.make_node("Greater", ["m", "limit"], ["c"]),
+            helper.make_node(
+                "If", ["c"], ["y"], then_branch=first if is_first else second, else_branch=second if is_first else first
+            ),
+        ],
+        "folded",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(np.float32(1), "limit"), onnx.numpy_helper.from_array(weights(3, 3), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    feeds = [{"x": np.float32([[0.5, -1, 0.25], [x, 0, -0.5]])} for x in (0.75, 2)]
+    for given in ({"formats": calibrate(model, feeds, bits=16)}, {"qformat": "Q3.12", "per_channel": True}):
+        session = InferenceSession(model, **given)
+        for one in feeds:
+            (exact,) = InferenceSession(model).run(None, one)
+            assert np.abs(session.run(None, one)[0] - exact).max() < 1e-3
