@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from qengine.errors import OptionError
 from qengine.keywords import check_keywords, options_with
-from qengine.model.formats.files import FormatsByName
+from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.ops.operator import find
@@ -152,4 +152,4 @@ def _with_rest(graph: Graph, formats: FormatsByName, qformat: QFormat | str) -> 
     """Return formats with one for the activations that have none."""
     all_formats = InferenceSession(graph, formats=formats, qformat=qformat).formats
     constants = {graph.derived.get(name, name) for name in graph.constants}
-    return {**{name: str(fmt) for name, fmt in all_formats.items() if name not in constants}, **formats}
+    return {**{name: format_to_json(fmt) for name, fmt in all_formats.items() if name not in constants}, **formats}

@@ -259,7 +259,9 @@ class SegmentTensors:
 
     def _is_stored_raw(self, t: Tensor) -> bool:
         element = element_type(wide(t))
-        return element is not None and stored_as(wide(t)) is not None and is_raw(element, TensorBuffer.of(wide(t)))
+        if element is None or stored_as(wide(t)) is None or images(t.shape) is None:
+            return False
+        return is_raw(element, TensorBuffer.of(wide(t)))
 
     def _turned_step(self, bound_step: BoundStep) -> BoundStep | None:
         """Return a step that reads turned tensors as the same step on their bases; None for other steps."""

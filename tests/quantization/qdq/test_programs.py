@@ -81,7 +81,8 @@ def check(seed: int, outcome: Outcome) -> None:
         results = found.session.run(None, feeds), other.run(None, feeds)
         for output, ours, theirs in zip(found.session.get_outputs(), *results, strict=True):
             form = found.session.formats.get(output.name)
-            steps = np.abs(ours.astype(np.float64) - theirs) / (form.step if form and ours.dtype == np.float32 else 1.0)
+            step = min(one.step for one in getattr(form, "formats", [form])) if form and ours.dtype == np.float32 else 1
+            steps = np.abs(ours.astype(np.float64) - theirs) / step  # of the finest part, where there are several
             outcome.codes += steps.size
             outcome.others += int((steps > 0.5).sum())
             outcome.most = max(outcome.most, float(steps.max(initial=0.0)))

@@ -345,6 +345,15 @@ def test_formats_without_data():
     onnx.checker.check_model(found.model)
 
 
+def test_a_format_for_the_rest_keeps_those_of_parts():
+    nodes = [("Sigmoid", "x", "r"), ("Concat", "r x", "y", {"axis": 1})]
+    proto, feeds = network(nodes, inputs={"x": [2, 3, 4]}), {"x": np.float32(numbers(2, 3, 4))}
+    formats = {"x": "Q3.4", "r": "Q0.7"}
+    for options in ({"formats": formats}, {}):
+        found = check(proto, feeds, qformat="Q3.4", in_onnxruntime=False, **options)
+        assert len(found.session.formats["y"].formats) == 2
+
+
 def test_what_is_missing_is_asked_for():
     with pytest.raises(OptionError, match="formats are needed, or a qformat, or data"):
         qengine.quantize_model(branching())

@@ -112,3 +112,20 @@ def test_a_turned_tensor_meets_others(options):
     feeds = {name: rng.normal(size=shape).astype(np.float32) for name, shape in inputs.items()}
     got, want, _ = both(model, feeds, ISAS[0], **options)
     assert_same(got, want)
+
+
+@pytest.mark.parametrize("operator", ["ReduceMax", "ReduceMin", "ReduceMean"])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5)])
+def test_one_number_of_a_tensor_that_is_turned(operator, shape):
+    """A tensor without axes has no images."""
+    order = [0, *range(2, len(shape)), 1]
+    nodes = [
+        ("MaxPool", "x", "a", {"kernel_shape": [1] * (len(shape) - 2)}),
+        ("Transpose", "a", "b", {"perm": order}),
+        (operator, "b", "y", {"keepdims": 0}),
+    ]
+    model = network(nodes, inputs={"x": list(shape)})
+    feeds = {"x": np.random.default_rng(3).normal(size=shape).astype(np.float32)}
+    for options in ({}, {"qformat": "Q2.5"}):
+        got, want, _ = both(model, feeds, ISAS[0], 1, **options)
+        assert_same(got, want)
