@@ -81,3 +81,47 @@ def test_nan_is_refused(place, isa):
         session.run(None, feeds)
     feeds["x"][place] = 1
     assert session.run(None, feeds)[0].ravel()[place] == 1  # nothing of the error is left
+
+
+READERS = {
+    "steps in plain order around one of the reference": (
+        ("Gather", "x i", "a", {"axis": 1}),
+        ("Sin", "x", "b"),
+        ("Add", "a b", "c"),
+        ("Gather", "x i", "d", {"axis": 1}),
+        ("Sub", "c d", "y"),
+    ),
+    "the reference first": (("Sin", "x", "b"), ("Gather", "x i", "a", {"axis": 1}), ("Add", "a b", "y")),
+    "blocks and plain order": (
+        ("Conv", "x w", "b"),
+        ("Gather", "x i", "a", {"axis": 1}),
+        ("Add", "a b", "y"),
+    ),
+    "plain order and blocks": (
+        ("Gather", "x i", "a", {"axis": 1}),
+        ("Conv", "x w", "b"),
+        ("Add", "a b", "y"),
+    ),
+}
+
+
+@pytest.mark.parametrize("fmt", ["Q3.4", "UQ2.14"])
+@pytest.mark.parametrize("case", READERS)
+def test_several_steps_read_an_input(case, fmt):
+    shape = (2, 5, 3, 4)
+    weights = np.random.default_rng(0).normal(size=(5, 5, 1, 1)).astype(np.float32)
+    model = network(
+        list(READERS[case]),
+        inputs={"x": list(shape)},
+        constants={"i": np.int64([4, 0, 3, 3, 1]), "w": weights},
+        outputs=("y", "a", "x"),
+    )
+    feeds = feeds_of(shape, fmt)
+    native, reference = (InferenceSession(model, isa=isa, qformat=fmt) for isa in (ISAS[0], "reference"))
+    for raw in (True, False):
+        for got, want in zip(*(s.run(None, feeds, raw=raw) for s in (native, reference)), strict=True):
+            np.testing.assert_array_equal(got, want, strict=True)
+    feeds["x"][1, 2, 0, 3] = np.nan
+    for session in (native, reference):
+        with pytest.raises(FeedError, match="input 'x' holds NaN"):
+            session.run(None, feeds)
