@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 from qengine.kernels.isa import Isa
 from qengine.kernels.packing import Move, Pack, Relayout, Unpack
 from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
+from qengine.model.steps import Tensor
+from qengine.qformat import QFormat
 from qengine.runtime.native.block_copies import PlainStrides, block_copies, is_raw
 from qengine.runtime.native.op import Op, Rows, double_bits
 from qengine.runtime.native.plain_op import Part, PlainOp
@@ -17,6 +21,9 @@ from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer
 
 _COPY_PART = 1 << 14
 """Bytes of a part of a copy that threads share."""
+
+_CODES_PART = 1 << 12
+"""Elements of a part of a quantization in plain order that threads share."""
 
 
 @dataclass(eq=False)
@@ -46,9 +53,7 @@ class PackOp(Op):
         quantizes = word is not None and self.source == "f32"
         if quantizes:
             assert word is not None
-            wraps = word.overflow == "wrap"
-            signed = wraps and word.signed
-            spec = Pack("f32", buffer.stored, word.rounding, wraps, signed, buffer.flagged)  # type: ignore[arg-type]
+            spec = _quantization(word, buffer.stored, counts=buffer.flagged)
         else:
             spec = Pack(self.source, buffer.stored)  # type: ignore[arg-type]
         self.kernel = "quantize" if quantizes else "pack"
@@ -57,11 +62,59 @@ class PackOp(Op):
             **{"x": x.at(rows.first), "x_batch": x.image, "x_channel": x.plane, "x_row": x.row},
             **out.arguments("y", rows.first),
             **{"block": buffer.block, "batch": batch, "channels": channels, "rows": rows.count, "width": width},
-            **{"scale": double_bits(2.0**self.fraction_bits), "zero": buffer.zero, "nan": self.nan},
-            **({"low": word.least, "high": word.most, "bits": word.bits} if word else {"low": 0, "high": 0, "bits": 0}),
+            **_numbers(word, self.fraction_bits, self.nan),
+            "zero": buffer.zero,
             **out.flag_arguments,
         }
         return [Call(spec, arguments)]
+
+
+def _quantization(word: Word, stored: str, *, counts: bool = False) -> Pack:
+    """Return the specification of the kernel that makes codes of a word from float32."""
+    wraps = word.overflow == "wrap"
+    return Pack("f32", stored, word.rounding, wraps, wraps and word.signed, counts)  # type: ignore[arg-type]
+
+
+def _numbers(word: Word | None, fraction_bits: int, nan: Address) -> dict[str, Address]:
+    """Return the arguments of a quantization to a word, which other copies do not read."""
+    bounds = (word.least, word.most, word.bits) if word else (0, 0, 0)
+    scale = {"scale": double_bits(2.0**fraction_bits), "nan": nan}
+    return {**scale, **dict(zip(("low", "high", "bits"), bounds, strict=True))}
+
+
+def is_converted(t: Tensor) -> bool:
+    """Return whether kernels make codes of a tensor of real numbers in plain order, and real numbers of its codes."""
+    return t.dtype == np.float32 and isinstance(t.format, QFormat) and prod(t.shape) > 0
+
+
+def plain_quantize_op(
+    isa: Isa, x: TensorBuffer, out: TensorBuffer, word: Word, fraction_bits: int, nan: Address
+) -> PlainOp:
+    """Return the op that makes codes of float32 in plain order: one row of the kernel that packs.
+
+    Parameters
+    ----------
+    isa
+        Instruction set that the kernel is compiled for.
+    x, out
+        Plain buffers.
+    word, fraction_bits
+        Word and fraction bits of the codes.
+    nan
+        Address of the counter that the kernel increments where it finds NaN.
+    """
+    size, itemsize = prod(x.shape), ITEMSIZE[out.stored]
+    strides = ("x_batch", "x_channel", "x_row", "y_batch", "y_block", "y_row", "zero")
+    shape = dict.fromkeys(strides, 0) | dict.fromkeys(("block", "batch", "channels", "rows"), 1)
+
+    def arguments(part: Part) -> dict[str, Address]:
+        first, end = part.first * _CODES_PART, min(part.end * _CODES_PART, size)
+        places = {"x": part.inputs[0] + first * 4, "y": part.outputs[0] + first * itemsize}
+        return {**places, **shape, "width": end - first, **_numbers(word, fraction_bits, nan)}
+
+    # The bits of a code that is stored without a change do not depend on the sign of the type.
+    spec = _quantization(word, "u8" if itemsize == 1 else "i16")
+    return PlainOp(isa, (x,), out, spec, arguments, -(-size // _CODES_PART), 1.5 * size, label="quantize")
 
 
 @dataclass(eq=False)

@@ -56,6 +56,7 @@ from qengine.runtime.native.lowering_table import (
 from qengine.runtime.native.lowerings import lowering_of, plain_lowering_of
 from qengine.runtime.native.memory import Memory, SpareMemory
 from qengine.runtime.native.op import Op
+from qengine.runtime.native.packing import is_converted
 from qengine.runtime.native.quantized_steps import with_quantized_steps
 from qengine.runtime.native.schedule import compile_ops
 from qengine.runtime.native.segment_tensors import SegmentTensors
@@ -309,7 +310,8 @@ class PlanLowering(SegmentTensors):
         """Return the source of an output, as codes or real numbers, and add the ops that it takes."""
         real = t.format is not None and not raw
         if t.name in self._held and (t.name not in self.arrays or real):
-            if real and t.dtype == np.float32 and t.name in self.buffers:
+            has_kernel = t.name in self.buffers or (t.name in self.plain and is_converted(t))
+            if real and t.dtype == np.float32 and has_kernel:
                 return OutputSource(self._unpack(t, real=True))
             if t.name not in self.arrays:
                 self._unpack(t)

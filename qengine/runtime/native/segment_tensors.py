@@ -32,8 +32,9 @@ from qengine.runtime.native.half import is_half, is_rounded, wide
 from qengine.runtime.native.lowering_table import NotLowered
 from qengine.runtime.native.lowerings.broadcast import MAX_TERMS
 from qengine.runtime.native.lowerings.elementwise import round_op
+from qengine.runtime.native.lowerings.quantize import decode_op
 from qengine.runtime.native.op import Op
-from qengine.runtime.native.packing import PackOp, RelayoutOp, UnpackOp, copy_bytes_op
+from qengine.runtime.native.packing import PackOp, RelayoutOp, UnpackOp, copy_bytes_op, is_converted, plain_quantize_op
 from qengine.runtime.native.strided_copies import CopyOp, copy_view
 from qengine.runtime.native.tensor_buffer import TensorBuffer, element_type, images, stored_as
 from qengine.runtime.native.turned import base_of, first_order, last_order, on_bases, transposition
@@ -146,6 +147,12 @@ class SegmentTensors:
             (source, *_) = self.buffers[t.name]
             unpacked = TensorBuffer(t.name, source.shape, buffer.stored, 1, view_of=buffer)
             self.segment.append(UnpackOp(self.isa, (source,), unpacked, buffer.stored, 0))
+        elif t.name not in self.arrays and not self.counts and is_converted(tensor):
+            feed = replace(TensorBuffer.flat(f"{t.name} as given", prod(t.shape), "f32"), array=feed_key(t.name))
+            nan = Slot(NAN_COUNTS, 8 * self.input_index[t.name])
+            word = self.arithmetic.word(tensor.one_format)
+            self.segment.append(plain_quantize_op(self.isa, feed, buffer, word, tensor.fraction_bits, nan))
+            self.segment.reads.add(feed_key(t.name))
         else:
             if t.name not in self.arrays:
                 self._quantize_input(tensor)
@@ -341,6 +348,8 @@ class SegmentTensors:
             self._request_plain(t)
         if t.name in self.plain and not (real and t.format is not None):
             return self._write_out(t)
+        if t.name in self.plain and t.name not in self.buffers:
+            return self._write_real(t)
         buffer, key = self.buffers[t.name][0], f"\0real {t.name}" if real else t.name
         target = "f32" if real else element_type(t)
         assert target is not None
@@ -365,6 +374,14 @@ class SegmentTensors:
         self.segment.outputs[t.name] = OutputArray(t.name, t.shape, dtype)
         self.arrays.add(t.name)
         return t.name
+
+    def _write_real(self, t: Tensor) -> str:
+        """Make an array of real numbers of the codes in a plain buffer."""
+        key = f"\0real {t.name}"
+        array = replace(TensorBuffer.flat(key, prod(t.shape), "f32"), array=key)
+        self.segment.append(decode_op(self.isa, self.plain[t.name], array, t.fraction_bits))
+        self.segment.outputs[key] = OutputArray(key, t.shape, np.dtype(np.float32))
+        return key
 
     def _write_half(self, t: Tensor) -> str:
         """Make an array of float16 from a tensor whose elements are held in float32."""

@@ -255,6 +255,13 @@ def _dequantized(
     return Lowered.by(_conversion(context.isa, spec, inputs, out, axis))
 
 
+def decode_op(isa: Isa, codes: TensorBuffer, out: TensorBuffer, fraction_bits: int) -> PlainOp:
+    """Return the op that makes real numbers of codes in plain order; every format has a power of two in float32."""
+    zero = np.zeros(1, f"{codes.stored[0]}{ITEMSIZE[codes.stored]}")
+    inputs = codes, constant_buffer(_power(fraction_bits)), constant_buffer(zero)
+    return _conversion(isa, Dequantize(codes.stored), inputs, out, _Spread(1, 1, prod(out.shape)))
+
+
 def _moved(context: PlainContext[Any], x: Tensor, operation: str, zero_point: int) -> Lowered:
     """Return integers plus or minus a zero point, modulo 2 to the power of their bits, lowered to one op."""
     source, out = context.request(x), TensorBuffer.plain(context.out)

@@ -65,7 +65,7 @@ def outcome(name, isa, threads=1):
 )
 def test_native_equals_the_reference(name, isa):
     got, want, kernels = outcome(name, isa)
-    assert kernels == ["gate_sums", "code_recurrence"]
+    assert [name for name in kernels if name != "quantize"] == ["gate_sums", "code_recurrence"]
     for a, b in zip(got, want, strict=True):
         np.testing.assert_array_equal(a, b, strict=True)
 
