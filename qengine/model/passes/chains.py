@@ -51,6 +51,12 @@ def fuse_chains(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes))
 
 
+def inner_tensors(node: Node) -> tuple[str, ...]:
+    """Return the tensors that a chain computes on the way, which nothing rounds; none for other nodes."""
+    chain = node.attributes.get("chain") if node.domain == CHAIN_DOMAIN else None
+    return tuple(one.outputs[0] for one in chain.nodes[:-1]) if isinstance(chain, Chain) else ()
+
+
 @dataclass(frozen=True)
 class _Found:
     """A chain in a graph.

@@ -27,6 +27,8 @@ from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import NumberKind, find
 from qengine.model.ops.quantization import default_dtype
+from qengine.model.passes.activation import fuse_activations
+from qengine.model.passes.chains import fuse_chains, inner_tensors
 from qengine.model.passes.constants import fold_constants
 from qengine.model.passes.requantize import merge_requantize, roots
 from qengine.model.passes.scales import (
@@ -277,11 +279,15 @@ class _PairReader:
 def _check_numbers(graph: Graph) -> None:
     """Raise where a Clip or Pad has a number that is not a code of the format that it keeps.
 
-    ONNX applies such a number to decoded integers unrounded. A run in fixed point would round it to a code first.
+    ONNX applies such a number to decoded integers unrounded. A run in fixed point would round it to a code first, but
+    not where the operator is a part of a chain.
     """
     assert graph.formats is not None
     root = roots(graph)
+    unrounded = {name for one in fuse_chains(fuse_activations(graph)).nodes for name in inner_tensors(one)}
     for node in graph.nodes:
+        if unrounded.intersection(node.outputs):
+            continue
         fmt = graph.formats.get(root.get(node.inputs[0], "")) if node.inputs else None
         op = find(node)
         if not isinstance(fmt, QFormat) or node.attributes.get("mode", "constant") != "constant":

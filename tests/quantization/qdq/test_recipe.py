@@ -365,3 +365,11 @@ def test_a_note_says_where_other_runtimes_may_differ():
     found = qengine.quantize_model(built, [{"x": numbers(1, 3, 6, 5)}])
     (note,) = found.notes
     assert note.startswith("2 operators on rows, such as Softmax, computed by integers here")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_bounds_in_a_chain_are_no_codes(bits):
+    bounds = {"low": np.float32(0.6415227), "high": np.float32(2.4061177)}
+    nodes = [("Transpose", "x", "t"), ("Clip", "t low high", "c"), ("LeakyRelu", "c", "l"), ("Sigmoid", "l", "y")]
+    proto = network(nodes, inputs={"x": [3, 8]}, constants=bounds)
+    check(proto, {"x": 3 * numbers(3, 8)}, bits=bits)
