@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ def version_of(graph: Graph, default: int) -> int:
     return max((node.version for node in graph.nodes if not node.domain), default=default)
 
 
-def written_operators(graph: Graph, version: int, fresh: Callable[[str], str]) -> Graph:
+def written_operators(graph: Graph, version: int, fresh: Callable[[str], str], values: Mapping[str, Value]) -> Graph:
     """Return a graph in which all is folded that fixed point folds, with nodes of ONNX at an opset.
 
     A MatMul with a bias stays one: the writer knows what its constants are.
@@ -36,6 +36,8 @@ def written_operators(graph: Graph, version: int, fresh: Callable[[str], str]) -
         The opset.
     fresh
         Function that returns free names for new tensors.
+    values
+        Types and shapes of tensors, which the folding does not see: the graph has those that a run knows.
 
     Raises
     ------
@@ -43,6 +45,7 @@ def written_operators(graph: Graph, version: int, fresh: Callable[[str], str]) -
         If a node is none of ONNX, or the opset has no equal of it.
     """
     folded = fold_graph(graph)
+    folded = replace(folded, values={**folded.values, **values})
     constants = dict(folded.constants)
     nodes: list[Node] = []
     for node in folded.nodes:
@@ -124,3 +127,8 @@ def values_with_types(graph: Graph) -> dict[str, Value]:
                 types[name] = dtype
                 values[name] = replace(values.get(name, Value(name)), dtype=dtype)
     return values
+
+
+def may_be_real(value: Value) -> bool:
+    """Whether a value may be a tensor of real numbers: no sequence, and no integers."""
+    return value.container is None and (value.dtype is None or value.dtype.kind == "f")

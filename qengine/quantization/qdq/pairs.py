@@ -21,11 +21,12 @@ from qengine.model.passes.hidden_tensors import written_node
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Table
 from qengine.qformat import Format, QFormat, holds
-from qengine.quantization.qdq.operators import typed, values_with_types, written_operators
+from qengine.quantization.qdq.operators import may_be_real, typed, values_with_types, written_operators
 from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
 
 _NO_CONSTANTS: Mapping[str, NDArray[Any]] = {}
+_NO_VALUES: Mapping[str, Value] = {}
 
 
 class UndecidedFormatError(FormatError):
@@ -92,6 +93,8 @@ class _Writer:
         Names after their pairs of the tensors from around the graph.
     outer
         Constants from around the graph.
+    values
+        Types and shapes of tensors for the writer alone: the passes must find what they find in a run without them.
     """
 
     def __init__(
@@ -102,15 +105,16 @@ class _Writer:
         undecided: set[str],
         names_after_pairs: Mapping[str, str] | None = None,
         outer: Mapping[str, NDArray[Any]] = _NO_CONSTANTS,
+        values: Mapping[str, Value] = _NO_VALUES,
     ) -> None:
         assert network.table is not None
         self.network, self.version, self.names, self.outer = network, version, names, outer
         self.undecided, self.is_inner = undecided, names_after_pairs is not None
-        self.graph = written_operators(network.model, version, names.fresh)
+        self.graph = written_operators(network.model, version, names.fresh, values)
         self.formats = network.table.by_model_name()
-        values = values_with_types(self.graph)
-        self.values = {v.name: v for v in (*self.graph.outputs, *self.graph.inputs)} | values
-        whole = {name for name, value in values.items() if value.dtype is not None and value.dtype.kind != "f"}
+        typed_values = values_with_types(self.graph)
+        self.values = {v.name: v for v in (*self.graph.outputs, *self.graph.inputs)} | typed_values
+        whole = {name for name, value in typed_values.items() if not may_be_real(value)}
         self.rounded = frozenset((network.table.activations.keys() & network.optimized.tensors()) - whole)
         known_inputs = frozenset(value.name for value in self.graph.inputs if value.name in network.known)
         self.known = known_tensors(self.graph, known_inputs) - self.graph.constants.keys()
@@ -206,11 +210,12 @@ class _Writer:
         inputs = (*graph.inputs, *values)
         closed = typed(replace(graph, inputs=inputs, constants={**outer, **graph.constants}), self.version)
         known = frozenset(value.name for value in values if value.name in self.known)
-        network = self.network.of_inner_graph(replace(graph, values=closed.values), inputs, outer, forms, known)
+        in_run = (*graph.inputs, *(replace(value, shape=None) for value in values))  # a run has the declared shapes
+        network = self.network.of_inner_graph(graph, in_run, outer, forms, known)
         names_after = {
             value.name: self.names_after_pairs[value.name] for value in values if value.name in self.names_after_pairs
         }
-        writer = _Writer(network, self.version, self.names, self.undecided, names_after, outer)
+        writer = _Writer(network, self.version, self.names, self.undecided, names_after, outer, closed.values)
         return writer.write(graph.inputs, frozenset(forms))
 
     def _value(self, name: str) -> Value:

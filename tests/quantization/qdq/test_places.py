@@ -239,6 +239,34 @@ def test_a_loop_has_pairs_of_its_own(qformat):
     check_comes_back(graph, qformat, {"x": numbers(2, 3)}, as_onnxruntime=qformat == "Q3.4", formats=formats)
 
 
+BODIES = {
+    "a chain": [("Softplus", ["s"], ["soft"]), ("Tanh", ["soft"], ["bent"]), ("Neg", ["bent"], ["next"])],
+    "a sequence": [
+        ("SplitToSequence", ["s"], ["q"]),
+        ("ConcatFromSequence", ["q"], ["c"], {"axis": 0}),
+        ("Neg", ["s"], ["bent"]),
+        ("Add", ["c", "bent"], ["next"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_without_types_inside_is_written_as_it_runs(name):
+    """The writer infers the types, but passes may not: they would make one table of a chain that a run rounds twice."""
+    body = inner(
+        [*BODIES[name], ("Identity", ["goes"], ["on"])],
+        ["on", "next", "bent"],
+        inputs=[("i", 7, []), ("goes", 9, []), ("s", 1, [2, 3])],
+    )
+    graph = outer(
+        helper.make_node("Loop", ["n", "", "x"], ["last", "y"], body=body),
+        [("x", 1, [2, 3])],
+        ["n", 2, 3],
+        [("n", np.int64(2))],
+    )
+    check_comes_back(graph, "Q3.4", {"x": numbers(2, 3)}, as_onnxruntime=False)
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
