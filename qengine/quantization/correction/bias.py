@@ -102,13 +102,12 @@ def correct_bias(
         if reason or fmt is None:
             entries.append(CorrectionEntry(_NAME, str(layer), False, reason))
             continue
-        error = layer.blocks(on_grid(biased.constants[layer.weights], fmt) - exact.constants[layer.weights])
+        error = on_grid(biased.constants[layer.weights], fmt) - exact.constants[layer.weights]
         bias, out = biases[layer.node.outputs[0]], layer.node.outputs[0]
-        shift = np.einsum("goi,gi->go", error.reshape(*error.shape[:2], -1), inputs[out])
+        shift = mean_output(layer, error, inputs[out])
         constants[bias.name] = shifted(layer, biased.constants[bias.name], shift)
         changed[bias.node.outputs[0]] = bias.node
-        largest = np.abs(shift).max(initial=0.0)
-        entries.append(CorrectionEntry(_NAME, str(layer), True, f"outputs were off by up to {largest:.2g} on average"))
+        entries.append(corrected_entry(_NAME, layer, shift))
     entries += [CorrectionEntry(_NAME, one, False, INNER) for one in inner_layers(graph)]
     nodes = tuple(changed[n.outputs[0]] if n.outputs and n.outputs[0] in changed else n for n in graph.nodes)
     return CorrectedModel(replace(graph, nodes=nodes, constants=constants), tuple(entries), dict(formats))
@@ -140,6 +139,18 @@ def _check_alike(graph: Graph, reference: Graph) -> None:
             "the reference of a bias correction is another model than the one to correct: give its graph "
             "before its weights were rounded, folded alike"
         )
+
+
+def mean_output(layer: Layer, weights: Reals, mean: Reals) -> Reals:
+    """Return the mean output of filters that read a mean input (groups, inputs x taps), (groups, outputs)."""
+    blocks = layer.blocks(weights)
+    return np.asarray(np.einsum("goi,gi->go", blocks.reshape(*blocks.shape[:2], -1), mean))
+
+
+def corrected_entry(name: str, layer: Layer, error: Reals) -> CorrectionEntry:
+    """Return the entry of a layer whose bias was corrected for a mean error of its outputs."""
+    largest = np.abs(error).max(initial=0.0)
+    return CorrectionEntry(name, str(layer), True, f"outputs were off by up to {largest:.2g} on average")
 
 
 def observed_means(graph: Graph, layers: list[Layer], data: Feeds, session: SessionOptions | None) -> dict[str, Reals]:

@@ -32,7 +32,7 @@ from qengine.model.ops.operator import NeedsRun
 from qengine.model.steps import Linear, Tensor
 from qengine.qformat import Format, QFormat, fraction_bits_of
 from qengine.quantization.calibration import Feeds
-from qengine.quantization.correction.bias import observed_means, reason_left
+from qengine.quantization.correction.bias import corrected_entry, mean_output, observed_means, reason_left
 from qengine.quantization.correction.biases import OwnBias, own_biases, shifted, with_own_biases
 from qengine.quantization.correction.folding import fold_graph
 from qengine.quantization.correction.layers import INNER, Layer, check_real, inner_layers, linear_layers
@@ -106,9 +106,7 @@ def correct_full_bias(
             reason = reason or together.reason
             entries.append(CorrectionEntry(_NAME, str(layer), False, reason))
         else:
-            largest = np.abs(error).max(initial=0.0)
-            text = f"outputs were off by up to {largest:.2g} on average"
-            entries.append(CorrectionEntry(_NAME, str(layer), True, text))
+            entries.append(corrected_entry(_NAME, layer, error))
     entries += [CorrectionEntry(_NAME, one, False, INNER) for one in inner_layers(graph)]
     return CorrectedModel(replace(graph, constants=own), tuple(entries), dict(formats))
 
@@ -164,7 +162,7 @@ class _Targets:
         out, name = layer.node.outputs[0], self.biases[layer.node.outputs[0]].name
         weights = on_grid(self.graph.constants[layer.weights], fmt)
         exact = self.exact.constants[layer.weights].astype(np.float64)
-        error = _product(layer, weights, mean) - _product(layer, exact, self.means[out])
+        error = mean_output(layer, weights, mean) - mean_output(layer, exact, self.means[out])
         self.constants[name] = shifted(layer, self.exact.constants[name], error)
         return error
 
@@ -289,12 +287,6 @@ def _mean(each: Sequence[tuple[Reals, int] | None]) -> Reals | None:
         return None
     total: Reals = sum((one[0] for one in found[1:]), found[0][0])
     return total / count
-
-
-def _product(layer: Layer, weights: Reals, mean: Reals) -> Reals:
-    """Return the product of filters and a mean input, (groups, outputs)."""
-    blocks = layer.blocks(weights)
-    return np.asarray(np.einsum("goi,gi->go", blocks.reshape(*blocks.shape[:2], -1), mean))
 
 
 __all__ = ["correct_full_bias"]
