@@ -17,6 +17,7 @@ For each pair there are two tensors in the file and one afterwards:
 Constants are decoded here: the integers of quantized weights become real numbers that their format holds exactly.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -282,12 +283,18 @@ def _check_numbers(graph: Graph) -> None:
     ONNX applies such a number to decoded integers unrounded. A run in fixed point would round it to a code first, but
     not where the operator is a part of a chain.
     """
+    if found := list(_numbers_without_codes(graph)):
+        unrounded = {name for one in fuse_chains(fuse_activations(graph)).nodes for name in inner_tensors(one)}
+        for node, text in found:
+            if not unrounded.intersection(node.outputs):
+                raise NotFixedPointError(text)
+
+
+def _numbers_without_codes(graph: Graph) -> Iterator[tuple[Node, str]]:
+    """Yield nodes with a number that is not a code of the format that they keep, and words for it."""
     assert graph.formats is not None
     root = roots(graph)
-    unrounded = {name for one in fuse_chains(fuse_activations(graph)).nodes for name in inner_tensors(one)}
     for node in graph.nodes:
-        if unrounded.intersection(node.outputs):
-            continue
         fmt = graph.formats.get(root.get(node.inputs[0], "")) if node.inputs else None
         op = find(node)
         if not isinstance(fmt, QFormat) or node.attributes.get("mode", "constant") != "constant":
@@ -298,7 +305,7 @@ def _check_numbers(graph: Graph) -> None:
             if name in rounded:
                 continue
             if number is None or not _is_code(number, fmt, is_bound=op.facts.numbers[name] is NumberKind.BOUND):
-                raise NotFixedPointError(f"{node} holds {number or 'a number'}, which is not a code of {fmt}")
+                yield node, f"{node} holds {number or 'a number'}, which is not a code of {fmt}"
 
 
 def _is_code(number: float, fmt: QFormat, *, is_bound: bool) -> bool:
