@@ -17,7 +17,7 @@ Formats are then chosen from histograms as ever. A distribution has no outliers 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,6 +99,11 @@ def observe_without_data(graph: Graph, options: SessionOptions | None = None) ->
     UnsupportedError
         If the model has no BatchNormalization with constant statistics, or cannot run on made-up inputs.
     """
+    return _observe(graph, options)[0]
+
+
+def _observe(graph: Graph, options: SessionOptions | None) -> tuple[Observation, Collection[str]]:
+    """Return what `observe_without_data` does, and the tensors whose distribution is known."""
     check_real(graph)
     if not channel_normals(graph):
         raise UnsupportedError(
@@ -106,19 +111,20 @@ def observe_without_data(graph: Graph, options: SessionOptions | None = None) ->
         )
     observation = _observed(graph, options or SessionOptions())
     histograms = dict(observation.histograms)
-    for name, rows in _distributions(graph).items():
+    known = _distributions(graph)
+    for name, rows in known.items():
         if name in histograms:
             histograms[name] = Histogram()
             histograms[name].add(np.repeat(rows.values, _COUNTS, axis=1).astype(np.float32))
-    return replace(observation, histograms=histograms)
+    return replace(observation, histograms=histograms), known
 
 
 def calibrate_without_data(
     graph: Graph, options: CalibrationOptions | None = None, session: SessionOptions | None = None
 ) -> Calibration:
     """Return a format for every tensor of a model without data; see `observe_without_data` and `choose_formats`."""
-    calibration = choose_formats(observe_without_data(graph, session), options)
-    known = _distributions(graph)
+    observation, known = _observe(graph, session)
+    calibration = choose_formats(observation, options)
     other = [one.name for one in calibration.tensors if one.kind != "constant" and one.name not in known]
     notes = ["ranges are those of BatchNormalization, for inputs of mean 0 and deviation 1: no data was read"]
     if other:
