@@ -1,0 +1,212 @@
+"""Rules: what a device does with exact numbers, as data, for every kind of operator and for single tensors.
+
+A device is seldom one rounding and one overflow. CMSIS-NN rounds a convolution half up and cuts a mean toward zero;
+esp-dl has biases of 20 bits; an HLS accumulator drops bits of every product. `Rules` holds all of this for a whole
+model. A planner asks it for the `Arithmetic` of each step, and nothing behind the planner sees `Rules`: kernels and
+native lowerings read the arithmetic of their own step.
+
+The rounding of a result is looked up in this order: the tensor by name, the kind of operator, the model. A rule that is
+left at its default changes no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+from qengine.kernels.reference.word import Word
+from qengine.qformat import Overflow, QFormat, Rounding
+
+Kind = Literal[
+    "linear", "add", "mul", "mean", "convert", "table", "resize", "softmax", "norm", "recurrent", "inputs", "constants"
+]
+"""A kind of operator, or of tensor, that has a rounding and an overflow of its own.
+
+linear: sums of products with weights (Conv, ConvTranspose, Gemm, MatMul, a BatchNormalization by itself); add: Add, Sub,
+Sum; mul: Mul, Div, PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another format
+(Concat, Where, Max, Min, a second format of a tensor) and results of operators on real numbers; table: functions of one
+variable; resize: linear and cubic interpolation; softmax: Softmax, LogSoftmax, Attention; norm: normalizations;
+recurrent: LSTM, GRU, RNN; inputs: what is fed; constants: weights, bounds and fills.
+"""
+
+KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Rounding and overflow of some results; None where a more general rule holds."""
+
+    rounding: Rounding | None = None
+    overflow: Overflow | None = None
+
+    def over(self, general: Modes) -> Modes:
+        """Return these modes, with those of a more general rule where they are None."""
+        return Modes(self.rounding or general.rounding, self.overflow or general.overflow)
+
+
+@dataclass(frozen=True)
+class AccumulatorRule:
+    """The register that holds the sum of a linear operator.
+
+    Attributes
+    ----------
+    bits : width; None for an unbounded one.
+    overflow : "wrap" keeps the low bits, the same at the end as at every step. "saturate" stops at the rails at every
+        step, so that the order of summation counts.
+    order : order of the taps where the accumulator saturates, the bias before them: "channels_first" as ONNX stores
+        weights (channel, then row, then column), "channels_last" row, column, then channel.
+    rounds_inside : whether the constant that half_up adds is added in the register, before it wraps.
+    fraction_bits : fraction bits of the register; a product with more is cut to them one by one. None keeps all.
+    rounding : rounding of products that are cut.
+    """
+
+    bits: int | None = None
+    overflow: Literal["wrap", "saturate"] = "wrap"
+    order: Literal["channels_first", "channels_last"] = "channels_first"
+    rounds_inside: bool = False
+    fraction_bits: int | None = None
+    rounding: Rounding = Rounding.FLOOR
+
+
+@dataclass(frozen=True)
+class BiasRule:
+    """The word of a constant bias, before it is shifted to the fraction bits of the sums.
+
+    Attributes
+    ----------
+    bits : width, 2 to 64; a bias saturates.
+    fraction_bits : "sums" for those of the sums; "most" for the most with which no element saturates, at most those
+        of the sums; or a number, at most those of the sums.
+    rounding : rounding of the real numbers.
+    """
+
+    bits: int = 32
+    fraction_bits: int | Literal["sums", "most"] = "sums"
+    rounding: Rounding = Rounding.HALF_EVEN
+
+
+@dataclass(frozen=True)
+class MeanRule:
+    """The quotient of a sum and a count.
+
+    Attributes
+    ----------
+    method : "exact", rounded once; "two_pass", along x and then along y, each in the output's word and rounded;
+        "reciprocal", the sum times floor(65536 / count), rounded by 16 bits; "shifted_count", the sum over the count
+        shifted right by the fraction bits that the output has more; "accumulator", the quotient cut to the fraction
+        bits of the input, then rounded to the output.
+    counts_pads : whether elements of the padding count; None for what the model says.
+    """
+
+    method: Literal["exact", "two_pass", "reciprocal", "shifted_count", "accumulator"] = "exact"
+    counts_pads: bool | None = None
+
+
+@dataclass(frozen=True)
+class TableRule:
+    """The table of a function of one variable.
+
+    Attributes
+    ----------
+    method : "full" has an entry for every code of the input; "cut" has `entries` over [-limit, limit) and drops the
+        low bits of the input; "interpolated" draws a line between neighbours of that table.
+    entries : number of entries, a power of two.
+    limit : end of the range that the entries cover, a power of two.
+    functions : operators whose tables are like that; all others are full.
+    """
+
+    method: Literal["full", "cut", "interpolated"] = "full"
+    entries: int = 256
+    limit: int = 8
+    functions: tuple[str, ...] = ("Sigmoid", "Tanh")
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The rules of one step: what its kernels read.
+
+    Attributes
+    ----------
+    rounding, overflow : of the results.
+    accumulator, bias, mean, table : see the rules of these names.
+    constants : rounding and overflow of numbers that the step encodes, such as bounds.
+    aligns : whether the operands of an Add are brought to the output's format before they are added.
+    islands : families of operators that are computed on real numbers although integers could; see `steps.ISLANDS`.
+    """
+
+    rounding: Rounding = Rounding.HALF_EVEN
+    overflow: Overflow = Overflow.SATURATE
+    accumulator: AccumulatorRule = AccumulatorRule()
+    bias: BiasRule = BiasRule()
+    mean: MeanRule = MeanRule()
+    table: TableRule = TableRule()
+    constants: Modes = Modes(Rounding.HALF_EVEN, Overflow.SATURATE)
+    aligns: bool = False
+    islands: frozenset[str] = frozenset()
+
+    def word(self, fmt: QFormat) -> Word:
+        """Return the word in which a kernel writes codes of a format."""
+        return fmt.word(self.rounding, self.overflow)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of a whole model.
+
+    Attributes
+    ----------
+    rounding, overflow : of every result that nothing more special names.
+    kinds : modes by kind. Constants are half_even and saturate unless named here.
+    tensors : modes by the name of a tensor: a result, an input, or a constant.
+    accumulator, bias, mean, table : see the rules of these names.
+    aligns_add : see `Arithmetic.aligns`.
+    islands : see `Arithmetic`.
+    """
+
+    rounding: Rounding = Rounding.HALF_EVEN
+    overflow: Overflow = Overflow.SATURATE
+    kinds: Mapping[Kind, Modes] = field(default_factory=dict, hash=False)
+    tensors: Mapping[str, Modes] = field(default_factory=dict, hash=False)
+    accumulator: AccumulatorRule = AccumulatorRule()
+    bias: BiasRule = BiasRule()
+    mean: MeanRule = MeanRule()
+    table: TableRule = TableRule()
+    aligns_add: bool = False
+    islands: frozenset[str] = frozenset()
+
+    def modes(self, kind: Kind, tensor: str) -> Modes:
+        """Return the rounding and overflow of a tensor of a kind; neither is None."""
+        general = Modes(self.rounding, self.overflow)
+        if kind == "constants":
+            general = Modes(Rounding.HALF_EVEN, Overflow.SATURATE)
+        return self.tensors.get(tensor, Modes()).over(self.kinds.get(kind, Modes()).over(general))
+
+    def of(self, kind: Kind, tensor: str) -> Arithmetic:
+        """Return the arithmetic of a step of a kind, which computes a tensor."""
+        modes, constants = self.modes(kind, tensor), self.modes("constants", "")
+        assert modes.rounding is not None
+        assert modes.overflow is not None
+        return Arithmetic(
+            modes.rounding,
+            modes.overflow,
+            self.accumulator,
+            self.bias,
+            self.mean,
+            self.table,
+            constants,
+            self.aligns_add and kind == "add",
+            self.islands,
+        )
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """The names of the fields that differ from the default."""
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) != getattr(_DEFAULT, f.name))
+
+    def with_tensors(self, tensors: Mapping[str, Modes]) -> Rules:
+        """Return the rules with modes of more tensors; those that are here win."""
+        return replace(self, tensors={**tensors, **self.tensors}) if tensors else self
+
+
+_DEFAULT = Rules()
