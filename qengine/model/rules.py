@@ -23,10 +23,10 @@ Kind = Literal[
 ]
 """A kind of operator, or of tensor, that has a rounding and an overflow of its own.
 
-linear: sums of products with weights (Conv, ConvTranspose, Gemm, MatMul, a BatchNormalization by itself); add: Add, Sub,
-Sum; mul: Mul, Div, PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another format
-(Concat, Where, Max, Min, a second format of a tensor) and results of operators on real numbers; table: functions of one
-variable; resize: linear and cubic interpolation; softmax: Softmax, LogSoftmax, Attention; norm: normalizations;
+linear: sums of products with weights (Conv, ConvTranspose, Gemm, MatMul, a BatchNormalization by itself); add: Add,
+Sub, Sum; mul: Mul, Div, PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another
+format (Concat, Where, Max, Min, a second format of a tensor) and results of operators on real numbers; table: functions
+of one variable; resize: linear and cubic interpolation; softmax: Softmax, LogSoftmax, Attention; norm: normalizations;
 recurrent: LSTM, GRU, RNN; inputs: what is fed; constants: weights, bounds and fills.
 """
 
