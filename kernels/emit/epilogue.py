@@ -115,16 +115,16 @@ class VectorEpilogue:
         if self._distance is not None:
             return self._flagged(total, self._distance)
         epilogue, lanes = self.epilogue, total.lanes
-        low, high, zero, wrapped, dropped = self._constants(lanes)
+        low, high, zero, above, dropped = self._constants(lanes)
         shift = self._shift.repeated(lanes)
         if epilogue.wraps_sums:
-            total = shift.with_half((total << dropped) >> dropped)
+            total = shift.with_addend((total << dropped) >> dropped)
         codes = shift(total, below)
         if self._left is not None:
-            if not epilogue.wraps:
+            if epilogue.fitting != "wrap":
                 codes = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE)
             codes = codes << self._left.repeated(lanes)
-        codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
+        codes = overflow(codes, low, high, epilogue.fitting, above, signed=epilogue.signed)
         return self._stored(codes, zero)
 
     @property
@@ -142,21 +142,21 @@ class VectorEpilogue:
     def _flagged(self, total: Value, distance: Value) -> FlaggedCodes:
         """Return stored codes with their flags, of whole sums."""
         epilogue, lanes = self.epilogue, total.lanes
-        low, high, zero, wrapped, dropped, first, last = self._constants(lanes)
+        low, high, zero, above, dropped, first, last = self._constants(lanes)
         shift = self._shift.repeated(lanes)
         overflowed = None
         if epilogue.wraps_sums:
             exact, total = total, (total << dropped) >> dropped
             overflowed = total.differs(exact)
-        codes = exact = shift(shift.with_half(total))
+        codes = exact = shift(shift.with_addend(total))
         if self._left is not None:
             left = self._left.repeated(lanes)
             exact = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE) << left
-            codes = codes << left if epilogue.wraps else exact
+            codes = codes << left if epilogue.fitting == "wrap" else exact
         flags = flags_of(
             self._element, (exact > last) | (exact < first), exact.equals(0) & total.differs(0), overflowed
         )
-        codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
+        codes = overflow(codes, low, high, epilogue.fitting, above, signed=epilogue.signed)
         return FlaggedCodes(self._stored(codes, zero), flags, distance)
 
     def codes(self, total: Value | WideSum, *, has_bias: bool = False) -> Value | FlaggedCodes:

@@ -165,7 +165,8 @@ def _quotient_by_number(context: PlainContext[Combine]) -> Lowered:
     if divides > 0 and divides & (divides - 1) == 0 and step.activation is None:
         shift = x.fraction_bits - divisor.fraction_bits - out.fraction_bits + divides.bit_length() - 1
         left = max(-shift, 0)
-        numbers = ExactNumbers(context.arithmetic.word(out.one_format), max(shift, 0), (left,))
+        word = context.arithmetic.word(out.one_format).unshifted
+        numbers = ExactNumbers(word, max(shift, 0), (left,))
         return Lowered.by(exact_op(context, "add", [(context.request(x), x)], out, numbers, _largest(x) << left))
     word = x.one_format.word()
     every = np.arange(word.least, word.most + 1).astype(word.dtype)

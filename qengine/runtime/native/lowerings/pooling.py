@@ -116,7 +116,7 @@ class PoolOp(Op):
             **{"stride_h": w.strides[0], "stride_w": w.strides[1], "dilation_h": w.dilations[0]},
             **{"dilation_w": w.dilations[1], "top": w.padding[0], "left_pad": w.padding[1], "empty": self._empty},
             **{"counts": self._counts, "left": max(-self.shift, 0), "right": max(self.shift, 0)},
-            **{"low": word.least if word else 0, "high": word.most if word else 0, "bits": word.bits if word else 0},
+            **{"low": word.lowest if word else 0, "high": word.most if word else 0, "bits": word.bits if word else 0},
             **{"zero_in": buffer.zero, "zero_out": self.out.zero},
             **out.flag_arguments,
         }
@@ -172,7 +172,6 @@ def _lower_mean(context: LoweringContext[Mean], windows: Windows) -> Lowered:
     sum_bits = 17 + prod(windows.kernel).bit_length() + max(-shift, 0)
     if max(sum_bits, int(counts.max(initial=1)).bit_length() + max(shift, 0)) > MAX_SUM_BITS:
         raise NotLowered("sums of more than 60 bits")
-    wraps = word.overflow == "wrap"
-    signed = wraps and word.signed
-    spec = Pool("mean", x.stored, x.block, word.rounding, buffer.stored, wraps, signed, context.counts)  # type: ignore[arg-type]
+    end = word.rounding, buffer.stored, word.fitting, word.keeps_sign, context.counts
+    spec = Pool("mean", x.stored, x.block, *end)  # type: ignore[arg-type]
     return Lowered.by(PoolOp(context.isa, (x,), buffer, spec, windows, counts, shift, word))
