@@ -31,6 +31,7 @@ from qengine.model.ops.quantization import default_dtype
 from qengine.model.passes.activation import fuse_activations
 from qengine.model.passes.chains import fuse_chains, inner_tensors
 from qengine.model.passes.constants import fold_constants
+from qengine.model.passes.qonnx_reader import has_roundings, read_roundings
 from qengine.model.passes.requantize import merge_requantize, roots
 from qengine.model.passes.scales import (
     NotFixedPointError,
@@ -50,6 +51,8 @@ def read_quantized(graph: Graph) -> Graph:
     """Return a quantized graph as a fixed-point graph; any other graph unchanged, with a note if it is quantized."""
     if graph.formats is not None:
         return graph
+    if has_roundings(graph):
+        return merge_requantize(read_roundings(graph))
     expanded = expand_qlinear(graph)
     if not any(_is(node, operator) for node in expanded.nodes for operator in _PAIR):
         return graph
