@@ -250,7 +250,7 @@ class _Writer:
             return self.names_after_pairs.get(name, name)
         role = _role(node, place)
         if role is Role.BIAS and (bits := self._bias_bits(node)) is not None:
-            return self.constants.bias(name, array, bits, is_own=name not in self._quantized)
+            return self.constants.bias(name, array, bits, self._bias_form(name), is_own=name not in self._quantized)
         if name in self._quantized and (name not in self._real or self._reads_codes(node, place)):
             return self.constants.in_format(name, array, self._form(name))
         if name in self.outer and self.outer[name] is not array:  # folding changed it inside of this graph
@@ -308,6 +308,11 @@ class _Writer:
     def _form(self, constant: str) -> Format:
         """Return the format of a constant; the table has it under the name in the model."""
         return self.formats[self.graph.derived.get(constant, constant)]
+
+    def _bias_form(self, constant: str) -> Format | None:
+        """Return the format that the user gives a bias."""
+        name = self.graph.derived.get(constant, constant)
+        return self.formats[name] if self.network.table and name in self.network.table.biases else None
 
     def _reads_known(self, node: Node, place: int) -> bool:
         """Whether a node that a run computes reads real numbers that are known before a run and not constant."""

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from qengine.errors import OptionError, did_you_mean
 from qengine.model.eager import single_node
-from qengine.model.formats.assign import FormatRequest, Formattable, assign_formats
+from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.formats.files import parse_format
+from qengine.model.formats.formattable import Formattable
 from qengine.model.formats.parts import whole_tensors
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
