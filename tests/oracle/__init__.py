@@ -9,8 +9,19 @@ lands within 1e-9 of a rounding step, the float island of Softmax), the tensor c
 are acceptable; a later operator that would read such a code raises `Ambiguous` instead of guessing.
 """
 
-from .codes import OVERFLOWS, ROUNDINGS, Ambiguous, Codes, Fmt, Options
+from .codes import ALL_OVERFLOWS, ALL_ROUNDINGS, OVERFLOWS, ROUNDINGS, Ambiguous, Codes, Fmt, Options
 from .interpreter import run
 from .net import Net
 
-__all__ = ["OVERFLOWS", "ROUNDINGS", "Ambiguous", "Codes", "Fmt", "Net", "Options", "run"]
+__all__ = [
+    "ALL_OVERFLOWS",
+    "ALL_ROUNDINGS",
+    "OVERFLOWS",
+    "ROUNDINGS",
+    "Ambiguous",
+    "Codes",
+    "Fmt",
+    "Net",
+    "Options",
+    "run",
+]

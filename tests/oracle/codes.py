@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
 ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")
 OVERFLOWS = ("saturate", "wrap")
+ALL_ROUNDINGS = (*ROUNDINGS, "half_down", "half_zero", "ceil", "away", "tflite", "ruy")
+ALL_OVERFLOWS = (*OVERFLOWS, "symmetric", "zero")
 
 
 class Ambiguous(Exception):  # noqa: N818 - not an error: the definition leaves the value open
@@ -46,28 +48,35 @@ class Fmt:
         return f"{'Q' if self.signed else 'UQ'}{self.bits - self.n - self.signed}.{self.n}"
 
 
-def round_fraction(v: Fraction, mode: str) -> int:
+def round_fraction(v: Fraction, mode: str, shift: int | None = None) -> int:
+    """An integer near v. `shift` tells that v is an integer over 2^shift: two modes round its lowest bit first."""
     below = v.numerator // v.denominator  # Python's // goes toward -inf
     rest = v - below
-    if mode == "floor":
+    if mode in ("tflite", "ruy"):
+        if shift is not None and shift >= 2:
+            once = round_fraction(v * 2 ** (shift - 1), "half_up")
+            v = Fraction(once, 2 ** (shift - 1))
+        nearest = "half_up" if mode == "ruy" or shift == 1 else "half_away"
+        return round_fraction(v, nearest)
+    if mode == "floor" or rest == 0:
         return below
-    if mode == "trunc":
-        return below if v >= 0 or rest == 0 else below + 1
+    above = below + 1
+    toward_zero, away = (below, above) if v > 0 else (above, below)
+    if mode in ("trunc", "ceil", "away"):
+        return {"trunc": toward_zero, "ceil": above, "away": away}[mode]
     half = Fraction(1, 2)
     if rest != half:
-        return below if rest < half else below + 1
-    if mode == "half_even":
-        return below if below % 2 == 0 else below + 1
-    if mode == "half_up":
-        return below + 1
-    if mode == "half_away":
-        return below + 1 if v > 0 else below
-    raise ValueError(mode)
+        return below if rest < half else above
+    even = below if below % 2 == 0 else above
+    return {"half_even": even, "half_up": above, "half_down": below, "half_away": away, "half_zero": toward_zero}[mode]
 
 
 def overflow_code(code: int, fmt: Fmt, mode: str) -> int:
-    if mode == "saturate":
-        return min(max(code, fmt.low), fmt.high)
+    low = -fmt.high if mode == "symmetric" and fmt.signed else fmt.low
+    if mode in ("saturate", "symmetric"):
+        return min(max(code, low), fmt.high)
+    if mode == "zero":
+        return code if low <= code <= fmt.high else 0
     assert mode == "wrap"
     low = code % 2**fmt.bits
     return low - 2**fmt.bits if fmt.signed and low >= 2 ** (fmt.bits - 1) else low
@@ -87,8 +96,8 @@ def quantize_value(x: float, fmt: Fmt, rounding: str = "half_even", overflow: st
     return overflow_code(round_fraction(scaled(Fraction(x), fmt.n), rounding), fmt, overflow)
 
 
-def fits(value: float, bits: int, n: int) -> bool:
-    code = round_fraction(scaled(Fraction(float(value)), n), "half_even")
+def fits(value: float, bits: int, n: int, rounding: str = "half_even") -> bool:
+    code = round_fraction(scaled(Fraction(float(value)), n), rounding)
     return -(2 ** (bits - 1)) <= code <= 2 ** (bits - 1) - 1
 
 
@@ -133,18 +142,27 @@ def constant_formats(values, bits: int, axis: int | None) -> list[Fmt]:
     return [auto_format(values.take(i, axis), bits) for i in range(values.shape[axis])]
 
 
-def quantize_weights(values, formats: list[Fmt], axis: int | None) -> np.ndarray:
+def quantize_weights(values, formats: list[Fmt], axis: int | None, opt: Options) -> np.ndarray:
     values = np.asarray(values)
     if len(formats) == 1:
-        return quantize_array(values, formats[0])
+        return quantize_array(values, formats[0], *opt.constants)
     out = object_array(values.shape)
     for i in np.ndindex(values.shape):
-        out[i] = quantize_value(values[i], formats[i[axis]])
+        out[i] = quantize_value(values[i], formats[i[axis]], *opt.constants)
     return out
 
 
-def bias_code(value: float, n: int) -> int:
-    return quantize_value(value, Fmt(32, n))
+def bias_code(value: float, n: int, opt: Options | None = None, whole=()) -> int:
+    """A bias with n fraction bits; `whole` has all elements of the bias, which "most" looks at."""
+    if opt is None:
+        return quantize_value(value, Fmt(32, n))
+    own = n
+    if opt.bias_n == "most":
+        while not all(fits(b, opt.bias_bits, own, opt.bias_rounding) for b in np.asarray(whole).reshape(-1)):
+            own -= 1
+    elif opt.bias_n != "sums":
+        own = opt.bias_n
+    return quantize_value(value, Fmt(opt.bias_bits, own), opt.bias_rounding) * 2 ** (n - own)
 
 
 @dataclass
@@ -167,23 +185,74 @@ class Codes:
 
 @dataclass(frozen=True)
 class Options:
+    """Formats, and the rules of a run; `kinds` has pairs of rounding and overflow, None for that of the run.
+
+    An accumulator has bits, and may saturate, in an order of its taps; a bias has bits, a rounding, and fraction bits:
+    those of the sums, the most with which nothing saturates, or a number.
+    """
+
     qformat: Fmt
     rounding: str = "half_even"
     overflow: str = "saturate"
     accumulator_bits: int | None = None
     per_channel: bool = False
+    kinds: tuple[tuple[str, str | None, str | None], ...] = ()
+    tensors: tuple[tuple[str, str | None, str | None], ...] = ()
+    accumulator_overflow: str = "wrap"
+    order: str = "channels_first"
+    rounds_inside: bool = False
+    accumulator_n: int | None = None
+    product_rounding: str = "floor"
+    bias_bits: int = 32
+    bias_n: int | str = "sums"
+    bias_rounding: str = "half_even"
+    counts_pads: bool | None = None
+    aligns_add: bool = False
 
-    def requantize(self, v: Fraction, fmt: Fmt) -> int:
+    def of(self, kind: str, tensor: str | None = None) -> Options:
+        """The same options with the modes of a kind and of a tensor."""
+        own = {"rounding": self.rounding, "overflow": self.overflow}
+        for name, rounding, overflow in (*((k, r, o) for k, r, o in self.kinds if k == kind), *self._own(tensor)):
+            assert name
+            own = {"rounding": rounding or own["rounding"], "overflow": overflow or own["overflow"]}
+        return replace(self, **own)
+
+    def _own(self, tensor: str | None):
+        return [entry for entry in self.tensors if entry[0] == tensor]
+
+    @property
+    def constants(self) -> tuple[str, str]:
+        """Rounding and overflow of constants."""
+        found = replace(self, rounding="half_even", overflow="saturate").of("constants")
+        return found.rounding, found.overflow
+
+    def requantize(self, v: Fraction, fmt: Fmt, shift: int | None = None) -> int:
         """The one round + overflow; v is in units of the output's step."""
-        return overflow_code(round_fraction(v, self.rounding), fmt, self.overflow)
+        return overflow_code(round_fraction(v, self.rounding, shift), fmt, self.overflow)
 
 
 def bring(code: int, source: Fmt, target: Fmt, opt: Options) -> int:
-    return opt.requantize(scaled(code, target.n - source.n), target)
+    return opt.requantize(scaled(code, target.n - source.n), target, source.n - target.n)
 
 
 def finish(acc: int, n_acc: int, fmt: Fmt, opt: Options) -> int:
     """The end of a linear operator: the simulated accumulator, then one round + overflow."""
-    if opt.accumulator_bits is not None:
-        acc = overflow_code(acc, Fmt(opt.accumulator_bits, 0), "wrap")
-    return opt.requantize(scaled(acc, fmt.n - n_acc), fmt)
+    shift, bits = n_acc - fmt.n, opt.accumulator_bits
+    if bits is not None and opt.rounds_inside and opt.rounding == "half_up" and shift > 0:
+        acc = overflow_code(acc + 2 ** (shift - 1), Fmt(bits, 0), "wrap")
+        return overflow_code(acc >> shift, fmt, opt.overflow)
+    if bits is not None:
+        acc = overflow_code(acc, Fmt(bits, 0), opt.accumulator_overflow)
+    return opt.requantize(scaled(acc, -shift), fmt, shift)
+
+
+def total(terms, bias: int, n_products: int, opt: Options) -> tuple[int, int]:
+    """A bias and products, summed as the accumulator does it, and the fraction bits of the sum."""
+    n = n_products if opt.accumulator_n is None else opt.accumulator_n
+    saturates = opt.accumulator_bits is not None and opt.accumulator_overflow == "saturate"
+    acc = bias
+    for term in terms:
+        acc += term if n >= n_products else round_fraction(scaled(term, n - n_products), opt.product_rounding)
+        if saturates:
+            acc = overflow_code(acc, Fmt(opt.accumulator_bits, 0), "saturate")
+    return acc, min(n, n_products)
