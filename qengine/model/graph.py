@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, QEngineError, UnsupportedError, first_line
+from qengine.model.rules import Modes
 from qengine.qformat import Format
 
 Dim = int | str | None
@@ -229,6 +230,7 @@ class Graph:
     values : declared or inferred type and shape of any tensor, inputs and outputs included.
     derived : name of the model's constant that a constant computed by a pass replaces, by the name of the latter.
     formats : formats of tensors and constants that a quantized model has; None in any other model.
+    rules : rounding and overflow of tensors that a quantized model has, where they are not the default.
     aliases : tensor with the same codes, by the name of a tensor that a pass removed.
     notes : remarks for the user on how the model is read.
     decoded : tensor of the real numbers that codes represent, by the name of the integer tensor of codes.
@@ -246,6 +248,7 @@ class Graph:
     overridable: tuple[Value, ...] = ()
     derived: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     formats: Mapping[str, Format] | None = None
+    rules: Mapping[str, Modes] = field(default_factory=lambda: _EMPTY)
     aliases: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     notes: tuple[str, ...] = ()
     decoded: Mapping[str, str] = field(default_factory=lambda: _EMPTY)

@@ -13,7 +13,8 @@ from qengine.kernels.isa import Isa, choose
 from qengine.memory import MAX_ELEMENTS, parse_size
 from qengine.model.formats.assign import FormatRequest
 from qengine.model.formats.files import FormatsByName, read_formats
-from qengine.model.steps import ISLANDS, Arithmetic
+from qengine.model.rules import AccumulatorRule, Rules
+from qengine.model.steps import ISLANDS
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
 
 Formats = FormatsByName | str | os.PathLike[str]
@@ -119,7 +120,7 @@ class SessionOptions:
         if self.max_memory is not None:
             object.__setattr__(self, "max_memory", parse_size("max_memory", self.max_memory))
         object.__setattr__(self, "islands", _families(self.islands))
-        self.arithmetic()
+        self.rules_of_run()
         # A file is read, and a mapping copied, once, so that all sessions with these options have the same formats.
         object.__setattr__(self, "formats", _read(self.formats))
         self.request()
@@ -138,10 +139,11 @@ class SessionOptions:
         except ValueError as error:
             raise OptionError(str(error)) from None
 
-    def arithmetic(self) -> Arithmetic:
-        """Return the rounding, overflow and accumulator of runs in fixed point."""
+    def rules_of_run(self) -> Rules:
+        """Return the rules of runs in fixed point."""
         modes = rounding_mode(self.rounding), overflow_mode(self.overflow)
-        return Arithmetic(*modes, self.accumulator_bits, frozenset(self.islands))
+        accumulator = AccumulatorRule(self.accumulator_bits)
+        return Rules(*modes, accumulator=accumulator, islands=frozenset(self.islands))
 
     def request(self) -> FormatRequest:
         """Return the formats that the options request."""

@@ -339,5 +339,7 @@ class _Measure:
             listed = ", ".join(f"'{name}'" for name in unmatched)
             yield f"rounded in the run, and not blamed alone, as no step in float32 computes the same: {listed}"
         fused = any(bound_step.node.activation is not None for bound_step in self._bound_steps.values())
-        if fused and self._fixed.arithmetic.overflow is Overflow.WRAP:
+        if fused and any(
+            step.arithmetic.overflow is Overflow.WRAP for step in self._bound_steps.values() if step.arithmetic
+        ):
             yield "a clipped value cannot wrap in a tensor alone; in the run it wraps before it is clipped"

@@ -18,7 +18,8 @@ from qengine.kernels.reference.linear import Product, linear_fixed, linear_float
 from qengine.kernels.reference.requantize import Tally
 from qengine.kernels.reference.rounding import shift_left, shift_right
 from qengine.model.graph import NO_ACTIVATION, ActivationBounds
-from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.model.rules import Arithmetic, Kind
+from qengine.model.steps.step import Kernel, Step, Tensor
 from qengine.qformat import QFormat
 
 _BIAS = np.iinfo(np.int32)
@@ -41,6 +42,7 @@ class Linear(Step):
     """
 
     kind: ClassVar[str] = "linear"
+    rule_kind: ClassVar[Kind] = "linear"
     x: Tensor
     w: Tensor
     b: Tensor | None
@@ -93,7 +95,7 @@ class Linear(Step):
         options: dict[str, Any] = {
             "shift": sum_fraction_bits - out.fraction_bits,
             "word": arithmetic.word(out.one_format),
-            "accumulator_bits": arithmetic.accumulator_bits,
+            "accumulator_bits": arithmetic.accumulator.bits,
             "low": out.encode_bound(activation.low),
             "high": out.encode_bound(activation.high),
         }

@@ -21,6 +21,7 @@ from qengine.model.formats.parts import whole_tensors
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import optimize, remove_dead, with_hidden_outputs
+from qengine.model.rules import Rules
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
 from qengine.qformat import Format
@@ -187,6 +188,24 @@ class Network:
             closed = replace(network.graph_with_outputs(outputs), outputs=graph.outputs)
             self._branches[key] = node, closed
         return self._branches[key][1]
+
+    def with_rules(self, rules: Rules) -> Rules:
+        """Return rules with those that a quantized model has for its tensors, unless other formats replace its own.
+
+        Raises
+        ------
+        OptionError
+            If the rules name a tensor that the model does not have.
+        """
+        existing = self._stages[0].tensors() | self.model.tensors() | self.model.inner_tensors()
+        for name in rules.tensors:
+            if name not in existing:
+                raise OptionError(
+                    f"rules name '{name}', and the model has no such tensor{did_you_mean(name, existing)}"
+                )
+        renamed = {self.model.aliases.get(n, n): modes for n, modes in rules.tensors.items()}
+        keeps = self.table is not None and self.request is not None and self.request.qformat is None
+        return replace(rules, tensors={**(self.model.rules if keeps else {}), **renamed})
 
     @property
     def source(self) -> Graph:

@@ -8,8 +8,9 @@ from qengine import InferenceSession
 from qengine.errors import FormatError
 from qengine.kernels.reference.linear import matrix_product
 from qengine.model.graph import ActivationBounds
+from qengine.model.rules import Arithmetic
 from qengine.model.steps.linear import Linear
-from qengine.model.steps.step import Arithmetic, Tensor
+from qengine.model.steps.step import Tensor
 from qengine.qformat import QFormat, channel_formats, quantize
 
 FLOAT = np.dtype(np.float32)

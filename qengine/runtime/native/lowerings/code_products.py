@@ -59,7 +59,7 @@ def lower_product_with_constant(context: PlainContext[Linear]) -> Lowered:
     word = x.one_format.word()
     if word.dtype.itemsize != 1 or w.ndim != 2 or context.function.transposed_x:
         raise NotLowered("a product of plain codes of 16 bits, or of several matrices")
-    if context.arithmetic.accumulator_bits is not None or (b is not None and b.value is None):
+    if context.arithmetic.accumulator.bits is not None or (b is not None and b.value is None):
         raise NotLowered("a product of plain codes with a computed bias, or with an accumulator that wraps")
     matrix = (w.codes.T if context.function.transposed_w else w.codes).astype(np.int64)
     length, columns = matrix.shape

@@ -204,7 +204,7 @@ def _output_stage(context: LoweringContext[Linear], filters: Filters, x: TensorB
         arithmetic.word(out.one_format),
         low=out.encode_bound(activation.low),
         high=out.encode_bound(activation.high),
-        accumulator_bits=arithmetic.accumulator_bits,
+        accumulator_bits=arithmetic.accumulator.bits,
         splits=True,
         counts=context.counts,
     )

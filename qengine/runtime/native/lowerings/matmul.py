@@ -46,7 +46,7 @@ def _product_of_codes(context: PlainContext[Linear]) -> Lowered:
     step, out = context.step, context.out
     if step.w.value is not None:
         return lower_product_with_constant(context)
-    if step.b is not None or context.arithmetic.accumulator_bits is not None:
+    if step.b is not None or context.arithmetic.accumulator.bits is not None:
         raise NotLowered("a product of computed codes with a bias, or with an accumulator that wraps")
     length = step.x.shape[0 if context.function.transposed_x else -1]
     limit = _largest(step.x) * _largest(step.w) * length
