@@ -9,8 +9,11 @@ from fractions import Fraction
 
 import numpy as np
 
-ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")
-OVERFLOWS = ("saturate", "wrap")
+ROUNDINGS = (
+    *("half_even", "half_up", "half_down", "half_away", "half_zero", "floor", "ceil", "trunc", "away"),
+    *("tflite", "ruy"),
+)
+OVERFLOWS = ("saturate", "symmetric", "wrap", "zero")
 
 
 class Ambiguous(Exception):  # noqa: N818 - not an error: the definition leaves the value open
@@ -46,13 +49,23 @@ class Fmt:
         return f"{'Q' if self.signed else 'UQ'}{self.bits - self.n - self.signed}.{self.n}"
 
 
-def round_fraction(v: Fraction, mode: str) -> int:
+def round_fraction(v: Fraction, mode: str, dropped: int = 0) -> int:
+    """v, an integer over 2^dropped if that is above 0, rounded to an integer."""
+    if mode in ("tflite", "ruy"):
+        if dropped >= 2:
+            first = round_fraction(v * 2 ** (dropped - 1), "half_up")
+            v = Fraction(first, 2 ** (dropped - 1))
+        mode = "half_up" if mode == "ruy" or dropped == 1 else "half_away"
     below = v.numerator // v.denominator  # Python's // goes toward -inf
     rest = v - below
-    if mode == "floor":
+    if rest == 0 or mode == "floor":
         return below
+    if mode == "ceil":
+        return below + 1
     if mode == "trunc":
-        return below if v >= 0 or rest == 0 else below + 1
+        return below if v > 0 else below + 1
+    if mode == "away":
+        return below + 1 if v > 0 else below
     half = Fraction(1, 2)
     if rest != half:
         return below if rest < half else below + 1
@@ -60,14 +73,22 @@ def round_fraction(v: Fraction, mode: str) -> int:
         return below if below % 2 == 0 else below + 1
     if mode == "half_up":
         return below + 1
+    if mode == "half_down":
+        return below
     if mode == "half_away":
         return below + 1 if v > 0 else below
+    if mode == "half_zero":
+        return below if v > 0 else below + 1
     raise ValueError(mode)
 
 
 def overflow_code(code: int, fmt: Fmt, mode: str) -> int:
     if mode == "saturate":
         return min(max(code, fmt.low), fmt.high)
+    if mode == "symmetric":
+        return min(max(code, -fmt.high if fmt.signed else 0), fmt.high)
+    if mode == "zero":
+        return code if fmt.low <= code <= fmt.high else 0
     assert mode == "wrap"
     low = code % 2**fmt.bits
     return low - 2**fmt.bits if fmt.signed and low >= 2 ** (fmt.bits - 1) else low
@@ -83,7 +104,7 @@ def quantize_value(x: float, fmt: Fmt, rounding: str = "half_even", overflow: st
     if math.isnan(x):
         raise ValueError("NaN has no code")
     if math.isinf(x):
-        return fmt.high if x > 0 else fmt.low
+        return overflow_code(2**99 if x > 0 else -(2**99), fmt, "symmetric" if overflow == "symmetric" else "saturate")
     return overflow_code(round_fraction(scaled(Fraction(x), fmt.n), rounding), fmt, overflow)
 
 
@@ -173,17 +194,17 @@ class Options:
     accumulator_bits: int | None = None
     per_channel: bool = False
 
-    def requantize(self, v: Fraction, fmt: Fmt) -> int:
-        """The one round + overflow; v is in units of the output's step."""
-        return overflow_code(round_fraction(v, self.rounding), fmt, self.overflow)
+    def requantize(self, v: Fraction, fmt: Fmt, dropped: int = 0) -> int:
+        """The one round + overflow; v is in units of the output's step, `dropped` the bits that a shift drops."""
+        return overflow_code(round_fraction(v, self.rounding, dropped), fmt, self.overflow)
 
 
 def bring(code: int, source: Fmt, target: Fmt, opt: Options) -> int:
-    return opt.requantize(scaled(code, target.n - source.n), target)
+    return opt.requantize(scaled(code, target.n - source.n), target, source.n - target.n)
 
 
 def finish(acc: int, n_acc: int, fmt: Fmt, opt: Options) -> int:
     """The end of a linear operator: the simulated accumulator, then one round + overflow."""
     if opt.accumulator_bits is not None:
         acc = overflow_code(acc, Fmt(opt.accumulator_bits, 0), "wrap")
-    return opt.requantize(scaled(acc, fmt.n - n_acc), fmt)
+    return opt.requantize(scaled(acc, fmt.n - n_acc), fmt, n_acc - fmt.n)
