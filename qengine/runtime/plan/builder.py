@@ -266,7 +266,7 @@ class PlanBuilder:
         if self.fixed is None or tensor.value is None or not tensor.is_float or not self._is_computed(node):
             return tensor
         role = next(role for n, role in find(node).roles(node) if n == name)
-        if role not in (Role.DATA, Role.WEIGHTS):
+        if role not in (Role.DATA, Role.WEIGHTS) and not self._is_bias(tensor, role):
             return tensor
         if self._is_real(node):
             return tensor
@@ -276,6 +276,10 @@ class PlanBuilder:
             encoding = self.fixed.rules.modes("constants", tensor.name)
             self.encoded[name] = replace(tensor, format=fmt, encoding=encoding)
         return self.encoded[name]
+
+    def _is_bias(self, tensor: Tensor, role: Role) -> bool:
+        """Whether a constant is a bias that the user gives a format."""
+        return self.fixed is not None and role is Role.BIAS and tensor.name in self.fixed.formats.biases
 
     def _is_real(self, node: Node) -> bool:
         """Whether a node computes on real numbers without a format, in a model that is quantized in part."""
