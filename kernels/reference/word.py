@@ -10,6 +10,8 @@ Integers = NDArray[Any]
 Codes = NDArray[Any]
 """An array of int8, uint8, int16 or uint16 codes."""
 
+_FITTING = {"saturate": "saturate", "symmetric": "saturate", "wrap": "wrap", "zero": "zero"}
+
 
 class Word(NamedTuple):
     """Word of the codes that a fixed-point kernel writes.
@@ -18,8 +20,8 @@ class Word(NamedTuple):
     ----------
     bits : word length, 2 to 16, the sign included.
     signed : whether codes are signed, in two's complement.
-    rounding : "half_even", "half_up", "half_away", "floor" or "trunc".
-    overflow : "saturate" or "wrap".
+    rounding : name of a rounding; see `rounding_table`.
+    overflow : "saturate", "symmetric", "wrap" or "zero".
     """
 
     bits: int
@@ -31,6 +33,26 @@ class Word(NamedTuple):
     def least(self) -> int:
         """The smallest code."""
         return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def lowest(self) -> int:
+        """The smallest code that a result gets: `least`, or where overflow is symmetric and codes signed, -`most`."""
+        return self.least + (self.signed and self.overflow == "symmetric")
+
+    @property
+    def fitting(self) -> str:
+        """The way in which an integer becomes a code: "saturate" at `lowest` and `most`, "wrap" or "zero".
+
+        Kernels are compiled for it. So "saturate" and "symmetric" have the same kernels, with other bounds.
+
+        Raises
+        ------
+        ValueError
+            If no overflow has the name.
+        """
+        if self.overflow not in _FITTING:
+            raise ValueError(f"no overflow is named {self.overflow!r}")
+        return _FITTING[self.overflow]
 
     @property
     def most(self) -> int:

@@ -77,9 +77,7 @@ class StoredConstants:
             self._outputs[name, fmt] = self._dequantize(codes, out, [one.fraction_bits for one in each], axis)
         return self._outputs[name, fmt]
 
-    def bias(
-        self, name: str, array: NDArray[Any], bits: NDArray[np.int64], fmt: Format | None, *, is_own: bool
-    ) -> str:
+    def bias(self, name: str, array: NDArray[Any], bits: NDArray[np.int64], fmt: Format | None, *, is_own: bool) -> str:
         """Return the name of a bias of 32 bits after DequantizeLinear.
 
         Parameters

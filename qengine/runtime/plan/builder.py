@@ -313,7 +313,7 @@ class PlanBuilder:
         memory.require(self.known_bytes + size, str(node))
         self.known_bytes += size
         fmt = self.fixed.formats.activations.get(name) if self.fixed and step.dtype.kind == "f" else None
-        output, step, kernel, _ = self._with_kernel(name, step, fmt)
+        output, step, kernel, _ = self._with_kernel(name, step, fmt, node)
         if output.format is None and all(t.format is None for t in step.operands):
             value = step.known()
         else:
@@ -344,7 +344,7 @@ class PlanBuilder:
         return joined_format(formats, axis, tuple(t.shape[axis] for t in step.joined))
 
     def _with_kernel(
-        self, name: str, step: Step, fmt: QFormat | PartFormats | None
+        self, name: str, step: Step, fmt: QFormat | PartFormats | None, node: Node
     ) -> tuple[Tensor, Step, Kernel, Arithmetic | None]:
         """Return a step's output, the step in float32 where it mixes codes and reals, its kernel, and its rules."""
         output = Tensor(name, step.dtype, step.shape, None, fmt)
@@ -357,11 +357,11 @@ class PlanBuilder:
         output = replace(output, encoding=rules.modes("constants", ""))
         if isinstance(step, Rows) and step.is_island(rules.islands):
             step = step.island()
-        arithmetic = rules.of(step.rule_kind, name)
+        arithmetic = rules.of(step.rule_kind, name, node.operator)
         return output, step, step.fixed(output, arithmetic), arithmetic
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
-        output, step, kernel, arithmetic = self._with_kernel(name, step, self._format(name, step))
+        output, step, kernel, arithmetic = self._with_kernel(name, step, self._format(name, step), node)
         is_real = self._computes_reals(step, output)
         bound_step = BoundStep(node, step, output, kernel, is_real=is_real, arithmetic=arithmetic)
         if bound_step.is_island:
