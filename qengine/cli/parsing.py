@@ -10,7 +10,7 @@ from qengine.data.read import read_value
 from qengine.errors import FeedError, OptionError
 from qengine.model.graph import Graph
 from qengine.model.rules import Rules
-from qengine.targets.place import Place
+from qengine.targets.origin import Origin
 from qengine.targets.rules_mapping import rules_over
 from qengine.targets.values import from_text
 
@@ -79,7 +79,7 @@ def rules(option: str, texts: Sequence[str]) -> dict[str, Any]:
         if key in found:
             raise OptionError(f"{option} {key} is given twice")
         found[key] = from_text(value)
-    rules_over(Rules(), found, Place(option), complete=False)
+    rules_over(Rules(), found, Origin(option), complete=False)
     return found
 
 

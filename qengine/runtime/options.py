@@ -175,7 +175,9 @@ class SessionOptions:
             return ()
         notes, name = [], self.target.name
         if self.target.status != "verified":
-            notes.append(f"target {name} is unverified: {self.target.checked or 'nothing was compared with the device'}")
+            notes.append(
+                f"target {name} is unverified: {self.target.checked or 'nothing was compared with the device'}"
+            )
         if changed := replaced(self.target, self.rules_of_run()):
             notes.append(f"options replace rules of target {name}: {'; '.join(changed)}")
         return tuple(notes)

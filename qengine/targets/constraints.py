@@ -65,7 +65,7 @@ class Constraints:
         return name not in self.refused and (self.operators is None or name in self.operators)
 
     def allows_format(self, fmt: QFormat, kind: Literal["activation", "weight"]) -> bool:
-        """Whether a tensor of a kind may have a format, whatever its operator is."""
+        """Whether a tensor of a kind may have a format, as far as its operator does not decide."""
         bits = self.activation_bits if kind == "activation" else self.weight_bits
         return (bits is None or fmt.bits in bits) and (fmt.signed or not self.signed_only)
 
@@ -75,15 +75,15 @@ _NONE = Constraints()
 
 @dataclass(frozen=True)
 class Violation:
-    """One thing in a model that a device cannot do.
+    """A tensor or an operator of a model that a device does not have.
 
     Attributes
     ----------
     constraint : name of the field of `Constraints` that does not allow it.
     subject : name of the tensor, or of the node where an operator is missing.
     operator : type of the node that it belongs to; "" for an input of the model.
-    found : what the model has, such as "Q4.3 + Q5.2" or "UQ0.8".
-    allowed : what the device allows, such as "one format for all operands".
+    found : format or formats of the model, such as "Q4.3 + Q5.2" or "UQ0.8".
+    allowed : formats or operators of the device, such as "one format for all operands".
     """
 
     constraint: str

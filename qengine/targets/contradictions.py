@@ -10,6 +10,9 @@ from qengine.qformat import Rounding
 from qengine.targets.constraints import Constraints
 from qengine.targets.key_lines import Path
 
+_NO_WIDTH = "{} has no effect on a register without a width; give accumulator.bits"
+_FULL = "{} has no effect on full tables; give method cut or interpolated"
+
 
 @dataclass(frozen=True)
 class Contradiction:
@@ -37,12 +40,13 @@ def _of_accumulator(rules: Rules) -> Iterator[Contradiction]:
     one, usual = rules.accumulator, AccumulatorRule()
     bits, inside, order = ("accumulator", "bits"), ("accumulator", "rounds_inside"), ("accumulator", "order")
     if one.bits is None and one.overflow == "saturate":
-        yield Contradiction((bits, ("accumulator", "overflow")), "a register without a width cannot saturate; give accumulator.bits")
+        yield Contradiction((bits, ("accumulator", "overflow")), _NO_WIDTH.format("overflow saturate"))
     if one.bits is None and one.rounds_inside:
-        yield Contradiction((bits, inside), "rounds_inside has no effect on a register without a width; give accumulator.bits")
+        yield Contradiction((bits, inside), _NO_WIDTH.format("rounds_inside"))
     if one.overflow == "wrap" and one.order != usual.order:
         yield Contradiction(
-            (("accumulator", "overflow"), order), "the order has no effect on sums that wrap; give accumulator.overflow saturate"
+            (("accumulator", "overflow"), order),
+            "the order has no effect on sums that wrap; give overflow saturate",
         )
     rounding = rules.modes("linear", "").rounding
     if one.rounds_inside and rounding not in (Rounding.HALF_UP, Rounding.FLOOR):
@@ -76,7 +80,8 @@ def _of_table(table: TableRule) -> Iterator[Contradiction]:
     for name in ("entries", "limit", "functions"):
         if getattr(table, name) != getattr(usual, name):
             yield Contradiction(
-                (("table", "method"), ("table", name)), f"{name} has no effect on full tables; give method cut or interpolated"
+                (("table", "method"), ("table", name)),
+                _FULL.format(name),
             )
 
 
@@ -84,7 +89,7 @@ def _of_mean(mean: MeanRule) -> Iterator[Contradiction]:
     if mean.method == "two_pass" and mean.counts_pads:
         yield Contradiction(
             (("mean", "method"), ("mean", "counts_pads")),
-            "each pass of two_pass divides by the elements that it has added, which are no pads",
+            "each pass of two_pass divides by the elements that it has added, without pads",
         )
 
 
@@ -108,9 +113,10 @@ def contradictions_of_constraints(one: Constraints) -> Iterator[Contradiction]:
                 yield Contradiction(((name, operator),), "the list is empty, and the operator could not be used")
             if not one.allows_operator(operator):
                 refused = "refused" if operator in one.refused else "operators"
-                yield Contradiction(((refused,), (name, operator)), f"{name} names {operator}, which {refused} rules out")
+                yield Contradiction(((refused,), (name, operator)), f"{refused} rules out {operator}")
             for fmt in formats:
                 if one.activation_bits and fmt.bits not in one.activation_bits:
                     yield Contradiction(
-                        (("activation_bits",), (name, operator)), f"{operator} has {fmt}, of a word length that activation_bits rules out"
+                        (("activation_bits",), (name, operator)),
+                        f"{operator} has {fmt}, and activation_bits rules out {fmt.bits}",
                     )

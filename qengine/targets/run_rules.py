@@ -18,7 +18,7 @@ from qengine.errors import OptionError, did_you_mean
 from qengine.model.rules import KINDS, Modes, Rules
 from qengine.qformat import Overflow, Rounding
 from qengine.targets import schema
-from qengine.targets.place import Place
+from qengine.targets.origin import Origin
 from qengine.targets.rules_mapping import rules_over
 from qengine.targets.target import Target
 from qengine.targets.toml import read_table
@@ -81,16 +81,18 @@ def read_rules(given: Any) -> RulesOption | None:
     if given is None or isinstance(given, Rules):
         return given
     if isinstance(given, str | os.PathLike):
-        table, place = read_table(Path(given), "rules file")
+        table, origin = read_table(Path(given), "rules file")
         for key in table:
             if key != "rules":
-                raise place.error((key,), f"does not exist{did_you_mean(key, ['rules'])}", ["[rules]"])
+                raise origin.error((key,), f"does not exist{did_you_mean(key, ['rules'])}", ["[rules]"])
         found = table.get("rules", {})
-        rules_over(Rules(), found, Place(place.name, ("rules",), place.lines), complete=False)
+        rules_over(Rules(), found, Origin(origin.name, ("rules",), origin.lines), complete=False)
         return dict(found)
     if not isinstance(given, Mapping):
-        raise OptionError(f"rules must be Rules, a mapping such as {{'mean.rounding': 'trunc'}} or a path, not {given!r}")
-    rules_over(Rules(), given, Place("rules"), complete=False)
+        raise OptionError(
+            f"rules must be Rules, a mapping such as {{'mean.rounding': 'trunc'}} or a path, not {given!r}"
+        )
+    rules_over(Rules(), given, Origin("rules"), complete=False)
     return dict(given)
 
 
@@ -105,7 +107,7 @@ def rules_of_run(target: Target | None, shorthands: Shorthands, rules: RulesOpti
     if isinstance(rules, Rules):
         return shorthands.over(rules)
     base = shorthands.over(Rules() if target is None else target.rules)
-    return rules_over(base, rules or {}, Place("rules" if target is None else f"rules over target {target.name}"))
+    return rules_over(base, rules or {}, Origin("rules" if target is None else f"rules over target {target.name}"))
 
 
 def replaced(target: Target, rules: Rules) -> tuple[str, ...]:
@@ -127,7 +129,7 @@ def _flat(rules: Rules) -> Iterator[tuple[str, str]]:
             yield f"{name}.{key}", ", ".join(written) if isinstance(written, list) else _word(written)
     kinds = {kind: rules.kinds.get(kind, Modes()) for kind in KINDS}
     named = {f"{name}.{key}": modes for name in ("operators", "tensors") for key, modes in getattr(rules, name).items()}
-    for name, modes in {**kinds, **named}.items():
+    for name, modes in [*kinds.items(), *named.items()]:
         for field in fields(modes):
             if getattr(modes, field.name) is not None:
                 yield f"{name}.{field.name}", str(getattr(modes, field.name))
@@ -139,9 +141,7 @@ def _word(value: Any) -> str:
 
 def _without(modes: Modes, replaced_by: Modes) -> Modes:
     """Return modes without those that others replace."""
-    return Modes(
-        None if replaced_by.rounding else modes.rounding, None if replaced_by.overflow else modes.overflow
-    )
+    return Modes(None if replaced_by.rounding else modes.rounding, None if replaced_by.overflow else modes.overflow)
 
 
 def _set(modes: dict[_Named, Modes]) -> dict[_Named, Modes]:

@@ -1,4 +1,4 @@
-"""Target: a device by name, with its rules, its constraints, and where they were read."""
+"""Target: a device by name, with its rules, its constraints, and their sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qengine.atomic_files import replacing
 from qengine.errors import TargetError, did_you_mean
 from qengine.model.rules import Rules
 from qengine.targets.constraints import Constraints
-from qengine.targets.place import Place
+from qengine.targets.origin import Origin
 from qengine.targets.rules_mapping import (
     constraints_mapping,
     constraints_over,
@@ -39,11 +39,11 @@ class Target:
     name : name, without blanks.
     description : the device in one line.
     status : "verified" where results of these rules were compared with the device's own code, else "unverified".
-    checked : what was compared with what.
-    sources : where the rules were read.
+    checked : comparison that was made, in words.
+    sources : documents and files in which the rules were read.
     rules : the arithmetic.
     constraints : the formats and operators that the device has.
-    notes : what the device does that the rules cannot say.
+    notes : computations of the device that the rules cannot say.
 
     Examples
     --------
@@ -144,31 +144,33 @@ def _is_path(text: str) -> bool:
 
 def _read(path: Path, before: tuple[Path, ...]) -> Target:
     """Read a file; `before` are the files that extend it."""
-    table, place = read_table(path)
+    table, origin = read_table(path)
     unknown = [key for key in table if key not in known_tables()]
     if unknown:
         near = did_you_mean(unknown[0], known_tables())
-        raise place.error((unknown[0],), f"does not exist{near}", known_tables())
+        raise origin.error((unknown[0],), f"does not exist{near}", known_tables())
     for key in ("rules", "constraints"):
         if not isinstance(table.get(key, {}), Mapping):
-            raise place.error((key,), "is no table: begin it with a line", [f"[{key}]"])
-    own = read_top({key: value for key, value in table.items() if key not in ("rules", "constraints")}, place)
-    base = _extended(own.pop("extends", None), path, before, place)
+            raise origin.error((key,), "is not a table: begin it with a line", [f"[{key}]"])
+    own = read_top({key: value for key, value in table.items() if key not in ("rules", "constraints")}, origin)
+    base = _extended(own.pop("extends", None), path, before, origin)
     if not _NAME.fullmatch(own.setdefault("name", path.stem)):
-        raise place.error(("name",), f"is {own['name']!r}", ["letters, digits, and . _ + - between them"])
+        raise origin.error(("name",), f"is {own['name']!r}", ["letters, digits, and . _ + - between them"])
     rules, constraints = table.get("rules", {}), table.get("constraints", {})
     own = {"status": "unverified", "sources": base.sources, "notes": base.notes, **own}
     found = Target(
         **own,
-        rules=rules_over(base.rules, rules, Place(place.name, ("rules",), place.lines)),
-        constraints=constraints_over(base.constraints, constraints, Place(place.name, ("constraints",), place.lines)),
+        rules=rules_over(base.rules, rules, Origin(origin.name, ("rules",), origin.lines)),
+        constraints=constraints_over(
+            base.constraints, constraints, Origin(origin.name, ("constraints",), origin.lines)
+        ),
     )
     if found.status == "verified" and not found.checked:
-        raise place.error(("status",), "is verified: say in `checked` what was compared with what")
+        raise origin.error(("status",), "is verified: say in `checked` what was compared with what")
     return found
 
 
-def _extended(name: str | None, path: Path, before: tuple[Path, ...], place: Place) -> Target:
+def _extended(name: str | None, path: Path, before: tuple[Path, ...], origin: Origin) -> Target:
     """Return the target that a file extends, or one without rules."""
     if name is None:
         return Target("default")
@@ -176,7 +178,7 @@ def _extended(name: str | None, path: Path, before: tuple[Path, ...], place: Pla
     other = BUNDLED / f"{name}.toml" if name in names() and path.stem != name else path.parent / name
     if name not in names() and not _is_path(name) and not other.exists():
         near = did_you_mean(name, names())
-        raise place.error(("extends",), f"names '{name}', and no target has that name{near}", names())
+        raise origin.error(("extends",), f"names '{name}', and no target has that name{near}", names())
     if other.resolve() in chain:
-        raise place.error(("extends",), f"names '{name}', which extends this file")
+        raise origin.error(("extends",), f"names '{name}', which extends this file")
     return _read(other, chain)

@@ -1,7 +1,7 @@
 """Files of targets: TOML with the keys of `schema`, read strictly and written back.
 
 A file may say `extends = "NAME"`: it then starts from the rules and constraints of a bundled target, or of the file of
-a path beside it, and replaces single keys. Lists (`notes`, `sources`, `functions`, ...) are replaced whole.
+a path relative to it, and replaces single keys. Lists (`notes`, `sources`, `functions`, ...) are replaced whole.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from qengine.errors import TargetError
 from qengine.input_files import read_input
 from qengine.targets import schema
 from qengine.targets.key_lines import key_lines
-from qengine.targets.place import Place
+from qengine.targets.origin import Origin
 
 _POSITION = re.compile(r"(?P<reason>.*) \(at (?P<where>line \d+, column \d+|end of document)\)")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _MAX_BYTES = 1_000_000
 
 
-def read_table(path: Path, kind: str = "target file") -> tuple[dict[str, Any], Place]:
-    """Return the content of a TOML file, and the place that names its lines.
+def read_table(path: Path, kind: str = "target file") -> tuple[dict[str, Any], Origin]:
+    """Return the content of a TOML file, and the origin that names its lines.
 
     Raises
     ------
     TargetError
         If the file cannot be read or is not TOML.
     """
-    place = f"{kind} {path}"
+    origin = f"{kind} {path}"
     try:
         content = read_input(path)
         if len(content) > _MAX_BYTES:
-            raise TargetError(f"{place}: {len(content):,} bytes; allowed: {_MAX_BYTES:,}")
+            raise TargetError(f"{origin}: {len(content):,} bytes; allowed: {_MAX_BYTES:,}")
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         match = _POSITION.fullmatch(str(error))
         where, reason = (match["where"], match["reason"]) if match else ("", str(error))
-        raise TargetError(f"{place}, {where}: {reason}" if where else f"{place}: {reason}") from None
+        raise TargetError(f"{origin}, {where}: {reason}" if where else f"{origin}: {reason}") from None
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-        raise TargetError(f"{place}: {reason}") from None
-    return table, Place(place, lines=key_lines(text))
+        raise TargetError(f"{origin}: {reason}") from None
+    return table, Origin(origin, lines=key_lines(text))
 
 
 def write_table(table: Mapping[str, Any]) -> str:

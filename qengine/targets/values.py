@@ -118,9 +118,7 @@ def shifts() -> Value:
             raise ValueNotAllowedError(found(given))
         return pair[0], pair[1]
 
-    return Value(
-        "[least, most] of -63 to 63, or any", read, lambda value: "any" if value is None else list(value)
-    )
+    return Value("[least, most] of -63 to 63, or any", read, lambda value: "any" if value is None else list(value))
 
 
 def names_of(known: Sequence[str], kind: Callable[[Iterable[str]], Any]) -> Value:

@@ -1,4 +1,4 @@
-"""Rules and constraints in plain sentences, for people who compare them with a manual."""
+"""Rules and constraints in plain sentences, to compare with a manual."""
 
 from __future__ import annotations
 

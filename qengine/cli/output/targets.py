@@ -8,7 +8,7 @@ operator, found, allowed}], notes}.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -50,15 +50,15 @@ def one_as_json(target: Target) -> str:
 
 def one_as_tables(target: Target) -> str:
     """Return a target in words."""
-    parts = [
+    status = f"{target.status}: {target.checked}" if target.checked else target.status
+    parts: list[RenderableType] = [
+        Text(printable(status), style="" if target.status == "verified" else "yellow"),
         _section("rules", _pairs(rules_in_words(target.rules))),
-        _section("constraints", _pairs(constraints_in_words(target.constraints)) or "none"),
-        _section("what the rules do not say", _items(target.notes) or "nothing is known"),
-        _section("sources", _items(target.sources) or "none"),
+        _section("constraints", _pairs(constraints_in_words(target.constraints)), "none"),
+        _section("what the rules do not say", _items(target.notes), "nothing is known"),
+        _section("sources", _items(target.sources), "none"),
     ]
     title = Text(printable(f"{target.name}: {target.description}"), style="bold")
-    status = f"{target.status}: {target.checked}" if target.checked else target.status
-    parts.insert(0, Text(printable(status), style="" if target.status == "verified" else "yellow"))
     return rendered(title, Group(*parts), ())
 
 
@@ -84,25 +84,28 @@ def check_as_table(model: str, target: Target, violations: Sequence[Violation], 
     return rendered(f"{model}: {what}", table, lines)
 
 
-def _section(heading: str, content: Table | str) -> Group:
-    return Group(Text(""), Text(heading, style="dim"), Padding(content, (0, 0, 0, 2)))
+def _section(heading: str, content: Table, otherwise: str = "") -> Group:
+    """Return a heading and a table, or other words where it has no rows."""
+    return Group(
+        Text(""), Text(heading, style="dim"), Padding(content if content.row_count else otherwise, (0, 0, 0, 2))
+    )
 
 
-def _pairs(pairs: Iterator[tuple[str, str]]) -> Table | None:
+def _pairs(pairs: Iterator[tuple[str, str]]) -> Table:
     table = open_table()
     table.show_header = False
     table.add_column(max_width=28)
     table.add_column(overflow="fold")
     for name, words in pairs:
         table.add_row(Text(printable(name)), Text(printable(words)))
-    return table if table.row_count else None
+    return table
 
 
-def _items(lines: Sequence[str]) -> Table | None:
+def _items(lines: Sequence[str]) -> Table:
     table = open_table()
     table.show_header = False
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for line in lines:
         table.add_row("-", Text(printable(line)))
-    return table if lines else None
+    return table

@@ -1,4 +1,4 @@
-"""Place: where rules were given, so that a message can name the file and the line."""
+"""Origin: the file or option in which rules were given, so that a message can name the file and the line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
-class Place:
+class Origin:
     """Origin of rules or constraints.
 
     Attributes
