@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.errors import ModelError, QEngineError, UnsupportedError, first_line
+from qengine.model.rules import Modes
 from qengine.qformat import Format
 
 Dim = int | str | None
@@ -229,12 +230,14 @@ class Graph:
     values : declared or inferred type and shape of any tensor, inputs and outputs included.
     derived : name of the model's constant that a constant computed by a pass replaces, by the name of the latter.
     formats : formats of tensors and constants that a quantized model has; None in any other model.
+    rules : rounding and overflow of tensors that a quantized model has, where they are not the default.
     aliases : tensor with the same codes, by the name of a tensor that a pass removed.
     notes : remarks for the user on how the model is read.
     decoded : tensor of the real numbers that codes represent, by the name of the integer tensor of codes.
     stored : integers of constants that a pass computed from them, by the name of the constant.
     added : tensors that a pass added, which the model's file does not have.
     whole : tensors that are given one format: a Concat of them is not taken apart.
+    given : formats that the user gives single tensors, by name; see `passes.conversions`.
     """
 
     name: str
@@ -246,12 +249,14 @@ class Graph:
     overridable: tuple[Value, ...] = ()
     derived: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     formats: Mapping[str, Format] | None = None
+    rules: Mapping[str, Modes] = field(default_factory=lambda: _EMPTY)
     aliases: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     notes: tuple[str, ...] = ()
     decoded: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     stored: Mapping[str, StoredConstant] = field(default_factory=lambda: _EMPTY)
     added: frozenset[str] = frozenset()
     whole: frozenset[str] = frozenset()
+    given: Mapping[str, Format] = field(default_factory=lambda: _EMPTY)
 
     def stored_of(self, name: str) -> StoredConstant | None:
         """Return the integers of a constant; None where it has none, or another array took its place."""

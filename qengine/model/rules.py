@@ -2,21 +2,21 @@
 
 A device is seldom one rounding and one overflow. CMSIS-NN rounds a convolution half up and cuts a mean toward zero;
 esp-dl has biases of 20 bits; an HLS accumulator drops bits of every product. `Rules` holds all of this for a whole
-model. A planner asks it for the `Arithmetic` of each step, and nothing behind the planner sees `Rules`: kernels and
+model. A planner asks it for the `Arithmetic` of each step, and nothing after the planner sees `Rules`: kernels and
 native lowerings read the arithmetic of their own step.
 
-The rounding of a result is looked up in this order: the tensor by name, the kind of operator, the model. A rule that is
-left at its default changes no bit.
+The rounding of a result is looked up in this order: the tensor by name, the operator, its kind, the model. A rule that
+is left at its default changes no bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from qengine.kernels.reference.word import Word
-from qengine.qformat import Overflow, QFormat, Rounding
+from qengine.qformat import Format, Overflow, QFormat, Rounding
 
 Kind = Literal[
     "linear", "add", "mul", "mean", "convert", "table", "resize", "softmax", "norm", "recurrent", "inputs", "constants"
@@ -43,6 +43,16 @@ class Modes:
     def over(self, general: Modes) -> Modes:
         """Return these modes, with those of a more general rule where they are None."""
         return Modes(self.rounding or general.rounding, self.overflow or general.overflow)
+
+    def word(self, fmt: Format) -> Word:
+        """Return the word of a format with these modes; neither is None."""
+        assert self.rounding is not None
+        assert self.overflow is not None
+        return fmt.word(self.rounding, self.overflow)
+
+
+EXACT_CONSTANTS = Modes(Rounding.HALF_EVEN, Overflow.SATURATE)
+"""The rounding and overflow of constants where no rule names others."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ class Arithmetic:
 
     Attributes
     ----------
-    rounding, overflow : of the results.
+    rounding, overflow : modes of the results.
     accumulator, bias, mean, table : see the rules of these names.
     constants : rounding and overflow of numbers that the step encodes, such as bounds.
     aligns : whether the operands of an Add are brought to the output's format before they are added.
@@ -141,7 +151,7 @@ class Arithmetic:
     bias: BiasRule = BiasRule()
     mean: MeanRule = MeanRule()
     table: TableRule = TableRule()
-    constants: Modes = Modes(Rounding.HALF_EVEN, Overflow.SATURATE)
+    constants: Modes = EXACT_CONSTANTS
     aligns: bool = False
     islands: frozenset[str] = frozenset()
 
@@ -156,8 +166,9 @@ class Rules:
 
     Attributes
     ----------
-    rounding, overflow : of every result that nothing more special names.
+    rounding, overflow : modes of every result that nothing more special names.
     kinds : modes by kind. Constants are half_even and saturate unless named here.
+    operators : modes by the name of an operator of ONNX, where a device computes one otherwise than others of its kind.
     tensors : modes by the name of a tensor: a result, an input, or a constant.
     accumulator, bias, mean, table : see the rules of these names.
     aligns_add : see `Arithmetic.aligns`.
@@ -167,6 +178,7 @@ class Rules:
     rounding: Rounding = Rounding.HALF_EVEN
     overflow: Overflow = Overflow.SATURATE
     kinds: Mapping[Kind, Modes] = field(default_factory=dict, hash=False)
+    operators: Mapping[str, Modes] = field(default_factory=dict, hash=False)
     tensors: Mapping[str, Modes] = field(default_factory=dict, hash=False)
     accumulator: AccumulatorRule = AccumulatorRule()
     bias: BiasRule = BiasRule()
@@ -175,16 +187,17 @@ class Rules:
     aligns_add: bool = False
     islands: frozenset[str] = frozenset()
 
-    def modes(self, kind: Kind, tensor: str) -> Modes:
-        """Return the rounding and overflow of a tensor of a kind; neither is None."""
+    def modes(self, kind: Kind, tensor: str, operator: str = "") -> Modes:
+        """Return the rounding and overflow of a tensor of a kind, which an operator computes; neither is None."""
         general = Modes(self.rounding, self.overflow)
         if kind == "constants":
-            general = Modes(Rounding.HALF_EVEN, Overflow.SATURATE)
-        return self.tensors.get(tensor, Modes()).over(self.kinds.get(kind, Modes()).over(general))
+            general = EXACT_CONSTANTS
+        own = self.tensors.get(tensor, Modes()).over(self.operators.get(operator, Modes()))
+        return own.over(self.kinds.get(kind, Modes()).over(general))
 
-    def of(self, kind: Kind, tensor: str) -> Arithmetic:
-        """Return the arithmetic of a step of a kind, which computes a tensor."""
-        modes, constants = self.modes(kind, tensor), self.modes("constants", "")
+    def of(self, kind: Kind, tensor: str, operator: str = "") -> Arithmetic:
+        """Return the arithmetic of a step of a kind, which computes a tensor of an operator."""
+        modes, constants = self.modes(kind, tensor, operator), self.modes("constants", "")
         assert modes.rounding is not None
         assert modes.overflow is not None
         return Arithmetic(
@@ -203,10 +216,6 @@ class Rules:
     def differences(self) -> tuple[str, ...]:
         """The names of the fields that differ from the default."""
         return tuple(f.name for f in fields(self) if getattr(self, f.name) != getattr(_DEFAULT, f.name))
-
-    def with_tensors(self, tensors: Mapping[str, Modes]) -> Rules:
-        """Return the rules with modes of more tensors; those that are here win."""
-        return replace(self, tensors={**tensors, **self.tensors}) if tensors else self
 
 
 _DEFAULT = Rules()

@@ -86,7 +86,7 @@ class Environment:
                 tensor = Tensor(name, fed.value.dtype, fed.value.shape, None, fmt)
                 codes = quantize_input(tensor, fed.value, self.fixed, self.tallies)
                 fed = RuntimeValue(codes, fmt, real_dtype=fed.value.dtype)
-            self._values[name] = self._converted(self._as_data(name, fed), fmt)
+            self._values[name] = self._converted(name, self._as_data(name, fed), fmt)
 
     def lookup(self, name: str) -> RuntimeValue:
         """Return a computed tensor or a constant; raise ModelError where there is none of that name."""
@@ -107,7 +107,7 @@ class Environment:
                 continue
             if tensor.value is not None:
                 value = RuntimeValue(tensor.value, None, is_known=True)
-                self._values[name] = self._converted(self._as_data(name, value), self.format_of(name, value))
+                self._values[name] = self._converted(name, self._as_data(name, value), self.format_of(name, value))
             elif name in arrays:
                 self._values[name] = RuntimeValue(arrays[name], tensor.format, real_dtype=tensor.dtype)
 
@@ -150,7 +150,7 @@ class Environment:
         is_data = value.dtype is not None and value.dtype.kind == "f" and name not in self.known
         return replace(value, is_known=False) if value.is_known and is_data else value
 
-    def _converted(self, value: RuntimeValue, fmt: Format | None) -> RuntimeValue:
+    def _converted(self, name: str, value: RuntimeValue, fmt: Format | None) -> RuntimeValue:
         """Return a value in another format; None decodes it."""
         if value.format == fmt or not isinstance(value.value, np.ndarray):
             return value
@@ -160,7 +160,7 @@ class Environment:
         if fmt is None:
             return RuntimeValue(real)
         assert self.fixed is not None
-        word = fmt.word(self.fixed.arithmetic.rounding, self.fixed.arithmetic.overflow)
+        word = self.fixed.rules.modes("convert", name).word(fmt)
         return RuntimeValue(quantize(real, fraction_bits_of(fmt, real.ndim), word), fmt, real_dtype=real.dtype)
 
     def _encoded(self, name: str, value: RuntimeValue, node: Node) -> RuntimeValue:
@@ -176,7 +176,9 @@ class Environment:
         if not node.graphs and self.fixed.strict:
             raise UnsupportedError("strict: no fixed-point rule; it would run as a float32 island")
         tally = None if self.tallies is None else self.tallies.setdefault(name, new_tally())
-        return RuntimeValue(codes_of(real, name, fmt, self.fixed.arithmetic, tally), fmt, real_dtype=real.dtype)
+        return RuntimeValue(
+            codes_of(real, name, fmt, self.fixed.rules.of("convert", name), tally), fmt, real_dtype=real.dtype
+        )
 
 
 def real_numbers(value: RuntimeValue) -> Any:

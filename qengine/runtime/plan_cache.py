@@ -130,7 +130,11 @@ class PlanCache:
 
         def make() -> Plan:
             options = self.options
-            fixed = FixedPointSettings(network.table, options.arithmetic(), options.strict) if network.table else None
+            fixed = (
+                FixedPointSettings(network.table, network.with_rules(options.rules_of_run()), options.strict)
+                if network.table
+                else None
+            )
             limit = memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True)
             with limit, BLAS.limited(options.threads):
                 plan = make_plan(
@@ -204,7 +208,15 @@ class PlanCache:
         options = self.options
         executor = None if self.isa is None else partial(self.executor, raw=True)
         limits = options.max_elements, options.max_iterations
-        return SectionSettings(options.arithmetic(), options.strict, *limits, run, self.isa, executor, on_inner_tensor)
+        return SectionSettings(
+            self.network.with_rules(options.rules_of_run()),
+            options.strict,
+            *limits,
+            run,
+            self.isa,
+            executor,
+            on_inner_tensor,
+        )
 
     def run(self, plan: Plan, arrays: Arrays, *, raw: bool) -> Arrays:
         """Run a plan on its native kernels, or on the reference where there are none; see `Plan.run`."""

@@ -30,8 +30,9 @@ from qengine.kernels.isa import Isa
 from qengine.kernels.reference.requantize import Tally
 from qengine.lru_cache import LruCache, digest
 from qengine.model.graph import Graph, Node, Value
+from qengine.model.rules import Rules
 from qengine.model.static_values import value_inputs
-from qengine.model.steps import Arithmetic, Tensor
+from qengine.model.steps import Tensor
 from qengine.runtime.control_flow import Iterations
 from qengine.runtime.environment import Environment, decides, real_numbers, shape_elements
 from qengine.runtime.event import Event
@@ -63,7 +64,7 @@ class SectionSettings:
 
     Attributes
     ----------
-    arithmetic, strict, max_elements, max_iterations : see `SessionOptions`.
+    rules, strict, max_elements, max_iterations : see `Rules` and `SessionOptions`.
     run_plan : function that runs the plan of a section.
     isa : instruction set of native kernels; None where the reference runs.
     executor : function that returns a plan on native kernels; None where the reference runs.
@@ -74,7 +75,7 @@ class SectionSettings:
     change_output : function that changes what nodes between sections compute; None for no change.
     """
 
-    arithmetic: Arithmetic
+    rules: Rules
     strict: bool
     max_elements: int
     max_iterations: int
@@ -101,7 +102,7 @@ class SectionedPlan:
         self.graph = network.graph_with_outputs(outputs)
         self._fixed = None
         if network.table is not None:
-            self._fixed = FixedPointSettings(network.table, settings.arithmetic, settings.strict)
+            self._fixed = FixedPointSettings(network.table, settings.rules, settings.strict)
         self._sections: LruCache[Section] = LruCache(_CACHED_SECTIONS)
         self._reads: dict[int, frozenset[str]] = {}
         self._rests: dict[tuple[int, tuple[str, ...]], tuple[Graph, frozenset[str]]] = {}

@@ -25,7 +25,8 @@ from qengine.kernels.reference.requantize import Tally
 from qengine.keywords import check_keywords, options_with
 from qengine.model.graph import Graph
 from qengine.model.loader import load
-from qengine.model.steps import Arithmetic, Tensor
+from qengine.model.rules import Rules
+from qengine.model.steps import Tensor
 from qengine.qformat import Format
 from qengine.runtime.environment import returned
 from qengine.runtime.event import Event
@@ -119,9 +120,9 @@ class InferenceSession:
         return self._options
 
     @property
-    def arithmetic(self) -> Arithmetic:
-        """The rounding, overflow and accumulator of runs in fixed point."""
-        return self._options.arithmetic()
+    def rules(self) -> Rules:
+        """The rules of runs in fixed point: those of the options, and of the model."""
+        return self._network.with_rules(self._options.rules_of_run())
 
     @property
     def network(self) -> Network:
@@ -179,8 +180,8 @@ class InferenceSession:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the user: how a quantized model was read, and which requests have no effect."""
-        return self._network.notes
+        """Notes for the user: how a quantized model was read, which requests have no effect, and on the target."""
+        return self._network.notes + (self._options.notes_on_target() if self.in_fixed_point else ())
 
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, raw: bool = False

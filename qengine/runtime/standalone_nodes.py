@@ -64,9 +64,7 @@ def compute_standalone(
         return outputs
     if fixed is not None and isinstance(op := find(node), Custom) and op.is_exact:
         with node.errors_named():
-            return custom_nodes.perform(
-                node, op, inputs, env.graph.values, fixed.formats, fixed.arithmetic, env.tallies
-            )
+            return custom_nodes.perform(node, op, inputs, env.graph.values, fixed.formats, fixed.rules, env.tallies)
     if fixed is not None and fixed.strict and reads_codes:
         raise UnsupportedError(f"{node}: strict: no fixed-point rule; it would run as a float32 island")
     reals = [real_numbers(value) for value in inputs]

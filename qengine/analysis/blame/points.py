@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qengine.analysis.report import operator_label
 from qengine.model.ops.operator import find
+from qengine.model.rules import EXACT_CONSTANTS, Modes
 from qengine.model.steps import Tensor
 from qengine.qformat import Format, PartFormats
 from qengine.runtime.plan.plan import BoundStep, Plan
@@ -29,6 +30,7 @@ class Point:
     format : format of the tensor.
     rounds : whether the run rounds it; codes that are only moved or selected were rounded before.
     uses : operands in which a constant is read; empty for other kinds.
+    modes : rounding and overflow with which the run rounds it.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Point:
     format: Format
     rounds: bool = True
     uses: tuple[Use, ...] = ()
+    modes: Modes = EXACT_CONSTANTS
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,13 @@ def points_of(fixed: Iterable[Plan], float32: Iterable[Plan]) -> Points:
     points: dict[str, Point] = {}
     unmatched: dict[str, None] = {}
     for plan in fixed:
+        assert plan.fixed is not None
+        rules = plan.fixed.rules
         for tensor in plan.inputs:
             if tensor.format is not None and tensor.name not in plan.encoded:
-                points.setdefault(tensor.name, Point(tensor.name, INPUT, operator_label(None), tensor.format))
+                modes = rules.modes("inputs", tensor.name)
+                point = Point(tensor.name, INPUT, operator_label(None), tensor.format, modes=modes)
+                points.setdefault(tensor.name, point)
         for bound_step in plan.steps:
             out, counterpart = bound_step.output, counterparts.get(bound_step.output.name)
             for k, constant in _constants(bound_step):
@@ -76,18 +83,18 @@ def points_of(fixed: Iterable[Plan], float32: Iterable[Plan]) -> Points:
                     continue
                 assert constant.format is not None
                 label, use = operator_label(bound_step.node), (out.name, k, constant)
-                known = points.get(constant.name, Point(constant.name, CONSTANT, label, constant.format))
+                known = points.get(
+                    constant.name, Point(constant.name, CONSTANT, label, constant.format, modes=constant.encoding)
+                )
                 if known.kind == CONSTANT and not any(use[:2] == other[:2] for other in known.uses):
-                    points[constant.name] = Point(
-                        constant.name, CONSTANT, known.operator, known.format, uses=(*known.uses, use)
-                    )
+                    points[constant.name] = replace(known, uses=(*known.uses, use))
             if out.format is None:
                 continue
             if counterpart is None or not out.is_float:
                 unmatched.setdefault(out.name)
             elif out.name not in points:
                 label, rounds = operator_label(bound_step.node), not _moves(bound_step)
-                points[out.name] = Point(out.name, ACTIVATION, label, out.format, rounds)
+                points[out.name] = Point(out.name, ACTIVATION, label, out.format, rounds, modes=_modes(bound_step))
     return Points(points, tuple(name for name in unmatched if name not in points))
 
 
@@ -104,6 +111,12 @@ def _reads_at(counterpart: BoundStep, k: int, constant: Tensor) -> bool:
     if k >= len(operands) or operands[k].value is None:
         return False
     return operands[k].name == constant.name and operands[k].shape == constant.shape
+
+
+def _modes(bound_step: BoundStep) -> Modes:
+    """Return the rounding and overflow of the output of a step."""
+    arithmetic = bound_step.arithmetic
+    return EXACT_CONSTANTS if arithmetic is None else Modes(arithmetic.rounding, arithmetic.overflow)
 
 
 def _moves(bound_step: BoundStep) -> bool:

@@ -209,7 +209,8 @@ class Replay:
         return self._in_format(name, kept.arrays[name], fmt)
 
     def _in_format(self, name: str, array: NDArray[Any], fmt: Format | None = None) -> NDArray[Any]:
-        return in_format(name, array, fmt or self._rounder.points[name].format, self._rounder.arithmetic)
+        point = self._rounder.points[name]
+        return in_format(name, array, fmt or point.format, point.modes)
 
     def _turned(self, name: str, run: _Run) -> dict[str, NDArray[Any]]:
         """Return a tensor that nothing before it changes, the other way round; nothing where that is the same."""

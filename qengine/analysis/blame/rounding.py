@@ -13,7 +13,8 @@ from qengine.analysis.blame.points import CONSTANT, Point
 from qengine.errors import FormatError
 from qengine.kernels.reference.requantize import Tally, dequantize, quantize
 from qengine.model.graph import Node
-from qengine.model.steps import Arithmetic, FromCodes, Rounded, Tensor, codes_of
+from qengine.model.rules import Arithmetic, Modes
+from qengine.model.steps import FromCodes, Rounded, Tensor, codes_of
 from qengine.qformat import Format, fraction_bits_of
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan, decode_output
 
@@ -21,7 +22,7 @@ Constants = Mapping[str, Format]
 """Format of each constant that is rounded, by its name."""
 
 
-def in_format(name: str, array: NDArray[Any], fmt: Format, arithmetic: Arithmetic) -> NDArray[Any]:
+def in_format(name: str, array: NDArray[Any], fmt: Format, modes: Modes) -> NDArray[Any]:
     """Return an array rounded to a format as a run does it: quantized and dequantized.
 
     Raises
@@ -32,14 +33,14 @@ def in_format(name: str, array: NDArray[Any], fmt: Format, arithmetic: Arithmeti
     if np.isnan(array).any():
         raise FormatError(f"tensor '{name}' became NaN in float32: fixed point has no code for it")
     n = fraction_bits_of(fmt, array.ndim)
-    codes = quantize(array, n, fmt.word(arithmetic.rounding, arithmetic.overflow))
+    codes = quantize(array, n, modes.word(fmt))
     return dequantize(codes, n).astype(array.dtype, copy=False)
 
 
 def constant_in_format(tensor: Tensor, fmt: Format) -> NDArray[Any]:
-    """Return a constant rounded to a format; constants round half to even and saturate in every arithmetic."""
+    """Return a constant rounded to a format as a run rounds it."""
     assert tensor.value is not None
-    return in_format(tensor.name, tensor.value, fmt, Arithmetic())
+    return in_format(tensor.name, tensor.value, fmt, tensor.encoding)
 
 
 class Rounder:
@@ -54,7 +55,7 @@ class Rounder:
     """
 
     def __init__(self, points: Mapping[str, Point], fixed: FixedPointSettings) -> None:
-        self.points, self.fixed, self.arithmetic = points, fixed, fixed.arithmetic
+        self.points, self.fixed = points, fixed
         self._uses: dict[str, list[tuple[int, Tensor, Format]]] = {}
         for point in points.values():
             for output, k, constant in point.uses:
@@ -87,16 +88,20 @@ class Rounder:
         """Return a tensor under the name that it has before it is rounded, and the steps that round it."""
         before = replace(tensor, name=before_name(tensor.name))
         codes = replace(tensor, name=f"{tensor.name}\0codes", format=self.points[tensor.name].format)
-        fmt = codes.one_format
+        fmt, modes = codes.one_format, self.points[tensor.name].modes
+        assert modes.rounding is not None
+        assert modes.overflow is not None
+        arithmetic = Arithmetic(modes.rounding, modes.overflow)
 
         def encode(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
-            return codes_of(arrays[0], tensor.name, fmt, self.arithmetic, tally)
+            return codes_of(arrays[0], tensor.name, fmt, arithmetic, tally)
 
         def decode(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:  # noqa: ARG001
             return decode_output(codes, arrays[0], raw=False)
 
         back = FromCodes(codes, fmt, 0, tensor.dtype)
-        return before, (BoundStep(node, Rounded(before), codes, encode), BoundStep(node, back, tensor, decode))
+        rounded = BoundStep(node, Rounded(before), codes, encode, arithmetic=arithmetic)
+        return before, (rounded, BoundStep(node, back, tensor, decode))
 
 
 def before_name(name: str) -> str:

@@ -49,7 +49,7 @@ class SectionedRerun:
     def __init__(self, fixed: InferenceSession, float32: InferenceSession, names: tuple[str, ...]) -> None:
         assert fixed.network.table is not None
         self._fixed, self._float32, self._names = fixed, float32, names
-        self._settings = FixedPointSettings(fixed.network.table, fixed.arithmetic, fixed.options.strict)
+        self._settings = FixedPointSettings(fixed.network.table, fixed.rules, fixed.options.strict)
         self._float32_plans: dict[int, Plan] = {}
         self._replays: dict[int, tuple[Plan, Replay]] = {}
         self._together: Arrays | None = None
@@ -181,7 +181,7 @@ class SectionedRerun:
         return {name: np.asarray(found[name].value) for name in self.outputs}
 
     def _in_format(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        return in_format(name, array, self.points[name].format, self._settings.arithmetic)
+        return in_format(name, array, self.points[name].format, self.points[name].modes)
 
     def _replay(self, plan: Plan) -> Replay:
         """Return the replay of a section, made on first use."""

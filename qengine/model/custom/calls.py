@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import FormatError, OperatorError, QEngineError, first_line
 from qengine.kernels.reference.requantize import Tally, count, requantize
-from qengine.model.steps import Arithmetic
+from qengine.model.rules import Arithmetic
 from qengine.qformat import QFormat
 
 _MAX_INTEGER = 1 << 60

@@ -23,7 +23,7 @@ from qengine.model.custom.calls import (
 from qengine.model.custom.signature import Signature
 from qengine.model.graph import Node
 from qengine.model.ops.operator import Operator
-from qengine.model.steps import Arithmetic
+from qengine.model.rules import Arithmetic
 from qengine.qformat import QFormat
 
 Function = Callable[..., Any]
@@ -93,7 +93,7 @@ class Custom(Operator):
         inputs: Sequence[FixedPoint | NDArray[Any] | None],
         types: Sequence[np.dtype[Any] | None],
         formats: Sequence[QFormat | None],
-        arithmetic: Arithmetic,
+        arithmetics: Sequence[Arithmetic],
         tallies: Sequence[Tally | None],
     ) -> list[tuple[NDArray[Any] | None, QFormat | None]]:
         """Return the outputs of a node in fixed point: codes and their format, or an array and None.
@@ -104,10 +104,8 @@ class Custom(Operator):
             Node to compute.
         inputs
             Codes for each input in fixed point, an array for any other; None where an input is left out.
-        types, formats, tallies
-            Declared element type, format and tally of each output.
-        arithmetic
-            Rounding and overflow of the run.
+        types, formats, arithmetics, tallies
+            Declared element type, format, rules and tally of each output.
 
         Raises
         ------
@@ -120,8 +118,8 @@ class Custom(Operator):
         result = call_function(self.rule, self.signature.arguments(values), self.signature.keywords(node.attributes))
         return [
             (None, None) if not name else requantize_output(one, name, declared, fmt, arithmetic, tally)
-            for one, name, declared, fmt, tally in zip(
-                split_outputs(result, node.outputs), node.outputs, types, formats, tallies, strict=True
+            for one, name, declared, fmt, arithmetic, tally in zip(
+                split_outputs(result, node.outputs), node.outputs, types, formats, arithmetics, tallies, strict=True
             )
         ]
 

@@ -20,7 +20,8 @@ from qengine.kernels.reference.attention_fixed import (
 )
 from qengine.kernels.reference.requantize import Tally
 from qengine.kernels.reference.word import Integers
-from qengine.model.steps import Arithmetic, Evaluation, Tensor
+from qengine.model.rules import Arithmetic
+from qengine.model.steps import Evaluation, Tensor
 
 _LARGEST = 1 << 40  # of a constant mask, with the fraction bits of scores
 

@@ -21,7 +21,8 @@ from qengine.kernels.reference.rounding import shift_left, shift_right
 from qengine.model.eager.evaluator import find_evaluator
 from qengine.model.eager.gates import Gate
 from qengine.model.eager.recurrent_sizes import RecurrentOptions, RecurrentSizes, sequence_lengths
-from qengine.model.steps import Arithmetic, Evaluation, Tensor
+from qengine.model.rules import Arithmetic
+from qengine.model.steps import Evaluation, Tensor
 from qengine.qformat import QFormat, fraction_bits_of
 
 _INPUTS = 8
@@ -88,7 +89,7 @@ class RecurrentRule:
             tuple(self._tables(one, evaluation.hidden, arithmetic) for one in self.options.gates(self.cell)),
             coupled=bool(self.keywords.get("input_forget", 0)),
             resets_after=resets_after,
-            accumulator_bits=arithmetic.accumulator_bits,
+            accumulator_bits=arithmetic.accumulator.bits,
         )
         self.bias_bits = self.numbers.sum_bits
         if resets_after:

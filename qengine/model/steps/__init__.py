@@ -16,12 +16,11 @@ from qengine.model.steps.move import Move
 from qengine.model.steps.picking import Picking, picks_codes
 from qengine.model.steps.resize import Resize
 from qengine.model.steps.rows import Rows
-from qengine.model.steps.step import ISLANDS, Arithmetic, Kernel, Step, Tensor, codes_of
+from qengine.model.steps.step import ISLANDS, Kernel, Step, Tensor, codes_of
 from qengine.model.steps.table import Table
 
 __all__ = [
     "ISLANDS",
-    "Arithmetic",
     "Combine",
     "Convert",
     "Evaluated",

@@ -19,7 +19,8 @@ from qengine.kernels.reference.elementwise import (
 )
 from qengine.kernels.reference.requantize import Tally
 from qengine.model.graph import NO_ACTIVATION, ActivationBounds
-from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.model.rules import Arithmetic, Kind
+from qengine.model.steps.step import Kernel, Step, Tensor
 
 NO_QUOTIENT = "an integer is divided by 0, which has no result; mask the divisor before the division"
 """Message of the error of a division by 0."""
@@ -72,6 +73,11 @@ class Combine(Step):
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
         """The element type of the inputs."""
         return self.terms[0].dtype
+
+    @property
+    def rule_kind(self) -> Kind:  # type: ignore[override]
+        """The kind of operator: sums, or products and quotients."""
+        return "add" if self.operation in ("add", "subtract") else "mul"
 
     @property
     def operands(self) -> tuple[Tensor, ...]:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import Tally, requantize
-from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor, codes_of
+from qengine.model.rules import Arithmetic
+from qengine.model.steps.step import Kernel, Step, Tensor, codes_of
 from qengine.qformat import QFormat
 
 _WIDE_BYTES = 8  # of integers that may be beyond 2^60

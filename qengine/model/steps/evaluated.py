@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from qengine.kernels.reference.elementwise import bounded
 from qengine.kernels.reference.requantize import Tally
 from qengine.model.graph import NO_ACTIVATION, Node
+from qengine.model.rules import Arithmetic, Kind
 from qengine.model.steps.island import Island
-from qengine.model.steps.step import Arithmetic, Kernel, Tensor
+from qengine.model.steps.step import Kernel, Tensor
 from qengine.qformat import QFormat
 
 
@@ -49,6 +50,7 @@ class Evaluation:
     compute : function of arrays in the order of `inputs`, None where one is left out, that returns the outputs.
     rule : function that tells how codes are computed; None for an island in fixed point.
     hidden : formats of the tensors inside of the node, in the order of `Node.hidden`.
+    rule_kind : kind of operator whose rounding and overflow the rule has.
     """
 
     node: Node
@@ -57,6 +59,7 @@ class Evaluation:
     compute: Callable[[Sequence[NDArray[Any] | None]], Sequence[Any]]
     rule: RuleOf | None = None
     hidden: tuple[QFormat, ...] = ()
+    rule_kind: Kind = "convert"
     _changed: list[tuple[Any, Evaluation]] = field(default_factory=list, repr=False)
     _rules: dict[Arithmetic, FixedRule] = field(default_factory=dict, repr=False)
 
@@ -115,6 +118,11 @@ class Evaluated(Island):
 
     evaluation: Evaluation
     index: int
+
+    @property
+    def rule_kind(self) -> Kind:  # type: ignore[override]
+        """The kind of the rule; that of a conversion for an island."""
+        return self.evaluation.rule_kind
 
     @property
     def kind(self) -> str:  # type: ignore[override]

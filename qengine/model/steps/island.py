@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import Tally, dequantize
-from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor, codes_of
+from qengine.model.rules import Arithmetic
+from qengine.model.steps.step import Kernel, Step, Tensor, codes_of
 from qengine.qformat import fraction_bits_of
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import Tally, count, requantize
 from qengine.kernels.reference.rounding import integer_dtype
-from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.model.rules import Arithmetic
+from qengine.model.steps.step import Kernel, Step, Tensor
 from qengine.qformat import PartFormats
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from qengine.kernels.reference.elementwise import divide_integers
 from qengine.kernels.reference.pool import mean_fixed
 from qengine.kernels.reference.requantize import Tally
-from qengine.model.steps.step import Arithmetic, Kernel, OneOperand, Tensor
+from qengine.model.rules import Arithmetic, Kind
+from qengine.model.steps.step import Kernel, OneOperand, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class Mean(OneOperand):
     """
 
     kind: ClassVar[str] = "mean"
+    rule_kind: ClassVar[Kind] = "mean"
     total: Callable[[NDArray[Any]], NDArray[Any]]
     shape: tuple[int, ...]
     count: Callable[[], NDArray[np.int64]] | int

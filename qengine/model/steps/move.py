@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import Tally, count
-from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.model.rules import Arithmetic
+from qengine.model.steps.step import Kernel, Step, Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import Tally, count
+from qengine.model.rules import Arithmetic
 from qengine.model.steps.evaluated import Evaluation
-from qengine.model.steps.step import Arithmetic, Tensor
+from qengine.model.steps.step import Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,8 @@ from qengine.kernels.reference.resize import (
     nearest_taps,
     pick,
 )
-from qengine.model.steps.step import Arithmetic, Kernel, OneOperand, Tensor
+from qengine.model.rules import Arithmetic, Kind
+from qengine.model.steps.step import Kernel, OneOperand, Tensor
 
 TAP_BITS_NARROW, TAP_BITS_WIDE = 11, 14
 
@@ -36,6 +37,7 @@ class Resize(OneOperand):
     """
 
     kind: ClassVar[str] = "resize"
+    rule_kind: ClassVar[Kind] = "resize"
     axes: tuple[Axis, ...]
     shape: tuple[int, ...]
     mode: str

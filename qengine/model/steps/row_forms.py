@@ -28,7 +28,8 @@ from qengine.kernels.reference.normalization_fixed import (
 )
 from qengine.kernels.reference.requantize import Tally
 from qengine.kernels.reference.softmax_fixed import log_softmax_fixed, power_table, softmax_fixed
-from qengine.model.steps.step import Arithmetic, Tensor
+from qengine.model.rules import Arithmetic, Kind
+from qengine.model.steps.step import Tensor
 
 Array = NDArray[Any]
 
@@ -41,7 +42,7 @@ class RowForm(ABC):
     family : name by which an option of the run names the operators that it computes.
     """
 
-    family: ClassVar[str]
+    family: ClassVar[Kind]
 
     @abstractmethod
     def __call__(self, x: Array, *parameters: Array) -> Array:
@@ -67,7 +68,7 @@ class SoftmaxOver(RowForm):
     logarithm : whether the result is the logarithm.
     """
 
-    family: ClassVar[str] = "softmax"
+    family: ClassVar[Kind] = "softmax"
     axis: int
     coerced: bool
     logarithm: bool
@@ -133,7 +134,7 @@ class Standardized(RowForm):
     epsilon : number that is added.
     """
 
-    family: ClassVar[str] = "norm"
+    family: ClassVar[Kind] = "norm"
     view: tuple[int, ...]
     axes: tuple[int, ...]
     parameter_shape: tuple[int, ...] | None

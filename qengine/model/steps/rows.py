@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.requantize import Tally
+from qengine.model.rules import Arithmetic, Kind
 from qengine.model.steps.island import Island
 from qengine.model.steps.row_forms import RowForm
-from qengine.model.steps.step import Arithmetic, Kernel, Step, Tensor
+from qengine.model.steps.step import Kernel, Step, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,11 @@ class Rows(Step):
         return self.x.dtype
 
     @property
+    def rule_kind(self) -> Kind:  # type: ignore[override]
+        """The family of the function."""
+        return self.function.family
+
+    @property
     def operands(self) -> tuple[Tensor, ...]:
         """The input, then the parameters."""
         return (self.x, *self.parameters)
@@ -61,6 +67,6 @@ class Rows(Step):
         """Return the same function on real numbers in fixed point too."""
         return Island(self.operands, self.function, self.shape, self.dtype)
 
-    def is_island(self, arithmetic: Arithmetic) -> bool:
+    def is_island(self, islands: frozenset[str]) -> bool:
         """Whether a run in fixed point computes the function on real numbers: as asked, or where no rule covers it."""
-        return self.function.family in arithmetic.islands or not self.function.has_rule(self.x)
+        return self.function.family in islands or not self.function.has_rule(self.x)

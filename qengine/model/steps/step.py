@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from qengine.errors import FormatError
 from qengine.kernels.reference.requantize import Tally, quantize
-from qengine.kernels.reference.word import Codes, Word
+from qengine.kernels.reference.rounding import round_real
+from qengine.kernels.reference.word import Codes
 from qengine.model.graph import StoredConstant
-from qengine.qformat import Format, Overflow, QFormat, Rounding, fraction_bits_of
+from qengine.model.rules import EXACT_CONSTANTS, Arithmetic, Kind, Modes
+from qengine.qformat import Format, Overflow, QFormat, fraction_bits_of
 
 ISLANDS = ("softmax", "norm", "recurrent")
 """Families of operators with a rule in integers that a run may leave: Softmax and LogSoftmax; normalizations;
@@ -29,28 +31,6 @@ class Kernel(Protocol):
         """Return the output; a fixed-point kernel counts saturations and underflows in `tally` where one is given."""
 
 
-@dataclass(frozen=True)
-class Arithmetic:
-    """The options of fixed-point arithmetic, one set for a whole run.
-
-    Attributes
-    ----------
-    rounding, overflow : rounding and overflow of the inputs and of every requantize; constants are always rounded half
-        to even and saturated.
-    accumulator_bits : number of low bits of the exact sums that linear operators keep; None keeps all.
-    islands : families of operators that are computed on real numbers although integers could; see `ISLANDS`.
-    """
-
-    rounding: Rounding = Rounding.HALF_EVEN
-    overflow: Overflow = Overflow.SATURATE
-    accumulator_bits: int | None = None
-    islands: frozenset[str] = frozenset()
-
-    def word(self, fmt: QFormat) -> Word:
-        """Return the word in which a kernel writes codes of a format."""
-        return fmt.word(self.rounding, self.overflow)
-
-
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """A tensor of a plan.
@@ -63,6 +43,7 @@ class Tensor:
     value : elements, if they are known when the plan is made.
     format : format in fixed point; None for a tensor that is never quantized.
     stored : integers of which the elements of a constant were computed, if there are any.
+    encoding : rounding and overflow of a constant, and of numbers that are encoded in the format of the tensor.
     """
 
     name: str
@@ -71,6 +52,7 @@ class Tensor:
     value: NDArray[Any] | None = None
     format: Format | None = None
     stored: StoredConstant | None = None
+    encoding: Modes = EXACT_CONSTANTS
 
     @property
     def ndim(self) -> int:
@@ -96,12 +78,12 @@ class Tensor:
 
     @cached_property
     def codes(self) -> Codes:
-        """The codes of a constant: always rounded half to even and saturated."""
+        """The codes of a constant."""
         assert self.value is not None
         assert self.format is not None
         if np.isnan(self.value).any():
             raise FormatError(f"constant '{self.name}' holds NaN: fixed point has no code for it")
-        return quantize(self.value, fraction_bits_of(self.format, self.ndim), self.format.word())
+        return quantize(self.value, fraction_bits_of(self.format, self.ndim), self.encoding.word(self.format))
 
     def keep_codes(self, codes: Codes) -> None:
         """Keep codes that something else has computed: those that `codes` would compute."""
@@ -114,11 +96,12 @@ class Tensor:
         return self.value if self.format is None else self.codes
 
     def encode(self, value: float) -> int:
-        """Return a number of an operator (a bound, a fill) as a code in the format of this tensor."""
+        """Return a number of an operator (a bound, a fill) as a code in the format of this tensor; it saturates."""
         fmt = self.one_format
         if np.isnan(value):
             raise FormatError(f"a constant for tensor '{self.name}' is NaN: fixed point has no code for it")
-        return int(quantize(np.asarray(value, np.float64), fmt.fraction_bits, fmt.word()))
+        word = replace(self.encoding, overflow=Overflow.SATURATE).word(fmt)
+        return int(quantize(np.asarray(value, np.float64), fmt.fraction_bits, word))
 
     def encode_bound(self, value: float | None) -> int | None:
         """Return the bound of a fused activation as an integer that may lie beyond the word.
@@ -127,7 +110,9 @@ class Tensor:
         """
         if value is None:
             return None
-        return round(min(max(float(value) * 2.0**self.fraction_bits, -_MAX_BOUND_CODE), _MAX_BOUND_CODE))
+        assert self.encoding.rounding is not None
+        code = min(max(float(value) * 2.0**self.fraction_bits, -_MAX_BOUND_CODE), _MAX_BOUND_CODE)
+        return int(round_real(np.float64(code), self.encoding.rounding))
 
 
 def codes_of(y: NDArray[Any], name: str, fmt: QFormat, arithmetic: Arithmetic, tally: Tally | None) -> Codes:
@@ -162,11 +147,13 @@ class Step(ABC):
     Attributes
     ----------
     kind : name of the kind.
+    rule_kind : kind of operator whose rounding and overflow the result has in fixed point; see `rules.Kind`.
     shape, dtype : shape and element type of the output.
     scratch : shape of the largest intermediate array of a kernel, if it may be larger than the output.
     """
 
     kind: ClassVar[str]
+    rule_kind: ClassVar[Kind] = "convert"
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     scratch: tuple[int, ...] = ()

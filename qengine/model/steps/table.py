@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from qengine.kernels.reference.requantize import Tally
 from qengine.kernels.reference.table import Function, count_table, look_up, make_table
 from qengine.kernels.reference.word import Codes
+from qengine.model.rules import Arithmetic, Kind
 from qengine.model.steps.composition import Composition
-from qengine.model.steps.step import Arithmetic, Kernel, OneOperand, Tensor
+from qengine.model.steps.step import Kernel, OneOperand, Tensor
 
 _CHUNK_ELEMENTS = 1 << 15
 """Number of elements that are computed at a time in float32, so that float64 intermediates stay in a cache."""
@@ -31,6 +32,7 @@ class Table(OneOperand):
     """
 
     kind: ClassVar[str] = "table"
+    rule_kind: ClassVar[Kind] = "table"
     function: Function
 
     @property

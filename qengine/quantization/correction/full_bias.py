@@ -227,7 +227,7 @@ class _Together:
                     name = targets.biases[out].name
                     changed[derived.get(name, name)] = targets.constants[name]
             for trace in traces:
-                trace.advance(i, changed, session)
+                trace.advance(i, changed)
         return errors
 
 
@@ -251,14 +251,13 @@ class _Run:
             count += patches.shape[1]
         return np.ldexp(total, -x.format.fraction_bits), count
 
-    def advance(self, i: int, changed: Mapping[str, NDArray[Any]], session: InferenceSession) -> None:
+    def advance(self, i: int, changed: Mapping[str, NDArray[Any]]) -> None:
         """Compute step i with the constants that were changed."""
         bound = self.plan.steps[i]
         step, kernel = bound.step, bound.kernel
         if isinstance(step, Linear) and step.b is not None and step.b.name in changed:
-            kernel = replace(step, b=replace(step.b, value=changed[step.b.name])).fixed(
-                bound.output, session.arithmetic
-            )
+            assert bound.arithmetic is not None
+            kernel = replace(step, b=replace(step.b, value=changed[step.b.name])).fixed(bound.output, bound.arithmetic)
         sources = [
             self._env[s] if isinstance(s, str) else _encoded(t, changed) if t.name in changed else s
             for t, s in zip(step.operands, bound.sources, strict=True)

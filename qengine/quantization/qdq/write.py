@@ -5,7 +5,7 @@ import onnx.checker  # noqa: TID251 - as above
 
 from qengine.errors import OptionError, UnsupportedError, first_line
 from qengine.model.protos import model_proto
-from qengine.model.steps import Arithmetic
+from qengine.model.rules import Rules
 from qengine.quantization.qdq.operators import version_of
 from qengine.quantization.qdq.pairs import with_pairs
 from qengine.quantization.qdq.shape_formats import with_shape_formats
@@ -37,7 +37,7 @@ def quantized_model(session: InferenceSession) -> onnx.ModelProto:
     """
     if not session.in_fixed_point:
         raise OptionError("a session in float32 has no formats to write: give it a qformat or formats")
-    if session.arithmetic != Arithmetic():
+    if session.rules != Rules():
         raise OptionError("a quantized model rounds half to even, saturates, and has no accumulator to wrap or islands")
     session = with_shape_formats(session, None)
     graph = session.graph

@@ -23,7 +23,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Slot
-from qengine.model.steps import Arithmetic, Evaluated, Step, Tensor
+from qengine.model.rules import Arithmetic
+from qengine.model.steps import Evaluated, Step, Tensor
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.tensor_buffer import TensorBuffer
 
@@ -63,7 +64,7 @@ class LoweringContext(Generic[S]):
     step : step that is lowered.
     function : function of the step whose type chose the lowering; None where the type of the step alone did.
     out : tensor that the step computes, with its format.
-    arithmetic : rounding, overflow and accumulator of the run.
+    arithmetic : rules of the step.
     isa : instruction set that kernels are compiled for.
     request_buffer : function that returns the buffer of an input.
     buffers : buffers that already hold a tensor, by the tensor's name.
@@ -92,7 +93,7 @@ class PlainContext(Generic[S]):
     step : step that is lowered.
     function : function of the step whose type chose the lowering; the operator's name for an `Evaluated` step.
     outputs : tensors that the step computes: one, or all outputs of the node of an `Evaluated` step.
-    arithmetic : rounding, overflow and accumulator of the run.
+    arithmetic : rules of the step.
     isa : instruction set that kernels are compiled for.
     request : function that returns the plain buffer of an input, a constant's too; it raises NotLowered where kernels
         do not know the type.

@@ -28,6 +28,7 @@ import numpy as np
 
 from qengine.kernels.isa import Isa
 from qengine.kernels.program import Slot, load
+from qengine.model.rules import Arithmetic
 from qengine.model.steps import Evaluated, Linear, Step, Tensor
 from qengine.model.steps.forms import Concatenated
 from qengine.model.steps.moves import StridedMove
@@ -267,7 +268,7 @@ class PlanLowering(SegmentTensors):
             step=step,
             function=plain_function_of(step),
             outputs=outputs,
-            arithmetic=self.arithmetic,
+            arithmetic=bound_step.arithmetic or Arithmetic(),
             isa=self.isa,
             request=self._request_plain,
             fault=lambda message: self._add_fault(bound_step, message),
@@ -292,7 +293,7 @@ class PlanLowering(SegmentTensors):
             step=step,
             function=function_of(step),
             out=out,
-            arithmetic=self.arithmetic,
+            arithmetic=bound_step.arithmetic or Arithmetic(),
             isa=self.isa,
             request_buffer=self._request_buffer,
             buffers=lambda name: self.buffers.get(name, ()),

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from qengine.kernels.reference.requantize import Tally
 from qengine.model.graph import NO_ACTIVATION, StoredConstant
 from qengine.model.ops.quantization import Dequantized, Quantized
-from qengine.model.steps import Arithmetic, FromCodes, Island, Kernel, Linear, Step, Tensor, ToCodes
+from qengine.model.rules import Arithmetic
+from qengine.model.steps import FromCodes, Island, Kernel, Linear, Step, Tensor, ToCodes
 from qengine.model.steps.forms import Convolution, MatrixProduct
 from qengine.runtime.plan.plan import BoundStep, Plan
 

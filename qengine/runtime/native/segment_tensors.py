@@ -16,7 +16,8 @@ import numpy as np
 from qengine.kernels.isa import Isa
 from qengine.kernels.layout import natural_block
 from qengine.kernels.program import Slot
-from qengine.model.steps import Arithmetic, Linear, Tensor
+from qengine.model.rules import Rules
+from qengine.model.steps import Linear, Tensor
 from qengine.model.steps.moves import Strided
 from qengine.runtime.native.block_copies import ChannelsLastOp, is_raw
 from qengine.runtime.native.broadcast_op import broadcast_op
@@ -87,7 +88,7 @@ class SegmentTensors:
 
     def __init__(self, plan: Plan, isa: Isa) -> None:
         self.plan, self.isa = plan, isa
-        self.arithmetic = plan.fixed.arithmetic if plan.fixed else Arithmetic()
+        self.rules = plan.fixed.rules if plan.fixed else Rules()
         self.segment = Segment()
         self.parts: list[Part] = []
         self.reads: list[set[str]] = []
@@ -150,7 +151,7 @@ class SegmentTensors:
         elif t.name not in self.arrays and not self.counts and is_converted(tensor):
             feed = replace(TensorBuffer.flat(f"{t.name} as given", prod(t.shape), "f32"), array=feed_key(t.name))
             nan = Slot(NAN_COUNTS, 8 * self.input_index[t.name])
-            word = self.arithmetic.word(tensor.one_format)
+            word = self.rules.of("inputs", t.name).word(tensor.one_format)
             self.segment.append(plain_quantize_op(self.isa, feed, buffer, word, tensor.fraction_bits, nan))
             self.segment.reads.add(feed_key(t.name))
         else:
@@ -223,7 +224,7 @@ class SegmentTensors:
             is_unquantized = t.name not in self.arrays and tensor.format is not None
             if is_unquantized and tensor.dtype == np.float32:
                 key, stored, source_type = feed_key(t.name), "f32", "f32"
-                word, bits = self.arithmetic.word(tensor.one_format), tensor.fraction_bits
+                word, bits = self.rules.of("inputs", t.name).word(tensor.one_format), tensor.fraction_bits
                 buffer.flagged = self.counts
             elif is_unquantized:
                 self._quantize_input(tensor)

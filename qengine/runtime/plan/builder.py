@@ -16,6 +16,7 @@ from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsRun, Role, find
+from qengine.model.rules import Arithmetic
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import (
@@ -85,7 +86,8 @@ class PlanBuilder:
         if tensor.value is None:
             # An input that the model declares without a type gets its type only here.
             known = self.fixed.formats.activations if self.fixed and tensor.is_float else {}
-            tensor = replace(tensor, format=known.get(name))
+            encoding = self.fixed.rules.modes("constants", "") if self.fixed else tensor.encoding
+            tensor = replace(tensor, format=known.get(name), encoding=encoding)
             self.inputs.append(tensor)
         else:
             self.shape_deciding.add(name)
@@ -264,15 +266,20 @@ class PlanBuilder:
         if self.fixed is None or tensor.value is None or not tensor.is_float or not self._is_computed(node):
             return tensor
         role = next(role for n, role in find(node).roles(node) if n == name)
-        if role not in (Role.DATA, Role.WEIGHTS):
+        if role not in (Role.DATA, Role.WEIGHTS) and not self._is_bias(tensor, role):
             return tensor
         if self._is_real(node):
             return tensor
         if name not in self.encoded:
             fmt = self.fixed.formats.constant(name, tensor.value)
             assert fmt is not None
-            self.encoded[name] = replace(tensor, format=fmt)
+            encoding = self.fixed.rules.modes("constants", tensor.name)
+            self.encoded[name] = replace(tensor, format=fmt, encoding=encoding)
         return self.encoded[name]
+
+    def _is_bias(self, tensor: Tensor, role: Role) -> bool:
+        """Whether a constant is a bias that the user gives a format."""
+        return self.fixed is not None and role is Role.BIAS and tensor.name in self.fixed.formats.biases
 
     def _is_real(self, node: Node) -> bool:
         """Whether a node computes on real numbers without a format, in a model that is quantized in part."""
@@ -306,7 +313,7 @@ class PlanBuilder:
         memory.require(self.known_bytes + size, str(node))
         self.known_bytes += size
         fmt = self.fixed.formats.activations.get(name) if self.fixed and step.dtype.kind == "f" else None
-        output, step, kernel = self._with_kernel(name, step, fmt)
+        output, step, kernel, _ = self._with_kernel(name, step, fmt, node)
         if output.format is None and all(t.format is None for t in step.operands):
             value = step.known()
         else:
@@ -320,7 +327,7 @@ class PlanBuilder:
         """Return real numbers that a plan knows, rounded to a format; None for no rounding."""
         if fmt is None or self.fixed is None or value.dtype.kind != "f":
             return value
-        codes = codes_of(value, name, fmt, self.fixed.arithmetic, None)
+        codes = codes_of(value, name, fmt, self.fixed.rules.of("convert", name), None)
         return dequantize(codes, fmt.fraction_bits).astype(value.dtype)
 
     def _format(self, name: str, step: Step) -> QFormat | PartFormats | None:
@@ -336,19 +343,27 @@ class PlanBuilder:
         formats = joined.given or tuple(t.one_format for t in step.joined)
         return joined_format(formats, axis, tuple(t.shape[axis] for t in step.joined))
 
-    def _with_kernel(self, name: str, step: Step, fmt: QFormat | PartFormats | None) -> tuple[Tensor, Step, Kernel]:
-        """Return the output of a step, the step in float32 where it mixes codes and real numbers, and the kernel."""
+    def _with_kernel(
+        self, name: str, step: Step, fmt: QFormat | PartFormats | None, node: Node
+    ) -> tuple[Tensor, Step, Kernel, Arithmetic | None]:
+        """Return a step's output, the step in float32 where it mixes codes and reals, its kernel, and its rules."""
         output = Tensor(name, step.dtype, step.shape, None, fmt)
         if self._is_mixed(step, output):
             step = Island(step.operands, step.float32(), step.shape, step.dtype)
         in_fixed = any(t.format is not None for t in (output, *step.operands))
-        if in_fixed and self.fixed and isinstance(step, Rows) and step.is_island(self.fixed.arithmetic):
+        if not in_fixed or self.fixed is None:
+            return output, step, step.float32(), None
+        rules = self.fixed.rules
+        output = replace(output, encoding=rules.modes("constants", ""))
+        if isinstance(step, Rows) and step.is_island(rules.islands):
             step = step.island()
-        return output, step, step.fixed(output, self.fixed.arithmetic) if self.fixed and in_fixed else step.float32()
+        arithmetic = rules.of(step.rule_kind, name, node.operator)
+        return output, step, step.fixed(output, arithmetic), arithmetic
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
-        output, step, kernel = self._with_kernel(name, step, self._format(name, step))
-        bound_step = BoundStep(node, step, output, kernel, is_real=self._computes_reals(step, output))
+        output, step, kernel, arithmetic = self._with_kernel(name, step, self._format(name, step), node)
+        is_real = self._computes_reals(step, output)
+        bound_step = BoundStep(node, step, output, kernel, is_real=is_real, arithmetic=arithmetic)
         if bound_step.is_island:
             self.islands.append(node)
         self.steps.append(bound_step)

@@ -27,9 +27,9 @@ def with_rule(evaluation: Evaluation, fixed: FixedPointSettings, constants: Cont
         return replace(evaluation, rule=Picking) if picks_codes(evaluation) else evaluation
     rule = single_node.rule_of(node)
     if rule is AttentionRule:
-        is_left = "softmax" in fixed.arithmetic.islands or not AttentionRule.serves(evaluation)
-        return evaluation if is_left else replace(evaluation, rule=rule)
-    if rule is None or not node.hidden or "recurrent" in fixed.arithmetic.islands:
+        is_left = "softmax" in fixed.rules.islands or not AttentionRule.serves(evaluation)
+        return evaluation if is_left else replace(evaluation, rule=rule, rule_kind="softmax")
+    if rule is None or not node.hidden or "recurrent" in fixed.rules.islands:
         return evaluation
     biases = {name for name, role in find(node).roles(node) if role is Role.BIAS and name in constants}
     inputs = [t for name, t in zip(node.inputs, evaluation.inputs, strict=True) if t and name not in biases]
@@ -37,4 +37,6 @@ def with_rule(evaluation: Evaluation, fixed: FixedPointSettings, constants: Cont
     if any(t.is_float and t.format is None for t in (*inputs, *named)):
         return evaluation
     hidden = tuple(fmt for name in node.hidden if (fmt := fixed.formats.activation(name)) is not None)
-    return replace(evaluation, rule=rule, hidden=hidden) if len(hidden) == len(node.hidden) else evaluation
+    if len(hidden) < len(node.hidden):
+        return evaluation
+    return replace(evaluation, rule=rule, hidden=hidden, rule_kind="recurrent")

@@ -20,7 +20,8 @@ from qengine.errors import FeedError
 from qengine.kernels.reference.requantize import Tally, dequantize, new_tally, quantize
 from qengine.model.formats.assign import FormatTable
 from qengine.model.graph import Node
-from qengine.model.steps import Arithmetic, Kernel, Step, Tensor
+from qengine.model.rules import Arithmetic, Rules
+from qengine.model.steps import Kernel, Step, Tensor
 from qengine.qformat import fraction_bits_of
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -33,12 +34,12 @@ class FixedPointSettings:
     Attributes
     ----------
     formats : format of every tensor.
-    arithmetic : rounding, overflow and accumulator.
+    rules : rules of the run.
     strict : whether a float32 island is an error.
     """
 
     formats: FormatTable
-    arithmetic: Arithmetic
+    rules: Rules
     strict: bool = False
 
 
@@ -54,6 +55,7 @@ class BoundStep:
     kernel : reference kernel, called with the operands.
     release : names of the tensors that no later step reads.
     is_real : whether the step computes real numbers from real numbers, in a model that is quantized in part.
+    arithmetic : rules of the step; None in float32.
     """
 
     node: Node
@@ -62,6 +64,7 @@ class BoundStep:
     kernel: Kernel
     release: tuple[str, ...] = ()
     is_real: bool = False
+    arithmetic: Arithmetic | None = None
 
     @cached_property
     def sources(self) -> tuple[str | NDArray[Any], ...]:
@@ -187,4 +190,6 @@ def quantize_input(
         return array
     refuse_nan(tensor, array)
     tally = None if tallies is None else tallies.setdefault(tensor.name, new_tally())
-    return quantize(array, tensor.fraction_bits, fixed.arithmetic.word(tensor.one_format), tally=tally)
+    return quantize(
+        array, tensor.fraction_bits, fixed.rules.of("inputs", tensor.name).word(tensor.one_format), tally=tally
+    )

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from qengine.model.steps.step import Arithmetic, Tensor
+from qengine.model.rules import Arithmetic
+from qengine.model.steps.step import Tensor
 from qengine.qformat import QFormat
 
 

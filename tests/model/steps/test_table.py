@@ -3,7 +3,7 @@
 import numpy as np
 
 from qengine.kernels.reference.requantize import LARGEST, SATURATED, TOTAL, UNDERFLOWED, new_tally
-from qengine.model.steps.step import Arithmetic
+from qengine.model.rules import Arithmetic
 from qengine.model.steps.table import _CHUNK_ELEMENTS, Table
 
 from .tensors import fixed_kernel, tensor

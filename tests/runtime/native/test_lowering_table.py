@@ -10,7 +10,8 @@ import pytest
 from qengine.kernels.isa import GENERIC
 from qengine.kernels.program import Slot
 from qengine.kernels.reference.coordinates import Axis
-from qengine.model.steps import Arithmetic, Combine, Join, Linear, Mean, Move, Resize, Table, Tensor
+from qengine.model.rules import Arithmetic
+from qengine.model.steps import Combine, Join, Linear, Mean, Move, Resize, Table, Tensor
 from qengine.model.steps.forms import (
     AxisExtreme,
     AxisSum,

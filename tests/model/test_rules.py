@@ -1,0 +1,51 @@
+"""Rules: which modes and which arithmetic a step gets."""
+
+import pytest
+
+from qengine.model.rules import KINDS, AccumulatorRule, Arithmetic, Modes, Rules
+from qengine.qformat import Overflow, Rounding
+
+RULES = Rules(
+    Rounding.HALF_UP,
+    Overflow.SATURATE,
+    kinds={"mean": Modes(Rounding.TRUNC), "constants": Modes(overflow=Overflow.WRAP)},
+    tensors={"pool": Modes(overflow=Overflow.WRAP), "w": Modes(Rounding.FLOOR)},
+    accumulator=AccumulatorRule(20),
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tensor", "rounding", "overflow"),
+    [
+        ("linear", "conv", "half_up", "saturate"),
+        ("mean", "other", "trunc", "saturate"),
+        ("mean", "pool", "trunc", "wrap"),
+        ("linear", "pool", "half_up", "wrap"),
+        ("constants", "b", "half_even", "wrap"),
+        ("constants", "w", "floor", "wrap"),
+    ],
+)
+def test_a_tensor_wins_over_its_kind_and_a_kind_over_the_model(kind, tensor, rounding, overflow):
+    assert RULES.modes(kind, tensor) == Modes(Rounding(rounding), Overflow(overflow))
+
+
+def test_a_step_gets_the_modes_of_its_tensor_and_the_other_rules_whole():
+    arithmetic = RULES.of("mean", "pool")
+    assert (arithmetic.rounding, arithmetic.overflow) == (Rounding.TRUNC, Overflow.WRAP)
+    assert arithmetic.accumulator == AccumulatorRule(20)
+    assert arithmetic.constants == Modes(Rounding.HALF_EVEN, Overflow.WRAP)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rules_without_anything_special_are_those_of_onnx(kind):
+    assert Rules().of(kind, "x") == Arithmetic()
+
+
+def test_only_an_add_aligns_its_operands():
+    rules = Rules(aligns_add=True)
+    assert [kind for kind in KINDS if rules.of(kind, "y").aligns] == ["add"]
+
+
+def test_differences_name_what_is_not_the_default():
+    assert RULES.differences == ("rounding", "kinds", "tensors", "accumulator")
+    assert Rules().differences == ()
