@@ -37,9 +37,13 @@ CASES = {
     "LSTM of other functions in each direction": (
         Node("LSTM", given="b", direction=BOTH, activations=["HardSigmoid", "Tanh", "Elu", "Sigmoid", "Relu", "Tanh"]),
         FORMATS_8,
-        {"rounding": "half_away"},
+        {"rounding": "tflite", "overflow": "symmetric"},
     ),
-    "GRU": (Node("GRU", given="bh", direction=BOTH, lens=[2, 9, 5, 0, 1], **LARGE), FORMATS_8, {"rounding": "trunc"}),
+    "GRU": (
+        Node("GRU", given="bh", direction=BOTH, lens=[2, 9, 5, 0, 1], **LARGE),
+        FORMATS_8,
+        {"rounding": "half_zero", "overflow": "zero"},
+    ),
     "GRU of fine formats": (
         Node("GRU", given="bh", layout=1, **LARGE),
         {"y": "Q-1.16", "y (gates)": "Q-2.17"},
@@ -51,14 +55,8 @@ CASES = {
         FORMATS_8,
         {"overflow": "wrap"},
     ),
-    "GRU of zeros": (Node("GRU", given="bh", **LARGE), FORMATS_8, {"rounding": "half_zero", "overflow": "zero"}),
-    "LSTM rounded twice": (
-        Node("LSTM", given="bhcp", **LARGE),
-        FORMATS_8,
-        {"rounding": "tflite", "overflow": "symmetric", "accumulator_bits": 16},
-    ),
     "RNN": (Node("RNN", given="bh", direction="reverse", lens=[3, 0, 9, 1, 2], **LARGE), FORMATS_8, {}),
-    "RNN of 16 bits": (Node("RNN", given="b", layout=1, direction=BOTH, **LARGE), FORMATS_16, {}),
+    "RNN of 16 bits": (Node("RNN", given="b", layout=1, direction=BOTH, **LARGE), FORMATS_16, {"rounding": "away"}),
 }
 ON_ALL = ("LSTM", "GRU that resets after", "RNN")
 
