@@ -81,7 +81,9 @@ def axis_label(metric: Metric, sweep: Sweep) -> str:
     return f"{label}{unit}"
 
 
-_GROUP_COLUMNS = ("weight_bits", "method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe")
+_GROUP_COLUMNS = (
+    *("weight_bits", "target", "method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe"),
+)
 
 
 def series(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -116,6 +118,8 @@ def _spelled(name: str, value: Any) -> str:
             return "" if value == "calibrated" else "given formats"
         case "weight_bits":
             return "" if value is None else f"{value}-bit weights"
+        case "target":
+            return value or ""
         case "per_channel":
             return "per channel" if value else "per tensor"
         case "accumulator_bits":
