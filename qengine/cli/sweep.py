@@ -8,6 +8,7 @@ from qengine.analysis.sweep import Grid, Sweep, SweepOptions, Task
 from qengine.analysis.sweep import sweep as run_sweep
 from qengine.analysis.sweep.csv_file import write_csv, write_differences
 from qengine.analysis.sweep.plots import write_plots
+from qengine.analysis.sweep.target_plots import write_target_plots
 from qengine.cli import options, parsing
 from qengine.cli import sweep_options as grids
 from qengine.cli.output.console import progress
@@ -108,7 +109,8 @@ def _write(result: Sweep, work: grids.WorkOptions) -> tuple[list[Path], list[str
     if result.task is Task.OTHER and not result.rows[0].outcome.measures.sqnr_by_output:
         notes.append("the outputs are neither real numbers nor classes: rows have digests of codes, and no figures")
     try:
-        return written + write_plots(result, work.cost, work.metric), notes
+        written += write_plots(result, work.cost, work.metric)
+        return written + write_target_plots(result, work.metric), notes
     except SweepError as error:  # the rows are kept without plots
         return written, [*notes, str(error)]
 

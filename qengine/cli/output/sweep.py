@@ -79,6 +79,8 @@ def _varied(result: Sweep) -> list[_Column]:
     ]
     points = [row.point for row in result.rows[1:]]
     values = {name: {getattr(point, name) for point in points} for name, _ in varied}
+    if len(values["target"]) > 1:  # they decide these
+        values |= {"method": set(), "per_channel": set(), "rounding": set(), "overflow": set()}
     values["method"].discard(None)  # formats that are given have no method
     return [column for name, column in varied if len(values[name]) > 1]
 
@@ -90,7 +92,8 @@ def _table(result: Sweep) -> Table:
     for heading, _ in columns:
         table.add_column(heading, no_wrap=True)
     numbers = [*_measures(result.rows[0].outcome.measures), ("weights\nkiB", _memory), ("s", _seconds)]
-    numbers.append(("inference", _inference))
+    if not result.differences:  # as wide as the table may be
+        numbers.append(("inference", _inference))
     for heading, _ in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:
