@@ -12,7 +12,16 @@ from qengine.quantization.calibration import AUTO, CalibrationOptions, Method
 
 @dataclass(frozen=True, kw_only=True)
 class _WordLengthOptions:
-    bits: Annotated[int, typer.Option(min=2, max=16, metavar="B", help="Word length.", rich_help_panel=CHOICE)] = 8
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=16,
+            metavar="B",
+            help="Word length. Default: 8, or the next that the target has.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None
     weight_bits: Annotated[
         int | None,
         typer.Option(
