@@ -140,25 +140,25 @@ def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
                     full_roi[axis], full_roi[axis + rank] = roi[i], roi[i + len(attrs["axes"])]
             roi, scales, sizes = full_roi, full_scales, sizes if sizes is None else full_sizes
         return resize(x, roi, scales, sizes, attrs, fmt, opt)
-    return move(node, x, attrs, constant)
+    return move(node, x, attrs, constant, opt.constants[0])
 
 
-def move(node, x: Codes, attrs: dict, constant):
+def move(node, x: Codes, attrs: dict, constant, rounding: str):
     op, rank, data = node.op_type, len(x.shape), x.exact()
     if op == "Identity":
         return x
     if op == "Relu":
-        return clip(x, 0.0, None)
+        return clip(x, 0.0, None, rounding)
     if op == "Clip":
         low, high = constant(1), constant(2)
-        return clip(x, None if low is None else float(low), None if high is None else float(high))
+        return clip(x, None if low is None else float(low), None if high is None else float(high), rounding)
     if op == "MaxPool":
         return max_pool(x, attrs)
     if op == "Pad":
         if attrs.get("mode", "constant") != "constant":
             raise Ambiguous("a mode of Pad that this model leaves out")
         value = 0.0 if constant(2) is None else float(constant(2))
-        return pad(x, [int(p) for p in constant(1)], value)
+        return pad(x, [int(p) for p in constant(1)], value, rounding)
     if op == "Flatten":
         axis = attrs.get("axis", 1)
         axis = axis + rank if axis < 0 else axis
