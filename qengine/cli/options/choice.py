@@ -16,7 +16,11 @@ class _WordLengthOptions:
     bits: Annotated[
         int | None,
         typer.Option(
-            min=2, max=16, metavar="B", help="Word length. Default: 8, or the target's.", rich_help_panel=CHOICE
+            min=2,
+            max=16,
+            metavar="B",
+            help="Word length. Default: 8, or the next that the target has.",
+            rich_help_panel=CHOICE,
         ),
     ] = None
     weight_bits: Annotated[
