@@ -37,6 +37,7 @@ SATURATED, UNDERFLOWED, OVERFLOWED = 1, 2, 4
 FLAG_ARGUMENTS = ("y_flags",)
 """Arguments of a kernel that stores flags: the distance in bytes from a code to its flags."""
 
+_NARROW = 32  # bits of a lane
 _MAX_LEFT_SHIFT = 40  # a larger shift to the left makes no difference, see `reference.rounding.shift_left`
 _MAX_RIGHT_SHIFT = 62  # a larger shift to the right makes none for sums below 2^60
 
@@ -60,6 +61,7 @@ class Epilogue:
     wide : whether sums and shifts have 64 bits instead of 32.
     shifts_left : whether some channel shifts to the left.
     wraps_sums : whether the sum wraps at the width of an accumulator before it is rounded.
+    wraps_half : whether half of the divisor, which the rounding adds, is in the sum when it wraps.
     adds_zero : whether the stored code of 0 is added at the end; if not, the bias includes it.
     split : whether sums come as high * 2^16 + low, in 32 bits each, with at least 16 bits to drop.
     counts : whether flags are stored with the codes.
@@ -75,6 +77,7 @@ class Epilogue:
     adds_zero: bool = False
     split: bool = False
     counts: bool = False
+    wraps_half: bool = False
 
     @property
     def number_bytes(self) -> int:
@@ -168,6 +171,7 @@ def choose_epilogue(
     low: int | None = None,
     high: int | None = None,
     accumulator_bits: int | None = None,
+    wraps_half: bool = False,
     splits: bool = False,
     counts: bool = False,
     zero: int | None = None,
@@ -188,6 +192,8 @@ def choose_epilogue(
         Bounds of a fused activation, as codes.
     accumulator_bits
         Width of the accumulator, which wraps; None for an unbounded one.
+    wraps_half
+        Whether half of the divisor, which the rounding adds, is in the accumulator when it wraps.
     splits
         Whether the kernel has sums beyond 32 bits as high * 2^16 + low.
     counts
@@ -213,7 +219,8 @@ def choose_epilogue(
         most_left, half = int(left.max(initial=0)), (np.int64(1) << right) >> 1
     most = int(limits.max(initial=0)) if len(bias) else 0
     dropped = 0
-    if accumulator_bits is not None and accumulator_bits <= most.bit_length():
+    inside = (1 << most_right) >> 1 if wraps_half else 0
+    if accumulator_bits is not None and accumulator_bits <= (most + inside).bit_length():
         dropped = accumulator_bits
         if not counts:  # the low bits are enough
             most = 1 << (accumulator_bits - 1)
@@ -224,7 +231,11 @@ def choose_epilogue(
         highest = [min(int(limits[right == r].max()), most) + (1 << int(r)) for r in np.unique(right)]
         room = max(highest, default=0)
     to_left = most_left > 0
-    wide = room >= 1 << 31 or to_left
+    # Registers of 32 bits lose what an accumulator of 32 bits loses, if nothing is added after it has wrapped.
+    is_free = dropped == _NARROW and not (counts or to_left) and (wraps_half or word.rounding == "floor")
+    is_free = is_free and most_right < _NARROW - 1
+    dropped = 0 if is_free else dropped
+    wide = (room >= 1 << 31 or to_left) and not is_free
     if wide and room >= 1 << 62:
         return None
     if not (dropped or counts) and rounds_to_nearest(word.rounding):
@@ -238,7 +249,11 @@ def choose_epilogue(
     if high is not None:
         bounds = [min(b, min(max(high, least), largest)) for b in bounds]
     wraps = word.overflow == "wrap"
-    folds = zero and not (wide or wraps or dropped or counts) and word.rounding in ("half_even", "half_up", "floor")
+    folds = (
+        zero
+        and not (wide or wraps or dropped or counts or is_free)
+        and word.rounding in ("half_even", "half_up", "floor")
+    )
     if folds and room + (abs(zero) << most_right) < 1 << 31:
         # The stored code of 0 is even: adding it changes neither what is a tie nor which way a tie goes.
         bias = bias + (np.int64(zero) << right)
@@ -246,7 +261,8 @@ def choose_epilogue(
     split = wide and splits and not (dropped or counts) and word.rounding in ("half_even", "half_up", "floor")
     split = split and least_right >= 16 and room < 1 << 46
     signed = wraps and word.signed
-    epilogue = Epilogue(word.rounding, wraps, signed, itemsize, wide, to_left, bool(dropped), bool(zero), split, counts)
+    forms = (wide, to_left, bool(dropped), bool(zero), split, counts, bool(dropped) and wraps_half)
+    epilogue = Epilogue(word.rounding, wraps, signed, itemsize, *forms)
     size = 64 if wide and not split else 32
     # A saturation that the fused activation would have made anyway is not counted.
     unbounded = 1 << (size - 1)

@@ -27,6 +27,7 @@ NAMES = {
     "SearchOptions",
     "SessionOptions",
     "SweepOptions",
+    "Target",
     "__version__",
     "backend",
     "bench",

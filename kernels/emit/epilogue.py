@@ -118,7 +118,7 @@ class VectorEpilogue:
         low, high, zero, wrapped, dropped = self._constants(lanes)
         shift = self._shift.repeated(lanes)
         if epilogue.wraps_sums:
-            total = shift.with_half((total << dropped) >> dropped)
+            total = self._wrapped(total, shift, dropped)
         codes = shift(total, below)
         if self._left is not None:
             if not epilogue.wraps:
@@ -126,6 +126,12 @@ class VectorEpilogue:
             codes = codes << self._left.repeated(lanes)
         codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
         return self._stored(codes, zero)
+
+    def _wrapped(self, total: Value, shift: ShiftRight, dropped: Value) -> Value:
+        """Return what the accumulator keeps of sums, with half of the divisor where the rounding adds it."""
+        if self.epilogue.wraps_half:
+            return (shift.with_half(total) << dropped) >> dropped
+        return shift.with_half((total << dropped) >> dropped)
 
     @property
     def start(self) -> WideSum:
@@ -144,17 +150,19 @@ class VectorEpilogue:
         epilogue, lanes = self.epilogue, total.lanes
         low, high, zero, wrapped, dropped, first, last = self._constants(lanes)
         shift = self._shift.repeated(lanes)
-        overflowed = None
+        overflowed, nothing = None, shift.with_half(total.like(0))
         if epilogue.wraps_sums:
-            exact, total = total, (total << dropped) >> dropped
-            overflowed = total.differs(exact)
-        codes = exact = shift(shift.with_half(total))
+            exact, total = total, self._wrapped(total, shift, dropped)
+            overflowed = total.differs(shift.with_half(exact))
+        else:
+            total = shift.with_half(total)
+        codes = exact = shift(total)
         if self._left is not None:
             left = self._left.repeated(lanes)
             exact = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE) << left
             codes = codes << left if epilogue.wraps else exact
         flags = flags_of(
-            self._element, (exact > last) | (exact < first), exact.equals(0) & total.differs(0), overflowed
+            self._element, (exact > last) | (exact < first), exact.equals(0) & total.differs(nothing), overflowed
         )
         codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
         return FlaggedCodes(self._stored(codes, zero), flags, distance)

@@ -5,8 +5,8 @@ esp-dl has biases of 20 bits; an HLS accumulator drops bits of every product. `R
 model. A planner asks it for the `Arithmetic` of each step, and nothing after the planner sees `Rules`: kernels and
 native lowerings read the arithmetic of their own step.
 
-The rounding of a result is looked up in this order: the tensor by name, the kind of operator, the model. A rule that is
-left at its default changes no bit.
+The rounding of a result is looked up in this order: the tensor by name, the operator, its kind, the model. A rule that
+is left at its default changes no bit.
 """
 
 from __future__ import annotations
@@ -168,6 +168,7 @@ class Rules:
     ----------
     rounding, overflow : modes of every result that nothing more special names.
     kinds : modes by kind. Constants are half_even and saturate unless named here.
+    operators : modes by the name of an operator of ONNX, where a device computes one otherwise than others of its kind.
     tensors : modes by the name of a tensor: a result, an input, or a constant.
     accumulator, bias, mean, table : see the rules of these names.
     aligns_add : see `Arithmetic.aligns`.
@@ -177,6 +178,7 @@ class Rules:
     rounding: Rounding = Rounding.HALF_EVEN
     overflow: Overflow = Overflow.SATURATE
     kinds: Mapping[Kind, Modes] = field(default_factory=dict, hash=False)
+    operators: Mapping[str, Modes] = field(default_factory=dict, hash=False)
     tensors: Mapping[str, Modes] = field(default_factory=dict, hash=False)
     accumulator: AccumulatorRule = AccumulatorRule()
     bias: BiasRule = BiasRule()
@@ -185,16 +187,17 @@ class Rules:
     aligns_add: bool = False
     islands: frozenset[str] = frozenset()
 
-    def modes(self, kind: Kind, tensor: str) -> Modes:
-        """Return the rounding and overflow of a tensor of a kind; neither is None."""
+    def modes(self, kind: Kind, tensor: str, operator: str = "") -> Modes:
+        """Return the rounding and overflow of a tensor of a kind, which an operator computes; neither is None."""
         general = Modes(self.rounding, self.overflow)
         if kind == "constants":
             general = EXACT_CONSTANTS
-        return self.tensors.get(tensor, Modes()).over(self.kinds.get(kind, Modes()).over(general))
+        own = self.tensors.get(tensor, Modes()).over(self.operators.get(operator, Modes()))
+        return own.over(self.kinds.get(kind, Modes()).over(general))
 
-    def of(self, kind: Kind, tensor: str) -> Arithmetic:
-        """Return the arithmetic of a step of a kind, which computes a tensor."""
-        modes, constants = self.modes(kind, tensor), self.modes("constants", "")
+    def of(self, kind: Kind, tensor: str, operator: str = "") -> Arithmetic:
+        """Return the arithmetic of a step of a kind, which computes a tensor of an operator."""
+        modes, constants = self.modes(kind, tensor, operator), self.modes("constants", "")
         assert modes.rounding is not None
         assert modes.overflow is not None
         return Arithmetic(

@@ -94,14 +94,22 @@ class Builder:
 
     def bipolar(self, x, n):
         out = f"{x}_bipolar"
-        self.nodes.append((f"{self.domain}.BipolarQuant", f"{x} {self.constant(f'{out}_s', np.exp2(-np.float32(n)))}", out))
+        self.nodes.append(
+            (f"{self.domain}.BipolarQuant", f"{x} {self.constant(f'{out}_s', np.exp2(-np.float32(n)))}", out)
+        )
         self.quantized.append(out)
         return out
 
     def trunc(self, x, n, bits, out_n, out_bits, **attributes):
         """Drop bits, of integers times 2^-n; the older version for out_n of None."""
         out = f"{x}_trunc"
-        parts = [("s", 2.0**-n), ("z", 0), ("b", bits), ("os", None if out_n is None else 2.0**-out_n), ("ob", out_bits)]
+        parts = [
+            ("s", 2.0**-n),
+            ("z", 0),
+            ("b", bits),
+            ("os", None if out_n is None else 2.0**-out_n),
+            ("ob", out_bits),
+        ]
         names = [self.constant(f"{out}_{key}", value) for key, value in parts if value is not None]
         self.nodes.append((f"{self.domain}.Trunc", " ".join([x, *names]), out, attributes))
         self.quantized.append(out)

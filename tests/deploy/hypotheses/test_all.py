@@ -1,0 +1,55 @@
+"""Every hypothesis has a name of its own, and gives codes of the right shape where it applies."""
+
+import numpy as np
+import pytest
+
+import qengine
+from qengine.deploy.hypotheses import Operation, Variant, all_hypotheses
+
+
+def operations(model="digits", **options):
+    """Return the operators of a bundled model with the codes that they read."""
+    session = qengine.InferenceSession(qengine.zoo.path_of(model), **options)
+    sample = qengine.zoo.find(model).sample(qengine.PixelScale())
+    feeds = session.check_feeds({name: array[:2] for name, array in sample.feeds.items()})
+    arrays, found = {}, {}
+    for event in session.trace(feeds):
+        arrays[event.tensor.name] = event.array
+        if event.bound_step is not None:
+            before = {name: array[::-1] for name, array in arrays.items()}
+            found[event.tensor.name] = Operation.of(event.bound_step, arrays, before)
+    return found
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return operations(qformat="Q4.3")
+
+
+def test_names_are_unique_and_sorted():
+    hypotheses = all_hypotheses()
+    assert len({h.name for h in hypotheses}) == len(hypotheses)
+    assert [h.rank for h in hypotheses] == sorted(h.rank for h in hypotheses)
+    assert all(h.name.startswith(f"{h.family}:") for h in hypotheses)
+
+
+@pytest.mark.parametrize("tensor", ["block1.relu1", "pool", "logits"])
+def test_the_exact_results_give_the_definition(digits, tensor):
+    variant = Variant.of(digits[tensor])
+    assert variant.exact is not None
+    np.testing.assert_array_equal(variant.codes(), digits[tensor].codes)
+    index = np.arange(digits[tensor].codes.size)[::7]
+    np.testing.assert_array_equal(variant.codes(index), digits[tensor].codes.reshape(-1)[index])
+
+
+def test_codes_have_the_shape_of_the_output(digits):
+    applied = set()
+    for tensor in ("relu", "pool", "logits"):
+        for hypothesis in all_hypotheses():
+            codes = hypothesis.codes(digits[tensor])
+            if codes is not None:
+                assert codes.shape == digits[tensor].codes.shape
+                applied.add(hypothesis.family)
+                assert hypothesis.describe(Variant.of(digits[tensor]))
+    expected = {"rounding", "overflow", "shift", "bias", "activation", "accumulator", "pad", "input", "weights", "mean"}
+    assert expected <= applied
