@@ -61,7 +61,8 @@ def read_quantized(graph: Graph) -> Graph:
         return _merged_by_rules(read_roundings(graph))
     expanded = expand_qlinear(graph)
     if not any(_is(node, operator) for node in expanded.nodes for operator in _PAIR):
-        return graph
+        # A graph in a node is read when it runs, in fixed point if the graph around it is.
+        return replace(graph, formats={}) if _is_quantized_inside(expanded) else graph
     try:
         folded = fold_constants(expanded, keep=_PAIR)
         spans = {node.outputs[0]: clip_range(node, folded.constants) for node in expanded.nodes if _is(node, "Clip")}
@@ -72,6 +73,13 @@ def read_quantized(graph: Graph) -> Graph:
     except NotFixedPointError as why:
         note = f"the model is quantized, but not in fixed point: {why}; it runs as ONNX defines it"
         return replace(graph, notes=(*graph.notes, note))
+
+
+def _is_quantized_inside(graph: Graph) -> bool:
+    """Whether graphs in the nodes of a graph, at any depth, are quantized."""
+    inner = [one for node in graph.nodes for one in node.graphs.values()]
+    pairs = any(_is(node, operator) for one in inner for node in one.nodes for operator in _PAIR)
+    return pairs or any(has_roundings(one) or _is_quantized_inside(one) for one in inner)
 
 
 def _is(node: Node, operator: str) -> bool:

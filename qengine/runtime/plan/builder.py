@@ -366,7 +366,7 @@ class PlanBuilder:
     def _adds_unrounded(self, arithmetic: Arithmetic) -> bool:
         """Whether a bias is added as the real number that it is: in a QONNX model, by rules that say nothing else."""
         is_default = (arithmetic.accumulator, arithmetic.bias) == (AccumulatorRule(), BiasRule())
-        return self.graph.unrounded_biases and is_default
+        return self.is_partial and self.graph.unrounded_biases and is_default
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
         output, step, kernel, arithmetic = self._with_kernel(name, step, self._format(name, step), node)
