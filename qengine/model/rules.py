@@ -115,14 +115,15 @@ class MeanRule:
 
     Attributes
     ----------
-    method : "exact", rounded once; "two_pass", along x and then along y, each in the output's word and rounded;
+    method : "exact", rounded once; "two_pass", along x in the input's word and then along y, each rounded;
         "reciprocal", the sum times floor(65536 / count), rounded by 16 bits; "shifted_count", the sum over the count
-        shifted right by the fraction bits that the output has more; "accumulator", the quotient cut to the fraction
-        bits of the input, then rounded to the output.
+        shifted right by the fraction bits that the output has more; "accumulator", the quotient cut toward zero to the
+        fraction bits of the accumulator, or of the input where it has none, then rounded to the output; "float32", the
+        sum times the reciprocal of the count, in float32.
     counts_pads : whether elements of the padding count; None for what the model says.
     """
 
-    method: Literal["exact", "two_pass", "reciprocal", "shifted_count", "accumulator"] = "exact"
+    method: Literal["exact", "two_pass", "reciprocal", "shifted_count", "accumulator", "float32"] = "exact"
     counts_pads: bool | None = None
 
 
