@@ -19,12 +19,25 @@ from qengine.kernels.reference.word import Word
 from qengine.qformat import Format, Overflow, QFormat, Rounding
 
 Kind = Literal[
-    "linear", "add", "mul", "mean", "convert", "table", "resize", "softmax", "norm", "recurrent", "inputs", "constants"
+    "linear",
+    "depthwise",
+    "add",
+    "mul",
+    "mean",
+    "convert",
+    "table",
+    "resize",
+    "softmax",
+    "norm",
+    "recurrent",
+    "inputs",
+    "constants",
 ]
 """A kind of operator, or of tensor, that has a rounding and an overflow of its own.
 
-linear: sums of products with weights (Conv, ConvTranspose, Gemm, MatMul, a BatchNormalization by itself); add: Add,
-Sub, Sum; mul: Mul, Div, PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another
+linear: sums of products with weights (Conv, ConvTranspose, Gemm, MatMul, a BatchNormalization by itself); depthwise: a
+Conv whose filters see one channel each, with the modes of linear where it has none; add: Add, Sub, Sum; mul: Mul, Div,
+PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another
 format (Concat, Where, Max, Min, a second format of a tensor) and results of operators on real numbers; table: functions
 of one variable; resize: linear and cubic interpolation; softmax: Softmax, LogSoftmax, Attention; norm: normalizations;
 recurrent: LSTM, GRU, RNN; inputs: what is fed; constants: weights, bounds and fills.
@@ -193,6 +206,8 @@ class Rules:
         general = Modes(self.rounding, self.overflow)
         if kind == "constants":
             general = EXACT_CONSTANTS
+        if kind == "depthwise":
+            general = self.kinds.get("linear", Modes()).over(general)
         own = self.tensors.get(tensor, Modes()).over(self.operators.get(operator, Modes()))
         return own.over(self.kinds.get(kind, Modes()).over(general))
 
