@@ -73,7 +73,11 @@ def linear_formats(x: Codes, weight, bias, axis: int, opt: Options) -> list[Fmt]
 def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
     op, attrs, k = node.op_type, attributes(node), net.constants
     is_function = op == "PRelu" and k[node.input[1]].size == 1 if op == "PRelu" and node.input[1] in k else False
-    opt = opt.of("table" if is_function else KINDS.get(op, "convert"), (bn or node).output[0])
+    kind, is_depthwise = KINDS.get(op, "convert"), False
+    if op == "Conv":
+        is_depthwise = attrs.get("group", 1) > 1 and k[node.input[1]].shape[1] == 1
+    name = (bn or node).output[0]
+    opt = opt.of("linear").of("depthwise", name) if is_depthwise else opt.of("table" if is_function else kind, name)
     x = values.get(node.input[0])
 
     def constant(i):

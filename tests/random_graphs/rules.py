@@ -35,7 +35,8 @@ def random_rules(rng: np.random.Generator, tensors: list[str], options: Options)
     rounds_inside = bits is not None and not saturates and rng.random() < 0.4
     order = one_of("channels_first", "channels_last") if saturates else "channels_first"
     if rounds_inside:
-        kinds["linear"], by_tensor = ("half_up", kinds.get("linear", (None, None))[1]), {}
+        kinds |= {kind: ("half_up", kinds.get(kind, (None, None))[1]) for kind in ("linear", "depthwise")}
+        by_tensor = {}
     bias = one_of((32, "sums"), (8, "most"), (16, "most"), (20, "sums"), (64, "sums"))
     bias_rounding = one_of("half_even", "half_up", "floor")
     counts_pads, aligns = one_of(None, True, False), rng.random() < 0.3

@@ -146,6 +146,14 @@ class Accumulation:
         sums = np.abs(step.w.codes.astype(np.int64)).sum(axis=step.summed)
         return largest * int(sums.max(initial=0)) + self.largest_bias
 
+    @property
+    def largest_product(self) -> int:
+        """An upper limit of the magnitude of a product."""
+        step = self.step
+        if step.w.value is None:
+            return _largest(step.x) * _largest(step.w)
+        return _largest(step.x) * int(np.abs(step.w.codes.astype(np.int64)).max(initial=0))
+
     @cached_property
     def kept_bits(self) -> int | None:
         """The low bits that exact sums keep; None for all."""
