@@ -1,8 +1,8 @@
 """Specifications of sums of products in a register that saturates, or that cuts its products; see `reference.register`.
 
-The order of the terms counts, so that nothing may be reordered within a sum. But the sums of 16 channels are
-independent: a lane is a channel, and a step of the loop adds one product to each. Inputs are gathered before, with the
-zeros of the padding, into 32 bits, so that each tap is at one distance from the first one.
+The order of the terms of a sum counts. But the sums of 16 channels are independent: a lane is a channel, and a step of
+the loop adds one product to each. Inputs are copied before, with the zeros of the padding, to 32 bits, so that each tap
+is at one distance from the first one.
 """
 
 from dataclasses import dataclass

@@ -74,7 +74,7 @@ class RegisterSums:
     register
         The register.
     start
-        What the sums begin with, in units of the register.
+        Start of the sums, in units of the register.
     shift
         Bits that each product drops; negative for those that it gets.
     order

@@ -90,7 +90,7 @@ def _lowered(context: PlainContext[Linear], rules: Accumulation) -> Lowered:
     geometry = _GEOMETRIES[type(step.product)](step)
     ops: list[Op] = []
     weights, count = _packed_weights(context, rules, geometry, ops)
-    numbers, groups = _numbers(step, sums, half, finest - shift, geometry, count)
+    numbers, groups = _numbers(sums, half, finest - shift, geometry, count)
     is_wide = _is_wide(rules, sums, numbers)
     source = context.request(step.x)
     copy = TensorBuffer.flat(f"{step.x.name} spread", geometry.planes * len(geometry.table), "i32")
@@ -221,7 +221,7 @@ def _spread_op(
 
 
 def _numbers(
-    step: Linear, sums: RegisterSums, half: NDArray[Any], align: NDArray[np.int64], geometry: Geometry, vectors: int
+    sums: RegisterSums, half: NDArray[Any], align: NDArray[np.int64], geometry: Geometry, vectors: int
 ) -> tuple[NDArray[np.int64], Table]:
     """Return the numbers (groups, vectors, 5, 16) of the channels, and the table of the groups with their places."""
     shift = np.asarray(sums.shift)
