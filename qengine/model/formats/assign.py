@@ -281,9 +281,7 @@ def _check_names(user_formats: _UserFormats, subject: Formattable) -> None:
         elif name in subject.biases:
             continue
         elif Role.BIAS in read_as:
-            why = (
-                "only a bias of a linear operator has a format, and one that the model computes has that of its tensor"
-            )
+            why = "only a bias of a linear operator has a format, and one that is computed has that of its tensor"
         elif Role.KNOWN in read_as:
             why = "its elements decide shapes or options"
         else:
