@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from qengine.cli.options.fixed_point import TargetOptions
 from qengine.cli.options.panels import CHOICE
 from qengine.errors import OptionError
 from qengine.quantization.calibration import AUTO, CalibrationOptions, Method
@@ -122,7 +123,7 @@ class TensorRuleOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FormatChoiceOptions(TensorRuleOptions, RangeOptions, MethodOptions, _WordLengthOptions):
+class FormatChoiceOptions(TensorRuleOptions, RangeOptions, MethodOptions, _WordLengthOptions, TargetOptions):
     """Options of the choice of formats, as typed: fields of `CalibrationOptions`, None for the default."""
 
     def calibration_options(self) -> CalibrationOptions:
