@@ -82,21 +82,21 @@ def check_target(
     options = options_with(SessionOptions, options, keywords)
     if not isinstance(options.target, Target):
         raise OptionError("a target is needed: give the name of one, or the path of its file")
-    session = InferenceSession(model, replace(options, isa="reference", strict=False))
+    session = InferenceSession(model, options.in_float32(), isa="reference")
+    if options.requests_fixed_point or session.in_fixed_point:
+        session = session.with_options(replace(options, isa="reference", strict=False))
     notes: list[str] = []
     plan = _plan(session, inputs or {}, notes) if session.in_fixed_point else None
     if not session.in_fixed_point:
         notes.append("no formats: operators alone are checked; give --formats or --qformat for the others")
-    found = [*violations_of(session), *(_islands(plan) if plan is not None else ())]
+    found = [*violations_of(session, options.target), *(_islands(plan) if plan is not None else ())]
     needs = () if plan is None else tuple(accumulator_needs(plan.steps))
     return TargetCheck(options.target, tuple(found), needs, (*notes, *_approximations(session)))
 
 
-def violations_of(session: InferenceSession) -> Iterator[Violation]:
-    """Yield what breaks the constraints of the target of a session, as far as no plan is needed."""
-    target, network = session.options.target, session.network
-    if not isinstance(target, Target):
-        return
+def violations_of(session: InferenceSession, target: Target) -> Iterator[Violation]:
+    """Yield what breaks the constraints of a target, if a session in fixed point shows it without a plan."""
+    network = session.network
     nodes = computed_nodes(network.optimized, network.known)
     yield from operator_violations(nodes, target.constraints)
     if network.table is not None:
@@ -105,7 +105,8 @@ def violations_of(session: InferenceSession) -> Iterator[Violation]:
 
 def target_notes(session: InferenceSession) -> list[str]:
     """Return a note on what breaks the constraints of the target of a session; none where nothing does."""
-    found = list(violations_of(session))
+    target = session.options.target
+    found = list(violations_of(session, target)) if isinstance(target, Target) else []
     if not found:
         return []
     more = f"; {len(found) - 1} more" if found[1:] else ""
