@@ -191,9 +191,9 @@ class Grid:
         found = dict.fromkeys([FLOAT32])
         for target in self.devices() or (None,):
             computed = self._with_rules(target)
-            usual = (None, None) if target else (Rounding.HALF_EVEN, Overflow.SATURATE)
+            own = (None, None) if target else (str(Rounding.HALF_EVEN), str(Overflow.SATURATE))
             # All of a recipe that have one choice of formats are consecutive: they run one corrected model.
-            runs = list(product(recipes, roundings or [usual[0]], overflows or [usual[1]], accumulators))
+            runs = list(product(recipes, roundings or [own[0]], overflows or [own[1]], accumulators))
             for chosen in self._formats(target):
                 for recipe, rounding, overflow, accumulator in runs:
                     run = Point(rounding=rounding, overflow=overflow, accumulator_bits=accumulator, recipe=recipe)
