@@ -19,12 +19,14 @@ from qengine.errors import FormatError, UnsupportedError
 from qengine.model.graph import Attribute, Graph, Names, Node, Value
 from qengine.model.ops.operator import Role, find
 from qengine.model.passes.hidden_tensors import written_node
+from qengine.model.rules import Rules
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Table
 from qengine.qformat import Format, QFormat, holds
 from qengine.quantization.qdq.operators import (
     computed_by_tables,
     may_be_real,
+    reads_around,
     typed,
     values_with_types,
     written_operators,
@@ -170,7 +172,7 @@ class _Writer:
         else:
             value = replace(value, dtype=self._value(value.name).dtype)
         after = self.names_after_pairs.get(value.name)
-        encoded = {} if self.is_inner else self.network.encoded_constants((value.name,))
+        encoded = {} if self.is_inner else self.network.encoded_constants((value.name,), Rules())
         for tensor in encoded.values():  # a run answers with the codes of a constant
             assert tensor.value is not None
             assert tensor.format is not None
@@ -196,7 +198,7 @@ class _Writer:
         attributes: dict[str, Attribute] = dict(node.attributes)
         attributes |= {key: self._inner(node, graph) for key, graph in node.graphs.items()}
         inner = [graph for graph in attributes.values() if isinstance(graph, Graph)]
-        captures = tuple(sorted(set().union(*map(_reads_around, inner))))
+        captures = tuple(sorted(set().union(*map(reads_around, inner))))
         new = replace(node, inputs=inputs, outputs=outputs, attributes=attributes, captures=captures)
         self.nodes += self._in_two(new) if (node.operator, node.domain) == ("MatMul", "qengine") else (new,)
         for name, real in zip(node.outputs, outputs, strict=True):
@@ -392,9 +394,3 @@ def _role(node: Node, place: int) -> Role | None:
     """Return the way in which a node reads input number `place`."""
     parameter = find(node).parameter(place)
     return None if parameter is None else parameter.role
-
-
-def _reads_around(graph: Graph) -> set[str]:
-    """Return the names that a graph reads from around it."""
-    read = {name for node in graph.nodes for name in node.reads} | {value.name for value in graph.outputs}
-    return read - graph.tensors()
