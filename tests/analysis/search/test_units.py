@@ -50,7 +50,7 @@ def test_formats_are_those_of_a_calibration():
         calibrated = qengine.calibrate(MODEL, [{"x": X}], bits=bits)
         for name in ("x", "r", "y"):
             assert found[name].tensor_formats[bits] == {tensor: calibrated[tensor] for tensor in found[name].tensors}
-            assert str(found[name].formats[bits]) == calibrated[name]
+            assert str(found[name].formats[bits][name]) == calibrated[name]
 
 
 def test_weights_leave_room_for_a_bias_beside_the_longest_activations():
@@ -70,8 +70,8 @@ def test_weights_leave_room_for_a_bias_beside_the_longest_activations():
 def test_formats_per_channel_know_their_axis():
     found = {unit.name: unit for unit in units(calibration=CalibrationOptions(per_channel=True))}
     assert len(found["w"].tensor_formats[3]["w"]) == 3
-    assert (found["w"].formats[3].axis, len(found["w"].formats[3].formats)) == (0, 3)
-    assert found["v"].formats[5].axis == 1
+    assert (found["w"].formats[3]["w"].axis, len(found["w"].formats[3]["w"].formats)) == (0, 3)
+    assert found["v"].formats[5]["v"].axis == 1
 
 
 def test_an_assignment_as_formats():
