@@ -289,7 +289,6 @@ class _SearchRun:
             )
         return notes
 
-
     def _target_notes(self) -> Iterator[str]:
         """Yield a note on word lengths that are given and that the target does not have."""
         target, constraints = self._calibration.target, self._calibration.constraints

@@ -68,8 +68,9 @@ def units_of(
 ) -> Units:
     """Return the units of a model, in its order, with formats of every word length from one observation.
 
-    Where the target wants weights with the word length of their operand, both are one unit. A bias is held at the fraction bits of input and weights together, in 32 bits; weights leave room for it with
-    activations of the longest word, even where activations get a shorter one.
+    A bias is held at the fraction bits of input and weights together, in 32 bits; weights leave room for it with
+    activations of the longest word, even where activations get a shorter one. Where the target wants weights with the
+    word length of their operand, both are one unit.
 
     Parameters
     ----------
