@@ -51,4 +51,4 @@ def nearest(chosen: QFormat, allowed: tuple[QFormat, ...], histogram: Histogram,
     if method is Method.MSE:
         return min(allowed, key=lambda fmt: (squared_error(histogram.cells(), fmt), -fmt.fraction_bits))
     holding = [fmt for fmt in allowed if fmt.integer_bits >= chosen.integer_bits]
-    return max(holding or allowed, key=lambda fmt: (fmt.fraction_bits if holding else -fmt.fraction_bits))
+    return max(holding or allowed, key=lambda fmt: fmt.fraction_bits if holding else -fmt.fraction_bits)

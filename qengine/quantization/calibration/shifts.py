@@ -86,9 +86,7 @@ def limit_results(
             return
 
 
-def weight_limits(
-    products: tuple[Product, ...], activations: Mapping[str, QFormat], most: int
-) -> dict[str, int]:
+def weight_limits(products: tuple[Product, ...], activations: Mapping[str, QFormat], most: int) -> dict[str, int]:
     """Return the most fraction bits of weights with which no sum is shifted by more than `most`."""
     found: dict[str, int] = {}
     for x, w, y in products:
