@@ -106,9 +106,8 @@ class StoredConstants:
                 channels = max(bits.size, array.shape[-1] if array.ndim else 1)
                 array = np.broadcast_to(array, (*array.shape[:-1], channels))
                 n = np.tile(bits, channels // bits.size)
-            codes = bias_codes(Tensor(name, array.dtype, array.shape, array), array.shape, n, BiasRule()).astype(
-                np.int32
-            )
+            real = Tensor(name, array.dtype, array.shape, array)
+            codes = bias_codes(real, array.shape, n, BiasRule()).astype(np.int32)
             out = self._own_name(name) if is_own else self._names.fresh(f"{name}_bias")
             self._outputs[key] = self._dequantize(codes, out, n.tolist(), None if n.size == 1 else array.ndim - 1)
         return self._outputs[key]
