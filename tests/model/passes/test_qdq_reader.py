@@ -353,10 +353,12 @@ def test_a_clip_between_a_pair_is_a_format_of_fewer_bits(least, most, fmt, overf
     x = np.float32(RNG.uniform(-2, 2, (1, 2, 9, 9)))
     for isa in ("reference", None):
         session = assert_bits_of_onnx(model, x, isa=isa)
-    assert {str(session.formats[name]) for name in ("x", "c")} == {fmt}
+    found = {event.tensor.name: event.tensor for event in session.trace({"x": x})}
+    result = found["c_dq"]
+    assert {str(one.format) for one in (found["x"], result)} == {fmt}
     assert str(session.formats["w"]) == "Q0.3"
-    assert session.rules.modes("linear", "c").overflow == (overflow or "saturate")
-    assert not [event for event in session.trace({"x": x}) if event.tensor.format is None and event.tensor.name != "c_k"]
+    assert session.rules.modes("linear", "c_dq").overflow == (overflow or "saturate")
+    assert [name for name, tensor in found.items() if tensor.format is None] == ["c_k"]
 
 
 def test_pairs_in_a_graph_inside_of_a_node_are_rounded_where_there_are_none_around_it():
