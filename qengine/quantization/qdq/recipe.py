@@ -40,12 +40,12 @@ class QuantizedModel:
 
     Attributes
     ----------
-    model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear.
+    model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear, or with Quant nodes of QONNX.
     session : session in fixed point that gives the same bits.
     entries : entry for each layer that a correction changed or left.
     check : phrase that tells what was compared of the model, read back, and the session; or why nothing was.
     verdicts : verdict on each step of a guarded recipe, such as "best".
-    target : name of the device within whose constraints formats were chosen; None for none.
+    target : device within whose constraints formats were chosen and whose rules are not in the file; None for none.
     """
 
     model: onnx.ModelProto
@@ -153,7 +153,8 @@ def quantize_model(
         fixed = with_formats(fixed, dict.fromkeys(error.names, QFormat.of(qformat)))
         written = quantized_model(fixed, writes)
     check = check_written(fixed, written, data)
-    target = options.target.name if isinstance(options.target, Target) else None
+    is_said = writes == "qonnx" and runs.target is not None
+    target = options.target.name if isinstance(options.target, Target) and not is_said else None
     return QuantizedModel(written, fixed, corrected.entries, check, corrected.verdicts, target)
 
 
