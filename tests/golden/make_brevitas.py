@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 DATA = HERE.parents[1] / "qengine" / "data" / "zoo" / "digits_heldout.npz"
 
 
-def classifier(*, has_float_bias=False):
+def classifier(*, has_float_bias=False, has_average=True):
     """Return a network of 4 bits: three convolutions, one of them depthwise, an average with fewer bits, and a Gemm."""
     import brevitas.nn as qnn
     import torch
@@ -38,11 +38,9 @@ def classifier(*, has_float_bias=False):
         "bias_quant": bias,
         "return_quant_tensor": True,
     }
-    layer = {
-        **conv,
-        "weight_quant": fixed_point.Int8WeightPerTensorFixedPoint,
-    }
+    layer = {**conv, "weight_quant": fixed_point.Int8WeightPerTensorFixedPoint}
     relu = {"act_quant": Unsigned, "return_quant_tensor": True}
+    average = qnn.TruncAvgPool2d(2, bit_width=4, float_to_int_impl_type="floor", return_quant_tensor=True)
     return torch.nn.Sequential(
         qnn.QuantIdentity(act_quant=Signed, return_quant_tensor=True),
         qnn.QuantConv2d(1, 12, 3, stride=2, padding=1, **conv),
@@ -52,7 +50,7 @@ def classifier(*, has_float_bias=False):
         qnn.QuantConv2d(12, 24, 3, stride=2, padding=1, **conv),
         qnn.QuantReLU(**relu),
         torch.nn.MaxPool2d(2, padding=1),
-        qnn.TruncAvgPool2d(2, bit_width=4, float_to_int_impl_type="floor", return_quant_tensor=True),
+        average if has_average else torch.nn.MaxPool2d(2),
         torch.nn.Flatten(),
         qnn.QuantLinear(96, 10, **layer),
         qnn.QuantIdentity(act_quant=Logits, return_quant_tensor=True),
