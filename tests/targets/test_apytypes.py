@@ -46,7 +46,7 @@ class Apytypes(ApFixed):
         return np.where(bits >> (out.bits - 1), bits - (1 << out.bits), bits)
 
     def linear(self, node, x, weights, bias, shift, out):
-        """Return weights @ patches + bias, each position a product of a matrix and a vector; x and w are whole numbers."""
+        """Return weights @ patches + bias, a product of whole numbers for each position."""
         found = np.zeros(linear_shape(x, weights, node), np.int64)
         scaled = type(out)(out.bits, -shift)
         filters = weights.reshape(len(weights), -1)

@@ -65,7 +65,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "max78000": Entry(
         plain.Max78000(),
-        Limits((*LINEAR, "add", "sub", "mul", *SIMPLE), equal_sums=True),
+        Limits((*LINEAR, "add", "sub", "mul", *SIMPLE), equal_sums=True, off_grid=True),
         "plain Python; ai8x-synthesis's simulator run by hand",
     ),
     "gap": Entry(plain.Gap(), Limits((*LINEAR, *SIMPLE), off_grid=True), "plain Python"),
