@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .rounding import divide, integer_dtype, round_real, shift_left, shift_right
-from .rounding_table import unshifted
 from .word import Codes, Integers, Word, wrap
 
 Tally = NDArray[np.int64]
@@ -215,8 +214,7 @@ def quantize(
     """
     if x.dtype.kind != "f":
         wide = integer_dtype(8 * x.dtype.itemsize)
-        word = word._replace(rounding=unshifted(word.rounding))  # as real numbers are
-        return requantize(x.astype(wide), -fraction_bits, word, tally=tally)
+        return requantize(x.astype(wide), -fraction_bits, word.unshifted, tally=tally)
     scaled = scale(x, fraction_bits)
     rounded = round_real(scaled, word.rounding)
     codes = fit(_narrowed(rounded, word.overflow == "wrap").astype(np.int64), word)

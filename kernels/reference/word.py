@@ -1,16 +1,21 @@
 """The word that a kernel writes: its length and sign, and the rounding and overflow of results that do not fit."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .rounding_table import unshifted
 
 Integers = NDArray[Any]
 """An int64 array, or an object array of Python integers where int64 would be too narrow."""
 Codes = NDArray[Any]
 """An array of int8, uint8, int16 or uint16 codes."""
 
-_FITTING = {"saturate": "saturate", "symmetric": "saturate", "wrap": "wrap", "zero": "zero"}
+Fitting = Literal["saturate", "wrap", "zero"]
+"""Code that a kernel gives an integer that does not fit: the nearest bound, the low bits, or 0."""
+
+_FITTING: dict[str, Fitting] = {"saturate": "saturate", "symmetric": "saturate", "wrap": "wrap", "zero": "zero"}
 
 
 class Word(NamedTuple):
@@ -40,10 +45,10 @@ class Word(NamedTuple):
         return self.least + (self.signed and self.overflow == "symmetric")
 
     @property
-    def fitting(self) -> str:
-        """The way in which an integer becomes a code: "saturate" at `lowest` and `most`, "wrap" or "zero".
+    def fitting(self) -> Fitting:
+        """The conversion of an integer to a code: all of the overflow but the bounds `lowest` and `most`.
 
-        Kernels are compiled for it. So "saturate" and "symmetric" have the same kernels, with other bounds.
+        So "saturate" and "symmetric" have the same kernels.
 
         Raises
         ------
@@ -53,6 +58,16 @@ class Word(NamedTuple):
         if self.overflow not in _FITTING:
             raise ValueError(f"no overflow is named {self.overflow!r}")
         return _FITTING[self.overflow]
+
+    @property
+    def keeps_sign(self) -> bool:
+        """Whether the bits that a kernel keeps are signed; False where codes saturate, as their bounds say it all."""
+        return self.signed and self.fitting != "saturate"
+
+    @property
+    def unshifted(self) -> "Word":
+        """The word of the same codes of numbers that are not shifted; see `rounding_table.unshifted`."""
+        return self._replace(rounding=unshifted(self.rounding))
 
     @property
     def most(self) -> int:

@@ -83,6 +83,11 @@ def rules(option: str, texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def some_words(option: str, text: str | None) -> list[str] | None:
+    """Return the words of an option, or None where it was left out; see `words`."""
+    return None if text is None else words(option, text)
+
+
 def words(option: str, text: str) -> list[str]:
     """Return the words of an option, separated by commas.
 

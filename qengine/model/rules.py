@@ -19,12 +19,25 @@ from qengine.kernels.reference.word import Word
 from qengine.qformat import Format, Overflow, QFormat, Rounding
 
 Kind = Literal[
-    "linear", "add", "mul", "mean", "convert", "table", "resize", "softmax", "norm", "recurrent", "inputs", "constants"
+    "linear",
+    "depthwise",
+    "add",
+    "mul",
+    "mean",
+    "convert",
+    "table",
+    "resize",
+    "softmax",
+    "norm",
+    "recurrent",
+    "inputs",
+    "constants",
 ]
 """A kind of operator, or of tensor, that has a rounding and an overflow of its own.
 
-linear: sums of products with weights (Conv, ConvTranspose, Gemm, MatMul, a BatchNormalization by itself); add: Add,
-Sub, Sum; mul: Mul, Div, PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another
+linear: sums of products with weights (Conv, ConvTranspose, Gemm, MatMul, a BatchNormalization by itself); depthwise: a
+Conv whose filters see one channel each, with the modes of linear where it has none; add: Add, Sub, Sum; mul: Mul, Div,
+PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another
 format (Concat, Where, Max, Min, a second format of a tensor) and results of operators on real numbers; table: functions
 of one variable; resize: linear and cubic interpolation; softmax: Softmax, LogSoftmax, Attention; norm: normalizations;
 recurrent: LSTM, GRU, RNN; inputs: what is fed; constants: weights, bounds and fills.
@@ -102,14 +115,15 @@ class MeanRule:
 
     Attributes
     ----------
-    method : "exact", rounded once; "two_pass", along x and then along y, each in the output's word and rounded;
+    method : "exact", rounded once; "two_pass", along x in the input's word and then along y, each rounded;
         "reciprocal", the sum times floor(65536 / count), rounded by 16 bits; "shifted_count", the sum over the count
-        shifted right by the fraction bits that the output has more; "accumulator", the quotient cut to the fraction
-        bits of the input, then rounded to the output.
+        shifted right by the fraction bits that the output has more; "accumulator", the quotient cut toward zero to the
+        fraction bits of the accumulator, or of the input where it has none, then rounded to the output; "float32", the
+        sum times the reciprocal of the count, in float32.
     counts_pads : whether elements of the padding count; None for what the model says.
     """
 
-    method: Literal["exact", "two_pass", "reciprocal", "shifted_count", "accumulator"] = "exact"
+    method: Literal["exact", "two_pass", "reciprocal", "shifted_count", "accumulator", "float32"] = "exact"
     counts_pads: bool | None = None
 
 
@@ -192,6 +206,8 @@ class Rules:
         general = Modes(self.rounding, self.overflow)
         if kind == "constants":
             general = EXACT_CONSTANTS
+        if kind == "depthwise":
+            general = self.kinds.get("linear", Modes()).over(general)
         own = self.tensors.get(tensor, Modes()).over(self.operators.get(operator, Modes()))
         return own.over(self.kinds.get(kind, Modes()).over(general))
 

@@ -106,6 +106,17 @@ class Target:
             return cls.named(target)
         raise TargetError(f"target must be a name, a path or a Target, not {target!r}")
 
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Target:
+        """Return the target of a mapping that `record` returned, or that is written as a file is.
+
+        Raises
+        ------
+        TargetError
+            If it has a key, a value or a contradiction that is not allowed.
+        """
+        return _of_table(record, Origin("target"), Target("default"))
+
     def record(self) -> dict[str, Any]:
         """Return the target as the mapping that its file holds, complete: without `extends`."""
         found: dict[str, Any] = {
@@ -145,25 +156,30 @@ def _is_path(text: str) -> bool:
 def _read(path: Path, before: tuple[Path, ...]) -> Target:
     """Read a file; `before` are the files that extend it."""
     table, origin = read_table(path)
+    own = read_top({key: value for key, value in table.items() if key == "extends"}, origin)
+    base = _extended(own.get("extends"), path, before, origin)
+    return _of_table({"name": path.stem, **table}, origin, base)
+
+
+def _of_table(table: Mapping[str, Any], origin: Origin, base: Target) -> Target:
+    """Return the target of a table over one that it extends."""
     unknown = [key for key in table if key not in known_tables()]
     if unknown:
-        near = did_you_mean(unknown[0], known_tables())
-        raise origin.error((unknown[0],), f"does not exist{near}", known_tables())
-    for key in ("rules", "constraints"):
-        if not isinstance(table.get(key, {}), Mapping):
+        near = did_you_mean(str(unknown[0]), known_tables())
+        raise origin.error((str(unknown[0]),), f"does not exist{near}", known_tables())
+    parts = {key: table.get(key, {}) for key in ("rules", "constraints")}
+    for key, part in parts.items():
+        if not isinstance(part, Mapping):
             raise origin.error((key,), "is not a table: begin it with a line", [f"[{key}]"])
-    own = read_top({key: value for key, value in table.items() if key not in ("rules", "constraints")}, origin)
-    base = _extended(own.pop("extends", None), path, before, origin)
-    if not _NAME.fullmatch(own.setdefault("name", path.stem)):
-        raise origin.error(("name",), f"is {own['name']!r}", ["letters, digits, and . _ + - between them"])
-    rules, constraints = table.get("rules", {}), table.get("constraints", {})
-    own = {"status": "unverified", "sources": base.sources, "notes": base.notes, **own}
+    own = read_top({key: value for key, value in table.items() if key not in parts}, origin)
+    own.pop("extends", None)
+    if not _NAME.fullmatch(own.get("name", "")):
+        raise origin.error(("name",), f"is '{own.get('name', '')}'", ["letters, digits, and . _ + - between them"])
+    in_rules, in_constraints = (Origin(origin.name, (key,), origin.lines) for key in parts)
     found = Target(
-        **own,
-        rules=rules_over(base.rules, rules, Origin(origin.name, ("rules",), origin.lines)),
-        constraints=constraints_over(
-            base.constraints, constraints, Origin(origin.name, ("constraints",), origin.lines)
-        ),
+        **{"sources": base.sources, "notes": base.notes, **own},
+        rules=rules_over(base.rules, parts["rules"], in_rules),
+        constraints=constraints_over(base.constraints, parts["constraints"], in_constraints),
     )
     if found.status == "verified" and not found.checked:
         raise origin.error(("status",), "is verified: say in `checked` what was compared with what")

@@ -262,9 +262,12 @@ def total(terms, bias: int, n_products: int, opt: Options) -> tuple[int, int]:
     """A bias and products, summed as the accumulator does it, and the fraction bits of the sum."""
     n = n_products if opt.accumulator_n is None else opt.accumulator_n
     saturates = opt.accumulator_bits is not None and opt.accumulator_overflow == "saturate"
-    acc = bias
+
+    def held(v: int) -> int:
+        return overflow_code(v, Fmt(opt.accumulator_bits, 0), "saturate") if saturates else v
+
+    acc = held(bias * 2 ** max(n - n_products, 0))
     for term in terms:
-        acc += term if n >= n_products else round_fraction(scaled(term, n - n_products), opt.product_rounding)
-        if saturates:
-            acc = overflow_code(acc, Fmt(opt.accumulator_bits, 0), "saturate")
-    return acc, min(n, n_products)
+        product = round_fraction(scaled(term, n - n_products), opt.product_rounding)
+        acc = held(acc + (product if opt.accumulator_n is None else held(product)))
+    return acc, n

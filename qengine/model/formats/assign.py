@@ -180,7 +180,7 @@ def assign_formats(subject: Formattable, request: FormatRequest) -> FormatTable:
     remaining, readers = subject.remaining, subject.readers
     named = {name: fmt for name, fmt in user_formats.items() if name not in request.around and name not in joins}
     _check_names(named, subject)
-    is_partial = bool(stored) or (request.is_partial and request.qformat is None)
+    is_partial = request.qformat is None and (model.formats is not None or request.is_partial)
     needed = set() if is_partial else subject.real - joins.keys()
     activations = _activation_formats(groups, user_formats, stored, request.qformat, needed)
     chooser = ConstantFormats(

@@ -50,9 +50,9 @@ class IntegerRange:
             return fmt
         return ChannelFormats(found, fmt.axis) if isinstance(fmt, ChannelFormats) else found[0]
 
-    def bounds(self, fmt: QFormat, zero_point: int) -> tuple[np.float32, np.float32]:
+    def bounds(self, fmt: QFormat, zero_point: int) -> list[NDArray[np.float32]]:
         """Return the least and the greatest of the numbers that the integers represent."""
-        return tuple(np.float32((limit - zero_point) * fmt.step) for limit in (self.least, self.most))  # type: ignore[return-value]
+        return [np.asarray((end - zero_point) * fmt.step, np.float32) for end in (self.least, self.most)]
 
 
 def clip_range(node: Node, constants: Mapping[str, NDArray[Any]]) -> IntegerRange | None:

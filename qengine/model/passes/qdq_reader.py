@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.errors import UnsupportedError
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import NumberKind, find
@@ -57,10 +58,11 @@ def read_quantized(graph: Graph) -> Graph:
     if graph.formats is not None:
         return graph
     if has_roundings(graph):
-        return merge_requantize(read_roundings(graph))
+        return _merged_by_rules(read_roundings(graph))
     expanded = expand_qlinear(graph)
     if not any(_is(node, operator) for node in expanded.nodes for operator in _PAIR):
-        return graph
+        # A graph in a node is read when it runs, in fixed point if the graph around it is.
+        return replace(graph, formats={}) if _is_quantized_inside(expanded) else graph
     try:
         folded = fold_constants(expanded, keep=_PAIR)
         spans = {node.outputs[0]: clip_range(node, folded.constants) for node in expanded.nodes if _is(node, "Clip")}
@@ -71,6 +73,13 @@ def read_quantized(graph: Graph) -> Graph:
     except NotFixedPointError as why:
         note = f"the model is quantized, but not in fixed point: {why}; it runs as ONNX defines it"
         return replace(graph, notes=(*graph.notes, note))
+
+
+def _is_quantized_inside(graph: Graph) -> bool:
+    """Whether graphs in the nodes of a graph, at any depth, are quantized."""
+    inner = [one for node in graph.nodes for one in node.graphs.values()]
+    pairs = any(_is(node, operator) for one in inner for node in one.nodes for operator in _PAIR)
+    return pairs or any(has_roundings(one) or _is_quantized_inside(one) for one in inner)
 
 
 def _is(node: Node, operator: str) -> bool:
@@ -208,16 +217,16 @@ class _PairReader:
         if source not in self.stored:
             return False
         stored = self.stored[source]
-        real, rounded = self._real(out), stored.source
-        fmt, modes = span.word(stored.wide, stored.zero_point) or (stored.wide, Modes())
-        if fmt == stored.wide and modes == Modes():  # no word has just these codes, or all may pass
+        real, word = self._real(out), span.word(stored.wide, stored.zero_point)
+        fmt, modes = word or (stored.wide, Modes())
+        rounded = real if word else self._fresh(f"{out} unbounded")
+        self._requantize(node, stored.source, rounded, fmt)
+        if modes != Modes():
+            self.rules[rounded] = modes
+        if word is None:  # no word has just these integers
             bounds = [self._fresh(f"{out} {end}") for end in ("least", "most")]
             self.constants |= dict(zip(bounds, span.bounds(fmt, stored.zero_point), strict=True))
-            rounded = self._fresh(f"{out} bounded")
-            self.nodes.append(Node("Clip", (stored.source, *bounds), (rounded,), {}, node.name, "", node.version))
-        self._requantize(node, rounded, real, fmt)
-        if modes != Modes():
-            self.rules[real] = modes
+            self.nodes.append(Node("Clip", (rounded, *bounds), (real,), {}, node.name, "", node.version))
         quantizer = replace(stored.quantizer, inputs=(real, *stored.quantizer.inputs[1:]), outputs=(out,))
         self.stored[out] = replace(stored, real=real, format=fmt, quantizer=quantizer)
         return True
@@ -339,6 +348,25 @@ class _PairReader:
     def _fresh(self, wanted: str) -> str:
         taken = {output for node in self.nodes for output in node.outputs} | self.constants.keys()
         return self.graph.fresh_name(wanted, taken)
+
+
+def _merged_by_rules(graph: Graph) -> Graph:
+    """Return a graph of QONNX with each Requantize merged where that changes no bit.
+
+    Bounds of a Clip before a rounding commute with the rounding, if they are rounded like everything else. Constants
+    are rounded half to even; by other rules, what is bounded is computed on real numbers and rounded after it.
+    """
+    try:
+        _check_numbers(graph)
+    except NotFixedPointError as why:
+        raise UnsupportedError(f"{why}: train with a number that is a multiple of the step") from None
+    merged = merge_requantize(graph)
+    assert merged.formats is not None
+    root = roots(merged)
+    of_roots = {root[name]: fmt for name, fmt in merged.formats.items() if name in root}
+    found = {root[node.inputs[0]] for node, _ in _numbers_without_codes(replace(merged, formats=of_roots))}
+    apart = {name for name in found if merged.rules.get(name, Modes()).rounding is not None}
+    return merge_requantize(graph, apart) if apart else merged
 
 
 def _check_numbers(graph: Graph) -> None:

@@ -199,7 +199,7 @@ def truncation_of(node: Node, constants: Mapping[str, NDArray[Any]]) -> Truncati
         return Truncation(first, second, width - out_width)
     signed, narrow = (_flag(node, name, default) for name, default in (("signed", 1), ("narrow", 0)))
     dropped = int(n) - int(out_n)
-    bits = max(out_width + dropped, 2)
+    bits = max(out_width + dropped + (dropped < 0), 2)
     first = Quantization(node, n, bits, signed, False, Rounding.HALF_EVEN)
     return Truncation(first, Quantization(node, out_n, out_width, signed, narrow, rounding), 0)
 

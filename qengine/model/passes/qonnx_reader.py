@@ -79,6 +79,7 @@ class _Reader:
             formats=self.formats,
             rules=self.rules,
             added=self.graph.added | self.added,
+            unrounded_biases=True,
         )
 
     def _round(self, node: Node) -> None:
@@ -109,17 +110,18 @@ class _Reader:
         if quantization.is_bipolar:
             self._take_sign(quantization, fmt, source, out)
             return
-        if quantization.bound is not None:
-            bounded, high = self._new(f"{out} bounded"), self._new(f"{out} bound")
-            self.constants[high] = np.float32(quantization.bound * fmt.step)
-            self.nodes.append(Node("Clip", (source, "", high), (bounded,), {}, bounded, version=_OPSET))
-            source = bounded
-        self._add(quantization.node, source, out, fmt, quantization.modes)
+        if quantization.bound is None:
+            self._add(quantization.node, source, out, fmt, quantization.modes)
+            return
+        rounded, high = self._new(f"{out} unbounded"), self._new(f"{out} bound")
+        self._add(quantization.node, source, rounded, fmt, quantization.modes)
+        self.constants[high] = np.asarray(quantization.bound * fmt.step, np.float32)
+        self.nodes.append(Node("Clip", (rounded, "", high), (out,), {}, quantization.node.name, version=_OPSET))
 
     def _take_sign(self, quantization: Quantization, fmt: QFormat, source: str, out: str) -> None:
         node = quantization.node
         whole, scale = self._new(f"{out} rounded down"), self._new(f"{out} scale")
-        self.constants[scale] = np.float32(fmt.step)
+        self.constants[scale] = np.asarray(fmt.step, np.float32)
         self._add(node, source, whole, _WHOLE, Modes(Rounding.FLOOR))
         self.nodes.append(Node(BIPOLAR, (whole, scale), (out,), {}, node.name, node.domain, node.version))
         self.formats[out] = fmt
@@ -138,7 +140,7 @@ class _Reader:
         self._requantize(truncation.first, source, first)
         if truncation.factor_bits:
             scaled_down = self._new(f"{out} scaled")
-            self.constants[factor] = np.float32(2.0**-truncation.factor_bits)
+            self.constants[factor] = np.asarray(2.0**-truncation.factor_bits, np.float32)
             self.nodes.append(Node("Mul", (first, factor), (scaled_down,), {}, scaled_down, version=_OPSET))
             first = scaled_down
         self._requantize(truncation.second, first, out)

@@ -4,7 +4,7 @@ A quantized model rounds a tensor to a format after it is computed. Where nothin
 the operator that computes it can round to that format at once, and the Requantize goes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 
 from qengine.model.graph import Graph, Node
@@ -13,12 +13,19 @@ from qengine.model.rules import Modes
 from qengine.qformat import Format, Overflow
 
 
-def merge_requantize(graph: Graph) -> Graph:
+def merge_requantize(graph: Graph, apart: Container[str] = ()) -> Graph:
     """Remove each Requantize that its producer can do, and give the producer's output the format.
 
     Format-preserving operators tie tensors to their root, the tensor from which all of them are copied. A Requantize to
     the root's own format does nothing, unless its overflow leaves out a code of it. If the root has no
     format and every reader is a Requantize to the same format by the same rules, the root gets that format and rules.
+
+    Parameters
+    ----------
+    graph
+        A quantized graph with formats.
+    apart
+        Roots that get no format: what is computed from them must not be rounded yet.
     """
     assert graph.formats is not None
     formats, aliases, rules = dict(graph.formats), dict(graph.aliases), dict(graph.rules)
@@ -38,7 +45,8 @@ def merge_requantize(graph: Graph) -> Graph:
         fmt, modes = formats[out], rules.get(out, Modes())
         has, by = graph.formats.get(start), graph.rules.get(start, Modes())
         is_in_format = has == fmt and modes.overflow in (None, Overflow.SATURATE, by.overflow)
-        if is_in_format or (has is None and wanted[start] == {(fmt, modes)} and start not in graph.constants):
+        is_free = has is None and start not in graph.constants and start not in apart
+        if is_in_format or (is_free and wanted[start] == {(fmt, modes)}):
             real = renamed.get(source, source)
             formats[real] = fmt
             formats.pop(out)

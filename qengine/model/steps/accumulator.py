@@ -29,7 +29,7 @@ from qengine.kernels.reference.register import Register, RegisterSums, moved
 from qengine.kernels.reference.rounding import integer_dtype
 from qengine.kernels.reference.word import Integers
 from qengine.model.rules import Arithmetic
-from qengine.model.steps.bias import FractionBits, bias_codes, check_fraction_bits, computed_bias, refuse_nan
+from qengine.model.steps.bias import FractionBits, bias_codes, brought, check_fraction_bits, computed_bias, refuse_nan
 from qengine.model.steps.forms import LinearForm
 from qengine.model.steps.step import Tensor
 from qengine.qformat import Rounding
@@ -109,7 +109,16 @@ class Accumulation:
         b = self.step.b
         if b is None or b.value is None:
             return None
-        return bias_codes(b, self.step.bias_shape, self.product_bits, self.bias_rule)
+        codes = bias_codes(b, self.step.bias_shape, self.bias_bits, self.bias_rule)
+        return brought(codes, self.bias_bits, self.product_bits, self.bias_rule)
+
+    @property
+    def bias_bits(self) -> FractionBits:
+        """The fraction bits that a bias is brought to: those of the sums, if nothing else names some."""
+        b, rule = self.step.b, self.bias_rule
+        if not self._cuts or isinstance(rule.fraction_bits, int) or (b is not None and b.format is not None):
+            return self.product_bits
+        return np.minimum(self.product_bits, self.bits)
 
     def computed_bias(self, codes: NDArray[Any]) -> Integers:
         """Return a computed bias in units of the products."""

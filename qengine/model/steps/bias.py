@@ -53,7 +53,7 @@ def bias_codes(b: Tensor, shape: tuple[int, ...], sums: FractionBits, rule: Bias
         n, codes = fraction_bits_of(b.format, b.ndim), b.codes.reshape(shape)
         own = n if isinstance(n, int) else np.broadcast_to(n, b.shape).reshape(shape)
         return brought(codes, own, sums, rule)
-    n = bias_fraction_bits(b, shape, sums, rule)
+    n = bias_fraction_bits(b, sums, rule)
     rounded = np.asarray(round_real(_scaled(b, shape, n), rule.rounding))
     return brought(_saturated(rounded, rule.bits), n, sums, rule)
 
@@ -68,7 +68,7 @@ def saturated_elements(b: Tensor, shape: tuple[int, ...], sums: FractionBits, ru
         rounded = round_real(scale(b.value, n), word.rounding)
     else:
         least, most = -(1 << (rule.bits - 1)), (1 << (rule.bits - 1)) - 1
-        rounded = round_real(_scaled(b, shape, bias_fraction_bits(b, shape, sums, rule)), rule.rounding)
+        rounded = round_real(_scaled(b, shape, bias_fraction_bits(b, sums, rule)), rule.rounding)
     return int(np.count_nonzero((rounded < least) | (rounded > most)))
 
 
@@ -84,13 +84,13 @@ def computed_bias(codes: NDArray[Any], n: FractionBits, sums: FractionBits, rule
     return brought(np.asarray(np.clip(held, least, most)), own, sums, rule)
 
 
-def bias_fraction_bits(b: Tensor, shape: tuple[int, ...], sums: FractionBits, rule: BiasRule) -> FractionBits:
+def bias_fraction_bits(b: Tensor, sums: FractionBits, rule: BiasRule) -> FractionBits:
     """Return the fraction bits of the word of a constant bias: those of the rule, at most those of the sums."""
     refuse_nan(b)
     if rule.fraction_bits == "sums":
         return sums
     if rule.fraction_bits == "most":
-        return _most(b, shape, sums, rule)
+        return _most(b, sums, rule)
     check_fraction_bits(b.name, sums, rule)
     return rule.fraction_bits
 
@@ -130,26 +130,20 @@ def _saturated(rounded: NDArray[np.float64], bits: int) -> Integers:
     return np.array(each, object).reshape(rounded.shape)
 
 
-def _most(b: Tensor, shape: tuple[int, ...], sums: FractionBits, rule: BiasRule) -> FractionBits:
-    """Return the most fraction bits with which nothing saturates: one number, or one for each number of the sums."""
+def _most(b: Tensor, sums: FractionBits, rule: BiasRule) -> FractionBits:
+    """Return the most fraction bits with which nothing saturates, at most those of the sums."""
     assert b.value is not None
-    values = b.value.reshape(shape).astype(np.float64)
+    values = b.value.astype(np.float64)
     values = np.where(np.isfinite(values), values, 0.0)
-    if np.size(sums) == 1:
-        return _most_of(values, int(np.asarray(sums).item()), rule)
-    each = np.broadcast_arrays(values, sums)
-    found = [_most_of(np.asarray(v), int(n), rule) for v, n in zip(*(a.ravel().tolist() for a in each), strict=True)]
-    return np.array(found, np.int64).reshape(each[0].shape)
-
-
-def _most_of(values: NDArray[np.float64], sums: int, rule: BiasRule) -> int:
-    least, most = -(1 << (rule.bits - 1)), (1 << (rule.bits - 1)) - 1
-    _, exponent = np.frexp(np.max(np.abs(values), initial=0.0))
-    first = rule.bits - int(exponent)  # with one fraction bit more even a power of two is outside
-    if not values.any() or first - 2 >= sums:
-        return sums
-    for n in range(min(first, sums), first - 3, -1):
-        rounded = round_real(scale(values, n), rule.rounding)
-        if least <= rounded.min() and rounded.max() <= most:
-            return n
-    return first - 2
+    most = int(np.max(sums))
+    if values.any():
+        least, largest = -(1 << (rule.bits - 1)), (1 << (rule.bits - 1)) - 1
+        _, exponent = np.frexp(np.max(np.abs(values)))
+        first = rule.bits - int(exponent)  # with one fraction bit more even a power of two is outside
+        for n in range(min(first, most), first - 3, -1):
+            rounded = round_real(scale(values, n), rule.rounding)
+            if n == first - 2 or (least <= rounded.min() and rounded.max() <= largest):
+                most = n
+                break
+    found = np.minimum(sums, most)
+    return int(found) if np.ndim(found) == 0 else found

@@ -28,7 +28,7 @@ from qengine.model.graph import NO_ACTIVATION, ActivationBounds
 from qengine.model.rules import Arithmetic, Kind
 from qengine.model.steps.accumulator import Accumulation
 from qengine.model.steps.bias import saturated_elements
-from qengine.model.steps.forms import LinearForm
+from qengine.model.steps.forms import Convolution, LinearForm
 from qengine.model.steps.step import Kernel, Step, Tensor
 from qengine.qformat import QFormat
 
@@ -50,7 +50,6 @@ class Linear(Step):
     """
 
     kind: ClassVar[str] = "linear"
-    rule_kind: ClassVar[Kind] = "linear"
     x: Tensor
     w: Tensor
     b: Tensor | None
@@ -61,6 +60,13 @@ class Linear(Step):
     bias_shape: tuple[int, ...]
     activation: ActivationBounds | None = None
     scratch: tuple[int, ...] = ()
+
+    @property
+    def rule_kind(self) -> Kind:  # type: ignore[override]
+        """The kind "depthwise" for a Conv whose filters see one channel each, else "linear"."""
+        form = self.product
+        one_channel = isinstance(form, Convolution) and form.group > 1 and self.w.shape[1] == 1
+        return "depthwise" if one_channel else "linear"
 
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from qengine.errors import FormatError, UnsupportedError
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Names, Node
+from qengine.model.rules import BiasRule
 from qengine.model.steps import Tensor
-from qengine.model.steps.linear import bias_codes
+from qengine.model.steps.bias import bias_codes
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
 
 ACTIVATION_BITS = (8, 16)
@@ -105,7 +106,8 @@ class StoredConstants:
                 channels = max(bits.size, array.shape[-1] if array.ndim else 1)
                 array = np.broadcast_to(array, (*array.shape[:-1], channels))
                 n = np.tile(bits, channels // bits.size)
-            codes = bias_codes(Tensor(name, array.dtype, array.shape, array), array.shape, n).astype(np.int32)
+            real = Tensor(name, array.dtype, array.shape, array)
+            codes = bias_codes(real, array.shape, n, BiasRule()).astype(np.int32)
             out = self._own_name(name) if is_own else self._names.fresh(f"{name}_bias")
             self._outputs[key] = self._dequantize(codes, out, n.tolist(), None if n.size == 1 else array.ndim - 1)
         return self._outputs[key]

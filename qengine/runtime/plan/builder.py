@@ -16,7 +16,7 @@ from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsRun, Role, find
-from qengine.model.rules import Arithmetic
+from qengine.model.rules import AccumulatorRule, Arithmetic, BiasRule
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import (
@@ -38,6 +38,7 @@ from qengine.qformat import PartFormats, QFormat, joined_format
 from qengine.runtime.plan.evaluation_rules import with_rule
 from qengine.runtime.plan.lifetimes import most_bytes, with_lifetimes
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
+from qengine.runtime.plan.unrounded_bias import with_unrounded_bias
 
 
 class Branches(Protocol):
@@ -358,7 +359,14 @@ class PlanBuilder:
         if isinstance(step, Rows) and step.is_island(rules.islands):
             step = step.island()
         arithmetic = rules.of(step.rule_kind, name, node.operator)
+        if isinstance(step, Linear) and step.b is not None and fmt is not None and self._adds_unrounded(arithmetic):
+            step, arithmetic = with_unrounded_bias(step, output, arithmetic)
         return output, step, step.fixed(output, arithmetic), arithmetic
+
+    def _adds_unrounded(self, arithmetic: Arithmetic) -> bool:
+        """Whether a bias is added as the real number that it is: in a QONNX model, by rules that say nothing else."""
+        is_default = (arithmetic.accumulator, arithmetic.bias) == (AccumulatorRule(), BiasRule())
+        return self.is_partial and self.graph.unrounded_biases and is_default
 
     def _bind(self, name: str, step: Step, node: Node) -> None:
         output, step, kernel, arithmetic = self._with_kernel(name, step, self._format(name, step), node)

@@ -23,7 +23,7 @@ from qengine.model.formats.parts import whole_tensors
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import AS_WRITTEN, Copies, optimize, remove_dead, with_hidden_outputs
-from qengine.model.rules import Rules
+from qengine.model.rules import Modes, Rules
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
 from qengine.qformat import Format, QFormat
@@ -94,7 +94,7 @@ class Network:
 
     def _assign(self, request: FormatRequest | None, as_float32: bool) -> None:
         self.as_float32, self._requested = as_float32, request
-        if request is None and self.model.formats and not as_float32:
+        if request is None and self.model.formats is not None and not as_float32:
             request = FormatRequest()
         self.request = request
         self.table = None if request is None else assign_formats(self._formattable, request)
@@ -212,8 +212,13 @@ class Network:
                     f"rules name '{name}', and the model has no such tensor{did_you_mean(name, existing)}"
                 )
         renamed = {self.model.aliases.get(n, n): modes for n, modes in rules.tensors.items()}
-        keeps = self.table is not None and self.request is not None and self.request.qformat is None
-        return replace(rules, tensors={**(self.model.rules if keeps else {}), **renamed})
+        return replace(rules, tensors={**self.own_rules, **renamed})
+
+    @property
+    def own_rules(self) -> Mapping[str, Modes]:
+        """The rules that a quantized model has for its tensors; none where other formats replace its own."""
+        keeps = self.request is not None and self.request.qformat is None
+        return self.model.rules if keeps else {}
 
     @property
     def source(self) -> Graph:

@@ -173,7 +173,11 @@ class RandomNetwork:
         return name, np.broadcast_to(n, channels)
 
     def bias(self, channels, n):
+        """Return the name of a bias: of the scale of the sums, of a finer one, or without one, with a few fractions."""
         array = self.rng.integers(-64, 65, channels) / 16
+        if self.rng.random() < 0.4:
+            finer = self.rng.integers(-4096, 4097, channels) / 1024
+            return self.b.constant(f"bias{self.count}", np.where(self.rng.random(channels) < 0.7, finer, array))
         return self.b.quant(self.b.constant(f"b{self.count}", array), n + self.n, 24, out=f"bias{self.count}")
 
     def after(self, name, spread):

@@ -148,7 +148,8 @@ def assert_equals_loops(step, x, w, bias, terms_of, options, rounding, overflow=
     met = 0
     for at in np.ndindex(*step.shape):
         n = int(bits[at])
-        b = round(Fraction(float(given[at])) * Fraction(2) ** n)
+        own = n if rule.fraction_bits is None else min(n, rule.fraction_bits)  # of the bias: those of the sums
+        b = round(Fraction(float(given[at])) * Fraction(2) ** own) << (n - own)
         total, is_met = summed(terms_of(at), b, n, fmt.fraction_bits, rule, rounding)
         met += is_met
         wanted = fitted(ROUND[rounding](total), fmt.bits, overflow)
@@ -391,10 +392,11 @@ def test_a_bias_has_a_word_of_its_own(rule, wanted):
 
 
 def test_a_bias_of_one_channel_has_the_fraction_bits_of_that_channel():
-    """Sums of 11, 10 and 12 fraction bits; "most" of 4 bits: 7 = 0.4375 * 16, -8 = -1 * 8, 0.1 has 6."""
+    """Sums of 11, 10 and 12 fraction bits; "most" of 4 bits is 3, as 7 = 0.4375 * 16 fits and -1 * 16 does not."""
     formats = ["Q0.7", "Q1.6", "Q-1.8"]
     assert biased([0.4375, -1.0, 0.1], BiasRule(), weight=formats)[0] == [896, -1024, 410]
-    assert biased([0.4375, -1.0, 0.1], BiasRule(4, "most"), weight=formats)[0] == [7 << 7, -8 << 7, 6 << 6]
+    assert biased([0.4375, -1.0, 0.1], BiasRule(4, "most"), weight=formats)[0] == [4 << 8, -8 << 7, 1 << 9]
+    assert biased([0.4375, -1.0, 0.1], BiasRule(13, "most"), weight=formats)[0] == [896, -1024, 410]
     assert biased([0.4375, -1.0, 0.1], BiasRule(4, 3), weight=formats) == ([4 << 8, -8 << 7, 1 << 9], 0)
 
 
