@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine.data import zoo as zoo
     from qengine.data.datasets import open_dataset as open_dataset
     from qengine.data.images import PixelScale as PixelScale
+    from qengine.deploy.compare import compare as compare
     from qengine.errors import QEngineError as QEngineError
     from qengine.model.custom import FixedPoint as FixedPoint
     from qengine.model.custom import RegisteredOperator as RegisteredOperator
@@ -57,6 +58,7 @@ _MODULE_OF = {
     "bench": "analysis.bench",
     "blame": "analysis.blame",
     "calibrate": "quantization.calibration",
+    "compare": "deploy.compare",
     "correct": "quantization.correction",
     "dequantize": "qformat",
     "inspect_model": "analysis.inspection",

@@ -67,7 +67,7 @@ class Variant:
             codes = self.run(self)
         elif (exact := self.exact) is not None:
             if index is not None:
-                return self.own_epilogue.codes(self._biased(exact.at(index)))
+                return self.own_epilogue.at(index, exact.shape).codes(self._biased(exact).at(index))
             codes = self.own_epilogue.codes(self._biased(exact))
         elif self.epilogue is not None or self.change_bias is not None:
             raise ValueError("the operator has no sums of its own")
