@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .reference.word import Fitting
+
 
 @dataclass(frozen=True)
 class Broadcast:
@@ -20,8 +22,8 @@ class Broadcast:
     rounding : rounding of exact results on codes, or on whole real numbers, which are computed in 64 bits and
         requantized; empty for numbers.
         There is then a table of int64 at `bounds`: the least and the largest code, the shift to the right and the one
-        to the left of the result, the number of high bits that wrapping drops, and the shift of each operand.
-    wraps, signed : whether codes wrap instead of saturating, and then whether they have a sign.
+        to the left of the result, the number of bits above a code, and the shift of each operand.
+    fitting, signed : `Word.fitting` and `Word.keeps_sign` of the codes.
     """
 
     operation: str
@@ -30,7 +32,7 @@ class Broadcast:
     repeats: tuple[bool, ...]
     is_bounded: bool = False
     rounding: str = ""
-    wraps: bool = False
+    fitting: Fitting = "saturate"
     signed: bool = False
 
     emitter = "broadcast"

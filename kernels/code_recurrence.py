@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .dot import ITEMSIZE, LANE_BYTES, FactorType
 from .isa import BEST_FIRST, Isa
 from .recurrent import Cell
+from .reference.word import Fitting
 
 _MOST_CHUNK_SUM = 1 << 30
 _LEAST_CHUNK = 64
@@ -100,7 +101,7 @@ class CodeRecurrence:
     given_h, given_c : types of first states; "" for none.
     factors : factors of the products of h and R.
     rounding : name of the rounding.
-    wraps : whether overflow keeps the low bits.
+    fitting : `Word.fitting` of all codes.
     shifts_left : whether any number has fewer fraction bits than its codes.
     accumulator_bits : number of low bits that sums keep; 0 for all.
     peepholes, coupled, resets_after : see `reference.recurrent_numbers.FixedRecurrence`.
@@ -114,7 +115,7 @@ class CodeRecurrence:
     given_c: str
     factors: Factors
     rounding: str
-    wraps: bool = False
+    fitting: Fitting = "saturate"
     shifts_left: bool = False
     accumulator_bits: int = 0
     peepholes: bool = False

@@ -5,9 +5,9 @@ activation. A kernel does this for 16 channels at once, right after their sums a
 instructions. `choose_epilogue` finds the cheapest form that is exact for the given sums, from a limit on their
 magnitude:
 
-- *narrow*: everything fits 32 bits. Half of the divisor, which the roundings to the nearest add before they shift, is
-  put into the bias; so is the stored code of 0, shifted left, where rounding and overflow allow it. What is left is a
-  shift, two bounds, and a test for ties.
+- *narrow*: everything fits 32 bits. What a rounding adds before it shifts (`RoundingRule.addend`) is put into the bias;
+  so is the stored code of 0, shifted left, where rounding and overflow allow it. What is left is a shift, two bounds,
+  and a test for ties or for the sign, if the rounding needs one.
 - *wide*: sums and shifts in 64 bits. Also for shifts to the left or by more than 30.
 - *split*: the sum comes as high * 2^16 + low in 32 bits each and at least 16 bits are dropped, so the high half is
   rounded in 32 bits; the low half gives a carry and shows ties.
@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference.word import Word
+from .reference.rounding_table import rounding_rule
+from .reference.word import Fitting, Word
 
 LANES = 16
 """Channels of a vector."""
@@ -37,13 +38,9 @@ SATURATED, UNDERFLOWED, OVERFLOWED = 1, 2, 4
 FLAG_ARGUMENTS = ("y_flags",)
 """Arguments of a kernel that stores flags: the distance in bytes from a code to its flags."""
 
+_NARROW = 32  # bits of a lane
 _MAX_LEFT_SHIFT = 40  # a larger shift to the left makes no difference, see `reference.rounding.shift_left`
 _MAX_RIGHT_SHIFT = 62  # a larger shift to the right makes none for sums below 2^60
-
-
-def rounds_to_nearest(rounding: str) -> bool:
-    """Whether a rounding goes to the nearest integer: half of the divisor is added before the shift."""
-    return rounding.startswith("half")
 
 
 @dataclass(frozen=True)
@@ -53,20 +50,19 @@ class Epilogue:
     Attributes
     ----------
     rounding : name of the rounding.
-    wraps : whether codes wrap instead of saturating.
-    signed : whether the bits that wrapping keeps are in two's complement; False where codes saturate, as kernels for
-        signed and unsigned codes are then the same.
+    fitting, signed : `Word.fitting` and `Word.keeps_sign` of the codes.
     itemsize : number of bytes of a stored code.
     wide : whether sums and shifts have 64 bits instead of 32.
     shifts_left : whether some channel shifts to the left.
     wraps_sums : whether the sum wraps at the width of an accumulator before it is rounded.
+    wraps_half : whether half of the divisor, which the rounding adds, is in the sum when it wraps.
     adds_zero : whether the stored code of 0 is added at the end; if not, the bias includes it.
     split : whether sums come as high * 2^16 + low, in 32 bits each, with at least 16 bits to drop.
     counts : whether flags are stored with the codes.
     """
 
     rounding: str
-    wraps: bool
+    fitting: Fitting
     signed: bool
     itemsize: int
     wide: bool = False
@@ -75,6 +71,7 @@ class Epilogue:
     adds_zero: bool = False
     split: bool = False
     counts: bool = False
+    wraps_half: bool = False
 
     @property
     def number_bytes(self) -> int:
@@ -115,8 +112,8 @@ class EpilogueData:
     ----------
     epilogue : epilogue that the kernel is compiled for.
     channels : int64 (3, channels): bias, shift to the right, shift to the left.
-    scalars : int64 (7,): lower bound, upper bound, stored code of 0, how many high bits wrapping and the accumulator
-        drop, and the smallest and largest integer that does not count as saturated.
+    scalars : int64 (7,): lower bound, upper bound, stored code of 0, how many bits are above the word and how many
+        the accumulator drops, and the smallest and largest integer that does not count as saturated.
     """
 
     epilogue: Epilogue
@@ -168,6 +165,7 @@ def choose_epilogue(
     low: int | None = None,
     high: int | None = None,
     accumulator_bits: int | None = None,
+    wraps_half: bool = False,
     splits: bool = False,
     counts: bool = False,
     zero: int | None = None,
@@ -188,6 +186,8 @@ def choose_epilogue(
         Bounds of a fused activation, as codes.
     accumulator_bits
         Width of the accumulator, which wraps; None for an unbounded one.
+    wraps_half
+        Whether half of the divisor, which the rounding adds, is in the accumulator when it wraps.
     splits
         Whether the kernel has sums beyond 32 bits as high * 2^16 + low.
     counts
@@ -201,19 +201,23 @@ def choose_epilogue(
     right: Any
     left: Any
     half: Any
+    once: Any
+    twice: Any
     if shifts.size == 1:  # without arrays, which take ten times as long
         one = shifts.item()
         right, left = min(max(one, 0), _MAX_RIGHT_SHIFT), min(max(-one, 0), _MAX_LEFT_SHIFT)
         least_right = most_right = right
-        most_left, half = left, (1 << right) >> 1
+        most_left, half, once, twice = left, (1 << right) >> 1, int(right >= 1), int(right >= 2)
     else:
         right = np.minimum(np.maximum(shifts, 0), _MAX_RIGHT_SHIFT)
         left = np.minimum(np.maximum(-shifts, 0), _MAX_LEFT_SHIFT)
         least_right, most_right = int(right.min(initial=16)), int(right.max(initial=0))
         most_left, half = int(left.max(initial=0)), (np.int64(1) << right) >> 1
+        once, twice = (right >= 1).astype(np.int64), (right >= 2).astype(np.int64)
     most = int(limits.max(initial=0)) if len(bias) else 0
     dropped = 0
-    if accumulator_bits is not None and accumulator_bits <= most.bit_length():
+    inside = (1 << most_right) >> 1 if wraps_half else 0
+    if accumulator_bits is not None and accumulator_bits <= (most + inside).bit_length():
         dropped = accumulator_bits
         if not counts:  # the low bits are enough
             most = 1 << (accumulator_bits - 1)
@@ -224,34 +228,39 @@ def choose_epilogue(
         highest = [min(int(limits[right == r].max()), most) + (1 << int(r)) for r in np.unique(right)]
         room = max(highest, default=0)
     to_left = most_left > 0
-    wide = room >= 1 << 31 or to_left
+    # Registers of 32 bits lose what an accumulator of 32 bits loses, if nothing is added after it has wrapped.
+    is_free = dropped == _NARROW and not (counts or to_left) and (wraps_half or word.rounding == "floor")
+    is_free = is_free and most_right < _NARROW - 1
+    dropped = 0 if is_free else dropped
+    wide = (room >= 1 << 31 or to_left) and not is_free
     if wide and room >= 1 << 62:
         return None
-    if not (dropped or counts) and rounds_to_nearest(word.rounding):
-        bias = bias + half  # once here instead of in every sum
+    rule = rounding_rule(word.rounding)
+    if not (dropped or counts) and rule.addend:
+        bias = bias + rule.addend(half, once, twice)  # once here instead of in every sum
     itemsize = word.dtype.itemsize
     zero = stored_zero(word.signed, itemsize) if zero is None else zero
     least, largest = word.least, word.most
-    bounds = [least, largest]
+    bounds = [word.lowest, largest]
     if low is not None:
         bounds = [max(b, min(max(low, least), largest)) for b in bounds]
     if high is not None:
         bounds = [min(b, min(max(high, least), largest)) for b in bounds]
-    wraps = word.overflow == "wrap"
-    folds = zero and not (wide or wraps or dropped or counts) and word.rounding in ("half_even", "half_up", "floor")
+    saturates = word.fitting == "saturate"
+    folds = zero and saturates and not (wide or dropped or counts or is_free or rule.looks_at_sign)
     if folds and room + (abs(zero) << most_right) < 1 << 31:
         # The stored code of 0 is even: adding it changes neither what is a tie nor which way a tie goes.
         bias = bias + (np.int64(zero) << right)
         bounds, zero = [b + zero for b in bounds], 0
-    split = wide and splits and not (dropped or counts) and word.rounding in ("half_even", "half_up", "floor")
+    split = wide and splits and not (dropped or counts or rule.looks_at_sign)
     split = split and least_right >= 16 and room < 1 << 46
-    signed = wraps and word.signed
-    epilogue = Epilogue(word.rounding, wraps, signed, itemsize, wide, to_left, bool(dropped), bool(zero), split, counts)
+    forms = wide, to_left, bool(dropped), bool(zero), split, counts, bool(dropped) and wraps_half
+    epilogue = Epilogue(word.rounding, word.fitting, word.keeps_sign, itemsize, *forms)
     size = 64 if wide and not split else 32
     # A saturation that the fused activation would have made anyway is not counted.
     unbounded = 1 << (size - 1)
-    first = -unbounded if not wraps and low is not None and low >= least else least
-    last = unbounded - 1 if not wraps and high is not None and high <= largest else largest
+    first = -unbounded if saturates and low is not None and low >= word.lowest else word.lowest
+    last = unbounded - 1 if saturates and high is not None and high <= largest else largest
     scalars = [*bounds, zero, size - word.bits, size - dropped if dropped else 0, first, last]
     channels = np.empty((3, len(bias)), np.int64)
     for row, numbers in zip(channels, (bias, right, left), strict=True):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .elementwise import Stored
 from .epilogue import FLAG_ARGUMENTS
+from .reference.word import Fitting
 
 # Distances are in bytes. `scale` holds the bits of a float64 power of two. `nan` is the address of an int64 that
 # becomes 1 if there is NaN.
@@ -26,16 +27,15 @@ class Pack:
     source : element type of the array: "f32", which is quantized unless `stored` is "f32" too, or codes: "i8", "u8",
         "i16", "u16".
     stored : stored form of the elements.
-    rounding : rounding of the quantization, one of the five.
-    wraps : whether the quantization wraps instead of saturating; infinities saturate in either case.
-    signed : whether codes that wrap are signed; False where they saturate.
+    rounding : rounding of the quantization.
+    fitting, signed : `Word.fitting` and `Word.keeps_sign` of the codes; infinities saturate in every case.
     counts : whether flags are stored with the codes.
     """
 
     source: str
     stored: Stored
     rounding: str = ""
-    wraps: bool = False
+    fitting: Fitting = "saturate"
     signed: bool = False
     counts: bool = False
 
@@ -83,12 +83,12 @@ class QuantizeBlocks:
     Attributes
     ----------
     stored : stored form of the codes.
-    rounding, wraps, signed, counts : see `Pack`.
+    rounding, fitting, signed, counts : see `Pack`.
     """
 
     stored: Stored
     rounding: str
-    wraps: bool
+    fitting: Fitting
     signed: bool
     counts: bool = False
 

@@ -5,10 +5,11 @@ from typing import Literal
 
 from .elementwise import Stored
 from .epilogue import FLAG_ARGUMENTS
+from .reference.word import Fitting
 
 # `x` and `y` are row 0 of the image; the kernel computes `rows` rows from row `first` on. `empty` is the address of
-# the output pixel of a window without cells. A mean is (sum << left) / (count << right); it is brought into low
-# .. high, after keeping the low `bits` where it wraps.
+# the output pixel of a window without cells. A mean is (sum << left) / (count << right); it is brought into a
+# word of `bits` and low .. high.
 _ARGUMENTS = (
     "x", "x_batch", "x_block", "x_row", "y", "y_batch", "y_block", "y_row", "batch", "blocks", "first", "rows",
     "width", "height_in", "width_in", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h", "dilation_w",
@@ -25,10 +26,9 @@ class Pool:
     operation : "max" for the largest value, "mean" for the mean.
     stored : stored form of the input's elements, and of the output's for "max".
     lanes : number of channels of a pixel.
-    rounding : rounding of the mean of codes, one of the five.
+    rounding : rounding of the mean of codes.
     target : stored form of the output's elements for "mean".
-    wraps : whether the mean wraps instead of saturating.
-    signed : whether the output's codes are signed, where they wrap; False where they saturate.
+    fitting, signed : `Word.fitting` and `Word.keeps_sign` of the output's codes.
     counts : whether flags are stored with the codes of a mean.
     """
 
@@ -37,7 +37,7 @@ class Pool:
     lanes: int
     rounding: str = ""
     target: Stored = "f32"
-    wraps: bool = False
+    fitting: Fitting = "saturate"
     signed: bool = False
     counts: bool = False
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .elements import Real
+from .reference.word import Fitting
 
 _ROWS = ("x", "y", "first", "end", "length", "inner", "groups")
 
@@ -67,7 +68,7 @@ class CodeSoftmax:
     """Specification of Softmax of codes (`reference.softmax_fixed`), or of its logarithm.
 
     At `numbers` lie int64: shifts to the left of powers and of sums, or of distances and logarithms; bounds of a code;
-    the high bits that wrapping drops; and, for a logarithm, shifts to the right and to the left of the results.
+    the number of bits above a code; and, for a logarithm, shifts to the right and to the left of the results.
     `table` has the powers in 32 bits, of which `last` is the number of the last, `logs` the table of logarithms.
 
     Attributes
@@ -75,7 +76,7 @@ class CodeSoftmax:
     source, target : integer types of the codes.
     strided : whether elements of a row are `inner` apart.
     logarithm : whether the result is the logarithm.
-    rounding, wraps : rounding and overflow.
+    rounding, fitting : rounding, and `Word.fitting` of the codes.
     """
 
     source: str
@@ -83,7 +84,7 @@ class CodeSoftmax:
     strided: bool
     logarithm: bool
     rounding: str
-    wraps: bool
+    fitting: Fitting
 
     emitter = "code_softmax"
     arguments = (*_ROWS, "scratch", "table", "last", "logs", "numbers")
@@ -94,7 +95,7 @@ class CodeNormalize:
     """Specification of a normalization of codes (`reference.normalization_fixed`).
 
     At `numbers` lie int64: the count, epsilon and its exponent, the bits of the reciprocal; shifts of the results to
-    the right and to the left; bounds of a code; and the high bits that wrapping drops.
+    the right and to the left; bounds of a code; and the number of bits above it.
 
     Attributes
     ----------
@@ -103,7 +104,7 @@ class CodeNormalize:
     centred : whether the mean is subtracted.
     gain : see `Normalize`; gains are int32, offsets int64.
     narrow : whether the elements about their mean, and the normalized ones, fit 32 bits.
-    rounding, wraps : rounding and overflow.
+    rounding, fitting : rounding, and `Word.fitting` of the codes.
     """
 
     source: str
@@ -113,7 +114,7 @@ class CodeNormalize:
     gain: Literal["element", "span"] | None
     narrow: bool
     rounding: str
-    wraps: bool
+    fitting: Fitting
 
     emitter = "code_normalize"
     arguments = (*_ROWS, "numbers", "gain", "offset", "gains", "span")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine.quantization.qdq import quantize_model as quantize_model
     from qengine.runtime.options import SessionOptions as SessionOptions
     from qengine.runtime.session import InferenceSession as InferenceSession
+    from qengine.targets import Target as Target
 
 __version__ = "0.1.0"
 
@@ -55,6 +56,7 @@ _MODULE_OF = {
     "SearchOptions": "analysis.search",
     "SessionOptions": "runtime.options",
     "SweepOptions": "analysis.sweep",
+    "Target": "targets",
     "bench": "analysis.bench",
     "blame": "analysis.blame",
     "calibrate": "quantization.calibration",

@@ -73,6 +73,10 @@ class FeedError(QEngineError):
     """An input of a run is missing, unknown, or of the wrong type or shape."""
 
 
+class TargetError(QEngineError):
+    """A target does not exist, or its file or rules have a key, a value or a contradiction that is not allowed."""
+
+
 class OptionError(QEngineError):
     """An option of a session or a command is not valid, or not valid together with the others."""
 

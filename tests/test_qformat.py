@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from oracle import OVERFLOWS, ROUNDINGS, Fmt
+from oracle.codes import quantize_value
 
 from qengine.errors import FormatError
+from qengine.kernels.reference import rounding_table
 from qengine.kernels.reference.word import Word
 from qengine.qformat import (
     ChannelFormats,
@@ -111,34 +114,19 @@ def test_formats_are_values():
 
 
 def test_modes_by_name():
-    assert [str(r) for r in Rounding] == ["half_even", "half_up", "half_away", "floor", "trunc"]
-    assert [str(o) for o in Overflow] == ["saturate", "wrap"]
+    assert [str(r) for r in Rounding] == [*ROUNDINGS] == [*rounding_table.ROUNDINGS]
+    assert [str(o) for o in Overflow] == [*OVERFLOWS]
     assert rounding_mode("half_up") is Rounding.HALF_UP
     assert overflow_mode(Overflow.WRAP) is Overflow.WRAP
-    with pytest.raises(FormatError, match=r"no rounding is named 'nearest'; there are half_even, half_up, .*trunc"):
+    with pytest.raises(FormatError, match=r"no rounding is named 'nearest'; there are half_even, half_up, .*ruy"):
         rounding_mode("nearest")
-    with pytest.raises(FormatError, match="no overflow is named 'clip'; there are saturate, wrap"):
+    with pytest.raises(FormatError, match="no overflow is named 'clip'; there are saturate, symmetric, wrap, zero"):
         overflow_mode("clip")
 
 
 def code(v, q, rounding, overflow):
     """Return overflow(round(v * 2^n)) from exact fractions."""
-    scaled = Fraction(v) * Fraction(2) ** q.fraction_bits
-    below = scaled.numerator // scaled.denominator
-    rest = scaled - below
-    half = Fraction(1, 2)
-    up = {
-        "half_even": rest > half or (rest == half and below % 2 == 1),
-        "half_up": rest >= half,
-        "half_away": rest > half or (rest == half and scaled > 0),
-        "floor": False,
-        "trunc": rest > 0 and scaled < 0,
-    }[rounding]
-    whole = below + up
-    least = -(2 ** (q.bits - 1)) if q.signed else 0
-    if overflow == "saturate":
-        return min(max(whole, least), least + 2**q.bits - 1)
-    return (whole - least) % 2**q.bits + least
+    return quantize_value(v, Fmt(q.bits, q.fraction_bits, q.signed), rounding, overflow)
 
 
 @given(

@@ -18,7 +18,7 @@ _LIMIT_BITS, _MAX_SHIFT = 61, 62
 
 def emit(spec: CodeNormalize, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    end = CodeEnd(a.numbers + 32, spec.rounding, spec.wraps, spec.target)
+    end = CodeEnd(a.numbers + 32, spec.rounding, spec.fitting, spec.target)
     cells = aligned_room(a.b, 4 * 8 * LANES) if spec.strided else None
     with each_unit_of_codes(a, spec.source, is_strided=spec.strided) as rows:
         first, second = _sums(spec, a, rows)

@@ -22,7 +22,7 @@ class _Parts:
     """
 
     def __init__(self, spec: CodeRecurrence) -> None:
-        sums_of, code = row_sums(spec.factors), rounded(spec.rounding, spec.wraps, spec.shifts_left)
+        sums_of, code = row_sums(spec.factors), rounded(spec.rounding, spec.fitting, spec.shifts_left)
         bits, h_left, right, left = spec.accumulator_bits, _ROW["h_left"], _ROW["right"], _ROW["left"]
         kept, sign = (1 << bits) - 1, 1 << max(bits - 1, 0)
         of_gate, low_at, high_at = _N["gate_least"], _N["low"], _N["high"]
@@ -205,7 +205,7 @@ def python_kernel(spec: CodeRecurrence) -> Callable[..., None]:
     integers, words, lengths_at = elements("i64"), elements("i32"), elements("i32")
     given_h, given_c = elements(spec.given_h or "i8"), elements(spec.given_c or "i8")
     has_h, has_c, ragged, is_lstm = bool(spec.given_h), bool(spec.given_c), spec.ragged, spec.cell == "lstm"
-    code, step, taps = rounded(spec.rounding, spec.wraps, True), _STEPS[spec.cell](spec), spec.factors.taps
+    code, step, taps = rounded(spec.rounding, spec.fitting, True), _STEPS[spec.cell](spec), spec.factors.taps
     of_state, of_cell, h_right, c_right = _N["state_least"], _N["cell_least"], _N["h_right"], _N["c_right"]
     rows_at, hidden_at, time_at, batch_at, reverse_at = (_N[n] for n in ("rows", "hidden", "time", "batch", "reverse"))
     h_row, c_row, y_step, y_row = (_N[n] for n in ("h_row", "c_row", "y_step", "y_row"))

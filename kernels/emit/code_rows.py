@@ -8,6 +8,7 @@ from typing import Any
 from llvmlite import ir
 
 from ..elements import ELEMENT_BYTES
+from ..reference.word import Fitting
 from .loops import Arguments, counted
 from .rounding import ShiftRight, overflow
 from .rows import Rows, Spot
@@ -80,25 +81,26 @@ class CodeEnd:
     Parameters
     ----------
     numbers
-        Address of int64: shifts to the right and to the left, bounds, and the bits that wrapping drops.
-    rounding, wraps, target
-        Rounding, overflow, and type of the codes.
+        Address of int64: shifts to the right and to the left, bounds, and the bits above the word.
+    rounding, fitting, target
+        Rounding, `Word.fitting`, and type of the codes.
     """
 
-    def __init__(self, numbers: Value, rounding: str, wraps: bool, target: str) -> None:
+    def __init__(self, numbers: Value, rounding: str, fitting: Fitting, target: str) -> None:
         right, self._left, self._low, self._high, self._dropped = (int64_at(numbers, i).splat() for i in range(5))
-        self._shift, self._wraps, self._target = ShiftRight(right, rounding), wraps, target
+        self._shift, self._fitting, self._target = ShiftRight(right, rounding), fitting, target
 
     def __call__(self, total: Value) -> Value:
         """Return the codes."""
-        codes = self._shift(self._shift.with_half(total))
-        if not self._wraps:
+        codes = self._shift(self._shift.with_addend(total))
+        if self._fitting != "wrap":
             codes = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE)
         return self.in_word(codes << self._left)
 
     def in_word(self, codes: Value) -> Value:
         """Return rounded integers within the word."""
-        return overflow(codes, self._low, self._high, self._dropped if self._wraps else None, is_signed(self._target))
+        low, high, signed = self._low, self._high, is_signed(self._target)
+        return overflow(codes, low, high, self._fitting, self._dropped, signed=signed)
 
 
 def int64_at(numbers: Value, index: int) -> Value:

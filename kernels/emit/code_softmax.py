@@ -10,13 +10,14 @@ from ..rows import CodeSoftmax
 from .code_rows import CodeEnd, CodeRows, bit_length, each_unit_of_codes, int64_at, is_signed
 from .loops import Arguments, counted
 from .memory import Array, Variable, aligned_room
+from .rounding import round_by_rest
 from .rows import Spot
 from .vector import F64, I32, I64, INTEGERS, LANES, Value, constant, load
 
 
 def emit(spec: CodeSoftmax, isa: Isa, a: Arguments) -> None:
     """Build the kernel."""
-    end = CodeEnd(a.numbers + 16, spec.rounding, spec.wraps, spec.target)
+    end = CodeEnd(a.numbers + 16, spec.rounding, spec.fitting, spec.target)
     sums = aligned_room(a.b, 8 * LANES) if spec.strided and spec.logarithm else None
     with each_unit_of_codes(a, spec.source, is_strided=spec.strided) as rows:
         least = rows.vector(-(1 << 17))
@@ -75,7 +76,7 @@ def _write_quotients(spec: CodeSoftmax, a: Arguments, rows: CodeRows, total: Val
         below, above = rest < 0, rest >= divisor
         quotient = estimate + below.widened(I64) - above.widened(I64)
         rest = rest + divisor.where(below, 0) - divisor.where(above, 0)
-        rows.store_codes(a.y, place, end.in_word(_rounded(spec.rounding, quotient, rest, divisor)), spec.target)
+        rows.store_codes(a.y, place, end.in_word(round_by_rest(quotient, rest, divisor, spec.rounding)), spec.target)
 
     rows.each(write)
 
@@ -83,18 +84,6 @@ def _write_quotients(spec: CodeSoftmax, a: Arguments, rows: CodeRows, total: Val
 def _stored_power(spec: CodeSoftmax, a: Arguments, place: Spot) -> Value:
     """Return the powers of a place, and anything in lanes without an element."""
     return load(a.scratch + place.index * (4 * LANES if spec.strided else 4), I32)
-
-
-def _rounded(rounding: str, quotient: Value, rest: Value, divisor: Value) -> Value:
-    """Return quotients, 0 or more, that are cut down, rounded by their remainders."""
-    if rounding in ("floor", "trunc"):
-        return quotient
-    twice = rest << 1
-    goes_up = twice > divisor if rounding == "half_even" else twice >= divisor
-    result = quotient - goes_up.widened(I64)
-    if rounding == "half_even":
-        return result.where(twice.differs(divisor), quotient + (quotient & 1))
-    return result
 
 
 def _logarithms(a: Arguments, total: Value, cells: Value | None) -> Value:

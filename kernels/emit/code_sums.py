@@ -1,6 +1,7 @@
 """Exact sums of products of codes, and their rounding to codes, as parts of kernels in Python."""
 
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import cache
 from typing import Any, cast
 
@@ -9,6 +10,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from ..code_recurrence import BLOCK_ROWS, Factors
+from ..reference.rounding_table import rounding_rule
+from ..reference.word import Fitting
 from .products import VECTOR, Products
 from .vector import I32, I64, LANES, Value
 
@@ -91,31 +94,34 @@ def row_sums(factors: Factors) -> Callable[..., None]:
 @cache
 def shifted(rounding: str) -> Callable[[int, int], int]:
     """Return the function of v and s that rounds v / 2^s, s >= 1, as `reference.rounding.shift_right`."""
+    rule = rounding_rule(rounding)
+    of_all, of_negative = astuple(rule.base), astuple(rule.negative)
+    is_even, looks_at_sign = bool(rule.parity), rule.looks_at_sign
+
+    @njit(inline="always")
+    def constant(factors: Any, s: int) -> int:
+        return factors[0] * (1 << (s - 1)) + factors[1] + factors[2] * (1 if s > 1 else 0)
 
     @njit(inline="always")
     def shift(v: int, s: int) -> int:
-        half = 1 << (s - 1)
-        if rounding == "half_even":
-            return (v + (half - 1) + ((v >> s) & 1)) >> s
-        if rounding == "half_up":
-            return (v + half) >> s
-        if rounding == "half_away":
-            return (v + half + (v >> 63)) >> s
-        if rounding == "trunc":
-            return (v + ((2 * half - 1) & (v >> 63))) >> s
-        return v >> s
+        total = v + constant(of_all, s)
+        if is_even:
+            total += (v >> s) & 1
+        if looks_at_sign:
+            total += constant(of_negative, s) & (v >> 63)
+        return total >> s
 
     return shift
 
 
 @cache
-def rounded(rounding: str, wraps: bool, shifts_left: bool) -> Callable[..., int]:
+def rounded(rounding: str, fitting: Fitting, shifts_left: bool) -> Callable[..., int]:
     """Return the function that makes a code of an exact number.
 
     Its arguments are the number, a right shift or 0, a left shift, and the word: its least and largest code, the mask
     of its bits and the bit of its sign.
     """
-    shift = shifted(rounding)
+    shift, wraps, zeroes = shifted(rounding), fitting == "wrap", fitting == "zero"
 
     @njit(inline="always")
     def code(v: int, right: int, left: int, least: int, most: int, mask: int, sign: int) -> int:
@@ -130,6 +136,8 @@ def rounded(rounding: str, wraps: bool, shifts_left: bool) -> Callable[..., int]
             found = shift(v, right)
         if wraps:
             return ((found & mask) ^ sign) - sign
+        if zeroes:
+            return found if least <= found <= most else 0
         found = found if found < most else most
         return found if found > least else least
 

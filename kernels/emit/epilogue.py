@@ -115,17 +115,23 @@ class VectorEpilogue:
         if self._distance is not None:
             return self._flagged(total, self._distance)
         epilogue, lanes = self.epilogue, total.lanes
-        low, high, zero, wrapped, dropped = self._constants(lanes)
+        low, high, zero, above, dropped = self._constants(lanes)
         shift = self._shift.repeated(lanes)
         if epilogue.wraps_sums:
-            total = shift.with_half((total << dropped) >> dropped)
+            total = self._wrapped(total, shift, dropped)
         codes = shift(total, below)
         if self._left is not None:
-            if not epilogue.wraps:
+            if epilogue.fitting != "wrap":
                 codes = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE)
             codes = codes << self._left.repeated(lanes)
-        codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
+        codes = overflow(codes, low, high, epilogue.fitting, above, signed=epilogue.signed)
         return self._stored(codes, zero)
+
+    def _wrapped(self, total: Value, shift: ShiftRight, dropped: Value) -> Value:
+        """Return what the accumulator keeps of sums, with the addend of the rounding."""
+        if self.epilogue.wraps_half:
+            return (shift.with_addend(total) << dropped) >> dropped
+        return shift.with_addend((total << dropped) >> dropped)
 
     @property
     def start(self) -> WideSum:
@@ -142,21 +148,23 @@ class VectorEpilogue:
     def _flagged(self, total: Value, distance: Value) -> FlaggedCodes:
         """Return stored codes with their flags, of whole sums."""
         epilogue, lanes = self.epilogue, total.lanes
-        low, high, zero, wrapped, dropped, first, last = self._constants(lanes)
+        low, high, zero, above, dropped, first, last = self._constants(lanes)
         shift = self._shift.repeated(lanes)
-        overflowed = None
+        overflowed, nothing = None, shift.with_addend(total.like(0))
         if epilogue.wraps_sums:
-            exact, total = total, (total << dropped) >> dropped
-            overflowed = total.differs(exact)
-        codes = exact = shift(shift.with_half(total))
+            exact, total = total, self._wrapped(total, shift, dropped)
+            overflowed = total.differs(shift.with_addend(exact))
+        else:
+            total = shift.with_addend(total)
+        codes = exact = shift(total)
         if self._left is not None:
             left = self._left.repeated(lanes)
             exact = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE) << left
-            codes = codes << left if epilogue.wraps else exact
+            codes = codes << left if epilogue.fitting == "wrap" else exact
         flags = flags_of(
-            self._element, (exact > last) | (exact < first), exact.equals(0) & total.differs(0), overflowed
+            self._element, (exact > last) | (exact < first), exact.equals(0) & total.differs(nothing), overflowed
         )
-        codes = overflow(codes, low, high, wrapped if epilogue.wraps else None, epilogue.signed)
+        codes = overflow(codes, low, high, epilogue.fitting, above, signed=epilogue.signed)
         return FlaggedCodes(self._stored(codes, zero), flags, distance)
 
     def codes(self, total: Value | WideSum, *, has_bias: bool = False) -> Value | FlaggedCodes:

@@ -47,13 +47,14 @@ class ExactOperation:
     def _requantized(self, total: Value) -> Value:
         spec = self._spec
         shift = ShiftRight(self._right, spec.rounding)
-        codes = shift(shift.with_half(total))
-        if not spec.wraps:
+        codes = shift(shift.with_addend(total))
+        if spec.fitting != "wrap":
             codes = codes.at_least(-_OUT_OF_RANGE).at_most(_OUT_OF_RANGE)
         return self._in_word(codes << self._left)
 
     def _in_word(self, codes: Value) -> Value:
-        return overflow(codes, self._low, self._high, self._dropped if self._spec.wraps else None, self._spec.signed)
+        spec = self._spec
+        return overflow(codes, self._low, self._high, spec.fitting, self._dropped, signed=spec.signed)
 
     def _quotient(self, a: Value, c: Value) -> Value:
         """Return the quotient; that by 0 is the largest or least code by the sign of a, and 0 / 0 is 0."""

@@ -68,25 +68,28 @@ def codes_of_floats(spec: Pack | QuantizeBlocks, a: Arguments, x: Value) -> tupl
     is_nan, lanes = x.is_nan(), x.lanes
     with a.b.if_then(is_nan.any().v, likely=False):
         constant(a.b, 1).store(a.nan)
-    integer = I64 if spec.wraps else I32
+    integer = I64 if spec.fitting == "wrap" else I32
     low, high, zero, bits = (scalar.truncated(integer).splat(lanes) for scalar in (a.low, a.high, a.zero, a.bits))
     fourfold = x.like(0.0).where(is_nan, x).doubled() * (a.scale.bits(F64) * 4.0).splat(lanes)
-    if not spec.wraps:
+    above = bits.like(bit_width(integer)) - bits
+    if spec.fitting != "wrap":
         # The bounds are integers, so that it makes no difference whether numbers are saturated before they are rounded.
-        # Numbers that saturate stay beyond the bounds until they are counted.
-        beyond = 1 if spec.counts else 0
+        # Numbers that do not fit stay beyond the bounds where they are counted or become 0.
+        beyond = 1 if spec.counts or spec.fitting == "zero" else 0
         least, most = ((bound.as_floats(F64) * 4.0).splat(lanes) for bound in (a.low - beyond, a.high + beyond))
-        codes = round_quarters(quarters_of_float(overflow(fourfold, least, most), integer), spec.rounding)
+        bounded = overflow(fourfold, least, most, signed=spec.signed)
+        codes = round_quarters(quarters_of_float(bounded, integer), spec.rounding)
         saturates, is_zero = (codes > high) | (codes < low), codes.equals(0)
-        if spec.counts:
-            codes = overflow(codes, low, high)
+        if beyond:
+            codes = overflow(codes, low, high, spec.fitting, above, signed=spec.signed)
     else:
         is_far = (fourfold > 4.0 * _WRAPS_TO_ZERO) | (fourfold < -4.0 * _WRAPS_TO_ZERO)
         near = fourfold.like(0.0).where(is_far, fourfold)
         codes = round_quarters(quarters_of_float(near, integer), spec.rounding)
         saturates, is_zero = is_far | (codes > high) | (codes < low), codes.equals(0)
         is_zero = near.equals(fourfold) & is_zero  # what is far does not round to 0
-        codes = overflow(codes, low, high, codes.like(bit_width(integer)) - bits, spec.signed)
-        codes = high.where(x.equals(inf), low.where(x.equals(-inf), codes))  # infinities saturate also if codes wrap
+        codes = overflow(codes, low, high, spec.fitting, above, signed=spec.signed)
+    if spec.fitting != "saturate":  # infinities saturate in every overflow
+        codes = high.where(x.equals(inf), low.where(x.equals(-inf), codes))
     stored = (codes + zero).truncated(STORED[spec.stored])
     return stored, flags_of(stored.element, saturates, is_zero & x.differs(0.0))

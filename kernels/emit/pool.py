@@ -70,9 +70,9 @@ def _mean(spec: Pool, a: Arguments, total: Value, cells: Value, count: Value) ->
     exact = (total - (cells * a.zero_in).splat(spec.lanes)) << a.left.splat(spec.lanes)
     quarters = quarters_of_quotient(exact, (count << a.right).splat(spec.lanes))
     low, high, zero, bits = (scalar.splat(spec.lanes) for scalar in (a.low, a.high, a.zero_out, a.bits))
-    dropped = bits.like(64) - bits if spec.wraps else None
     rounded = round_quarters(quarters, spec.rounding)
-    codes = (overflow(rounded, low, high, dropped, spec.signed) + zero).truncated(STORED[spec.target])
+    codes = overflow(rounded, low, high, spec.fitting, bits.like(64) - bits, signed=spec.signed)
+    codes = (codes + zero).truncated(STORED[spec.target])
     if not spec.counts:
         return codes
     flags = flags_of(codes.element, (rounded > high) | (rounded < low), rounded.equals(0) & exact.differs(0))

@@ -1,16 +1,18 @@
 """Rounding and overflow in vector code: every kernel that makes codes calls `ShiftRight` and `overflow`.
 
-`ShiftRight` is the only vector form of the five roundings: integers divided by a power of two. A number of another
-kind, a quotient or a float, first becomes an integer with two fraction bits, 4 * floor + (0, 1, 2 or 3): whether its
-fraction is 0, below, at or above one half is all that a rounding looks at (see `reference.rounding`).
+`ShiftRight` is the only vector form of the roundings: integers divided by a power of two, by the constants of
+`reference.rounding_table`. A number of another kind, a quotient or a float, first becomes an integer with two fraction
+bits, 4 * floor + (0, 1, 2 or 3): besides the sign, whether its fraction is 0, below, at or above one half is all that a
+rounding looks at (see `reference.rounding`).
 
-The roundings to the nearest need half of the divisor added. In a dot that half is part of the bias and costs nothing,
-so `ShiftRight` expects numbers that include it; `with_half` adds it for all other kernels.
+Most roundings add something before they shift, that does not depend on the number. In a dot that addend is part of the
+bias and costs nothing, so `ShiftRight` expects numbers that include it; `with_addend` adds it for all other kernels.
 """
 
 from llvmlite import ir
 
-from ..epilogue import rounds_to_nearest
+from ..reference.rounding_table import rounding_rule, unshifted
+from ..reference.word import Fitting
 from .vector import I64, Value, bit_width
 
 
@@ -26,19 +28,23 @@ class ShiftRight:
     """
 
     def __init__(self, right: Value, rounding: str) -> None:
+        rule, zero = rounding_rule(rounding), right.like(0)
         self._rounding, self._right = rounding, right
         divisor = right.like(1) << right
-        self._half = divisor.shift_right_logical(1)
+        half = divisor.shift_right_logical(1)
         self._dropped = divisor - 1  # the bits that the shift drops
-        self._shifts = right.like(-1).where(self._half > 0, 0)  # no bit set where the shift is 0: there are no ties
+        numbers = half, right.like(1).where(half > 0, zero), right.like(1).where(half > 1, zero)
+        self._addend: Value | None = rule.addend(*numbers) if rule.addend else None
+        self._odd: Value | None = rule.parity(*numbers) ^ -1 if rule.parity else None
+        self._negative: Value | None = rule.negative(*numbers) if rule.negative else None
 
     def repeated(self, lanes: int) -> "ShiftRight":
         """Return the same division for vectors of another number of lanes."""
         return self if lanes == self._right.lanes else ShiftRight(self._right.repeated(lanes), self._rounding)
 
-    def with_half(self, total: Value) -> Value:
-        """Return numbers as `__call__` takes them: with half of the divisor added where the rounding needs it."""
-        return total + self._half if rounds_to_nearest(self._rounding) else total
+    def with_addend(self, total: Value) -> Value:
+        """Return numbers as `__call__` takes them: with the addend of the rounding."""
+        return total if self._addend is None else total + self._addend
 
     def __call__(self, total: Value, below: Value | None = None) -> Value:
         """Return the rounded quotient.
@@ -46,30 +52,38 @@ class ShiftRight:
         Parameters
         ----------
         total
-            Numbers from `with_half`.
+            Numbers from `with_addend`.
         below
-            Bits below those of `total`: not 0 where there is more than a tie. Not for half_away and trunc.
+            Bits below those of `total`: not 0 where there is more than a tie. Not for roundings that look at the sign.
         """
+        if self._negative is not None:
+            exact = total if self._addend is None else total - self._addend
+            return (total + (self._negative & (exact >> (bit_width(total.element) - 1)))) >> self._right
         quotient = total >> self._right
-        if self._rounding in ("floor", "half_up"):
+        if self._odd is None:
             return quotient
-        sign = bit_width(total.element) - 1
-        if self._rounding == "trunc":
-            return (total + (self._dropped & (total >> sign))) >> self._right
-        if self._rounding == "half_away":
-            return (total + (self._shifts & ((total - self._half) >> sign))) >> self._right
-        assert self._rounding == "half_even"
-        # With half of the divisor added, a tie is a multiple of the divisor.
+        # With the addend, a tie is a multiple of the divisor.
         if below is not None:
             return (quotient & -2).where(((total & self._dropped) | below).equals(0), quotient)
-        even = quotient & ((self._shifts & 1) ^ -1)
-        return even.where((total & self._dropped).equals(0), quotient)
+        return (quotient & self._odd).where((total & self._dropped).equals(0), quotient)
 
 
 def round_quarters(quarters: Value, rounding: str) -> Value:
     """Return integers with two fraction bits, rounded."""
-    shift = ShiftRight(quarters.like(2), rounding)
-    return shift(shift.with_half(quarters))
+    shift = ShiftRight(quarters.like(2), unshifted(rounding))
+    return shift(shift.with_addend(quarters))
+
+
+def round_by_rest(quotient: Value, rest: Value, divisor: Value, rounding: str) -> Value:
+    """Return quotients, 0 or more, that are cut down, rounded by their remainders, which are below the divisor."""
+    rule = rounding_rule(unshifted(rounding))
+    addend = rule.base.of(2)  # to a number with two fraction bits; with 4 the quotient is one more
+    if not addend:
+        return quotient
+    twice = rest << 1
+    goes_up = (twice > divisor, twice >= divisor, rest > 0)[addend - 1]
+    result = quotient - goes_up.widened(I64)
+    return result.where(twice.differs(divisor), quotient + (quotient & 1)) if rule.parity else result
 
 
 def quarters_of_float(fourfold: Value, element: ir.Type) -> Value:
@@ -94,19 +108,25 @@ def quarters_of_quotient(total: Value, divisor: Value) -> Value:
     return quarters
 
 
-def overflow(codes: Value, low: Value, high: Value, dropped: Value | None = None, signed: bool = False) -> Value:
+def overflow(
+    codes: Value, low: Value, high: Value, fitting: Fitting = "saturate", dropped: Value | None = None, *, signed: bool
+) -> Value:
     """Return integers, or floats before rounding, within the bounds of a word.
 
     Parameters
     ----------
     low, high
         Bounds: those of the word, or closer ones of a fused activation.
+    fitting
+        Conversion of codes that do not fit the word, before the bounds are applied.
     dropped
-        Number of high bits that wrapping drops; if not given, numbers saturate.
+        Number of bits above the word; only needed where codes do not saturate.
     signed
-        The bits that wrapping keeps are in two's complement.
+        The bits of the word are in two's complement; of no effect where codes saturate.
     """
-    if dropped is not None:
-        codes = codes << dropped
-        codes = codes >> dropped if signed else codes.shift_right_logical(dropped)
+    if fitting != "saturate":
+        assert dropped is not None
+        kept = codes << dropped
+        kept = kept >> dropped if signed else kept.shift_right_logical(dropped)
+        codes = kept if fitting == "wrap" else kept.where(kept.equals(codes), 0)
     return codes.at_least(low).at_most(high)

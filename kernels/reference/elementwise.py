@@ -97,7 +97,7 @@ def divide_fixed(
 ) -> Codes:
     """Return the exact quotient, rounded once; shift = n_a - n_b - n_y.
 
-    x / 0 saturates by the sign of x in either overflow mode, 0 / 0 is 0; both count as saturated.
+    x / 0 saturates by the sign of x in every overflow mode, 0 / 0 is 0; both count as saturated.
     """
     a, b = np.broadcast_arrays(a, b)
     zero = b == 0
@@ -109,7 +109,7 @@ def divide_fixed(
     denominator = np.asarray(np.abs(divisor) * (1 << max(shift, 0)), wide)
     codes = requantize_quotient(numerator, denominator, word, tally=tally)
     if zero.any():
-        limit = np.where(a < 0, word.least, np.where(a > 0, word.most, 0))
+        limit = np.where(a < 0, word.lowest, np.where(a > 0, word.most, 0))
         codes = np.where(zero, limit, codes).astype(word.dtype)
         if tally is not None:
             tally[SATURATED] += np.count_nonzero(zero)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .elementwise import bounded
+from .register import RegisterSums
 from .requantize import ACCUMULATOR_OVERFLOWS, Tally, requantize
 from .rounding import integer_dtype
 from .window import Pads, pad_spatial, windows
@@ -77,14 +78,17 @@ def transposed_convolution(
     x is spread out by its strides and then correlated with the mirrored kernel. `pads` is taken from the
     output; `output_padding` adds to its end.
     """
-    channels, kernel = x.shape[1], w.shape[2:]
-    # (C, M/group, kernel...) -> (M, C/group, kernel...)
-    mirrored = np.flip(w, axis=tuple(range(2, w.ndim)))
-    split = mirrored.reshape(group, channels // group, *w.shape[1:]).swapaxes(1, 2)
-    filters = split.reshape(group * w.shape[1], channels // group, *kernel)
+    kernel, filters = w.shape[2:], mirrored_filters(w, group)
     spread, around = spread_out(x, kernel, strides, dilations, pads, output_padding)
     ones = (1,) * len(kernel)
     return convolution(spread, filters, strides=ones, dilations=dilations, pads=around, group=group, matmul=matmul)
+
+
+def mirrored_filters(w: NDArray[Any], group: int) -> NDArray[Any]:
+    """Return weights (C, M/group, kernel...) of a transposed convolution as filters (M, C/group, kernel...)."""
+    mirrored = np.flip(w, axis=tuple(range(2, w.ndim)))
+    split = mirrored.reshape(group, w.shape[0] // group, *w.shape[1:]).swapaxes(1, 2)
+    return split.reshape(group * w.shape[1], w.shape[0] // group, *w.shape[2:])
 
 
 def spread_out(
@@ -159,6 +163,7 @@ def linear_fixed(
     shift: int | NDArray[np.int64],
     word: Word,
     accumulator_bits: int | None,
+    half: Integers | int = 0,
     low: int | None,
     high: int | None,
     tally: Tally | None = None,
@@ -177,12 +182,50 @@ def linear_fixed(
         Accumulator bits to drop, one or an array that broadcasts against the product.
     accumulator_bits
         Number of low bits of the exact sum that a wrapping accumulator keeps; None for an unbounded accumulator.
+    half
+        Constant that is in the accumulator when it wraps, and taken off after: that of a rounding.
     """
     acc = exact_product(x, w, product, bound)
     if b is not None:
         acc = np.asarray(acc + b, acc.dtype)
-    if accumulator_bits is not None and accumulator_bits <= bound.bit_length():
-        exact, acc = acc, wrap(acc, accumulator_bits, signed=True)
+    largest = bound + int(np.max(half, initial=0))
+    if accumulator_bits is not None and accumulator_bits <= largest.bit_length():
+        exact, wide = acc, integer_dtype(largest.bit_length())
+        acc = wrap(np.asarray(exact + half, wide), accumulator_bits, signed=True)
+        acc = np.asarray(acc - half, wide)
         if tally is not None:
             tally[ACCUMULATOR_OVERFLOWS] += np.count_nonzero(acc != exact)
     return requantize(acc, shift, word, low=low, high=high, tally=tally)
+
+
+def linear_in_order(
+    x: Codes,
+    w: Codes,
+    product: Callable[[NDArray[Any], NDArray[Any], RegisterSums], NDArray[Any]],
+    sums: RegisterSums,
+    *,
+    shift: int | NDArray[np.int64],
+    word: Word,
+    half: Integers | int,
+    low: int | None,
+    high: int | None,
+    tally: Tally | None = None,
+) -> Codes:
+    """Return overflow(round((sum - half) * 2^-shift)) of sums that a register holds; see `linear_fixed`.
+
+    Parameters
+    ----------
+    x, w
+        Codes.
+    product
+        Function of x, w and the next argument that returns the sums.
+    sums
+        Sums in a register, which begin with the bias and with half a step of the output where `half` is not 0.
+    shift
+        Bits of the register to drop.
+    """
+    before = sums.overflows
+    acc = product(x.astype(sums.dtype), w.astype(sums.dtype), sums)
+    if tally is not None:
+        tally[ACCUMULATOR_OVERFLOWS] += sums.overflows - before
+    return requantize(np.asarray(acc - half, acc.dtype), shift, word, low=low, high=high, tally=tally)

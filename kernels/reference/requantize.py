@@ -2,16 +2,17 @@
 
 Every fixed-point kernel first computes an exact integer, a sum or a product in units of 2^-m. Its output has another
 format, with n fraction bits and a word of few bits. Requantization is the only place where anything is lost, once per
-output: code = overflow(round(exact * 2^-shift)), where shift = m - n is the number of bits to drop. The five roundings
-are in `rounding`. Overflow saturates (the nearest code of the word) or wraps (the low bits are kept). The bounds of a
-fused activation are codes too and are applied last.
+output: code = overflow(round(exact * 2^-shift)), where shift = m - n is the number of bits to drop. The roundings are
+in `rounding`. Overflow saturates (the nearest code of the word; "symmetric": of those from -most to most), wraps (the
+low bits are kept), or gives "zero" for what does not fit. The bounds of a fused activation are codes too and are
+applied last.
 
 The only difficulty is size: a shift to the left can leave 64 bits. But overflow depends on few properties of a number
 far outside the word, so such a number may be replaced by a small one first (`_narrowed`).
 
-A *tally* is an int64 array of counters: codes that saturated (or would have, under wrap), values other than 0 that got
-the code 0 (underflows), the largest |code|, the number of codes, and sums that overflowed a simulated accumulator. A
-kernel adds to the tally that it is given, if any. A tally never changes a result.
+A *tally* is an int64 array of counters: codes that saturated (or would have, in other overflows), values other than 0
+that got the code 0 (underflows), the largest |code|, the number of codes, and sums that overflowed a simulated
+accumulator. A kernel adds to the tally that it is given, if any. A tally never changes a result.
 """
 
 from typing import Any
@@ -67,10 +68,10 @@ def requantize(
     """
     if acc.dtype != object:
         acc = acc.astype(np.int64, copy=False)
-    saturates = word.overflow == "saturate"
-    rounded = _rounded(acc, shift, word.rounding, saturates)
+    wraps = word.overflow == "wrap"
+    rounded = _rounded(acc, shift, word.rounding, wraps)
     # The low bits that wrapping keeps do not show which codes would have saturated.
-    exact = rounded if saturates or tally is None else _rounded(acc, shift, word.rounding, True)
+    exact = _rounded(acc, shift, word.rounding, False) if wraps and tally is not None else rounded
     return fit(rounded, word, low=low, high=high, exact=exact, source=acc, tally=tally)
 
 
@@ -85,37 +86,38 @@ def requantize_each(
     """Return the codes of `requantize`, and which of them a tally counts as saturated and as underflows."""
     if acc.dtype != object:
         acc = acc.astype(np.int64, copy=False)
-    exact = _rounded(acc, shift, word.rounding, True)
-    rounded = exact if word.overflow == "saturate" else _rounded(acc, shift, word.rounding, False)
+    exact = _rounded(acc, shift, word.rounding, False)
+    rounded = _rounded(acc, shift, word.rounding, True) if word.overflow == "wrap" else exact
     codes = fit(rounded, word, low=low, high=high)
     return codes, _outside(exact, word, low, high), np.asarray((acc != 0) & (exact == 0), bool)
 
 
 def _outside(exact: Integers, word: Word, low: int | None, high: int | None) -> NDArray[np.bool_]:
     """Return which integers leave a word; a saturation that the bounds would have made anyway does not count."""
-    cut_above = word.overflow == "saturate" and high is not None and high <= word.most
-    cut_below = word.overflow == "saturate" and low is not None and low >= word.least
-    return np.asarray(((exact > word.most) & (not cut_above)) | ((exact < word.least) & (not cut_below)))
+    saturates = word.fitting == "saturate"
+    cut_above = saturates and high is not None and high <= word.most
+    cut_below = saturates and low is not None and low >= word.lowest
+    return np.asarray(((exact > word.most) & (not cut_above)) | ((exact < word.lowest) & (not cut_below)))
 
 
-def _rounded(acc: Integers, shift: int | NDArray[np.int64], rounding: str, saturates: bool) -> Integers:
+def _rounded(acc: Integers, shift: int | NDArray[np.int64], rounding: str, wraps: bool) -> Integers:
     """Return round(acc * 2^-shift), or after a left shift an integer that overflows to the same code."""
     right = np.asarray(shift) > 0
     if right.all():
         return shift_right(acc, shift, rounding)
-    left = shift_left(_narrowed(acc, saturates), np.maximum(-shift, 0))
+    left = shift_left(_narrowed(acc, wraps), np.maximum(-shift, 0))
     if not right.any():
         return left
     return np.where(right, shift_right(acc, np.maximum(shift, 1), rounding), left)
 
 
-def _narrowed(v: NDArray[Any], saturates: bool) -> NDArray[Any]:
+def _narrowed(v: NDArray[Any], wraps: bool) -> NDArray[Any]:
     """Return numbers of a few bits, of v's dtype, that overflow to the same codes, also after a left shift.
 
-    Saturating needs to know on which side of every word a number lies. Wrapping keeps at most 16 bits, and those of a
-    finite number that scaling made infinite are 0.
+    Wrapping keeps at most 16 bits, and those of a finite number that scaling made infinite are 0. The others need to
+    know whether and on which side a number lies outside of every word.
     """
-    if saturates:
+    if not wraps:
         return np.asarray(np.clip(v, -_OUT_OF_RANGE, _OUT_OF_RANGE), v.dtype)
     if v.dtype.kind == "f":
         return np.fmod(np.where(np.isinf(v), 0.0, v), _OUT_OF_RANGE)
@@ -143,22 +145,22 @@ def fit(
     source: Integers | None = None,
     tally: Tally | None = None,
 ) -> Codes:
-    """Return integers as codes of a word: saturated, or their low bits; then within the bounds.
+    """Return integers as codes of a word: saturated, their low bits, or 0; then within the bounds.
 
     `exact` and `source`, the integers before overflow and before rounding, serve the tally alone.
 
     Raises
     ------
     ValueError
-        If the word's overflow is neither "saturate" nor "wrap".
+        If no overflow has the name of the word's.
     """
     least, most = word.least, word.most
-    if word.overflow == "saturate":
-        fitted = np.clip(rounded, least, most)
-    elif word.overflow == "wrap":
+    if word.fitting == "saturate":
+        fitted = np.clip(rounded, word.lowest, most)
+    elif word.fitting == "wrap":
         fitted = wrap(rounded, word.bits, word.signed)
     else:
-        raise ValueError(f"no overflow is named {word.overflow!r}")
+        fitted = np.where((rounded < least) | (rounded > most), 0, rounded)
     if low is not None:
         fitted = np.maximum(fitted, min(max(low, least), most))
     if high is not None:
@@ -205,22 +207,22 @@ def quantize(
     Parameters
     ----------
     x
-        float16, float32 or float64 without NaN, integers, or booleans. Infinities saturate in either
+        float16, float32 or float64 without NaN, integers, or booleans. Infinities saturate in every
         overflow mode.
     fraction_bits
         Number n of fraction bits, or an array that broadcasts against `x`.
     """
     if x.dtype.kind != "f":
         wide = integer_dtype(8 * x.dtype.itemsize)
-        return requantize(x.astype(wide), -fraction_bits, word, tally=tally)
+        return requantize(x.astype(wide), -fraction_bits, word.unshifted, tally=tally)
     scaled = scale(x, fraction_bits)
     rounded = round_real(scaled, word.rounding)
-    codes = fit(_narrowed(rounded, word.overflow == "saturate").astype(np.int64), word)
+    codes = fit(_narrowed(rounded, word.overflow == "wrap").astype(np.int64), word)
     infinite = np.isinf(x)
-    if word.overflow == "wrap" and infinite.any():
+    if word.fitting != "saturate" and infinite.any():
         codes = np.where(infinite, np.where(x > 0, word.most, word.least), codes).astype(word.dtype)
     if tally is not None:
-        count(tally, codes, (rounded > word.most) | (rounded < word.least), scaled != 0, rounded)
+        count(tally, codes, (rounded > word.most) | (rounded < word.lowest), scaled != 0, rounded)
     return codes
 
 

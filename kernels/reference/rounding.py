@@ -1,9 +1,9 @@
-"""The five roundings of an exact number to an integer.
+"""The roundings of an exact number to an integer.
 
-`rounding` is one of "half_even", "half_up", "half_away", "floor", "trunc". `shift_right` defines all five, for
-integers divided by a power of two. Quotients and real numbers are brought to that case: the rounding of
-any number depends only on its floor and on whether the fraction is 0, below, at or above one half. So the number is
-replaced by an integer with two fraction bits, 4 * floor + (0, 1, 2 or 3), and that is shifted right by 2.
+`rounding` is a name of the table in `rounding_table`. `shift_right` computes all of them, for integers divided by a
+power of two. Quotients and real numbers are brought to that case: the rounding of any number depends only on its
+floor, its sign, and on whether the fraction is 0, below, at or above one half. So the number is replaced by an integer
+with two fraction bits, 4 * floor + (0, 1, 2 or 3), and that is shifted right by 2, by the rounding called `unshifted`.
 
 Integer arrays are int64, or object arrays of Python integers where int64 would be too narrow (see
 `integer_dtype`): every function works on both and returns the dtype that it was given.
@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .rounding_table import rounding_rule, unshifted
 from .word import Integers
 
 _SAFE_BITS = 60
 _MAX_LEFT_SHIFT = 40  # shifting any non-zero code this far left leaves every format of up to 16 bits
 _MIN_WHOLE = 2.0**52  # every float64 of at least this magnitude is a whole number
-_NUMPY = {"half_even": np.rint, "floor": np.floor, "trunc": np.trunc}
+_NUMPY = {"half_even": np.rint, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc}
 
 
 def integer_dtype(bits: int) -> np.dtype[Any]:
@@ -28,9 +29,7 @@ def integer_dtype(bits: int) -> np.dtype[Any]:
 
 
 def shift_right(a: Integers, shift: int | NDArray[np.int64], rounding: str) -> Integers:
-    """Round a / 2^shift to an integer, shift >= 1: the definition of the five roundings.
-
-    Each is an addend followed by an arithmetic shift, which rounds down.
+    """Round a / 2^shift to an integer, shift >= 1: the definition of the roundings.
 
     Parameters
     ----------
@@ -40,21 +39,17 @@ def shift_right(a: Integers, shift: int | NDArray[np.int64], rounding: str) -> I
         Shift, or an array that broadcasts against `a`.
     """
     # Beyond 62 the quotient of a 60-bit number is below 1/4 in magnitude: 62 rounds it alike.
-    wide = a.dtype == object
+    rule, wide = rounding_rule(rounding), a.dtype == object
     s: Any = np.asarray(shift).astype(object)[()] if wide else np.minimum(shift, 62)
     one: Any = a.dtype.type(1)
-    sign = -np.asarray(a < 0).astype(a.dtype)
+    numbers = one << (s - 1), one, np.asarray(s >= 2).astype(a.dtype)[()]
     total: Any = a
-    if rounding == "half_even":
-        total = a + ((one << (s - 1)) - 1) + ((a >> s) & 1)
-    elif rounding == "half_up":
-        total = a + (one << (s - 1))
-    elif rounding == "half_away":
-        total = a + (one << (s - 1)) + sign
-    elif rounding == "trunc":
-        total = a + (((one << s) - 1) & sign)
-    elif rounding != "floor":
-        raise ValueError(f"no rounding is named {rounding!r}")
+    if rule.base:
+        total = a + rule.base(*numbers)
+    if rule.parity:
+        total = total + ((a >> s) & rule.parity(*numbers))
+    if rule.negative:
+        total = total + (rule.negative(*numbers) & -np.asarray(a < 0).astype(a.dtype))
     return np.asarray(total >> s, a.dtype)
 
 
@@ -80,15 +75,16 @@ def divide(a: Integers, by: Any, rounding: str) -> Integers:
     quotient = a // by
     rest = a - quotient * by
     fraction = sum(np.asarray(part).astype(a.dtype) for part in (rest > 0, 2 * rest >= by, 2 * rest > by))
-    return shift_right(np.asarray(4 * quotient + fraction, a.dtype), 2, rounding)
+    return shift_right(np.asarray(4 * quotient + fraction, a.dtype), 2, unshifted(rounding))
 
 
 def round_real(x: NDArray[np.float64], rounding: str) -> NDArray[np.float64]:
     """Round float64 numbers to integers, as float64; the result is exact, and infinities stay infinite.
 
-    NumPy has functions for three of the roundings. For the others, bit 0 of an integer with two fraction bits says
+    NumPy has functions for four of the roundings. For the others, bit 0 of an integer with two fraction bits says
     whether anything was cut off below it.
     """
+    rounding = unshifted(rounding)
     if rounding in _NUMPY:
         return np.asarray(_NUMPY[rounding](x))
     quarters = 4.0 * np.clip(x, -_MIN_WHOLE, _MIN_WHOLE)

@@ -33,7 +33,7 @@ def make_table(
     y = np.where(undefined, 0.0, y)
     entries = quantize(y, fraction_bits, word)
     rounded = round_real(scale(y, fraction_bits), word.rounding)
-    return entries, undefined | (rounded < word.least) | (rounded > word.most), (y != 0) & (rounded == 0)
+    return entries, undefined | (rounded < word.lowest) | (rounded > word.most), (y != 0) & (rounded == 0)
 
 
 def look_up(codes: Codes, entries: Codes, least: int) -> Codes:

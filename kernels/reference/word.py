@@ -1,14 +1,21 @@
 """The word that a kernel writes: its length and sign, and the rounding and overflow of results that do not fit."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .rounding_table import unshifted
 
 Integers = NDArray[Any]
 """An int64 array, or an object array of Python integers where int64 would be too narrow."""
 Codes = NDArray[Any]
 """An array of int8, uint8, int16 or uint16 codes."""
+
+Fitting = Literal["saturate", "wrap", "zero"]
+"""Code that a kernel gives an integer that does not fit: the nearest bound, the low bits, or 0."""
+
+_FITTING: dict[str, Fitting] = {"saturate": "saturate", "symmetric": "saturate", "wrap": "wrap", "zero": "zero"}
 
 
 class Word(NamedTuple):
@@ -18,8 +25,8 @@ class Word(NamedTuple):
     ----------
     bits : word length, 2 to 16, the sign included.
     signed : whether codes are signed, in two's complement.
-    rounding : "half_even", "half_up", "half_away", "floor" or "trunc".
-    overflow : "saturate" or "wrap".
+    rounding : name of a rounding; see `rounding_table`.
+    overflow : "saturate", "symmetric", "wrap" or "zero".
     """
 
     bits: int
@@ -31,6 +38,36 @@ class Word(NamedTuple):
     def least(self) -> int:
         """The smallest code."""
         return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def lowest(self) -> int:
+        """The smallest code that a result gets: `least`, or where overflow is symmetric and codes signed, -`most`."""
+        return self.least + (self.signed and self.overflow == "symmetric")
+
+    @property
+    def fitting(self) -> Fitting:
+        """The conversion of an integer to a code: all of the overflow but the bounds `lowest` and `most`.
+
+        So "saturate" and "symmetric" have the same kernels.
+
+        Raises
+        ------
+        ValueError
+            If no overflow has the name.
+        """
+        if self.overflow not in _FITTING:
+            raise ValueError(f"no overflow is named {self.overflow!r}")
+        return _FITTING[self.overflow]
+
+    @property
+    def keeps_sign(self) -> bool:
+        """Whether the bits that a kernel keeps are signed; False where codes saturate, as their bounds say it all."""
+        return self.signed and self.fitting != "saturate"
+
+    @property
+    def unshifted(self) -> "Word":
+        """The word of the same codes of numbers that are not shifted; see `rounding_table.unshifted`."""
+        return self._replace(rounding=unshifted(self.rounding))
 
     @property
     def most(self) -> int:

@@ -32,7 +32,9 @@ from qengine.kernels.reference.requantize import (
 )
 from qengine.metrics.decibels import decibels
 from qengine.model.graph import Node
-from qengine.model.steps import Evaluated, Linear, Step, Tensor
+from qengine.model.rules import Arithmetic, BiasRule
+from qengine.model.steps import Evaluated, Linear, Tensor
+from qengine.model.steps.accumulator import Accumulation
 from qengine.qformat import Format, QFormat, fraction_bits_of
 from qengine.runtime.event import Event
 from qengine.runtime.native import TensorStatistics, measure
@@ -41,6 +43,7 @@ from qengine.runtime.session import InferenceSession
 
 # Share of a constant's elements that may underflow without a note.
 _UNDERFLOW_SHARE = 0.5
+_LISTED_CHANNELS = 8
 
 
 @dataclass(frozen=True)
@@ -266,16 +269,17 @@ def losses(
         if tally[UNDERFLOWED] > _UNDERFLOW_SHARE * tally[TOTAL]:
             yield f"{tally[UNDERFLOWED]:,} of {tally[TOTAL]:,} {what} underflow in {tensor.format}"
     for bound_step in bound_steps:
-        if bound_step.output.format is not None and (bias := _saturated_bias(bound_step.step)) is not None:
+        if bound_step.output.format is not None and (bias := _saturated_bias(bound_step)) is not None:
             n, b = bias
+            word = _bias_word(bound_step, b)
             yield (
-                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in 32 bits, the word of every bias: "
+                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in {word}, the word of every bias: "
                 "give the weights or the input fewer fraction bits"
             )
         tally = tallies.get(bound_step.output.name, new_tally())
         if tally[ACCUMULATOR_OVERFLOWS]:
             sums = f"{tally[ACCUMULATOR_OVERFLOWS]:,} of {tally[TOTAL]:,} sums of '{bound_step.output.name}'"
-            yield f"{sums} did not fit into the accumulator and wrapped"
+            yield f"{sums} {_overflow_of_sums(bound_step)}"
 
 
 def _lost_parts(fixed: InferenceSession, run: _Run, found: Mapping[str, _Output], wanted: Sequence[str]) -> list[str]:
@@ -289,13 +293,42 @@ def _lost_parts(fixed: InferenceSession, run: _Run, found: Mapping[str, _Output]
     return lost_in_run(fixed.graph, run.bound_steps, ranges, zeros, outputs)
 
 
-def _saturated_bias(step: Step) -> tuple[int, Tensor] | None:
-    """Return how many elements of a bias saturate in 32 bits, and the bias; None if none do."""
+def _saturated_bias(bound_step: BoundStep) -> tuple[int, Tensor] | None:
+    """Return how many elements of a bias saturate in their word, and the bias; None if none do."""
+    step = bound_step.step
     if isinstance(step, Evaluated):
         return step.saturated_bias()
-    if isinstance(step, Linear) and step.b is not None and (n := step.saturated_bias()):
+    if (
+        isinstance(step, Linear)
+        and step.b is not None
+        and (n := step.saturated_bias(bound_step.arithmetic or Arithmetic()))
+    ):
         return n, step.b
     return None
+
+
+def _bias_word(bound_step: BoundStep, b: Tensor) -> str:
+    if b.format is not None:
+        return str(b.format)
+    rule = BiasRule() if bound_step.arithmetic is None else bound_step.arithmetic.bias
+    return f"{rule.bits} bits"
+
+
+def _overflow_of_sums(bound_step: BoundStep) -> str:
+    """Return what happened to sums that did not fit into the accumulator, and which channels may have such sums."""
+    step, arithmetic = bound_step.step, bound_step.arithmetic or Arithmetic()
+    rule = arithmetic.accumulator
+    if rule.overflow == "wrap":
+        return "did not fit into the accumulator and wrapped"
+    which = ""
+    if isinstance(step, Linear):
+        channels = Accumulation(step, bound_step.output, arithmetic).may_overflow
+        if channels.size > 1:
+            listed = np.flatnonzero(channels).tolist()
+            more = f" and {len(listed) - _LISTED_CHANNELS} more" if len(listed) > _LISTED_CHANNELS else ""
+            which = f"; only channels {', '.join(map(str, listed[:_LISTED_CHANNELS]))}{more} of {channels.size} may"
+            which = "" if len(listed) == channels.size else which
+    return f"reached the {rule.bits}-bit rail and stopped there{which}"
 
 
 def _report(one: _Compared) -> TensorReport:

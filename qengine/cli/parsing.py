@@ -9,6 +9,10 @@ from qengine.data.images import PixelScale
 from qengine.data.read import read_value
 from qengine.errors import FeedError, OptionError
 from qengine.model.graph import Graph
+from qengine.model.rules import Rules
+from qengine.targets.origin import Origin
+from qengine.targets.rules_mapping import rules_over
+from qengine.targets.values import from_text
 
 
 def numbers(option: str, text: str) -> tuple[float, ...]:
@@ -55,6 +59,33 @@ def widths(option: str, text: str) -> list[int]:
 def some_widths(option: str, text: str | None) -> list[int] | None:
     """Return the whole numbers of an option, or None where it was left out; see `widths`."""
     return None if text is None else widths(option, text)
+
+
+def rules(option: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Return single rules by their keys from texts such as mean.rounding=trunc.
+
+    Raises
+    ------
+    OptionError
+        If a text has another form, or two have the same key.
+    TargetError
+        If there is no such rule, or its value is not allowed.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.rpartition("=")  # a key may be the name of a tensor, and no value has the sign
+        if not equals or not key or not value:
+            raise OptionError(f"{option} '{text}' has another form than KEY=VALUE, such as mean.rounding=trunc")
+        if key in found:
+            raise OptionError(f"{option} {key} is given twice")
+        found[key] = from_text(value)
+    rules_over(Rules(), found, Origin(option), complete=False)
+    return found
+
+
+def some_words(option: str, text: str | None) -> list[str] | None:
+    """Return the words of an option, or None where it was left out; see `words`."""
+    return None if text is None else words(option, text)
 
 
 def words(option: str, text: str) -> list[str]:

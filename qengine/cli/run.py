@@ -51,7 +51,7 @@ class OutputOptions:
         bool,
         typer.Option("--raw", metavar="", help="Save integer codes instead of real numbers.", rich_help_panel=INPUTS),
     ] = False
-    target: Annotated[
+    expected: Annotated[
         str | None,
         typer.Option(
             metavar="VALUE",
@@ -102,13 +102,13 @@ def run(
         _check_tensors(outputs, others, output.out)
 
         shows_images = bool(
-            entry or source.scale or output.target or any(is_image(text) for text in source.inputs or ())
+            entry or source.scale or output.expected or any(is_image(text) for text in source.inputs or ())
         )
         evaluated = _evaluated_output(outputs, shows_images, pixel_scale.layout)
         array = outputs[evaluated]
-        if output.target is not None:
+        if output.expected is not None:
             declared = Value(evaluated, None, array.shape)
-            target = read_value(output.target, declared, pixel_scale, kernels.max_elements, "--target")
+            target = read_value(output.expected, declared, pixel_scale, kernels.max_elements, "--expected")
             truth = read_truth(target, array, pixel_scale.layout)
         elif sample and sample.data_input not in given and not output.fetch:
             truth = _sample_truth(sample, array, reference, feeds)

@@ -53,8 +53,9 @@ def search(
     bits = parsing.widths("--bits", goal.bits)
     weight_bits = parsing.some_widths("--weight-bits", goal.weight_bits)
     activation_bits = parsing.some_widths("--activation-bits", goal.activation_bits)
-    calibration = CalibrationOptions(**vars(method), **{**vars(rules), "output_bits": rules.output_word_length})
-    typed = {name: value for name, value in vars(arithmetic).items() if value is not None}
+    calibration = CalibrationOptions(
+        **vars(method), **{**vars(rules), "output_bits": rules.output_word_length}, target=arithmetic.target
+    )
     if goal.max_drop is not None and goal.least is not None:
         raise OptionError("--max-drop and --min both say what is good enough: give one of them")
     entry = zoo.find(model)
@@ -88,7 +89,7 @@ def search(
                 seconds=goal.budget,
                 keep=keep,
             ),
-            session=SessionOptions(**typed, **vars(kernels)),
+            session=SessionOptions(**arithmetic.typed(), **vars(kernels)),
             calibration=calibration,
             progress=lambda name, total: progress(f"{model}: {name}", total, quiet=command.json),
         )

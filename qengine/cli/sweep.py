@@ -6,8 +6,9 @@ from pathlib import Path
 from qengine.analysis.inspection.costs import find_cost
 from qengine.analysis.sweep import Grid, Sweep, SweepOptions, Task
 from qengine.analysis.sweep import sweep as run_sweep
-from qengine.analysis.sweep.csv_file import write_csv
+from qengine.analysis.sweep.csv_file import write_csv, write_differences
 from qengine.analysis.sweep.plots import write_plots
+from qengine.analysis.sweep.target_plots import write_target_plots
 from qengine.cli import options, parsing
 from qengine.cli import sweep_options as grids
 from qengine.cli.output.console import progress
@@ -41,6 +42,8 @@ def sweep(
 
     qengine sweep digits --bits 4-8 --recipe fold,fold+bias,best -o results
 
+    qengine sweep digits --targets all -o results
+
     A sweep that was stopped continues when the same command is given again.
     """
     if lists.per_channel is not None and lists.per_channel not in _CHANNELS:
@@ -50,12 +53,14 @@ def sweep(
         bits=parsing.some_widths("--bits", lists.bits),
         weight_bits=parsing.some_widths("--weight-bits", lists.weight_bits),
         activation_bits=parsing.some_widths("--activation-bits", lists.activation_bits),
-        methods=parsing.words("--method", lists.method),
+        methods=parsing.some_words("--method", lists.method),
         per_channel=None if lists.per_channel is None else _CHANNELS[lists.per_channel],
         qformats=parsing.words("--qformat", lists.qformat) if lists.qformat is not None else (),
         formats=lists.formats or (),
-        roundings=parsing.words("--rounding", lists.rounding),
-        overflows=parsing.words("--overflow", lists.overflow),
+        targets=parsing.some_words("--targets", lists.targets) or (),
+        rules=parsing.rules("--rule", lists.rule) if lists.rule else None,
+        roundings=parsing.some_words("--rounding", lists.rounding),
+        overflows=parsing.some_words("--overflow", lists.overflow),
         accumulator_bits=_accumulators(lists.accumulator_bits),
         recipes=parsing.words("--recipe", lists.recipe),
         **vars(ranges),
@@ -89,6 +94,7 @@ def sweep(
         print(text, file=sys.stderr)  # noqa: T201
         raise
     written, notes = _write(result, work)
+    notes += [f"target {name} has none of these word lengths, and no points" for name in grid.left_out()]
     return as_json(result, written, notes) if json else as_tables(result, written, notes)
 
 
@@ -96,12 +102,15 @@ def _write(result: Sweep, work: grids.WorkOptions) -> tuple[list[Path], list[str
     """Write the table and the plots of the rows; return the files, and notes."""
     table = result.folder / "results.csv"
     write_csv(table, result.rows)
-    written = [result.folder / "results.sqlite", table]
-    notes = []
+    written, notes = [result.folder / "results.sqlite", table], []
+    if result.differences:
+        write_differences(compared := result.folder / "targets.csv", result.differences)
+        written.append(compared)
     if result.task is Task.OTHER and not result.rows[0].outcome.measures.sqnr_by_output:
         notes.append("the outputs are neither real numbers nor classes: rows have digests of codes, and no figures")
     try:
-        return written + write_plots(result, work.cost, work.metric), notes
+        written += write_plots(result, work.cost, work.metric)
+        return written + write_target_plots(result, work.metric), notes
     except SweepError as error:  # the rows are kept without plots
         return written, [*notes, str(error)]
 

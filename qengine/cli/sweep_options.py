@@ -48,9 +48,13 @@ class GridOptions:
         typer.Option(metavar="LIST", help="Word lengths of inputs and activations alone.", rich_help_panel=_GRID),
     ] = None
     method: Annotated[
-        str,
-        typer.Option(metavar="LIST", help=f"How formats are chosen: {', '.join(Method)}.", rich_help_panel=_GRID),
-    ] = "mse"
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help=f"How formats are chosen: {', '.join(Method)}. Default: mse, and max for targets that wrap.",
+            rich_help_panel=_GRID,
+        ),
+    ] = None
     per_channel: Annotated[
         str | None,
         typer.Option(
@@ -66,12 +70,39 @@ class GridOptions:
     formats: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="A formats file. Repeatable.", rich_help_panel=_GRID)
     ] = None
-    rounding: Annotated[str, typer.Option(metavar="LIST", help=f"{', '.join(Rounding)}.", rich_help_panel=_GRID)] = (
-        "half_even"
-    )
-    overflow: Annotated[str, typer.Option(metavar="LIST", help=f"{', '.join(Overflow)}.", rich_help_panel=_GRID)] = (
-        "saturate"
-    )
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            "--targets",
+            "--target",
+            metavar="LIST",
+            help="Devices, side by side: names that `qengine targets` lists or TOML files, with commas between, or "
+            "all. Each has the word lengths that it can.",
+            rich_help_panel=_GRID,
+        ),
+    ] = None
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A single rule of all points, such as mean.rounding=trunc. Repeatable.",
+            rich_help_panel=_GRID,
+        ),
+    ] = None
+    rounding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help=f"{', '.join(Rounding)}. Default: half_even, or the targets'.",
+            rich_help_panel=_GRID,
+        ),
+    ] = None
+    overflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help=f"{', '.join(Overflow)}. Default: saturate, or the targets'.", rich_help_panel=_GRID
+        ),
+    ] = None
     accumulator_bits: Annotated[
         str | None,
         typer.Option(

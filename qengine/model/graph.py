@@ -237,6 +237,8 @@ class Graph:
     stored : integers of constants that a pass computed from them, by the name of the constant.
     added : tensors that a pass added, which the model's file does not have.
     whole : tensors that are given one format: a Concat of them is not taken apart.
+    unrounded_biases : whether a constant bias that is finer than the sums is added unrounded, as in a QONNX model.
+    given : formats that the user gives single tensors, by name; see `passes.conversions`.
     """
 
     name: str
@@ -255,6 +257,8 @@ class Graph:
     stored: Mapping[str, StoredConstant] = field(default_factory=lambda: _EMPTY)
     added: frozenset[str] = frozenset()
     whole: frozenset[str] = frozenset()
+    unrounded_biases: bool = False
+    given: Mapping[str, Format] = field(default_factory=lambda: _EMPTY)
 
     def stored_of(self, name: str) -> StoredConstant | None:
         """Return the integers of a constant; None where it has none, or another array took its place."""

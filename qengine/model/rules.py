@@ -5,8 +5,8 @@ esp-dl has biases of 20 bits; an HLS accumulator drops bits of every product. `R
 model. A planner asks it for the `Arithmetic` of each step, and nothing after the planner sees `Rules`: kernels and
 native lowerings read the arithmetic of their own step.
 
-The rounding of a result is looked up in this order: the tensor by name, the kind of operator, the model. A rule that is
-left at its default changes no bit.
+The rounding of a result is looked up in this order: the tensor by name, the operator, its kind, the model. A rule that
+is left at its default changes no bit.
 """
 
 from __future__ import annotations
@@ -19,12 +19,25 @@ from qengine.kernels.reference.word import Word
 from qengine.qformat import Format, Overflow, QFormat, Rounding
 
 Kind = Literal[
-    "linear", "add", "mul", "mean", "convert", "table", "resize", "softmax", "norm", "recurrent", "inputs", "constants"
+    "linear",
+    "depthwise",
+    "add",
+    "mul",
+    "mean",
+    "convert",
+    "table",
+    "resize",
+    "softmax",
+    "norm",
+    "recurrent",
+    "inputs",
+    "constants",
 ]
 """A kind of operator, or of tensor, that has a rounding and an overflow of its own.
 
-linear: sums of products with weights (Conv, ConvTranspose, Gemm, MatMul, a BatchNormalization by itself); add: Add,
-Sub, Sum; mul: Mul, Div, PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another
+linear: sums of products with weights (Conv, ConvTranspose, Gemm, MatMul, a BatchNormalization by itself); depthwise: a
+Conv whose filters see one channel each, with the modes of linear where it has none; add: Add, Sub, Sum; mul: Mul, Div,
+PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another
 format (Concat, Where, Max, Min, a second format of a tensor) and results of operators on real numbers; table: functions
 of one variable; resize: linear and cubic interpolation; softmax: Softmax, LogSoftmax, Attention; norm: normalizations;
 recurrent: LSTM, GRU, RNN; inputs: what is fed; constants: weights, bounds and fills.
@@ -102,14 +115,15 @@ class MeanRule:
 
     Attributes
     ----------
-    method : "exact", rounded once; "two_pass", along x and then along y, each in the output's word and rounded;
+    method : "exact", rounded once; "two_pass", along x in the input's word and then along y, each rounded;
         "reciprocal", the sum times floor(65536 / count), rounded by 16 bits; "shifted_count", the sum over the count
-        shifted right by the fraction bits that the output has more; "accumulator", the quotient cut to the fraction
-        bits of the input, then rounded to the output.
+        shifted right by the fraction bits that the output has more; "accumulator", the quotient cut toward zero to the
+        fraction bits of the accumulator, or of the input where it has none, then rounded to the output; "float32", the
+        sum times the reciprocal of the count, in float32.
     counts_pads : whether elements of the padding count; None for what the model says.
     """
 
-    method: Literal["exact", "two_pass", "reciprocal", "shifted_count", "accumulator"] = "exact"
+    method: Literal["exact", "two_pass", "reciprocal", "shifted_count", "accumulator", "float32"] = "exact"
     counts_pads: bool | None = None
 
 
@@ -168,6 +182,7 @@ class Rules:
     ----------
     rounding, overflow : modes of every result that nothing more special names.
     kinds : modes by kind. Constants are half_even and saturate unless named here.
+    operators : modes by the name of an operator of ONNX, where a device computes one otherwise than others of its kind.
     tensors : modes by the name of a tensor: a result, an input, or a constant.
     accumulator, bias, mean, table : see the rules of these names.
     aligns_add : see `Arithmetic.aligns`.
@@ -177,6 +192,7 @@ class Rules:
     rounding: Rounding = Rounding.HALF_EVEN
     overflow: Overflow = Overflow.SATURATE
     kinds: Mapping[Kind, Modes] = field(default_factory=dict, hash=False)
+    operators: Mapping[str, Modes] = field(default_factory=dict, hash=False)
     tensors: Mapping[str, Modes] = field(default_factory=dict, hash=False)
     accumulator: AccumulatorRule = AccumulatorRule()
     bias: BiasRule = BiasRule()
@@ -185,16 +201,19 @@ class Rules:
     aligns_add: bool = False
     islands: frozenset[str] = frozenset()
 
-    def modes(self, kind: Kind, tensor: str) -> Modes:
-        """Return the rounding and overflow of a tensor of a kind; neither is None."""
+    def modes(self, kind: Kind, tensor: str, operator: str = "") -> Modes:
+        """Return the rounding and overflow of a tensor of a kind, which an operator computes; neither is None."""
         general = Modes(self.rounding, self.overflow)
         if kind == "constants":
             general = EXACT_CONSTANTS
-        return self.tensors.get(tensor, Modes()).over(self.kinds.get(kind, Modes()).over(general))
+        if kind == "depthwise":
+            general = self.kinds.get("linear", Modes()).over(general)
+        own = self.tensors.get(tensor, Modes()).over(self.operators.get(operator, Modes()))
+        return own.over(self.kinds.get(kind, Modes()).over(general))
 
-    def of(self, kind: Kind, tensor: str) -> Arithmetic:
-        """Return the arithmetic of a step of a kind, which computes a tensor."""
-        modes, constants = self.modes(kind, tensor), self.modes("constants", "")
+    def of(self, kind: Kind, tensor: str, operator: str = "") -> Arithmetic:
+        """Return the arithmetic of a step of a kind, which computes a tensor of an operator."""
+        modes, constants = self.modes(kind, tensor, operator), self.modes("constants", "")
         assert modes.rounding is not None
         assert modes.overflow is not None
         return Arithmetic(

@@ -69,6 +69,12 @@ def defines(operator: str, domain: str) -> bool:
     return bool(onnx.defs.has(operator, domain))
 
 
+@cache
+def standard_operators() -> frozenset[str]:
+    """Return the names of the operators of ONNX's default domain, at any opset."""
+    return frozenset(one.name for one in onnx.defs.get_all_schemas_with_history() if not one.domain)
+
+
 def defaults(definition: Any) -> dict[str, Any]:
     """Return the default of each attribute of a definition that has one."""
     return {

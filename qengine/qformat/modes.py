@@ -10,15 +10,30 @@ class Rounding(StrEnum):
     """Rounding of an exact number to an integer."""
 
     HALF_EVEN = "half_even"
-    """Nearest, ties to even: ONNX QuantizeLinear, IEEE 754, ap_fixed RND_CONV."""
+    """Nearest, ties to even: ONNX QuantizeLinear, IEEE 754, ESP32-P4, ap_fixed RND_CONV, AIE conv_even."""
     HALF_UP = "half_up"
-    """floor(v + 1/2): CMSIS-NN, TI, ap_fixed RND."""
+    """floor(v + 1/2): CMSIS-NN legacy, s16 and with single rounding, TI, ESP32-S3, ap_fixed RND, AIE positive_inf."""
+    HALF_DOWN = "half_down"
+    """ceil(v - 1/2): ap_fixed RND_MIN_INF, AIE negative_inf."""
     HALF_AWAY = "half_away"
-    """Nearest, ties away from zero: gemmlowp, C `round`, ap_fixed RND_INF."""
+    """Nearest, ties away from zero: C `round`, ap_fixed RND_INF, QONNX HALF_UP, AIE symmetric_inf."""
+    HALF_ZERO = "half_zero"
+    """Nearest, ties toward zero: ap_fixed RND_ZERO, QONNX HALF_DOWN, AIE symmetric_zero."""
     FLOOR = "floor"
-    """Toward minus infinity: ap_fixed TRN."""
+    """Toward minus infinity: a plain shift right, ap_fixed TRN, QONNX FLOOR, AIE floor."""
+    CEIL = "ceil"
+    """Toward plus infinity: QONNX CEIL, AIE ceil."""
     TRUNC = "trunc"
-    """Toward zero: C integer division, ap_fixed TRN_ZERO."""
+    """Toward zero: C integer division, ap_fixed TRN_ZERO, QONNX DOWN."""
+    AWAY = "away"
+    """Away from zero: QONNX UP."""
+    TFLITE = "tflite"
+    """A shift rounds twice, half up by the first bit and then half away by the others; other numbers, half away.
+
+    TFLite and CMSIS-NN s8 with gemmlowp's fixed-point multiplication by 2^-s.
+    """
+    RUY = "ruy"
+    """A shift rounds twice, half up by the first bit and then by the others; other numbers, half up: ruy in LiteRT."""
 
 
 class Overflow(StrEnum):
@@ -26,8 +41,15 @@ class Overflow(StrEnum):
 
     SATURATE = "saturate"
     """Saturate: take the nearest code."""
+    SYMMETRIC = "symmetric"
+    """Saturate at the codes of the largest magnitude m that both signs have, -m and m: ap_fixed SAT_SYM, QONNX narrow.
+
+    Unsigned codes as with saturate.
+    """
     WRAP = "wrap"
     """Wrap: keep the low bits of two's complement."""
+    ZERO = "zero"
+    """Take the code 0: ap_fixed SAT_ZERO."""
 
 
 _Mode = TypeVar("_Mode", Rounding, Overflow)

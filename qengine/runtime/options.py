@@ -13,9 +13,11 @@ from qengine.kernels.isa import Isa, choose
 from qengine.memory import MAX_ELEMENTS, parse_size
 from qengine.model.formats.assign import FormatRequest
 from qengine.model.formats.files import FormatsByName, read_formats
-from qengine.model.rules import AccumulatorRule, Rules
+from qengine.model.rules import Rules
 from qengine.model.steps import ISLANDS
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
+from qengine.targets import Target
+from qengine.targets.run_rules import RulesOption, Shorthands, read_rules, replaced, rules_of_run
 
 Formats = FormatsByName | str | os.PathLike[str]
 """Formats by tensor name, or the path of a JSON file of them."""
@@ -36,11 +38,13 @@ class SessionKeywords(TypedDict, total=False):
     qformat: QFormat | str | None
     weight_qformat: QFormat | str | None
     formats: Formats | None
-    rounding: str
-    overflow: str
+    target: Target | str | os.PathLike[str] | None
+    rules: RulesOption | str | os.PathLike[str] | None
+    rounding: str | None
+    overflow: str | None
     accumulator_bits: int | None
     per_channel: bool
-    islands: Iterable[str] | str
+    islands: Iterable[str] | str | None
     strict: bool
     isa: str | None
     threads: int | None
@@ -62,16 +66,23 @@ class SessionOptions:
         length of `qformat` and the largest number of fraction bits at which no value saturates.
     formats
         Formats by tensor name, or the path of a JSON file of them.
+    target
+        Device whose rules a run has: a `Target`, the name of a bundled one, or the path of a file.
+    rules
+        Single rules, which replace those of the target: a mapping such as ``{"mean.rounding": "trunc"}``, or such as
+        TOML's [rules] in a target's file; the path of a file with such a table; or `Rules`, which replace them all.
     rounding, overflow
-        Rounding and overflow of the inputs and of every requantization: names of a `Rounding` and an `Overflow`.
+        Rounding and overflow of the inputs and of every requantization: names of a `Rounding` and an `Overflow`. None
+        for those of the target, or half_even and saturate.
     accumulator_bits
         Width of the accumulators of linear operators, 2 to 64: the low bits of each sum are kept, as in hardware of
-        that width. None keeps all bits.
+        that width. None for that of the target, or for all bits.
     per_channel
         Whether weights have one number of fraction bits for each output channel.
     islands
         Families of operators that are computed in float32 although fixed point has a rule for them: "softmax" (Softmax
         and LogSoftmax), "norm" (normalizations) and "recurrent" (LSTM, GRU, RNN), as names or as one text with commas.
+        None for those of the target, or for none.
     strict
         Whether a model is refused in which an operator has no fixed-point rule, instead of computing the operator in
         float32.
@@ -94,16 +105,20 @@ class SessionOptions:
         If an option is not valid.
     FormatError
         If a format, a rounding or an overflow does not exist.
+    TargetError
+        If a target does not exist, or rules are not allowed or contradict each other.
     """
 
     qformat: QFormat | str | None = None
     weight_qformat: QFormat | str | None = None
     formats: Formats | None = field(default=None, hash=False)
-    rounding: str = "half_even"
-    overflow: str = "saturate"
+    target: Target | str | os.PathLike[str] | None = None
+    rules: RulesOption | str | os.PathLike[str] | None = field(default=None, hash=False)
+    rounding: str | None = None
+    overflow: str | None = None
     accumulator_bits: int | None = None
     per_channel: bool = False
-    islands: Iterable[str] | str = ()
+    islands: Iterable[str] | str | None = None
     strict: bool = False
     isa: str | None = None
     threads: int | None = None
@@ -119,7 +134,10 @@ class SessionOptions:
                 object.__setattr__(self, name, check_whole_number(name, value, least, most))
         if self.max_memory is not None:
             object.__setattr__(self, "max_memory", parse_size("max_memory", self.max_memory))
-        object.__setattr__(self, "islands", _families(self.islands))
+        object.__setattr__(self, "islands", None if self.islands is None else _families(self.islands))
+        # Files are read, and mappings copied, once, so that all sessions with these options have the same rules.
+        object.__setattr__(self, "target", None if self.target is None else Target.of(self.target))
+        object.__setattr__(self, "rules", read_rules(self.rules))
         self.rules_of_run()
         # A file is read, and a mapping copied, once, so that all sessions with these options have the same formats.
         object.__setattr__(self, "formats", _read(self.formats))
@@ -140,10 +158,29 @@ class SessionOptions:
             raise OptionError(str(error)) from None
 
     def rules_of_run(self) -> Rules:
-        """Return the rules of runs in fixed point."""
-        modes = rounding_mode(self.rounding), overflow_mode(self.overflow)
-        accumulator = AccumulatorRule(self.accumulator_bits)
-        return Rules(*modes, accumulator=accumulator, islands=frozenset(self.islands))
+        """Return the rules of runs in fixed point: those of the target, with the options that were given over them."""
+        assert self.target is None or isinstance(self.target, Target)
+        assert not isinstance(self.rules, str | os.PathLike)
+        shorthands = Shorthands(
+            None if self.rounding is None else rounding_mode(self.rounding),
+            None if self.overflow is None else overflow_mode(self.overflow),
+            self.accumulator_bits,
+            None if self.islands is None else frozenset(self.islands),
+        )
+        return rules_of_run(self.target, shorthands, self.rules)
+
+    def notes_on_target(self) -> tuple[str, ...]:
+        """Return notes on the target of runs in fixed point: whether it is verified, and what options replace of it."""
+        if not isinstance(self.target, Target):
+            return ()
+        notes, name = [], self.target.name
+        if self.target.status != "verified":
+            notes.append(
+                f"target {name} is unverified: {self.target.checked or 'nothing was compared with the device'}"
+            )
+        if changed := replaced(self.target, self.rules_of_run()):
+            notes.append(f"options replace rules of target {name}: {'; '.join(changed)}")
+        return tuple(notes)
 
     def request(self) -> FormatRequest:
         """Return the formats that the options request."""

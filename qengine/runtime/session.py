@@ -180,8 +180,8 @@ class InferenceSession:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the user: how a quantized model was read, and which requests have no effect."""
-        return self._network.notes
+        """Notes for the user: how a quantized model was read, which requests have no effect, and on the target."""
+        return self._network.notes + (self._options.notes_on_target() if self.in_fixed_point else ())
 
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, raw: bool = False

@@ -22,7 +22,7 @@ _OPTIONS = {
     "npz": ["run", "{model}", "-i", "x={pipe}.npz"],
     "pb": ["run", "{model}", "-i", "x={pipe}.pb"],
     "image": ["run", "{model}", "-i", "x={pipe}.png"],
-    "target": ["run", "{model}", "-i", "x=1,2,3,4", "--target", "{pipe}.npy"],
+    "expected": ["run", "{model}", "-i", "x=1,2,3,4", "--expected", "{pipe}.npy"],
     "formats": ["run", "{model}", "-i", "x=1,2,3,4", "--formats", "{pipe}"],
     "operators": ["run", "{model}", "-i", "x=1,2,3,4", "--operators", "{pipe}"],
     "data": ["calibrate", "{model}", "--data", "{pipe}.npz"],

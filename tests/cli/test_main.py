@@ -77,7 +77,7 @@ def refused(capsys, *words):
         (["run", "srcnn", "--mean", "grey"], "--mean 'grey' is not a number"),
         (["run", "srcnn", "--max-elements", "1000"], "more than 1,000"),
         (["run", "srcnn", "--formats", "no.json"], "formats file no.json: No such file"),
-        (["run", "srcnn", "--target", "no.png"], "--target: there is no file no.png"),
+        (["run", "srcnn", "--expected", "no.png"], "--expected: there is no file no.png"),
         (["run", DIGITS], "no feed for input 'image'"),
     ],
 )

@@ -160,7 +160,7 @@ def test_a_picture_of_channels_last_is_measured_as_one(capsys, tmp_path):
     for shape in (last, first):
         (tmp_path / "neg.onnx").write_bytes(network([("Neg", "x", "n"), ("Neg", "n", "y")], inputs={"x": shape}))
         words = ["-i", f"x={tmp_path / 'in.png'}", "--scale", "1/255", "--qformat", "Q2.5"]
-        figures.append(told(capsys, tmp_path / "neg.onnx", *words, "--target", tmp_path / "in.png")["metrics"])
+        figures.append(told(capsys, tmp_path / "neg.onnx", *words, "--expected", tmp_path / "in.png")["metrics"])
     assert figures[0]["psnr"]["against_target"] is not None
     assert figures[0]["psnr"] == pytest.approx(figures[1]["psnr"])
 
@@ -199,7 +199,7 @@ def test_a_tensor_file_and_literals(capsys, tmp_path):
 def test_a_target(capsys, tmp_path, neg):
     model, x = neg
     np.save(tmp_path / "t.npy", np.full((3, 6, 5), -1.0, np.float32))
-    found = told(capsys, model, "-i", x, "--qformat", "Q2.5", "--target", tmp_path / "t.npy")
+    found = told(capsys, model, "-i", x, "--qformat", "Q2.5", "--expected", tmp_path / "t.npy")
     assert found["metrics"]["psnr"]["against_target"] is not None
 
 

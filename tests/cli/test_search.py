@@ -74,7 +74,7 @@ def test_json(capsys, folder):
     np.save(folder / "x.npy", X)
     (y,) = InferenceSession(MODEL).run(None, {"x": X})
     np.save(folder / "labels.npy", y.argmax(axis=1))
-    words = ["run", "model.onnx", "-i", "x=x.npy", "--target", "labels.npy", "--formats", "formats.json", "--json"]
+    words = ["run", "model.onnx", "-i", "x=x.npy", "--expected", "labels.npy", "--formats", "formats.json", "--json"]
     assert cli.main(words) == 0
     assert json.loads(capsys.readouterr().out)["metrics"]["top1"]["against_target"] == told["best"]["value"] >= 0.97
 

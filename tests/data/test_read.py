@@ -271,8 +271,8 @@ def test_no_more_elements_than_the_limit(tmp_path):
 
 
 def test_errors_call_it_what_the_caller_does():
-    with pytest.raises(FeedError, match=r"^--target: 'a' is neither"):
-        read("a", label="--target")
+    with pytest.raises(FeedError, match=r"^--expected: 'a' is neither"):
+        read("a", label="--expected")
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0)])

@@ -36,6 +36,12 @@ def test_a_step_gets_the_modes_of_its_tensor_and_the_other_rules_whole():
     assert arithmetic.constants == Modes(Rounding.HALF_EVEN, Overflow.WRAP)
 
 
+def test_depthwise_convolutions_have_the_modes_of_linear_where_they_have_none():
+    rules = Rules(kinds={"linear": Modes(Rounding.RUY, Overflow.WRAP), "depthwise": Modes(Rounding.TFLITE)})
+    assert rules.modes("depthwise", "y") == Modes(Rounding.TFLITE, Overflow.WRAP)
+    assert rules.modes("linear", "y") == Modes(Rounding.RUY, Overflow.WRAP)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_rules_without_anything_special_are_those_of_onnx(kind):
     assert Rules().of(kind, "x") == Arithmetic()

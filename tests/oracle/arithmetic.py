@@ -20,7 +20,16 @@ def arithmetic(op: str, inputs: list[Codes], fmt: Fmt, opt: Options) -> Codes:
     shape = np.broadcast_shapes(*(t.shape for t in inputs))
     spread = [np.broadcast_to(t.exact(), shape) for t in inputs]
     y = object_array(shape)
+    ns = [t.fmt.n for t in inputs]
+    shift = (sum(ns) if op in ("Mul", "PRelu") else max(ns)) - fmt.n
+    aligned = opt.aligns_add and op in ("Add", "Sub", "Sum")
+    if aligned:
+        shift = 0
     for i in np.ndindex(shape):
+        if aligned:
+            own = [s[i] if t.fmt == fmt else bring(s[i], t.fmt, fmt, opt) for s, t in zip(spread, inputs, strict=True)]
+            y[i] = opt.requantize(Fraction(own[0] - own[1] if op == "Sub" else sum(own)), fmt)
+            continue
         values = [scaled(s[i], -t.fmt.n) for s, t in zip(spread, inputs, strict=True)]
         if op in ("Max", "Min"):
             codes = [bring(s[i], t.fmt, fmt, opt) for s, t in zip(spread, inputs, strict=True)]
@@ -36,7 +45,7 @@ def arithmetic(op: str, inputs: list[Codes], fmt: Fmt, opt: Options) -> Codes:
                 v = values[0] - values[1]
             else:
                 v = values[0] * values[1]
-            y[i] = opt.requantize(scaled(v, fmt.n), fmt)
+            y[i] = opt.requantize(scaled(v, fmt.n), fmt, shift)
     return Codes(y, fmt)
 
 
@@ -73,7 +82,8 @@ def average_pool(x: Codes, attrs: dict, fmt: Fmt, opt: Options) -> Codes:
     for b, c, *at in np.ndindex(y.shape):
         read = [p for _, p in win.positions(at)]
         total = sum(data[(b, c, *p)] for p in read if win.inside(p))
-        counted = win.inside_padded if attrs.get("count_include_pad", 0) else win.inside
+        pads = attrs.get("count_include_pad", 0) if opt.counts_pads is None else opt.counts_pads
+        counted = win.inside_padded if pads else win.inside
         count = sum(counted(p) for p in read)
         if not any(win.inside(p) for p in read):
             raise Ambiguous("a window that holds padding only")

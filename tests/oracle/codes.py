@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 
-ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")
-OVERFLOWS = ("saturate", "wrap")
+ROUNDINGS = (
+    *("half_even", "half_up", "half_down", "half_away", "half_zero", "floor", "ceil", "trunc", "away"),
+    *("tflite", "ruy"),
+)
+OVERFLOWS = ("saturate", "symmetric", "wrap", "zero")
 
 
 class Ambiguous(Exception):  # noqa: N818 - not an error: the definition leaves the value open
@@ -46,13 +49,23 @@ class Fmt:
         return f"{'Q' if self.signed else 'UQ'}{self.bits - self.n - self.signed}.{self.n}"
 
 
-def round_fraction(v: Fraction, mode: str) -> int:
+def round_fraction(v: Fraction, mode: str, dropped: int = 0) -> int:
+    """v, an integer over 2^dropped if that is above 0, rounded to an integer."""
+    if mode in ("tflite", "ruy"):
+        if dropped >= 2:
+            first = round_fraction(v * 2 ** (dropped - 1), "half_up")
+            v = Fraction(first, 2 ** (dropped - 1))
+        mode = "half_up" if mode == "ruy" or dropped == 1 else "half_away"
     below = v.numerator // v.denominator  # Python's // goes toward -inf
     rest = v - below
-    if mode == "floor":
+    if rest == 0 or mode == "floor":
         return below
+    if mode == "ceil":
+        return below + 1
     if mode == "trunc":
-        return below if v >= 0 or rest == 0 else below + 1
+        return below if v > 0 else below + 1
+    if mode == "away":
+        return below + 1 if v > 0 else below
     half = Fraction(1, 2)
     if rest != half:
         return below if rest < half else below + 1
@@ -60,14 +73,22 @@ def round_fraction(v: Fraction, mode: str) -> int:
         return below if below % 2 == 0 else below + 1
     if mode == "half_up":
         return below + 1
+    if mode == "half_down":
+        return below
     if mode == "half_away":
         return below + 1 if v > 0 else below
+    if mode == "half_zero":
+        return below if v > 0 else below + 1
     raise ValueError(mode)
 
 
 def overflow_code(code: int, fmt: Fmt, mode: str) -> int:
     if mode == "saturate":
         return min(max(code, fmt.low), fmt.high)
+    if mode == "symmetric":
+        return min(max(code, -fmt.high if fmt.signed else 0), fmt.high)
+    if mode == "zero":
+        return code if fmt.low <= code <= fmt.high else 0
     assert mode == "wrap"
     low = code % 2**fmt.bits
     return low - 2**fmt.bits if fmt.signed and low >= 2 ** (fmt.bits - 1) else low
@@ -83,12 +104,12 @@ def quantize_value(x: float, fmt: Fmt, rounding: str = "half_even", overflow: st
     if math.isnan(x):
         raise ValueError("NaN has no code")
     if math.isinf(x):
-        return fmt.high if x > 0 else fmt.low
+        return overflow_code(2**99 if x > 0 else -(2**99), fmt, "symmetric" if overflow == "symmetric" else "saturate")
     return overflow_code(round_fraction(scaled(Fraction(x), fmt.n), rounding), fmt, overflow)
 
 
-def fits(value: float, bits: int, n: int) -> bool:
-    code = round_fraction(scaled(Fraction(float(value)), n), "half_even")
+def fits(value: float, bits: int, n: int, rounding: str = "half_even") -> bool:
+    code = round_fraction(scaled(Fraction(float(value)), n), rounding)
     return -(2 ** (bits - 1)) <= code <= 2 ** (bits - 1) - 1
 
 
@@ -133,18 +154,27 @@ def constant_formats(values, bits: int, axis: int | None) -> list[Fmt]:
     return [auto_format(values.take(i, axis), bits) for i in range(values.shape[axis])]
 
 
-def quantize_weights(values, formats: list[Fmt], axis: int | None) -> np.ndarray:
+def quantize_weights(values, formats: list[Fmt], axis: int | None, opt: Options) -> np.ndarray:
     values = np.asarray(values)
     if len(formats) == 1:
-        return quantize_array(values, formats[0])
+        return quantize_array(values, formats[0], *opt.constants)
     out = object_array(values.shape)
     for i in np.ndindex(values.shape):
-        out[i] = quantize_value(values[i], formats[i[axis]])
+        out[i] = quantize_value(values[i], formats[i[axis]], *opt.constants)
     return out
 
 
-def bias_code(value: float, n: int) -> int:
-    return quantize_value(value, Fmt(32, n))
+def bias_code(value: float, n: int, opt: Options | None = None, whole=()) -> int:
+    """A bias with n fraction bits; `whole` has all elements of the bias, which "most" looks at."""
+    if opt is None:
+        return quantize_value(value, Fmt(32, n))
+    own = n
+    if opt.bias_n == "most":
+        while not all(fits(b, opt.bias_bits, own, opt.bias_rounding) for b in np.asarray(whole).reshape(-1)):
+            own -= 1
+    elif opt.bias_n != "sums":
+        own = opt.bias_n
+    return quantize_value(value, Fmt(opt.bias_bits, own), opt.bias_rounding) * 2 ** (n - own)
 
 
 @dataclass
@@ -167,23 +197,77 @@ class Codes:
 
 @dataclass(frozen=True)
 class Options:
+    """Formats, and the rules of a run; `kinds` has pairs of rounding and overflow, None for that of the run.
+
+    An accumulator has bits, and may saturate, in an order of its taps; a bias has bits, a rounding, and fraction bits:
+    those of the sums, the most with which nothing saturates, or a number.
+    """
+
     qformat: Fmt
     rounding: str = "half_even"
     overflow: str = "saturate"
     accumulator_bits: int | None = None
     per_channel: bool = False
+    kinds: tuple[tuple[str, str | None, str | None], ...] = ()
+    tensors: tuple[tuple[str, str | None, str | None], ...] = ()
+    accumulator_overflow: str = "wrap"
+    order: str = "channels_first"
+    rounds_inside: bool = False
+    accumulator_n: int | None = None
+    product_rounding: str = "floor"
+    bias_bits: int = 32
+    bias_n: int | str = "sums"
+    bias_rounding: str = "half_even"
+    counts_pads: bool | None = None
+    aligns_add: bool = False
 
-    def requantize(self, v: Fraction, fmt: Fmt) -> int:
-        """The one round + overflow; v is in units of the output's step."""
-        return overflow_code(round_fraction(v, self.rounding), fmt, self.overflow)
+    def of(self, kind: str, tensor: str | None = None) -> Options:
+        """The same options with the modes of a kind and of a tensor."""
+        own = {"rounding": self.rounding, "overflow": self.overflow}
+        for name, rounding, overflow in (*((k, r, o) for k, r, o in self.kinds if k == kind), *self._own(tensor)):
+            assert name
+            own = {"rounding": rounding or own["rounding"], "overflow": overflow or own["overflow"]}
+        return replace(self, **own)
+
+    def _own(self, tensor: str | None):
+        return [entry for entry in self.tensors if entry[0] == tensor]
+
+    @property
+    def constants(self) -> tuple[str, str]:
+        """Rounding and overflow of constants."""
+        found = replace(self, rounding="half_even", overflow="saturate").of("constants")
+        return found.rounding, found.overflow
+
+    def requantize(self, v: Fraction, fmt: Fmt, dropped: int = 0) -> int:
+        """The one round + overflow; v is in units of the output's step, `dropped` the bits that a shift drops."""
+        return overflow_code(round_fraction(v, self.rounding, dropped), fmt, self.overflow)
 
 
 def bring(code: int, source: Fmt, target: Fmt, opt: Options) -> int:
-    return opt.requantize(scaled(code, target.n - source.n), target)
+    return opt.requantize(scaled(code, target.n - source.n), target, source.n - target.n)
 
 
 def finish(acc: int, n_acc: int, fmt: Fmt, opt: Options) -> int:
     """The end of a linear operator: the simulated accumulator, then one round + overflow."""
-    if opt.accumulator_bits is not None:
-        acc = overflow_code(acc, Fmt(opt.accumulator_bits, 0), "wrap")
-    return opt.requantize(scaled(acc, fmt.n - n_acc), fmt)
+    shift, bits = n_acc - fmt.n, opt.accumulator_bits
+    if bits is not None and opt.rounds_inside and opt.rounding == "half_up" and shift > 0:
+        acc = overflow_code(acc + 2 ** (shift - 1), Fmt(bits, 0), "wrap")
+        return overflow_code(acc >> shift, fmt, opt.overflow)
+    if bits is not None:
+        acc = overflow_code(acc, Fmt(bits, 0), opt.accumulator_overflow)
+    return opt.requantize(scaled(acc, -shift), fmt, shift)
+
+
+def total(terms, bias: int, n_products: int, opt: Options) -> tuple[int, int]:
+    """A bias and products, summed as the accumulator does it, and the fraction bits of the sum."""
+    n = n_products if opt.accumulator_n is None else opt.accumulator_n
+    saturates = opt.accumulator_bits is not None and opt.accumulator_overflow == "saturate"
+
+    def held(v: int) -> int:
+        return overflow_code(v, Fmt(opt.accumulator_bits, 0), "saturate") if saturates else v
+
+    acc = held(bias * 2 ** max(n - n_products, 0))
+    for term in terms:
+        product = round_fraction(scaled(term, n - n_products), opt.product_rounding)
+        acc = held(acc + (product if opt.accumulator_n is None else held(product)))
+    return acc, n

@@ -136,9 +136,11 @@ def acceptable(v: Fraction, exact: bool, fmt: Fmt, opt: Options, tolerance=NEAR)
     high = round_fraction(min(v + tolerance, 0) if v < 0 else v + tolerance, opt.rounding)
     if high - low > 3 and opt.overflow == "wrap":
         raise Ambiguous("the low bits of a value beyond the precision of float64")
-    if opt.overflow == "saturate":
+    if high - low > 3 and opt.overflow == "zero":
+        return frozenset(overflow_code(c, fmt, "zero") for c in (low, high))
+    if opt.overflow in ("saturate", "symmetric"):
         middle = round_fraction(v, opt.rounding)
-        return frozenset(overflow_code(c, fmt, "saturate") for c in (low, middle, high))
+        return frozenset(overflow_code(c, fmt, opt.overflow) for c in (low, middle, high))
     return frozenset(overflow_code(c, fmt, opt.overflow) for c in range(low, high + 1))
 
 

@@ -29,7 +29,8 @@ def run(model: onnx.ModelProto, feeds: dict, options: Options, formats: dict[str
 
     for name in net.inputs:
         fmt = fmt_of(name)
-        values[name] = Codes(quantize_array(feeds[name], fmt, options.rounding, options.overflow), fmt)
+        own = options.of("inputs", name)
+        values[name] = Codes(quantize_array(feeds[name], fmt, own.rounding, own.overflow), fmt)
     hidden = {node.output[0] for node in net.folded.values()}
     for node in net.nodes:
         if node.output[0] in hidden:
@@ -46,6 +47,18 @@ def run(model: onnx.ModelProto, feeds: dict, options: Options, formats: dict[str
     return values
 
 
+KINDS = {
+    **dict.fromkeys(("Conv", "Gemm", "MatMul", "BatchNormalization"), "linear"),
+    **dict.fromkeys(("Add", "Sub", "Sum"), "add"),
+    **dict.fromkeys(("Mul", "Div", "PRelu"), "mul"),
+    **dict.fromkeys(("Max", "Min", "Concat"), "convert"),
+    **dict.fromkeys(("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum"), "mean"),
+    **dict.fromkeys(UNARY, "table"),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), "softmax"),
+    **{"LayerNormalization": "norm", "Resize": "resize"},
+}
+
+
 def linear_formats(x: Codes, weight, bias, axis: int, opt: Options) -> list[Fmt]:
     """Formats of weights whose bias, if there is one, has channels along its last axis or is added to all."""
     formats = constant_formats(weight, opt.qformat.bits, axis if opt.per_channel else None)
@@ -59,6 +72,8 @@ def linear_formats(x: Codes, weight, bias, axis: int, opt: Options) -> list[Fmt]
 
 def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
     op, attrs, k = node.op_type, attributes(node), net.constants
+    is_function = op == "PRelu" and k[node.input[1]].size == 1 if op == "PRelu" and node.input[1] in k else False
+    opt = opt.of("table" if is_function else KINDS.get(op, "convert"), (bn or node).output[0])
     x = values.get(node.input[0])
 
     def constant(i):
@@ -68,7 +83,7 @@ def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
         if name in values:
             return values[name]
         own = auto_format(k[name], opt.qformat.bits)
-        return Codes(quantize_array(k[name], own), own)
+        return Codes(quantize_array(k[name], own, *opt.constants), own)
 
     if op == "Conv":
         weight, bias = constant(1), constant(2)
@@ -125,25 +140,25 @@ def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
                     full_roi[axis], full_roi[axis + rank] = roi[i], roi[i + len(attrs["axes"])]
             roi, scales, sizes = full_roi, full_scales, sizes if sizes is None else full_sizes
         return resize(x, roi, scales, sizes, attrs, fmt, opt)
-    return move(node, x, attrs, constant)
+    return move(node, x, attrs, constant, opt.constants[0])
 
 
-def move(node, x: Codes, attrs: dict, constant):
+def move(node, x: Codes, attrs: dict, constant, rounding: str):
     op, rank, data = node.op_type, len(x.shape), x.exact()
     if op == "Identity":
         return x
     if op == "Relu":
-        return clip(x, 0.0, None)
+        return clip(x, 0.0, None, rounding)
     if op == "Clip":
         low, high = constant(1), constant(2)
-        return clip(x, None if low is None else float(low), None if high is None else float(high))
+        return clip(x, None if low is None else float(low), None if high is None else float(high), rounding)
     if op == "MaxPool":
         return max_pool(x, attrs)
     if op == "Pad":
         if attrs.get("mode", "constant") != "constant":
             raise Ambiguous("a mode of Pad that this model leaves out")
         value = 0.0 if constant(2) is None else float(constant(2))
-        return pad(x, [int(p) for p in constant(1)], value)
+        return pad(x, [int(p) for p in constant(1)], value, rounding)
     if op == "Flatten":
         axis = attrs.get("axis", 1)
         axis = axis + rank if axis < 0 else axis

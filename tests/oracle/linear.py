@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .codes import Ambiguous, Codes, Fmt, Options, bias_code, finish, object_array, quantize_weights
+from .codes import Ambiguous, Codes, Fmt, Options, bias_code, finish, object_array, quantize_weights, total
 from .windows import make_windows
 
 
@@ -14,12 +14,20 @@ def n_of(formats: list[Fmt], channel: int) -> int:
     return formats[channel if len(formats) > 1 else 0].n
 
 
-def bias_of(bias, channel: int, n_acc: int) -> int:
-    return 0 if bias is None else bias_code(bias[channel], n_acc)
+def bias_of(bias, channel: int, n_acc: int, opt: Options) -> int:
+    n = n_acc if opt.accumulator_n is None else min(n_acc, opt.accumulator_n)
+    return 0 if bias is None else bias_code(bias[channel], n, opt, bias)
+
+
+def in_order(terms: list[tuple], opt: Options) -> list[int]:
+    """Products, each with its place (channel, then the kernel's axes), in the order of the accumulator."""
+    if opt.order == "channels_last":
+        terms = sorted(terms, key=lambda term: (*term[0][1:], term[0][0]))
+    return [product for _, product in terms]
 
 
 def conv(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt: Options) -> Codes:
-    w = quantize_weights(weight, formats, 0)
+    w = quantize_weights(weight, formats, 0, opt)
     out_channels, per_group = w.shape[:2]
     groups = attrs.get("group", 1)
     win = make_windows(x.shape, w.shape[2:], attrs)
@@ -27,13 +35,15 @@ def conv(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt:
     y = object_array((x.shape[0], out_channels, *win.out))
     for b, m, *at in np.ndindex(y.shape):
         n_acc = x.fmt.n + n_of(formats, m)
-        acc = bias_of(bias, m, n_acc)
         first = (m // (out_channels // groups)) * per_group
-        for c in range(per_group):
-            for k, position in win.positions(at):
-                if win.inside(position):
-                    acc += data[(b, first + c, *position)] * w[(m, c, *k)]
-        y[(b, m, *at)] = finish(acc, n_acc, fmt, opt)
+        terms = [
+            ((c, *k), data[(b, first + c, *position)] * w[(m, c, *k)])
+            for c in range(per_group)
+            for k, position in win.positions(at)
+            if win.inside(position)
+        ]
+        acc, n = total(in_order(terms, opt), bias_of(bias, m, n_acc, opt), n_acc, opt)
+        y[(b, m, *at)] = finish(acc, n, fmt, opt)
     return Codes(y, fmt)
 
 
@@ -41,7 +51,7 @@ def gemm(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt:
     if attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0 or attrs.get("transA", 0):
         raise Ambiguous("an option of Gemm that this model leaves out")
     trans_b = attrs.get("transB", 0)
-    w = quantize_weights(weight, formats, 0 if trans_b else 1)
+    w = quantize_weights(weight, formats, 0 if trans_b else 1, opt)
     data = x.exact()
     if trans_b:
         w = w.T
@@ -51,20 +61,21 @@ def gemm(x: Codes, weight, bias, attrs: dict, formats: list[Fmt], fmt: Fmt, opt:
     y = object_array((rows, columns))
     for i, j in np.ndindex(rows, columns):
         n_acc = x.fmt.n + n_of(formats, j)
-        acc = 0 if full_bias is None else bias_code(full_bias[i, j], n_acc)
-        for k in range(depth):
-            acc += data[i, k] * w[k, j]
-        y[i, j] = finish(acc, n_acc, fmt, opt)
+        own = None if full_bias is None else full_bias[i]
+        terms = [data[i, k] * w[k, j] for k in range(depth)]
+        acc, n = total(terms, bias_of(own, j, n_acc, opt), n_acc, opt)
+        y[i, j] = finish(acc, n, fmt, opt)
     return Codes(y, fmt)
 
 
 def matmul(x: Codes, weight, formats: list[Fmt], fmt: Fmt, opt: Options) -> Codes:
-    w = quantize_weights(weight, formats, 1)
+    w = quantize_weights(weight, formats, 1, opt)
     data = x.exact()
     y = object_array((*x.shape[:-1], w.shape[1]))
     for *row, j in np.ndindex(y.shape):
-        acc = sum(data[(*row, k)] * w[k, j] for k in range(w.shape[0]))
-        y[(*row, j)] = finish(acc, x.fmt.n + n_of(formats, j), fmt, opt)
+        terms = [data[(*row, k)] * w[k, j] for k in range(w.shape[0])]
+        acc, n = total(terms, 0, x.fmt.n + n_of(formats, j), opt)
+        y[(*row, j)] = finish(acc, n, fmt, opt)
     return Codes(y, fmt)
 
 
@@ -92,11 +103,12 @@ def fold_batchnorm(weight, bias, gamma, beta, mean, var, eps: float):
 
 
 def batchnorm(x: Codes, scale, shift, formats: list[Fmt], fmt: Fmt, opt: Options) -> Codes:
-    w = quantize_weights(scale, formats, 0)
+    w = quantize_weights(scale, formats, 0, opt)
     data = x.exact()
     y = object_array(x.shape)
     for i in np.ndindex(x.shape):
         c = i[1]
         n_acc = x.fmt.n + n_of(formats, c)
-        y[i] = finish(bias_of(shift, c, n_acc) + data[i] * w[c], n_acc, fmt, opt)
+        acc, n = total([data[i] * w[c]], bias_of(shift, c, n_acc, opt), n_acc, opt)
+        y[i] = finish(acc, n, fmt, opt)
     return Codes(y, fmt)

@@ -7,18 +7,18 @@ import numpy as np
 from .codes import Codes, object_array, quantize_value
 
 
-def clip(x: Codes, low: float | None, high: float | None) -> Codes:
-    lo = x.fmt.low if low is None else quantize_value(low, x.fmt)
-    hi = x.fmt.high if high is None else quantize_value(high, x.fmt)
+def clip(x: Codes, low: float | None, high: float | None, rounding: str) -> Codes:
+    lo = x.fmt.low if low is None else quantize_value(low, x.fmt, rounding)
+    hi = x.fmt.high if high is None else quantize_value(high, x.fmt, rounding)
     y = object_array(x.shape)
     for i in np.ndindex(x.shape):
         y[i] = min(max(x.exact()[i], lo), hi)
     return Codes(y, x.fmt)
 
 
-def pad(x: Codes, pads, value: float) -> Codes:
+def pad(x: Codes, pads, value: float, rounding: str) -> Codes:
     rank = len(x.shape)
-    code = quantize_value(value, x.fmt)
+    code = quantize_value(value, x.fmt, rounding)
     y = object_array(tuple(s + pads[d] + pads[d + rank] for d, s in enumerate(x.shape)))
     for i in np.ndindex(y.shape):
         at = [j - pads[d] for d, j in enumerate(i)]

@@ -338,8 +338,7 @@ class _Measure:
         if unmatched := [name for name in self._unmatched if name not in self._sums]:
             listed = ", ".join(f"'{name}'" for name in unmatched)
             yield f"rounded in the run, and not blamed alone, as no step in float32 computes the same: {listed}"
-        fused = any(bound_step.node.activation is not None for bound_step in self._bound_steps.values())
-        if fused and any(
-            step.arithmetic.overflow is Overflow.WRAP for step in self._bound_steps.values() if step.arithmetic
-        ):
-            yield "a clipped value cannot wrap in a tensor alone; in the run it wraps before it is clipped"
+        steps = self._bound_steps.values()
+        changes = any(step.arithmetic.overflow in (Overflow.WRAP, Overflow.ZERO) for step in steps if step.arithmetic)
+        if changes and any(step.node.activation is not None for step in steps):
+            yield "a clipped value always fits in a tensor alone; in the run it wraps or becomes 0 before it is clipped"

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from qengine.analysis.inspection.counts import multiply_accumulates
 from qengine.errors import OptionError, QEngineError
+from qengine.model.formats.constants import biases_of
 from qengine.model.ops.operator import NeedsRun, Role, find
 from qengine.qformat import Format
 from qengine.runtime.session import InferenceSession
@@ -168,8 +169,9 @@ def word_length(fmt: Format | None) -> int:
     synonyms=["weight-memory"],
 )
 def weight_memory(work: Workload) -> list[Term]:
-    """Return the bits of the constants that a run computes with: weights in their word length, biases in 32 bits.
+    """Return the bits of the constants that a run computes with, each in its word length.
 
+    A bias has 32 bits, if it has no format of its own.
     Words are packed: three of 5 bits take 15 bits. Constants are those after the passes, each once; those of graphs
     inside of nodes are not counted.
     """
@@ -230,8 +232,9 @@ def bit_operations(work: Workload) -> list[Term] | None:
 
 
 def _constants(session: InferenceSession) -> Iterator[tuple[int, str | None]]:
-    """Yield the number of elements of every constant, and its name; None for the name of a bias."""
+    """Yield the number of elements of every constant, and its name; None for a bias that can have no format."""
     graph, seen = session.optimized, set[str]()
+    biases = biases_of(graph, session.network.known)
     for node in graph.nodes:
         for name, role in find(node).roles(node):
             array = graph.constants.get(name)
@@ -239,4 +242,5 @@ def _constants(session: InferenceSession) -> Iterator[tuple[int, str | None]]:
                 continue
             if name not in seen:
                 seen.add(name)
-                yield array.size, None if role is Role.BIAS else graph.derived.get(name, name)
+                own = graph.derived.get(name, name)
+                yield array.size, None if role is Role.BIAS and own not in biases else own

@@ -147,7 +147,7 @@ def _formats_within(plain: Graph, formats: Mapping[str, Format]) -> FormatsByNam
         name
         for node in plain.nodes
         for name, role in find(node).roles(node)
-        if name in plain.constants and role in (Role.DATA, Role.WEIGHTS)
+        if name in plain.constants and role in (Role.DATA, Role.WEIGHTS, Role.BIAS)
     }
     return {name: fmt for name, fmt in formats.items() if name in quantized}
 

@@ -26,6 +26,8 @@ from qengine.errors import UnsupportedError
 from qengine.metrics.declaration import Metric
 from qengine.model.graph import Graph
 from qengine.runtime.options import SessionOptions
+from qengine.targets import Target
+from qengine.targets.rules_mapping import rules_mapping
 
 VERSION = 1
 """Version of the file."""
@@ -143,7 +145,8 @@ def context_of(
             f"{node}: a search that keeps what it measures does not know registered operators, as their code is in no "
             "key: search without a file to keep it in"
         )
-    arithmetic = [options.rounding, options.overflow, options.accumulator_bits, options.strict, options.max_elements]
+    target = options.target.record() if isinstance(options.target, Target) else None
+    arithmetic = [rules_mapping(options.rules_of_run()), target, options.strict, options.max_elements]
     parts = [
         *(graph_digest(graph), dataset.digest, dataset.batch, str(settings.pixel_scale), settings.hold_out),
         *(metric.name, output, qengine.__version__, ARITHMETIC, MEASURES, *arithmetic),

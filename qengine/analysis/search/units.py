@@ -82,7 +82,7 @@ def units_of(
             bits: chooser.formats(_with_widths(options, bits, bits, fixed)) for bits in sorted(set(activation_bits))
         },
     }
-    quantized = quantized_tensors(observation.model, observation.optimized, tie_joins=options.tie_joins)
+    quantized = quantized_tensors(observation.model, observation.optimized, options.ties)
     groups = [(ACTIVATION, group) for group in quantized.groups] + [(CONSTANT, (name,)) for name in quantized.constants]
     place = {name: i for i, name in enumerate(quantized.order)}
     units = []

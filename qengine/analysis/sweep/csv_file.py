@@ -2,10 +2,12 @@
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from qengine.analysis.sweep.differences import Difference
 from qengine.analysis.sweep.row import Row, columns
 from qengine.analysis.sweep.store import spelled
 from qengine.atomic_files import replacing
@@ -26,6 +28,14 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
         for row in rows:
             record = row.record()
             writer.writerow([_cell(record[name]) for name in names])
+
+
+def write_differences(path: Path, differences: Sequence[Difference]) -> None:
+    """Write the differences of targets, one line for each two, whole or not at all; see `write_csv`."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Difference)])
+        writer.writeheader()
+        writer.writerows(one.record() for one in differences)
 
 
 def _cell(value: Any) -> Any:

@@ -90,4 +90,7 @@ def check_session_options(options: SessionOptions) -> None:
         raise OptionError(f"{varied[0]} differs from point to point of a sweep: give it to the Grid")
 
 
-_GRID_FIELDS = ("qformat", "weight_qformat", "formats", "rounding", "overflow", "accumulator_bits", "per_channel")
+_GRID_FIELDS = (
+    *("qformat", "weight_qformat", "formats", "target", "rules", "rounding", "overflow", "accumulator_bits"),
+    "per_channel",
+)

@@ -81,7 +81,9 @@ def axis_label(metric: Metric, sweep: Sweep) -> str:
     return f"{label}{unit}"
 
 
-_GROUP_COLUMNS = ("weight_bits", "method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe")
+_GROUP_COLUMNS = (
+    *("weight_bits", "target", "method", "per_channel", "rounding", "overflow", "accumulator_bits", "recipe"),
+)
 
 
 def series(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -116,6 +118,8 @@ def _spelled(name: str, value: Any) -> str:
             return "" if value == "calibrated" else "given formats"
         case "weight_bits":
             return "" if value is None else f"{value}-bit weights"
+        case "target":
+            return value or ""
         case "per_channel":
             return "per channel" if value else "per tensor"
         case "accumulator_bits":
@@ -140,7 +144,7 @@ def draw_accuracy(sweep: Sweep, metric: str | None = None) -> Figure:
     """Return a figure of a metric over the word length, with a line for each group of `series`."""
     shown = metric_of(sweep, metric)
     figure, axes = _figure()
-    with _styled():
+    with styled():
         for i, (label, rows) in enumerate(series(sweep.rows).items()):
             known = [(row.point.width or 0, value) for row in rows if (value := value_of(shown, row)) is not None]
             axes.plot(
@@ -169,7 +173,7 @@ def draw_pareto(sweep: Sweep, cost: Cost, metric: str | None = None) -> Figure:
     shown = metric_of(sweep, metric)
     sign = 1.0 if shown.higher_is_better else -1.0
     figure, axes = _figure()
-    with _styled():
+    with styled():
         drawn, points = [], []
         for row in sweep.rows:
             price, value = row.outcome.costs.get(cost.column), value_of(shown, row)
@@ -225,18 +229,30 @@ def _float32_line(axes: Axes, value: float | None) -> None:
         axes.axhline(value, color="#595959", linestyle=(0, (5, 3)), linewidth=0.8, label="float32", zorder=1)
 
 
-def _figure() -> tuple[Figure, Axes]:
+def figure_of(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches.
+
+    Raises
+    ------
+    SweepError
+        If matplotlib is not installed.
+    """
     try:
-        # Not pyplot: it opens windows, and keeps figures for the whole process.
         from matplotlib.figure import Figure
     except ImportError:
         raise SweepError("plots need matplotlib: pip install 'qengine[plot]'") from None
-    with _styled():
-        figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    with styled():
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = figure_of(_WIDTH, _HEIGHT)
+    with styled():
         return figure, figure.add_subplot()
 
 
-def _styled() -> Any:
+def styled() -> Any:
+    """Return a context with the style of all plots."""
     import matplotlib
 
     untyped: Any = matplotlib
@@ -281,13 +297,14 @@ def write_plots(sweep: Sweep, cost: str = "weights", metric: str | None = None) 
         If there is no such cost or metric, or a file cannot be written.
     """
     figures = (("accuracy", draw_accuracy(sweep, metric)), ("pareto", draw_pareto(sweep, find_cost(cost), metric)))
-    return [path for name, figure in figures for path in _written(figure, sweep.folder / name)]
+    return [path for name, figure in figures for path in written(figure, sweep.folder / name)]
 
 
-def _written(figure: Figure, stem: Path) -> Iterator[Path]:
+def written(figure: Figure, stem: Path) -> Iterator[Path]:
+    """Write a figure as PNG and SVG, and yield the files."""
     for kind in ("png", "svg"):
         path = stem.with_suffix(f".{kind}")
-        with _styled(), replacing(path) as temporary:
+        with styled(), replacing(path) as temporary:
             # Without the date, equal results are equal files.
             figure.savefig(temporary, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
         yield path

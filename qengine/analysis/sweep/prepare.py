@@ -96,11 +96,7 @@ class Prepared:
         point = self.point
         if point.is_float32:
             return self.model.session()
-        assert point.rounding is not None
-        assert point.overflow is not None
-        own = replace(
-            options, rounding=point.rounding, overflow=point.overflow, accumulator_bits=point.accumulator_bits
-        )
+        own = replace(options, **point.arithmetic())
         if self.formats is None:
             return self.model.session(replace(own, qformat=point.qformat, per_channel=point.per_channel))
         return self.model.session(replace(own, formats=self.formats))

@@ -16,11 +16,12 @@ import numpy as np
 
 import qengine
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
+from qengine.analysis.sweep.differences import Difference, differences
 from qengine.analysis.sweep.key import Context, first_registered, graph_digest
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
 from qengine.analysis.sweep.points import Grid, Point
-from qengine.analysis.sweep.prepare import Ranges, chooses_ranges, corrected_for_ranges, ranges
+from qengine.analysis.sweep.prepare import Preparer, Ranges, chooses_ranges, corrected_for_ranges, ranges
 from qengine.analysis.sweep.processes import Outcomes, in_processes, in_turn
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.row import FAILED, Row
@@ -29,7 +30,7 @@ from qengine.analysis.sweep.store import Store, locked
 from qengine.analysis.sweep.work import ModelAndData, Source, Work, kept_open
 from qengine.data import zoo
 from qengine.data.datasets import Dataset, samples_at_once
-from qengine.data.datasets.runs import Runs
+from qengine.data.datasets.runs import Feeds, Runs
 from qengine.data.images import PixelScale
 from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
@@ -60,6 +61,7 @@ class Sweep:
     folder : folder of the results.
     new_rows : rows that are new.
     seconds_before : time before the first point began: for reading the model and the data, and for float32.
+    differences : number of codes that each two targets compute otherwise, in the same formats.
     """
 
     rows: tuple[Row, ...]
@@ -69,6 +71,7 @@ class Sweep:
     folder: Path
     new_rows: tuple[Row, ...] = ()
     seconds_before: float = 0.0
+    differences: tuple[Difference, ...] = ()
 
 
 def sweep(
@@ -198,7 +201,25 @@ class _SweepRun:
                     advance(1)
         # The names of formats files are those of this call, and not of the call that computed the point.
         rows = tuple(replace(known[keys[point]], point=point) for point in points)
-        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before)
+        found = self._differences(points, observed)
+        return Sweep(rows, len(left), task, output, self.folder, tuple(new), before, found)
+
+    def _differences(self, points: Sequence[Point], observed: Path) -> tuple[Difference, ...]:
+        """Return the differences of the targets of the points."""
+        if len({point.target for point in points} - {None}) < 2:
+            return ()
+
+        def observation(graph: Graph, corrections: Ranges) -> Observation:
+            with self._progress("calibrating", len(self._dataset)) as advance:
+                return ensure_histograms(
+                    observed, self._context.key, corrections, graph, self._runs, advance, self._options
+                )
+
+        preparer = Preparer(self._graph, Feeds(self._runs), observation, self._options)
+        with np.errstate(all="ignore"):
+            return differences(
+                self._reference, points, self._runs, lambda point: preparer.prepare(point).formats, self._progress
+            )
 
     def _evaluated(self, observed: Path) -> tuple[Task, str]:
         """Return the task and the evaluated output, after the run in float32."""

@@ -15,7 +15,7 @@ from qengine.analysis.sweep.row import TIMES, Row, columns, cost_columns, metric
 from qengine.analysis.sweep.table import Table
 from qengine.errors import SweepError
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of the table."""
 
 _INTEGERS = ("samples", "weight_bits", "activation_bits", "accumulator_bits", "tries")

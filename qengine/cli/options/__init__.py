@@ -6,7 +6,7 @@ See `qengine.cli.arguments` for how groups become options of a command.
 
 from qengine.cli.options.choice import FormatChoiceOptions, MethodOptions, RangeOptions, TensorRuleOptions
 from qengine.cli.options.data import DataOptions, InputOptions
-from qengine.cli.options.fixed_point import ArithmeticOptions, FixedPointOptions, Formats, Strict
+from qengine.cli.options.fixed_point import ArithmeticOptions, FixedPointOptions, Formats, Strict, TargetOptions
 from qengine.cli.options.general import (
     CommandOptions,
     Fetch,
@@ -34,5 +34,6 @@ __all__ = [
     "Model",
     "RangeOptions",
     "Strict",
+    "TargetOptions",
     "TensorRuleOptions",
 ]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from qengine.cli.options.fixed_point import TargetOptions
 from qengine.cli.options.panels import CHOICE
 from qengine.errors import OptionError
 from qengine.quantization.calibration import AUTO, CalibrationOptions, Method
@@ -12,7 +13,16 @@ from qengine.quantization.calibration import AUTO, CalibrationOptions, Method
 
 @dataclass(frozen=True, kw_only=True)
 class _WordLengthOptions:
-    bits: Annotated[int, typer.Option(min=2, max=16, metavar="B", help="Word length.", rich_help_panel=CHOICE)] = 8
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=16,
+            metavar="B",
+            help="Word length. Default: 8, or the next that the target has.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None
     weight_bits: Annotated[
         int | None,
         typer.Option(
@@ -113,7 +123,7 @@ class TensorRuleOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FormatChoiceOptions(TensorRuleOptions, RangeOptions, MethodOptions, _WordLengthOptions):
+class FormatChoiceOptions(TensorRuleOptions, RangeOptions, MethodOptions, _WordLengthOptions, TargetOptions):
     """Options of the choice of formats, as typed: fields of `CalibrationOptions`, None for the default."""
 
     def calibration_options(self) -> CalibrationOptions:

@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from qengine.cli import parsing
 from qengine.cli.options.general import LimitOptions
 from qengine.cli.options.panels import FIXED_POINT
 from qengine.model.steps import ISLANDS
 from qengine.qformat import Overflow, Rounding
 from qengine.runtime.options import SessionOptions
+from qengine.targets import names
 
 Formats = Annotated[
     Path | None,
@@ -26,6 +28,11 @@ Strict = Annotated[
         "--strict", metavar="", help="Refuse operators that would compute in float32.", rich_help_panel=FIXED_POINT
     ),
 ]
+
+
+def _names_that_begin(incomplete: str) -> list[str]:
+    """Return the names of targets that begin with a text, for the completion of a shell."""
+    return [name for name in names() if name.startswith(incomplete)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +64,49 @@ class _FormatOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArithmeticOptions:
-    """Rounding, overflow and accumulators; None for the default."""
+class TargetOptions:
+    """The device that is computed for."""
 
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Compute as a device does, within its formats: a name that `qengine targets` lists, or a TOML file. "
+            "Other options win over it.",
+            rich_help_panel=FIXED_POINT,
+            autocompletion=_names_that_begin,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArithmeticOptions(TargetOptions):
+    """Rules, rounding, overflow and accumulators; None for those of the target, or the default."""
+
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="A single rule, by kind, operator or tensor: mean.rounding=trunc, operators.Gemm.rounding=half_up, "
+            "tensors.conv1.overflow=wrap, accumulator.bits=20. See docs/targets.md. Repeatable.",
+            rich_help_panel=FIXED_POINT,
+        ),
+    ] = None
     rounding: Annotated[
         str | None,
-        typer.Option(metavar="R", help=f"{', '.join(Rounding)}. Default: half_even.", rich_help_panel=FIXED_POINT),
+        typer.Option(
+            metavar="R",
+            help=f"{', '.join(Rounding)}. Default: the target's, or half_even.",
+            rich_help_panel=FIXED_POINT,
+        ),
     ] = None
     overflow: Annotated[
         str | None,
-        typer.Option(metavar="O", help=f"{', '.join(Overflow)}. Default: saturate.", rich_help_panel=FIXED_POINT),
+        typer.Option(
+            metavar="O",
+            help=f"{', '.join(Overflow)}. Default: the target's, or saturate.",
+            rich_help_panel=FIXED_POINT,
+        ),
     ] = None
     accumulator_bits: Annotated[
         int | None,
@@ -88,6 +128,21 @@ class ArithmeticOptions:
     ] = None
     strict: Strict = False
 
+    def rules(self) -> dict[str, Any] | None:
+        """Return the rules of --rule by their keys; None without any.
+
+        Raises
+        ------
+        QEngineError
+            If a rule has another form, is not allowed, or is given twice.
+        """
+        return parsing.rules("--rule", self.rule) if self.rule else None
+
+    def typed(self) -> dict[str, Any]:
+        """Return the options that were typed, as keywords of `SessionOptions`."""
+        given = {name: value for name, value in vars(self).items() if value is not None and name != "rule"}
+        return given if self.rule is None else given | {"rules": self.rules()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class FixedPointOptions(ArithmeticOptions, _FormatOptions):
@@ -95,9 +150,9 @@ class FixedPointOptions(ArithmeticOptions, _FormatOptions):
 
     def session_options(self, limits: LimitOptions) -> SessionOptions:
         """Return the options of a session that runs in this way, within limits."""
-        typed = {name: value for name, value in vars(self).items() if value is not None}
-        return SessionOptions(**typed, **vars(limits))
+        return SessionOptions(**self.typed(), **vars(limits))
 
     def record(self) -> dict[str, Any]:
         """Return the options for a JSON object, one key per option; the path of the formats file is "formats_file"."""
-        return {"formats_file" if name == "formats" else name: value for name, value in vars(self).items()}
+        given = {"formats_file" if name == "formats" else name: value for name, value in vars(self).items()}
+        return {name: value for name, value in given.items() if name != "rule"}

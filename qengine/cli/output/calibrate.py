@@ -17,7 +17,7 @@ notes               lines of text
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.table import Table
@@ -29,14 +29,18 @@ from qengine.data.datasets import Dataset
 from qengine.errors import printable
 from qengine.qformat import PartFormats, QFormat, channel_formats
 from qengine.quantization.calibration import Calibration, TensorRange
+from qengine.targets import Target
 
 
 def as_json(model: str, dataset: Dataset | None, calibration: Calibration, out: Path | None) -> str:
     """Return the JSON object, in lines of ASCII."""
-    options = asdict(calibration.options) | {
-        "weight_bits": calibration.options.weight_word_length,
-        "activation_bits": calibration.options.activation_word_length,
-        "method": str(calibration.options.method),
+    given, target = calibration.options, calibration.options.target
+    options = asdict(replace(given, target=None)) | {
+        "bits": given.activation_word_length if given.bits is None else given.bits,
+        "weight_bits": given.weight_word_length,
+        "activation_bits": given.activation_word_length,
+        "method": str(given.method),
+        "target": target.name if isinstance(target, Target) else None,
     }
     if options["method"] != "percentile":
         options["percentile"] = None
@@ -64,6 +68,7 @@ def as_tables(model: str, dataset: Dataset | None, calibration: Calibration, out
     if options.headroom != 1.0:
         words.append(f"headroom {options.headroom:g}")
     words += [word for word, wanted in (("per channel", options.per_channel), ("unsigned", options.unsigned)) if wanted]
+    words += [f"target {options.target.name}"] if isinstance(options.target, Target) else []
     words.append("no data" if dataset is None else f"{counted_samples(len(dataset))} of {dataset.name}")
     return rendered(", ".join(words), _table(calibration), _summary(calibration, out))
 

@@ -53,7 +53,7 @@ def rendered(title: str | Text, table: RenderableType, lines: Iterable[str | Tex
     is_open_ended = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     console.width = _PIPE_WIDTH if is_open_ended else max(console.width, _MIN_WIDTH)
     # In a narrower table columns would be cut, or left out; wrapped lines are better than that.
-    console.width = max(console.width, *(_min_width(console, one) for one in _tables(table)))
+    console.width = max([console.width, *(_min_width(console, one) for one in _tables(table))])
     with console.capture() as captured:
         console.print(title if isinstance(title, Text) else Text(printable(title), style="bold"), soft_wrap=True)
         console.print(table, crop=False)  # a column that is as wide as it must be may stand beyond the width

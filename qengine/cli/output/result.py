@@ -80,13 +80,13 @@ class RunResult:
 
     @property
     def rounding(self) -> str:
-        """The rounding of the session."""
-        return str(self.session.options.rounding)
+        """The rounding of results for which no other rule is given."""
+        return str(self.session.rules.rounding)
 
     @property
     def overflow(self) -> str:
-        """The overflow of the session."""
-        return str(self.session.options.overflow)
+        """The overflow of results for which no other rule is given."""
+        return str(self.session.rules.overflow)
 
     @cached_property
     def summaries(self) -> list[OutputSummary]:

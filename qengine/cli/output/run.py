@@ -6,7 +6,8 @@ Every key is always present: without a value it is null, or an empty list. A rat
 model               the model as typed
 arithmetic          "float32" or "fixed"
 qformat, ...        the options of fixed point as typed (`FixedPointOptions.record`), rounding and overflow with their
-                    defaults; null in float32
+                    those of the run; null in float32
+rules               all rules of the run that are not the default, as [rules] of docs/targets.md; null in float32
 inputs              [{name, shape, dtype}]
 outputs             [{name, shape, dtype, format, min, max, nonfinite, sqnr_db}], real numbers; a sequence or a map has
                     its length as the shape, and its type as the dtype
@@ -37,6 +38,8 @@ from qengine.cli.output.result import RunResult
 from qengine.errors import printable
 from qengine.metrics.declaration import Reference, Unit
 from qengine.model.formats.files import format_to_json
+from qengine.targets import Target
+from qengine.targets.rules_mapping import rules_mapping
 
 _METRIC_OF_EACH_OUTPUT = "sqnr"  # metric of every output, which has a line of its own
 _WARN_SATURATED = 0.01  # share of a tensor that may saturate without being shown in red
@@ -46,9 +49,10 @@ def as_json(result: RunResult) -> str:
     """Return the JSON object, in lines of ASCII."""
     comparison, options = result.comparison, result.options.record()
     if comparison is not None:
-        options |= {"rounding": result.rounding, "overflow": result.overflow}
+        rules = rules_mapping(result.session.rules)
+        options |= {"rounding": result.rounding, "overflow": result.overflow, "rules": rules}
     else:
-        options = dict.fromkeys(options)
+        options = dict.fromkeys([*options, "rules"])
     record = {
         "model": result.model,
         "arithmetic": "float32" if comparison is None else "fixed",
@@ -76,7 +80,8 @@ def as_tables(result: RunResult) -> str:
 def _title(result: RunResult) -> Text:
     words = [result.model, result.arithmetic]
     if result.comparison is not None:
-        words += [result.rounding, result.overflow]
+        target = result.session.options.target
+        words += [f"target {target.name}" if isinstance(target, Target) else "", result.rounding, result.overflow]
         if result.options.accumulator_bits:
             words.append(f"{result.options.accumulator_bits}-bit accumulator")
         if result.options.islands:
@@ -85,7 +90,7 @@ def _title(result: RunResult) -> Text:
             words.append(f"weights {result.options.weight_qformat}")
         if result.options.per_channel:
             words.append("weights per channel")
-    return Text(printable(", ".join(words)), style="bold")
+    return Text(printable(", ".join(filter(None, words))), style="bold")
 
 
 def _float_table(result: RunResult) -> Table:

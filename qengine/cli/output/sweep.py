@@ -11,6 +11,8 @@ computed          number of points that are new
 seconds           {"before": time before the first new point, "inference": of the runs of new points, "rest": of new
                   points without their runs, "compiling": of kernels}
 rows              [{column: value}], float32 first; the columns are those of docs/sweeps.md
+differences       [{first, second, formats, outputs, outputs_differ, tensors, tensors_differ, first_tensor, samples}]:
+                  the codes that each two targets compute otherwise, in the same formats
 written           the files
 notes             lines
 ================  ==================================================================================================
@@ -19,12 +21,14 @@ notes             lines
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from qengine.analysis.sweep import Measures, Row, Sweep
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import counted_samples, figure, open_table, rendered
+from qengine.cli.output.differences import matrices
 from qengine.errors import printable
 from qengine.metrics.declaration import Metric, Reference, Unit, all_metrics
 from qengine.quantization.correction import recipe_name
@@ -42,6 +46,7 @@ def as_json(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> str
         "computed": result.computed,
         "seconds": _times(result),
         "rows": [row.record() for row in result.rows],
+        "differences": [one.record() for one in result.differences],
         "written": written,
         "notes": notes,
     }
@@ -52,7 +57,10 @@ def as_tables(result: Sweep, written: Sequence[Path], notes: Sequence[str]) -> s
     """Return a table and a summary, coloured if standard output is a terminal."""
     first = result.rows[0]
     title = f"{first.model}, {counted_samples(first.samples)} of {first.data}, output {result.evaluated_output}"
-    return rendered(title, _table(result), _summary(result, written, notes))
+    shown: RenderableType = _table(result)
+    if result.differences:
+        shown = Group(shown, *matrices(result.differences))
+    return rendered(title, shown, _summary(result, written, notes))
 
 
 _Column = tuple[str, Callable[[Row], str]]
@@ -61,6 +69,7 @@ _Column = tuple[str, Callable[[Row], str]]
 def _varied(result: Sweep) -> list[_Column]:
     """Return the columns of the options that differ between points, without the formats."""
     varied: list[tuple[str, _Column]] = [
+        ("target", ("target", lambda row: row.point.target or "")),
         ("method", ("method", lambda row: row.point.method or "")),
         ("per_channel", ("weights", lambda row: "per channel" if row.point.per_channel else "per tensor")),
         ("rounding", ("rounding", lambda row: row.point.rounding or "")),
@@ -70,6 +79,8 @@ def _varied(result: Sweep) -> list[_Column]:
     ]
     points = [row.point for row in result.rows[1:]]
     values = {name: {getattr(point, name) for point in points} for name, _ in varied}
+    if len(values["target"]) > 1:  # they decide these
+        values |= {"method": set(), "per_channel": set(), "rounding": set(), "overflow": set()}
     values["method"].discard(None)  # formats that are given have no method
     return [column for name, column in varied if len(values[name]) > 1]
 
@@ -81,7 +92,8 @@ def _table(result: Sweep) -> Table:
     for heading, _ in columns:
         table.add_column(heading, no_wrap=True)
     numbers = [*_measures(result.rows[0].outcome.measures), ("weights\nkiB", _memory), ("s", _seconds)]
-    numbers.append(("inference", _inference))
+    if not result.differences:  # as wide as the table may be
+        numbers.append(("inference", _inference))
     for heading, _ in numbers:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:

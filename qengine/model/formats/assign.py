@@ -9,8 +9,8 @@ takes the format that the user gives one of its members, else the one that the q
 else the default. Two different formats for one group are an error, because the codes could not be copied.
 
 Constants follow (`constants`): unless a format is given, each has the run's word length and the largest number of
-fraction bits at which neither its elements nor the bias of its operator saturate. A bias itself has no format: it is
-held in 32 bits at the accumulator's fraction bits.
+fraction bits at which neither its elements nor the bias of its operator saturate. A bias itself has no format unless
+the user gives it one: it is held in 32 bits at the accumulator's fraction bits.
 
 Two graphs take part. Groups and given names belong to the model as its file has it, after `read_quantized` only. The
 run computes the graph after all passes, which removed, fused and replaced tensors: `Graph.derived` leads from a
@@ -21,18 +21,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
 
 from qengine.errors import FormatError, OptionError, did_you_mean
-from qengine.model.formats.constants import ConstantFormats, Readers, readers_of
+from qengine.model.formats.constants import ConstantFormats
 from qengine.model.formats.files import FormatsByName, parse_format
-from qengine.model.formats.groups import Group, format_groups, is_real, may_be_real
+from qengine.model.formats.formattable import Formattable, captured_tensors
+from qengine.model.formats.groups import Group, may_be_real
 from qengine.model.formats.parts import joins_in_parts
-from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import Role, find
+from qengine.model.graph import Node
+from qengine.model.ops.operator import Role
 from qengine.qformat import Format, QFormat, joined_format
 
 _UserFormats = Mapping[str, QFormat | tuple[QFormat, ...]]
@@ -97,6 +97,7 @@ class FormatTable:
     shape_constants : formats of those of them that are real numbers which shapes decide, such as 1 / sqrt(length),
         where the user or a quantized model gives one. Each plan chooses a format for the others; see `constant`.
     joins : joined tensors that have a format for each part, by name; see `formats.parts`.
+    biases : biases that the user gives a format, by their names in the model.
     """
 
     activations: Mapping[str, QFormat]
@@ -106,6 +107,7 @@ class FormatTable:
     known: frozenset[str]
     shape_constants: Mapping[str, QFormat]
     joins: Mapping[str, JoinedParts]
+    biases: frozenset[str]
     _chooser: ConstantFormats
     _derived: Mapping[str, str]
     _aliases: frozenset[str]
@@ -150,72 +152,6 @@ class FormatTable:
         return self._derived.get(name, name)
 
 
-class Formattable:
-    """A model whose tensors get formats, and what no request changes.
-
-    Parameters
-    ----------
-    model
-        Graph as the file has it, after `read_quantized` only; the names in a request are its names.
-    optimized
-        Graph after all passes, which a run computes.
-    known
-        Tensors of `model` whose elements are known before a run; see `known_tensors`.
-    """
-
-    def __init__(self, model: Graph, optimized: Graph, known: frozenset[str]) -> None:
-        self.model, self.optimized, self.known = model, optimized, known
-
-    @cached_property
-    def inner(self) -> set[str]:
-        """The tensors of graphs in nodes alone."""
-        return self.model.inner_tensors() - self.model.tensors()
-
-    @cached_property
-    def tensors(self) -> set[str]:
-        """The names that formats may have."""
-        return self.model.tensors() | set(self.model.derived.values())
-
-    @cached_property
-    def groups(self) -> dict[str, Group]:
-        """The group of each activation."""
-        return format_groups(self.model, self.known)
-
-    @cached_property
-    def roles(self) -> dict[str, set[Role]]:
-        """The roles in which nodes read a tensor, by the model's names."""
-        roles: dict[str, set[Role]] = {}
-        for node in self.model.nodes:
-            for name, role in find(node).roles(node):
-                roles.setdefault(self.model.derived.get(name, name), set()).add(role)
-        return roles
-
-    @cached_property
-    def captured(self) -> set[str]:
-        """The tensors of the model that the graphs in nodes read."""
-        return _captured(self.model)
-
-    @cached_property
-    def remaining(self) -> set[str]:
-        """The tensors of the graph after the passes, with those inside of its nodes."""
-        return self.optimized.tensors().union(*(node.hidden for node in self.optimized.nodes))
-
-    @cached_property
-    def real(self) -> set[str]:
-        """The remaining tensors that the model declares as real numbers."""
-        return {name for name in self.remaining if is_real(name, self.model)}
-
-    @cached_property
-    def readers(self) -> dict[str, Readers]:
-        """The readers of every constant after the passes."""
-        return readers_of(self.optimized, self.known)
-
-    @cached_property
-    def all_readers(self) -> dict[str, Readers]:
-        """The readers of every constant, after the passes where there are any."""
-        return {**readers_of(self.model, self.known), **self.readers}
-
-
 def assign_formats(subject: Formattable, request: FormatRequest) -> FormatTable:
     """Return the format of every tensor.
 
@@ -244,7 +180,7 @@ def assign_formats(subject: Formattable, request: FormatRequest) -> FormatTable:
     remaining, readers = subject.remaining, subject.readers
     named = {name: fmt for name, fmt in user_formats.items() if name not in request.around and name not in joins}
     _check_names(named, subject)
-    is_partial = bool(stored) or (request.is_partial and request.qformat is None)
+    is_partial = request.qformat is None and (model.formats is not None or request.is_partial)
     needed = set() if is_partial else subject.real - joins.keys()
     activations = _activation_formats(groups, user_formats, stored, request.qformat, needed)
     chooser = ConstantFormats(
@@ -264,18 +200,33 @@ def assign_formats(subject: Formattable, request: FormatRequest) -> FormatTable:
         chosen = chooser.choose(name, list(values.values())) if values else None
         if chosen is not None:
             constants |= dict.fromkeys(values, chosen)
+    biases = {name: copies for name, copies in subject.biases.items() if name in user_formats}
+    for name, copies in biases.items():
+        given_forms = {n: chooser.bias(name, optimized.constants[n]) for n in copies}
+        constants |= {n: fmt for n, fmt in given_forms.items() if fmt is not None}
     answered = (value.name for value in optimized.outputs if value.name in optimized.constants)
     constants |= {name: stored[name] for name in answered if name in stored and name not in constants}
     activations |= {name: activations[real] for name, real in model.aliases.items() if real in activations}
     computed = {name: fmt for name, fmt in activations.items() if name not in known}
-    notes = _notes(user_formats, groups, remaining, readers.keys() | _captured(optimized) | joins.keys())
+    read = readers.keys() | biases.keys() | captured_tensors(optimized) | joins.keys()
+    notes = _notes(user_formats, groups, remaining, read)
     if model.formats and not stored:
         notes = (f"{request.qformat} replaces the formats that the quantized model has", *notes)
     given = {name: user_formats.get(name, stored.get(name)) for name in known - optimized.constants.keys()}
     decided = {name: fmt for name, fmt in given.items() if isinstance(fmt, QFormat) and may_be_real(name, model)}
     aliases = frozenset(model.aliases)
     return FormatTable(
-        computed, constants, notes, is_partial, known, decided, joins, chooser, optimized.derived, aliases
+        computed,
+        constants,
+        notes,
+        is_partial,
+        known,
+        decided,
+        joins,
+        frozenset(biases),
+        chooser,
+        optimized.derived,
+        aliases,
     )
 
 
@@ -327,18 +278,17 @@ def _check_names(user_formats: _UserFormats, subject: Formattable) -> None:
             why = "it holds no real numbers"
         elif read_as & {Role.DATA, Role.WEIGHTS} or name in subject.captured:  # the graph in the node may read it so
             continue
+        elif name in subject.biases:
+            continue
         elif Role.BIAS in read_as:
-            why = "a bias has 32 bits and the fraction bits of the accumulator"
+            why = (
+                "only a bias of a linear operator has a format, and one that the model computes has that of its tensor"
+            )
         elif Role.KNOWN in read_as:
             why = "its elements decide shapes or options"
         else:
             why = "no operator reads its elements"
         raise FormatError(f"formats name '{name}', which is not quantized: {why}")
-
-
-def _captured(model: Graph) -> set[str]:
-    """Return the tensors that the graphs in nodes read."""
-    return {name for node in model.nodes for name in node.captures}
 
 
 def _activation_formats(

@@ -10,6 +10,7 @@ What complicates the rule:
 - several operators may read one constant, and passes may turn one constant into several (a BatchNormalization folded
   into shared weights). All these copies have one format, which must hold all of them: `Readers` collects them.
 - weights may have one n per output channel, if all readers agree on the axis that counts output channels.
+- a bias has a format only where the user gives one; else it is held in 32 bits, at the fraction bits of the sums.
 - a model that is quantized already brings formats; then a constant takes the stored format, or any format that holds it
   exactly, or stays real numbers.
 - infinities saturate in every format and do not count. But the code that an infinity saturates to must do what an
@@ -29,6 +30,7 @@ from qengine.errors import FormatError
 from qengine.lru_cache import cached_by_array
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import Role, find
+from qengine.model.steps import Linear
 from qengine.qformat import (
     FRACTION_BITS,
     ChannelFormats,
@@ -204,6 +206,26 @@ def readers_of(graph: Graph, known: frozenset[str]) -> dict[str, Readers]:
     return result
 
 
+def biases_of(graph: Graph, known: frozenset[str]) -> dict[str, set[str]]:
+    """Return the constants that are nothing but biases of linear operators, by their names in the model.
+
+    Each has the names of its copies in the graph, and a run quantizes it in a format only where the user gives one.
+
+    Parameters
+    ----------
+    known
+        Tensors whose elements are known before a run; see `known_tensors`.
+    """
+    found: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        if Linear in find(node).kinds and not known.issuperset(filter(None, node.outputs)):
+            for name, role in find(node).roles(node):
+                if role is Role.BIAS and name in graph.constants:
+                    found.setdefault(graph.derived.get(name, name), set()).add(name)
+    others = readers_of(graph, known)
+    return {name: copies for name, copies in found.items() if name not in others}
+
+
 @dataclass(frozen=True)
 class ConstantFormats:
     """Rule that chooses the format of a constant, with all that it depends on.
@@ -250,19 +272,8 @@ class ConstantFormats:
             return self.activations[name]
         axis = self.readers[name].channel_axis(values[0]) if name in self.readers else None
         fmt = self.user_formats.get(name)
-        if isinstance(fmt, QFormat):
-            return fmt
         if fmt is not None:
-            if axis is None:
-                raise FormatError(
-                    f"formats give '{name}' {len(fmt)} formats, and it has no output channels: give one format"
-                )
-            if len(fmt) != values[0].shape[axis]:
-                raise FormatError(f"formats give '{name}' {len(fmt)} formats for {values[0].shape[axis]} channels")
-            try:
-                return channel_formats(fmt, axis)
-            except FormatError as error:
-                raise FormatError(f"format of '{name}': {error}") from None
+            return _given(name, fmt, values[0], axis)
         if self.weight_qformat:
             return self.weight_qformat
         if any(_extremes(value) is None for value in values):
@@ -273,6 +284,13 @@ class ConstantFormats:
             return self._finest(name, values, axis if self.per_channel else None)
         except FormatError as error:
             raise FormatError(f"constant '{name}': {error}") from None
+
+    def bias(self, name: str, value: NDArray[Any]) -> Format | None:
+        """Return the format that the user gives a bias; its last axis counts channels."""
+        fmt = self.user_formats.get(name)
+        if fmt is not None and _extremes(value) is None:
+            raise nan_error(name, ())
+        return None if fmt is None else _given(name, fmt, value, value.ndim - 1 if value.ndim else None)
 
     def _finest(self, name: str, values: list[NDArray[Any]], axis: int | None) -> Format:
         """Return the format with the largest n at which nothing saturates: one, or one per channel along `axis`."""
@@ -297,6 +315,22 @@ class ConstantFormats:
 
     def _places(self, name: str) -> list[tuple[Node, Role]]:
         return self.readers[name].places if name in self.readers else []
+
+
+def _given(
+    name: str, fmt: QFormat | tuple[QFormat, ...], value: NDArray[Any], axis: int | None
+) -> QFormat | ChannelFormats:
+    """Return the format that the user gives a constant, or its formats by channel; None as axis counts no channels."""
+    if isinstance(fmt, QFormat):
+        return fmt
+    if axis is None:
+        raise FormatError(f"formats give '{name}' {len(fmt)} formats, and it has no output channels: give one format")
+    if len(fmt) != value.shape[axis]:
+        raise FormatError(f"formats give '{name}' {len(fmt)} formats for {value.shape[axis]} channels")
+    try:
+        return channel_formats(fmt, axis)
+    except FormatError as error:
+        raise FormatError(f"format of '{name}': {error}") from None
 
 
 def _by_channel(bias: NDArray[Any], channels: int) -> NDArray[Any]:

@@ -6,13 +6,14 @@ tensors must have one format. The relation is transitive: the groups are its con
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from qengine.model.graph import Graph
 from qengine.model.ops.operator import find
+from qengine.model.passes.hidden_tensors import tied_states
 
 
 class Group:
@@ -41,9 +42,9 @@ def format_groups(model: Graph, known: frozenset[str]) -> dict[str, Group]:
     names = [value.name for value in model.inputs]
     names += [name for node in model.nodes for name in node.outputs if name]
     groups = {name: Group(name) for name in names if name not in known and may_be_real(name, model)}
-    for tied in states_of_recurrent(model):
-        _join(groups, [name for name in tied if name in groups])
     for node in model.nodes:
+        for tied in tied_states(node, model):
+            _join(groups, [name for name in tied if name in groups])
         outputs = [name for name in find(node).kept_outputs(node) if name in groups]
         if not outputs:
             continue
@@ -53,14 +54,6 @@ def format_groups(model: Graph, known: frozenset[str]) -> dict[str, Group]:
         if source in groups:
             _join(groups, [source, *outputs])
     return groups
-
-
-def states_of_recurrent(model: Graph) -> Iterator[tuple[str, ...]]:
-    """Yield the names of each state of a recurrent node: those of h, of an LSTM also those of the cell."""
-    for node in model.nodes:
-        if node.hidden and (model.formats is None or node.hidden[1] in model.formats):
-            yield (node.hidden[0], *node.outputs[:2])
-            yield (*node.hidden[2:], *node.outputs[2:3]) if node.hidden[2:] else ()
 
 
 def _join(groups: dict[str, Group], names: Sequence[str]) -> None:

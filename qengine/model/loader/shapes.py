@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx  # noqa: TID251 - the loader's own
-from onnx import GraphProto, ModelProto, ValueInfoProto  # noqa: TID251 - the loader's own
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto  # noqa: TID251 - the loader's own
 
 from qengine.errors import ModelError
 from qengine.model.graph import Dim, Graph, Value
@@ -15,6 +15,7 @@ from qengine.model.loader.axes import with_axes
 from qengine.model.loader.graph_reader import value
 from qengine.model.loader.guards import infer, propagate
 from qengine.model.loader.names import is_constant
+from qengine.model.ops.qonnx import DOMAINS, OPERATORS
 from qengine.model.schemas import output_types
 
 _MAX_SHAPE_ELEMENTS = 1024
@@ -136,7 +137,7 @@ def _skeleton(graph: Graph, proto: GraphProto, opsets: Mapping[str, int], declar
     model = ModelProto(ir_version=onnx.IR_VERSION)
     for domain, version in opsets.items():
         model.opset_import.add(domain=domain, version=version)
-    model.graph.node.extend(node for node in proto.node if not is_constant(node))
+    model.graph.node.extend(map(_inferable, (node for node in proto.node if not is_constant(node))))
     written = {info.name: info for info in (*proto.input, *proto.value_info, *proto.output)}
 
     def info(one: Value) -> ValueInfoProto:
@@ -160,6 +161,13 @@ def _skeleton(graph: Graph, proto: GraphProto, opsets: Mapping[str, int], declar
     outputs = {one.name for one in graph.outputs}
     model.graph.value_info.extend(info(one) for name, one in known.items() if name not in outputs)
     return model
+
+
+def _inferable(node: NodeProto) -> NodeProto:
+    """Return a node that onnx has a definition of, with the same types and shapes: of a rounding of QONNX, Identity."""
+    if node.domain not in DOMAINS or node.op_type not in OPERATORS or not node.input or not node.output:
+        return node
+    return NodeProto(op_type="Identity", name=node.name, input=node.input[:1], output=node.output[:1])
 
 
 def _value_info(one: Value) -> ValueInfoProto:

@@ -1,10 +1,9 @@
 """Pooling over windows and over whole images."""
 
-from functools import partial, reduce
+from functools import partial
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qengine.kernels.reference.pool import max_index
 from qengine.model.graph import Node
@@ -14,6 +13,7 @@ from qengine.model.ops.reduce import end_of_range, extreme, total
 from qengine.model.ops.window import Window, check_pads, spatial_axes
 from qengine.model.steps import Mean, Move, Tensor
 from qengine.model.steps.forms import WindowMax, WindowSum
+from qengine.model.steps.means import WindowCounts
 
 
 @operator("MaxPool", elements=NUMBER, channels=channels_of_images_stay, padding_value=-np.inf)
@@ -77,26 +77,9 @@ def average_pool(
     window = Window.of(size, kernel_shape, auto_pad, strides, dilations, pads, ceil_mode)
     check_pads(window)
     add = WindowSum(window.kernel, window.strides, window.dilations, window.pads)
-    count = partial(_counts, window, size, bool(count_include_pad))
+    geometry = window.kernel, window.strides, window.dilations, window.declared_pads, window.out
+    count = WindowCounts(size, *geometry, bool(count_include_pad))
     return Mean(x, add, (*x.shape[:2], *window.out), count, scratch=window.padded(x.shape))
-
-
-def _counts(window: Window, size: tuple[int, ...], include_pads: bool) -> NDArray[np.int64]:
-    """Return the number of elements of each window that count, with or without the declared padding.
-
-    Elements that only ceil_mode reaches never count, as in torch and ONNX Runtime.
-    """
-    per_axis = []
-    for n, kernel, stride, dilation, declared_pads, out in zip(
-        size, window.kernel, window.strides, window.dilations, window.declared_pads, window.out, strict=True
-    ):
-        before, after = declared_pads if include_pads else (0, 0)
-        start = np.arange(out) * stride - declared_pads[0]
-        # The number of elements start + i * dilation before each end.
-        below, inside = ((-(-(end - start) // dilation)).clip(0, kernel) for end in (-before, n + after))
-        per_axis.append(inside - below)
-    # The sum of a window of padding alone is 0; a count of 1 keeps it 0.
-    return np.asarray(np.maximum(reduce(np.multiply.outer, per_axis), 1), np.int64)
 
 
 @operator("GlobalAveragePool", sign=Sign.KEPT, channels=channels_of_images_stay, keeps_mean=True)

@@ -9,6 +9,7 @@ from qengine.model.graph import Graph
 from qengine.model.passes.activation import fuse_activations
 from qengine.model.passes.chains import fuse_chains
 from qengine.model.passes.constants import fold_constants
+from qengine.model.passes.conversions import Copies, convert_copies
 from qengine.model.passes.dead import remove_dead
 from qengine.model.passes.function_recognition import recognise_functions
 from qengine.model.passes.gemm import fold_gemm_factors
@@ -23,6 +24,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     read_quantized,
     name_hidden_tensors,
     take_joins_apart,
+    convert_copies,
     remove_dead,
     fold_constants,
     recognise_rows,
@@ -35,6 +37,9 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fuse_chains,
     remove_dead,
 )
+
+AS_WRITTEN = PASSES.index(take_joins_apart) + 1
+"""Place, among the graphs of `optimize`, of the one whose groups of tensors decide what is converted."""
 
 
 def optimize(graph: Graph, *, gives_hidden: bool = False) -> tuple[Graph, ...]:
@@ -56,7 +61,10 @@ def optimize(graph: Graph, *, gives_hidden: bool = False) -> tuple[Graph, ...]:
 
 
 __all__ = [
+    "AS_WRITTEN",
     "PASSES",
+    "Copies",
+    "convert_copies",
     "fold_affine",
     "fold_constants",
     "fold_gemm_factors",

@@ -99,6 +99,14 @@ def cells_of_recurrent(graph: Graph) -> set[str]:
     return found.union(*(cells_of_recurrent(inner) for node in graph.nodes for inner in node.graphs.values()))
 
 
+def tied_states(node: Node, graph: Graph) -> tuple[tuple[str, ...], ...]:
+    """Return the tensors of each state of a recurrent node of a graph, which share a format: of h, and of the cell."""
+    if not node.hidden or (graph.formats is not None and node.hidden[1] not in graph.formats):
+        return ()
+    h = (node.hidden[0], *node.outputs[:2])
+    return (h, (*node.hidden[2:], *node.outputs[2:3])) if node.hidden[2:] else (h,)
+
+
 def with_hidden_outputs(graph: Graph, wanted: Iterable[str] | None = None) -> Graph:
     """Return a graph whose recurrent nodes give those of the tensors inside of them that are wanted; None for all."""
     names = None if wanted is None else set(wanted)

@@ -14,6 +14,9 @@ For each pair there are two tensors in the file and one afterwards:
   `requantize` merges into the operator before it if possible. Operators between the two nodes that only move integers
   (Reshape, Transpose) move the real tensor instead.
 
+Where a Clip stands between the two nodes (Brevitas calls this QCDQ), the integers have fewer bits than their type: the
+format has the bits of the Clip, and a range without the least integer is a rule, symmetric overflow.
+
 Constants are decoded here: the integers of quantized weights become real numbers that their format holds exactly.
 """
 
@@ -24,13 +27,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.errors import UnsupportedError
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import NumberKind, find
 from qengine.model.ops.quantization import default_dtype
 from qengine.model.passes.activation import fuse_activations
 from qengine.model.passes.chains import fuse_chains, inner_tensors
+from qengine.model.passes.clipped_integers import IntegerRange, clip_range
 from qengine.model.passes.constants import fold_constants
+from qengine.model.passes.qonnx_reader import has_roundings, read_roundings
 from qengine.model.passes.requantize import merge_requantize, roots
 from qengine.model.passes.scales import (
     NotFixedPointError,
@@ -41,6 +47,7 @@ from qengine.model.passes.scales import (
     whole_exponents,
 )
 from qengine.model.qlinear import expand_qlinear
+from qengine.model.rules import Modes
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of, holds
 
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -50,16 +57,29 @@ def read_quantized(graph: Graph) -> Graph:
     """Return a quantized graph as a fixed-point graph; any other graph unchanged, with a note if it is quantized."""
     if graph.formats is not None:
         return graph
+    if has_roundings(graph):
+        return _merged_by_rules(read_roundings(graph))
     expanded = expand_qlinear(graph)
     if not any(_is(node, operator) for node in expanded.nodes for operator in _PAIR):
-        return graph
+        # A graph in a node is read when it runs, in fixed point if the graph around it is.
+        return replace(graph, formats={}) if _is_quantized_inside(expanded) else graph
     try:
-        fixed = _PairReader(fold_constants(expanded, keep=_PAIR)).read()
+        folded = fold_constants(expanded, keep=_PAIR)
+        spans = {node.outputs[0]: clip_range(node, folded.constants) for node in expanded.nodes if _is(node, "Clip")}
+        clipped = {name: span for name, span in spans.items() if span is not None and name in folded.constants}
+        fixed = _PairReader(folded, clipped).read()
         _check_numbers(fixed)
         return merge_requantize(fixed)
     except NotFixedPointError as why:
         note = f"the model is quantized, but not in fixed point: {why}; it runs as ONNX defines it"
         return replace(graph, notes=(*graph.notes, note))
+
+
+def _is_quantized_inside(graph: Graph) -> bool:
+    """Whether graphs in the nodes of a graph, at any depth, are quantized."""
+    inner = [one for node in graph.nodes for one in node.graphs.values()]
+    pairs = any(_is(node, operator) for one in inner for node in one.nodes for operator in _PAIR)
+    return pairs or any(has_roundings(one) or _is_quantized_inside(one) for one in inner)
 
 
 def _is(node: Node, operator: str) -> bool:
@@ -75,30 +95,44 @@ class _Stored:
     real : name of the tensor of the real numbers that the codes represent.
     format, zero_point : format of the codes, and the integer that stores the value 0.
     quantizer : node that computes the integers from `real`, for readers of the integers themselves.
+    source : tensor that is rounded.
+    wide : format of all integers of their type, where a Clip lets fewer pass.
     """
 
     real: str
     format: QFormat
     zero_point: int
     quantizer: Node
+    source: str
+    wide: QFormat
 
 
 class _PairReader:
-    """Conversion of one graph: every pair becomes a tensor with a format, computed by `qengine.Requantize`."""
+    """Conversion of one graph: every pair becomes a tensor with a format, computed by `qengine.Requantize`.
 
-    def __init__(self, graph: Graph) -> None:
+    Parameters
+    ----------
+    graph
+        The graph, with its constants folded.
+    clipped
+        Ranges of the constants that a Clip gave.
+    """
+
+    def __init__(self, graph: Graph, clipped: dict[str, IntegerRange]) -> None:
         self.graph = graph
         self.constants = dict(graph.constants)
         self.nodes: list[Node] = []
         self.formats: dict[str, Format] = {}
+        self.rules: dict[str, Modes] = {}
         self.stored: dict[str, _Stored] = {}
         self.aliases: dict[str, str] = {}
         self.computed: set[str] = set()
         self.constant_codes: dict[str, str] = {}
-        readers = graph.readers()
+        self.clipped = clipped
+        self.readers = graph.readers()
         self.dequantized = {
             name: next((n.outputs[0] for n in nodes if _is(n, "DequantizeLinear")), None)
-            for name, nodes in readers.items()
+            for name, nodes in self.readers.items()
         }
 
     def read(self) -> Graph:
@@ -109,7 +143,7 @@ class _PairReader:
                 self._quantize(one)
             elif _is(node, "DequantizeLinear"):
                 self._dequantize(one)
-            elif not self._move_real(one):
+            elif not (self._clip(one) or self._move_real(one)):
                 for name in one.reads:
                     self._compute_stored(name)
                 self.nodes.append(one)
@@ -120,6 +154,7 @@ class _PairReader:
             nodes=tuple(self.nodes),
             constants=self.constants,
             formats=self.formats,
+            rules=self.rules,
             aliases=self.aliases,
             decoded={name: stored.real for name, stored in self.stored.items()} | self.constant_codes,
         )
@@ -158,10 +193,43 @@ class _PairReader:
             raise NotFixedPointError(f"{node} quantizes the integers '{source}'")
         fmt, zero_point = self._format(node, default_dtype(node.number("output_dtype", 0)))
         real = self._real(stored)
+        quantizer = replace(node, inputs=(real, *node.inputs[1:]))
+        self.stored[stored] = _Stored(real, fmt, zero_point, quantizer, source, fmt)
+        readers = self.readers.get(stored, ())
+        is_output = any(value.name == stored for value in self.graph.outputs)
+        if is_output or not readers or not all(clip_range(reader, self.constants) for reader in readers):
+            self._requantize(node, source, real, fmt)
+
+    def _requantize(self, node: Node, source: str, real: str, fmt: QFormat) -> None:
         self.nodes.append(Node("Requantize", (source,), (real,), {}, node.name, "qengine"))
         self.formats[real] = fmt
-        quantizer = replace(node, inputs=(real, *node.inputs[1:]))
-        self.stored[stored] = _Stored(real, fmt, zero_point, quantizer)
+
+    def _clip(self, node: Node) -> bool:
+        """Read a Clip of stored integers as a rounding to fewer of them; return whether it is one."""
+        span = clip_range(node, self.constants)
+        if span is None:
+            return False
+        source, out = node.inputs[0], node.outputs[0]
+        if source in self.constants:
+            self.constants[out] = np.clip(self.constants[source], span.least, span.most)
+            self.clipped[out] = span
+            return True
+        if source not in self.stored:
+            return False
+        stored = self.stored[source]
+        real, word = self._real(out), span.word(stored.wide, stored.zero_point)
+        fmt, modes = word or (stored.wide, Modes())
+        rounded = real if word else self._fresh(f"{out} unbounded")
+        self._requantize(node, stored.source, rounded, fmt)
+        if modes != Modes():
+            self.rules[rounded] = modes
+        if word is None:  # no word has just these integers
+            bounds = [self._fresh(f"{out} {end}") for end in ("least", "most")]
+            self.constants |= dict(zip(bounds, span.bounds(fmt, stored.zero_point), strict=True))
+            self.nodes.append(Node("Clip", (rounded, *bounds), (real,), {}, node.name, "", node.version))
+        quantizer = replace(stored.quantizer, inputs=(real, *stored.quantizer.inputs[1:]), outputs=(out,))
+        self.stored[out] = replace(stored, real=real, format=fmt, quantizer=quantizer)
+        return True
 
     def _quantize_constant(self, node: Node) -> None:
         """Compute the QuantizeLinear of a constant, as a run of the model does."""
@@ -191,8 +259,8 @@ class _PairReader:
             self.nodes.append(node)
             return
         stored = self.stored[source]
-        if self._format(node, self._dtype(stored)) != (stored.format, stored.zero_point):
-            raise NotFixedPointError(f"{node} reads integers of {stored.format} as codes of another format")
+        if self._format(node, self._dtype(stored)) != (stored.wide, stored.zero_point):
+            raise NotFixedPointError(f"{node} reads integers of {stored.wide} as codes of another format")
         if out != stored.real:
             self.aliases[out] = stored.real
 
@@ -201,7 +269,7 @@ class _PairReader:
         zero_point = stored.quantizer.inputs[2:3]
         if zero_point and zero_point[0]:
             return self.constants[zero_point[0]].dtype
-        return np.dtype(f"{'int' if stored.format.signed else 'uint'}{stored.format.bits}")
+        return np.dtype(f"{'int' if stored.wide.signed else 'uint'}{stored.wide.bits}")
 
     def _dequantize_constant(self, node: Node) -> None:
         """Compute the DequantizeLinear of a constant: the real numbers that the codes represent."""
@@ -218,6 +286,8 @@ class _PairReader:
             self.constants[out] = rounded if np.array_equal(rounded, exact) else exact
             return
         fmt = self._constant_format(node, codes.dtype, scale, zero_point, codes)
+        if source in self.clipped:
+            fmt = self.clipped[source].constant_format(fmt, offset)
         self.constant_codes[source] = out
         whole = (codes.astype(np.int64) - offset).astype(scale.dtype)
         self.constants[out] = np.asarray(np.ldexp(whole, -np.asarray(fraction_bits_of(fmt, codes.ndim))))
@@ -273,8 +343,30 @@ class _PairReader:
         """Return the name of the real tensor of stored integers: that of their DequantizeLinear, or a new name."""
         if dequantized := self.dequantized.get(stored):
             return dequantized
-        taken = {output for node in self.nodes for output in node.outputs}
-        return self.graph.fresh_name(f"{stored} as real numbers", taken)
+        return self._fresh(f"{stored} as real numbers")
+
+    def _fresh(self, wanted: str) -> str:
+        taken = {output for node in self.nodes for output in node.outputs} | self.constants.keys()
+        return self.graph.fresh_name(wanted, taken)
+
+
+def _merged_by_rules(graph: Graph) -> Graph:
+    """Return a graph of QONNX with each Requantize merged where that changes no bit.
+
+    Bounds of a Clip before a rounding commute with the rounding, if they are rounded like everything else. Constants
+    are rounded half to even; by other rules, what is bounded is computed on real numbers and rounded after it.
+    """
+    try:
+        _check_numbers(graph)
+    except NotFixedPointError as why:
+        raise UnsupportedError(f"{why}: train with a number that is a multiple of the step") from None
+    merged = merge_requantize(graph)
+    assert merged.formats is not None
+    root = roots(merged)
+    of_roots = {root[name]: fmt for name, fmt in merged.formats.items() if name in root}
+    found = {root[node.inputs[0]] for node, _ in _numbers_without_codes(replace(merged, formats=of_roots))}
+    apart = {name for name in found if merged.rules.get(name, Modes()).rounding is not None}
+    return merge_requantize(graph, apart) if apart else merged
 
 
 def _check_numbers(graph: Graph) -> None:

@@ -4,25 +4,33 @@ A quantized model rounds a tensor to a format after it is computed. Where nothin
 the operator that computes it can round to that format at once, and the Requantize goes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.operator import Role, find
-from qengine.qformat import Format
+from qengine.model.rules import Modes
+from qengine.qformat import Format, Overflow
 
 
-def merge_requantize(graph: Graph) -> Graph:
+def merge_requantize(graph: Graph, apart: Container[str] = ()) -> Graph:
     """Remove each Requantize that its producer can do, and give the producer's output the format.
 
     Format-preserving operators tie tensors to their root, the tensor from which all of them are copied. A Requantize to
-    the root's own format does nothing. If the root has no format and every reader is a Requantize to the same format,
-    the root gets that format.
+    the root's own format does nothing, unless its overflow leaves out a code of it. If the root has no
+    format and every reader is a Requantize to the same format by the same rules, the root gets that format and rules.
+
+    Parameters
+    ----------
+    graph
+        A quantized graph with formats.
+    apart
+        Roots that get no format: what is computed from them must not be rounded yet.
     """
     assert graph.formats is not None
-    formats, aliases = dict(graph.formats), dict(graph.aliases)
+    formats, aliases, rules = dict(graph.formats), dict(graph.aliases), dict(graph.rules)
     root = roots(graph)
-    wanted: dict[str, set[Format | None]] = {}
+    wanted: dict[str, set[tuple[Format, Modes] | None]] = {}
     for name, fmt in _rounded_reads(graph, root):
         wanted.setdefault(root[name], set()).add(fmt)
     nodes = []
@@ -34,24 +42,39 @@ def merge_requantize(graph: Graph) -> Graph:
             continue
         (source,), (out,) = node.inputs, node.outputs
         start = root[source]
-        fmt = formats[out]
-        has = graph.formats.get(start)
-        if has == fmt or (has is None and wanted[start] == {fmt} and start not in graph.constants):
-            formats[renamed.get(source, source)] = fmt
+        fmt, modes = formats[out], rules.get(out, Modes())
+        has, by = graph.formats.get(start), graph.rules.get(start, Modes())
+        is_in_format = has == fmt and modes.overflow in (None, Overflow.SATURATE, by.overflow)
+        is_free = has is None and start not in graph.constants and start not in apart
+        if is_in_format or (is_free and wanted[start] == {(fmt, modes)}):
+            real = renamed.get(source, source)
+            formats[real] = fmt
             formats.pop(out)
-            renamed[out] = renamed.get(source, source)
+            rules.pop(out, None)
+            if has is None and modes != Modes():
+                rules[real] = modes
+            renamed[out] = real
         else:
             nodes.append(one)
     aliases = {name: renamed.get(real, real) for name, real in aliases.items()} | renamed
     decoded = {name: renamed.get(real, real) for name, real in graph.decoded.items()}
-    merged = replace(graph, nodes=tuple(nodes), formats=formats, aliases=aliases, decoded=decoded)
-    return with_names_kept(merged)
+    merged = replace(graph, nodes=tuple(nodes), formats=formats, aliases=aliases, decoded=decoded, rules=rules)
+    return _with_rules_of_groups(with_names_kept(merged))
+
+
+def _with_rules_of_groups(graph: Graph) -> Graph:
+    """Return the graph in which all tensors with the codes of one root have its rules: any of them may be computed."""
+    if not graph.rules:
+        return graph
+    root = roots(graph)
+    by_root = {root[name]: modes for name, modes in graph.rules.items() if name in root}
+    return replace(graph, rules={name: by_root[start] for name, start in root.items() if start in by_root})
 
 
 def with_names_kept(graph: Graph) -> Graph:
     """Return the graph in which its outputs, and tensors that inner graphs read, have their own names again."""
     nodes, aliases, formats = list(graph.nodes), dict(graph.aliases), dict(graph.formats or {})
-    decoded = dict(graph.decoded)
+    decoded, rules = dict(graph.decoded), dict(graph.rules)
     outputs = {value.name for value in graph.outputs}
     captured = {name for node in nodes for name in node.captures}
     computed = {name for node in nodes for name in node.outputs}
@@ -64,11 +87,13 @@ def with_names_kept(graph: Graph) -> Graph:
             decoded = {each: name if target == real else target for each, target in decoded.items()}
             if real in formats:
                 formats[name] = formats.pop(real)
+            if real in rules:
+                rules[name] = rules.pop(real)
             computed.discard(real)
         else:
             place = next((i + 1 for i, node in enumerate(nodes) if real in node.outputs), 0)
             nodes.insert(place, Node("Identity", (real,), (name,)))
-    return replace(graph, nodes=tuple(nodes), aliases=aliases, formats=formats, decoded=decoded)
+    return replace(graph, nodes=tuple(nodes), aliases=aliases, formats=formats, decoded=decoded, rules=rules)
 
 
 def _renamed(node: Node, old: str, new: str) -> Node:
@@ -90,13 +115,14 @@ def roots(graph: Graph) -> Mapping[str, str]:
     return root
 
 
-def _rounded_reads(graph: Graph, root: Mapping[str, str]) -> Iterator[tuple[str, Format | None]]:
-    """Yield each tensor that is read, with the format to which the reader rounds it; None for any other reader."""
+def _rounded_reads(graph: Graph, root: Mapping[str, str]) -> Iterator[tuple[str, tuple[Format, Modes] | None]]:
+    """Yield each tensor that is read, with the format and rules by which it is rounded; None for any other reader."""
     assert graph.formats is not None
     yield from ((value.name, None) for value in graph.outputs if value.name in root)
     for node in graph.nodes:
         if _is_requantize(node):
-            yield node.inputs[0], graph.formats[node.outputs[0]]
+            (out,) = node.outputs
+            yield node.inputs[0], (graph.formats[out], graph.rules.get(out, Modes()))
             continue
         keeps = find(node).preserves_format(node)
         for place, (name, role) in enumerate(find(node).roles(node)):

@@ -17,7 +17,8 @@ from qengine.kernels.reference.elementwise import (
     multiply_fixed,
     prelu_fixed,
 )
-from qengine.kernels.reference.requantize import Tally
+from qengine.kernels.reference.requantize import Tally, requantize
+from qengine.kernels.reference.word import Codes, Word
 from qengine.model.graph import NO_ACTIVATION, ActivationBounds
 from qengine.model.rules import Arithmetic, Kind
 from qengine.model.steps.step import Kernel, Step, Tensor
@@ -26,6 +27,11 @@ NO_QUOTIENT = "an integer is divided by 0, which has no result; mask the divisor
 """Message of the error of a division by 0."""
 
 Operation = Literal["add", "subtract", "multiply", "divide", "prelu"]
+
+
+def aligned(codes: Codes, shift: int, word: Word) -> Codes:
+    """Return an operand in the word of the sum, as devices need it that add codes of one format only."""
+    return requantize(codes.astype(np.int64), shift, word)
 
 
 def _divide(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
@@ -105,9 +111,12 @@ class Combine(Step):
         least, most = (None if c is None else min(max(c, word.least), word.most) for c in bounds.values())
         n, target = [t.fraction_bits for t in self.terms], out.fraction_bits
         signs = [1, -1] if self.operation == "subtract" else [1] * len(n)
+        moved = [t.format != out.format and arithmetic.aligns for t in self.terms]
 
         def add(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
-            return add_fixed(arrays, n, signs, target, word, **bounds, tally=tally)
+            terms = [aligned(x, k - target, word) if m else x for x, k, m in zip(arrays, n, moved, strict=True)]
+            bits = [target if m else k for k, m in zip(n, moved, strict=True)]
+            return add_fixed(terms, bits, signs, target, word, **bounds, tally=tally)
 
         def multiply(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             a, b = arrays

@@ -134,7 +134,7 @@ class FromIntegers(Convert):
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel that gives codes."""
-        shift, word = -out.fraction_bits, arithmetic.word(out.one_format)
+        shift, word = -out.fraction_bits, arithmetic.word(out.one_format).unshifted
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             (x,) = arrays

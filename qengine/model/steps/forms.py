@@ -17,10 +17,12 @@ from qengine.kernels.reference.linear import (
     Matmul,
     convolution,
     matrix_product,
+    mirrored_filters,
     spread_out,
     transposed_convolution,
 )
 from qengine.kernels.reference.pool import max_pool, window_sum
+from qengine.kernels.reference.register import RegisterSums, channels_last
 from qengine.kernels.reference.window import Pads, pad_spatial, windows
 
 Array = NDArray[Any]
@@ -55,6 +57,22 @@ class LinearForm(ABC):
             Shape (groups, positions, inputs x taps), in the order of `qengine.model.ops.filters`.
         """
 
+    @abstractmethod
+    def filters(self, w: Array) -> Array:
+        """Return the weights as (filters, taps): the terms of each sum in the order of the matrices of `matmul`."""
+
+    def channels_last(self, shape: tuple[int, ...]) -> NDArray[np.intp] | None:  # noqa: ARG002
+        """Return the order of the taps in which channels are innermost, of weights of a shape; None for the usual."""
+        return None
+
+    def aligned(self, a: Array, x_ndim: int, w_ndim: int) -> Array:  # noqa: ARG002
+        """Return numbers that broadcast against the output so that they do against the result of `matmul`."""
+        return a
+
+    def in_order(self, x: Array, w: Array, sums: RegisterSums) -> Array:
+        """Return the sums of products in a register."""
+        return self(x, w, matmul=sums)
+
 
 @dataclass(frozen=True)
 class Convolution(LinearForm):
@@ -68,6 +86,18 @@ class Convolution(LinearForm):
     def __call__(self, x: Array, w: Array, *, matmul: Matmul = np.matmul) -> Array:
         """Return the sums of products."""
         return convolution(x, w, **vars(self), matmul=matmul)
+
+    def filters(self, w: Array) -> Array:
+        """Return the weights of each filter, channel after channel."""
+        return w.reshape(len(w), -1)
+
+    def channels_last(self, shape: tuple[int, ...]) -> NDArray[np.intp]:
+        """Return the order of the taps of a filter in which channels are innermost."""
+        return channels_last(shape[1], prod(shape[2:]))
+
+    def aligned(self, a: Array, x_ndim: int, w_ndim: int) -> Array:  # noqa: ARG002
+        """Return one number for each channel as (groups, channels of a group, 1)."""
+        return a if a.size == 1 else a.reshape(self.group, -1, 1)
 
     def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:
         """Yield the windows of the kernel."""
@@ -89,6 +119,19 @@ class TransposedConvolution(LinearForm):
     def __call__(self, x: Array, w: Array, *, matmul: Matmul = np.matmul) -> Array:
         """Return the sums of products."""
         return transposed_convolution(x, w, **vars(self), matmul=matmul)
+
+    def filters(self, w: Array) -> Array:
+        """Return the weights of each filter, channel after channel, the kernel mirrored."""
+        mirrored = mirrored_filters(w, self.group)
+        return mirrored.reshape(len(mirrored), -1)
+
+    def channels_last(self, shape: tuple[int, ...]) -> NDArray[np.intp]:
+        """Return the order of the taps of a filter in which channels are innermost."""
+        return channels_last(shape[0] // self.group, prod(shape[2:]))
+
+    def aligned(self, a: Array, x_ndim: int, w_ndim: int) -> Array:  # noqa: ARG002
+        """Return one number for each channel as (groups, channels of a group, 1)."""
+        return a if a.size == 1 else a.reshape(self.group, -1, 1)
 
     def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:
         """Yield the windows of the kernel over the input spread out by the strides, mirrored as the kernel is."""
@@ -122,6 +165,17 @@ class MatrixProduct(LinearForm):
     def __call__(self, x: Array, w: Array, *, matmul: Matmul = np.matmul) -> Array:
         """Return the sums of products."""
         return matrix_product(x.T if self.transposed_x else x, w.T if self.transposed_w else w, matmul=matmul)
+
+    def filters(self, w: Array) -> Array:
+        """Return the columns of the matrices, matrix after matrix."""
+        turned = w if self.transposed_w or w.ndim == 1 else w.swapaxes(-1, -2)
+        return turned.reshape(-1, turned.shape[-1])
+
+    def aligned(self, a: Array, x_ndim: int, w_ndim: int) -> Array:
+        """Return numbers with the axes that vectors lack."""
+        if a.ndim and w_ndim == 1:
+            a = a[..., None]
+        return a[..., None, :] if a.ndim and x_ndim == 1 else a
 
     def patches(self, x: Array, shape: tuple[int, ...], groups: int) -> Iterator[NDArray[np.float64]]:
         """Yield the rows of the input that each matrix of the weights is multiplied with."""
@@ -181,6 +235,14 @@ class ChannelScale(LinearForm):
         """Return the products; nothing is summed."""
         del matmul
         return np.asarray(x * w.reshape(self.column(x.ndim)))
+
+    def filters(self, w: Array) -> Array:
+        """Return one weight for each channel."""
+        return w.reshape(-1, 1)
+
+    def in_order(self, x: Array, w: Array, sums: RegisterSums) -> Array:
+        """Return the product of each element, in a register that begins with the bias."""
+        return sums.sums([self(x, w)], x.shape)
 
     def column(self, ndim: int) -> tuple[int, ...]:
         """Return the shape in which one number for each channel broadcasts against `ndim` axes."""

@@ -1,4 +1,4 @@
-"""The kind mean: an exact sum over windows or axes, divided by a count and rounded once."""
+"""The kind mean: an exact sum over windows or axes, divided by a count and rounded once, or as a device does it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.kernels.reference.elementwise import divide_integers
-from qengine.kernels.reference.pool import mean_fixed
 from qengine.kernels.reference.requantize import Tally
 from qengine.model.rules import Arithmetic, Kind
+from qengine.model.steps.means import counts_of, mean_of
 from qengine.model.steps.step import Kernel, OneOperand, Tensor
 
 
@@ -36,7 +36,7 @@ class Mean(OneOperand):
 
     def float32(self) -> Kernel:
         """Return the kernel on real numbers or integers."""
-        total, count = self.total, self._count()
+        total, count = self.total, counts_of(self, None)
         # The sum of many small numbers may overflow where their mean does not.
         wide = self.x.dtype if self.x.dtype.itemsize >= 4 else np.dtype(np.float32)
         if self.x.dtype.kind in "iu":
@@ -53,14 +53,10 @@ class Mean(OneOperand):
 
     def fixed(self, out: Tensor, arithmetic: Arithmetic) -> Kernel:
         """Return the kernel on codes."""
-        total, count = self.total, self._count()
-        shift, word = self.x.fraction_bits - out.fraction_bits, arithmetic.word(out.one_format)
+        compute = mean_of(self, out, arithmetic)
 
         def run(*arrays: NDArray[Any], tally: Tally | None = None) -> NDArray[Any]:
             (x,) = arrays
-            return mean_fixed(total(x.astype(np.int64)), count, shift, word, tally=tally)
+            return compute(x, tally)
 
         return run
-
-    def _count(self) -> NDArray[np.int64] | int:
-        return self.count() if callable(self.count) else self.count

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from qengine.errors import FormatError
 from qengine.kernels.reference.requantize import Tally, quantize
+from qengine.kernels.reference.rounding import round_real
 from qengine.kernels.reference.word import Codes
 from qengine.model.graph import StoredConstant
 from qengine.model.rules import EXACT_CONSTANTS, Arithmetic, Kind, Modes
-from qengine.qformat import Format, QFormat, fraction_bits_of
+from qengine.qformat import Format, Overflow, QFormat, fraction_bits_of
 
 ISLANDS = ("softmax", "norm", "recurrent")
 """Families of operators with a rule in integers that a run may leave: Softmax and LogSoftmax; normalizations;
@@ -95,11 +96,12 @@ class Tensor:
         return self.value if self.format is None else self.codes
 
     def encode(self, value: float) -> int:
-        """Return a number of an operator (a bound, a fill) as a code in the format of this tensor."""
+        """Return a number of an operator (a bound, a fill) as a code in the format of this tensor; it saturates."""
         fmt = self.one_format
         if np.isnan(value):
             raise FormatError(f"a constant for tensor '{self.name}' is NaN: fixed point has no code for it")
-        return int(quantize(np.asarray(value, np.float64), fmt.fraction_bits, self.encoding.word(fmt)))
+        word = replace(self.encoding, overflow=Overflow.SATURATE).word(fmt)
+        return int(quantize(np.asarray(value, np.float64), fmt.fraction_bits, word))
 
     def encode_bound(self, value: float | None) -> int | None:
         """Return the bound of a fused activation as an integer that may lie beyond the word.
@@ -108,7 +110,9 @@ class Tensor:
         """
         if value is None:
             return None
-        return round(min(max(float(value) * 2.0**self.fraction_bits, -_MAX_BOUND_CODE), _MAX_BOUND_CODE))
+        assert self.encoding.rounding is not None
+        code = min(max(float(value) * 2.0**self.fraction_bits, -_MAX_BOUND_CODE), _MAX_BOUND_CODE)
+        return int(round_real(np.float64(code), self.encoding.rounding))
 
 
 def codes_of(y: NDArray[Any], name: str, fmt: QFormat, arithmetic: Arithmetic, tally: Tally | None) -> Codes:

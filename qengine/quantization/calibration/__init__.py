@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from qengine.keywords import check_keywords, options_with
@@ -52,7 +53,7 @@ def calibrate(
     options
         Rules by which formats are chosen; None for the defaults.
     session
-        Options of the runs, see `observe`; None for the defaults.
+        Options of the runs, see `observe`; None for the defaults. Its target is that of the options that have none.
     keywords
         Single fields of `CalibrationOptions`, such as ``bits=6``, and `threads` and the limits (``max_...``) of
         `SessionOptions`; they replace those of `options` and `session`.
@@ -84,7 +85,10 @@ def calibrate(
     check_keywords("calibrate", keywords, CalibrateKeywords)
     options = options_with(CalibrationOptions, options, keywords)
     limits = {name: value for name, value in keywords.items() if name in _LIMITS}
-    return choose_formats(observe(model, feeds, options_with(SessionOptions, session, limits)), options)
+    session = options_with(SessionOptions, session, limits)
+    if options.target is None:
+        options = replace(options, target=session.target)
+    return choose_formats(observe(model, feeds, session), options)
 
 
 __all__ = [

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from qengine.model.formats.constants import saturating_magnitude
 from qengine.model.passes.hidden_tensors import cells_of_recurrent
-from qengine.qformat import QFormat, largest_scale
+from qengine.qformat import FRACTION_BITS, QFormat, largest_scale
+from qengine.quantization.calibration.allowed import allowed_formats, nearest
 from qengine.quantization.calibration.channels import ENOUGH, ChannelRanges
 from qengine.quantization.calibration.choose import Counts, Method
 from qengine.quantization.calibration.error import sqnr_in
@@ -24,6 +25,7 @@ from qengine.quantization.calibration.options import CalibrationOptions
 from qengine.quantization.calibration.outputs import STEPS, WIDE, Sources, has_lost, largest, listed, lost_channels
 from qengine.quantization.calibration.result import TensorRange
 from qengine.quantization.calibration.tensors import quantized_tensors
+from qengine.quantization.calibration.ties import Ties
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class CountedGroup:
 
 
 class Groups:
-    """The groups of activations of an observation, with their histograms: what no option but `tie_joins` changes.
+    """The groups of activations of an observation, with their histograms: what no option changes but those of ties.
 
     Attributes
     ----------
@@ -60,9 +62,9 @@ class Groups:
     parts : largest magnitude of each part of the joins that have one format, by the name of the join.
     """
 
-    def __init__(self, observation: Observation, *, tie_joins: bool) -> None:
+    def __init__(self, observation: Observation, ties: Ties) -> None:
         self.observation = observation
-        self.tensors = quantized_tensors(observation.model, observation.optimized, tie_joins=tie_joins)
+        self.tensors = quantized_tensors(observation.model, observation.optimized, ties)
         self.masks = scores_of(observation.model).keys()
         self.inputs = {value.name for value in observation.model.inputs}
         after_passes = observation.optimized.tensors() | observation.optimized.inner_tensors()
@@ -186,19 +188,22 @@ class ActivationFormats:
 
     def __init__(self, groups: Groups, options: CalibrationOptions) -> None:
         self._groups, self._options = groups, options
-        self.notes: list[str] = list(groups.observation.notes)
+        self._unlimited: dict[int, QFormat] = {}
+        self.notes: list[str] = [*groups.observation.notes, *options.notes_on_target()]
         self._signed: list[bool] = []
         for i, group in enumerate(groups.counted):
             self.notes += groups.notes.get(i, [])
-            self._signed.append(not (options.unsigned and self._is_unsigned(group.histograms)))
+            self._signed.append(not (options.may_be_unsigned and self._is_unsigned(group.histograms)))
             for name, one in group.histograms.items():
                 if lost := one.nan + one.infinite * (name not in groups.masks):
                     self.notes.append(f"{lost:,} values of '{name}' are NaN or infinite in float32, and were left out")
         self.notes += groups.notes.get(len(groups.counted), [])
         self._chosen = self._formats(groups.counts, self._signed, options.activation_word_length)
         cells = cells_of_recurrent(groups.observation.model)
-        self._set_words([i for i, one in enumerate(groups.counted) if cells.intersection(one.names)], WIDE)
+        if options.allows_activation_bits(WIDE):
+            self._set_words([i for i, one in enumerate(groups.counted) if cells.intersection(one.names)], WIDE)
         self._set_outputs()
+        self._choose_among()
         self.formats: dict[str, QFormat] = {}
         for group, fmt in zip(groups.counted, self._chosen, strict=True):
             self.formats |= dict.fromkeys(group.names, fmt)
@@ -208,6 +213,8 @@ class ActivationFormats:
     def _set_outputs(self) -> None:
         """Give the groups of the outputs a word length of their own."""
         groups, wanted = self._groups, self._options.output_bits
+        if isinstance(wanted, str) and not self._options.allows_activation_bits(WIDE):
+            return
         wide = groups.lost_outputs(self._chosen, self.notes) if isinstance(wanted, str) else groups.of_outputs()
         self._set_words(wide, WIDE if isinstance(wanted, str) else wanted)
 
@@ -221,6 +228,48 @@ class ActivationFormats:
             found = self._formats(counts, [self._signed[i] for i in places], bits)
             for place, fmt in zip(places, found, strict=True):
                 self._chosen[place] = fmt
+
+    def _choose_among(self) -> None:
+        """Take the best of those formats that the target has for an operand or a result, where it has only some."""
+        groups, constraints = self._groups, self._options.constraints
+        self._allowed = allowed_formats(groups.observation.optimized, constraints, groups.place)
+        for place, allowed in self._allowed.items():
+            one, chosen = groups.counted[place], self._chosen[place]
+            if not allowed:
+                self.notes.append(f"no format of '{one.names[0]}' suits all operators of the target around it")
+            elif chosen not in allowed:
+                self._chosen[place] = nearest(chosen, allowed, one.merged, Method(self._options.method))
+
+    def limit(self, name: str, fraction_bits: int) -> bool:
+        """Give a tensor, and all that share its format, no more than some fraction bits; return whether that is done.
+
+        It is not where the target has no such format.
+        """
+        place = self._groups.place.get(name)
+        if place is None:
+            return False
+        wanted = self._chosen[place]
+        allowed = self._allowed.get(place)
+        if allowed is not None:
+            coarse = [fmt for fmt in allowed if fmt.fraction_bits <= fraction_bits]
+            limited = max(coarse, key=lambda fmt: fmt.fraction_bits, default=wanted)
+        else:
+            limited = wanted.with_fraction_bits(max(fraction_bits, FRACTION_BITS[0]))
+        if limited.fraction_bits >= self.formats[name].fraction_bits:
+            return False
+        self._unlimited.setdefault(place, wanted)
+        self._chosen[place] = limited
+        self.formats |= dict.fromkeys(self._groups.counted[place].names, limited)
+        return True
+
+    @property
+    def limited(self) -> dict[str, int]:
+        """The number of fraction bits that limits took from groups, by the first tensor of each."""
+        counted = self._groups.counted
+        return {
+            counted[place].names[0]: fmt.fraction_bits - self._chosen[place].fraction_bits
+            for place, fmt in self._unlimited.items()
+        }
 
     def _formats(self, counts: Counts, signed: Sequence[bool], bits: int) -> list[QFormat]:
         options = self._options
@@ -265,14 +314,15 @@ class ActivationFormats:
     def ranges(self) -> dict[str, TensorRange]:
         """Return the range of every tensor that runs computed, with the format that it would have alone."""
         ranges: dict[str, TensorRange] = {}
-        for group, fmt in zip(self._groups.counted, self._chosen, strict=True):
+        for place, (group, fmt) in enumerate(zip(self._groups.counted, self._chosen, strict=True)):
             several = group.histograms if len(group.histograms) > 1 else {}
             counts = Counts(list(several.values()), list(several), [group.flats] * len(several))
             found = self._formats(counts, [fmt.signed] * len(several), fmt.bits)
             alone = dict(zip(several, found, strict=True))
             for name, one in group.histograms.items():
                 shares = tuple(other for other in group.histograms if other != name)
-                ranges[name] = self._range(name, one, fmt, alone.get(name, fmt), shares)
+                best = alone.get(name, self._unlimited.get(place, fmt))
+                ranges[name] = self._range(name, one, fmt, best, shares)
                 if name in self._wider:
                     wider = self._wider[name]
                     ranges[name] = replace(ranges[name], format=str(wider), sqnr_db=sqnr_in(one, wider))

@@ -288,6 +288,14 @@ class ConstantRows:
             found = np.where(is_limited, found, best)
         return found
 
+    def symmetric_limits(self, bits: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the most fraction bits with which no row has the least code of its word, -2^(b-1)."""
+        found = np.full(len(self._least), NO_LIMIT, np.int64)
+        for length in np.unique(bits).tolist():
+            own = (bits == length) & (self._least < 0)
+            found[own] = largest_scales(np.zeros(own.sum()), -self._least[own], length)
+        return found
+
     def noise(self, bits: int, fraction_bits: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the sum of squared errors of each row in a signed word with some number of fraction bits."""
         word = QFormat(0, bits - 1).word()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Unpack
 
 import numpy as np
@@ -23,6 +24,10 @@ from qengine.quantization.calibration.observe import Observation
 from qengine.quantization.calibration.options import CalibrationKeywords, CalibrationOptions
 from qengine.quantization.calibration.range_notes import range_notes
 from qengine.quantization.calibration.result import Calibration, TensorRange
+from qengine.quantization.calibration.shifts import Product, limit_results, products_of, weight_limits
+from qengine.quantization.calibration.ties import Ties
+from qengine.quantization.calibration.weight_rules import is_per_channel, keeps_symmetric, word_lengths
+from qengine.targets import Target
 
 
 def choose_formats(
@@ -59,8 +64,8 @@ class FormatChooser:
 
     def __init__(self, observation: Observation) -> None:
         self._observation = observation
-        self._groups: dict[bool, Groups] = {}
-        self._rows: dict[tuple[bool, bool], ConstantRows] = {}
+        self._groups: dict[Ties, Groups] = {}
+        self._rows: dict[tuple[Ties, bool | str], ConstantRows] = {}
 
     @classmethod
     def of(cls, observation: Observation) -> FormatChooser:
@@ -79,9 +84,8 @@ class FormatChooser:
             If no format holds the values of a tensor.
         """
         groups = self._groups_of(options)
-        found: dict[str, Format] = dict(ActivationFormats(groups, options).formats)
-        activations = {name: fmt for name, fmt in found.items() if isinstance(fmt, QFormat)}
-        found |= {name: fmt for name, (fmt, _) in self._constants(groups, activations, options).items()}
+        activations, constants = self._chosen(groups, options)
+        found: dict[str, Format] = {**activations.formats, **{name: fmt for name, (fmt, _) in constants.items()}}
         return {name: format_to_json(found[name]) for name in groups.tensors.order if name in found}
 
     def calibration(self, options: CalibrationOptions) -> Calibration:
@@ -93,12 +97,11 @@ class FormatChooser:
             If no format holds the values of a tensor.
         """
         groups = self._groups_of(options)
-        activations = ActivationFormats(groups, options)
+        activations, chosen = self._chosen(groups, options)
         formats: dict[str, Format] = dict(activations.formats)
-        ranges, notes = activations.ranges(), list(activations.notes)
+        ranges, notes = activations.ranges(), [*activations.notes, *_shift_notes(activations.limited, options)]
         rows = self._rows_of(groups, options)
-        chosen = self._constants(groups, activations.formats, options)
-        noise = [_noise(rows, options.weight_word_length, [pair[k] for pair in chosen.values()]) for k in range(2)]
+        noise = [_noise(rows, [pair[k] for pair in chosen.values()]) for k in range(2)]
         for (name, (fmt, alone)), array, *noises in zip(chosen.items(), rows.arrays, *noise, strict=True):
             formats[name] = fmt
             power = float(np.sum(array.astype(np.float64) ** 2))
@@ -106,6 +109,8 @@ class FormatChooser:
             if ranges[name].best != ranges[name].format:
                 is_mask = groups.tensors.constants[name].holds_infinity
                 reason = "its infinities must saturate what reads them" if is_mask else "the bias needs the room"
+                if options.target is not None and not is_mask:
+                    reason = "a bias, or a constraint of the target, needs the room"
                 notes.append(f"constant '{name}' has fewer fraction bits than it could: {reason}")
         for name, parts in groups.tensors.joins.items():
             if name in self._observation.histograms and (found := _joined_range(name, parts, groups, formats)):
@@ -114,7 +119,7 @@ class FormatChooser:
         notes += range_notes(groups, activations.formats, {name: fmt for name, (fmt, _) in chosen.items()})
         order = [name for name in groups.tensors.order if name in formats or name in ranges]
         written = {name: format_to_json(formats[name]) for name in order if name in formats}
-        if options.tie_joins:  # one format for each part: one for the whole would ask a run not to take it apart
+        if options.ties.whole_concats:  # one format for each part: one for the whole would ask a run not to take it apart
             model = groups.observation.model
             joins = joins_in_parts(model, known_tensors(model))
             written |= {
@@ -134,18 +139,35 @@ class FormatChooser:
         return {tuple(groups.counted[place].names) for place in groups.of_outputs()}
 
     def _groups_of(self, options: CalibrationOptions) -> Groups:
-        if options.tie_joins not in self._groups:
-            self._groups[options.tie_joins] = Groups(self._observation, tie_joins=options.tie_joins)
-        return self._groups[options.tie_joins]
+        if options.ties not in self._groups:
+            self._groups[options.ties] = Groups(self._observation, options.ties)
+        return self._groups[options.ties]
+
+    def _chosen(
+        self, groups: Groups, options: CalibrationOptions
+    ) -> tuple[ActivationFormats, dict[str, tuple[Format, Format]]]:
+        """Return the formats of activations, and those of constants as `_constants` does, within the target's shifts."""
+        activations, shifts = ActivationFormats(groups, options), options.constraints.shifts
+
+        def constants() -> dict[str, Format]:
+            return {name: fmt for name, (fmt, _) in self._constants(groups, activations.formats, options).items()}
+
+        if shifts is not None:
+            limit_results(self._products, activations, constants, shifts[0])
+        return activations, self._constants(groups, activations.formats, options)
+
+    @cached_property
+    def _products(self) -> tuple[Product, ...]:
+        return products_of(self._observation.optimized)
 
     def _rows_of(self, groups: Groups, options: CalibrationOptions) -> ConstantRows:
         """Return the values of all constants: a row for each format that they have."""
-        key = options.tie_joins, options.per_channel
+        key = options.ties, options.per_channel and options.constraints.per_channel
         if key not in self._rows:
             constants = groups.tensors.constants
-            arrays = [one.rows() for one in constants.values()]
-            if not options.per_channel:
-                arrays = [rows.reshape(1, -1) for rows in arrays]
+            arrays = [
+                one.rows() if is_per_channel(one, options) else one.rows().reshape(1, -1) for one in constants.values()
+            ]
             self._rows[key] = ConstantRows(arrays, [f"constant '{name}'" for name in constants])
         return self._rows[key]
 
@@ -153,20 +175,27 @@ class FormatChooser:
         self, groups: Groups, activations: Mapping[str, QFormat], options: CalibrationOptions
     ) -> dict[str, tuple[Format, Format]]:
         """Return the format of each constant, which leaves room for the bias of its operator, and the one without."""
-        bits, constants, rows = options.weight_word_length, groups.tensors.constants, self._rows_of(groups, options)
+        constants, rows = groups.tensors.constants, self._rows_of(groups, options)
+        bits = word_lengths(constants, activations, options)
+        shifts = options.constraints.shifts
+        most = {} if shifts is None else weight_limits(self._products, activations, shifts[1])
         limits = []
-        for constant, array in zip(constants.values(), rows.arrays, strict=True):
-            room = constant.max_fraction_bits(activations, bits)
-            limits.append(room if len(array) == len(room) else room.min(keepdims=True, initial=NO_LIMIT))
-        given, alone = (
-            rows.fraction_bits(bits, method=Method(options.method), percentile=options.percentile, limits=most)
-            for most in (np.concatenate(limits or [np.zeros(0, np.int64)]), NO_LIMIT)
-        )
-        plain, found, first = QFormat(0, bits - 1), {}, 0
         for (name, constant), array in zip(constants.items(), rows.arrays, strict=True):
-            axis, end = constant.axis if options.per_channel else None, first + len(array)
+            room = constant.max_fraction_bits(activations, bits[name])
+            room = room if len(array) == len(room) else room.min(keepdims=True, initial=NO_LIMIT)
+            limits.append(np.minimum(room, most.get(name, NO_LIMIT)))
+        lengths = np.repeat([bits[name] for name in constants], [len(array) for array in rows.arrays])
+        symmetric = rows.symmetric_limits(lengths) if keeps_symmetric(options) else NO_LIMIT
+        given, alone = (
+            self._fraction_bits(rows, lengths, limit, options)
+            for limit in (np.minimum(np.concatenate(limits or [np.zeros(0, np.int64)]), symmetric), NO_LIMIT)
+        )
+        found, first = {}, 0
+        for (name, constant), array in zip(constants.items(), rows.arrays, strict=True):
+            axis, end = constant.axis if is_per_channel(constant, options) else None, first + len(array)
+            plain = QFormat(0, bits[name] - 1)
 
-            def as_format(fraction_bits: list[int], axis: int | None = axis) -> Format:
+            def as_format(fraction_bits: list[int], axis: int | None = axis, plain: QFormat = plain) -> Format:
                 forms = tuple(map(plain.with_fraction_bits, fraction_bits))
                 return forms[0] if axis is None else ChannelFormats(forms, axis)
 
@@ -175,6 +204,30 @@ class FormatChooser:
             found[name] = fmt, fmt if own == best else as_format(best)
             first = end
         return found
+
+    @staticmethod
+    def _fraction_bits(
+        rows: ConstantRows, lengths: NDArray[np.int64], limits: NDArray[np.int64] | int, options: CalibrationOptions
+    ) -> NDArray[np.int64]:
+        """Return the fraction bits of each row in a word of its length."""
+        method, found = Method(options.method), np.zeros(len(lengths), np.int64)
+        for bits in np.unique(lengths).tolist():
+            own = rows.fraction_bits(bits, method=method, percentile=options.percentile, limits=limits)
+            found = np.where(lengths == bits, own, found)
+        return found
+
+
+def _shift_notes(limited: Mapping[str, int], options: CalibrationOptions) -> list[str]:
+    """Return a note on the results that have fewer fraction bits, as the target has no shift for more."""
+    shifts, target = options.constraints.shifts, options.target
+    if not limited or shifts is None:
+        return []
+    assert isinstance(target, Target)
+    listed = ", ".join(f"'{name}' by {count}" for name, count in list(limited.items())[:3])
+    more = f" and {len(limited) - 3} more" if limited.keys() - set(list(limited)[:3]) else ""
+    return [
+        f"fewer fraction bits: {listed}{more}; sums of target {target.name} are shifted right by {shifts[0]} or more"
+    ]
 
 
 def _joined_range(name: str, parts: Sequence[str], groups: Groups, formats: Mapping[str, Format]) -> TensorRange | None:
@@ -196,10 +249,14 @@ def _joined_range(name: str, parts: Sequence[str], groups: Groups, formats: Mapp
     return TensorRange(name, "activation", count, least, most, lost, text, sqnr, text, 0.0, ())
 
 
-def _noise(rows: ConstantRows, bits: int, formats: Sequence[Format]) -> list[float]:
+def _noise(rows: ConstantRows, formats: Sequence[Format]) -> list[float]:
     """Return the sum of squared errors of each constant in its format."""
     each = [(fmt,) if isinstance(fmt, QFormat) else fmt.formats for fmt in formats]
-    found = rows.noise(bits, np.array([fmt.fraction_bits for forms in each for fmt in forms], np.int64)).tolist()
+    lengths = np.array([fmt.bits for forms in each for fmt in forms], np.int64)
+    n, errors = np.array([fmt.fraction_bits for forms in each for fmt in forms], np.int64), np.zeros(len(lengths))
+    for bits in np.unique(lengths).tolist():
+        errors = np.where(lengths == bits, rows.noise(bits, n), errors)
+    found = errors.tolist()
     ends = np.cumsum([len(forms) for forms in each]).tolist()
     return [sum(found[end - len(forms) : end]) for forms, end in zip(each, ends, strict=True)]
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypedDict
 
 from qengine.checks import check_whole_number
 from qengine.errors import OptionError
 from qengine.quantization.calibration.choose import Method
+from qengine.quantization.calibration.ties import Ties
+from qengine.targets import Constraints, Target
 
 _MAX_HEADROOM = 1024.0
+
+DEFAULT_BITS = 8
 
 AUTO = "auto"
 """The word length of outputs that depends on what they would lose."""
@@ -18,7 +24,7 @@ AUTO = "auto"
 class CalibrationKeywords(TypedDict, total=False):
     """The fields of `CalibrationOptions` as keyword arguments."""
 
-    bits: int
+    bits: int | None
     weight_bits: int | None
     activation_bits: int | None
     method: str
@@ -28,6 +34,7 @@ class CalibrationKeywords(TypedDict, total=False):
     unsigned: bool
     tie_joins: bool
     output_bits: int | str
+    target: Target | str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +43,8 @@ class CalibrationOptions:
 
     Attributes
     ----------
-    bits : word length of every tensor, 2 to 16; the cells of an LSTM have 16 always.
+    bits : word length of every tensor, 2 to 16; the cells of an LSTM have 16 always. None for 8 or, where the target
+        does not have it, the next longer word that it has.
     weight_bits, activation_bits : word length of constants, and of the inputs and all that a run computes; None for
         `bits`.
     method : "mse", "max" or "percentile", a `Method`.
@@ -48,14 +56,18 @@ class CalibrationOptions:
     tie_joins : whether the inputs of Concat, Where, Max and Min share the format of the output.
     output_bits : word length of the outputs, and of what shares their formats; "auto" for that of all activations, but
         16 for an output of which a part or a channel would lose its signal, see `outputs`.
+    target : device within whose constraints formats are chosen, as a `Target`, a name or the path of a file; word lengths
+        that are given win over its own. None for no constraints.
 
     Raises
     ------
     OptionError
         If a value is not allowed.
+    TargetError
+        If there is no such target.
     """
 
-    bits: int = 8
+    bits: int | None = None
     weight_bits: int | None = None
     activation_bits: int | None = None
     method: str = Method.MSE
@@ -65,6 +77,7 @@ class CalibrationOptions:
     unsigned: bool = True
     tie_joins: bool = False
     output_bits: int | str = AUTO
+    target: Target | str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         if self.output_bits != AUTO:
@@ -72,10 +85,9 @@ class CalibrationOptions:
                 raise OptionError(f"output_bits is {AUTO!r} or a word length of 2 to 16, not {self.output_bits!r}")
             object.__setattr__(self, "output_bits", check_whole_number("output_bits", self.output_bits, 2, 16))
         for name in ("bits", "weight_bits", "activation_bits"):
-            given = getattr(self, name)
-            if given is None and name != "bits":
-                continue
-            object.__setattr__(self, name, check_whole_number(name, given, 2, 16))
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_whole_number(name, given, 2, 16))
+        object.__setattr__(self, "target", None if self.target is None else Target.of(self.target))
         if not isinstance(self.method, str) or self.method not in list(Method):
             raise OptionError(f"no method is named {self.method!r}; there are {', '.join(Method)}")
         if not _is_number(self.percentile) or not 0.0 < self.percentile <= 100.0:
@@ -85,13 +97,66 @@ class CalibrationOptions:
 
     @property
     def weight_word_length(self) -> int:
-        """The word length of constants."""
-        return self.bits if self.weight_bits is None else self.weight_bits
+        """The word length of constants, if the target has no rule for each."""
+        given = self.bits if self.weight_bits is None else self.weight_bits
+        return word_length(self.constraints.weight_bits) if given is None else given
 
     @property
     def activation_word_length(self) -> int:
         """The word length of the inputs and of all that a run computes."""
-        return self.bits if self.activation_bits is None else self.activation_bits
+        given = self.bits if self.activation_bits is None else self.activation_bits
+        return word_length(self.constraints.activation_bits) if given is None else given
+
+    @property
+    def equal_word_lengths(self) -> bool:
+        """Whether weights have the word length of the tensor that they are multiplied with."""
+        return self.constraints.equal_bits and self.weight_bits is None
+
+    @property
+    def constraints(self) -> Constraints:
+        """The constraints of the target."""
+        return self.target.constraints if isinstance(self.target, Target) else Constraints()
+
+    @property
+    def may_be_unsigned(self) -> bool:
+        """Whether there are unsigned formats."""
+        return self.unsigned and not self.constraints.signed_only
+
+    @property
+    def ties(self) -> Ties:
+        """The operators around which tensors share a format."""
+        constraints = self.constraints
+        return Ties(self.tie_joins, frozenset(constraints.equal_formats), frozenset(constraints.equal_operands))
+
+    def allows_activation_bits(self, bits: int) -> bool:
+        """Whether the target has words of a length for what a run computes."""
+        allowed = self.constraints.activation_bits
+        return allowed is None or bits in allowed
+
+    def notes_on_target(self) -> Iterator[str]:
+        """Yield a note on each word length that is given and that the target does not have."""
+        for kind, bits, allowed in (
+            ("activations", self.activation_word_length, self.constraints.activation_bits),
+            ("weights", self.weight_word_length, self.constraints.weight_bits),
+        ):
+            if allowed is not None and bits not in allowed:
+                assert isinstance(self.target, Target)
+                yield (
+                    f"{kind} have {bits} bits, as given; target {self.target.name} has {listed_bits(allowed)}: "
+                    "leave out the word length to have one of these"
+                )
+
+
+def word_length(allowed: tuple[int, ...] | None) -> int:
+    """Return the word length that is taken by default among those that a target has; None as it has all."""
+    if allowed is None or DEFAULT_BITS in allowed:
+        return DEFAULT_BITS
+    return min((bits for bits in allowed if bits > DEFAULT_BITS), default=max(allowed))
+
+
+def listed_bits(allowed: tuple[int, ...]) -> str:
+    """Return word lengths as text, such as "8 or 16 bits"."""
+    return f"{' or '.join(map(str, sorted(allowed)))} bits"
 
 
 def _is_number(value: object) -> bool:

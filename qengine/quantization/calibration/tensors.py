@@ -27,11 +27,12 @@ from qengine.model.graph import Graph, Value
 from qengine.model.ops.operator import Role, find
 from qengine.model.passes import optimize
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
-from qengine.model.steps import Join
 from qengine.qformat import QFormat
 from qengine.quantization.calibration.signs import never_negative
+from qengine.quantization.calibration.ties import Ties
 
 _QUANTIZED = (Role.DATA, Role.WEIGHTS)
+_NO_TIES = Ties()
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class QuantizedTensors:
     groups : names of the activations that share one format, group by group, in the same order; with those that a pass
         added.
     constants : constants that are in no group.
-    tables : values of the constants that are in a group, as a Gather looks up elements of them.
+    tables : values of the constants that are in a group: a Gather looks up elements of them, or they are tied.
     never_negative : activations that are never negative, for any inputs.
     real_activations : activations that the model declares as floating-point numbers.
     joins : parts of the joined tensors that have a format for each part, by name.
@@ -105,18 +106,18 @@ class QuantizedTensors:
     joins: Mapping[str, tuple[str, ...]]
 
 
-def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False) -> QuantizedTensors:
+def quantized_tensors(model: Graph, optimized: Graph, tied: Ties = _NO_TIES) -> QuantizedTensors:
     """Return the tensors that a run of a model in fixed point quantizes.
 
     Parameters
     ----------
     model, optimized
         The graph before and after the passes.
-    tie_joins
-        Whether the inputs of Concat, Where, Max and Min share the format of the output.
+    tied
+        Operators around which tensors share a format; a constant among them counts as a table.
     """
     known_before = known_tensors(model)
-    joins = {} if tie_joins else joins_in_parts(model, known_before)
+    joins = {} if tied.whole_concats else joins_in_parts(model, known_before)
     order: dict[str, None] = {}
     union, ties = _UnionFind(), list[list[str]]()
     constants: dict[str, Constant] = {}
@@ -129,10 +130,12 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
         for name, group in groups.items():
             for member in group.members:
                 union.join(name, member)
-        if tie_joins:
-            for node in after.nodes:
-                if Join in find(node).kinds:
-                    ties.append([name for name in (*node.inputs, *node.outputs) if name in groups])
+        for names in tied.of(after):
+            own = {after.derived.get(name, name): after.constants[name] for name in names if name in after.constants}
+            own = {name: array for name, array in own.items() if array.dtype.kind == "f" and name not in groups}
+            if computed := [name for name in names if name in groups]:
+                tables |= {name: finite(array) for name, array in own.items()}
+                ties.append([*computed, *own])
         tables |= {name: graph.constants[name] for name in groups if name in graph.constants}
         for name, constant in _constants(graph, after, known, groups).items():
             constants[name] = constants[name].merged(constant) if name in constants else constant
@@ -142,12 +145,12 @@ def quantized_tensors(model: Graph, optimized: Graph, *, tie_joins: bool = False
         for node in graph.nodes:
             order |= dict.fromkeys(name for name in (*node.inputs, *node.outputs) if name)
     constants = {name: constant for name, constant in constants.items() if name not in tables}
-    found = [name for name in order if name in union.parents or name in constants or name in joins]
+    found = [name for name in order if name in union.parents or name in constants or name in joins or name in tables]
     # Tensors that a pass added are in no formats file, unless nothing else stands for them in a run.
     hidden = {n for group in union.groups(found) if not model.added.issuperset(group) for n in group} & model.added
-    for tied in ties:
-        for name in tied[1:]:
-            union.join(tied[0], name)
+    for names in ties:
+        for name in names[1:]:
+            union.join(names[0], name)
     shared = union.groups(found)
     named = [name for name in found if name not in hidden]
     parts = {name: node.inputs for name, node in joins.items()}

@@ -11,10 +11,12 @@ import numpy as np
 from qengine.errors import ModelError, UnsupportedError
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.loader.shapes import with_inferred
+from qengine.model.ops.operator import find
 from qengine.model.opset_conversion import at_opset
 from qengine.model.passes.affine_terms import shape_of
 from qengine.model.protos import graph_proto
 from qengine.model.schemas import output_types
+from qengine.model.steps import Table
 from qengine.quantization.correction import fold_graph
 
 
@@ -26,7 +28,7 @@ def version_of(graph: Graph, default: int) -> int:
 def written_operators(graph: Graph, version: int, fresh: Callable[[str], str], values: Mapping[str, Value]) -> Graph:
     """Return a graph in which all is folded that fixed point folds, with nodes of ONNX at an opset.
 
-    A MatMul with a bias stays one: the writer knows what its constants are.
+    A MatMul with a bias stays one: the writer knows what its constants are. So does a Requantize, which is a pair.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def written_operators(graph: Graph, version: int, fresh: Callable[[str], str], v
         if node.domain == "qengine" and node.operator in _AS_CONV:
             written = _AS_CONV[node.operator](node, folded, constants, fresh)
             nodes += [replace(one, version=version) for one in written]
-        elif node.domain == "qengine" and node.operator != "MatMul":
+        elif node.domain == "qengine" and node.operator not in _WRITTEN_BY_WRITER:
             raise UnsupportedError(f"{node} cannot be written as an operator of ONNX")
         else:
             nodes.append(node)
@@ -91,6 +93,7 @@ def _turned_conv(node: Node, graph: Graph, constants: dict[str, Any], fresh: Cal
     ]
 
 
+_WRITTEN_BY_WRITER = ("MatMul", "Requantize")
 _AS_CONV = {"ScaleShift": _as_conv, "RowScaleShift": _turned_conv}
 
 
@@ -132,3 +135,18 @@ def values_with_types(graph: Graph) -> dict[str, Value]:
 def may_be_real(value: Value) -> bool:
     """Whether a value may be a tensor of real numbers: no sequence, and no integers."""
     return value.container is None and (value.dtype is None or value.dtype.kind == "f")
+
+
+def computed_by_tables(optimized: Graph, written: Graph) -> set[str]:
+    """Return the tensors of a written graph that tables compute: their results, and those inside of functions."""
+    producers = written.producers()
+    found = set[str]()
+    for node in optimized.nodes:
+        if find(node).kinds == (Table,):
+            waiting = [name for name in node.outputs if name in producers]
+            while waiting:
+                name = waiting.pop()
+                found.add(name)
+                inner = [n for n in producers[name].inputs if n in producers and n not in node.inputs]
+                waiting += [n for n in inner if n not in found]
+    return found

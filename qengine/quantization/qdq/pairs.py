@@ -4,7 +4,8 @@ Constants become stored integers, each with a DequantizeLinear after it. `qengin
 inverse: it reads the same formats, and a run gives the same bits.
 
 A tensor that is rounded has two names in the written model: the one before its pair, and the one after it, which its
-readers take. An output keeps the model's name after the pair; any other tensor keeps it before the pair.
+readers take. An output keeps the model's name after the pair; any other tensor keeps it before the pair. A conversion
+to another format is nothing but a pair, and its result has one name.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,13 @@ from qengine.model.passes.hidden_tensors import written_node
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Table
 from qengine.qformat import Format, QFormat, holds
-from qengine.quantization.qdq.operators import may_be_real, typed, values_with_types, written_operators
+from qengine.quantization.qdq.operators import (
+    computed_by_tables,
+    may_be_real,
+    typed,
+    values_with_types,
+    written_operators,
+)
 from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, StoredConstants, check_opset
 from qengine.runtime.plan.network import Network
 
@@ -122,7 +129,7 @@ class _Writer:
         self.names_after_pairs = dict(names_after_pairs or {})
         self.rounded_to: dict[tuple[str, QFormat], str] = {}
         self.nodes: list[Node] = []
-        self._in_tables = _computed_by_tables(network.optimized, self.graph)
+        self._in_tables = computed_by_tables(network.optimized, self.graph)
         self._real, self._quantized = self._constants_by_use()
         kept = self._real | outer.keys()
         self.constants = StoredConstants(self.graph, version, names, kept, self.nodes.append)
@@ -180,6 +187,9 @@ class _Writer:
     def _add(self, node: Node) -> None:
         """Add a node, with a pair after each output that is rounded."""
         node = written_node(node, self.formats)
+        if (node.operator, node.domain) == ("Requantize", "qengine"):
+            self._round(node.outputs[0], self._input(node, 0), node.outputs[0])
+            return
         inputs = tuple(self._input(node, i) for i in range(len(node.inputs)))
         renamed = self.rounded & self.outputs
         outputs = tuple(self.names.fresh(f"{name}_real") if name in renamed else name for name in node.outputs)
@@ -240,7 +250,7 @@ class _Writer:
             return self.names_after_pairs.get(name, name)
         role = _role(node, place)
         if role is Role.BIAS and (bits := self._bias_bits(node)) is not None:
-            return self.constants.bias(name, array, bits, is_own=name not in self._quantized)
+            return self.constants.bias(name, array, bits, self._bias_form(name), is_own=name not in self._quantized)
         if name in self._quantized and (name not in self._real or self._reads_codes(node, place)):
             return self.constants.in_format(name, array, self._form(name))
         if name in self.outer and self.outer[name] is not array:  # folding changed it inside of this graph
@@ -298,6 +308,11 @@ class _Writer:
     def _form(self, constant: str) -> Format:
         """Return the format of a constant; the table has it under the name in the model."""
         return self.formats[self.graph.derived.get(constant, constant)]
+
+    def _bias_form(self, constant: str) -> Format | None:
+        """Return the format that the user gives a bias."""
+        name = self.graph.derived.get(constant, constant)
+        return self.formats[name] if self.network.table and name in self.network.table.biases else None
 
     def _reads_known(self, node: Node, place: int) -> bool:
         """Whether a node that a run computes reads real numbers that are known before a run and not constant."""
@@ -371,21 +386,6 @@ class _Writer:
         for operator, source, result in (("QuantizeLinear", real, stored), ("DequantizeLinear", stored, out)):
             node = Node(operator, (source, scale, zero), (result,), {}, f"{result}/{operator}", version=self.version)
             self.nodes.append(node)
-
-
-def _computed_by_tables(optimized: Graph, written: Graph) -> set[str]:
-    """Return the tensors of a written graph that tables compute: their results, and those inside of functions."""
-    producers = written.producers()
-    found = set[str]()
-    for node in optimized.nodes:
-        if find(node).kinds == (Table,):
-            waiting = [name for name in node.outputs if name in producers]
-            while waiting:
-                name = waiting.pop()
-                found.add(name)
-                inner = [n for n in producers[name].inputs if n in producers and n not in node.inputs]
-                waiting += [n for n in inner if n not in found]
-    return found
 
 
 def _role(node: Node, place: int) -> Role | None:

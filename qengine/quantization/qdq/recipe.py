@@ -24,6 +24,7 @@ from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS
 from qengine.quantization.qdq.write import quantized_model
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
+from qengine.targets import Target
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
@@ -40,6 +41,7 @@ class QuantizedModel:
     entries : entry for each layer that a correction changed or left.
     check : phrase that tells what was compared of the model, read back, and the session; or why nothing was.
     verdicts : verdict on each step of a guarded recipe, such as "best".
+    target : name of the device within whose constraints formats were chosen; None for none.
     """
 
     model: onnx.ModelProto
@@ -47,11 +49,17 @@ class QuantizedModel:
     entries: tuple[CorrectionEntry, ...]
     check: str
     verdicts: tuple[Verdict, ...] = ()
+    target: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes on what the model cannot say to other runtimes."""
         found = []
+        if self.target is not None:
+            found.append(
+                f"formats are within target {self.target}, and its rules are not in the file, which rounds half to even "
+                f"as ONNX does: give target {self.target} to a run"
+            )
         if count := _recurrent_nodes(self.session.graph):
             what = "1 recurrent node" if count == 1 else f"{count} recurrent nodes"
             rest = "other runtimes compute gates and cells in float32, between pairs"
@@ -134,7 +142,8 @@ def quantize_model(
         fixed = with_formats(fixed, dict.fromkeys(error.names, QFormat.of(qformat)))
         written = quantized_model(fixed)
     check = check_written(fixed, written, data)
-    return QuantizedModel(written, fixed, corrected.entries, check, corrected.verdicts)
+    target = options.target.name if isinstance(options.target, Target) else None
+    return QuantizedModel(written, fixed, corrected.entries, check, corrected.verdicts, target)
 
 
 def _recurrent_nodes(graph: Graph) -> int:

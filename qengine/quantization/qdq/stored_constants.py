@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from qengine.errors import FormatError, UnsupportedError
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Names, Node
+from qengine.model.rules import BiasRule
 from qengine.model.steps import Tensor
-from qengine.model.steps.linear import bias_codes
+from qengine.model.steps.bias import bias_codes
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
 
 ACTIVATION_BITS = (8, 16)
@@ -77,7 +78,7 @@ class StoredConstants:
             self._outputs[name, fmt] = self._dequantize(codes, out, [one.fraction_bits for one in each], axis)
         return self._outputs[name, fmt]
 
-    def bias(self, name: str, array: NDArray[Any], bits: NDArray[np.int64], *, is_own: bool) -> str:
+    def bias(self, name: str, array: NDArray[Any], bits: NDArray[np.int64], fmt: Format | None, *, is_own: bool) -> str:
         """Return the name of a bias of 32 bits after DequantizeLinear.
 
         Parameters
@@ -86,17 +87,27 @@ class StoredConstants:
             The constant.
         bits
             Number of fraction bits, or one number for each channel.
+        fmt
+            Format to which the elements are rounded before; None for none.
         is_own
             Whether the result may have the model's own name of the bias.
+
+        Raises
+        ------
+        UnsupportedError
+            If an element in the format does not fit 32 bits with these fraction bits.
         """
         key = (name, bits.tobytes())
         if key not in self._outputs:
             n = bits
+            if fmt is not None:
+                array = _in_format(name, array, fmt, bits)
             if bits.size > 1:  # the last axis counts channels, group by group, with the same bits in each group
                 channels = max(bits.size, array.shape[-1] if array.ndim else 1)
                 array = np.broadcast_to(array, (*array.shape[:-1], channels))
                 n = np.tile(bits, channels // bits.size)
-            codes = bias_codes(Tensor(name, array.dtype, array.shape, array), array.shape, n).astype(np.int32)
+            real = Tensor(name, array.dtype, array.shape, array)
+            codes = bias_codes(real, array.shape, n, BiasRule()).astype(np.int32)
             out = self._own_name(name) if is_own else self._names.fresh(f"{name}_bias")
             self._outputs[key] = self._dequantize(codes, out, n.tolist(), None if n.size == 1 else array.ndim - 1)
         return self._outputs[key]
@@ -137,3 +148,15 @@ class StoredConstants:
             return self._names.fresh(f"{name}_dequantized")
         self._used_own_names.add(name)
         return name
+
+
+def _in_format(name: str, array: NDArray[Any], fmt: Format, bits: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the numbers that the codes of a bias stand for, which 32 bits must hold."""
+    n = fraction_bits_of(fmt, array.ndim)
+    rounded = np.ldexp(quantize(array, n, fmt.word()).astype(np.float64), -np.asarray(n))
+    if np.abs(rounded).max(initial=0.0) * 2.0 ** int(bits.max()) >= 1 << 31:
+        raise UnsupportedError(
+            f"bias '{name}' in {fmt} does not fit 32 bits with the {int(bits.max())} fraction bits of its sums: "
+            "give the input or the weights fewer fraction bits"
+        )
+    return np.asarray(rounded)

@@ -45,10 +45,8 @@ class ExactNumbers:
     def table(self) -> NDArray[np.int64]:
         """Return the numbers as the kernel reads them."""
         word = self.word
-        low, high = (
-            end if bound is None else min(max(bound, word.least), word.most)
-            for bound, end in ((self.low, word.least), (self.high, word.most))
-        )
+        low = word.lowest if self.low is None else min(max(self.low, word.lowest), word.most)
+        high = word.most if self.high is None else min(max(self.high, word.least), word.most)
         return np.array([low, high, max(self.shift, 0), max(-self.shift, 0), 64 - word.bits, *self.shifts], np.int64)
 
 
@@ -109,10 +107,8 @@ def broadcast_op(
     sizes = [ITEMSIZE[names[-1]], *(ITEMSIZE[name] for name in names[:-1])]
     repeats = tuple(step == 0 for step in steps[1:])
     word = exact.word if exact is not None else None
-    wraps = word is not None and word.overflow == "wrap"
-    rounding = "" if word is None else word.rounding
-    signed = word is not None and wraps and word.signed
-    spec = Broadcast(operation, tuple(names[:-1]), names[-1], repeats, bounds is not None, rounding, wraps, signed)
+    end = () if word is None else (word.rounding, word.fitting, word.keeps_sign)
+    spec = Broadcast(operation, tuple(names[:-1]), names[-1], repeats, bounds is not None, *end)
     limits = np.zeros(2) if bounds is None else bounds
     if exact is not None:
         limits = exact.table()

@@ -116,7 +116,7 @@ def _form(form: Any) -> Any:
 def _row(t: Tensor) -> Tensor:
     """Return a tensor without its last axis, of length 1."""
     value = None if t.value is None else t.value.reshape(t.shape[:-1])
-    found = Tensor(t.name, t.dtype, t.shape[:-1], value, t.format)
+    found = Tensor(t.name, t.dtype, t.shape[:-1], value, t.format, encoding=t.encoding)
     if "codes" in vars(t):
         found.keep_codes(t.codes.reshape(found.shape))
     return found

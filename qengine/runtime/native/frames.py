@@ -128,7 +128,7 @@ def on_frames(step: Step, x: Tensor, depth: Depth) -> Step:
         assert step.w.value is not None
         m, inner, taps, *kernel = step.w.shape
         elements = step.w.value.transpose(0, 2, 1, 3, 4).reshape(m, taps * inner, *kernel)
-        w = Tensor(step.w.name, step.w.dtype, elements.shape, elements, step.w.format)
+        w = Tensor(step.w.name, step.w.dtype, elements.shape, elements, step.w.format, encoding=step.w.encoding)
         product = Convolution(form.strides[1:], form.dilations[1:], form.pads[1:], form.group)
         shape = (n * depth.out, c, *size)
         bias_shape = (c, 1, 1)

@@ -71,13 +71,12 @@ class PackOp(Op):
 
 def _quantization(word: Word, stored: str, *, counts: bool = False) -> Pack:
     """Return the specification of the kernel that makes codes of a word from float32."""
-    wraps = word.overflow == "wrap"
-    return Pack("f32", stored, word.rounding, wraps, wraps and word.signed, counts)  # type: ignore[arg-type]
+    return Pack("f32", stored, word.rounding, word.fitting, word.keeps_sign, counts)  # type: ignore[arg-type]
 
 
 def _numbers(word: Word | None, fraction_bits: int, nan: Address) -> dict[str, Address]:
     """Return the arguments of a quantization to a word, which other copies do not read."""
-    bounds = (word.least, word.most, word.bits) if word else (0, 0, 0)
+    bounds = (word.lowest, word.most, word.bits) if word else (0, 0, 0)
     scale = {"scale": double_bits(2.0**fraction_bits), "nan": nan}
     return {**scale, **dict(zip(("low", "high", "bits"), bounds, strict=True))}
 

@@ -74,4 +74,4 @@ def row_op(
 def code_end(word: Word, shift: int) -> tuple[int, ...]:
     """Return the numbers of the end of an exact result that drops `shift` bits; see `kernels.emit.code_rows`."""
     right, left = min(max(shift, 0), _MAX_RIGHT_SHIFT), min(max(-shift, 0), _MAX_LEFT_SHIFT)
-    return right, left, word.least, word.most, 64 - word.bits
+    return right, left, word.lowest, word.most, 64 - word.bits

@@ -45,7 +45,7 @@ def _turned_constant(t: Tensor, ndim: int) -> Tensor:
     """Return a constant as it broadcasts against tensors with channels second."""
     assert t.value is not None
     value = t.value.reshape(*(1,) * (ndim - t.ndim), *t.shape).transpose(first_order(ndim))
-    return Tensor(t.name, t.dtype, value.shape, value, t.format)
+    return Tensor(t.name, t.dtype, value.shape, value, t.format, encoding=t.encoding)
 
 
 def _is_elementwise(step: Step) -> bool:

@@ -16,7 +16,7 @@ from qengine.model.eager import single_node
 from qengine.model.graph import Graph, Node
 from qengine.model.ops.binding import make_steps
 from qengine.model.ops.operator import NeedsRun, Role, find
-from qengine.model.rules import Arithmetic
+from qengine.model.rules import AccumulatorRule, Arithmetic, BiasRule
 from qengine.model.schemas import is_defined
 from qengine.model.static_values import may_be_known
 from qengine.model.steps import (
@@ -38,6 +38,7 @@ from qengine.qformat import PartFormats, QFormat, joined_format
 from qengine.runtime.plan.evaluation_rules import with_rule
 from qengine.runtime.plan.lifetimes import most_bytes, with_lifetimes
 from qengine.runtime.plan.plan import BoundStep, FixedPointSettings, Plan
+from qengine.runtime.plan.unrounded_bias import with_unrounded_bias
 
 
 class Branches(Protocol):
@@ -266,7 +267,7 @@ class PlanBuilder:
         if self.fixed is None or tensor.value is None or not tensor.is_float or not self._is_computed(node):
             return tensor
         role = next(role for n, role in find(node).roles(node) if n == name)
-        if role not in (Role.DATA, Role.WEIGHTS):
+        if role not in (Role.DATA, Role.WEIGHTS) and not self._is_bias(tensor, role):
             return tensor
         if self._is_real(node):
             return tensor
@@ -276,6 +277,10 @@ class PlanBuilder:
             encoding = self.fixed.rules.modes("constants", tensor.name)
             self.encoded[name] = replace(tensor, format=fmt, encoding=encoding)
         return self.encoded[name]
+
+    def _is_bias(self, tensor: Tensor, role: Role) -> bool:
+        """Whether a constant is a bias that the user gives a format."""
+        return self.fixed is not None and role is Role.BIAS and tensor.name in self.fixed.formats.biases
 
     def _is_real(self, node: Node) -> bool:
         """Whether a node computes on real numbers without a format, in a model that is quantized in part."""
@@ -309,7 +314,7 @@ class PlanBuilder:
         memory.require(self.known_bytes + size, str(node))
         self.known_bytes += size
         fmt = self.fixed.formats.activations.get(name) if self.fixed and step.dtype.kind == "f" else None
-        output, step, kernel, _ = self._with_kernel(name, step, fmt)
+        output, step, kernel, _ = self._with_kernel(name, step, fmt, node)
         if output.format is None and all(t.format is None for t in step.operands):
             value = step.known()
         else:
@@ -340,7 +345,7 @@ class PlanBuilder:
         return joined_format(formats, axis, tuple(t.shape[axis] for t in step.joined))
 
     def _with_kernel(
-        self, name: str, step: Step, fmt: QFormat | PartFormats | None
+        self, name: str, step: Step, fmt: QFormat | PartFormats | None, node: Node
     ) -> tuple[Tensor, Step, Kernel, Arithmetic | None]:
         """Return a step's output, the step in float32 where it mixes codes and reals, its kernel, and its rules."""
         output = Tensor(name, step.dtype, step.shape, None, fmt)
@@ -353,11 +358,18 @@ class PlanBuilder:
         output = replace(output, encoding=rules.modes("constants", ""))
         if isinstance(step, Rows) and step.is_island(rules.islands):
             step = step.island()
-        arithmetic = rules.of(step.rule_kind, name)
+        arithmetic = rules.of(step.rule_kind, name, node.operator)
+        if isinstance(step, Linear) and step.b is not None and fmt is not None and self._adds_unrounded(arithmetic):
+            step, arithmetic = with_unrounded_bias(step, output, arithmetic)
         return output, step, step.fixed(output, arithmetic), arithmetic
 
+    def _adds_unrounded(self, arithmetic: Arithmetic) -> bool:
+        """Whether a bias is added as the real number that it is: in a QONNX model, by rules that say nothing else."""
+        is_default = (arithmetic.accumulator, arithmetic.bias) == (AccumulatorRule(), BiasRule())
+        return self.is_partial and self.graph.unrounded_biases and is_default
+
     def _bind(self, name: str, step: Step, node: Node) -> None:
-        output, step, kernel, arithmetic = self._with_kernel(name, step, self._format(name, step))
+        output, step, kernel, arithmetic = self._with_kernel(name, step, self._format(name, step), node)
         is_real = self._computes_reals(step, output)
         bound_step = BoundStep(node, step, output, kernel, is_real=is_real, arithmetic=arithmetic)
         if bound_step.is_island:

@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from qengine.errors import OptionError, did_you_mean
 from qengine.model.eager import single_node
-from qengine.model.formats.assign import FormatRequest, Formattable, assign_formats
+from qengine.model.formats.assign import FormatRequest, assign_formats
+from qengine.model.formats.files import parse_format
+from qengine.model.formats.formattable import Formattable
 from qengine.model.formats.parts import whole_tensors
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
-from qengine.model.passes import optimize, remove_dead, with_hidden_outputs
-from qengine.model.rules import Rules
+from qengine.model.passes import AS_WRITTEN, Copies, optimize, remove_dead, with_hidden_outputs
+from qengine.model.rules import Modes, Rules
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
-from qengine.qformat import Format
+from qengine.qformat import Format, QFormat
 from qengine.runtime.control_flow import CONTROL
 
 
@@ -54,7 +56,7 @@ class Network:
     Attributes
     ----------
     model : graph as it was loaded, without the nodes of its quantization, with names for what
-        nodes compute inside, and with joins taken apart.
+        nodes compute inside, with joins taken apart, and with conversions between formats of the request.
     optimized : graph after the passes.
     as_float32 : whether the formats that a quantized model has are ignored.
     request : formats that were requested, or an empty request for a quantized model; None in float32.
@@ -81,9 +83,10 @@ class Network:
         self._branches: dict[tuple[int, str], tuple[Node, Graph]] = {}  # with the node, so that its id stays its own
         check_supported(model, is_runnable)
         self._gives_hidden = gives_hidden
-        model = replace(model, whole=_whole(model, request))
+        model = replace(model, whole=_whole(model, request), given=_given(request))
         self._stages = optimize(model, gives_hidden=gives_hidden)
-        self.model, self.optimized = self._stages[3], self._stages[-1]
+        self._copies = Copies(self._stages[AS_WRITTEN])
+        self.model, self.optimized = self._stages[AS_WRITTEN + 1], self._stages[-1]
         self.value_inputs = value_inputs(self.model) - data
         self.known = known_tensors(self.model, self.value_inputs | around)
         self._formattable = Formattable(self.model, self.optimized, self.known)
@@ -91,19 +94,24 @@ class Network:
 
     def _assign(self, request: FormatRequest | None, as_float32: bool) -> None:
         self.as_float32, self._requested = as_float32, request
-        if request is None and self.model.formats and not as_float32:
+        if request is None and self.model.formats is not None and not as_float32:
             request = FormatRequest()
         self.request = request
         self.table = None if request is None else assign_formats(self._formattable, request)
 
     def with_request(self, request: FormatRequest | None, *, as_float32: bool = False) -> "Network":
-        """Return the same network with another request; the passes run again only if it names other joins."""
-        if request is not None and _whole(self.source, request) != self.source.whole:
+        """Return the same network with another request; the passes run again only if that changes joins or copies."""
+        if request is not None and not self._suits(request):
             return Network(self.source, request, as_float32=as_float32, gives_hidden=self._gives_hidden)
         other = copy.copy(self)
         other._branches = {}
         other._assign(request, as_float32)
         return other
+
+    def _suits(self, request: FormatRequest) -> bool:
+        """Whether the passes give the same graphs with another request."""
+        converted = (self._copies.converted(given) for given in (self.source.given, _given(request)))
+        return _whole(self.source, request) == self.source.whole and len(set(converted)) == 1
 
     def with_model(self, model: Graph) -> "Network":
         """Return the network of another graph with the same request."""
@@ -204,8 +212,13 @@ class Network:
                     f"rules name '{name}', and the model has no such tensor{did_you_mean(name, existing)}"
                 )
         renamed = {self.model.aliases.get(n, n): modes for n, modes in rules.tensors.items()}
-        keeps = self.table is not None and self.request is not None and self.request.qformat is None
-        return replace(rules, tensors={**(self.model.rules if keeps else {}), **renamed})
+        return replace(rules, tensors={**self.own_rules, **renamed})
+
+    @property
+    def own_rules(self) -> Mapping[str, Modes]:
+        """The rules that a quantized model has for its tensors; none where other formats replace its own."""
+        keeps = self.request is not None and self.request.qformat is None
+        return self.model.rules if keeps else {}
 
     @property
     def source(self) -> Graph:
@@ -273,6 +286,12 @@ def _whole(model: Graph, request: FormatRequest | None) -> frozenset[str]:
     if request is None:
         return frozenset()
     return whole_tensors(model, request.formats, has_rest=request.qformat is not None)
+
+
+def _given(request: FormatRequest | None) -> dict[str, Format]:
+    """Return the formats that a request gives single tensors."""
+    parsed = {} if request is None else {name: parse_format(name, fmt) for name, fmt in request.formats.items()}
+    return {name: fmt for name, fmt in parsed.items() if isinstance(fmt, QFormat)}
 
 
 def _has_hidden(graph: Graph) -> bool:

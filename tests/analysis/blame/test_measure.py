@@ -321,7 +321,7 @@ def test_rounding_and_overflow_are_those_of_the_session():
     codes = np.rint(exact * 128)
     error = exact - ((codes + 128) % 256 - 128) / 128
     assert close(wrap["x"].own_db, 10 * np.log10(np.sum(exact**2) / np.sum(error**2)))
-    assert any("cannot wrap" in note for note in wrap.notes)
+    assert any("always fits" in note for note in wrap.notes)
     assert not any("wrap" in note for note in floor.notes)
 
 

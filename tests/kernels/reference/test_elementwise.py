@@ -42,7 +42,12 @@ def test_sum_and_difference(word, code_of, n, n_y):
     for signs in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
         got = add_fixed([a, b], n, signs, n_y, word)
         expected = [
-            [code_of((signs[0] * value(p, n[0]) + signs[1] * value(q, n[1])) * Fraction(2) ** n_y, word) for q in BYTES]
+            [
+                code_of(
+                    (signs[0] * value(p, n[0]) + signs[1] * value(q, n[1])) * Fraction(2) ** n_y, word, max(n) - n_y
+                )
+                for q in BYTES
+            ]
             for p in CODES
         ]
         assert got.dtype == word.dtype
@@ -62,7 +67,7 @@ def test_many_operands_far_apart(terms, n_y, word, code_of):
     codes, n, signs = zip(*terms, strict=True)
     exact = sum(s * value(c, k) for c, k, s in terms) * Fraction(2) ** n_y
     got = add_fixed([np.array([c], np.int16) for c in codes], n, signs, n_y, word)
-    assert got.tolist() == [code_of(exact, word)]
+    assert got.tolist() == [code_of(exact, word, max(n) - n_y)]
 
 
 def test_a_hundred_largest_codes_at_the_width_of_int64():
@@ -83,9 +88,9 @@ def test_sums_broadcast():
 def test_product(word, code_of, shift):
     a, b = CODES[:, None], CODES[None]
     got = multiply_fixed(a, b, shift, word)
-    assert got.tolist() == [[code_of(value(int(p) * int(q), shift), word) for q in CODES] for p in CODES]
+    assert got.tolist() == [[code_of(value(int(p) * int(q), shift), word, shift) for q in CODES] for p in CODES]
     unsigned = np.array([65535], np.uint16)
-    assert multiply_fixed(unsigned, unsigned, shift, word).tolist() == [code_of(value(65535**2, shift), word)]
+    assert multiply_fixed(unsigned, unsigned, shift, word).tolist() == [code_of(value(65535**2, shift), word, shift)]
 
 
 @pytest.mark.parametrize("shift", [-200, -60, -45, -44, -43, -8, -1, 0, 1, 8, 43, 44, 45, 60, 200])
@@ -103,9 +108,9 @@ def test_division_by_zero_saturates_and_counts(word, shift):
     a, b = np.array([-5, 0, 7], np.int16), np.array([[0], [0]], np.uint8)
     got = divide_fixed(a, b, shift, word, tally=tally)
     assert got.dtype == word.dtype
-    assert got.tolist() == [[word.least, 0, word.most]] * 2
+    assert got.tolist() == [[word.lowest, 0, word.most]] * 2
     assert (tally[SATURATED], tally[TOTAL]) == (6, 6)
-    assert tally[LARGEST] == max(word.most, -word.least)
+    assert tally[LARGEST] == max(word.most, -word.lowest)
 
 
 def test_tally_of_a_quotient():
@@ -148,9 +153,10 @@ def test_scalars(n):
 def test_prelu(word, code_of, n, n_slope, n_y):
     slopes = np.int16([-32768, -3, 0, 5, 32767])
     got = prelu_fixed(CODES[:, None], slopes, n_slope, n - n_y, word)
+    dropped = n + max(n_slope, 0) - n_y
     expected = [
         [
-            code_of((value(x, n) if x >= 0 else value(x, n) * value(a, n_slope)) * Fraction(2) ** n_y, word)
+            code_of((value(x, n) if x >= 0 else value(x, n) * value(a, n_slope)) * Fraction(2) ** n_y, word, dropped)
             for a in slopes
         ]
         for x in CODES

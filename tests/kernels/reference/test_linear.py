@@ -224,7 +224,7 @@ def exact_codes(x, w, b, shift, word, accumulator_bits, low, high, code_of):
             if accumulator_bits:
                 half = 1 << (accumulator_bits - 1)
                 acc = (acc + half) % (2 * half) - half
-            code = code_of(Fraction(acc) * Fraction(2) ** -shift[j], word)
+            code = code_of(Fraction(acc) * Fraction(2) ** -shift[j], word, shift[j])
             codes.append(min(max(code, low), high))
         rows.append(codes)
     return rows

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracle import OVERFLOWS, ROUNDINGS
 
 from qengine.kernels.reference.requantize import (
     LARGEST,
@@ -27,8 +28,8 @@ words = st.builds(
     Word,
     st.integers(2, 16),
     st.booleans(),
-    st.sampled_from(["half_even", "half_up", "half_away", "floor", "trunc"]),
-    st.sampled_from(["saturate", "wrap"]),
+    st.sampled_from(ROUNDINGS),
+    st.sampled_from(OVERFLOWS),
 )
 
 
@@ -42,11 +43,11 @@ def test_edges_by_every_shift(word, code_of, dtype):
     for shift in SHIFTS:
         got = requantize(acc, shift, word)
         assert got.dtype == word.dtype
-        assert got.tolist() == [code_of(scaled(v, shift), word) for v in WHOLE], shift
+        assert got.tolist() == [code_of(scaled(v, shift), word, shift) for v in WHOLE], shift
 
 
 def test_shift_per_channel_of_either_sign(word, code_of):
-    expected = [[code_of(scaled(v, s), word) for s in SHIFTS] for v in WHOLE]
+    expected = [[code_of(scaled(v, s), word, s) for s in SHIFTS] for v in WHOLE]
     for dtype in (np.int64, object):
         acc = np.array(WHOLE, dtype)[:, None]
         assert requantize(acc, np.array(SHIFTS), word).tolist() == expected
@@ -57,12 +58,12 @@ def test_shift_per_channel_of_either_sign(word, code_of):
 
 @given(acc=st.integers(-(2**60), 2**60), shift=st.integers(-80, 80), word=words)
 def test_any_shift(acc, shift, word, code_of):
-    assert requantize(np.array([acc]), shift, word).tolist() == [code_of(scaled(acc, shift), word)]
+    assert requantize(np.array([acc]), shift, word).tolist() == [code_of(scaled(acc, shift), word, shift)]
 
 
 @given(acc=st.integers(-(2**300), 2**300), shift=st.integers(-300, 300), word=words)
 def test_integers_beyond_int64(acc, shift, word, code_of):
-    assert requantize(np.array([acc], object), shift, word).tolist() == [code_of(scaled(acc, shift), word)]
+    assert requantize(np.array([acc], object), shift, word).tolist() == [code_of(scaled(acc, shift), word, shift)]
 
 
 @given(a=st.integers(-(2**60), 2**60), b=st.integers(1, 2**60), word=words)
@@ -100,7 +101,7 @@ BOUNDS = [(0, None), (None, 5), (-3, 5), (0, 1000), (-1000, 5), (-1000, 1000), (
 @pytest.mark.parametrize(("low", "high"), BOUNDS)
 def test_bounds_are_applied_after_overflow(word, code_of, low, high):
     acc = np.arange(-600, 600)
-    expected = [code_of(Fraction(int(v), 2), word) for v in acc]
+    expected = [code_of(Fraction(int(v), 2), word, 1) for v in acc]
     if low is not None:
         low_code = min(max(low, word.least), word.most)
         expected = [max(v, low_code) for v in expected]
@@ -148,6 +149,10 @@ def test_tally_of_wrapping_counts_what_would_have_saturated():
         (None, 200, "saturate", 2),  # a bound outside the word cuts nothing
         (-1000, 50, "saturate", 1),
         (0, 127, "wrap", 2),  # a wrapped code is wrong whatever the activation makes of it
+        (0, 127, "zero", 2),
+        (-127, None, "symmetric", 1),
+        (-128, None, "symmetric", 2),
+        (0, 127, "symmetric", 0),
     ],
 )
 def test_tally_leaves_out_what_the_activation_cuts(low, high, overflow, saturated):
@@ -189,7 +194,7 @@ def test_unknown_overflow():
 def test_scalars_stay_arrays(word, code_of, dtype, shift):
     got = requantize(np.array(100, dtype), shift, word, low=-1, tally=new_tally())
     assert (type(got), got.shape) == (np.ndarray, ())
-    assert got == max(code_of(scaled(100, shift), word), max(-1, word.least))
+    assert got == max(code_of(scaled(100, shift), word, shift), max(-1, word.least))
 
 
 REALS = [0.0, 0.25, 0.5, 0.75, 1.5, 2.5, 127.4, 127.5, 128.0, 255.5, 256.0, 65535.5, 1e9, 2.0**70, 3.4e38]
@@ -208,7 +213,7 @@ def test_quantize(word, code_of, n):
     assert got.tolist() == [code_of(v, word) for v in exact]
     beyond = word._replace(bits=300, signed=True)
     whole = [code_of(v, beyond) for v in exact]
-    assert tally[SATURATED] == sum(not word.least <= v <= word.most for v in whole)
+    assert tally[SATURATED] == sum(not word.lowest <= v <= word.most for v in whole)
     assert tally[UNDERFLOWED] == sum(v == 0 != e for v, e in zip(whole, exact, strict=True))
     assert tally[LARGEST] == max(abs(int(v)) for v in got)
     assert tally[TOTAL] == len(values)
@@ -225,11 +230,11 @@ def test_quantize_what_scaling_takes_out_of_float64(word, code_of, x):
         assert quantize(np.array(x), n, word) == code_of(scaled(x, -n), word)
 
 
-def test_quantize_infinities_saturate_in_either_overflow(word):
+def test_quantize_infinities_saturate_in_every_overflow(word):
     tally = new_tally()
     x = np.array([np.inf, -np.inf], np.float32)
-    assert quantize(x, 3, word, tally=tally).tolist() == [word.most, word.least]
-    assert tally.tolist() == [2, 0, max(word.most, -word.least), 2, 0]
+    assert quantize(x, 3, word, tally=tally).tolist() == [word.most, word.lowest]
+    assert tally.tolist() == [2, 0, max(word.most, -word.lowest), 2, 0]
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.int32, np.int64, np.uint64, np.float16])
@@ -243,7 +248,7 @@ def test_quantize_other_types(word, code_of, dtype):
         x = np.array([info.min, 0, 1, 5, info.max - 1, info.max], dtype)
     for n in (-70, -1, 0, 2, 70):
         expected = [
-            (word.least if v < 0 else word.most) if v in (np.inf, -np.inf) else code_of(scaled(v, -n), word)
+            (word.lowest if v < 0 else word.most) if v in (np.inf, -np.inf) else code_of(scaled(v, -n), word)
             for v in x.tolist()
         ]
         assert quantize(x, n, word).tolist() == expected

@@ -93,9 +93,9 @@ def test_fixed_against_loops(word, code_of):
         saturated = 0
         for at in np.ndindex(got.shape):
             exact = Fraction(exact_sum(x, axes, taps, at), 1 << 22) * Fraction(2) ** -shift
-            assert got[at] == code_of(exact, word)
-            whole = code_of(exact, word._replace(bits=200, signed=True))
-            saturated += not word.least <= whole <= word.most
+            assert got[at] == code_of(exact, word, 22 + shift)
+            whole = code_of(exact, word._replace(bits=200, signed=True), 22 + shift)
+            saturated += not word.lowest <= whole <= word.most
         assert (tally[SATURATED], tally[TOTAL]) == (saturated, got.size)
 
 

@@ -20,7 +20,7 @@ def test_every_entry_is_the_function_rounded_once(source, n_in, n_out, word, cod
     assert entries.dtype == word.dtype
     assert entries.tolist() == [code_of(v, word) for v in exact]
     unbounded = [code_of(v, word._replace(bits=500, signed=True)) for v in exact]
-    assert saturates.tolist() == [not word.least <= v <= word.most for v in unbounded]
+    assert saturates.tolist() == [not word.lowest <= v <= word.most for v in unbounded]
     assert underflows.tolist() == [v == 0 != e for v, e in zip(unbounded, exact, strict=True)]
 
 

@@ -30,7 +30,7 @@ def test_an_unknown_name_is_an_error_with_a_suggestion():
 
 
 NOT_QUANTIZED = {
-    "b": "a bias has 32 bits",
+    "offset": "only a bias of a linear operator has a format",
     "shape": "it holds no real numbers",
     "scales": "decide shapes or options",
     "s": "it holds no real numbers",
@@ -42,13 +42,14 @@ NOT_QUANTIZED = {
 @pytest.mark.parametrize("name", NOT_QUANTIZED)
 def test_what_is_not_quantized_has_no_format(name):
     nodes = [
-        ("Conv", "x W b", "c"),
+        ("InstanceNormalization", "x gain offset", "n"),
+        ("Conv", "n W b", "c"),
         ("Shape", "c", "s"),
         ("Resize", "c - scales", "z"),
         ("ArgMax", "z", "found"),
         ("Reshape", "z shape", "y"),
     ]
-    constants = {"shape": [-1], "scales": [1.0, 1.0, 2.0, 2.0], "spare": 1.0}
+    constants = {"shape": [-1], "scales": [1.0, 1.0, 2.0, 2.0], "spare": 1.0, "gain": weights(3), "offset": weights(3)}
     with pytest.raises(FormatError, match=f"^formats name '{name}', which is not quantized: .*{NOT_QUANTIZED[name]}"):
         session(nodes, {name: "Q4.3"}, qformat="Q4.3", constants=constants, outputs=["y", "s", "found"])
     s = session(nodes, qformat="Q4.3", constants=constants, outputs=["y", "s", "found"])

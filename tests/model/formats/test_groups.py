@@ -4,7 +4,6 @@ from model.formats.sessions import CHAIN, Q, X, session
 from networks import network, weights
 
 import qengine
-from qengine.errors import FormatError
 from qengine.model.formats.groups import format_groups, is_real, may_be_real
 from qengine.model.graph import Graph, Value
 from qengine.model.loader import load
@@ -20,11 +19,6 @@ def test_operators_that_keep_the_format_share_one(named):
 
 def test_two_names_of_a_group_may_agree():
     assert session(CHAIN, {"c": "Q2.5", "p": "Q2.5"}, qformat="Q4.3").formats["r"] == Q("Q2.5")
-
-
-def test_two_formats_in_a_group_are_named():
-    with pytest.raises(FormatError, match=r"^'c' \(Q2\.5\) and 'p' \(Q3\.4\) share one format"):
-        session(CHAIN, {"p": "Q3.4", "c": "Q2.5"}, qformat="Q4.3")
 
 
 PRESERVING = {

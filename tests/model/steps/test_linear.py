@@ -9,6 +9,7 @@ from qengine.errors import FormatError
 from qengine.kernels.reference.linear import matrix_product
 from qengine.model.graph import ActivationBounds
 from qengine.model.rules import Arithmetic
+from qengine.model.steps.accumulator import Accumulation
 from qengine.model.steps.linear import Linear
 from qengine.model.steps.step import Tensor
 from qengine.qformat import QFormat, channel_formats, quantize
@@ -90,6 +91,10 @@ def product_of(w, b=None, *, x="Q3.4", form="Q0.7", activation=None, b_form=None
     )
 
 
+def bound_of(step):
+    return Accumulation(step, tensor("y", None, "Q3.4", (1, 3)), Arithmetic()).bound
+
+
 def codes_of(step, form):
     """Return the codes of the output for the codes of x below."""
     run = step.fixed(tensor("y", None, form, (1, 3)), Arithmetic())
@@ -117,23 +122,24 @@ def test_a_constant_bias_is_rounded_half_to_even_to_the_accumulator(activation):
 def test_a_constant_bias_saturates_in_32_bits(value, saturated):
     """2^31 units of 2^-11 are 2^20; the largest code is one unit less."""
     step = product_of(W, [0.0, value, 1.0])
-    assert step.saturated_bias() == saturated
+    assert step.saturated_bias(Arithmetic()) == saturated
     held = min(max(round(Fraction(value) * 2048), -(1 << 31)), (1 << 31) - 1)
     for w in (W, None):
         products = 128 * (128 if w is not None else 2 * 128)  # of the second column of no weights the word decides
         step = product_of(w, [0.0, value, 1.0])
         largest = 128 * (64 + 128) if w is not None else products
-        assert step._bound(np.int64([0, held, 2048])) == largest + abs(held)
+        assert bound_of(step) == largest + abs(held)
 
 
 def test_limits_of_sums():
     """|x| is at most 128; of known weights the largest sum of a column counts, of others the word."""
-    assert product_of(W)._bound(None) == 128 * (64 + 128)
-    assert product_of(None)._bound(None) == 128 * 128 * 2
-    assert product_of(np.zeros((2, 3)))._bound(None) == 0
-    assert product_of(W, b_form="Q3.4")._bound(None) == 128 * (64 + 128) + 2**31
-    assert product_of(W, x="UQ4.4")._bound(None) == 128 * 0 + 255 * (64 + 128)
-    assert product_of(W).saturated_bias() == product_of(W, b_form="Q3.4").saturated_bias() == 0
+    assert bound_of(product_of(W)) == 128 * (64 + 128)
+    assert bound_of(product_of(None)) == 128 * 128 * 2
+    assert bound_of(product_of(np.zeros((2, 3)))) == 0
+    assert bound_of(product_of(W, b_form="Q3.4")) == 128 * (64 + 128) + 2**31
+    assert bound_of(product_of(W, x="UQ4.4")) == 128 * 0 + 255 * (64 + 128)
+    default = Arithmetic()
+    assert product_of(W).saturated_bias(default) == product_of(W, b_form="Q3.4").saturated_bias(default) == 0
 
 
 @pytest.mark.parametrize(
@@ -176,7 +182,7 @@ def test_a_computed_bias_comes_to_the_fraction_bits_of_the_accumulator(shift):
 
 def test_what_has_no_code_is_refused():
     with pytest.raises(FormatError, match=r"^constant 'b' holds NaN: fixed point has no code for it$"):
-        product_of(W, [0.0, np.nan, 1.0]).saturated_bias()
+        product_of(W, [0.0, np.nan, 1.0]).saturated_bias(Arithmetic())
     with pytest.raises(FormatError, match=r"^weights 'w' have no format$"):
         product_of(W, form=None).weight_fraction_bits()
 

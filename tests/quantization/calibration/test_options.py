@@ -28,8 +28,9 @@ def test_keywords_replace_those_of_the_object():
 
 
 def test_options_of_the_runs():
-    wanted = calibrate(PLAIN, FEEDS, bits=8)
-    assert calibrate(PLAIN, FEEDS, bits=8, threads=2) == wanted
+    wanted = calibrate(PLAIN, FEEDS)
+    assert calibrate(PLAIN, FEEDS, threads=2) == wanted
+    assert calibrate(PLAIN, FEEDS, bits=8).formats == wanted.formats
     # A run in float32 reads no format.
     assert calibrate(PLAIN, FEEDS, session=SessionOptions(qformat="Q1.2", rounding="floor", threads=1)) == wanted
     for options in ({"session": SessionOptions(max_elements=5)}, {"max_elements": 5}):

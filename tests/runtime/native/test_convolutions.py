@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from covering import covering
 from networks import network
+from oracle import OVERFLOWS, ROUNDINGS
 from runtime.native import native
 from runtime.native.native import ISAS, assert_same, both
 
@@ -107,9 +108,6 @@ def test_sums_are_widened_by_either_instruction(name, monkeypatch):
     assert any(kernel.startswith(ran) for kernel in kernels), kernels
 
 
-ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")
-
-
 SUMS = ({}, {"per_channel": True}, {"accumulator_bits": 14}, {"accumulator_bits": 30}, {"accumulator_bits": 40})
 
 
@@ -118,7 +116,7 @@ SUMS = ({}, {"per_channel": True}, {"accumulator_bits": 14}, {"accumulator_bits"
     covering(
         ["Q2.5", "Q1.3", "UQ3.5", "Q3.12", "Q1.9", "UQ4.12"],
         ROUNDINGS,
-        ["saturate", "wrap"],
+        OVERFLOWS,
         ["3x3", "to three channels", "depthwise"],
         SUMS,
         ISAS,
@@ -174,7 +172,7 @@ def random_convolution(seed):
     options = {
         "qformat": f"{'' if signed else 'U'}Q{m}.{bits - signed - m}",
         "rounding": pick(*ROUNDINGS),
-        "overflow": pick("saturate", "saturate", "wrap"),
+        "overflow": pick("saturate", *OVERFLOWS),
         "accumulator_bits": pick(None, None, 12, 20, 32),
         "per_channel": pick(False, True),
     }

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from covering import covering
 from networks import network, weights
+from oracle import OVERFLOWS, ROUNDINGS
 from runtime.native.native import ISAS, assert_same
 from runtime.native.test_bands import CHAINS, CONSTANTS
-from runtime.native.test_convolutions import ROUNDINGS, SHAPES, SUMS, convolution
+from runtime.native.test_convolutions import SHAPES, SUMS, convolution
 from runtime.native.test_other_steps import MODELS, WORDS, feeds_of
 
 from qengine import InferenceSession
@@ -93,7 +94,7 @@ def test_every_convolution(name, operator, word, isa, threads):
     covering(
         ["Q2.5", "Q1.3", "UQ3.5", "Q3.12", "Q1.9", "UQ4.12"],
         ROUNDINGS,
-        ["saturate", "wrap"],
+        OVERFLOWS,
         ["3x3", "to three channels", "depthwise"],
         SUMS,
         ISAS,
@@ -114,7 +115,7 @@ def test_sums_that_leave_the_accumulator_are_counted():
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
+@pytest.mark.parametrize("overflow", OVERFLOWS)
 @pytest.mark.parametrize("formats", [("Q0.7", "Q9.-2"), ("Q0.15", "Q12.3"), ("Q9.-2", "Q-3.10"), ("Q0.15", "Q-2.17")])
 def test_shifts_near_and_far(formats, overflow, isa):
     model, feeds, _ = convolution("1x1", batch=1)
@@ -122,7 +123,7 @@ def test_shifts_near_and_far(formats, overflow, isa):
     assert_counted(model, feeds, isa, names=["c"], formats=formats, overflow=overflow)
 
 
-@pytest.mark.parametrize(("rounding", "overflow", "isa"), covering(ROUNDINGS, ["saturate", "wrap"], ISAS))
+@pytest.mark.parametrize(("rounding", "overflow", "isa"), covering(ROUNDINGS, OVERFLOWS, ISAS))
 def test_formats_that_differ(rounding, overflow, isa):
     model = network(
         [
@@ -150,7 +151,7 @@ def test_formats_that_differ(rounding, overflow, isa):
 
 @pytest.mark.parametrize(
     ("qformat", "rounding", "overflow", "isa"),
-    covering(["Q2.5", "UQ3.5", "Q12.3", "Q-3.10", "UQ-120.136"], ROUNDINGS, ["saturate", "wrap"], ISAS),
+    covering(["Q2.5", "UQ3.5", "Q12.3", "Q-3.10", "UQ-120.136"], ROUNDINGS, OVERFLOWS, ISAS),
 )
 def test_inputs(qformat, rounding, overflow, isa):
     values = np.float32([0, -0.0, 0.015625, -0.015625, 1e-38, -1e-38, 1e-45, -1e-45, 3e38, -3e38, np.inf, -np.inf])

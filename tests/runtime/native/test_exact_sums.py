@@ -228,8 +228,8 @@ def test_chunks_of_random_weights_stay_within_the_limit(seed):
         assert (bounds[begin:end].sum(axis=0) <= CHUNK_LIMIT).all()
 
 
-NARROW = Epilogue("half_even", wraps=False, signed=True, itemsize=1)
-WIDE = Epilogue("half_even", wraps=False, signed=True, itemsize=2, wide=True)
+NARROW = Epilogue("half_even", "saturate", signed=True, itemsize=1)
+WIDE = Epilogue("half_even", "saturate", signed=True, itemsize=2, wide=True)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from qengine.model.steps.forms import Bounded
 from qengine.model.steps.pairs import Chosen, Extreme, Predicate, Remainder
 from qengine.runtime.native.broadcast_op import ExactNumbers, broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
-from qengine.runtime.native.lowerings.combine import MAX_SUM
+from qengine.runtime.native.lowerings.combine import MAX_SUM, aligned_term
 from qengine.runtime.native.lowerings.functions import lower_to_table
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.tensor_buffer import ITEMSIZE, Address, TensorBuffer, element_type
@@ -125,7 +125,8 @@ def _largest(t: Tensor) -> int:
 
 def lower_codes(context: PlainContext[Combine]) -> Lowered:
     """Lower arithmetic on codes, which is exact and rounded once."""
-    step, out, terms = context.step, context.out, context.step.terms
+    step, out = context.step, context.out
+    terms = [aligned_term(context, t) for t in step.terms]
     if any(element_type(t) is None or t.format is None for t in (*terms, out)) or len(terms) > MAX_TERMS:
         raise NotLowered(f"{step.operation} of codes and real numbers")
     n, target = [t.fraction_bits for t in terms], out.fraction_bits
@@ -152,10 +153,15 @@ def lower_codes(context: PlainContext[Combine]) -> Lowered:
         finest = max(n)
         shift, shifts = finest - target, tuple(finest - k for k in n)
         limit = sum(size << s for size, s in zip(sizes, shifts, strict=True))
-    operands = [(context.request(t), t) for t in terms]
-    return Lowered.by(
-        exact_op(context, step.operation, operands, out, ExactNumbers(word, shift, shifts, **bounds), limit)
-    )
+    ops, operands = list[Op](), list[tuple[TensorBuffer, Tensor]]()
+    for term, own in zip(terms, step.terms, strict=True):
+        buffer = context.request(term if term.value is not None else own)
+        if term is not own and term.value is None:
+            ops.append(_brought_op(context, buffer, own, term))
+            buffer = ops[-1].out
+        operands.append((buffer, term))
+    numbers = ExactNumbers(word, shift, shifts, **bounds)
+    return Lowered.by(*ops, exact_op(context, step.operation, operands, out, numbers, limit))
 
 
 def _quotient_by_number(context: PlainContext[Combine]) -> Lowered:
@@ -165,11 +171,18 @@ def _quotient_by_number(context: PlainContext[Combine]) -> Lowered:
     if divides > 0 and divides & (divides - 1) == 0 and step.activation is None:
         shift = x.fraction_bits - divisor.fraction_bits - out.fraction_bits + divides.bit_length() - 1
         left = max(-shift, 0)
-        numbers = ExactNumbers(context.arithmetic.word(out.one_format), max(shift, 0), (left,))
+        word = context.arithmetic.word(out.one_format).unshifted
+        numbers = ExactNumbers(word, max(shift, 0), (left,))
         return Lowered.by(exact_op(context, "add", [(context.request(x), x)], out, numbers, _largest(x) << left))
     word = x.one_format.word()
     every = np.arange(word.least, word.most + 1).astype(word.dtype)
     return lower_to_table(context, x, step.fixed(out, context.arithmetic)(every, divisor.codes.reshape(1)))
+
+
+def _brought_op(context: PlainContext[Any], x: TensorBuffer, t: Tensor, same: Tensor) -> Op:
+    """Return the op that brings codes to another format."""
+    numbers = ExactNumbers(context.arithmetic.word(same.one_format), t.fraction_bits - same.fraction_bits, (0,))
+    return exact_op(context, "add", [(x, t)], same, numbers, _largest(t))
 
 
 def brought(context: PlainContext[Join]) -> tuple[list[Op], list[TensorBuffer]]:
@@ -181,8 +194,7 @@ def brought(context: PlainContext[Join]) -> tuple[list[Op], list[TensorBuffer]]:
             if t.format is None or out.format is None:
                 raise NotLowered("codes and real numbers")
             same = Tensor(f"{t.name} in the format of {out.name}", out.dtype, t.shape, None, out.format)
-            numbers = ExactNumbers(context.arithmetic.word(out.one_format), t.fraction_bits - out.fraction_bits, (0,))
-            ops.append(exact_op(context, "add", [(x, t)], same, numbers, _largest(t)))
+            ops.append(_brought_op(context, x, t, same))
             x = ops[-1].out
         buffers.append(x)
     return ops, buffers

@@ -39,13 +39,14 @@ def lower_conversion(context: PlainContext[Island]) -> Lowered:
 def lower_from_integers(context: PlainContext[FromIntegers]) -> Lowered:
     """Lower a conversion of integers or booleans to real numbers or codes.
 
-    Integers beyond those that float32 holds exactly are cut to these bounds first, where all of them saturate.
+    Integers beyond those that float32 holds exactly are cut to these bounds first, where none of them fits.
     """
     x, out = context.step.x, context.out
     if out.format is None:
         return lower_pairs(context, "cast", [x])  # float32 holds all integers that float16 does
-    word, n = context.arithmetic.word(out.one_format), out.fraction_bits
-    if word.overflow != "saturate" or (word.most + 1) << max(-n, 0) > _EXACT or x.dtype == np.uint64:
+    word, n = context.arithmetic.word(out.one_format).unshifted, out.fraction_bits
+    beyond = word.most + (1 if word.fitting == "saturate" else 2)  # so that its negative does not fit either
+    if word.fitting == "wrap" or beyond << max(-n, 0) > _EXACT or x.dtype == np.uint64:
         raise NotLowered("a conversion of large integers to codes")
     bounds = np.array([-_EXACT, _EXACT], np.int64)
     whole = TensorBuffer(f"{x.name} (integers)", (1, 1, 1, prod(x.shape)), "i64", 1)

@@ -12,7 +12,7 @@ from qengine.kernels.epilogue import LANES, choose_epilogue
 from qengine.kernels.program import Call
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Linear
-from qengine.model.steps.linear import bias_codes
+from qengine.model.steps.accumulator import Accumulation
 from qengine.runtime.native.byte_weights import TAP, ByteWeights, packed_rows
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext
 from qengine.runtime.native.op import Op
@@ -59,25 +59,28 @@ def lower_product_with_constant(context: PlainContext[Linear]) -> Lowered:
     word = x.one_format.word()
     if word.dtype.itemsize != 1 or w.ndim != 2 or context.function.transposed_x:
         raise NotLowered("a product of plain codes of 16 bits, or of several matrices")
-    if context.arithmetic.accumulator.bits is not None or (b is not None and b.value is None):
-        raise NotLowered("a product of plain codes with a computed bias, or with an accumulator that wraps")
+    if b is not None and b.value is None:
+        raise NotLowered("a product of plain codes with a computed bias")
+    rules = Accumulation(step, out, context.arithmetic)
+    if rules.in_order:
+        raise NotLowered("sums that are computed in order, in a register")
     matrix = (w.codes.T if context.function.transposed_w else w.codes).astype(np.int64)
     length, columns = matrix.shape
-    bits = x.fraction_bits + np.asarray(step.weight_fraction_bits())
     bias = np.zeros(columns, np.int64)
-    if b is not None:
-        codes = bias_codes(b, step.bias_shape, bits)
-        if prod(codes.shape[:-1]) != 1:
-            raise NotLowered("a bias of other than a row")
-        bias += codes.reshape(-1)
+    if rules.bias is not None:
+        if prod(rules.bias.shape[:-1]) != 1 or rules.bias.dtype == object:
+            raise NotLowered("a bias of other than a row, or of more than 60 bits")
+        bias += rules.bias.reshape(-1)
     magnitudes, activation = np.abs(matrix).sum(axis=0), step.activation or NO_ACTIVATION
     data = choose_epilogue(
         bias,
         np.abs(bias) + magnitudes * max(word.most, -word.least),
-        np.broadcast_to(bits.reshape(-1) - out.fraction_bits, columns),
+        np.broadcast_to(np.ravel(rules.shift), columns),
         context.arithmetic.word(out.one_format),
         low=out.encode_bound(activation.low),
         high=out.encode_bound(activation.high),
+        accumulator_bits=rules.kept_bits,
+        wraps_half=bool(np.any(rules.half)),
         zero=0,
     )
     if data is None or data.epilogue.wide:

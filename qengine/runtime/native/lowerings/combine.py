@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,9 +10,10 @@ from qengine.kernels.epilogue import LANES, choose_epilogue
 from qengine.kernels.layout import natural_block
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Combine, Tensor
-from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
-from qengine.runtime.native.lowerings.elementwise import Constant, ElementwiseOp, Operation
-from qengine.runtime.native.op import float_bounds
+from qengine.model.steps.combine import aligned
+from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, PlainContext, lowers
+from qengine.runtime.native.lowerings.elementwise import Constant, ElementwiseOp, Operation, requantize_op
+from qengine.runtime.native.op import Op, float_bounds
 from qengine.runtime.native.tensor_buffer import STORED_DTYPE, TensorBuffer, images, stored_as
 
 MAX_SUM = 1 << 60
@@ -28,16 +29,21 @@ def lower_combine(context: LoweringContext[Combine]) -> Lowered:
     if step.operation not in _OPERATIONS or len(step.terms) != 2:
         raise NotLowered(f"{step.operation} of {len(step.terms)} tensors")
     operation, shape = _OPERATIONS[step.operation], images(out.shape)
+    terms, ops = [aligned_term(context, t) for t in step.terms], list[Op]()
     if shape is None:
         raise NotLowered(f"a tensor with {len(out.shape)} axes")
     block = natural_block(shape[1])
     inputs: list[TensorBuffer] = []
     constant: Constant | None = None
-    for i, term in enumerate(step.terms):
+    for i, (term, own) in enumerate(zip(terms, step.terms, strict=True)):
         if term.value is not None:
             constant = _constant(term, out, block, is_first=i == 0)
         elif term.shape == out.shape or (block == LANES and _has_one_pixel(term, shape)):
-            inputs.append(context.request_buffer(term, block=block))
+            buffer = context.request_buffer(own, block=block)
+            if term is not own:
+                ops.append(_alignment_op(context, buffer, term, own))
+                buffer = ops[-1].out
+            inputs.append(buffer)
         else:
             raise NotLowered(f"'{term.name}' {list(term.shape)}, broadcast to {list(out.shape)}")
     signs = (1, -1) if step.operation == "subtract" else (1, 1)
@@ -51,7 +57,7 @@ def lower_combine(context: LoweringContext[Combine]) -> Lowered:
     operands = inputs.copy()
     if constant is not None:
         operands.insert(0 if constant.is_first else len(operands), constant.buffer)
-    a = _alignment(operation, operands, [t.fraction_bits for t in step.terms], signs)
+    a = _alignment(operation, operands, [t.fraction_bits for t in terms], signs)
     if a.limit >= MAX_SUM or abs(a.bias) >= MAX_SUM:
         raise NotLowered("intermediate results of more than 60 bits")
     low, high = out.encode_bound(activation.low), out.encode_bound(activation.high)
@@ -62,7 +68,25 @@ def lower_combine(context: LoweringContext[Combine]) -> Lowered:
         raise NotLowered("intermediate results of more than 64 bits")
     buffer, bounds = TensorBuffer.of(out, block, low, high, flagged=counts), float_bounds(None, None)
     op = ElementwiseOp(context.isa, tuple(inputs), buffer, operation, a.shifts, requantization, bounds, constant, signs)
-    return Lowered.by(op)
+    return Lowered.by(*ops, op)
+
+
+def aligned_term(context: LoweringContext[Combine] | PlainContext[Combine], term: Tensor) -> Tensor:
+    """Return an operand in the format of a sum, where the rules want it so; a constant with its codes."""
+    out, arithmetic = context.out, context.arithmetic
+    if not arithmetic.aligns or out.format is None or term.format in (None, out.format):
+        return term
+    moved = replace(term, name=f"{term.name} in the format of {out.name}", format=out.format)
+    if term.value is not None:
+        word = arithmetic.word(out.one_format)
+        moved.keep_codes(aligned(term.codes, term.fraction_bits - out.fraction_bits, word))
+    return moved
+
+
+def _alignment_op(context: LoweringContext[Combine], x: TensorBuffer, term: Tensor, own: Tensor) -> Op:
+    """Return the op that brings an operand to the format of the sum."""
+    word, shift = context.arithmetic.word(context.out.one_format), own.fraction_bits - term.fraction_bits
+    return requantize_op(context.isa, x, TensorBuffer.of(term, x.block), word, shift)
 
 
 @dataclass(frozen=True)

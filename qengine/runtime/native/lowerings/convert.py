@@ -40,11 +40,10 @@ class QuantizeOp(Op):
         (x,), (buffer,), word = views, self.inputs, self.word
         is_blocked = buffer.block == LANES
         last = buffer.shape[1] - (buffer.layout.blocks - 1) * LANES if is_blocked else LANES
-        wraps = word.overflow == "wrap"
-        spec = QuantizeBlocks(self.out.stored, word.rounding, wraps, word.signed, self.out.flagged)  # type: ignore[arg-type]
+        spec = QuantizeBlocks(self.out.stored, word.rounding, word.fitting, word.keeps_sign, self.out.flagged)  # type: ignore[arg-type]
         arguments: dict[str, Address] = {
             **_rows_of(buffer, x, out, rows),
-            **{"last": last, "scale": double_bits(2.0**self.fraction_bits), "low": word.least, "high": word.most},
+            **{"last": last, "scale": double_bits(2.0**self.fraction_bits), "low": word.lowest, "high": word.most},
             **{"zero": self.out.zero, "bits": word.bits, "nan": self.nan},
             **out.flag_arguments,
         }

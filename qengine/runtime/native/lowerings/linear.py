@@ -12,8 +12,8 @@ from qengine.kernels.dot import FactorType
 from qengine.kernels.epilogue import LANES, choose_epilogue
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Linear, Tensor
+from qengine.model.steps.accumulator import Accumulation
 from qengine.model.steps.forms import ChannelScale, Convolution, MatrixProduct, TransposedConvolution
-from qengine.model.steps.linear import bias_codes
 from qengine.runtime.native.encoding import encoded
 from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.lowerings.depthwise import DepthwiseOp
@@ -187,10 +187,14 @@ def _output_stage(context: LoweringContext[Linear], filters: Filters, x: TensorB
         if step.b is not None:
             bias = _per_channel(step, step.b.elements.reshape(step.bias_shape), channels).astype(np.float32)
         return OutputStage(None, 0, bias, float_bounds(activation.low, activation.high))
-    fraction_bits = step.x.fraction_bits + step.weight_fraction_bits()  # of the sums
+    rules = Accumulation(step, out, arithmetic)
+    if rules.in_order:
+        raise NotLowered("sums that are computed in order, in a register")
     codes = np.zeros(channels, np.int64)
-    if step.b is not None:
-        codes = _per_channel(step, bias_codes(step.b, step.bias_shape, fraction_bits), channels)
+    if rules.bias is not None:
+        if rules.bias.dtype == object or np.size(rules.half) > 1:
+            raise NotLowered("a bias of more than 60 bits, or half a step of each channel in the accumulator")
+        codes = _per_channel(step, rules.bias, channels)
     assert filters.sums is not None
     sums = filters.sums[:, 1]
     word = step.x.one_format.word()
@@ -200,11 +204,12 @@ def _output_stage(context: LoweringContext[Linear], filters: Filters, x: TensorB
     requantization = choose_epilogue(
         codes,
         np.abs(codes) + sums * largest,
-        np.ravel(fraction_bits - out.fraction_bits),
+        np.ravel(rules.shift),
         arithmetic.word(out.one_format),
         low=out.encode_bound(activation.low),
         high=out.encode_bound(activation.high),
-        accumulator_bits=arithmetic.accumulator.bits,
+        accumulator_bits=rules.kept_bits,
+        wraps_half=bool(np.any(rules.half)),
         splits=True,
         counts=context.counts,
     )

@@ -16,6 +16,7 @@ import numpy as np
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.ops.linear import ScaledProduct
 from qengine.model.steps import Island, Linear, Tensor
+from qengine.model.steps.accumulator import Accumulation
 from qengine.model.steps.forms import ChannelScale, MatrixProduct
 from qengine.runtime.native.broadcast_op import ExactNumbers, broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
@@ -46,8 +47,9 @@ def _product_of_codes(context: PlainContext[Linear]) -> Lowered:
     step, out = context.step, context.out
     if step.w.value is not None:
         return lower_product_with_constant(context)
-    if step.b is not None or context.arithmetic.accumulator.bits is not None:
-        raise NotLowered("a product of computed codes with a bias, or with an accumulator that wraps")
+    rules = Accumulation(step, out, context.arithmetic)
+    if step.b is not None or rules.kept_bits is not None or rules.in_order:
+        raise NotLowered("a product of computed codes with a bias, or with a register that may be too narrow")
     length = step.x.shape[0 if context.function.transposed_x else -1]
     limit = _largest(step.x) * _largest(step.w) * length
     element = next((name for name, bits in _EXACT_BITS.items() if limit < 1 << bits), None)

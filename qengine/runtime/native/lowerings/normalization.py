@@ -108,7 +108,7 @@ def _of_codes(context: PlainContext[Rows], extent: Extent, parameters: _Paramete
         parameters.kind,
         narrow,
         word.rounding,
-        word.overflow == "wrap",
+        word.fitting,
     )
     first = scale.count, scale.epsilon, scale.exponent, scale.reciprocal
     inputs = {

@@ -15,6 +15,7 @@ from qengine.kernels.program import Call
 from qengine.kernels.reference.word import Word
 from qengine.model.steps import Mean, Move, Tensor
 from qengine.model.steps.forms import AxisExtreme, AxisSum, WindowMax, WindowSum
+from qengine.model.steps.means import counts_of, shifted_counts
 from qengine.runtime.native.lowering_table import Lowered, LoweringContext, NotLowered, lowers
 from qengine.runtime.native.op import Op, Rows
 from qengine.runtime.native.tensor_buffer import STORED_DTYPE, Address, TensorBuffer, View, images
@@ -116,7 +117,7 @@ class PoolOp(Op):
             **{"stride_h": w.strides[0], "stride_w": w.strides[1], "dilation_h": w.dilations[0]},
             **{"dilation_w": w.dilations[1], "top": w.padding[0], "left_pad": w.padding[1], "empty": self._empty},
             **{"counts": self._counts, "left": max(-self.shift, 0), "right": max(self.shift, 0)},
-            **{"low": word.least if word else 0, "high": word.most if word else 0, "bits": word.bits if word else 0},
+            **{"low": word.lowest if word else 0, "high": word.most if word else 0, "bits": word.bits if word else 0},
             **{"zero_in": buffer.zero, "zero_out": self.out.zero},
             **out.flag_arguments,
         }
@@ -162,17 +163,22 @@ def lower_global_average(context: LoweringContext[Mean]) -> Lowered:
 
 def _lower_mean(context: LoweringContext[Mean], windows: Windows) -> Lowered:
     step, out = context.step, context.out
-    count = step.count() if callable(step.count) else step.count
+    count = counts_of(step, None if out.format is None else context.arithmetic)
     x = context.request_buffer(step.x)
     buffer = TensorBuffer.of(out, x.block, flagged=context.counts)
     counts = np.broadcast_to(np.asarray(count, np.int64).reshape(-1), (prod(buffer.shape[2:]),))
     if out.format is None:
         return Lowered.by(PoolOp(context.isa, (x,), buffer, Pool("mean", "f32", x.block), windows, counts))
     word, shift = context.arithmetic.word(out.one_format), step.x.fraction_bits - out.fraction_bits
+    method = context.arithmetic.mean.method
+    if method == "shifted_count" and not (isinstance(count, int) and count == 1):
+        counts = np.broadcast_to(np.asarray(shifted_counts(step, out, count)).reshape(-1), counts.shape)
+        shift = max(shift, 0)
+    elif method != "exact" and not (isinstance(count, int) and count == 1):
+        raise NotLowered(f"means by mean.method = {method}")
     sum_bits = 17 + prod(windows.kernel).bit_length() + max(-shift, 0)
     if max(sum_bits, int(counts.max(initial=1)).bit_length() + max(shift, 0)) > MAX_SUM_BITS:
         raise NotLowered("sums of more than 60 bits")
-    wraps = word.overflow == "wrap"
-    signed = wraps and word.signed
-    spec = Pool("mean", x.stored, x.block, word.rounding, buffer.stored, wraps, signed, context.counts)  # type: ignore[arg-type]
+    end = word.rounding, buffer.stored, word.fitting, word.keeps_sign, context.counts
+    spec = Pool("mean", x.stored, x.block, *end)  # type: ignore[arg-type]
     return Lowered.by(PoolOp(context.isa, (x,), buffer, spec, windows, counts, shift, word))

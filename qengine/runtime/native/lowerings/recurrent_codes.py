@@ -152,7 +152,7 @@ class _Lowering:
             given["c"][1].stored if "c" in given else "",
             weights.factors,
             state.rounding,
-            wraps=state.overflow == "wrap",
+            fitting=state.fitting,
             shifts_left=_shifts_left(rule),
             accumulator_bits=_kept_bits(numbers.accumulator_bits),
             peepholes=numbers.p_bits is not None,
@@ -353,7 +353,7 @@ def _numbers(rule: RecurrentRule, d: int) -> dict[str, int]:
         if one is not None:
             word = one.word
             sign = 1 << (word.bits - 1) if word.signed else 0
-            parts = {"least": word.least, "most": word.most, "mask": (1 << word.bits) - 1, "sign": sign}
+            parts = {"least": word.lowest, "most": word.most, "mask": (1 << word.bits) - 1, "sign": sign}
             found |= {f"{name}_{part}": value for part, value in parts.items()}
     word = numbers.gates.word
     low, high = numbers.bounds or (word.least, word.most)

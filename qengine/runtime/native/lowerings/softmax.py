@@ -50,7 +50,7 @@ def _softmax_of_codes(context: PlainContext[Rows], extent: Extent) -> Lowered:
         raise NotLowered("a softmax of codes with more than 60 bits, or of very long rows")
     powers = power_table(n, x.one_format.bits)
     source = context.request(x)
-    spec = CodeSoftmax(source.stored, buffer.stored, strided, logarithm, word.rounding, word.overflow == "wrap")
+    spec = CodeSoftmax(source.stored, buffer.stored, strided, logarithm, word.rounding, word.fitting)
     inputs = {
         "table": constant_buffer(powers.astype(np.int32), "powers"),
         "logs": constant_buffer(log_table(), "logarithms"),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from covering import covering
 from networks import network
+from oracle import OVERFLOWS, ROUNDINGS
 from runtime.native.native import ISAS
 from runtime.native.plain.cases import PlainCase, check
 
-ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")
 BYTES = {
     "signed": {"x": "Q3.4", "y": "Q5.2"},
     "unsigned": {"x": "UQ2.6", "y": "UQ5.3"},
@@ -43,7 +43,7 @@ def feeds(shapes):
 
 @pytest.mark.parametrize(
     ("layer", "formats", "rounding", "overflow", "isa"),
-    covering(LAYERS, BYTES, ROUNDINGS, ["saturate", "wrap"], ISAS),
+    covering(LAYERS, BYTES, ROUNDINGS, OVERFLOWS, ISAS),
 )
 def test_rows_by_a_constant_matrix(layer, formats, rounding, overflow, isa):
     nodes, length, columns = LAYERS[layer]
@@ -61,7 +61,7 @@ def test_rows_by_a_constant_matrix(layer, formats, rounding, overflow, isa):
 
 @pytest.mark.parametrize(
     ("shapes", "formats", "rounding", "overflow", "isa"),
-    covering(SHAPES, COMPUTED, ROUNDINGS, ["saturate", "wrap"], ISAS),
+    covering(SHAPES, COMPUTED, ROUNDINGS, OVERFLOWS, ISAS),
 )
 def test_computed_matrices(shapes, formats, rounding, overflow, isa):
     x, z = SHAPES[shapes]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering
 from networks import network
+from oracle import OVERFLOWS, ROUNDINGS
 from runtime.native.native import ISAS, kernels
 
 from qengine import InferenceSession
@@ -12,11 +14,6 @@ from qengine.errors import FeedError
 
 SHAPES = [(1,), (15,), (2, 3, 1, 2, 4), (5000,), (3, 4097, 1)]
 FORMATS = ["Q3.4", "UQ0.8", "Q-3.6", "Q7.8", "UQ16.0", "Q2.3", "Q-140.149", "Q127.-112", "Q-125.132", "UQ-100.110"]
-ARITHMETIC = [
-    (rounding, overflow)
-    for rounding in ("half_even", "half_away", "half_up", "floor", "trunc")
-    for overflow in ("saturate", "wrap")
-]
 LARGE = np.finfo(np.float32).max
 TINY = np.float32(1e-45)
 SPECIAL = np.float32([0, -0.0, TINY, -TINY, 1e-39, np.inf, -np.inf, LARGE, -LARGE, 3e15, -1e6, 65535.5, -32768.5])
@@ -55,9 +52,7 @@ def assert_equal(model, feeds, isa, threads, **options):
     return native
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize(("rounding", "overflow"), ARITHMETIC)
-@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize(("fmt", "rounding", "overflow", "isa"), covering(FORMATS, ROUNDINGS, OVERFLOWS, ISAS))
 def test_codes_of_every_number(fmt, rounding, overflow, isa):
     shape = (3, 67)
     assert_equal(moved(shape), feeds_of(shape, fmt), isa, 1, qformat=fmt, rounding=rounding, overflow=overflow)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from covering import covering
 from networks import network
+from oracle import OVERFLOWS, ROUNDINGS
 from runtime.native.native import ISAS
 from runtime.native.plain.cases import PlainCase, check
 
@@ -32,7 +33,6 @@ FORMATS = {
     "unsigned": {"a": "UQ4.4", "b": "UQ1.7", "c": "Q3.12", "y": "UQ3.5"},
     "far apart": {"a": "Q12.3", "b": "Q1.14", "c": "Q9.6", "y": "Q1.14"},
 }
-ROUNDINGS = ("half_even", "half_up", "half_away", "floor", "trunc")
 
 
 def case(operation, formats, rounding="half_even", overflow="saturate", activation=False):
@@ -54,7 +54,7 @@ def case(operation, formats, rounding="half_even", overflow="saturate", activati
 
 @pytest.mark.parametrize(
     ("operation", "formats", "rounding", "overflow", "isa"),
-    covering(OPERATIONS, FORMATS, ROUNDINGS, ["saturate", "wrap"], ISAS),
+    covering(OPERATIONS, FORMATS, ROUNDINGS, OVERFLOWS, ISAS),
 )
 def test_codes_equal_the_reference(operation, formats, rounding, overflow, isa):
     check(case(operation, FORMATS[formats], rounding, overflow), isa, threads=1)
@@ -66,7 +66,7 @@ def test_every_operation_and_format(operation, formats):
     check(case(operation, FORMATS[formats]), ISAS[0], threads=1)
 
 
-@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
+@pytest.mark.parametrize("overflow", OVERFLOWS)
 @pytest.mark.parametrize("operation", ["Add", "Mul", "PRelu"])
 def test_a_fused_activation(operation, overflow):
     check(case(operation, FORMATS["bytes"], overflow=overflow, activation=True), ISAS[0], threads=1)
@@ -119,7 +119,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize(
     ("number", "formats", "rounding", "overflow", "isa"),
-    covering(NUMBERS, FORMATS, ROUNDINGS, ["saturate", "wrap"], ISAS),
+    covering(NUMBERS, FORMATS, ROUNDINGS, OVERFLOWS, ISAS),
 )
 def test_one_number_divides(number, formats, rounding, overflow, isa):
     own, kernel = NUMBERS[number]

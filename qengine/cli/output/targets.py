@@ -1,0 +1,111 @@
+"""Output of `qengine targets`: lists of targets, one target, and what a model has that a target does not.
+
+As JSON, the list is {"targets": [{name, status, description}]}, one target is its file as an object (`rules` and
+`constraints` as in docs/targets.md) with `file`, and a check is {model, target, violations: [{constraint, subject,
+operator, found, allowed}], notes}.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from qengine.cli.jsontext import as_object
+from qengine.cli.output.console import open_table, rendered
+from qengine.errors import printable
+from qengine.targets import Target, Violation
+from qengine.targets.words import constraints_in_words, rules_in_words
+
+
+def list_as_json(targets: Iterable[Target]) -> str:
+    """Return the list as one JSON object."""
+    listed = [{"name": one.name, "status": one.status, "description": one.description} for one in targets]
+    return as_object({"targets": listed})
+
+
+def list_as_table(targets: Sequence[Target]) -> str:
+    """Return the list as a table."""
+    table = open_table()
+    table.add_column("target", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("device", overflow="fold", min_width=20)
+    for one in targets:
+        style = "" if one.status == "verified" else "yellow"
+        table.add_row(one.name, Text(one.status, style=style), one.description)
+    lines = [
+        "",
+        "qengine targets NAME shows the rules, constraints and sources of one; --target takes a TOML file too.",
+    ]
+    return rendered(f"{len(targets)} targets", table, lines)
+
+
+def one_as_json(target: Target) -> str:
+    """Return a target as one JSON object, every key always present."""
+    empty = {"checked": "", "sources": [], "notes": [], "rules": {}, "constraints": {}}
+    return as_object({**empty, **target.record()})
+
+
+def one_as_tables(target: Target) -> str:
+    """Return a target in words."""
+    status = f"{target.status}: {target.checked}" if target.checked else target.status
+    parts: list[RenderableType] = [
+        Text(printable(status), style="" if target.status == "verified" else "yellow"),
+        _section("rules", _pairs(rules_in_words(target.rules))),
+        _section("constraints", _pairs(constraints_in_words(target.constraints)), "none"),
+        _section("what the rules do not say", _items(target.notes), "nothing is known"),
+        _section("sources", _items(target.sources), "none"),
+    ]
+    title = Text(printable(f"{target.name}: {target.description}"), style="bold")
+    return rendered(title, Group(*parts), ())
+
+
+def check_as_json(model: str, target: Target, violations: Sequence[Violation], notes: Sequence[str]) -> str:
+    """Return a check as one JSON object."""
+    found = [asdict(one) for one in violations]
+    return as_object({"model": model, "target": target.name, "violations": found, "notes": notes})
+
+
+def check_as_table(model: str, target: Target, violations: Sequence[Violation], notes: Sequence[str]) -> str:
+    """Return a check as a table."""
+    table = open_table()
+    for heading in ("what", "operator", "found", "allowed", "constraint"):
+        table.add_column(heading, overflow="fold", min_width=8)
+    for one in violations:
+        cells = (one.subject, one.operator, one.found, one.allowed, one.constraint)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    count = len(violations)
+    what = f"{count} thing{'s' if count != 1 else ''} that {target.name} does not have"
+    lines = [Text(printable(f"note: {note}"), style="yellow") for note in notes]
+    if not violations:
+        return rendered(f"{model}: nothing that {target.name} does not have", Text(""), lines)
+    return rendered(f"{model}: {what}", table, lines)
+
+
+def _section(heading: str, content: Table, otherwise: str = "") -> Group:
+    """Return a heading and a table, or other words where it has no rows."""
+    return Group(
+        Text(""), Text(heading, style="dim"), Padding(content if content.row_count else otherwise, (0, 0, 0, 2))
+    )
+
+
+def _pairs(pairs: Iterator[tuple[str, str]]) -> Table:
+    table = open_table()
+    table.show_header = False
+    table.add_column(max_width=28)
+    table.add_column(overflow="fold")
+    for name, words in pairs:
+        table.add_row(Text(printable(name)), Text(printable(words)))
+    return table
+
+
+def _items(lines: Sequence[str]) -> Table:
+    table = open_table()
+    table.show_header = False
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for line in lines:
+        table.add_row("-", Text(printable(line)))
+    return table
