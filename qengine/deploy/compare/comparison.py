@@ -180,7 +180,9 @@ def _cause(
 ) -> Cause:
     operation = best.suspect.operation
     base = Variant.of(operation)
-    others = [e for e in complete if e is not best]
+    # A target that has the cause among its rules is no other explanation.
+    targets = [e for e in complete if e is not best and e.family == "target"]
+    others = [e for e in complete if e is not best and e not in targets]
     decided: dict[str, str] = {}
     same: list[str] = []
     for other in others[:_OTHERS]:
@@ -204,6 +206,7 @@ def _cause(
         same_always=tuple(same),
         by_hand=worked_out(at, one.found, one.recomputed, base) if is_own else "",
         also=also,
+        targets=tuple(e.name.partition(":")[2] for e in targets),
     )
 
 

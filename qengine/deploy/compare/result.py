@@ -46,6 +46,7 @@ class Cause:
     same_always : others for which no vector was found that would decide.
     by_hand : an element worked out.
     also : tensors whose own errors it explains as well.
+    targets : bundled targets whose rules give all codes too.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Cause:
     same_always: tuple[str, ...] = ()
     by_hand: str = ""
     also: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -187,6 +189,7 @@ class Comparison:
             "same_for_every_input": [] if cause is None else list(cause.same_always),
             "by_hand": "" if cause is None else cause.by_hand,
             "also_explains": [] if cause is None else list(cause.also),
+            "targets": [] if cause is None else list(cause.targets),
             "inherited": list(self.inherited),
             "own": list(self.own),
             "sample": self.sample,

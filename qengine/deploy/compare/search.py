@@ -69,6 +69,11 @@ class Explanation:
         return " + ".join(h.name for h in self.hypotheses)
 
     @property
+    def family(self) -> str:
+        """The family of the first hypothesis."""
+        return self.hypotheses[0].family
+
+    @property
     def sentence(self) -> str:
         """The fault in words."""
         return ", and ".join(h.describe(self.variant) for h in self.hypotheses)

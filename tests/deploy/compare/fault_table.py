@@ -155,7 +155,13 @@ def main():
         found.append(answer)
         cause = answer.result.cause
         name = "-" if cause is None else cause.name
-        mark = "ok" if answer.is_right else "WRONG" if answer.is_wrong_and_sure else "unsure"
+        mark = (
+            ("ok" if answer.result.cause.is_complete else "ok?")
+            if answer.is_right
+            else "WRONG"
+            if answer.is_wrong_and_sure
+            else "unsure"
+        )
         others = "" if cause is None else " ".join(n for n in cause.equally_good if n not in cause.same_always)
         print(
             f"{mark:7}{answer.network:9} {answer.fault.operator:3} {answer.fault.name:30} {name:32} "
@@ -163,7 +169,10 @@ def main():
         )
     right, wrong = sum(a.is_right for a in found), sum(a.is_wrong_and_sure for a in found)
     kinds = len({a.fault.name for a in found})
-    print(f"{kinds} faults, {len(found)} cases: {right} right ({right / len(found):.1%}), {wrong} wrong and sure")
+    sure = sum(a.is_right and a.result.cause.is_complete for a in found)
+    print(
+        f"{kinds} faults, {len(found)} cases: {right} right ({right / len(found):.1%}), {sure} alone, {wrong} wrong and sure"
+    )
 
 
 if __name__ == "__main__":
