@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,14 @@ import numpy as np
 from qengine.deploy.compare.comparison import compare_dump
 from qengine.deploy.compare.dump import Dump, DumpedTensor
 from qengine.deploy.compare.from_inputs import subject_of_inputs
+from qengine.deploy.compare.pack_subject import is_pack_folder, subject_of_pack
 from qengine.deploy.compare.readers import read_dump
 from qengine.deploy.compare.result import Cause, Comparison, Fault, TensorResult
 from qengine.deploy.compare.subject import Subject
 from qengine.errors import OptionError
 from qengine.runtime.session import InferenceSession
 
-__all__ = ["Cause", "Comparison", "Fault", "Subject", "TensorResult", "compare", "read_dump"]
+__all__ = ["Cause", "Comparison", "Fault", "Subject", "TensorResult", "compare", "compare_dump", "read_dump"]
 
 
 def compare(
@@ -75,8 +75,11 @@ def subject_of(model: Any, feeds: Any, options: Mapping[str, Any]) -> Subject:
     """Return what a dump is compared with; see `compare`."""
     if isinstance(model, Subject):
         return model
-    if isinstance(model, str | os.PathLike) and (Path(model) / "manifest.json").is_file():
-        raise OptionError(f"{model} is a pack, and packs cannot be read yet")
+    if is_pack_folder(model):
+        if feeds is not None or options:
+            given = "feeds" if feeds is not None else next(iter(options))
+            raise OptionError(f"a pack has inputs, formats and rules of its own: leave out {given}")
+        return subject_of_pack(model)
     session = model if isinstance(model, InferenceSession) else InferenceSession(model, **options)
     if feeds is None:
         return Subject(session)

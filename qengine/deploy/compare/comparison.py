@@ -34,7 +34,7 @@ _CLEARLY_OTHER = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class _Sample:
+class CheckedSample:
     """A sample of the dump: the sample of the subject that it is of, its tensors, and the checks."""
 
     index: int
@@ -45,7 +45,7 @@ class _Sample:
 def compare_dump(subject: Subject, dump: Dump, layout: str = "auto", *, pairs: bool = True) -> Comparison:
     """Compare a dump with a model; see `qengine.deploy.compare.compare`."""
     notes: list[str] = []
-    samples = [_checked_sample(subject, i, dumped, layout, notes) for i, dumped in enumerate(dump.samples)]
+    samples = checked_samples(subject, dump, layout, notes)
     faulty = next((one for one in samples if one.checks.own), None)
     shown = faulty or next((one for one in samples if one.checks.share < 1.0), samples[0])
     checks = shown.checks
@@ -63,11 +63,36 @@ def compare_dump(subject: Subject, dump: Dump, layout: str = "auto", *, pairs: b
     return result if faulty is None else _with_cause(result, subject, faulty, samples, pairs=pairs)
 
 
+def checked_samples(subject: Subject, dump: Dump, layout: str, notes: list[str] | None = None) -> list[CheckedSample]:
+    """Return every sample of a dump with the sample of the subject that it is of, and its checks.
+
+    Parameters
+    ----------
+    subject, dump, layout
+        See `compare_dump`.
+    notes
+        List that remarks are added to.
+    """
+    places = [_place(subject, dump, i) for i in range(len(dump.samples))]
+    found: list[str] = [] if notes is None else notes
+    return [
+        _checked_sample(subject, place, dumped, layout, found)
+        for place, dumped in zip(places, dump.samples, strict=True)
+    ]
+
+
+def _place(subject: Subject, dump: Dump, index: int) -> int:
+    """Return the sample of the subject that a sample of the dump is of by its name, or else by its place."""
+    if dump.labels and dump.labels[index] in subject.labels:
+        return list(subject.labels).index(dump.labels[index])
+    return min(index, len(subject.samples) - 1)
+
+
 def _checked_sample(
     subject: Subject, place: int, dumped: Sequence[DumpedTensor], layout: str, notes: list[str]
-) -> _Sample:
+) -> CheckedSample:
     """Check a sample of the dump as that sample of the subject whose codes it has the most of."""
-    own = min(place, len(subject.samples) - 1)
+    own = place
     best = _checked_as(subject, own, dumped, layout)
     others = [i for i in range(len(subject.samples)) if i != own]
     if _is_other(best.checks) and others:
@@ -82,14 +107,14 @@ def _checked_sample(
     return best
 
 
-def _checked_as(subject: Subject, index: int, dumped: Sequence[DumpedTensor], layout: str) -> _Sample:
+def _checked_as(subject: Subject, index: int, dumped: Sequence[DumpedTensor], layout: str) -> CheckedSample:
     reference = subject.reference(index)
     matches = match(dumped, _named(reference, subject), subject.aliases, reference.arrays)
     fused = [name for name in matches.found if name not in reference.tensors]
     if fused:
         reference = subject.reference(index, fused)
         matches = match(dumped, reference.tensors, subject.aliases, reference.arrays)
-    return _Sample(index, matches, check(reference, matches, layout))
+    return CheckedSample(index, matches, check(reference, matches, layout))
 
 
 def _named(reference: Reference, subject: Subject) -> Mapping[str, Any]:
@@ -142,7 +167,7 @@ def _reading_notes(checks: Checks) -> list[str]:
 
 
 def _with_cause(
-    result: Comparison, subject: Subject, shown: _Sample, samples: Sequence[_Sample], *, pairs: bool
+    result: Comparison, subject: Subject, shown: CheckedSample, samples: Sequence[CheckedSample], *, pairs: bool
 ) -> Comparison:
     """Return a result with the first error and its cause."""
     one = shown.checks.own[0]
@@ -176,7 +201,7 @@ def _example(one: Checked, variant: Variant | None) -> int:
 
 
 def _cause(
-    best: Explanation, complete: Sequence[Explanation], one: Checked, at: int, shown: _Sample, subject: Subject
+    best: Explanation, complete: Sequence[Explanation], one: Checked, at: int, shown: CheckedSample, subject: Subject
 ) -> Cause:
     operation = best.suspect.operation
     base = Variant.of(operation)
@@ -216,7 +241,7 @@ def _name_of(explanation: Explanation, first: Operation) -> str:
     return explanation.name if operation is first else f"{explanation.name} of '{operation.output.name}'"
 
 
-def _suspects(subject: Subject, shown: _Sample, one: Checked) -> list[Suspect]:
+def _suspects(subject: Subject, shown: CheckedSample, one: Checked) -> list[Suspect]:
     """Return the operators that may have caused the errors of a tensor: its own, and those of its span."""
     before = _frame_before(subject, shown)
     if one.step is None:
@@ -245,7 +270,7 @@ def _forward(checks: Checks, one: Checked, changed: str, codes: Array) -> Array:
     return arrays[one.tensor.name]
 
 
-def _frame_before(subject: Subject, shown: _Sample) -> Mapping[str, Array] | None:
+def _frame_before(subject: Subject, shown: CheckedSample) -> Mapping[str, Array] | None:
     """Return the codes of the frame before; of the item before, where a sample is a batch."""
     if len(subject.samples) > 1:
         return subject.reference((shown.index - 1) % len(subject.samples)).arrays
@@ -255,7 +280,7 @@ def _frame_before(subject: Subject, shown: _Sample) -> Mapping[str, Array] | Non
     return None
 
 
-def _input_operation(subject: Subject, shown: _Sample, one: Checked) -> Operation:
+def _input_operation(subject: Subject, shown: CheckedSample, one: Checked) -> Operation:
     """Return the quantization of an input as an operator."""
     plan = shown.checks.reference.plan
     real = replace(one.tensor, format=None)
@@ -273,8 +298,8 @@ def _agreeing(
     complete: Sequence[Explanation],
     subject: Subject,
     one: Checked,
-    shown: _Sample,
-    samples: Sequence[_Sample],
+    shown: CheckedSample,
+    samples: Sequence[CheckedSample],
 ) -> list[Explanation]:
     """Return the explanations that hold in the other samples too, those first that explain further errors."""
     found = list(complete)
@@ -288,7 +313,7 @@ def _agreeing(
     return found
 
 
-def _holds(explanation: Explanation, subject: Subject, sample: _Sample, other: Checked) -> bool:
+def _holds(explanation: Explanation, subject: Subject, sample: CheckedSample, other: Checked) -> bool:
     """Whether an explanation gives all codes of a tensor in another sample."""
     name = explanation.suspect.operation.output.name
     for suspect in _suspects(subject, sample, other):
@@ -308,7 +333,7 @@ def _codes(explanation: Explanation, operation: Operation) -> Array | None:
     return None if variant is None else codes_of_variant(variant)
 
 
-def _also(explanation: Explanation, shown: _Sample, one: Checked, subject: Subject) -> tuple[str, ...]:
+def _also(explanation: Explanation, shown: CheckedSample, one: Checked, subject: Subject) -> tuple[str, ...]:
     """Return the other tensors whose own errors a cause explains completely."""
     names = []
     for other in [j for j in shown.checks.own if j is not one][:_OTHERS]:

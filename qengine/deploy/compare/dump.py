@@ -70,10 +70,12 @@ class Dump:
     ----------
     source : path of the dump.
     samples : tensors of each sample; one sample where the dump does not tell several apart.
+    labels : name of each sample in the dump; empty where it has none.
     """
 
     source: str
     samples: tuple[tuple[DumpedTensor, ...], ...]
+    labels: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:

@@ -276,9 +276,7 @@ def _check_names(user_formats: _UserFormats, subject: Formattable) -> None:
         read_as = subject.roles.get(name, set())
         if not may_be_real(name, model):
             why = "it holds no real numbers"
-        elif read_as & {Role.DATA, Role.WEIGHTS} or name in subject.captured:  # the graph in the node may read it so
-            continue
-        elif name in subject.biases:
+        elif read_as & {Role.DATA, Role.WEIGHTS} or name in subject.captured or name in subject.biases:  # the graph in the node may read it so
             continue
         elif Role.BIAS in read_as:
             why = (

@@ -14,7 +14,7 @@ from qengine.errors import FormatError, ModelError, UnsupportedError
 from qengine.kernels.reference.requantize import scale as scaled_by
 from qengine.kernels.reference.rounding import round_real
 from qengine.model.graph import Node
-from qengine.model.ops.qonnx import BIPOLAR, TRUNC, bipolar, integer_range, rounding_of
+from qengine.model.ops.qonnx import BIPOLAR, bipolar, integer_range, rounding_of
 from qengine.model.rules import Modes
 from qengine.qformat import ChannelFormats, Format, Overflow, QFormat, Rounding
 

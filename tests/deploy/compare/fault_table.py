@@ -170,9 +170,8 @@ def main():
     right, wrong = sum(a.is_right for a in found), sum(a.is_wrong_and_sure for a in found)
     kinds = len({a.fault.name for a in found})
     sure = sum(a.is_right and a.result.cause.is_complete for a in found)
-    print(
-        f"{kinds} faults, {len(found)} cases: {right} right ({right / len(found):.1%}), {sure} alone, {wrong} wrong and sure"
-    )
+    share = f"{right / len(found):.1%}"
+    print(f"{kinds} faults, {len(found)} cases: {right} right ({share}), {sure} alone, {wrong} wrong and sure")
 
 
 if __name__ == "__main__":

@@ -51,14 +51,15 @@ def _read_folder(root: Path) -> Dump:
     children = sorted(folder.iterdir(), key=lambda p: (len(p.name), p.name))
     folders = [child for child in children if child.is_dir()]
     if folders and not any(_is_data(child) for child in children):
-        samples = tuple(tuple(_read_files(child)) for child in folders)
+        read = {child.name: tuple(_read_files(child)) for child in folders}
+        named = {name: sample for name, sample in read.items() if sample}
+        samples, labels = tuple(named.values()), tuple(named)
     else:
-        samples = (tuple(_read_files(folder)),)
-    samples = tuple(sample for sample in samples if sample)
-    if not samples:
+        samples, labels = (tuple(_read_files(folder)),), ()
+    if not samples or not samples[0]:
         endings = ", ".join(_READERS)
         raise DumpError(f"{root} holds no file of a tensor; such files end in {endings}")
-    return Dump(str(root), samples)
+    return Dump(str(root), samples, labels)
 
 
 def _is_data(path: Path) -> bool:
