@@ -308,8 +308,9 @@ def _agreeing(
         if sample is not shown and other is not None and len(found) > 1:
             found = [e for e in found if _holds(e, subject, sample, other)] or found
     if len(found) > 1:
-        counts = {id(e): len(_also(e, shown, one, subject)) for e in found[:_OTHERS]}
-        found.sort(key=lambda e: (-counts.get(id(e), 0), e.rank))
+        counts = {id(e): len(_also(e, shown, one, subject)) for e in found[: 2 * _OTHERS]}
+        most = max(counts.values())
+        found = [e for e in found if counts.get(id(e), 0) == most]  # the others fail where these do not
     return found
 
 

@@ -111,21 +111,20 @@ def _padded(shape: tuple[int, ...], elements: int) -> Iterator[Layout]:
     width = shape[-1]
     if elements % (size // width) == 0:
         pitch = elements // (size // width)
-        yield Layout(f"rows of {pitch} elements", elements, lambda flat: flat.reshape(*shape[:-1], pitch)[..., :width])
+        rows = (*shape[:-1], pitch)
+        yield Layout(f"rows of {pitch} elements", elements, lambda flat: flat.reshape(rows)[..., :width])
     if len(shape) < 3:
         return
     channels = shape[1]
     if elements % (size // channels) == 0:
-        pitch = elements // (size // channels)
-        last = (shape[0], *shape[2:])
+        wide = elements // (size // channels)
+        last, first = (shape[0], *shape[2:], wide), (shape[0], wide, *shape[2:])
         yield Layout(
-            f"channels last, {pitch} of them",
+            f"channels last, {wide} of them",
             elements,
-            lambda flat: np.moveaxis(flat.reshape(*last, pitch)[..., :channels], -1, 1),
+            lambda flat: np.moveaxis(flat.reshape(last)[..., :channels], -1, 1),
         )
-        yield Layout(
-            f"{pitch} channels", elements, lambda flat: flat.reshape(shape[0], pitch, *shape[2:])[:, :channels]
-        )
+        yield Layout(f"{wide} channels", elements, lambda flat: flat.reshape(first)[:, :channels])
     if len(shape) == 4:
         yield from _bordered(shape, elements)
 

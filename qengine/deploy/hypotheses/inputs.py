@@ -111,6 +111,9 @@ def _stale(index: int, variant: Variant) -> Variant | None:
 
 def _stale_output(variant: Variant) -> Variant | None:
     before = variant.operation.previous_output
+    codes = [index for index in range(len(variant.step.operands)) if is_code(variant, index)]
+    if len(codes) == 1 and _stale(codes[0], variant) is not None:
+        return None  # a stale input gives the same codes
     if before is None or before.shape != variant.operation.output.shape:
         return None
     return replace(variant, run=lambda _: np.asarray(before))

@@ -41,7 +41,7 @@ FAULTS = [
     ("shift of the next channel", CONV, ("shift:next_channel",)),
     ("bias missing", LINEAR, ("bias:missing",)),
     ("bias 8 bits", LINEAR, ("bias:8_bits",)),
-    ("bias shifted left", LINEAR, ("bias:shift+1", "bias:twice")),
+    ("bias shifted left", LINEAR, ("bias:shift+1",)),
     ("bias shifted right", LINEAR, ("bias:shift-2",)),
     ("bias after the shift", LINEAR, ("bias:after_shift",)),
     ("bias of the next channel", LINEAR, ("bias:next_channel",)),
