@@ -15,10 +15,10 @@ from qengine.deploy.compare.by_hand import element_of, worked_out
 from qengine.deploy.compare.checked import Checked, Checks, check
 from qengine.deploy.compare.deciding import deciding_vector
 from qengine.deploy.compare.dump import Dump, DumpedTensor
-from qengine.deploy.compare.matching import Matches, match
+from qengine.deploy.compare.matching import Matches, match, matching_names
 from qengine.deploy.compare.result import Cause, Comparison, Fault, TensorResult, differences_of
 from qengine.deploy.compare.search import Explanation, Suspect, search
-from qengine.deploy.compare.subject import Reference, Subject, compute
+from qengine.deploy.compare.subject import Subject, compute
 from qengine.deploy.hypotheses import Operation, Variant
 from qengine.deploy.hypotheses.hypothesis import codes_of_variant
 from qengine.model.graph import Node
@@ -109,19 +109,14 @@ def _checked_sample(
 
 def _checked_as(subject: Subject, index: int, dumped: Sequence[DumpedTensor], layout: str) -> CheckedSample:
     reference = subject.reference(index)
-    matches = match(dumped, _named(reference, subject), subject.aliases, reference.arrays)
-    fused = [name for name in matches.found if name not in reference.tensors]
+    removed = subject.removed(reference)
+    fused = matching_names([one.name for one in dumped], removed, subject.aliases)
     if fused:
         reference = subject.reference(index, fused)
-        matches = match(dumped, reference.tensors, subject.aliases, reference.arrays)
+    matches = match(dumped, reference.tensors, subject.aliases, reference.arrays)
+    names = {name for name in matches.unmatched if not matching_names([name], subject.names, subject.aliases)}
+    matches = replace(matches, unmatched=tuple(name for name in matches.unmatched if name in names))
     return CheckedSample(index, matches, check(reference, matches, layout))
-
-
-def _named(reference: Reference, subject: Subject) -> Mapping[str, Any]:
-    """Return the tensors of a run, and after them those that passes removed, which a dump may have too."""
-    removed = {before: reference.tensors[name] for name, before in reference.before.items() if before in subject.names}
-    tensors = dict(reference.tensors)
-    return tensors | {name: replace(t, name=name) for name, t in removed.items() if name not in tensors}
 
 
 def _alike(checks: Checks) -> float:

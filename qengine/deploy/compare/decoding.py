@@ -45,12 +45,14 @@ class Decoded:
     how : reading of the numbers; "" where they were codes of the tensor's own word.
     layout : order in which they stood; "" for the model's.
     share : share of codes that equal the expected ones.
+    is_whole : whether the dump holds nothing but the elements.
     """
 
     codes: Array
     how: str
     layout: str
     share: float
+    is_whole: bool
 
     @property
     def habit(self) -> Habit:
@@ -103,11 +105,11 @@ def decode(dumped: DumpedTensor, tensor: Tensor, expected: Array, habit: Habit, 
                 found = _read(numbers, candidate, how, expected)
                 plain = plain or found
                 usual = found if usual is None and found.habit == habit else usual
-                if best is None or found.share > best.share:
+                if best is None or (found.share, found.is_whole) > (best.share, best.is_whole):
                     best = found
-            if best is not None and best.share == 1.0:
+            if best is not None and best.share == 1.0 and best.is_whole:
                 break
-        if best is not None and best.share == 1.0:
+        if best is not None and best.share == 1.0 and best.is_whole:
             break
     if best is None or plain is None:
         raise DumpError(problem or _no_reading(dumped, tensor))
@@ -125,7 +127,7 @@ def bits_of(tensor: Tensor) -> int:
 
 def _read(numbers: Array, layout: Layout, how: str, expected: Array) -> Decoded:
     codes = layout.read(numbers)
-    return Decoded(codes, how, layout.name, equal_share(codes, expected))
+    return Decoded(codes, how, layout.name, equal_share(codes, expected), layout.elements == codes.size)
 
 
 def equal_share(codes: Array, expected: Array) -> float:

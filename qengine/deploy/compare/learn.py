@@ -77,6 +77,7 @@ class LearnedKind:
     changes : fields of an `Arithmetic`.
     others : other roundings and overflows that give the same codes.
     unexplained : tensors whose codes these rules do not give.
+    possible : all rules that give the same codes, the simplest first.
     """
 
     kind: Kind
@@ -84,6 +85,14 @@ class LearnedKind:
     changes: dict[str, Any]
     others: tuple[str, ...] = ()
     unexplained: tuple[str, ...] = ()
+    possible: tuple[dict[str, Any], ...] = ()
+
+    def nearest(self, rounding: Rounding, overflow: Overflow) -> LearnedKind:
+        """Return the kind with these modes, where they give the same codes too."""
+        best = next((one for one in self.possible if (one["rounding"], one["overflow"]) == (rounding, overflow)), None)
+        best = self.changes if best is None else best
+        others = tuple(dict.fromkeys(_words(best, one) for one in self.possible if one is not best))
+        return replace(self, changes=best, others=others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +158,9 @@ def learn(subject: Subject, dump: Dump, layout: str = "auto", name: str = "learn
     for case in cases:
         by_kind.setdefault(case.kind, []).append(case)
     kinds = tuple(_learned(kind, some) for kind, some in by_kind.items())
-    rules = _rules(kinds)
+    general = _general(kinds)
+    kinds = tuple(one.nearest(*general) for one in kinds)
+    rules = _rules(kinds, *general)
     tensors = len({case.name for case in cases})
     return Learned(
         Target(
@@ -185,9 +196,7 @@ def _learned(kind: Kind, cases: Sequence[_Case]) -> LearnedKind:
     if not found:
         found = _explaining(cases, [{**one, **more} for more in _more(kind) for one in modes])
     if found:
-        best = found[0]
-        others = tuple(dict.fromkeys(_words(best, one) for one in found[1:]))
-        return LearnedKind(kind, len(cases), best, others)
+        return LearnedKind(kind, len(cases), found[0], possible=tuple(found))
     best = min(modes, key=lambda one: sum(case.wrong(one) for case in cases))
     left = tuple(case.name for case in cases if not case.is_explained(best))
     return LearnedKind(kind, len(cases), best, (), left)
@@ -239,13 +248,19 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, Rounding | Overflow) else f"{value}"
 
 
-def _rules(kinds: Sequence[LearnedKind]) -> Rules:
-    """Return the rules of all kinds: those of the most operators are the general ones."""
-    weights: dict[tuple[Any, Any], int] = {}
-    for one in kinds:
-        both = one.changes["rounding"], one.changes["overflow"]
-        weights[both] = weights.get(both, 0) + one.cases
-    rounding, overflow = max(weights, key=lambda key: weights[key])
+def _general(kinds: Sequence[LearnedKind]) -> tuple[Rounding, Overflow]:
+    """Return the rounding and overflow that give the codes of the most operators."""
+
+    def weight(modes: tuple[Rounding, Overflow]) -> int:
+        can = [any((p["rounding"], p["overflow"]) == modes for p in one.possible) for one in kinds]
+        return sum(one.cases for one, possible in zip(kinds, can, strict=True) if possible)
+
+    every = [(r, o) for o, r in product(_OVERFLOWS, _ROUNDINGS)]
+    return max(every, key=lambda modes: (weight(modes), -every.index(modes)))
+
+
+def _rules(kinds: Sequence[LearnedKind], rounding: Rounding, overflow: Overflow) -> Rules:
+    """Return the rules of all kinds over the general ones."""
     modes: dict[Kind, Modes] = {}
     parts: dict[str, Any] = {}
     for one in kinds:

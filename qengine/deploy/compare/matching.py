@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -95,31 +95,39 @@ def match(
 
 def spelled_alike(dumped: str, name: str, aliases: Mapping[str, str]) -> bool:
     """Whether a name in a dump is that of a tensor, as some tool spells it."""
-    same = {_plain(name), _plain(name.rpartition("/")[2]), _core(name)}
-    same |= {_plain(other) for other, tensor in aliases.items() if tensor == name}
-    return dumped == name or not same.isdisjoint({_plain(dumped), _plain(dumped.rpartition("/")[2]), _core(dumped)})
+    same = {spelling(name), spelling(name.rpartition("/")[2]), _core(name)}
+    same |= {spelling(other) for other, tensor in aliases.items() if tensor == name}
+    return dumped == name or not same.isdisjoint({spelling(dumped), spelling(dumped.rpartition("/")[2]), _core(dumped)})
+
+
+def matching_names(dumped: Iterable[str], names: Iterable[str], aliases: Mapping[str, str]) -> list[str]:
+    """Return those of some names of tensors that a dump has, in order."""
+    spelled = {one for name in dumped for one in (name, spelling(name), spelling(name.rpartition("/")[2]), _core(name))}
+    found = [name for name in names if not spelled.isdisjoint({name, spelling(name), _core(name)})]
+    found += [name for other, name in aliases.items() if name in set(names) and spelling(other) in spelled]
+    return sorted(dict.fromkeys(found))
 
 
 def _spellings(tensors: Mapping[str, Tensor], extra: Mapping[str, str]) -> dict[str, str | None]:
     """Return the tensor of each spelling of a name; None where several have it."""
     found: dict[str, str | None] = {}
     for name in tensors:
-        for spelling in {_plain(name), _plain(name.rpartition("/")[2]), _core(name)}:
-            found[spelling] = None if spelling in found and found[spelling] != name else name
+        for key in {spelling(name), spelling(name.rpartition("/")[2]), _core(name)}:
+            found[key] = None if key in found and found[key] != name else name
     for other, name in extra.items():
         if name in tensors:
-            found[_plain(other)] = name
+            found[spelling(other)] = name
     return found
 
 
-def _plain(name: str) -> str:
+def spelling(name: str) -> str:
     """Return a name as C spells it, in small letters."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def _core(name: str) -> str:
     """Return a plain name without what dumps put before and after names."""
-    plain = re.sub(r"^\d+_+", "", _plain(name))
+    plain = re.sub(r"^\d+_+", "", spelling(name))
     while (shorter := _AFFIXES.sub("", plain)) != plain and shorter:
         plain = shorter
     return plain
@@ -128,9 +136,9 @@ def _core(name: str) -> str:
 def _by_name(name: str, tensors: Mapping[str, Tensor], spellings: Mapping[str, str | None]) -> str | None:
     if name in tensors:
         return name
-    for spelling in (_plain(name), _plain(name.rpartition("/")[2]), _core(name)):
-        if spelling and spellings.get(spelling) is not None:
-            return spellings[spelling]
+    for key in (spelling(name), spelling(name.rpartition("/")[2]), _core(name)):
+        if key and spellings.get(key) is not None:
+            return spellings[key]
     return None
 
 

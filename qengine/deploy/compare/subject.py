@@ -53,6 +53,13 @@ class Subject:
             self._references[key] = Reference.of(self.session, self.samples[index], fused)
         return self._references[key]
 
+    def removed(self, reference: Reference) -> frozenset[str]:
+        """Return the names of real tensors that a run does not compute, as passes fused their operators."""
+        network = self.session.network
+        made = {name for graph in (network.source, network.model) for node in graph.nodes for name in node.outputs}
+        formats = self.session.formats
+        return frozenset(name for name in made if name in formats and name not in reference.tensors)
+
     @cached_property
     def names(self) -> frozenset[str]:
         """The names of all tensors of the model, also of those that passes remove."""

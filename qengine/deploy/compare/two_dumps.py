@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.deploy.compare.dump import Dump, DumpedTensor
 from qengine.deploy.compare.layouts import layouts_of
+from qengine.deploy.compare.matching import spelling
 from qengine.deploy.compare.result import differences_of
 from qengine.errors import DumpError
 from qengine.runtime.session import InferenceSession
@@ -114,6 +115,10 @@ def compare_dumps(first: Dump, second: Dump) -> DumpsComparison:
     a, b = _by_name(first), _by_name(second)
     if len(a) == len(b) == 1:
         b = {next(iter(a)): next(iter(b.values()))}
+    spelled = {spelling(name): name for name in b}
+    b = {name: b[spelled[spelling(name)]] for name in a if spelling(name) in spelled} | {
+        name: one for name, one in b.items() if spelling(name) not in {spelling(own) for own in a}
+    }
     both = [name for name in a if name in b]
     if not both:
         raise DumpError(
