@@ -134,7 +134,8 @@ class Accumulation:
         if self.step.b is None:
             return 0
         own = self.bias_rule.fraction_bits
-        left = 0 if isinstance(own, str) else int(np.max(np.asarray(self.product_bits) - own, initial=0))
+        shift = self.bias_rule.shift
+        left = shift if isinstance(own, str) else int(np.max(np.asarray(self.product_bits) - own, initial=0))
         return 1 << (self.bias_rule.bits - 1 + left)
 
     @cached_property
