@@ -134,7 +134,8 @@ def _bias(rules: Rules) -> str:
     one = rules.bias
     n = {"sums": "the fraction bits of the sums", "most": "the most fraction bits with which none saturates"}
     places = n[one.fraction_bits] if isinstance(one.fraction_bits, str) else f"{one.fraction_bits} fraction bits"
-    return f"{one.bits} bits, {places}, rounded {one.rounding}"
+    less = f" less {one.shift}" if one.shift else ""
+    return f"{one.bits} bits, {places}{less}, rounded {one.rounding}"
 
 
 def _mean(rules: Rules) -> str:
