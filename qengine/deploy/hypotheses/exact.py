@@ -109,11 +109,10 @@ def _of_linear(step: Linear, output: Tensor, arithmetic: Arithmetic, operands: t
     sums = exact_product(x, w, step.product, bound)
     bias = real = None
     if step.b is not None:
-        if step.b.value is None:
-            return None
-        bias = Accumulation(step, output, arithmetic).bias
-        real = np.asarray(np.ldexp(step.b.value.reshape(step.bias_shape).astype(np.float64), n))
-    return Exact(sums, n - output.fraction_bits, bias, real, **_bounds(output, step.activation))
+        bias = rules.computed_bias(rest[0]) if step.b.value is None else rules.bias
+        if step.b.value is not None:
+            real = np.asarray(np.ldexp(step.b.value.reshape(step.bias_shape).astype(np.float64), n))
+    return Exact(sums, rules.shift, bias, real, **_bounds(output, step.activation))
 
 
 def _of_combine(step: Combine, output: Tensor, arithmetic: Arithmetic, operands: tuple[Array, ...]) -> Exact | None:
