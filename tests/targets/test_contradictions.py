@@ -26,7 +26,11 @@ RULES = [
         "accumulator.rounds_inside",
     ),
     (
-        {"linear": {"rounding": "half_even"}, "rounding": "half_up", "accumulator": {"bits": 32, "rounds_inside": True}},
+        {
+            "linear": {"rounding": "half_even"},
+            "rounding": "half_up",
+            "accumulator": {"bits": 32, "rounds_inside": True},
+        },
         {"linear": {"rounding": "floor"}},
         "accumulator.rounds_inside",
     ),

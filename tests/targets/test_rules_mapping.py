@@ -128,7 +128,10 @@ CONSTRAINT_MISTAKES = [
     ({"shifts": [5, 2]}, "shifts is [5, 2]; allowed"),
     ({"per_channel": "yes"}, "per_channel is 'yes'; allowed: no, conv, all"),
     ({"refused": ["Softmx"]}, "refused is 'Softmx'; did you mean 'Softmax'?"),
-    ({"input_formats": {"Tanh": ["Q3,4"]}}, "input_formats is ['Q3,4'] for Tanh; allowed: a table of lists of formats such as Q3.4"),
+    (
+        {"input_formats": {"Tanh": ["Q3,4"]}},
+        "input_formats is ['Q3,4'] for Tanh; allowed: a table of lists of formats such as Q3.4",
+    ),
     ({"input_formats": ["Tanh"]}, "input_formats is ['Tanh']; allowed: a table of lists of formats"),
     ({"signed": True}, "signed does not exist"),
 ]

@@ -23,7 +23,7 @@ from qengine.model.formats.parts import whole_tensors
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import AS_WRITTEN, Copies, optimize, remove_dead, with_hidden_outputs
-from qengine.model.rules import Modes, Rules
+from qengine.model.rules import Rules
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
 from qengine.qformat import Format, QFormat
@@ -212,13 +212,12 @@ class Network:
                     f"rules name '{name}', and the model has no such tensor{did_you_mean(name, existing)}"
                 )
         renamed = {self.model.aliases.get(n, n): modes for n, modes in rules.tensors.items()}
-        return replace(rules, tensors={**self.own_rules, **renamed})
+        return self.with_own_rules(replace(rules, tensors=renamed))
 
-    @property
-    def own_rules(self) -> Mapping[str, Modes]:
-        """The rules that a quantized model has for its tensors; none where other formats replace its own."""
+    def with_own_rules(self, rules: Rules) -> Rules:
+        """Return rules with those of a quantized graph, as `with_rules`; a graph inside of a node has some too."""
         keeps = self.request is not None and self.request.qformat is None
-        return self.model.rules if keeps else {}
+        return replace(rules, tensors={**self.model.rules, **rules.tensors}) if keeps else rules
 
     @property
     def source(self) -> Graph:
