@@ -27,7 +27,7 @@ def word_lengths(
 ) -> dict[str, int]:
     """Return the word length of each constant.
 
-    That is the one of the options. A target has weights and other tensors: a constant that is no weights, such as an
+    That is the one of the options. A target has weights and other tensors: a constant other than weights, such as an
     addend, has the word of activations, and weights may have that of their other factor.
     """
     found = dict.fromkeys(constants, options.weight_word_length)
@@ -44,7 +44,7 @@ def word_lengths(
 
 
 def factors_of(constant: Constant) -> list[str]:
-    """Return the tensors that a constant is multiplied with as weights; none for a constant that is no weights."""
+    """Return the tensors that a constant is multiplied with as weights; none for another constant."""
     places = [place for readers, _ in constant.places for place in readers.places]
     return [node.inputs[0] for node, role in places if role is Role.WEIGHTS]
 
