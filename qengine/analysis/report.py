@@ -279,8 +279,8 @@ def losses(
             n, b = bias
             word = (bound_step.arithmetic or Arithmetic()).bias.bits
             yield (
-                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in {word} bits, the word of every bias: "
-                "give the weights or the input fewer fraction bits"
+                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in {word} bits, the word of every "
+                "bias: give the weights or the input fewer fraction bits"
             )
         tally = tallies.get(bound_step.output.name, new_tally())
         if tally[ACCUMULATOR_OVERFLOWS]:
