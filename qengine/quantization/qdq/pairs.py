@@ -25,6 +25,7 @@ from qengine.qformat import Format, QFormat, holds
 from qengine.quantization.qdq.operators import (
     computed_by_tables,
     may_be_real,
+    reads_around,
     typed,
     values_with_types,
     written_operators,
@@ -203,7 +204,7 @@ class _Writer:
         attributes: dict[str, Attribute] = dict(node.attributes)
         attributes |= {key: self._inner(node, graph) for key, graph in node.graphs.items()}
         inner = [graph for graph in attributes.values() if isinstance(graph, Graph)]
-        captures = tuple(sorted(set().union(*map(_reads_around, inner))))
+        captures = tuple(sorted(set().union(*map(reads_around, inner))))
         new = replace(node, inputs=inputs, outputs=outputs, attributes=attributes, captures=captures)
         self.nodes += self._in_two(new) if (node.operator, node.domain) == ("MatMul", "qengine") else (new,)
         for name, real in zip(node.outputs, outputs, strict=True):
@@ -395,9 +396,3 @@ def _role(node: Node, place: int) -> Role | None:
     """Return the way in which a node reads input number `place`."""
     parameter = find(node).parameter(place)
     return None if parameter is None else parameter.role
-
-
-def _reads_around(graph: Graph) -> set[str]:
-    """Return the names that a graph reads from around it."""
-    read = {name for node in graph.nodes for name in node.reads} | {value.name for value in graph.outputs}
-    return read - graph.tensors()
