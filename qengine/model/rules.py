@@ -102,11 +102,13 @@ class BiasRule:
     fraction_bits : "sums" for those of the sums; "most" for the most with which no element saturates, at most those
         of the sums; or a number, at most those of the sums.
     rounding : rounding of the real numbers.
+    shift : fraction bits that the word has fewer than the sums, where fraction_bits is "sums".
     """
 
     bits: int = 32
     fraction_bits: int | Literal["sums", "most"] = "sums"
     rounding: Rounding = Rounding.HALF_EVEN
+    shift: int = 0
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,11 @@ def _of_accumulator(rules: Rules) -> Iterator[Contradiction]:
 
 def _of_bias(bias: BiasRule, accumulator: AccumulatorRule) -> Iterator[Contradiction]:
     n, most = bias.fraction_bits, accumulator.fraction_bits
+    if bias.shift and n != "sums":
+        yield Contradiction(
+            (("bias", "fraction_bits"), ("bias", "shift")),
+            "the shift counts from the fraction bits of the sums; give fraction_bits sums",
+        )
     if isinstance(n, int) and most is not None and n > most:
         yield Contradiction(
             (("accumulator", "fraction_bits"), ("bias", "fraction_bits")),

@@ -1,7 +1,7 @@
 """Formats that a target has for the operand or the result of an operator, where it has only some.
 
-A sigmoid of a device may be one table from Q3.4 to Q0.7: then the tensors around it have these formats, whatever the
-data say. Of several the one with the least squared error is taken.
+A sigmoid of a device may be one table from Q3.4 to Q0.7: then the tensors around it have these formats for any data.
+Of several the one with the least squared error is taken.
 """
 
 from __future__ import annotations

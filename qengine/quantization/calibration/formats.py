@@ -148,7 +148,7 @@ class FormatChooser:
     def _chosen(
         self, groups: Groups, options: CalibrationOptions
     ) -> tuple[ActivationFormats, dict[str, tuple[Format, Format]]]:
-        """Return the formats of activations, and those of constants as `_constants` does, within the target's shifts."""
+        """Return the formats of activations, and those of constants, within the shifts of the target."""
         activations, shifts = ActivationFormats(groups, options), options.constraints.shifts
 
         def constants() -> dict[str, Format]:

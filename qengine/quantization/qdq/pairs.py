@@ -19,6 +19,7 @@ from qengine.errors import FormatError, UnsupportedError
 from qengine.model.graph import Attribute, Graph, Names, Node, Value
 from qengine.model.ops.operator import Role, find
 from qengine.model.passes.hidden_tensors import written_node
+from qengine.model.rules import Rules
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Table
 from qengine.qformat import Format, QFormat, holds
@@ -178,7 +179,7 @@ class _Writer:
         else:
             value = replace(value, dtype=self._value(value.name).dtype)
         after = self.names_after_pairs.get(value.name)
-        encoded = {} if self.is_inner else self.network.encoded_constants((value.name,))
+        encoded = {} if self.is_inner else self.network.encoded_constants((value.name,), Rules())
         for tensor in encoded.values():  # a run answers with the codes of a constant
             assert tensor.value is not None
             assert tensor.format is not None

@@ -61,8 +61,8 @@ class QuantizedModel:
         found = []
         if self.target is not None:
             found.append(
-                f"formats are within target {self.target}, and its rules are not in the file, which rounds half to even "
-                f"as ONNX does: give target {self.target} to a run"
+                f"formats are within target {self.target}, and its rules are not in the file, which rounds half to "
+                f"even as ONNX does: give target {self.target} to a run"
             )
         if count := _recurrent_nodes(self.session.graph):
             what = "1 recurrent node" if count == 1 else f"{count} recurrent nodes"

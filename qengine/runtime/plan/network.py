@@ -229,10 +229,17 @@ class Network:
         """Notes for the user: how the model was read, and which requests have no effect."""
         return (*self.model.notes, *(self.table.notes if self.table else ()))
 
-    def encoded_constants(self, names: tuple[str, ...]) -> dict[str, Tensor]:
+    def encoded_constants(self, names: tuple[str, ...], rules: Rules) -> dict[str, Tensor]:
         """Return those of the names that are constants in fixed point, with the values and formats of the run.
 
         A constant that the passes replaced by several different ones is left out, as none of them equals it.
+
+        Parameters
+        ----------
+        names
+            Names of tensors.
+        rules
+            Rules of the run, which say how constants are rounded.
         """
         tensors: dict[str, Tensor] = {}
         if self.table is None:
@@ -241,7 +248,8 @@ class Network:
             derived = [n for n in self.table.constants if self.optimized.derived.get(n, n) == name]
             if name in self.model.constants and len(derived) == 1:
                 array = self.optimized.constants[derived[0]]
-                tensors[name] = Tensor(name, array.dtype, array.shape, array, self.table.constants[derived[0]])
+                fmt, encoding = self.table.constants[derived[0]], rules.modes("constants", name)
+                tensors[name] = Tensor(name, array.dtype, array.shape, array, fmt, encoding=encoding)
         return tensors
 
     def graph_with_outputs(self, names: tuple[str, ...]) -> Graph:
