@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.analysis.lost_parts import lost_in_run
+from qengine.analysis.target_check import target_notes
 from qengine.errors import UnsupportedError
 from qengine.kernels.reference.requantize import (
     ACCUMULATOR_OVERFLOWS,
@@ -150,7 +151,12 @@ def compare(
         {name: found[name].exact for name in wanted},
         {name: found[name].codes for name in wanted},
         tuple(dict.fromkeys(run.islands)),
-        (*fixed.notes, *losses(constants, run.bound_steps, tallies), *_lost_parts(fixed, run, found, wanted)),
+        (
+            *fixed.notes,
+            *target_notes(fixed),
+            *losses(constants, run.bound_steps, tallies),
+            *_lost_parts(fixed, run, found, wanted),
+        ),
         {one.tensor.name: one.figures.sample for one in run.tensors},
     )
 

@@ -243,7 +243,7 @@ class InferenceSession:
         with self.limited():
             sectioned = self._plans.sectioned_plan(arrays, names)
             results = sectioned.run(self._runtime_values(arrays))
-        for name, constant in sectioned.network.encoded_constants(names).items():
+        for name, constant in sectioned.network.encoded_constants(names, self.rules).items():
             results[name] = RuntimeValue(constant.codes, constant.format, real_dtype=constant.dtype)
         return {name: returned(value, raw) for name, value in results.items()}
 
@@ -303,7 +303,7 @@ class InferenceSession:
             return {name: t for name, t in plan.outputs.items() if t.value is not None}
         sectioned = self._plans.sectioned_plan(arrays, names)
         constants = {n: Tensor(n, a.dtype, a.shape, a) for n, a in sectioned.graph.constants.items() if n in names}
-        return constants | sectioned.network.encoded_constants(tuple(names))
+        return constants | sectioned.network.encoded_constants(tuple(names), self.rules)
 
     def quantized_constants(self, arrays: Mapping[str, Any], names: Sequence[str]) -> tuple[Tensor, ...]:
         """Return the constants that a run quantizes; none where the run is planned section by section."""

@@ -154,14 +154,14 @@ def formats_by_operator() -> Value:
         for name, formats in given.items():
             try:
                 result[operator_name(name)] = tuple(QFormat.of(one) for one in _list(formats))
-            except FormatError as error:
-                raise ValueNotAllowedError(str(error)) from None
+            except FormatError:
+                raise ValueNotAllowedError(f"{found(formats)} for {name}") from None
         return result
 
     def write(value: Mapping[str, tuple[QFormat, ...]]) -> dict[str, list[str]]:
         return {name: [str(fmt) for fmt in formats] for name, formats in value.items()}
 
-    return Value("a table of lists of formats by operator of ONNX", read, write)
+    return Value("a table of lists of formats such as Q3.4, by operator of ONNX", read, write)
 
 
 def text(allowed: str = "text") -> Value:

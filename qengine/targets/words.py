@@ -53,7 +53,8 @@ _MEANS = {
     "two_pass": "along x first and then along y, rounded after each",
     "reciprocal": "the sum times floor(65536 / count), rounded by 16 bits",
     "shifted_count": "the sum divided by the count shifted right by the fraction bits that the output has more",
-    "accumulator": "the quotient cut to the fraction bits of the input, then rounded",
+    "accumulator": "the quotient cut toward zero to the accumulator's fraction bits, or the input's, then rounded",
+    "float32": "the sum times the reciprocal of the count, in float32",
 }
 
 

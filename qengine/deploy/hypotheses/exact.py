@@ -19,8 +19,8 @@ from qengine.kernels.reference.rounding import integer_dtype
 from qengine.model.graph import NO_ACTIVATION, ActivationBounds
 from qengine.model.rules import Arithmetic, MeanRule
 from qengine.model.steps import Combine, FromCodes, Join, Linear, Mean, Move, Step, Tensor
+from qengine.model.steps.accumulator import Accumulation
 from qengine.model.steps.forms import Bounded
-from qengine.model.steps.linear import bias_codes
 from qengine.qformat import QFormat
 
 Array = NDArray[Any]
@@ -109,7 +109,7 @@ def _of_linear(step: Linear, output: Tensor, arithmetic: Arithmetic, operands: t
     if step.b is not None:
         if step.b.value is None:
             return None
-        bias = bias_codes(step.b, step.bias_shape, n)
+        bias = Accumulation(step, output, arithmetic).bias
         real = np.asarray(np.ldexp(step.b.value.reshape(step.bias_shape).astype(np.float64), n))
     return Exact(sums, n - output.fraction_bits, bias, real, **_bounds(output, step.activation))
 

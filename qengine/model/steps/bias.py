@@ -23,7 +23,7 @@ from qengine.qformat import fraction_bits_of
 FractionBits = int | NDArray[np.int64]
 """One number, or an array that broadcasts against the output."""
 
-_FLOAT_BITS = 53  # integers of so many bits are exact in float64
+_FLOAT_BITS = 53  # of integers that are exact in float64
 
 
 def refuse_nan(b: Tensor) -> None:

@@ -1,7 +1,7 @@
 """Formats that a target has for the operand or the result of an operator, where it has only some.
 
-A sigmoid of a device may be one table from Q3.4 to Q0.7: then the tensors around it have these formats, whatever the
-data say. Of several the one with the least squared error is taken.
+A sigmoid of a device may be one table from Q3.4 to Q0.7: then the tensors around it have these formats for any data.
+Of several the one with the least squared error is taken.
 """
 
 from __future__ import annotations
@@ -51,4 +51,4 @@ def nearest(chosen: QFormat, allowed: tuple[QFormat, ...], histogram: Histogram,
     if method is Method.MSE:
         return min(allowed, key=lambda fmt: (squared_error(histogram.cells(), fmt), -fmt.fraction_bits))
     holding = [fmt for fmt in allowed if fmt.integer_bits >= chosen.integer_bits]
-    return max(holding or allowed, key=lambda fmt: (fmt.fraction_bits if holding else -fmt.fraction_bits))
+    return max(holding or allowed, key=lambda fmt: fmt.fraction_bits if holding else -fmt.fraction_bits)

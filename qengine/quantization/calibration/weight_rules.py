@@ -25,7 +25,7 @@ def is_per_channel(constant: Constant, options: CalibrationOptions) -> bool:
 def word_lengths(
     constants: Mapping[str, Constant], activations: Mapping[str, QFormat], options: CalibrationOptions
 ) -> dict[str, int]:
-    """Return the word length of each constant: that of the options or, for some targets, of the tensor beside it."""
+    """Return the word length of each constant: that of the options or, for some targets, of its other factor."""
     found = dict.fromkeys(constants, options.weight_word_length)
     if options.equal_word_lengths:
         for name, constant in constants.items():

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from qengine.kernels.encode import encode
 from qengine.kernels.isa import Isa
+from qengine.model.rules import EXACT_CONSTANTS
 from qengine.model.steps import Tensor
 from qengine.qformat import fraction_bits_of
 
@@ -35,6 +36,8 @@ def encoded(t: Tensor, isa: Isa) -> tuple[NDArray[Any], NDArray[np.int64] | None
         If it holds NaN.
     """
     value, fmt = t.value, t.format
+    if t.encoding != EXACT_CONSTANTS:
+        return t.elements, None
     if value is None or fmt is None or value.dtype != np.float32 or not value.size or not value.ndim:
         return t.elements, None
     n = np.asarray(fraction_bits_of(fmt, value.ndim))

@@ -23,7 +23,7 @@ from qengine.model.formats.parts import whole_tensors
 from qengine.model.graph import Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import AS_WRITTEN, Copies, optimize, remove_dead, with_hidden_outputs
-from qengine.model.rules import Modes, Rules
+from qengine.model.rules import Rules
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
 from qengine.qformat import Format, QFormat
@@ -212,13 +212,12 @@ class Network:
                     f"rules name '{name}', and the model has no such tensor{did_you_mean(name, existing)}"
                 )
         renamed = {self.model.aliases.get(n, n): modes for n, modes in rules.tensors.items()}
-        return replace(rules, tensors={**self.own_rules, **renamed})
+        return self.with_own_rules(replace(rules, tensors=renamed))
 
-    @property
-    def own_rules(self) -> Mapping[str, Modes]:
-        """The rules that a quantized model has for its tensors; none where other formats replace its own."""
+    def with_own_rules(self, rules: Rules) -> Rules:
+        """Return rules with those of a quantized graph, as `with_rules`; a graph inside of a node has some too."""
         keeps = self.request is not None and self.request.qformat is None
-        return self.model.rules if keeps else {}
+        return replace(rules, tensors={**self.model.rules, **rules.tensors}) if keeps else rules
 
     @property
     def source(self) -> Graph:
@@ -230,10 +229,17 @@ class Network:
         """Notes for the user: how the model was read, and which requests have no effect."""
         return (*self.model.notes, *(self.table.notes if self.table else ()))
 
-    def encoded_constants(self, names: tuple[str, ...]) -> dict[str, Tensor]:
+    def encoded_constants(self, names: tuple[str, ...], rules: Rules) -> dict[str, Tensor]:
         """Return those of the names that are constants in fixed point, with the values and formats of the run.
 
         A constant that the passes replaced by several different ones is left out, as none of them equals it.
+
+        Parameters
+        ----------
+        names
+            Names of tensors.
+        rules
+            Rules of the run, which say how constants are rounded.
         """
         tensors: dict[str, Tensor] = {}
         if self.table is None:
@@ -242,7 +248,8 @@ class Network:
             derived = [n for n in self.table.constants if self.optimized.derived.get(n, n) == name]
             if name in self.model.constants and len(derived) == 1:
                 array = self.optimized.constants[derived[0]]
-                tensors[name] = Tensor(name, array.dtype, array.shape, array, self.table.constants[derived[0]])
+                fmt, encoding = self.table.constants[derived[0]], rules.modes("constants", name)
+                tensors[name] = Tensor(name, array.dtype, array.shape, array, fmt, encoding=encoding)
         return tensors
 
     def graph_with_outputs(self, names: tuple[str, ...]) -> Graph:
