@@ -59,8 +59,8 @@ PARTS: Mapping[str, Keys] = MappingProxyType(
         "bias": {
             "bits": values.whole(2, 64),
             "fraction_bits": values.whole(*_N, words=_words(BiasRule, "fraction_bits")),
-            "shift": values.whole(0, 31),
             "rounding": values.choice(Rounding, Rounding),
+            "shift": values.whole(0, 31),
         },
         "mean": {"method": values.choice(_words(MeanRule, "method")), "counts_pads": values.flag("model")},
         "table": {

@@ -52,7 +52,14 @@ CATALOGUE: dict[str, Entry] = {
     "litert-xnnpack": Entry(tflite.Xnnpack(), _TFLITE, "LiteRT executed, XNNPACK"),
     "tflite-16x8": Entry(
         tflite.Wide(),
-        Limits((*LINEAR, "add", "sub", "mul", *SIMPLE), bits=16, symmetric=True, most_shift=16, per_channel=True),
+        Limits(
+            (*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS),
+            bits=16,
+            functions=_Q15,
+            symmetric=True,
+            most_shift=16,
+            per_channel=True,
+        ),
         "LiteRT executed, int16 activations",
     ),
     "esp32-s3": Entry(esp.EspS3(), _ESP, "plain Python; esp-ppq executed where no sum reaches 20 bits"),
