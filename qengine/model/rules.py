@@ -140,19 +140,20 @@ class TableRule:
         TFLite's table of 16-bit sigmoid and tanh.
     entries : number of entries, a power of two.
     limit : end of the range that the entries cover, a power of two; "input" for the range of the input's word.
-    limits : another limit for some operators, as pairs.
+    functions : operators whose tables are like that; all others are full, also those inside of LSTM, GRU and RNN.
+    limits : limits of single operators, as pairs.
     has_end : whether there is one more entry, for `limit` itself.
     index_rounding : rounding of an input to an entry, where the method is "cut".
     line_rounding : rounding of what a line adds to an entry, where the method is "interpolated".
     entry_bits, entry_fraction_bits : word of the entries; None for that of the output.
-    entry_rounding, entry_overflow : of the entries; results have the rounding and overflow of tables.
+    entry_rounding, entry_overflow : modes of the entries; results have those of tables.
     min_bits : word length of an input from which on tables are like that; those of shorter words are full.
-    functions : operators whose tables are like that; all others are full, also those inside of LSTM, GRU and RNN.
     """
 
     method: Literal["full", "cut", "interpolated", "shared_sigmoid"] = "full"
     entries: int = 256
     limit: int | Literal["input"] = 8
+    functions: tuple[str, ...] = ("Sigmoid", "Tanh")
     limits: tuple[tuple[str, int], ...] = ()
     has_end: bool = False
     index_rounding: Rounding = Rounding.FLOOR
@@ -162,7 +163,6 @@ class TableRule:
     entry_rounding: Rounding = Rounding.HALF_EVEN
     entry_overflow: Literal["saturate", "wrap"] = "saturate"
     min_bits: int = 2
-    functions: tuple[str, ...] = ("Sigmoid", "Tanh")
 
     def of(self, operator: str) -> TableRule:
         """Return the rule of one operator, whose name is the only one of `functions`."""
