@@ -159,7 +159,7 @@ class OperatorFiles:
         if b.format is not None:
             found["bias_word"] = self._constant(operator, "bias_word", b.name, b.codes, b)
             return found
-        own = np.asarray(bias_fraction_bits(b, step.bias_shape, rules.product_bits, rules.bias_rule))
+        own = np.asarray(bias_fraction_bits(b, rules.bias_bits, rules.bias_rule))
         if np.any(own != sums):
             codes = _narrow(np.asarray(array.astype(object) >> (sums - own).astype(object)))
             assert codes is not None
