@@ -160,6 +160,6 @@ class FixedPointOptions(ArithmeticOptions, _FormatOptions):
         return SessionOptions(**self.typed(), **vars(limits))
 
     def record(self) -> dict[str, Any]:
-        """Return the options for a JSON object, one key per option; the path of the formats file is "formats_file"."""
+        """Return the options for a JSON object: "formats_file" is --formats, and "rules" has every --rule."""
         given = {"formats_file" if name == "formats" else name: value for name, value in vars(self).items()}
-        return {name: value for name, value in given.items() if name != "rule"}
+        return {name: value for name, value in given.items() if name != "rule"} | {"rules": self.rules()}
