@@ -157,3 +157,12 @@ def test_mistakes(words, message, capsys, tmp_path, monkeypatch):
     assert message in err
     assert err.startswith("qengine: error: ")
     assert err.count("\n") == 1
+
+
+def test_an_inspection_tells_what_is_not_on_the_target(capsys, model):
+    text = shown(capsys, "inspect", model, "--qformat", "UQ4.4", "--target", "cmsis-nn-q7")
+    assert "note: not on the target: " in text
+    assert "(qengine targets check lists all)" in text
+    record = shown(capsys, "inspect", model, "--qformat", "UQ4.4", "--target", "cmsis-nn-q7", "--json")
+    assert record["target"] == "cmsis-nn-q7"
+    assert "not on the target" not in shown(capsys, "inspect", model, "--qformat", "Q4.3", "--target", "onnx")
