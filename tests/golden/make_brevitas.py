@@ -17,7 +17,6 @@ def classifier(*, has_float_bias=False, has_average=True):
     """Return a network of 4 bits: three convolutions, one of them depthwise, an average with fewer bits, and a Gemm."""
     import brevitas.nn as qnn
     import torch
-
     from brevitas import quant
     from brevitas.quant import fixed_point
 
@@ -61,7 +60,6 @@ def trained(network, epochs=10):
     """Train a network on the digits; return it with 32 images and the share of the last 200 that it gets right."""
     import torch
 
-
     torch.manual_seed(1)
     data = np.load(DATA)
     images = torch.from_numpy(data["images"][:, None].astype(np.float32) / 255)
@@ -82,7 +80,6 @@ def trained(network, epochs=10):
 def exported(network, images, kind):
     """Return the bytes of a model, and what torch gives for the images."""
     import torch
-
     from brevitas.export import export_onnx_qcdq, export_qonnx
 
     export = {"qonnx": export_qonnx, "qcdq": export_onnx_qcdq}[kind]
@@ -98,7 +95,7 @@ def exported(network, images, kind):
 def main():
     for name, has_float_bias, kinds in (("integer_bias", False, ("qonnx", "qcdq")), ("float_bias", True, ("qonnx",))):
         network, images, right = trained(classifier(has_float_bias=has_float_bias))
-        print(f"{name}: {right:.1%} of 200 held-out digits")
+        print(f"{name}: {right:.1%} of 200 held-out digits")  # noqa: T201 - a script
         for kind in kinds:
             model, values, codes = exported(network, images, kind)
             (HERE / "brevitas" / f"{name}.{kind}.onnx").write_bytes(model)

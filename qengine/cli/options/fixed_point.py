@@ -108,6 +108,7 @@ class RoundingOptions:
             rich_help_panel=FIXED_POINT,
         ),
     ] = None
+
     def rules(self) -> dict[str, Any] | None:
         """Return the rules of --rule by their keys; None without any.
 

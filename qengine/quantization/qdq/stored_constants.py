@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError, UnsupportedError
+from qengine.errors import UnsupportedError
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Names, Node
 from qengine.model.rules import BiasRule
@@ -15,6 +15,7 @@ from qengine.model.steps import Tensor
 from qengine.model.steps.bias import bias_codes
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
 from qengine.quantization.qdq.spelling import Spelling
+
 _BIAS_BITS = 32
 
 
@@ -109,7 +110,9 @@ class StoredConstants:
                     "it: write the model as QONNX (--as qonnx)"
                 )
             out = self._own_name(name) if is_own else self._names.fresh(f"{name}_bias")
-            self._outputs[key] = self._decode(codes, _BIAS_BITS, out, n.reshape(-1).tolist(), None if n.size == 1 else array.ndim - 1)
+            self._outputs[key] = self._decode(
+                codes, _BIAS_BITS, out, n.reshape(-1).tolist(), None if n.size == 1 else array.ndim - 1
+            )
         return self._outputs[key]
 
     def number(self, name: str, array: NDArray[Any], fmt: QFormat) -> str:

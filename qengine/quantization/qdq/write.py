@@ -20,7 +20,6 @@ from qengine.quantization.qdq.shape_formats import with_shape_formats
 from qengine.quantization.qdq.spelling import OPSET, WIDE_OPSET, OldOpsetError, Quants
 from qengine.runtime.session import InferenceSession
 
-
 Writes = Literal["qdq", "qonnx"]
 """Pairs of QuantizeLinear and DequantizeLinear, or Quant nodes of QONNX."""
 
@@ -91,13 +90,15 @@ def _check_rules(rules: Rules, writes: Writes) -> None:
         )
     said = replace(rules, rounding=Rounding.HALF_EVEN, overflow=Overflow.SATURATE, kinds={}, operators={}, tensors={})
     if said != Rules():
-        raise OptionError(f"a QONNX model has a rounding for each tensor, and nothing for {', '.join(said.differences)}")
+        raise OptionError(
+            f"a QONNX model has a rounding for each tensor, and nothing for {', '.join(said.differences)}"
+        )
 
 
 def _check_operators(graph: Graph) -> None:
     foreign = next((node for node in graph.nodes if node.domain in DOMAINS), None)
     if foreign is not None:
-        raise UnsupportedError(f"{foreign} is no operator of ONNX: write the model as QONNX (--as qonnx)")
+        raise UnsupportedError(f"{foreign} is not an operator of ONNX: write the model as QONNX (--as qonnx)")
 
 
 def _quants(session: InferenceSession) -> Quants:

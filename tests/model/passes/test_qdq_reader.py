@@ -340,7 +340,12 @@ def test_a_clip_between_a_pair_is_a_format_of_fewer_bits(least, most, fmt, overf
     names = []
     for x, n in (("x", 3), ("c", 3)):
         if x == "c":
-            b.constants |= {"w_i": codes((4, 2, 3, 3)), "w_least": np.int8(-7), "w_most": np.int8(7), "w_s": np.float32(1 / 8)}
+            b.constants |= {
+                "w_i": codes((4, 2, 3, 3)),
+                "w_least": np.int8(-7),
+                "w_most": np.int8(7),
+                "w_s": np.float32(1 / 8),
+            }
             b.node("Clip", "w_i w_least w_most", "w_c")
             b.nodes.append(("DequantizeLinear", "w_c w_s", "w"))
             b.node("Conv", f"{names[0]} w", "c")

@@ -64,7 +64,12 @@ def test_the_written_model_is_defined_to_have_the_codes_of_the_session(rounding,
 
 
 def test_kinds_of_operators_have_their_own_rounding():
-    rules = {"linear.rounding": "floor", "mean.rounding": "half_away", "add.rounding": "ceil", "inputs.rounding": "trunc"}
+    rules = {
+        "linear.rounding": "floor",
+        "mean.rounding": "half_away",
+        "add.rounding": "ceil",
+        "inputs.rounding": "trunc",
+    }
     session = qengine.InferenceSession(small(), qformat="Q3.2", rules={**rules, "tensors.c.rounding": "away"})
     model = quantized_model(session, "qonnx")
     (wanted,) = session.run(None, {"x": X})
@@ -110,7 +115,9 @@ def test_the_package_executes_what_is_written(rounding):
 def test_formats_are_chosen_and_the_result_is_checked():
     digits = qengine.zoo.find("digits")
     feeds = [digits.sample().feeds]
-    quantized = quantize_model(digits.path, feeds, bits=5, writes="qonnx", session=qengine.SessionOptions(rounding="trunc"))
+    quantized = quantize_model(
+        digits.path, feeds, bits=5, writes="qonnx", session=qengine.SessionOptions(rounding="trunc")
+    )
     assert quantized.check == "read back: the same codes on one sample"
     widths = {onnx.numpy_helper.to_array(one).item() for one in quantized.model.graph.initializer if "bits" in one.name}
     assert widths == {5, 32}
@@ -120,7 +127,11 @@ def test_formats_are_chosen_and_the_result_is_checked():
 @pytest.mark.parametrize(
     ("given", "error", "text"),
     [
-        ({"rounding": "half_up"}, UnsupportedError, "'x' is rounded half_up, for which QONNX has no name; it has half_even"),
+        (
+            {"rounding": "half_up"},
+            UnsupportedError,
+            "'x' is rounded half_up, for which QONNX has no name; it has half_even",
+        ),
         ({"overflow": "wrap"}, UnsupportedError, "'x' overflows by wrap; in QONNX all saturates"),
         ({"accumulator_bits": 20}, OptionError, "nothing for accumulator"),
     ],
@@ -133,7 +144,7 @@ def test_rules_that_qonnx_has_no_name_for_are_refused(given, error, text):
 
 def test_what_pairs_cannot_say_is_refused():
     session = qengine.InferenceSession(small(), qformat="Q1.2")
-    with pytest.raises(Exception, match="of 4 bits; .* one of QONNX \\(--as qonnx\\) in any"):
+    with pytest.raises(Exception, match=r"of 4 bits; .* one of QONNX \(--as qonnx\) in any"):
         quantized_model(session)
     with pytest.raises(OptionError, match="writes is 'finn'; there are qdq, qonnx"):
         quantized_model(session, "finn")
