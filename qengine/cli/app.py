@@ -25,7 +25,7 @@ def application(words: Sequence[str]) -> typer.Typer:
         name="qengine",
         help="Run ONNX networks in float32 or in exact Qm.n fixed point.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=not (words and words[0] in COMMANDS),  # a shell that completes words gives none here
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
