@@ -59,15 +59,24 @@ PARTS: Mapping[str, Keys] = MappingProxyType(
         "bias": {
             "bits": values.whole(2, 64),
             "fraction_bits": values.whole(*_N, words=_words(BiasRule, "fraction_bits")),
-            "shift": values.whole(0, 31),
             "rounding": values.choice(Rounding, Rounding),
+            "shift": values.whole(0, 31),
         },
         "mean": {"method": values.choice(_words(MeanRule, "method")), "counts_pads": values.flag("model")},
         "table": {
             "method": values.choice(_words(TableRule, "method")),
             "entries": values.power_of_two(2, 65536),
-            "limit": values.power_of_two(1, 65536),
+            "limit": values.power_of_two(1, 65536, _words(TableRule, "limit")),
             "functions": values.operators(),
+            "limits": values.powers_by_operator(1, 65536),
+            "has_end": values.flag(),
+            "index_rounding": values.choice(Rounding, Rounding),
+            "line_rounding": values.choice(Rounding, Rounding),
+            "entry_bits": values.whole(2, 32, "output"),
+            "entry_fraction_bits": values.whole(*_N, "output"),
+            "entry_rounding": values.choice(Rounding, Rounding),
+            "entry_overflow": values.choice(_words(TableRule, "entry_overflow")),
+            "min_bits": values.whole(2, 16),
         },
     }
 )

@@ -149,7 +149,13 @@ def _table(rules: Rules) -> str:
     if one.method == "full":
         return "an entry for every code of the input"
     between = "with lines between them" if one.method == "interpolated" else "the low bits of the input dropped"
-    entries = f"{one.entries:,} entries over [-{one.limit}, {one.limit}), {between}"
+    limits = sorted({one.limit, *dict(one.limits).values()}, key=str)
+    spans = " or ".join("the input" if limit == "input" else f"[-{limit}, {limit})" for limit in limits)
+    entries = f"{one.entries:,} entries over {spans}, {between}"
+    if one.method == "shared_sigmoid":
+        entries = "TFLite's table of 256 entries, which they share, with lines between them"
+    if one.min_bits > 2:
+        entries += f", for inputs of {one.min_bits} bits or more"
     return f"{', '.join(one.functions)}: {entries}; others: an entry for every code"
 
 

@@ -46,7 +46,7 @@ def network_of(rng):
 @pytest.mark.parametrize(("target", "chip"), [("esp32-s3", "esp32s3"), ("esp32-p4", "esp32p4")])
 def test_codes_are_esp_ppq_s(target, chip):
     device, model, rules = CATALOGUE[target].device, Count(), Count()
-    for seed in range(2):
+    for seed in range(1):
         network, samples = network_of(np.random.default_rng(seed))
         network.formats, executed = ppq.quantized(network, chip, samples)
         x = network.formats["x"]
@@ -55,6 +55,6 @@ def test_codes_are_esp_ppq_s(target, chip):
         for name, codes in executed.items():
             model.add(f"{seed} {name}", modelled[name], codes)
             rules.add(f"{seed} {name}", found[name], codes)
-    assert rules.compared > 10000
+    assert rules.compared > 5000
     assert not model.differing, "\n".join(model.where)
     assert not rules.differing, "\n".join(rules.where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from targets.devices import cmsis_legacy, esp, plain, tflite
+from targets.devices import cmsis_legacy, esp, hls, plain, tflite
 from targets.devices.device import Device
 from targets.devices.network import Format
 from targets.devices.random_networks import Limits
@@ -52,12 +52,24 @@ CATALOGUE: dict[str, Entry] = {
     "litert-xnnpack": Entry(tflite.Xnnpack(), _TFLITE, "LiteRT executed, XNNPACK"),
     "tflite-16x8": Entry(
         tflite.Wide(),
-        Limits((*LINEAR, "add", "sub", "mul", *SIMPLE), bits=16, symmetric=True, most_shift=16, per_channel=True),
+        Limits(
+            (*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS),
+            bits=16,
+            functions=_Q15,
+            symmetric=True,
+            most_shift=16,
+            per_channel=True,
+        ),
         "LiteRT executed, int16 activations",
     ),
     "esp32-s3": Entry(esp.EspS3(), _ESP, "plain Python; esp-ppq executed where no sum reaches 20 bits"),
     "esp32-p4": Entry(esp.EspP4(), replace(_ESP, per_channel=True), "plain Python; esp-ppq executed"),
     "ap-fixed": Entry(plain.ApFixed(), replace(_FREE, off_grid=True), "plain Python; apytypes executed"),
+    "hls4ml": Entry(
+        hls.Hls4ml(),
+        replace(_FREE, kinds=(*LINEAR, "add", "sub", "mul", *SIMPLE), off_grid=True),
+        "hls4ml's C++ executed",
+    ),
     "nnom": Entry(
         cmsis_legacy.Nnom(),
         replace(_LEGACY, kinds=(*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS), equal_sums=True),
