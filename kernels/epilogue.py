@@ -230,13 +230,14 @@ def choose_epilogue(
         room = max(highest, default=0)
     to_left = most_left > 0
     # Registers of 32 bits lose what an accumulator of 32 bits loses, if nothing is added after it has wrapped.
-    is_free = dropped == _NARROW and not (counts or to_left) and (wraps_half or word.rounding == "floor")
+    rule = rounding_rule(word.rounding)
+    adds_nothing = wraps_half or not (rule.addend or rule.looks_at_sign)
+    is_free = dropped == _NARROW and not (counts or to_left) and adds_nothing
     is_free = is_free and most_right < _NARROW - 1
     dropped = 0 if is_free else dropped
     wide = (room >= 1 << 31 or to_left) and not is_free
     if wide and room >= 1 << 62:
         return None
-    rule = rounding_rule(word.rounding)
     split = wide and splits and not (dropped or counts) and least_right >= 16 and room < 1 << 46
     if rule.addend and not (dropped or counts or (split and rule.looks_at_sign)):
         bias = bias + rule.addend(half, once, twice)  # once here instead of in every sum

@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine.data import zoo as zoo
     from qengine.data.datasets import open_dataset as open_dataset
     from qengine.data.images import PixelScale as PixelScale
+    from qengine.deploy.compare import compare as compare
+    from qengine.deploy.vectors import Pack as Pack
+    from qengine.deploy.vectors import VectorOptions as VectorOptions
+    from qengine.deploy.vectors import export_vectors as export_vectors
     from qengine.errors import QEngineError as QEngineError
     from qengine.model.custom import FixedPoint as FixedPoint
     from qengine.model.custom import RegisteredOperator as RegisteredOperator
@@ -47,6 +51,7 @@ _MODULE_OF = {
     "Grid": "analysis.sweep",
     "InferenceSession": "runtime.session",
     "Overflow": "qformat",
+    "Pack": "deploy.vectors",
     "PixelScale": "data.images",
     "QEngineError": "errors",
     "QFormat": "qformat",
@@ -56,11 +61,14 @@ _MODULE_OF = {
     "SessionOptions": "runtime.options",
     "SweepOptions": "analysis.sweep",
     "Target": "targets",
+    "VectorOptions": "deploy.vectors",
     "bench": "analysis.bench",
     "blame": "analysis.blame",
     "calibrate": "quantization.calibration",
+    "compare": "deploy.compare",
     "correct": "quantization.correction",
     "dequantize": "qformat",
+    "export_vectors": "deploy.vectors",
     "inspect_model": "analysis.inspection",
     "open_dataset": "data.datasets",
     "quantize": "qformat",

@@ -1,8 +1,9 @@
-"""Atomic writing of files: a file is written whole or not at all."""
+"""Atomic writing of files and folders: each is written whole or not at all."""
 
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -71,3 +72,68 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: str | os.PathLike[str], is_replaceable: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield a temporary folder in the folder of `path`, and move it to `path` if the block succeeds.
+
+    Parameters
+    ----------
+    path
+        The folder to write. The folder around it must exist.
+    is_replaceable
+        Function that says whether a folder that is there may be replaced; an empty one always is.
+
+    Yields
+    ------
+    pathlib.Path
+        An empty folder. After an error or an interrupt in the block it is removed and `path` is unchanged.
+
+    Raises
+    ------
+    OptionError
+        If there is something else, or the folder cannot be written.
+    """
+    check_folder(path, is_replaceable)
+    final = Path(os.path.realpath(path))
+    temporary = final.with_name(f".{final.name[:40]}.{secrets.token_hex(6)}.tmp")
+    old = temporary.with_suffix(".old")
+    try:
+        temporary.mkdir()
+        yield temporary
+        if final.exists():
+            final.replace(old)
+        temporary.replace(final)
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        if old.exists() and not final.exists():
+            old.replace(final)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_folder(path: str | os.PathLike[str], is_replaceable: Callable[[Path], bool]) -> None:
+    """Check before a long computation that `replacing_folder` can write a folder.
+
+    Parameters
+    ----------
+    path, is_replaceable
+        See `replacing_folder`.
+
+    Raises
+    ------
+    OptionError
+        If there is something else, or the folder cannot be written.
+    """
+    final = Path(os.path.realpath(path))
+    if not final.parent.is_dir():
+        raise OptionError(f"cannot write {path}: there is no folder {Path(path).parent}")
+    if not os.access(final.parent, os.W_OK | os.X_OK):
+        raise OptionError(f"cannot write {path}: no permission to write in {final.parent}")
+    if final.is_dir():
+        if any(final.iterdir()) and not is_replaceable(final):
+            raise OptionError(f"cannot write {path}: the folder holds something else; give another name, or empty it")
+    elif final.exists():
+        raise OptionError(f"cannot write {path}: it is a file, not a folder")

@@ -73,7 +73,7 @@ def float32_mean(total: Integers, counts: Counts, shift: int, word: Word, tally:
     whole = rounded.astype(np.int64)
     codes = fit(whole, word)
     if tally is not None:
-        count(tally, codes, (whole > word.most) | (whole < word.least), total != 0, whole)
+        count(tally, codes, (whole > word.most) | (whole < word.lowest), total != 0, whole)
     return codes
 
 

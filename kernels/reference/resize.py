@@ -139,6 +139,15 @@ def interpolate_float(x: NDArray[Any], axes: Sequence[Axis], taps: Sequence[Resi
     return _extrapolated(x, axes, taps, fill)
 
 
+def tap_sums(x: Codes, axes: Sequence[Axis], taps: Sequence[ResizeTaps]) -> NDArray[Any]:
+    """Return the exact sums over the integer taps of all axes; 0 where a coordinate is outside."""
+    growth = sum(int(np.abs(t.weight).sum(axis=1).max(initial=1)).bit_length() for t in taps)
+    acc: NDArray[Any] = x.astype(integer_dtype(17 + growth))
+    for a, t in zip(axes, taps, strict=True):
+        acc = _sum_taps(acc, a, t)
+    return _extrapolated(acc, axes, taps, 0)
+
+
 def interpolate_fixed(
     x: Codes,
     axes: Sequence[Axis],
@@ -150,13 +159,8 @@ def interpolate_fixed(
     tally: Tally | None = None,
 ) -> Codes:
     """Return the exact sums over the taps of all axes, requantized once by tap_bits * axes + shift bits."""
-    growth = sum(int(np.abs(t.weight).sum(axis=1).max(initial=1)).bit_length() for t in taps)
-    acc: NDArray[Any] = x.astype(integer_dtype(17 + growth))
-    for a, t in zip(axes, taps, strict=True):
-        acc = _sum_taps(acc, a, t)
-    # Outputs that `fill` replaces count neither as saturations nor as underflows.
-    acc = _extrapolated(acc, axes, taps, 0)
-    codes = requantize(acc, tap_bits * len(axes) + shift, word, tally=tally)
+    # Outputs that `fill` replaces count neither as saturations nor as underflows: their sums are 0.
+    codes = requantize(tap_sums(x, axes, taps), tap_bits * len(axes) + shift, word, tally=tally)
     if tally is not None and any(t.outside is not None and t.outside.any() for t in taps):
         tally[LARGEST] = max(int(tally[LARGEST]), abs(fill))
     return _extrapolated(codes, axes, taps, fill)

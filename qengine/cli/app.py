@@ -9,8 +9,11 @@ import typer
 from qengine import __version__
 from qengine.cli.arguments import expanded
 
-COMMANDS = ("run", "inspect", "calibrate", "quantize", "sweep", "search", "bench", "targets")
+COMMANDS = ("run", "inspect", "calibrate", "quantize", "sweep", "search", "bench", "compare", "targets")
 """The commands in the order of the help; each is the function of its name in the module of its name."""
+
+GROUPS = {"export": ("Write what a device or its team needs.", ("vectors",))}
+"""Groups of commands: the help, and the names of the functions in the module of the group's name."""
 
 
 def application(words: Sequence[str]) -> typer.Typer:
@@ -29,15 +32,29 @@ def application(words: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_options)
     for name in _called(words[0] if words else ""):
-        app.command(name=name)(expanded(getattr(import_module(f"qengine.cli.{name}"), name)))
+        if name in GROUPS:
+            app.add_typer(_group(name, words[1:2]))
+        else:
+            app.command(name=name)(expanded(getattr(import_module(f"qengine.cli.{name}"), name)))
     return app
 
 
 def _called(word: str) -> tuple[str, ...]:
-    """Return the commands that the first word of a command line may need."""
+    """Return the commands and groups that the first word of a command line may need."""
     if word == "--version":
         return ()
-    return (word,) if word in COMMANDS else COMMANDS
+    return (word,) if word in COMMANDS or word in GROUPS else (*COMMANDS, *GROUPS)
+
+
+def _group(name: str, words: Sequence[str]) -> typer.Typer:
+    """Return a group of commands."""
+    help_text, commands = GROUPS[name]
+    group = typer.Typer(name=name, help=help_text, no_args_is_help=True, rich_markup_mode="rich")
+    group.callback()(lambda: None)  # a group of one command keeps the command's name
+    module = import_module(f"qengine.cli.{name}")
+    for command in words if words and words[0] in commands else commands:
+        group.command(name=command)(expanded(getattr(module, command)))
+    return group
 
 
 def _show_version(is_requested: bool) -> None:

@@ -181,7 +181,10 @@ class InferenceSession:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user: how a quantized model was read, which requests have no effect, and on the target."""
-        return self._network.notes + (self._options.notes_on_target() if self.in_fixed_point else ())
+        if not self.in_fixed_point:
+            return self._network.notes
+        on_rules = self._network.notes_on_rules(self._options.rules_of_run())
+        return self._network.notes + self._options.notes_on_target() + on_rules
 
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, raw: bool = False

@@ -88,7 +88,7 @@ def test_a_run_tells_its_target_and_what_options_replace(capsys, model):
     assert "note: options replace rules of target cmsis-nn-q7: mean.rounding floor, not trunc\n" in text
     record = shown(capsys, *words, "--rule", "tensors.r.overflow=wrap", "--json")
     assert record["target"] == "cmsis-nn-q7"
-    assert record["rules"]["tensors"] == {"r": {"overflow": "wrap"}}
+    assert record["rules"]["tensors"] == dict.fromkeys("ar", {"overflow": "wrap"})
     assert record["rules"]["accumulator"] == {"bits": 32, "rounds_inside": True}
     plain = shown(capsys, *words[:6], "--json")
     assert (plain["target"], plain["rules"]) == (None, {})

@@ -95,7 +95,7 @@ def exported(network, images, kind):
 def main():
     for name, has_float_bias, kinds in (("integer_bias", False, ("qonnx", "qcdq")), ("float_bias", True, ("qonnx",))):
         network, images, right = trained(classifier(has_float_bias=has_float_bias))
-        print(f"{name}: {right:.1%} of 200 held-out digits")
+        print(f"{name}: {right:.1%} of 200 held-out digits")  # noqa: T201 - a script
         for kind in kinds:
             model, values, codes = exported(network, images, kind)
             (HERE / "brevitas" / f"{name}.{kind}.onnx").write_bytes(model)

@@ -40,6 +40,7 @@ RULES = [
         {"bias": {"fraction_bits": 4}},
         "bias.fraction_bits",
     ),
+    ({"bias": {"fraction_bits": "most", "shift": 7}}, {"bias": {"fraction_bits": "sums"}}, "bias.shift"),
     ({"table": {"entries": 512}}, {"table": {"method": "cut"}}, "table.entries"),
     ({"table": {"method": "cut", "functions": []}}, {"table": {"functions": ["Tanh"]}}, "table.functions"),
     ({"table": {"functions": ["Erf"]}}, {"table": {"method": "interpolated"}}, "table.functions"),

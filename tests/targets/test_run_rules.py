@@ -196,3 +196,39 @@ def test_a_session_tells_its_target_and_only_in_fixed_point():
     assert any(note.startswith("target tidl is unverified") for note in session.notes)
     assert session.rules.rounding == Rounding.HALF_UP
     assert not session.in_float32().notes
+
+
+FUSED = network(
+    [
+        ("Conv", "x w", "c"),
+        ("BatchNormalization", "c s b m v", "a"),
+        ("Relu", "a", "r"),
+        ("MaxPool", "r", "y", {"kernel_shape": [2, 2]}),
+    ],
+    constants={
+        "w": weights(4, 3, 3, 3),
+        **{name: np.abs(weights(4, seed=i)) + np.float32(0.5) for i, name in enumerate("sbmv")},
+    },
+)
+
+
+@pytest.mark.parametrize("isa", [None, "reference"])
+@pytest.mark.parametrize("names", [["y"], ["r", "y"], ["a", "r", "y"]])
+def test_a_result_and_the_activation_that_is_fused_into_it_share_a_rule(names, isa):
+    found = {}
+    for rules in ({}, {"tensors.a.rounding": "floor"}, {"tensors.r.rounding": "floor"}, {"linear.rounding": "floor"}):
+        session = InferenceSession(FUSED, qformat="Q4.3", rules=rules, isa=isa)
+        assert not session.notes
+        found[str(rules)] = session.run(names, X, raw=True)
+    plain, *others = found.values()
+    assert (plain[-1] != others[0][-1]).any()
+    for other in others:
+        for one, wanted in zip(other, others[0], strict=True):
+            np.testing.assert_array_equal(one, wanted)
+
+
+def test_a_rule_for_a_tensor_that_is_not_computed_is_a_note():
+    session = InferenceSession(FUSED, qformat="Q4.3", rules={"tensors.c.rounding": "floor"})
+    assert session.notes == ("a rule for 'c' has no effect, as the run does not compute it",)
+    with pytest.raises(OptionError, match="rules name 'cc', and the model has no such tensor"):
+        _ = InferenceSession(FUSED, qformat="Q4.3", rules={"tensors.cc.rounding": "floor"}).rules

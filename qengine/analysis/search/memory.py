@@ -19,11 +19,12 @@ import qengine
 from qengine.analysis.search.evaluate import ModelEvaluator
 from qengine.analysis.search.options import SearchOptions
 from qengine.analysis.search.units import FormatText
-from qengine.analysis.sweep.key import ARITHMETIC, MEASURES, first_registered, graph_digest
+from qengine.analysis.sweep.key import ARITHMETIC, MEASURES, first_registered
 from qengine.analysis.sweep.table import Table
 from qengine.data.datasets import Dataset
 from qengine.errors import UnsupportedError
 from qengine.metrics.declaration import Metric
+from qengine.model.digest import graph_digest
 from qengine.model.graph import Graph
 from qengine.runtime.options import SessionOptions
 from qengine.targets import Target

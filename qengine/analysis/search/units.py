@@ -12,6 +12,7 @@ from qengine.quantization.calibration import CalibrationOptions, FormatChooser, 
 from qengine.quantization.calibration.outputs import WIDE
 from qengine.quantization.calibration.shifts import Product, limit_results, products_of
 from qengine.quantization.calibration.tensors import quantized_tensors
+from qengine.quantization.calibration.weight_rules import factors_of
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 
@@ -93,10 +94,12 @@ def units_of(
             raise OptionError(f"there are no word lengths for {name}s: give at least one")
     longest, chooser = max(activation_bits), FormatChooser.of(observation)
     fixed = None if isinstance(options.output_bits, str) else options.output_bits  # else the search chooses
+
+    def of_constants(lengths: Sequence[int]) -> dict[int, Mapping[str, FormatText]]:
+        return {bits: chooser.formats(_with_widths(options, bits, longest, fixed)) for bits in sorted(set(lengths))}
+
     chosen: dict[str, dict[int, Mapping[str, FormatText]]] = {
-        CONSTANT: {
-            bits: chooser.formats(_with_widths(options, bits, longest, fixed)) for bits in sorted(set(weight_bits))
-        },
+        CONSTANT: of_constants(weight_bits),
         ACTIVATION: {
             bits: chooser.formats(_with_widths(options, bits, bits, fixed)) for bits in sorted(set(activation_bits))
         },
@@ -109,6 +112,8 @@ def units_of(
     cells = cells_of_recurrent(observation.model)
     for kind, group in sorted(groups, key=lambda one: min(place[name] for name in one[1] if name in place)):
         of_kind = chosen[kind]
+        if kind == CONSTANT and options.target is not None and not factors_of(quantized.constants[group[0]]):
+            of_kind = of_constants(activation_bits)  # an addend has the words of activations
         if fixed is not None and group in outputs:
             of_kind = {fixed: next(iter(of_kind.values()))}
         elif not cells.isdisjoint(group) and options.allows_activation_bits(WIDE):

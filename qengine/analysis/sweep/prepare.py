@@ -9,10 +9,10 @@ from functools import cached_property, partial
 from typing import Any
 
 from qengine.analysis.inspection.costs import Term, Workload, all_costs
-from qengine.analysis.sweep.key import graph_digest
 from qengine.analysis.sweep.measure import Figures
 from qengine.analysis.sweep.points import Point
 from qengine.lru_cache import LruCache
+from qengine.model.digest import graph_digest
 from qengine.model.formats.files import FormatsByName, format_to_json
 from qengine.model.graph import Graph
 from qengine.qformat import Format

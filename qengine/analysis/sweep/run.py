@@ -17,7 +17,7 @@ import numpy as np
 import qengine
 from qengine.analysis.sweep.cluster import LOCAL, on_cluster
 from qengine.analysis.sweep.differences import Difference, differences
-from qengine.analysis.sweep.key import Context, first_registered, graph_digest
+from qengine.analysis.sweep.key import Context, first_registered
 from qengine.analysis.sweep.measure import metrics_of
 from qengine.analysis.sweep.options import SweepKeywords, SweepOptions, check_session_options
 from qengine.analysis.sweep.points import Grid, Point
@@ -36,6 +36,7 @@ from qengine.errors import OptionError, QEngineError, SweepError, UnsupportedErr
 from qengine.keywords import check_keywords, options_with
 from qengine.metrics.declaration import find_metric
 from qengine.metrics.tasks import Task, check_labels, task_of
+from qengine.model.digest import graph_digest
 from qengine.model.graph import Graph
 from qengine.quantization.calibration import Observation
 from qengine.runtime.options import SessionOptions

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import qengine
-from qengine.analysis.sweep.key import ARITHMETIC, MEASURES, Context, graph_digest
+from qengine.analysis.sweep.key import ARITHMETIC, MEASURES, Context
 from qengine.analysis.sweep.measure import Meter, metrics_of
 from qengine.analysis.sweep.points import Point
 from qengine.analysis.sweep.prepare import Preparer, Ranges
@@ -31,6 +31,7 @@ from qengine.data.images import PixelScale
 from qengine.errors import QEngineError, SweepError
 from qengine.kernels.build import build_seconds
 from qengine.metrics.tasks import task_of
+from qengine.model.digest import graph_digest
 from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.qformat import PartFormats, fraction_bits_of

@@ -120,13 +120,14 @@ class Linear(Step):
             given: dict[str, Any] = {**options, "shift": rules.shift, "tally": tally}
             if rules.in_order:
                 sums, half = rules.register_sums(bias, rules.bound), rules.register_half
-                return linear_in_order(x, w, self._in_order, sums, half=half, **given)
+                return linear_in_order(x, w, self.in_order, sums, half=half, **given)
             kept, half = rules.kept_bits, rules.half
             return linear_fixed(x, w, bias, product, bound=rules.bound, accumulator_bits=kept, half=half, **given)
 
         return run
 
-    def _in_order(self, x: NDArray[Any], w: NDArray[Any], sums: RegisterSums) -> NDArray[Any]:
+    def in_order(self, x: NDArray[Any], w: NDArray[Any], sums: RegisterSums) -> NDArray[Any]:
+        """Return sums of products that a register holds, computed one tap after the other."""
         if isinstance(self.product, LinearForm):
             return self.product.in_order(x, w, sums)
         return self.product(x, w, matmul=sums)

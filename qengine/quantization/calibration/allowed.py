@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qengine.model.graph import Graph
+from qengine.model.ops.operator import find
 from qengine.qformat import QFormat
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.error import squared_error
@@ -34,15 +35,22 @@ def allowed_formats(
     found: dict[int, tuple[QFormat, ...]] = {}
     if not constraints.input_formats and not constraints.output_formats:
         return found
+    others = set[int]()  # groups with a tensor whose operator has no formats of its own
     for graph in graphs_of(optimized):
+        others |= {place[value.name] for value in graph.inputs if value.name in place}
         for node in graph.nodes:
+            results = constraints.output_formats.get(node.operator)
+            if results is None and not find(node).preserves_format(node):
+                others |= {place[name] for name in node.outputs if name in place}
             for formats, name in (
                 (constraints.input_formats.get(node.operator), node.inputs[:1]),
-                (constraints.output_formats.get(node.operator), node.outputs[:1]),
+                (results, node.outputs[:1]),
             ):
                 if formats is not None and name and name[0] in place:
                     known = found.get(place[name[0]], formats)
                     found[place[name[0]]] = tuple(fmt for fmt in known if fmt in formats)
+    for one in others & found.keys():
+        found[one] = tuple(fmt for fmt in found[one] if constraints.allows_format(fmt, "activation"))
     return found
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.errors import FormatError, UnsupportedError
 from qengine.kernels.reference.word import Word
-from qengine.model.graph import Node
+from qengine.model.graph import Attribute, Node
 from qengine.model.ops.qonnx import DOMAINS, ROUNDINGS
 from qengine.model.rules import Modes
 from qengine.qformat import Format, Overflow, QFormat
@@ -150,7 +150,7 @@ class Quants(Spelling):
     modes
         Function that returns the rounding and overflow of a tensor; neither is None.
     constant_modes
-        The same for a constant.
+        Function that returns those of a constant.
     """
 
     keeps_biases = True
@@ -223,7 +223,7 @@ def _quant(
     real, out = names
     parameters = (("scale", scale), ("zero_point", np.zeros((), np.float32)), ("bits", np.array(bits, np.float32)))
     inputs = (real, *(add(f"{name}_{what}", array) for what, array in parameters))
-    attributes = {"signed": signed, "narrow": narrow, "rounding_mode": rounding}
+    attributes: dict[str, Attribute] = {"signed": signed, "narrow": narrow, "rounding_mode": rounding}
     return Node("Quant", inputs, (out,), attributes, f"{out}/Quant", DOMAINS[0], _QONNX_VERSION)
 
 

@@ -98,7 +98,7 @@ def _check_rules(rules: Rules, writes: Writes) -> None:
 def _check_operators(graph: Graph) -> None:
     foreign = next((node for node in graph.nodes if node.domain in DOMAINS), None)
     if foreign is not None:
-        raise UnsupportedError(f"{foreign} is no operator of ONNX: write the model as QONNX (--as qonnx)")
+        raise UnsupportedError(f"{foreign} is not an operator of ONNX: write the model as QONNX (--as qonnx)")
 
 
 def _quants(session: InferenceSession) -> Quants:

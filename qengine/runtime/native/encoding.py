@@ -44,9 +44,11 @@ def encoded(t: Tensor, isa: Isa) -> tuple[NDArray[Any], NDArray[np.int64] | None
     if not value.flags.c_contiguous or (n.size > 1 and n.size != n.shape[0]):
         return t.elements, None
     scales = np.full(len(value), 2.0 ** n.item()) if n.size == 1 else np.ldexp(1.0, n.ravel())
-    word = fmt.word()
+    word = t.encoding.word(fmt)
+    if word.fitting != "saturate":
+        return t.elements, None
     try:
-        codes, sums = encode(value.reshape(len(value), -1), scales, word.least, word.most, word.dtype, isa)
+        codes, sums = encode(value.reshape(len(value), -1), scales, word, isa)
     except ValueError:
         return t.elements, None  # which names the constant that holds NaN
     t.keep_codes(codes.reshape(value.shape))

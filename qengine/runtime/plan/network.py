@@ -20,10 +20,10 @@ from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.formats.files import parse_format
 from qengine.model.formats.formattable import Formattable
 from qengine.model.formats.parts import whole_tensors
-from qengine.model.graph import Graph, Node, Value
+from qengine.model.graph import NO_ACTIVATION, Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import AS_WRITTEN, Copies, optimize, remove_dead, with_hidden_outputs
-from qengine.model.rules import Rules
+from qengine.model.rules import Modes, Rules
 from qengine.model.static_values import known_tensors, real_inner_data, value_inputs
 from qengine.model.steps import Tensor
 from qengine.qformat import Format, QFormat
@@ -215,9 +215,32 @@ class Network:
         return self.with_own_rules(replace(rules, tensors=renamed))
 
     def with_own_rules(self, rules: Rules) -> Rules:
-        """Return rules with those of a quantized graph, as `with_rules`; a graph inside of a node has some too."""
+        """Return rules with those of a quantized graph, as `with_rules`; a graph inside of a node has some too.
+
+        A result and that of the Relu or Clip which is fused into its operator are rounded once, so they share modes.
+        """
         keeps = self.request is not None and self.request.qformat is None
-        return replace(rules, tensors={**self.model.rules, **rules.tensors}) if keeps else rules
+        tensors = {**(self.model.rules if keeps else {}), **rules.tensors}
+        for before, after in self._fused.items() if tensors else ():
+            if before in tensors or after in tensors:
+                both = tensors.get(before, Modes()).over(tensors.get(after, Modes()))
+                tensors |= {before: both, after: both}
+        return replace(rules, tensors=tensors) if tensors else rules
+
+    @cached_property
+    def _fused(self) -> Mapping[str, str]:
+        """The result of each fused Relu or Clip, by the tensor that it bounds."""
+        makers = {name: node for node in self.model.nodes for name in node.outputs}
+        fused = [node.outputs[0] for node in self.optimized.nodes if node.activation not in (None, NO_ACTIVATION)]
+        found = {makers[name].inputs[0]: name for name in fused if name in makers}
+        return {before: after for before, after in found.items() if makers[after].operator in ("Relu", "Clip")}
+
+    def notes_on_rules(self, rules: Rules) -> tuple[str, ...]:
+        """Return a note on each tensor that rules name and that a run does not round."""
+        rounded = self.optimized.tensors() | self.optimized.inner_tensors() | self.model.constants.keys()
+        rounded |= self._fused.keys() | self.source.constants.keys()
+        names = [name for name in rules.tensors if self.model.aliases.get(name, name) not in rounded]
+        return tuple(f"a rule for '{name}' has no effect, as the run does not compute it" for name in names)
 
     @property
     def source(self) -> Graph:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from qengine.analysis.sweep import Point
-from qengine.analysis.sweep.key import Context, graph_digest
+from qengine.analysis.sweep.key import Context
+from qengine.model.digest import graph_digest
 from qengine.model.loader import load
 
 from .conftest import classifier_bytes

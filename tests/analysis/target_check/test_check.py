@@ -157,6 +157,12 @@ def test_accumulators():
     assert check().accumulators[0].available is None
 
 
+def test_a_sum_at_the_least_code_of_an_accumulator_fits():
+    model = network([("MatMul", "x w", "y")], inputs={"x": [2, 1]}, constants={"w": np.float32([[0.5]])})
+    (one,) = check_target(model, target=target(), formats={"x": "Q0.7", "w": "Q0.7", "y": "Q0.7"}).accumulators
+    assert one.bits == 14  # -128 * 64 is -2^13
+
+
 @pytest.mark.parametrize("isa", ["reference", str(available()[-1].name)])
 def test_a_proved_accumulator_never_overflows(isa):
     need = check().accumulators[0].bits

@@ -200,3 +200,20 @@ def test_a_target_by_name():
     assert calibrate(MODEL, FEEDS, target="cmsis-nn-q15").options.activation_word_length == 16
     with pytest.raises(TargetError, match="no target is named 'cmsis'"):
         calibrate(MODEL, FEEDS, target="cmsis")
+
+
+def test_a_constant_that_is_no_weights_has_the_word_of_activations():
+    found = formats(activation_bits=(16,), weight_bits=(8,))
+    assert {name: fmt.bits for name, fmt in each(found) if name in CONSTANTS} == {"W": 8, "V": 8, "G": 8, "k": 16}
+
+
+def test_formats_of_an_operator_beside_others():
+    """A table to UQ0.8 whose result is in one group with signed tensors has no format that suits both."""
+    nodes = [("Sigmoid", "x", "g"), ("Conv", "x W", "c"), ("Concat", "g c", "y", {"axis": 1})]
+    model = network(nodes, constants={"W": weights(3, 3, 1, 1)})
+    constraints = {"signed_only": True, "output_formats": {"Sigmoid": (QFormat.parse("UQ0.8"),)}}
+    alone = calibrate(model, FEEDS, target=target(**constraints))
+    assert alone["g"] == "UQ0.8"
+    found = calibrate(model, FEEDS, target=target(equal_formats=("Concat",), **constraints))
+    assert QFormat.parse(found["g"]).signed
+    assert "no format of 'g' suits all operators of the target around it" in found.notes

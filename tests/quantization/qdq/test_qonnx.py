@@ -144,7 +144,7 @@ def test_rules_that_qonnx_has_no_name_for_are_refused(given, error, text):
 
 def test_what_pairs_cannot_say_is_refused():
     session = qengine.InferenceSession(small(), qformat="Q1.2")
-    with pytest.raises(Exception, match="of 4 bits; .* one of QONNX \\(--as qonnx\\) in any"):
+    with pytest.raises(Exception, match=r"of 4 bits; .* one of QONNX \(--as qonnx\) in any"):
         quantized_model(session)
     with pytest.raises(OptionError, match="writes is 'finn'; there are qdq, qonnx"):
         quantized_model(session, "finn")

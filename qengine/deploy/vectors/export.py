@@ -1,0 +1,251 @@
+"""Golden packs: every tensor of a model on some samples, as a hardware team needs it, and vectors that can fail.
+
+A pack is a folder. `manifest.json` describes it; docs/vectors.md says what the other files are. The same model,
+options and samples give the same bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.atomic_files import check_folder, replacing_folder
+from qengine.deploy.vectors.benches import write_benches
+from qengine.deploy.vectors.coverage import Coverage, Reach, coverage_of, reach_of
+from qengine.deploy.vectors.edges import EdgeSearch
+from qengine.deploy.vectors.files import Files
+from qengine.deploy.vectors.manifest import Vectors, write_manifest
+from qengine.deploy.vectors.mutation import Faults, Proofs
+from qengine.deploy.vectors.operator_vectors import OperatorVector, operator_vectors
+from qengine.deploy.vectors.options import VectorKeywords, VectorOptions
+from qengine.deploy.vectors.pack import Pack, is_pack
+from qengine.deploy.vectors.record import Operator, Recorder
+from qengine.deploy.vectors.sums import sums_of
+from qengine.deploy.vectors.taps import Taps, taps_of
+from qengine.errors import FeedError, OptionError, did_you_mean
+from qengine.keywords import check_keywords, options_with
+from qengine.model.steps import Linear, Table
+from qengine.runtime.session import InferenceSession
+
+Array = NDArray[Any]
+Advance = Callable[[str], None]
+
+_MOST_TRIED = 32
+"""Candidates of the search for edges that are tried for faults too."""
+
+
+def export_vectors(
+    session: InferenceSession,
+    feeds: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+    folder: str | os.PathLike[str],
+    options: VectorOptions | None = None,
+    *,
+    source: str = "feeds",
+    on_stage: Advance | None = None,
+    **keywords: Unpack[VectorKeywords],
+) -> Pack:
+    """Write a pack, whole or not at all, and return it.
+
+    Parameters
+    ----------
+    session
+        A session in fixed point.
+    feeds
+        An array for every input, or several such mappings: one for each sample.
+    folder
+        Folder to write. A pack that is there is replaced; a folder that holds anything else is refused.
+    options
+        Kinds of files, layout and searches; None for the defaults.
+    source
+        Text that says where the samples are from, for the manifest.
+    on_stage
+        Function that is called with the name of each stage as it begins.
+    keywords
+        Single fields of `VectorOptions`, such as ``kinds="npy,hex"``. They replace those of `options`.
+
+    Raises
+    ------
+    QEngineError
+        If the session runs in float32, a feed does not fit, a tensor does not exist, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import qengine
+    >>> session = qengine.InferenceSession(qengine.zoo.path_of("digits"), qformat="Q4.3")
+    >>> folder = tempfile.mkdtemp()
+    >>> pack = qengine.export_vectors(session, {"image": np.zeros((1, 1, 28, 28), np.float32)}, folder, edges=2)
+    >>> pack.samples
+    ('s0', 'e0', 'e1')
+    >>> pack.codes("e0", "logits").dtype
+    dtype('int8')
+    """
+    check_keywords("export_vectors", keywords, VectorKeywords)
+    wanted = options_with(VectorOptions, options, keywords)
+    samples = [feeds] if isinstance(feeds, Mapping) else list(feeds)
+    if not samples:
+        raise FeedError("there are no samples: give the feeds of one run or more")
+    check_folder(folder, is_pack)
+    export = _Export(session, samples, wanted, on_stage or (lambda _: None))
+    with session.limited():
+        vectors = export.vectors(source)
+    with replacing_folder(folder, is_pack) as temporary:
+        files = Files(temporary, wanted)
+        on_stage = on_stage or (lambda _: None)
+        on_stage("writing")
+        write_manifest(vectors, files, write_benches)
+    return Pack.read(folder)
+
+
+@dataclass
+class _Export:
+    session: InferenceSession
+    samples: list[Mapping[str, Any]]
+    options: VectorOptions
+    on_stage: Advance
+
+    def __post_init__(self) -> None:
+        self.recorder = Recorder(self.session, self.samples[0])
+        self._check_tensors()
+        shapes = {name: np.shape(array) for name, array in self.samples[0].items()}
+        for i, sample in enumerate(self.samples):
+            other = {name: np.shape(array) for name, array in sample.items()}
+            if other != shapes:
+                raise FeedError(f"sample {i} has the shapes {other}, the first one {shapes}: give samples of one shape")
+
+    def _check_tensors(self) -> None:
+        names = [*self.recorder.all_names, *self.recorder.tensors]
+        for name in self.options.tensors or ():
+            if name not in names:
+                raise OptionError(f"the model has no tensor '{name}'{did_you_mean(name, names)}")
+
+    def vectors(self, source: str) -> Vectors:
+        """Run all samples and searches."""
+        self.on_stage("running samples")
+        first = self.recorder.run(self.samples[0])
+        self.fixed = [o for o in self.recorder.operators if o.bound_step and o.bound_step.arithmetic]
+        self._reach_all(first)
+        shown = {o.name: Coverage() for o in self.recorder.operators}
+        faults = {o.name: Faults(o, self.works[o.name]) for o in self.fixed}
+        self._try(self.samples, "data", shown, faults)
+        by_data = {name: coverage.as_json() for name, coverage in shown.items()}
+        self.on_stage("searching edge vectors")
+        edges = self._edges(shown, faults)
+        by_edges = {name: coverage.as_json() for name, coverage in shown.items()}
+        self.on_stage("searching operator vectors")
+        single: dict[str, list[OperatorVector]] = {}
+        by_operators: dict[str, dict[str, Any]] = {}
+        if self.options.operator_vectors:
+            for number, operator in enumerate(self.fixed):
+                single[operator.name], coverage = self._operator_vectors(number, operator, first, faults[operator.name])
+                by_operators[operator.name] = coverage.as_json()
+        self._drop_hidden(first, faults, single)
+        return Vectors(
+            self.recorder,
+            self.options,
+            [*((f"s{i}", f, f"{source} {i}") for i, f in enumerate(self.samples))],
+            [*((f"e{i}", f, words) for i, (f, words) in enumerate(edges))],
+            single,
+            self.reach,
+            (by_data, by_edges, by_operators),
+            faults,
+        )
+
+    def _drop_hidden(
+        self, arrays: Mapping[str, Array], faults: dict[str, Faults], single: Mapping[str, list[OperatorVector]]
+    ) -> None:
+        """Leave out faults that no input shows."""
+        for operator in self.fixed:
+            bound_step = operator.bound_step
+            assert bound_step is not None
+            is_exhausted = False
+            if isinstance(bound_step.step, Table):
+                seen = [np.unique(one.operands[0]) for one in single.get(operator.name, ())]
+                count = len(np.unique(np.concatenate(seen))) if seen else 0
+                is_exhausted = count == 1 << bound_step.step.x.one_format.bits
+            sums = sums_of(bound_step, operator.operands(arrays))
+            own = single.get(operator.name)
+            random = own[0].operands if own else ()
+            reach, taps = self.reach[operator.name], self.taps.get(operator.name)
+            faults[operator.name].drop_hidden(Proofs(sums, reach, taps, random, is_exhausted))
+
+    def _reach_all(self, arrays: Mapping[str, Array]) -> None:
+        self.taps: dict[str, Taps] = {}
+        self.reach: dict[str, Reach] = {o.name: Reach() for o in self.recorder.operators}
+        self.works: dict[str, int] = {}
+        for operator in self.recorder.operators:
+            self.works[operator.name] = _work(operator)
+        for operator in self.fixed:
+            assert operator.bound_step is not None
+            taps = taps_of(operator.bound_step)
+            if taps is not None:
+                self.taps[operator.name] = taps
+            sums = sums_of(operator.bound_step, operator.operands(arrays))
+            self.reach[operator.name] = reach_of(operator.bound_step, sums, taps)
+
+    def _try(
+        self, runs: Iterable[Mapping[str, Any]], source: str, shown: dict[str, Coverage], faults: dict[str, Faults]
+    ) -> list[bool]:
+        """Run some feeds, add what they show, and return which of them detect a fault."""
+        before: Mapping[str, Array] | None = None
+        detects = []
+        for feeds in runs:
+            arrays = self.recorder.run(feeds)
+            is_new = False
+            for operator in self.fixed:
+                assert operator.bound_step is not None
+                operands, output = operator.operands(arrays), arrays[operator.output.name]
+                shown[operator.name].add(coverage_of(operator.bound_step, operands))
+                previous = None
+                if before is not None:
+                    previous = operator.operands(before), before[operator.output.name]
+                is_new |= faults[operator.name].try_vector(operands, output, source, previous)
+            detects.append(is_new)
+            before = arrays
+        return detects
+
+    def _edges(self, shown: dict[str, Coverage], faults: dict[str, Faults]) -> list[tuple[Mapping[str, Any], str]]:
+        if not self.options.edges:
+            return []
+        work = sum(self.works.values())
+        random = np.random.default_rng(self.options.seed)
+        search = EdgeSearch(self.recorder, self.reach, self.taps, work, copy.deepcopy(shown), random)
+        found = search.run(self.samples, self.options.edges)
+        self._try([feeds for feeds, _ in found], "edges", shown, faults)
+        for feeds, source in search.tried[:_MOST_TRIED]:
+            if len(found) < self.options.edges and not any(feeds is other for other, _ in found):
+                (detects,) = self._try([feeds], "edges", shown, faults)
+                found += [(feeds, source)] if detects else []
+        return found
+
+    def _operator_vectors(
+        self, number: int, operator: Operator, arrays: Mapping[str, Array], faults: Faults
+    ) -> tuple[list[OperatorVector], Coverage]:
+        def detects_more(operands: tuple[Array, ...], output: Array) -> bool:
+            return faults.try_vector(operands, output, "operators")
+
+        return operator_vectors(
+            operator,
+            operator.operands(arrays),
+            self.taps.get(operator.name),
+            self.works[operator.name],
+            detects_more,
+            self.options.seed + number,
+        )
+
+
+def _work(operator: Operator) -> int:
+    """Return about the number of operations of an operator."""
+    step = operator.bound_step.step if operator.bound_step else None
+    size = max(1, prod(operator.output.shape))
+    if isinstance(step, Linear):
+        return size * max(1, prod(step.w.shape[axis] for axis in step.summed))
+    return size

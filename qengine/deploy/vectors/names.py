@@ -1,0 +1,49 @@
+"""Names of files and of C and Verilog identifiers for tensors, whose names in a model may hold anything.
+
+A name becomes letters, digits and underscores. It must not be a keyword of C, C++ or Verilog, and differs from every
+other name of the pack even where upper and lower case are the same, as on some file systems. The names depend on the
+model alone, so that the same model always gives the same files.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+_WORDS = """
+auto bool break case char class const constexpr continue default delete do double else enum explicit export extern
+false float for friend goto if inline int int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t long main
+mutable namespace new operator private protected public register restrict return short signed sizeof static struct
+switch template this throw true try typedef typename union unsigned using virtual void volatile while and or not xor
+always assign begin buf casez deassign defparam disable edge end endcase endmodule endfunction event force forever fork
+function initial inout input output integer join logic module nand negedge nor parameter posedge reg release repeat
+signal task time tri wait wand wire wor clk rst dut con prn aux nul
+"""
+
+_KEYWORDS = frozenset(_WORDS.split())
+_MOST_CHARACTERS = 80
+
+
+def identifier(name: str) -> str:
+    """Return an identifier of C and Verilog, also a file name, that resembles a name."""
+    text = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+    if len(text) > _MOST_CHARACTERS:
+        text = f"{text[:_MOST_CHARACTERS]}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    if not text or text[0].isdigit():
+        text = f"t_{text}" if text else "t"
+    return f"{text}_" if text.lower() in _KEYWORDS else text
+
+
+def identifiers(names: Iterable[str]) -> dict[str, str]:
+    """Return an identifier for each name, different ones for different names; the first of equal ones stays plain."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        if name in found:
+            continue
+        wanted = identifier(name)
+        fresh, number = wanted, 2
+        while fresh.lower() in taken:
+            fresh, number = f"{wanted}_{number}", number + 1
+        taken.add(fresh.lower())
+        found[name] = fresh
+    return found
