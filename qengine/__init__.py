@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the same names for type checkers; a test compares them with
     from qengine.data import zoo as zoo
     from qengine.data.datasets import open_dataset as open_dataset
     from qengine.data.images import PixelScale as PixelScale
+    from qengine.deploy.compare import compare as compare
     from qengine.deploy.vectors import Pack as Pack
     from qengine.deploy.vectors import VectorOptions as VectorOptions
     from qengine.deploy.vectors import export_vectors as export_vectors
@@ -64,6 +65,7 @@ _MODULE_OF = {
     "bench": "analysis.bench",
     "blame": "analysis.blame",
     "calibrate": "quantization.calibration",
+    "compare": "deploy.compare",
     "correct": "quantization.correction",
     "dequantize": "qformat",
     "export_vectors": "deploy.vectors",

@@ -83,3 +83,7 @@ class OptionError(QEngineError):
 
 class SweepError(QEngineError):
     """A sweep or a search cannot begin or continue: what it keeps is in use or damaged, or its workers see no data."""
+
+
+class DumpError(QEngineError):
+    """A dump of a device's tensors cannot be read, or is not one of this model."""

@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 2 for an error (one line on standard error), 130 for an interrupt.
+        0 for success, 1 where what was compared differs, 2 for an error (one line on standard error), 130 for an
+        interrupt.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     _make_safe()
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         command = getattr(getattr(error, "ctx", None), "command_path", "qengine")
         return _fail(QEngineError(f"{describe()} (see '{command} --help')"))
-    return answer if isinstance(answer, int) else _DONE
+    return answer if isinstance(answer, int) else getattr(answer, "status", _DONE)
 
 
 def _application(words: Sequence[str]) -> tuple[Callable[..., Any], type[BaseException]]:

@@ -107,7 +107,7 @@ def _read(text: str, declared: Value, pixel_scale: PixelScale, max_elements: int
 def _npy(path: Path, max_elements: int) -> NDArray[Any]:
     try:
         with open_input(path) as file:
-            return _array(file, path.stat().st_size, str(path), max_elements)
+            return array_of(file, path.stat().st_size, str(path), max_elements)
     except OSError as error:
         raise FeedError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -124,7 +124,7 @@ def _npz(path: Path, name: str, max_elements: int) -> NDArray[Any]:
                 listed = ", ".join(f"'{other}'" for other in entries) or "nothing"
                 raise FeedError(f"{path} has no array '{name}'; it holds {listed}")
             with archive.open(entries[key]) as file:
-                return _array(file, entries[key].file_size, f"{path} ['{key}']", max_elements)
+                return array_of(file, entries[key].file_size, f"{path} ['{key}']", max_elements)
     except ARCHIVE_ERRORS as error:
         raise FeedError(f"{path} is not an .npz file, or damaged: {first_line(error)}") from None
 
@@ -141,10 +141,10 @@ def read_entry(archive: zipfile.ZipFile, key: str, max_elements: int = sys.maxsi
     """
     entry = archive.getinfo(f"{key}.npy")
     with archive.open(entry) as file:
-        return _array(file, entry.file_size, f"{archive.filename} ['{key}']", max_elements)
+        return array_of(file, entry.file_size, f"{archive.filename} ['{key}']", max_elements)
 
 
-def _array(file: IO[bytes], size: int, label: str, max_elements: int) -> NDArray[Any]:
+def array_of(file: IO[bytes], size: int, label: str, max_elements: int = sys.maxsize) -> NDArray[Any]:
     """Return the array of a .npy file of `size` bytes, after a check of its header against that size."""
     shape, fortran, dtype = array_header(file, size, label)
     count = math.prod(shape)

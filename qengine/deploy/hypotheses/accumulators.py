@@ -28,7 +28,11 @@ def _register(bits: int, saturates: bool, variant: Variant) -> Variant | None:
 
 
 def _inside(bits: int, variant: Variant) -> Variant | None:
-    if not isinstance(variant.step, Linear) or _fits(variant, bits - 1):
+    exact = variant.exact
+    if not isinstance(variant.step, Linear) or exact is None:
+        return None
+    half = 1 << max(int(np.max(exact.shift)) - 1, 0)
+    if int(np.abs(exact.total).max(initial=0)) + half < 1 << (bits - 1):
         return None
     return variant.with_epilogue(accumulator_bits=bits, rounds_inside=True)
 

@@ -133,7 +133,6 @@ def hypotheses() -> Iterator[Hypothesis]:
         partial(_placed, "rounded"),
     )
     yield Hypothesis("bias:subtracted", "a bias that is subtracted", 46, partial(_changed, partial(_times, -1)))
-    yield Hypothesis("bias:twice", "a bias that is added twice", 47, partial(_changed, partial(_times, 2)))
     yield Hypothesis("bias:next_channel", "the bias of the next channel", 48, partial(_changed, partial(_rolled, -1)))
     yield Hypothesis(
         "bias:channel_before", "the bias of the channel before", 48, partial(_changed, partial(_rolled, 1))

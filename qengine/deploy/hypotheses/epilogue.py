@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +42,13 @@ class Epilogue:
     bounds: Literal["last", "none", "sums", "products"] = "last"
     more_shift: Any = 0
     first_shift: int = 0
+
+    def at(self, index: NDArray[np.intp], shape: tuple[int, ...]) -> Epilogue:
+        """Return the stages for some elements of an output of a shape, by their flat index."""
+        if np.ndim(self.more_shift) == 0:
+            return self
+        more = np.broadcast_to(self.more_shift, shape)[np.unravel_index(index, shape)]
+        return replace(self, more_shift=more)
 
     def codes(self, exact: Exact) -> Array:
         """Return the codes of exact results."""

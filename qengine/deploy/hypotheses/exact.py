@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from qengine.kernels.reference.linear import exact_product
 from qengine.kernels.reference.rounding import integer_dtype
 from qengine.model.graph import NO_ACTIVATION, ActivationBounds
-from qengine.model.rules import Arithmetic, MeanRule
+from qengine.model.rules import Arithmetic
 from qengine.model.steps import Combine, FromCodes, Join, Linear, Mean, Move, Step, Tensor
-from qengine.model.steps.bias import bias_codes
+from qengine.model.steps.accumulator import Accumulation
 from qengine.model.steps.forms import Bounded
+from qengine.model.steps.means import counts_of
 from qengine.qformat import QFormat
 
 Array = NDArray[Any]
@@ -98,20 +99,20 @@ def _bounds(output: Tensor, activation: ActivationBounds | None) -> dict[str, in
 
 def _of_linear(step: Linear, output: Tensor, arithmetic: Arithmetic, operands: tuple[Array, ...]) -> Exact | None:
     rule = arithmetic.accumulator
-    if rule.fraction_bits is not None or rule.overflow != "wrap":
+    if rule.fraction_bits is not None:
         return None
-    x, w = operands[:2]
+    x, w, *rest = operands
+    rules = Accumulation(step, output, arithmetic)
     n = step.x.fraction_bits + step.weight_fraction_bits()
     weights = np.abs(w.astype(np.int64)).sum(axis=step.summed) if step.summed else np.abs(w.astype(np.int64))
     bound = int(np.abs(x.astype(np.int64)).max(initial=0)) * int(weights.max(initial=0))
     sums = exact_product(x, w, step.product, bound)
     bias = real = None
     if step.b is not None:
-        if step.b.value is None:
-            return None
-        bias = bias_codes(step.b, step.bias_shape, n, arithmetic.bias)
-        real = np.asarray(np.ldexp(step.b.value.reshape(step.bias_shape).astype(np.float64), n))
-    return Exact(sums, n - output.fraction_bits, bias, real, **_bounds(output, step.activation))
+        bias = rules.computed_bias(rest[0]) if step.b.value is None else rules.bias
+        if step.b.value is not None:
+            real = np.asarray(np.ldexp(step.b.value.reshape(step.bias_shape).astype(np.float64), n))
+    return Exact(sums, rules.shift, bias, real, **_bounds(output, step.activation))
 
 
 def _of_combine(step: Combine, output: Tensor, arithmetic: Arithmetic, operands: tuple[Array, ...]) -> Exact | None:
@@ -138,9 +139,9 @@ def _of_combine(step: Combine, output: Tensor, arithmetic: Arithmetic, operands:
 
 
 def _of_mean(step: Mean, output: Tensor, arithmetic: Arithmetic, operands: tuple[Array, ...]) -> Exact | None:
-    if arithmetic.mean != MeanRule():
+    if arithmetic.mean.method != "exact":
         return None
-    count = step.count() if callable(step.count) else step.count
+    count = counts_of(step, arithmetic)
     sums = step.total(operands[0].astype(np.int64))
     return Exact(sums, step.x.fraction_bits - output.fraction_bits, divisor=count)
 

@@ -20,7 +20,7 @@ from qengine.deploy.hypotheses.operation import Operation
 from qengine.kernels.reference.word import Word
 from qengine.model.rules import Arithmetic
 from qengine.model.steps import Linear, Step, Tensor
-from qengine.qformat import QFormat
+from qengine.qformat import QFormat, Rounding
 
 Array = NDArray[Any]
 
@@ -67,7 +67,7 @@ class Variant:
             codes = self.run(self)
         elif (exact := self.exact) is not None:
             if index is not None:
-                return self.own_epilogue.codes(self._biased(exact.at(index)))
+                return self.own_epilogue.at(index, exact.shape).codes(self._biased(exact).at(index))
             codes = self.own_epilogue.codes(self._biased(exact))
         elif self.epilogue is not None or self.change_bias is not None:
             raise ValueError("the operator has no sums of its own")
@@ -109,14 +109,15 @@ class Variant:
             return changed
         word = self.epilogue.word
         word = Word(word.bits, word.signed, changed.arithmetic.rounding.value, changed.arithmetic.overflow.value)
-        return replace(changed, epilogue=replace(self.epilogue, word=word))
+        inside = self.epilogue.rounds_inside and "rounding" not in modes
+        return replace(changed, epilogue=replace(self.epilogue, word=word, rounds_inside=inside))
 
     def with_rules(self, **rules: Any) -> Variant | None:
         """Return the variant computed by the kernels under other rules; None where an epilogue is in the way."""
         if self.epilogue is not None or self.change_bias is not None or self.run is not None:
             return None
         arithmetic = replace(self.arithmetic, **rules)
-        return None if arithmetic == self.arithmetic else replace(self, arithmetic=arithmetic, run=_run_kernel)
+        return None if arithmetic == self.arithmetic else replace(self, arithmetic=arithmetic, run=run_kernel)
 
     def with_operand(self, index: int, array: Array) -> Variant:
         """Return the variant that reads another array in place of an operand."""
@@ -126,7 +127,8 @@ class Variant:
         return exact if self.change_bias is None else replace(exact, bias=self.change_bias(exact))
 
 
-def _run_kernel(variant: Variant) -> Array:
+def run_kernel(variant: Variant) -> Array:
+    """Return the codes that the kernel of a variant computes."""
     return variant.step.fixed(variant.output, variant.arithmetic)(*variant.operands)
 
 
@@ -137,7 +139,8 @@ def _epilogue(step: Step, output: Tensor, arithmetic: Arithmetic) -> Epilogue:
     if not isinstance(step, Linear):
         return Epilogue(word)
     rule = arithmetic.accumulator
-    return Epilogue(word, rule.bits, rule.overflow == "saturate", rule.rounds_inside)
+    inside = rule.rounds_inside and arithmetic.rounding is Rounding.HALF_UP
+    return Epilogue(word, rule.bits, rule.overflow == "saturate", inside)
 
 
 def _checked(operation: Operation) -> Exact | None:

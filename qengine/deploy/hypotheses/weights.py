@@ -17,7 +17,7 @@ from qengine.qformat import Rounding, fraction_bits_of
 
 Array = NDArray[Any]
 _AXES = "OIHW"
-_ORDERS = ("OHWI", "HWIO", "IOHW", "IHWO", "HWOI", "OIWH", "OWHI", "WHIO")
+_ORDERS = ("OHWI", "HWIO", "IOHW", "IHWO", "HWOI")
 
 
 def _changed(change: Callable[[Variant, Array], Array | None], variant: Variant) -> Variant | None:
@@ -78,11 +78,6 @@ def _rolled(by: int, variant: Variant, w: Array) -> Array | None:
     return np.roll(w, by, _filters(variant))
 
 
-def _inputs_rolled(change: Callable[..., Array], variant: Variant, w: Array) -> Array | None:
-    axis = next((a for a in range(min(2, w.ndim)) if a != _filters(variant)), None)
-    return None if axis is None or w.ndim < 2 or w.shape[axis] < 2 else change(w, axis=axis)
-
-
 def _unsigned(variant: Variant, w: Array) -> Array | None:
     step = variant.step
     assert isinstance(step, Linear)
@@ -141,9 +136,6 @@ def hypotheses() -> Iterator[Hypothesis]:
     yield one("byte_order", "weights whose bytes are swapped", 69, _bytes_swapped)
     yield one("negated", "weights of the other sign", 70, _negated)
     yield one("symmetric", "weights without their least code", 70, _symmetric)
-    yield one(
-        "inputs_reversed", "weights with their input channels in reverse order", 71, partial(_inputs_rolled, np.flip)
-    )
     for by, words in ((-1, "the next filter"), (1, "the filter before")):
         yield one(f"filter{-by:+d}", f"{words} in place of each filter", 72, partial(_rolled, by))
         yield one(f"element{-by:+d}", "weights that are read one element off", 73, partial(_element, by))

@@ -34,6 +34,9 @@ def _phase(moves: tuple[int, int], variant: Variant) -> Variant | None:
     form = _form(variant)
     if form is None or len(form.pads) != 2:
         return None
+    is_padded = any(a or b for a, b in form.pads)
+    if not is_padded and 0 in moves and all(stride == 1 for stride in form.strides):
+        return None
     sign = -1 if isinstance(form, TransposedConvolution) else 1
     pads = tuple((a - sign * m, b + sign * m) for (a, b), m in zip(form.pads, moves, strict=True))
     return _with_form(variant, pads=pads)

@@ -17,6 +17,7 @@ from qengine.deploy.vectors.coverage import Reach
 from qengine.deploy.vectors.describe import format_as_json, rules_as_json
 from qengine.deploy.vectors.files import Files, Kind
 from qengine.deploy.vectors.layout import Layout
+from qengine.deploy.vectors.model_file import write_model
 from qengine.deploy.vectors.mutation import Faults, score_as_json
 from qengine.deploy.vectors.names import identifiers
 from qengine.deploy.vectors.operator_files import OperatorFiles
@@ -125,7 +126,7 @@ def write_manifest(vectors: Vectors, files: Files, write_benches: WriteBenches) 
         "operators": operators.described(),
         "mutation_score": score_as_json(vectors.faults),
         "test_benches": write_benches(vectors, files, tensors),
-        "notes": [*writer.notes, *operators.notes],
+        "notes": [*writer.notes, *operators.notes, *write_model(session, files.folder)],
     }
     manifest["checksums"] = {path: _sha256(files, path) for path in sorted(files.written) if path.endswith(".npy")}
     files.write_text("manifest.schema.json", json.dumps(manifest_schema(), indent=1) + "\n")

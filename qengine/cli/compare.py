@@ -1,0 +1,224 @@
+"""`qengine compare`: what a device computed beside what it should, and why it differs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from qengine.atomic_files import check_writable
+from qengine.cli import options
+from qengine.cli.answer import Answer
+from qengine.cli.operators import run_files
+from qengine.cli.options.panels import INPUTS
+from qengine.cli.output.compare import as_json, as_tables, dumps_as_json, dumps_as_tables, write_html
+from qengine.cli.output.console import status
+from qengine.cli.session import open_session
+from qengine.data import zoo
+from qengine.deploy.compare import Comparison, compare_dump, read_dump
+from qengine.deploy.compare.from_inputs import subject_of_inputs
+from qengine.deploy.compare.learn import learn
+from qengine.deploy.compare.pack_subject import is_pack_folder, subject_of_pack
+from qengine.deploy.compare.subject import Subject
+from qengine.deploy.compare.two_dumps import compare_dumps
+from qengine.errors import OptionError
+from qengine.runtime.session import InferenceSession
+
+PANEL = "Comparison"
+
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="PACK|MODEL",
+        show_default=False,
+        help="A golden pack; an .onnx file or a bundled model, with formats; or another dump.",
+    ),
+]
+DumpPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="DUMP",
+        show_default=False,
+        help="What the device computed: .npz, .npy, raw binary, hex, .csv, a log, or a folder of such files.",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DumpInputs(options.DataOptions):
+    """Inputs of the run of a device; `--layout` is that of the dump."""
+
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--image-layout",
+            metavar="L",
+            help="Where images of the data have their channels: nchw (first) or nhwc (last).",
+            rich_help_panel=INPUTS,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """Reading of the dump, and files that are written."""
+
+    order: Annotated[
+        str,
+        typer.Option(
+            "--layout",
+            metavar="auto|L",
+            help="Order of the elements in the dump, such as NCHW, NHWC or NCHW16c.",
+            rich_help_panel=PANEL,
+        ),
+    ] = "auto"
+    model_of_pack: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="The model of a pack that holds none, with its formats.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    only_own_errors: Annotated[
+        bool,
+        typer.Option(
+            "--only-own-errors",
+            metavar="",
+            help="List only tensors with errors that were not inherited.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+    html: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE.html", help="Write a page with heat maps.", rich_help_panel=PANEL),
+    ] = None
+    learned: Annotated[
+        Path | None,
+        typer.Option(
+            "--learn",
+            metavar="FILE.toml",
+            help="Write the simplest rules that explain every operator as a target.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Raise OptionError, before a run, for a file that could not be written after it."""
+        for path in (self.html, self.learned):
+            if path is not None:
+                check_writable(path)
+
+
+def compare(
+    *,
+    reference: Reference,
+    dump: DumpPath,
+    data: DumpInputs,
+    compared: CompareOptions,
+    fixed: options.FixedPointOptions,
+    kernels: options.KernelOptions,
+    command: options.CommandOptions,
+) -> str:
+    """Compare what a device computed with a golden pack, a model or another dump, down to the cause.
+
+    qengine compare pack dump
+
+    qengine compare digits dump.npz --qformat Q4.3 --target cmsis-nn-q7
+
+    qengine compare model.onnx trace.log --formats formats.json -i x=photo.png --json -o diff.html
+
+    qengine compare a.npz b.npz
+
+    Exit status: 0 where all codes are equal, 1 where they differ, 2 for an error.
+    """
+    compared.check()
+    run_files(command.operators or [])
+    with status(f"comparing {dump}", quiet=command.json), np.errstate(all="ignore"):
+        if _is_dump(reference):
+            _refuse_options(fixed, data, compared)
+            both = compare_dumps(read_dump(reference), read_dump(dump))
+            text = (dumps_as_json if command.json else dumps_as_tables)(both)
+            return Answer(text, 0 if both.equal else 1)
+        read = read_dump(dump)
+        subject = _subject(reference, data, compared, fixed, kernels)
+        if not subject.samples:
+            subject = subject_of_inputs(subject.session, read, subject.aliases)
+        learned = None if compared.learned is None else learn(subject, read, compared.order)
+        result = compare_dump(subject, read, compared.order)
+    written = _write(compared, result, learned)
+    show: Any = as_json if command.json else as_tables
+    text = show(reference, dump, result, learned, written, only_own=compared.only_own_errors)
+    return Answer(text, 0 if result.equal else 1)
+
+
+def _is_dump(path: str) -> bool:
+    """Whether a path is a dump, and neither a pack nor a model."""
+    place = Path(path)
+    if zoo.find(path) is not None or is_pack_folder(path) or place.suffix.lower() == ".onnx":
+        return False
+    return place.is_dir() or place.suffix.lower() in (".npz", ".npy", ".csv", ".log", ".hex", ".bin", ".raw", ".json")
+
+
+def _subject(
+    reference: str,
+    data: DumpInputs,
+    compared: CompareOptions,
+    fixed: options.FixedPointOptions,
+    kernels: options.KernelOptions,
+) -> Subject:
+    if is_pack_folder(reference):
+        if data != DumpInputs():
+            raise OptionError("a pack has its own inputs: leave out -i, --data and how they are read")
+        if compared.model_of_pack is None:
+            if fixed != options.FixedPointOptions():
+                raise OptionError("a pack has formats and rules of its own: leave them out, or give --model MODEL too")
+            return subject_of_pack(reference)
+        settings = fixed.session_options(kernels)
+        return subject_of_pack(reference, open_session(zoo.path_of(compared.model_of_pack), settings))
+    if compared.model_of_pack is not None:
+        raise OptionError(f"--model is for a pack, and {reference} is none: give the model in its place")
+    session = open_session(zoo.path_of(reference), fixed.session_options(kernels))
+    if not session.in_fixed_point:
+        raise OptionError("a dump is compared with codes of fixed point: give a --qformat or --formats")
+    return _with_samples(reference, session, data, kernels)
+
+
+def _with_samples(model: str, session: InferenceSession, data: DumpInputs, kernels: options.KernelOptions) -> Subject:
+    entry = zoo.find(model)
+    if data.data is not None:
+        dataset = data.open(data.data, entry, session.graph, kernels.max_elements)
+        samples = [dict(batch.feeds) for batch in dataset.batches()]
+        return Subject(session, samples, [str(i) for i in range(len(samples))])
+    given = data.arrays(session.graph, data.pixel_scale(entry), kernels.max_elements)
+    needed = {value.name for value in session.get_inputs()}
+    if given and needed - given.keys() and entry is None:
+        missing = sorted(needed - given.keys())[0]
+        raise OptionError(
+            f"-i gives some inputs, and not '{missing}': give all of them, or none where the dump has them"
+        )
+    if given:
+        sample = dict(entry.sample(data.pixel_scale(entry)).feeds) if entry and needed - given.keys() else {}
+        return Subject(session, [{**sample, **given}], ["0"])
+    return Subject(session)
+
+
+def _refuse_options(fixed: options.FixedPointOptions, data: DumpInputs, compared: CompareOptions) -> None:
+    if fixed != options.FixedPointOptions() or data != DumpInputs():
+        raise OptionError("two dumps are compared as they are: leave out formats, rules and inputs")
+    for name, value in (("--learn", compared.learned), ("-o", compared.html), ("--model", compared.model_of_pack)):
+        if value is not None:
+            raise OptionError(f"{name} needs a pack or a model to compare with")
+
+
+def _write(compared: CompareOptions, result: Comparison, learned: Any) -> tuple[str, ...]:
+    written = []
+    if compared.html is not None:
+        write_html(compared.html, result)
+        written.append(str(compared.html))
+    if compared.learned is not None and learned is not None:
+        learned.target.save(compared.learned)
+        written.append(str(compared.learned))
+    return tuple(written)

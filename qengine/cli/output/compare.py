@@ -1,0 +1,142 @@
+"""Output of `qengine compare`: the answer in words with a table, one JSON object, or a page with heat maps.
+
+Every key is always present; those of the comparison itself are in `qengine.deploy.compare.result`.
+
+==============  ====================================================================================================
+reference       the pack or the model as typed
+dump            the dump as typed
+learned         the target of --learn, which kinds of operators it explains and what is open; null without --learn
+written         paths of written files
+==============  ====================================================================================================
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from qengine.atomic_files import replacing
+from qengine.cli.jsontext import as_object
+from qengine.cli.output.console import open_table, rendered
+from qengine.deploy.compare import Comparison
+from qengine.deploy.compare.html import page
+from qengine.deploy.compare.learn import Learned
+from qengine.deploy.compare.two_dumps import DumpsComparison
+from qengine.errors import printable
+
+_MOST_LISTED = 60
+
+
+def as_json(
+    reference: str,
+    dump: str,
+    result: Comparison,
+    learned: Learned | None,
+    written: Sequence[str],
+    *,
+    only_own: bool = False,
+) -> str:
+    """Return the JSON object, in lines of ASCII."""
+    found = result.as_json()
+    if only_own:
+        found["tensors"] = [one for one in found["tensors"] if one["own"]]
+    learned_json = None if learned is None else learned.as_json()
+    return as_object({"reference": reference, "dump": dump, **found, "learned": learned_json, "written": list(written)})
+
+
+def as_tables(
+    reference: str,
+    dump: str,
+    result: Comparison,
+    learned: Learned | None,
+    written: Sequence[str],
+    *,
+    only_own: bool = False,
+) -> str:
+    """Return the answer and a table of tensors, in colour if standard output is a terminal."""
+    table = open_table()
+    for column in ("tensor", "operator", "format", "codes", "differ", "own", "largest", "differences"):
+        is_number = column in ("codes", "differ", "own", "largest")
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
+    shown = [one for one in result.tensors if one.own or not only_own]
+    _add_rows(table, result, shown)
+    sample = f", sample {result.sample}" if result.sample and result.samples == 1 else ""
+    return rendered(f"{dump} against {reference}{sample}", table, _lines(result, learned, written))
+
+
+def _add_rows(table: Table, result: Comparison, shown: Sequence[object]) -> None:
+    wrong = [one for one in result.tensors if one.differing or one.own]
+    rows = [one for one in result.tensors if one in shown]
+    if len(rows) > _MOST_LISTED:
+        rows = [one for one in rows if one in wrong][:_MOST_LISTED]
+    for one in rows:
+        style = "red" if one.own else "yellow" if one.differing else ""
+        spread = ", ".join(f"{k:+d}: {n:,}" for k, n in one.differences.items())
+        cells = (one.name, one.operator, one.format, f"{one.codes:,}", f"{one.differing:,}", f"{one.own:,}")
+        table.add_row(*(Text(printable(cell), style=style) for cell in (*cells, f"{one.largest:,}", spread)))
+
+
+def _lines(result: Comparison, learned: Learned | None, written: Sequence[str]) -> Iterator[Text]:
+    yield Text(printable(result.sentence), style="bold green" if result.equal else "bold red")
+    cause = result.cause
+    if cause is not None and cause.also:
+        yield Text(printable(f"The same cause explains the own errors of {_listed(cause.also)} too."))
+    if cause is not None and cause.targets:
+        yield Text(printable(f"Target {_listed(cause.targets)} computes these codes too."))
+    others = [name for name in result.own if result.first is None or name != result.first.tensor]
+    others = [name for name in others if cause is None or name not in cause.also]
+    if others:
+        yield Text(printable(f"Own errors too: {_listed(others)}. They may have other causes."))
+    if result.inherited:
+        yield Text(printable(f"Inherited only: {_listed(result.inherited)}."))
+    if result.missing:
+        yield Text(printable(f"Not in the dump: {_listed(result.missing)}."), style="dim")
+    if result.unmatched:
+        yield Text(printable(f"Not of the model: {_listed(result.unmatched)}."), style="dim")
+    for note in result.notes:
+        yield Text(printable(f"note: {note}"), style="dim")
+    if learned is not None:
+        yield Text(printable(_learned(learned)))
+        for note in learned.target.notes:
+            yield Text(printable(f"note: {note}"), style="dim")
+    for path in written:
+        yield Text(printable(f"written: {path}"), style="dim")
+
+
+def _learned(learned: Learned) -> str:
+    kinds = ", ".join(f"{one.kind} {one.changes['rounding']}/{one.changes['overflow']}" for one in learned.kinds)
+    verb = "explain every operator" if learned.explains_all else "do not explain every operator"
+    return f"Learned rules {verb}: {kinds}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def dumps_as_json(result: DumpsComparison) -> str:
+    """Return the comparison of two dumps as a JSON object."""
+    return as_object(result.as_json())
+
+
+def dumps_as_tables(result: DumpsComparison) -> str:
+    """Return the comparison of two dumps as a table."""
+    table = open_table()
+    for column in ("tensor", "elements", "differ", "largest", "differences"):
+        is_number = column in ("elements", "differ", "largest")
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
+    for one in result.tensors:
+        spread = ", ".join(f"{k:+d}: {n:,}" for k, n in one.differences.items())
+        cells = (one.name, f"{one.elements:,}", f"{one.differing:,}", f"{one.largest:g}", spread)
+        table.add_row(*(Text(printable(cell), style="red" if one.differing else "") for cell in cells))
+    lines = [Text(printable(result.sentence), style="bold green" if result.equal else "bold red")]
+    for which, names in (("first", result.only_first), ("second", result.only_second)):
+        if names:
+            lines.append(Text(printable(f"Only in the {which}: {_listed(names)}."), style="dim"))
+    return rendered("two dumps", table, lines)
+
+
+def write_html(path: Path, result: Comparison) -> None:
+    """Write the page of a comparison, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(page(result, "Comparison with a device"), encoding="utf-8")

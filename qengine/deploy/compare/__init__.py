@@ -1,0 +1,98 @@
+"""Comparison of the codes of a device with those of the definition, operator by operator, down to the cause.
+
+`compare` reads a dump in any form, matches its tensors with those of a model or a golden pack, and computes each
+operator again from the dump's own inputs. The first one with an error of its own is computed again under the hypotheses
+of `qengine.deploy.hypotheses`. The simplest that gives every code of the dump is the answer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from qengine.deploy.compare.comparison import compare_dump
+from qengine.deploy.compare.dump import Dump, DumpedTensor
+from qengine.deploy.compare.from_inputs import subject_of_inputs
+from qengine.deploy.compare.pack_subject import is_pack_folder, subject_of_pack
+from qengine.deploy.compare.readers import read_dump
+from qengine.deploy.compare.result import Cause, Comparison, Fault, TensorResult
+from qengine.deploy.compare.subject import Subject
+from qengine.errors import OptionError
+from qengine.runtime.session import InferenceSession
+
+__all__ = ["Cause", "Comparison", "Fault", "Subject", "TensorResult", "compare", "compare_dump", "read_dump"]
+
+
+def compare(
+    model: Any,
+    dump: str | os.PathLike[str] | Mapping[str, Any] | Dump,
+    feeds: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    *,
+    layout: str = "auto",
+    pairs: bool = True,
+    **options: Any,
+) -> Comparison:
+    """Compare what a device computed with what a model computes in fixed point, and name the cause of a difference.
+
+    Parameters
+    ----------
+    model
+        A session in fixed point; a model as `InferenceSession` takes it, with `options`; or the folder of a pack.
+    dump
+        A path, see `read_dump`; or arrays by name.
+    feeds
+        Inputs of the run, or a list of those of several samples; None where the dump has the inputs, or for a pack.
+    layout
+        Order of the elements in the dump, such as "NHWC"; "auto" to find it.
+    pairs
+        Whether two faults at once are tried where no single one explains everything.
+    options
+        Fields of `SessionOptions`, such as ``formats="formats.json"``, for a model that is not a session yet.
+
+    Returns
+    -------
+    Comparison
+        The tensors that differ, the first error that was not inherited, and its cause.
+
+    Raises
+    ------
+    DumpError
+        If the dump cannot be read, or is not one of this model.
+    QEngineError
+        If the model or an option is not valid.
+    """
+    read = _dump(dump)
+    subject = subject_of(model, feeds, options)
+    if not subject.samples:
+        subject = subject_of_inputs(subject.session, read, subject.aliases)
+    return compare_dump(subject, read, layout, pairs=pairs)
+
+
+def subject_of(model: Any, feeds: Any, options: Mapping[str, Any]) -> Subject:
+    """Return what a dump is compared with; see `compare`."""
+    if isinstance(model, Subject):
+        return model
+    if is_pack_folder(model):
+        if feeds is not None or options:
+            given = "feeds" if feeds is not None else next(iter(options))
+            raise OptionError(f"a pack has inputs, formats and rules of its own: leave out {given}")
+        return subject_of_pack(model)
+    session = model if isinstance(model, InferenceSession) else InferenceSession(model, **options)
+    if feeds is None:
+        return Subject(session)
+    samples = [feeds] if isinstance(feeds, Mapping) else list(feeds)
+    return Subject(session, samples, [str(i) for i in range(len(samples))])
+
+
+def _dump(dump: str | os.PathLike[str] | Mapping[str, Any] | Dump) -> Dump:
+    if isinstance(dump, Dump):
+        return dump
+    if isinstance(dump, Mapping):
+        tensors = [
+            DumpedTensor.of_array(name, f"array '{name}'", np.asarray(a), i) for i, (name, a) in enumerate(dump.items())
+        ]
+        return Dump("arrays", (tuple(tensors),))
+    return read_dump(dump)

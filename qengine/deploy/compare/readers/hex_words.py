@@ -1,0 +1,80 @@
+"""Words in hex, as Verilog's $readmemh reads them: comments, addresses, and several codes in a line's word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from qengine.deploy.compare.dump import Array, DumpedTensor, Reading
+from qengine.deploy.compare.readers.raw import number_in
+from qengine.errors import DumpError
+
+_COMMENT = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
+_WORD = re.compile(r"(?:0x)?[0-9a-fA-F_xXzZ?]+")
+
+
+def read_hex(name: str, content: bytes, source: str) -> list[DumpedTensor]:
+    """Return the tensor of a file of hex words in two's complement.
+
+    Raises
+    ------
+    DumpError
+        If a word is not a number, such as the x of a signal that is not driven.
+    """
+    text = _COMMENT.sub(" ", content.decode("ascii", "replace"))
+    words: list[str] = []
+    for word in text.split():
+        if word.startswith("@"):
+            _pad_to(words, word, source)
+            continue
+        plain = word.replace("_", "").removeprefix("0x").removeprefix("0X").rstrip(",")
+        if re.fullmatch(r"[0-9a-fA-F]+", plain) is None:
+            kind = "is undefined" if _WORD.fullmatch(word) else "is not a hex number"
+            raise DumpError(f"{source}: word {len(words) + 1}, '{word[:40]}', {kind}; words are like 0f or fff0")
+        words.append(plain)
+    if not words:
+        raise DumpError(f"{source} holds no words")
+
+    def readings(bits: int, count: int) -> Iterator[Reading]:
+        yield from _readings(words, bits, count)
+
+    return [DumpedTensor(name, source, readings, number_in(name))]
+
+
+def _pad_to(words: list[str], address: str, source: str) -> None:
+    try:
+        start = int(address[1:], 16)
+    except ValueError:
+        raise DumpError(f"{source}: the address '{address[:40]}' is not a hex number") from None
+    if start < len(words) or start > len(words) + (1 << 20):
+        if words:
+            raise DumpError(f"{source}: the address {address} is not after the {len(words)} words before it")
+        return
+    if words:
+        words.extend(["0"] * (start - len(words)))
+
+
+def _readings(words: list[str], bits: int, count: int) -> Iterator[Reading]:
+    digits = -(-bits // 4)
+    width = max(map(len, words))
+    if width % digits == 0 and width > digits:
+        lanes = width // digits
+        split = [[w.rjust(width, "0")[i * digits : (i + 1) * digits] for i in range(lanes)] for w in words]
+        if len(words) * lanes >= count and (len(words) - 1) * lanes < count:
+            numbers = np.array([[int(part, 16) for part in line] for line in split], np.int64)
+            yield Reading(
+                _signed(numbers[:, ::-1].reshape(-1), 4 * digits), f"{lanes} lanes, the first in the low bits"
+            )
+            yield Reading(_signed(numbers.reshape(-1), 4 * digits), f"{lanes} lanes, the first in the high bits")
+    if width <= 16:
+        numbers = np.array([int(word, 16) for word in words], np.uint64).astype(np.int64)
+        yield Reading(_signed(numbers, 4 * width), "" if width == digits else f"words of {width} hex digits")
+
+
+def _signed(numbers: Array, bits: int) -> Array:
+    """Return numbers of some bits in two's complement; which of them are unsigned shows later."""
+    if bits >= 64:
+        return numbers
+    return np.asarray(numbers - ((numbers >> (bits - 1)) << bits))

@@ -1,0 +1,239 @@
+"""Search for the cause of an operator's own errors among the hypotheses.
+
+A hypothesis explains a fault only if it gives the very codes of the dump, the wrong and the right ones. All are tried
+on a sample of the codes, and on all codes where the sample agrees. Single hypotheses come before pairs. The simplest
+that explains everything is the cause; others that give the same codes are equally good, and a vector that would
+decide between them is looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qengine.deploy.hypotheses import Hypothesis, Operation, Variant, all_hypotheses
+from qengine.errors import QEngineError
+
+Array = NDArray[Any]
+Forward = Callable[[Array], Array]
+"""Function of an operator's output that returns the codes of the dumped tensor; the identity for the tensor itself."""
+
+_SAMPLE = 5000
+_SMALL = 1500
+_PARTNERS = 14
+_FAILURES = (QEngineError, ValueError, IndexError, AssertionError, OverflowError, TypeError)
+
+
+@dataclass(frozen=True, eq=False)
+class Suspect:
+    """An operator that may have caused the errors of a dumped tensor.
+
+    Attributes
+    ----------
+    operation : the operator and what it read.
+    forward : function from its output to the dumped tensor; None where it computes the dumped tensor itself.
+    """
+
+    operation: Operation
+    forward: Forward | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Hypotheses that explain codes of a dumped tensor, wholly or in part.
+
+    Attributes
+    ----------
+    suspect : the operator with the fault.
+    hypotheses : a single hypothesis, or two.
+    variant : the operator with the fault.
+    codes : codes of the dumped tensor that the fault gives.
+    explained : number of differing codes that it gives right.
+    broken : number of right codes that it gives wrong.
+    """
+
+    suspect: Suspect
+    hypotheses: tuple[Hypothesis, ...]
+    variant: Variant
+    codes: Array
+    explained: int
+    broken: int
+
+    @property
+    def name(self) -> str:
+        """The names of the hypotheses."""
+        return " + ".join(h.name for h in self.hypotheses)
+
+    @property
+    def family(self) -> str:
+        """The family of the first hypothesis."""
+        return self.hypotheses[0].family
+
+    @property
+    def sentence(self) -> str:
+        """The fault in words."""
+        return ", and ".join(h.describe(self.variant) for h in self.hypotheses)
+
+    @property
+    def rank(self) -> int:
+        """The place in the order of simplicity."""
+        return sum(h.rank for h in self.hypotheses) + 1000 * (len(self.hypotheses) - 1)
+
+    @property
+    def net(self) -> int:
+        """The number of codes that it explains, less those that it breaks."""
+        return self.explained - self.broken
+
+
+@dataclass(eq=False)
+class Findings:
+    """Result of a search.
+
+    Attributes
+    ----------
+    complete : explanations of every code, the simplest first.
+    best : the best explanation of a part; None where none explains more codes than it breaks.
+    tried : number of hypotheses that were tried.
+    """
+
+    complete: list[Explanation] = field(default_factory=list)
+    best: Explanation | None = None
+    tried: int = 0
+
+
+def search(suspects: Sequence[Suspect], found: Array, recomputed: Array, *, pairs: bool = True) -> Findings:
+    """Return what explains the codes of a dumped tensor.
+
+    Parameters
+    ----------
+    suspects
+        Operators that may have a fault, one of them at a time.
+    found, recomputed
+        Codes of the dump, and those without a fault.
+    pairs
+        Whether two hypotheses at once are tried where no single one explains everything.
+    """
+    return _Search(found, recomputed).run(suspects, pairs)
+
+
+class _Search:
+    def __init__(self, found: Array, recomputed: Array) -> None:
+        self.found, self.recomputed = found, recomputed
+        differs = (found != recomputed).reshape(-1)
+        wrong, right = np.flatnonzero(differs), np.flatnonzero(~differs)
+        self.index = _spread(wrong, right, _SAMPLE)
+        self.small = _spread(wrong, right, _SMALL)
+        self.wrong = wrong.size
+        self.findings = Findings()
+        self.partial: list[Explanation] = []
+        self.single: list[tuple[float, Suspect, Hypothesis]] = []
+
+    def run(self, suspects: Sequence[Suspect], pairs: bool) -> Findings:
+        for suspect in suspects:
+            base = Variant.of(suspect.operation)
+            for hypothesis in all_hypotheses():
+                self._try(suspect, base, hypothesis)
+        if not self.findings.complete and pairs:
+            for suspect in suspects:
+                self._pairs(suspect)
+        self.findings.complete.sort(key=lambda e: e.rank)
+        if self.partial:
+            best = max(self.partial, key=lambda e: (e.net, -e.rank))
+            self.findings.best = best if best.net > 0 else None
+        return self.findings
+
+    def _try(self, suspect: Suspect, base: Variant, hypothesis: Hypothesis) -> None:
+        variant = hypothesis.variant(base)
+        if variant is None:
+            return
+        self.findings.tried += 1
+        codes = self._sampled(suspect, variant, self.index)
+        if codes is None:
+            return
+        wanted = self.found.reshape(-1)[self.index]
+        usual = self.recomputed.reshape(-1)[self.index]
+        equal = codes == wanted
+        if np.array_equal(codes, usual):
+            return
+        near = float(np.minimum(np.abs(codes.astype(np.int64) - wanted), 64).mean())
+        self.single.append((float(equal.mean()) - near / 128, suspect, hypothesis))
+        explained, broken = (np.count_nonzero(equal & (usual != wanted)), np.count_nonzero(~equal & (usual == wanted)))
+        if equal.all() or explained > broken:
+            self._confirm(suspect, (hypothesis,), variant)
+
+    def _sampled(self, suspect: Suspect, variant: Variant, index: Array) -> Array | None:
+        try:
+            with np.errstate(all="ignore"):
+                if suspect.forward is None:
+                    codes = variant.codes(index)
+                    return codes if codes.shape == index.shape else None
+                whole = self._forward(suspect, variant.codes())
+        except _FAILURES:
+            return None
+        return None if whole is None else whole.reshape(-1)[index]
+
+    def _forward(self, suspect: Suspect, codes: Array) -> Array | None:
+        if codes.shape != suspect.operation.output.shape:
+            return None
+        if suspect.forward is None:
+            return codes if codes.shape == self.found.shape else None
+        fmt = suspect.operation.codes.dtype
+        return suspect.forward(codes.astype(fmt))
+
+    def _confirm(self, suspect: Suspect, hypotheses: tuple[Hypothesis, ...], variant: Variant) -> None:
+        try:
+            with np.errstate(all="ignore"):
+                codes = self._forward(suspect, variant.codes())
+        except _FAILURES:
+            return
+        if codes is None:
+            return
+        equal, was_right = codes == self.found, self.recomputed == self.found
+        explained, broken = int(np.count_nonzero(equal & ~was_right)), int(np.count_nonzero(~equal & was_right))
+        explanation = Explanation(suspect, hypotheses, variant, codes, explained, broken)
+        if explained == self.wrong and not broken:
+            self.findings.complete.append(explanation)
+        elif explained > broken:
+            self.partial = sorted((*self.partial, explanation), key=lambda e: -e.net)[:3]
+
+    def _pairs(self, suspect: Suspect) -> None:
+        """Try two hypotheses at once: each of the most promising ones with every other."""
+        mine = sorted((one for one in self.single if one[1] is suspect), key=lambda one: -one[0])
+        base = Variant.of(suspect.operation)
+        firsts = [h for _, _, h in mine if h.is_structural][:_PARTNERS]
+        firsts += [h for _, _, h in mine if not h.is_structural][:_PARTNERS]
+        seconds = [h for _, _, h in mine if not h.is_structural]
+        wanted = self.found.reshape(-1)[self.small]
+        seen: set[frozenset[str]] = set()
+        for first in firsts:
+            changed = first.variant(base)
+            if changed is None:
+                continue
+            for second in seconds:
+                key = frozenset((first.name, second.name))
+                if first.family == second.family or key in seen:
+                    continue
+                seen.add(key)
+                variant = second.variant(changed)
+                codes = None if variant is None else self._sampled(suspect, variant, self.small)
+                if variant is None or codes is None:
+                    continue
+                self.findings.tried += 1
+                equal = codes == wanted
+                if equal.all():
+                    self._confirm(suspect, (first, second), variant)
+
+
+def _spread(wrong: Array, right: Array, most: int) -> Array:
+    """Return some indices of wrong and of right codes, spread evenly."""
+    return np.sort(np.concatenate([_evenly(wrong, most), _evenly(right, most)]))
+
+
+def _evenly(index: Array, most: int) -> Array:
+    if index.size <= most:
+        return index
+    return index[np.linspace(0, index.size - 1, most).astype(np.int64)]

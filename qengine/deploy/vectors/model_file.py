@@ -1,0 +1,56 @@
+"""The model of a pack, so that a comparison can compute single operators again with nothing but the pack.
+
+`model.onnx` is the model as it was loaded, and `session.json` has the formats and the rules of its run.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from qengine.errors import FeedError, QEngineError
+from qengine.input_files import read_input
+from qengine.model.formats.files import format_to_json
+from qengine.model.protos import model_proto
+from qengine.runtime.session import InferenceSession
+from qengine.targets.rules_mapping import rules_mapping
+
+MODEL, OPTIONS = "model.onnx", "session.json"
+
+
+def write_model(session: InferenceSession, folder: Path) -> tuple[str, ...]:
+    """Write the model and the options of a session into a pack; return a note where that is not possible."""
+    graph = session.network.source
+    opsets: dict[str, int] = {}
+    for node in graph.nodes:
+        opsets[node.domain] = max(node.version, opsets.get(node.domain, 1))
+    try:
+        content = model_proto(graph, opsets).SerializeToString()
+    except Exception as error:  # protobuf and onnx have no common error, and a pack is complete without a model
+        return (f"the pack has no {MODEL}, which a comparison then needs: {type(error).__name__}",)
+    formats = {}
+    if session.options.requests_fixed_point:
+        formats = {name: format_to_json(fmt) for name, fmt in session.formats.items()}
+    (folder / MODEL).write_bytes(content)
+    record = {"formats": formats, "rules": rules_mapping(session.rules)}
+    (folder / OPTIONS).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return ()
+
+
+def read_session(folder: Path) -> InferenceSession:
+    """Return a session of the model in a pack, with the formats and the rules of the pack.
+
+    Raises
+    ------
+    FeedError
+        If the pack has no model, or it cannot be read.
+    """
+    try:
+        record = json.loads(read_input(folder / OPTIONS).decode("utf-8"))
+        content = read_input(folder / MODEL)
+    except (OSError, ValueError):
+        raise FeedError(f"{folder} has no {MODEL}: give the model of the pack with --model MODEL") from None
+    try:
+        return InferenceSession(content, formats=record["formats"] or None, rules=record["rules"] or None)
+    except (QEngineError, KeyError, TypeError) as error:
+        raise FeedError(f"{folder}: {MODEL} cannot be read, give the model with --model MODEL: {error}") from None
