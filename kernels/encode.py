@@ -14,11 +14,13 @@ from .address import address
 from .epilogue import LANES
 from .isa import Isa
 from .program import Call, run_call
+from .reference.rounding_table import unshifted
+from .reference.word import Word
 
 
 @dataclass(frozen=True)
 class Encode:
-    """Specification of the codes of float32 constants, rounded half to even and saturated.
+    """Specification of the codes of float32 constants, which saturate.
 
     Each of some rows of `columns` numbers has a scale of its own, a float64. `sums` gets the sum of the codes of each
     row and that of their magnitudes, both int64; `nan` is not 0 afterwards if there was NaN, whose code is 0.
@@ -26,9 +28,11 @@ class Encode:
     Attributes
     ----------
     bits : 8 or 16 bits of a stored code.
+    rounding : name of the rounding.
     """
 
     bits: int
+    rounding: str = "half_even"
 
     emitter = "encode"
     arguments = ("x", "y", "rows", "columns", "scales", "low", "high", "sums", "nan")
@@ -55,7 +59,7 @@ class GatherTaps:
 
 
 def encode(
-    values: NDArray[np.float32], scales: NDArray[np.float64], low: int, high: int, dtype: np.dtype[Any], isa: Isa
+    values: NDArray[np.float32], scales: NDArray[np.float64], word: Word, isa: Isa
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the codes of constants, and for each row the sum of the codes and that of their magnitudes.
 
@@ -65,10 +69,8 @@ def encode(
         (rows, columns), contiguous.
     scales
         (rows,) powers of two: 2^n for n fraction bits.
-    low, high
-        The least and the greatest code.
-    dtype
-        Type of the codes, of 8 or 16 bits.
+    word
+        Word of the codes, which saturate.
     isa
         Instruction set of the kernel.
 
@@ -83,15 +85,15 @@ def encode(
         If there is NaN among the values, or they lie otherwise in memory.
     """
     rows, columns = values.shape
-    codes, sums, nan = np.empty(values.shape, dtype), np.zeros((rows, 2), np.int64), np.zeros(1, np.int64)
+    codes, sums, nan = np.empty(values.shape, word.dtype), np.zeros((rows, 2), np.int64), np.zeros(1, np.int64)
     if not (values.flags.c_contiguous and values.dtype == np.float32 and scales.shape == (rows,)):
         raise ValueError(f"found {values.dtype} {values.shape} and {scales.shape} scales; give contiguous float32 rows")
     arguments = {
         **{"x": address(values), "y": address(codes), "rows": rows, "columns": columns},
-        **{"scales": address(scales), "low": low, "high": high, "sums": address(sums)},
+        **{"scales": address(scales), "low": word.lowest, "high": word.most, "sums": address(sums)},
         **{"nan": address(nan)},
     }
-    run_call(Call(Encode(8 * codes.itemsize), arguments), isa)
+    run_call(Call(Encode(8 * codes.itemsize, unshifted(word.rounding)), arguments), isa)
     if nan[0]:
         raise ValueError("NaN has no code")
     return codes, sums

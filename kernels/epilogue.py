@@ -10,7 +10,8 @@ magnitude:
   and a test for ties or for the sign, if the rounding needs one.
 - *wide*: sums and shifts in 64 bits. Also for shifts to the left or by more than 30.
 - *split*: the sum comes as high * 2^16 + low in 32 bits each and at least 16 bits are dropped, so the high half is
-  rounded in 32 bits; the low half gives a carry and shows ties.
+  rounded in 32 bits; the low half gives a carry and shows ties. A rounding that looks at the sign adds its addend at
+  the end, as the sign of the high half is then that of the sum.
 
 With `counts` an epilogue also stores the *flags* of each code: whether it saturated, whether a number other than 0 got
 the code 0, whether the sum left a simulated accumulator. Flags describe the sum before it is rounded. So the sum is
@@ -229,14 +230,16 @@ def choose_epilogue(
         room = max(highest, default=0)
     to_left = most_left > 0
     # Registers of 32 bits lose what an accumulator of 32 bits loses, if nothing is added after it has wrapped.
-    is_free = dropped == _NARROW and not (counts or to_left) and (wraps_half or word.rounding == "floor")
+    rule = rounding_rule(word.rounding)
+    adds_nothing = wraps_half or not (rule.addend or rule.looks_at_sign)
+    is_free = dropped == _NARROW and not (counts or to_left) and adds_nothing
     is_free = is_free and most_right < _NARROW - 1
     dropped = 0 if is_free else dropped
     wide = (room >= 1 << 31 or to_left) and not is_free
     if wide and room >= 1 << 62:
         return None
-    rule = rounding_rule(word.rounding)
-    if not (dropped or counts) and rule.addend:
+    split = wide and splits and not (dropped or counts) and least_right >= 16 and room < 1 << 46
+    if rule.addend and not (dropped or counts or (split and rule.looks_at_sign)):
         bias = bias + rule.addend(half, once, twice)  # once here instead of in every sum
     itemsize = word.dtype.itemsize
     zero = stored_zero(word.signed, itemsize) if zero is None else zero
@@ -252,8 +255,6 @@ def choose_epilogue(
         # The stored code of 0 is even: adding it changes neither what is a tie nor which way a tie goes.
         bias = bias + (np.int64(zero) << right)
         bounds, zero = [b + zero for b in bounds], 0
-    split = wide and splits and not (dropped or counts or rule.looks_at_sign)
-    split = split and least_right >= 16 and room < 1 << 46
     forms = wide, to_left, bool(dropped), bool(zero), split, counts, bool(dropped) and wraps_half
     epilogue = Epilogue(word.rounding, word.fitting, word.keeps_sign, itemsize, *forms)
     size = 64 if wide and not split else 32

@@ -108,10 +108,10 @@ def test_each_module_of_public_names_is_importable_alone():
         (qengine.InferenceSession, "(model, options=None, **keywords)"),
         (
             qengine.SessionOptions,
-            "(qformat=None, weight_qformat=None, formats=None, rounding='half_even', "
-            "overflow='saturate', accumulator_bits=None, per_channel=False, islands=(), strict=False, isa=None, "
+            "(qformat=None, weight_qformat=None, formats=None, rounding=None, "
+            "overflow=None, accumulator_bits=None, per_channel=False, islands=None, strict=False, isa=None, "
             "threads=None, max_elements=1073741824, max_memory=None, "
-            "max_iterations=10000)",
+            "max_iterations=10000, target=None, rules=None)",
         ),
         (qengine.InferenceSession.run, "(self, output_names, feeds, *, raw=False)"),
         (qengine.InferenceSession.get_inputs, "(self)"),
@@ -120,8 +120,9 @@ def test_each_module_of_public_names_is_importable_alone():
         (qengine.calibrate, "(model, feeds, options=None, session=None, **keywords)"),
         (
             qengine.CalibrationOptions,
-            "(*, bits=8, weight_bits=None, activation_bits=None, method=<Method.MSE: 'mse'>, percentile=99.99, "
-            "headroom=1.0, per_channel=True, unsigned=True, tie_joins=False, output_bits='auto')",
+            "(*, bits=None, weight_bits=None, activation_bits=None, method=<Method.MSE: 'mse'>, percentile=99.99, "
+            "headroom=1.0, per_channel=True, unsigned=True, tie_joins=False, output_bits='auto', "
+            "target=None)",
         ),
         (qengine.quantize, "(x, qformat, rounding='half_even', overflow='saturate')"),
         (qengine.dequantize, "(codes, qformat)"),

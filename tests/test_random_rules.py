@@ -12,6 +12,7 @@ from random_graphs import OPERATORS, Case, random_case
 from random_graphs.rules import random_rules
 
 import qengine
+from qengine.kernels.isa import available
 from qengine.model.rules import KINDS, Rules
 
 GRAPHS = 10 * len(OPERATORS)
@@ -51,12 +52,21 @@ def differences(case: Case, rules: Rules, expected: dict[str, Codes], isa: str |
     return found
 
 
-@pytest.mark.parametrize("start", range(0, GRAPHS, CHUNK))
-def test_codes_equal_the_oracle(start):
+@pytest.mark.parametrize(
+    ("start", "isa"),
+    [
+        *((start, None) for start in range(0, GRAPHS, CHUNK)),
+        *(
+            pytest.param(0, isa, marks=pytest.mark.exhaustive)
+            for isa in ("reference", *(isa.name for isa in available()))
+        ),
+    ],
+)
+def test_codes_equal_the_oracle(start, isa):
     wrong = []
-    for seed in range(start, min(start + CHUNK, GRAPHS)):
+    for seed in range(start, min(start + CHUNK, GRAPHS) if isa is None else GRAPHS):
         case, rules, expected = solved(seed)
-        if found := differences(case, rules, expected):
+        if found := differences(case, rules, expected, isa):
             wrong.append(
                 f"seed {seed}: {' > '.join(case.trail)}\n  {rules}\n  {case.options} {case.formats}\n  {found[0]}"
             )

@@ -95,7 +95,7 @@ class VectorEpilogue:
         self.bias, right = parts[0], parts[2] if epilogue.split else parts[1]
         self._low_bias = parts[1] if epilogue.split else None
         self._left = parts[2] if epilogue.shifts_left else None
-        self._shift = ShiftRight(right, epilogue.rounding)
+        self._shift = ShiftRight(right, epilogue.rounding, in_parts=epilogue.split)
         self._scalars = [
             load_scalar(scalars + 8 * i, I64).truncated(element) for i in range(7 if epilogue.counts else 5)
         ]

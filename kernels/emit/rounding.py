@@ -11,7 +11,7 @@ bias and costs nothing, so `ShiftRight` expects numbers that include it; `with_a
 
 from llvmlite import ir
 
-from ..reference.rounding_table import rounding_rule, unshifted
+from ..reference.rounding_table import Constant, rounding_rule, unshifted
 from ..reference.word import Fitting
 from .vector import I64, Value, bit_width
 
@@ -25,11 +25,14 @@ class ShiftRight:
         Vector of shifts, 0 or more, of the type of the numbers that are divided.
     rounding
         Name of the rounding.
+    in_parts
+        Numbers come as high * 2^16 + low, and shifts are those of the high part. A rounding that looks at the sign adds
+        its addend itself then.
     """
 
-    def __init__(self, right: Value, rounding: str) -> None:
+    def __init__(self, right: Value, rounding: str, *, in_parts: bool = False) -> None:
         rule, zero = rounding_rule(rounding), right.like(0)
-        self._rounding, self._right = rounding, right
+        self._rounding, self._right, self._in_parts = rounding, right, in_parts
         divisor = right.like(1) << right
         half = divisor.shift_right_logical(1)
         self._dropped = divisor - 1  # the bits that the shift drops
@@ -37,10 +40,18 @@ class ShiftRight:
         self._addend: Value | None = rule.addend(*numbers) if rule.addend else None
         self._odd: Value | None = rule.parity(*numbers) ^ -1 if rule.parity else None
         self._negative: Value | None = rule.negative(*numbers) if rule.negative else None
+        self._parts = [self._in_two(each, half) for each in (rule.base, rule.base + rule.negative)] if in_parts else []
+
+    def _in_two(self, constant: Constant, half: Value) -> tuple[Value, Value]:
+        """Return an addend as a high and a low part of 16 bits; here half of the divisor may be below the high part."""
+        low = half.like(1 << 15).where(self._right.equals(0), 0) * constant.halves + (constant.ones + constant.twos)
+        return half * constant.halves + (low >> 16), low & 0xFFFF
 
     def repeated(self, lanes: int) -> "ShiftRight":
         """Return the same division for vectors of another number of lanes."""
-        return self if lanes == self._right.lanes else ShiftRight(self._right.repeated(lanes), self._rounding)
+        if lanes == self._right.lanes:
+            return self
+        return ShiftRight(self._right.repeated(lanes), self._rounding, in_parts=self._in_parts)
 
     def with_addend(self, total: Value) -> Value:
         """Return numbers as `__call__` takes them: with the addend of the rounding."""
@@ -52,11 +63,13 @@ class ShiftRight:
         Parameters
         ----------
         total
-            Numbers from `with_addend`.
+            Numbers from `with_addend`, or their high parts.
         below
-            Bits below those of `total`: not 0 where there is more than a tie. Not for roundings that look at the sign.
+            Low parts, if numbers come in parts.
         """
         if self._negative is not None:
+            if below is not None:
+                return self._of_parts(total, below)
             exact = total if self._addend is None else total - self._addend
             return (total + (self._negative & (exact >> (bit_width(total.element) - 1)))) >> self._right
         quotient = total >> self._right
@@ -66,6 +79,13 @@ class ShiftRight:
         if below is not None:
             return (quotient & -2).where(((total & self._dropped) | below).equals(0), quotient)
         return (quotient & self._odd).where((total & self._dropped).equals(0), quotient)
+
+    def _of_parts(self, high: Value, low: Value) -> Value:
+        """Return the quotient of numbers without an addend, by a rounding that looks at the sign."""
+        positive, negative = self._parts
+        is_negative = high < 0
+        low = low + negative[1].where(is_negative, positive[1])
+        return (high + negative[0].where(is_negative, positive[0]) + (low >> 16)) >> self._right
 
 
 def round_quarters(quarters: Value, rounding: str) -> Value:

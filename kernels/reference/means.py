@@ -9,8 +9,8 @@ quotient, rounded once. These are the others, each with its own definition, of a
   count is a multiple of 2^k.
 - *accumulator*: S / count is cut toward zero at the fraction bits of the register, as the integer division of C does
   it, and then brought to the output.
-- *float32*: float32(S) times the float32 reciprocal of the count, rounded. Half up is the floor of that number plus 1/2,
-  a sum which is a float32 too.
+- *float32*: float32(S) times the float32 reciprocal of the count, rounded. Half up is the floor of the float32 sum of
+  that number and 1/2.
 - *two passes*: the mean along one axis, as codes of the input's word, then the mean of these along the next axis. The
   first pass of a window writes over the row that it reads; see `first_pass`.
 """
@@ -73,7 +73,7 @@ def float32_mean(total: Integers, counts: Counts, shift: int, word: Word, tally:
     whole = rounded.astype(np.int64)
     codes = fit(whole, word)
     if tally is not None:
-        count(tally, codes, (whole > word.most) | (whole < word.least), total != 0, whole)
+        count(tally, codes, (whole > word.most) | (whole < word.lowest), total != 0, whole)
     return codes
 
 
@@ -82,9 +82,9 @@ def first_pass(
 ) -> Codes:
     """Return means along an axis, as a device computes them that writes over the row that it reads.
 
-    Output i is the mean of the elements i * stride - before .. + kernel - 1 of the row that are in it, written to
-    place i of the same row before output i + 1 is computed. Where the window begins before the row, the device begins at
-    place i instead. Windows that begin at place 0 or after the last one written are those of a mean as usual.
+    Output i is the mean of `kernel` elements of the row from i * stride - before on, as far as they are in it. It is
+    written to place i of the same row before output i + 1 is computed. Where the window begins before the row, the
+    device begins at place i instead. So results are those of a mean as usual where stride - 1 is at least `before`.
 
     Parameters
     ----------

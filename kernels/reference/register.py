@@ -74,7 +74,7 @@ class RegisterSums:
     register
         The register.
     start
-        What the sums begin with, in units of the register.
+        Start of the sums, in units of the register.
     shift
         Bits that each product drops; negative for those that it gets.
     order
@@ -95,7 +95,7 @@ class RegisterSums:
         order: NDArray[np.intp] | None,
         magnitude: int,
     ) -> None:
-        self.register, self.shift, self.order = register, shift, order
+        self.register, self.shift, self.order, self.magnitude = register, shift, order, magnitude
         self.dtype = integer_dtype(max(magnitude.bit_length(), (register.bits or 0) + 1))
         self.start = np.asarray(start).astype(self.dtype)
         self.overflows = 0

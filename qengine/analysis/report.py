@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.analysis.lost_parts import lost_in_run
+from qengine.analysis.target_check import target_notes
 from qengine.errors import UnsupportedError
 from qengine.kernels.reference.requantize import (
     ACCUMULATOR_OVERFLOWS,
@@ -32,7 +33,7 @@ from qengine.kernels.reference.requantize import (
 )
 from qengine.metrics.decibels import decibels
 from qengine.model.graph import Node
-from qengine.model.rules import Arithmetic, BiasRule
+from qengine.model.rules import Arithmetic
 from qengine.model.steps import Evaluated, Linear, Tensor
 from qengine.model.steps.accumulator import Accumulation
 from qengine.qformat import Format, QFormat, fraction_bits_of
@@ -150,7 +151,12 @@ def compare(
         {name: found[name].exact for name in wanted},
         {name: found[name].codes for name in wanted},
         tuple(dict.fromkeys(run.islands)),
-        (*fixed.notes, *losses(constants, run.bound_steps, tallies), *_lost_parts(fixed, run, found, wanted)),
+        (
+            *fixed.notes,
+            *target_notes(fixed),
+            *losses(constants, run.bound_steps, tallies),
+            *_lost_parts(fixed, run, found, wanted),
+        ),
         {one.tensor.name: one.figures.sample for one in run.tensors},
     )
 
@@ -271,10 +277,10 @@ def losses(
     for bound_step in bound_steps:
         if bound_step.output.format is not None and (bias := _saturated_bias(bound_step)) is not None:
             n, b = bias
-            word = _bias_word(bound_step, b)
+            word = (bound_step.arithmetic or Arithmetic()).bias.bits
             yield (
-                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in {word}, the word of every bias: "
-                "give the weights or the input fewer fraction bits"
+                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in {word} bits, the word of every "
+                "bias: give the weights or the input fewer fraction bits"
             )
         tally = tallies.get(bound_step.output.name, new_tally())
         if tally[ACCUMULATOR_OVERFLOWS]:
@@ -294,24 +300,21 @@ def _lost_parts(fixed: InferenceSession, run: _Run, found: Mapping[str, _Output]
 
 
 def _saturated_bias(bound_step: BoundStep) -> tuple[int, Tensor] | None:
-    """Return how many elements of a bias saturate in their word, and the bias; None if none do."""
+    """Return how many elements of a bias saturate in the word of biases, and the bias; None if none do.
+
+    One that has a format of its own is a constant like others.
+    """
     step = bound_step.step
     if isinstance(step, Evaluated):
         return step.saturated_bias()
     if (
         isinstance(step, Linear)
         and step.b is not None
+        and step.b.format is None
         and (n := step.saturated_bias(bound_step.arithmetic or Arithmetic()))
     ):
         return n, step.b
     return None
-
-
-def _bias_word(bound_step: BoundStep, b: Tensor) -> str:
-    if b.format is not None:
-        return str(b.format)
-    rule = BiasRule() if bound_step.arithmetic is None else bound_step.arithmetic.bias
-    return f"{rule.bits} bits"
 
 
 def _overflow_of_sums(bound_step: BoundStep) -> str:

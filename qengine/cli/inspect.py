@@ -94,7 +94,6 @@ def _check_without_data(
         **{
             "--group": blamed.group,
             "--threads": limits.threads,
-            "--target": fixed.target,
             "--rule": fixed.rule,
             "--rounding": fixed.rounding,
             "--overflow": fixed.overflow,

@@ -29,6 +29,15 @@ QFormat = Annotated[
         help="Format of activations that --formats does not name, or that no run of the data computed.",
     ),
 ]
+Writes = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="KIND",
+        help="qdq: pairs of QuantizeLinear and DequantizeLinear. qonnx: Quant nodes, of 2 to 16 bits, each with the "
+        "rounding that --target, --rule, --rounding and --overflow give its tensor.",
+    ),
+]
 Recipe = Annotated[
     str,
     typer.Option(metavar="R", help=f"Corrections: {describe_recipes()}. best keeps what helps on held-out runs."),
@@ -44,10 +53,12 @@ def quantize(
     choice: options.FormatChoiceOptions,
     formats: options.Formats = None,
     qformat: QFormat = None,
+    writes: Writes = "qdq",
+    arithmetic: options.RoundingOptions,
     limits: options.LimitOptions,
     command: options.CommandOptions,
 ) -> str:
-    """Write a model as a quantized ONNX model with power-of-two scales and 8 or 16 bits; qengine runs it bit for bit.
+    """Write a model as a quantized ONNX model with power-of-two scales; qengine runs it bit for bit.
 
     qengine quantize digits --bits 8 --recipe best -o digits_q.onnx && qengine run digits_q.onnx ...
 
@@ -67,9 +78,16 @@ def quantize(
     with status(f"quantizing {model}", quiet=command.json), np.errstate(all="ignore"):
         graph = load(zoo.path_of(model))
         dataset = None if name is None else data.open(name, entry, graph, limits.max_elements, several=True)
-        session = SessionOptions(**vars(limits))
+        session = SessionOptions(**vars(limits), **arithmetic.typed(), target=wanted.target)
         quantized = quantize_model(
-            graph, dataset, recipe=recipe, formats=given, qformat=qformat, options=wanted, session=session
+            graph,
+            dataset,
+            recipe=recipe,
+            formats=given,
+            qformat=qformat,
+            options=wanted,
+            session=session,
+            writes=writes,  # type: ignore[arg-type]
         )
         with replacing(out) as temporary:
             temporary.write_bytes(content := quantized.model.SerializeToString())

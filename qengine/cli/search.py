@@ -50,7 +50,7 @@ def search(
 
     The sensitivity to each tensor at each word length is measured first; then the model itself, in ever fewer bits.
     """
-    bits = parsing.widths("--bits", goal.bits)
+    bits = parsing.some_widths("--bits", goal.bits)
     weight_bits = parsing.some_widths("--weight-bits", goal.weight_bits)
     activation_bits = parsing.some_widths("--activation-bits", goal.activation_bits)
     calibration = CalibrationOptions(

@@ -55,8 +55,13 @@ class GoalOptions:
         typer.Option(metavar="C", help=f"Cost to minimize: {', '.join(map(str, all_costs()))}.", rich_help_panel=_GOAL),
     ] = "weights"
     bits: Annotated[
-        str, typer.Option(metavar="LIST", help="Word lengths to choose from: 4,6-8.", rich_help_panel=_GOAL)
-    ] = "2-8,16"
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Word lengths to choose from: 4,6-8. Default: 2-8,16, or those of them that the target has.",
+            rich_help_panel=_GOAL,
+        ),
+    ] = None
     weight_bits: Annotated[
         str | None,
         typer.Option(metavar="LIST", help="Word lengths of constants. Default: --bits.", rich_help_panel=_GOAL),

@@ -12,7 +12,7 @@ is left at its default changes no bit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from qengine.kernels.reference.word import Word
@@ -102,11 +102,13 @@ class BiasRule:
     fraction_bits : "sums" for those of the sums; "most" for the most with which no element saturates, at most those
         of the sums; or a number, at most those of the sums.
     rounding : rounding of the real numbers.
+    shift : fraction bits that the word has fewer than the sums, where fraction_bits is "sums".
     """
 
     bits: int = 32
     fraction_bits: int | Literal["sums", "most"] = "sums"
     rounding: Rounding = Rounding.HALF_EVEN
+    shift: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,16 +136,39 @@ class TableRule:
     Attributes
     ----------
     method : "full" has an entry for every code of the input; "cut" has `entries` over [-limit, limit) and drops the
-        low bits of the input; "interpolated" draws a line between neighbours of that table.
+        low bits of the input; "interpolated" draws a line between neighbours of that table; "shared_sigmoid" is
+        TFLite's table of 16-bit sigmoid and tanh.
     entries : number of entries, a power of two.
-    limit : end of the range that the entries cover, a power of two.
-    functions : operators whose tables are like that; all others are full.
+    limit : end of the range that the entries cover, a power of two; "input" for the range of the input's word.
+    functions : operators whose tables are like that; all others are full, also those inside of LSTM, GRU and RNN.
+    limits : limits of single operators, as pairs.
+    has_end : whether there is one more entry, for `limit` itself.
+    index_rounding : rounding of an input to an entry, where the method is "cut".
+    line_rounding : rounding of what a line adds to an entry, where the method is "interpolated".
+    entry_bits, entry_fraction_bits : word of the entries; None for that of the output.
+    entry_rounding, entry_overflow : modes of the entries; results have those of tables.
+    min_bits : word length of an input from which on tables are like that; those of shorter words are full.
     """
 
-    method: Literal["full", "cut", "interpolated"] = "full"
+    method: Literal["full", "cut", "interpolated", "shared_sigmoid"] = "full"
     entries: int = 256
-    limit: int = 8
+    limit: int | Literal["input"] = 8
     functions: tuple[str, ...] = ("Sigmoid", "Tanh")
+    limits: tuple[tuple[str, int], ...] = ()
+    has_end: bool = False
+    index_rounding: Rounding = Rounding.FLOOR
+    line_rounding: Rounding = Rounding.FLOOR
+    entry_bits: int | None = None
+    entry_fraction_bits: int | None = None
+    entry_rounding: Rounding = Rounding.HALF_EVEN
+    entry_overflow: Literal["saturate", "wrap"] = "saturate"
+    min_bits: int = 2
+
+    def of(self, operator: str) -> TableRule:
+        """Return the rule of one operator, whose name is the only one of `functions`."""
+        if self.method == "full" or operator not in self.functions:
+            return TableRule()
+        return replace(self, limit=dict(self.limits).get(operator, self.limit), limits=(), functions=(operator,))
 
 
 @dataclass(frozen=True)
@@ -222,7 +247,7 @@ class Rules:
             self.accumulator,
             self.bias,
             self.mean,
-            self.table,
+            self.table.of(operator),
             constants,
             self.aligns_add and kind == "add",
             self.islands,

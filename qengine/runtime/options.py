@@ -112,8 +112,6 @@ class SessionOptions:
     qformat: QFormat | str | None = None
     weight_qformat: QFormat | str | None = None
     formats: Formats | None = field(default=None, hash=False)
-    target: Target | str | os.PathLike[str] | None = None
-    rules: RulesOption | str | os.PathLike[str] | None = field(default=None, hash=False)
     rounding: str | None = None
     overflow: str | None = None
     accumulator_bits: int | None = None
@@ -125,6 +123,8 @@ class SessionOptions:
     max_elements: int = MAX_ELEMENTS
     max_memory: int | str | None = None
     max_iterations: int = MAX_ITERATIONS
+    target: Target | str | os.PathLike[str] | None = None
+    rules: RulesOption | str | os.PathLike[str] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         self.instruction_set()

@@ -140,7 +140,9 @@ class PlanCache:
                 plan = make_plan(
                     network.graph_with_outputs(outputs), inputs, fixed, options.max_elements, network.branch
                 )
-            return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs)})
+            if fixed is None:
+                return plan
+            return replace(plan, outputs={**plan.outputs, **network.encoded_constants(outputs, fixed.rules)})
 
         return self._plans.get(key, make)
 

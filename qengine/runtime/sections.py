@@ -102,9 +102,7 @@ class SectionedPlan:
         self.graph = network.graph_with_outputs(outputs)
         self._fixed = None
         if network.table is not None:
-            tensors = {**network.own_rules, **settings.rules.tensors}  # a graph inside of a node has some too
-            rules = replace(settings.rules, tensors=tensors)
-            self._fixed = FixedPointSettings(network.table, rules, settings.strict)
+            self._fixed = FixedPointSettings(network.table, network.with_own_rules(settings.rules), settings.strict)
         self._sections: LruCache[Section] = LruCache(_CACHED_SECTIONS)
         self._reads: dict[int, frozenset[str]] = {}
         self._rests: dict[tuple[int, tuple[str, ...]], tuple[Graph, frozenset[str]]] = {}

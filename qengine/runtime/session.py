@@ -181,7 +181,10 @@ class InferenceSession:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user: how a quantized model was read, which requests have no effect, and on the target."""
-        return self._network.notes + (self._options.notes_on_target() if self.in_fixed_point else ())
+        if not self.in_fixed_point:
+            return self._network.notes
+        on_rules = self._network.notes_on_rules(self._options.rules_of_run())
+        return self._network.notes + self._options.notes_on_target() + on_rules
 
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, raw: bool = False
@@ -243,7 +246,7 @@ class InferenceSession:
         with self.limited():
             sectioned = self._plans.sectioned_plan(arrays, names)
             results = sectioned.run(self._runtime_values(arrays))
-        for name, constant in sectioned.network.encoded_constants(names).items():
+        for name, constant in sectioned.network.encoded_constants(names, self.rules).items():
             results[name] = RuntimeValue(constant.codes, constant.format, real_dtype=constant.dtype)
         return {name: returned(value, raw) for name, value in results.items()}
 
@@ -303,7 +306,7 @@ class InferenceSession:
             return {name: t for name, t in plan.outputs.items() if t.value is not None}
         sectioned = self._plans.sectioned_plan(arrays, names)
         constants = {n: Tensor(n, a.dtype, a.shape, a) for n, a in sectioned.graph.constants.items() if n in names}
-        return constants | sectioned.network.encoded_constants(tuple(names))
+        return constants | sectioned.network.encoded_constants(tuple(names), self.rules)
 
     def quantized_constants(self, arrays: Mapping[str, Any], names: Sequence[str]) -> tuple[Tensor, ...]:
         """Return the constants that a run quantizes; none where the run is planned section by section."""

@@ -79,11 +79,12 @@ class Violation:
 
     Attributes
     ----------
-    constraint : name of the field of `Constraints` that does not allow it.
+    constraint : name of the field of `Constraints`, or of the rule of the target, that does not allow it.
     subject : name of the tensor, or of the node where an operator is missing.
     operator : type of the node that it belongs to; "" for an input of the model.
     found : format or formats of the model, such as "Q4.3 + Q5.2" or "UQ0.8".
     allowed : formats or operators of the device, such as "one format for all operands".
+    remedy : advice, such as "give it a signed format".
     """
 
     constraint: str
@@ -91,3 +92,8 @@ class Violation:
     operator: str
     found: str
     allowed: str
+    remedy: str
+
+    def __str__(self) -> str:
+        by = f" ({self.operator})" if self.operator else ""
+        return f"'{self.subject}'{by}: {self.found}; the target has {self.allowed}: {self.remedy}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from qengine.model.rules import AccumulatorRule, BiasRule, MeanRule, Rules, TableRule
 from qengine.qformat import Rounding
@@ -11,7 +11,7 @@ from qengine.targets.constraints import Constraints
 from qengine.targets.key_lines import Path
 
 _NO_WIDTH = "{} has no effect on a register without a width; give accumulator.bits"
-_FULL = "{} has no effect on full tables; give method cut or interpolated"
+_FULL = "{} has no effect on full tables; give method cut, interpolated or shared_sigmoid"
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ def _of_accumulator(rules: Rules) -> Iterator[Contradiction]:
 
 def _of_bias(bias: BiasRule, accumulator: AccumulatorRule) -> Iterator[Contradiction]:
     n, most = bias.fraction_bits, accumulator.fraction_bits
+    if bias.shift and n != "sums":
+        yield Contradiction(
+            (("bias", "fraction_bits"), ("bias", "shift")),
+            "the shift counts from the fraction bits of the sums; give fraction_bits sums",
+        )
     if isinstance(n, int) and most is not None and n > most:
         yield Contradiction(
             (("accumulator", "fraction_bits"), ("bias", "fraction_bits")),
@@ -77,7 +82,7 @@ def _of_table(table: TableRule) -> Iterator[Contradiction]:
         if not table.functions:
             yield Contradiction((("table", "functions"),), "no function has such a table; give their operators")
         return
-    for name in ("entries", "limit", "functions"):
+    for name in (field.name for field in fields(table)):
         if getattr(table, name) != getattr(usual, name):
             yield Contradiction(
                 (("table", "method"), ("table", name)),

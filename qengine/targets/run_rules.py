@@ -122,11 +122,11 @@ def _flat(rules: Rules) -> Iterator[tuple[str, str]]:
     """Yield every rule by its key with dots."""
     for name, value in schema.RULES.items():
         written = value.write(getattr(rules, name))
-        yield name, ", ".join(written) if isinstance(written, list) else _word(written)
+        yield name, _word(written)
     for name, keys in schema.PARTS.items():
         for key, value in keys.items():
             written = value.write(getattr(getattr(rules, name), key))
-            yield f"{name}.{key}", ", ".join(written) if isinstance(written, list) else _word(written)
+            yield f"{name}.{key}", _word(written)
     kinds = {kind: rules.kinds.get(kind, Modes()) for kind in KINDS}
     named = {f"{name}.{key}": modes for name in ("operators", "tensors") for key, modes in getattr(rules, name).items()}
     for name, modes in [*kinds.items(), *named.items()]:
@@ -136,6 +136,8 @@ def _flat(rules: Rules) -> Iterator[tuple[str, str]]:
 
 
 def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

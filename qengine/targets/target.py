@@ -191,7 +191,7 @@ def _extended(name: str | None, path: Path, before: tuple[Path, ...], origin: Or
     if name is None:
         return Target("default")
     chain = (*before, path.resolve())
-    other = BUNDLED / f"{name}.toml" if name in names() and path.stem != name else path.parent / name
+    other = BUNDLED / f"{name}.toml" if name in names() else path.parent / name
     if name not in names() and not _is_path(name) and not other.exists():
         near = did_you_mean(name, names())
         raise origin.error(("extends",), f"names '{name}', and no target has that name{near}", names())

@@ -77,9 +77,26 @@ def flag(none: str | None = None) -> Value:
     return Value(" or ".join(["true", "false", *([none] if none else [])]), read, lambda v: none if v is None else v)
 
 
-def power_of_two(least: int, most: int) -> Value:
-    """Return the powers of two within bounds."""
-    return Value(f"a power of two, {least} to {most}", _read_power(least, most), int)
+def power_of_two(least: int, most: int, words: Sequence[str] = ()) -> Value:
+    """Return the powers of two within bounds, and some words."""
+    number = _read_power(least, most)
+
+    def read(given: Any) -> Any:
+        return given if isinstance(given, str) and given in words else number(given)
+
+    return Value(" or ".join([f"a power of two, {least} to {most}", *words]), read, lambda value: value)
+
+
+def powers_by_operator(least: int, most: int) -> Value:
+    """Return tables of a power of two for each of some operators."""
+    number = _read_power(least, most)
+
+    def read(given: Any) -> tuple[tuple[str, int], ...]:
+        if not isinstance(given, Mapping):
+            raise ValueNotAllowedError(found(given))
+        return tuple(sorted((operator_name(name), number(one)) for name, one in given.items()))
+
+    return Value(f"a table of powers of two, {least} to {most}, by operator", read, dict)
 
 
 def _read_power(least: int, most: int) -> Callable[[Any], int]:
@@ -154,14 +171,14 @@ def formats_by_operator() -> Value:
         for name, formats in given.items():
             try:
                 result[operator_name(name)] = tuple(QFormat.of(one) for one in _list(formats))
-            except FormatError as error:
-                raise ValueNotAllowedError(str(error)) from None
+            except FormatError:
+                raise ValueNotAllowedError(f"{found(formats)} for {name}") from None
         return result
 
     def write(value: Mapping[str, tuple[QFormat, ...]]) -> dict[str, list[str]]:
         return {name: [str(fmt) for fmt in formats] for name, formats in value.items()}
 
-    return Value("a table of lists of formats by operator of ONNX", read, write)
+    return Value("a table of lists of formats such as Q3.4, by operator of ONNX", read, write)
 
 
 def text(allowed: str = "text") -> Value:

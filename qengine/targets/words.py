@@ -53,7 +53,8 @@ _MEANS = {
     "two_pass": "along x first and then along y, rounded after each",
     "reciprocal": "the sum times floor(65536 / count), rounded by 16 bits",
     "shifted_count": "the sum divided by the count shifted right by the fraction bits that the output has more",
-    "accumulator": "the quotient cut to the fraction bits of the input, then rounded",
+    "accumulator": "the quotient cut toward zero to the accumulator's fraction bits, or the input's, then rounded",
+    "float32": "the sum times the reciprocal of the count, in float32",
 }
 
 
@@ -133,7 +134,8 @@ def _bias(rules: Rules) -> str:
     one = rules.bias
     n = {"sums": "the fraction bits of the sums", "most": "the most fraction bits with which none saturates"}
     places = n[one.fraction_bits] if isinstance(one.fraction_bits, str) else f"{one.fraction_bits} fraction bits"
-    return f"{one.bits} bits, {places}, rounded {one.rounding}"
+    less = f" less {one.shift}" if one.shift else ""
+    return f"{one.bits} bits, {places}{less}, rounded {one.rounding}"
 
 
 def _mean(rules: Rules) -> str:
@@ -147,7 +149,13 @@ def _table(rules: Rules) -> str:
     if one.method == "full":
         return "an entry for every code of the input"
     between = "with lines between them" if one.method == "interpolated" else "the low bits of the input dropped"
-    entries = f"{one.entries:,} entries over [-{one.limit}, {one.limit}), {between}"
+    limits = sorted({one.limit, *dict(one.limits).values()}, key=str)
+    spans = " or ".join("the input" if limit == "input" else f"[-{limit}, {limit})" for limit in limits)
+    entries = f"{one.entries:,} entries over {spans}, {between}"
+    if one.method == "shared_sigmoid":
+        entries = "TFLite's table of 256 entries, which they share, with lines between them"
+    if one.min_bits > 2:
+        entries += f", for inputs of {one.min_bits} bits or more"
     return f"{', '.join(one.functions)}: {entries}; others: an entry for every code"
 
 

@@ -22,7 +22,8 @@ MODEL = network(
 )
 KEYS = {
     "model", "data", "samples", "runs", "digest", "bits", "weight_bits", "activation_bits", "method", "percentile",
-    "headroom", "per_channel", "unsigned", "tie_joins", "output_bits", "target", "formats", "tensors", "written", "notes",
+    "headroom", "per_channel", "unsigned", "tie_joins", "output_bits", "target", "formats", "tensors", "written",
+    "notes",
 }  # fmt: skip
 
 

@@ -44,6 +44,7 @@ def test_json(files, capsys):
         "computed",
         "seconds",
         "rows",
+        "differences",
         "written",
         "notes",
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from oracle import OVERFLOWS, ROUNDINGS
 
 import qengine
 
@@ -109,8 +110,8 @@ def _options(rng: Rng) -> dict[str, Any]:
     options: dict[str, Any] = {"isa": "reference", "max_elements": _MAX_ELEMENTS}
     if rng.random() < 0.5:
         options["qformat"] = pick(rng, ("Q4.3", "Q7.8", "Q0.7", "UQ4.4", "Q-2.9", "Q8.-1", "Q1.0"))
-        options["rounding"] = pick(rng, ("half_even", "half_up", "half_away", "floor", "trunc"))
-        options["overflow"] = pick(rng, ("saturate", "wrap"))
+        options["rounding"] = pick(rng, ROUNDINGS)
+        options["overflow"] = pick(rng, OVERFLOWS)
         options["accumulator_bits"] = pick(rng, (None, None, 16, 24, 32))
         options["per_channel"] = bool(rng.random() < 0.3)
         options["strict"] = bool(rng.random() < 0.1)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from oracle import ROUNDINGS
 
 from qengine.kernels.dot import packed_weights
 from qengine.kernels.encode import encode, gather_taps
@@ -22,15 +23,28 @@ def test_codes_and_their_sums(isa, shape, signed, bits):
     x = rng.normal(size=shape).astype(np.float32)
     x.flat[: x.size // 3] = np.rint(x.flat[: x.size // 3] * 8) / 2.0**bits  # ties
     x.flat[:1], x.flat[1:2], x.flat[2:3] = np.inf, -np.inf, np.float32(1e-45)
-    codes, sums = encode(x, np.ldexp(1.0, n), word.least, word.most, word.dtype, isa)
+    codes, sums = encode(x, np.ldexp(1.0, n), word, isa)
     np.testing.assert_array_equal(codes, quantize(x, n[:, None], word), strict=True)
     wide = codes.astype(np.int64)
     np.testing.assert_array_equal(sums, np.stack([wide.sum(axis=1), np.abs(wide).sum(axis=1)], axis=1))
 
 
+@pytest.mark.parametrize("bits", [4, 8, 12])
+@pytest.mark.parametrize("overflow", ["saturate", "symmetric"])
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@ISAS
+def test_every_rounding(isa, rounding, overflow, bits):
+    word = Word(bits, True, rounding, overflow)
+    ties = np.arange(-300, 300, dtype=np.float32) / 4
+    x = np.concatenate([ties, np.nextafter(ties, np.float32(99)), np.float32([1e-45, -1e-45, np.inf, -np.inf, 3e38])])
+    codes, sums = encode(x[None], np.ones(1), word, isa)
+    np.testing.assert_array_equal(codes[0], quantize(x, 0, word), strict=True)
+    assert sums.tolist() == [[codes.sum(dtype=np.int64), np.abs(codes.astype(np.int64)).sum()]]
+
+
 @ISAS
 def test_codes_whose_sums_leave_32_bits(isa):
-    codes, sums = encode(np.full((1, 200_000), -1, np.float32), np.array([2.0**15]), -32768, 32767, np.dtype("i2"), isa)
+    codes, sums = encode(np.full((1, 200_000), -1, np.float32), np.array([2.0**15]), Word(16, True), isa)
     assert (codes == -32768).all()
     assert sums.tolist() == [[-200_000 * 32768, 200_000 * 32768]]
 
@@ -58,4 +72,4 @@ def test_nan_is_refused(isa, place):
     x = np.zeros((1, 21), np.float32)
     x[0, place] = np.nan
     with pytest.raises(ValueError, match="NaN has no code"):
-        encode(x, np.ones(1), -8, 7, np.dtype(np.int8), isa)
+        encode(x, np.ones(1), Word(4, True), isa)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
 
-from .codes import Ambiguous, Codes, Fmt, Options, bring, object_array, scaled
+from .codes import Ambiguous, Codes, Fmt, Options, bring, object_array, quantize_value, scaled
 from .windows import make_windows
 
 
 def divide(a: Fraction, b: Fraction, fmt: Fmt, opt: Options) -> int:
     if b == 0:
-        return 0 if a == 0 else fmt.high if a > 0 else fmt.low
+        return 0 if a == 0 else quantize_value(math.copysign(math.inf, a), fmt, opt.rounding, opt.overflow)
     return opt.requantize(a / b * Fraction(2) ** fmt.n, fmt)
 
 
@@ -21,7 +22,7 @@ def arithmetic(op: str, inputs: list[Codes], fmt: Fmt, opt: Options) -> Codes:
     spread = [np.broadcast_to(t.exact(), shape) for t in inputs]
     y = object_array(shape)
     ns = [t.fmt.n for t in inputs]
-    shift = (sum(ns) if op in ("Mul", "PRelu") else max(ns)) - fmt.n
+    shift = {"Mul": sum(ns), "PRelu": ns[0] + max(ns[-1], 0)}.get(op, max(ns)) - fmt.n
     aligned = opt.aligns_add and op in ("Add", "Sub", "Sum")
     if aligned:
         shift = 0

@@ -224,7 +224,9 @@ class Options:
     def of(self, kind: str, tensor: str | None = None) -> Options:
         """The same options with the modes of a kind and of a tensor."""
         own = {"rounding": self.rounding, "overflow": self.overflow}
-        for name, rounding, overflow in (*((k, r, o) for k, r, o in self.kinds if k == kind), *self._own(tensor)):
+        general = [entry for entry in self.kinds if entry[0] == "linear" and kind == "depthwise"]
+        special = [entry for entry in self.kinds if entry[0] == kind]
+        for name, rounding, overflow in (*general, *special, *self._own(tensor)):
             assert name
             own = {"rounding": rounding or own["rounding"], "overflow": overflow or own["overflow"]}
         return replace(self, **own)
@@ -259,15 +261,20 @@ def finish(acc: int, n_acc: int, fmt: Fmt, opt: Options) -> int:
 
 
 def total(terms, bias: int, n_products: int, opt: Options) -> tuple[int, int]:
-    """A bias and products, summed as the accumulator does it, and the fraction bits of the sum."""
+    """A bias and products, summed as the accumulator does it, and the fraction bits of the sum.
+
+    A register with fraction bits of its own takes every product as a number of its format; the bias has them.
+    """
     n = n_products if opt.accumulator_n is None else opt.accumulator_n
     saturates = opt.accumulator_bits is not None and opt.accumulator_overflow == "saturate"
 
     def held(v: int) -> int:
         return overflow_code(v, Fmt(opt.accumulator_bits, 0), "saturate") if saturates else v
 
-    acc = held(bias * 2 ** max(n - n_products, 0))
+    def taken(v: int) -> int:
+        return v if n == n_products else held(round_fraction(scaled(v, n - n_products), opt.product_rounding))
+
+    acc = held(bias)
     for term in terms:
-        product = round_fraction(scaled(term, n - n_products), opt.product_rounding)
-        acc = held(acc + (product if opt.accumulator_n is None else held(product)))
+        acc = held(acc + taken(term))
     return acc, n

@@ -73,11 +73,15 @@ def linear_formats(x: Codes, weight, bias, axis: int, opt: Options) -> list[Fmt]
 def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
     op, attrs, k = node.op_type, attributes(node), net.constants
     is_function = op == "PRelu" and k[node.input[1]].size == 1 if op == "PRelu" and node.input[1] in k else False
-    opt = opt.of("table" if is_function else KINDS.get(op, "convert"), (bn or node).output[0])
     x = values.get(node.input[0])
 
     def constant(i):
         return k[node.input[i]] if len(node.input) > i and node.input[i] else None
+
+    kind = "table" if is_function else KINDS.get(op, "convert")
+    if op == "Conv" and attrs.get("group", 1) > 1 and constant(1).shape[1] == 1:
+        kind = "depthwise"
+    opt = opt.of(kind, (bn or node).output[0])
 
     def operand(name) -> Codes:
         if name in values:

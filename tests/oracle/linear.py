@@ -15,8 +15,10 @@ def n_of(formats: list[Fmt], channel: int) -> int:
 
 
 def bias_of(bias, channel: int, n_acc: int, opt: Options) -> int:
-    n = n_acc if opt.accumulator_n is None else min(n_acc, opt.accumulator_n)
-    return 0 if bias is None else bias_code(bias[channel], n, opt, bias)
+    if bias is None:
+        return 0
+    n = n_acc if opt.accumulator_n is None else opt.accumulator_n
+    return bias_code(bias[channel], min(n, n_acc), opt, bias) * 2 ** max(n - n_acc, 0)
 
 
 def in_order(terms: list[tuple], opt: Options) -> list[int]:

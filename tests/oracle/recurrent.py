@@ -158,19 +158,24 @@ class Recurrent:
         return acc if bits is None else overflow_code(acc, Fmt(bits, 0), "wrap")
 
     def finish(self, acc, n):
-        return self.bounded(scaled(self.wrapped(acc), self.fmts["gates"].n - n))
+        return self.bounded(scaled(self.wrapped(acc), -n), n)
 
-    def bounded(self, v):
+    def bounded(self, v, n):
         fmt = self.fmts["gates"]
-        code = self.opt.requantize(v, fmt)
+        code = self.coarse(v, fmt, n)
         if "clip" in self.attrs:
             bound = round_fraction(scaled(Fraction(float(np.float32(self.attrs["clip"]))), fmt.n), "half_even")
             code = min(max(code, -bound, fmt.low), bound) if bound <= fmt.high else max(code, -bound, fmt.low)
             code = max(code, 0) if not fmt.signed else code
         return code
 
-    def coarse(self, v, fmt):
-        return self.opt.requantize(scaled(v, fmt.n), fmt)
+    def coarse(self, v, fmt, n):
+        """The code of a number with n fraction bits."""
+        return self.opt.requantize(scaled(v, fmt.n), fmt, n - fmt.n)
+
+    def bits(self, k, fmt):
+        """The fraction bits of the entries of a function."""
+        return self.functions[k].fraction_bits(fmt)
 
     def peep(self, c, gate, unit):
         return None if self.p is None else (c[unit], self.p[0][self.d, gate * self.hidden + unit])
@@ -181,18 +186,22 @@ class Recurrent:
         entering = [self.gate(u, x, w, r, h, self.peep(c, 0, u)) for u in range(size)]
         keeping = [self.gate(2 * size + u, x, w, r, h, self.peep(c, 2, u)) for u in range(size)]
         new = [self.gate(3 * size + u, x, w, r, h) for u in range(size)]
-        after = []
+        gates, after = self.fmts["gates"], []
+        n = self.bits(0, gates) + max(cell.n, self.bits(1, gates))
         for u in range(size):
             enter = f(entering[u])
             keep = 1 - enter if self.attrs.get("input_forget") else f(keeping[u])
-            after.append(self.coarse(keep * scaled(c[u], -cell.n) + enter * g(new[u]), cell))
+            after.append(self.coarse(keep * scaled(c[u], -cell.n) + enter * g(new[u]), cell, n))
         leaving = [self.gate(size + u, x, w, r, h, self.peep(after, 1, u)) for u in range(size)]
-        h = [self.coarse(f(leaving[u]) * self.functions[2].entry(after[u], cell, self.opt), state) for u in range(size)]
+        last = [self.functions[2].entry(code, cell, self.opt) for code in after]
+        n = self.bits(0, gates) + self.bits(2, cell)
+        h = [self.coarse(f(leaving[u]) * last[u], state, n) for u in range(size)]
         return h, after, [*entering, *leaving, *keeping, *new]
 
     def gru(self, x, w, r, h, c):
         f, g = (lambda code, one=one: one.entry(code, self.fmts["gates"], self.opt) for one in self.functions)
-        size, state = self.hidden, self.fmts["y"]
+        size, state, gates = self.hidden, self.fmts["y"], self.fmts["gates"]
+        n_f, n_g = self.bits(0, gates), self.bits(1, gates)
         keeping = [self.gate(u, x, w, r, h) for u in range(size)]
         resetting = [self.gate(size + u, x, w, r, h) for u in range(size)]
         if self.attrs.get("linear_before_reset"):
@@ -203,17 +212,17 @@ class Recurrent:
                 of_h = sum(a * b for a, b in zip(h, r[row], strict=True)) + self.bias(row, self.n_h(row), "r")
                 total = scaled(self.wrapped(of_x), -self.n_x(row))
                 total += f(resetting[u]) * scaled(self.wrapped(of_h), -self.n_h(row))
-                new.append(self.bounded(scaled(total, self.fmts["gates"].n)))
+                new.append(self.bounded(total, max(self.n_x(row), self.n_h(row) + n_f)))
         else:
-            reset = [self.coarse(f(resetting[u]) * scaled(h[u], -state.n), state) for u in range(size)]
+            reset = [self.coarse(f(resetting[u]) * scaled(h[u], -state.n), state, n_f + state.n) for u in range(size)]
             new = [self.gate(2 * size + u, x, w, r, reset) for u in range(size)]
         after = []
         for u in range(size):
             z = f(keeping[u])
-            after.append(self.coarse((1 - z) * g(new[u]) + z * scaled(h[u], -state.n), state))
+            after.append(self.coarse((1 - z) * g(new[u]) + z * scaled(h[u], -state.n), state, n_f + max(n_g, state.n)))
         return after, c, [*keeping, *resetting, *new]
 
     def rnn(self, x, w, r, h, c):
         fmt, state = self.fmts["gates"], self.fmts["y"]
         gates = [self.gate(u, x, w, r, h) for u in range(self.hidden)]
-        return [self.coarse(self.functions[0](g, fmt), state) for g in gates], c, gates
+        return [self.coarse(self.functions[0](g, fmt), state, state.n) for g in gates], c, gates

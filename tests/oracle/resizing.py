@@ -140,7 +140,7 @@ def resize(x: Codes, roi, scales, sizes, attrs: dict, fmt: Fmt, opt: Options) ->
                 total += weight * data[tuple(p for p, _ in combination)]
         # Nearest copies: it has no arithmetic, and its two tensors share one format.
         shift = fmt.n - x.fmt.n - c * resized
-        y[i] = total if mode == "nearest" else opt.requantize(scaled(total, shift), fmt)
+        y[i] = total if mode == "nearest" else opt.requantize(scaled(total, shift), fmt, -shift)
     return Codes(y, fmt)
 
 

@@ -56,22 +56,24 @@ def standard_row(row, fmt: Fmt, measure: str, epsilon: float) -> list[Fraction]:
     return [Fraction(((count * x - s1) * reciprocal + 2 ** (shift - 1)) >> shift, 2**24) for x in row]
 
 
-def over_rows(x: Codes, axes, fmt: Fmt, opt: Options, row, finish=lambda _, v: v) -> Codes:
-    """The function `row` of the codes along some axes; `finish` takes an index and its result."""
+def over_rows(x: Codes, axes, fmt: Fmt, opt: Options, row, n=None, finish=lambda _, v: v) -> Codes:
+    """The function `row` of the codes along some axes, of n fraction bits or quotients; `finish` takes an index too."""
     data, groups = x.exact(), {}
     for i in np.ndindex(x.shape):
         groups.setdefault(tuple(j for a, j in enumerate(i) if a not in axes), []).append(i)
     y = object_array(x.shape)
     for members in groups.values():
         for i, v in zip(members, row([int(data[i]) for i in members]), strict=True):
-            y[i] = opt.requantize(scaled(finish(i, v), fmt.n), fmt)
+            y[i] = opt.requantize(scaled(finish(i, v), fmt.n), fmt, 0 if n is None else n - fmt.n)
     return Codes(y, fmt)
 
 
 def softmax(x: Codes, axis: int, flatten: bool, fmt: Fmt, opt: Options, logarithm: bool = False) -> Codes:
     axis %= len(x.shape)
     axes = set(range(axis, len(x.shape))) if flatten else {axis}
-    return over_rows(x, axes, fmt, opt, lambda row: (log_softmax_row if logarithm else softmax_row)(row, x.fmt.n))
+    if not logarithm:
+        return over_rows(x, axes, fmt, opt, lambda row: softmax_row(row, x.fmt.n))
+    return over_rows(x, axes, fmt, opt, lambda row: log_softmax_row(row, x.fmt.n), max(36, x.fmt.n))
 
 
 def normalize(
@@ -86,4 +88,4 @@ def normalize(
         v = v if gains is None else v * scaled(int(gains[i]), -gain.fmt.n)
         return v if offsets is None else v + scaled(near(scaled(Fraction(float(offsets[i])), bits)), -bits)
 
-    return over_rows(x, set(axes), fmt, opt, lambda row: standard_row(row, x.fmt, measure, epsilon), finish)
+    return over_rows(x, set(axes), fmt, opt, lambda row: standard_row(row, x.fmt, measure, epsilon), bits, finish)

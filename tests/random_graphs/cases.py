@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from oracle import Fmt, Net
+from oracle import OVERFLOWS, ROUNDINGS, Fmt, Net
 
 from .builder import OPSETS, Builder
 from .operators import OPERATORS, conv
@@ -67,8 +67,8 @@ def random_case(seed: int, attempt: int = 0, *, is_apart: bool = False) -> Case:
             formats[str(rng.choice(sorted(group)))] = random_format(rng)
     options = {
         "qformat": random_format(rng),
-        "rounding": b.pick("half_even", "half_up", "half_away", "floor", "trunc"),
-        "overflow": b.pick("saturate", "saturate", "wrap"),
+        "rounding": b.pick(*ROUNDINGS),
+        "overflow": b.pick("saturate", "saturate", *OVERFLOWS),
         "accumulator_bits": b.pick(None, None, 12, 16, 24, 32),
         "per_channel": b.pick(False, True),
     }

@@ -33,9 +33,12 @@ def random_rules(rng: np.random.Generator, tensors: list[str], options: Options)
     bits = one_of(None, 10, 12, 16, 20, 24, 32)
     saturates = bits is not None and rng.random() < 0.4
     rounds_inside = bits is not None and not saturates and rng.random() < 0.4
+    fraction_bits = int(rng.integers(0, 14)) if rng.random() < 0.2 and not rounds_inside else None
+    of_products = one_of("floor", "half_up", "trunc") if fraction_bits is not None else "floor"
     order = one_of("channels_first", "channels_last") if saturates else "channels_first"
     if rounds_inside:
-        kinds["linear"], by_tensor = ("half_up", kinds.get("linear", (None, None))[1]), {}
+        kinds |= {kind: ("half_up", kinds.get(kind, (None, None))[1]) for kind in ("linear", "depthwise")}
+        by_tensor = {}
     bias = one_of((32, "sums"), (8, "most"), (16, "most"), (20, "sums"), (64, "sums"))
     bias_rounding = one_of("half_even", "half_up", "floor")
     counts_pads, aligns = one_of(None, True, False), rng.random() < 0.3
@@ -48,7 +51,9 @@ def random_rules(rng: np.random.Generator, tensors: list[str], options: Options)
         Overflow(overflow),
         kinds={kind: modes(pair) for kind, pair in kinds.items()},
         tensors={name: modes(pair) for name, pair in by_tensor.items()},
-        accumulator=AccumulatorRule(bits, "saturate" if saturates else "wrap", order, rounds_inside),
+        accumulator=AccumulatorRule(
+            bits, "saturate" if saturates else "wrap", order, rounds_inside, fraction_bits, Rounding(of_products)
+        ),
         bias=BiasRule(*bias, Rounding(bias_rounding)),
         mean=MeanRule(counts_pads=counts_pads),
         aligns_add=aligns,
@@ -63,6 +68,8 @@ def random_rules(rng: np.random.Generator, tensors: list[str], options: Options)
         accumulator_overflow="saturate" if saturates else "wrap",
         order=order,
         rounds_inside=rounds_inside,
+        accumulator_n=fraction_bits,
+        product_rounding=of_products,
         bias_bits=bias[0],
         bias_n=bias[1],
         bias_rounding=bias_rounding,

@@ -15,6 +15,7 @@ from qengine.analysis.inspection.result import Inspection, NodeInfo, OperatorInf
 from qengine.analysis.inspection.shapes import Shapes, feeds_of, shapes_of
 from qengine.analysis.lost_parts import lost_by_format
 from qengine.analysis.report import losses
+from qengine.analysis.target_check import target_notes
 from qengine.errors import QEngineError, UnsupportedError
 from qengine.keywords import check_keywords, options_with
 from qengine.model.formats.files import FormatsByName
@@ -119,7 +120,7 @@ def _plan(
     is_whole = plain is graph  # then one session does for both arithmetics
     float32 = (session if is_whole else InferenceSession(plain, options.in_float32())).in_float32()
     feeds, missing = feeds_of(graph, float32, inputs, shapes, options.max_elements)
-    warnings, notes = [*_unsupported(graph)], [*session.notes]
+    warnings, notes = [*_unsupported(graph)], [*session.notes, *target_notes(session)]
     tensors: dict[str, Tensor] = {}
     float32_tensors: set[str] = set()
     if not missing:

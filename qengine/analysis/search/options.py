@@ -15,6 +15,7 @@ from qengine.metrics.declaration import metric_named
 from qengine.runtime.options import SessionKeywords, SessionOptions
 
 BITS = (2, 3, 4, 5, 6, 7, 8, 16)
+"""Word lengths to choose from by default."""
 
 
 class SearchKeywords(SessionKeywords, total=False):
@@ -24,7 +25,7 @@ class SearchKeywords(SessionKeywords, total=False):
     max_drop: float | str | None
     least: float | None
     cost: str
-    bits: Sequence[int]
+    bits: Sequence[int] | None
     weight_bits: Sequence[int] | None
     activation_bits: Sequence[int] | None
     pixel_scale: PixelScale | None
@@ -53,7 +54,7 @@ class SearchOptions:
     cost
         Name of the cost to minimize, such as "weights". A tensor that costs nothing has its longest word.
     bits
-        Word lengths to choose from, 2 to 16.
+        Word lengths to choose from, 2 to 16. None for 2 to 8 and 16 or, with a target, for those that it has.
     weight_bits, activation_bits
         Word lengths of constants, and of inputs and activations, if they differ. A single word length keeps a kind at
         that length.
@@ -83,7 +84,7 @@ class SearchOptions:
     max_drop: float | str | None = None
     least: float | None = None
     cost: str = "weights"
-    bits: Sequence[int] = BITS
+    bits: Sequence[int] | None = None
     weight_bits: Sequence[int] | None = None
     activation_bits: Sequence[int] | None = None
     pixel_scale: PixelScale | None = None
@@ -116,3 +117,10 @@ def check_session_options(options: SessionOptions) -> None:
             raise OptionError(f"{name} has no meaning in a search, which chooses the formats")
     if options.per_channel:
         raise OptionError("per_channel is an option of the calibration: give CalibrationOptions(per_channel=True)")
+
+
+def default_widths(allowed: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the word lengths to choose from by default among those that a target has; None as it has all."""
+    if allowed is None:
+        return BITS
+    return tuple(bits for bits in BITS if bits in allowed) or tuple(sorted(allowed))

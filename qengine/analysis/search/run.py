@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -18,12 +18,12 @@ from qengine.analysis.search.cost import cost_model
 from qengine.analysis.search.descent import Choices, descent
 from qengine.analysis.search.evaluate import BudgetExhausted, Evaluator, ModelEvaluator, goal_on
 from qengine.analysis.search.memory import MemorizedModel, Memory, context_of, seconds_left
-from qengine.analysis.search.options import SearchKeywords, SearchOptions, check_session_options
+from qengine.analysis.search.options import SearchKeywords, SearchOptions, check_session_options, default_widths
 from qengine.analysis.search.refine import bisect_path, refine
 from qengine.analysis.search.result import Candidate, Goal, HeldOut, SearchResult, UnitInfo, cheapest, front_of
 from qengine.analysis.search.sensitivity import measure_sensitivity
 from qengine.analysis.search.split import split
-from qengine.analysis.search.units import Unit, formats_of, units_of
+from qengine.analysis.search.units import ACTIVATION, CONSTANT, Units, formats_of, units_of
 from qengine.analysis.sweep.progress import Progress, silent
 from qengine.analysis.sweep.shared_results import Float32Outputs, ensure_float32
 from qengine.data.datasets import Dataset
@@ -38,8 +38,10 @@ from qengine.model.graph import Graph
 from qengine.model.loader import load
 from qengine.model.ops.operator import NeedsRun
 from qengine.quantization.calibration import CalibrationOptions, observe
+from qengine.quantization.calibration.options import listed_bits
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
+from qengine.targets import Target
 
 if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
@@ -174,7 +176,7 @@ class _SearchRun:
             self._metric.check()
         allowed = self._metric.default_drop if settings.max_drop is None else settings.max_drop
         self._drop = Drop.parse(allowed, self._metric)
-        self._units: tuple[Unit, ...] = ()
+        self._units, self._calibration = Units(), CalibrationOptions()
         path, context = None, ""
         if settings.keep is not None:
             path = Path(settings.keep)
@@ -192,12 +194,16 @@ class _SearchRun:
         settings, options, runs = self._settings, self._options, self._runs
         with self._progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
             observation = observe(self._graph, feeds_of(runs, advance), options)
-        bits = settings.bits
+        if calibration.target is None:
+            calibration = replace(calibration, target=options.target)
+        self._calibration, constraints = calibration, calibration.constraints
+        weight_bits = settings.bits if settings.weight_bits is None else settings.weight_bits
+        activation_bits = settings.bits if settings.activation_bits is None else settings.activation_bits
         self._units = units = units_of(
             observation,
             calibration,
-            bits if settings.weight_bits is None else settings.weight_bits,
-            bits if settings.activation_bits is None else settings.activation_bits,
+            default_widths(constraints.weight_bits) if weight_bits is None else weight_bits,
+            default_widths(constraints.activation_bits) if activation_bits is None else activation_bits,
             options,
         )
         unit_of = {name: u for u, unit in enumerate(units) for name in unit.tensors}
@@ -249,7 +255,7 @@ class _SearchRun:
                 self._held_out.samples, other_goal.reference, other_goal.least, value, other_goal.is_met(value)
             )
         units = tuple(
-            UnitInfo(unit.name, unit.kind, unit.tensors, width, str(unit.formats.get(width, "")), dict(each))
+            UnitInfo(unit.name, unit.kind, unit.tensors, width, unit.spelled(width), dict(each))
             for unit, width, each in zip(self._units, best.widths, choices.sensitivity, strict=True)
         )
         return SearchResult(
@@ -269,7 +275,7 @@ class _SearchRun:
 
     def _notes(self, choices: Choices, is_complete: bool, checked: HeldOut | None) -> list[str]:
         free = [unit for u, unit in enumerate(self._units) if u not in choices.cost.units and len(unit.widths) > 1]
-        notes = []
+        notes = list(self._target_notes())
         if free:
             tensors, have = ("1 tensor adds", "has") if len(free) == 1 else (f"{len(free)} tensors add", "have")
             notes.append(f"{tensors} nothing to {self._cost.label}, and {have} the longest word")
@@ -282,6 +288,15 @@ class _SearchRun:
                 "not good enough on the samples that were held out: allow a smaller drop, or search on more data"
             )
         return notes
+
+    def _target_notes(self) -> Iterator[str]:
+        """Yield a note on word lengths that are given and that the target does not have."""
+        target, constraints = self._calibration.target, self._calibration.constraints
+        for kind, allowed in ((CONSTANT, constraints.weight_bits), (ACTIVATION, constraints.activation_bits)):
+            given = {width for unit in self._units if unit.kind == kind for width in unit.widths}
+            if isinstance(target, Target) and allowed is not None and (others := sorted(given - set(allowed))):
+                words = ", ".join(map(str, others))
+                yield f"{kind}s were tried with {words} bits, as given; target {target.name} has {listed_bits(allowed)}"
 
 
 def best_assignment(choices: Choices, evaluate: Evaluator, goal: Goal) -> tuple[Candidate, bool]:

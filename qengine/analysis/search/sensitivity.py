@@ -118,7 +118,7 @@ def _add(rerun: Rerun, unit: Unit, width: int, output: str, energy: Energy) -> N
         if point is None or not point.rounds:
             continue
         one = Energy()
-        one.add(rerun.exact[output], rerun.alone([name], formats={name: unit.formats[width]})[output])
+        one.add(rerun.exact[output], rerun.alone([name], formats={name: unit.formats[width][name]})[output])
         energy.noise += one.noise
         signal = one.signal
     energy.signal += signal

@@ -185,15 +185,17 @@ class Grid:
             raise OptionError("a percentile is of method percentile")
         CalibrationOptions(output_bits=self.output_bits)  # a point has it as text
         accumulators = [self._accumulator(width) for width in self.accumulator_bits]
-        roundings = None if self.roundings is None else [str(rounding_mode(name)) for name in self.roundings]
-        overflows = None if self.overflows is None else [str(overflow_mode(name)) for name in self.overflows]
+        roundings: list[str | None] = [str(rounding_mode(name)) for name in self.roundings or ()]
+        overflows: list[str | None] = [str(overflow_mode(name)) for name in self.overflows or ()]
         recipes = ["+".join(steps_of(recipe)) or NO_CORRECTION for recipe in self.recipes]
         found = dict.fromkeys([FLOAT32])
         for target in self.devices() or (None,):
             computed = self._with_rules(target)
-            usual = (None, None) if target else (Rounding.HALF_EVEN, Overflow.SATURATE)
+            own: tuple[str | None, str | None] = (None, None)
+            if target is None:
+                own = str(Rounding.HALF_EVEN), str(Overflow.SATURATE)
             # All of a recipe that have one choice of formats are consecutive: they run one corrected model.
-            runs = list(product(recipes, roundings or [usual[0]], overflows or [usual[1]], accumulators))
+            runs = list(product(recipes, roundings or [own[0]], overflows or [own[1]], accumulators))
             for chosen in self._formats(target):
                 for recipe, rounding, overflow, accumulator in runs:
                     run = Point(rounding=rounding, overflow=overflow, accumulator_bits=accumulator, recipe=recipe)

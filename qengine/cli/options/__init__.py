@@ -6,7 +6,14 @@ See `qengine.cli.arguments` for how groups become options of a command.
 
 from qengine.cli.options.choice import FormatChoiceOptions, MethodOptions, RangeOptions, TensorRuleOptions
 from qengine.cli.options.data import DataOptions, InputOptions
-from qengine.cli.options.fixed_point import ArithmeticOptions, FixedPointOptions, Formats, Strict, TargetOptions
+from qengine.cli.options.fixed_point import (
+    ArithmeticOptions,
+    FixedPointOptions,
+    Formats,
+    RoundingOptions,
+    Strict,
+    TargetOptions,
+)
 from qengine.cli.options.general import (
     CommandOptions,
     Fetch,
@@ -33,6 +40,7 @@ __all__ = [
     "MethodOptions",
     "Model",
     "RangeOptions",
+    "RoundingOptions",
     "Strict",
     "TargetOptions",
     "TensorRuleOptions",

@@ -80,8 +80,8 @@ class TargetOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArithmeticOptions(TargetOptions):
-    """Rules, rounding, overflow and accumulators; None for those of the target, or the default."""
+class RoundingOptions:
+    """Rules, rounding and overflow; None for those of the target, or the default."""
 
     rule: Annotated[
         list[str] | None,
@@ -108,6 +108,27 @@ class ArithmeticOptions(TargetOptions):
             rich_help_panel=FIXED_POINT,
         ),
     ] = None
+
+    def rules(self) -> dict[str, Any] | None:
+        """Return the rules of --rule by their keys; None without any.
+
+        Raises
+        ------
+        QEngineError
+            If a rule has another form, is not allowed, or is given twice.
+        """
+        return parsing.rules("--rule", self.rule) if self.rule else None
+
+    def typed(self) -> dict[str, Any]:
+        """Return the options that were typed, as keywords of `SessionOptions`."""
+        given = {name: value for name, value in vars(self).items() if value is not None and name != "rule"}
+        return given if self.rule is None else given | {"rules": self.rules()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArithmeticOptions(RoundingOptions, TargetOptions):
+    """Rules, rounding, overflow and accumulators; None for those of the target, or the default."""
+
     accumulator_bits: Annotated[
         int | None,
         typer.Option(
@@ -127,21 +148,6 @@ class ArithmeticOptions(TargetOptions):
         ),
     ] = None
     strict: Strict = False
-
-    def rules(self) -> dict[str, Any] | None:
-        """Return the rules of --rule by their keys; None without any.
-
-        Raises
-        ------
-        QEngineError
-            If a rule has another form, is not allowed, or is given twice.
-        """
-        return parsing.rules("--rule", self.rule) if self.rule else None
-
-    def typed(self) -> dict[str, Any]:
-        """Return the options that were typed, as keywords of `SessionOptions`."""
-        given = {name: value for name, value in vars(self).items() if value is not None and name != "rule"}
-        return given if self.rule is None else given | {"rules": self.rules()}
 
 
 @dataclass(frozen=True, kw_only=True)

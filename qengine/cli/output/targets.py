@@ -1,8 +1,9 @@
 """Output of `qengine targets`: lists of targets, one target, and what a model has that a target does not.
 
 As JSON, the list is {"targets": [{name, status, description}]}, one target is its file as an object (`rules` and
-`constraints` as in docs/targets.md) with `file`, and a check is {model, target, violations: [{constraint, subject,
-operator, found, allowed}], notes}.
+`constraints` as in docs/targets.md), and a check is {model, target, is_clean, violations: [{constraint, subject,
+operator, found, allowed, remedy}], accumulators: [{tensor, operator, bits, channel, channels, available, is_proved}],
+notes}.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,11 +14,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from qengine.analysis.target_check import AccumulatorNeed, TargetCheck
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import open_table, rendered
 from qengine.errors import printable
-from qengine.targets import Target, Violation
+from qengine.targets import Target
 from qengine.targets.words import constraints_in_words, rules_in_words
+
+_LISTED = 3  # tensors or nodes with the same fault that are named
 
 
 def list_as_json(targets: Iterable[Target]) -> str:
@@ -62,26 +66,48 @@ def one_as_tables(target: Target) -> str:
     return rendered(title, Group(*parts), ())
 
 
-def check_as_json(model: str, target: Target, violations: Sequence[Violation], notes: Sequence[str]) -> str:
+def check_as_json(model: str, check: TargetCheck) -> str:
     """Return a check as one JSON object."""
-    found = [asdict(one) for one in violations]
-    return as_object({"model": model, "target": target.name, "violations": found, "notes": notes})
+    return as_object(
+        {
+            "model": model,
+            "target": check.target.name,
+            "is_clean": check.is_clean,
+            "violations": [asdict(one) for one in check.violations],
+            "accumulators": [{**asdict(one), "is_proved": one.is_proved} for one in check.accumulators],
+            "notes": check.notes,
+        }
+    )
 
 
-def check_as_table(model: str, target: Target, violations: Sequence[Violation], notes: Sequence[str]) -> str:
+def check_as_table(model: str, check: TargetCheck) -> str:
     """Return a check as a table."""
     table = open_table()
-    for heading in ("what", "operator", "found", "allowed", "constraint"):
-        table.add_column(heading, overflow="fold", min_width=8)
-    for one in violations:
-        cells = (one.subject, one.operator, one.found, one.allowed, one.constraint)
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    count = len(violations)
-    what = f"{count} thing{'s' if count != 1 else ''} that {target.name} does not have"
-    lines = [Text(printable(f"note: {note}"), style="yellow") for note in notes]
-    if not violations:
-        return rendered(f"{model}: nothing that {target.name} does not have", Text(""), lines)
-    return rendered(f"{model}: {what}", table, lines)
+    for heading in ("what", "found", "the target has", "what to do"):
+        table.add_column(heading, overflow="fold", min_width=12)
+    subjects: dict[tuple[str, ...], list[str]] = {}
+    for one in check.violations:
+        subjects.setdefault((one.operator, one.found, one.allowed, one.remedy), []).append(one.subject)
+    for (operator, *cells), names in subjects.items():
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        what = f"{operator} {', '.join(names[:_LISTED])}{more}".strip()
+        table.add_row(*(Text(printable(cell)) for cell in (what, *cells)))
+    name, count = check.target.name, len(check.violations)
+    what = f"nothing that {name} does not have" if not count else f"{count} x not on {name}"
+    lines = [Text(printable(_accumulator(one)), style="yellow") for one in check.unproved]
+    proved = len(check.accumulators) - len(check.unproved)
+    if proved:
+        lines.append(Text(f"{proved} of {len(check.accumulators)} accumulators are proved never to overflow"))
+    lines += [Text(printable(f"note: {note}"), style="yellow") for note in check.notes]
+    return rendered(f"{model}: {what}", table if count else Text(""), lines)
+
+
+def _accumulator(one: AccumulatorNeed) -> str:
+    filters = f"{one.channels} filters" if one.channels != 1 else "1 filter"
+    return (
+        f"'{one.tensor}' ({one.operator}): sums of {filters} may leave the accumulator of {one.available} bits; filter "
+        f"{one.channel} needs {one.bits}"
+    )
 
 
 def _section(heading: str, content: Table, otherwise: str = "") -> Group:

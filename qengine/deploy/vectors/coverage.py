@@ -272,6 +272,9 @@ def _ends(bound_step: BoundStep) -> tuple[int, int] | None:
             products = [a * b for a in (words[0].least, words[0].most) for b in (words[1].least, words[1].most)]
             return min(products), max(products)
         n = [t.fraction_bits for t in step.terms]
+        assert bound_step.arithmetic is not None
+        if bound_step.arithmetic.aligns:
+            words, n = [bound_step.output.one_format.word()] * len(n), [0] * len(n)
         scales = [1 << (max(n) - one) for one in n]
         signs = [1, -1] if step.operation == "subtract" else [1] * len(n)
         ends = [sorted((s * k * w.least, s * k * w.most)) for w, k, s in zip(words, scales, signs, strict=True)]

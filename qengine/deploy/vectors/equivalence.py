@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -30,6 +31,9 @@ Array = NDArray[Any]
 
 _FAMILIES = ("rounding", "overflow", "accumulator", "activation")
 """Families of faults that look at one sum at a time."""
+
+_METHODS = ("reciprocal", "shifted_count", "accumulator", "float32")
+"""Methods of a mean that look at its sum alone."""
 
 
 def hidden(bound_step: BoundStep, sums: Sums | None, reach: Reach, faults: list[Hypothesis]) -> set[str]:
@@ -57,6 +61,25 @@ def hidden(bound_step: BoundStep, sums: Sums | None, reach: Reach, faults: list[
             if not _is_equal(bound_step, exact, fault):
                 del left[name]
     return set(left)
+
+
+def equal_means(bound_step: BoundStep, reach: Reach, faults: list[Hypothesis]) -> set[str]:
+    """Return the names of those of some faults in the quotient of a mean that no sum of the range shows."""
+    step, arithmetic = bound_step.step, bound_step.arithmetic
+    if not isinstance(step, Mean) or callable(step.count) or arithmetic is None:
+        return set()
+    if reach.least is None or reach.most is None or reach.most - reach.least >= MOST_SUMS:
+        return set()
+    every = np.arange(reach.least, reach.most + 1, dtype=np.int64)
+    alone = replace(step, total=np.asarray, shape=every.shape)  # the sums themselves in place of the inputs
+    right, found = alone.fixed(bound_step.output, arithmetic)(every), set()
+    for fault in faults:
+        method = fault.name.partition(":")[2]
+        if fault.family == "mean" and method in _METHODS:
+            other = replace(arithmetic, mean=replace(arithmetic.mean, method=method))  # type: ignore[arg-type]
+            if np.array_equal(alone.fixed(bound_step.output, other)(every), right):
+                found.add(fault.name)
+    return found
 
 
 def beyond_turns(taps: Taps, word: Word, sums: Sums, faults: list[Hypothesis]) -> set[str]:
@@ -147,6 +170,10 @@ def _is_equal(bound_step: BoundStep, exact: Exact, fault: Hypothesis) -> bool:
     try:
         with np.errstate(all="ignore"):
             faulty = fault.variant(right)
-            return faulty is None or (faulty.run is None and np.array_equal(faulty.codes(), right.codes()))
+            if faulty is None:  # it changes no sum of the range, or there is no bias to be before
+                return fault.family != "activation"
+            if faulty.run is not None or faulty.own_epilogue.bounds == "products":  # which looks at sums without bias
+                return False
+            return np.array_equal(faulty.codes(), right.codes())
     except (ValueError, IndexError, AssertionError, OverflowError, TypeError):
         return False

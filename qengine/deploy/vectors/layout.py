@@ -52,7 +52,7 @@ class Layout:
             return np.moveaxis(array, 1, -1)
         missing = -array.shape[1] % self.block
         padded = np.pad(array, [(0, missing if axis == 1 else 0) for axis in range(array.ndim)])
-        blocks = padded.reshape(array.shape[0], -1, self.block, *array.shape[2:])
+        blocks = padded.reshape(array.shape[0], padded.shape[1] // self.block, self.block, *array.shape[2:])
         return np.moveaxis(blocks, 2, -1)
 
     def read(self, flat: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

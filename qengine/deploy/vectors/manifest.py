@@ -78,7 +78,7 @@ class Vectors:
 
 def model_digest(session: InferenceSession) -> str:
     """Return the SHA-256 of the model of a session."""
-    return graph_digest(replace(session.network.source, whole=frozenset()))
+    return graph_digest(replace(session.network.source, whole=frozenset(), given={}))
 
 
 def formats_digest(session: InferenceSession) -> str:

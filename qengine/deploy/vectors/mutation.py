@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from qengine.deploy.hypotheses import Hypothesis, Operation, all_hypotheses
 from qengine.deploy.vectors.coverage import Reach
-from qengine.deploy.vectors.equivalence import beyond_turns, hidden, permuting
+from qengine.deploy.vectors.equivalence import beyond_turns, equal_means, hidden, permuting
 from qengine.deploy.vectors.record import Operator
 from qengine.deploy.vectors.sums import Sums
 from qengine.deploy.vectors.taps import Taps
@@ -138,6 +138,7 @@ class Faults:
             self.missed.clear()
         faults = [h for h in all_hypotheses() if h.name in self.missed]
         self.missed -= hidden(bound_step, proofs.sums, proofs.reach, faults)
+        self.missed -= equal_means(bound_step, proofs.reach, faults)
         if proofs.random:
             self.missed -= permuting(bound_step, proofs.random, faults)
         if proofs.taps is not None and proofs.sums is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.vectors.names import identifiers
-from qengine.errors import OptionError
+from qengine.errors import OptionError, QEngineError
 from qengine.model.steps import Tensor
 from qengine.runtime.plan.plan import BoundStep, Plan, quantize_input
 from qengine.runtime.session import InferenceSession
@@ -109,9 +110,16 @@ class Recorder:
         """
         computed = self.run(feeds)
         names = [name for name in self.all_names if name not in computed]
-        values = self.session.run(names, feeds, raw=True) if names else []
-        others = dict(zip(names, values, strict=True))
-        return computed | {name: value for name, value in others.items() if isinstance(value, np.ndarray)}
+        return computed | {n: value for n, value in self._others(names, feeds) if isinstance(value, np.ndarray)}
+
+    def _others(self, names: list[str], feeds: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield tensors that the operators neither read nor compute, as far as they can be computed."""
+        try:
+            yield from zip(names, self.session.run(names, feeds, raw=True) if names else [], strict=True)
+        except QEngineError:
+            for name in names:
+                with suppress(QEngineError):
+                    yield name, self.session.run([name], feeds, raw=True)[0]
 
     @cached_property
     def all_names(self) -> list[str]:
@@ -119,7 +127,8 @@ class Recorder:
         graph = self.session.graph
         given = {value.name for value in graph.inputs}
         names = [value.name for value in graph.inputs]
-        names += [name for node in graph.nodes for name in node.outputs if name]
+        known = self.session.network.source.tensors()  # without the names of what nodes compute inside
+        names += [name for node in graph.nodes for name in node.outputs if name in known]
         return [*dict.fromkeys(names), *sorted(graph.constants.keys() - given)]
 
 

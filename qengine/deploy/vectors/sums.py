@@ -24,6 +24,7 @@ from qengine.model.graph import NO_ACTIVATION
 from qengine.model.rules import Arithmetic, MeanRule
 from qengine.model.steps import Combine, Linear, Mean, Resize, Tensor
 from qengine.model.steps.accumulator import Accumulation
+from qengine.model.steps.combine import aligned
 from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep
 
@@ -110,8 +111,8 @@ def sums_of(bound_step: BoundStep, operands: Sequence[Array]) -> Sums | None:
     found: tuple[Array, int | Array, int | Array]
     if isinstance(step, Linear):
         found = _of_linear(step, out, arithmetic, operands)
-    elif isinstance(step, Combine) and not arithmetic.aligns:
-        found = _of_combine(step, operands)
+    elif isinstance(step, Combine):
+        found = _of_combine(step, out, arithmetic, operands)
     elif isinstance(step, Mean) and arithmetic.mean == MeanRule():
         total = step.total(operands[0].astype(np.int64))
         found = (np.asarray(total), step.x.fraction_bits, step.count() if callable(step.count) else step.count)
@@ -156,8 +157,16 @@ def _of_linear(
     return total, rules.product_bits, 1
 
 
-def _of_combine(step: Combine, operands: Sequence[Array]) -> tuple[Array, int, int | Array]:
+def _of_combine(
+    step: Combine, out: Tensor, arithmetic: Arithmetic, operands: Sequence[Array]
+) -> tuple[Array, int, int | Array]:
     n = [t.fraction_bits for t in step.terms]
+    if arithmetic.aligns and step.operation in ("add", "subtract"):
+        moved, word = [t.format != out.format for t in step.terms], arithmetic.word(out.one_format)
+        operands = [
+            aligned(a, k - out.fraction_bits, word) if m else a for a, k, m in zip(operands, n, moved, strict=True)
+        ]
+        n = [out.fraction_bits if m else k for k, m in zip(n, moved, strict=True)]
     wide = integer_dtype(36 + max(n) - min(n) + len(n).bit_length())
     arrays = [a.astype(wide) for a in operands]
     if step.operation == "multiply":

@@ -6,18 +6,20 @@ The formats of the tensors inside of the node, its gates and an LSTM's cells, ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError
+from qengine.errors import FormatError, UnsupportedError
 from qengine.kernels.recurrent import GATES, Cell
 from qengine.kernels.reference.gate_table import gate_table, state_table
 from qengine.kernels.reference.recurrent_fixed import recurrent_fixed
 from qengine.kernels.reference.recurrent_numbers import Coded, FixedRecurrence, Recorded, Result, Sequences
 from qengine.kernels.reference.requantize import ACCUMULATOR_OVERFLOWS, Tally, count, requantize
 from qengine.kernels.reference.rounding import shift_left, shift_right
+from qengine.kernels.reference.word import Word
 from qengine.model.eager.evaluator import find_evaluator
 from qengine.model.eager.gates import Gate
 from qengine.model.eager.recurrent_sizes import RecurrentOptions, RecurrentSizes, sequence_lengths
@@ -89,7 +91,7 @@ class RecurrentRule:
             tuple(self._tables(one, evaluation.hidden, arithmetic) for one in self.options.gates(self.cell)),
             coupled=bool(self.keywords.get("input_forget", 0)),
             resets_after=resets_after,
-            accumulator_bits=arithmetic.accumulator.bits,
+            accumulator_bits=None,
         )
         self.bias_bits = self.numbers.sum_bits
         if resets_after:
@@ -97,6 +99,47 @@ class RecurrentRule:
             self.bias_bits = np.concatenate([self.bias_bits[:own], x_bits[own:]])
         self._known_biases = self._biases(b.value.astype(np.float64)) if b is not None and b.value is not None else None
         self._last: tuple[Sequence[NDArray[Any]], Result] | None = None
+        self.numbers = replace(self.numbers, accumulator_bits=self._kept_bits(arithmetic))
+
+    def _kept_bits(self, arithmetic: Arithmetic) -> int | None:
+        """Return the low bits that sums keep; None for all, also where a register is as wide as any sum may be.
+
+        Raises
+        ------
+        UnsupportedError
+            If a register saturates, cuts products or holds the constant of a rounding, and may do so here.
+        """
+        rule = arithmetic.accumulator
+        if rule.overflow == "wrap" and not rule.rounds_inside and rule.fraction_bits is None:
+            return rule.bits
+        if rule.fraction_bits is None and (rule.bits is None or self._largest_sum() < 1 << (rule.bits - 2)):
+            return None
+        raise UnsupportedError(
+            "its sums may reach the ends of the accumulator, or are cut, and recurrent operators have no rule for that: "
+            "give the accumulator more bits, or islands=recurrent"
+        )
+
+    def _largest_sum(self) -> int:
+        """Return a bound of all sums: every code and the biases at the ends of their words."""
+        x, w, r, _, _, _, _, p = self.inputs
+        assert x is not None
+        assert w is not None
+        assert r is not None
+        numbers = self.numbers
+        terms: list[tuple[Any, Word, Tensor]] = [
+            (numbers.x_bits, x.one_format.word(), w),
+            (numbers.h_bits, numbers.state.word, r),
+        ]
+        if p is not None and numbers.cells is not None:
+            terms.append((numbers.p_bits, numbers.cells.word, p))
+        most = int(np.max(numbers.sum_bits))
+        total = 1 << 31
+        for bits, word, t in terms:
+            assert t.format is not None
+            own = max(-t.format.word().least, t.format.word().most)
+            products = max(-word.least, word.most) * own * t.shape[-1]
+            total += products << max(most - int(np.min(bits)), 0)
+        return total
 
     def _bounds(self, gates: QFormat) -> tuple[int, int] | None:
         if self.options.bound is None:

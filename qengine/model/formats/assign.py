@@ -276,12 +276,10 @@ def _check_names(user_formats: _UserFormats, subject: Formattable) -> None:
         read_as = subject.roles.get(name, set())
         if not may_be_real(name, model):
             why = "it holds no real numbers"
-        elif read_as & {Role.DATA, Role.WEIGHTS} or name in subject.captured or name in subject.biases:  # the graph in the node may read it so
-            continue
+        elif read_as & {Role.DATA, Role.WEIGHTS} or name in subject.captured | subject.biases.keys():
+            continue  # the graph in a node that captures a constant may read its elements
         elif Role.BIAS in read_as:
-            why = (
-                "only a bias of a linear operator has a format, and one that the model computes has that of its tensor"
-            )
+            why = "only a bias of a linear operator has a format, and one that is computed has that of its tensor"
         elif Role.KNOWN in read_as:
             why = "its elements decide shapes or options"
         else:

@@ -1,12 +1,12 @@
 """Operators of QONNX that round real numbers: Quant (also named IntQuant), BipolarQuant and Trunc.
 
-Brevitas, QKeras and FINN write them. The pass `qonnx_reader` turns those of a model into formats and rules; here is what
-they compute on real numbers, for graphs inside of nodes, as the definitions of QONNX say:
+Brevitas, QKeras and FINN write them. The pass `qonnx_reader` turns those of a model into formats and rules.
+The functions here are the definitions of QONNX, on real numbers:
 
 - Quant: (round(clip(x / scale + zero point, least, most)) - zero point) * scale, where least and most are those of the
   integers of a number of bits. With one bit and a sign it is BipolarQuant.
 - BipolarQuant: scale where x >= 0, else -scale.
-- Trunc: round(clip(q / 2^k, least, most)) * output scale, where q = half_even(x / scale) and 2^k is the ratio of the two
+- Trunc: round(clip(q / 2^k, least, most)) * output scale, where q = half_even(x / scale), and 2^k is the ratio of the
   scales. Its older version, with five inputs, drops the bits by which the output is narrower, clips nothing, and
   multiplies by the scale of the input.
 """
@@ -79,7 +79,7 @@ class Quantizer:
     Attributes
     ----------
     rounding : rounding.
-    signed, narrow : which integers there are; see `integer_range`.
+    signed, narrow : the integers that there are; see `integer_range`.
     """
 
     rounding: Rounding

@@ -17,7 +17,7 @@ from qengine.model.passes.hidden_tensors import name_hidden_tensors, with_hidden
 from qengine.model.passes.joins import take_joins_apart
 from qengine.model.passes.linear_folding import fold_affine, join_affine
 from qengine.model.passes.pad import fold_pads
-from qengine.model.passes.qdq_reader import read_quantized
+from qengine.model.passes.quantized_reader import read_quantized
 from qengine.model.passes.row_recognition import recognise_rows
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (

@@ -20,24 +20,18 @@ format has the bits of the Clip, and a range without the least integer is a rule
 Constants are decoded here: the integers of quantized weights become real numbers that their format holds exactly.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import UnsupportedError
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Node
-from qengine.model.ops.operator import NumberKind, find
+from qengine.model.ops.operator import find
 from qengine.model.ops.quantization import default_dtype
-from qengine.model.passes.activation import fuse_activations
-from qengine.model.passes.chains import fuse_chains, inner_tensors
 from qengine.model.passes.clipped_integers import IntegerRange, clip_range
 from qengine.model.passes.constants import fold_constants
-from qengine.model.passes.qonnx_reader import has_roundings, read_roundings
-from qengine.model.passes.requantize import merge_requantize, roots
 from qengine.model.passes.scales import (
     NotFixedPointError,
     check_channels,
@@ -46,40 +40,29 @@ from qengine.model.passes.scales import (
     scale_format,
     whole_exponents,
 )
-from qengine.model.qlinear import expand_qlinear
 from qengine.model.rules import Modes
-from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of, holds
+from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
 
 _PAIR = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
-def read_quantized(graph: Graph) -> Graph:
-    """Return a quantized graph as a fixed-point graph; any other graph unchanged, with a note if it is quantized."""
-    if graph.formats is not None:
-        return graph
-    if has_roundings(graph):
-        return _merged_by_rules(read_roundings(graph))
-    expanded = expand_qlinear(graph)
-    if not any(_is(node, operator) for node in expanded.nodes for operator in _PAIR):
-        # A graph in a node is read when it runs, in fixed point if the graph around it is.
-        return replace(graph, formats={}) if _is_quantized_inside(expanded) else graph
-    try:
-        folded = fold_constants(expanded, keep=_PAIR)
-        spans = {node.outputs[0]: clip_range(node, folded.constants) for node in expanded.nodes if _is(node, "Clip")}
-        clipped = {name: span for name, span in spans.items() if span is not None and name in folded.constants}
-        fixed = _PairReader(folded, clipped).read()
-        _check_numbers(fixed)
-        return merge_requantize(fixed)
-    except NotFixedPointError as why:
-        note = f"the model is quantized, but not in fixed point: {why}; it runs as ONNX defines it"
-        return replace(graph, notes=(*graph.notes, note))
+def has_pairs(graph: Graph) -> bool:
+    """Whether a graph has one of the nodes of a pair."""
+    return any(_is(node, operator) for node in graph.nodes for operator in _PAIR)
 
 
-def _is_quantized_inside(graph: Graph) -> bool:
-    """Whether graphs in the nodes of a graph, at any depth, are quantized."""
-    inner = [one for node in graph.nodes for one in node.graphs.values()]
-    pairs = any(_is(node, operator) for one in inner for node in one.nodes for operator in _PAIR)
-    return pairs or any(has_roundings(one) or _is_quantized_inside(one) for one in inner)
+def read_pairs(graph: Graph) -> Graph:
+    """Return a graph with a Requantize in place of each pair, and with formats.
+
+    Raises
+    ------
+    NotFixedPointError
+        If a pair has no format.
+    """
+    folded = fold_constants(graph, keep=_PAIR)
+    spans = {node.outputs[0]: clip_range(node, folded.constants) for node in graph.nodes if _is(node, "Clip")}
+    clipped = {name: span for name, span in spans.items() if span is not None and name in folded.constants}
+    return _PairReader(folded, clipped).read()
 
 
 def _is(node: Node, operator: str) -> bool:
@@ -348,59 +331,3 @@ class _PairReader:
     def _fresh(self, wanted: str) -> str:
         taken = {output for node in self.nodes for output in node.outputs} | self.constants.keys()
         return self.graph.fresh_name(wanted, taken)
-
-
-def _merged_by_rules(graph: Graph) -> Graph:
-    """Return a graph of QONNX with each Requantize merged where that changes no bit.
-
-    Bounds of a Clip before a rounding commute with the rounding, if they are rounded like everything else. Constants
-    are rounded half to even; by other rules, what is bounded is computed on real numbers and rounded after it.
-    """
-    try:
-        _check_numbers(graph)
-    except NotFixedPointError as why:
-        raise UnsupportedError(f"{why}: train with a number that is a multiple of the step") from None
-    merged = merge_requantize(graph)
-    assert merged.formats is not None
-    root = roots(merged)
-    of_roots = {root[name]: fmt for name, fmt in merged.formats.items() if name in root}
-    found = {root[node.inputs[0]] for node, _ in _numbers_without_codes(replace(merged, formats=of_roots))}
-    apart = {name for name in found if merged.rules.get(name, Modes()).rounding is not None}
-    return merge_requantize(graph, apart) if apart else merged
-
-
-def _check_numbers(graph: Graph) -> None:
-    """Raise where a Clip or Pad has a number that is not a code of the format that it keeps.
-
-    ONNX applies such a number to decoded integers unrounded. A run in fixed point would round it to a code first, but
-    not where the operator is a part of a chain.
-    """
-    if found := list(_numbers_without_codes(graph)):
-        unrounded = {name for one in fuse_chains(fuse_activations(graph)).nodes for name in inner_tensors(one)}
-        for node, text in found:
-            if not unrounded.intersection(node.outputs):
-                raise NotFixedPointError(text)
-
-
-def _numbers_without_codes(graph: Graph) -> Iterator[tuple[Node, str]]:
-    """Yield nodes with a number that is not a code of the format that they keep, and words for it."""
-    assert graph.formats is not None
-    root = roots(graph)
-    for node in graph.nodes:
-        fmt = graph.formats.get(root.get(node.inputs[0], "")) if node.inputs else None
-        op = find(node)
-        if not isinstance(fmt, QFormat) or node.attributes.get("mode", "constant") != "constant":
-            continue
-        computed = [i for i in op.number_inputs if graph.formats.get("".join(node.inputs[i : i + 1])) == fmt]
-        rounded = {op.parameters[i].name for i in computed}
-        for name, number in op.numbers(node, graph.constants).items():
-            if name in rounded:
-                continue
-            if number is None or not _is_code(number, fmt, is_bound=op.facts.numbers[name] is NumberKind.BOUND):
-                yield node, f"{node} holds {number or 'a number'}, which is not a code of {fmt}"
-
-
-def _is_code(number: float, fmt: QFormat, *, is_bound: bool) -> bool:
-    """Whether a format holds a number; a bound may also lie outside of its range."""
-    beyond = not fmt.min <= number <= fmt.max
-    return is_bound if beyond else holds(fmt, np.asarray(number))

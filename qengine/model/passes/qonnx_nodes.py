@@ -25,7 +25,7 @@ _REMEDY = "train with scales that are powers of two (Brevitas: restrict_scaling_
 
 @dataclass(frozen=True)
 class Quantization:
-    """What a node does to a tensor.
+    """The rounding of a tensor by a node.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Quantization:
             raise ModelError("it rounds a constant that holds NaN, for which there is no code; export the model again")
         scaled = scaled_by(array, self.exponents)
         if self.is_bipolar:
-            codes = bipolar(scaled, np.float64(1))
+            codes = bipolar(scaled, np.ones(()))
         else:
             least, most = integer_range(self.bits, signed=self.signed, narrow=self.narrow)
             codes = round_real(np.clip(scaled, least, most), self.rounding)
@@ -157,7 +157,7 @@ def quantization_of(node: Node, constants: Mapping[str, NDArray[Any]]) -> Quanti
 
 @dataclass(frozen=True)
 class Truncation:
-    """What a Trunc does: two roundings, and between them a factor.
+    """The two roundings of a Trunc, and a factor between them.
 
     Attributes
     ----------
@@ -216,7 +216,7 @@ def _parameters(node: Node, constants: Mapping[str, NDArray[Any]], names: tuple[
     for name, tensor in zip(names, given, strict=True):
         if tensor not in constants:
             raise UnsupportedError(
-                f"its {name} '{tensor}' is computed by the model; fixed point needs a constant: export the trained model"
+                f"its {name} '{tensor}' is computed by the model, and must be a constant: export the trained model"
             )
         array = constants[tensor]
         if array.dtype.kind not in "fiu":

@@ -31,8 +31,8 @@ def merge_requantize(graph: Graph, apart: Container[str] = ()) -> Graph:
     formats, aliases, rules = dict(graph.formats), dict(graph.aliases), dict(graph.rules)
     root = roots(graph)
     wanted: dict[str, set[tuple[Format, Modes] | None]] = {}
-    for name, fmt in _rounded_reads(graph, root):
-        wanted.setdefault(root[name], set()).add(fmt)
+    for name, rounding in _rounded_reads(graph, root):
+        wanted.setdefault(root[name], set()).add(rounding)
     nodes = []
     renamed: dict[str, str] = {}
     for node in graph.nodes:

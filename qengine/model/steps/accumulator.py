@@ -1,9 +1,9 @@
-"""How a linear step sums in the register of a device: exactly, with high bits lost, or term after term.
+"""Sums of a linear step in the register of a device: exact, with high bits lost, or term after term.
 
-`AccumulatorRule` describes a register. Most sums never notice it, and the weights prove that: no sum of the products of
-a filter, in whatever order, is larger than the largest input times its positive weights, plus the bias, and none is
-smaller than what its negative weights give. Where these two bounds lie within the rails of the register, nothing
-saturates and nothing wraps, and the exact sum is the result. So there are three ways:
+`AccumulatorRule` describes a register. Most sums never notice it, and the weights prove that. Sums of some products of
+a filter have bounds: the largest input times its positive weights, plus the bias, and the same for its negative
+weights. Where both lie within the rails of the register nothing saturates and nothing wraps, in any order, and the
+exact sum is the result. So there are three ways:
 
 - *exact*, with the low bits kept where the register wraps: wrapping once, at the end, gives the same bits;
 - *rounding inside*: the constant that half_up adds, half a step of the output, is in the register when it wraps. The
@@ -134,7 +134,8 @@ class Accumulation:
         if self.step.b is None:
             return 0
         own = self.bias_rule.fraction_bits
-        left = 0 if isinstance(own, str) else int(np.max(np.asarray(self.product_bits) - own, initial=0))
+        shift = self.bias_rule.shift
+        left = shift if isinstance(own, str) else int(np.max(np.asarray(self.product_bits) - own, initial=0))
         return 1 << (self.bias_rule.bits - 1 + left)
 
     @cached_property
@@ -145,6 +146,14 @@ class Accumulation:
             return largest * _largest(step.w) * step.taps + self.largest_bias
         sums = np.abs(step.w.codes.astype(np.int64)).sum(axis=step.summed)
         return largest * int(sums.max(initial=0)) + self.largest_bias
+
+    @property
+    def largest_product(self) -> int:
+        """An upper limit of the magnitude of a product."""
+        step = self.step
+        if step.w.value is None:
+            return _largest(step.x) * _largest(step.w)
+        return _largest(step.x) * int(np.abs(step.w.codes.astype(np.int64)).max(initial=0))
 
     @cached_property
     def kept_bits(self) -> int | None:
@@ -165,7 +174,7 @@ class Accumulation:
 
     @cached_property
     def may_overflow(self) -> NDArray[np.bool_]:
-        """Which filters have sums that may leave the register, by the weights and the words of input and bias.
+        """A mask of the filters whose sums may leave the register, by the weights and the words of input and bias.
 
         One element for all where filters and biases do not correspond.
         """

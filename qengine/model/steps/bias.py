@@ -23,7 +23,7 @@ from qengine.qformat import fraction_bits_of
 FractionBits = int | NDArray[np.int64]
 """One number, or an array that broadcasts against the output."""
 
-_FLOAT_BITS = 53  # integers of so many bits are exact in float64
+_FLOAT_BITS = 53  # of integers that are exact in float64
 
 
 def refuse_nan(b: Tensor) -> None:
@@ -77,7 +77,7 @@ def computed_bias(codes: NDArray[Any], n: FractionBits, sums: FractionBits, rule
 
     Its elements are not known when a plan is made, so "most" is "sums".
     """
-    own: FractionBits = rule.fraction_bits if isinstance(rule.fraction_bits, int) else sums
+    own: FractionBits = rule.fraction_bits if isinstance(rule.fraction_bits, int) else sums - rule.shift
     wide = integer_dtype(17 + int(np.max(np.asarray(own) - np.asarray(n), initial=0)))
     held = moved(codes.astype(wide), np.asarray(n) - np.asarray(own), rule.rounding)
     least, most = -(1 << (rule.bits - 1)), (1 << (rule.bits - 1)) - 1
@@ -88,7 +88,7 @@ def bias_fraction_bits(b: Tensor, sums: FractionBits, rule: BiasRule) -> Fractio
     """Return the fraction bits of the word of a constant bias: those of the rule, at most those of the sums."""
     refuse_nan(b)
     if rule.fraction_bits == "sums":
-        return sums
+        return sums - rule.shift
     if rule.fraction_bits == "most":
         return _most(b, sums, rule)
     check_fraction_bits(b.name, sums, rule)

@@ -68,6 +68,12 @@ class Linear(Step):
         one_channel = isinstance(form, Convolution) and form.group > 1 and self.w.shape[1] == 1
         return "depthwise" if one_channel else "linear"
 
+    def __post_init__(self) -> None:
+        b = self.b
+        if b is not None and b.value is not None and b.name in (self.x.name, self.w.name):
+            # The format is that of the factor; as a bias the constant has the word of biases.
+            object.__setattr__(self, "b", replace(b, format=None))
+
     @property
     def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
         """The element type of the input."""

@@ -112,7 +112,7 @@ class Tensor:
             return None
         assert self.encoding.rounding is not None
         code = min(max(float(value) * 2.0**self.fraction_bits, -_MAX_BOUND_CODE), _MAX_BOUND_CODE)
-        return int(round_real(np.float64(code), self.encoding.rounding))
+        return int(round_real(np.asarray(code, np.float64), self.encoding.rounding))
 
 
 def codes_of(y: NDArray[Any], name: str, fmt: QFormat, arithmetic: Arithmetic, tally: Tally | None) -> Codes:

@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qengine.errors import OptionError
+from qengine.kernels.reference.device_table import DeviceTable, make_device_table
 from qengine.kernels.reference.requantize import Tally
 from qengine.kernels.reference.table import Function, count_table, look_up, make_table
-from qengine.kernels.reference.word import Codes
-from qengine.model.rules import Arithmetic, Kind
+from qengine.kernels.reference.word import Codes, Word
+from qengine.model.rules import Arithmetic, Kind, TableRule
 from qengine.model.steps.composition import Composition
 from qengine.model.steps.step import Kernel, OneOperand, Tensor
 
@@ -70,5 +72,26 @@ class Table(OneOperand):
 
     def table(self, out: Tensor, arithmetic: Arithmetic) -> tuple[Codes, NDArray[np.bool_], NDArray[np.bool_]]:
         """Return the code of the output for every code of x, in ascending order, and which saturate and underflow."""
-        word = arithmetic.word(out.one_format)
-        return make_table(self.function, self.x.one_format.word(), self.x.fraction_bits, out.fraction_bits, word)
+        word, rule, source = arithmetic.word(out.one_format), arithmetic.table, self.x.one_format.word()
+        numbers = source, self.x.fraction_bits, out.fraction_bits, word
+        if rule.method == "full" or source.bits < rule.min_bits:
+            return make_table(self.function, *numbers)
+        return make_device_table(self.function, self._device_table(out, rule), *numbers)
+
+    def _device_table(self, out: Tensor, rule: TableRule) -> DeviceTable:
+        """Return the table of a device for this function."""
+        own, method = out.one_format, str(rule.method)
+        if method == "shared_sigmoid":
+            name = {("Sigmoid",): "shared_sigmoid", ("Tanh",): "shared_tanh"}.get(rule.functions)
+            if name is None:
+                listed = ", ".join(rule.functions)
+                raise OptionError(f"table.method = shared_sigmoid is for Sigmoid and Tanh, and not for {listed}")
+            return DeviceTable(name, 0, 0, False, "", "", Word(16, True), 15)
+        x = self.x.one_format
+        limit_bits = x.integer_bits if rule.limit == "input" else rule.limit.bit_length() - 1
+        signed = own.signed if rule.entry_bits is None else True
+        bits = own.bits if rule.entry_bits is None else rule.entry_bits
+        entry = Word(bits, signed, rule.entry_rounding, rule.entry_overflow)
+        n = own.fraction_bits if rule.entry_fraction_bits is None else rule.entry_fraction_bits
+        ways = rule.has_end, rule.index_rounding, rule.line_rounding
+        return DeviceTable(method, rule.entries, limit_bits, *ways, entry, n)

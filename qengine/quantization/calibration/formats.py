@@ -119,7 +119,9 @@ class FormatChooser:
         notes += range_notes(groups, activations.formats, {name: fmt for name, (fmt, _) in chosen.items()})
         order = [name for name in groups.tensors.order if name in formats or name in ranges]
         written = {name: format_to_json(formats[name]) for name in order if name in formats}
-        if options.ties.whole_concats:  # one format for each part: one for the whole would ask a run not to take it apart
+        if (
+            options.ties.whole_concats
+        ):  # one format for each part: one for the whole would ask a run not to take it apart
             model = groups.observation.model
             joins = joins_in_parts(model, known_tensors(model))
             written |= {
@@ -146,7 +148,7 @@ class FormatChooser:
     def _chosen(
         self, groups: Groups, options: CalibrationOptions
     ) -> tuple[ActivationFormats, dict[str, tuple[Format, Format]]]:
-        """Return the formats of activations, and those of constants as `_constants` does, within the target's shifts."""
+        """Return the formats of activations, and those of constants, within the shifts of the target."""
         activations, shifts = ActivationFormats(groups, options), options.constraints.shifts
 
         def constants() -> dict[str, Format]:

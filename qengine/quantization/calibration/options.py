@@ -56,7 +56,7 @@ class CalibrationOptions:
     tie_joins : whether the inputs of Concat, Where, Max and Min share the format of the output.
     output_bits : word length of the outputs, and of what shares their formats; "auto" for that of all activations, but
         16 for an output of which a part or a channel would lose its signal, see `outputs`.
-    target : device within whose constraints formats are chosen, as a `Target`, a name or the path of a file; word lengths
+    target : device within whose constraints formats are chosen: a `Target`, a name or the path of a file. Word lengths
         that are given win over its own. None for no constraints.
 
     Raises

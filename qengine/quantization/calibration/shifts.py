@@ -1,4 +1,4 @@
-"""Shifts: fraction bits within the shifts that a target has behind the sums of linear operators.
+"""Shifts: fraction bits within the shifts that a target has after the sums of linear operators.
 
 Sums have n_x + n_w fraction bits, and a result with n_y of them is shifted right by n_x + n_w - n_y. A device that only
 shifts right cannot give a result more fraction bits than its sums have. So results are made coarser, one operator
@@ -70,7 +70,7 @@ def limit_results(
     activations
         Formats of activations, which are changed.
     constants
-        Function that returns the formats of constants beside them.
+        Function that returns the formats of the constants for these activations.
     least
         Least shift to the right.
     """
@@ -86,9 +86,7 @@ def limit_results(
             return
 
 
-def weight_limits(
-    products: tuple[Product, ...], activations: Mapping[str, QFormat], most: int
-) -> dict[str, int]:
+def weight_limits(products: tuple[Product, ...], activations: Mapping[str, QFormat], most: int) -> dict[str, int]:
     """Return the most fraction bits of weights with which no sum is shifted by more than `most`."""
     found: dict[str, int] = {}
     for x, w, y in products:

@@ -36,7 +36,7 @@ class Ties:
         return self.joins or "Concat" in self.equal_formats
 
     def of(self, graph: Graph) -> Iterator[list[str]]:
-        """Yield the tensors of a graph, after the passes, that share a format; constants by their names in the graph."""
+        """Yield the tensors of a graph after the passes that share a format, by their names in the graph."""
         for node in graph.nodes:
             if tied := self._tied(node):
                 yield tied

@@ -25,18 +25,28 @@ def is_per_channel(constant: Constant, options: CalibrationOptions) -> bool:
 def word_lengths(
     constants: Mapping[str, Constant], activations: Mapping[str, QFormat], options: CalibrationOptions
 ) -> dict[str, int]:
-    """Return the word length of each constant: that of the options or, for some targets, of the tensor beside it."""
+    """Return the word length of each constant.
+
+    That is the one of the options. A target has weights and other tensors: a constant other than weights, such as an
+    addend, has the word of activations, and weights may have that of their other factor.
+    """
     found = dict.fromkeys(constants, options.weight_word_length)
-    if options.equal_word_lengths:
-        for name, constant in constants.items():
-            others = [
-                activations[node.inputs[0]].bits
-                for readers, _ in constant.places
-                for node, role in readers.places
-                if role is Role.WEIGHTS and node.inputs[0] in activations
-            ]
-            found[name] = max(others, default=options.activation_word_length)
+    if options.target is None or options.weight_bits is not None:
+        return found
+    for name, constant in constants.items():
+        factors = factors_of(constant)
+        if not factors:
+            found[name] = options.activation_word_length
+        elif options.equal_word_lengths:
+            lengths = [activations[factor].bits for factor in factors if factor in activations]
+            found[name] = max(lengths, default=options.activation_word_length)
     return found
+
+
+def factors_of(constant: Constant) -> list[str]:
+    """Return the tensors that a constant is multiplied with as weights; none for another constant."""
+    places = [place for readers, _ in constant.places for place in readers.places]
+    return [node.inputs[0] for node, role in places if role is Role.WEIGHTS]
 
 
 def keeps_symmetric(options: CalibrationOptions) -> bool:

@@ -150,3 +150,9 @@ def computed_by_tables(optimized: Graph, written: Graph) -> set[str]:
                 inner = [n for n in producers[name].inputs if n in producers and n not in node.inputs]
                 waiting += [n for n in inner if n not in found]
     return found
+
+
+def reads_around(graph: Graph) -> set[str]:
+    """Return the names that a graph reads from around it."""
+    read = {name for node in graph.nodes for name in node.reads} | {value.name for value in graph.outputs}
+    return read - graph.tensors()

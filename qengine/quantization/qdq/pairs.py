@@ -19,17 +19,20 @@ from qengine.errors import FormatError, UnsupportedError
 from qengine.model.graph import Attribute, Graph, Names, Node, Value
 from qengine.model.ops.operator import Role, find
 from qengine.model.passes.hidden_tensors import written_node
+from qengine.model.rules import Rules
 from qengine.model.static_values import known_tensors
 from qengine.model.steps import Table
 from qengine.qformat import Format, QFormat, holds
 from qengine.quantization.qdq.operators import (
     computed_by_tables,
     may_be_real,
+    reads_around,
     typed,
     values_with_types,
     written_operators,
 )
-from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS, StoredConstants, check_opset
+from qengine.quantization.qdq.spelling import Pairs, Spelling
+from qengine.quantization.qdq.stored_constants import StoredConstants
 from qengine.runtime.plan.network import Network
 
 _NO_CONSTANTS: Mapping[str, NDArray[Any]] = {}
@@ -52,7 +55,7 @@ class UndecidedFormatError(FormatError):
         self.names = names
 
 
-def with_pairs(network: Network, version: int) -> Graph:
+def with_pairs(network: Network, version: int, spelling: Spelling | None = None) -> Graph:
     """Return the model of a network with a pair after every rounded tensor, and with constants as stored integers.
 
     Graphs inside of nodes are written in the same way, with the formats that they have in a run.
@@ -63,6 +66,8 @@ def with_pairs(network: Network, version: int) -> Graph:
         A network in fixed point.
     version
         Opset of all nodes; older nodes are converted to it.
+    spelling
+        Nodes that round; None for pairs.
 
     Raises
     ------
@@ -76,7 +81,8 @@ def with_pairs(network: Network, version: int) -> Graph:
         If ONNX has no such operator, or a tensor has a type that is not quantized.
     """
     graph = network.model
-    writer = _Writer(network, version, Names(graph.tensors() | graph.inner_tensors(), "_"), set())
+    names = Names(graph.tensors() | graph.inner_tensors(), "_")
+    writer = _Writer(network, version, names, set(), spelling or Pairs())
     written = writer.write(graph.inputs)
     if writer.undecided:
         raise UndecidedFormatError(tuple(sorted(writer.undecided)))
@@ -96,6 +102,8 @@ class _Writer:
         Names of the whole model.
     undecided
         Set to which the real numbers are added that shapes decide and that have no format.
+    spelling
+        Nodes that round.
     names_after_pairs
         Names after their pairs of the tensors from around the graph.
     outer
@@ -110,13 +118,14 @@ class _Writer:
         version: int,
         names: Names,
         undecided: set[str],
+        spelling: Spelling,
         names_after_pairs: Mapping[str, str] | None = None,
         outer: Mapping[str, NDArray[Any]] = _NO_CONSTANTS,
         values: Mapping[str, Value] = _NO_VALUES,
     ) -> None:
         assert network.table is not None
         self.network, self.version, self.names, self.outer = network, version, names, outer
-        self.undecided, self.is_inner = undecided, names_after_pairs is not None
+        self.undecided, self.is_inner, self.spelling = undecided, names_after_pairs is not None, spelling
         self.graph = written_operators(network.model, version, names.fresh, values)
         self.formats = network.table.by_model_name()
         typed_values = values_with_types(self.graph)
@@ -132,7 +141,7 @@ class _Writer:
         self._in_tables = computed_by_tables(network.optimized, self.graph)
         self._real, self._quantized = self._constants_by_use()
         kept = self._real | outer.keys()
-        self.constants = StoredConstants(self.graph, version, names, kept, self.nodes.append)
+        self.constants = StoredConstants(self.graph, version, names, kept, self.nodes.append, spelling)
 
     def write(self, inputs: tuple[Value, ...], rounded_before: frozenset[str] = frozenset()) -> Graph:
         """Return the graph as nodes of ONNX.
@@ -170,7 +179,7 @@ class _Writer:
         else:
             value = replace(value, dtype=self._value(value.name).dtype)
         after = self.names_after_pairs.get(value.name)
-        encoded = {} if self.is_inner else self.network.encoded_constants((value.name,))
+        encoded = {} if self.is_inner else self.network.encoded_constants((value.name,), Rules())
         for tensor in encoded.values():  # a run answers with the codes of a constant
             assert tensor.value is not None
             assert tensor.format is not None
@@ -196,7 +205,7 @@ class _Writer:
         attributes: dict[str, Attribute] = dict(node.attributes)
         attributes |= {key: self._inner(node, graph) for key, graph in node.graphs.items()}
         inner = [graph for graph in attributes.values() if isinstance(graph, Graph)]
-        captures = tuple(sorted(set().union(*map(_reads_around, inner))))
+        captures = tuple(sorted(set().union(*map(reads_around, inner))))
         new = replace(node, inputs=inputs, outputs=outputs, attributes=attributes, captures=captures)
         self.nodes += self._in_two(new) if (node.operator, node.domain) == ("MatMul", "qengine") else (new,)
         for name, real in zip(node.outputs, outputs, strict=True):
@@ -225,7 +234,9 @@ class _Writer:
         names_after = {
             value.name: self.names_after_pairs[value.name] for value in values if value.name in self.names_after_pairs
         }
-        writer = _Writer(network, self.version, self.names, self.undecided, names_after, outer, closed.values)
+        writer = _Writer(
+            network, self.version, self.names, self.undecided, self.spelling, names_after, outer, closed.values
+        )
         return writer.write(graph.inputs, frozenset(forms))
 
     def _value(self, name: str) -> Value:
@@ -249,6 +260,8 @@ class _Writer:
         if array is None or array.dtype.kind != "f":
             return self.names_after_pairs.get(name, name)
         role = _role(node, place)
+        if role is Role.BIAS and self.spelling.keeps_biases and self.graph.unrounded_biases:
+            return name
         if role is Role.BIAS and (bits := self._bias_bits(node)) is not None:
             return self.constants.bias(name, array, bits, self._bias_form(name), is_own=name not in self._quantized)
         if name in self._quantized and (name not in self._real or self._reads_codes(node, place)):
@@ -371,30 +384,16 @@ class _Writer:
     def _add_pair(self, fmt: QFormat, name: str, real: str, out: str) -> None:
         """Add the pair that rounds the tensor `real`, which is `name` in the model, and gives `out`."""
         value = self.values.get(name, Value(name))
-        if fmt.bits not in ACTIVATION_BITS:
-            raise FormatError(
-                f"'{name}' is {fmt}, of {fmt.bits} bits; a quantized model stores activations in 8 or 16 bits"
-            )
-        check_opset(self.version, fmt.bits)
+        self.spelling.check(name, fmt, self.version, is_constant=False)
         if value.dtype is not None and value.dtype != np.float32:
             raise UnsupportedError(
                 f"'{name}' is {value.dtype}, and a quantized model rounds float32: convert the model to float32"
             )
-        scale = self.constants.add(f"{name}_scale", np.array(fmt.step, np.float32))
-        zero = self.constants.add(f"{name}_zero_point", np.zeros((), fmt.dtype))
-        stored = self.names.fresh(f"{name}_quantized")
-        for operator, source, result in (("QuantizeLinear", real, stored), ("DequantizeLinear", stored, out)):
-            node = Node(operator, (source, scale, zero), (result,), {}, f"{result}/{operator}", version=self.version)
-            self.nodes.append(node)
+        for node in self.spelling.rounding(name, fmt, (real, out), self.constants.add, self.names.fresh):
+            self.nodes.append(node if node.domain else replace(node, version=self.version))
 
 
 def _role(node: Node, place: int) -> Role | None:
     """Return the way in which a node reads input number `place`."""
     parameter = find(node).parameter(place)
     return None if parameter is None else parameter.role
-
-
-def _reads_around(graph: Graph) -> set[str]:
-    """Return the names that a graph reads from around it."""
-    read = {name for node in graph.nodes for name in node.reads} | {value.name for value in graph.outputs}
-    return read - graph.tensors()

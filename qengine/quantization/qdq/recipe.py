@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Unpack
 
 from qengine.errors import OptionError
@@ -20,8 +20,8 @@ from qengine.quantization.correction import CorrectionEntry, Verdict, correct
 from qengine.quantization.qdq.check import check_written
 from qengine.quantization.qdq.pairs import UndecidedFormatError
 from qengine.quantization.qdq.shape_formats import with_formats, with_shape_formats
-from qengine.quantization.qdq.stored_constants import ACTIVATION_BITS
-from qengine.quantization.qdq.write import quantized_model
+from qengine.quantization.qdq.spelling import ACTIVATION_BITS
+from qengine.quantization.qdq.write import Writes, quantized_model
 from qengine.runtime.options import SessionOptions
 from qengine.runtime.session import InferenceSession
 from qengine.targets import Target
@@ -30,18 +30,22 @@ if TYPE_CHECKING:
     import onnx  # noqa: TID251 - for the type checker only
 
 
+_SAID_BY_QONNX = ("target", "rules", "rounding", "overflow")
+"""Options of a session that a QONNX model can say."""
+
+
 @dataclass(frozen=True)
 class QuantizedModel:
     """A quantized model.
 
     Attributes
     ----------
-    model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear.
+    model : the ONNX model, with pairs of QuantizeLinear and DequantizeLinear, or with Quant nodes of QONNX.
     session : session in fixed point that gives the same bits.
     entries : entry for each layer that a correction changed or left.
     check : phrase that tells what was compared of the model, read back, and the session; or why nothing was.
     verdicts : verdict on each step of a guarded recipe, such as "best".
-    target : name of the device within whose constraints formats were chosen; None for none.
+    target : device within whose constraints formats were chosen and whose rules are not in the file; None for none.
     """
 
     model: onnx.ModelProto
@@ -57,8 +61,8 @@ class QuantizedModel:
         found = []
         if self.target is not None:
             found.append(
-                f"formats are within target {self.target}, and its rules are not in the file, which rounds half to even "
-                f"as ONNX does: give target {self.target} to a run"
+                f"formats are within target {self.target}, and its rules are not in the file, which rounds half to "
+                f"even as ONNX does: give target {self.target} to a run"
             )
         if count := _recurrent_nodes(self.session.graph):
             what = "1 recurrent node" if count == 1 else f"{count} recurrent nodes"
@@ -81,6 +85,7 @@ def quantize_model(
     qformat: QFormat | str | None = None,
     options: CalibrationOptions | None = None,
     session: SessionOptions | None = None,
+    writes: Writes = "qdq",
     **keywords: Unpack[CalibrationKeywords],
 ) -> QuantizedModel:
     """Return a model as a quantized ONNX model, with its constants corrected and formats chosen on data.
@@ -99,9 +104,12 @@ def quantize_model(
         Format of the activations that have none otherwise: those that `formats` does not name, and those that no run of
         the data computed, as in a branch that was never taken.
     options, keywords
-        See `CalibrationOptions`. Activations have 8 or 16 bits.
+        See `CalibrationOptions`. Activations have 8 or 16 bits where pairs are written.
     session
-        Options of the runs, of which the limits (``max_...``) and `threads` have an effect; None for the defaults.
+        Options of the runs, of which the limits (``max_...``) and `threads` have an effect; None for the defaults. For
+        QONNX `target`, `rules`, `rounding` and `overflow` have, too: each tensor is written with its own.
+    writes
+        Nodes that round: "qdq", pairs of ONNX, or "qonnx", Quant nodes.
 
     Raises
     ------
@@ -115,12 +123,13 @@ def quantize_model(
     """
     check_keywords("quantize_model", keywords, CalibrationKeywords)
     options = options_with(CalibrationOptions, options, keywords)
-    limits = (session or SessionOptions()).in_float32()
+    runs = session or SessionOptions()
+    limits = runs.in_float32()
     if formats is None and data is None:
         if qformat is None:
             raise OptionError("formats are needed, or a qformat, or data that formats are chosen on: give one of them")
         formats = {}
-    if formats is None and options.activation_word_length not in ACTIVATION_BITS:
+    if writes == "qdq" and formats is None and options.activation_word_length not in ACTIVATION_BITS:
         raise OptionError(f"a quantized model stores activations in 8 or 16 bits, not {options.activation_word_length}")
     graph = model if isinstance(model, Graph) else load(model)
 
@@ -132,17 +141,20 @@ def quantize_model(
         return found if qformat is None else _with_rest(changed, found, qformat)
 
     corrected = correct(graph, formats_of, data, recipe, limits)
-    fixed = InferenceSession(corrected.graph, limits, formats=corrected.formats, qformat=qformat)
+    said = _SAID_BY_QONNX if writes == "qonnx" else ()
+    rules = {name: getattr(runs, name) for name in said}
+    fixed = InferenceSession(corrected.graph, replace(limits, **rules, formats=corrected.formats, qformat=qformat))
     fixed = with_shape_formats(fixed, data)
     try:
-        written = quantized_model(fixed)
+        written = quantized_model(fixed, writes)
     except UndecidedFormatError as error:
         if qformat is None:
             raise
         fixed = with_formats(fixed, dict.fromkeys(error.names, QFormat.of(qformat)))
-        written = quantized_model(fixed)
+        written = quantized_model(fixed, writes)
     check = check_written(fixed, written, data)
-    target = options.target.name if isinstance(options.target, Target) else None
+    is_said = writes == "qonnx" and runs.target is not None
+    target = options.target.name if isinstance(options.target, Target) and not is_said else None
     return QuantizedModel(written, fixed, corrected.entries, check, corrected.verdicts, target)
 
 

@@ -1,34 +1,22 @@
 """Constants of a quantized model: integers in initializers, each with a DequantizeLinear after it."""
 
 from collections.abc import Callable, Container
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.errors import FormatError, UnsupportedError
+from qengine.errors import UnsupportedError
 from qengine.kernels.reference.requantize import quantize
 from qengine.model.graph import Graph, Names, Node
 from qengine.model.rules import BiasRule
 from qengine.model.steps import Tensor
 from qengine.model.steps.bias import bias_codes
 from qengine.qformat import ChannelFormats, Format, QFormat, fraction_bits_of
+from qengine.quantization.qdq.spelling import Spelling
 
-ACTIVATION_BITS = (8, 16)
-
-OPSET, WIDE_OPSET = 13, 21
-"""The first opset with a scale for each channel, and the first with 16-bit integers: those that are written."""
-
-
-class OldOpsetError(UnsupportedError):
-    """An opset has no integers of a word length."""
-
-
-def check_opset(version: int, bits: int) -> None:
-    """Raise OldOpsetError if an opset is too old for integers of a word length."""
-    least = WIDE_OPSET if bits > 8 else OPSET
-    if version < least:
-        raise OldOpsetError(f"integers of {bits} bits exist from opset {least} on, not at {version}")
+_BIAS_BITS = 32
 
 
 class StoredConstants:
@@ -46,6 +34,8 @@ class StoredConstants:
         Names of constants that an operator reads unquantized too, and which therefore keep their names.
     add_node
         Function that is called with each new node.
+    spelling
+        Nodes that give the constants.
 
     Attributes
     ----------
@@ -53,11 +43,17 @@ class StoredConstants:
     """
 
     def __init__(
-        self, graph: Graph, version: int, names: Names, kept: Container[str], add_node: Callable[[Node], None]
+        self,
+        graph: Graph,
+        version: int,
+        names: Names,
+        kept: Container[str],
+        add_node: Callable[[Node], None],
+        spelling: Spelling,
     ) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
         self._derived, self._version, self._names, self._add_node = graph.derived, version, names, add_node
-        self._kept = kept
+        self._kept, self._spelling, self._unrounded = kept, spelling, graph.unrounded_biases
         self._used_own_names: set[str] = set()
         self._outputs: dict[tuple[str, object], str] = {}
 
@@ -70,12 +66,12 @@ class StoredConstants:
     def in_format(self, name: str, array: NDArray[Any], fmt: Format) -> str:
         """Return the name of a constant after DequantizeLinear: the model's own name of it, if that is free."""
         if (name, fmt) not in self._outputs:
-            check_opset(self._version, fmt.bits)
-            codes = quantize(array, fraction_bits_of(fmt, array.ndim), fmt.word())
+            self._spelling.check(name, fmt, self._version, is_constant=True)
+            codes = quantize(array, fraction_bits_of(fmt, array.ndim), self._spelling.word(name, fmt))
             axis = fmt.axis if isinstance(fmt, ChannelFormats) else None
             each = (fmt,) if isinstance(fmt, QFormat) else fmt.formats
             out = self._own_name(name)
-            self._outputs[name, fmt] = self._dequantize(codes, out, [one.fraction_bits for one in each], axis)
+            self._outputs[name, fmt] = self._decode(codes, fmt.bits, out, [one.fraction_bits for one in each], axis)
         return self._outputs[name, fmt]
 
     def bias(self, name: str, array: NDArray[Any], bits: NDArray[np.int64], fmt: Format | None, *, is_own: bool) -> str:
@@ -108,8 +104,15 @@ class StoredConstants:
                 n = np.tile(bits, channels // bits.size)
             real = Tensor(name, array.dtype, array.shape, array)
             codes = bias_codes(real, array.shape, n, BiasRule()).astype(np.int32)
+            if self._unrounded and not np.array_equal(np.ldexp(codes.astype(np.float64), -n), array):
+                raise UnsupportedError(
+                    f"bias '{name}' is finer than the sums that it goes into, and integers at their scale do not hold "
+                    "it: write the model as QONNX (--as qonnx)"
+                )
             out = self._own_name(name) if is_own else self._names.fresh(f"{name}_bias")
-            self._outputs[key] = self._dequantize(codes, out, n.tolist(), None if n.size == 1 else array.ndim - 1)
+            self._outputs[key] = self._decode(
+                codes, _BIAS_BITS, out, n.reshape(-1).tolist(), None if n.size == 1 else array.ndim - 1
+            )
         return self._outputs[key]
 
     def number(self, name: str, array: NDArray[Any], fmt: QFormat) -> str:
@@ -122,23 +125,10 @@ class StoredConstants:
             self._outputs[key] = name if same and name in self._kept else self.add(f"{name}_rounded", rounded)
         return self._outputs[key]
 
-    def _dequantize(self, codes: NDArray[Any], out: str, bits: list[int], axis: int | None) -> str:
-        """Add codes, and a DequantizeLinear that gives the tensor `out`; return the name."""
-        with np.errstate(over="ignore", under="ignore"):
-            scale = np.exp2(-np.array(bits, np.float64)).astype(np.float32)
-        if not scale.all() or not np.isfinite(scale).all():
-            n = max(bits) if not scale.all() else min(bits)
-            raise FormatError(
-                f"'{out}' has {n} fraction bits, and float32 has no scale of 2^{-n}: "
-                "choose other formats for the operator that reads it"
-            )
-        stored = f"{out}_quantized"
-        name = self.add(stored, codes)
-        scale_name = self.add(f"{stored}_scale", scale if axis is not None else scale.reshape(()))
-        zero = self.add(f"{stored}_zero_point", np.zeros(len(bits) if axis is not None else (), codes.dtype))
-        attributes = {} if axis is None else {"axis": axis}
-        inputs = (name, scale_name, zero)
-        self._add_node(Node("DequantizeLinear", inputs, (out,), attributes, f"{out}_dequantize", version=self._version))
+    def _decode(self, codes: NDArray[Any], width: int, out: str, bits: list[int], axis: int | None) -> str:
+        """Add codes, and a node that gives the tensor `out`; return the name."""
+        node = self._spelling.constant(codes, width, bits, axis, out, self.add)
+        self._add_node(node if node.domain else replace(node, version=self._version))
         return out
 
     def _own_name(self, constant: str) -> str:

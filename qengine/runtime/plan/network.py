@@ -20,7 +20,7 @@ from qengine.model.formats.assign import FormatRequest, assign_formats
 from qengine.model.formats.files import parse_format
 from qengine.model.formats.formattable import Formattable
 from qengine.model.formats.parts import whole_tensors
-from qengine.model.graph import Graph, Node, Value
+from qengine.model.graph import NO_ACTIVATION, Graph, Node, Value
 from qengine.model.ops.support_check import check_supported
 from qengine.model.passes import AS_WRITTEN, Copies, optimize, remove_dead, with_hidden_outputs
 from qengine.model.rules import Modes, Rules
@@ -212,13 +212,35 @@ class Network:
                     f"rules name '{name}', and the model has no such tensor{did_you_mean(name, existing)}"
                 )
         renamed = {self.model.aliases.get(n, n): modes for n, modes in rules.tensors.items()}
-        return replace(rules, tensors={**self.own_rules, **renamed})
+        return self.with_own_rules(replace(rules, tensors=renamed))
 
-    @property
-    def own_rules(self) -> Mapping[str, Modes]:
-        """The rules that a quantized model has for its tensors; none where other formats replace its own."""
+    def with_own_rules(self, rules: Rules) -> Rules:
+        """Return rules with those of a quantized graph, as `with_rules`; a graph inside of a node has some too.
+
+        A result and that of the Relu or Clip which is fused into its operator are rounded once, so they share modes.
+        """
         keeps = self.request is not None and self.request.qformat is None
-        return self.model.rules if keeps else {}
+        tensors = {**(self.model.rules if keeps else {}), **rules.tensors}
+        for before, after in self._fused.items() if tensors else ():
+            if before in tensors or after in tensors:
+                both = tensors.get(before, Modes()).over(tensors.get(after, Modes()))
+                tensors |= {before: both, after: both}
+        return replace(rules, tensors=tensors) if tensors else rules
+
+    @cached_property
+    def _fused(self) -> Mapping[str, str]:
+        """The result of each fused Relu or Clip, by the tensor that it bounds."""
+        makers = {name: node for node in self.model.nodes for name in node.outputs}
+        fused = [node.outputs[0] for node in self.optimized.nodes if node.activation not in (None, NO_ACTIVATION)]
+        found = {makers[name].inputs[0]: name for name in fused if name in makers}
+        return {before: after for before, after in found.items() if makers[after].operator in ("Relu", "Clip")}
+
+    def notes_on_rules(self, rules: Rules) -> tuple[str, ...]:
+        """Return a note on each tensor that rules name and that a run does not round."""
+        rounded = self.optimized.tensors() | self.optimized.inner_tensors() | self.model.constants.keys()
+        rounded |= self._fused.keys() | self.source.constants.keys()
+        names = [name for name in rules.tensors if self.model.aliases.get(name, name) not in rounded]
+        return tuple(f"a rule for '{name}' has no effect, as the run does not compute it" for name in names)
 
     @property
     def source(self) -> Graph:
@@ -230,10 +252,17 @@ class Network:
         """Notes for the user: how the model was read, and which requests have no effect."""
         return (*self.model.notes, *(self.table.notes if self.table else ()))
 
-    def encoded_constants(self, names: tuple[str, ...]) -> dict[str, Tensor]:
+    def encoded_constants(self, names: tuple[str, ...], rules: Rules) -> dict[str, Tensor]:
         """Return those of the names that are constants in fixed point, with the values and formats of the run.
 
         A constant that the passes replaced by several different ones is left out, as none of them equals it.
+
+        Parameters
+        ----------
+        names
+            Names of tensors.
+        rules
+            Rules of the run, which say how constants are rounded.
         """
         tensors: dict[str, Tensor] = {}
         if self.table is None:
@@ -242,7 +271,8 @@ class Network:
             derived = [n for n in self.table.constants if self.optimized.derived.get(n, n) == name]
             if name in self.model.constants and len(derived) == 1:
                 array = self.optimized.constants[derived[0]]
-                tensors[name] = Tensor(name, array.dtype, array.shape, array, self.table.constants[derived[0]])
+                fmt, encoding = self.table.constants[derived[0]], rules.modes("constants", name)
+                tensors[name] = Tensor(name, array.dtype, array.shape, array, fmt, encoding=encoding)
         return tensors
 
     def graph_with_outputs(self, names: tuple[str, ...]) -> Graph:

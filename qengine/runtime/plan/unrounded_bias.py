@@ -1,7 +1,7 @@
 """Constant biases that are finer than the sums they go into, added as the real numbers that they are.
 
-A bias in fixed point has the fraction bits of the sums, and a finer one is rounded to them. In a QONNX model it must not
-be: the model adds a float32 bias to the sum and rounds the total once. That total can be had from integers all the same.
+A bias in fixed point has the fraction bits of the sums, and a finer one is rounded to them. But a QONNX model adds a
+float32 bias to the sum and rounds the total once, and integers give the same result.
 Let a sum be an integer x, the bias an integer b and a fraction f with 0 < f < 1, and let s >= 1 bits be dropped. All
 numbers at which the result changes are integers, so x + b + f lies strictly between two of them, wherever f lies: any
 other fraction gives the same result. So
@@ -49,6 +49,8 @@ def with_unrounded_bias(step: Linear, output: Tensor, arithmetic: Arithmetic) ->
     n = np.asarray(step.x.fraction_bits + step.weight_fraction_bits())
     if bias.value is None:
         return (step if bias.format is not None and bias.fraction_bits <= n.min() else _in_float32(step)), arithmetic
+    if bias.format is not None:  # the user rounds it
+        return step, arithmetic
     scaled = scale(bias.value.astype(np.float64).reshape(step.bias_shape), n)
     has_fraction = np.not_equal(scaled, np.floor(scaled))
     if arithmetic.rounding in _TWICE or not has_fraction.any():

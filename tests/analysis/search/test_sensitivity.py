@@ -40,7 +40,7 @@ def measured(units, samples=12, priced=None):
 
 
 def rounded(array, unit, width):
-    form = str(unit.formats[width])
+    form = unit.spelled(width)
     return qengine.dequantize(qengine.quantize(array, form), form)
 
 

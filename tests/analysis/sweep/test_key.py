@@ -25,7 +25,7 @@ OF_TYPE = {
     "accumulator_bits": WIDTHS,
     "percentile": st.none() | st.floats(1, 100),
     **dict.fromkeys(("per_channel", "unsigned", "tie_joins"), st.booleans()),
-    **dict.fromkeys(("method", "qformat", "formats", "rounding", "overflow"), WORDS),
+    **dict.fromkeys(("method", "qformat", "formats", "target", "target_rules", "rounding", "overflow"), WORDS),
     "headroom": st.none() | st.floats(1, 100),
     "output_bits": st.none() | st.sampled_from(["auto", "16"]),
     "recipe": st.none() | st.sampled_from(["none", "fold", "fold+bias"]),

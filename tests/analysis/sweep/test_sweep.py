@@ -238,7 +238,7 @@ def test_batches_change_no_code_of_a_sample(classifier, tmp_path):
 def test_calibration_options_of_a_point():
     point = Grid(bits=[6], methods=["max"], unsigned=True, tie_joins=True).points()[1]
     assert point.calibration() == CalibrationOptions(
-        bits=8, weight_bits=6, activation_bits=6, method="max", unsigned=True, tie_joins=True
+        weight_bits=6, activation_bits=6, method="max", unsigned=True, tie_joins=True
     )
 
 

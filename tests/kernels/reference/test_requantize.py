@@ -182,6 +182,39 @@ def test_fit_alone_counts_what_it_is_given():
     assert tally.tolist() == [1, 0, 127, 3, 0]
 
 
+@pytest.mark.parametrize(
+    ("overflow", "signed", "unsigned"),
+    [
+        ("saturate", [-4, -4, -4, -3, 0, 3, 3, 3, 3], [0, 0, 0, 0, 0, 3, 4, 7, 7]),
+        ("symmetric", [-3, -3, -3, -3, 0, 3, 3, 3, 3], [0, 0, 0, 0, 0, 3, 4, 7, 7]),
+        ("wrap", [-1, 3, -4, -3, 0, 3, -4, 0, 1], [7, 3, 4, 5, 0, 3, 4, 0, 1]),
+        ("zero", [0, 0, -4, -3, 0, 3, 0, 0, 0], [0, 0, 0, 0, 0, 3, 4, 0, 0]),
+    ],
+)
+def test_hand_table_of_overflows(overflow, signed, unsigned):
+    """Words of 3 bits; ap_fixed's SAT, SAT_SYM, WRAP and SAT_ZERO."""
+    values = np.array([-9, -5, -4, -3, 0, 3, 4, 8, 9])
+    for is_signed, expected in ((True, signed), (False, unsigned)):
+        word = Word(3, is_signed, overflow=overflow)
+        assert requantize(values, 0, word).tolist() == expected
+        assert quantize(values.astype(np.float32), 0, word).tolist() == expected
+        assert quantize(np.ldexp(values, -2).astype(np.float32), 2, word).tolist() == expected
+        counted = [new_tally() for _ in range(2)]
+        requantize(values, 0, word, tally=counted[0])
+        quantize(values.astype(np.float32), 0, word, tally=counted[1])
+        assert counted[0].tolist() == counted[1].tolist()
+        assert counted[0][SATURATED] == sum(not word.lowest <= v <= word.most for v in values.tolist())
+        assert counted[0][UNDERFLOWED] == 0
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_whole_numbers_are_rounded_as_real_ones(rounding):
+    """A format with a step of 8: integers are no shifts, so that tflite and ruy round them once."""
+    values = np.arange(-50, 50)
+    word = Word(8, True, rounding)
+    assert quantize(values, -3, word).tolist() == quantize(values.astype(np.float64), -3, word).tolist()
+
+
 def test_unknown_overflow():
     word = Word(8, True, overflow="explode")
     for call in (lambda: requantize(np.array([1]), 0, word), lambda: quantize(np.array([1.0]), 0, word)):

@@ -11,6 +11,7 @@ from oracle.codes import OVERFLOWS, ROUNDINGS, Fmt, Options
 from oracle.recurrent import DEFAULTS, FUNCTIONS, GATES, Recurrent
 
 import qengine
+from qengine.errors import UnsupportedError
 
 BOTH = "bidirectional"
 NAMES = {"y": "y", "h": "h", "c": "c", "gates": "y (gates)", "cell": "y (cell)"}
@@ -191,3 +192,21 @@ def test_no_bias_saturates(operator):
     session = qengine.InferenceSession(node.model, isa="reference", qformat="Q2.13", formats={"y": "Q0.15"})
     for got, want in zip(session.run(None, node.feeds), session.in_float32().run(None, node.feeds), strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=5e-4)
+
+
+@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
+def test_a_register_that_may_stop_sums_is_refused(operator):
+    """A wide one is as good as none; of a narrow one only the wrap at the end of a sum is defined."""
+    node = Node(operator, given="b", computed="")
+    options = {"isa": "reference", "qformat": "Q3.4", "strict": True}
+    (want,) = qengine.InferenceSession(node.model, **options).run(["y"], node.feeds, raw=True)
+    for rule in ({"overflow": "saturate"}, {"rounds_inside": True}):
+        rules = {"recurrent": {"rounding": "half_even"}, "linear": {"rounding": "half_up"}}
+        wide = qengine.InferenceSession(node.model, rules={**rules, "accumulator": {"bits": 40, **rule}}, **options)
+        np.testing.assert_array_equal(wide.run(["y"], node.feeds, raw=True)[0], want)
+        narrow = qengine.InferenceSession(node.model, rules={**rules, "accumulator": {"bits": 20, **rule}}, **options)
+        with pytest.raises(UnsupportedError, match=r"give the accumulator more bits, or islands=recurrent$"):
+            narrow.run(["y"], node.feeds)
+    cut = qengine.InferenceSession(node.model, rules={"accumulator": {"fraction_bits": 4}}, **options)
+    with pytest.raises(UnsupportedError, match="its sums may reach the ends of the accumulator, or are cut"):
+        cut.run(["y"], node.feeds)

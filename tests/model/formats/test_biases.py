@@ -8,6 +8,7 @@ from networks import weights
 import qengine
 from qengine import dequantize, quantize
 from qengine.analysis.inspection.costs import Workload, find_cost
+from qengine.analysis.report import compare
 from qengine.errors import FormatError, UnsupportedError
 from qengine.qformat import ChannelFormats
 from qengine.quantization.qdq import quantized_model
@@ -117,3 +118,10 @@ def test_the_cost_of_a_bias_is_that_of_its_word():
 
     plain, short = (session(CHAIN, given, qformat="Q4.3") for given in ({}, {"b": "Q0.3"}))
     assert cost(plain) - cost(short) == 4 * (32 - 4) / 8
+
+
+def test_a_bias_that_saturates_in_its_format_is_noted_once():
+    s = session(CHAIN, {"b": "Q-2.5"}, qformat="Q4.3")
+    notes = [note for note in compare(s, s.in_float32(), {"x": X}).notes if "'b'" in note]
+    over = int(np.count_nonzero(np.abs(B) > 0.25))
+    assert notes == [f"{over} of 4 elements of constant 'b' saturate in Q-2.5"]

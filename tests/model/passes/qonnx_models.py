@@ -226,7 +226,7 @@ class RandomNetwork:
         del other
 
     def concat(self):
-        again, n = self.rounded(self.tensor, 2)
+        again, _ = self.rounded(self.tensor, 2)
         self.b.node("Concat", f"{self.tensor} {again}", f"k{self.count}", axis=1)
         self.channels *= 2
         self.tensor, self.n = self.rounded(f"k{self.count}", 2)

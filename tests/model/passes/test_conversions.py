@@ -108,9 +108,10 @@ def test_formats_that_are_kept_give_the_same_session():
 
 def test_a_session_with_other_formats_converts_elsewhere():
     first = session(CHAIN, qformat="Q4.3")
-    for given, converted in (({"c": "Q2.5", "p": "Q1.6"}, 1), ({"p": "Q1.6"}, 0), ({"r": "Q2.5", "p": "Q1.6"}, 1)):
+    both = {"c": "Q2.5", "p": "Q1.6"}
+    for given, converted in ((both, 1), ({**both, "p": "Q2.5"}, 0), (both, 1), ({"r": "Q2.5", "p": "Q1.6"}, 1)):
         options = qengine.SessionOptions(qformat="Q4.3", formats=given)
-        other = first.with_options(options)
+        first = other = first.with_options(options)
         assert operators(other).count("Requantize") == converted
         np.testing.assert_array_equal(codes(other, "y"), codes(session(CHAIN, given, qformat="Q4.3"), "y"))
         np.testing.assert_allclose(other.in_float32().run(None, FEEDS)[0], first.in_float32().run(None, FEEDS)[0])

@@ -316,3 +316,64 @@ def test_a_quantize_linear_of_stored_integers_is_no_fixed_point():
     assert "quantizes the integers 'q'" in session.notes[0]
     with pytest.raises(qengine.QEngineError, match=r"^node 'p' \(QuantizeLinear\): 'q' is int8"):
         session.run(None, {"x": np.zeros(3, np.float32)})
+
+
+@pytest.mark.parametrize("zero", [0, 128])
+@pytest.mark.parametrize(
+    ("least", "most", "fmt", "overflow"),
+    [
+        (-8, 7, "Q0.3", None),
+        (-7, 7, "Q0.3", "symmetric"),
+        (-1, 1, "Q-2.3", "symmetric"),
+        (0, 15, "UQ1.3", None),
+        (-128, 127, "Q4.3", None),
+        (-127, 127, "Q4.3", "symmetric"),
+        (-5, 9, "Q4.3", None),
+    ],
+)
+def test_a_clip_between_a_pair_is_a_format_of_fewer_bits(least, most, fmt, overflow, zero):
+    """Brevitas stores integers of 2 to 7 bits in int8, with a Clip to their range."""
+    b = Builder("uint8" if zero else "int8")
+    dtype = np.uint8 if zero else np.int8
+    bounds = {"least": dtype(least + zero), "most": dtype(most + zero)}
+    b.constants |= bounds
+    names = []
+    for x, n in (("x", 3), ("c", 3)):
+        if x == "c":
+            b.constants |= {
+                "w_i": codes((4, 2, 3, 3)),
+                "w_least": np.int8(-7),
+                "w_most": np.int8(7),
+                "w_s": np.float32(1 / 8),
+            }
+            b.node("Clip", "w_i w_least w_most", "w_c")
+            b.nodes.append(("DequantizeLinear", "w_c w_s", "w"))
+            b.node("Conv", f"{names[0]} w", "c")
+        scale, point = b.constant(f"{x}_s", np.float32(2.0**-n)), b.constant(f"{x}_z", dtype(zero))
+        b.nodes.append(("QuantizeLinear", f"{x} {scale} {point}", f"{x}_q"))
+        b.node("Clip", f"{x}_q least most", f"{x}_k")
+        b.nodes.append(("DequantizeLinear", f"{x}_k {scale} {point}", f"{x}_dq"))
+        names.append(f"{x}_dq")
+    model = b.model(inputs={"x": [1, 2, 9, 9]}, outputs=["c_dq", "c_k"])
+    x = np.float32(RNG.uniform(-2, 2, (1, 2, 9, 9)))
+    for isa in ("reference", None):
+        session = assert_bits_of_onnx(model, x, isa=isa)
+    found = {event.tensor.name: event.tensor for event in session.trace({"x": x})}
+    result = found["c_dq"]
+    assert {str(one.format) for one in (found["x"], result)} == {fmt}
+    assert str(session.formats["w"]) == "Q0.3"
+    assert session.rules.modes("linear", "c_dq").overflow == (overflow or "saturate")
+    assert [name for name, tensor in found.items() if tensor.format is None] == ["c_k"]
+
+
+def test_pairs_in_a_graph_inside_of_a_node_are_rounded_where_there_are_none_around_it():
+    b = Builder()
+    inner = onnx.load_from_string(b.model(inputs={"x": [4]}, outputs=[b.pair("x", 2)])).graph
+    del inner.input[:]
+    branch = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
+    inputs = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in (("x", 1, [4]), ("c", 9, []))]
+    graph = helper.make_graph([branch], "outer", inputs, [helper.make_tensor_value_info("y", 1, [4])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=8)
+    x = np.float32([-0.3, 0.3, 1.3, -99])
+    (found,) = qengine.InferenceSession(model).run(None, {"x": x, "c": np.bool_(1)})
+    assert found.tolist() == [-0.25, 0.25, 1.25, -32]

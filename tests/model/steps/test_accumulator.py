@@ -383,6 +383,7 @@ def biased(b, rule, form=None, weight="Q0.7", shape=None):
         (BiasRule(9, "most"), ([128 << 4, -38 << 4, 1 << 4], 0)),
         (BiasRule(16, "most"), ([2048, -615, 15], 0)),
         (BiasRule(8, 6, Rounding.FLOOR), ([64 << 5, -20 << 5, 0], 0)),
+        (BiasRule(8, shift=5), ([64 << 5, -19 << 5, 0], 0)),
         (BiasRule(8, -1), ([0, 0, 0], 0)),
         (BiasRule(64), ([2048, -615, 15], 0)),
     ],

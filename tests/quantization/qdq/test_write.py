@@ -11,7 +11,7 @@ from networks import network
 import qengine
 from qengine.errors import FormatError, OptionError
 from qengine.quantization.qdq import quantized_model
-from qengine.quantization.qdq.stored_constants import OPSET, WIDE_OPSET
+from qengine.quantization.qdq.spelling import OPSET, WIDE_OPSET
 
 FAMILIES = sorted((Path(__file__).parents[2] / "golden" / "families").glob("*.onnx"))
 RNG = np.random.default_rng(5)

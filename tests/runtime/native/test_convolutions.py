@@ -130,6 +130,18 @@ def test_every_rounding_and_overflow(qformat, rounding, overflow, name, sums, is
     assert not any(kernel.startswith("reference") for kernel in kernels), kernels
 
 
+@pytest.mark.parametrize(("rounding", "overflow", "isa"), covering(ROUNDINGS, OVERFLOWS, ISAS))
+def test_constants_in_every_mode(rounding, overflow, isa):
+    """Weights at ties, and some that do not fit."""
+    w = np.random.default_rng(8).integers(-300, 300, (8, 4, 3, 3)).astype(np.float32) / 256
+    model = network([("Conv", "x w", "y")], inputs={"x": [1, 4, 9, 9]}, constants={"w": w})
+    feeds = {"x": np.random.default_rng(9).normal(0, 1, (1, 4, 9, 9)).astype(np.float32)}
+    rules = {"constants.rounding": rounding, "constants.overflow": overflow}
+    got, want, kernels = both(model, feeds, isa, qformat="Q3.4", weight_qformat="Q0.7", rules=rules)
+    assert_same(got, want)
+    assert not any(kernel.startswith("reference") for kernel in kernels), kernels
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("formats", [("Q0.7", "Q9.-2"), ("Q0.15", "Q12.3"), ("Q9.-2", "Q-3.10"), ("Q0.15", "Q-2.17")])
 def test_shifts_near_and_far(formats, isa):

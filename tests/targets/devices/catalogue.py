@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from targets.devices import cmsis_legacy, esp, plain, tflite
+from targets.devices import cmsis_legacy, esp, hls, plain, tflite
 from targets.devices.device import Device
 from targets.devices.network import Format
 from targets.devices.random_networks import Limits
@@ -26,13 +26,15 @@ class Entry:
 _INT8 = {"sigmoid": Format(8, 8, signed=False), "tanh": Format(8, 7)}
 _Q7 = {name: Format(8, 7) for name in FUNCTIONS}
 _Q15 = {name: Format(16, 15) for name in FUNCTIONS}
-_TFLITE = Limits((*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS), functions=_INT8, symmetric=True)
+_TFLITE = Limits((*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS), functions=_INT8, symmetric=True, per_channel=True)
 _LEGACY = Limits((*LINEAR, "mul", *SIMPLE, *FUNCTIONS), functions=_Q7, off_grid=True)
 _ESP = Limits((*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS), keeps=False, functions=_Q7, off_grid=True)
 _FREE = Limits((*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS), keeps=False, functions=_Q7)
 
 CATALOGUE: dict[str, Entry] = {
-    "onnx": Entry(plain.Plain(), replace(_FREE, off_grid=True), "ONNX's definition; ONNX Runtime executed"),
+    "onnx": Entry(
+        plain.Plain(), replace(_FREE, off_grid=True, per_channel=True), "ONNX's definition; ONNX Runtime executed"
+    ),
     "qonnx": Entry(plain.Plain(), _FREE, "qonnx's definition"),
     "cmsis-nn-q7": Entry(cmsis_legacy.Legacy(), _LEGACY, "plain Python; CMSIS-NN's C compiled by hand"),
     "cmsis-nn-q7-m4": Entry(
@@ -50,12 +52,24 @@ CATALOGUE: dict[str, Entry] = {
     "litert-xnnpack": Entry(tflite.Xnnpack(), _TFLITE, "LiteRT executed, XNNPACK"),
     "tflite-16x8": Entry(
         tflite.Wide(),
-        Limits((*LINEAR, "add", "sub", "mul", *SIMPLE), bits=16, symmetric=True, most_shift=16),
+        Limits(
+            (*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS),
+            bits=16,
+            functions=_Q15,
+            symmetric=True,
+            most_shift=16,
+            per_channel=True,
+        ),
         "LiteRT executed, int16 activations",
     ),
     "esp32-s3": Entry(esp.EspS3(), _ESP, "plain Python; esp-ppq executed where no sum reaches 20 bits"),
-    "esp32-p4": Entry(esp.EspP4(), _ESP, "plain Python; esp-ppq executed"),
+    "esp32-p4": Entry(esp.EspP4(), replace(_ESP, per_channel=True), "plain Python; esp-ppq executed"),
     "ap-fixed": Entry(plain.ApFixed(), replace(_FREE, off_grid=True), "plain Python; apytypes executed"),
+    "hls4ml": Entry(
+        hls.Hls4ml(),
+        replace(_FREE, kinds=(*LINEAR, "add", "sub", "mul", *SIMPLE), off_grid=True),
+        "hls4ml's C++ executed",
+    ),
     "nnom": Entry(
         cmsis_legacy.Nnom(),
         replace(_LEGACY, kinds=(*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS), equal_sums=True),
@@ -63,7 +77,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "max78000": Entry(
         plain.Max78000(),
-        Limits((*LINEAR, "add", "sub", "mul", *SIMPLE), equal_sums=True),
+        Limits((*LINEAR, "add", "sub", "mul", *SIMPLE), equal_sums=True, off_grid=True),
         "plain Python; ai8x-synthesis's simulator run by hand",
     ),
     "gap": Entry(plain.Gap(), Limits((*LINEAR, *SIMPLE), off_grid=True), "plain Python"),

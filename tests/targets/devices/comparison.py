@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from targets.devices import random_networks
 
 import qengine
 
@@ -43,3 +44,21 @@ def compare(count, name, network, feeds, expected, target, isa="reference", **op
     found = qengine_codes(network, feeds, target, isa, **options)
     for node in network.nodes:
         count.add(f"{name} {node.kind} {node.output}", found[node.output], expected[node.output])
+
+
+def networks(limits, seeds, stream=0, kinds=None, chains=2):
+    """Yield (name, network, codes of inputs) of each kind of operator, and of chains of them.
+
+    Parameters
+    ----------
+    limits : what the device can do.
+    seeds : networks of each kind.
+    stream : number that tells the random numbers of one test from those of others.
+    kinds : kinds of operators; None for those of the device, and chains.
+    chains : number of chains.
+    """
+    for kind in kinds or (*limits.kinds, "chain"):
+        for seed in range(chains if kind == "chain" else seeds):
+            rng = np.random.default_rng([stream, seed])
+            network = random_networks.network(rng, limits, kind)
+            yield f"{kind}/{seed}", network, random_networks.inputs(rng, network)

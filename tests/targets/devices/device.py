@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from targets.devices.arithmetic import encoded, output_size, per_channel, saturated, sums, windows
-
-
-class NotDescribedError(Exception):
-    """A device computes something in a way that no rule describes, which the notes of its target say."""
 
 
 class Device:
@@ -33,10 +31,26 @@ class Device:
     def linear_node(self, network, node, x, fmt, out):
         """Return a convolution or a dense layer."""
         w_fmt = network.formats[f"{node.output}_w"]
+        if isinstance(w_fmt, list):
+            return self.by_channel(network, node, x, fmt, out)
         weights = self.weights(node.weights, w_fmt)
         fraction = fmt.fraction + w_fmt.fraction
         bias = np.zeros(len(weights), np.int64) if node.bias is None else self.bias(node.bias, fmt, w_fmt)
         return self.linear(node, x, weights, bias, fraction - out.fraction, out)
+
+    def by_channel(self, network, node, x, fmt, out):
+        """Return a linear node whose output channels have formats of their own: one node for each of them."""
+        found = []
+        for o, w_fmt in enumerate(network.formats[f"{node.output}_w"]):
+            of_channel = network.copy_with(f"{node.output}_w", w_fmt)
+            weights, part = node.weights[o : o + 1], x
+            if node.kind == "conv":
+                first = o // (len(node.weights) // node.group) * weights.shape[1]
+                part = x[:, first : first + weights.shape[1]]
+            bias = None if node.bias is None else node.bias[o : o + 1]
+            one = replace(node, weights=weights, bias=bias, group=1)
+            found.append(self.linear_node(of_channel, one, part, fmt, out))
+        return np.concatenate(found, axis=1)
 
     def weights(self, values, fmt):
         """Return the codes of weights."""
@@ -46,6 +60,24 @@ class Device:
         """Return the codes of a bias in units of the sums."""
         limit = 1 << 31
         return np.clip(encoded(values, fmt.fraction + w_fmt.fraction, self.constants), -limit, limit - 1)
+
+    def constant_codes(self, network):
+        """Return the codes of all weights, and of biases in units of the sums, by name."""
+        found = {}
+        for node in network.nodes:
+            if node.weights is None:
+                continue
+            w_fmt, fmt = network.formats[f"{node.output}_w"], network.formats[node.inputs[0]]
+            each = w_fmt if isinstance(w_fmt, list) else [w_fmt]
+            channels = range(len(each)) if len(each) > 1 else [slice(None)]
+            parts = [self.weights(node.weights[c], one) for c, one in zip(channels, each, strict=True)]
+            found[f"{node.output}_w"] = np.stack(parts) if len(each) > 1 else parts[0]
+            if node.bias is not None:
+                biases = [
+                    self.bias(np.atleast_1d(node.bias[c]), fmt, one) for c, one in zip(channels, each, strict=True)
+                ]
+                found[f"{node.output}_b"] = np.concatenate(biases)
+        return found
 
     def linear(self, node, x, weights, bias, shift, out):
         """Return the result of a linear node; `shift` is n_x + n_w - n_y."""

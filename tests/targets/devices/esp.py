@@ -6,10 +6,7 @@ import math
 
 import numpy as np
 from targets.devices.arithmetic import encoded, linear_shape, products, saturated, shifted
-from targets.devices.device import Device, NotDescribedError
-
-UNEQUAL_AREAS = frozenset({7, 13, 14, 15, 26, 28, 30, 41, 47, 51, 52, 55, 56, 60, 61, 63, 82, 83, 94, 95, 97})
-"""Elements of a window, up to 100, whose mean in float32 is not always the exact one rounded."""
+from targets.devices.device import Device
 
 
 class Esp(Device):
@@ -47,15 +44,21 @@ class Esp(Device):
 
     def add(self, node, inputs, formats, out, sign=1):
         """Return sums: each operand is brought to the output's format before, as esp-ppq exports it."""
-        terms = [
-            saturated(shifted(x, fmt.fraction - out.fraction, self.rounding), out)
-            for x, fmt in zip(inputs, formats, strict=True)
-        ]
+        terms = self.aligned(inputs, formats, out)
         return saturated(terms[0] + sign * terms[1], out)
 
     def sub(self, node, inputs, formats, out):
         """Return differences."""
         return self.add(node, inputs, formats, out, sign=-1)
+
+    def concat(self, node, inputs, formats, out):
+        """Return the codes one after the other, each brought to the output's format."""
+        return np.concatenate(self.aligned(inputs, formats, out), axis=1)
+
+    def aligned(self, inputs, formats, out):
+        """Return codes in the output's format."""
+        pairs = zip(inputs, formats, strict=True)
+        return [saturated(shifted(x, fmt.fraction - out.fraction, self.rounding), out) for x, fmt in pairs]
 
     def mul(self, node, inputs, formats, out):
         """Return products, times a power of two in float32, rounded."""
@@ -65,12 +68,6 @@ class Esp(Device):
 
     def mean(self, total, count, area, fmt, out):
         """Return a sum times the reciprocal of the area of the window in float32, rounded; padding counts."""
-        if area in UNEQUAL_AREAS:
-            raise NotDescribedError("a mean in float32 that differs from the exact one")
-        return self.float_mean(total, area, fmt, out)
-
-    def float_mean(self, total, area, fmt, out):
-        """Return a mean as the chip computes it."""
         inverse = np.float32(1) / np.float32(area)
         scale = np.float32(np.float32(2.0**-fmt.fraction) * inverse) * np.float32(2.0**out.fraction)
         return saturated(self.rounded(np.float32(total) * np.float32(scale)), out)

@@ -144,7 +144,7 @@ def _emit(w, network, node, inputs, output, constants, shapes, bias_word):
     window = {"padding": 0 if same else 1, "strideW": node.stride[1], "strideH": node.stride[0]}
     if node.kind in ("conv", "dense"):
         name = f"{node.output}_w"
-        codes, scale = constants[name], np.float64(2.0 ** -network.formats[name].fraction)
+        codes, scale = constants[name], _scale(network.formats[name])
         x_scale = 2.0 ** -network.formats[node.inputs[0]].fraction
         depthwise = node.group > 1
         axis = 3 if depthwise else 0
@@ -153,7 +153,7 @@ def _emit(w, network, node, inputs, output, constants, shapes, bias_word):
         elif codes.ndim == 4:
             codes = np.transpose(codes, (0, 2, 3, 1))
         count = constants[name].shape[0]
-        scale = scale if node.kind == "dense" else np.full(count, scale)
+        scale = scale if node.kind == "dense" or scale.ndim else np.full(count, scale)
         extra = [w.tensor(name, codes.shape, "INT8", scale, codes.astype(np.int8), axis=axis)]
         bias = constants.get(f"{node.output}_b", np.zeros(count))  # some kernels want one
         dtype = np.int64 if bias_word == "INT64" else np.int32
@@ -181,3 +181,8 @@ def _emit(w, network, node, inputs, output, constants, shapes, bias_word):
     else:
         names = {"relu": "RELU", "sigmoid": "LOGISTIC", "tanh": "TANH"}
         w.operator(names[node.kind], inputs, [output], version=2)
+
+
+def _scale(fmt):
+    """Return the scale of weights, or one for each channel."""
+    return np.array([2.0**-one.fraction for one in fmt] if isinstance(fmt, list) else 2.0**-fmt.fraction)

@@ -50,6 +50,11 @@ class Node:
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     group: int = 1
     counts_pads: bool = False
+    depthwise: bool = False
+
+    def __post_init__(self):
+        """Note a node whose filters see one channel each; one channel of it is still a part of such a node."""
+        self.depthwise = self.depthwise or self.group > 1
 
 
 OPERATORS = {
@@ -71,10 +76,13 @@ OPERATORS = {
 
 @dataclass
 class Network:
-    """Nodes in order, shapes of the inputs without the batch, formats by tensor. Weights are NAME_w, biases NAME_b."""
+    """Nodes in order, shapes of the inputs without the batch, formats by tensor.
+
+    Weights are NAME_w, biases NAME_b. Weights may have a list of formats, one for each output channel.
+    """
 
     inputs: dict[str, tuple[int, ...]]
-    formats: dict[str, Format]
+    formats: dict[str, Format | list[Format]]
     nodes: list[Node] = field(default_factory=list)
 
     def add(self, kind: str, inputs: list[str], output: str, fmt: Format, **how) -> str:
@@ -83,9 +91,13 @@ class Network:
         self.formats[output] = fmt
         return output
 
-    def weigh(self, output: str, fmt: Format) -> None:
+    def weigh(self, output: str, fmt: Format | list[Format]) -> None:
         """Set the format of the weights of a node."""
         self.formats[f"{output}_w"] = fmt
+
+    def copy_with(self, name: str, fmt: Format) -> Network:
+        """Return the network with another format of a tensor."""
+        return Network(self.inputs, {**self.formats, name: fmt}, self.nodes)
 
     def as_onnx(self) -> onnx.ModelProto:
         """Return the network as a model; every output of a node is an output of the model."""
@@ -112,6 +124,8 @@ class Network:
         graph = helper.make_graph(nodes, "g", inputs, outputs, constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
-    def named_formats(self) -> dict[str, str]:
+    def named_formats(self) -> dict[str, str | list[str]]:
         """Return the formats by tensor as qengine reads them."""
-        return {name: str(fmt) for name, fmt in self.formats.items()}
+        return {
+            name: [str(one) for one in fmt] if isinstance(fmt, list) else str(fmt) for name, fmt in self.formats.items()
+        }

@@ -94,7 +94,7 @@ class AiEngine(Plain):
 class Max78000(Plain):
     """Analog Devices MAX78000: half up, sums of equal formats, means cut toward zero, biases of 8 bits << 7."""
 
-    rounding = "half_up"
+    rounding = constants = "half_up"
 
     def bias(self, values, fmt, w_fmt):
         """Return the codes of a bias: 8 bits, which a shift by 7 brings to the sums."""

@@ -22,6 +22,7 @@ class Limits:
     functions : formats of the results of functions.
     symmetric : whether the least code of a weight is left out.
     off_grid : whether weights and biases lie between codes, so that their rounding counts.
+    per_channel : whether weights may have a format for each output channel.
     pads : "none", "same" for those that keep the size of the picture at a stride of 1, "less" for those that are less
         than the stride, or "any".
     """
@@ -37,6 +38,7 @@ class Limits:
     symmetric: bool = False
     off_grid: bool = False
     pads: str = "any"
+    per_channel: bool = False
 
 
 def inputs(rng, network):
@@ -72,6 +74,11 @@ def linear(rng, limits, network, kind, source, output, channels, bias=True, **ho
     spread = 2.0 ** min(shift + limits.bits - 2, 30)
     b = np.round(rng.uniform(-spread, spread, filters)) * 2.0 ** -(fmt.fraction + w_fmt.fraction)
     network.weigh(output, w_fmt)
+    if limits.per_channel and rng.integers(3) == 0:
+        # Weights that are a power of two smaller have as many fraction bits more, and their shift is longer.
+        finer = rng.integers(0, limits.most_shift - shift + 1, filters)
+        w = w * 2.0 ** -finer.reshape((-1,) + (1,) * (w.ndim - 1))
+        network.weigh(output, [Format(w_fmt.bits, w_fmt.fraction + int(n)) for n in finer])
     return network.add(
         "dense" if kind == "dense" else "conv",
         [source],

@@ -112,7 +112,7 @@ class Ruy(DoubleRounding):
 
     def requantized(self, number, shift, out, node):
         """Return the sums as codes: a rounding high multiply, then a rounding shift, both half up."""
-        if node.group > 1 or shift <= 0:
+        if node.depthwise or shift <= 0:
             return super().requantized(number, shift, out, node)
         number = (wrapped(number, 32) * self.multiplier + (1 << 30)) >> 31
         return saturated((number + (1 << (shift - 2)) >> (shift - 1)) if shift > 1 else number, out)
@@ -151,3 +151,33 @@ class Wide(DoubleRounding):
         """Return sums of a dense layer: LiteRT requantizes in double, by C's `round`."""
         exact = number * 2.0**-shift
         return (np.sign(exact) * np.floor(np.abs(exact) + 0.5)).astype(np.int64)
+
+    def sigmoid(self, node, inputs, formats, out):
+        """Return a line between entries of the sigmoid at steps of 1/24, of the magnitude, mirrored."""
+        place = self.place(inputs[0], formats[0])
+        size = np.abs(place)
+        at, rest = np.minimum(size >> 9, 254), size & 0x1FF
+        line = np.where(size >> 9 >= 255, 0x7FFF << 10, (SIGMOIDS[at] << 9) + rest * (SIGMOIDS[at + 1] - SIGMOIDS[at]))
+        return np.where(place >= 0, line + (1 << 9), (1 << 25) - line + (1 << 9) - 1) >> 10
+
+    def tanh(self, node, inputs, formats, out):
+        """Return 2 * sigmoid(2x) - 1 from the same entries."""
+        place = self.place(inputs[0], formats[0])
+        size = np.abs(place)
+        at, rest = np.minimum(size >> 8, 254), size & 0xFF
+        line = np.where(size >> 8 >= 255, 0xFFFF << 8, (SIGMOIDS[at] << 8) + rest * (SIGMOIDS[at + 1] - SIGMOIDS[at]))
+        return np.where(place >= 0, line - (1 << 23) + (1 << 7), (1 << 23) - line + (1 << 7) - 1) >> 8
+
+    def place(self, x, fmt):
+        """Return 3/4 of the input, in units of 2^-14, half up."""
+        shift = fmt.fraction - 12
+        return (3 * x + ((1 << shift) >> 1)) >> shift if shift > 0 else 3 * x << -shift
+
+
+def _raised_sigmoid(i):
+    """Return an entry of the table: a little above the sigmoid, so that lines between entries err on both sides."""
+    s = 1 / (1 + math.exp(-i / 24))
+    return round((s - s * (1 - s) * (1 - 2 * s) / (16 * 24**2)) * 65536)
+
+
+SIGMOIDS = np.array([*(_raised_sigmoid(i) for i in range(255)), 65535], np.int64)

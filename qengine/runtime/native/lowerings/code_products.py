@@ -62,8 +62,6 @@ def lower_product_with_constant(context: PlainContext[Linear]) -> Lowered:
     if b is not None and b.value is None:
         raise NotLowered("a product of plain codes with a computed bias")
     rules = Accumulation(step, out, context.arithmetic)
-    if rules.in_order:
-        raise NotLowered("sums that are computed in order, in a register")
     matrix = (w.codes.T if context.function.transposed_w else w.codes).astype(np.int64)
     length, columns = matrix.shape
     bias = np.zeros(columns, np.int64)

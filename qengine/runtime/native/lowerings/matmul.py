@@ -22,6 +22,7 @@ from qengine.runtime.native.broadcast_op import ExactNumbers, broadcast_op
 from qengine.runtime.native.lowering_table import Lowered, NotLowered, PlainContext, lowers_plain
 from qengine.runtime.native.lowerings.broadcast import bounds_of, exact_op
 from qengine.runtime.native.lowerings.code_products import lower_product_with_constant
+from qengine.runtime.native.lowerings.register_sums import lower_in_order
 from qengine.runtime.native.matrix_product import Added, Stack, product_ops, stack_offsets
 from qengine.runtime.native.op import Op
 from qengine.runtime.native.tensor_buffer import TensorBuffer, constant_buffer
@@ -45,10 +46,12 @@ def lower_matrix_product(context: PlainContext[Linear]) -> Lowered:
 def _product_of_codes(context: PlainContext[Linear]) -> Lowered:
     """Lower a product of codes."""
     step, out = context.step, context.out
+    if Accumulation(step, out, context.arithmetic).in_order:
+        return lower_in_order(context)
     if step.w.value is not None:
         return lower_product_with_constant(context)
     rules = Accumulation(step, out, context.arithmetic)
-    if step.b is not None or rules.kept_bits is not None or rules.in_order:
+    if step.b is not None or rules.kept_bits is not None:
         raise NotLowered("a product of computed codes with a bias, or with a register that may be too narrow")
     length = step.x.shape[0 if context.function.transposed_x else -1]
     limit = _largest(step.x) * _largest(step.w) * length
@@ -83,6 +86,8 @@ def lower_scaled_product(context: PlainContext[Island]) -> Lowered:
 def lower_channel_scale(context: PlainContext[Linear]) -> Lowered:
     """Lower x times a factor of each channel, plus an offset of each."""
     step, out = context.step, TensorBuffer.plain(context.out)
+    if step.x.format is not None and context.out.format is not None:
+        return lower_in_order(context)
     if not context.is_float or step.b is None or step.w.shape != (step.x.shape[context.function.axis],):
         raise NotLowered("a factor of each channel of codes")
     column, shape = step.bias_shape, step.x.shape

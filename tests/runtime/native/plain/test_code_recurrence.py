@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from model.eager.test_recurrent_fixed import BOTH, Node
+from oracle import OVERFLOWS, ROUNDINGS
 from runtime.native.native import ISAS, both
 
 import qengine
 from qengine.errors import ModelError
 from qengine.kernels.code_recurrence import code_weights
+from qengine.kernels.emit import code_sums
 from qengine.kernels.isa import available
+from qengine.kernels.reference.requantize import requantize
+from qengine.kernels.reference.word import Word
 
 FORMATS_8 = {"y": "Q0.7", "y (gates)": "Q3.4", "y (cell)": "Q2.5"}
 FORMATS_16 = {"x": "Q2.13", "y": "Q0.15", "y (gates)": "Q4.11", "y (cell)": "Q2.13"}
@@ -33,9 +37,13 @@ CASES = {
     "LSTM of other functions in each direction": (
         Node("LSTM", given="b", direction=BOTH, activations=["HardSigmoid", "Tanh", "Elu", "Sigmoid", "Relu", "Tanh"]),
         FORMATS_8,
-        {"rounding": "half_away"},
+        {"rounding": "tflite", "overflow": "symmetric"},
     ),
-    "GRU": (Node("GRU", given="bh", direction=BOTH, lens=[2, 9, 5, 0, 1], **LARGE), FORMATS_8, {"rounding": "trunc"}),
+    "GRU": (
+        Node("GRU", given="bh", direction=BOTH, lens=[2, 9, 5, 0, 1], **LARGE),
+        FORMATS_8,
+        {"rounding": "half_zero", "overflow": "zero"},
+    ),
     "GRU of fine formats": (
         Node("GRU", given="bh", layout=1, **LARGE),
         {"y": "Q-1.16", "y (gates)": "Q-2.17"},
@@ -48,7 +56,7 @@ CASES = {
         {"overflow": "wrap"},
     ),
     "RNN": (Node("RNN", given="bh", direction="reverse", lens=[3, 0, 9, 1, 2], **LARGE), FORMATS_8, {}),
-    "RNN of 16 bits": (Node("RNN", given="b", layout=1, direction=BOTH, **LARGE), FORMATS_16, {}),
+    "RNN of 16 bits": (Node("RNN", given="b", layout=1, direction=BOTH, **LARGE), FORMATS_16, {"rounding": "away"}),
 }
 ON_ALL = ("LSTM", "GRU that resets after", "RNN")
 
@@ -68,6 +76,23 @@ def test_native_equals_the_reference(name, isa):
     assert [name for name in kernels if name != "quantize"] == ["gate_sums", "code_recurrence"]
     for a, b in zip(got, want, strict=True):
         np.testing.assert_array_equal(a, b, strict=True)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("overflow", OVERFLOWS)
+def test_every_rounding_and_overflow_of_a_number(rounding, overflow, monkeypatch):
+    """The functions as Python runs them: compiling all of them takes long."""
+    monkeypatch.setattr(code_sums, "njit", lambda **_: lambda function: function)
+    monkeypatch.setattr(code_sums, "shifted", code_sums.shifted.__wrapped__)
+    for shifts_left, shifts in ((False, (1, 2, 5, 13)), (True, (1, 2, 5, 13, 0, -1, -9))):
+        for signed in (True, False):
+            word = Word(5, signed, rounding, overflow)
+            code = code_sums.rounded.__wrapped__(rounding, word.fitting, shifts_left)
+            numbers = word.lowest, word.most, (1 << word.bits) - 1, 1 << (word.bits - 1) if signed else 0
+            for shift in shifts:
+                near = [*range(-70, 70), *(k << max(shift - 2, 0) for k in range(-150, 150)), 1 << 40, -(1 << 40)]
+                found = [code(v, max(shift, 0), max(-shift, 0), *numbers) for v in near]
+                assert found == requantize(np.array(near), shift, word).tolist()
 
 
 @pytest.mark.parametrize("threads", [2, 3])

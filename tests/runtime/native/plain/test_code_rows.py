@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering
 from networks import network
+from oracle import OVERFLOWS, ROUNDINGS
 from runtime.native.native import ISAS
 from runtime.native.plain.cases import PlainCase, check, on_isas
 
@@ -62,6 +64,19 @@ CASES = {
 @pytest.mark.parametrize(("case", "isa"), on_isas(CASES))
 def test_native_equals_the_reference(case, isa):
     check(case, isa, threads=1)
+
+
+FEW = {
+    "softmax": rows("Softmax", (3, 37), x="Q4.3", y="UQ-1.8"),
+    "logarithm": rows("LogSoftmax", (3, 37), x="Q4.3", y="Q2.3"),
+    "layer": rows("LayerNormalization", (4, 50), (50,), (50,), x="Q4.3", y="Q1.6"),
+}
+
+
+@pytest.mark.parametrize(("name", "rounding", "overflow", "isa"), covering(FEW, ROUNDINGS, OVERFLOWS, ISAS))
+def test_every_rounding_and_overflow(name, rounding, overflow, isa):
+    case = FEW[name]
+    check(case._replace(options={**case.options, "rounding": rounding, "overflow": overflow}), isa, threads=1)
 
 
 @pytest.mark.parametrize("threads", [2, 3])

@@ -1,0 +1,171 @@
+"""Linear steps in the registers of devices: native kernels equal the reference, on every instruction set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from networks import network
+from runtime.native.native import ISAS, assert_same, both, kernels
+
+from qengine import InferenceSession
+from qengine.kernels.isa import available
+from qengine.model.rules import AccumulatorRule, BiasRule, Modes, Rules
+from qengine.qformat import Overflow, Rounding
+
+HALF_UP = {"linear": Modes(Rounding.HALF_UP)}
+
+REGISTERS = {
+    "saturate": AccumulatorRule(15, "saturate"),
+    "saturate, channels last": AccumulatorRule(15, "saturate", "channels_last"),
+    "saturate, half inside": AccumulatorRule(14, "saturate", rounds_inside=True),
+    "cut and wrap": AccumulatorRule(10, fraction_bits=6),
+    "cut and saturate": AccumulatorRule(10, "saturate", fraction_bits=6, rounding=Rounding.HALF_EVEN),
+    "cut, unbounded": AccumulatorRule(fraction_bits=3, rounding=Rounding.TRUNC),
+    "more fraction bits and saturate": AccumulatorRule(18, "saturate", fraction_bits=14),
+    "wide": AccumulatorRule(33, "saturate", fraction_bits=30),
+}
+WORDS = {
+    "int8": {"qformat": "Q2.5"},
+    "uint8": {"qformat": "UQ3.5", "weight_qformat": "Q0.7"},
+    "int16": {"qformat": "Q3.6", "weight_qformat": "Q0.9"},
+    "uint16": {"qformat": "UQ4.12", "weight_qformat": "Q0.15"},
+    "per channel": {"qformat": "Q2.5", "per_channel": True},
+}
+
+
+def feed(shape, seed=3, spread=2.0):
+    return np.random.default_rng(seed).normal(0, spread, shape).astype(np.float32)
+
+
+def convolution(channels, filters, kernel, size, operator="Conv", **attributes):
+    group = attributes.get("group", 1)
+    shape = (filters, channels // group, *kernel) if operator == "Conv" else (channels, filters // group, *kernel)
+    w, b = feed(shape, 1, 0.3), feed((filters,), 5, 1.0)
+    model = network(
+        [(operator, "x w b", "c", attributes), ("Relu", "c", "y")],
+        inputs={"x": [2, channels, *size]},
+        constants={"w": w, "b": b},
+    )
+    return model, {"x": feed((2, channels, *size))}
+
+
+def product(x, w, b=None, operator="MatMul", is_computed=False, **attributes):
+    nodes = [(operator, "x w b" if b else "x w", "y", attributes)]
+    inputs, feeds, constants = {"x": list(x)}, {"x": feed(x)}, {}
+    if is_computed:
+        inputs["w"], feeds["w"] = list(w), feed(w, 1, 0.5)
+    else:
+        constants["w"] = feed(w, 1, 0.3)
+    if b:
+        constants["b"] = feed(b, 5, 1.0)
+    return network(nodes, inputs=inputs, constants=constants), feeds
+
+
+def scaled(shape):
+    channels = shape[1]
+    names = ("s", "b", "m", "v")
+    constants = {name: np.abs(feed((channels,), i)) + 0.5 for i, name in enumerate(names)}
+    nodes = [("Relu", "x", "r"), ("BatchNormalization", "r s b m v", "y")]
+    return network(nodes, inputs={"x": list(shape)}, constants=constants), {"x": feed(shape)}
+
+
+STEPS = {
+    "convolution": lambda: convolution(5, 35, (3, 2), (6, 7), pads=[1, 0, 1, 2]),
+    "strides and dilations": lambda: convolution(3, 20, (3, 3), (9, 8), strides=[2, 1], dilations=[1, 2]),
+    "groups": lambda: convolution(6, 36, (2, 2), (5, 4), group=2, pads=[0, 1, 1, 0]),
+    "depthwise": lambda: convolution(18, 18, (3, 3), (5, 6), group=18, pads=[1] * 4),
+    "one axis": lambda: convolution(4, 70, (3,), (11,), pads=[2, 1]),
+    "three axes": lambda: convolution(3, 17, (2, 2, 2), (4, 3, 5), pads=[1, 0, 0, 0, 1, 0]),
+    "transposed": lambda: convolution(5, 20, (3, 3), (4, 5), "ConvTranspose", strides=[2, 1], pads=[1, 0, 0, 1]),
+    "transposed, groups": lambda: convolution(4, 6, (3, 2), (4, 5), "ConvTranspose", group=2, dilations=[1, 2]),
+    "gemm": lambda: product((7, 9), (20, 9), (20,), "Gemm", transB=1),
+    "rows": lambda: product((2, 3, 9), (9, 33)),
+    "stacks": lambda: product((2, 1, 3, 9), (3, 9, 17)),
+    "computed matrices": lambda: product((2, 1, 3, 9), (3, 9, 17), is_computed=True),
+    "computed matrix, transposed": lambda: product((5, 9), (9, 18), None, "Gemm", True),
+    "vector": lambda: product((9,), (9, 5)),
+    "scale of channels": lambda: scaled((2, 19, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("register", REGISTERS)
+def test_sums_in_order_equal_the_reference(step, register, isa):
+    model, feeds = STEPS[step]()
+    word = list(WORDS)[(list(STEPS).index(step) + list(REGISTERS).index(register)) % len(WORDS)]
+    rules = Rules(accumulator=REGISTERS[register], kinds=HALF_UP)
+    got, want, ran = both(model, feeds, isa, rules=rules, **WORDS[word])
+    assert_same(got, want)
+    assert "register_dot" in ran or "cut" not in register
+    assert not any(name.startswith("reference") for name in ran), ran
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("register", REGISTERS)
+def test_every_word_and_register(word, register):
+    model, feeds = STEPS["convolution"]()
+    rules = Rules(accumulator=REGISTERS[register], kinds=HALF_UP)
+    got, want, ran = both(model, feeds, available()[0].name, threads=2, rules=rules, **WORDS[word])
+    assert_same(got, want)
+    assert "register_dot" in ran
+
+
+WRAPPED = {
+    "wrap": AccumulatorRule(13),
+    "half inside": AccumulatorRule(12, rounds_inside=True),
+    "half inside 32 bits": AccumulatorRule(32, rounds_inside=True),
+    "32 bits": AccumulatorRule(32),
+    "more fraction bits": AccumulatorRule(16, fraction_bits=14),
+    "wide enough": AccumulatorRule(40, "saturate"),
+}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("step", ["convolution", "depthwise", "transposed", "gemm", "rows", "scale of channels"])
+@pytest.mark.parametrize("register", WRAPPED)
+def test_sums_that_wrap_are_exact_sums(step, register, isa):
+    model, feeds = STEPS[step]()
+    words = [{"qformat": "Q2.5"}, {"qformat": "Q3.12"}] if "32" in register else [{"qformat": "Q2.5"}]
+    for word in words:
+        rules = Rules(accumulator=WRAPPED[register], kinds=HALF_UP)
+        got, want, ran = both(model, feeds, isa, rules=rules, **word)
+        assert_same(got, want)
+        assert "register_dot" not in ran
+
+
+@pytest.mark.parametrize("rounding", ["half_up", "floor"])
+def test_registers_of_32_bits_are_lanes(rounding):
+    """Large weights and inputs, so that sums leave 32 bits; with the constant inside nothing but a lane is needed."""
+    model = network(
+        [("Conv", "x w b", "y", {"pads": [1] * 4})],
+        inputs={"x": [1, 16, 5, 9]},
+        constants={"w": np.sign(feed((20, 16, 3, 3), 1)) * 0.99, "b": feed((20,), 2, 1000.0)},
+    )
+    feeds = {"x": np.sign(feed((1, 16, 5, 9))) * 7.9}
+    rules = Rules(
+        accumulator=AccumulatorRule(32, rounds_inside=True), kinds={"linear": Modes(Rounding(rounding), Overflow.WRAP)}
+    )
+    for isa in ISAS:
+        got, want, _ = both(model, feeds, isa, rules=rules, qformat="Q3.12", weight_qformat="Q0.15")
+        assert_same(got, want)
+
+
+@pytest.mark.parametrize(
+    "bias", [BiasRule(8, "most"), BiasRule(5, 3), BiasRule(64), BiasRule(20, rounding=Rounding.FLOOR)]
+)
+@pytest.mark.parametrize("isa", ISAS)
+def test_biases_in_words_of_their_own(bias, isa):
+    for step in ("convolution", "gemm", "scale of channels"):
+        model, feeds = STEPS[step]()
+        for word in ("int8", "per channel"):
+            got, want, _ = both(model, feeds, isa, rules=Rules(bias=bias), **WORDS[word])
+            assert_same(got, want)
+
+
+def test_a_step_that_cannot_saturate_has_its_usual_kernel():
+    model, feeds = STEPS["convolution"]()
+    for bits, is_exact in ((14, False), (24, True)):
+        rules = Rules(accumulator=AccumulatorRule(bits, "saturate"))
+        session = InferenceSession(model, isa=available()[0].name, qformat="Q2.5", rules=rules)
+        assert ("register_dot" not in kernels(session, feeds)) == is_exact
