@@ -203,7 +203,7 @@ def _cause(
 ) -> Cause:
     operation = best.suspect.operation
     base = Variant.of(operation)
-    # A target that has the cause among its rules is no other explanation.
+    # A target that has the cause among its rules explains nothing else.
     targets = [e for e in complete if e is not best and e.family == "target"]
     others = [e for e in complete if e is not best and e not in targets]
     decided: dict[str, str] = {}
