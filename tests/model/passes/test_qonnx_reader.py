@@ -36,6 +36,13 @@ def test_random_networks_are_computed_in_integers_as_they_are_defined(seed):
     assert real == []
 
 
+@pytest.mark.parametrize("seed", range(15))
+def test_random_networks_whose_output_is_not_rounded(seed):
+    network = RandomNetwork(seed, rounds_output=False)
+    model, feeds = network.build(), network.feeds()
+    assert_defined(model, feeds, [*network.b.quantized, network.tensor])
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_random_networks_equal_the_execution_of_qonnx(seed):
     pytest.importorskip("qonnx", reason="the package qonnx, which executes QONNX models, is not installed")
@@ -160,6 +167,35 @@ def test_a_bound_that_is_no_code_is_applied_before_the_rounding():
     y = b.quant("k", 3, 5, mode="FLOOR")
     model = b.model(inputs={"x": [1, 2, 6, 6]}, outputs=[y])
     assert_defined(model, {"x": np.float32(RNG.normal(size=(1, 2, 6, 6)))}, b.quantized)
+
+
+def test_what_is_not_rounded_has_an_exact_format_if_a_word_holds_it():
+    b = Builder()
+    x = b.quant("x", 3, 5)
+    for name, bits in (("short", 4), ("long", 12)):
+        w = b.weights(f"w_{name}", RNG.normal(0, 1, (3, 2, 3, 3)), np.array([bits, 2, 3]).reshape(3, 1, 1, 1), bits)
+        b.node("Conv", f"{x} {w} {b.constant(f'b_{name}', [0.375, -2.5, 0.125])}", name)
+    b.node("Relu", "short", "r")
+    b.node("AveragePool", x, "mean", kernel_shape=[2, 4])
+    b.node("AveragePool", x, "third", kernel_shape=[1, 3])
+    b.node("Add", f"{x} {x}", "twice")
+    b.node("Mul", f"{x} {b.bipolar('twice', 2)}", "product")
+    b.node("Sub", "product twice", "difference")
+    names = ["r", "long", "mean", "third", "twice", "product", "difference"]
+    model = b.model(inputs={"x": [1, 2, 9, 9]}, outputs=names)
+    feeds = {"x": np.float32(RNG.normal(0, 1, (1, 2, 9, 9)))}
+    session = assert_defined(model, feeds, [name for name in names if name != "third"])
+    found = {event.tensor.name: event.tensor.format for event in session.trace(feeds)}
+    shown = {name: str(found[name]) for name in names}
+    assert shown == {
+        "r": "Q5.7",
+        "long": "None",
+        "mean": "Q1.6",
+        "third": "None",
+        "twice": "Q2.3",
+        "product": "Q1.5",
+        "difference": "Q3.5",
+    }
 
 
 def changed(**changes):
