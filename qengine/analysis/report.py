@@ -268,7 +268,8 @@ def losses(
         tally = new_tally()
         assert tensor.value is not None
         assert tensor.format is not None
-        quantize(tensor.value, fraction_bits_of(tensor.format, tensor.ndim), tensor.format.word(), tally=tally)
+        word = tensor.encoding.word(tensor.format)
+        quantize(tensor.value, fraction_bits_of(tensor.format, tensor.ndim), word, tally=tally)
         what = f"elements of constant '{tensor.name}'"
         if tally[SATURATED]:
             yield f"{tally[SATURATED]:,} of {tally[TOTAL]:,} {what} saturate in {tensor.format}"

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.deploy.vectors.coverage import BOUNDS, RAILS, TIES, Coverage, Reach, coverage_of
+from qengine.deploy.vectors.coverage import BOUNDS, RAILS, TIES, Coverage, coverage_of
 from qengine.deploy.vectors.operator_vectors import _KINDS, _placed
+from qengine.deploy.vectors.reach import Reach
 from qengine.deploy.vectors.record import Operator, Recorder
 from qengine.deploy.vectors.steering import patches
 from qengine.deploy.vectors.sums import bounds

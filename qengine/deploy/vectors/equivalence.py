@@ -2,15 +2,14 @@
 
 Most faults of rounding, overflow and accumulators change only what becomes of a sum, one sum at a time. If the sums of
 an operator can only lie in a range, then all sums of the range decide: where the faulty code is the right one for each
-of them, no input tells the two apart, and a pack is not to blame for passing it. Ranges of up to 2^21 sums are gone
-through. A table is decided by its input codes, which are at most 65,536.
+of them, no input tells the two apart, and a pack is not to blame for passing it. Other proofs are of rules that an
+operator of its kind does not read, of means of elements in another order, and of registers that saturate on the way.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -19,12 +18,14 @@ from numpy.typing import NDArray
 
 from qengine.deploy.hypotheses import Hypothesis, Operation, Variant
 from qengine.deploy.hypotheses.exact import Exact
-from qengine.deploy.vectors.coverage import MOST_SUMS, Reach
+from qengine.deploy.vectors.equal_rules import same_function
+from qengine.deploy.vectors.reach import Reach
 from qengine.deploy.vectors.sums import Sums
 from qengine.deploy.vectors.taps import Taps
-from qengine.kernels.reference.word import Word
+from qengine.errors import QEngineError
 from qengine.model.graph import NO_ACTIVATION
 from qengine.model.steps import Mean
+from qengine.model.steps.forms import AxisSum
 from qengine.runtime.plan.plan import BoundStep
 
 Array = NDArray[Any]
@@ -32,148 +33,141 @@ Array = NDArray[Any]
 _FAMILIES = ("rounding", "overflow", "accumulator", "activation")
 """Families of faults that look at one sum at a time."""
 
-_METHODS = ("reciprocal", "shifted_count", "accumulator", "float32")
-"""Methods of a mean that look at its sum alone."""
+_FAULTS_OF_COMPUTING = (QEngineError, ValueError, IndexError, AssertionError, OverflowError, TypeError)
 
 
-def hidden(bound_step: BoundStep, sums: Sums | None, reach: Reach, faults: list[Hypothesis]) -> set[str]:
-    """Return the names of those of some faults that no input shows.
+@dataclass(frozen=True)
+class Proofs:
+    """The facts of an operator from which it may follow that no input shows a fault.
 
-    Parameters
+    Attributes
     ----------
-    bound_step
-        The operator.
-    sums
-        Exact numbers of any input; None for an operator without sums.
-    reach
-        The range of its sums.
-    faults
-        Faults that no vector detects.
+    bound_step : the operator.
+    sums, reach : its exact numbers on any input, and its limits.
+    taps : taps of a linear operator.
+    random : operands of random codes; none where there are none.
     """
-    if sums is None or reach.least is None or reach.most is None or reach.most - reach.least >= MOST_SUMS:
-        return set()
-    tried = [fault for fault in faults if fault.family in _FAMILIES and not fault.is_structural]
-    if not tried:
-        return set()
-    left = {fault.name: fault for fault in tried}
-    for exact in _every_sum(bound_step, sums, reach):
-        for name, fault in list(left.items()):
-            if not _is_equal(bound_step, exact, fault):
-                del left[name]
-    return set(left)
 
+    bound_step: BoundStep
+    sums: Sums | None
+    reach: Reach
+    taps: Taps | None
+    random: tuple[Array, ...]
 
-def equal_means(bound_step: BoundStep, reach: Reach, faults: list[Hypothesis]) -> set[str]:
-    """Return the names of those of some faults in the quotient of a mean that no sum of the range shows."""
-    step, arithmetic = bound_step.step, bound_step.arithmetic
-    if not isinstance(step, Mean) or callable(step.count) or arithmetic is None:
-        return set()
-    if reach.least is None or reach.most is None or reach.most - reach.least >= MOST_SUMS:
-        return set()
-    every = np.arange(reach.least, reach.most + 1, dtype=np.int64)
-    alone = replace(step, total=np.asarray, shape=every.shape)  # the sums themselves in place of the inputs
-    right, found = alone.fixed(bound_step.output, arithmetic)(every), set()
-    for fault in faults:
-        method = fault.name.partition(":")[2]
-        if fault.family == "mean" and method in _METHODS:
-            other = replace(arithmetic, mean=replace(arithmetic.mean, method=method))  # type: ignore[arg-type]
-            if np.array_equal(alone.fixed(bound_step.output, other)(every), right):
-                found.add(fault.name)
-    return found
+    def hidden(self, faults: list[Hypothesis]) -> set[str]:
+        """Return the names of those of some faults that no input shows."""
+        checks = (self._has_equal_sums, self._has_equal_rules, self._only_reorders, self._ends_beyond)
+        found = set()
+        for fault in faults:
+            for check in checks:
+                try:
+                    with np.errstate(all="ignore"):
+                        is_hidden = check(fault)
+                except _FAULTS_OF_COMPUTING:
+                    is_hidden = False
+                if is_hidden:
+                    found.add(fault.name)
+                    break
+        return found
 
+    def _has_equal_sums(self, fault: Hypothesis) -> bool:
+        """Whether a fault that looks at one sum at a time gives the right code for every sum."""
+        if self.sums is None or not self.reach.parts or fault.family not in _FAMILIES:
+            return False
+        if fault.is_structural and fault.family != "activation":
+            return False
+        if fault.name.startswith("accumulator:saturate_") and self.sums.word.overflow == "saturate":
+            return self._is_equal(fault, self._ends(int(fault.name.rpartition("_")[2])))
+        return self.reach.is_short and all(self._is_equal(fault, exact) for exact in self._every_sum())
 
-def beyond_turns(taps: Taps, word: Word, sums: Sums, faults: list[Hypothesis]) -> set[str]:
-    """Return the names of those of some registers that saturate at every step, but never with a visible end.
+    def _exact(self, every: Sums) -> Exact:
+        activation = getattr(self.bound_step.step, "activation", None) or NO_ACTIVATION
+        low, high = (self.bound_step.output.encode_bound(v) for v in (activation.low, activation.high))
+        return Exact(every.accumulators, int(every.shift), divisor=int(every.count), low=low, high=high)
 
-    A sum that reaches a rail R has used taps that raise it by R minus the bias. They lower it no more, so that it ends
-    at least at R plus the least that the other taps can add. If that is beyond the last code of the output, the output
-    saturates on any register. One sum does not reach both rails where all taps move it by less than 2 R, or each way
-    by less than the 3 R that the taps up to one rail and from there to the other one need.
+    def _every_sum(self) -> list[Exact]:
+        assert self.sums is not None
+        return [self._exact(every) for every in self.reach.every(self.sums)]
 
-    Parameters
-    ----------
-    taps, word
-        The operator, and the word of its input.
-    sums
-        Exact numbers of any input.
-    faults
-        Faults that no vector detects.
-    """
-    if sums.word.overflow != "saturate":
-        return set()
-    ends = taps.weights[..., None] * np.array([word.least, word.most])
-    up, down = ends.max(axis=3).sum(axis=2), ends.min(axis=3).sum(axis=2)
-    bias, shift = taps.bias, np.clip(taps.shift, 0, 62)
-    ratio = min(word.most, -word.least) / max(word.most, -word.least)
-    found = set()
-    for fault in faults:
+    def _ends(self, bits: int) -> Exact:
+        """Return the ends of all parts and the rails of a register: codes that saturate are in the order of sums."""
+        assert self.sums is not None
+        parts = self.reach.parts
+        rails = np.array([-(1 << (bits - 1)), (1 << (bits - 1)) - 1])
+        each = [np.concatenate([[p.least, p.most], np.clip(rails, p.least, p.most)]) for p in parts]
+        shifts = [np.full(4, p.fraction_bits - self.sums.fraction_bits_out) for p in parts]
+        counts = [np.full(4, p.count) for p in parts]
+        exact = self._exact(replace(self.sums, accumulators=np.zeros(1, np.int64), fraction_bits=0, count=1))
+        return replace(exact, sums=np.concatenate(each), shift=np.concatenate(shifts), divisor=np.concatenate(counts))
+
+    def _is_equal(self, fault: Hypothesis, exact: Exact) -> bool:
+        """Whether a fault gives the right code for some sums."""
+        operation = Operation(self.bound_step, ())
+        operation._kept[()] = exact
+        right = Variant.of(operation)
+        faulty = fault.variant(right)
+        if faulty is None:  # it changes no sum of the range, or there is no bias to be before
+            return fault.family != "activation"
+        if faulty.run is not None or faulty.own_epilogue.bounds == "products":  # which looks at sums without bias
+            return False
+        if faulty.structure:
+            activation = getattr(faulty.step, "activation", None) or NO_ACTIVATION
+            low, high = (faulty.output.encode_bound(v) for v in (activation.low, activation.high))
+            operation._kept[faulty.structure] = replace(exact, low=low, high=high)
+        return np.array_equal(faulty.codes(), right.codes())
+
+    def _has_equal_rules(self, fault: Hypothesis) -> bool:
+        """Whether a fault changes only rules, to others by which the operator computes the same."""
+        if not self.random or fault.family not in ("rounding", "overflow", "mean", "table", "target", "add", "bias"):
+            return False
+        right = Variant.of(Operation(self.bound_step, self.random))
+        faulty = fault.variant(right)
+        if faulty is None or faulty.step is not right.step or faulty.operands is not right.operands:
+            return False
+        if faulty.epilogue is not None or faulty.change_bias is not None or faulty.arithmetic == right.arithmetic:
+            return False
+        return same_function(self.bound_step, self.sums, self.reach, faulty.arithmetic)
+
+    def _only_reorders(self, fault: Hypothesis) -> bool:
+        """Whether a fault only reorders elements of which an operator takes the sum."""
+        step = self.bound_step.step
+        if not self.random or fault.family != "input" or not isinstance(step, Mean):
+            return False
+        axes = step.total.axes if isinstance(step.total, AxisSum) else tuple(range(2, len(step.x.shape)))
+        summed = {axis % len(step.x.shape) for axis in axes}
+        kept = [axis for axis in range(len(step.x.shape)) if axis not in summed]
+        if prod(step.shape) != prod(step.x.shape[axis] for axis in kept):
+            return False
+        faulty = fault.variant(Variant.of(Operation(self.bound_step, self.random)))
+        if faulty is None or faulty.run is not None or faulty.operands[0].shape != self.random[0].shape:
+            return False
+
+        def in_order(x: Array) -> Array:
+            return np.sort(x.transpose(*kept, *sorted(summed)).reshape(*(x.shape[a] for a in kept), -1), axis=-1)
+
+        return np.array_equal(in_order(faulty.operands[0]), in_order(self.random[0]))
+
+    def _ends_beyond(self, fault: Hypothesis) -> bool:
+        """Whether a register that saturates at every step never does so before a visible end.
+
+        A sum that reaches a rail R has used taps that raise it by R minus the bias. They lower it no more, so that it
+        ends at least at R plus the least that the other taps can add. If that is beyond the last code of the output,
+        the output saturates on any register. One sum does not reach both rails where all taps move it by less than
+        2 R, or each way by less than the 3 R that the taps up to one rail and from there to the other one need.
+        """
         match = re.fullmatch(r"accumulator:saturate_([0-9]+)_channels_(first|last)", fault.name)
-        if match is None or np.any(taps.shift < 0):
-            continue
-        rail = 1 << (int(match[1]) - 1)
-        after_high = rail - 1 + down[..., None] + np.floor(ratio * (rail - 1 - bias)).astype(np.int64)
-        after_low = -rail + up[..., None] + np.ceil(ratio * (-rail - bias)).astype(np.int64)
+        taps, sums = self.taps, self.sums
+        if match is None or taps is None or sums is None or sums.word.overflow != "saturate" or np.any(taps.shift < 0):
+            return False
+        word = self.bound_step.step.operands[0].one_format.word()
+        ends = taps.weights[..., None] * np.array([word.least, word.most])
+        up, down = ends.max(axis=3).sum(axis=2)[..., None], ends.min(axis=3).sum(axis=2)[..., None]
+        bias, shift, rail = taps.bias, np.clip(taps.shift, 0, 62), 1 << (int(match[1]) - 1)
+        ratio = min(word.most, -word.least) / max(word.most, -word.least)
+        after_high = rail - 1 + down + np.floor(ratio * (rail - 1 - bias)).astype(np.int64)
+        after_low = -rail + up + np.ceil(ratio * (-rail - bias)).astype(np.int64)
         is_hidden = (after_high >> shift >= sums.high) & (-(-after_low >> shift) <= sums.low)
-        is_one_rail = (up - down)[..., None] + np.abs(bias) < 2 * rail
-        is_one_rail |= np.maximum(up, -down)[..., None] < ratio * (3 * rail - np.abs(bias))
-        if np.all(is_hidden & is_one_rail):
-            found.add(fault.name)
-    return found
-
-
-def permuting(bound_step: BoundStep, operands: tuple[Array, ...], faults: list[Hypothesis]) -> set[str]:
-    """Return the names of those of some faults that only reorder elements of which an operator takes the sum.
-
-    Parameters
-    ----------
-    bound_step
-        The operator.
-    operands
-        Operands of a random vector, whose elements differ.
-    faults
-        Faults that no vector detects.
-    """
-    step = bound_step.step
-    if not isinstance(step, Mean) or len(step.x.shape) < 3 or prod(step.shape) != prod(step.x.shape[:2]):
-        return set()
-    planes, found = _sorted_planes(operands[0]), set()
-    for fault in faults:
-        variant = fault.variant(Variant.of(Operation(bound_step, operands))) if fault.family == "input" else None
-        if variant is None or variant.run is not None or variant.operands[0].shape != operands[0].shape:
-            continue
-        if np.array_equal(_sorted_planes(variant.operands[0]), planes):
-            found.add(fault.name)
-    return found
-
-
-def _sorted_planes(x: Array) -> Array:
-    return np.sort(x.reshape(*x.shape[:2], -1), axis=-1)
-
-
-def _every_sum(bound_step: BoundStep, sums: Sums, reach: Reach) -> Iterator[Exact]:
-    """Yield all sums of the range, for each shift and count of the operator."""
-    assert reach.least is not None
-    assert reach.most is not None
-    activation = getattr(bound_step.step, "activation", None) or NO_ACTIVATION
-    low, high = (bound_step.output.encode_bound(v) for v in (activation.low, activation.high))
-    every = np.arange(reach.least, reach.most + 1, dtype=np.int64)
-    for shift in np.unique(np.asarray(sums.shift)):
-        for count in np.unique(np.asarray(sums.count)):
-            yield Exact(every, int(shift), divisor=int(count), low=low, high=high)
-
-
-def _is_equal(bound_step: BoundStep, exact: Exact, fault: Hypothesis) -> bool:
-    """Whether a fault gives the right code for all sums."""
-    operation = Operation(bound_step, ())
-    operation._kept[()] = exact
-    right = Variant.of(operation)
-    try:
-        with np.errstate(all="ignore"):
-            faulty = fault.variant(right)
-            if faulty is None:  # it changes no sum of the range, or there is no bias to be before
-                return fault.family != "activation"
-            if faulty.run is not None or faulty.own_epilogue.bounds == "products":  # which looks at sums without bias
-                return False
-            return np.array_equal(faulty.codes(), right.codes())
-    except (ValueError, IndexError, AssertionError, OverflowError, TypeError):
-        return False
+        is_one_rail = (up - down + np.abs(bias) < 2 * rail) | (
+            np.maximum(up, -down) < ratio * (3 * rail - np.abs(bias))
+        )
+        return bool(np.all(is_hidden & is_one_rail))

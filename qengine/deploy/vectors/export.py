@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 
 from qengine.atomic_files import check_folder, replacing_folder
 from qengine.deploy.vectors.benches import write_benches
-from qengine.deploy.vectors.coverage import Coverage, Reach, coverage_of, reach_of
+from qengine.deploy.vectors.coverage import Coverage, coverage_of
 from qengine.deploy.vectors.edges import EdgeSearch
+from qengine.deploy.vectors.equivalence import Proofs
 from qengine.deploy.vectors.files import Files
 from qengine.deploy.vectors.manifest import Vectors, write_manifest
-from qengine.deploy.vectors.mutation import Faults, Proofs
+from qengine.deploy.vectors.mutation import Faults
 from qengine.deploy.vectors.operator_vectors import OperatorVector, operator_vectors
 from qengine.deploy.vectors.options import VectorKeywords, VectorOptions
 from qengine.deploy.vectors.pack import Pack, is_pack
+from qengine.deploy.vectors.reach import Reach, reach_of
 from qengine.deploy.vectors.record import Operator, Recorder
 from qengine.deploy.vectors.sums import sums_of
 from qengine.deploy.vectors.taps import Taps, taps_of
@@ -175,7 +177,7 @@ class _Export:
             own = single.get(operator.name)
             random = own[0].operands if own else ()
             reach, taps = self.reach[operator.name], self.taps.get(operator.name)
-            faults[operator.name].drop_hidden(Proofs(sums, reach, taps, random, is_exhausted))
+            faults[operator.name].drop_hidden(Proofs(bound_step, sums, reach, taps, random), is_exhausted)
 
     def _reach_all(self, arrays: Mapping[str, Array]) -> None:
         self.taps: dict[str, Taps] = {}

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import qengine
-from qengine.deploy.vectors.coverage import Reach
 from qengine.deploy.vectors.describe import format_as_json, rules_as_json
 from qengine.deploy.vectors.files import Files, Kind
 from qengine.deploy.vectors.layout import Layout
@@ -23,6 +22,7 @@ from qengine.deploy.vectors.names import identifiers
 from qengine.deploy.vectors.operator_files import OperatorFiles
 from qengine.deploy.vectors.operator_vectors import OperatorVector
 from qengine.deploy.vectors.options import VectorOptions
+from qengine.deploy.vectors.reach import Reach
 from qengine.deploy.vectors.record import Recorder
 from qengine.deploy.vectors.schema import manifest_schema
 from qengine.model.digest import graph_digest

@@ -16,11 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.hypotheses import Hypothesis, Operation, all_hypotheses
-from qengine.deploy.vectors.coverage import Reach
-from qengine.deploy.vectors.equivalence import beyond_turns, equal_means, hidden, permuting
+from qengine.deploy.vectors.equivalence import Proofs
 from qengine.deploy.vectors.record import Operator
-from qengine.deploy.vectors.sums import Sums
-from qengine.deploy.vectors.taps import Taps
 
 Array = NDArray[Any]
 
@@ -48,25 +45,6 @@ class Counts:
     def scores(self) -> tuple[float, ...]:
         """The detected shares."""
         return tuple(1.0 if not self.applicable else d / self.applicable for d in self.detected)
-
-
-@dataclass(frozen=True)
-class Proofs:
-    """The facts of an operator from which it may follow that no input shows a fault.
-
-    Attributes
-    ----------
-    sums, reach : exact numbers of the operator on any input, and their range.
-    taps : taps of a linear operator.
-    random : operands of random codes; none where there are none.
-    is_exhausted : whether the vectors had every possible input of an operator that works element by element.
-    """
-
-    sums: Sums | None
-    reach: Reach
-    taps: Taps | None
-    random: tuple[Array, ...]
-    is_exhausted: bool
 
 
 @dataclass
@@ -130,20 +108,19 @@ class Faults:
                 self.missed.add(hypothesis.name)
         return is_new
 
-    def drop_hidden(self, proofs: Proofs) -> None:
-        """Leave out faults of which it is proven that no input of the operator shows them."""
-        bound_step = self.operator.bound_step
-        assert bound_step is not None
-        if proofs.is_exhausted:
+    def drop_hidden(self, proofs: Proofs, is_exhausted: bool) -> None:
+        """Leave out faults of which it is proven that no input of the operator shows them.
+
+        Parameters
+        ----------
+        proofs
+            Proofs about the operator.
+        is_exhausted
+            Whether the vectors had every possible input of an operator that works element by element.
+        """
+        if is_exhausted:
             self.missed.clear()
-        faults = [h for h in all_hypotheses() if h.name in self.missed]
-        self.missed -= hidden(bound_step, proofs.sums, proofs.reach, faults)
-        self.missed -= equal_means(bound_step, proofs.reach, faults)
-        if proofs.random:
-            self.missed -= permuting(bound_step, proofs.random, faults)
-        if proofs.taps is not None and proofs.sums is not None:
-            word = bound_step.step.operands[0].one_format.word()
-            self.missed -= beyond_turns(proofs.taps, word, proofs.sums, faults)
+        self.missed -= proofs.hidden([h for h in all_hypotheses() if h.name in self.missed])
 
     def counts(self) -> Counts:
         """Return the numbers of faults."""

@@ -71,7 +71,9 @@ def taps_of(bound_step: BoundStep) -> Taps | None:
     rules = Accumulation(step, bound_step.output, arithmetic)
     if rules.in_order:
         return None
-    biases = np.zeros((), np.int64) if rules.bias is None else rules.bias
+    biases = np.zeros((), np.int64) if rules.bias is None else np.asarray(rules.bias)
+    if isinstance(step.product, MatrixProduct) and biases.ndim > 1 and prod(biases.shape[:-1]) > len(places):
+        return None  # the rows that are not looked at have other biases
     shift = rules.shift
 
     def of_outputs(array: Any) -> NDArray[np.int64]:

@@ -320,7 +320,8 @@ def _whole(model: Graph, request: FormatRequest | None) -> frozenset[str]:
 
 def _given(request: FormatRequest | None) -> dict[str, Format]:
     """Return the formats that a request gives single tensors."""
-    parsed = {} if request is None else {name: parse_format(name, fmt) for name, fmt in request.formats.items()}
+    single = {} if request is None else {n: fmt for n, fmt in request.formats.items() if isinstance(fmt, str | QFormat)}
+    parsed = {name: parse_format(name, fmt) for name, fmt in single.items()}
     return {name: fmt for name, fmt in parsed.items() if isinstance(fmt, QFormat)}
 
 

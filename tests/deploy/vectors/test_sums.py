@@ -7,9 +7,10 @@ import pytest
 from networks import network
 from vector_nets import feeds_of, mixed, session_of, weights
 
-from qengine.deploy.vectors.coverage import NEAR, TIES, coverage_of, reach_of
-from qengine.deploy.vectors.equivalence import hidden
+from qengine.deploy.vectors.coverage import NEAR, TIES, coverage_of
+from qengine.deploy.vectors.equivalence import Proofs
 from qengine.deploy.vectors.operator_vectors import operator_vectors
+from qengine.deploy.vectors.reach import reach_of
 from qengine.deploy.vectors.record import Recorder
 from qengine.deploy.vectors.steering import patches
 from qengine.deploy.vectors.sums import bounds, sums_of
@@ -156,7 +157,7 @@ def test_proofs_hold_for_every_input(qformat, rounding, overflow, relu):
     assert reach.most == coverage.most
     assert not set(reach.impossible) & set(+coverage.counts)
     right, every = whole.kernel(*operands), list(all_hypotheses())
-    equal = hidden(bound_step, sums, reach, every)
+    equal = Proofs(bound_step, sums, reach, taps_of(bound_step), operands).hidden(every)
     for fault in every:
         codes = fault.codes(Operation(whole, operands)) if fault.name in equal else None
         assert codes is None or np.array_equal(codes, right), fault.name

@@ -72,7 +72,8 @@ def linear(rng, limits, network, kind, source, output, channels, bias=True, **ho
     shape = (filters, depth) if kind == "dense" else (filters, depth, *how["kernel"])
     w = weights(rng, limits, shape, w_fmt)
     spread = 2.0 ** min(shift + limits.bits - 2, 30)
-    b = np.round(rng.uniform(-spread, spread, filters)) * 2.0 ** -(fmt.fraction + w_fmt.fraction)
+    b = np.round(rng.uniform(-spread, spread, filters)) + limits.off_grid * rng.integers(-2, 3, filters) / 4
+    b *= 2.0 ** -(fmt.fraction + w_fmt.fraction)
     network.weigh(output, w_fmt)
     if limits.per_channel and rng.integers(3) == 0:
         # Weights that are a power of two smaller have as many fraction bits more, and their shift is longer.
