@@ -15,8 +15,8 @@ For each pair there are two tensors in the file and one afterwards:
   (Reshape, Transpose) move the real tensor instead.
 
 Where a Clip stands between the two nodes (Brevitas calls this QCDQ), the integers have fewer bits than their type: the
-format has the bits of the Clip, and a range without the least integer is a rule, symmetric overflow. Sums of few bits
-are coarse, and a bias beside them is not rounded; see `Graph.unrounded_biases`.
+format has the bits of the Clip, and a range without the least integer is a rule, symmetric overflow. A bias of sums
+of so few bits is not rounded to them; see `Graph.unrounded_biases`.
 
 Constants are decoded here: the integers of quantized weights become real numbers that their format holds exactly.
 """
