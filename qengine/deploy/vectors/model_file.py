@@ -12,7 +12,7 @@ from typing import Any
 
 from qengine.errors import FeedError, QEngineError
 from qengine.input_files import read_input
-from qengine.model.formats.files import format_to_json, parse_format
+from qengine.model.formats.files import parse_format
 from qengine.model.protos import model_proto
 from qengine.runtime.session import InferenceSession
 from qengine.targets.rules_mapping import rules_mapping
@@ -39,7 +39,8 @@ def write_model(session: InferenceSession, folder: Path) -> tuple[str, ...]:
 def _formats_given(session: InferenceSession) -> dict[str, Any]:
     """Return the options of a session that decide formats, as keyword arguments that JSON can hold."""
     request = session.options.request()
-    formats = {name: format_to_json(parse_format(name, fmt)) for name, fmt in request.formats.items()}
+    given = {name: parse_format(name, fmt) for name, fmt in request.formats.items()}
+    formats = {name: [str(one) for one in fmt] if isinstance(fmt, tuple) else str(fmt) for name, fmt in given.items()}
     return {
         "qformat": request.qformat and str(request.qformat),
         "weight_qformat": request.weight_qformat and str(request.weight_qformat),
