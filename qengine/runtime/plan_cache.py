@@ -131,7 +131,7 @@ class PlanCache:
         def make() -> Plan:
             options = self.options
             fixed = (
-                FixedPointSettings(network.table, network.with_rules(options.rules_of_run()), options.strict)
+                FixedPointSettings(network.table, network.with_rules(options.rules_of_run(), options.modes_of_all()), options.strict)
                 if network.table
                 else None
             )
@@ -211,7 +211,7 @@ class PlanCache:
         executor = None if self.isa is None else partial(self.executor, raw=True)
         limits = options.max_elements, options.max_iterations
         return SectionSettings(
-            self.network.with_rules(options.rules_of_run()),
+            self.network.with_rules(options.rules_of_run(), options.modes_of_all()),
             options.strict,
             *limits,
             run,

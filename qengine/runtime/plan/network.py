@@ -197,8 +197,15 @@ class Network:
             self._branches[key] = node, closed
         return self._branches[key][1]
 
-    def with_rules(self, rules: Rules) -> Rules:
+    def with_rules(self, rules: Rules, given: Modes) -> Rules:
         """Return rules with those that a quantized model has for its tensors, unless other formats replace its own.
+
+        Parameters
+        ----------
+        rules
+            The rules of a run.
+        given
+            Rounding and overflow that the user gives all tensors, which replace the model's.
 
         Raises
         ------
@@ -212,15 +219,20 @@ class Network:
                     f"rules name '{name}', and the model has no such tensor{did_you_mean(name, existing)}"
                 )
         renamed = {self.model.aliases.get(n, n): modes for n, modes in rules.tensors.items()}
-        return self.with_own_rules(replace(rules, tensors=renamed))
+        replaced = {name: given.over(modes) for name, modes in self._own_rules.items()} if given != Modes() else {}
+        return self.with_own_rules(replace(rules, tensors={**replaced, **renamed}))
+
+    @property
+    def _own_rules(self) -> Mapping[str, Modes]:
+        """The rules that a quantized model has for its tensors; none where other formats replace its own."""
+        return self.model.rules if self.request is not None and self.request.qformat is None else {}
 
     def with_own_rules(self, rules: Rules) -> Rules:
         """Return rules with those of a quantized graph, as `with_rules`; a graph inside of a node has some too.
 
         A result and that of the Relu or Clip which is fused into its operator are rounded once, so they share modes.
         """
-        keeps = self.request is not None and self.request.qformat is None
-        tensors = {**(self.model.rules if keeps else {}), **rules.tensors}
+        tensors = {**self._own_rules, **rules.tensors}
         for before, after in self._fused.items() if tensors else ():
             if before in tensors or after in tensors:
                 both = tensors.get(before, Modes()).over(tensors.get(after, Modes()))
