@@ -219,8 +219,8 @@ class Network:
                     f"rules name '{name}', and the model has no such tensor{did_you_mean(name, existing)}"
                 )
         renamed = {self.model.aliases.get(n, n): modes for n, modes in rules.tensors.items()}
-        replaced = {name: given.over(modes) for name, modes in self._own_rules.items()} if given != Modes() else {}
-        return self.with_own_rules(replace(rules, tensors={**replaced, **renamed}))
+        own = {name: given.over(modes) for name, modes in self._own_rules.items()} if given != Modes() else {}
+        return self.with_own_rules(replace(rules, tensors=_over(renamed, own)))
 
     @property
     def _own_rules(self) -> Mapping[str, Modes]:
@@ -232,7 +232,7 @@ class Network:
 
         A result and that of the Relu or Clip which is fused into its operator are rounded once, so they share modes.
         """
-        tensors = {**self._own_rules, **rules.tensors}
+        tensors = _over(rules.tensors, self._own_rules)
         for before, after in self._fused.items() if tensors else ():
             if before in tensors or after in tensors:
                 both = tensors.get(before, Modes()).over(tensors.get(after, Modes()))
@@ -321,6 +321,11 @@ class Network:
         outputs = tuple(self.model.values.get(name, Value(name)) for name in names)
         graph = remove_dead(replace(self.optimized, nodes=tuple(nodes), outputs=outputs, constants=constants))
         return with_hidden_outputs(graph) if self._gives_hidden else graph
+
+
+def _over(modes: Mapping[str, Modes], general: Mapping[str, Modes]) -> dict[str, Modes]:
+    """Return modes of tensors, with those of more general ones where they are None."""
+    return {**general, **{name: one.over(general.get(name, Modes())) for name, one in modes.items()}}
 
 
 def _whole(model: Graph, request: FormatRequest | None) -> frozenset[str]:
