@@ -130,11 +130,8 @@ class PlanCache:
 
         def make() -> Plan:
             options = self.options
-            fixed = (
-                FixedPointSettings(network.table, network.with_rules(options.rules_of_run(), options.modes_of_all()), options.strict)
-                if network.table
-                else None
-            )
+            rules = network.with_rules(options.rules_of_run(), options.modes_of_all())
+            fixed = FixedPointSettings(network.table, rules, options.strict) if network.table else None
             limit = memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True)
             with limit, BLAS.limited(options.threads):
                 plan = make_plan(
