@@ -235,12 +235,11 @@ class Rules:
         general = Modes(self.rounding, self.overflow)
         if kind == "constants":
             general = EXACT_CONSTANTS
-        own, of_operator, of_kind = (
-            table.get(name, Modes())  # type: ignore[attr-defined]
-            for table, name in ((self.tensors, tensor), (self.operators, operator), (self.kinds, kind))
-        )
+        none = Modes()
+        own = self.tensors.get(tensor, none)
+        of_operator, of_kind = self.operators.get(operator, none), self.kinds.get(kind, none)
         if kind in NARROW_KINDS:
-            of_operator, of_kind = of_kind.over(of_operator), self.kinds.get("linear", Modes())
+            of_operator, of_kind = of_kind.over(of_operator), self.kinds.get("linear", none)
         return own.over(of_operator).over(of_kind).over(general)
 
     def of(self, kind: Kind, tensor: str, operator: str = "") -> Arithmetic:
