@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Unpack
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from qengine.atomic_files import check_folder, replacing_folder
 from qengine.deploy.vectors.benches import write_benches
-from qengine.deploy.vectors.coverage import Coverage, coverage_of
+from qengine.deploy.vectors.coverage import Coverage, coverage_of, is_elementwise
 from qengine.deploy.vectors.edges import EdgeSearch
 from qengine.deploy.vectors.equivalence import Proofs
 from qengine.deploy.vectors.files import Files
@@ -33,7 +33,7 @@ from qengine.deploy.vectors.sums import sums_of
 from qengine.deploy.vectors.taps import Taps, taps_of
 from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.keywords import check_keywords, options_with
-from qengine.model.steps import Linear, Table
+from qengine.model.steps import Linear, Step
 from qengine.runtime.session import InferenceSession
 
 Array = NDArray[Any]
@@ -168,11 +168,7 @@ class _Export:
         for operator in self.fixed:
             bound_step = operator.bound_step
             assert bound_step is not None
-            is_exhausted = False
-            if isinstance(bound_step.step, Table):
-                seen = [np.unique(one.operands[0]) for one in single.get(operator.name, ())]
-                count = len(np.unique(np.concatenate(seen))) if seen else 0
-                is_exhausted = count == 1 << bound_step.step.x.one_format.bits
+            is_exhausted = _has_every_code(bound_step.step, single.get(operator.name, ()))
             sums = sums_of(bound_step, operator.operands(arrays))
             own = single.get(operator.name)
             random = own[0].operands if own else ()
@@ -242,6 +238,15 @@ class _Export:
             detects_more,
             self.options.seed + number,
         )
+
+
+def _has_every_code(step: Step, vectors: Sequence[OperatorVector]) -> bool:
+    """Whether vectors of a function of one code have all of its codes."""
+    if not is_elementwise(step) or not vectors:
+        return False
+    place = next(i for i, t in enumerate(step.operands) if t.value is None)
+    seen = np.unique(np.concatenate([np.unique(one.operands[place]) for one in vectors]))
+    return len(seen) == 1 << step.operands[place].one_format.bits
 
 
 def _work(operator: Operator) -> int:
