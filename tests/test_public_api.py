@@ -35,6 +35,7 @@ NAMES = {
     "bench",
     "blame",
     "calibrate",
+    "compare",
     "correct",
     "dequantize",
     "export_vectors",

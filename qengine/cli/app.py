@@ -1,5 +1,6 @@
 """The Typer application: all commands, or the one that is called."""
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated
@@ -25,18 +26,26 @@ def application(words: Sequence[str]) -> typer.Typer:
         name="qengine",
         help="Run ONNX networks in float32 or in exact Qm.n fixed point.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=not (words and words[0] in (*COMMANDS, *GROUPS)),
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
+    words = words or _completed()
     for name in _called(words[0] if words else ""):
         if name in GROUPS:
             app.add_typer(_group(name, words[1:2]))
         else:
             app.command(name=name)(expanded(getattr(import_module(f"qengine.cli.{name}"), name)))
     return app
+
+
+def _completed() -> Sequence[str]:
+    """Return the words that a shell completes, which it gives in the environment; none where it does not."""
+    if "_QENGINE_COMPLETE" not in os.environ:
+        return ()
+    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()[1:]
 
 
 def _called(word: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`qengine compare`: what a device computed beside what it should, and why it differs."""
+"""`qengine compare`: the codes of a device against those of a model, down to the cause of a difference."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,7 +207,7 @@ def _with_samples(model: str, session: InferenceSession, data: DumpInputs, kerne
 
 def _refuse_options(fixed: options.FixedPointOptions, data: DumpInputs, compared: CompareOptions) -> None:
     if fixed != options.FixedPointOptions() or data != DumpInputs():
-        raise OptionError("two dumps are compared as they are: leave out formats, rules and inputs")
+        raise OptionError("two dumps are compared unchanged: leave out formats, rules and inputs")
     for name, value in (("--learn", compared.learned), ("-o", compared.html), ("--model", compared.model_of_pack)):
         if value is not None:
             raise OptionError(f"{name} needs a pack or a model to compare with")

@@ -130,7 +130,7 @@ def run(
             if comparison and output.raw:
                 _write_formats(output.out, comparison.codes, session)
 
-    written = (str(output.out),) if output.out else ()
+    written: tuple[str, ...] = (str(output.out),) if output.out else ()
     if output.out and output.raw:
         written += (str(_formats_beside(output.out)),)
     result = RunResult(

@@ -124,6 +124,7 @@ def calibrate_without_data(
 ) -> Calibration:
     """Return a format for every tensor of a model without data; see `observe_without_data` and `choose_formats`."""
     observation, known = _observe(graph, session)
+    options = (options or CalibrationOptions()).for_runs(session or SessionOptions())
     calibration = choose_formats(observation, options)
     other = [one.name for one in calibration.tensors if one.kind != "constant" and one.name not in known]
     notes = ["ranges are those of BatchNormalization, for inputs of mean 0 and deviation 1: no data was read"]

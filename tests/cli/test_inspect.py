@@ -17,7 +17,7 @@ SOFT = network(
 )
 KEYS = {
     "model", "name", "opsets", "inputs", "outputs", "operators", "nodes", "tensors", "parameters", "parameter_bytes",
-    "macs", "islands", "delegated", "unsupported", "qformat", "weight_qformat", "formats_file", "per_channel",
+    "macs", "islands", "delegated", "unsupported", "qformat", "weight_qformat", "formats_file", "target", "per_channel",
     "warnings",
 }  # fmt: skip
 

@@ -1,6 +1,9 @@
 """`qengine targets`, --target and --rule: what is printed, as text and as JSON, and every mistake in one line."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -88,10 +91,27 @@ def test_a_run_tells_its_target_and_what_options_replace(capsys, model):
     assert "note: options replace rules of target cmsis-nn-q7: mean.rounding floor, not trunc\n" in text
     record = shown(capsys, *words, "--rule", "tensors.r.overflow=wrap", "--json")
     assert record["target"] == "cmsis-nn-q7"
-    assert record["rules"]["tensors"] == dict.fromkeys("ar", {"overflow": "wrap"})
+    assert record["rules"]["tensors"] == {key: {"overflow": "wrap"} for key in "ar"}
     assert record["rules"]["accumulator"] == {"bits": 32, "rounds_inside": True}
     plain = shown(capsys, *words[:6], "--json")
     assert (plain["target"], plain["rules"]) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("qengine run digits --target esp32-", ["esp32-p4", "esp32-s3", "esp32-s3-16"]),
+        ("qengine sweep digits --targets onnx,tid", ["onnx,tidl"]),
+        ("qengine targets c", ["check", "cmsis-nn-q15", "cmsis-nn-q7", "cmsis-nn-q7-m4", "cmsis-nn-s8"]),
+    ],
+)
+def test_a_shell_completes_names(words, found):
+    environment = {**os.environ, "_QENGINE_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    environment["COMP_CWORD"] = str(len(words.split()) - 1)
+    command = [sys.executable, "-m", "qengine"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert set(found) <= set(done.stdout.split())
+    assert done.stderr == ""
 
 
 MISTAKES = [
@@ -137,3 +157,12 @@ def test_mistakes(words, message, capsys, tmp_path, monkeypatch):
     assert message in err
     assert err.startswith("qengine: error: ")
     assert err.count("\n") == 1
+
+
+def test_an_inspection_tells_what_is_not_on_the_target(capsys, model):
+    text = shown(capsys, "inspect", model, "--qformat", "UQ4.4", "--target", "cmsis-nn-q7")
+    assert "note: not on the target: " in text
+    assert "(qengine targets check lists all)" in text
+    record = shown(capsys, "inspect", model, "--qformat", "UQ4.4", "--target", "cmsis-nn-q7", "--json")
+    assert record["target"] == "cmsis-nn-q7"
+    assert "not on the target" not in shown(capsys, "inspect", model, "--qformat", "Q4.3", "--target", "onnx")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from model.passes.qonnx_models import RandomNetwork
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from random_graphs import OPERATORS, random_case
 
@@ -41,7 +42,7 @@ class Seed:
 @cache
 def corpus() -> tuple[Seed, ...]:
     """Return every seed, always in the same order."""
-    return (*_node_tests(), *_golden_models(), *_random_graphs(), *_nested())
+    return (*_node_tests(), *_golden_models(), *_random_graphs(), *_nested(), *_qonnx())
 
 
 def _node_tests() -> list[Seed]:
@@ -98,6 +99,12 @@ def _random_graphs() -> list[Seed]:
         case = random_case(number)
         seeds.append(Seed(f"random {case.operator}", case.model.SerializeToString(), case.feeds))
     return seeds
+
+
+def _qonnx() -> list[Seed]:
+    """Return random networks with the roundings of QONNX."""
+    networks = [RandomNetwork(number) for number in range(8)]
+    return [Seed(f"qonnx {number}", one.build(), one.feeds()) for number, one in enumerate(networks)]
 
 
 def _nested() -> list[Seed]:

@@ -67,7 +67,7 @@ class TensorSums:
                 continue
             seen.append(tensor.value)
             n = fraction_bits_of(self.point.format, tensor.ndim)
-            codes = quantize(tensor.value, n, self.point.format.word(), tally=tally)
+            codes = quantize(tensor.value, n, tensor.encoding.word(self.point.format), tally=tally)
             self.add_own(tensor.value, np.ldexp(codes.astype(np.float64), -n))
             self.histogram.add(tensor.value)
             self.rows = self._channels(nodes[output], tensor.value) if len(seen) == 1 else None

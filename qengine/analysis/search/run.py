@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -194,9 +194,8 @@ class _SearchRun:
         settings, options, runs = self._settings, self._options, self._runs
         with self._progress("calibrating", runs.samples) as advance, np.errstate(all="ignore"):
             observation = observe(self._graph, feeds_of(runs, advance), options)
-        if calibration.target is None:
-            calibration = replace(calibration, target=options.target)
-        self._calibration, constraints = calibration, calibration.constraints
+        self._calibration = calibration = calibration.for_runs(options)
+        constraints = calibration.constraints
         weight_bits = settings.bits if settings.weight_bits is None else settings.weight_bits
         activation_bits = settings.bits if settings.activation_bits is None else settings.activation_bits
         self._units = units = units_of(

@@ -8,6 +8,7 @@ lengths. Every tensor that a run rounds is compared, on the first samples of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -91,11 +92,8 @@ def differences(
     with progress("comparing targets", sum(map(len, compared))) as advance:
         for group in compared:
             common = _without_target(group)
-            try:
-                formats = formats_of(common)
-                found += _compared(session, group, common, formats, runs)
-            except QEngineError:  # the points say why they cannot run
-                pass
+            with suppress(QEngineError):  # no format holds a tensor: the rows of the points say so
+                found += _compared(session, group, common, formats_of(common), runs)
             advance(len(group))
     return tuple(found)
 
@@ -120,6 +118,10 @@ def _compared(
     own: dict[str, Any] = {"qformat": common.qformat} if formats is None else {"formats": formats}
     own["per_channel"] = common.per_channel and formats is None
     sessions = {str(point.target): session.with_options(_options(session, point, own)) for point in points}
+    for name in [name for name, one in sessions.items() if not _is_runnable(one, runs.first.feeds)]:
+        del sessions[name]
+    if len(sessions) < 2:
+        return
     first = next(iter(sessions.values()))
     outputs = [value.name for value in session.get_outputs()]
     names = [*first.rounded, *(name for name in outputs if name not in first.rounded)]
@@ -153,6 +155,15 @@ def _compared(
 
 def _options(session: InferenceSession, point: Point, own: Mapping[str, Any]) -> SessionOptions:
     return replace(session.options, **point.arithmetic(), **own)
+
+
+def _is_runnable(session: InferenceSession, feeds: Mapping[str, Any]) -> bool:
+    """Whether a session runs; the row of a target that does not says why, unless it runs in formats of its own."""
+    try:
+        session.run(None, feeds)
+    except QEngineError:
+        return False
+    return True
 
 
 def _codes(session: InferenceSession, names: Sequence[str], feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

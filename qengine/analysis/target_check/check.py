@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.analysis.target_check.accumulators import AccumulatorNeed, accumulator_needs
 from qengine.analysis.target_check.formats import FormatCheck
-from qengine.analysis.target_check.operators import computed_nodes, operator_violations, operators_of
+from qengine.analysis.target_check.operators import computed_nodes, inner_nodes, operator_violations, operators_of
 from qengine.errors import OptionError, QEngineError
 from qengine.keywords import check_keywords, options_with
 from qengine.model.graph import Graph
@@ -90,6 +90,8 @@ def check_target(
     if not session.in_fixed_point:
         notes.append("no formats: operators alone are checked; give --formats or --qformat for the others")
     found = [*violations_of(session, options.target), *(_islands(plan) if plan is not None else ())]
+    if any(node.graphs for node in session.optimized.nodes):
+        notes.append("of graphs inside of nodes, such as the branches of an If, operators alone are checked")
     needs = () if plan is None else tuple(accumulator_needs(plan.steps))
     return TargetCheck(options.target, tuple(found), needs, (*notes, *_approximations(session)))
 
@@ -98,7 +100,7 @@ def violations_of(session: InferenceSession, target: Target) -> Iterator[Violati
     """Yield what breaks the constraints of a target, if a session in fixed point shows it without a plan."""
     network = session.network
     nodes = computed_nodes(network.optimized, network.known)
-    yield from operator_violations(nodes, target.constraints)
+    yield from operator_violations([*nodes, *inner_nodes(nodes)], target.constraints)
     if network.table is not None:
         yield from FormatCheck(network.optimized, nodes, network.table, session.rules, target.constraints).violations()
 

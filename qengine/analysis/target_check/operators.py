@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from qengine.model.graph import CHAIN_DOMAIN, Chain, Graph, Node
 from qengine.model.ops.operator import find
+from qengine.model.static_values import known_tensors
 from qengine.model.steps import Move
 from qengine.targets import Constraints, Violation
 
@@ -23,6 +24,15 @@ _MADE_BY_PASSES = {
 def computed_nodes(graph: Graph, known: frozenset[str]) -> list[Node]:
     """Return the nodes that compute data in a run."""
     return [node for node in graph.nodes if not known.issuperset(filter(None, node.outputs))]
+
+
+def inner_nodes(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Yield the nodes of the graphs inside of nodes, at any depth, that compute data."""
+    for node in nodes:
+        for graph in node.graphs.values():
+            inner = computed_nodes(graph, known_tensors(graph))
+            yield from inner
+            yield from inner_nodes(inner)
 
 
 def operators_of(node: Node) -> tuple[str, ...]:

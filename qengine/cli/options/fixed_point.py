@@ -30,9 +30,10 @@ Strict = Annotated[
 ]
 
 
-def _names_that_begin(incomplete: str) -> list[str]:
-    """Return the names of targets that begin with a text, for the completion of a shell."""
-    return [name for name in names() if name.startswith(incomplete)]
+def complete_target(incomplete: str) -> list[str]:
+    """Return the names of targets that a shell completes a text to; the last one of a text with commas."""
+    before, comma, last = incomplete.rpartition(",")
+    return [before + comma + name for name in names() if name.startswith(last)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class TargetOptions:
             help="Compute as a device does, within its formats: a name that `qengine targets` lists, or a TOML file. "
             "Other options win over it.",
             rich_help_panel=FIXED_POINT,
-            autocompletion=_names_that_begin,
+            autocompletion=complete_target,
         ),
     ] = None
 
@@ -159,6 +160,6 @@ class FixedPointOptions(ArithmeticOptions, _FormatOptions):
         return SessionOptions(**self.typed(), **vars(limits))
 
     def record(self) -> dict[str, Any]:
-        """Return the options for a JSON object, one key per option; the path of the formats file is "formats_file"."""
+        """Return the options for a JSON object: "formats_file" is --formats, and "rules" has every --rule."""
         given = {"formats_file" if name == "formats" else name: value for name, value in vars(self).items()}
-        return {name: value for name, value in given.items() if name != "rule"}
+        return {name: value for name, value in given.items() if name != "rule"} | {"rules": self.rules()}

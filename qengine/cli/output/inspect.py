@@ -13,7 +13,8 @@ tensors                       [{name, computed_by, dtype, shape, format}], const
 parameters, parameter_bytes   number of elements of the constants that operators compute with, and their size
 macs                          number of multiply-accumulates in one run
 islands, delegated, unsupported   nodes of these kinds, as errors name them
-qformat, weight_qformat, formats_file, per_channel   options as typed; per_channel is null in float32
+qformat, weight_qformat, formats_file, target, per_channel
+                              options as typed; per_channel is null in float32
 warnings                      lines of text
 ============================  ========================================================================================
 """
@@ -56,6 +57,7 @@ def as_json(model: str, fixed: FixedPointOptions, inspection: Inspection) -> str
         "qformat": fixed.qformat,
         "weight_qformat": fixed.weight_qformat,
         "formats_file": None if fixed.formats is None else str(fixed.formats),
+        "target": fixed.target,
         "per_channel": fixed.per_channel if inspection.in_fixed_point else None,
         "warnings": inspection.warnings,
     }

@@ -52,7 +52,7 @@ def as_json(result: RunResult) -> str:
         rules = rules_mapping(result.session.rules)
         options |= {"rounding": result.rounding, "overflow": result.overflow, "rules": rules}
     else:
-        options = dict.fromkeys([*options, "rules"])
+        options = dict.fromkeys(options)
     record = {
         "model": result.model,
         "arithmetic": "float32" if comparison is None else "fixed",

@@ -19,7 +19,7 @@ from qengine.deploy.compare.matching import Matches, match, matching_names
 from qengine.deploy.compare.result import Cause, Comparison, Fault, TensorResult, differences_of
 from qengine.deploy.compare.search import Explanation, Suspect, search
 from qengine.deploy.compare.subject import Subject, compute
-from qengine.deploy.hypotheses import Operation, Variant
+from qengine.deploy.hypotheses import Hypothesis, Operation, Variant
 from qengine.deploy.hypotheses.hypothesis import codes_of_variant
 from qengine.model.graph import Node
 from qengine.model.steps import Rounded
@@ -166,7 +166,10 @@ def _with_cause(
 ) -> Comparison:
     """Return a result with the first error and its cause."""
     one = shown.checks.own[0]
-    findings = search(_suspects(subject, shown, one), one.found, one.recomputed, pairs=pairs)
+    throughout = None
+    if len(one.span) > 1:
+        throughout = partial(_throughout, shown.checks, one, _frame_before(subject, shown))
+    findings = search(_suspects(subject, shown, one), one.found, one.recomputed, throughout, pairs=pairs)
     complete = _agreeing(findings.complete, subject, one, shown, samples)
     best = complete[0] if complete else findings.best
     variant = best.variant if best is not None else None
@@ -200,19 +203,19 @@ def _cause(
 ) -> Cause:
     operation = best.suspect.operation
     base = Variant.of(operation)
-    # A target that has the cause among its rules is no other explanation.
+    # A target that has the cause among its rules explains nothing else.
     targets = [e for e in complete if e is not best and e.family == "target"]
     others = [e for e in complete if e is not best and e not in targets]
     decided: dict[str, str] = {}
     same: list[str] = []
-    for other in others[:_OTHERS]:
+    for other in [e for e in others if not e.throughout and not best.throughout][:_OTHERS]:
         words = deciding_vector(best, other)
         if words is None:
             same.append(_name_of(other, operation))
         else:
             decided[_name_of(other, operation)] = words
     label = "input" if one.step is None else operator_label(operation.bound_step.node)
-    is_own = operation.output.name == one.tensor.name
+    is_own = operation.output.name == one.tensor.name and not best.throughout
     also = _also(best, shown, one, subject) if best in complete else ()
     return Cause(
         name=best.name,
@@ -233,6 +236,8 @@ def _cause(
 def _name_of(explanation: Explanation, first: Operation) -> str:
     """Return the name of an explanation, with the operator where it is another one than that of the first."""
     operation = explanation.suspect.operation
+    if explanation.throughout:
+        return f"{explanation.name} throughout"
     return explanation.name if operation is first else f"{explanation.name} of '{operation.output.name}'"
 
 
@@ -263,6 +268,23 @@ def _forward(checks: Checks, one: Checked, changed: str, codes: Array) -> Array:
             arrays[name] = compute(step, arrays)
             touched.add(name)
     return arrays[one.tensor.name]
+
+
+def _throughout(
+    checks: Checks, one: Checked, before: Mapping[str, Array] | None, hypothesis: Hypothesis
+) -> Array | None:
+    """Return the codes of a dumped tensor where every operator of its span has a fault; None where none can have it."""
+    arrays, changed = checks.arrays_before(one.tensor.name), False
+    for name in one.span:
+        step = checks.steps[name]
+        codes = hypothesis.codes(Operation.of(step, arrays, before))
+        if codes is None and not changed:
+            continue
+        if codes is None:
+            codes = compute(step, arrays)
+        arrays[name] = np.ascontiguousarray(codes).astype(arrays[name].dtype)
+        changed = True
+    return arrays[one.tensor.name] if changed else None
 
 
 def _frame_before(subject: Subject, shown: CheckedSample) -> Mapping[str, Array] | None:
@@ -311,6 +333,9 @@ def _agreeing(
 
 def _holds(explanation: Explanation, subject: Subject, sample: CheckedSample, other: Checked) -> bool:
     """Whether an explanation gives all codes of a tensor in another sample."""
+    if explanation.throughout:
+        codes = _throughout(sample.checks, other, _frame_before(subject, sample), explanation.hypotheses[0])
+        return codes is not None and bool(np.array_equal(codes, other.found))
     name = explanation.suspect.operation.output.name
     for suspect in _suspects(subject, sample, other):
         if suspect.operation.output.name == name:

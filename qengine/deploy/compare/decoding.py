@@ -24,8 +24,6 @@ from qengine.qformat import PartFormats, QFormat
 Array = NDArray[Any]
 
 _CLEAR, _MARGIN = 0.5, 0.1
-_LARGE = 1 << 16
-_SAMPLE = 1 << 12
 
 
 class Habit(NamedTuple):
@@ -181,7 +179,8 @@ def _from_real(numbers: Array, tensor: Tensor) -> Array | None:
         return None
     scaled = np.ldexp(numbers.astype(np.float64), fmt.fraction_bits)
     codes = np.rint(scaled)
-    if codes.size and (np.abs(codes - scaled).max() > 1e-3 or np.abs(codes).max() > _LARGE):
+    word = fmt.word()
+    if codes.size and (np.abs(codes - scaled).max() > 1e-3 or codes.min() < word.least or codes.max() > word.most):
         return None
     return codes.astype(np.int64)
 

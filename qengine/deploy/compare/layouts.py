@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 _BLOCKS = (4, 8, 16, 32, 64)
 _MOST_PAD = 4
+_MOST_PITCH = 8
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,20 @@ class Layout:
     name : name in reports; "" for the model's own order.
     elements : number of elements of a tensor in a dump.
     read : function of a flat array that returns the tensor in the model's order.
+    is_exact : whether few other sizes of a tensor would fit it too.
     """
 
     name: str
     elements: int
     read: Callable[[Array], Array]
+    is_exact: bool = False
 
 
 def layouts_of(shape: tuple[int, ...], elements: int) -> Iterator[Layout]:
     """Yield the layouts in which a tensor of a shape has a number of elements in a dump, the likeliest first."""
     size = prod(shape)
     if elements == size:
-        yield Layout("", size, lambda flat: flat.reshape(shape))
+        yield Layout("", size, lambda flat: flat.reshape(shape), is_exact=True)
         yield from _orders(shape)
         yield from _reversed_channels(shape)
     elif elements > size > 0:
@@ -102,21 +105,21 @@ def _blocked(shape: tuple[int, ...], elements: int) -> Iterator[Layout]:
             stored = np.moveaxis(flat.reshape(n, blocks, *spatial, block), -1, 2)
             return stored.reshape(n, blocks * block, *spatial)[:, :c]
 
-        yield Layout(f"{letters(len(shape))}{block}c", elements, read)
+        yield Layout(f"{letters(len(shape))}{block}c", elements, read, is_exact=True)
 
 
 def _padded(shape: tuple[int, ...], elements: int) -> Iterator[Layout]:
     """Yield rows with a pitch, channels with a pitch, and images with a border."""
     size = prod(shape)
     width = shape[-1]
-    if elements % (size // width) == 0:
+    if elements % (size // width) == 0 and size > width and elements <= _MOST_PITCH * size:
         pitch = elements // (size // width)
         rows = (*shape[:-1], pitch)
         yield Layout(f"rows of {pitch} elements", elements, lambda flat: flat.reshape(rows)[..., :width])
     if len(shape) < 3:
         return
     channels = shape[1]
-    if elements % (size // channels) == 0:
+    if elements % (size // channels) == 0 and size > channels and elements <= _MOST_PITCH * size:
         wide = elements // (size // channels)
         last, first = (shape[0], *shape[2:], wide), (shape[0], wide, *shape[2:])
         yield Layout(
@@ -145,5 +148,5 @@ def _bordered(shape: tuple[int, ...], elements: int) -> Iterator[Layout]:
             def read_last(flat: Array, size: tuple[int, ...] = (high, wide), at: Any = (rows, columns)) -> Array:
                 return np.moveaxis(flat.reshape(n, *size, c)[:, *at], -1, 1)
 
-            yield Layout(name, elements, read)
+            yield Layout(name, elements, read, is_exact=True)
             yield Layout(f"NHWC, {name}", elements, read_last)

@@ -75,7 +75,7 @@ class LearnedKind:
     kind : kind of operator.
     cases : number of operators that were seen.
     changes : fields of an `Arithmetic`.
-    others : other roundings and overflows that give the same codes.
+    others : further roundings and overflows that give the same codes.
     unexplained : tensors whose codes these rules do not give.
     possible : all rules that give the same codes, the simplest first.
     """

@@ -143,10 +143,10 @@ def _by_name(name: str, tensors: Mapping[str, Tensor], spellings: Mapping[str, s
 
 
 def _fits(one: DumpedTensor, tensor: Tensor) -> bool:
-    """Whether some reading of a dumped tensor has the size of a tensor, in some layout."""
+    """Whether some reading of a dumped tensor has the size of a tensor, in a layout without gaps between rows."""
     size = prod(tensor.shape)
     for reading in one.readings(bits_of(tensor), size):
-        if next(layouts_of(tensor.shape, reading.numbers.size), None) is not None:
+        if any(one.is_exact for one in layouts_of(tensor.shape, reading.numbers.size)):
             return True
     return False
 

@@ -54,6 +54,7 @@ class Explanation:
     codes : codes of the dumped tensor that the fault gives.
     explained : number of differing codes that it gives right.
     broken : number of right codes that it gives wrong.
+    throughout : whether every operator since the dumped tensors before has the fault.
     """
 
     suspect: Suspect
@@ -62,6 +63,7 @@ class Explanation:
     codes: Array
     explained: int
     broken: int
+    throughout: bool = False
 
     @property
     def name(self) -> str:
@@ -76,7 +78,8 @@ class Explanation:
     @property
     def sentence(self) -> str:
         """The fault in words."""
-        return ", and ".join(h.describe(self.variant) for h in self.hypotheses)
+        words = ", and ".join(h.describe(self.variant) for h in self.hypotheses)
+        return f"{words} in every operator since the tensors that the dump has" if self.throughout else words
 
     @property
     def rank(self) -> int:
@@ -105,7 +108,21 @@ class Findings:
     tried: int = 0
 
 
-def search(suspects: Sequence[Suspect], found: Array, recomputed: Array, *, pairs: bool = True) -> Findings:
+Throughout = Callable[[Hypothesis], Array | None]
+"""Function that returns the codes of the dumped tensor where all operators of its span have a fault."""
+
+_GENERAL = ("rounding", "overflow", "accumulator", "bias", "constants", "mean", "table", "add", "target")
+"""Families of faults that all operators of a device may have."""
+
+
+def search(
+    suspects: Sequence[Suspect],
+    found: Array,
+    recomputed: Array,
+    throughout: Throughout | None = None,
+    *,
+    pairs: bool = True,
+) -> Findings:
     """Return what explains the codes of a dumped tensor.
 
     Parameters
@@ -114,10 +131,12 @@ def search(suspects: Sequence[Suspect], found: Array, recomputed: Array, *, pair
         Operators that may have a fault, one of them at a time.
     found, recomputed
         Codes of the dump, and those without a fault.
+    throughout
+        See `Throughout`; None where the tensor's own operator is the only one.
     pairs
         Whether two hypotheses at once are tried where no single one explains everything.
     """
-    return _Search(found, recomputed).run(suspects, pairs)
+    return _Search(found, recomputed).run(suspects, throughout, pairs)
 
 
 class _Search:
@@ -132,11 +151,13 @@ class _Search:
         self.partial: list[Explanation] = []
         self.single: list[tuple[float, Suspect, Hypothesis]] = []
 
-    def run(self, suspects: Sequence[Suspect], pairs: bool) -> Findings:
+    def run(self, suspects: Sequence[Suspect], throughout: Throughout | None, pairs: bool) -> Findings:
         for suspect in suspects:
             base = Variant.of(suspect.operation)
             for hypothesis in all_hypotheses():
                 self._try(suspect, base, hypothesis)
+        if throughout is not None:
+            self._everywhere(suspects[0], throughout)
         if not self.findings.complete and pairs:
             for suspect in suspects:
                 self._pairs(suspect)
@@ -165,6 +186,16 @@ class _Search:
         if equal.all() or explained > broken:
             self._confirm(suspect, (hypothesis,), variant)
 
+    def _everywhere(self, suspect: Suspect, throughout: Throughout) -> None:
+        """Try each general fault in all operators of the span."""
+        for hypothesis in all_hypotheses():
+            if hypothesis.family not in _GENERAL:
+                continue
+            codes = throughout(hypothesis)
+            self.findings.tried += codes is not None
+            if codes is not None and codes.shape == self.found.shape:
+                self._add(suspect, (hypothesis,), Variant.of(suspect.operation), codes, throughout=True)
+
     def _sampled(self, suspect: Suspect, variant: Variant, index: Array) -> Array | None:
         try:
             with np.errstate(all="ignore"):
@@ -190,11 +221,21 @@ class _Search:
                 codes = self._forward(suspect, variant.codes())
         except _FAILURES:
             return
-        if codes is None:
-            return
+        if codes is not None:
+            self._add(suspect, hypotheses, variant, codes)
+
+    def _add(
+        self,
+        suspect: Suspect,
+        hypotheses: tuple[Hypothesis, ...],
+        variant: Variant,
+        codes: Array,
+        *,
+        throughout: bool = False,
+    ) -> None:
         equal, was_right = codes == self.found, self.recomputed == self.found
         explained, broken = int(np.count_nonzero(equal & ~was_right)), int(np.count_nonzero(~equal & was_right))
-        explanation = Explanation(suspect, hypotheses, variant, codes, explained, broken)
+        explanation = Explanation(suspect, hypotheses, variant, codes, explained, broken, throughout)
         if explained == self.wrong and not broken:
             self.findings.complete.append(explanation)
         elif explained > broken:

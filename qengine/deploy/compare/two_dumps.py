@@ -29,7 +29,7 @@ class PairResult:
     elements, differing : number of elements, and of those that differ.
     largest : largest difference.
     first : index of the first element that differs; None where none does.
-    values : that element in the first and in the second dump.
+    values : element at that index in the first and in the second dump.
     differences : number of elements by difference, second less first.
     read : layout in which the second dump has the tensor, "" for that of the first.
     """

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from qengine.errors import UnsupportedError
 from qengine.model.graph import Graph
+from qengine.model.passes.exact_formats import with_exact_formats
 from qengine.model.passes.number_codes import check_numbers, numbers_without_codes
 from qengine.model.passes.qdq_reader import has_pairs, read_pairs
 from qengine.model.passes.qonnx_reader import has_roundings, read_roundings
@@ -26,7 +27,8 @@ def read_quantized(graph: Graph) -> Graph:
     try:
         fixed = read_pairs(expanded)
         check_numbers(fixed)
-        return merge_requantize(fixed)
+        merged = merge_requantize(fixed)
+        return with_exact_formats(merged) if merged.unrounded_biases else merged
     except NotFixedPointError as why:
         note = f"the model is quantized, but not in fixed point: {why}; it runs as ONNX defines it"
         return replace(graph, notes=(*graph.notes, note))
@@ -54,4 +56,4 @@ def _merged_by_rules(graph: Graph) -> Graph:
     of_roots = {root[name]: fmt for name, fmt in merged.formats.items() if name in root}
     found = {root[node.inputs[0]] for node, _ in numbers_without_codes(replace(merged, formats=of_roots))}
     apart = {name for name in found if merged.rules.get(name, Modes()).rounding is not None}
-    return merge_requantize(graph, apart) if apart else merged
+    return with_exact_formats(merge_requantize(graph, apart) if apart else merged)

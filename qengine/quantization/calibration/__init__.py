@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from qengine.keywords import check_keywords, options_with
@@ -86,9 +85,7 @@ def calibrate(
     options = options_with(CalibrationOptions, options, keywords)
     limits = {name: value for name, value in keywords.items() if name in _LIMITS}
     session = options_with(SessionOptions, session, limits)
-    if options.target is None:
-        options = replace(options, target=session.target)
-    return choose_formats(observe(model, feeds, session), options)
+    return choose_formats(observe(model, feeds, session), options.for_runs(session))
 
 
 __all__ = [

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from qengine.checks import check_whole_number
 from qengine.errors import OptionError
 from qengine.quantization.calibration.choose import Method
 from qengine.quantization.calibration.ties import Ties
+from qengine.runtime.options import SessionOptions
 from qengine.targets import Constraints, Target
 
 _MAX_HEADROOM = 1024.0
@@ -94,6 +95,10 @@ class CalibrationOptions:
             raise OptionError(f"percentile is above 0 and at most 100, not {self.percentile!r}")
         if not _is_number(self.headroom) or not 1.0 <= self.headroom <= _MAX_HEADROOM:
             raise OptionError(f"headroom is a factor of 1 to {_MAX_HEADROOM:g}, not {self.headroom!r}")
+
+    def for_runs(self, session: SessionOptions) -> CalibrationOptions:
+        """Return the options with the target of the runs, where they have none."""
+        return replace(self, target=session.target) if self.target is None and session.target is not None else self
 
     @property
     def weight_word_length(self) -> int:

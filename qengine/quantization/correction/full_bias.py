@@ -275,7 +275,9 @@ def _steps(plan: Plan) -> list[str]:
 def _encoded(t: Tensor, changed: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """Return a constant that was changed as a run reads it."""
     value = changed[t.name]
-    return value if t.format is None else quantize(value, fraction_bits_of(t.format, value.ndim), t.format.word())
+    if t.format is None:
+        return value
+    return quantize(value, fraction_bits_of(t.format, value.ndim), t.encoding.word(t.format))
 
 
 def _mean(each: Sequence[tuple[Reals, int] | None]) -> Reals | None:

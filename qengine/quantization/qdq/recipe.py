@@ -106,8 +106,9 @@ def quantize_model(
     options, keywords
         See `CalibrationOptions`. Activations have 8 or 16 bits where pairs are written.
     session
-        Options of the runs, of which the limits (``max_...``) and `threads` have an effect; None for the defaults. For
-        QONNX `target`, `rules`, `rounding` and `overflow` have, too: each tensor is written with its own.
+        Options of the runs, of which the limits (``max_...``), `threads` and the target have an effect: formats are
+        chosen within its constraints. None for the defaults. For QONNX `target`, `rules`, `rounding` and `overflow`
+        have one too: each tensor is written with its own.
     writes
         Nodes that round: "qdq", pairs of ONNX, or "qonnx", Quant nodes.
 
@@ -122,8 +123,8 @@ def quantize_model(
         See `calibrate`, `correct` and `quantized_model`.
     """
     check_keywords("quantize_model", keywords, CalibrationKeywords)
-    options = options_with(CalibrationOptions, options, keywords)
     runs = session or SessionOptions()
+    options = options_with(CalibrationOptions, options, keywords).for_runs(runs)
     limits = runs.in_float32()
     if formats is None and data is None:
         if qformat is None:

@@ -189,3 +189,13 @@ def test_a_point_of_a_target_file_depends_on_its_content(tmp_path):
     assert points[0].target == points[1].target == "mine"
     assert points[0] != points[1]
     assert isinstance(points[0], Point)
+
+
+def test_a_target_that_cannot_run_is_left_out_of_the_differences(classifier, tmp_path):
+    model, data = classifier
+    (tmp_path / "bad.toml").write_text("[rules.tensors.nope]\nrounding = 'floor'\n")
+    result = qengine.sweep(
+        model, tmp_path / "out", Grid(targets=["onnx", tmp_path / "bad.toml", "cmsis-nn-q7"]), data=data
+    )
+    assert "the model has no such tensor" in result.rows[2].outcome.error
+    assert [(one.first, one.second) for one in result.differences] == [("onnx", "cmsis-nn-q7")]

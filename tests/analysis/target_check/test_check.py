@@ -1,8 +1,10 @@
 """Checks of models against targets: every constraint is broken once, and named with what to do."""
 
 import numpy as np
+import onnx
 import pytest
 from networks import network, weights
+from onnx import helper
 
 import qengine
 from qengine import QFormat, Target
@@ -181,6 +183,21 @@ def test_operators_alone_without_formats():
     assert [one.subject for one in found.violations] == ["the_s"]
     assert found.accumulators == ()
     assert any(note.startswith("no formats: operators alone") for note in found.notes)
+
+
+def test_operators_of_branches():
+    then, otherwise = (
+        helper.make_graph([helper.make_node(op, ["x"], [op])], op, [], [helper.make_empty_tensor_value_info(op)])
+        for op in ("Sigmoid", "Relu")
+    )
+    node = helper.make_node("If", ["k"], ["y"], then_branch=then, else_branch=otherwise)
+    info = helper.make_tensor_value_info
+    inputs = [info("x", onnx.TensorProto.FLOAT, [2]), info("k", onnx.TensorProto.BOOL, [])]
+    graph = helper.make_graph([node], "g", inputs, [info("y", onnx.TensorProto.FLOAT, [2])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = check_target(model, target=target(refused=("Sigmoid",)), qformat="Q3.4")
+    assert [one.operator for one in found.violations] == ["Sigmoid"]
+    assert any("operators alone are checked" in note for note in found.notes)
 
 
 def test_islands_and_tables():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from model.formats.sessions import CHAIN, Q, X, session
+from model.formats.sessions import CHAIN, CONV, Q, X, session
 from networks import weights
 
 import qengine
@@ -125,3 +125,14 @@ def test_a_bias_that_saturates_in_its_format_is_noted_once():
     notes = [note for note in compare(s, s.in_float32(), {"x": X}).notes if "'b'" in note]
     over = int(np.count_nonzero(np.abs(B) > 0.25))
     assert notes == [f"{over} of 4 elements of constant 'b' saturate in Q-2.5"]
+
+
+def test_a_format_takes_precedence_over_the_bias_of_a_quantized_model():
+    nodes = [CONV, ("Relu", "c", "y")]
+    written = quantized_model(session(nodes, qformat="Q4.3")).SerializeToString()
+    found = qengine.InferenceSession(written, formats={"b": "Q0.3"}).run(None, {"x": X}, raw=True)[0]
+    wanted, plain = (
+        session(nodes, given, qformat="Q4.3").run(None, {"x": X}, raw=True)[0] for given in ({"b": "Q0.3"}, {})
+    )
+    np.testing.assert_array_equal(found, wanted, strict=True)
+    assert (found != plain).any()

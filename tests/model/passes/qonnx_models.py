@@ -133,7 +133,8 @@ class RandomNetwork:
     The spread of what is rounded follows the formats, so that codes saturate and tie, but not all do.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed, *, rounds_output=True):
+        self.rounds_output = rounds_output
         self.rng = np.random.default_rng(seed)
         self.b = Builder()
         self.channels, self.size = int(self.rng.integers(1, 4)), 8
@@ -249,4 +250,6 @@ class RandomNetwork:
             self.b.node("Add", f"p{self.count} {self.bias(5, n)}", f"y{self.count}")
         else:
             self.b.node("Gemm", f"f{self.count} {w} {self.bias(5, n)}", f"y{self.count}", transB=1)
-        self.tensor, self.n = self.rounded(f"y{self.count}", 16)
+        self.tensor = f"y{self.count}"
+        if self.rounds_output:
+            self.tensor, self.n = self.rounded(self.tensor, 16)

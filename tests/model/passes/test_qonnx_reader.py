@@ -36,6 +36,13 @@ def test_random_networks_are_computed_in_integers_as_they_are_defined(seed):
     assert real == []
 
 
+@pytest.mark.parametrize("seed", range(15))
+def test_random_networks_whose_output_is_not_rounded(seed):
+    network = RandomNetwork(seed, rounds_output=False)
+    model, feeds = network.build(), network.feeds()
+    assert_defined(model, feeds, [*network.b.quantized, network.tensor])
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_random_networks_equal_the_execution_of_qonnx(seed):
     pytest.importorskip("qonnx", reason="the package qonnx, which executes QONNX models, is not installed")
@@ -94,6 +101,22 @@ def test_formats_rules_and_codes():
     assert rules["c"].rounding is Rounding.HALF_AWAY
     assert session.notes == ()
     assert not session.in_float32().formats
+
+
+def test_a_rounding_that_is_given_replaces_that_of_each_node():
+    b = Builder()
+    y = b.quant("x", 1, 4, mode="FLOOR", narrow=1)
+    model = b.model(inputs={"x": [3]}, outputs=[y])
+    x = np.float32([0.3, -0.3, -9])
+
+    def found(**options):
+        return qengine.InferenceSession(model, **options).run(None, {"x": x})[0].tolist()
+
+    assert found() == [0, -0.5, -3.5]
+    assert found(rounding="ceil") == [0.5, 0, -3.5]
+    assert found(overflow="saturate") == [0, -0.5, -4]
+    assert found(rules={"tensors.x.rounding": "half_even"}) == [0.5, -0.5, -3.5]
+    assert found(qformat="Q4.1") == [0.5, -0.5, -9]
 
 
 @pytest.mark.parametrize("domain", ["onnx.brevitas", "finn.custom_op.general"])
@@ -160,6 +183,35 @@ def test_a_bound_that_is_no_code_is_applied_before_the_rounding():
     y = b.quant("k", 3, 5, mode="FLOOR")
     model = b.model(inputs={"x": [1, 2, 6, 6]}, outputs=[y])
     assert_defined(model, {"x": np.float32(RNG.normal(size=(1, 2, 6, 6)))}, b.quantized)
+
+
+def test_what_is_not_rounded_has_an_exact_format_if_a_word_holds_it():
+    b = Builder()
+    x = b.quant("x", 3, 5)
+    for name, bits in (("short", 4), ("long", 12)):
+        w = b.weights(f"w_{name}", RNG.normal(0, 1, (3, 2, 3, 3)), np.array([bits, 2, 3]).reshape(3, 1, 1, 1), bits)
+        b.node("Conv", f"{x} {w} {b.constant(f'b_{name}', [0.375, -2.5, 0.125])}", name)
+    b.node("Relu", "short", "r")
+    b.node("AveragePool", x, "mean", kernel_shape=[2, 4])
+    b.node("AveragePool", x, "third", kernel_shape=[1, 3])
+    b.node("Add", f"{x} {x}", "twice")
+    b.node("Mul", f"{x} {b.bipolar('twice', 2)}", "product")
+    b.node("Sub", "product twice", "difference")
+    names = ["r", "long", "mean", "third", "twice", "product", "difference"]
+    model = b.model(inputs={"x": [1, 2, 9, 9]}, outputs=names)
+    feeds = {"x": np.float32(RNG.normal(0, 1, (1, 2, 9, 9)))}
+    session = assert_defined(model, feeds, [name for name in names if name != "third"])
+    found = {event.tensor.name: event.tensor.format for event in session.trace(feeds)}
+    shown = {name: str(found[name]) for name in names}
+    assert shown == {
+        "r": "Q5.7",
+        "long": "None",
+        "mean": "Q1.6",
+        "third": "None",
+        "twice": "Q2.3",
+        "product": "Q1.5",
+        "difference": "Q3.5",
+    }
 
 
 def changed(**changes):

@@ -123,6 +123,10 @@ def test_what_cannot_be_written_is_refused():
         quantized_model(session(qformat="Q3.4", rounding="floor"))
     with pytest.raises(OptionError, match="no accumulator to wrap"):
         quantized_model(session(qformat="Q3.4", accumulator_bits=24))
+    for rule in ("accumulator.fraction_bits", "bias.bits", "mean.method", "table.method", "aligns_add"):
+        given = {"mean.method": "reciprocal", "table.method": "cut", "aligns_add": True}.get(rule, 8)
+        with pytest.raises(OptionError, match=f"and nothing for {rule.partition('.')[0]}; one of QONNX"):
+            quantized_model(session(qformat="Q3.4", rules={rule: given}))
     with pytest.raises(FormatError, match=r"'x' is Q2\.3, of 6 bits; a quantized model stores activations in 8 or 16"):
         quantized_model(session(qformat="Q2.3"))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from covering import covering
 from networks import network
 from runtime.native.native import ISAS, assert_same, both, kernels
+from runtime.native.test_counting import assert_counted
 
 from qengine import InferenceSession
 from qengine.kernels.isa import available
-from qengine.model.rules import AccumulatorRule, BiasRule, Modes, Rules
+from qengine.model.rules import AccumulatorRule, BiasRule, MeanRule, Modes, Rules, TableRule
 from qengine.qformat import Overflow, Rounding
 
 HALF_UP = {"linear": Modes(Rounding.HALF_UP)}
@@ -88,9 +90,7 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("register", REGISTERS)
+@pytest.mark.parametrize(("step", "register", "isa"), covering(STEPS, REGISTERS, ISAS))
 def test_sums_in_order_equal_the_reference(step, register, isa):
     model, feeds = STEPS[step]()
     word = list(WORDS)[(list(STEPS).index(step) + list(REGISTERS).index(register)) % len(WORDS)]
@@ -111,6 +111,7 @@ def test_every_word_and_register(word, register):
     assert "register_dot" in ran
 
 
+EXACT = ("convolution", "depthwise", "transposed", "gemm", "rows", "scale of channels")
 WRAPPED = {
     "wrap": AccumulatorRule(13),
     "half inside": AccumulatorRule(12, rounds_inside=True),
@@ -121,9 +122,7 @@ WRAPPED = {
 }
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("step", ["convolution", "depthwise", "transposed", "gemm", "rows", "scale of channels"])
-@pytest.mark.parametrize("register", WRAPPED)
+@pytest.mark.parametrize(("step", "register", "isa"), covering(EXACT, WRAPPED, ISAS))
 def test_sums_that_wrap_are_exact_sums(step, register, isa):
     model, feeds = STEPS[step]()
     words = [{"qformat": "Q2.5"}, {"qformat": "Q3.12"}] if "32" in register else [{"qformat": "Q2.5"}]
@@ -169,3 +168,119 @@ def test_a_step_that_cannot_saturate_has_its_usual_kernel():
         rules = Rules(accumulator=AccumulatorRule(bits, "saturate"))
         session = InferenceSession(model, isa=available()[0].name, qformat="Q2.5", rules=rules)
         assert ("register_dot" not in kernels(session, feeds)) == is_exact
+
+
+def test_a_relu_proves_that_inputs_are_not_negative():
+    """Filters of 1 and -1: inputs of 0 to 127 sum to 127 at most, those of -128 to 127 to 255. 9 bits end at 255."""
+    w = np.float32([[1, -1], [1, -1]]).reshape(2, 2, 1, 1)
+    nodes = [("Relu", "x", "r"), ("Conv", "r w", "y", {}), ("Conv", "x w", "z", {})]
+    model = network(nodes, inputs={"x": [1, 2, 3, 4]}, constants={"w": w}, outputs=["y", "z"])
+    feeds = {"x": np.round(feed((1, 2, 3, 4), spread=99.0)).clip(-128, 127)}
+    formats = {"x": "Q7.0", "w": "Q7.0", "y": "Q8.0", "z": "Q8.0"}
+    rules = Rules(accumulator=AccumulatorRule(8, "saturate"))
+    got, want, ran = both(model, feeds, ISAS[0], rules=rules, formats=formats)
+    assert_same(got, want)
+    assert ran.count("register_dot") == 1
+
+
+@pytest.mark.parametrize(("register", "isa"), covering([*WRAPPED, "saturate", "cut and saturate"], ISAS, strength=1))
+def test_counts_equal_the_reference(register, isa):
+    rules = Rules(accumulator=(WRAPPED | REGISTERS)[register], kinds=HALF_UP, bias=BiasRule(9, "most"))
+    left = []
+    for step in ("convolution", "depthwise", "gemm"):
+        model, feeds = STEPS[step]()
+        found = assert_counted(model, feeds, isa, rules=rules, qformat="Q2.5")
+        left += [note for note in found.notes if "sums of" in note]
+    assert bool(left) == (register not in ("32 bits", "half inside 32 bits", "wide enough"))
+    if "saturate" in register:
+        assert "-bit rail and stopped there" in left[0]
+
+
+def test_a_report_names_the_channels_that_may_reach_a_rail():
+    """The second filter sums to 4 * 127 at most, the others to 127: 9 bits end at 255."""
+    w = np.float32([[1, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]]).reshape(3, 4, 1, 1)
+    model = network([("Conv", "x w", "y", {})], inputs={"x": [1, 4, 1, 3]}, constants={"w": w})
+    feeds = {"x": np.float32([[100, 100, 1]] * 4).reshape(1, 4, 1, 3)}
+    rules = Rules(accumulator=AccumulatorRule(9, "saturate"))
+    formats = {"x": "Q7.0", "w": "Q7.0", "y": "Q15.0"}
+    for isa in (ISAS[0], "reference"):
+        found = assert_counted(model, feeds, isa, rules=rules, formats=formats)
+        note = "2 of 9 sums of 'y' reached the 9-bit rail and stopped there; only channels 1 of 3 may"
+        assert note in found.notes
+
+
+SUM_MODES = (("half_up", "saturate"), ("floor", "wrap"), ("half_even", "symmetric"))
+SUMS = {
+    "images": [("Add", "x z", "y")],
+    "difference": [("Sub", "x z", "y")],
+    "constant": [("Add", "x k", "y")],
+    "one pixel": [("GlobalAveragePool", "z", "p"), ("Add", "x p", "y")],
+    "with a bound": [("Add", "x z", "s"), ("Relu", "s", "y")],
+    "three": [("Sum", "x z x", "y")],
+    "plain": [
+        ("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}),
+        ("Transpose", "z", "u", {"perm": [0, 2, 3, 1]}),
+        ("Sub", "t u", "y"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("nodes", "modes", "isa"), covering(SUMS, SUM_MODES, ISAS))
+def test_aligned_sums_equal_the_reference(nodes, modes, isa):
+    rounding, overflow = modes
+    used = " ".join(node[1] for node in SUMS[nodes]).split()
+    inputs = {name: [1, 17, 4, 5] for name in ("x", "z") if name in used}
+    constants = {"k": feed((17, 1, 1), 9)} if "k" in used else {}
+    model = network(SUMS[nodes], inputs=inputs, constants=constants)
+    feeds = {name: feed(shape, i, 3.0) for i, (name, shape) in enumerate(inputs.items())}
+    formats = {"x": "Q2.5", "y": "Q3.3"} | ({"z": "Q1.6"} if "z" in inputs else {"k": "Q1.6"})
+    kinds = {"add": Modes(Rounding(rounding), Overflow(overflow))}
+    options = {"qformat": "Q2.4", "formats": formats}
+    if nodes == "plain":
+        options["formats"] = {"x": "Q2.5", "z": "Q1.6", "y": "Q3.3", "t": "Q2.5", "u": "Q1.6"}
+    got, want, ran = both(model, feeds, isa, rules=Rules(kinds=kinds, aligns_add=True), **options)
+    assert_same(got, want)
+    assert not any(name.startswith("reference") for name in ran) or nodes == "three", ran
+    (exact,) = InferenceSession(model, isa=isa, rules=Rules(kinds=kinds), **options).run(None, feeds, raw=True)
+    assert (exact != got[0]).any()
+    assert_counted(model, feeds, isa, rules=Rules(kinds=kinds, aligns_add=True), **options)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("method", ["exact", "shifted_count", "two_pass", "reciprocal", "accumulator", "float32"])
+def test_means_equal_the_reference(method, isa):
+    nodes = [
+        ("AveragePool", "x", "p", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 0, 1]}),
+        ("GlobalAveragePool", "p", "y"),
+    ]
+    model = network(nodes, inputs={"x": [2, 17, 9, 8]})
+    feeds = {"x": feed((2, 17, 9, 8))}
+    for formats in ({}, {"p": "Q2.6"}):
+        for pads in (None, True):
+            rules = Rules(Rounding.TRUNC, mean=MeanRule(method, pads))
+            options = {"qformat": "Q2.5", "formats": formats, "rules": rules}
+            got, want, ran = both(model, feeds, isa, names=["p", "y"], **options)
+            assert_same(got, want)
+            assert (method in ("exact", "shifted_count")) == (not any(name.startswith("reference") for name in ran))
+    assert_counted(model, feeds, isa, **options)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    "table", [TableRule("cut", 64, 4), TableRule("interpolated", 32), TableRule("shared_sigmoid", min_bits=9)]
+)
+def test_tables_equal_the_reference(table, isa):
+    model = network(
+        [("Sigmoid", "x", "s"), ("Tanh", "x", "t"), ("Exp", "x", "y")],
+        inputs={"x": [2, 17, 9]},
+        outputs=["s", "t", "y"],
+    )
+    feeds = {"x": feed((2, 17, 9))}
+    for form in ("Q2.5", "Q3.12"):
+        got, want, ran = both(model, feeds, isa, rules=Rules(table=table), qformat=form)
+        assert_same(got, want)
+        assert not any(name.startswith("reference") for name in ran)
+        full = InferenceSession(model, qformat=form).run(None, feeds, raw=True)
+        is_full = table.min_bits > 8 and form == "Q2.5"
+        assert [bool((a != b).any()) for a, b in zip(got, full, strict=True)] == [not is_full, not is_full, False]
+        assert_counted(model, feeds, isa, rules=Rules(table=table), qformat=form)

@@ -72,7 +72,8 @@ def linear(rng, limits, network, kind, source, output, channels, bias=True, **ho
     shape = (filters, depth) if kind == "dense" else (filters, depth, *how["kernel"])
     w = weights(rng, limits, shape, w_fmt)
     spread = 2.0 ** min(shift + limits.bits - 2, 30)
-    b = np.round(rng.uniform(-spread, spread, filters)) * 2.0 ** -(fmt.fraction + w_fmt.fraction)
+    b = np.round(rng.uniform(-spread, spread, filters)) + limits.off_grid * rng.integers(-2, 3, filters) / 4
+    b *= 2.0 ** -(fmt.fraction + w_fmt.fraction)
     network.weigh(output, w_fmt)
     if limits.per_channel and rng.integers(3) == 0:
         # Weights that are a power of two smaller have as many fraction bits more, and their shift is longer.
@@ -117,6 +118,20 @@ def single(rng, limits, kind):
         group = shape[0] if kind == "depthwise" else 1
         how = {"kernel": kernel, "stride": stride, "pads": pads, "group": group}
         linear(rng, limits, network, kind, "x", "y", (filters, depth), bool(rng.integers(4)), **how)
+        return network
+    if kind == "matmul":
+        other = Format(limits.bits, int(rng.integers(1, limits.bits)))
+        network = Network({"a": (5, 8), "b": (8, 6)}, {"a": fmt, "b": other})
+        shift = int(rng.integers(limits.least_shift, limits.most_shift + 1))
+        network.add(kind, ["a", "b"], "y", Format(limits.bits, fmt.fraction + other.fraction - shift))
+        return network
+    if kind == "transposed":
+        network, w_fmt = Network({"x": (3, 4, 5)}, {"x": fmt}), Format(limits.weight_bits, 5)
+        shift = int(rng.integers(limits.least_shift, limits.most_shift + 1))
+        w = np.float32(weights(rng, limits, (3, 4, 3, 2), w_fmt))
+        network.weigh("y", w_fmt)
+        out = Format(limits.bits, fmt.fraction + w_fmt.fraction - shift)
+        network.add(kind, ["x"], "y", out, weights=w, kernel=(3, 2), stride=(2, 2))
         return network
     if kind in ("add", "sub", "mul"):
         other = (

@@ -1,0 +1,59 @@
+"""Two dumps, and the codes of two sessions, beside each other."""
+
+import numpy as np
+import pytest
+from small import codes, frames, session
+
+from qengine.deploy.compare import read_dump
+from qengine.deploy.compare.two_dumps import compare_dumps, compare_sessions
+from qengine.errors import DumpError
+
+
+def saved(path, arrays):
+    np.savez(path, **{name.replace("/", "."): array for name, array in arrays.items()})
+    return read_dump(path)
+
+
+def test_equal_dumps(tmp_path):
+    result = compare_dumps(saved(tmp_path / "a.npz", codes()), saved(tmp_path / "b.npz", codes()))
+    assert result.equal
+    assert len(result.tensors) == 6
+
+
+def test_differences(tmp_path):
+    other = codes()
+    other["pool"] = other["pool"] + np.array([0, 1, -2, 1, 0], np.int8).reshape(1, 5, 1, 1)
+    result = compare_dumps(saved(tmp_path / "a.npz", codes()), saved(tmp_path / "b.npz", other))
+    assert not result.equal
+    assert result.first.name == "pool"
+    assert result.first.differing == 3
+    assert result.first.largest == 2
+    assert result.first.first == (0, 1, 0, 0)
+    assert result.first.differences == {-2: 1, 1: 2}
+
+
+def test_names_of_one_dump_only(tmp_path):
+    other = {name: array for name, array in codes().items() if name != "y"}
+    result = compare_dumps(saved(tmp_path / "a.npz", codes()), saved(tmp_path / "b.npz", other))
+    assert result.only_first == ("y",)
+    assert not result.equal
+
+
+def test_layouts_of_the_second(tmp_path):
+    other = {n: np.ascontiguousarray(np.moveaxis(a, 1, -1)) if a.ndim == 4 else a for n, a in codes().items()}
+    assert compare_dumps(saved(tmp_path / "a.npz", codes()), saved(tmp_path / "b.npz", other)).equal
+
+
+def test_nothing_in_common(tmp_path):
+    with pytest.raises(DumpError, match="no tensor of one name"):
+        compare_dumps(
+            saved(tmp_path / "a.npz", {"a": np.zeros(2), "b": np.zeros(2)}),
+            saved(tmp_path / "b.npz", {"c": np.zeros(2), "d": np.zeros(2)}),
+        )
+
+
+def test_two_sessions():
+    assert compare_sessions(session(), session(), frames()[0]).equal
+    result = compare_sessions(session(), session(rounding="floor"), frames()[0])
+    assert result.first is not None
+    assert result.first.differences.keys() <= {-1}
