@@ -201,3 +201,11 @@ class TestPack:
         np.save(path, np.load(path) + 1)
         with pytest.raises(QEngineError):
             qengine.compare(other, codes())
+
+
+def test_a_fault_of_one_operator_in_a_span_is_not_said_of_all():
+    device = codes(rules={"tensors": {"second.conv": {"rounding": "floor"}}})
+    result = qengine.compare(session(), {"first/relu": device["first/relu"], "pool": device["pool"]}, frames()[0])
+    assert result.cause.name == "rounding:floor"
+    assert result.cause.tensor == "second.conv"
+    assert "every operator" not in result.sentence
