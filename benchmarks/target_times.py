@@ -17,6 +17,7 @@ import benchmark_networks
 
 from qengine import InferenceSession, QEngineError, Target
 from qengine.analysis.bench import interleaved
+from qengine.targets import names
 
 FORMATS = {("srcnn", 8): "Q0.7", ("srcnn", 16): "Q0.15", ("resnet50", 8): "Q3.4", ("resnet50", 16): "Q3.12"}
 
@@ -32,7 +33,7 @@ def main() -> None:
         for name in given.models.split(","):
             path, feeds = benchmark_networks.prepared(name, Path(folder))
             for bits in map(int, given.bits.split(",")):
-                for target in given.targets or Target.names():
+                for target in given.targets or names():
                     compare(name, path, feeds, FORMATS[name, bits], target, given.seconds)
 
 

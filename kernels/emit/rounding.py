@@ -38,7 +38,7 @@ class ShiftRight:
         self._dropped = divisor - 1  # the bits that the shift drops
         numbers = half, right.like(1).where(half > 0, zero), right.like(1).where(half > 1, zero)
         self._addend: Value | None = rule.addend(*numbers) if rule.addend else None
-        self._odd: Value | None = rule.parity(*numbers) ^ -1 if rule.parity else None
+        self._parity: Value | None = rule.parity(*numbers) if rule.parity else None
         self._negative: Value | None = rule.negative(*numbers) if rule.negative else None
         self._parts = [self._in_two(each, half) for each in (rule.base, rule.base + rule.negative)] if in_parts else []
 
@@ -73,12 +73,12 @@ class ShiftRight:
             exact = total if self._addend is None else total - self._addend
             return (total + (self._negative & (exact >> (bit_width(total.element) - 1)))) >> self._right
         quotient = total >> self._right
-        if self._odd is None:
+        if self._parity is None:
             return quotient
         # With the addend, a tie is a multiple of the divisor.
         if below is not None:
             return (quotient & -2).where(((total & self._dropped) | below).equals(0), quotient)
-        return (quotient & self._odd).where((total & self._dropped).equals(0), quotient)
+        return (quotient & (self._parity ^ -1)).where((total & self._dropped).equals(0), quotient)
 
     def _of_parts(self, high: Value, low: Value) -> Value:
         """Return the quotient of numbers without an addend, by a rounding that looks at the sign."""

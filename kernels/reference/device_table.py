@@ -120,7 +120,7 @@ def shared_table() -> NDArray[np.int64]:
     """
     s: Any = sigmoid(np.arange(_SHARED_ENTRIES, dtype=np.float64) / SHARED_STEP)
     raised = s - s * (1.0 - s) * (1.0 - 2.0 * s) / (16.0 * SHARED_STEP**2)
-    table = np.rint(raised * 65536.0).astype(np.int64)
+    table: NDArray[np.int64] = np.rint(raised * 65536.0).astype(np.int64)
     table[-1] = 65535
     return table
 

@@ -278,10 +278,9 @@ def losses(
     for bound_step in bound_steps:
         if bound_step.output.format is not None and (bias := _saturated_bias(bound_step)) is not None:
             n, b = bias
-            word = (bound_step.arithmetic or Arithmetic()).bias.bits
             yield (
-                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in {word} bits, the word of every "
-                "bias: give the weights or the input fewer fraction bits"
+                f"{n:,} of {prod(b.shape):,} elements of bias '{b.name}' saturate in {_bias_word(bound_step, b)}: "
+                "give the weights or the input fewer fraction bits"
             )
         tally = tallies.get(bound_step.output.name, new_tally())
         if tally[ACCUMULATOR_OVERFLOWS]:
@@ -316,6 +315,14 @@ def _saturated_bias(bound_step: BoundStep) -> tuple[int, Tensor] | None:
     ):
         return n, step.b
     return None
+
+
+def _bias_word(bound_step: BoundStep, b: Tensor) -> str:
+    """Return the word of a bias in words."""
+    if isinstance(bound_step.step, Linear) and b.format is not None:
+        return str(b.format)
+    bits = (bound_step.arithmetic or Arithmetic()).bias.bits if isinstance(bound_step.step, Linear) else 32
+    return f"{bits} bits, the word of every bias"
 
 
 def _overflow_of_sums(bound_step: BoundStep) -> str:

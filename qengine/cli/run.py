@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qengine.analysis.advice import Advice, advise
 from qengine.analysis.report import Comparison, compare
+from qengine.atomic_files import check_writable
 from qengine.cli import options
 from qengine.cli.operators import run_files
 from qengine.cli.options.panels import INPUTS
@@ -25,6 +26,7 @@ from qengine.data.write import check_out, write_outputs
 from qengine.errors import OptionError
 from qengine.metrics.quality import Truth, qualities, read_truth
 from qengine.metrics.tasks import is_scores
+from qengine.model.formats.files import format_to_json, write_formats
 from qengine.model.graph import Value
 from qengine.qformat import QFormat
 from qengine.runtime.session import InferenceSession
@@ -49,7 +51,12 @@ class OutputOptions:
     fetch: options.Fetch = None
     raw: Annotated[
         bool,
-        typer.Option("--raw", metavar="", help="Save integer codes instead of real numbers.", rich_help_panel=INPUTS),
+        typer.Option(
+            "--raw",
+            metavar="",
+            help="Save integer codes, and their formats in a file that ends in .formats.json.",
+            rich_help_panel=INPUTS,
+        ),
     ] = False
     expected: Annotated[
         str | None,
@@ -120,8 +127,12 @@ def run(
         notes = comparison.notes if comparison else session.notes
         if output.out is not None:
             notes += _write(output.out, comparison.codes if comparison and output.raw else outputs, pixel_scale)
+            if comparison and output.raw:
+                _write_formats(output.out, comparison.codes, session)
 
-    written = (str(output.out),) if output.out else ()
+    written: tuple[str, ...] = (str(output.out),) if output.out else ()
+    if output.out and output.raw:
+        written += (str(_formats_beside(output.out)),)
     result = RunResult(
         model, fixed, session, feeds, outputs, others, comparison, evaluated, quality, advice, notes, written
     )
@@ -136,6 +147,8 @@ def _check_out(out: Path | None, raw: bool, session: InferenceSession) -> None:
         raise OptionError("--raw saves codes: give a file with -o OUT")
     if out is not None:
         check_out(out, codes=raw)
+        if raw:
+            check_writable(_formats_beside(out))
 
 
 def _write(out: Path, arrays: Arrays, pixel_scale: PixelScale) -> tuple[str, ...]:
@@ -143,6 +156,17 @@ def _write(out: Path, arrays: Arrays, pixel_scale: PixelScale) -> tuple[str, ...
     missing = write_outputs(out, arrays, pixel_scale)
     listed = ", ".join(f"'{name}'" for name in missing)
     return (f"{out} holds one image, and not {listed}; an .npz file holds all",) if missing else ()
+
+
+def _formats_beside(out: Path) -> Path:
+    """Return the path of the formats of codes in a file."""
+    return out.with_suffix(".formats.json")
+
+
+def _write_formats(out: Path, codes: Arrays, session: InferenceSession) -> None:
+    """Write the formats of codes to a formats file in the same folder."""
+    formats = {name: format_to_json(session.formats[name]) for name in codes if name in session.formats}
+    write_formats(_formats_beside(out), formats)
 
 
 def _is_container(session: InferenceSession, name: str) -> bool:

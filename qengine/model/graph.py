@@ -237,7 +237,7 @@ class Graph:
     stored : integers of constants that a pass computed from them, by the name of the constant.
     added : tensors that a pass added, which the model's file does not have.
     whole : tensors that are given one format: a Concat of them is not taken apart.
-    unrounded_biases : whether a constant bias that is finer than the sums is added unrounded, as in a QONNX model.
+    unrounded_biases : whether a constant bias that is finer than the sums is added unrounded, as in QONNX and QCDQ.
     given : formats that the user gives single tensors, by name; see `passes.conversions`.
     """
 

@@ -5,8 +5,8 @@ esp-dl has biases of 20 bits; an HLS accumulator drops bits of every product. `R
 model. A planner asks it for the `Arithmetic` of each step, and nothing after the planner sees `Rules`: kernels and
 native lowerings read the arithmetic of their own step.
 
-The rounding of a result is looked up in this order: the tensor by name, the operator, its kind, the model. A rule that
-is left at its default changes no bit.
+The rounding of a result is looked up in this order: the tensor by name, the operator, its kind, the model; kinds that
+are a part of another one come before the operator. A rule that is left at its default changes no bit.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from qengine.qformat import Format, Overflow, QFormat, Rounding
 Kind = Literal[
     "linear",
     "depthwise",
+    "dense",
     "add",
     "mul",
     "mean",
@@ -36,12 +37,15 @@ Kind = Literal[
 """A kind of operator, or of tensor, that has a rounding and an overflow of its own.
 
 linear: sums of products with weights (Conv, ConvTranspose, Gemm, MatMul, a BatchNormalization by itself); depthwise: a
-Conv whose filters see one channel each, with the modes of linear where it has none; add: Add, Sub, Sum; mul: Mul, Div,
-PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another
-format (Concat, Where, Max, Min, a second format of a tensor) and results of operators on real numbers; table: functions
-of one variable; resize: linear and cubic interpolation; softmax: Softmax, LogSoftmax, Attention; norm: normalizations;
+Conv whose filters see one channel each; dense: a Gemm or MatMul with constant weights; add: Add, Sub, Sum; mul: Mul,
+Div, PRelu; mean: means and sums over windows or axes; convert: a tensor that is brought to another format (Concat,
+Where, Max, Min, a second format of a tensor) and results of operators on real numbers; table: functions of one
+variable; resize: linear and cubic interpolation; softmax: Softmax, LogSoftmax, Attention; norm: normalizations;
 recurrent: LSTM, GRU, RNN; inputs: what is fed; constants: weights, bounds and fills.
 """
+
+NARROW_KINDS: tuple[Kind, ...] = ("depthwise", "dense")
+"""Parts of linear: where they have no mode, it is that of the operator, and then that of linear."""
 
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 
@@ -231,10 +235,12 @@ class Rules:
         general = Modes(self.rounding, self.overflow)
         if kind == "constants":
             general = EXACT_CONSTANTS
-        if kind == "depthwise":
-            general = self.kinds.get("linear", Modes()).over(general)
-        own = self.tensors.get(tensor, Modes()).over(self.operators.get(operator, Modes()))
-        return own.over(self.kinds.get(kind, Modes()).over(general))
+        none = Modes()
+        own = self.tensors.get(tensor, none)
+        of_operator, of_kind = self.operators.get(operator, none), self.kinds.get(kind, none)
+        if kind in NARROW_KINDS:
+            of_operator, of_kind = of_kind.over(of_operator), self.kinds.get("linear", none)
+        return own.over(of_operator).over(of_kind).over(general)
 
     def of(self, kind: Kind, tensor: str, operator: str = "") -> Arithmetic:
         """Return the arithmetic of a step of a kind, which computes a tensor of an operator."""

@@ -13,7 +13,7 @@ from qengine.kernels.isa import Isa, choose
 from qengine.memory import MAX_ELEMENTS, parse_size
 from qengine.model.formats.assign import FormatRequest
 from qengine.model.formats.files import FormatsByName, read_formats
-from qengine.model.rules import Rules
+from qengine.model.rules import Modes, Rules
 from qengine.model.steps import ISLANDS
 from qengine.qformat import QFormat, overflow_mode, rounding_mode
 from qengine.targets import Target
@@ -161,13 +161,19 @@ class SessionOptions:
         """Return the rules of runs in fixed point: those of the target, with the options that were given over them."""
         assert self.target is None or isinstance(self.target, Target)
         assert not isinstance(self.rules, str | os.PathLike)
+        modes = self.modes_of_all()
         shorthands = Shorthands(
-            None if self.rounding is None else rounding_mode(self.rounding),
-            None if self.overflow is None else overflow_mode(self.overflow),
+            modes.rounding,
+            modes.overflow,
             self.accumulator_bits,
             None if self.islands is None else frozenset(self.islands),
         )
         return rules_of_run(self.target, shorthands, self.rules)
+
+    def modes_of_all(self) -> Modes:
+        """Return the rounding and overflow that are given for all tensors; None where they are not."""
+        rounding = None if self.rounding is None else rounding_mode(self.rounding)
+        return Modes(rounding, None if self.overflow is None else overflow_mode(self.overflow))
 
     def notes_on_target(self) -> tuple[str, ...]:
         """Return notes on the target of runs in fixed point: whether it is verified, and what options replace of it."""

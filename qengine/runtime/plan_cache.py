@@ -130,11 +130,8 @@ class PlanCache:
 
         def make() -> Plan:
             options = self.options
-            fixed = (
-                FixedPointSettings(network.table, network.with_rules(options.rules_of_run()), options.strict)
-                if network.table
-                else None
-            )
+            rules = network.with_rules(options.rules_of_run(), options.modes_of_all())
+            fixed = FixedPointSettings(network.table, rules, options.strict) if network.table else None
             limit = memory.limited(options.memory_limit(), max_elements=options.max_elements, keep=True)
             with limit, BLAS.limited(options.threads):
                 plan = make_plan(
@@ -211,7 +208,7 @@ class PlanCache:
         executor = None if self.isa is None else partial(self.executor, raw=True)
         limits = options.max_elements, options.max_iterations
         return SectionSettings(
-            self.network.with_rules(options.rules_of_run()),
+            self.network.with_rules(options.rules_of_run(), options.modes_of_all()),
             options.strict,
             *limits,
             run,

@@ -122,7 +122,7 @@ class InferenceSession:
     @property
     def rules(self) -> Rules:
         """The rules of runs in fixed point: those of the options, and of the model."""
-        return self._network.with_rules(self._options.rules_of_run())
+        return self._network.with_rules(self._options.rules_of_run(), self._options.modes_of_all())
 
     @property
     def network(self) -> Network:

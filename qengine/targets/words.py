@@ -34,6 +34,7 @@ OVERFLOWS = {
 KINDS_IN_WORDS = {
     "linear": "sums of products (Conv, ConvTranspose, Gemm, MatMul)",
     "depthwise": "depthwise convolutions",
+    "dense": "Gemm and MatMul with constant weights",
     "add": "Add, Sub, Sum",
     "mul": "Mul, Div, PRelu",
     "mean": "means and sums over windows and axes",

@@ -92,6 +92,7 @@ def test_raw_codes_of_an_inner_tensor(capsys, tmp_path, neg):
         assert set(saved) == {"r", "x"}
         np.testing.assert_array_equal(saved["x"], codes, strict=True)
         np.testing.assert_array_equal(saved["r"], np.maximum(codes, np.int8(0)), strict=True)
+    assert json.loads((tmp_path / "c.formats.json").read_text()) == {"r": "Q2.3", "x": "Q2.3"}
 
 
 def test_options_reach_the_session(capsys, tmp_path):

@@ -36,10 +36,13 @@ def test_a_step_gets_the_modes_of_its_tensor_and_the_other_rules_whole():
     assert arithmetic.constants == Modes(Rounding.HALF_EVEN, Overflow.WRAP)
 
 
-def test_depthwise_convolutions_have_the_modes_of_linear_where_they_have_none():
-    rules = Rules(kinds={"linear": Modes(Rounding.RUY, Overflow.WRAP), "depthwise": Modes(Rounding.TFLITE)})
-    assert rules.modes("depthwise", "y") == Modes(Rounding.TFLITE, Overflow.WRAP)
-    assert rules.modes("linear", "y") == Modes(Rounding.RUY, Overflow.WRAP)
+def test_a_narrow_kind_comes_before_the_operator_and_has_the_modes_of_linear_where_it_has_none():
+    kinds = {"linear": Modes(Rounding.RUY, Overflow.WRAP), "depthwise": Modes(Rounding.TFLITE)}
+    rules = Rules(kinds=kinds, operators={"Conv": Modes(Rounding.FLOOR), "Gemm": Modes(overflow=Overflow.ZERO)})
+    assert rules.modes("depthwise", "y", "Conv") == Modes(Rounding.TFLITE, Overflow.WRAP)
+    assert rules.modes("linear", "y", "Conv") == Modes(Rounding.FLOOR, Overflow.WRAP)
+    assert rules.modes("dense", "y", "Gemm") == Modes(Rounding.RUY, Overflow.ZERO)
+    assert rules.modes("dense", "y", "MatMul") == Modes(Rounding.RUY, Overflow.WRAP)
 
 
 @pytest.mark.parametrize("kind", KINDS)

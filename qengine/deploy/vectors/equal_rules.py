@@ -104,7 +104,7 @@ def _has_equal_sums(step: Linear, out: Tensor, reach: Reach, rules: tuple[Arithm
     one, other = (Accumulation(step, out, arithmetic) for arithmetic in rules)
     if (one.bias is None) != (other.bias is None) or (step.b is not None and one.bias is None):
         return False
-    if one.bias is not None and not np.array_equal(one.bias, other.bias):
+    if one.bias is not None and other.bias is not None and not np.array_equal(one.bias, other.bias):
         return False
     for register in (one, other):
         # A register that adds half a step holds one bit more.

@@ -1,16 +1,18 @@
 """The model of a pack, so that a comparison can compute single operators again with nothing but the pack.
 
-`model.onnx` is the model as it was loaded, and `session.json` has the formats and the rules of its run.
+`model.onnx` is the model as it was loaded, and `session.json` has the formats that the session was given and the rules
+of its run. Formats that it chose are left out: a session chooses them again, also for tensors that its passes removed.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from qengine.errors import FeedError, QEngineError
 from qengine.input_files import read_input
-from qengine.model.formats.files import format_to_json
+from qengine.model.formats.files import parse_format
 from qengine.model.protos import model_proto
 from qengine.runtime.session import InferenceSession
 from qengine.targets.rules_mapping import rules_mapping
@@ -28,13 +30,23 @@ def write_model(session: InferenceSession, folder: Path) -> tuple[str, ...]:
         content = model_proto(graph, opsets).SerializeToString()
     except Exception as error:  # protobuf and onnx have no common error, and a pack is complete without a model
         return (f"the pack has no {MODEL}, which a comparison then needs: {type(error).__name__}",)
-    formats = {}
-    if session.options.requests_fixed_point:
-        formats = {name: format_to_json(fmt) for name, fmt in session.formats.items()}
     (folder / MODEL).write_bytes(content)
-    record = {"formats": formats, "rules": rules_mapping(session.rules)}
+    record = {**_formats_given(session), "rules": rules_mapping(session.rules)}
     (folder / OPTIONS).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return ()
+
+
+def _formats_given(session: InferenceSession) -> dict[str, Any]:
+    """Return the options of a session that decide formats, as keyword arguments that JSON can hold."""
+    request = session.options.request()
+    given = {name: parse_format(name, fmt) for name, fmt in request.formats.items()}
+    formats = {name: [str(one) for one in fmt] if isinstance(fmt, tuple) else str(fmt) for name, fmt in given.items()}
+    return {
+        "qformat": request.qformat and str(request.qformat),
+        "weight_qformat": request.weight_qformat and str(request.weight_qformat),
+        "formats": formats or None,
+        "per_channel": request.per_channel,
+    }
 
 
 def read_session(folder: Path) -> InferenceSession:
@@ -51,6 +63,6 @@ def read_session(folder: Path) -> InferenceSession:
     except (OSError, ValueError):
         raise FeedError(f"{folder} has no {MODEL}: give the model of the pack with --model MODEL") from None
     try:
-        return InferenceSession(content, formats=record["formats"] or None, rules=record["rules"] or None)
+        return InferenceSession(content, **{**record, "rules": record["rules"] or None})
     except (QEngineError, KeyError, TypeError) as error:
         raise FeedError(f"{folder}: {MODEL} cannot be read, give the model with --model MODEL: {error}") from None

@@ -261,7 +261,7 @@ async def check(dut, name, words, vector, faults):
 @cocotb.test()
 async def pack(dut):
     """Run all vectors."""
-    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
+    cocotb.start_soon(Clock(dut.clk, 10, "step").start())
     dut.rst.value = 1
     vectors = list(benches())
     for _, inputs, outputs in vectors[:1]:

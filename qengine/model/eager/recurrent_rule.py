@@ -115,7 +115,7 @@ class RecurrentRule:
         if rule.fraction_bits is None and (rule.bits is None or self._largest_sum() < 1 << (rule.bits - 2)):
             return None
         raise UnsupportedError(
-            "its sums may reach the ends of the accumulator, or are cut, and recurrent operators have no rule for that: "
+            "its sums may reach the ends of the accumulator, or are cut, for which recurrent operators have no rule: "
             "give the accumulator more bits, or islands=recurrent"
         )
 

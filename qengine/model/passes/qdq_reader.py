@@ -15,7 +15,8 @@ For each pair there are two tensors in the file and one afterwards:
   (Reshape, Transpose) move the real tensor instead.
 
 Where a Clip stands between the two nodes (Brevitas calls this QCDQ), the integers have fewer bits than their type: the
-format has the bits of the Clip, and a range without the least integer is a rule, symmetric overflow.
+format has the bits of the Clip, and a range without the least integer is a rule, symmetric overflow. A bias of sums
+of so few bits is not rounded to them; see `Graph.unrounded_biases`.
 
 Constants are decoded here: the integers of quantized weights become real numbers that their format holds exactly.
 """
@@ -112,6 +113,7 @@ class _PairReader:
         self.computed: set[str] = set()
         self.constant_codes: dict[str, str] = {}
         self.clipped = clipped
+        self.has_clips = bool(clipped)
         self.readers = graph.readers()
         self.dequantized = {
             name: next((n.outputs[0] for n in nodes if _is(n, "DequantizeLinear")), None)
@@ -140,6 +142,7 @@ class _PairReader:
             rules=self.rules,
             aliases=self.aliases,
             decoded={name: stored.real for name, stored in self.stored.items()} | self.constant_codes,
+            unrounded_biases=self.has_clips,
         )
 
     def _renamed(self, name: str) -> str:
@@ -199,7 +202,7 @@ class _PairReader:
             return True
         if source not in self.stored:
             return False
-        stored = self.stored[source]
+        stored, self.has_clips = self.stored[source], True
         real, word = self._real(out), span.word(stored.wide, stored.zero_point)
         fmt, modes = word or (stored.wide, Modes())
         rounded = real if word else self._fresh(f"{out} unbounded")

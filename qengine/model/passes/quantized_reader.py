@@ -27,7 +27,8 @@ def read_quantized(graph: Graph) -> Graph:
     try:
         fixed = read_pairs(expanded)
         check_numbers(fixed)
-        return merge_requantize(fixed)
+        merged = merge_requantize(fixed)
+        return with_exact_formats(merged) if merged.unrounded_biases else merged
     except NotFixedPointError as why:
         note = f"the model is quantized, but not in fixed point: {why}; it runs as ONNX defines it"
         return replace(graph, notes=(*graph.notes, note))

@@ -50,6 +50,8 @@ class Accumulation:
         Step, and tensor that it computes.
     arithmetic
         Rules of the step.
+    ends
+        The smallest and the largest code that the input holds, where they are known to be closer than those of its word.
 
     Attributes
     ----------
@@ -66,7 +68,10 @@ class Accumulation:
         If the rule gives the bias more fraction bits than the sums have.
     """
 
-    def __init__(self, step: Linear, out: Tensor, arithmetic: Arithmetic) -> None:
+    def __init__(self, step: Linear, out: Tensor, arithmetic: Arithmetic, ends: tuple[int, int] | None = None) -> None:
+        word = step.x.one_format.word()
+        least, most = (word.least, word.most) if ends is None else ends
+        self._ends = min(least, 0), max(most, 0)  # the padding holds 0
         self.step, self.rule, self.bias_rule = step, arithmetic.accumulator, arithmetic.bias
         self.product_bits: FractionBits = step.x.fraction_bits + step.weight_fraction_bits()
         own = self.rule.fraction_bits
@@ -203,18 +208,18 @@ class Accumulation:
         return low + np.minimum(least, 0), high + np.maximum(most, 0)
 
     def _product_limits(self) -> tuple[Integers, Integers]:
-        step, word = self.step, self.step.x.one_format.word()
+        step, (least, most) = self.step, self._ends
         if step.w.value is not None and isinstance(step.product, LinearForm):
             w = step.product.filters(step.w.codes)
             positive = np.maximum(w, 0).sum(axis=1, dtype=np.int64).astype(object)
             negative = positive - w.sum(axis=1, dtype=np.int64).astype(object)
             return (
-                np.asarray(positive * word.least - negative * word.most),
-                np.asarray(positive * word.most - negative * word.least),
+                np.asarray(positive * least - negative * most),
+                np.asarray(positive * most - negative * least),
             )
         assert step.w.format is not None
         ends = step.w.format.word()
-        products = [a * b for a in (word.least, word.most) for b in (ends.least, ends.most)]
+        products = [a * b for a in (least, most) for b in (ends.least, ends.most)]
         return tuple(np.array([f(*products, 0) * step.taps], object) for f in (min, max))  # type: ignore[return-value]
 
     def register_sums(self, bias: Integers | None, bound: int) -> RegisterSums:

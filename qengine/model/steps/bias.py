@@ -127,7 +127,8 @@ def _saturated(rounded: NDArray[np.float64], bits: int) -> Integers:
     if bits <= _FLOAT_BITS:
         return np.minimum(np.maximum(rounded, least), most).astype(np.int64)
     each = [most if v > most else least if v < least else int(v) for v in rounded.ravel().tolist()]
-    return np.array(each, object).reshape(rounded.shape)
+    largest = max(map(abs, each), default=0)
+    return np.array(each, integer_dtype(largest.bit_length())).reshape(rounded.shape)
 
 
 def _most(b: Tensor, sums: FractionBits, rule: BiasRule) -> FractionBits:

@@ -28,7 +28,7 @@ from qengine.model.graph import NO_ACTIVATION, ActivationBounds
 from qengine.model.rules import Arithmetic, Kind
 from qengine.model.steps.accumulator import Accumulation
 from qengine.model.steps.bias import saturated_elements
-from qengine.model.steps.forms import Convolution, LinearForm
+from qengine.model.steps.forms import Convolution, LinearForm, MatrixProduct
 from qengine.model.steps.step import Kernel, Step, Tensor
 from qengine.qformat import QFormat
 
@@ -63,8 +63,10 @@ class Linear(Step):
 
     @property
     def rule_kind(self) -> Kind:  # type: ignore[override]
-        """The kind "depthwise" for a Conv whose filters see one channel each, else "linear"."""
+        """The kind: "depthwise" for a Conv whose filters see one channel each, "dense" for constant matrices."""
         form = self.product
+        if isinstance(form, MatrixProduct) and self.w.value is not None:
+            return "dense"
         one_channel = isinstance(form, Convolution) and form.group > 1 and self.w.shape[1] == 1
         return "depthwise" if one_channel else "linear"
 

@@ -82,7 +82,8 @@ class Table(OneOperand):
         """Return the table of a device for this function."""
         own, method = out.one_format, str(rule.method)
         if method == "shared_sigmoid":
-            name = {("Sigmoid",): "shared_sigmoid", ("Tanh",): "shared_tanh"}.get(rule.functions)
+            names: dict[tuple[str, ...], str] = {("Sigmoid",): "shared_sigmoid", ("Tanh",): "shared_tanh"}
+            name = names.get(rule.functions)
             if name is None:
                 listed = ", ".join(rule.functions)
                 raise OptionError(f"table.method = shared_sigmoid is for Sigmoid and Tanh, and not for {listed}")

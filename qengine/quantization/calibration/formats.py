@@ -119,14 +119,10 @@ class FormatChooser:
         notes += range_notes(groups, activations.formats, {name: fmt for name, (fmt, _) in chosen.items()})
         order = [name for name in groups.tensors.order if name in formats or name in ranges]
         written = {name: format_to_json(formats[name]) for name in order if name in formats}
-        if (
-            options.ties.whole_concats
-        ):  # one format for each part: one for the whole would ask a run not to take it apart
+        if options.ties.whole_concats:  # a join that is named would be computed whole; its parts have one format
             model = groups.observation.model
             joins = joins_in_parts(model, known_tensors(model))
-            written |= {
-                name: [str(written[name])] * len(join.inputs) for name, join in joins.items() if name in written
-            }
+            written = {name: fmt for name, fmt in written.items() if name not in joins}
         return Calibration(
             written,
             tuple(ranges[name] for name in order if name in ranges),

@@ -85,8 +85,8 @@ def _check_rules(rules: Rules, writes: Writes) -> None:
     """Raise OptionError for rules that no node says."""
     if writes == "qdq" and rules != Rules():
         raise OptionError(
-            "a quantized model rounds half to even, saturates, and has no accumulator to wrap or islands, and nothing for "
-            f"{', '.join(rules.differences)}; one of QONNX (--as qonnx) has a rounding for each tensor"
+            "a quantized model rounds half to even, saturates, and has no accumulator to wrap or islands, and nothing "
+            f"for {', '.join(rules.differences)}; one of QONNX (--as qonnx) has a rounding for each tensor"
         )
     said = replace(rules, rounding=Rounding.HALF_EVEN, overflow=Overflow.SATURATE, kinds={}, operators={}, tensors={})
     if said != Rules():

@@ -197,8 +197,15 @@ class Network:
             self._branches[key] = node, closed
         return self._branches[key][1]
 
-    def with_rules(self, rules: Rules) -> Rules:
+    def with_rules(self, rules: Rules, given: Modes) -> Rules:
         """Return rules with those that a quantized model has for its tensors, unless other formats replace its own.
+
+        Parameters
+        ----------
+        rules
+            The rules of a run.
+        given
+            Rounding and overflow that the user gives all tensors, which replace the model's.
 
         Raises
         ------
@@ -212,15 +219,20 @@ class Network:
                     f"rules name '{name}', and the model has no such tensor{did_you_mean(name, existing)}"
                 )
         renamed = {self.model.aliases.get(n, n): modes for n, modes in rules.tensors.items()}
-        return self.with_own_rules(replace(rules, tensors=renamed))
+        own = {name: given.over(modes) for name, modes in self._own_rules.items()} if given != Modes() else {}
+        return self.with_own_rules(replace(rules, tensors=_over(renamed, own)))
+
+    @property
+    def _own_rules(self) -> Mapping[str, Modes]:
+        """The rules that a quantized model has for its tensors; none where other formats replace its own."""
+        return self.model.rules if self.request is not None and self.request.qformat is None else {}
 
     def with_own_rules(self, rules: Rules) -> Rules:
         """Return rules with those of a quantized graph, as `with_rules`; a graph inside of a node has some too.
 
         A result and that of the Relu or Clip which is fused into its operator are rounded once, so they share modes.
         """
-        keeps = self.request is not None and self.request.qformat is None
-        tensors = {**(self.model.rules if keeps else {}), **rules.tensors}
+        tensors = _over(rules.tensors, self._own_rules)
         for before, after in self._fused.items() if tensors else ():
             if before in tensors or after in tensors:
                 both = tensors.get(before, Modes()).over(tensors.get(after, Modes()))
@@ -309,6 +321,11 @@ class Network:
         outputs = tuple(self.model.values.get(name, Value(name)) for name in names)
         graph = remove_dead(replace(self.optimized, nodes=tuple(nodes), outputs=outputs, constants=constants))
         return with_hidden_outputs(graph) if self._gives_hidden else graph
+
+
+def _over(modes: Mapping[str, Modes], general: Mapping[str, Modes]) -> dict[str, Modes]:
+    """Return modes of tensors, with those of more general ones where they are None."""
+    return {**general, **{name: one.over(general.get(name, Modes())) for name, one in modes.items()}}
 
 
 def _whole(model: Graph, request: FormatRequest | None) -> frozenset[str]:

@@ -348,7 +348,8 @@ def test_a_clip_between_a_pair_is_a_format_of_fewer_bits(least, most, fmt, overf
             }
             b.node("Clip", "w_i w_least w_most", "w_c")
             b.nodes.append(("DequantizeLinear", "w_c w_s", "w"))
-            b.node("Conv", f"{names[0]} w", "c")
+            bias = b.constant("bias", np.ldexp(RNG.integers(-4000, 4000, 4).astype(np.float32), -11))  # added unrounded
+            b.node("Conv", f"{names[0]} w {bias}", "c")
         scale, point = b.constant(f"{x}_s", np.float32(2.0**-n)), b.constant(f"{x}_z", dtype(zero))
         b.nodes.append(("QuantizeLinear", f"{x} {scale} {point}", f"{x}_q"))
         b.node("Clip", f"{x}_q least most", f"{x}_k")

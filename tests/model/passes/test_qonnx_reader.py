@@ -103,6 +103,22 @@ def test_formats_rules_and_codes():
     assert not session.in_float32().formats
 
 
+def test_a_rounding_that_is_given_replaces_that_of_each_node():
+    b = Builder()
+    y = b.quant("x", 1, 4, mode="FLOOR", narrow=1)
+    model = b.model(inputs={"x": [3]}, outputs=[y])
+    x = np.float32([0.3, -0.3, -9])
+
+    def found(**options):
+        return qengine.InferenceSession(model, **options).run(None, {"x": x})[0].tolist()
+
+    assert found() == [0, -0.5, -3.5]
+    assert found(rounding="ceil") == [0.5, 0, -3.5]
+    assert found(overflow="saturate") == [0, -0.5, -4]
+    assert found(rules={"tensors.x.rounding": "half_even"}) == [0.5, -0.5, -3.5]
+    assert found(qformat="Q4.1") == [0.5, -0.5, -9]
+
+
 @pytest.mark.parametrize("domain", ["onnx.brevitas", "finn.custom_op.general"])
 def test_older_domains(domain):
     b = Builder(domain)

@@ -217,3 +217,19 @@ def test_formats_of_an_operator_beside_others():
     found = calibrate(model, FEEDS, target=target(equal_formats=("Concat",), **constraints))
     assert QFormat.parse(found["g"]).signed
     assert "no format of 'g' suits all operators of the target around it" in found.notes
+
+
+def test_the_formats_of_a_concat_in_a_concat_that_is_an_output_are_those_that_a_run_needs():
+    nodes = [
+        ("Conv", "x W", "c"),
+        ("Mul", "c k", "m"),
+        ("Concat", "c m", "inner", {"axis": 1}),
+        ("Sigmoid", "c", "g"),
+        ("Concat", "inner g", "y", {"axis": 1}),
+    ]
+    model = network(nodes, constants={"W": weights(3, 3, 1, 1), "k": 3.0})
+    found = calibrate(model, FEEDS, target=target(equal_formats=("Concat",)))
+    assert len({found[name] for name in "cmg"}) == 1
+    session = qengine.InferenceSession(model, formats=found.formats)
+    codes, *parts = session.run(["y", "c", "m", "g"], FEEDS[0], raw=True)
+    np.testing.assert_array_equal(codes, np.concatenate([parts[0], parts[1], parts[2]], axis=1))

@@ -170,6 +170,19 @@ def test_a_step_that_cannot_saturate_has_its_usual_kernel():
         assert ("register_dot" not in kernels(session, feeds)) == is_exact
 
 
+def test_a_relu_proves_that_inputs_are_not_negative():
+    """Filters of 1 and -1: inputs of 0 to 127 sum to 127 at most, those of -128 to 127 to 255. 9 bits end at 255."""
+    w = np.float32([[1, -1], [1, -1]]).reshape(2, 2, 1, 1)
+    nodes = [("Relu", "x", "r"), ("Conv", "r w", "y", {}), ("Conv", "x w", "z", {})]
+    model = network(nodes, inputs={"x": [1, 2, 3, 4]}, constants={"w": w}, outputs=["y", "z"])
+    feeds = {"x": np.round(feed((1, 2, 3, 4), spread=99.0)).clip(-128, 127)}
+    formats = {"x": "Q7.0", "w": "Q7.0", "y": "Q8.0", "z": "Q8.0"}
+    rules = Rules(accumulator=AccumulatorRule(8, "saturate"))
+    got, want, ran = both(model, feeds, ISAS[0], rules=rules, formats=formats)
+    assert_same(got, want)
+    assert ran.count("register_dot") == 1
+
+
 @pytest.mark.parametrize(("register", "isa"), covering([*WRAPPED, "saturate", "cut and saturate"], ISAS, strength=1))
 def test_counts_equal_the_reference(register, isa):
     rules = Rules(accumulator=(WRAPPED | REGISTERS)[register], kinds=HALF_UP, bias=BiasRule(9, "most"))

@@ -26,7 +26,12 @@ class Entry:
 _INT8 = {"sigmoid": Format(8, 8, signed=False), "tanh": Format(8, 7)}
 _Q7 = {name: Format(8, 7) for name in FUNCTIONS}
 _Q15 = {name: Format(16, 15) for name in FUNCTIONS}
-_TFLITE = Limits((*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS), functions=_INT8, symmetric=True, per_channel=True)
+_TFLITE = Limits(
+    (*LINEAR, "transposed", "matmul", "add", "sub", "mul", *SIMPLE, *FUNCTIONS),
+    functions=_INT8,
+    symmetric=True,
+    per_channel=True,
+)
 _LEGACY = Limits((*LINEAR, "mul", *SIMPLE, *FUNCTIONS), functions=_Q7, off_grid=True)
 _ESP = Limits((*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS), keeps=False, functions=_Q7, off_grid=True)
 _FREE = Limits((*LINEAR, "add", "sub", "mul", *SIMPLE, *FUNCTIONS), keeps=False, functions=_Q7)

@@ -23,6 +23,8 @@ class Device:
             out = network.formats[node.output]
             if node.kind in ("conv", "dense"):
                 found = self.linear_node(network, node, inputs[0], formats[0], out)
+            elif node.kind == "transposed":
+                found = self.transposed(node, inputs, formats, out, network.formats[f"{node.output}_w"])
             else:
                 found = getattr(self, {"global": "global_"}.get(node.kind, node.kind))(node, inputs, formats, out)
             codes[node.output] = np.asarray(found, np.int64)
@@ -87,6 +89,23 @@ class Device:
     def requantized(self, number, shift, out, node):
         """Return sums as codes."""
         raise NotImplementedError
+
+    def transposed(self, node, inputs, formats, out, w_fmt):
+        """Return a transposed convolution: each input adds its product with the kernel to a window of the output."""
+        x, weights = inputs[0], self.weights(node.weights, w_fmt)
+        (height, width), (rows, columns) = x.shape[2:], node.kernel
+        shape = ((height - 1) * node.stride[0] + rows, (width - 1) * node.stride[1] + columns)
+        total = np.zeros((1, weights.shape[1], *shape), np.int64)
+        for y in range(height):
+            for c in range(width):
+                top, left = y * node.stride[0], c * node.stride[1]
+                total[0, :, top : top + rows, left : left + columns] += np.tensordot(x[0, :, y, c], weights, 1)
+        return self.requantized(total, formats[0].fraction + w_fmt.fraction - out.fraction, out, node)
+
+    def matmul(self, node, inputs, formats, out):
+        """Return the product of two computed matrices."""
+        shift = formats[0].fraction + formats[1].fraction - out.fraction
+        return self.requantized(inputs[0] @ inputs[1], shift, out, node)
 
     def relu(self, node, inputs, formats, out):
         """Return codes that are not negative."""

@@ -165,6 +165,15 @@ def _emit(w, network, node, inputs, output, constants, shapes, bias_word):
             w.operator("DEPTHWISE_CONV_2D", [*inputs, *extra], [output], "DepthwiseConv2DOptions", 3, **window, **more)
         else:
             w.operator("CONV_2D", [*inputs, *extra], [output], "Conv2DOptions", 3, **window)
+    elif node.kind == "transposed":
+        name = f"{node.output}_w"
+        codes = np.transpose(constants[name], (1, 2, 3, 0)).astype(np.int8)
+        filters = w.tensor(name, codes.shape, "INT8", np.full(len(codes), _scale(network.formats[name])), codes)
+        (_, count, *size), options = shapes[node.output], "TransposeConvOptions"
+        wanted = w.tensor(f"{node.output}_shape", (4,), "INT32", None, np.array([1, *size, count], np.int32))
+        w.operator("TRANSPOSE_CONV", [wanted, filters, *inputs], [output], options, 3, **{**window, "padding": 1})
+    elif node.kind == "matmul":
+        w.operator("BATCH_MATMUL", inputs, [output], "BatchMatMulOptions", 2, adjX=False, adjY=False)
     elif node.kind in ("average", "maximum", "global"):
         name = "MAX_POOL_2D" if node.kind == "maximum" else "AVERAGE_POOL_2D"
         kernel = shapes[node.inputs[0]][2:] if node.kind == "global" else node.kernel

@@ -38,7 +38,7 @@ class Format:
 
 @dataclass
 class Node:
-    """An operator. Weights are OIHW, or (out, in) of a dense one; pads are top, left, bottom, right."""
+    """An operator. Weights are OIHW, (out, in) if dense, IOHW if transposed; pads are top, left, bottom, right."""
 
     kind: str
     inputs: list[str]
@@ -60,6 +60,8 @@ class Node:
 OPERATORS = {
     "conv": "Conv",
     "dense": "Gemm",
+    "transposed": "ConvTranspose",
+    "matmul": "MatMul",
     "add": "Add",
     "sub": "Sub",
     "mul": "Mul",
@@ -110,6 +112,8 @@ class Network:
                     constants.append(numpy_helper.from_array(np.asarray(values, np.float32), names[-1]))
             if node.kind in ("conv", "average", "maximum"):
                 how = {"kernel_shape": node.kernel, "strides": node.stride, "pads": node.pads}
+            if node.kind == "transposed":
+                how = {"kernel_shape": node.kernel, "strides": node.stride}
             if node.kind == "conv":
                 how["group"] = node.group
             if node.kind == "average":

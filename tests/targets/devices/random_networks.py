@@ -119,6 +119,20 @@ def single(rng, limits, kind):
         how = {"kernel": kernel, "stride": stride, "pads": pads, "group": group}
         linear(rng, limits, network, kind, "x", "y", (filters, depth), bool(rng.integers(4)), **how)
         return network
+    if kind == "matmul":
+        other = Format(limits.bits, int(rng.integers(1, limits.bits)))
+        network = Network({"a": (5, 8), "b": (8, 6)}, {"a": fmt, "b": other})
+        shift = int(rng.integers(limits.least_shift, limits.most_shift + 1))
+        network.add(kind, ["a", "b"], "y", Format(limits.bits, fmt.fraction + other.fraction - shift))
+        return network
+    if kind == "transposed":
+        network, w_fmt = Network({"x": (3, 4, 5)}, {"x": fmt}), Format(limits.weight_bits, 5)
+        shift = int(rng.integers(limits.least_shift, limits.most_shift + 1))
+        w = np.float32(weights(rng, limits, (3, 4, 3, 2), w_fmt))
+        network.weigh("y", w_fmt)
+        out = Format(limits.bits, fmt.fraction + w_fmt.fraction - shift)
+        network.add(kind, ["x"], "y", out, weights=w, kernel=(3, 2), stride=(2, 2))
+        return network
     if kind in ("add", "sub", "mul"):
         other = (
             fmt if limits.equal_sums and kind != "mul" else Format(limits.bits, fmt.fraction + int(rng.integers(-3, 4)))

@@ -112,7 +112,7 @@ class Ruy(DoubleRounding):
 
     def requantized(self, number, shift, out, node):
         """Return the sums as codes: a rounding high multiply, then a rounding shift, both half up."""
-        if node.depthwise or shift <= 0:
+        if node.kind not in ("conv", "dense") or node.depthwise or shift <= 0:
             return super().requantized(number, shift, out, node)
         number = (wrapped(number, 32) * self.multiplier + (1 << 30)) >> 31
         return saturated((number + (1 << (shift - 2)) >> (shift - 1)) if shift > 1 else number, out)

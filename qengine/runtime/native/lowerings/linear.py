@@ -187,7 +187,7 @@ def _output_stage(context: LoweringContext[Linear], filters: Filters, x: TensorB
         if step.b is not None:
             bias = _per_channel(step, step.b.elements.reshape(step.bias_shape), channels).astype(np.float32)
         return OutputStage(None, 0, bias, float_bounds(activation.low, activation.high))
-    rules = Accumulation(step, out, arithmetic)
+    rules = Accumulation(step, out, arithmetic, (x.low, x.high))
     if rules.in_order:
         raise NotLowered("sums that are computed in order, in a register")
     codes = np.zeros(channels, np.int64)
