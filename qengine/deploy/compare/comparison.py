@@ -235,7 +235,7 @@ def _cause(
         same_always=tuple(same),
         by_hand=worked_out(at, one.found, one.recomputed, base) if is_own else "",
         also=also,
-        targets=tuple(e.name.partition(":")[2] for e in targets),
+        targets=tuple(dict.fromkeys(e.name.partition(":")[2] for e in targets)),
     )
 
 
