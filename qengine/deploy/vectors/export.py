@@ -24,7 +24,7 @@ from qengine.deploy.vectors.equivalence import Proofs
 from qengine.deploy.vectors.files import Files
 from qengine.deploy.vectors.manifest import Vectors, write_manifest
 from qengine.deploy.vectors.mutation import Faults
-from qengine.deploy.vectors.operator_vectors import OperatorVector, operator_vectors
+from qengine.deploy.vectors.operator_vectors import OperatorVector, operator_vectors, random_operands
 from qengine.deploy.vectors.options import VectorKeywords, VectorOptions
 from qengine.deploy.vectors.pack import Pack, is_pack
 from qengine.deploy.vectors.reach import Reach, reach_of
@@ -142,6 +142,7 @@ class _Export:
         self.on_stage("searching edge vectors")
         edges = self._edges(shown, faults)
         by_edges = {name: coverage.as_json() for name, coverage in shown.items()}
+        self._drop_hidden(first, faults)
         self.on_stage("searching operator vectors")
         single: dict[str, list[OperatorVector]] = {}
         by_operators: dict[str, dict[str, Any]] = {}
@@ -149,7 +150,10 @@ class _Export:
             for number, operator in enumerate(self.fixed):
                 single[operator.name], coverage = self._operator_vectors(number, operator, first, faults[operator.name])
                 by_operators[operator.name] = coverage.as_json()
-        self._drop_hidden(first, faults, single)
+        for operator in self.fixed:
+            assert operator.bound_step is not None
+            if _has_every_code(operator.bound_step.step, single.get(operator.name, ())):
+                faults[operator.name].missed.clear()  # no other input is left
         return Vectors(
             self.recorder,
             self.options,
@@ -161,19 +165,17 @@ class _Export:
             faults,
         )
 
-    def _drop_hidden(
-        self, arrays: Mapping[str, Array], faults: dict[str, Faults], single: Mapping[str, list[OperatorVector]]
-    ) -> None:
+    def _drop_hidden(self, arrays: Mapping[str, Array], faults: dict[str, Faults]) -> None:
         """Leave out faults that no input shows."""
         for operator in self.fixed:
-            bound_step = operator.bound_step
-            assert bound_step is not None
-            is_exhausted = _has_every_code(bound_step.step, single.get(operator.name, ()))
-            sums = sums_of(bound_step, operator.operands(arrays))
-            own = single.get(operator.name)
-            random = own[0].operands if own else ()
+            assert operator.bound_step is not None
+            operands = operator.operands(arrays)
+            sums, random = (
+                sums_of(operator.bound_step, operands),
+                random_operands(operator, operands, self.options.seed),
+            )
             reach, taps = self.reach[operator.name], self.taps.get(operator.name)
-            faults[operator.name].drop_hidden(Proofs(bound_step, sums, reach, taps, random), is_exhausted)
+            faults[operator.name].drop_hidden(Proofs(operator.bound_step, sums, reach, taps, random))
 
     def _reach_all(self, arrays: Mapping[str, Array]) -> None:
         self.taps: dict[str, Taps] = {}

@@ -96,6 +96,16 @@ def operator_vectors(
     return kept, total
 
 
+def random_operands(operator: Operator, sample: Operands, seed: int) -> Operands:
+    """Return operands of an operator with random codes; what is no code is that of a sample."""
+    assert operator.bound_step is not None
+    random = np.random.default_rng(seed)
+    return tuple(
+        uniform(t, random) if t.value is None and isinstance(t.format, QFormat | PartFormats) else array
+        for t, array in zip(operator.bound_step.step.operands, sample, strict=True)
+    )
+
+
 def _candidates(
     operator: Operator, sample: Operands, taps: Taps | None, work: int, random: np.random.Generator
 ) -> Iterator[tuple[Operands, str, bool]]:
