@@ -81,6 +81,7 @@ class Accumulation:
             self.cut = int(self.cut)
         self._cuts = bool(np.any(np.asarray(self.cut) > 0))
         self._out_bits = out.fraction_bits
+        self._rounds_twice = arithmetic.rounding in (Rounding.TFLITE, Rounding.RUY)
         self._has_half = self.rule.rounds_inside and arithmetic.rounding == Rounding.HALF_UP
         if self.rule.rounds_inside and arithmetic.rounding not in _INSIDE:
             raise OptionError(
@@ -170,6 +171,8 @@ class Accumulation:
     @cached_property
     def in_order(self) -> bool:
         """Whether sums are computed one tap after the other."""
+        if self._rounds_twice and np.any(np.asarray(self.cut) < 0):
+            return True  # the first of two roundings is by a bit of the register, which the products do not have
         if self._cuts or self.rule.bits is None:
             return self._cuts
         width = self.rule.bits + np.asarray(self.cut)
