@@ -191,7 +191,7 @@ def _cases(subject: Subject, dump: Dump, layout: str) -> Iterator[_Case]:
             if (
                 one.step is None
                 or one.step.arithmetic is None
-                or one.span != (name,)
+                or [n for n in one.span if n in sample.checks.steps] != [name]
                 or isinstance(one.step.step, Move)
             ):
                 continue
