@@ -17,12 +17,13 @@ from qengine.cli.output.console import status
 from qengine.cli.session import open_session
 from qengine.data import zoo
 from qengine.deploy.compare import Comparison, compare_dump, read_dump
+from qengine.deploy.compare.dump import Dump
 from qengine.deploy.compare.from_inputs import subject_of_inputs
 from qengine.deploy.compare.learn import learn
 from qengine.deploy.compare.pack_subject import is_pack_folder, subject_of_pack
 from qengine.deploy.compare.subject import Subject
 from qengine.deploy.compare.two_dumps import compare_dumps
-from qengine.errors import OptionError
+from qengine.errors import DumpError, OptionError
 from qengine.runtime.session import InferenceSession
 
 PANEL = "Comparison"
@@ -145,7 +146,7 @@ def compare(
         read = read_dump(dump)
         subject = _subject(reference, data, compared, fixed, kernels)
         if not subject.samples:
-            subject = subject_of_inputs(subject.session, read, subject.aliases)
+            subject = _with_inputs(reference, subject, read, data)
         learned = None if compared.learned is None else learn(subject, read, compared.order)
         result = compare_dump(subject, read, compared.order)
     written = _write(compared, result, learned)
@@ -203,6 +204,17 @@ def _with_samples(model: str, session: InferenceSession, data: DumpInputs, kerne
         sample = dict(entry.sample(data.pixel_scale(entry)).feeds) if entry and needed - given.keys() else {}
         return Subject(session, [{**sample, **given}], ["0"])
     return Subject(session)
+
+
+def _with_inputs(model: str, subject: Subject, read: Dump, data: DumpInputs) -> Subject:
+    """Return a subject with the inputs in the dump; for a bundled model, with its sample where the dump has none."""
+    try:
+        return subject_of_inputs(subject.session, read, subject.aliases)
+    except DumpError:
+        entry = zoo.find(model)
+        if entry is None:
+            raise
+        return Subject(subject.session, [dict(entry.sample(data.pixel_scale(entry)).feeds)], ["0"])
 
 
 def _refuse_options(fixed: options.FixedPointOptions, data: DumpInputs, compared: CompareOptions) -> None:

@@ -119,3 +119,17 @@ def test_iterations_of_a_loop(monkeypatch, tmp_path):
     words = ["quantize", "digits", "--limit", "2", "--recipe", "best", "-o", str(tmp_path / "q.onnx")]
     assert cli.main([*words, "--max-iterations", "77", "--threads", "1"]) == 0
     assert set(found) == {(77, 1)}
+
+
+def test_a_qonnx_model_is_written_with_the_roundings_of_the_options(tmp_path, capsys):
+    out = tmp_path / "q.onnx"
+    words = ["quantize", "digits", "--bits", "4", "--as", "qonnx", "--rounding", "floor", "-o", str(out)]
+    assert cli.main([*words, "--rule", "mean.rounding=trunc"]) == 0
+    assert "read back: the same codes on one sample" in capsys.readouterr().out
+    session = qengine.InferenceSession(out)
+    modes = {str(one.rounding) for one in session.rules.tensors.values()}
+    assert modes == {"floor", "trunc"}
+    assert cli.main([*words[:6], "--rounding", "half_up", "-o", str(out)]) == 2
+    assert "half_up, for which QONNX has no name" in capsys.readouterr().err
+    assert cli.main([*words[:5], "finn", "-o", str(out)]) == 2
+    assert "writes is 'finn'; there are qdq, qonnx" in capsys.readouterr().err

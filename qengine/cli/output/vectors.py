@@ -6,8 +6,9 @@ Every key is always present.
 model, out      the model as typed, and the folder
 samples         [{name, kind, source}]: runs of the network, samples of data and edge vectors
 tensors         number of tensors that are described
-operators       [{name, operator, coverage, impossible, missing, vectors}]: counts of ties, rails and more on data, with
-                edge vectors, and on vectors of the operator alone; proofs; what was not found; number of its vectors
+operators       [{name, operator, coverage, impossible, not_reached, vectors}]: counts of ties, rails and more on data,
+                with edge vectors, and on vectors of the operator alone; proofs; what was not found; number of its
+                vectors
 mutation_score  as in the manifest: faults, and how many are detected, in total and by operator, and those that are not
 notes           lines of text
 ==============  ====================================================================================================
@@ -23,7 +24,7 @@ from rich.text import Text
 from qengine.cli.jsontext import as_object
 from qengine.cli.output.console import open_table, rendered
 from qengine.deploy.vectors import Pack
-from qengine.deploy.vectors.edges import GOALS
+from qengine.deploy.vectors.coverage import RAILS, TIES
 from qengine.errors import printable
 
 _MOST_LISTED = 8
@@ -44,7 +45,7 @@ def as_json(model: str, pack: Pack, notes: tuple[str, ...]) -> str:
                     "operator": one["operator"],
                     "coverage": one.get("coverage"),
                     "impossible": one.get("impossible"),
-                    "missing": _missing(one),
+                    "not_reached": one.get("not_reached"),
                     "vectors": len(one.get("vectors", ())),
                 }
                 for one in manifest["operators"]
@@ -84,7 +85,7 @@ def _coverage(pack: Pack) -> Table:
             *(f"{_sum(c, 'high rail') + _sum(c, 'low rail'):,}" for c in shown),
             *(_largest(c) for c in shown),
             "-" if bits is None else str(bits),
-            Text(", ".join(_missing(one)) or "-"),
+            Text(", ".join(one["not_reached"]) or "-"),
         )
     return table
 
@@ -97,21 +98,6 @@ def _largest(coverage: dict[str, int]) -> str:
     if "most accumulator" not in coverage:
         return "-"
     return f"{max(coverage['most accumulator'], -coverage['least accumulator']):,}"
-
-
-def _missing(operator: dict[str, Any]) -> list[str]:
-    """Return what no vector of an operator shows, although it is not proven impossible."""
-    if operator.get("accumulator") is None:
-        return []
-    coverage, impossible = operator["coverage"], operator["impossible"]
-    has_activation = operator["activation"] is not None
-    found = []
-    for goal in GOALS:
-        if goal.endswith("bound") and not has_activation:
-            continue
-        if goal not in impossible and not any(shown.get(goal) for shown in coverage.values()):
-            found.append(goal)
-    return found
 
 
 def _scores(pack: Pack) -> Table:
@@ -142,7 +128,7 @@ def _summary(pack: Pack, notes: tuple[str, ...]) -> Iterator[Text]:
     why: dict[str, list[str]] = {}
     for one in pack.manifest["operators"]:
         for what, reason in (one.get("impossible") or {}).items():
-            if what in GOALS:
+            if what in (*TIES, *RAILS):
                 why.setdefault(f"{what}: {reason}", []).append(one["name"])
     for text, names in why.items():
         yield Text(printable(f"impossible in {', '.join(names)}: {text}"), style="dim")

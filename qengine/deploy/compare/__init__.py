@@ -28,7 +28,7 @@ __all__ = ["Cause", "Comparison", "Fault", "Subject", "TensorResult", "compare",
 
 def compare(
     model: Any,
-    dump: str | os.PathLike[str] | Mapping[str, Any] | Dump,
+    dump: str | os.PathLike[str] | Mapping[str, Any] | Dump | InferenceSession,
     feeds: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     *,
     layout: str = "auto",
@@ -42,7 +42,7 @@ def compare(
     model
         A session in fixed point; a model as `InferenceSession` takes it, with `options`; or the folder of a pack.
     dump
-        A path, see `read_dump`; or arrays by name.
+        A path, see `read_dump`; arrays by name; or another session of the model, which runs on the feeds.
     feeds
         Inputs of the run, or a list of those of several samples; None where the dump has the inputs, or for a pack.
     layout
@@ -64,8 +64,8 @@ def compare(
     QEngineError
         If the model or an option is not valid.
     """
-    read = _dump(dump)
     subject = subject_of(model, feeds, options)
+    read = _dump_of_session(dump, subject) if isinstance(dump, InferenceSession) else _dump(dump)
     if not subject.samples:
         subject = subject_of_inputs(subject.session, read, subject.aliases)
     return compare_dump(subject, read, layout, pairs=pairs)
@@ -85,6 +85,18 @@ def subject_of(model: Any, feeds: Any, options: Mapping[str, Any]) -> Subject:
         return Subject(session)
     samples = [feeds] if isinstance(feeds, Mapping) else list(feeds)
     return Subject(session, samples, [str(i) for i in range(len(samples))])
+
+
+def _dump_of_session(session: InferenceSession, subject: Subject) -> Dump:
+    """Return the codes of another session of the model on all samples."""
+    if not subject.samples:
+        raise OptionError("two sessions are compared on feeds: give them")
+    names = sorted(session.rounded)
+    samples = []
+    for feeds in subject.samples:
+        arrays = session.run(names, feeds, raw=True)
+        samples.append(tuple(DumpedTensor.of_array(n, f"'{n}'", a) for n, a in zip(names, arrays, strict=True)))
+    return Dump("session", tuple(samples), tuple(subject.labels))
 
 
 def _dump(dump: str | os.PathLike[str] | Mapping[str, Any] | Dump) -> Dump:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from qengine.deploy.compare.subject import Subject, compute
 from qengine.deploy.hypotheses import Hypothesis, Operation, Variant
 from qengine.deploy.hypotheses.hypothesis import codes_of_variant
 from qengine.model.graph import Node
-from qengine.model.steps import Rounded
+from qengine.model.steps import Linear, Rounded
 from qengine.runtime.plan.plan import BoundStep
 
 Array = NDArray[Any]
@@ -184,6 +185,11 @@ def _with_cause(
     notes = result.notes
     if one.step is None and not complete:
         notes = (f"input '{one.tensor.name}' of the dump is another one than the given input", *notes)
+    if findings.left_out and not complete:
+        left = (
+            f"{findings.left_out:,} faults of the {len(one.span)} operators before '{one.tensor.name}' were not tried"
+        )
+        notes = (*notes, f"{left}: dump more of the tensors between")
     if best is None:
         return replace(result, first=fault, tried=findings.tried, notes=notes)
     cause = _cause(best, complete, one, at, shown, subject)
@@ -229,7 +235,7 @@ def _cause(
         same_always=tuple(same),
         by_hand=worked_out(at, one.found, one.recomputed, base) if is_own else "",
         also=also,
-        targets=tuple(e.name.partition(":")[2] for e in targets),
+        targets=tuple(dict.fromkeys(e.name.partition(":")[2] for e in targets)),
     )
 
 
@@ -254,8 +260,15 @@ def _suspects(subject: Subject, shown: CheckedSample, one: Checked) -> list[Susp
         if name == one.tensor.name:
             found.append(Suspect(operation))
         else:
-            found.append(Suspect(operation, partial(_forward, checks, one, name)))
+            work = sum(_work(checks.steps[other]) for other in span[span.index(name) :])
+            found.append(Suspect(operation, partial(_forward, checks, one, name), work))
     return found
+
+
+def _work(step: BoundStep) -> int:
+    """Return the multiplications of a step, or its elements."""
+    taps = step.step.taps if isinstance(step.step, Linear) else 1
+    return prod(step.output.shape) * max(taps, 1)
 
 
 def _forward(checks: Checks, one: Checked, changed: str, codes: Array) -> Array:

@@ -21,7 +21,8 @@ _SEEDS = 3
 def deciding_vector(first: Explanation, second: Explanation) -> str | None:
     """Return a vector for which two explanations of one operator give other codes, in words; None if none is known."""
     if first.suspect.operation is not second.suspect.operation:
-        return f"a dump of '{first.suspect.operation.output.name}' itself"
+        between = second if second.suspect.forward is not None else first
+        return f"a dump of '{between.suspect.operation.output.name}' too"
     if not any(h.is_structural for h in (*first.hypotheses, *second.hypotheses)):
         found = _deciding_sum(first, second)
         if found is not None:

@@ -25,6 +25,8 @@ Forward = Callable[[Array], Array]
 _SAMPLE = 5000
 _SMALL = 1500
 _PARTNERS = 14
+_MOST_WORK = 1 << 35
+"""Multiplications that all faults of a span may take."""
 _FAILURES = (QEngineError, ValueError, IndexError, AssertionError, OverflowError, TypeError)
 
 
@@ -36,10 +38,12 @@ class Suspect:
     ----------
     operation : the operator and what it read.
     forward : function from its output to the dumped tensor; None where it computes the dumped tensor itself.
+    work : number of multiplications of `forward` and of the operator.
     """
 
     operation: Operation
     forward: Forward | None = None
+    work: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +88,7 @@ class Explanation:
     @property
     def rank(self) -> int:
         """The place in the order of simplicity."""
-        return sum(h.rank for h in self.hypotheses) + 1000 * (len(self.hypotheses) - 1)
+        return sum(2 * h.rank for h in self.hypotheses) + 2000 * (len(self.hypotheses) - 1) + self.throughout
 
     @property
     def net(self) -> int:
@@ -101,11 +105,13 @@ class Findings:
     complete : explanations of every code, the simplest first.
     best : the best explanation of a part; None where none explains more codes than it breaks.
     tried : number of hypotheses that were tried.
+    left_out : number of those that were not, as the operators of a span would take too long.
     """
 
     complete: list[Explanation] = field(default_factory=list)
     best: Explanation | None = None
     tried: int = 0
+    left_out: int = 0
 
 
 Throughout = Callable[[Hypothesis], Array | None]
@@ -152,15 +158,22 @@ class _Search:
         self.single: list[tuple[float, Suspect, Hypothesis]] = []
 
     def run(self, suspects: Sequence[Suspect], throughout: Throughout | None, pairs: bool) -> Findings:
-        for suspect in suspects:
-            base = Variant.of(suspect.operation)
-            for hypothesis in all_hypotheses():
-                self._try(suspect, base, hypothesis)
+        work = sum(suspect.work for suspect in suspects)
         if throughout is not None:
-            self._everywhere(suspects[0], throughout)
+            self._everywhere(suspects[0], throughout, suspects[0].work if len(suspects) == 1 else work // 2)
+        spent = 0
+        bases = [Variant.of(suspect.operation) for suspect in suspects]
+        for hypothesis in all_hypotheses():
+            for suspect, base in zip(suspects, bases, strict=True):
+                if suspect.forward is not None and not self._is_worth(hypothesis, spent):
+                    self.findings.left_out += 1
+                    continue
+                self._try(suspect, base, hypothesis)
+                spent += suspect.work if suspect.forward is not None else 0
         if not self.findings.complete and pairs:
             for suspect in suspects:
-                self._pairs(suspect)
+                if suspect.forward is None:
+                    self._pairs(suspect)
         self.findings.complete.sort(key=lambda e: e.rank)
         if self.partial:
             best = max(self.partial, key=lambda e: (e.net, -e.rank))
@@ -186,10 +199,20 @@ class _Search:
         if equal.all() or explained > broken:
             self._confirm(suspect, (hypothesis,), variant)
 
-    def _everywhere(self, suspect: Suspect, throughout: Throughout) -> None:
-        """Try each general fault in all operators of the span."""
+    def _is_worth(self, hypothesis: Hypothesis, spent: int) -> bool:
+        """Whether to try a fault in one operator of a span: one that explains all in every operator may be in one."""
+        complete = {one.name for one in self.findings.complete}
+        return hypothesis.name in complete if complete else spent <= _MOST_WORK
+
+    def _everywhere(self, suspect: Suspect, throughout: Throughout, work: int) -> None:
+        """Try each general fault in all operators of the span, the simplest first, as far as the work allows."""
+        spent = 0
         for hypothesis in all_hypotheses():
             if hypothesis.family not in _GENERAL:
+                continue
+            spent += work
+            if spent > _MOST_WORK:
+                self.findings.left_out += 1
                 continue
             codes = throughout(hypothesis)
             self.findings.tried += codes is not None

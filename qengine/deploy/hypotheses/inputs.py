@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 
 from qengine.deploy.hypotheses.hypothesis import Hypothesis
 from qengine.deploy.hypotheses.variant import Variant
-from qengine.model.steps import Combine, Linear, Move
+from qengine.model.steps import Combine, Linear, Move, Rounded
 
 Array = NDArray[Any]
 _ORDINALS = ("first", "second", "third")
 
 
 def is_code(variant: Variant, index: int) -> bool:
-    """Whether an operand is a tensor of codes that a run computes."""
+    """Whether an operand is a tensor of codes that a run computes, or the real numbers of an input."""
     operands = variant.step.operands
-    return index < len(operands) and operands[index].value is None and operands[index].format is not None
+    if index >= len(operands) or operands[index].value is not None:
+        return False
+    return operands[index].format is not None or isinstance(variant.step, Rounded)
 
 
 def _changed(index: int, change: Callable[[Variant, Array], Array | None], variant: Variant) -> Variant | None:

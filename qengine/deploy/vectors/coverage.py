@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qengine.deploy.vectors.sums import Sums, sums_of
-from qengine.model.steps import Table
-from qengine.model.steps.forms import Convolution, WindowMax, WindowSum
+from qengine.model.steps import Combine, Move, Table
+from qengine.model.steps.forms import Bounded, Convolution, WindowMax, WindowSum
 from qengine.qformat import QFormat
 from qengine.runtime.plan.plan import BoundStep
 
@@ -41,7 +42,7 @@ class Coverage:
     ----------
     counts : number of output elements by what they show.
     least, most : least and most accumulator; None for an operator without sums.
-    entries : entries of a table that are read.
+    entries : codes of the input of a function of one code.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -81,7 +82,7 @@ class Coverage:
         if self.least is not None:
             found["least accumulator"], found["most accumulator"] = self.least, self.most
         if self.entries:
-            found["table entries"] = len(self.entries)
+            found["input codes"] = len(self.entries)
         return found
 
 
@@ -89,9 +90,10 @@ def coverage_of(bound_step: BoundStep, operands: Sequence[Array], sums: Sums | N
     """Return what one vector makes an operator do; the sums are computed where they are not given."""
     coverage = Coverage()
     step = bound_step.step
-    if isinstance(step, Table) and isinstance(step.x.format, QFormat):
-        coverage.entries = frozenset(np.unique(operands[0]).tolist())
-        return coverage
+    if is_elementwise(step):
+        place = next((i for i, t in enumerate(step.operands) if t.value is None), 0)
+        if isinstance(step.operands[place].format, QFormat):
+            coverage.entries = frozenset(np.unique(operands[place]).tolist())
     sums = sums_of(bound_step, operands) if sums is None else sums
     if sums is None or not sums.accumulators.size:
         return coverage
@@ -100,6 +102,18 @@ def coverage_of(bound_step: BoundStep, operands: Sequence[Array], sums: Sums | N
     counts |= pads_reached(bound_step)
     coverage.counts.update(counts)
     return coverage
+
+
+def is_elementwise(step: Any) -> bool:
+    """Whether an operator is a function of one code, the same for every element."""
+    if isinstance(step, Table):
+        return True
+    if isinstance(step, Move):
+        return isinstance(step.function, Bounded) and not step.others
+    if isinstance(step, Combine):
+        free = [t for t in step.terms if t.value is None]
+        return len(free) == 1 and all(t.value is None or prod(t.shape) == 1 for t in step.terms)
+    return False
 
 
 def masks_of(sums: Sums) -> dict[str, Array]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from qengine.deploy.vectors.coverage import BOUNDS, RAILS, TIES, Coverage, coverage_of
 from qengine.deploy.vectors.operator_vectors import _KINDS, _placed
 from qengine.deploy.vectors.reach import Reach
-from qengine.deploy.vectors.record import Operator, Recorder
+from qengine.deploy.vectors.record import Recorder
 from qengine.deploy.vectors.steering import patches
 from qengine.deploy.vectors.sums import bounds
 from qengine.deploy.vectors.taps import Taps
@@ -34,9 +34,6 @@ _CANDIDATES = 96
 _CLIMBS = 384
 _WORK = 1 << 33
 """Multiplications of all candidates, and of all steps of the climb."""
-
-GOALS = (*TIES, *RAILS, *BOUNDS)
-"""What a search looks for in each operator, where it is not proven impossible."""
 
 
 @dataclass
@@ -129,7 +126,7 @@ class EdgeSearch:
             if best is None or best.most is None:
                 continue
             shown, reach = self.shown[operator.name], self.reach[operator.name]
-            missing = {g for g in GOALS if not shown.counts[g] and g not in reach.impossible}
+            missing = {goal for goal in reach.goals if not shown.counts[goal]}
             if missing & {RAILS[0], BOUNDS[0], TIES[0], TIES[1]}:
                 goals.append((operator.name, True))
             if missing & {RAILS[1], BOUNDS[1], TIES[2], TIES[3]}:
@@ -250,8 +247,3 @@ class EdgeSearch:
 def _slice(length: int, random: np.random.Generator) -> slice:
     start = int(random.integers(0, max(length, 1)))
     return slice(start, start + 1 + int(random.integers(0, max(1, length // 2))))
-
-
-def operators_with_sums(operators: Sequence[Operator]) -> list[Operator]:
-    """Return the operators that are steps in fixed point."""
-    return [o for o in operators if o.bound_step is not None and o.bound_step.arithmetic is not None]

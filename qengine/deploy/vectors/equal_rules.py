@@ -1,4 +1,4 @@
-"""Whether an operator computes the same by other rules, whatever its input.
+"""Proof that an operator computes the same by other rules for every input.
 
 An operator reads only the rules of its kind: no rounding moves an element, and a table has no accumulator. An
 accumulator that holds every sum is as good as a wider one, two words of a bias may hold the same numbers, and two

@@ -43,7 +43,7 @@ class Proofs:
     Attributes
     ----------
     bound_step : the operator.
-    sums, reach : its exact numbers on any input, and its limits.
+    sums, reach : exact numbers of any input, and limits of the operator.
     taps : taps of a linear operator.
     random : operands of random codes; none where there are none.
     """
@@ -56,7 +56,13 @@ class Proofs:
 
     def hidden(self, faults: list[Hypothesis]) -> set[str]:
         """Return the names of those of some faults that no input shows."""
-        checks = (self._has_equal_sums, self._has_equal_rules, self._only_reorders, self._ends_beyond)
+        checks = (
+            self._has_equal_numbers,
+            self._has_equal_sums,
+            self._has_equal_rules,
+            self._only_reorders,
+            self._ends_beyond,
+        )
         found = set()
         for fault in faults:
             for check in checks:
@@ -69,6 +75,19 @@ class Proofs:
                     found.add(fault.name)
                     break
         return found
+
+    def _has_equal_numbers(self, fault: Hypothesis) -> bool:
+        """Whether a fault gives an operator the number that it has: pads of 0 where that is the least code, a count."""
+        step = self.bound_step.step
+        if fault.name == "pad:least":
+            return step.operands[0].one_format.word().least == 0
+        if fault.family != "mean" or not isinstance(step, Mean) or not self.random:
+            return False
+        faulty = fault.variant(Variant.of(Operation(self.bound_step, self.random)))
+        if faulty is None or not isinstance(faulty.step, Mean) or faulty.step is step:
+            return False
+        counts = [np.asarray(one.count() if callable(one.count) else one.count) for one in (step, faulty.step)]
+        return faulty.step.total is step.total and bool(np.all(counts[0] == counts[1]))
 
     def _has_equal_sums(self, fault: Hypothesis) -> bool:
         """Whether a fault that looks at one sum at a time gives the right code for every sum."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Unpack
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from qengine.atomic_files import check_folder, replacing_folder
 from qengine.deploy.vectors.benches import write_benches
-from qengine.deploy.vectors.coverage import Coverage, coverage_of
+from qengine.deploy.vectors.coverage import Coverage, coverage_of, is_elementwise
 from qengine.deploy.vectors.edges import EdgeSearch
 from qengine.deploy.vectors.equivalence import Proofs
 from qengine.deploy.vectors.files import Files
 from qengine.deploy.vectors.manifest import Vectors, write_manifest
 from qengine.deploy.vectors.mutation import Faults
-from qengine.deploy.vectors.operator_vectors import OperatorVector, operator_vectors
+from qengine.deploy.vectors.operator_vectors import OperatorVector, operator_vectors, random_operands
 from qengine.deploy.vectors.options import VectorKeywords, VectorOptions
 from qengine.deploy.vectors.pack import Pack, is_pack
 from qengine.deploy.vectors.reach import Reach, reach_of
@@ -33,7 +33,7 @@ from qengine.deploy.vectors.sums import sums_of
 from qengine.deploy.vectors.taps import Taps, taps_of
 from qengine.errors import FeedError, OptionError, did_you_mean
 from qengine.keywords import check_keywords, options_with
-from qengine.model.steps import Linear, Table
+from qengine.model.steps import Linear, Step
 from qengine.runtime.session import InferenceSession
 
 Array = NDArray[Any]
@@ -142,6 +142,7 @@ class _Export:
         self.on_stage("searching edge vectors")
         edges = self._edges(shown, faults)
         by_edges = {name: coverage.as_json() for name, coverage in shown.items()}
+        self._drop_hidden(first, faults)
         self.on_stage("searching operator vectors")
         single: dict[str, list[OperatorVector]] = {}
         by_operators: dict[str, dict[str, Any]] = {}
@@ -149,7 +150,10 @@ class _Export:
             for number, operator in enumerate(self.fixed):
                 single[operator.name], coverage = self._operator_vectors(number, operator, first, faults[operator.name])
                 by_operators[operator.name] = coverage.as_json()
-        self._drop_hidden(first, faults, single)
+        for operator in self.fixed:
+            assert operator.bound_step is not None
+            if _has_every_code(operator.bound_step.step, single.get(operator.name, ())):
+                faults[operator.name].missed.clear()  # no other input is left
         return Vectors(
             self.recorder,
             self.options,
@@ -161,23 +165,17 @@ class _Export:
             faults,
         )
 
-    def _drop_hidden(
-        self, arrays: Mapping[str, Array], faults: dict[str, Faults], single: Mapping[str, list[OperatorVector]]
-    ) -> None:
+    def _drop_hidden(self, arrays: Mapping[str, Array], faults: dict[str, Faults]) -> None:
         """Leave out faults that no input shows."""
         for operator in self.fixed:
-            bound_step = operator.bound_step
-            assert bound_step is not None
-            is_exhausted = False
-            if isinstance(bound_step.step, Table):
-                seen = [np.unique(one.operands[0]) for one in single.get(operator.name, ())]
-                count = len(np.unique(np.concatenate(seen))) if seen else 0
-                is_exhausted = count == 1 << bound_step.step.x.one_format.bits
-            sums = sums_of(bound_step, operator.operands(arrays))
-            own = single.get(operator.name)
-            random = own[0].operands if own else ()
+            assert operator.bound_step is not None
+            operands = operator.operands(arrays)
+            sums, random = (
+                sums_of(operator.bound_step, operands),
+                random_operands(operator, operands, self.options.seed),
+            )
             reach, taps = self.reach[operator.name], self.taps.get(operator.name)
-            faults[operator.name].drop_hidden(Proofs(bound_step, sums, reach, taps, random), is_exhausted)
+            faults[operator.name].drop_hidden(Proofs(operator.bound_step, sums, reach, taps, random))
 
     def _reach_all(self, arrays: Mapping[str, Array]) -> None:
         self.taps: dict[str, Taps] = {}
@@ -242,6 +240,15 @@ class _Export:
             detects_more,
             self.options.seed + number,
         )
+
+
+def _has_every_code(step: Step, vectors: Sequence[OperatorVector]) -> bool:
+    """Whether vectors of a function of one code have all of its codes."""
+    if not is_elementwise(step) or not vectors:
+        return False
+    place = next(i for i, t in enumerate(step.operands) if t.value is None)
+    seen = np.unique(np.concatenate([np.unique(one.operands[place]) for one in vectors]))
+    return len(seen) == 1 << step.operands[place].one_format.bits
 
 
 def _work(operator: Operator) -> int:

@@ -27,6 +27,9 @@ SOURCES = ("data", "edges", "operators")
 _MOST_WORK = 1 << 36
 """Multiplications that the faults of one operator may take."""
 
+_TRIES = 4
+"""Vectors on which a fault is tried that applies to none of them; only those of accumulators depend on codes."""
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -66,6 +69,8 @@ class Faults:
     missed: set[str] = field(default_factory=set)
     sentences: dict[str, str] = field(default_factory=dict)
     _spent: int = 0
+    _absent: dict[str, int] = field(default_factory=dict)
+    _hidden: set[str] = field(default_factory=set)
 
     def try_vector(
         self,
@@ -92,13 +97,16 @@ class Faults:
         operation = Operation(bound_step, tuple(operands), tuple(previous), previous_output)
         is_new = False
         for hypothesis in all_hypotheses():
-            if hypothesis.name in self.detected or self._spent > _MOST_WORK:
+            if hypothesis.name in self.detected or hypothesis.name in self._hidden or self._spent > _MOST_WORK:
+                continue
+            if self._absent.get(hypothesis.name, 0) > _TRIES and hypothesis.family != "accumulator":
                 continue
             if hypothesis.family == "target":  # many rules at once, each of which is a fault by itself
                 continue
             with np.errstate(all="ignore"):
                 codes = hypothesis.codes(operation)
             if codes is None:
+                self._absent[hypothesis.name] = self._absent.get(hypothesis.name, 0) + 1
                 continue
             self._spent += self.work if hypothesis.is_structural else output.size
             self.sentences.setdefault(hypothesis.name, _sentence(hypothesis, operation))
@@ -110,19 +118,10 @@ class Faults:
                 self.missed.add(hypothesis.name)
         return is_new
 
-    def drop_hidden(self, proofs: Proofs, is_exhausted: bool) -> None:
-        """Leave out faults of which it is proven that no input of the operator shows them.
-
-        Parameters
-        ----------
-        proofs
-            Proofs about the operator.
-        is_exhausted
-            Whether the vectors had every possible input of an operator that works element by element.
-        """
-        if is_exhausted:
-            self.missed.clear()
-        self.missed -= proofs.hidden([h for h in all_hypotheses() if h.name in self.missed])
+    def drop_hidden(self, proofs: Proofs) -> None:
+        """Leave out faults of which it is proven that no input of the operator shows them, from now on too."""
+        self._hidden = proofs.hidden([h for h in all_hypotheses() if h.name not in self.detected])
+        self.missed -= self._hidden
 
     def counts(self) -> Counts:
         """Return the numbers of faults."""

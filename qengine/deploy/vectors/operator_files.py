@@ -88,7 +88,11 @@ class OperatorFiles:
         found["constants"] = self._constants(operator, shift)
         by_data, by_edges, by_operators = (shown.get(operator.name, {}) for shown in self._vectors.shown)
         found["coverage"] = {"data": by_data, "with_edges": by_edges, "operator_vectors": by_operators}
-        found["impossible"] = self._vectors.reach[operator.name].impossible
+        reach = self._vectors.reach[operator.name]
+        found["impossible"] = reach.impossible
+        found["not_reached"] = [
+            goal for goal in reach.goals if not any(shown.get(goal) for shown in (by_data, by_edges, by_operators))
+        ]
         vectors = self._vectors.single.get(operator.name, [])
         if vectors and self._vectors.is_wanted(operator.output.name):
             found["vectors"] = [self._vector(operator, i, one) for i, one in enumerate(vectors)]

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qengine.deploy.vectors.coverage import Coverage, coverage_of
+from qengine.deploy.vectors.coverage import Coverage, coverage_of, is_elementwise
 from qengine.deploy.vectors.record import Operator
 from qengine.deploy.vectors.steering import Patch, patches
 from qengine.deploy.vectors.sums import bounds
 from qengine.deploy.vectors.taps import Taps
 from qengine.kernels.reference.word import Word
-from qengine.model.steps import Table, Tensor
+from qengine.model.steps import Combine, Tensor
 from qengine.qformat import PartFormats, QFormat
 
 Array = NDArray[Any]
@@ -96,6 +96,16 @@ def operator_vectors(
     return kept, total
 
 
+def random_operands(operator: Operator, sample: Operands, seed: int) -> Operands:
+    """Return operands of an operator with random codes; what is no code is that of a sample."""
+    assert operator.bound_step is not None
+    random = np.random.default_rng(seed)
+    return tuple(
+        uniform(t, random) if t.value is None and isinstance(t.format, QFormat | PartFormats) else array
+        for t, array in zip(operator.bound_step.step.operands, sample, strict=True)
+    )
+
+
 def _candidates(
     operator: Operator, sample: Operands, taps: Taps | None, work: int, random: np.random.Generator
 ) -> Iterator[tuple[Operands, str, bool]]:
@@ -111,8 +121,10 @@ def _candidates(
         return tuple(make(step.operands[i]) if i in free else array for i, array in enumerate(sample))
 
     yield filled(lambda t: uniform(t, random)), "random", True
-    if isinstance(step, Table):
+    if is_elementwise(step):
         yield from ((ramp, "every code", True) for ramp in _ramps(step.operands, sample, free))
+    for operands in _products(operator, sample, free, random):
+        yield operands, "products at ties", False
     if taps is not None:
         t = step.operands[0]
         found = list(patches(taps, t.one_format.word(), bounds(step, bound_step.output), random))
@@ -123,6 +135,42 @@ def _candidates(
     for number in range(min(count, max(3, _MOST_WORK // max(work, 1)))):
         name, make = _KINDS[number % len(_KINDS)]
         yield filled(lambda t, make=make: make(t, random)), name, False  # type: ignore[misc]
+
+
+def _products(operator: Operator, sample: Operands, free: list[int], random: np.random.Generator) -> Iterator[Operands]:
+    """Yield operands of a Mul whose products are ties, or just below.
+
+    An odd code b of one operand is given, and the other one is the remainder times the inverse of b modulo 2^s.
+    """
+    assert operator.bound_step is not None
+    step, out = operator.bound_step.step, operator.output
+    if not isinstance(step, Combine) or step.operation != "multiply" or not isinstance(out.format, QFormat):
+        return
+    whole = [i for i in free if step.terms[i].shape == step.shape]
+    shift = sum(t.fraction_bits for t in step.terms) - out.fraction_bits
+    if not whole or not 1 <= shift <= 30:
+        return
+    solved, given = whole[0], 1 - whole[0]
+    t, word = step.terms[solved], step.terms[solved].one_format.word()
+    half, modulus = 1 << (shift - 1), np.int64(1 << shift)
+    for remainder in (half, half - 1, half, half - 1) if shift > 1 else (half,):
+        other = sample[given]
+        if given in free:
+            other = _fitted(step.terms[given], _scaled(step.terms[given], random).astype(np.int64) | 1)
+        b = other.astype(np.int64)
+        odd = np.where(b & 1, b, 1)
+        inverse = odd.copy()
+        for _ in range(5):  # Newton: each step doubles the bits that are right
+            inverse = inverse * (2 - odd * inverse)
+        code = word.least + (remainder * (inverse % modulus) - word.least) % modulus
+        choices = np.maximum((word.most - code) // modulus, 0)
+        code = code + modulus * (random.random(code.shape) * (choices + 1)).astype(np.int64)
+        fits = ((b & 1) == 1) & (code <= word.most)
+        codes = np.where(fits, np.broadcast_to(code, step.shape), uniform(t, random))
+        yield tuple(
+            codes.astype(t.one_format.dtype) if i == solved else other if i == given else a
+            for i, a in enumerate(sample)
+        )
 
 
 def uniform(t: Tensor, random: np.random.Generator) -> Array:

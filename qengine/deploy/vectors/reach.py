@@ -53,10 +53,12 @@ class Reach:
     ----------
     parts : ranges of its sums; none where they are unknown.
     impossible : reasons, by the name of the coverage that no input gives.
+    goals : names of the coverage that vectors should give.
     """
 
     parts: tuple[Part, ...] = ()
     impossible: dict[str, str] = field(default_factory=dict)
+    goals: tuple[str, ...] = ()
 
     @property
     def least(self) -> int | None:
@@ -113,7 +115,9 @@ def reach_of(bound_step: BoundStep, sums: Sums | None, taps: Taps | None) -> Rea
         impossible = _rails_out_of_reach(sums, parts) | impossible
         if Reach(parts).is_short:
             impossible = _shown_by_none(sums, Reach(parts)) | impossible
-    return Reach(parts, impossible)
+    goals = [*TIES, *RAILS]
+    goals += [BOUNDS[0]] * (sums.high < sums.word.most) + [BOUNDS[1]] * (sums.low > sums.word.least)
+    return Reach(parts, impossible, tuple(goal for goal in goals if goal not in impossible))
 
 
 def _shown_by_none(sums: Sums, reach: Reach) -> dict[str, str]:
@@ -180,6 +184,11 @@ def _of_words(bound_step: BoundStep, sums: Sums) -> tuple[Part, ...]:
     if isinstance(step, Combine) and step.operation == "multiply":
         products = [a * b for a in (words[0].least, words[0].most) for b in (words[1].least, words[1].most)]
         return (Part(fraction_bits, 1, min(products), max(products)),)
+    if isinstance(step, Combine) and step.operation == "prelu" and step.terms[1].value is not None:
+        slopes, finest = step.terms[1].codes.astype(np.int64), max(step.terms[1].fraction_bits, 0)
+        scale = 1 << (finest - step.terms[1].fraction_bits)
+        ends = [words[0].least * int(one) * scale for one in (slopes.min(), slopes.max())]
+        return (Part(fraction_bits, 1, min(0, *ends), max(words[0].most << finest, *ends)),)
     if isinstance(step, Combine) and step.operation in ("add", "subtract"):
         n = [t.fraction_bits for t in step.terms]
         assert bound_step.arithmetic is not None

@@ -201,3 +201,13 @@ class TestPack:
         np.save(path, np.load(path) + 1)
         with pytest.raises(QEngineError):
             qengine.compare(other, codes())
+
+
+def test_a_fault_of_one_operator_in_a_span_is_not_said_of_all():
+    device = codes(rules={"tensors": {"second.conv": {"rounding": "floor"}}})
+    result = qengine.compare(session(), {"first/relu": device["first/relu"], "pool": device["pool"]}, frames()[0])
+    # Five means cannot tell whether the sums or the means were rounded down; another dump can.
+    assert {result.cause.name, *result.cause.equally_good} >= {"rounding:floor", "rounding:floor of 'second.conv'"}
+    assert not result.cause.is_complete
+    assert "every operator" not in result.sentence
+    assert "a dump of 'second.conv' too" in result.cause.decided_by.values()

@@ -132,6 +132,20 @@ def test_divide_at_ties(q, half, rounding, round_exact):
     assert divide(np.array([a]), by, rounding).tolist() == [round_exact(Fraction(a, by), rounding)]
 
 
+MIRRORED = {"half_up": "half_down", "half_down": "half_up", "floor": "ceil", "ceil": "floor"}
+
+
+@given(a=int60, b=int60, shift=st.integers(1, 61), rounding=modes)
+def test_order_distance_and_sign(a, b, shift, rounding):
+    """A larger number is not rounded to a smaller one, and none by a step or more; most modes have a mirror image."""
+    low, high = (int(shift_right(np.array([v]), shift, rounding)[0]) for v in sorted((a, b)))
+    assert low <= high
+    assert abs(Fraction(low) - Fraction(min(a, b), 2**shift)) < 1
+    if rounding not in ("tflite", "ruy"):
+        other = MIRRORED.get(rounding, rounding)
+        assert shift_right(np.array([-max(a, b)]), shift, other).tolist() == [-high]
+
+
 def test_divide_beyond_int64(rounding, round_exact):
     by = 2**90 + 2
     values = [by // 2, -by // 2, 3 * by // 2, by // 2 + 1, -(by // 2) - 1, 7 * by]

@@ -1,4 +1,4 @@
-"""Operators between the roundings of QONNX: in integers where their numbers allow it, with the codes that are defined."""
+"""Operators between the roundings of QONNX: the codes that are defined, in integers where their numbers allow it."""
 
 import numpy as np
 import pytest

@@ -125,12 +125,13 @@ WRAPPED = {
 @pytest.mark.parametrize(("step", "register", "isa"), covering(EXACT, WRAPPED, ISAS))
 def test_sums_that_wrap_are_exact_sums(step, register, isa):
     model, feeds = STEPS[step]()
-    words = [{"qformat": "Q2.5"}, {"qformat": "Q3.12"}] if "32" in register else [{"qformat": "Q2.5"}]
+    words = [{"qformat": "Q2.5"}, {"qformat": "Q3.12" if "32" in register else "Q2.5", "per_channel": True}]
     for word in words:
         rules = Rules(accumulator=WRAPPED[register], kinds=HALF_UP)
         got, want, ran = both(model, feeds, isa, rules=rules, **word)
         assert_same(got, want)
-        assert "register_dot" not in ran
+        # Channels whose products have other fraction bits keep other numbers of low bits: such sums wrap in order.
+        assert "register_dot" not in ran or (register == "more fraction bits" and "per_channel" in word)
 
 
 @pytest.mark.parametrize("rounding", ["half_up", "floor"])

@@ -172,6 +172,9 @@ def _emit(w, network, node, inputs, output, constants, shapes, bias_word):
         (_, count, *size), options = shapes[node.output], "TransposeConvOptions"
         wanted = w.tensor(f"{node.output}_shape", (4,), "INT32", None, np.array([1, *size, count], np.int32))
         w.operator("TRANSPOSE_CONV", [wanted, filters, *inputs], [output], options, 3, **{**window, "padding": 1})
+    elif node.kind == "flatten":  # of one pixel, whose channels are in the same order here as there
+        shape = w.tensor(f"{node.output}_shape", (2,), "INT32", None, np.array(shapes[node.output], np.int32))
+        w.operator("RESHAPE", [*inputs, shape], [output], "ReshapeOptions")
     elif node.kind == "matmul":
         w.operator("BATCH_MATMUL", inputs, [output], "BatchMatMulOptions", 2, adjX=False, adjY=False)
     elif node.kind in ("average", "maximum", "global"):

@@ -190,6 +190,9 @@ def chain(rng, limits):
         last = network.add("concat", [last, last], "k1", network.formats[last])
     if "global" in limits.kinds:
         last = network.add("global", [last], "g1", network.formats[last])
+        channels = 8 if "concat" in limits.kinds else 4
+        row = network.add("flatten", [last], "f1", network.formats[last])
+        linear(rng, limits, network, "dense", row, "d1", (10, channels))
     return network
 
 

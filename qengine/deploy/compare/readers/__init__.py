@@ -49,6 +49,9 @@ def read_dump(path: str | os.PathLike[str]) -> Dump:
 def _read_folder(root: Path) -> Dump:
     folder = root / "t" if (root / "manifest.json").is_file() and (root / "t").is_dir() else root
     children = sorted(folder.iterdir(), key=lambda p: (len(p.name), p.name))
+    while len(children) == 1 and children[0].is_dir():
+        children = sorted(children[0].iterdir(), key=lambda p: (len(p.name), p.name))
+        folder = children[0].parent if children else folder
     folders = [child for child in children if child.is_dir()]
     if folders and not any(_is_data(child) for child in children):
         read = {child.name: tuple(_read_files(child)) for child in folders}

@@ -192,8 +192,8 @@ def _output_stage(context: LoweringContext[Linear], filters: Filters, x: TensorB
         raise NotLowered("sums that are computed in order, in a register")
     codes = np.zeros(channels, np.int64)
     if rules.bias is not None:
-        if rules.bias.dtype == object or np.size(rules.half) > 1:
-            raise NotLowered("a bias of more than 60 bits, or half a step of each channel in the accumulator")
+        if rules.bias.dtype == object:
+            raise NotLowered("a bias of more than 60 bits")
         codes = _per_channel(step, rules.bias, channels)
     assert filters.sums is not None
     sums = filters.sums[:, 1]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from covering import covering
 from networks import network
-from oracle import OVERFLOWS, ROUNDINGS
+from oracle import OVERFLOWS, ROUNDINGS, Fmt
+from oracle.codes import overflow_code, round_fraction
 from runtime.native.native import ISAS
 from runtime.native.plain.cases import PlainCase, check
 
@@ -147,3 +148,24 @@ def test_integers_become_codes(source, target):
     ]
     (codes,) = qengine.InferenceSession(model, formats={"y": target}).run(None, {"a": x.astype(source)}, raw=True)
     assert codes.ravel().tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("target", "rounding", "overflow", "isa"),
+    covering(["Q3.4", "Q10.-3", "Q24.-9", "UQ22.-6"], ROUNDINGS, OVERFLOWS, ISAS),
+)
+def test_integers_become_codes_in_every_mode(target, rounding, overflow, isa):
+    """Also where the integers that kernels cut them to are at the end of the word."""
+    near = [*range(-40, 40), 1 << 7, 1 << 10, 1 << 13, 1 << 22, 1 << 24, 1 << 25, 1 << 40]
+    x = np.array([v + d for n in near for v in (n, -n) for d in (-1, 0, 1)], np.int64)
+    model = network([("Cast", "a", "y", {"to": 1})], inputs={"a": ("int64", x.shape)}, opset=18)
+    options = {"formats": {"y": target}, "strict": True, "rounding": rounding, "overflow": overflow}
+    got, want = (
+        qengine.InferenceSession(model, isa=name, **options).run(None, {"a": x}, raw=True)[0]
+        for name in (isa, "reference")
+    )
+    np.testing.assert_array_equal(got, want, strict=True)
+    fmt = Fmt.parse(target)
+    assert got.tolist() == [
+        overflow_code(round_fraction(Fraction(int(v)) * Fraction(2) ** fmt.n, rounding), fmt, overflow) for v in x
+    ]
