@@ -57,3 +57,10 @@ def test_two_sessions():
     result = compare_sessions(session(), session(rounding="floor"), frames()[0])
     assert result.first is not None
     assert result.first.differences.keys() <= {-1}
+
+
+def test_numbers_that_are_nan(tmp_path):
+    first, second = {"y": np.float32([1, 2])}, {"y": np.float32([np.nan, np.nan])}
+    found = compare_dumps(saved(tmp_path / "a.npz", first), saved(tmp_path / "b.npz", second))
+    assert found.first.differing == 2
+    assert found.first.largest == 0
