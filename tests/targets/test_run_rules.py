@@ -234,6 +234,15 @@ def test_a_rule_for_a_tensor_that_is_not_computed_is_a_note():
         _ = InferenceSession(FUSED, qformat="Q4.3", rules={"tensors.cc.rounding": "floor"}).rules
 
 
+@pytest.mark.parametrize(("name", "has_effect"), [("w", True), ("b", False), ("low", False)])
+def test_a_rule_for_a_constant_without_a_format_is_a_note(name, has_effect):
+    constants = {"w": weights(2, 2), "b": weights(2), "low": np.float32(-0.3)}
+    nodes = [("Gemm", "x w b", "a"), ("Clip", "a low", "y")]
+    model, rules = network(nodes, inputs={"x": [1, 2]}, constants=constants), {f"tensors.{name}.rounding": "floor"}
+    notes = InferenceSession(model, qformat="Q4.3", rules=rules).notes
+    assert ([f"a rule for '{name}' has no effect" in note for note in notes] == [True]) != has_effect
+
+
 NOT_RULES = {
     "rounding": (Rules("nearest"), "rounding is 'nearest'"),
     "kind": (Rules(kinds={"conv": Modes(Rounding.FLOOR)}), "kinds is 'conv'"),
