@@ -218,7 +218,7 @@ class Grid:
         TargetError
             If there is no such target.
         OptionError
-            If two different targets have one name, by which rows are told apart.
+            If different targets have one name, as rows tell them apart by it.
         """
         given = names() if self.targets in ("all", ["all"], ("all",)) else self.targets
         if isinstance(given, str):
