@@ -29,8 +29,8 @@ MANIFEST = "manifest.json"
 def is_pack(folder: Path) -> bool:
     """Whether a folder is a pack, which another one may replace."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = json.loads(read_input(folder / MANIFEST).decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(manifest, dict) and manifest.get("generator") == "qengine"
 

@@ -177,6 +177,7 @@ FILES = {
     "empty.npy": (b"", "is empty"),
     "cut.npy": (b"\x93NUMPY\x01\x00v\x00{'descr': '<i2'", "is not an array file"),
     "no.npz": (b"PK\x03\x04 nothing", "not an .npz file"),
+    "none.npz": (b"PK\x05\x06" + b"\0" * 18, "holds no array"),
     "undriven.hex": (b"00\nxx\n", "undefined"),
     "words.hex": (b"hello\n", "not a hex number"),
     "twice.csv": (b"y,0,1\ny,0,2\n", "there twice"),
