@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from qengine.deploy.compare.layouts import layouts_of
 from qengine.deploy.compare.matching import spelling
 from qengine.deploy.compare.result import differences_of
 from qengine.errors import DumpError
-from qengine.runtime.session import InferenceSession
 
 Array = NDArray[Any]
 
@@ -81,7 +79,8 @@ class DumpsComparison:
             )
         if self.only_first or self.only_second:
             return f"All {len(self.tensors)} tensors that both have are equal, and others are in one of them only."
-        return f"Equal: {len(self.tensors)} tensors."
+        count = len(self.tensors)
+        return f"Equal: all {sum(t.elements for t in self.tensors):,} elements of {count} tensor{'s' * (count != 1)}."
 
     def as_json(self) -> dict[str, Any]:
         """Return everything for a JSON object."""
@@ -129,13 +128,6 @@ def compare_dumps(first: Dump, second: Dump) -> DumpsComparison:
     return DumpsComparison(tensors, tuple(n for n in a if n not in b), tuple(n for n in b if n not in a))
 
 
-def compare_sessions(first: InferenceSession, second: InferenceSession, feeds: Mapping[str, Any]) -> DumpsComparison:
-    """Return how the codes of two sessions of one model differ."""
-    names = [name for name in first.graph.tensors() if name in first.rounded & second.rounded]
-    a, b = (dict(zip(names, session.run(names, feeds, raw=True), strict=True)) for session in (first, second))
-    return DumpsComparison(tuple(_result(name, a[name], b[name], "") for name in names))
-
-
 def _by_name(dump: Dump) -> dict[str, DumpedTensor]:
     several = len(dump.samples) > 1
     found = {}
@@ -147,7 +139,10 @@ def _by_name(dump: Dump) -> dict[str, DumpedTensor]:
 
 
 def _pair(name: str, first: DumpedTensor, second: DumpedTensor) -> PairResult:
-    a = next(iter(first.readings(8, 1))).numbers
+    reading = next(iter(first.readings(8, 1)), None)
+    if reading is None:
+        raise DumpError(f"{first.source}: '{name}' has words that are too long to be codes")
+    a = reading.numbers
     best: PairResult | None = None
     for reading in second.readings(8 * a.dtype.itemsize, a.size):
         b = reading.numbers

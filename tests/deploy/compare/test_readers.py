@@ -209,6 +209,7 @@ FILES = {
     "empty.npy": (b"", "is empty"),
     "cut.npy": (b"\x93NUMPY\x01\x00v\x00{'descr': '<i2'", "is not an array file"),
     "no.npz": (b"PK\x03\x04 nothing", "not an .npz file"),
+    "none.npz": (b"PK\x05\x06" + b"\0" * 18, "holds no array"),
     "undriven.hex": (b"00\nxx\n", "undefined"),
     "words.hex": (b"hello\n", "not a hex number"),
     "twice.csv": (b"y,0,1\ny,0,2\n", "there twice"),
@@ -217,6 +218,14 @@ FILES = {
     "gap.csv": (b"y,0,1\ny,3,2\n", "2 of the 4 elements"),
     "prose.log": (b"no numbers here\n", "holds no numbers"),
     "bad.json": (b"{", "not a JSON object"),
+    "large.json": (b'{"y": [1' + b"0" * 400 + b"]}", "not a JSON object"),
+    "superscript.log": ("[\u00b2] 1 2\n".encode(), "holds no tensor|size|match"),
+    "digits.log": (b"y " + b"9" * 5000 + b" 3\n", "is cut short or of another shape"),
+    "index.log": (b"y[" + b"9" * 5000 + b"] = 3\n", "holds no numbers"),
+    "hex.log": (b"y: 0x" + b"f" * 300 + b"\n", "holds no numbers"),
+    "separators.csv": (b",,,\n,,,\n", "holds no numbers"),
+    "back.hex": (b"@0\n00\n00\n@1\n", "is not after the 2 words"),
+    "far.hex": (b"00\n@c0000\n00\n@180000\n", "more than 1,048,576 words are left out"),
 }
 
 
