@@ -15,7 +15,7 @@ from pathlib import Path
 
 import benchmark_networks
 
-from qengine import InferenceSession, QEngineError, Target
+from qengine import InferenceSession, QEngineError
 from qengine.analysis.bench import interleaved
 from qengine.targets import names
 

@@ -79,9 +79,11 @@ class DumpsComparison:
                 f"{first.elements:,} elements, by up to {first.largest:g}; element {list(first.first or ())} is {a:g} "
                 f"and {b:g}."
             )
+        count = len(self.tensors)
         if self.only_first or self.only_second:
-            return f"All {len(self.tensors)} tensors that both have are equal, and others are in one of them only."
-        return f"Equal: {len(self.tensors)} tensors."
+            both = "The tensor that both have is" if count == 1 else f"All {count} tensors that both have are"
+            return f"{both} equal, and others are in one of them only."
+        return f"Equal: {count} tensor{'s' * (count != 1)}."
 
     def as_json(self) -> dict[str, Any]:
         """Return everything for a JSON object."""
