@@ -66,6 +66,18 @@ def failed(capsys, *words):
     return found.err
 
 
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("cmsis-nn-q7", "mse, target"),
+        ("nnom", "mse, Conv per channel, target"),
+        ("onnx", "mse, per channel, unsigned, target"),
+    ],
+)
+def test_the_first_line_says_what_the_target_allows(capsys, target, words):
+    assert f"{words} {target}, 10 samples" in told(capsys, "digits", "--limit", "10", "--target", target)
+
+
 def test_a_formats_file_that_run_takes(capsys, tmp_path):
     out = tmp_path / "formats.json"
     text = told(capsys, "digits", "--limit", "40", "--batch", "20", "-o", str(out))

@@ -224,7 +224,7 @@ class Options:
     def of(self, kind: str, tensor: str | None = None) -> Options:
         """The same options with the modes of a kind and of a tensor."""
         own = {"rounding": self.rounding, "overflow": self.overflow}
-        general = [entry for entry in self.kinds if entry[0] == "linear" and kind == "depthwise"]
+        general = [entry for entry in self.kinds if entry[0] == "linear" and kind in ("depthwise", "dense")]
         special = [entry for entry in self.kinds if entry[0] == kind]
         for name, rounding, overflow in (*general, *special, *self._own(tensor)):
             assert name

@@ -81,6 +81,8 @@ def evaluate(net: Net, node, values: dict, fmt: Fmt, opt: Options, bn=None):
     kind = "table" if is_function else KINDS.get(op, "convert")
     if op == "Conv" and attrs.get("group", 1) > 1 and constant(1).shape[1] == 1:
         kind = "depthwise"
+    if op in ("Gemm", "MatMul") and node.input[1] in k:
+        kind = "dense"
     opt = opt.of(kind, (bn or node).output[0])
 
     def operand(name) -> Codes:

@@ -37,7 +37,7 @@ def random_rules(rng: np.random.Generator, tensors: list[str], options: Options)
     of_products = one_of("floor", "half_up", "trunc") if fraction_bits is not None else "floor"
     order = one_of("channels_first", "channels_last") if saturates else "channels_first"
     if rounds_inside:
-        kinds |= {kind: ("half_up", kinds.get(kind, (None, None))[1]) for kind in ("linear", "depthwise")}
+        kinds |= {kind: ("half_up", kinds.get(kind, (None, None))[1]) for kind in ("linear", "depthwise", "dense")}
         by_tensor = {}
     bias = one_of((32, "sums"), (8, "most"), (16, "most"), (20, "sums"), (64, "sums"))
     bias_rounding = one_of("half_even", "half_up", "floor")

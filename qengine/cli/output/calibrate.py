@@ -67,7 +67,9 @@ def as_tables(model: str, dataset: Dataset | None, calibration: Calibration, out
         words[-1] = f"percentile {options.percentile:g}"
     if options.headroom != 1.0:
         words.append(f"headroom {options.headroom:g}")
-    words += [word for word, wanted in (("per channel", options.per_channel), ("unsigned", options.unsigned)) if wanted]
+    per_channel = {"no": "", "conv": "Conv per channel", "all": "per channel"}[options.constraints.per_channel]
+    chosen = (per_channel, options.per_channel), ("unsigned", options.may_be_unsigned)
+    words += [word for word, wanted in chosen if word and wanted]
     words += [f"target {options.target.name}"] if isinstance(options.target, Target) else []
     words.append("no data" if dataset is None else f"{counted_samples(len(dataset))} of {dataset.name}")
     return rendered(", ".join(words), _table(calibration), _summary(calibration, out))

@@ -37,7 +37,7 @@ class Checked:
     expected : codes of a clean run.
     decoded : the codes with the way in which they were read.
     by : "name", "number" or "size", by which the tensor was matched.
-    span : names of the tensors since the dumped ones before it, itself the last.
+    span : names of the tensors since the dumped ones before it, inputs included, itself the last.
     """
 
     tensor: Tensor
@@ -146,7 +146,7 @@ def _check(reference: Reference, matches: Matches, layout: str, habit: Habit) ->
         span = tuple(dict.fromkeys((*(n for read in (step.reads if step else ()) for n in spans.get(read, ())), name)))
         checked = _read(name, tensor, step, recomputed, expected, matches, checks, layout, habit)
         if checked is None:
-            checks.arrays[name], spans[name] = recomputed, span if step is not None else ()
+            checks.arrays[name], spans[name] = recomputed, span
         else:
             checked.span = span
             checks.tensors[name], checks.arrays[name] = checked, checked.found

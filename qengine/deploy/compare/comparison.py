@@ -23,7 +23,7 @@ from qengine.deploy.compare.subject import Subject, compute
 from qengine.deploy.hypotheses import Hypothesis, Operation, Variant
 from qengine.deploy.hypotheses.hypothesis import codes_of_variant
 from qengine.model.graph import Node
-from qengine.model.steps import Linear, Rounded
+from qengine.model.steps import Linear, Rounded, Tensor
 from qengine.runtime.plan.plan import BoundStep
 
 Array = NDArray[Any]
@@ -169,7 +169,7 @@ def _with_cause(
     one = shown.checks.own[0]
     throughout = None
     if len(one.span) > 1:
-        throughout = partial(_throughout, shown.checks, one, _frame_before(subject, shown))
+        throughout = partial(_throughout, subject, shown, one)
     findings = search(_suspects(subject, shown, one), one.found, one.recomputed, throughout, pairs=pairs)
     complete = _agreeing(findings.complete, subject, one, shown, samples)
     best = complete[0] if complete else findings.best
@@ -251,16 +251,20 @@ def _suspects(subject: Subject, shown: CheckedSample, one: Checked) -> list[Susp
     """Return the operators that may have caused the errors of a tensor: its own, and those of its span."""
     before = _frame_before(subject, shown)
     if one.step is None:
-        return [Suspect(_input_operation(subject, shown, one))]
+        return [Suspect(_input_operation(subject, shown, one.tensor))]
     checks = shown.checks
     found = []
     span = one.span[-_MOST_SPAN:]
     for name in reversed(span):
-        operation = Operation.of(checks.steps[name], checks.arrays_before(one.tensor.name), before)
+        if name not in checks.steps:
+            operation = _input_operation(subject, shown, checks.reference.tensors[name])
+        else:
+            operation = Operation.of(checks.steps[name], checks.arrays_before(one.tensor.name), before)
         if name == one.tensor.name:
             found.append(Suspect(operation))
         else:
-            work = sum(_work(checks.steps[other]) for other in span[span.index(name) :])
+            later = span[span.index(name) :]
+            work = sum(_work(checks.steps[other]) for other in later if other in checks.steps)
             found.append(Suspect(operation, partial(_forward, checks, one, name), work))
     return found
 
@@ -276,25 +280,34 @@ def _forward(checks: Checks, one: Checked, changed: str, codes: Array) -> Array:
     arrays = {**checks.arrays_before(one.tensor.name), changed: codes}
     touched = {changed}
     for name in one.span:
-        step = checks.steps[name]
-        if name != changed and touched.intersection(step.reads):
+        step = checks.steps.get(name)
+        if step is not None and name != changed and touched.intersection(step.reads):
             arrays[name] = compute(step, arrays)
             touched.add(name)
     return arrays[one.tensor.name]
 
 
 def _throughout(
-    checks: Checks, one: Checked, before: Mapping[str, Array] | None, hypothesis: Hypothesis
+    subject: Subject, shown: CheckedSample, one: Checked, hypothesis: Hypothesis, with_inputs: bool
 ) -> Array | None:
     """Return the codes of a dumped tensor where every operator of its span has a fault; None where none can have it."""
+    checks, before = shown.checks, _frame_before(subject, shown)
+    if with_inputs and all(name in checks.steps for name in one.span):
+        return None
     arrays, changed = checks.arrays_before(one.tensor.name), False
     for name in one.span:
-        step = checks.steps[name]
-        codes = hypothesis.codes(Operation.of(step, arrays, before))
-        if codes is None and not changed:
+        step = checks.steps.get(name)
+        if step is None and not with_inputs:
             continue
-        if codes is None:
+        if step is None:
+            codes = hypothesis.codes(_input_operation(subject, shown, checks.reference.tensors[name]))
+        else:
+            codes = hypothesis.codes(Operation.of(step, arrays, before))
+        if codes is None and (step is None or not changed):
+            continue
+        if codes is None and step is not None:
             codes = compute(step, arrays)
+        assert codes is not None
         arrays[name] = np.ascontiguousarray(codes).astype(arrays[name].dtype)
         changed = True
     return arrays[one.tensor.name] if changed else None
@@ -310,18 +323,16 @@ def _frame_before(subject: Subject, shown: CheckedSample) -> Mapping[str, Array]
     return None
 
 
-def _input_operation(subject: Subject, shown: CheckedSample, one: Checked) -> Operation:
+def _input_operation(subject: Subject, shown: CheckedSample, tensor: Tensor) -> Operation:
     """Return the quantization of an input as an operator."""
     plan = shown.checks.reference.plan
-    real = replace(one.tensor, format=None)
-    fed = np.asarray(subject.samples[shown.index][one.tensor.name])
+    real = replace(tensor, format=None)
+    fed = np.asarray(subject.samples[shown.index][tensor.name])
     step = Rounded(real)
     assert plan.fixed is not None
-    arithmetic = plan.fixed.rules.of("inputs", one.tensor.name)
-    node = Node("QuantizeLinear", (one.tensor.name,), (one.tensor.name,))
-    return Operation(
-        BoundStep(node, step, one.tensor, step.fixed(one.tensor, arithmetic), arithmetic=arithmetic), (fed,)
-    )
+    arithmetic = plan.fixed.rules.of("inputs", tensor.name)
+    node = Node("QuantizeLinear", (tensor.name,), (tensor.name,))
+    return Operation(BoundStep(node, step, tensor, step.fixed(tensor, arithmetic), arithmetic=arithmetic), (fed,))
 
 
 def _agreeing(
@@ -347,7 +358,7 @@ def _agreeing(
 def _holds(explanation: Explanation, subject: Subject, sample: CheckedSample, other: Checked) -> bool:
     """Whether an explanation gives all codes of a tensor in another sample."""
     if explanation.throughout:
-        codes = _throughout(sample.checks, other, _frame_before(subject, sample), explanation.hypotheses[0])
+        codes = _throughout(subject, sample, other, explanation.hypotheses[0], explanation.throughout == "inputs")
         return codes is not None and bool(np.array_equal(codes, other.found))
     name = explanation.suspect.operation.output.name
     for suspect in _suspects(subject, sample, other):

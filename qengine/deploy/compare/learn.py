@@ -21,7 +21,17 @@ from qengine.deploy.compare.dump import Dump
 from qengine.deploy.compare.subject import Subject
 from qengine.deploy.hypotheses import Operation, Variant
 from qengine.errors import DumpError, QEngineError
-from qengine.model.rules import AccumulatorRule, Arithmetic, BiasRule, Kind, MeanRule, Modes, Rules, TableRule
+from qengine.model.rules import (
+    NARROW_KINDS,
+    AccumulatorRule,
+    Arithmetic,
+    BiasRule,
+    Kind,
+    MeanRule,
+    Modes,
+    Rules,
+    TableRule,
+)
 from qengine.model.steps import Move
 from qengine.qformat import Overflow, Rounding
 from qengine.targets import Target
@@ -181,7 +191,7 @@ def _cases(subject: Subject, dump: Dump, layout: str) -> Iterator[_Case]:
             if (
                 one.step is None
                 or one.step.arithmetic is None
-                or one.span != (name,)
+                or [n for n in one.span if n in sample.checks.steps] != [name]
                 or isinstance(one.step.step, Move)
             ):
                 continue
@@ -213,7 +223,7 @@ def _explaining(cases: Sequence[_Case], candidates: Sequence[dict[str, Any]]) ->
 
 def _more(kind: Kind) -> Iterator[dict[str, Any]]:
     """Yield further rules of a kind, the simplest first."""
-    if kind in ("linear", "depthwise"):
+    if kind in ("linear", *NARROW_KINDS):
         biases = [BiasRule(bits, "most", r) for bits in (8, 16, 20) for r in (Rounding.HALF_EVEN, Rounding.HALF_UP)]
         biases += [BiasRule(bits) for bits in (16, 20, 24, 40, 64)]
         registers = [AccumulatorRule(bits) for bits in (32, 24, 20, 16, 40, 48)]
@@ -266,7 +276,7 @@ def _rules(kinds: Sequence[LearnedKind], rounding: Rounding, overflow: Overflow)
     for one in kinds:
         own = one.changes["rounding"], one.changes["overflow"]
         general = (rounding, overflow)
-        if one.kind == "depthwise" and "linear" in modes:
+        if one.kind in NARROW_KINDS and "linear" in modes:
             general = (modes["linear"].rounding or rounding, modes["linear"].overflow or overflow)
         if own != general:
             modes[one.kind] = Modes(own[0] if own[0] != general[0] else None, own[1] if own[1] != general[1] else None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from qengine.deploy.hypotheses import Hypothesis, Operation, Variant, all_hypoth
 from qengine.errors import QEngineError
 
 Array = NDArray[Any]
+Place = Literal["", "operators", "inputs"]
 Forward = Callable[[Array], Array]
 """Function of an operator's output that returns the codes of the dumped tensor; the identity for the tensor itself."""
 
@@ -58,7 +59,8 @@ class Explanation:
     codes : codes of the dumped tensor that the fault gives.
     explained : number of differing codes that it gives right.
     broken : number of right codes that it gives wrong.
-    throughout : whether every operator since the dumped tensors before has the fault.
+    throughout : "operators" where every operator since the dumped tensors before has the fault, "inputs" where the
+        inputs of the model have it too; "" for one operator.
     """
 
     suspect: Suspect
@@ -67,7 +69,7 @@ class Explanation:
     codes: Array
     explained: int
     broken: int
-    throughout: bool = False
+    throughout: Place = ""
 
     @property
     def name(self) -> str:
@@ -83,12 +85,15 @@ class Explanation:
     def sentence(self) -> str:
         """The fault in words."""
         words = ", and ".join(h.describe(self.variant) for h in self.hypotheses)
-        return f"{words} in every operator since the tensors that the dump has" if self.throughout else words
+        if not self.throughout:
+            return words
+        also = ", and in the inputs" if self.throughout == "inputs" else ""
+        return f"{words} in every operator since the tensors that the dump has{also}"
 
     @property
     def rank(self) -> int:
         """The place in the order of simplicity."""
-        return sum(2 * h.rank for h in self.hypotheses) + 2000 * (len(self.hypotheses) - 1) + self.throughout
+        return sum(2 * h.rank for h in self.hypotheses) + 2000 * (len(self.hypotheses) - 1) + bool(self.throughout)
 
     @property
     def net(self) -> int:
@@ -114,8 +119,9 @@ class Findings:
     left_out: int = 0
 
 
-Throughout = Callable[[Hypothesis], Array | None]
-"""Function that returns the codes of the dumped tensor where all operators of its span have a fault."""
+Throughout = Callable[[Hypothesis, bool], Array | None]
+"""Function that returns the codes of the dumped tensor where all operators of its span have a fault, and, if the second
+argument says so, the inputs of the model too; None where that is nothing else."""
 
 _GENERAL = ("rounding", "overflow", "accumulator", "bias", "constants", "mean", "table", "add", "target")
 """Families of faults that all operators of a device may have."""
@@ -214,10 +220,12 @@ class _Search:
             if spent > _MOST_WORK:
                 self.findings.left_out += 1
                 continue
-            codes = throughout(hypothesis)
-            self.findings.tried += codes is not None
-            if codes is not None and codes.shape == self.found.shape:
-                self._add(suspect, (hypothesis,), Variant.of(suspect.operation), codes, throughout=True)
+            for with_inputs in (False, True):
+                codes = throughout(hypothesis, with_inputs)
+                self.findings.tried += codes is not None
+                if codes is not None and codes.shape == self.found.shape:
+                    place: Place = "inputs" if with_inputs else "operators"
+                    self._add(suspect, (hypothesis,), Variant.of(suspect.operation), codes, place)
 
     def _sampled(self, suspect: Suspect, variant: Variant, index: Array) -> Array | None:
         try:
@@ -253,8 +261,7 @@ class _Search:
         hypotheses: tuple[Hypothesis, ...],
         variant: Variant,
         codes: Array,
-        *,
-        throughout: bool = False,
+        throughout: Place = "",
     ) -> None:
         equal, was_right = codes == self.found, self.recomputed == self.found
         explained, broken = int(np.count_nonzero(equal & ~was_right)), int(np.count_nonzero(~equal & was_right))

@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from qengine.deploy.hypotheses.exact import Exact
 from qengine.deploy.hypotheses.hypothesis import Hypothesis
 from qengine.deploy.hypotheses.variant import Variant
 from qengine.model.graph import ActivationBounds
-from qengine.model.steps import Combine, Linear, Move
+from qengine.model.steps import Combine, Linear, Mean, Move, Table
 from qengine.model.steps.forms import Bounded
+from qengine.qformat import QFormat
 
 
 def _is_bounded(exact: Exact | None) -> bool:
@@ -27,8 +32,7 @@ def _moved(low: int, high: int, variant: Variant) -> Variant | None:
     """Return the variant whose bounds, in codes, are moved."""
     activation = getattr(variant.step, "activation", None)
     bounds = variant.step.constants if isinstance(variant.step, Move) else None
-    step, unit = variant.output.fraction_bits, 2.0**-variant.output.fraction_bits
-    del step
+    unit = 2.0**-variant.output.fraction_bits
     if isinstance(variant.step, Linear | Combine) and activation is not None:
         pair = (activation.low, activation.high)
         moved = _moved_pair(pair, low * unit, high * unit)
@@ -56,9 +60,33 @@ def _without(end: str, variant: Variant) -> Variant | None:
 
 
 def _added(high: float | None, variant: Variant) -> Variant | None:
-    if not isinstance(variant.step, Linear | Combine) or variant.step.activation is not None:
+    """Return the variant with an activation that the model does not have."""
+    step, fmt = variant.step, variant.output.format
+    bound = variant.output.encode_bound(high)
+    if not isinstance(fmt, QFormat) or (bound is not None and bound >= fmt.word().most):
         return None
-    return replace(variant, step=replace(variant.step, activation=ActivationBounds(0.0, high)))
+    if isinstance(step, Linear | Combine):
+        if step.activation is not None:
+            return None
+        return replace(variant, step=replace(step, activation=ActivationBounds(0.0, high)))
+    if variant.run is not None or not _may_be_negative(variant):
+        return None
+    return replace(variant, run=partial(_bounded, bound))
+
+
+def _may_be_negative(variant: Variant) -> bool:
+    """Whether a mean, a move or a table may have codes below 0."""
+    step = variant.step
+    if isinstance(step, Table):
+        return bool(np.any(step.table(variant.output, variant.arithmetic)[0] < 0))
+    if isinstance(step, Move) and isinstance(step.function, Bounded):
+        return False
+    read = getattr(step, "x", None) if isinstance(step, Mean | Move) else None
+    return read is not None and isinstance(read.format, QFormat) and read.format.word().least < 0
+
+
+def _bounded(high: int | None, variant: Variant) -> NDArray[Any]:
+    return np.clip(replace(variant, run=None).codes(), 0, high)
 
 
 def hypotheses() -> Iterator[Hypothesis]:

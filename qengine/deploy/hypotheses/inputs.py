@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qengine.deploy.hypotheses.hypothesis import Hypothesis
 from qengine.deploy.hypotheses.variant import Variant
-from qengine.model.steps import Combine, Linear, Move, Rounded
+from qengine.model.steps import Combine, Rounded
 
 Array = NDArray[Any]
 _ORDINALS = ("first", "second", "third")
@@ -65,24 +65,28 @@ def _mirrored(axis: int, variant: Variant, x: Array) -> Array | None:
 
 
 def _moved(axis: int, by: int, fill: str, variant: Variant, x: Array) -> Array | None:
-    """Return the array moved along an axis, with zeros, the edge or the other end where nothing was."""
     del variant
+    return moved(axis, by, fill, x)
+
+
+def moved(axis: int, by: int, fill: str, x: Array) -> Array | None:
+    """Return an array moved along an axis, with zeros or the other end where nothing was; None for too few axes."""
     if x.ndim < -axis + (axis > -3) or x.shape[axis] < 2 or (axis == -3 and x.ndim < 4):
         return None
-    moved = np.roll(x, by, axis)
+    found = np.roll(x, by, axis)
     if fill == "wrap":
-        return moved
+        return found
     edge = [slice(None)] * x.ndim
     edge[axis] = slice(0, by) if by > 0 else slice(by, None)
-    moved[tuple(edge)] = 0
-    return moved
+    found[tuple(edge)] = 0
+    return found
 
 
 def _flat_moved(by: int, variant: Variant, x: Array) -> Array | None:
     del variant
-    moved = np.roll(x.reshape(-1), by)
-    moved[slice(0, by) if by > 0 else slice(by, None)] = 0
-    return moved.reshape(x.shape)
+    flat = np.roll(x.reshape(-1), by)
+    flat[slice(0, by) if by > 0 else slice(by, None)] = 0
+    return flat.reshape(x.shape)
 
 
 def _in_order(order: tuple[int, ...], stored: bool, variant: Variant, x: Array) -> Array | None:
@@ -101,7 +105,8 @@ def _plane_turned(variant: Variant, x: Array) -> Array | None:
     return x.swapaxes(-1, -2) if x.ndim == 4 and x.shape[-1] == x.shape[-2] else None
 
 
-def _stale(index: int, variant: Variant) -> Variant | None:
+def stale(index: int, variant: Variant) -> Variant | None:
+    """Return the variant that reads an operand of the frame before; None where that is not known, or the same."""
     previous = variant.operation.previous
     if index >= len(previous) or not is_code(variant, index):
         return None
@@ -111,34 +116,11 @@ def _stale(index: int, variant: Variant) -> Variant | None:
     return None if np.array_equal(array, variant.operands[index]) else variant.with_operand(index, array)
 
 
-def _stale_output(variant: Variant) -> Variant | None:
-    before = variant.operation.previous_output
-    codes = [index for index in range(len(variant.step.operands)) if is_code(variant, index)]
-    if len(codes) == 1 and _stale(codes[0], variant) is not None:
-        return None  # a stale input gives the same codes
-    if before is None or before.shape != variant.operation.output.shape:
-        return None
-    return replace(variant, run=lambda _: np.asarray(before))
-
-
-def _empty_output(variant: Variant) -> Variant:
-    shape, dtype = variant.operation.output.shape, variant.operation.codes.dtype
-    return replace(variant, run=lambda _: np.zeros(shape, dtype))
-
-
 def _swapped(variant: Variant) -> Variant | None:
     step = variant.step
     if not isinstance(step, Combine) or step.operation not in ("subtract", "divide", "prelu") or len(step.terms) != 2:
         return None
     return replace(variant, step=replace(step, terms=step.terms[::-1]), operands=variant.operands[::-1])
-
-
-def _passed_through(variant: Variant) -> Variant | None:
-    """Return the variant that gives the codes of its first input: an operator that is skipped."""
-    x = variant.operands[0] if variant.operands else None
-    if x is None or x.shape != variant.operation.output.shape or isinstance(variant.step, Move | Linear) is None:
-        return None
-    return replace(variant, run=lambda v: v.operands[0])
 
 
 def _letters(order: tuple[int, ...], names: str) -> str:
@@ -165,8 +147,8 @@ def _of_one_operand(index: int) -> Iterator[Hypothesis]:
             where = f"{abs(by)} {name}{'s' * (abs(by) > 1)} too {'late' if by > 0 else 'early'}"
             for fill, words in (("zero", ""), ("wrap", ", around its end")):
                 rank = 70 + 2 * abs(by) + (fill == "wrap") + 4 * (name == "channel")
-                moved = partial(_moved, axis, by, fill)
-                yield one(f"{name}{by:+d}{'_wrapped' * (fill == 'wrap')}", f"that is read {where}{words}", rank, moved)
+                change = partial(_moved, axis, by, fill)
+                yield one(f"{name}{by:+d}{'_wrapped' * (fill == 'wrap')}", f"that is read {where}{words}", rank, change)
     for by in (1, -1):
         side = "late" if by > 0 else "early"
         yield one(f"element{by:+d}", f"that is read one element too {side}", 80, partial(_flat_moved, by))
@@ -185,8 +167,8 @@ def _of_one_operand(index: int) -> Iterator[Hypothesis]:
                 f"read_as_{letters}", f"whose axes ABC are read as {letters}", 83, partial(_in_order, order, False)
             )
     yield one("turned", "with rows and columns exchanged", 81, _plane_turned)
-    stale = f"{what} of the frame before (a stale buffer)"
-    yield Hypothesis(f"{key}:stale", stale, 65 + later, partial(_stale, index), is_structural=True)
+    sentence = f"{what} of the frame before (a stale buffer)"
+    yield Hypothesis(f"{key}:stale", sentence, 65 + later, partial(stale, index), is_structural=True)
 
 
 def hypotheses() -> Iterator[Hypothesis]:
@@ -194,7 +176,3 @@ def hypotheses() -> Iterator[Hypothesis]:
     for index in range(3):
         yield from _of_one_operand(index)
     yield Hypothesis("inputs:swapped", "inputs in the wrong order", 66, _swapped, is_structural=True)
-    yield Hypothesis("output:stale", "an output of the frame before", 66, _stale_output, is_structural=True)
-    yield Hypothesis("output:never_written", "an output that is never written", 64, _empty_output, is_structural=True)
-    sentence = "an operator that passes its input through"
-    yield Hypothesis("output:passed_through", sentence, 68, _passed_through, is_structural=True)

@@ -39,8 +39,14 @@ def _pads_not_counted(variant: Variant) -> Variant | None:
     return replace(variant, step=replace(step, count=lambda: counts))
 
 
+def _axes(step: Mean) -> int:
+    """Return the number of axes along which a mean has a pass; one pass is the mean as usual."""
+    return len(step.total.kernel if isinstance(step.total, WindowSum) else getattr(step.total, "axes", (0, 1)))
+
+
 def _method(name: str, variant: Variant) -> Variant | None:
-    if not isinstance(variant.step, Mean):
+    step = variant.step
+    if not isinstance(step, Mean) or (name == "two_pass" and _axes(step) < 2):
         return None
     return variant.with_rules(mean=replace(variant.arithmetic.mean, method=name))  # type: ignore[arg-type]
 

@@ -77,10 +77,20 @@ class Proofs:
         return found
 
     def _has_equal_numbers(self, fault: Hypothesis) -> bool:
-        """Whether a fault gives an operator the number that it has: pads of 0 where that is the least code, a count."""
-        step = self.bound_step.step
+        """Whether a fault gives an operator the number that it has: pads of 0 where that is the least code, a count.
+
+        The least code, which symmetric saturation leaves out, may be below an activation. Bounds on sums are those on
+        codes, as rounding keeps the order of numbers.
+        """
+        step, sums = self.bound_step.step, self.sums
         if fault.name == "pad:least":
             return step.operands[0].one_format.word().least == 0
+        if fault.name == "overflow:symmetric" and sums is not None:
+            return sums.word.overflow == "saturate" and (sums.low > sums.word.least or not sums.word.signed)
+        if fault.name == "activation:before_rounding" and sums is not None:
+            shift = np.asarray(sums.shift)
+            is_plain = bool(np.all(shift >= 0) and np.all(shift <= 40) and np.all(np.asarray(sums.count) == 1))
+            return sums.word.overflow == "saturate" and is_plain
         if fault.family != "mean" or not isinstance(step, Mean) or not self.random:
             return False
         faulty = fault.variant(Variant.of(Operation(self.bound_step, self.random)))

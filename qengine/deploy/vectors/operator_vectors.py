@@ -97,7 +97,7 @@ def operator_vectors(
 
 
 def random_operands(operator: Operator, sample: Operands, seed: int) -> Operands:
-    """Return operands of an operator with random codes; what is no code is that of a sample."""
+    """Return operands of an operator with random codes; others are those of a sample."""
     assert operator.bound_step is not None
     random = np.random.default_rng(seed)
     return tuple(

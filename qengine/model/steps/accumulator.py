@@ -37,6 +37,7 @@ from qengine.qformat import Rounding
 if TYPE_CHECKING:
     from qengine.model.steps.linear import Linear
 
+_TWICE = (Rounding.TFLITE, Rounding.RUY)
 _INSIDE = (Rounding.HALF_UP, Rounding.FLOOR)
 """Roundings whose constant a register may hold."""
 
@@ -51,7 +52,7 @@ class Accumulation:
     arithmetic
         Rules of the step.
     ends
-        The smallest and the largest code that the input holds, where they are known to be closer than those of its word.
+        The smallest and the largest code that the input holds, where they are known; None for those of its word.
 
     Attributes
     ----------
@@ -80,6 +81,8 @@ class Accumulation:
         if np.ndim(self.cut) == 0:
             self.cut = int(self.cut)
         self._cuts = bool(np.any(np.asarray(self.cut) > 0))
+        # Roundings in two steps see how many bits are dropped, and those of the register are more.
+        self._sees_bits = arithmetic.rounding in _TWICE and bool(np.any(self.cut))
         self._out_bits = out.fraction_bits
         self._has_half = self.rule.rounds_inside and arithmetic.rounding == Rounding.HALF_UP
         if self.rule.rounds_inside and arithmetic.rounding not in _INSIDE:
@@ -170,8 +173,8 @@ class Accumulation:
     @cached_property
     def in_order(self) -> bool:
         """Whether sums are computed one tap after the other."""
-        if self._cuts or self.rule.bits is None:
-            return self._cuts
+        if self._cuts or self._sees_bits or self.rule.bits is None:
+            return self._cuts or self._sees_bits
         width = self.rule.bits + np.asarray(self.cut)
         if self.rule.overflow == "wrap" and width.min() == width.max() and width.min() > 1:
             return False

@@ -213,3 +213,9 @@ def test_a_fault_of_one_operator_in_a_span_is_not_said_of_all():
     assert not result.cause.is_complete
     assert "every operator" not in result.sentence
     assert "a dump of 'second.conv' too" in result.cause.decided_by.values()
+
+
+def test_a_fault_of_a_whole_device_shows_in_its_output_alone():
+    result = qengine.compare(session(), {"y": codes(rounding="floor")["y"]}, frames()[0])
+    assert "rounding:floor" in {result.cause.name, *(n.removesuffix(" throughout") for n in result.cause.equally_good)}
+    assert result.cause.explains_all

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from networks import network
 from small import codes, frames, session
 
 import qengine
@@ -93,6 +94,20 @@ def test_text(tmp_path, write):
     assert len(result.tensors) == 6
 
 
+def test_hex_of_a_tensor_without_elements(tmp_path):
+    model = network(
+        [("Slice", "x two two one", "none"), ("Relu", "x", "y")],
+        inputs={"x": [1, 2]},
+        outputs=("none", "y"),
+        constants={"one": np.array([1]), "two": np.array([2])},
+    )
+    np.save(tmp_path / "x.npy", np.zeros((1, 2), np.int8))
+    (tmp_path / "none.hex").write_text("// none: shape (0, 2)\n")
+    result = qengine.compare(model, tmp_path, qformat="Q3.4")
+    assert result.equal, result.sentence
+    assert "none" in {one.name for one in result.tensors}
+
+
 def test_json_npz_and_a_single_npy(tmp_path):
     (tmp_path / "d.json").write_text(json.dumps({n: a.tolist() for n, a in codes().items()}))
     np.savez(tmp_path / "d.npz", **{n.replace("/", "."): a for n, a in codes().items()})
@@ -165,6 +180,7 @@ FILES = {
     "undriven.hex": (b"00\nxx\n", "undefined"),
     "words.hex": (b"hello\n", "not a hex number"),
     "twice.csv": (b"y,0,1\ny,0,2\n", "there twice"),
+    "y.hex": (b"// no words\n", "cut short or of another shape: it has 0 elements"),
     "gap.csv": (b"y,0,1\ny,3,2\n", "2 of the 4 elements"),
     "prose.log": (b"no numbers here\n", "holds no numbers"),
     "bad.json": (b"{", "not a JSON object"),

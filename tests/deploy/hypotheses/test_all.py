@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from networks import network
 
 import qengine
 from qengine.deploy.hypotheses import Operation, Variant, all_hypotheses
@@ -53,3 +54,36 @@ def test_codes_have_the_shape_of_the_output(digits):
                 assert hypothesis.describe(Variant.of(digits[tensor]))
     expected = {"rounding", "overflow", "shift", "bias", "activation", "accumulator", "pad", "input", "weights", "mean"}
     assert expected <= applied
+
+
+def fault(operation, name):
+    return next(h for h in all_hypotheses() if h.name == name).codes(operation)
+
+
+def pooled(shape, window, fmt="Q3.4"):
+    """Return the operators of a mean and a table, with noise as their input."""
+    nodes = [("AveragePool", "x", "mean", {"kernel_shape": window}), ("Tanh", "mean", "table")]
+    session = qengine.InferenceSession(network(nodes, inputs={"x": shape}, outputs=("table",)), qformat=fmt)
+    feeds = session.check_feeds({"x": np.random.default_rng(3).normal(size=shape).astype(np.float32) * 3})
+    events = list(session.trace(feeds))
+    arrays = {event.tensor.name: event.array for event in events}
+    return {e.tensor.name: Operation.of(e.bound_step, arrays, {}) for e in events if e.bound_step is not None}
+
+
+def test_a_mean_along_one_axis_has_one_pass():
+    assert fault(pooled([1, 2, 9], [3])["mean"], "mean:two_pass") is None
+    assert fault(pooled([1, 2, 9, 9], [3, 3])["mean"], "mean:two_pass") is not None
+
+
+@pytest.mark.parametrize("tensor", ["mean", "table"])
+def test_a_relu_too_many_behind_any_operator(tensor):
+    operation = pooled([1, 2, 9], [3])[tensor]
+    np.testing.assert_array_equal(fault(operation, "activation:relu"), np.maximum(operation.codes, 0))
+    assert operation.codes.min() < 0
+
+
+def test_no_relu_where_nothing_is_below_0_and_no_clip_beyond_the_word():
+    operations = pooled([1, 2, 9], [3], "UQ3.5")
+    assert fault(operations["mean"], "activation:relu") is None
+    assert fault(operations["table"], "activation:relu") is None
+    assert fault(pooled([1, 2, 9], [3], "Q2.5")["mean"], "activation:relu6") is None

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from vector_nets import feeds_of, mixed, session_of
 
-from qengine import Pack, export_vectors
+from qengine import Pack, export_vectors, open_dataset, zoo
 
 # A dense layer, one input a cycle, then one output a cycle: the weights and the bias are those of the pack.
 DENSE = """
@@ -126,6 +126,22 @@ def test_an_operator_with_another_rounding_fails(pack, icarus):
     assert half_up.returncode != 0
     assert "tensor out word" in half_up.stdout
     assert "PASS" not in half_up.stdout
+
+
+def test_the_bundled_digits(tmp_path, icarus):
+    """Searched vectors raise the score; a bench passes the right design, and fails for one flipped code."""
+    session = session_of(zoo.path_of("digits"), qformat="Q4.3")
+    feeds = [dict(batch.feeds) for batch in open_dataset("digits", session.graph, limit=1).batches()]
+    pack = export_vectors(session, feeds, tmp_path / "pack", kinds="hex", edges=2)
+    assert pack.score["detected_by_data"] < pack.score["detected_with_operator_vectors"] > 0.99 * pack.score["faults"]
+    one = pack.operators["classifier_Gemm"]
+    shape = {"name": "classifier_Gemm", "inputs": 64, "outputs": 10}
+    design = DENSE.format(**shape, shift=one["shift"], **one["rounding_constants"])
+    assert icarus(pack.folder, "tb_classifier_Gemm", design).returncode == 0
+    path = pack.folder / "op/classifier_Gemm/v1/out.hex"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], f"{int(lines[-1], 16) ^ 1:02x}"]) + "\n")
+    assert icarus(pack.folder, "tb_classifier_Gemm", design).returncode != 0
 
 
 def test_one_flipped_code_fails(pack, icarus):

@@ -34,8 +34,8 @@ def read_hex(name: str, content: bytes, source: str) -> list[DumpedTensor]:
             kind = "is undefined" if _WORD.fullmatch(word) else "is not a hex number"
             raise DumpError(f"{source}: word {len(words) + 1}, '{word[:40]}', {kind}; words are like 0f or fff0")
         words.append(plain)
-    if not words:
-        raise DumpError(f"{source} holds no words")
+    if not words:  # those of a tensor without elements
+        return [DumpedTensor.of_array(name, source, np.zeros(0, np.int64), number_in(name))]
 
     def readings(bits: int, count: int) -> Iterator[Reading]:
         yield from _readings(words, bits, count)

@@ -35,6 +35,7 @@ _MAX_TILE = 4
 _NARROW = 1 << 30
 _NARROW_SHIFT, _MAX_SHIFT = 30, 60
 _MAX_SUM = 1 << 60
+_ANY_SUM = (1 << 31) - 1
 _SHIFT_ROUNDINGS = ("tflite", "ruy")
 """Roundings that look at the number of bits that are dropped, which bringing channels to one shift would change."""
 
@@ -90,8 +91,11 @@ def _lowered(context: PlainContext[Linear], rules: Accumulation) -> Lowered:
     geometry = _GEOMETRIES[type(step.product)](step)
     ops: list[Op] = []
     weights, count = _packed_weights(context, rules, geometry, ops)
-    numbers, groups = _numbers(sums, half, finest - shift, geometry, count)
+    numbers, groups = _numbers(sums, half, finest - shift, rules, geometry, count)
     is_wide = _is_wide(rules, sums, numbers)
+    offsets, pairs = _in_order(geometry.offsets, sums), not is_wide and _has_pairs(step, sums)
+    if pairs:
+        weights, offsets = _paired(weights, offsets)
     source = context.request(step.x)
     copy = TensorBuffer.flat(f"{step.x.name} spread", geometry.planes * len(geometry.table), "i32")
     ops.append(_spread_op(context, source, copy, geometry.planes, prod(step.x.shape), geometry.table))
@@ -100,11 +104,13 @@ def _lowered(context: PlainContext[Linear], rules: Accumulation) -> Lowered:
     register = sums.register
     spec = RegisterDot(
         tile,
+        1 if is_wide else max(context.isa.registers // (4 * tile), 1),
         is_wide,
         register.saturates and register.bits is not None,
         register.is_cast and register.saturates and register.bits is not None,
         register.rounding if np.any(np.asarray(sums.shift) > 0) else "",
         bool(np.any(np.asarray(sums.shift) < 0)),
+        pairs,
     )
     size = 64 if is_wide else 32
     scalars = {
@@ -112,21 +118,21 @@ def _lowered(context: PlainContext[Linear], rules: Accumulation) -> Lowered:
         "most": register.most if spec.saturates else 0,
         "dropped": size - register.bits if register.bits is not None and register.bits < size else 0,
     }
-    tables = [np.ascontiguousarray(geometry.places), groups, np.ascontiguousarray(_in_order(geometry.offsets, sums))]
+    tables = [_of_words(t, geometry, offsets, pairs) for t in (geometry.places, groups)] + [offsets]
     at_places, at_groups, at_offsets = (int(t.ctypes.data) for t in tables)
     given = constant_buffer(numbers.astype(np.int64 if is_wide else np.int32), "numbers")
 
     def arguments(part: Part) -> dict[str, Address]:
         x, w, n = part.inputs
         return {
-            **{"x": x, "w": w, "y": part.outputs[0], "numbers": n, "places": at_places, "groups": at_groups},
-            **{"group_count": len(groups), "vectors": count // tile, "taps": len(geometry.offsets)},
+            **{"x": x, "w": w, "y": part.outputs[0], "numbers": n, "at_places": at_places, "groups": at_groups},
+            **{"group_count": len(groups), "vectors": count // tile, "taps": len(offsets)},
             **{"offsets": at_offsets, "first": part.first, "end": part.end},
             **{"channels": geometry.channels, "y_step": geometry.y_step, **scalars},
         }
 
     macs = len(geometry.places) * len(groups) * count * LANES * len(geometry.offsets)
-    work = macs / (2.0 if is_wide else 8.0)
+    work = macs / (2.0 if is_wide else 16.0 if pairs else 8.0)
     op = PlainOp(context.isa, (copy, weights, given), target, spec, arguments, len(geometry.places), work)
     for table in tables:
         op.address_of(table)
@@ -158,13 +164,45 @@ def _is_wide(rules: Accumulation, sums: RegisterSums, numbers: NDArray[Any]) -> 
     return max(product, start) >= _NARROW or register.bits > 31
 
 
+def _has_pairs(step: Linear, sums: RegisterSums) -> bool:
+    """Whether sums may be computed without order where their magnitudes leave room, by products of 16 bits."""
+    word, register = step.x.one_format.word(), sums.register
+    return bool(
+        register.saturates
+        and register.bits is not None
+        and step.w.value is not None
+        and step.taps > 0
+        and not np.any(sums.shift)
+        and sums.magnitude < 1 << 31
+        and max(word.most, -word.least, int(np.abs(step.w.codes.astype(np.int64)).max(initial=0))) < 1 << 15
+    )
+
+
+def _paired(weights: TensorBuffer, offsets: Table) -> tuple[TensorBuffer, Table]:
+    """Return weights (..., taps, 16) of an even number of taps, two taps in a word, and the offsets of these taps."""
+    assert weights.elements is not None
+    odd = len(offsets) % 2
+    w = weights.elements.view(np.int32).astype(np.int16).reshape(-1, len(offsets), LANES)
+    w = np.pad(w, [(0, 0), (0, odd), (0, 0)])
+    pairs = np.stack([w[:, 0::2], w[:, 1::2]], axis=-1)
+    return constant_buffer(pairs.view(np.int32), "weights"), np.append(offsets, offsets[:odd])
+
+
+def _of_words(table: Table, geometry: Geometry, offsets: Table, pairs: bool) -> Table:
+    """Return a table of distances with those of the weights in words of one or two taps."""
+    table, taps = np.array(table, np.int64), max(len(geometry.offsets), 1)
+    if pairs:
+        table[:, 1] = table[:, 1] // taps * (len(offsets) // 2)
+    return table
+
+
 def _tile(channels: int) -> int:
     vectors = -(-channels // LANES)
     return _MAX_TILE if vectors > 2 else vectors
 
 
 def _in_order(offsets: Table, sums: RegisterSums) -> Table:
-    return offsets if sums.order is None else offsets[sums.order]
+    return np.ascontiguousarray(offsets if sums.order is None else offsets[sums.order])
 
 
 def _packing_table(channels: int, taps: int, order: NDArray[np.intp] | None, *, by_rows: bool) -> tuple[Table, int]:
@@ -221,11 +259,17 @@ def _spread_op(
 
 
 def _numbers(
-    sums: RegisterSums, half: NDArray[Any], align: NDArray[np.int64], geometry: Geometry, vectors: int
+    sums: RegisterSums,
+    half: NDArray[Any],
+    align: NDArray[np.int64],
+    rules: Accumulation,
+    geometry: Geometry,
+    vectors: int,
 ) -> tuple[NDArray[np.int64], Table]:
-    """Return the numbers (groups, vectors, 5, 16) of the channels, and the table of the groups with their places."""
+    """Return the numbers (groups, vectors, 6, 16) of the channels, and the table of the groups with their places."""
     shift = np.asarray(sums.shift)
-    each = (sums.start, np.maximum(shift, 0), np.maximum(-shift, 0), half, align)
+    rooms = _rooms(sums, rules, len(geometry.groups) * geometry.channels)
+    each = (sums.start, np.maximum(shift, 0), np.maximum(-shift, 0), half, align, rooms)
     groups, channels = len(geometry.groups), geometry.channels
     numbers = np.zeros((groups, vectors * LANES, len(each)), np.int64)
     for i, row in enumerate(each):
@@ -237,6 +281,18 @@ def _numbers(
     packed = numbers.reshape(groups, vectors, LANES, len(each)).swapaxes(2, 3)
     places = np.arange(groups) * (vectors * len(each) * LANES)
     return packed, np.ascontiguousarray(np.column_stack([geometry.groups, places]).astype(np.int64))
+
+
+def _rooms(sums: RegisterSums, rules: Accumulation, channels: int) -> NDArray[np.int64]:
+    """Return the largest sum of magnitudes of each channel with which its sums stay within the rails."""
+    register, start = sums.register, np.ravel(sums.start)
+    if register.bits is None or not register.saturates:
+        return np.zeros(1, np.int64)
+    may_overflow: NDArray[np.bool_] = np.ravel(rules.may_overflow)
+    if may_overflow.size != channels or start.size not in (1, channels):  # filters of several matrices
+        may_overflow = np.array([may_overflow.any()])
+    room = np.where(may_overflow, np.maximum(register.most - np.abs(start), -1), _ANY_SUM)
+    return np.minimum(room, _ANY_SUM).astype(np.int64)
 
 
 def _strides(shape: tuple[int, ...]) -> list[int]:
