@@ -132,8 +132,10 @@ def compare_dumps(first: Dump, second: Dump) -> DumpsComparison:
 
 
 def compare_sessions(first: InferenceSession, second: InferenceSession, feeds: Mapping[str, Any]) -> DumpsComparison:
-    """Return how the codes of two sessions of one model differ."""
-    names = [name for name in first.graph.tensors() if name in first.rounded & second.rounded]
+    """Return how the codes of two sessions of one model differ, in the order of the model."""
+    graph, both = first.graph, first.rounded & second.rounded
+    computed = (name for node in graph.nodes for name in node.outputs)
+    names = [name for name in (*(value.name for value in graph.inputs), *graph.constants, *computed) if name in both]
     a, b = (dict(zip(names, session.run(names, feeds, raw=True), strict=True)) for session in (first, second))
     return DumpsComparison(tuple(_result(name, a[name], b[name], "") for name in names))
 
