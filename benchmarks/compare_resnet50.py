@@ -1,7 +1,7 @@
 """Seconds that a comparison of ResNet-50 224 x 224 takes.
 
-`python benchmarks/compare_resnet50.py` prints a line for each kind of dump: a right one, those of devices with one fault
-or with one in every operator, one that nothing explains, and a part of the tensors.
+`python benchmarks/compare_resnet50.py` prints a line for each kind of dump: right, of devices with one fault or
+with one in every operator, one that nothing explains, and a part of the tensors.
 """
 
 import time
