@@ -1,13 +1,33 @@
 """Output of `qengine compare`: the answer in words with a table, one JSON object, or a page with heat maps.
 
-Every key is always present; those of the comparison itself are in `qengine.deploy.compare.result`.
+Every key is always present. Lists are empty, and numbers 0, where there is nothing to tell.
 
-==============  ====================================================================================================
-reference       the pack or the model as typed
-dump            the dump as typed
-learned         the target of --learn, which kinds of operators it explains and what is open; null without --learn
-written         paths of written files
-==============  ====================================================================================================
+======================  ============================================================================================
+reference, dump         the pack or the model, and the dump, as typed
+equal, sentence         whether all codes are equal; the answer in words
+first                   {tensor, operator, element, expected, found} of the first error of its own; null without one
+cause                   name of the hypothesis that explains it, such as "rounding:floor"; null without one
+explained               share of the wrong codes that it gives
+explained_completely    whether it gives all codes, and no other hypothesis does
+broken                  number of right codes that it would change
+operator                operator that has the fault
+equally_good            hypotheses that give the same codes
+decided_by              {hypothesis: a sum or an input for which it would differ}
+same_for_every_input    those of them for which no such input was found
+by_hand                 one element worked out
+also_explains, targets  own errors of other operators that it explains too; targets that compute these codes
+own, inherited          tensors with errors of their own, and with inherited errors only
+sample, samples         name of the sample that the dump is of; number of samples that were compared
+missing, unmatched      tensors that the dump lacks; names in it that the model does not have
+tensors                 [{name, operator, format, codes, differing, own, largest, differences, read, matched_by}]
+tried                   number of hypotheses that were tried
+notes                   lines of text
+learned                 the target of --learn, which kinds of operators it explains and what is open; null without it
+written                 paths of written files
+======================  ============================================================================================
+
+Of two dumps the object is {equal, sentence, first, only_first, only_second, tensors}, where a tensor is {name,
+elements, differing, largest, first, values, differences, read}.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
