@@ -34,7 +34,7 @@ from qengine.model.rules import (
 )
 from qengine.model.steps import Move
 from qengine.qformat import Overflow, Rounding
-from qengine.targets import Target
+from qengine.targets import Target, names
 
 Array = NDArray[Any]
 _Changes = Mapping[str, Any]
@@ -222,7 +222,8 @@ def _explaining(cases: Sequence[_Case], candidates: Sequence[dict[str, Any]]) ->
 
 
 def _more(kind: Kind) -> Iterator[dict[str, Any]]:
-    """Yield further rules of a kind, the simplest first."""
+    """Yield further rules of a kind: those of bundled targets, then others, the simplest first."""
+    yield from _bundled(kind)
     if kind in ("linear", *NARROW_KINDS):
         biases = [BiasRule(bits, "most", r) for bits in (8, 16, 20) for r in (Rounding.HALF_EVEN, Rounding.HALF_UP)]
         biases += [BiasRule(bits) for bits in (16, 20, 24, 40, 64)]
@@ -247,6 +248,20 @@ def _more(kind: Kind) -> Iterator[dict[str, Any]]:
             yield {"table": TableRule(method, entries, limit)}  # type: ignore[arg-type]
     elif kind == "add":
         yield {"aligns": True}
+
+
+def _bundled(kind: Kind) -> Iterator[dict[str, Any]]:
+    """Yield the rules that bundled targets have for a kind, besides roundings and overflows, each once."""
+    linear = kind in ("linear", *NARROW_KINDS)
+    parts = ("bias", "accumulator") if linear else (kind,) if kind in ("mean", "table") else ()
+    plain = Arithmetic()
+    seen: list[dict[str, Any]] = [{}]
+    for name in names():
+        rules = Target.named(name).rules
+        own = {part: getattr(rules, part) for part in parts if getattr(rules, part) != getattr(plain, part)}
+        if own not in seen:
+            seen.append(own)
+            yield own
 
 
 def _words(best: Mapping[str, Any], other: Mapping[str, Any]) -> str:

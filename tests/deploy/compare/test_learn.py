@@ -15,6 +15,7 @@ RULES = {
     "rounds down and wraps": {"rounding": "floor", "overflow": "wrap"},
     "kinds differ": {"rounding": "half_away", "add.rounding": "half_up"},
     "a narrow bias": {"rounding": "half_up", "bias.bits": 8, "bias.fraction_bits": "most"},
+    "the bias of max78000": {"rounding": "half_up", "bias.bits": 8, "bias.shift": 7, "bias.rounding": "half_up"},
 }
 
 
