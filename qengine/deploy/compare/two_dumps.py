@@ -168,7 +168,9 @@ def _result(name: str, a: Array, b: Array, how: str) -> PairResult:
         return PairResult(name, a.size, 0, 0.0, None, None, {}, how)
     at = np.unravel_index(int(np.flatnonzero(differs.reshape(-1))[0]), a.shape)
     values = float(a[at]), float(b[at])
-    largest = float(np.nanmax(np.abs(a.astype(np.float64) - b.astype(np.float64))))
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    largest = float(np.max(apart, where=np.isfinite(apart), initial=0.0))
     whole = a.dtype.kind in "iub" and b.dtype.kind in "iub"
     differences = differences_of(b, a)[1] if whole else {}
     return PairResult(name, a.size, count, largest, tuple(int(i) for i in at), values, differences, how)

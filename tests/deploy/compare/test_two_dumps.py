@@ -64,3 +64,10 @@ def test_words_that_are_too_long(tmp_path):
     (tmp_path / "y.hex").write_text("f" * 33)
     with pytest.raises(DumpError, match="words that are too long"):
         compare_dumps(read_dump(tmp_path / "y.hex"), read_dump(tmp_path / "y.hex"))
+
+
+def test_numbers_that_are_nan(tmp_path):
+    first, second = {"y": np.float32([1, 2])}, {"y": np.float32([np.nan, np.nan])}
+    found = compare_dumps(saved(tmp_path / "a.npz", first), saved(tmp_path / "b.npz", second))
+    assert found.first.differing == 2
+    assert found.first.largest == 0
